@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connection, models
+from django.db.models.sql import UpdateQuery
 from django.db.models.sql.compiler import SQLCompiler
 
 Row = TypeVar("Row", bound=models.Model)
 
 
 class Parameter(models.Expression):
-    """In a filter of a CompiledQuery: a value that each execution gives. field: converts it for the database."""
+    """In a CompiledQuery or CompiledUpdate: a value that each execution gives. field: converts it for the database."""
 
     def __init__(self, name: str, field: Any) -> None:
         super().__init__(output_field=field)
@@ -35,6 +36,10 @@ class Statement:
     parameters: Sequence[Any]
     converters: Mapping[int, tuple[Sequence[Callable[..., Any]], Any]]
 
+    def given(self, values: Mapping[str, Any]) -> list[Any]:
+        """The parameters of one execution."""
+        return [part.value_in(values) if isinstance(part, Parameter) else part for part in self.parameters]
+
 
 class CompiledQuery(Generic[Row]):
     """A query set that is made and compiled at its first execution."""
@@ -45,9 +50,8 @@ class CompiledQuery(Generic[Row]):
     def rows(self, **values: Any) -> list[Sequence[Any]]:
         """The rows of a query set of `values_list`. values: of the parameters, by their names."""
         statement = self._statement
-        given = [part.value_in(values) if isinstance(part, Parameter) else part for part in statement.parameters]
         with connection.cursor() as cursor:
-            cursor.execute(statement.sql, given)
+            cursor.execute(statement.sql, statement.given(values))
             rows: list[Sequence[Any]] = cursor.fetchall()
         return [self._convert(row) for row in rows] if statement.converters else rows
 
@@ -74,3 +78,25 @@ class CompiledQuery(Generic[Row]):
         sql, parameters = compiler.as_sql()
         converters = compiler.get_converters([expression for expression, *_ in compiler.select])
         return Statement(sql, parameters, converters)
+
+
+class CompiledUpdate:
+    """`QuerySet.update`, compiled at its first execution. changes: values of the fields, which may be Parameters."""
+
+    def __init__(self, build: Callable[[], models.QuerySet[Any, Any]], **changes: Any) -> None:
+        self._build, self._changes = build, changes
+
+    def execute(self, **values: Any) -> int:
+        """Update the rows and return their number. values: of the parameters, by their names."""
+        statement = self._statement
+        with connection.cursor() as cursor:
+            cursor.execute(statement.sql, statement.given(values))
+            changed: int = cursor.rowcount
+        return changed
+
+    @cached_property
+    def _statement(self) -> Statement:
+        query: UpdateQuery = self._build().query.chain(klass=UpdateQuery)  # type: ignore[assignment]  # of that class
+        query.add_update_values(self._changes)
+        sql, parameters = query.get_compiler(DEFAULT_DB_ALIAS).as_sql()
+        return Statement(sql, parameters, {})

@@ -19,7 +19,8 @@ def in_seconds(seconds: float) -> models.ExpressionWrapper:
 
 NOT_LEASED = (
     models.Q(lease_until=None)
-    | models.Q(lease_until__lte=Now())
+    # Not Now(), which SQLite compares as text: without the microseconds that stored times have.
+    | models.Q(lease_until__lte=in_seconds(0))
     | models.Q(lease_until__gt=in_seconds(LONGEST_SECONDS))
 )
 

@@ -29,7 +29,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Coalesce
 
-from inpainting.compiled_query import CompiledQuery, Parameter
+from inpainting.compiled_query import CompiledQuery, CompiledUpdate, Parameter
 
 OVERHEAD_PIXELS = 1 << 16
 """Added to the pixels of a window: loading, compositing and storing take time however small it is."""
@@ -101,15 +101,14 @@ def take_slot(generation: Queued, *, weight: int, in_batch: bool) -> Slot:
             flow.next_single_tag = flow.next_tag
     else:
         flow.next_single_tag = start + 2 * length
-    flow.save(update_fields=["next_tag", "next_single_tag"])
+    _extend.execute(pk=flow.pk, next_tag=flow.next_tag, next_single_tag=flow.next_single_tag)
     return Slot(start, start + length)
 
 
 def record_start(generation: Queued) -> None:
     """Advance the virtual time to the start tag of a generation that was started, in the same transaction."""
-    started = Flow.objects.filter(_of(generation), started_tag__lt=generation.finish_tag)
-    started.update(started_tag=generation.finish_tag)
-    VirtualTime.objects.filter(queue=generation.queue, tag__lt=generation.start_tag).update(tag=generation.start_tag)
+    _start.execute(owner=generation.owner_id, queue=generation.queue, started_tag=generation.finish_tag)
+    _advance.execute(queue=generation.queue, tag=generation.start_tag)
 
 
 def return_slot(generation: Queued) -> None:
@@ -137,32 +136,51 @@ def _lock_flow(generation: Queued) -> tuple[Flow, int]:
         new = Flow(owner_id=generation.owner_id, queue=generation.queue)
         Flow.objects.bulk_create([new], ignore_conflicts=True)
         rows = _flow.rows(**key)
-    pk, next_tag, next_single_tag, now, is_idle = rows[0]
+    pk, next_tag, next_single_tag, now, live = rows[0]
     flow = Flow(pk=pk, next_tag=next_tag, next_single_tag=next_single_tag)
-    return flow, _forgive(generation.queue, now) if is_idle else now
+    return flow, _forgive(generation.queue, now) if live is None else now
 
 
 def _forgive(queue: str, now: int) -> int:
     """Advance the virtual time of an idle queue to the end of all that was started: nobody owes anything."""
     ends = Flow.objects.filter(queue=queue).order_by("-started_tag").values_list("started_tag", flat=True)
     now = max(now, ends.first() or 0)
-    VirtualTime.objects.filter(queue=queue, tag__lt=now).update(tag=now)
+    _advance.execute(queue=queue, tag=now)
     return now
 
 
+def _parameter(field: str, model: type[models.Model] = Flow) -> Parameter:
+    return Parameter(field, model._meta.get_field(field))
+
+
 def _locked_flow() -> models.QuerySet[Flow, Any]:
-    queue = Parameter("queue", Flow._meta.get_field("queue"))
-    live = _generations().filter(queue=queue, finished_at=None)
-    flows = Flow.objects.select_for_update(of=("self",)).filter(
-        owner=Parameter("owner", Flow._meta.get_field("owner")), queue=queue
-    )
-    return flows.annotate(now=present_tag(queue), is_idle=~models.Exists(live)).values_list(
-        "pk", "next_tag", "next_single_tag", "now", "is_idle"
+    queue = _parameter("queue")
+    # In the order of an index, and not EXISTS: with many waiting, PostgreSQL would look for one by reading the table
+    # from its beginning, where the ended ones are.
+    live = _generations().filter(queue=queue, finished_at=None).order_by("status", "run_alone", "attempts", "start_tag")
+    flows = Flow.objects.select_for_update(of=("self",)).filter(owner=_parameter("owner"), queue=queue)
+    return flows.annotate(now=present_tag(queue), live=models.Subquery(live.values("pk")[:1])).values_list(
+        "pk", "next_tag", "next_single_tag", "now", "live"
     )
 
 
 _flow = CompiledQuery(_locked_flow)
-"""A flow, locked, with the virtual time of its queue, and whether nothing waits or runs in the queue."""
+"""A flow, locked, with the virtual time of its queue, and the key of one that waits or runs there; None: it is idle."""
+_extend = CompiledUpdate(
+    lambda: Flow.objects.filter(pk=Parameter("pk", Flow._meta.pk)),
+    next_tag=_parameter("next_tag"),
+    next_single_tag=_parameter("next_single_tag"),
+)
+_start = CompiledUpdate(
+    lambda: Flow.objects.filter(
+        owner=_parameter("owner"), queue=_parameter("queue"), started_tag__lt=_parameter("started_tag")
+    ),
+    started_tag=_parameter("started_tag"),
+)
+_advance = CompiledUpdate(
+    lambda: VirtualTime.objects.filter(queue=_parameter("queue", VirtualTime), tag__lt=_parameter("tag", VirtualTime)),
+    tag=_parameter("tag", VirtualTime),
+)
 
 
 def _take_over(generation: Queued, flow: Flow, earliest: int, length: int) -> int | None:

@@ -7,12 +7,14 @@ import secrets
 import socket
 import uuid
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import DatabaseError, models, transaction
 from django.db.models.functions import Now
 
+from inpainting.compiled_query import CompiledQuery, CompiledUpdate, Parameter
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
@@ -144,21 +146,14 @@ class Generation(Reviewed, GenerationRequest):
 
     def start(self) -> bool:
         """Claim a queued generation: this process holds it, by the new fence, until the lease expires."""
-        with transaction.atomic():
-            if not self._change(
-                models.Q(status=Status.QUEUED, cancel_requested=False),
-                events.running(),
-                status=Status.RUNNING,
-                started_at=Now(),
-                attempts=models.F("attempts") + 1,
-                fence=models.F("fence") + 1,
-                lease_until=in_seconds(settings.LEASE_SECONDS),
-                worker=WORKER,
-                step=0,
-                steps=0,
-            ):
+        with transaction.atomic(savepoint=False):
+            if not _start(settings.LEASE_SECONDS).execute(pk=self.pk, worker=WORKER):
                 return False
+            # Read in the same transaction: the fence we read is the one we set.
+            ((self.started_at, self.attempts, self.fence, self.lease_until),) = _started.rows(pk=self.pk)
+            self.status, self.worker, self.step, self.steps = Status.RUNNING, WORKER, 0, 0
             fair_tags.record_start(self)
+            self._publish(events.running())
         return True
 
     def advance(
@@ -274,7 +269,7 @@ class Generation(Reviewed, GenerationRequest):
         """Update this row if the condition holds, and publish the event on commit."""
         former_fence = self.fence
         try:
-            with transaction.atomic():
+            with transaction.atomic(savepoint=False):
                 # The columns are read in the same transaction: the fence we read is the one we set.
                 if not self._update_where(condition, **changes):
                     return False
@@ -305,6 +300,11 @@ class Generation(Reviewed, GenerationRequest):
         return cls.objects.filter(status=Status.RUNNING, worker=WORKER)
 
     @classmethod
+    def runs_alone_here(cls) -> list[bool]:
+        """Of each generation that this process holds, whether it must run alone."""
+        return [run_alone for (run_alone,) in _running_here.rows(worker=WORKER)]
+
+    @classmethod
     def abandoned(cls, *, grace_seconds: float) -> models.QuerySet[Generation]:
         """Running with a lease that expired at least `grace_seconds` ago."""
         return cls.objects.filter(status=Status.RUNNING, lease_until__lt=in_seconds(-grace_seconds))
@@ -326,3 +326,32 @@ class Generation(Reviewed, GenerationRequest):
         if self.started_at is None or self.finished_at is None:
             return None
         return max(0.0, (self.finished_at - self.started_at).total_seconds())
+
+
+def _parameter(field: str) -> Parameter:
+    return Parameter(field, Generation._meta.get_field(field))
+
+
+def _by_pk() -> models.QuerySet[Generation]:
+    return Generation.objects.filter(pk=Parameter("pk", Generation._meta.pk))
+
+
+@cache
+def _start(lease_seconds: float) -> CompiledUpdate:
+    return CompiledUpdate(
+        lambda: _by_pk().filter(status=Status.QUEUED, cancel_requested=False),
+        status=Status.RUNNING,
+        started_at=Now(),
+        attempts=models.F("attempts") + 1,
+        fence=models.F("fence") + 1,
+        lease_until=in_seconds(lease_seconds),
+        worker=_parameter("worker"),
+        step=0,
+        steps=0,
+    )
+
+
+_started = CompiledQuery(lambda: _by_pk().values_list("started_at", "attempts", "fence", "lease_until"))
+_running_here = CompiledQuery(
+    lambda: Generation.objects.filter(status=Status.RUNNING, worker=_parameter("worker")).values_list("run_alone")
+)

@@ -23,6 +23,10 @@ class ThreadSafeInMemoryChannelLayer(InMemoryChannelLayer):  # type: ignore[misc
         self.loop = asyncio.get_running_loop()
         return str(await super().new_channel(prefix))
 
+    def has_members(self, group: str) -> bool:
+        """Whether a channel of this process is in the group. May be called from any thread."""
+        return bool(self.groups.get(group))
+
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         if self.loop is None or self.loop is asyncio.get_running_loop() or self.loop.is_closed():
             await super().group_send(group, message)

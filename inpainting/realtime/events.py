@@ -10,6 +10,8 @@ from uuid import UUID
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 
+from inpainting.realtime.channel_layers import ThreadSafeInMemoryChannelLayer
+
 MAX_PREVIEWS = 64
 """Running generations whose last preview is kept in this process, at about 20 kB each."""
 
@@ -85,8 +87,12 @@ def owner_group(owner_id: int) -> str:
 def publish(generation_id: UUID, owner_id: int, event: Event) -> None:
     """Send the event to all connected clients. Best effort: a client that missed one reads the state from the API."""
     _keep_preview(generation_id, event)
-    message = {"type": "generation.event", "id": str(generation_id), "event": event}
-    async_to_sync(_send)([generation_group(generation_id), owner_group(owner_id)], message)
+    groups = [generation_group(generation_id), owner_group(owner_id)]
+    layer = get_channel_layer()
+    if isinstance(layer, ThreadSafeInMemoryChannelLayer):  # the others do not know who listens
+        groups = [group for group in groups if layer.has_members(group)]
+    if groups:
+        async_to_sync(_send)(groups, {"type": "generation.event", "id": str(generation_id), "event": event})
 
 
 _previews: OrderedDict[UUID, Preview] = OrderedDict()

@@ -84,7 +84,7 @@ def start_next(queue: Queue = Queue.CPU) -> Generation | None:
     with _claiming:
         _served.add(queue)
         must_run_alone = any(_waiting_alone.rows(queue=served) for served in _served)
-        running = list(Generation.running_here().values_list("run_alone", flat=True))
+        running = Generation.runs_alone_here()
         if any(running) or (running and must_run_alone):
             return None
         while not watchdog.draining.is_set():

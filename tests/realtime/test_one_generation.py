@@ -109,5 +109,6 @@ async def test_a_socket_whose_consumer_raises_leaves_its_groups(
     assert events.generation_group(waiting.pk) not in get_channel_layer().groups
 
 
-def test_publishing_without_clients_does_nothing() -> None:
+def test_publishing_without_clients_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "async_to_sync", None)  # which would start a thread with an event loop
     events.publish(uuid4(), 7, events.progress(1, 4))

@@ -337,3 +337,30 @@ def test_every_query_of_the_queue_finds_its_rows_in_an_index(alice: User) -> Non
                 assert not any(slow in plan for slow in ("SCAN", "Seq Scan", "TEMP B-TREE")), f"{query['sql']}: {plan}"
                 explained += 1
     assert explained >= 9
+
+
+@pytest.mark.django_db
+def test_a_claim_is_one_transaction_of_few_statements(alice: User) -> None:
+    add(alice)
+    with CaptureQueriesContext(connection) as queries:
+        start_next()
+    statements = [query["sql"].split()[0] for query in queries]
+    assert statements.count("SAVEPOINT") == 1, "the test's own transaction makes the claim's a savepoint"
+    assert len(statements) <= 11
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite reads no table where there is an index")
+@pytest.mark.django_db
+def test_a_slot_is_found_without_reading_the_ended_ones_where_as_many_wait(alice: User) -> None:
+    first = add(alice)
+    ended = [{"status": Status.SUCCEEDED, "finished_at": first.created_at}] * 500
+    for fields in [*ended, *[{}] * 500]:
+        facts = {"owner": alice, "source": first.source, "mask": first.mask, "number": None, "settings": first.settings}
+        Generation.objects.create(engine="quick-fill", **facts, **fields)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE inpainting_generation")
+        with CaptureQueriesContext(connection) as queries:
+            add(alice)
+        (query,) = (query["sql"] for query in queries if "next_single_tag" in query["sql"] and "U0" in query["sql"])
+        cursor.execute(f"EXPLAIN {query}")
+        assert "Seq Scan on inpainting_generation" not in str(cursor.fetchall())
