@@ -18,13 +18,18 @@ from inpainting.core.setting import DIFFUSION
 class Catalog:
     """The models, LoRAs and adapters that are enabled.
 
-    Reads the rows from the database once: create one for each request, so that all its lookups see the same rows.
+    Reads the rows from the database once: create one for each request, so that all its lookups see the same rows. The
+    installed checkpoints, which every request needs, are read apart from all others, which few need.
     A name is never used as a file path.
     """
 
     @cached_property
     def _rows(self) -> list[InferenceModel]:
         return _enabled_models.instances()
+
+    @cached_property
+    def _installed_checkpoints(self) -> list[InferenceModel]:
+        return _installed_checkpoints.instances()
 
     @cached_property
     def loras(self) -> list[Lora]:
@@ -58,7 +63,7 @@ class Catalog:
     def installed(self, engine: str = DIFFUSION) -> list[InferenceModel]:
         """Return the installed checkpoints of an engine, the default one first."""
         names = families.names(engine=engine)
-        rows = [row for row in self._rows if row.kind == Kind.CHECKPOINT and row.family in names and row.is_installed]
+        rows = [row for row in self._installed_checkpoints if row.family in names and row.is_installed]
         return sorted(rows, key=lambda row: (not row.is_fallback, row.pk))
 
     def default(self, engine: str = DIFFUSION) -> InferenceModel | None:
@@ -162,6 +167,9 @@ class Catalog:
 
 
 _enabled_models = CompiledQuery(lambda: InferenceModel.objects.filter(enabled=True))
+_installed_checkpoints = CompiledQuery(
+    lambda: InferenceModel.objects.filter(enabled=True, kind=Kind.CHECKPOINT, state=ModelState.INSTALLED)
+)
 _enabled_loras = CompiledQuery(lambda: Lora.objects.filter(enabled=True))
 
 

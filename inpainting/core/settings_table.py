@@ -373,10 +373,12 @@ class PaintSettings:
 
     def to_dict(self, *, exclude_defaults: bool = False) -> dict[str, Any]:
         """Return the fields as `dataclasses.asdict` does, optionally without those that equal their default."""
-        values = asdict(self)
-        if not exclude_defaults:
-            return values
-        return {row.name: values[row.name] for row in SETTINGS if getattr(self, row.name) != row.default}
+        values = {row.name: getattr(self, row.name) for row in SETTINGS}
+        if exclude_defaults:
+            values = {row.name: values[row.name] for row in SETTINGS if values[row.name] != row.default}
+        if "loras" in values:
+            values["loras"] = tuple(asdict(use) for use in self.loras)
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PaintSettings:

@@ -21,6 +21,7 @@ Generate = Callable[..., Generation]
 @pytest.fixture(autouse=True)
 def _none_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recent_inputs, "_pictures", type(recent_inputs._pictures)())
+    monkeypatch.setattr(recent_inputs, "_bytes", 0)
 
 
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -54,7 +55,8 @@ def test_inputs_of_another_process_are_read_from_storage(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation = generate(alice, run=False)
-    recent_inputs._pictures.clear()
+    for name in list(recent_inputs._pictures):
+        recent_inputs.take(name)
     decoded = reads(monkeypatch)
     run_waiting()
     assert decoded == ["sourceimage", "mask", "generatedimage"]
@@ -80,3 +82,4 @@ def test_the_oldest_pictures_go_first(photo: NDArray[np.uint8], monkeypatch: pyt
     monkeypatch.setattr(recent_inputs, "MAX_BYTES", photo.nbytes - 1)
     recent_inputs.keep("d", picture)
     assert recent_inputs.take("d") is None
+    assert recent_inputs._bytes == 0
