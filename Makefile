@@ -19,7 +19,7 @@ TORCH ?=
 VENV := .venv
 BIN := $(VENV)/bin
 # --only-binary: every package has a wheel, so no compiler is needed.
-# setuptools warns at each editable installation of folders that could hide the package; DreamLayer installs none.
+# setuptools warns at each editable installation of folders that could hide the package; DreamLayer installs no package.
 INSTALL := PYTHONWARNINGS="ignore:Editable installation" $(BIN)/pip install --disable-pip-version-check --quiet --only-binary :all: --constraint constraints.txt
 EXTRAS := $(if $(LIGHT),,diffusion$(comma)erase)
 CPU_TORCH_INDEX := https://download.pytorch.org/whl/cpu

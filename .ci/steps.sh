@@ -33,8 +33,9 @@ install_browser_and_database() {
   install_packages "${missing[@]}"
 }
 
-install_webkit() {
+install_for_full() {
   local missing=()
+  command -v systemd-analyze >/dev/null || missing+=(systemd)
   command -v WebKitWebDriver >/dev/null || missing+=(webkit2gtk-driver)
   command -v Xvfb >/dev/null || missing+=(xvfb)
   install_packages "${missing[@]}"

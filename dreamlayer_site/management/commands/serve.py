@@ -92,7 +92,7 @@ class Command(BaseCommand):
             raise
 
     def print_addresses(self, listener_fd: int, waiting: int) -> None:
-        site = site_address(listener_fd)
+        site = (settings.CSRF_TRUSTED_ORIGINS or [site_address(listener_fd)])[0]
         self.stdout.write(f"DreamLayer is at {site}/  (Ctrl-C stops it)")
         for address in addresses_for_others(listener_fd):
             self.stdout.write(f"  on other machines: {address}/")

@@ -1,0 +1,149 @@
+"""The files for containers, systemd and Kubernetes: valid by their schemas, with options and settings that exist."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from dreamlayer_site import supervisor
+from tests.installation import ROOT
+from tests.services import S3, s3_server
+
+VALUES = {"POSTGRES_PASSWORD": "a", "S3_SECRET": "b", "DREAMLAYER_SECRET_KEY": "c" * 60, "DOMAIN": "paint.example.org"}
+SETTINGS = (ROOT / "dreamlayer_site/settings.py").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
+KUBERNETES: list[dict[str, Any]] = yaml.safe_load((ROOT / "deploy/kubernetes/dreamlayer.yaml").read_text())["items"]
+UNITS = ["dreamlayer-all.service", "dreamlayer-web.service", "dreamlayer-worker@cpu.service"]
+
+
+def containers_of(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    return manifest["spec"].get("template", {}).get("spec", {}).get("containers", []) if "spec" in manifest else []
+
+
+def commands() -> Iterator[list[str]]:
+    """Every command of the files that starts DreamLayer."""
+    yield from (service["command"] for service in COMPOSE["services"].values() if "build" in service)
+    yield from (container["command"] for manifest in KUBERNETES for container in containers_of(manifest))
+    for unit in (ROOT / "deploy/systemd").glob("*.service"):
+        for line in re.findall(r"^Exec\w+=(.*)$", unit.read_text(), re.MULTILINE):
+            yield line.replace("%i", "gpu").replace("${PORT}", "8001").split()
+    for line in re.findall(r"python manage\.py [^&\"]*", (ROOT / "Dockerfile").read_text()):
+        yield line.split()
+
+
+def environment_of(service: str) -> dict[str, str]:
+    """The environment of a service of compose.yaml, with VALUES."""
+    variables = COMPOSE["services"][service]["environment"].items()
+    return {name: re.sub(r"\$\{(\w+)[^}]*\}", lambda found: VALUES.get(found[1], ""), text) for name, text in variables}
+
+
+def test_the_dockerfile_follows_the_rules_of_hadolint() -> None:
+    program = str(Path(sys.executable).with_name("hadolint"))
+    done = subprocess.run([program, "Dockerfile"], cwd=ROOT, capture_output=True)
+    assert (done.returncode, done.stdout) == (0, b"")
+
+
+def test_compose_follows_its_schema() -> None:
+    program = str(Path(sys.executable).with_name("check-jsonschema"))
+    command = [program, "--builtin-schema", "vendor.compose-spec", "compose.yaml"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    "manifest", KUBERNETES, ids=lambda manifest: f"{manifest['kind']} {manifest['metadata']['name']}"
+)
+def test_kubernetes_knows_each_field(manifest: dict[str, Any]) -> None:
+    kubernetes_validate.validate(manifest, "1.29", strict=True)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("unit", UNITS)
+def test_systemd_knows_each_line(unit: str, tmp_path: Path) -> None:
+    verify = shutil.which("systemd-analyze")
+    if verify is None:
+        pytest.skip("systemd is not installed (Debian: apt install systemd)")
+    shutil.copytree(ROOT / "deploy/systemd", tmp_path / "units")
+    for file in (tmp_path / "units").rglob("*.*"):
+        if file.is_file():
+            file.write_text(file.read_text().replace("/opt/dreamlayer/.venv/bin/python", sys.executable))
+    done = subprocess.run(
+        [verify, "verify", f"./{unit}"],
+        cwd=tmp_path / "units",
+        env={"SYSTEMD_UNIT_PATH": f"{tmp_path / 'units'}:"},
+        capture_output=True,
+        text=True,
+    )
+    assert "dreamlayer" not in done.stderr  # it also checks units of the machine
+
+
+def test_serve_accepts_the_options_of_each_command() -> None:
+    parser = argparse.ArgumentParser()
+    supervisor.add_arguments(parser)
+    found = [command for command in commands() if "serve" in command]
+    assert len(found) == 10
+    for command in found:
+        options = parser.parse_args(command[command.index("serve") + 1 :])
+        assert options.role in supervisor.ROLES
+
+
+def test_every_variable_is_a_setting() -> None:
+    files = ["compose.yaml", "Dockerfile", "deploy/compose.env", "deploy/kubernetes/dreamlayer.yaml"]
+    files += [str(path.relative_to(ROOT)) for path in (ROOT / "deploy/systemd").rglob("*.*") if path.is_file()]
+    named = {name for file in files for name in re.findall(r"DREAMLAYER_\w+", (ROOT / file).read_text())}
+    assert len(named) >= 9
+    assert [name for name in sorted(named) if f'"{name}"' not in SETTINGS] == []
+
+
+@pytest.mark.parametrize(("service", "role"), [("web", "web"), ("worker", "worker"), ("migrate", "all")])
+def test_the_files_of_the_image_start_with_the_settings_of_compose(service: str, role: str, tmp_path: Path) -> None:
+    """Copies what .dockerignore leaves, and runs the system checks on it."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    for name in (line[1:] for line in lines if line.startswith("!")):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        copy(ROOT / name, tmp_path / name)
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=tmp_path,
+        env={**environment_of(service), "DREAMLAYER_ROLE": role, "DREAMLAYER_DATA_DIR": str(tmp_path / "data")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def s3() -> Iterator[S3]:
+    with s3_server() as server:
+        yield server
+
+
+def test_the_bucket_is_created_once(s3: S3) -> None:
+    url = s3.url.replace("/pictures?", "/another?")
+    for _ in range(2):
+        subprocess.run(
+            [sys.executable, "deploy/create_bucket.py"],
+            cwd=ROOT,
+            env={"DREAMLAYER_STORAGE_URL": url, "AWS_EC2_METADATA_DISABLED": "true"},
+            check=True,
+        )
+    assert "another" in {bucket["Name"] for bucket in s3.client.list_buckets()["Buckets"]}
+
+
+def test_nginx_has_the_lines_that_were_tried() -> None:
+    """The server of docs/operations.md, but for names, certificates, and web processes that come and go."""
+    page = (ROOT / "docs/operations.md").read_text().partition("<!-- nginx -->\n```nginx\n")[2].partition("```")[0]
+    tried, shipped = set(page.splitlines()), set((ROOT / "deploy/nginx.conf").read_text().splitlines())
+    replaced = ("    server 127.0.0.1:8000;", "    listen 443 ssl http2;", "    server_name ", "    ssl_certificate")
+    assert [line for line in tried - shipped if not line.startswith(replaced)] == []
