@@ -1,24 +1,34 @@
-"""Health checks for monitoring: `/livez` (the process responds) and `/readyz` (database and storage work)."""
+"""What monitoring asks for: `/livez` (the process responds), `/readyz` (database and storage work), `/metrics`."""
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import urlsplit
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import DatabaseError, InterfaceError, connection
-from django.http import HttpRequest, JsonResponse
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
 
 from dreamlayer_site.body_limit import Application, Receive, Send
+from dreamlayer_site.metrics_page import metrics_page
 from inpainting.storage import is_nearly_full
 from inpainting.worker import watchdog
 
 CACHE_SECONDS, HANGING_SECONDS = 1.0, 10.0
+STORAGE_SECONDS = 5.0
+CONNECT_SECONDS = 1.0
+PORTS = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
 
 
 def only_health_checks(application: Application) -> Application:
@@ -36,14 +46,18 @@ def only_health_checks(application: Application) -> Application:
     return limited
 
 
-def livez(request: HttpRequest) -> JsonResponse:
+def livez(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 
-def readyz(request: HttpRequest) -> JsonResponse:
-    """Return 200 if the database responds and requests can be stored, else 503 with the reasons."""
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Return 200 if the database responds and requests can be stored, else 503 with the reasons.
+
+    A broker or a channel layer that is away is named, and is no reason: the process works without them.
+    """
     problems = {"service": "is stopping"} if watchdog.draining.is_set() else check.problems()
-    return JsonResponse({"status": "unavailable" if problems else "ok", **problems}, status=503 if problems else 200)
+    state = {"status": "unavailable" if problems else "ok", **problems, **servers.problems()}
+    return JsonResponse(state, status=503 if problems else 200)
 
 
 @async_only_middleware
@@ -60,9 +74,10 @@ def health_checks(get_response: Any) -> Any:
 
 
 class CachedCheck:
-    """`find_problems`, at most every CACHE_SECONDS: requests need no sign-in, and each check writes to the disk."""
+    """A check, at most every CACHE_SECONDS: requests need no sign-in, and `find_problems` writes to the disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, find: Callable[[], dict[str, str]] = lambda: find_problems()) -> None:
+        self._find = find
         self._last: tuple[float, dict[str, str]] | None = None
         self._lock = threading.Lock()
 
@@ -78,7 +93,7 @@ class CachedCheck:
             return known[1] if time.monotonic() - known[0] < HANGING_SECONDS else {"service": "takes long to answer"}
         try:
             if self._last is None or time.monotonic() - self._last[0] >= CACHE_SECONDS:
-                problems = find_problems()
+                problems = self._find()
                 self._last = time.monotonic(), problems  # the time after the check, which can take longer
             return self._last[1]
         finally:
@@ -87,20 +102,61 @@ class CachedCheck:
 
 def find_problems() -> dict[str, str]:
     """Return what does not work now: component and problem."""
-    problems = {}
+    problems = {"database": find_database_problem()}
+    storage = _storage_thread.submit(find_storage_problem)
+    try:
+        problems["storage"] = storage.result(STORAGE_SECONDS)
+    except TimeoutError:
+        storage.cancel()
+        problems["storage"] = "takes long to answer"
+    return {component: problem for component, problem in problems.items() if problem}
+
+
+def find_database_problem() -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM inpainting_generation LIMIT 1")
+        return "" if is_migrated() else "lacks migrations"
     except (DatabaseError, InterfaceError):
-        problems["database"] = "does not answer"
+        return "does not answer"
+
+
+def is_migrated() -> bool:
+    """Whether all migrations of this version have been applied. Read until they have."""
+    global _is_migrated
+    if not _is_migrated:
+        executor = MigrationExecutor(connection)
+        _is_migrated = not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return _is_migrated
+
+
+def find_storage_problem() -> str:
     try:
-        if is_nearly_full():
-            problems["storage"] = "has too little free space"
         default_storage.delete(default_storage.save("readyz", ContentFile(b"ready")))
+        return "has too little free space" if is_nearly_full() else ""
     except OSError:
-        problems["storage"] = "cannot be written"
-    return problems
+        return "cannot be written"
 
 
-check = CachedCheck()
-HEALTH_CHECKS = {"/livez": livez, "/readyz": readyz}
+def find_servers_away() -> dict[str, str]:
+    """The broker and the channel layer, if they are servers that cannot be reached."""
+    urls = {"broker": settings.BROKER_URL, "channel_layer": settings.CHANNEL_URL}
+    return {name: "away" for name, url in urls.items() if url and not is_reachable(url)}
+
+
+def is_reachable(url: str) -> bool:
+    """Whether the server of a URL accepts connections. Unix sockets are not tried."""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        return True
+    try:
+        socket.create_connection((parts.hostname, parts.port or PORTS[parts.scheme]), CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+_is_migrated = False
+_storage_thread = ThreadPoolExecutor(1, thread_name_prefix="storage check")
+check, servers = CachedCheck(), CachedCheck(find_servers_away)
+HEALTH_CHECKS = {"/livez": livez, "/readyz": readyz, "/metrics": metrics_page}

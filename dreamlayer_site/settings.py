@@ -44,11 +44,11 @@ CORS_ALLOWED_ORIGINS = env.list("DREAMLAYER_CORS_ORIGINS", default=[])
 CORS_ALLOW_METHODS = ["DELETE", "GET", "OPTIONS", "PATCH", "POST"]
 CORS_ALLOW_HEADERS = [
     *("accept", "authorization", "content-type", "idempotency-key", "if-none-match", "if-range", "prefer", "range"),
-    *("key", "x-api-key", "x-application-name", "x-requested-with"),
+    *("key", "x-api-key", "x-application-name", "x-request-id", "x-requested-with"),
 ]
 CORS_EXPOSE_HEADERS = [
     *("accept-ranges", "content-disposition", "content-range", "etag", "location", "preference-applied"),
-    *("retry-after", "x-dreamlayer-engine", "x-dreamlayer-ignored", "x-dreamlayer-model"),
+    *("retry-after", "x-dreamlayer-engine", "x-dreamlayer-ignored", "x-dreamlayer-model", "x-request-id"),
 ]
 
 # API requests without a key act as one local user: "" (never), "on" (from this machine only) or "force" (always).
@@ -64,7 +64,7 @@ if BEHIND_TLS:
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
     SECURE_SSL_REDIRECT = True
-    SECURE_REDIRECT_EXEMPT = ["^livez$", "^readyz$"]  # internal health checks have no TLS
+    SECURE_REDIRECT_EXEMPT = ["^livez$", "^readyz$", "^metrics$"]  # internal health checks have no TLS
     ALLAUTH_TRUSTED_PROXY_COUNT = 1
     # Browsers accept cookies with this prefix only over TLS, without Domain attribute and with Path=/.
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
@@ -391,7 +391,12 @@ TIME_ZONE = env.str("DREAMLAYER_TIME_ZONE", "UTC")
 LANGUAGE_CODE = "en-us"
 FORMAT_MODULE_PATH = "dreamlayer_site.formats"
 
+# What a scraper of /metrics has to send as `Authorization: Bearer …`. Without it, /metrics answers 404.
+METRICS_TOKEN = env.str("DREAMLAYER_METRICS_TOKEN", "")
+
 LOG_LEVEL = env.str("DREAMLAYER_LOG_LEVEL", "INFO")
+# "line", or "json": one JSON object per record, with the ids of the request and the generation.
+LOG_FORMAT = env.str("DREAMLAYER_LOG_FORMAT", "line")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -399,12 +404,17 @@ LOGGING = {
     "filters": {
         "no_traceback": {"()": "django.utils.log.CallbackFilter", "callback": without_traceback},
     },
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+        "json": {"()": "dreamlayer_site.json_log.JsonFormatter"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "inpainting": {"level": LOG_LEVEL},
         "accounts": {"level": LOG_LEVEL},
+        # One record for each request: a proxy has its own log, so that only programs read this one.
+        "dreamlayer_site.request_context": {"level": LOG_LEVEL if LOG_FORMAT == "json" else "WARNING"},
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"filters": ["no_traceback"]},
     },

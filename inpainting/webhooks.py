@@ -23,6 +23,7 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils.module_loading import import_string
 
+from inpainting import metrics
 from inpainting.core.errors import InvalidRequest
 from inpainting.models import WebhookAttempt, WebhookDelivery, WebhookSecret
 from inpainting.models.generation_request import NATIVE
@@ -111,6 +112,7 @@ def record(delivery: WebhookDelivery, sent: PostResponse | PostFailure, chance: 
         delivery.mark_failed(attempt)
     else:
         delivery.schedule_retry(attempt, pause_seconds=seconds_until_retry(delivery.tries, chance, retry_after))
+    metrics.WEBHOOK_ATTEMPTS.labels("delivered" if attempt.status in SUCCESS else "failed").inc()
     logger.info("%s: %s, now %s", delivery, attempt, delivery.state)
 
 

@@ -40,7 +40,7 @@ FLOORS = [
     ],
     ["inpainting.engines", "inpainting.segmenters", "inpainting.captioning"],
     ["inpainting.catalog"],
-    ["inpainting.leases", "inpainting.compiled_query"],
+    ["inpainting.leases", "inpainting.compiled_query", "inpainting.metrics", "inpainting.log_context"],
     ["inpainting.core"],
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from django.core.files import File
 from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from pytest_django import Settings
 
@@ -23,6 +25,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Replace the clock: clock[0] is the time in seconds."""
     now = [1000.0]
     monkeypatch.setattr(health, "check", health.CachedCheck())
+    monkeypatch.setattr(health, "servers", health.CachedCheck(health.find_servers_away))
     monkeypatch.setattr(health, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
@@ -116,3 +119,33 @@ def test_a_stopping_server_is_not_ready(client: Client, db: None) -> None:
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "service": "is stopping"})
     assert client.get("/livez").status_code == 200
+
+
+def test_missing_migrations_are_reported(client: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_is_migrated", False)
+    MigrationRecorder.Migration.objects.filter(app="inpainting").order_by("name").reverse()[0].delete()
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "database": "lacks migrations"})
+
+
+def test_a_storage_that_does_not_return_is_reported(client: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = threading.Event()
+    monkeypatch.setattr(health, "_storage_thread", ThreadPoolExecutor(1))
+    monkeypatch.setattr(health, "STORAGE_SECONDS", 0.01)
+    monkeypatch.setattr(health, "find_storage_problem", lambda: answer.wait(20) and "")
+    try:
+        assert client.get("/readyz").json() == {"status": "unavailable", "storage": "takes long to answer"}
+    finally:
+        answer.set()
+
+
+def test_servers_that_are_away_are_named_and_the_process_stays_ready(
+    client: Client, db: None, settings: Settings, clock: list[float]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"redis://:secret@127.0.0.1:{server.getsockname()[1]}/0"
+        settings.BROKER_URL = settings.CHANNEL_URL = url
+        assert client.get("/readyz").json() == {"status": "ok"}
+    clock[0] += health.CACHE_SECONDS
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "broker": "away", "channel_layer": "away"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
 from typing import TypeVar
 
 KEEPALIVE_SECONDS = 0.5
@@ -23,7 +24,7 @@ def run_in_thread(
     Raises what `work` raises, and what `keepalive` raises once `work` has ended.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="keepalive") as thread:
-        started, running = time.monotonic(), thread.submit(work)
+        started, running = time.monotonic(), thread.submit(copy_context().run, work)
         while wait([running], timeout=KEEPALIVE_SECONDS).not_done:
             if time.monotonic() - started < seconds:
                 keepalive()

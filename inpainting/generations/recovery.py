@@ -10,6 +10,7 @@ from functools import partial
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
+from inpainting import metrics
 from inpainting.engines.base import Queue
 from inpainting.generations.retention import sweep_if_due
 from inpainting.generations.undoable_delete import purge
@@ -59,7 +60,8 @@ def release_own() -> None:
     watchdog.stopping.set()
     completion_waiters.wake_all()
     for generation in Generation.running_here():
-        generation.release()
+        if generation.release():
+            metrics.RELEASED.inc()
 
 
 def start_poller() -> None:
@@ -84,8 +86,9 @@ def poll_forever() -> None:
 def poll() -> None:
     """Requeue abandoned generations; start queued generations and due webhooks."""
     for generation in Generation.abandoned(grace_seconds=settings.LEASE_SECONDS * GRACE):
-        if not watchdog.is_running(str(generation)):  # otherwise this process runs it and could not renew the lease
-            generation.requeue()
+        # If this process runs it, it could not renew the lease.
+        if not watchdog.is_running(str(generation)) and generation.requeue():
+            metrics.LEASES_RECOVERED.inc()
     if not watchdog.draining.is_set():
         start_waiting_work()
 

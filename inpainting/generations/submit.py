@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
@@ -13,13 +14,14 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from kombu.exceptions import OperationalError
 
-from inpainting import tasks, webhooks
+from inpainting import metrics, tasks, webhooks
 from inpainting.accounting.limits import Allowance, LimitReached
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue
 from inpainting.generations.idempotency import Idempotency
+from inpainting.log_context import request_id
 from inpainting.models import Generation
 from inpainting.models.fair_tags import cost_of
 from inpainting.models.generation_request import NATIVE, RequestedSettings, SharedImages
@@ -68,6 +70,7 @@ def submit(
     Raises InvalidRequest for a request that cannot be planned (see `Planner.plan`), for a webhook_url that is not
     allowed and for a key that was used with another request; LimitReached if the owner has reached a limit.
     """
+    started = time.perf_counter()
     if submission.webhook_url:
         webhooks.check_url(submission.webhook_url, field="webhook_url")
     plan = planner(catalog).plan(request, submission.engine, seed=random_seed())
@@ -85,6 +88,7 @@ def submit(
         if earlier is None:
             raise
         return earlier  # a concurrent request with the same key was first
+    metrics.ACCEPT_SECONDS.observe(time.perf_counter() - started)
     return generation
 
 
@@ -125,6 +129,7 @@ def prepare_generation(
         cost=cost_of(plan.window.work.area, images=plan.settings.num_images, steps=plan.settings.steps),
     )
     generation.expires_at = submission.expires_at
+    generation.request_id = request_id.get()
     generation.likely_seconds = expected_seconds(generation)
     return generation
 
@@ -144,8 +149,13 @@ def save_and_notify(generation: Generation, allowance: Allowance, *, in_batch: b
         parents = Generation.objects.select_for_update(no_key=True)
         generation.parent = parents.filter(pk=generation.parent_id).first()
     generation.save_new(weight=allowance.weight, in_batch=in_batch)
-    queue = registry.find(generation.engine).declaration.queue
-    transaction.on_commit(lambda: notify_workers(queue), robust=True)
+    transaction.on_commit(lambda: record_accepted(generation), robust=True)
+    transaction.on_commit(lambda: notify_workers(Queue(generation.queue)), robust=True)
+
+
+def record_accepted(generation: Generation) -> None:
+    metrics.ACCEPTED.labels(generation.queue, generation.model).inc()
+    logger.info("%s is accepted", generation, extra={"fields": {"generation_id": str(generation.pk)}})
 
 
 def notify_workers(queue: Queue = Queue.CPU) -> None:

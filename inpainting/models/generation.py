@@ -6,7 +6,7 @@ import os
 import secrets
 import socket
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import DatabaseError, models, transaction
 from django.db.models.functions import Now
 
+from inpainting import metrics
 from inpainting.compiled_query import CompiledQuery, CompiledUpdate, Parameter
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
@@ -34,6 +35,12 @@ WORKER = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 def random_number() -> int:
     """A random integer that JavaScript represents exactly (Number.MAX_SAFE_INTEGER)."""
     return secrets.randbelow(2**53 - 1) + 1
+
+
+def model_of(engine: str, settings: Mapping[str, Any]) -> str:
+    """The name of the model that an engine uses with these settings; empty for engines without models."""
+    ignored = registry.find(engine).declaration.ignored_settings
+    return "" if "model" in ignored else settings.get("model") or ""
 
 
 class Status(models.TextChoices):
@@ -78,6 +85,12 @@ class Generation(Reviewed, GenerationRequest):
     run_alone = models.BooleanField(
         default=False, editable=False, help_text="its process crashed: no other generation may run beside it"
     )
+    model = models.CharField(
+        max_length=100, default="", db_default="", editable=False, help_text="that its engine uses; empty: none"
+    )
+    request_id = models.CharField(
+        max_length=64, default="", db_default="", editable=False, help_text="of the HTTP request that it came with"
+    )
     queue = models.CharField(max_length=10, default=Queue.CPU.value, editable=False, help_text="whose workers run it")
     start_tag = models.BigIntegerField(
         default=0, editable=False, help_text="the smallest of a queue starts next: see inpainting.models.fair_tags"
@@ -118,6 +131,11 @@ class Generation(Reviewed, GenerationRequest):
                 name="generation_flow_order",
             ),
             models.Index(
+                fields=["queue", "status", "model", "created_at"],
+                condition=models.Q(finished_at=None),
+                name="generation_by_model",
+            ),
+            models.Index(
                 fields=["deleted_at"], condition=models.Q(deleted_at__isnull=False), name="generation_deleted"
             ),
             models.Index(fields=["-created_at", "-id"], name="generation_newest"),
@@ -136,6 +154,7 @@ class Generation(Reviewed, GenerationRequest):
         """
         with transaction.atomic(savepoint=False):
             self.queue = registry.find(self.engine).declaration.queue
+            self.model = model_of(self.engine, self.settings)
             slot = fair_tags.take_slot(self, weight=weight, in_batch=in_batch)
             self.start_tag, self.finish_tag = slot.start, slot.end
             for picture in self.pictures:
@@ -186,6 +205,7 @@ class Generation(Reviewed, GenerationRequest):
             engine=engine,
             engine_reason=reason,
             settings=settings.to_dict(),
+            model=model_of(engine, settings.to_dict()),
             ignored=sorted(ignored),
             step=0,
             steps=0,
@@ -275,6 +295,7 @@ class Generation(Reviewed, GenerationRequest):
                     return False
                 if changes.get("status") in ENDED:
                     transaction.on_commit(lambda: completion_waiters.wake(self.pk), robust=True)
+                    transaction.on_commit(self._count_end, robust=True)
                     WebhookDelivery.create_for(self)
                 if event is not None:
                     self._publish(event)
@@ -286,6 +307,11 @@ class Generation(Reviewed, GenerationRequest):
     def _publish(self, event: events.Event) -> None:
         """Robust: an event that cannot be sent must not undo or hide the committed change."""
         transaction.on_commit(lambda: events.publish(self.pk, self.owner_id, event), robust=True)
+
+    def _count_end(self) -> None:
+        metrics.ENDED.labels(self.queue, self.model, self.status).inc()
+        if self.seconds is not None:
+            metrics.GENERATION_SECONDS.labels(self.queue).observe(self.seconds)
 
     # Queries
 

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections
 
-from inpainting import moderation
+from inpainting import metrics, moderation
 from inpainting.core.codecs import encode_png, generation_parameters, shrunk, thumbnail_webp
 from inpainting.core.codecs.formats import PNG, TOO_LARGE, copy_for
 from inpainting.core.compositing import outside_mask_changed_pixels
@@ -30,6 +30,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue, Step
 from inpainting.engines.painting import Painting, paint_each
+from inpainting.log_context import working_for
 from inpainting.models import GeneratedImage, Generation
 from inpainting.models.pictures import THUMBNAIL, ThumbnailedPicture, delete_uncommitted_files, reduced_webp
 from inpainting.planning import planner
@@ -69,6 +70,14 @@ def run_while_idle(queue: Queue) -> None:
 
 def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
     """Run a generation that this process has claimed."""
+    with working_for(str(generation.pk), request=generation.request_id):
+        logger.info("%s starts, attempt %d", generation, generation.attempts)
+        run_claimed(generation, queue)
+        logger.info("%s is %s", generation, generation.status)
+
+
+def run_claimed(generation: Generation, queue: Queue) -> None:
+    """As `run`. Ends, releases or fails the generation, unless it is deleted or another worker holds it."""
     with heartbeat(str(generation), queue) as watch, ExitStack() as cleanup:
         images: list[GeneratedImage] = []
         thumbnails: list[tuple[ThumbnailedPicture, Picture]] = []
@@ -99,9 +108,9 @@ def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
                 images.clear()
                 store_thumbnails([(generation.source, source), *thumbnails])
             else:
-                retry_until_committed(generation.end_cancelled, watch)
+                end_cancelled(generation, watch)
         except Cancelled:
-            retry_until_committed(generation.end_cancelled, watch)
+            end_cancelled(generation, watch)
         except DeviceLost as error:
             watching.end_process(f"{generation} lost its device: {error}")
         except PaintingError as error:
@@ -170,6 +179,16 @@ def retry_until_committed(
         watch.beat()
         close_old_connections()
         watching.stopping.wait(DATABASE_PAUSE_SECONDS)
+
+
+def end_cancelled(generation: Generation, watch: Heartbeat) -> None:
+    """End the generation, unless it was deleted, or its lease expired and another worker holds it."""
+
+    def end() -> bool:
+        return generation.end_cancelled() or not Generation.objects.filter(pk=generation.pk).exists()
+
+    if not retry_until_committed(end, watch) and not watching.stopping.is_set():
+        metrics.LEASES_LOST.inc()
 
 
 def fail_unexpectedly(generation: Generation, watch: Heartbeat) -> None:

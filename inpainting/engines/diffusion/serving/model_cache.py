@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from inpainting import metrics
 from inpainting.catalog.specs import ModelSpec
 from inpainting.engines.diffusion.backends.torch import Backend
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
@@ -102,7 +103,8 @@ class ModelCache:
                 self._collect_garbage()
             wanted, fingerprint = weights_bytes(spec, self.hardware.dtype), file_fingerprint(spec)
             self._evict_for(wanted, in_use)
-            model = load(spec, self.hardware)
+            with metrics.MODEL_LOAD_SECONDS.labels(slug).time():
+                model = load(spec, self.hardware)
             self.add(model, fingerprint)
         self._models.move_to_end(slug)
         return model
@@ -179,6 +181,7 @@ class ModelCache:
         for loaded, idle in ((self._adapters, self._idle_adapters(in_use)), (self._models, self._idle_models(in_use))):
             if idle:
                 del loaded[idle[0]]
+                metrics.MODEL_EVICTIONS.labels(idle[0]).inc()
                 self._collect_garbage()
                 logger.info("Evicted %s", idle[0])
                 return True

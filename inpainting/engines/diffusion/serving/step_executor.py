@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from inpainting import metrics
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.hardware import FiniteCheck
 from inpainting.engines.diffusion.latent_codec import invalid_output
@@ -64,7 +65,10 @@ class StepExecutor:
         batch.model.loras.activate(batch.adapters.loras)
         predictions = batch.model.predict([sample.state for sample in samples], batch.backend)
         self.hardware.synchronize()
-        batch.tuner.record(count_rows(samples), time.perf_counter() - started, self.hardware.peak_bytes() - before)
+        rows, seconds = count_rows(samples), time.perf_counter() - started
+        batch.tuner.record(rows, seconds, self.hardware.peak_bytes() - before)
+        metrics.STEP_SECONDS.labels(batch.model.spec.slug).observe(seconds)
+        metrics.STEP_ROWS.labels(batch.model.spec.slug).observe(rows)
         return predictions
 
     def _decode(self, batch: StepBatch, samples: Sequence[InFlightSample]) -> list[NDArray[np.uint8]]:

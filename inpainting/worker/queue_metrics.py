@@ -1,0 +1,75 @@
+"""What waits in the database, for Prometheus, at a cost that does not grow with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from django.db import DatabaseError, InterfaceError
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from inpainting.engines.base import Queue
+from inpainting.models import DeliveryState, Generation, Status, WebhookDelivery
+
+MAX_COUNTED = 10_000
+"""Rows of one queue and model that are counted: the last entries of an index that a scrape reads."""
+MAX_MODELS = 50
+"""Models of one queue that are looked for."""
+
+
+class QueueCollector(Collector):
+    """Depth and age of each queue by model, and of the webhooks that are due."""
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ["queue", "model"]
+        depth = GaugeMetricFamily("dreamlayer_queue_depth", f"Waiting generations, up to {MAX_COUNTED}.", labels=labels)
+        age = GaugeMetricFamily("dreamlayer_queue_oldest_seconds", "Age of the oldest of them.", labels=labels)
+        running = GaugeMetricFamily("dreamlayer_running", "Running generations of all processes.", labels=labels)
+        due = GaugeMetricFamily("dreamlayer_webhooks_due", f"Webhooks that are due, up to {MAX_COUNTED}.")
+        lag = GaugeMetricFamily("dreamlayer_webhook_lag_seconds", "How long the first of them has been due.")
+        up = GaugeMetricFamily("dreamlayer_database_up", "Whether the database answered this scrape.")
+        try:
+            for queue in Queue:
+                for model in models_in(queue, Status.QUEUED):
+                    waiting = live(queue, Status.QUEUED).filter(model=model)
+                    depth.add_metric([queue, model], waiting[:MAX_COUNTED].count())
+                    oldest = waiting.order_by("created_at").values_list("created_at", flat=True).first()
+                    age.add_metric([queue, model], seconds_since(oldest))
+                for model in models_in(queue, Status.RUNNING):
+                    count = live(queue, Status.RUNNING).filter(model=model)[:MAX_COUNTED].count()
+                    running.add_metric([queue, model], count)
+            pending = WebhookDelivery.objects.filter(state=DeliveryState.PENDING, next_attempt_at__lte=Now())
+            first = pending.order_by("next_attempt_at").values_list("next_attempt_at", flat=True).first()
+            due.add_metric([], pending.order_by()[:MAX_COUNTED].count())
+            lag.add_metric([], seconds_since(first))
+        except (DatabaseError, InterfaceError):
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield from (up, depth, age, running, due, lag)
+
+
+def live(queue: Queue, status: Status) -> QuerySet[Generation]:
+    return Generation.objects.filter(finished_at=None, queue=queue, status=status).order_by()
+
+
+def models_in(queue: Queue, status: Status) -> Iterator[str]:
+    """The different models of a queue, each found by one access to an index, as "" for engines without models."""
+    beyond = Q()
+    for _ in range(MAX_MODELS):
+        rows = live(queue, status).filter(beyond).order_by("model")
+        model = rows.values_list("model", flat=True).first()
+        if model is None:
+            return
+        yield model
+        beyond = Q(model__gt=model)
+
+
+def seconds_since(moment: datetime | None) -> float:
+    """0 for None, and where the clock was set back."""
+    return 0.0 if moment is None else max(0.0, (timezone.now() - moment).total_seconds())
