@@ -13,6 +13,7 @@ from inpainting.core.picture import Mask, Picture
 from inpainting.core.validation import check_count, check_range, check_text
 
 MAX_POINTS = 100
+MAX_CORNERS = 1000
 MAX_WORDS_CHARACTERS = 500
 
 
@@ -21,6 +22,7 @@ class Hint(StrEnum):
 
     POINTS = "points"
     BOX = "box"
+    OUTLINE = "outline"
     WORDS = "words"
     CATEGORY = "category"
     TOLERANCE = "tolerance"
@@ -29,6 +31,7 @@ class Hint(StrEnum):
 HOW_TO_MARK = {
     Hint.POINTS: "a point on it",
     Hint.BOX: "a box around it",
+    Hint.OUTLINE: "a rough outline of it",
     Hint.WORDS: "words for it",
     Hint.CATEGORY: "its category",
 }
@@ -45,20 +48,26 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The object: points on and beside it, a box around it, words for it, or its category; by default the main one.
+    """The object: points on and beside it, a box around it, a rough outline of it, words for it, or its category; by
+    default the main one.
 
-    tolerance: by how much a colour may differ, 0 to 255; None is the segmenter's default. Raises InvalidRequest for
-    more than MAX_POINTS points, more than MAX_WORDS_CHARACTERS characters, or a tolerance out of range.
+    outline: its corners, x and y; it may leave the picture. tolerance: by how much a colour may differ, 0 to 255; None
+    is the segmenter's default. Raises InvalidRequest for more than MAX_POINTS points, MAX_CORNERS corners or
+    MAX_WORDS_CHARACTERS characters, for an outline of fewer than three corners, or a tolerance out of range.
     """
 
     points: tuple[Point, ...] = ()
     box: Box | None = None
+    outline: tuple[tuple[float, float], ...] = ()
     words: str = ""
     category: str = ""
     tolerance: float | None = None
 
     def __post_init__(self) -> None:
         check_count("points", len(self.points), MAX_POINTS, f"points has {len(self.points)} entries")
+        check_count("outline", len(self.outline), MAX_CORNERS, f"outline has {len(self.outline)} corners")
+        if 0 < len(self.outline) < 3:
+            raise InvalidRequest("outline needs three corners or more.", field="outline")
         check_text("words", self.words, MAX_WORDS_CHARACTERS)
         if self.tolerance is not None:
             check_range("tolerance", self.tolerance, 0, 255)
@@ -69,6 +78,7 @@ class Selection:
         said = {
             Hint.POINTS: self.objects,
             Hint.BOX: self.box is not None,
+            Hint.OUTLINE: self.outline,
             Hint.WORDS: self.words.strip(),
             Hint.CATEGORY: self.category,
             Hint.TOLERANCE: self.tolerance is not None,

@@ -1,6 +1,7 @@
 """Selects an object with GrabCut (Rother, Kolmogorov, Blake 2004), on a reduced window around it.
 
-A box is the first guess of the object. From points alone `geodesic` makes the first guess, and GrabCut moves its edge.
+A box or an outline is the first guess of the object. From points alone `geodesic` makes the first guess, and GrabCut
+moves its edge.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import cv2
 import numpy as np
 
 from inpainting.core.codecs.colour import to_rgb8
+from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.resizing import resized
 from inpainting.segmenters import geodesic
-from inpainting.segmenters.base import Hint, Point, Selection
+from inpainting.segmenters.base import Hint, Point, Selection, box_around
 
 WORKING_SIDE = 448
 """Longer side of what GrabCut gets. With the iterations below it takes 0.1 to 3 s, of any picture."""
@@ -35,18 +37,20 @@ RGB = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 class GrabCut:
     name = "grabcut"
     label = "GrabCut"
-    reads = needs = frozenset({Hint.POINTS, Hint.BOX})
+    reads = needs = frozenset({Hint.POINTS, Hint.BOX, Hint.OUTLINE})
 
     def segment(self, picture: Picture, selection: Selection) -> Mask:
         image, bounds = to_rgb8(picture), Box.whole(picture.size)
         guess, box = None, selection.box
+        if selection.outline:
+            box = bounds_of(selection.outline, bounds)
         if box is None:
             guess, box = guess_from(image, selection)
         for point in selection.objects:
             box = box.union(pixel_of(point, bounds))
         window = box.expanded(math.ceil(MARGIN * box.size.longer) + 2 * POINT_RADIUS).clipped(bounds)
         mask = np.zeros(image.shape[:2], np.uint8)
-        mask[window.slices] = cut(image[window.slices], window, box, guess, selection.points)
+        mask[window.slices] = cut(image[window.slices], window, box, guess, selection)
         return mask
 
 
@@ -54,12 +58,14 @@ def create() -> GrabCut:
     return GrabCut()
 
 
-def cut(pixels: RGB, window: Box, box: Box, guess: tuple[Mask, float] | None, points: Sequence[Point]) -> Mask:
-    """The mask of a window of the image. guess: the whole image's, at a scale; None: the box."""
+def cut(pixels: RGB, window: Box, box: Box, guess: tuple[Mask, float] | None, selection: Selection) -> Mask:
+    """The mask of a window of the image. guess: the whole image's, at a scale; None: the outline or the box."""
     scale = min(1.0, WORKING_SIDE / window.size.longer)
     small = resized(pixels, scaled_size(window.size, scale))
     height, width = small.shape[:2]
-    if guess is None:
+    if selection.outline:
+        labels = labels_of_outline(selection.outline, window, scale, Size(width, height))
+    elif guess is None:
         labels = np.full((height, width), cv2.GC_BGD, np.uint8)
         inner = box.relative_to(window)
         columns, rows = (
@@ -74,7 +80,7 @@ def cut(pixels: RGB, window: Box, box: Box, guess: tuple[Mask, float] | None, po
         labels[cv2.erode(region, band) > 0] = cv2.GC_FGD
         labels[cv2.dilate(region, band) == 0] = cv2.GC_BGD
     seeds = []
-    for point in points:
+    for point in selection.points:
         x = min(max(int((point.x - window.left) * scale), 0), width - 1)
         y = min(max(int((point.y - window.top) * scale), 0), height - 1)
         cv2.circle(labels, (x, y), POINT_RADIUS, cv2.GC_FGD if point.is_object else cv2.GC_BGD, -1)
@@ -85,6 +91,24 @@ def cut(pixels: RGB, window: Box, box: Box, guess: tuple[Mask, float] | None, po
         found = geodesic.connected(found, seeds)
     enlarged = cv2.resize(found, (window.size.width, window.size.height), interpolation=cv2.INTER_LINEAR)
     return np.where(enlarged > 127, np.uint8(255), np.uint8(0))
+
+
+def labels_of_outline(corners: Sequence[tuple[float, float]], window: Box, scale: float, size: Size) -> Mask:
+    """Probably the object inside the outline, certainly not outside of it: cv2.GC_…, of that size."""
+    ring = np.clip((np.array(corners) - (window.left, window.top)) * scale, -32_000, 32_000)  # for fillPoly
+    labels = np.full((size.height, size.width), cv2.GC_BGD, np.uint8)
+    cv2.fillPoly(labels, [np.rint(ring).astype(np.int32)], cv2.GC_PR_FGD)
+    return labels
+
+
+def bounds_of(corners: Sequence[tuple[float, float]], image: Box) -> Box:
+    """The pixels that an outline touches. Raises InvalidRequest, `field_out_of_range`, for one outside the image."""
+    (left, top), (right, bottom) = np.min(corners, axis=0), np.max(corners, axis=0)
+    try:
+        return box_around(left, top, max(right, left + 1), max(bottom, top + 1)).clipped(image)
+    except InvalidRequest as error:
+        message = f"outline lies outside the image, which is {image.size}."
+        raise InvalidRequest(message, code="field_out_of_range", field="outline") from error
 
 
 def grab_cut(pixels: RGB, labels: Mask, iterations: int) -> Mask:

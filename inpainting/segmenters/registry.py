@@ -25,6 +25,12 @@ def segmenters() -> dict[str, Segmenter]:
     return {segmenter.name: segmenter for segmenter in made}
 
 
+def usable() -> list[Segmenter]:
+    """Those that need no model, and the installed models."""
+    rows = Catalog().tools(SEGMENTATION)
+    return [*segmenters().values(), *(CatalogSegmenter(row.spec) for row in rows if row.is_installed)]
+
+
 def find(name: str) -> Segmenter:
     """The segmenter of that name: of a module, or else a model of the catalog.
 

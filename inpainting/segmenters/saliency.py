@@ -33,7 +33,7 @@ class Saliency:
         region = salient_region(resized(image, grabcut.scaled_size(picture.size, scale)))
         if not region.any():
             return np.zeros(image.shape[:2], np.uint8)
-        return grabcut.cut(image, whole, whole, (region, scale), ())
+        return grabcut.cut(image, whole, whole, (region, scale), selection)
 
 
 def salient_region(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Mask:

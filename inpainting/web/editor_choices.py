@@ -18,6 +18,8 @@ from inpainting.engines.base import EngineDeclaration
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.generations.plan_preview import preview
 from inpainting.moderation import find_safety_checker
+from inpainting.segmenters import registry as segmenters
+from inpainting.segmenters.base import Hint
 from inpainting.web.setting_inputs import html_number, setting_inputs
 
 HIDDEN_SENTENCE = (
@@ -50,7 +52,13 @@ def choices() -> dict[str, Any]:
         "safety": safety_choices(),
         "hidden_sentence": HIDDEN_SENTENCE,
         "plan": preview(PaintSettings(), catalog),
+        "words_segmenter": words_segmenter(),
     }
+
+
+def words_segmenter() -> str:
+    """The name of a segmenter that can be used and finds objects by words; empty where there is none."""
+    return next((one.name for one in segmenters.usable() if Hint.WORDS in one.reads), "")
 
 
 def engine_choice(engine: EngineDeclaration, catalog: Catalog) -> dict[str, Any]:

@@ -42,7 +42,8 @@ STAGE = """async (photo) => {
     mask.open(bitmap, { width, height, file: blob })
     const id = await put(blob)
     store.update((document) => push(document, { kind: "photo", photo: { id, name: "room.png", width, height } }))
-    const toolbox = new Toolbox({ surface, store, mask, url: "/api/masks/", say: (text) => said.push(text) })
+    const toolbox = new Toolbox({ surface, store, mask, url: "/api/masks/", words: "grabcut",
+        say: (text) => said.push(text) })
     mask.onView = () => toolbox.redraw()
     listen(surface, { view: mask, tool: toolbox, onHover: (at, point) => toolbox.hover(at, point) })
     const commands = new Commands({ surface })
@@ -361,21 +362,17 @@ def test_holes_are_filled_and_the_mask_is_inverted_cleared_and_downloaded(stage:
 
 
 def test_a_click_or_a_box_selects_an_object_a_second_click_adds_and_alt_removes(stage: Stage) -> None:
-    def selected(count: int) -> Pixels:
-        stage.page.wait_for_function("(count) => editor.store.view.operations.length === count", arg=count)
-        return stage.mask()
-
     disc = drawn(lambda mask: cv2.circle(mask, (200, 100), 30, 255, -1))
     square = drawn(lambda mask: cv2.rectangle(mask, (40, 60), (79, 99), 255, -1))
     stage.choose("object")
     stage.click(205, 95)
-    assert overlap(selected(1), disc) > 0.9
+    assert overlap(selected(stage, 1), disc) > 0.9
     stage.drag((30, 50), (90, 110))
-    assert overlap(selected(2), disc | square) > 0.9
+    assert overlap(selected(stage, 2), disc | square) > 0.9
     stage.page.keyboard.down("Alt")
     stage.click(205, 95)
     stage.page.keyboard.up("Alt")
-    mask = selected(3)
+    mask = selected(stage, 3)
     assert overlap(mask, square) > 0.85
     assert mask[100, 200] == 0
     assert stage.page.evaluate("editor.said.at(-1)") == ""
@@ -481,3 +478,64 @@ def test_the_page_lists_its_keys_and_the_picture_follows_the_keyboard(page: Page
     expect(page.locator("#tool-message")).not_to_contain_text("128, 128")
     page.keyboard.press("Enter")
     expect(page.locator("#generate")).to_be_enabled()
+
+
+def selected(stage: Stage, count: int) -> Pixels:
+    """The mask once it consists of so many operations."""
+    stage.page.wait_for_function("(count) => editor.store.view.operations.length === count", arg=count)
+    return stage.mask()
+
+
+def test_the_outline_of_what_a_click_would_select_is_shown_while_the_mouse_rests(stage: Stage) -> None:
+    stage.choose("object")
+    outline = stage.page.locator("#stage .guides path.guide-dark")
+    stage.page.mouse.move(*stage.at(205, 95))
+    expect(outline).to_have_count(1)
+    box, (left, top), (right, bottom) = outline.bounding_box(), stage.at(170, 70), stage.at(230, 130)
+    assert box is not None
+    shown = [box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]]
+    assert shown == pytest.approx([left, top, right, bottom], abs=6 * SCALE)
+    stage.page.mouse.move(*stage.at(206, 97))
+    expect(outline).to_have_count(0)
+    assert stage.operations() == []
+
+
+def test_clicks_add_to_the_last_object_and_take_away_and_undo_returns_to_the_clicks_before(stage: Stage) -> None:
+    disc = drawn(lambda mask: cv2.circle(mask, (200, 100), 30, 255, -1))
+    square = drawn(lambda mask: cv2.rectangle(mask, (40, 60), (79, 99), 255, -1))
+    stage.choose("object", belongs="new")
+    stage.click(205, 95)
+    assert overlap(selected(stage, 1), disc) > 0.9
+    stage.page.keyboard.down("Shift")
+    stage.click(60, 80)
+    assert overlap(selected(stage, 2), disc | square) > 0.85
+    stage.page.keyboard.up("Shift")
+    stage.choose("object", belongs="less")
+    stage.click(62, 82)
+    assert overlap(selected(stage, 3), disc) > 0.85
+    stage.page.keyboard.press("Control+Z")
+    assert overlap(selected(stage, 2), disc | square) > 0.85
+    stage.click(58, 78)
+    assert overlap(selected(stage, 3), disc) > 0.85
+
+
+def test_a_rough_lasso_is_snapped_to_the_edges_in_it(stage: Stage) -> None:
+    disc = drawn(lambda mask: cv2.circle(mask, (200, 100), 30, 255, -1))
+    stage.choose("lasso", snaps=True)
+    stage.drag((160, 60), (240, 65), (245, 140), (158, 138), (160, 62))
+    assert overlap(selected(stage, 1), disc) > 0.9
+    assert stage.operations() == ["picture"]
+    stage.page.keyboard.press("Control+Z")
+    assert stage.operations() == []
+    stage.choose("lasso", snaps=False)
+    stage.drag((160, 60), (240, 65), (245, 140), (158, 138), (160, 62))
+    assert stage.operations() == ["shape"]
+
+
+def test_words_are_sent_to_the_segmenter_that_reads_them(stage: Stage) -> None:
+    """The installation of the tests has none, so that its refusal is shown."""
+    stage.choose("object")
+    stage.page.evaluate("editor.toolbox.tool.words('the red disc')")
+    stage.page.wait_for_function("editor.said.at(-1).includes('does not read words')")
+    stage.page.goto("/")
+    expect(stage.page.locator("#tool-words")).to_have_count(0)

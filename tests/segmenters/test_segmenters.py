@@ -56,6 +56,26 @@ def test_a_box_selects_the_object_in_it() -> None:
     assert not found[:, 500:].any()
 
 
+def test_a_rough_outline_is_snapped_to_the_edges_of_the_object() -> None:
+    photo = Picture(data.coffee())
+    wanted = polygon(PLATE, photo.size)
+    rough = [[x + 14 * (1 if x > 290 else -1), y + 14 * (1 if y > 200 else -1)] for x, y in PLATE]
+    found = GRABCUT.segment(photo, Selection(outline=tuple((float(x), float(y)) for x, y in rough)))
+    assert overlap(found, wanted) > max(0.93, overlap(polygon(rough, photo.size), wanted) + 0.05)
+
+
+def test_an_outline_outside_the_picture_or_with_too_many_corners_is_refused() -> None:
+    photo = Picture(data.coffee())
+    with pytest.raises(InvalidRequest, match="outside the image"):
+        GRABCUT.segment(photo, Selection(outline=((700.0, 10.0), (800.0, 10.0), (800.0, 90.0))))
+    with pytest.raises(InvalidRequest, match="three corners"):
+        Selection(outline=((1.0, 1.0), (2.0, 2.0)))
+    with pytest.raises(InvalidRequest, match="at most 1000"):
+        Selection(outline=((1.0, 1.0),) * 1001)
+    far = ((-1e300, -1e300), (1e300, -1e300), (1e300, 1e300))
+    assert GRABCUT.segment(photo, Selection(outline=far)).shape == (400, 600)
+
+
 def test_a_click_selects_the_object_under_it() -> None:
     assert overlap(GRABCUT.segment(grey(data.coins()), Selection((Point(325, 180),))), coin()) > 0.85
 
@@ -127,10 +147,12 @@ def test_the_smallest_pictures_are_segmented(segmenter: Segmenter, size: tuple[i
 
 def test_a_segmenter_refuses_a_selection_without_the_object_and_hints_that_it_does_not_read() -> None:
     photo = Picture(data.coffee())
-    with pytest.raises(InvalidRequest, match=r"send a point on it, or a box around it\.") as refused:
+    with pytest.raises(
+        InvalidRequest, match=r"send a point on it, or a box around it, or a rough outline of it\."
+    ) as refused:
         candidates_of(GRABCUT, photo, Selection((Point(3, 3, is_object=False),)))
     assert (refused.value.code, refused.value.field) == ("field_missing", "points")
-    with pytest.raises(InvalidRequest, match="grabcut does not read words; it reads box and points"):
+    with pytest.raises(InvalidRequest, match="grabcut does not read words; it reads box and outline and points"):
         candidates_of(GRABCUT, photo, Selection((Point(3, 3),), words="cup"))
 
 

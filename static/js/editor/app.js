@@ -201,7 +201,7 @@ const isDone = () => root.dataset.state === "done" && !job.isRunning
 const isEditing = () => root.dataset.state === "editing" && !job.isRunning
 
 const toolbox = new Toolbox({
-  surface: $("surface"), store, mask, url: $("tool-options").dataset.masksUrl, isEditing, say: (text) => toolPanel.say(text),
+  surface: $("surface"), store, mask, url: $("tool-options").dataset.masksUrl, words: $("tool-options").dataset.words, isEditing, say: (text) => toolPanel.say(text),
 })
 const toolPanel = new ToolPanel(toolbox)
 const commands = new Commands({ surface: $("surface") })

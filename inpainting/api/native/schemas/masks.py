@@ -18,7 +18,7 @@ from inpainting.core.geometry import Box
 from inpainting.core.validation import finite_numbers
 from inpainting.models import UploadedPicture
 from inpainting.segmenters import registry
-from inpainting.segmenters.base import MAX_POINTS, MAX_WORDS_CHARACTERS, Point, box_around
+from inpainting.segmenters.base import MAX_CORNERS, MAX_POINTS, MAX_WORDS_CHARACTERS, Point, box_around
 
 POINT = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 3}
 SIZE = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2, "description": "Height, width."}
@@ -69,14 +69,32 @@ class BoxEdges(serializers.Field):
         return box_around(*numbers)
 
 
+@extend_schema_field({"type": "array", "items": {**POINT, "maxItems": 2}, "maxItems": MAX_CORNERS})
+class Outline(serializers.Field):
+    """A list of [x, y]; in forms as JSON text."""
+
+    def to_internal_value(self, data: Any) -> tuple[tuple[float, float], ...]:
+        entries = parse_json(data, self) if isinstance(data, str) else data
+        if not isinstance(entries, list):
+            raise InvalidRequest("outline must be a list.", field="outline")
+        corners = [finite_numbers(entry) for entry in entries[: MAX_CORNERS + 1]]
+        if not all(corner is not None and len(corner) == 2 for corner in corners):
+            raise InvalidRequest("Each corner of the outline must be [x, y].", field="outline")
+        return tuple((corner[0], corner[1]) for corner in corners if corner)
+
+
 class MaskForm(serializers.Serializer):
-    """What to select. Each segmenter says which of points, box, words and category it reads, and which it needs."""
+    """What to select. Each segmenter reads some of points, box, outline, words and category, and needs one of some."""
 
     points = Points(
         required=False,
         help_text="[[x, y, 1 or 0], …] in pixels: 1, the default, on the object, 0 beside it. In forms as JSON text.",
     )
     box = BoxEdges(required=False, help_text="[left, top, right, bottom] around the object. In forms as JSON text.")
+    outline = Outline(
+        required=False,
+        help_text="[[x, y], …] roughly around the object, whose edges are found. In forms as JSON.",
+    )
     words = Text(required=False, max_length=MAX_WORDS_CHARACTERS, help_text="What to select; some segmenters read it.")
     category = Text(required=False, max_length=60, help_text="Of garments: `full`, `upper` or `lower`.")
     tolerance = serializers.FloatField(

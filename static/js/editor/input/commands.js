@@ -18,6 +18,7 @@ export const COMMANDS = [
   { id: "brush", label: "Brush", keys: ["B"], group: TOOLS },
   { id: "eraser", label: "Eraser", keys: ["E"], group: TOOLS },
   { id: "object", label: "Select an object", keys: ["A"], group: TOOLS },
+  { id: "object-part", label: "Add to the selected object; with Alt, take away", group: TOOLS, shown: "Shift+click" },
   { id: "wand", label: "Magic wand", keys: ["W"], group: TOOLS },
   { id: "lasso", label: "Lasso", keys: ["L"], group: TOOLS },
   { id: "polygon", label: "Polygon", keys: ["P"], group: TOOLS },

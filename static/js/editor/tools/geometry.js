@@ -3,6 +3,15 @@
 /** The box of two opposite corners. */
 export const boxOf = ([ax, ay], [bx, by]) => [Math.min(ax, bx), Math.min(ay, by), Math.max(ax, bx), Math.max(ay, by)]
 
+/** The box of points. */
+export const boundsOf = (points) => {
+  const [xs, ys] = [0, 1].map((axis) => points.map((point) => point[axis]))
+  return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)]
+}
+
+/** At most about `most` of the points, evenly. */
+export const thinned = (points, most) => points.filter((_, index) => index % Math.ceil(points.length / most) === 0)
+
 /** The corner, moved so that its box with `from` is a square. */
 export function squared([x, y], corner) {
   const side = Math.max(Math.abs(corner[0] - x), Math.abs(corner[1] - y))

@@ -6,7 +6,7 @@ const SVG = "http://www.w3.org/2000/svg"
 
 /** @typedef {{kind: "ring", at: number[], size: number} | {kind: "path", points: number[][], isClosed?: boolean}
  *   | {kind: "rectangle" | "ellipse" | "area", box: number[]} | {kind: "crosshair", at: number[]}
- *   | {kind: "handles", points: number[][]} | {kind: "frame", inner: number[], outer: number[]}} Guide
+ *   | {kind: "outlines", rings: number[][][]} | {kind: "handles", points: number[][]} | {kind: "frame", inner: number[], outer: number[]}} Guide
  *  in pixels of the photo; a ring's size is its diameter */
 
 export class Guides {
@@ -39,6 +39,7 @@ const DRAWN = {
     return lines("ellipse", { cx: x + width / 2, cy: y + height / 2, rx: width / 2, ry: height / 2 })
   },
   path: ({ points, isClosed = false }, screen) => lines("path", { d: `M${points.map(screen).join("L")}${isClosed ? "Z" : ""}` }),
+  outlines: ({ rings }, screen) => lines("path", { d: rings.map((ring) => `M${ring.map(screen).join("L")}Z`).join("") }),
   crosshair({ at }, screen) {
     const [x, y] = screen(at)
     return lines("path", { d: `M${x - 14} ${y}H${x - 4}M${x + 4} ${y}H${x + 14}M${x} ${y - 14}V${y - 4}M${x} ${y + 4}V${y + 14}` })

@@ -1,50 +1,86 @@
-// Selects an object by a click on it or a box around it: the server finds its pixels (POST /api/masks/).
+// Selects an object by a click on it, a box around it or words for it: the server finds its pixels (editor/tools/finder.js).
 //
-// Only what is seen is sent, at most SIDE pixels wide or high, so that a photo of any size takes a moment: closer to the
-// object, its edges are found more exactly.
+// A further click can belong to the last object: Shift adds what is there to it, Shift and Alt take it away; so does the
+// option of the tool. Each click is one step of undo, after which the clicks before it count again.
 
-import { post } from "api"
 import { picture } from "editor/core/operations"
 import { put } from "editor/core/pictures"
-import { boxOf, clipped, distance, rounded, visible, widened } from "editor/tools/geometry"
+import { blobOf, difference } from "editor/tools/finder"
+import { boxOf, clipped, distance } from "editor/tools/geometry"
+import { hovering } from "editor/tools/hover"
 
-const SIDE = 1024
-const AROUND_VIEW = 0.25, AROUND_BOX = 0.4
+const AROUND_BOX = 0.4
 const TO_DRAG = 6 // pixels of the screen: a shorter drag is a click
+const NOTHING = "No object was found here. Try a box around it."
 
 /** @param {import("./toolbox.js").Tooling} tooling */
-export function object({ add, options, photo, photoBitmap, redraw, say, scale, surface, url, view }) {
+export function object({ add, finder, options, photo, redraw, say, scale, store, words }) {
+  const hover = hovering({ finder, redraw })
+  const found = new WeakMap() // operation -> {part, hints, mask}: what was asked for it
   let live = null
   let asked = 0
 
-  async function select({ from, to, erases }) {
+  /** Asks for a mask, unless something else is asked meanwhile; null where nothing is found. */
+  async function find(part, hints, fields = {}) {
+    const request = ++asked
+    say("Looking for the object…")
+    const answer = await finder.find(part, hints, fields)
+    if (photo()?.id !== part.photo) return null
+    if (request === asked) say(answer.box ? "" : NOTHING)
+    return answer.box ? blobOf(answer.mask) : null
+  }
+
+  const keep = async (part, mask, erases = false) => add(picture({ erases, picture: await put(mask), box: part.box }))
+
+  /** Further clicks belong to the operation that was added. */
+  const remember = (part, hints, mask) => found.set(store.view.operations.at(-1), { part, hints, mask })
+
+  async function select({ from, to, erases, belongs }) {
     const isClick = distance(from, to) * scale() < TO_DRAG
     const box = isClick ? null : clipped(boxOf(from, to), photo())
-    const around = isClick ? visible(view.viewport, { width: surface.clientWidth, height: surface.clientHeight }, photo()) : box
-    const isInside = isClick && clipped([from[0], from[1], from[0] + 0.01, from[1] + 0.01], photo())
-    if (!around || (isClick && !isInside)) return
-    const part = rounded(clipped(widened(around, isClick ? AROUND_VIEW : AROUND_BOX), photo()))
-    const request = ++asked
-    const { id } = photo()
-    say("Looking for the object…")
-    const { blob, factor } = await cut(await photoBitmap(), part)
-    const inPart = ([x, y]) => [(x - part[0]) * factor, (y - part[1]) * factor]
-    const form = new FormData()
-    form.append("image", blob, "part.jpg")
-    form.append("store", "false")
-    if (box) form.append("box", JSON.stringify([...inPart(box.slice(0, 2)), ...inPart(box.slice(2))]))
-    else form.append("points", JSON.stringify([inPart(from)]))
-    const answer = await post(url, form)
-    if (photo()?.id !== id) return
-    if (request === asked) say(answer.box ? "" : "No object was found here. Try a box around it.")
-    if (answer.box) add(picture({ erases, picture: await put(await blobOf(answer.mask)), box: part }))
+    if (isClick ? !isInside(from) : !box) return
+    const last = found.get(store.view.operations.at(-1))
+    if (isClick && belongs !== "new" && last) return refine(last, from, belongs === "more")
+    const part = await (isClick ? finder.visiblePart() : finder.partAround(box, AROUND_BOX))
+    const hints = isClick ? { points: [[...part.inPart(from), 1]] } : { box: [...part.inPart(box.slice(0, 2)), ...part.inPart(box.slice(2))] }
+    const mask = await find(part, hints)
+    if (!mask) return
+    await keep(part, mask, erases)
+    if (!erases) remember(part, hints, mask)
   }
+
+  /** One more click on the last object, or beside it. */
+  async function refine({ part, hints, mask: before }, point, isMore) {
+    const { box: [left, top, right, bottom] } = part
+    if (point[0] < left || point[0] >= right || point[1] < top || point[1] >= bottom) return say("This is too far from the last object.")
+    const more = { ...hints, points: [...(hints.points ?? []), [...part.inPart(point), Number(isMore)]] }
+    const mask = await find(part, more)
+    if (!mask) return
+    const change = isMore ? mask : await difference(before, mask)
+    if (!change) return say("Nothing was taken away here.")
+    await keep(part, change, !isMore)
+    remember(part, more, mask)
+  }
+
+  async function selectWords(text) {
+    const part = await finder.visiblePart()
+    if (!part) return
+    const mask = await find(part, { words: text }, { segmenter: words })
+    if (mask) await keep(part, mask, options.values.erases)
+  }
+
+  const isInside = ([x, y]) => Boolean(clipped([x, y, x + 0.01, y + 0.01], photo()))
+  const belonging = ({ shift, alt }) => (shift ? (alt ? "less" : "more") : options.values.belongs)
+  const told = (work) => work.catch((error) => say(error.message))
 
   return {
     name: "object",
     byKeys: "click",
+    words: (text) => told(selectWords(text)),
     down(point) {
-      live = { from: [point.x, point.y], to: [point.x, point.y], erases: options.values.erases !== (point.alt || point.erases) }
+      hover.drop()
+      const belongs = belonging(point)
+      live = { from: [point.x, point.y], to: [point.x, point.y], belongs, erases: options.values.erases !== (point.alt || point.erases) }
     },
     move(points) {
       if (!live) return
@@ -56,35 +92,20 @@ export function object({ add, options, photo, photoBitmap, redraw, say, scale, s
       const selection = live
       live = null
       redraw()
-      select(selection).catch((error) => say(error.message))
+      told(select(selection))
     },
     cancel() {
       live = null
+      hover.drop()
       redraw()
     },
+    hover(point) {
+      if (!live) hover.at(point)
+    },
+    leave: () => { hover.drop() },
     get isDrawing() {
       return live !== null
     },
-    guides: () => (live && distance(live.from, live.to) * scale() >= TO_DRAG ? [{ kind: "rectangle", box: boxOf(live.from, live.to) }] : []),
+    guides: () => (live && distance(live.from, live.to) * scale() >= TO_DRAG ? [{ kind: "rectangle", box: boxOf(live.from, live.to) }] : hover.guides()),
   }
-}
-
-/** A part of the photo as a JPEG, and its scale. */
-async function cut(bitmap, [left, top, right, bottom]) {
-  const factor = Math.min(1, SIDE / Math.max(right - left, bottom - top))
-  const canvas = document.createElement("canvas")
-  canvas.width = Math.max(1, Math.round((right - left) * factor))
-  canvas.height = Math.max(1, Math.round((bottom - top) * factor))
-  const context = canvas.getContext("2d")
-  context.imageSmoothingQuality = "high"
-  context.drawImage(bitmap, left, top, right - left, bottom - top, 0, 0, canvas.width, canvas.height)
-  const blob = await new Promise((resolve) => { canvas.toBlob(resolve, "image/jpeg", 0.92) })
-  return { blob, factor }
-}
-
-/** A data URL as a Blob. The page's policy allows no fetch of it. */
-async function blobOf(dataUrl) {
-  const [head, encoded] = dataUrl.split(",")
-  const bytes = Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0))
-  return new Blob([bytes], { type: head.slice("data:".length).split(";")[0] })
 }

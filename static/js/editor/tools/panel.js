@@ -27,6 +27,7 @@ export class ToolPanel {
     }
     $("tool-size").addEventListener("input", () => options.set({ size: sizeAt($("tool-size").value / SLIDER, this.#largest) }))
     $("tool-pixels").addEventListener("input", () => adjustment.set(Number($("tool-pixels").value)))
+    $("tool-words-find")?.addEventListener("click", () => this.#findWords())
     $("tool-box-add").addEventListener("click", () => this.#addBox())
     $("tool-frame-reset").addEventListener("click", () => setFrame(store, limited({})))
     $("tool-frame-ratio").addEventListener("input", ({ target }) => { if (target.value) setFrame(store, withRatio(store.view.photo, target.value)) })
@@ -46,6 +47,7 @@ export class ToolPanel {
     if (event.key !== "Enter" || !event.target.matches("input")) return
     event.preventDefault()
     if (event.target.dataset.edge) this.#addBox()
+    else if (event.target.id === "tool-words") this.#findWords()
     else if (event.target.id === "tool-pixels") this.#toolbox.adjustment.apply()
     else event.target.dispatchEvent(new Event("change"))
   }
@@ -65,6 +67,11 @@ export class ToolPanel {
       changes.size = Math.max(1, Math.round(options.values.size * factor))
     }
     options.set(changes)
+  }
+
+  #findWords() {
+    const text = $("tool-words").value.trim()
+    if (text) this.#toolbox.tool.words(text)
   }
 
   #addBox() {

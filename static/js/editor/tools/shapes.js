@@ -1,9 +1,13 @@
 // Shapes that are filled when they are finished: rectangle and ellipse by two corners, lasso by a drag, polygon by clicks.
 
-import { shape } from "editor/core/operations"
-import { boxOf, distance, squared } from "editor/tools/geometry"
+import { picture, shape } from "editor/core/operations"
+import { put } from "editor/core/pictures"
+import { blobOf } from "editor/tools/finder"
+import { boundsOf, boxOf, clipped, distance, squared, thinned } from "editor/tools/geometry"
 
 const CLOSEST = 2 // pixels of the screen between two points of a lasso
+const MOST_CORNERS = 500 // of a lasso that is snapped to edges
+const AROUND_LASSO = 0.4 // of its longer side, which the server sees too
 const TO_CLOSE = 12 // pixels of the screen around the first corner of a polygon that close it
 
 const xy = ({ x, y }) => [x, y]
@@ -47,8 +51,21 @@ export function box(name, tooling) {
 
 /** @param {import("./toolbox.js").Tooling} tooling */
 export function lasso(tooling) {
-  const { mask, options, redraw, scale } = tooling
+  const { add, finder, mask, options, photo, redraw, say, scale } = tooling
   let live = null
+
+  /** The object in the lasso, as one operation; the lasso itself where none is found. */
+  async function snap(points, drawn) {
+    const box = clipped(boundsOf(points), photo())
+    if (!box) return add(drawn)
+    say("Looking for edges…")
+    const part = await finder.partAround(box, AROUND_LASSO)
+    const answer = await finder.find(part, { outline: thinned(points, MOST_CORNERS).map(part.inPart) }).catch((error) => ({ box: null, message: error.message }))
+    if (photo()?.id !== part.photo) return
+    say(answer.box ? "" : (answer.message ?? "No edges were found; the lasso is as it was drawn."))
+    add(answer.box ? picture({ erases: drawn.erases, picture: await put(blobOf(answer.mask)), box: part.box }) : drawn)
+  }
+
   return {
     name: "lasso",
     byKeys: "drag",
@@ -68,7 +85,10 @@ export function lasso(tooling) {
       if (!live) return
       const { points, erases } = live
       live = null
-      end(tooling, points.length >= 3 && shape({ erases, shape: "polygon", points }))
+      const drawn = points.length >= 3 && shape({ erases, shape: "polygon", points })
+      if (!drawn || !options.values.snaps) return end(tooling, drawn)
+      end(tooling)
+      snap(points, drawn)
     },
     cancel() {
       if (live) end(tooling)

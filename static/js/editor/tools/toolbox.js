@@ -8,6 +8,7 @@ import { get } from "editor/core/pictures"
 import { Adjustment } from "editor/tools/adjustment"
 import { brush } from "editor/tools/brush"
 import { Crosshair } from "editor/tools/crosshair"
+import { Finder } from "editor/tools/finder"
 import { frame, guidesOf } from "editor/tools/frame"
 import { largestSize, nextSize } from "editor/tools/geometry"
 import { Guides } from "editor/tools/guides"
@@ -24,7 +25,7 @@ import { stem } from "format"
  *  @property {() => number} size of the brush, in pixels of the photo
  *  @property {() => void} redraw draws the guides
  *  @property {() => void} refresh draws them and tells the panel and the commands
- *  also store, mask, view, surface, options, url, say(text), photoBitmap() */
+ *  also store, mask, view, surface, options, url, words, finder, say(text), photoBitmap() */
 
 const HARDER = 0.1
 
@@ -36,13 +37,14 @@ export class Toolbox {
   #guides
   #tools
 
-  /** `mask` is the mask view, `view` {viewport, setViewport}; `url` that of POST /api/masks/; `say(text)` shows a sentence;
+  /** `mask` is the mask view, `view` {viewport, setViewport}; `url` that of POST /api/masks/; `words`: the segmenter that
+   *  reads words, "" for none; `say(text)` shows a sentence;
    *  `isEditing()`: whether the mask may be changed now. */
-  constructor({ surface, store, mask, view = mask, url, say, isEditing = () => Boolean(store.view.photo), options = new Options() }) {
+  constructor({ surface, store, mask, view = mask, url, words = "", say, isEditing = () => Boolean(store.view.photo), options = new Options() }) {
     Object.assign(this, { surface, store, mask, view, options, isEditing })
     this.#guides = new Guides(surface)
     const tooling = {
-      surface, store, mask, view, options, url, say,
+      surface, store, mask, view, options, url, words, say,
       add: (operation) => store.update((document) => push(document, { kind: "mask", operation })),
       photo: () => store.view.photo,
       photoBitmap: () => this.#photoBitmap(),
@@ -51,6 +53,7 @@ export class Toolbox {
       redraw: () => this.redraw(),
       refresh: () => this.refresh(),
     }
+    tooling.finder = new Finder(tooling)
     const tools = [brush("brush", tooling), brush("eraser", tooling), box("rectangle", tooling), box("ellipse", tooling), lasso(tooling), polygon(tooling), wand(tooling), object(tooling), frame(tooling)]
     this.#tools = Object.fromEntries(tools.map((tool) => [tool.name, tool]))
     this.add = tooling.add
@@ -117,7 +120,8 @@ export class Toolbox {
 
   hover(screenPoint, point) {
     this.#hovered = screenPoint && point
-    if (this.#hovered) this.tool.hover?.(point)
+    if (this.#hovered && this.isEditing()) this.tool.hover?.(point)
+    else this.tool.leave?.()
     this.surface.style.cursor = (this.#hovered && this.isEditing() && this.tool.cursorAt?.(point)) || ""
     this.redraw()
   }

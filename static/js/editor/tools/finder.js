@@ -1,0 +1,86 @@
+// Asks the server for the mask of an object (POST /api/masks/) in a part of the photo.
+//
+// Only that part is sent, at most `side` pixels wide or high, so that a photo of any size takes a moment: closer to the
+// object, its edges are found more exactly.
+
+import { post } from "api"
+import { clipped, rounded, visible, widened } from "editor/tools/geometry"
+
+const SIDE = 1024
+const AROUND_VIEW = 0.25
+
+/** A part of the photo as it is sent: its box, its JPEG, and how a point of the photo lies in that.
+ *  @typedef {{photo: string, box: number[], blob: Blob, inPart: (point: number[]) => number[], inPhoto: (point: number[]) => number[]}} Part */
+
+export class Finder {
+  #parts = new Map() // side -> {key, part}: of the last request
+
+  /** @param {import("./toolbox.js").Tooling} tooling */
+  constructor({ photo, photoBitmap, surface, url, view }) {
+    Object.assign(this, { photo, photoBitmap, surface, url, view })
+  }
+
+  /** What is seen of the photo, with some of its surroundings. @returns {Promise<Part | null>} */
+  visiblePart(side = SIDE) {
+    const { clientWidth: width, clientHeight: height } = this.surface
+    const seen = visible(this.view.viewport, { width, height }, this.photo())
+    return seen ? this.partAround(seen, AROUND_VIEW, side) : Promise.resolve(null)
+  }
+
+  /** The part of the photo around a box; `share` of its longer side is added. @returns {Promise<Part>} */
+  async partAround(around, share, side = SIDE) {
+    const photo = this.photo()
+    const box = rounded(clipped(widened(around, share), photo))
+    const key = JSON.stringify([photo.id, box])
+    if (this.#parts.get(side)?.key !== key) this.#parts.set(side, { key, part: cut(await this.photoBitmap(), photo.id, box, side) })
+    return this.#parts.get(side).part
+  }
+
+  /** The answer of the server. hints: the fields that say what the object is. @param {Part} part */
+  find(part, hints, fields = {}) {
+    const form = new FormData()
+    form.append("image", part.blob, "part.jpg")
+    form.append("store", "false")
+    for (const [name, value] of Object.entries({ ...hints, ...fields })) form.append(name, typeof value === "string" ? value : JSON.stringify(value))
+    return post(this.url, form)
+  }
+}
+
+async function cut(bitmap, photo, box, side) {
+  const [left, top, right, bottom] = box
+  const factor = Math.min(1, side / Math.max(right - left, bottom - top))
+  const canvas = document.createElement("canvas")
+  canvas.width = Math.max(1, Math.round((right - left) * factor))
+  canvas.height = Math.max(1, Math.round((bottom - top) * factor))
+  const context = canvas.getContext("2d")
+  context.imageSmoothingQuality = "high"
+  context.drawImage(bitmap, left, top, right - left, bottom - top, 0, 0, canvas.width, canvas.height)
+  const blob = await new Promise((resolve) => { canvas.toBlob(resolve, "image/jpeg", 0.92) })
+  const inPart = ([x, y]) => [(x - left) * factor, (y - top) * factor]
+  const inPhoto = ([x, y]) => [x / factor + left, y / factor + top]
+  return { photo, box, blob, inPart, inPhoto }
+}
+
+/** A data URL as a Blob. The page's policy allows no fetch of it. */
+export function blobOf(dataUrl) {
+  const [head, encoded] = dataUrl.split(",")
+  const bytes = Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0))
+  return new Blob([bytes], { type: head.slice("data:".length).split(";")[0] })
+}
+
+/** What the mask `before` selects and `after` does not, both white on black and of one size; null for nothing. */
+export async function difference(before, after) {
+  const [first, second] = await Promise.all([before, after].map((blob) => createImageBitmap(blob)))
+  const canvas = document.createElement("canvas")
+  canvas.width = first.width
+  canvas.height = first.height
+  const context = canvas.getContext("2d")
+  context.drawImage(first, 0, 0)
+  context.globalCompositeOperation = "difference" // what only one of them selects
+  context.drawImage(second, 0, 0)
+  context.globalCompositeOperation = "multiply"
+  context.drawImage(first, 0, 0)
+  const { data } = context.getImageData(0, 0, canvas.width, canvas.height)
+  const isEmpty = data.every((value, index) => index % 4 === 3 || value < 128)
+  return isEmpty ? null : new Promise((resolve) => { canvas.toBlob(resolve, "image/png") })
+}
