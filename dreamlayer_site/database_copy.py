@@ -35,6 +35,7 @@ def copy_rows() -> dict[str, int]:
     meanwhile: on SQLite, writers wait. Raises CopyRefused.
     """
     check_migrations()
+    check_is_unused()
     if User.objects.exists():
         raise CopyRefused("The target has users already: copy into a new database, after “migrate”.")
     target = connections[DEFAULT_DB_ALIAS]
@@ -66,6 +67,23 @@ def stored_models() -> list[type[models.Model]]:
     """All models with a table of their own, with those of many-to-many relations."""
     found = apps.get_models(include_auto_created=True)
     return [model for model in found if model._meta.managed and not model._meta.proxy]
+
+
+def check_is_unused() -> None:
+    """Raise CopyRefused if other sessions use the source: a server would write to the rows behind those copied.
+
+    SQLite has none; its server locks the data folder.
+    """
+    if connections[SOURCE].vendor != "postgresql":
+        return
+    with connections[SOURCE].cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        (others,) = cursor.fetchone()
+    if others:
+        raise CopyRefused(f"{others} other sessions use the source: stop all processes of the server first.")
 
 
 def check_migrations() -> None:

@@ -396,7 +396,7 @@ METRICS_TOKEN = env.str("DREAMLAYER_METRICS_TOKEN", "")
 
 LOG_LEVEL = env.str("DREAMLAYER_LOG_LEVEL", "INFO")
 # "line", or "json": one JSON object per record, with the ids of the request and the generation.
-LOG_FORMAT = env.str("DREAMLAYER_LOG_FORMAT", "line")
+LOG_FORMAT = env.str("DREAMLAYER_LOG_FORMAT", "line", choices=("line", "json"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

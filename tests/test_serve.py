@@ -21,8 +21,8 @@ import pytest
 from django.core.management import CommandError
 
 from dreamlayer_site import supervisor
+from dreamlayer_site.folder_lock import lock_data_folder
 from dreamlayer_site.hosts import is_address, own_hosts
-from dreamlayer_site.management.commands import serve
 from tests.conftest import ALLOWED_ORIGIN
 from tests.installation import ROOT, Installation
 
@@ -238,13 +238,12 @@ def test_an_invalid_form_gets_the_apis_error(site: Installation, site_key: str) 
     assert json.loads(refused.value.read())["status"] == "error"
 
 
-def test_a_second_server_on_the_data_folder_ends(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "LOCK_TIMEOUT_SECONDS", 0.5)
+def test_a_second_server_on_the_data_folder_ends(installation: Installation) -> None:
     with (
-        serve.lock_data_folder(installation.folder),
+        lock_data_folder(installation.folder),
         pytest.raises(CommandError, match="Another server uses") as refused,
     ):
-        serve.lock_data_folder(installation.folder)
+        lock_data_folder(installation.folder, wait_seconds=0.5)
     assert refused.value.returncode == supervisor.INVALID_SETTINGS  # its parent does not start it again
 
 

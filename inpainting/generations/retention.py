@@ -7,6 +7,9 @@ import time
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.core.cache import DEFAULT_CACHE_ALIAS, caches
+from django.core.cache.backends.db import DatabaseCache
+from django.db import connection
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -75,9 +78,19 @@ def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
     UploadedPicture.objects.filter(expires_at__lt=now).delete()
     Share.objects.filter(expires_at__lt=now).delete()
     drafts.delete_unnamed(now)
+    delete_expired_counters()
     if deleted:
         logger.info("Deleted %d expired generations", deleted)
     return delete_remembered_files() and deleted < at_most
+
+
+def delete_expired_counters() -> None:
+    """Delete expired rows of the cache's table, which Django counts whenever it stores one."""
+    counters = caches[DEFAULT_CACHE_ALIAS]
+    if isinstance(counters, DatabaseCache):
+        with connection.cursor() as cursor:
+            table = connection.ops.quote_name(counters._table)  # type: ignore[attr-defined]  # of BaseDatabaseCache
+            cursor.execute(f"DELETE FROM {table} WHERE expires < CURRENT_TIMESTAMP")  # noqa: S608 - a name of ours
 
 
 def too_old_after(days: int | None, user: Any, *, now: datetime) -> QuerySet[Generation]:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
 
 from dreamlayer_site import database_copy
 from dreamlayer_site.database_copy import CopyRefused
+from dreamlayer_site.folder_lock import lock_data_folder
+from dreamlayer_site.service_urls import database_settings
 from tests import postgres
 from tests.installation import Installation
 
@@ -55,6 +60,32 @@ def test_a_source_that_is_missing_or_the_target_itself_is_refused(settings: obje
     assert not (tmp_path / "none.sqlite3").exists()
     with pytest.raises(CommandError, match="Source and target are the same"):
         call_command("copy_database", "--from", settings.DATABASE_URL)  # type: ignore[attr-defined]
+
+
+def test_a_source_in_use_by_a_server_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "dreamlayer.sqlite3"
+    source.touch()
+    with lock_data_folder(tmp_path), pytest.raises(CommandError, match="Another server uses"):
+        call_command("copy_database", "--from", f"sqlite:///{source}")
+
+
+def test_a_source_on_postgresql_with_other_sessions_is_refused(
+    django_db_blocker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if postgres.binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    url = postgres.start()
+    monkeypatch.setitem(connections.databases, database_copy.SOURCE, {})
+    database_copy.connect_source(database_settings(url, connections=2))
+    with django_db_blocker.unblock():
+        try:
+            database_copy.check_is_unused()
+            with psycopg.connect(url), pytest.raises(CopyRefused, match="1 other sessions use the source"):
+                database_copy.check_is_unused()
+        finally:
+            connections[database_copy.SOURCE].close()
+            connections[database_copy.SOURCE].close_pool()  # type: ignore[attr-defined]
+            del connections[database_copy.SOURCE]
 
 
 def test_databases_of_different_versions_are_refused(monkeypatch: pytest.MonkeyPatch, db: None) -> None:

@@ -6,11 +6,14 @@ import io
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.cache import caches
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
@@ -212,3 +215,15 @@ def test_an_expired_generation_is_deleted_regardless_of_retention(alice: User, g
     assert kept() == {temporary, kept_one, running}
     assert sweep(now + timedelta(seconds=1))
     assert kept() == {kept_one, running}
+
+
+def test_expired_counters_are_deleted_from_the_table_of_the_cache(db: None, settings: Any) -> None:
+    """Django deletes them when the table is full, and counts its rows whenever it stores one."""
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "counters"}}
+    call_command("createcachetable", verbosity=0)
+    caches["default"].set("old", 1, timeout=-3600)
+    caches["default"].set("new", 2, timeout=3600)
+    sweep(timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT cache_key FROM counters")
+        assert [key for (key,) in cursor.fetchall()] == [":1:new"]

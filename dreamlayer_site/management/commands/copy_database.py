@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from dreamlayer_site.database_copy import CopyRefused, connect_source, copy_rows
+from dreamlayer_site.folder_lock import lock_data_folder
 from dreamlayer_site.service_urls import database_settings
 
 
@@ -34,8 +36,10 @@ class Command(BaseCommand):
         if "sqlite3" in source["ENGINE"] and not Path(source["NAME"]).exists():
             raise CommandError(f"There is no database at {source['NAME']}.")
         connect_source(source)
+        is_file = "sqlite3" in source["ENGINE"]
         try:
-            counts = copy_rows()
+            with lock_data_folder(Path(source["NAME"]).parent, wait_seconds=0) if is_file else nullcontext():
+                counts = copy_rows()
         except CopyRefused as error:
             raise CommandError(str(error)) from error
         for table, count in sorted(counts.items()):

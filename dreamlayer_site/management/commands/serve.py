@@ -5,17 +5,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import socket
-import sys
 import threading
-import time
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from celery import Celery
 from django.conf import settings
@@ -27,18 +23,17 @@ from accounts import first_administrator
 from dreamlayer_site import supervisor
 from dreamlayer_site.celery import app
 from dreamlayer_site.daphne_server import LimitedServer, ReceivedBodyMiddleware
+from dreamlayer_site.folder_lock import lock_data_folder
 from dreamlayer_site.health import only_health_checks
 from dreamlayer_site.hosts import ALL_INTERFACES, is_address, is_loopback
 from dreamlayer_site.static_files import build_static_files
 from inpainting.engines.base import Queue
 from inpainting.generations.recovery import recover, start_poller, stop_working
 from inpainting.moderation import warn_where_unavailable
-from inpainting.storage import NOT_WRITABLE
 from inpainting.worker import watchdog
 from inpainting.worker.fair_queue import worker_count
 from inpainting.worker.warm_up import start_warming_up
 
-LOCK_TIMEOUT_SECONDS = supervisor.STOP_SECONDS + 5
 EXIT_SECONDS = 1.5
 """The part of --stop-seconds that is left for the end of the process."""
 RESTART_SECONDS = 5.0
@@ -133,33 +128,6 @@ def addresses_for_others(listener_fd: int) -> list[str]:
     if bound not in ALL_INTERFACES:
         return []
     return [f"http://{host}:{port}" for host in settings.ALLOWED_HOSTS if is_address(host) and not is_loopback(host)]
-
-
-def lock_data_folder(folder: Path) -> IO[str]:
-    """Lock the folder while the returned file is open: two servers on one folder would run every generation twice."""
-    try:
-        lock = open(folder / "serve.lock", "w")  # noqa: SIM115 - its caller closes it
-    except OSError as error:
-        if error.errno not in NOT_WRITABLE:
-            raise
-        message = f"The data folder {folder} cannot be written: {error.strerror}."
-        raise CommandError(message, returncode=supervisor.INVALID_SETTINGS) from error
-    started = time.monotonic()
-    has_warned = False
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return lock
-        except BlockingIOError:
-            waited = time.monotonic() - started
-            if waited > LOCK_TIMEOUT_SECONDS:
-                lock.close()
-                message = f"Another server uses {folder}; stop it or set DREAMLAYER_DATA_DIR."
-                raise CommandError(message, returncode=supervisor.INVALID_SETTINGS) from None
-            if waited > 1 and not has_warned:
-                has_warned = True
-                print(f"Another server uses {folder}; waiting until it stops.", file=sys.stderr, flush=True)
-            time.sleep(0.2)
 
 
 def start_workers(queue: Queue, count: int) -> None:
