@@ -151,7 +151,7 @@ def storage() -> dict[str, Any]:
 def models() -> dict[str, Any]:
     """The models that are installed, being downloaded, failed, and loaded by this process."""
     rows = list(InferenceModel.objects.exclude(state=ModelState.NOT_INSTALLED).order_by("label"))
-    loaded = {slug for engine in registry.engines().values() for slug in getattr(engine, "loaded_models", ())}
+    loaded = registry.loaded_models()
     return {
         "installed": [(row, row.slug in loaded) for row in rows if row.state == ModelState.INSTALLED],
         "others": [row for row in rows if row.state != ModelState.INSTALLED],

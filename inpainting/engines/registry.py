@@ -51,6 +51,12 @@ def in_queue(queue: Queue) -> list[str]:
     return [name for name, engine in engines().items() if engine.declaration.queue is queue]
 
 
+def loaded_models(queue: Queue | None = None) -> set[str]:
+    """The slugs of the models in the memory of this process, of the engines of one queue or of all."""
+    used = (engine for engine in engines().values() if queue in (None, engine.declaration.queue))
+    return {slug for engine in used for slug in getattr(engine, "loaded_models", ())}
+
+
 def label(name: str) -> str:
     """The engine's name for people; `name` itself where no such engine exists any more."""
     engine = engines().get(name)

@@ -1,8 +1,15 @@
-"""The order in which queued generations start: by their tags, see `inpainting.models.fair_tags`."""
+"""The order in which queued generations start: by their tags, see `inpainting.models.fair_tags`.
+
+A worker that has models loaded prefers generations that use them, since loading another model takes seconds: such a
+generation may overtake the first in line if its start tag is at most OVERTAKEN_SLOTS slots of that one behind. Tags do
+not change and slots of one user do not overlap, so each user starts at most as much before the first in line, and one
+generation that reaches beyond it. Between two users the bound of `fair_tags` grows by as much.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from functools import cache, partial
 from typing import Any
 from uuid import UUID
@@ -12,12 +19,17 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from inpainting.compiled_query import CompiledQuery, Parameter
+from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.leases import NOT_LEASED
 from inpainting.models import Generation, Status
 from inpainting.models.generation import START_ORDER
 from inpainting.models.generation_request import INPUT_IMAGES
 from inpainting.worker import watchdog
+
+OVERTAKEN_SLOTS = 2
+CANDIDATES = 64
+"""How many waiting generations are searched for a loaded model: a claim costs the same however many wait."""
 
 _claiming = threading.Lock()
 _served: set[Queue] = set()
@@ -89,10 +101,23 @@ def start_next(queue: Queue = Queue.CPU) -> Generation | None:
             return None
         while not watchdog.draining.is_set():
             with transaction.atomic():
-                # Those that other processes are starting are skipped. SQLite has one writing transaction at a time.
+                # SQLite has one writing transaction at a time.
                 generation = next(iter(_next.instances(queue=queue, alone=must_run_alone)), None)
+                if generation is not None and not must_run_alone:
+                    generation = _with_loaded_model(generation, registry.loaded_models(queue)) or generation
                 if generation is None or generation.start():
                     return None if generation is None else _with_input_images(generation)
+    return None
+
+
+def _with_loaded_model(first: Generation, loaded: Collection[str]) -> Generation | None:
+    """A generation, locked, whose model this process has loaded and that may overtake the first in line; None: none."""
+    if not loaded or first.settings.get("model") in loaded:
+        return None
+    latest = first.start_tag + OVERTAKEN_SLOTS * (first.finish_tag - first.start_tag)
+    for pk, model in _candidates.rows(queue=first.queue, attempts=first.attempts, latest=latest):
+        if model in loaded and (claimed := _unclaimed.instances(pk=pk)):
+            return claimed[0]
     return None
 
 
@@ -111,6 +136,11 @@ def _by_pk(model: Any) -> CompiledQuery[Any]:
     return CompiledQuery(lambda: model.objects.filter(pk=Parameter("pk", model._meta.pk)))
 
 
+def unclaimed(waiting: QuerySet[Generation]) -> QuerySet[Generation]:
+    """Those that may start now, locked. Those that other processes are starting are skipped."""
+    return waiting.filter(NOT_LEASED, cancel_requested=False).select_for_update(skip_locked=True, no_key=True)
+
+
 def _parameter(field: str, name: str = "") -> Parameter:
     return Parameter(name or field, Generation._meta.get_field(field))
 
@@ -119,10 +149,15 @@ _waiting_alone = CompiledQuery(
     lambda: waiting_in(_parameter("queue"), alone=True).filter(NOT_LEASED).values_list("pk")[:1]
 )
 """A generation of a queue that must run alone. A process that serves the queue then starts no other."""
-_next = CompiledQuery(
+_next = CompiledQuery(lambda: unclaimed(waiting_in(_parameter("queue"), alone=_parameter("run_alone", "alone")))[:1])
+"""The first in line, locked."""
+_unclaimed = CompiledQuery(
+    lambda: unclaimed(Generation.objects.filter(status=Status.QUEUED, pk=Parameter("pk", Generation._meta.pk)))
+)
+_candidates = CompiledQuery(
     lambda: (
-        waiting_in(_parameter("queue"), alone=_parameter("run_alone", "alone"))
-        .filter(NOT_LEASED, cancel_requested=False)
-        .select_for_update(skip_locked=True, no_key=True)[:1]
+        waiting_in(_parameter("queue"), alone=False)
+        .filter(NOT_LEASED, attempts=_parameter("attempts"), start_tag__lte=_parameter("start_tag", "latest"))
+        .values_list("pk", "settings__model")[:CANDIDATES]
     )
 )
