@@ -18,8 +18,16 @@ SCHEMES = {
     "STORAGE_URL": ("file", "s3"),
 }
 """Setting -> the schemes that its URL may have."""
+POSTGRESQL_OPTIONS = {
+    "connect_timeout": 5,
+    # A connection whose other side is lost ends within 20 seconds; by the kernel's defaults, within two hours.
+    **{"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000},
+}
+"""https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS; seconds, tcp_user_timeout: ms."""
 CONNECT_SECONDS = 2
 """How long a process waits for a broker or a channel layer that does not answer; it then works without them."""
+REDIS_SECONDS = 3
+"""How long a request waits for Redis; twice, with the repetition. Consumers ask Redis to answer within one second."""
 
 
 def database_settings(url: str, *, connections: int) -> dict[str, Any]:
@@ -35,7 +43,8 @@ def database_settings(url: str, *, connections: int) -> dict[str, Any]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
         }
     elif database["ENGINE"] == "django.db.backends.postgresql":
-        options.setdefault("connect_timeout", 5)
+        for name, value in POSTGRESQL_OPTIONS.items():
+            options.setdefault(name, value)
         # None are kept open without work: PostgreSQL's own limit counts the connections of all processes.
         options["pool"] = {"min_size": 0, "max_size": connections, "timeout": 10, "max_idle": 60}
         database["CONN_HEALTH_CHECKS"] = True
@@ -48,7 +57,8 @@ def broker_settings(url: str) -> dict[str, Any]:
     """Celery's settings of the connection to the broker. Publishing fails within seconds; consumers connect forever."""
     options: dict[str, Any] = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
     if scheme_of(url) in ("redis", "rediss"):
-        options |= {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": 30, "socket_keepalive": True}
+        timeouts = {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": REDIS_SECONDS}
+        options |= {**timeouts, "socket_keepalive": True}
     elif scheme_of(url) not in ("amqp", "amqps"):
         return {"BROKER_TRANSPORT_OPTIONS": {"polling_interval": 1.0}}  # a fallback; messages notify their consumers
     return {

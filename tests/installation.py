@@ -91,7 +91,8 @@ class Installation:
 
     @contextmanager
     def serving(self) -> Iterator[subprocess.Popen[str]]:
-        server = self.start()
+        """Start the server, unless it was started already, and stop it at the end."""
+        server = self.process if self.process is not None and self.process.poll() is None else self.start()
         try:
             self.wait_until(lambda: self.get("/readyz")[0] == 200)
             yield server

@@ -5,9 +5,12 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 DEBIAN = Path("/usr/lib/postgresql")
@@ -22,30 +25,59 @@ def binaries() -> Path | None:
     return versions[-1].parent if versions else None
 
 
+class Server:
+    """A server that ends with this process; `kill` and `start` let it crash and come back."""
+
+    def __init__(self) -> None:
+        folder = binaries()
+        if folder is None:
+            raise RuntimeError(
+                "PostgreSQL is not installed: initdb is neither on the PATH nor under /usr/lib/postgresql"
+            )
+        self.data = Path(tempfile.mkdtemp(prefix="dreamlayer-postgres-"))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"postgres://dreamlayer@127.0.0.1:{self.port}/postgres"
+        # PostgreSQL refuses to run as root; its package made a user for it.
+        self.user = "postgres" if os.geteuid() == 0 else None
+        if self.user:
+            shutil.chown(self.data, self.user)
+        self.run(str(folder / "initdb"), "-D", str(self.data), "-A", "trust", "-U", "dreamlayer", "--no-sync")
+        self.control = [str(folder / "pg_ctl"), "-D", str(self.data), "-w", "-l", str(self.data / "log")]
+        self.start()
+        atexit.register(self.remove)
+
+    def run(self, *command: str) -> None:
+        subprocess.run(command, check=True, user=self.user, cwd="/", stdout=subprocess.DEVNULL)
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self.data} -c listen_addresses=127.0.0.1 -c fsync=off"
+        self.run(*self.control, "-o", options, "start")
+
+    def kill(self) -> None:
+        """Kill the processes of the server, as a crash of its machine does."""
+        parent = int((self.data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        for pid in (parent, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        while any(Path(f"/proc/{pid}/stat").exists() and not is_dead(pid) for pid in (parent, *map(int, children))):
+            time.sleep(0.05)
+
+    def remove(self) -> None:
+        self.run(*self.control, "-m", "immediate", "stop")
+        shutil.rmtree(self.data, ignore_errors=True)
+
+
+def is_dead(pid: int) -> bool:
+    """Whether nothing but the entry of a process is left, for which its parent has not waited."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def start() -> str:
     """Start a server; returns its URL. It ends with this process."""
-    folder = binaries()
-    if folder is None:
-        raise RuntimeError("PostgreSQL is not installed: initdb is neither on the PATH nor under /usr/lib/postgresql")
-    data = Path(tempfile.mkdtemp(prefix="dreamlayer-postgres-"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    # PostgreSQL refuses to run as root; its package made a user for it.
-    user = "postgres" if os.geteuid() == 0 else None
-    if user:
-        shutil.chown(data, user)
-
-    def run(*command: str) -> None:
-        subprocess.run(command, check=True, user=user, cwd="/", stdout=subprocess.DEVNULL)
-
-    run(str(folder / "initdb"), "-D", str(data), "-A", "trust", "-U", "dreamlayer", "--no-sync")
-    control = [str(folder / "pg_ctl"), "-D", str(data), "-w", "-l", str(data / "log")]
-    run(*control, "-o", f"-p {port} -k {data} -c listen_addresses=127.0.0.1 -c fsync=off", "start")
-
-    def stop() -> None:
-        run(*control, "-m", "immediate", "stop")
-        shutil.rmtree(data, ignore_errors=True)
-
-    atexit.register(stop)
-    return f"postgres://dreamlayer@127.0.0.1:{port}/postgres"
+    return Server().url

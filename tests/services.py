@@ -1,9 +1,10 @@
-"""Redis, PgBouncer, nginx and S3 servers that the tests start themselves."""
+"""Redis, RabbitMQ, PgBouncer, nginx and S3 servers that the tests start themselves."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -15,11 +16,13 @@ from urllib.parse import urlsplit
 
 import boto3
 import pytest
+from kombu import Connection
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
 from tests.installation import free_port
 
+DEBIAN_RABBITMQ = Path("/usr/lib/rabbitmq/lib")
 BUCKET, KEY, SECRET = "pictures", "a-key", "a-secret"
 
 
@@ -54,6 +57,67 @@ def redis_server() -> Iterator[Redis]:
         yield server
     finally:
         server.stop()
+
+
+class RabbitMQ:
+    """A RabbitMQ server with its files in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.program = shutil.which("rabbitmq-server", path=os.pathsep.join(map(str, DEBIAN_RABBITMQ.glob("*/sbin"))))
+        if self.program is None:
+            pytest.skip("RabbitMQ is not installed (Debian: apt install rabbitmq-server)")
+        self.folder, self.port, self.epmd_port = folder, free_port(), free_port()
+        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        nowhere = str(folder / "none")
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),  # of Erlang's cookie
+            "ERL_EPMD_PORT": str(self.epmd_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": f"dreamlayer{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": nowhere,
+            "RABBITMQ_CONF_ENV_FILE": nowhere,
+            "RABBITMQ_CONFIG_FILE": nowhere,
+        }
+        self.start()
+
+    def start(self) -> None:
+        with (self.folder / "rabbitmq.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [str(self.program)], env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + 90
+        while True:
+            with suppress(OSError), Connection(self.url, connect_timeout=2) as connection:
+                connection.connect()
+                return
+            assert time.monotonic() < deadline, "RabbitMQ does not start"
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Kill it."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def consumers(self, queue: str) -> int:
+        with Connection(self.url) as connection:
+            return int(connection.default_channel.queue_declare(queue, passive=True).consumer_count)
+
+
+@contextmanager
+def rabbitmq_server(folder: Path) -> Iterator[RabbitMQ]:
+    server = RabbitMQ(folder)
+    try:
+        yield server
+    finally:
+        server.stop()
+        # Erlang's name server outlives the nodes that it names.
+        subprocess.run(["epmd", "-port", str(server.epmd_port), "-kill"], capture_output=True, check=False)
 
 
 @contextmanager

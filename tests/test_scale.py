@@ -5,56 +5,18 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests import postgres
-from tests.installation import Installation
+from tests.scaled_site import Site
 from tests.services import S3, Redis, pgbouncer, redis_server, s3_server
 
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "onnxruntime"}
-
-
-class Site:
-    """The servers, one web process, and the workers that a test starts."""
-
-    def __init__(self, folder: Path, redis: Redis, s3: S3, environment: Mapping[str, str] | None = None) -> None:
-        self.folder, self.redis, self.s3 = folder, redis, s3
-        self.environment = {
-            "DREAMLAYER_DATABASE_URL": postgres.start(),
-            "DREAMLAYER_BROKER_URL": redis.url,
-            "DREAMLAYER_CHANNEL_URL": redis.url.replace("/0", "/1"),
-            "DREAMLAYER_STORAGE_URL": s3.url,
-            "DREAMLAYER_SECRET_KEY": "of all processes",
-            "DREAMLAYER_LEASE_SECONDS": "4",
-            "DREAMLAYER_LOG_LEVEL": "INFO",
-            **(environment or {}),
-        }
-        self.web = self.process("web")
-        self.web.manage("migrate", "--verbosity", "0")
-        self.key = self.web.manage("create_api_key", "alice@example.com", "--create-user").strip()
-
-    def process(self, role: str, *options: str) -> Installation:
-        """A process of that role with a data folder of its own, as on another machine."""
-        folder = self.folder / f"{role}-{len(list(self.folder.iterdir()))}"
-        folder.mkdir()
-        installation = Installation(folder, **self.environment)
-        installation.serve_options = ["--role", role, *options]
-        return installation
-
-    @contextmanager
-    def serving(self, *workers: Installation) -> Iterator[list[subprocess.Popen[str]]]:
-        with ExitStack() as stack:
-            yield [stack.enter_context(process.serving()) for process in (self.web, *workers)]
-
-    def has_succeeded(self, url: object) -> bool:
-        return b'"succeeded"' in self.web.get(str(url), key=self.key)[1]
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +29,17 @@ def servers() -> Iterator[tuple[Redis, S3]]:
 
 @pytest.fixture(scope="module")
 def scaled(servers: tuple[Redis, S3], tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return Site(tmp_path_factory.mktemp("scaled"), *servers)
+    redis, s3 = servers
+    folder = tmp_path_factory.mktemp("scaled")
+    return Site(folder, redis_url=redis.url, s3_url=s3.url, database_url=postgres.start())
 
 
 @pytest.mark.full
 def test_a_generation_passes_through_web_process_worker_and_bucket(
-    scaled: Site, photo_png: bytes, mask_png: bytes
+    scaled: Site, servers: tuple[Redis, S3], photo_png: bytes, mask_png: bytes
 ) -> None:
     """The web process imports no heavy library; Redis away stops nothing, and is used again when it is back."""
+    redis, s3 = servers
     scaled.web.environment["PYTHONPROFILEIMPORTTIME"] = "1"  # it then logs each module that it imports
     worker = scaled.process("worker", "--queues", "cpu,hooks")
     with scaled.serving(worker):
@@ -82,16 +47,16 @@ def test_a_generation_passes_through_web_process_worker_and_bucket(
         assert (status, body["status"]) == (200, "success")
         picture = str(body["images"][0])  # type: ignore[index]
         assert scaled.web.get(picture[picture.index("/", 8) :])[1].startswith(b"\x89PNG")
-        assert len(scaled.s3.names()) >= 3  # source, mask, result
+        assert len(s3.names()) >= 3  # source, mask, result
         assert not (scaled.web.folder / "pictures").exists()
         assert (worker.get("/livez")[0], worker.get("/readyz")[0], worker.get("/")[0]) == (200, 200, 404)
 
-        scaled.redis.stop()
+        redis.stop()
         try:
             status, body = scaled.web.img2img(scaled.key, photo_png, mask_png)
             assert (status, body["status"]) == (200, "success")
         finally:
-            scaled.redis.start()
+            redis.start()
         assert scaled.web.img2img(scaled.key, photo_png, mask_png)[0] == 200
     imported = set(re.findall(r"^import time:.*\| +(\S+)$", scaled.web.log, re.MULTILINE))
     assert "inpainting.generations.submit" in imported
@@ -106,7 +71,8 @@ def test_behind_pgbouncer_a_killed_worker_loses_nothing_and_connections_stay_bou
     (tmp_path / "site").mkdir()
     few = {"DREAMLAYER_WORKERS": "1", "DREAMLAYER_DIFFUSION_AT_ONCE": "1", "DREAMLAYER_DATABASE_CONNECTIONS": "10"}
     with pgbouncer(postgres.start(), tmp_path, connections=4) as url:
-        site = Site(tmp_path / "site", *servers, {"DREAMLAYER_DATABASE_URL": url, **few})
+        redis, s3 = servers
+        site = Site(tmp_path / "site", redis_url=redis.url, s3_url=s3.url, database_url=url, environment=few)
         workers = [site.process("worker"), site.process("worker")]
         with site.serving(*workers) as (_, killed, _), ThreadPoolExecutor(8) as callers:
             accepted = [

@@ -6,11 +6,13 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 from django.apps import AppConfig
 from django.conf import settings
+from django.utils import timezone
 from numpy.typing import NDArray
 
 from inpainting.engines import registry
@@ -18,7 +20,10 @@ from inpainting.engines.base import OnStep, Plan, Queue, Step
 from tests.fakes import PlainEngine
 
 FAIL_POINTS = ["accept before", "accept after", "result before", "result after", "commit before", "commit after"]
-STEPS, STEP_SECONDS = 6, 0.03
+STEPS = 6
+STEP_SECONDS = float(os.environ.get("CHAOS_STEP_SECONDS", "0.03"))
+CLOCK_SECONDS = float(os.environ.get("CHAOS_CLOCK_SECONDS", "0"))
+"""How far the clock of this process is fast."""
 CRASH = "kill the process"
 """The prompt of a generation that does so."""
 
@@ -70,6 +75,9 @@ class ChaosConfig(AppConfig):
         from inpainting.worker import run
 
         registry.engines()["quick-fill"] = SlowEngine()
+        now, seconds = timezone.now, time.time
+        timezone.now = lambda: now() + timedelta(seconds=CLOCK_SECONDS)
+        time.time = lambda: seconds() + CLOCK_SECONDS
         with_fail_points(run, "store", "result")
         with_fail_points(Generation, "succeed", "commit")
         with_fail_points(PreviewedPicture, "store_reduced", "thumbnail")
