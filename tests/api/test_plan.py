@@ -101,3 +101,14 @@ def test_fields_that_are_not_sent_have_their_defaults(alices_program: Client) ->
 def test_an_error_within_an_object_names_the_field(alices_program: Client) -> None:
     answer = alices_program.post("/api/plan/", {"models": {"diffusion": ""}}, content_type="application/json")
     assert (answer.status_code, answer.json()["field"]) == (400, "models")
+
+
+@pytest.mark.usefixtures("two_models")
+def test_a_web_process_without_the_models_folder_plans_with_the_rows(
+    alices_program: Client, settings: Any, tmp_path: Path
+) -> None:
+    settings.MODELS_DIR = tmp_path / "on another machine"
+    assert plan(alices_program, prompt="a red bus")["engine"] == "quick-fill"
+    settings.ROLE = "web"
+    found = plan(alices_program, prompt="a red bus", model="other")
+    assert (found["engine"], found["model"]) == ("diffusion", "other")

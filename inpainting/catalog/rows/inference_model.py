@@ -24,6 +24,7 @@ from inpainting.catalog.rows.choices import (
     source_choices,
 )
 from inpainting.catalog.rows.fields import range_validators, slug_field
+from inpainting.catalog.rows.model_files import sees_model_files
 from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.settings_table import RANGES
@@ -251,7 +252,7 @@ class InferenceModel(ConditionalUpdate):
 
     @property
     def is_installed(self) -> bool:
-        return self.state == ModelState.INSTALLED and self.weights is not None
+        return self.state == ModelState.INSTALLED and (self.weights is not None or not sees_model_files())
 
     @property
     def percent(self) -> int | None:

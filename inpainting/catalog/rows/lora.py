@@ -13,6 +13,7 @@ from inpainting.catalog import specs
 from inpainting.catalog.inspection.files import WEIGHTS
 from inpainting.catalog.rows.choices import lora_family_choices, lora_kind_choices
 from inpainting.catalog.rows.fields import range_validators, slug_field
+from inpainting.catalog.rows.model_files import sees_model_files
 from inpainting.catalog.specs import LoraSpec
 
 FOLDER = ".loras"
@@ -68,7 +69,7 @@ class Lora(models.Model):
 
     @property
     def is_installed(self) -> bool:
-        return self.path.is_file()
+        return self.path.is_file() or not sees_model_files()
 
     @property
     def spec(self) -> LoraSpec:

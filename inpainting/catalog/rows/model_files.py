@@ -1,0 +1,10 @@
+"""Whether this process can look at the files of the models."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+
+def sees_model_files() -> bool:
+    """False for a web process without the models folder: it plans with the rows, and the workers have the files."""
+    return settings.ROLE != "web" or settings.MODELS_DIR.is_dir()
