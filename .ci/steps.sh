@@ -35,6 +35,7 @@ install_browser_and_database() {
 
 install_for_full() {
   local missing=()
+  [ -d /usr/lib/rabbitmq ] || missing+=(rabbitmq-server)
   command -v systemd-analyze >/dev/null || missing+=(systemd)
   command -v WebKitWebDriver >/dev/null || missing+=(webkit2gtk-driver)
   command -v Xvfb >/dev/null || missing+=(xvfb)
@@ -86,7 +87,18 @@ all_attacks() {
 }
 
 chaos() {
-  tests_of tests/chaos -m chaos -s
+  tests_of tests/chaos -m chaos -s --ignore tests/chaos/test_many_processes.py
+}
+
+# 1,000 generations and 100 kills.
+many_processes() {
+  timeout --kill-after=30 90m .venv/bin/python -m pytest -n 0 -m chaos -s tests/chaos/test_many_processes.py
+}
+
+# Several processes whose servers are cut off or killed, in short.
+few_processes() {
+  tests_of tests/test_picture_senders.py tests/test_servers_away.py -m "" -k "nginx or cut"
+  CHAOS_SIZE=0.01 tests_of tests/chaos/test_many_processes.py -m chaos -s
 }
 
 # An installation without torch serves and paints, without anything that only the tests need.

@@ -91,15 +91,17 @@ class Installation:
 
     @contextmanager
     def serving(self) -> Iterator[subprocess.Popen[str]]:
-        """Start the server, unless it was started already, and stop it at the end."""
-        server = self.process if self.process is not None and self.process.poll() is None else self.start()
+        """Start the server, unless it was started already; at the end stop it, or the one started since then."""
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+        assert self.process is not None
         try:
             self.wait_until(lambda: self.get("/readyz")[0] == 200)
-            yield server
+            yield self.process
         finally:
-            if server.poll() is None:
-                server.send_signal(signal.SIGTERM)
-                server.wait(40)
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGTERM)
+                self.process.wait(40)
 
     @property
     def log(self) -> str:

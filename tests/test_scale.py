@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from tests import postgres
+from tests.installation import ROOT
 from tests.scaled_site import Site
 from tests.services import S3, Redis, pgbouncer, redis_server, s3_server
 
@@ -97,15 +99,16 @@ def test_a_process_that_is_to_stop_finishes_its_work_or_returns_it(
         "DREAMLAYER_WORKERS": "1",
         "DREAMLAYER_LEASE_SECONDS": "60",
     }
-    site = Site(tmp_path, *servers, {**slow, "DREAMLAYER_DRAIN_SECONDS": "100"})
+    redis, s3 = servers
+    environment = {**slow, "DREAMLAYER_DRAIN_SECONDS": "100"}
+    site = Site(tmp_path, redis_url=redis.url, s3_url=s3.url, database_url=postgres.start(), environment=environment)
     finishing, returning = site.process("worker", "--queues", "cpu"), site.process("worker", "--queues", "cpu")
     returning.environment["DREAMLAYER_DRAIN_SECONDS"] = "0.1"
     for worker in (finishing, returning):
         (worker.folder / "hold").touch()
 
     def states() -> list[tuple[str, int]]:
-        with psycopg.connect(site.environment["DREAMLAYER_DATABASE_URL"]) as database:
-            return database.execute("SELECT status, attempts FROM inpainting_generation ORDER BY created_at").fetchall()
+        return site.rows("SELECT status, attempts FROM inpainting_generation ORDER BY created_at")
 
     with ThreadPoolExecutor(2) as callers, site.web.serving() as web:
         with finishing.serving() as process:
@@ -125,3 +128,40 @@ def test_a_process_that_is_to_stop_finishes_its_work_or_returns_it(
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     assert states() == [("succeeded", 1), ("queued", 0)]
+
+
+@pytest.mark.full
+def test_a_backup_is_restored_into_another_database_and_bucket(
+    scaled: Site, servers: tuple[Redis, S3], tmp_path: Path, photo_png: bytes, mask_png: bytes
+) -> None:
+    """With the commands of docs/scaling.md."""
+    with scaled.serving(scaled.process("worker", "--queues", "cpu")):
+        scaled.paint(photo_png, mask_png)
+        url = scaled.accept(photo_png, mask_png)  # may be queued or running in the backup
+        copies = {**scaled.environment, "BACKUP": str(tmp_path)}
+        run_documented("pg_dump", copies)
+        scaled.wait_for_success(url)
+    names = servers[1].names()
+    servers[1].empty()
+    restored = {**copies, "DREAMLAYER_DATABASE_URL": postgres.start()}
+    assert ": 0 missing" in run_documented("pg_restore", restored)
+    (tmp_path / "site").mkdir()
+    assert servers[1].names() <= names
+    urls = {"redis_url": servers[0].url, "s3_url": servers[1].url, "database_url": restored["DREAMLAYER_DATABASE_URL"]}
+    site = Site(tmp_path / "site", **urls)
+    with site.serving(site.process("worker", "--queues", "cpu")):
+        site.wait_for_success(url)
+
+
+def run_documented(command: str, environment: Mapping[str, str]) -> str:
+    """Run the block of docs/scaling.md that contains the command; return its output."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/scaling.md").read_text(), re.DOTALL)
+    (block,) = (block for block in blocks if command in block)
+    path = f"{postgres.binaries()}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euc", block.replace(".venv/bin/python", sys.executable)],
+        env={**os.environ, **environment, "PATH": path, "DREAMLAYER_DATA_DIR": environment["BACKUP"]},
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout

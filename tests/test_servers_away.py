@@ -19,6 +19,8 @@ from tests.scaled_site import Site, ids
 from tests.services import S3, Redis, rabbitmq_server, redis_server, s3_server
 from tests.tcp_proxy import State, TcpProxy, tcp_proxy
 
+pytestmark = pytest.mark.full
+
 
 @dataclass
 class Running:
@@ -88,7 +90,7 @@ def hears_again(running: Running, socket: ClientConnection, photo_png: bytes, ma
     )
 
 
-@pytest.mark.parametrize("state", ["cut", pytest.param("stalled", marks=pytest.mark.full)])
+@pytest.mark.parametrize("state", ["cut", "stalled"])
 def test_without_redis_requests_are_accepted_and_painted_and_sockets_hear_again_when_it_is_back(
     running: Running, photo_png: bytes, mask_png: bytes, state: State
 ) -> None:
@@ -103,7 +105,6 @@ def test_without_redis_requests_are_accepted_and_painted_and_sockets_hear_again_
         assert hears_again(running, socket, photo_png, mask_png)
 
 
-@pytest.mark.full
 def test_an_emptied_redis_loses_nothing(running: Running, photo_png: bytes, mask_png: bytes) -> None:
     with socket_of(running.site) as socket:
         urls = [running.site.accept(photo_png, mask_png) for _ in range(4)]
@@ -113,7 +114,6 @@ def test_an_emptied_redis_loses_nothing(running: Running, photo_png: bytes, mask
         assert hears_again(running, socket, photo_png, mask_png)
 
 
-@pytest.mark.full
 def test_a_killed_postgresql_loses_nothing(running: Running, photo_png: bytes, mask_png: bytes) -> None:
     site = running.site
     urls = [site.accept(photo_png, mask_png) for _ in range(6)]
@@ -128,7 +128,6 @@ def test_a_killed_postgresql_loses_nothing(running: Running, photo_png: bytes, m
     assert painted_once(running)
 
 
-@pytest.mark.full
 def test_a_worker_that_loses_the_database_paints_nothing_twice(
     running: Running, photo_png: bytes, mask_png: bytes
 ) -> None:
@@ -149,7 +148,6 @@ def test_a_worker_that_loses_the_database_paints_nothing_twice(
     assert fences[0][0] > 1, "the worker held none when it was cut off"
 
 
-@pytest.mark.full
 def test_a_worker_that_hangs_is_replaced(running: Running, photo_png: bytes, mask_png: bytes) -> None:
     assert running.near.process is not None
     children = running.near.children_of(running.near.process.pid)
@@ -161,7 +159,6 @@ def test_a_worker_that_hangs_is_replaced(running: Running, photo_png: bytes, mas
     assert painted_once(running)
 
 
-@pytest.mark.full
 def test_a_bucket_that_answers_503_for_a_while_loses_nothing(
     running: Running, photo_png: bytes, mask_png: bytes
 ) -> None:
@@ -179,7 +176,6 @@ def test_a_bucket_that_answers_503_for_a_while_loses_nothing(
     assert painted_once(running)
 
 
-@pytest.mark.full
 def test_rabbitmq_wakes_workers_is_not_needed_and_is_used_again_when_it_is_back(
     running: Running, tmp_path: Path, photo_png: bytes, mask_png: bytes
 ) -> None:

@@ -226,8 +226,9 @@ def test_a_rolling_restart_loses_no_generation_and_fails_no_call(
     program = Program(cluster, photo_png, mask_png)
     before = cluster.count("succeeded", "failed", "cancelled")
     with submitting(cluster, RUNNING, program) as answers:
-        for process in (*cluster.webs, *cluster.workers):
-            cluster.wait_until_ended(cluster.count("succeeded", "failed", "cancelled") + 2)
+        processes = (*cluster.webs, *cluster.workers)
+        for number, process in enumerate(processes, 1):
+            cluster.wait_until_ended(before + round(number * RUNNING / (len(processes) + 1)))
             assert process.process is not None
             process.process.send_signal(signal.SIGTERM)
             process.process.wait(60)
