@@ -26,7 +26,7 @@ def warm_up() -> None:
 
 
 @pytest.mark.parametrize("load_sd_inpaint", [False, True])
-def test_it_is_loaded_by_the_thread_of_the_device(
+def test_it_is_loaded_beside_the_thread_of_the_device(
     load_sd_inpaint: bool, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch", reason="diffusion is not installed")
@@ -43,18 +43,18 @@ def test_it_is_loaded_by_the_thread_of_the_device(
     loading: list[str] = []
     load = model_loading.load
 
-    def noted(spec: Any, hardware: Any) -> Any:
+    def noted(*arguments: Any) -> Any:
         loading.append(threading.current_thread().name)
-        return load(spec, hardware)
+        return load(*arguments)
 
     monkeypatch.setattr(model_cache, "load", noted)
     warm_up()
     for _ in range(3000):
-        if engine.batcher.cache.used_bytes:
+        if engine.batcher.cache.models:
             break
         time.sleep(0.01)
-    assert engine.batcher.cache.used_bytes > 0
-    assert loading == ["diffusion"]
+    assert engine.batcher.cache.models
+    assert loading == ["loading_0"]
 
 
 def test_a_model_that_cannot_be_loaded_is_a_warning(settings: Any, caplog: pytest.LogCaptureFixture) -> None:

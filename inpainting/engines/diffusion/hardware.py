@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
 
 WEIGHTS_SHARE = 0.6
 """The share of device memory that weights may take; samples in flight need the rest."""
+OUT_OF_MEMORY_WORDS = (
+    *("out of memory", "not enough memory", "can't allocate memory"),
+    # cuBLAS and cuDNN cannot create their workspaces; the driver's library cannot be asked how much is free.
+    *("cublas_status_alloc_failed", "cublas_status_not_initialized", "cudnn_status_alloc_failed"),
+    *("cudnn_status_internal_error_host_allocation_failed", "nvml_success == r internal assert failed"),
+)
+"""In messages of errors, in lower case."""
+UNSUPPORTED_WORDS = (
+    *("no kernel image is available", "cublas_status_not_supported", "cublas_status_arch_mismatch"),
+    *("cudnn_status_not_supported", "cudnn_status_arch_mismatch", "invalid device function"),
+    *("cublas_status_invalid_value", "cudnn_status_bad_param"),
+)
+"""In messages of errors after which the device goes on working: what was asked for is not supported."""
 BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 """CPU flags in Linux' /proc/cpuinfo, of x86 and of ARM."""
+
+
+class Offload(IntEnum):
+    """Which parts of a model wait in the machine's memory while they do not compute."""
+
+    NONE = 0
+    COMPONENTS = 1
+    """The networks: the largest one must fit into the device's memory (accelerate's `cpu_offload_with_hook`)."""
+    LAYERS = 2
+    """The layers of each network, which makes steps several times as long (accelerate's `cpu_offload`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +49,36 @@ class Hardware:
     @property
     def is_cuda(self) -> bool:
         return self.device.type == "cuda"
+
+    @property
+    def can_offload(self) -> bool:
+        """Whether its memory is apart from the machine's."""
+        return self.is_cuda
+
+    def place(self, pipeline: Any) -> None:
+        """Move all networks of a pipeline into its memory, beside what it computes."""
+        with self._copying():
+            pipeline.to(self.device)
+
+    def offload(self, pipeline: Any, offload: Offload) -> None:
+        """Keep the networks of a pipeline in the machine's memory, and move those parts that compute."""
+        if offload is Offload.COMPONENTS:
+            pipeline.enable_model_cpu_offload(device=self.device)
+        else:
+            # The VAE may be converted to float32 for a while, which layers that are apart cannot.
+            pipeline._exclude_from_cpu_offload = ["vae"]
+            pipeline.enable_sequential_cpu_offload(device=self.device)
+
+    @contextmanager
+    def _copying(self) -> Iterator[None]:
+        """Copy in a stream of its own, so that queued work need not wait."""
+        if not self.is_cuda:
+            yield
+            return
+        stream = torch.cuda.Stream(self.device)
+        with torch.cuda.stream(stream):
+            yield
+        stream.synchronize()
 
     def synchronize(self) -> None:
         """Wait until the device has finished all queued work."""
@@ -109,8 +166,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory ran out; each type of device raises another type of error."""
     message = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        words in message for words in ("out of memory", "not enough memory", "can't allocate memory")
+        words in message for words in OUT_OF_MEMORY_WORDS
     )
+
+
+def is_device_lost(error: BaseException) -> bool:
+    """Whether an error is one of CUDA's sticky errors, after which only another process can use the device."""
+    message = str(error).lower()
+    is_cuda_error = isinstance(error, torch.AcceleratorError) or "cuda error" in message
+    return is_cuda_error and not is_out_of_memory(error) and not any(words in message for words in UNSUPPORTED_WORDS)
 
 
 def cpu_has_bfloat16() -> bool:

@@ -22,7 +22,7 @@ from inpainting.engines.diffusion.conditioning.lora_adapters import LoadedLoras
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.latent_codec import LatentCodec, latent_format, to_tensor
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
@@ -62,6 +62,9 @@ class LatentModel(ABC):
     respects_force_upcast: ClassVar[bool] = False
     """Whether `force_upcast` in a VAE's configuration is true of the family, or only diffusers' default."""
 
+    splits_rows: ClassVar[bool] = False
+    """Whether `predict` follows `rows_per_call`."""
+
     def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
         self.pipeline = pipeline
         self.hardware = hardware
@@ -82,7 +85,9 @@ class LatentModel(ABC):
         """Whether images are encoded and decoded in tiles, to save memory."""
         self.fingerprint = 0
         """Of the files that it was read from; 0 for none."""
-        self._is_offloaded = False
+        self.offload = Offload.NONE
+        self.rows_per_call: int | None = None
+        """Rows of a step batch that are computed at a time; None is all."""
 
     @property
     def byte_count(self) -> int:
@@ -184,9 +189,21 @@ class LatentModel(ABC):
             self.vae.enable_tiling()
             self.memory_fallbacks.append("Memory was short: pictures were encoded and decoded in tiles.")
             return True
-        if not self._is_offloaded and self.hardware.is_cuda:
-            self._is_offloaded = True
-            self.pipeline.enable_model_cpu_offload(device=self.hardware.device)
-            self.memory_fallbacks.append("Memory was short: parts of the model waited in the machine's memory.")
+        if self.splits_rows and self.rows_per_call is None:
+            self.rows_per_call = 1
+            self.memory_fallbacks.append("Memory was short: the rows of a step were computed one after another.")
             return True
-        return False
+        return self.offload_more()
+
+    def offload_more(self) -> bool:
+        """Keep more of the model in the machine's memory. False if that is not possible."""
+        if not self.hardware.can_offload or self.offload is Offload.LAYERS:
+            return False
+        self.offload_to(Offload(self.offload + 1))
+        return True
+
+    def offload_to(self, offload: Offload) -> None:
+        self.hardware.offload(self.pipeline, offload)
+        self.offload = offload
+        parts = "parts" if offload is Offload.COMPONENTS else "layers"
+        self.memory_fallbacks.append(f"Memory was short: {parts} of the model waited in the machine's memory.")

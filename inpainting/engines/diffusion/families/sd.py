@@ -14,6 +14,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
+from inpainting.engines.diffusion.backends.row_parts import predict_in_parts
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning import controlnet, ip_adapter
 from inpainting.engines.diffusion.conditioning.prompt_encoding import (
@@ -60,6 +61,8 @@ class ChunkedPrompts(TokenizedPrompts):
 
 class StableDiffusion(LatentModel):
     """A loaded model of the family sd. Only the device's thread uses it."""
+
+    splits_rows = True
 
     @property
     def is_inpainting(self) -> bool:
@@ -271,9 +274,13 @@ class StableDiffusion(LatentModel):
         residuals = controlnet.residuals(controls, inputs, timesteps, embeds, conditions)
         image_prompts = [(one.image_prompt, one.rows) for one in samples]
         with ip_adapter.with_image_prompts(self.unet, image_prompts, embeds) as hidden_states:
-            prediction = backend.predict(
-                self.unet, inputs, timesteps, encoder_hidden_states=hidden_states, **conditions, **residuals
-            )
+            arguments = {"encoder_hidden_states": hidden_states, **conditions, **residuals}
+            # The scales of image prompts are those of all rows.
+            size = self.rows_per_call if hidden_states is embeds else None
+            if size is None:
+                prediction = backend.predict(self.unet, inputs, timesteps, **arguments)
+            else:
+                prediction = predict_in_parts(backend, self.unet, inputs, timesteps, size, **arguments)
         return list(prediction.float().split([one.rows for one in samples]))
 
     def conditions(self, texts: Sequence[TextConditioning]) -> dict[str, Any]:

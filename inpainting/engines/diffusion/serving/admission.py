@@ -18,6 +18,7 @@ from inpainting.engines.diffusion.serving.batch_tuner import MAX_ROWS
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
 from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, logged
 from inpainting.engines.diffusion.serving.jobs import InFlightSample, Job, StepBatch, WaitingSample
+from inpainting.engines.diffusion.serving.model_cache import ModelToLoad
 from inpainting.engines.diffusion.serving.workload import Workload
 
 MEMORY_SHARE = 0.9
@@ -76,8 +77,10 @@ class Admission:
         deferred_specs = {one.job.spec.slug: one.job.spec for one in deferred}
         if not all(self.cache.has_room(spec, in_use) for spec in deferred_specs.values()):
             return False
-        if not self.cache.has_room(job.spec, in_use):
-            return not in_use.models
+        if not self.cache.has_room(job.spec, in_use) and in_use.models:
+            return False
+        if model is None and self.cache.models:
+            return self.cache.prepare(job.spec, in_use)  # others may paint meanwhile
         batch = self.workload.find_batch(model, key) if model is not None else None
         if model is None or batch is None:
             return True
@@ -100,7 +103,7 @@ class Admission:
         """Start an image and add it to its batch. Returns the error if it cannot. Raises DeviceLost."""
         job = sample.job
         with self.watchdog.deadline(LOADING_SECONDS):
-            (model,) = self.retries.run(lambda _: [self._model(job)], [job], None)
+            (model,) = self.retries.run(lambda _: [self._model(job)], [job], ModelToLoad(self.cache, job.spec))
             if isinstance(model, Exception):
                 return model
             (started,) = self.retries.run(lambda _: [self._start(job, sample.index)], [job], model)

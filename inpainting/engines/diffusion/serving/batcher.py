@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 KEEPALIVE_SECONDS = 1.0
 """A caller's `on_step` is called at least this often, as engines promise, however long a step takes."""
+POLL_SECONDS = 0.01
 
 
 class Batcher:
@@ -53,6 +55,8 @@ class Batcher:
         self.admission = Admission(self.workload, retries, self.watchdog, max_rows=max_rows)
         self.executor = StepExecutor(retries, self.watchdog)
         self._arrivals: SimpleQueue[Job | ModelSpec] = SimpleQueue()
+        self._early: list[ModelSpec] = []
+        """Models to load before the first request for them."""
         self._thread: threading.Thread | None = None
         self._starting_thread = threading.Lock()
 
@@ -120,7 +124,7 @@ class Batcher:
 
     @property
     def is_idle(self) -> bool:
-        return self.workload.is_idle
+        return self.workload.is_idle and not self._early
 
     @property
     def arrival_count(self) -> int:
@@ -145,7 +149,7 @@ class Batcher:
         while not self._arrivals.empty() or self.is_idle:
             arrival = self._arrivals.get()
             if isinstance(arrival, ModelSpec):
-                self.load_early(arrival)
+                self._early.append(arrival)
             else:
                 self.workload.add(arrival)
 
@@ -153,23 +157,36 @@ class Batcher:
         """Admit images, take one step of one batch, and decode what is done."""
         self.workload.drop_finished()
         self.admission.admit()
+        self._load_early()
+        if not self.workload.batches and self.cache.is_loading:
+            self._wait_for_model()
+            return
         batch = self.workload.next_batch()
         if batch is not None:
             self.executor.step(batch)
             self.executor.finish(batch)
             self.workload.drop_finished()
 
-    def load_early(self, spec: ModelSpec) -> None:
-        """Load a model unless others would have to be evicted for it. A failure is a warning in the log."""
-        in_use = self.workload.in_use()
+    def _wait_for_model(self) -> None:
+        """Wait until the model that is being loaded is ready, or a new job has arrived."""
         with self.watchdog.deadline(LOADING_SECONDS):
+            while self.cache.is_loading and self._arrivals.empty():
+                time.sleep(POLL_SECONDS)
+
+    def _load_early(self) -> None:
+        """Load models before the first request, unless others would have to be evicted. Failures are logged."""
+        for spec in list(self._early):
+            in_use = self.workload.in_use()
             try:
                 if not self.cache.has_room(spec, in_use):
                     logger.info("%s is not loaded early: other models fill the memory", spec.slug)
-                    return
-                model = self.cache.get(spec, in_use)
-                self.backends.select(model, Size(spec.width, spec.height), (), 1, in_use=self.workload.in_use())
+                elif not self.cache.prepare(spec, in_use):
+                    continue
+                else:
+                    with self.watchdog.deadline(LOADING_SECONDS):
+                        model = self.cache.get(spec, in_use)
+                        self.backends.select(model, Size(spec.width, spec.height), (), 1, in_use=self.workload.in_use())
+                    logger.info("%s is loaded and warm", spec.slug)
             except Exception as error:
                 logger.warning("%s cannot be loaded early: %s", spec.slug, error)
-            else:
-                logger.info("%s is loaded and warm", spec.slug)
+            self._early.remove(spec)

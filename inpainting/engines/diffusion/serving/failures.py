@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TypeVar
-
-import torch
+from typing import Protocol, TypeVar
 
 from inpainting.core.errors import OUT_OF_MEMORY, DeviceLost, EngineFailed, PaintingError
-from inpainting.engines.diffusion.families.base import LatentModel
-from inpainting.engines.diffusion.hardware import is_out_of_memory
+from inpainting.engines.diffusion.hardware import is_device_lost, is_out_of_memory
 from inpainting.engines.diffusion.serving.jobs import UNLIMITED, Job, StepBatch
 from inpainting.engines.diffusion.serving.workload import Workload
 
@@ -18,6 +15,14 @@ logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class SavesMemory(Protocol):
+    """A model, loaded or about to be."""
+
+    def save_memory(self) -> bool:
+        """Switch to the next way of working that needs less memory and more time. False if there is none left."""
+        ...
 
 
 class RetryPolicy:
@@ -31,7 +36,7 @@ class RetryPolicy:
         self,
         work: Callable[[Sequence[Item]], Sequence[Result]],
         items: Sequence[Item],
-        model: LatentModel | None,
+        model: SavesMemory,
         batch: StepBatch | None = None,
     ) -> list[Result | Exception]:
         """A result of `work` or an exception for each item.
@@ -56,7 +61,7 @@ class RetryPolicy:
                 return [result for part in parts for result in self.run(work, part, model, batch)]
             if not is_memory_short:
                 return [failure]
-            if not self.cache.evict(self.workload.in_use()) and (model is None or not model.save_memory()):
+            if not self.cache.evict(self.workload.in_use()) and not model.save_memory():
                 return [failure]
             if batch is not None:
                 batch.max_samples = UNLIMITED  # more may fit now; that is found out anew
@@ -77,12 +82,6 @@ def fail(job: Job, error: Exception) -> None:
     if is_out_of_memory(error):
         error = out_of_memory(job)
     job.fail(error if isinstance(error, PaintingError) else unexpected(error))
-
-
-def is_device_lost(error: BaseException) -> bool:
-    """Whether an error is one of CUDA's sticky errors, after which only another process can use the device."""
-    is_cuda_error = isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
-    return is_cuda_error and not is_out_of_memory(error)
 
 
 def out_of_memory(job: Job) -> EngineFailed:

@@ -6,6 +6,7 @@ import gc
 import logging
 from collections import OrderedDict
 from collections.abc import Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.engines.diffusion.backends.torch import Backend
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
 from inpainting.engines.diffusion.families.base import LatentModel
-from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
 from inpainting.engines.diffusion.serving.model_loading import file_fingerprint, load, weights_bytes
 
@@ -38,6 +39,31 @@ NOTHING_IN_USE = InUse()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ComingModel:
+    """A model that is being loaded on a thread of its own. byte_count: of its weights, as predicted."""
+
+    spec: ModelSpec
+    fingerprint: int
+    byte_count: int
+    future: Future[LatentModel]
+
+    def is_of(self, spec: ModelSpec) -> bool:
+        return self.spec.slug == spec.slug and self.fingerprint == file_fingerprint(spec)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelToLoad:
+    """A model in place of which nothing is loaded yet, for the retries when memory is short."""
+
+    cache: ModelCache
+    spec: ModelSpec
+
+    def save_memory(self) -> bool:
+        """Load more of it into the machine's memory from now on. False if that is not possible."""
+        return self.cache.offload_more(self.spec)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LoadedAdapter:
     """A VAE, ControlNet or IP-Adapter in memory. fingerprint: of the files it was read from."""
 
@@ -48,6 +74,8 @@ class LoadedAdapter:
 
 class ModelCache:
     """The models in the device's memory, with their adapters and backends. Only the device's thread uses it.
+
+    Models are loaded on a thread beside it, one at a time, so that the device goes on with others.
 
     budget_bytes: weights kept at most; one model is always allowed. models_dir: where preview decoders may be.
     """
@@ -62,6 +90,10 @@ class ModelCache:
         self._models: OrderedDict[str, LatentModel] = OrderedDict()
         self._adapters: OrderedDict[str, LoadedAdapter] = OrderedDict()
         self._sizes: dict[tuple[ModelSpec, int], int] = {}
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loading")
+        self._coming: ComingModel | None = None
+        self._offloads: dict[str, Offload] = {}
+        """Slugs of models that were too large for the device's memory -> how they are loaded."""
 
     # What is loaded
 
@@ -71,7 +103,13 @@ class ModelCache:
 
     @property
     def used_bytes(self) -> int:
-        return sum(one.byte_count for loaded in (self._models, self._adapters) for one in loaded.values())
+        coming = 0 if self._coming is None else self._coming.byte_count
+        return coming + sum(one.byte_count for loaded in (self._models, self._adapters) for one in loaded.values())
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a model is being loaded that is not ready yet."""
+        return self._coming is not None and not self._coming.future.done()
 
     def loaded(self, spec: ModelSpec) -> LatentModel | None:
         """The model if it is loaded from the files as they are now."""
@@ -80,7 +118,7 @@ class ModelCache:
 
     def has_room(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> bool:
         """Whether a model is loaded, or can be without evicting another model or anything in use."""
-        if self.loaded(spec) is not None:
+        if self.loaded(spec) is not None or (self._coming is not None and self._coming.is_of(spec)):
             return True
         key = (spec, file_fingerprint(spec))
         if key not in self._sizes:
@@ -92,22 +130,63 @@ class ModelCache:
 
     # Load
 
+    def prepare(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> bool:
+        """Start to load a model; objects not in use may be evicted for it. True once `get` need not wait for it."""
+        if self.loaded(spec) is not None:
+            return True
+        if self._coming is not None and not self._coming.is_of(spec):
+            if self.is_loading:
+                return False
+            self._take_coming()
+        if self._coming is None:
+            self._start_loading(spec, in_use)
+        return not self.is_loading
+
     def get(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> Any:
-        """The loaded `LatentModel`; objects not in use may be evicted for it.
+        """The loaded `LatentModel`; waits until it is loaded. Objects not in use may be evicted for it.
 
         Raises EngineFailed (`model_unavailable`, `model_refused`) if it cannot be loaded.
         """
-        slug, model = spec.slug, self.loaded(spec)
-        if model is None:
-            if self._models.pop(slug, None) is not None:  # its files were replaced; batches that use it still hold it
-                self._collect_garbage()
-            wanted, fingerprint = weights_bytes(spec, self.hardware.dtype), file_fingerprint(spec)
-            self._evict_for(wanted, in_use)
-            with metrics.MODEL_LOAD_SECONDS.labels(slug).time():
-                model = load(spec, self.hardware)
-            self.add(model, fingerprint)
-        self._models.move_to_end(slug)
-        return model
+        if self.loaded(spec) is None:
+            if self._coming is not None and not self._coming.is_of(spec):
+                self._take_coming()
+            if self._coming is None:
+                self._start_loading(spec, in_use)
+            if (error := self._take_coming()) is not None:
+                raise error
+        self._models.move_to_end(spec.slug)
+        return self._models[spec.slug]
+
+    def _start_loading(self, spec: ModelSpec, in_use: InUse) -> None:
+        if self._models.pop(spec.slug, None) is not None:  # its files were replaced; batches that use it still hold it
+            self._collect_garbage()
+        wanted, fingerprint = weights_bytes(spec, self.hardware.dtype), file_fingerprint(spec)
+        self._evict_for(wanted, in_use)
+        offload = self._offloads.get(spec.slug, Offload.NONE)
+        future = self._loader.submit(self._load, spec, offload)
+        self._coming = ComingModel(spec, fingerprint, wanted, future)
+
+    def _load(self, spec: ModelSpec, offload: Offload) -> Any:
+        with metrics.MODEL_LOAD_SECONDS.labels(spec.slug).time():
+            return load(spec, self.hardware, offload)
+
+    def _take_coming(self) -> BaseException | None:
+        """Wait for the model that is being loaded and keep it. Returns the error if it could not be loaded."""
+        coming, self._coming = self._coming, None
+        if coming is None:
+            return None
+        error = coming.future.exception()
+        if error is None:
+            self.add(coming.future.result(), coming.fingerprint)
+        return error
+
+    def offload_more(self, spec: ModelSpec) -> bool:
+        """Load more of a model into the machine's memory from now on. False if that is not possible."""
+        offload = self._offloads.get(spec.slug, Offload.NONE)
+        if not self.hardware.can_offload or offload is Offload.LAYERS:
+            return False
+        self._offloads[spec.slug] = Offload(offload + 1)
+        return True
 
     def add(self, model: LatentModel, fingerprint: int = 0) -> None:
         """Keep a loaded model. fingerprint: of the files it was read from, 0 for none."""
@@ -172,6 +251,8 @@ class ModelCache:
 
         In the order of the time it takes to load or compile them again. False if there is none.
         """
+        if not self.is_loading:
+            self._take_coming()  # nobody may want it any more
         if self._idle_backends(in_use):
             self._evict_backend(in_use)
             return True

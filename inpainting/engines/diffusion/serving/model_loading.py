@@ -27,7 +27,7 @@ from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
+from inpainting.engines.diffusion.hardware import Hardware, Offload, is_out_of_memory
 from inpainting.engines.diffusion.serving.adapter_loading import variant_in, weights_variant
 from inpainting.engines.diffusion.serving.load_lock import serialized
 from inpainting.engines.diffusion.serving.unread_parts import checkpoint_notes, configuration_notes, tensor_notes
@@ -77,9 +77,10 @@ def weight_files(path: Path, family: ModelFamily) -> list[Path]:
     return files
 
 
-@serialized
-def load(spec: ModelSpec, hardware: Hardware) -> Any:
+def load(spec: ModelSpec, hardware: Hardware, offload: Offload = Offload.NONE) -> Any:
     """Check a model's files and load them. Returns the family's `LatentModel`.
+
+    offload: what of it stays in the machine's memory.
 
     Raises EngineFailed: `model_unavailable` if files are missing or damaged, `model_refused` by the check.
     Out-of-memory errors pass unchanged.
@@ -100,7 +101,8 @@ def load(spec: ModelSpec, hardware: Hardware) -> Any:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise EngineFailed(f"The model {spec.label} cannot be loaded: {reason}", code="model_unavailable") from error
     alias_text_model(pipeline.text_encoder)
-    pipeline.to(hardware.device)
+    if offload is Offload.NONE:
+        hardware.place(pipeline)
     if hardware.is_cuda and hasattr(pipeline, "unet"):
         # Tensor cores compute convolutions faster in this memory format.
         pipeline.unet.to(memory_format=torch.channels_last)
@@ -109,6 +111,8 @@ def load(spec: ModelSpec, hardware: Hardware) -> Any:
     if notes:
         logger.warning("%s: %s", spec.slug, " ".join(notes))
         model.notes += notes
+    if offload is not Offload.NONE:
+        model.offload_to(offload)
     return model
 
 
@@ -139,7 +143,7 @@ def read_folder(
         if not (folder / name).is_dir():
             continue
         is_transformers = issubclass(component_class, transformers.PreTrainedModel)
-        part, loading_info = component_class.from_pretrained(
+        part, loading_info = serialized(component_class.from_pretrained)(
             folder / name,
             variant=variant_in(folder / name),
             use_safetensors=True,
@@ -152,7 +156,8 @@ def read_folder(
             raise ValueError(missing_weights(folder / name))
         notes += tensor_notes(name, loading_info["unexpected_keys"])
         parts[name] = part.eval()
-    return pipeline_class.from_pretrained(folder, use_safetensors=True, local_files_only=True, **parts), notes
+    pipeline = serialized(pipeline_class.from_pretrained)(folder, use_safetensors=True, local_files_only=True, **parts)
+    return pipeline, notes
 
 
 def read_checkpoint(
@@ -178,7 +183,7 @@ def read_checkpoint(
         if not (config / name).is_dir():
             continue
         try:
-            part = load_single_file_sub_model(
+            part = serialized(load_single_file_sub_model)(
                 library_name=component_class.__module__.partition(".")[0],
                 class_name=component_class.__name__,
                 name=name,
@@ -196,7 +201,7 @@ def read_checkpoint(
             raise ValueError(missing_weights(path))
         parts[name] = part
     # It loads the tokenizers and the scheduler.
-    pipeline = pipeline_class.from_single_file(
+    pipeline = serialized(pipeline_class.from_single_file)(
         str(path), config=str(config), local_files_only=True, **parts, **family.pipeline_arguments
     )
     set_noise_schedule(pipeline.scheduler, header)

@@ -22,7 +22,7 @@ from inpainting.core.errors import Cancelled, DeviceLost, EngineFailed
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion import schedulers
-from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.serving import device_watchdog, model_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
@@ -312,9 +312,9 @@ def test_two_models_take_turns_under_a_memory_budget_for_one(
     loaded: list[weakref.ref[torch.nn.Module]] = []
     beside: list[int] = []
 
-    def counted(spec: ModelSpec, hardware: Hardware) -> Any:
+    def counted(spec: ModelSpec, hardware: Hardware, offload: Offload) -> Any:
         beside.append(sum(unet() is not None for unet in loaded))
-        model = load(spec, hardware)
+        model = load(spec, hardware, offload)
         loaded.append(weakref.ref(model.unet))
         return model
 
@@ -349,9 +349,9 @@ def test_replaced_files_are_loaded_again(tmp_path: Path, monkeypatch: pytest.Mon
     del before
     tiny_models.saved(tmp_path / "one", seed=5)
 
-    def alone(spec: ModelSpec, hardware: Hardware) -> Any:
+    def alone(spec: ModelSpec, hardware: Hardware, offload: Offload) -> Any:
         assert unet() is None, "the old one is out of memory"
-        return load(spec, hardware)
+        return load(spec, hardware, offload)
 
     monkeypatch.setattr("inpainting.engines.diffusion.serving.model_cache.load", alone)
     models.get(spec)

@@ -1,0 +1,235 @@
+"""Models are loaded beside the steps of others, and in parts where the device's memory is too small for them."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from inpainting.catalog.specs import ModelSpec
+from inpainting.core.errors import EngineFailed
+from inpainting.engines.diffusion.hardware import Hardware, Offload, is_device_lost, is_out_of_memory
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
+from inpainting.engines.diffusion.serving.model_loading import load
+from tests import original_layout, tiny_models
+from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
+from tests.engines.diffusion.pipelines import CPU, ignore_step
+from tests.engines.diffusion.serving.batches import UNetCalls, request, wait_until
+
+LOAD = "inpainting.engines.diffusion.serving.model_cache.load"
+
+
+@pytest.fixture(scope="module")
+def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
+    folder = tmp_path_factory.mktemp("models")
+    return {name: tiny_models.saved(folder / name, seed=seed) for seed, name in enumerate(("sd", "other"))}
+
+
+class HeldLoad:
+    """Loads a model when `go` is set."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, spec: ModelSpec, hardware: Hardware, offload: Offload) -> Any:
+        self.begun.set()
+        assert self.go.wait(60)
+        return load(spec, hardware, offload)
+
+
+@pytest.mark.parametrize("is_early", [False, True])
+def test_images_are_painted_while_another_model_is_loaded(
+    specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch, is_early: bool
+) -> None:
+    batcher = Batcher(ModelCache(CPU, 10**9))
+    calls = UNetCalls(batcher, specs["sd"], held=True)
+    held = HeldLoad()
+    monkeypatch.setattr(LOAD, held)
+    with ThreadPoolExecutor(2) as pool:
+        painting = pool.submit(batcher.paint, request(), specs["sd"], ignore_step)
+        assert calls.begun.wait(30)
+        if is_early:
+            batcher.warm(specs["other"])
+        else:
+            waiting = pool.submit(batcher.paint, request(), specs["other"], ignore_step)
+        wait_until(lambda: batcher.arrival_count == 1)
+        calls.go.set()
+        try:
+            assert held.begun.wait(30)
+            assert len(painting.result(60)[0]) == 1
+            again = batcher.paint(request(), specs["sd"], ignore_step)
+            assert len(again[0]) == 1, "also what arrives while nothing else is painted"
+        finally:
+            held.go.set()
+        if is_early:
+            wait_until(lambda: batcher.cache.loaded(specs["other"]) is not None)
+        else:
+            assert len(waiting.result(60)[0]) == 1
+
+
+def test_a_model_that_nobody_waits_for_any_more_leaves_room_for_the_next(
+    specs: dict[str, ModelSpec], tmp_path: Path
+) -> None:
+    cache = ModelCache(CPU, 10**9)
+    cache.prepare(specs["other"])
+    model = cache.get(specs["sd"])
+    assert cache.models[-1] is model
+    assert cache.loaded(specs["other"]) is not None
+
+
+@pytest.mark.parametrize("family", ["sd", "sdxl", "flux-fill", "file"])
+def test_loading_leaves_the_default_dtype_of_other_threads_and_gives_weights_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    if family == "file":
+        pipeline = tiny_models.sd(tmp_path)
+        pipeline.save_pretrained(tmp_path / "folder")
+        path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")
+        copy_configuration(tmp_path / "folder", "sd", path)
+        spec = spec_of(path, "sd")
+    else:
+        spec = tiny_models.saved(tmp_path / "model", family)
+    seen = set()
+    begin = torch.nn.Module.__init__
+
+    def watched(module: torch.nn.Module, *args: Any, **more: Any) -> None:
+        seen.add(another.submit(lambda: torch.empty(0).dtype).result())
+        begin(module, *args, **more)
+
+    with ThreadPoolExecutor(1) as another:
+        monkeypatch.setattr(torch.nn.Module, "__init__", watched)
+        model = load(spec, Hardware(torch.device("cpu"), torch.bfloat16))
+    assert seen == {torch.float32}
+    networks = [part for part in model.pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    tensors = [tensor for network in networks for tensor in (*network.parameters(), *network.buffers())]
+    assert {tensor.dtype for tensor in tensors if tensor.is_floating_point()} == {torch.bfloat16}
+
+
+# A device whose memory is small
+
+
+HOOKS: list[Any] = []
+
+
+@dataclass(frozen=True, slots=True)
+class CountingDevice(Hardware):
+    """The CPU, with so many bytes of memory of its own for weights."""
+
+    capacity: int = 0
+
+    @property
+    def can_offload(self) -> bool:
+        return True
+
+    def place(self, pipeline: Any) -> None:
+        self.check(sum(map(byte_count, networks_of(pipeline))))
+
+    def offload(self, pipeline: Any, offload: Offload) -> None:
+        def check(module: torch.nn.Module, arguments: Any) -> None:
+            self.check(byte_count(module))
+
+        while HOOKS:
+            HOOKS.pop().remove()
+        for network in networks_of(pipeline):
+            parts = [network] if offload is Offload.COMPONENTS else leaves(network)
+            HOOKS.extend(part.register_forward_pre_hook(check) for part in parts)
+
+    def check(self, wanted: int) -> None:
+        if wanted > self.capacity:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def networks_of(pipeline: Any) -> list[torch.nn.Module]:
+    return [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+
+
+def leaves(network: torch.nn.Module) -> list[torch.nn.Module]:
+    return [module for module in network.modules() if not list(module.children())]
+
+
+def byte_count(module: torch.nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in module.parameters())
+
+
+def painted_on(capacity: int, spec: ModelSpec) -> tuple[Any, tuple[str, ...]]:
+    device = CountingDevice(torch.device("cpu"), torch.float32, capacity)
+    return Batcher(ModelCache(device, 10**9)).paint(request(), spec, ignore_step)
+
+
+@pytest.mark.parametrize("waiting", ["nothing", "parts", "layers"])
+def test_a_model_too_large_for_the_device_is_painted_with_in_parts(specs: dict[str, ModelSpec], waiting: str) -> None:
+    whole = Batcher(ModelCache(CPU, 10**9))
+    expected = whole.paint(request(), specs["sd"], ignore_step)[0][0]
+    networks = networks_of(whole.cache.get(specs["sd"]).pipeline)
+    capacities = {
+        "nothing": sum(map(byte_count, networks)),
+        "parts": max(map(byte_count, networks)),
+        "layers": max(byte_count(leaf) for network in networks for leaf in leaves(network)),
+    }
+    pictures, notes = painted_on(capacities[waiting], specs["sd"])
+    assert np.abs(pictures[0].astype(int) - expected).max() <= 1
+    assert any(f"{waiting} of the model" in note for note in notes) is (waiting != "nothing")
+
+
+def test_a_device_too_small_for_one_layer_refuses_the_model(specs: dict[str, ModelSpec]) -> None:
+    with pytest.raises(EngineFailed) as failed:
+        painted_on(100, specs["sd"])
+    assert failed.value.code == "gpu_out_of_memory"
+
+
+@pytest.mark.parametrize("family", ["sd", "sdxl"])
+def test_rows_are_computed_one_after_another_before_a_guided_image_is_refused(tmp_path: Path, family: str) -> None:
+    spec = tiny_models.saved(tmp_path / "model", family)
+    expected = Batcher(ModelCache(CPU, 10**9)).paint(request(), spec, ignore_step)[0][0]
+    batcher = Batcher(ModelCache(CPU, 10**9))
+    rows = []
+
+    def short(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        rows.append(len(arguments[0]))
+        if len(arguments[0]) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    batcher.cache.get(spec).unet.register_forward_pre_hook(short)
+    pictures, notes = batcher.paint(request(), spec, ignore_step)
+    assert np.abs(pictures[0].astype(int) - expected).max() <= 1
+    assert rows[:2] == [2, 2]
+    assert set(rows[2:]) == {1}
+    assert any("one after another" in note for note in notes)
+
+
+MESSAGES = {
+    "memory": [
+        "CUDA out of memory. Tried to allocate 2.00 GiB.",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        'NVML_SUCCESS == r INTERNAL ASSERT FAILED at "CUDACachingAllocator.cpp":1131',
+    ],
+    "unsupported": [
+        "CUDA error: no kernel image is available for execution on the device",
+        "CUDA error: CUBLAS_STATUS_NOT_SUPPORTED when calling `cublasGemmEx(...)`",
+        "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED",
+        "Expected all tensors to be on the same device",
+    ],
+    "lost": [
+        "CUDA error: an illegal memory access was encountered",
+        "CUDA error: device-side assert triggered",
+        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(...)`",
+        "CUDA error: unspecified launch failure",
+    ],
+}
+
+
+@pytest.mark.parametrize(("kind", "message"), [(kind, one) for kind, several in MESSAGES.items() for one in several])
+def test_errors_of_the_device_are_told_apart(kind: str, message: str) -> None:
+    error = RuntimeError(message)
+    assert is_out_of_memory(error) is (kind == "memory")
+    assert is_device_lost(error) is (kind == "lost")
