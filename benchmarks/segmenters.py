@@ -11,17 +11,21 @@ processor time of the last click, on the photo as it is and scaled to 12 megapix
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
+import django
 import numpy as np
 from skimage import data
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dreamlayer_site.settings")  # the registry knows models of the catalog
+django.setup()
 from inpainting.core.geometry import Box  # noqa: E402 - the repository is on the path only now
 from inpainting.core.masks import bounds  # noqa: E402
 from inpainting.core.picture import Mask, Picture  # noqa: E402

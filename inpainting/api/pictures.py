@@ -112,7 +112,11 @@ def read_picture(
     fetch_until: when a picture behind a URL must have arrived, on the monotonic clock; see `fetch_policy`.
     Raises InvalidPicture, LimitReached, Busy, and what `net.download_image` raises.
     """
-    data = read_bytes(sent, role, request, fetch_until=fetch_until)
+    return decode_sent(sent, read_bytes(sent, role, request, fetch_until=fetch_until), role)
+
+
+def decode_sent(sent: SentPicture, data: bytes, role: PictureRole) -> DecodedPicture:
+    """Decode the bytes of a picture as sent. Raises InvalidPicture."""
     if role.png_only:
         check_png(sent, data, role)
     try:

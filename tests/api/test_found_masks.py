@@ -147,6 +147,8 @@ def test_a_repeated_idempotency_key_returns_the_same_mask(alices_program: Client
         assert first.json()[name] == again.json()[name]
     other = find(alices_program, photo_png, key, box=[1, 1, 20, 20])
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    UploadedPicture.objects.get().file.delete(save=False)
+    assert find(alices_program, photo_png, key).status_code == 410, "its file is gone"
 
 
 def test_a_mask_counts_as_stored_is_exported_and_goes_with_its_owner(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import OrderedDict
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
@@ -17,6 +18,8 @@ from PIL import Image
 
 from accounts.models import ApiKey, Scope, User
 from inpainting.api.concurrency_limits import limit_segmentations
+from inpainting.api.native import recent_pictures
+from inpainting.api.pictures import SentPicture, decode_sent
 from inpainting.models import Generation
 from tests import drafts
 from tests.api.bodies import data_url, text, upload
@@ -120,6 +123,27 @@ def test_a_wrong_field_is_named(
 ) -> None:
     answer = as_json(alices_program, **{"image": text(disc_png), **fields})
     assert (answer.status_code, answer.json()["code"], answer.json().get("field")) == (400, code, field)
+
+
+def test_a_picture_is_decoded_once_for_several_clicks_and_its_owner_is_checked_each_time(
+    alice: User, alices_program: Client, bobs_program: Client, disc_png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[str] = []
+
+    def decode(sent: SentPicture, *arguments: Any) -> Any:
+        decoded.append(sent.field)
+        return decode_sent(sent, *arguments)
+
+    monkeypatch.setattr(recent_pictures, "decode_sent", decode)
+    monkeypatch.setattr(recent_pictures, "_pictures", OrderedDict())
+    fields = {"picture": drafts.stored(alice, disc_png), "store": False}
+    first, second = (as_json(alices_program, **fields, points=points) for points in ([[60, 30]], [[60, 30], [66, 34]]))
+    assert selected(first)[30, 60] == selected(second)[30, 60] == 255
+    assert as_json(bobs_program, **fields, points=[[60, 30]]).status_code == 400
+    assert decoded == ["picture"]
+    monkeypatch.setattr(recent_pictures, "MAX_BYTES", 1)
+    as_json(alices_program, image=text(png(np.zeros((9, 9, 3), np.uint8))), points=[[3, 3]])
+    assert not recent_pictures._pictures
 
 
 def test_a_key_needs_the_scope_to_generate(alice: User, disc_png: bytes) -> None:

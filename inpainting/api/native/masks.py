@@ -19,16 +19,17 @@ from inpainting.api.concurrency_limits import computing, limit_segmentations
 from inpainting.api.native.bodies import Body, read_body
 from inpainting.api.native.mask_objects import encode_mask
 from inpainting.api.native.pagination import PageQuery, read_query, render_page
+from inpainting.api.native.recent_pictures import read_recent
 from inpainting.api.native.requests import read_idempotency
 from inpainting.api.native.schemas.masks import MASKS, FoundMask, FoundMaskPage, MaskForm, SelectedMask
 from inpainting.api.openapi import KEY, PICTURE, READING, documented
-from inpainting.api.pictures import IMAGE, SentPicture, read_picture
+from inpainting.api.pictures import SentPicture
 from inpainting.api.views import AnyBodyView, PictureView
 from inpainting.core import masks
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.picture import Mask
 from inpainting.generations.uploads import find_mask, masks_of, store_mask
-from inpainting.media.files import OWNERS_ONLY, picture_response
+from inpainting.media.files import OWNERS_ONLY, PictureGone, picture_response
 from inpainting.models import UploadedPicture
 from inpainting.models.pictures import grey_pixels
 from inpainting.segmenters import registry
@@ -70,12 +71,12 @@ class Masks(AnyBodyView):
         values, idempotency = form.validated_data, read_idempotency(request, body)
         stored = idempotency.earlier_mask(request.user) if idempotency else None
         if stored is not None:
-            return created({**answer(grey_pixels(stored.read()), values["format"]), "candidates": []}, stored, request)
+            return created({**answer(pixels_of(stored), values["format"]), "candidates": []}, stored, request)
         segmenter = registry.find(values.get("segmenter", registry.DEFAULT))
         selection = Selection(**{name: values[name] for name in Hint if name in values})
         selection.check_for(segmenter)
         with limit_segmentations(request.user):
-            picture = read_picture(sent_image(body, values), IMAGE, request).picture
+            picture = read_recent(sent_image(body, values), request)
             with computing:
                 best, *others = candidates_of(segmenter, picture, selection)
                 found = {**answer(best.mask, values["format"]), "score": best.score, "segmenter": segmenter.name}
@@ -93,6 +94,13 @@ def created(values: Mapping[str, Any], stored: UploadedPicture, request: Request
     """The answer about a mask that is stored. values: of `answer`."""
     body = SelectedMask.render({**FoundMask.render(stored, request=request), **values})
     return Response(body, status=201, headers={"Location": reverse("mask", args=[stored.pk])})
+
+
+def pixels_of(stored: UploadedPicture) -> Mask:
+    try:
+        return grey_pixels(stored.read())
+    except FileNotFoundError as error:
+        raise PictureGone from error
 
 
 def own_mask(request: Request, pk: UUID) -> UploadedPicture:
