@@ -11,7 +11,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "diffusers", "transformers", "accelerate")
-IMPORTED_ONLY_BY = dict.fromkeys(HEAVY, "inpainting.engines.diffusion")
+IMPORTED_ONLY_BY: dict[str, str | tuple[str, ...]] = dict.fromkeys(HEAVY, "inpainting.engines.diffusion")
+IMPORTED_ONLY_BY |= dict.fromkeys(
+    ("torch", "transformers"),
+    (
+        *("inpainting.engines.diffusion", "inpainting.engines.transformers_models"),
+        *("inpainting.segmenters.networks", "inpainting.captioning.blip"),
+    ),
+)
 IMPORTED_ONLY_BY["onnxruntime"] = "inpainting.engines.onnx_sessions"
 IMPORTED_ONLY_BY["openvino"] = "inpainting.engines.diffusion.backends.openvino.library"
 IMPORTED_ONLY_BY |= dict.fromkeys(("boto3", "botocore", "storages"), "inpainting.s3_storage")

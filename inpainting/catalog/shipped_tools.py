@@ -61,4 +61,34 @@ SALIENT_OBJECTS = tuple(
 )
 """The ONNX files of rembg's release, by rembg's names. Its source states their MD5; sizes and memory are estimates."""
 
-SHIPPED_TOOLS = SALIENT_OBJECTS
+TRANSFORMERS = tuple(
+    ModelSpec(
+        slug=slug,
+        label=label,
+        family=family,
+        repo=repo,
+        licence=licence,
+        licence_url=f"https://huggingface.co/{repo}",
+        size_bytes=size * MB,
+        memory_bytes=memory * MB,
+        aliases=aliases,
+    )
+    for slug, label, family, repo, licence, size, memory, aliases in (
+        ("slimsam", "SlimSAM", "sam", "Zigeng/SlimSAM-uniform-77", APACHE, 39, 600, ()),
+        ("sam-vit-base", "SAM ViT-B", "sam", "facebook/sam-vit-base", APACHE, 375, 2_000, ("vit_b",)),
+        ("sam-vit-large", "SAM ViT-L", "sam", "facebook/sam-vit-large", APACHE, 1_250, 4_000, ("vit_l",)),
+        ("sam-vit-huge", "SAM ViT-H", "sam", "facebook/sam-vit-huge", APACHE, 2_564, 7_000, ("vit_h",)),
+        ("sam2.1-tiny", "SAM 2.1 tiny", "sam2", "facebook/sam2.1-hiera-tiny", APACHE, 156, 1_000, ()),
+        (
+            *("grounding-dino-tiny", "Grounding DINO tiny", "grounding-dino", "IDEA-Research/grounding-dino-tiny"),
+            *(APACHE, 690, 2_000, ()),
+        ),
+        (
+            *("blip-base", "BLIP base", "blip", "Salesforce/blip-image-captioning-base"),
+            *("BSD-3-Clause", 990, 2_000, ()),
+        ),
+    )
+)
+"""Sizes and memory are estimates."""
+
+SHIPPED_TOOLS = (*SALIENT_OBJECTS, *TRANSFORMERS)

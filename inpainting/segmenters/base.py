@@ -47,13 +47,31 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Detection:
+    """How objects are found by words. Checked by whoever reads a request.
+
+    box_threshold, text_threshold: lowest scores of a box and of its words, 0 to 1. max_count: of boxes, the best ones;
+    0 is all. grow: pixels by which boxes are widened, negative: narrowed. shows_boxes: the mask is the boxes, not what
+    is in them. outliner: name of the model that outlines; "" is the first installed one.
+    """
+
+    box_threshold: float = 0.3
+    text_threshold: float = 0.25
+    max_count: int = 0
+    grow: float = 0
+    shows_boxes: bool = False
+    outliner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """The object: points on and beside it, a box around it, a rough outline of it, words for it, or its category; by
     default the main one.
 
     outline: its corners, x and y; it may leave the picture. tolerance: by how much a colour may differ, 0 to 255; None
-    is the segmenter's default. Raises InvalidRequest for more than MAX_POINTS points, MAX_CORNERS corners or
-    MAX_WORDS_CHARACTERS characters, for an outline of fewer than three corners, or a tolerance out of range.
+    is the segmenter's default. detection: read with words. Raises InvalidRequest for more than MAX_POINTS points,
+    MAX_CORNERS corners or MAX_WORDS_CHARACTERS characters, for an outline of fewer than three corners, or a tolerance
+    out of range.
     """
 
     points: tuple[Point, ...] = ()
@@ -62,6 +80,7 @@ class Selection:
     words: str = ""
     category: str = ""
     tolerance: float | None = None
+    detection: Detection = Detection()
 
     def __post_init__(self) -> None:
         check_count("points", len(self.points), MAX_POINTS, f"points has {len(self.points)} entries")

@@ -80,7 +80,7 @@ def test_a_category_of_garments_is_read_by_its_model_alone(alices_program: Clien
     assert (refused.status_code, "upper, lower, full" in refused.json()["detail"]) == (400, True)
 
 
-@pytest.mark.parametrize("model", [model for model in MaskModel if model != "sam"])
+@pytest.mark.parametrize("model", [*MaskModel])
 def test_without_the_model_the_error_names_the_command(alices_program: Client, model: str) -> None:
     response = post(alices_program, {"image": PHOTO, "mask_model": model, "dino_prompt_text": "disc"}, MASK)
     assert response.status_code == 400
@@ -153,3 +153,30 @@ def test_the_form_of_earlier_versions_is_read(alices_program: Client) -> None:
         assert alices_program.post(DESCRIBE, sent).status_code == 422
     wrong = alices_program.post(f"{DESCRIBE}?type=Sketch", {"image": SimpleUploadedFile("a.png", png(disc()))})
     assert wrong.status_code == 422
+
+
+def test_sam_masks_what_the_words_name_in_rgb_black_and_white(alices_program: Client, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the diffusion engine is not installed")
+    from tests import tiny_vision_models
+
+    body = {"image": PHOTO, "mask_model": "sam", "dino_prompt_text": "disc", "box_threshold": 0, "text_threshold": 0}
+    for slug, family in (("grounding-dino-tiny", "grounding-dino"), ("sam-vit-base", "sam")):
+        refused = post(alices_program, body, MASK)
+        assert (refused.status_code, f"manage.py pull_model {slug}" in refused.json()["detail"]) == (400, True)
+        folder = tiny_vision_models.saved(tmp_path / slug, family)
+        call_command("pull_model", slug, "--yes", f"--from={folder}", stdout=StringIO())
+    response = post(alices_program, body, MASK)
+    mask = mask_of(response)
+    assert (mask.mode, mask.size) == ("RGB", (120, 90))
+    assert set(np.unique(np.asarray(mask))) <= {0, 255}
+    assert response.headers["X-DreamLayer-Segmenter"] == "grounding-dino-tiny"
+    assert response.headers["X-DreamLayer-Ignored"] == ""
+    boxes = [
+        np.asarray(mask_of(post(alices_program, {**body, "dino_debug": True, "sam_max_detections": 1, **more}, MASK)))
+        for more in ({}, {"dino_erode_or_dilate": 64}, {"sam_model": "unknown"})
+    ]
+    assert 0 < np.count_nonzero(boxes[0]) < np.count_nonzero(boxes[1])
+    assert np.array_equal(boxes[0], boxes[2])
+    assert post(alices_program, {**body, "dino_prompt_text": ""}, MASK).status_code == 400
+    larger = post(alices_program, {**body, "sam_model": "vit_h"}, MASK)
+    assert "pull_model sam-vit-huge" in larger.json()["detail"]

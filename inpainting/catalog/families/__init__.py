@@ -19,6 +19,8 @@ from inpainting.core.settings_table import SCHEDULERS
 MODERATION, SEGMENTATION, CAPTIONS = "moderation", "segmentation", "captions"
 """In place of an engine's name: the models are safety checkers, segmenters or captioners, and paint nothing."""
 TOOLS = frozenset({MODERATION, SEGMENTATION, CAPTIONS})
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
+"""Of tokenizers of BERT."""
 ANY_NAME = ""
 """In place of the name of a network's only input."""
 MAX_GUIDANCE_SCALE = 20.0
@@ -78,6 +80,18 @@ class OnnxLayout:
 
 
 @dataclass(frozen=True, slots=True)
+class TransformersLayout:
+    """A folder with one model of transformers and its preprocessor.
+
+    model_types: that its config.json may name. model_class: the class that loads it. more_files: taken where present.
+    """
+
+    model_types: tuple[str, ...]
+    model_class: str
+    more_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SafetyCheckerLayout:
     """A folder with one StableDiffusionSafetyChecker of transformers' layout and its image processor."""
 
@@ -132,7 +146,7 @@ class ModelFamily:
     name: str
     label: str
     engine: str
-    layout: DiffusersLayout | OnnxLayout | SafetyCheckerLayout
+    layout: DiffusersLayout | OnnxLayout | SafetyCheckerLayout | TransformersLayout
     implementation: str = ""
     pipeline_class: str = ""
     pipeline_arguments: Mapping[str, Any] = field(default_factory=dict)

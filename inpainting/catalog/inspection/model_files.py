@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from inpainting.catalog import families
-from inpainting.catalog.families import DiffusersLayout, OnnxLayout, SafetyCheckerLayout
+from inpainting.catalog.families import DiffusersLayout, OnnxLayout, SafetyCheckerLayout, TransformersLayout
 from inpainting.catalog.inspection.checkpoint_file import check_checkpoint
 from inpainting.catalog.inspection.diffusers_folder import check_folder, pipeline_files
 from inpainting.catalog.inspection.files import INDEX, ONNX, ModelRefused, only_file
 from inpainting.catalog.inspection.onnx_files import check_onnx
 from inpainting.catalog.inspection.safety_checker_files import check_safety_checker, safety_checker_files
+from inpainting.catalog.inspection.transformers_folder import check_transformers_folder, transformers_files
 
 
 def check_model(path: Path, family: str, names: Sequence[str] | None = None) -> None:
@@ -29,6 +30,8 @@ def check_model(path: Path, family: str, names: Sequence[str] | None = None) -> 
             check_onnx(path, family, layout)
         case SafetyCheckerLayout():
             check_safety_checker(path)
+        case TransformersLayout():
+            check_transformers_folder(path, layout)
         case DiffusersLayout() if path.is_dir():
             check_folder(path, family, names)
         case DiffusersLayout():
@@ -42,12 +45,15 @@ def model_files(names: Iterable[str], family: str, variant: str, read_index: Cal
     model_index.json among the files. Raises ModelRefused where files are missing or it is not clear which are meant.
     """
     names = list(names)
-    match families.get(family).layout:
+    layout = families.get(family).layout
+    match layout:
         case OnnxLayout():
             at_the_top = [name for name in names if "/" not in name and name.endswith(ONNX)]
             return [only_file(at_the_top or names, ONNX, variant)]
         case SafetyCheckerLayout():
             return safety_checker_files(names, variant)
+        case TransformersLayout():
+            return transformers_files(names, layout)
         case DiffusersLayout():
             if INDEX not in names:
                 raise ModelRefused(f"There is no {INDEX}, so it is no model in diffusers' layout.")

@@ -22,11 +22,18 @@ from inpainting.core.codecs import encode_png
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.picture import Picture
 from inpainting.segmenters import registry
-from inpainting.segmenters.base import Segmenter, Selection, candidates_of
+from inpainting.segmenters.base import Detection, Hint, Segmenter, Selection, candidates_of
 
 SEGMENTER_HEADER, CAPTIONER_HEADER = "X-DreamLayer-Segmenter", "X-DreamLayer-Captioner"
 BUILT_IN = "saliency"
 """The segmenter without a model that finds the main object, as the service's default model does."""
+DETECTOR = "grounding-dino-tiny"
+"""The model that finds by words for `sam`."""
+SAM_MODELS = ("vit_b", "vit_l", "vit_h")
+DETECTION_FIELDS = {
+    *("dino_prompt_text", "sam_model", "box_threshold", "text_threshold"),
+    *("sam_max_detections", "dino_erode_or_dilate", "dino_debug"),
+}
 IMAGE = PictureRole(code_prefix="image", error_prefix="Invalid image")
 
 
@@ -51,7 +58,11 @@ def find_segmenter(body: MaskBody) -> tuple[Segmenter, Selection]:
 
     Raises InvalidRequest, `model_unavailable`, with the command that installs the model.
     """
+    if body.mask_model is MaskModel.SAM and not body.dino_prompt_text.strip():
+        raise InvalidRequest("dino_prompt_text is empty; the model sam needs words.", field="dino_prompt_text")
     try:
+        if body.mask_model is MaskModel.SAM:
+            return by_words(body)
         category = body.cloth_category if body.mask_model is MaskModel.U2NET_CLOTH_SEG else ""
         return registry.find(body.mask_model), Selection(category=category)
     except InvalidRequest:
@@ -60,9 +71,27 @@ def find_segmenter(body: MaskBody) -> tuple[Segmenter, Selection]:
         return registry.find(BUILT_IN), Selection()
 
 
+def by_words(body: MaskBody) -> tuple[Segmenter, Selection]:
+    """Raises InvalidRequest where no model finds by words, or the requested SAM is not installed."""
+    detection = Detection(
+        box_threshold=body.box_threshold,
+        text_threshold=body.text_threshold,
+        max_count=body.sam_max_detections,
+        grow=body.dino_erode_or_dilate,
+        shows_boxes=body.dino_debug,
+        outliner=body.sam_model if body.sam_model in SAM_MODELS else SAM_MODELS[0],
+    )
+    segmenter = registry.find(DETECTOR)
+    if not detection.shows_boxes:
+        registry.find(detection.outliner)
+    return segmenter, Selection(words=body.dino_prompt_text, detection=detection)
+
+
 def unread(body: MaskBody, segmenter: Segmenter) -> list[str]:
     """The fields that were sent and changed nothing, because the segmenter does not read them."""
     read = {"image", "mask_model", "allow_built_in"}
+    if Hint.WORDS in segmenter.reads:
+        read |= DETECTION_FIELDS
     if segmenter.name == MaskModel.U2NET_CLOTH_SEG:
         read.add("cloth_category")
     return sorted(body.model_fields_set - read) + (["mask_model"] if segmenter.name == BUILT_IN else [])

@@ -1,0 +1,41 @@
+"""Captions by BLIP. torch is imported with the first model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inpainting.catalog.specs import ModelSpec
+
+MAX_TOKENS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Blip:
+    def load(self, spec: ModelSpec, path: Path) -> Any:
+        """The model and its processor. Raises EngineFailed: `model_refused`, `model_unavailable`."""
+        from transformers import AutoTokenizer, BlipProcessor
+        from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+
+        from inpainting.engines.transformers_models import load_model
+
+        model = load_model(spec, path)
+        images = BlipImageProcessorPil.from_pretrained(path, local_files_only=True)
+        return model, BlipProcessor(images, AutoTokenizer.from_pretrained(path, local_files_only=True))
+
+    def caption(self, loaded: Any, spec: ModelSpec, pixels: NDArray[np.uint8], beginning: str) -> str:
+        """A sentence about RGB [height, width, 3] that begins with these words, by beam search: always the same."""
+        import torch
+
+        model, processor = loaded
+        inputs = processor(images=pixels, text=f"{beginning} of", return_tensors="pt")
+        with torch.inference_mode():
+            tokens = model.generate(**inputs, max_new_tokens=MAX_TOKENS, num_beams=3, do_sample=False)
+        return str(processor.decode(tokens[0], skip_special_tokens=True)).strip()
+
+
+BLIP = Blip()

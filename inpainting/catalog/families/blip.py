@@ -1,0 +1,17 @@
+"""BLIP: describes a picture in words (J. Li et al., ICML 2022)."""
+
+from __future__ import annotations
+
+from inpainting.catalog.families import CAPTIONS, TOKENIZER_FILES, ModelFamily, TransformersLayout, register
+
+BLIP = register(
+    ModelFamily(
+        name="blip",
+        label="BLIP",
+        engine=CAPTIONS,
+        layout=TransformersLayout(
+            model_types=("blip",), model_class="BlipForConditionalGeneration", more_files=TOKENIZER_FILES
+        ),
+        implementation="inpainting.captioning.blip:BLIP",
+    )
+)

@@ -1,0 +1,52 @@
+"""The folder of one model in transformers' layout: configuration, preprocessor and safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from inpainting.catalog.families import TransformersLayout
+from inpainting.catalog.inspection.diffusers_folder import check_configuration
+from inpainting.catalog.inspection.files import (
+    CONFIG,
+    WEIGHTS,
+    ModelRefused,
+    check_names,
+    json_in,
+    json_object,
+    names_in,
+    quoted,
+)
+from inpainting.catalog.inspection.safetensors_header import read_header
+
+PREPROCESSOR = "preprocessor_config.json"
+PROCESSOR = "processor_config.json"
+MODEL = f"model{WEIGHTS}"
+
+
+def transformers_files(names: Iterable[str], layout: TransformersLayout) -> list[str]:
+    """The files of a repository or folder that are the model. Raises ModelRefused where one is missing."""
+    present = set(names)
+    needed = [CONFIG, MODEL]
+    missing = [name for name in needed if name not in present]
+    if not {PREPROCESSOR, PROCESSOR} & present:
+        missing.append(PREPROCESSOR)
+    if missing:
+        found = ", ".join(sorted(present)[:6]) or "nothing"
+        raise ModelRefused(f"{missing[0]} is missing. Found: {found}.")
+    return [*needed, *(name for name in (PREPROCESSOR, PROCESSOR, *layout.more_files) if name in present)]
+
+
+def check_transformers_folder(folder: Path, layout: TransformersLayout) -> None:
+    """Check names, configurations and the header of the weights. Raises ModelRefused."""
+    if not folder.is_dir():
+        raise ModelRefused(f"{folder.name} is no folder; a model of this family is one.")
+    names = names_in(folder)
+    check_names([*names, folder.name])
+    for name in transformers_files(names, layout):
+        if name.endswith(".json"):
+            check_configuration(json_in(folder / name), Path(name), {})
+    model_type = json_object((folder / CONFIG).read_bytes(), CONFIG).get("model_type")
+    if model_type not in layout.model_types:
+        raise ModelRefused(f"{CONFIG} is of a {quoted(model_type)}, not of a {layout.model_types[0]}.")
+    read_header(folder / MODEL)

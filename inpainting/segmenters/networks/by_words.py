@@ -1,0 +1,90 @@
+"""Objects by words: Grounding DINO finds boxes, an installed SAM outlines what is in them. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inpainting.catalog.families import SEGMENTATION
+from inpainting.catalog.lookup import Catalog
+from inpainting.catalog.specs import ModelSpec
+from inpainting.core.codecs.colour import to_rgb8
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Box, Size
+from inpainting.core.picture import Picture
+from inpainting.segmenters.base import Candidate, Detection, Hint, Selection
+from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter
+from inpainting.segmenters.networks.promptable import Promptable
+
+FoundBox = tuple[float, tuple[float, float, float, float]]
+"""(score, (left, top, right, bottom)) in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByWords:
+    reads: frozenset[Hint] = frozenset({Hint.WORDS})
+    needs: frozenset[Hint] = frozenset({Hint.WORDS})
+
+    def load(self, spec: ModelSpec, path: Path) -> Any:
+        """Raises EngineFailed: `model_refused`, `model_unavailable`."""
+        from inpainting.segmenters.networks.detector_models import Detector
+
+        return Detector(spec, path)
+
+    def candidates(self, loaded: Any, spec: ModelSpec, picture: Picture, selection: Selection) -> list[Candidate]:
+        """One mask of all that the words name, with the score of the best find; empty where nothing is found.
+
+        Raises InvalidRequest, `model_unavailable`, where no SAM is installed, and EngineFailed.
+        """
+        detection = selection.detection
+        outliner = None if detection.shows_boxes else find_outliner(detection.outliner)
+        pixels = to_rgb8(picture)
+        found = sorted(loaded.find(pixels, selection.words, detection), key=lambda one: -one[0])
+        boxes = boxes_of(found, detection, picture.size)
+        mask = np.zeros(pixels.shape[:2], np.uint8)
+        for box in boxes:
+            mask[box.slices] = 255 if outliner is None else mask[box.slices]
+            if outliner is not None:
+                mask |= outliner.segment(picture, Selection(box=box))
+        return [Candidate(mask, found[0][0] if found else None)]
+
+
+GROUNDING_DINO = ByWords()
+
+
+def boxes_of(found: list[FoundBox], detection: Detection, size: Size) -> list[Box]:
+    """The pixels of the best finds, moved outwards by `grow` and clipped; those that vanish are left out."""
+    boxes = []
+    for _, (left, top, right, bottom) in found[: detection.max_count or None]:
+        grow = detection.grow
+        edges = (left - grow, top - grow, right + grow, bottom + grow)
+        low_x, high_x = (int(min(max(edge, 0), size.width)) for edge in (edges[0], np.ceil(edges[2])))
+        low_y, high_y = (int(min(max(edge, 0), size.height)) for edge in (edges[1], np.ceil(edges[3])))
+        if high_x > low_x and high_y > low_y:
+            boxes.append(Box(low_x, low_y, high_x, high_y))
+    return boxes
+
+
+def find_outliner(name: str) -> CatalogSegmenter:
+    """The model of that name, or the first installed one, that outlines what is in a box.
+
+    Raises InvalidRequest, `model_unavailable`, with the command that installs one.
+    """
+    catalog = Catalog()
+    if name:
+        row = catalog.find_tool(name, SEGMENTATION)
+        if row is not None:
+            row.check_installed(field="segmenter")
+            return CatalogSegmenter(row.spec)
+    rows = [row for row in catalog.tools(SEGMENTATION) if row.is_installed]
+    outliners = [one for one in (CatalogSegmenter(row.spec) for row in rows) if isinstance(one.networks, Promptable)]
+    if not outliners:
+        raise InvalidRequest(
+            "No model that outlines objects is installed; “python manage.py pull_model slimsam” gets a small one.",
+            code="model_unavailable",
+            field="segmenter",
+        )
+    return outliners[0]

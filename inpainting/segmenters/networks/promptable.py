@@ -1,0 +1,35 @@
+"""Networks that outline what is under points or in a box: SAM and SAM 2. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inpainting.catalog.specs import ModelSpec
+from inpainting.core.codecs.colour import to_rgb8
+from inpainting.core.picture import Picture
+from inpainting.segmenters.base import Candidate, Hint, Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Promptable:
+    """class_name: in `sam_models`."""
+
+    class_name: str
+    reads: frozenset[Hint] = frozenset({Hint.POINTS, Hint.BOX})
+    needs: frozenset[Hint] = frozenset({Hint.POINTS, Hint.BOX})
+
+    def load(self, spec: ModelSpec, path: Path) -> Any:
+        """Raises EngineFailed: `model_refused`, `model_unavailable`."""
+        from inpainting.segmenters.networks import sam_models
+
+        return getattr(sam_models, self.class_name)(spec, path)
+
+    def candidates(self, loaded: Any, spec: ModelSpec, picture: Picture, selection: Selection) -> list[Candidate]:
+        """Three masks, such as of a part, the whole thing and a group, the best rated first."""
+        found: list[Candidate] = loaded.outline(to_rgb8(picture), selection)
+        return found
+
+
+SAM, SAM2 = Promptable("Sam"), Promptable("Sam2")

@@ -1,0 +1,138 @@
+"""Loaded SAM and SAM 2 models and the embeddings of the pictures that were last used. Imports torch."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import interpolate
+from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
+
+from inpainting.catalog.specs import ModelSpec
+from inpainting.core.errors import EngineFailed
+from inpainting.core.picture import Mask
+from inpainting.engines.transformers_models import load_model
+from inpainting.segmenters.base import Candidate, Selection
+
+RGB = NDArray[np.uint8]
+MAX_EMBEDDINGS = 8
+"""Kept for further clicks on the same picture, of each model: 4 MB each of SAM, 16 MB of SAM 2."""
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class PromptableModel:
+    """What both have in common: an embedding of the picture, computed once, and a small decoder for each selection."""
+
+    def __init__(self, spec: ModelSpec, folder: Path) -> None:
+        self.label = spec.label
+        self.model = load_model(spec, folder)
+        self._embeddings: OrderedDict[bytes, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def outline(self, pixels: RGB, selection: Selection) -> list[Candidate]:
+        """The masks of RGB [height, width, 3], best rated first. Raises EngineFailed."""
+        with torch.inference_mode():
+            size = pixels.shape[0], pixels.shape[1]
+            output = self.model(
+                image_embeddings=self.embedding(pixels), multimask_output=True, **self.prompts(selection, size)
+            )
+            scores, logits = output.iou_scores[0, 0], output.pred_masks[0, 0]  # [masks], [masks, side, side]
+            if not (torch.isfinite(scores).all() and torch.isfinite(logits).all()):
+                raise EngineFailed(
+                    f"The model {self.label} returned values that are not finite.", code="model_produced_invalid_output"
+                )
+            return [
+                Candidate(self.full_size(logits[index], size), min(1.0, max(0.0, float(scores[index]))))
+                for index in scores.argsort(descending=True, stable=True).tolist()
+            ]
+
+    def embedding(self, pixels: RGB) -> Any:
+        """What the encoder makes of a picture, kept for the next selection on it."""
+        key = blake2b(pixels.tobytes(), salt=f"{pixels.shape[1]}".encode()).digest()
+        with self._lock:  # two clicks on a new picture compute it once
+            embedding = self._embeddings.pop(key, None)
+            if embedding is None:
+                embedding = self.model.get_image_embeddings(self.tensor(pixels))
+            self._embeddings[key] = embedding
+            while len(self._embeddings) > MAX_EMBEDDINGS:
+                self._embeddings.popitem(last=False)
+        return embedding
+
+    def prompts(self, selection: Selection, size: tuple[int, int]) -> dict[str, torch.Tensor]:
+        """Points [1, 1, points, 2] with labels and the box [1, 1, 4], in pixels of the model's input."""
+        across, down = self.scale(size)
+        prompts = {}
+        if selection.points:
+            points = [[point.x * across, point.y * down] for point in selection.points]
+            prompts["input_points"] = torch.tensor([[points]], dtype=torch.float32)
+            prompts["input_labels"] = torch.tensor([[[int(point.is_object) for point in selection.points]]])
+        if selection.box is not None:
+            box = selection.box
+            edges = [box.left * across, box.top * down, box.right * across, box.bottom * down]
+            prompts["input_boxes"] = torch.tensor([[edges]], dtype=torch.float32)
+        return prompts
+
+    def tensor(self, pixels: RGB) -> torch.Tensor:
+        """The model's input, [1, 3, side, side]."""
+        raise NotImplementedError
+
+    def scale(self, size: tuple[int, int]) -> tuple[float, float]:
+        """Pixels of the model's input for a pixel of a picture of that height and width, across and down."""
+        raise NotImplementedError
+
+    def full_size(self, logits: torch.Tensor, size: tuple[int, int]) -> Mask:
+        """The mask of that height and width from the logits [side, side] of the decoder."""
+        raise NotImplementedError
+
+
+class Sam(PromptableModel):
+    """The picture's longer side fills the input; the rest is padding."""
+
+    def __init__(self, spec: ModelSpec, folder: Path) -> None:
+        super().__init__(spec, folder)
+        self.processor = SamImageProcessorPil.from_pretrained(folder, local_files_only=True)
+
+    def tensor(self, pixels: RGB) -> torch.Tensor:
+        return cast(
+            torch.Tensor, self.processor(pixels, return_tensors="pt", input_data_format="channels_last").pixel_values
+        )
+
+    def fed_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width within the input, rounded as transformers does."""
+        scale = self.processor.size["longest_edge"] / max(size)
+        return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
+
+    def scale(self, size: tuple[int, int]) -> tuple[float, float]:
+        height, width = self.fed_size(size)
+        return width / size[1], height / size[0]
+
+    def full_size(self, logits: torch.Tensor, size: tuple[int, int]) -> Mask:
+        found = self.processor.post_process_masks([logits[None, None]], [size], [self.fed_size(size)])[0]
+        return found[0, 0].numpy().astype(np.uint8) * np.uint8(255)
+
+
+class Sam2(PromptableModel):
+    """The picture is stretched to the square input. transformers' own preprocessor needs torchvision."""
+
+    def __init__(self, spec: ModelSpec, folder: Path) -> None:
+        super().__init__(spec, folder)
+        self.side = int(self.model.config.prompt_encoder_config.image_size)
+
+    def tensor(self, pixels: RGB) -> torch.Tensor:
+        picture = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
+        scaled = interpolate(picture, (self.side, self.side), mode="bilinear", antialias=True)
+        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        return (scaled - mean) / std
+
+    def scale(self, size: tuple[int, int]) -> tuple[float, float]:
+        return self.side / size[1], self.side / size[0]
+
+    def full_size(self, logits: torch.Tensor, size: tuple[int, int]) -> Mask:
+        scaled = interpolate(logits[None, None], size, mode="bilinear", align_corners=False)
+        return (scaled[0, 0] > 0).numpy().astype(np.uint8) * np.uint8(255)

@@ -1,0 +1,63 @@
+"""Descriptions by BLIP, equal to transformers' own pipeline, and by the colours where no model is installed."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import call_command
+from PIL import Image
+from skimage import data
+
+from inpainting.captioning import NO_MODEL, Style, describe
+from inpainting.core.picture import Picture
+from inpainting.models import InferenceModel
+
+
+@pytest.fixture(autouse=True)
+def models_folder(tmp_path: Path, settings: Any, db: None) -> Path:
+    settings.MODELS_DIR = tmp_path / "models"
+    return tmp_path / "models"
+
+
+@pytest.mark.parametrize(
+    ("colour", "text"),
+    [
+        ((250, 250, 250), "a photo in white"),
+        ((5, 5, 5), "a photo in black"),
+        ((220, 30, 30), "a photo in red"),
+        ((30, 60, 220), "a photo in blue"),
+        ((30, 160, 40), "a photo in green"),
+    ],
+)
+def test_without_a_model_the_commonest_colours_are_named(colour: tuple[int, int, int], text: str) -> None:
+    pixels = np.full((50, 70, 3), colour, np.uint8)
+    for picture in (Picture(pixels), Picture(pixels.astype(np.uint16) * 257)):
+        assert (describe(picture).text, describe(picture).captioner) == (text, NO_MODEL)
+    assert describe(Picture(pixels), Style.ANIME).text == text.replace("a photo", "an anime drawing")
+
+
+def test_blip_describes_as_transformers_does(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the diffusion engine is not installed")
+    import torch
+    import transformers
+    from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+
+    from tests import tiny_vision_models
+
+    folder = tiny_vision_models.saved(tmp_path / "carried", "blip")
+    call_command("pull_model", "blip-base", "--yes", f"--from={folder}", stdout=StringIO())
+    photo = data.coffee()
+    images = BlipImageProcessorPil.from_pretrained(folder)
+    processor = transformers.BlipProcessor(images, transformers.AutoTokenizer.from_pretrained(folder))
+    model = transformers.BlipForConditionalGeneration.from_pretrained(folder).eval()
+    for style, beginning in ((Style.PHOTO, "a photo of"), (Style.ANIME, "an anime drawing of")):
+        inputs = processor(images=Image.fromarray(photo), text=beginning, return_tensors="pt")
+        with torch.inference_mode():
+            tokens = model.generate(**inputs, max_new_tokens=40, num_beams=3, do_sample=False)
+        caption = describe(Picture(photo), style)
+        assert caption.text == processor.decode(tokens[0], skip_special_tokens=True).strip()
+        assert caption.captioner == InferenceModel.objects.get(slug="blip-base").slug
