@@ -110,6 +110,7 @@ def test_its_queries_read_an_index_and_are_as_many_for_a_long_queue(alice: User,
                     cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
                     plan = " ".join(str(row[3]) for row in cursor.fetchall())
                 assert "SCAN inpainting_generation" not in plan, (query["sql"], plan)
+                assert "USING COVERING INDEX generation_of_model" in plan, (query["sql"], plan)
                 assert "TEMP B-TREE" not in plan, (query["sql"], plan)
 
 

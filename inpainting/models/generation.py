@@ -131,9 +131,9 @@ class Generation(Reviewed, GenerationRequest):
                 name="generation_flow_order",
             ),
             models.Index(
-                fields=["queue", "status", "model", "created_at"],
+                fields=["queue", "status", "model", "created_at", "finished_at"],
                 condition=models.Q(finished_at=None),
-                name="generation_by_model",
+                name="generation_of_model",
             ),
             models.Index(
                 fields=["deleted_at"], condition=models.Q(deleted_at__isnull=False), name="generation_deleted"
