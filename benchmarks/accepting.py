@@ -4,6 +4,7 @@
 
 Three servers one after the other, each with a new data folder: one that paints nothing; one beside a worker in a
 process of its own; the usual one, whose workers are its threads. Processor time: of the server without that worker.
+Then one that paints nothing, with 10 and with 10,000 waiting at the start; the ratios are of the second to the first.
 Floor: two synced files and one committed row of SQLite, as often as one thread can, without a server.
 """
 
@@ -21,11 +22,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from benchmarks.service.measuring import timed
 from benchmarks.service.sites import ROOT, Site, encoded, multipart, ours, scene
+
+WAITING = (10, 10_000)
 
 
 def main() -> None:
@@ -45,12 +48,40 @@ def main() -> None:
             if "another" in name:
                 running_here.enter_context(worker(folder))
             paints = "no" not in name
-            print(f"| {name} | {accept(site, options.requests, options.callers, paints=paints)} |", flush=True)
+            print(f"| {name} | {row(*accept(site, options.requests, options.callers, paints=paints))} |", flush=True)
+    with_many_waiting(options.requests, options.callers)
     with tempfile.TemporaryDirectory() as folder:
-        print(f"| floor: two synced files and a commit | {floor(Path(folder), 100)} |")
+        print(f"| floor: two synced files and a commit | {row(*floor(Path(folder), 100))} |")
 
 
-def accept(site: Site, number: int, callers: int, *, paints: bool) -> str:
+def with_many_waiting(number: int, callers: int) -> None:
+    medians, busy_each = [], []
+    with tempfile.TemporaryDirectory() as folder, ours(Path(folder), "--queues", "hooks") as site:
+        for count in WAITING:
+            accept(site, 1, 1, paints=False)
+            let_wait(Path(folder), count)
+            each, passed, busy = accept(site, number, callers, paints=False)
+            print(f"| {count:,} waiting at the start | {row(each, passed, busy)} |", flush=True)
+            medians.append(each[number // 2])
+            busy_each.append(busy)
+    ratios = (f"{few_and_many[1] / few_and_many[0]:.2f}" for few_and_many in (medians, busy_each))
+    print("| ratio: p50; processor time | " + "; ".join(ratios) + " | | | | | |", flush=True)
+
+
+def let_wait(folder: Path, count: int) -> None:
+    """Copy a generation that waits until so many wait."""
+    with closing(sqlite3.connect(folder / "dreamlayer.sqlite3", timeout=60)) as database, database:
+        names = [name for _, name, *_ in database.execute("PRAGMA table_info(inpainting_generation)")]
+        new = {"id": "lower(hex(randomblob(16)))", "number": "NULL"}
+        values = ", ".join(new.get(name, f'"{name}"') for name in names)
+        (waiting,) = database.execute("SELECT count(*) FROM inpainting_generation WHERE status = 'queued'").fetchone()
+        one = f"INSERT INTO inpainting_generation SELECT {values} FROM inpainting_generation LIMIT 1"  # noqa: S608
+        for _ in range(count - waiting):  # the names are those of the schema
+            database.execute(one)
+
+
+def accept(site: Site, number: int, callers: int, *, paints: bool) -> tuple[list[float], float, float]:
+    """The seconds of each request, sorted; of all; and of the server's processors."""
     photo, mask = scene(64)
     parts = multipart(encoded(photo, ".png"), encoded(255 - mask, ".png"), "respond-async", "png")
     headers: dict[str, str] = {"X-API-Key": site.key, **parts["headers"]}  # type: ignore[dict-item]
@@ -73,8 +104,7 @@ def accept(site: Site, number: int, callers: int, *, paints: bool) -> str:
     before, started = site.processor_seconds(), time.perf_counter()
     with ThreadPoolExecutor(callers) as threads:
         each = sorted(threads.map(lambda _: timed(send), range(number)))
-    passed, busy = time.perf_counter() - started, site.processor_seconds() - before
-    return row(each, passed, busy)
+    return each, time.perf_counter() - started, site.processor_seconds() - before
 
 
 def row(each: list[float], passed: float, busy: float) -> str:
@@ -84,7 +114,7 @@ def row(each: list[float], passed: float, busy: float) -> str:
     return f"{rate:.0f} | {p50:.0f} ms | {p99:.0f} ms | {busy / number * 1e3:.1f} ms | {busy / passed:.2f} | {load:.1f}"
 
 
-def floor(folder: Path, number: int) -> str:
+def floor(folder: Path, number: int) -> tuple[list[float], float, float]:
     database = sqlite3.connect(folder / "floor.sqlite3", isolation_level=None)
     database.execute("PRAGMA journal_mode=WAL")
     database.execute("PRAGMA synchronous=FULL")
@@ -104,7 +134,7 @@ def floor(folder: Path, number: int) -> str:
     each = [timed(lambda index=index: store(index)) for index in range(number)]  # type: ignore[misc]
     passed = time.perf_counter() - started
     database.close()
-    return row(sorted(each), passed, time.process_time() - busy)
+    return sorted(each), passed, time.process_time() - busy
 
 
 def waiting(site: Site) -> int:
