@@ -78,10 +78,11 @@ def nearest(
         for strip in range(left // width, min(right // width, strips.shape[1] - 1) + 1):
             columns = slice(max(0, left - strip * width), right - strip * width + 1)
             distance[rows, strip, index, columns] = EXCLUDED
-    best = distance.min(axis=3).reshape(-1, len(at))
+    within = distance.argmin(axis=3)  # numpy finds where a row has its minimum several times faster than the minimum
+    best = np.take_along_axis(distance, within[..., np.newaxis], axis=3).reshape(-1, len(at))
     strip = best.argmin(axis=0)
     row, part = np.divmod(strip, strips.shape[1])
-    column = part * width + distance[row, part, every].argmin(axis=1)
+    column = part * width + within[row, part, every]
     return (np.column_stack([row, column]) - at).astype(np.int32), best[strip, every] < EXCLUDED / 2
 
 
