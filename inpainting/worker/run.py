@@ -6,6 +6,7 @@ import base64
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cached_property, partial
 
@@ -14,7 +15,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 
 from inpainting import metrics, moderation
 from inpainting.core.codecs import encode_png, generation_parameters, shrunk, thumbnail_webp
-from inpainting.core.codecs.formats import PNG, TOO_LARGE, copy_for
+from inpainting.core.codecs.formats import PNG, TOO_LARGE, LossyCopy, copy_for
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import (
     OUT_OF_MEMORY,
@@ -98,10 +99,8 @@ def run_claimed(generation: Generation, queue: Queue) -> None:
                 images.append(image)
                 if moderate is not None:
                     painting = moderate(painting, report_step.renew_lease)
-                stored = run_in_thread(partial(store, image, painting, source), report_step.renew_lease)
+                stored = run_in_thread(partial(store, image, painting, source, plan.settings), report_step.renew_lease)
                 thumbnails.append((image, shrunk(stored, THUMBNAIL.side)))
-                if plan.settings.output_format != PNG:
-                    run_in_thread(partial(store_copy, image, stored, plan.settings), report_step.renew_lease)
                 del stored  # A large picture takes hundreds of megabytes.
                 report_step.renew_lease()
             if retry_until_committed(lambda: generation.succeed(images), watch, unless=out_of_space):
@@ -256,11 +255,26 @@ def encode_preview(step: Step, icc_profile: bytes | None) -> events.Preview | No
     }
 
 
-def store(image: GeneratedImage, painting: Painting, canonical: Picture) -> Picture:
+def store(image: GeneratedImage, painting: Painting, canonical: Picture, requested: PaintSettings) -> Picture:
     """Write the result to storage, decode it again and measure it; the row is saved when all succeed.
 
-    Returns the result as it was decoded.
+    A copy in the requested format is encoded and written meanwhile, from the same pixels. Returns the result as it was
+    decoded.
     """
+    if requested.output_format == PNG:
+        return store_png(image, painting, canonical)
+    with ThreadPoolExecutor(1, thread_name_prefix="copy") as beside:
+        copying = beside.submit(store_copy, image, painting.picture, requested)
+        stored = store_png(image, painting, canonical)
+    copy = copying.result()
+    about = {"sha256": image.copy_sha256, "byte_count": image.copy_byte_count}
+    image.report["copy"] = {"format": copy.format, "quality": copy.quality, "lossy": True, **about}
+    if not copy.fits:
+        image.report["notes"].append(TOO_LARGE)
+    return stored
+
+
+def store_png(image: GeneratedImage, painting: Painting, canonical: Picture) -> Picture:
     texts = {}
     if settings.EMBED_SETTINGS:
         texts = generation_parameters(image.generation.engine, image.generation.settings, index=image.index)
@@ -287,14 +301,11 @@ def store_thumbnails(thumbnails: Iterable[tuple[ThumbnailedPicture, Picture]]) -
             logger.warning("The thumbnail of %s cannot be stored", picture, exc_info=True)
 
 
-def store_copy(image: GeneratedImage, stored: Picture, requested: PaintSettings) -> None:
-    """Write a copy of the stored result, which is passed decoded, in the requested format to storage."""
-    copy = copy_for(stored, requested)
+def store_copy(image: GeneratedImage, picture: Picture, requested: PaintSettings) -> LossyCopy:
+    """Write a copy of the result in the requested format to storage."""
+    copy = copy_for(picture, requested)
     image.write_copy(copy)
-    about = {"sha256": image.copy_sha256, "byte_count": image.copy_byte_count}
-    image.report["copy"] = {"format": copy.format, "quality": copy.quality, "lossy": True, **about}
-    if not copy.fits:
-        image.report["notes"].append(TOO_LARGE)
+    return copy
 
 
 def report(painting: Painting) -> dict[str, object]:
