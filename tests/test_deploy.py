@@ -23,6 +23,7 @@ VALUES = {"POSTGRES_PASSWORD": "a", "S3_SECRET": "b", "DREAMLAYER_SECRET_KEY": "
 SETTINGS = (ROOT / "dreamlayer_site/settings.py").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 KUBERNETES: list[dict[str, Any]] = yaml.safe_load((ROOT / "deploy/kubernetes/dreamlayer.yaml").read_text())["items"]
+OF_KUBERNETES = [manifest for manifest in KUBERNETES if "keda" not in manifest["apiVersion"]]
 UNITS = ["dreamlayer-all.service", "dreamlayer-web.service", "dreamlayer-worker@cpu.service"]
 
 
@@ -61,10 +62,16 @@ def test_compose_follows_its_schema() -> None:
 
 
 @pytest.mark.parametrize(
-    "manifest", KUBERNETES, ids=lambda manifest: f"{manifest['kind']} {manifest['metadata']['name']}"
+    "manifest", OF_KUBERNETES, ids=lambda manifest: f"{manifest['kind']} {manifest['metadata']['name']}"
 )
 def test_kubernetes_knows_each_field(manifest: dict[str, Any]) -> None:
     kubernetes_validate.validate(manifest, "1.29", strict=True)
+
+
+def test_autoscaling_names_a_deployment() -> None:
+    """tests/test_metrics.py checks the metric that it follows."""
+    (target,) = (manifest["spec"]["scaleTargetRef"] for manifest in KUBERNETES if manifest["kind"] == "ScaledObject")
+    assert target["name"] in {item["metadata"]["name"] for item in KUBERNETES if item["kind"] == "Deployment"}
 
 
 @pytest.mark.full

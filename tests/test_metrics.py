@@ -164,7 +164,9 @@ def exported() -> dict[str, set[str]]:
     return found | {family.name: set(family._labelnames) for family in QueueCollector().collect()}  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("name", ["alerts.yaml", "dashboard.json", "../../docs/monitoring.md"])
+@pytest.mark.parametrize(
+    "name", ["alerts.yaml", "dashboard.json", "../kubernetes/dreamlayer.yaml", "../../docs/monitoring.md"]
+)
 def test_every_metric_that_is_named_exists(name: str, db: None) -> None:
     text = (ROOT / "deploy/monitoring" / name).read_text()
     families = {re.sub("_(bucket|count|sum)$", "", one) for one in exported()}
