@@ -39,6 +39,7 @@ install_for_full() {
   command -v systemd-analyze >/dev/null || missing+=(systemd)
   command -v WebKitWebDriver >/dev/null || missing+=(webkit2gtk-driver)
   command -v Xvfb >/dev/null || missing+=(xvfb)
+  command -v firefox-esr >/dev/null || missing+=(firefox-esr)
   install_packages "${missing[@]}"
 }
 
