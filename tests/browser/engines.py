@@ -23,7 +23,7 @@ START_SECONDS = 60
 
 
 class Engine(Protocol):
-    """A page of a browser. CSS selectors find one element each. `errors`: those of the console, where the browser tells."""
+    """A page of a browser. CSS selectors find one element each. `errors`: of the console, where the browser tells."""
 
     errors: list[str]
 

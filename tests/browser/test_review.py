@@ -13,7 +13,8 @@ import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
 from tests.browser.accessibility import violations
-from tests.browser.conftest import watched_page
+from tests.browser.conftest import sign_up, watched_page
+from tests.browser.painting import paint
 from tests.conftest import png
 from tests.installation import Installation
 
@@ -133,6 +134,62 @@ def test_selected_generations_change_after_a_confirmation(review: Page, owner: O
     page.goto(f"{LIST}?q=nothing+at+all")
     expect(page.get_by_text("Nothing matches")).to_be_visible()
     is_clean(page)
+
+
+def test_the_search_finds_what_is_typed(review: Page, owner: Owner) -> None:
+    page = review
+    page.goto(LIST)
+    words, cards = page.get_by_label("Search"), page.locator(".review-card")
+
+    def search(text: str) -> None:
+        words.fill(text)
+        words.press("Enter")
+        page.wait_for_url("**q=**")
+        expect(words).to_have_value(text)
+
+    search(owner.email)
+    expect(cards).to_have_count(3)
+    expect(cards.first).to_contain_text(owner.email)
+    pk = str(cards.nth(1).locator("a").get_attribute("href")).split("/")[4]
+    search(pk)
+    expect(cards).to_have_count(1)
+    expect(cards.locator("input")).to_have_value(pk)
+    search("LAWN a")
+    expect(cards.first).to_contain_text("a lawn")
+    search("lawnmower")
+    expect(page.get_by_text("Nothing matches")).to_be_visible()
+    page.get_by_role("link", name="Show all").click()
+    expect(words).to_have_value("")
+    expect(cards.first).to_be_visible()
+
+
+def test_the_owner_reads_why_a_generation_was_removed(
+    review: Page, browser: Browser, site: Installation, screen: dict[str, Any]
+) -> None:
+    reason = "Copied from a catalogue without its photographer's permission. " * 3 + "x" * 90
+    for page in watched_page(browser.new_context(base_url=site.url, **screen)):
+        sign_up(page)
+        (pk,) = paint(page, 1)
+        page.goto(f"/generations/{pk}/")
+        expect(page.get_by_role("heading", name="meadow-0.png")).to_be_visible()
+        review.goto(f"{LIST}{pk}/change/")
+        review.get_by_role("radio", name="Removed").check()
+        review.get_by_label("Note").fill(reason)
+        review.get_by_role("button", name="Save", exact=False).first.click()
+        expect(review.locator(".message.success")).to_contain_text("removed")
+        answer = page.reload()
+        assert answer
+        assert answer.status == 410
+        expect(page.get_by_role("heading", name="An administrator removed this generation")).to_be_visible()
+        expect(page.locator("main")).to_contain_text(f"Reason: {reason.strip()}")
+        expect(page.locator("main img")).to_have_attribute("alt", "")  # none of its pictures
+        is_clean(page)
+        page.get_by_role("link", name="Back to the history").click()
+        expect(page.locator(".message.warning")).to_contain_text(reason.strip())
+        expect(page.locator(".card")).to_have_count(0)
+        is_clean(page)
+        page.get_by_role("link", name="A generation of").click()
+        page.wait_for_url(f"**/generations/{pk}/")
 
 
 def test_the_other_pages_of_the_admin_look_like_the_rest_and_can_be_used_by_everybody(review: Page) -> None:

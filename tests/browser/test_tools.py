@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Browser, CDPSession, Locator, Page, StorageState, expect
 
 from tests.browser.conftest import watched_page
-from tests.browser.editor_page import SIDE, Pixels, generate, kept_generation, open_photo
+from tests.browser.editor_page import SIDE, Pixels, choose_tool, generate, kept_generation, open_photo
 from tests.conftest import png
 from tests.installation import Installation
 
@@ -462,6 +462,30 @@ def test_the_page_has_the_options_of_each_tool_and_sends_mask_and_frame(page: Pa
     assert result is not None
     assert before is not None
     assert result["width"] / before["width"] == pytest.approx(455 / SIDE, rel=0.01)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_frame_takes_the_frame_away_and_undo_brings_it_back(page: Page, photo_file: Path, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    open_photo(page, photo_file)
+    choose_tool(page, "Extend the photo")
+    options = page.get_by_role("button", name="Options", exact=True)
+    if options.is_visible():
+        options.click()
+    sides = page.get_by_role("group", name="Pixels to add on each side")
+    for side, pixels in (("Left", 40), ("Bottom", 24)):
+        sides.get_by_label(side).fill(str(pixels))
+        sides.get_by_label(side).press("Tab")
+    generate = page.locator("#generate")
+    expect(generate).to_be_enabled()
+    page.get_by_role("button", name="No frame").click()
+    for side in ("Left", "Top", "Right", "Bottom"):
+        expect(sides.get_by_label(side)).to_have_value("0")
+    expect(page.get_by_role("spinbutton", name="Height")).to_have_value(str(SIDE))
+    expect(generate).to_be_disabled()
+    page.keyboard.press("Control+z")
+    expect(sides.get_by_label("Bottom")).to_have_value("24")
+    expect(generate).to_be_enabled()
 
 
 def test_the_page_lists_its_keys_and_the_picture_follows_the_keyboard(page: Page, photo_file: Path) -> None:
