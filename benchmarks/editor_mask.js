@@ -77,6 +77,9 @@ export async function measure({ width, height, size, hardness, way }) {
   await subject.answered()
   for (const point of points) await step("move", () => subject.extend([point]))
   await step("lift", () => subject.end([...prepared, operation]))
+  const lifted = now()
+  await subject.whole()
+  const whole = now() - lifted
   for (let round = 0; round < ROUNDS; round++) {
     await step("undo", () => subject.show(prepared))
     await step("redo", () => subject.show([...prepared, operation]))
@@ -87,13 +90,14 @@ export async function measure({ width, height, size, hardness, way }) {
     await subject.answered()
     await idle()
     await step("lift", () => subject.end([...prepared, operation]))
+    await subject.whole()
     subject.show(prepared)
     await idle()
   }
   const start = now()
   const png = await subject.png()
   const written = { milliseconds: now() - start, bytes: png.size }
-  return { results, png: written, bytes: subject.bytes ?? 0, adjustments: subject.adjusts ? await adjustments(subject, prepared) : {} }
+  return { results, whole, png: written, bytes: subject.bytes ?? 0, adjustments: subject.adjusts ? await adjustments(subject, prepared) : {} }
 }
 
 /** Milliseconds until the whole mask is grown or feathered. */
@@ -137,6 +141,7 @@ class Tiles {
     this.mask.show(operations)
   }
 
+  whole() { return this.mask.at(0, 0) }
   answered() { return this.mask.drawn() }
   painted() { return frame() }
   png() { return this.mask.png() }
@@ -184,6 +189,7 @@ class Plain {
   }
 
   end(operations) { this.show(operations) }
+  async whole() {}
   async answered() {}
   painted() { return frame() }
   png() { return new Promise((resolve) => { this.canvas.toBlob(resolve) }) }

@@ -9,6 +9,7 @@ worker, and for one canvas of the whole mask whose operations are all drawn agai
 - thread: the page's thread, per event: its handler, the worker's answer and the painting of the next frame;
 - drawn: from the event until the pixels are on the canvas, the worker's time too, without waiting for the frame.
 
+A stroke is drawn at the level of the view; how long the full size takes after the lift is measured beside it.
 Then the whole mask is grown and feathered.
 
 Memory: the resident set of the renderer, from /proc (Linux), with the photo decoded.
@@ -132,6 +133,7 @@ def main() -> None:
             print("---|---|---|---|---")
             for name in ("move", "lift", "undo", "redo"):
                 print(row(name, tiles, plain))
+            print(f"after a lift, until the stroke is drawn at full size: {tiles['whole']:.0f} ms")
             for name, milliseconds in tiles["adjustments"].items():
                 print(f"{name} pixels: {milliseconds:.0f} ms")
             for title, measured in found.items():

@@ -154,12 +154,16 @@ def test_random_operations_equal_those_on_a_plain_array(run: Run, seed: int) -> 
                     isDrawn = random() < 0.8
                     if (isDrawn) drawing.end()
                     else drawing.cancel()
+                    if (random() < 0.3) drawing.catchUp(0.1)
                 }}
                 if (!isDrawn) await drawing.show({{ keep: cursor, added: [operation], count: cursor + 1 }})
                 kept.push(operation)
                 plains.push(PLAIN[operation.kind](plains[cursor++], operation))
             }}
             for (const key of ["0 0", "1 0", "0 1", "1 1"]) if (!shown.has(key)) shown.set(key, new Uint8Array(65536))
+            take()
+            if (drawing.isBehind && random() < 0.5) continue
+            drawing.catchUp()
             take()
             const plain = plains[cursor]
             const difference = largest(read(), plain)

@@ -1,10 +1,11 @@
 // The mask of one photo: its operations, what they draw, and which pixels of that the page needs anew.
 
 import { extended } from "../core/operations.js"
+import { Backlog } from "./backlog.js"
 import { draw } from "./draw.js"
-import { displayTiles, pixels, uniform } from "./levels.js"
+import { displayTiles, levelOf, pixels, uniform } from "./levels.js"
+import { Preview } from "./preview.js"
 import { Snapshots } from "./snapshots.js"
-import { StrokeDrawer } from "./stroke.js"
 import { Mask, SIDE } from "./tiles.js"
 
 const WHOLE_TILE = Object.freeze({ left: 0, top: 0, right: SIDE, bottom: SIDE })
@@ -17,7 +18,10 @@ export class Drawing {
   #operations = []
   #count = 0 // of the operations: those that are shown; the others are undone
   #snapshots
-  #live = null // {operation, drawer}: an operation that grows; drawer: of a stroke
+  #live = null // {operation, base}: an operation that grows; base: of a shape, the mask without it
+  #backlog = new Backlog() // strokes of the operations that `mask` has not yet
+  #preview = null // what the page sees of them and of the stroke that grows
+  #unreduced = [] // tiles of the mask that take the place of the preview, to be reduced to its level
   #view = null
   #sent = new Set() // the display tiles that the page has
   #patches = []
@@ -39,6 +43,50 @@ export class Drawing {
     return this.#view?.level
   }
 
+  /** The share of the picture that is repainted, 0 to 1; of what is not drawn at full size yet, as far as it is seen. */
+  get coverage() {
+    return (this.#preview ?? this.mask).coverage
+  }
+
+  /** Whether `mask` is not yet what the page sees. */
+  get isBehind() {
+    return !this.#backlog.isEmpty || (this.#preview !== null && !this.#live)
+  }
+
+  /** Goes on drawing at full size what the page sees already, for a time. */
+  catchUp(milliseconds = Infinity) {
+    const end = performance.now() + milliseconds
+    while (this.isBehind && performance.now() < end) {
+      if (!this.#backlog.isEmpty) this.#draw()
+      else if (this.#unreduced.length) levelOf(this.#unreduced.pop(), this.#view.level)
+      else this.#dropPreview()
+    }
+  }
+
+  #draw() {
+    const drawn = this.#backlog.step(this.mask)
+    if (!drawn) return
+    const { mask } = this
+    this.mask = drawn.mask
+    this.#snapshots.add(drawn.count, this.mask)
+    if (!this.#preview) return
+    for (const [index] of difference(mask, this.mask)) if (this.mask.tiles[index].alpha) this.#unreduced.push(this.mask.tiles[index])
+  }
+
+  /** Shows the mask itself again. */
+  #dropPreview() {
+    const preview = this.#preview
+    this.#preview = null
+    this.#unreduced = []
+    const seen = new Set(difference(preview.first, preview.mask).map(([index]) => index))
+    const { columns } = preview.mask
+    for (const [index] of difference(preview.base, this.mask)) {
+      const { column, row } = this.#displayTileOf(index)
+      seen.add(row * columns + column)
+    }
+    for (const index of seen) this.#patchIfSent(index % columns, Math.floor(index / columns), [WHOLE_TILE])
+  }
+
   /** The changes since the last call, and the errors of operations that could not be drawn.
    *  @returns {{patches: Patch[], problems: Error[]}} */
   takeChanges() {
@@ -51,38 +99,45 @@ export class Drawing {
   /** Shows the first `count` operations, after those from `keep` on are replaced by `added`. */
   async show({ keep, added, count }) {
     this.#live = null
+    this.#backlog.truncate(added.length ? Math.min(keep, count) : count)
+    this.catchUp()
     if (added.length) this.#keepOperations(keep)
     this.#operations.push(...added)
     this.#count = count
     this.#display(await this.#drawn(count))
   }
 
-  /** Begins an operation that grows by points: a stroke or a shape. */
+  /** Begins an operation that grows: a stroke or a shape. */
   begin({ operation }) {
-    const drawer = operation.kind === "stroke" ? new StrokeDrawer(this.mask, operation) : null
-    this.#live = { operation: { ...operation, points: [] }, base: this.mask, drawer }
+    const isStroke = operation.kind === "stroke"
+    if (!isStroke) this.catchUp()
+    else if (this.#view) (this.#preview ??= new Preview(this.mask, this.#view)).begin(operation)
+    this.#live = { operation: { ...operation, points: [] }, base: isStroke ? null : this.mask }
     return this.extend(operation)
   }
 
   /** Adds points as `extended` does. */
   async extend({ points }) {
     if (!this.#live) return
-    const { operation, base, drawer } = this.#live
+    const { operation, base } = this.#live
     operation.points = extended(operation, points)
-    if (drawer) this.#display(drawer.mask, drawer.add(points))
-    else this.#display(await draw(base, operation, this.sources))
+    if (base) this.#display(await draw(base, operation, this.sources))
+    else if (this.#preview) this.#displayPreview(this.#preview.add(points))
   }
 
   /** Ends the operation that grows; it is the last one then. */
   end() {
     if (!this.#live) return
-    const { operation, drawer } = this.#live
+    const { operation, base } = this.#live
     this.#live = null
     this.#keepOperations(this.#count)
     this.#operations.push(operation)
     this.#count = this.#operations.length
-    this.mask = drawer ? drawer.end() : this.mask
-    this.#snapshots.add(this.#count, this.mask)
+    if (base) this.#snapshots.add(this.#count, this.mask)
+    else {
+      this.#preview?.end()
+      this.#backlog.add(operation, this.#count)
+    }
   }
 
   /** Drops the operation that grows. */
@@ -90,14 +145,20 @@ export class Drawing {
     if (!this.#live) return
     const { base } = this.#live
     this.#live = null
-    this.#display(base)
+    if (base) this.#display(base)
+    else if (this.#preview) {
+      const { mask } = this.#preview
+      this.#preview.cancel()
+      this.#displayPreview(difference(mask, this.#preview.mask))
+    }
   }
 
   /** The part of the mask that the page shows. Display tiles that it did not have are sent whole. @param {View} view */
   view({ view }) {
     const all = displayTiles({ left: 0, top: 0, right: this.mask.width, bottom: this.mask.height }, view.level)
-    const before = this.#view?.level === view.level ? this.#sent : new Set()
+    const before = this.#view?.level === view.level && !this.#preview ? this.#sent : new Set()
     this.#view = view
+    if (this.#preview) this.#renewPreview()
     this.#sent = new Set()
     for (let row = Math.max(0, view.top); row < Math.min(view.bottom, all.bottom); row++) {
       for (let column = Math.max(0, view.left); column < Math.min(view.right, all.right); column++) {
@@ -106,6 +167,20 @@ export class Drawing {
         if (!before.has(key)) this.#patch(column, row, [WHOLE_TILE])
       }
     }
+  }
+
+  /** Draws the preview for another view. */
+  #renewPreview() {
+    this.#unreduced = []
+    this.#preview = new Preview(this.mask, this.#view)
+    for (const stroke of this.#backlog.strokes) {
+      this.#preview.begin(stroke)
+      this.#preview.add(stroke.points)
+      this.#preview.end()
+    }
+    if (!this.#live) return
+    this.#preview.begin(this.#live.operation)
+    this.#preview.add(this.#live.operation.points)
   }
 
   #keepOperations(count) {
@@ -128,38 +203,45 @@ export class Drawing {
     return mask
   }
 
-  /** `changed`: the parts of the tiles that differ from the shown mask; without it, they are found. */
-  #display(mask, changed = null) {
+  #display(mask) {
     const before = this.mask
     this.mask = mask
     if (!this.#view) return
     const { level } = this.#view
+    const side = SIDE >> level
     const changes = new Map() // by display tile
-    for (const [index, box] of changed ?? difference(before, mask)) {
+    for (const [index] of difference(before, mask)) {
+      const { column, row } = this.#displayTileOf(index)
       const { left, top } = mask.boxOf(index)
-      const tile = { column: Math.floor(left / (SIDE << level)), row: Math.floor(top / (SIDE << level)) }
-      const [x, y] = [left - tile.column * (SIDE << level), top - tile.row * (SIDE << level)]
-      const part = {
-        left: (x + box.left) >> level, top: (y + box.top) >> level,
-        right: Math.ceil((x + box.right) / 2 ** level), bottom: Math.ceil((y + box.bottom) / 2 ** level),
-      }
-      const key = `${tile.column} ${tile.row}`
-      if (!this.#sent.has(key)) continue
-      if (!changes.has(key)) changes.set(key, { ...tile, parts: [] })
-      addPart(changes.get(key).parts, part)
+      const [x, y] = [(left - column * (SIDE << level)) >> level, (top - row * (SIDE << level)) >> level]
+      const key = `${column} ${row}`
+      if (!changes.has(key)) changes.set(key, { column, row, parts: [] })
+      addPart(changes.get(key).parts, { left: x, top: y, right: x + side, bottom: y + side })
     }
-    for (const { column, row, parts } of changes.values()) this.#patch(column, row, parts)
+    for (const { column, row, parts } of changes.values()) this.#patchIfSent(column, row, parts)
+  }
+
+  #displayTileOf(index) {
+    const { left, top } = this.mask.boxOf(index)
+    const side = SIDE << this.#view.level
+    return { column: Math.floor(left / side), row: Math.floor(top / side) }
+  }
+
+  /** `changed`: the parts of the tiles of the preview. */
+  #displayPreview(changed) {
+    const { columns } = this.#preview.mask
+    for (const [index, box] of changed) this.#patchIfSent(index % columns, Math.floor(index / columns), [box])
+  }
+
+  #patchIfSent(column, row, parts) {
+    if (this.#sent.has(`${column} ${row}`)) this.#patch(column, row, parts)
   }
 
   #patch(column, row, parts) {
-    const { level } = this.#view
-    const tile = uniform(this.mask, level, column, row)
+    const [mask, level] = this.#preview ? [this.#preview.mask, 0] : [this.mask, this.#view.level]
+    const tile = uniform(mask, level, column, row)
     if (tile) this.#patches.push({ column, row, value: tile.value })
-    else {
-      for (const box of parts) {
-        this.#patches.push({ column, row, box, rgba: pixels(this.mask, level, column, row, box, this.colour) })
-      }
-    }
+    else for (const box of parts) this.#patches.push({ column, row, box, rgba: pixels(mask, level, column, row, box, this.colour) })
   }
 }
 

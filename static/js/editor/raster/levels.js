@@ -1,6 +1,6 @@
 // A mask as it is shown: at level n each pixel is the mean of 2^n x 2^n pixels, in display tiles of SIDE x SIDE pixels.
 
-import { EMPTY, FULL, SIDE } from "./tiles.js"
+import { EMPTY, FULL, Mask, SIDE, tileOf } from "./tiles.js"
 
 export const LARGEST_LEVEL = 8
 
@@ -42,6 +42,32 @@ export function pixels(mask, level, column, row, { left, top, right, bottom }, c
   return new Uint8ClampedArray(rgba.buffer)
 }
 
+/** The mask at a level, as a mask of its own whose tiles are the display tiles; those that are not in `box` are empty.
+ *  @param {{left: number, top: number, right: number, bottom: number}} box columns and rows */
+export function reduced(mask, level, { left, top, right, bottom }) {
+  const small = new Mask(Math.ceil(mask.width / 2 ** level), Math.ceil(mask.height / 2 ** level))
+  return small.map((empty, index) => {
+    const [column, row] = [index % small.columns, Math.floor(index / small.columns)]
+    if (column < left || column >= right || row < top || row >= bottom) return empty
+    return uniform(mask, level, column, row) ?? tileOf(alphaOf(mask, level, column, row), small.boxOf(index))
+  })
+}
+
+/** The bytes of a display tile. */
+function alphaOf(mask, level, column, row) {
+  const bytes = new Uint8Array(SIDE * SIDE)
+  const side = SIDE >> level
+  for (const { tile, x, y } of baseTiles(mask, level, column, row)) {
+    const alpha = tile.alpha && levelOf(tile, level)
+    for (let line = 0; line < side; line++) {
+      const to = (y + line) * SIDE + x
+      if (alpha) bytes.set(alpha.subarray(line * side, (line + 1) * side), to)
+      else if (tile === FULL) bytes.fill(255, to, to + side)
+    }
+  }
+  return bytes
+}
+
 /** The tiles of the mask in a display tile, with their places there. */
 function baseTiles(mask, level, column, row) {
   const tiles = []
@@ -56,7 +82,7 @@ function baseTiles(mask, level, column, row) {
 }
 
 /** A tile's bytes at a level. They are kept; those in `tile.levels.stale` are computed anew. */
-function levelOf(tile, level) {
+export function levelOf(tile, level) {
   if (level === 0) return tile.alpha
   const whole = { left: 0, top: 0, right: SIDE, bottom: SIDE }
   const levels = (tile.levels ??= { bytes: [tile.alpha], stale: null })

@@ -13,9 +13,11 @@ export class StrokeDrawer {
   #last = null
   #edge = null // of the last radius
 
-  /** @param {Mask} base @param {import("../core/operations.js").Stroke} stroke its points are not read */
-  constructor(base, { erases, size, hardness }) {
+  /** @param {Mask} base @param {import("../core/operations.js").Stroke} stroke its points are not read
+   *  @param {import("./tiles.js").Box} limit whole tiles: nothing is drawn outside of it */
+  constructor(base, { erases, size, hardness }, limit = { left: 0, top: 0, right: base.width, bottom: base.height }) {
     this.base = base
+    this.limit = limit
     this.mask = base.map((tile) => tile)
     this.erases = erases
     this.size = size
@@ -25,13 +27,22 @@ export class StrokeDrawer {
 
   /** Draws more points. @returns {Map<number, import("./tiles.js").Box>} the changed tiles: the part of each, in its own pixels */
   add(points) {
+    const steps = this.steps(points)
+    for (let step = steps.next(); ; step = steps.next()) if (step.done) return step.value
+  }
+
+  /** Draws more points as `add` does, and gives way after each tile. */
+  *steps(points) {
     const changed = new Map()
     for (const [x, y, pressure = 1] of points) {
       const next = { x, y, radius: Math.max(0.5, (this.size / 2) * pressure) }
-      this.#piece(this.#last ?? next, next, this.#last !== null, changed)
+      yield* this.#piece(this.#last ?? next, next, this.#last !== null, changed)
       this.#last = next
     }
-    for (const [index, box] of changed) this.#show(index, box)
+    for (const [index, box] of changed) {
+      this.#show(index, box)
+      yield
+    }
     return changed
   }
 
@@ -40,13 +51,13 @@ export class StrokeDrawer {
     return this.mask.map((tile, index) => settled(tile, this.mask.boxOf(index)))
   }
 
-  #piece(from, to, isContinued, changed) {
+  *#piece(from, to, isContinued, changed) {
     const steps = Math.ceil(Math.abs(to.radius - from.radius) / Math.max(0.5, LARGEST_STEP * from.radius)) || 1
     let start = from
     for (let step = 1; step <= steps; step++) {
       const part = step / steps
       const end = { x: from.x + (to.x - from.x) * part, y: from.y + (to.y - from.y) * part, radius: from.radius + (to.radius - from.radius) * part }
-      this.#capsule(start, end, isContinued && steps === 1, changed)
+      yield* this.#capsule(start, end, isContinued && steps === 1, changed)
       start = end
     }
   }
@@ -57,15 +68,19 @@ export class StrokeDrawer {
   }
 
   /** A line with round ends. `isContinued`: its start is already drawn with the same radius, perhaps. */
-  #capsule(from, to, isContinued, changed) {
+  *#capsule(from, to, isContinued, changed) {
     const outer = to.radius + 0.5
     const inner = Math.max(0, Math.min(to.radius * this.hardness, to.radius - 0.5))
     const edge = this.#edgeOf(inner, outer)
     const line = new Capsule(from, to, isContinued && from.radius === to.radius)
+    const { limit } = this
     const reach = {
-      left: Math.floor(Math.min(from.x, to.x) - outer), right: Math.ceil(Math.max(from.x, to.x) + outer),
-      top: Math.floor(Math.min(from.y, to.y) - outer), bottom: Math.ceil(Math.max(from.y, to.y) + outer),
+      left: Math.max(limit.left, Math.floor(Math.min(from.x, to.x) - outer)),
+      top: Math.max(limit.top, Math.floor(Math.min(from.y, to.y) - outer)),
+      right: Math.min(limit.right, Math.ceil(Math.max(from.x, to.x) + outer)),
+      bottom: Math.min(limit.bottom, Math.ceil(Math.max(from.y, to.y) + outer)),
     }
+    if (reach.left >= reach.right || reach.top >= reach.bottom) return
     const outside = line.intervals(outer, reach)
     const inside = line.intervals(inner, reach)
     for (const index of this.base.indicesIn(reach)) {
@@ -79,6 +94,7 @@ export class StrokeDrawer {
       if (line.contains(tile, inner)) this.#cover[index] = FULL
       else part = this.#draw(line, edge, { outside, inside, top: reach.top }, index, tile, box)
       if (part) changed.set(index, union(changed.get(index), part))
+      yield
     }
   }
 

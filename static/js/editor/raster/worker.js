@@ -1,7 +1,10 @@
 // Draws the mask off the page's thread. Messages are handled one after the other, so an answer is that of all before it.
 //
+// What the page sees of a stroke is drawn at once, its full size between the messages; questions wait for that.
+//
 // In: {id, type, ...}, the types below; {type: "picture", picture, blob} answers a question and is handled at once.
-// Out: {id, value} or {id, error} to a question; to others {id, coverage, level, patches, bytes, problems}; {needs: id of a picture}.
+// Out: {id, value} or {id, error} to a question; to others {id, coverage, level, patches, bytes, problems}, with id 0 once
+// the full size is drawn; {needs: id of a picture}.
 
 import { specks } from "./components.js"
 import { Drawing } from "./drawing.js"
@@ -10,9 +13,13 @@ import { png } from "./png.js"
 import { displayTiles, pixels } from "./levels.js"
 import { SIDE } from "./tiles.js"
 
+const SLICE_MS = 4 // of drawing at full size, between two messages
 const PHOTO_KEPT_MS = 60_000 // its pixels take 4 bytes each
 let drawing = null
 let isDone = Promise.resolve()
+let isGoingOn = false
+const waiting = [] // questions
+const turns = new MessageChannel() // unlike setTimeout, without a pause
 const pictures = new Map() // id -> {promise, resolve} of a file or null
 
 const QUESTIONS = {
@@ -35,17 +42,53 @@ addEventListener("message", ({ data }) => {
   else isDone = isDone.then(() => handle(data)).catch((error) => { postMessage({ id: data.id, error }) })
 })
 
+turns.port1.onmessage = () => { isDone = isDone.then(goOn).catch(reportError) }
+
 async function handle(message) {
   const { id, type } = message
-  if (type in QUESTIONS) {
-    postMessage({ id, value: await QUESTIONS[type](message) })
-    return
+  if (type in QUESTIONS) waiting.push(message)
+  else {
+    if (type === "open") {
+      drawing?.catchUp()
+      await answerQuestions()
+      drawing = new Drawing(message.width, message.height, sources(message), message)
+    } else await drawing[type](message)
+    report(id)
   }
-  if (type === "open") drawing = new Drawing(message.width, message.height, sources(message), message)
-  else await drawing[type](message)
-  const { mask, bytes, level } = drawing
+  await afterwards()
+}
+
+/** Draws at full size for a while. */
+async function goOn() {
+  isGoingOn = false
+  drawing.catchUp(SLICE_MS)
+  if (!drawing.isBehind) report(0)
+  await afterwards()
+}
+
+async function afterwards() {
+  if (!drawing?.isBehind) await answerQuestions()
+  else if (!isGoingOn) {
+    isGoingOn = true
+    turns.port2.postMessage(null)
+  }
+}
+
+function report(id) {
+  const { coverage, bytes, level } = drawing
   const { patches, problems } = drawing.takeChanges()
-  postMessage({ id, coverage: mask.coverage, level, patches, bytes, problems }, patches.flatMap(({ rgba }) => rgba?.buffer ?? []))
+  postMessage({ id, coverage, level, patches, bytes, problems }, patches.flatMap(({ rgba }) => rgba?.buffer ?? []))
+}
+
+async function answerQuestions() {
+  for (const message of waiting.splice(0)) {
+    const { id, type } = message
+    try {
+      postMessage({ id, value: await QUESTIONS[type](message) })
+    } catch (error) {
+      postMessage({ id, error })
+    }
+  }
 }
 
 function sources({ photo, width, height }) {

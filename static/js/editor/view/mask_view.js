@@ -247,7 +247,7 @@ export class MaskView {
       get(needs).then((blob) => this.#worker.postMessage({ type: "picture", picture: needs, blob }))
       return
     }
-    this.#answered = id
+    this.#answered = Math.max(this.#answered, id) // questions may be answered later
     const question = this.#questions.get(id)
     this.#questions.delete(id)
     if (error) (question?.reject ?? reportError)(error)
