@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.util import find_spec
 
 import cv2
 import numpy as np
@@ -45,7 +46,8 @@ class Caption:
 
 def describe(picture: Picture, style: Style = Style.PHOTO, *, catalog: Catalog | None = None) -> Caption:
     """Describe a picture with the first installed captioning model. Raises EngineFailed where it fails."""
-    installed = [row.spec for row in (catalog or Catalog()).tools(CAPTIONS) if row.is_installed]
+    rows = (catalog or Catalog()).tools(CAPTIONS) if find_spec("transformers") else []  # a light installation has none
+    installed = [row.spec for row in rows if row.is_installed]
     for spec in installed[:1]:
         if spec.path is not None:
             captioner = families.get(spec.family).load_implementation()

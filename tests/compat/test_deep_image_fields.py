@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from django.test import Client
 from numpy.typing import NDArray
 
 from inpainting.api.compat.deep_image import DIALECT
-from inpainting.core.request import PaintSettings
+from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.models import Generation
+from tests import fake_diffusion
 from tests.compat.deep_image import (
     GENERATE,
     MASK_URL,
@@ -39,6 +41,27 @@ def _pictures(monkeypatch: pytest.MonkeyPatch, photo: NDArray[np.uint8], hole: N
 @pytest.fixture
 def program(alices_key: str) -> Client:
     return Client(headers={"x-api-key": alices_key})
+
+
+@pytest.fixture
+def diffusion(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
+    """The requests that the diffusion engine received."""
+    settings.MODELS_DIR = tmp_path / "models"
+    fake_diffusion.install_models()
+    return fake_diffusion.record_requests(monkeypatch)
+
+
+def test_outpainting_without_a_description_is_prompted_by_one_of_the_picture(
+    program: Client, diffusion: list[InpaintRequest]
+) -> None:
+    answer = post(program, outpainting()).json()
+    assert diffusion[0].settings.prompt.startswith("a photo in ")
+    note = f"No description was sent; the prompt is “{diffusion[0].settings.prompt}”, by colours."
+    assert note in answer["meta"]["warnings"]
+    post(program, outpainting(**generating(description="a lawn")))
+    post(program, inpainting())
+    assert diffusion[1].settings.prompt == "a lawn"
+    assert all(not request.settings.prompt for request in diffusion[2:])
 
 
 def works(check: Callable[[Generation], bool]) -> Callable[[Any], None]:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from inpainting.catalog import families
 from inpainting.catalog.specs import ModelSpec, install_hint
-from inpainting.core.errors import InvalidRequest
+from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.picture import Mask, Picture
 from inpainting.engines.loaded_models import loaded_models
 from inpainting.segmenters.base import Candidate, Hint, Selection
@@ -46,4 +46,10 @@ class CatalogSegmenter:
 
     def loaded(self) -> Any:
         """What the family's `load` returns. Raises EngineFailed where it cannot be loaded."""
-        return loaded_models.get(self.networks.load, self.spec, self.path)
+        try:
+            return loaded_models.get(self.networks.load, self.spec, self.path)
+        except ModuleNotFoundError as error:
+            message = (
+                f"This light installation lacks {error.name}, which {self.label} needs; see “Install” in README.md."
+            )
+            raise EngineFailed(message, code="model_unavailable") from error

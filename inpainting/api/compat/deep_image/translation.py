@@ -14,8 +14,10 @@ from rest_framework.request import Request
 from inpainting import webhooks
 from inpainting.api.compat.base import Options, build_scaled_request, origin_of
 from inpainting.api.compat.deep_image.body import INPAINTING, RequestForm, echo, names_of, shown_name, unknown_fields
+from inpainting.api.concurrency_limits import computing
 from inpainting.api.media.links import ending_key
 from inpainting.api.pictures import PictureRole, SentPicture, read_picture
+from inpainting.captioning import describe
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import Control, Kind
 from inpainting.core.codecs.formats import PNG
@@ -60,6 +62,7 @@ def read_request(
     if generate.get("adapter_type") == INPAINTING:
         mask = read(picture_text("ip_image2", generate["ip_image2"]), MASK)
     paint_settings = settings_of(values, generate, image.format, catalog)
+    paint_settings, described = with_description(paint_settings, image.picture, values, catalog)
     size, ignored = requested_size(values, image.picture), [*unknown_fields(sent, form)]
     ignored += fields_without_use(values, paint_settings)
     ignored += [shown_name(name) for name in request.FILES if name != source.field]
@@ -82,7 +85,7 @@ def read_request(
         inpaint_request,
         Options(
             source_name=source.name,
-            warnings=notes,
+            warnings=(*notes, *described),
             sent_fields=tuple(names_of(sent, form)),
             webhook_url=webhook_url,
             ignored_fields=tuple(ignored[:MAX_IGNORED_FIELDS]),
@@ -90,6 +93,21 @@ def read_request(
             catalog=catalog,
         ),
     )
+
+
+def with_description(
+    requested: PaintSettings, picture: Picture, values: Mapping[str, Any], catalog: Catalog
+) -> tuple[PaintSettings, list[str]]:
+    """Let outpainting without a prompt begin from a description of the picture, as the service does; say whose it is.
+
+    Only where a diffusion model is installed: no other engine reads a prompt.
+    """
+    if requested.prompt or not values.get("fit") or not (DIFFUSION.is_installed and catalog.has_installed()):
+        return requested, []
+    with computing:
+        caption = describe(picture, catalog=catalog)
+    note = f"No description was sent; the prompt is “{caption.text}”, by {caption.captioner}."
+    return replace(requested, prompt=caption.text), [note]
 
 
 def picture_text(field: str, text: str) -> SentPicture:
