@@ -41,6 +41,15 @@ def test_a_model_saved_from_another_pipeline_of_the_same_parts_is_accepted(folde
     check_model(folder, "sd")
 
 
+def test_a_model_saved_with_its_controlnet_is_accepted(folder: Path) -> None:
+    index = {**INDEX, "_class_name": "StableDiffusionControlNetInpaintPipeline"}
+    (folder / "model_index.json").write_text(json.dumps({**index, "controlnet": ["diffusers", "ControlNetModel"]}))
+    written(
+        {"config.json": b'{"_class_name": "ControlNetModel"}', "model.safetensors": weights()}, folder / "controlnet"
+    )
+    check_model(folder, "sd")
+
+
 def test_a_checkpoint_is_accepted_for_its_own_family_alone(tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     for channels in (4, 9):

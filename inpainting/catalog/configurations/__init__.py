@@ -12,18 +12,19 @@ import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 NAMES = tuple(sorted(path.stem for path in HERE.glob("*.json")))
 TOKENIZER = "tokenizer_config.json"
 WORD_END = "</w>"
+NOT_IN_CONTROLNETS = ("up_block_types", "out_channels", "sample_size", "center_input_sample")
 SPECIAL_WORDS = ("<|startoftext|>", "<|endoftext|>")
 
 
 def write_configuration(name: str, folder: Path) -> None:
     """Write the pipeline without weights of one of NAMES into a folder."""
-    files = json.loads((HERE / f"{name}.json").read_bytes())
-    for path, values in files.items():
+    for path, values in files_of(name).items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps(values, indent=2))
@@ -32,6 +33,27 @@ def write_configuration(name: str, folder: Path) -> None:
             vocabulary = {word: number for number, word in enumerate(clip_words(merges))}
             (target.parent / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
             (target.parent / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
+
+
+def vae_configuration(name: str) -> dict[str, Any]:
+    """Return the configuration of the VAE of one of NAMES."""
+    return dict(files_of(name)["vae/config.json"])
+
+
+def controlnet_configuration(name: str) -> dict[str, Any]:
+    """Return the configuration of a ControlNet for the UNet of one of NAMES (Zhang et al. 2023, arXiv 2302.05543)."""
+    unet = files_of(name)["unet/config.json"]
+    shared = {key: value for key, value in unet.items() if key not in NOT_IN_CONTROLNETS}
+    return {
+        **shared,
+        "_class_name": "ControlNetModel",
+        "in_channels": 4,
+        "conditioning_embedding_out_channels": [16, 32, 96, 256],
+    }
+
+
+def files_of(name: str) -> dict[str, Any]:
+    return dict(json.loads((HERE / f"{name}.json").read_bytes()))
 
 
 def clip_merges() -> list[str]:

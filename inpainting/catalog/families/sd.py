@@ -40,6 +40,7 @@ COMPONENTS = {
         is_required=False,
         is_loaded=False,
     ),
+    "controlnet": Component(("diffusers.ControlNetModel",), is_required=False, has_weights=True, is_loaded=False),
     "image_encoder": Component(
         ("transformers.CLIPVisionModelWithProjection",), is_required=False, has_weights=True, is_loaded=False
     ),
@@ -62,6 +63,8 @@ SD = register(
             pipelines=(
                 *("StableDiffusionPipeline", "StableDiffusionInpaintPipeline", "StableDiffusionImg2ImgPipeline"),
                 *("LatentConsistencyModelPipeline", "LatentConsistencyModelImg2ImgPipeline"),
+                *("StableDiffusionControlNetPipeline", "StableDiffusionControlNetInpaintPipeline"),
+                "StableDiffusionControlNetImg2ImgPipeline",
             ),
             components=COMPONENTS,
             checkpoint_prefix="",

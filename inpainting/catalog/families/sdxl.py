@@ -23,7 +23,8 @@ SDXL = register(
         layout=DiffusersLayout(
             pipelines=(
                 *("StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline"),
-                "StableDiffusionXLImg2ImgPipeline",
+                *("StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLControlNetPipeline"),
+                *("StableDiffusionXLControlNetInpaintPipeline", "StableDiffusionXLControlNetImg2ImgPipeline"),
             ),
             components={
                 **COMPONENTS,

@@ -5,11 +5,13 @@ By the rules for whole models: safetensors only, classes from a list, no code.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from inpainting.catalog import families
+from inpainting.catalog import configurations, families
+from inpainting.catalog.inspection.checkpoint_file import text_features
 from inpainting.catalog.inspection.diffusers_folder import check_configuration, is_text, is_variant
 from inpainting.catalog.inspection.embedding_files import check_embedding
 from inpainting.catalog.inspection.files import (
@@ -24,7 +26,7 @@ from inpainting.catalog.inspection.files import (
     quoted,
 )
 from inpainting.catalog.inspection.safetensors_header import read_header
-from inpainting.catalog.specs import Kind
+from inpainting.catalog.specs import ADAPTER_LABELS, Kind
 
 TINY_VAE = "AutoencoderTiny"
 CLASSES = {
@@ -32,6 +34,11 @@ CLASSES = {
     Kind.CONTROLNET: frozenset({"ControlNetModel"}),
 }
 """Classes that the configuration of a VAE or ControlNet may name."""
+SINGLE_FILES = {
+    Kind.VAE: r"\A(first_stage_model\.)?decoder\.conv_in\.weight\Z",
+    Kind.CONTROLNET: r"(input_hint_block\.0|controlnet_cond_embedding\.conv_in)\.weight\Z",
+}
+"""Adapters of one file -> a tensor that they hold, in the original layout and in that of diffusers."""
 ENCODER_CLASS = "CLIPVisionModelWithProjection"
 IP_ADAPTER_TENSORS = ("image_proj.", "ip_adapter.")
 
@@ -138,6 +145,24 @@ def image_encoder_folder(folder: Path) -> Path:
     if len(folders) != 1:
         raise ModelRefused(f"An IP-Adapter has one folder {IMAGE_ENCODER}; there are {len(folders)}.")
     return folders.pop()
+
+
+def single_file_configuration(path: Path, family: str, kind: Kind) -> dict[str, Any]:
+    """Return the published configuration for a VAE or ControlNet of one file. Raises ModelRefused for another shape."""
+    check_names([path.name])
+    if path.suffix.lower() != WEIGHTS:
+        raise ModelRefused(f"{path.name} is no {WEIGHTS} file.")
+    header, published = read_header(path), families.get(family).configurations
+    width = text_features(header) if kind is Kind.CONTROLNET else min(published, default=None)
+    if width is None or width not in published or not any(re.search(SINGLE_FILES[kind], name) for name in header):
+        raise ModelRefused(
+            f"{path.name} is no {ADAPTER_LABELS[kind]} of a published shape for the family {family}; one of another "
+            f"shape is added as a folder with its {CONFIG}."
+        )
+    name = published[width][0]
+    if kind is Kind.VAE:
+        return configurations.vae_configuration(name)
+    return configurations.controlnet_configuration(name)
 
 
 def adapter_files(names: Iterable[str], kind: Kind, family: str, variant: str) -> list[str]:

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from inpainting.catalog import families
-from inpainting.catalog.inspection.adapter_files import CLASSES, IP_ADAPTER_TENSORS, check_adapter
+from inpainting.catalog.inspection.adapter_files import (
+    CLASSES,
+    IP_ADAPTER_TENSORS,
+    SINGLE_FILES,
+    check_adapter,
+    single_file_configuration,
+)
 from inpainting.catalog.inspection.checkpoint_file import UNET_PREFIX, check_checkpoint, detect_checkpoint_family
 from inpainting.catalog.inspection.diffusers_folder import check_folder, pipeline_families, pipeline_files
 from inpainting.catalog.inspection.embedding_files import MAX_EMBEDDING_BYTES
@@ -121,13 +127,14 @@ def network_in(folder: Path) -> Found | None:
 
 def adapter_at(path: Path, kind: Kind, variant: str = "") -> Found:
     """An adapter of that kind, for the one family that accepts it. Raises ModelRefused."""
+    check = single_file_configuration if path.is_file() and kind is not Kind.EMBEDDING else check_adapter
     found = Found(path, kind, variant=variant)
     fitting, refusals = [], []
     for family in families.registered():
         if not family.text_features:
             continue  # it supports no adapters
         try:
-            check_adapter(path, family.name, kind)
+            check(path, family.name, kind)
             fitting.append(family.name)
         except ModelRefused as error:
             refusals.append(error)
@@ -176,6 +183,9 @@ def file_at(path: Path) -> Found | None:
         return lora_at(path, header)
     if header and all(name.startswith(IP_ADAPTER_TENSORS) for name in header):
         return ip_adapter_at(path, header)
+    for kind, mark in SINGLE_FILES.items():
+        if any(re.search(mark, name) for name in header):
+            return adapter_at(path, kind)
     if path.stat().st_size <= MAX_EMBEDDING_BYTES and len(header) <= 2:
         return adapter_at(path, Kind.EMBEDDING)
     raise ModelRefused(f"No model or adapter that is supported holds {quoted(next(iter(header), 'nothing'))}.")

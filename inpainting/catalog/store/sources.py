@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import weakref
@@ -14,7 +15,11 @@ from typing import Protocol
 
 from inpainting.catalog import configurations, families
 from inpainting.catalog.families import DiffusersLayout, OnnxLayout
-from inpainting.catalog.inspection.adapter_files import adapter_files, check_adapter
+from inpainting.catalog.inspection.adapter_files import (
+    adapter_files,
+    check_adapter,
+    single_file_configuration,
+)
 from inpainting.catalog.inspection.checkpoint_file import (
     CONFIGURATION,
     can_configure,
@@ -22,7 +27,7 @@ from inpainting.catalog.inspection.checkpoint_file import (
     configuration_folder,
     usual_configuration,
 )
-from inpainting.catalog.inspection.files import INDEX, check_names, json_in, names_in, unsafe_names
+from inpainting.catalog.inspection.files import CONFIG, INDEX, check_names, json_in, names_in, unsafe_names
 from inpainting.catalog.inspection.model_files import check_model, model_files
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.rows.inference_model import InferenceModel
@@ -125,6 +130,12 @@ class LocalSource:
                 manifest = self._manifest(model, Source.FOLDER, names)
                 return replace(manifest, left=tuple(unsafe_names(sorted(set(present) - set(names)))))
             self.path = self.path / names[0]
+        kind = Kind(model.kind)
+        if kind in (Kind.VAE, Kind.CONTROLNET):
+            folder = self._temporary_folder()
+            (folder / CONFIG).write_text(json.dumps(single_file_configuration(self.path, model.family, kind), indent=2))
+            self._configuration = folder
+            return self._manifest(model, Source.FOLDER, [CONFIG, self.path.name])
         check_installable(self.path, model)
         names = [self.path.name]
         if is_checkpoint and not is_onnx:
@@ -182,10 +193,14 @@ class LocalSource:
         return named
 
     def _published_configuration(self, name: str) -> Path:
-        """Write a published configuration into a folder that is removed together with this object."""
+        folder = self._temporary_folder()
+        configurations.write_configuration(name, folder)
+        return folder
+
+    def _temporary_folder(self) -> Path:
+        """Return a new folder that is removed together with this object."""
         folder = Path(mkdtemp(prefix="dreamlayer-"))
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        configurations.write_configuration(name, folder)
         return folder
 
     def fetch(self, repo: str, revision: str, file: ManifestFile, target: Path, on_bytes: OnBytes) -> None:
@@ -200,6 +215,8 @@ class LocalSource:
     def _origin(self, name: str) -> Path:
         if self._configuration is not None and name.startswith(f"{CONFIGURATION}/"):
             return self._configuration / name.removeprefix(f"{CONFIGURATION}/")
+        if self._configuration is not None and name == CONFIG:
+            return self._configuration / CONFIG
         return self.path if self.path.is_file() else self.path / name
 
 

@@ -21,7 +21,7 @@ def folder(tmp_path: Path, settings: Any) -> Path:
     """Files as A1111, ComfyUI and InvokeAI keep them, with some that cannot be added."""
     settings.MODELS_DIR = tmp_path / "models"
     place = tmp_path / "webui"
-    files = {
+    contents = {
         "Stable-diffusion/My Style (v1.5).safetensors": checkpoint(),
         "Stable-diffusion/old.ckpt": b"\x80\x02.",
         "Stable-diffusion/cosxl.safetensors": checkpoint(
@@ -36,15 +36,19 @@ def folder(tmp_path: Path, settings: Any) -> Path:
             {"_class_name": "ControlNetModel", "cross_attention_dim": 768}
         ).encode(),
         "controlnet/control_canny/diffusion_pytorch_model.safetensors": weights(),
+        "vae/ft-mse.safetensors": weights(name="first_stage_model.decoder.conv_in.weight"),
         "vae/any/config.json": b'{"_class_name": "AutoencoderKL"}',
         "vae/any/diffusion_pytorch_model.safetensors": weights(),
     }
-    written(files, place)
+    written(contents, place)
     layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
     lora = {f"{layer}.lora_down.weight": np.ones((4, 768)), f"{layer}.lora_up.weight": np.ones((8, 4))}
-    for name, tensors in {"Lora/Hats": lora, "embeddings/cat": {"emb_params": np.ones((2, 768))}}.items():
+    hints = {"input_hint_block.0.weight": np.ones(1), "input_blocks.1.1.attn2.to_k.weight": np.ones((2, 768))}
+    embedding = {"emb_params": np.ones((2, 768))}
+    files = {"Lora/Hats": lora, "embeddings/cat": embedding, "controlnet/v11p_sd15_scribble": hints}
+    for name, tensors in files.items():
         path = place / f"{name}.safetensors"
-        path.parent.mkdir()
+        path.parent.mkdir(exist_ok=True)
         save_file({key: value.astype(np.float32) for key, value in tensors.items()}, path)
     (place / "outside.safetensors").symlink_to(tmp_path / "elsewhere.safetensors")
     (tmp_path / "elsewhere.safetensors").write_bytes(checkpoint())
@@ -68,7 +72,8 @@ def test_a_scan_names_each_file_and_adds_nothing(folder: Path, db: None) -> None
     assert found["diffusers/sd-inpaint"] == "checkpoint sd, sd-inpaint"
     assert found["controlnet/control_canny"] == "controlnet canny for sd, control_canny"
     assert found["embeddings/cat.safetensors"] == "embedding sd, cat"
-    assert found[""].startswith("5 to add")
+    assert found["controlnet/v11p_sd15_scribble.safetensors"] == "controlnet scribble for sd, v11p_sd15_scribble"
+    assert found[""].startswith("6 to add")
     assert InferenceModel.objects.count() == before
     assert not Lora.objects.exists()
 
@@ -82,6 +87,7 @@ def test_a_scan_names_each_file_and_adds_nothing(folder: Path, db: None) -> None
         ("upscale/4x.safetensors", "holds “conv_first.weight”"),
         ("broken.safetensors", "its header does not fit"),
         ("vae/any", "fit the families sd and sdxl: add_model any --family sd|sdxl --kind vae"),
+        ("vae/ft-mse.safetensors", "fit the families sd and sdxl: add_model ft-mse --family sd|sdxl --kind vae"),
         ("outside.safetensors", "a link that leads out"),
     ],
 )

@@ -31,6 +31,20 @@ def test_components_of_other_pipelines_are_not_loaded(tmp_path: Path, family: st
     assert model.byte_count == alone.byte_count
 
 
+@pytest.mark.parametrize("family", ["sd", "sdxl"])
+def test_a_folder_saved_from_a_controlnet_pipeline_is_the_same_model_without_it(tmp_path: Path, family: str) -> None:
+    spec = tiny_models.saved(tmp_path / "model", family)
+    alone = load(spec, CPU)
+    tiny_adapters.controlnet(family).save_pretrained(tmp_path / "model" / "controlnet")
+    index = tmp_path / "model" / "model_index.json"
+    name = "StableDiffusionXL" if family == "sdxl" else "StableDiffusion"
+    more = {"_class_name": f"{name}ControlNetInpaintPipeline", "controlnet": ["diffusers", "ControlNetModel"]}
+    index.write_text(json.dumps({**json.loads(index.read_text()), **more}))
+    model = load(spec, CPU)
+    assert model.byte_count == alone.byte_count
+    assert model.notes == alone.notes
+
+
 @pytest.mark.parametrize(
     ("family", "part", "weight"),
     [

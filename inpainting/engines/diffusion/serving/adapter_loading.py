@@ -11,6 +11,7 @@ import torch
 
 from inpainting.catalog import families
 from inpainting.catalog.inspection.adapter_files import CLASSES, check_adapter, check_tiny_vae
+from inpainting.catalog.inspection.diffusers_folder import is_variant
 from inpainting.catalog.inspection.files import CONFIG, WEIGHTS, ModelRefused, json_object
 from inpainting.catalog.specs import ADAPTER_LABELS, Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
@@ -51,13 +52,14 @@ def load_network(folder: Path, kind: Kind, hardware: Hardware) -> Any:
     name = str(configuration.get("_class_name"))
     if name not in CLASSES[kind]:
         raise ModelRefused(f"its class is {name}.")
-    network = getattr(diffusers, name).from_pretrained(
-        folder,
-        variant=variant_in(folder),
-        use_safetensors=True,
-        local_files_only=True,
-        torch_dtype=hardware.dtype,
-    )
+    network_class, arguments = getattr(diffusers, name), {"local_files_only": True, "torch_dtype": hardware.dtype}
+    files = list(folder.glob(f"*{WEIGHTS}"))
+    if any(is_variant(path.name, weights_variant(path.name)) for path in files):
+        network = network_class.from_pretrained(folder, variant=variant_in(folder), use_safetensors=True, **arguments)
+    else:  # one file, of the original layout or of diffusers'
+        network = network_class.from_single_file(str(files[0]), config=str(folder), **arguments)
+    if any(tensor.is_meta for tensor in network.state_dict().values()):
+        raise ValueError("weights are missing")
     network = network.eval().to(hardware.device)
     return network.to(memory_format=torch.channels_last) if hardware.is_cuda else network
 

@@ -1,0 +1,124 @@
+"""A VAE or ControlNet of one file, in the original layout or in that of diffusers, is the network that was saved."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from django.core.management import CommandError, call_command
+from safetensors.torch import save_file
+
+from inpainting.catalog.specs import Control, Kind, ModelSpec
+from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
+from inpainting.models import InferenceModel
+from tests import original_layout, tiny_adapters, tiny_models
+from tests.engines.diffusion.pipelines import CPU
+
+CONTROLNET = {
+    "controlnet_cond_embedding.conv_in": "input_hint_block.0",
+    "controlnet_cond_embedding.conv_out": "input_hint_block.14",
+    "controlnet_mid_block": "middle_block_out.0",
+}
+
+
+def without(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+
+
+def original_controlnet(network: Any) -> dict[str, torch.Tensor]:
+    """The tensors of a ControlNet by the names of lllyasviel/ControlNet, without a prefix."""
+    own = {name: one for name, one in network.state_dict().items() if name.startswith("controlnet_")}
+    shared = [(name, one) for name, one in network.state_dict().items() if name not in own]
+
+    class Shared:
+        config = network.config
+
+        @staticmethod
+        def state_dict() -> dict[str, torch.Tensor]:
+            return dict(shared)
+
+    tensors = without(original_layout.UNET, original_layout.unet(Shared))
+    for name, tensor in own.items():
+        part, _, end = name.rpartition(".")
+        if ".blocks." in part:
+            part = f"input_hint_block.{2 * int(part.rpartition('.')[2]) + 2}"
+        elif part.startswith("controlnet_down_blocks."):
+            part = f"zero_convs.{part.rpartition('.')[2]}.0"
+        tensors[f"{CONTROLNET.get(part, part)}.{end}"] = tensor
+    return tensors
+
+
+def vae_files(folder: Path, layout: str) -> Any:
+    network = tiny_models.vae().eval()
+    original = dict(original_layout.vae(network))
+    return network, {
+        "original": without(original_layout.VAE, original),
+        "prefixed": original,
+        "diffusers": network.state_dict(),
+    }[layout]
+
+
+def controlnet_files(folder: Path, layout: str) -> Any:
+    network = tiny_adapters.controlnet("sd")
+    original = original_controlnet(network)
+    return network, {
+        "original": original,
+        "prefixed": {f"control_model.{name}": tensor for name, tensor in original.items()},
+        "diffusers": network.state_dict(),
+    }[layout]
+
+
+@pytest.mark.parametrize("layout", ["original", "prefixed", "diffusers"])
+@pytest.mark.parametrize("kind", [Kind.VAE, Kind.CONTROLNET])
+def test_one_file_gives_the_network_that_was_saved(tmp_path: Path, kind: Kind, layout: str) -> None:
+    network, tensors = (vae_files if kind is Kind.VAE else controlnet_files)(tmp_path, layout)
+    (tmp_path / "config.json").write_text(network.to_json_string())
+    save_file({name: one.clone().contiguous() for name, one in tensors.items()}, tmp_path / "my.v2.safetensors")
+    control = Control.CANNY if kind is Kind.CONTROLNET else None
+    spec = ModelSpec(slug="mine", label="Mine", family="sd", kind=kind, control=control, path=tmp_path)
+    loaded = load_adapter(spec, CPU)
+    for name, expected in network.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "tensors", "expected"),
+    [
+        ("sd", ["--kind=vae"], {"decoder.conv_in.weight": [1]}, {"scaling_factor": 0.18215}),
+        ("sdxl", ["--kind=vae"], {"decoder.conv_in.weight": [1]}, {"scaling_factor": 0.13025}),
+        (
+            "sd",
+            ["--kind=controlnet", "--control=canny"],
+            {"input_hint_block.0.weight": [1], "input_blocks.1.1.attn2.to_k.weight": [2, 768]},
+            {"cross_attention_dim": 768, "_class_name": "ControlNetModel"},
+        ),
+    ],
+)
+def test_one_file_is_added_with_the_published_configuration(
+    db: None,
+    tmp_path: Path,
+    settings: Any,
+    family: str,
+    options: list[str],
+    tensors: dict[str, list[int]],
+    expected: dict[str, Any],
+) -> None:
+    settings.MODELS_DIR = tmp_path / "models"
+    path = tmp_path / "mine.safetensors"
+    save_file({name: torch.ones(shape) for name, shape in tensors.items()}, path)
+    call_command("add_model", "mine", f"--family={family}", f"--from={path}", *options, stdout=StringIO())
+    model = InferenceModel.objects.get(slug="mine")
+    assert model.weights is not None
+    configuration = json.loads((model.weights / "config.json").read_text())
+    assert expected.items() <= configuration.items()
+
+
+def test_a_file_of_another_kind_is_refused(db: None, tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_file({"up.weight": torch.ones(2)}, path)
+    with pytest.raises(CommandError, match="no VAE of a published shape"):
+        call_command("add_model", "mine", "--family=sd", "--kind=vae", f"--from={path}")
