@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from django.core.files import File
 from storages.backends.s3 import S3Storage
 
-from inpainting.storage import StorageUnavailable
+from inpainting.storage import PictureStorage, StorageUnavailable
 
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 3, 10, 3
 BUFFER_BYTES = 2**17
@@ -59,7 +59,7 @@ def translated(name: str) -> Iterator[None]:
         raise StorageUnavailable(f"The bucket does not answer for {name}: {error}") from error
 
 
-class S3PictureStorage(S3Storage):  # type: ignore[misc]  # django-storages ships no types
+class S3PictureStorage(S3Storage, PictureStorage):  # type: ignore[misc]  # django-storages ships no types
     """S3Storage with one client for all threads, files that are read by ranges, and OSError for every failure.
 
     An upload is visible once it is complete. Names are random, so none is looked up before it is written.
@@ -144,7 +144,7 @@ class S3PictureStorage(S3Storage):  # type: ignore[misc]  # django-storages ship
             )
 
     def names_and_sizes(self) -> Iterator[tuple[str, int]]:
-        """All files in storage, a thousand per request."""
+        """A request lists a thousand files."""
         prefix = f"{self.location.strip('/')}/" if self.location else ""
         pages = self.client.get_paginator("list_objects_v2")
         with translated(prefix):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+from abc import abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from shutil import disk_usage
 from sqlite3 import SQLITE_FULL
 
 from django.conf import settings
 from django.core.files import File
-from django.core.files.storage import FileSystemStorage, default_storage
+from django.core.files.storage import FileSystemStorage, Storage, default_storage
 
 RESERVED_SHARE = 0.1
 """Largest share of a file system that `settings.FREE_SPACE_MB` reserves."""
@@ -24,8 +26,24 @@ class StorageUnavailable(OSError):
     """A bucket that does not answer, or forbids what was asked: the same may succeed later."""
 
 
-class DurableFileSystemStorage(FileSystemStorage):
+class PictureStorage(Storage):
+    """A storage that lists all its files."""
+
+    @abstractmethod
+    def names_and_sizes(self) -> Iterator[tuple[str, int]]:
+        """The name and the size in bytes of each file; files that are deleted meanwhile may be left out."""
+
+
+class DurableFileSystemStorage(PictureStorage, FileSystemStorage):
     """FileSystemStorage whose `save` returns after the file and its directory entry are synced to disk."""
+
+    def names_and_sizes(self) -> Iterator[tuple[str, int]]:
+        for folder, _, names in os.walk(self.location, followlinks=True):
+            for path in (Path(folder, name) for name in names):
+                try:
+                    yield path.relative_to(self.location).as_posix(), path.stat().st_size
+                except FileNotFoundError:  # deleted meanwhile
+                    continue
 
     def _save(self, name: str, content: File) -> str:
         try:

@@ -51,21 +51,6 @@ def named_files() -> Iterator[NamedFile]:
                     )
 
 
-def stored(storage: Storage = default_storage, folder: str = "") -> Iterator[str]:
-    """The names of all files in storage."""
-    if hasattr(storage, "names_and_sizes"):  # a bucket, which lists all its files at once
-        yield from (name for name, _ in storage.names_and_sizes())
-        return
-    try:
-        folders, files = storage.listdir(folder)
-    except FileNotFoundError:
-        return  # the storage is empty
-    for name in files:
-        yield f"{folder}{name}"
-    for name in folders:
-        yield from stored(storage, f"{folder}{name}/")
-
-
 def missing(name: NamedFile, storage: Storage = default_storage) -> bool:
     """Whether the row exists and the file does not. In this order, so that a concurrent deletion is not reported."""
     return not storage.exists(name.file) and name.has_row()

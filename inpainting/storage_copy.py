@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from django.core.files.storage import Storage
-
-from inpainting.storage_audit import stored
+from inpainting.storage import PictureStorage
 
 THREADS = 8
 """Most of the time of a copy is a wait for the bucket."""
 COPIED, GONE = "copied", "gone"
 
 
-def copy_files(source: Storage, target: Storage) -> Counter[str]:
+def copy_files(source: PictureStorage, target: PictureStorage) -> Counter[str]:
     """Copy the files that the target has not, or has with another size; nothing is deleted from the source.
 
     Return how many were COPIED, and how many were GONE because they were deleted meanwhile.
     """
-    there = dict(names_and_sizes(target))
-    missing = [(name, name in there) for name, size in names_and_sizes(source) if there.get(name) != size]
+    there = dict(target.names_and_sizes())
+    missing = [(name, name in there) for name, size in source.names_and_sizes() if there.get(name) != size]
     with ThreadPoolExecutor(THREADS) as threads:
         return Counter(threads.map(partial(copy_file, source, target), missing))
 
 
-def copy_file(source: Storage, target: Storage, missing: tuple[str, bool]) -> str:
+def copy_file(source: PictureStorage, target: PictureStorage, missing: tuple[str, bool]) -> str:
     """missing: the name, and whether the target has a part of the file, which an interrupted copy has left."""
     name, is_partial = missing
     try:
@@ -41,14 +38,3 @@ def copy_file(source: Storage, target: Storage, missing: tuple[str, bool]) -> st
         target.delete(saved)
         raise FileExistsError(f"{name} was written to the target by another process")
     return COPIED
-
-
-def names_and_sizes(storage: Storage) -> Iterator[tuple[str, int]]:
-    if hasattr(storage, "names_and_sizes"):
-        yield from storage.names_and_sizes()
-        return
-    for name in stored(storage):
-        try:
-            yield name, storage.size(name)
-        except FileNotFoundError:  # deleted meanwhile
-            continue

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.files.storage import Storage
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.module_loading import import_string
 
 from dreamlayer_site.service_urls import SCHEMES, scheme_of, storage_settings
+from inpainting.storage import PictureStorage
 from inpainting.storage_copy import COPIED, GONE, copy_files
 
 
@@ -41,10 +41,10 @@ class Command(BaseCommand):
         self.stdout.write(f"Copied {counts[COPIED]} files{deleted}.")
 
 
-def storage_at(url: str) -> Storage:
+def storage_at(url: str) -> PictureStorage:
     """The storage of a URL; of an empty one, the folder of the pictures."""
     if url and scheme_of(url) not in SCHEMES["STORAGE_URL"]:
         raise CommandError(f"{url.partition(':')[0]}: is not file: or s3:.")
     described = storage_settings(url, default_folder=settings.DATA_DIR / "pictures")
-    storage: Storage = import_string(described["BACKEND"])(**described["OPTIONS"])
+    storage: PictureStorage = import_string(described["BACKEND"])(**described["OPTIONS"])
     return storage
