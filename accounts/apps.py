@@ -1,4 +1,7 @@
+from typing import Any
+
 from django.apps import AppConfig
+from django.core.checks import CheckMessage, register
 
 
 class AccountsConfig(AppConfig):
@@ -6,6 +9,14 @@ class AccountsConfig(AppConfig):
     verbose_name = "People and keys"
 
     def ready(self) -> None:
-        from accounts import checks, socket_revocation  # noqa: F401 - importing `checks` registers the checks
+        from accounts import socket_revocation
 
+        register(api_views_declare_their_scope, "security", "urls")
         socket_revocation.connect_signals()
+
+
+def api_views_declare_their_scope(**_: Any) -> list[CheckMessage]:
+    """The check of accounts/checks.py. Commands without checks do not wait for the import of DRF and all views."""
+    from accounts import checks
+
+    return [*checks.api_views_declare_their_scope()]

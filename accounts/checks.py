@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
-from django.apps import AppConfig
-from django.core.checks import Error, register
+from django.core.checks import Error
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.views import APIView
 
@@ -16,8 +14,7 @@ from accounts.permissions import HasScope, required_scope
 METHODS_WITHOUT_SCOPE = {"OPTIONS", "HEAD"}
 
 
-@register("security", "urls")
-def api_views_declare_their_scope(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Error]:
+def api_views_declare_their_scope() -> list[Error]:
     views = {view for pattern in url_patterns(get_resolver()) if (view := api_view(pattern)) is not None}
     return [error for view in sorted(views, key=lambda view: view.__qualname__) for error in scope_errors(view)]
 

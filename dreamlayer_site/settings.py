@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -93,7 +94,8 @@ CONTENT_SECURITY_POLICY = {
 }
 
 INSTALLED_APPS = [
-    "daphne",
+    # Its `runserver` serves websockets too. Other commands start sooner without this import of Twisted.
+    *(["daphne"] if sys.argv[1:2] == ["runserver"] else []),
     "dreamlayer_site.admin_app.DreamLayerAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -195,6 +197,15 @@ def test_heavy_libraries_are_imported_by_their_engine_alone() -> None:
             for found in imports(tree):
                 importer = IMPORTED_ONLY_BY.get(found.partition(".")[0])
                 assert importer is None or name.startswith(importer), f"{name} imports {found}"
+
+
+def test_a_command_starts_without_views_servers_and_heavy_libraries() -> None:
+    """`manage.py inpaint` would otherwise wait for them; importing all takes a second."""
+    program = "import django, sys; django.setup(); print(*sys.modules)"
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "dreamlayer_site.settings"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, check=True)
+    not_yet = {*IMPORTED_ONLY_BY, "rest_framework.views", "dreamlayer_site.urls", "twisted", "scipy", "psycopg"}
+    assert not_yet.isdisjoint(done.stdout.decode().split())
 
 
 @pytest.mark.parametrize("word", ["torch.load", "pickle.load", "trust_remote_code=True", "allow_pickle=True"])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.core.checks import Error, run_checks
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.test import Client
@@ -179,4 +180,9 @@ def test_a_view_without_scope_fails_the_check() -> None:
 
 
 def test_every_api_view_declares_its_scope() -> None:
-    assert api_views_declare_their_scope(None) == []
+    assert api_views_declare_their_scope() == []
+
+
+def test_manage_py_check_looks_for_views_without_a_scope(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accounts.checks.api_views_declare_their_scope", lambda: [Error("a view without a scope")])
+    assert Error("a view without a scope") in run_checks(tags=["urls"])

@@ -10,16 +10,18 @@ fourth order and ill-conditioned, so it is solved directly, by a sparse LU facto
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csc_matrix
-from scipy.sparse.linalg import splu
 
 from inpainting.core.geometry import Box, Size
 from inpainting.core.poisson import pull_push
 from inpainting.engines.quick_fill.progress import Report
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_matrix
 
 TENSION = 0.3
 """Measured: 0.03, 0.1, 0.3, 1 and 3 on four photos with scratches 1, 3 and 5 pixels wide; 0.3 to 1 is the best."""
@@ -75,6 +77,8 @@ def rough_fill(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.
 
 def biharmonic_fill(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """`image` [h, w, 3] with `hole` [h, w] filled by the least squared Laplacian + TENSION * squared gradient."""
+    from scipy.sparse.linalg import splu  # takes as long to import as Django, so only where there are scratches
+
     if hole.all():
         return image.copy()
     system, force = surface_equations(image, hole)
@@ -92,6 +96,8 @@ def surface_equations(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> tupl
     The matrix is L L + TENSION L, where L is the graph Laplacian: the number of neighbours on the diagonal, and -1 for
     each. Entry by entry, since multiplying sparse matrices takes as long as the factorisation.
     """
+    from scipy.sparse import csc_matrix
+
     numbers = np.full((hole.shape[0] + 2 * REACH, hole.shape[1] + 2 * REACH), OUTSIDE, np.int32)
     numbers[REACH:-REACH, REACH:-REACH] = np.where(hole, 0, KNOWN)
     degrees = np.full(numbers.shape, 4.0)
