@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -29,14 +30,24 @@ from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.generations.submit import Submission, submit
 from inpainting.models import Batch, BatchItem, Generation
 from inpainting.worker import own_threads, watchdog
-from tests import strategies
-from tests.installation import Installation
+from tests import scratch, strategies
+from tests.installation import Installation, migrate_database
 from tests.picture_host import picture_host
 
 ALLOWED_ORIGIN = "https://front.example"
 """Scripts of this origin may use the API of `site`."""
 
 strategies.load_profiles()
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(django_db_keepdb: bool, django_db_modify_db_settings: None) -> bool:
+    """Let pytest-xdist's workers start from copies of the SQLite database that is migrated once for the test run."""
+    if connection.vendor != "sqlite" or "PYTEST_XDIST_WORKER" not in os.environ:
+        return django_db_keepdb
+    migrated = scratch.built_once("migrated", migrate_database) / "dreamlayer.sqlite3"
+    shutil.copyfile(migrated, connection.settings_dict["TEST"]["NAME"])
+    return True
 
 
 @pytest.fixture(scope="session", autouse=True)

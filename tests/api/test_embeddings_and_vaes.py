@@ -17,6 +17,7 @@ from tests import tiny_embeddings, tiny_models, tiny_vaes
 from tests.api.bodies import shape_a, shape_b
 from tests.api.painting import metadata_for, result
 from tests.catalog_entries import add_model
+from tests.matrix import first_alone
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -68,7 +69,7 @@ def test_an_embedding_affects_only_requests_that_name_it(
     assert np.array_equal(result(), without)
 
 
-@pytest.mark.parametrize("slug", ["soft", "quick"])
+@pytest.mark.parametrize("slug", first_alone("quick", "soft"))
 def test_another_vae_changes_the_result_and_is_in_the_metadata(
     alices_program: Client, alice: User, parts: None, photo_png: bytes, mask_png: bytes, slug: str
 ) -> None:

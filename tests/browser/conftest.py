@@ -81,9 +81,10 @@ def chromium() -> str:
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser(chromium: str) -> Iterator[Browser]:
-    """Module scope: while Playwright is open, its event loop runs in this thread, and Django refuses ORM calls."""
+    """While Playwright is open, its event loop runs in this thread, and Django refuses ORM calls: no test of this
+    package makes any."""
     expect.set_options(timeout=PATIENCE_MS)  # Playwright's default of five seconds is too short on a busy machine
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)

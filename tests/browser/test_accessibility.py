@@ -34,15 +34,10 @@ ACTIONS_AND_FILES = {
 }
 
 
-@pytest.fixture(scope="module")
-def site(administered_site: Installation) -> Installation:
-    return administered_site
-
-
 def test_pages_of_an_administrator(
-    browser: Browser, site: Installation, administrator: StorageState, screen: dict[str, Any]
+    browser: Browser, administered_site: Installation, administrator: StorageState, screen: dict[str, Any]
 ) -> None:
-    context = browser.new_context(base_url=site.url, storage_state=administrator, **screen)
+    context = browser.new_context(base_url=administered_site.url, storage_state=administrator, **screen)
     for page in watched_page(context):
         found = {}
         for path in paths():
@@ -52,8 +47,8 @@ def test_pages_of_an_administrator(
         assert {path: rules for path, rules in found.items() if rules} == {}
 
 
-def test_pages_of_a_visitor(browser: Browser, site: Installation, screen: dict[str, Any]) -> None:
-    for page in watched_page(browser.new_context(base_url=site.url, **screen)):
+def test_pages_of_a_visitor(browser: Browser, administered_site: Installation, screen: dict[str, Any]) -> None:
+    for page in watched_page(browser.new_context(base_url=administered_site.url, **screen)):
         found: dict[str, list[str]] = {}
         for path in paths():
             if opens(page, path) and page.url not in found:
@@ -103,9 +98,13 @@ def test_every_route_with_parameters_is_known() -> None:
 
 
 def test_pages_with_parameters(
-    browser: Browser, site: Installation, administrator: StorageState, screen: dict[str, Any], photo: Pixels
+    browser: Browser,
+    administered_site: Installation,
+    administrator: StorageState,
+    screen: dict[str, Any],
+    photo: Pixels,
 ) -> None:
-    context = browser.new_context(base_url=site.url, storage_state=administrator, **screen)
+    context = browser.new_context(base_url=administered_site.url, storage_state=administrator, **screen)
     for page in watched_page(context):
         found = {}
         page.goto("/history/")

@@ -23,7 +23,7 @@ from inpainting.engines.diffusion.serving.model_loading import load
 from tests import original_layout, tiny_models
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
 from tests.engines.diffusion.pipelines import CPU, SIDE, denoised, reference_of, request, run_reference
-from tests.matrix import each_value_once
+from tests.matrix import each_value_once, first_alone
 
 BUILDERS: dict[str, Callable[..., Any]] = {"sd": tiny_models.sd, "sdxl": original_layout.sdxl}
 
@@ -95,7 +95,7 @@ def test_a_velocity_mark_counts_although_the_scheduler_file_names_no_prediction_
     assert scheduler.config.prediction_type == "v_prediction"
 
 
-@pytest.mark.parametrize("name", ["EulerDiscreteScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler"])
+@pytest.mark.parametrize("name", first_alone("EulerDiscreteScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler"))
 def test_zero_terminal_snr_equals_the_reference_pipeline(tmp_path: Path, name: str) -> None:
     path = prepared(tmp_path, original_layout.sdxl(tmp_path), "sdxl", v_pred=torch.zeros(1), ztsnr=torch.zeros(1))
     model = load(spec_of(path, "sdxl"), CPU)
@@ -127,8 +127,7 @@ def notes_of(model: StableDiffusion, requested: InpaintRequest) -> tuple[str, ..
     return model.start(requested, 0, tiny_models.encoded(model, requested.settings, requested.image.size))[1]
 
 
-@pytest.mark.parametrize("family", list(BUILDERS))
-@pytest.mark.parametrize("per_row", [False, True])
+@pytest.mark.parametrize(("family", "per_row"), each_value_once(list(BUILDERS), [False, True]))
 def test_scaled_fp8_gives_the_product_of_weights_and_scales(tmp_path: Path, family: str, per_row: bool) -> None:
     path = prepared(tmp_path, BUILDERS[family](tmp_path), family)
     tensors, expected = load_file(path), load_file(path)

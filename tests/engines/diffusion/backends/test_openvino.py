@@ -335,7 +335,7 @@ def test_reused_loras_are_fused_and_paint_the_same_image(
     )
 
 
-@pytest.mark.parametrize("kind", ["AutoencoderKL", "AutoencoderTiny"])
+@pytest.mark.parametrize("kind", first_alone("AutoencoderTiny", "AutoencoderKL"))
 def test_with_another_vae_openvino_denoises_and_torch_decodes(
     folder: Path, specs: dict[str, ModelSpec], tmp_path: Path, kind: str
 ) -> None:

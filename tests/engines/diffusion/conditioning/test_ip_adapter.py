@@ -175,7 +175,7 @@ def test_in_one_batch_each_has_its_own_image_prompt_and_scale(
 
 
 @pytest.mark.parametrize("family", first_alone("sd", "sdxl"))
-@pytest.mark.parametrize("max_rows", [1, 32])
+@pytest.mark.parametrize("max_rows", first_alone(32, 1))
 def test_jobs_with_different_ip_adapters_and_without_one_run_at_once(
     models: dict[tuple[str, bool], ModelSpec],
     adapters: dict[tuple[str, str], ModelSpec],

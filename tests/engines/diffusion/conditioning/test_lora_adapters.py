@@ -115,7 +115,7 @@ def test_after_loras_the_model_is_bit_identical_to_before(
 
 
 @pytest.mark.parametrize("family", first_alone("sd", "sdxl"))
-@pytest.mark.parametrize("max_rows", [1, 32])
+@pytest.mark.parametrize("max_rows", first_alone(32, 1))
 def test_jobs_with_different_loras_run_at_once_with_the_results_they_have_alone(
     specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], family: str, max_rows: int
 ) -> None:

@@ -17,6 +17,7 @@ from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from tests import tiny_adapters, tiny_models
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import request
+from tests.matrix import first_alone
 
 Painted = tuple[list[NDArray[np.uint8]], tuple[str, ...]]
 
@@ -44,7 +45,7 @@ def painted(
     return batcher.paint(requested, spec, ignore_step, (), adapters)
 
 
-@pytest.mark.parametrize("controlled", [False, True])
+@pytest.mark.parametrize("controlled", first_alone(True, False))
 def test_after_a_replacement_images_are_those_of_the_new_files_with_a_note(tmp_path: Path, controlled: bool) -> None:
     control = tiny_adapters.saved_controlnet(tmp_path / "control", "sd", Control.CANNY)
     adapters = (control,) if controlled else ()
