@@ -44,9 +44,9 @@ install_for_full() {
 }
 
 # The README's own test command on a clean checkout, without a browser as on most machines. It installs the packages,
-# for which the steps beside it wait.
+# for which the steps beside it wait. Tests wait for servers, threads and files, hence one process more than processors.
 make_test() {
-  CI='' DREAMLAYER_CHROMIUM=/nowhere PYTEST_XDIST_AUTO_NUM_WORKERS=$(nproc) timeout --kill-after=30 40m make test
+  CI='' DREAMLAYER_CHROMIUM=/nowhere PYTEST_XDIST_AUTO_NUM_WORKERS=$(($(nproc) + 1)) timeout --kill-after=30 40m make test
 }
 
 wait_for_python_packages() {
