@@ -33,8 +33,8 @@ def test_no_more_messages_are_sent_to_the_embedded_broker_while_enough_are_unrea
     for _ in range(2 * tasks.UNREAD_MESSAGES):
         tasks.run_waiting.delay()
     assert len(sent) == tasks.UNREAD_MESSAGES
-    tasks.deliver_webhooks.delay()
-    assert sent.pop() == "deliver_webhooks"
+    tasks.run_waiting_on_gpu.delay()
+    assert sent.pop() == "run_waiting_on_gpu"
     tasks.run_waiting.before_start("id", (), {})
     tasks.run_waiting.delay()
     assert len(sent) == tasks.UNREAD_MESSAGES + 1
