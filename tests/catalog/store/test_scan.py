@@ -21,7 +21,7 @@ def folder(tmp_path: Path, settings: Any) -> Path:
     """Files as A1111, ComfyUI and InvokeAI keep them, with some that cannot be added."""
     settings.MODELS_DIR = tmp_path / "models"
     place = tmp_path / "webui"
-    contents = {
+    contents: dict[str, bytes] = {
         "Stable-diffusion/My Style (v1.5).safetensors": checkpoint(),
         "Stable-diffusion/old.ckpt": b"\x80\x02.",
         "Stable-diffusion/cosxl.safetensors": checkpoint(
@@ -45,7 +45,11 @@ def folder(tmp_path: Path, settings: Any) -> Path:
     lora = {f"{layer}.lora_down.weight": np.ones((4, 768)), f"{layer}.lora_up.weight": np.ones((8, 4))}
     hints = {"input_hint_block.0.weight": np.ones(1), "input_blocks.1.1.attn2.to_k.weight": np.ones((2, 768))}
     embedding = {"emb_params": np.ones((2, 768))}
-    files = {"Lora/Hats": lora, "embeddings/cat": embedding, "controlnet/v11p_sd15_scribble": hints}
+    files: dict[str, dict[str, Any]] = {
+        "Lora/Hats": lora,
+        "embeddings/cat": embedding,
+        "controlnet/v11p_sd15_scribble": hints,
+    }
     for name, tensors in files.items():
         path = place / f"{name}.safetensors"
         path.parent.mkdir(exist_ok=True)

@@ -527,7 +527,8 @@ def test_the_setting_and_the_deterministic_mode_disable_it(folder: Path) -> None
 
 def test_a_model_loaded_at_the_start_is_compiled_at_the_start(folder: Path, specs: dict[str, ModelSpec]) -> None:
     batcher = batcher_in(folder)
-    batcher.load_early(specs["sd"])
+    batcher.warm(specs["sd"])
+    wait_until(lambda: batcher.cache.loaded(specs["sd"]) is not None and batcher.is_idle)
     ready(batcher)
     assert painted(batcher, specs["sd"])[2] == "OpenVINO, float32"
 
