@@ -308,6 +308,21 @@ def test_old_snapshots_are_dropped_and_drawn_again(run: Run) -> None:
     assert nearest <= 2
 
 
+def test_a_stroke_is_seen_at_once_and_not_drawn_at_full_size_if_it_is_undone(run: Run) -> None:
+    body = f"""{PLAIN}{DRAWING}
+        drawing.view({{ view: {{ level: 1, left: 0, top: 0, right: 9, bottom: 9 }} }})
+        const stroke = m.stroke({{ size: 80, hardness: 0, points: [[50, 50], [200, 200]] }})
+        await drawing.begin({{ operation: stroke }})
+        drawing.end()
+        const seen = [drawing.coverage > 0.1, drawing.takeChanges().patches.length > 0, drawing.isBehind]
+        await drawing.show({{ keep: -1, added: [], count: 0 }})
+        const undone = [drawing.coverage, drawing.bytes, drawing.isBehind]
+        await drawing.show({{ keep: -1, added: [], count: 1 }})
+        return [seen, undone, largest(read(), PLAIN.stroke(each(() => 0), stroke))]
+    """
+    assert run("editor/core/operations", body) == [[True, True, True], [0, 0, False], 0]
+
+
 def test_the_parts_of_a_mask_are_counted(run: Run) -> None:
     body = f"""{PLAIN}{DRAWING}
         const {{ specks }} = await import("editor/raster/components")

@@ -18,7 +18,7 @@ export class Backlog {
     this.#strokes.push({ stroke, count, drawer: null, steps: null })
   }
 
-  /** Forgets the strokes after the first `count` operations. */
+  /** Forgets the strokes after the first `count` operations: undo does not wait for what it takes away. */
   truncate(count) {
     this.#strokes = this.#strokes.filter((each) => each.count <= count)
   }
