@@ -146,8 +146,11 @@ class Program:
 
 
 @contextmanager
-def submitting(cluster: Cluster, how_many: int, program: Program) -> Iterator[dict[str, str]]:
-    """Accept that many generations while the block runs: Idempotency-Key -> id. Some are cancelled."""
+def submitting(cluster: Cluster, how_many: int, program: Program, *, at_once: int) -> Iterator[dict[str, str]]:
+    """Accept that many generations while the block runs: Idempotency-Key -> id. Some are cancelled.
+
+    at_once: of them wait or run, at most.
+    """
     answers: dict[str, str] = {}
     keys = iter([uuid4().hex for _ in range(how_many)])
     lock = threading.Lock()
@@ -158,7 +161,7 @@ def submitting(cluster: Cluster, how_many: int, program: Program) -> Iterator[di
                 key = next(keys, None)
             if key is None:
                 return
-            while len(answers) - ended[0] > WAITING:
+            while len(answers) - ended[0] > at_once:
                 time.sleep(0.05)
             answers[key] = program.submit(key)
             if len(answers) % CANCELLED_EVERY == 0:
@@ -206,7 +209,7 @@ def test_every_accepted_generation_ends_once_whatever_is_killed(
     """Two of the workers have clocks that are an hour wrong."""
     program = Program(cluster, photo_png, mask_png)
     between, before = GENERATIONS / (KILLS + 1), cluster.count("succeeded", "failed", "cancelled")
-    with submitting(cluster, GENERATIONS, program) as answers:
+    with submitting(cluster, GENERATIONS, program, at_once=WAITING) as answers:
         for number, kill in enumerate(islice(cycle(cluster.kills()), KILLS), 1):
             cluster.wait_until_ended(before + round(number * between))
             kill()
@@ -225,7 +228,7 @@ def test_a_rolling_restart_loses_no_generation_and_fails_no_call(
     """SIGTERM to one process after the other; clients, as behind a proxy, try the other web process."""
     program = Program(cluster, photo_png, mask_png)
     before = cluster.count("succeeded", "failed", "cancelled")
-    with submitting(cluster, RUNNING, program) as answers:
+    with submitting(cluster, RUNNING, program, at_once=RUNNING) as answers:
         processes = (*cluster.webs, *cluster.workers)
         for number, process in enumerate(processes, 1):
             cluster.wait_until_ended(before + round(number * RUNNING / (len(processes) + 1)))
@@ -249,10 +252,8 @@ def test_a_rolling_restart_loses_no_generation_and_fails_no_call(
 async def test_websockets_of_two_web_processes_hear_their_own_generations_only(
     cluster: Cluster, photo_png: bytes, mask_png: bytes
 ) -> None:
-    users = 20
-    keys = [
-        cluster.site.web.manage("create_api_key", f"user{n}@example.com", "--create-user").strip() for n in range(users)
-    ]
+    users, manage = 4, cluster.site.web.manage
+    keys = [manage("create_api_key", f"user{number}@example.com", "--create-user").strip() for number in range(users)]
     owner_of: dict[str, int] = {}
     heard: list[set[str]] = [set() for _ in range(SOCKETS)]
 
