@@ -147,8 +147,12 @@ def test_a_backup_is_restored_into_another_database_and_bucket(
     assert ": 0 missing" in run_documented("pg_restore", restored)
     (tmp_path / "site").mkdir()
     assert servers[1].names() <= names
-    urls = {"redis_url": servers[0].url, "s3_url": servers[1].url, "database_url": restored["DREAMLAYER_DATABASE_URL"]}
-    site = Site(tmp_path / "site", **urls)
+    site = Site(
+        tmp_path / "site",
+        redis_url=servers[0].url,
+        s3_url=servers[1].url,
+        database_url=restored["DREAMLAYER_DATABASE_URL"],
+    )
     with site.serving(site.process("worker", "--queues", "cpu")):
         site.wait_for_success(url)
 
