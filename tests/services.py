@@ -66,13 +66,13 @@ class RabbitMQ:
         self.program = shutil.which("rabbitmq-server", path=os.pathsep.join(map(str, DEBIAN_RABBITMQ.glob("*/sbin"))))
         if self.program is None:
             pytest.skip("RabbitMQ is not installed (Debian: apt install rabbitmq-server)")
-        self.folder, self.port, self.epmd_port = folder, free_port(), free_port()
+        self.folder, self.port = folder, free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
         nowhere = str(folder / "none")
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),  # of Erlang's cookie
-            "ERL_EPMD_PORT": str(self.epmd_port),
+            "ERL_EPMD_PORT": str(free_port()),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": f"dreamlayer{self.port}@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
@@ -84,6 +84,8 @@ class RabbitMQ:
             "RABBITMQ_CONF_ENV_FILE": nowhere,
             "RABBITMQ_CONFIG_FILE": nowhere,
         }
+        # Erlang's name server: one that RabbitMQ starts would outlive it.
+        self.names = subprocess.Popen(["epmd"], env=self.environment)
         self.start()
 
     def start(self) -> None:
@@ -116,8 +118,8 @@ def rabbitmq_server(folder: Path) -> Iterator[RabbitMQ]:
         yield server
     finally:
         server.stop()
-        # Erlang's name server outlives the nodes that it names.
-        subprocess.run(["epmd", "-port", str(server.epmd_port), "-kill"], capture_output=True, check=False)
+        server.names.kill()
+        server.names.wait()
 
 
 @contextmanager
