@@ -69,6 +69,7 @@ def denoised_latents(
     """The final latents of our loop, all requests in one batch."""
     loop = by or shared_batcher()
     jobs = [Job(one, spec, ActiveAdapters(active_loras(one.settings.loras, loras), tuple(parts))) for one in requested]
+    loop.cache.get(spec)  # beside other models it would be loaded on another thread
     for job in jobs:
         loop.workload.add(job)
     loop.admission.admit()
