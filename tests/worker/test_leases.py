@@ -184,6 +184,7 @@ def test_before_it_stops_a_process_waits_for_what_it_runs_and_starts_nothing(
     def wait_until_idle(*, seconds: float) -> bool:
         waits.append(seconds)
         assert fair_queue.start_next() is None
+        assert started is not None
         assert started.succeed([])
         return True
 
