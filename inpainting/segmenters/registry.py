@@ -11,7 +11,7 @@ from inpainting.catalog.families import SEGMENTATION
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.errors import InvalidRequest
 from inpainting.segmenters.base import Segmenter
-from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter
+from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter, installed
 
 NO_SEGMENTERS = {"base", "geodesic", "networks", "registry"}
 DEFAULT = "grabcut"
@@ -26,9 +26,8 @@ def segmenters() -> dict[str, Segmenter]:
 
 
 def usable() -> list[Segmenter]:
-    """Those that need no model, and the installed models."""
-    rows = Catalog().tools(SEGMENTATION)
-    return [*segmenters().values(), *(CatalogSegmenter(row.spec) for row in rows if row.is_installed)]
+    """Those that need no model, and the models whose files this process has."""
+    return [*segmenters().values(), *installed(Catalog())]
 
 
 def find(name: str) -> Segmenter:

@@ -144,3 +144,16 @@ def test_the_page_marks_requested_settings_that_were_ignored(
     marked = {label for label, cell in rows.items() if "not read by this engine" in cell}
     assert marked == {"Model", "Negative prompt", "Seed", "Work width, px"}
     assert rows["Work height, px"] == "512"
+
+
+@pytest.mark.parametrize("folder_is", ["missing", "empty", "of other models"])
+def test_a_web_process_without_the_files_of_a_segmenter_shows_the_editor(
+    client: Client, alice: User, install: Install, settings: Any, tmp_path: Path, folder_is: str
+) -> None:
+    install("grounding-dino-tiny")
+    settings.ROLE, settings.MODELS_DIR = "web", tmp_path / "of the web process"
+    if folder_is != "missing":
+        (settings.MODELS_DIR / ("" if folder_is == "empty" else "other")).mkdir(parents=True)
+    client.force_login(alice)
+    assert client.get("/").status_code == 200
+    assert InferenceModel.objects.get(slug="grounding-dino-tiny").is_installed == (folder_is != "of other models")

@@ -16,7 +16,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.picture import Picture
 from inpainting.segmenters.base import Candidate, Detection, Hint, Selection
-from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter
+from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter, installed
 from inpainting.segmenters.networks.promptable import Promptable
 
 FoundBox = tuple[float, tuple[float, float, float, float]]
@@ -77,14 +77,12 @@ def find_outliner(name: str) -> CatalogSegmenter:
     if name:
         row = catalog.find_tool(name, SEGMENTATION)
         if row is not None:
-            row.check_installed(field="segmenter")
             return CatalogSegmenter(row.spec)
-    rows = [row for row in catalog.tools(SEGMENTATION) if row.is_installed]
-    outliners = [one for one in (CatalogSegmenter(row.spec) for row in rows) if isinstance(one.networks, Promptable)]
-    if not outliners:
+    outliner = next((one for one in installed(catalog) if isinstance(one.networks, Promptable)), None)
+    if outliner is None:
         raise InvalidRequest(
             "No model that outlines objects is installed; “python manage.py pull_model slimsam” gets a small one.",
             code="model_unavailable",
             field="segmenter",
         )
-    return outliners[0]
+    return outliner

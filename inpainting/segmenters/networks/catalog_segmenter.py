@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from inpainting.catalog import families
+from inpainting.catalog.families import SEGMENTATION
+from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.picture import Mask, Picture
@@ -53,3 +55,9 @@ class CatalogSegmenter:
                 f"This light installation lacks {error.name}, which {self.label} needs; see “Install” in README.md."
             )
             raise EngineFailed(message, code="model_unavailable") from error
+
+
+def installed(catalog: Catalog) -> list[CatalogSegmenter]:
+    """The segmentation models whose files this process has; a web process may have none of them."""
+    specs = [row.spec for row in catalog.tools(SEGMENTATION)]
+    return [CatalogSegmenter(spec) for spec in specs if spec.path is not None]
