@@ -29,7 +29,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.generations.submit import Submission, submit
-from inpainting.models import Batch, BatchItem, Generation
+from inpainting.models import Batch, BatchItem, Generation, undeleted_file
 from inpainting.worker import own_threads, watchdog
 from tests import scratch, strategies
 from tests.installation import Installation, migrate_database
@@ -106,6 +106,12 @@ def _not_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reset the stop flags between tests."""
     monkeypatch.setattr(watchdog, "draining", threading.Event())
     monkeypatch.setattr(watchdog, "stopping", threading.Event())
+
+
+@pytest.fixture(autouse=True)
+def _storage_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget between tests that a storage did not answer."""
+    monkeypatch.setattr(undeleted_file, "_paused_until", float("-inf"))
 
 
 @pytest.fixture

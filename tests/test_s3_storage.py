@@ -27,7 +27,7 @@ from inpainting.generations.delete import delete_ended
 from inpainting.generations.retention import sweep
 from inpainting.media.files import picture_or_text_response
 from inpainting.media.streaming import CHUNK_BYTES, file_chunks
-from inpainting.models import Generation, SourceImage, Status, UndeletedFile
+from inpainting.models import Generation, SourceImage, Status, UndeletedFile, undeleted_file
 from inpainting.s3_storage import ObjectReader, S3PictureStorage
 from inpainting.storage import StorageUnavailable, out_of_space
 from inpainting.worker.run import run_waiting
@@ -270,6 +270,29 @@ def test_files_that_a_bucket_did_not_delete_are_deleted_by_a_later_sweep(
     assert sweep(timezone.now())
     assert not bucket.names()
     assert not UndeletedFile.objects.exists()
+
+
+def test_after_a_bucket_did_not_answer_files_are_remembered_without_asking_it(
+    bucket: S3, alice: User, generate: Generate, django_capture_on_commit_callbacks: Any
+) -> None:
+    generation = generate(alice)
+    names, deletions = bucket.names(), []
+
+    def hanging(self: S3PictureStorage, name: str) -> None:
+        deletions.append(name)
+        raise StorageUnavailable
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(S3PictureStorage, "delete", hanging)
+        with django_capture_on_commit_callbacks(execute=True):
+            assert delete_ended(generation.pk)
+    assert len(deletions) == 1
+    assert bucket.names() == names == set(UndeletedFile.objects.values_list("name", flat=True))
+    undeleted_file._paused_until = 0.0
+    other = generate(alice)
+    with django_capture_on_commit_callbacks(execute=True):
+        assert delete_ended(other.pk)
+    assert bucket.names() == names  # files are deleted at once again
 
 
 def test_files_of_a_refused_request_are_deleted_later(

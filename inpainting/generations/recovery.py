@@ -13,7 +13,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from inpainting import metrics
 from inpainting.engines.base import Queue
 from inpainting.generations.retention import sweep_if_due
-from inpainting.generations.undoable_delete import purge
+from inpainting.generations.undoable_delete import purge_if_due
 from inpainting.models import Generation, Status, WebhookDelivery, completion_waiters
 from inpainting.webhooks import deliver_due
 from inpainting.worker import own_threads, watchdog
@@ -75,8 +75,9 @@ def poll_forever() -> None:
         watchdog.end_if_hung()
         try:
             poll()
-            purge()
-            sweep_if_due()
+            if not watchdog.draining.is_set():
+                purge_if_due()
+                sweep_if_due()
         except (DatabaseError, InterfaceError):
             logger.warning("The database does not answer; polling again in a moment", exc_info=True)
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,30 +28,27 @@ from inpainting.models import (
 )
 from inpainting.models.generation import ENDED
 from inpainting.models.undeleted_file import delete_remembered_files
+from inpainting.worker import own_threads
 
 logger = logging.getLogger(__name__)
 
 SWEEP_EVERY_SECONDS = 3600.0
-LOOK_SECONDS = 60.0
-"""How often each process looks whether a sweep is due."""
 SWEEP = "retention"
 """The name of the periodic job."""
 MAX_DELETED_PER_SWEEP = 50
-"""Keeps a sweep short."""
-
-
-_look_at = float("-inf")
+"""Keeps a sweep short, so that a process that stops need not wait for it."""
 
 
 def sweep_if_due() -> None:
-    """Sweep in the one process that claims it; again at its next call until nothing expired is left."""
-    global _look_at
-    if time.monotonic() < _look_at:
-        return
-    _look_at = time.monotonic() + LOOK_SECONDS
-    if PeriodicJob.claim(SWEEP, seconds=SWEEP_EVERY_SECONDS) and not sweep(timezone.now()):
+    """Start a sweep on a thread in the one process that claims it; it is due again until nothing expired is left."""
+    if PeriodicJob.claim(SWEEP, seconds=SWEEP_EVERY_SECONDS):
+        own_threads.start(SWEEP, sweep_and_release, at_most=1)
+
+
+def sweep_and_release() -> None:
+    """Sweep once, and release the claim unless nothing expired is left."""
+    if not sweep(timezone.now()):
         PeriodicJob.release(SWEEP)
-        _look_at = float("-inf")
 
 
 def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:

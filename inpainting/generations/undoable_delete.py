@@ -18,12 +18,13 @@ from inpainting.generations.delete import delete_ended
 from inpainting.leases import in_seconds
 from inpainting.models import Generation, PeriodicJob
 from inpainting.models.generation import ENDED
+from inpainting.worker import own_threads
 
 UNDO_SECONDS = 30
 GRACE_SECONDS = 5
 """Between the end of that time and the deletion, so that no generation is restored and deleted at once."""
-MAX_DELETED_PER_POLL = 20
-"""Keeps a poll short."""
+MAX_DELETED_PER_PURGE = 20
+"""Keeps a purge shorter than PURGE_SECONDS."""
 PURGE = "purge"
 """The name of the periodic job."""
 PURGE_SECONDS = 60.0
@@ -48,17 +49,22 @@ def recently_deleted(user: Any) -> QuerySet[Generation]:
     return Generation.objects.filter(owner=user, deleted_at__gt=in_seconds(-UNDO_SECONDS)).order_by("-deleted_at")
 
 
-def purge() -> None:
-    """Delete some of the generations whose deletion can no longer be undone, with their files, in one process.
+def purge_if_due() -> None:
+    """Start `purge` on a thread in the one process that claims it, if a deletion can no longer be undone."""
+    if hidden_too_long().exists() and PeriodicJob.claim(PURGE, seconds=PURGE_SECONDS):
+        own_threads.start(PURGE, purge, at_most=1)
 
-    One that still runs is deleted by a later call.
-    """
+
+def purge() -> None:
+    """Delete some of the generations whose deletion can no longer be undone, with their files; release the claim."""
+    try:
+        for pk in hidden_too_long().values_list("pk", flat=True)[:MAX_DELETED_PER_PURGE]:
+            delete_ended(pk)
+    finally:
+        PeriodicJob.release(PURGE)
+
+
+def hidden_too_long() -> QuerySet[Generation]:
+    """The generations whose deletion can no longer be undone, except those that still run."""
     too_late = in_seconds(-UNDO_SECONDS - GRACE_SECONDS)
-    hidden = Generation.objects.filter(deleted_at__lt=too_late, status__in=ENDED).order_by("deleted_at")
-    pks = list(hidden.values_list("pk", flat=True)[:MAX_DELETED_PER_POLL])
-    if pks and PeriodicJob.claim(PURGE, seconds=PURGE_SECONDS):
-        try:
-            for pk in pks:
-                delete_ended(pk)
-        finally:
-            PeriodicJob.release(PURGE)
+    return Generation.objects.filter(deleted_at__lt=too_late, status__in=ENDED).order_by("deleted_at")

@@ -23,10 +23,11 @@ class PeriodicJob(models.Model):
 
         One conditional UPDATE, of which several at once succeed once.
         """
+        # Read first: processes ask once a second, and on SQLite an UPDATE of no row waits for the write lock, too.
+        if cls.objects.filter(name=name, due_at__gt=Now(), due_at__lte=in_seconds(2 * seconds)).exists():
+            return False
         if cls._claim(name, seconds):
             return True
-        if cls.objects.filter(name=name).exists():
-            return False
         PeriodicJob.objects.bulk_create([PeriodicJob(name=name)], ignore_conflicts=True)
         return cls._claim(name, seconds)
 

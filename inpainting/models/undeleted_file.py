@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
+import time
 
 from django.core.files.storage import default_storage
 from django.db import Error, models
 from django.db.models.fields.files import FieldFile
 
+from inpainting.storage import StorageUnavailable
+
 logger = logging.getLogger(__name__)
 
 MAX_DELETED_PER_CALL = 500
+PAUSE_SECONDS = 5.0
+"""After the storage did not answer, for which a deletion waits up to 30 s, no deletion is tried for as long."""
+
+_paused_until = float("-inf")
 
 
 class UndeletedFile(models.Model):
@@ -25,15 +32,25 @@ class UndeletedFile(models.Model):
 
 def delete_file(file: FieldFile) -> None:
     """Delete a file of a row that is deleted or was never saved; later if the storage does not delete it now."""
+    global _paused_until
     name = str(file.name)
+    if time.monotonic() < _paused_until:
+        remember(name)
+        return
     try:
         file.delete(save=False)
     except OSError as error:
         logger.warning("%s will be deleted later: %s", name, error)
-        try:
-            UndeletedFile.objects.create(name=name)
-        except Error:
-            logger.warning("%s stays: `check_files --repair` deletes it", name, exc_info=True)
+        if isinstance(error, StorageUnavailable):
+            _paused_until = time.monotonic() + PAUSE_SECONDS
+        remember(name)
+
+
+def remember(name: str) -> None:
+    try:
+        UndeletedFile.objects.create(name=name)
+    except Error:
+        logger.warning("%s stays: `check_files --repair` deletes it", name, exc_info=True)
 
 
 def delete_remembered_files(*, at_most: int = MAX_DELETED_PER_CALL) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,17 @@ from django.utils import timezone
 from accounts.models import User
 from inpainting.generations import recovery, retention
 from inpainting.generations.retention import sweep
-from inpainting.models import Act, DeliveryState, Generation, LedgerEntry, Retention, Status, WebhookDelivery
+from inpainting.models import (
+    Act,
+    DeliveryState,
+    Generation,
+    LedgerEntry,
+    PeriodicJob,
+    Retention,
+    Status,
+    WebhookDelivery,
+)
+from inpainting.worker import own_threads, watchdog
 
 Generate = Callable[..., Generation]
 
@@ -120,24 +131,57 @@ def test_a_user_cannot_choose_a_period_above_the_maximum_or_none(alice: User) ->
     assert Retention.set(alice, 30).days == 30
 
 
+class StopPolling(BaseException):
+    """Ends the poller."""
+
+
+def poll_three_times(monkeypatch: pytest.MonkeyPatch, poll: Callable[[], object]) -> None:
+    """Run the poller with this function instead of its own."""
+    polls = []
+
+    def counted() -> None:
+        polls.append(poll())
+        if len(polls) == 3:
+            raise StopPolling
+
+    monkeypatch.setattr(recovery, "poll", counted)
+    monkeypatch.setattr(recovery, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(recovery, "close_old_connections", lambda: None)
+    with pytest.raises(StopPolling):
+        recovery.poll_forever()
+
+
+def test_a_deletion_that_hangs_does_not_delay_polling(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    started, answers, swept = threading.Event(), threading.Event(), []
+
+    def hanging(now: datetime) -> bool:
+        started.set()
+        swept.append(answers.wait(20))
+        return True
+
+    monkeypatch.setattr(retention, "sweep", hanging)
+    poll_three_times(monkeypatch, lambda: None)
+    assert started.wait(20)
+    assert not swept  # the poller went on while the first sweep waits
+    answers.set()
+    assert own_threads.wait_until_idle(seconds=20)
+    assert swept == [True]
+
+
+def test_a_process_that_stops_starts_no_deletions(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "sweep", lambda now: pytest.fail("it sweeps"))
+    watchdog.draining.set()
+    poll_three_times(monkeypatch, lambda: None)
+    assert PeriodicJob.claim(retention.SWEEP, seconds=1)  # left to another process
+
+
+@pytest.mark.usefixtures("polled_work_runs_at_once")
 def test_the_poller_deletes_expired_generations(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Retention.set(None, 1)
     ended_days_ago(generate(alice), 2)
-    looks = []
-
-    class StopPolling(BaseException):
-        pass
-
-    def poll() -> None:
-        looks.append(Generation.objects.count())
-        if len(looks) == 3:
-            raise StopPolling
-
-    monkeypatch.setattr(recovery, "poll", poll)
-    monkeypatch.setattr(recovery, "POLL_SECONDS", 0.001)
-    monkeypatch.setattr(recovery, "close_old_connections", lambda: None)
+    looks: list[int] = []
     sweeps = []
 
     def counted(now: datetime) -> bool:
@@ -145,9 +189,7 @@ def test_the_poller_deletes_expired_generations(
         return sweep(now)
 
     monkeypatch.setattr(retention, "sweep", counted)
-    monkeypatch.setattr(retention, "_look_at", float("-inf"))
-    with pytest.raises(StopPolling):
-        recovery.poll_forever()
+    poll_three_times(monkeypatch, lambda: looks.append(Generation.objects.count()))
     assert looks == [1, 0, 0]
     assert len(sweeps) == 1  # the next sweep is an hour later
 
