@@ -8,7 +8,6 @@ from importlib.util import find_spec
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from inpainting.catalog import families
 from inpainting.catalog.families import CAPTIONS
@@ -53,12 +52,12 @@ def describe(picture: Picture, style: Style = Style.PHOTO, *, catalog: Catalog |
             captioner = families.get(spec.family).load_implementation()
             model = loaded_models.get(captioner.load, spec, spec.path)
             return Caption(captioner.caption(model, spec, to_rgb8(picture), BEGINNINGS[style]), spec.slug)
-    return Caption(describe_colours(to_rgb8(picture), style), NO_MODEL)
+    return describe_colours(picture, style)
 
 
-def describe_colours(pixels: NDArray[np.uint8], style: Style) -> str:
-    """Name the commonest colours of RGB [height, width, 3]: all that is certain without a model."""
-    small = cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_AREA)
+def describe_colours(picture: Picture, style: Style = Style.PHOTO) -> Caption:
+    """Name the commonest colours: all that is certain without a model."""
+    small = cv2.resize(to_rgb8(picture), (64, 64), interpolation=cv2.INTER_AREA)
     hue, saturation, value = (channel.ravel() for channel in cv2.split(cv2.cvtColor(small, cv2.COLOR_RGB2HSV)))
     is_grey = (saturation < 40) | (value < 40)
     greys = np.array(GREYS)[np.minimum(value // 52, len(GREYS) - 1)]
@@ -68,4 +67,4 @@ def describe_colours(pixels: NDArray[np.uint8], style: Style) -> str:
         str(found[index]) for index in np.argsort(-counts, kind="stable") if counts[index] >= MIN_SHARE * names.size
     ]
     colours = " and ".join(common[:MAX_COLOURS]) or "many colours"
-    return f"{BEGINNINGS[style]} in {colours}"
+    return Caption(f"{BEGINNINGS[style]} in {colours}", NO_MODEL)

@@ -21,11 +21,11 @@ class Blip:
         from transformers import AutoTokenizer, BlipProcessor
         from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
-        from inpainting.engines.transformers_models import load_model
+        from inpainting.engines.transformers_models import load_model, load_processor
 
         model = load_model(spec, path)
-        images = BlipImageProcessorPil.from_pretrained(path, local_files_only=True)
-        return model, BlipProcessor(images, AutoTokenizer.from_pretrained(path, local_files_only=True))
+        images = load_processor(spec, BlipImageProcessorPil, path)
+        return model, BlipProcessor(images, load_processor(spec, AutoTokenizer, path))
 
     def caption(self, loaded: Any, spec: ModelSpec, pixels: NDArray[np.uint8], beginning: str) -> str:
         """A sentence about RGB [height, width, 3] that begins with these words, by beam search: always the same."""

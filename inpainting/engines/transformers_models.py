@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +28,28 @@ def load_model(spec: ModelSpec, folder: Path) -> Any:
     check_model(folder, spec.family)
     layout = families.get(spec.family).layout
     assert isinstance(layout, TransformersLayout)  # noqa: S101 - for the type checker
-    try:
+    with loading(spec):
         model, info = getattr(transformers, layout.model_class).from_pretrained(
             folder, use_safetensors=True, local_files_only=True, output_loading_info=True, dtype=torch.float32
         )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        logger.exception("%s cannot be loaded", spec.slug)
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise EngineFailed(f"The model {spec.label} cannot be loaded: {reason}", code="model_unavailable") from error
     missing = sorted([*info["missing_keys"], *map(str, info["mismatched_keys"])])
     if missing:
         raise EngineFailed(f"The model {spec.label} lacks {missing[0]}.", code="model_unavailable")
     return model.eval()
+
+
+def load_processor(spec: ModelSpec, processor_class: Any, folder: Path) -> Any:
+    """The image processor or tokenizer in the model's folder. Raises EngineFailed, `model_unavailable`."""
+    with loading(spec):
+        return processor_class.from_pretrained(folder, local_files_only=True)
+
+
+@contextmanager
+def loading(spec: ModelSpec) -> Iterator[None]:
+    """Translate the errors of transformers about missing, damaged and unsuitable files."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        logger.exception("%s cannot be loaded", spec.slug)
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise EngineFailed(f"The model {spec.label} cannot be loaded: {reason}", code="model_unavailable") from error

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from numpy.typing import NDArray
 
+from accounts.models import User
 from inpainting.api.compat.deep_image import DIALECT
+from inpainting.api.concurrency_limits import limit_segmentations
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.models import Generation
 from tests import fake_diffusion
@@ -62,6 +66,32 @@ def test_outpainting_without_a_description_is_prompted_by_one_of_the_picture(
     post(program, inpainting())
     assert diffusion[1].settings.prompt == "a lawn"
     assert all(not request.settings.prompt for request in diffusion[2:])
+
+
+@pytest.mark.parametrize("missing", ["model.safetensors", "preprocessor_config.json", "tokenizer.json"])
+def test_outpainting_goes_on_where_the_captioning_model_is_incomplete(
+    program: Client, diffusion: list[InpaintRequest], tmp_path: Path, missing: str
+) -> None:
+    pytest.importorskip("torch", reason="the diffusion engine is not installed")
+    from tests import tiny_vision_models
+
+    folder = tiny_vision_models.saved(tmp_path / "carried", "blip")
+    call_command("pull_model", "blip-base", "--yes", f"--from={folder}", stdout=StringIO())
+    (tmp_path / "models" / "blip-base" / missing).unlink()
+    answer = post(program, outpainting())
+    assert answer.status_code == 200
+    assert diffusion[0].settings.prompt.startswith("a photo in ")
+    note = "The picture was described by its colours alone: "
+    assert any(warning.startswith(note) for warning in answer.json()["meta"]["warnings"])
+
+
+@pytest.mark.usefixtures("diffusion")
+def test_descriptions_are_limited_as_segmentations_are(program: Client, alice: User, settings: Any) -> None:
+    settings.SEGMENTATIONS_PER_USER = 1
+    with limit_segmentations(alice):
+        body = refused(post(program, outpainting()), 429)
+        assert body["code"] == "TOO_MANY_REQUESTS"
+        assert post(program, outpainting(**generating(description="a lawn"))).status_code == 200
 
 
 def works(check: Callable[[Generation], bool]) -> Callable[[Any], None]:

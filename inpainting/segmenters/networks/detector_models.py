@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, GroundingDinoProcessor
 from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
 
 from inpainting.catalog.specs import ModelSpec
-from inpainting.engines.transformers_models import load_model
+from inpainting.engines.transformers_models import load_model, load_processor
 from inpainting.segmenters.base import Detection
 
 
@@ -20,8 +20,7 @@ class Detector:
     def __init__(self, spec: ModelSpec, folder: Path) -> None:
         self.model = load_model(spec, folder)
         self.processor = GroundingDinoProcessor(
-            GroundingDinoImageProcessorPil.from_pretrained(folder, local_files_only=True),
-            AutoTokenizer.from_pretrained(folder, local_files_only=True),
+            load_processor(spec, GroundingDinoImageProcessorPil, folder), load_processor(spec, AutoTokenizer, folder)
         )
 
     def find(

@@ -17,7 +17,7 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Mask
-from inpainting.engines.transformers_models import load_model
+from inpainting.engines.transformers_models import load_model, load_processor
 from inpainting.segmenters.base import Candidate, Selection
 
 RGB = NDArray[np.uint8]
@@ -96,7 +96,7 @@ class Sam(PromptableModel):
 
     def __init__(self, spec: ModelSpec, folder: Path) -> None:
         super().__init__(spec, folder)
-        self.processor = SamImageProcessorPil.from_pretrained(folder, local_files_only=True)
+        self.processor = load_processor(spec, SamImageProcessorPil, folder)
 
     def tensor(self, pixels: RGB) -> torch.Tensor:
         return cast(

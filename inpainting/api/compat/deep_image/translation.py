@@ -14,15 +14,15 @@ from rest_framework.request import Request
 from inpainting import webhooks
 from inpainting.api.compat.base import Options, build_scaled_request, origin_of
 from inpainting.api.compat.deep_image.body import INPAINTING, RequestForm, echo, names_of, shown_name, unknown_fields
-from inpainting.api.concurrency_limits import computing
+from inpainting.api.concurrency_limits import computing, limit_segmentations
 from inpainting.api.media.links import ending_key
 from inpainting.api.pictures import PictureRole, SentPicture, read_picture
-from inpainting.captioning import describe
+from inpainting.captioning import describe, describe_colours
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import Control, Kind
 from inpainting.core.codecs.formats import PNG
 from inpainting.core.codecs.intake import DEFAULT_LIMITS
-from inpainting.core.errors import InvalidRequest
+from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
@@ -62,7 +62,7 @@ def read_request(
     if generate.get("adapter_type") == INPAINTING:
         mask = read(picture_text("ip_image2", generate["ip_image2"]), MASK)
     paint_settings = settings_of(values, generate, image.format, catalog)
-    paint_settings, described = with_description(paint_settings, image.picture, values, catalog)
+    paint_settings, described = with_description(paint_settings, image.picture, values, catalog, request.user)
     size, ignored = requested_size(values, image.picture), [*unknown_fields(sent, form)]
     ignored += fields_without_use(values, paint_settings)
     ignored += [shown_name(name) for name in request.FILES if name != source.field]
@@ -96,18 +96,24 @@ def read_request(
 
 
 def with_description(
-    requested: PaintSettings, picture: Picture, values: Mapping[str, Any], catalog: Catalog
+    requested: PaintSettings, picture: Picture, values: Mapping[str, Any], catalog: Catalog, user: Any
 ) -> tuple[PaintSettings, list[str]]:
     """Let outpainting without a prompt begin from a description of the picture, as the service does; say whose it is.
 
-    Only where a diffusion model is installed: no other engine reads a prompt.
+    Only where a diffusion model is installed: no other engine reads a prompt. Where the captioning model fails, its
+    colours are named, as without such a model. Raises LimitReached.
     """
     if requested.prompt or not values.get("fit") or not (DIFFUSION.is_installed and catalog.has_installed()):
         return requested, []
-    with computing:
-        caption = describe(picture, catalog=catalog)
+    notes = []
+    with limit_segmentations(user), computing:
+        try:
+            caption = describe(picture, catalog=catalog)
+        except EngineFailed as error:
+            caption = describe_colours(picture)
+            notes.append(f"The picture was described by its colours alone: {error.message}")
     note = f"No description was sent; the prompt is “{caption.text}”, by {caption.captioner}."
-    return replace(requested, prompt=caption.text), [note]
+    return replace(requested, prompt=caption.text), [*notes, note]
 
 
 def picture_text(field: str, text: str) -> SentPicture:
