@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 
 from inpainting.accounting.limits import RATE, refuse_over
+from inpainting.api.errors import Busy
 
 RETRY_SECONDS = 2
 
@@ -44,6 +45,17 @@ class ConcurrencyLimit:
 limit_fetches = ConcurrencyLimit("pictures fetched at a time", "FETCHES_PER_USER")
 limit_segmentations = ConcurrencyLimit("objects selected at a time", "SEGMENTATIONS_PER_USER")
 
-# Each computes for up to a few seconds, so that workers and other requests keep a processor.
-computing = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
-"""Held while an object is selected or a picture is described."""
+WAIT_SECONDS = 30.0
+_computations = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
+"""Each takes up to a few seconds, so that workers and other requests keep a processor."""
+
+
+@contextmanager
+def computing() -> Iterator[None]:
+    """Held while an object is selected or a picture is described. Raises Busy if it is not its turn in WAIT_SECONDS."""
+    if not _computations.acquire(timeout=WAIT_SECONDS):
+        raise Busy
+    try:
+        yield
+    finally:
+        _computations.release()

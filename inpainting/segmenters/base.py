@@ -15,6 +15,8 @@ from inpainting.core.validation import check_count, check_range, check_text
 MAX_POINTS = 100
 MAX_CORNERS = 1000
 MAX_WORDS_CHARACTERS = 500
+MAX_BOXES = 20
+"""Found by words: a network proposes several hundred, and outlining each takes time."""
 
 
 class Hint(StrEnum):
@@ -51,8 +53,9 @@ class Detection:
     """How objects are found by words. Checked by whoever reads a request.
 
     box_threshold, text_threshold: lowest scores of a box and of its words, 0 to 1. max_count: of boxes, the best ones;
-    0 is all. grow: pixels by which boxes are widened, negative: narrowed. shows_boxes: the mask is the boxes, not what
-    is in them. outliner: name of the model that outlines; "" is the first installed one.
+    0 is MAX_BOXES, and never are there more. grow: pixels by which boxes are widened, negative: narrowed. shows_boxes:
+    the mask is the boxes, not what is in them. outliner: name of the model that outlines; "" is the first installed
+    one.
     """
 
     box_threshold: float = 0.3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from io import BytesIO
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from accounts.models import ApiKey, Scope, User
+from inpainting.api import concurrency_limits
 from inpainting.api.concurrency_limits import limit_segmentations
 from inpainting.api.native import recent_pictures
 from inpainting.api.pictures import SentPicture, decode_sent
@@ -169,3 +171,22 @@ def test_a_failed_selection_frees_its_place(alices_program: Client, settings: An
     for _ in range(3):
         assert as_json(alices_program, image="bm8=", points=[[1, 1]]).status_code == 400
     assert not limit_segmentations.active
+
+
+def test_a_server_that_computes_too_long_for_others_says_when_to_try_again(
+    alices_program: Client, disc_png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(concurrency_limits, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(concurrency_limits, "_computations", threading.BoundedSemaphore(1))
+    mask = text(disc_png)
+    requests = {
+        "/api/masks/": {"image": mask, "points": [[60, 30]]},
+        "/api/masks/operations/": {"mask": mask, "operations": []},
+        "/v1/tools/generate_mask": {"image": mask, "mask_model": "u2net", "allow_built_in": True},
+        "/v1/tools/describe-image": {"image": mask},
+    }
+    for url, fields in requests.items():
+        with concurrency_limits.computing():
+            refused = alices_program.post(url, fields, content_type="application/json")
+            assert (refused.status_code, refused["Retry-After"]) == (503, "5"), refused.content
+        assert alices_program.post(url, fields, content_type="application/json").status_code in (200, 201)

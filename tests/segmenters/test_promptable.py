@@ -25,7 +25,7 @@ from inpainting.core.geometry import Box
 from inpainting.core.picture import Picture
 from inpainting.models import InferenceModel
 from inpainting.segmenters import registry
-from inpainting.segmenters.base import MAX_POINTS, Detection, Point, Selection, candidates_of
+from inpainting.segmenters.base import MAX_BOXES, MAX_POINTS, Detection, Point, Selection, candidates_of
 from inpainting.segmenters.networks import sam_models
 from inpainting.segmenters.networks.by_words import boxes_of
 from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter
@@ -209,6 +209,30 @@ def test_the_mask_is_what_sam_outlines_in_the_best_boxes(install: Install) -> No
     boxes = segmenter.segment(photo, Selection(words="cup", detection=shown))
     assert boxes[box.slices].all()
     assert np.count_nonzero(boxes) == box.size.width * box.size.height
+
+
+@pytest.mark.parametrize("max_count", [0, 1000])
+def test_few_boxes_are_outlined_and_the_picture_is_embedded_once_for_all(
+    install: Install, monkeypatch: pytest.MonkeyPatch, max_count: int
+) -> None:
+    outliner, segmenter = install("slimsam").loaded(), install("grounding-dino-tiny")
+    boxes = [(1 - index / 900, (index % 100, 5.0, index % 100 + 40, 80.0)) for index in range(900)]
+    monkeypatch.setattr(segmenter.loaded(), "find", lambda *_: boxes)
+    calls: list[str] = []
+
+    def recorded(name: str) -> Callable[..., Any]:
+        method = getattr(outliner, name)
+
+        def record(*arguments: Any) -> Any:
+            calls.append(name)
+            return method(*arguments)
+
+        return record
+
+    for name in ("embedding", "decoded"):
+        monkeypatch.setattr(outliner, name, recorded(name))
+    segmenter.segment(Picture(PHOTO), Selection(words="cup", detection=Detection(max_count=max_count)))
+    assert calls == ["embedding", *["decoded"] * MAX_BOXES]
 
 
 def test_boxes_are_moved_outwards_or_inwards_and_stay_in_the_picture() -> None:

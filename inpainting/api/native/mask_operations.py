@@ -48,15 +48,15 @@ class MaskOperations(AnyBodyView):
             for index, (operation, sent) in enumerate(values["operations"]):
                 place = f"operations[{index}].mask"
                 other = self.read(place, sent, values["mask_polarity"]) if operation.combines else None
-                with computing:
+                with computing():
                     mask = operation.apply(mask, other)
-            with computing:
+            with computing():
                 return Response(ChangedMask.render(answer(mask, values["format"])))
 
     def read(self, field: str, sent: Any, polarity: MaskPolarity) -> Mask:
         """A mask in any of the formats. Raises InvalidRequest, and what `read_picture` raises."""
         if isinstance(sent, dict):
-            with computing:
+            with computing():
                 return mask_of_object(sent, field)
         if not isinstance(sent, UploadedFile | str):
             message = f"{field} must be a PNG file, base64, a data URL, a URL, an id, run lengths or outlines."

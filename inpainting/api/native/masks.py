@@ -77,7 +77,7 @@ class Masks(AnyBodyView):
         selection.check_for(segmenter)
         with limit_segmentations(request.user):
             picture = read_recent(sent_image(body, values), request)
-            with computing:
+            with computing():
                 best, *others = candidates_of(segmenter, picture, selection)
                 found = {**answer(best.mask, values["format"]), "score": best.score, "segmenter": segmenter.name}
                 found["candidates"] = [

@@ -15,7 +15,7 @@ from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.picture import Picture
-from inpainting.segmenters.base import Candidate, Detection, Hint, Selection
+from inpainting.segmenters.base import MAX_BOXES, Candidate, Detection, Hint, Selection
 from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter, installed
 from inpainting.segmenters.networks.promptable import Promptable
 
@@ -35,7 +35,7 @@ class ByWords:
         return Detector(spec, path)
 
     def candidates(self, loaded: Any, spec: ModelSpec, picture: Picture, selection: Selection) -> list[Candidate]:
-        """One mask of all that the words name, with the score of the best find; empty where nothing is found.
+        """One mask of what the words name, of MAX_BOXES finds at most, with the best one's score; empty without finds.
 
         Raises InvalidRequest, `model_unavailable`, where no SAM is installed, and EngineFailed.
         """
@@ -45,10 +45,12 @@ class ByWords:
         found = sorted(loaded.find(pixels, selection.words, detection), key=lambda one: -one[0])
         boxes = boxes_of(found, detection, picture.size)
         mask = np.zeros(pixels.shape[:2], np.uint8)
-        for box in boxes:
-            mask[box.slices] = 255 if outliner is None else mask[box.slices]
-            if outliner is not None:
-                mask |= outliner.segment(picture, Selection(box=box))
+        if outliner is None:
+            for box in boxes:
+                mask[box.slices] = 255
+        elif boxes:
+            for (best,) in outliner.loaded().outline(pixels, [Selection(box=box) for box in boxes], max_masks=1):
+                mask |= best.mask
         return [Candidate(mask, found[0][0] if found else None)]
 
 
@@ -58,7 +60,7 @@ GROUNDING_DINO = ByWords()
 def boxes_of(found: list[FoundBox], detection: Detection, size: Size) -> list[Box]:
     """The pixels of the best finds, moved outwards by `grow` and clipped; those that vanish are left out."""
     boxes = []
-    for _, (left, top, right, bottom) in found[: detection.max_count or None]:
+    for _, (left, top, right, bottom) in found[: min(detection.max_count or MAX_BOXES, MAX_BOXES)]:
         grow = detection.grow
         edges = (left - grow, top - grow, right + grow, bottom + grow)
         low_x, high_x = (int(min(max(edge, 0), size.width)) for edge in (edges[0], np.ceil(edges[2])))

@@ -28,7 +28,8 @@ class Promptable:
 
     def candidates(self, loaded: Any, spec: ModelSpec, picture: Picture, selection: Selection) -> list[Candidate]:
         """Three masks, such as of a part, the whole thing and a group, the best rated first."""
-        found: list[Candidate] = loaded.outline(to_rgb8(picture), selection)
+        found: list[Candidate]
+        (found,) = loaded.outline(to_rgb8(picture), [selection])
         return found
 
 

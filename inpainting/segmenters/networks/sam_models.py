@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, cast
@@ -35,22 +36,24 @@ class PromptableModel:
         self._embeddings: OrderedDict[bytes, Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def outline(self, pixels: RGB, selection: Selection) -> list[Candidate]:
-        """The masks of RGB [height, width, 3], best rated first. Raises EngineFailed."""
+    def outline(self, pixels: RGB, selections: Sequence[Selection], *, max_masks: int = 3) -> list[list[Candidate]]:
+        """The masks of RGB [height, width, 3] for each selection, best rated first. Raises EngineFailed."""
         with torch.inference_mode():
-            size = pixels.shape[0], pixels.shape[1]
-            output = self.model(
-                image_embeddings=self.embedding(pixels), multimask_output=True, **self.prompts(selection, size)
+            embedding, size = self.embedding(pixels), (pixels.shape[0], pixels.shape[1])
+            return [self.decoded(embedding, selection, size, max_masks) for selection in selections]
+
+    def decoded(self, embedding: Any, selection: Selection, size: tuple[int, int], max_masks: int) -> list[Candidate]:
+        """The best masks of a picture of that height and width, from its embedding."""
+        output = self.model(image_embeddings=embedding, multimask_output=True, **self.prompts(selection, size))
+        scores, logits = output.iou_scores[0, 0], output.pred_masks[0, 0]  # [masks], [masks, side, side]
+        if not (torch.isfinite(scores).all() and torch.isfinite(logits).all()):
+            raise EngineFailed(
+                f"The model {self.label} returned values that are not finite.", code="model_produced_invalid_output"
             )
-            scores, logits = output.iou_scores[0, 0], output.pred_masks[0, 0]  # [masks], [masks, side, side]
-            if not (torch.isfinite(scores).all() and torch.isfinite(logits).all()):
-                raise EngineFailed(
-                    f"The model {self.label} returned values that are not finite.", code="model_produced_invalid_output"
-                )
-            return [
-                Candidate(self.full_size(logits[index], size), min(1.0, max(0.0, float(scores[index]))))
-                for index in scores.argsort(descending=True, stable=True).tolist()
-            ]
+        return [
+            Candidate(self.full_size(logits[index], size), min(1.0, max(0.0, float(scores[index]))))
+            for index in scores.argsort(descending=True, stable=True)[:max_masks].tolist()
+        ]
 
     def embedding(self, pixels: RGB) -> Any:
         """What the encoder makes of a picture, kept for the next selection on it."""

@@ -101,12 +101,12 @@ def with_description(
     """Let outpainting without a prompt begin from a description of the picture, as the service does; say whose it is.
 
     Only where a diffusion model is installed: no other engine reads a prompt. Where the captioning model fails, its
-    colours are named, as without such a model. Raises LimitReached.
+    colours are named, as without such a model. Raises LimitReached and Busy.
     """
     if requested.prompt or not values.get("fit") or not (DIFFUSION.is_installed and catalog.has_installed()):
         return requested, []
     notes = []
-    with limit_segmentations(user), computing:
+    with limit_segmentations(user), computing():
         try:
             caption = describe(picture, catalog=catalog)
         except EngineFailed as error:

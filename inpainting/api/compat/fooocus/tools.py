@@ -46,7 +46,7 @@ class GenerateMask(DialectView):
         segmenter, selection = find_segmenter(body)
         with limit_segmentations(request.user):
             picture = read_picture(SentPicture("image", body.image), IMAGE, request).picture
-            with computing:
+            with computing():
                 mask = candidates_of(segmenter, picture, selection)[0].mask[:, :, np.newaxis]
                 data = encode_png(Picture(np.repeat(mask, 3, axis=2) if body.mask_model is MaskModel.SAM else mask))
         headers = {SEGMENTER_HEADER: segmenter.name, IGNORED_HEADER: ", ".join(unread(body, segmenter))}
@@ -105,7 +105,7 @@ class DescribeImage(DialectView):
         sent, image_type = read_description_request(request)
         with limit_segmentations(request.user):
             picture = read_picture(sent, IMAGE, request).picture
-            with computing:
+            with computing():
                 caption = describe(picture, Style(image_type.lower()))
         return json_response({"describe": caption.text}, headers={CAPTIONER_HEADER: caption.captioner})
 
