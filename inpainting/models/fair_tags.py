@@ -111,6 +111,12 @@ def record_start(generation: Queued) -> None:
     _advance.execute(queue=generation.queue, tag=generation.start_tag)
 
 
+def record_overtaking(generation: Queued) -> None:
+    """Advance the virtual time to the end of a generation that was started before the first in line: users who come
+    later wait behind it, so that they do not overtake the first in line forever."""
+    _advance.execute(queue=generation.queue, tag=generation.finish_tag)
+
+
 def return_slot(generation: Queued) -> None:
     """Let the flow end with its last slot again after a waiting generation was cancelled, in the same transaction."""
     flow = Flow.objects.select_for_update().filter(_of(generation)).first()

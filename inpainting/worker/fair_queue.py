@@ -3,7 +3,8 @@
 A worker that has models loaded prefers generations that use them, since loading another model takes seconds: such a
 generation may overtake the first in line if its start tag is at most OVERTAKEN_SLOTS slots of that one behind. Tags do
 not change and slots of one user do not overlap, so each user starts at most as much before the first in line, and one
-generation that reaches beyond it. Between two users the bound of `fair_tags` grows by as much.
+generation that reaches beyond it. Between two users the bound of `fair_tags` grows by as much. Each overtaking advances
+the virtual time to its end, so users who come later are soon too far behind to overtake.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from inpainting.compiled_query import CompiledQuery, Parameter
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.leases import NOT_LEASED
-from inpainting.models import Generation, Status
+from inpainting.models import Generation, Status, fair_tags
 from inpainting.models.generation import START_ORDER
 from inpainting.models.generation_request import INPUT_IMAGES
 from inpainting.worker import watchdog
@@ -102,11 +103,15 @@ def start_next(queue: Queue = Queue.CPU) -> Generation | None:
         while not watchdog.draining.is_set():
             with transaction.atomic():
                 # SQLite has one writing transaction at a time.
-                generation = next(iter(_next.instances(queue=queue, alone=must_run_alone)), None)
-                if generation is not None and not must_run_alone:
-                    generation = _with_loaded_model(generation, registry.loaded_models(queue)) or generation
-                if generation is None or generation.start():
-                    return None if generation is None else _with_input_images(generation)
+                first = next(iter(_next.instances(queue=queue, alone=must_run_alone)), None)
+                if first is None:
+                    return None
+                preferred = None if must_run_alone else _with_loaded_model(first, registry.loaded_models(queue))
+                generation = preferred or first
+                if generation.start():
+                    if preferred is not None:
+                        fair_tags.record_overtaking(preferred)
+                    return _with_input_images(generation)
     return None
 
 

@@ -57,6 +57,16 @@ def test_the_first_in_line_is_overtaken_within_the_bound_only(owners: list[User]
     assert started == [*others[: OVERTAKEN_SLOTS + 1], first]
 
 
+def test_users_who_come_later_do_not_overtake_forever(owners: list[User], loaded: set[str]) -> None:
+    first = add_for(owners[0], "a")
+    loaded.add("b")
+    for index in range(OVERTAKEN_SLOTS + 2):
+        add_for(get_user_model().objects.create_user(f"later-{index}@example.com"), "b")
+        if start_next() == first:
+            return
+    pytest.fail("The first in line still waits.")
+
+
 def test_a_claim_looks_at_a_bounded_number_of_generations(owners: list[User], loaded: set[str]) -> None:
     sent = [add_for(owners[0], "a", UNIT * CANDIDATES)]
     sent += [add_for(owners[1], "a", 1) for _ in range(CANDIDATES)]
