@@ -18,8 +18,8 @@ from inpainting.core.setting import DIFFUSION
 class Catalog:
     """The models, LoRAs and adapters that are enabled.
 
-    Reads the rows from the database once: create one for each request, so that all its lookups see the same rows. The
-    installed checkpoints, which every request needs, are read apart from all others, which few need.
+    Reads the rows from the database once: create one for each request, so that all its lookups see the same rows. Most
+    requests need the installed checkpoints alone, so these are read apart unless all rows have been read.
     A name is never used as a file path.
     """
 
@@ -29,6 +29,8 @@ class Catalog:
 
     @cached_property
     def _installed_checkpoints(self) -> list[InferenceModel]:
+        if "_rows" in vars(self):
+            return [row for row in self._rows if row.kind == Kind.CHECKPOINT and row.state == ModelState.INSTALLED]
         return _installed_checkpoints.instances()
 
     @cached_property

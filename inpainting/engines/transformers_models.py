@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
@@ -26,8 +26,7 @@ transformers.utils.logging.disable_progress_bar()
 def load_model(spec: ModelSpec, folder: Path) -> Any:
     """The model, in float32. Raises EngineFailed, `model_refused` or `model_unavailable`, also where a weight lacks."""
     check_model(folder, spec.family)
-    layout = families.get(spec.family).layout
-    assert isinstance(layout, TransformersLayout)  # noqa: S101 - for the type checker
+    layout = cast(TransformersLayout, families.get(spec.family).layout)
     with loading(spec):
         model, info = getattr(transformers, layout.model_class).from_pretrained(
             folder, use_safetensors=True, local_files_only=True, output_loading_info=True, dtype=torch.float32

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from django.core.management import call_command
 from django.test import Client
@@ -28,6 +30,7 @@ from inpainting.models import (
     WebhookDelivery,
 )
 from tests.api.bodies import shape_a, upload
+from tests.conftest import png
 from tests.drafts import document as draft_document
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
@@ -123,6 +126,11 @@ def calls(
         BatchItem.objects.create(batch=again, index=1, name="", refusal=refusal)
         return posted(f"/api/batches/{again.pk}/retry/")
 
+    def find_mask() -> Any:
+        disc = np.full((64, 96, 3), 110, np.uint8)
+        cv2.circle(disc, (60, 35), 10, (220, 20, 20), -1)
+        return posted("/api/masks/", {"image": upload(png(disc)), "box": "[44, 20, 76, 50]"})
+
     draft = {"revision": 0, "document": draft_document(), "pictures": []}
 
     def batch_body() -> dict[str, Any]:
@@ -135,6 +143,8 @@ def calls(
         "GET /api/engines/": lambda: alices_program.get("/api/engines/"),
         "GET /api/generations/": lambda: alices_program.get("/api/generations/"),
         "GET /api/generations/{id}/": lambda: alices_program.get(f"/api/generations/{done.pk}/"),
+        "GET /api/masks/": lambda: alices_program.get("/api/masks/"),
+        "GET /api/masks/{id}/": lambda: alices_program.get(f"/api/masks/{find_mask().json()['id']}/"),
         "GET /api/models": lambda: alices_program.get("/api/models"),
         "GET /api/usage/": lambda: alices_program.get("/api/usage/"),
         "GET /api/webhooks/deliveries/": lambda: alices_program.get("/api/webhooks/deliveries/"),
@@ -149,6 +159,7 @@ def calls(
         "POST /api/img2img, refused": lambda: posted("/api/img2img", body(num_images="99")),
         "POST /api/img2img/dry-run": lambda: posted("/api/img2img/dry-run", body()),
         "POST /api/masks/": lambda: posted("/api/masks/", {"image": upload(photo_png), "box": "[8, 8, 60, 50]"}),
+        "POST /api/masks/, found": find_mask,
         "POST /api/masks/operations/": lambda: posted("/api/masks/operations/", {"mask": upload(mask_png)}),
         "POST /api/plan/": lambda: posted("/api/plan/", {"prompt": "a lawn"}),
         "POST /api/img2img/interrupt": lambda: posted("/api/img2img/interrupt"),

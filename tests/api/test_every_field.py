@@ -161,7 +161,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def everything(files: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_embeddings.allow(monkeypatch)
-    for family in families.names():
+    for family in [*families.generating(), *families.names(engine=families.MODERATION)]:
         origin = files / (f"{family}.onnx" if family in ("lama", "migan") else family)
         add_model(f"tiny-{family}", origin, family=family, width=64, height=64, steps=3)
     add_lora("ink", files / "ink.safetensors")

@@ -301,6 +301,7 @@ def test_a_result_that_a_stopping_process_cannot_commit_is_run_again(
 
     def stop() -> None:
         lock.execute("BEGIN EXCLUSIVE")
+        watchdog.draining.set()
         watchdog.stopping.set()
 
     after_the_start(monkeypatch, stop)
@@ -309,6 +310,7 @@ def test_a_result_that_a_stopping_process_cannot_commit_is_run_again(
     generation.refresh_from_db()
     assert generation.status == Status.RUNNING
     assert files() == before
+    watchdog.draining.clear()
     watchdog.stopping.clear()
     assert recovery.recover() == 1
     generation.refresh_from_db()

@@ -92,7 +92,8 @@ class Command(BaseCommand):
         """A job for each picture. Raises InvalidRequest unless the object is marked, and CommandError for paths."""
         image, out = options["image"], options["out"]
         selection = Selection(
-            tuple(options["points"] or ()), options["box"], options["words"], options["category"], options["tolerance"]
+            points=tuple(options["points"] or ()),
+            **{name: options[name] for name in ("box", "words", "category", "tolerance")},
         )
         selection.check_for(registry.find(options["segmenter"]))
         if not image.exists():
