@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils import timezone
+
 from inpainting.core.errors import InvalidRequest
 from inpainting.models import Batch, Generation, IdempotencyKey, UploadedPicture
 
@@ -41,9 +43,14 @@ class Idempotency:
         return None if known is None else known.batch
 
     def earlier_mask(self, owner: Any) -> UploadedPicture | None:
-        """The mask that this key created earlier. Raises InvalidRequest if the request was another."""
+        """As `earlier`; a mask that has expired is deleted, and the key with it."""
         known = self._known(owner)
-        return None if known is None else known.mask
+        if known is None or known.mask is None:
+            return None
+        if known.mask.expires_at <= timezone.now():
+            known.mask.delete()
+            return None
+        return known.mask
 
     def _known(self, owner: Any) -> IdempotencyKey | None:
         keys = IdempotencyKey.objects.select_related("generation", "batch", "mask")

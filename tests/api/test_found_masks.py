@@ -151,6 +151,17 @@ def test_a_repeated_idempotency_key_returns_the_same_mask(alices_program: Client
     assert find(alices_program, photo_png, key).status_code == 410, "its file is gone"
 
 
+def test_an_idempotency_key_whose_mask_has_expired_finds_another(alices_program: Client, photo_png: bytes) -> None:
+    key = {"Idempotency-Key": "once"}
+    first = find(alices_program, photo_png, key).json()["id"]
+    UploadedPicture.objects.update(expires_at=timezone.now())
+    again = find(alices_program, photo_png, key)
+    assert (again.status_code, UploadedPicture.objects.count()) == (201, 1)
+    assert again.json()["id"] != first
+    assert alices_program.get(again["Location"]).status_code == 200
+    assert find(alices_program, photo_png, key).json()["id"] == again.json()["id"]
+
+
 def test_a_mask_counts_as_stored_is_exported_and_goes_with_its_owner(
     alice: User, alices_program: Client, found: dict[str, Any]
 ) -> None:
