@@ -23,7 +23,7 @@ from inpainting.catalog.inspection.checkpoint_file import configuration_folder
 from inpainting.catalog.inspection.few_step_models import few_step_defaults
 from inpainting.catalog.inspection.files import ModelRefused, installed_weights
 from inpainting.catalog.rows.inference_model import InferenceModel
-from inpainting.catalog.specs import Kind, ModelSpec, Source
+from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.catalog.store import converted_networks
 from inpainting.catalog.store.sources import (
     CHUNK_BYTES,
@@ -98,8 +98,8 @@ def pull(model: InferenceModel, source: ModelSource, manifest: Manifest) -> None
 def install(model: InferenceModel, source: ModelSource, manifest: Manifest) -> None:
     check_promised_hashes(model, manifest)
     staging = staging_folder(model) / (manifest.revision or "local")
-    if manifest.source is not Source.HUB:
-        shutil.rmtree(staging, ignore_errors=True)  # without promised hashes older files there cannot be checked
+    if not all(file.published_hash for file in manifest.files):
+        shutil.rmtree(staging, ignore_errors=True)  # older files there cannot be checked
     staging.mkdir(parents=True, exist_ok=True, mode=0o700)
     check_free_space(staging, manifest)
     progress = PullProgress(model, manifest)

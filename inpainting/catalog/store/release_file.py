@@ -19,7 +19,7 @@ from inpainting.core.errors import EngineFailed
 
 RELEASE = "https://"
 ATTEMPTS = 5
-"""Times that an interrupted download is resumed."""
+"""A download fails after as many in succession, counted anew from one that received bytes."""
 PAUSE_SECONDS = 1.0
 URL = re.compile(
     r"https://[^#\s]+/(?P<name>[\w.-]+\.onnx)(?:#(?:sha256=(?P<sha256>[0-9a-f]{64})|md5=(?P<md5>[0-9a-f]{32})))?"
@@ -66,17 +66,20 @@ class UrlSource:
         return Manifest(Source.URL, "", (ManifestFile(self.name, size, sha256=self.sha256, md5=self.md5),))
 
     def fetch(self, repo: str, revision: str, file: ManifestFile, target: Path, on_bytes: OnBytes) -> None:
-        for attempt in range(1, ATTEMPTS + 1):
+        attempt = 0
+        while True:
+            size_before = target.stat().st_size if target.exists() else 0
             try:
                 self.append(file, target, on_bytes)
                 return
             except EngineFailed as error:
+                attempt = 1 if target.exists() and target.stat().st_size > size_before else attempt + 1
                 if attempt == ATTEMPTS:
                     raise ModelUnavailable(error.message) from error
                 time.sleep(PAUSE_SECONDS * attempt)
 
     def append(self, file: ManifestFile, target: Path, on_bytes: OnBytes) -> None:
-        """Append to a file what is missing of it."""
+        """Append the missing bytes to a file. Raises EngineFailed if the download is interrupted."""
         with target.open("ab") as opened:
             missing = file.size - opened.tell()
             if missing <= 0:
@@ -88,4 +91,4 @@ class UrlSource:
                     missing -= len(part)
                     if missing <= 0:
                         return
-        raise ModelUnavailable(f"{self.url} ended before all of the file had come.")
+        raise ModelUnavailable(f"The download from {self.url} ended after {file.size - missing} of {file.size} bytes.")

@@ -141,6 +141,32 @@ def test_an_interrupted_download_is_resumed(serve: Serve) -> None:
     assert release.ranges == [0, 0, 100, 150]
 
 
+def test_attempts_are_counted_anew_after_one_that_received_bytes(serve: Serve) -> None:
+    release = Release(CONTENT)
+    release.breaks_after = [0, 0, 0, 1] * 2  # fewer in succession than ATTEMPTS
+    serve(release)
+    model = add(digest("md5"))
+    pull()
+    model.refresh_from_db()
+    assert model.is_installed
+
+
+@pytest.mark.parametrize(("published", "first_byte"), [(True, 100), (False, 0)])
+def test_a_later_pull_resumes_what_its_hash_can_check(serve: Serve, published: bool, first_byte: int) -> None:
+    release = Release(CONTENT)
+    release.breaks_after = [100, *[0] * release_file.ATTEMPTS]
+    serve(release)
+    model = add(digest("sha256") if published else "")
+    with pytest.raises(CommandError):
+        pull()
+    release.ranges.clear()
+    release.breaks_after.clear()
+    pull()
+    model.refresh_from_db()
+    assert model.is_installed
+    assert release.ranges == [0, first_byte]  # the first one asks for the size
+
+
 def test_a_server_without_the_file_is_reported(serve: Serve) -> None:
     serve(answer("404 Not Found", b"nothing"))
     add()
