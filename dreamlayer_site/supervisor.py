@@ -26,6 +26,8 @@ BIND_RETRY_SECONDS = 5
 """How long binding is retried: a child whose parent was killed releases the address a moment later."""
 STOP_SECONDS = 10
 """The default of --stop-seconds: after as long, `docker stop` kills a container."""
+MAX_SECONDS = 86_400
+"""A day: a timer of the system does not take every number."""
 ENV_FILE = Path(__file__).resolve().parent.parent / ".env"
 ROLES = ("all", "web", "worker")
 QUEUES = ("cpu", "gpu", "hooks")
@@ -41,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port to listen on (default %(default)s)")
     parser.add_argument(
         "--stop-seconds",
-        type=float,
+        type=seconds,
         default=STOP_SECONDS,
         help="how long stopping may take after DREAMLAYER_DRAIN_SECONDS: running responses are finished first "
         "(default %(default)s)",
@@ -62,6 +64,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def seconds(text: str) -> float:
+    """A number of seconds, less than a day. Raises ValueError."""
+    value = float(text)
+    if not 0 <= value < MAX_SECONDS:  # true of NaN, too
+        raise ValueError(f"{text} is not at least 0 and less than {MAX_SECONDS}")
+    return value
+
+
 def queues(text: str) -> str:
     """Names of queues, separated by commas, as the child reads them."""
     names = [name.strip() for name in text.split(",")]
@@ -79,7 +89,11 @@ def supervise(arguments: list[str]) -> int:
     try:
         drain_seconds = read_drain_seconds()
     except ValueError:
-        print(f"DREAMLAYER_DRAIN_SECONDS is “{os.environ['DREAMLAYER_DRAIN_SECONDS']}”, not a number.", file=sys.stderr)
+        value = os.environ["DREAMLAYER_DRAIN_SECONDS"]
+        message = (
+            f"DREAMLAYER_DRAIN_SECONDS is “{value}”; it is a number of seconds, at least 0, less than {MAX_SECONDS}."
+        )
+        print(message, file=sys.stderr)
         return 1
     try:
         listener = listen(options.host, options.port)
@@ -100,7 +114,7 @@ def read_drain_seconds() -> float:
         from environ import Env  # not at the top: without the file it is not needed here
 
         Env.read_env(ENV_FILE)
-    return float(os.environ.get("DREAMLAYER_DRAIN_SECONDS") or 0)
+    return seconds(os.environ.get("DREAMLAYER_DRAIN_SECONDS") or "0")
 
 
 def raise_file_limit() -> None:

@@ -81,9 +81,20 @@ def test_the_parent_reads_the_time_to_finish_work_from_the_environment_and_from_
     monkeypatch.delenv("DREAMLAYER_DRAIN_SECONDS")
     (tmp_path / ".env").write_text("DREAMLAYER_DRAIN_SECONDS=60\n")
     assert supervisor.read_drain_seconds() == 60
-    monkeypatch.setenv("DREAMLAYER_DRAIN_SECONDS", "soon")
-    with pytest.raises(ValueError, match="soon"):
-        supervisor.read_drain_seconds()
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "inf", "nan", "86400"])
+def test_times_that_no_timer_takes_are_refused(
+    value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(supervisor, "ENV_FILE", tmp_path / ".env")
+    monkeypatch.setenv("DREAMLAYER_DRAIN_SECONDS", value)
+    monkeypatch.setattr(supervisor, "listen", lambda host, port: pytest.fail("it starts"))
+    assert supervisor.supervise([]) == 1
+    message = f"DREAMLAYER_DRAIN_SECONDS is “{value}”; it is a number of seconds, at least 0, less than 86400.\n"
+    assert capsys.readouterr().err == message
+    with pytest.raises(SystemExit):
+        supervisor.supervise([f"--stop-seconds={value}"])
 
 
 def test_only_known_queues_are_taken() -> None:
