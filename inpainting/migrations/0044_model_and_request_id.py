@@ -24,6 +24,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='generation',
-            index=models.Index(condition=models.Q(('finished_at', None)), fields=['queue', 'status', 'model', 'created_at'], name='generation_by_model'),
+            index=models.Index(condition=models.Q(('finished_at', None)), fields=['queue', 'status', 'model', 'created_at', 'finished_at'], name='generation_of_model'),
         ),
     ]
