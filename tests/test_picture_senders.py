@@ -69,19 +69,20 @@ def test_a_signed_link_redirects_to_the_private_bucket_for_a_minute(
 
 
 @pytest.mark.parametrize(
-    ("sender", "url", "reason"),
+    ("sender", "url", "behind_tls", "reason"),
     [
-        ("bucket", "", "the pictures are not in a bucket"),
-        ("nginx", "s3://K:S@host/bucket", "the pictures are in a bucket, and nginx sends files"),
-        ("apache", "", "there is no such choice"),
-        ("nginx", "file:///srv/pictures", None),
-        ("bucket", "s3://K:S@host/bucket", None),
+        ("bucket", "", True, "the pictures are not in a bucket"),
+        ("bucket", "s3://K:S@host/bucket", False, "share pages need https for it"),
+        ("nginx", "s3://K:S@host/bucket", True, "the pictures are in a bucket, and nginx sends files"),
+        ("apache", "", True, "there is no such choice"),
+        ("nginx", "file:///srv/pictures", False, None),
+        ("bucket", "s3://K:S@host/bucket", True, None),
     ],
 )
-def test_a_sender_that_cannot_reach_the_pictures_is_refused(
-    settings: Any, sender: str, url: str, reason: str | None
+def test_a_sender_that_cannot_send_the_pictures_is_refused(
+    settings: Any, sender: str, url: str, behind_tls: bool, reason: str | None
 ) -> None:
-    settings.PICTURES_SENT_BY, settings.STORAGE_URL = sender, url
+    settings.PICTURES_SENT_BY, settings.STORAGE_URL, settings.BEHIND_TLS = sender, url, behind_tls
     errors = pictures_can_be_sent(None)
     assert [str(error.msg).rpartition(": ")[2] for error in errors] == ([f"{reason}."] if reason else [])
 
