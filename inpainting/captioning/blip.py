@@ -32,7 +32,9 @@ class Blip:
         import torch
 
         model, processor = loaded
-        inputs = processor(images=pixels, text=f"{beginning} of", return_tensors="pt")
+        inputs = processor(
+            images=pixels, text=f"{beginning} of", return_tensors="pt", input_data_format="channels_last"
+        )
         with torch.inference_mode():
             tokens = model.generate(**inputs, max_new_tokens=MAX_TOKENS, num_beams=3, do_sample=False)
         return str(processor.decode(tokens[0], skip_special_tokens=True)).strip()

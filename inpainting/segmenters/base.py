@@ -170,6 +170,19 @@ class Segmenter(Protocol):
         ...
 
 
+def check_side_ratio(image: Size, limit: int) -> None:
+    """Raise InvalidRequest for a picture of which a network would see less than one pixel across or down.
+
+    limit: the pixels to which the network scales the longer side.
+    """
+    if image.longer > limit * min(image.width, image.height):
+        message = (
+            f"The picture is {image}, too thin for this segmenter: the longer side may be at most {limit} times the "
+            "shorter one."
+        )
+        raise InvalidRequest(message, code="field_out_of_range", field="image", limit=limit, actual=str(image))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
     """One of several masks that fit a selection. score: 0 to 1; None where a segmenter does not rate its mask."""

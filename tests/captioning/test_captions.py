@@ -13,6 +13,7 @@ from PIL import Image
 from skimage import data
 
 from inpainting.captioning import NO_MODEL, Style, describe
+from inpainting.captioning.blip import BLIP
 from inpainting.core.picture import Picture
 from inpainting.models import InferenceModel
 
@@ -61,3 +62,29 @@ def test_blip_describes_as_transformers_does(tmp_path: Path) -> None:
         caption = describe(Picture(photo), style)
         assert caption.text == processor.decode(tokens[0], skip_special_tokens=True).strip()
         assert caption.captioner == InferenceModel.objects.get(slug="blip-base").slug
+
+
+@pytest.mark.parametrize("height", [1, 3])
+def test_blip_reads_the_rows_of_a_picture_a_few_pixels_high(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, height: int
+) -> None:
+    pytest.importorskip("torch", reason="the diffusion engine is not installed")
+    from tests import tiny_vision_models
+
+    folder = tiny_vision_models.saved(tmp_path / "blip", "blip")
+    spec = InferenceModel.objects.get(slug="blip-base").spec
+    model, processor = BLIP.load(spec, folder)
+    fed: list[Any] = []
+    generate = model.generate
+
+    def record(**inputs: Any) -> Any:
+        fed.append(inputs["pixel_values"][0])
+        return generate(**inputs)
+
+    monkeypatch.setattr(model, "generate", record)
+    red = np.zeros((height, 40, 3), np.uint8)
+    red[..., 0] = 255
+    BLIP.caption((model, processor), spec, red, "a photo")
+    (seen,) = fed  # [3, side, side]
+    assert seen[0].std() < 1e-5
+    assert seen[0].mean() > seen[1].mean()

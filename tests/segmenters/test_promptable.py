@@ -137,6 +137,30 @@ def test_sixteen_bits_alpha_and_one_pixel_are_segmented(install: Install, slug: 
     assert candidates_of(segmenter, tiny, Selection((Point(1, 1),)))[0].mask.shape == (1, 1)
 
 
+@pytest.mark.parametrize("size", [(3, 8000), (8000, 3), (1, 4000)])
+@pytest.mark.parametrize(
+    ("slug", "selection"),
+    [("slimsam", Selection((Point(1, 1),))), ("grounding-dino-tiny", Selection(words="cup"))],
+)
+def test_a_picture_of_which_a_network_would_see_no_pixel_across_is_refused(
+    install: Install, slug: str, selection: Selection, size: tuple[int, int]
+) -> None:
+    install("slimsam")
+    thin = Picture(np.full((*size, 3), 9, np.uint8))
+    with pytest.raises(InvalidRequest, match=r"at most (64|128) times the shorter") as refused:
+        candidates_of(install(slug), thin, selection)
+    assert refused.value.field == "image"
+    assert candidates_of(install("sam2.1-tiny"), thin, Selection((Point(1, 1),)))[0].mask.shape == size
+
+
+@pytest.mark.parametrize("size", [(3, 150), (1, 60), (60, 1)])
+def test_a_picture_a_few_pixels_high_is_segmented(install: Install, size: tuple[int, int]) -> None:
+    outliner, by_words = install("slimsam"), install("grounding-dino-tiny")
+    thin, every = Picture(np.full((*size, 3), 9, np.uint8)), Detection(box_threshold=0, text_threshold=0)
+    assert outliner.segment(thin, Selection((Point(1, 1),))).shape == size
+    assert by_words.segment(thin, Selection(words="cup", detection=every)).shape == size
+
+
 def test_hostile_points_and_boxes_are_refused(install: Install) -> None:
     segmenter, photo = install("slimsam"), Picture(PHOTO)
     makers: tuple[Callable[[], Selection], ...] = (

@@ -12,8 +12,9 @@ from transformers import AutoTokenizer, GroundingDinoProcessor
 from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
 
 from inpainting.catalog.specs import ModelSpec
+from inpainting.core.geometry import Size
 from inpainting.engines.transformers_models import load_model, load_processor
-from inpainting.segmenters.base import Detection
+from inpainting.segmenters.base import Detection, check_side_ratio
 
 
 class Detector:
@@ -26,9 +27,15 @@ class Detector:
     def find(
         self, pixels: NDArray[np.uint8], words: str, detection: Detection
     ) -> list[tuple[float, tuple[float, float, float, float]]]:
-        """Score and box (left, top, right, bottom) in pixels of everything in RGB [height, width, 3] that fits."""
+        """Score and box (left, top, right, bottom) in pixels of everything in RGB [height, width, 3] that fits.
+
+        Raises InvalidRequest for a picture that is too thin.
+        """
+        check_side_ratio(Size(pixels.shape[1], pixels.shape[0]), self.processor.image_processor.size["longest_edge"])
         text = words.strip().lower().rstrip(".") + "."  # as the network was trained: lower case, ends in a full stop
-        inputs = self.processor(images=Image.fromarray(pixels), text=text, return_tensors="pt")
+        inputs = self.processor(
+            images=Image.fromarray(pixels), text=text, return_tensors="pt", input_data_format="channels_last"
+        )
         with torch.inference_mode():
             output = self.model(**inputs)
         found = self.processor.post_process_grounded_object_detection(

@@ -17,9 +17,10 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
+from inpainting.core.geometry import Size
 from inpainting.core.picture import Mask
 from inpainting.engines.transformers_models import load_model, load_processor
-from inpainting.segmenters.base import Candidate, Selection
+from inpainting.segmenters.base import Candidate, Selection, check_side_ratio
 
 RGB = NDArray[np.uint8]
 MAX_EMBEDDINGS = 8
@@ -102,12 +103,14 @@ class Sam(PromptableModel):
         self.processor = load_processor(spec, SamImageProcessorPil, folder)
 
     def tensor(self, pixels: RGB) -> torch.Tensor:
+        self.fed_size((pixels.shape[0], pixels.shape[1]))
         return cast(
             torch.Tensor, self.processor(pixels, return_tensors="pt", input_data_format="channels_last").pixel_values
         )
 
     def fed_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Height and width within the input, rounded as transformers does."""
+        """Height and width within the input, rounded as transformers does. Raises InvalidRequest."""
+        check_side_ratio(Size(size[1], size[0]), self.processor.size["longest_edge"])
         scale = self.processor.size["longest_edge"] / max(size)
         return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
 
