@@ -1,4 +1,4 @@
-"""What monitoring asks for: `/livez` (the process responds), `/readyz` (database and storage work), `/metrics`."""
+"""Paths for monitoring: `/livez` (the process responds), `/readyz` (database and storage work), `/metrics`."""
 
 from __future__ import annotations
 
@@ -30,53 +30,17 @@ STORAGE_SECONDS = 5.0
 CONNECT_SECONDS = 1.0
 PORTS = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
 
-
-def only_health_checks(application: Application) -> Application:
-    """An ASGI application for workers, which answers 404 to everything else."""
-
-    async def limited(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] in HEALTH_CHECKS:
-            await application(scope, receive, send)
-        elif scope["type"] == "http":
-            await send({"type": "http.response.start", "status": 404, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
-        else:
-            await send({"type": "websocket.close"})
-
-    return limited
-
-
-def livez(request: HttpRequest) -> HttpResponse:
-    return JsonResponse({"status": "ok"})
-
-
-def readyz(request: HttpRequest) -> HttpResponse:
-    """Return 200 if the database responds and requests can be stored, else 503 with the reasons.
-
-    A broker or a channel layer that is away is named, and is no reason: the process works without them.
-    """
-    problems = {"service": "is stopping"} if watchdog.draining.is_set() else check.problems()
-    state = {"status": "unavailable" if problems else "ok", **problems, **servers.problems()}
-    return JsonResponse(state, status=503 if problems else 200)
-
-
-@async_only_middleware
-def health_checks(get_response: Any) -> Any:
-    """Answer the health checks, whatever host they name: probes take the address of a container."""
-
-    async def middleware(request: HttpRequest) -> HttpResponseBase:
-        if view := HEALTH_CHECKS.get(request.path):
-            return await sync_to_async(view)(request)
-        response: HttpResponseBase = await get_response(request)
-        return response
-
-    return middleware
+_storage_thread = ThreadPoolExecutor(1, thread_name_prefix="storage check")
+_is_migrated = False
 
 
 class CachedCheck:
-    """A check, at most every CACHE_SECONDS: requests need no sign-in, and `find_problems` writes to the disk."""
+    """A check, at most every CACHE_SECONDS: requests need no sign-in, and `find_problems` writes to the disk.
 
-    def __init__(self, find: Callable[[], dict[str, str]] = lambda: find_problems()) -> None:
+    find: returns components and their problems.
+    """
+
+    def __init__(self, find: Callable[[], dict[str, str]]) -> None:
         self._find = find
         self._last: tuple[float, dict[str, str]] | None = None
         self._lock = threading.Lock()
@@ -156,7 +120,50 @@ def is_reachable(url: str) -> bool:
     return True
 
 
-_is_migrated = False
-_storage_thread = ThreadPoolExecutor(1, thread_name_prefix="storage check")
-check, servers = CachedCheck(), CachedCheck(find_servers_away)
-HEALTH_CHECKS = {"/livez": livez, "/readyz": readyz, "/metrics": metrics_page}
+readiness, servers = CachedCheck(find_problems), CachedCheck(find_servers_away)
+
+
+def livez(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({"status": "ok"})
+
+
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Return 200 if the database responds and requests can be stored, else 503 with the reasons.
+
+    A broker or a channel layer that is away is named, and is no reason: the process works without them.
+    """
+    problems = {"service": "is stopping"} if watchdog.draining.is_set() else readiness.problems()
+    state = {"status": "unavailable" if problems else "ok", **problems, **servers.problems()}
+    return JsonResponse(state, status=503 if problems else 200)
+
+
+MONITORING = {"/livez": livez, "/readyz": readyz, "/metrics": metrics_page}
+"""Path -> view. Every role serves them, whatever host the request names."""
+
+
+@async_only_middleware
+def monitoring(get_response: Any) -> Any:
+    """Answer MONITORING before the host is checked: probes name the address of a container."""
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        if view := MONITORING.get(request.path):
+            return await sync_to_async(view)(request)
+        response: HttpResponseBase = await get_response(request)
+        return response
+
+    return middleware
+
+
+def only_monitoring(application: Application) -> Application:
+    """An ASGI application for workers, which answers 404 to all other paths."""
+
+    async def limited(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] in MONITORING:
+            await application(scope, receive, send)
+        elif scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 404, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await send({"type": "websocket.close"})
+
+    return limited

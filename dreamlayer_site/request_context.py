@@ -1,4 +1,4 @@
-"""What monitoring learns of each HTTP request: its id, its route, its status and how long it took."""
+"""Middleware that logs and measures each HTTP request: its id, route, status and duration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from dreamlayer_site.body_limit import Application, Message, Receive, Send
-from dreamlayer_site.health import HEALTH_CHECKS
+from dreamlayer_site.health import MONITORING
 from inpainting import metrics
 from inpainting.log_context import request_id
 
@@ -82,6 +82,6 @@ def route_of(path: str, route: list[str]) -> str:
     """The URL pattern of the view, never the path: paths have unlimited values, and some contain secrets."""
     if route:
         return route[0]
-    if path in HEALTH_CHECKS:
+    if path in MONITORING:
         return path
     return settings.STATIC_URL if path.startswith(settings.STATIC_URL) else "unmatched"

@@ -122,7 +122,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "dreamlayer_site.headers.PageHeaders",
     "dreamlayer_site.headers.ApiCors",
-    "dreamlayer_site.health.health_checks",
+    "dreamlayer_site.health.monitoring",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ from inpainting.worker import watchdog
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Replace the clock: clock[0] is the time in seconds."""
     now = [1000.0]
-    monkeypatch.setattr(health, "check", health.CachedCheck())
+    monkeypatch.setattr(health, "readiness", health.CachedCheck(health.find_problems))
     monkeypatch.setattr(health, "servers", health.CachedCheck(health.find_servers_away))
     monkeypatch.setattr(health, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
@@ -89,12 +90,7 @@ def test_it_writes_at_most_once_a_second(
     assert len(written) == 5
 
 
-def test_during_a_check_the_previous_result_is_returned_unless_it_hangs(
-    clock: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    problems = health.check.problems
-    monkeypatch.setattr(health, "find_problems", dict)
-    assert problems() == {}
+def test_during_a_check_the_previous_result_is_returned_unless_it_hangs(clock: list[float]) -> None:
     checking, answer = threading.Event(), threading.Event()
 
     def hang() -> dict[str, str]:
@@ -102,7 +98,9 @@ def test_during_a_check_the_previous_result_is_returned_unless_it_hangs(
         assert answer.wait(20)
         return {}
 
-    monkeypatch.setattr(health, "find_problems", hang)
+    finds: list[Callable[[], dict[str, str]]] = [dict, hang]
+    problems = health.CachedCheck(lambda: finds.pop(0)()).problems
+    assert problems() == {}
     clock[0] += health.CACHE_SECONDS + 1
     with ThreadPoolExecutor(1) as pool:
         check = pool.submit(problems)

@@ -166,7 +166,7 @@ def test_a_nearly_full_disk_refuses_requests_and_is_not_ready(
     ask: Callable[[], Any], disk: Path, settings: Settings, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ready() -> Any:
-        monkeypatch.setattr(health, "check", health.CachedCheck())
+        monkeypatch.setattr(health, "readiness", health.CachedCheck(health.find_problems))
         return client.get("/readyz").json()
 
     settings.FREE_SPACE_MB = 256  # of which a small disk reserves a tenth

@@ -24,7 +24,7 @@ from dreamlayer_site import supervisor
 from dreamlayer_site.celery import app
 from dreamlayer_site.daphne_server import LimitedServer, ReceivedBodyMiddleware
 from dreamlayer_site.folder_lock import lock_data_folder
-from dreamlayer_site.health import only_health_checks
+from dreamlayer_site.health import only_monitoring
 from dreamlayer_site.hosts import ALL_INTERFACES, is_address, is_loopback
 from dreamlayer_site.static_files import build_static_files
 from inpainting.engines.base import Queue
@@ -72,7 +72,7 @@ class Command(BaseCommand):
         else:
             self.print_addresses(listener_fd, waiting)
         LimitedServer(
-            ReceivedBodyMiddleware(only_health_checks(application) if settings.ROLE == "worker" else application),
+            ReceivedBodyMiddleware(only_monitoring(application) if settings.ROLE == "worker" else application),
             endpoints=[f"fd:fileno={listener_fd}"],
             server_name="DreamLayer",
             before_stop=partial(stop_working, drain_seconds=settings.DRAIN_SECONDS),
