@@ -144,11 +144,14 @@ def _lock_flow(generation: Queued) -> tuple[Flow, int]:
         rows = _flow.rows(**key)
     pk, next_tag, next_single_tag, now, live = rows[0]
     flow = Flow(pk=pk, next_tag=next_tag, next_single_tag=next_single_tag)
-    return flow, _forgive(generation.queue, now) if live is None else now
+    return flow, _advance_idle_queue(generation.queue, now) if live is None else now
 
 
-def _forgive(queue: str, now: int) -> int:
-    """Advance the virtual time of an idle queue to the end of all that was started: nobody owes anything."""
+def _advance_idle_queue(queue: str, now: int) -> int:
+    """Advance the virtual time of an idle queue to the end of the last started slot: all users start equal.
+
+    Returns the new virtual time.
+    """
     ends = Flow.objects.filter(queue=queue).order_by("-started_tag").values_list("started_tag", flat=True)
     now = max(now, ends.first() or 0)
     _advance.execute(queue=queue, tag=now)

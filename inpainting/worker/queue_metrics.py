@@ -1,4 +1,4 @@
-"""What waits in the database, for Prometheus, at a cost that does not grow with it."""
+"""Metrics of the queues and webhooks in the database, at a cost that does not grow with the number of waiting rows."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def test_a_user_with_twice_the_weight_is_served_twice_as_often(alice: User, bob:
 
 
 @pytest.mark.django_db
-def test_an_idle_user_gathers_no_credit_and_an_idle_queue_forgives_what_was_served(alice: User, bob: User) -> None:
+def test_an_idle_user_gathers_no_credit_and_in_an_idle_queue_all_users_are_equal(alice: User, bob: User) -> None:
     for _ in range(20):
         add(alice)
     assert len(list(start_all())) == 20

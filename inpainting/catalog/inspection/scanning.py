@@ -1,4 +1,4 @@
-"""What lies in the models folder of A1111, ComfyUI or InvokeAI: each file recognised by its content, not by its place.
+"""Scan the models folder of A1111, ComfyUI or InvokeAI: files are recognised by their content, not by their place.
 
 Only JSON, the headers of safetensors files and the numbers of embeddings are read.
 """

@@ -39,7 +39,7 @@ NOTHING_IN_USE = InUse()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ComingModel:
+class LoadingModel:
     """A model that is being loaded on a thread of its own. byte_count: of its weights, as predicted."""
 
     spec: ModelSpec
@@ -91,7 +91,7 @@ class ModelCache:
         self._adapters: OrderedDict[str, LoadedAdapter] = OrderedDict()
         self._sizes: dict[tuple[ModelSpec, int], int] = {}
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loading")
-        self._coming: ComingModel | None = None
+        self._loading: LoadingModel | None = None
         self._offloads: dict[str, Offload] = {}
         """Slugs of models that were too large for the device's memory -> how they are loaded."""
 
@@ -103,13 +103,13 @@ class ModelCache:
 
     @property
     def used_bytes(self) -> int:
-        coming = 0 if self._coming is None else self._coming.byte_count
-        return coming + sum(one.byte_count for loaded in (self._models, self._adapters) for one in loaded.values())
+        loading = 0 if self._loading is None else self._loading.byte_count
+        return loading + sum(one.byte_count for loaded in (self._models, self._adapters) for one in loaded.values())
 
     @property
     def is_loading(self) -> bool:
         """Whether a model is being loaded that is not ready yet."""
-        return self._coming is not None and not self._coming.future.done()
+        return self._loading is not None and not self._loading.future.done()
 
     def loaded(self, spec: ModelSpec) -> LatentModel | None:
         """The model if it is loaded from the files as they are now."""
@@ -118,7 +118,7 @@ class ModelCache:
 
     def has_room(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> bool:
         """Whether a model is loaded, or can be without evicting another model or anything in use."""
-        if self.loaded(spec) is not None or (self._coming is not None and self._coming.is_of(spec)):
+        if self.loaded(spec) is not None or (self._loading is not None and self._loading.is_of(spec)):
             return True
         key = (spec, file_fingerprint(spec))
         if key not in self._sizes:
@@ -134,11 +134,11 @@ class ModelCache:
         """Start to load a model; objects not in use may be evicted for it. True once `get` need not wait for it."""
         if self.loaded(spec) is not None:
             return True
-        if self._coming is not None and not self._coming.is_of(spec):
+        if self._loading is not None and not self._loading.is_of(spec):
             if self.is_loading:
                 return False
-            self._take_coming()
-        if self._coming is None:
+            self._finish_loading()
+        if self._loading is None:
             self._start_loading(spec, in_use)
         return not self.is_loading
 
@@ -148,11 +148,11 @@ class ModelCache:
         Raises EngineFailed (`model_unavailable`, `model_refused`) if it cannot be loaded.
         """
         if self.loaded(spec) is None:
-            if self._coming is not None and not self._coming.is_of(spec):
-                self._take_coming()
-            if self._coming is None:
+            if self._loading is not None and not self._loading.is_of(spec):
+                self._finish_loading()
+            if self._loading is None:
                 self._start_loading(spec, in_use)
-            if (error := self._take_coming()) is not None:
+            if (error := self._finish_loading()) is not None:
                 raise error
         self._models.move_to_end(spec.slug)
         return self._models[spec.slug]
@@ -164,20 +164,20 @@ class ModelCache:
         self._evict_for(wanted, in_use)
         offload = self._offloads.get(spec.slug, Offload.NONE)
         future = self._loader.submit(self._load, spec, offload)
-        self._coming = ComingModel(spec, fingerprint, wanted, future)
+        self._loading = LoadingModel(spec, fingerprint, wanted, future)
 
     def _load(self, spec: ModelSpec, offload: Offload) -> Any:
         with metrics.MODEL_LOAD_SECONDS.labels(spec.slug).time():
             return load(spec, self.hardware, offload)
 
-    def _take_coming(self) -> BaseException | None:
-        """Wait for the model that is being loaded and keep it. Returns the error if it could not be loaded."""
-        coming, self._coming = self._coming, None
-        if coming is None:
+    def _finish_loading(self) -> BaseException | None:
+        """Wait for the loading model and keep it. Returns the error if it could not be loaded."""
+        loading, self._loading = self._loading, None
+        if loading is None:
             return None
-        error = coming.future.exception()
+        error = loading.future.exception()
         if error is None:
-            self.add(coming.future.result(), coming.fingerprint)
+            self.add(loading.future.result(), loading.fingerprint)
         return error
 
     def offload_more(self, spec: ModelSpec) -> bool:
@@ -252,7 +252,7 @@ class ModelCache:
         In the order of the time it takes to load or compile them again. False if there is none.
         """
         if not self.is_loading:
-            self._take_coming()  # nobody may want it any more
+            self._finish_loading()  # no job may need it any more, and it can be evicted
         if self._idle_backends(in_use):
             self._evict_backend(in_use)
             return True
