@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,23 +17,38 @@ Load = Callable[[ModelSpec, Path], Any]
 
 
 class LoadedModels:
-    """The most recently used models. One whose files have changed is loaded again."""
+    """The most recently used models. One whose files have changed is loaded again.
+
+    A thread waits for the load of its own model alone.
+    """
 
     def __init__(self) -> None:
         self._loaded: OrderedDict[Path, tuple[int, Any]] = OrderedDict()
         self._lock = threading.Lock()
+        self._loading: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
     def get(self, load: Load, spec: ModelSpec, path: Path) -> Any:
         """What `load` returned for these files. Raises what `load` raises."""
         with self._lock:
+            loading = self._loading[path]
+        with loading:
             modified_at = path.stat().st_mtime_ns if path.exists() else 0
-            loaded = self._loaded.pop(path, None)
-            if loaded is None or loaded[0] != modified_at:
-                while len(self._loaded) >= MAX_LOADED:
-                    self._loaded.popitem(last=False)
-                loaded = modified_at, load(spec, path)
-            self._loaded[path] = loaded
-        return loaded[1]
+            with self._lock:
+                found = self._loaded.pop(path, None)
+                if found is not None and found[0] == modified_at:
+                    self._loaded[path] = found
+                    return found[1]
+                self._evict(MAX_LOADED - 1)
+            loaded = load(spec, path)
+            with self._lock:
+                self._loaded[path] = modified_at, loaded
+                self._evict(MAX_LOADED)  # another thread may have loaded one meanwhile
+        return loaded
+
+    def _evict(self, count: int) -> None:
+        """Keep so many of the models. The caller holds the lock."""
+        while len(self._loaded) > count:
+            self._loaded.popitem(last=False)
 
 
 loaded_models = LoadedModels()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
@@ -211,3 +211,18 @@ def candidates_of(segmenter: Segmenter, picture: Picture, selection: Selection) 
     if isinstance(segmenter, RatesCandidates):
         return segmenter.candidates(picture, selection)
     return [Candidate(segmenter.segment(picture, selection))]
+
+
+@runtime_checkable
+class LoadsModel(Protocol):
+    """A segmenter with a model in memory."""
+
+    def loaded(self) -> Any:
+        """The model, loaded with its first use. Raises EngineFailed where it cannot be loaded."""
+        ...
+
+
+def load_model_of(segmenter: Segmenter) -> None:
+    """Load the segmenter's model, if it has one, before a turn to compute is taken. Raises EngineFailed."""
+    if isinstance(segmenter, LoadsModel):
+        segmenter.loaded()

@@ -23,6 +23,8 @@ from inpainting.api.concurrency_limits import limit_segmentations
 from inpainting.api.native import recent_pictures
 from inpainting.api.pictures import SentPicture, decode_sent
 from inpainting.models import Generation
+from inpainting.segmenters import registry
+from inpainting.segmenters.grabcut import GrabCut
 from tests import drafts
 from tests.api.bodies import data_url, text, upload
 from tests.conftest import png
@@ -190,3 +192,28 @@ def test_a_server_that_computes_too_long_for_others_says_when_to_try_again(
             refused = alices_program.post(url, fields, content_type="application/json")
             assert (refused.status_code, refused["Retry-After"]) == (503, "5"), refused.content
         assert alices_program.post(url, fields, content_type="application/json").status_code in (200, 201)
+
+
+def test_a_model_is_loaded_before_a_turn_to_compute_is_taken(
+    alices_program: Client, disc_png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(concurrency_limits, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(concurrency_limits, "_computations", threading.BoundedSemaphore(1))
+    loads: list[str] = []
+
+    class Loading(GrabCut):
+        name = "saliency"
+
+        def loaded(self) -> None:
+            with concurrency_limits.computing():  # fails where the request computes already
+                loads.append("loaded")
+
+    monkeypatch.setitem(registry.segmenters(), "saliency", Loading())
+    box = {"image": text(disc_png), "box": [40, 10, 80, 50], "segmenter": "saliency"}
+    assert as_json(alices_program, **box).status_code == 201
+    alices_program.post(
+        "/v1/tools/generate_mask",
+        {"image": text(disc_png), "mask_model": "u2net", "allow_built_in": True},
+        content_type="application/json",
+    )
+    assert loads == ["loaded"] * 2

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpainting.api.compat.fooocus.body import MaskModel
+from inpainting.core.errors import InvalidRequest
+from inpainting.segmenters import registry
+from inpainting.segmenters.grabcut import GrabCut
 from tests.compat.fooocus import base64_of, post
 from tests.conftest import png
 
@@ -98,6 +101,20 @@ def test_where_it_is_allowed_the_built_in_segmenter_answers_and_says_so(
     assert (pixels[45, 60], pixels[5, 5]) == (255, 0)
     assert response.headers["X-DreamLayer-Segmenter"] == "saliency"
     assert response.headers["X-DreamLayer-Ignored"] == "mask_model"
+
+
+def test_only_a_missing_model_is_replaced_by_the_built_in_segmenter(
+    alices_program: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing(GrabCut):
+        def __init__(self) -> None:
+            raise InvalidRequest("The words are refused.", field="dino_prompt_text")
+
+    found = registry.find
+    monkeypatch.setattr(registry, "find", lambda name: Refusing() if name == "grounding-dino-tiny" else found(name))
+    body = {"image": PHOTO, "mask_model": "sam", "dino_prompt_text": "disc", "allow_built_in": True}
+    response = post(alices_program, body, MASK)
+    assert (response.status_code, response.json()["detail"]) == (400, "The words are refused.")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -33,7 +33,7 @@ from inpainting.media.files import OWNERS_ONLY, PictureGone, picture_response
 from inpainting.models import UploadedPicture
 from inpainting.models.pictures import grey_pixels
 from inpainting.segmenters import registry
-from inpainting.segmenters.base import Hint, Selection, candidates_of
+from inpainting.segmenters.base import Candidate, Hint, Selection, candidates_of, load_model_of
 
 BY_ID = {"source": "generation-source", "picture": "draft-picture"}
 """Fields with the id of a picture of the user, and the routes of these pictures."""
@@ -71,27 +71,27 @@ class Masks(AnyBodyView):
         values, idempotency = form.validated_data, read_idempotency(request, body)
         stored = idempotency.earlier_mask(request.user) if idempotency else None
         if stored is not None:
-            return created({**answer(pixels_of(stored), values["format"]), "candidates": []}, stored, request)
+            found = stored.found or {}
+            earlier = Candidate(pixels_of(stored), found.get("score"))
+            return created(selected([earlier], found.get("segmenter", ""), values["format"]), stored, request)
         segmenter = registry.find(values.get("segmenter", registry.DEFAULT))
         selection = Selection(**{name: values[name] for name in Hint if name in values})
         selection.check_for(segmenter)
         with limit_segmentations(request.user):
             picture = read_recent(sent_image(body, values), request)
+            load_model_of(segmenter)
             with computing():
-                best, *others = candidates_of(segmenter, picture, selection)
-                found = {**answer(best.mask, values["format"]), "score": best.score, "segmenter": segmenter.name}
-                found["candidates"] = [
-                    {**answer(other.mask, values["format"]), "score": other.score} for other in others
-                ]
+                candidates = candidates_of(segmenter, picture, selection)
+                found = selected(candidates, segmenter.name, values["format"])
             if not values["store"] or not found["area"]:
                 return Response(SelectedMask.render(found))
             kept = {name: found[name] for name in ("segmenter", "box", "area", "score")}
-            stored = store_mask(request.user, best.mask, kept, idempotency=idempotency)
+            stored = store_mask(request.user, candidates[0].mask, kept, idempotency=idempotency)
         return created(found, stored, request)
 
 
 def created(values: Mapping[str, Any], stored: UploadedPicture, request: Request) -> Response:
-    """The answer about a mask that is stored. values: of `answer`."""
+    """The answer about a mask that is stored. values: of `selected`."""
     body = SelectedMask.render({**FoundMask.render(stored, request=request), **values})
     return Response(body, status=201, headers={"Location": reverse("mask", args=[stored.pk])})
 
@@ -139,6 +139,12 @@ def sent_image(body: Body, values: Mapping[str, Any]) -> SentPicture:
     if len(sent) != 1:
         raise InvalidRequest("Send one of image, source and picture.", code="field_missing", field="image")
     return sent[0]
+
+
+def selected(candidates: Sequence[Candidate], segmenter: str, form: str) -> dict[str, Any]:
+    """The values of a SelectedMask that is not stored: of the first candidate, and the others beside it."""
+    best, *others = ({**answer(one.mask, form), "score": one.score} for one in candidates)
+    return {**best, "segmenter": segmenter, "candidates": others}
 
 
 def answer(mask: Mask, form: str) -> dict[str, Any]:

@@ -22,13 +22,15 @@ from inpainting.core.codecs import encode_png
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.picture import Picture
 from inpainting.segmenters import registry
-from inpainting.segmenters.base import Detection, Hint, Segmenter, Selection, candidates_of
+from inpainting.segmenters.base import Detection, Hint, Segmenter, Selection, candidates_of, load_model_of
 
 SEGMENTER_HEADER, CAPTIONER_HEADER = "X-DreamLayer-Segmenter", "X-DreamLayer-Captioner"
 BUILT_IN = "saliency"
 """The segmenter without a model that finds the main object, as the service's default model does."""
 DETECTOR = "grounding-dino-tiny"
 """The model that finds by words for `sam`."""
+NOT_USABLE = {"model_unavailable", "segmenter_not_found"}
+"""Codes of errors about a model that is not installed, or turned off."""
 SAM_MODELS = ("vit_b", "vit_l", "vit_h")
 DETECTION_FIELDS = {
     *("dino_prompt_text", "sam_model", "box_threshold", "text_threshold"),
@@ -46,6 +48,7 @@ class GenerateMask(DialectView):
         segmenter, selection = find_segmenter(body)
         with limit_segmentations(request.user):
             picture = read_picture(SentPicture("image", body.image), IMAGE, request).picture
+            load_model_of(segmenter)
             with computing():
                 mask = candidates_of(segmenter, picture, selection)[0].mask[:, :, np.newaxis]
                 data = encode_png(Picture(np.repeat(mask, 3, axis=2) if body.mask_model is MaskModel.SAM else mask))
@@ -65,8 +68,8 @@ def find_segmenter(body: MaskBody) -> tuple[Segmenter, Selection]:
             return by_words(body)
         category = body.cloth_category if body.mask_model is MaskModel.U2NET_CLOTH_SEG else ""
         return registry.find(body.mask_model), Selection(category=category)
-    except InvalidRequest:
-        if not (body.allow_built_in or settings.FOOOCUS_BUILT_IN_MASKS):
+    except InvalidRequest as error:
+        if error.code not in NOT_USABLE or not (body.allow_built_in or settings.FOOOCUS_BUILT_IN_MASKS):
             raise
         return registry.find(BUILT_IN), Selection()
 

@@ -1,0 +1,53 @@
+"""Models in memory that are no engine's: each is loaded once, and its load holds up no other model."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from inpainting.engines.loaded_models import MAX_LOADED, LoadedModels
+
+SPEC: Any = SimpleNamespace()
+
+
+def test_a_load_holds_up_only_requests_for_the_same_model() -> None:
+    models, started, may_end, loads = LoadedModels(), threading.Event(), threading.Event(), []
+
+    def load(spec: Any, path: Path) -> str:
+        loads.append(path.name)
+        if path.name == "slow":
+            started.set()
+            assert may_end.wait(60)
+        return path.name
+
+    assert models.get(load, SPEC, Path("other")) == "other"
+    with ThreadPoolExecutor(3) as pool:
+        try:
+            slow = [pool.submit(models.get, load, SPEC, Path("slow")) for _ in range(2)]
+            assert started.wait(60)
+            assert pool.submit(models.get, load, SPEC, Path("other")).result(60) == "other"
+        finally:
+            may_end.set()
+        assert [one.result(60) for one in slow] == ["slow"] * 2
+    assert loads == ["other", "slow"]
+
+
+def test_the_least_recently_used_model_is_evicted_and_a_failed_load_is_tried_again() -> None:
+    models, loads = LoadedModels(), []
+
+    def load(spec: Any, path: Path) -> str:
+        loads.append(path.name)
+        if loads == ["0"]:
+            raise RuntimeError
+        return path.name
+
+    names = ["0", *(str(number) for number in range(MAX_LOADED)), "0", "new", "0", "1"]
+    for name in names:
+        try:
+            models.get(load, SPEC, Path(name))
+        except RuntimeError:
+            assert loads == ["0"]
+    assert loads == ["0", *(str(number) for number in range(MAX_LOADED)), "new", "1"]
