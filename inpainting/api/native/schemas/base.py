@@ -1,4 +1,4 @@
-"""`Answer`: a serializer that renders an answer of the API from the fields that document it."""
+"""`Answer`: a serializer that renders an answer of the API from the fields that document it; and bodies with null."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from django.urls import reverse
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import get_attribute
+
+
+class NullIsEmpty(serializers.Serializer):
+    """A JSON body in which null is the same as a field that is sent empty in a form, see `read_body`."""
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        fields = super().get_fields()
+        for field in fields.values():
+            field.allow_null = True
+        return fields
 
 
 class Answer(serializers.Serializer):

@@ -6,6 +6,7 @@ from django.conf import settings
 from rest_framework import serializers
 
 from inpainting.api.native.fields import ChangesForm, GenerationForm, Img2ImgForm
+from inpainting.api.native.schemas.base import NullIsEmpty
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
 CONTROL_IMAGE = "The conditioning image of a depth, scribble or tile ControlNet; scaled to the size of the image."
@@ -45,17 +46,11 @@ class ChangesUpload(ChangesForm):
     ip_adapter_image = Upload().fields["ip_adapter_image"]
 
 
-class ChangesJson(ChangesForm):
+class ChangesJson(NullIsEmpty, ChangesForm):
     """The same fields as in the form; null resets a setting."""
 
     control_image = Json().fields["control_image"]
     ip_adapter_image = Json().fields["ip_adapter_image"]
-
-    def get_fields(self) -> dict[str, serializers.Field]:
-        fields = super().get_fields()
-        for field in fields.values():
-            field.allow_null = True
-        return fields
 
 
 def pictures(child: serializers.Field, help_text: str) -> serializers.ListField:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rest_framework import serializers
 
 from inpainting.api.native.fields import ChangesForm
-from inpainting.api.native.schemas.base import Answer, Constant, FreeObject
+from inpainting.api.native.schemas.base import Answer, Constant, FreeObject, NullIsEmpty
 
 
 class PlanForm(ChangesForm):
@@ -16,7 +16,7 @@ class PlanForm(ChangesForm):
     )
 
 
-class PlanJson(serializers.Serializer):
+class PlanJson(NullIsEmpty):
     """The settings of POST /api/img2img; numbers outside their range are clamped, with a warning."""
 
     prompt = PlanForm().fields["prompt"]
