@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Browser, CDPSession, Locator, Page, StorageState, expect
 
 from tests.browser.conftest import watched_page
-from tests.browser.editor_page import SIDE, Pixels, choose_tool, generate, kept_generation, open_photo
+from tests.browser.editor_page import SIDE, Pixels, choose_tool, generate, kept_generation, open_photo, photo_box
 from tests.conftest import png
 from tests.installation import Installation
 
@@ -478,6 +478,9 @@ def test_no_frame_takes_the_frame_away_and_undo_brings_it_back(page: Page, photo
         sides.get_by_label(side).press("Tab")
     generate = page.locator("#generate")
     expect(generate).to_be_enabled()
+    framed = photo_box(page)
+    assert framed["x"] >= 40  # room to drag the edges outward
+    assert framed["x"] + framed["width"] <= width - 40
     page.get_by_role("button", name="No frame").click()
     for side in ("Left", "Top", "Right", "Bottom"):
         expect(sides.get_by_label(side)).to_have_value("0")

@@ -219,7 +219,15 @@ commands.connect({
   "result-before": { run: () => result.flip(-1), isEnabled: isDone },
   "result-after": { run: () => result.flip(+1), isEnabled: isDone },
 })
-toolbox.subscribe(() => commands.refresh())
+toolbox.subscribe(() => {
+  commands.refresh()
+  showFrame()
+})
+
+function showFrame() {
+  const { frame } = store.view
+  mask.showFrame(toolbox.tool.name === "frame" || !isEmpty(frame) ? frame : null)
+}
 
 // --- generating ---------------------------------------------------------------------------------------------------
 

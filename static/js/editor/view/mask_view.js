@@ -3,10 +3,12 @@
 
 import { extended } from "editor/core/operations"
 import { get } from "editor/core/pictures"
+import { sizeOf } from "editor/tools/frame_geometry"
 import { COLOUR } from "editor/view/overlay"
 import { Painter } from "editor/view/painter"
 import { fit, pan, toImage, zoomAt } from "editor/viewport"
 
+const FRAME_ROOM = 44 // CSS pixels around the frame: a finger's width to drag an edge outward
 const TILE_SIDE = 256 // pixels of a display tile (raster/levels.js)
 const LARGEST_LEVEL = 8
 const PREVIEW_SIDE = 128
@@ -19,6 +21,7 @@ export class MaskView {
   #worker = new Worker(import.meta.resolve("editor/raster/worker"), { type: "module" })
   #photo = null
   #viewport = { scale: 1, left: 0, top: 0 }
+  #frame = null
   #isFitted = true
   #view = null // the display tiles that are asked for
   #sent = 0 // messages to the worker
@@ -75,7 +78,17 @@ export class MaskView {
     if (!this.#photo) return
     const free = this.free
     this.#isFitted = true
-    this.#moveTo(pan(fit(this.#photo, free), free))
+    if (!this.#frame) return this.#moveTo(pan(fit(this.#photo, free), free))
+    const framed = fit(sizeOf(this.#photo, this.#frame), free, FRAME_ROOM)
+    const { left, top } = this.#frame
+    this.#moveTo(pan(pan(framed, free), { left: left * framed.scale, top: top * framed.scale }))
+  }
+
+  /** Fits the outpainting frame instead of the photo, with room to drag its edges outward; null: the photo again. */
+  showFrame(frame) {
+    if (JSON.stringify(frame) === JSON.stringify(this.#frame)) return
+    this.#frame = frame
+    if (this.#isFitted) this.fit()
   }
 
   /** "overlay", "outline" or "alone" (overlay.js). */
