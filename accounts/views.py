@@ -19,6 +19,8 @@ from accounts import first_administrator
 from accounts.forms import ApiKeyForm, FirstAdministratorForm
 from accounts.models import ApiKey, SignedInRequest
 
+SETUP_ENDED = "It creates the first administrator once, within a day. Until there is one, each start prints a new link."
+
 
 @never_cache
 @login_required
@@ -65,7 +67,7 @@ def revoke_api_key(request: SignedInRequest, pk: int) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def create_first_administrator(request: HttpRequest, token: str) -> HttpResponse:
     if not first_administrator.is_valid(token):
-        raise Http404
+        return render(request, "link_ended.html", {"reason": SETUP_ENDED}, status=404)
     form = FirstAdministratorForm(request.POST or None)
     if form.is_valid():
         user = first_administrator.create(form.cleaned_data["email"], form.cleaned_data["password1"])

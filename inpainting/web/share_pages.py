@@ -26,6 +26,9 @@ PUBLIC = {
 }
 """Headers of everything that a shared link opens: kept by no cache and no search engine."""
 
+ENDED = "It has expired or was revoked, or a part of it is missing. Ask for a new one."
+"""The same for every link without a picture, so that nobody learns which ones existed."""
+
 
 class ShareForm(forms.Form):
     index = forms.IntegerField(min_value=0)
@@ -58,8 +61,11 @@ def revoke_share(request: SignedInRequest, pk: UUID) -> HttpResponse:
 @require_safe
 def shared_page(request: HttpRequest, token: str) -> HttpResponse:
     """The result alone: neither its owner, nor the source, the mask or the settings."""
-    context = {"image": shared_or_404(token).image, "token": token}
-    response = render(request, "shared.html", context)
+    shared = shares.find(token)
+    if shared is None:
+        response = render(request, "link_ended.html", {"reason": ENDED}, status=404)
+    else:
+        response = render(request, "shared.html", {"image": shared.image, "token": token})
     for name, value in PUBLIC.items():
         response[name] = value
     return response

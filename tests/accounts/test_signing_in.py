@@ -93,6 +93,7 @@ def test_the_one_time_link_makes_the_first_administrator(client: Client, db: Non
     form = {"email": "Boss@example.com", "password1": PASSWORD, "password2": PASSWORD}
     assert client.post(link, form)["Location"] == "/welcome/"
     assert b'href="/?sample"' in client.get("/welcome/").content
+    assert b"You are its administrator" in client.get("/welcome/").content
     boss = User.objects.get()
     assert boss.is_superuser
     assert boss.email == "boss@example.com"
@@ -104,7 +105,9 @@ def test_a_forged_or_expired_setup_link_is_not_found(client: Client, db: None, m
     assert client.get(f"/setup/{signing.dumps('setup', salt='other')}/").status_code == 404
     link = f"/setup/{first_administrator.make_token()}/"
     monkeypatch.setattr(first_administrator, "LINK_SECONDS", -1)
-    assert client.get(link).status_code == 404
+    answer = client.get(link)
+    assert answer.status_code == 404
+    assert b"This link has ended" in answer.content
 
 
 def test_a_weak_password_is_refused(client: Client, db: None) -> None:

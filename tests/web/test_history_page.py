@@ -170,7 +170,11 @@ def test_a_shared_link_ends_when_it_expires_or_is_revoked(
     assert [Client().get(link).status_code for link in links] == [404] * 3 + [200] * 3
     assert alices_browser.post(f"/shares/{second.pk}/revoke/").status_code == 302
     assert [Client().get(link).status_code for link in links] == [404] * 6
-    assert Client().get(f"/shared/{shares.token(second)[:-1]}x/").status_code == 404
+    changed = Client().get(f"/shared/{shares.token(second)[:-1]}x/")
+    assert changed.status_code == 404
+    for page in (changed, Client().get(links[0])):
+        assert "This link has ended" in page.content.decode()
+        assert "noindex" in page["X-Robots-Tag"]
 
 
 @pytest.mark.parametrize("body", [{}, {"index": 0}, {"index": 7, "days": 7}, {"index": 0, "days": 400}])
