@@ -1,4 +1,4 @@
-// On every page: menus and messages close, buttons copy, dangerous forms ask first, times are local, running generations
+// On every page: the navigation shows the present page, menus and messages close, buttons copy, dangerous forms ask first, times are local, running generations
 // refresh, drafts of other accounts are deleted from this browser.
 
 import { forgetOtherAccounts } from "editor/draft/local"
@@ -13,6 +13,11 @@ for (const menu of document.querySelectorAll("details.menu")) {
     menu.open = false
     menu.querySelector("summary").focus()
   })
+}
+
+for (const link of document.querySelectorAll("nav a[aria-current]")) { // on a phone the navigation scrolls
+  const nav = link.parentElement
+  nav.scrollLeft = link.offsetLeft - nav.offsetLeft - (nav.clientWidth - link.offsetWidth) / 2
 }
 
 for (const button of document.querySelectorAll("button[data-copy]")) {

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, StorageState, expect
+from playwright.sync_api import Browser, Page, StorageState, ViewportSize, expect
 
 from tests.browser.accessibility import violations
 from tests.browser.conftest import sign_up, watched_page
@@ -63,6 +63,22 @@ def is_clean(page: Page) -> None:
     """Nothing that axe finds, no sideways scroll, no violation of the policy."""
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_on_a_phone_the_filters_fold_and_the_navigation_shows_the_present_page(
+    browser: Browser, site: Installation, administrator: StorageState, owner: Owner
+) -> None:
+    size: ViewportSize = {"width": 390, "height": 844}
+    for page in watched_page(browser.new_context(base_url=site.url, storage_state=administrator, viewport=size)):
+        page.goto("/admin/accounts/auditentry/")
+        page.get_by_role("link", name="Review", exact=True).click()
+        expect(page.get_by_role("link", name="Admin")).to_be_in_viewport(ratio=1)
+        expect(page.get_by_label("Verdict")).to_be_hidden()
+        page.get_by_label("More filters").check()
+        page.get_by_label("Verdict").select_option("fine")
+        page.get_by_role("button", name="Filter", exact=True).click()
+        expect(page.get_by_label("Verdict")).to_have_value("fine")
+        expect(page.get_by_label("Verdict")).to_be_visible()
 
 
 def test_a_reviewer_walks_by_keys_and_removes_what_its_owner_then_cannot_open(
