@@ -27,7 +27,7 @@ SHAPE = (427, 640)
 
 
 @pytest.fixture(autouse=True)
-def _fresh_counters() -> Iterator[None]:
+def _fresh_counters(db: None) -> Iterator[None]:
     cache.clear()
     yield
     cache.clear()
