@@ -449,6 +449,7 @@ def test_the_page_has_the_options_of_each_tool_and_sends_mask_and_frame(page: Pa
     expect(number("Height")).to_have_value(str(SIDE))
 
     generate(page)
+    expect(page.locator(".guides")).to_have_css("opacity", "0")  # the result is not covered by the frame's red
     stored = kept_generation(page)
     assert [stored["metadata"][name] for name in ("source_width", "source_height")] == [SIDE, SIDE]
     with Image.open(io.BytesIO(page.request.get(stored["mask"]).body())) as mask:
