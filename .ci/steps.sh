@@ -96,9 +96,13 @@ many_processes() {
   timeout --kill-after=30 90m .venv/bin/python -m pytest -n 0 -m chaos -s tests/chaos/test_many_processes.py
 }
 
-# Several processes whose servers are cut off or killed, in short.
-few_processes() {
+# nginx in front, and a Redis that is cut off.
+servers_away() {
   tests_of tests/test_picture_senders.py tests/test_servers_away.py -m "" -k "nginx or cut"
+}
+
+# Several processes that are killed, in short.
+few_processes() {
   CHAOS_SIZE=0.01 tests_of tests/chaos/test_many_processes.py -m chaos -s
 }
 
