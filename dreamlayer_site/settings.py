@@ -378,7 +378,7 @@ EMBED_SETTINGS = env.bool("DREAMLAYER_EMBED_SETTINGS", True)
 
 # A worker holds a running generation for this long after its last progress.
 LEASE_SECONDS = env.float("DREAMLAYER_LEASE_SECONDS", 30)
-# How long a process that is to stop goes on with what it runs; then it returns it to the queue.
+# How long a stopping process may finish its running generations; then it returns them to the queue.
 DRAIN_SECONDS = env.float("DREAMLAYER_DRAIN_SECONDS", 0)
 
 # How often the authorization of open websockets is checked, and the number of sockets per user and process.

@@ -109,7 +109,7 @@ def supervise(arguments: list[str]) -> int:
 
 
 def read_drain_seconds() -> float:
-    """How long the child goes on with what it runs before it stops. Raises ValueError."""
+    """How long a stopping child may finish its running generations, in seconds. Raises ValueError."""
     if ENV_FILE.exists():
         from environ import Env  # not at the top: without the file it is not needed here
 

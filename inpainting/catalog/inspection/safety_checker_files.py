@@ -6,20 +6,18 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from inpainting.catalog.inspection.diffusers_folder import check_configuration
 from inpainting.catalog.inspection.files import (
     CONFIG,
     WEIGHTS,
     ModelRefused,
     check_names,
-    json_in,
     json_object,
     names_in,
     quoted,
 )
 from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.inspection.transformers_folder import PREPROCESSOR, check_configurations
 
-PREPROCESSOR = "preprocessor_config.json"
 IMAGE_PROCESSORS = frozenset(
     ("CLIPImageProcessor", "CLIPFeatureExtractor", "CLIPImageProcessorFast", "CLIPImageProcessorPil")
 )
@@ -40,9 +38,7 @@ def check_safety_checker(folder: Path) -> None:
     files = names_in(folder)
     check_names([*files, folder.name])
     needed = safety_checker_files(files, variant_in(files))
-    for name in needed:
-        if name.endswith(".json"):
-            check_configuration(json_in(folder / name), Path(name), {})
+    check_configurations(folder, needed)
     configuration = json_object((folder / CONFIG).read_bytes(), CONFIG)
     classes = configuration.get("architectures")
     if not isinstance(classes, list) or len(classes) != 1 or classes[0] not in CHECKER_CLASSES:

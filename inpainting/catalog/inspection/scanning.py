@@ -129,31 +129,31 @@ def adapter_at(path: Path, kind: Kind, variant: str = "") -> Found:
     """An adapter of that kind, for the one family that accepts it. Raises ModelRefused."""
     check = single_file_configuration if path.is_file() and kind is not Kind.EMBEDDING else check_adapter
     found = Found(path, kind, variant=variant)
-    fitting, refusals = [], []
+    matching, refusals = [], []
     for family in families.registered():
         if not family.text_features:
             continue  # it supports no adapters
         try:
             check(path, family.name, kind)
-            fitting.append(family.name)
+            matching.append(family.name)
         except ModelRefused as error:
             refusals.append(error)
-    if not fitting:
+    if not matching:
         raise refusals[0]
-    if len(fitting) > 1:
-        choice = "|".join(fitting)
+    if len(matching) > 1:
+        choice = "|".join(matching)
         raise ModelRefused(
-            f"Its numbers fit the families {' and '.join(fitting)}: add_model {found.slug} --family {choice} "
+            f"Its numbers fit the families {' and '.join(matching)}: add_model {found.slug} --family {choice} "
             f"--kind {kind} --from {quoted(str(path))}"
         )
     if kind is Kind.CONTROLNET:
         found = replace(found, control=control_of(found.slug))
         if not found.control:
             raise ModelRefused(
-                f"Its name does not tell the kind of control image: add_model {found.slug} --family {fitting[0]} "
+                f"Its name does not tell the kind of control image: add_model {found.slug} --family {matching[0]} "
                 f"--kind controlnet --control {'|'.join(Control)} --from {path}"
             )
-    return replace(found, family=fitting[0])
+    return replace(found, family=matching[0])
 
 
 def control_of(name: str) -> str:

@@ -37,15 +37,20 @@ def transformers_files(names: Iterable[str], layout: TransformersLayout) -> list
     return [*needed, *(name for name in (PREPROCESSOR, PROCESSOR, *layout.more_files) if name in present)]
 
 
+def check_configurations(folder: Path, names: Iterable[str]) -> None:
+    """Check the JSON files among these files. Raises ModelRefused."""
+    for name in names:
+        if name.endswith(".json"):
+            check_configuration(json_in(folder / name), Path(name), {})
+
+
 def check_transformers_folder(folder: Path, layout: TransformersLayout) -> None:
     """Check names, configurations and the header of the weights. Raises ModelRefused."""
     if not folder.is_dir():
         raise ModelRefused(f"{folder.name} is no folder; a model of this family is one.")
     names = names_in(folder)
     check_names([*names, folder.name])
-    for name in transformers_files(names, layout):
-        if name.endswith(".json"):
-            check_configuration(json_in(folder / name), Path(name), {})
+    check_configurations(folder, transformers_files(names, layout))
     model_type = json_object((folder / CONFIG).read_bytes(), CONFIG).get("model_type")
     if model_type not in layout.model_types:
         raise ModelRefused(f"{CONFIG} is of a {quoted(model_type)}, not of a {layout.model_types[0]}.")

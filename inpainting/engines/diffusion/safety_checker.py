@@ -22,7 +22,8 @@ from PIL import Image
 
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.model_files import check_model
-from inpainting.catalog.inspection.safety_checker_files import PREPROCESSOR, variant_in
+from inpainting.catalog.inspection.safety_checker_files import variant_in
+from inpainting.catalog.inspection.transformers_folder import PREPROCESSOR
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.core.keepalive import TIMEOUT_SECONDS, run_in_thread
