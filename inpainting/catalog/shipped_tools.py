@@ -61,6 +61,18 @@ SALIENT_OBJECTS = tuple(
 )
 """The ONNX files of rembg's release, by rembg's names. Its source states their MD5; sizes and memory are estimates."""
 
+MOBILE_SAM = ModelSpec(
+    slug="mobile-sam",
+    label="MobileSAM",
+    family="mobile-sam",
+    repo="Acly/MobileSAM",
+    licence="MIT; of the original weights Apache-2.0",
+    licence_url="https://huggingface.co/Acly/MobileSAM",
+    size_bytes=45 * MB,
+    memory_bytes=800 * MB,
+)
+"""Not the file that returns a single mask, which lies beside them."""
+
 TRANSFORMERS = tuple(
     ModelSpec(
         slug=slug,
@@ -91,4 +103,4 @@ TRANSFORMERS = tuple(
 )
 """Sizes and memory are estimates."""
 
-SHIPPED_TOOLS = (*SALIENT_OBJECTS, *TRANSFORMERS)
+SHIPPED_TOOLS = (*SALIENT_OBJECTS, MOBILE_SAM, *TRANSFORMERS)

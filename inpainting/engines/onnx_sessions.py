@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,11 @@ FAILURES = (
 def load_session(spec: ModelSpec, path: Path) -> onnxruntime.InferenceSession:
     """Check an ONNX file and load it. Raises EngineFailed: `model_refused`, `model_unavailable`."""
     check_model(path, spec.family)
+    return open_session(spec, path)
+
+
+def open_session(spec: ModelSpec, path: Path) -> onnxruntime.InferenceSession:
+    """Load an ONNX file that was checked. Raises EngineFailed, `model_unavailable`."""
     options = onnxruntime.SessionOptions()
     options.use_deterministic_compute = True
     options.log_severity_level = 3
@@ -51,6 +56,17 @@ def run_session(
 
     on_wait: called while the network runs; an exception from it terminates the run.
     """
+    return run_for_outputs(session, label, feeds, [session.get_outputs()[0].name], on_wait)[0]
+
+
+def run_for_outputs(
+    session: onnxruntime.InferenceSession,
+    label: str,
+    feeds: Mapping[str, NDArray[Any]],
+    outputs: Sequence[str],
+    on_wait: Callable[[], None] = lambda: None,
+) -> list[NDArray[Any]]:
+    """The outputs of these names, as `run_session` returns the first."""
     options = onnxruntime.RunOptions()
 
     def keepalive() -> None:
@@ -61,7 +77,9 @@ def run_session(
             raise
 
     try:
-        return np.asarray(run_in_thread(partial(session.run, None, feeds, options), keepalive)[0])
+        return [
+            np.asarray(output) for output in run_in_thread(partial(session.run, outputs, feeds, options), keepalive)
+        ]
     except FAILURES as error:
         logger.exception("%s failed", label)
         raise EngineFailed(

@@ -26,7 +26,7 @@ from inpainting.core.picture import Picture
 from inpainting.models import InferenceModel
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import MAX_BOXES, MAX_POINTS, Detection, Point, Selection, candidates_of
-from inpainting.segmenters.networks import sam_models
+from inpainting.segmenters.networks import fed_pictures
 from inpainting.segmenters.networks.by_words import boxes_of
 from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter
 from tests import tiny_vision_models
@@ -110,7 +110,7 @@ def test_sam_2_equals_its_model_in_transformers(install: Install) -> None:
 def test_a_further_click_computes_no_second_embedding_and_few_are_kept(
     install: Install, monkeypatch: pytest.MonkeyPatch, slug: str
 ) -> None:
-    monkeypatch.setattr(sam_models, "MAX_EMBEDDINGS", 2)
+    monkeypatch.setattr(fed_pictures, "MAX_EMBEDDINGS", 2)
     segmenter, computed = install(slug), []
     model = segmenter.loaded().model
     embed = model.get_image_embeddings
@@ -253,10 +253,10 @@ def test_few_boxes_are_outlined_and_the_picture_is_embedded_once_for_all(
 
         return record
 
-    for name in ("embedding", "decoded"):
+    for name in ("embed", "decoded"):
         monkeypatch.setattr(outliner, name, recorded(name))
     segmenter.segment(Picture(PHOTO), Selection(words="cup", detection=Detection(max_count=max_count)))
-    assert calls == ["embedding", *["decoded"] * MAX_BOXES]
+    assert calls == ["embed", *["decoded"] * MAX_BOXES]
 
 
 def test_boxes_are_moved_outwards_or_inwards_and_stay_in_the_picture() -> None:

@@ -79,6 +79,16 @@ class OnnxLayout:
     inputs: Mapping[str, int] = field(default_factory=lambda: {"image": 3, "mask": 1})
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class OnnxFolderLayout:
+    """A folder of several ONNX files. inputs: name of each file -> name of each input -> its shape, None where free.
+
+    All of them are float32.
+    """
+
+    inputs: Mapping[str, Mapping[str, tuple[int | None, ...]]]
+
+
 @dataclass(frozen=True, slots=True)
 class TransformersLayout:
     """A folder with one model of transformers and its preprocessor.
@@ -146,7 +156,7 @@ class ModelFamily:
     name: str
     label: str
     engine: str
-    layout: DiffusersLayout | OnnxLayout | SafetyCheckerLayout | TransformersLayout
+    layout: DiffusersLayout | OnnxLayout | OnnxFolderLayout | SafetyCheckerLayout | TransformersLayout
     implementation: str = ""
     pipeline_class: str = ""
     pipeline_arguments: Mapping[str, Any] = field(default_factory=dict)

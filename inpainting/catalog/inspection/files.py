@@ -51,13 +51,16 @@ def model_folder(slug: str, root: Path) -> Path:
 
 
 def installed_weights(folder: Path) -> Path | None:
-    """Return what an engine loads from a model's folder: the folder itself in diffusers' layout, or its only file.
+    """Return what is loaded of a model's folder: its only file, or else the folder itself.
 
     None where nothing is installed.
     """
     if any((folder / name).is_file() for name in (INDEX, CONFIG)) or any(folder.glob(f"**/{IMAGE_ENCODER}/{CONFIG}")):
         return folder
-    files = sorted([*folder.glob(f"*{WEIGHTS}"), *folder.glob(f"*{ONNX}")])
+    networks = sorted(folder.glob(f"*{ONNX}"))
+    if len(networks) > 1:
+        return folder
+    files = [*sorted(folder.glob(f"*{WEIGHTS}")), *networks]
     return files[0] if len(files) == 1 else None
 
 

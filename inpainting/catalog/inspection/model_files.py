@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from inpainting.catalog import families
-from inpainting.catalog.families import DiffusersLayout, OnnxLayout, SafetyCheckerLayout, TransformersLayout
+from inpainting.catalog.families import (
+    DiffusersLayout,
+    OnnxFolderLayout,
+    OnnxLayout,
+    SafetyCheckerLayout,
+    TransformersLayout,
+)
 from inpainting.catalog.inspection.checkpoint_file import check_checkpoint
 from inpainting.catalog.inspection.diffusers_folder import check_folder, pipeline_files
 from inpainting.catalog.inspection.files import INDEX, ONNX, ModelRefused, only_file
 from inpainting.catalog.inspection.onnx_files import check_onnx
+from inpainting.catalog.inspection.onnx_folder import check_onnx_folder, onnx_folder_files
 from inpainting.catalog.inspection.safety_checker_files import check_safety_checker, safety_checker_files
 from inpainting.catalog.inspection.transformers_folder import check_transformers_folder, transformers_files
 
@@ -19,8 +26,9 @@ from inpainting.catalog.inspection.transformers_folder import check_transformers
 def check_model(path: Path, family: str, names: Sequence[str] | None = None) -> None:
     """Check files of that family before anything loads them. Raises ModelRefused.
 
-    path: a folder in diffusers' layout, one `.safetensors` checkpoint, one `.onnx` network or a safety
-    checker's folder. names: of the files in a folder in diffusers' layout that belong to the model; all by default.
+    path: a folder in diffusers' or transformers' layout, one `.safetensors` checkpoint, one `.onnx` network, or a
+    folder of such networks. names: of the files in a folder in diffusers' layout that belong to the model; by default
+    all.
     """
     layout = families.get(family).layout
     if not path.exists():
@@ -28,6 +36,8 @@ def check_model(path: Path, family: str, names: Sequence[str] | None = None) -> 
     match layout:
         case OnnxLayout():
             check_onnx(path, family, layout)
+        case OnnxFolderLayout():
+            check_onnx_folder(path, family, layout)
         case SafetyCheckerLayout():
             check_safety_checker(path)
         case TransformersLayout():
@@ -50,6 +60,8 @@ def model_files(names: Iterable[str], family: str, variant: str, read_index: Cal
         case OnnxLayout():
             at_the_top = [name for name in names if "/" not in name and name.endswith(ONNX)]
             return [only_file(at_the_top or names, ONNX, variant)]
+        case OnnxFolderLayout():
+            return onnx_folder_files(names, layout)
         case SafetyCheckerLayout():
             return safety_checker_files(names, variant)
         case TransformersLayout():

@@ -1,6 +1,6 @@
-"""One ONNX network, checked without loading it.
+"""ONNX networks, checked without loading them.
 
-Its graph is made of ONNX's own operators and holds all of its numbers itself.
+The graph of each is made of ONNX's own operators and holds all of its numbers itself.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ def check_onnx(path: Path, family: str, layout: OnnxLayout) -> None:
     check_names([path.name])
     if path.suffix.lower() != ONNX or not path.is_file():
         raise ModelRefused(f"{path.name} is no {ONNX} file; the family {family} is one such file.")
+    check_inputs_and_output(path.name, read_onnx(path), family, layout)
+
+
+def read_onnx(path: Path) -> OnnxFile:
+    """What an ONNX file declares. Raises ModelRefused for a damaged file, and one that needs other files or code."""
     check_onnx_size(path.name, path.stat().st_size)
     try:
         file = onnx_protobuf.read(path)
@@ -35,7 +40,7 @@ def check_onnx(path: Path, family: str, layout: OnnxLayout) -> None:
     if foreign or "function" in file.messages or "training" in file.messages:
         what = f"operators of {quoted(foreign[0])}" if foreign else "functions or training of its own"
         raise ModelRefused(f"{path.name} uses {what}; only ONNX's own operators are taken.")
-    check_inputs_and_output(path.name, file, family, layout)
+    return file
 
 
 def check_onnx_size(name: str, size: int) -> None:

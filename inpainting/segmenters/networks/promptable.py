@@ -1,8 +1,9 @@
-"""Networks that outline what is under points or in a box: SAM and SAM 2. Imports no torch."""
+"""Networks that outline what is under points or in a box: SAM, SAM 2, MobileSAM. Imports no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,17 @@ from inpainting.segmenters.base import Candidate, Hint, Selection
 
 @dataclass(frozen=True, slots=True)
 class Promptable:
-    """class_name: in `sam_models`."""
+    """module: beside this one, imported with the first model. class_name: of its loaded models."""
 
+    module: str
     class_name: str
     reads: frozenset[Hint] = frozenset({Hint.POINTS, Hint.BOX})
     needs: frozenset[Hint] = frozenset({Hint.POINTS, Hint.BOX})
 
     def load(self, spec: ModelSpec, path: Path) -> Any:
         """Raises EngineFailed: `model_refused`, `model_unavailable`."""
-        from inpainting.segmenters.networks import sam_models
-
-        return getattr(sam_models, self.class_name)(spec, path)
+        module = import_module(f"{__package__}.{self.module}")
+        return getattr(module, self.class_name)(spec, path)
 
     def candidates(self, loaded: Any, spec: ModelSpec, picture: Picture, selection: Selection) -> list[Candidate]:
         """Three masks, such as of a part, the whole thing and a group, the best rated first."""
@@ -33,4 +34,5 @@ class Promptable:
         return found
 
 
-SAM, SAM2 = Promptable("Sam"), Promptable("Sam2")
+SAM, SAM2 = Promptable("sam_models", "Sam"), Promptable("sam_models", "Sam2")
+MOBILE_SAM = Promptable("mobile_sam", "MobileSam")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,14 +14,12 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.core.geometry import Size
 from inpainting.core.picture import Mask
 from inpainting.engines.transformers_models import load_model, load_processor
-from inpainting.segmenters.base import Candidate, Selection, check_side_ratio
+from inpainting.segmenters.base import Candidate, Selection
+from inpainting.segmenters.networks.fed_pictures import Embeddings, fed_size
 
 RGB = NDArray[np.uint8]
-MAX_EMBEDDINGS = 8
-"""Kept for further clicks on the same picture, of each model: 4 MB each of SAM, 16 MB of SAM 2."""
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -34,13 +29,12 @@ class PromptableModel:
     def __init__(self, spec: ModelSpec, folder: Path) -> None:
         self.label = spec.label
         self.model = load_model(spec, folder)
-        self._embeddings: OrderedDict[bytes, Any] = OrderedDict()
-        self._lock = threading.Lock()
+        self._embeddings = Embeddings()
 
     def outline(self, pixels: RGB, selections: Sequence[Selection], *, max_masks: int = 3) -> list[list[Candidate]]:
         """The masks of RGB [height, width, 3] for each selection, best rated first. Raises EngineFailed."""
         with torch.inference_mode():
-            embedding, size = self.embedding(pixels), (pixels.shape[0], pixels.shape[1])
+            embedding, size = self._embeddings.of(pixels, self.embed), (pixels.shape[0], pixels.shape[1])
             return [self.decoded(embedding, selection, size, max_masks) for selection in selections]
 
     def decoded(self, embedding: Any, selection: Selection, size: tuple[int, int], max_masks: int) -> list[Candidate]:
@@ -56,17 +50,8 @@ class PromptableModel:
             for index in scores.argsort(descending=True, stable=True)[:max_masks].tolist()
         ]
 
-    def embedding(self, pixels: RGB) -> Any:
-        """What the encoder makes of a picture, kept for the next selection on it."""
-        key = blake2b(pixels.tobytes(), salt=f"{pixels.shape[1]}".encode()).digest()
-        with self._lock:  # two clicks on a new picture compute it once
-            embedding = self._embeddings.pop(key, None)
-            if embedding is None:
-                embedding = self.model.get_image_embeddings(self.tensor(pixels))
-            self._embeddings[key] = embedding
-            while len(self._embeddings) > MAX_EMBEDDINGS:
-                self._embeddings.popitem(last=False)
-        return embedding
+    def embed(self, pixels: RGB) -> Any:
+        return self.model.get_image_embeddings(self.tensor(pixels))
 
     def prompts(self, selection: Selection, size: tuple[int, int]) -> dict[str, torch.Tensor]:
         """Points [1, 1, points, 2] with labels and the box [1, 1, 4], in pixels of the model's input."""
@@ -103,16 +88,14 @@ class Sam(PromptableModel):
         self.processor = load_processor(spec, SamImageProcessorPil, folder)
 
     def tensor(self, pixels: RGB) -> torch.Tensor:
-        self.fed_size((pixels.shape[0], pixels.shape[1]))
+        self.fed_size((pixels.shape[0], pixels.shape[1]))  # refuses pictures that are too thin
         return cast(
             torch.Tensor, self.processor(pixels, return_tensors="pt", input_data_format="channels_last").pixel_values
         )
 
     def fed_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Height and width within the input, rounded as transformers does. Raises InvalidRequest."""
-        check_side_ratio(Size(size[1], size[0]), self.processor.size["longest_edge"])
-        scale = self.processor.size["longest_edge"] / max(size)
-        return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
+        """Height and width within the input."""
+        return fed_size(*size, self.processor.size["longest_edge"])
 
     def scale(self, size: tuple[int, int]) -> tuple[float, float]:
         height, width = self.fed_size(size)
