@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,6 +17,8 @@ MAX_CORNERS = 1000
 MAX_WORDS_CHARACTERS = 500
 MAX_BOXES = 20
 """Found by words: a network proposes several hundred, and outlining each takes time."""
+MAX_DILATE = 64
+"""Pixels by which boxes found by words are widened or narrowed."""
 
 
 class Hint(StrEnum):
@@ -50,20 +52,31 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """How objects are found by words. Checked by whoever reads a request.
+    """How objects are found by words. Raises InvalidRequest for a number out of its range.
 
-    box_threshold, text_threshold: lowest scores of a box and of its words, 0 to 1. max_count: of boxes, the best ones;
-    0 is MAX_BOXES, and never are there more. grow: pixels by which boxes are widened, negative: narrowed. shows_boxes:
-    the mask is the boxes, not what is in them. outliner: name of the model that outlines; "" is the first installed
-    one.
+    box_threshold, text_threshold: lowest scores of a box and of its words, 0 to 1. max_detections: of boxes, the best
+    ones, at most MAX_BOXES; 0 is MAX_BOXES. dilate: pixels of the picture by which boxes are widened, negative:
+    narrowed; at most MAX_DILATE. shows_boxes: the mask is the boxes, not what is in them. outliner: name of the model
+    that outlines; "" is the first installed one.
     """
 
     box_threshold: float = 0.3
     text_threshold: float = 0.25
-    max_count: int = 0
-    grow: float = 0
+    max_detections: int = 0
+    dilate: float = 0
     shows_boxes: bool = False
     outliner: str = ""
+
+    def __post_init__(self) -> None:
+        check_range("box_threshold", self.box_threshold, 0, 1)
+        check_range("text_threshold", self.text_threshold, 0, 1)
+        check_range("max_detections", self.max_detections, 0, MAX_BOXES)
+        check_range("dilate", self.dilate, -MAX_DILATE, MAX_DILATE)
+
+    @property
+    def changed(self) -> set[str]:
+        """The names of the fields that differ from their defaults."""
+        return {field.name for field in fields(self) if getattr(self, field.name) != field.default}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +122,9 @@ class Selection:
 
     def check_for(self, segmenter: Segmenter) -> None:
         """Raise InvalidRequest for hints that the segmenter does not read, or where it needs one and has none."""
-        sent = self.hints | ({Hint.POINTS} if self.points else set())
+        sent: set[str] = {*self.hints, *([Hint.POINTS] if self.points else [])}
+        if Hint.WORDS not in segmenter.reads:
+            sent |= self.detection.changed
         if unread := sorted(sent - segmenter.reads):
             read = (
                 f"it reads {' and '.join(sorted(segmenter.reads))}" if segmenter.reads else "it takes the picture alone"

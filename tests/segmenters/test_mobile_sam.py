@@ -125,7 +125,7 @@ def test_it_outlines_what_grounding_dino_finds(segmenter: Segmenter, tmp_path: P
 
     folder = tiny_vision_models.saved(tmp_path / "dino", "grounding-dino")
     call_command("pull_model", "grounding-dino-tiny", "--yes", f"--from={folder}", stdout=StringIO())
-    best = Detection(box_threshold=0, text_threshold=0, max_count=1)
+    best = Detection(box_threshold=0, text_threshold=0, max_detections=1)
     found = registry.find("grounding-dino-tiny").segment(Picture(PHOTO), Selection(words="cup", detection=best))
     assert found.any()
 

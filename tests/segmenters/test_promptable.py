@@ -225,19 +225,18 @@ def test_the_mask_is_what_sam_outlines_in_the_best_boxes(install: Install) -> No
     outliner, segmenter = install("slimsam"), install("grounding-dino-tiny")
     photo, every = Picture(PHOTO), Detection(box_threshold=0, text_threshold=0)
     found = sorted(segmenter.loaded().find(PHOTO, "cup", every), key=lambda one: -one[0])
-    best = Detection(box_threshold=0, text_threshold=0, max_count=1)
+    best = Detection(box_threshold=0, text_threshold=0, max_detections=1)
     (box,) = boxes_of(found, best, photo.size)
     mask = segmenter.segment(photo, Selection(words="cup", detection=best))
     assert np.array_equal(mask, outliner.segment(photo, Selection(box=box)))
-    shown = Detection(box_threshold=0, text_threshold=0, max_count=1, shows_boxes=True)
+    shown = Detection(box_threshold=0, text_threshold=0, max_detections=1, shows_boxes=True)
     boxes = segmenter.segment(photo, Selection(words="cup", detection=shown))
     assert boxes[box.slices].all()
     assert np.count_nonzero(boxes) == box.size.width * box.size.height
 
 
-@pytest.mark.parametrize("max_count", [0, 1000])
 def test_few_boxes_are_outlined_and_the_picture_is_embedded_once_for_all(
-    install: Install, monkeypatch: pytest.MonkeyPatch, max_count: int
+    install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outliner, segmenter = install("slimsam").loaded(), install("grounding-dino-tiny")
     boxes = [(1 - index / 900, (index % 100, 5.0, index % 100 + 40, 80.0)) for index in range(900)]
@@ -255,7 +254,7 @@ def test_few_boxes_are_outlined_and_the_picture_is_embedded_once_for_all(
 
     for name in ("embed", "decoded"):
         monkeypatch.setattr(outliner, name, recorded(name))
-    segmenter.segment(Picture(PHOTO), Selection(words="cup", detection=Detection(max_count=max_count)))
+    segmenter.segment(Picture(PHOTO), Selection(words="cup"))
     assert calls == ["embed", *["decoded"] * MAX_BOXES]
 
 
@@ -263,9 +262,9 @@ def test_boxes_are_moved_outwards_or_inwards_and_stay_in_the_picture() -> None:
     size = Picture(PHOTO).size
     found = [(0.9, (10.2, 20.0, 50.0, 60.5)), (0.5, (0.0, 0.0, 8.0, 8.0))]
     assert boxes_of(found, Detection(), size) == [Box(10, 20, 50, 61), Box(0, 0, 8, 8)]
-    assert boxes_of(found, Detection(max_count=1), size) == [Box(10, 20, 50, 61)]
-    assert boxes_of(found, Detection(grow=30, max_count=1), size) == [Box(0, 0, 80, 91)]
-    assert boxes_of(found, Detection(grow=-5), size) == [Box(15, 25, 45, 56)]
+    assert boxes_of(found, Detection(max_detections=1), size) == [Box(10, 20, 50, 61)]
+    assert boxes_of(found, Detection(dilate=30, max_detections=1), size) == [Box(0, 0, 80, 91)]
+    assert boxes_of(found, Detection(dilate=-5), size) == [Box(15, 25, 45, 56)]
 
 
 def test_without_an_outliner_the_command_is_named(install: Install) -> None:

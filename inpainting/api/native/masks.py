@@ -21,7 +21,7 @@ from inpainting.api.native.mask_objects import encode_mask
 from inpainting.api.native.pagination import PageQuery, read_query, render_page
 from inpainting.api.native.recent_pictures import read_recent
 from inpainting.api.native.requests import read_idempotency
-from inpainting.api.native.schemas.masks import MASKS, FoundMask, FoundMaskPage, MaskForm, SelectedMask
+from inpainting.api.native.schemas.masks import MASKS, FoundMask, FoundMaskPage, MaskForm, SelectedMask, selection_of
 from inpainting.api.openapi import KEY, PICTURE, READING, documented
 from inpainting.api.pictures import SentPicture
 from inpainting.api.views import AnyBodyView, PictureView
@@ -33,7 +33,7 @@ from inpainting.media.files import OWNERS_ONLY, PictureGone, picture_response
 from inpainting.models import UploadedPicture
 from inpainting.models.pictures import grey_pixels
 from inpainting.segmenters import registry
-from inpainting.segmenters.base import Candidate, Hint, Selection, candidates_of, load_model_of
+from inpainting.segmenters.base import Candidate, candidates_of, load_model_of
 
 BY_ID = {"source": "generation-source", "picture": "draft-picture"}
 """Fields with the id of a picture of the user, and the routes of these pictures."""
@@ -75,7 +75,7 @@ class Masks(AnyBodyView):
             earlier = Candidate(pixels_of(stored), found.get("score"))
             return created(selected([earlier], found.get("segmenter", ""), values["format"]), stored, request)
         segmenter = registry.find(values.get("segmenter", registry.DEFAULT))
-        selection = Selection(**{name: values[name] for name in Hint if name in values})
+        selection = selection_of(values)
         selection.check_for(segmenter)
         with limit_segmentations(request.user):
             picture = read_recent(sent_image(body, values), request)

@@ -58,11 +58,11 @@ GROUNDING_DINO = ByWords()
 
 
 def boxes_of(found: list[FoundBox], detection: Detection, size: Size) -> list[Box]:
-    """The pixels of the best finds, moved outwards by `grow` and clipped; those that vanish are left out."""
+    """The pixels of the best finds, moved outwards by `dilate` and clipped; those that vanish are left out."""
     boxes = []
-    for _, (left, top, right, bottom) in found[: min(detection.max_count or MAX_BOXES, MAX_BOXES)]:
-        grow = detection.grow
-        edges = (left - grow, top - grow, right + grow, bottom + grow)
+    for _, (left, top, right, bottom) in found[: detection.max_detections or MAX_BOXES]:
+        dilate = detection.dilate
+        edges = (left - dilate, top - dilate, right + dilate, bottom + dilate)
         low_x, high_x = (int(min(max(edge, 0), size.width)) for edge in (edges[0], np.ceil(edges[2])))
         low_y, high_y = (int(min(max(edge, 0), size.height)) for edge in (edges[1], np.ceil(edges[3])))
         if high_x > low_x and high_y > low_y:

@@ -79,8 +79,8 @@ def by_words(body: MaskBody) -> tuple[Segmenter, Selection]:
     detection = Detection(
         box_threshold=body.box_threshold,
         text_threshold=body.text_threshold,
-        max_count=body.sam_max_detections,
-        grow=body.dino_erode_or_dilate,
+        max_detections=body.sam_max_detections,
+        dilate=body.dino_erode_or_dilate,
         shows_boxes=body.dino_debug,
         outliner=body.sam_model if body.sam_model in SAM_MODELS else SAM_MODELS[0],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
@@ -12,13 +13,24 @@ from inpainting.api.media.links import ending_key, picture_link
 from inpainting.api.native.mask_objects import MaskFormat
 from inpainting.api.native.schemas.base import Answer, Constant, Link, Page, UtcDateTime
 from inpainting.api.native.schemas.drafts import SHA256
-from inpainting.api.setting_fields import Text, parse_json
+from inpainting.api.setting_fields import Integer, Number, Text, parse_json
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box
 from inpainting.core.validation import finite_numbers
 from inpainting.models import UploadedPicture
 from inpainting.segmenters import registry
-from inpainting.segmenters.base import MAX_CORNERS, MAX_POINTS, MAX_WORDS_CHARACTERS, Point, box_around
+from inpainting.segmenters.base import (
+    MAX_BOXES,
+    MAX_CORNERS,
+    MAX_DILATE,
+    MAX_POINTS,
+    MAX_WORDS_CHARACTERS,
+    Detection,
+    Hint,
+    Point,
+    Selection,
+    box_around,
+)
 
 POINT = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 3}
 SIZE = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2, "description": "Height, width."}
@@ -38,6 +50,8 @@ MASK_OBJECT = {
     },
 }
 BOX = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
+DETECTION = Detection()
+DETECTION_FIELDS = ("box_threshold", "text_threshold", "max_detections", "dilate")
 
 
 @extend_schema_field({"type": "array", "items": POINT, "maxItems": MAX_POINTS})
@@ -96,6 +110,30 @@ class MaskForm(serializers.Serializer):
         help_text="[[x, y], …] roughly around the object, whose edges are found. In forms as JSON.",
     )
     words = Text(required=False, max_length=MAX_WORDS_CHARACTERS, help_text="What to select; some segmenters read it.")
+    box_threshold = Number(
+        required=False,
+        min_value=0,
+        max_value=1,
+        help_text=f"With `words`: lowest score of a find. Default: {DETECTION.box_threshold}.",
+    )
+    text_threshold = Number(
+        required=False,
+        min_value=0,
+        max_value=1,
+        help_text=f"With `words`: lowest score of a word of a find. Default: {DETECTION.text_threshold}.",
+    )
+    max_detections = Integer(
+        required=False,
+        min_value=0,
+        max_value=MAX_BOXES,
+        help_text=f"With `words`: how many of the best finds are selected; 0, the default, is {MAX_BOXES}.",
+    )
+    dilate = Number(
+        required=False,
+        min_value=-MAX_DILATE,
+        max_value=MAX_DILATE,
+        help_text="With `words`: pixels by which the box of each find is widened; below 0 narrowed. Default: 0.",
+    )
     category = Text(required=False, max_length=60, help_text="Of garments: `full`, `upper` or `lower`.")
     tolerance = serializers.FloatField(
         required=False, min_value=0, max_value=255, help_text="Of the segmenter `colour`: difference of each channel."
@@ -113,6 +151,12 @@ class MaskForm(serializers.Serializer):
     store = serializers.BooleanField(
         default=True, help_text="Whether the mask is stored, for later requests to name it by its `id`."
     )
+
+
+def selection_of(values: Mapping[str, Any]) -> Selection:
+    """The selection that the fields of a MaskForm describe. Raises InvalidRequest."""
+    detection = Detection(**{name: values[name] for name in DETECTION_FIELDS if name in values})
+    return Selection(**{name: values[name] for name in Hint if name in values}, detection=detection)
 
 
 class MaskUploadForm(MaskForm):

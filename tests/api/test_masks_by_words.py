@@ -1,0 +1,61 @@
+"""`POST /api/masks/` with words: the fields that say how objects are found reach the networks."""
+
+from __future__ import annotations
+
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from PIL import Image
+from skimage import data
+
+pytest.importorskip("torch", reason="the diffusion engine is not installed")
+
+from inpainting.core.picture import Picture
+from inpainting.segmenters import registry
+from inpainting.segmenters.base import Detection, Selection, candidates_of
+from tests import tiny_vision_models
+from tests.api.bodies import text
+from tests.conftest import png
+
+DETECTOR = "grounding-dino-tiny"
+PHOTO = data.coffee()[:150, :220]
+EVERY = {"box_threshold": 0, "text_threshold": 0}
+
+
+@pytest.fixture(autouse=True)
+def installed(tmp_path: Path, settings: Any, db: None) -> None:
+    settings.MODELS_DIR = tmp_path / "models"
+    for slug, family in (("slimsam", "sam"), (DETECTOR, "grounding-dino")):
+        folder = tiny_vision_models.saved(tmp_path / slug, family)
+        call_command("pull_model", slug, "--yes", f"--from={folder}", stdout=StringIO())
+
+
+def find(program: Client, **fields: Any) -> Any:
+    body = {"image": text(png(PHOTO)), "words": "cup", "segmenter": DETECTOR, **fields}
+    return program.post("/api/masks/", body, content_type="application/json")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [EVERY, {**EVERY, "max_detections": 1}, {**EVERY, "max_detections": 1, "dilate": 40}, {**EVERY, "dilate": -2.5}],
+    ids=str,
+)
+def test_the_fields_of_detection_change_the_mask(alices_program: Client, fields: dict[str, Any]) -> None:
+    selection = Selection(words="cup", detection=Detection(**fields))
+    (expected,) = candidates_of(registry.find(DETECTOR), Picture(PHOTO), selection)
+    answer = find(alices_program, **fields)
+    assert answer.status_code == 201, answer.content
+    assert answer.json()["score"] == expected.score
+    stored: Any = alices_program.get(answer.json()["file"])
+    with Image.open(BytesIO(b"".join(stored.streaming_content))) as mask:
+        assert np.array_equal(np.asarray(mask), expected.mask)
+
+
+def test_nothing_is_found_above_a_threshold(alices_program: Client) -> None:
+    answer = find(alices_program, box_threshold=1)
+    assert (answer.status_code, answer.json()["area"], answer.json()["score"]) == (200, 0, None)
