@@ -29,7 +29,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Coalesce
 
-from inpainting.compiled_query import CompiledQuery, CompiledUpdate, Parameter
+from inpainting.compiled_query import CompiledQuery, CompiledUpdate, Parameter, ordered_by_index
 
 OVERHEAD_PIXELS = 1 << 16
 """Added to the pixels of a window: loading, compositing and storing take time however small it is."""
@@ -136,7 +136,8 @@ def present_tag(queue: object) -> models.Expression:
 def _lock_flow(generation: Queued) -> tuple[Flow, int]:
     """The flow, created where it is missing, and the present virtual time of its queue."""
     key = {"owner": generation.owner_id, "queue": generation.queue}
-    rows = _flow.rows(**key)
+    with ordered_by_index():
+        rows = _flow.rows(**key)
     if not rows:
         VirtualTime.objects.bulk_create([VirtualTime(queue=generation.queue)], ignore_conflicts=True)
         new = Flow(owner_id=generation.owner_id, queue=generation.queue)

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from inpainting.compiled_query import CompiledQuery, Parameter
+from inpainting.compiled_query import CompiledQuery, Parameter, ordered_by_index
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.leases import NOT_LEASED
@@ -59,8 +59,9 @@ def worker_count(queue: Queue) -> int:
 def fair_order_in(queue: Queue = Queue.CPU, *, limit: int | None = None) -> list[tuple[UUID, float | None]]:
     """Waiting generations in the order in which they start, each with its likely seconds; the first `limit` of them."""
     order: list[tuple[UUID, float | None]] = []
-    for alone in (True, False):
-        order += waiting_in(queue, alone=alone).values_list("id", "likely_seconds")[:limit]
+    with ordered_by_index():
+        for alone in (True, False):
+            order += waiting_in(queue, alone=alone).values_list("id", "likely_seconds")[:limit]
     return order[:limit]
 
 
@@ -69,9 +70,10 @@ def seconds_before(generation: Generation, limit: int) -> list[float | None]:
     first, fewer_attempts, earlier = _before(limit)
     values = {name: getattr(generation, name) for name in ("queue", *START_ORDER)}
     alone = generation.run_alone
-    rows = [] if alone else first.rows(queue=generation.queue)
-    rows += fewer_attempts.rows(**values, alone=alone) if generation.attempts else []
-    rows += earlier.rows(**values, alone=alone)
+    with ordered_by_index():
+        rows = [] if alone else first.rows(queue=generation.queue)
+        rows += fewer_attempts.rows(**values, alone=alone) if generation.attempts else []
+        rows += earlier.rows(**values, alone=alone)
     return [seconds for (seconds,) in rows[:limit]]
 
 
@@ -103,7 +105,8 @@ def start_next(queue: Queue = Queue.CPU) -> Generation | None:
         while not watchdog.draining.is_set():
             with transaction.atomic():
                 # SQLite has one writing transaction at a time.
-                first = next(iter(_next.instances(queue=queue, alone=must_run_alone)), None)
+                with ordered_by_index():
+                    first = next(iter(_next.instances(queue=queue, alone=must_run_alone)), None)
                 if first is None:
                     return None
                 preferred = None if must_run_alone else _with_loaded_model(first, registry.loaded_models(queue))
@@ -120,7 +123,9 @@ def _with_loaded_model(first: Generation, loaded: Collection[str]) -> Generation
     if not loaded or first.settings.get("model") in loaded:
         return None
     latest = first.start_tag + OVERTAKEN_SLOTS * (first.finish_tag - first.start_tag)
-    for pk, model in _candidates.rows(queue=first.queue, attempts=first.attempts, latest=latest):
+    with ordered_by_index():
+        candidates = _candidates.rows(queue=first.queue, attempts=first.attempts, latest=latest)
+    for pk, model in candidates:
         if model in loaded and (claimed := _unclaimed.instances(pk=pk)):
             return claimed[0]
     return None
