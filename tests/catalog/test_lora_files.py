@@ -58,6 +58,20 @@ def file(tmp_path: Path) -> Path:
             "text_encoder.b.lora_linear_layer.lora.down.weight": np.ones((4, 8), "<f4"),
             "text_encoder.b.lora_linear_layer.lora.up.weight": np.ones((8, 4), "<f4"),
         },
+        layer() | {f"{LAYER}.dora_scale": np.ones((320, 1), "<f4")},
+        {f"{LAYER}.lora_mid.weight": np.ones((4, 4, 3, 3), "<f4")}
+        | {f"{LAYER}.lora_down.weight": np.ones((4, 8, 1, 1), "<f4")}
+        | {f"{LAYER}.lora_up.weight": np.ones((8, 4, 1, 1), "<f4")},
+        {f"{LAYER}.hada_{name}_a": np.ones((320, 4), "<f4") for name in ("w1", "w2")}
+        | {f"{LAYER}.hada_{name}_b": np.ones((4, 768), "<f4") for name in ("w1", "w2")},
+        {f"{LAYER}.hada_{name}_a": np.ones((4, 320), "<f4") for name in ("w1", "w2")}
+        | {f"{LAYER}.hada_{name}_b": np.ones((4, 320), "<f4") for name in ("w1", "w2")}
+        | {f"{LAYER}.hada_{name}": np.ones((4, 4, 3, 3), "<f4") for name in ("t1", "t2")},
+        {f"{LAYER}.lokr_w1": np.ones((4, 8), "<f4"), f"{LAYER}.lokr_w2_a": np.ones((80, 2), "<f4")}
+        | {f"{LAYER}.lokr_w2_b": np.ones((2, 96), "<f4")},
+        {f"{LAYER}.diff": np.ones((320, 768), "<f4"), f"{LAYER}.diff_b": np.ones(320, "<f4")},
+        {"base_model.model.a.to_q.lora_A.weight": np.ones((4, 8), "<f4")}
+        | {"base_model.model.a.to_q.lora_B.weight": np.ones((8, 4), "<f4")},
     ],
 )
 def test_the_tensor_names_of_every_trainer_are_accepted(file: Path, tensors: dict[str, Any]) -> None:
@@ -87,8 +101,13 @@ def test_a_lora_of_another_family_is_refused(file: Path, tensors: dict[str, Any]
         ({"model.diffusion_model.x.weight": np.ones((4, 4), "<f4")}, "no LoRA for Stable Diffusion"),
         ({"transformer.x.lora_A.weight": np.ones((4, 4), "<f4")}, "no LoRA for Stable Diffusion"),
         ({"lora_unet_x.weight": np.ones((4, 4), "<f4")}, "it holds"),
-        (layer() | {"lora_unet_x.hada_w1_a": np.ones((4, 4), "<f4")}, "a LoHa"),
-        (layer() | {f"{LAYER}.dora_scale": np.ones((4, 4), "<f4")}, "a DoRA"),
+        (layer() | {"lora_unet_x.hada_w1_a": np.ones((4, 4), "<f4")}, "do not fit together"),
+        (layer() | {"lora_unet_x.lokr_w1": np.ones((4, 4), "<f4")}, "do not fit together"),
+        (layer() | {"lora_unet_x.dora_scale": np.ones((4, 1), "<f4")}, "do not fit together"),
+        (layer() | {"lora_unet_x.alpha": np.asarray(2, "<f4")}, "do not fit together"),
+        (layer() | {f"{LAYER}.lora_mid.weight": np.ones((4, 5, 3, 3), "<f4")}, "do not fit together"),
+        (layer() | {f"{LAYER}.oft_blocks": np.ones((4, 4), "<f4")}, "an OFT"),
+        (layer() | {"bundle_emb.x.string_to_param": np.ones((4, 4), "<f4")}, "with embeddings"),
         ({f"{LAYER}.lora_down.weight": np.ones((4, 768), "<f4")}, "do not fit together"),
         (layer() | {f"{LAYER}.lora_up.weight": np.ones((320, 5), "<f4")}, "do not fit together"),
         (layer() | {f"{LAYER}.lora_down.weight": np.ones((4, 768), "<i4")}, "I32 numbers"),
@@ -98,6 +117,22 @@ def test_a_file_that_is_no_plain_lora_is_refused(file: Path, tensors: dict[str, 
     with pytest.raises(LoraRefused, match=message) as refused:
         check_lora(written(file, tensors), "sd")
     assert refused.value.code == "lora_refused"
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {f"{LAYER}.hada_w{n}_{end}": np.ones(shape, "<f4")
+         for n in (1, 2) for end, shape in (("a", (320, 4)), ("b", (4, 2048)))},
+        {f"{LAYER}.lokr_w1": np.ones((4, 8), "<f4"), f"{LAYER}.lokr_w2": np.ones((80, 256), "<f4")},
+        {f"{LAYER}.diff": np.ones((320, 2048), "<f4")},
+    ],
+    ids=["LoHa", "LoKr", "full"],
+)  # fmt: skip
+def test_the_family_of_other_kinds_is_known_by_their_widths(file: Path, tensors: dict[str, Any]) -> None:
+    check_lora(written(file, tensors), "sdxl")
+    with pytest.raises(LoraRefused, match="sdxl"):
+        check_lora(file, "sd")
 
 
 def test_a_damaged_file_is_refused(file: Path) -> None:
@@ -151,9 +186,12 @@ def test_bfloat16_values_are_checked_too(file: Path, bits: int, is_finite: bool)
 def test_its_configuration_must_not_name_code(file: Path) -> None:
     harmless = {"unet.r": 4, "unet.lora_alpha": 8, "unet.target_modules": ["to_q"], "unet.megatron_config": None}
     check_lora(written(file, layer(), lora_adapter_metadata=json.dumps(harmless)), "sd")
-    for wrong in ({"unet.megatron_config": {"x": 1}}, {"unet.auto_mapping": {"x": "y"}}, {"unet.use_dora": True}):
+    for wrong in ({"unet.megatron_config": {"x": 1}}, {"unet.auto_mapping": {"x": "y"}}, {"unet.use_bdlora": True}):
         with pytest.raises(LoraRefused, match="configured"):
             check_lora(written(file, layer(), lora_adapter_metadata=json.dumps(harmless | wrong)), "sd")
+    other = {f"{LAYER}.diff": np.ones((320, 768), "<f4")}
+    with pytest.raises(LoraRefused, match="plain LoRAs only"):
+        check_lora(written(file, other, lora_adapter_metadata=json.dumps(harmless)), "sd")
     for text in ("{", "[]"):
         with pytest.raises(LoraRefused, match="configuration"):
             check_lora(written(file, layer(), lora_adapter_metadata=text), "sd")

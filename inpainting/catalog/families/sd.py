@@ -51,7 +51,7 @@ REFUSALS = {
     r"EDM|edm_": "the mark of a model trained with the continuous noise of EDM (Karras et al. 2022, arXiv 2206.00364), "
     "which no scheduler here supports."
 }
-LORA_TENSORS = r"(unet|text_encoder(_2)?)\.|lora_(unet|te[12]?)_"
+LORA_TENSORS = r"base_model\.model\.|(unet|text_encoder(_2)?)\.|lora_(unet|te[12]?)_"
 """In the names of diffusers, of PEFT and of kohya-ss."""
 
 SD = register(

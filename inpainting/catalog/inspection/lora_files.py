@@ -1,7 +1,7 @@
 """LoRA files, checked before anything loads them; their numbers are checked once, when they are added.
 
-A LoRA (Hu et al. 2021, arXiv 2106.09685) holds two small matrices for each layer that it changes, `down` and `up`, in
-the names of diffusers, of PEFT or of kohya-ss.
+A LoRA (Hu et al. 2021, arXiv 2106.09685) holds two small matrices for each layer that it changes, `down` and `up`;
+`lora_layers` names what the other kinds hold.
 """
 
 from __future__ import annotations
@@ -17,11 +17,17 @@ from numpy.typing import NDArray
 
 from inpainting.catalog import families
 from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, check_names, quoted
+from inpainting.catalog.inspection.lora_layers import (
+    are_complete,
+    input_width,
+    is_read_by_diffusers,
+    layers_in,
+    split_name,
+)
 from inpainting.catalog.inspection.safetensors_header import read_header
 
 MAX_LORA_BYTES = 2**30
 CHUNK_NUMBERS = 2**22
-MAX_RANK = 4096
 TYPES: dict[str, tuple[str, int]] = {
     "F16": ("<u2", 0x7C00),
     "BF16": ("<u2", 0x7F80),
@@ -29,14 +35,12 @@ TYPES: dict[str, tuple[str, int]] = {
 }
 """Each type as unsigned integers, and the bits of its exponent: a number with all of them set is not finite
 (IEEE 754)."""
-DOWN = (".lora_A.weight", ".lora_down.weight", ".lora.down.weight", "_lora.down.weight", ".lora_A.default.weight")
-UP = (".lora_B.weight", ".lora_up.weight", ".lora.up.weight", "_lora.up.weight", ".lora_B.default.weight")
-ALPHA = ".alpha"
-OTHER_KINDS = {"hada_": "a LoHa", "lokr_": "a LoKr", "dora_scale": "a DoRA", "bundle_emb": "one with embeddings"}
+OTHER_KINDS = {"bundle_emb": "a LoRA with embeddings", ".oft_": "an OFT", ".on_input": "an IA3"}
+"""Parts of tensor names by which adapters are recognised that are not supported."""
 CONFIGURATION = "lora_adapter_metadata"
 """The key of the header under which diffusers stores PEFT's configuration."""
 HARMLESS = re.compile(
-    r"(^|\.)(r|lora_alpha|rank_pattern|alpha_pattern|target_modules|exclude_modules|use_rslora|peft_type|task_type"
+    r"(^|\.)(r|lora_alpha|rank_pattern|alpha_pattern|target_modules|exclude_modules|use_rslora|peft_type|task_type|use_dora"
     r"|init_lora_weights|lora_dropout|bias|inference_mode|fan_in_fan_out|megatron_core|peft_version"
     r"|base_model_name_or_path|qalora_group_size)\Z"
 )
@@ -70,8 +74,9 @@ def check_lora(path: Path, family: str) -> None:
         raise
     except ModelRefused as error:
         raise LoraRefused(error.message) from error
-    check_configuration(path)
     check_tensors(header, path.name, family)
+    if check_configuration(path) and not is_read_by_diffusers(header):
+        raise LoraRefused(f"{path.name} has a configuration of PEFT, which is supported for plain LoRAs only.")
     seen = detect_family(header)
     if seen is not None and seen != family:
         raise LoraRefused(f"{path.name} is a LoRA for models of the family {seen}, not {family}.")
@@ -93,12 +98,10 @@ def lora_file(names: Iterable[str], name: str) -> str:
 def check_tensors(header: Mapping[str, Any], file: str, family: str) -> None:
     """Refuse tensors that are not the half of a pair or its alpha, and halves that do not fit together."""
     support = families.get(family).lora
-    downs: dict[str, int] = {}
-    ups: dict[str, int] = {}
     for name, tensor in header.items():
         for mark, kind in OTHER_KINDS.items():
             if mark in name:
-                raise LoraRefused(f"{file} is {kind}; only plain LoRAs are supported.")
+                raise LoraRefused(f"{file} is {kind}, which is not supported.")
         if support is None or not re.match(support.tensors, name):
             labels = " or ".join(families.get(one).label for one in families.with_loras())
             raise LoraRefused(f"{file} is no LoRA for {labels}: it holds {quoted(name)}.")
@@ -106,20 +109,14 @@ def check_tensors(header: Mapping[str, Any], file: str, family: str) -> None:
             raise LoraRefused(
                 f"{file} holds {tensor['dtype']} numbers in {quoted(name)}; known are {', '.join(TYPES)}."
             )
-        shape = tensor["shape"]
-        down = next((end for end in DOWN if name.endswith(end)), None)
-        up = next((end for end in UP if name.endswith(end)), None)
-        if down is not None and len(shape) in (2, 4):
-            downs[name.removesuffix(down)] = shape[0]
-        elif up is not None and len(shape) in (2, 4):
-            ups[name.removesuffix(up)] = shape[1]
-        elif not (name.endswith(ALPHA) and len(shape) in (0, 1)):
+        if split_name(name) is None:
             raise LoraRefused(f"{file} is no LoRA: it holds {quoted(name)}.")
-    if not downs:
+    layers = layers_in(header)
+    if not layers:
         raise LoraRefused(f"{file} is no LoRA: it changes nothing.")
-    for layer in sorted(downs.keys() | ups.keys()):
-        if downs.get(layer) != ups.get(layer) or not 1 <= downs[layer] <= MAX_RANK:
-            raise LoraRefused(f"{file} is damaged: the two halves of {quoted(layer)} do not fit together.")
+    for layer, shapes in sorted(layers.items()):
+        if not are_complete(shapes):
+            raise LoraRefused(f"{file} is damaged: the tensors of {quoted(layer)} do not fit together.")
 
 
 def detect_family(header: Mapping[str, Any]) -> str | None:
@@ -128,11 +125,8 @@ def detect_family(header: Mapping[str, Any]) -> str | None:
     Tensor names that one family alone has show it, or the width of the text features that its layers attend to.
     Families with more components come first: their files hold the tensors of smaller ones too.
     """
-    widths = {
-        tensor["shape"][-1]
-        for name, tensor in header.items()
-        if re.search(r"attn2[._](processor\.)?to_[kv]", name) and name.endswith(DOWN) and len(tensor["shape"]) == 2
-    }
+    layers = layers_in(header).items()
+    widths = {input_width(shapes) for name, shapes in layers if re.search(r"attn2[._](processor\.)?to_[kv]", name)}
     supports = [(known, known.lora) for known in families.registered() if known.lora is not None]
     for known, support in sorted(supports, key=lambda one: -len(one[1].components)):
         if widths & known.text_features.keys() or any(re.search(support.own_tensors, name) for name in header):
@@ -140,14 +134,15 @@ def detect_family(header: Mapping[str, Any]) -> str | None:
     return None
 
 
-def check_configuration(path: Path) -> None:
-    """Refuse a PEFT configuration in the file that sets more than numbers and names of layers."""
+def check_configuration(path: Path) -> bool:
+    """Refuse a PEFT configuration in the file that sets more than numbers and names of layers. Return whether there is
+    one."""
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     notes = header.get("__metadata__") or {}
     text = notes.get(CONFIGURATION) if isinstance(notes, dict) else None
     if text is None:
-        return
+        return False
     try:
         configuration = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
@@ -157,6 +152,7 @@ def check_configuration(path: Path) -> None:
     for name, value in configuration.items():
         if value and not HARMLESS.search(name):
             raise LoraRefused(f"{path.name} is configured with {quoted(name)}; only plain LoRAs are supported.")
+    return True
 
 
 def check_finite(path: Path) -> None:

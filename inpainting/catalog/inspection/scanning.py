@@ -35,7 +35,8 @@ from inpainting.catalog.inspection.files import (
     names_in,
     quoted,
 )
-from inpainting.catalog.inspection.lora_files import DOWN, OTHER_KINDS, check_lora, detect_family
+from inpainting.catalog.inspection.lora_files import OTHER_KINDS, check_lora, detect_family
+from inpainting.catalog.inspection.lora_layers import is_change, layers_in
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import Control, Kind
 
@@ -179,7 +180,9 @@ def file_at(path: Path) -> Found | None:
         family = detect_checkpoint_family(header)
         check_checkpoint(path, family)
         return Found(path, Kind.CHECKPOINT, family)
-    if any(name.endswith(DOWN) or any(mark in name for mark in OTHER_KINDS) for name in header):
+    if any(is_change(shapes) for shapes in layers_in(header).values()) or any(
+        mark in name for name in header for mark in OTHER_KINDS
+    ):
         return lora_at(path, header)
     if header and all(name.startswith(IP_ADAPTER_TENSORS) for name in header):
         return ip_adapter_at(path, header)

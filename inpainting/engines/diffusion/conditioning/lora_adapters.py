@@ -12,14 +12,18 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from diffusers.utils.peft_utils import delete_adapter_layers, set_adapter_layers, set_weights_and_activate_adapters
 
 from inpainting.catalog.inspection.lora_files import check_lora
+from inpainting.catalog.inspection.lora_layers import is_read_by_diffusers
+from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import LoraSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import LoraUse
+from inpainting.engines.diffusion.conditioning.delta_layers import DeltaLoras, LayerUnfit
 from inpainting.engines.diffusion.hardware import is_out_of_memory
 from inpainting.engines.diffusion.serving.load_lock import serialized
 
@@ -59,7 +63,8 @@ class LoadedLoras:
     """The LoRAs of one loaded model. Only the device's thread uses it.
 
     LoRAs are never fused into the weights. So without them the model computes, bit for bit, what it computed before
-    the first one was loaded, and switching between sets of LoRAs only sets some scaling factors.
+    the first one was loaded, and switching between sets of LoRAs only sets some scaling factors. Plain LoRAs are loaded
+    by diffusers as layers of PEFT, all others are hooks (`delta_layers`).
 
     targets: names of the pipeline's components that LoRAs may change.
     """
@@ -68,11 +73,17 @@ class LoadedLoras:
         self.pipeline = pipeline
         self.targets = targets
         self._bytes: OrderedDict[str, int] = OrderedDict()
+        self._deltas = DeltaLoras()
         self._active: ActiveLoras | None = ()
 
     @property
     def byte_count(self) -> int:
         return sum(self._bytes.values())
+
+    @property
+    def layer_byte_count(self) -> int:
+        """Bytes of the weights that are layers of the model."""
+        return self.byte_count - self._deltas.byte_count
 
     @property
     def need_trailing_timesteps(self) -> bool:
@@ -95,27 +106,31 @@ class LoadedLoras:
         check_lora(path, spec.family)
         self._active = None  # loading activates the LoRA
         try:
-            with self._without_text_model_alias():
-                self.pipeline.load_lora_weights(
-                    str(path.parent),
-                    weight_name=path.name,
-                    adapter_name=lora.name,
-                    local_files_only=True,
-                    use_safetensors=True,
-                )
+            if is_read_by_diffusers(read_header(path)):
+                self._load_layers(lora.name, path)
+                self._bytes[lora.name] = self._cast_to_model_dtype(lora.name)
+            else:
+                self._bytes[lora.name] = self._deltas.load(lora.name, path, self._components_by_name)
         except (ValueError, RuntimeError, KeyError, TypeError, IndexError, AttributeError) as error:
             self._unload(lora.name)
             if is_out_of_memory(error):
                 raise
             logger.exception("The LoRA %s does not fit", spec.slug)
-            raise EngineFailed(
-                f"The LoRA {spec.slug} does not fit this model: it was made for one of another shape.",
-                code="lora_unfit",
-            ) from error
-        self._bytes[lora.name] = self._cast_to_model_dtype(lora.name)
+            reason = str(error) if isinstance(error, LayerUnfit) else "it was made for one of another shape."
+            raise EngineFailed(f"The LoRA {spec.slug} does not fit this model: {reason}", code="lora_unfit") from error
         if not self._bytes[lora.name]:
             self._unload(lora.name)
             raise EngineFailed(f"The LoRA {spec.slug} changes nothing of this model.", code="lora_unfit")
+
+    def _load_layers(self, name: str, path: Path) -> None:
+        with self._without_text_model_alias():
+            self.pipeline.load_lora_weights(
+                str(path.parent),
+                weight_name=path.name,
+                adapter_name=name,
+                local_files_only=True,
+                use_safetensors=True,
+            )
 
     def activate(self, loras: ActiveLoras) -> None:
         """Activate these LoRAs, which are loaded, and no others."""
@@ -124,12 +139,24 @@ class LoadedLoras:
         if loras == self._active:
             return
         self._active = None
-        names, weights = [one.name for one in loras], [one.weight for one in loras]
+        layers = [one for one in loras if one.name not in self._deltas]
+        names, weights = [one.name for one in layers], [one.weight for one in layers]
         for component in self._components:
-            if loras:
+            if layers:
                 set_weights_and_activate_adapters(component, names, weights)
-            set_adapter_layers(component, enabled=bool(loras))
+            set_adapter_layers(component, enabled=bool(layers))
+        self._deltas.activate({one.name: one.weight for one in loras if one.name in self._deltas})
         self._active = loras
+
+    def fuse(self, loras: ActiveLoras) -> None:
+        """Fuse these LoRAs, which are loaded, into the UNet's weights for good, and unload all."""
+        self.activate(())
+        self._deltas.fuse({one.name: one.weight for one in loras if one.name in self._deltas})
+        layers = tuple(one for one in loras if one.name not in self._deltas)
+        if layers:
+            self.activate(layers)
+            self.pipeline.fuse_lora(components=["unet"], adapter_names=[one.name for one in layers])
+            self.pipeline.unload_lora_weights()
 
     def unload_idle(self, *, keep: Collection[str]) -> None:
         """Unload the least recently used, except those named in `keep`, down to MAX_IDLE_LORAS."""
@@ -153,6 +180,7 @@ class LoadedLoras:
     def _unload(self, name: str) -> None:
         self._bytes.pop(name, None)
         self._active = None
+        self._deltas.unload(name)
         for component in self._components:
             if name in getattr(component, "peft_config", {}):
                 set_weights_and_activate_adapters(component, [], [])
@@ -184,5 +212,9 @@ class LoadedLoras:
 
     @property
     def _components(self) -> list[Any]:
-        found = (getattr(self.pipeline, name, None) for name in self.targets)
-        return [component for component in found if component is not None]
+        return list(self._components_by_name.values())
+
+    @property
+    def _components_by_name(self) -> dict[str, Any]:
+        found = {name: getattr(self.pipeline, name, None) for name in self.targets}
+        return {name: component for name, component in found.items() if component is not None}

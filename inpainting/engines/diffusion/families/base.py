@@ -99,7 +99,7 @@ class LatentModel(ABC):
     def _own_bytes(self) -> int:
         modules = [part for part in self.pipeline.components.values() if isinstance(part, torch.nn.Module)]
         total = sum(tensor.nbytes for module in modules for tensor in (*module.parameters(), *module.buffers()))
-        return total - self.loras.byte_count
+        return total - self.loras.layer_byte_count
 
     # What each family implements
 

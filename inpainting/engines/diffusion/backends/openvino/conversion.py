@@ -152,9 +152,7 @@ def fused(model: LatentModel, request: ConversionRequest) -> LatentModel:
     for lora in loras:
         model.loras.load(lora)
     if loras:
-        model.loras.activate(loras)
-        model.pipeline.fuse_lora(components=["unet"], adapter_names=[lora.name for lora in loras])
-        model.pipeline.unload_lora_weights()
+        model.loras.fuse(loras)
     return model
 
 

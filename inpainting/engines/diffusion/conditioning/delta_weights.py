@@ -1,0 +1,182 @@
+"""The difference that a LoRA of any kind makes to the output of one layer.
+
+LoCon (a product, with a convolution between its two halves as a Tucker decomposition), LoHa and LoKr: S.-Y. Yeh et al.
+(ICLR 2024, arXiv 2309.14859). DoRA: S.-Y. Liu et al. (ICML 2024, arXiv 2402.09353).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch.nn import Conv2d, GroupNorm, LayerNorm, Linear, Module
+from torch.nn.functional import conv2d, group_norm, layer_norm, linear
+
+from inpainting.catalog.inspection.lora_layers import (
+    ALPHA,
+    DIFF,
+    DIFF_BIAS,
+    DORA_SCALE,
+    DOWN,
+    MAGNITUDE,
+    MID,
+    UP,
+)
+
+LAYER_TYPES = (Linear, Conv2d, GroupNorm, LayerNorm)
+"""Layers that a LoRA may change."""
+RANKS = (DOWN, "hada_w1_b", "lokr_w2_b", "lokr_w1_b")
+"""Factors whose first side is the rank by which alpha is divided."""
+
+
+@dataclass(eq=False, slots=True)
+class LayerDelta:
+    """What a LoRA changes of one layer.
+
+    factors: by the names of `catalog.inspection.lora_layers`. shape: of the layer's weight. scale: alpha / rank.
+    out_scales, in_scales: of a DoRA, the ratio of its norm to that of the changed weight, for each output or input, in
+    float32.
+    """
+
+    factors: dict[str, torch.Tensor]
+    shape: tuple[int, ...]
+    scale: float
+    out_scales: torch.Tensor | None = None
+    in_scales: torch.Tensor | None = None
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, torch.Tensor], layer: Module, dtype: torch.dtype) -> LayerDelta:
+        """The difference for a layer. Raises ValueError where the shapes differ."""
+        alpha, rank = tensors.get(ALPHA), next((tensors[name].shape[0] for name in RANKS if name in tensors), None)
+        scale = 1.0 if alpha is None or rank is None else float(alpha) / rank
+        norms = {name: tensors[name] for name in (MAGNITUDE, DORA_SCALE) if name in tensors}
+        factors = {name: one.to(dtype) for name, one in tensors.items() if name != ALPHA and name not in norms}
+        delta = cls(factors, weight_shape(layer), scale)
+        if delta.weight() is None and delta.bias is None:
+            raise ValueError("It changes nothing.")
+        if delta.bias is not None and (getattr(layer, "bias", None) is None or delta.bias.shape != layer.bias.shape):
+            raise ValueError("The layer has another bias.")
+        for name, norm in norms.items():
+            exact = cls({key: one.float() for key, one in factors.items()}, delta.shape, scale)
+            delta._set_norm(layer, exact.weight(), norm.float(), is_output=name == MAGNITUDE)
+        return delta
+
+    def _set_norm(self, layer: Module, change: torch.Tensor | None, norm: torch.Tensor, *, is_output: bool) -> None:
+        weight: torch.Tensor = layer.weight.detach()
+        if change is None or weight.is_meta or weight.shape != self.shape:
+            raise ValueError("The weights of the layer cannot be read.")
+        merged = weight.float().cpu() + change.cpu()
+        if is_output or norm.shape[0] == self.shape[0]:
+            norms = merged.flatten(1).norm(dim=1)
+            self.out_scales = norm.reshape(norms.shape) / norms
+        else:  # the first versions of LyCORIS
+            norms = merged.transpose(0, 1).flatten(1).norm(dim=1)
+            self.in_scales = norm.reshape(norms.shape) / norms
+
+    @property
+    def byte_count(self) -> int:
+        tensors = (*self.factors.values(), self.out_scales, self.in_scales)
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        return self.factors.get(DIFF_BIAS)
+
+    def weight(self) -> torch.Tensor | None:
+        """The difference of the weights, before the norms of a DoRA; None if it changes the bias alone."""
+        if self.factors.keys() <= {DIFF_BIAS}:
+            return None
+        return (product(self.factors) * self.scale).reshape(self.shape)
+
+    def to(self, like: torch.Tensor) -> None:
+        """Move the factors to the device and dtype of a tensor."""
+        if next(iter(self.factors.values())).device == like.device and all(
+            one.dtype == like.dtype for one in self.factors.values()
+        ):
+            return
+        self.factors = {name: one.to(like) for name, one in self.factors.items()}
+        self.out_scales = None if self.out_scales is None else self.out_scales.to(like.device)
+        self.in_scales = None if self.in_scales is None else self.in_scales.to(like.device)
+
+    def change(self, layer: Module, inputs: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        """What is added to a layer's output at a weight of 1."""
+        self.to(inputs)
+        weight, bias = self.weight(), self.bias
+        if self.in_scales is not None:
+            scaled = (inputs * along_channels(self.in_scales, layer)).to(inputs.dtype)
+            return layer.forward(scaled) - output + applied(layer, scaled, weight, bias)
+        change = applied(layer, inputs, weight, bias)
+        if self.out_scales is None:
+            return change
+        ratio = along_channels(self.out_scales, layer)
+        plain = output if layer.bias is None else output - along_channels(layer.bias.to(output), layer)
+        added = change if bias is None else change - along_channels(bias, layer)
+        return change + (ratio - 1).to(output.dtype) * (plain + added)
+
+    def dense(self, layer: Module) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """The differences of weight and bias at a weight of 1, for fusing them into the layer."""
+        change = self.weight()
+        if self.out_scales is not None and change is not None:
+            ratio = self.out_scales.reshape(-1, *[1] * (len(self.shape) - 1))
+            change = ratio * (layer.weight + change) - layer.weight
+        if self.in_scales is not None and change is not None:
+            ratio = self.in_scales.reshape(1, -1, *[1] * (len(self.shape) - 2))
+            change = ratio * (layer.weight + change) - layer.weight
+        return change, self.bias
+
+
+def product(factors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """The difference of the weights that the factors of a layer make, not scaled, in any shape."""
+    if DIFF in factors:
+        return factors[DIFF]
+    if UP in factors:
+        up, down = factors[UP].flatten(1), factors[DOWN]
+        if MID in factors:
+            return tucker(factors[MID], up.T, down.flatten(1))
+        return up @ down.flatten(1)
+    if "hada_w1_a" in factors:
+        return half(factors, "hada_w1", "hada_t1") * half(factors, "hada_w2", "hada_t2")
+    first, second = half(factors, "lokr_w1", ""), half(factors, "lokr_w2", "lokr_t2")
+    return torch.kron(first.reshape(*first.shape, *[1] * (second.ndim - 2)), second.contiguous())
+
+
+def half(factors: Mapping[str, torch.Tensor], stem: str, core: str) -> torch.Tensor:
+    """One half of a LoHa or LoKr: whole, a product of matrices, or a Tucker decomposition."""
+    if stem in factors:
+        return factors[stem]
+    first, second = factors[f"{stem}_a"], factors[f"{stem}_b"]
+    return tucker(factors[core], first, second) if core in factors else first @ second
+
+
+def tucker(core: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """[r, s, h, w], [r, out], [s, in] -> [out, in, h, w]."""
+    return torch.einsum("rshw,ro,si->oihw", core, first, second)
+
+
+def weight_shape(layer: Module) -> tuple[int, ...]:
+    """The shape of a layer's weight, also where the weight itself is quantised."""
+    return (layer.out_features, layer.in_features) if isinstance(layer, Linear) else tuple(layer.weight.shape)
+
+
+def along_channels(values: torch.Tensor, layer: Module) -> torch.Tensor:
+    """One value for each channel of a layer's inputs or outputs, in a shape that multiplies them."""
+    return values.reshape(-1, 1, 1) if isinstance(layer, Conv2d) else values
+
+
+def applied(
+    layer: Module, inputs: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """A layer's output with another weight and bias, None for zeros. Every such layer is linear in the two."""
+    if weight is None:
+        weight = inputs.new_zeros(weight_shape(layer))
+    match layer:
+        case Linear():
+            return linear(inputs, weight, bias)
+        case Conv2d():
+            return conv2d(inputs, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+        case GroupNorm():
+            return group_norm(inputs, layer.num_groups, weight, bias, layer.eps)
+        case LayerNorm():
+            return layer_norm(inputs, layer.normalized_shape, weight, bias, layer.eps)
+    raise TypeError(f"No LoRA changes a {type(layer).__name__}.")
