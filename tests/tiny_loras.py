@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
 TEXT_LAYERS = ("q_proj", "k_proj", "v_proj", "out_proj")
+ATTENTION_LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
 LAYERS = {
-    "unet": ("to_q", "to_k", "to_v", "to_out.0"),
-    **dict.fromkeys(("text_encoder", "text_encoder_2"), TEXT_LAYERS),
+    **dict.fromkeys(("unet", "transformer"), ATTENTION_LAYERS),
+    **dict.fromkeys(TEXT_ENCODERS, TEXT_LAYERS),
 }
-KOHYA = {"unet": "lora_unet", "text_encoder": "lora_te", "text_encoder_2": "lora_te2"}
+KOHYA = {"unet": "lora_unet", "transformer": "lora_unet", "text_encoder": "lora_te", "text_encoder_2": "lora_te2"}
 
 
 def weights(
@@ -33,7 +35,7 @@ def weights(
                 continue
             down = torch.randn(rank, layer.in_features, generator=generator) * 0.15
             up = torch.randn(layer.out_features, rank, generator=generator) * 0.15
-            if part != "unet" and not name.startswith("text_model."):
+            if part in TEXT_ENCODERS and not name.startswith("text_model."):
                 name = f"text_model.{name}"  # as files have it that were made for transformers 4
             if kohya:
                 prefix = "lora_te1" if part == "text_encoder" and is_double else KOHYA[part]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from collections.abc import Sequence
@@ -246,9 +247,10 @@ def replaced_by_copy(source: str, target: str) -> None:
 
 def switches(pipeline: Any) -> dict[str, Any]:
     """Arguments of a pipeline's class that are not components."""
-    if isinstance(pipeline, StableDiffusionInpaintPipeline):
-        return {"requires_safety_checker": False}
-    if isinstance(pipeline, FluxFillPipeline):
-        return {}
-    config = pipeline.config
-    return {"force_zeros_for_empty_prompt": config.force_zeros_for_empty_prompt, "add_watermarker": False}
+    chosen = {
+        "requires_safety_checker": False,
+        "add_watermarker": False,
+        "force_zeros_for_empty_prompt": pipeline.config.get("force_zeros_for_empty_prompt"),
+    }
+    names = inspect.signature(type(pipeline).__init__).parameters
+    return {name: value for name, value in chosen.items() if name in names}

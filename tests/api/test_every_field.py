@@ -22,6 +22,8 @@ from skimage import data
 from inpainting.api.native.fields import Img2ImgForm
 from inpainting.catalog import families
 from inpainting.catalog.specs import Control
+from inpainting.core.setting import DIFFUSION
+from inpainting.core.settings_table import GUIDANCE_SETTINGS
 from inpainting.models import Generation
 from tests import tiny_adapters, tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_networks, tiny_vaes
 from tests.api.bodies import shape_a, upload
@@ -32,12 +34,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 WORKS, IGNORED, TAKEN, SILENT = "works", "ignored", "taken", "silently ignored"
 QUICK_FILL = "quick-fill"
-IN_FULL = {"sdxl", "flux-fill", "lama", "migan"}
+IN_FULL = set(families.generating()) - {"sd"}
 """Families that read the same settings as `sd` or fewer; .ci/full runs them."""
 MODELS = [
     pytest.param(name, marks=[pytest.mark.full] * (name in IN_FULL)) for name in [*families.generating(), QUICK_FILL]
 ]
-DIFFUSION_FAMILIES = {"sd", "sdxl", "flux-fill"}
+DIFFUSION_FAMILIES = set(families.names(engine=DIFFUSION))
 FILE_FIELDS = {"output_format", "quality", "max_file_kilobytes"}
 """Fields of the result files; the stored PNG is always the same."""
 WITHOUT_EFFECT_ON_RESULT = {"engine", "model", "model_name", "webhook_url", "step_down", *FILE_FIELDS}
@@ -112,6 +114,13 @@ ADAPTER_FIELDS = {"embeddings", "vae", "control", "control_strength", "control_s
 """Fields that name a VAE or an adapter, or are numbers of one."""
 
 
+def ignored_settings(family: str) -> frozenset[str]:
+    """Settings that change nothing with a diffusion model of the family and its defaults."""
+    known = families.get(family)
+    is_guided = known.defaults.get("guidance_scale") != 1
+    return known.ignored_settings if is_guided else known.ignored_settings | GUIDANCE_SETTINGS
+
+
 def expected(field: str, model: str) -> str:
     """The expected outcome. By the rule, fields that only diffusion reads are ignored by all others."""
     others = DIFFUSION_FAMILIES - {"sd"}  # the adapters of this test are for the family sd
@@ -119,7 +128,7 @@ def expected(field: str, model: str) -> str:
         **{("loras", family): "lora_unfit" for family in others},
         **{("preset", family): "preset_unavailable" for family in others},
         **{(name, family): "part_unfit" for name in ADAPTER_FIELDS for family in others},
-        **dict.fromkeys(((name, "flux-fill") for name in families.get("flux-fill").ignored_settings), IGNORED),
+        **{(name, family): IGNORED for family in DIFFUSION_FAMILIES for name in ignored_settings(family)},
         ("seed", "lama"): IGNORED,
         ("seed", "migan"): IGNORED,
         ("model", QUICK_FILL): IGNORED,

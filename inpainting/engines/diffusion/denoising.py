@@ -93,22 +93,32 @@ class DenoisingState:
 
     @torch.inference_mode()
     def advance(self, prediction: torch.Tensor) -> None:
-        """Take a step. prediction: the UNet's output for `model_input`, [rows, 4, h, w]."""
-        if self.rows == 2:
-            # Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598, equation 6).
-            unguided, prompted = prediction.chunk(2)
-            prediction = unguided + self.guidance * (prompted - unguided)
-            if self.guidance_rescale:
-                # Lin et al. 2023, section 3.4 (arXiv 2305.08891).
-                prediction = rescale_noise_cfg(prediction, prompted, self.guidance_rescale)
+        """Take a step. prediction: the network's output for `model_input`, [rows, 4, h, w]."""
+        prediction, latents = self._guided_prediction(prediction), self.latents
         timestep = self.timesteps[self.index]
         self.latents, *rest = self.scheduler.step(
-            prediction, timestep, self.latents, return_dict=False, **self.step_arguments
+            prediction, timestep, latents, return_dict=False, **self.step_arguments
         )
-        self.pred_original_sample = rest[0] if rest else schedulers.pred_original_sample(self.scheduler)
+        self.pred_original_sample = rest[0] if rest else self.estimate_original(latents, prediction)
         self.index += 1
         if self.image is not None:
             self._restore_kept(self.image)
+
+    def _guided_prediction(self, prediction: torch.Tensor) -> torch.Tensor:
+        """[rows, 4, h, w] -> [1, 4, h, w]"""
+        if self.rows == 1:
+            return prediction
+        # Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598, equation 6).
+        unguided, prompted = prediction.chunk(2)
+        prediction = unguided + self.guidance * (prompted - unguided)
+        if self.guidance_rescale:
+            # Lin et al. 2023, section 3.4 (arXiv 2305.08891).
+            prediction = rescale_noise_cfg(prediction, prompted, self.guidance_rescale)
+        return prediction
+
+    def estimate_original(self, latents: torch.Tensor, prediction: torch.Tensor) -> torch.Tensor | None:
+        """The estimate of the final latents after a step from `latents`, for a scheduler whose step gives none."""
+        return schedulers.pred_original_sample(self.scheduler)
 
     def noised(self, image: torch.Tensor) -> torch.Tensor:
         """The source's latents with the noise of the next step."""

@@ -11,6 +11,7 @@ import torch
 from diffusers.pipelines.flux.pipeline_flux_fill import calculate_shift
 
 from inpainting.core.settings_table import FLOW_SCHEDULERS, SCHEDULERS
+from inpainting.engines.diffusion.latents import PATCH_SIZE
 from inpainting.engines.diffusion.schedulers import scheduler_parameters
 
 EULER, HEUN = FLOW_SCHEDULERS
@@ -20,6 +21,19 @@ FALLBACKS = {"HeunDiscreteScheduler": HEUN, "KarrasVeScheduler": HEUN}
 diffusers has UniPC and the DPM solvers with flow matching sigmas, but none of them can start from a noised image as
 `FluxFillPipeline` does (`scale_noise`), so there is no reference for them.
 """
+
+
+def schedule(
+    name: str, config: Mapping[str, Any], *, steps: int, strength: float, latent_size: tuple[int, int]
+) -> tuple[Any, torch.Tensor, tuple[str, ...]]:
+    """A new scheduler of `make`, its timesteps by `begin`, and the notes.
+
+    latent_size: height and width of the latents, each a multiple of PATCH_SIZE.
+    """
+    scheduler, notes = make(name, config)
+    height, width = latent_size
+    patches = (height // PATCH_SIZE) * (width // PATCH_SIZE)
+    return scheduler, begin(scheduler, config, steps=steps, strength=strength, patches=patches), notes
 
 
 def make(name: str, config: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:

@@ -30,6 +30,8 @@ sampling does.
 NAMES = tuple(name for name in SCHEDULERS if name not in FALLBACKS)
 """The public names that run as the diffusers class of the same name."""
 
+NONE_GUIDED = "No step lies between guidance_start and guidance_end: none was guided."
+
 
 def make(
     name: str,

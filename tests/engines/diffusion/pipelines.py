@@ -125,3 +125,31 @@ def reference_result(
 ) -> Any:
     """The result of the reference pipeline built from the model's components. changes: scheduler arguments."""
     return run_reference(reference_of(model, requested, **changes), model.spec, requested, output_type=output_type)
+
+
+class ShiftedHeun(diffusers.FlowMatchHeunDiscreteScheduler):  # type: ignore[misc]  # diffusers ships no types
+    """Heun's method on the sigmas that the pipeline gives Euler's; diffusers' Heun scheduler takes no sigmas."""
+
+    def set_timesteps(
+        self, num_inference_steps: int | None = None, device: Any = None, sigmas: Any = None, mu: float = 0.0
+    ) -> None:
+        super().set_timesteps(len(sigmas))
+        shifted = [np.exp(mu) / (np.exp(mu) + 1 / sigma - 1) for sigma in sigmas]
+        inner = [level for level in shifted[1:] for _ in range(2)]
+        self.sigmas = torch.tensor([shifted[0], *inner, 0.0], dtype=torch.float32)
+        self.timesteps = 1000 * self.sigmas[:-1]
+
+
+def counting_steps(pipeline_class: type[Any], scheduler: Any) -> type[Any]:
+    """A pipeline class that applies strength to the steps of the scheduler.
+
+    diffusers' pipelines for flow matching count timesteps, and Heun's method has two of them a step.
+    """
+    if scheduler.order == 1:
+        return pipeline_class
+
+    class TwiceAStep(pipeline_class):  # type: ignore[misc]  # a class that is known at run time
+        def get_timesteps(self, num_inference_steps: int, strength: float, device: Any) -> Any:
+            return super().get_timesteps((num_inference_steps + 1) // 2, strength, device)
+
+    return TwiceAStep

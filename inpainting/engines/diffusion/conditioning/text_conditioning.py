@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -22,6 +22,11 @@ class TokenizedPrompts:
         return 1
 
 
+def too_long(field: str, tokens: int, unread: str) -> str:
+    """The note about a prompt of more tokens than the model reads. unread: its words after them."""
+    return f"The {field} is longer than the model reads ({tokens} tokens); not read: “{unread[:200]}”."
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TextConditioning:
     """Encoded prompts as the network takes them. Rows: the negative prompt first where there is guidance.
@@ -29,24 +34,31 @@ class TextConditioning:
     embeds: [rows, tokens, features]. pooled: [rows, features]. time_ids: [rows, 6], for SDXL alone: original height
     and width, crop top and left, target height and width (Podell et al. 2023, arXiv 2307.01952, section 2.2).
     guidance_embedding: [1, features], for a UNet that was distilled with guidance (`time_cond_proj_dim`).
+    lengths: tokens of each row before its padding, for a network that takes rows of different lengths.
     """
 
     embeds: torch.Tensor
     pooled: torch.Tensor | None = None
     time_ids: torch.Tensor | None = None
     guidance_embedding: torch.Tensor | None = None
+    lengths: tuple[int, ...] = ()
 
     @property
     def rows(self) -> int:
         return self.embeds.shape[0]
 
     @property
+    def row_embeds(self) -> list[torch.Tensor]:
+        """[tokens, features] of each row, without padding."""
+        return [row[:length] for row, length in zip(self.embeds, self.lengths, strict=True)]
+
+    @property
     def prompt_only(self) -> TextConditioning:
         """The last row: without the negative prompt."""
-        pooled, time_ids = self.pooled, self.time_ids
-        return TextConditioning(
-            self.embeds[-1:],
-            None if pooled is None else pooled[-1:],
-            None if time_ids is None else time_ids[-1:],
-            self.guidance_embedding,
+        return replace(
+            self,
+            embeds=self.embeds[-1:],
+            pooled=None if self.pooled is None else self.pooled[-1:],
+            time_ids=None if self.time_ids is None else self.time_ids[-1:],
+            lengths=self.lengths[-1:],
         )

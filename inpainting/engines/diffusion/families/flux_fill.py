@@ -16,18 +16,18 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import flow_schedulers
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
-from inpainting.engines.diffusion.conditioning.prompt_weights import parse_weights
-from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
+from inpainting.engines.diffusion.conditioning.prompt_weights import unread_weights
+from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.flow_denoising import FlowDenoisingState
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE, VAE_SCALE_FACTOR
 
 MAX_TOKENS = 512
 """Tokens of the prompt that the T5 encoder takes."""
-WEIGHTS_UNREAD = "This model reads no weights: they stand in its prompt as words and numbers."
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -39,11 +39,11 @@ class FluxPrompt(TokenizedPrompts):
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class FlowDenoisingState(DenoisingState):
-    """A `DenoisingState` for a guidance-distilled transformer that predicts the velocity from image to noise.
+class FluxFillState(FlowDenoisingState):
+    """A `FlowDenoisingState` for a guidance-distilled transformer that takes patches.
 
     text: one row. masked_image: [1, c, h, w]. pixel_mask: [1, 64, h, w], the mask's 8x8 pixels of each latent pixel,
-    1 = repaint. All of them are images of latents; only `model_input` is cut into patches.
+    1 = repaint.
     """
 
     pixel_mask: torch.Tensor
@@ -52,20 +52,6 @@ class FlowDenoisingState(DenoisingState):
         """[1, h * w / 4, 8 * c + 256]: the latents, the kept part's latents and the mask."""
         parts = (part for part in (self.latents, self.masked_image, self.pixel_mask) if part is not None)
         return torch.cat([FluxFillPipeline._pack_latents(part, *part.shape) for part in parts], dim=2)
-
-    @torch.inference_mode()
-    def advance(self, prediction: torch.Tensor) -> None:
-        """Take a step. prediction: the transformer's output for `model_input`, [1, h * w / 4, 4 * c]."""
-        velocity = FluxFillPipeline._unpack_latents(prediction, *self.latents.shape[-2:], vae_scale_factor=1)
-        sigma = flow_schedulers.sigma_at(self.scheduler, self.timesteps[self.index])
-        pred_original_sample = self.latents - sigma * velocity
-        DenoisingState.advance(self, velocity)  # super() does not work in a dataclass with slots
-        self.pred_original_sample = pred_original_sample
-
-    def noised(self, image: torch.Tensor) -> torch.Tensor:
-        """The source's latents with the noise of the next step."""
-        sigma = flow_schedulers.sigma_at(self.scheduler, self.timesteps[self.index])
-        return (1 - sigma) * image + sigma * self.noise
 
 
 class FluxFill(LatentModel):
@@ -89,16 +75,13 @@ class FluxFill(LatentModel):
 
     def tokenize(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()) -> FluxPrompt:
         """See `LatentModel.tokenize`. CLIP takes 77 tokens of the prompt, T5 512; notes are about T5 alone."""
-        prompt, notes = settings.prompt, []
-        if any(span.weight != 1 for span in parse_weights(prompt)[0]):
-            notes.append(WEIGHTS_UNREAD)
+        prompt = settings.prompt
+        notes = unread_weights(prompt)
         clip, t5 = self.pipeline.tokenizer, self.pipeline.tokenizer_2
         clip_tokens, t5_tokens = (one(prompt, truncation=False, verbose=False).input_ids for one in (clip, t5))
         if len(t5_tokens) > MAX_TOKENS:
             unread = str(t5.decode(t5_tokens[MAX_TOKENS - 1 : -1])).strip()
-            notes.append(
-                f"The prompt is longer than the model reads ({MAX_TOKENS - 1} tokens); not read: “{unread[:200]}”."
-            )
+            notes.append(too_long("prompt", MAX_TOKENS - 1, unread))
         return FluxPrompt(
             notes=tuple(notes),
             clip_ids=fixed_length(clip_tokens, clip.model_max_length, clip.pad_token_id),
@@ -124,20 +107,18 @@ class FluxFill(LatentModel):
         The transformer takes the mask pixel by pixel, where grey of half and more is to be repainted.
         """
         settings, inputs, codec = request.settings, self.sample_inputs(request, index), codec or self.codec()
-        scheduler, notes = flow_schedulers.make(settings.scheduler or self.spec.scheduler, self.scheduler_config)
-        height, width = inputs.latent_size
-        timesteps = flow_schedulers.begin(
-            scheduler,
+        scheduler, timesteps, notes = flow_schedulers.schedule(
+            settings.scheduler or self.spec.scheduler,
             self.scheduler_config,
             steps=settings.steps or self.spec.steps,
             strength=settings.strength,
-            patches=(height // PATCH_SIZE) * (width // PATCH_SIZE),
+            latent_size=inputs.latent_size,
         )
         pixel_mask = (inputs.pixel_mask >= 0.5).float()
         image = codec.encode(inputs.pixels, inputs.generator)
         noise = self.draw_noise(inputs.latent_size, inputs.generator)
         masked_image = codec.encode(inputs.pixels * (1 - pixel_mask), inputs.generator)
-        state = FlowDenoisingState(
+        state = FluxFillState(
             latents=image,
             text=text,
             guidance=self.guidance(settings),
@@ -173,7 +154,9 @@ class FluxFill(LatentModel):
             img_ids=FluxFillPipeline._prepare_latent_image_ids(1, rows, columns, device, dtype),
             return_dict=False,
         )[0]
-        return list(prediction.float().split(1))
+        size = samples[0].latents.shape[-2:]
+        velocities = FluxFillPipeline._unpack_latents(prediction.float(), *size, vae_scale_factor=1)
+        return list(velocities.split(1))
 
 
 def fixed_length(tokens: list[int], length: int, pad_token_id: int) -> torch.Tensor:

@@ -26,7 +26,7 @@ from inpainting.engines.diffusion.conditioning.prompt_encoding import (
     split_into_chunks,
 )
 from inpainting.engines.diffusion.conditioning.prompt_weights import parse_weights
-from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
+from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
 from inpainting.engines.diffusion.conditioning.textual_inversion import (
     EmbeddingVectors,
     load_embedding_vectors,
@@ -121,8 +121,7 @@ class StableDiffusion(LatentModel):
         if not unread:
             return chunks, [*notes]
         tokens = MAX_CHUNKS * (self.encoders[0][0].model_max_length - 2)
-        too_long = f"The {field} is longer than the model reads ({tokens} tokens); not read: “{unread[:200]}”."
-        return chunks, [*notes, too_long]
+        return chunks, [*notes, too_long(field, tokens, unread)]
 
     def _ignored(self, settings: PaintSettings, used_embeddings: Collection[str]) -> Iterator[str]:
         """Notes about settings that have no effect."""
@@ -204,7 +203,7 @@ class StableDiffusion(LatentModel):
             self.draw_noise(inputs.latent_size, inputs.generator)
         guided = schedulers.steps_within(len(timesteps), settings.guidance_start, settings.guidance_end)
         if self.is_guided(settings) and not guided:
-            notes = (*notes, "No step lies between guidance_start and guidance_end: none was guided.")
+            notes = (*notes, schedulers.NONE_GUIDED)
         rescale = settings.guidance_rescale
         if rescale is None:
             rescale = ZERO_SNR_GUIDANCE_RESCALE if self.ends_in_noise else 0.0
