@@ -22,12 +22,17 @@ from diffusers import (
     StableDiffusionXLInpaintPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
+    ZImageInpaintPipeline,
+    ZImageTransformer2DModel,
 )
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3Model,
     T5Config,
     T5EncoderModel,
     T5TokenizerFast,
@@ -64,6 +69,18 @@ def t5_tokenizer() -> T5TokenizerFast:
     letters = [("▁", -2.0), *((chr(code), -3.0) for code in range(33, 127))]
     words = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -9.0), *letters]
     return T5TokenizerFast(vocab=words, extra_ids=0, model_max_length=512)
+
+
+def qwen_tokenizer() -> Qwen2Tokenizer:
+    """A Qwen tokenizer of single bytes, with the special tokens and the template of a conversation."""
+    letters = [*(chr(code) for code in range(33, 127)), "Ġ", "Ċ"]  # a space and a line break come last
+    made = Qwen2Tokenizer(vocab={letter: number for number, letter in enumerate(letters)}, merges=[])
+    made.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    made.chat_template = (
+        "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    return made
 
 
 def vae(**more: Any) -> AutoencoderKL:
@@ -215,7 +232,42 @@ def flux_fill(scratch: Path, *, inpainting: bool = True, seed: int = 0, guidance
     )
 
 
-BUILDERS = {"sd": sd, "sdxl": sdxl, "flux-fill": flux_fill}
+def z_image(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
+    """A pipeline of the family `z-image`, with the published numbers of VAE and scheduler.
+
+    inpainting: ignored, as no model of the family was trained for it.
+    """
+    torch.manual_seed(seed)
+    words = qwen_tokenizer()
+    network = ZImageTransformer2DModel(
+        dim=32,
+        n_layers=2,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=FEATURES,
+        axes_dims=(4, 6, 6),
+        axes_lens=(1024, 64, 64),
+    )
+    reader = Qwen3Config(
+        vocab_size=len(words),
+        hidden_size=FEATURES,
+        intermediate_size=37,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+    )
+    return ZImageInpaintPipeline(
+        vae=vae(latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159).eval(),
+        text_encoder=Qwen3Model(reader).eval(),
+        tokenizer=words,
+        transformer=network.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )
+
+
+BUILDERS = {"sd": sd, "sdxl": sdxl, "flux-fill": flux_fill, "z-image": z_image}
 
 
 def saved(folder: Path, family: str = "sd", *, inpainting: bool = True, seed: int = 0, **more: Any) -> ModelSpec:

@@ -128,6 +128,31 @@ SHIPPED = (
         aliases=("black-forest-labs/FLUX.1-Fill-dev", "FLUX.1-Fill-dev", "flux1-fill-dev.safetensors", "fluxdev"),
         **families.get("flux-fill").defaults,
     ),
+    # In bfloat16: the transformer has 6.2 billion numbers, published in float32 for Turbo, and the text encoder 4.0.
+    ModelSpec(
+        slug="z-image-turbo",
+        label="Z-Image-Turbo",
+        family="z-image",
+        repo="Tongyi-MAI/Z-Image-Turbo",
+        licence="Apache-2.0",
+        licence_url="https://huggingface.co/Tongyi-MAI/Z-Image-Turbo",
+        size_bytes=32_900 * MB,
+        memory_bytes=24 * GB,
+        aliases=("Tongyi-MAI/Z-Image-Turbo", "Z-Image-Turbo", "z_image_turbo_bf16.safetensors"),
+        **families.get("z-image").defaults,
+    ),
+    ModelSpec(
+        slug="z-image",
+        label="Z-Image",
+        family="z-image",
+        repo="Tongyi-MAI/Z-Image",
+        licence="Apache-2.0",
+        licence_url="https://huggingface.co/Tongyi-MAI/Z-Image",
+        size_bytes=20_500 * MB,
+        memory_bytes=24 * GB,
+        aliases=("Tongyi-MAI/Z-Image",),
+        **{**families.get("z-image").defaults, "steps": 50, "guidance_scale": 5.0},
+    ),
     # One ONNX file each. Big-LaMa (R. Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier
     # Convolutions", WACV 2022) as Carve exported it; MI-GAN (A. Sargsyan et al., ICCV 2023) from its first author.
     ModelSpec(

@@ -1,0 +1,137 @@
+"""Z-Image: a flow matching transformer that takes prompts of any length, encoded by Qwen3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from inpainting.catalog.specs import ModelSpec
+from inpainting.core.geometry import Size
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.diffusion import flow_schedulers, schedulers
+from inpainting.engines.diffusion.backends.torch import TORCH, Backend
+from inpainting.engines.diffusion.conditioning.prompt_weights import unread_weights
+from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
+from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
+from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.flow_denoising import FlowDenoisingState
+from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.latent_codec import LatentCodec
+
+MAX_TOKENS = 512
+"""Tokens that are encoded, with those of the template."""
+BEFORE, AFTER = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
+"""What Qwen3's chat template puts around a message. The template in the model's files is a program, and is not run."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ZImagePrompts(TokenizedPrompts):
+    """Token ids of each prompt, the negative one first where there is guidance."""
+
+    ids: tuple[list[int], ...]
+
+
+class ZImage(LatentModel):
+    """A loaded model of the family z-image. It was not trained for inpainting: kept parts are restored in each step."""
+
+    splits_rows = True
+
+    def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
+        super().__init__(pipeline, hardware, spec)
+        self.transformer = pipeline.transformer
+
+    def is_guided(self, settings: PaintSettings) -> bool:
+        return self.guidance(settings) > 1
+
+    def rows_for(self, settings: PaintSettings) -> int:
+        return 2 if self.is_guided(settings) else 1
+
+    # Tokenise and encode
+
+    def tokenize(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()) -> ZImagePrompts:
+        notes: list[str] = []
+        fields = ("negative_prompt", "prompt") if self.is_guided(settings) else ("prompt",)
+        ids = tuple(self._tokenize(field, getattr(settings, field), notes) for field in fields)
+        return ZImagePrompts(notes=tuple(dict.fromkeys(notes)), ids=ids)
+
+    def _tokenize(self, field: str, prompt: str, notes: list[str]) -> list[int]:
+        """The first MAX_TOKENS token ids of a prompt. Appends notes about what of it the model does not read."""
+        notes += unread_weights(prompt)
+        tokenizer = self.pipeline.tokenizer
+        ids: list[int] = tokenizer(f"{BEFORE}{prompt}{AFTER}", truncation=False, verbose=False).input_ids
+        unread = str(tokenizer.decode(ids[MAX_TOKENS:]))
+        if len(unread) > len(AFTER):
+            notes.append(too_long(field, MAX_TOKENS, unread.removesuffix(AFTER).strip()))
+        return ids[:MAX_TOKENS]
+
+    @torch.inference_mode()
+    def encode_prompts(self, prompts: ZImagePrompts, settings: PaintSettings, size: Size) -> TextConditioning:
+        """embeds: [rows, tokens, features], by the layer before the last, as the transformer was trained on."""
+        rows = [self._encode(ids) for ids in prompts.ids]
+        return TextConditioning(pad_sequence(rows, batch_first=True), lengths=tuple(len(row) for row in rows))
+
+    def _encode(self, ids: list[int]) -> torch.Tensor:
+        """Token ids -> [tokens, features]. Without padding: a token attends only to those before it."""
+        given = torch.tensor([ids], device=self.hardware.device)
+        hidden_states = self.pipeline.text_encoder(given, output_hidden_states=True, use_cache=False).hidden_states
+        return torch.as_tensor(hidden_states[-2][0])
+
+    # Start
+
+    @torch.inference_mode()
+    def start(
+        self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
+    ) -> tuple[DenoisingState, tuple[str, ...]]:
+        """See `LatentModel.start`. The window's sides are multiples of 16."""
+        settings, inputs, codec = request.settings, self.sample_inputs(request, index), codec or self.codec()
+        scheduler, timesteps, notes = flow_schedulers.schedule(
+            settings.scheduler or self.spec.scheduler,
+            self.scheduler_config,
+            steps=settings.steps or self.spec.steps,
+            strength=settings.strength,
+            latent_size=inputs.latent_size,
+        )
+        guided = schedulers.steps_within(len(timesteps), settings.guidance_start, settings.guidance_end)
+        if self.is_guided(settings) and not guided:
+            notes = (*notes, schedulers.NONE_GUIDED)
+        image = codec.encode(inputs.pixels, inputs.generator)
+        state = FlowDenoisingState(
+            latents=image,
+            text=text,
+            # The pipeline of diffusers counts guidance from 0: its scale is lower by 1.
+            guidance=self.guidance(settings),
+            scheduler=scheduler,
+            timesteps=timesteps,
+            mask=inputs.mask,
+            masked_image=None,
+            image=image,
+            noise=self.draw_noise(inputs.latent_size, inputs.generator),
+            step_arguments={},
+            guided=guided,
+            guidance_rescale=settings.guidance_rescale or 0.0,
+        )
+        state.latents = state.noised(image)
+        return state, notes
+
+    # Predict
+
+    @torch.inference_mode()
+    def predict(self, samples: Sequence[DenoisingState], backend: Backend = TORCH) -> list[torch.Tensor]:
+        """See `LatentModel.predict`. Always by torch: no other backend computes this transformer."""
+        dtype = self.transformer.dtype
+        # Each row is an image of one frame; the transformer counts time from noise to image.
+        frames = torch.cat([one.model_input() for one in samples]).to(dtype)[:, :, None]
+        times = 1 - torch.cat([one.step_timesteps for one in samples]).to(self.hardware.device) / 1000
+        embeds = [row.to(dtype) for one in samples for row in one.step_text.row_embeds]
+        size = self.rows_per_call or len(frames)
+        answers: list[torch.Tensor] = []
+        for first in range(0, len(frames), size):
+            part = slice(first, first + size)
+            answers += self.transformer(list(frames[part]), times[part], embeds[part], return_dict=False)[0]
+        velocity = -torch.stack(answers)[:, :, 0].float()
+        return list(velocity.split([one.rows for one in samples]))
