@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, FloatRect, Page, StorageState, WebSocke
 
 from tests.browser.conftest import Run, empty_draft, watched_page
 from tests.browser.editor_page import (
+    choose_tool,
     close_settings,
     generate,
     is_red,
@@ -28,6 +29,13 @@ from tests.installation import Installation
 pytestmark = pytest.mark.browser
 
 GENERATION_URL = "/api/generations/7c0e3f5a-6b1d-4d3a-9a51-0d9a4f1c2b3d/"
+NOTE_PROGRESS = """
+    window.seen = []
+    new MutationObserver(() => {
+        for (const id of ["light", "progress"]) if (document.getElementById(id)?.hidden === false) window.seen.push(id)
+    }).observe(document, { subtree: true, attributes: true, attributeFilter: ["hidden"] })
+"""
+"""Collects the ids of what only painting shows."""
 HOLE = {"from_left": 0.45, "to_left": 0.55, "down": 0.4}
 
 
@@ -112,6 +120,52 @@ def test_the_progress_lies_beside_the_hole_with_light_in_it_and_follows_the_zoom
     expect(light).to_be_hidden()
     expect(bar).to_be_hidden()
     expect(page.locator("#generate")).to_be_visible()
+
+
+def test_a_reload_shows_the_result_at_once_without_the_progress_of_painting(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    paint_line(page, **HOLE)
+    generate(page)
+    expect(page.locator("#light")).to_be_hidden()
+    expect(page.locator("#saved")).to_have_text("Saved")
+    page.add_init_script(NOTE_PROGRESS)
+    page.reload()
+    expect(page.locator("#result")).to_be_visible()
+    expect(page.locator("#hole-bar")).to_have_attribute("data-docked", "false")  # the hole is found
+    page.get_by_role("button", name="Back").click()
+    paint_line(page, from_left=0.2, to_left=0.25, down=0.2)
+    expect(page.locator("#generate")).to_be_enabled()
+    assert page.evaluate("window.seen") == []
+
+
+def test_the_result_of_an_extended_photo_says_that_it_was_extended(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    choose_tool(page, "Extend the photo")
+    page.locator("#tool-frame").get_by_label("Right").fill("24")
+    page.locator("#tool-frame").get_by_label("Right").press("Tab")
+    generate(page)
+    expect(page.locator("#result-told")).to_have_text(re.compile(r"^Extended in "))
+
+
+def test_a_painting_that_ends_before_its_hole_is_found_leaves_no_light(run: Run) -> None:
+    body = """
+        const element = (id) => Object.assign(document.createElement("div"), { id, hidden: id === "light" })
+        const [bar, light, zoom, editor] = ["bar", "light", "zoom", "editor"].map(element)
+        editor.append(light)
+        document.body.append(editor, bar, zoom)
+        let found
+        const shape = new Promise((resolve) => { found = resolve })
+        const mask = { shape: () => shape, viewport: { scale: 1, left: 0, top: 0 }, free: {} }
+        const hole = new m.Hole({ bar, light, zoom, editor }, mask)
+        const finding = hole.find({ width: 2, height: 2 }, { left: 0, top: 0, right: 0, bottom: 0 })
+        hole.shine()
+        if (ends) hole.dim()
+        found({ width: 2, height: 2, rgba: new Uint8ClampedArray(16).fill(255) })
+        await finding
+        return light.hidden
+    """
+    assert run("editor/view/hole", f"const ends = false; {body}") is False
+    assert run("editor/view/hole", f"const ends = true; {body}") is True
 
 
 def test_variations_are_flipped_and_kept_at_the_hole_and_the_strip_remembers_which(

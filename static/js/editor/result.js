@@ -96,7 +96,8 @@ export class Result {
 
 /** "Erased in 1.4 s, nothing else touched" */
 function inWords({ seconds, metadata }, { outside_mask_changed_pixels: changed }) {
-  const done = metadata.prompt && !metadata.ignored.includes("prompt") ? "Painted" : "Erased"
+  const isPainted = metadata.prompt && !metadata.ignored.includes("prompt")
+  const done = metadata.source_box ? "Extended" : isPainted ? "Painted" : "Erased"
   const time = typeof seconds === "number" ? ` in ${duration(seconds)}` : ""
   const outside = changed === 0 ? ", nothing else touched" : changed > 0 ? `, ${changed} pixels changed beside the mask` : ""
   return `${done}${time}${outside}`

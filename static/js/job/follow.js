@@ -8,18 +8,18 @@ const CHECK_MS = 10_000 // with one: it may be dead without a close event
 
 /**
  * Calls `onEvent({status, position, position_is_minimum, eta, step, of, percent, seconds_left, preview, connected})` and resolves with the
- * generation as the API renders it, once it has ended. A lost connection is retried; a refusal (signed out, deleted)
- * rejects with an ApiError.
+ * generation as the API renders it, once it has ended. `isOld`: it may have ended before, so that is asked first. A lost
+ * connection is retried; a refusal (signed out, deleted) rejects with an ApiError.
  */
-export async function follow({ url, id }, onEvent) {
+export async function follow({ url, id, isOld = false }, onEvent) {
   const socket = listen(id, onEvent)
   try {
-    for (;;) {
-      await Promise.race([socket.ended, sleep(socket.open ? CHECK_MS : ASK_MS)])
+    for (let isFirst = isOld; ; isFirst = false) {
+      if (!isFirst) await Promise.race([socket.ended, sleep(socket.open ? CHECK_MS : ASK_MS)])
       try {
         const generation = await get(url)
         if (ENDED.has(generation.status)) return generation
-        if (!socket.open) onEvent(eventOf(generation))
+        if (isFirst || !socket.open) onEvent(eventOf(generation))
       } catch (error) {
         if (error.status >= 400 && error.status < 500 && error.status !== 429) throw error
         onEvent({ connected: false })

@@ -9,7 +9,7 @@ const RETRY_MS = 1500 // while the server still accepts the same request, sent b
 export class Job {
   #url
   #listeners
-  #generation = null // {id, url}, once it is accepted
+  #generation = null // {id, url, isOld}, once it is accepted
   #sending = null // an AbortController
 
   /** `url`: of POST /api/img2img. Listeners: onChange(): it began or ended; onSent(share): how much of the request is sent;
@@ -28,7 +28,7 @@ export class Job {
     return Boolean(this.#sending?.signal.aborted)
   }
 
-  /** Runs `begin`, which gives {id, url} of a generation, and follows that. @returns {Promise<object>} the ended generation */
+  /** Runs `begin`, which gives {id, url, isOld} of a generation, as in follow.js, and follows that. @returns {Promise<object>} the ended generation */
   async run(begin) {
     this.#sending = new AbortController()
     this.#listeners.onChange()

@@ -17,6 +17,8 @@ import { operation } from "editor/core/operations"
 
 const VERSION = 1
 const STEPS = ["editing", "painting", "result"]
+/** The state in which nothing is painted and no result is shown, for `withState`. */
+export const EDITING = Object.freeze({ generation: null, image: 0, step: "editing" })
 export const NO_FRAME = Object.freeze({ left: 0, top: 0, right: 0, bottom: 0 })
 
 /** @returns {Document} */

@@ -9,6 +9,8 @@ const NARROW = "(max-width: 820px)" // as in the style sheet
 export class Hole {
   #elements
   #mask
+  #isFound = false
+  #isLit = false
   #box = null // {left, top, right, bottom} in pixels of the photo
   #finding = 0
   #narrow = matchMedia(NARROW)
@@ -20,18 +22,28 @@ export class Hole {
     new ResizeObserver(() => this.place()).observe(elements.bar)
   }
 
-  /** Painting begins: finds the hole and lets the light pass over it. `frame`: of outpainting, which is painted too. */
-  async shine(photo, frame) {
-    const { light, editor } = this.#elements
+  /** Finds the hole. `frame`: of outpainting, which is painted too. */
+  async find(photo, frame) {
+    const { light } = this.#elements
     const finding = ++this.#finding
-    delete editor.dataset.preview
+    this.#isFound = false
     const { box, shape } = await shapeOf(this.#mask, photo, frame)
     if (finding !== this.#finding) return URL.revokeObjectURL(shape)
     URL.revokeObjectURL(light.dataset.shape)
     light.dataset.shape = shape
     light.style.maskImage = `url("${shape}")`
     this.#box = box
-    light.hidden = false
+    this.#isFound = true
+    light.hidden = !this.#isLit // painting may have ended meanwhile
+    this.place()
+  }
+
+  /** Painting begins: light passes over the hole, once that is found. */
+  shine() {
+    const { light, editor } = this.#elements
+    delete editor.dataset.preview
+    this.#isLit = true
+    light.hidden = !this.#isFound
     this.place()
   }
 
@@ -42,6 +54,7 @@ export class Hole {
 
   /** Painting has ended. The hole stays where it is. */
   dim() {
+    this.#isLit = false
     this.#elements.light.hidden = true
     delete this.#elements.editor.dataset.preview
   }

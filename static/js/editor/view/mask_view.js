@@ -15,6 +15,8 @@ const PREVIEW_SIDE = 128
 const SNAPSHOT_BYTES = { phone: 48 * 2 ** 20, computer: 128 * 2 ** 20 }
 
 export class MaskView {
+  isBroken = false // the worker could not be loaded, and nothing is drawn
+
   #surface
   #overlay
   #painter
@@ -39,7 +41,7 @@ export class MaskView {
   /** @param {{surface: HTMLElement, photo: HTMLCanvasElement, overlay: HTMLCanvasElement}} elements
    *  @param {{onView: Function, onDrawn: Function, onError: Function}} listeners onView(viewport, photo): the photo moved
    *  or was zoomed; onDrawn({coverage, bytes, problems}): the mask changed; bytes: memory of its snapshots;
-   *  onError(): the worker could not be loaded, and nothing is drawn */
+   *  onError(): `isBroken` from now on */
   constructor({ surface, photo, overlay }, { onView = () => {}, onDrawn = () => {}, onError = () => {} } = {}) {
     this.#surface = surface
     this.#overlay = overlay
@@ -47,7 +49,10 @@ export class MaskView {
     this.onDrawn = onDrawn
     this.#painter = new Painter({ photo, overlay }, () => this.#box())
     this.#worker.addEventListener("message", ({ data }) => this.#receive(data))
-    this.#worker.addEventListener("error", () => onError())
+    this.#worker.addEventListener("error", () => {
+      this.isBroken = true
+      onError()
+    })
     new ResizeObserver(() => this.#resize()).observe(surface)
   }
 

@@ -1,0 +1,71 @@
+// What the editor opens with: the draft, a generation that the address names, or the settings of last time.
+
+import { fetchFile, get } from "api"
+import { opensAnother, rememberInAddress } from "editor/address"
+import { say, saying } from "editor/messages"
+import { remembered } from "editor/remembered"
+import { isComplete } from "job/request"
+import { take } from "waiting_photo"
+
+export class Opening {
+  resumed = null // a promise, once there is a draft: that it is shown
+
+  #shown = null // a promise: that the photo and mask of the document are shown
+  #parts
+
+  /** `parts` is {store, photos, painting, job, strip, settingsForm}: of the editor. */
+  constructor(parts) {
+    this.#parts = parts
+  }
+
+  /** The document has changed: shows what is in effect now. */
+  showDocument() {
+    say("generate", "")
+    say("mask", "")
+    this.#shown = saying("photo", () => this.#parts.photos.showDocument())
+  }
+
+  /** Takes over a draft that is in the store. */
+  adopt(document) {
+    this.resumed = saying("generate", () => this.#resume(document))
+  }
+
+  /** Opens the photo of a generation, or with `isFollowed` the generation itself, with its settings and its mask. */
+  async openGeneration(id, { isFollowed }) {
+    const { photos, painting, strip, settingsForm } = this.#parts
+    await saying("photo", async () => {
+      const generation = await get(`/api/generations/${encodeURIComponent(id)}/`)
+      await photos.take(await fetchFile(generation.source, generation.source_name || "photo.png"), { parent: generation.parent })
+      await strip.load(id)
+      await settingsForm.fill(generation.metadata.requested)
+      await settingsForm.takeImages(generation)
+      await photos.takeMask(await fetchFile(generation.mask, "mask.png"), "light") // as the server stores it: white = repaint
+      if (!isFollowed) return
+      rememberInAddress(id)
+      await painting.follow(id)
+    })
+  }
+
+  /** The settings of last time, and a photo that was chosen on the first page before the person signed up. */
+  async openNew() {
+    const { store, photos, settingsForm } = this.#parts
+    const last = remembered("settings")
+    if (last && !Object.keys(store.document.settings).length) await settingsForm.reuse(last)
+    const waiting = await take()
+    if (waiting) await photos.take(waiting)
+  }
+
+  /** Fills the form; sends the request that was not answered, or follows or shows the generation that was painted or shown. */
+  async #resume({ settings, generation, step, request }) {
+    const { store, photos, painting, job, strip, settingsForm } = this.#parts
+    if (Object.keys(settings).length) await settingsForm.fill(settings)
+    await this.#shown
+    if (job.isRunning || !photos.photo) return
+    if (opensAnother(store.document.generation)) return photos.edit()
+    if (step === "painting" && !generation && request && await isComplete(request)) return painting.send(async () => request)
+    if (!generation || step === "editing") return photos.edit()
+    await strip.load(generation).catch(() => {}) // it may be deleted
+    rememberInAddress(generation)
+    await painting.follow(generation)
+  }
+}

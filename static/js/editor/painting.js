@@ -1,0 +1,163 @@
+// Painting: sends the request, follows its generation, shows the progress in the hole and the result in the photo's place.
+
+import { rememberInAddress } from "editor/address"
+import { EDITING, withState } from "editor/core/document"
+import { isForPeople, placeOf, say } from "editor/messages"
+import { remember } from "editor/remembered"
+import { fieldsOf, isEmpty } from "editor/tools/frame_geometry"
+import { isUnanswered } from "job/job"
+import { requestOf } from "job/request"
+
+const CANCELLED = "Cancelled. Your mask is still here."
+
+export class Painting {
+  told = "" // of a result that was kept at once, until something is painted over
+
+  #isChecking = false
+  #keepsAtOnce = false
+  #isShowing = false // the progress
+  #elements
+  #parts
+
+  /** `elements` is {told, result, choices}: of the result; `parts` is {store, photos, mask, hole, progress, job, result, strip,
+   *  seed, settingsForm, draft}: of the editor; `draft()` is null without an account. */
+  constructor(elements, parts) {
+    this.#elements = elements
+    this.#parts = parts
+  }
+
+  /** What is missing before anything can be painted, in words. */
+  get missing() {
+    const { store, photos, mask } = this.#parts
+    if (mask.isBroken) return "The mask cannot be drawn. Reload the page; your work is kept."
+    if (!photos.photo) return "Choose or drop a photo first."
+    if (mask.coverage() > 0 || !isEmpty(store.view.frame)) return ""
+    return this.told ? `${this.told}.` : "Brush over what should go, or drop a mask."
+  }
+
+  /** Sends what is chosen. `keepsAtOnce`: the result is kept, so that the next stroke begins on it. */
+  async generate({ keepsAtOnce = false } = {}) {
+    const { store, photos, mask, job, settingsForm, draft } = this.#parts
+    if (job.isRunning || this.#isChecking) return
+    this.#keepsAtOnce = keepsAtOnce
+    this.#isChecking = true
+    await Promise.all([settingsForm.settled(), mask.drawn()])
+    this.#isChecking = false
+    const missing = this.missing || settingsForm.problem()
+    if (missing) return say("generate", missing)
+    photos.edit()
+    remember("settings", settingsForm.reusable)
+    await this.send(async () => {
+      const request = await requestOf(...(await this.#content()), store.document.request)
+      store.update((document) => withState(document, { generation: null, step: "painting", request }))
+      await draft()?.kept() // so that a reload sends the same request
+      return request
+    })
+  }
+
+  /** Sends the request that `requested` gives, and follows its generation. */
+  async send(requested) {
+    await this.#run(async () => {
+      this.#showProgress()
+      return this.#parts.job.send(await requested())
+    })
+  }
+
+  /** Follows a generation that was accepted before, or shows it, where it has ended. */
+  async follow(id) {
+    await this.#run(async () => ({ id, url: `/api/generations/${encodeURIComponent(id)}/`, isOld: true }))
+  }
+
+  accepted({ id, isOld }) {
+    const { store, progress } = this.#parts
+    rememberInAddress(id)
+    if (!isOld) progress.show({ status: "queued" })
+    if (store.document.generation !== id) store.update((document) => withState(document, { generation: id, image: 0, step: "painting", request: null }))
+  }
+
+  event(event) {
+    const { store, mask, hole, progress } = this.#parts
+    if (!this.#isShowing) this.#showProgress()
+    progress.show(event)
+    if (event.preview) mask.showPreview(onPhoto(event.preview, store.view.frame)).then(() => hole.soften(), () => {}) // the next one may load
+  }
+
+  /** The fields and the files of the request. */
+  async #content() {
+    const { store, photos, mask, settingsForm } = this.#parts
+    const { file, name } = photos.photo
+    const painted = mask.coverage() > 0 ? new File([await mask.png()], "mask.png") : null
+    const { parent, frame } = store.view
+    return [
+      { ...(parent && { parent }), ...fieldsOf(frame), ...settingsForm.values() },
+      { image: new File([file], name), ...(painted && { mask: painted }), ...settingsForm.files() },
+    ]
+  }
+
+  /** Runs `begin`, which gives {id, url, isOld} of a generation, and follows that to its end. */
+  async #run(begin) {
+    const { store, photos, mask, hole, progress, job } = this.#parts
+    for (const place of ["photo", "mask", "prompt", "generate"]) say(place, "")
+    hole.find(photos.photo, store.view.frame)
+    try {
+      await this.#finish(await job.run(begin))
+    } catch (error) {
+      if (!isForPeople(error)) throw error
+      if (error.status === 404 || !store.document.generation) this.#notAccepted(error)
+      if (job.isAborted) say("generate", CANCELLED)
+      else say(placeOf(error.field), error.message)
+    } finally {
+      job.end()
+      this.#isShowing = false
+      progress.end()
+      hole.dim()
+      mask.hidePreview()
+      if (photos.state === "done") this.#shown()
+    }
+  }
+
+  #showProgress() {
+    this.#isShowing = true
+    this.#parts.progress.start()
+    this.#parts.hole.shine()
+  }
+
+  /** Back to editing. The request is kept while it may have been accepted: sent again, it is painted once. */
+  #notAccepted(error) {
+    const { store, job } = this.#parts
+    const request = isUnanswered(error) && !job.isAborted ? store.document.request : null
+    store.update((document) => withState(document, { ...EDITING, request }))
+  }
+
+  async #finish(generation) {
+    const { store, photos, result, strip, seed } = this.#parts
+    const { image, generation: id } = store.document
+    const isShown = generation.status === "succeeded"
+    const state = isShown ? { generation: generation.id, image: id === generation.id ? image : 0, step: "result" } : EDITING
+    store.update((document) => withState(document, state))
+    if (isShown) {
+      seed.used(generation.metadata.seed)
+      await result.show(generation, state.image, photos.url, photos.photo.name)
+      photos.state = "done"
+      strip.add(generation)
+      strip.current = generation.id
+    } else if (generation.status === "failed") {
+      say("generate", generation.error?.message ?? "The generation failed.")
+    } else {
+      say("generate", CANCELLED)
+    }
+  }
+
+  /** A result is there: it is kept at once where the next stroke is to begin on it. */
+  #shown() {
+    const { told, result, choices } = this.#elements
+    if (!this.#keepsAtOnce || !choices.hidden) return result.focus({ preventScroll: true })
+    this.told = told.textContent
+    this.#parts.photos.useResult()
+  }
+}
+
+/** A preview with its box on the photo in place of the canvas of an outpainting. */
+function onPhoto({ url, box: [left, top, right, bottom] }, frame) {
+  return { url, box: [left - frame.left, top - frame.top, right - frame.left, bottom - frame.top] }
+}

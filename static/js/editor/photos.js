@@ -1,0 +1,155 @@
+// The photo that is open, with its mask: from files, from a result that is painted on, or from the document.
+
+import { fetchFile } from "api"
+import { isBatch, sorted } from "batch/pairs"
+import { rememberInAddress } from "editor/address"
+import { EDITING, keptImage, push, withState } from "editor/core/document"
+import { get as getPicture, put } from "editor/core/pictures"
+import { Refused, decode, readPhoto, sortFiles } from "editor/files"
+import { say, saying } from "editor/messages"
+
+export class Photos {
+  photo = null // {id, name, width, height, file, bitmap}
+  url = "" // of its file
+
+  #root
+  #surface
+  #limitBytes
+  #parts
+
+  /** `elements` is {root, surface}: of the page's state, and the stage; `parts` is {store, mask, maskFile, compare, result,
+   *  strip, batch, job, resumed, onChange}: of the editor; `resumed()` is a promise of the draft that is opening. */
+  constructor({ root, surface }, limitBytes, parts) {
+    this.#root = root
+    this.#surface = surface
+    this.#limitBytes = limitBytes
+    this.#parts = parts
+  }
+
+  /** "empty", "editing" or "done": a result is shown. */
+  get state() {
+    return this.#root.dataset.state
+  }
+
+  set state(state) {
+    this.#root.dataset.state = state
+    this.#surface.dataset.hand = String(state === "done")
+  }
+
+  /** Takes files that were chosen or dropped: a photo, a mask, both, or a batch. */
+  async takeFiles(files) {
+    const { store, job, batch, resumed } = this.#parts
+    if (store.document.step === "result") await resumed() // the draft's result may just be opening
+    if (job.isRunning) return say("photo", "A generation is running. Wait for it, or cancel it.")
+    if (isBatch(files)) return batch.leave(sorted(files))
+    const { photo, mask } = this.photo || files.length > 1 ? sortFiles(files) : { photo: files[0], mask: null }
+    if (photo) await this.take(photo)
+    if (mask && this.photo) await this.takeMask(mask)
+  }
+
+  /** Opens a photo, or with `parent` the result `image` of that generation. `isStep`: at another step of the strip. */
+  async take(file, { parent = null, image = 0, isStep = false } = {}) {
+    const { store, strip, job } = this.#parts
+    if (job.isRunning) return
+    await saying("photo", async () => {
+      const photo = await readPhoto(file, this.#limitBytes)
+      const id = await put(file)
+      this.#open({ ...photo, id }, { parent, isStep })
+      const { name, width, height } = photo
+      store.update((document) => push(withState(document, EDITING), { kind: "photo", photo: { id, name, width, height }, parent, image }))
+      if (parent) strip.current = parent // with the result that was kept
+    })
+  }
+
+  /** Takes a mask from a file. `known`: the part that is repainted, where that is known. */
+  async takeMask(file, known = null) {
+    const { store, mask, maskFile, job } = this.#parts
+    if (!this.photo) return say("mask", "Open a photo first, then its mask.")
+    if (job.isRunning) return
+    await saying("mask", async () => {
+      const { operation, flat } = await maskFile.read(file, known)
+      this.edit()
+      store.update((document) => push(document, { kind: "mask", operation }))
+      await mask.drawn()
+      if (flat) say("mask", "Nothing is chosen by this mask. Invert chooses everything.")
+    })
+  }
+
+  /** Shows what is in effect: another photo, or another mask. */
+  async showDocument() {
+    const { store, mask, maskFile, compare, strip, onChange } = this.#parts
+    const { photo, parent, operations } = store.view
+    if (!photo) return this.#close()
+    if (photo.id !== this.photo?.id) {
+      const file = await getPicture(photo.id)
+      if (!file) throw new Refused(`“${photo.name}” is on another device and was not saved on the server yet.`)
+      const bitmap = await decode(file)
+      if (store.view.photo?.id !== photo.id) return bitmap.close() // undone again meanwhile
+      this.#open({ ...photo, file, bitmap }, { parent, isStep: strip.has(parent, photo.id) })
+    }
+    mask.show(store.view.operations)
+    if (this.photo) compare.place(mask.viewport, this.photo, store.view.frame)
+    onChange()
+    await maskFile.show(operations, this.photo)
+  }
+
+  /** Back from the result to the mask. */
+  edit() {
+    const { store, result, strip, onChange } = this.#parts
+    if (!this.photo) return
+    result.hide()
+    this.state = "editing"
+    strip.current = store.view.parent
+    if (store.document.step !== "editing") store.update((document) => withState(document, EDITING))
+    onChange()
+  }
+
+  back() {
+    this.edit()
+    this.#surface.focus({ preventScroll: true })
+  }
+
+  /** Goes on from the result that is shown. */
+  async useResult() {
+    const { store, result, strip } = this.#parts
+    await this.openStep({ id: strip.current, url: result.url, name: result.name, image: store.document.image })
+  }
+
+  /** Returns to a step, whose result is painted on from there; the photo has no id. */
+  async openStep({ id, file, url, name = this.photo.name, image = keptImage(this.#parts.store.document, id) }) {
+    if (this.#parts.job.isRunning) return
+    await saying("generate", async () => this.take(file ?? (await fetchFile(url, name)), { parent: id, image, isStep: true }))
+    this.#surface.focus({ preventScroll: true })
+  }
+
+  #open(photo, { parent, isStep }) {
+    const { mask, result } = this.#parts
+    URL.revokeObjectURL(this.url)
+    this.photo = photo
+    this.url = URL.createObjectURL(photo.file)
+    this.state = "editing"
+    mask.open(photo.bitmap, photo, { keepView: isStep })
+    result.hide()
+    this.#showStep(photo, parent, isStep)
+    rememberInAddress("")
+    say("mask", "")
+    say("generate", "")
+  }
+
+  #close() {
+    URL.revokeObjectURL(this.url)
+    this.photo = null
+    this.state = "empty"
+    this.#parts.result.hide()
+    this.#parts.onChange()
+  }
+
+  /** Marks in the strip the step that is painted on; a photo that is not known there begins a new strip. */
+  #showStep(photo, parent, isStep) {
+    const { strip } = this.#parts
+    if (!isStep) strip.begin(photo.file, photo.id)
+    else if (!parent) strip.picture = photo.id
+    strip.current = parent
+    if (parent && !strip.has(parent)) saying("generate", () => strip.load(parent))
+  }
+}
