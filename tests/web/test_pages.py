@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from django.test import Client
+from django.shortcuts import render
+from django.test import Client, RequestFactory
+from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import User
+from inpainting.api.error_handlers import server_error
 from inpainting.models import Generation
 
 Generate = Callable[..., Generation]
+NAVIGATION = '<nav class="site-nav" aria-label="Pages">'
 
 
 @pytest.mark.parametrize(
@@ -70,7 +75,37 @@ def test_every_state_has_a_page(client: Client, alice: User, generate: Generate,
         assert state in page.content.decode().lower()
 
 
-def test_a_404_page_has_the_sites_layout(client: Client, db: None) -> None:
+def test_a_404_page_has_the_sites_layout_and_navigation(client: Client, alice: User) -> None:
     page = client.get("/nowhere/")
     assert page.status_code == 404
     assert "css/dreamlayer.css" in page.content.decode()
+    assert 'href="/accounts/login/"' in page.content.decode()
+    client.force_login(alice)
+    assert NAVIGATION in client.get("/nowhere/").content.decode()
+
+
+def test_a_form_that_has_expired_leads_on(alice: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice)
+    page = client.post("/history/delete/")
+    assert page.status_code == 403
+    assert "This form has expired" in page.content.decode()
+    assert NAVIGATION in page.content.decode()
+
+
+@pytest.mark.parametrize("template", ["403.html", "429.html", "503.html"])
+def test_other_error_pages_have_the_navigation(rf: RequestFactory, alice: User, template: str) -> None:
+    request: Any = rf.get("/")
+    request.user = alice
+    assert NAVIGATION in render(request, template).content.decode()
+
+
+def test_the_page_of_a_server_error_needs_no_database(
+    rf: RequestFactory, alice: User, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    request: Any = rf.get("/history/")
+    request.user = alice
+    with django_assert_num_queries(0):
+        page = server_error(request)
+    assert page.status_code == 500
+    assert "Server error" in page.content.decode()
