@@ -1,10 +1,11 @@
-"""Forms for the first administrator and for API keys."""
+"""Forms for signing in, for the first administrator and for API keys."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from allauth.account.forms import LoginForm
 from django import forms
 from django.contrib.auth.forms import BaseUserCreationForm, SetPasswordMixin
 from django.utils import timezone
@@ -12,6 +13,12 @@ from django.utils import timezone
 from accounts.models import LOCAL_EMAIL, Scope, User
 
 LIFETIMES = [("", "never"), ("1", "in a day"), ("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year")]
+
+
+class SignInForm(LoginForm):  # type: ignore[misc]  # allauth has no types
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["remember"].label = "Stay signed in"
 
 
 class FirstAdministratorForm(BaseUserCreationForm):

@@ -11,7 +11,7 @@ from django.urls import reverse
 from accounts.models import AuditEntry
 from inpainting.engines import registry
 from inpainting.generations.description import measurements, metadata
-from inpainting.generations.setting_rows import LABELS, setting_rows
+from inpainting.generations.setting_rows import LABELS, LABELS_BY_PUBLIC_NAME, setting_rows
 from inpainting.media.previews import preview_of, thumbnail_of
 from inpainting.models import Generation, InferenceModel
 
@@ -89,7 +89,7 @@ def recipe_rows(generation: Generation) -> list[tuple[str, Any]]:
         (LABELS["strength"], recipe.get("denoising_strength")),
         *((row["label"], row["value"]) for row in setting_rows(recipe, labels)),
         (LABELS["seed"], recipe.get("seed")),
-        ("Without effect", ", ".join(recipe["ignored"])),
+        ("Without effect", ", ".join(LABELS_BY_PUBLIC_NAME.get(name, name) for name in recipe["ignored"])),
         ("Size", f"{recipe['width']} × {recipe['height']}"),
         ("Service", recipe["service"]),
         ("Fields without effect", ", ".join(recipe["ignored_fields"])),

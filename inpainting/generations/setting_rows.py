@@ -15,6 +15,7 @@ WRITTEN_BY_TEMPLATE = frozenset(
 METADATA_NAMES = {"width": "work_width", "height": "work_height"}
 """Names in the metadata, whose width and height are those of the result."""
 LABELS = {row.name: row.label_with_unit for row in SETTINGS}
+LABELS_BY_PUBLIC_NAME = {row.public_name: row.label for row in SETTINGS}
 
 
 def setting_rows(metadata: Mapping[str, Any], catalog_labels: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -63,7 +63,7 @@ def summary(generation: Generation) -> str:
     """What was done, in a sentence: "Erased in 1.4 s, nothing else touched."; empty unless it succeeded."""
     if generation.status != Status.SUCCEEDED or generation.seconds is None:
         return ""
-    verb = "Painted" if generation.prompt else "Erased"
+    verb = "Painted" if generation.prompt and "prompt" not in generation.ignored else "Erased"
     if generation.placement:
         verb = "Extended"
     changed = max((image.outside_mask_changed_pixels for image in generation.images.all()), default=0)

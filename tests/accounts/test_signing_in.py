@@ -24,6 +24,7 @@ def test_signing_up_out_and_in_again(client: Client, db: None) -> None:
     assert client.get("/history/").status_code == 200
     client.post("/accounts/logout/")
     assert client.get("/history/")["Location"] == "/accounts/login/?next=/history/"
+    assert "Stay signed in" in client.get("/accounts/login/").content.decode()
     answer = client.post("/accounts/login/", {"login": "carol@example.com", "password": PASSWORD})
     assert (answer.status_code, answer["Location"]) == (302, "/")
 

@@ -115,7 +115,7 @@ def test_a_missing_image_is_reported_only_where_it_is_required(page: Page) -> No
     page.get_by_label("Image prompt").set_input_files(
         {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
     )
-    expect(page.locator("#ip-adapter-message")).to_contain_text("not a photo I can read")
+    expect(page.locator("#ip-adapter-message")).to_contain_text("is not a PNG, JPEG, WebP or GIF file")
     page.get_by_label("ControlNet strength").fill("3")
     start(page)
     expect(page.locator("#generate-message")).to_have_text("ControlNet strength must be a number from 0 to 2.")

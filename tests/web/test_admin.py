@@ -66,6 +66,8 @@ def test_source_mask_and_result_are_shown_with_the_settings_as_rows(
     for which in ("7", "source-huge", "mask-small"):
         assert client.get(f"{LIST}{generation.pk}/picture/{which}/").status_code == 404
     assert '<th scope="row">Seed</th><td class="break" dir="auto">7</td>' in page
+    assert '<th scope="row">Without effect</th><td class="break" dir="auto">Denoising strength' in page
+    assert "denoising_strength" not in page
     Path(generation.mask.file.path).unlink()
     assert client.get(f"{LIST}{generation.pk}/picture/mask/").status_code == 410
 

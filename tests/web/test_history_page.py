@@ -193,5 +193,8 @@ def test_the_page_of_a_generation_says_in_words_what_was_done(
     assert page.context["summary"].startswith("Erased in ")
     assert page.context["summary"].endswith(" s, nothing else touched.")
     page = alices_browser.get(f"/generations/{painted.pk}/")
+    assert page.context["summary"].startswith("Erased in "), "quick fill does not read the prompt"
+    Generation.objects.filter(pk=painted.pk).update(ignored=[])
+    page = alices_browser.get(f"/generations/{painted.pk}/")
     assert page.context["summary"].startswith("Painted in ")
     assert page.content.decode().lower().count("jpeg") == 1, "the format is in one row"

@@ -11,7 +11,7 @@ export class Refused extends Error {}
 /** @returns {Promise<{file: File, bitmap: ImageBitmap, name: string, width: number, height: number}>} */
 export async function readPhoto(file, limitBytes) {
   if (!PHOTO_TYPES.includes(file.type)) {
-    throw new Refused(`“${file.name}” is not a photo I can read. Take a PNG, JPEG, WebP or GIF.`)
+    throw new Refused(`“${file.name}” is not a PNG, JPEG, WebP or GIF file.`)
   }
   if (file.size > limitBytes) {
     throw new Refused(`This photo has ${bytes(file.size)}; at most ${bytes(limitBytes)} are allowed.`)
