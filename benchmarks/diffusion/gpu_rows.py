@@ -253,7 +253,7 @@ def plain_flux_step(pipeline: Any, samples: Sequence[DenoisingState]) -> torch.T
     dtype, device = network.dtype, network.device
     height, width = samples[0].latents.shape[-2:]
     text = torch.cat([one.text.embeds for one in samples]).to(dtype)
-    return torch.as_tensor(
+    patches = torch.as_tensor(
         network(
             hidden_states=torch.cat([one.model_input() for one in samples]).to(dtype),
             timestep=torch.cat([one.step_timesteps for one in samples]).to(device, dtype) / 1000,
@@ -265,6 +265,7 @@ def plain_flux_step(pipeline: Any, samples: Sequence[DenoisingState]) -> torch.T
             return_dict=False,
         )[0].float()
     )
+    return torch.as_tensor(pipeline._unpack_latents(patches, height, width, vae_scale_factor=1))
 
 
 def g5(bench: Bench) -> Iterator[Row]:
