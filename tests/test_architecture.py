@@ -18,7 +18,7 @@ IMPORTED_ONLY_BY |= dict.fromkeys(
     ("torch", "transformers"),
     (
         *("inpainting.engines.diffusion", "inpainting.engines.transformers_models"),
-        *("inpainting.segmenters.networks", "inpainting.captioning.blip"),
+        *("inpainting.segmenters.networks", "inpainting.captioning."),
     ),
 )
 IMPORTED_ONLY_BY["onnxruntime"] = "inpainting.engines.onnx_sessions"

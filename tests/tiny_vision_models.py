@@ -1,4 +1,4 @@
-"""SAM, SAM 2, Grounding DINO and BLIP with random weights and a few layers, in transformers' layout."""
+"""SAM, SAM 2, Grounding DINO, BLIP and Florence-2 with random weights and a few layers, in transformers' layout."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
@@ -33,17 +34,21 @@ WORDS = (
     "disc",
     "dog",
     "anime",
+    "<image>",
+    *("what", "does", "the", "image", "describe", "?"),
 )
 
 
-def tokenizer() -> Any:
+def tokenizer(**options: Any) -> Any:
+    """options: of the class, such as `image_token`."""
     made = Tokenizer(WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
     made.normalizer = Lowercase()
     made.pre_tokenizer = BertPreTokenizer()
     made.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
     names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=made, model_input_names=["input_ids", "token_type_ids", "attention_mask"], **names
+        tokenizer_object=made, **{"model_input_names": inputs, **names, **options}
     )
 
 
@@ -128,9 +133,29 @@ def blip() -> Any:
     return transformers.BlipForConditionalGeneration(transformers.BlipConfig(text_config=text, vision_config=vision))
 
 
+def florence2() -> Any:
+    torch.manual_seed(5)
+    text = {
+        **{"model_type": "bart", "vocab_size": len(WORDS), "d_model": 32, "max_position_embeddings": 64},
+        **{"encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 16},
+        **{"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 16},
+        **{"bos_token_id": 2, "pad_token_id": 0, "eos_token_id": 3, "decoder_start_token_id": 3},
+        **{"forced_bos_token_id": 2, "forced_eos_token_id": 3},
+    }
+    vision = {
+        **{"embed_dim": [8, 16, 32, 64], "num_heads": [1, 2, 2, 4], "num_groups": [1, 2, 2, 4]},
+        **{"depths": [1, 1, 1, 1], "window_size": 2, "projection_dim": 32},
+    }
+    config = transformers.Florence2Config(text_config=text, vision_config=vision, image_token_id=WORDS.index("<image>"))
+    return transformers.Florence2ForConditionalGeneration(config)
+
+
+MODELS = {"sam": sam, "sam2": sam2, "grounding-dino": grounding_dino, "blip": blip, "florence2": florence2}
+
+
 def saved(folder: Path, name: str) -> Path:
     """Save the model of that name with what its family needs beside it."""
-    model = {"sam": sam, "sam2": sam2, "grounding-dino": grounding_dino, "blip": blip}[name]()
+    model = MODELS[name]()
     model.eval().save_pretrained(folder)
     square = {"height": SIDE, "width": SIDE}
     processors = {
@@ -144,6 +169,13 @@ def saved(folder: Path, name: str) -> Path:
             size={"shortest_edge": SIDE, "longest_edge": 2 * SIDE}
         ),
         "blip": lambda: BlipImageProcessorPil(size=square),
+        "florence2": lambda: CLIPImageProcessorPil(
+            size=square,
+            do_center_crop=False,
+            image_mean=[0.485, 0.456, 0.406],
+            image_std=[0.229, 0.224, 0.225],
+            image_seq_length=5,
+        ),
     }
     if name == "sam2":
         (folder / "preprocessor_config.json").write_text('{"image_processor_type": "Sam2ImageProcessorFast"}')
@@ -151,4 +183,11 @@ def saved(folder: Path, name: str) -> Path:
         processors[name]().save_pretrained(folder)
     if name in ("grounding-dino", "blip"):
         tokenizer().save_pretrained(folder)
+    if name == "florence2":
+        tokenizer(
+            model_input_names=["input_ids", "attention_mask"],
+            bos_token="[CLS]",
+            eos_token="[SEP]",
+            extra_special_tokens={"image_token": "<image>"},
+        ).save_pretrained(folder)
     return folder

@@ -99,6 +99,7 @@ TRANSFORMERS = tuple(
             *("blip-base", "BLIP base", "blip", "Salesforce/blip-image-captioning-base"),
             *("BSD-3-Clause", 990, 2_000, ()),
         ),
+        ("florence2-base", "Florence-2 base", "florence2", "florence-community/Florence-2-base", MIT, 465, 2_000, ()),
     )
 )
 """Sizes and memory are estimates."""

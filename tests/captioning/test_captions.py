@@ -1,4 +1,4 @@
-"""Descriptions by BLIP, equal to transformers' own pipeline, and by the colours where no model is installed."""
+"""Descriptions by BLIP and Florence-2, equal to transformers' own pipelines, and by the colours without a model."""
 
 from __future__ import annotations
 
@@ -62,6 +62,34 @@ def test_blip_describes_as_transformers_does(tmp_path: Path) -> None:
         caption = describe(Picture(photo), style)
         assert caption.text == processor.decode(tokens[0], skip_special_tokens=True).strip()
         assert caption.captioner == InferenceModel.objects.get(slug="blip-base").slug
+
+
+def test_florence_2_describes_as_transformers_does(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the diffusion engine is not installed")
+    import torch
+    import transformers
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    from tests import tiny_vision_models
+
+    folder = tiny_vision_models.saved(tmp_path / "carried", "florence2")
+    call_command("pull_model", "florence2-base", "--yes", f"--from={folder}", stdout=StringIO())
+    photo = data.coffee()
+    processor = transformers.Florence2Processor(
+        CLIPImageProcessorPil.from_pretrained(folder), transformers.AutoTokenizer.from_pretrained(folder)
+    )
+    model = transformers.Florence2ForConditionalGeneration.from_pretrained(folder).eval()
+    inputs = processor(images=Image.fromarray(photo), text="<CAPTION>", return_tensors="pt")
+    assert tiny_vision_models.WORDS.index("<image>") in inputs["input_ids"]
+    with torch.inference_mode():
+        tokens = model.generate(**inputs, max_new_tokens=60, num_beams=3, do_sample=False)
+    sentence = processor.decode(tokens[0], skip_special_tokens=True).strip().rstrip(".")
+    assert sentence
+    for picture in (Picture(photo), Picture(photo.astype(np.uint16) * 257)):
+        caption = describe(picture)
+        assert (caption.text, caption.captioner) == (f"a photo of {sentence}", "florence2-base")
+    assert describe(Picture(photo), Style.ANIME).text == f"an anime drawing of {sentence}"
+    assert describe(Picture(photo[:1, :40])).text.startswith("a photo of")
 
 
 @pytest.mark.parametrize("height", [1, 3])
