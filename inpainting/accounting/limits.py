@@ -31,7 +31,8 @@ from inpainting.models import (
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 LONGEST_WINDOW = DAY
 RATE, QUOTA = "rate_limited", "quota_exceeded"
-WAITING = "generations queued or running"
+WAITING, MEGABYTES_STORED = "generations queued or running", "megabytes stored"
+MAKE_ROOM = "Delete generations to make room."
 WEBHOOKS_PER_MINUTE = 30
 """Limit on test deliveries and redeliveries. Each calls another machine, so the limit applies to all users."""
 
@@ -101,7 +102,7 @@ class Allowance:
     def _check(self, limits: UserLimits, pixels: int) -> None:
         if limits.waiting is not None:
             used = self._waiting_before + self.accepted
-            refuse_over(limits.waiting, used, WAITING, QUOTA, None)
+            refuse_over(limits.waiting, used, WAITING, QUOTA, None, advice="Try again when one of them has ended.")
         if limits.per_minute is not None:
             used = self._this_minute_before + self.accepted
             refuse_over(limits.per_minute, used, "generations in a minute", RATE, lambda: self._until_free(MINUTE))
@@ -114,7 +115,7 @@ class Allowance:
             refuse_over(limits.megapixels_per_day, used, what, QUOTA, soon, adding=added)
         if limits.stored_megabytes is not None:
             used = (self._bytes_before + self.accepted_bytes) // 10**6
-            refuse_over(limits.stored_megabytes, used, "megabytes stored", QUOTA, None)
+            refuse_over(limits.stored_megabytes, used, MEGABYTES_STORED, QUOTA, None, advice=MAKE_ROOM)
 
     @cached_property
     def _waiting_before(self) -> int:
@@ -166,7 +167,8 @@ def check_upload(picture: UploadedPicture | DraftPicture) -> None:
     refuse_over(limit, count, what, QUOTA, None)
     limits = UserLimits.for_user(owner)
     if limits is not None and limits.stored_megabytes is not None:
-        refuse_over(limits.stored_megabytes, stored_bytes(owner) // 10**6, "megabytes stored", QUOTA, None)
+        used = stored_bytes(owner) // 10**6
+        refuse_over(limits.stored_megabytes, used, MEGABYTES_STORED, QUOTA, None, advice=MAKE_ROOM)
 
 
 def lock_owner(owner: Any) -> None:
@@ -178,18 +180,36 @@ def lock_owner(owner: Any) -> None:
 
 
 def refuse_over(
-    limit: int, used: int, what: str, code: str, retry_after_seconds: Callable[[], int] | int | None, *, adding: int = 1
+    limit: int,
+    used: int,
+    what: str,
+    code: str,
+    retry_after_seconds: Callable[[], int] | int | None,
+    *,
+    adding: int = 1,
+    advice: str = "",
 ) -> None:
-    """Raise LimitReached if `used` plus `adding` exceed the limit."""
+    """Raise LimitReached if `used` plus `adding` exceed the limit. advice: what helps, where waiting alone does not."""
     if used + adding > limit:
+        seconds = retry_after_seconds() if callable(retry_after_seconds) else retry_after_seconds
+        if seconds is not None:
+            advice = f"Try again in {in_words(seconds)}."
         raise LimitReached(
-            f"Your limit is {limit} {what}, and you are at {used}.",
+            f"Your limit for {what} is {limit}, and {used} are used. {advice}".strip(),
             what=what,
             code=code,
             limit=limit,
             actual=used,
-            retry_after_seconds=retry_after_seconds() if callable(retry_after_seconds) else retry_after_seconds,
+            retry_after_seconds=seconds,
         )
+
+
+def in_words(seconds: int) -> str:
+    """A time to wait, rounded up: "42 s", "5 min", "3 h"."""
+    if seconds < 120:
+        return f"{seconds} s"
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{math.ceil(minutes / 60)} h"
 
 
 def prune_ledger(now: datetime) -> int:

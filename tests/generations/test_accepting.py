@@ -122,6 +122,24 @@ def test_a_users_own_limits_override_the_general_ones(alice: User, bob: User, re
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_no_worker")
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("per_minute", r"Your limit for generations in a minute is 1, and 1 are used\. Try again in (60|[1-5]?\d) s\."),
+        ("per_day", r"Your limit for generations in 24 hours is 1, and 1 are used\. Try again in 24 h\."),
+        ("waiting", r"Your limit for generations queued or running is 1, .* Try again when one of them has ended\."),
+        ("stored_megabytes", r"Your limit for megabytes stored is 0, .* Delete generations to make room\."),
+    ],
+)
+def test_a_limit_says_when_to_try_again(alice: User, request_: InpaintRequest, limit: str, message: str) -> None:
+    submit.submit(request_, submit.Submission(alice))
+    UserLimits.objects.create(user=alice, **{limit: 0 if limit == "stored_megabytes" else 1})
+    with pytest.raises(LimitReached, match=message):
+        submit.submit(request_, submit.Submission(alice))
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_no_worker")
 def test_generations_before_the_window_do_not_count(alice: User, request_: InpaintRequest) -> None:
     UserLimits.objects.create(user=alice, per_day=1, megapixels_per_day=1)
     submit.submit(request_, submit.Submission(alice))
