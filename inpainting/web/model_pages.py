@@ -67,13 +67,17 @@ def models_page(request: SignedInRequest) -> HttpResponse:
 
 
 def grouped(models: Iterable[InferenceModel]) -> list[tuple[str, list[InferenceModel]]]:
-    """Return each heading of the page with its models, without empty groups."""
+    """Return each heading of the page with its models, installed ones first, without empty groups."""
     engines = {family.name: family.engine for family in families.registered()}
     groups: dict[str, list[InferenceModel]] = {title: [] for title in TITLES.values()}
     for model in models:
         key = engines.get(model.family, UNKNOWN) if model.kind == Kind.CHECKPOINT else model.kind
         groups[TITLES[key]].append(model)
-    return [(title, members) for title, members in groups.items() if members]
+    return [
+        (title, sorted(members, key=lambda model: not model.is_installed))
+        for title, members in groups.items()
+        if members
+    ]
 
 
 @require_POST

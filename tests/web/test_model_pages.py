@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import User
 from inpainting.catalog.shipped import SHIPPED
@@ -113,6 +114,26 @@ def test_a_pull_shows_its_progress_and_its_error(client: Client, administrator: 
     assert "being downloaded already" in answer.content.decode()
     model.fail_pull("The hub cannot be reached.")
     assert "The hub cannot be reached." in client.get("/models/").content.decode()
+
+
+def test_a_pull_that_has_stopped_says_so(client: Client, administrator: User) -> None:
+    model = InferenceModel.objects.get(slug="sd15")
+    model.start_pull()
+    assert 'data-state="pulling"' in client.get("/models/").content.decode()
+    InferenceModel.objects.filter(pk=model.pk).update(lease_until=timezone.now())
+    page = client.get("/models/").content.decode()
+    assert 'data-state="pulling"' not in page
+    assert ">Stopped</span>" in page
+
+
+def test_installed_models_come_first_and_addresses_have_no_hash(client: Client, installed: InferenceModel) -> None:
+    page = client.get("/models/")
+    (first, *others) = dict(page.context["groups"])["Models that follow a prompt"]
+    assert first == installed
+    assert others
+    hashed = InferenceModel.objects.filter(repo__contains="#md5=")
+    assert hashed[0].repo.partition("#")[0] in page.content.decode()
+    assert "#md5=" not in page.content.decode()
 
 
 def test_a_pull_that_cannot_start_shows_the_reason(

@@ -255,6 +255,11 @@ class InferenceModel(ConditionalUpdate):
         return self.state == ModelState.INSTALLED and (self.weights is not None or not sees_model_files())
 
     @property
+    def origin(self) -> str:
+        """The repository or the address, without the hash in its fragment."""
+        return self.repo.partition("#")[0]
+
+    @property
     def percent(self) -> int | None:
         return self.done_bytes * 100 // self.total_bytes if self.total_bytes else None
 
