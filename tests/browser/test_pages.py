@@ -26,6 +26,12 @@ MOST_PIXELS_AWAY = 120
 LONG = "Ein-Dateiname-ohne-jedes-Leerzeichen-" * 5
 ARABIC = "\u0642\u0637\u0629"
 HEBREW = "שלום עולם, זו תמונה של כלב בפארק"
+INDENT = """(card) => {
+    const text = document.createRange()
+    text.selectNodeContents(card.querySelector(".card-title"))
+    return text.getBoundingClientRect().left - card.querySelector("time").getBoundingClientRect().left
+}"""
+"""How far to the right of the date the title of a card begins, in pixels."""
 DIRECTIONS = """
 (text) => {
     const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT)
@@ -138,6 +144,7 @@ def test_long_names_and_text_from_right_to_left_have_room_on_a_phone(
         titles = page.locator(".card-title")
         expect(titles.filter(has_text=ARABIC).first).to_have_css("direction", "rtl")
         expect(titles.filter(has_text=LONG[:30]).first).to_have_css("direction", "ltr")
+        assert page.locator(".card", has_text=ARABIC).first.evaluate(INDENT) < 1
         found = {"history": violations(page)}
         page.goto(f"/generations/{long}/")
         expect(page.locator("h1")).to_contain_text(LONG[:60])

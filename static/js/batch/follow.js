@@ -27,10 +27,17 @@ function show({ counts, done, total, status, results, items }) {
   $("batch-progress").querySelector("progress").value = done
   const eta = Math.max(0, ...items.map((item) => item.eta ?? 0))
   $("batch-progress-text").textContent = `${done} of ${total} done${eta ? ` · about ${roughly(eta)} to go` : ""}`
+  $("batch-counts").textContent = inWords(counts)
   $("batch-zip").hidden = !results
   $("batch-cancel").hidden = isDone
   $("batch-retry").hidden = !isDone || !(counts.failed + counts.cancelled)
   for (const item of items) showItem(document.querySelector(`#batch-items [data-index="${item.index}"]`), item)
+}
+
+/** As templates/includes/batch_counts.html. */
+function inWords({ succeeded, failed, refused, cancelled, queued, running }) {
+  const others = [[failed + refused, "without a result"], [cancelled, "cancelled"], [queued + running, "to go"]]
+  return [`${succeeded} finished`, ...others.filter(([count]) => count).map((part) => part.join(" "))].join(", ")
 }
 
 function showItem(card, { status, generation, images, error }) {

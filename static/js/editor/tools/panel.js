@@ -71,7 +71,9 @@ export class ToolPanel {
 
   #findWords() {
     const text = $("tool-words").value.trim()
-    if (text) this.#toolbox.tool.words(text)
+    if (!text) return
+    $("more-options").hidePopover() // on a phone it covers the photo
+    this.#toolbox.tool.words(text)
   }
 
   #addBox() {
