@@ -75,7 +75,8 @@ def check_lora(path: Path, family: str) -> None:
     except ModelRefused as error:
         raise LoraRefused(error.message) from error
     check_tensors(header, path.name, family)
-    if check_configuration(path) and not is_read_by_diffusers(header):
+    check_configuration(path)
+    if lora_configuration(path) is not None and not is_read_by_diffusers(header):
         raise LoraRefused(f"{path.name} has a configuration of PEFT, which is supported for plain LoRAs only.")
     seen = detect_family(header)
     if seen is not None and seen != family:
@@ -134,25 +135,28 @@ def detect_family(header: Mapping[str, Any]) -> str | None:
     return None
 
 
-def check_configuration(path: Path) -> bool:
-    """Refuse a PEFT configuration in the file that sets more than numbers and names of layers. Return whether there is
-    one."""
+def check_configuration(path: Path) -> None:
+    """Refuse a PEFT configuration in the file that sets more than numbers and names of layers."""
+    for name, value in (lora_configuration(path) or {}).items():
+        if value and not HARMLESS.search(name):
+            raise LoraRefused(f"{path.name} is configured with {quoted(name)}; only plain LoRAs are supported.")
+
+
+def lora_configuration(path: Path) -> dict[str, Any] | None:
+    """Return the PEFT configuration in a LoRA's file; None where it has none. Raises LoraRefused for a damaged one."""
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     notes = header.get("__metadata__") or {}
     text = notes.get(CONFIGURATION) if isinstance(notes, dict) else None
     if text is None:
-        return False
+        return None
     try:
         configuration = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise LoraRefused(f"{path.name} is damaged: its configuration is not JSON.") from error
     if not isinstance(configuration, dict):
         raise LoraRefused(f"{path.name} is damaged: its configuration is no object.")
-    for name, value in configuration.items():
-        if value and not HARMLESS.search(name):
-            raise LoraRefused(f"{path.name} is configured with {quoted(name)}; only plain LoRAs are supported.")
-    return True
+    return configuration
 
 
 def check_finite(path: Path) -> None:

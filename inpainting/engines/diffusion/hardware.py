@@ -57,7 +57,7 @@ class Hardware:
 
     def place(self, pipeline: Any) -> None:
         """Move all networks of a pipeline into its memory, beside what it computes."""
-        with self._copying():
+        with self.copying():
             pipeline.to(self.device)
 
     def offload(self, pipeline: Any, offload: Offload) -> None:
@@ -70,8 +70,8 @@ class Hardware:
             pipeline.enable_sequential_cpu_offload(device=self.device)
 
     @contextmanager
-    def _copying(self) -> Iterator[None]:
-        """Copy in a stream of its own, so that queued work need not wait."""
+    def copying(self) -> Iterator[None]:
+        """Copy to the device in a stream of its own, so that queued work need not wait."""
         if not self.is_cuda:
             yield
             return

@@ -25,6 +25,7 @@ from inpainting.engines.diffusion.serving.jobs import Job, JobSucceeded
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models, tiny_vaes
+from tests.engines.diffusion.conditioning.adapter_requests import admit_all
 from tests.engines.diffusion.pipelines import CPU, KINDS, denoised, ignore_step, reference_result, request
 from tests.matrix import each_value_once
 
@@ -106,7 +107,7 @@ def test_a_job_keeps_its_vae_when_the_files_change(
         expected.append(Batcher(ModelCache(CPU, 10**9)).paint(requested, spec, ignore_step, (), [vae])[0][0])
         jobs.append(Job(requested, spec, ActiveAdapters(networks=(vae,))))
         batcher.workload.add(jobs[-1])
-        batcher.admission.admit()
+        admit_all(batcher)
         shutil.rmtree(tmp_path / "vae")
     assert [batch.rows for batch in batcher.workload.batches] == [4], "they share their steps"
     while not batcher.is_idle:

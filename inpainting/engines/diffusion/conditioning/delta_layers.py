@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from inpainting.catalog.inspection.files import quoted
 from inpainting.catalog.inspection.lora_layers import split_name
@@ -54,9 +52,9 @@ class DeltaLoras:
     def byte_count(self) -> int:
         return sum(delta.byte_count for deltas in self._loaded.values() for _, delta in deltas)
 
-    def load(self, name: str, path: Path, components: Mapping[str, Any]) -> int:
-        """Read a LoRA. Returns its bytes. Raises LayerUnfit."""
-        self._loaded[name] = read_deltas(path, components)
+    def load(self, name: str, tensors: Mapping[str, torch.Tensor], components: Mapping[str, Any]) -> int:
+        """Load the tensors of a LoRA. Returns its bytes. Raises LayerUnfit."""
+        self._loaded[name] = deltas_of(tensors, components)
         return sum(delta.byte_count for _, delta in self._loaded[name])
 
     def unload(self, name: str) -> None:
@@ -89,20 +87,20 @@ class DeltaLoras:
         return layers
 
 
-def read_deltas(path: Path, components: Mapping[str, Any]) -> Deltas:
-    """The differences in a checked file. Raises LayerUnfit for one that does not fit the model."""
+def deltas_of(tensors: Mapping[str, torch.Tensor], components: Mapping[str, Any]) -> Deltas:
+    """The differences in a checked file's tensors. Raises LayerUnfit for one that does not fit the model."""
     by_name = layers_by_name(components)
     grouped: dict[str, dict[str, torch.Tensor]] = {}
-    for name, tensor in load_file(path).items():
+    for name, tensor in tensors.items():
         layer_name, factor = split_name(name) or (name, "")
         grouped.setdefault(layer_name, {})[factor] = tensor
     deltas: Deltas = []
-    for layer_name, tensors in grouped.items():
+    for layer_name, factors in grouped.items():
         if layer_name not in by_name:
             raise LayerUnfit(f"it changes a layer {quoted(layer_name)}, which the model does not have.")
         component_name, layer = by_name[layer_name]
         try:
-            delta = LayerDelta.of(tensors, layer, components[component_name].dtype)
+            delta = LayerDelta.of(factors, layer, components[component_name].dtype)
         except (ValueError, RuntimeError) as error:
             raise LayerUnfit(f"the layer {quoted(layer_name)} has another shape there.") from error
         deltas.append((layer, delta))

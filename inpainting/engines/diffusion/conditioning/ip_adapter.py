@@ -114,6 +114,10 @@ class LoadedIPAdapter:
             embeds = encoded.hidden_states[-2]
         return torch.as_tensor(self.projection(embeds)[:, None])
 
+    def has_processors(self, unet: Any) -> bool:
+        """Whether `attention_processors` need not make them."""
+        return unet in self._processors
+
     def attention_processors(self, unet: Any) -> list[tuple[Any, IPAdapterAttnProcessor2_0]]:
         """The UNet's cross-attention layers, each with its processor. Raises EngineFailed, `part_unfit`."""
         if unet not in self._processors:

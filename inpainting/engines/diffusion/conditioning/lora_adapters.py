@@ -12,12 +12,13 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import torch
 from diffusers.utils.peft_utils import delete_adapter_layers, set_adapter_layers, set_weights_and_activate_adapters
+from safetensors.torch import load_file
 
-from inpainting.catalog.inspection.lora_files import check_lora
+from inpainting.catalog.inspection.lora_files import check_lora, lora_configuration
 from inpainting.catalog.inspection.lora_layers import is_read_by_diffusers
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import LoraSpec
@@ -59,6 +60,16 @@ def active_loras(uses: Sequence[LoraUse], specs: Sequence[LoraSpec]) -> ActiveLo
     return tuple(sorted(active, key=lambda one: one.spec.slug))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LoraFile:
+    """What a LoRA's file holds. configuration: of PEFT, as diffusers saves it; None in most files. is_plain: whether
+    diffusers reads it."""
+
+    tensors: dict[str, torch.Tensor]
+    configuration: dict[str, Any] | None
+    is_plain: bool
+
+
 class LoadedLoras:
     """The LoRAs of one loaded model. Only the device's thread uses it.
 
@@ -93,24 +104,38 @@ class LoadedLoras:
     def missing(self, loras: ActiveLoras) -> list[ActiveLora]:
         return [one for one in loras if one.name not in self._bytes]
 
-    @serialized
-    def load(self, lora: ActiveLora) -> None:
-        """Check a LoRA's file and load it into the model.
+    def read(self, lora: ActiveLora) -> LoraFile:
+        """Check a LoRA's file and read it into the memory of the model; the model stays unchanged. On any thread.
 
-        Raises EngineFailed: `lora_unavailable` if the file is missing, `lora_refused` by the check, `lora_unfit` if it
-        was made for a model of another shape; the model is then unchanged.
+        Raises EngineFailed: `lora_unavailable` if the file is missing, `lora_refused` by the check.
         """
         spec, path = lora.spec, lora.spec.path
         if path is None or not path.is_file():
             raise EngineFailed(f"The file of the LoRA {spec.slug} is gone.", code="lora_unavailable")
         check_lora(path, spec.family)
+        device = self._components[0].device
+        tensors = {
+            # A copy, because the pages of the file would be read when its numbers are used. Alphas are read on the CPU.
+            name: tensor.to(device, copy=True) if tensor.ndim > 1 else tensor.clone()
+            for name, tensor in load_file(path).items()
+        }
+        return LoraFile(tensors, lora_configuration(path), is_read_by_diffusers(read_header(path)))
+
+    @serialized
+    def load(self, lora: ActiveLora, file: LoraFile | None = None) -> None:
+        """Load a LoRA into the model. file: what `read` returned; left out, the file is read now.
+
+        Raises EngineFailed: those of `read`, and `lora_unfit` if it was made for a model of another shape; the model is
+        then unchanged.
+        """
+        spec, file = lora.spec, file or self.read(lora)
         self._active = None  # loading activates the LoRA
         try:
-            if is_read_by_diffusers(read_header(path)):
-                self._load_layers(lora.name, path)
+            if file.is_plain:
+                self._load_layers(lora.name, file)
                 self._bytes[lora.name] = self._cast_to_model_dtype(lora.name)
             else:
-                self._bytes[lora.name] = self._deltas.load(lora.name, path, self._components_by_name)
+                self._bytes[lora.name] = self._deltas.load(lora.name, file.tensors, self._components_by_name)
         except (ValueError, RuntimeError, KeyError, TypeError, IndexError, AttributeError) as error:
             self._unload(lora.name)
             if is_out_of_memory(error):
@@ -122,15 +147,9 @@ class LoadedLoras:
             self._unload(lora.name)
             raise EngineFailed(f"The LoRA {spec.slug} changes nothing of this model.", code="lora_unfit")
 
-    def _load_layers(self, name: str, path: Path) -> None:
-        with self._without_text_model_alias():
-            self.pipeline.load_lora_weights(
-                str(path.parent),
-                weight_name=path.name,
-                adapter_name=name,
-                local_files_only=True,
-                use_safetensors=True,
-            )
+    def _load_layers(self, name: str, file: LoraFile) -> None:
+        with self._without_text_model_alias(), self._configured(file.configuration):
+            self.pipeline.load_lora_weights(dict(file.tensors), adapter_name=name)
 
     def activate(self, loras: ActiveLoras) -> None:
         """Activate these LoRAs, which are loaded, and no others."""
@@ -185,6 +204,20 @@ class LoadedLoras:
             if name in getattr(component, "peft_config", {}):
                 set_weights_and_activate_adapters(component, [], [])
                 delete_adapter_layers(component, name)
+
+    @contextmanager
+    def _configured(self, configuration: dict[str, Any] | None) -> Iterator[None]:
+        """Give diffusers' loader the configuration of a file, which it only reads from files that it opens itself."""
+
+        def lora_state_dict(*arguments: Any, **more: Any) -> tuple[Any, Any, Any]:
+            tensors, alphas, _ = type(self.pipeline).lora_state_dict(*arguments, **more)
+            return tensors, alphas, configuration
+
+        self.pipeline.lora_state_dict = lora_state_dict
+        try:
+            yield
+        finally:
+            del self.pipeline.lora_state_dict
 
     @contextmanager
     def _without_text_model_alias(self) -> Iterator[None]:

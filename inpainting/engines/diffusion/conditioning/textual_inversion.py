@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,29 +26,16 @@ EmbeddingVectors = Mapping[str, torch.Tensor]
 """Slug -> [vectors, features], for one text encoder."""
 
 
-def load_embedding_vectors(
-    specs: Sequence[ModelSpec], encoders: Sequence[Any], label: str
-) -> tuple[EmbeddingVectors, ...]:
-    """Read embeddings for each text encoder of the model called `label`.
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """What an embedding's file holds. tensors: one for each text encoder of its family, [vectors, features]."""
 
-    Raises EngineFailed: `part_unavailable` if a file is missing, `part_refused` by its check, `part_unfit` if its
-    vectors have another width than the encoder's.
-    """
-    found: tuple[dict[str, torch.Tensor], ...] = tuple({} for _ in encoders)
-    for spec in specs:
-        for vectors, tensor, encoder in zip(found, read_tensors(spec), encoders, strict=True):
-            width = encoder.get_input_embeddings().weight.shape[-1]
-            if tensor.shape[-1] != width:
-                raise EngineFailed(
-                    f"The embedding {spec.slug} has vectors of {tensor.shape[-1]} features; {label} reads {width}.",
-                    code="part_unfit",
-                )
-            vectors[spec.slug] = tensor.reshape(-1, width)
-    return found
+    slug: str
+    tensors: tuple[torch.Tensor, ...]
 
 
-def read_tensors(spec: ModelSpec) -> list[torch.Tensor]:
-    """The tensors of an embedding's file, in the order of the text encoders that they are for."""
+def read_embedding(spec: ModelSpec) -> Embedding:
+    """Read an embedding. Raises EngineFailed: `part_unavailable` without its file, `part_refused` by its check."""
     if spec.path is None or not spec.path.is_file():
         raise EngineFailed(f"The embedding {spec.slug} is not installed any more.", code="part_unavailable")
     try:
@@ -55,7 +43,27 @@ def read_tensors(spec: ModelSpec) -> list[torch.Tensor]:
     except ModelRefused as error:
         raise EngineFailed(f"The embedding {spec.slug} is refused: {error.message}", code="part_refused") from error
     tensors = load_file(spec.path)
-    return [tensors[name] for name in tensor_names(read_header(spec.path), spec.family)]
+    return Embedding(spec.slug, tuple(tensors[name] for name in tensor_names(read_header(spec.path), spec.family)))
+
+
+def embedding_vectors(
+    embeddings: Sequence[Embedding], encoders: Sequence[Any], label: str
+) -> tuple[EmbeddingVectors, ...]:
+    """The vectors of embeddings for each text encoder of the model called `label`.
+
+    Raises EngineFailed, `part_unfit`, for vectors of another width than the encoder's.
+    """
+    found: tuple[dict[str, torch.Tensor], ...] = tuple({} for _ in encoders)
+    for one in embeddings:
+        for vectors, tensor, encoder in zip(found, one.tensors, encoders, strict=True):
+            width = encoder.get_input_embeddings().weight.shape[-1]
+            if tensor.shape[-1] != width:
+                raise EngineFailed(
+                    f"The embedding {one.slug} has vectors of {tensor.shape[-1]} features; {label} reads {width}.",
+                    code="part_unfit",
+                )
+            vectors[one.slug] = tensor.reshape(-1, width)
+    return found
 
 
 def placeholder(slug: str) -> str:

@@ -20,7 +20,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.lora_adapters import LoadedLoras
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
-from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
+from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding, EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.latent_codec import LatentCodec, latent_format, to_tensor
@@ -115,8 +115,8 @@ class LatentModel(ABC):
     def encode_prompts(self, prompts: Any, settings: PaintSettings, size: Size) -> TextConditioning:
         """Encode what `tokenize` returned, for an image of `size`."""
 
-    def load_embeddings(self, embeddings: Sequence[ModelSpec]) -> tuple[EmbeddingVectors, ...]:
-        """Textual inversions for `tokenize`. Raises EngineFailed: `part_unavailable`, `part_refused`, `part_unfit`."""
+    def embedding_vectors(self, embeddings: Sequence[Embedding]) -> tuple[EmbeddingVectors, ...]:
+        """The vectors of textual inversions for `tokenize`. Raises EngineFailed, `part_unfit`."""
         raise EngineFailed(f"{self.spec.label} takes no embeddings.", code="part_unfit")
 
     @abstractmethod

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from inpainting.catalog.inspection.checkpoint_file import INPAINTING_CHANNELS
-from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
@@ -28,8 +27,9 @@ from inpainting.engines.diffusion.conditioning.prompt_encoding import (
 from inpainting.engines.diffusion.conditioning.prompt_weights import parse_weights
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
 from inpainting.engines.diffusion.conditioning.textual_inversion import (
+    Embedding,
     EmbeddingVectors,
-    load_embedding_vectors,
+    embedding_vectors,
     placeholder,
     replaced_embeddings,
 )
@@ -94,8 +94,8 @@ class StableDiffusion(LatentModel):
         """Each tokenizer with its text encoder."""
         return [(self.pipeline.tokenizer, self.pipeline.text_encoder)]
 
-    def load_embeddings(self, embeddings: Sequence[ModelSpec]) -> tuple[EmbeddingVectors, ...]:
-        return load_embedding_vectors(embeddings, [encoder for _, encoder in self.encoders], self.spec.label)
+    def embedding_vectors(self, embeddings: Sequence[Embedding]) -> tuple[EmbeddingVectors, ...]:
+        return embedding_vectors(embeddings, [encoder for _, encoder in self.encoders], self.spec.label)
 
     def tokenize(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()) -> ChunkedPrompts:
         positive, notes = self._tokenize("prompt", settings.prompt, vectors)

@@ -33,9 +33,10 @@ def load_adapter(spec: ModelSpec, hardware: Hardware) -> Any:
         raise EngineFailed(f"{name} is not installed any more.", code="part_unavailable")
     try:
         check_adapter(spec.path, spec.family, spec.kind)
-        if spec.kind is Kind.IP_ADAPTER:
-            return ip_adapter.load(spec, hardware)
-        return load_network(spec.path, spec.kind, hardware)
+        with hardware.copying():
+            if spec.kind is Kind.IP_ADAPTER:
+                return ip_adapter.load(spec, hardware)
+            return load_network(spec.path, spec.kind, hardware)
     except ModelRefused as error:
         raise EngineFailed(f"{name} is refused: {error.message}", code="part_refused") from error
     except (OSError, ValueError, RuntimeError, KeyError) as error:

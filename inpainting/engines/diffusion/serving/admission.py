@@ -81,12 +81,17 @@ class Admission:
             return False
         if model is None and self.cache.models:
             return self.cache.prepare(job.spec, in_use)  # others may paint meanwhile
-        batch = self.workload.find_batch(model, key) if model is not None else None
-        if model is None or batch is None:
+        if model is None:
             return True
-        if len(batch.samples) >= batch.max_samples:
+        batch = self.workload.find_batch(model, key)
+        if batch is not None and not self._has_room(batch, model.rows_for(job.request.settings)):
             return False
-        return batch.max_rows + model.rows_for(job.request.settings) <= self._max_rows(batch)
+        with self.watchdog.deadline(LOADING_SECONDS):
+            return self.cache.prepare_adapters(job.adapters, model, in_use)
+
+    def _has_room(self, batch: StepBatch, rows: int) -> bool:
+        """Whether a batch may take one more image of so many rows."""
+        return len(batch.samples) < batch.max_samples and batch.max_rows + rows <= self._max_rows(batch)
 
     def _max_rows(self, batch: StepBatch) -> int:
         if self.max_rows is not None:

@@ -21,6 +21,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep, Step
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
+from inpainting.engines.diffusion.conditioning.textual_inversion import read_embedding
 from inpainting.engines.diffusion.serving.admission import Admission
 from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
@@ -80,7 +81,7 @@ class Batcher:
         cancels the job.
         """
         active = ActiveAdapters(active_loras(request.settings.loras, loras), tuple(adapters))
-        job = Job(request, spec, active, embeddings)
+        job = Job(request, spec, active, [read_embedding(one) for one in embeddings])
         self._ensure_thread()
         self._arrivals.put(job)
         try:
@@ -159,7 +160,7 @@ class Batcher:
         self.admission.admit()
         self._load_early()
         if not self.workload.batches and self.cache.is_loading:
-            self._wait_for_model()
+            self._wait_for_loader()
             return
         batch = self.workload.next_batch()
         if batch is not None:
@@ -167,8 +168,8 @@ class Batcher:
             self.executor.finish(batch)
             self.workload.drop_finished()
 
-    def _wait_for_model(self) -> None:
-        """Wait until the model that is being loaded is ready, or a new job has arrived."""
+    def _wait_for_loader(self) -> None:
+        """Wait until what is being loaded is ready, or a new job has arrived."""
         with self.watchdog.deadline(LOADING_SECONDS):
             while self.cache.is_loading and self._arrivals.empty():
                 time.sleep(POLL_SECONDS)

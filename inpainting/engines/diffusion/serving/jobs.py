@@ -23,6 +23,7 @@ from inpainting.engines.diffusion.conditioning.active_adapters import NO_ADAPTER
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning
 from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompt
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
+from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.hardware import FiniteCheck
@@ -52,7 +53,7 @@ class Job:
     request: InpaintRequest
     spec: ModelSpec
     adapters: ActiveAdapters = NO_ADAPTERS
-    embeddings: Sequence[ModelSpec] = ()
+    embeddings: Sequence[Embedding] = ()
     messages: SimpleQueue[Step | Exception | JobSucceeded] = field(default_factory=SimpleQueue)
     is_done: bool = False
     backend: Backend = TORCH

@@ -6,20 +6,23 @@ import gc
 import logging
 from collections import OrderedDict
 from collections.abc import Collection
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from inpainting import metrics
-from inpainting.catalog.specs import ModelSpec
+from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec
 from inpainting.engines.diffusion.backends.torch import Backend
-from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
+from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
+from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora, ActiveLoras, LoraFile
 from inpainting.engines.diffusion.families.base import LatentModel
-from inpainting.engines.diffusion.hardware import Hardware, Offload
+from inpainting.engines.diffusion.hardware import Hardware, Offload, is_out_of_memory
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
+from inpainting.engines.diffusion.serving.background_loader import BackgroundLoader, Load
 from inpainting.engines.diffusion.serving.model_loading import file_fingerprint, load, weights_bytes
 
 logger = logging.getLogger(__name__)
@@ -34,21 +37,24 @@ class InUse:
     backends: Collection[Backend] = ()
     loras: Collection[str] = ()
 
+    def with_job(self, model: LatentModel, adapters: ActiveAdapters) -> InUse:
+        """These and what a job of a model uses."""
+        return replace(
+            self,
+            models=[*self.models, model],
+            adapters=[*self.adapters, *adapters.networks],
+            loras=[*self.loras, *(lora.name for lora in adapters.loras)],
+        )
+
+
+class LoadKey(NamedTuple):
+    """Equal for a model or adapter that is loaded from the same files."""
+
+    name: str
+    fingerprint: int
+
 
 NOTHING_IN_USE = InUse()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LoadingModel:
-    """A model that is being loaded on a thread of its own. byte_count: of its weights, as predicted."""
-
-    spec: ModelSpec
-    fingerprint: int
-    byte_count: int
-    future: Future[LatentModel]
-
-    def is_of(self, spec: ModelSpec) -> bool:
-        return self.spec.slug == spec.slug and self.fingerprint == file_fingerprint(spec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,7 @@ class LoadedAdapter:
 class ModelCache:
     """The models in the device's memory, with their adapters and backends. Only the device's thread uses it.
 
-    Models are loaded on a thread beside it, one at a time, so that the device goes on with others.
+    Models and adapters are loaded on a thread beside it, one at a time, so that the device goes on with others.
 
     budget_bytes: weights kept at most; one model is always allowed. models_dir: where preview decoders may be.
     """
@@ -89,9 +95,8 @@ class ModelCache:
         self._preview_decoders: dict[str, torch.nn.Module | None] = {}
         self._models: OrderedDict[str, LatentModel] = OrderedDict()
         self._adapters: OrderedDict[str, LoadedAdapter] = OrderedDict()
-        self._sizes: dict[tuple[ModelSpec, int], int] = {}
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loading")
-        self._loading: LoadingModel | None = None
+        self._sizes: dict[LoadKey, int] = {}
+        self._loader = BackgroundLoader()
         self._offloads: dict[str, Offload] = {}
         """Slugs of models that were too large for the device's memory -> how they are loaded."""
 
@@ -103,13 +108,13 @@ class ModelCache:
 
     @property
     def used_bytes(self) -> int:
-        loading = 0 if self._loading is None else self._loading.byte_count
-        return loading + sum(one.byte_count for loaded in (self._models, self._adapters) for one in loaded.values())
+        loaded = sum(one.byte_count for loaded in (self._models, self._adapters) for one in loaded.values())
+        return self._loader.byte_count + loaded
 
     @property
     def is_loading(self) -> bool:
-        """Whether a model is being loaded that is not ready yet."""
-        return self._loading is not None and not self._loading.future.done()
+        """Whether a model or adapter is being loaded that is not ready yet."""
+        return self._loader.is_busy
 
     def loaded(self, spec: ModelSpec) -> LatentModel | None:
         """The model if it is loaded from the files as they are now."""
@@ -118,29 +123,42 @@ class ModelCache:
 
     def has_room(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> bool:
         """Whether a model is loaded, or can be without evicting another model or anything in use."""
-        if self.loaded(spec) is not None or (self._loading is not None and self._loading.is_of(spec)):
+        if self.loaded(spec) is not None or self._loader.has(load_key(spec)):
             return True
-        key = (spec, file_fingerprint(spec))
-        if key not in self._sizes:
-            self._sizes[key] = weights_bytes(spec, self.hardware.dtype)
         adapters = sum(self._adapters[slug].byte_count for slug in self._idle_adapters(in_use))
         backends = sum(backend.byte_count for _, _, backend in self._idle_backends(in_use))
         loras = sum(model.loras.idle_bytes(in_use.loras) for model in self._models.values())
-        return self.used_bytes - adapters - backends - loras + self._sizes[key] <= self.budget_bytes
+        return self.used_bytes - adapters - backends - loras + self._weights_bytes(spec) <= self.budget_bytes
 
     # Load
 
     def prepare(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> bool:
         """Start to load a model; objects not in use may be evicted for it. True once `get` need not wait for it."""
-        if self.loaded(spec) is not None:
-            return True
-        if self._loading is not None and not self._loading.is_of(spec):
-            if self.is_loading:
+        return self.loaded(spec) is not None or self._prepare(self._model_load(spec), in_use)
+
+    def prepare_adapters(self, adapters: ActiveAdapters, model: LatentModel, in_use: InUse = NOTHING_IN_USE) -> bool:
+        """Load the adapters of a job with a loaded model in the background; objects not in use may be evicted for them.
+
+        True once `ensure_loras_loaded` and `adapter` need not wait for them. Raises EngineFailed if one cannot be
+        loaded; when memory is short they are left to load it.
+        """
+        in_use = in_use.with_job(model, adapters)
+        missing = (self._adapter_load(spec) for spec in adapters.networks if self._loaded_adapter(spec) is None)
+        missing_loras = (self._lora_load(one, model) for one in model.loras.missing(adapters.loras))
+        for one in chain(missing, missing_loras):
+            if not self._prepare(one, in_use):
                 return False
-            self._finish_loading()
-        if self._loading is None:
-            self._start_loading(spec, in_use)
-        return not self.is_loading
+            if (error := self._loader.finish()) is not None:
+                if is_out_of_memory(error):
+                    return True
+                raise error
+        return not (self.is_loading and self._builds_layers(adapters, model))
+
+    def _builds_layers(self, adapters: ActiveAdapters, model: LatentModel) -> bool:
+        """Whether a job adds layers to its UNet, which would wait for a network that is being loaded."""
+        adapter = adapters.network(Kind.IP_ADAPTER)
+        loaded = None if adapter is None else self._loaded_adapter(adapter)
+        return loaded is not None and not loaded.network.has_processors(model.unet)
 
     def get(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> Any:
         """The loaded `LatentModel`; waits until it is loaded. Objects not in use may be evicted for it.
@@ -148,37 +166,66 @@ class ModelCache:
         Raises EngineFailed (`model_unavailable`, `model_refused`) if it cannot be loaded.
         """
         if self.loaded(spec) is None:
-            if self._loading is not None and not self._loading.is_of(spec):
-                self._finish_loading()
-            if self._loading is None:
-                self._start_loading(spec, in_use)
-            if (error := self._finish_loading()) is not None:
-                raise error
+            self._load(self._model_load(spec), in_use)
         self._models.move_to_end(spec.slug)
         return self._models[spec.slug]
 
-    def _start_loading(self, spec: ModelSpec, in_use: InUse) -> None:
+    def _prepare(self, load: Load, in_use: InUse) -> bool:
+        """Start to load an object. True once it is ready or has failed."""
+        if not self._loader.has(load.key):
+            if self._loader.is_busy:
+                return False
+            self._loader.finish()  # of an object that no job may need any more
+            self._start_loading(load, in_use)
+        return not self._loader.is_busy
+
+    def _load(self, load: Load, in_use: InUse) -> None:
+        """Load an object and wait for it. Raises the error if that is not possible."""
+        if not self._loader.has(load.key):
+            self._loader.finish()
+            self._start_loading(load, in_use)
+        if (error := self._loader.finish()) is not None:
+            raise error
+
+    def _start_loading(self, load: Load, in_use: InUse) -> None:
+        self._evict_for(load.byte_count, in_use)
+        self._loader.start(load)
+
+    def _model_load(self, spec: ModelSpec) -> Load:
         if self._models.pop(spec.slug, None) is not None:  # its files were replaced; batches that use it still hold it
             self._collect_garbage()
-        wanted, fingerprint = weights_bytes(spec, self.hardware.dtype), file_fingerprint(spec)
-        self._evict_for(wanted, in_use)
-        offload = self._offloads.get(spec.slug, Offload.NONE)
-        future = self._loader.submit(self._load, spec, offload)
-        self._loading = LoadingModel(spec, fingerprint, wanted, future)
+        key, offload = load_key(spec), self._offloads.get(spec.slug, Offload.NONE)
 
-    def _load(self, spec: ModelSpec, offload: Offload) -> Any:
-        with metrics.MODEL_LOAD_SECONDS.labels(spec.slug).time():
-            return load(spec, self.hardware, offload)
+        def read() -> Any:
+            with metrics.MODEL_LOAD_SECONDS.labels(spec.slug).time():
+                model = load(spec, self.hardware, offload)
+            self.preview_decoder(spec.family)  # so that it need not be loaded when the first image starts
+            return model
 
-    def _finish_loading(self) -> BaseException | None:
-        """Wait for the loading model and keep it. Returns the error if it could not be loaded."""
-        loading, self._loading = self._loading, None
-        if loading is None:
-            return None
-        error = loading.future.exception()
-        if error is None:
-            self.add(loading.future.result(), loading.fingerprint)
-        return error
+        return Load(key, self._weights_bytes(spec), read, lambda model: self.add(model, key.fingerprint))
+
+    def _adapter_load(self, spec: ModelSpec) -> Load:
+        self._adapters.pop(spec.slug, None)  # its files were replaced
+        key = load_key(spec)
+
+        def keep(network: Any) -> None:
+            byte_count = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+            self._adapters[spec.slug] = LoadedAdapter(key.fingerprint, network, byte_count)
+
+        return Load(key, self._weights_bytes(spec), partial(load_adapter, spec, self.hardware), keep)
+
+    def _lora_load(self, lora: ActiveLora, model: LatentModel) -> Load:
+        def read() -> LoraFile:
+            with self.hardware.copying():
+                return model.loras.read(lora)
+
+        return Load((lora.name, id(model)), self._weights_bytes(lora.spec), read, partial(model.loras.load, lora))
+
+    def _weights_bytes(self, spec: ModelSpec | LoraSpec) -> int:
+        key = load_key(spec)
+        if key not in self._sizes:
+            self._sizes[key] = weights_bytes(spec, self.hardware.dtype)
+        return self._sizes[key]
 
     def offload_more(self, spec: ModelSpec) -> bool:
         """Load more of a model into the machine's memory from now on. False if that is not possible."""
@@ -198,30 +245,25 @@ class ModelCache:
 
         Raises EngineFailed (`lora_unavailable`, `lora_refused`, `lora_unfit`) if one cannot be loaded.
         """
-        missing = model.loras.missing(loras)
-        if not missing:
-            return
-        wanted = sum(weights_bytes(one.spec, self.hardware.dtype) for one in missing)
-        keep = {*in_use.loras, *(one.name for one in loras)}
-        self._evict_for(wanted, replace(in_use, models=[*in_use.models, model], loras=keep))
-        model.loras.unload_idle(keep=keep)
-        for one in missing:
-            model.loras.load(one)
+        in_use = in_use.with_job(model, ActiveAdapters(loras))
+        for one in model.loras.missing(loras):
+            self._load(self._lora_load(one, model), in_use)
+        model.loras.unload_idle(keep=in_use.loras)
 
     def adapter(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> Any:
         """The loaded network of a VAE, ControlNet or IP-Adapter; objects not in use may be evicted for it.
 
         Raises EngineFailed (`part_unavailable`, `part_refused`) if it cannot be loaded.
         """
-        fingerprint, loaded = file_fingerprint(spec), self._adapters.get(spec.slug)
-        if loaded is None or loaded.fingerprint != fingerprint:
-            self._adapters.pop(spec.slug, None)
-            self._evict_for(weights_bytes(spec, self.hardware.dtype), in_use)
-            network = load_adapter(spec, self.hardware)
-            byte_count = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
-            loaded = self._adapters[spec.slug] = LoadedAdapter(fingerprint, network, byte_count)
+        if self._loaded_adapter(spec) is None:
+            self._load(self._adapter_load(spec), in_use)
         self._adapters.move_to_end(spec.slug)
-        return loaded.network
+        return self._adapters[spec.slug].network
+
+    def _loaded_adapter(self, spec: ModelSpec) -> LoadedAdapter | None:
+        """The adapter if it is loaded from the files as they are now."""
+        adapter = self._adapters.get(spec.slug)
+        return adapter if adapter is not None and adapter.fingerprint == file_fingerprint(spec) else None
 
     def preview_decoder(self, family: str) -> torch.nn.Module | None:
         """The preview decoder of a family; None if it is not installed or cannot be loaded."""
@@ -252,7 +294,7 @@ class ModelCache:
         In the order of the time it takes to load or compile them again. False if there is none.
         """
         if not self.is_loading:
-            self._finish_loading()  # no job may need it any more, and it can be evicted
+            self._loader.finish()  # no job may need it any more, and it can be evicted
         if self._idle_backends(in_use):
             self._evict_backend(in_use)
             return True
@@ -301,3 +343,7 @@ class ModelCache:
     def _collect_garbage(self) -> None:
         gc.collect()  # the components of a pipeline refer to each other
         self.hardware.empty_cache()
+
+
+def load_key(spec: ModelSpec | LoraSpec) -> LoadKey:
+    return LoadKey(spec.slug, file_fingerprint(spec))

@@ -39,7 +39,7 @@ diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
 
 
-def file_fingerprint(spec: ModelSpec) -> int:
+def file_fingerprint(spec: ModelSpec | LoraSpec) -> int:
     """Modification time of a model's files in nanoseconds, which changes when they are replaced; 0 without files."""
     if spec.path is None:
         return 0

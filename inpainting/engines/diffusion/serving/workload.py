@@ -47,7 +47,7 @@ class Workload:
         if model is not None:
             job.use(model)
             if job.prompts is None:
-                vectors = model.load_embeddings(job.embeddings) if job.embeddings else ()
+                vectors = model.embedding_vectors(job.embeddings) if job.embeddings else ()
                 job.prompts = model.tokenize(job.request.settings, vectors)
             chunk_count = job.prompts.chunk_count
             backend = self._next_backend(job, model, chunk_count).name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -72,13 +73,20 @@ def denoised_latents(
     loop.cache.get(spec)  # beside other models it would be loaded on another thread
     for job in jobs:
         loop.workload.add(job)
-    loop.admission.admit()
+    admit_all(loop)
     (batch,) = loop.workload.batches
     states = [sample.state for sample in batch.samples]
     assert len(states) == len(requested)
     while not all(state.is_done for state in states):
         loop.run_once()
     return [state.latents for state in states]
+
+
+def admit_all(loop: Batcher) -> None:
+    """Start all waiting images; their adapters are loaded on another thread."""
+    while loop.workload.waiting:
+        loop.admission.admit()
+        time.sleep(0.002)
 
 
 def diffusers_result(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 
 from inpainting.catalog.specs import LoraKind, LoraSpec, ModelSpec
 from inpainting.core.errors import EngineFailed
@@ -89,6 +91,23 @@ def test_loras_equal_the_reference_pipeline(
     latents = denoised_latents(load(specs[family], CPU), requested, active)
     torch.testing.assert_close(latents, diffusers_result(specs[family], requested, active), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(latents, diffusers_result(specs[family], requested, []), atol=1e-2)
+
+
+def test_a_configuration_of_peft_in_a_file_equals_the_reference_pipeline(
+    specs: dict[str, ModelSpec], tmp_path: Path
+) -> None:
+    model = load(specs["sd"], CPU)
+    tensors = tiny_loras.weights(model.pipeline, parts=["unet"])
+    layers = sorted({name.removeprefix("unet.").partition(".lora_")[0] for name in tensors})
+    configuration = {"unet.r": 4, "unet.lora_alpha": 32, "unet.target_modules": layers}
+    path = tmp_path / "configured.safetensors"
+    save_file(tensors, path, metadata={"format": "pt", "lora_adapter_metadata": json.dumps(configuration)})
+    lora = LoraSpec(slug="configured", label="", family="sd", digest="configured", path=path)
+    requested = ddim_request(loras=(LoraUse("configured"),))
+    latents = denoised_latents(model, requested, [lora])
+    torch.testing.assert_close(latents, diffusers_result(specs["sd"], requested, [lora]), rtol=1e-4, atol=1e-4)
+    bare = replace(lora, digest="bare", path=tiny_loras.saved(tmp_path / "bare.safetensors", tensors))
+    assert not torch.allclose(latents, diffusers_result(specs["sd"], requested, [bare]), atol=1e-2)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

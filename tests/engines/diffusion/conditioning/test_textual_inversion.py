@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
+from inpainting.engines.diffusion.conditioning.textual_inversion import read_embedding
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
@@ -59,7 +60,7 @@ def embeddings(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str]
 
 def denoised_latents(model: StableDiffusion, requested: InpaintRequest, used: list[ModelSpec]) -> torch.Tensor:
     """The final latents of our loop."""
-    return denoised(model, requested, model.load_embeddings(used))
+    return denoised(model, requested, model.embedding_vectors([read_embedding(one) for one in used]))
 
 
 def diffusers_result(spec: ModelSpec, requested: InpaintRequest, used: list[ModelSpec]) -> Any:
@@ -135,13 +136,14 @@ def test_a_weight_applies_to_an_embedding_and_its_vectors_stay_in_one_chunk(
 
     def embeds(prompt: str) -> torch.Tensor:
         settings = ddim_request(prompt=prompt, embeddings=(cat.slug,), guidance_scale=1.0).settings
-        return tiny_models.encoded(model, settings, ddim_request().image.size, model.load_embeddings([cat])).embeds
+        vectors = model.embedding_vectors([read_embedding(cat)])
+        return tiny_models.encoded(model, settings, ddim_request().image.size, vectors).embeds
 
     assert not torch.allclose(embeds("a (<my-cat.2>:1.5)"), embeds("a <my-cat.2>"), atol=1e-2)
     assert torch.equal(embeds("a <MY-CAT.2>"), embeds("a <my-cat.2>"))
     long = embeds("bus " * 24 + "a <my-cat.2>")  # 73 tokens and three vectors: these do not fit into the first chunk
     settings = ddim_request(prompt="bus " * 24 + "a <my-cat.2>", embeddings=(cat.slug,)).settings
-    (chunks,) = model.tokenize(settings, model.load_embeddings([cat])).positive
+    (chunks,) = model.tokenize(settings, model.embedding_vectors([read_embedding(cat)])).positive
     assert [len(chunk) for chunk in chunks.tokens] == [73, 3]
     assert long.shape[1] == 2 * 77
 
