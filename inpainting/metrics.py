@@ -1,4 +1,4 @@
-"""What this process counts and measures for Prometheus. docs/monitoring.md lists the metrics, `/metrics` exports them.
+"""The counters and histograms of this process, exported by `/metrics` for Prometheus; docs/monitoring.md lists them.
 
 The waiting generations are not among them: they are counted in the database, see `inpainting.worker.queue_metrics`.
 Names of models come from the catalog, so that the number of labels is bounded.

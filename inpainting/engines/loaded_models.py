@@ -28,7 +28,7 @@ class LoadedModels:
         self._loading: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
     def get(self, load: Load, spec: ModelSpec, path: Path) -> Any:
-        """What `load` returned for these files. Raises what `load` raises."""
+        """The model of these files, loaded by `load` at the first call. Raises the errors of `load`."""
         with self._lock:
             loading = self._loading[path]
         with loading:

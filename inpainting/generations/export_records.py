@@ -1,4 +1,4 @@
-"""What a user has beside generations, as JSON for the export: without secrets, and without what changes by itself."""
+"""The rows of a user beside generations, as JSON for the export, without secrets and derived values."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ NEAR = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a user has used of one limit; limit: None for no limit."""
+    """The use of one limit by a user; limit: None for no limit."""
 
     label: str
     used: int

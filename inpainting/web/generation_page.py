@@ -60,7 +60,7 @@ def link_of(shared: Any) -> str:
 
 
 def summary(generation: Generation) -> str:
-    """What was done, in a sentence: "Erased in 1.4 s, nothing else touched."; empty unless it succeeded."""
+    """A sentence about the result: "Erased in 1.4 s, nothing else touched."; empty unless it succeeded."""
     if generation.status != Status.SUCCEEDED or generation.seconds is None:
         return ""
     verb = "Painted" if generation.prompt and "prompt" not in generation.ignored else "Erased"

@@ -145,7 +145,7 @@ class Dialect(ABC):
         return None
 
     def meta(self, generation: Generation) -> dict[str, Any]:
-        """What JSON of a service contains under `meta`, beside its own fields: engine, model, ignored fields."""
+        """The object under `meta` in the JSON of a service, beside its own fields: engine, model, ignored fields."""
         ignored = list(dict.fromkeys([*self.idle_fields(generation), *generation.ignored_fields]))
         model = None if "model" in generation.ignored else generation.settings.get("model")
         return {"engine": generation.engine, "model": model, "ignored": ignored}

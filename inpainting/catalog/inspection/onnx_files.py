@@ -28,7 +28,7 @@ def check_onnx(path: Path, family: str, layout: OnnxLayout) -> None:
 
 
 def read_onnx(path: Path) -> OnnxFile:
-    """What an ONNX file declares. Raises ModelRefused for a damaged file, and one that needs other files or code."""
+    """Read the declarations of an ONNX file. Raises ModelRefused for a damaged one, and where it needs other files."""
     check_onnx_size(path.name, path.stat().st_size)
     try:
         file = onnx_protobuf.read(path)

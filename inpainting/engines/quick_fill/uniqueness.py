@@ -1,4 +1,4 @@
-"""How unlike the rim of a picture its pixels are: what is nowhere at the rim is the scene rather than its surroundings.
+"""The distance of pixels from the rim of a picture in colour: objects differ from all that lies at the rim.
 
 Y. Wei, F. Wen, W. Zhu, J. Sun, "Geodesic Saliency Using Background Priors" (ECCV 2012): objects seldom lie at the edge.
 """

@@ -47,7 +47,7 @@ class CatalogSegmenter:
         return self.networks.candidates(self.loaded(), self.spec, picture, selection)
 
     def loaded(self) -> Any:
-        """What the family's `load` returns. Raises EngineFailed where it cannot be loaded."""
+        """The model, loaded by the family's `load`. Raises EngineFailed where it cannot be loaded."""
         try:
             return loaded_models.get(self.networks.load, self.spec, self.path)
         except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""What networks that outline objects are fed: the size of the scaled picture, and the embeddings of recent pictures."""
+"""The inputs of networks that outline objects: the size of the scaled picture, and embeddings of recent pictures."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def fed_size(height: int, width: int, longer: int) -> tuple[int, int]:
 
 
 class Embeddings:
-    """What an encoder makes of a picture, kept for the next selection on it."""
+    """The embeddings that an encoder makes of pictures, kept for the next selection on it."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[bytes, Any] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(self, pixels: NDArray[np.uint8], embed: Callable[[NDArray[np.uint8]], Any]) -> Any:
-        """What `embed` returns, now or before, for RGB [height, width, 3]."""
+        """The result of `embed`, computed now or kept, for RGB [height, width, 3]."""
         key = blake2b(pixels.tobytes(), salt=f"{pixels.shape[1]}".encode()).digest()
         with self._lock:  # two clicks on a new picture compute it once
             embedding = self._kept.pop(key, None)

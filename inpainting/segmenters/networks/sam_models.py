@@ -24,7 +24,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class PromptableModel:
-    """What both have in common: an embedding of the picture, computed once, and a small decoder for each selection."""
+    """The common base of both: an embedding of the picture, computed once, and a small decoder for each selection."""
 
     def __init__(self, spec: ModelSpec, folder: Path) -> None:
         self.label = spec.label

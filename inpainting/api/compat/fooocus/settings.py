@@ -40,7 +40,7 @@ KARRAS = {"karras": True, "normal": False}
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """What of a request has no effect: names of fields, and sentences."""
+    """The parts of a request without effect: names of fields, and sentences."""
 
     ignored: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

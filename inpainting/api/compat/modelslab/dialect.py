@@ -145,7 +145,7 @@ class ModelsLab(Dialect):
         return idle
 
     def meta(self, generation: Generation) -> dict[str, Any]:
-        """What was painted. Booleans are texts, as the service's are."""
+        """The settings that were painted with. Booleans are texts, as the service's are."""
         settings, data = generation.settings, generation.service_data
         same = ("prompt", "negative_prompt", "guidance_scale", "strength", "seed", "scheduler", "vae")
         return {

@@ -29,7 +29,7 @@ from inpainting.core.validation import abbreviate, check_range
 
 T = TypeVar("T")
 ENHANCEMENTS = ("highly detailed", "sharp focus", "natural lighting", "high quality")
-"""What `enhance_prompt` adds to a prompt."""
+"""Words that `enhance_prompt` adds to a prompt."""
 RETURNED_FIELDS = ("model_id", "track_id", "clip_skip", "enhance_prompt", "base64", "temp")
 """Fields that later responses contain or depend on."""
 FIELD_NAME = re.compile(r"[A-Za-z]\w{0,39}", re.ASCII)
@@ -183,7 +183,7 @@ def enhanced(prompt: str) -> str:
 
 
 def found(what: str, name: str, field: str, find: Callable[[], T]) -> T:
-    """What `find` returns. Raises its InvalidRequest with a message of this service."""
+    """Return the result of `find`. Raises its InvalidRequest with a message of this service."""
     try:
         return find()
     except InvalidRequest as error:

@@ -98,7 +98,7 @@ class Outline(serializers.Field):
 
 
 class MaskForm(serializers.Serializer):
-    """What to select. Each segmenter reads some of points, box, outline, words and category, and needs one of some."""
+    """A selection. Each segmenter reads some of points, box, outline, words and category, and needs one of some."""
 
     points = Points(
         required=False,

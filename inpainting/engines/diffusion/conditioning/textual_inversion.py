@@ -28,7 +28,7 @@ EmbeddingVectors = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embedding:
-    """What an embedding's file holds. tensors: one for each text encoder of its family, [vectors, features]."""
+    """The content of an embedding's file. tensors: one for each text encoder of its family, [vectors, features]."""
 
     slug: str
     tensors: tuple[torch.Tensor, ...]

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Load:
-    """What is to be loaded.
+    """An object to load.
 
     key: equal for the same object from the same files. byte_count: of its weights, as predicted. read: run on the
     loader's thread; must change nothing that the device's thread uses. keep: run on the device's thread with what
