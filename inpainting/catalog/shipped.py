@@ -33,7 +33,7 @@ SHIPPED = (
         variant="fp16",
         licence=OPENRAIL_M,
         licence_url=OPENRAIL_M_URL,
-        size_bytes=2_740 * MB,
+        size_bytes=2_130 * MB,
         memory_bytes=4 * GB,
         aliases=(
             "stable-diffusion-v1-5/stable-diffusion-inpainting",
@@ -84,7 +84,7 @@ SHIPPED = (
         variant="fp16",
         licence=OPENRAIL_M,
         licence_url=OPENRAIL_M_URL,
-        size_bytes=2_740 * MB,
+        size_bytes=2_130 * MB,
         memory_bytes=4 * GB,
         aliases=(
             "stable-diffusion-v1-5/stable-diffusion-v1-5",

@@ -229,6 +229,17 @@ def test_only_the_needed_files_of_a_repository_are_listed() -> None:
     assert "unet/diffusion_pytorch_model.safetensors" in pipeline_files(files, INDEX, "", "sd")
 
 
+def test_weights_that_are_not_loaded_are_left_out(folder: Path) -> None:
+    index = {**INDEX, "safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"]}
+    files = [*tiny_model(), "safety_checker/config.json", "safety_checker/model.safetensors"]
+    wanted = pipeline_files(files, index, "", "sd")
+    assert "safety_checker/model.safetensors" not in wanted
+    pickled = [*tiny_model(), "safety_checker/config.json", "safety_checker/pytorch_model.bin"]
+    assert pipeline_files(pickled, index, "", "sd") == wanted
+    (folder / "model_index.json").write_text(json.dumps(index))
+    check_model(folder, "sd")
+
+
 def test_sharded_weights_are_listed_with_their_index() -> None:
     parts = [f"unet/diffusion_pytorch_model.fp16-0000{number}-of-00002.safetensors" for number in (1, 2)]
     files = [*tiny_model(), *parts, "unet/diffusion_pytorch_model.safetensors.index.fp16.json"]

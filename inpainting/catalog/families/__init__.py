@@ -43,6 +43,10 @@ class Component:
     is_loaded: bool = True
 
     @property
+    def has_loaded_weights(self) -> bool:
+        return self.has_weights and self.is_loaded
+
+    @property
     def pairs(self) -> frozenset[tuple[str, ...]]:
         """(library, class), as a model_index.json has them."""
         return frozenset(tuple(path.split(".", 1)) for path in self.classes)

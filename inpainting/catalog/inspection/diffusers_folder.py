@@ -40,7 +40,7 @@ def check_folder(folder: Path, family: str, names: Sequence[str] | None = None) 
     components = check_folder_texts(folder, family, names)
     declared = diffusers_layout(family).components
     for name in components:
-        if not declared[name].has_weights:
+        if not declared[name].has_loaded_weights:
             continue
         inside = [path.name for path in map(PurePosixPath, names) if path.parent.as_posix() == name]
         if CONFIG not in inside:
@@ -143,8 +143,9 @@ def check_configuration(configuration: object, path: Path, components: Mapping[s
 def pipeline_files(names: Iterable[str], index: Mapping[str, Any], variant: str, family: str) -> list[str]:
     """Return the files of a repository or folder that a pipeline needs: its texts, and one variant of the weights.
 
-    A component without weights of that variant comes with the plain ones. Raises ModelRefused where a component has no
-    safetensors, and names what it has instead.
+    A component without weights of that variant comes with the plain ones; weights that are not loaded, such as those of
+    a safety checker, are left out. Raises ModelRefused where a component has no safetensors, and names what it has
+    instead.
     """
     names = sorted(names)
     needed = [INDEX]
@@ -152,7 +153,7 @@ def pipeline_files(names: Iterable[str], index: Mapping[str, Any], variant: str,
     for component in (name for name, value in index.items() if name in declared and value != [None, None]):
         inside = [name for name in names if PurePosixPath(name).parent.as_posix() == component]
         weights = [name for name in inside if name.endswith(WEIGHTS)]
-        if declared[component].has_weights:
+        if declared[component].has_loaded_weights:
             present = {one for one in (variant, "") for name in weights if is_variant(name, one)}
             if not present:
                 others = [name for name in inside if PurePosixPath(name).suffix in PICKLES] or ["no weights at all"]
@@ -161,6 +162,13 @@ def pipeline_files(names: Iterable[str], index: Mapping[str, Any], variant: str,
             needed += [name for name in inside if is_variant(name, chosen)]
         needed += [name for name in inside if is_text(name)]
     return needed
+
+
+def is_unread_weight(name: str, family: str) -> bool:
+    """Whether a file of a pipeline's folder holds weights that models of the family leave out."""
+    layout, component = families.get(family).layout, PurePosixPath(name).parent.as_posix()
+    declared = layout.components.get(component) if isinstance(layout, DiffusersLayout) else None
+    return declared is not None and not declared.is_loaded and not is_text(name)
 
 
 def is_text(name: str) -> bool:

@@ -76,6 +76,17 @@ def test_a_pull_prints_size_and_licence_and_installs_the_needed_files(
     check_model(models_folder / "tiny", "sd")
 
 
+def test_a_pull_accepts_pins_of_weights_that_are_no_longer_taken(hub: Hub, model: InferenceModel) -> None:
+    pull()
+    model.refresh_from_db()
+    model.files = {**model.files, "safety_checker/model.fp16.safetensors": {"sha256": "0" * 64, "size": 7}}
+    model.save(update_fields=["files"])
+    pull()
+    model.refresh_from_db()
+    assert UNET in model.files
+    assert "safety_checker/model.fp16.safetensors" not in model.files
+
+
 def test_without_a_terminal_and_without_yes_nothing_is_downloaded(hub: Hub, model: InferenceModel) -> None:
     with pytest.raises(CommandError, match="--yes"):
         call_command("pull_model", "tiny", stdout=StringIO())

@@ -19,7 +19,7 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.families.sd import RESCALED, StableDiffusion
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
 from tests import original_layout, tiny_models
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
 from tests.engines.diffusion.pipelines import CPU, SIDE, denoised, reference_of, request, run_reference
@@ -148,6 +148,22 @@ def refusal(spec: ModelSpec) -> EngineFailed:
     with pytest.raises(EngineFailed) as caught:
         load(spec, CPU)
     return caught.value
+
+
+def test_copies_of_weights_take_no_memory(tmp_path: Path) -> None:
+    pipeline = tiny_models.sd(tmp_path)
+    path = original_layout.saved(pipeline, tmp_path / "plain" / "mine.safetensors")
+    tensors = load_file(path)
+    averaged = {
+        f"model_ema.{name.removeprefix('model.').replace('.', '')}": one.clone()
+        for name, one in tensors.items()
+        if name.startswith("model.")
+    }
+    beside = tmp_path / "ema" / "mine.safetensors"
+    beside.parent.mkdir()
+    save_file({**tensors, **averaged, "betas": torch.zeros(1000)}, beside)
+    counted = [weights_bytes(spec_of(one, "sd"), torch.float16) for one in (path, beside)]
+    assert counted[0] == counted[1] > 0
 
 
 def test_without_its_configuration_the_error_names_the_command(tmp_path: Path) -> None:

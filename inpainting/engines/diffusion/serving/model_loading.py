@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from inpainting.catalog import families
 from inpainting.catalog.families import DiffusersLayout, ModelFamily
 from inpainting.catalog.inspection.checkpoint_file import CONFIGURATION, configuration_folder, unet_channels
-from inpainting.catalog.inspection.checkpoint_tensors import VELOCITY, ZERO_SNR, scaled_weights
+from inpainting.catalog.inspection.checkpoint_tensors import VELOCITY, ZERO_SNR, is_weight, scaled_weights
 from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
 from inpainting.catalog.inspection.files import INDEX, WEIGHTS, ModelRefused
 from inpainting.catalog.inspection.model_files import check_model
@@ -55,11 +55,20 @@ def weights_bytes(spec: ModelSpec | LoraSpec, dtype: torch.dtype) -> int:
     """Memory of a model's weights in that dtype; 0 if its files cannot be read: loading them reports the error."""
     if spec.path is None:
         return 0
+    family = families.get(spec.family)
     try:
-        headers = [read_header(path) for path in weight_files(spec.path, families.get(spec.family))]
+        headers = [read_header(path) for path in weight_files(spec.path, family)]
     except (OSError, ModelRefused):
         return 0
-    return dtype.itemsize * sum(math.prod(tensor["shape"]) for header in headers for tensor in header.values())
+    # Averaged weights in a checkpoint, for example, are not loaded.
+    is_checkpoint = spec.kind is Kind.CHECKPOINT and spec.path.is_file() and isinstance(family.layout, DiffusersLayout)
+    tensors = [
+        tensor
+        for header in headers
+        for name, tensor in header.items()
+        if not is_checkpoint or is_weight(name, diffusers_layout(family.name))
+    ]
+    return dtype.itemsize * sum(math.prod(tensor["shape"]) for tensor in tensors)
 
 
 def weight_files(path: Path, family: ModelFamily) -> list[Path]:
@@ -129,7 +138,7 @@ def component_classes(family: ModelFamily) -> dict[str, type[Any]]:
     return {
         name: pkgutil.resolve_name(component.classes[0].replace(".", ":", 1))
         for name, component in components.items()
-        if component.has_weights and component.is_loaded
+        if component.has_loaded_weights
     }
 
 
