@@ -17,7 +17,7 @@ from inpainting.generations.undoable_delete import purge_if_due
 from inpainting.models import Generation, Status, WebhookDelivery, completion_waiters
 from inpainting.webhooks import deliver_due
 from inpainting.worker import own_threads, watchdog
-from inpainting.worker.fair_queue import startable_in, worker_count
+from inpainting.worker.fair_queue import startable_in, stop_claiming, worker_count
 from inpainting.worker.run import run_waiting
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def stop_working(*, drain_seconds: float) -> None:
 
 def release_own() -> None:
     """Release the generations of this process, which stops, without counting the attempt."""
-    watchdog.draining.set()
+    stop_claiming()
     watchdog.stopping.set()
     completion_waiters.wake_all()
     for generation in Generation.running_here():

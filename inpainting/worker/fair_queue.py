@@ -118,6 +118,13 @@ def start_next(queue: Queue = Queue.CPU) -> Generation | None:
     return None
 
 
+def stop_claiming() -> None:
+    """Claim nothing any more. When it returns, every generation that this process has claimed is recorded as such."""
+    watchdog.draining.set()
+    with _claiming:
+        pass
+
+
 def _with_loaded_model(first: Generation, loaded: Collection[str]) -> Generation | None:
     """A generation, locked, whose model this process has loaded and that may overtake the first in line; None: none."""
     if not loaded or first.settings.get("model") in loaded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from inpainting.worker import fair_queue, own_threads
 from inpainting.worker import run as running
 from inpainting.worker.run import run, run_waiting
 from inpainting.worker.waiting import wait_until_ended
+from tests.threads import with_own_connection
 
 Generate = Callable[..., Generation]
 
@@ -113,6 +115,26 @@ def test_a_stopping_server_releases_its_generations_without_counting_the_attempt
         recovery.release_own()
         generation.refresh_from_db()
         assert (generation.status, generation.attempts) == (Status.QUEUED, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stopping_server_also_releases_what_it_is_about_to_start(
+    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submit, "notify_workers", lambda queue: None)
+    generation, start = generate(alice, run=False), Generation.start
+    stopping = threading.Thread(target=with_own_connection, args=[recovery.release_own])
+
+    def slow_start(self: Generation) -> bool:
+        stopping.start()
+        stopping.join(0.3)
+        return start(self)
+
+    monkeypatch.setattr(Generation, "start", slow_start)
+    assert fair_queue.start_next() is not None
+    stopping.join()
+    generation.refresh_from_db()
+    assert (generation.status, generation.attempts) == (Status.QUEUED, 0)
 
 
 def test_releasing_a_generation_after_a_cancel_ends_it(alice: User, generate: Generate) -> None:
