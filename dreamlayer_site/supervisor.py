@@ -213,9 +213,7 @@ class Supervisor:
         self.stopping = True
         if self.child is None or self.child.poll() is not None:
             raise SystemExit(0)  # no child is running
-        self.child.send_signal(signal.SIGTERM)
-        with contextlib.suppress(OSError):  # Connections are refused from now on. Some systems do not allow it.
-            self.listener.shutdown(socket.SHUT_RDWR)
+        self.child.send_signal(signal.SIGTERM)  # It accepts what waits in the backlog, then connections are refused.
         signal.signal(signal.SIGALRM, self.kill)
         signal.setitimer(signal.ITIMER_REAL, max(1, self.drain_seconds + self.stop_seconds))
 
