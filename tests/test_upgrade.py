@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -29,17 +31,26 @@ SAMPLES: dict[str, Any] = {
 }
 """Values of columns that are read below, by name; other columns get one of their type."""
 
+NUMBERS = count(1)
 EXCEPTIONS: dict[str, dict[str, Any]] = {"BatchItem": {"generation": None}, "IdempotencyKey": {"batch": None}}
 """Columns that must be empty where others are filled."""
 
 
+@contextmanager
+def schema_of(release: list[tuple[str, str]]) -> Iterator[Apps]:
+    """The models of an earlier release, and its schema. Ends with the schema of today."""
+    executor = MigrationExecutor(connection)
+    executor.migrate(release)
+    try:
+        yield executor.loader.project_state(release).apps
+    finally:
+        upgrade()
+
+
 @pytest.fixture
 def released() -> Iterator[Apps]:
-    """The models of the earlier release, and its schema. Ends with the schema of today."""
-    executor = MigrationExecutor(connection)
-    executor.migrate(RELEASED)
-    yield executor.loader.project_state(RELEASED).apps
-    upgrade()
+    with schema_of(RELEASED) as apps:
+        yield apps
 
 
 def upgrade() -> None:
@@ -79,7 +90,7 @@ def value_of(field: Any) -> Any:
         case models.FloatField():
             return 1.5
         case models.IntegerField():
-            return 3
+            return next(NUMBERS) if field.unique else 3
         case _:
             return f"{field.name[:4]}{uuid4().hex}"[: field.max_length]
 
