@@ -88,22 +88,23 @@ all_attacks() {
 }
 
 chaos() {
-  tests_of tests/chaos -m chaos -s --ignore tests/chaos/test_many_processes.py
+  tests_of tests/chaos -m chaos -s --ignore tests/chaos/test_many_processes.py --ignore tests/chaos/test_rolling_restart.py
 }
 
-# 1,000 generations and 100 kills.
+# 1,000 generations and 100 kills; a rolling restart under 200 running generations.
 many_processes() {
-  timeout --kill-after=30 90m .venv/bin/python -m pytest -n 0 -m chaos -s tests/chaos/test_many_processes.py
+  timeout --kill-after=30 90m .venv/bin/python -m pytest -n 0 -m chaos -s tests/chaos/test_many_processes.py \
+    tests/chaos/test_rolling_restart.py
 }
 
 # nginx in front, and a Redis that is cut off.
 servers_away() {
-  tests_of tests/test_picture_senders.py tests/test_servers_away.py -m "" -k "nginx or cut"
+  tests_of tests/test_deploy.py tests/test_picture_senders.py tests/test_servers_away.py -m "" -k "nginx or cut"
 }
 
 # Several processes that are killed, in short.
 few_processes() {
-  CHAOS_SIZE=0.01 tests_of tests/chaos/test_many_processes.py -m chaos -s
+  CHAOS_SIZE=0.01 tests_of tests/chaos/test_many_processes.py tests/chaos/test_rolling_restart.py -m chaos -s
 }
 
 # An installation without torch serves and paints, without anything that only the tests need.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +22,7 @@ from kombu import Connection
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from tests.installation import free_port
+from tests.installation import ROOT, Installation, free_port
 
 DEBIAN_RABBITMQ = Path("/usr/lib/rabbitmq/lib")
 BUCKET, KEY, SECRET = "pictures", "a-key", "a-secret"
@@ -132,7 +134,7 @@ def pgbouncer(database_url: str, folder: Path, *, connections: int) -> Iterator[
     (folder / "pgbouncer.ini").write_text(
         f"[databases]\npostgres = host={behind.hostname} port={behind.port} user={behind.username}\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
-        f"pool_mode = transaction\ndefault_pool_size = {connections}\nmax_client_conn = 200\n"
+        f"pool_mode = transaction\ndefault_pool_size = {connections}\nmax_client_conn = 1000\n"
     )
     folder.chmod(0o755)
     user = ["-u", "nobody"] if os.geteuid() == 0 else []  # it refuses to run as root
@@ -145,8 +147,11 @@ def pgbouncer(database_url: str, folder: Path, *, connections: int) -> Iterator[
 
 
 @contextmanager
-def nginx(folder: Path, server: str) -> Iterator[str]:
-    """Yield the URL of an nginx. server: the content of its `server` block, without `listen`. folder: for its files."""
+def nginx(folder: Path, server: str, *, http: str = "") -> Iterator[str]:
+    """Yield the URL of an nginx.
+
+    server: the content of its `server` block, without `listen`. http: what is outside of it. folder: for its files.
+    """
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if program is None:
         pytest.skip("nginx is not installed (Debian: apt install nginx-light)")
@@ -155,14 +160,32 @@ def nginx(folder: Path, server: str) -> Iterator[str]:
     temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
     (folder / "nginx.conf").write_text(
         f"daemon off; pid {folder}/nginx.pid; {'user root;' if os.geteuid() == 0 else ''} events {{}}"
-        f"http {{ access_log off; {temporary} server {{ listen 127.0.0.1:{port}; {server} }} }}"
+        f"http {{ access_log off; {temporary} {http} server {{ listen 127.0.0.1:{port}; {server} }} }}"
     )
     command = [program, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
     with (folder / "nginx.log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
         try:
+            Installation.wait_until(lambda: process.poll() is not None or is_listening(port))
+            assert process.poll() is None, (folder / "nginx.log").read_text()
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def shipped_nginx(folder: Path, ports: Iterable[int]) -> AbstractContextManager[str]:
+    """The nginx of compose.yaml, but without TLS, and with web processes at these ports of this machine."""
+    http, _, server = (ROOT / "deploy/nginx.conf").read_text().partition("server {\n    listen")
+    found = re.search(r"    server web:8000 resolve (.*)\n", http)
+    assert found is not None
+    http = http.replace(found[0], "".join(f"    server 127.0.0.1:{port} {found[1]}\n" for port in ports))
+    http = re.sub(r"resolver .*\n", "", http)  # Docker's
+    server = re.sub(r" *(443 ssl|http2|server_name|ssl_\w+)\b.*\n", "", server).rstrip().removesuffix("}")
+    return nginx(folder, f"{server}\n", http=f"\n{http}")
 
 
 class S3:
@@ -201,7 +224,8 @@ class S3:
         return half_of(body) if self.fault == "break" and environ["REQUEST_METHOD"] == "GET" else body
 
     def names(self) -> set[str]:
-        return {found["Key"] for found in self.client.list_objects_v2(Bucket=BUCKET).get("Contents", ())}
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        return {found["Key"] for page in pages for found in page.get("Contents", ())}
 
     def empty(self) -> None:
         self.fault = None

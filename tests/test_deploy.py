@@ -10,14 +10,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import kubernetes_validate
 import pytest
 import yaml
 
 from dreamlayer_site import supervisor
-from tests.installation import ROOT
-from tests.services import S3, s3_server
+from tests.installation import ROOT, free_port
+from tests.services import S3, s3_server, shipped_nginx
 
 VALUES = {"POSTGRES_PASSWORD": "a", "S3_SECRET": "b", "DREAMLAYER_SECRET_KEY": "c" * 60, "DOMAIN": "paint.example.org"}
 SETTINGS = (ROOT / "dreamlayer_site/settings.py").read_text()
@@ -146,6 +148,12 @@ def test_the_bucket_is_created_once(s3: S3) -> None:
             check=True,
         )
     assert "another" in {bucket["Name"] for bucket in s3.client.list_buckets()["Buckets"]}
+
+
+def test_the_nginx_of_compose_starts(tmp_path: Path) -> None:
+    nothing = free_port()
+    with shipped_nginx(tmp_path, [nothing]) as front, pytest.raises(HTTPError, match="502"):
+        urlopen(front)
 
 
 def test_nginx_has_the_lines_that_were_tried() -> None:
