@@ -22,6 +22,7 @@ pytestmark = pytest.mark.chaos
 
 STEP_SECONDS = max(0.5, 5 * SIZE)
 """Of six steps of each generation that runs meanwhile."""
+DRAIN_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +39,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with ExitStack() as stack:
         redis, s3 = stack.enter_context(redis_server()), stack.enter_context(s3_server())
         url = stack.enter_context(pgbouncer(database.url, folder, connections=40))
-        yield stack.enter_context(
-            Cluster(folder, redis, s3, database=database, database_url=url, **environment).serving()
-        )
+        cluster = Cluster(folder, redis, s3, database=database, database_url=url, **environment)
+        for web in cluster.webs:  # a call that waits for its result ends there
+            web.environment["DREAMLAYER_DRAIN_SECONDS"] = str(DRAIN_SECONDS)
+        yield stack.enter_context(cluster.serving())
 
 
 class Calls:
@@ -85,7 +87,7 @@ class Calls:
 def restart(process: Installation) -> None:
     assert process.process is not None
     process.process.send_signal(signal.SIGTERM)
-    process.process.wait(60)
+    process.process.wait(DRAIN_SECONDS + 60)
     process.start()
     process.wait_until(lambda: process.get("/readyz")[0] == 200)
 
