@@ -2,10 +2,14 @@
 
     .venv/bin/python -m benchmarks.segmenters [--photos DIR] [--segmenter NAME] [--clicks 5] [--sheet FILE]
 
+NAME is a segmenter without a model, or a model of the catalog. Without their weights
+`slimsam` and `sam2.1-tiny` get random ones: their overlaps mean nothing, and the time of a further click is that of a decoder of their size.
+
 For each photo with a mask of its object: intersection over union after each click, and with the box around the object.
 The first click is at the point of the object that is deepest inside it; each further one at the deepest point of the
-largest part that is wrong, on the object or beside it (the procedure of Xu et al. 2016, section 3.3). The time is the
-processor time of the last click, on the photo as it is and scaled to 12 megapixels.
+largest part that is wrong, on the object or beside it (the procedure of Xu et al. 2016, section 3.3). The times are
+those of a further click, when what is computed of the picture alone is kept: processor time of all threads / time
+passed, on the photo as it is and scaled to 12 megapixels.
 """
 
 from __future__ import annotations
@@ -13,26 +17,34 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import django
 import numpy as np
+from django.db import DatabaseError
 from skimage import data
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dreamlayer_site.settings")  # the registry knows models of the catalog
 django.setup()
-from inpainting.core.geometry import Box  # noqa: E402 - the repository is on the path only now
+from inpainting.catalog.shipped_tools import TRANSFORMERS  # noqa: E402 - the repository is on the path only now
+from inpainting.core.errors import InvalidRequest  # noqa: E402
+from inpainting.core.geometry import Box  # noqa: E402
 from inpainting.core.masks import bounds  # noqa: E402
 from inpainting.core.picture import Mask, Picture  # noqa: E402
 from inpainting.segmenters import registry  # noqa: E402
-from inpainting.segmenters.base import Point, Segmenter, Selection  # noqa: E402
+from inpainting.segmenters.base import Hint, Point, Segmenter, Selection  # noqa: E402
+from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter  # noqa: E402
 
 PIXELS = 12_000_000
+RANDOM = ("slimsam", "sam2.1-tiny")
+"""Models that are made with random weights where they are not installed."""
 OUTLINES = {
     "coffee": [
         *([80, 215], [95, 175], [125, 140], [165, 112], [172, 60], [185, 35], [215, 20], [270, 14], [330, 18]),
@@ -47,25 +59,29 @@ OUTLINES = {
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--photos", type=Path, help="a folder of NAME.png and NAME_mask.png (white is the object)")
-    arguments.add_argument("--segmenter", default=registry.DEFAULT, choices=registry.segmenters())
+    arguments.add_argument("--segmenter", default=registry.DEFAULT, help="its name (default %(default)s)")
     arguments.add_argument("--clicks", type=int, default=5)
     arguments.add_argument("--sheet", type=Path, help="where to write the photos with what the first click selects")
     options = arguments.parse_args()
-    segmenter = registry.find(options.segmenter)
+    with tempfile.TemporaryDirectory() as folder:
+        measure(find_or_make(options.segmenter, Path(folder)), options)
+
+
+def measure(segmenter: Segmenter, options: argparse.Namespace) -> None:
+    if Hint.POINTS not in segmenter.reads:
+        sys.exit(f"{segmenter.name} reads no clicks.")
     headings = [*(f"{count + 1} click{'s' * (count > 0)}" for count in range(options.clicks)), "box", "ms", "ms 12 MP"]
     print("| object | " + " | ".join(headings) + " |\n|" + "---|" * (len(headings) + 1))
     rows = []
     for name, photo, truth in photos_with_masks(options.photos):
         figures, points = by_clicks(segmenter, photo, truth, options.clicks)
-        box = bounds(truth)
-        figures.append(overlap(segmenter.segment(photo, Selection(box=box)), truth))
-        milliseconds = [1000 * processor_time(segmenter, *at_scale(photo, points, scale)) for scale in (1.0, None)]
+        if Hint.BOX in segmenter.reads:
+            figures.append(overlap(segmenter.segment(photo, Selection(box=bounds(truth))), truth))
+        else:
+            figures.append(float("nan"))
+        milliseconds = [time_of_further_click(segmenter, *at_scale(photo, points, scale)) for scale in (1.0, None)]
         rows.append(figures)
-        print(
-            f"| {name} | "
-            + " | ".join([f"{figure:.2f}" for figure in figures] + [f"{ms:.0f}" for ms in milliseconds])
-            + " |"
-        )
+        print(f"| {name} | " + " | ".join([f"{figure:.2f}" for figure in figures] + milliseconds) + " |")
         if options.sheet:
             show(
                 options.sheet.with_stem(f"{options.sheet.stem}-{name}"),
@@ -73,6 +89,36 @@ def main() -> None:
                 segmenter.segment(photo, Selection(points[:1])),
             )
     print("| mean | " + " | ".join(f"{figure:.2f}" for figure in np.mean(rows, axis=0)) + " | | |")
+
+
+def find_or_make(name: str, folder: Path) -> Segmenter:
+    """The segmenter of that name, or a model with random weights in a folder. Ends the program where there is none."""
+    try:
+        return registry.find(name)
+    except InvalidRequest as error:
+        refused = error.message
+        is_missing = error.code == "model_unavailable"
+    except DatabaseError:
+        refused, is_missing = f"There is no database, so of the models only {', '.join(RANDOM)} can be made.", True
+    spec = next((spec for spec in TRANSFORMERS if name in (spec.slug, *spec.aliases)), None)
+    if spec is None or not is_missing or spec.slug not in RANDOM:
+        sys.exit(refused)
+    print(f"{name} is not installed: random weights, so only the times mean something.\n")
+    save_random(folder, spec.family)
+    return CatalogSegmenter(replace(spec, path=folder))
+
+
+def save_random(folder: Path, family: str) -> None:
+    """Save a model in transformers' layout with random weights, with the published decoder's size."""
+    import transformers
+    from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
+
+    if family == "sam2":
+        transformers.Sam2Model(transformers.Sam2Config()).save_pretrained(folder)
+    else:
+        encoder = {"hidden_size": 96, "num_hidden_layers": 1, "num_attention_heads": 2, "global_attn_indexes": []}
+        transformers.SamModel(transformers.SamConfig(vision_config=encoder)).save_pretrained(folder)
+    SamImageProcessorPil().save_pretrained(folder)  # not read for SAM 2, but a model has one
 
 
 def photos_with_masks(folder: Path | None) -> Iterator[tuple[str, Picture, Mask]]:
@@ -132,11 +178,12 @@ def at_scale(photo: Picture, points: tuple[Point, ...], scale: float | None) -> 
     return Picture(pixels), Selection(tuple(Point(p.x * scale, p.y * scale, p.is_object) for p in points))
 
 
-def processor_time(segmenter: Segmenter, photo: Picture, selection: Selection) -> float:
-    """Seconds of all threads."""
-    before = time.process_time()
+def time_of_further_click(segmenter: Segmenter, photo: Picture, selection: Selection) -> str:
+    """Milliseconds of the last click after the others: processor time of all threads / time passed."""
+    segmenter.segment(photo, Selection(selection.points[:-1] or selection.points))
+    before, begun = time.process_time(), time.perf_counter()
     segmenter.segment(photo, selection)
-    return time.process_time() - before
+    return f"{1000 * (time.process_time() - before):.0f} / {1000 * (time.perf_counter() - begun):.0f}"
 
 
 def show(path: Path, photo: Picture, found: Mask) -> None:

@@ -1,4 +1,4 @@
-"""The inputs of networks that outline objects: the size of the scaled picture, and embeddings of recent pictures."""
+"""The inputs and outputs of networks that outline objects: scaled pictures, kept embeddings, masks from logits."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.core.geometry import Size
+from inpainting.core.picture import Mask
 from inpainting.segmenters.base import check_side_ratio
 
 MAX_EMBEDDINGS = 8
@@ -26,6 +28,17 @@ def fed_size(height: int, width: int, longer: int) -> tuple[int, int]:
     check_side_ratio(Size(width, height), longer)
     scale = longer / max(height, width)
     return int(height * scale + 0.5), int(width * scale + 0.5)
+
+
+def unpadded(logits: NDArray[np.float32], side: int, fed: tuple[int, int]) -> NDArray[np.float32]:
+    """The logits [height, width] of a picture of the size `fed`, which padding made a square of this side."""
+    return cv2.resize(logits, (side, side), interpolation=cv2.INTER_LINEAR)[: fed[0], : fed[1]]
+
+
+def mask_of(logits: NDArray[np.float32], height: int, width: int) -> Mask:
+    """The mask of that size from the logits [.., ..] of the whole picture: what is above 0."""
+    scaled = cv2.resize(logits, (width, height), interpolation=cv2.INTER_LINEAR)
+    return cast(Mask, (scaled > 0).view(np.uint8) * np.uint8(255))
 
 
 class Embeddings:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -18,10 +17,9 @@ from PIL import Image
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.core.picture import Mask
 from inpainting.engines.onnx_sessions import open_session, run_for_outputs
 from inpainting.segmenters.base import Candidate, Selection
-from inpainting.segmenters.networks.fed_pictures import Embeddings, fed_size
+from inpainting.segmenters.networks.fed_pictures import Embeddings, fed_size, mask_of, unpadded
 
 RGB = NDArray[np.uint8]
 SIDE = 1024
@@ -71,7 +69,10 @@ class MobileSam:
             )
         rated = scores[0, 1:]  # the mask before is meant for several points, and rated lower
         return [
-            Candidate(full_size(logits[0, 1 + index], fed, shape), min(1.0, max(0.0, float(rated[index]))))
+            Candidate(
+                mask_of(unpadded(logits[0, 1 + index], SIDE, fed), shape[0], shape[1]),
+                min(1.0, max(0.0, float(rated[index]))),
+            )
             for index in np.argsort(-rated, kind="stable")[:max_masks].tolist()
         ]
 
@@ -85,10 +86,3 @@ def prompts(selection: Selection, across: float, down: float) -> tuple[NDArray[n
         marked += [(box.left, box.top, TOP_LEFT), (box.right, box.bottom, BOTTOM_RIGHT)]
     values = np.array([marked], np.float32)
     return values[:, :, :2] * np.array([across, down], np.float32), values[:, :, 2]
-
-
-def full_size(logits: NDArray[np.float32], fed: tuple[int, int], shape: tuple[int, ...]) -> Mask:
-    """The mask [height, width] from the logits [side, side] of the padded picture."""
-    padded = cv2.resize(logits, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
-    scaled = cv2.resize(padded[: fed[0], : fed[1]], (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
-    return cast(Mask, (scaled > 0).astype(np.uint8) * np.uint8(255))

@@ -17,7 +17,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Mask
 from inpainting.engines.transformers_models import load_model, load_processor
 from inpainting.segmenters.base import Candidate, Selection
-from inpainting.segmenters.networks.fed_pictures import Embeddings, fed_size
+from inpainting.segmenters.networks.fed_pictures import Embeddings, fed_size, mask_of, unpadded
 
 RGB = NDArray[np.uint8]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -102,8 +102,7 @@ class Sam(PromptableModel):
         return width / size[1], height / size[0]
 
     def full_size(self, logits: torch.Tensor, size: tuple[int, int]) -> Mask:
-        found = self.processor.post_process_masks([logits[None, None]], [size], [self.fed_size(size)])[0]
-        return found[0, 0].numpy().astype(np.uint8) * np.uint8(255)
+        return mask_of(unpadded(logits.numpy(), self.processor.pad_size["height"], self.fed_size(size)), *size)
 
 
 class Sam2(PromptableModel):
@@ -123,5 +122,4 @@ class Sam2(PromptableModel):
         return self.side / size[1], self.side / size[0]
 
     def full_size(self, logits: torch.Tensor, size: tuple[int, int]) -> Mask:
-        scaled = interpolate(logits[None, None], size, mode="bilinear", align_corners=False)
-        return (scaled[0, 0] > 0).numpy().astype(np.uint8) * np.uint8(255)
+        return mask_of(logits.numpy(), *size)
