@@ -1,0 +1,182 @@
+"""What every segmenter guarantees, those without a model and each family's on a small network: one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from PIL import Image
+
+pytest.importorskip("torch", reason="the diffusion engine is not installed")
+
+from inpainting.catalog import families
+from inpainting.catalog.families import SEGMENTATION
+from inpainting.core.codecs import decode_picture
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Box
+from inpainting.core.picture import Picture
+from inpainting.models import InferenceModel
+from inpainting.segmenters import registry
+from inpainting.segmenters.base import Detection, Hint, Point, Segmenter, Selection, candidates_of
+from tests import tiny_mobile_sam, tiny_networks, tiny_vision_models
+from tests.api.bodies import text
+from tests.conftest import png
+
+MODELS = {
+    "u2net": "u2netp",
+    "u2net-cloth-seg": "u2net_cloth_seg",
+    "isnet": "isnet-general-use",
+    "isnet-anime": "isnet-anime",
+    "birefnet": "birefnet-general",
+    "sam": "slimsam",
+    "sam2": "sam2.1-tiny",
+    "mobile-sam": "mobile-sam",
+    "grounding-dino": "grounding-dino-tiny",
+}
+"""Family -> the model of the catalog that stands for it."""
+NAMES = [*registry.segmenters(), *MODELS.values()]
+EVERY = pytest.mark.parametrize("name", NAMES)
+UNTRAINED = {"slimsam", "sam2.1-tiny", "grounding-dino-tiny"}
+"""Random networks, whose masks mean nothing; test_promptable.py compares them with transformers."""
+HINTS: dict[Hint, dict[str, Any]] = {
+    Hint.POINTS: {"points": (Point(45, 20), Point(5, 50, is_object=False))},
+    Hint.BOX: {"box": Box(25, 5, 65, 35)},
+    Hint.OUTLINE: {"outline": ((25.0, 5.0), (65.0, 5.0), (65.0, 35.0), (25.0, 35.0))},
+    Hint.WORDS: {"words": "a red cup"},
+    Hint.CATEGORY: {"category": "full"},
+    Hint.TOLERANCE: {"tolerance": 20.0},
+}
+
+
+def marked(segmenter: Segmenter) -> Selection:
+    """The disc, marked by what the segmenter needs."""
+    every = Detection(box_threshold=0, text_threshold=0)
+    selections = {
+        Hint.POINTS: Selection((Point(45, 20),)),
+        Hint.BOX: Selection(box=Box(25, 5, 65, 35)),
+        Hint.WORDS: Selection(words="a red cup", detection=every),
+    }
+    return next((selections[hint] for hint in selections if hint in segmenter.needs), Selection())
+
+
+def disc() -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """60 x 90: a white disc on black. The small network of garments finds blue ones, and white is the bluest here."""
+    drawn = np.zeros((60, 90, 3), np.uint8)
+    cv2.circle(drawn, (45, 20), 12, (250, 250, 250), -1)
+    return drawn
+
+
+def turned_png(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
+    """A PNG whose pixels are turned, with the EXIF orientation that turns them back."""
+    exif, file = Image.Exif(), BytesIO()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(pixels)).save(file, "PNG", exif=exif)
+    return file.getvalue()
+
+
+@pytest.fixture
+def install(tmp_path: Path, settings: Any, db: None) -> Callable[[str], Segmenter]:
+    settings.MODELS_DIR = tmp_path / "models"
+
+    def install(name: str) -> Segmenter:
+        if name not in MODELS.values():
+            return registry.find(name)
+        for slug in [name, *(["slimsam"] if name == "grounding-dino-tiny" else [])]:
+            source = network_of(tmp_path / slug, InferenceModel.objects.get(slug=slug).family)
+            call_command("pull_model", slug, "--yes", f"--from={source}", stdout=StringIO())
+        return registry.find(name)
+
+    return install
+
+
+def network_of(folder: Path, family: str) -> Path:
+    """The files of a small network of that family."""
+    if family == "mobile-sam":
+        return tiny_mobile_sam.saved(folder)
+    if family in tiny_vision_models.MODELS:
+        return tiny_vision_models.saved(folder, family)
+    path = folder.with_suffix(".onnx")
+    path.write_bytes(tiny_networks.salient(64, channels=4 if family == "u2net-cloth-seg" else 1))
+    return path
+
+
+def test_the_table_has_every_family() -> None:
+    assert set(MODELS) == set(families.names(engine=SEGMENTATION))
+
+
+@EVERY
+def test_white_is_the_object_upright_and_of_the_pictures_size_in_every_mode(
+    install: Callable[[str], Segmenter], name: str
+) -> None:
+    """Grey, alpha and 16 bits give the mask of RGB; turned by its EXIF orientation, a picture gives a turned mask."""
+    segmenter, drawn = install(name), disc()
+    expected = segmenter.segment(Picture(drawn), marked(segmenter))
+    assert (expected.shape, expected.dtype) == ((60, 90), np.uint8)
+    if name not in UNTRAINED:
+        assert (expected[20, 45] > 200, expected[55, 5]) == (True, 0)
+    alpha = np.full((60, 90, 1), 40, np.uint8)
+    for pixels in (drawn[:, :, :1], np.dstack([drawn, alpha]), np.dstack([drawn[:, :, :1], alpha])):
+        for deep in (pixels, pixels.astype(np.uint16) * 257):
+            assert np.array_equal(segmenter.segment(Picture(deep), marked(segmenter)), expected)
+    upright = decode_picture(turned_png(drawn)).picture
+    assert np.array_equal(segmenter.segment(upright, marked(segmenter)), expected)
+
+
+@EVERY
+def test_candidates_are_rated_and_the_first_is_the_mask(install: Callable[[str], Segmenter], name: str) -> None:
+    segmenter = install(name)
+    found = candidates_of(segmenter, Picture(disc()), marked(segmenter))
+    assert np.array_equal(found[0].mask, segmenter.segment(Picture(disc()), marked(segmenter)))
+    assert all(one.score is None or 0 <= one.score <= 1 for one in found)
+    assert [one.mask.shape for one in found] == [(60, 90)] * len(found)
+
+
+@EVERY
+def test_hostile_selections_are_refused_by_name(
+    install: Callable[[str], Segmenter], name: str, alices_program: Client
+) -> None:
+    install(name)
+    hostile: list[tuple[dict[str, Any], str]] = [
+        ({"points": [[5, 5]] * 5_000}, "points"),
+        ({"points": [[5, 5]] * 10_000}, ""),
+        ({"points": [[-1, 5]]}, "points"),
+        ({"points": [["a", 5]]}, "points"),
+        ({"box": [95, 5, 99, 50]}, "box"),
+        ({"box": [9, 9, 9, 9]}, "box"),
+        ({"outline": [[200, 200], [210, 200], [210, 210]]}, "outline"),
+        ({"words": "w" * 10_000}, "words"),
+        ({"category": "c" * 10_000}, "category"),
+        ({"category": "hat"}, "category"),
+        ({"tolerance": 256}, "tolerance"),
+    ]
+    for fields, field in hostile:
+        answer = post(alices_program, name, fields)
+        body = answer.json()
+        assert (answer.status_code, body.get("field") or "") == (400, field), (fields, body["message"][:200])
+        assert len(body["message"]) < 400
+
+
+@EVERY
+def test_hints_that_are_read_are_taken_and_others_are_refused(install: Callable[[str], Segmenter], name: str) -> None:
+    segmenter = install(name)
+    for hint, hints in HINTS.items():
+        selection = replace(marked(segmenter), **hints)
+        if hint in segmenter.reads:
+            assert candidates_of(segmenter, Picture(disc()), selection)[0].mask.shape == (60, 90)
+        else:
+            with pytest.raises(InvalidRequest, match=f"{name} does not read {hint}") as refused:
+                candidates_of(segmenter, Picture(disc()), selection)
+            assert refused.value.field == hint
+
+
+def post(program: Client, name: str, fields: dict[str, Any]) -> Any:
+    body = {"image": text(png(disc())), "segmenter": name, "store": False, **fields}
+    return program.post("/api/masks/", body, content_type="application/json")
