@@ -30,6 +30,7 @@ try:
     from skimage import data
 
     from tests.browser.accessibility import IN_EVERY_RUN, SCREENS
+    from tests.browser.devices import DEVICES, Device
     from tests.browser.editor_page import SIDE, Pixels, written
 except ImportError:  # Playwright comes with the development extras
     collect_ignore_glob = ["test_*.py"]
@@ -93,10 +94,15 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def visitor(browser: Browser, site: Installation) -> Iterator[Page]:
+def device(request: pytest.FixtureRequest) -> Device:
+    """A desktop, or what the marks of `devices.py` say."""
+    return DEVICES[getattr(request, "param", "desktop")]
+
+
+@pytest.fixture
+def visitor(browser: Browser, site: Installation, device: Device) -> Iterator[Page]:
     """A page without a session. `watched_page` watches it."""
-    context = browser.new_context(base_url=site.url, viewport={"width": 1280, "height": 900})
-    yield from watched_page(context)
+    yield from watched_page(device.context(browser, base_url=site.url))
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +115,9 @@ def signed_up(browser: Browser, site: Installation) -> StorageState:
 
 
 @pytest.fixture
-def page(browser: Browser, site: Installation, signed_up: StorageState) -> Iterator[Page]:
+def page(browser: Browser, site: Installation, signed_up: StorageState, device: Device) -> Iterator[Page]:
     """The editor with the session of a registered user. `watched_page` watches it."""
-    context = browser.new_context(base_url=site.url, viewport={"width": 1280, "height": 900}, storage_state=signed_up)
-    for page in watched_page(context):
+    for page in watched_page(device.context(browser, base_url=site.url, storage_state=signed_up)):
         empty_draft(page)
         page.goto("/")
         page.wait_for_selector("#editor[data-ready]")

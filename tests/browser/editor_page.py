@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import FloatRect, Page, expect
 
+from tests.browser.devices import drag
+
 AT_FIRST = "PNG files are lossless, so their quality cannot be chosen."
 """Why some settings are greyed out before any is changed."""
 MS_TO_LOAD = 120_000
@@ -91,21 +93,8 @@ def photo_box(page: Page) -> FloatRect:
 
 
 def paint_line(page: Page, *, from_left: float, to_left: float, down: float = 0.5) -> None:
-    """Drag the mouse across the photo; coordinates from 0 to 1."""
-    box = photo_box(page)
-    y = box["y"] + box["height"] * down
-    page.mouse.move(box["x"] + box["width"] * from_left, y)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * to_left, y, steps=8)
-    page.mouse.up()
-
-
-def choose_tool(page: Page, name: str) -> None:
-    """Press the button of a tool; on a phone it may be behind another one."""
-    button = page.get_by_role("button", name=name, exact=True)
-    if not button.is_visible():
-        page.locator("#more-tools-button").click()
-    button.click()
+    """Drag across the photo; coordinates from 0 to 1."""
+    drag(page, "#in-place", (from_left, down), (to_left, down))
 
 
 def start(page: Page) -> None:

@@ -19,8 +19,8 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwr
 from skimage import data
 
 from tests.browser.conftest import CHROMIUM_FLAGS, PASSWORD, PATIENCE_MS, chromium_path
+from tests.browser.devices import drag
 from tests.browser.editor_page import Pixels, drop, written
-from tests.browser.walks import drag
 from tests.installation import ROOT, Installation
 
 PHOTO = ROOT / "static/img/sample.jpg"

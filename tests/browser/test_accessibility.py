@@ -12,7 +12,8 @@ from playwright.sync_api import Browser, StorageState, expect
 
 from tests.browser.accessibility import violations
 from tests.browser.conftest import sign_up, watched_page
-from tests.browser.editor_page import Pixels, choose_tool, generate, open_photo, paint_line, white_square
+from tests.browser.devices import press
+from tests.browser.editor_page import Pixels, generate, open_photo, paint_line, white_square
 from tests.browser.routes import named_routes, opens, paths
 from tests.conftest import png
 from tests.installation import Installation
@@ -73,7 +74,7 @@ def test_states_of_the_editor(browser: Browser, site: Installation, screen: dict
         found["growing"] = violations(page)
         page.get_by_role("button", name="Cancel").click()
         for tool in ("Select an object", "Rectangle", "Extend the photo"):
-            choose_tool(page, tool)
+            press(page, tool)
             found[tool] = violations(page)
             if page.locator("#more-options-button").is_visible():
                 page.locator("#more-options-button").click()

@@ -13,10 +13,14 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from tests.accounts.codes import PERIOD_SECONDS, code_of_app
 from tests.browser.accessibility import violations
 from tests.browser.conftest import PASSWORD, confirm, sign_up, watched_page
+from tests.browser.devices import Device
 from tests.browser.painting import paint
 from tests.installation import Installation
 
-pytestmark = pytest.mark.browser
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.parametrize("device", ["phone", pytest.param("desktop", marks=pytest.mark.full)], indirect=True),
+]
 
 VIOLATIONS = """
 window.violations = []
@@ -25,15 +29,15 @@ document.addEventListener("securitypolicyviolation", (event) => window.violation
 
 
 @pytest.fixture
-def context(browser: Browser, site: Installation) -> BrowserContext:
+def context(browser: Browser, site: Installation, device: Device) -> BrowserContext:
     """At `localhost`: passkeys belong to a host name."""
-    context = browser.new_context(base_url=f"http://localhost:{site.port}", viewport={"width": 390, "height": 844})
+    context = device.context(browser, base_url=f"http://localhost:{site.port}")
     context.add_init_script(VIOLATIONS)
     return context
 
 
 @pytest.fixture
-def phone(context: BrowserContext) -> Iterator[Page]:
+def page(context: BrowserContext) -> Iterator[Page]:
     for page in watched_page(context):
         yield page
         assert page.evaluate("window.violations") == []
@@ -59,137 +63,137 @@ def lasting_code(secret: str) -> str:
     return code_of_app(secret)
 
 
-def test_an_app_and_a_recovery_code_sign_in_and_the_app_can_be_turned_off(phone: Page) -> None:
-    email = sign_up(phone)
-    phone.goto("/account/")
-    phone.get_by_role("link", name="Set up two-factor sign-in").click()
-    phone.get_by_role("link", name="Set up an authenticator app").click()
-    confirm(phone)
-    picture = phone.get_by_alt_text("QR code of the secret below")
+def test_an_app_and_a_recovery_code_sign_in_and_the_app_can_be_turned_off(page: Page) -> None:
+    email = sign_up(page)
+    page.goto("/account/")
+    page.get_by_role("link", name="Set up two-factor sign-in").click()
+    page.get_by_role("link", name="Set up an authenticator app").click()
+    confirm(page)
+    picture = page.get_by_alt_text("QR code of the secret below")
     assert picture.evaluate("image => image.complete && image.naturalWidth > 0")
-    phone.get_by_text("Type the secret instead").click()
-    secret = phone.locator("#authenticator_secret").inner_text()
-    phone.get_by_label("Authenticator code").fill("000000")
-    phone.get_by_role("button", name="Turn on").click()
-    expect(phone.get_by_text("Incorrect code")).to_be_visible()
-    assert violations(phone) == []
-    phone.get_by_label("Authenticator code").fill(lasting_code(secret))
-    phone.get_by_role("button", name="Turn on").click()
-    codes = phone.locator("#recovery_codes li")
+    page.get_by_text("Type the secret instead").click()
+    secret = page.locator("#authenticator_secret").inner_text()
+    page.get_by_label("Authenticator code").fill("000000")
+    page.get_by_role("button", name="Turn on").click()
+    expect(page.get_by_text("Incorrect code")).to_be_visible()
+    assert violations(page) == []
+    page.get_by_label("Authenticator code").fill(lasting_code(secret))
+    page.get_by_role("button", name="Turn on").click()
+    codes = page.locator("#recovery_codes li")
     expect(codes).to_have_count(10)
-    assert violations(phone) == []
+    assert violations(page) == []
     recovery_code = codes.first.inner_text()
-    with phone.expect_download() as download:
-        phone.get_by_role("link", name="Download").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
     assert recovery_code in download.value.path().read_text()
 
-    sign_out(phone)
-    enter_password(phone, email)
-    phone.get_by_label("Code").fill(recovery_code)
-    phone.get_by_role("button", name="Sign in", exact=True).click()
-    phone.wait_for_url("**/")
-    sign_out(phone)
-    enter_password(phone, email)
-    phone.get_by_label("Code").fill(recovery_code)  # used
-    phone.get_by_role("button", name="Sign in", exact=True).click()
-    expect(phone.get_by_text("Incorrect code")).to_be_visible()
-    phone.get_by_label("Code").fill(lasting_code(secret))
-    phone.get_by_role("button", name="Sign in", exact=True).click()
-    phone.wait_for_url("**/")
+    sign_out(page)
+    enter_password(page, email)
+    page.get_by_label("Code").fill(recovery_code)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.wait_for_url("**/")
+    sign_out(page)
+    enter_password(page, email)
+    page.get_by_label("Code").fill(recovery_code)  # used
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    expect(page.get_by_text("Incorrect code")).to_be_visible()
+    page.get_by_label("Code").fill(lasting_code(secret))
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.wait_for_url("**/")
 
-    phone.goto("/accounts/2fa/totp/deactivate/")
-    confirm(phone)
-    phone.get_by_role("button", name="Turn off").click()
-    expect(phone.get_by_text("A second step after your password")).to_be_visible()
+    page.goto("/accounts/2fa/totp/deactivate/")
+    confirm(page)
+    page.get_by_role("button", name="Turn off").click()
+    expect(page.get_by_text("A second step after your password")).to_be_visible()
 
 
 def test_a_passkey_signs_in_alone_and_after_the_password_and_sessions_are_listed(
-    context: BrowserContext, phone: Page
+    context: BrowserContext, page: Page
 ) -> None:
-    tools = context.new_cdp_session(phone)
+    tools = context.new_cdp_session(page)
     tools.send("WebAuthn.enable")
     options = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True}
     made = tools.send("WebAuthn.addVirtualAuthenticator", {"options": {**options, "isUserVerified": True}})
-    email = sign_up(phone)
-    phone.goto("/account/")
-    phone.get_by_role("link", name="Add a passkey").click()
-    confirm(phone)
-    phone.get_by_label("Name").fill("<b>blue</b> key")
-    phone.get_by_role("button", name="Add", exact=True).click()
-    expect(phone.locator("#recovery_codes li")).to_have_count(10)
-    phone.goto("/accounts/2fa/webauthn/")
-    expect(phone.get_by_role("cell").get_by_text("<b>blue</b> key", exact=True)).to_be_visible()
-    assert violations(phone) == []
+    email = sign_up(page)
+    page.goto("/account/")
+    page.get_by_role("link", name="Add a passkey").click()
+    confirm(page)
+    page.get_by_label("Name").fill("<b>blue</b> key")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator("#recovery_codes li")).to_have_count(10)
+    page.goto("/accounts/2fa/webauthn/")
+    expect(page.get_by_role("cell").get_by_text("<b>blue</b> key", exact=True)).to_be_visible()
+    assert violations(page) == []
     for name in ("Rename", "Remove"):
-        phone.get_by_role("link", name=name).click()
-        assert violations(phone) == []
-        phone.go_back()
+        page.get_by_role("link", name=name).click()
+        assert violations(page) == []
+        page.go_back()
 
-    sign_out(phone)
-    phone.goto("/accounts/login/?next=/account/")
-    phone.get_by_role("button", name="Use a passkey").click()
-    expect(phone.get_by_role("heading", name="Account", exact=True)).to_be_visible()
-    sign_out(phone)
-    enter_password(phone, email)
-    expect(phone.get_by_role("heading", name="Second step")).to_be_visible()
-    assert violations(phone) == []
-    phone.get_by_role("button", name="Use a passkey or security key").click()
-    phone.wait_for_selector("#editor[data-ready]")
+    sign_out(page)
+    page.goto("/accounts/login/?next=/account/")
+    page.get_by_role("button", name="Use a passkey").click()
+    expect(page.get_by_role("heading", name="Account", exact=True)).to_be_visible()
+    sign_out(page)
+    enter_password(page, email)
+    expect(page.get_by_role("heading", name="Second step")).to_be_visible()
+    assert violations(page) == []
+    page.get_by_role("button", name="Use a passkey or security key").click()
+    page.wait_for_selector("#editor[data-ready]")
 
-    phone.goto("/accounts/sessions/")
-    expect(phone.get_by_text("This one")).to_be_visible()
+    page.goto("/accounts/sessions/")
+    expect(page.get_by_text("This one")).to_be_visible()
 
-    sign_out(phone)
+    sign_out(page)
     tools.send("WebAuthn.removeVirtualAuthenticator", {"authenticatorId": made["authenticatorId"]})
     tools.send(
         "WebAuthn.addVirtualAuthenticator", {"options": {**options, "isUserVerified": False}}
     )  # a device that knows no passkey and no finger
-    phone.goto("/accounts/login/")
-    phone.get_by_role("button", name="Use a passkey").click()
-    expect(phone.get_by_role("alert").filter(has_text="Try again")).to_be_visible()
+    page.goto("/accounts/login/")
+    page.get_by_role("button", name="Use a passkey").click()
+    expect(page.get_by_role("alert").filter(has_text="Try again")).to_be_visible()
 
 
 def test_a_user_sees_the_usage_ends_another_session_takes_everything_along_and_deletes_the_account(
-    browser: Browser, context: BrowserContext, phone: Page
+    browser: Browser, context: BrowserContext, page: Page
 ) -> None:
-    email = sign_up(phone)
-    (pk,) = paint(phone, 1)
-    other_context = browser.new_context(base_url=phone.url)
+    email = sign_up(page)
+    (pk,) = paint(page, 1)
+    other_context = browser.new_context(base_url=page.url)
     other = other_context.new_page()
     enter_password(other, email)
     other.wait_for_selector("#editor[data-ready]")
-    phone.goto("/accounts/sessions/")
-    phone.get_by_role("button", name="Sign out Chrom").click()
-    expect(phone.get_by_text("You are signed in nowhere else.")).to_be_visible()
+    page.goto("/accounts/sessions/")
+    page.get_by_role("button", name="Sign out Chrom").click()
+    expect(page.get_by_text("You are signed in nowhere else.")).to_be_visible()
     other.goto("/history/")
     expect(other.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
 
-    phone.goto("/account/")
-    usage = phone.locator(".usage").filter(has_text="Generations in the last 24 hours")
+    page.goto("/account/")
+    usage = page.locator(".usage").filter(has_text="Generations in the last 24 hours")
     expect(usage.locator(".figure")).to_have_text(re.compile(r"^\s*1\b"))
-    with phone.expect_download() as download:
-        phone.get_by_role("link", name="Export", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export", exact=True).click()
     with zipfile.ZipFile(download.value.path()) as archive:
         assert archive.testzip() is None
         assert [name for name in archive.namelist() if pk in name]
-    phone.get_by_role("link", name="Manage storage").click()
-    phone.get_by_label("Days").fill("30")
-    phone.get_by_role("button", name="Save").click()
-    phone.goto("/account/")
-    expect(phone.get_by_text("Deleted 30 days after their end.")).to_be_visible()
+    page.get_by_role("link", name="Manage storage").click()
+    page.get_by_label("Days").fill("30")
+    page.get_by_role("button", name="Save").click()
+    page.goto("/account/")
+    expect(page.get_by_text("Deleted 30 days after their end.")).to_be_visible()
 
-    phone.get_by_role("link", name="Delete account").click()
-    confirm(phone)
-    expect(phone.get_by_text("1 generation with all pictures")).to_be_visible()
-    address = phone.get_by_label("Your email address")
+    page.get_by_role("link", name="Delete account").click()
+    confirm(page)
+    expect(page.get_by_text("1 generation with all pictures")).to_be_visible()
+    address = page.get_by_label("Your email address")
     address.fill("somebody@example.org")
-    phone.get_by_role("button", name="Delete my account").click()
-    expect(phone.get_by_text("This is not the address of your account.")).to_be_visible()
-    assert violations(phone) == []
+    page.get_by_role("button", name="Delete my account").click()
+    expect(page.get_by_text("This is not the address of your account.")).to_be_visible()
+    assert violations(page) == []
     address.fill(email)
-    phone.get_by_role("button", name="Delete my account").click()
-    expect(phone.get_by_text("Your account and everything in it are deleted.")).to_be_visible()
-    enter_password(phone, email)
-    expect(phone.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
-    expect(phone.get_by_text("not correct")).to_be_visible()
+    page.get_by_role("button", name="Delete my account").click()
+    expect(page.get_by_text("Your account and everything in it are deleted.")).to_be_visible()
+    enter_password(page, email)
+    expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
+    expect(page.get_by_text("not correct")).to_be_visible()
     other_context.close()

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from tests.browser.devices import ON_EVERY_DEVICE
 from tests.browser.editor_page import SIDE, Pixels, drop, paint_line, white_square, written
 
 pytestmark = pytest.mark.browser
@@ -35,6 +36,7 @@ def changed(result: Pixels, source: Path) -> np.ndarray:
     return np.any(result != np.asarray(Image.open(source)), axis=2)
 
 
+@ON_EVERY_DEVICE
 def test_photos_dropped_together_share_the_mask_that_is_painted_on_the_first(page: Page, photos: list[Path]) -> None:
     drop(page, "#stage", *photos)
     page.wait_for_url("**/batches/")

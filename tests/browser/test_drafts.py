@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page, Response, Route, expect
 
 from tests.browser.accessibility import violations
 from tests.browser.conftest import CHROMIUM_FLAGS, PASSWORD, sign_up, watched_page
+from tests.browser.devices import ON_A_PHONE_TOO, Device
 from tests.browser.editor_page import drop, more_settings, open_photo, paint_line, start, white_square, written
 from tests.installation import Installation
 
@@ -102,7 +103,7 @@ def person(browser: Browser, site: Installation) -> Iterator[Page]:
 
 
 @pytest.fixture
-def device(browser: Browser, site: Installation, person: Page) -> Iterator[Page]:
+def second(browser: Browser, site: Installation, person: Page) -> Iterator[Page]:
     """Another browser of the same person."""
     context = browser.new_context(base_url=site.url, storage_state=person.context.storage_state())
     yield from watched_page(context)
@@ -125,16 +126,16 @@ def sign_in_again(page: Page, email: str = "") -> None:
     dialog.get_by_role("button", name="Sign in").click()
 
 
-def test_everything_comes_back_after_a_reload_and_on_another_device(person: Page, device: Page) -> None:
+def test_everything_comes_back_after_a_reload_and_on_another_device(person: Page, second: Page) -> None:
     do(person, TAKE + '; studio.set({ step: "result", generation: "7c0e3f5a-6b1d-4d3a-9a51-0d9a4f1c2b3d" })')
     there = [*TAKEN[:4], "result", "7c0e3f5a-6b1d-4d3a-9a51-0d9a4f1c2b3d"]
     opened(person)  # at once: the server has nothing yet
     assert shown(person) == there
     is_said(person, "Saved")
-    assert shown(opened(device)) == there
-    do(device, 'await studio.take("blue"); studio.undo()')
-    assert shown(device) == there, "the first photo is one undo away"
-    is_said(device, "Saved")
+    assert shown(opened(second)) == there
+    do(second, 'await studio.take("blue"); studio.undo()')
+    assert shown(second) == there, "the first photo is one undo away"
+    is_said(second, "Saved")
     do(person, 'document.dispatchEvent(new Event("visibilitychange"))')
     person.wait_for_function("() => studio.store.document.entries.length === 4")
     assert shown(opened(person)) == there
@@ -186,11 +187,11 @@ def test_a_killed_browser_and_a_stopped_server_lose_nothing(
         is_said(page, "Saved")
 
 
-def test_changes_of_two_devices_are_joined(person: Page, device: Page) -> None:
+def test_changes_of_two_devices_are_joined(person: Page, second: Page) -> None:
     do(person, TAKE)
     is_said(person, "Saved")
-    opened(device)
-    for page, change in ((device, "studio.stroke(21)"), (person, 'await studio.take("green"); studio.stroke(31)')):
+    opened(second)
+    for page, change in ((second, "studio.stroke(21)"), (person, 'await studio.take("green"); studio.stroke(31)')):
         do(page, change)
         is_said(page, "Saved")
     assert person.evaluate("studio.changes.joined") == 1
@@ -282,8 +283,9 @@ def test_another_account_gets_nothing_of_the_first(person: Page, browser: Browse
     ]
 
 
+@ON_A_PHONE_TOO
 def test_the_editor_opens_with_everything_as_it_was_left(
-    visitor: Page, browser: Browser, site: Installation, photo_file: Path, tmp_path: Path
+    visitor: Page, device: Device, browser: Browser, site: Installation, photo_file: Path, tmp_path: Path
 ) -> None:
     page, person = visitor, sign_up(visitor)
     saved, name, covered = page.locator("#saved"), page.locator("#photo-name"), page.locator("#photo-covered")
@@ -309,16 +311,16 @@ def test_the_editor_opens_with_everything_as_it_was_left(
     expect(page.locator("#editor")).to_have_attribute("data-state", "done")
     page.goto("/")  # from another page, without the generation in the address
     expect(page.locator("#editor")).to_have_attribute("data-state", "done")
-    other = browser.new_context(base_url=site.url, storage_state=page.context.storage_state())
-    for device in watched_page(other):
-        device.goto("/")
-        expect(device.locator("#editor")).to_have_attribute("data-state", "done")
-        device.get_by_role("button", name="Back", exact=True).click()
-        drop(device, "#stage", written(white_square(), tmp_path / "second.png"))
-        expect(device.locator("#photo-name")).to_have_text("second.png")
-        device.locator("[data-command=undo]").click()
-        expect(device.locator("#photo-name")).to_have_text(photo_file.name)
-        expect(device.locator("#photo-covered")).to_have_text(str(painted))
+    other = device.context(browser, base_url=site.url, storage_state=page.context.storage_state())
+    for second in watched_page(other):
+        second.goto("/")
+        expect(second.locator("#editor")).to_have_attribute("data-state", "done")
+        second.get_by_role("button", name="Back", exact=True).click()
+        drop(second, "#stage", written(white_square(), tmp_path / "second.png"))
+        expect(second.locator("#photo-name")).to_have_text("second.png")
+        second.locator("[data-command=undo]").click()
+        expect(second.locator("#photo-name")).to_have_text(photo_file.name)
+        expect(second.locator("#photo-covered")).to_have_text(str(painted))
 
 
 def test_a_photo_that_is_chosen_while_the_result_opens_replaces_it(

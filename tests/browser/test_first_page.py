@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.accessibility import violations
-from tests.browser.conftest import PASSWORD, emails, watched_page
-from tests.installation import Installation
+from tests.browser.conftest import PASSWORD, emails
+from tests.browser.devices import ON_EVERY_DEVICE, drag
+from tests.browser.walks import ROCKET
 
 pytestmark = pytest.mark.browser
-
-ROCKET = (0.5, 0.31, 0.5, 0.92)
-"""From the tip to the pad, in shares of the photo's width and height."""
-
-
-@pytest.fixture
-def phone(browser: Browser, site: Installation) -> Iterator[Page]:
-    context = browser.new_context(
-        base_url=site.url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
-    )
-    yield from watched_page(context)
-
-
-def paint_over(page: Page, left: float, top: float, right: float, bottom: float) -> None:
-    box = page.locator("#surface").bounding_box()
-    assert box
-    page.mouse.move(box["x"] + left * box["width"], box["y"] + top * box["height"])
-    page.mouse.down()
-    page.mouse.move(box["x"] + right * box["width"], box["y"] + bottom * box["height"], steps=6)
-    page.mouse.up()
 
 
 def red_pixels(page: Page) -> int:
@@ -49,11 +29,12 @@ def red_pixels(page: Page) -> int:
 
 
 @pytest.mark.smoke
+@ON_EVERY_DEVICE
 def test_a_visitor_erases_the_rocket_compares_and_takes_it_back(visitor: Page) -> None:
     visitor.goto("/")
     erase = visitor.get_by_role("button", name="Erase", exact=True)
     expect(erase).to_be_disabled()
-    paint_over(visitor, *ROCKET)
+    drag(visitor, "#surface", *ROCKET)
     assert red_pixels(visitor) > 5000
     erase.click()
     expect(visitor.get_by_role("status")).to_contain_text("nothing else touched")
@@ -65,7 +46,7 @@ def test_a_visitor_erases_the_rocket_compares_and_takes_it_back(visitor: Page) -
     expect(result).to_be_hidden()
     visitor.get_by_role("button", name="Before").click()
 
-    paint_over(visitor, 0.85, 0.5, 0.9, 0.5)  # a second object, erased together with the first
+    drag(visitor, "#surface", (0.85, 0.5), (0.9, 0.5))  # a second object, erased together with the first
     erase.click()
     expect(erase).to_be_disabled()
     expect(visitor.get_by_role("status")).to_contain_text("nothing else touched")
@@ -76,22 +57,23 @@ def test_a_visitor_erases_the_rocket_compares_and_takes_it_back(visitor: Page) -
     assert red_pixels(visitor) == 0
 
 
-def test_without_a_pointer_the_rocket_is_marked_by_a_button_and_errors_are_shown(phone: Page) -> None:
-    phone.goto("/")
-    assert phone.evaluate("document.getAnimations().length") > 0
-    phone.emulate_media(reduced_motion="reduce")
-    assert phone.evaluate("document.getAnimations().length") == 0
-    phone.get_by_role("button", name="Mark it").focus()
-    phone.keyboard.press("Enter")
-    phone.route("**/sample/", lambda route: route.fulfill(status=503, json={"message": "Many are trying this."}))
-    erase = phone.get_by_role("button", name="Erase", exact=True)
+@pytest.mark.parametrize("device", ["phone"], indirect=True)
+def test_without_a_pointer_the_rocket_is_marked_by_a_button_and_errors_are_shown(visitor: Page) -> None:
+    visitor.goto("/")
+    assert visitor.evaluate("document.getAnimations().length") > 0
+    visitor.emulate_media(reduced_motion="reduce")
+    assert visitor.evaluate("document.getAnimations().length") == 0
+    visitor.get_by_role("button", name="Mark it").focus()
+    visitor.keyboard.press("Enter")
+    visitor.route("**/sample/", lambda route: route.fulfill(status=503, json={"message": "Many are trying this."}))
+    erase = visitor.get_by_role("button", name="Erase", exact=True)
     erase.tap()
-    expect(phone.get_by_role("alert")).to_have_text("Many are trying this.")
-    phone.unroute("**/sample/")
+    expect(visitor.get_by_role("alert")).to_have_text("Many are trying this.")
+    visitor.unroute("**/sample/")
     erase.tap()
-    expect(phone.get_by_role("status")).to_contain_text("nothing else touched")
-    assert violations(phone) == []
-    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    expect(visitor.get_by_role("status")).to_contain_text("nothing else touched")
+    assert violations(visitor) == []
+    assert visitor.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 @pytest.mark.smoke

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, StorageState, expect
+from playwright.sync_api import Browser, Page, StorageState, expect
 
 from tests.browser.conftest import sign_up, watched_page
+from tests.browser.devices import ON_A_PHONE_TOO, Device
 from tests.browser.editor_page import is_red
 from tests.browser.painting import paint
 from tests.installation import Installation
@@ -29,25 +29,14 @@ def collector(browser: Browser, site: Installation) -> StorageState:
     return state
 
 
-def opened(browser: Browser, site: Installation, state: StorageState, **options: Any) -> BrowserContext:
-    return browser.new_context(base_url=site.url, storage_state=state, **options)
-
-
 @pytest.fixture
-def history(browser: Browser, site: Installation, collector: StorageState) -> Iterator[Page]:
-    for page in watched_page(opened(browser, site, collector, viewport={"width": 1280, "height": 900})):
+def history(browser: Browser, site: Installation, collector: StorageState, device: Device) -> Iterator[Page]:
+    for page in watched_page(device.context(browser, base_url=site.url, storage_state=collector)):
         page.goto("/history/")
         yield page
 
 
-@pytest.fixture
-def phone(browser: Browser, site: Installation, collector: StorageState) -> Iterator[Page]:
-    options: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-    for page in watched_page(opened(browser, site, collector, **options)):
-        page.goto("/history/")
-        yield page
-
-
+@ON_A_PHONE_TOO
 def test_more_cards_come_as_one_scrolls_and_show_before_and_after(history: Page) -> None:
     loaded: list[str] = []
     history.on("request", lambda request: loaded.append(request.url))
@@ -74,6 +63,7 @@ def test_more_cards_come_as_one_scrolls_and_show_before_and_after(history: Page)
     expect(cards.last.locator(".card-tree")).to_contain_text("Step 3, from step 1")
 
 
+@ON_A_PHONE_TOO
 def test_a_selection_by_keyboard_is_marked_downloaded_deleted_and_restored(history: Page) -> None:
     cards, count = history.locator(".card"), history.locator("#selected-count")
     names = [cards.nth(index).locator(".card-link").get_attribute("href") for index in range(3)]
@@ -110,6 +100,7 @@ def test_a_selection_by_keyboard_is_marked_downloaded_deleted_and_restored(histo
     expect(undo).to_be_hidden()
 
 
+@ON_A_PHONE_TOO
 def test_the_history_is_searched_and_filtered_on_the_page(history: Page) -> None:
     cards, count = history.locator(".card"), history.locator("#history-count")
     search = history.get_by_label("Search")
@@ -131,6 +122,7 @@ def test_the_history_is_searched_and_filtered_on_the_page(history: Page) -> None
     expect(count).to_have_text("27")
 
 
+@ON_A_PHONE_TOO
 def test_a_generation_opens_in_the_editor_with_its_photo_and_mask(history: Page) -> None:
     history.locator(".card-link").last.click()
     history.get_by_role("link", name="Open in editor").click()
@@ -140,6 +132,7 @@ def test_a_generation_opens_in_the_editor_with_its_photo_and_mask(history: Page)
     assert not is_red(history, 0.1, 0.1)
 
 
+@ON_A_PHONE_TOO
 def test_a_history_without_generations_says_what_comes_next(visitor: Page) -> None:
     sign_up(visitor)
     visitor.goto("/history/")
@@ -152,10 +145,11 @@ def test_a_history_without_generations_says_what_comes_next(visitor: Page) -> No
     visitor.wait_for_selector("#editor[data-state=empty]")
 
 
+@ON_A_PHONE_TOO
 def test_without_scripts_links_and_buttons_do_the_same(
-    browser: Browser, site: Installation, collector: StorageState
+    browser: Browser, site: Installation, collector: StorageState, device: Device
 ) -> None:
-    context = opened(browser, site, collector, java_script_enabled=False)
+    context = device.context(browser, base_url=site.url, storage_state=collector, java_script_enabled=False)
     page = context.new_page()
     page.goto("/history/?text=meadow")
     page.get_by_role("link", name="Older").click()
@@ -171,21 +165,23 @@ def test_without_scripts_links_and_buttons_do_the_same(
     context.close()
 
 
-def test_on_a_phone_fingers_select_delete_and_undo(phone: Page) -> None:
-    cards = phone.locator(".card")
-    wide = phone.evaluate("document.documentElement.scrollWidth")
+@pytest.mark.parametrize("device", ["phone"], indirect=True)
+def test_on_a_phone_fingers_select_delete_and_undo(history: Page) -> None:
+    cards = history.locator(".card")
+    wide = history.evaluate("document.documentElement.scrollWidth")
     assert wide <= 390
-    phone.locator(".filter-more summary").tap()
-    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    history.locator(".filter-more summary").tap()
+    assert history.evaluate("document.documentElement.scrollWidth") <= 390
     first = cards.first.locator(".card-link").get_attribute("href")
     cards.first.locator(".card-select").tap()
-    expect(phone.locator("#selected-count")).to_have_text("1 selected")
-    phone.get_by_role("button", name="Delete").tap()
+    expect(history.locator("#selected-count")).to_have_text("1 selected")
+    history.get_by_role("button", name="Delete").tap()
     expect(cards.first.locator(".card-link")).not_to_have_attribute("href", first or "")
-    phone.get_by_role("button", name="Undo").tap()
+    history.get_by_role("button", name="Undo").tap()
     expect(cards.first.locator(".card-link")).to_have_attribute("href", first or "")
 
 
+@ON_A_PHONE_TOO
 def test_one_generation_is_compared_shared_and_deleted(history: Page, browser: Browser, site: Installation) -> None:
     loaded: list[str] = []
     history.on("request", lambda request: loaded.append(request.url))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, FloatRect, Page, StorageState, WebSocketRoute, expect
+from playwright.sync_api import FloatRect, Page, WebSocketRoute, expect
 
-from tests.browser.conftest import Run, empty_draft, watched_page
+from tests.browser.conftest import Run
+from tests.browser.devices import ON_A_PHONE_TOO, Device, drag, press
 from tests.browser.editor_page import (
-    choose_tool,
     close_settings,
     generate,
     is_red,
@@ -23,8 +22,6 @@ from tests.browser.editor_page import (
     photo_box,
     start,
 )
-from tests.browser.touch import Touch
-from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
 
@@ -37,17 +34,6 @@ NOTE_PROGRESS = """
 """
 """Collects the ids of what only painting shows."""
 HOLE = {"from_left": 0.45, "to_left": 0.55, "down": 0.4}
-
-
-@pytest.fixture
-def phone(browser: Browser, site: Installation, signed_up: StorageState) -> Iterator[Page]:
-    size: Any = {"width": 390, "height": 844}
-    context = browser.new_context(base_url=site.url, viewport=size, storage_state=signed_up, has_touch=True)
-    for page in watched_page(context):
-        empty_draft(page)
-        page.goto("/")
-        page.wait_for_selector("#editor[data-ready]")
-        yield page
 
 
 def box_of(page: Page, selector: str) -> FloatRect:
@@ -140,7 +126,7 @@ def test_a_reload_shows_the_result_at_once_without_the_progress_of_painting(page
 
 def test_the_result_of_an_extended_photo_says_that_it_was_extended(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
-    choose_tool(page, "Extend the photo")
+    press(page, "Extend the photo")
     page.locator("#tool-frame").get_by_label("Right").fill("24")
     page.locator("#tool-frame").get_by_label("Right").press("Tab")
     generate(page)
@@ -168,8 +154,9 @@ def test_a_painting_that_ends_before_its_hole_is_found_leaves_no_light(run: Run)
     assert run("editor/view/hole", f"const ends = true; {body}") is True
 
 
+@ON_A_PHONE_TOO
 def test_variations_are_flipped_and_kept_at_the_hole_and_the_strip_remembers_which(
-    page: Page, photo_file: Path
+    page: Page, photo_file: Path, device: Device
 ) -> None:
     open_photo(page, photo_file)
     paint_line(page, **HOLE)
@@ -180,8 +167,9 @@ def test_variations_are_flipped_and_kept_at_the_hole_and_the_strip_remembers_whi
     generate(page)
     hole = photo_box(page)
     beside = box_of(page, "#hole-bar")
-    assert beside["y"] > hole["y"] + 0.4 * hole["height"]
-    assert beside["y"] + beside["height"] < box_of(page, ".dock")["y"]
+    if device.pointer == "mouse":
+        assert beside["y"] > hole["y"] + 0.4 * hole["height"]
+        assert beside["y"] + beside["height"] < box_of(page, ".dock")["y"]
     for name in ("Back", "Try again", "Keep"):
         expect(page.locator("#hole-bar").get_by_role("button", name=name)).to_be_visible()
     shown = page.locator("#result-image")
@@ -206,8 +194,8 @@ def test_variations_are_flipped_and_kept_at_the_hole_and_the_strip_remembers_whi
     expect(step).to_have_attribute("src", re.compile(r"/images/1/thumbnail/$"))
 
 
-def test_on_a_phone_every_tool_is_reached_by_touch_without_scrolling_sideways(phone: Page, photo_file: Path) -> None:
-    page = phone
+@pytest.mark.parametrize("device", ["phone"], indirect=True)
+def test_on_a_phone_every_tool_is_reached_by_touch_without_scrolling_sideways(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     fits = """() => ["toolbar", "tool-options"].every((id) => {
         const row = document.getElementById(id), edge = row.parentElement.getBoundingClientRect().right
@@ -234,9 +222,7 @@ def test_on_a_phone_every_tool_is_reached_by_touch_without_scrolling_sideways(ph
     page.get_by_role("button", name="More for the mask").tap()
     page.get_by_role("button", name="Clear").tap()
     expect(page.locator("#photo-covered")).to_have_text("nothing to repaint yet")
-    photo = photo_box(page)
-    places = [(photo["x"] + part * photo["width"], photo["y"] + part * photo["height"]) for part in (0.4, 0.6)]
-    Touch(page).drag(*places)
+    drag(page, "#in-place", (0.4, 0.4), (0.6, 0.6))
     assert is_red(page)
     page.locator("#generate").tap()
     expect(page.locator("#result")).to_be_visible()

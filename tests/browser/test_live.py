@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
 from tests.browser.conftest import PATIENCE_MS
+from tests.browser.devices import ON_A_PHONE_TOO
 from tests.browser.editor_page import is_red, open_photo, overlay_colour, paint_line, start
 
 pytestmark = pytest.mark.browser
@@ -48,6 +49,7 @@ def preview_of(pixels: np.ndarray, box: list[int]) -> dict[str, Any]:
     return {"url": "data:image/webp;base64," + base64.b64encode(data).decode(), "box": box}
 
 
+@ON_A_PHONE_TOO
 def test_the_page_shows_queue_position_and_remaining_time(
     page: Page, send_event: Callable[[dict[str, Any]], None]
 ) -> None:
@@ -62,6 +64,7 @@ def test_the_page_shows_queue_position_and_remaining_time(
     expect(detail).to_have_text("Step 11 of 12 · about 1 s left")
 
 
+@ON_A_PHONE_TOO
 def test_the_preview_is_shown_only_inside_the_mask(page: Page, send_event: Callable[[dict[str, Any]], None]) -> None:
     assert is_red(page)
     green = preview_of(np.full((64, 64, 3), GREEN, np.uint8), [0, 0, 256, 256])

@@ -14,6 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, StorageState, expect
 
 from tests.browser.conftest import watched_page
+from tests.browser.devices import ON_EVERY_DEVICE, press
 from tests.browser.editor_page import is_red, open_photo, paint_line, written
 from tests.installation import Installation
 
@@ -126,6 +127,7 @@ def test_a_photo_of_24_megapixels_has_a_mask_of_its_size_at_once(stage: Callable
     assert answers[1] <= 3
 
 
+@ON_EVERY_DEVICE
 def test_undo_returns_to_the_photo_before_with_its_mask(page: Page, photo_file: Path, tmp_path: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
@@ -133,9 +135,9 @@ def test_undo_returns_to_the_photo_before_with_its_mask(page: Page, photo_file: 
     page.set_input_files("#photo-input", written(np.full((80, 120, 3), 200, np.uint8), tmp_path / "wall.png"))
     expect(page.locator("#photo-name")).to_have_text("wall.png")
     assert not is_red(page)
-    page.keyboard.press("Control+Z")
+    press(page, "Undo")
     expect(page.locator("#photo-name")).to_have_text("astronaut.png")
     assert is_red(page)
-    page.keyboard.press("Control+Shift+Z")
+    press(page, "Redo")
     expect(page.locator("#photo-name")).to_have_text("wall.png")
     assert not is_red(page)

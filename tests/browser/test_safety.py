@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, expect
 
 from tests import tiny_checker
 from tests.browser.conftest import PASSWORD, watched_page
+from tests.browser.devices import ON_A_PHONE_TOO, Device
 from tests.browser.editor_page import more_settings, open_details, open_photo, paint_line, start
 from tests.installation import Installation
 
@@ -39,10 +40,11 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         yield installation
 
 
+@ON_A_PHONE_TOO
 def test_the_owner_reads_the_reason_and_a_reviewer_sees_the_image_after_a_click(
-    browser: Browser, installation: Installation, photo_file: Path
+    browser: Browser, installation: Installation, photo_file: Path, device: Device
 ) -> None:
-    context = browser.new_context(base_url=installation.url)
+    context = device.context(browser, base_url=installation.url)
     for page in watched_page(context):
         page.goto("/accounts/login/")
         page.get_by_label("Email").fill("boss@example.org")

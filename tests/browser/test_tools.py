@@ -15,7 +15,8 @@ from PIL import Image
 from playwright.sync_api import Browser, CDPSession, Locator, Page, StorageState, expect
 
 from tests.browser.conftest import watched_page
-from tests.browser.editor_page import SIDE, Pixels, choose_tool, generate, kept_generation, open_photo, photo_box
+from tests.browser.devices import ON_A_PHONE_TOO, Device, press, reveal
+from tests.browser.editor_page import SIDE, Pixels, generate, kept_generation, open_photo, photo_box
 from tests.conftest import png
 from tests.installation import Installation
 
@@ -415,21 +416,21 @@ def test_the_frame_is_dragged_and_becomes_the_fields_of_the_api(stage: Stage) ->
 
 
 @pytest.mark.smoke
+@ON_A_PHONE_TOO
 def test_the_page_has_the_options_of_each_tool_and_sends_mask_and_frame(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     options, covered = page.locator("#tool-options"), page.locator("#photo-covered")
-    page.get_by_role("button", name="Rectangle").click()
-    numbers = options.get_by_role("group", name="By numbers")
+    press(page, "Rectangle")
+    numbers = reveal(page, options.get_by_role("group", name="By numbers", include_hidden=True))
     for label, pixels in (("Left", 10), ("Top", 20), ("Width", 64), ("Height", 128)):
         numbers.get_by_label(label).fill(str(pixels))
-    page.keyboard.press("Enter")
+    numbers.get_by_label("Height").press("Enter")
     expect(covered).to_have_text("13 % to repaint")
     numbers.get_by_label("Left").fill("999")
     numbers.get_by_role("button", name="Add").click()
     expect(page.locator("#tool-message")).to_have_text("This lies outside the photo.")
 
-    page.get_by_role("button", name="More for the mask").click()
-    page.get_by_role("button", name="Grow").click()
+    press(page, "Grow")
     options.get_by_label("Grow by").fill("30")
     expect(covered).to_have_text("28 % to repaint")
     options.get_by_role("button", name="Cancel").click()
@@ -438,16 +439,18 @@ def test_the_page_has_the_options_of_each_tool_and_sends_mask_and_frame(page: Pa
     def number(label: str) -> Locator:
         return options.get_by_role("spinbutton", name=label)
 
-    page.keyboard.press("f")
-    options.get_by_label("Ratio").select_option("16:9")
+    press(page, "Extend the photo")
+    reveal(page, options.get_by_label("Ratio")).select_option("16:9")
     expect(number("Width")).to_have_value("455")
     expect(number("Left")).to_have_value("99")
     number("Bottom").fill("32")
-    page.keyboard.press("Enter")
+    number("Bottom").press("Enter")
     expect(number("Height")).to_have_value(str(SIDE + 32))
-    page.get_by_role("button", name="Undo").click()
+    press(page, "Undo")
+    reveal(page, options.get_by_label("Ratio"))
     expect(number("Height")).to_have_value(str(SIDE))
 
+    page.keyboard.press("Escape")
     generate(page)
     expect(page.locator(".guides")).to_have_css("opacity", "0")  # the result is not covered by the frame's red
     stored = kept_generation(page)
@@ -465,15 +468,11 @@ def test_the_page_has_the_options_of_each_tool_and_sends_mask_and_frame(page: Pa
     assert result["width"] / before["width"] == pytest.approx(455 / SIDE, rel=0.01)
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_no_frame_takes_the_frame_away_and_undo_brings_it_back(page: Page, photo_file: Path, width: int) -> None:
-    page.set_viewport_size({"width": width, "height": 844})
+@ON_A_PHONE_TOO
+def test_no_frame_takes_the_frame_away_and_undo_brings_it_back(page: Page, photo_file: Path, device: Device) -> None:
     open_photo(page, photo_file)
-    choose_tool(page, "Extend the photo")
-    options = page.get_by_role("button", name="Options", exact=True)
-    if options.is_visible():
-        options.click()
-    sides = page.get_by_role("group", name="Pixels to add on each side")
+    press(page, "Extend the photo")
+    sides = reveal(page, page.get_by_role("group", name="Pixels to add on each side", include_hidden=True))
     for side, pixels in (("Left", 40), ("Bottom", 24)):
         sides.get_by_label(side).fill(str(pixels))
         sides.get_by_label(side).press("Tab")
@@ -481,7 +480,7 @@ def test_no_frame_takes_the_frame_away_and_undo_brings_it_back(page: Page, photo
     expect(generate).to_be_enabled()
     framed = photo_box(page)
     assert framed["x"] >= 40  # room to drag the edges outward
-    assert framed["x"] + framed["width"] <= width - 40
+    assert framed["x"] + framed["width"] <= device.width - 40
     page.get_by_role("button", name="No frame").click()
     for side in ("Left", "Top", "Right", "Bottom"):
         expect(sides.get_by_label(side)).to_have_value("0")

@@ -1,4 +1,4 @@
-"""The editor on a phone, with fingers and a pen: painting, zoom, palms, every tool, the frame, the divider."""
+"""The editor with fingers and a pen: painting, zoom, palms, every tool, the frame, the divider."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
 from tests.browser.conftest import empty_draft, watched_page
-from tests.browser.editor_page import choose_tool, generate, is_red, open_photo, photo_box
+from tests.browser.devices import DEVICES, Point, drag, point_at, press
+from tests.browser.editor_page import generate, is_red, open_photo, photo_box
 from tests.browser.touch import Place, Touch
 from tests.installation import Installation
 
@@ -19,14 +20,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def phone(browser: Browser, site: Installation, signed_up: StorageState, photo_file: Path) -> Iterator[Page]:
     """The editor with an open photo."""
-    context = browser.new_context(
-        base_url=site.url,
-        viewport={"width": 390, "height": 844},
-        has_touch=True,
-        is_mobile=True,
-        storage_state=signed_up,
-    )
-    for page in watched_page(context):
+    for page in watched_page(DEVICES["phone"].context(browser, base_url=site.url, storage_state=signed_up)):
         empty_draft(page)
         page.goto("/")
         open_photo(page, photo_file)
@@ -75,58 +69,77 @@ def test_one_finger_paints_two_zoom_and_pan_and_palms_do_nothing(phone: Page) ->
     assert phone.evaluate("[scrollX, scrollY, visualViewport.scale]") == [0, 0, 1]
 
 
-def test_every_tool_is_used_by_a_finger_and_the_brush_by_a_pen(phone: Page) -> None:
-    touch, covered = Touch(phone), phone.locator("#photo-covered")
-    nothing = "nothing to repaint yet"
-    undo = phone.get_by_role("button", name="Undo")
-    box = (at(phone, 0.2, 0.2), at(phone, 0.4, 0.4))
-    around = [at(phone, *corner) for corner in ((0.2, 0.2), (0.4, 0.2), (0.4, 0.4), (0.2, 0.4))]
+@pytest.mark.parametrize(
+    "device", ["phone", *(pytest.param(name, marks=pytest.mark.full) for name in ("tablet", "desktop"))], indirect=True
+)
+def test_every_tool_is_used_by_finger_pen_and_mouse(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    covered, nothing = page.locator("#photo-covered"), "nothing to repaint yet"
+    corners = ((0.2, 0.2), (0.4, 0.2), (0.4, 0.4), (0.2, 0.4))
 
-    def taps(*places: Place) -> None:
-        for place in places:
-            phone.touchscreen.tap(*place)
+    def over(*points: Point) -> None:
+        drag(page, "#in-place", *points)
+
+    def on(*points: Point) -> None:
+        for point in points:
+            point_at(page, "#in-place", point)
 
     shapes: dict[str, Callable[[], None]] = {
-        "Rectangle": lambda: touch.drag(*box),
-        "Ellipse": lambda: touch.drag(*box),
-        "Lasso": lambda: touch.drag(*around),
-        "Polygon": lambda: taps(*around, around[0]),
+        "Rectangle": lambda: over(corners[0], corners[2]),
+        "Ellipse": lambda: over(corners[0], corners[2]),
+        "Lasso": lambda: over(*corners),
+        "Polygon": lambda: on(*corners, corners[0]),
     }
     for name, draw in shapes.items():
-        choose_tool(phone, name)
+        press(page, name)
         draw()
-        assert is_red(phone, 0.3, 0.3), name
-        assert not is_red(phone, 0.6, 0.6), name
-        assert is_red(phone, 0.22, 0.22) is (name != "Ellipse"), name
-        undo.tap()
+        assert is_red(page, 0.3, 0.3), name
+        assert not is_red(page, 0.6, 0.6), name
+        assert is_red(page, 0.22, 0.22) is (name != "Ellipse"), name
+        press(page, "Undo")
         expect(covered).to_have_text(nothing)
     selections: list[tuple[str, Callable[[], None]]] = [
-        ("Magic wand", lambda: taps(at(phone, 0.5, 0.4))),
-        ("Select an object", lambda: taps(at(phone, 0.5, 0.4))),
-        ("Select an object", lambda: touch.drag(at(phone, 0.2, 0.1), at(phone, 0.8, 0.7))),
+        ("Magic wand", lambda: on((0.5, 0.4))),
+        ("Select an object", lambda: on((0.5, 0.4))),
+        ("Select an object", lambda: over((0.2, 0.1), (0.8, 0.7))),
     ]
     for name, select in selections:
-        choose_tool(phone, name)
+        press(page, name)
         select()
         expect(covered).not_to_have_text(nothing)
-        assert not is_red(phone, 0.02, 0.02), name
-        undo.tap()
+        assert not is_red(page, 0.02, 0.02), name
+        press(page, "Undo")
         expect(covered).to_have_text(nothing)
 
-    phone.get_by_role("button", name="Brush", exact=True).tap()
+    press(page, "Brush")
+    over((0.2, 0.5), (0.8, 0.5))
+    press(page, "Eraser")
+    over((0.45, 0.5), (0.55, 0.5))
+    assert is_red(page, 0.25, 0.5)
+    assert not is_red(page)
+    press(page, "Extend the photo")
+    press(page, "Zoom out")
+    width = page.locator("#tool-frame-width")  # among the options
+    expect(width).to_have_value("256")
+    over((1, 0.5), (1.1, 0.5))
+    expect(width).not_to_have_value("256")
+
+
+def test_a_pens_pressure_can_be_switched_off(phone: Page) -> None:
+    touch, covered = Touch(phone), phone.locator("#photo-covered")
 
     def stroke(force: float) -> str:
         """The share of the photo that a stroke of the pen covers."""
         touch.pen(at(phone, 0.3, 0.5), at(phone, 0.7, 0.5), force=force)
         assert is_red(phone)
         share = covered.inner_text()
-        undo.tap()
-        expect(covered).to_have_text(nothing)
+        press(phone, "Undo")
+        expect(covered).to_have_text("nothing to repaint yet")
         return share
 
     hard, light = stroke(1), stroke(0.3)
     assert hard != light
-    phone.get_by_role("button", name="Options", exact=True).tap()
+    press(phone, "Options")
     phone.get_by_label("Pen pressure").uncheck()
     phone.keyboard.press("Escape")
     assert stroke(0.3) == hard
@@ -135,7 +148,7 @@ def test_every_tool_is_used_by_a_finger_and_the_brush_by_a_pen(phone: Page) -> N
 def test_fingers_drag_the_edges_of_the_frame_and_the_divider(phone: Page) -> None:
     touch = Touch(phone)
     size = phone.locator("#tool-frame-width")  # among the options
-    choose_tool(phone, "Extend the photo")
+    press(phone, "Extend the photo")
     phone.get_by_role("button", name="Zoom out").tap()
     expect(size).to_have_value("256")
     x, y = at(phone, 1, 0.5)

@@ -10,12 +10,10 @@ from playwright.sync_api import Page, expect
 from skimage import data
 
 from tests.browser.conftest import PASSWORD, emails
-from tests.browser.touch import Touch
+from tests.browser.devices import Point, drag
 
 Done = Callable[[str], None]
 """Called with the name of each step that is done."""
-Point = tuple[float, float]
-"""Shares of the photo's width and height; outside of 0 to 1 beside the photo."""
 ROCKET: tuple[Point, Point] = ((0.5, 0.31), (0.5, 0.95))
 """From the tip to the pad, on the sample photo."""
 STROKES = 6
@@ -24,20 +22,6 @@ LARGE = (6000, 4000)
 
 def ignored(_: str) -> None:
     pass
-
-
-def drag(page: Page, selector: str, *points: Point) -> None:
-    """Drag a finger, or where there is no touch screen the mouse, over these points of the element."""
-    box = page.locator(selector).bounding_box()
-    assert box is not None
-    places = [(box["x"] + box["width"] * across, box["y"] + box["height"] * down) for across, down in points]
-    if page.evaluate("navigator.maxTouchPoints > 0"):
-        return Touch(page).drag(*places)
-    page.mouse.move(*places[0])
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*place, steps=6)
-    page.mouse.up()
 
 
 def erase_from_sample(page: Page, *, done: Done = ignored) -> None:
