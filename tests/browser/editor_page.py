@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import FloatRect, Page, expect
+from playwright.sync_api import FloatRect, Page, WebSocketRoute, expect
 
 from tests.browser.devices import drag
 
@@ -18,6 +18,8 @@ AT_FIRST = "PNG files are lossless, so their quality cannot be chosen."
 MS_TO_LOAD = 120_000
 """The first painting imports torch."""
 SIDE = 256
+GENERATION_URL = "/api/generations/7c0e3f5a-6b1d-4d3a-9a51-0d9a4f1c2b3d/"
+"""Of a generation that is not there."""
 Pixels = NDArray[np.uint8]
 
 
@@ -106,6 +108,17 @@ def generate(page: Page) -> None:
     start(page)
     expect(page.locator("#result")).to_be_visible()
     expect(page.locator("#figure-outside")).to_have_text("0")
+
+
+def wait_on_a_fake_generation(page: Page) -> tuple[dict[str, Any], list[WebSocketRoute]]:
+    """Answer the next request with a generation that stays as the first value; the sockets that follow it."""
+    state: dict[str, Any] = {"status": "running", "position": None, "eta": None, "progress": None}
+    sockets: list[WebSocketRoute] = []
+    accepted = {"status": "processing", "id": GENERATION_URL.split("/")[3], "url": GENERATION_URL}
+    page.route("**/api/img2img", lambda route: route.fulfill(status=202, json=accepted))
+    page.route(f"**{GENERATION_URL}**", lambda route: route.fulfill(json=state))
+    page.route_web_socket("**/ws/generations/**", lambda socket: sockets.append(socket))
+    return state, sockets
 
 
 def more_settings(page: Page) -> None:

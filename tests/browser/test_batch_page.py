@@ -64,7 +64,7 @@ def test_photos_dropped_together_share_the_mask_that_is_painted_on_the_first(pag
     page.wait_for_url("**/generations/*/")
     page.goto("/history/")
     page.get_by_role("link", name="Batches").click()
-    expect(page.get_by_role("link", name="3 finished")).to_be_visible()
+    expect(page.get_by_role("link", name="3 finished").first).to_be_visible()
 
 
 def test_each_photo_has_its_mask_by_its_name(page: Page, photos: list[Path], tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def history(browser: Browser, site: Installation, collector: StorageState, devic
 
 
 @ON_A_PHONE_TOO
-def test_more_cards_come_as_one_scrolls_and_show_before_and_after(history: Page) -> None:
+def test_more_cards_come_as_one_scrolls_and_show_before_and_after(history: Page, device: Device) -> None:
     loaded: list[str] = []
     history.on("request", lambda request: loaded.append(request.url))
     history.reload()
@@ -46,9 +46,10 @@ def test_more_cards_come_as_one_scrolls_and_show_before_and_after(history: Page)
     assert not [url for url in loaded if "/source/thumbnail/" in url], "the photos as they were are not loaded yet"
     first = cards.first.locator(".card-link")
     expect(first.locator(".before")).to_be_hidden()
-    first.hover()
-    expect(first.locator(".before")).to_be_visible()
-    history.mouse.move(0, 0)
+    if device.pointer == "mouse":
+        first.hover()
+        expect(first.locator(".before")).to_be_visible()
+        history.mouse.move(0, 0)
     first.focus()
     history.keyboard.press("ArrowRight")
     focused = cards.nth(1).locator(".card-link")
@@ -210,3 +211,25 @@ def test_one_generation_is_compared_shared_and_deleted(history: Page, browser: B
     assert gone.status == 404
     history.get_by_role("button", name="Undo").click()
     expect(history.locator(".card")).to_have_count(24)
+
+
+def test_the_undo_of_a_deletion_is_offered_for_thirty_seconds(history: Page) -> None:
+    history.clock.install()
+    history.reload()
+    first = history.locator(".card-link").first
+    address = first.get_attribute("href")
+    first.focus()
+    history.keyboard.press("Delete")
+    offer = history.get_by_text("1 generation deleted.")
+    expect(offer).to_contain_text(re.compile(r"This can be undone for (29|30) s\."))
+    history.clock.run_for(20_000)
+    expect(offer).to_contain_text(re.compile(r"for (9|10) s\."))
+    history.get_by_role("button", name="Undo").click()  # the others need it
+    expect(first).to_have_attribute("href", str(address))
+    first.focus()
+    history.keyboard.press("Delete")
+    expect(offer).to_be_visible()
+    restore = history.locator("#undo form").evaluate("form => Object.fromEntries(new FormData(form))")
+    history.clock.run_for(31_000)
+    expect(offer).to_be_hidden()
+    assert history.request.post("/history/restore/", form=restore).ok  # the page's clock alone has run

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import FloatRect, Page, WebSocketRoute, expect
+from playwright.sync_api import FloatRect, Page, expect
 
 from tests.browser.conftest import Run
 from tests.browser.devices import ON_A_PHONE_TOO, Device, drag, press
@@ -21,11 +20,11 @@ from tests.browser.editor_page import (
     paint_line,
     photo_box,
     start,
+    wait_on_a_fake_generation,
 )
 
 pytestmark = pytest.mark.browser
 
-GENERATION_URL = "/api/generations/7c0e3f5a-6b1d-4d3a-9a51-0d9a4f1c2b3d/"
 NOTE_PROGRESS = """
     window.seen = []
     new MutationObserver(() => {
@@ -40,17 +39,6 @@ def box_of(page: Page, selector: str) -> FloatRect:
     box = page.locator(selector).bounding_box()
     assert box is not None
     return box
-
-
-def wait_on_a_fake_generation(page: Page) -> tuple[dict[str, Any], list[WebSocketRoute]]:
-    """Answer the next request with a generation that stays as the first value; the sockets that follow it."""
-    state: dict[str, Any] = {"status": "running", "position": None, "eta": None, "progress": None}
-    sockets: list[WebSocketRoute] = []
-    accepted = {"status": "processing", "id": GENERATION_URL.split("/")[3], "url": GENERATION_URL}
-    page.route("**/api/img2img", lambda route: route.fulfill(status=202, json=accepted))
-    page.route(f"**{GENERATION_URL}**", lambda route: route.fulfill(json=state))
-    page.route_web_socket("**/ws/generations/**", lambda socket: sockets.append(socket))
-    return state, sockets
 
 
 @pytest.mark.parametrize(
@@ -152,6 +140,27 @@ def test_a_painting_that_ends_before_its_hole_is_found_leaves_no_light(run: Run)
     """
     assert run("editor/view/hole", f"const ends = false; {body}") is False
     assert run("editor/view/hole", f"const ends = true; {body}") is True
+
+
+def test_nothing_moves_where_less_motion_is_wanted(page: Page, photo_file: Path) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    state, sockets = wait_on_a_fake_generation(page)
+    open_photo(page, photo_file)
+    paint_line(page, **HOLE)
+    start(page)
+    expect(page.locator("#light")).to_be_visible()
+    expect(page.locator("#progress-bar")).to_be_visible()
+    running = "document.getAnimations().filter(({ playState }) => playState === 'running').length"
+    assert page.evaluate(running) == 0
+    page.emulate_media(reduced_motion="no-preference")
+    assert page.evaluate(running) > 0
+    page.emulate_media(reduced_motion="reduce")
+    state["status"] = "cancelled"
+    sockets[-1].send(json.dumps({"type": "cancelled"}))
+    expect(page.locator("#light")).to_be_hidden()
+    page.unroute_all()
+    generate(page)
+    expect(page.locator("#result-image")).to_have_css("animation-name", "none")
 
 
 @ON_A_PHONE_TOO

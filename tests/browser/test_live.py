@@ -11,27 +11,22 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Page, WebSocketRoute, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PATIENCE_MS
 from tests.browser.devices import ON_A_PHONE_TOO
-from tests.browser.editor_page import is_red, open_photo, overlay_colour, paint_line, start
+from tests.browser.editor_page import is_red, open_photo, overlay_colour, paint_line, start, wait_on_a_fake_generation
 
 pytestmark = pytest.mark.browser
 
-GENERATION_URL = "/api/generations/7c0e3f5a-6b1d-4d3a-9a51-0d9a4f1c2b3d/"
 GREEN = (20, 200, 40)
 
 
 @pytest.fixture
 def send_event(page: Page, photo_file: Path) -> Callable[[dict[str, Any]], None]:
     """send_event(message) sends a WebSocket message to a page that waits for its generation."""
-    state: dict[str, Any] = {"status": "queued", "position": 3, "eta": 12.4, "progress": None}
-    accepted = {"status": "processing", "id": GENERATION_URL.split("/")[3], "url": GENERATION_URL}
-    sockets: list[WebSocketRoute] = []
-    page.route("**/api/img2img", lambda route: route.fulfill(status=202, json=accepted))
-    page.route(f"**{GENERATION_URL}**", lambda route: route.fulfill(json=state))
-    page.route_web_socket("**/ws/generations/**", lambda socket: sockets.append(socket))
+    state, sockets = wait_on_a_fake_generation(page)
+    state["status"] = "queued"
     open_photo(page, photo_file)
     paint_line(page, from_left=0.45, to_left=0.55)
     start(page)

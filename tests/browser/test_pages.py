@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Request, StorageState, ViewportSize, ex
 
 from tests.browser.accessibility import violations
 from tests.browser.conftest import confirm, watched_page
-from tests.browser.editor_page import generate, open_photo, paint_line
+from tests.browser.editor_page import Pixels, generate, open_photo, paint_line, written
 from tests.browser.painting import paint
 from tests.browser.routes import opens, paths
 from tests.installation import Installation
@@ -132,7 +132,7 @@ def test_the_editor_is_light_and_its_controls_lie_near_the_photo(
 
 
 def test_long_names_and_text_from_right_to_left_have_room_on_a_phone(
-    browser: Browser, site: Installation, administrator: StorageState
+    browser: Browser, site: Installation, administrator: StorageState, photo: Pixels, tmp_path: Path
 ) -> None:
     context = browser.new_context(base_url=site.url, storage_state=administrator, viewport=PHONE)
     for page in watched_page(context):
@@ -150,6 +150,17 @@ def test_long_names_and_text_from_right_to_left_have_room_on_a_phone(
         expect(page.locator("h1")).to_contain_text(LONG[:60])
         found["generation"] = violations(page)
         assert {name: rules for name, rules in found.items() if rules} == {}
+        page.goto("/")
+        for name, direction in ((LONG, "ltr"), (HEBREW, "rtl")):
+            open_photo(page, written(photo, tmp_path / f"{name}.png"))
+            shown = page.locator("#photo-name")
+            expect(shown).to_have_text(f"{name}.png")
+            expect(shown).to_have_css("direction", direction)
+            assert violations(page) == []
+            box = shown.bounding_box()
+            assert box
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= PHONE["width"]
         page.goto("/keys/")
         page.get_by_label("Name").fill(HEBREW)
         page.get_by_role("button", name="Make key").click()

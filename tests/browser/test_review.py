@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, StorageState, ViewportSize, expect
 
 from tests.browser.accessibility import violations
-from tests.browser.conftest import sign_up, watched_page
+from tests.browser.conftest import ADMINISTRATOR, sign_up, watched_page
 from tests.browser.painting import paint
 from tests.conftest import png
 from tests.installation import Installation
@@ -147,6 +147,14 @@ def test_selected_generations_change_after_a_confirmation(review: Page, owner: O
     page.get_by_role("button", name="Continue").click()
     page.get_by_role("button", name="Mark as fine").click()
     expect(page.locator(".badge.verdict-fine")).to_have_count(3)
+    page.goto("/admin/accounts/auditentry/")
+    entries = page.locator("#result_list tbody tr")
+    expect(entries.first).to_contain_text(ADMINISTRATOR)
+    expect(page.locator(".addlink")).to_have_count(0)
+    entries.first.get_by_role("link").first.click()
+    expect(page.locator("h1, h2").filter(has_text="View").first).to_be_visible()
+    expect(page.locator("main").get_by_role("button", name="Save")).to_have_count(0)
+    expect(page.locator("main").get_by_role("link", name="Delete")).to_have_count(0)
     page.goto(f"{LIST}?q=nothing+at+all")
     expect(page.get_by_text("Nothing matches")).to_be_visible()
     is_clean(page)
@@ -206,6 +214,14 @@ def test_the_owner_reads_why_a_generation_was_removed(
         is_clean(page)
         page.get_by_role("link", name="A generation of").click()
         page.wait_for_url(f"**/generations/{pk}/")
+
+
+def test_the_dashboard_says_what_waits_runs_fails_and_is_full(review: Page) -> None:
+    review.goto("/admin/")
+    for name in ("Queue", "Workers", "Time per engine", "Failures", "Storage", "Review", "Models", "Audit log"):
+        section = review.get_by_role("region", name=name)
+        expect(section).to_be_visible()
+        assert len(section.inner_text()) > len(name)
 
 
 def test_the_other_pages_of_the_admin_look_like_the_rest_and_can_be_used_by_everybody(review: Page) -> None:
