@@ -106,7 +106,7 @@ def press(page: Page, name: str) -> None:
 
 def reveal(page: Page, element: Locator) -> Locator:
     """Open the popover that an element is in, where it is hidden in one."""
-    closed = page.locator("[popover]:not(:popover-open)").filter(has=element)
-    if closed.count() and not element.first.is_visible():
-        page.locator(f"[popovertarget={closed.first.get_attribute('id')}]").click()
+    popover = element.last.evaluate("element => element.closest('[popover]:not(:popover-open)')?.id")
+    if popover and not element.last.is_visible():
+        page.locator(f"[popovertarget={popover}]").click()
     return element

@@ -6,10 +6,14 @@ phone too. What is empty at first is taken before it is filled.
 
 from __future__ import annotations
 
+import base64
+import hmac
 import io
+import json
 import re
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,7 @@ from skimage import data
 
 from tests.browser.conftest import CHROMIUM_FLAGS, PASSWORD, PATIENCE_MS, chromium_path
 from tests.browser.devices import drag
-from tests.browser.editor_page import Pixels, drop, written
+from tests.browser.editor_page import Pixels, drop, wait_on_a_fake_generation, written
 from tests.installation import ROOT, Installation
 
 PHOTO = ROOT / "static/img/sample.jpg"
@@ -43,7 +47,10 @@ PAGES = {
     "history-filter": "/history/?engine=quick-fill",
     "account": "/account/",
     "account-delete": "/account/delete/",
+    "email": "/accounts/email/",
+    "password-change": "/accounts/password/change/",
     "two-factor": "/accounts/2fa/",
+    "passkeys": "/accounts/2fa/webauthn/",
     "sessions": "/accounts/sessions/",
     "storage": "/storage/",
     "models": "/models/",
@@ -51,6 +58,7 @@ PAGES = {
     "usage": "/admin/usage/",
     "review": "/admin/inpainting/generation/",
     "not-found": "/no-such-page/",
+    "link-ended": "/shared/none/",
 }
 ON_PHONE = {"history": "/history/", "batches": "/batches/", "account": "/account/", "api-keys": "/keys/"}
 ON_PHONE |= {"review": "/admin/inpainting/generation/", "dashboard": "/admin/"}
@@ -84,6 +92,7 @@ class Album:
         self.take_keys()
         self.take_batches()
         self.take_on_phone()
+        self.take_removed()
         self.take_sign_in()
 
     def press(self, name: str) -> None:
@@ -154,12 +163,29 @@ class Album:
         page.keyboard.press("?")
         self.take("editor-keys")
         self.press("Close")
+        self.take_painting()
         page.locator("#generate").click()
         expect(page.locator("#result")).to_be_visible()
         self.take("editor-result")
         page.locator("#compare-divider").click()
         self.take("editor-compare")
         self.take_signed_out()
+
+    def take_painting(self) -> None:
+        """With answers in place of the server's, since a real painting is too short."""
+        page = self.page
+        state, sockets = wait_on_a_fake_generation(page)
+        page.locator("#generate").click()
+        expect(page.locator("#light")).to_be_visible()
+        while not sockets:
+            page.wait_for_timeout(50)
+        sockets[-1].send(json.dumps({"type": "progress", "step": 3, "of": 12, "percent": 25, "seconds_left": 9}))
+        self.take("editor-painting")
+        state |= {"status": "failed", "error": {"code": "engine_failed", "message": "There is nothing to copy from."}}
+        sockets[-1].send(json.dumps({"type": "failed"}))
+        expect(page.locator("#generate-message")).to_be_visible()
+        self.take("editor-failed")
+        page.unroute_all()
 
     def take_signed_out(self) -> None:
         page = self.page
@@ -248,6 +274,11 @@ class Album:
         page.get_by_label("Authenticator code").fill("000000")
         self.press("Turn on")
         self.take("two-factor-app-error")
+        page.get_by_text("Type the secret instead").click()
+        page.get_by_label("Authenticator code").fill(code_of_app(page.locator("#authenticator_secret").inner_text()))
+        self.press("Turn on")
+        expect(page.locator("#recovery_codes li")).to_have_count(10)
+        self.take("recovery-codes")
 
     def take_on_phone(self) -> None:
         page = self.page
@@ -266,6 +297,18 @@ class Album:
         page.locator("#compare-divider").click()
         self.take("phone-editor-compare")
 
+    def take_removed(self) -> None:
+        page = self.page
+        page.set_viewport_size(DESKTOP)
+        page.goto("/admin/inpainting/generation/")
+        page.locator(".review-card a").first.click()
+        pk = page.url.split("/")[-3]
+        page.get_by_label("Removed").check()
+        page.get_by_label("Note").fill("Copied from a catalogue without the photographer's permission.")
+        page.get_by_role("button", name="Save").first.click()
+        expect(page.locator(".message.success")).to_be_visible()
+        self.take("generation-removed", f"/generations/{pk}/")
+
     def take_sign_in(self) -> None:
         page = self.page
         page.context.clear_cookies()
@@ -277,6 +320,15 @@ class Album:
         page.get_by_label("Password").fill("not this")
         self.press("Sign in")
         self.take("sign-in-error")
+        self.take("password-reset", "/accounts/password/reset/")
+        self.take("password-reset-sent", "/accounts/password/reset/done/")
+
+
+def code_of_app(secret: str) -> str:
+    """The code that an authenticator app shows now (RFC 6238), without the settings that tests/accounts needs."""
+    digest = hmac.digest(base64.b32decode(secret), (int(time.time()) // 30).to_bytes(8), "sha1")
+    start = digest[-1] & 15
+    return f"{(int.from_bytes(digest[start : start + 4]) & 0x7FFFFFFF) % 10**6:06}"
 
 
 def png(pixels: Pixels) -> bytes:
