@@ -94,6 +94,29 @@ def test_the_mask_is_shown_as_overlay_outline_or_alone_at_any_zoom(stage: Callab
     assert seen["undone"] == nothing
 
 
+def test_a_change_of_the_whole_screen_reaches_the_page_in_parts(stage: Callable[..., Page]) -> None:
+    page = stage(1200, 800, device_scale_factor=2)  # 5 x 4 display tiles
+    seen, counts = page.evaluate(
+        """async () => {
+            const { Painter } = await import("editor/view/painter")
+            await mask.drawn()
+            const counts = [], { take } = Painter.prototype
+            Painter.prototype.take = function (level, patches) {
+                counts.push(patches.length)
+                take.call(this, level, patches)
+            }
+            mask.show([m.shape({ shape: "ellipse", points: [[0, 0], [1200, 800]] })])
+            const places = [[130, 100], [470, 100], [300, 200], [130, 300], [470, 300], [2, 2], [598, 398]]
+            const seen = []
+            for (const [x, y] of places) seen.push((await at(overlay, x, y))[3] > 0)
+            return [seen, counts]
+        }"""
+    )
+    assert seen == [True] * 5 + [False] * 2
+    assert sum(counts) >= 12
+    assert max(counts) <= 4
+
+
 @pytest.mark.parametrize("phone", [False, True])
 def test_a_photo_of_24_megapixels_has_a_mask_of_its_size_at_once(stage: Callable[..., Page], phone: bool) -> None:
     """The stroke that grew is not drawn again, the file has all operations, and a phone shows a smaller photo."""

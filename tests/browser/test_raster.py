@@ -261,6 +261,39 @@ def test_a_soft_mask_grows_by_a_wide_disc(run: Run, pixels: int) -> None:
     assert change > 100
 
 
+def test_a_stroke_has_the_same_pixels_whether_its_next_point_is_known_or_not(run: Run) -> None:
+    """Random strokes of many short lines, turns and repeated points, drawn at once and point by point."""
+    body = f"""{RANDOM}
+        const {{ Mask }} = await import("editor/raster/tiles")
+        const value = (tile, i) => (tile.alpha ? tile.alpha[i] : tile.value)
+        let [different, covered] = [0, 0]
+        for (let round = 0; round < 24; round++) {{
+            const [size, hardness, step] = [[9, 90, 500][round % 3], [0, 0.6, 1][whole(3)], [3, 20, 90][whole(3)]]
+            let [x, y, angle] = [whole(600), whole(500), 7 * random()]
+            const points = []
+            for (let i = 0; i < 25; i++) {{
+                points.push([x, y, 1])
+                if (random() < 0.1) points.push([x, y, 1])
+                angle += (random() - 0.5) * (random() < 0.15 ? 7 : 1)
+                x += Math.cos(angle) * step
+                y += Math.sin(angle) * step
+            }}
+            const [once, slowly] = [1, 2].map(() => new m.StrokeDrawer(new Mask(600, 500), {{ size, hardness }}))
+            once.add(points)
+            for (const point of points) slowly.add([point])
+            const [a, b] = [once.end(), slowly.end()]
+            covered += a.coverage
+            for (let tile = 0; tile < a.tiles.length; tile++) {{
+                for (let i = 0; i < 65536; i++) different += value(a.tiles[tile], i) !== value(b.tiles[tile], i)
+            }}
+        }}
+        return [different, covered]
+    """
+    different, covered = run("editor/raster/stroke", body)
+    assert different == 0
+    assert covered > 1
+
+
 def test_the_png_is_the_mask_with_black_for_what_is_repainted(run: Run) -> None:
     body = f"""{PLAIN}{DRAWING}
         const {{ png }} = await import("editor/raster/png")

@@ -34,10 +34,10 @@ export class StrokeDrawer {
   /** Draws more points as `add` does, and gives way after each tile. */
   *steps(points) {
     const changed = new Map()
-    for (const [x, y, pressure = 1] of points) {
-      const next = { x, y, radius: Math.max(0.5, (this.size / 2) * pressure) }
-      yield* this.#piece(this.#last ?? next, next, this.#last !== null, changed)
-      this.#last = next
+    const ends = points.map(([x, y, pressure = 1]) => ({ x, y, radius: Math.max(0.5, (this.size / 2) * pressure) }))
+    for (const [i, end] of ends.entries()) {
+      yield* this.#piece(this.#last ?? end, end, this.#last !== null, ends[i + 1], changed)
+      this.#last = end
     }
     for (const [index, box] of changed) {
       this.#show(index, box)
@@ -51,13 +51,13 @@ export class StrokeDrawer {
     return this.mask.map((tile, index) => settled(tile, this.mask.boxOf(index)))
   }
 
-  *#piece(from, to, isContinued, changed) {
+  *#piece(from, to, isContinued, next, changed) {
     const steps = Math.ceil(Math.abs(to.radius - from.radius) / Math.max(0.5, LARGEST_STEP * from.radius)) || 1
     let start = from
     for (let step = 1; step <= steps; step++) {
       const part = step / steps
       const end = { x: from.x + (to.x - from.x) * part, y: from.y + (to.y - from.y) * part, radius: from.radius + (to.radius - from.radius) * part }
-      yield* this.#capsule(start, end, isContinued && steps === 1, changed)
+      yield* this.#capsule(start, end, isContinued && steps === 1, steps === 1 ? next : undefined, changed)
       start = end
     }
   }
@@ -67,12 +67,13 @@ export class StrokeDrawer {
     return this.#edge
   }
 
-  /** A line with round ends. `isContinued`: its start is already drawn with the same radius, perhaps. */
-  *#capsule(from, to, isContinued, changed) {
+  /** A line with round ends. `isContinued`: its start is already drawn with the same radius, perhaps. `next`: the end of
+   *  the line that follows, if that is known. */
+  *#capsule(from, to, isContinued, next, changed) {
     const outer = to.radius + 0.5
     const inner = Math.max(0, Math.min(to.radius * this.hardness, to.radius - 0.5))
     const edge = this.#edgeOf(inner, outer)
-    const line = new Capsule(from, to, isContinued && from.radius === to.radius)
+    const line = new Capsule(from, to, isContinued && from.radius === to.radius, next?.radius === to.radius ? next : null)
     const { limit } = this
     const reach = {
       left: Math.max(limit.left, Math.floor(Math.min(from.x, to.x) - outer)),
@@ -191,13 +192,17 @@ class Edge {
 
 /** The line between two points, and distances from it. */
 class Capsule {
-  constructor(from, to, withoutStart) {
+  /** `withoutStart`: what lies behind its start is drawn. `next`: the end of a line from `to` on, which is drawn as well, or
+   *  null. What is nearest to the point between the two and lies ahead of both is nearer to the next one, and left to it:
+   *  otherwise each of many short lines would draw a whole half disc. */
+  constructor(from, to, withoutStart, next) {
     this.from = from
     this.to = to
     this.withoutStart = withoutStart
     this.length = Math.hypot(to.x - from.x, to.y - from.y)
     this.dx = this.length ? (to.x - from.x) / this.length : 1
     this.dy = this.length ? (to.y - from.y) / this.length : 0
+    this.next = next && (next.x !== to.x || next.y !== to.y) ? { dx: next.x - to.x, dy: next.y - to.y } : null
   }
 
   distance(x, y) {
@@ -258,7 +263,19 @@ class Capsule {
       const ahead = slab(this.dx, down * this.dy, 0, Infinity)
       ;[from, to] = [Math.max(from, ahead[0] + this.from.x - 1), Math.min(to, ahead[1] + this.from.x + 1)]
     }
-    return [from, to]
+    return this.next ? this.#withoutNext(y, from, to) : [from, to]
+  }
+
+  /** The interval without what the next line draws, where that is at one end of it; a pixel of both is drawn by both. */
+  #withoutNext(y, from, to) {
+    const down = y - this.to.y
+    const ahead = slab(this.dx, down * this.dy, 0, Infinity)
+    const aheadOfNext = slab(this.next.dx, down * this.next.dy, 0, Infinity)
+    const start = Math.max(ahead[0], aheadOfNext[0]) + this.to.x + 1
+    const end = Math.min(ahead[1], aheadOfNext[1]) + this.to.x - 1
+    if (start >= end) return [from, to]
+    if (end >= to) return [from, Math.min(to, start)]
+    return start <= from ? [Math.max(from, end), to] : [from, to]
   }
 }
 

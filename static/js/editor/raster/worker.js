@@ -4,7 +4,7 @@
 //
 // In: {id, type, ...}, the types below; {type: "picture", picture, blob} answers a question and is handled at once.
 // Out: {id, value} or {id, error} to a question; to others {id, coverage, level, patches, bytes, problems}, with id 0 once
-// the full size is drawn; {needs: id of a picture}.
+// the full size is drawn, after {level, patches} where there are many patches; {needs: id of a picture}.
 
 import { specks } from "./components.js"
 import { Drawing } from "./drawing.js"
@@ -13,6 +13,7 @@ import { png } from "./png.js"
 import { displayTiles, pixels } from "./levels.js"
 import { SIDE } from "./tiles.js"
 
+const PATCHES = 4 // in a message: a page that takes the tiles of a whole screen at once reacts to nothing meanwhile
 const SLICE_MS = 4 // of drawing at full size, between two messages
 const PHOTO_KEPT_MS = 60_000 // its pixels take 4 bytes each
 let drawing = null
@@ -53,7 +54,7 @@ async function handle(message) {
       await answerQuestions()
       drawing = new Drawing(message.width, message.height, sources(message), message)
     } else await drawing[type](message)
-    report(id)
+    report(id, { isWhole: type === "view" })
   }
   await afterwards()
 }
@@ -74,11 +75,15 @@ async function afterwards() {
   }
 }
 
-function report(id) {
+/** `isWhole`: in one message, so that the page does not show a part of another level. */
+function report(id, { isWhole = false } = {}) {
   const { coverage, bytes, level } = drawing
   const { patches, problems } = drawing.takeChanges()
-  postMessage({ id, coverage, level, patches, bytes, problems }, patches.flatMap(({ rgba }) => rgba?.buffer ?? []))
+  while (!isWhole && patches.length > PATCHES) post({ level, patches: patches.splice(0, PATCHES) })
+  post({ id, coverage, level, patches, bytes, problems })
 }
+
+const post = (message) => postMessage(message, message.patches.flatMap(({ rgba }) => rgba?.buffer ?? []))
 
 async function answerQuestions() {
   for (const message of waiting.splice(0)) {

@@ -265,6 +265,7 @@ export class MaskView {
       get(needs).then((blob) => this.#worker.postMessage({ type: "picture", picture: needs, blob }))
       return
     }
+    if (id === undefined) return this.#painter.take(drawn.level, drawn.patches)
     this.#answered = Math.max(this.#answered, id) // questions may be answered later
     const question = this.#questions.get(id)
     this.#questions.delete(id)
