@@ -12,6 +12,7 @@ from django.core.checks import Error, register
 
 from dreamlayer_site.service_urls import SCHEMES, s3_options, scheme_of
 from dreamlayer_site.supervisor import QUEUES, ROLES
+from inpainting.worker.fair_queue import ANALYSES_AT_ONCE
 
 LIBRARIES = {
     "DATABASE_URL": {"postgres": "psycopg_pool", "postgresql": "psycopg_pool"},
@@ -133,7 +134,7 @@ def workers_have_connections(app_configs: Sequence[AppConfig] | None, **_: Any) 
     """Refuse a pool of connections that the workers use up: the last of them, and all requests, would wait in vain."""
     if scheme_of(settings.DATABASE_URL) == "sqlite":
         return []
-    counts = {"cpu": settings.WORKERS, "gpu": settings.DIFFUSION_AT_ONCE, "hooks": SPARE_CONNECTIONS}
+    counts = {"cpu": settings.WORKERS + ANALYSES_AT_ONCE, "gpu": settings.DIFFUSION_AT_ONCE, "hooks": SPARE_CONNECTIONS}
     needed = SPARE_CONNECTIONS + sum(counts.get(queue, 0) for queue in settings.QUEUES)
     if needed <= settings.DATABASE_CONNECTIONS:
         return []

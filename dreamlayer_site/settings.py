@@ -345,6 +345,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "cpu"
 CELERY_TASK_ROUTES = {
     "run_waiting_on_gpu": {"queue": "gpu"},  # waits for the thread that owns the device
+    "run_waiting_analyses": {"queue": "analysis"},  # beside the generations of the CPU
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

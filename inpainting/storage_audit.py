@@ -14,12 +14,21 @@ from typing import Any
 
 from django.core.files.storage import Storage, default_storage
 
-from inpainting.models import DraftPicture, GeneratedImage, Mask, ReferencePicture, SourceImage, UploadedPicture
+from inpainting.models import (
+    Analysis,
+    AnalysisMask,
+    DraftPicture,
+    GeneratedImage,
+    Mask,
+    ReferencePicture,
+    SourceImage,
+    UploadedPicture,
+)
 from inpainting.models.pictures import StoredPicture
 
 CHUNK_BYTES = 2**20
 MODELS: tuple[type[StoredPicture], ...] = (
-    *(SourceImage, Mask, ReferencePicture, GeneratedImage, UploadedPicture, DraftPicture),
+    *(SourceImage, Mask, ReferencePicture, GeneratedImage, UploadedPicture, DraftPicture, Analysis, AnalysisMask),
 )
 
 

@@ -73,3 +73,11 @@ def run_waiting() -> None:
 @shared_task(base=WakeUp, name="run_waiting_on_gpu", expires=NOTIFICATION_SECONDS)
 def run_waiting_on_gpu() -> None:
     run_while_idle(Queue.GPU)
+
+
+@shared_task(base=WakeUp, name="run_waiting_analyses", expires=NOTIFICATION_SECONDS)
+def run_waiting_analyses() -> None:
+    run_while_idle(Queue.ANALYSIS)
+
+
+BY_QUEUE = {Queue.CPU: run_waiting, Queue.GPU: run_waiting_on_gpu, Queue.ANALYSIS: run_waiting_analyses}

@@ -161,13 +161,14 @@ def message_body(delivery: WebhookDelivery) -> bytes | None:
 
 
 def native_message(delivery: WebhookDelivery, data: dict[str, Any]) -> dict[str, Any]:
-    """Return the native API's message, identical in every attempt. It links to the generation and contains no images.
+    """Return the native API's message, identical in every attempt. It contains no images, but a link to its subject.
 
     `sequence` increases from one message to the next, because messages can arrive out of order.
     """
     data = {**data, "sequence": delivery.pk}
     if "id" in data:
-        data["url"] = reverse("generation-detail", args=[data["id"]])
+        route = "analysis" if delivery.event.startswith("analysis.") else "generation-detail"
+        data["url"] = reverse(route, args=[data["id"]])
     return {"type": delivery.event, "timestamp": delivery.created_at.isoformat(), "data": data}
 
 

@@ -60,7 +60,7 @@ from inpainting.models import (
 from inpainting.models.generation_request import NATIVE
 from inpainting.realtime.consumers import NOT_FOUND
 from inpainting.realtime.routing import websocket_urlpatterns
-from tests import drafts
+from tests import analyses, drafts
 
 Cell = int | str
 FOUND = {"segmenter": "grabcut", "box": [0, 0, 8, 8], "area": 64, "score": None}
@@ -180,6 +180,22 @@ ROWS = [
         scope=Scope.GENERATE,
     ),
     Row(BATCH, "/api/batches/{open_batch}/", (401, 204, 204, *API[3:]), method="DELETE", scope=Scope.MANAGE),
+    Row("api/analyses/<uuid:pk>/", "/api/analyses/{analysis}/", API),
+    # Alice cancels or deletes it first, which her key then cannot.
+    Row(
+        "api/analyses/<uuid:pk>/cancel/",
+        "/api/analyses/{analysis}/cancel/",
+        (401, 200, 409, *API[3:]),
+        method="POST",
+        scope=Scope.GENERATE,
+    ),
+    Row(
+        "api/analyses/<uuid:pk>/",
+        "/api/analyses/{analysis}/",
+        (401, 204, 404, *API[3:]),
+        method="DELETE",
+        scope=Scope.MANAGE,
+    ),
     Row("api/masks/<uuid:pk>/", "/api/masks/{mask}/", API),
     Row("api/masks/<uuid:pk>/file/", "/api/masks/{mask}/file/", API),
     # Alice deletes it first, so it is not there any more for her key.
@@ -281,7 +297,7 @@ ROWS = [
 ]
 MISSING = {
     "generation": UUID(int=4 << 76 | 8 << 60),
-    **dict.fromkeys(("waiting", "hidden", "share", "mask"), UUID(int=4 << 76 | 8 << 60)),
+    **dict.fromkeys(("waiting", "hidden", "share", "mask", "analysis"), UUID(int=4 << 76 | 8 << 60)),
     **dict.fromkeys(("batch", "open_batch"), UUID(int=4 << 76 | 8 << 60)),
     **dict.fromkeys(
         ("key", "user", "group", "email", "content_type", "retention", "limits", "delivery", "entry"), 999999
@@ -393,6 +409,7 @@ def test_every_actor_gets_the_expected_status_on_every_route(
         "entry": AuditEntry.record(alice, Action.ADDED, model).pk,
         "webhook": delivery.webhook_id,
         "sha256": drafts.stored(alice, photo_png),
+        "analysis": analyses.queued(alice, photo_png).pk,
         "mask": store_mask(alice, np.full((8, 8), 255, np.uint8), FOUND).pk,
         "share": shares.share(generation.images.get(), days=1).pk,
         "shared": shares.token(shares.share(generation.images.get(), days=1)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -17,6 +17,8 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.models import (
     Act,
+    Analysis,
+    AnalysisMask,
     DraftPicture,
     GeneratedImage,
     Generation,
@@ -48,6 +50,8 @@ STORED: tuple[tuple[type[Model], str, Combinable], ...] = (
     (Mask, "owner", F("byte_count")),
     (ReferencePicture, "owner", F("byte_count")),
     (UploadedPicture, "owner", F("byte_count")),
+    (Analysis, "owner", F("byte_count")),
+    (AnalysisMask, "analysis__owner", F("byte_count")),
     (DraftPicture, "owner", F("byte_count")),
     (GeneratedImage, "generation__owner", F("byte_count") + F("hidden_byte_count") + F("copy_byte_count")),
 )
@@ -98,6 +102,22 @@ class Allowance:
         self.accepted_pixels += pixels
         # Images with a row are stored and counted already.
         self.accepted_bytes += sum(picture.byte_count for picture in generation.pictures if picture._state.adding)
+
+    def spend_analysis(self, analysis: Analysis) -> None:
+        """Count an accepted analysis, before its row is saved: as waiting, stored, and of its own kind per minute.
+
+        Raises LimitReached if it exceeds a limit.
+        """
+        limits = self.limits
+        if limits is not None and limits.waiting is not None:
+            refuse_over(limits.waiting, self._waiting_before, WAITING, QUOTA, None)
+        if limits is not None and limits.per_minute is not None:
+            recent = _recent_entries(self.owner, Act.ANALYSIS, MINUTE)
+            soon = partial(_until_free, recent, MINUTE)
+            refuse_over(limits.per_minute, recent.count(), "analyses in a minute", RATE, soon)
+        if limits is not None and limits.stored_megabytes is not None:
+            refuse_over(limits.stored_megabytes, self._bytes_before // 10**6, "megabytes stored", QUOTA, None)
+        LedgerEntry.objects.create(owner=self.owner, act=Act.ANALYSIS, pixels=analysis.width * analysis.height)
 
     def _check(self, limits: UserLimits, pixels: int) -> None:
         if limits.waiting is not None:
@@ -228,8 +248,8 @@ def spent(owner: Any) -> dict[str, int]:
 
 
 def waiting(owner: Any) -> int:
-    """Number of a user's generations that are queued or running."""
-    return Generation.objects.filter(owner=owner, finished_at=None).count()
+    """Number of a user's generations and analyses that are queued or running."""
+    return sum(model._default_manager.filter(owner=owner, finished_at=None).count() for model in (Generation, Analysis))
 
 
 def stored_bytes(owner: Any) -> int:

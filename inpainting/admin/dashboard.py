@@ -31,6 +31,7 @@ from inpainting.models import (
     Status,
     Verdict,
 )
+from inpainting.models.fair_tags import queued_models
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 MAX_RUNNING, MAX_TIMES, MAX_CODES, MAX_ENTRIES = 20, 2_000, 12, 10
@@ -63,20 +64,25 @@ def dashboard(user: Any) -> dict[str, Any]:
 
 
 def queues(now: datetime) -> list[dict[str, Any]]:
-    """For each queue with engines: waiting generations, seconds that the oldest waits, running generations."""
+    """For each queue: how much waits, the seconds that the oldest waits, how much runs."""
     queued, runs = Q(status=Status.QUEUED), Q(status=Status.RUNNING)
-    counted = Generation.objects.filter(queued | runs).order_by().values("engine").annotate(
-        waiting=Count("pk", filter=queued), running=Count("pk", filter=runs), oldest=Min("created_at", filter=queued)
-    )  # fmt: skip
-    by_engine = {row["engine"]: row for row in counted}
+    counted: dict[str, Any] = {}
+    for model in queued_models():
+        live = model.objects.filter(queued | runs, finished_at=None).order_by().values("queue")
+        for row in live.annotate(
+            waiting=Count("pk", filter=queued),
+            running=Count("pk", filter=runs),
+            oldest=Min("created_at", filter=queued),
+        ):
+            counted[row["queue"]] = row
     rows = []
     for queue in Queue:
-        found = [by_engine[name] for name in registry.in_queue(queue) if name in by_engine]
-        oldest = min((row["oldest"] for row in found if row["oldest"]), default=None)
+        found = counted.get(queue, {"waiting": 0, "running": 0, "oldest": None})
+        oldest = found["oldest"]
         rows.append({
             "name": queue.value,
-            "waiting": sum(row["waiting"] for row in found),
-            "running": sum(row["running"] for row in found),
+            "waiting": found["waiting"],
+            "running": found["running"],
             "oldest_seconds": None if oldest is None else max(0.0, (now - oldest).total_seconds()),
         })  # fmt: skip
     return rows

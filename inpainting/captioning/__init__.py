@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,7 +13,9 @@ import numpy as np
 from inpainting.catalog import families
 from inpainting.catalog.families import CAPTIONS
 from inpainting.catalog.lookup import Catalog
+from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.codecs.colour import to_rgb8
+from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture
 from inpainting.engines.loaded_models import loaded_models
 
@@ -43,16 +46,34 @@ class Caption:
     captioner: str
 
 
-def describe(picture: Picture, style: Style = Style.PHOTO, *, catalog: Catalog | None = None) -> Caption:
-    """Describe a picture with the first installed captioning model. Raises EngineFailed where it fails."""
+@dataclass(frozen=True, slots=True)
+class Captioner:
+    """An installed captioning model."""
+
+    spec: ModelSpec
+
+    def loaded(self) -> Any:
+        """What the family's `load` returns. Raises EngineFailed where it cannot be loaded."""
+        if self.spec.path is None:
+            raise EngineFailed(install_hint(self.spec.slug, self.spec.label), code="model_unavailable")
+        return loaded_models.get(families.get(self.spec.family).load_implementation().load, self.spec, self.spec.path)
+
+    def describe(self, picture: Picture, style: Style = Style.PHOTO) -> Caption:
+        """Raises EngineFailed. `loaded` first loads the model, where that is not to happen here."""
+        implementation, model = families.get(self.spec.family).load_implementation(), self.loaded()
+        return Caption(implementation.caption(model, self.spec, to_rgb8(picture), BEGINNINGS[style]), self.spec.slug)
+
+
+def find_captioner(catalog: Catalog | None = None) -> Captioner | None:
+    """The first installed captioning model; None without one."""
     rows = (catalog or Catalog()).tools(CAPTIONS) if find_spec("transformers") else []  # a light installation has none
-    installed = [row.spec for row in rows if row.is_installed]
-    for spec in installed[:1]:
-        if spec.path is not None:
-            captioner = families.get(spec.family).load_implementation()
-            model = loaded_models.get(captioner.load, spec, spec.path)
-            return Caption(captioner.caption(model, spec, to_rgb8(picture), BEGINNINGS[style]), spec.slug)
-    return describe_colours(picture, style)
+    return next((Captioner(row.spec) for row in rows if row.is_installed), None)
+
+
+def describe(picture: Picture, style: Style = Style.PHOTO, *, catalog: Catalog | None = None) -> Caption:
+    """Describe a picture with the first installed captioning model, else by its colours. Raises EngineFailed."""
+    captioner = find_captioner(catalog)
+    return describe_colours(picture, style) if captioner is None else captioner.describe(picture, style)
 
 
 def describe_colours(picture: Picture, style: Style = Style.PHOTO) -> Caption:

@@ -19,10 +19,19 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 
 
 class Queue(StrEnum):
-    """The workers that run an engine's generations: those on the CPU, or those of the process that owns the GPU."""
+    """The workers that run an engine's generations: those on the CPU, or those of the process that owns the GPU.
+
+    ANALYSIS: segmenters and captioners, beside the generations, so that a click does not wait for one.
+    """
 
     CPU = "cpu"
     GPU = "gpu"
+    ANALYSIS = "analysis"
+
+    @property
+    def served_with(self) -> str:
+        """The name in `--queues` of the processes that serve it."""
+        return Queue.CPU.value if self is Queue.ANALYSIS else self.value
 
 
 @dataclass(frozen=True, slots=True)

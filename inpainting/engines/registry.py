@@ -46,11 +46,6 @@ def check_name(name: str) -> None:
         find(name)
 
 
-def in_queue(queue: Queue) -> list[str]:
-    """The names of the engines whose generations wait in that queue."""
-    return [name for name, engine in engines().items() if engine.declaration.queue is queue]
-
-
 def loaded_models(queue: Queue | None = None) -> set[str]:
     """The slugs of the models in the memory of this process, of the engines of one queue or of all."""
     used = (engine for engine in engines().values() if queue in (None, engine.declaration.queue))

@@ -13,6 +13,7 @@ from accounts import deletion
 from inpainting.generations import drafts
 from inpainting.models import (
     Act,
+    Analysis,
     Batch,
     Generation,
     LedgerEntry,
@@ -22,7 +23,7 @@ from inpainting.models import (
     UploadedPicture,
     completion_waiters,
 )
-from inpainting.models.generation import ENDED
+from inpainting.models.queued_work import ENDED
 
 
 def delete(generation: Generation) -> bool:
@@ -82,13 +83,15 @@ def delete_all_of_user(user: Any) -> int:
         # Locked until the end, so that no worker commits a result meanwhile; in the same order as `delete_ended`.
         list(get_user_model().objects.select_for_update(no_key=True).filter(pk=user.pk))
         pks = list(Generation.objects.select_for_update().filter(owner=user).values_list("pk", flat=True))
+        analyses = list(Analysis.objects.select_for_update().filter(owner=user).values_list("pk", flat=True))
         Generation.objects.filter(owner=user).delete()
+        Analysis.objects.filter(owner=user).delete()
         Batch.objects.filter(owner=user).delete()
         SourceImage.objects.filter(owner=user, generations=None).delete()
         Mask.objects.filter(owner=user, generations=None).delete()
         ReferencePicture.objects.filter(owner=user, controlled=None, adapted=None).delete()
         UploadedPicture.objects.filter(owner=user).delete()
         drafts.empty(user)
-        for pk in pks:
+        for pk in [*pks, *analyses]:
             transaction.on_commit(partial(completion_waiters.wake, pk), robust=True)
     return len(pks)

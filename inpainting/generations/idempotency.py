@@ -1,4 +1,4 @@
-"""Idempotency keys: a repeated key returns the same generation, batch or mask, however often it is sent.
+"""Idempotency keys: a repeated key returns the same generation, batch, mask or analysis, however often it is sent.
 
 As in Stripe's API: the request is compared with the first one of that key, and refused requests are not remembered.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from django.utils import timezone
 
 from inpainting.core.errors import InvalidRequest
-from inpainting.models import Batch, Generation, IdempotencyKey, UploadedPicture
+from inpainting.models import Analysis, Batch, Generation, IdempotencyKey, UploadedPicture
 
 MAX_CHARACTERS = 255
 
@@ -52,8 +52,13 @@ class Idempotency:
             return None
         return known.mask
 
+    def earlier_analysis(self, owner: Any) -> Analysis | None:
+        """The analysis that this key created earlier. Raises InvalidRequest if the request was another."""
+        known = self._known(owner)
+        return None if known is None else known.analysis
+
     def _known(self, owner: Any) -> IdempotencyKey | None:
-        keys = IdempotencyKey.objects.select_related("generation", "batch", "mask")
+        keys = IdempotencyKey.objects.select_related("generation", "batch", "mask", "analysis")
         known = keys.filter(owner=owner, key=self.key).first()
         if known is not None and known.digest != self.digest:
             raise InvalidRequest(
@@ -70,6 +75,10 @@ class Idempotency:
     def remember_batch(self, batch: Batch) -> None:
         """As `remember`."""
         IdempotencyKey.objects.create(owner=batch.owner, key=self.key, digest=self.digest, batch=batch)
+
+    def remember_analysis(self, analysis: Analysis) -> None:
+        """As `remember`."""
+        IdempotencyKey.objects.create(owner=analysis.owner, key=self.key, digest=self.digest, analysis=analysis)
 
     def remember_mask(self, mask: UploadedPicture) -> None:
         """As `remember`."""

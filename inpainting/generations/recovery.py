@@ -15,6 +15,7 @@ from inpainting.engines.base import Queue
 from inpainting.generations.retention import sweep_if_due
 from inpainting.generations.undoable_delete import purge_if_due
 from inpainting.models import Generation, Status, WebhookDelivery, completion_waiters
+from inpainting.models.fair_tags import queued_models
 from inpainting.webhooks import deliver_due
 from inpainting.worker import own_threads, watchdog
 from inpainting.worker.fair_queue import startable_in, stop_claiming, worker_count
@@ -34,8 +35,9 @@ GRACE = 0.25
 
 def recover() -> int:
     """Requeue all running generations at the start of the only process of a database. Returns the number queued."""
-    for generation in Generation.objects.filter(status=Status.RUNNING):
-        generation.requeue()
+    for model in queued_models():
+        for work in model.objects.filter(status=Status.RUNNING):
+            work.requeue()
     WebhookDelivery.release_leases()
     waiting = Generation.objects.filter(status=Status.QUEUED).count()
     start_waiting_work()
@@ -59,9 +61,10 @@ def release_own() -> None:
     stop_claiming()
     watchdog.stopping.set()
     completion_waiters.wake_all()
-    for generation in Generation.running_here():
-        if generation.release():
-            metrics.RELEASED.inc()
+    for model in queued_models():
+        for work in model.running_here():
+            if work.release():
+                metrics.RELEASED.inc()
 
 
 def start_poller() -> None:
@@ -86,10 +89,11 @@ def poll_forever() -> None:
 
 def poll() -> None:
     """Requeue abandoned generations; start queued generations and due webhooks."""
-    for generation in Generation.abandoned(grace_seconds=settings.LEASE_SECONDS * GRACE):
-        # If this process runs it, it could not renew the lease.
-        if not watchdog.is_running(str(generation)) and generation.requeue():
-            metrics.LEASES_RECOVERED.inc()
+    for model in queued_models():
+        for work in model.abandoned(grace_seconds=settings.LEASE_SECONDS * GRACE):
+            # If this process runs it, it could not renew the lease.
+            if not watchdog.is_running(str(work)) and work.requeue():
+                metrics.LEASES_RECOVERED.inc()
     if not watchdog.draining.is_set():
         start_waiting_work()
 
@@ -97,7 +101,7 @@ def poll() -> None:
 def start_waiting_work() -> None:
     """Start what waits in the queues of this process, on threads of its own: no message is needed."""
     for queue in Queue:
-        if queue not in settings.QUEUES:
+        if queue.served_with not in settings.QUEUES:
             continue
         idle = max(0, worker_count(queue) - watchdog.count_running(queue))
         for _ in range(startable_in(queue)[:idle].count()):

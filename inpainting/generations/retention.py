@@ -16,6 +16,7 @@ from inpainting.accounting.limits import prune_ledger
 from inpainting.generations import drafts
 from inpainting.generations.delete import delete_ended
 from inpainting.models import (
+    Analysis,
     Batch,
     DeliveryState,
     Draft,
@@ -26,7 +27,7 @@ from inpainting.models import (
     UploadedPicture,
     WebhookDelivery,
 )
-from inpainting.models.generation import ENDED
+from inpainting.models.queued_work import ENDED
 from inpainting.models.undeleted_file import delete_remembered_files
 from inpainting.worker import own_threads
 
@@ -72,6 +73,7 @@ def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
     expired = Generation.objects.filter(status__in=ENDED, expires_at__lt=now).order_by("expires_at")
     deleted += sum(delete_ended(pk) for pk in expired.values_list("pk", flat=True)[:at_most])
     UploadedPicture.objects.filter(expires_at__lt=now).delete()
+    Analysis.objects.filter(status__in=ENDED, expires_at__lt=now).delete()
     Share.objects.filter(expires_at__lt=now).delete()
     drafts.delete_unnamed(now)
     delete_expired_counters()

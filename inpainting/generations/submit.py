@@ -160,8 +160,7 @@ def record_accepted(generation: Generation) -> None:
 
 def notify_workers(queue: Queue = Queue.CPU) -> None:
     """Send the queue's workers a message. If it is lost, a worker finds the row at its next poll."""
-    task = tasks.run_waiting if queue is Queue.CPU else tasks.run_waiting_on_gpu
     try:
-        task.delay()
+        tasks.BY_QUEUE[queue].delay()
     except OperationalError:
         logger.warning("The broker does not answer; the workers poll the database", exc_info=True)

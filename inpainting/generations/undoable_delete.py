@@ -17,7 +17,7 @@ from inpainting.generations import history
 from inpainting.generations.delete import delete_ended
 from inpainting.leases import in_seconds
 from inpainting.models import Generation, PeriodicJob
-from inpainting.models.generation import ENDED
+from inpainting.models.queued_work import ENDED
 from inpainting.worker import own_threads
 
 UNDO_SECONDS = 30

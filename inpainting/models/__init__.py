@@ -2,15 +2,17 @@
 
 from inpainting.catalog.rows.inference_model import InferenceModel, ModelState
 from inpainting.catalog.rows.lora import Lora
+from inpainting.models.analysis import Analysis, AnalysisMask
 from inpainting.models.batch import Batch, BatchItem
 from inpainting.models.draft import Draft, DraftPicture
 from inpainting.models.fair_tags import Flow, VirtualTime
-from inpainting.models.generation import Generation, Status
+from inpainting.models.generation import Generation
 from inpainting.models.idempotency import IdempotencyKey
 from inpainting.models.ledger import Act, LedgerEntry
 from inpainting.models.limits import UserLimits
 from inpainting.models.periodic_job import PeriodicJob
 from inpainting.models.pictures import GeneratedImage, Mask, ReferencePicture, SourceImage, UploadedPicture
+from inpainting.models.queued_work import Status
 from inpainting.models.retention import Retention
 from inpainting.models.review import Verdict
 from inpainting.models.share import Share
@@ -20,6 +22,8 @@ from inpainting.models.webhook_secret import WebhookSecret
 
 __all__ = [
     "Act",
+    "Analysis",
+    "AnalysisMask",
     "Batch",
     "BatchItem",
     "DeliveryState",

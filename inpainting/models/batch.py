@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.db import models
 
-from inpainting.models.generation import Generation, Status
+from inpainting.models.generation import Generation
+from inpainting.models.queued_work import Status
 
 REFUSED, DELETED = "refused", "deleted"
 ITEM_STATES = (*Status.values, REFUSED, DELETED)

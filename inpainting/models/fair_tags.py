@@ -20,7 +20,9 @@ flow, virtual time; an accepting transaction never waits for the lock of a gener
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
@@ -30,6 +32,7 @@ from django.db import models
 from django.db.models.functions import Coalesce
 
 from inpainting.compiled_query import CompiledQuery, CompiledUpdate, Parameter, ordered_by_index
+from inpainting.engines.base import Queue
 
 OVERHEAD_PIXELS = 1 << 16
 """Added to the pixels of a window: loading, compositing and storing take time however small it is."""
@@ -44,7 +47,7 @@ class Slot:
 
 
 class Queued(Protocol):
-    """A `Generation`, whose module imports this one."""
+    """A `QueuedWork`, whose module imports this one."""
 
     pk: UUID
     owner_id: int
@@ -52,6 +55,20 @@ class Queued(Protocol):
     cost: int
     start_tag: int
     finish_tag: int
+
+
+QUEUED_MODELS: Mapping[str, str] = {Queue.CPU: "Generation", Queue.GPU: "Generation", Queue.ANALYSIS: "Analysis"}
+"""Queue -> the model of the work that waits in it."""
+
+
+def model_in(queue: str) -> Any:
+    """The model of the work in a queue."""
+    return apps.get_model("inpainting", QUEUED_MODELS[queue])
+
+
+def queued_models() -> list[Any]:
+    """The models of all queued work."""
+    return [apps.get_model("inpainting", name) for name in dict.fromkeys(QUEUED_MODELS.values())]
 
 
 class VirtualTime(models.Model):
@@ -136,13 +153,14 @@ def present_tag(queue: object) -> models.Expression:
 def _lock_flow(generation: Queued) -> tuple[Flow, int]:
     """The flow, created where it is missing, and the present virtual time of its queue."""
     key = {"owner": generation.owner_id, "queue": generation.queue}
+    flow_of = _flow(model_in(generation.queue))
     with ordered_by_index():
-        rows = _flow.rows(**key)
+        rows = flow_of.rows(**key)
     if not rows:
         VirtualTime.objects.bulk_create([VirtualTime(queue=generation.queue)], ignore_conflicts=True)
         new = Flow(owner_id=generation.owner_id, queue=generation.queue)
         Flow.objects.bulk_create([new], ignore_conflicts=True)
-        rows = _flow.rows(**key)
+        rows = flow_of.rows(**key)
     pk, next_tag, next_single_tag, now, live = rows[0]
     flow = Flow(pk=pk, next_tag=next_tag, next_single_tag=next_single_tag)
     return flow, _advance_idle_queue(generation.queue, now) if live is None else now
@@ -163,19 +181,28 @@ def _parameter(field: str, model: type[models.Model] = Flow) -> Parameter:
     return Parameter(field, model._meta.get_field(field))
 
 
-def _locked_flow() -> models.QuerySet[Flow, Any]:
+def _locked_flow(model: type[models.Model]) -> models.QuerySet[Flow, Any]:
     queue = _parameter("queue")
     # In the order of an index, and not EXISTS: with many waiting, PostgreSQL would look for one by reading the table
     # from its beginning, where the ended ones are.
-    live = _generations().filter(queue=queue, finished_at=None).order_by("status", "run_alone", "attempts", "start_tag")
+    live = model._default_manager.filter(queue=queue, finished_at=None).order_by(
+        "status", "run_alone", "attempts", "start_tag"
+    )
     flows = Flow.objects.select_for_update(of=("self",)).filter(owner=_parameter("owner"), queue=queue)
     return flows.annotate(now=present_tag(queue), live=models.Subquery(live.values("pk")[:1])).values_list(
         "pk", "next_tag", "next_single_tag", "now", "live"
     )
 
 
-_flow = CompiledQuery(_locked_flow)
-"""A flow, locked, with the virtual time of its queue, and the key of one that waits or runs there; None: it is idle."""
+@cache
+def _flow(model: type[models.Model]) -> CompiledQuery[Flow]:
+    """A flow, locked, with the virtual time of its queue, and the key of what waits or runs there; None: it is idle.
+
+    model: of the queue's work.
+    """
+    return CompiledQuery(lambda: _locked_flow(model))
+
+
 _extend = CompiledUpdate(
     lambda: Flow.objects.filter(pk=Parameter("pk", Flow._meta.pk)),
     next_tag=_parameter("next_tag"),
@@ -213,13 +240,9 @@ def _take_over(generation: Queued, flow: Flow, earliest: int, length: int) -> in
     return first.start_tag
 
 
-def _generations() -> models.Manager[Any]:
-    return apps.get_model("inpainting", "Generation")._default_manager
-
-
 def _waiting(generation: Queued) -> models.QuerySet[Any]:
-    """The generations of the same flow that wait."""
-    live = _generations().filter(finished_at=None, owner=generation.owner_id)
+    """What waits of the same flow."""
+    live = model_in(generation.queue)._default_manager.filter(finished_at=None, owner=generation.owner_id)
     return live.filter(queue=generation.queue, status="queued")
 
 

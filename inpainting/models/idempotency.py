@@ -1,4 +1,4 @@
-"""Idempotency keys and the generation, batch or mask that each of them created."""
+"""Idempotency keys and what each of them created."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db import models
 
 
 class IdempotencyKey(models.Model):
-    """A key of one owner, the digest of its request, and the generation, batch or mask that it created."""
+    """A key of one owner, the digest of its request, and the generation, batch, mask or analysis that it created."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     key = models.CharField(max_length=255)
@@ -17,15 +17,17 @@ class IdempotencyKey(models.Model):
     generation = models.ForeignKey("inpainting.Generation", on_delete=models.CASCADE, null=True, related_name="+")
     batch = models.ForeignKey("inpainting.Batch", on_delete=models.CASCADE, null=True, related_name="+")
     mask = models.ForeignKey("inpainting.UploadedPicture", on_delete=models.CASCADE, null=True, related_name="+")
+    analysis = models.ForeignKey("inpainting.Analysis", on_delete=models.CASCADE, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(fields=["owner", "key"], name="one_generation_per_idempotency_key"),
             models.CheckConstraint(
-                condition=models.Q(generation__isnull=False, batch=None, mask=None)
-                | models.Q(generation=None, batch__isnull=False, mask=None)
-                | models.Q(generation=None, batch=None, mask__isnull=False),
+                condition=models.Q(generation__isnull=False, batch=None, mask=None, analysis=None)
+                | models.Q(generation=None, batch__isnull=False, mask=None, analysis=None)
+                | models.Q(generation=None, batch=None, mask__isnull=False, analysis=None)
+                | models.Q(generation=None, batch=None, mask=None, analysis__isnull=False),
                 name="an_idempotency_key_made_one_thing",
             ),
         ]

@@ -13,6 +13,7 @@ class Act(models.TextChoices):
     """The kinds of action that are recorded."""
 
     GENERATION = "generation"
+    ANALYSIS = "analysis"
     WEBHOOK = "webhook"  # sent by hand: a test or a redelivery
     DELETION = "deletion"  # counted by no limit
 

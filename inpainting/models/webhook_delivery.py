@@ -29,6 +29,9 @@ class WebhookEvent(models.TextChoices):
     SUCCEEDED = "generation.succeeded"
     FAILED = "generation.failed"
     CANCELLED = "generation.cancelled"
+    ANALYSIS_SUCCEEDED = "analysis.succeeded"
+    ANALYSIS_FAILED = "analysis.failed"
+    ANALYSIS_CANCELLED = "analysis.cancelled"
     TEST = "test"
 
 
@@ -39,9 +42,13 @@ class DeliveryState(models.TextChoices):
     DISABLED = "disabled"  # the receiver responded with 410 Gone
 
 
-class EndedGeneration(Protocol):
-    """The fields of a generation that a message contains. A protocol, because the model imports this module."""
+class Ended(Protocol):
+    """The fields of `QueuedWork` that a message contains. A protocol, because the model imports this module.
 
+    NAME: the kind of work, "generation" or "analysis".
+    """
+
+    NAME: ClassVar[str]
     pk: Any
     owner_id: Any
     status: Any
@@ -63,7 +70,7 @@ class WebhookDelivery(ConditionalUpdate):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="webhook_deliveries")
     generation = models.ForeignKey(
         "inpainting.Generation", on_delete=models.SET_NULL, null=True, related_name="webhook_deliveries",
-        help_text="empty: a test, or deleted since",
+        help_text="empty: a test, an analysis, or deleted since",
     )  # fmt: skip
     event = models.CharField(max_length=40, choices=WebhookEvent.choices, editable=False)
     url = models.CharField(max_length=MAX_URL_CHARACTERS, editable=False)
@@ -97,21 +104,21 @@ class WebhookDelivery(ConditionalUpdate):
     # Factories
 
     @classmethod
-    def create_for(cls, generation: EndedGeneration) -> None:
-        """Store the message for an ended generation. Call it in the transaction that ends the generation."""
-        if not generation.webhook_url:
+    def create_for(cls, ended: Ended) -> None:
+        """Store the message for an ended generation or analysis. Call it in the transaction that ends it."""
+        if not ended.webhook_url:
             return
-        error = {"code": generation.error_code, "message": generation.error_message[:MAX_MESSAGE_CHARACTERS]}
+        error = {"code": ended.error_code, "message": ended.error_message[:MAX_MESSAGE_CHARACTERS]}
         cls.objects.create(
-            owner_id=generation.owner_id,
-            generation=generation,
-            event=f"generation.{generation.status}",
-            url=generation.webhook_url,
-            host=host_of(generation.webhook_url, site_policy()),
+            owner_id=ended.owner_id,
+            generation_id=ended.pk if ended.NAME == "generation" else None,
+            event=f"{ended.NAME}.{ended.status}",
+            url=ended.webhook_url,
+            host=host_of(ended.webhook_url, site_policy()),
             data={
-                "service": generation.service,
-                "id": str(generation.pk),
-                "status": str(generation.status),
+                "service": ended.service,
+                "id": str(ended.pk),
+                "status": str(ended.status),
                 "error": error if error["code"] else None,
             },
             next_attempt_at=Now(),

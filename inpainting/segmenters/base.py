@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
@@ -237,7 +238,22 @@ class LoadsModel(Protocol):
         ...
 
 
-def load_model_of(segmenter: Segmenter) -> None:
-    """Load the segmenter's model, if it has one, before a turn to compute is taken. Raises EngineFailed."""
+@runtime_checkable
+class UsesOthers(Protocol):
+    """A segmenter that uses others, such as one that outlines what it finds."""
+
+    def others(self, selection: Selection) -> Sequence[LoadsModel]:
+        """Those that it uses for a selection. Raises InvalidRequest where one is not installed."""
+        ...
+
+
+def load_models_of(segmenter: Segmenter, selection: Selection) -> None:
+    """Load the models that the segmenter needs, if it has any, before a turn to compute is taken.
+
+    Raises EngineFailed, and InvalidRequest where one of them is not installed.
+    """
     if isinstance(segmenter, LoadsModel):
         segmenter.loaded()
+    if isinstance(segmenter, UsesOthers):
+        for other in segmenter.others(selection):
+            other.loaded()

@@ -26,7 +26,7 @@ def segmenters() -> dict[str, Segmenter]:
 
 
 def usable() -> list[Segmenter]:
-    """Those that need no model, and the models whose files this process has."""
+    """Those that need no model, and the models that are installed."""
     return [*segmenters().values(), *installed(Catalog())]
 
 
@@ -49,4 +49,4 @@ def find(name: str) -> Segmenter:
             field="segmenter",
             actual=name[:60],
         )
-    return CatalogSegmenter(row.spec)
+    return CatalogSegmenter(row.spec, is_installed=row.is_installed)

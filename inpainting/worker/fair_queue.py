@@ -9,10 +9,11 @@ the virtual time to its end, so users who come later are soon too far behind to 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Collection
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -24,21 +25,27 @@ from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.leases import NOT_LEASED
 from inpainting.models import Generation, Status, fair_tags
-from inpainting.models.generation import START_ORDER
 from inpainting.models.generation_request import INPUT_IMAGES
+from inpainting.models.queued_work import START_ORDER, QueuedWork, runs_alone_here
 from inpainting.worker import watchdog
 
 OVERTAKEN_SLOTS = 2
 CANDIDATES = 64
 """How many waiting generations are searched for a loaded model: a claim costs the same however many wait."""
 
+ANALYSES_AT_ONCE = min(2, max(1, (os.cpu_count() or 2) // 2))
+"""Of a process. Each computes on all processors for up to a few seconds, so that generations keep some."""
+
+Work = TypeVar("Work", bound=QueuedWork)
+
 _claiming = threading.Lock()
 _served: set[Queue] = set()
-"""The queues from which this process has taken generations."""
+"""The queues from which this process has taken work."""
 
 
-def startable_in(queue: Queue) -> QuerySet[Generation]:
-    return Generation.startable().filter(queue=queue)
+def startable_in(queue: Queue) -> QuerySet[QueuedWork]:
+    startable: QuerySet[QueuedWork] = fair_tags.model_in(queue).startable()
+    return startable.filter(queue=queue)
 
 
 def waiting_in(queue: object, *, alone: object) -> QuerySet[Generation]:
@@ -46,14 +53,20 @@ def waiting_in(queue: object, *, alone: object) -> QuerySet[Generation]:
 
     Also those whose earliest start is still to come.
     """
-    queued = Generation.objects.filter(finished_at=None, status=Status.QUEUED, queue=queue)
+    return waiting(Generation, queue, alone=alone)
+
+
+def waiting(model: type[Work], queue: object, *, alone: object) -> QuerySet[Work]:
+    """As `waiting_in`, of any model of queued work."""
+    queued = model._default_manager.filter(finished_at=None, status=Status.QUEUED, queue=queue)
     # `run_alone IN (1)` is found in an index of SQLite, `run_alone` is not.
     return queued.filter(run_alone__in=[alone]).order_by(*START_ORDER)
 
 
 def worker_count(queue: Queue) -> int:
-    """The number of generations of a queue that this process runs at once; on the GPU queue they share step batches."""
-    return settings.WORKERS if queue is Queue.CPU else settings.DIFFUSION_AT_ONCE
+    """How much of a queue this process runs at once; on the GPU queue the generations share step batches."""
+    counts = {Queue.CPU: settings.WORKERS, Queue.GPU: settings.DIFFUSION_AT_ONCE, Queue.ANALYSIS: ANALYSES_AT_ONCE}
+    return counts[queue]
 
 
 def fair_order_in(queue: Queue = Queue.CPU, *, limit: int | None = None) -> list[tuple[UUID, float | None]]:
@@ -94,27 +107,30 @@ def _before(limit: int) -> tuple[CompiledQuery[Generation], CompiledQuery[Genera
     )
 
 
-def start_next(queue: Queue = Queue.CPU) -> Generation | None:
-    """Claim the next generation. None if none may start, other workers claimed them all, or this process stops."""
+def start_next(queue: Queue = Queue.CPU) -> Any:
+    """Claim the next generation, or analysis, of a queue. None if none may start, other workers claimed them all, or
+    this process stops."""
     with _claiming:
         _served.add(queue)
-        must_run_alone = any(_waiting_alone.rows(queue=served) for served in _served)
-        running = Generation.runs_alone_here()
+        must_run_alone = any(_waiting_alone(served).rows(queue=served) for served in _served)
+        running = runs_alone_here()
         if any(running) or (running and must_run_alone):
             return None
         while not watchdog.draining.is_set():
             with transaction.atomic():
                 # SQLite has one writing transaction at a time.
                 with ordered_by_index():
-                    first = next(iter(_next.instances(queue=queue, alone=must_run_alone)), None)
+                    first = next(iter(_next(queue).instances(queue=queue, alone=must_run_alone)), None)
                 if first is None:
                     return None
-                preferred = None if must_run_alone else _with_loaded_model(first, registry.loaded_models(queue))
-                generation = preferred or first
-                if generation.start():
+                preferred = None
+                if isinstance(first, Generation) and not must_run_alone:
+                    preferred = _with_loaded_model(first, registry.loaded_models(queue))
+                work = preferred or first
+                if work.start():
                     if preferred is not None:
                         fair_tags.record_overtaking(preferred)
-                    return _with_input_images(generation)
+                    return _with_input_images(work) if isinstance(work, Generation) else work
     return None
 
 
@@ -153,7 +169,7 @@ def _by_pk(model: Any) -> CompiledQuery[Any]:
     return CompiledQuery(lambda: model.objects.filter(pk=Parameter("pk", model._meta.pk)))
 
 
-def unclaimed(waiting: QuerySet[Generation]) -> QuerySet[Generation]:
+def unclaimed(waiting: QuerySet[Work]) -> QuerySet[Work]:
     """Those that may start now, locked. Those that other processes are starting are skipped."""
     return waiting.filter(NOT_LEASED, cancel_requested=False).select_for_update(skip_locked=True, no_key=True)
 
@@ -162,12 +178,22 @@ def _parameter(field: str, name: str = "") -> Parameter:
     return Parameter(name or field, Generation._meta.get_field(field))
 
 
-_waiting_alone = CompiledQuery(
-    lambda: waiting_in(_parameter("queue"), alone=True).filter(NOT_LEASED).values_list("pk")[:1]
-)
-"""A generation of a queue that must run alone. A process that serves the queue then starts no other."""
-_next = CompiledQuery(lambda: unclaimed(waiting_in(_parameter("queue"), alone=_parameter("run_alone", "alone")))[:1])
-"""The first in line, locked."""
+@cache
+def _waiting_alone(queue: Queue) -> CompiledQuery[QueuedWork]:
+    """Work of a queue that must run alone. A process that serves the queue then starts nothing else."""
+    model = fair_tags.model_in(queue)
+    return CompiledQuery(
+        lambda: waiting(model, _parameter("queue"), alone=True).filter(NOT_LEASED).values_list("pk")[:1]
+    )
+
+
+@cache
+def _next(queue: Queue) -> CompiledQuery[QueuedWork]:
+    """The first in line, locked."""
+    model, alone = fair_tags.model_in(queue), _parameter("run_alone", "alone")
+    return CompiledQuery(lambda: unclaimed(waiting(model, _parameter("queue"), alone=alone))[:1])
+
+
 _unclaimed = CompiledQuery(
     lambda: unclaimed(Generation.objects.filter(status=Status.QUEUED, pk=Parameter("pk", Generation._meta.pk)))
 )

@@ -13,7 +13,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from inpainting.engines.base import Queue
-from inpainting.models import DeliveryState, Generation, Status, WebhookDelivery
+from inpainting.models import DeliveryState, Status, WebhookDelivery
+from inpainting.models.fair_tags import model_in
+from inpainting.models.queued_work import QueuedWork
 
 MAX_COUNTED = 10_000
 """Rows of one queue and model that are counted: the last entries of an index that a scrape reads."""
@@ -26,9 +28,9 @@ class QueueCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         labels = ["queue", "model"]
-        depth = GaugeMetricFamily("dreamlayer_queue_depth", f"Waiting generations, up to {MAX_COUNTED}.", labels=labels)
+        depth = GaugeMetricFamily("dreamlayer_queue_depth", f"Waiting work, up to {MAX_COUNTED}.", labels=labels)
         age = GaugeMetricFamily("dreamlayer_queue_oldest_seconds", "Age of the oldest of them.", labels=labels)
-        running = GaugeMetricFamily("dreamlayer_running", "Running generations of all processes.", labels=labels)
+        running = GaugeMetricFamily("dreamlayer_running", "Running work of all processes.", labels=labels)
         due = GaugeMetricFamily("dreamlayer_webhooks_due", f"Webhooks that are due, up to {MAX_COUNTED}.")
         lag = GaugeMetricFamily("dreamlayer_webhook_lag_seconds", "How long the first of them has been due.")
         up = GaugeMetricFamily("dreamlayer_database_up", "Whether the database answered this scrape.")
@@ -53,13 +55,14 @@ class QueueCollector(Collector):
         yield from (up, depth, age, running, due, lag)
 
 
-def live(queue: Queue, status: Status) -> QuerySet[Generation]:
-    return Generation.objects.filter(finished_at=None, queue=queue, status=status).order_by()
+def live(queue: Queue, status: Status) -> QuerySet[QueuedWork]:
+    rows: QuerySet[QueuedWork] = model_in(queue).objects.filter(finished_at=None, queue=queue, status=status)
+    return rows.order_by()
 
 
-def count(generations: QuerySet[Generation]) -> int:
+def count(work: QuerySet[QueuedWork]) -> int:
     """As many as there are, up to MAX_COUNTED. Reads the index alone, not the rows."""
-    return generations.values("queue")[:MAX_COUNTED].count()
+    return work.values("queue")[:MAX_COUNTED].count()
 
 
 def models_in(queue: Queue, status: Status) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Run one generation: claim it, paint, verify the stored results, commit."""
+"""Run one generation: claim it, paint, verify the stored results, commit; and one analysis."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from inpainting.core.errors import (
     DeviceLost,
     EngineFailed,
     InvalidPicture,
+    InvalidRequest,
     PaintingError,
 )
 from inpainting.core.keepalive import run_in_thread
@@ -32,13 +33,15 @@ from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue, Step
 from inpainting.engines.painting import Painting, paint_each
 from inpainting.log_context import working_for
-from inpainting.models import GeneratedImage, Generation
+from inpainting.models import Analysis, GeneratedImage, Generation
 from inpainting.models.pictures import THUMBNAIL, ThumbnailedPicture, delete_uncommitted_files, reduced_webp
+from inpainting.models.queued_work import QueuedWork
 from inpainting.planning import planner
 from inpainting.realtime import events
 from inpainting.storage import StorageUnavailable, out_of_space
 from inpainting.worker import own_threads
 from inpainting.worker import watchdog as watching
+from inpainting.worker.analyses import Findings, analyse, commit
 from inpainting.worker.fair_queue import start_next, worker_count
 from inpainting.worker.large_pictures import one_at_a_time
 from inpainting.worker.run_time_estimates import expected_seconds, seconds_left
@@ -59,9 +62,9 @@ DATABASE_UNAVAILABLE = (OperationalError, InterfaceError)
 
 
 def run_waiting(queue: Queue = Queue.CPU) -> None:
-    """Run generations of the queue until none is left."""
-    while (generation := start_next(queue)) is not None:
-        run(generation, queue)
+    """Run what waits in the queue until nothing is left."""
+    while (work := start_next(queue)) is not None:
+        run(work, queue)
 
 
 def run_while_idle(queue: Queue) -> None:
@@ -69,65 +72,90 @@ def run_while_idle(queue: Queue) -> None:
     own_threads.run(queue, partial(run_waiting, queue), at_most=worker_count(queue))
 
 
-def run(generation: Generation, queue: Queue = Queue.CPU) -> None:
-    """Run a generation that this process has claimed."""
-    with working_for(str(generation.pk), request=generation.request_id):
-        logger.info("%s starts, attempt %d", generation, generation.attempts)
-        run_claimed(generation, queue)
-        logger.info("%s is %s", generation, generation.status)
+def run(work: QueuedWork, queue: Queue = Queue.CPU) -> None:
+    """Run what this process has claimed."""
+    with working_for(str(work.pk), request=work.request_id):
+        logger.info("%s starts, attempt %d", work, work.attempts)
+        run_claimed(work, queue)
+        logger.info("%s is %s", work, work.status)
 
 
-def run_claimed(generation: Generation, queue: Queue) -> None:
-    """As `run`. Ends, releases or fails the generation, unless it is deleted or another worker holds it."""
-    with heartbeat(str(generation), queue) as watch, ExitStack() as cleanup:
-        images: list[GeneratedImage] = []
-        thumbnails: list[tuple[ThumbnailedPicture, Picture]] = []
-        cleanup.callback(delete_uncommitted_files, images)
-        waiting = Reporter(generation, watch).renew_lease
+def run_claimed(work: QueuedWork, queue: Queue) -> None:
+    """As `run`. Ends, releases or fails the work, unless it is deleted or another worker holds it."""
+    with heartbeat(str(work), queue) as watch, ExitStack() as cleanup:
         try:
-            if queue is Queue.CPU:  # the GPU's generations share steps
-                cleanup.enter_context(one_at_a_time(generation.source.width * generation.source.height, waiting))
-            generation.pictures  # noqa: B018 - loads their rows here: the thread below has no database connection
-            request = run_in_thread(partial(read_request, generation), waiting)
-            plan = planner().plan_stored(request, generation.engine)
-            source = plan.request.image
-            moderate = moderation.moderator(plan.settings)
-            report_step = Reporter(generation, watch, icc_profile=source.icc_profile, shows_previews=moderate is None)
-            paintings = paint_or_step_down(generation, plan, report_step)
-            for index, painting in enumerate(paintings):
-                image = GeneratedImage(generation=generation, index=index)
-                images.append(image)
-                if moderate is not None:
-                    painting = moderate(painting, report_step.renew_lease)
-                stored = run_in_thread(partial(store, image, painting, source, plan.settings), report_step.renew_lease)
-                thumbnails.append((image, shrunk(stored, THUMBNAIL.side)))
-                del stored  # A large picture takes hundreds of megabytes.
-                report_step.renew_lease()
-            if retry_until_committed(lambda: generation.succeed(images), watch, unless=out_of_space):
-                images.clear()
-                store_thumbnails([(generation.source, source), *thumbnails])
-            else:
-                end_cancelled(generation, watch)
+            if isinstance(work, Generation):
+                paint(work, queue, watch, cleanup)
+            elif isinstance(work, Analysis):
+                find(work, watch, cleanup)
         except Cancelled:
-            end_cancelled(generation, watch)
+            end_cancelled(work, watch)
         except DeviceLost as error:
-            watching.end_process(f"{generation} lost its device: {error}")
+            watching.end_process(f"{work} lost its device: {error}")
         except PaintingError as error:
             code, message = error.code, error.message
-            retry_until_committed(lambda: generation.fail(code=code, message=message), watch)
+            retry_until_committed(lambda: work.fail(code=code, message=message), watch)
         except Exception as error:
             if out_of_space(error):
-                logger.error("No space for the results of %s; it is requeued", generation)
+                logger.error("No space for the results of %s; it is requeued", work)
                 cleanup.close()  # first: the release needs space as well
-                retry_until_committed(lambda: generation.release(pause_seconds=FULL_DISK_PAUSE_SECONDS), watch)
+                retry_until_committed(lambda: work.release(pause_seconds=FULL_DISK_PAUSE_SECONDS), watch)
             elif isinstance(error, StorageUnavailable):
-                logger.error("%s is requeued: %s", generation, error)
-                retry_until_committed(lambda: generation.release(pause_seconds=STORAGE_PAUSE_SECONDS), watch)
+                logger.error("%s is requeued: %s", work, error)
+                retry_until_committed(lambda: work.release(pause_seconds=STORAGE_PAUSE_SECONDS), watch)
             elif isinstance(error, DATABASE_UNAVAILABLE):
                 # The process is stopping and cannot record the end: the lease expires, another worker runs it again.
-                logger.exception("The database became unreachable while %s ran", generation)
+                logger.exception("The database became unreachable while %s ran", work)
             else:
-                fail_unexpectedly(generation, watch)
+                fail_unexpectedly(work, watch)
+
+
+def paint(generation: Generation, queue: Queue, watch: Heartbeat, cleanup: ExitStack) -> None:
+    """Paint a generation and end it. cleanup: deletes the files that were written, unless they are committed."""
+    images: list[GeneratedImage] = []
+    thumbnails: list[tuple[ThumbnailedPicture, Picture]] = []
+    cleanup.callback(delete_uncommitted_files, images)
+    waiting = Reporter(generation, watch).renew_lease
+    if queue is Queue.CPU:  # the GPU's generations share steps
+        cleanup.enter_context(one_at_a_time(generation.source.width * generation.source.height, waiting))
+    generation.pictures  # noqa: B018 - loads their rows here: the thread below has no database connection
+    request = run_in_thread(partial(read_request, generation), waiting)
+    plan = planner().plan_stored(request, generation.engine)
+    source = plan.request.image
+    moderate = moderation.moderator(plan.settings)
+    report_step = Reporter(generation, watch, icc_profile=source.icc_profile, shows_previews=moderate is None)
+    paintings = paint_or_step_down(generation, plan, report_step)
+    for index, painting in enumerate(paintings):
+        image = GeneratedImage(generation=generation, index=index)
+        images.append(image)
+        if moderate is not None:
+            painting = moderate(painting, report_step.renew_lease)
+        stored = run_in_thread(partial(store, image, painting, source, plan.settings), report_step.renew_lease)
+        thumbnails.append((image, shrunk(stored, THUMBNAIL.side)))
+        del stored  # A large picture takes hundreds of megabytes.
+        report_step.renew_lease()
+    if retry_until_committed(lambda: generation.succeed(images), watch, unless=out_of_space):
+        images.clear()
+        store_thumbnails([(generation.source, source), *thumbnails])
+    else:
+        end_cancelled(generation, watch)
+
+
+def find(analysis: Analysis, watch: Heartbeat, cleanup: ExitStack) -> None:
+    """Find what the analysis is about and end it. cleanup: as of `paint`."""
+    findings = Findings()
+    cleanup.callback(lambda: delete_uncommitted_files(findings.files))
+    try:
+        analyse(analysis, findings, LeaseRenewal(analysis, watch).renew_lease)
+        committed = retry_until_committed(lambda: commit(analysis, findings), watch, unless=out_of_space)
+    except InvalidRequest as error:
+        refusal = error
+        retry_until_committed(lambda: analysis.refuse(refusal), watch)
+        return
+    if committed:
+        cleanup.pop_all()
+    else:
+        end_cancelled(analysis, watch)
 
 
 def paint_or_step_down(generation: Generation, plan: Plan, report_step: Reporter) -> Iterator[Painting]:
@@ -180,21 +208,45 @@ def retry_until_committed(
         watching.stopping.wait(DATABASE_PAUSE_SECONDS)
 
 
-def end_cancelled(generation: Generation, watch: Heartbeat) -> None:
-    """End the generation, unless it was deleted, or its lease expired and another worker holds it."""
+def end_cancelled(work: QueuedWork, watch: Heartbeat) -> None:
+    """End the work, unless it was deleted, or its lease expired and another worker holds it."""
 
     def end() -> bool:
-        return generation.end_cancelled() or not Generation.objects.filter(pk=generation.pk).exists()
+        return work.end_cancelled() or not type(work)._default_manager.filter(pk=work.pk).exists()
 
     if not retry_until_committed(end, watch) and not watching.stopping.is_set():
         metrics.LEASES_LOST.inc()
 
 
-def fail_unexpectedly(generation: Generation, watch: Heartbeat) -> None:
-    """Fail the generation after an unexpected error; the traceback goes to the log."""
-    logger.exception("%s failed unexpectedly", generation)
-    message = "Painting failed unexpectedly; the server's log has the details."
-    retry_until_committed(lambda: generation.fail(code="internal_error", message=message), watch)
+def fail_unexpectedly(work: QueuedWork, watch: Heartbeat) -> None:
+    """Fail the work after an unexpected error; the traceback goes to the log."""
+    logger.exception("%s failed unexpectedly", work)
+    what = "Painting" if isinstance(work, Generation) else "The analysis"
+    message = f"{what} failed unexpectedly; the server's log has the details."
+    retry_until_committed(lambda: work.fail(code="internal_error", message=message), watch)
+
+
+class LeaseRenewal:
+    """Renews the lease of work without steps, at most every PROGRESS_EVERY_SECONDS."""
+
+    def __init__(self, work: QueuedWork, watch: Heartbeat) -> None:
+        self.work, self.watch, self.last_written = work, watch, 0.0
+
+    def renew_lease(self) -> None:
+        """Raises Cancelled if the work was cancelled or another worker holds it."""
+        self.watch.beat()
+        now = time.monotonic()
+        if now - self.last_written < PROGRESS_EVERY_SECONDS:
+            return
+        self.last_written = now
+        try:
+            still_held = self.work.advance(0, 0)
+        except DATABASE_UNAVAILABLE:
+            logger.warning("The database does not answer while %s runs", self.work, exc_info=True)
+            close_old_connections()
+            return
+        if not still_held:
+            raise Cancelled
 
 
 class Reporter:

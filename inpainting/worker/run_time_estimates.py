@@ -169,7 +169,7 @@ class Positions:
 def positions() -> Positions:
     """The positions of the first EXACT_POSITIONS generations of each queue, from one query for each queue."""
     found = Positions()
-    for queue in Queue:
+    for queue in (Queue.CPU, Queue.GPU):
         order = fair_order_in(queue, limit=EXACT_POSITIONS + 1)
         if not order:
             continue

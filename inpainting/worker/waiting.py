@@ -1,4 +1,4 @@
-"""Wait until a generation has ended, without a thread or a database connection for each request that waits."""
+"""Wait until a generation or analysis has ended, without a thread or a connection for each request that waits."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from weakref import WeakKeyDictionary
 from channels.db import database_sync_to_async
 from django.db import DatabaseError, InterfaceError
 
-from inpainting.models import Generation, completion_waiters
-from inpainting.models.generation import ENDED
+from inpainting.models import completion_waiters
+from inpainting.models.fair_tags import queued_models
+from inpainting.models.queued_work import ENDED
 from inpainting.worker import watchdog
 
 logger = logging.getLogger(__name__)
@@ -54,11 +55,12 @@ async def wait_until_ended(pk: UUID, *, patience_seconds: float | None = None) -
 
 
 def ended_among(pks: Sequence[UUID]) -> set[UUID]:
-    """Those of the generations that have ended or were deleted."""
-    live = Generation.objects.exclude(status__in=ENDED).values_list("pk", flat=True)
+    """Those of the generations and analyses that have ended or were deleted."""
     ended = set(pks)
-    for start in range(0, len(pks), QUERY_PARAMETERS):
-        ended.difference_update(live.filter(pk__in=pks[start : start + QUERY_PARAMETERS]))
+    for model in queued_models():
+        live = model.objects.exclude(status__in=ENDED).values_list("pk", flat=True)
+        for start in range(0, len(pks), QUERY_PARAMETERS):
+            ended.difference_update(live.filter(pk__in=pks[start : start + QUERY_PARAMETERS]))
     return ended
 
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from accounts.models import ApiKey, Scope, User
-from inpainting.api import concurrency_limits
+from inpainting.api import concurrency_limits, recent_pictures
 from inpainting.api.concurrency_limits import limit_segmentations
-from inpainting.api.native import recent_pictures
 from inpainting.api.pictures import SentPicture, decode_sent
+from inpainting.media import recent_pictures as kept
 from inpainting.models import Generation
 from inpainting.segmenters import registry
 from inpainting.segmenters.grabcut import GrabCut
@@ -139,15 +139,15 @@ def test_a_picture_is_decoded_once_for_several_clicks_and_its_owner_is_checked_e
         return decode_sent(sent, *arguments)
 
     monkeypatch.setattr(recent_pictures, "decode_sent", decode)
-    monkeypatch.setattr(recent_pictures, "_pictures", OrderedDict())
+    monkeypatch.setattr(kept, "_pictures", OrderedDict())
     fields = {"picture": drafts.stored(alice, disc_png), "store": False}
     first, second = (as_json(alices_program, **fields, points=points) for points in ([[60, 30]], [[60, 30], [66, 34]]))
     assert selected(first)[30, 60] == selected(second)[30, 60] == 255
     assert as_json(bobs_program, **fields, points=[[60, 30]]).status_code == 400
     assert decoded == ["picture"]
-    monkeypatch.setattr(recent_pictures, "MAX_BYTES", 1)
+    monkeypatch.setattr(kept, "MAX_BYTES", 1)
     as_json(alices_program, image=text(png(np.zeros((9, 9, 3), np.uint8))), points=[[3, 3]])
-    assert not recent_pictures._pictures
+    assert not kept._pictures
 
 
 def test_a_key_needs_the_scope_to_generate(alice: User, disc_png: bytes) -> None:

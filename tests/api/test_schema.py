@@ -28,15 +28,17 @@ from inpainting.api.media.links import SIGNER
 from inpainting.core.picture import Picture
 from inpainting.generations.uploads import store_mask
 from inpainting.models import Batch, Generation, WebhookDelivery
-from tests import drafts
+from tests import analyses, drafts
 from tests.api.bodies import text
 from tests.strategies import PROFILES
 
 Generate = Callable[..., Generation]
 OPERATIONS = [
+    "DELETE /api/analyses/{id}/",
     "DELETE /api/batches/{id}/",
     "DELETE /api/generations/{id}/",
     "DELETE /api/masks/{id}/",
+    "GET /api/analyses/{id}/",
     "GET /api/batches/",
     "GET /api/batches/{id}/",
     "GET /api/batches/{id}/results.zip",
@@ -65,6 +67,7 @@ OPERATIONS = [
     "GET /api/webhooks/deliveries/",
     "GET /api/webhooks/secret/",
     "GET /images/{token}.{extension}",
+    "POST /api/analyses/{id}/cancel/",
     "POST /api/batches/",
     "POST /api/batches/{id}/cancel/",
     "POST /api/batches/{id}/retry/",
@@ -188,6 +191,8 @@ def path_parameters(
 
     def make(operation: str) -> dict[str, Any]:
         done, batch, ids = objects()
+        if "analyses" in operation:
+            return {"id": str(analyses.queued(alice, photo_png).pk)}
         if "masks" in operation:
             found = {"segmenter": "grabcut", "box": [0, 0, 8, 8], "area": 64, "score": None}
             return {"id": str(store_mask(alice, np.full((8, 8), 255, np.uint8), found).pk)}

@@ -210,7 +210,8 @@ def test_a_batch_counts_its_owners_use_once(alice: User, request_: InpaintReques
         for generation in many[:2]:
             submit.save_and_notify(generation, allowance)
         counting = [query for query in queries if "COUNT(" in query["sql"] or "SUM(" in query["sql"]]
-        assert len(counting) == (6 if limit == "stored_megabytes" else 1)
+        # One for each kind of stored pictures, or of waiting work.
+        assert len(counting) == {"stored_megabytes": 8, "waiting": 2}.get(limit, 1)
         with pytest.raises(LimitReached) as caught:
             submit.save_and_notify(many[2], allowance)
     assert caught.value.actual == most

@@ -11,7 +11,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, 
 
 from accounts.models import User
 from inpainting.models import GeneratedImage, Generation, Mask, SourceImage, Status
-from inpainting.models.generation import MAX_ATTEMPTS
+from inpainting.models.queued_work import MAX_ATTEMPTS
 from inpainting.worker import fair_queue
 
 

@@ -93,7 +93,7 @@ def test_another_process_runs_others_meanwhile(
     first, second = crashed_together(alice, generate, 2)
     other = generate(alice, run=False)
     assert start_all() == [first]
-    monkeypatch.setattr("inpainting.models.generation.WORKER", "another process")
+    monkeypatch.setattr("inpainting.models.queued_work.WORKER", "another process")
     assert start_all() == [second]
     finish(second)
     assert start_all() == [other]

@@ -102,7 +102,7 @@ class Command(BaseCommand):
 def start_working() -> int:
     """Start the workers of this process. Return the number of queued generations that the last run left."""
     for queue in Queue:
-        if queue in settings.QUEUES:
+        if queue.served_with in settings.QUEUES:
             start_workers(queue, worker_count(queue))
     # On other databases than SQLite another process may be running them: if not, their leases expire.
     waiting = recover() if settings.IS_ALONE and connection.vendor == "sqlite" else 0

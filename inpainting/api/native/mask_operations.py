@@ -11,8 +11,8 @@ from rest_framework.response import Response
 from accounts.models import Scope
 from inpainting.api.concurrency_limits import computing, limit_segmentations
 from inpainting.api.native.bodies import read_body
+from inpainting.api.native.mask_answers import answer
 from inpainting.api.native.mask_objects import mask_of_object
-from inpainting.api.native.masks import answer
 from inpainting.api.native.schemas.mask_operations import MASK_OPERATIONS, OperationsForm
 from inpainting.api.native.schemas.masks import ChangedMask
 from inpainting.api.native.sent_masks import read_mask

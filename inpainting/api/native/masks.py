@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-import numpy as np
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.urls import reverse
@@ -15,25 +14,29 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import Scope
+from inpainting.api.analyses import accept, runs_in_worker
 from inpainting.api.concurrency_limits import computing, limit_segmentations
+from inpainting.api.native import analyses
 from inpainting.api.native.bodies import Body, read_body
-from inpainting.api.native.mask_objects import encode_mask
+from inpainting.api.native.dialect import parse_prefer_header
+from inpainting.api.native.mask_answers import location, selected, selected_mask, stored_candidate
 from inpainting.api.native.pagination import PageQuery, read_query, render_page
-from inpainting.api.native.recent_pictures import read_recent
 from inpainting.api.native.requests import read_idempotency
+from inpainting.api.native.schemas.analyses import PendingAnalysis
 from inpainting.api.native.schemas.masks import MASKS, FoundMask, FoundMaskPage, MaskForm, SelectedMask, selection_of
-from inpainting.api.openapi import KEY, PICTURE, READING, documented
+from inpainting.api.openapi import ACCEPTING, HOW_LONG, KEY, PICTURE, documented
 from inpainting.api.pictures import SentPicture
+from inpainting.api.recent_pictures import ReadPicture, read_recent
 from inpainting.api.views import AnyBodyView, PictureView
-from inpainting.core import masks
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.picture import Mask
+from inpainting.generations.analyses import AnalysisRequest
+from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.uploads import find_mask, masks_of, store_mask
-from inpainting.media.files import OWNERS_ONLY, PictureGone, picture_response
-from inpainting.models import UploadedPicture
-from inpainting.models.pictures import grey_pixels
+from inpainting.media.files import OWNERS_ONLY, picture_response
+from inpainting.models import Analysis, UploadedPicture
+from inpainting.models.analysis import Task, mask_values, selection_to_dict
 from inpainting.segmenters import registry
-from inpainting.segmenters.base import Candidate, candidates_of, load_model_of
+from inpainting.segmenters.base import LoadsModel, Segmenter, Selection, candidates_of, load_models_of
 
 BY_ID = {"source": "generation-source", "picture": "draft-picture"}
 """Fields with the id of a picture of the user, and the routes of these pictures."""
@@ -57,50 +60,81 @@ class Masks(AnyBodyView):
 
     @documented(
         "Select an object",
-        {200: SelectedMask, 201: SelectedMask},
-        problems=(*READING, 409, 422, 429, 503, 507),
+        {200: SelectedMask, 201: SelectedMask, 202: PendingAnalysis},
+        problems=(*ACCEPTING, 500),
         request=MASKS,
-        parameters=[KEY],
+        parameters=[HOW_LONG, KEY],
         name="masks_create",
     )
-    def post(self, request: Request) -> Response:
-        """201 with its Location where the mask was stored, otherwise 200."""
+    def post(self, request: Request) -> HttpResponseBase:
+        """201 with its Location where the mask was stored, otherwise 200; 202 where the request does not wait."""
         body = read_body(request)
         form = MaskForm(data=body.fields)
         form.is_valid(raise_exception=True)
         values, idempotency = form.validated_data, read_idempotency(request, body)
-        stored = idempotency.earlier_mask(request.user) if idempotency else None
-        if stored is not None:
-            found = stored.found or {}
-            earlier = Candidate(pixels_of(stored), found.get("score"))
-            return created(selected([earlier], found.get("segmenter", ""), values["format"]), stored, request)
+        if idempotency is not None and (repeated := earlier_answer(request, idempotency, values["format"])):
+            return repeated
         segmenter = registry.find(values.get("segmenter", registry.DEFAULT))
         selection = selection_of(values)
         selection.check_for(segmenter)
         with limit_segmentations(request.user):
-            picture = read_recent(sent_image(body, values), request)
-            load_model_of(segmenter)
+            read = read_recent(sent_image(body, values), request)
+            if is_for_worker(segmenter, values, request):
+                accepted = accept_analysis(request, segmenter, selection, values, read, idempotency)
+                keeps = idempotency is not None or "webhook_url" in values
+                return analyses.answer(accepted, request, keeps=keeps)
+            load_models_of(segmenter, selection)
             with computing():
-                candidates = candidates_of(segmenter, picture, selection)
+                candidates = candidates_of(segmenter, read.picture, selection)
                 found = selected(candidates, segmenter.name, values["format"])
             if not values["store"] or not found["area"]:
-                return Response(SelectedMask.render(found))
-            kept = {name: found[name] for name in ("segmenter", "box", "area", "score")}
-            stored = store_mask(request.user, candidates[0].mask, kept, idempotency=idempotency)
+                return Response(selected_mask(found, None, request))
+            about = mask_values(candidates[0], segmenter.name)
+            stored = store_mask(request.user, candidates[0].mask, about, idempotency=idempotency)
         return created(found, stored, request)
 
 
 def created(values: Mapping[str, Any], stored: UploadedPicture, request: Request) -> Response:
     """The answer about a mask that is stored. values: of `selected`."""
-    body = SelectedMask.render({**FoundMask.render(stored, request=request), **values})
-    return Response(body, status=201, headers={"Location": reverse("mask", args=[stored.pk])})
+    return Response(selected_mask(values, stored, request), status=201, headers=location(stored))
 
 
-def pixels_of(stored: UploadedPicture) -> Mask:
-    try:
-        return grey_pixels(stored.read())
-    except FileNotFoundError as error:
-        raise PictureGone from error
+def earlier_answer(request: Request, idempotency: Idempotency, form: str) -> HttpResponseBase | None:
+    """The answer about the mask or the analysis that this key created earlier; None where it is new."""
+    stored = idempotency.earlier_mask(request.user)
+    if stored is not None:
+        segmenter = (stored.found or {}).get("segmenter", "")
+        return created(selected([stored_candidate(stored)], segmenter, form), stored, request)
+    analysis = idempotency.earlier_analysis(request.user)
+    return None if analysis is None else analyses.answer(analysis, request, keeps=True)
+
+
+def is_for_worker(segmenter: Segmenter, values: Mapping[str, Any], request: Request) -> bool:
+    """Whether a worker selects: where the request does not wait, wants a webhook, or needs a model that is not here."""
+    if "webhook_url" in values or parse_prefer_header(request)[0] == 0:
+        return True
+    return isinstance(segmenter, LoadsModel) and runs_in_worker()
+
+
+def accept_analysis(
+    request: Request,
+    segmenter: Segmenter,
+    selection: Selection,
+    values: Mapping[str, Any],
+    read: ReadPicture,
+    idempotency: Idempotency | None,
+) -> Analysis:
+    """Raises InvalidRequest for a selection outside the picture, and what `submit_analysis` raises."""
+    within = selection_to_dict(selection.within(read.picture.size))
+    wanted = AnalysisRequest(
+        request.user,
+        Task.SEGMENT,
+        {**within, "format": values["format"]},
+        segmenter=segmenter.name,
+        stores_mask=values["store"],
+        webhook_url=values.get("webhook_url", ""),
+    )
+    return accept(wanted, read, idempotency=idempotency)
 
 
 def own_mask(request: Request, pk: UUID) -> UploadedPicture:
@@ -139,21 +173,3 @@ def sent_image(body: Body, values: Mapping[str, Any]) -> SentPicture:
     if len(sent) != 1:
         raise InvalidRequest("Send one of image, source and picture.", code="field_missing", field="image")
     return sent[0]
-
-
-def selected(candidates: Sequence[Candidate], segmenter: str, form: str) -> dict[str, Any]:
-    """The values of a SelectedMask that is not stored: of the first candidate, and the others beside it."""
-    best, *others = ({**answer(one.mask, form), "score": one.score} for one in candidates)
-    return {**best, "segmenter": segmenter, "candidates": others}
-
-
-def answer(mask: Mask, form: str) -> dict[str, Any]:
-    """The values of an answer with a mask in this format, a MaskFormat."""
-    box = masks.bounds(mask)
-    return {
-        "mask": encode_mask(mask, form),
-        "box": None if box is None else [box.left, box.top, box.right, box.bottom],
-        "area": int(np.count_nonzero(mask)),
-        "width": mask.shape[1],
-        "height": mask.shape[0],
-    }

@@ -6,6 +6,7 @@ from django.urls import path, register_converter
 
 from inpainting.api import openapi
 from inpainting.api.native import (
+    analyses,
     batches,
     catalog,
     downloads,
@@ -81,6 +82,8 @@ urlpatterns = [
     path("api/draft/", drafts.DraftView.as_view(), name="draft"),
     path("api/draft/pictures/<sha256:sha256>/", drafts.DraftPictureView.as_view(), name="draft-picture"),
     path("api/engines/", catalog.Engines.as_view(), name="engines"),
+    path("api/analyses/<uuid:pk>/", analyses.AnalysisDetail.as_view(), name="analysis"),
+    path("api/analyses/<uuid:pk>/cancel/", analyses.AnalysisCancel.as_view(), name="analysis-cancel"),
     path("api/masks/", masks.Masks.as_view(), name="masks"),
     path("api/masks/<uuid:pk>/", masks.MaskDetail.as_view(), name="mask"),
     path("api/masks/<uuid:pk>/file/", masks.MaskFile.as_view(), name="mask-file"),

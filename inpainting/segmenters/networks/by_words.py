@@ -40,7 +40,7 @@ class ByWords:
         Raises InvalidRequest, `model_unavailable`, where no SAM is installed, and EngineFailed.
         """
         detection = selection.detection
-        outliner = None if detection.shows_boxes else find_outliner(detection.outliner)
+        outliner = next(iter(self.others(selection)), None)
         pixels = to_rgb8(picture)
         found = sorted(loaded.find(pixels, selection.words, detection), key=lambda one: -one[0])
         boxes = boxes_of(found, detection, picture.size)
@@ -52,6 +52,11 @@ class ByWords:
             for (best,) in outliner.loaded().outline(pixels, [Selection(box=box) for box in boxes], max_masks=1):
                 mask |= best.mask
         return [Candidate(mask, found[0][0] if found else None)]
+
+    def others(self, selection: Selection) -> list[CatalogSegmenter]:
+        """The model that outlines. Raises InvalidRequest, `model_unavailable`, where no SAM is installed."""
+        detection = selection.detection
+        return [] if detection.shows_boxes else [find_outliner(detection.outliner)]
 
 
 GROUNDING_DINO = ByWords()
@@ -79,7 +84,7 @@ def find_outliner(name: str) -> CatalogSegmenter:
     if name:
         row = catalog.find_tool(name, SEGMENTATION)
         if row is not None:
-            return CatalogSegmenter(row.spec)
+            return CatalogSegmenter(row.spec, is_installed=row.is_installed)
     outliner = next((one for one in installed(catalog) if isinstance(one.networks, Promptable)), None)
     if outliner is None:
         raise InvalidRequest(

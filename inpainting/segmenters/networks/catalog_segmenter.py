@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.picture import Mask, Picture
 from inpainting.engines.loaded_models import loaded_models
-from inpainting.segmenters.base import Candidate, Hint, Selection
+from inpainting.segmenters.base import Candidate, Hint, LoadsModel, Selection, UsesOthers
 
 
 class Networks(Protocol):
@@ -30,10 +31,13 @@ class Networks(Protocol):
 
 
 class CatalogSegmenter:
-    """A segmentation model. Raises InvalidRequest, `model_unavailable`, where it is not installed."""
+    """A segmentation model. Raises InvalidRequest, `model_unavailable`, where it is not installed.
 
-    def __init__(self, spec: ModelSpec) -> None:
-        if spec.path is None:
+    is_installed: True also where the workers have its files and this process has not.
+    """
+
+    def __init__(self, spec: ModelSpec, *, is_installed: bool = True) -> None:
+        if not is_installed:
             raise InvalidRequest(install_hint(spec.slug, spec.label), code="model_unavailable", field="segmenter")
         self.spec, self.path = spec, spec.path
         self.name, self.label = spec.slug, spec.label
@@ -46,8 +50,13 @@ class CatalogSegmenter:
     def candidates(self, picture: Picture, selection: Selection) -> list[Candidate]:
         return self.networks.candidates(self.loaded(), self.spec, picture, selection)
 
+    def others(self, selection: Selection) -> Sequence[LoadsModel]:
+        return self.networks.others(selection) if isinstance(self.networks, UsesOthers) else ()
+
     def loaded(self) -> Any:
         """The model, loaded by the family's `load`. Raises EngineFailed where it cannot be loaded."""
+        if self.path is None:
+            raise EngineFailed(install_hint(self.spec.slug, self.label), code="model_unavailable")
         try:
             return loaded_models.get(self.networks.load, self.spec, self.path)
         except ModuleNotFoundError as error:
@@ -58,6 +67,6 @@ class CatalogSegmenter:
 
 
 def installed(catalog: Catalog) -> list[CatalogSegmenter]:
-    """The segmentation models whose files this process has; a web process may have none of them."""
-    specs = [row.spec for row in catalog.tools(SEGMENTATION)]
-    return [CatalogSegmenter(spec) for spec in specs if spec.path is not None]
+    """The segmentation models that are installed, here or, where this is a web process, at the workers."""
+    rows = [row for row in catalog.tools(SEGMENTATION) if row.is_installed]
+    return [CatalogSegmenter(row.spec, is_installed=True) for row in rows]

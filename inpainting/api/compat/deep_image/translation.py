@@ -12,12 +12,13 @@ from typing import Any
 from rest_framework.request import Request
 
 from inpainting import webhooks
+from inpainting.api.analyses import describe_in_worker, runs_in_worker
 from inpainting.api.compat.base import Options, build_scaled_request, origin_of
 from inpainting.api.compat.deep_image.body import INPAINTING, RequestForm, echo, names_of, shown_name, unknown_fields
 from inpainting.api.concurrency_limits import computing, limit_segmentations
 from inpainting.api.media.links import ending_key
 from inpainting.api.pictures import PictureRole, SentPicture, read_picture
-from inpainting.captioning import describe, describe_colours
+from inpainting.captioning import describe_colours, find_captioner
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import Control, Kind
 from inpainting.core.codecs.formats import PNG
@@ -105,10 +106,17 @@ def with_description(
     """
     if requested.prompt or not values.get("fit") or not (DIFFUSION.is_installed and catalog.has_installed()):
         return requested, []
-    notes = []
-    with limit_segmentations(user), computing():
+    notes, captioner = [], find_captioner(catalog)
+    with limit_segmentations(user):
         try:
-            caption = describe(picture, catalog=catalog)
+            if captioner is None:
+                caption = describe_colours(picture)
+            elif runs_in_worker():
+                caption = describe_in_worker(picture, user, service="deep-image")
+            else:
+                captioner.loaded()
+                with computing():
+                    caption = captioner.describe(picture)
         except EngineFailed as error:
             caption = describe_colours(picture)
             notes.append(f"The picture was described by its colours alone: {error.message}")

@@ -137,6 +137,8 @@ class Fooocus(Dialect):
     def render_error(self, error: ApiError) -> HttpResponse:
         if error.status in (401, 403):
             return json_response({"detail": "Forbidden"}, status=403)
+        if error.code in UNUSABLE_MODEL:
+            error = replace(error, status=400)
         return fastapi.render_error(error)
 
 
@@ -148,4 +150,6 @@ def accepted_image_type(request: Request) -> str | None:
     return accept if accept in FORMATS else "image/png"
 
 
+UNUSABLE_MODEL = {"model_unavailable", "model_refused"}
+"""Codes of errors about a model that is incomplete, which are answered as those about one that is missing."""
 DIALECT = Fooocus()

@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpResponse, QueryDict
+from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
+from inpainting.api.analyses import accept, answer_later, best_mask_of, runs_in_worker
 from inpainting.api.compat import fastapi
 from inpainting.api.compat.base import IGNORED_HEADER, json_response
 from inpainting.api.compat.fooocus.body import DescribeBody, DescribeForm, ImageType, MaskBody, MaskModel
 from inpainting.api.concurrency_limits import computing, limit_segmentations
 from inpainting.api.parsers import body_of
-from inpainting.api.pictures import PictureRole, SentPicture, read_picture
+from inpainting.api.pictures import PictureRole, SentPicture
+from inpainting.api.recent_pictures import read_recent
 from inpainting.api.views import DialectView
-from inpainting.captioning import Style, describe
+from inpainting.captioning import Caption, Style, describe_colours, find_captioner
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.picture import Picture
+from inpainting.core.picture import Mask, Picture
+from inpainting.generations.analyses import AnalysisRequest
+from inpainting.models.analysis import Task, selection_to_dict
 from inpainting.segmenters import registry
-from inpainting.segmenters.base import Detection, Hint, Segmenter, Selection, candidates_of, load_model_of
+from inpainting.segmenters.base import (
+    Detection,
+    Hint,
+    LoadsModel,
+    Segmenter,
+    Selection,
+    candidates_of,
+    load_models_of,
+)
 
 SEGMENTER_HEADER, CAPTIONER_HEADER = "X-DreamLayer-Segmenter", "X-DreamLayer-Captioner"
 BUILT_IN = "saliency"
@@ -42,18 +57,34 @@ IMAGE = PictureRole(code_prefix="image", error_prefix="Invalid image")
 class GenerateMask(DialectView):
     takes_pictures = True
 
-    def post(self, request: Request) -> HttpResponse:
+    def post(self, request: Request) -> HttpResponseBase:
         """A JSON text: the PNG of the mask as base64, white for the object; grey, of `sam` RGB."""
         body = fastapi.validate(MaskBody, body_of(request))
         segmenter, selection = find_segmenter(body)
+        render = partial(
+            render_mask,
+            is_rgb=body.mask_model is MaskModel.SAM,
+            headers={SEGMENTER_HEADER: segmenter.name, IGNORED_HEADER: ", ".join(unread(body, segmenter))},
+        )
         with limit_segmentations(request.user):
-            picture = read_picture(SentPicture("image", body.image), IMAGE, request).picture
-            load_model_of(segmenter)
+            read = read_recent(SentPicture("image", body.image), request, IMAGE)
+            if isinstance(segmenter, LoadsModel) and runs_in_worker():
+                options = selection_to_dict(selection.within(read.picture.size))
+                wanted = AnalysisRequest(
+                    request.user, Task.SEGMENT, options, segmenter=segmenter.name, service=self.dialect.name
+                )
+                return answer_later(
+                    accept(wanted, read), request, self.dialect, lambda found: render(best_mask_of(found))
+                )
+            load_models_of(segmenter, selection)
             with computing():
-                mask = candidates_of(segmenter, picture, selection)[0].mask[:, :, np.newaxis]
-                data = encode_png(Picture(np.repeat(mask, 3, axis=2) if body.mask_model is MaskModel.SAM else mask))
-        headers = {SEGMENTER_HEADER: segmenter.name, IGNORED_HEADER: ", ".join(unread(body, segmenter))}
-        return json_response(base64.b64encode(data).decode(), headers=headers)
+                return render(candidates_of(segmenter, read.picture, selection)[0].mask)
+
+
+def render_mask(mask: Mask, *, is_rgb: bool, headers: Mapping[str, str]) -> HttpResponse:
+    pixels = mask[:, :, np.newaxis]
+    data = encode_png(Picture(np.repeat(pixels, 3, axis=2) if is_rgb else pixels))
+    return json_response(base64.b64encode(data).decode(), headers=headers)
 
 
 def find_segmenter(body: MaskBody) -> tuple[Segmenter, Selection]:
@@ -103,14 +134,29 @@ def unread(body: MaskBody, segmenter: Segmenter) -> list[str]:
 class DescribeImage(DialectView):
     takes_pictures = True
 
-    def post(self, request: Request) -> HttpResponse:
+    def post(self, request: Request) -> HttpResponseBase:
         """`{"describe": …}`. Both the JSON of the service and the form of its earlier versions are read."""
         sent, image_type = read_description_request(request)
+        style, captioner = Style(image_type.lower()), find_captioner()
         with limit_segmentations(request.user):
-            picture = read_picture(sent, IMAGE, request).picture
+            read = read_recent(sent, request, IMAGE)
+            if captioner is not None and runs_in_worker():
+                wanted = AnalysisRequest(request.user, Task.CAPTION, {"style": style}, service=self.dialect.name)
+                return answer_later(
+                    accept(wanted, read),
+                    request,
+                    self.dialect,
+                    lambda found: render_caption(Caption(found.caption, found.model)),
+                )
+            if captioner is not None:
+                captioner.loaded()
             with computing():
-                caption = describe(picture, Style(image_type.lower()))
-        return json_response({"describe": caption.text}, headers={CAPTIONER_HEADER: caption.captioner})
+                described = describe_colours if captioner is None else captioner.describe
+                return render_caption(described(read.picture, style))
+
+
+def render_caption(caption: Caption) -> HttpResponse:
+    return json_response({"describe": caption.text}, headers={CAPTIONER_HEADER: caption.captioner})
 
 
 def read_description_request(request: Request) -> tuple[SentPicture, ImageType]:

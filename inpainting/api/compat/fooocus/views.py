@@ -22,7 +22,7 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.generations import history
 from inpainting.generations.delete import delete
 from inpainting.models import Generation, Status
-from inpainting.models.generation import ENDED
+from inpainting.models.queued_work import ENDED
 
 MAX_DELETED = 1_000
 """Generations that one request deletes."""

@@ -18,6 +18,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box
 from inpainting.core.validation import finite_numbers
 from inpainting.models import UploadedPicture
+from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import (
     MAX_BOXES,
@@ -148,6 +149,12 @@ class MaskForm(serializers.Serializer):
     )
     format = serializers.ChoiceField([*MaskFormat], default=MaskFormat.PNG, help_text="Of the answer.")
     segmenter = Text(required=False, max_length=60, help_text=f"Default: {registry.DEFAULT}.")
+    webhook_url = Text(
+        required=False,
+        max_length=MAX_URL_CHARACTERS,
+        help_text="Called when a worker has ended the selection, with a message of type `analysis.succeeded`, "
+        "`analysis.failed` or `analysis.cancelled`.",
+    )
     store = serializers.BooleanField(
         default=True, help_text="Whether the mask is stored, for later requests to name it by its `id`."
     )

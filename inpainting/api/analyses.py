@@ -1,0 +1,129 @@
+"""Segmenters and captioners that run in a worker: a web process of its own (role `web`) loads no model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import async_to_sync
+from django.conf import settings
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+
+from inpainting.accounting.limits import QUOTA, RATE
+from inpainting.api.compat.base import Dialect
+from inpainting.api.errors import ENDED_STATUSES, STOPPING, ApiError, api_error
+from inpainting.api.later_response import LaterResponse, respond_later
+from inpainting.api.recent_pictures import ReadPicture
+from inpainting.api.views import drop_body
+from inpainting.captioning import Caption, Style
+from inpainting.core.codecs import encode_png
+from inpainting.core.errors import EngineFailed
+from inpainting.core.picture import Mask, Picture
+from inpainting.generations.analyses import AnalysedPicture, AnalysisRequest, submit_analysis
+from inpainting.generations.idempotency import Idempotency
+from inpainting.media.files import PictureGone
+from inpainting.models import Analysis, Status
+from inpainting.models.analysis import Task
+from inpainting.models.pictures import StoredPicture, grey_pixels
+from inpainting.worker.waiting import wait_until_ended
+
+DESCRIBE_SECONDS = 20.0
+Render = Callable[[Analysis], HttpResponseBase]
+
+
+def runs_in_worker() -> bool:
+    """Whether models that select and describe are loaded by the workers alone, and not by this process."""
+    return settings.ROLE == "web"
+
+
+def accept(request: AnalysisRequest, read: ReadPicture, *, idempotency: Idempotency | None = None) -> Analysis:
+    """Accept an analysis of a picture of a request. Raises what `submit_analysis` raises."""
+    picture = AnalysedPicture(read.data, read.sha256, read.picture.size)
+    return submit_analysis(request, picture, idempotency=idempotency)
+
+
+def answer_later(
+    analysis: Analysis,
+    request: Request,
+    dialect: Dialect,
+    render: Render,
+    *,
+    max_wait_seconds: float | None = None,
+    keeps: bool = False,
+    render_pending: Render | None = None,
+) -> HttpResponseBase:
+    """The response when the analysis has ended, or `max_wait_seconds` later; an analysis that failed is an error.
+
+    keeps: whether the analysis stays after its response, for later requests to name it. render_pending: the response
+    for one that has not ended; without it that is an error.
+    """
+    drop_body(request)
+    current = partial(_render_current, analysis.pk, dialect, render=render, keeps=keeps, render_pending=render_pending)
+    return respond_later(LaterResponse(analysis.pk, max_wait_seconds, current), request)
+
+
+def _render_current(
+    pk: UUID, dialect: Dialect, *, render: Render, keeps: bool, render_pending: Render | None
+) -> HttpResponseBase:
+    try:
+        analysis = Analysis.objects.select_related("mask").filter(pk=pk).first()
+        if analysis is None:
+            analysis = Analysis(pk=pk, status=Status.CANCELLED)
+        if not analysis.has_ended:
+            return dialect.render_error(STOPPING) if render_pending is None else render_pending(analysis)
+        succeeded = analysis.status == Status.SUCCEEDED
+        response = render(analysis) if succeeded else dialect.render_error(ended_without_result(analysis))
+        if not keeps:
+            analysis.delete()
+        return response
+    except Exception as error:
+        return dialect.render_error(api_error(error))
+
+
+def describe_in_worker(picture: Picture, user: Any, *, service: str) -> Caption:
+    """The description of a picture by a worker's captioner, within DESCRIBE_SECONDS, for requests that need it at once.
+
+    Raises EngineFailed where there is none by then, and what `submit_analysis` raises.
+    """
+    data = encode_png(picture)
+    sent = AnalysedPicture(data, hashlib.sha256(data).hexdigest(), picture.size)
+    wanted = AnalysisRequest(user, Task.CAPTION, {"style": Style.PHOTO}, service=service)
+    analysis = submit_analysis(wanted, sent)
+    async_to_sync(wait_until_ended)(analysis.pk, patience_seconds=DESCRIBE_SECONDS)
+    analysis.refresh_from_db()
+    if analysis.cancel():
+        raise EngineFailed("No worker has described it in time.")
+    analysis.delete()
+    if analysis.status != Status.SUCCEEDED:
+        raise EngineFailed(analysis.error_message or "The description was cancelled.")
+    return Caption(analysis.caption, analysis.model)
+
+
+def best_mask_of(analysis: Analysis) -> Mask:
+    """Raises PictureGone where its file is gone."""
+    return pixels_of(analysis.masks.get(index=0))
+
+
+def pixels_of(stored: StoredPicture) -> Mask:
+    """The pixels of a stored mask. Raises PictureGone where its file is gone."""
+    try:
+        return grey_pixels(stored.read())
+    except FileNotFoundError as error:
+        raise PictureGone from error
+
+
+def ended_without_result(analysis: Analysis) -> ApiError:
+    """The error of an analysis that failed or was cancelled."""
+    status = ENDED_STATUSES[Status(analysis.status)]
+    if analysis.is_refused:
+        status = 429 if analysis.error_code in (RATE, QUOTA) else 400
+    return ApiError(
+        status=status,
+        code=analysis.error_code or "cancelled",
+        message=analysis.error_message or "The analysis was cancelled.",
+        field=analysis.error_field or None,
+    )

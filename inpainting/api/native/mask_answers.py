@@ -1,0 +1,57 @@
+"""The answers about masks that were found: in the request, or by a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from django.urls import reverse
+from rest_framework.request import Request
+
+from inpainting.api.analyses import pixels_of
+from inpainting.api.native.mask_objects import encode_mask
+from inpainting.api.native.schemas.masks import FoundMask, SelectedMask
+from inpainting.core import masks
+from inpainting.core.picture import Mask
+from inpainting.models import Analysis, UploadedPicture
+from inpainting.segmenters.base import Candidate
+
+
+def selected(candidates: Sequence[Candidate], segmenter: str, form: str) -> dict[str, Any]:
+    """The values of a SelectedMask that is not stored: of the first candidate, and the others beside it."""
+    best, *others = ({**answer(one.mask, form), "score": one.score} for one in candidates)
+    return {**best, "segmenter": segmenter, "candidates": others}
+
+
+def answer(mask: Mask, form: str) -> dict[str, Any]:
+    """The values of an answer with a mask in this format, a MaskFormat."""
+    box = masks.bounds(mask)
+    return {
+        "mask": encode_mask(mask, form),
+        "box": None if box is None else [box.left, box.top, box.right, box.bottom],
+        "area": int(np.count_nonzero(mask)),
+        "width": mask.shape[1],
+        "height": mask.shape[0],
+    }
+
+
+def selected_mask(values: Mapping[str, Any], stored: UploadedPicture | None, request: Request) -> dict[str, Any]:
+    """A rendered SelectedMask. values: of `selected`. stored: the mask, where it is stored."""
+    about = {} if stored is None else FoundMask.render(stored, request=request)
+    return SelectedMask.render({**about, **values})
+
+
+def location(stored: UploadedPicture | None) -> dict[str, str]:
+    return {} if stored is None else {"Location": reverse("mask", args=[stored.pk])}
+
+
+def stored_candidate(stored: UploadedPicture) -> Candidate:
+    """The mask that was found earlier, with its score. Raises PictureGone."""
+    return Candidate(pixels_of(stored), (stored.found or {}).get("score"))
+
+
+def masks_found_by(analysis: Analysis, request: Request) -> dict[str, Any]:
+    """A rendered SelectedMask of an analysis that has succeeded. Raises PictureGone."""
+    candidates = [Candidate(pixels_of(mask), mask.score) for mask in analysis.masks.all()]
+    return selected_mask(selected(candidates, analysis.model, analysis.options["format"]), analysis.mask, request)

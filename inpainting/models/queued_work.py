@@ -1,0 +1,296 @@
+"""Work that waits in a queue: its place, the lease of the worker that holds it, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from functools import cache
+from typing import Any, ClassVar, Self
+
+from django.conf import settings
+from django.db import DatabaseError, models, transaction
+from django.db.models.functions import Now
+
+from inpainting import metrics
+from inpainting.compiled_query import CompiledQuery, CompiledUpdate, Parameter
+from inpainting.engines.base import Queue
+from inpainting.leases import NOT_LEASED, ConditionalUpdate, in_seconds
+from inpainting.models import completion_waiters, fair_tags
+from inpainting.models.webhook_delivery import WebhookDelivery
+from inpainting.realtime import events
+
+MAX_ATTEMPTS = 3
+WORKER = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+"""The identity of this process as the holder of a lease. Host and process ID alone recur in restarted containers."""
+
+
+class Status(models.TextChoices):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+START_ORDER = ("attempts", "start_tag", "created_at", "id")
+"""The order in which the waiting generations of a queue start: first those that must run alone, then the others.
+
+Attempts: only of those that must run alone, whose crashes count; the one with the fewest comes first.
+"""
+ENDED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
+
+
+class QueuedWork(ConditionalUpdate):
+    """Only the methods under "Mutators" change the state. Each is one conditional UPDATE; False means no row matched.
+
+    A worker holds running work by a fencing token, `fence`, that grows with every start, until its lease expires;
+    progress renews the lease. An update with an older fence changes nothing. Times are the database's.
+    Subclasses have the columns `id`, `owner`, `cost`, `webhook_url` and `service`.
+    """
+
+    NAME: ClassVar[str]
+    """In the names of its webhook events."""
+    ACTIVITY: ClassVar[str]
+    """What a worker does with it, for the error after crashes."""
+
+    owner_id: int
+
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED, editable=False)
+    cancel_requested = models.BooleanField(default=False, editable=False)
+    attempts = models.PositiveSmallIntegerField(
+        default=0, editable=False, help_text="starts, without those that were released or crashed beside others"
+    )
+    run_alone = models.BooleanField(
+        default=False, editable=False, help_text="its process crashed: no other generation may run beside it"
+    )
+    model = models.CharField(
+        max_length=100, default="", db_default="", editable=False, help_text="that its engine uses; empty: none"
+    )
+    request_id = models.CharField(
+        max_length=64, default="", db_default="", editable=False, help_text="of the HTTP request that it came with"
+    )
+    queue = models.CharField(max_length=10, default=Queue.CPU.value, editable=False, help_text="whose workers run it")
+    start_tag = models.BigIntegerField(
+        default=0, editable=False, help_text="the smallest of a queue starts next: see inpainting.models.fair_tags"
+    )
+    finish_tag = models.BigIntegerField(default=0, editable=False)
+    likely_seconds = models.FloatField(
+        null=True, editable=False, help_text="estimated when it was accepted; empty: without observations"
+    )
+    fence = models.PositiveBigIntegerField(default=0, editable=False)
+    lease_until = models.DateTimeField(
+        null=True, editable=False, help_text="running: expiry of the lease; queued: earliest start"
+    )
+    worker = models.CharField(max_length=300, blank=True, editable=False)
+    step = models.PositiveIntegerField(default=0, editable=False)
+    steps = models.PositiveIntegerField(default=0, editable=False)
+    error_code = models.CharField(max_length=60, blank=True, editable=False)
+    error_message = models.TextField(blank=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, editable=False)
+    finished_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        abstract = True
+
+    # Mutators
+
+    def start(self) -> bool:
+        """Claim queued work: this process holds it, by the new fence, until the lease expires."""
+        with transaction.atomic(savepoint=False):
+            if not _start(type(self), settings.LEASE_SECONDS).execute(pk=self.pk, worker=WORKER):
+                return False
+            # Read in the same transaction: the fence we read is the one we set.
+            ((self.started_at, self.attempts, self.fence, self.lease_until),) = _started(type(self)).rows(pk=self.pk)
+            self.status, self.worker, self.step, self.steps = Status.RUNNING, WORKER, 0, 0
+            fair_tags.record_start(self._columns)
+            self._publish(events.running())
+        return True
+
+    def advance(
+        self, step: int, steps: int, *, seconds_left: float | None = None, preview: events.Preview | None = None
+    ) -> bool:
+        """Record a step and renew the lease. False: stop, it was cancelled or another worker holds it.
+
+        steps: 0 while unknown, such as before a model is loaded. seconds_left and preview are sent to listeners and not
+        stored.
+        """
+        event = events.progress(step, steps, seconds_left=seconds_left, preview=preview) if steps else events.running()
+        return self._change(
+            self._held & models.Q(cancel_requested=False),
+            event,
+            step=step,
+            steps=steps,
+            lease_until=in_seconds(settings.LEASE_SECONDS),
+        )
+
+    def fail(self, *, code: str, message: str) -> bool:
+        """End it with an error."""
+        return self._change(
+            self._held,
+            events.failed(code=code, message=message),
+            status=Status.FAILED,
+            finished_at=Now(),
+            error_code=code,
+            error_message=message,
+        )
+
+    def cancel(self) -> bool:
+        """Cancel: at once while queued, at the next step while running. False if it has ended."""
+        queued = models.Q(status=Status.QUEUED)
+        with transaction.atomic():
+            if self._change(queued, events.cancelled(), status=Status.CANCELLED, finished_at=Now()):
+                fair_tags.return_slot(self._columns)
+                return True
+        return self._change(models.Q(status=Status.RUNNING), None, cancel_requested=True)
+
+    def end_cancelled(self) -> bool:
+        """Record that a requested cancellation has stopped the work."""
+        held = self._held & models.Q(cancel_requested=True)
+        return self._change(held, events.cancelled(), status=Status.CANCELLED, finished_at=Now())
+
+    def requeue(self) -> bool:
+        """Return the work of a crashed process to the queue, to run alone; end it if it was cancelled.
+
+        Only a crash while it ran alone counts as an attempt. After MAX_ATTEMPTS it fails.
+        """
+        if self._ran_beside_others():
+            return self._return_to_queue(lease_until=None, run_alone=True, attempts=models.F("attempts") - 1)
+        if self.attempts >= MAX_ATTEMPTS and not self.cancel_requested:
+            message = f"The server stopped {self.attempts} times while {self.ACTIVITY}."
+            return self.fail(code="job_crashed_worker", message=message)
+        return self._return_to_queue(lease_until=None, run_alone=True)
+
+    def _ran_beside_others(self) -> bool:
+        """Whether its process ran others, which are still recorded as running or were requeued a moment ago."""
+        running_or_requeued = models.Q(status=Status.RUNNING) | models.Q(status=Status.QUEUED, run_alone=True)
+        others = (
+            model._default_manager.filter(running_or_requeued, worker=self.worker).exclude(pk=self.pk)
+            for model in fair_tags.queued_models()
+        )
+        return not self.run_alone and any(rows.exists() for rows in others)
+
+    def release(self, *, pause_seconds: float = 0) -> bool:
+        """Return it to the queue without counting the attempt, as when the server stops or a disk is full."""
+        return self._return_to_queue(lease_until=in_seconds(pause_seconds), attempts=models.F("attempts") - 1)
+
+    def _return_to_queue(self, **changes: Any) -> bool:
+        # The new fence blocks updates by the former worker, which may still be running.
+        fence = models.F("fence") + 1
+        held = self._held & models.Q(cancel_requested=False)
+        if self._change(held, events.queued(), status=Status.QUEUED, step=0, fence=fence, **changes):
+            return True
+        return self.end_cancelled()
+
+    @property
+    def _columns(self) -> Any:
+        """This, with the columns that only subclasses declare."""
+        return self
+
+    @property
+    def _held(self) -> models.Q:
+        """Running, under the fence that was read."""
+        return models.Q(status=Status.RUNNING, fence=self.fence)
+
+    def _change(self, condition: models.Q, event: events.Event | None, **changes: Any) -> bool:
+        """Update this row if the condition holds, and publish the event on commit."""
+        former_fence = self.fence
+        try:
+            with transaction.atomic(savepoint=False):
+                # The columns are read in the same transaction: the fence we read is the one we set.
+                if not self._update_where(condition, **changes):
+                    return False
+                if changes.get("status") in ENDED:
+                    transaction.on_commit(lambda: completion_waiters.wake(self.pk), robust=True)
+                    transaction.on_commit(self._count_end, robust=True)
+                    WebhookDelivery.create_for(self._columns)
+                if event is not None:
+                    self._publish(event)
+        except DatabaseError:
+            self.fence = former_fence  # the commit failed, as on a full disk, and the former fence is still valid
+            raise
+        return True
+
+    def _publish(self, event: events.Event) -> None:
+        """Robust: an event that cannot be sent must not undo or hide the committed change."""
+        transaction.on_commit(lambda: events.publish(self.pk, self.owner_id, event), robust=True)
+
+    def _count_end(self) -> None:
+        metrics.ENDED.labels(self.queue, self.model, self.status).inc()
+        if self.seconds is not None:
+            metrics.GENERATION_SECONDS.labels(self.queue).observe(self.seconds)
+
+    # Queries
+
+    @classmethod
+    def startable(cls) -> models.QuerySet[Self]:
+        """Queued, and past their earliest start."""
+        return cls._default_manager.filter(NOT_LEASED, finished_at=None, status=Status.QUEUED)
+
+    @classmethod
+    def running_here(cls) -> models.QuerySet[Self]:
+        """Held by this process."""
+        return cls._default_manager.filter(status=Status.RUNNING, worker=WORKER)
+
+    @classmethod
+    def abandoned(cls, *, grace_seconds: float) -> models.QuerySet[Self]:
+        """Running with a lease that expired at least `grace_seconds` ago."""
+        return cls._default_manager.filter(status=Status.RUNNING, lease_until__lt=in_seconds(-grace_seconds))
+
+    # Properties
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in ENDED
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds from start to end, 0 if the clock was set back meanwhile; None before both are known."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return max(0.0, (self.finished_at - self.started_at).total_seconds())
+
+
+def runs_alone_here() -> list[bool]:
+    """Of all work that this process holds, whether it must run alone."""
+    return [bool(run_alone) for (run_alone,) in _running_here.rows(worker=WORKER)]
+
+
+def _by_pk(model: type[QueuedWork]) -> models.QuerySet[QueuedWork]:
+    return model._default_manager.filter(pk=Parameter("pk", model._meta.pk))
+
+
+@cache
+def _start(model: type[QueuedWork], lease_seconds: float) -> CompiledUpdate:
+    return CompiledUpdate(
+        lambda: _by_pk(model).filter(status=Status.QUEUED, cancel_requested=False),
+        status=Status.RUNNING,
+        started_at=Now(),
+        attempts=models.F("attempts") + 1,
+        fence=models.F("fence") + 1,
+        lease_until=in_seconds(lease_seconds),
+        worker=Parameter("worker", model._meta.get_field("worker")),
+        step=0,
+        steps=0,
+    )
+
+
+@cache
+def _started(model: type[QueuedWork]) -> CompiledQuery[QueuedWork]:
+    return CompiledQuery(lambda: _by_pk(model).values_list("started_at", "attempts", "fence", "lease_until"))
+
+
+def _held_by_a_worker() -> models.QuerySet[Any, Any]:
+    running, *others = (
+        model._default_manager.filter(
+            status=Status.RUNNING, worker=Parameter("worker", model._meta.get_field("worker"))
+        )
+        .order_by()
+        .values_list("run_alone")
+        for model in fair_tags.queued_models()
+    )
+    return running.union(*others, all=True)
+
+
+_running_here = CompiledQuery(_held_by_a_worker)

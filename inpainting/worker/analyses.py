@@ -1,0 +1,116 @@
+"""What a segmenter or captioner finds in the picture of an analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.db import connections, transaction
+from django.utils import timezone
+
+from inpainting.accounting.limits import check_upload
+from inpainting.captioning import Style, describe_colours, find_captioner
+from inpainting.core.codecs import decode_picture, encode_png
+from inpainting.core.errors import InvalidPicture
+from inpainting.core.keepalive import run_in_thread
+from inpainting.core.picture import Picture
+from inpainting.media.recent_pictures import recent_picture
+from inpainting.models import Analysis, AnalysisMask, UploadedPicture
+from inpainting.models.analysis import Task, mask_values
+from inpainting.models.pictures import StoredPicture
+from inpainting.segmenters import registry
+from inpainting.segmenters.base import Candidate, candidates_of, load_models_of
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class Findings:
+    """What `Analysis.succeed` saves; the files are written, the rows are not saved yet."""
+
+    masks: list[AnalysisMask] = field(default_factory=list)
+    stored: UploadedPicture | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def files(self) -> list[StoredPicture]:
+        return [*self.masks, *([] if self.stored is None else [self.stored])]
+
+
+def analyse(analysis: Analysis, findings: Findings, renew_lease: Callable[[], None]) -> None:
+    """Add what is found to `findings`, file by file, so that the caller can delete them.
+
+    renew_lease: called meanwhile; for a model or a picture that takes longer than a minute or two it ends.
+    Raises what segmenters, captioners, the storage and `renew_lease` raise.
+    """
+    picture = _beside(partial(read_picture, analysis), renew_lease)
+    if analysis.task == Task.CAPTION:
+        describe(analysis, picture, findings, renew_lease)
+        return
+    segmenter, selection = registry.find(analysis.model), analysis.selection
+    _beside(partial(load_models_of, segmenter, selection), renew_lease)
+    candidates = _beside(partial(candidates_of, segmenter, picture, selection), renew_lease)
+    _beside(partial(store, analysis, candidates, findings), renew_lease)
+
+
+def describe(analysis: Analysis, picture: Picture, findings: Findings, renew_lease: Callable[[], None]) -> None:
+    captioner, style = find_captioner(), Style(analysis.options["style"])
+    if captioner is None:
+        caption = describe_colours(picture, style)
+    else:
+        _beside(captioner.loaded, renew_lease)
+        caption = _beside(partial(captioner.describe, picture, style), renew_lease)
+    findings.values = {"caption": caption.text, "model": caption.captioner}
+
+
+def read_picture(analysis: Analysis) -> Picture:
+    """The picture as it was sent, decoded. Raises InvalidPicture, `image_gone`, where its file is gone."""
+
+    def decode() -> Picture:
+        with analysis.file.open("rb") as file:
+            return decode_picture(file.read()).picture
+
+    try:
+        return recent_picture(analysis.sha256, decode)
+    except FileNotFoundError as error:
+        message = "The picture of this analysis is gone; send it again."
+        raise InvalidPicture(message, code="image_gone", field="image") from error
+
+
+def store(analysis: Analysis, candidates: Sequence[Candidate], findings: Findings) -> None:
+    """Write the masks to storage, and the best one again as a picture of the owner where that is requested."""
+    for index, candidate in enumerate(candidates):
+        mask = AnalysisMask(analysis=analysis, index=index, score=candidate.score)
+        findings.masks.append(mask)
+        picture = Picture(candidate.mask[:, :, None])
+        png = encode_png(picture)
+        mask.write(png, picture)
+        if index == 0 and analysis.stores_mask and candidate.mask.any():
+            expires_at = timezone.now() + timedelta(hours=settings.RESULT_LINK_HOURS)
+            found = mask_values(candidate, analysis.model)
+            findings.stored = UploadedPicture(owner_id=analysis.owner_id, expires_at=expires_at, found=found)
+            findings.stored.write(png, picture)
+
+
+def commit(analysis: Analysis, findings: Findings) -> bool:
+    """Save what was found. False as of `Analysis.succeed`. Raises LimitReached where the owner has too many masks."""
+    with transaction.atomic():
+        if findings.stored is not None:
+            check_upload(findings.stored)
+        return analysis.succeed(findings.masks, stored=findings.stored, **findings.values)
+
+
+def _beside(work: Callable[[], Result], renew_lease: Callable[[], None]) -> Result:
+    """Run `work` on another thread, whose database connections are closed at its end."""
+
+    def work_and_close() -> Result:
+        try:
+            return work()
+        finally:
+            connections.close_all()
+
+    return run_in_thread(work_and_close, renew_lease)
