@@ -121,16 +121,16 @@ class Installation:
             return 0, b""
 
     def img2img(
-        self, key: str, photo_png: bytes, mask_png: bytes, *, prefer: str = ""
+        self, key: str, photo_png: bytes, mask_png: bytes, *, prefer: str = "", **fields: object
     ) -> tuple[int, dict[str, object]]:
-        """Send the multipart request of the native API."""
+        """Send the multipart request of the native API. fields: of the form, beside the pictures."""
         boundary = uuid4().hex
         parts = b"".join(
             f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n'.encode() + value + b"\r\n"
             for name, extra, value in [
                 ("image", '; filename="input.png"\r\nContent-Type: image/png', photo_png),
                 ("mask", '; filename="mask.png"\r\nContent-Type: image/png', mask_png),
-                ("prompt", "", b"a lawn"),
+                *((name, "", str(value).encode()) for name, value in {"prompt": "a lawn", **fields}.items()),
             ]
         )
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}", "Prefer": prefer}

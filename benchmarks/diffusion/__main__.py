@@ -1,13 +1,15 @@
 """The diffusion engine compared with plain diffusers pipelines with the same weights, in one run.
 
     python -m benchmarks.diffusion --device cpu  [--rows C3 C4] [--json FILE]     15 minutes on 2 busy cores
-    python -m benchmarks.diffusion --device cuda [--rows G1 G2] [--json FILE]     a soft clock of 9 minutes
-    python -m benchmarks.diffusion --device cpu --small --rows G0 G1 ...          tiny models: do the rows run at all?
+    python -m benchmarks.diffusion --device cuda --rows sd --json FILE            under 10 minutes, as each group
+    python -m benchmarks.diffusion --device cpu --small --rows gpu                tiny models: do the rows run at all?
 
+Groups of rows: {groups}.
 Full-size architectures from their published configurations with random weights; nothing is downloaded. Sides take
 turns; times are medians, "spread" is the longest less the shortest, "% floor" the time that the arithmetic alone takes
 at the ceiling measured in the same run, and parity the relative L2 to peer A. A row without parity, or outside its gate
-(2e-2 in 16 bits, 1e-5 in 32), does not count. --json appends one line a run with device, torch, commit and date.
+(2e-2 in 16 bits, 1e-5 in 32), does not count. --json appends a line about the run, with device, torch, commit and date,
+and then one for each row as soon as it is measured.
 """
 
 from __future__ import annotations
@@ -30,14 +32,29 @@ from typing import Any
 import diffusers
 import torch
 
-from benchmarks.diffusion import cpu_rows, gpu_rows
+from benchmarks.diffusion import compiled_rows, cpu_rows, gpu_rows, http_row, serving_rows
 from benchmarks.diffusion.bench import Bench
 from benchmarks.diffusion.measuring import Row, heading
 from inpainting.engines.diffusion import hardware
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {**cpu_rows.ROWS, **gpu_rows.ROWS}
-SECONDS = {**cpu_rows.SECONDS, **gpu_rows.SECONDS}
+GPU_MODULES = (gpu_rows, serving_rows, http_row, compiled_rows)
+GPU_ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    name: row for module in GPU_MODULES for name, row in module.ROWS.items()
+}
+ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {**cpu_rows.ROWS, **GPU_ROWS}
+SECONDS = {name: seconds for module in (cpu_rows, *GPU_MODULES) for name, seconds in module.SECONDS.items()}
+GROUPS = {
+    "sd": ("G1", "G2", "G6", "G8", "G11"),
+    "serving": ("G3", "G10", "G12", "G13", "G14", "G15", "G16"),
+    "http": ("G17",),
+    "sdxl": ("G4",),
+    "flux": ("G5",),
+    "compiled-sd": ("G18",),
+    "compiled-sdxl": ("G19",),
+    "compiled-flux": ("G20",),
+}
+"""Rows of a GPU that fit into one call of ten minutes, by the name that --rows takes."""
 PEERS = {
     False: ("A: diffusers float32", "B: diffusers bfloat16 channels_last"),
     True: ("A: diffusers float16 eager", "B: diffusers float16 compiled"),
@@ -45,16 +62,23 @@ PEERS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").format(groups=described_groups()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), required=True)
-    parser.add_argument("--rows", nargs="*", type=rows_in, help="such as C3 C4 or C3,C4; the device's own, if left out")
+    parser.add_argument(
+        "--rows", nargs="*", type=rows_in, help="such as C3 C4, C3,C4 or a group; the CPU's own, if left out"
+    )
     parser.add_argument("--small", action="store_true", help="tiny models, to see that the rows run")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=9.0, help="rows that no longer fit are skipped")
     parser.add_argument("--json", type=Path, help="append one line about this run to this file")
     options = parser.parse_args(arguments)
     names = [name for group in options.rows or [] for name in group] or list(own_rows(options.device))
-    is_gpu_run = any(name in gpu_rows.ROWS for name in names)
+    if not names:
+        parser.error(f"Choose rows: a group ({', '.join(GROUPS)}) fits into a call of ten minutes.")
+    is_gpu_run = any(name in GPU_ROWS for name in names)
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("PyTorch sees no CUDA device here.")
     if is_gpu_run and any(name in cpu_rows.ROWS for name in names):
@@ -74,24 +98,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
             deadline=started + 60 * options.minutes,
             is_gpu_run=is_gpu_run,
         )
-        rows = [row for name in ceilings_first(names, is_gpu_run) for row in measured_rows(bench, name)]
-    if options.json:
-        with options.json.open("a") as file:
-            line = {**about, "seconds": round(time.monotonic() - started, 1), "rows": rows}
-            file.write(json.dumps(line) + "\n")
-    return int(any("failed" in row for row in rows))
+        append_line(options.json, {"run": about})
+        has_failed = False
+        for name in ceilings_first(names, is_gpu_run):
+            for row in measured_rows(bench, name):
+                append_line(options.json, {"date": about["date"], **row})
+                has_failed |= "failed" in row
+    return int(has_failed)
+
+
+def append_line(path: Path | None, value: dict[str, Any]) -> None:
+    """Append a line of JSON at once: a run may be stopped at any row."""
+    if path is not None:
+        with path.open("a") as file:
+            file.write(json.dumps(value) + "\n")
+
+
+def described_groups() -> str:
+    return "; ".join(f"{name} ({' '.join(rows)})" for name, rows in GROUPS.items())
 
 
 def rows_in(words: str) -> list[str]:
-    names = [word.strip().upper() for word in words.split(",") if word.strip()]
-    for name in names:
-        if name not in ROWS:
-            raise argparse.ArgumentTypeError(f"no row {name}; there are {', '.join(ROWS)}")
+    """The rows that a word names: rows, groups, or `gpu` for all rows of a GPU."""
+    known = {**{name.lower(): (name,) for name in ROWS}, **GROUPS, "gpu": tuple(GPU_ROWS)}
+    names: list[str] = []
+    for word in (one.strip().lower() for one in words.split(",")):
+        if word and word not in known:
+            raise argparse.ArgumentTypeError(f"no row {word}; there are {', '.join([*GROUPS, 'gpu', *ROWS])}")
+        names += known.get(word, ())
     return names
 
 
 def own_rows(device: str) -> Sequence[str]:
-    return tuple(gpu_rows.ROWS if device == "cuda" else cpu_rows.ROWS)
+    """Of a CPU; those of a GPU take longer than one call."""
+    return () if device == "cuda" else tuple(cpu_rows.ROWS)
 
 
 def ceilings_first(names: Sequence[str], is_gpu_run: bool) -> list[str]:

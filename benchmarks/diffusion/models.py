@@ -160,6 +160,9 @@ def random_pipeline(family: str, scratch: Path, hardware: Hardware, *, tiny: boo
     for part in modules(pipeline).values():
         part.eval().requires_grad_(False)
     pipeline.set_progress_bar_config(disable=True)
+    # As it is read from a file: other schedulers then take its values, also those that are the defaults of its class.
+    config = {name: value for name, value in pipeline.scheduler.config.items() if name != "_use_default_values"}
+    pipeline.scheduler = type(pipeline.scheduler).from_config(config)
     return pipeline
 
 
