@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inpainting.catalog.families import Component, DiffusersLayout, ModelFamily, register
+from inpainting.catalog.families import Component, DiffusersLayout, LoraSupport, ModelFamily, register
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import FLOW_SCHEDULERS, GUIDANCE_SETTINGS
 
@@ -40,6 +40,12 @@ FLUX_FILL = register(
         },
         # No unconditional pass to replace; of CLIP only the pooled output is read; its noise levels are its own.
         ignored_settings=GUIDANCE_SETTINGS | {"clip_skip", "use_karras_sigmas", "algorithm_type"},
+        lora=LoraSupport(
+            components=("transformer", "text_encoder"),
+            tensors=r"transformer\.|text_encoder\.|text_encoders\.(clip_l|t5xxl)\.|diffusion_model\.|base_model\.model\."
+            r"|lora_(unet|transformer|te[123]?)_|lycoris_",
+            own_tensors=r"single_transformer_blocks|(double|single)_blocks[._]\d",
+        ),
         preview_decoder="taef1",
     )
 )

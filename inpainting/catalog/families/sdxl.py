@@ -53,7 +53,7 @@ SDXL = register(
             components=("unet", "text_encoder", "text_encoder_2"),
             tensors=LORA_TENSORS,
             # Its UNet has blocks of several transformers.
-            own_tensors=r"\A(lora_te2_|text_encoder_2\.)|transformer_blocks[._][1-9]",
+            own_tensors=r"\A(lora_te2_|text_encoder_2\.)|\d[._]transformer_blocks[._][1-9]",
         ),
         embedding=EmbeddingSupport(tensors=("clip_l", "clip_g"), widths=(frozenset({768}), frozenset({1280}))),
         preview_decoder="taesdxl",

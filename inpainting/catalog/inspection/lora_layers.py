@@ -6,6 +6,7 @@ LyCORIS: S.-Y. Yeh et al., "Navigating Text-To-Image Customization: From LyCORIS
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -36,6 +37,13 @@ ENDINGS = {
 }
 """Ending of a tensor's name -> what it is; the beginning is the name of its layer."""
 PEFT_PREFIX = "base_model.model."
+INPUT_LAYER = "x_embedder"
+"""The first layer of a transformer, which takes more channels in models for filling."""
+NOT_READ = (
+    r"base_model\.model\.|text_encoders\.|lora_transformer_|lycoris_|lora_unet_(double|single)_blocks"
+    r"|diffusion_model\.(double_blocks|single_blocks|(img|txt|time|vector|guidance)_in|final_layer)"
+)
+FLUX = r"transformer\.(single_)?transformer_blocks\."
 DIFFUSERS_READS = frozenset({DOWN, UP, ALPHA, MAGNITUDE})
 LOHA = frozenset({"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"})
 
@@ -59,11 +67,18 @@ def layers_in(header: Mapping[str, Any]) -> dict[str, dict[str, Shape]]:
 
 
 def is_read_by_diffusers(names: Collection[str]) -> bool:
-    """Whether diffusers' loader reads all of these tensors; of a DoRA in LyCORIS' names it drops the norms."""
-    splits = [split_name(name) for name in names]
-    return all(
-        split is not None and split[1] in DIFFUSERS_READS and not split[0].startswith(PEFT_PREFIX) for split in splits
-    )
+    """Whether diffusers' loader reads all of these tensors.
+
+    It drops the norms of a DoRA in LyCORIS' names, the alphas of FLUX's layers in diffusers' names, and parts
+    of FLUX in the names of the original; an input layer with more channels changes the model itself.
+    """
+    for name in names:
+        layer, factor = split_name(name) or (name, "")
+        if factor not in DIFFUSERS_READS or re.match(NOT_READ, layer) or layer.endswith(INPUT_LAYER):
+            return False
+        if re.match(FLUX, layer) and (factor == ALPHA or not (".lora_A" in name or ".lora_B" in name)):
+            return False
+    return True
 
 
 def is_change(shapes: Mapping[str, Shape]) -> bool:

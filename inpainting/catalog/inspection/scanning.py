@@ -171,6 +171,10 @@ def file_at(path: Path) -> Found | None:
     if suffix != WEIGHTS:
         raise ModelRefused(f"{suffix} files are not recognised by a scan.")
     header = read_header(path)
+    if any(is_change(shapes) for shapes in layers_in(header).values()) or any(
+        mark in name for name in header for mark in OTHER_KINDS
+    ):
+        return lora_at(path, header)
     if any(FLUX_TENSOR in name for name in header):
         raise ModelRefused(
             "It is a transformer of FLUX without its text encoders; FLUX.1 Fill is added as a folder in diffusers' "
@@ -180,10 +184,6 @@ def file_at(path: Path) -> Found | None:
         family = detect_checkpoint_family(header)
         check_checkpoint(path, family)
         return Found(path, Kind.CHECKPOINT, family)
-    if any(is_change(shapes) for shapes in layers_in(header).values()) or any(
-        mark in name for name in header for mark in OTHER_KINDS
-    ):
-        return lora_at(path, header)
     if header and all(name.startswith(IP_ADAPTER_TENSORS) for name in header):
         return ip_adapter_at(path, header)
     for kind, mark in SINGLE_FILES.items():

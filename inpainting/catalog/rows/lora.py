@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from inpainting.catalog import specs
+from inpainting.catalog import families, specs
 from inpainting.catalog.inspection.files import WEIGHTS
 from inpainting.catalog.rows.choices import lora_family_choices, lora_kind_choices
 from inpainting.catalog.rows.fields import range_validators, slug_field
@@ -60,6 +60,11 @@ class Lora(models.Model):
     def clean(self) -> None:
         if self.steps is not None and self.kind == specs.LoraKind.STYLE:
             raise ValidationError({"steps": "Only a LoRA that is distilled to few steps has a number of steps."})
+        few_steps = specs.FEW_STEPS.get(specs.LoraKind(self.kind))
+        if few_steps is not None and few_steps.scheduler not in families.get(self.family).schedulers:
+            raise ValidationError(
+                {"kind": f"Models of the family {self.family} do not support {few_steps.scheduler}; choose style."}
+            )
 
     # Queries
 

@@ -13,8 +13,10 @@ from inpainting.catalog import families
 from inpainting.catalog.specs import (
     ADAPTER_LABELS,
     ADAPTER_SETTINGS,
+    FEW_STEPS,
     FewSteps,
     Kind,
+    LoraKind,
     LoraSpec,
     ModelSpec,
     check_scheduler,
@@ -92,7 +94,7 @@ def with_preset(settings: PaintSettings, model: ModelSpec, catalog: Catalog) -> 
     """
     if settings.preset is None:
         return settings
-    if families.get(model.family).lora is None:
+    if FEW_STEPS[LoraKind.LCM].scheduler not in families.get(model.family).schedulers:
         raise InvalidRequest(
             f"Models of the family {model.family} have no drafts.", code="preset_unavailable", field="preset"
         )

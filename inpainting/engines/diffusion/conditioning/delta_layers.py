@@ -11,18 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 
 from inpainting.catalog.inspection.files import quoted
-from inpainting.catalog.inspection.lora_layers import split_name
-from inpainting.engines.diffusion.conditioning.delta_weights import LayerDelta
-from inpainting.engines.diffusion.conditioning.lora_layer_names import layers_by_name
+from inpainting.catalog.inspection.lora_layers import DOWN, INPUT_LAYER, split_name
+from inpainting.engines.diffusion.conditioning.delta_weights import LayerDelta, split_outputs, weight_shape
+from inpainting.engines.diffusion.conditioning.lora_layer_names import NamedLayer
 
 Deltas = list[tuple[torch.nn.Module, LayerDelta]]
 """What one LoRA changes: each layer with its difference."""
 
 
 class LayerUnfit(ValueError):
-    """A LoRA changes a layer that the model does not have, or not in this shape. The message is for people."""
+    """A LoRA changes a layer that has another shape. The message is for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,11 @@ class DeltaLoras:
     def __contains__(self, name: str) -> bool:
         return name in self._loaded
 
-    @property
-    def byte_count(self) -> int:
-        return sum(delta.byte_count for deltas in self._loaded.values() for _, delta in deltas)
-
-    def load(self, name: str, tensors: Mapping[str, torch.Tensor], components: Mapping[str, Any]) -> int:
-        """Load the tensors of a LoRA. Returns its bytes. Raises LayerUnfit."""
-        self._loaded[name] = deltas_of(tensors, components)
+    def load(
+        self, name: str, tensors: Mapping[str, torch.Tensor], by_name: Mapping[str, Sequence[NamedLayer]]
+    ) -> int:
+        """Load the tensors of a LoRA for these layers. Returns its bytes. Raises LayerUnfit."""
+        self._loaded[name] = deltas_of(tensors, by_name)
         return sum(delta.byte_count for _, delta in self._loaded[name])
 
     def unload(self, name: str) -> None:
@@ -87,21 +86,38 @@ class DeltaLoras:
         return layers
 
 
-def deltas_of(tensors: Mapping[str, torch.Tensor], components: Mapping[str, Any]) -> Deltas:
-    """The differences in a checked file's tensors. Raises LayerUnfit for one that does not fit the model."""
-    by_name = layers_by_name(components)
+def deltas_of(tensors: Mapping[str, torch.Tensor], by_name: Mapping[str, Sequence[NamedLayer]]) -> Deltas:
+    """The differences in a checked file's tensors, without those of layers that are not there.
+
+    Raises LayerUnfit for one that does not fit its layer.
+    """
     grouped: dict[str, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
         layer_name, factor = split_name(name) or (name, "")
         grouped.setdefault(layer_name, {})[factor] = tensor
     deltas: Deltas = []
     for layer_name, factors in grouped.items():
-        if layer_name not in by_name:
-            raise LayerUnfit(f"it changes a layer {quoted(layer_name)}, which the model does not have.")
-        component_name, layer = by_name[layer_name]
+        layers = by_name.get(layer_name, ())
         try:
-            delta = LayerDelta.of(factors, layer, components[component_name].dtype)
+            shares = shared_out(factors, layers)
+            deltas += [(one.layer, LayerDelta.of(share, one.layer)) for one, share in zip(layers, shares, strict=True)]
         except (ValueError, RuntimeError) as error:
             raise LayerUnfit(f"the layer {quoted(layer_name)} has another shape there.") from error
-        deltas.append((layer, delta))
     return deltas
+
+
+def shared_out(tensors: dict[str, torch.Tensor], layers: Sequence[NamedLayer]) -> list[dict[str, torch.Tensor]]:
+    """The tensors for each of the layers that share them."""
+    if len(layers) == 1:
+        (one,) = layers
+        return [padded(tensors, one.layer) if one.path == INPUT_LAYER else tensors]
+    return split_outputs(tensors, [weight_shape(one.layer)[0] for one in layers]) if layers else []
+
+
+def padded(tensors: dict[str, torch.Tensor], layer: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Tensors for the first layer of a transformer that takes more channels than the one they were trained in, as a
+    model for filling does; they change nothing of the further ones, as in diffusers."""
+    if DOWN not in tensors:
+        return tensors
+    missing = weight_shape(layer)[1] - tensors[DOWN].shape[1]
+    return tensors if missing <= 0 else {**tensors, DOWN: pad(tensors[DOWN], (0, missing))}

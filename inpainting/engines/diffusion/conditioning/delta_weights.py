@@ -6,7 +6,7 @@ LoCon (a product, with a convolution between its two halves as a Tucker decompos
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +29,11 @@ LAYER_TYPES = (Linear, Conv2d, GroupNorm, LayerNorm)
 RANKS = (DOWN, "hada_w1_b", "lokr_w2_b", "lokr_w1_b")
 """Factors whose first side is the rank by which alpha is divided."""
 
+LOW_RANK = frozenset({UP, DOWN, DIFF_BIAS})
+OUTPUTS_FIRST = (UP, "hada_w1_a", "hada_w2_a", DIFF)
+"""Factors whose first side are the layer's outputs, unless there is a Tucker decomposition."""
+NORMS_AND_BIAS = (MAGNITUDE, DORA_SCALE, DIFF_BIAS)
+
 
 @dataclass(eq=False, slots=True)
 class LayerDelta:
@@ -46,19 +51,18 @@ class LayerDelta:
     in_scales: torch.Tensor | None = None
 
     @classmethod
-    def of(cls, tensors: Mapping[str, torch.Tensor], layer: Module, dtype: torch.dtype) -> LayerDelta:
-        """The difference for a layer. Raises ValueError where the shapes differ."""
-        alpha, rank = tensors.get(ALPHA), next((tensors[name].shape[0] for name in RANKS if name in tensors), None)
-        scale = 1.0 if alpha is None or rank is None else float(alpha) / rank
+    def of(cls, tensors: Mapping[str, torch.Tensor], layer: Module) -> LayerDelta:
+        """The difference for a layer. Raises ValueError or RuntimeError where the shapes differ."""
         norms = {name: tensors[name] for name in (MAGNITUDE, DORA_SCALE) if name in tensors}
+        dtype = layer.weight.dtype if layer.weight.dtype.is_floating_point else torch.float32
         factors = {name: one.to(dtype) for name, one in tensors.items() if name != ALPHA and name not in norms}
-        delta = cls(factors, weight_shape(layer), scale)
+        delta = cls(factors, weight_shape(layer), scale_of(tensors))
         if delta.weight() is None and delta.bias is None:
             raise ValueError("It changes nothing.")
         if delta.bias is not None and (getattr(layer, "bias", None) is None or delta.bias.shape != layer.bias.shape):
             raise ValueError("The layer has another bias.")
         for name, norm in norms.items():
-            exact = cls({key: one.float() for key, one in factors.items()}, delta.shape, scale)
+            exact = cls({key: one.float() for key, one in factors.items()}, delta.shape, delta.scale)
             delta._set_norm(layer, exact.weight(), norm.float(), is_output=name == MAGNITUDE)
         return delta
 
@@ -102,6 +106,8 @@ class LayerDelta:
     def change(self, layer: Module, inputs: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         """What is added to a layer's output at a weight of 1."""
         self.to(inputs)
+        if self.out_scales is None and self.in_scales is None and self.factors.keys() <= LOW_RANK:
+            return low_rank(layer, inputs, self.factors, self.scale)
         weight, bias = self.weight(), self.bias
         if self.in_scales is not None:
             scaled = (inputs * along_channels(self.in_scales, layer)).to(inputs.dtype)
@@ -126,6 +132,30 @@ class LayerDelta:
         return change, self.bias
 
 
+def scale_of(tensors: Mapping[str, torch.Tensor]) -> float:
+    """alpha / rank; 1 without alpha, and where the factors have no rank."""
+    rank = next((tensors[name].shape[0] for name in RANKS if name in tensors), None)
+    return 1.0 if ALPHA not in tensors or rank is None else float(tensors[ALPHA]) / rank
+
+
+def split_outputs(tensors: Mapping[str, torch.Tensor], counts: Sequence[int]) -> list[dict[str, torch.Tensor]]:
+    """The tensors of one linear layer for several that give its outputs in turn, `counts` each.
+
+    Raises ValueError or RuntimeError where there are not as many outputs.
+    """
+    by_output = [name for name in OUTPUTS_FIRST if name in tensors]
+    if not by_output or any(name.startswith("hada_t") for name in tensors):
+        tensors = {name: one for name, one in tensors.items() if name in NORMS_AND_BIAS} | {
+            DIFF: product(tensors).flatten(1) * scale_of(tensors)
+        }
+        by_output = [DIFF]
+    by_output += [name for name in NORMS_AND_BIAS if name in tensors]
+    if any(tensors[name].shape[0] != sum(counts) for name in by_output):
+        raise ValueError("The number of outputs differs.")
+    parts = {name: tensors[name].split(list(counts)) for name in by_output}
+    return [{**tensors, **{name: parts[name][number] for name in by_output}} for number in range(len(counts))]
+
+
 def product(factors: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """The difference of the weights that the factors of a layer make, not scaled, in any shape."""
     if DIFF in factors:
@@ -139,6 +169,17 @@ def product(factors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return half(factors, "hada_w1", "hada_t1") * half(factors, "hada_w2", "hada_t2")
     first, second = half(factors, "lokr_w1", ""), half(factors, "lokr_w2", "lokr_t2")
     return torch.kron(first.reshape(*first.shape, *[1] * (second.ndim - 2)), second.contiguous())
+
+
+def low_rank(layer: Module, inputs: torch.Tensor, factors: Mapping[str, torch.Tensor], scale: float) -> torch.Tensor:
+    """What a plain LoRA adds: two small products in place of one as large as the layer's."""
+    up, down, bias = factors[UP], factors[DOWN], factors.get(DIFF_BIAS)
+    if isinstance(layer, Conv2d) and layer.groups == 1 and down.ndim == 4:
+        between = conv2d(inputs, down, None, layer.stride, layer.padding, layer.dilation)
+        return conv2d(scale * between, up.reshape(*up.shape[:2], 1, 1), bias)
+    if isinstance(layer, Linear):
+        return linear(scale * linear(inputs, down.flatten(1)), up.flatten(1), bias)
+    return applied(layer, inputs, (product(factors) * scale).reshape(weight_shape(layer)), bias)
 
 
 def half(factors: Mapping[str, torch.Tensor], stem: str, core: str) -> torch.Tensor:

@@ -25,8 +25,10 @@ from inpainting.catalog.specs import LoraSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion.conditioning.delta_layers import DeltaLoras, LayerUnfit
+from inpainting.engines.diffusion.conditioning.lora_layer_names import is_known, layers_by_name
 from inpainting.engines.diffusion.hardware import is_out_of_memory
 from inpainting.engines.diffusion.serving.load_lock import serialized
+from inpainting.engines.diffusion.serving.unread_parts import tensor_notes
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +87,7 @@ class LoadedLoras:
         self.targets = targets
         self._bytes: OrderedDict[str, int] = OrderedDict()
         self._deltas = DeltaLoras()
+        self._unread: dict[str, tuple[str, ...]] = {}
         self._active: ActiveLoras | None = ()
 
     @property
@@ -94,7 +97,7 @@ class LoadedLoras:
     @property
     def layer_byte_count(self) -> int:
         """Bytes of the weights that are layers of the model."""
-        return self.byte_count - self._deltas.byte_count
+        return sum(byte_count for name, byte_count in self._bytes.items() if name not in self._deltas)
 
     @property
     def need_trailing_timesteps(self) -> bool:
@@ -129,13 +132,14 @@ class LoadedLoras:
         then unchanged.
         """
         spec, file = lora.spec, file or self.read(lora)
+        by_name = layers_by_name(self._components_by_name)
         self._active = None  # loading activates the LoRA
         try:
             if file.is_plain:
                 self._load_layers(lora.name, file)
                 self._bytes[lora.name] = self._cast_to_model_dtype(lora.name)
             else:
-                self._bytes[lora.name] = self._deltas.load(lora.name, file.tensors, self._components_by_name)
+                self._bytes[lora.name] = self._deltas.load(lora.name, file.tensors, by_name)
         except (ValueError, RuntimeError, KeyError, TypeError, IndexError, AttributeError) as error:
             self._unload(lora.name)
             if is_out_of_memory(error):
@@ -146,6 +150,12 @@ class LoadedLoras:
         if not self._bytes[lora.name]:
             self._unload(lora.name)
             raise EngineFailed(f"The LoRA {spec.slug} changes nothing of this model.", code="lora_unfit")
+        unread = [name for name in file.tensors if not is_known(name, by_name, is_plain=file.is_plain)]
+        self._unread[lora.name] = tuple(tensor_notes(f"The LoRA {spec.slug}", unread))
+
+    def notes(self, loras: ActiveLoras) -> tuple[str, ...]:
+        """Sentences about tensors of these LoRAs that the model has no layers for."""
+        return tuple(note for one in loras for note in self._unread.get(one.name, ()))
 
     def _load_layers(self, name: str, file: LoraFile) -> None:
         with self._without_text_model_alias(), self._configured(file.configuration):
@@ -168,7 +178,7 @@ class LoadedLoras:
         self._active = loras
 
     def fuse(self, loras: ActiveLoras) -> None:
-        """Fuse these LoRAs, which are loaded, into the UNet's weights for good, and unload all."""
+        """Fuse these LoRAs, which are loaded, into the weights of the UNet for good, for a conversion of the model."""
         self.activate(())
         self._deltas.fuse({one.name: one.weight for one in loras if one.name in self._deltas})
         layers = tuple(one for one in loras if one.name not in self._deltas)
@@ -198,6 +208,7 @@ class LoadedLoras:
 
     def _unload(self, name: str) -> None:
         self._bytes.pop(name, None)
+        self._unread.pop(name, None)
         self._active = None
         self._deltas.unload(name)
         for component in self._components:

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch.nn import Module
 
-from inpainting.catalog.inspection.lora_layers import PEFT_PREFIX
+from inpainting.catalog.inspection.lora_layers import PEFT_PREFIX, split_name
 from inpainting.engines.diffusion.conditioning.delta_weights import LAYER_TYPES
+from inpainting.engines.diffusion.conditioning.flux_layer_names import original_name
 
-KOHYA_PREFIXES = {"unet": ("lora_unet",), "text_encoder": ("lora_te", "lora_te1"), "text_encoder_2": ("lora_te2",)}
+UNDERSCORED = {
+    "unet": ("lora_unet",),
+    "transformer": ("lora_unet", "lora_transformer", "lycoris"),
+    "text_encoder": ("lora_te", "lora_te1"),
+    "text_encoder_2": ("lora_te2",),
+}
+"""What precedes the names of a component's layers in files of kohya-ss and LyCORIS, in which dots are underscores."""
+DOTTED = {"transformer": "diffusion_model", "text_encoder": "text_encoders.clip_l.transformer"}
+"""The same in files for ComfyUI."""
 TEXT_MODEL = "text_model."
 """Precedes the names of a text encoder's layers in files that were made for transformers 4."""
+OLD_NAME, OLD_ENDING = ".processor.", ".lora_linear_layer"
+"""In the names that diffusers gave to layers before it used PEFT."""
+TRANSLATED = r"diffusion_model\.|lora_unet_(?!double|single|down|mid|up|input|middle|output)"
+"""Names in which diffusers reads transformers other than FLUX's."""
 ORIGINAL_NAMES = {
     "conv_in": "input_blocks.0.0",
     "time_embedding.linear_1": "time_embed.0",
@@ -36,14 +50,37 @@ ORIGINAL_PARTS = {
 """Layers of a block of residuals, likewise."""
 
 
-def layers_by_name(components: Mapping[str, Any]) -> dict[str, tuple[str, Module]]:
-    """Name -> (the component's name, the layer). components: of a pipeline, by name."""
-    found: dict[str, tuple[str, Module]] = {}
+@dataclass(frozen=True, slots=True, eq=False)
+class NamedLayer:
+    """A layer of a pipeline's component. part: its place among the layers that share a name, which the original layout
+    has as one."""
+
+    component: str
+    path: str
+    layer: Module
+    part: int = 0
+
+
+def layers_by_name(components: Mapping[str, Any]) -> dict[str, list[NamedLayer]]:
+    """Name in a file -> the layers whose outputs it gives, in their order. components: of a pipeline, by name."""
+    found: dict[str, list[NamedLayer]] = {}
     for component_name, component in components.items():
         for path, layer in layers_of(component):
-            for name in names_of(component_name, path, component):
-                found.setdefault(name, (component_name, layer))
-    return found
+            for name, part in names_of(component_name, path, component):
+                found.setdefault(name, []).append(NamedLayer(component_name, path, layer, part))
+    return {name: sorted(layers, key=lambda one: one.part) for name, layers in found.items()}
+
+
+def is_known(tensor: str, by_name: Mapping[str, Sequence[NamedLayer]], *, is_plain: bool) -> bool:
+    """Whether a tensor of a LoRA is for one of these layers.
+
+    is_plain: diffusers loads the LoRA, and refuses names that it does not translate; they are taken for known.
+    """
+    split = split_name(tensor)
+    if split is None or split[0] in by_name:
+        return split is not None
+    is_translated = OLD_NAME in tensor or split[0].endswith(OLD_ENDING) or re.match(TRANSLATED, tensor) is not None
+    return is_plain and is_translated
 
 
 def layers_of(component: Any) -> Iterator[tuple[str, Module]]:
@@ -59,19 +96,28 @@ def layers_of(component: Any) -> Iterator[tuple[str, Module]]:
             yield path, module
 
 
-def names_of(component_name: str, path: str, component: Any) -> Iterator[str]:
-    """All names of a layer: in diffusers' files, PEFT's, and those of kohya-ss, in which dots are underscores."""
-    paths = [path] if component_name == "unet" else [path, f"{TEXT_MODEL}{path}"]
-    for one in paths:
-        yield f"{component_name}.{one}"
-        yield f"{PEFT_PREFIX}{component_name}.{one}"
-        yield f"{PEFT_PREFIX}{one}"
-    if component_name == "unet":
-        original = original_path(path, component)
-        paths += [original] if original else []
-    for prefix in KOHYA_PREFIXES.get(component_name, ()):
-        for one in paths:
-            yield f"{prefix}_{one.replace('.', '_')}"
+def names_of(component_name: str, path: str, component: Any) -> Iterator[tuple[str, int]]:
+    """All names of a layer with its part of that name's layer: those of diffusers, PEFT, kohya-ss, ComfyUI."""
+    is_text = component_name.startswith("text_encoder")
+    paths = [(path, 0), (f"{TEXT_MODEL}{path}", 0)] if is_text else [(path, 0)]
+    for one, part in paths:
+        yield f"{component_name}.{one}", part
+        yield f"{PEFT_PREFIX}{component_name}.{one}", part
+    if not is_text:
+        original = unet_name(path, component) if component_name == "unet" else original_name(path)
+        paths += [] if original is None else [original]
+        yield from ((f"{PEFT_PREFIX}{one}", part) for one, part in paths)
+    for one, part in paths:
+        if component_name in DOTTED:
+            yield f"{DOTTED[component_name]}.{one}", part
+        for prefix in UNDERSCORED.get(component_name, ()):
+            yield f"{prefix}_{one.replace('.', '_')}", part
+
+
+def unet_name(path: str, unet: Any) -> tuple[str, int] | None:
+    """See `flux_layer_names.original_name`: for a UNet, whose layers are the same in the original layout."""
+    name = original_path(path, unet)
+    return None if name is None else (name, 0)
 
 
 def original_path(path: str, unet: Any) -> str | None:

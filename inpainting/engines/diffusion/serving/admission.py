@@ -158,6 +158,7 @@ class Admission:
         """
         loras = job.adapters.loras
         self.cache.ensure_loras_loaded(loras, model, self.workload.in_use())
+        job.add_notes(*model.loras.notes(loras))
         vae, control, adapter = (job.adapters.network(kind) for kind in (Kind.VAE, Kind.CONTROLNET, Kind.IP_ADAPTER))
         if model.unet is None and (control or adapter):
             raise EngineFailed(f"{model.spec.label} takes neither a ControlNet nor an IP-Adapter.", code="part_unfit")

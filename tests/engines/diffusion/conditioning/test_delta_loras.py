@@ -14,7 +14,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion.conditioning.delta_weights import LayerDelta
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
-from inpainting.engines.diffusion.conditioning.lora_layer_names import layers_of, names_of
+from inpainting.engines.diffusion.conditioning.lora_layer_names import layers_by_name, layers_of
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import original_layout, tiny_delta_loras, tiny_loras, tiny_models
 from tests.engines.diffusion.pipelines import CPU, FAMILIES, ddim_request, denoised, loaded_reference, run_reference
@@ -93,7 +93,7 @@ def test_the_names_of_every_trainer_are_read(
 
 def test_names_of_the_original_layout_are_those_that_diffusers_reads(specs: dict[str, ModelSpec]) -> None:
     unet = load(specs["sdxl"], CPU).unet
-    known = {name for path, _ in layers_of(unet) for name in names_of("unet", path, unet)}
+    known = layers_by_name({"unet": unet})
     per_block = unet.config.layers_per_block + 1
     layers = [path for path, _ in layers_of(unet)]
     for path in layers:
@@ -151,7 +151,7 @@ def test_the_weight_of_a_dora_interpolates_between_the_model_and_the_merged_weig
         if isinstance(layer, Conv2d):
             up, down = up[..., None, None], down.reshape(2, 6, 3, 3)
         tensors = {"up": up, "down": down, "alpha": torch.tensor(4.0), "dora_scale": scale.reshape(shape)}
-        delta = LayerDelta.of(tensors, layer, torch.float32)
+        delta = LayerDelta.of(tensors, layer)
         inputs = torch.randn(2, 6, 8, 8) if isinstance(layer, Conv2d) else torch.randn(2, 7, 6)
         ours = layer(inputs) + 0.4 * delta.change(layer, inputs, layer(inputs))
         layer.weight.data = layer.weight.data + 0.4 * (merged - layer.weight.data)
@@ -167,7 +167,7 @@ def test_a_locon_with_a_middle_is_three_convolutions() -> None:
     between = torch.nn.functional.conv2d(inputs, down)
     between = torch.nn.functional.conv2d(between, mid, stride=2, padding=1)
     wanted = torch.nn.functional.conv2d(between, up) / 2
-    change = LayerDelta.of(factors, layer, torch.float32).change(layer, inputs, layer(inputs))
+    change = LayerDelta.of(factors, layer).change(layer, inputs, layer(inputs))
     torch.testing.assert_close(change, wanted, rtol=1e-4, atol=1e-4)
 
 
@@ -214,12 +214,27 @@ def test_they_are_added_to_plain_loras_and_fused_as_they_are_applied(
     assert not any(torch.allclose(applied, one, atol=1e-2) for one in alone)
 
 
-@pytest.mark.parametrize("wrong", ["name", "shape"])
-def test_one_for_another_model_names_the_layer(specs: dict[str, ModelSpec], tmp_path: Path, wrong: str) -> None:
+def test_one_of_another_shape_names_the_layer(specs: dict[str, ModelSpec], tmp_path: Path) -> None:
     model = load(specs["sd"], CPU)
-    tensors = tiny_delta_loras.changed_weights(model.pipeline)
-    tensors |= {"lora_unet_other.diff": torch.ones(3)} if wrong == "name" else {"lora_unet_conv_in.diff": torch.ones(3)}
-    with pytest.raises(EngineFailed, match="lora_unet_other" if wrong == "name" else "lora_unet_conv_in") as failed:
+    tensors = tiny_delta_loras.changed_weights(model.pipeline) | {"lora_unet_conv_in.diff": torch.ones(3)}
+    with pytest.raises(EngineFailed, match="lora_unet_conv_in") as failed:
         painted(model, [lora(tmp_path / "other.safetensors", "sd", tensors)], [1.0])
     assert failed.value.code == "lora_unfit"
     assert model.loras.byte_count == 0
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_tensors_for_layers_that_the_model_lacks_are_named(
+    specs: dict[str, ModelSpec], tmp_path: Path, is_plain: bool
+) -> None:
+    model = load(specs["sd"], CPU)
+    more = {"unet.other.lora_A.weight": torch.ones(2, 3), "unet.other.lora_B.weight": torch.ones(3, 2)}
+    tensors = tiny_loras.weights(model.pipeline) if is_plain else tiny_delta_loras.changed_weights(model.pipeline)
+    used = lora(tmp_path / "other.safetensors", "sd", tensors | more)
+    painted(model, [used], [1.0])
+    (note,) = model.loras.notes(active_loras([LoraUse("other")], [used]))
+    assert "unet.other.lora_A" in note
+    assert "(2)" in note
+    whole = lora(tmp_path / "whole.safetensors", "sd", tensors)
+    painted(model, [whole], [1.0])
+    assert model.loras.notes(active_loras([LoraUse("whole")], [whole])) == ()
