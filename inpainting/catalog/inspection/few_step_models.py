@@ -1,7 +1,8 @@
-"""Models distilled to few steps, recognised by the configuration of their scheduler and UNet."""
+"""Models and LoRAs distilled to few steps, recognised by a configuration of scheduler and UNet, or by their names."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,23 @@ LCM_SCHEDULER = "LCMScheduler"
 LCM_GUIDANCE = 8.0
 """Of consistency models that take the guidance scale as an input, as on the card of SimianLuo/LCM_Dreamshaper_v7."""
 EULER_SCHEDULERS = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
+
+LORA_NAMES = {
+    LoraKind.LCM: r"(?<![a-z])lcm[-_. ]?lora|(?<![a-z])lora[-_. ]?lcm(?![a-z])",
+    LoraKind.LIGHTNING: r"(?<![a-z])lightning[-_. ]?(?P<steps>[248])[-_. ]?steps?(?![a-z])",
+    LoraKind.HYPER: r"(?<![a-z])hyper[-_. ]?sd(xl|15)?[-_. ](?P<steps>[248]|12)[-_. ]?steps?[-_. ](?!cfg)",
+}
+"""Names of the published LoRAs: latent-consistency/lcm-lora-sdv1-5, sdxl_lightning_4step_lora, Hyper-SDXL-8steps-lora.
+Those of Hyper-SD for one step need a timestep of their own, and those named CFG need guidance."""
+
+
+def few_step_lora(name: str) -> tuple[LoraKind, int | None]:
+    """Return the kind of a LoRA and the steps in its name; STYLE where the name is not surely that of another kind."""
+    for kind, pattern in LORA_NAMES.items():
+        if found := re.search(pattern, name.lower()):
+            steps = found.groupdict().get("steps")
+            return kind, None if steps is None else int(steps)
+    return LoraKind.STYLE, None
 
 
 def few_step_defaults(folder: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from inpainting.catalog.inspection.adapter_files import (
 from inpainting.catalog.inspection.checkpoint_file import UNET_PREFIX, check_checkpoint, detect_checkpoint_family
 from inpainting.catalog.inspection.diffusers_folder import check_folder, pipeline_families, pipeline_files
 from inpainting.catalog.inspection.embedding_files import MAX_EMBEDDING_BYTES
+from inpainting.catalog.inspection.few_step_models import few_step_lora
 from inpainting.catalog.inspection.files import (
     CONFIG,
     IMAGE_ENCODER,
@@ -38,7 +39,7 @@ from inpainting.catalog.inspection.files import (
 from inpainting.catalog.inspection.lora_files import OTHER_KINDS, check_lora, detect_family
 from inpainting.catalog.inspection.lora_layers import is_change, layers_in
 from inpainting.catalog.inspection.safetensors_header import read_header
-from inpainting.catalog.specs import Control, Kind
+from inpainting.catalog.specs import FEW_STEPS, Control, Kind, LoraKind
 
 LORA = "lora"
 """In place of a kind of models."""
@@ -63,6 +64,8 @@ class Found:
     control: str = ""
     variant: str = ""
     reason: str = ""
+    lora_kind: LoraKind = LoraKind.STYLE
+    steps: int | None = None
 
     @property
     def slug(self) -> str:
@@ -200,7 +203,17 @@ def lora_at(path: Path, header: Mapping[str, Any]) -> Found:
         choice = "|".join(families.with_loras())
         raise ModelRefused(f"It is a LoRA of no certain family: add_lora SLUG --family {choice} --from {path}")
     check_lora(path, family)
-    return Found(path, LORA, family)
+    # A file in the hub's cache has the name of its repository above.
+    names = (path.stem, *(folder.name for folder in path.parents if folder.name.startswith("models--")))
+    kinds = [few_step_lora(name.replace("--", "/")) for name in names]
+    kind, steps = next((one for one in kinds if one[0] in supported_kinds(family)), (LoraKind.STYLE, None))
+    return Found(path, LORA, family, lora_kind=kind, steps=steps)
+
+
+def supported_kinds(family: str) -> set[LoraKind]:
+    """Return the kinds of few-step LoRAs whose scheduler models of a family can run."""
+    schedulers = families.get(family).schedulers
+    return {kind for kind, few_steps in FEW_STEPS.items() if few_steps.scheduler in schedulers}
 
 
 def ip_adapter_at(path: Path, header: Mapping[str, Any]) -> Found:

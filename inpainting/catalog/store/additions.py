@@ -60,7 +60,13 @@ def add_found(slug: str, found: Found, *, is_linked: bool) -> str:
     """
     try:
         if found.kind == LORA:
-            lora = Lora(slug=slug, label=found.path.stem[:100], family=found.family)
+            lora = Lora(
+                slug=slug,
+                label=found.path.stem[:100],
+                family=found.family,
+                kind=found.lora_kind.value,
+                steps=found.steps,
+            )
             lora_store.add(lora, found.path, is_linked=is_linked)
             return ""
         model = InferenceModel.from_spec(

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from inpainting.catalog import configurations, families
 from inpainting.catalog.inspection.scanning import scan
-from inpainting.catalog.specs import Control, Kind, ModelSpec, Source
+from inpainting.catalog.specs import Control, Kind, LoraKind, ModelSpec, Source
 from inpainting.catalog.store.additions import add, add_found, exists, named
 from inpainting.catalog.store.hub import check_repo
 from inpainting.catalog.store.pull import PullLost
@@ -123,6 +123,8 @@ class Command(BaseCommand):
             is_new = not exists(slug, found)
             ready += is_new
             what = " ".join(filter(None, (found.kind, found.control, "for" if found.control else "", found.family)))
+            if found.lora_kind is not LoraKind.STYLE:
+                what += f" {found.lora_kind}" + (f" of {found.steps} steps" if found.steps else "")
             self.stdout.write(f"{'   new' if is_new else '  here'}  {place}: {what}, {slug}")
             if is_new and adds and (message := add_found(slug, found, is_linked=is_linked)):
                 self.stdout.write(f"        {message}")

@@ -128,3 +128,30 @@ def test_what_a_scan_finds_is_added_without_using_more_of_the_disk(folder: Path,
 def test_arguments_that_do_not_go_together_are_refused(db: None, arguments: list[str], message: str) -> None:
     with pytest.raises(CommandError, match=message):
         call_command("add_model", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "steps"),
+    [
+        ("LCM_LoRA_SD15", "lcm", None),
+        ("models--latent-consistency--lcm-lora-sdv1-5/snapshots/0/pytorch_lora_weights", "lcm", None),
+        ("sd_lightning_8step_lora", "lightning", 8),
+        ("Hyper-SD15-4steps-lora", "hyper", 4),
+        ("Hyper-SD15-12steps-CFG-lora", "style", None),
+        ("lightning-storm", "style", None),
+        ("falcm lora", "style", None),
+        ("hyperrealism_v2 step 8", "style", None),
+    ],
+)
+def test_a_lora_with_the_name_of_a_published_one_gets_its_few_steps(
+    tmp_path: Path, db: None, path: str, kind: str, steps: int | None
+) -> None:
+    layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+    tensors = {f"{layer}.lora_down.weight": np.ones((4, 768)), f"{layer}.lora_up.weight": np.ones((8, 4))}
+    place = tmp_path / "loras" / f"{path}.safetensors"
+    place.parent.mkdir(parents=True)
+    save_file({key: value.astype(np.float32) for key, value in tensors.items()}, place)
+    said = scan(str(tmp_path / "loras"), "--add")[f"{path}.safetensors"]
+    lora = Lora.objects.get()
+    assert (lora.kind, lora.steps) == (kind, steps)
+    assert (f" {kind}" in said.partition(",")[0]) == (kind != "style")

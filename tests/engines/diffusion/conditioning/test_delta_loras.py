@@ -228,7 +228,7 @@ def test_tensors_for_layers_that_the_model_lacks_are_named(
     specs: dict[str, ModelSpec], tmp_path: Path, is_plain: bool
 ) -> None:
     model = load(specs["sd"], CPU)
-    more = {"unet.other.lora_A.weight": torch.ones(2, 3), "unet.other.lora_B.weight": torch.ones(3, 2)}
+    more = {"unet.other.lora_A.weight": torch.ones(4, 3), "unet.other.lora_B.weight": torch.ones(3, 4)}
     tensors = tiny_loras.weights(model.pipeline) if is_plain else tiny_delta_loras.changed_weights(model.pipeline)
     used = lora(tmp_path / "other.safetensors", "sd", tensors | more)
     painted(model, [used], [1.0])
