@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.test import Client
@@ -135,7 +136,7 @@ def test_run_again_keeps_the_guidance_scale_that_another_family_refuses(
     assert answer.json()["limit"] == 20.0
 
 
-def test_loras_of_other_families_are_refused_and_none_can_be_added(
+def test_loras_of_other_families_are_refused(
     alices_program: Client, small: InferenceModel, photo_png: bytes, mask_png: bytes, tmp_path: Path
 ) -> None:
     file = tiny_loras.saved(tmp_path / "ink.safetensors", tiny_loras.weights(tiny_models.sd(tmp_path / "words")))
@@ -143,8 +144,27 @@ def test_loras_of_other_families_are_refused_and_none_can_be_added(
     body = shape_a(photo_png, mask_png, steps="1", model="fill", loras='[{"slug": "ink"}]')
     answer = alices_program.post("/api/img2img", body)
     assert (answer.status_code, answer.json()["code"]) == (400, "lora_unfit")
-    with pytest.raises(CommandError, match="flux-fill"):
+    with pytest.raises(CommandError, match=r"no LoRA for FLUX\.1 Fill"):
         call_command("add_lora", "ours", "--family", "flux-fill", "--from", str(file), stdout=StringIO())
+
+
+def test_loras_of_flux_are_added_and_used(
+    alices_program: Client, small: InferenceModel, photo_png: bytes, mask_png: bytes, tmp_path: Path
+) -> None:
+    name = "lora_unet_double_blocks_0_img_attn_proj"  # of the tiny model: 32 features
+    tensors = {f"{name}.lora_down.weight": torch.randn(2, 32), f"{name}.lora_up.weight": torch.randn(32, 2)}
+    t5 = {"lora_te3_encoder.lora_down.weight": torch.ones(2, 2), "lora_te3_encoder.lora_up.weight": torch.ones(2, 2)}
+    file = tiny_loras.saved(tmp_path / "ink.safetensors", tensors | t5)
+    with pytest.raises(CommandError, match="do not support LCMScheduler"):
+        call_command("add_lora", "ink", "--family", "flux-fill", "--kind", "lcm", "--from", str(file))
+    call_command("add_lora", "ink", "--family", "flux-fill", "--from", str(file), stdout=StringIO())
+    without = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, steps="1", model="fill", seed="3"))
+    body = shape_a(photo_png, mask_png, steps="1", model="fill", seed="3", loras='[{"slug": "ink"}]')
+    with_lora = alices_program.post("/api/img2img", body)
+    assert (without.status_code, with_lora.status_code) == (200, 200)
+    metadata = with_lora.json()["metadata"]
+    assert [use["slug"] for use in metadata["loras"]] == ["ink"]
+    assert any("lora_te3_encoder" in warning for warning in metadata["warnings"])
 
 
 def test_the_admin_refuses_defaults_of_another_family(small: InferenceModel) -> None:

@@ -98,8 +98,8 @@ def test_a_lora_of_another_family_is_refused(file: Path, tensors: dict[str, Any]
     ("tensors", "message"),
     [
         ({}, "changes nothing"),
-        ({"model.diffusion_model.x.weight": np.ones((4, 4), "<f4")}, "no LoRA for .*Stable Diffusion"),
-        ({"transformer.x.lora_A.weight": np.ones((4, 4), "<f4")}, "no LoRA for .*Stable Diffusion"),
+        ({"model.diffusion_model.x.weight": np.ones((4, 4), "<f4")}, "no LoRA for Stable Diffusion"),
+        ({"transformer.x.lora_A.weight": np.ones((4, 4), "<f4")}, "no LoRA for Stable Diffusion"),
         ({"lora_unet_x.weight": np.ones((4, 4), "<f4")}, "it holds"),
         (layer() | {"lora_unet_x.hada_w1_a": np.ones((4, 4), "<f4")}, "do not fit together"),
         (layer() | {"lora_unet_x.lokr_w1": np.ones((4, 4), "<f4")}, "do not fit together"),

@@ -104,8 +104,7 @@ def check_tensors(header: Mapping[str, Any], file: str, family: str) -> None:
             if mark in name:
                 raise LoraRefused(f"{file} is {kind}, which is not supported.")
         if support is None or not re.match(support.tensors, name):
-            labels = " or ".join(families.get(one).label for one in families.with_loras())
-            raise LoraRefused(f"{file} is no LoRA for {labels}: it holds {quoted(name)}.")
+            raise LoraRefused(f"{file} is no LoRA for {families.get(family).label}: it holds {quoted(name)}.")
         if tensor["dtype"] not in TYPES:
             raise LoraRefused(
                 f"{file} holds {tensor['dtype']} numbers in {quoted(name)}; known are {', '.join(TYPES)}."
