@@ -49,9 +49,7 @@ class DeltaLoras:
     def __contains__(self, name: str) -> bool:
         return name in self._loaded
 
-    def load(
-        self, name: str, tensors: Mapping[str, torch.Tensor], by_name: Mapping[str, Sequence[NamedLayer]]
-    ) -> int:
+    def load(self, name: str, tensors: Mapping[str, torch.Tensor], by_name: Mapping[str, Sequence[NamedLayer]]) -> int:
         """Load the tensors of a LoRA for these layers. Returns its bytes. Raises LayerUnfit."""
         self._loaded[name] = deltas_of(tensors, by_name)
         return sum(delta.byte_count for _, delta in self._loaded[name])

@@ -220,9 +220,10 @@ class LoadedLoras:
     def _configured(self, configuration: dict[str, Any] | None) -> Iterator[None]:
         """Give diffusers' loader the configuration of a file, which it only reads from files that it opens itself."""
 
-        def lora_state_dict(*arguments: Any, **more: Any) -> tuple[Any, Any, Any]:
-            tensors, alphas, _ = type(self.pipeline).lora_state_dict(*arguments, **more)
-            return tensors, alphas, configuration
+        def lora_state_dict(*arguments: Any, **more: Any) -> tuple[Any, ...]:
+            # Tensors, alphas of those pipelines that have them apart, configuration.
+            *others, _ = type(self.pipeline).lora_state_dict(*arguments, **more)
+            return (*others, configuration)
 
         self.pipeline.lora_state_dict = lora_state_dict
         try:
