@@ -32,19 +32,17 @@ from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.painting import paint
 from tests import tiny_models
+from tests.engines.diffusion.flux_reference import SIZE, assert_equal, diffusers_result, request
 from tests.engines.diffusion.pipelines import (
     CPU,
     STEPS,
     ShiftedHeun,
-    call_arguments,
-    counting_steps,
     denoised,
     ignore_step,
 )
 from tests.engines.diffusion.serving.batches import wait_until
 from tests.fakes import planned
 
-SIZE = Size(96, 64)
 EULER, HEUN = FLOW_SCHEDULERS
 
 
@@ -58,36 +56,6 @@ def model(spec: ModelSpec) -> FluxFill:
     loaded = load(spec, CPU)
     assert isinstance(loaded, FluxFill)
     return loaded
-
-
-def request(**settings: Any) -> InpaintRequest:
-    """A photo that is wider than high, and a binary mask that is not on the grid of the latents."""
-    pixels = np.ascontiguousarray(data.astronaut()[: 8 * SIZE.height : 8, 50 : 50 + 4 * SIZE.width : 4])
-    mask = np.zeros((SIZE.height, SIZE.width), np.uint8)
-    mask[13:45, 9:38] = 255
-    usual = {"prompt": "a red bus", "seed": 7, "strength": 1.0, "steps": STEPS}
-    return InpaintRequest(Picture(pixels), mask, PaintSettings(**{**usual, **settings}))
-
-
-def diffusers_result(
-    model: FluxFill, requested: InpaintRequest, *, output_type: str = "latent", scheduler: Any = None
-) -> Any:
-    """The result of the reference pipeline built from the same components."""
-    settings = requested.settings
-    scheduler = scheduler or diffusers.FlowMatchEulerDiscreteScheduler.from_config(model.scheduler_config)
-    kind = counting_steps(diffusers.FluxFillPipeline, scheduler)
-    reference = kind(**{**model.pipeline.components, "scheduler": scheduler})
-    reference.set_progress_bar_config(disable=True)
-    arguments = {**call_arguments(requested), "guidance_scale": model.guidance(settings), "output_type": output_type}
-    answer = reference(**arguments).images
-    if output_type != "latent":
-        return answer
-    # A static method of the reference; diffusers has no public name for it.
-    return diffusers.FluxFillPipeline._unpack_latents(answer, SIZE.height, SIZE.width, 8)
-
-
-def assert_equal(latents: torch.Tensor, expected: torch.Tensor) -> None:
-    torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("strength", [0.3, 0.75, 1.0])
