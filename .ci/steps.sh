@@ -30,6 +30,7 @@ install_browser_and_database() {
   command -v redis-server >/dev/null || missing+=(redis-server)
   [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
   [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
+  command -v promtool >/dev/null || missing+=(prometheus)
   install_packages "${missing[@]}"
 }
 
@@ -67,6 +68,11 @@ all_browser() {
 postgresql_core() {
   DREAMLAYER_TEST_POSTGRES=1 tests_of tests/generations/test_state_machine.py tests/generations/test_accepting.py \
     tests/worker/test_leases.py tests/webhooks/test_delivery.py
+}
+
+# With promtool, which `make test` does without.
+monitoring() {
+  tests_of tests/test_monitoring_files.py
 }
 
 postgresql_all() {

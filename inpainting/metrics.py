@@ -44,7 +44,11 @@ STEP_SECONDS = Histogram(
 STEP_ROWS = Histogram(
     "dreamlayer_step_batch_rows", "Rows that shared a step.", ["model"], buckets=(1, 2, 4, 8, 16, 32, 64)
 )
-MODEL_LOAD_SECONDS = Histogram(
-    "dreamlayer_model_load_seconds", "Loads of a diffusion model.", ["model"], buckets=WORK_SECONDS
+STEP_OCCUPANCY = Histogram(
+    "dreamlayer_step_batch_occupancy_ratio",
+    "Rows that shared a step, of the rows that the measured step times allow.",
+    ["model"],
+    buckets=(0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1),
 )
+MODEL_LOAD_SECONDS = Histogram("dreamlayer_model_load_seconds", "Loads of a model.", ["model"], buckets=WORK_SECONDS)
 MODEL_EVICTIONS = Counter("dreamlayer_model_evictions", "Models and adapters evicted to make room.", ["model"])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from inpainting import metrics
 from inpainting.catalog.specs import ModelSpec
 
 MAX_LOADED = 2
@@ -23,7 +24,8 @@ class LoadedModels:
     """
 
     def __init__(self) -> None:
-        self._loaded: OrderedDict[Path, tuple[int, Any]] = OrderedDict()
+        self._loaded: OrderedDict[Path, tuple[int, str, Any]] = OrderedDict()
+        """Path -> when the file was modified, the model's slug, the model."""
         self._lock = threading.Lock()
         self._loading: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
@@ -37,18 +39,20 @@ class LoadedModels:
                 found = self._loaded.pop(path, None)
                 if found is not None and found[0] == modified_at:
                     self._loaded[path] = found
-                    return found[1]
+                    return found[2]
                 self._evict(MAX_LOADED - 1)
-            loaded = load(spec, path)
+            with metrics.MODEL_LOAD_SECONDS.labels(spec.slug).time():
+                loaded = load(spec, path)
             with self._lock:
-                self._loaded[path] = modified_at, loaded
+                self._loaded[path] = modified_at, spec.slug, loaded
                 self._evict(MAX_LOADED)  # another thread may have loaded one meanwhile
         return loaded
 
     def _evict(self, count: int) -> None:
         """Keep so many of the models. The caller holds the lock."""
         while len(self._loaded) > count:
-            self._loaded.popitem(last=False)
+            _, (_, slug, _) = self._loaded.popitem(last=False)
+            metrics.MODEL_EVICTIONS.labels(slug).inc()
 
 
 loaded_models = LoadedModels()

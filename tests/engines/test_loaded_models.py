@@ -8,9 +8,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from prometheus_client import REGISTRY
+
 from inpainting.engines.loaded_models import MAX_LOADED, LoadedModels
 
-SPEC: Any = SimpleNamespace()
+SPEC: Any = SimpleNamespace(slug="counted-tool")
+
+
+def value(name: str) -> float:
+    return REGISTRY.get_sample_value(f"dreamlayer_model_{name}", {"model": SPEC.slug}) or 0.0
 
 
 def test_a_load_holds_up_only_requests_for_the_same_model() -> None:
@@ -37,6 +43,7 @@ def test_a_load_holds_up_only_requests_for_the_same_model() -> None:
 
 def test_the_least_recently_used_model_is_evicted_and_a_failed_load_is_tried_again() -> None:
     models, loads = LoadedModels(), []
+    before = {name: value(name) for name in ("load_seconds_count", "evictions_total")}
 
     def load(spec: Any, path: Path) -> str:
         loads.append(path.name)
@@ -51,3 +58,4 @@ def test_the_least_recently_used_model_is_evicted_and_a_failed_load_is_tried_aga
         except RuntimeError:
             assert loads == ["0"]
     assert loads == ["0", *(str(number) for number in range(MAX_LOADED)), "new", "1"]
+    assert [value(name) - then for name, then in before.items()] == [len(loads), len(loads) - 1 - MAX_LOADED]

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inpainting import metrics
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window, WindowRule, plan_window
@@ -85,7 +86,8 @@ class Erase:
             modified_at = spec.path.stat().st_mtime_ns if spec.path.exists() else 0
             loaded = self._loaded.get(spec.path)
             if loaded is None or loaded[0] != modified_at:
-                loaded = self._loaded[spec.path] = modified_at, OnnxNetwork(spec, spec.path)
+                with metrics.MODEL_LOAD_SECONDS.labels(spec.slug).time():
+                    loaded = self._loaded[spec.path] = modified_at, OnnxNetwork(spec, spec.path)
         return loaded[1]
 
 

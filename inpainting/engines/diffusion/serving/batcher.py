@@ -54,7 +54,7 @@ class Batcher:
         self.workload = Workload(cache, self.backends)
         retries = RetryPolicy(self.workload)
         self.admission = Admission(self.workload, retries, self.watchdog, max_rows=max_rows)
-        self.executor = StepExecutor(retries, self.watchdog)
+        self.executor = StepExecutor(retries, self.watchdog, max_rows=max_rows)
         self._arrivals: SimpleQueue[Job | ModelSpec] = SimpleQueue()
         self._early: list[ModelSpec] = []
         """Models to load before the first request for them."""

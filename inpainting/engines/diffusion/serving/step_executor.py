@@ -24,9 +24,10 @@ PREVIEW_INTERVAL_SECONDS = 0.5
 
 
 class StepExecutor:
-    """Runs batches on the device."""
+    """Runs batches on the device. max_rows: as of Admission."""
 
-    def __init__(self, retries: RetryPolicy, watchdog: DeviceWatchdog) -> None:
+    def __init__(self, retries: RetryPolicy, watchdog: DeviceWatchdog, *, max_rows: int | None) -> None:
+        self.max_rows = max_rows
         self.retries = retries
         self.hardware = retries.cache.hardware
         self.watchdog = watchdog
@@ -66,9 +67,11 @@ class StepExecutor:
         predictions = batch.model.predict([sample.state for sample in samples], batch.backend)
         self.hardware.synchronize()
         rows, seconds = count_rows(samples), time.perf_counter() - started
+        allowed = batch.tuner.rows if self.max_rows is None else self.max_rows
         batch.tuner.record(rows, seconds, self.hardware.peak_bytes() - before)
         metrics.STEP_SECONDS.labels(batch.model.spec.slug).observe(seconds)
         metrics.STEP_ROWS.labels(batch.model.spec.slug).observe(rows)
+        metrics.STEP_OCCUPANCY.labels(batch.model.spec.slug).observe(min(1, rows / allowed))  # 1: an image of many rows
         return predictions
 
     def _decode(self, batch: StepBatch, samples: Sequence[InFlightSample]) -> list[NDArray[np.uint8]]:

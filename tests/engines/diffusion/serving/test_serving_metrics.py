@@ -19,7 +19,9 @@ def test_steps_loads_and_evictions_are_counted(tmp_path: Path) -> None:
     def value(name: str) -> float:
         return REGISTRY.get_sample_value(f"dreamlayer_{name}", {"model": spec.slug}) or 0.0
 
-    names = ("step_seconds_count", "step_batch_rows_sum", "model_load_seconds_count", "model_evictions_total")
+    steps = ("step_seconds_count", "step_batch_rows_sum")
+    occupancy = ("step_batch_occupancy_ratio_count", "step_batch_occupancy_ratio_sum")
+    names = (*steps, *occupancy, "model_load_seconds_count", "model_evictions_total")
     before = {name: value(name) for name in names}
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=2)
     asked = request()
@@ -27,4 +29,6 @@ def test_steps_loads_and_evictions_are_counted(tmp_path: Path) -> None:
     assert batcher.cache.evict()
     counted = {name: value(name) - before[name] for name in names}
     assert counted["model_load_seconds_count"] == counted["model_evictions_total"] == 1
+    assert counted[occupancy[0]] == counted["step_seconds_count"]
+    assert counted[occupancy[1]] == counted["step_batch_rows_sum"] / 2
     assert counted["step_batch_rows_sum"] >= counted["step_seconds_count"] == asked.settings.steps
