@@ -20,7 +20,7 @@ from tests.services import pgbouncer, redis_server, s3_server
 
 pytestmark = pytest.mark.chaos
 
-STEP_SECONDS = max(0.5, 5 * SIZE)
+STEP_SECONDS = max(0.5, 15 * SIZE)
 """Of six steps of each generation that runs meanwhile."""
 DRAIN_SECONDS = 120
 
