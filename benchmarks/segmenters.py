@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.segmenters [--photos DIR] [--segmenter NAME] [--clicks 5] [--sheet FILE]
 
-NAME is a segmenter without a model, or a model of the catalog. Where they are not installed, slimsam and sam2.1-tiny have
-random weights: their overlaps mean nothing, and the time of a further click is that of a decoder of their size.
+NAME is a segmenter without a model, or a model of the catalog. Where they are not installed, slimsam and sam2.1-tiny
+have random weights: their overlaps mean nothing, and the time of a further click is that of a decoder of their size.
 
 For each photo with a mask of its object: intersection over union after each click, and with the box around the object.
 The first click is at the point of the object that is deepest inside it; each further one at the deepest point of the
