@@ -356,6 +356,7 @@ DIFFUSION_ROWS = env.int("DREAMLAYER_DIFFUSION_ROWS", 0)
 DIFFUSION_DEVICE = env.str("DREAMLAYER_DIFFUSION_DEVICE", "auto")  # cpu, cuda, cuda:1, mps
 DIFFUSION_PRECISION = env.str("DREAMLAYER_DIFFUSION_PRECISION", "auto")  # float32, float16, bfloat16
 DIFFUSION_MEMORY_MB = env.int("DREAMLAYER_DIFFUSION_MEMORY_MB", 0)  # for weights; 0: most of the device's memory
+DIFFUSION_HOST_PERCENT = env.int("DREAMLAYER_DIFFUSION_HOST_PERCENT", 50)  # of free RAM, for models that a GPU evicted
 DIFFUSION_OPENVINO = env.str("DREAMLAYER_DIFFUSION_OPENVINO", "auto")  # off: the CPU uses torch only
 DIFFUSION_OPENVINO_MB = env.int("DREAMLAYER_DIFFUSION_OPENVINO_MB", 20_000)  # disk space for converted models
 DIFFUSION_WARM_UP = env.str("DREAMLAYER_DIFFUSION_WARM_UP", "")  # model to load at startup

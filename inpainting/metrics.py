@@ -50,5 +50,10 @@ STEP_OCCUPANCY = Histogram(
     ["model"],
     buckets=(0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1),
 )
-MODEL_LOAD_SECONDS = Histogram("dreamlayer_model_load_seconds", "Loads of a model.", ["model"], buckets=WORK_SECONDS)
+MODEL_LOAD_SECONDS = Histogram(
+    "dreamlayer_model_load_seconds",
+    "Loads of a model, from the disk or from the machine's memory.",
+    ["model", "source"],
+    buckets=WORK_SECONDS,
+)
 MODEL_EVICTIONS = Counter("dreamlayer_model_evictions", "Models and adapters evicted to make room.", ["model"])

@@ -41,7 +41,7 @@ class LoadedModels:
                     self._loaded[path] = found
                     return found[2]
                 self._evict(MAX_LOADED - 1)
-            with metrics.MODEL_LOAD_SECONDS.labels(spec.slug).time():
+            with metrics.MODEL_LOAD_SECONDS.labels(spec.slug, "disk").time():
                 loaded = load(spec, path)
             with self._lock:
                 self._loaded[path] = modified_at, spec.slug, loaded

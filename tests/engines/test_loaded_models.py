@@ -16,7 +16,12 @@ SPEC: Any = SimpleNamespace(slug="counted-tool")
 
 
 def value(name: str) -> float:
-    return REGISTRY.get_sample_value(f"dreamlayer_model_{name}", {"model": SPEC.slug}) or 0.0
+    return (
+        REGISTRY.get_sample_value(
+            f"dreamlayer_model_{name}", {"model": SPEC.slug, **({"source": "disk"} if "load" in name else {})}
+        )
+        or 0.0
+    )
 
 
 def test_a_load_holds_up_only_requests_for_the_same_model() -> None:

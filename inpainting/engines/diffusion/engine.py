@@ -36,7 +36,8 @@ IMPORTING_SECONDS = 600.0
 class Options:
     """The administrator's options for the device; see the Django settings DIFFUSION_*.
 
-    memory_bytes: weights kept in the device's memory at most; None is most of what it has. max_rows: see `Batcher`.
+    memory_bytes: weights kept in the device's memory at most; None is most of what it has. host_share: of the
+    machine's free memory that evicted models may take, 0 to 1. max_rows: see `Batcher`.
     models_dir: the folder of all models, in which a small decoder for previews may lie.
     openvino: auto or off; auto computes with it on a processor, where it is installed. openvino_bytes: what its files
     may take on the disk.
@@ -45,6 +46,7 @@ class Options:
     device: str = "auto"
     precision: str = "auto"
     memory_bytes: int | None = None
+    host_share: float = 0.5
     max_rows: int | None = None
     models_dir: Path | None = None
     openvino: str = "auto"
@@ -104,11 +106,13 @@ class Diffusion:
     def _batcher(self) -> Batcher:
         from inpainting.engines.diffusion import hardware
         from inpainting.engines.diffusion.serving.batcher import Batcher
+        from inpainting.engines.diffusion.serving.host_memory import HostMemory
         from inpainting.engines.diffusion.serving.model_cache import ModelCache
 
         chosen = hardware.choose(self.options.device, self.options.precision)
         budget = self.options.memory_bytes or int(chosen.memory_bytes() * hardware.WEIGHTS_SHARE)
-        cache = ModelCache(chosen, budget, models_dir=self.options.models_dir)
+        host_memory = HostMemory(self.options.host_share)
+        cache = ModelCache(chosen, budget, models_dir=self.options.models_dir, host_memory=host_memory)
         return Batcher(cache, max_rows=self.options.max_rows, backends=self._backends(cache))
 
     def _backends(self, cache: ModelCache) -> BackendSelector | None:
@@ -132,6 +136,7 @@ def create() -> Diffusion:
             device=site.DIFFUSION_DEVICE,
             precision=site.DIFFUSION_PRECISION,
             memory_bytes=site.DIFFUSION_MEMORY_MB * 10**6 or None,
+            host_share=site.DIFFUSION_HOST_PERCENT / 100,
             max_rows=site.DIFFUSION_ROWS or None,
             models_dir=site.MODELS_DIR,
             openvino=site.DIFFUSION_OPENVINO,

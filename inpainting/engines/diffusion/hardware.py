@@ -69,6 +69,12 @@ class Hardware:
             pipeline._exclude_from_cpu_offload = ["vae"]
             pipeline.enable_sequential_cpu_offload(device=self.device)
 
+    def remove(self, pipeline: Any) -> None:
+        """Move all networks of a pipeline into the machine's memory, whichever way they were placed."""
+        pipeline.remove_all_hooks()
+        with self.copying():
+            pipeline.to("cpu")
+
     @contextmanager
     def copying(self) -> Iterator[None]:
         """Copy to the device in a stream of its own, so that queued work need not wait."""
@@ -186,11 +192,37 @@ def cpu_has_bfloat16() -> bool:
     return any(flag in flags for flag in BFLOAT16_FLAGS)
 
 
+def free_machine_bytes() -> int:
+    """Free memory of the machine, or of the container if that is less; files that the system caches count as free."""
+    free = int(psutil.virtual_memory().available)
+    limit = _container_limit()
+    if limit is None:
+        return free
+    used = _container_number("memory.current") or 0
+    cached = next(
+        (line.split()[1] for line in _container_file("memory.stat") if line.startswith("inactive_file ")), "0"
+    )
+    return min(free, max(0, limit - used + int(cached)))
+
+
 def _machine_memory_bytes() -> int:
-    """The machine's memory, or the container's limit if that is lower (cgroup v2)."""
-    machine = int(psutil.virtual_memory().total)
+    """The machine's memory, or the container's limit if that is lower."""
+    machine, limit = int(psutil.virtual_memory().total), _container_limit()
+    return machine if limit is None else min(machine, limit)
+
+
+def _container_limit() -> int | None:
+    return _container_number("memory.max")
+
+
+def _container_number(name: str) -> int | None:
+    """A number that cgroup v2 gives for the container; None without one."""
+    line = next(iter(_container_file(name)), "")
+    return int(line) if line.isdigit() else None
+
+
+def _container_file(name: str) -> list[str]:
     try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        return (Path("/sys/fs/cgroup") / name).read_text().splitlines()
     except OSError:
-        return machine
-    return min(machine, int(limit)) if limit.isdigit() else machine
+        return []

@@ -86,7 +86,7 @@ class Erase:
             modified_at = spec.path.stat().st_mtime_ns if spec.path.exists() else 0
             loaded = self._loaded.get(spec.path)
             if loaded is None or loaded[0] != modified_at:
-                with metrics.MODEL_LOAD_SECONDS.labels(spec.slug).time():
+                with metrics.MODEL_LOAD_SECONDS.labels(spec.slug, "disk").time():
                     loaded = self._loaded[spec.path] = modified_at, OnnxNetwork(spec, spec.path)
         return loaded[1]
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
+from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
 from inpainting.engines.diffusion.families.sd import StableDiffusion
@@ -167,7 +168,7 @@ def test_when_memory_is_short_it_is_tiled_for_that_model_alone(
         return decode(*arguments, **more)
 
     vae.decode = watched
-    model.save_memory()
+    model.save_memory(Size(64, 64))
     for one in (model, models["sd", True]):
         one.codec(vae).decode(torch.zeros(1, 4, 8, 8))
         assert not vae.use_tiling

@@ -16,6 +16,7 @@ from skimage import data
 from inpainting.catalog.inspection.lora_files import detect_family
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import LoraSpec, ModelSpec
+from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import FLOW_SCHEDULERS, LoraUse
@@ -204,9 +205,9 @@ def test_each_image_of_a_request_equals_one_with_the_next_seed(spec: ModelSpec) 
 
 def test_when_memory_is_short_rows_are_computed_one_after_another(spec: ModelSpec) -> None:
     loaded, requested = load(spec, CPU), request(guidance_scale=4.0)
-    assert loaded.save_memory()  # tiles
+    assert loaded.save_memory(Size(64, 64))  # tiles
     before = denoised(loaded, requested)
-    assert loaded.save_memory()
+    assert loaded.save_memory(Size(64, 64))
     calls: list[int] = []
     loaded.transformer.register_forward_pre_hook(lambda module, given: calls.append(len(given[0])))
     assert_equal(denoised(loaded, requested), before)

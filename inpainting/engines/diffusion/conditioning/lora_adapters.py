@@ -199,6 +199,10 @@ class LoadedLoras:
             self._unload(idle[0])
         return bool(idle)
 
+    def unload_all(self) -> None:
+        for name in list(self._bytes):
+            self._unload(name)
+
     def idle_bytes(self, keep: Collection[str]) -> int:
         """Bytes of the weights of those not named in `keep`."""
         return sum(self._bytes[name] for name in self._idle(keep))

@@ -88,6 +88,8 @@ class LatentModel(ABC):
         self.offload = Offload.NONE
         self.rows_per_call: int | None = None
         """Rows of a step batch that are computed at a time; None is all."""
+        self.unsaved_area: int | None = None
+        """Memory was short for an image of so many pixels; None where it was not."""
 
     @property
     def byte_count(self) -> int:
@@ -180,8 +182,12 @@ class LatentModel(ABC):
 
     # When memory is short
 
-    def save_memory(self) -> bool:
-        """Switch to the next way of computing that needs less memory and more time. False if there is none left."""
+    def save_memory(self, size: Size) -> bool:
+        """Switch to the next way of computing that needs less memory and more time. False if there is none left.
+
+        size: of the image that memory was too short for.
+        """
+        self.unsaved_area = min(size.area, self.unsaved_area or size.area)
         if not self.is_tiled:
             # No attention slicing: scaled_dot_product_attention already holds less memory than the slices would.
             self.is_tiled = True
@@ -207,3 +213,29 @@ class LatentModel(ABC):
         self.offload = offload
         parts = "parts" if offload is Offload.COMPONENTS else "layers"
         self.memory_fallbacks.append(f"Memory was short: {parts} of the model waited in the machine's memory.")
+
+    def fits_unsaved(self, size: Size) -> bool:
+        """Whether an image is smaller than all for which memory was saved."""
+        return self.unsaved_area is None or size.area < self.unsaved_area
+
+    def stop_saving(self) -> None:
+        """Undo `save_memory`, except for the placement of the weights. No image may be in progress."""
+        self.is_tiled, self.rows_per_call, self.unsaved_area = False, None, None
+        self.vae.disable_slicing()
+        self.vae.disable_tiling()
+        self.memory_fallbacks.clear()
+
+    def leave_device(self) -> None:
+        """Move all weights into the machine's memory, and forget LoRAs, backends and how memory was saved."""
+        self.loras.unload_all()
+        self.backends.clear()
+        self.hardware.remove(self.pipeline)
+        self.stop_saving()
+        self.offload = Offload.NONE
+
+    def enter_device(self, offload: Offload) -> None:
+        """Place the weights, which are in the machine's memory. offload: what of them stays there."""
+        if offload is Offload.NONE:
+            self.hardware.place(self.pipeline)
+        else:
+            self.offload_to(offload)

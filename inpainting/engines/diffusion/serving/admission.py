@@ -67,7 +67,9 @@ class Admission:
 
     def _may_start(self, job: Job, deferred: Sequence[WaitingSample]) -> bool:
         """Whether one more image may start now. deferred: those that arrived earlier and may not."""
-        model = self.cache.loaded(job.spec)
+        if (model := self.cache.loaded(job.spec)) is not None:
+            self.cache.stop_saving_memory(model, job.size, self.workload.in_use())
+            model = self.cache.loaded(job.spec)
         key = self.workload.key(job, model)
         # No image overtakes one with the same key, nor any while a model waits for memory.
         same_model = [one.job for one in deferred if one.job.spec.slug == job.spec.slug]

@@ -7,21 +7,33 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from inpainting.core.errors import OUT_OF_MEMORY, DeviceLost, EngineFailed, PaintingError
+from inpainting.core.geometry import Size
 from inpainting.engines.diffusion.hardware import is_device_lost, is_out_of_memory
 from inpainting.engines.diffusion.serving.jobs import UNLIMITED, Job, StepBatch
 from inpainting.engines.diffusion.serving.workload import Workload
 
 logger = logging.getLogger(__name__)
 
-Item = TypeVar("Item")
+
+class HasSize(Protocol):
+    @property
+    def size(self) -> Size:
+        """Of the image."""
+        ...
+
+
+Item = TypeVar("Item", bound=HasSize)
 Result = TypeVar("Result")
 
 
 class SavesMemory(Protocol):
     """A model, loaded or about to be."""
 
-    def save_memory(self) -> bool:
-        """Switch to the next way of working that needs less memory and more time. False if there is none left."""
+    def save_memory(self, size: Size) -> bool:
+        """Switch to the next way of working that needs less memory and more time. False if there is none left.
+
+        size: of the image that memory was too short for.
+        """
         ...
 
 
@@ -61,7 +73,7 @@ class RetryPolicy:
                 return [result for part in parts for result in self.run(work, part, model, batch)]
             if not is_memory_short:
                 return [failure]
-            if not self.cache.evict(self.workload.in_use()) and not model.save_memory():
+            if not self.cache.evict(self.workload.in_use()) and not model.save_memory(items[0].size):
                 return [failure]
             if batch is not None:
                 batch.max_samples = UNLIMITED  # more may fit now; that is found out anew

@@ -137,6 +137,10 @@ class InFlightSample:
     dtype: torch.dtype
     finite: FiniteCheck | None = None
 
+    @property
+    def size(self) -> Size:
+        return self.job.size
+
 
 @dataclass(frozen=True, slots=True)
 class BatchKey:

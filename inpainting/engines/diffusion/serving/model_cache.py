@@ -16,6 +16,7 @@ import torch
 
 from inpainting import metrics
 from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec
+from inpainting.core.geometry import Size
 from inpainting.engines.diffusion.backends.torch import Backend
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora, ActiveLoras, LoraFile
@@ -23,6 +24,7 @@ from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.hardware import Hardware, Offload, is_out_of_memory
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
 from inpainting.engines.diffusion.serving.background_loader import BackgroundLoader, Load
+from inpainting.engines.diffusion.serving.host_memory import HostMemory
 from inpainting.engines.diffusion.serving.model_loading import file_fingerprint, load, weights_bytes
 
 logger = logging.getLogger(__name__)
@@ -55,6 +57,9 @@ class LoadKey(NamedTuple):
 
 
 NOTHING_IN_USE = InUse()
+NOT_OFFLOADED = Offload.NONE, 0
+WHOLE_FACTOR = 1.2
+"""A model in the machine's memory is placed whole again where so many times the bytes of its weights are free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,7 @@ class ModelToLoad:
     cache: ModelCache
     spec: ModelSpec
 
-    def save_memory(self) -> bool:
+    def save_memory(self, size: Size) -> bool:
         """Load more of it into the machine's memory from now on. False if that is not possible."""
         return self.cache.offload_more(self.spec)
 
@@ -84,9 +89,17 @@ class ModelCache:
     Models and adapters are loaded on a thread beside it, one at a time, so that the device goes on with others.
 
     budget_bytes: weights kept at most; one model is always allowed. models_dir: where preview decoders may be.
+    host_memory: of evicted models, where the device has a memory of its own.
     """
 
-    def __init__(self, hardware: Hardware, budget_bytes: int, *, models_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        hardware: Hardware,
+        budget_bytes: int,
+        *,
+        models_dir: Path | None = None,
+        host_memory: HostMemory | None = None,
+    ) -> None:
         self.hardware = hardware
         self.budget_bytes = budget_bytes
         self.models_dir = models_dir
@@ -97,8 +110,12 @@ class ModelCache:
         self._adapters: OrderedDict[str, LoadedAdapter] = OrderedDict()
         self._sizes: dict[LoadKey, int] = {}
         self._loader = BackgroundLoader()
-        self._offloads: dict[str, Offload] = {}
-        """Slugs of models that were too large for the device's memory -> how they are loaded."""
+        self._host_memory = host_memory or HostMemory()
+        self._leaving: list[LatentModel] = []
+        """Evicted models that are still in the device's memory."""
+        self._offloads: dict[str, tuple[Offload, int]] = {}
+        """Slugs of models that were too large for the device's memory -> how they are loaded, the bytes that were free
+        or could be."""
 
     # What is loaded
 
@@ -189,16 +206,26 @@ class ModelCache:
 
     def _start_loading(self, load: Load, in_use: InUse) -> None:
         self._evict_for(load.byte_count, in_use)
-        self._loader.start(load)
+        leaving, self._leaving = self._leaving, []
+
+        def read() -> Any:
+            self._remove(leaving)
+            return load.read()
+
+        self._loader.start(replace(load, read=read))
 
     def _model_load(self, spec: ModelSpec) -> Load:
         if self._models.pop(spec.slug, None) is not None:  # its files were replaced; batches that use it still hold it
             self._collect_garbage()
-        key, offload = load_key(spec), self._offloads.get(spec.slug, Offload.NONE)
+        key, (offload, _) = load_key(spec), self._offloads.get(spec.slug, NOT_OFFLOADED)
 
         def read() -> Any:
-            with metrics.MODEL_LOAD_SECONDS.labels(spec.slug).time():
-                model = load(spec, self.hardware, offload)
+            model = self._host_memory.take(*key)
+            with metrics.MODEL_LOAD_SECONDS.labels(spec.slug, "disk" if model is None else "memory").time():
+                if model is None:
+                    model = load(spec, self.hardware, offload)
+                else:
+                    model.enter_device(offload)
             self.preview_decoder(spec.family)  # so that it need not be loaded when the first image starts
             return model
 
@@ -229,11 +256,29 @@ class ModelCache:
 
     def offload_more(self, spec: ModelSpec) -> bool:
         """Load more of a model into the machine's memory from now on. False if that is not possible."""
-        offload = self._offloads.get(spec.slug, Offload.NONE)
+        offload, _ = self._offloads.get(spec.slug, NOT_OFFLOADED)
         if not self.hardware.can_offload or offload is Offload.LAYERS:
             return False
-        self._offloads[spec.slug] = Offload(offload + 1)
+        self._offloads[spec.slug] = Offload(offload + 1), self.hardware.free_bytes()
         return True
+
+    def stop_saving_memory(self, model: LatentModel, size: Size, in_use: InUse) -> None:
+        """Let a model compute as it did before memory was short, if it is idle and memory suffices for an image again.
+
+        A model that waits in the machine's memory is evicted, to be loaded whole.
+        """
+        is_saving = model.memory_fallbacks or model.offload is not Offload.NONE
+        if not is_saving or any(model is one for one in in_use.models) or not model.fits_unsaved(size):
+            return
+        if model.offload is Offload.NONE:
+            model.stop_saving()
+            return
+        _, room_before = self._offloads.get(model.spec.slug, NOT_OFFLOADED)
+        evictable = [self._models[slug] for slug in self._idle_models(in_use) if self._models[slug] is not model]
+        room = self.hardware.free_bytes() + sum(one.byte_count for one in evictable if one.offload is Offload.NONE)
+        if room >= model.byte_count * WHOLE_FACTOR and room > room_before:
+            self._offloads.pop(model.spec.slug, None)
+            self._leaving.append(self._models.pop(model.spec.slug))
 
     def add(self, model: LatentModel, fingerprint: int = 0) -> None:
         """Keep a loaded model. fingerprint: of the files it was read from, 0 for none."""
@@ -293,6 +338,11 @@ class ModelCache:
 
         In the order of the time it takes to load or compile them again. False if there is none.
         """
+        is_evicted = self._evict_one(in_use)
+        self._remove(self._leaving)
+        return is_evicted
+
+    def _evict_one(self, in_use: InUse) -> bool:
         if not self.is_loading:
             self._loader.finish()  # no job may need it any more, and it can be evicted
         if self._idle_backends(in_use):
@@ -303,7 +353,7 @@ class ModelCache:
             return True
         for loaded, idle in ((self._adapters, self._idle_adapters(in_use)), (self._models, self._idle_models(in_use))):
             if idle:
-                del loaded[idle[0]]
+                self._keep_for_host(loaded.pop(idle[0]))
                 metrics.MODEL_EVICTIONS.labels(idle[0]).inc()
                 self._collect_garbage()
                 logger.info("Evicted %s", idle[0])
@@ -313,8 +363,20 @@ class ModelCache:
     def _evict_for(self, wanted_bytes: int, in_use: InUse) -> None:
         """Evict until so many bytes are free, or nothing is left to evict."""
         while self.used_bytes + wanted_bytes > self.budget_bytes:
-            if not self.evict(in_use):
+            if not self._evict_one(in_use):
                 return
+
+    def _keep_for_host(self, evicted: LatentModel | LoadedAdapter) -> None:
+        if isinstance(evicted, LatentModel) and self.hardware.can_offload and self._host_memory.share:
+            self._leaving.append(evicted)
+
+    def _remove(self, leaving: list[LatentModel]) -> None:
+        """Move evicted models from the device's memory into the machine's. On any thread."""
+        if not leaving:
+            return
+        while leaving:
+            self._host_memory.keep(leaving.pop())
+        self._collect_garbage()
 
     def _evict_backend(self, in_use: InUse) -> int:
         """Evict the least recently used backend. Returns its bytes, 0 if there was none."""

@@ -375,7 +375,7 @@ def test_unsupported_sizes_and_precisions_are_left_to_torch(folder: Path, specs:
     assert supports(model, Size(64, 96))
     assert not supports(model, Size(64, 72)), "a side of the latents that cannot be halved"
     assert not supports(load(specs["sd"], Hardware(torch.device("cpu"), torch.float16)), Size(64, 64))
-    model.save_memory()
+    model.save_memory(Size(64, 64))
     assert not supports(model, Size(64, 64)), "in tiles"
 
 

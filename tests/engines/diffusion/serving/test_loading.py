@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from tests import original_layout, tiny_models
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import UNetCalls, request, wait_until
+from tests.engines.diffusion.serving.devices import CountingDevice, byte_count, leaves, networks_of
 
 LOAD = "inpainting.engines.diffusion.serving.model_cache.load"
 
@@ -113,49 +113,6 @@ def test_loading_leaves_the_default_dtype_of_other_threads_and_gives_weights_the
 
 
 # A device whose memory is small
-
-
-HOOKS: list[Any] = []
-
-
-@dataclass(frozen=True, slots=True)
-class CountingDevice(Hardware):
-    """The CPU, with so many bytes of memory of its own for weights."""
-
-    capacity: int = 0
-
-    @property
-    def can_offload(self) -> bool:
-        return True
-
-    def place(self, pipeline: Any) -> None:
-        self.check(sum(map(byte_count, networks_of(pipeline))))
-
-    def offload(self, pipeline: Any, offload: Offload) -> None:
-        def check(module: torch.nn.Module, arguments: Any) -> None:
-            self.check(byte_count(module))
-
-        while HOOKS:
-            HOOKS.pop().remove()
-        for network in networks_of(pipeline):
-            parts = [network] if offload is Offload.COMPONENTS else leaves(network)
-            HOOKS.extend(part.register_forward_pre_hook(check) for part in parts)
-
-    def check(self, wanted: int) -> None:
-        if wanted > self.capacity:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
-
-def networks_of(pipeline: Any) -> list[torch.nn.Module]:
-    return [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
-
-
-def leaves(network: torch.nn.Module) -> list[torch.nn.Module]:
-    return [module for module in network.modules() if not list(module.children())]
-
-
-def byte_count(module: torch.nn.Module) -> int:
-    return sum(tensor.nbytes for tensor in module.parameters())
 
 
 def painted_on(capacity: int, spec: ModelSpec) -> tuple[Any, tuple[str, ...]]:

@@ -17,7 +17,8 @@ def test_steps_loads_and_evictions_are_counted(tmp_path: Path) -> None:
     spec = tiny_models.saved(tmp_path / "counted-model")
 
     def value(name: str) -> float:
-        return REGISTRY.get_sample_value(f"dreamlayer_{name}", {"model": spec.slug}) or 0.0
+        source = {"source": "disk"} if "load" in name else {}
+        return REGISTRY.get_sample_value(f"dreamlayer_{name}", {"model": spec.slug, **source}) or 0.0
 
     steps = ("step_seconds_count", "step_batch_rows_sum")
     occupancy = ("step_batch_occupancy_ratio_count", "step_batch_occupancy_ratio_sum")

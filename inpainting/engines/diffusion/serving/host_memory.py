@@ -1,0 +1,54 @@
+"""Evicted models in the machine's memory, from which they come back without reading their files."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from inpainting.engines.diffusion.hardware import free_machine_bytes
+
+if TYPE_CHECKING:
+    from inpainting.engines.diffusion.families.base import LatentModel
+
+logger = logging.getLogger(__name__)
+
+
+class HostMemory:
+    """Used by the device's thread and the loader's.
+
+    share: of the machine's free memory that evicted models may take, 0 to 1; 0 keeps none.
+    """
+
+    def __init__(self, share: float = 0.0) -> None:
+        self.share = share
+        self._lock = threading.Lock()
+        self._models: OrderedDict[tuple[str, int], LatentModel] = OrderedDict()
+
+    @property
+    def byte_count(self) -> int:
+        return sum(model.byte_count for model in self._models.values())
+
+    def keep(self, model: LatentModel) -> None:
+        """Move a model that nothing uses out of the device's memory, and drop those kept longest for it.
+
+        The model is dropped where it does not fit.
+        """
+        try:
+            with self._lock:
+                self._models.pop((model.spec.slug, model.fingerprint), None)
+                room = int(self.share * (free_machine_bytes() + self.byte_count))
+                if model.byte_count > room:
+                    return
+                while self.byte_count + model.byte_count > room:
+                    self._models.popitem(last=False)
+                model.leave_device()
+                self._models[model.spec.slug, model.fingerprint] = model
+        except Exception as error:
+            logger.warning("%s is not kept in the machine's memory: %s", model.spec.slug, error)
+
+    def take(self, slug: str, fingerprint: int) -> LatentModel | None:
+        """Remove and return the model from these files; None if it is not kept."""
+        with self._lock:
+            return self._models.pop((slug, fingerprint), None)

@@ -1,0 +1,120 @@
+"""Evicted models wait in the machine's memory, and models for which memory was short are whole again afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from inpainting import metrics
+from inpainting.catalog.specs import ModelSpec
+from inpainting.core.geometry import Size
+from inpainting.engines.diffusion.hardware import Offload
+from inpainting.engines.diffusion.serving import host_memory
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.host_memory import HostMemory
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
+from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
+from tests import tiny_models
+from tests.engines.diffusion.pipelines import CPU, SIDE, ignore_step
+from tests.engines.diffusion.serving.batches import request
+from tests.engines.diffusion.serving.devices import CountingDevice
+
+OWN_SIZE, LARGER = Size(SIDE, SIDE), Size(2 * SIDE, SIDE)
+
+
+@pytest.fixture(scope="module")
+def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
+    folder = tmp_path_factory.mktemp("models")
+    return {name: tiny_models.saved(folder / name, seed=seed) for seed, name in enumerate(("sd", "other"))}
+
+
+@pytest.fixture
+def device() -> CountingDevice:
+    return CountingDevice(torch.device("cpu"), torch.float32, 10**9)
+
+
+def batcher(device: CountingDevice, budget_bytes: int = 10**9, share: float = 0.5) -> Batcher:
+    return Batcher(ModelCache(device, budget_bytes, host_memory=HostMemory(share)))
+
+
+def loads(slug: str, source: str) -> float:
+    (metric,) = metrics.MODEL_LOAD_SECONDS.labels(slug, source).collect()
+    samples = metric.samples
+    return next(sample.value for sample in samples if sample.name.endswith("_count"))
+
+
+@pytest.mark.parametrize("share", [0.5, 0])
+def test_an_evicted_model_comes_back_without_its_files(
+    specs: dict[str, ModelSpec], device: CountingDevice, share: float
+) -> None:
+    one = batcher(device, weights_bytes(specs["sd"], torch.float32) + 1, share)
+    before = {source: loads("sd", source) for source in ("disk", "memory")}
+    pictures = [one.paint(request(), specs[name], ignore_step)[0][0] for name in ("sd", "other", "sd")]
+    assert np.array_equal(pictures[0], pictures[2])
+    assert not np.array_equal(pictures[0], pictures[1])
+    assert [model.spec.slug for model in one.cache.models] == ["sd"]
+    count = {source: loads("sd", source) - before[source] for source in before}
+    assert count == ({"disk": 1, "memory": 1} if share else {"disk": 2, "memory": 0})
+
+
+def test_files_that_were_replaced_are_read(tmp_path: Path, device: CountingDevice, specs: dict[str, ModelSpec]) -> None:
+    spec = tiny_models.saved(tmp_path / "one")
+    one = batcher(device, 1)
+    before = one.paint(request(), spec, ignore_step)[0][0]
+    one.paint(request(), specs["sd"], ignore_step)
+    tiny_models.saved(tmp_path / "one", seed=5)
+    assert not np.array_equal(one.paint(request(), spec, ignore_step)[0][0], before)
+
+
+def test_no_more_is_kept_than_a_share_of_the_free_memory(
+    specs: dict[str, ModelSpec], device: CountingDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = [load(spec, device) for spec in specs.values()]
+    for number, model in enumerate(models):
+        model.fingerprint = number
+    first, second = models
+    free = 2 * first.byte_count + 1000
+    memory = HostMemory(0.5)
+    monkeypatch.setattr(host_memory, "free_machine_bytes", lambda: free - memory.byte_count)
+    memory.keep(first)
+    memory.keep(second)
+    assert memory.take(first.spec.slug, 0) is None
+    assert memory.take(second.spec.slug, 1) is second
+    free = first.byte_count
+    memory.keep(first)
+    assert memory.take(first.spec.slug, 0) is None
+
+
+def test_a_smaller_image_is_painted_as_before_memory_was_short(specs: dict[str, ModelSpec]) -> None:
+    one = Batcher(ModelCache(CPU, 10**9))
+    model = one.cache.get(specs["sd"])
+    for size, is_saving in ((OWN_SIZE, True), (LARGER, False)):
+        while model.save_memory(size):
+            pass
+        _, notes = one.paint(request(), specs["sd"], ignore_step)
+        assert any("Memory was short" in note for note in notes) is is_saving
+        assert model.is_tiled is is_saving
+        assert (model.rows_per_call is not None) is is_saving
+        model.stop_saving()
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+def test_an_offloaded_model_is_whole_again_when_there_is_room(
+    specs: dict[str, ModelSpec], device: CountingDevice, has_room: bool
+) -> None:
+    one = batcher(device)
+    model: Any = one.cache.get(specs["sd"])
+    expected = one.paint(request(), specs["sd"], ignore_step)[0][0]
+    model.save_memory(LARGER)
+    model.offload_to(Offload.COMPONENTS)
+    device.placed.clear()
+    if not has_room:
+        one.cache.hardware = CountingDevice(device.device, device.dtype, model.byte_count)
+    picture, notes = one.paint(request(), specs["sd"], ignore_step)
+    assert np.array_equal(picture[0], expected)
+    assert device.placed == ([Offload.NONE] if has_room else [])
+    assert any("Memory was short" in note for note in notes) is not has_room
