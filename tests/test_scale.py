@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests import postgres
-from tests.installation import ROOT
+from tests.installation import ROOT, Installation
 from tests.scaled_site import Site
 from tests.services import S3, Redis, pgbouncer, redis_server, s3_server
 
@@ -60,10 +62,15 @@ def test_a_generation_passes_through_web_process_worker_and_bucket(
         finally:
             redis.start()
         assert scaled.web.img2img(scaled.key, photo_png, mask_png)[0] == 200
-    imported = set(re.findall(r"^import time:.*\| +(\S+)$", scaled.web.log, re.MULTILINE))
+    imported = imported_by(scaled.web)
     assert "inpainting.generations.submit" in imported
     assert not HEAVY & imported
     assert "Traceback" not in worker.log
+
+
+def imported_by(process: Installation) -> set[str]:
+    """The modules that a process with PYTHONPROFILEIMPORTTIME imported."""
+    return set(re.findall(r"^import time:.*\| +(\S+)$", process.log, re.MULTILINE))
 
 
 @pytest.mark.full
@@ -87,6 +94,42 @@ def test_behind_pgbouncer_a_killed_worker_loses_nothing_and_connections_stay_bou
             for _, body in bodies:
                 site.web.wait_until(lambda body=body: site.has_succeeded(body["url"]))  # type: ignore[misc]
         assert ": 0 missing" in site.web.manage("check_files", "--hashes", "--older-than-hours", "1")
+
+
+@pytest.mark.full
+def test_networks_select_in_workers_of_which_one_is_killed_and_never_in_the_web_process(
+    servers: tuple[Redis, S3], tmp_path: Path, photo_png: bytes
+) -> None:
+    """The workers alone have the model's files. Each accepted selection ends once, with one mask."""
+    pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
+    from tests import tiny_networks
+
+    (network := tmp_path / "u2netp.onnx").write_bytes(tiny_networks.salient(64))
+    (tmp_path / "site").mkdir()
+    redis, s3 = servers
+    site = Site(tmp_path / "site", redis_url=redis.url, s3_url=s3.url, database_url=postgres.start())
+    models = {"DREAMLAYER_MODELS": str(tmp_path / "models")}
+    workers = [site.process("worker", "--queues", "cpu", **models) for _ in range(2)]
+    workers[0].manage("pull_model", "u2netp", "--yes", f"--from={network}")
+    site.web.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    body = json.dumps({"image": b64encode(photo_png).decode(), "segmenter": "u2netp"}).encode()
+    headers = {"Content-Type": "application/json"}
+    with site.serving(*workers) as (_, killed, _), ThreadPoolExecutor(8) as callers:
+        status, found = site.web.get("/api/masks/", key=site.key, data=body, headers=headers)
+        assert (status, json.loads(found)["segmenter"]) == (201, "u2netp")
+        asynchronous = {**headers, "Prefer": "respond-async"}
+        accepted = [
+            callers.submit(site.web.get, "/api/masks/", key=site.key, data=body, headers=asynchronous)
+            for _ in range(20)
+        ]
+        assert accepted[0].result()[0] == 202
+        os.killpg(killed.pid, signal.SIGKILL)
+        assert {future.result()[0] for future in accepted} == {202}
+        counts = "SELECT status, count(*), count(mask_id) FROM inpainting_analysis GROUP BY status"
+        site.web.wait_until(lambda: site.rows(counts) == [("succeeded", 20, 20)])
+    assert site.rows("SELECT count(*) FROM inpainting_uploadedpicture") == [(21,)]
+    assert not HEAVY & imported_by(site.web)
+    assert ": 0 missing" in site.web.manage("check_files", "--hashes", "--older-than-hours", "1")
 
 
 @pytest.mark.full

@@ -17,7 +17,7 @@ from accounts.models import User
 from inpainting.api.compat.deep_image import DIALECT
 from inpainting.api.concurrency_limits import limit_segmentations
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.models import Generation
+from inpainting.models import Act, Analysis, Generation, LedgerEntry
 from tests import fake_diffusion
 from tests.compat.deep_image import (
     GENERATE,
@@ -83,6 +83,26 @@ def test_outpainting_goes_on_where_the_captioning_model_is_incomplete(
     assert diffusion[0].settings.prompt.startswith("a photo in ")
     note = "The picture was described by its colours alone: "
     assert any(warning.startswith(note) for warning in answer.json()["meta"]["warnings"])
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_worker_describes_for_a_web_process(
+    program: Client, diffusion: list[InpaintRequest], tmp_path: Path, settings: Any, broken: bool
+) -> None:
+    pytest.importorskip("torch", reason="the diffusion engine is not installed")
+    from tests import tiny_vision_models
+
+    folder = tiny_vision_models.saved(tmp_path / "carried", "blip")
+    call_command("pull_model", "blip-base", "--yes", f"--from={folder}", stdout=StringIO())
+    if broken:
+        (tmp_path / "models" / "blip-base" / "config.json").write_text("{}")
+    settings.ROLE = "web"
+    warnings = post(program, outpainting()).json()["meta"]["warnings"]
+    assert LedgerEntry.objects.filter(act=Act.ANALYSIS).count() == 1
+    assert not Analysis.objects.exists()
+    described_by = "colours" if broken else "blip-base"
+    assert f"No description was sent; the prompt is “{diffusion[0].settings.prompt}”, by {described_by}." in warnings
+    assert any("by its colours alone" in warning for warning in warnings) == broken
 
 
 @pytest.mark.usefixtures("diffusion")

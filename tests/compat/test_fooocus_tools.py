@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,14 @@ from django.test import Client
 from numpy.typing import NDArray
 from PIL import Image
 
+from inpainting.api import concurrency_limits
+from inpainting.api.compat.fooocus import tools
 from inpainting.api.compat.fooocus.body import MaskModel
+from inpainting.captioning import Caption, Style
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.picture import Picture
+from inpainting.engines.loaded_models import loaded_models
+from inpainting.models import Act, Analysis, LedgerEntry
 from inpainting.segmenters import registry
 from inpainting.segmenters.grabcut import GrabCut
 from tests.compat.fooocus import base64_of, post
@@ -197,3 +204,60 @@ def test_sam_masks_what_the_words_name_in_rgb_black_and_white(alices_program: Cl
     assert post(alices_program, {**body, "dino_prompt_text": ""}, MASK).status_code == 400
     larger = post(alices_program, {**body, "sam_model": "vit_h"}, MASK)
     assert "pull_model sam-vit-huge" in larger.json()["detail"]
+
+
+def in_both_roles(client: Client, body: dict[str, Any], url: str, settings: Any) -> tuple[Any, Any]:
+    """The responses of a process that is web process and worker, and of a web process whose worker answers."""
+    settings.ROLE = "all"
+    here = post(client, body, url)
+    before = LedgerEntry.objects.filter(act=Act.ANALYSIS).count()
+    settings.ROLE = "web"
+    there = post(client, body, url)
+    assert LedgerEntry.objects.filter(act=Act.ANALYSIS).count() == before + 1
+    assert not Analysis.objects.exists()
+    return here, there
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_selects_alike(alices_program: Client, tmp_path: Path, settings: Any) -> None:
+    install("u2netp", tmp_path)
+    body = {"image": PHOTO, "mask_model": "u2netp", "box_threshold": 0.5}
+    here, there = in_both_roles(alices_program, body, MASK, settings)
+    assert (there.status_code, there.content) == (200, here.content)
+    for name in ("X-DreamLayer-Segmenter", "X-DreamLayer-Ignored"):
+        assert there.headers[name] == here.headers[name] != ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_describes_alike_and_an_incomplete_model_is_a_clear_error(
+    alices_program: Client, tmp_path: Path, settings: Any
+) -> None:
+    pytest.importorskip("torch", reason="the diffusion engine is not installed")
+    from tests import tiny_vision_models
+
+    folder = tiny_vision_models.saved(tmp_path / "carried", "blip")
+    call_command("pull_model", "blip-base", "--yes", f"--from={folder}", stdout=StringIO())
+    here, there = in_both_roles(alices_program, {"image": PHOTO}, DESCRIBE, settings)
+    assert (there.status_code, there.content) == (200, here.content)
+    assert there.headers["X-DreamLayer-Captioner"] == here.headers["X-DreamLayer-Captioner"] == "blip-base"
+    (tmp_path / "models" / "blip-base" / "config.json").write_text("{}")
+    loaded_models._loaded.clear()
+    for response in in_both_roles(alices_program, {"image": PHOTO}, DESCRIBE, settings):
+        assert (response.status_code, "blip" in response.json()["detail"].lower()) == (400, True), response.content
+
+
+def test_a_captioning_model_is_loaded_before_a_turn_to_compute_is_taken(
+    alices_program: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Loading:
+        def loaded(self) -> None:
+            with concurrency_limits.computing():  # fails where the request computes already
+                pass
+
+        def describe(self, picture: Picture, style: Style) -> Caption:
+            return Caption("a disc", "loading")
+
+    monkeypatch.setattr(concurrency_limits, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(concurrency_limits, "_computations", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(tools, "find_captioner", Loading)
+    assert post(alices_program, {"image": PHOTO}, DESCRIBE).json() == {"describe": "a disc"}

@@ -10,7 +10,7 @@ from django.urls import reverse
 from rest_framework.request import Request
 
 from inpainting.api.analyses import pixels_of
-from inpainting.api.native.mask_objects import encode_mask
+from inpainting.api.native.mask_objects import MaskFormat, encode_mask
 from inpainting.api.native.schemas.masks import FoundMask, SelectedMask
 from inpainting.core import masks
 from inpainting.core.picture import Mask
@@ -54,4 +54,6 @@ def stored_candidate(stored: UploadedPicture) -> Candidate:
 def masks_found_by(analysis: Analysis, request: Request) -> dict[str, Any]:
     """A rendered SelectedMask of an analysis that has succeeded. Raises PictureGone."""
     candidates = [Candidate(pixels_of(mask), mask.score) for mask in analysis.masks.all()]
-    return selected_mask(selected(candidates, analysis.model, analysis.options["format"]), analysis.mask, request)
+    return selected_mask(
+        selected(candidates, analysis.model, analysis.options.get("format", MaskFormat.PNG)), analysis.mask, request
+    )

@@ -77,15 +77,17 @@ class Masks(AnyBodyView):
         segmenter = registry.find(values.get("segmenter", registry.DEFAULT))
         selection = selection_of(values)
         selection.check_for(segmenter)
+        sent = sent_image(body, values)
+        if is_for_worker(segmenter, values, request):
+            read = read_recent(sent, request)
+            accepted = accept_analysis(request, segmenter, selection, values, read, idempotency)
+            keeps = idempotency is not None or "webhook_url" in values
+            return analyses.answer(accepted, request, keeps=keeps)
         with limit_segmentations(request.user):
-            read = read_recent(sent_image(body, values), request)
-            if is_for_worker(segmenter, values, request):
-                accepted = accept_analysis(request, segmenter, selection, values, read, idempotency)
-                keeps = idempotency is not None or "webhook_url" in values
-                return analyses.answer(accepted, request, keeps=keeps)
+            picture = read_recent(sent, request).picture
             load_models_of(segmenter, selection)
             with computing():
-                candidates = candidates_of(segmenter, read.picture, selection)
+                candidates = candidates_of(segmenter, picture, selection)
                 found = selected(candidates, segmenter.name, values["format"])
             if not values["store"] or not found["area"]:
                 return Response(selected_mask(found, None, request))

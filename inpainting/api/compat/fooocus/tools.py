@@ -27,6 +27,7 @@ from inpainting.core.codecs import encode_png
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.picture import Mask, Picture
 from inpainting.generations.analyses import AnalysisRequest
+from inpainting.models import Analysis
 from inpainting.models.analysis import Task, selection_to_dict
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import (
@@ -66,19 +67,18 @@ class GenerateMask(DialectView):
             is_rgb=body.mask_model is MaskModel.SAM,
             headers={SEGMENTER_HEADER: segmenter.name, IGNORED_HEADER: ", ".join(unread(body, segmenter))},
         )
-        with limit_segmentations(request.user):
-            read = read_recent(SentPicture("image", body.image), request, IMAGE)
-            if isinstance(segmenter, LoadsModel) and runs_in_worker():
-                options = selection_to_dict(selection.within(read.picture.size))
-                wanted = AnalysisRequest(
-                    request.user, Task.SEGMENT, options, segmenter=segmenter.name, service=self.dialect.name
-                )
-                return answer_later(
-                    accept(wanted, read), request, self.dialect, lambda found: render(best_mask_of(found))
-                )
+        sent, user = SentPicture("image", body.image), request.user
+        if isinstance(segmenter, LoadsModel) and runs_in_worker():
+            read, service = read_recent(sent, request, IMAGE), self.dialect.name
+            options = selection_to_dict(selection.within(read.picture.size))
+            wanted = AnalysisRequest(user, Task.SEGMENT, options, segmenter=segmenter.name, service=service)
+            accepted = accept(wanted, read)
+            return answer_later(accepted, request, self.dialect, lambda found: render(best_mask_of(found)))
+        with limit_segmentations(user):
+            picture = read_recent(sent, request, IMAGE).picture
             load_models_of(segmenter, selection)
             with computing():
-                return render(candidates_of(segmenter, read.picture, selection)[0].mask)
+                return render(candidates_of(segmenter, picture, selection)[0].mask)
 
 
 def render_mask(mask: Mask, *, is_rgb: bool, headers: Mapping[str, str]) -> HttpResponse:
@@ -138,21 +138,21 @@ class DescribeImage(DialectView):
         """`{"describe": …}`. Both the JSON of the service and the form of its earlier versions are read."""
         sent, image_type = read_description_request(request)
         style, captioner = Style(image_type.lower()), find_captioner()
+        if captioner is not None and runs_in_worker():
+            wanted = AnalysisRequest(request.user, Task.CAPTION, {"style": style}, service=self.dialect.name)
+            accepted = accept(wanted, read_recent(sent, request, IMAGE))
+            return answer_later(accepted, request, self.dialect, render_analysis)
         with limit_segmentations(request.user):
-            read = read_recent(sent, request, IMAGE)
-            if captioner is not None and runs_in_worker():
-                wanted = AnalysisRequest(request.user, Task.CAPTION, {"style": style}, service=self.dialect.name)
-                return answer_later(
-                    accept(wanted, read),
-                    request,
-                    self.dialect,
-                    lambda found: render_caption(Caption(found.caption, found.model)),
-                )
+            picture = read_recent(sent, request, IMAGE).picture
             if captioner is not None:
                 captioner.loaded()
             with computing():
-                described = describe_colours if captioner is None else captioner.describe
-                return render_caption(described(read.picture, style))
+                describe = describe_colours if captioner is None else captioner.describe
+                return render_caption(describe(picture, style))
+
+
+def render_analysis(analysis: Analysis) -> HttpResponse:
+    return render_caption(Caption(analysis.caption, analysis.model))
 
 
 def render_caption(caption: Caption) -> HttpResponse:
