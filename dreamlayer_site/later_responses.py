@@ -74,15 +74,20 @@ class LaterResponseMiddleware:
                 return
             with self.threads.one():
                 await self.handler(handled, noting_receive, withholding_send)
-        if not found or has_disconnected:
+        if not found:
             return
         later = found[0]
+        if has_disconnected:
+            await abandon(later)
+            return
         if isinstance(later, EventStream):
             await finish_unless_disconnected(send_events(later, headers, send), receive)
             return
         wait = wait_until_ended(later.pk, patience_seconds=later.max_wait_seconds)
         if await finish_unless_disconnected(wait, receive):
             await self.respond(later, headers, send)
+        else:
+            await abandon(later)
 
     async def respond(self, later: LaterResponse, headers: list[tuple[bytes, bytes]], send: Send) -> None:
         """Send the response with these headers, of Django's middleware, besides its own."""
@@ -104,6 +109,12 @@ class LaterResponseMiddleware:
                 await self.handler.send_response(response, send_with_headers)
             finally:
                 await sync_to_async(response.close)()
+
+
+async def abandon(later: LaterResponse | EventStream) -> None:
+    """Let what nobody waits for any more be cancelled."""
+    if isinstance(later, LaterResponse) and later.on_disconnect is not None:
+        await sync_to_async(later.on_disconnect)()
 
 
 def max_turn_seconds(scope: Scope) -> float | None:

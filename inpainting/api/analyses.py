@@ -63,7 +63,8 @@ def answer_later(
     """
     drop_body(request)
     current = partial(_render_current, analysis.pk, dialect, render=render, keeps=keeps, render_pending=render_pending)
-    return respond_later(LaterResponse(analysis.pk, max_wait_seconds, current), request)
+    abandon = None if keeps else analysis.cancel  # such as the outline of where the mouse was
+    return respond_later(LaterResponse(analysis.pk, max_wait_seconds, current, abandon), request)
 
 
 def _render_current(

@@ -28,10 +28,12 @@ ARRIVED = "dreamlayer.arrived"
 @dataclass(frozen=True, slots=True)
 class LaterResponse:
     pk: UUID
-    """The generation to wait for."""
+    """The generation or analysis to wait for."""
     max_wait_seconds: float | None
     render: Callable[[], HttpResponseBase]
-    """Called in a thread, once the generation has ended or the time has passed."""
+    """Called in a thread, once it has ended or the time has passed."""
+    on_disconnect: Callable[[], object] | None = None
+    """Called in a thread instead, where the client has disconnected."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,15 @@ from dreamlayer_site.later_responses import LaterResponseMiddleware
 from inpainting.api import later_response, views
 from inpainting.api.compat.deep_image import dialect as deep_image_dialect
 from inpainting.api.native.dialect import NativeApi
-from inpainting.generations import recovery, submit
+from inpainting.generations import analyses, recovery, submit
 from inpainting.generations.delete import delete_all_of_user
-from inpainting.models import Generation, completion_waiters
+from inpainting.models import Analysis, Generation, completion_waiters
 from inpainting.realtime import events
 from inpainting.realtime.following import follow
+from inpainting.segmenters import registry
+from inpainting.segmenters.grabcut import GrabCut
 from inpainting.worker.waiting import wait_until_ended
-from tests.api.bodies import shape_c
+from tests.api.bodies import shape_c, text
 from tests.compat import deep_image
 from tests.compat.arrival import Clock
 
@@ -187,6 +189,28 @@ async def test_a_disconnect_ends_the_wait_but_not_the_generation(call: Call) -> 
     assert not completion_waiters.awaited()
     await generation.arefresh_from_db()
     assert generation.status == "queued"
+
+
+@pytest.mark.parametrize(("key", "ends"), [("", "cancelled"), ("once", "queued")])
+async def test_a_disconnect_cancels_a_selection_that_no_later_request_names(
+    alices_key: str, photo_png: bytes, settings: Any, monkeypatch: pytest.MonkeyPatch, key: str, ends: str
+) -> None:
+    class Network(GrabCut):
+        def loaded(self) -> None:
+            raise AssertionError("a web process loads no model")
+
+    settings.ROLE = "web"
+    monkeypatch.setattr(analyses, "notify_workers", lambda queue: None)
+    monkeypatch.setitem(registry.segmenters(), "grabcut", Network())
+    body = {"image": text(photo_png), "points": [[30, 30]]}
+    caller = Caller(alices_key, body, "/api/masks/", **({"Idempotency-Key": key} if key else {}))
+    await caller.send()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not completion_waiters.awaited():
+            await asyncio.sleep(0.01)
+    await caller.send_input({"type": "http.disconnect"})
+    await caller.wait(PATIENCE_SECONDS)
+    assert (await Analysis.objects.aget()).status == ends
 
 
 async def test_a_waiting_response_holds_neither_thread_nor_body(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
