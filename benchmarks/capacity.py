@@ -43,7 +43,7 @@ from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.models import Flow, Generation, Mask, SourceImage, VirtualTime, fair_tags
 from inpainting.worker.fair_queue import start_next
-from inpainting.worker.run import PROGRESS_EVERY_SECONDS
+from inpainting.worker.progress import PROGRESS_EVERY_SECONDS
 
 STEPS, PIXELS = 25, 512 * 512
 BURSTS, BURST_SHARE, BURST = 8, 0.02, 4

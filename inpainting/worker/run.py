@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from functools import cached_property, partial
+from functools import partial
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import close_old_connections
 
 from inpainting import metrics, moderation
-from inpainting.core.codecs import encode_png, generation_parameters, shrunk, thumbnail_webp
+from inpainting.core.codecs import encode_png, generation_parameters, shrunk
 from inpainting.core.codecs.formats import PNG, TOO_LARGE, LossyCopy, copy_for
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import (
@@ -30,35 +28,28 @@ from inpainting.core.keepalive import run_in_thread
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
-from inpainting.engines.base import Plan, Queue, Step
+from inpainting.engines.base import Plan, Queue
 from inpainting.engines.painting import Painting, paint_each
 from inpainting.log_context import working_for
 from inpainting.models import Analysis, GeneratedImage, Generation
 from inpainting.models.pictures import THUMBNAIL, ThumbnailedPicture, delete_uncommitted_files, reduced_webp
 from inpainting.models.queued_work import QueuedWork
 from inpainting.planning import planner
-from inpainting.realtime import events
 from inpainting.storage import StorageUnavailable, out_of_space
 from inpainting.worker import own_threads
 from inpainting.worker import watchdog as watching
 from inpainting.worker.analyses import Findings, analyse, commit
 from inpainting.worker.fair_queue import start_next, worker_count
 from inpainting.worker.large_pictures import one_at_a_time
-from inpainting.worker.run_time_estimates import expected_seconds, seconds_left
+from inpainting.worker.progress import DATABASE_UNAVAILABLE, LeaseRenewal, Reporter
 from inpainting.worker.watchdog import Heartbeat, heartbeat
 
 logger = logging.getLogger(__name__)
 
-PROGRESS_EVERY_SECONDS = 0.2
-"""The interval between recorded steps, and so the delay until a cancellation is noticed."""
-PREVIEW_SIDE = 256
-"""Pixels of a preview's longer side, at most."""
 FULL_DISK_PAUSE_SECONDS = 30
 STORAGE_PAUSE_SECONDS = 5
 """How long a generation waits after a bucket did not answer."""
 DATABASE_PAUSE_SECONDS = 1.0
-DATABASE_UNAVAILABLE = (OperationalError, InterfaceError)
-"""Errors of a database that is locked, full or unreachable."""
 
 
 def run_waiting(queue: Queue = Queue.CPU) -> None:
@@ -224,87 +215,6 @@ def fail_unexpectedly(work: QueuedWork, watch: Heartbeat) -> None:
     what = "Painting" if isinstance(work, Generation) else "The analysis"
     message = f"{what} failed unexpectedly; the server's log has the details."
     retry_until_committed(lambda: work.fail(code="internal_error", message=message), watch)
-
-
-class LeaseRenewal:
-    """Renews the lease of work without steps, at most every PROGRESS_EVERY_SECONDS."""
-
-    def __init__(self, work: QueuedWork, watch: Heartbeat) -> None:
-        self.work, self.watch, self.last_written = work, watch, 0.0
-
-    def renew_lease(self) -> None:
-        """Raises Cancelled if the work was cancelled or another worker holds it."""
-        self.watch.beat()
-        now = time.monotonic()
-        if now - self.last_written < PROGRESS_EVERY_SECONDS:
-            return
-        self.last_written = now
-        try:
-            still_held = self.work.advance(0, 0)
-        except DATABASE_UNAVAILABLE:
-            logger.warning("The database does not answer while %s runs", self.work, exc_info=True)
-            close_old_connections()
-            return
-        if not still_held:
-            raise Cancelled
-
-
-class Reporter:
-    """Records steps, at most every PROGRESS_EVERY_SECONDS, and stops the engine once the lease is lost."""
-
-    def __init__(
-        self, generation: Generation, watch: Heartbeat, *, icc_profile: bytes | None = None, shows_previews: bool = True
-    ) -> None:
-        """icc_profile: of the previews. shows_previews: False if a safety checker examines the results."""
-        self.generation = generation
-        self.watch = watch
-        self.icc_profile = icc_profile
-        self.shows_previews = shows_previews
-        self.started = time.monotonic()
-        self.last_written = 0.0
-        self.shown: Step | None = None
-
-    def __call__(self, step: Step) -> None:
-        self.watch.beat()
-        if step.preview is not None and self.shows_previews:
-            self.shown = step  # kept until a step is recorded: engines do not send a preview with every step
-        now = time.monotonic()
-        is_the_end = step.done >= step.of and (step.done, step.of) != (self.generation.step, self.generation.steps)
-        if now - self.last_written < PROGRESS_EVERY_SECONDS and not is_the_end:
-            return
-        self.last_written = now
-        try:
-            seconds = seconds_left(now - self.started, step.done, step.of, self.expected_seconds)
-            preview = encode_preview(self.shown, self.icc_profile) if self.shown else None
-            still_held = self.generation.advance(step.done, step.of, seconds_left=seconds, preview=preview)
-        except DATABASE_UNAVAILABLE:
-            # A step that was not recorded does not matter: the results are committed with retries.
-            logger.warning("The database does not answer while %s is painted", self.generation, exc_info=True)
-            close_old_connections()
-            return
-        self.shown = None
-        if not still_held:
-            raise Cancelled
-
-    def renew_lease(self) -> None:
-        """Renew the lease between results, where no step is done. Raises Cancelled as a step does."""
-        self(Step(self.generation.step, self.generation.steps))
-
-    @cached_property
-    def expected_seconds(self) -> float | None:
-        return expected_seconds(self.generation)
-
-
-def encode_preview(step: Step, icc_profile: bytes | None) -> events.Preview | None:
-    """The preview of a step as sent to listeners; None if it has none."""
-    if step.preview is None or step.box is None:
-        return None
-    picture = thumbnail_webp(Picture(step.preview, icc_profile), side=PREVIEW_SIDE)
-    box = step.box
-    return {
-        "url": "data:image/webp;base64," + base64.b64encode(picture).decode(),
-        "box": [box.left, box.top, box.right, box.bottom],
-    }
 
 
 def store(image: GeneratedImage, painting: Painting, canonical: Picture, requested: PaintSettings) -> Picture:

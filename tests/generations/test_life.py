@@ -24,6 +24,7 @@ from inpainting.engines.base import OnStep, Plan, Queue, Step
 from inpainting.generations.recovery import recover
 from inpainting.generations.submit import Submission, submit
 from inpainting.models import GeneratedImage, Generation, Status
+from inpainting.worker import progress
 from inpainting.worker import run as running
 from inpainting.worker import watchdog as watching
 from inpainting.worker.run import run, run_waiting
@@ -48,7 +49,7 @@ class FakeEngine(PlainEngine):
 
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeEngine], None]:
-    monkeypatch.setattr(running, "PROGRESS_EVERY_SECONDS", 0)
+    monkeypatch.setattr(progress, "PROGRESS_EVERY_SECONDS", 0)
     return lambda engine: monkeypatch.setattr(registry, "find", lambda name, **_: engine)
 
 
@@ -199,14 +200,14 @@ def test_the_reporter_always_stores_the_last_step(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation = started(generate(alice, run=False))
-    monkeypatch.setattr(running, "PROGRESS_EVERY_SECONDS", 3600)  # longer than this test: only the last step is stored
-    report = running.Reporter(generation, Heartbeat("a test", Queue.CPU))
+    monkeypatch.setattr(progress, "PROGRESS_EVERY_SECONDS", 3600)  # longer than this test: only the last step is stored
+    report = progress.Reporter(generation, Heartbeat("a test", Queue.CPU))
     for number in (1, 2, 3):
         report(Step(number, 3))
     assert (generation.step, generation.steps) == (3, 3)
     generation.cancel()
     report(Step(3, 3))  # a repeated step is not stored again within the interval
-    monkeypatch.setattr(running, "PROGRESS_EVERY_SECONDS", 0)
+    monkeypatch.setattr(progress, "PROGRESS_EVERY_SECONDS", 0)
     with pytest.raises(Cancelled):
         report(Step(3, 3))
 

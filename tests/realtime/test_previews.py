@@ -20,7 +20,8 @@ from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.quick_fill.declaration import QUICK_FILL
 from inpainting.engines.quick_fill.engine import QuickFill
 from inpainting.realtime import events
-from inpainting.worker.run import encode_preview, run_waiting
+from inpainting.worker.progress import encode_preview
+from inpainting.worker.run import run_waiting
 from tests.realtime.conftest import Wait
 from tests.realtime.sockets import events_until_end, session_socket
 from tests.threads import with_own_connection
