@@ -213,7 +213,7 @@ def fail_unexpectedly(work: QueuedWork, watch: Heartbeat) -> None:
     """Fail the work after an unexpected error; the traceback goes to the log."""
     logger.exception("%s failed unexpectedly", work)
     what = "Painting" if isinstance(work, Generation) else "The analysis"
-    message = f"{what} failed unexpectedly; the server's log has the details."
+    message = f"{what} failed unexpectedly. Try again; the server's log has the details."
     retry_until_committed(lambda: work.fail(code="internal_error", message=message), watch)
 
 

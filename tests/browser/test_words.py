@@ -61,3 +61,15 @@ def test_words_select_an_object_as_one_step_of_undo_and_erase_removes_it(install
     assert 0.001 < (mask > 127).mean() < 0.5
     assert not np.array_equal(result[mask > 127], coins[mask > 127])
     assert np.array_equal(result[mask == 0], coins[mask == 0])
+
+
+def test_on_a_phone_the_options_leave_the_photo_when_words_are_looked_for(installed_page: Page, tmp_path: Path) -> None:
+    page = installed_page
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_photo(page, written(data.coins(), tmp_path / "coins.png"))
+    page.keyboard.press("a")
+    page.get_by_role("button", name="Options", exact=True).click()
+    page.get_by_label("Words").fill("the red cup")
+    page.locator("#tool-words-find").click()
+    expect(page.locator("#more-options")).to_be_hidden()
+    expect(page.locator("#photo-covered")).to_contain_text("% to repaint")
