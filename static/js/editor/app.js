@@ -104,7 +104,7 @@ const strip = new Strip($("strip"), { onOpen: (step) => photos.openStep(step), i
 const photos = new Photos({ root, surface: $("surface") }, limits.image, {
   store, mask, maskFile, compare, result, strip, batch, job, resumed: () => opening.resumed, onChange: refresh,
 })
-const painting = new Painting({ told: $("result-told"), result: $("result"), choices: $("choices") }, {
+const painting = new Painting({
   store, photos, mask, hole, progress, job, result, strip, seed, settingsForm, draft: () => draft,
 })
 const opening = new Opening({ store, photos, painting, job, strip, settingsForm })

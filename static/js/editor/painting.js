@@ -16,13 +16,11 @@ export class Painting {
   #isChecking = false
   #keepsAtOnce = false
   #isShowing = false // the progress
-  #elements
   #parts
 
-  /** `elements` is {told, result, choices}: of the result; `parts` is {store, photos, mask, hole, progress, job, result, strip,
-   *  seed, settingsForm, draft}: of the editor; `draft()` is null without an account. */
-  constructor(elements, parts) {
-    this.#elements = elements
+  /** `parts` is {store, photos, mask, hole, progress, job, result, strip, seed, settingsForm, draft}: of the editor; `draft()`
+   *  is null without an account. */
+  constructor(parts) {
     this.#parts = parts
   }
 
@@ -68,6 +66,7 @@ export class Painting {
     await this.#run(async () => ({ id, url: `/api/generations/${encodeURIComponent(id)}/`, isOld: true }))
   }
 
+  /** Listener of the job: the server has a generation. */
   accepted({ id, isOld }) {
     const { store, progress } = this.#parts
     rememberInAddress(id)
@@ -75,6 +74,7 @@ export class Painting {
     if (store.document.generation !== id) store.update((document) => withState(document, { generation: id, image: 0, step: "painting", request: null }))
   }
 
+  /** Listener of the job: the generation waits or runs; with a preview, perhaps. */
   event(event) {
     const { store, mask, hole, progress } = this.#parts
     if (!this.#isShowing) this.#showProgress()
@@ -150,10 +150,10 @@ export class Painting {
 
   /** A result is there: it is kept at once where the next stroke is to begin on it. */
   #shown() {
-    const { told, result, choices } = this.#elements
-    if (!this.#keepsAtOnce || !choices.hidden) return result.focus({ preventScroll: true })
-    this.told = told.textContent
-    this.#parts.photos.useResult()
+    const { photos, result } = this.#parts
+    if (!this.#keepsAtOnce || result.hasChoices) return result.focus()
+    this.told = result.told
+    photos.useResult()
   }
 }
 

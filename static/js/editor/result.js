@@ -58,6 +58,20 @@ export class Result {
     await choose(first)
   }
 
+  /** Whether there are several results. */
+  get hasChoices() {
+    return !this.#elements.choices.hidden
+  }
+
+  /** What was done, in words. */
+  get told() {
+    return this.#elements.told.textContent
+  }
+
+  focus() {
+    this.#elements.root.focus({ preventScroll: true })
+  }
+
   /** Chooses the next result, or the one before: `step` +1 or -1. */
   flip(step) {
     const radios = [...this.#elements.choiceList.querySelectorAll("input")]
