@@ -355,6 +355,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 DIFFUSION_ROWS = env.int("DREAMLAYER_DIFFUSION_ROWS", 0)
 DIFFUSION_DEVICE = env.str("DREAMLAYER_DIFFUSION_DEVICE", "auto")  # cpu, cuda, cuda:1, mps
 DIFFUSION_PRECISION = env.str("DREAMLAYER_DIFFUSION_PRECISION", "auto")  # float32, float16, bfloat16
+DIFFUSION_QUANTIZATION = env.str("DREAMLAYER_DIFFUSION_QUANTIZATION", "off")  # int8, float8: by torchao
 DIFFUSION_MEMORY_MB = env.int("DREAMLAYER_DIFFUSION_MEMORY_MB", 0)  # for weights; 0: most of the device's memory
 DIFFUSION_HOST_PERCENT = env.int("DREAMLAYER_DIFFUSION_HOST_PERCENT", 50)  # of free RAM, for models that a GPU evicted
 DIFFUSION_OPENVINO = env.str("DREAMLAYER_DIFFUSION_OPENVINO", "auto")  # off: the CPU uses torch only

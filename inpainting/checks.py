@@ -1,4 +1,4 @@
-"""System checks of the settings of the safety checker, of OpenVINO and of the ModelsLab API."""
+"""System checks of the settings of the safety checker, of OpenVINO, of quantisation and of the ModelsLab API."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 from inpainting.core.moderation.policy import OFF
 from inpainting.core.settings_table import SAFETY_TYPES
+from inpainting.engines.diffusion import quantization
 from inpainting.engines.diffusion.declaration import DIFFUSION
 
 OPENVINO = ("auto", "off")
@@ -48,6 +49,30 @@ def openvino_is_auto_or_off(app_configs: Sequence[AppConfig] | None, **_: Any) -
             f"DREAMLAYER_DIFFUSION_OPENVINO is “{settings.DIFFUSION_OPENVINO}”.",
             hint=f"It is {' or '.join(OPENVINO)}.",
             id="inpainting.E002",
+        )
+    ]
+
+
+@register()
+def quantization_is_known_and_installed(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Refuse unknown values, and warn where the library is missing, since then no model can be loaded."""
+    word = settings.DIFFUSION_QUANTIZATION
+    if word not in (quantization.OFF, *quantization.QUANTIZATIONS):
+        return [
+            Error(
+                f"DREAMLAYER_DIFFUSION_QUANTIZATION is “{word}”.",
+                hint=f"It is {quantization.OFF} or {' or '.join(quantization.QUANTIZATIONS)}.",
+                id="inpainting.E004",
+            )
+        ]
+    if word == quantization.OFF or not DIFFUSION.is_installed or quantization.is_installed():
+        return []
+    return [
+        Warning(
+            f"DREAMLAYER_DIFFUSION_QUANTIZATION is {word}, and {quantization.LIBRARY} is not installed: no diffusion "
+            "model can be loaded.",
+            hint=f"“pip install {quantization.LIBRARY}” adds it.",
+            id="inpainting.W002",
         )
     ]
 

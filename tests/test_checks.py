@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 
 from dreamlayer_site.checks import POSITIVE
+from inpainting.engines.diffusion import quantization
 
 
 @pytest.mark.parametrize("word", ["0", "Off", "cpu", ""])
@@ -18,6 +20,17 @@ def test_the_setting_openvino_is_auto_or_off(settings: Any, word: str) -> None:
     settings.DIFFUSION_OPENVINO = word
     with pytest.raises(CommandError, match=r"(?s)DREAMLAYER_DIFFUSION_OPENVINO is “.*HINT: It is auto or off"):
         call_command("check")
+
+
+def test_a_quantisation_is_known_and_its_library_installed(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.DIFFUSION_QUANTIZATION = "int4"
+    with pytest.raises(CommandError, match=r"(?s)QUANTIZATION is “int4”.*HINT: It is off or int8 or float8"):
+        call_command("check")
+    settings.DIFFUSION_QUANTIZATION = "int8"
+    for is_installed in (True, False):
+        monkeypatch.setattr(quantization, "is_installed", lambda answer=is_installed: answer)
+        messages = [one.hint for one in run_checks() if one.id == "inpainting.W002"]
+        assert ["pip install torchao" in str(hint) for hint in messages] == ([] if is_installed else [True])
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 60.0, float("nan")])

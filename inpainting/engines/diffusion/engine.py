@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from inpainting.core.keepalive import run_in_thread
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.diffusion.backends import openvino
 from inpainting.engines.diffusion.declaration import DIFFUSION
+from inpainting.engines.diffusion.quantization import OFF
 
 if TYPE_CHECKING:
     from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
@@ -45,6 +46,7 @@ class Options:
 
     device: str = "auto"
     precision: str = "auto"
+    quantization: str = OFF
     memory_bytes: int | None = None
     host_share: float = 0.5
     max_rows: int | None = None
@@ -109,16 +111,22 @@ class Diffusion:
         from inpainting.engines.diffusion.serving.host_memory import HostMemory
         from inpainting.engines.diffusion.serving.model_cache import ModelCache
 
-        chosen = hardware.choose(self.options.device, self.options.precision)
+        quantization = "" if self.options.quantization == OFF else self.options.quantization
+        chosen = replace(hardware.choose(self.options.device, self.options.precision), quantization=quantization)
         budget = self.options.memory_bytes or int(chosen.memory_bytes() * hardware.WEIGHTS_SHARE)
         host_memory = HostMemory(self.options.host_share)
         cache = ModelCache(chosen, budget, models_dir=self.options.models_dir, host_memory=host_memory)
         return Batcher(cache, max_rows=self.options.max_rows, backends=self._backends(cache))
 
     def _backends(self, cache: ModelCache) -> BackendSelector | None:
-        """OpenVINO where it can be used; None in the deterministic mode, as conversions finish at any time."""
+        """OpenVINO where it can be used; None in the deterministic mode, as conversions finish at any time.
+
+        None for quantised networks too, which it would read unquantised.
+        """
         options = self.options
         is_wanted = options.openvino == "auto" and options.models_dir is not None and options.max_rows != 1
+        if cache.hardware.quantization:
+            return None
         if not is_wanted or cache.hardware.device.type != "cpu" or not openvino.is_installed():
             return None
         try:
@@ -135,6 +143,7 @@ def create() -> Diffusion:
         Options(
             device=site.DIFFUSION_DEVICE,
             precision=site.DIFFUSION_PRECISION,
+            quantization=site.DIFFUSION_QUANTIZATION,
             memory_bytes=site.DIFFUSION_MEMORY_MB * 10**6 or None,
             host_share=site.DIFFUSION_HOST_PERCENT / 100,
             max_rows=site.DIFFUSION_ROWS or None,

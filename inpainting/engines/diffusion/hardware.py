@@ -43,8 +43,11 @@ class Offload(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
+    """quantization: one of `quantization.QUANTIZATIONS`, "" for none."""
+
     device: torch.device
     dtype: torch.dtype
+    quantization: str = ""
 
     @property
     def is_cuda(self) -> bool:

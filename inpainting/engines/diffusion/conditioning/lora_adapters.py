@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 # Loading a second LoRA into a model is intended here.
 warnings.filterwarnings("ignore", message="Already found a `peft_config`", category=UserWarning)
 
+# LoRAs of quantised networks are never merged.
+warnings.filterwarnings("ignore", message="TorchaoLoraLinear was instantiated without", category=UserWarning)
+
 MAX_IDLE_LORAS = 8
 """LoRAs that stay loaded in a model while no generation uses them."""
 

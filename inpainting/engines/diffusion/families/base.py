@@ -25,6 +25,7 @@ from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.latent_codec import LatentCodec, latent_format, to_tensor
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
+from inpainting.engines.diffusion.quantization import stored_bytes
 
 OVERFLOWED = "Numbers of the model left the range of float16: it computed in bfloat16."
 
@@ -100,7 +101,7 @@ class LatentModel(ABC):
     @cached_property
     def _own_bytes(self) -> int:
         modules = [part for part in self.pipeline.components.values() if isinstance(part, torch.nn.Module)]
-        total = sum(tensor.nbytes for module in modules for tensor in (*module.parameters(), *module.buffers()))
+        total = sum(stored_bytes(tensor) for module in modules for tensor in (*module.parameters(), *module.buffers()))
         return total - self.loras.layer_byte_count
 
     # What each family implements

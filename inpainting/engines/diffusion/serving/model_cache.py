@@ -251,7 +251,7 @@ class ModelCache:
     def _weights_bytes(self, spec: ModelSpec | LoraSpec) -> int:
         key = load_key(spec)
         if key not in self._sizes:
-            self._sizes[key] = weights_bytes(spec, self.hardware.dtype)
+            self._sizes[key] = weights_bytes(spec, self.hardware.dtype, self.hardware.quantization)
         return self._sizes[key]
 
     def offload_more(self, spec: ModelSpec) -> bool:

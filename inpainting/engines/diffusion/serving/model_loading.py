@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,6 +27,7 @@ from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.hardware import Hardware, Offload, is_out_of_memory
+from inpainting.engines.diffusion.quantization import NETWORKS, predicted_bytes, quantize
 from inpainting.engines.diffusion.serving.adapter_loading import variant_in, weights_variant
 from inpainting.engines.diffusion.serving.load_lock import serialized
 from inpainting.engines.diffusion.serving.unread_parts import checkpoint_notes, configuration_notes, tensor_notes
@@ -51,24 +51,36 @@ def file_fingerprint(spec: ModelSpec | LoraSpec) -> int:
         return 0
 
 
-def weights_bytes(spec: ModelSpec | LoraSpec, dtype: torch.dtype) -> int:
-    """Memory of a model's weights in that dtype; 0 if its files cannot be read: loading them reports the error."""
+def weights_bytes(spec: ModelSpec | LoraSpec, dtype: torch.dtype, quantization: str = "") -> int:
+    """Memory of a model's weights in that dtype; 0 if its files cannot be read: loading them reports the error.
+
+    quantization: of its network, as of `Hardware`.
+    """
     if spec.path is None:
         return 0
     family = families.get(spec.family)
     try:
-        headers = [read_header(path) for path in weight_files(spec.path, family)]
+        headers = {path: read_header(path) for path in weight_files(spec.path, family)}
     except (OSError, ModelRefused):
         return 0
-    # Averaged weights in a checkpoint, for example, are not loaded.
-    is_checkpoint = spec.kind is Kind.CHECKPOINT and spec.path.is_file() and isinstance(family.layout, DiffusersLayout)
-    tensors = [
-        tensor
-        for header in headers
-        for name, tensor in header.items()
-        if not is_checkpoint or is_weight(name, diffusers_layout(family.name))
-    ]
-    return dtype.itemsize * sum(math.prod(tensor["shape"]) for tensor in tensors)
+    if spec.kind is Kind.CHECKPOINT and spec.path.is_file() and isinstance(family.layout, DiffusersLayout):
+        # Averaged weights, for example, are not loaded.
+        headers = {Path(part): tensors for part, tensors in checkpoint_parts(headers[spec.path], family.layout).items()}
+    return sum(
+        predicted_bytes(tensors, dtype.itemsize, is_quantized=bool(quantization) and path.parent.name in NETWORKS)
+        for path, tensors in headers.items()
+    )
+
+
+def checkpoint_parts(header: Mapping[str, Any], layout: DiffusersLayout) -> dict[str, dict[str, Any]]:
+    """The weights of a checkpoint, by the folder and file that they would have in diffusers' layout."""
+    parts: dict[str, dict[str, Any]] = {}
+    for prefix, component in layout.checkpoint_parts.items():
+        weights = {
+            name: tensor for name, tensor in header.items() if name.startswith(prefix) and is_weight(name, layout)
+        }
+        parts.setdefault(f"{component}/{prefix}", {}).update(weights)
+    return parts
 
 
 def weight_files(path: Path, family: ModelFamily) -> list[Path]:
@@ -110,6 +122,10 @@ def load(spec: ModelSpec, hardware: Hardware, offload: Offload = Offload.NONE) -
         reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise EngineFailed(f"The model {spec.label} cannot be loaded: {reason}", code="model_unavailable") from error
     alias_text_model(pipeline.text_encoder)
+    if hardware.quantization:
+        for name in NETWORKS:
+            if (network := getattr(pipeline, name, None)) is not None:
+                quantize(network, hardware.quantization)
     if offload is Offload.NONE:
         hardware.place(pipeline)
     if hardware.is_cuda and hasattr(pipeline, "unet"):
@@ -126,8 +142,8 @@ def load(spec: ModelSpec, hardware: Hardware, offload: Offload = Offload.NONE) -
 
 
 def hardware_for(family: ModelFamily, hardware: Hardware) -> Hardware:
-    """The hardware, with bfloat16 in place of float16 for a family that overflows in float16."""
-    if hardware.dtype == torch.float16 and family.overflows_float16:
+    """The hardware, with bfloat16 in place of float16 for a family that overflows in float16 and quantised weights."""
+    if hardware.dtype == torch.float16 and (family.overflows_float16 or hardware.quantization):
         return replace(hardware, dtype=torch.bfloat16)
     return hardware
 

@@ -34,7 +34,7 @@ def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
 
 @pytest.fixture
 def device() -> CountingDevice:
-    return CountingDevice(torch.device("cpu"), torch.float32, 10**9)
+    return CountingDevice(torch.device("cpu"), torch.float32, capacity=10**9)
 
 
 def batcher(device: CountingDevice, budget_bytes: int = 10**9, share: float = 0.5) -> Batcher:
@@ -113,7 +113,7 @@ def test_an_offloaded_model_is_whole_again_when_there_is_room(
     model.offload_to(Offload.COMPONENTS)
     device.placed.clear()
     if not has_room:
-        one.cache.hardware = CountingDevice(device.device, device.dtype, model.byte_count)
+        one.cache.hardware = CountingDevice(device.device, device.dtype, capacity=model.byte_count)
     picture, notes = one.paint(request(), specs["sd"], ignore_step)
     assert np.array_equal(picture[0], expected)
     assert device.placed == ([Offload.NONE] if has_room else [])

@@ -116,7 +116,7 @@ def test_loading_leaves_the_default_dtype_of_other_threads_and_gives_weights_the
 
 
 def painted_on(capacity: int, spec: ModelSpec) -> tuple[Any, tuple[str, ...]]:
-    device = CountingDevice(torch.device("cpu"), torch.float32, capacity)
+    device = CountingDevice(torch.device("cpu"), torch.float32, capacity=capacity)
     return Batcher(ModelCache(device, 10**9)).paint(request(), spec, ignore_step)
 
 
