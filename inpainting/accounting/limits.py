@@ -108,21 +108,17 @@ class Allowance:
 
         Raises LimitReached if it exceeds a limit.
         """
-        limits = self.limits
-        if limits is not None and limits.waiting is not None:
-            refuse_over(limits.waiting, self._waiting_before, WAITING, QUOTA, None)
-        if limits is not None and limits.per_minute is not None:
-            recent = _recent_entries(self.owner, Act.ANALYSIS, MINUTE)
-            soon = partial(_until_free, recent, MINUTE)
-            refuse_over(limits.per_minute, recent.count(), "analyses in a minute", RATE, soon)
-        if limits is not None and limits.stored_megabytes is not None:
-            refuse_over(limits.stored_megabytes, self._bytes_before // 10**6, "megabytes stored", QUOTA, None)
+        if self.limits is not None:
+            self._check_waiting(self.limits)
+            if self.limits.per_minute is not None:
+                recent = _recent_entries(self.owner, Act.ANALYSIS, MINUTE)
+                soon = partial(_until_free, recent, MINUTE)
+                refuse_over(self.limits.per_minute, recent.count(), "analyses in a minute", RATE, soon)
+            self._check_stored(self.limits)
         LedgerEntry.objects.create(owner=self.owner, act=Act.ANALYSIS, pixels=analysis.width * analysis.height)
 
     def _check(self, limits: UserLimits, pixels: int) -> None:
-        if limits.waiting is not None:
-            used = self._waiting_before + self.accepted
-            refuse_over(limits.waiting, used, WAITING, QUOTA, None, advice="Try again when one of them has ended.")
+        self._check_waiting(limits)
         if limits.per_minute is not None:
             used = self._this_minute_before + self.accepted
             refuse_over(limits.per_minute, used, "generations in a minute", RATE, lambda: self._until_free(MINUTE))
@@ -133,6 +129,14 @@ class Allowance:
             used, added = megapixels(self._pixels_before + self.accepted_pixels), megapixels(pixels)
             what, soon = "megapixels in 24 hours", lambda: self._until_free(DAY)
             refuse_over(limits.megapixels_per_day, used, what, QUOTA, soon, adding=added)
+        self._check_stored(limits)
+
+    def _check_waiting(self, limits: UserLimits) -> None:
+        if limits.waiting is not None:
+            used = self._waiting_before + self.accepted
+            refuse_over(limits.waiting, used, WAITING, QUOTA, None, advice="Try again when one of them has ended.")
+
+    def _check_stored(self, limits: UserLimits) -> None:
         if limits.stored_megabytes is not None:
             used = (self._bytes_before + self.accepted_bytes) // 10**6
             refuse_over(limits.stored_megabytes, used, MEGABYTES_STORED, QUOTA, None, advice=MAKE_ROOM)
