@@ -6,7 +6,8 @@ Each image that is denoised has a scheduler of its own.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from typing import Any
 
 import diffusers
@@ -93,7 +94,13 @@ def karras_overrides(scheduler_class: type[Any], *, karras: bool) -> dict[str, b
 
 def scheduler_parameters(scheduler_class: type[Any]) -> Collection[str]:
     """Names of the configuration values that schedulers of the class have."""
-    return inspect.signature(scheduler_class.__init__).parameters.keys()
+    return parameter_names(scheduler_class.__init__)
+
+
+@cache
+def parameter_names(function: Callable[..., Any]) -> frozenset[str]:
+    """Names of a function's parameters, read once for each function: some are asked for in every step."""
+    return frozenset(inspect.signature(function).parameters)
 
 
 def max_steps(scheduler: Any) -> int:
@@ -130,7 +137,7 @@ def steps_within(count: int, start: float | None, end: float | None) -> range:
 
 
 def step_arguments(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:
-    return {"generator": generator} if "generator" in inspect.signature(scheduler.step).parameters else {}
+    return {"generator": generator} if "generator" in parameter_names(type(scheduler).step) else {}
 
 
 def pred_original_sample(scheduler: Any) -> torch.Tensor | None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+from pathlib import Path
+from unittest.mock import patch
+
 import pytest
 import torch
 from diffusers import LCMScheduler, UniPCMultistepScheduler
 
 from inpainting.engines.diffusion import schedulers
+from inpainting.engines.diffusion.serving.model_loading import load
+from tests import tiny_models
+from tests.engines.diffusion.pipelines import CPU, ddim_request, denoised
 
 
 @pytest.mark.parametrize("name", schedulers.NAMES)
@@ -22,3 +29,15 @@ def test_the_predicted_original_is_read_only_from_schedulers_that_predict_it(nam
     first = schedulers.begin(scheduler, 5, 1.0)[0]
     scheduler.step(torch.ones(1, 4, 8, 8), first, torch.ones(1, 4, 8, 8))
     assert (schedulers.pred_original_sample(scheduler) is not None) is guesses
+
+
+def test_no_step_reads_a_signature(tmp_path: Path) -> None:
+    model = load(tiny_models.saved(tmp_path / "model"), CPU)
+    requested = ddim_request(scheduler="DPMSolverMultistepScheduler")
+    denoised(model, requested)
+    text = tiny_models.encoded(model, requested.settings, requested.image.size)
+    state, _ = model.start(requested, 0, text)
+    with patch.object(inspect, "signature", wraps=inspect.signature) as read:
+        while not state.is_done:
+            state.advance(torch.zeros(state.rows, *state.latents.shape[1:]))
+    assert read.call_count == 0

@@ -61,3 +61,30 @@ def test_torch_recomputes_nan_of_a_compiled_vae_in_float32(tmp_path: Path, famil
         model.vae.to(torch.float32)
         torch.testing.assert_close(latents, model.codec().encode(pixels, drawn().manual_seed(3)), rtol=0, atol=0)
         assert np.array_equal(picture, model.codec().decode(latents)[0])
+
+
+def test_pixels_are_copied_to_the_host_in_eight_bits_after_one_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load(tiny_models.saved(tmp_path / "model"), Hardware(torch.device("cpu"), torch.float32))
+    latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    seen: dict[str, list[torch.dtype]] = {"cpu": [], "__bool__": []}
+
+    def watch(name: str) -> None:
+        own = getattr(torch.Tensor, name)
+
+        def watched(tensor: torch.Tensor) -> Any:
+            seen[name].append(tensor.dtype)
+            return own(tensor)
+
+        monkeypatch.setattr(torch.Tensor, name, watched)
+
+    for name in seen:
+        watch(name)
+    pictures = model.codec().decode(latents)
+    monkeypatch.undo()
+    assert seen == {"cpu": [torch.uint8], "__bool__": [torch.bool]}
+    with torch.inference_mode():
+        shares = model.vae.decode(latents / model.vae.config.scaling_factor).sample / 2 + 0.5
+    expected = (shares.clamp(0, 1).permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
+    assert np.array_equal(pictures, expected)

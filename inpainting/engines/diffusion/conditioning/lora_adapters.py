@@ -103,6 +103,11 @@ class LoadedLoras:
         return sum(byte_count for name, byte_count in self._bytes.items() if name not in self._deltas)
 
     @property
+    def active(self) -> ActiveLoras | None:
+        """The active set; None where it is not known, between loading a LoRA and `activate`."""
+        return self._active
+
+    @property
     def need_trailing_timesteps(self) -> bool:
         """Whether an active LoRA was distilled to timesteps that are counted from the end of the noise schedule."""
         return any(one.spec.few_steps is not None and one.spec.few_steps.is_trailing for one in self._active or ())

@@ -58,6 +58,13 @@ class PromptChunks:
     unread: str = ""
     embeddings: frozenset[str] = frozenset()
 
+    @property
+    def words(self) -> tuple[tuple[tuple[int, float], ...], ...] | None:
+        """(id, weight) of each token of each chunk, which decide the encoding; None with textual inversions."""
+        if self.embeddings:
+            return None
+        return tuple(tuple((token.id, token.weight) for token in chunk) for chunk in self.tokens)
+
 
 def split_into_chunks(spans: Sequence[Span], tokenizer: Any, vectors: EmbeddingVectors) -> PromptChunks:
     """Tokenize a prompt and split it into at least one chunk, after the end of a word where there is one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -19,6 +19,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.lora_adapters import LoadedLoras
+from inpainting.engines.diffusion.conditioning.text_cache import Encoded, TextCache
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding, EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState
@@ -75,6 +76,7 @@ class LatentModel(ABC):
         """None in families with a transformer."""
         support = families.get(spec.family).lora
         self.loras = LoadedLoras(pipeline, () if support is None else support.components)
+        self._texts = TextCache()
         self.scheduler_config: Mapping[str, Any] = pipeline.scheduler.config
         self.memory_fallbacks: list[str] = []
         """Sentences about what was done to save memory, for the metadata of every image painted since."""
@@ -140,6 +142,11 @@ class LatentModel(ABC):
         """
 
     # Shared by the families
+
+    def encoded_once(self, key: Hashable, encode: Callable[[], Encoded]) -> Encoded:
+        """What `encode` returns for a text, or returned for the same key with the same active LoRAs before."""
+        active = self.loras.active
+        return encode() if active is None else self._texts.get((active, key), encode)
 
     def guidance(self, settings: PaintSettings) -> float:
         return self.spec.guidance_scale if settings.guidance_scale is None else settings.guidance_scale
@@ -210,6 +217,7 @@ class LatentModel(ABC):
         return True
 
     def offload_to(self, offload: Offload) -> None:
+        self._texts.clear()
         self.hardware.offload(self.pipeline, offload)
         self.offload = offload
         parts = "parts" if offload is Offload.COMPONENTS else "layers"

@@ -91,6 +91,10 @@ class FluxFill(LatentModel):
     @torch.inference_mode()
     def encode_prompts(self, prompts: FluxPrompt, settings: PaintSettings, size: Size) -> TextConditioning:
         """embeds: [1, 512, features], by T5. pooled: [1, features], by CLIP."""
+        key = (*prompts.clip_ids[0].tolist(), *prompts.t5_ids[0].tolist())
+        return self.encoded_once(key, lambda: self._encode(prompts))
+
+    def _encode(self, prompts: FluxPrompt) -> TextConditioning:
         device = self.hardware.device
         pooled = self.pipeline.text_encoder(prompts.clip_ids.to(device), output_hidden_states=False).pooler_output
         embeds = self.pipeline.text_encoder_2(prompts.t5_ids.to(device), output_hidden_states=False)[0]

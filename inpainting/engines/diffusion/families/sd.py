@@ -161,7 +161,13 @@ class StableDiffusion(LatentModel):
         return TextConditioning(torch.cat([negative.embeds, positive.embeds]))
 
     def _encode(self, prompt: Sequence[PromptChunks], count: int, skipped: int | None) -> PromptEmbedding:
-        """The text encoders' embeddings of a prompt, side by side."""
+        """The text encoders' embeddings of a prompt, side by side; those of textual inversions are not kept."""
+        words = tuple(chunks.words for chunks in prompt)
+        if any(one is None for one in words):
+            return self._encode_now(prompt, count, skipped)
+        return self.encoded_once((words, count, skipped), lambda: self._encode_now(prompt, count, skipped))
+
+    def _encode_now(self, prompt: Sequence[PromptChunks], count: int, skipped: int | None) -> PromptEmbedding:
         embeddings = [
             encode_chunks(chunks, count, tokenizer, partial(self.run_text_encoder, encoder, skipped))
             for chunks, (tokenizer, encoder) in zip(prompt, self.encoders, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -72,7 +73,7 @@ class ZImage(LatentModel):
     @torch.inference_mode()
     def encode_prompts(self, prompts: ZImagePrompts, settings: PaintSettings, size: Size) -> TextConditioning:
         """embeds: [rows, tokens, features], by the layer before the last, as the transformer was trained on."""
-        rows = [self._encode(ids) for ids in prompts.ids]
+        rows = [self.encoded_once(tuple(ids), partial(self._encode, ids)) for ids in prompts.ids]
         return TextConditioning(pad_sequence(rows, batch_first=True), lengths=tuple(len(row) for row in rows))
 
     def _encode(self, ids: list[int]) -> torch.Tensor:

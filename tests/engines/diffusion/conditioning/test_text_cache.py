@@ -1,0 +1,85 @@
+"""Each text is encoded once for a model and a set of LoRAs, with the results of encoding it anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from inpainting.catalog.specs import LoraSpec, ModelSpec
+from inpainting.core.geometry import Size
+from inpainting.core.request import PaintSettings
+from inpainting.core.settings_table import LoraUse
+from inpainting.engines.diffusion.conditioning.text_cache import MAX_TEXTS, TextCache
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
+from inpainting.engines.diffusion.serving.model_loading import load
+from tests import tiny_loras, tiny_models
+from tests.engines.diffusion.pipelines import CPU, ignore_step, request
+
+FAMILIES = ("sd", "sdxl", "flux-fill", "z-image")
+SIZE = Size(64, 64)
+
+
+@pytest.fixture(scope="module")
+def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
+    folder = tmp_path_factory.mktemp("models")
+    return {family: tiny_models.saved(folder / family, family) for family in FAMILIES}
+
+
+def count_calls(module: torch.nn.Module) -> list[int]:
+    calls: list[int] = []
+    module.register_forward_pre_hook(lambda *given: calls.append(1))
+    return calls
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_equal_texts_are_encoded_once_and_others_apart(specs: dict[str, ModelSpec], family: str) -> None:
+    model = load(specs[family], CPU)
+    calls = count_calls(model.pipeline.text_encoder)
+    prompts = ["a red bus", "a blue bus", "a red bus", "a blue bus"]
+    settings = [PaintSettings(prompt=prompt, negative_prompt="blur", guidance_scale=5.0) for prompt in prompts]
+    texts = [tiny_models.encoded(model, one, SIZE).embeds for one in settings]
+    assert len(calls) == (2 if family == "flux-fill" else 3)  # FLUX.1 Fill has no negative prompt
+    assert torch.equal(texts[0], texts[2])
+    assert not torch.equal(texts[0], texts[1])
+    assert torch.equal(texts[1], tiny_models.encoded(load(specs[family], CPU), settings[1], SIZE).embeds)
+
+
+def test_weights_and_skipped_layers_are_part_of_a_text(specs: dict[str, ModelSpec]) -> None:
+    model = load(specs["sd"], CPU)
+    calls = count_calls(model.pipeline.text_encoder)
+    for prompt, clip_skip in (("a red bus", None), ("a (red:1.3) bus", None), ("a red bus", 2)):
+        settings = PaintSettings(prompt=prompt, clip_skip=clip_skip, guidance_scale=1.0)
+        tiny_models.encoded(model, settings, SIZE)
+    assert len(calls) == 3
+
+
+def test_eight_requests_with_the_same_words_encode_them_once_for_each_set_of_loras(
+    specs: dict[str, ModelSpec], tmp_path: Path
+) -> None:
+    file = tiny_loras.saved(tmp_path / "ink.safetensors", tiny_loras.weights(tiny_models.sd(tmp_path / "words")))
+    lora = LoraSpec("ink", "ink", "sd", path=file)
+    batcher = Batcher(ModelCache(CPU, 10**9))
+    calls = count_calls(batcher.cache.get(specs["sd"]).pipeline.text_encoder)
+
+    def paint(**more: Any) -> np.ndarray[Any, Any]:
+        loras = [lora] if "loras" in more else []
+        return batcher.paint(request(steps=1, **more), specs["sd"], ignore_step, loras=loras)[0][0]
+
+    plain = [paint() for _ in range(4)]
+    assert len(calls) == 2  # the prompt and the negative prompt
+    inked = [paint(loras=(LoraUse("ink"),)) for _ in range(4)]
+    assert len(calls) == 4
+    assert all(np.array_equal(one, plain[0]) for one in (*plain, paint()))
+    assert not np.array_equal(inked[0], plain[0])
+
+
+def test_the_oldest_texts_are_forgotten() -> None:
+    cache, encoded = TextCache(), []
+    for key in (*range(MAX_TEXTS), 0, MAX_TEXTS, 0, 1):
+        cache.get(key, lambda key=key: encoded.append(key))  # type: ignore[misc]  # the key of this turn
+    assert encoded == [*range(MAX_TEXTS), MAX_TEXTS, 1]
