@@ -89,6 +89,11 @@ class Hardware:
             yield
         stream.synchronize()
 
+    @property
+    def has_slow_first_step(self) -> bool:
+        """Whether kernels are loaded and chosen in the first step of a process, as on a GPU."""
+        return self.device.type != "cpu"
+
     def synchronize(self) -> None:
         """Wait until the device has finished all queued work."""
         if self.is_cuda:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.errors import DeviceLost
 from inpainting.core.geometry import Size
-from inpainting.core.request import InpaintRequest
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep, Step
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
@@ -111,7 +112,10 @@ class Batcher:
                     return images, notes
 
     def warm(self, spec: ModelSpec) -> None:
-        """Load a model before the first request for it. Returns at once; a failure is a warning in the log."""
+        """Load a model before the first request for it, and on a GPU let it paint once.
+
+        Returns at once; a failure is a warning in the log.
+        """
         self._ensure_thread()
         self._arrivals.put(spec)
 
@@ -187,7 +191,16 @@ class Batcher:
                     with self.watchdog.deadline(LOADING_SECONDS):
                         model = self.cache.get(spec, in_use)
                         self.backends.select(model, Size(spec.width, spec.height), (), 1, in_use=self.workload.in_use())
-                    logger.info("%s is loaded and warm", spec.slug)
+                    if self.cache.hardware.has_slow_first_step:
+                        self.workload.add(Job(warm_up_request(spec), spec))
+                    logger.info("%s is loaded early", spec.slug)
             except Exception as error:
                 logger.warning("%s cannot be loaded early: %s", spec.slug, error)
             self._early.remove(spec)
+
+
+def warm_up_request(spec: ModelSpec) -> InpaintRequest:
+    """A request of the model's native size that is read, takes one step, and is decoded."""
+    pixels = np.zeros((spec.height, spec.width, 3), np.uint8)
+    mask = np.full((spec.height, spec.width), 255, np.uint8)
+    return InpaintRequest(Picture(pixels), mask, PaintSettings(steps=1, strength=1.0))

@@ -74,6 +74,25 @@ def test_images_are_painted_while_another_model_is_loaded(
             assert len(waiting.result(60)[0]) == 1
 
 
+@pytest.mark.parametrize("is_slow", [True, False])
+def test_a_model_loaded_early_takes_a_step_and_decodes_where_the_first_step_is_slow(
+    specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch, is_slow: bool
+) -> None:
+    monkeypatch.setattr(Hardware, "has_slow_first_step", is_slow)
+    batcher = Batcher(ModelCache(CPU, 10**9))
+    model, spec = batcher.cache.get(specs["sd"]), specs["sd"]
+    sizes: list[torch.Size] = []
+    decoded: list[int] = []
+    model.unet.register_forward_pre_hook(lambda module, given: sizes.append(given[0].shape))
+    model.vae.decoder.register_forward_pre_hook(lambda module, given: decoded.append(len(given[0])))
+    batcher.warm(spec)
+    wait_until(lambda: batcher.arrival_count == 0 and batcher.is_idle)
+    assert sizes == [(2, 9, spec.height // 8, spec.width // 8)] * is_slow
+    assert decoded == [1] * is_slow
+    batcher.paint(request(), spec, ignore_step)
+    assert len(decoded) == 1 + is_slow
+
+
 def test_a_model_that_nobody_waits_for_any_more_leaves_room_for_the_next(
     specs: dict[str, ModelSpec], tmp_path: Path
 ) -> None:
