@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -16,10 +17,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from django.core.files import File
 from storages.backends.s3 import S3Storage
+from urllib3.exceptions import HTTPError
 
 from inpainting.storage import PictureStorage, StorageUnavailable
 
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 3, 10, 3
+MIN_BYTES_PER_SECOND = 2**13
+"""A server that sends an object more slowly, after READ_SECONDS, is treated as one that does not answer."""
 BUFFER_BYTES = 2**17
 FULL = ("QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity")
 """Error codes of servers whose disk or quota is full."""
@@ -55,7 +59,7 @@ def translated(name: str) -> Iterator[None]:
         if code in FULL or status == 507:
             raise OSError(errno.ENOSPC, f"The bucket is full: {code}") from error
         raise StorageUnavailable(f"The bucket answered {status} {code} for {name}") from error
-    except (BotoCoreError, Boto3Error) as error:
+    except (BotoCoreError, Boto3Error, HTTPError) as error:
         raise StorageUnavailable(f"The bucket does not answer for {name}: {error}") from error
 
 
@@ -166,13 +170,13 @@ class KeptOpen:
 class ObjectReader(io.RawIOBase):
     """Reads an object as a stream; after `seek`, and once after a broken connection, by another ranged request.
 
-    Raises FileNotFoundError when it is created without an object.
+    Raises FileNotFoundError when it is created without an object. waited_seconds: for `received` bytes.
     """
 
     def __init__(self, storage: S3PictureStorage, name: str) -> None:
         super().__init__()
         self.storage, self.object_name = storage, name
-        self.position = 0
+        self.position, self.received, self.waited_seconds = 0, 0, 0.0
         response = storage.get(name)
         self.size: int = response["ContentLength"]
         self.body: Any = response["Body"]
@@ -207,15 +211,21 @@ class ObjectReader(io.RawIOBase):
             return b""
         if self.body is None:
             self.body = self.storage.get(self.object_name, self.position)["Body"]
+        started = time.monotonic()
         try:
             with translated(self.object_name):
-                data: bytes = self.body.read(byte_count)
+                # What has arrived: `read` waits for all of it, for hours if each byte arrives within READ_SECONDS.
+                data: bytes = self.body._raw_stream.read1(byte_count)
+            self.received += len(data)
+            self.waited_seconds += time.monotonic() - started
+            if not data:
+                raise StorageUnavailable(f"The bucket ended {self.object_name} after {self.position} bytes")
+            if self.waited_seconds > READ_SECONDS + self.received / MIN_BYTES_PER_SECOND:
+                rate = f"{self.received} bytes in {self.waited_seconds:.0f} seconds"
+                raise StorageUnavailable(f"The bucket sends {self.object_name} too slowly: {rate}")
         except StorageUnavailable:
             self.drop_body()
             raise
-        if not data:
-            self.drop_body()
-            raise StorageUnavailable(f"The bucket ended {self.object_name} after {self.position} bytes")
         return data
 
     def drop_body(self) -> None:

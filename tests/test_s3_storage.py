@@ -169,6 +169,19 @@ def test_a_broken_connection_is_continued_once(storage: S3PictureStorage, s3: S3
         file.read()
 
 
+def test_a_server_that_drips_bytes_is_an_os_error(
+    storage: S3PictureStorage, s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.save("mask/ab/one.png", ContentFile(bytes(1000)))
+    s3.fault = "drip"
+    monkeypatch.setattr(s3_storage, "READ_SECONDS", 0.5)
+    with storage.open("mask/ab/one.png") as file, pytest.raises(StorageUnavailable, match="too slowly"):
+        file.read()
+    s3.fault = None
+    with storage.open("mask/ab/one.png") as file:
+        assert file.read() == bytes(1000)
+
+
 def img2img(client: Client, photo_png: bytes, mask_png: bytes, key: str) -> Any:
     files = {
         "image": SimpleUploadedFile("photo.png", photo_png, "image/png"),
@@ -192,21 +205,24 @@ def test_without_the_bucket_a_request_is_refused_and_leaves_nothing(
     assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
 
 
-@pytest.mark.parametrize("reading", [True, False])
+@pytest.mark.parametrize(
+    ("reading", "fault"), [(True, (403, "AccessDenied")), (True, "drip"), (False, (503, "SlowDown"))]
+)
 def test_a_generation_waits_for_the_bucket(
-    bucket: S3, alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch, *, reading: bool
+    bucket: S3, alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch, *, reading: bool, fault: Any
 ) -> None:
+    monkeypatch.setattr(s3_storage, "READ_SECONDS", 0.5)
     generation = generate(alice, run=False)
     from inpainting.worker import run as running
 
     paint = running.paint_or_step_down
 
     def fail_afterwards(*arguments: Any) -> Any:
-        bucket.fault = (503, "SlowDown")
+        bucket.fault = fault
         return paint(*arguments)
 
     if reading:
-        bucket.fault = (403, "AccessDenied")
+        bucket.fault = fault
     else:
         monkeypatch.setattr(running, "paint_or_step_down", fail_afterwards)
     run_waiting()
