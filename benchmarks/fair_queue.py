@@ -1,5 +1,5 @@
-"""The fair queue with 10, 1,000 and 100,000 waiting beside a million ended generations: claim, position, a new slot.
-The last 99,000 come after the last ANALYZE, as in a queue that grows quickly.
+"""The fair queue with 10, 1,000 and 100,000 waiting beside a million ended generations: claim, position, a new slot,
+and a scrape of the metrics. The last 99,000 come after the last ANALYZE, as in a queue that grows quickly.
 
     python -m benchmarks.fair_queue [--database postgresql] [--rows 1000000] [--owners 100] [--repeats 30]
 
@@ -38,6 +38,7 @@ from accounts.models import User
 from inpainting.engines.base import Queue
 from inpainting.models import Flow, Generation, Mask, SourceImage, Status, VirtualTime, fair_tags
 from inpainting.worker.fair_queue import start_next
+from inpainting.worker.queue_metrics import QueueCollector
 from inpainting.worker.run_time_estimates import queue_position
 from tests.worker.round_robin import round_robin_in
 
@@ -89,6 +90,7 @@ def calls(repeats: int) -> dict[str, tuple[Callable[[], object], Callable[[], ob
         "position of the last": (partial(queue_position, last), release_all, repeats),
         "position of the last, plain round robin": (lambda: list(round_robin_in(Queue.CPU))[-1], release_all, 3),
         "slot of a new one": (partial(take_slot_of, last), release_all, repeats),
+        "scrape of the metrics": (lambda: list(QueueCollector().collect()), release_all, repeats),
     }
 
 
