@@ -25,6 +25,7 @@ from werkzeug.serving import make_server
 from tests.installation import ROOT, Installation, free_port
 
 DEBIAN_RABBITMQ = Path("/usr/lib/rabbitmq/lib")
+DRIP_SECONDS = 0.1
 BUCKET, KEY, SECRET = "pictures", "a-key", "a-secret"
 
 
@@ -124,52 +125,83 @@ def rabbitmq_server(folder: Path) -> Iterator[RabbitMQ]:
         server.names.wait()
 
 
+class Server:
+    """A program that listens on a port of this machine. `stop` kills it with its processes."""
+
+    def __init__(self, command: list[str], port: int, log: Path) -> None:
+        self.command, self.port, self.log = command, port, log
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(self.command, stderr=log, start_new_session=True)
+        Installation.wait_until(lambda: self.process.poll() is not None or is_listening(self.port))
+        assert self.process.poll() is None, self.log.read_text()
+
+    def stop(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+
+class PgBouncer(Server):
+    """In transaction mode. connections: to the server, at most. folder: for its files."""
+
+    def __init__(self, database_url: str, folder: Path, *, connections: int) -> None:
+        program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+        if program is None:
+            pytest.skip("PgBouncer is not installed (Debian: apt install pgbouncer)")
+        port, behind = free_port(), urlsplit(database_url)
+        (folder / "pgbouncer.ini").write_text(
+            f"[databases]\npostgres = host={behind.hostname} port={behind.port} user={behind.username}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
+            f"pool_mode = transaction\ndefault_pool_size = {connections}\nmax_client_conn = 1000\n"
+            "server_login_retry = 1\n"
+        )
+        folder.chmod(0o755)
+        user = ["-u", "nobody"] if os.geteuid() == 0 else []  # it refuses to run as root
+        self.url = f"postgres://{behind.username}@127.0.0.1:{port}/postgres"
+        super().__init__([program, "-q", *user, str(folder / "pgbouncer.ini")], port, folder / "pgbouncer.log")
+
+
+class Nginx(Server):
+    """server: the content of its `server` block, without `listen`. http: what is outside of it. folder: its files."""
+
+    def __init__(self, folder: Path, server: str, *, http: str = "") -> None:
+        program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+        if program is None:
+            pytest.skip("nginx is not installed (Debian: apt install nginx-light)")
+        port = free_port()
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+        (folder / "nginx.conf").write_text(
+            f"daemon off; pid {folder}/nginx.pid; {'user root;' if os.geteuid() == 0 else ''} events {{}}"
+            f"http {{ access_log off; {temporary} {http} server {{ listen 127.0.0.1:{port}; {server} }} }}"
+        )
+        self.url = f"http://127.0.0.1:{port}"
+        command = [program, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
+        super().__init__(command, port, folder / "nginx.log")
+
+
 @contextmanager
-def pgbouncer(database_url: str, folder: Path, *, connections: int) -> Iterator[str]:
-    """Yield the URL of a PgBouncer in transaction mode. connections: to the server, at most. folder: for its files."""
-    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-    if program is None:
-        pytest.skip("PgBouncer is not installed (Debian: apt install pgbouncer)")
-    port, behind = free_port(), urlsplit(database_url)
-    (folder / "pgbouncer.ini").write_text(
-        f"[databases]\npostgres = host={behind.hostname} port={behind.port} user={behind.username}\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
-        f"pool_mode = transaction\ndefault_pool_size = {connections}\nmax_client_conn = 1000\n"
-    )
-    folder.chmod(0o755)
-    user = ["-u", "nobody"] if os.geteuid() == 0 else []  # it refuses to run as root
-    process = subprocess.Popen([program, "-q", *user, str(folder / "pgbouncer.ini")], stderr=subprocess.DEVNULL)
+def pgbouncer(database_url: str, folder: Path, *, connections: int) -> Iterator[PgBouncer]:
+    server = PgBouncer(database_url, folder, connections=connections)
     try:
-        yield f"postgres://{behind.username}@127.0.0.1:{port}/postgres"
+        yield server
     finally:
-        process.terminate()
-        process.wait()
+        server.stop()
 
 
 @contextmanager
-def nginx(folder: Path, server: str, *, http: str = "") -> Iterator[str]:
-    """Yield the URL of an nginx.
-
-    server: the content of its `server` block, without `listen`. http: what is outside of it. folder: for its files.
-    """
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if program is None:
-        pytest.skip("nginx is not installed (Debian: apt install nginx-light)")
-    port = free_port()
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
-    (folder / "nginx.conf").write_text(
-        f"daemon off; pid {folder}/nginx.pid; {'user root;' if os.geteuid() == 0 else ''} events {{}}"
-        f"http {{ access_log off; {temporary} {http} server {{ listen 127.0.0.1:{port}; {server} }} }}"
-    )
-    command = [program, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
-    with (folder / "nginx.log").open("w") as log, subprocess.Popen(command, stderr=log) as process:
-        try:
-            Installation.wait_until(lambda: process.poll() is not None or is_listening(port))
-            assert process.poll() is None, (folder / "nginx.log").read_text()
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
+def nginx(folder: Path, server: str, *, http: str = "") -> Iterator[Nginx]:
+    front = Nginx(folder, server, http=http)
+    try:
+        yield front
+    finally:
+        front.stop()
 
 
 def is_listening(port: int) -> bool:
@@ -177,7 +209,7 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def shipped_nginx(folder: Path, ports: Iterable[int]) -> AbstractContextManager[str]:
+def shipped_nginx(folder: Path, ports: Iterable[int]) -> AbstractContextManager[Nginx]:
     """The nginx of compose.yaml, but without TLS, and with web processes at these ports of this machine."""
     http, _, server = (ROOT / "deploy/nginx.conf").read_text().partition("server {\n    listen")
     found = re.search(r"    server web:8000 resolve (.*)\n", http)
@@ -191,8 +223,8 @@ def shipped_nginx(folder: Path, ports: Iterable[int]) -> AbstractContextManager[
 class S3:
     """An S3 server with one bucket, whose objects are in the memory of this process.
 
-    fault: None, "break" (each response ends after half of its body), or a status and a code with which all requests
-    are answered. requests: method, path and range of each.
+    fault: None, "break" (each response ends after half of its body), "drip" (each byte comes after DRIP_SECONDS), or a
+    status and a code with which all requests are answered. requests: method, path and range of each.
     """
 
     def __init__(self) -> None:
@@ -221,7 +253,10 @@ class S3:
             start_response(f"{status} Fault", [("Content-Type", "application/xml")])
             return [f"<Error><Code>{code}</Code><Message>on demand</Message></Error>".encode()]
         body: Iterable[bytes] = self.application(environ, start_response)
-        return half_of(body) if self.fault == "break" and environ["REQUEST_METHOD"] == "GET" else body
+        faults = {"break": half_of, "drip": drip}
+        if isinstance(self.fault, str) and environ["REQUEST_METHOD"] == "GET":
+            return faults[self.fault](body)
+        return body
 
     def names(self) -> set[str]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
@@ -243,6 +278,12 @@ def half_of(body: Iterable[bytes]) -> Iterator[bytes]:
     whole = b"".join(body)
     yield whole[: len(whole) // 2]
     raise ConnectionAbortedError("on demand")
+
+
+def drip(body: Iterable[bytes]) -> Iterator[bytes]:
+    for byte in b"".join(body):
+        time.sleep(DRIP_SECONDS)
+        yield bytes([byte])
 
 
 @contextmanager

@@ -153,7 +153,7 @@ def test_the_bucket_is_created_once(s3: S3) -> None:
 def test_the_nginx_of_compose_starts(tmp_path: Path) -> None:
     nothing = free_port()
     with shipped_nginx(tmp_path, [nothing]) as front, pytest.raises(HTTPError, match="502"):
-        urlopen(front)
+        urlopen(front.url)
 
 
 def test_nginx_has_the_lines_that_were_tried() -> None:

@@ -97,7 +97,8 @@ def test_nginx_sends_files_after_the_web_process_has_checked_the_request(
     assert found is not None
     location = found[1].replace("/srv/pictures/", f"{tmp_path}/data/pictures/")
     proxied = f"location / {{ proxy_pass {site.url}; proxy_set_header Host $http_host; }} {location}"
-    with site.serving(), nginx(tmp_path, proxied) as front:
+    with site.serving(), nginx(tmp_path, proxied) as proxy:
+        front = proxy.url
         pk = site.img2img(key, photo_png, mask_png)[1]["id"]
         url = f"{front}/api/generations/{pk}/images/0/"
         status, headers, data = fetch(url, **{"X-API-Key": key})

@@ -27,7 +27,7 @@ CLOCK_SECONDS = float(os.environ.get("CHAOS_CLOCK_SECONDS", "0"))
 CRASH = "kill the process"
 """The prompt of a generation that does so."""
 QUICK, QUICK_SECONDS = "a quick lawn", 0.03
-"""The prompt of a generation whose steps take as long, whatever STEP_SECONDS are."""
+"""In the prompt of a generation: its steps take as long, whatever STEP_SECONDS are."""
 
 
 class SlowEngine(PlainEngine):
@@ -37,7 +37,7 @@ class SlowEngine(PlainEngine):
             time.sleep(STEP_SECONDS)
         if plan.settings.prompt == CRASH:
             os.kill(os.getpid(), signal.SIGKILL)
-        step_seconds = QUICK_SECONDS if plan.settings.prompt == QUICK else STEP_SECONDS
+        step_seconds = QUICK_SECONDS if QUICK in plan.settings.prompt else STEP_SECONDS
         for done in range(1, STEPS + 1):
             hang = settings.DATA_DIR / "hang"
             if hang.exists():

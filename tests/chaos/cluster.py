@@ -20,14 +20,16 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
+import pytest
+
 from tests import postgres
 from tests.installation import Installation
 from tests.scaled_site import Site
 from tests.service_clients import base64_of
-from tests.services import S3, Redis, shipped_nginx
+from tests.services import S3, Nginx, PgBouncer, Redis, pgbouncer, redis_server, s3_server, shipped_nginx
 
 SIZE = float(os.environ.get("CHAOS_SIZE", "1"))
-GENERATIONS, KILLS, SOCKETS, RUNNING = (max(8, round(SIZE * number)) for number in (1000, 100, 1000, 200))
+GENERATIONS, KILLS, SOCKETS, RUNNING = (max(10, round(SIZE * number)) for number in (1000, 100, 1000, 200))
 CLIENTS = 8
 CANCELLED_EVERY = 20
 REPEATED = (502, 503, 504)
@@ -38,22 +40,21 @@ BUCKET_SECONDS = max(3, round(SIZE * 60))
 
 
 class Cluster:
-    """The servers and processes. front: the URL of nginx, while `serving`."""
+    """The servers and processes. front: nginx, while `serving`."""
 
-    front: str
+    front: Nginx
 
     def __init__(
-        self, folder: Path, redis: Redis, s3: S3, *, database: postgres.Server, database_url: str, **environment: str
+        self, folder: Path, *, redis: Redis, s3: S3, database: postgres.Server, pool: PgBouncer, **environment: str
     ) -> None:
-        """database_url: of the server itself, or of PgBouncer."""
-        self.folder, self.redis, self.s3, self.database = folder, redis, s3, database
+        self.folder, self.redis, self.s3, self.database, self.pool = folder, redis, s3, database, pool
         environment = {
             "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
             "DREAMLAYER_LIVE_SOCKETS_PER_USER": "300",
             **environment,
         }
         (folder / "site").mkdir()
-        urls = {"redis_url": redis.url, "s3_url": s3.url, "database_url": database_url}
+        urls = {"redis_url": redis.url, "s3_url": s3.url, "database_url": pool.url}
         self.site = Site(folder / "site", **urls, environment=environment)
         self.webs = [self.site.web, self.site.process("web")]
         self.workers = [
@@ -83,10 +84,11 @@ class Cluster:
         self.s3.fault = None
 
     def kills(self) -> list[Callable[[], None]]:
-        """A kill -9 of each role and server."""
+        """A kill -9 of each role and server, one after the other."""
         processes = [self.webs[0], self.workers[0], self.webs[1], self.workers[1], self.workers[2]]
         kill: list[Callable[[], None]] = [lambda process=process: kill_all_of(process) for process in processes]  # type: ignore[misc]
-        return [*kill[:2], self.kill_redis, *kill[2:4], self.kill_database, kill[4], self.fail_bucket]
+        servers = [self.kill_redis, self.kill_database, self.fail_bucket, self.pool.restart, self.front.restart]
+        return [one for pair in zip(kill, servers, strict=True) for one in pair]
 
     def count(self, *statuses: str) -> int:
         query = "SELECT count(*) FROM inpainting_generation WHERE status = ANY(%s)"
@@ -97,6 +99,16 @@ class Cluster:
 
     def wait_until_ended(self, how_many: int) -> None:
         Installation.wait_until(lambda: self.ended() >= how_many, seconds=GIVE_UP_SECONDS)
+
+
+@contextmanager
+def cluster_in(folder: Path, **environment: str) -> Iterator[Cluster]:
+    """A cluster whose processes are not started yet. environment: of all of them."""
+    if postgres.binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    database = postgres.Server()
+    with redis_server() as redis, s3_server() as s3, pgbouncer(database.url, folder, connections=40) as pool:
+        yield Cluster(folder, redis=redis, s3=s3, database=database, pool=pool, **environment)
 
 
 def kill_all_of(process: Installation) -> None:
@@ -116,7 +128,7 @@ class Program:
     """
 
     def __init__(self, cluster: Cluster, photo_png: bytes, mask_png: bytes, *, repeats: bool = True) -> None:
-        self.site, self.key, self.repeats = cluster.front, cluster.site.key, repeats
+        self.site, self.key, self.repeats = cluster.front.url, cluster.site.key, repeats
         self.pictures = {"input_image": base64_of(photo_png), "mask": base64_of(mask_png)}
         self.problems: Counter[int] = Counter()
 

@@ -10,9 +10,18 @@ from itertools import cycle, islice
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests import postgres
-from tests.chaos.cluster import BUCKET_SECONDS, GENERATIONS, KILLS, SOCKETS, Cluster, Program, check_ends, submitting
-from tests.services import redis_server, s3_server
+from tests.chaos.cluster import (
+    BUCKET_SECONDS,
+    GENERATIONS,
+    KILLS,
+    SIZE,
+    SOCKETS,
+    Cluster,
+    Program,
+    check_ends,
+    cluster_in,
+    submitting,
+)
 
 pytestmark = pytest.mark.chaos
 
@@ -21,13 +30,8 @@ WAITING = 24
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    if postgres.binaries() is None:
-        pytest.skip("PostgreSQL is not installed")
-    folder, database = tmp_path_factory.mktemp("cluster"), postgres.Server()
-    with redis_server() as redis, s3_server() as s3:
-        built = Cluster(folder, redis, s3, database=database, database_url=database.url, DREAMLAYER_WORKERS="2")
-        with built.serving() as serving:
-            yield serving
+    with cluster_in(tmp_path_factory.mktemp("cluster"), DREAMLAYER_WORKERS="2") as built, built.serving() as serving:
+        yield serving
 
 
 def test_every_accepted_generation_ends_once_whatever_is_killed(
@@ -53,10 +57,10 @@ def test_a_bucket_that_answers_503_for_a_minute_loses_nothing_and_counts_no_atte
     cluster: Cluster, photo_png: bytes, mask_png: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """While generations are accepted and painted."""
-    program, many = Program(cluster, photo_png, mask_png), 3 * WAITING
+    program, many = Program(cluster, photo_png, mask_png), max(12, round(SIZE * 72))
     before = cluster.ended()
     with submitting(cluster, many, program, at_once=WAITING) as answers:
-        cluster.wait_until_ended(before + WAITING)
+        cluster.wait_until_ended(before + many // 3)
         cluster.fail_bucket(BUCKET_SECONDS)
     cluster.wait_until_ended(before + many)
     ends = check_ends(cluster, answers, many)

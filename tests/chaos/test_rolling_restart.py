@@ -7,16 +7,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from uuid import uuid4
 
 import pytest
 
-from tests import postgres
 from tests.chaos.apps import QUICK
-from tests.chaos.cluster import CLIENTS, RUNNING, SIZE, Cluster, Program, check_ends
+from tests.chaos.cluster import CLIENTS, RUNNING, SIZE, Cluster, Program, check_ends, cluster_in
 from tests.installation import Installation
-from tests.services import pgbouncer, redis_server, s3_server
 
 pytestmark = pytest.mark.chaos
 
@@ -28,21 +25,16 @@ DRAIN_SECONDS = 120
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two of the workers together can run all generations."""
-    if postgres.binaries() is None:
-        pytest.skip("PostgreSQL is not installed")
     environment = {
         "DREAMLAYER_WORKERS": str(RUNNING // 2 + CLIENTS),
         "CHAOS_STEP_SECONDS": str(STEP_SECONDS),
         "DREAMLAYER_LEASE_SECONDS": "30",
     }
-    folder, database = tmp_path_factory.mktemp("cluster"), postgres.Server()
-    with ExitStack() as stack:
-        redis, s3 = stack.enter_context(redis_server()), stack.enter_context(s3_server())
-        url = stack.enter_context(pgbouncer(database.url, folder, connections=40))
-        cluster = Cluster(folder, redis, s3, database=database, database_url=url, **environment)
-        for web in cluster.webs:  # a call that waits for its result ends there
+    with cluster_in(tmp_path_factory.mktemp("cluster"), **environment) as built:
+        for web in built.webs:  # a call that waits for its result ends there
             web.environment["DREAMLAYER_DRAIN_SECONDS"] = str(DRAIN_SECONDS)
-        yield stack.enter_context(cluster.serving())
+        with built.serving() as serving:
+            yield serving
 
 
 class Calls:
