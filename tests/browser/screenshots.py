@@ -312,6 +312,7 @@ class Album:
     def take_sign_in(self) -> None:
         page = self.page
         page.context.clear_cookies()
+        page.set_viewport_size(PHONE)
         self.take("phone-first-page", "/")
         page.set_viewport_size(DESKTOP)
         page.goto("/accounts/login/")
