@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from diffusers.pipelines.flux.pipeline_flux_fill import calculate_shift
 
+from inpainting.catalog.specs import ModelSpec
+from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import FLOW_SCHEDULERS, SCHEDULERS
 from inpainting.engines.diffusion.latents import PATCH_SIZE
 from inpainting.engines.diffusion.schedulers import scheduler_parameters
@@ -24,16 +26,16 @@ diffusers has UniPC and the DPM solvers with flow matching sigmas, but none of t
 
 
 def schedule(
-    name: str, config: Mapping[str, Any], *, steps: int, strength: float, latent_size: tuple[int, int]
+    settings: PaintSettings, spec: ModelSpec, config: Mapping[str, Any], latent_size: tuple[int, int]
 ) -> tuple[Any, torch.Tensor, tuple[str, ...]]:
-    """A new scheduler of `make`, its timesteps by `begin`, and the notes.
+    """A new scheduler of `make` for a request, its timesteps by `begin`, and the notes.
 
     latent_size: height and width of the latents, each a multiple of PATCH_SIZE.
     """
-    scheduler, notes = make(name, config)
-    height, width = latent_size
+    scheduler, notes = make(settings.scheduler or spec.scheduler, config)
+    steps, (height, width) = settings.steps or spec.steps, latent_size
     patches = (height // PATCH_SIZE) * (width // PATCH_SIZE)
-    return scheduler, begin(scheduler, config, steps=steps, strength=strength, patches=patches), notes
+    return scheduler, begin(scheduler, config, steps=steps, strength=settings.strength, patches=patches), notes
 
 
 def make(name: str, config: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:

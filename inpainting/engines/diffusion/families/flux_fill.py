@@ -112,11 +112,7 @@ class FluxFill(LatentModel):
         """
         settings, inputs, codec = request.settings, self.sample_inputs(request, index), codec or self.codec()
         scheduler, timesteps, notes = flow_schedulers.schedule(
-            settings.scheduler or self.spec.scheduler,
-            self.scheduler_config,
-            steps=settings.steps or self.spec.steps,
-            strength=settings.strength,
-            latent_size=inputs.latent_size,
+            settings, self.spec, self.scheduler_config, inputs.latent_size
         )
         pixel_mask = (inputs.pixel_mask >= 0.5).float()
         image = codec.encode(inputs.pixels, inputs.generator)

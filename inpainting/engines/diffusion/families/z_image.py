@@ -91,11 +91,7 @@ class ZImage(LatentModel):
         """See `LatentModel.start`. The window's sides are multiples of 16."""
         settings, inputs, codec = request.settings, self.sample_inputs(request, index), codec or self.codec()
         scheduler, timesteps, notes = flow_schedulers.schedule(
-            settings.scheduler or self.spec.scheduler,
-            self.scheduler_config,
-            steps=settings.steps or self.spec.steps,
-            strength=settings.strength,
-            latent_size=inputs.latent_size,
+            settings, self.spec, self.scheduler_config, inputs.latent_size
         )
         guided = schedulers.steps_within(len(timesteps), settings.guidance_start, settings.guidance_end)
         if self.is_guided(settings) and not guided:
