@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, StorageState, expect
 
 from tests.browser.accessibility import violations
 from tests.browser.conftest import confirm, emails, sign_up, watched_page
@@ -254,3 +255,27 @@ def test_keys_and_storage(page: Page, look: Look) -> None:
     look("nothing stored")
     page.goto("/welcome/")
     look("welcome")
+
+
+def test_models_on_their_way_stopped_and_failed(
+    browser: Browser, administered_site: Installation, administrator: StorageState, screen: dict[str, Any]
+) -> None:
+    message = "The file is not what was promised: another sha256. " * 6
+    states = [("pulling", "2100-01-01", ""), ("pulling", "2000-01-01", ""), ("failed", None, message)]
+    with closing(sqlite3.connect(administered_site.folder / "dreamlayer.sqlite3", timeout=20)) as database:
+        pks = [pk for (pk,) in database.execute("SELECT id FROM inpainting_inferencemodel LIMIT 3")]
+        change = "UPDATE inpainting_inferencemodel SET state = ?, lease_until = ?, message = ? WHERE id = ?"
+        with database:
+            database.executemany(change, [(*row, pk) for row, pk in zip(states, pks, strict=True)])
+        for page in watched_page(
+            browser.new_context(base_url=administered_site.url, storage_state=administrator, **screen)
+        ):
+            page.goto("/models/")
+            for words in ("On its way", "Stopped", "Failed"):
+                expect(page.locator(".badge").get_by_text(words, exact=True).first).to_be_visible()
+            found = violations(page)
+            page.goto("/admin/")
+            found += violations(page)
+        with database:
+            database.executemany(change, [("not_installed", None, "", pk) for pk in pks])
+    assert found == []
