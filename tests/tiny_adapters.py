@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import ControlNetModel
+from diffusers import ControlNetModel, ControlNetUnionModel
 from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -21,8 +21,8 @@ HEAD = 64
 TEXT_FEATURES = {"sd": FEATURES, "sdxl": 2 * FEATURES}
 
 
-def controlnet(family: str, *, seed: int = 0, **more: Any) -> ControlNetModel:
-    """A ControlNet whose zero-initialised layers have random weights, as if it had been trained."""
+def controlnet(family: str, *, seed: int = 0, modes: int = 0, **more: Any) -> Any:
+    """A ControlNet whose zero-initialised layers have random weights, as if it had been trained. modes: of a Union."""
     torch.manual_seed(seed)
     shape: dict[str, Any] = {
         "cross_attention_dim": TEXT_FEATURES[family],
@@ -39,7 +39,10 @@ def controlnet(family: str, *, seed: int = 0, **more: Any) -> ControlNetModel:
             "transformer_layers_per_block": (1, 2),
             "projection_class_embeddings_input_dim": 6 * 8 + FEATURES,
         }
-    network = ControlNetModel(
+    if modes:
+        shape |= {"num_control_type": modes, "num_trans_channel": 16, "num_proj_channel": 16, "num_trans_head": 2}
+        shape |= {"addition_time_embed_dim": 8}
+    network = (ControlNetUnionModel if modes else ControlNetModel)(
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         norm_num_groups=8,
         conditioning_embedding_out_channels=(8, 8, 8, 8),
@@ -48,6 +51,9 @@ def controlnet(family: str, *, seed: int = 0, **more: Any) -> ControlNetModel:
     convolutions = [
         layer for layer in network.controlnet_cond_embedding.modules() if isinstance(layer, torch.nn.Conv2d)
     ]
+    if modes:
+        torch.nn.init.normal_(network.task_embedding, std=0.3)
+        torch.nn.init.normal_(network.spatial_ch_projs.weight, std=0.3)
     for layer in (*convolutions, network.controlnet_mid_block, *network.controlnet_down_blocks):
         torch.nn.init.normal_(layer.weight, std=0.3)
     return network.eval()

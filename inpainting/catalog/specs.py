@@ -50,6 +50,13 @@ class Control(StrEnum):
     DEPTH = "depth"
     SCRIBBLE = "scribble"
     TILE = "tile"
+    OPENPOSE = "openpose"
+    LINEART = "lineart"
+    SOFTEDGE = "softedge"
+    NORMAL = "normal"
+    SEGMENT = "segment"
+    UNION = "union"
+    """A ControlNet that was trained on several kinds; the setting `control_type` chooses one of them."""
 
 
 COMPUTED_CONTROLS = frozenset({Control.INPAINT, Control.CANNY})

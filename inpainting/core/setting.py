@@ -74,8 +74,8 @@ class Setting:
     read_by: names of the engines that read it, or EVERY_ENGINE. A model family may ignore it nevertheless; see
     `catalog`. idle_when: the condition under which it has no effect.
     auto_reason: why the engine `auto` takes diffusion where the setting is set, as the beginning of a sentence.
-    adapter: the setting that selects the adapter to which this number belongs. The number is idle without an adapter;
-    with one, None becomes `adapter_default`.
+    adapter: the setting that selects the adapter to which this setting belongs. It is idle without an adapter; with
+    one, None becomes `adapter_default` if there is one.
     option: the name of the CLI option where it differs from `name`. no_option: why the CLI has none.
     """
 

@@ -48,6 +48,10 @@ DEFAULT_QUALITY = 85
 ALGORITHM_TYPES = ("none", "dpmsolver++", "sde-dpmsolver++")
 SAFETY_TYPES = ("blur", "pixelate", "black", "sensitive_content_text")
 PRESETS = ("draft",)
+CONTROL_TYPES = (
+    *("inpaint", "canny", "depth", "scribble", "tile", "openpose", "lineart", "softedge", "normal", "segment"),
+)
+"""Kinds of control images."""
 ALGORITHM_SPELLINGS = {"dpmsolver+++": "dpmsolver++"}
 """Spellings of ModelsLab, which the history of earlier releases has as well."""
 ALL_ENGINES = frozenset({EVERY_ENGINE})
@@ -323,6 +327,14 @@ class PaintSettings:
         adapter="control",
         adapter_default=1.0,
     )
+    control_type: str | None = _controlnet(
+        label="Kind of control image",
+        help="The kind of control image of a ControlNet-Union, which was trained on several; tile and inpaint for "
+        "ProMax ones. For canny and inpaint it is computed from the image.",
+        choices=CONTROL_TYPES,
+        default_text="the ControlNet's own; canny for a Union",
+        adapter="control",
+    )
     ip_adapter: str | None = _ip_adapter(
         label="IP-Adapter",
         help="An installed IP-Adapter, which uses ip_adapter_image as an image prompt.",
@@ -443,7 +455,8 @@ def auto_reason(settings: PaintSettings) -> str:
 
 def adapter_defaults(settings: PaintSettings) -> dict[str, Any]:
     """Return the numbers that belong to a chosen adapter, with their defaults where they are None."""
-    numbers = [row.name for row in SETTINGS if row.adapter and getattr(settings, row.adapter) is not None]
+    rows = [row for row in SETTINGS if row.adapter and row.adapter_default is not None]
+    numbers = [row.name for row in rows if getattr(settings, row.adapter) is not None]
     return {name: adapter_number(settings, name) for name in numbers}
 
 

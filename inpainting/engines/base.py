@@ -106,7 +106,10 @@ class Resolution:
     @property
     def control(self) -> Control | None:
         """The kind of the ControlNet; None without one."""
-        return next((adapter.control for adapter in self.adapters if adapter.kind is Kind.CONTROLNET), None)
+        control = next((adapter.control for adapter in self.adapters if adapter.kind is Kind.CONTROLNET), None)
+        return (
+            Control(self.settings.control_type) if control is Control.UNION and self.settings.control_type else control
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,15 @@ from inpainting.catalog.specs import COMPUTED_CONTROLS, Control
 from inpainting.core.errors import InvalidRequest
 from inpainting.engines.base import SettingsPlan
 
-EXPECTED_IMAGES = {Control.DEPTH: "a depth map", Control.SCRIBBLE: "a drawing"}
+EXPECTED_IMAGES = {
+    Control.DEPTH: "a depth map",
+    Control.SCRIBBLE: "a drawing",
+    Control.OPENPOSE: "a skeleton as OpenPose draws it",
+    Control.LINEART: "a line drawing, white on black",
+    Control.SOFTEDGE: "a picture of soft edges, white on black",
+    Control.NORMAL: "a map of surface normals",
+    Control.SEGMENT: "a map of segments in the colours of ADE20K",
+}
 """The control images that a request must send; those of other controls are taken from the source image."""
 
 

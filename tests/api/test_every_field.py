@@ -77,6 +77,7 @@ ALTERNATIVES: dict[str, Any] = {
     "control_strength": "0.5",
     "control_start": "0.1",
     "control_end": "0.9",
+    "control_type": "inpaint",
     "ip_adapter": "look",
     "ip_adapter_scale": "0.5",
     "preset": "draft",
@@ -102,6 +103,7 @@ NEEDED_FIELDS: dict[str, dict[str, str]] = {
     "embeddings": {"prompt": "a <cat>"},
     **{name: {"output_format": "webp"} for name in ("quality", "max_file_kilobytes")},
     **{name: {"control": "edges"} for name in ("control_strength", "control_start", "control_end")},
+    "control_type": {"control": "all"},
     "ip_adapter": {"ip_adapter_image": IMAGE},
     "outpaint_anchor": {"outpaint_size": "120x90"},
     "outpaint_fit": {"outpaint_size": "120x90"},
@@ -109,7 +111,8 @@ NEEDED_FIELDS: dict[str, dict[str, str]] = {
 }
 """Further fields that a field needs to have an effect."""
 ADAPTER_FIELDS = {"embeddings", "vae", "control", "control_strength", "control_start", "control_end", "ip_adapter"} | {
-    "ip_adapter_scale"
+    "ip_adapter_scale",
+    "control_type",
 }
 """Fields that name a VAE or an adapter, or are numbers of one."""
 
@@ -163,6 +166,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_vaes.saved(folder / "soft")
     tiny_vaes.saved(folder / "rough", kind="AutoencoderTiny")
     tiny_adapters.saved_controlnet(folder / "edges", "sd", Control.CANNY)
+    tiny_adapters.saved_controlnet(folder / "all", "sd", Control.UNION, modes=8)
     tiny_adapters.saved_adapter(folder / "look", "sd", tiny_adapters.adapter(tiny_models.sd(folder / "words").unet))
     return folder
 
@@ -180,6 +184,7 @@ def everything(files: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -
         ("soft", "soft", "vae"),
         ("rough", "rough", "vae"),
         ("edges", "edges", "controlnet", "--control", "canny"),
+        ("all", "all", "controlnet", "--control", "union"),
         ("look", "look", "ip-adapter"),
     ):
         add_model(slug, files / name, "--kind", *kind)

@@ -72,7 +72,8 @@ def test_rows_refer_to_settings_that_exist_and_names_are_unique() -> None:
     for row in SETTINGS:
         assert row.adapter == "" or by_name(row.adapter).catalog_kind, row.name
         assert row.idle_when is None or row.idle_when.setting in known, row.name
-        assert (row.adapter_default is None) == (row.adapter == ""), row.name
+        is_number_of_adapter = bool(row.adapter) and row.type is ValueType.NUMBER
+        assert (row.adapter_default is not None) == is_number_of_adapter, row.name
         assert by_name(row.name) is row
 
 
@@ -204,7 +205,7 @@ def test_a_prompt_and_whatever_only_diffusion_can_use_are_reasons_for_diffusion(
 
 def test_settings_without_effect_come_with_the_reason() -> None:
     guided = PaintSettings(guidance_scale=7.5, control="edges", ip_adapter="look", output_format="webp")
-    numbers_of_control = {"control_strength", "control_start", "control_end"}
+    numbers_of_control = {"control_strength", "control_start", "control_end", "control_type"}
     assert idle(guided) == {}
     guidance = {"negative_prompt", "guidance_start", "guidance_end", "guidance_rescale"}
     assert idle(replace(guided, guidance_scale=1.0)).keys() == guidance

@@ -29,9 +29,11 @@ from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import ADAPTER_LABELS, Kind
 
 TINY_VAE = "AutoencoderTiny"
+UNION = "ControlNetUnionModel"
+UNION_TENSOR = "task_embedding"
 CLASSES = {
     Kind.VAE: frozenset({"AutoencoderKL", TINY_VAE}),
-    Kind.CONTROLNET: frozenset({"ControlNetModel"}),
+    Kind.CONTROLNET: frozenset({"ControlNetModel", UNION}),
 }
 """Classes that the configuration of a VAE or ControlNet may name."""
 SINGLE_FILES = {
@@ -153,6 +155,8 @@ def single_file_configuration(path: Path, family: str, kind: Kind) -> dict[str, 
     if path.suffix.lower() != WEIGHTS:
         raise ModelRefused(f"{path.name} is no {WEIGHTS} file.")
     header, published = read_header(path), families.get(family).configurations
+    if UNION_TENSOR in header:
+        raise ModelRefused(f"{path.name} is a ControlNet-Union, which is added as a folder with its {CONFIG}.")
     width = text_features(header) if kind is Kind.CONTROLNET else min(published, default=None)
     if width is None or width not in published or not any(re.search(SINGLE_FILES[kind], name) for name in header):
         raise ModelRefused(

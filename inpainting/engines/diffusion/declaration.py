@@ -14,6 +14,7 @@ from inpainting.catalog.specs import (
     ADAPTER_LABELS,
     ADAPTER_SETTINGS,
     FEW_STEPS,
+    Control,
     FewSteps,
     Kind,
     LoraKind,
@@ -58,6 +59,7 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
         for field, kind in ADAPTER_SETTINGS.items()
         if getattr(settings, field) is not None
     }
+    control_type = chosen_control_type(settings, adapters.get("control"))
     embeddings = tuple(find_adapter(name, Kind.EMBEDDING, "embeddings") for name in settings.embeddings)
     sampling = sampling_defaults(settings, model, loras)
     slugs: dict[str, Any] = {field: adapter.slug for field, adapter in adapters.items()}
@@ -66,6 +68,7 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
         model=model.slug,
         **slugs,
         **adapter_defaults(settings),
+        control_type=control_type,
         embeddings=tuple(embedding.slug for embedding in embeddings),
         steps=sampling.steps if settings.steps is None else settings.steps,
         guidance_scale=sampling.guidance_scale if settings.guidance_scale is None else settings.guidance_scale,
@@ -79,6 +82,23 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
         adapters=tuple(adapters.values()),
         embeddings=embeddings,
     )
+
+
+def chosen_control_type(settings: PaintSettings, controlnet: ModelSpec | None) -> str | None:
+    """The kind of control image, for a ControlNet-Union alone. Raises InvalidRequest for another one's kind."""
+    if controlnet is None:
+        return settings.control_type
+    if controlnet.control is Control.UNION:
+        return settings.control_type or Control.CANNY.value
+    if settings.control_type not in (None, controlnet.control):
+        raise InvalidRequest(
+            f"The ControlNet {controlnet.slug} was trained on one kind of control image, {controlnet.control}; only a "
+            "Union has others.",
+            code="part_unfit",
+            field="control_type",
+            actual=settings.control_type,
+        )
+    return settings.control_type
 
 
 def sampling_defaults(settings: PaintSettings, model: ModelSpec, loras: Sequence[LoraSpec]) -> ModelSpec | FewSteps:

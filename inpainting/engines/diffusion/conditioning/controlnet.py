@@ -12,12 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from diffusers import ControlNetUnionModel
 from numpy.typing import NDArray
 
 from inpainting.catalog.specs import Control, ModelSpec
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
-from inpainting.core.request import InpaintRequest
+from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import adapter_number
 
 CANNY_THRESHOLDS = (100, 200)
@@ -33,6 +34,22 @@ NEVER_APPLIED = "The ControlNet was applied in no step: none lies between contro
 LATENT_CHANNELS, IMAGE_CHANNELS = 4, 3
 HOLE = -1.0
 """Value of masked pixels in the conditioning image of an inpainting ControlNet."""
+UNION_MODES = {
+    Control.OPENPOSE: 0,
+    Control.DEPTH: 1,
+    Control.SOFTEDGE: 2,
+    Control.SCRIBBLE: 2,
+    Control.CANNY: 3,
+    Control.LINEART: 3,
+    Control.NORMAL: 4,
+    Control.SEGMENT: 5,
+    Control.TILE: 6,
+    Control.INPAINT: 7,
+}
+"""The published modes of ControlNet-Union for SDXL (xinsir/controlnet-union-sdxl-1.0); the last two are of ProMax.
+
+For these masked pixels are black.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +57,7 @@ class ControlNetConditioning:
     """A ControlNet for one sample, applied between two shares of the steps, 0 to 1.
 
     image: [1, 3, 8h, 8w], 0 to 1, in float32; HOLE where an inpainting ControlNet sees masked pixels.
+    mode: of a ControlNet-Union, the number of its kind of control image.
     """
 
     network: Any
@@ -47,6 +65,7 @@ class ControlNetConditioning:
     strength: float = 1.0
     start: float = 0.0
     end: float = 1.0
+    mode: int | None = None
 
     def strength_at(self, index: int, steps: int) -> float:
         """0 in a step that does not lie wholly within the interval, as in diffusers' pipelines."""
@@ -68,25 +87,34 @@ def condition(network: Any, spec: ModelSpec, request: InpaintRequest, device: to
         strength=adapter_number(settings, "control_strength"),
         start=adapter_number(settings, "control_start"),
         end=adapter_number(settings, "control_end"),
+        mode=UNION_MODES[kind_of_image(spec, settings)] if spec.control is Control.UNION else None,
     )
+
+
+def kind_of_image(spec: ModelSpec, settings: PaintSettings) -> Control:
+    """The kind of control image; of a ControlNet-Union the requested one."""
+    if spec.control is Control.UNION:
+        return Control(settings.control_type or Control.CANNY)
+    return spec.control or Control.CANNY
 
 
 def conditioning_image(spec: ModelSpec, request: InpaintRequest) -> NDArray[np.float32]:
     """The input of a ControlNet, [height, width, 3] of the window's size; see `ControlNetConditioning.image`."""
     window = np.asarray(request.image.pixels, np.uint8)
-    if spec.control is Control.INPAINT:
+    control = kind_of_image(spec, request.settings)
+    if control is Control.INPAINT:
         image = to_unit_range(window)
-        image[request.mask > 127] = HOLE
+        image[request.mask > 127] = 0.0 if spec.control is Control.UNION else HOLE
         return image
-    if spec.control is Control.CANNY:
+    if control is Control.CANNY:
         edges = cv2.Canny(window, *CANNY_THRESHOLDS)
         return to_unit_range(np.repeat(edges[:, :, None], IMAGE_CHANNELS, axis=2))
     if request.control_image is not None:
         return to_unit_range(to_rgb8(request.control_image))
-    if spec.control is Control.TILE:
+    if control is Control.TILE:
         return to_unit_range(window)
     raise EngineFailed(
-        f"The ControlNet {spec.slug} needs a control image ({spec.control}), and none was sent.",
+        f"The ControlNet {spec.slug} needs a control image ({control}), and none was sent.",
         code="control_image_missing",
     )
 
@@ -96,8 +124,17 @@ def to_unit_range(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return pixels.astype(np.float32) / np.float32(255)
 
 
-def check_fits(network: Any, unet: Any, spec: ModelSpec, label: str) -> None:
-    """Raises EngineFailed, `part_unfit`, unless the ControlNet was made for UNets of that shape."""
+def check_fits(network: Any, unet: Any, spec: ModelSpec, label: str, settings: PaintSettings) -> None:
+    """Raises EngineFailed, `part_unfit`, unless the ControlNet was made for UNets of that shape and knows the requested
+    kind of control image."""
+    if (spec.control is Control.UNION) != is_union(network):
+        raise EngineFailed(
+            f"The ControlNet {spec.slug} is {'a' if is_union(network) else 'no'} Union, other than the catalog has it.",
+            code="part_unfit",
+        )
+    control = kind_of_image(spec, settings)
+    if is_union(network) and UNION_MODES[control] >= network.config.num_control_type:
+        raise EngineFailed(f"The ControlNet {spec.slug} was not trained on {control}.", code="part_unfit")
     own, model = network.config, unet.config
     is_fit = all(as_tuple(getattr(own, name)) == as_tuple(getattr(model, name)) for name in MATCHING_SETTINGS)
     is_fit &= per_block(own.layers_per_block, own) == per_block(model.layers_per_block, model)
@@ -107,6 +144,10 @@ def check_fits(network: Any, unet: Any, spec: ModelSpec, label: str) -> None:
             f"The ControlNet {spec.slug} does not fit {label}: it was made for models of another shape.",
             code="part_unfit",
         )
+
+
+def is_union(network: Any) -> bool:
+    return isinstance(network, ControlNetUnionModel)
 
 
 def as_tuple(value: Any) -> Any:
@@ -133,37 +174,63 @@ def residuals(
     [rows, tokens, features]. conditions: the UNet's further keyword arguments. Rows without a ControlNet in this step
     get residuals of 0.
     """
-    strengths: list[float] = []
-    images: list[torch.Tensor] = []
-    for control, strength, count in samples:
-        strengths += [strength] * count
+    by_mode: dict[int | None, list[Controlled]] = {}
+    count = 0
+    for control, strength, rows in samples:
         if control is not None and strength:
-            images.append(control.image.expand(count, -1, -1, -1))
-    rows = [row for row, strength in enumerate(strengths) if strength]
-    network = next((control.network for control, _, _ in samples if control is not None), None)
-    if network is None or not rows:
-        return {}
-    controlled = torch.tensor(rows, device=inputs.device)
-    scales = torch.tensor([strengths[row] for row in rows], device=inputs.device)[:, None, None, None]
-    added = conditions.get("added_cond_kwargs")
-    dtype = network.dtype  # the UNet may have been turned to bfloat16 since
-    down, middle = network(
-        inputs[controlled, :LATENT_CHANNELS].to(dtype),
-        timesteps[controlled],
-        encoder_hidden_states=embeds[controlled].to(dtype),
-        controlnet_cond=torch.cat(images).to(dtype),
-        added_cond_kwargs=None if added is None else {k: tensor[controlled].to(dtype) for k, tensor in added.items()},
-        return_dict=False,
-    )
-
-    def in_all_rows(residual: torch.Tensor) -> torch.Tensor:
-        scaled = (residual * scales).to(inputs.dtype)
-        if len(rows) == len(strengths):
-            return scaled
+            by_mode.setdefault(control.mode, []).append(Controlled(control, strength, range(count, count + rows)))
+        count += rows
+    totals: list[torch.Tensor] = []
+    for mode, controlled in by_mode.items():
+        index = torch.tensor([row for one in controlled for row in one.rows], device=inputs.device)
+        scales = torch.tensor([one.strength for one in controlled for _ in one.rows], device=inputs.device)
+        outputs = called(controlled, mode, inputs, timesteps, embeds, conditions, index)
+        scaled = [(output * scales[:, None, None, None]).to(inputs.dtype) for output in outputs]
+        if len(index) == count:
+            totals = scaled
+            break
         # Not multiplied by 0: half-precision features of an uncontrolled row may be infinite.
-        return scaled.new_zeros(len(strengths), *residual.shape[1:]).index_copy_(0, controlled, scaled)
+        totals = totals or [one.new_zeros(count, *one.shape[1:]) for one in scaled]
+        totals = [total.index_copy(0, index, one) for total, one in zip(totals, scaled, strict=True)]
+    if not totals:
+        return {}
+    return {"down_block_additional_residuals": totals[:-1], "mid_block_additional_residual": totals[-1]}
 
-    return {
-        "down_block_additional_residuals": [in_all_rows(residual) for residual in down],
-        "mid_block_additional_residual": in_all_rows(middle),
-    }
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Controlled:
+    """A sample that a ControlNet is applied to in this step. rows: of the step batch."""
+
+    control: ControlNetConditioning
+    strength: float
+    rows: range
+
+
+def called(
+    controlled: Sequence[Controlled],
+    mode: int | None,
+    inputs: torch.Tensor,
+    timesteps: torch.Tensor,
+    embeds: torch.Tensor,
+    conditions: dict[str, Any],
+    index: torch.Tensor,
+) -> list[torch.Tensor]:
+    """The ControlNet's outputs for some rows of the step batch, that of the middle block last; see `residuals`."""
+    network = controlled[0].control.network
+    dtype = network.dtype  # the UNet may have been turned to bfloat16 since
+    image = torch.cat([one.control.image.expand(len(one.rows), -1, -1, -1) for one in controlled]).to(dtype)
+    more: dict[str, Any] = {"controlnet_cond": image}
+    if mode is not None:
+        types = torch.zeros(len(index), network.config.num_control_type, dtype=dtype, device=inputs.device)
+        types[:, mode] = 1
+        more = {"controlnet_cond": [image], "control_type": types, "control_type_idx": [mode]}
+    added = conditions.get("added_cond_kwargs")
+    down, middle = network(
+        inputs[index, :LATENT_CHANNELS].to(dtype),
+        timesteps[index],
+        encoder_hidden_states=embeds[index].to(dtype),
+        added_cond_kwargs=None if added is None else {key: one[index].to(dtype) for key, one in added.items()},
+        return_dict=False,
+        **more,
+    )
+    return [*down, middle]

@@ -168,7 +168,7 @@ class Admission:
             job.vae = self._network(vae)
         if control is not None and job.controlnet is None:
             network = self._network(control)
-            controlnet.check_fits(network, model.unet, control, model.spec.label)
+            controlnet.check_fits(network, model.unet, control, model.spec.label, job.request.settings)
             job.controlnet = controlnet.condition(network, control, job.request, self.cache.hardware.device)
         if adapter is not None and job.image_prompt is None:
             rows = model.rows_for(job.request.settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -28,6 +29,8 @@ WITH_CONTROLNET: dict[str, type[Any]] = {
     "sd": diffusers.StableDiffusionControlNetInpaintPipeline,
     "sdxl": diffusers.StableDiffusionXLControlNetInpaintPipeline,
 }
+WITH_UNION: dict[str, type[Any]] = {"sdxl": diffusers.StableDiffusionXLControlNetUnionInpaintPipeline}
+UNION_NUMBERS = {"openpose": 0, "depth": 1, "softedge": 2, "canny": 3, "segment": 5, "tile": 6, "inpaint": 7}
 SENT = Picture(np.ascontiguousarray(data.coffee()[100:228:2, 200:328:2]))
 """A control picture of the window's size."""
 PROMPT = Picture(np.ascontiguousarray(data.chelsea()[::3, ::3]))
@@ -100,14 +103,20 @@ def diffusers_result(
     if control is None:
         reference = loaded_reference(spec, requested)
     else:
-        network = diffusers.ControlNetModel.from_pretrained(control.path)
-        reference = loaded_reference(spec, requested, pipelines=WITH_CONTROLNET, components={"controlnet": network})
+        is_union = control.control is Control.UNION
+        network_class = diffusers.ControlNetUnionModel if is_union else diffusers.ControlNetModel
+        network = network_class.from_pretrained(control.path)
+        pipelines = WITH_UNION if is_union else WITH_CONTROLNET
+        reference = loaded_reference(spec, requested, pipelines=pipelines, components={"controlnet": network})
         more = {
             "control_image": control_picture(control, requested),
             "controlnet_conditioning_scale": 1.0 if settings.control_strength is None else settings.control_strength,
             "control_guidance_start": settings.control_start or 0.0,
             "control_guidance_end": 1.0 if settings.control_end is None else settings.control_end,
         }
+        if is_union:
+            more["control_mode"] = [UNION_NUMBERS[settings.control_type or "canny"]]
+            more["control_image"] = [more["control_image"]]
     for lora in loras:
         assert lora.path is not None
         reference.load_lora_weights(str(lora.path.parent), weight_name=lora.path.name, adapter_name=lora.slug)
@@ -129,6 +138,11 @@ def control_picture(spec: ModelSpec, requested: InpaintRequest) -> Any:
     import cv2
 
     window = np.asarray(requested.image.pixels)
+    if spec.control is Control.UNION:
+        kind = Control(requested.settings.control_type or "canny")
+        if kind is Control.INPAINT:
+            return Image.fromarray(np.where(requested.mask[:, :, None] > 127, np.uint8(0), window))
+        return control_picture(replace(spec, control=kind), requested)
     if spec.control is Control.INPAINT:
         shares = window.astype(np.float32) / 255.0
         shares[requested.mask.astype(np.float32) / 255.0 > 0.5] = -1.0

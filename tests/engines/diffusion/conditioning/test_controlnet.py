@@ -83,7 +83,9 @@ def test_a_controlnet_equals_the_reference_pipeline(
         )
 
 
-@pytest.mark.parametrize(("family", "control"), each_value_once(["sd", "sdxl"], list(Control)))
+@pytest.mark.parametrize(
+    ("family", "control"), each_value_once(["sd", "sdxl"], [one for one in Control if one is not Control.UNION])
+)
 def test_each_control_gets_the_kind_of_image_it_was_trained_on(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], family: str, control: Control
 ) -> None:
@@ -296,3 +298,49 @@ def test_samples_of_a_batch_that_ran_out_of_memory_are_painted_in_smaller_batche
     alone = batcher(1).paint(requested, spec, ignore_step, (), [part])[0]
     for picture, expected in zip(pictures, alone, strict=True):
         assert np.abs(picture.astype(int) - expected).max() <= 1
+
+
+@pytest.fixture(scope="module")
+def union(folder: Path) -> ModelSpec:
+    return tiny_adapters.saved_controlnet(folder / "union", "sdxl", Control.UNION, modes=8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [(None, HALF), ("inpaint", MIDDLE), ("depth", {}), ("tile", {"guidance_scale": 1.0}), ("openpose", {})],
+)
+def test_a_union_equals_the_reference_pipeline(
+    models: dict[tuple[str, bool], ModelSpec],
+    union: ModelSpec,
+    kind: str | None,
+    changes: dict[str, Any],
+) -> None:
+    spec = models["sdxl", False]  # diffusers' pipeline takes no UNet of 9 channels
+    requested = request(control=union.slug, control_type=kind, **changes)
+    (latents,) = denoised_latents(spec, [requested], [union])
+    close(latents, diffusers_result(spec, requested, [union]))
+    other = request(control=union.slug, control_type="segment", **changes)
+    assert differ(latents, denoised_latents(spec, [other], [union])[0])
+
+
+def test_kinds_of_a_union_share_the_calls_of_the_unet(
+    models: dict[tuple[str, bool], ModelSpec], union: ModelSpec
+) -> None:
+    spec = models["sdxl", True]
+    requested = [
+        request(seed=number, control=union.slug, control_type=kind)
+        for number, kind in enumerate(["depth", "canny", "depth", "tile"])
+    ]
+    together = denoised_latents(spec, requested, [union])
+    for one, latents in zip(requested, together, strict=True):
+        close(latents, denoised_latents(spec, [one], [union])[0])
+
+
+def test_a_union_without_promax_refuses_tile_and_a_plain_one_is_no_union(
+    models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], folder: Path
+) -> None:
+    spec, six = models["sdxl", True], tiny_adapters.saved_controlnet(folder / "six", "sdxl", Control.UNION, modes=6)
+    for part in (six, replace(canny["sdxl"], control=Control.UNION), replace(six, control=Control.CANNY)):
+        with pytest.raises(EngineFailed) as failed:
+            painted(batcher(), request(control=part.slug, control_type="tile"), spec, [part])
+        assert failed.value.code == "part_unfit"
