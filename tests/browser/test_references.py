@@ -46,6 +46,9 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         folder = str(network(scratch / control, _class_name="ControlNetModel"))
         kind = ("--kind", "controlnet", "--control", control, "--label", f"By {control}")
         commands.append(("add_model", control, "--family", "sd", "--from", folder, *kind))
+    folder = str(network(scratch / "union", _class_name="ControlNetUnionModel"))
+    kind = ("--kind", "controlnet", "--control", "union", "--label", "Union")
+    commands.append(("add_model", "union", "--family", "sd", "--from", folder, *kind))
     folder = str(network(scratch / "large", _class_name="ControlNetModel", cross_attention_dim=2048))
     kind = ("--kind", "controlnet", "--control", "depth", "--label", "Large")
     commands.append(("add_model", "large", "--family", "sdxl", "--from", folder, *kind))
@@ -188,3 +191,17 @@ def test_the_images_are_part_of_the_draft_on_every_device(
         content = stored_generation(device)
         sent = decode_picture(device.request.get(content["ip_adapter_image"]).body()).picture
         assert np.array_equal(sent.pixels, LOOK)
+
+
+def test_a_union_offers_kinds_of_control_images_and_asks_for_those_it_cannot_compute(page: Page) -> None:
+    control, kind, zone = page.locator("#control"), page.locator("#control-type"), page.locator("#control-zone")
+    control.select_option("union")
+    expect(kind).to_be_visible()
+    expect(zone).to_be_hidden()
+    kind.select_option("openpose")
+    expect(zone).to_contain_text("a skeleton")
+    kind.select_option("inpaint")
+    expect(zone).to_be_hidden()
+    control.select_option("canny")
+    expect(kind).to_be_hidden()
+    expect(kind).to_have_value("")

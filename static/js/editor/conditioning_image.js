@@ -8,7 +8,17 @@ import { drawPreview, readPhoto } from "editor/files"
 import { saying } from "editor/messages"
 
 /** What a ControlNet takes that is not computed from the photo. */
-const IMAGES = { depth: "a depth map", scribble: "a drawing", tile: "a picture" }
+const IMAGES = {
+  depth: "a depth map",
+  scribble: "a drawing",
+  tile: "a picture",
+  openpose: "a skeleton",
+  lineart: "a line drawing",
+  softedge: "soft edges",
+  normal: "a map of normals",
+  segment: "a map of segments",
+}
+const COMPUTED = new Set(["", "canny", "inpaint"]) // of the kinds of a ControlNet-Union; the first is its default
 const OPTIONAL = new Set(["tile"]) // without one the photo itself is used
 
 export class ConditioningImage {
@@ -45,7 +55,7 @@ export class ConditioningImage {
 
   /** Why the form cannot be sent yet, in a sentence; empty where it can. */
   get problem() {
-    if (this.file || !this.#wanted || OPTIONAL.has(this.#adapter.control)) return ""
+    if (this.file || !this.#wanted || OPTIONAL.has(this.#control)) return ""
     return `${this.#adapter.label} needs ${this.#wanted}: drop it or choose it under “More settings”.`
   }
 
@@ -92,13 +102,17 @@ export class ConditioningImage {
   /** Shows what the chosen adapter needs; nothing where no adapter is offered. */
   show() {
     this.#root.hidden = this.#select.options.length < 2
+    if (this.#kind) {
+      this.#kind.closest(".field").hidden = !this.#isUnion
+      if (!this.#isUnion) this.#kind.value = ""
+    }
     const wanted = this.#wanted
     this.#zone.hidden = !wanted
     this.#zone.querySelector(".mask-empty").hidden = Boolean(this.#file)
     this.#zone.querySelector(".mask-file").hidden = !this.#file
     const name = this.#zone.querySelector(".mask-name")
     name.textContent = name.title = this.#file?.name ?? ""
-    const otherwise = OPTIONAL.has(this.#adapter?.control) ? "; without one it is the photo itself" : ""
+    const otherwise = OPTIONAL.has(this.#control) ? "; without one it is the photo itself" : ""
     document.getElementById(`${this.id}-wanted`).textContent = wanted && `Drop ${wanted} here, or choose one${otherwise}`
     this.#root.querySelector(".numbers").hidden = !this.#adapter
   }
@@ -111,10 +125,24 @@ export class ConditioningImage {
     return this.#adapters.find(({ slug }) => slug === this.#select.value)
   }
 
+  /** The select of the kind of control image; null for an IP-Adapter. */
+  get #kind() {
+    return this.#root.querySelector("[name=control_type]")
+  }
+
+  get #isUnion() {
+    return this.#adapter?.control === "union"
+  }
+
+  /** The kind of control image of the chosen ControlNet. */
+  get #control() {
+    return this.#isUnion ? this.#kind.value : this.#adapter?.control
+  }
+
   /** In words, the image that the chosen adapter is given; empty where it needs none. */
   get #wanted() {
-    if (!this.#adapter || this.#adapter.is_computed) return ""
-    return IMAGES[this.#adapter.control] ?? "a picture"
+    if (!this.#adapter || this.#adapter.is_computed || (this.#isUnion && COMPUTED.has(this.#control))) return ""
+    return IMAGES[this.#control] ?? "a picture"
   }
 
   #changed() {
