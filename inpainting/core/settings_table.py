@@ -328,7 +328,7 @@ class PaintSettings:
         adapter_default=1.0,
     )
     control_type: str | None = _controlnet(
-        label="Kind of control image",
+        label="Control type",
         help="The kind of control image of a ControlNet-Union, which was trained on several; tile and inpaint for "
         "ProMax ones. For canny and inpaint it is computed from the image.",
         choices=CONTROL_TYPES,

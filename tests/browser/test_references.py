@@ -88,7 +88,7 @@ def stored_generation(page: Page) -> dict[str, Any]:
 
 
 def test_only_adapters_compatible_with_model_and_engine_are_offered(page: Page) -> None:
-    expect(guide(page).locator("option")).to_have_text(["None", "By canny", "By depth", "By tile"])
+    expect(guide(page).locator("option")).to_have_text(["None", "By canny", "By depth", "By tile", "Union"])
     expect(page.get_by_label("IP-Adapter", exact=True).locator("option")).to_have_text(["None", "Eye"])
     expect(page.get_by_label("ControlNet strength")).to_be_hidden()
     expect(page.locator("#control-zone")).to_be_hidden()
