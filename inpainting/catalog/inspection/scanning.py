@@ -46,7 +46,8 @@ LORA = "lora"
 FLUX_TENSOR = "double_blocks.0."
 HALF = "fp16"
 """The variant of folders that have it; plain weights otherwise."""
-SUFFIXES = (WEIGHTS, ONNX, ".gguf", *PICKLES)
+GGUF = ".gguf"
+SUFFIXES = (WEIGHTS, ONNX, GGUF, *PICKLES)
 """Files that are listed; others hold no weights."""
 
 
@@ -171,6 +172,8 @@ def file_at(path: Path) -> Found | None:
     suffix = path.suffix.lower()
     if suffix in PICKLES:
         raise ModelRefused(f"A {suffix} file may hold a pickle, which can run any program.")
+    if suffix == GGUF:
+        raise ModelRefused("Its weights are quantised (GGUF), which is not supported; add the model as safetensors.")
     if suffix != WEIGHTS:
         raise ModelRefused(f"{suffix} files are not recognised by a scan.")
     header = read_header(path)

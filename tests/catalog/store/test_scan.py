@@ -30,6 +30,7 @@ def folder(tmp_path: Path, settings: Any) -> Path:
         "unet/flux1.safetensors": weights(name="double_blocks.0.img_attn.qkv.weight"),
         "upscale/4x.safetensors": weights(name="conv_first.weight", kilobytes=32 * 1024),
         "broken.safetensors": b"\xff" * 64,
+        "unet/flux1-Q4_K_S.gguf": b"GGUF",
         **{f"diffusers/sd-inpaint/{name}": content for name, content in tiny_model().items()},
         "diffusers/sd-inpaint/unet/diffusion_pytorch_model.bin": b"\x80\x02.",
         "controlnet/control_canny/config.json": json.dumps(
@@ -89,6 +90,7 @@ def test_a_scan_names_each_file_and_adds_nothing(folder: Path, db: None) -> None
         ("Stable-diffusion/cosxl.safetensors", "no scheduler here supports"),
         ("unet/flux1.safetensors", "transformer of FLUX"),
         ("upscale/4x.safetensors", "holds “conv_first.weight”"),
+        ("unet/flux1-Q4_K_S.gguf", "quantised (GGUF)"),
         ("broken.safetensors", "its header does not fit"),
         ("vae/any", "fit the families sd and sdxl: add_model any --family sd|sdxl --kind vae"),
         ("vae/ft-mse.safetensors", "fit the families sd and sdxl: add_model ft-mse --family sd|sdxl --kind vae"),
