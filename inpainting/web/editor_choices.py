@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
+from inpainting.captioning import NO_MODEL, find_captioner
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import COMPUTED_CONTROLS, Kind
@@ -53,6 +54,8 @@ def choices() -> dict[str, Any]:
         "hidden_sentence": HIDDEN_SENTENCE,
         "plan": preview(PaintSettings(), catalog),
         "words_segmenter": words_segmenter(),
+        "captioner_label": "" if (captioner := find_captioner(catalog)) is None else captioner.spec.label,
+        "no_captioner": NO_MODEL,
     }
 
 

@@ -71,6 +71,7 @@ OPERATIONS = [
     "POST /api/batches/",
     "POST /api/batches/{id}/cancel/",
     "POST /api/batches/{id}/retry/",
+    "POST /api/captions/",
     "POST /api/generations/{id}/cancel/",
     "POST /api/generations/{id}/run-again/",
     "POST /api/img2img",

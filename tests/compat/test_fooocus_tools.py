@@ -17,8 +17,7 @@ from django.test import Client
 from numpy.typing import NDArray
 from PIL import Image
 
-from inpainting.api import concurrency_limits
-from inpainting.api.compat.fooocus import tools
+from inpainting.api import concurrency_limits, descriptions
 from inpainting.api.compat.fooocus.body import MaskModel
 from inpainting.captioning import Caption, Style
 from inpainting.core.errors import InvalidRequest
@@ -259,5 +258,5 @@ def test_a_captioning_model_is_loaded_before_a_turn_to_compute_is_taken(
 
     monkeypatch.setattr(concurrency_limits, "WAIT_SECONDS", 0.01)
     monkeypatch.setattr(concurrency_limits, "_computations", threading.BoundedSemaphore(1))
-    monkeypatch.setattr(tools, "find_captioner", Loading)
+    monkeypatch.setattr(descriptions, "find_captioner", Loading)
     assert post(alices_program, {"image": PHOTO}, DESCRIBE).json() == {"describe": "a disc"}

@@ -8,6 +8,7 @@ from inpainting.api import openapi
 from inpainting.api.native import (
     analyses,
     batches,
+    captions,
     catalog,
     downloads,
     drafts,
@@ -84,6 +85,7 @@ urlpatterns = [
     path("api/engines/", catalog.Engines.as_view(), name="engines"),
     path("api/analyses/<uuid:pk>/", analyses.AnalysisDetail.as_view(), name="analysis"),
     path("api/analyses/<uuid:pk>/cancel/", analyses.AnalysisCancel.as_view(), name="analysis-cancel"),
+    path("api/captions/", captions.Captions.as_view(), name="captions"),
     path("api/masks/", masks.Masks.as_view(), name="masks"),
     path("api/masks/<uuid:pk>/", masks.MaskDetail.as_view(), name="mask"),
     path("api/masks/<uuid:pk>/file/", masks.MaskFile.as_view(), name="mask-file"),

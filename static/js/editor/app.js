@@ -6,6 +6,7 @@ import { openFromAddress } from "editor/address"
 import { BatchMask } from "editor/batch_mask"
 import { keptImage, withState } from "editor/core/document"
 import { Store } from "editor/core/store"
+import { Describe } from "editor/describe"
 import { Downloads } from "editor/downloads"
 import { Draft, inWords } from "editor/draft/draft"
 import { Hints } from "editor/hints"
@@ -107,6 +108,10 @@ const photos = new Photos({ root, surface: $("surface") }, limits.image, {
 const painting = new Painting({
   store, photos, mask, hole, progress, job, result, strip, seed, settingsForm, draft: () => draft,
 })
+const describe = $("describe") && new Describe(
+  { button: $("describe"), prompt: $("prompt"), told: $("described") },
+  { current: () => photos.photo, mayChange: () => !job.isRunning },
+)
 const opening = new Opening({ store, photos, painting, job, strip, settingsForm })
 
 // --- tools and commands -------------------------------------------------------------------------------------------
@@ -158,6 +163,7 @@ function refresh() {
   $("generate").disabled = busy || Boolean(missing)
   $("generate-hint").textContent = busy ? "" : missing || hints.text() || (settingsForm.readsPrompts ? "" : "Brush on, or press Erase.")
   nameTheButton()
+  describe?.refresh()
   if (photos.photo) {
     const { name, width, height } = photos.photo
     $("photo-name").textContent = $("photo-name").title = name

@@ -18,16 +18,16 @@ from inpainting.api.compat import fastapi
 from inpainting.api.compat.base import IGNORED_HEADER, json_response
 from inpainting.api.compat.fooocus.body import DescribeBody, DescribeForm, ImageType, MaskBody, MaskModel
 from inpainting.api.concurrency_limits import computing, limit_segmentations
+from inpainting.api.descriptions import respond_with_caption
 from inpainting.api.parsers import body_of
 from inpainting.api.pictures import PictureRole, SentPicture
 from inpainting.api.recent_pictures import read_recent
 from inpainting.api.views import DialectView
-from inpainting.captioning import Caption, Style, describe_colours, find_captioner
+from inpainting.captioning import Caption, Style
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.picture import Mask, Picture
 from inpainting.generations.analyses import AnalysisRequest
-from inpainting.models import Analysis
 from inpainting.models.analysis import Task, selection_to_dict
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import (
@@ -137,22 +137,8 @@ class DescribeImage(DialectView):
     def post(self, request: Request) -> HttpResponseBase:
         """`{"describe": …}`. Both the JSON of the service and the form of its earlier versions are read."""
         sent, image_type = read_description_request(request)
-        style, captioner = Style(image_type.lower()), find_captioner()
-        if captioner is not None and runs_in_worker():
-            wanted = AnalysisRequest(request.user, Task.CAPTION, {"style": style}, service=self.dialect.name)
-            accepted = accept(wanted, read_recent(sent, request, IMAGE))
-            return answer_later(accepted, request, self.dialect, render_analysis)
-        with limit_segmentations(request.user):
-            picture = read_recent(sent, request, IMAGE).picture
-            if captioner is not None:
-                captioner.loaded()
-            with computing():
-                describe = describe_colours if captioner is None else captioner.describe
-                return render_caption(describe(picture, style))
-
-
-def render_analysis(analysis: Analysis) -> HttpResponse:
-    return render_caption(Caption(analysis.caption, analysis.model))
+        style = Style(image_type.lower())
+        return respond_with_caption(sent, style, request, role=IMAGE, dialect=self.dialect, render=render_caption)
 
 
 def render_caption(caption: Caption) -> HttpResponse:

@@ -46,7 +46,8 @@ export class Finder {
   }
 }
 
-async function cut(bitmap, photo, box, side) {
+/** @returns {Promise<Part>} */
+export async function cut(bitmap, photo, box, side) {
   const [left, top, right, bottom] = box
   const factor = Math.min(1, side / Math.max(right - left, bottom - top))
   const canvas = document.createElement("canvas")

@@ -1,0 +1,44 @@
+"""Requests for words about a picture: described here, or where this process loads no models by a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+
+from inpainting.api.analyses import accept, answer_later, runs_in_worker
+from inpainting.api.compat.base import Dialect
+from inpainting.api.concurrency_limits import computing, limit_segmentations
+from inpainting.api.pictures import PictureRole, SentPicture
+from inpainting.api.recent_pictures import read_recent
+from inpainting.captioning import Caption, Style, describe_colours, find_captioner
+from inpainting.generations.analyses import AnalysisRequest
+from inpainting.models.analysis import Task
+
+
+def respond_with_caption(
+    sent: SentPicture,
+    style: Style,
+    request: Request,
+    *,
+    role: PictureRole,
+    dialect: Dialect,
+    render: Callable[[Caption], HttpResponseBase],
+) -> HttpResponseBase:
+    """The response with the words for a picture, by a model or without one by its colours.
+
+    Raises what `read_recent`, `submit_analysis` and the captioner raise.
+    """
+    captioner = find_captioner()
+    if captioner is not None and runs_in_worker():
+        wanted = AnalysisRequest(request.user, Task.CAPTION, {"style": style}, service=dialect.name)
+        accepted = accept(wanted, read_recent(sent, request, role))
+        return answer_later(accepted, request, dialect, lambda one: render(Caption(one.caption, one.model)))
+    with limit_segmentations(request.user):
+        picture = read_recent(sent, request, role).picture
+        if captioner is not None:
+            captioner.loaded()
+        with computing():
+            describe = describe_colours if captioner is None else captioner.describe
+            return render(describe(picture, style))

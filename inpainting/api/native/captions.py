@@ -1,0 +1,45 @@
+"""`POST /api/captions/`: words for a picture, as a prompt."""
+
+from __future__ import annotations
+
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+
+from accounts.models import Scope
+from inpainting.api.compat.base import json_response
+from inpainting.api.descriptions import respond_with_caption
+from inpainting.api.native.bodies import read_body
+from inpainting.api.native.dialect import DIALECT
+from inpainting.api.native.schemas.captions import CAPTIONS, CaptionForm, DescribedPicture
+from inpainting.api.openapi import ACCEPTING, documented
+from inpainting.api.pictures import IMAGE
+from inpainting.api.views import AnyBodyView
+from inpainting.captioning import Caption
+from inpainting.core.errors import InvalidRequest
+
+
+class Captions(AnyBodyView):
+    """Describes a picture with the first installed captioning model, or else by its colours."""
+
+    required_scope = Scope.GENERATE
+    takes_pictures = True
+
+    @documented(
+        "Describe a picture",
+        {200: DescribedPicture},
+        problems=(*ACCEPTING, 500),
+        request=CAPTIONS,
+        name="captions_create",
+    )
+    def post(self, request: Request) -> HttpResponseBase:
+        body = read_body(request)
+        form = CaptionForm(data=body.fields)
+        form.is_valid(raise_exception=True)
+        style, image = form.validated_data["style"], body.picture("image")
+        if image is None:
+            raise InvalidRequest("image is missing.", code="field_missing", field="image")
+        return respond_with_caption(image, style, request, role=IMAGE, dialect=DIALECT, render=described)
+
+
+def described(caption: Caption) -> HttpResponseBase:
+    return json_response(DescribedPicture.render(caption))

@@ -1,0 +1,70 @@
+// “Describe the photo”: fills the prompt with words for it (POST /api/captions/). Ctrl+Z in the prompt takes them back.
+
+import { post } from "api"
+import { saying } from "editor/messages"
+import { cut } from "editor/tools/finder"
+
+const SIDE = 512 // what captioners see of it, or less
+
+export class Describe {
+  #elements
+  #current
+  #isBusy = false
+
+  /** `elements` is {button, prompt, told}; `current()` is the photo, or null; `mayChange()`: whether the form may change. */
+  constructor(elements, { current, mayChange }) {
+    this.#elements = elements
+    this.#current = { photo: current, mayChange }
+    elements.button.addEventListener("click", () => saying("prompt", () => this.#describe()))
+    elements.prompt.addEventListener("input", () => this.#tell(""))
+    new MutationObserver(() => this.refresh()).observe(elements.prompt, { attributeFilter: ["disabled"] })
+  }
+
+  refresh() {
+    const { button, prompt } = this.#elements
+    const reason = !this.#current.photo() ? "First drop or choose a photo." : prompt.disabled ? "The chosen engine reads no prompt." : ""
+    button.disabled = this.#isBusy || Boolean(reason) || !this.#current.mayChange()
+    button.title = reason || "Describe the photo: its words become the prompt"
+  }
+
+  async #describe() {
+    const photo = this.#current.photo()
+    this.#setBusy(true)
+    this.#tell("Looking at the photo…")
+    try {
+      const form = new FormData()
+      form.append("image", (await cut(photo.bitmap, photo.id, [0, 0, photo.width, photo.height], SIDE)).blob, "photo.jpg")
+      const { caption, captioner } = await post(this.#elements.button.dataset.url, form)
+      if (this.#current.photo()?.id !== photo.id) return this.#tell("")
+      this.#write(caption)
+      this.#tell(inWords(captioner, this.#elements.button.dataset))
+    } catch (error) {
+      this.#tell("")
+      throw error
+    } finally {
+      this.#setBusy(false)
+    }
+  }
+
+  /** As if it were typed, so that the browser's undo knows it. */
+  #write(text) {
+    const { prompt } = this.#elements
+    prompt.focus()
+    prompt.select()
+    document.execCommand("insertText", false, text)
+  }
+
+  #setBusy(isBusy) {
+    this.#isBusy = isBusy
+    this.#elements.button.setAttribute("aria-busy", String(isBusy))
+    this.refresh()
+  }
+
+  #tell(text) {
+    this.#elements.told.textContent = text
+    this.#elements.told.hidden = !text
+  }
+}
+
+const inWords = (captioner, { noModel, label }) =>
+  captioner === noModel ? "Only its colours: no captioner is installed." : `Described by ${label || captioner}.`

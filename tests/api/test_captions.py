@@ -1,0 +1,71 @@
+"""`POST /api/captions/`: words for a picture, by BLIP where it is installed, else by the colours."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import call_command
+from django.test import Client
+
+from inpainting.captioning import Style, describe
+from inpainting.core.picture import Picture
+from tests.api.bodies import text, upload
+from tests.conftest import png
+
+URL = "/api/captions/"
+RED = np.full((40, 60, 3), (220, 30, 30), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def models_folder(tmp_path: Path, settings: Any, db: None) -> Path:
+    settings.MODELS_DIR = tmp_path / "models"
+    return tmp_path / "models"
+
+
+def test_without_a_model_the_colours_are_named_and_the_answer_says_so(alices_program: Client) -> None:
+    sent: list[Any] = [
+        alices_program.post(URL, {"image": upload(png(RED))}),
+        alices_program.post(URL, {"image": text(png(RED))}, content_type="application/json"),
+    ]
+    for answer in sent:
+        assert answer.status_code == 200
+        assert answer.json() == {"status": "success", "caption": "a photo in red", "captioner": "colours"}
+    drawing = {"image": text(png(RED)), "style": "anime"}
+    answer = alices_program.post(URL, drawing, content_type="application/json")
+    assert answer.json()["caption"] == "an anime drawing in red"
+
+
+def test_an_installed_model_describes_and_is_named(alices_program: Client, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the diffusion engine is not installed")
+    from tests import tiny_vision_models
+
+    folder = tiny_vision_models.saved(tmp_path / "carried", "blip")
+    call_command("pull_model", "blip-base", "--yes", f"--from={folder}", stdout=StringIO())
+    answer = alices_program.post(URL, {"image": upload(png(RED))})
+    assert answer.status_code == 200
+    assert answer.json()["captioner"] == "blip-base"
+    assert answer.json()["caption"] == describe(Picture(RED), Style.PHOTO).text
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "field"),
+    [
+        ({}, "field_missing", "image"),
+        ({"image": "no picture"}, "image_base64_invalid", "image"),
+        ({"image": text(png(RED)), "style": "oil"}, "field_invalid", "style"),
+        ({"image": text(png(RED)), "style": ["photo"]}, "field_invalid", "style"),
+    ],
+    ids=["nothing", "text", "style", "list"],
+)
+def test_wrong_fields_are_named(alices_program: Client, fields: dict[str, Any], code: str, field: str) -> None:
+    answer = alices_program.post(URL, fields, content_type="application/json")
+    body = answer.json()
+    assert (answer.status_code, body["code"], body["field"]) == (400, code, field)
+
+
+def test_others_are_refused(client: Client) -> None:
+    assert client.post(URL, {"image": upload(png(RED))}).status_code == 401
