@@ -260,9 +260,10 @@ class LoadedLoras:
         count = 0
         for component in self._components:
             component.eval()
+            dtype = component.dtype  # looks through all parameters
             for place, tensor in component.named_parameters():
                 if name in place:
-                    tensor.data = tensor.data.to(component.dtype)
+                    tensor.data = tensor.data.to(dtype)
                     tensor.requires_grad_(False)
                     count += tensor.nbytes
         return count
