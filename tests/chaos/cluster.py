@@ -20,6 +20,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from tests import postgres
@@ -77,6 +78,14 @@ class Cluster:
         self.database.kill()
         time.sleep(1)
         self.database.start()
+        Installation.wait_until(self.has_database)
+
+    def has_database(self) -> bool:
+        """Whether PgBouncer has noticed that PostgreSQL is back."""
+        try:
+            return self.ended() >= 0
+        except psycopg.Error:
+            return False
 
     def fail_bucket(self, seconds: float = 3) -> None:
         self.s3.fault = (503, "SlowDown")
