@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, expect
 from tests import tiny_checker
 from tests.browser.conftest import PASSWORD, watched_page
 from tests.browser.devices import ON_A_PHONE_TOO, Device
-from tests.browser.editor_page import more_settings, open_details, open_photo, paint_line, start
+from tests.browser.editor_page import close_settings, more_settings, open_details, open_photo, paint_line, start
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
@@ -61,6 +61,7 @@ def test_the_owner_reads_the_reason_and_a_reviewer_sees_the_image_after_a_click(
         ]
         kinds.select_option("black")
         expect(page.locator("#more-set")).to_have_text("Safety checker")
+        close_settings(page)  # on a phone they cover the button
         start(page)
         expect(page.locator("#result")).to_be_visible(timeout=60_000)
         expect(page.locator("#result-hidden")).to_contain_text(SENTENCE)
