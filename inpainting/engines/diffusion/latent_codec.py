@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderTiny
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from numpy.typing import NDArray
 
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
+from inpainting.engines.diffusion.encoding_cache import EncodingCache
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,7 +24,8 @@ class LatentCodec:
     """Encodes and decodes with a VAE whose configuration gives the scaling of the latents.
 
     overflows: the VAE's activations exceed float16, so it runs in float32. is_tiled: the VAE works in tiles during
-    each call, to save memory. Neither the VAE's dtype nor its tiling is different after a call.
+    each call, to save memory. pictures: keeps encoded pictures, of other VAEs too. Neither the VAE's dtype nor its
+    tiling is different after a call.
     """
 
     vae: Any
@@ -29,6 +33,7 @@ class LatentCodec:
     backend: Backend = TORCH
     overflows: bool = False
     is_tiled: bool = False
+    pictures: EncodingCache | None = None
 
     @property
     def encoding_dtype(self) -> torch.dtype:
@@ -45,25 +50,29 @@ class LatentCodec:
 
     # Encode
 
-    def encode(self, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def encode(self, pixels: torch.Tensor, generator: torch.Generator, key: bytes | None = None) -> torch.Tensor:
         """[1, 3, 8h, 8w], -1 to 1 -> scaled latents [1, c, h, w] in float32, sampled as diffusers does.
 
-        Latents that are not finite in half precision are computed again by torch in float32, from the same random
-        numbers.
+        key: equal for equal pixels, which are encoded once, and sampled for each call; None keeps no encoding.
         """
-        state = generator.get_state()
-        latents = self._encode(pixels, generator, self.encoding_dtype, self.backend)
-        if not bool(torch.isfinite(latents).all()):
-            latents = self._encode(pixels, generator.set_state(state), torch.float32, TORCH)
-        return latents
-
-    def _encode(
-        self, pixels: torch.Tensor, generator: torch.Generator, dtype: torch.dtype, backend: Backend
-    ) -> torch.Tensor:
-        with self._vae_in(dtype):
-            latents = backend.encode(self.vae, pixels.to(self.device, dtype), generator)
+        if key is None or self.pictures is None:
+            encoded = self._encode_finite(pixels)
+        else:
+            place = (weakref.ref(self.vae), self.backend.name, key)
+            encoded = self.pictures.get(place, lambda: self._encode_finite(pixels))
+        if self.samples_latents:
+            encoded = DiagonalGaussianDistribution(encoded).sample(generator)
         config = self.vae.config
-        return torch.as_tensor((latents.float() - shift_factor(config)) * config.scaling_factor)
+        return torch.as_tensor((encoded.float() - shift_factor(config)) * config.scaling_factor)
+
+    def _encode_finite(self, pixels: torch.Tensor) -> torch.Tensor:
+        """See `Backend.encode`. What is not finite in half precision is computed again by torch in float32."""
+        encoded = self._encode(pixels, self.encoding_dtype, self.backend)
+        return encoded if are_finite(encoded) else self._encode(pixels, torch.float32, TORCH)
+
+    def _encode(self, pixels: torch.Tensor, dtype: torch.dtype, backend: Backend) -> torch.Tensor:
+        with self._vae_in(dtype):
+            return backend.encode(self.vae, pixels.to(self.device, dtype))
 
     # Decode
 

@@ -45,12 +45,13 @@ class Backend:
         )
         return torch.as_tensor(prediction[0])
 
-    def encode(self, vae: Any, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Unscaled latents of pixels [1, 3, 8h, 8w], sampled if the VAE returns a distribution."""
+    def encode(self, vae: Any, pixels: torch.Tensor) -> torch.Tensor:
+        """Unscaled latents [1, c, h, w] of pixels [1, 3, 8h, 8w].
+
+        Their distribution [1, 2c, h, w], mean and logarithm of the variance, if the VAE encodes to one.
+        """
         encoded = vae.encode(pixels)
-        if hasattr(encoded, "latent_dist"):
-            return torch.as_tensor(encoded.latent_dist.sample(generator))
-        return torch.as_tensor(encoded.latents)
+        return torch.as_tensor(encoded.latent_dist.parameters if hasattr(encoded, "latent_dist") else encoded.latents)
 
     def decode(self, vae: Any, latents: torch.Tensor) -> torch.Tensor:
         """Pixels [n, 3, 8h, 8w] in float32 of unscaled latents [n, c, h, w]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import max_pool2d
 
 from inpainting.catalog import families
@@ -19,10 +21,10 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.lora_adapters import LoadedLoras
-from inpainting.engines.diffusion.conditioning.text_cache import Encoded, TextCache
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding, EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.encoding_cache import MAX_PICTURES, MAX_TEXTS, Encoded, EncodingCache
 from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.latent_codec import LatentCodec, latent_format, to_tensor
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
@@ -37,12 +39,15 @@ class SampleInputs:
 
     pixels: [1, 3, 8h, 8w], -1 to 1. pixel_mask: [1, 1, 8h, 8w], 1 = repaint. mask: [1, 1, h, w] on the device, the
     largest of the 64 pixels of each latent pixel, so that a scratch thinner than a latent pixel is repainted.
+    key, masked_key: digests of the pixels, and of the pixels and the mask; equal for equal ones.
     """
 
     pixels: torch.Tensor
     pixel_mask: torch.Tensor
     mask: torch.Tensor
     generator: torch.Generator
+    key: bytes
+    masked_key: bytes
 
     @property
     def latent_size(self) -> tuple[int, int]:
@@ -76,7 +81,8 @@ class LatentModel(ABC):
         """None in families with a transformer."""
         support = families.get(spec.family).lora
         self.loras = LoadedLoras(pipeline, () if support is None else support.components)
-        self._texts = TextCache()
+        self._texts = EncodingCache(MAX_TEXTS)
+        self._pictures = EncodingCache(MAX_PICTURES)
         self.scheduler_config: Mapping[str, Any] = pipeline.scheduler.config
         self.memory_fallbacks: list[str] = []
         """Sentences about what was done to save memory, for the metadata of every image painted since."""
@@ -153,11 +159,14 @@ class LatentModel(ABC):
 
     def sample_inputs(self, request: InpaintRequest, index: int) -> SampleInputs:
         pixel_mask = torch.from_numpy(request.mask.astype(np.float32) / 255)[None, None]
+        key = digest(request.image.pixels)
         return SampleInputs(
             pixels=to_tensor(request.image.pixels),
             pixel_mask=pixel_mask,
             mask=max_pool2d(pixel_mask, VAE_SCALE_FACTOR).to(self.hardware.device),
             generator=torch.Generator().manual_seed((request.settings.seed + index) % 2**63),
+            key=key,
+            masked_key=key + digest(request.mask),
         )
 
     def draw_noise(self, latent_size: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
@@ -171,13 +180,15 @@ class LatentModel(ABC):
         Raises EngineFailed, `part_unfit`, for another VAE with another format of latents.
         """
         if vae is None:
-            return LatentCodec(self.vae, self.hardware.device, backend, self._overflows(self.vae))
+            return LatentCodec(
+                self.vae, self.hardware.device, backend, self._overflows(self.vae), pictures=self._pictures
+            )
         if latent_format(vae) != latent_format(self.vae):
             raise EngineFailed(
                 f"The VAE gives latents of {latent_format(vae)}; {self.spec.label} wants {latent_format(self.vae)}.",
                 code="part_unfit",
             )
-        return LatentCodec(vae, self.hardware.device, TORCH, self._overflows(vae), self.is_tiled)
+        return LatentCodec(vae, self.hardware.device, TORCH, self._overflows(vae), self.is_tiled, self._pictures)
 
     def _overflows(self, vae: Any) -> bool:
         return self.respects_force_upcast and bool(getattr(vae.config, "force_upcast", False))
@@ -238,6 +249,7 @@ class LatentModel(ABC):
         """Move all weights into the machine's memory, and forget LoRAs, backends and how memory was saved."""
         self.loras.unload_all()
         self.backends.clear()
+        self._pictures.clear()
         self.hardware.remove(self.pipeline)
         self.stop_saving()
         self.offload = Offload.NONE
@@ -248,3 +260,8 @@ class LatentModel(ABC):
             self.hardware.place(self.pipeline)
         else:
             self.offload_to(offload)
+
+
+def digest(pixels: NDArray[Any]) -> bytes:
+    """Equal for equal pixels of equal shape."""
+    return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).digest()

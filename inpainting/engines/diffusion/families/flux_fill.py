@@ -115,9 +115,9 @@ class FluxFill(LatentModel):
             settings, self.spec, self.scheduler_config, inputs.latent_size
         )
         pixel_mask = (inputs.pixel_mask >= 0.5).float()
-        image = codec.encode(inputs.pixels, inputs.generator)
+        image = codec.encode(inputs.pixels, inputs.generator, inputs.key)
         noise = self.draw_noise(inputs.latent_size, inputs.generator)
-        masked_image = codec.encode(inputs.pixels * (1 - pixel_mask), inputs.generator)
+        masked_image = codec.encode(inputs.pixels * (1 - pixel_mask), inputs.generator, inputs.masked_key)
         state = FluxFillState(
             latents=image,
             text=text,

@@ -199,11 +199,12 @@ class StableDiffusion(LatentModel):
         latents, noise, image = self._first_latents(settings, inputs, codec, scheduler, timesteps)
         masked_image = None
         if self.is_inpainting:
-            masked_image = codec.encode(inputs.pixels * (inputs.pixel_mask < 0.5), inputs.generator)
+            masked = inputs.pixels * (inputs.pixel_mask < 0.5)
+            masked_image = codec.encode(masked, inputs.generator, inputs.masked_key)
             if not inputs.is_grey:
                 image = None
             elif image is None:
-                image = codec.encode(inputs.pixels, inputs.generator)
+                image = codec.encode(inputs.pixels, inputs.generator, inputs.key)
         elif codec.samples_latents:
             # diffusers encodes the masked image here too, and does not use it.
             self.draw_noise(inputs.latent_size, inputs.generator)
@@ -256,7 +257,7 @@ class StableDiffusion(LatentModel):
         starts_from_image = settings.strength < 1
         image = None
         if starts_from_image or not self.is_inpainting:
-            image = codec.encode(inputs.pixels, inputs.generator)
+            image = codec.encode(inputs.pixels, inputs.generator, inputs.key)
         noise = self.draw_noise(inputs.latent_size, inputs.generator)
         if starts_from_image and image is not None:
             return scheduler.add_noise(image, noise, timesteps[:1]), noise, image

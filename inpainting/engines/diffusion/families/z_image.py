@@ -96,7 +96,7 @@ class ZImage(LatentModel):
         guided = schedulers.steps_within(len(timesteps), settings.guidance_start, settings.guidance_end)
         if self.is_guided(settings) and not guided:
             notes = (*notes, schedulers.NONE_GUIDED)
-        image = codec.encode(inputs.pixels, inputs.generator)
+        image = codec.encode(inputs.pixels, inputs.generator, inputs.key)
         state = FlowDenoisingState(
             latents=image,
             text=text,

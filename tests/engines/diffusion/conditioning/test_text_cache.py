@@ -13,7 +13,7 @@ from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import LoraUse
-from inpainting.engines.diffusion.conditioning.text_cache import MAX_TEXTS, TextCache
+from inpainting.engines.diffusion.encoding_cache import MAX_TEXTS, EncodingCache
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
@@ -79,7 +79,7 @@ def test_eight_requests_with_the_same_words_encode_them_once_for_each_set_of_lor
 
 
 def test_the_oldest_texts_are_forgotten() -> None:
-    cache, encoded = TextCache(), []
+    cache, encoded = EncodingCache(MAX_TEXTS), []
     for key in (*range(MAX_TEXTS), 0, MAX_TEXTS, 0, 1):
         cache.get(key, lambda key=key: encoded.append(key))  # type: ignore[misc]  # the key of this turn
     assert encoded == [*range(MAX_TEXTS), MAX_TEXTS, 1]

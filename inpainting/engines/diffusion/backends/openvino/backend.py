@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
 from inpainting.core.geometry import Size
 from inpainting.engines.diffusion.backends.openvino.conversion import DECODER, ENCODER, UNET, unet_shapes
@@ -134,10 +133,9 @@ class OpenVinoBackend(Backend):
 
         return self.unet(inputs, by_torch)
 
-    def encode(self, vae: Any, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """See `Backend.encode`. Sampled in the dtype of the pixels, as torch does."""
-        parameters = self.encoder([pixels], lambda: vae.encode(pixels).latent_dist.parameters)
-        return DiagonalGaussianDistribution(parameters.to(pixels.dtype)).sample(generator)
+    def encode(self, vae: Any, pixels: torch.Tensor) -> torch.Tensor:
+        """See `Backend.encode`. In the dtype of the pixels, as torch gives it."""
+        return self.encoder([pixels], lambda: TORCH.encode(vae, pixels)).to(pixels.dtype)
 
     def decode(self, vae: Any, latents: torch.Tensor) -> torch.Tensor:
         return self.decoder([latents], lambda: TORCH.decode(vae, latents)).float()
