@@ -113,6 +113,12 @@ few_processes() {
   CHAOS_SIZE=0.01 tests_of tests/chaos/test_many_processes.py tests/chaos/test_rolling_restart.py -m chaos -s
 }
 
+# With torchao, which peft imports wherever it is installed, with messages on standard error.
+quantised() {
+  .venv/bin/pip install --quiet --no-deps --constraint constraints.txt --target "$scratch/torchao" torchao
+  PYTHONPATH="$scratch/torchao" tests_of tests/engines/diffusion/test_quantization.py -W "ignore::DeprecationWarning"
+}
+
 # An installation without torch serves and paints, without anything that only the tests need.
 light() {
   local python="$scratch/venv/bin/python"

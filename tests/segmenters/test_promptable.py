@@ -77,6 +77,7 @@ def by_transformers(folder: Path, **prompts: Any) -> tuple[Any, Any]:
 def test_candidates_equal_those_of_transformers(install: Install, selection: Selection, prompts: Any) -> None:
     segmenter = install("sam-vit-base")
     found = candidates_of(segmenter, Picture(PHOTO), selection)
+    assert segmenter.path is not None
     masks, scores = by_transformers(segmenter.path, **prompts)
     order = np.argsort(-scores, kind="stable")
     assert len(found) == 3
