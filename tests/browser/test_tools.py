@@ -168,6 +168,30 @@ def test_the_brush_paints_straight_lines_with_shift_and_the_right_button_erases(
     assert stage.mask()[100, 150] == 255
 
 
+def test_straight_lines_are_dragged_or_clicked_from_end_to_end(stage: Stage) -> None:
+    stage.drag((30, 30), (60, 30))
+    stage.page.keyboard.press("s")
+    stage.click(60, 100)  # not joined to the stroke before
+    stage.click(200, 100)
+    stage.drag((60, 150), (130, 190), (200, 150))
+    straight = line((60, 100), (200, 100)) | line((60, 150), (200, 150)) | line((30, 30), (60, 30))
+    assert overlap(stage.mask(), straight) > 0.93
+    stage.choose("eraser")
+    stage.drag((100, 100), (130, 100))
+    assert [stage.mask()[100, x] for x in (80, 115)] == [255, 0]
+    before = stage.operations()
+    stage.page.mouse.move(*stage.at(60, 100))
+    stage.page.mouse.down()
+    stage.page.mouse.move(*stage.at(90, 100), steps=3)
+    stage.page.keyboard.press("Escape")
+    stage.page.mouse.up()
+    assert stage.operations() == before
+    stage.choose("brush")
+    stage.page.keyboard.press("s")
+    stage.drag((20, 120), (20, 180), (50, 180))
+    assert stage.mask()[180, 20] == 255
+
+
 def test_the_brush_has_a_size_on_the_screen_a_hardness_and_no_small_limit(stage: Stage) -> None:
     stage.choose("brush", unit="screen", size=60)
     stage.click(100, 100)
@@ -495,7 +519,7 @@ def test_the_page_lists_its_keys_and_the_picture_follows_the_keyboard(page: Page
     open_photo(page, photo_file)
     page.keyboard.press("?")
     sheet = page.get_by_role("dialog", name="Keys and gestures")
-    for words in ("Extend the photo", "Move the crosshair", "Ctrl+Enter", "Shift+click"):
+    for words in ("Extend the photo", "Move the crosshair", "Ctrl+Enter", "S, Shift+click"):
         expect(sheet).to_contain_text(words)
     page.get_by_role("button", name="Close").click()
     page.locator("#surface").focus()

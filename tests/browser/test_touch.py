@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, StorageState, expect
 
 from tests.browser.conftest import empty_draft, watched_page
 from tests.browser.devices import DEVICES, Point, drag, point_at, press
-from tests.browser.editor_page import generate, is_red, open_photo, photo_box
+from tests.browser.editor_page import generate, is_red, more_settings, open_photo, photo_box
 from tests.browser.touch import Place, Touch
 from tests.installation import Installation
 
@@ -143,6 +143,36 @@ def test_a_pens_pressure_can_be_switched_off(phone: Page) -> None:
     phone.get_by_label("Pen pressure").uncheck()
     phone.keyboard.press("Escape")
     assert stroke(0.3) == hard
+
+
+def test_straight_lines_are_drawn_by_finger(phone: Page) -> None:
+    press(phone, "Options")
+    straight = phone.get_by_role("button", name="Straight lines")
+    expect(straight).to_have_attribute("aria-pressed", "false")
+    straight.tap()  # closes the options
+    for point in ((0.1, 0.2), (0.9, 0.2)):
+        point_at(phone, "#in-place", point)
+    drag(phone, "#in-place", (0.1, 0.5), (0.5, 0.8), (0.9, 0.5))
+    assert is_red(phone, 0.5, 0.2)
+    assert is_red(phone, 0.5, 0.5)
+    assert not is_red(phone, 0.5, 0.8)
+    press(phone, "Options")
+    expect(straight).to_have_attribute("aria-pressed", "true")
+
+
+def test_the_main_button_is_pressed_while_the_settings_are_open(phone: Page) -> None:
+    drag(phone, "#in-place", (0.48, 0.5), (0.52, 0.5))
+    more_settings(phone)
+    last = phone.get_by_role("button", name="Back to the defaults")
+    last.scroll_into_view_if_needed()
+    button = phone.locator("#generate")
+    below, above = button.bounding_box(), last.bounding_box()
+    assert below is not None
+    assert above is not None
+    assert above["y"] + above["height"] <= below["y"]
+    button.tap()
+    expect(phone.locator("#result")).to_be_visible()
+    expect(phone.get_by_label("Engine")).to_be_hidden()
 
 
 def test_fingers_drag_the_edges_of_the_frame_and_the_divider(phone: Page) -> None:

@@ -39,6 +39,7 @@ import { account } from "session"
 const $ = (id) => document.getElementById(id)
 const jsonIn = (id) => JSON.parse($(id).textContent)
 const root = $("editor")
+const narrow = matchMedia("(max-width: 820px), (max-height: 480px)") // as in the style sheet
 const limits = { image: Number(root.dataset.maxImageBytes), mask: Number(root.dataset.maxMaskBytes) }
 
 // --- the parts ----------------------------------------------------------------------------------------------------
@@ -223,7 +224,11 @@ $("more-close").addEventListener("click", () => {
   $("more").querySelector("summary").focus()
 })
 $("settings").addEventListener("input", () => say("generate", "")) // the fault may be corrected now
-$("settings").addEventListener("submit", (event) => { event.preventDefault(); painting.generate() })
+$("settings").addEventListener("submit", (event) => {
+  event.preventDefault()
+  if (narrow.matches) $("more").open = false // it covers what is told
+  painting.generate()
+})
 $("edit-mask").addEventListener("click", () => photos.back())
 $("release-erases").addEventListener("change", ({ target }) => remember("release-erases", target.checked))
 $("use-result").addEventListener("click", () => photos.useResult())

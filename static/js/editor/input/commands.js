@@ -31,7 +31,7 @@ export const COMMANDS = [
   { id: "larger", label: "Larger brush", keys: ["]"], group: BRUSH },
   { id: "softer", label: "Softer brush", keys: ["{"], group: BRUSH },
   { id: "harder", label: "Harder brush", keys: ["}"], group: BRUSH },
-  { id: "straight", label: "A straight line from the end of the last one", group: BRUSH, shown: "Shift+click" },
+  { id: "straight", label: "Straight lines: drag one, or click from end to end", keys: ["S"], group: BRUSH, shown: "S, Shift+click" },
   { id: "right-erases", label: "Erase with any tool", group: BRUSH, shown: "Right button" },
 
   { id: "undo", label: "Undo", keys: ["Ctrl+Z"], group: MASK },

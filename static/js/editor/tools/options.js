@@ -3,9 +3,9 @@
 const KEY = "dreamlayer.tools"
 
 /** unit: of the brush's size, pixels of the "screen" or of the "photo". pressure: a pen's pressure changes the size.
- *  snaps: the lasso snaps to edges. belongs: a click on an object selects a "new" one, or adds "more" or "less" to the last. */
+ *  straight: the brush draws straight lines. snaps: the lasso snaps to edges. belongs: a click on an object selects a "new" one, or adds "more" or "less" to the last. */
 export const DEFAULTS = Object.freeze({
-  tool: "brush", size: 40, unit: "screen", hardness: 1, pressure: true, tolerance: 32, contiguous: true, erases: false,
+  tool: "brush", size: 40, unit: "screen", hardness: 1, pressure: true, straight: false, tolerance: 32, contiguous: true, erases: false,
   snaps: false, belongs: "new",
 })
 

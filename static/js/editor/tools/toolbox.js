@@ -28,6 +28,7 @@ import { stem } from "format"
  *  also store, mask, view, surface, options, url, words, finder, say(text), photoBitmap() */
 
 const HARDER = 0.1
+const isBrush = ({ name }) => name === "brush" || name === "eraser"
 
 export class Toolbox {
   #hovered = null
@@ -172,6 +173,7 @@ export class Toolbox {
       larger: whileEditing(() => resize(1)),
       softer: whileEditing(() => hardness(-HARDER)),
       harder: whileEditing(() => hardness(HARDER)),
+      straight: { run: () => this.#switchStraight(), isEnabled: () => isEditing() && isBrush(this.tool), isPressed: () => options.values.straight },
       undo: { run: () => this.#travel(undo), isEnabled: () => canUndo(store.document) && mayTravel() },
       redo: { run: () => this.#travel(redo), isEnabled: () => canRedo(store.document) && mayTravel() },
       invert: whileEditing(() => this.#change(INVERT)),
@@ -186,6 +188,13 @@ export class Toolbox {
       crosshair: whileEditing((event) => crosshair.move(event)),
       press: whileEditing((event) => (adjustment.isOpen || (this.tool.isDrawing && !crosshair.at) ? this.#finish() : crosshair.press(event))),
     }
+  }
+
+  /** The first click afterwards joins no line from before. */
+  #switchStraight() {
+    this.cancel()
+    for (const tool of Object.values(this.#tools).filter(isBrush)) tool.forget()
+    this.options.set({ straight: !this.options.values.straight })
   }
 
   #change(operation) {
