@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Sequence
 from uuid import UUID
@@ -80,7 +81,8 @@ def poll_while_waiting() -> None:
     """Start the one task of this event loop that polls for all requests that wait, unless it runs."""
     loop = asyncio.get_running_loop()
     if loop not in _polling or _polling[loop].done():
-        _polling[loop] = loop.create_task(_poll())
+        # An empty context: in that of a request, asgiref runs the queries on a thread that ends with the request.
+        _polling[loop] = loop.create_task(_poll(), context=contextvars.Context())
 
 
 async def _poll() -> None:

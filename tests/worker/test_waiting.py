@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import ThreadSensitiveContext, async_to_sync, sync_to_async
+from channels.db import database_sync_to_async
 from django.db import connection
 from django.test import Client
 
@@ -74,6 +76,27 @@ def test_an_end_in_another_process_is_found_by_polling(alice: User, generate: Ge
     with waiting_for(generation) as answer:
         Generation.objects.filter(pk=generation.pk).update(status=Status.CANCELLED)
         assert answer()
+
+
+def test_polling_goes_on_after_the_request_that_began_it(
+    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "POLL_SECONDS", 0.05)
+    generation = generate(alice, run=False)
+
+    async def first_request() -> None:
+        async with ThreadSensitiveContext():
+            view = async_to_sync(waiting.wait_until_ended)
+            assert not await sync_to_async(view)(generation.pk, patience_seconds=0.01)
+
+    async def both_requests() -> bool:
+        second = asyncio.ensure_future(waiting.wait_until_ended(generation.pk, patience_seconds=PATIENCE_SECONDS))
+        await first_request()
+        cancelled = Generation.objects.filter(pk=generation.pk)
+        await database_sync_to_async(cancelled.update)(status=Status.CANCELLED)
+        return await second
+
+    assert asyncio.run(both_requests())
 
 
 @pytest.mark.usefixtures("_never_polls")
