@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
@@ -21,7 +22,7 @@ from dreamlayer_site.refusals import refusal
 from dreamlayer_site.request_threads import RequestThreads
 from inpainting.api.dialects import dialect_at
 from inpainting.api.errors import Busy, api_error
-from inpainting.api.later_response import ARRIVED, LATER, EventStream, LaterResponse
+from inpainting.api.later_response import ARRIVED, DISCONNECTED, LATER, EventStream, LaterResponse
 from inpainting.worker.waiting import wait_until_ended
 
 Scope = dict[str, Any]
@@ -49,14 +50,14 @@ class LaterResponseMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         found: list[LaterResponse | EventStream] = []
-        handled = {**scope, LATER: found, ARRIVED: time.monotonic()}
+        disconnected = threading.Event()  # views ask for it in their threads
+        handled = {**scope, LATER: found, ARRIVED: time.monotonic(), DISCONNECTED: disconnected}
         headers: list[tuple[bytes, bytes]] = []
-        has_disconnected = False
 
         async def noting_receive() -> Message:
-            nonlocal has_disconnected
             message = await receive()
-            has_disconnected = has_disconnected or message["type"] == "http.disconnect"
+            if message["type"] == "http.disconnect":
+                disconnected.set()
             return message
 
         async def withholding_send(message: Message) -> None:
@@ -77,7 +78,7 @@ class LaterResponseMiddleware:
         if not found:
             return
         later = found[0]
-        if has_disconnected:
+        if disconnected.is_set():
             await abandon(later)
             return
         if isinstance(later, EventStream):

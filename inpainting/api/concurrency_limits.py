@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
-from collections.abc import Iterator
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
 
 from inpainting.accounting.limits import RATE, refuse_over
-from inpainting.api.errors import Busy
+from inpainting.api.errors import Busy, ClientLeft
 
 RETRY_SECONDS = 2
+HasLeft = Callable[[], bool]
+"""Whether the client of a request has disconnected: `has_disconnected` of `later_response`."""
+
+
+def never() -> bool:
+    return False
 
 
 class ConcurrencyLimit:
@@ -22,22 +29,26 @@ class ConcurrencyLimit:
 
     def __init__(self, what: str, setting: str) -> None:
         self.what, self.setting = what, setting
-        self.active: Counter[int] = Counter()
+        self.active: defaultdict[int, list[HasLeft]] = defaultdict(list)
         """In progress, by the primary key of the user."""
         self._lock = threading.Lock()
 
     @contextmanager
-    def __call__(self, user: Any) -> Iterator[None]:
-        """Count one more of this user. Raises LimitReached at the limit."""
+    def __call__(self, user: Any, has_left: HasLeft = never) -> Iterator[None]:
+        """Count one more of this user. Raises LimitReached at the limit.
+
+        has_left: then it counts no more, since it ends as soon as it can and its client has sent another request.
+        """
         key = int(user.pk or 0)
         with self._lock:
-            refuse_over(getattr(settings, self.setting), self.active[key], self.what, RATE, RETRY_SECONDS)
-            self.active[key] += 1
+            awaited = sum(not other_has_left() for other_has_left in self.active.get(key, ()))
+            refuse_over(getattr(settings, self.setting), awaited, self.what, RATE, RETRY_SECONDS)
+            self.active[key].append(has_left)
         try:
             yield
         finally:
             with self._lock:
-                self.active.subtract([key])
+                self.active[key].remove(has_left)
                 if not self.active[key]:
                     del self.active[key]
 
@@ -46,16 +57,27 @@ limit_fetches = ConcurrencyLimit("pictures fetched at a time", "FETCHES_PER_USER
 limit_segmentations = ConcurrencyLimit("objects selected at a time", "SEGMENTATIONS_PER_USER")
 
 WAIT_SECONDS = 30.0
+LOOK_SECONDS = 0.1
+"""How often a request that waits for its turn looks whether its client is still there."""
 _computations = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
 """Each takes up to a few seconds, so that workers and other requests keep a processor."""
 
 
 @contextmanager
-def computing() -> Iterator[None]:
-    """Held while an object is selected or a picture is described. Raises Busy if it is not its turn in WAIT_SECONDS."""
-    if not _computations.acquire(timeout=WAIT_SECONDS):
-        raise Busy
+def computing(has_left: HasLeft = never) -> Iterator[None]:
+    """Held while an object is selected or a picture is described.
+
+    Raises Busy if it is not its turn in WAIT_SECONDS, and ClientLeft where the client has disconnected by then.
+    """
+    until = time.monotonic() + WAIT_SECONDS
+    while not _computations.acquire(timeout=max(0.0, min(LOOK_SECONDS, until - time.monotonic()))):
+        if has_left():
+            raise ClientLeft
+        if time.monotonic() >= until:
+            raise Busy
     try:
+        if has_left():
+            raise ClientLeft
         yield
     finally:
         _computations.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
@@ -10,6 +11,7 @@ from rest_framework.request import Request
 from inpainting.api.analyses import accept, answer_later, runs_in_worker
 from inpainting.api.compat.base import Dialect
 from inpainting.api.concurrency_limits import computing, limit_segmentations
+from inpainting.api.later_response import has_disconnected
 from inpainting.api.pictures import PictureRole, SentPicture
 from inpainting.api.recent_pictures import read_recent
 from inpainting.captioning import Caption, Style, describe_colours, find_captioner
@@ -35,10 +37,11 @@ def respond_with_caption(
         wanted = AnalysisRequest(request.user, Task.CAPTION, {"style": style}, service=dialect.name)
         accepted = accept(wanted, read_recent(sent, request, role))
         return answer_later(accepted, request, dialect, lambda one: render(Caption(one.caption, one.model)))
-    with limit_segmentations(request.user):
+    has_left = partial(has_disconnected, request)
+    with limit_segmentations(request.user, has_left):
         picture = read_recent(sent, request, role).picture
         if captioner is not None:
             captioner.loaded()
-        with computing():
+        with computing(has_left):
             describe = describe_colours if captioner is None else captioner.describe
             return render(describe(picture, style))

@@ -77,6 +77,14 @@ class Busy(exceptions.APIException):
     default_detail = "The server is busy, so the request would be answered too late; try again in a moment."
 
 
+class ClientLeft(exceptions.APIException):
+    """The client has disconnected before its turn; nobody reads the response."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "cancelled"
+    default_detail = "The client disconnected before it was the turn of this request."
+
+
 class TooLarge(InvalidPicture):
     """A picture has more bytes than are accepted."""
 

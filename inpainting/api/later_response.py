@@ -25,6 +25,10 @@ ARRIVED = "dreamlayer.arrived"
 """The key of the ASGI scope for the time, on the monotonic clock, at which the whole request had arrived."""
 
 
+DISCONNECTED = "dreamlayer.disconnected"
+"""The key of the ASGI scope for a `threading.Event` that is set once the client has disconnected."""
+
+
 @dataclass(frozen=True, slots=True)
 class LaterResponse:
     pk: UUID
@@ -48,6 +52,12 @@ def arrival_time(request: Request) -> float:
     """When the request arrived, before it waited for its turn; without the middleware: now. On the monotonic clock."""
     arrived: float = getattr(request, "scope", {}).get(ARRIVED, time.monotonic())
     return arrived
+
+
+def has_disconnected(request: Request) -> bool:
+    """Whether the client has left, so that nobody reads the response. Without the middleware it never has."""
+    disconnected = getattr(request, "scope", {}).get(DISCONNECTED)
+    return disconnected is not None and disconnected.is_set()
 
 
 def respond_later(later: LaterResponse, request: Request) -> HttpResponseBase:

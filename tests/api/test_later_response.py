@@ -22,15 +22,17 @@ from rest_framework.request import Request
 from dreamlayer_site import later_responses
 from dreamlayer_site.asgi import application
 from dreamlayer_site.later_responses import LaterResponseMiddleware
-from inpainting.api import later_response, views
+from inpainting.api import concurrency_limits, later_response, views
 from inpainting.api.compat.deep_image import dialect as deep_image_dialect
 from inpainting.api.native.dialect import NativeApi
+from inpainting.core.picture import Mask, Picture
 from inpainting.generations import analyses, recovery, submit
 from inpainting.generations.delete import delete_all_of_user
 from inpainting.models import Analysis, Generation, completion_waiters
 from inpainting.realtime import events
 from inpainting.realtime.following import follow
 from inpainting.segmenters import registry
+from inpainting.segmenters.base import Selection
 from inpainting.segmenters.grabcut import GrabCut
 from inpainting.worker.waiting import wait_until_ended
 from tests.api.bodies import shape_c, text
@@ -211,6 +213,51 @@ async def test_a_disconnect_cancels_a_selection_that_no_later_request_names(
     await caller.send_input({"type": "http.disconnect"})
     await caller.wait(PATIENCE_SECONDS)
     assert (await Analysis.objects.aget()).status == ends
+
+
+async def test_of_five_clicks_whose_clients_leave_only_the_last_is_selected_after_the_first(
+    alices_key: str, photo_png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, may_end, selected = threading.Event(), threading.Event(), []
+
+    class Slow(GrabCut):
+        def segment(self, picture: Picture, selection: Selection) -> Mask:
+            selected.append(selection.points[0].x)
+            started.set()
+            assert may_end.wait(PATIENCE_SECONDS)
+            return super().segment(picture, selection)
+
+    monkeypatch.setitem(registry.segmenters(), "grabcut", Slow())
+    monkeypatch.setattr(concurrency_limits, "_computations", threading.BoundedSemaphore(1))
+    clicks = [
+        Caller(alices_key, {"image": text(photo_png), "points": [[x, 30]], "store": False}, "/api/masks/")
+        for x in (30, 31, 32, 33, 34)
+    ]
+    for click in clicks:
+        await click.send()
+        await until(lambda: started.is_set() and awaited() == 1)
+        if click is not clicks[-1]:
+            await click.send_input({"type": "http.disconnect"})
+            await until(lambda: awaited() == 0)
+    may_end.set()
+    status, _, found = await clicks[-1].answer()
+    assert (status, found["segmenter"]) == (200, "grabcut")
+    for click in clicks:
+        await click.wait(PATIENCE_SECONDS)
+    assert selected == [30, 34]
+    assert not concurrency_limits.limit_segmentations.active
+
+
+def awaited() -> int:
+    """How many selections are in progress whose clients are still there."""
+    active = concurrency_limits.limit_segmentations.active.copy()
+    return sum(not has_left() for of_user in active.values() for has_left in [*of_user])
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 async def test_a_waiting_response_holds_neither_thread_nor_body(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, CDPSession, Locator, Page, StorageState, expect
+from playwright.sync_api import Browser, CDPSession, Locator, Page, Route, StorageState, expect
 
 from tests.browser.conftest import watched_page
 from tests.browser.devices import ON_A_PHONE_TOO, Device, press, reveal
@@ -568,6 +568,39 @@ def test_clicks_add_to_the_last_object_and_take_away_and_undo_returns_to_the_cli
     assert overlap(selected(stage, 2), disc | square) > 0.85
     stage.click(58, 78)
     assert overlap(selected(stage, 3), disc) > 0.85
+
+
+def test_a_click_takes_the_place_of_the_one_before_and_counts_with_it_on_the_same_object(stage: Stage) -> None:
+    disc = drawn(lambda mask: cv2.circle(mask, (200, 100), 30, 255, -1))
+    square = drawn(lambda mask: cv2.rectangle(mask, (40, 60), (79, 99), 255, -1))
+    held: list[Route] = []
+
+    def hold_the_first(route: Route) -> None:
+        if b"svg" in (route.request.post_data_buffer or b""):  # where the mouse rests
+            return route.abort()
+        held.append(route)
+        return route.continue_() if len(held) in (2, 4) else None
+
+    def click(x: float, y: float) -> None:
+        before = len(held)
+        stage.click(x, y)
+        while len(held) == before:
+            stage.page.wait_for_timeout(10)
+
+    stage.page.route("**/api/masks/", hold_the_first)
+    stage.choose("object", belongs="new")
+    with stage.page.expect_event("requestfailed", lambda request: request.url.endswith("/api/masks/")):
+        click(60, 80)
+        click(205, 95)
+    assert overlap(selected(stage, 1), disc) > 0.9
+    assert stage.page.evaluate("editor.said.at(-1)") == ""
+    with stage.page.expect_event("requestfailed", lambda request: request.url.endswith("/api/masks/")):
+        click(60, 80)
+        stage.page.evaluate("editor.toolbox.options.set({ belongs: 'more' })")
+        click(195, 105)
+    assert overlap(selected(stage, 2), disc | square) > 0.85
+    stage.page.keyboard.press("Control+Z")
+    assert overlap(selected(stage, 1), disc) > 0.9
 
 
 def test_a_rough_lasso_is_snapped_to_the_edges_in_it(stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from rest_framework.views import APIView
 from accounts.models import Scope
 from inpainting.api.analyses import accept, runs_in_worker
 from inpainting.api.concurrency_limits import computing, limit_segmentations
+from inpainting.api.later_response import has_disconnected
 from inpainting.api.native import analyses
 from inpainting.api.native.bodies import Body, read_body
 from inpainting.api.native.dialect import parse_prefer_header
@@ -83,10 +85,11 @@ class Masks(AnyBodyView):
             accepted = accept_analysis(request, segmenter, selection, values, read, idempotency)
             keeps = idempotency is not None or "webhook_url" in values
             return analyses.answer(accepted, request, keeps=keeps)
-        with limit_segmentations(request.user):
+        has_left = partial(has_disconnected, request)
+        with limit_segmentations(request.user, has_left):
             picture = read_recent(sent, request).picture
             load_models_of(segmenter, selection)
-            with computing():
+            with computing(has_left):
                 candidates = candidates_of(segmenter, picture, selection)
                 found = selected(candidates, segmenter.name, values["format"])
             if not values["store"] or not found["area"]:

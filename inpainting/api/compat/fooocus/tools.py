@@ -19,6 +19,7 @@ from inpainting.api.compat.base import IGNORED_HEADER, json_response
 from inpainting.api.compat.fooocus.body import DescribeBody, DescribeForm, ImageType, MaskBody, MaskModel
 from inpainting.api.concurrency_limits import computing, limit_segmentations
 from inpainting.api.descriptions import respond_with_caption
+from inpainting.api.later_response import has_disconnected
 from inpainting.api.parsers import body_of
 from inpainting.api.pictures import PictureRole, SentPicture
 from inpainting.api.recent_pictures import read_recent
@@ -74,10 +75,11 @@ class GenerateMask(DialectView):
             wanted = AnalysisRequest(user, Task.SEGMENT, options, segmenter=segmenter.name, service=service)
             accepted = accept(wanted, read)
             return answer_later(accepted, request, self.dialect, lambda found: render(best_mask_of(found)))
-        with limit_segmentations(user):
+        has_left = partial(has_disconnected, request)
+        with limit_segmentations(user, has_left):
             picture = read_recent(sent, request, IMAGE).picture
             load_models_of(segmenter, selection)
-            with computing():
+            with computing(has_left):
                 return render(candidates_of(segmenter, picture, selection)[0].mask)
 
 

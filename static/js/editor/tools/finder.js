@@ -36,13 +36,14 @@ export class Finder {
     return this.#parts.get(side).part
   }
 
-  /** The answer of the server. hints: the fields that say what the object is. @param {Part} part */
-  find(part, hints, fields = {}) {
+  /** The answer of the server. hints: the fields that say what the object is. signal: aborts the request.
+   *  @param {Part} part */
+  find(part, hints, fields = {}, signal = undefined) {
     const form = new FormData()
     form.append("image", part.blob, "part.jpg")
     form.append("store", "false")
     for (const [name, value] of Object.entries({ ...hints, ...fields })) form.append(name, typeof value === "string" ? value : JSON.stringify(value))
-    return post(this.url, form)
+    return post(this.url, form, {}, { signal })
   }
 }
 

@@ -1,7 +1,8 @@
 // Selects an object by a click on it, a box around it or words for it: the server finds its pixels (editor/tools/finder.js).
 //
 // A further click can belong to the last object: Shift adds what is there to it, Shift and Alt take it away; so does the
-// option of the tool. Each click is one step of undo, after which the clicks before it count again.
+// option of the tool. Each click is one step of undo, after which the clicks before it count again. A click while the
+// server still looks for the object of the one before takes its place; where both mark the same object, both count.
 
 import { picture } from "editor/core/operations"
 import { put } from "editor/core/pictures"
@@ -18,16 +19,33 @@ export function object({ add, finder, options, photo, redraw, say, scale, store,
   const hover = hovering({ finder, redraw })
   const found = new WeakMap() // operation -> {part, hints, mask}: what was asked for it
   let live = null
-  let asked = 0
+  let asked = null // {part, hints, controller, refinable}: the request that is not answered yet
 
-  /** Asks for a mask, unless something else is asked meanwhile; null where nothing is found. */
-  async function find(part, hints, fields = {}) {
-    const request = ++asked
+  /** Asks for a mask in place of what is asked; null where nothing is found or something else is asked meanwhile.
+   *  refinable: {mask, isMore} of the click that refines, {} of a first one, null where further clicks refine something else. */
+  async function find(part, hints, { fields = {}, refinable = null } = {}) {
+    asked?.controller.abort()
+    const request = asked = { part, hints, controller: new AbortController(), refinable }
+    const { signal } = request.controller
     say("Looking for the object…")
-    const answer = await finder.find(part, hints, fields)
-    if (photo()?.id !== part.photo) return null
-    if (request === asked) say(answer.box ? "" : NOTHING)
-    return answer.box ? blobOf(answer.mask) : null
+    try {
+      const answer = await finder.find(part, hints, fields, signal)
+      if (signal.aborted || photo()?.id !== part.photo) return null
+      say(answer.box ? "" : NOTHING)
+      return answer.box ? blobOf(answer.mask) : null
+    } catch (error) {
+      if (signal.aborted) return null
+      throw error
+    } finally {
+      if (asked === request) asked = null
+    }
+  }
+
+  /** What a further click refines: what is asked, where it fits, or else the last operation. */
+  function refined(isMore) {
+    const { part, hints, refinable } = asked ?? {}
+    const fits = refinable && part.photo === photo()?.id && (!refinable.mask || refinable.isMore === isMore)
+    return fits ? { part, hints, mask: refinable.mask } : found.get(store.view.operations.at(-1))
   }
 
   const keep = async (part, mask, erases = false) => add(picture({ erases, picture: await put(mask), box: part.box }))
@@ -39,33 +57,34 @@ export function object({ add, finder, options, photo, redraw, say, scale, store,
     const isClick = distance(from, to) * scale() < TO_DRAG
     const box = isClick ? null : clipped(boxOf(from, to), photo())
     if (isClick ? !isInside(from) : !box) return
-    const last = found.get(store.view.operations.at(-1))
-    if (isClick && belongs !== "new" && last) return refine(last, from, belongs === "more")
+    const last = belongs !== "new" && isClick && refined(belongs === "more")
+    if (last) return refine(last, from, belongs === "more")
     const part = await (isClick ? finder.visiblePart() : finder.partAround(box, AROUND_BOX))
     const hints = isClick ? { points: [[...part.inPart(from), 1]] } : { box: [...part.inPart(box.slice(0, 2)), ...part.inPart(box.slice(2))] }
-    const mask = await find(part, hints)
+    const mask = await find(part, hints, { refinable: erases ? null : {} })
     if (!mask) return
     await keep(part, mask, erases)
     if (!erases) remember(part, hints, mask)
   }
 
-  /** One more click on the last object, or beside it. */
+  /** One more click on the last object, or beside it. before: its mask; none where its first request is not answered. */
   async function refine({ part, hints, mask: before }, point, isMore) {
     const { box: [left, top, right, bottom] } = part
     if (point[0] < left || point[0] >= right || point[1] < top || point[1] >= bottom) return say("This is too far from the last object.")
     const more = { ...hints, points: [...(hints.points ?? []), [...part.inPart(point), Number(isMore)]] }
-    const mask = await find(part, more)
+    const mask = await find(part, more, { refinable: { mask: before, isMore } })
     if (!mask) return
-    const change = isMore ? mask : await difference(before, mask)
+    const adds = isMore || !before
+    const change = adds ? mask : await difference(before, mask)
     if (!change) return say("Nothing was taken away here.")
-    await keep(part, change, !isMore)
+    await keep(part, change, !adds)
     remember(part, more, mask)
   }
 
   async function selectWords(text) {
     const part = await finder.visiblePart()
     if (!part) return
-    const mask = await find(part, { words: text }, { segmenter: words })
+    const mask = await find(part, { words: text }, { fields: { segmenter: words } })
     if (mask) await keep(part, mask, options.values.erases)
   }
 
