@@ -8,7 +8,8 @@ from typing import Any
 from django.db.migrations import operations as ops
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
-from django.db.models import NOT_PROVIDED, Field
+from django.db.migrations.utils import resolve_relation
+from django.db.models import NOT_PROVIDED, Field, ForeignKey
 
 HARMLESS = (
     ops.CreateModel,
@@ -30,6 +31,7 @@ def problems(operation: Operation, app: str, before: ProjectState, released: Pro
         for inner in operation.database_operations:
             yield from problems(inner, app, before, released)
         return
+    yield from constrained_keys(operation, app, released)
     model = getattr(operation, "model_name_lower", None) or getattr(operation, "name_lower", None)
     if isinstance(operation, HARMLESS) or (model is not None and (app, model) not in released.models):
         return
@@ -47,6 +49,22 @@ def problems(operation: Operation, app: str, before: ProjectState, released: Pro
                 yield "the previous version reads the column by its old name"
         case _:
             yield "not known to be harmless"
+
+
+def constrained_keys(operation: Operation, app: str, released: ProjectState) -> Iterator[str]:
+    """The foreign keys of a table that is newer than `released`, by which the database refuses its deletions."""
+    match operation:
+        case ops.CreateModel():
+            fields = operation.fields
+        case ops.AddField() if (app, operation.model_name_lower) not in released.models:
+            fields = [(operation.name, operation.field)]
+        case _:
+            return
+    for name, field in fields:
+        if isinstance(field, ForeignKey) and field.db_constraint:  # type: ignore[attr-defined]  # not in the stubs
+            target = resolve_relation(field.remote_field.model, app)
+            if target in released.models:
+                yield f"{name} without db_constraint=False: no row of {'.'.join(target)} can be deleted"
 
 
 def has_default(field: Field[Any, Any]) -> bool:

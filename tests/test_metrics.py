@@ -105,12 +105,13 @@ def test_its_queries_read_an_index_and_are_as_many_for_a_long_queue(alice: User,
     assert len(long) == len(short)
     if connection.vendor == "sqlite":
         for query in long.captured_queries:
-            if "inpainting_generation" in query["sql"]:
+            model = "analysis" if "inpainting_analysis" in query["sql"] else "generation"
+            if f"inpainting_{model}" in query["sql"]:
                 with connection.cursor() as cursor:
                     cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
                     plan = " ".join(str(row[3]) for row in cursor.fetchall())
-                assert "SCAN inpainting_generation" not in plan, (query["sql"], plan)
-                assert "USING COVERING INDEX generation_of_model" in plan, (query["sql"], plan)
+                assert f"SCAN inpainting_{model}" not in plan, (query["sql"], plan)
+                assert f"USING COVERING INDEX {model}_of_model" in plan, (query["sql"], plan)
                 assert "TEMP B-TREE" not in plan, (query["sql"], plan)
 
 

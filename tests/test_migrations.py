@@ -62,6 +62,8 @@ HARMLESS: list[Operation] = [
     ops.AlterField("Photo", "name", models.CharField(max_length=40, help_text="longer")),
     ops.RenameField("Copy", "a", "b"),
     ops.CreateModel("Copy", [ID]),
+    ops.CreateModel("Copy", [ID, ("photo", models.ForeignKey("shop.Photo", models.CASCADE, db_constraint=False))]),
+    ops.AddField("Copy", "first", models.ForeignKey("shop.Copy", models.CASCADE)),
     ops.AddIndex("Photo", models.Index(fields=["name"], name="photo_name")),
 ]
 HARMFUL: dict[str, Operation] = {
@@ -72,6 +74,8 @@ HARMFUL: dict[str, Operation] = {
     "changes its type": ops.AlterField("Photo", "name", models.IntegerField()),
     "changes its column's name": ops.AlterField("Photo", "name", models.CharField(max_length=20, db_column="title")),
     "by its old name": ops.RenameField("Photo", "name", "title"),
+    "no row of shop.photo": ops.CreateModel("Copy", [ID, ("photo", models.ForeignKey("shop.Photo", models.CASCADE))]),
+    "photo without db_constraint": ops.AddField("Copy", "photo", models.ForeignKey("shop.Photo", models.CASCADE)),
     "not known to be harmless": ops.RemoveField("Photo", "note"),
 }
 UNKNOWN: list[Operation] = [

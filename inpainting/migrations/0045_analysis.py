@@ -99,12 +99,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='analysis',
             name='mask',
-            field=models.ForeignKey(editable=False, help_text='the best mask, where it was stored', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='inpainting.uploadedpicture'),
+            field=models.ForeignKey(db_constraint=False, editable=False, help_text='the best mask, where it was stored', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='inpainting.uploadedpicture'),
         ),
         migrations.AddField(
             model_name='analysis',
             name='owner',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='analyses', to=settings.AUTH_USER_MODEL),
+            field=models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='analyses', to=settings.AUTH_USER_MODEL),
         ),
         migrations.AddField(
             model_name='idempotencykey',
@@ -127,6 +127,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='analysis',
             index=models.Index(condition=models.Q(('finished_at', None)), fields=['owner', 'queue', 'start_tag'], name='analysis_flow_order'),
+        ),
+        migrations.AddIndex(
+            model_name='analysis',
+            index=models.Index(condition=models.Q(('finished_at', None)), fields=['queue', 'status', 'model', 'created_at', 'finished_at'], name='analysis_of_model'),
         ),
         migrations.AddIndex(
             model_name='analysis',
