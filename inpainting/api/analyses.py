@@ -23,7 +23,7 @@ from inpainting.captioning import Caption, Style
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Mask, Picture
-from inpainting.generations.analyses import AnalysedPicture, AnalysisRequest, submit_analysis
+from inpainting.generations.analyses import AnalysedPicture, AnalysisRequest, delete_analysis, submit_analysis
 from inpainting.generations.idempotency import Idempotency
 from inpainting.media.files import PictureGone
 from inpainting.models import Analysis, Status
@@ -31,7 +31,8 @@ from inpainting.models.analysis import Task
 from inpainting.models.pictures import StoredPicture, grey_pixels
 from inpainting.worker.waiting import wait_until_ended
 
-DESCRIBE_SECONDS = 20.0
+DESCRIBE_SECONDS = 2.5
+"""Short: the request holds its turn meanwhile, and others with pictures wait behind it."""
 Render = Callable[[Analysis], HttpResponseBase]
 
 
@@ -95,8 +96,12 @@ def describe_in_worker(picture: Picture, user: Any, *, service: str) -> Caption:
     wanted = AnalysisRequest(user, Task.CAPTION, {"style": Style.PHOTO}, service=service)
     analysis = submit_analysis(wanted, sent)
     async_to_sync(wait_until_ended)(analysis.pk, patience_seconds=DESCRIBE_SECONDS)
-    analysis.refresh_from_db()
+    try:
+        analysis.refresh_from_db()
+    except Analysis.DoesNotExist as error:
+        raise EngineFailed("The description was cancelled.") from error
     if analysis.cancel():
+        delete_analysis(analysis)
         raise EngineFailed("No worker has described it in time.")
     analysis.delete()
     if analysis.status != Status.SUCCEEDED:

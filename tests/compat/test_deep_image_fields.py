@@ -14,9 +14,10 @@ from django.test import Client
 from numpy.typing import NDArray
 
 from accounts.models import User
-from inpainting.api.compat.deep_image import DIALECT
+from inpainting.api.compat.deep_image import DIALECT, translation
 from inpainting.api.concurrency_limits import limit_segmentations
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.generations import analyses
 from inpainting.models import Act, Analysis, Generation, LedgerEntry
 from tests import fake_diffusion
 from tests.compat.deep_image import (
@@ -103,6 +104,25 @@ def test_a_worker_describes_for_a_web_process(
     described_by = "colours" if broken else "blip-base"
     assert f"No description was sent; the prompt is “{diffusion[0].settings.prompt}”, by {described_by}." in warnings
     assert any("by its colours alone" in warning for warning in warnings) == broken
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_the_colours_are_named_where_no_worker_describes(
+    program: Client,
+    diffusion: list[InpaintRequest],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
+    deleted: bool,
+) -> None:
+    settings.ROLE = "web"
+    monkeypatch.setattr(translation, "find_captioner", lambda catalog: object())
+    forget = Analysis.objects.all().delete if deleted else (lambda: None)
+    monkeypatch.setattr(analyses, "notify_workers", lambda queue: forget())
+    monkeypatch.setattr("inpainting.api.analyses.DESCRIBE_SECONDS", 0.05)
+    warnings = post(program, outpainting()).json()["meta"]["warnings"]
+    assert diffusion[0].settings.prompt.startswith("a photo in ")
+    assert any("by its colours alone" in warning for warning in warnings)
+    assert not Analysis.objects.exists()
 
 
 @pytest.mark.usefixtures("diffusion")
