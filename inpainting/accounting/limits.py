@@ -33,8 +33,8 @@ from inpainting.models import (
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 LONGEST_WINDOW = DAY
 RATE, QUOTA = "rate_limited", "quota_exceeded"
-WAITING, MEGABYTES_STORED = "generations queued or running", "megabytes stored"
-MAKE_ROOM = "Delete generations to make room."
+WAITING, MEGABYTES_STORED = "requests queued or running", "megabytes stored"
+MAKE_ROOM = "Delete generations, masks or drafts to make room."
 WEBHOOKS_PER_MINUTE = 30
 """Limit on test deliveries and redeliveries. Each calls another machine, so the limit applies to all users."""
 

@@ -53,7 +53,7 @@ class Captioner:
     spec: ModelSpec
 
     def loaded(self) -> Any:
-        """What the family's `load` returns. Raises EngineFailed where it cannot be loaded."""
+        """The loaded model, as the family's `load` returns it. Raises EngineFailed where it cannot be loaded."""
         if self.spec.path is None:
             raise EngineFailed(install_hint(self.spec.slug, self.spec.label), code="model_unavailable")
         return loaded_models.get(families.get(self.spec.family).load_implementation().load, self.spec, self.spec.path)

@@ -38,7 +38,10 @@ class AnalysedPicture:
 
 @dataclass(frozen=True, slots=True)
 class AnalysisRequest:
-    """What to do with a picture. segmenter, stores_mask, options, service: see the columns of `Analysis`."""
+    """A request to find an object or to describe a picture.
+
+    segmenter, stores_mask, options, service: see the columns of `Analysis`.
+    """
 
     owner: Any
     task: Task

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from django.conf import settings
 from django.core.files.base import ContentFile
-from django.db import models, transaction
+from django.db import DatabaseError, models, transaction
 from django.db.models.functions import Now
 from django.db.models.signals import post_delete
 
@@ -138,10 +138,15 @@ class Analysis(QueuedWork, StoredPicture):  # type: ignore[misc]  # both have cr
         file = self.file
         if changes.get("status") not in ENDED or not file.name:
             return super()._change(condition, event, **changes)
-        with transaction.atomic():
-            if not super()._change(condition, event, **changes, file="", byte_count=0):
-                return False
-            transaction.on_commit(partial(delete_file, file), robust=True)
+        name, byte_count = file.name, self.byte_count
+        try:
+            with transaction.atomic():
+                if not super()._change(condition, event, **changes, file="", byte_count=0):
+                    return False
+                transaction.on_commit(partial(delete_file, file), robust=True)
+        except DatabaseError:
+            self.file, self.byte_count = name, byte_count  # the picture stays, for the next attempt to end it
+            raise
         return True
 
     def _publish(self, event: events.Event) -> None:

@@ -241,7 +241,7 @@ def _take_over(generation: Queued, flow: Flow, earliest: int, length: int) -> in
 
 
 def _waiting(generation: Queued) -> models.QuerySet[Any]:
-    """What waits of the same flow."""
+    """The queued work of the same flow."""
     live = model_in(generation.queue)._default_manager.filter(finished_at=None, owner=generation.owner_id)
     return live.filter(queue=generation.queue, status="queued")
 

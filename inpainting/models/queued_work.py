@@ -52,7 +52,7 @@ class QueuedWork(ConditionalUpdate):
     NAME: ClassVar[str]
     """In the names of its webhook events."""
     ACTIVITY: ClassVar[str]
-    """What a worker does with it, for the error after crashes."""
+    """The work in words, for the error after crashes."""
 
     owner_id: int
 

@@ -1,4 +1,4 @@
-"""What a segmenter or captioner finds in the picture of an analysis."""
+"""Find the object of an analysis in its picture, or describe the picture."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 @dataclass(slots=True)
 class Findings:
-    """What `Analysis.succeed` saves; the files are written, the rows are not saved yet."""
+    """The arguments of `Analysis.succeed`; the files are written, the rows are not saved yet."""
 
     masks: list[AnalysisMask] = field(default_factory=list)
     stored: UploadedPicture | None = None

@@ -8,6 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from django.core.files.storage import default_storage
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
@@ -21,12 +23,14 @@ from inpainting.generations import analyses, recovery
 from inpainting.generations.delete import delete_all_of_user
 from inpainting.generations.retention import sweep
 from inpainting.models import Act, Analysis, LedgerEntry, Status, UploadedPicture, UserLimits, WebhookDelivery
+from inpainting.models.queued_work import QueuedWork
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Candidate, Selection
 from inpainting.segmenters.grabcut import GrabCut
 from inpainting.webhooks import message_body
 from inpainting.worker import own_threads
 from inpainting.worker.run import run_waiting
+from tests.analyses import queued
 from tests.api.bodies import text
 from tests.conftest import png
 
@@ -241,6 +245,29 @@ def test_a_request_that_only_the_worker_can_refuse_is_refused_as_at_once(
     answer = find(alices_program, png(disc), segmenter="network", store=stored)
     assert (answer.status_code, answer.json().get("code")) == ((429, "quota_exceeded") if stored else (200, None))
     assert not list(storage_audit.named_files())
+
+
+def test_the_picture_is_deleted_although_the_first_end_was_not_saved(
+    alice: User, photo_png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analysis = queued(alice, photo_png)
+    picture = str(analysis.file.name)
+    assert analysis.start()
+    save = QueuedWork._change
+
+    def save_and_lose(*args: Any, **changes: Any) -> bool:
+        save(*args, **changes)
+        raise OperationalError("disk full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(QueuedWork, "_change", save_and_lose)
+        with pytest.raises(OperationalError):
+            analysis.fail(code="a", message="b")
+    assert len(list(storage_audit.named_files())) == 1
+    assert analysis.fail(code="a", message="b")
+    analysis.refresh_from_db()
+    assert (analysis.status, analysis.file.name) == (Status.FAILED, "")
+    assert not default_storage.exists(picture)
 
 
 def test_a_model_that_fails_is_an_error_in_both_answers(

@@ -127,8 +127,11 @@ def test_a_users_own_limits_override_the_general_ones(alice: User, bob: User, re
     [
         ("per_minute", r"Your limit for generations in a minute is 1, and 1 are used\. Try again in (60|[1-5]?\d) s\."),
         ("per_day", r"Your limit for generations in 24 hours is 1, and 1 are used\. Try again in 24 h\."),
-        ("waiting", r"Your limit for generations queued or running is 1, .* Try again when one of them has ended\."),
-        ("stored_megabytes", r"Your limit for megabytes stored is 0, .* Delete generations to make room\."),
+        ("waiting", r"Your limit for requests queued or running is 1, .* Try again when one of them has ended\."),
+        (
+            "stored_megabytes",
+            r"Your limit for megabytes stored is 0, .* Delete generations, masks or drafts to make room\.",
+        ),
     ],
 )
 def test_a_limit_says_when_to_try_again(alice: User, request_: InpaintRequest, limit: str, message: str) -> None:
