@@ -69,8 +69,9 @@ class Hardware:
             pipeline.enable_model_cpu_offload(device=self.device)
         else:
             # The VAE may be converted to float32 for a while, which layers that are apart cannot.
-            pipeline._exclude_from_cpu_offload = ["vae"]
+            excluded, pipeline._exclude_from_cpu_offload = pipeline._exclude_from_cpu_offload, ["vae"]
             pipeline.enable_sequential_cpu_offload(device=self.device)
+            pipeline._exclude_from_cpu_offload = excluded
 
     def remove(self, pipeline: Any) -> None:
         """Move all networks of a pipeline into the machine's memory, whichever way they were placed."""

@@ -18,7 +18,7 @@ from inpainting.engines.diffusion.quantization import QUANTIZATIONS
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
-from tests import original_layout, tiny_loras, tiny_models
+from tests import original_layout, tiny_delta_loras, tiny_loras, tiny_models
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
 from tests.engines.diffusion.pipelines import CPU, ignore_step, request
 
@@ -65,6 +65,21 @@ def test_a_lora_changes_a_quantised_network(tmp_path: Path) -> None:
         for one in (CPU, hardware("int8"))
     ]
     assert np.abs(pictures[0].astype(int) - pictures[1]).mean() < 3
+
+
+@with_torchao
+def test_a_dora_reads_the_weights_of_a_quantised_network(tmp_path: Path) -> None:
+    spec = tiny_models.saved(tmp_path / "model")
+    tensors = tiny_delta_loras.tensors(tiny_delta_loras.injected(load(spec, CPU).pipeline.unet, "dora"))
+    path = tiny_loras.saved(tmp_path / "ink.safetensors", tensors)
+    lora = LoraSpec(slug="ink", label="Ink", family="sd", digest="ink", path=path)
+    whole, small = (
+        Batcher(ModelCache(one, 10**9)).paint(
+            request(loras=(LoraUse("ink"),), strength=1.0), spec, ignore_step, [lora]
+        )[0][0]
+        for one in (CPU, hardware("int8"))
+    )
+    assert np.abs(whole.astype(int) - small).mean() < 3
 
 
 def test_without_the_library_the_error_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -245,3 +245,18 @@ def test_a_lora_in_each_naming_gives_the_result_of_the_reference_pipeline(
     expected = np.asarray(reference(**arguments).images[0])
     assert np.abs(painted.astype(int) - expected).max() <= 1
     assert np.abs(painted.astype(int) - paint(spec, request())[0]).max() > 1
+
+
+@pytest.mark.parametrize("stem", ["diffusion_model.layers.0.attention.qkv", "lora_unet_layers_0_attention_qkv"])
+def test_tensors_of_a_lora_for_layers_that_the_model_lacks_are_named(
+    tmp_path: Path, spec: ModelSpec, model: ZImage, stem: str
+) -> None:
+    is_kohya = stem.startswith("lora_unet")
+    tensors = tiny_loras.weights(model.pipeline, parts=["transformer"], kohya=is_kohya)
+    down, up = ("lora_down", "lora_up") if is_kohya else ("lora_A", "lora_B")
+    rank = next(len(tensor) for name, tensor in tensors.items() if name.endswith(f"{down}.weight"))
+    tensors |= {f"{stem}.{down}.weight": torch.ones(rank, 8), f"{stem}.{up}.weight": torch.ones(24, rank)}
+    tensors = {name.replace("transformer.", "diffusion_model.", 1): tensor for name, tensor in tensors.items()}
+    lora = LoraSpec(LORA, LORA, "z-image", path=tiny_loras.saved(tmp_path / f"{LORA}.safetensors", tensors))
+    _, notes = Batcher(ModelCache(CPU, 10**9)).paint(request(loras=(LoraUse(LORA, 0.8),)), spec, ignore_step, [lora])
+    assert any("attention" in note and "qkv" in note for note in notes), notes

@@ -48,7 +48,7 @@ UNION_MODES = {
 }
 """The published modes of ControlNet-Union for SDXL (xinsir/controlnet-union-sdxl-1.0); the last two are of ProMax.
 
-For these masked pixels are black.
+Masked pixels of the control image are black for `inpaint`.
 """
 
 

@@ -68,6 +68,8 @@ class LayerDelta:
 
     def _set_norm(self, layer: Module, change: torch.Tensor | None, norm: torch.Tensor, *, is_output: bool) -> None:
         weight: torch.Tensor = layer.weight.detach()
+        if type(weight) is not torch.Tensor:  # of torchao
+            weight = weight.dequantize()
         if change is None or weight.is_meta or weight.shape != self.shape:
             raise ValueError("The weights of the layer cannot be read.")
         merged = weight.float().cpu() + change.cpu()

@@ -125,6 +125,8 @@ class LoadedLoras:
             raise EngineFailed(f"The file of the LoRA {spec.slug} is gone.", code="lora_unavailable")
         check_lora(path, spec.family)
         device = self._components[0].device
+        if device.type == "meta":  # of a model that is offloaded by layers
+            device = torch.device("cpu")
         tensors = {
             # A copy, because the pages of the file would be read when its numbers are used. Alphas are read on the CPU.
             name: tensor.to(device, copy=True) if tensor.ndim > 1 else tensor.clone()

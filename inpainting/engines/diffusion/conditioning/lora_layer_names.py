@@ -27,8 +27,6 @@ TEXT_MODEL = "text_model."
 """Precedes the names of a text encoder's layers in files that were made for transformers 4."""
 OLD_NAME, OLD_ENDING = ".processor.", ".lora_linear_layer"
 """In the names that diffusers gave to layers before it used PEFT."""
-TRANSLATED = r"diffusion_model\.|lora_unet_(?!double|single|down|mid|up|input|middle|output)"
-"""Names in which diffusers reads transformers other than FLUX's."""
 ORIGINAL_NAMES = {
     "conv_in": "input_blocks.0.0",
     "time_embedding.linear_1": "time_embed.0",
@@ -74,13 +72,12 @@ def layers_by_name(components: Mapping[str, Any]) -> dict[str, list[NamedLayer]]
 def is_known(tensor: str, by_name: Mapping[str, Sequence[NamedLayer]], *, is_plain: bool) -> bool:
     """Whether a tensor of a LoRA is for one of these layers.
 
-    is_plain: diffusers loads the LoRA, and refuses names that it does not translate; they are taken for known.
+    is_plain: diffusers loads the LoRA, which also knows its own earlier names.
     """
     split = split_name(tensor)
     if split is None or split[0] in by_name:
         return split is not None
-    is_translated = OLD_NAME in tensor or split[0].endswith(OLD_ENDING) or re.match(TRANSLATED, tensor) is not None
-    return is_plain and is_translated
+    return is_plain and (OLD_NAME in tensor or split[0].endswith(OLD_ENDING))
 
 
 def layers_of(component: Any) -> Iterator[tuple[str, Module]]:

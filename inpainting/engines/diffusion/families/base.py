@@ -228,7 +228,7 @@ class LatentModel(ABC):
         return True
 
     def offload_to(self, offload: Offload) -> None:
-        self._texts.clear()
+        self._forget_encodings()
         self.hardware.offload(self.pipeline, offload)
         self.offload = offload
         parts = "parts" if offload is Offload.COMPONENTS else "layers"
@@ -249,10 +249,15 @@ class LatentModel(ABC):
         """Move all weights into the machine's memory, and forget LoRAs, backends and how memory was saved."""
         self.loras.unload_all()
         self.backends.clear()
-        self._pictures.clear()
+        self._forget_encodings()
         self.hardware.remove(self.pipeline)
         self.stop_saving()
         self.offload = Offload.NONE
+
+    def _forget_encodings(self) -> None:
+        """Free what the cached encodings of texts and pictures take of the device's memory."""
+        self._texts.clear()
+        self._pictures.clear()
 
     def enter_device(self, offload: Offload) -> None:
         """Place the weights, which are in the machine's memory. offload: what of them stays there."""

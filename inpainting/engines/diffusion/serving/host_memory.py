@@ -24,7 +24,7 @@ class HostMemory:
     def __init__(self, share: float = 0.0) -> None:
         self.share = share
         self._lock = threading.Lock()
-        self._models: OrderedDict[tuple[str, int], LatentModel] = OrderedDict()
+        self._models: OrderedDict[str, LatentModel] = OrderedDict()
 
     @property
     def byte_count(self) -> int:
@@ -33,22 +33,23 @@ class HostMemory:
     def keep(self, model: LatentModel) -> None:
         """Move a model that nothing uses out of the device's memory, and drop those kept longest for it.
 
-        The model is dropped where it does not fit.
+        An earlier version of it, from files that were replaced, is dropped. The model is dropped where it does not fit.
         """
         try:
             with self._lock:
-                self._models.pop((model.spec.slug, model.fingerprint), None)
+                self._models.pop(model.spec.slug, None)
                 room = int(self.share * (free_machine_bytes() + self.byte_count))
                 if model.byte_count > room:
                     return
                 while self.byte_count + model.byte_count > room:
                     self._models.popitem(last=False)
                 model.leave_device()
-                self._models[model.spec.slug, model.fingerprint] = model
+                self._models[model.spec.slug] = model
         except Exception as error:
             logger.warning("%s is not kept in the machine's memory: %s", model.spec.slug, error)
 
     def take(self, slug: str, fingerprint: int) -> LatentModel | None:
-        """Remove and return the model from these files; None if it is not kept."""
+        """Remove and return the model from these files; None if it is not kept. One from other files is dropped."""
         with self._lock:
-            return self._models.pop((slug, fingerprint), None)
+            model = self._models.pop(slug, None)
+        return model if model is not None and model.fingerprint == fingerprint else None

@@ -84,7 +84,8 @@ class LoadedAdapter:
 
 
 class ModelCache:
-    """The models in the device's memory, with their adapters and backends. Only the device's thread uses it.
+    """The models in the device's memory, with their adapters and backends. Only the device's thread uses it, but for
+    the functions that read a `Load`.
 
     Models and adapters are loaded on a thread beside it, one at a time, so that the device goes on with others.
 

@@ -70,6 +70,27 @@ def test_files_that_were_replaced_are_read(tmp_path: Path, device: CountingDevic
     assert not np.array_equal(one.paint(request(), spec, ignore_step)[0][0], before)
 
 
+def test_of_a_model_whose_files_were_replaced_only_the_last_version_is_kept(specs: dict[str, ModelSpec]) -> None:
+    memory, versions = HostMemory(0.5), [load(specs["sd"], CPU) for _ in range(3)]
+    for number, model in enumerate(versions):
+        model.fingerprint = number
+        memory.keep(model)
+    assert memory.byte_count == versions[-1].byte_count
+    assert memory.take("sd", 0) is None
+    assert memory.byte_count == 0, "a request for other files drops it"
+
+
+def test_a_model_that_leaves_the_device_takes_no_encodings_along(specs: dict[str, ModelSpec]) -> None:
+    one = Batcher(ModelCache(CPU, 10**9))
+    one.paint(request(), specs["sd"], ignore_step)
+    model = one.cache.get(specs["sd"])
+    assert model._texts._encodings
+    assert model._pictures._encodings
+    model.leave_device()
+    assert not model._texts._encodings
+    assert not model._pictures._encodings
+
+
 def test_no_more_is_kept_than_a_share_of_the_free_memory(
     specs: dict[str, ModelSpec], device: CountingDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
