@@ -123,6 +123,6 @@ def test_a_pool_that_the_workers_use_up_is_refused(settings: Any) -> None:
     settings.WORKERS, settings.DIFFUSION_AT_ONCE, settings.DATABASE_CONNECTIONS = 2, 16, 25
     (error,) = scale_checks.workers_have_connections(None)
     assert error.hint is not None
-    assert re.search("need 26", error.hint)
+    assert re.search("need 27", error.hint)
     settings.QUEUES = ["cpu", "hooks"]
     assert scale_checks.workers_have_connections(None) == []

@@ -29,6 +29,7 @@ from inpainting.models import (
     WebhookAttempt,
     WebhookDelivery,
 )
+from tests.analyses import queued
 from tests.api.bodies import shape_a, upload
 from tests.conftest import png
 from tests.drafts import document as draft_document
@@ -104,6 +105,10 @@ def calls(
         Lora.objects.create(slug=slug, label=slug, family="sd", kind=kind, sha256="0" * 64, size_bytes=1)
     for table in (InferenceModel, Lora):
         monkeypatch.setattr(table, "is_installed", property(lambda self: True))
+    monkeypatch.setattr("inpainting.api.descriptions.find_captioner", lambda: None)
+
+    def analysis_path() -> str:
+        return f"/api/analyses/{queued(alice, photo_png).pk}/"
 
     def waiting() -> Generation:
         generation = Generation.from_request(done.to_request(), owner=alice, engine="quick-fill")
@@ -137,6 +142,7 @@ def calls(
         return {"images": [upload(photo_png)], "masks": [upload(mask_png)], "prompt": "", "engine": "quick-fill"}
 
     return {
+        "GET /api/analyses/{id}/": lambda: alices_program.get(analysis_path()),
         "GET /api/batches/": lambda: alices_program.get("/api/batches/"),
         "GET /api/batches/{id}/": lambda: alices_program.get(f"/api/batches/{batch.pk}/"),
         "GET /api/draft/": lambda: alices_program.get("/api/draft/"),
@@ -152,6 +158,8 @@ def calls(
         "POST /api/batches/": lambda: posted("/api/batches/", batch_body()),
         "POST /api/batches/{id}/cancel/": lambda: of_batch("cancel"),
         "POST /api/batches/{id}/retry/": failed_batch,
+        "POST /api/analyses/{id}/cancel/": lambda: posted(f"{analysis_path()}cancel/"),
+        "POST /api/captions/": lambda: posted("/api/captions/", {"image": upload(photo_png)}),
         "POST /api/generations/{id}/cancel/": lambda: posted(f"/api/generations/{waiting().pk}/cancel/"),
         "POST /api/generations/{id}/run-again/": lambda: posted(f"/api/generations/{done.pk}/run-again/"),
         "POST /api/img2img": lambda: posted("/api/img2img", body()),
@@ -160,6 +168,9 @@ def calls(
         "POST /api/img2img/dry-run": lambda: posted("/api/img2img/dry-run", body()),
         "POST /api/masks/": lambda: posted("/api/masks/", {"image": upload(photo_png), "box": "[8, 8, 60, 50]"}),
         "POST /api/masks/, found": find_mask,
+        "POST /api/masks/, waiting": lambda: posted(
+            "/api/masks/", {"image": upload(photo_png), "box": "[8, 8, 60, 50]"}, Prefer="respond-async"
+        ),
         "POST /api/masks/operations/": lambda: posted("/api/masks/operations/", {"mask": upload(mask_png)}),
         "POST /api/plan/": lambda: posted("/api/plan/", {"prompt": "a lawn"}),
         "POST /api/img2img/interrupt": lambda: posted("/api/img2img/interrupt"),

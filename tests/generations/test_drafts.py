@@ -115,7 +115,7 @@ def test_pictures_are_limited_in_number_and_bytes(
 ) -> None:
     monkeypatch.setattr(limits, "DRAFT_PICTURES", 1)
     stored(alice, numbered(photo, 1))
-    with pytest.raises(LimitReached, match="1 draft pictures"):
+    with pytest.raises(LimitReached, match="draft pictures is 1"):
         stored(alice, numbered(photo, 2))
     stored(alice, numbered(photo, 1))  # it is stored already
     assert stored_bytes(alice) == all_stored_bytes() == len(numbered(photo, 1))

@@ -17,9 +17,11 @@ from django.utils import timezone
 
 from accounts.audit import Action
 from accounts.models import ApiKey, AuditEntry, Ticket, User
+from inpainting.core.codecs import encode_png
 from inpainting.core.picture import Picture
 from inpainting.generations import shares
 from inpainting.models import (
+    AnalysisMask,
     Batch,
     Draft,
     DraftPicture,
@@ -33,6 +35,7 @@ from inpainting.models import (
     WebhookSecret,
 )
 from tests.accounts.codes import add_app
+from tests.analyses import queued
 
 Generate = Callable[..., Generation]
 
@@ -64,6 +67,9 @@ def with_everything(user: User, generate: Generate, batch_of: Callable[..., Batc
     IdempotencyKey.objects.create(owner=user, key="once", digest="0" * 64, generation=generation)
     shares.share(generation.images.get(), days=1)
     UploadedPicture.from_picture(user, Picture(photo), expires_at=timezone.now() + timedelta(days=1)).save()
+    found = AnalysisMask(analysis=queued(user, encode_png(Picture(photo))), index=0)
+    found.write(encode_png(Picture(photo)), Picture(photo))
+    found.save()
     draft = DraftPicture(owner=user, sha256="0" * 64, byte_count=4, width=1, height=1)
     draft.file.save("picture.jpeg", ContentFile(b"jpeg"))
     Draft.objects.create(owner=user, document='{"version": 1}').pictures.add(draft)

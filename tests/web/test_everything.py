@@ -23,6 +23,8 @@ LEFT_OUT = {
     "account.EmailConfirmation": "a link that was sent by e-mail; a secret",
     "accounts.Ticket": "opens one websocket within a minute; a secret",
     "admin.LogEntry": "what administrators did in Django's pages, which the audit log has too",
+    "inpainting.Analysis": "a search for a mask or for words, deleted a day after; a mask that is kept is in uploads/",
+    "inpainting.AnalysisMask": "goes with its analysis",
     "inpainting.Flow": "the place in the queue of the user's next generation",
     "inpainting.IdempotencyKey": "made by programs, and kept for a day",
     "inpainting.LedgerEntry": "counts the last day's generations against limits",

@@ -41,7 +41,7 @@ def test_every_model_is_listed_with_size_and_licence(client: Client, administrat
         assert spec.label in page
         assert spec.licence_url in page
         assert f'action="/models/{spec.slug}/pull/"' in page
-        assert filesizeformat(spec.size_bytes) in page
+        assert filesizeformat(spec.size_bytes or 0) in page
     assert "CreativeML OpenRAIL-M" in page
     assert 'href="/models/"' in client.get("/").content.decode()
 

@@ -137,7 +137,7 @@ class Fooocus(Dialect):
     def render_error(self, error: ApiError) -> HttpResponse:
         if error.status in (401, 403):
             return json_response({"detail": "Forbidden"}, status=403)
-        if error.code in UNUSABLE_MODEL:
+        if error.code in UNUSABLE_MODEL and error.status == 500:
             error = replace(error, status=400)
         return fastapi.render_error(error)
 

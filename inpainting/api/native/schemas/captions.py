@@ -10,7 +10,7 @@ from inpainting.captioning import NO_MODEL, Style
 
 class CaptionForm(serializers.Serializer):
     style = serializers.ChoiceField(  # type: ignore[assignment]  # the metaclass collects it
-        [*Style], default=Style.PHOTO, help_text="What the picture is."
+        [*Style], default=Style.PHOTO, help_text="The style of the words: of a photo, or the tags of a drawing."
     )
 
 
