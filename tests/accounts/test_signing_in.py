@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from allauth.account.models import EmailAddress
 from django.core import signing
@@ -15,6 +17,14 @@ from accounts.models import User
 from tests.accounts.codes import is_signed_in
 
 PASSWORD = "a rather long one 42"
+
+
+@pytest.fixture(autouse=True)
+def _counts_of_attempts(db: None) -> Iterator[None]:
+    """None of other tests, and none for them."""
+    cache.clear()
+    yield
+    cache.clear()
 
 
 def test_signing_up_out_and_in_again(client: Client, db: None) -> None:
