@@ -1,4 +1,4 @@
-"""Response headers that Django has no settings for: CSP, CORS, Permissions-Policy, Cross-Origin-Resource-Policy."""
+"""Response headers that Django has no settings for: CSP, CORS, Permissions-Policy; and the encoding of pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 from corsheaders.middleware import CorsMiddleware
 from csp.middleware import CSPMiddleware
 from django.http import HttpRequest
-from django.http.response import HttpResponseBase
+from django.http.response import HttpResponse, HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
 
 from inpainting.api.dialects import dialect_at
 
@@ -35,6 +36,17 @@ class PageHeaders(CSPMiddleware):
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         return super().process_response(request, response)
+
+
+class CompressedPages(GZipMiddleware):
+    """Compresses pages, not pictures and the API's answers, which are small or compressed already.
+
+    Django hides the length of a secret by random bytes and by a mask (BREACH, Heal the Breach), see GZipMiddleware.
+    """
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        is_page = isinstance(response, HttpResponse) and response.headers.get("Content-Type", "").startswith("text/html")
+        return super().process_response(request, response) if is_page else response
 
 
 class ApiCors(CorsMiddleware):

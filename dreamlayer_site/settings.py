@@ -121,6 +121,7 @@ MIDDLEWARE = [
     "dreamlayer_site.download_limit.download_limit",
     "django.middleware.security.SecurityMiddleware",
     "dreamlayer_site.headers.PageHeaders",
+    "dreamlayer_site.headers.CompressedPages",
     "dreamlayer_site.headers.ApiCors",
     "dreamlayer_site.health.monitoring",
     "servestatic.middleware.ServeStaticMiddleware",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -40,6 +41,14 @@ def boss(client: Client, db: None) -> Client:
 def directives(policy: str) -> dict[str, list[str]]:
     parts = [part.split() for part in policy.split(";") if part.strip()]
     return {name: sorted(sources) for name, *sources in parts}
+
+
+def test_pages_are_compressed_and_the_api_is_not(boss: Client) -> None:
+    page = boss.get("/", headers={"Accept-Encoding": "gzip"})
+    assert page["Content-Encoding"] == "gzip" and len(page.content) < 20_000
+    assert b'id="editor"' in gzip.decompress(page.content)
+    assert "Content-Encoding" not in boss.get("/")
+    assert "Content-Encoding" not in boss.get("/api/schema/", headers={"Accept-Encoding": "gzip"})
 
 
 @pytest.mark.parametrize("path", PAGES)
