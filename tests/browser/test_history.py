@@ -84,6 +84,11 @@ def test_a_selection_by_keyboard_is_marked_downloaded_deleted_and_restored(histo
     expect(star).to_have_attribute("aria-pressed", "true")
     history.goto("/history/?favourite=on")
     expect(cards).to_have_count(1)
+    kept = cards.first.get_by_role("button", name="Favourite")
+    kept.click()
+    expect(kept).to_have_attribute("aria-pressed", "false")
+    history.goto("/history/?favourite=on")
+    expect(cards).to_have_count(0)  # as the other devices expect it
     history.goto("/history/")
     cards.first.locator(".card-link").focus()
     history.keyboard.press("Space")

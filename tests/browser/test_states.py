@@ -17,6 +17,7 @@ from tests.browser.conftest import confirm, emails, sign_up, watched_page
 from tests.browser.devices import drag, press
 from tests.browser.editor_page import (
     Pixels,
+    close_settings,
     drop,
     more_settings,
     open_photo,
@@ -129,8 +130,9 @@ def test_the_editor_with_a_result_and_signed_out(page: Page, look: Look, photo_f
     page.get_by_label("Images", exact=True).fill("2")
     page.keyboard.press("Control+Enter")
     expect(page.locator("#result")).to_be_visible()
+    more_settings(page)  # on a phone they close, so that they do not cover the result
     page.get_by_label("Images", exact=True).fill("")
-    page.locator("#more-close").click()
+    close_settings(page)
     look("two results")
     for name in ("Divider", "Difference"):
         press(page, name)
