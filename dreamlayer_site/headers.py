@@ -45,7 +45,8 @@ class CompressedPages(GZipMiddleware):
     """
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        is_page = isinstance(response, HttpResponse) and response.headers.get("Content-Type", "").startswith("text/html")
+        kind = response.headers.get("Content-Type", "")
+        is_page = isinstance(response, HttpResponse) and kind.startswith("text/html")
         return super().process_response(request, response) if is_page else response
 
 

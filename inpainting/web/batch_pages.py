@@ -20,6 +20,7 @@ from inpainting.generations import batches
 from inpainting.models import BatchItem, Status
 from inpainting.models.batch import REFUSED
 from inpainting.web.editor_choices import choices
+from inpainting.web.state_labels import STATE_LABELS
 
 PAGE_LENGTH = 20
 
@@ -47,7 +48,7 @@ def batch_page(request: HttpRequest, pk: UUID) -> HttpResponse:
     if batch is None:
         raise Http404
     items = [row_of(item) for item in batch.items.all()]
-    return render(request, "batch.html", {"batch": batch, "items": items})
+    return render(request, "batch.html", {"batch": batch, "items": items, "state_labels": STATE_LABELS})
 
 
 def row_of(item: BatchItem) -> dict[str, Any]:

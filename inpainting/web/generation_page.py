@@ -19,7 +19,7 @@ from inpainting.generations.setting_rows import LABELS, setting_rows
 from inpainting.models import Generation, Status
 from inpainting.models.generation_request import INPUT_IMAGES
 from inpainting.web.editor_choices import HIDDEN_SENTENCE
-from inpainting.web.history_page import STATUS_LABELS, model_labels
+from inpainting.web.history_page import model_labels
 
 IN_ROW_OF_FILE = ("output_format", "quality", "max_file_kilobytes")
 
@@ -37,7 +37,6 @@ def generation_page(request: HttpRequest, pk: UUID) -> HttpResponse:
     context = {
         "generation": generation,
         "title": generation.prompt or generation.source.name or "Photo",
-        "status": STATUS_LABELS[Status(generation.status)],
         "summary": summary(generation),
         "step_count": history.for_user(request.user).filter(in_tree(pk)).order_by().count(),
         "details": details,

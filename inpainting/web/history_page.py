@@ -28,19 +28,13 @@ from inpainting.generations.search import search, values_in_use
 from inpainting.media.archives import Entry, Names, zip_response
 from inpainting.models import Generation, InferenceModel, Status
 from inpainting.models.generation_request import NATIVE
+from inpainting.web.state_labels import STATE_LABELS
 
 PAGE_LENGTH = 24
 MAX_REMOVED = 24
 """Removed generations that the first page lists."""
 MAX_SELECTED = 1000
 MAX_STEPS = 1000
-STATUS_LABELS = {
-    Status.SUCCEEDED: "Finished",
-    Status.RUNNING: "Being painted",
-    Status.QUEUED: "Waiting",
-    Status.FAILED: "Failed",
-    Status.CANCELLED: "Cancelled",
-}
 
 
 class HistoryFilter(forms.Form):
@@ -60,7 +54,7 @@ class HistoryFilter(forms.Form):
         super().__init__(query, label_suffix="")
         self.fields["text"].widget.attrs.update({"type": "search", "placeholder": "Words of a prompt or a file name"})
         choices: dict[str, list[tuple[str, str]]] = {
-            "status": [(status.value, label) for status, label in STATUS_LABELS.items()],
+            "status": [(status.value, STATE_LABELS[status]) for status in Status],
             "engine": [(name, registry.label(name)) for name in used.get("engine", [])],
             "model": [(slug, models.get(slug, slug)) for slug in used.get("model", [])],
             "service": [(name, "These pages" if name == NATIVE else name) for name in used.get("service", [])],
@@ -141,7 +135,6 @@ def card(generation: Generation, models: Mapping[str, str]) -> dict[str, Any]:
         "generation": generation,
         "title": generation.prompt or generation.source.name or "Photo",
         "painted_with": painted_with(generation, models),
-        "status": STATUS_LABELS[Status(generation.status)],
         "url": reverse("generation", args=[generation.pk]),
         "thumbnail": result or source,
         "before": source if result else None,

@@ -58,7 +58,7 @@ def test_photos_dropped_together_share_the_mask_that_is_painted_on_the_first(pag
         where = changed(results[photo.name], photo)
         assert where.any()
         assert not where[: SIDE // 4].any(), "outside the mask nothing changes"
-    expect(page.locator("#batch-items .badge")).to_have_text(["Succeeded"] * 3)
+    expect(page.locator("#batch-items .badge")).to_have_text(["Finished"] * 3)
     expect(page.locator("#batch-counts")).to_have_text("3 finished")
     page.get_by_role("link", name="photo 1.png").click()
     page.wait_for_url("**/generations/*/")

@@ -5,7 +5,7 @@ import { roughly } from "format"
 
 const $ = (id) => document.getElementById(id)
 const ASK_MS = 1000
-const WORDS = { queued: "Queued", running: "Running", succeeded: "Succeeded", failed: "Failed", cancelled: "Cancelled", refused: "Refused", deleted: "Deleted" }
+const LABELS = JSON.parse($("state-labels").textContent)
 const { url } = $("batch").dataset
 
 async function follow() {
@@ -45,7 +45,7 @@ function showItem(card, { status, generation, images, error }) {
   card.dataset.status = status
   const badge = card.querySelector(".badge")
   badge.className = `badge ${status}`
-  badge.textContent = WORDS[status]
+  badge.textContent = LABELS[status]
   const message = card.querySelector(".error")
   message.textContent = error?.message ?? ""
   message.hidden = !error
