@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import wraps
 
 from django.contrib import messages
@@ -20,7 +21,7 @@ from inpainting.catalog.specs import Kind
 from inpainting.catalog.store.pull import remove_files, start_pull_process
 from inpainting.core.errors import PaintingError
 from inpainting.core.setting import DIFFUSION, ERASE
-from inpainting.models import InferenceModel, Lora
+from inpainting.models import InferenceModel, Lora, ModelState
 
 UNKNOWN = ""
 TITLES: dict[str, str] = {
@@ -59,24 +60,41 @@ def for_administrators(permission: str) -> Callable[[Page], Page]:
 @for_administrators("inpainting.view_inferencemodel")
 def models_page(request: SignedInRequest) -> HttpResponse:
     context = {
-        "groups": grouped(InferenceModel.objects.all()),
+        "groups": groups(InferenceModel.objects.all()),
         "may_change": request.user.has_perm("inpainting.change_inferencemodel"),
         "loras": Lora.objects.all() if request.user.has_perm("inpainting.view_lora") else [],
     }
     return render(request, "models.html", context)
 
 
-def grouped(models: Iterable[InferenceModel]) -> list[tuple[str, list[InferenceModel]]]:
-    """Return each heading of the page with its models, installed ones first, without empty groups."""
+@dataclass(frozen=True)
+class Group:
+    """Models under one heading of the page, installed ones first."""
+
+    title: str
+    models: Sequence[InferenceModel]
+
+    @property
+    def installed_count(self) -> int:
+        return sum(model.is_installed for model in self.models)
+
+    @property
+    def is_open(self) -> bool:
+        """True if something of it is installed, is being downloaded or could not be."""
+        return any(model.state != ModelState.NOT_INSTALLED for model in self.models)
+
+
+def groups(models: Iterable[InferenceModel]) -> list[Group]:
+    """Return the groups of the page in its order, without empty ones."""
     engines = {family.name: family.engine for family in families.registered()}
-    groups: dict[str, list[InferenceModel]] = {title: [] for title in TITLES.values()}
+    members: dict[str, list[InferenceModel]] = {title: [] for title in TITLES.values()}
     for model in models:
         key = engines.get(model.family, UNKNOWN) if model.kind == Kind.CHECKPOINT else model.kind
-        groups[TITLES[key]].append(model)
+        members[TITLES[key]].append(model)
     return [
-        (title, sorted(members, key=lambda model: not model.is_installed))
-        for title, members in groups.items()
-        if members
+        Group(title, sorted(found, key=lambda model: not model.is_installed))
+        for title, found in members.items()
+        if found
     ]
 
 

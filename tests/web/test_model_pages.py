@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -129,9 +130,9 @@ def test_a_pull_that_has_stopped_says_so(client: Client, administrator: User) ->
 
 def test_installed_models_come_first_and_addresses_have_no_hash(client: Client, installed: InferenceModel) -> None:
     page = client.get("/models/")
-    (first, *others) = dict(page.context["groups"])["Models that follow a prompt"]
-    assert first == installed
-    assert others
+    (group,) = [group for group in page.context["groups"] if group.title == "Models that follow a prompt"]
+    assert group.models[0] == installed
+    assert len(group.models) > 1
     hashed = InferenceModel.objects.filter(repo__contains="#md5=")
     assert hashed[0].repo.partition("#")[0] in page.content.decode()
     assert "#md5=" not in page.content.decode()
@@ -166,3 +167,15 @@ def test_the_admin_edits_a_model_and_a_new_revision_clears_the_checksums(
     client.post(f"/admin/inpainting/inferencemodel/{installed.pk}/delete/", {"post": "yes"})
     assert not InferenceModel.objects.filter(slug="sd15").exists()
     assert not (tmp_path / "sd15").exists()
+
+
+def test_groups_without_installed_models_are_folded_except_the_first(client: Client, administrator: User) -> None:
+    def opened() -> list[bool]:
+        found = re.findall(r'<details class="model-group"( open)?>', client.get("/models/").content.decode())
+        return [bool(one) for one in found]
+
+    before = opened()
+    assert len(before) > 5
+    assert before == [True] + [False] * (len(before) - 1)
+    InferenceModel.objects.filter(slug__contains="sam").update(state=ModelState.FAILED)
+    assert sum(opened()) == 2
