@@ -510,6 +510,22 @@ def test_a_result_is_downloaded_in_each_format_and_its_request_copied_as_curl(pa
     assert "--form-string 'engine=auto'" in command
 
 
+@ON_A_PHONE_TOO
+def test_the_curl_command_is_shown_and_selected_without_a_clipboard(page: Page, photo_file: Path) -> None:
+    page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")  # as without HTTPS
+    page.reload()
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    generate(page)
+    press(page, "More ways to download")
+    shown = page.get_by_label("The request as a curl command")
+    expect(shown).to_be_hidden()
+    press(page, "Copy as curl")
+    expect(shown).to_be_in_viewport()
+    expect(shown).to_contain_text("api/img2img")
+    assert page.evaluate("getSelection().toString().trim()") == shown.inner_text().strip()
+
+
 @ON_EVERY_DEVICE
 def test_lifting_the_brush_erases_where_that_is_switched_on(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)

@@ -163,6 +163,16 @@ def test_nothing_moves_where_less_motion_is_wanted(page: Page, photo_file: Path)
     expect(page.locator("#result-image")).to_have_css("animation-name", "none")
 
 
+def test_the_actions_of_a_small_result_lie_beside_it(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    paint_line(page, **HOLE)
+    generate(page)
+    for _ in range(3):
+        page.get_by_role("button", name="Zoom out").click()
+    photo, bar = photo_box(page), box_of(page, "#hole-bar")
+    assert photo["y"] + photo["height"] <= bar["y"] < photo["y"] + photo["height"] + 40
+
+
 @ON_A_PHONE_TOO
 def test_variations_are_flipped_and_kept_at_the_hole_and_the_strip_remembers_which(
     page: Page, photo_file: Path, device: Device

@@ -32,6 +32,7 @@ import { Compare } from "editor/view/compare"
 import { Hole } from "editor/view/hole"
 import { MaskView } from "editor/view/mask_view"
 import { MODES } from "editor/view/overlay"
+import { small } from "editor/view/screen"
 import { share } from "format"
 import { Job } from "job/job"
 import { account } from "session"
@@ -39,7 +40,6 @@ import { account } from "session"
 const $ = (id) => document.getElementById(id)
 const jsonIn = (id) => JSON.parse($(id).textContent)
 const root = $("editor")
-const narrow = matchMedia("(max-width: 820px), (max-height: 480px)") // as in the style sheet
 const limits = { image: Number(root.dataset.maxImageBytes), mask: Number(root.dataset.maxMaskBytes) }
 
 // --- the parts ----------------------------------------------------------------------------------------------------
@@ -76,7 +76,8 @@ new Presets({ list: $("presets"), name: $("preset-name"), save: $("preset-save")
   onChoose: (settings) => settingsForm.reuse(settings),
 })
 const downloads = new Downloads({
-  formats: document.querySelectorAll("[data-format]"), embed: $("embed-settings"), list: $("downloads"), curl: $("copy-curl"),
+  formats: document.querySelectorAll("[data-format]"), embed: $("embed-settings"), list: $("downloads"),
+  curl: $("copy-curl"), command: $("curl-command"),
 })
 const progress = new Progress(
   { root: $("progress"), bar: $("progress-bar"), text: $("progress-text"), detail: $("progress-detail"), cancel: $("cancel") },
@@ -226,7 +227,7 @@ $("more-close").addEventListener("click", () => {
 $("settings").addEventListener("input", () => say("generate", "")) // the fault may be corrected now
 $("settings").addEventListener("submit", (event) => {
   event.preventDefault()
-  if (narrow.matches) $("more").open = false // it covers what is told
+  if (small.matches) $("more").open = false // it covers what is told
   painting.generate()
 })
 $("edit-mask").addEventListener("click", () => photos.back())

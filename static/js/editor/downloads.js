@@ -12,7 +12,7 @@ export class Downloads {
   #name = ""
   #requested = {}
 
-  /** `elements` is {formats: links with data-format, embed: a checkbox, list, curl: a button with data-url}. */
+  /** `elements` is {formats: links with data-format, embed: a checkbox, list, curl: a button with data-url, command}. */
   constructor(elements) {
     this.#elements = elements
     elements.embed.addEventListener("change", () => this.#link())
@@ -43,14 +43,17 @@ export class Downloads {
   }
 
   async #copy() {
-    const { curl } = this.#elements
+    const { curl, command: shown } = this.#elements
     const label = curl.querySelector("span")
     const command = asCurl(new URL(curl.dataset.url, location.href).href, this.#requested)
     try {
       await navigator.clipboard.writeText(command)
       label.textContent = "Copied"
     } catch {
-      label.textContent = command // no clipboard without HTTPS
+      shown.textContent = command // no clipboard without HTTPS: select it for Ctrl+C
+      shown.hidden = false
+      getSelection().selectAllChildren(shown)
+      label.textContent = "Press Ctrl+C"
     }
   }
 }

@@ -28,6 +28,13 @@ export function beside(box, bar, free, others = []) {
   }) ?? null
 }
 
+/** How far a bar at a place lies from a box. @param {Box} box @param {{left: number, top: number}} place */
+export function distance(box, place, bar) {
+  const across = Math.max(0, place.left - box.right, box.left - place.left - bar.width)
+  const down = Math.max(0, place.top - box.bottom, box.top - place.top - bar.height)
+  return Math.hypot(across, down)
+}
+
 /** What two boxes have in common, or null. */
 function common(a, b) {
   const both = {

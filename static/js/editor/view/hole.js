@@ -1,10 +1,11 @@
 // What lies at the hole, the part of the photo that is repainted: light that passes over it while it is painted, and
 // beside it a bar with the progress, then with what can be done with the result. Without room there the bar is docked.
 
-import { beside } from "editor/view/beside"
+import { beside, distance } from "editor/view/beside"
+import { narrow } from "editor/view/screen"
 
 const SIDE = 1024 // of the mask's copy that gives its shape
-const NARROW = "(max-width: 820px)" // as in the style sheet
+const NEAR_PHOTO = 160 // how far from the hole, in pixels of the page, the bar may lie beside the photo instead
 
 export class Hole {
   #elements
@@ -12,8 +13,8 @@ export class Hole {
   #isFound = false
   #isLit = false
   #box = null // {left, top, right, bottom} in pixels of the photo
+  #whole = null // the same of the photo with its frame
   #finding = 0
-  #narrow = matchMedia(NARROW)
 
   /** `elements` is {bar, light, zoom, editor}; the light lies on the surface. `mask` is the mask view. */
   constructor(elements, mask) {
@@ -33,6 +34,7 @@ export class Hole {
     light.dataset.shape = shape
     light.style.maskImage = `url("${shape}")`
     this.#box = box
+    this.#whole = { left: -frame.left, top: -frame.top, right: photo.width + frame.right, bottom: photo.height + frame.bottom }
     this.#isFound = true
     light.hidden = !this.#isLit // painting may have ended meanwhile
     this.place()
@@ -74,9 +76,16 @@ export class Hole {
     const surface = light.parentElement.getBoundingClientRect()
     const { left, top, right, bottom } = zoom.getBoundingClientRect()
     const others = [{ left: left - surface.left, top: top - surface.top, right: right - surface.left, bottom: bottom - surface.top }]
-    const place = hole && !this.#narrow.matches ? beside(hole, size, this.#mask.free, others) : null
+    const place = hole && !narrow.matches ? this.#placeOf(size, hole, others) : null
     bar.dataset.docked = String(!place)
     bar.style.transform = place ? `translate(${Math.round(place.left + surface.left)}px, ${Math.round(place.top + surface.top)}px)` : ""
+  }
+
+  /** Beside the photo where that is near, so that the bar covers nothing of it, else beside the hole. */
+  #placeOf(size, hole, others) {
+    const { free } = this.#mask
+    const place = beside(this.#onSurface(this.#whole), size, free, others)
+    return place && distance(hole, place, size) <= NEAR_PHOTO ? place : beside(hole, size, free, others)
   }
 
   #onSurface({ left, top, right, bottom }) {
