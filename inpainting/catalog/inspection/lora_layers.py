@@ -1,4 +1,4 @@
-"""What a LoRA file holds for each layer, by the names of diffusers, PEFT, kohya-ss and LyCORIS.
+"""The tensors of a LoRA file for each layer, by the names of diffusers, PEFT, kohya-ss and LyCORIS.
 
 LyCORIS: S.-Y. Yeh et al., "Navigating Text-To-Image Customization: From LyCORIS Fine-Tuning to Model Evaluation" (ICLR
 2024, arXiv 2309.14859).

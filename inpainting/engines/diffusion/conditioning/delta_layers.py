@@ -1,4 +1,4 @@
-"""LoRAs that diffusers does not load: LoHa, LoKr, DoRA, LoCon with a middle, and full differences of weights.
+"""LoRAs as hooks of the layers that they change: plain ones, LoHa, LoKr, DoRA, LoCon, full differences of weights.
 
 They are never merged: while they are active, what they change is added to the output of each layer. So without them the
 model computes, bit for bit, what it computed before, whatever its dtype and wherever its weights wait.
@@ -19,7 +19,7 @@ from inpainting.engines.diffusion.conditioning.delta_weights import LayerDelta, 
 from inpainting.engines.diffusion.conditioning.lora_layer_names import NamedLayer
 
 Deltas = list[tuple[torch.nn.Module, LayerDelta]]
-"""What one LoRA changes: each layer with its difference."""
+"""The layers that one LoRA changes, each with its difference."""
 
 
 class LayerUnfit(ValueError):
@@ -35,7 +35,7 @@ class ActiveDeltas:
     def __call__(self, layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
         total = output
         for delta, weight in self.changes:
-            total = total + weight * delta.change(layer, inputs[0], output)
+            total = total + delta.change(layer, inputs[0], output, weight)
         return total
 
 
@@ -49,10 +49,10 @@ class DeltaLoras:
     def __contains__(self, name: str) -> bool:
         return name in self._loaded
 
-    def load(self, name: str, tensors: Mapping[str, torch.Tensor], by_name: Mapping[str, Sequence[NamedLayer]]) -> int:
-        """Load the tensors of a LoRA for these layers. Returns its bytes. Raises LayerUnfit."""
-        self._loaded[name] = deltas_of(tensors, by_name)
-        return sum(delta.byte_count for _, delta in self._loaded[name])
+    def load(self, name: str, deltas: Deltas) -> int:
+        """Add a LoRA. Returns its bytes."""
+        self._loaded[name] = deltas
+        return sum(delta.byte_count for _, delta in deltas)
 
     def unload(self, name: str) -> None:
         if self._loaded.pop(name, None) is not None:

@@ -37,7 +37,7 @@ NORMS_AND_BIAS = (MAGNITUDE, DORA_SCALE, DIFF_BIAS)
 
 @dataclass(eq=False, slots=True)
 class LayerDelta:
-    """What a LoRA changes of one layer.
+    """The difference that a LoRA makes to one layer.
 
     factors: by the names of `catalog.inspection.lora_layers`. shape: of the layer's weight. scale: alpha / rank.
     out_scales, in_scales: of a DoRA, the ratio of its norm to that of the changed weight, for each output or input, in
@@ -57,7 +57,8 @@ class LayerDelta:
         dtype = layer.weight.dtype if layer.weight.dtype.is_floating_point else torch.float32
         factors = {name: one.to(dtype) for name, one in tensors.items() if name != ALPHA and name not in norms}
         delta = cls(factors, weight_shape(layer), scale_of(tensors))
-        if delta.weight() is None and delta.bias is None:
+        # Tensors without data show whether the shapes fit, without a product as large as the layer.
+        if delta.without_data().weight() is None and delta.bias is None:
             raise ValueError("It changes nothing.")
         if delta.bias is not None and (getattr(layer, "bias", None) is None or delta.bias.shape != layer.bias.shape):
             raise ValueError("The layer has another bias.")
@@ -72,7 +73,7 @@ class LayerDelta:
             weight = weight.dequantize()
         if change is None or weight.is_meta or weight.shape != self.shape:
             raise ValueError("The weights of the layer cannot be read.")
-        merged = weight.float().cpu() + change.cpu()
+        merged = change.to(weight.device).add_(weight)
         if is_output or norm.shape[0] == self.shape[0]:
             norms = merged.flatten(1).norm(dim=1)
             self.out_scales = norm.reshape(norms.shape) / norms
@@ -95,6 +96,10 @@ class LayerDelta:
             return None
         return (product(self.factors) * self.scale).reshape(self.shape)
 
+    def without_data(self) -> LayerDelta:
+        """The same with factors of the device `meta`, which have shapes only."""
+        return LayerDelta({name: one.to("meta") for name, one in self.factors.items()}, self.shape, self.scale)
+
     def to(self, like: torch.Tensor) -> None:
         """Move the factors to the device and dtype of a tensor."""
         if next(iter(self.factors.values())).device == like.device and all(
@@ -105,11 +110,14 @@ class LayerDelta:
         self.out_scales = None if self.out_scales is None else self.out_scales.to(like.device)
         self.in_scales = None if self.in_scales is None else self.in_scales.to(like.device)
 
-    def change(self, layer: Module, inputs: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-        """What is added to a layer's output at a weight of 1."""
+    def change(self, layer: Module, inputs: torch.Tensor, output: torch.Tensor, strength: float) -> torch.Tensor:
+        """The difference of a layer's output. strength: the weight of the LoRA."""
         self.to(inputs)
         if self.out_scales is None and self.in_scales is None and self.factors.keys() <= LOW_RANK:
-            return low_rank(layer, inputs, self.factors, self.scale)
+            return low_rank(layer, inputs, self.factors, self.scale, strength)
+        return strength * self._whole_change(layer, inputs, output)
+
+    def _whole_change(self, layer: Module, inputs: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         weight, bias = self.weight(), self.bias
         if self.in_scales is not None:
             scaled = (inputs * along_channels(self.in_scales, layer)).to(inputs.dtype)
@@ -173,15 +181,25 @@ def product(factors: Mapping[str, torch.Tensor]) -> torch.Tensor:
     return torch.kron(first.reshape(*first.shape, *[1] * (second.ndim - 2)), second.contiguous())
 
 
-def low_rank(layer: Module, inputs: torch.Tensor, factors: Mapping[str, torch.Tensor], scale: float) -> torch.Tensor:
-    """What a plain LoRA adds: two small products in place of one as large as the layer's."""
+def low_rank(
+    layer: Module, inputs: torch.Tensor, factors: Mapping[str, torch.Tensor], scale: float, strength: float
+) -> torch.Tensor:
+    """The difference that a plain LoRA makes: two small products in place of one as large as the layer's."""
     up, down, bias = factors[UP], factors[DOWN], factors.get(DIFF_BIAS)
+    if bias is not None:
+        bias = strength * bias
     if isinstance(layer, Conv2d) and layer.groups == 1 and down.ndim == 4:
         between = conv2d(inputs, down, None, layer.stride, layer.padding, layer.dilation)
-        return conv2d(scale * between, up.reshape(*up.shape[:2], 1, 1), bias)
+        return conv2d(scale * strength * between, up.reshape(*up.shape[:2], 1, 1), bias)
     if isinstance(layer, Linear):
-        return linear(scale * linear(inputs, down.flatten(1)), up.flatten(1), bias)
-    return applied(layer, inputs, (product(factors) * scale).reshape(weight_shape(layer)), bias)
+        return linear(scale * strength * linear(inputs, matrix(down)), matrix(up), bias)
+    change = (product(factors) * scale * strength).reshape(weight_shape(layer))
+    return applied(layer, inputs, change, bias)
+
+
+def matrix(factor: torch.Tensor) -> torch.Tensor:
+    """A factor without the sides of a kernel of one pixel, which some trainers add."""
+    return factor if factor.ndim == 2 else factor.flatten(1)
 
 
 def half(factors: Mapping[str, torch.Tensor], stem: str, core: str) -> torch.Tensor:

@@ -20,12 +20,11 @@ from safetensors.torch import load_file
 
 from inpainting.catalog.inspection.lora_files import check_lora, lora_configuration
 from inpainting.catalog.inspection.lora_layers import is_read_by_diffusers
-from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import LoraSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import LoraUse
-from inpainting.engines.diffusion.conditioning.delta_layers import DeltaLoras, LayerUnfit
-from inpainting.engines.diffusion.conditioning.lora_layer_names import is_known, layers_by_name
+from inpainting.engines.diffusion.conditioning.delta_layers import DeltaLoras, Deltas, LayerUnfit, deltas_of
+from inpainting.engines.diffusion.conditioning.lora_layer_names import is_known, layers_by_name, needs_diffusers
 from inpainting.engines.diffusion.hardware import is_out_of_memory
 from inpainting.engines.diffusion.serving.load_lock import serialized
 from inpainting.engines.diffusion.serving.unread_parts import tensor_notes
@@ -67,20 +66,25 @@ def active_loras(uses: Sequence[LoraUse], specs: Sequence[LoraSpec]) -> ActiveLo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoraFile:
-    """What a LoRA's file holds. configuration: of PEFT, as diffusers saves it; None in most files. is_plain: whether
-    diffusers reads it."""
+    """A LoRA that was read for a model and has not changed it yet.
+
+    tensors: as in the file. configuration: of PEFT, as diffusers saves it; None in most files. deltas: the difference
+    for each layer; None where diffusers adds layers for it. unread: names of tensors that the model has no layers for.
+    """
 
     tensors: dict[str, torch.Tensor]
     configuration: dict[str, Any] | None
-    is_plain: bool
+    deltas: Deltas | None
+    unread: tuple[str, ...]
 
 
 class LoadedLoras:
     """The LoRAs of one loaded model. Only the device's thread uses it.
 
     LoRAs are never fused into the weights. So without them the model computes, bit for bit, what it computed before
-    the first one was loaded, and switching between sets of LoRAs only sets some scaling factors. Plain LoRAs are loaded
-    by diffusers as layers of PEFT, all others are hooks (`delta_layers`).
+    the first one was loaded. LoRAs are hooks (`delta_layers`), which are computed beside the device's thread; only
+    plain LoRAs with a configuration of PEFT, those with its DoRA, and those in the earlier names of diffusers are
+    loaded by diffusers, as layers.
 
     targets: names of the pipeline's components that LoRAs may change.
     """
@@ -118,7 +122,8 @@ class LoadedLoras:
     def read(self, lora: ActiveLora) -> LoraFile:
         """Check a LoRA's file and read it into the memory of the model; the model stays unchanged. On any thread.
 
-        Raises EngineFailed: `lora_unavailable` if the file is missing, `lora_refused` by the check.
+        Raises EngineFailed: `lora_unavailable` if the file is missing, `lora_refused` by the check, `lora_unfit` if it
+        was made for a model of another shape.
         """
         spec, path = lora.spec, lora.spec.path
         if path is None or not path.is_file():
@@ -132,7 +137,14 @@ class LoadedLoras:
             name: tensor.to(device, copy=True) if tensor.ndim > 1 else tensor.clone()
             for name, tensor in load_file(path).items()
         }
-        return LoraFile(tensors, lora_configuration(path), is_read_by_diffusers(read_header(path)))
+        by_name, configuration = layers_by_name(self._components_by_name), lora_configuration(path)
+        is_plain = is_read_by_diffusers(tensors)
+        unread = tuple(name for name in tensors if not is_known(name, by_name, is_plain=is_plain))
+        deltas = None
+        if not is_plain or (configuration is None and not needs_diffusers(tensors)):
+            with self._fitting(lora):
+                deltas = deltas_of(tensors, by_name)
+        return LoraFile(tensors, configuration, deltas, unread)
 
     @serialized
     def load(self, lora: ActiveLora, file: LoraFile | None = None) -> None:
@@ -142,26 +154,34 @@ class LoadedLoras:
         then unchanged.
         """
         spec, file = lora.spec, file or self.read(lora)
-        by_name = layers_by_name(self._components_by_name)
         self._active = None  # loading activates the LoRA
         try:
-            if file.is_plain:
-                self._load_layers(lora.name, file)
-                self._bytes[lora.name] = self._cast_to_model_dtype(lora.name)
-            else:
-                self._bytes[lora.name] = self._deltas.load(lora.name, file.tensors, by_name)
-        except (ValueError, RuntimeError, KeyError, TypeError, IndexError, AttributeError) as error:
+            with self._fitting(lora):
+                if file.deltas is not None:
+                    self._bytes[lora.name] = self._deltas.load(lora.name, file.deltas)
+                else:
+                    self._load_layers(lora.name, file)
+                    self._bytes[lora.name] = self._cast_to_model_dtype(lora.name)
+        except Exception:
             self._unload(lora.name)
-            if is_out_of_memory(error):
-                raise
-            logger.exception("The LoRA %s does not fit", spec.slug)
-            reason = str(error) if isinstance(error, LayerUnfit) else "it was made for one of another shape."
-            raise EngineFailed(f"The LoRA {spec.slug} does not fit this model: {reason}", code="lora_unfit") from error
+            raise
         if not self._bytes[lora.name]:
             self._unload(lora.name)
             raise EngineFailed(f"The LoRA {spec.slug} changes nothing of this model.", code="lora_unfit")
-        unread = [name for name in file.tensors if not is_known(name, by_name, is_plain=file.is_plain)]
-        self._unread[lora.name] = tuple(tensor_notes(f"The LoRA {spec.slug}", unread))
+        self._unread[lora.name] = tuple(tensor_notes(f"The LoRA {spec.slug}", file.unread))
+
+    @contextmanager
+    def _fitting(self, lora: ActiveLora) -> Iterator[None]:
+        """Raise EngineFailed, `lora_unfit`, for an error of a LoRA that was made for a model of another shape."""
+        try:
+            yield
+        except (ValueError, RuntimeError, KeyError, TypeError, IndexError, AttributeError) as error:
+            if is_out_of_memory(error):
+                raise
+            logger.exception("The LoRA %s does not fit", lora.spec.slug)
+            reason = str(error) if isinstance(error, LayerUnfit) else "it was made for one of another shape."
+            message = f"The LoRA {lora.spec.slug} does not fit this model: {reason}"
+            raise EngineFailed(message, code="lora_unfit") from error
 
     def notes(self, loras: ActiveLoras) -> tuple[str, ...]:
         """Sentences about tensors of these LoRAs that the model has no layers for."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch.nn import Module
 
-from inpainting.catalog.inspection.lora_layers import PEFT_PREFIX, split_name
+from inpainting.catalog.inspection.lora_layers import MAGNITUDE, PEFT_PREFIX, split_name
 from inpainting.engines.diffusion.conditioning.delta_weights import LAYER_TYPES
 from inpainting.engines.diffusion.conditioning.flux_layer_names import original_name
 
@@ -77,20 +77,28 @@ def is_known(tensor: str, by_name: Mapping[str, Sequence[NamedLayer]], *, is_pla
     split = split_name(tensor)
     if split is None or split[0] in by_name:
         return split is not None
-    return is_plain and (OLD_NAME in tensor or split[0].endswith(OLD_ENDING))
+    return is_plain and has_earlier_name(tensor)
+
+
+def needs_diffusers(tensors: Iterable[str]) -> bool:
+    """Whether diffusers must load a plain LoRA: one with a DoRA of PEFT, or in the names from before it used PEFT."""
+    return any((split_name(name) or ("", ""))[1] == MAGNITUDE or has_earlier_name(name) for name in tensors)
+
+
+def has_earlier_name(tensor: str) -> bool:
+    return OLD_NAME in tensor or f"{OLD_ENDING}." in tensor
 
 
 def layers_of(component: Any) -> Iterator[tuple[str, Module]]:
     """The layers of a network that a LoRA may change, by their path; those that PEFT wraps instead of its wrappers."""
-    wrappers: list[str] = []
-    for path, module in component.named_modules():
-        if any(path.startswith(wrapper) for wrapper in wrappers):
-            continue
+    for name, module in component.named_children():
         if isinstance(module, BaseTunerLayer):
-            wrappers.append(f"{path}.")
+            # What is inside may be unloaded while another thread reads a LoRA for the same network.
             module = module.get_base_layer()
         if isinstance(module, LAYER_TYPES):
-            yield path, module
+            yield name, module
+        else:
+            yield from ((f"{name}.{path}", layer) for path, layer in layers_of(module))
 
 
 def names_of(component_name: str, path: str, component: Any) -> Iterator[tuple[str, int]]:

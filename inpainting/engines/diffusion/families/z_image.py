@@ -27,7 +27,7 @@ from inpainting.engines.diffusion.latent_codec import LatentCodec
 MAX_TOKENS = 512
 """Tokens that are encoded, with those of the template."""
 BEFORE, AFTER = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
-"""What Qwen3's chat template puts around a message. The template in the model's files is a program, and is not run."""
+"""The text of Qwen3's chat template around a message. The template in the model's files is a program and is not run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

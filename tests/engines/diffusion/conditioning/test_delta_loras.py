@@ -12,6 +12,7 @@ from torch.nn import Conv2d, Linear
 from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import LoraUse
+from inpainting.engines.diffusion.conditioning import delta_weights
 from inpainting.engines.diffusion.conditioning.delta_weights import LayerDelta
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
 from inpainting.engines.diffusion.conditioning.lora_layer_names import layers_by_name, layers_of
@@ -153,7 +154,7 @@ def test_the_weight_of_a_dora_interpolates_between_the_model_and_the_merged_weig
         tensors = {"up": up, "down": down, "alpha": torch.tensor(4.0), "dora_scale": scale.reshape(shape)}
         delta = LayerDelta.of(tensors, layer)
         inputs = torch.randn(2, 6, 8, 8) if isinstance(layer, Conv2d) else torch.randn(2, 7, 6)
-        ours = layer(inputs) + 0.4 * delta.change(layer, inputs, layer(inputs))
+        ours = layer(inputs) + delta.change(layer, inputs, layer(inputs), 0.4)
         layer.weight.data = layer.weight.data + 0.4 * (merged - layer.weight.data)
         torch.testing.assert_close(ours, layer(inputs), rtol=1e-4, atol=1e-4)
 
@@ -167,7 +168,7 @@ def test_a_locon_with_a_middle_is_three_convolutions() -> None:
     between = torch.nn.functional.conv2d(inputs, down)
     between = torch.nn.functional.conv2d(between, mid, stride=2, padding=1)
     wanted = torch.nn.functional.conv2d(between, up) / 2
-    change = LayerDelta.of(factors, layer).change(layer, inputs, layer(inputs))
+    change = LayerDelta.of(factors, layer).change(layer, inputs, layer(inputs), 1.0)
     torch.testing.assert_close(change, wanted, rtol=1e-4, atol=1e-4)
 
 
@@ -238,3 +239,50 @@ def test_tensors_for_layers_that_the_model_lacks_are_named(
     whole = lora(tmp_path / "whole.safetensors", "sd", tensors)
     painted(model, [whole], [1.0])
     assert model.loras.notes(active_loras([LoraUse("whole")], [whole])) == ()
+
+
+@pytest.mark.parametrize("kind", ["plain", "dora"])
+def test_the_differences_are_computed_when_the_file_is_read(
+    specs: dict[str, ModelSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    model = load(specs["sd"], CPU)
+    tensors = tiny_loras.weights(model.pipeline, parts=["unet"])
+    if kind == "dora":
+        tensors = tiny_delta_loras.tensors(tiny_delta_loras.injected(load(specs["sd"], CPU).unet, kind))
+    used = lora(tmp_path / "one.safetensors", "sd", tensors)
+    (active,) = active_loras([LoraUse("one")], [used])
+    file = model.loras.read(active)
+    modules = list(model.unet.named_modules())
+    with monkeypatch.context() as patch:
+        patch.setattr(LayerDelta, "of", lambda *_: pytest.fail("computed on the device's thread"))
+        patch.setattr(model.pipeline, "load_lora_weights", lambda *_, **__: pytest.fail("layers were added"))
+        model.loras.load(active, file)
+    assert modules == list(model.unet.named_modules())
+    assert not torch.allclose(painted(model, [used], [1.0]), painted(model, [], []), atol=1e-2)
+
+
+def test_shapes_are_checked_without_the_whole_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices: list[str] = []
+    product = delta_weights.product
+
+    def noted(factors: dict[str, torch.Tensor]) -> torch.Tensor:
+        devices.extend(one.device.type for one in factors.values())
+        return product(factors)
+
+    monkeypatch.setattr(delta_weights, "product", noted)
+    layer, tensors = Linear(6, 5), {"up": torch.randn(5, 2), "down": torch.randn(2, 6)}
+    LayerDelta.of(tensors, layer)
+    assert devices == ["meta", "meta"]
+    with pytest.raises(RuntimeError):
+        LayerDelta.of(tensors, Linear(6, 7))
+
+
+def test_a_network_is_walked_while_a_lora_that_diffusers_loaded_is_removed(specs: dict[str, ModelSpec]) -> None:
+    unet = load(specs["sd"], CPU).unet
+    expected = [path for path, _ in layers_of(unet)]
+    tiny_delta_loras.injected(unet, "dora")
+    layers = layers_of(unet)
+    found = [next(layers)[0]]
+    for layer in tiny_delta_loras.tuner_layers(unet).values():
+        layer.delete_adapter("default")
+    assert found + [path for path, _ in layers] == expected
