@@ -103,19 +103,20 @@ class Allowance:
         # Images with a row are stored and counted already.
         self.accepted_bytes += sum(picture.byte_count for picture in generation.pictures if picture._state.adding)
 
-    def spend_analysis(self, analysis: Analysis) -> None:
+    def spend_analysis(self, analysis: Analysis, *, per_minute: bool) -> None:
         """Count an accepted analysis, before its row is saved: as waiting, stored, and of its own kind per minute.
 
-        Raises LimitReached if it exceeds a limit.
+        per_minute: whether that limit applies to it. Raises LimitReached if it exceeds a limit.
         """
         if self.limits is not None:
             self._check_waiting(self.limits)
-            if self.limits.per_minute is not None:
+            if per_minute and self.limits.per_minute is not None:
                 recent = _recent_entries(self.owner, Act.ANALYSIS, MINUTE)
                 soon = partial(_until_free, recent, MINUTE)
                 refuse_over(self.limits.per_minute, recent.count(), "analyses in a minute", RATE, soon)
             self._check_stored(self.limits)
-        LedgerEntry.objects.create(owner=self.owner, act=Act.ANALYSIS, pixels=analysis.width * analysis.height)
+        if per_minute:
+            LedgerEntry.objects.create(owner=self.owner, act=Act.ANALYSIS, pixels=analysis.width * analysis.height)
 
     def _check(self, limits: UserLimits, pixels: int) -> None:
         self._check_waiting(limits)

@@ -93,7 +93,7 @@ def describe_in_worker(picture: Picture, user: Any, *, service: str) -> Caption:
     """
     data = encode_png(picture)
     sent = AnalysedPicture(data, hashlib.sha256(data).hexdigest(), picture.size)
-    wanted = AnalysisRequest(user, Task.CAPTION, {"style": Style.PHOTO}, service=service)
+    wanted = AnalysisRequest(user, Task.CAPTION, {"style": Style.PHOTO}, service=service, ends_with_response=True)
     analysis = submit_analysis(wanted, sent)
     async_to_sync(wait_until_ended)(analysis.pk, patience_seconds=DESCRIBE_SECONDS)
     try:

@@ -34,7 +34,9 @@ def respond_with_caption(
     """
     captioner = find_captioner()
     if captioner is not None and runs_in_worker():
-        wanted = AnalysisRequest(request.user, Task.CAPTION, {"style": style}, service=dialect.name)
+        wanted = AnalysisRequest(
+            request.user, Task.CAPTION, {"style": style}, service=dialect.name, ends_with_response=True
+        )
         accepted = accept(wanted, read_recent(sent, request, role))
         return answer_later(accepted, request, dialect, lambda one: render(Caption(one.caption, one.model)))
     has_left = partial(has_disconnected, request)

@@ -40,7 +40,8 @@ class AnalysedPicture:
 class AnalysisRequest:
     """A request to find an object or to describe a picture.
 
-    segmenter, stores_mask, options, service: see the columns of `Analysis`.
+    segmenter, stores_mask, options, service: see the columns of `Analysis`. ends_with_response: the client waits for
+    its end, and it is deleted then. Such a request does not count per minute, as where no worker is needed.
     """
 
     owner: Any
@@ -51,6 +52,7 @@ class AnalysisRequest:
     stores_mask: bool = False
     webhook_url: str = ""
     service: str = NATIVE
+    ends_with_response: bool = False
 
 
 def submit_analysis(
@@ -81,7 +83,7 @@ def submit_analysis(
         analysis.write_sent(picture.data, picture.size, sha256=picture.sha256)
         with transaction.atomic(durable=True):
             allowance = Allowance(request.owner)
-            allowance.spend_analysis(analysis)
+            allowance.spend_analysis(analysis, per_minute=not request.ends_with_response)
             analysis.save_new(weight=allowance.weight)
             if idempotency is not None:
                 idempotency.remember_analysis(analysis)

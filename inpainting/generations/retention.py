@@ -53,8 +53,9 @@ def sweep_and_release() -> None:
 
 
 def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
-    """Delete about `at_most` expired generations with their images; expired drafts and uploads; files whose deletion
-    failed. True if none is left.
+    """Delete expired rows, about `at_most` of each kind, with their files; and files whose deletion failed.
+
+    True if none is left.
 
     Applies the site's rule, each user's own and the generation's `expires_at`, so the shortest of them takes effect.
     """
@@ -72,14 +73,17 @@ def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
             drafts.empty(draft.owner)
     expired = Generation.objects.filter(status__in=ENDED, expires_at__lt=now).order_by("expires_at")
     deleted += sum(delete_ended(pk) for pk in expired.values_list("pk", flat=True)[:at_most])
-    UploadedPicture.objects.filter(expires_at__lt=now).delete()
-    Analysis.objects.filter(status__in=ENDED, expires_at__lt=now).delete()
-    Share.objects.filter(expires_at__lt=now).delete()
+    is_done = deleted < at_most
+    ended = Analysis.objects.filter(status__in=ENDED, expires_at__lt=now)
+    for rows in (ended, UploadedPicture.objects.filter(expires_at__lt=now), Share.objects.filter(expires_at__lt=now)):
+        keys = list(rows.order_by("expires_at").values_list("pk", flat=True)[:at_most])
+        rows.model._default_manager.filter(pk__in=keys).delete()
+        is_done = is_done and len(keys) < at_most
     drafts.delete_unnamed(now)
     delete_expired_counters()
     if deleted:
         logger.info("Deleted %d expired generations", deleted)
-    return delete_remembered_files() and deleted < at_most
+    return delete_remembered_files() and is_done
 
 
 def delete_expired_counters() -> None:

@@ -133,6 +133,11 @@ class Analysis(QueuedWork, StoredPicture):  # type: ignore[misc]  # both have cr
             is_refused=True,
         )
 
+    @property
+    def _outcome(self) -> str:
+        """A refused request is no failure of the server, which the alerts count."""
+        return "refused" if self.is_refused else super()._outcome
+
     def _change(self, condition: models.Q, event: events.Event | None, **changes: Any) -> bool:
         """With the end, the picture as it was sent is no longer needed."""
         file = self.file

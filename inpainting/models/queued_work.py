@@ -216,8 +216,13 @@ class QueuedWork(ConditionalUpdate):
         """Robust: an event that cannot be sent must not undo or hide the committed change."""
         transaction.on_commit(lambda: events.publish(self.pk, self.owner_id, event), robust=True)
 
+    @property
+    def _outcome(self) -> str:
+        """The label of its end in the metrics."""
+        return self.status
+
     def _count_end(self) -> None:
-        metrics.ENDED.labels(self.queue, self.model, self.status).inc()
+        metrics.ENDED.labels(self.queue, self.model, self._outcome).inc()
         if self.seconds is not None:
             metrics.GENERATION_SECONDS.labels(self.queue).observe(self.seconds)
 

@@ -14,8 +14,9 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from inpainting import storage_audit
+from inpainting import metrics, storage_audit
 from inpainting.accounting import limits
+from inpainting.api.native import masks
 from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture
 from inpainting.engines.base import Queue
@@ -199,6 +200,48 @@ def test_the_limits_of_a_user_count_analyses(
     assert len(list(storage_audit.named_files())) == 2, "refused pictures are not kept"
 
 
+def test_a_selection_that_ends_with_its_response_does_not_count_per_minute(
+    alice: User, alices_program: Client, photo_png: bytes, network: Network, settings: Any
+) -> None:
+    settings.ROLE = "web"
+    UserLimits.objects.create(user=alice, per_minute=1)
+    for _ in range(2):
+        assert find(alices_program, photo_png, segmenter="network").status_code == 201
+    assert not LedgerEntry.objects.filter(act=Act.ANALYSIS).exists()
+    for status in (202, 429):
+        assert find(alices_program, photo_png, ASYNC, segmenter="network").status_code == status
+
+
+@pytest.mark.parametrize("is_late_async", [True, False])
+def test_one_key_sent_at_once_with_and_without_waiting_has_one_answer(
+    alices_program: Client,
+    photo_png: bytes,
+    no_worker: None,
+    monkeypatch: pytest.MonkeyPatch,
+    is_late_async: bool,
+) -> None:
+    """The late request looks for its key before the first one has stored it."""
+    key = {"Idempotency-Key": "once"}
+    late, first = ({**key, **ASYNC}, key) if is_late_async else (key, {**key, **ASYNC})
+    looked: list[str] = []
+
+    def look(request: Any, idempotency: Any, form: str) -> Any:
+        looked.append(idempotency.key)
+        if len(looked) == 1:
+            answers.append(find(alices_program, photo_png, first))
+            run_waiting(Queue.ANALYSIS)
+            return None
+        return earlier_answer(request, idempotency, form)
+
+    answers: list[Any] = []
+    earlier_answer = masks.earlier_answer
+    monkeypatch.setattr(masks, "earlier_answer", look)
+    answers.append(find(alices_program, photo_png, late))
+    assert [answer.status_code for answer in answers] == ([201, 201] if is_late_async else [202, 201])
+    assert UploadedPicture.objects.count() == 1
+    assert len(looked) == 3
+
+
 def test_its_end_is_posted_to_the_webhook(alices_program: Client, photo_png: bytes, no_worker: None) -> None:
     for _ in range(2):
         assert find(alices_program, photo_png, ASYNC, webhook_url=HOOK).status_code == 202
@@ -239,11 +282,14 @@ def test_a_request_that_only_the_worker_can_refuse_is_refused_as_at_once(
     alices_program: Client, network: Network, settings: Any, monkeypatch: pytest.MonkeyPatch, stored: bool
 ) -> None:
     settings.ROLE = "web"
+    ended = {one: metrics.ENDED.labels(Queue.ANALYSIS, "network", one)._value.get() for one in ("refused", "succeeded")}
     monkeypatch.setattr(limits, "FOUND_MASKS", 0)
     disc = np.full((64, 96, 3), 110, np.uint8)
     cv2.circle(disc, (60, 35), 10, (220, 20, 20), -1)
     answer = find(alices_program, png(disc), segmenter="network", store=stored)
     assert (answer.status_code, answer.json().get("code")) == ((429, "quota_exceeded") if stored else (200, None))
+    outcome = "refused" if stored else "succeeded"
+    assert metrics.ENDED.labels(Queue.ANALYSIS, "network", outcome)._value.get() > ended[outcome]
     assert not list(storage_audit.named_files())
 
 
@@ -293,6 +339,10 @@ def test_it_expires_and_goes_with_its_owner(alice: User, alices_program: Client,
     assert sweep(timezone.now() + timedelta(hours=25))
     assert not Analysis.objects.exists()
     assert not list(storage_audit.named_files())
+    for _ in range(3):
+        find(alices_program, photo_png, ASYNC, store=False)
+    later = timezone.now() + timedelta(hours=25)
+    assert [(sweep(later, at_most=2), Analysis.objects.count()) for _ in range(2)] == [(False, 1), (True, 0)]
     find(alices_program, photo_png, ASYNC)
     delete_all_of_user(alice)
     assert not Analysis.objects.exists()

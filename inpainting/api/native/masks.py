@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from django.db import IntegrityError
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.urls import reverse
@@ -15,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import Scope
+from inpainting.accounting.limits import LimitReached
 from inpainting.api.analyses import accept, runs_in_worker
 from inpainting.api.concurrency_limits import computing, limit_segmentations
 from inpainting.api.later_response import has_disconnected
@@ -74,16 +76,29 @@ class Masks(AnyBodyView):
         form = MaskForm(data=body.fields)
         form.is_valid(raise_exception=True)
         values, idempotency = form.validated_data, read_idempotency(request, body)
-        if idempotency is not None and (repeated := earlier_answer(request, idempotency, values["format"])):
-            return repeated
+        if idempotency is None:
+            return self.select(request, body, values, None)
+        repeated = earlier_answer(request, idempotency, values["format"])
+        if repeated is None:
+            try:
+                return self.select(request, body, values, idempotency)
+            except (IntegrityError, LimitReached):
+                repeated = earlier_answer(request, idempotency, values["format"])
+                if repeated is None:
+                    raise
+        return repeated  # also of a concurrent request with the same key that was first
+
+    def select(
+        self, request: Request, body: Body, values: Mapping[str, Any], idempotency: Idempotency | None
+    ) -> HttpResponseBase:
         segmenter = registry.find(values.get("segmenter", registry.DEFAULT))
         selection = selection_of(values)
         selection.check_for(segmenter)
         sent = sent_image(body, values)
         if is_for_worker(segmenter, values, request):
             read = read_recent(sent, request)
-            accepted = accept_analysis(request, segmenter, selection, values, read, idempotency)
             keeps = idempotency is not None or "webhook_url" in values
+            accepted = accept_analysis(request, segmenter, selection, values, read, idempotency, keeps=keeps)
             return analyses.answer(accepted, request, keeps=keeps)
         has_left = partial(has_disconnected, request)
         with limit_segmentations(request.user, has_left):
@@ -128,6 +143,8 @@ def accept_analysis(
     values: Mapping[str, Any],
     read: ReadPicture,
     idempotency: Idempotency | None,
+    *,
+    keeps: bool,
 ) -> Analysis:
     """Raises InvalidRequest for a selection outside the picture, and what `submit_analysis` raises."""
     within = selection_to_dict(selection.within(read.picture.size))
@@ -138,6 +155,7 @@ def accept_analysis(
         segmenter=segmenter.name,
         stores_mask=values["store"],
         webhook_url=values.get("webhook_url", ""),
+        ends_with_response=not keeps and parse_prefer_header(request)[0] is None,
     )
     return accept(wanted, read, idempotency=idempotency)
 

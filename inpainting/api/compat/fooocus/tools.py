@@ -72,7 +72,9 @@ class GenerateMask(DialectView):
         if isinstance(segmenter, LoadsModel) and runs_in_worker():
             read, service = read_recent(sent, request, IMAGE), self.dialect.name
             options = selection_to_dict(selection.within(read.picture.size))
-            wanted = AnalysisRequest(user, Task.SEGMENT, options, segmenter=segmenter.name, service=service)
+            wanted = AnalysisRequest(
+                user, Task.SEGMENT, options, segmenter=segmenter.name, service=service, ends_with_response=True
+            )
             accepted = accept(wanted, read)
             return answer_later(accepted, request, self.dialect, lambda found: render(best_mask_of(found)))
         has_left = partial(has_disconnected, request)
