@@ -18,6 +18,7 @@ from benchmarks.diffusion.models import plain_job, request, spec_of
 from benchmarks.diffusion.serving import ignore
 from inpainting.engines.diffusion import hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 
 
@@ -30,6 +31,8 @@ def main(folder: str, device: str, side: str, who: str) -> None:
         batcher = Batcher(ModelCache(chosen, 10**12))
         batcher.warm(spec)
         while batcher.cache.loaded(spec) is None or not batcher.is_idle:
+            if batcher.early_failures or time.perf_counter() - started > LOADING_SECONDS:
+                sys.exit(f"The model is not loaded: {batcher.early_failures.get(spec.slug, 'it takes too long.')}")
             time.sleep(0.01)
 
         def paint() -> Any:

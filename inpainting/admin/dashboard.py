@@ -155,11 +155,16 @@ def storage() -> dict[str, Any]:
 
 
 def models() -> dict[str, Any]:
-    """The models that are installed, being downloaded, failed, and loaded by this process."""
+    """The models that are installed, being downloaded, failed, and loaded by this process.
+
+    Each installed one with whether it is loaded, and the reason why it could not be before its first request, if so.
+    """
     rows = list(InferenceModel.objects.exclude(state=ModelState.NOT_INSTALLED).order_by("label"))
-    loaded = registry.loaded_models()
+    loaded, failures = registry.loaded_models(), registry.early_failures()
     return {
-        "installed": [(row, row.slug in loaded) for row in rows if row.state == ModelState.INSTALLED],
+        "installed": [
+            (row, row.slug in loaded, failures.get(row.slug, "")) for row in rows if row.state == ModelState.INSTALLED
+        ],
         "others": [row for row in rows if row.state != ModelState.INSTALLED],
     }
 

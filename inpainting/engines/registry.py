@@ -52,6 +52,13 @@ def loaded_models(queue: Queue | None = None) -> set[str]:
     return {slug for engine in used for slug in getattr(engine, "loaded_models", ())}
 
 
+def early_failures() -> dict[str, str]:
+    """The slugs of the models that this process could not load before their first request -> why."""
+    return {
+        slug: reason for engine in engines().values() for slug, reason in getattr(engine, "early_failures", {}).items()
+    }
+
+
 def label(name: str) -> str:
     """The engine's name for people; `name` itself where no such engine exists any more."""
     engine = engines().get(name)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from inpainting.catalog.inspection.adapter_files import adapter_files, check_adapter
+from inpainting.catalog.inspection.adapter_files import adapter_files, check_adapter, single_file_configuration
 from inpainting.catalog.inspection.files import ModelRefused, installed_weights
 from inpainting.catalog.specs import Kind
 from tests.adapter_folders import ip_adapter, network
@@ -107,3 +109,11 @@ def test_the_variant_selects_one_of_several_embeddings(tmp_path: Path) -> None:
     assert adapter_files(names, Kind.EMBEDDING, "sd", "dog") == ["dog.safetensors"]
     with pytest.raises(ModelRefused, match="named with --variant"):
         adapter_files(names, Kind.EMBEDDING, "sd", "")
+
+
+def test_a_union_of_one_file_is_refused_with_the_way_to_add_it(tmp_path: Path) -> None:
+    path = tmp_path / "union.safetensors"
+    tensors = {"task_embedding": [8, 320], "controlnet_cond_embedding.conv_in.weight": [16, 3, 3, 3]}
+    save_file({name: np.zeros(shape, np.float16) for name, shape in tensors.items()}, path)
+    with pytest.raises(ModelRefused, match=r"is a ControlNet-Union, which is added as a folder with its config\.json"):
+        single_file_configuration(path, "sdxl", Kind.CONTROLNET)

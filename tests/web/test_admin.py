@@ -19,8 +19,9 @@ from accounts.models import ApiKey, AuditEntry, User
 from accounts.recorded_admin import NOT_RECORDED
 from inpainting.admin import search
 from inpainting.admin.dashboard import percentile
+from inpainting.engines import registry
 from inpainting.generations.review import give_verdict
-from inpainting.models import Generation, InferenceModel, Status, UserLimits, Verdict
+from inpainting.models import Generation, InferenceModel, ModelState, Status, UserLimits, Verdict
 
 Generate = Callable[..., Generation]
 LIST = "/admin/inpainting/generation/"
@@ -233,6 +234,19 @@ def test_the_dashboard_shows_queue_workers_failures_times_and_the_log(
     assert page["storage"]["stored"] > 0
     assert [entry.note for entry in page["entries"]] == ["hm"]
     assert "host:1:ab" in client.get("/admin/").content.decode()
+
+
+def test_the_dashboard_shows_why_a_model_is_not_ready_for_its_first_request(
+    client: Client, administrator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    InferenceModel.objects.create(slug="mine", label="Mine", family="sd", state=ModelState.INSTALLED)
+    reasons: dict[str, str] = {}
+    monkeypatch.setattr(registry, "early_failures", lambda: reasons)
+    assert "Not ready at start" not in client.get("/admin/").content.decode()
+    reasons["mine"] = "It is damaged."
+    page = client.get("/admin/").content.decode()
+    assert "Not ready at start" in page
+    assert "It is damaged." in page
 
 
 def test_the_number_of_queries_of_dashboard_list_and_usage_does_not_depend_on_the_rows(

@@ -104,6 +104,12 @@ class Diffusion:
         batcher: Batcher | None = vars(self).get("_batcher")
         return [] if batcher is None else [model.spec.slug for model in batcher.cache.models]
 
+    @property
+    def early_failures(self) -> dict[str, str]:
+        """Slugs of the models that this process could not load before their first request -> why."""
+        batcher: Batcher | None = vars(self).get("_batcher")
+        return {} if batcher is None else dict(batcher.early_failures)
+
     @cached_property
     def _batcher(self) -> Batcher:
         from inpainting.engines.diffusion import hardware

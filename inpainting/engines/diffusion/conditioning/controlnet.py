@@ -128,8 +128,11 @@ def check_fits(network: Any, unet: Any, spec: ModelSpec, label: str, settings: P
     """Raises EngineFailed, `part_unfit`, unless the ControlNet was made for UNets of that shape and knows the requested
     kind of control image."""
     if (spec.control is Control.UNION) != is_union(network):
+        actual, stated = "a ControlNet-Union", "a ControlNet for one kind of control image"
+        if not is_union(network):
+            actual, stated = stated, actual
         raise EngineFailed(
-            f"The ControlNet {spec.slug} is {'a' if is_union(network) else 'no'} Union, other than the catalog has it.",
+            f"The files of the ControlNet {spec.slug} are those of {actual}; the catalog states {stated}.",
             code="part_unfit",
         )
     control = kind_of_image(spec, settings)

@@ -59,6 +59,10 @@ class Batcher:
         self._arrivals: SimpleQueue[Job | ModelSpec] = SimpleQueue()
         self._early: list[ModelSpec] = []
         """Models to load before the first request for them."""
+        self._first_jobs: list[Job] = []
+        """Of models that were loaded early and are painting once."""
+        self.early_failures: dict[str, str] = {}
+        """Slugs of models that were not loaded early or could not paint then, and have not painted since -> why."""
         self._thread: threading.Thread | None = None
         self._starting_thread = threading.Lock()
 
@@ -86,9 +90,11 @@ class Batcher:
         self._ensure_thread()
         self._arrivals.put(job)
         try:
-            return self._wait(job, on_step)
+            painted = self._wait(job, on_step)
         finally:
             job.is_done = True
+        self.early_failures.pop(spec.slug, None)
+        return painted
 
     def _wait(self, job: Job, on_step: OnStep) -> tuple[list[NDArray[np.uint8]], tuple[str, ...]]:
         last = Step(0, 0)
@@ -114,7 +120,7 @@ class Batcher:
     def warm(self, spec: ModelSpec) -> None:
         """Load a model before the first request for it, and on a GPU let it paint once.
 
-        Returns at once; a failure is a warning in the log.
+        Returns at once; a failure is a warning in the log, and in `early_failures`.
         """
         self._ensure_thread()
         self._arrivals.put(spec)
@@ -129,7 +135,7 @@ class Batcher:
 
     @property
     def is_idle(self) -> bool:
-        return self.workload.is_idle and not self._early
+        return self.workload.is_idle and not self._early and not self._first_jobs
 
     @property
     def arrival_count(self) -> int:
@@ -151,6 +157,7 @@ class Batcher:
 
     def _take_arrivals(self) -> None:
         """Take new jobs. Blocks only if there is nothing else to do."""
+        self._end_first_jobs()
         while not self._arrivals.empty() or self.is_idle:
             arrival = self._arrivals.get()
             if isinstance(arrival, ModelSpec):
@@ -184,7 +191,7 @@ class Batcher:
             in_use = self.workload.in_use()
             try:
                 if not self.cache.has_room(spec, in_use):
-                    logger.info("%s is not loaded early: other models fill the memory", spec.slug)
+                    self._note_early_failure(spec, "other models fill the memory.")
                 elif not self.cache.prepare(spec, in_use):
                     continue
                 else:
@@ -192,11 +199,24 @@ class Batcher:
                         model = self.cache.get(spec, in_use)
                         self.backends.select(model, Size(spec.width, spec.height), (), 1, in_use=self.workload.in_use())
                     if self.cache.hardware.has_slow_first_step:
-                        self.workload.add(Job(warm_up_request(spec), spec))
+                        self._first_jobs.append(Job(warm_up_request(spec), spec))
+                        self.workload.add(self._first_jobs[-1])
                     logger.info("%s is loaded early", spec.slug)
             except Exception as error:
-                logger.warning("%s cannot be loaded early: %s", spec.slug, error)
+                self._note_early_failure(spec, str(error))
             self._early.remove(spec)
+
+    def _end_first_jobs(self) -> None:
+        """Note which models that were loaded early could not paint: no caller waits for the error."""
+        for job in [job for job in self._first_jobs if job.is_done]:
+            self._first_jobs.remove(job)
+            while not job.messages.empty():
+                if isinstance(message := job.messages.get(), Exception):
+                    self._note_early_failure(job.spec, f"it is loaded and does not paint: {message}")
+
+    def _note_early_failure(self, spec: ModelSpec, reason: str) -> None:
+        logger.warning("%s is not ready for its first request: %s", spec.slug, reason)
+        self.early_failures[spec.slug] = reason
 
 
 def warm_up_request(spec: ModelSpec) -> InpaintRequest:

@@ -48,6 +48,20 @@ class HostMemory:
         except Exception as error:
             logger.warning("%s is not kept in the machine's memory: %s", model.spec.slug, error)
 
+    def make_room(self, wanted_bytes: int) -> None:
+        """Drop models, those kept longest first, until they take no more than their share beside so many bytes more."""
+        with self._lock:
+            free = free_machine_bytes() + self.byte_count - wanted_bytes
+            while self._models and self.byte_count > self.share * max(0, free):
+                self._models.popitem(last=False)
+
+    def drop_removed(self) -> None:
+        """Drop models whose files are not there any more."""
+        with self._lock:
+            for slug, model in list(self._models.items()):
+                if model.spec.path is None or not model.spec.path.exists():
+                    del self._models[slug]
+
     def take(self, slug: str, fingerprint: int) -> LatentModel | None:
         """Remove and return the model from these files; None if it is not kept. One from other files is dropped."""
         with self._lock:

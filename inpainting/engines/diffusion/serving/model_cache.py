@@ -219,18 +219,21 @@ class ModelCache:
         if self._models.pop(spec.slug, None) is not None:  # its files were replaced; batches that use it still hold it
             self._collect_garbage()
         key, (offload, _) = load_key(spec), self._offloads.get(spec.slug, NOT_OFFLOADED)
+        byte_count = self._weights_bytes(spec)
 
         def read() -> Any:
             model = self._host_memory.take(*key)
             with metrics.MODEL_LOAD_SECONDS.labels(spec.slug, "disk" if model is None else "memory").time():
                 if model is None:
+                    self._host_memory.drop_removed()
+                    self._host_memory.make_room(byte_count)  # it is read into the machine's memory first
                     model = load(spec, self.hardware, offload)
                 else:
                     model.enter_device(offload)
             self.preview_decoder(spec.family)  # so that it need not be loaded when the first image starts
             return model
 
-        return Load(key, self._weights_bytes(spec), read, lambda model: self.add(model, key.fingerprint))
+        return Load(key, byte_count, read, lambda model: self.add(model, key.fingerprint))
 
     def _adapter_load(self, spec: ModelSpec) -> Load:
         self._adapters.pop(spec.slug, None)  # its files were replaced

@@ -340,7 +340,15 @@ def test_a_union_without_promax_refuses_tile_and_a_plain_one_is_no_union(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], folder: Path
 ) -> None:
     spec, six = models["sdxl", True], tiny_adapters.saved_controlnet(folder / "six", "sdxl", Control.UNION, modes=6)
-    for part in (six, replace(canny["sdxl"], control=Control.UNION), replace(six, control=Control.CANNY)):
+    for part, message in (
+        (six, "tile"),
+        (replace(canny["sdxl"], control=Control.UNION), "the catalog states a ControlNet-Union."),
+        (
+            replace(six, control=Control.CANNY),
+            "those of a ControlNet-Union; the catalog states a ControlNet for one",
+        ),
+    ):
         with pytest.raises(EngineFailed) as failed:
             painted(batcher(), request(control=part.slug, control_type="tile"), spec, [part])
         assert failed.value.code == "part_unfit"
+        assert message in failed.value.message

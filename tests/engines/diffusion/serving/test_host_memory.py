@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,37 @@ def test_no_more_is_kept_than_a_share_of_the_free_memory(
     free = first.byte_count
     memory.keep(first)
     assert memory.take(first.spec.slug, 0) is None
+
+
+def test_kept_models_give_way_to_one_that_is_being_read(
+    specs: dict[str, ModelSpec], device: CountingDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {name: load(spec, device) for name, spec in specs.items()}
+    size = max(model.byte_count for model in kept.values())
+    memory = HostMemory(0.5)
+    monkeypatch.setattr(host_memory, "free_machine_bytes", lambda: 6 * size - memory.byte_count)
+    for model in kept.values():
+        memory.keep(model)
+    memory.make_room(size)
+    assert memory.byte_count == sum(model.byte_count for model in kept.values())
+    memory.make_room(3 * size)  # of the 3 sizes that are left, half may be kept
+    assert memory.byte_count == kept["other"].byte_count
+    memory.make_room(10 * size)
+    assert memory.byte_count == 0
+
+
+def test_models_that_were_removed_leave_the_machines_memory_when_the_next_is_read(
+    tmp_path: Path, specs: dict[str, ModelSpec], device: CountingDevice
+) -> None:
+    one = batcher(device, 1)
+    removed = tiny_models.saved(tmp_path / "removed")
+    one.paint(request(), removed, ignore_step)
+    one.paint(request(), specs["sd"], ignore_step)
+    assert list(one.cache._host_memory._models) == ["removed"]
+    assert removed.path is not None
+    shutil.rmtree(removed.path)
+    one.paint(request(), specs["other"], ignore_step)
+    assert list(one.cache._host_memory._models) == ["sd"]
 
 
 def test_a_smaller_image_is_painted_as_before_memory_was_short(specs: dict[str, ModelSpec]) -> None:

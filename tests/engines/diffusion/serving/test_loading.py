@@ -93,6 +93,39 @@ def test_a_model_loaded_early_takes_a_step_and_decodes_where_the_first_step_is_s
     assert len(decoded) == 1 + is_slow
 
 
+@pytest.mark.parametrize("failing", ["load", "paint"])
+def test_a_model_that_is_not_ready_for_its_first_request_is_reported_until_it_paints(
+    specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failing: str
+) -> None:
+    monkeypatch.setattr(Hardware, "has_slow_first_step", True)
+    spec, broken = specs["sd"], threading.Event()
+    batcher = Batcher(ModelCache(CPU, 10**9))
+    broken.set()
+
+    def load_broken(*arguments: Any) -> Any:
+        if failing == "load" and broken.is_set():
+            raise EngineFailed("It is damaged.", code="model_unavailable")
+        model = load(*arguments)
+
+        def break_off(*_: Any) -> None:
+            if broken.is_set():
+                raise EngineFailed("It computes nothing.", code="model_failed")
+
+        model.unet.register_forward_pre_hook(break_off)
+        return model
+
+    monkeypatch.setattr(LOAD, load_broken)
+    batcher.warm(spec)
+    wait_until(lambda: bool(batcher.early_failures))
+    reason = "It is damaged." if failing == "load" else "it is loaded and does not paint: It computes nothing."
+    assert batcher.early_failures == {"sd": reason}
+    assert f"sd is not ready for its first request: {reason}" in caplog.text
+    wait_until(lambda: batcher.is_idle)
+    broken.clear()
+    batcher.paint(request(), spec, ignore_step)
+    assert not batcher.early_failures
+
+
 def test_a_model_that_nobody_waits_for_any_more_leaves_room_for_the_next(
     specs: dict[str, ModelSpec], tmp_path: Path
 ) -> None:

@@ -1,0 +1,106 @@
+"""Models wait in the machine's memory behind accelerate's own hooks, and compute the same there and afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import numpy as np
+import pytest
+import torch
+
+from inpainting.catalog.specs import LoraSpec, ModelSpec
+from inpainting.core.request import LoraUse
+from inpainting.engines.diffusion.hardware import Hardware, Offload
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
+from inpainting.engines.diffusion.serving.model_loading import load
+from tests import tiny_loras, tiny_models
+from tests.engines.diffusion.pipelines import CPU, ignore_step
+from tests.engines.diffusion.serving.batches import request
+from tests.engines.diffusion.serving.devices import networks_of
+
+FAMILIES = ("sd", "sdxl", "flux-fill")
+
+
+@dataclass(frozen=True, slots=True)
+class OffloadingDevice(Hardware):
+    """The CPU, as a device whose memory is apart from the machine's."""
+
+    @property
+    def can_offload(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _one_name_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """diffusers numbers the device, and a parameter that moves from "cpu" to "cpu:0" is none any more."""
+
+    def offload(network: torch.nn.Module, device: torch.device, *arguments: Any, **more: Any) -> Any:
+        return accelerate_offload(network, torch.device(device.type), *arguments, **more)
+
+    accelerate_offload = accelerate.cpu_offload
+    monkeypatch.setattr(accelerate, "cpu_offload", offload)
+
+
+@pytest.fixture(scope="module")
+def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
+    folder = tmp_path_factory.mktemp("models")
+    return {family: tiny_models.saved(folder / family, family) for family in FAMILIES}
+
+
+def batcher() -> Batcher:
+    return Batcher(ModelCache(OffloadingDevice(torch.device("cpu"), torch.float32), 10**9))
+
+
+def hooks(pipeline: Any) -> dict[str, int]:
+    """The number of modules with a hook of accelerate, by the component of a pipeline."""
+    components = {name: one for name, one in pipeline.components.items() if isinstance(one, torch.nn.Module)}
+    return {name: sum(hasattr(part, "_hf_hook") for part in one.modules()) for name, one in components.items()}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("offload", [Offload.COMPONENTS, Offload.LAYERS])
+def test_the_hooks_of_all_networks_are_set_and_removed(
+    specs: dict[str, ModelSpec], family: str, offload: Offload
+) -> None:
+    one, scheduler = batcher(), "FlowMatchEulerDiscreteScheduler" if family == "flux-fill" else "DDIMScheduler"
+    requested = request(scheduler=scheduler)
+    expected = one.paint(requested, specs[family], ignore_step)[0][0]
+    model: Any = one.cache.get(specs[family])
+    model.offload_to(offload)
+    model.unsaved_area = 1  # so that it is not loaded whole for the next image
+    hooked = hooks(model.pipeline)
+    is_by_layer = offload is Offload.LAYERS
+    assert all(count > is_by_layer for name, count in hooked.items() if name != "vae"), hooked
+    for name, network in model.pipeline.components.items():
+        if isinstance(network, torch.nn.Module) and name != "vae":
+            assert any(tensor.is_meta for tensor in network.parameters()) is is_by_layer, name
+    picture, notes = one.paint(requested, specs[family], ignore_step)
+    assert np.abs(picture[0].astype(int) - expected).max() <= 1
+    assert any("Memory was short" in note for note in notes)
+    model.leave_device()
+    assert not any(hooks(model.pipeline).values())
+    assert not any(tensor.is_meta for network in networks_of(model.pipeline) for tensor in network.parameters())
+    again = one.paint(requested, specs[family], ignore_step)[0][0]
+    assert np.abs(again.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("offload", [Offload.COMPONENTS, Offload.LAYERS])
+def test_a_lora_is_read_for_an_offloaded_model(specs: dict[str, ModelSpec], tmp_path: Path, offload: Offload) -> None:
+    path = tiny_loras.saved(tmp_path / "ink.safetensors", tiny_loras.weights(load(specs["sd"], CPU).pipeline))
+    lora = LoraSpec(slug="ink", label="Ink", family="sd", digest="ink", path=path)
+    requested = request(loras=(LoraUse("ink", 0.7),))
+    expected = batcher().paint(requested, specs["sd"], ignore_step, [lora])[0][0]
+    one = batcher()
+    model: Any = one.cache.get(specs["sd"])
+    plain = one.paint(request(), specs["sd"], ignore_step)[0][0]
+    model.offload_to(offload)
+    model.unsaved_area = 1  # so that it is not loaded whole for the next image
+    picture = one.paint(requested, specs["sd"], ignore_step, [lora])[0][0]
+    assert one.cache.get(specs["sd"]) is model
+    assert model.offload is offload
+    assert np.abs(picture.astype(int) - expected).max() <= 1
+    assert np.abs(picture.astype(int) - plain).max() > 3
