@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.core.cache import cache
 from django.db import connection
@@ -21,7 +22,9 @@ from inpainting.admin import search
 from inpainting.admin.dashboard import percentile
 from inpainting.engines import registry
 from inpainting.generations.review import give_verdict
-from inpainting.models import Generation, InferenceModel, ModelState, Status, UserLimits, Verdict
+from inpainting.models import Analysis, Generation, InferenceModel, ModelState, Status, UserLimits, Verdict
+from tests.analyses import queued
+from tests.conftest import png
 
 Generate = Callable[..., Generation]
 LIST = "/admin/inpainting/generation/"
@@ -367,3 +370,21 @@ def test_the_audit_log_has_no_forms_to_change_it(client: Client, administrator: 
     sent = {"action": "delete_selected", "_selected_action": [entry.pk], "post": "yes"}
     client.post("/admin/accounts/auditentry/", sent)
     assert AuditEntry.objects.count() == 1
+
+
+def test_analyses_are_listed_with_their_state_and_deleted_once_they_have_ended(
+    client: Client, administrator: User, alice: User
+) -> None:
+    path = "/admin/inpainting/analysis/"
+    analysis = queued(alice, png(np.zeros((40, 40, 3), np.uint8)))
+    page = client.get(f"{path}?q=alice").content.decode()
+    assert f"{path}{analysis.pk}/change/" in page
+    assert '<td class="field-status">queued' in page.replace("Queued", "queued")
+    assert client.get(f"{path}{analysis.pk}/change/").status_code == 200
+    assert client.get(f"{path}add/").status_code == 403
+    assert (
+        "would require deleting the following protected" in client.get(f"{path}{analysis.pk}/delete/").content.decode()
+    )
+    assert analysis.cancel()
+    client.post(f"{path}{analysis.pk}/delete/", {"post": "yes"})
+    assert not Analysis.objects.exists()
