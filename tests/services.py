@@ -220,7 +220,26 @@ def shipped_nginx(folder: Path, ports: Iterable[int]) -> AbstractContextManager[
     return nginx(folder, f"{server}\n", http=f"\n{http}")
 
 
-class S3:
+class Bucket:
+    """A bucket of an S3 server at a port of this machine."""
+
+    def __init__(self, port: int) -> None:
+        address = f"127.0.0.1:{port}"
+        self.url = f"s3://{KEY}:{SECRET}@{address}/{BUCKET}?region=eu-central-1&tls=false"
+        self.client: Any = boto3.client(
+            "s3",
+            endpoint_url=f"http://{address}",
+            aws_access_key_id=KEY,
+            aws_secret_access_key=SECRET,
+            region_name="eu-central-1",
+        )
+
+    def names(self) -> set[str]:
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        return {found["Key"] for page in pages for found in page.get("Contents", ())}
+
+
+class S3(Bucket):
     """An S3 server with one bucket, whose objects are in the memory of this process.
 
     fault: None, "break" (each response ends after half of its body), "drip" (each byte comes after DRIP_SECONDS), or a
@@ -233,15 +252,7 @@ class S3:
         self.application = DomainDispatcherApplication(create_backend_app)
         self.server = make_server("127.0.0.1", 0, self.answer, threaded=True, request_handler=Quiet)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        address = f"127.0.0.1:{self.server.server_port}"
-        self.url = f"s3://{KEY}:{SECRET}@{address}/{BUCKET}?region=eu-central-1&tls=false"
-        self.client: Any = boto3.client(
-            "s3",
-            endpoint_url=f"http://{address}",
-            aws_access_key_id=KEY,
-            aws_secret_access_key=SECRET,
-            region_name="eu-central-1",
-        )
+        super().__init__(self.server.server_port)
         with suppress(self.client.exceptions.BucketAlreadyOwnedByYou):  # moto's buckets outlive its servers
             self.client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
         self.empty()
@@ -249,18 +260,12 @@ class S3:
     def answer(self, environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
         self.requests.append((environ["REQUEST_METHOD"], environ["PATH_INFO"], environ.get("HTTP_RANGE", "")))
         if isinstance(self.fault, tuple):
-            status, code = self.fault
-            start_response(f"{status} Fault", [("Content-Type", "application/xml")])
-            return [f"<Error><Code>{code}</Code><Message>on demand</Message></Error>".encode()]
+            return refusal(*self.fault, start_response)
         body: Iterable[bytes] = self.application(environ, start_response)
         faults = {"break": half_of, "drip": drip}
         if isinstance(self.fault, str) and environ["REQUEST_METHOD"] == "GET":
             return faults[self.fault](body)
         return body
-
-    def names(self) -> set[str]:
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
-        return {found["Key"] for page in pages for found in page.get("Contents", ())}
 
     def empty(self) -> None:
         self.fault = None
@@ -272,6 +277,12 @@ class S3:
 class Quiet(MotoRequestHandler):  # type: ignore[misc]  # moto ships types of which mypy reads none
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log nothing."""
+
+
+def refusal(status: int, code: str, start_response: Callable[..., object]) -> list[bytes]:
+    """The answer of S3 to a request that it refuses."""
+    start_response(f"{status} Fault", [("Content-Type", "application/xml")])
+    return [f"<Error><Code>{code}</Code><Message>on demand</Message></Error>".encode()]
 
 
 def half_of(body: Iterable[bytes]) -> Iterator[bytes]:

@@ -24,10 +24,11 @@ import psycopg
 import pytest
 
 from tests import postgres
+from tests.disk_bucket import DiskBucket, disk_bucket
 from tests.installation import Installation
 from tests.scaled_site import Site
 from tests.service_clients import base64_of
-from tests.services import S3, Nginx, PgBouncer, Redis, pgbouncer, redis_server, s3_server, shipped_nginx
+from tests.services import Nginx, PgBouncer, Redis, pgbouncer, redis_server, shipped_nginx
 
 SIZE = float(os.environ.get("CHAOS_SIZE", "1"))
 GENERATIONS, KILLS, SOCKETS, RUNNING = (max(10, round(SIZE * number)) for number in (1000, 100, 1000, 200))
@@ -46,7 +47,14 @@ class Cluster:
     front: Nginx
 
     def __init__(
-        self, folder: Path, *, redis: Redis, s3: S3, database: postgres.Server, pool: PgBouncer, **environment: str
+        self,
+        folder: Path,
+        *,
+        redis: Redis,
+        s3: DiskBucket,
+        database: postgres.Server,
+        pool: PgBouncer,
+        **environment: str,
     ) -> None:
         self.folder, self.redis, self.s3, self.database, self.pool = folder, redis, s3, database, pool
         environment = {
@@ -87,16 +95,20 @@ class Cluster:
         except psycopg.Error:
             return False
 
-    def fail_bucket(self, seconds: float = 3) -> None:
-        self.s3.fault = (503, "SlowDown")
-        time.sleep(seconds)
-        self.s3.fault = None
+    def kill_bucket(self) -> None:
+        self.s3.stop()
+        time.sleep(1)
+        self.s3.start()
+
+    def fail_bucket(self, seconds: float) -> None:
+        with self.s3.refusing(503, "SlowDown"):
+            time.sleep(seconds)
 
     def kills(self) -> list[Callable[[], None]]:
         """A kill -9 of each role and server, one after the other."""
         processes = [self.webs[0], self.workers[0], self.webs[1], self.workers[1], self.workers[2]]
         kill: list[Callable[[], None]] = [lambda process=process: kill_all_of(process) for process in processes]  # type: ignore[misc]
-        servers = [self.kill_redis, self.kill_database, self.fail_bucket, self.pool.restart, self.front.restart]
+        servers = [self.kill_redis, self.kill_database, self.kill_bucket, self.pool.restart, self.front.restart]
         return [one for pair in zip(kill, servers, strict=True) for one in pair]
 
     def count(self, *statuses: str) -> int:
@@ -116,7 +128,11 @@ def cluster_in(folder: Path, **environment: str) -> Iterator[Cluster]:
     if postgres.binaries() is None:
         pytest.skip("PostgreSQL is not installed")
     database = postgres.Server()
-    with redis_server() as redis, s3_server() as s3, pgbouncer(database.url, folder, connections=40) as pool:
+    with (
+        redis_server() as redis,
+        disk_bucket(folder) as s3,
+        pgbouncer(database.url, folder, connections=40) as pool,
+    ):
         yield Cluster(folder, redis=redis, s3=s3, database=database, pool=pool, **environment)
 
 
