@@ -42,6 +42,8 @@ class Installation:
         self.folder = folder
         self.host = "127.0.0.1"
         self.port = free_port()
+        self.root = ROOT
+        """Of the program: another version's files may take its place."""
         self.start_prefix: list[str] = []
         self.serve_options: list[str] = []
         self.process: subprocess.Popen[str] | None = None
@@ -60,7 +62,7 @@ class Installation:
         return f"http://{self.host}:{self.port}"
 
     def manage(self, *arguments: str) -> str:
-        command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+        command = [sys.executable, str(self.root / "manage.py"), *arguments]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)
         return done.stdout
 
@@ -81,7 +83,7 @@ class Installation:
         return self.key
 
     def start(self) -> subprocess.Popen[str]:
-        command = [*self.start_prefix, sys.executable, str(ROOT / "manage.py"), "serve"]
+        command = [*self.start_prefix, sys.executable, str(self.root / "manage.py"), "serve"]
         command += ["--host", self.host, "--port", str(self.port), *self.serve_options]
         with (self.folder / "serve.log").open("a") as log:
             self.process = subprocess.Popen(

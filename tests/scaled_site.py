@@ -11,13 +11,13 @@ from uuid import UUID
 
 import psycopg
 
-from tests.installation import Installation
+from tests.installation import ROOT, Installation
 
 
 class Site:
     """One web process, and the other processes that a test starts. The URLs are those of its servers.
 
-    redis_url: of database 0, the broker; the channel layer uses 1.
+    redis_url: of database 0, the broker; the channel layer uses 1. root: of the version of the program.
     """
 
     def __init__(
@@ -28,8 +28,9 @@ class Site:
         s3_url: str,
         database_url: str,
         environment: Mapping[str, str] | None = None,
+        root: Path = ROOT,
     ) -> None:
-        self.folder = folder
+        self.folder, self.root = folder, root
         self.environment = {
             "DREAMLAYER_DATABASE_URL": database_url,
             "DREAMLAYER_BROKER_URL": redis_url,
@@ -50,6 +51,7 @@ class Site:
         folder.mkdir()
         installation = Installation(folder, **{**self.environment, **environment})
         installation.serve_options = ["--role", role, *options]
+        installation.root = self.root
         return installation
 
     @contextmanager

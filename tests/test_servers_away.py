@@ -1,4 +1,4 @@
-"""Servers that are killed, emptied or cut off while a web process and two workers use them."""
+"""Redis, PostgreSQL and the bucket are killed, emptied or cut off while a web process and two workers use them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from websockets.sync.client import ClientConnection, connect
@@ -16,7 +15,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests import postgres
 from tests.installation import Installation
 from tests.scaled_site import Site, ids
-from tests.services import S3, Redis, rabbitmq_server, redis_server, s3_server
+from tests.services import S3, Redis, redis_server, s3_server
 from tests.tcp_proxy import State, TcpProxy, tcp_proxy
 
 pytestmark = pytest.mark.full
@@ -174,29 +173,6 @@ def test_a_bucket_that_answers_503_for_a_while_loses_nothing(
         site.wait_for_success(url)
     assert site.rows("SELECT max(attempts) FROM inpainting_generation WHERE id = ANY(%s)", ids(urls)) == [(1,)]
     assert painted_once(running)
-
-
-def test_rabbitmq_wakes_workers_is_not_needed_and_is_used_again_when_it_is_back(
-    running: Running, tmp_path: Path, photo_png: bytes, mask_png: bytes
-) -> None:
-    with rabbitmq_server(tmp_path) as broker:
-        (tmp_path / "site").mkdir()
-        site = Site(
-            tmp_path / "site",
-            redis_url=running.redis.url,
-            s3_url=running.s3.url,
-            database_url=postgres.start(),
-            environment={"DREAMLAYER_BROKER_URL": broker.url},
-        )
-        with site.serving(site.process("worker", "--queues", "cpu,hooks")):
-            site.web.wait_until(lambda: broker.consumers("cpu") == 1)
-            site.paint(photo_png, mask_png)
-            broker.stop()
-            for _ in range(3):
-                site.paint(photo_png, mask_png)
-            broker.start()
-            site.web.wait_until(lambda: broker.consumers("cpu") == 1)
-            site.paint(photo_png, mask_png)
 
 
 def painted_once(running: Running) -> bool:

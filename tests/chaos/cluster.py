@@ -63,8 +63,9 @@ class Cluster:
             **environment,
         }
         (folder / "site").mkdir()
-        urls = {"redis_url": redis.url, "s3_url": s3.url, "database_url": pool.url}
-        self.site = Site(folder / "site", **urls, environment=environment)
+        self.site = Site(
+            folder / "site", redis_url=redis.url, s3_url=s3.url, database_url=pool.url, environment=environment
+        )
         self.webs = [self.site.web, self.site.process("web")]
         self.workers = [
             self.site.process("worker", "--queues", "cpu,hooks", CHAOS_CLOCK_SECONDS=str(seconds))
