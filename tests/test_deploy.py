@@ -15,10 +15,13 @@ from urllib.request import urlopen
 
 import kubernetes_validate
 import pytest
+import requests
 import yaml
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from dreamlayer_site import supervisor
-from tests.installation import ROOT, free_port
+from tests.installation import ROOT, Installation, free_port
 from tests.services import S3, s3_server, shipped_nginx
 
 VALUES = {"POSTGRES_PASSWORD": "a", "S3_SECRET": "b", "DREAMLAYER_SECRET_KEY": "c" * 60, "DOMAIN": "paint.example.org"}
@@ -44,10 +47,24 @@ def commands() -> Iterator[list[str]]:
         yield line.split()
 
 
-def environment_of(service: str) -> dict[str, str]:
-    """The environment of a service of compose.yaml, with VALUES."""
+def environment_of(service: str, **values: str) -> dict[str, str]:
+    """The environment of a service of compose.yaml, with VALUES and these."""
+    known = {**VALUES, **values}
     variables = COMPOSE["services"][service]["environment"].items()
-    return {name: re.sub(r"\$\{(\w+)[^}]*\}", lambda found: VALUES.get(found[1], ""), text) for name, text in variables}
+    return {name: interpolated(text, known) for name, text in variables}
+
+
+def interpolated(text: str, values: dict[str, str]) -> str:
+    """https://docs.docker.com/reference/compose-file/interpolation/"""
+
+    def value(found: re.Match[str]) -> str:
+        name, operator, other = found.groups()
+        present = values.get(name, "")
+        return (other if present else "") if operator == "+" else present or (other if operator == "-" else "")
+
+    while (inner := re.sub(r"\$\{(\w+)(?::([-+?])([^{}]*))?\}", value, text)) != text:
+        text = inner
+    return text
 
 
 def test_the_dockerfile_follows_the_rules_of_hadolint() -> None:
@@ -154,6 +171,33 @@ def test_the_nginx_of_compose_starts(tmp_path: Path) -> None:
     nothing = free_port()
     with shipped_nginx(tmp_path, [nothing]) as front, pytest.raises(HTTPError, match="502"):
         urlopen(front.url)
+
+
+@pytest.mark.parametrize(("values", "port"), [({}, ""), ({"PORT": "8443"}, ":8443")])
+def test_compose_trusts_pages_of_its_port(values: dict[str, str], port: str) -> None:
+    assert environment_of("web", **values)["DREAMLAYER_TRUSTED_ORIGINS"] == f"https://paint.example.org{port}"
+    assert interpolated(COMPOSE["services"]["nginx"]["ports"][0], values) == f"{port.lstrip(':') or '443'}:443"
+
+
+@pytest.mark.full
+def test_links_behind_nginx_have_its_port(tmp_path: Path, photo_png: bytes, mask_png: bytes) -> None:
+    for name in ("data", "nginx"):
+        (tmp_path / name).mkdir()
+    installation = Installation(tmp_path / "data")
+    key = installation.migrate_with_key()
+    with installation.serving(), shipped_nginx(tmp_path / "nginx", [installation.port]) as front:
+        headers = {"X-API-Key": key, "Origin": front.url, "Sec-Fetch-Site": "same-origin"}
+        pictures = {"image": photo_png, "mask": mask_png}
+        answer = requests.post(
+            f"{front.url}/api/img2img", headers=headers, files=pictures, data={"prompt": "a lawn"}, timeout=60
+        ).json()
+        (link,) = answer["images"]
+        assert link.startswith(f"{front.url}/")
+        assert requests.get(link, timeout=60).content.startswith(b"\x89PNG")
+        ticket = requests.post(f"{front.url}/api/tickets/", headers=headers, timeout=60).json()
+        with connect(ticket["url"], origin=Origin(front.url)) as socket:
+            assert socket.response is not None
+            assert socket.response.status_code == 101
 
 
 def test_nginx_has_the_lines_that_were_tried() -> None:
