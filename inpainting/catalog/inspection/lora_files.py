@@ -74,13 +74,13 @@ def check_lora(path: Path, family: str) -> None:
         raise
     except ModelRefused as error:
         raise LoraRefused(error.message) from error
+    seen = detect_family(header)
+    if seen is not None and seen != family:
+        raise LoraRefused(f"{path.name} is a LoRA for models of the family {seen}, not {family}.")
     check_tensors(header, path.name, family)
     check_configuration(path)
     if lora_configuration(path) is not None and not is_read_by_diffusers(header):
         raise LoraRefused(f"{path.name} has a configuration of PEFT, which is supported for plain LoRAs only.")
-    seen = detect_family(header)
-    if seen is not None and seen != family:
-        raise LoraRefused(f"{path.name} is a LoRA for models of the family {seen}, not {family}.")
 
 
 def lora_file(names: Iterable[str], name: str) -> str:

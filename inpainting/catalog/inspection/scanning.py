@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ from inpainting.catalog.inspection.lora_layers import is_change, layers_in
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import FEW_STEPS, Control, Kind, LoraKind
 
+KIND = "KIND"
+"""In place of an option's value that the user has to choose."""
 LORA = "lora"
 """In place of a kind of models."""
 FLUX_TENSOR = "double_blocks.0."
@@ -145,20 +148,34 @@ def adapter_at(path: Path, kind: Kind, variant: str = "") -> Found:
             refusals.append(error)
     if not matching:
         raise refusals[0]
-    if len(matching) > 1:
-        choice = "|".join(matching)
-        raise ModelRefused(
-            f"Its numbers fit the families {' and '.join(matching)}: add_model {found.slug} --family {choice} "
-            f"--kind {kind} --from {quoted(str(path))}"
-        )
-    if kind is Kind.CONTROLNET:
-        found = replace(found, control=control_of(found.slug))
-        if not found.control:
-            raise ModelRefused(
-                f"Its name does not tell the kind of control image: add_model {found.slug} --family {matching[0]} "
-                f"--kind controlnet --control {'|'.join(Control)} --from {path}"
-            )
+    control = control_of(found.slug) if kind is Kind.CONTROLNET else ""
+    if len(matching) > 1 or (kind is Kind.CONTROLNET and not control):
+        raise ModelRefused(unclear(found, matching, control))
+    found = replace(found, control=control)
     return replace(found, family=matching[0])
+
+
+def unclear(found: Found, matching: Sequence[str], control: str) -> str:
+    """Return what a scan does not know of an adapter, and the command that states it.
+
+    matching: families that it may be for. control: the kind of control image of a ControlNet, "" where that is unknown.
+    """
+    reasons, choices, options = [], [], ["--kind", str(found.kind)]
+    if len(matching) > 1:
+        reasons.append(f"Its numbers fit the families {' and '.join(matching)}.")
+        choices.append(f"--family is {' or '.join(matching)}")
+    if found.kind is Kind.CONTROLNET:
+        options += ["--control", control or KIND]
+        if not control:
+            reasons.append("Its name does not tell the kind of control image.")
+            choices.append(f"{KIND} is one of {', '.join(Control)}")
+    command = shell("add_model", found.slug, "--family", matching[0], *options, "--from", str(found.path))
+    return f"{' '.join(reasons)} Type {command}; {'; '.join(choices)}."
+
+
+def shell(*words: str) -> str:
+    """Return a command of manage.py as a person types it, with quotes where a shell needs them."""
+    return f"“python manage.py {shlex.join(words)}”"
 
 
 def control_of(name: str) -> str:
@@ -203,8 +220,9 @@ def file_at(path: Path) -> Found | None:
 def lora_at(path: Path, header: Mapping[str, Any]) -> Found:
     family = detect_family(header)
     if family is None:
-        choice = "|".join(families.with_loras())
-        raise ModelRefused(f"It is a LoRA of no certain family: add_lora SLUG --family {choice} --from {path}")
+        known = families.with_loras()
+        command = shell("add_lora", Found(path, LORA).slug, "--family", known[0], "--from", str(path))
+        raise ModelRefused(f"It is a LoRA of no certain family. Type {command}; --family is {' or '.join(known)}.")
     check_lora(path, family)
     # A file in the hub's cache has the name of its repository above.
     names = (path.stem, *(folder.name for folder in path.parents if folder.name.startswith("models--")))

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from inpainting.catalog import configurations, families
-from inpainting.catalog.inspection.scanning import scan
+from inpainting.catalog.inspection.scanning import scan, shell
 from inpainting.catalog.specs import Control, Kind, LoraKind, ModelSpec, Source
 from inpainting.catalog.store.additions import add, add_found, exists, named
 from inpainting.catalog.store.hub import check_repo
@@ -129,5 +129,5 @@ class Command(BaseCommand):
             if is_new and adds and (message := add_found(slug, found, is_linked=is_linked)):
                 self.stdout.write(f"        {message}")
         if not adds:
-            more = f"; “add_model --scan {folder} --add” adds them." if ready else "."
+            more = f"; {shell('add_model', '--scan', str(folder), '--add')} adds them." if ready else "."
             self.stdout.write(f"{ready} to add{more}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -92,13 +93,36 @@ def test_a_scan_names_each_file_and_adds_nothing(folder: Path, db: None) -> None
         ("upscale/4x.safetensors", "holds “conv_first.weight”"),
         ("unet/flux1-Q4_K_S.gguf", "quantised (GGUF)"),
         ("broken.safetensors", "its header does not fit"),
-        ("vae/any", "fit the families sd and sdxl: add_model any --family sd|sdxl --kind vae"),
-        ("vae/ft-mse.safetensors", "fit the families sd and sdxl: add_model ft-mse --family sd|sdxl --kind vae"),
+        ("vae/any", "families sd and sdxl. Type “python manage.py add_model any --family sd --kind vae --from /"),
+        (
+            "vae/ft-mse.safetensors",
+            "Type “python manage.py add_model ft-mse --family sd --kind vae --from /",
+        ),
         ("outside.safetensors", "a link that leads out"),
     ],
 )
 def test_what_is_left_is_named_with_the_reason(folder: Path, db: None, name: str, reason: str) -> None:
     assert reason in scan(str(folder))[name]
+
+
+def test_the_commands_for_what_is_left_can_be_typed_as_they_are(folder: Path, db: None) -> None:
+    place = folder / "my nets"
+    tensors = {"input_hint_block.0.weight": np.ones(1), "input_blocks.1.1.attn2.to_k.weight": np.ones((2, 768))}
+    layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_k"
+    lora = {f"{layer}.lora_down.weight": np.ones((4, 9)), f"{layer}.lora_up.weight": np.ones((8, 4))}
+    place.mkdir()
+    for name, values in (("plain net", tensors), ("a hat", lora)):
+        save_file({key: one.astype(np.float32) for key, one in values.items()}, place / f"{name}.safetensors")
+    found = scan(str(folder))
+    control = found["my nets/plain net.safetensors"]
+    assert "does not tell the kind of control image. Type" in control
+    for reason, command in (
+        (control, ["add_model", "plain-net", "--family", "sd", "--kind", "controlnet", "--control", "KIND"]),
+        (found["my nets/a hat.safetensors"], ["add_lora", "a-hat", "--family", "flux-fill"]),
+    ):
+        typed = shlex.split(reason.partition("“")[2].partition("”")[0])
+        assert typed[:-1] == ["python", "manage.py", *command, "--from"]
+        assert Path(typed[-1]).is_file()
 
 
 @pytest.mark.parametrize("is_copied", [False, True])
