@@ -125,10 +125,9 @@ def page(browser: Browser, site: Installation, signed_up: StorageState, device: 
 
 
 @pytest.fixture
-def installed_page(browser: Browser, installation: Installation) -> Iterator[Page]:
+def installed_page(browser: Browser, installation: Installation, device: Device) -> Iterator[Page]:
     """The editor with the session of a new user, on the installation of the module."""
-    context = browser.new_context(base_url=installation.url, viewport={"width": 1280, "height": 900})
-    for page in watched_page(context):
+    for page in watched_page(device.context(browser, base_url=installation.url)):
         sign_up(page)
         yield page
 

@@ -15,6 +15,7 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 from playwright.sync_api import Page, expect
 
 from tests import tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_vaes
+from tests.browser.devices import ON_A_PHONE_TOO
 from tests.browser.editor_page import (
     AT_FIRST,
     MS_TO_LOAD,
@@ -97,6 +98,7 @@ def submitted(page: Page, photo_file: Path, **fields: str) -> str:
     return str(content["id"])
 
 
+@ON_A_PHONE_TOO
 def test_auto_names_the_engine_and_the_models_are_listed_by_label(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     more_settings(page)
@@ -113,6 +115,7 @@ def test_auto_names_the_engine_and_the_models_are_listed_by_label(page: Page, ph
     expect(page.get_by_label("Images")).to_have_attribute("max", "8")
 
 
+@ON_A_PHONE_TOO
 def test_quick_fill_disables_ignored_settings_with_the_reason(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     more_settings(page)
@@ -128,6 +131,7 @@ def test_quick_fill_disables_ignored_settings_with_the_reason(page: Page, photo_
     expect(page.locator("#model-of-diffusion")).to_be_hidden()
 
 
+@ON_A_PHONE_TOO
 def test_settings_without_effect_at_guidance_one_are_disabled_with_the_reason(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     more_settings(page)
@@ -143,6 +147,7 @@ def test_settings_without_effect_at_guidance_one_are_disabled_with_the_reason(pa
         expect(page.locator("#more-reason")).to_have_text(f"Greyed out: {AT_FIRST}")
 
 
+@ON_A_PHONE_TOO
 def test_compatible_loras_are_offered_and_used(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
@@ -170,12 +175,14 @@ def test_compatible_loras_are_offered_and_used(page: Page, photo_file: Path) -> 
     assert (recipe["steps"], recipe["scheduler"]) == (4, "LCMScheduler")
     pk = kept_generation(page)["id"]
     page.get_by_role("button", name="Back", exact=True).click()
+    more_settings(page)  # on a phone they close, so that they do not cover the result
     page.get_by_role("button", name="Back to the defaults").click()
     expect(page.get_by_label("Ink")).to_have_value("")
     page.goto(f"/?source={pk}")
     expect(page.get_by_label("Ink")).to_have_value("0.5")
 
 
+@ON_A_PHONE_TOO
 def test_a_number_out_of_range_is_reported_and_not_sent(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
@@ -201,6 +208,7 @@ def test_a_number_out_of_range_is_reported_and_not_sent(page: Page, photo_file: 
 
 
 @pytest.mark.smoke
+@ON_A_PHONE_TOO
 def test_a_prompt_gives_two_results_and_their_settings_can_be_reopened(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
@@ -268,6 +276,7 @@ def test_a_generation_submitted_through_the_api_opens_with_its_requested_setting
     expect(page.get_by_label("Safety checker")).to_have_value("sensitive_content_text")  # the site's is off
 
 
+@ON_A_PHONE_TOO
 def test_a_compatible_vae_is_offered_and_used(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
@@ -297,6 +306,7 @@ def test_a_compatible_vae_is_offered_and_used(page: Page, photo_file: Path) -> N
     expect(page.locator("#more-set")).not_to_contain_text("VAE")
 
 
+@ON_A_PHONE_TOO
 def test_an_embedding_is_added_to_the_prompt_and_requested(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
@@ -316,6 +326,7 @@ def test_an_embedding_is_added_to_the_prompt_and_requested(page: Page, photo_fil
     expect(page.locator("#generate-message")).to_contain_text("The embedding cat has vectors", timeout=MS_TO_LOAD)
 
 
+@ON_A_PHONE_TOO
 def test_a_running_generation_is_cancelled(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)

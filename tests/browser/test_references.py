@@ -22,6 +22,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
 from tests.adapter_folders import ip_adapter, network
 from tests.browser.conftest import empty_draft, watched_page
+from tests.browser.devices import ON_A_PHONE_TOO
 from tests.browser.editor_page import more_settings, open_photo, paint_line, start
 from tests.conftest import png
 from tests.hub import tiny_model, written
@@ -62,6 +63,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 @pytest.fixture
 def page(installed_page: Page, photo_file: Path) -> Page:
     open_photo(installed_page, photo_file)
+    paint_line(installed_page, from_left=0.48, to_left=0.52)
     more_settings(installed_page)
     return installed_page
 
@@ -87,6 +89,7 @@ def stored_generation(page: Page) -> dict[str, Any]:
     return answer
 
 
+@ON_A_PHONE_TOO
 def test_only_adapters_compatible_with_model_and_engine_are_offered(page: Page) -> None:
     expect(guide(page).locator("option")).to_have_text(["None", "By canny", "By depth", "By tile", "Union"])
     expect(page.get_by_label("IP-Adapter", exact=True).locator("option")).to_have_text(["None", "Eye"])
@@ -104,17 +107,19 @@ def test_only_adapters_compatible_with_model_and_engine_are_offered(page: Page) 
     expect(page.locator("#ip-adapter-field")).to_be_hidden()
 
 
+@ON_A_PHONE_TOO
 def test_a_missing_image_is_reported_only_where_it_is_required(page: Page) -> None:
-    paint_line(page, from_left=0.48, to_left=0.52)
     guide(page).select_option("depth")
     start(page)
     expect(page.locator("#generate-message")).to_contain_text("By depth needs a depth map")
+    more_settings(page)  # on a phone they close, so that they do not cover the message
     guide(page).select_option("tile")
     expect(page.locator("#generate-message")).to_be_hidden()
     expect(page.locator("#control-wanted")).to_contain_text("without one it is the photo itself")
     page.get_by_label("IP-Adapter", exact=True).select_option("look")
     start(page)
     expect(page.locator("#generate-message")).to_contain_text("Eye needs a picture")
+    more_settings(page)
     page.get_by_label("Image prompt").set_input_files(
         {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
     )
@@ -124,8 +129,8 @@ def test_a_missing_image_is_reported_only_where_it_is_required(page: Page) -> No
     expect(page.locator("#generate-message")).to_have_text("ControlNet strength must be a number from 0 to 2.")
 
 
+@ON_A_PHONE_TOO
 def test_both_images_are_sent_stored_and_reopened(page: Page, pictures: dict[str, Path]) -> None:
-    paint_line(page, from_left=0.48, to_left=0.52)
     guide(page).select_option("depth")
     page.get_by_label("Control image").set_input_files(pictures["guide"])
     expect(page.locator("#control-zone .mask-name")).to_have_text("guide.png")
@@ -186,13 +191,13 @@ def test_the_images_are_part_of_the_draft_on_every_device(
             more_settings(shown)
             expect(shown.locator("#control-zone .mask-name")).to_have_text("guide.png")
             expect(shown.locator("#ip-adapter-zone .mask-name")).to_have_text("look.png")
-        paint_line(device, from_left=0.48, to_left=0.52)
         start(device)
         content = stored_generation(device)
         sent = decode_picture(device.request.get(content["ip_adapter_image"]).body()).picture
         assert np.array_equal(sent.pixels, LOOK)
 
 
+@ON_A_PHONE_TOO
 def test_a_union_offers_kinds_of_control_images_and_asks_for_those_it_cannot_compute(page: Page) -> None:
     control, kind, zone = page.locator("#control"), page.locator("#control-type"), page.locator("#control-zone")
     control.select_option("union")

@@ -17,6 +17,7 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 from playwright.sync_api import Page, expect
 
 from tests import tiny_mobile_sam, tiny_vision_models
+from tests.browser.devices import press
 from tests.browser.editor_page import generate, kept_generation, open_photo, written
 from tests.installation import Installation
 
@@ -63,13 +64,13 @@ def test_words_select_an_object_as_one_step_of_undo_and_erase_removes_it(install
     assert np.array_equal(result[mask == 0], coins[mask == 0])
 
 
+@pytest.mark.parametrize("device", ["phone"], indirect=True)
 def test_on_a_phone_the_options_leave_the_photo_when_words_are_looked_for(installed_page: Page, tmp_path: Path) -> None:
     page = installed_page
-    page.set_viewport_size({"width": 390, "height": 844})
     open_photo(page, written(data.coins(), tmp_path / "coins.png"))
-    page.keyboard.press("a")
-    page.get_by_role("button", name="Options", exact=True).click()
+    press(page, "Select an object")
+    press(page, "Options")
     page.get_by_label("Words").fill("the red cup")
-    page.locator("#tool-words-find").click()
+    page.locator("#tool-words-find").tap()
     expect(page.locator("#more-options")).to_be_hidden()
     expect(page.locator("#photo-covered")).to_contain_text("% to repaint")
