@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.devices import ON_EVERY_DEVICE
+from tests.browser.database import set_states
+from tests.browser.devices import ON_A_PHONE_TOO, ON_EVERY_DEVICE, press
 from tests.browser.editor_page import SIDE, Pixels, drop, paint_line, white_square, written
+from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
 
@@ -93,3 +95,29 @@ def test_each_photo_has_its_mask_by_its_name(page: Page, photos: list[Path], tmp
     where = changed(results["photo 1.png"], photos[1])
     assert where[10:30, 10:30].any()
     assert not where[SIDE // 2 :].any()
+
+
+@ON_A_PHONE_TOO
+def test_failed_photos_say_why_and_are_tried_again(page: Page, site: Installation, photos: list[Path]) -> None:
+    page.goto("/batches/")
+    page.wait_for_selector("#new-batch[data-ready]")
+    drop(page, "#new-batch", *photos)
+    page.set_input_files("#batch-mask-input", written(white_square(), photos[0].parent / "hole.png"))
+    press(page, "Erase from 3 photos")
+    page.wait_for_url("**/batches/*-*/")
+    expect(page.locator("#batch-counts")).to_have_text("3 finished", timeout=120_000)
+    link = page.get_by_role("link", name="photo 1.png")
+    address = link.get_attribute("href") or ""
+    set_states(site, {"failed": address.split("/")[2]}, "The memory is full.")
+    page.reload()
+    expect(page.locator("#batch-counts")).to_have_text("2 finished, 1 without a result")
+    expect(page.locator("#batch-items .badge.failed")).to_have_text("Failed")
+    expect(link).to_contain_text("The memory is full.")
+    assert sorted(downloaded(page)) == ["photo 0.png", "photo 2.png"]
+    press(page, "Try the failed ones again")
+    expect(page.locator("#batch-counts")).to_have_text("3 finished", timeout=120_000)
+    expect(page.get_by_role("button", name="Try the failed ones again")).to_be_hidden()
+    expect(page.get_by_text("The memory is full.")).to_be_hidden()
+    results = downloaded(page)
+    assert sorted(results) == [photo.name for photo in photos]
+    assert changed(results["photo 1.png"], photos[1]).any()

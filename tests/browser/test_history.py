@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from urllib.parse import urljoin
 
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
 from tests.browser.conftest import sign_up, watched_page
+from tests.browser.database import change
 from tests.browser.devices import ON_A_PHONE_TOO, Device
 from tests.browser.editor_page import is_red
 from tests.browser.painting import paint
@@ -216,6 +218,25 @@ def test_one_generation_is_compared_shared_and_deleted(history: Page, browser: B
     assert gone.status == 404
     history.get_by_role("button", name="Undo").click()
     expect(history.locator(".card")).to_have_count(24)
+
+
+@ON_A_PHONE_TOO
+def test_a_shared_link_ends_by_itself(history: Page, browser: Browser, site: Installation, device: Device) -> None:
+    history.locator(".card-link").first.click()
+    history.get_by_label("The link ends after").select_option("1 day")
+    history.get_by_role("button", name="Create a link").click()
+    link = history.locator(".share-link code").text_content() or ""
+    for guest in watched_page(device.context(browser)):
+        guest.goto(link)
+        expect(guest.get_by_role("img", name="The shared picture")).to_be_visible()
+        picture = guest.get_by_role("link", name="Download").get_attribute("href") or ""
+        change(site.folder, "UPDATE inpainting_share SET expires_at = datetime(expires_at, '-2 days')")
+        guest.reload()
+        expect(guest.get_by_role("heading", name="This link has ended")).to_be_visible()
+        assert guest.request.get(urljoin(link, picture)).status == 404
+    history.reload()
+    expect(history.get_by_role("button", name="Create a link")).to_be_visible()
+    expect(history.locator(".share-link")).to_have_count(0)
 
 
 def test_the_undo_of_a_deletion_is_offered_for_thirty_seconds(history: Page) -> None:

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, StorageState, expect
 
 from tests.browser.accessibility import violations
 from tests.browser.conftest import confirm, emails, sign_up, watched_page
+from tests.browser.database import set_states
 from tests.browser.devices import drag, press
 from tests.browser.editor_page import (
     Pixels,
@@ -181,7 +182,7 @@ def test_the_history_and_generations_without_a_result(page: Page, look: Look, si
     look("empty")
     ids = paint(page, 5)
     states = dict(zip(("queued", "running", "failed", "cancelled"), ids, strict=False))
-    set_states(site, states)
+    set_states(site, states, "Nothing to copy from. " * 8)
     page.goto("/history/")
     expect(page.locator(".badge")).to_have_count(4)
     page.get_by_text("Filter", exact=True).click()
@@ -197,19 +198,6 @@ def test_the_history_and_generations_without_a_result(page: Page, look: Look, si
         page.goto(f"/generations/{pk}/")
         expect(page.locator(f".badge.{status}")).to_be_visible()
         look(status)
-
-
-def set_states(site: Installation, states: dict[str, str]) -> None:
-    """Take the results of these generations away, and give each its state."""
-    rows = [(status, "Nothing to copy from. " * 8, pk.replace("-", "")) for status, pk in states.items()]
-    with sqlite3.connect(site.folder / "dreamlayer.sqlite3", timeout=20) as database:
-        database.executemany(
-            "DELETE FROM inpainting_generatedimage WHERE generation_id = ?", [(pk,) for _, _, pk in rows]
-        )
-        database.executemany(
-            "UPDATE inpainting_generation SET status = ?, error_code = 'engine_failed', error_message = ? WHERE id = ?",
-            rows,
-        )
 
 
 def test_the_first_page_and_its_forms(page: Page, look: Look, site: Installation) -> None:

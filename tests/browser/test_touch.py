@@ -16,6 +16,13 @@ from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
 
+TURN_PEN_OVER = """() => {
+    const eraser = { button: { value: 5 }, buttons: { value: 32 } }
+    const turn = (event) => event.pointerType === "pen" && Object.defineProperties(event, eraser)
+    for (const type of ["pointerdown", "pointermove"]) addEventListener(type, turn, { capture: true })
+}"""
+"""The buttons of an eraser by the Pointer Events specification, section 4.1.1.2; the DevTools protocol has none."""
+
 
 @pytest.fixture
 def phone(browser: Browser, site: Installation, signed_up: StorageState, photo_file: Path) -> Iterator[Page]:
@@ -123,6 +130,26 @@ def test_every_tool_is_used_by_finger_pen_and_mouse(page: Page, photo_file: Path
     expect(width).to_have_value("256")
     over((1, 0.5), (1.1, 0.5))
     expect(width).not_to_have_value("256")
+
+
+@pytest.mark.parametrize("device", ["tablet"], indirect=True)
+def test_the_other_end_of_a_pen_erases(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    covered = page.locator("#photo-covered")
+    drag(page, "#in-place", (0.2, 0.5), (0.8, 0.5))
+    page.evaluate(TURN_PEN_OVER)
+    drag(page, "#in-place", (0.45, 0.5), (0.55, 0.5))
+    assert is_red(page, 0.25, 0.5)
+    assert not is_red(page)
+    press(page, "Undo")
+    assert is_red(page)
+    press(page, "Rectangle")
+    drag(page, "#in-place", (0.4, 0.4), (0.6, 0.6))
+    assert not is_red(page)
+    assert is_red(page, 0.25, 0.5)
+    press(page, "Undo")
+    press(page, "Undo")
+    expect(covered).to_have_text("nothing to repaint yet")
 
 
 def test_a_pens_pressure_can_be_switched_off(phone: Page) -> None:
