@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,6 +103,10 @@ class Hardware:
         elif self.device.type == "mps":
             torch.mps.synchronize()
 
+    def timer(self) -> DeviceTimer:
+        """A timer of the work that is queued from now on."""
+        return DeviceTimer(self)
+
     def empty_cache(self) -> None:
         if self.is_cuda:
             torch.cuda.empty_cache()
@@ -132,6 +137,42 @@ class Hardware:
         return int(psutil.virtual_memory().available)
 
 
+class DeviceTimer:
+    """The seconds that the device takes for queued work.
+
+    On CUDA the device notes both times itself, so that nothing waits for it; elsewhere `stop` waits.
+    """
+
+    def __init__(self, hardware: Hardware) -> None:
+        self._hardware = hardware
+        self._started = self._ended = 0.0
+        self._events: tuple[torch.cuda.Event, torch.cuda.Event] | None = None
+        if hardware.is_cuda:
+            self._events = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            self._events[0].record(torch.cuda.current_stream(hardware.device))
+        else:
+            self._started = time.perf_counter()
+
+    def stop(self) -> None:
+        if self._events is not None:
+            self._events[1].record(torch.cuda.current_stream(self._hardware.device))
+        else:
+            self._hardware.synchronize()
+            self._ended = time.perf_counter()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the device has done the work. Call it after `stop`."""
+        return self._events is None or self._events[1].query()
+
+    @property
+    def seconds(self) -> float:
+        """Valid once `is_known`."""
+        if self._events is None:
+            return self._ended - self._started
+        return self._events[0].elapsed_time(self._events[1]) / 1000
+
+
 class FiniteCheck:
     """Whether all numbers of a tensor are finite, found by the device beside its other work.
 
@@ -145,7 +186,7 @@ class FiniteCheck:
             on_device, self._answer = self._answer, torch.empty((), dtype=torch.bool, pin_memory=True)
             self._answer.copy_(on_device, non_blocking=True)
             self._copied = torch.cuda.Event()
-            self._copied.record()
+            self._copied.record(torch.cuda.current_stream(tensor.device))
 
     @property
     def is_queued(self) -> bool:

@@ -27,6 +27,10 @@ class BatchSizeTuner:
         bucket = power_of_two_above(rows)
         self._seconds_per_row[bucket] = min(seconds / rows, self._seconds_per_row.get(bucket, float("inf")))
 
+    def knows(self, rows: int) -> bool:
+        """Whether a step of about so many rows was measured."""
+        return power_of_two_above(rows) in self._seconds_per_row
+
     def expected_seconds(self, rows: int) -> float | None:
         """Duration of a step of so many rows; None before any was measured."""
         if not self._seconds_per_row:

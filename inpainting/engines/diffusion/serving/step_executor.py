@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 
 from inpainting import metrics
 from inpainting.engines.base import Step
-from inpainting.engines.diffusion.hardware import FiniteCheck
+from inpainting.engines.diffusion.hardware import DeviceTimer, FiniteCheck
 from inpainting.engines.diffusion.latent_codec import invalid_output
+from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
 from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, logged
 from inpainting.engines.diffusion.serving.jobs import InFlightSample, StepBatch, WaitingSample, count_rows
@@ -23,14 +25,33 @@ logger = logging.getLogger(__name__)
 PREVIEW_INTERVAL_SECONDS = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class MeasuredStep:
+    """A call of a model's network. byte_count: memory it took beside the weights, 0 where that was not measured.
+
+    Without the batch, which would keep the model in memory.
+    """
+
+    slug: str
+    tuner: BatchSizeTuner
+    rows: int
+    timer: DeviceTimer
+    byte_count: int
+
+
 class StepExecutor:
-    """Runs batches on the device. max_rows: as of Admission."""
+    """Runs batches on the device. Its work is queued: of a step, only the check of the step before waits for it.
+
+    max_rows: as of Admission.
+    """
 
     def __init__(self, retries: RetryPolicy, watchdog: DeviceWatchdog, *, max_rows: int | None) -> None:
         self.max_rows = max_rows
         self.retries = retries
         self.hardware = retries.cache.hardware
         self.watchdog = watchdog
+        self._measured: list[MeasuredStep] = []
+        """Steps whose times the device has not noted yet."""
 
     def step(self, batch: StepBatch) -> None:
         """One step for all samples of a batch, in as few calls of the UNet as memory allows."""
@@ -42,14 +63,20 @@ class StepExecutor:
             with self.watchdog.step_deadline(batch.tuner.expected_seconds(count_rows(some))):
                 predictions += self.retries.run(lambda part: self._predict(batch, part), some, batch.model, batch)
         for sample, prediction in zip(samples, predictions, strict=True):
-            self._advance(sample, prediction, batch)
+            with self.watchdog.step_deadline(batch.tuner.expected_seconds(count_rows(samples))):
+                self._advance(sample, prediction, batch)
+        self._record_known()
 
     def finish(self, batch: StepBatch) -> None:
         """Decode the samples that are done, together, and remove them from the batch."""
-        done = [sample for sample in batch.samples if sample.state.is_done and not sample.job.is_done]
-        for sample in [one for one in done if one.finite is not None and not one.finite.is_finite]:
-            done.remove(sample)
-            self._start_again(sample, batch, steps_reported=sample.state.index)
+        done = []
+        for sample in [one for one in batch.samples if one.state.is_done and not one.job.is_done]:
+            with self.watchdog.step_deadline(batch.tuner.expected_seconds(batch.rows)):
+                is_finite = self._ends_finite(sample)
+            if is_finite:
+                done.append(sample)
+            elif not sample.job.is_done:
+                self._start_again(sample, batch, steps_reported=sample.state.index)
         if not done:
             return
         with self.watchdog.deadline(LOADING_SECONDS):
@@ -60,19 +87,30 @@ class StepExecutor:
             else:
                 sample.job.finish(sample.index, result, batch.model)
         batch.samples = [sample for sample in batch.samples if not sample.state.is_done]
+        self._record_known()  # the images are on the host, so that the device has done all steps before
 
     def _predict(self, batch: StepBatch, samples: Sequence[InFlightSample]) -> list[torch.Tensor]:
-        before, started = self.hardware.reset_peak(), time.perf_counter()
+        rows = count_rows(samples)
+        measures_memory = not batch.tuner.knows(rows)
+        before = self.hardware.reset_peak() if measures_memory else 0
+        timer = self.hardware.timer()
         batch.model.loras.activate(batch.adapters.loras)
         predictions = batch.model.predict([sample.state for sample in samples], batch.backend)
-        self.hardware.synchronize()
-        rows, seconds = count_rows(samples), time.perf_counter() - started
-        allowed = batch.tuner.rows if self.max_rows is None else self.max_rows
-        batch.tuner.record(rows, seconds, self.hardware.peak_bytes() - before)
-        metrics.STEP_SECONDS.labels(batch.model.spec.slug).observe(seconds)
-        metrics.STEP_ROWS.labels(batch.model.spec.slug).observe(rows)
-        metrics.STEP_OCCUPANCY.labels(batch.model.spec.slug).observe(min(1, rows / allowed))  # 1: an image of many rows
+        timer.stop()
+        byte_count = self.hardware.peak_bytes() - before if measures_memory else 0
+        self._measured.append(MeasuredStep(batch.model.spec.slug, batch.tuner, rows, timer, byte_count))
         return predictions
+
+    def _record_known(self) -> None:
+        """Record the steps whose times are known, without waiting for the others."""
+        while self._measured and self._measured[0].timer.is_known:
+            one = self._measured.pop(0)
+            seconds = one.timer.seconds
+            allowed = one.tuner.rows if self.max_rows is None else self.max_rows
+            one.tuner.record(one.rows, seconds, one.byte_count)
+            metrics.STEP_SECONDS.labels(one.slug).observe(seconds)
+            metrics.STEP_ROWS.labels(one.slug).observe(one.rows)
+            metrics.STEP_OCCUPANCY.labels(one.slug).observe(min(1, one.rows / allowed))  # 1: an image of many rows
 
     def _decode(self, batch: StepBatch, samples: Sequence[InFlightSample]) -> list[NDArray[np.uint8]]:
         vaes = {id(sample.job.vae): sample.job.vae for sample in samples}
@@ -85,15 +123,17 @@ class StepExecutor:
     def _advance(self, sample: InFlightSample, prediction: torch.Tensor | Exception, batch: StepBatch) -> None:
         """Take the sample's own step of its scheduler, and report it with a preview."""
         job = sample.job
+        is_finite = True
         if not isinstance(prediction, Exception):
             try:
                 sample.state.advance(prediction)
+                is_finite = self._is_finite(sample)
             except Exception as error:
                 prediction = logged(error)
         if isinstance(prediction, Exception):
             fail(job, prediction)
             return
-        if not self._is_finite(sample):
+        if not is_finite:
             self._start_again(sample, batch, steps_reported=sample.state.index - 1)
             return
         job.steps_done += 1
@@ -105,6 +145,14 @@ class StepExecutor:
         before, sample.finite = sample.finite, FiniteCheck(sample.state.latents)
         known = before if sample.finite.is_queued else sample.finite
         return known is None or known.is_finite
+
+    def _ends_finite(self, sample: InFlightSample) -> bool:
+        """Whether the final latents are finite; False also where the device fails to say so, which fails the job."""
+        try:
+            return sample.finite is None or sample.finite.is_finite
+        except Exception as error:
+            fail(sample.job, logged(error))
+            return False
 
     def _start_again(self, sample: InFlightSample, batch: StepBatch, *, steps_reported: int) -> None:
         """Start an image with latents that are not finite once more in bfloat16, or fail its job."""
