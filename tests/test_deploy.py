@@ -17,6 +17,7 @@ import kubernetes_validate
 import pytest
 import requests
 import yaml
+from django.core.management import get_commands
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
@@ -129,6 +130,19 @@ def test_every_variable_is_a_setting() -> None:
     named = {name for file in files for name in re.findall(r"DREAMLAYER_\w+", (ROOT / file).read_text())}
     assert len(named) >= 9
     assert [name for name in sorted(named) if f'"{name}"' not in SETTINGS] == []
+
+
+def test_every_file_and_command_of_the_page_on_several_machines_exists() -> None:
+    page = (ROOT / "docs/scaling.md").read_text()
+    files = {*re.findall(r"`((?:tests|deploy|benchmarks)/[\w./-]+)`", page)}
+    assert len(files) >= 12
+    assert [name for name in sorted(files) if not (ROOT / name).exists()] == []
+    named = {*re.findall(r"manage\.py ([a-z_]+)", page)}
+    assert {"serve", "move_storage", "copy_database"} <= named <= get_commands().keys()
+    words = re.findall(r"^docker compose (?:run|up|logs) ([^#\n]*)", page, re.MULTILINE)
+    services = {word for line in words for word in line.split() if not word.startswith("--")}
+    assert {"web", "migrate", "worker"} <= services <= COMPOSE["services"].keys()
+    assert [name for name in re.findall(r"`(DREAMLAYER_\w+)`", page) if f'"{name}"' not in SETTINGS] == []
 
 
 @pytest.mark.parametrize(("service", "role"), [("web", "web"), ("worker", "worker"), ("migrate", "all")])
