@@ -86,7 +86,8 @@ def g13(bench: Bench) -> Iterator[Row]:
     shows = [previews.make_previewer(window, state, decoder) for window, state in zip(windows, states, strict=True)]
 
     def ours() -> list[Any]:
-        return [show(state) for show, state in zip(shows, states, strict=True) if show is not None]
+        queued = [show(state) for show, state in zip(shows, states, strict=True) if show is not None]
+        return [compose() for compose in queued]
 
     @torch.inference_mode()
     def plain() -> list[Any]:

@@ -173,31 +173,42 @@ class DeviceTimer:
         return self._events[0].elapsed_time(self._events[1]) / 1000
 
 
-class FiniteCheck:
-    """Whether all numbers of a tensor are finite, found by the device beside its other work.
+class HostCopy:
+    """A tensor that the device copies to the host beside its other work.
 
-    On CUDA the answer is copied to the host when the queued work is done; to read it one step later waits for nothing.
+    On CUDA the copy is made when the queued work is done; to read it later waits for nothing.
     """
 
     def __init__(self, tensor: torch.Tensor) -> None:
-        self._answer = torch.isfinite(tensor).all()
         self._copied: torch.cuda.Event | None = None
         if tensor.is_cuda:
-            on_device, self._answer = self._answer, torch.empty((), dtype=torch.bool, pin_memory=True)
-            self._answer.copy_(on_device, non_blocking=True)
+            self._tensor = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self._tensor.copy_(tensor, non_blocking=True)
             self._copied = torch.cuda.Event()
             self._copied.record(torch.cuda.current_stream(tensor.device))
+        else:
+            self._tensor = tensor.cpu()
 
     @property
     def is_queued(self) -> bool:
-        """Whether reading the answer may wait for the device."""
+        """Whether reading may wait for the device."""
         return self._copied is not None
+
+    def read(self) -> torch.Tensor:
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._tensor
+
+
+class FiniteCheck(HostCopy):
+    """Whether all numbers of a tensor are finite, found by the device beside its other work."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        super().__init__(torch.isfinite(tensor).all())
 
     @property
     def is_finite(self) -> bool:
-        if self._copied is not None:
-            self._copied.synchronize()
-        return bool(self._answer)
+        return bool(self.read())
 
 
 def choose(device: str = "auto", precision: str = "auto") -> Hardware:

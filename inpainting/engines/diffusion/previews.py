@@ -10,12 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.hardware import HostCopy
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
 MIN_KEPT_LATENTS = 32
 """The minimum number of kept latent pixels to fit a matrix to: with fewer its colours would be arbitrary."""
-Previewer = Callable[[DenoisingState], NDArray[np.uint8]]
-"""Returns RGB [height, width, 3]: the unfinished image inside the mask, the source image outside of it."""
+Preview = Callable[[], NDArray[np.uint8]]
+"""Waits for the device and returns RGB [height, width, 3]: the unfinished image inside the mask, the source outside."""
+Previewer = Callable[[DenoisingState], Preview]
+"""Sends the device the work of a preview, without waiting for it."""
 
 
 def make_previewer(
@@ -32,11 +35,13 @@ def make_previewer(
     mask = latent_mask(state).repeat(VAE_SCALE_FACTOR, axis=0).repeat(VAE_SCALE_FACTOR, axis=1)
 
     @torch.inference_mode()
-    def preview(state: DenoisingState) -> NDArray[np.uint8]:
+    def previewer(state: DenoisingState) -> Preview:
         colours = decoder(current_estimate(state).to(weight.device, weight.dtype))[0].float() * 127.5 + 127.5
-        return composited(mask, colours.permute(1, 2, 0).cpu().numpy(), pixels)
+        bytes_of = torch.nan_to_num(colours).round().clamp(0, 255).to(torch.uint8)
+        copy = HostCopy(bytes_of.permute(1, 2, 0).contiguous())
+        return lambda: np.where(mask[:, :, None], copy.read().numpy(), pixels)
 
-    return preview
+    return previewer
 
 
 def current_estimate(state: DenoisingState) -> torch.Tensor:
@@ -56,12 +61,17 @@ def fit_previewer(pixels: NDArray[np.uint8], state: DenoisingState) -> Previewer
     known = state.masked_image if state.masked_image is not None else state.image
     if known is None or np.count_nonzero(~mask) < MIN_KEPT_LATENTS:
         return None
-    rows = _with_ones(known)[~mask.reshape(-1)]
+    rows = with_ones(known).cpu().numpy()[~mask.reshape(-1)]
     if not np.isfinite(rows).all():
         return None
     fitted, *_ = np.linalg.lstsq(rows, small[~mask].astype(np.float32), rcond=None)
     matrix = fitted.astype(np.float32)  # [c + 1, 3], latents and 1 -> RGB, 0 to 255
-    return lambda state: composited(mask, (_with_ones(current_estimate(state)) @ matrix).reshape(small.shape), small)
+
+    def previewer(state: DenoisingState) -> Preview:
+        copy = HostCopy(with_ones(current_estimate(state)))
+        return lambda: composited(mask, (copy.read().numpy() @ matrix).reshape(small.shape), small)
+
+    return previewer
 
 
 def latent_mask(state: DenoisingState) -> NDArray[np.bool_]:
@@ -75,7 +85,6 @@ def composited(mask: NDArray[np.bool_], colours: NDArray[np.float32], picture: N
     return np.where(mask[:, :, None], painted, picture)
 
 
-def _with_ones(latents: torch.Tensor) -> NDArray[np.float32]:
-    """Latents [1, c, h, w] as rows [h * w, c + 1], with a column of ones for the constant term."""
-    rows = latents[0].flatten(1).T.float().cpu().numpy()
-    return np.concatenate([rows, np.ones((len(rows), 1), np.float32)], axis=1)
+def with_ones(latents: torch.Tensor) -> torch.Tensor:
+    """Latents [1, c, h, w] as rows [h * w, c + 1] in float32, with a column of ones for the constant term."""
+    return torch.nn.functional.pad(latents[0].flatten(1).T.float(), (0, 1), value=1.0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +42,7 @@ def test_a_preview_is_exact_where_colours_are_linear_in_the_latents() -> None:
     state = denoising(painted, latents, mask)
     previewer = previews.fit_previewer(np.repeat(np.repeat(picture, 8, 0), 8, 1), state)
     assert previewer is not None
-    shown = previewer(state).astype(int)
+    shown = previewer(state)().astype(int)
     assert np.abs(shown[4:12, 6:20] - picture[:, ::-1][4:12, 6:20]).max() <= 1
     assert np.array_equal(shown[:4], picture[:4])
 
@@ -76,7 +78,7 @@ def test_a_preview_decoder_in_the_models_folder_is_used(tmp_path: Path) -> None:
     picture = np.full((64, 64, 3), 9, np.uint8)
     previewer = previews.make_previewer(picture, state, cache.preview_decoder("sd"))
     assert previewer is not None
-    shown = previewer(state)
+    shown = previewer(state)()
     with torch.inference_mode():
         decoded = whole.decode(latents).sample[0].permute(1, 2, 0).numpy()
     expected = ((decoded / 2 + 0.5).clip(0, 1) * 255)[16:40, 24:48]
@@ -105,6 +107,31 @@ def test_previews_use_the_decoder_and_a_failing_decoder_costs_only_the_preview(
     pictures, _ = batcher.paint(request, spec, seen.append)
     assert len(pictures) == 1
     assert not [step for step in seen if step.preview is not None]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_previews_are_composed_on_the_callers_thread_where_a_failure_costs_only_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    monkeypatch.setattr("inpainting.engines.diffusion.serving.step_executor.PREVIEW_INTERVAL_SECONDS", 0)
+    threads: list[str] = []
+    composited = previews.composited
+
+    def compose(*parts: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        if fails:
+            raise ValueError("no preview")
+        return composited(*parts)
+
+    monkeypatch.setattr(previews, "composited", compose)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[8:24, 8:24] = 255
+    request = InpaintRequest(Picture(np.zeros((64, 64, 3), np.uint8)), mask, PaintSettings(steps=3, strength=1.0))
+    seen: list[Step] = []
+    pictures, _ = Batcher(ModelCache(CPU, 10**9)).paint(request, tiny_models.saved(tmp_path / "sd"), seen.append)
+    assert len(pictures) == 1
+    assert sum(step.preview is not None for step in seen) == (0 if fails else 3)
+    assert set(threads) == {threading.current_thread().name}
 
 
 @pytest.mark.parametrize("wrong", ["pickle", "class", "header", "code"])

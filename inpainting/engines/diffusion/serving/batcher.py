@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 
 import numpy as np
@@ -23,11 +24,12 @@ from inpainting.engines.base import OnStep, Step
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
 from inpainting.engines.diffusion.conditioning.textual_inversion import read_embedding
+from inpainting.engines.diffusion.previews import Preview
 from inpainting.engines.diffusion.serving.admission import Admission
 from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
-from inpainting.engines.diffusion.serving.failures import RetryPolicy, unexpected
-from inpainting.engines.diffusion.serving.jobs import Job, JobSucceeded
+from inpainting.engines.diffusion.serving.failures import RetryPolicy, preview_failed, unexpected
+from inpainting.engines.diffusion.serving.jobs import Job, JobSucceeded, StepTaken
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.step_executor import StepExecutor
 from inpainting.engines.diffusion.serving.workload import Workload
@@ -109,9 +111,8 @@ class Batcher:
                     on_step(Step(last.done, last.of))
                 continue
             match message:
-                case Step():
-                    last = message
-                    on_step(message)
+                case StepTaken(last, preview):
+                    on_step(last if preview is None else replace(last, preview=composed(preview, job)))
                 case Exception():
                     raise message
                 case JobSucceeded(images, notes):
@@ -217,6 +218,15 @@ class Batcher:
     def _note_early_failure(self, spec: ModelSpec, reason: str) -> None:
         logger.warning("%s is not ready for its first request: %s", spec.slug, reason)
         self.early_failures[spec.slug] = reason
+
+
+def composed(preview: Preview, job: Job) -> NDArray[np.uint8] | None:
+    """The picture of a preview; None where it fails, which must not fail the job. Raises DeviceLost."""
+    try:
+        return preview()
+    except Exception as error:
+        preview_failed(job, error)
+        return None
 
 
 def warm_up_request(spec: ModelSpec) -> InpaintRequest:

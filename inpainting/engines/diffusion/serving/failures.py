@@ -96,6 +96,12 @@ def fail(job: Job, error: Exception) -> None:
     job.fail(error if isinstance(error, PaintingError) else unexpected(error))
 
 
+def preview_failed(job: Job, error: Exception) -> None:
+    """End the previews of a job. Raises DeviceLost."""
+    logger.warning("No more previews of an image by %s: %s", job.spec.slug, logged(error))
+    job.has_previews = False
+
+
 def out_of_memory(job: Job) -> EngineFailed:
     return EngineFailed(
         f"The device's memory is too small for {job.size} pixels with this model; ask for a smaller width and height.",

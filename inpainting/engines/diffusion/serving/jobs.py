@@ -43,6 +43,14 @@ class JobSucceeded:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StepTaken:
+    """A step of an image. preview: composed on the caller's thread, None where none is due."""
+
+    step: Step
+    preview: previews.Preview | None
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     """One request: the messages for its caller, and the state that its images share.
@@ -54,7 +62,7 @@ class Job:
     spec: ModelSpec
     adapters: ActiveAdapters = NO_ADAPTERS
     embeddings: Sequence[Embedding] = ()
-    messages: SimpleQueue[Step | Exception | JobSucceeded] = field(default_factory=SimpleQueue)
+    messages: SimpleQueue[StepTaken | Exception | JobSucceeded] = field(default_factory=SimpleQueue)
     is_done: bool = False
     backend: Backend = TORCH
     """Computes all steps of all its images."""
@@ -71,6 +79,8 @@ class Job:
     steps_done: int = 0
     steps_total: int = 0
     previewed_at: float = 0.0
+    has_previews: bool = True
+    """False after one has failed: the image's progress is shown without."""
     _read_with: weakref.ref[LatentModel] | None = None
     """The model that `prompts`, `text`, `controlnet`, `image_prompt` and `backend` belong to."""
     _fingerprint: int = 0

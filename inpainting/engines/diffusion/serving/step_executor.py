@@ -15,10 +15,11 @@ from inpainting import metrics
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.hardware import DeviceTimer, FiniteCheck
 from inpainting.engines.diffusion.latent_codec import invalid_output
+from inpainting.engines.diffusion.previews import Preview
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
-from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, logged
-from inpainting.engines.diffusion.serving.jobs import InFlightSample, StepBatch, WaitingSample, count_rows
+from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, logged, preview_failed
+from inpainting.engines.diffusion.serving.jobs import InFlightSample, StepBatch, StepTaken, WaitingSample, count_rows
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +139,8 @@ class StepExecutor:
             return
         job.steps_done += 1
         computed_by = job.computed_by(batch.model.hardware.dtype)
-        job.messages.put(Step(job.steps_done, job.steps_total, self._preview(sample), computed_by=computed_by))
+        step = Step(job.steps_done, job.steps_total, computed_by=computed_by)
+        job.messages.put(StepTaken(step, self._preview(sample)))
 
     def _is_finite(self, sample: InFlightSample) -> bool:
         """Whether the latents are finite, as far as that is known without waiting for the device."""
@@ -167,15 +169,15 @@ class StepExecutor:
         job.steps_done -= steps_reported
         self.retries.workload.waiting.appendleft(WaitingSample(job, sample.index))
 
-    def _preview(self, sample: InFlightSample) -> NDArray[np.uint8] | None:
-        """A preview if one is due. One that fails is the image's last: it must not fail the job."""
+    def _preview(self, sample: InFlightSample) -> Preview | None:
+        """A preview if one is due. One that fails is the job's last: it must not fail the job."""
         now = time.monotonic()
-        if sample.previewer is None or now - sample.job.previewed_at < PREVIEW_INTERVAL_SECONDS:
+        is_due = now - sample.job.previewed_at >= PREVIEW_INTERVAL_SECONDS
+        if sample.previewer is None or not sample.job.has_previews or not is_due:
             return None
         sample.job.previewed_at = now
         try:
             return sample.previewer(sample.state)
         except Exception as error:
-            logger.warning("No more previews of an image by %s: %s", sample.job.spec.slug, logged(error))
-            sample.previewer = None
+            preview_failed(sample.job, error)
             return None
