@@ -31,12 +31,12 @@ install_browser_and_database() {
   [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
   [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
   command -v promtool >/dev/null || missing+=(prometheus)
+  [ -d /usr/lib/rabbitmq ] || missing+=(rabbitmq-server)
   install_packages "${missing[@]}"
 }
 
 install_for_full() {
   local missing=()
-  [ -d /usr/lib/rabbitmq ] || missing+=(rabbitmq-server)
   command -v systemd-analyze >/dev/null || missing+=(systemd)
   command -v WebKitWebDriver >/dev/null || missing+=(webkit2gtk-driver)
   command -v Xvfb >/dev/null || missing+=(xvfb)
@@ -103,9 +103,10 @@ many_processes() {
     tests/chaos/test_rolling_restart.py
 }
 
-# nginx in front, and a Redis that is cut off.
+# nginx in front; Redis cut off and emptied; PostgreSQL and RabbitMQ killed. The tests mostly wait.
 servers_away() {
-  tests_of tests/test_deploy.py tests/test_picture_senders.py tests/test_servers_away.py -m "" -k "nginx or cut"
+  tests_of tests/test_deploy.py tests/test_picture_senders.py tests/test_servers_away.py tests/test_rabbitmq_away.py \
+    -n 2 --dist loadfile -m "" -k "nginx or cut or emptied or killed_postgresql or rabbitmq"
 }
 
 # Several processes that are killed, in short.
