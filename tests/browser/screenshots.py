@@ -40,6 +40,11 @@ PHOTOS = {
     "launch pad.png": (data.rocket, (0.7, 0.8)),
 }
 """Photos of scikit-image, and where something is erased from them, in shares of width and height."""
+PICTURES_ARE_LOADED = """() => [...document.images].every((image) => {
+  const { top, bottom } = image.getBoundingClientRect()
+  return image.complete || !image.checkVisibility() || bottom < 0 || top > innerHeight
+})"""
+"""Those that are visible; the others are read as one scrolls."""
 EMPTY = {"history-empty": "/history/", "batches-empty": "/batches/", "storage-empty": "/storage/"}
 EMPTY |= {"review-empty": "/admin/inpainting/generation/", "history-nothing-found": "/history/?text=nothing"}
 PAGES = {
@@ -74,7 +79,8 @@ class Album:
         """Open the path, if there is one, and take a screenshot."""
         if path:
             self.page.goto(path)
-        self.page.wait_for_timeout(700)  # for pictures and transitions
+        self.page.wait_for_function(PICTURES_ARE_LOADED)
+        self.page.wait_for_timeout(700)  # for transitions
         image = Image.open(io.BytesIO(self.page.screenshot()))
         image.convert("RGB").save(self.folder / f"{name}-{self.scheme}.webp", quality=82, method=6)
 
