@@ -69,6 +69,7 @@ def test_photos_dropped_together_share_the_mask_that_is_painted_on_the_first(pag
     expect(page.get_by_role("link", name="3 finished").first).to_be_visible()
 
 
+@ON_A_PHONE_TOO
 def test_each_photo_has_its_mask_by_its_name(page: Page, photos: list[Path], tmp_path: Path) -> None:
     corner = np.zeros((SIDE, SIDE), np.uint8)
     corner[10:30, 10:30] = 255

@@ -180,6 +180,7 @@ def test_one_finger_paints_and_two_fingers_zoom_without_painting(page: Page, pho
     assert is_red(page)
 
 
+@ON_A_PHONE_TOO
 @pytest.mark.parametrize("inverted", [False, True])
 def test_the_smaller_part_of_a_mask_is_red_in_either_polarity(
     page: Page, photo_file: Path, tmp_path: Path, inverted: bool
@@ -192,6 +193,7 @@ def test_the_smaller_part_of_a_mask_is_red_in_either_polarity(
     assert not is_red(page, 0.3, 0.3)
 
 
+@ON_A_PHONE_TOO
 def test_a_mask_of_another_size_is_scaled_to_the_photo(page: Page, photo_file: Path, tmp_path: Path) -> None:
     open_photo(page, photo_file)
     page.set_input_files("#mask-input", written(white_square(64), tmp_path / "small.png"))
@@ -203,6 +205,7 @@ def test_a_mask_of_another_size_is_scaled_to_the_photo(page: Page, photo_file: P
     assert mask[0, 0] == 0
 
 
+@ON_A_PHONE_TOO
 def test_a_mask_that_is_not_a_png_is_refused(page: Page, photo: Pixels, photo_file: Path, tmp_path: Path) -> None:
     open_photo(page, photo_file)
     drop(page, "#mask-zone", written(photo, tmp_path / "mask.jpg"))
