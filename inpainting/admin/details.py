@@ -82,6 +82,7 @@ def recipe_rows(generation: Generation) -> list[tuple[str, Any]]:
     rows = [
         ("Engine", f"{registry.label(generation.engine)}. {generation.engine_reason}".strip(" .")),
         (LABELS["model"], labels.get(recipe.get("model", ""), recipe.get("model"))),
+        ("ControlNets", ", ".join(f"{use['slug']} {use['strength']:g}" for use in recipe.get("controls", ()))),
         ("LoRAs", ", ".join(f"{use['slug']} {use['weight']:g}" for use in recipe["loras"])),
         ("Embeddings", ", ".join(recipe["embeddings"])),
         (LABELS["prompt"], recipe.get("prompt")),

@@ -11,12 +11,12 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from inpainting.api.parsers import JSON_VALUES
+from inpainting.core.control_use import CONTROL_STRENGTHS, CONTROL_TYPES, MAX_CONTROLS, MAX_NAME_CHARACTERS, ControlUse
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.setting import Setting, ValueType
+from inpainting.core.setting import LISTS, Setting, ValueType
 from inpainting.core.settings_table import LORA_WEIGHTS, MAX_EMBEDDINGS, MAX_LORAS, MAX_SEED, RANGES, LoraUse
 from inpainting.core.validation import MAX_SLUG_CHARACTERS, SLUG, abbreviate, check_count, check_range
 
-MAX_NAME_CHARACTERS = 200
 RANDOM_SEED = 0
 NO_PRESET = "full"
 """The value of `preset` that stands for none, for running a draft again in full quality."""
@@ -141,6 +141,55 @@ class Loras(serializers.Field):
         return LoraUse(slug, float(weight))
 
 
+CONTROLS_SCHEMA = {
+    "type": "array",
+    "maxItems": MAX_CONTROLS,
+    "items": {
+        "type": "object",
+        "required": ["slug"],
+        "additionalProperties": False,
+        "properties": {
+            "slug": {"type": "string", "maxLength": MAX_NAME_CHARACTERS},
+            "strength": {
+                "type": "number",
+                "minimum": CONTROL_STRENGTHS[0],
+                "maximum": CONTROL_STRENGTHS[1],
+                "default": 1,
+            },
+            "start": {"type": "number", "minimum": 0, "maximum": 1, "default": 0},
+            "end": {"type": "number", "minimum": 0, "maximum": 1, "default": 1},
+            "type": {"enum": [*CONTROL_TYPES, None], "default": None},
+        },
+    },
+}
+
+
+@extend_schema_field(CONTROLS_SCHEMA)
+class Controls(serializers.Field):
+    """A list of objects with the fields of `ControlUse`; in forms the same list as JSON text."""
+
+    def to_internal_value(self, data: Any) -> tuple[ControlUse, ...]:
+        entries = parse_json(data, self) if isinstance(data, str) else data
+        if not isinstance(entries, list):
+            raise InvalidRequest(f"{self.field_name} must be a list.", field=self.field_name)
+        name = str(self.field_name)
+        check_count(name, len(entries), MAX_CONTROLS, f"{name} has {len(entries)} entries")  # each is looked up
+        return tuple(self._control(entry, f"{self.field_name}[{index}]") for index, entry in enumerate(entries))
+
+    def _control(self, entry: object, place: str) -> ControlUse:
+        names = ("slug", "strength", "start", "end", "type")
+        if not isinstance(entry, dict) or not {"slug"} <= entry.keys() <= set(names):
+            raise InvalidRequest(f"{place} must be an object of {', '.join(names)}.", field=self.field_name)
+        slug, kind = entry["slug"], entry.get("type")
+        if not isinstance(slug, str) or not isinstance(kind, str | None):
+            raise InvalidRequest(f"{place}.slug and {place}.type must be texts.", field=self.field_name)
+        numbers = {name: entry[name] for name in ("strength", "start", "end") if entry.get(name) is not None}
+        for name, value in numbers.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(as_float(value)):
+                raise InvalidRequest(f"{place}.{name} must be a number.", field=self.field_name)
+        return ControlUse(slug, type=kind, **{name: float(value) for name, value in numbers.items()})
+
+
 @extend_schema_field({"type": "array", "maxItems": MAX_EMBEDDINGS, "uniqueItems": True, "items": SLUG_SCHEMA})
 class Slugs(serializers.Field):
     """A list of slugs; in forms the same list as JSON text, or the field once for each slug."""
@@ -213,6 +262,8 @@ def build_field(row: Setting, *, is_required: bool = False) -> serializers.Field
             return Slugs(**common)
         case ValueType.LORAS:
             return Loras(**common)
+        case ValueType.CONTROLS:
+            return Controls(**common)
 
 
 def help_text(row: Setting) -> str:
@@ -220,9 +271,9 @@ def help_text(row: Setting) -> str:
     sentences = [row.help]
     if row.name in API_HELP:
         sentences.append(API_HELP[row.name])
-    if row.catalog_kind or row.type is ValueType.LORAS:
+    if row.catalog_kind or row.type in (ValueType.LORAS, ValueType.CONTROLS):
         sentences.append("/api/models lists them.")
-    if row.type in (ValueType.SLUGS, ValueType.LORAS):
+    if row.type in LISTS:
         once_each = ", or the field once for each" if row.type is ValueType.SLUGS else ""
         sentences.append(f"In forms as JSON text{once_each}.")
     if row.default_words:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from inpainting.core.control_use import ControlUse
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.outpainting import OUTPAINT_ROWS, SIDES, Outpaint, outpaint_from
-from inpainting.core.setting import Group, Setting, ValueType
+from inpainting.core.setting import LISTS, Group, Setting, ValueType
 from inpainting.core.settings_table import SETTINGS, LoraUse, PaintSettings
 
 METAVARS = {
@@ -18,6 +19,7 @@ METAVARS = {
     ValueType.CATALOG_NAME: "SLUG",
     ValueType.SLUGS: "SLUG",
     ValueType.LORAS: "SLUG[:WEIGHT]",
+    ValueType.CONTROLS: "SLUG[,NAME=VALUE...]",
 }
 MAX_SHOWN_CHOICES = 4
 ROWS = (*SETTINGS, *OUTPAINT_ROWS)
@@ -65,7 +67,7 @@ def help_text(row: Setting) -> str:
     if row.range is not None and row.name != "seed":
         lowest, highest = row.range
         parts.append(f"{lowest:g} to {highest:g}{f' {row.unit}' if row.unit == 'px' else ''}.")
-    if row.type in (ValueType.SLUGS, ValueType.LORAS):
+    if row.type in LISTS:
         parts.append("May be repeated.")
     if row.default_words:
         parts.append(f"(default: {row.default_words})")
@@ -81,9 +83,14 @@ def _arguments(row: Setting) -> dict[str, Any]:
         metavar = "NAME" if len(row.choices) > MAX_SHOWN_CHOICES else None
         return {"choices": row.choices, "metavar": metavar, "type": lambda text: row.spellings.get(text, text)}
     arguments: dict[str, Any] = {"metavar": "PX" if row.unit == "px" else METAVARS[row.type]}
-    if row.type in (ValueType.SLUGS, ValueType.LORAS):
+    if row.type in LISTS:
         arguments["action"] = "append"
-    types = {ValueType.INTEGER: int, ValueType.NUMBER: float, ValueType.LORAS: lora_use}
+    types = {
+        ValueType.INTEGER: int,
+        ValueType.NUMBER: float,
+        ValueType.LORAS: lora_use,
+        ValueType.CONTROLS: control_use,
+    }
     if row.type in types:
         arguments["type"] = types[row.type]
     return arguments
@@ -98,6 +105,32 @@ def lora_use(text: str) -> LoraUse:
         raise ArgumentTypeError(f"{weight} is not a number") from None
     except InvalidRequest as error:
         raise ArgumentTypeError(error.message) from None
+
+
+def control_use(text: str) -> ControlUse:
+    """Parse SLUG or SLUG,NAME=VALUE,... with the names strength, start, end and type."""
+    slug, *parts = text.split(",")
+    values: dict[str, Any] = {}
+    for part in parts:
+        name, _, value = part.strip().partition("=")
+        if name not in ("strength", "start", "end", "type"):
+            raise ArgumentTypeError(f"{part!r} is not one of strength=X, start=X, end=X, type=NAME")
+        try:
+            values[name] = value if name == "type" else float(value)
+        except ValueError:
+            raise ArgumentTypeError(f"{value} is not a number") from None
+    try:
+        return ControlUse(slug, **values)
+    except InvalidRequest as error:
+        raise ArgumentTypeError(error.message) from None
+
+
+PARSERS: Mapping[ValueType, Callable[[str], Any]] = {
+    ValueType.INTEGER: int,
+    ValueType.NUMBER: float,
+    ValueType.LORAS: lora_use,
+    ValueType.CONTROLS: control_use,
+}
 
 
 def pixels_of_sides(text: str) -> dict[str, int]:

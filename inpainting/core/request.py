@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from inpainting.core.control_use import ControlUse
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Placement
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.settings_table import LoraUse, PaintSettings
 
-__all__ = ["InpaintRequest", "LoraUse", "PaintSettings"]
+__all__ = ["ControlUse", "InpaintRequest", "LoraUse", "PaintSettings"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from types import UnionType
 from typing import Any, ParamSpec, get_args, get_origin, get_type_hints
 
+from inpainting.core.control_use import ControlUse
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.validation import check_count, check_range, check_slug, check_text
 
@@ -31,6 +32,11 @@ class ValueType(StrEnum):
     """The slug or another name of one catalog entry."""
     SLUGS = "slugs"
     LORAS = "LoRAs"
+    CONTROLS = "ControlNets"
+
+
+LISTS = frozenset({ValueType.SLUGS, ValueType.LORAS, ValueType.CONTROLS})
+"""Types of lists whose entries name catalog entries."""
 
 
 class Group(StrEnum):
@@ -131,17 +137,23 @@ class Setting:
             )
         if self.type is ValueType.TEXT and self.max_length is not None:
             check_text(self.name, value, self.max_length)
-        if self.type is ValueType.SLUGS or self.type is ValueType.LORAS:
-            self._check_entries([entry if isinstance(entry, str) else entry.slug for entry in value])
+        if self.type in LISTS:
+            self._check_entries(value)
 
-    def _check_entries(self, slugs: list[str]) -> None:
-        """Check a list whose entries the catalog knows by slug."""
+    def _check_entries(self, entries: Sequence[Any]) -> None:
+        """Check a list whose entries the catalog knows by slug. A ControlNet-Union may be used once for each type."""
         if self.max_length is not None:
-            check_count(self.name, len(slugs), self.max_length, f"{self.name} has {len(slugs)} entries")
-        for slug in slugs:
-            check_slug(slug, field=self.name)
-        if len(set(slugs)) < len(slugs):
+            check_count(self.name, len(entries), self.max_length, f"{self.name} has {len(entries)} entries")
+        keys = [(entry.slug, entry.type) if isinstance(entry, ControlUse) else slug_of(entry) for entry in entries]
+        for key in keys:
+            if isinstance(key, str):
+                check_slug(key, field=self.name)
+        if len(set(keys)) < len(keys):
             raise InvalidRequest(f"{self.name} lists an entry more than once.", field=self.name)
+
+
+def slug_of(entry: Any) -> str:
+    return str(entry if isinstance(entry, str) else entry.slug)
 
 
 def _field_of(make: Callable[P, Setting]) -> Callable[P, Any]:
@@ -181,10 +193,11 @@ def _value_type(annotation: Any, row: Setting) -> ValueType:
     if isinstance(annotation, UnionType):
         (annotation,) = (member for member in get_args(annotation) if member is not type(None))
     if get_origin(annotation) is tuple:
-        return ValueType.SLUGS if get_args(annotation)[0] is str else ValueType.LORAS
+        types: dict[type, ValueType] = {str: ValueType.SLUGS, ControlUse: ValueType.CONTROLS}
+        return types.get(get_args(annotation)[0], ValueType.LORAS)
     if row.choices:
         return ValueType.CHOICE
     if row.catalog_kind:
         return ValueType.CATALOG_NAME
-    types = {bool: ValueType.BOOLEAN, int: ValueType.INTEGER, float: ValueType.NUMBER, str: ValueType.TEXT}
-    return types[annotation]
+    scalars = {bool: ValueType.BOOLEAN, int: ValueType.INTEGER, float: ValueType.NUMBER, str: ValueType.TEXT}
+    return scalars[annotation]

@@ -11,6 +11,14 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, cast
 
+from inpainting.core.control_use import (
+    CONTROL_STRENGTHS,
+    CONTROL_TYPES,
+    MAX_CONTROLS,
+    ControlUse,
+    check_first_control,
+    first_control,
+)
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import (
     DIFFUSION,
@@ -48,10 +56,6 @@ DEFAULT_QUALITY = 85
 ALGORITHM_TYPES = ("none", "dpmsolver++", "sde-dpmsolver++")
 SAFETY_TYPES = ("blur", "pixelate", "black", "sensitive_content_text")
 PRESETS = ("draft",)
-CONTROL_TYPES = (
-    *("inpaint", "canny", "depth", "scribble", "tile", "openpose", "lineart", "softedge", "normal", "segment"),
-)
-"""Kinds of control images."""
 ALGORITHM_SPELLINGS = {"dpmsolver+++": "dpmsolver++"}
 """Spellings of ModelsLab, which the history of earlier releases has as well."""
 ALL_ENGINES = frozenset({EVERY_ENGINE})
@@ -307,7 +311,7 @@ class PaintSettings:
     control_strength: float | None = _controlnet(
         label="ControlNet strength",
         help="The scale of the ControlNet's output.",
-        range=(0.0, 2.0),
+        range=CONTROL_STRENGTHS,
         adapter="control",
         adapter_default=1.0,
     )
@@ -334,6 +338,14 @@ class PaintSettings:
         choices=CONTROL_TYPES,
         default_text="the ControlNet's own; canny for a Union",
         adapter="control",
+    )
+    controls: tuple[ControlUse, ...] = _controlnet(
+        label="ControlNets",
+        help="Installed ControlNets that are applied together, each with strength, start, end and type. control and "
+        "its numbers are the first of them. They share control_image.",
+        default=(),
+        max_length=MAX_CONTROLS,
+        auto_reason="ControlNets were requested",
     )
     ip_adapter: str | None = _ip_adapter(
         label="IP-Adapter",
@@ -382,14 +394,22 @@ class PaintSettings:
                 f"control_start is {self.control_start}, after control_end, which is {self.control_end}.",
                 field="control_start",
             )
+        if self.controls:
+            check_first_control(self.controls, self)
+
+    @property
+    def control_uses(self) -> tuple[ControlUse, ...]:
+        """All ControlNets, whether they were named by `controls` or by `control`."""
+        first = first_control(self)
+        return self.controls or (() if first is None else (first,))
 
     def to_dict(self, *, exclude_defaults: bool = False) -> dict[str, Any]:
         """Return the fields as `dataclasses.asdict` does, optionally without those that equal their default."""
         values = {row.name: getattr(self, row.name) for row in SETTINGS}
         if exclude_defaults:
             values = {row.name: values[row.name] for row in SETTINGS if values[row.name] != row.default}
-        if "loras" in values:
-            values["loras"] = tuple(asdict(use) for use in self.loras)
+        for name in USES.keys() & values.keys():
+            values[name] = tuple(asdict(use) for use in values[name])
         return values
 
     @classmethod
@@ -401,14 +421,16 @@ class PaintSettings:
         unknown = sorted(values.keys() - {row.name for row in SETTINGS})
         if unknown:
             raise InvalidRequest(f"Unknown settings: {', '.join(unknown)}.", field=unknown[0])
-        loras = tuple(LoraUse(**use) for use in values.get("loras", ()))
-        named = {**values, "loras": loras, "embeddings": tuple(values.get("embeddings", ()))}
+        uses = {name: tuple(use(**one) for one in values.get(name, ())) for name, use in USES.items()}
+        named = {**values, **uses, "embeddings": tuple(values.get("embeddings", ()))}
         stored = named.get("algorithm_type")
         if stored in ALGORITHM_SPELLINGS:
             named["algorithm_type"] = ALGORITHM_SPELLINGS[stored]
         return cls(**named)
 
 
+USES: dict[str, type[LoraUse | ControlUse]] = {"loras": LoraUse, "controls": ControlUse}
+"""Settings that are lists of objects -> their class."""
 SETTINGS = rows_of(PaintSettings)
 """All rows, in the order of their declaration."""
 RANGES = {row.name: row.range for row in SETTINGS if row.range is not None}

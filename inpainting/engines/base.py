@@ -85,8 +85,8 @@ class Resolution:
     """Settings resolved by an engine.
 
     settings: with every default filled in. window_rule: how the engine's window is placed and scaled. model: None if
-    the engine needs none. loras, embeddings: in the order of the settings. adapters: the VAE, ControlNet and IP-Adapter
-    that the settings name.
+    the engine needs none. loras, embeddings: in the order of the settings. adapters: the VAE, ControlNets and
+    IP-Adapter that the settings name, each once.
     """
 
     settings: PaintSettings
@@ -104,12 +104,11 @@ class Resolution:
         return self.model
 
     @property
-    def control(self) -> Control | None:
-        """The kind of the ControlNet; None without one."""
-        control = next((adapter.control for adapter in self.adapters if adapter.kind is Kind.CONTROLNET), None)
-        return (
-            Control(self.settings.control_type) if control is Control.UNION and self.settings.control_type else control
-        )
+    def controls(self) -> tuple[Control, ...]:
+        """The kinds of the control images, in the order of the ControlNets; of a Union, the requested one."""
+        kinds = {adapter.slug: adapter.control for adapter in self.adapters if adapter.kind is Kind.CONTROLNET}
+        uses = [(use, kind) for use in self.settings.control_uses if (kind := kinds.get(use.slug))]
+        return tuple(Control(use.type) if kind is Control.UNION and use.type else kind for use, kind in uses)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

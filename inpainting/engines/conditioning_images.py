@@ -26,20 +26,17 @@ def unread_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
     sent: the names of those that the request has.
     Raises InvalidRequest where one is read and was not sent: `control_image_missing`, `ip_adapter_image_missing`.
     """
-    control, adapter, engine = plan.settings.control, plan.settings.ip_adapter, plan.engine.name
+    uses, adapter, engine = plan.settings.control_uses, plan.settings.ip_adapter, plan.engine.name
     reasons = {}
-    if control is None:
+    if not uses:
         reasons["control_image"] = "the request names no control"
     elif "control" in plan.ignored:
         reasons["control_image"] = f"{engine} paints without a control"
-    elif plan.control in COMPUTED_CONTROLS:
-        reasons["control_image"] = f"the input of {control} is computed from the image"
-    elif plan.control in EXPECTED_IMAGES and "control_image" not in sent:
-        raise InvalidRequest(
-            f"The ControlNet {control} is guided by {EXPECTED_IMAGES[plan.control]}: send it as control_image.",
-            code="control_image_missing",
-            field="control_image",
-        )
+    elif plan.controls and COMPUTED_CONTROLS.issuperset(plan.controls):
+        computed = " and ".join(dict.fromkeys(use.slug for use in uses))
+        reasons["control_image"] = f"the input of {computed} is computed from the image"
+    else:
+        check_control_image(plan, sent)
     if adapter is None:
         reasons["ip_adapter_image"] = "the request names no ip_adapter"
     elif "ip_adapter" in plan.ignored:
@@ -51,3 +48,29 @@ def unread_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
             field="ip_adapter_image",
         )
     return reasons
+
+
+def check_control_image(plan: SettingsPlan, sent: Collection[str]) -> None:
+    """Check that the ControlNets which need a control image agree about its kind, and that it was sent.
+
+    Raises InvalidRequest: `field_invalid`, `control_image_missing`.
+    """
+    expected = {
+        kind: use
+        for use, kind in zip(plan.settings.control_uses, plan.controls, strict=True)
+        if kind in EXPECTED_IMAGES
+    }
+    if len(expected) > 1:
+        raise InvalidRequest(
+            f"{' and '.join(use.slug for use in expected.values())} need control images of different kinds "
+            f"({', '.join(expected)}), and a request has one. Beside one of them use ControlNets whose input is "
+            "computed from the image.",
+            field="controls",
+        )
+    for kind, use in expected.items():
+        if "control_image" not in sent:
+            raise InvalidRequest(
+                f"The ControlNet {use.slug} is guided by {EXPECTED_IMAGES[kind]}: send it as control_image.",
+                code="control_image_missing",
+                field="control_image",
+            )

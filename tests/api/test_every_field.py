@@ -78,6 +78,7 @@ ALTERNATIVES: dict[str, Any] = {
     "control_start": "0.1",
     "control_end": "0.9",
     "control_type": "inpaint",
+    "controls": json.dumps([{"slug": "edges"}, {"slug": "all", "type": "inpaint", "strength": 0.5}]),
     "ip_adapter": "look",
     "ip_adapter_scale": "0.5",
     "preset": "draft",
@@ -113,6 +114,7 @@ NEEDED_FIELDS: dict[str, dict[str, str]] = {
 ADAPTER_FIELDS = {"embeddings", "vae", "control", "control_strength", "control_start", "control_end", "ip_adapter"} | {
     "ip_adapter_scale",
     "control_type",
+    "controls",
 }
 """Fields that name a VAE or an adapter, or are numbers of one."""
 

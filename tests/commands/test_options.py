@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from inpainting.cli.options import add_setting_options, option_name, outpaint_from_options, settings_from_options
+from inpainting.core.control_use import ControlUse
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.setting import Setting, ValueType
 from inpainting.core.settings_table import SETTINGS, LoraUse, PaintSettings, by_name
@@ -31,6 +32,9 @@ def example(row: Setting) -> tuple[list[str], Any]:
             return [option], True
         case ValueType.LORAS:
             return [option, "ink", option, "oil:-0.5"], (LoraUse("ink"), LoraUse("oil", -0.5))
+        case ValueType.CONTROLS:
+            uses = ControlUse("edges"), ControlUse("all", 0.5, 0.1, 0.9, "depth")
+            return [option, "edges", option, "all,strength=0.5,start=0.1,end=0.9,type=depth"], uses
         case ValueType.SLUGS:
             return [option, "cat", option, "dog"], ("cat", "dog")
         case ValueType.CHOICE:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.setting import DIFFUSION, ERASE, EVERY_ENGINE, QUICK_FILL, Setting, ValueType
+from inpainting.core.setting import DIFFUSION, ERASE, EVERY_ENGINE, LISTS, QUICK_FILL, Setting, ValueType
 from inpainting.core.settings_table import (
     GUIDANCE_SETTINGS,
     SETTINGS,
@@ -58,7 +58,7 @@ def test_every_row_names_its_field_and_has_the_texts_for_people() -> None:
         assert getattr(PaintSettings(), row.name) == row.default
         if row.default is not None:
             row.check(row.default)
-        assert row.default_words or row.type in (ValueType.TEXT, ValueType.SLUGS, ValueType.LORAS), row.name
+        assert row.default_words or row.type in (ValueType.TEXT, *LISTS), row.name
         assert bool(row.choices) == (row.type is ValueType.CHOICE), row.name
         assert (row.range is not None) == (row.type in (ValueType.INTEGER, ValueType.NUMBER)), row.name
         assert row.read_by <= {EVERY_ENGINE, QUICK_FILL, ERASE, DIFFUSION}, row.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from inpainting.catalog.specs import Control, Kind, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import WindowRule
 from inpainting.core.picture import Picture
-from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.request import ControlUse, InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep, Plan
 from inpainting.engines.painting import paint
 from tests.fakes import PlainEngine, declared, planned
@@ -57,14 +57,14 @@ def done(request: InpaintRequest, engine: Guided) -> tuple[InpaintRequest, tuple
 
 
 def test_the_control_image_is_cropped_to_the_window() -> None:
-    request = scene(guide=PHOTO, control="depth")
+    request = scene(guide=PHOTO, control="lines")
     for rule in (WindowRule(0.5, min_context=4), WindowRule(0.5, min_side=128, max_side=128, multiple=64)):
         seen, warnings = done(request, Guided(rule=rule))
         assert seen.control_image is not None
         assert seen.control_image.same_as(seen.image)
         assert warnings == ()
     assert seen.image.size.width == 128
-    other = done(scene(guide=Picture(255 - PHOTO.pixels), control="depth"), Guided())[0].control_image
+    other = done(scene(guide=Picture(255 - PHOTO.pixels), control="lines"), Guided())[0].control_image
     assert other is not None
     assert np.array_equal(other.pixels, 255 - done(request, Guided())[0].image.pixels)
 
@@ -100,7 +100,7 @@ def test_an_ip_adapter_needs_an_image_prompt() -> None:
     ("request_", "engine", "message"),
     [
         (scene(guide=PHOTO), Guided(), "control_image was not read: the request names no control."),
-        (scene(guide=PHOTO, control="edges"), Guided(Control.CANNY), "the input of edges is computed from the image."),
+        (scene(guide=PHOTO, control="lines"), Guided(Control.CANNY), "the input of lines is computed from the image."),
         (scene(guide=PHOTO, control="lines"), Guided(ignored=frozenset({"control"})), "paints without a control."),
         (scene(look=REFERENCE), Guided(), "ip_adapter_image was not read: the request names no ip_adapter."),
         (scene(look=REFERENCE, ip_adapter="a"), Guided(ignored=frozenset({"ip_adapter"})), "without an IP-Adapter."),
@@ -121,6 +121,24 @@ def test_an_engine_without_controlnet_support_requires_no_control_image() -> Non
 
 
 def test_tile_uses_a_control_image_if_one_is_sent() -> None:
-    seen, warnings = done(scene(guide=PHOTO, control="tile"), Guided(Control.TILE))
+    seen, warnings = done(scene(guide=PHOTO, control="lines"), Guided(Control.TILE))
     assert seen.control_image is not None
     assert warnings == ()
+
+
+def test_controlnets_that_need_images_of_different_kinds_are_refused() -> None:
+    engine = Guided()
+    pose = ModelSpec(slug="pose", label="Pose", family="sd", kind=Kind.CONTROLNET, control=Control.OPENPOSE)
+    edges = replace(pose, slug="edges", control=Control.CANNY)
+    (lines,) = engine.declaration.resolve(PaintSettings(), None).adapters  # type: ignore[arg-type]  # not read
+    engine.declaration = declared(rule=engine.rule, adapters=(lines, pose, edges))
+    uses = {use.slug: use for use in (ControlUse("lines"), ControlUse("pose"), ControlUse("edges"))}
+    with pytest.raises(InvalidRequest, match="lines and pose need control images of different kinds") as refused:
+        done(scene(guide=PHOTO, controls=(uses["lines"], uses["pose"])), engine)
+    assert refused.value.field == "controls"
+    request, warnings = done(scene(guide=PHOTO, controls=(uses["edges"], uses["pose"])), engine)
+    assert request.control_image is not None
+    assert not warnings
+    with pytest.raises(InvalidRequest, match="pose is guided by a skeleton") as refused:
+        done(scene(controls=(uses["edges"], uses["pose"])), engine)
+    assert refused.value.code == "control_image_missing"

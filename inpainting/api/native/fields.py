@@ -14,7 +14,8 @@ from inpainting.api.samplers import SAMPLERS
 from inpainting.api.setting_fields import NO_PRESET, Text, build_field
 from inpainting.catalog import families
 from inpainting.catalog.lookup import Catalog
-from inpainting.catalog.specs import ADAPTER_SETTINGS
+from inpainting.catalog.specs import ADAPTER_SETTINGS, Kind
+from inpainting.core.control_use import FIRST_CONTROL
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import OUTPAINT_ROWS
@@ -122,6 +123,11 @@ def fall_back(values: dict[str, Any], catalog: Catalog, warnings: list[str]) -> 
     for name, kind in ADAPTER_SETTINGS.items():
         if name in values:
             values[name] = catalog.find_adapter(values[name], kind, name).slug if values[name] else None
+    if values.get("controls"):
+        values["controls"] = tuple(
+            replace(use, slug=catalog.find_adapter(use.slug, Kind.CONTROLNET, "controls").slug)
+            for use in values["controls"]
+        )
     model, legacy = values.pop("model", None), values.pop("model_name", None)
     if (model, legacy) != (None, None):
         values["model"] = chosen_model(model, legacy, warnings, catalog)
@@ -165,7 +171,8 @@ def settings_from(
     if guidance > families.MAX_GUIDANCE_SCALE:
         model = named.get("model", start.get("model"))
         check_range("guidance_scale", guidance, RANGES["guidance_scale"][0], max_guidance_of(model, catalog))
-    kept = {name: value for name, value in start.items() if name not in named}
+    replaced = named.keys() | (FIRST_CONTROL.keys() if "controls" in named else set())
+    kept = {name: value for name, value in start.items() if name not in replaced}
     return replace(PaintSettings.from_dict(kept), **named)
 
 

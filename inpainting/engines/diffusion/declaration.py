@@ -22,9 +22,10 @@ from inpainting.catalog.specs import (
     ModelSpec,
     check_scheduler,
 )
+from inpainting.core.control_use import first_control_settings
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size, WindowRule
-from inpainting.core.request import LoraUse, PaintSettings
+from inpainting.core.request import ControlUse, LoraUse, PaintSettings
 from inpainting.core.setting import DIFFUSION as NAME
 from inpainting.core.settings_table import FLOW_SCHEDULERS, MAX_LORAS, RANGES, adapter_defaults, not_read_by
 from inpainting.core.validation import check_range
@@ -57,9 +58,11 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
     adapters = {
         field: find_adapter(getattr(settings, field), kind, field)
         for field, kind in ADAPTER_SETTINGS.items()
-        if getattr(settings, field) is not None
+        if kind is not Kind.CONTROLNET and getattr(settings, field) is not None
     }
-    control_type = chosen_control_type(settings, adapters.get("control"))
+    named_by = "controls" if settings.controls else "control"
+    controls = [(use, find_adapter(use.slug, Kind.CONTROLNET, named_by)) for use in settings.control_uses]
+    uses = tuple(resolved_control(use, spec) for use, spec in controls)
     embeddings = tuple(find_adapter(name, Kind.EMBEDDING, "embeddings") for name in settings.embeddings)
     sampling = sampling_defaults(settings, model, loras)
     slugs: dict[str, Any] = {field: adapter.slug for field, adapter in adapters.items()}
@@ -67,8 +70,8 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
         settings,
         model=model.slug,
         **slugs,
-        **adapter_defaults(settings),
-        control_type=control_type,
+        **{**adapter_defaults(settings), **first_control_settings(uses)},
+        controls=uses,
         embeddings=tuple(embedding.slug for embedding in embeddings),
         steps=sampling.steps if settings.steps is None else settings.steps,
         guidance_scale=sampling.guidance_scale if settings.guidance_scale is None else settings.guidance_scale,
@@ -79,26 +82,24 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
         window_rule=window_rule(settings, model),
         model=model,
         loras=loras,
-        adapters=tuple(adapters.values()),
+        adapters=(*{spec.slug: spec for _, spec in controls}.values(), *adapters.values()),
         embeddings=embeddings,
     )
 
 
-def chosen_control_type(settings: PaintSettings, controlnet: ModelSpec | None) -> str | None:
-    """The kind of control image, for a ControlNet-Union alone. Raises InvalidRequest for another one's kind."""
-    if controlnet is None:
-        return settings.control_type
+def resolved_control(use: ControlUse, controlnet: ModelSpec) -> ControlUse:
+    """The use with the ControlNet's slug and, for a Union, its type. Raises InvalidRequest for another one's type."""
     if controlnet.control is Control.UNION:
-        return settings.control_type or Control.CANNY.value
-    if settings.control_type not in (None, controlnet.control):
+        return replace(use, slug=controlnet.slug, type=use.type or Control.CANNY.value)
+    if use.type not in (None, controlnet.control):
         raise InvalidRequest(
             f"The ControlNet {controlnet.slug} was trained on one kind of control image, {controlnet.control}; only a "
             "Union has others.",
             code="part_unfit",
             field="control_type",
-            actual=settings.control_type,
+            actual=use.type,
         )
-    return settings.control_type
+    return replace(use, slug=controlnet.slug)
 
 
 def sampling_defaults(settings: PaintSettings, model: ModelSpec, loras: Sequence[LoraSpec]) -> ModelSpec | FewSteps:

@@ -42,18 +42,19 @@ class DenoisingState:
     guidance_rescale: float = 0.0
     index: int = 0
     pred_original_sample: torch.Tensor | None = None
-    controlnet: ControlNetConditioning | None = None
+    controlnets: tuple[ControlNetConditioning, ...] = ()
     image_prompt: ImagePrompt | None = None
 
     @property
-    def control_strength(self) -> float:
-        """The strength of the ControlNet in this step; 0 without one."""
-        return self.controlnet.strength_at(self.index, len(self.timesteps)) if self.controlnet is not None else 0.0
+    def controls(self) -> list[tuple[ControlNetConditioning, float]]:
+        """The ControlNets, each with its strength in this step."""
+        return [(one, one.strength_at(self.index, len(self.timesteps))) for one in self.controlnets]
 
     @property
-    def adapter_ids(self) -> tuple[int, int]:
-        """Equal for samples whose ControlNet and IP-Adapter are the same objects in memory."""
-        return id(self.controlnet and self.controlnet.network), id(self.image_prompt and self.image_prompt.adapter)
+    def adapter_ids(self) -> tuple[frozenset[int], int]:
+        """Equal for samples whose ControlNets and IP-Adapter are the same objects in memory."""
+        networks = frozenset(id(one.network) for one in self.controlnets)
+        return networks, id(self.image_prompt and self.image_prompt.adapter)
 
     @property
     def is_done(self) -> bool:

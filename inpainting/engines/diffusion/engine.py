@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.keepalive import run_in_thread
+from inpainting.core.request import PaintSettings
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.diffusion.backends import openvino
 from inpainting.engines.diffusion.declaration import DIFFUSION
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STRENGTHS = {Kind.CONTROLNET: "control_strength", Kind.IP_ADAPTER: "ip_adapter_scale"}
-"""Adapters that have no effect where that setting is 0."""
 IMPORTING_SECONDS = 600.0
 """The time after which importing torch counts as hung. Uncompiled, it takes 20 s of one processor."""
 
@@ -78,8 +77,7 @@ class Diffusion:
             last = step
             on_step(step)
 
-        strengths = {kind: getattr(plan.settings, name) for kind, name in STRENGTHS.items()}
-        adapters = [adapter for adapter in plan.adapters if strengths.get(adapter.kind) != 0]
+        adapters = [adapter for adapter in plan.adapters if has_effect(adapter, plan.settings)]
         # Importing torch takes longer than a lease on a slow or loaded machine.
         batcher = run_in_thread(lambda: self.batcher, lambda: on_step(Step(0, 0)), seconds=IMPORTING_SECONDS)
         pictures, notes = batcher.paint(
@@ -141,6 +139,13 @@ class Diffusion:
             logger.warning("OpenVINO is installed and cannot be used: %s", error)
             return None
         return OpenVinoSelector(cache, Path(options.models_dir or ""), options.openvino_bytes)
+
+
+def has_effect(adapter: ModelSpec, settings: PaintSettings) -> bool:
+    """Whether an adapter changes the image, and so has to be loaded: not at a strength of 0."""
+    if adapter.kind is Kind.CONTROLNET:
+        return any(use.strength for use in settings.control_uses if use.slug == adapter.slug)
+    return adapter.kind is not Kind.IP_ADAPTER or settings.ip_adapter_scale != 0
 
 
 def create() -> Diffusion:

@@ -8,6 +8,16 @@ import { Embeddings } from "editor/embeddings"
 import { Loras } from "editor/loras"
 import { Plan } from "editor/plan"
 
+/** The settings of the first ControlNet, and their names in the list `controls`. */
+const FIRST_CONTROL = {
+  control: "slug",
+  control_strength: "strength",
+  control_start: "start",
+  control_end: "end",
+  control_type: "type",
+}
+const NUMBERS = new Set(["strength", "start", "end"])
+
 export class SettingsForm {
   #form
   #inputs
@@ -17,6 +27,7 @@ export class SettingsForm {
   #loras = new Loras()
   #embeddings
   #images
+  #moreControls = [] // ControlNets after the first, of the generation that was opened
   #isFilling = false
   #onChange = () => {}
 
@@ -63,6 +74,7 @@ export class SettingsForm {
       engine: this.#form.engine.value,
       model: this.#modelOf(this.#plan.latest.engine) ?? null,
       loras: this.#loras.chosen,
+      more_controls: this.#moreControls,
       ...(moderation && { safety_checker: true, safety_checker_type: moderation }),
       ...this.#keptImages,
     }
@@ -109,7 +121,9 @@ export class SettingsForm {
   }
 
   /** Fills in what an earlier generation requested: engine and settings under the API's names. */
-  async fill(requested) {
+  async fill(request) {
+    const requested = withFirstControl(request)
+    this.#moreControls = requested.more_controls
     this.#isFilling = true // the form is not whole yet
     try {
       for (const image of this.#images) await image.fill(requested[image.image])
@@ -181,7 +195,7 @@ export class SettingsForm {
     if (this.#loras.chosen.length) values.loras = JSON.stringify(this.#loras.chosen)
     const embeddings = this.#embeddings.usedIn(`${this.#form.prompt.value} ${values.negative_prompt ?? ""}`)
     if (embeddings.length) values.embeddings = JSON.stringify(embeddings)
-    return values
+    return this.#moreControls.length && values.control ? withControls(values, this.#moreControls) : values
   }
 
   /** How findings are hidden; the site's own way where nothing was requested, or nothing that can be chosen here. */
@@ -200,6 +214,7 @@ export class SettingsForm {
     }
     this.#chooseModeration()
     this.#loras.fill([])
+    this.#moreControls = []
     for (const image of this.#images) image.forget()
     this.#form.dispatchEvent(new Event("input"))
   }
@@ -279,10 +294,27 @@ export class SettingsForm {
     // Beside the heading, so that no setting goes unseen while the settings are folded away.
     const isSet = ({ name, value, disabled, dataset }) => name !== "prompt" && !disabled && value.trim() && value !== dataset.default
     const moderation = this.#form.safety_checker_type?.value ? ["Safety checker"] : []
-    const labels = [...this.#inputs.filter(isSet).map(inWords), ...this.#loras.labels, ...moderation]
+    const controls = this.#form.elements.control?.value ? this.#moreControls.map(({ slug }) => `ControlNet: ${slug}`) : []
+    const labels = [...this.#inputs.filter(isSet).map(inWords), ...controls, ...this.#loras.labels, ...moderation]
     document.getElementById("more-set").textContent = labels.join(" · ")
     if (!this.#isFilling) this.#onChange()
   }
+}
+
+/** A request whose first ControlNet is in the settings of its own, and the others in `more_controls`. */
+function withFirstControl({ controls = [], ...request }) {
+  const [first, ...others] = controls
+  const own = Object.entries(FIRST_CONTROL).filter(([, name]) => first?.[name] != null)
+  const settings = Object.fromEntries(own.map(([setting, name]) => [setting, first[name]]))
+  return { ...request, ...settings, more_controls: request.more_controls ?? others }
+}
+
+/** The fields of a request with the list of all ControlNets in place of the settings of the first. */
+function withControls(values, others) {
+  const named = Object.entries(FIRST_CONTROL).filter(([setting]) => setting in values)
+  const first = Object.fromEntries(named.map(([setting, name]) => [name, NUMBERS.has(name) ? Number(values[setting]) : values[setting]]))
+  const left = Object.entries(values).filter(([name]) => !(name in FIRST_CONTROL))
+  return { ...Object.fromEntries(left), controls: JSON.stringify([first, ...others]) }
 }
 
 function say(id, sentence) {

@@ -28,6 +28,14 @@ class LoraUseDocument(Answer):
     weight = serializers.FloatField()
 
 
+class ControlUseDocument(Answer):
+    slug = serializers.CharField()
+    strength = serializers.FloatField()
+    start = serializers.FloatField()
+    end = serializers.FloatField()
+    type = serializers.CharField(allow_null=True, help_text="Of a ControlNet-Union.")
+
+
 class Metadata(Answer):
     """Every resolved setting under its public name, and:"""
 
@@ -60,6 +68,9 @@ class Metadata(Answer):
     warnings = serializers.ListField(child=serializers.CharField())
     seconds = serializers.FloatField(allow_null=True)
     loras = serializers.ListField(child=LoraUseDocument(), help_text="LoRAs and their weights.")
+    controls = serializers.ListField(
+        child=ControlUseDocument(), default=list, help_text="All ControlNets; control is the first."
+    )
     safety_checker = serializers.BooleanField(required=False, help_text="Whether results are examined.")
     safety_checker_type = serializers.ChoiceField(
         SAFETY_TYPES, required=False, help_text="How a result with a finding is hidden."

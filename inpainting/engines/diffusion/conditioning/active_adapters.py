@@ -12,15 +12,18 @@ from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
 class ActiveAdapters:
     """Equal for samples that may share a step batch.
 
-    networks: the VAE, ControlNet and IP-Adapter, at most one of each. Textual inversions are not among them: they
-    change the text alone.
+    networks: the VAE, the ControlNets and the IP-Adapter, each once. Textual inversions are not among them: they change
+    the text alone.
     """
 
     loras: ActiveLoras = ()
     networks: tuple[ModelSpec, ...] = ()
 
     def network(self, kind: Kind) -> ModelSpec | None:
-        return next((spec for spec in self.networks if spec.kind is kind), None)
+        return next(iter(self.networks_of(kind)), None)
+
+    def networks_of(self, kind: Kind) -> list[ModelSpec]:
+        return [spec for spec in self.networks if spec.kind is kind]
 
 
 NO_ADAPTERS = ActiveAdapters()

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from inpainting.catalog.specs import Control, ModelSpec
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
-from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.core.settings_table import adapter_number
+from inpainting.core.picture import Picture
+from inpainting.core.request import ControlUse, InpaintRequest
+from inpainting.engines.conditioning_images import EXPECTED_IMAGES
 
 CANNY_THRESHOLDS = (100, 200)
 """Hysteresis thresholds of the edge detector, as in the examples of diffusers' ControlNet pipelines."""
@@ -30,7 +31,7 @@ MATCHING_SETTINGS = (
     "projection_class_embeddings_input_dim",
 )
 """Configuration values that a ControlNet and its UNet have in common."""
-NEVER_APPLIED = "The ControlNet was applied in no step: none lies between control_start and control_end."
+NEVER_APPLIED = "The ControlNet {} was applied in no step: none lies between its start and its end."
 LATENT_CHANNELS, IMAGE_CHANNELS = 4, 3
 HOLE = -1.0
 """Value of masked pixels in the conditioning image of an inpainting ControlNet."""
@@ -60,6 +61,7 @@ class ControlNetConditioning:
     mode: of a ControlNet-Union, the number of its kind of control image.
     """
 
+    slug: str
     network: Any
     image: torch.Tensor
     strength: float = 1.0
@@ -77,31 +79,49 @@ class ControlNetConditioning:
         return any(self.strength_at(index, steps) for index in range(steps))
 
 
-def condition(network: Any, spec: ModelSpec, request: InpaintRequest, device: torch.device) -> ControlNetConditioning:
-    """Prepare a request's ControlNet. Raises EngineFailed, `control_image_missing`, without the image it needs."""
-    settings = request.settings
-    image = torch.from_numpy(conditioning_image(spec, request)).permute(2, 0, 1)[None]
+def uses_of(spec: ModelSpec, request: InpaintRequest) -> list[ControlUse]:
+    """How a request uses a ControlNet, without uses of strength 0. A Union may be used for several kinds of images."""
+    uses = request.settings.control_uses or (ControlUse(spec.slug),)
+    return [use for use in uses if use.slug == spec.slug and use.strength]
+
+
+def condition(
+    network: Any, spec: ModelSpec, use: ControlUse, request: InpaintRequest, specs: Sequence[ModelSpec], device: Any
+) -> ControlNetConditioning:
+    """Prepare a ControlNet of a request. specs: of all of them.
+
+    Raises EngineFailed, `control_image_missing`, without the image it needs.
+    """
+    is_needed = any(kind_of_image(one, by) in EXPECTED_IMAGES for one in specs for by in uses_of(one, request))
+    sent = None if is_needed and kind_of_image(spec, use) is Control.TILE else request.control_image
+    image = torch.from_numpy(conditioning_image(spec, use, request, sent)).permute(2, 0, 1)[None]
     return ControlNetConditioning(
+        spec.slug,
         network,
         image.to(device),
-        strength=adapter_number(settings, "control_strength"),
-        start=adapter_number(settings, "control_start"),
-        end=adapter_number(settings, "control_end"),
-        mode=UNION_MODES[kind_of_image(spec, settings)] if spec.control is Control.UNION else None,
+        strength=use.strength,
+        start=use.start,
+        end=use.end,
+        mode=UNION_MODES[kind_of_image(spec, use)] if spec.control is Control.UNION else None,
     )
 
 
-def kind_of_image(spec: ModelSpec, settings: PaintSettings) -> Control:
+def kind_of_image(spec: ModelSpec, use: ControlUse) -> Control:
     """The kind of control image; of a ControlNet-Union the requested one."""
     if spec.control is Control.UNION:
-        return Control(settings.control_type or Control.CANNY)
+        return Control(use.type or Control.CANNY)
     return spec.control or Control.CANNY
 
 
-def conditioning_image(spec: ModelSpec, request: InpaintRequest) -> NDArray[np.float32]:
-    """The input of a ControlNet, [height, width, 3] of the window's size; see `ControlNetConditioning.image`."""
+def conditioning_image(
+    spec: ModelSpec, use: ControlUse, request: InpaintRequest, sent: Picture | None
+) -> NDArray[np.float32]:
+    """The input of a ControlNet, [height, width, 3] of the window's size; see `ControlNetConditioning.image`.
+
+    sent: the control image, where it is meant for this ControlNet.
+    """
     window = np.asarray(request.image.pixels, np.uint8)
-    control = kind_of_image(spec, request.settings)
+    control = kind_of_image(spec, use)
     if control is Control.INPAINT:
         image = to_unit_range(window)
         image[request.mask > 127] = 0.0 if spec.control is Control.UNION else HOLE
@@ -109,8 +129,8 @@ def conditioning_image(spec: ModelSpec, request: InpaintRequest) -> NDArray[np.f
     if control is Control.CANNY:
         edges = cv2.Canny(window, *CANNY_THRESHOLDS)
         return to_unit_range(np.repeat(edges[:, :, None], IMAGE_CHANNELS, axis=2))
-    if request.control_image is not None:
-        return to_unit_range(to_rgb8(request.control_image))
+    if sent is not None:
+        return to_unit_range(to_rgb8(sent))
     if control is Control.TILE:
         return to_unit_range(window)
     raise EngineFailed(
@@ -124,7 +144,7 @@ def to_unit_range(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return pixels.astype(np.float32) / np.float32(255)
 
 
-def check_fits(network: Any, unet: Any, spec: ModelSpec, label: str, settings: PaintSettings) -> None:
+def check_fits(network: Any, unet: Any, spec: ModelSpec, label: str, use: ControlUse) -> None:
     """Raises EngineFailed, `part_unfit`, unless the ControlNet was made for UNets of that shape and knows the requested
     kind of control image."""
     if (spec.control is Control.UNION) != is_union(network):
@@ -135,7 +155,7 @@ def check_fits(network: Any, unet: Any, spec: ModelSpec, label: str, settings: P
             f"The files of the ControlNet {spec.slug} are those of {actual}; the catalog states {stated}.",
             code="part_unfit",
         )
-    control = kind_of_image(spec, settings)
+    control = kind_of_image(spec, use)
     if is_union(network) and UNION_MODES[control] >= network.config.num_control_type:
         raise EngineFailed(f"The ControlNet {spec.slug} was not trained on {control}.", code="part_unfit")
     own, model = network.config, unet.config
@@ -164,37 +184,40 @@ def per_block(layers: Any, configuration: Any) -> tuple[int, ...]:
 
 
 def residuals(
-    samples: Sequence[tuple[ControlNetConditioning | None, float, int]],
+    samples: Sequence[tuple[Sequence[tuple[ControlNetConditioning, float]], int]],
     inputs: torch.Tensor,
     timesteps: torch.Tensor,
     embeds: torch.Tensor,
     conditions: dict[str, Any],
 ) -> dict[str, Any]:
-    """The ControlNet's keyword arguments for the UNet: one call for all samples that it is applied to in this step.
+    """The UNet's keyword arguments with the sum of all ControlNets' outputs, each times its strength, as by diffusers'
+    MultiControlNetModel: one call of each ControlNet for all samples that it is applied to in this step.
 
-    samples: the ControlNet of each, its strength in this step, the sample's rows of the step batch.
+    samples: the ControlNets of each with their strengths in this step, and the sample's rows of the step batch.
     inputs: [rows, 4 or 9, h, w], of which the ControlNet sees the noisy latents alone. timesteps: [rows]. embeds:
     [rows, tokens, features]. conditions: the UNet's further keyword arguments. Rows without a ControlNet in this step
     get residuals of 0.
     """
-    by_mode: dict[int | None, list[Controlled]] = {}
+    calls: dict[tuple[int, int | None], list[Controlled]] = {}
     count = 0
-    for control, strength, rows in samples:
-        if control is not None and strength:
-            by_mode.setdefault(control.mode, []).append(Controlled(control, strength, range(count, count + rows)))
+    for controls, rows in samples:
+        for control, strength in controls:
+            if strength:
+                key = id(control.network), control.mode
+                calls.setdefault(key, []).append(Controlled(control, strength, range(count, count + rows)))
         count += rows
     totals: list[torch.Tensor] = []
-    for mode, controlled in by_mode.items():
+    for (_, mode), controlled in calls.items():
         index = torch.tensor([row for one in controlled for row in one.rows], device=inputs.device)
         scales = torch.tensor([one.strength for one in controlled for _ in one.rows], device=inputs.device)
         outputs = called(controlled, mode, inputs, timesteps, embeds, conditions, index)
         scaled = [(output * scales[:, None, None, None]).to(inputs.dtype) for output in outputs]
-        if len(index) == count:
+        if len(index) == count and not totals:
             totals = scaled
-            break
+            continue
         # Not multiplied by 0: half-precision features of an uncontrolled row may be infinite.
         totals = totals or [one.new_zeros(count, *one.shape[1:]) for one in scaled]
-        totals = [total.index_copy(0, index, one) for total, one in zip(totals, scaled, strict=True)]
+        totals = [total.index_add(0, index, one) for total, one in zip(totals, scaled, strict=True)]
     if not totals:
         return {}
     return {"down_block_additional_residuals": totals[:-1], "mid_block_additional_residual": totals[-1]}

@@ -276,7 +276,7 @@ class StableDiffusion(LatentModel):
         timesteps = torch.cat([one.step_timesteps for one in samples]).to(device)
         embeds = torch.cat([text.embeds for text in texts]).to(dtype)
         conditions = self.conditions(texts)
-        controls = [(one.controlnet, one.control_strength, one.rows) for one in samples]
+        controls = [(one.controls, one.rows) for one in samples]
         residuals = controlnet.residuals(controls, inputs, timesteps, embeds, conditions)
         image_prompts = [(one.image_prompt, one.rows) for one in samples]
         with ip_adapter.with_image_prompts(self.unet, image_prompts, embeds) as hidden_states:

@@ -10,8 +10,10 @@ import numpy as np
 
 from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
+from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion import previews
 from inpainting.engines.diffusion.conditioning import controlnet
+from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.serving.batch_tuner import MAX_ROWS
@@ -128,11 +130,11 @@ class Admission:
         text = job.text or self._encode(job, model, key.chunk_count)
         codec = model.codec(job.vae, job.backend)
         state, notes = model.start(job.request, index, text, codec)
-        state.controlnet, state.image_prompt = job.controlnet, job.image_prompt
+        state.controlnets, state.image_prompt = job.controlnets or (), job.image_prompt
         job.add_notes(*notes)
         steps = len(state.timesteps)
-        if job.controlnet is not None and job.controlnet.strength and not job.controlnet.applies_in(steps):
-            job.add_notes(controlnet.NEVER_APPLIED)
+        idle = [one.slug for one in state.controlnets if not one.applies_in(steps)]
+        job.add_notes(*map(controlnet.NEVER_APPLIED.format, idle))
         job.steps_total = steps * job.request.settings.num_images
         window = np.asarray(job.request.image.pixels, np.uint8)
         previewer = previews.make_previewer(window, state, self.cache.preview_decoder(job.spec.family))
@@ -161,19 +163,31 @@ class Admission:
         loras = job.adapters.loras
         self.cache.ensure_loras_loaded(loras, model, self.workload.in_use())
         job.add_notes(*model.loras.notes(loras))
-        vae, control, adapter = (job.adapters.network(kind) for kind in (Kind.VAE, Kind.CONTROLNET, Kind.IP_ADAPTER))
-        if model.unet is None and (control or adapter):
+        vae, adapter = (job.adapters.network(kind) for kind in (Kind.VAE, Kind.IP_ADAPTER))
+        controls = job.adapters.networks_of(Kind.CONTROLNET)
+        if model.unet is None and (controls or adapter):
             raise EngineFailed(f"{model.spec.label} takes neither a ControlNet nor an IP-Adapter.", code="part_unfit")
         if vae is not None and job.vae is None:
             job.vae = self._network(vae)
-        if control is not None and job.controlnet is None:
-            network = self._network(control)
-            controlnet.check_fits(network, model.unet, control, model.spec.label, job.request.settings)
-            job.controlnet = controlnet.condition(network, control, job.request, self.cache.hardware.device)
+        if job.controlnets is None:
+            job.controlnets = self._controlnets(controls, job.request, model)
         if adapter is not None and job.image_prompt is None:
             rows = model.rows_for(job.request.settings)
             job.image_prompt = self._network(adapter).prompt(job.request, model.unet, rows)
         model.loras.activate(loras)  # after all loading: evicting another LoRA deactivates these
+
+    def _controlnets(
+        self, specs: Sequence[ModelSpec], request: InpaintRequest, model: LatentModel
+    ) -> tuple[ControlNetConditioning, ...]:
+        """All ControlNets of a request. Raises EngineFailed if one cannot be used."""
+        conditionings = []
+        for spec in specs:
+            network = self._network(spec)
+            for use in controlnet.uses_of(spec, request):
+                controlnet.check_fits(network, model.unet, spec, model.spec.label, use)
+                device = self.cache.hardware.device
+                conditionings.append(controlnet.condition(network, spec, use, request, specs, device))
+        return tuple(conditionings)
 
     def _network(self, spec: ModelSpec) -> Any:
         return self.cache.adapter(spec, self.workload.in_use())

@@ -71,7 +71,7 @@ class Job:
     """Encoded when its first image starts."""
     vae: Any | None = None
     """Replaces the model's own VAE for all its images."""
-    controlnet: ControlNetConditioning | None = None
+    controlnets: tuple[ControlNetConditioning, ...] | None = None
     image_prompt: ImagePrompt | None = None
     notes: list[str] = field(default_factory=list)
     images: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class Job:
     has_previews: bool = True
     """False after one has failed: the image's progress is shown without."""
     _read_with: weakref.ref[LatentModel] | None = None
-    """The model that `prompts`, `text`, `controlnet`, `image_prompt` and `backend` belong to."""
+    """The model that `prompts`, `text`, `controlnets`, `image_prompt` and `backend` belong to."""
     _fingerprint: int = 0
 
     def use(self, model: LatentModel) -> None:
@@ -91,7 +91,7 @@ class Job:
             return
         if self.text is not None and self._fingerprint != model.fingerprint:
             self.add_notes(FILES_REPLACED)
-        self.prompts = self.text = self.controlnet = self.image_prompt = None
+        self.prompts = self.text = self.controlnets = self.image_prompt = None
         self.backend = TORCH
         self._read_with, self._fingerprint = weakref.ref(model), model.fingerprint
 

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from inpainting.catalog.specs import Control, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture
+from inpainting.core.request import ControlUse, InpaintRequest
 from inpainting.engines.diffusion.conditioning import controlnet
 from inpainting.engines.diffusion.serving import adapter_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
@@ -97,19 +99,23 @@ def test_each_control_gets_the_kind_of_image_it_was_trained_on(
         assert differ(latents, denoised_latents(spec, [requested], [canny[family]])[0])
 
 
+def input_of(spec: ModelSpec, requested: InpaintRequest) -> NDArray[np.float32]:
+    return controlnet.conditioning_image(spec, ControlUse(spec.slug), requested, requested.control_image)
+
+
 def test_conditioning_images_of_inpaint_canny_depth_and_tile(canny: dict[str, ModelSpec]) -> None:
     requested = request()
-    hole = controlnet.conditioning_image(replace(canny["sd"], control=Control.INPAINT), requested)
+    hole = input_of(replace(canny["sd"], control=Control.INPAINT), requested)
     assert (hole[requested.mask > 127] == -1).all()
     kept = requested.mask == 0
     assert np.array_equal((hole[kept] * 255).round(), requested.image.pixels[kept])
-    edges = controlnet.conditioning_image(canny["sd"], requested)
+    edges = input_of(canny["sd"], requested)
     assert set(np.unique(edges)) == {0, 1}
     depth = replace(canny["sd"], control=Control.DEPTH)
     grey = Picture(np.ascontiguousarray(np.asarray(SENT.pixels, np.uint8)[:, :, :1]))
-    sent = controlnet.conditioning_image(depth, replace(requested, control_image=grey))
+    sent = input_of(depth, replace(requested, control_image=grey))
     assert np.array_equal((sent * 255).round(), np.repeat(grey.pixels, 3, axis=2))
-    tile = controlnet.conditioning_image(replace(depth, control=Control.TILE), replace(requested, control_image=None))
+    tile = input_of(replace(depth, control=Control.TILE), replace(requested, control_image=None))
     assert np.array_equal((tile * 255).round(), requested.image.pixels)
 
 
@@ -163,7 +169,8 @@ def test_a_strength_of_zero_changes_nothing(
     ways: list[dict[str, Any]] = [{"control_strength": 0.0}, {"control_start": 0.5, "control_end": 0.5}]
     for without_effect in ways:
         assert torch.equal(
-            denoised_latents(spec, [request(**without_effect)], [part])[0], denoised_latents(spec, [request()])[0]
+            denoised_latents(spec, [request(control=part.slug, **without_effect)], [part])[0],
+            denoised_latents(spec, [request()])[0],
         )
 
 
@@ -171,7 +178,7 @@ def test_a_controlnet_applied_in_no_step_gives_a_note(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec]
 ) -> None:
     spec, part, loop = models["sd", True], canny["sd"], batcher()
-    for end, expected in ((0.3, (controlnet.NEVER_APPLIED,)), (0.4, ())):
+    for end, expected in ((0.3, (controlnet.NEVER_APPLIED.format(part.slug),)), (0.4, ())):
         requested = request(control=part.slug, steps=4, strength=0.75, control_end=end)  # three steps
         assert loop.paint(requested, spec, ignore_step, (), [part])[1] == expected
 
