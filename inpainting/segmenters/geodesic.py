@@ -8,17 +8,19 @@ it (Bai and Sapiro 2009, "Geodesic matting"; Criminisi, Sharp, Blake 2008).
 
 from __future__ import annotations
 
-import heapq
 import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import dijkstra
 
 from inpainting.core.picture import Mask
 
@@ -40,10 +42,21 @@ RGB = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
-    """labels: [height, width], the number of each pixel's region. steps: (neighbour, cost) from each region."""
+    """Regions and their neighbours.
+
+    labels: [height, width], the number of each pixel's region. colours, centres, areas: [regions, 3], [regions, 2] and
+    [regions], the mean L*a*b*, the mean x and y, the pixels. first, second, differences: [pairs], the neighbours and
+    how much they differ. steps: [regions, regions], the cost of each step. border: the regions at the picture's border.
+    """
 
     labels: NDArray[np.int32]
-    steps: list[list[tuple[int, float]]]
+    colours: NDArray[np.float64]
+    centres: NDArray[np.float64]
+    areas: NDArray[np.float64]
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    differences: NDArray[np.float64]
+    steps: Any
     border: list[int]
 
     def region(self, x: int, y: int) -> int:
@@ -66,21 +79,12 @@ def select(pixels: RGB, objects: Sequence[tuple[int, int]], others: Sequence[tup
 
 
 def distances(graph: Graph, starts: Iterable[int]) -> NDArray[np.float64]:
-    """The cost of the cheapest way from one of the regions to each region (Dijkstra 1959)."""
-    costs = [math.inf] * len(graph.steps)
-    heap = []
-    for region in starts:
-        costs[region] = 0.0
-        heap.append((0.0, region))
-    while heap:
-        cost, region = heapq.heappop(heap)
-        if cost > costs[region]:
-            continue
-        for neighbour, step in graph.steps[region]:
-            if cost + step < costs[neighbour]:
-                costs[neighbour] = cost + step
-                heapq.heappush(heap, (cost + step, neighbour))
-    return np.array(costs)
+    """The cost of the cheapest way from one of the regions to each region (Dijkstra 1959); inf without a start."""
+    indices = sorted(starts)
+    if not indices:
+        return np.full(len(graph.areas), math.inf)
+    found: NDArray[np.float64] = dijkstra(graph.steps, indices=indices, min_only=True)
+    return found
 
 
 def connected(mask: Mask, points: Sequence[tuple[int, int]]) -> Mask:
@@ -115,18 +119,22 @@ def make_graph(pixels: RGB) -> Graph:
     gradient = gradient_of(lab)
     labels, count = even_regions(gradient)
     colours = lab.astype(np.float64) * (LIGHTNESS, 1, 1)
-    areas = np.maximum(np.bincount(labels.ravel(), minlength=count), 1)
-    sums = [np.bincount(labels.ravel(), colours[:, :, channel].ravel(), count) for channel in range(3)]
-    means = np.stack(sums, axis=1) / areas[:, None]
+    flat = labels.ravel()
+    areas = np.maximum(np.bincount(flat, minlength=count), 1).astype(np.float64)
+
+    def means(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        return np.stack([np.bincount(flat, plane.ravel(), count) for plane in values], axis=1) / areas[:, None]
+
+    rows, columns = labels.shape
+    across = np.tile(np.arange(columns, dtype=np.float64), (rows, 1))
+    down = np.tile(np.arange(rows, dtype=np.float64)[:, None], (1, columns))
+    found = means([colours[:, :, channel] for channel in range(3)])
     first, second, edges = borders(labels, gradient)
-    costs = np.linalg.norm(means[first] - means[second], axis=1) + EDGE * edges
-    costs = costs**EXPONENT + LENGTH
-    steps: list[list[tuple[int, float]]] = [[] for _ in range(count)]
-    for one, other, cost in zip(first.tolist(), second.tolist(), costs.tolist(), strict=True):
-        steps[one].append((other, cost))
-        steps[other].append((one, cost))
-    rim = np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1]))
-    return Graph(labels, steps, np.unique(rim).tolist())
+    differences = np.linalg.norm(found[first] - found[second], axis=1) + EDGE * edges
+    costs = differences**EXPONENT + LENGTH
+    steps = csr_matrix((np.r_[costs, costs], (np.r_[first, second], np.r_[second, first])), (count, count))
+    rim = np.unique(np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1]))).tolist()
+    return Graph(labels, found, means((across, down)), areas, first, second, differences, steps, rim)
 
 
 def gradient_of(lab: RGB) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """Selects an object with GrabCut (Rother, Kolmogorov, Blake 2004), on a reduced window around it.
 
-A box or an outline is the first guess of the object. From points alone `geodesic` makes the first guess, and GrabCut
-moves its edge.
+A box or an outline is the first guess of the object. From points alone `walker` makes the first guess, one for each of
+three sizes, and GrabCut moves its edge.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.resizing import resized
-from inpainting.segmenters import geodesic
-from inpainting.segmenters.base import Hint, Point, Selection, box_around
+from inpainting.segmenters import geodesic, walker
+from inpainting.segmenters.base import Candidate, Hint, Point, Selection, box_around
 
 WORKING_SIDE = 448
 """Longer side of what GrabCut gets. With the iterations below it takes 0.1 to 3 s, of any picture."""
@@ -30,6 +30,10 @@ BAND = 12
 """How far GrabCut may move the edge of a guess from points, in pixels of what it gets."""
 GUESS_ERROR = 4
 """How far the edge of such a guess may be from the object's, in pixels of the guess."""
+RADII = (0.3, 0.2, 0.45)
+"""Of the guesses, in shares of the longer side; the first one fits most objects of photos."""
+SAME = 0.95
+"""Overlap from which on two candidates are one."""
 
 RGB = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
@@ -40,18 +44,42 @@ class GrabCut:
     reads = needs = frozenset({Hint.POINTS, Hint.BOX, Hint.OUTLINE})
 
     def segment(self, picture: Picture, selection: Selection) -> Mask:
+        return self.masks(picture, selection, RADII[:1])[0]
+
+    def candidates(self, picture: Picture, selection: Selection) -> list[Candidate]:
+        """From one point: the object, a smaller and a larger one, where they differ. They are not rated."""
+        found: list[Mask] = []
+        for mask in self.masks(picture, selection, RADII if len(selection.points) == 1 else RADII[:1]):
+            if not any(is_same(mask, other) for other in found):
+                found.append(mask)
+        return [Candidate(mask) for mask in found]
+
+    def masks(self, picture: Picture, selection: Selection, radii: Sequence[float]) -> list[Mask]:
         image, bounds = to_rgb8(picture), Box.whole(picture.size)
-        guess, box = None, selection.box
+        guesses: list[tuple[tuple[Mask, float] | None, Box]]
         if selection.outline:
-            box = bounds_of(selection.outline, bounds)
-        if box is None:
-            guess, box = guess_from(image, selection)
-        for point in selection.objects:
-            box = box.union(pixel_of(point, bounds))
-        window = box.expanded(math.ceil(MARGIN * box.size.longer) + 2 * POINT_RADIUS).clipped(bounds)
-        mask = np.zeros(image.shape[:2], np.uint8)
-        mask[window.slices] = cut(image[window.slices], window, box, guess, selection)
-        return mask
+            guesses = [(None, bounds_of(selection.outline, bounds))]
+        elif selection.box is not None:
+            guesses = [(None, selection.box)]
+        else:
+            guesses = guesses_from(image, selection, radii)
+        return [mask_from(image, guess, box, selection) for guess, box in guesses]
+
+
+def mask_from(image: RGB, guess: tuple[Mask, float] | None, box: Box, selection: Selection) -> Mask:
+    """The mask of the image from a guess with its bounds, or from a box."""
+    bounds = Box(0, 0, image.shape[1], image.shape[0])
+    for point in selection.objects:
+        box = box.union(pixel_of(point, bounds))
+    window = box.expanded(math.ceil(MARGIN * box.size.longer) + 2 * POINT_RADIUS).clipped(bounds)
+    mask = np.zeros(image.shape[:2], np.uint8)
+    mask[window.slices] = cut(image[window.slices], window, box, guess, selection)
+    return mask
+
+
+def is_same(one: Mask, other: Mask) -> bool:
+    either = np.count_nonzero(one | other)
+    return bool(np.count_nonzero(one & other) >= SAME * either)
 
 
 def create() -> GrabCut:
@@ -122,8 +150,10 @@ def grab_cut(pixels: RGB, labels: Mask, iterations: int) -> Mask:
     return np.where(is_object, np.uint8(255), np.uint8(0))
 
 
-def guess_from(image: RGB, selection: Selection) -> tuple[tuple[Mask, float], Box]:
-    """The first guess of an object from its points, at a scale of the image, and its bounds in the image."""
+def guesses_from(
+    image: RGB, selection: Selection, radii: Sequence[float]
+) -> list[tuple[tuple[Mask, float] | None, Box]]:
+    """First guesses of an object from its points, one for each radius: at a scale of the image, with bounds in it."""
     height, width = image.shape[:2]
     scale = min(1.0, WORKING_SIDE / max(width, height))
     small = resized(image, scaled_size(Size(width, height), scale))
@@ -131,17 +161,23 @@ def guess_from(image: RGB, selection: Selection) -> tuple[tuple[Mask, float], Bo
     def pixel(point: Point) -> tuple[int, int]:
         return min(int(point.x * scale), small.shape[1] - 1), min(int(point.y * scale), small.shape[0] - 1)
 
+    objects = [pixel(point) for point in selection.objects]
     others = [pixel(point) for point in selection.points if not point.is_object]
-    region = geodesic.select(small, [pixel(point) for point in selection.objects], others)
-    left, top, region_width, region_height = cv2.boundingRect(region)
-    if not region_width:  # smaller than a few pixels
-        left, top = pixel(selection.objects[0])
-        region_width = region_height = 1
-    left, top = left - GUESS_ERROR, top - GUESS_ERROR
-    region_width, region_height = region_width + 2 * GUESS_ERROR, region_height + 2 * GUESS_ERROR
-    edges = (left / scale, top / scale, (left + region_width) / scale, (top + region_height) / scale)
-    box = Box(int(edges[0]), int(edges[1]), math.ceil(edges[2]), math.ceil(edges[3]))
-    return (region, scale), box.clipped(Box(0, 0, width, height))
+    regions = walker.select(small, objects, others, radii)
+    return [
+        ((region, scale), bounds_of_guess(region, scale, objects[0]).clipped(Box(0, 0, width, height)))
+        for region in regions
+    ]
+
+
+def bounds_of_guess(region: Mask, scale: float, point: tuple[int, int]) -> Box:
+    """In the image; around a point of the object where the guess is empty, since the object has a few pixels only."""
+    left, top, width, height = cv2.boundingRect(region)
+    if not width:
+        (left, top), width, height = point, 1, 1
+    edges = left - GUESS_ERROR, top - GUESS_ERROR, left + width + GUESS_ERROR, top + height + GUESS_ERROR
+    floored, ceiled = [math.trunc(edge / scale) for edge in edges[:2]], [math.ceil(edge / scale) for edge in edges[2:]]
+    return Box(*floored, *ceiled)
 
 
 def part_of(guess: tuple[Mask, float], window: Box, size: Size) -> Mask:

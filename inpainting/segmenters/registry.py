@@ -13,7 +13,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.segmenters.base import Segmenter
 from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter, installed
 
-NO_SEGMENTERS = {"base", "geodesic", "networks", "registry"}
+NO_SEGMENTERS = {"base", "geodesic", "networks", "registry", "walker"}
 DEFAULT = "grabcut"
 
 
