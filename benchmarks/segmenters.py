@@ -8,8 +8,11 @@ have random weights: their overlaps mean nothing, and the time of a further clic
 For each photo with a mask of its object: intersection over union after each click, and with the box around the object.
 The first click is at the point of the object that is deepest inside it; each further one at the deepest point of the
 largest part that is wrong, on the object or beside it (the procedure of Xu et al. 2016, section 3.3). The times are
-those of a further click, when what is computed of the picture alone is kept: processor time of all threads / time
-passed, on the photo as it is and scaled to 12 megapixels.
+those of the first click, which has everything to compute, and of a further one, when what is computed of the picture
+alone is kept: processor time of all threads / time passed, on the photo as it is and scaled to 12 megapixels.
+
+Plain is cv2.grabCut alone on the whole photo, as OpenCV's tutorial uses it: from the same box, or from a disc at the
+click. The last table compares the means with those, and the slowest further click with its goal.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ from inpainting.segmenters.base import Hint, Point, Segmenter, Selection  # noqa
 from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter  # noqa: E402
 
 PIXELS = 12_000_000
+MILLISECONDS = {"none": (1, 300), "model": (0, 150)}
+"""Goals of a further click: without a model at 12 megapixels (index 1), with a small one on photos as they are."""
 RANDOM = ("slimsam", "sam2.1-tiny")
 """Models that are made with random weights where they are not installed."""
 OUTLINES = {
@@ -70,25 +75,78 @@ def main() -> None:
 def measure(segmenter: Segmenter, options: argparse.Namespace) -> None:
     if Hint.POINTS not in segmenter.reads:
         sys.exit(f"{segmenter.name} reads no clicks.")
-    headings = [*(f"{count + 1} click{'s' * (count > 0)}" for count in range(options.clicks)), "box", "ms", "ms 12 MP"]
+    headings = [f"{count + 1} click{'s' * (count > 0)}" for count in range(options.clicks)]
+    headings += ["box", "plain, 1 click", "plain, box", "first ms", "further ms", "first, 12 MP", "further, 12 MP"]
     print("| object | " + " | ".join(headings) + " |\n|" + "---|" * (len(headings) + 1))
-    rows = []
+    rows, slowest = [], [0.0, 0.0]
     for name, photo, truth in photos_with_masks(options.photos):
         figures, points = by_clicks(segmenter, photo, truth, options.clicks)
-        if Hint.BOX in segmenter.reads:
-            figures.append(overlap(segmenter.segment(photo, Selection(box=bounds(truth))), truth))
-        else:
-            figures.append(float("nan"))
-        milliseconds = [time_of_further_click(segmenter, *at_scale(photo, points, scale)) for scale in (1.0, None)]
+        box = bounds(truth) or Box.whole(photo.size)
+        reads_box = Hint.BOX in segmenter.reads
+        figures.append(overlap(segmenter.segment(photo, Selection(box=box)), truth) if reads_box else float("nan"))
+        figures += [
+            overlap(plain(photo, selection), truth) for selection in (Selection(points[:1]), Selection(box=box))
+        ]
+        times = []
+        for index, scale in enumerate((1.0, None)):
+            scaled, selection = at_scale(mirrored(photo), mirrored_points(points, photo), scale)
+            first = milliseconds(segmenter, scaled, Selection(selection.points[:1]))
+            segmenter.segment(scaled, Selection(selection.points[:-1] or selection.points))
+            further = milliseconds(segmenter, scaled, selection)
+            slowest[index] = max(slowest[index], further[1])
+            times += [f"{spent:.0f} / {passed:.0f}" for spent, passed in (first, further)]
         rows.append(figures)
-        print(f"| {name} | " + " | ".join([f"{figure:.2f}" for figure in figures] + milliseconds) + " |")
+        print(f"| {name} | " + " | ".join([f"{figure:.2f}" for figure in figures] + times) + " |")
         if options.sheet:
             show(
                 options.sheet.with_stem(f"{options.sheet.stem}-{name}"),
                 photo,
                 segmenter.segment(photo, Selection(points[:1])),
             )
-    print("| mean | " + " | ".join(f"{figure:.2f}" for figure in np.mean(rows, axis=0)) + " | | |")
+    means, worst = np.mean(rows, axis=0), np.min(rows, axis=0)
+    for name, values in (("mean", means), ("worst", worst)):
+        print(f"| {name} | " + " | ".join(f"{figure:.2f}" for figure in values) + " | | | | |")
+    compare(segmenter, means, slowest)
+
+
+def compare(
+    segmenter: Segmenter, means: np.ndarray[tuple[int, ...], np.dtype[np.float64]], slowest: list[float]
+) -> None:
+    """Print each figure with what it is compared with, and their ratio. slowest: milliseconds, see MILLISECONDS."""
+    print("\n| figure | reached | goal or baseline | ratio |\n|---|---|---|---|")
+    for name, reached, baseline in (
+        ("overlap, 1 click; cv2.grabCut from a disc", means[0], means[-2]),
+        ("overlap, box; cv2.grabCut from the box", means[-3], means[-1]),
+    ):
+        print(f"| {name} | {reached:.2f} | {baseline:.2f} | {reached / max(baseline, 0.01):.2f} |")
+    size, goal = MILLISECONDS["model" if isinstance(segmenter, CatalogSegmenter) else "none"]
+    reached = slowest[size]
+    where = ("photos as they are", "12 megapixels")[size]
+    print(f"| slowest further click, {where}, ms | {reached:.0f} | at most {goal} | {reached / goal:.2f} |")
+
+
+def plain(photo: Picture, selection: Selection) -> Mask:
+    """What cv2.grabCut finds by itself, in five iterations on the whole photo."""
+    pixels = np.ascontiguousarray(photo.pixels[:, :, :3])
+    labels = np.full(pixels.shape[:2], cv2.GC_PR_BGD, np.uint8)
+    rectangle, mode = None, cv2.GC_INIT_WITH_MASK
+    if selection.box is not None:
+        box = selection.box
+        rectangle, mode = (box.left, box.top, box.size.width, box.size.height), cv2.GC_INIT_WITH_RECT
+    for point in selection.points:
+        cv2.circle(labels, (int(point.x), int(point.y)), 10, cv2.GC_FGD if point.is_object else cv2.GC_BGD, -1)
+    cv2.setRNGSeed(0)
+    cv2.grabCut(pixels, labels, rectangle, np.zeros((1, 65)), np.zeros((1, 65)), 5, mode)
+    return np.where((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD), np.uint8(255), np.uint8(0))
+
+
+def mirrored(photo: Picture) -> Picture:
+    """Another picture for what is kept of pictures, with the same objects."""
+    return Picture(np.ascontiguousarray(photo.pixels[:, ::-1].astype(np.uint8)))
+
+
+def mirrored_points(points: tuple[Point, ...], photo: Picture) -> tuple[Point, ...]:
+    return tuple(replace(point, x=photo.size.width - 1 - point.x) for point in points)
 
 
 def find_or_make(name: str, folder: Path) -> Segmenter:
@@ -178,12 +236,11 @@ def at_scale(photo: Picture, points: tuple[Point, ...], scale: float | None) -> 
     return Picture(pixels), Selection(tuple(Point(p.x * scale, p.y * scale, p.is_object) for p in points))
 
 
-def time_of_further_click(segmenter: Segmenter, photo: Picture, selection: Selection) -> str:
-    """Milliseconds of the last click after the others: processor time of all threads / time passed."""
-    segmenter.segment(photo, Selection(selection.points[:-1] or selection.points))
+def milliseconds(segmenter: Segmenter, photo: Picture, selection: Selection) -> tuple[float, float]:
+    """Processor time of all threads, and time passed."""
     before, begun = time.process_time(), time.perf_counter()
     segmenter.segment(photo, selection)
-    return f"{1000 * (time.process_time() - before):.0f} / {1000 * (time.perf_counter() - begun):.0f}"
+    return 1000 * (time.process_time() - before), 1000 * (time.perf_counter() - begun)
 
 
 def show(path: Path, photo: Picture, found: Mask) -> None:

@@ -71,7 +71,7 @@ MOBILE_SAM = ModelSpec(
     size_bytes=45 * MB,
     memory_bytes=800 * MB,
 )
-"""Not the file that returns a single mask, which lies beside them."""
+"""Not the file that returns a single mask, which lies beside them. Size and memory are estimates."""
 
 TRANSFORMERS = tuple(
     ModelSpec(
