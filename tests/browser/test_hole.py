@@ -130,7 +130,7 @@ def test_a_painting_that_ends_before_its_hole_is_found_leaves_no_light(run: Run)
         let found
         const shape = new Promise((resolve) => { found = resolve })
         const mask = { shape: () => shape, viewport: { scale: 1, left: 0, top: 0 }, free: {} }
-        const hole = new m.Hole({ bar, light, zoom, editor }, mask)
+        const hole = new m.Hole({ bar, light, zoom, editor, dock: bar }, mask)
         const finding = hole.find({ width: 2, height: 2 }, { left: 0, top: 0, right: 0, bottom: 0 })
         hole.shine()
         if (ends) hole.dim()
@@ -164,13 +164,16 @@ def test_nothing_moves_where_less_motion_is_wanted(page: Page, photo_file: Path)
 
 
 def test_the_actions_of_a_small_result_lie_beside_it(page: Page, photo_file: Path) -> None:
+    page.set_viewport_size({"width": 1280, "height": 860})
     open_photo(page, photo_file)
-    paint_line(page, **HOLE)
+    paint_line(page, from_left=0.45, to_left=0.55, down=0.8)
     generate(page)
-    for _ in range(3):
-        page.get_by_role("button", name="Zoom out").click()
-    photo, bar = photo_box(page), box_of(page, "#hole-bar")
-    assert photo["y"] + photo["height"] <= bar["y"] < photo["y"] + photo["height"] + 40
+    for zooms in (0, 3):
+        for _ in range(zooms):
+            page.get_by_role("button", name="Zoom out").click()
+        photo, bar = photo_box(page), box_of(page, "#hole-bar")
+        assert photo["y"] + photo["height"] <= bar["y"] < photo["y"] + photo["height"] + 40
+        assert bar["y"] + bar["height"] < box_of(page, ".dock")["y"]
 
 
 @ON_A_PHONE_TOO

@@ -62,7 +62,7 @@ const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), ove
   },
   onError: refresh,
 })
-const hole = new Hole({ bar: $("hole-bar"), light: $("light"), zoom: $("zoom"), editor: root }, mask)
+const hole = new Hole({ bar: $("hole-bar"), light: $("light"), zoom: $("zoom"), dock: $("settings"), editor: root }, mask)
 const hints = new Hints(mask, refresh)
 const maskFile = new MaskFile(
   { file: $("mask-file"), empty: $("mask-empty"), name: $("mask-name"), about: $("mask-about"), preview: $("mask-preview") }, mask, limits.mask,

@@ -1,6 +1,6 @@
 // Where a bar lies beside a box without covering it. Pure: no DOM.
 
-const GAP = 12
+export const GAP = 12
 
 /** @typedef {{left: number, top: number, right: number, bottom: number}} Box */
 

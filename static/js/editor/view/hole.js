@@ -1,7 +1,7 @@
 // What lies at the hole, the part of the photo that is repainted: light that passes over it while it is painted, and
 // beside it a bar with the progress, then with what can be done with the result. Without room there the bar is docked.
 
-import { beside, distance } from "editor/view/beside"
+import { beside, distance, GAP } from "editor/view/beside"
 import { narrow } from "editor/view/screen"
 
 const SIDE = 1024 // of the mask's copy that gives its shape
@@ -16,7 +16,7 @@ export class Hole {
   #whole = null // the same of the photo with its frame
   #finding = 0
 
-  /** `elements` is {bar, light, zoom, editor}; the light lies on the surface. `mask` is the mask view. */
+  /** `elements` is {bar, light, zoom, dock, editor}; the light lies on the surface. `mask` is the mask view. */
   constructor(elements, mask) {
     this.#elements = elements
     this.#mask = mask
@@ -63,7 +63,7 @@ export class Hole {
 
   /** Puts light and bar where the hole is. Call it when the photo moves, and when the bar appears. */
   place() {
-    const { bar, light, zoom } = this.#elements
+    const { bar, light, zoom, dock } = this.#elements
     const hole = this.#box && this.#onSurface(this.#box)
     if (hole && !light.hidden) {
       Object.assign(light.style, {
@@ -76,14 +76,15 @@ export class Hole {
     const surface = light.parentElement.getBoundingClientRect()
     const { left, top, right, bottom } = zoom.getBoundingClientRect()
     const others = [{ left: left - surface.left, top: top - surface.top, right: right - surface.left, bottom: bottom - surface.top }]
-    const place = hole && !narrow.matches ? this.#placeOf(size, hole, others) : null
+    const free = this.#mask.free // above a dock of full height, which it has not beside a result
+    free.bottom = Math.max(free.bottom, dock.getBoundingClientRect().top - surface.top - GAP)
+    const place = hole && !narrow.matches ? this.#placeOf(size, hole, free, others) : null
     bar.dataset.docked = String(!place)
     bar.style.transform = place ? `translate(${Math.round(place.left + surface.left)}px, ${Math.round(place.top + surface.top)}px)` : ""
   }
 
   /** Beside the photo where that is near, so that the bar covers nothing of it, else beside the hole. */
-  #placeOf(size, hole, others) {
-    const { free } = this.#mask
+  #placeOf(size, hole, free, others) {
     const place = beside(this.#onSurface(this.#whole), size, free, others)
     return place && distance(hole, place, size) <= NEAR_PHOTO ? place : beside(hole, size, free, others)
   }
