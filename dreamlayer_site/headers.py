@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from corsheaders.middleware import CorsMiddleware
 from csp.middleware import CSPMiddleware
 from django.http import HttpRequest
@@ -44,10 +45,18 @@ class CompressedPages(GZipMiddleware):
     Django hides the length of a secret by random bytes and by a mask (BREACH, Heal the Breach), see GZipMiddleware.
     """
 
+    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        """Only pages go through another thread."""
+        get_response: Any = self.get_response
+        response: HttpResponseBase = await get_response(request)
+        return await sync_to_async(self.process_response)(request, response) if is_page(response) else response
+
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        kind = response.headers.get("Content-Type", "")
-        is_page = isinstance(response, HttpResponse) and kind.startswith("text/html")
-        return super().process_response(request, response) if is_page else response
+        return super().process_response(request, response) if is_page(response) else response
+
+
+def is_page(response: HttpResponseBase) -> bool:
+    return isinstance(response, HttpResponse) and response.headers.get("Content-Type", "").startswith("text/html")
 
 
 class ApiCors(CorsMiddleware):

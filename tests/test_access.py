@@ -132,6 +132,7 @@ MODELS = {
     "admin/mfa/authenticator/": "passkey",
     "admin/usersessions/usersession/": "session",
     "admin/inpainting/batch/": "batch",
+    "admin/inpainting/analysis/": "analysis",
     "admin/accounts/auditentry/": "entry",
     "admin/inpainting/inferencemodel/": "model",
     "admin/inpainting/lora/": "lora",

@@ -27,6 +27,11 @@ def fetched(site: Installation, path: str) -> tuple[Message, bytes]:
         return answer.headers, answer.read()
 
 
+def fetched_text(site: Installation, path: str) -> str:
+    _, body = fetched(site, path)
+    return (gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body).decode()
+
+
 def max_age(headers: Message) -> int:
     found = re.search(r"max-age=(\d+)", headers["Cache-Control"])
     assert found
@@ -34,7 +39,7 @@ def max_age(headers: Message) -> int:
 
 
 def test_every_static_file_of_a_page_has_a_hashed_name_and_is_kept_by_browsers(site: Installation) -> None:
-    page = fetched(site, "/accounts/login/")[1].decode()
+    page = fetched_text(site, "/accounts/login/")
     found = re.search(r'<script type="importmap"[^>]*>(.*?)</script>', page, re.DOTALL)
     assert found
     modules = json.loads(found[1])["imports"]
@@ -52,15 +57,14 @@ def test_every_static_file_of_a_page_has_a_hashed_name_and_is_kept_by_browsers(s
 
 
 def test_the_modules_of_a_worker_are_imported_by_the_names_that_pages_import(site: Installation) -> None:
-    page = fetched(site, "/accounts/login/")[1].decode()
+    page = fetched_text(site, "/accounts/login/")
     found = re.search(r'<script type="importmap"[^>]*>(.*?)</script>', page, re.DOTALL)
     assert found
     modules = json.loads(found[1])["imports"]
     waiting, seen = [modules["editor/raster/worker"]], set[str]()
     while waiting:
         address = waiting.pop()
-        body = fetched(site, address)[1]
-        script = (gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body).decode()
+        script = fetched_text(site, address)
         imported = {urljoin(address, path) for path in re.findall(r'\bfrom "([^"]+)"', script)}
         waiting += imported - seen
         seen |= imported

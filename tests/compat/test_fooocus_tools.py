@@ -7,14 +7,12 @@ import threading
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import cv2
 import numpy as np
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
-from django.db.models.signals import post_save
 from django.test import Client
 from numpy.typing import NDArray
 from PIL import Image
@@ -28,6 +26,7 @@ from inpainting.engines.loaded_models import loaded_models
 from inpainting.models import Analysis
 from inpainting.segmenters import registry
 from inpainting.segmenters.grabcut import GrabCut
+from tests.analyses import accepted
 from tests.compat.fooocus import base64_of, post
 from tests.conftest import png
 
@@ -212,15 +211,9 @@ def in_both_roles(client: Client, body: dict[str, Any], url: str, settings: Any)
     settings.ROLE = "all"
     here = post(client, body, url)
     settings.ROLE = "web"
-    accepted: list[UUID] = []
-
-    def note(instance: Analysis, created: bool, **_: Any) -> None:
-        accepted.extend([instance.pk] if created else [])
-
-    post_save.connect(note, sender=Analysis)
-    there = post(client, body, url)
-    post_save.disconnect(note, sender=Analysis)
-    assert len(accepted) == 1
+    with accepted() as ids:
+        there = post(client, body, url)
+    assert len(ids) == 1
     assert not Analysis.objects.exists()
     return here, there
 
