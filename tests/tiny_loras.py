@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,4 +51,12 @@ def weights(
 def saved(path: Path, tensors: dict[str, torch.Tensor]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    return path
+
+
+def saved_by_peft(path: Path, tensors: dict[str, torch.Tensor]) -> Path:
+    """Save a UNet's tensors with a configuration of PEFT: rank 4, alpha 32."""
+    layers = sorted({name.removeprefix("unet.").partition(".lora_")[0] for name in tensors})
+    configuration = {"unet.r": 4, "unet.lora_alpha": 32, "unet.target_modules": layers}
+    save_file(tensors, path, metadata={"format": "pt", "lora_adapter_metadata": json.dumps(configuration)})
     return path

@@ -215,7 +215,11 @@ def test_a_controlnet_a_lora_and_an_ip_adapter_together_equal_the_reference_pipe
     spec, adapter = models[family, inpainting], adapters[family, kind]
     control = tiny_adapters.saved_controlnet(folder / f"depth-{family}", family, Control.DEPTH)
     requested = request(
-        loras=(LoraUse(lora[family].slug, 0.7),), control_strength=0.8, control_end=0.6, ip_adapter_scale=0.5
+        control=control.slug,
+        loras=(LoraUse(lora[family].slug, 0.7),),
+        control_strength=0.8,
+        control_end=0.6,
+        ip_adapter_scale=0.5,
     )
     parts, loras = [control, adapter], [lora[family]]
     (latents,) = denoised_latents(spec, [requested], parts, loras)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
 from inpainting.catalog.specs import LoraKind, LoraSpec, ModelSpec
 from inpainting.core.errors import EngineFailed
@@ -98,10 +96,7 @@ def test_a_configuration_of_peft_in_a_file_equals_the_reference_pipeline(
 ) -> None:
     model = load(specs["sd"], CPU)
     tensors = tiny_loras.weights(model.pipeline, parts=["unet"])
-    layers = sorted({name.removeprefix("unet.").partition(".lora_")[0] for name in tensors})
-    configuration = {"unet.r": 4, "unet.lora_alpha": 32, "unet.target_modules": layers}
-    path = tmp_path / "configured.safetensors"
-    save_file(tensors, path, metadata={"format": "pt", "lora_adapter_metadata": json.dumps(configuration)})
+    path = tiny_loras.saved_by_peft(tmp_path / "configured.safetensors", tensors)
     lora = LoraSpec(slug="configured", label="", family="sd", digest="configured", path=path)
     requested = ddim_request(loras=(LoraUse("configured"),))
     latents = denoised_latents(model, requested, [lora])

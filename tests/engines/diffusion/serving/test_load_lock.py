@@ -62,7 +62,8 @@ def an_active_ip_adapter(folder: Path) -> Callable[[], object]:
 
 def a_lora(folder: Path) -> Callable[[], object]:
     model = load(tiny_models.saved(folder / "model"), HALF)
-    path = tiny_loras.saved(folder / "lora.safetensors", tiny_loras.weights(model.pipeline))
+    tensors = tiny_loras.weights(model.pipeline, parts=["unet"])
+    path = tiny_loras.saved_by_peft(folder / "lora.safetensors", tensors)  # becomes layers, unlike others
     one = ActiveLora(LoraSpec(slug="lora", label="LoRA", family="sd", digest="d", path=path), 1.0)
     return lambda: model.loras.load(one)
 
