@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -221,11 +221,11 @@ async def test_of_five_clicks_whose_clients_leave_only_the_last_is_selected_afte
     started, may_end, selected = threading.Event(), threading.Event(), []
 
     class Slow(GrabCut):
-        def segment(self, picture: Picture, selection: Selection) -> Mask:
+        def masks(self, picture: Picture, selection: Selection, radii: Sequence[float]) -> list[Mask]:
             selected.append(selection.points[0].x)
             started.set()
             assert may_end.wait(PATIENCE_SECONDS)
-            return super().segment(picture, selection)
+            return super().masks(picture, selection, radii)
 
     monkeypatch.setitem(registry.segmenters(), "grabcut", Slow())
     monkeypatch.setattr(concurrency_limits, "_computations", threading.BoundedSemaphore(1))
