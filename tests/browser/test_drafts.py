@@ -94,9 +94,9 @@ TAKEN = ["red", True, [11, 12], {"prompt": "a lawn"}, "editing", None]
 
 
 @pytest.fixture
-def person(browser: Browser, site: Installation) -> Iterator[Page]:
+def person(browser: Browser, site: Installation, device: Device) -> Iterator[Page]:
     """A page of a new account without a draft."""
-    context = browser.new_context(base_url=site.url)
+    context = device.context(browser, base_url=site.url)
     for page in watched_page(context):
         sign_up(page)
         yield opened(page)
@@ -187,6 +187,7 @@ def test_a_killed_browser_and_a_stopped_server_lose_nothing(
         is_said(page, "Saved")
 
 
+@ON_A_PHONE_TOO
 def test_changes_of_two_devices_are_joined(person: Page, second: Page) -> None:
     do(person, TAKE)
     is_said(person, "Saved")
@@ -200,6 +201,7 @@ def test_changes_of_two_devices_are_joined(person: Page, second: Page) -> None:
     assert shown(person)[:3] == ["red", True, [11, 12, 21]], "undo leads to the other device's changes"
 
 
+@ON_A_PHONE_TOO
 def test_the_browser_keeps_the_draft_while_there_is_no_connection(person: Page) -> None:
     do(person, TAKE)
     is_said(person, "Saved")

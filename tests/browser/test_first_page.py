@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.accessibility import violations
 from tests.browser.conftest import PASSWORD, emails
-from tests.browser.devices import ON_EVERY_DEVICE, drag
+from tests.browser.devices import ON_A_PHONE_TOO, ON_EVERY_DEVICE, drag
 from tests.browser.walks import ROCKET
 
 pytestmark = pytest.mark.browser
@@ -77,6 +77,7 @@ def test_without_a_pointer_the_rocket_is_marked_by_a_button_and_errors_are_shown
 
 
 @pytest.mark.smoke
+@ON_A_PHONE_TOO
 def test_a_photo_that_a_visitor_brings_is_open_after_sign_up(visitor: Page, photo_file: Path) -> None:
     visitor.goto("/")
     visitor.set_input_files("#own-photo", photo_file)
