@@ -85,14 +85,8 @@ def _arguments(row: Setting) -> dict[str, Any]:
     arguments: dict[str, Any] = {"metavar": "PX" if row.unit == "px" else METAVARS[row.type]}
     if row.type in LISTS:
         arguments["action"] = "append"
-    types = {
-        ValueType.INTEGER: int,
-        ValueType.NUMBER: float,
-        ValueType.LORAS: lora_use,
-        ValueType.CONTROLS: control_use,
-    }
-    if row.type in types:
-        arguments["type"] = types[row.type]
+    if row.type in PARSERS:
+        arguments["type"] = PARSERS[row.type]
     return arguments
 
 
