@@ -27,6 +27,7 @@ from dreamlayer_site.folder_lock import lock_data_folder
 from dreamlayer_site.health import only_monitoring
 from dreamlayer_site.hosts import ALL_INTERFACES, is_address, is_loopback
 from dreamlayer_site.static_files import build_static_files
+from inpainting.core.garbage import freeze_imports
 from inpainting.engines.base import Queue
 from inpainting.generations.recovery import recover, start_poller, stop_working
 from inpainting.moderation import warn_where_unavailable
@@ -65,6 +66,7 @@ class Command(BaseCommand):
         # Not earlier: its middleware reads the names of the static files.
         from dreamlayer_site.asgi import application
 
+        freeze_imports(of="the site")
         waiting = start_working() if settings.QUEUES else 0
         if settings.ROLE == "worker":
             self.stdout.write(f"A worker for {', '.join(settings.QUEUES)}; {site_address(listener_fd)}/readyz")

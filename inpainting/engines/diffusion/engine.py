@@ -14,6 +14,7 @@ from django.conf import settings as site
 from numpy.typing import NDArray
 
 from inpainting.catalog.specs import Kind, ModelSpec
+from inpainting.core.garbage import freeze_imports
 from inpainting.core.keepalive import run_in_thread
 from inpainting.core.request import PaintSettings
 from inpainting.engines.base import OnStep, Plan, Step
@@ -115,6 +116,7 @@ class Diffusion:
         from inpainting.engines.diffusion.serving.host_memory import HostMemory
         from inpainting.engines.diffusion.serving.model_cache import ModelCache
 
+        freeze_imports(of="diffusers")
         quantization = "" if self.options.quantization == OFF else self.options.quantization
         chosen = replace(hardware.choose(self.options.device, self.options.precision), quantization=quantization)
         budget = self.options.memory_bytes or int(chosen.memory_bytes() * hardware.WEIGHTS_SHARE)
