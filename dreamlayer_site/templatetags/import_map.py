@@ -8,6 +8,8 @@ from typing import Any
 from django import template
 from django.conf import settings
 from django.templatetags.static import static
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 
 register = template.Library()
 
@@ -15,11 +17,19 @@ register = template.Library()
 @register.inclusion_tag("includes/import_map.html", takes_context=True)
 def import_map(context: template.Context) -> dict[str, Any]:
     """Map each module, by its path below `static/js` without the suffix, to its URL: `editor/brush`."""
-    modules = [(name, static(f"js/{name}.js")) for name in module_names()]
-    return {"modules": modules, "request": context["request"]}
+    return {"imports": imports(settings.STATIC_URL), "request": context["request"]}
 
 
 @cache
-def module_names() -> tuple[str, ...]:
+def imports(static_url: str) -> SafeString:
+    """The entries, which a process reads once: looking up a hundred URLs takes a third of the time of a small page.
+
+    static_url: of all static files, with the path below which the site is served.
+    """
+    modules = ((name, static(f"js/{name}.js")) for name in module_names())
+    return format_html_join(",\n    ", '"{}": "{}"', modules)
+
+
+def module_names() -> list[str]:
     folder = settings.BASE_DIR / "static" / "js"
-    return tuple(sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.js")))
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.js"))
