@@ -54,6 +54,12 @@ def test_a_generation_runs_through_real_workers(
     assert site.get(style[1])[0] == 200
 
 
+def test_its_matrix_products_use_one_thread(site: Installation) -> None:
+    assert site.process is not None
+    (child,) = site.children_of(site.process.pid)
+    assert b"OPENBLAS_NUM_THREADS=1" in Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+
+
 @pytest.mark.full  # test_architecture.py finds the imports without starting anything
 def test_the_built_in_engine_imports_no_heavy_libraries(tmp_path: Path, photo_png: bytes, mask_png: bytes) -> None:
     heavy = {"torch", "diffusers", "transformers", "accelerate", "onnxruntime"}

@@ -36,12 +36,16 @@ def uniqueness(picture: Bytes, report: Report) -> Floats:
     rim = (np.minimum(row, rows - 1 - row) < RIM) | (np.minimum(column, columns - 1 - column) < RIM)
     rim_patches, rim_squares, rim_row, rim_column = (part[rim] for part in (patches, squares, row, column))
     nearest = np.empty(rows * columns, np.float32)
+    # -2ab + b^2 of (a - b)^2; a^2 does not change which is the smallest
+    doubled = np.ascontiguousarray(-2 * rim_patches.T)
     for start in range(0, rows * columns, columns):
         part = slice(start, start + columns)
-        distance = squares[part, None] + rim_squares - 2 * patches[part] @ rim_patches.T
-        close = (abs(row[part, None] - rim_row) < own) & (abs(column[part, None] - rim_column) < own)
-        distance[close] = np.inf
-        nearest[part] = distance.min(axis=1)
+        distance = patches[part] @ doubled
+        distance += rim_squares
+        beside = np.flatnonzero(abs(start // columns - rim_row) < own)
+        close = abs(column[part, None] - rim_column[beside]) < own
+        distance[:, beside] = np.where(close, np.inf, distance[:, beside])
+        nearest[part] = distance.min(axis=1) + squares[part]
         report(start / (rows * columns))
     nearest[np.isinf(nearest)] = 0  # a picture so small that every patch is close to the whole rim
     levels = np.sqrt(np.maximum(nearest, 0) / patches.shape[1]).reshape(rows, columns)
