@@ -116,6 +116,18 @@ def _storage_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(undeleted_file, "_paused_until", float("-inf"))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _models_are_freed() -> Iterator[None]:
+    """Free the models after a module: the thread of a batcher never ends, and its cache would keep them, gigabytes."""
+    yield
+    batchers = [thread._target.__self__ for thread in threading.enumerate() if thread.name == "diffusion"]  # type: ignore[attr-defined]
+    for batcher in batchers:
+        batcher.cache._models.clear()
+        batcher.cache._adapters.clear()
+    if batchers:
+        gc.collect()
+
+
 @pytest.fixture
 def polled_work_runs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The poller runs what waits on its own thread and returns when it has ended."""

@@ -58,15 +58,15 @@ SURFACES = ("inpainting.api", "inpainting.web", "inpainting.admin", "inpainting.
 
 
 @cache
-def modules(package: str) -> dict[str, ast.Module]:
+def modules(package: str) -> dict[str, set[str]]:
+    """The names of its modules -> what each imports, also inside functions and for type checkers alone."""
     found = {}
     for path in (ROOT / package).rglob("*.py"):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        found[name] = ast.parse(path.read_text())
+        found[name] = imports(ast.parse(path.read_text()))
     return found
 
 
-@cache
 def imports(tree: ast.Module) -> set[str]:
     names = set()
     for node in ast.walk(tree):
@@ -90,24 +90,24 @@ def layer_of(name: str) -> int | None:
 
 def test_every_package_imports_only_packages_below_it() -> None:
     wrong = []
-    for name, tree in modules("inpainting").items():
+    for name, imported_names in modules("inpainting").items():
         if name.startswith("inpainting.migrations"):
             continue
         here = layer_of(name)
         if here is None:
-            assert not imports(tree), f"{name} stands on no floor"
+            assert not imported_names, f"{name} stands on no floor"
             continue
-        for imported in imports(tree):
+        for imported in imported_names:
             there = layer_of(imported)
             if there is not None and there < here:
                 wrong.append(f"{name} imports {imported}")
     assert wrong == []
 
 
-def imported_modules(tree: ast.Module, names: set[str]) -> set[str]:
-    """Those of the modules `names` that a module imports, also inside functions and for type checkers alone."""
+def imported_modules(imported: set[str], names: set[str]) -> set[str]:
+    """Those of the modules `names` that are imported, as a whole or a part of them."""
     found = set()
-    for name in imports(tree):
+    for name in imported:
         while name and name not in names:
             name = name.rpartition(".")[0]
         found.add(name)
@@ -135,11 +135,11 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    trees: dict[str, ast.Module] = {}
+    imports_of: dict[str, set[str]] = {}
     for package in ("inpainting", "accounts", "dreamlayer_site"):
-        trees |= modules(package)
-    names = set(trees)
-    graph = {name: imported_modules(tree, names) - {name} for name, tree in trees.items()}
+        imports_of |= modules(package)
+    names = set(imports_of)
+    graph = {name: imported_modules(imported, names) - {name} for name, imported in imports_of.items()}
     assert circles(graph) == []
 
 
@@ -154,47 +154,47 @@ def surface_of(name: str) -> str | None:
 
 def test_no_surface_imports_another() -> None:
     wrong = []
-    for name, tree in modules("inpainting").items():
+    for name, imported_names in modules("inpainting").items():
         here = surface_of(name)
         if here is None:
             continue
-        wrong += [f"{name} imports {found}" for found in imports(tree) if surface_of(found) not in (None, here)]
+        wrong += [f"{name} imports {found}" for found in imported_names if surface_of(found) not in (None, here)]
     assert wrong == []
 
 
 def test_the_shared_code_of_dialects_imports_no_dialect() -> None:
     """Only the OpenAPI document and the errors outside of dialects use the native API."""
     native, serving_it = "inpainting.api.native", ("inpainting.api.openapi", "inpainting.api.error_handlers")
-    for name, tree in modules("inpainting/api").items():
+    for name, imported_names in modules("inpainting/api").items():
         if not name.startswith((native, *serving_it)):
-            assert not [found for found in imports(tree) if found.startswith(native)], name
+            assert not [found for found in imported_names if found.startswith(native)], name
 
 
 def test_no_package_imports_the_site_and_accounts_does_not_import_inpainting() -> None:
-    for name, tree in {**modules("inpainting"), **modules("accounts")}.items():
-        assert not [found for found in imports(tree) if found.startswith("dreamlayer_site")], name
-    for name, tree in modules("accounts").items():
-        assert not [found for found in imports(tree) if found.startswith("inpainting")], name
+    for name, imported_names in {**modules("inpainting"), **modules("accounts")}.items():
+        assert not [found for found in imported_names if found.startswith("dreamlayer_site")], name
+    for name, imported_names in modules("accounts").items():
+        assert not [found for found in imported_names if found.startswith("inpainting")], name
 
 
 def test_the_core_is_pure() -> None:
     allowed = {*sys.stdlib_module_names, "numpy", "cv2", "PIL", "isal", "inpainting"}
-    for name, tree in modules("inpainting/core").items():
-        assert {found.partition(".")[0] for found in imports(tree)} <= allowed, name
+    for name, imported_names in modules("inpainting/core").items():
+        assert {found.partition(".")[0] for found in imported_names} <= allowed, name
 
 
 def test_no_test_module_imports_another() -> None:
     """Shared test code belongs into a helper module, or into a fixture of a conftest.py."""
-    trees = modules("tests")
-    test_modules = {name for name in trees if name.rpartition(".")[2].startswith("test_")}
-    found = {name: imported_modules(tree, test_modules - {name}) for name, tree in trees.items()}
+    imports_of = modules("tests")
+    test_modules = {name for name in imports_of if name.rpartition(".")[2].startswith("test_")}
+    found = {name: imported_modules(imported, test_modules - {name}) for name, imported in imports_of.items()}
     assert {name: imported for name, imported in found.items() if imported} == {}
 
 
 def test_heavy_libraries_are_imported_by_their_engine_alone() -> None:
     for package in ("inpainting", "accounts", "dreamlayer_site"):
-        for name, tree in modules(package).items():
-            for found in imports(tree):
+        for name, imported_names in modules(package).items():
+            for found in imported_names:
                 importer = IMPORTED_ONLY_BY.get(found.partition(".")[0])
                 assert importer is None or name.startswith(importer), f"{name} imports {found}"
 
