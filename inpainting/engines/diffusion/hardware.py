@@ -55,6 +55,11 @@ class Hardware:
         return self.device.type == "cuda"
 
     @property
+    def has_bfloat16(self) -> bool:
+        """Whether a GPU computes in bfloat16: NVIDIA's since Ampere."""
+        return self.is_cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+
+    @property
     def can_offload(self) -> bool:
         """Whether its memory is apart from the machine's."""
         return self.is_cuda

@@ -23,9 +23,9 @@ from inpainting.engines.diffusion.encoding_cache import EncodingCache
 class LatentCodec:
     """Encodes and decodes with a VAE whose configuration gives the scaling of the latents.
 
-    overflows: the VAE's activations exceed float16, so it runs in float32. is_tiled: the VAE works in tiles during
-    each call, to save memory. pictures: keeps encoded pictures, of other VAEs too. Neither the VAE's dtype nor its
-    tiling is different after a call.
+    overflows: the VAE's activations exceed float16, so it runs in float32 where it is held in float16. is_tiled: the
+    VAE works in tiles during each call, to save memory. pictures: keeps encoded pictures, of other VAEs too. Neither
+    the VAE's dtype nor its tiling is different after a call.
     """
 
     vae: Any
@@ -36,11 +36,8 @@ class LatentCodec:
     pictures: EncodingCache | None = None
 
     @property
-    def encoding_dtype(self) -> torch.dtype:
-        return torch.float32 if self.overflows else self.vae.dtype
-
-    @property
-    def decoding_dtype(self) -> torch.dtype:
+    def dtype(self) -> torch.dtype:
+        """What it encodes and decodes in. bfloat16 has the range of float32."""
         return torch.float32 if self.overflows and self.vae.dtype == torch.float16 else self.vae.dtype
 
     @property
@@ -67,7 +64,7 @@ class LatentCodec:
 
     def _encode_finite(self, pixels: torch.Tensor) -> torch.Tensor:
         """See `Backend.encode`. What is not finite in half precision is computed again by torch in float32."""
-        encoded = self._encode(pixels, self.encoding_dtype, self.backend)
+        encoded = self._encode(pixels, self.dtype, self.backend)
         return encoded if are_finite(encoded) else self._encode(pixels, torch.float32, TORCH)
 
     def _encode(self, pixels: torch.Tensor, dtype: torch.dtype, backend: Backend) -> torch.Tensor:
@@ -83,7 +80,7 @@ class LatentCodec:
         Pixels that are not finite in half precision are computed again by torch in float32. Raises EngineFailed
         (`model_produced_invalid_output`) if those are not finite either, and for latents that are not finite.
         """
-        pixels = self._decode(latents, self.decoding_dtype, self.backend)
+        pixels = self._decode(latents, self.dtype, self.backend)
         if not are_finite(latents, pixels):
             pixels = self._decode(latents, torch.float32, TORCH)
             if not are_finite(latents, pixels):

@@ -177,12 +177,14 @@ class LatentModel(ABC):
     def codec(self, vae: Any | None = None, backend: Backend = TORCH) -> LatentCodec:
         """Encode and decode with the model's own VAE by `backend`, or with another VAE by torch.
 
+        A VAE that overflows float16 is held in bfloat16 from the first call on, where the device computes that: it
+        takes as much memory, and need not be converted for each call.
+
         Raises EngineFailed, `part_unfit`, for another VAE with another format of latents.
         """
         if vae is None:
-            return LatentCodec(
-                self.vae, self.hardware.device, backend, self._overflows(self.vae), pictures=self._pictures
-            )
+            overflows = self._overflows(self.vae)
+            return LatentCodec(self.vae, self.hardware.device, backend, overflows, pictures=self._pictures)
         if latent_format(vae) != latent_format(self.vae):
             raise EngineFailed(
                 f"The VAE gives latents of {latent_format(vae)}; {self.spec.label} wants {latent_format(self.vae)}.",
@@ -191,7 +193,10 @@ class LatentModel(ABC):
         return LatentCodec(vae, self.hardware.device, TORCH, self._overflows(vae), self.is_tiled, self._pictures)
 
     def _overflows(self, vae: Any) -> bool:
-        return self.respects_force_upcast and bool(getattr(vae.config, "force_upcast", False))
+        overflows = self.respects_force_upcast and bool(getattr(vae.config, "force_upcast", False))
+        if overflows and vae.dtype == torch.float16 and self.hardware.has_bfloat16:
+            vae.to(torch.bfloat16)
+        return overflows
 
     def use_bfloat16(self) -> None:
         """Compute the network in bfloat16, which has the range of float32, until the model is loaded again."""

@@ -171,7 +171,7 @@ class StepBatch:
     """Samples that take their steps together. As long as it exists, its model stays loaded.
 
     Batches of one model with different LoRAs take turns, and each activates its own. tuner: shared by all batches with
-    this key. max_samples: as many as fit into memory, lowered when memory was short.
+    this key. undecoded: have taken all steps. max_samples: as many as fit into memory, lowered when memory was short.
     """
 
     model: LatentModel
@@ -179,6 +179,7 @@ class StepBatch:
     tuner: BatchSizeTuner
     backend: Backend
     samples: list[InFlightSample] = field(default_factory=list)
+    undecoded: list[InFlightSample] = field(default_factory=list)
     max_samples: int = UNLIMITED
     last_stepped: float = 0.0
 

@@ -24,6 +24,8 @@ from inpainting.engines.diffusion.serving.jobs import InFlightSample, StepBatch,
 logger = logging.getLogger(__name__)
 
 PREVIEW_INTERVAL_SECONDS = 0.5
+MAX_DECODED_PIXELS = 2 * 1024 * 1024
+"""Pixels decoded at a time, if more than one image: a VAE takes as long as many steps, and GB for a few images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +71,20 @@ class StepExecutor:
         self._record_known()
 
     def finish(self, batch: StepBatch) -> None:
-        """Decode the samples that are done, together, and remove them from the batch."""
-        done = []
+        """Remove the samples that are done from the batch, and decode some of them together.
+
+        The others are decoded in later turns, so that other batches step meanwhile.
+        """
         for sample in [one for one in batch.samples if one.state.is_done and not one.job.is_done]:
             with self.watchdog.step_deadline(batch.tuner.expected_seconds(batch.rows)):
                 is_finite = self._ends_finite(sample)
             if is_finite:
-                done.append(sample)
+                batch.undecoded.append(sample)
             elif not sample.job.is_done:
                 self._start_again(sample, batch, steps_reported=sample.state.index)
+        batch.samples = [sample for sample in batch.samples if not sample.state.is_done]
+        count = max(1, MAX_DECODED_PIXELS // batch.key.size.area)
+        done, batch.undecoded = batch.undecoded[:count], batch.undecoded[count:]
         if not done:
             return
         with self.watchdog.deadline(LOADING_SECONDS):
@@ -87,7 +94,6 @@ class StepExecutor:
                 fail(sample.job, result)
             else:
                 sample.job.finish(sample.index, result, batch.model)
-        batch.samples = [sample for sample in batch.samples if not sample.state.is_done]
         self._record_known()  # the images are on the host, so that the device has done all steps before
 
     def _predict(self, batch: StepBatch, samples: Sequence[InFlightSample]) -> list[torch.Tensor]:

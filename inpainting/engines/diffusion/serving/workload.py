@@ -91,11 +91,12 @@ class Workload:
         self.waiting = deque(sample for sample in self.waiting if not sample.job.is_done)
         for batch in self.batches:
             batch.samples = [sample for sample in batch.samples if not sample.job.is_done]
-        self.batches = [batch for batch in self.batches if batch.samples]
+            batch.undecoded = [sample for sample in batch.undecoded if not sample.job.is_done]
+        self.batches = [batch for batch in self.batches if batch.samples or batch.undecoded]
 
     def clear(self) -> Iterator[Job]:
         """Forget everything. Yields each job that was not done."""
-        jobs = [sample.job for batch in self.batches for sample in batch.samples]
+        jobs = [sample.job for batch in self.batches for sample in (*batch.samples, *batch.undecoded)]
         jobs += [sample.job for sample in self.waiting]
         self.batches.clear()
         self.waiting.clear()

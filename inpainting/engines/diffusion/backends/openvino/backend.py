@@ -153,21 +153,18 @@ class CompilationPlan:
     encoder: tuple[int, ...]
     decoder: tuple[int, ...]
     dtype: torch.dtype
-    encoding_dtype: torch.dtype
-    decoding_dtype: torch.dtype
+    vae_dtype: torch.dtype
     byte_count: int
 
     @staticmethod
     def for_model(model: LatentModel, size: Size) -> CompilationPlan:
         height, width = size.height // VAE_SCALE_FACTOR, size.width // VAE_SCALE_FACTOR
-        codec = model.codec()
         return CompilationPlan(
             unet=unet_shapes(model, 1, height, width),
             encoder=(1, 3, size.height, size.width),
             decoder=(1, model.vae.config.latent_channels, height, width),
             dtype=model.unet.dtype,
-            encoding_dtype=codec.encoding_dtype,
-            decoding_dtype=codec.decoding_dtype,
+            vae_dtype=model.codec().dtype,
             byte_count=sum(
                 tensor.nbytes for tensor in (*model.unet.state_dict().values(), *model.vae.state_dict().values())
             ),
@@ -178,7 +175,7 @@ def compile_backend(plan: CompilationPlan, *, unet_folder: Path, vae_folder: Pat
     """Compile converted networks. Takes seconds and as much memory as the weights. Raises RuntimeError."""
     return OpenVinoBackend(
         CompiledNetwork(UNET, unet_folder / f"{UNET}.xml", plan.unet, plan.dtype),
-        CompiledNetwork(ENCODER, vae_folder / f"{ENCODER}.xml", [plan.encoder], plan.encoding_dtype),
-        CompiledNetwork(DECODER, vae_folder / f"{DECODER}.xml", [plan.decoder], plan.decoding_dtype),
+        CompiledNetwork(ENCODER, vae_folder / f"{ENCODER}.xml", [plan.encoder], plan.vae_dtype),
+        CompiledNetwork(DECODER, vae_folder / f"{DECODER}.xml", [plan.decoder], plan.vae_dtype),
         plan.byte_count,
     )
