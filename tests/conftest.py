@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from accounts.audit import AuditEntry
 from accounts.models import ApiKey, User
 from inpainting.apps import add_shipped_models
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
@@ -255,7 +256,7 @@ def mask_png(hole: NDArray[np.uint8]) -> bytes:
 def generate(
     photo: NDArray[np.uint8], hole: NDArray[np.uint8], django_capture_on_commit_callbacks: Callable[..., object]
 ) -> Callable[..., Generation]:
-    """generate(owner) -> a generation that has run to its end."""
+    """generate(owner) -> a generation that has run to its end. It takes settings and conditioning images."""
 
     def make(
         owner: User,
@@ -264,17 +265,10 @@ def generate(
         seed: int = 5,
         run: bool = True,
         engine: str = "auto",
-        control_image: Picture | None = None,
-        ip_adapter_image: Picture | None = None,
-        **settings: Any,
+        **more: Any,
     ) -> Generation:
-        request = InpaintRequest(
-            Picture(photo),
-            hole,
-            PaintSettings(prompt=prompt, seed=seed, **settings),
-            control_image=control_image,
-            ip_adapter_image=ip_adapter_image,
-        )
+        images = {name: more.pop(name) for name in CONDITIONING_IMAGES if name in more}
+        request = InpaintRequest(Picture(photo), hole, PaintSettings(prompt=prompt, seed=seed, **more), **images)
         with django_capture_on_commit_callbacks(execute=run):  # type: ignore[attr-defined]
             generation = submit(request, Submission(owner, engine=engine, source_name="photo.png"))
         generation.refresh_from_db()

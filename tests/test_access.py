@@ -42,6 +42,7 @@ from dreamlayer_site.asgi import application
 from inpainting.api.compat import deep_image, fooocus, modelslab
 from inpainting.api.compat.modelslab.translation import RETURNED_FIELDS
 from inpainting.api.media.links import SIGNER, result_link
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.generations import shares
@@ -163,10 +164,11 @@ ROWS = [
     Row(ONE + "source/thumbnail/", "/api/generations/{generation}/source/thumbnail/", API),
     Row(ONE + "mask/", "/api/generations/{generation}/mask/", API),
     Row(ONE + "mask/preview/", "/api/generations/{generation}/mask/preview/", API),
-    Row(ONE + "control-image/", "/api/generations/{generation}/control-image/", API),
-    Row(ONE + "control-image/preview/", "/api/generations/{generation}/control-image/preview/", API),
-    Row(ONE + "ip-adapter-image/", "/api/generations/{generation}/ip-adapter-image/", API),
-    Row(ONE + "ip-adapter-image/preview/", "/api/generations/{generation}/ip-adapter-image/preview/", API),
+    *(
+        Row(ONE + path, f"/api/generations/{{generation}}/{path}", API)
+        for name in CONDITIONING_IMAGES
+        for path in (f"{name.replace('_', '-')}/", f"{name.replace('_', '-')}/preview/")
+    ),
     Row(ONE + "images/<int:index>/", "/api/generations/{generation}/images/0/", API),
     Row(ONE + "images/<int:index>/thumbnail/", "/api/generations/{generation}/images/0/thumbnail/", API),
     Row(ONE + "images/<int:index>/preview/", "/api/generations/{generation}/images/0/preview/", API),
@@ -380,7 +382,7 @@ def test_every_actor_gets_the_expected_status_on_every_route(
     photo_png: bytes,
 ) -> None:
     alice.refresh_from_db()  # signing in invalidates older password reset links
-    generation = generate(alice, control_image=Picture(photo), ip_adapter_image=Picture(photo))
+    generation = generate(alice, **dict.fromkeys(CONDITIONING_IMAGES, Picture(photo)))
     hidden = generate(alice)
     image = hidden.images.get()
     image.write_hidden(b"as it was painted")
@@ -468,7 +470,7 @@ def test_what_an_administrator_removed_is_gone_for_its_owner_on_every_route(
     generate: Callable[..., Generation],
     photo: NDArray[Any],
 ) -> None:
-    generation = generate(alice, control_image=Picture(photo), ip_adapter_image=Picture(photo))
+    generation = generate(alice, **dict.fromkeys(CONDITIONING_IMAGES, Picture(photo)))
     for_fooocus = {"request": {}, "inpaints": False, "key": None}
     generation.service_data = {**of_modelslab(generate(alice)).service_data, **for_fooocus}
     for row in REMOVED_ROWS:

@@ -9,6 +9,7 @@ from django.http import Http404
 from django.urls import reverse
 
 from accounts.models import AuditEntry
+from inpainting.core.adapter_uses import IMAGE_LABELS
 from inpainting.engines import registry
 from inpainting.generations.description import measurements, metadata
 from inpainting.generations.setting_rows import LABELS, LABELS_BY_PUBLIC_NAME, setting_rows
@@ -59,9 +60,8 @@ def pictures_of(generation: Generation) -> list[dict[str, Any]]:
             row["hidden"] = reverse("hidden-picture", args=[generation.pk, image.index])
             row["hidden_by"] = image.report.get("hidden_by")
         rows.append(row)
-    names = {"control_image": "Control image", "ip_adapter_image": "Image prompt"}
     rows += [
-        {"label": names[name], "which": name, "picture": picture, "alt": names[name]}
+        {"label": IMAGE_LABELS[name], "which": name, "picture": picture, "alt": IMAGE_LABELS[name]}
         for name, picture in generation.references.items()
     ]
     return [
@@ -83,6 +83,7 @@ def recipe_rows(generation: Generation) -> list[tuple[str, Any]]:
         ("Engine", f"{registry.label(generation.engine)}. {generation.engine_reason}".strip(" .")),
         (LABELS["model"], labels.get(recipe.get("model", ""), recipe.get("model"))),
         ("ControlNets", ", ".join(f"{use['slug']} {use['strength']:g}" for use in recipe.get("controls", ()))),
+        ("IP-Adapters", ", ".join(f"{use['slug']} {use['scale']:g}" for use in recipe.get("ip_adapters", ()))),
         ("LoRAs", ", ".join(f"{use['slug']} {use['weight']:g}" for use in recipe["loras"])),
         ("Embeddings", ", ".join(recipe["embeddings"])),
         (LABELS["prompt"], recipe.get("prompt")),

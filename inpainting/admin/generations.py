@@ -29,7 +29,7 @@ from inpainting.generations.review import (
 )
 from inpainting.media.files import PictureUnavailable, picture_or_text_response
 from inpainting.models import Generation, Verdict
-from inpainting.models.generation_request import INPUT_IMAGES
+from inpainting.models.generation_request import FURTHER_IMAGES, JOINED_IMAGES
 
 DELETE = "delete"
 ACTIONS = {
@@ -182,8 +182,8 @@ class GenerationAdmin(admin.ModelAdmin):
         return {action: label for action, label in ACTIONS.items() if may[action == DELETE]}
 
     def find(self, pk: UUID) -> Generation:
-        rows: QuerySet[Generation] = Generation.objects.select_related("owner", "reviewed_by", *INPUT_IMAGES)
-        return get_object_or_404(rows.prefetch_related("images"), pk=pk)
+        rows: QuerySet[Generation] = Generation.objects.select_related("owner", "reviewed_by", *JOINED_IMAGES)
+        return get_object_or_404(rows.prefetch_related("images", *FURTHER_IMAGES), pk=pk)
 
     def render(self, request: HttpRequest, page: str, context: dict[str, Any]) -> HttpResponse:
         values = {**self.admin_site.each_context(request), "opts": self.opts, "section": "review", **context}

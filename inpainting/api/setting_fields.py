@@ -5,16 +5,27 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from inpainting.api.parsers import JSON_VALUES
-from inpainting.core.control_use import CONTROL_STRENGTHS, CONTROL_TYPES, MAX_CONTROLS, MAX_NAME_CHARACTERS, ControlUse
+from inpainting.core.adapter_uses import (
+    CONTROL_STRENGTHS,
+    CONTROL_TYPES,
+    CONTROLS,
+    IP_ADAPTER_SCALES,
+    IP_ADAPTERS,
+    LORA_WEIGHTS,
+    MAX_NAME_CHARACTERS,
+    AdapterList,
+    AdapterUse,
+    LoraUse,
+)
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import LISTS, Setting, ValueType
-from inpainting.core.settings_table import LORA_WEIGHTS, MAX_EMBEDDINGS, MAX_LORAS, MAX_SEED, RANGES, LoraUse
+from inpainting.core.settings_table import MAX_EMBEDDINGS, MAX_LORAS, MAX_SEED, RANGES
 from inpainting.core.validation import MAX_SLUG_CHARACTERS, SLUG, abbreviate, check_count, check_range
 
 RANDOM_SEED = 0
@@ -141,53 +152,82 @@ class Loras(serializers.Field):
         return LoraUse(slug, float(weight))
 
 
-CONTROLS_SCHEMA = {
-    "type": "array",
-    "maxItems": MAX_CONTROLS,
-    "items": {
-        "type": "object",
-        "required": ["slug"],
-        "additionalProperties": False,
-        "properties": {
-            "slug": {"type": "string", "maxLength": MAX_NAME_CHARACTERS},
-            "strength": {
-                "type": "number",
-                "minimum": CONTROL_STRENGTHS[0],
-                "maximum": CONTROL_STRENGTHS[1],
-                "default": 1,
-            },
-            "start": {"type": "number", "minimum": 0, "maximum": 1, "default": 0},
-            "end": {"type": "number", "minimum": 0, "maximum": 1, "default": 1},
-            "type": {"enum": [*CONTROL_TYPES, None], "default": None},
-        },
+def share(default: float) -> dict[str, Any]:
+    return {"type": "number", "minimum": 0, "maximum": 1, "default": default}
+
+
+def scale(lowest: float, highest: float) -> dict[str, Any]:
+    return {"type": "number", "minimum": lowest, "maximum": highest, "default": 1}
+
+
+ENTRY_SCHEMAS: dict[str, dict[str, Any]] = {
+    CONTROLS.setting: {
+        "strength": scale(*CONTROL_STRENGTHS),
+        "start": share(0),
+        "end": share(1),
+        "type": {"enum": [*CONTROL_TYPES, None], "default": None},
     },
+    IP_ADAPTERS.setting: {"scale": scale(*IP_ADAPTER_SCALES)},
 }
+"""The fields of an entry beside its slug, by the setting that lists them."""
 
 
-@extend_schema_field(CONTROLS_SCHEMA)
-class Controls(serializers.Field):
-    """A list of objects with the fields of `ControlUse`; in forms the same list as JSON text."""
+def list_schema(adapters: AdapterList) -> dict[str, Any]:
+    return {
+        "type": "array",
+        "maxItems": adapters.limit,
+        "items": {
+            "type": "object",
+            "required": ["slug"],
+            "additionalProperties": False,
+            "properties": {
+                "slug": {"type": "string", "maxLength": MAX_NAME_CHARACTERS},
+                **ENTRY_SCHEMAS[adapters.setting],
+            },
+        },
+    }
 
-    def to_internal_value(self, data: Any) -> tuple[ControlUse, ...]:
+
+class AdapterUses(serializers.Field):
+    """A list of objects with the fields of `ControlUse` or `IPAdapterUse`; in forms the same list as JSON text."""
+
+    adapters: ClassVar[AdapterList]
+
+    def to_internal_value(self, data: Any) -> tuple[AdapterUse, ...]:
         entries = parse_json(data, self) if isinstance(data, str) else data
         if not isinstance(entries, list):
             raise InvalidRequest(f"{self.field_name} must be a list.", field=self.field_name)
         name = str(self.field_name)
-        check_count(name, len(entries), MAX_CONTROLS, f"{name} has {len(entries)} entries")  # each is looked up
-        return tuple(self._control(entry, f"{self.field_name}[{index}]") for index, entry in enumerate(entries))
+        check_count(name, len(entries), self.adapters.limit, f"{name} has {len(entries)} entries")  # each is looked up
+        return tuple(self._use(entry, f"{self.field_name}[{index}]") for index, entry in enumerate(entries))
 
-    def _control(self, entry: object, place: str) -> ControlUse:
-        names = ("slug", "strength", "start", "end", "type")
+    def _use(self, entry: object, place: str) -> AdapterUse:
+        schemas = ENTRY_SCHEMAS[self.adapters.setting]
+        names = ("slug", *schemas)
         if not isinstance(entry, dict) or not {"slug"} <= entry.keys() <= set(names):
             raise InvalidRequest(f"{place} must be an object of {', '.join(names)}.", field=self.field_name)
-        slug, kind = entry["slug"], entry.get("type")
-        if not isinstance(slug, str) or not isinstance(kind, str | None):
-            raise InvalidRequest(f"{place}.slug and {place}.type must be texts.", field=self.field_name)
-        numbers = {name: entry[name] for name in ("strength", "start", "end") if entry.get(name) is not None}
-        for name, value in numbers.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(as_float(value)):
-                raise InvalidRequest(f"{place}.{name} must be a number.", field=self.field_name)
-        return ControlUse(slug, type=kind, **{name: float(value) for name, value in numbers.items()})
+        given = {name: value for name, value in entry.items() if value is not None or name == "slug"}
+        for name, value in given.items():
+            if schemas.get(name, {}).get("type") == "number":
+                given[name] = self._number(value, f"{place}.{name}")
+            elif not isinstance(value, str):
+                raise InvalidRequest(f"{place}.{name} must be a text.", field=self.field_name)
+        return self.adapters.use(**given)
+
+    def _number(self, value: object, place: str) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(as_float(value)):
+            raise InvalidRequest(f"{place} must be a number.", field=self.field_name)
+        return float(value)
+
+
+@extend_schema_field(list_schema(CONTROLS))
+class Controls(AdapterUses):
+    adapters = CONTROLS
+
+
+@extend_schema_field(list_schema(IP_ADAPTERS))
+class IPAdapters(AdapterUses):
+    adapters = IP_ADAPTERS
 
 
 @extend_schema_field({"type": "array", "maxItems": MAX_EMBEDDINGS, "uniqueItems": True, "items": SLUG_SCHEMA})
@@ -264,6 +304,8 @@ def build_field(row: Setting, *, is_required: bool = False) -> serializers.Field
             return Loras(**common)
         case ValueType.CONTROLS:
             return Controls(**common)
+        case ValueType.IP_ADAPTERS:
+            return IPAdapters(**common)
 
 
 def help_text(row: Setting) -> str:
@@ -271,7 +313,7 @@ def help_text(row: Setting) -> str:
     sentences = [row.help]
     if row.name in API_HELP:
         sentences.append(API_HELP[row.name])
-    if row.catalog_kind or row.type in (ValueType.LORAS, ValueType.CONTROLS):
+    if row.catalog_kind or row.type in LISTS - {ValueType.SLUGS}:
         sentences.append("/api/models lists them.")
     if row.type in LISTS:
         once_each = ", or the field once for each" if row.type is ValueType.SLUGS else ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inpainting.core.codecs import STORED_LIMITS, DecodedPicture, decode_picture, encode_png, generation_parameters
@@ -51,7 +52,7 @@ class FileReport:
 class FileJob:
     """One picture to paint: its files, where the results go, and the plan of its settings.
 
-    mask: None repaints the whole image, or with `outpaint` the new border. control_image, ip_adapter_image: see
+    mask: None repaints the whole image, or with `outpaint` the new border. conditioning_images: by their names in
     `InpaintRequest`.
     moderate: the check that every result has to pass; None where the safety checker is off.
     embeds_settings: whether the results contain the settings as text.
@@ -64,8 +65,7 @@ class FileJob:
     plan: SettingsPlan
     polarity: MaskPolarity
     moderate: Moderate | None = None
-    control_image: Path | None = None
-    ip_adapter_image: Path | None = None
+    conditioning_images: Mapping[str, Path] = field(default_factory=dict)
     outpaint: Outpaint | None = None
     embeds_settings: bool = True
 
@@ -91,8 +91,8 @@ class FileJob:
     def request(self, image: DecodedPicture) -> tuple[InpaintRequest, tuple[str, ...]]:
         """The request, and warnings about its images."""
         mask = None if self.mask is None else decode_picture(self.mask.read_bytes(), field="mask")
-        paths = {"control_image": self.control_image, "ip_adapter_image": self.ip_adapter_image}
-        images = {name: decode_picture(path.read_bytes(), field=name) for name, path in paths.items() if path}
+        paths = self.conditioning_images
+        images = {name: decode_picture(path.read_bytes(), field=name) for name, path in paths.items()}
         return build_request(image, mask, self.plan.settings, self.polarity, images, self.outpaint)
 
     def result(self, index: int) -> Path:

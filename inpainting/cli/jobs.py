@@ -14,6 +14,7 @@ from django.core.management.base import CommandError
 from inpainting import moderation
 from inpainting.cli.file_job import FileJob
 from inpainting.cli.options import option_name, outpaint_from_options, settings_from_options
+from inpainting.core.adapter_uses import ADAPTER_LISTS, CONDITIONING_IMAGES, IMAGE_LABELS
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, format_of
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
@@ -31,8 +32,9 @@ def build_jobs(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[
 
     Raises CommandError for paths, and InvalidRequest for settings, that cannot be painted.
     """
-    image, mask, controls = options["image"], options["mask"], options["control_image"]
-    for path in (image, mask, controls, options["ip_adapter_image"]):
+    image, mask = options["image"], options["mask"]
+    conditioning = {name: options[name] for name in CONDITIONING_IMAGES if options.get(name) is not None}
+    for path in (image, mask, *conditioning.values()):
         if path is not None and not path.exists():
             raise CommandError(f"{path} does not exist.")
     options = {**options, "output_format": output_format(options)}
@@ -44,14 +46,13 @@ def build_jobs(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[
         plan=replace(plan, warnings=()),  # given to `warn` once, not with each picture
         polarity=MaskPolarity(options["mask_polarity"]),
         moderate=moderation.moderator(plan.settings),
-        ip_adapter_image=options["ip_adapter_image"],
         outpaint=outpaint,
         embeds_settings=settings.EMBED_SETTINGS,
     )
 
     def make(picture: Path, mask_file: Path | None, result: Path) -> FileJob:
-        control = None if controls is None else control_image_path(picture, controls)
-        return common(picture, mask_file, result, control_image=control)
+        images = {name: conditioning_image_path(picture, path, name) for name, path in conditioning.items()}
+        return common(picture, mask_file, result, conditioning_images=images)
 
     paint = folder_jobs if image.is_dir() else single_job
     return paint(image, mask, options["out"], make, EXTENSIONS[plan.settings.output_format])
@@ -126,16 +127,20 @@ def pictures_in(folder: Path) -> list[Path]:
     ]
 
 
-def control_image_path(image: Path, controls: Path) -> Path:
-    """Return the control image: the given file, or NAME.png in the given folder. Raises InvalidRequest if missing."""
-    control = controls / f"{image.stem}.png" if controls.is_dir() else controls
-    if not control.is_file():
+def conditioning_image_path(image: Path, path: Path, name: str) -> Path:
+    """Return the conditioning image of that name: the given file, or NAME.png in the given folder.
+
+    Raises InvalidRequest if it is missing.
+    """
+    found = path / f"{image.stem}.png" if path.is_dir() else path
+    if not found.is_file():
+        first = next(adapters.image for adapters in ADAPTER_LISTS if name in adapters.images)
         raise InvalidRequest(
-            f"{image.name} has no control image: there is no {control}.",
-            code="control_image_missing",
-            field="control_image",
+            f"{image.name} has no {IMAGE_LABELS[name].lower()}: there is no {found}.",
+            code=f"{first}_missing",
+            field=name,
         )
-    return control
+    return found
 
 
 def mask_path(image: Path, masks_path: Path) -> Path:

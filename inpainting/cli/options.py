@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from inpainting.core.control_use import ControlUse
+from inpainting.core.adapter_uses import IMAGE_LABELS, ControlUse, IPAdapterUse, LoraUse
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.outpainting import OUTPAINT_ROWS, SIDES, Outpaint, outpaint_from
 from inpainting.core.setting import LISTS, Group, Setting, ValueType
-from inpainting.core.settings_table import SETTINGS, LoraUse, PaintSettings
+from inpainting.core.settings_table import SETTINGS, PaintSettings
 
 METAVARS = {
     ValueType.TEXT: "TEXT",
@@ -20,6 +22,7 @@ METAVARS = {
     ValueType.SLUGS: "SLUG",
     ValueType.LORAS: "SLUG[:WEIGHT]",
     ValueType.CONTROLS: "SLUG[,NAME=VALUE...]",
+    ValueType.IP_ADAPTERS: "SLUG[:SCALE]",
 }
 MAX_SHOWN_CHOICES = 4
 ROWS = (*SETTINGS, *OUTPAINT_ROWS)
@@ -40,6 +43,13 @@ def add_setting_options(parser: ArgumentParser) -> None:
             groups[row.group].add_argument(
                 option_name(row.name), dest=row.name, default=None, help=help_text(row), **_arguments(row)
             )
+
+
+def add_image_options(parser: ArgumentParser) -> None:
+    """Add an option for each conditioning image."""
+    folder = "for a folder of images, one for all or a folder of NAME.png"
+    for name, label in IMAGE_LABELS.items():
+        parser.add_argument("--" + name.replace("_", "-"), type=Path, metavar="PATH", help=f"{label}; {folder}")
 
 
 def option_name(name: str) -> str:
@@ -90,11 +100,11 @@ def _arguments(row: Setting) -> dict[str, Any]:
     return arguments
 
 
-def lora_use(text: str) -> LoraUse:
+def weighted(use: Callable[[str, float], Any], text: str) -> Any:
     """Parse SLUG or SLUG:WEIGHT."""
     slug, _, weight = text.partition(":")
     try:
-        return LoraUse(slug, float(weight or 1))
+        return use(slug, float(weight or 1))
     except ValueError:
         raise ArgumentTypeError(f"{weight} is not a number") from None
     except InvalidRequest as error:
@@ -122,8 +132,9 @@ def control_use(text: str) -> ControlUse:
 PARSERS: Mapping[ValueType, Callable[[str], Any]] = {
     ValueType.INTEGER: int,
     ValueType.NUMBER: float,
-    ValueType.LORAS: lora_use,
+    ValueType.LORAS: partial(weighted, LoraUse),
     ValueType.CONTROLS: control_use,
+    ValueType.IP_ADAPTERS: partial(weighted, IPAdapterUse),
 }
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 
 from inpainting.core import masks
+from inpainting.core.adapter_uses import CONTROLS, IMAGE_LABELS
 from inpainting.core.codecs import DecodedPicture
 from inpainting.core.conditioning_images import prepare_control_image, prepare_ip_adapter_image
 from inpainting.core.geometry import Size
@@ -57,9 +58,9 @@ def prepare_conditioning_images(
     warnings: list[str] = []
     for name, decoded in images.items():
         warnings += decoded.warnings
-        if name == "control_image":
+        if name in CONTROLS.images:
             pictures[name] = prepare_control_image(decoded.picture, size)
-            scaled = masks.scaling_note(decoded.picture.size, size, noun="control image")
+            scaled = masks.scaling_note(decoded.picture.size, size, noun=IMAGE_LABELS[name].lower())
             warnings += [scaled] if scaled else []
         else:
             pictures[name] = prepare_ip_adapter_image(decoded.picture)

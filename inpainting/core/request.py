@@ -6,21 +6,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from inpainting.core.control_use import ControlUse
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES, CONTROLS, ControlUse, IPAdapterUse, LoraUse
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Placement
 from inpainting.core.picture import Mask, Picture
-from inpainting.core.settings_table import LoraUse, PaintSettings
+from inpainting.core.settings_table import PaintSettings
 
-__all__ = ["ControlUse", "InpaintRequest", "LoraUse", "PaintSettings"]
+__all__ = ["ControlUse", "IPAdapterUse", "InpaintRequest", "LoraUse", "PaintSettings"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InpaintRequest:
     """A source image, its mask ([height, width], uint8, 255 = repaint) and the settings.
 
-    control_image: the conditioning image of `settings.control`, of the size of the source image; None where it is
-    computed from the source image. ip_adapter_image: the image prompt of `settings.ip_adapter`, of any size.
+    control_image: the conditioning image of the first ControlNet, of the size of the source image; None where it is
+    computed from the source image. control_image_2 and so on: those of the others, which share control_image without
+    one. ip_adapter_image and so on: the image prompts of the IP-Adapters, of any size.
     placement: where the image was outpainted (see `core.outpainting`); `image` is the whole canvas then.
 
     Raises InvalidRequest for a mask of another shape or type, and for a mask or control image of another size.
@@ -32,6 +33,12 @@ class InpaintRequest:
     control_image: Picture | None = None
     ip_adapter_image: Picture | None = None
     placement: Placement | None = None
+    control_image_2: Picture | None = None
+    control_image_3: Picture | None = None
+    control_image_4: Picture | None = None
+    ip_adapter_image_2: Picture | None = None
+    ip_adapter_image_3: Picture | None = None
+    ip_adapter_image_4: Picture | None = None
 
     def __post_init__(self) -> None:
         if self.mask.ndim != 2 or self.mask.dtype != np.uint8:
@@ -41,10 +48,15 @@ class InpaintRequest:
             raise InvalidRequest(
                 f"mask is {width}x{height}, image is {self.image.size}", code="mask_size_mismatch", field="mask"
             )
-        if self.control_image is not None and self.control_image.size != self.image.size:
-            raise InvalidRequest(
-                f"control_image is {self.control_image.size}, image is {self.image.size}", field="control_image"
-            )
+        for name, picture in self.conditioning_images.items():
+            if name in CONTROLS.images and picture.size != self.image.size:
+                raise InvalidRequest(f"{name} is {picture.size}, image is {self.image.size}", field=name)
         view = self.mask.view()
         view.flags.writeable = False
         object.__setattr__(self, "mask", view)
+
+    @property
+    def conditioning_images(self) -> dict[str, Picture]:
+        """Those that the request has, by their names."""
+        pictures = {name: getattr(self, name) for name in CONDITIONING_IMAGES}
+        return {name: picture for name, picture in pictures.items() if picture is not None}

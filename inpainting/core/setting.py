@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import UnionType
 from typing import Any, ParamSpec, get_args, get_origin, get_type_hints
 
-from inpainting.core.control_use import ControlUse
+from inpainting.core.adapter_uses import ControlUse, IPAdapterUse, LoraUse
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.validation import check_count, check_range, check_slug, check_text
 
@@ -33,10 +33,17 @@ class ValueType(StrEnum):
     SLUGS = "slugs"
     LORAS = "LoRAs"
     CONTROLS = "ControlNets"
+    IP_ADAPTERS = "IP-Adapters"
 
 
-LISTS = frozenset({ValueType.SLUGS, ValueType.LORAS, ValueType.CONTROLS})
+LISTS = frozenset({ValueType.SLUGS, ValueType.LORAS, ValueType.CONTROLS, ValueType.IP_ADAPTERS})
 """Types of lists whose entries name catalog entries."""
+LISTS_BY_ENTRY: Mapping[type, ValueType] = {
+    str: ValueType.SLUGS,
+    LoraUse: ValueType.LORAS,
+    ControlUse: ValueType.CONTROLS,
+    IPAdapterUse: ValueType.IP_ADAPTERS,
+}
 
 
 class Group(StrEnum):
@@ -141,9 +148,14 @@ class Setting:
             self._check_entries(value)
 
     def _check_entries(self, entries: Sequence[Any]) -> None:
-        """Check a list whose entries the catalog knows by slug. A ControlNet-Union may be used once for each type."""
+        """Check a list whose entries the catalog knows by slug.
+
+        A ControlNet-Union may be used once for each type, an IP-Adapter any number of times, each with its image.
+        """
         if self.max_length is not None:
             check_count(self.name, len(entries), self.max_length, f"{self.name} has {len(entries)} entries")
+        if self.type is ValueType.IP_ADAPTERS:
+            return
         keys = [(entry.slug, entry.type) if isinstance(entry, ControlUse) else slug_of(entry) for entry in entries]
         for key in keys:
             if isinstance(key, str):
@@ -193,8 +205,7 @@ def _value_type(annotation: Any, row: Setting) -> ValueType:
     if isinstance(annotation, UnionType):
         (annotation,) = (member for member in get_args(annotation) if member is not type(None))
     if get_origin(annotation) is tuple:
-        types: dict[type, ValueType] = {str: ValueType.SLUGS, ControlUse: ValueType.CONTROLS}
-        return types.get(get_args(annotation)[0], ValueType.LORAS)
+        return LISTS_BY_ENTRY[get_args(annotation)[0]]
     if row.choices:
         return ValueType.CHOICE
     if row.catalog_kind:

@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
-from inpainting.core.control_use import (
+from inpainting.core.adapter_uses import (
     CONTROL_STRENGTHS,
     CONTROL_TYPES,
+    CONTROLS,
+    IP_ADAPTER_SCALES,
+    IP_ADAPTERS,
+    LORA_WEIGHTS,
     MAX_CONTROLS,
+    MAX_IP_ADAPTERS,
     ControlUse,
-    check_first_control,
-    first_control,
+    IPAdapterUse,
+    LoraUse,
 )
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import (
@@ -31,14 +36,11 @@ from inpainting.core.setting import (
     rows_of,
     setting,
 )
-from inpainting.core.validation import check_range, check_slug
 
 MAX_SEED = 2**63 - 1
 MAX_PROMPT_CHARACTERS = 10_000
 MAX_LORAS = 8
 MAX_EMBEDDINGS = 8
-LORA_WEIGHTS = (-2.0, 2.0)
-"""The lowest and the highest weight of a LoRA. 1 applies it as trained; a negative weight pushes the other way."""
 SCHEDULERS = (
     *("DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "LMSDiscreteScheduler", "EulerDiscreteScheduler"),
     *("EulerAncestralDiscreteScheduler", "DPMSolverMultistepScheduler", "HeunDiscreteScheduler"),
@@ -61,18 +63,6 @@ ALGORITHM_SPELLINGS = {"dpmsolver+++": "dpmsolver++"}
 ALL_ENGINES = frozenset({EVERY_ENGINE})
 LOSSLESS = IdleWhen("output_format", "png", "PNG files are lossless, so their quality cannot be chosen.")
 UNGUIDED = IdleWhen("guidance_scale", 1.0, "It has no effect at a guidance scale of 1, which turns guidance off.")
-
-
-@dataclass(frozen=True, slots=True)
-class LoraUse:
-    """A LoRA of the catalog and its weight. Raises InvalidRequest for a malformed slug or a weight out of range."""
-
-    slug: str
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_slug(self.slug, field="loras")
-        check_range("weight", self.weight, *LORA_WEIGHTS, field="loras")
 
 
 _prompt = partial(setting, group=Group.PROMPT, default="", max_length=MAX_PROMPT_CHARACTERS)
@@ -342,7 +332,7 @@ class PaintSettings:
     controls: tuple[ControlUse, ...] = _controlnet(
         label="ControlNets",
         help="Installed ControlNets that are applied together, each with strength, start, end and type. control and "
-        "its numbers are the first of them. They share control_image.",
+        "its numbers are the first of them. Entry n is conditioned on control_image_n, without one on control_image.",
         default=(),
         max_length=MAX_CONTROLS,
         auto_reason="ControlNets were requested",
@@ -357,9 +347,17 @@ class PaintSettings:
     ip_adapter_scale: float | None = _ip_adapter(
         label="IP-Adapter scale",
         help="The weight of the image prompt.",
-        range=(0.0, 1.0),
+        range=IP_ADAPTER_SCALES,
         adapter="ip_adapter",
         adapter_default=1.0,
+    )
+    ip_adapters: tuple[IPAdapterUse, ...] = _ip_adapter(
+        label="IP-Adapters",
+        help="Installed IP-Adapters that are applied together, each with a scale; one may be listed for several "
+        "images. ip_adapter and its scale are the first of them. Entry n uses ip_adapter_image_n as its image prompt.",
+        default=(),
+        max_length=MAX_IP_ADAPTERS,
+        auto_reason="IP-Adapters were requested",
     )
     safety_checker: bool | None = _safety(
         label="Safety checker",
@@ -394,14 +392,18 @@ class PaintSettings:
                 f"control_start is {self.control_start}, after control_end, which is {self.control_end}.",
                 field="control_start",
             )
-        if self.controls:
-            check_first_control(self.controls, self)
+        CONTROLS.check(self)
+        IP_ADAPTERS.check(self)
 
     @property
     def control_uses(self) -> tuple[ControlUse, ...]:
         """All ControlNets, whether they were named by `controls` or by `control`."""
-        first = first_control(self)
-        return self.controls or (() if first is None else (first,))
+        return CONTROLS.uses(self)
+
+    @property
+    def ip_adapter_uses(self) -> tuple[IPAdapterUse, ...]:
+        """All IP-Adapters, whether they were named by `ip_adapters` or by `ip_adapter`."""
+        return IP_ADAPTERS.uses(self)
 
     def to_dict(self, *, exclude_defaults: bool = False) -> dict[str, Any]:
         """Return the fields as `dataclasses.asdict` does, optionally without those that equal their default."""
@@ -429,7 +431,11 @@ class PaintSettings:
         return cls(**named)
 
 
-USES: dict[str, type[LoraUse | ControlUse]] = {"loras": LoraUse, "controls": ControlUse}
+USES: dict[str, type[LoraUse | ControlUse | IPAdapterUse]] = {
+    "loras": LoraUse,
+    "controls": ControlUse,
+    "ip_adapters": IPAdapterUse,
+}
 """Settings that are lists of objects -> their class."""
 SETTINGS = rows_of(PaintSettings)
 """All rows, in the order of their declaration."""
@@ -473,19 +479,3 @@ def auto_reason(settings: PaintSettings) -> str:
         if row.auto_reason and (value.strip() if isinstance(value, str) else value):
             return row.auto_reason
     return ""
-
-
-def adapter_defaults(settings: PaintSettings) -> dict[str, Any]:
-    """Return the numbers that belong to a chosen adapter, with their defaults where they are None."""
-    rows = [row for row in SETTINGS if row.adapter and row.adapter_default is not None]
-    numbers = [row.name for row in rows if getattr(settings, row.adapter) is not None]
-    return {name: adapter_number(settings, name) for name in numbers}
-
-
-def adapter_number(settings: PaintSettings, name: str) -> float:
-    """Return a number that belongs to an adapter, or its default where it is None."""
-    value: float | None = getattr(settings, name)
-    default = by_name(name).adapter_default
-    if value is None and default is None:
-        raise ValueError(f"{name} belongs to no adapter")
-    return cast(float, default if value is None else value)

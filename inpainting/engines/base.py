@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.util import find_spec
 from typing import Protocol
@@ -86,7 +86,7 @@ class Resolution:
 
     settings: with every default filled in. window_rule: how the engine's window is placed and scaled. model: None if
     the engine needs none. loras, embeddings: in the order of the settings. adapters: the VAE, ControlNets and
-    IP-Adapter that the settings name, each once.
+    IP-Adapters that the settings name, each once.
     """
 
     settings: PaintSettings
@@ -168,16 +168,14 @@ class Plan(SettingsPlan):
     request: the pictures as they were sent, with the resolved settings. mask: the effective one, after `mask_grow`.
     window: the part of the image that the engine gets, and its size there. passes: the boxes whose part of the mask is
     painted in turn, where an outpainting needs several passes; the engine gets a window for each, and `window` holds
-    them all. control_image, ip_adapter_image: None where
-    none was sent or the engine does not read it.
+    them all. images: the conditioning images that the engine reads, by their names in `InpaintRequest`.
     """
 
     request: InpaintRequest
     mask: Mask
     window: Window
     passes: tuple[Box, ...] = ()
-    control_image: Picture | None = None
-    ip_adapter_image: Picture | None = None
+    images: Mapping[str, Picture] = field(default_factory=dict)
 
 
 class Engine(Protocol):

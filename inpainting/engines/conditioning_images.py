@@ -1,10 +1,11 @@
-"""Find the conditioning images of a request (control_image, ip_adapter_image) that its plan does not read."""
+"""Find the conditioning images of a request that its plan does not read, and the one that each ControlNet reads."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from inpainting.catalog.specs import COMPUTED_CONTROLS, Control
+from inpainting.core.adapter_uses import ADAPTER_LISTS, CONTROLS, IP_ADAPTERS, AdapterList
 from inpainting.core.errors import InvalidRequest
 from inpainting.engines.base import SettingsPlan
 
@@ -26,51 +27,107 @@ def unread_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
     sent: the names of those that the request has.
     Raises InvalidRequest where one is read and was not sent: `control_image_missing`, `ip_adapter_image_missing`.
     """
-    uses, adapter, engine = plan.settings.control_uses, plan.settings.ip_adapter, plan.engine.name
-    reasons = {}
-    if not uses:
-        reasons["control_image"] = "the request names no control"
-    elif "control" in plan.ignored:
-        reasons["control_image"] = f"{engine} paints without a control"
-    elif plan.controls and COMPUTED_CONTROLS.issuperset(plan.controls):
-        computed = " and ".join(dict.fromkeys(use.slug for use in uses))
-        reasons["control_image"] = f"the input of {computed} is computed from the image"
-    else:
-        check_control_image(plan, sent)
-    if adapter is None:
-        reasons["ip_adapter_image"] = "the request names no ip_adapter"
-    elif "ip_adapter" in plan.ignored:
-        reasons["ip_adapter_image"] = f"{engine} paints without an IP-Adapter"
-    elif "ip_adapter_image" not in sent:
-        raise InvalidRequest(
-            f"The IP-Adapter {adapter} needs an image prompt: send it as ip_adapter_image.",
-            code="ip_adapter_image_missing",
-            field="ip_adapter_image",
-        )
+    reasons: dict[str, str] = {}
+    for adapters in ADAPTER_LISTS:
+        if adapters.name in plan.ignored or not adapters.uses(plan.settings):
+            reason = unused(adapters, plan)
+            reasons |= dict.fromkeys(adapters.images, reason)
+        elif adapters is CONTROLS:
+            reasons |= unread_control_images(plan, sent)
+        else:
+            reasons |= unread_image_prompts(plan, sent)
     return reasons
 
 
-def check_control_image(plan: SettingsPlan, sent: Collection[str]) -> None:
-    """Check that the ControlNets which need a control image agree about its kind, and that it was sent.
+def unused(adapters: AdapterList, plan: SettingsPlan) -> str:
+    """Why none of the images of these adapters is read."""
+    if not adapters.uses(plan.settings):
+        return f"the request names no {adapters.name}"
+    without = "a control" if adapters is CONTROLS else "an IP-Adapter"
+    return f"{plan.engine.name} paints without {without}"
+
+
+def beyond(adapters: AdapterList, count: int) -> dict[str, str]:
+    """The images of entries that a list of `count` does not have, each with the reason."""
+    return {
+        name: f"the request names {count} {adapters.noun}{'s' * (count > 1)}, and it is that of number {number}"
+        for number, name in enumerate(adapters.images, 1)
+        if number > count
+    }
+
+
+def unread_control_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
+    """The control images that no ControlNet reads, each with the reason. See `unread_images`."""
+    uses, kinds = plan.settings.control_uses, dict(enumerate(plan.controls))
+    check_control_images(plan, sent)
+    read = {control_image_of(number, kinds, sent) for number in kinds}
+    computed = [use.slug for number, use in enumerate(uses) if kinds[number] in COMPUTED_CONTROLS]
+    reasons = beyond(CONTROLS, len(uses))
+    for name, use in zip(CONTROLS.images, uses, strict=False):
+        if name not in read and name in sent:
+            slugs = " and ".join(dict.fromkeys(computed)) if name == CONTROLS.image else use.slug
+            reasons[name] = f"the input of {slugs} is computed from the image"
+    return reasons
+
+
+def check_control_images(plan: SettingsPlan, sent: Collection[str]) -> None:
+    """Check that every ControlNet has the control image that it needs, and that those which share one agree about it.
 
     Raises InvalidRequest: `field_invalid`, `control_image_missing`.
     """
-    expected = {
-        kind: use
-        for use, kind in zip(plan.settings.control_uses, plan.controls, strict=True)
-        if kind in EXPECTED_IMAGES
-    }
-    if len(expected) > 1:
+    uses, kinds = plan.settings.control_uses, dict(enumerate(plan.controls))
+    sharing = {kinds[number]: use for number, use in enumerate(uses) if needs_shared_image(number, kinds, sent)}
+    if len(sharing) > 1:
+        own = " and ".join(CONTROLS.images[1 : len(uses)])
         raise InvalidRequest(
-            f"{' and '.join(use.slug for use in expected.values())} need control images of different kinds "
-            f"({', '.join(expected)}), and a request has one. Beside one of them use ControlNets whose input is "
-            "computed from the image.",
+            f"{' and '.join(use.slug for use in sharing.values())} need control images of different kinds "
+            f"({', '.join(sharing)}). control_image is that of the first; send the others as {own}.",
             field="controls",
         )
-    for kind, use in expected.items():
-        if "control_image" not in sent:
+    for kind, use in sharing.items():
+        if CONTROLS.image not in sent:
+            own = CONTROLS.images[uses.index(use)]
+            either = own if own == CONTROLS.image else f"{own} or {CONTROLS.image}"
             raise InvalidRequest(
-                f"The ControlNet {use.slug} is guided by {EXPECTED_IMAGES[kind]}: send it as control_image.",
+                f"The ControlNet {use.slug} is guided by {EXPECTED_IMAGES[kind]}: send it as {either}.",
                 code="control_image_missing",
-                field="control_image",
+                field=own,
             )
+
+
+def needs_shared_image(number: int, kinds: Mapping[int, Control], sent: Collection[str]) -> bool:
+    """Whether a ControlNet cannot be applied without control_image. See `control_image_of`."""
+    has_own = number > 0 and CONTROLS.images[number] in sent
+    return kinds[number] in EXPECTED_IMAGES and not has_own
+
+
+def control_image_of(number: int, kinds: Mapping[int, Control], sent: Collection[str]) -> str | None:
+    """The name of the control image that a ControlNet reads; None where its input is computed.
+
+    number: in the list of ControlNets, from 0. kinds: number -> the kind of its control image, of all that are applied.
+    sent: the names of the images that the request has.
+    A ControlNet after the first reads control_image where it has no image of its own; a tile ControlNet reads it only
+    where no other needs it.
+    """
+    if kinds[number] in COMPUTED_CONTROLS:
+        return None
+    own = CONTROLS.images[number]
+    if number > 0 and own in sent:
+        return own
+    is_tile = kinds[number] is Control.TILE
+    if is_tile and any(needs_shared_image(other, kinds, sent) for other in kinds):
+        return None
+    return CONTROLS.image if CONTROLS.image in sent else None
+
+
+def unread_image_prompts(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
+    """The image prompts of no IP-Adapter, each with the reason. See `unread_images`."""
+    uses = plan.settings.ip_adapter_uses
+    for name, use in zip(IP_ADAPTERS.images, uses, strict=False):
+        if name not in sent:
+            raise InvalidRequest(
+                f"The IP-Adapter {use.slug} needs an image prompt: send it as {name}.",
+                code="ip_adapter_image_missing",
+                field=name,
+            )
+    return beyond(IP_ADAPTERS, len(uses))

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inpainting.core.adapter_uses import CONTROLS
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.compositing import composite, cut, cut_picture
 from inpainting.core.errors import EngineFailed
@@ -136,14 +138,17 @@ def unchanged(plan: Plan, notes: tuple[str, ...]) -> Painting:
 def cut_out(plan: Plan) -> Plan:
     """The plan of the window alone, at `window.work`, with the conditioning images that are read.
 
-    `mask_grow` and `mask_blur` are 0: the mask is grown already, and compositing blurs it. The control image is cut as
-    the source image is; an IP-Adapter's is passed on whole.
+    `mask_grow` and `mask_blur` are 0: the mask is grown already, and compositing blurs it. Control images are cut as
+    the source image is; those of IP-Adapters are passed on whole.
     """
     image, mask = cut(plan.request.image, plan.mask, plan.window)
-    control_image = None if plan.control_image is None else cut_picture(plan.control_image, plan.window)
+    images: dict[str, Any] = {
+        name: cut_picture(picture, plan.window) if name in CONTROLS.images else picture
+        for name, picture in plan.images.items()
+    }
     settings = replace(plan.settings, mask_grow=0, mask_blur=0)
-    request = InpaintRequest(image, mask, settings, control_image, plan.ip_adapter_image)
-    return replace(plan, request=request, settings=settings, mask=mask, control_image=control_image)
+    request = InpaintRequest(image, mask, settings, **images)
+    return replace(plan, request=request, settings=settings, mask=mask, images=images)
 
 
 def composited(plan: Plan, picture: NDArray[np.uint8], relay: StepRelay) -> Painting:

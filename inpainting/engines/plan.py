@@ -29,9 +29,6 @@ from inpainting.engines.moderation import find_safety_checker
 from inpainting.engines.passes import passes
 from inpainting.engines.quick_fill.declaration import QUICK_FILL
 
-CONDITIONING_IMAGES = ("control_image", "ip_adapter_image")
-"""Further pictures of a request, by their names in `InpaintRequest`."""
-
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -163,7 +160,7 @@ def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
             code="mask_full",
             field="mask",
         )
-    images = {name: getattr(request, name) for name in CONDITIONING_IMAGES if getattr(request, name) is not None}
+    images = request.conditioning_images
     unread = unread_images(plan, images)
     notes = (f"{name} was not read: {why}." for name, why in unread.items() if name in images)
     window = plan_window(bounds, request.image.size, plan.window_rule)
@@ -174,7 +171,7 @@ def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
         about_mask = (f"The border is painted in {len(parts)} passes of the model.",)
     return Plan(
         **_fields_of(plan) | {"warnings": (*plan.warnings, *about_mask, *notes, *lost)},
-        **{name: image for name, image in images.items() if name not in unread},
+        images={name: image for name, image in images.items() if name not in unread},
         request=replace(request, settings=plan.settings),
         mask=mask,
         window=window,

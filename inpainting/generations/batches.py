@@ -30,7 +30,7 @@ from inpainting.generations.submit import (
 )
 from inpainting.models import Batch, BatchItem, GeneratedImage, Generation, Status, Verdict
 from inpainting.models.batch import DELETED, REFUSED
-from inpainting.models.generation_request import INPUT_IMAGES, SharedImages
+from inpainting.models.generation_request import JOINED_IMAGES, SharedImages
 from inpainting.planning import planner
 
 LIVE = (Status.QUEUED, Status.RUNNING)
@@ -191,7 +191,7 @@ def retry(batch: Batch) -> Retried:
     If every item is refused, nothing is stored, and the first refusal is raised. The result is empty if there is
     nothing to retry, or a concurrent call has retried everything.
     """
-    read = ("generation__owner", *(f"generation__{name}" for name in INPUT_IMAGES))
+    read = ("generation__owner", *(f"generation__{name}" for name in JOINED_IMAGES))
     ended = (
         batch.items.select_related(*read)
         .filter(generation__status__in=RETRIED, generation__deleted_at=None)

@@ -57,8 +57,8 @@ def delete_ended(pk: UUID) -> bool:
         generation.delete()
         SourceImage.objects.filter(pk=generation.source_id, generations=None).delete()
         Mask.objects.filter(pk=generation.mask_id, generations=None).delete()
-        references = [pk for pk in (generation.control_image_id, generation.ip_adapter_image_id) if pk is not None]
-        ReferencePicture.objects.filter(pk__in=references, controlled=None, adapted=None).delete()
+        references = [picture.pk for picture in generation.references.values()]
+        ReferencePicture.objects.unused().filter(pk__in=references).delete()
     return True
 
 
@@ -89,7 +89,7 @@ def delete_all_of_user(user: Any) -> int:
         Batch.objects.filter(owner=user).delete()
         SourceImage.objects.filter(owner=user, generations=None).delete()
         Mask.objects.filter(owner=user, generations=None).delete()
-        ReferencePicture.objects.filter(owner=user, controlled=None, adapted=None).delete()
+        ReferencePicture.objects.unused().filter(owner=user).delete()
         UploadedPicture.objects.filter(owner=user).delete()
         drafts.empty(user)
         for pk in [*pks, *analyses]:

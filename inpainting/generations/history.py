@@ -9,7 +9,7 @@ from django.db.models import Prefetch, QuerySet
 
 from inpainting.core.errors import PaintingError
 from inpainting.models import GeneratedImage, Generation, Verdict
-from inpainting.models.generation_request import INPUT_IMAGES
+from inpainting.models.generation_request import FURTHER_IMAGES, JOINED_IMAGES
 
 
 class GenerationRemoved(PaintingError):
@@ -44,7 +44,8 @@ def everything_of(user: Any) -> QuerySet[Generation]:
     if not user.is_authenticated:
         return Generation.objects.none()
     images = Prefetch("images", GeneratedImage.objects.order_by("index"))
-    return Generation.objects.filter(owner=user, deleted_at=None).select_related(*INPUT_IMAGES).prefetch_related(images)
+    mine = Generation.objects.filter(owner=user, deleted_at=None)
+    return mine.select_related(*JOINED_IMAGES).prefetch_related(images, *FURTHER_IMAGES)
 
 
 def refuse_removed(generation: Generation | None) -> None:

@@ -9,7 +9,8 @@ from inpainting.core.setting import Setting, ValueType
 from inpainting.core.settings_table import SETTINGS
 
 WRITTEN_BY_TEMPLATE = frozenset(
-    {"prompt", "negative_prompt", "strength", "seed", "model", "loras", "embeddings", "controls", "safety_checker"}
+    {"prompt", "negative_prompt", "strength", "seed", "model", "loras", "embeddings", "controls"}
+    | {"ip_adapters", "safety_checker"}
 )
 """Settings that the template shows itself, always or with links; safety_checker_type shows whether the checker ran."""
 METADATA_NAMES = {"width": "work_width", "height": "work_height"}

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
 from inpainting.models import fair_tags
-from inpainting.models.generation_request import GenerationRequest
+from inpainting.models.generation_request import FURTHER_IMAGE_INDEXES, GenerationRequest
 from inpainting.models.pictures import GeneratedImage
 from inpainting.models.queued_work import START_ORDER, QueuedWork, Status
 from inpainting.models.review import Reviewed
@@ -73,6 +73,7 @@ class Generation(Reviewed, QueuedWork, GenerationRequest):
             models.Index(
                 fields=["deleted_at"], condition=models.Q(deleted_at__isnull=False), name="generation_deleted"
             ),
+            *FURTHER_IMAGE_INDEXES,
             models.Index(fields=["-created_at", "-id"], name="generation_newest"),
             models.Index(fields=["verdict", "-created_at", "-id"], name="generation_by_verdict"),
         ]

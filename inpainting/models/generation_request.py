@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ import numpy as np
 from django.conf import settings
 from django.db import models
 
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES, CONTROLS, IP_ADAPTERS
 from inpainting.core.errors import InvalidPicture
 from inpainting.core.geometry import Placement
 from inpainting.core.picture import Picture
@@ -19,9 +21,11 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.models.pictures import Mask, ReferencePicture, SourceImage, StoredPicture, content_digest
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
-REFERENCES = ("control_image", "ip_adapter_image")
-"""The conditioning images of a request, by their names in `InpaintRequest`."""
-INPUT_IMAGES = ("source", "mask", *REFERENCES)
+FURTHER_IMAGES = (*CONTROLS.images[1:], *IP_ADAPTERS.images[1:])
+"""The conditioning images after the first ones. Few generations have one."""
+JOINED_IMAGES = ("source", "mask", CONTROLS.image, IP_ADAPTERS.image)
+"""The input images that queries of generations join. They prefetch FURTHER_IMAGES, by no query where none has one."""
+INPUT_IMAGES = ("source", "mask", *CONDITIONING_IMAGES)
 """The input images of a generation."""
 NATIVE = "native"
 """The native API, the pages and the command line, as a value of `service`."""
@@ -29,6 +33,28 @@ UNIT_COST = 1_000_000
 """The cost of a generation whose plan is not known."""
 SharedImages = dict[tuple[str, str], ReferencePicture]
 """Stored conditioning images of one owner, by their names in `InpaintRequest` and their content hash."""
+
+
+def conditioning_image(related_name: str, help_text: str, *, db_index: bool = True) -> Any:
+    """A column of CONDITIONING_IMAGES."""
+    return models.ForeignKey(
+        ReferencePicture,
+        on_delete=models.RESTRICT,
+        null=True,
+        blank=True,
+        related_name=related_name,
+        help_text=help_text,
+        db_index=db_index,
+    )
+
+
+further_image = functools.partial(conditioning_image, db_index=False)
+"""A column of FURTHER_IMAGES, indexed by FURTHER_IMAGE_INDEXES."""
+FURTHER_IMAGE_INDEXES = [
+    models.Index(fields=[name], condition=models.Q(**{f"{name}__isnull": False}), name=f"generation_{name}")
+    for name in FURTHER_IMAGES
+]
+"""They hold the generations with such an image alone, so that the others cost nothing."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,22 +72,14 @@ class GenerationRequest(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="generations")
     source = models.ForeignKey(SourceImage, on_delete=models.RESTRICT, related_name="generations")
     mask = models.ForeignKey(Mask, on_delete=models.RESTRICT, related_name="generations")
-    control_image = models.ForeignKey(
-        ReferencePicture,
-        on_delete=models.RESTRICT,
-        null=True,
-        blank=True,
-        related_name="controlled",
-        help_text="input of the ControlNet, in the size of the source image",
-    )
-    ip_adapter_image = models.ForeignKey(
-        ReferencePicture,
-        on_delete=models.RESTRICT,
-        null=True,
-        blank=True,
-        related_name="adapted",
-        help_text="input of the IP-Adapter",
-    )
+    control_image = conditioning_image("controlled", "input of the ControlNet, in the size of the source image")
+    control_image_2 = further_image("controlled_2", "input of the second ControlNet")
+    control_image_3 = further_image("controlled_3", "input of the third ControlNet")
+    control_image_4 = further_image("controlled_4", "input of the fourth ControlNet")
+    ip_adapter_image = conditioning_image("adapted", "input of the IP-Adapter")
+    ip_adapter_image_2 = further_image("adapted_2", "input of the second IP-Adapter")
+    ip_adapter_image_3 = further_image("adapted_3", "input of the third IP-Adapter")
+    ip_adapter_image_4 = further_image("adapted_4", "input of the fourth IP-Adapter")
     parent = models.ForeignKey(
         "self",
         on_delete=models.SET_NULL,
@@ -122,7 +140,7 @@ class GenerationRequest(models.Model):
 
         shared: conditioning images to reuse instead of writing them again; new ones are added to it.
         """
-        pictures = {name: getattr(request, name) for name in REFERENCES if getattr(request, name) is not None}
+        pictures = request.conditioning_images
         keys = {} if shared is None else {name: (name, content_digest(picture)) for name, picture in pictures.items()}
         references = {name: shared[key] for name, key in keys.items() if shared and key in shared}
         with ExitStack() as undo:  # if one cannot be written, delete the others
@@ -195,7 +213,7 @@ class GenerationRequest(models.Model):
     @property
     def references(self) -> dict[str, ReferencePicture]:
         """The conditioning images, by their names in `InpaintRequest`."""
-        pictures = {name: getattr(self, name) for name in REFERENCES}
+        pictures = {name: getattr(self, name) for name in CONDITIONING_IMAGES}
         return {name: picture for name, picture in pictures.items() if picture is not None}
 
     @property

@@ -198,8 +198,16 @@ def grey_pixels(mask: Picture) -> MaskPixels:
     return pixels
 
 
+class ReferencePictures(models.QuerySet["ReferencePicture"]):
+    def unused(self) -> ReferencePictures:
+        """Those of no generation."""
+        return self.filter(**{relation.name: None for relation in self.model._meta.related_objects})
+
+
 class ReferencePicture(PreviewedPicture):
     """A conditioning image: the input of a ControlNet or of an IP-Adapter; 8-bit RGB."""
+
+    objects = ReferencePictures.as_manager()
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="reference_pictures")
 

@@ -10,10 +10,11 @@ from inpainting.captioning import NO_MODEL, find_captioner
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import COMPUTED_CONTROLS, Kind
+from inpainting.core.adapter_uses import LORA_WEIGHTS
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.moderation.policy import DEFAULT_TYPE, OFF, STRICTNESS
 from inpainting.core.request import PaintSettings
-from inpainting.core.settings_table import LORA_WEIGHTS, SAFETY_TYPES
+from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.engines import registry
 from inpainting.engines.base import EngineDeclaration
 from inpainting.engines.diffusion.declaration import DIFFUSION

@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
+from inpainting.core.adapter_uses import IMAGE_LABELS
 from inpainting.engines import registry
 from inpainting.generations import history, shares
 from inpainting.generations.description import image_url, input_url, measurements, metadata
@@ -77,6 +78,10 @@ def page_details(generation: Generation) -> dict[str, Any]:
         "error": {"message": generation.error_message} if generation.error_code else None,
         "seconds": generation.seconds,
         **{name: input_url(generation, name) for name in INPUT_IMAGES},
+        "conditioning_images": [
+            {"label": IMAGE_LABELS[name], "url": input_url(generation, name), "width": one.width, "height": one.height}
+            for name, one in generation.references.items()
+        ],
         "images": [
             {
                 "url": image_url(image),

@@ -10,7 +10,8 @@ from inpainting.core.setting import Group, Setting, ValueType
 from inpainting.core.settings_table import SETTINGS
 
 PLACED_BY_HAND = frozenset(
-    {"prompt", "preset", "model", "loras", "embeddings", "controls", "safety_checker", "safety_checker_type"}
+    {"prompt", "preset", "model", "loras", "embeddings", "controls", "ip_adapters"}
+    | {"safety_checker", "safety_checker_type"}
 )
 """Settings whose inputs the template writes out: they stand elsewhere on the page, or are more than one input."""
 ADAPTERS = frozenset({Group.CONTROLNET, Group.IP_ADAPTER})

@@ -17,6 +17,7 @@ from rest_framework import serializers
 from accounts.models import User
 from inpainting.api.native.schemas.base import Answer, Constant
 from inpainting.catalog.specs import Kind
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.picture import Picture
 from inpainting.core.settings_table import PUBLIC_NAMES
 from inpainting.models import (
@@ -87,7 +88,7 @@ def calls(
 ) -> dict[str, Call]:
     """Map each operation of the document to a request whose answer has every optional key."""
     picture = Picture(photo)
-    done = generate(alice, prompt="a lawn", control_image=picture, ip_adapter_image=picture)
+    done = generate(alice, prompt="a lawn", **dict.fromkeys(CONDITIONING_IMAGES, picture))
     failed = Generation.from_request(done.to_request(), owner=alice, engine="quick-fill")
     failed.save_new()
     assert failed.start()

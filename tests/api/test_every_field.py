@@ -78,6 +78,7 @@ ALTERNATIVES: dict[str, Any] = {
     "control_start": "0.1",
     "control_end": "0.9",
     "control_type": "inpaint",
+    "ip_adapters": json.dumps([{"slug": "look"}, {"slug": "look", "scale": 0.5}]),
     "controls": json.dumps([{"slug": "edges"}, {"slug": "all", "type": "inpaint", "strength": 0.5}]),
     "ip_adapter": "look",
     "ip_adapter_scale": "0.5",
@@ -109,12 +110,14 @@ NEEDED_FIELDS: dict[str, dict[str, str]] = {
     "outpaint_anchor": {"outpaint_size": "120x90"},
     "outpaint_fit": {"outpaint_size": "120x90"},
     "ip_adapter_scale": {"ip_adapter": "look", "ip_adapter_image": IMAGE},
+    "ip_adapters": {"ip_adapter_image": IMAGE, "ip_adapter_image_2": IMAGE},
 }
 """Further fields that a field needs to have an effect."""
 ADAPTER_FIELDS = {"embeddings", "vae", "control", "control_strength", "control_start", "control_end", "ip_adapter"} | {
     "ip_adapter_scale",
     "control_type",
     "controls",
+    "ip_adapters",
 }
 """Fields that name a VAE or an adapter, or are numbers of one."""
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from accounts.models import User
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.picture import Picture
 from inpainting.generations.delete import delete, delete_all_of_user
 from inpainting.media import conversions
@@ -121,8 +122,8 @@ def test_a_preview_is_deleted_with_its_picture(
     alice: User, alices_program: Client, generate: Generate, photo: NDArray[np.uint8], remove: Callable[..., object]
 ) -> None:
     before = files()
-    generation = generate(alice, control_image=Picture(photo), ip_adapter_image=Picture(photo))
-    for part in ("source", "mask", "control-image", "ip-adapter-image", "images/0"):
+    generation = generate(alice, **dict.fromkeys(CONDITIONING_IMAGES, Picture(photo)))
+    for part in ("source", "mask", *(name.replace("_", "-") for name in CONDITIONING_IMAGES), "images/0"):
         assert alices_program.get(f"/api/generations/{generation.pk}/{part}/preview/").status_code == 200
     assert remove(Generation.objects.get())
     assert files() == before

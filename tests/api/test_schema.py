@@ -25,6 +25,7 @@ from schemathesis.specs.openapi.checks import ignored_auth, negative_data_reject
 
 from accounts.models import User
 from inpainting.api.media.links import SIGNER
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.picture import Picture
 from inpainting.generations.uploads import store_mask
 from inpainting.models import Batch, Generation, WebhookDelivery
@@ -33,6 +34,14 @@ from tests.api.bodies import text
 from tests.strategies import PROFILES
 
 Generate = Callable[..., Generation]
+IMAGE_OPERATIONS = {
+    kind: [
+        f"GET /api/generations/{{id}}/{kind}-image{number}/{view}"
+        for number in ("-2", "-3", "-4", "")
+        for view in ("", "preview/")
+    ]
+    for kind in ("control", "ip-adapter")
+}
 OPERATIONS = [
     "DELETE /api/analyses/{id}/",
     "DELETE /api/batches/{id}/",
@@ -47,13 +56,11 @@ OPERATIONS = [
     "GET /api/engines/",
     "GET /api/generations/",
     "GET /api/generations/{id}/",
-    "GET /api/generations/{id}/control-image/",
-    "GET /api/generations/{id}/control-image/preview/",
+    *IMAGE_OPERATIONS["control"],
     "GET /api/generations/{id}/images/{index}/",
     "GET /api/generations/{id}/images/{index}/preview/",
     "GET /api/generations/{id}/images/{index}/thumbnail/",
-    "GET /api/generations/{id}/ip-adapter-image/",
-    "GET /api/generations/{id}/ip-adapter-image/preview/",
+    *IMAGE_OPERATIONS["ip-adapter"],
     "GET /api/generations/{id}/mask/",
     "GET /api/generations/{id}/mask/preview/",
     "GET /api/generations/{id}/source/",
@@ -182,7 +189,7 @@ def path_parameters(
     @cache
     def objects() -> tuple[Generation, Batch, dict[str, Any]]:
         picture = Picture(photo)
-        done = generate(alice, control_image=picture, ip_adapter_image=picture)
+        done = generate(alice, **dict.fromkeys(CONDITIONING_IMAGES, picture))
         ids = {
             "webhook_id": WebhookDelivery.create_test(alice, "https://alice.example/hook").webhook_id,
             "sha256": drafts.stored(alice, photo_png),
@@ -277,7 +284,7 @@ def within_photo(body: dict[str, Any]) -> dict[str, Any]:
 def completed_body(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str, Any]:
     """Complete a generated body with values that a schema cannot express: real images, existing names, a mask."""
     pictures: dict[str, Any] = {"input_image": text(image), "image": text(image), "mask": text(mask)}
-    pictures |= {name: text(image) for name in ("control_image", "ip_adapter_image")}
+    pictures |= {name: text(image) for name in CONDITIONING_IMAGES}
     pictures |= {"file": text(mask), "images": [text(image)] * len(body.get("images", "")), "masks": [text(mask)]}
     completed = {**body, **{part: picture for part, picture in pictures.items() if part in body}}
     if {"image", "input_image"} & completed.keys():

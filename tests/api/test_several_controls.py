@@ -1,4 +1,4 @@
-"""`controls`, the list of ControlNets, in the API: every way to send it, metadata, running again, errors."""
+"""`controls`, the list of ControlNets, in the API: its forms and images, metadata, running again, errors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.test import Client
 from skimage import data
@@ -14,7 +15,7 @@ from skimage import data
 from inpainting.core.request import ControlUse, InpaintRequest
 from inpainting.models import Generation
 from tests import fake_diffusion
-from tests.api.bodies import shape_a, shape_c, upload
+from tests.api.bodies import shape_a, shape_c, text, upload
 from tests.conftest import png
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -100,6 +101,83 @@ def test_running_again_keeps_the_list_or_takes_another(
     assert newest().paint_settings.control == "depth"
 
 
+def colours(request: InpaintRequest) -> dict[str, int]:
+    """The control images that reached the engine, each with its first value."""
+    return {name: int(picture.pixels[0, 0, 0]) for name, picture in request.conditioning_images.items()}
+
+
+def flat(value: int) -> bytes:
+    return png(np.full((80, 100, 3), value, np.uint8))
+
+
+GUIDES = {"control_image": 10, "control_image_2": 20, "control_image_3": 30, "control_image_4": 40}
+KINDS = [{"slug": slug} for slug in ("depth", "scribble", "tile", "canny")]
+
+
+@pytest.mark.parametrize("is_json", [False, True], ids=["form", "JSON"])
+def test_each_controlnet_has_an_image_of_its_own(
+    alices_program: Client, photo_png: bytes, mask_png: bytes, engine: list[InpaintRequest], is_json: bool
+) -> None:
+    if is_json:
+        images: dict[str, Any] = {name: text(flat(value)) for name, value in GUIDES.items()}
+        body = shape_c(photo_png, mask_png, controls=KINDS, **images)
+        answer = alices_program.post("/api/img2img", body, content_type="application/json")
+    else:
+        images = {name: upload(flat(value), name=f"{name}.png") for name, value in GUIDES.items()}
+        answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, controls=json.dumps(KINDS), **images))
+    assert answer.status_code == 200, answer.json()
+    metadata, (request,) = answer.json()["metadata"], engine
+    assert colours(request) == {"control_image": 10, "control_image_2": 20, "control_image_3": 30}
+    assert "control_image_4 was not read: the input of canny is computed from the image." in metadata["warnings"]
+    content = alices_program.get(f"/api/generations/{newest().pk}/").json()
+    for name, picture in newest().references.items():
+        assert content[name] == f"/api/generations/{newest().pk}/{name.replace('_', '-')}/"
+        assert alices_program.get(content[name]).status_code == 200
+        assert content["metadata"][f"{name}_sha256"] == picture.sha256
+    assert set(newest().references) == set(GUIDES)
+
+
+def test_a_further_image_of_the_wrong_kind_is_refused_by_its_name(
+    post_inpaint: PostInpaint, engine: list[InpaintRequest]
+) -> None:
+    answer = post_inpaint(controls=json.dumps(KINDS[:2]), control_image_2=upload(b"no picture", name="a.png"))
+    assert (answer.status_code, answer.json()["field"]) == (400, "control_image_2")
+    answer = post_inpaint(controls=json.dumps(KINDS[:2]), ip_adapter_image_3="nothing")
+    assert (answer.status_code, answer.json()["field"]) == (400, "ip_adapter_image_3")
+    assert not engine
+
+
+def test_running_again_keeps_replaces_or_drops_the_images(
+    post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest]
+) -> None:
+    second = upload(flat(20), name="second.png")
+    assert post_inpaint(controls=json.dumps(KINDS[:2]), control_image_2=second).status_code == 200
+    first = newest()
+    assert run_again(alices_program, first, seed=5).status_code == 202
+    assert colours(newest().to_request())["control_image_2"] == 20
+    assert run_again(alices_program, first, control_image_2=text(flat(50))).status_code == 202
+    assert colours(newest().to_request())["control_image_2"] == 50
+    refused = run_again(alices_program, first, control_image_2=None)
+    assert (refused.status_code, refused.json()["code"], refused.json()["field"]) == (400, "field_invalid", "controls")
+    assert run_again(alices_program, first, control_image_2=None, controls=KINDS[:1]).status_code == 202
+    assert "control_image_2" not in newest().references
+
+
+def test_running_again_with_another_first_controlnet_changes_the_first_of_the_list(
+    post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest]
+) -> None:
+    assert post_inpaint(controls=json.dumps([EDGES, DEPTH])).status_code == 200
+    first = newest()
+    assert run_again(alices_program, first, control="tile").status_code == 202
+    assert newest().paint_settings.controls == (ControlUse("tile", 0.5, end=0.6), USES[1])
+    again = newest()
+    assert run_again(alices_program, again, control_strength=1.5, control_end=None).status_code == 202
+    assert newest().paint_settings.controls == (ControlUse("tile", 1.5), USES[1])
+    assert newest().requested_settings.settings.get("control") is None
+    assert run_again(alices_program, again, control=None).status_code == 202
+    assert (newest().paint_settings.controls, newest().paint_settings.control) == ((), None)
+
+
 @pytest.mark.parametrize(
     ("fields", "code", "field"),
     [
@@ -119,6 +197,8 @@ def test_running_again_keeps_the_list_or_takes_another(
         ({"controls": '[{"slug": "canny"}]', "control": "depth"}, "field_invalid", "control"),
         ({"controls": '[{"slug": "canny"}]', "control_strength": "0.5"}, "field_invalid", "control_strength"),
         ({"controls": '[{"slug": "depth"}, {"slug": "scribble"}]'}, "field_invalid", "controls"),
+        ({"controls": '[{"slug": "canny", "type": 3}]'}, "field_invalid", "controls"),
+        ({"controls": '[{"slug": null}]'}, "field_invalid", "controls"),
     ],
     ids=str,
 )

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from inpainting.cli.options import add_setting_options, option_name, outpaint_from_options, settings_from_options
-from inpainting.core.control_use import ControlUse
+from inpainting.core.adapter_uses import ControlUse, IPAdapterUse, LoraUse
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.setting import Setting, ValueType
-from inpainting.core.settings_table import SETTINGS, LoraUse, PaintSettings, by_name
+from inpainting.core.settings_table import SETTINGS, PaintSettings, by_name
 
 WITHOUT_OPTION = {"step_down", "safety_checker"}
 NAMED_OTHERWISE = {"loras": "--lora", "embeddings": "--embedding", "safety_checker_type": "--safety-checker"}
@@ -35,6 +35,8 @@ def example(row: Setting) -> tuple[list[str], Any]:
         case ValueType.CONTROLS:
             uses = ControlUse("edges"), ControlUse("all", 0.5, 0.1, 0.9, "depth")
             return [option, "edges", option, "all,strength=0.5,start=0.1,end=0.9,type=depth"], uses
+        case ValueType.IP_ADAPTERS:
+            return [option, "look", option, "faces:0.5"], (IPAdapterUse("look"), IPAdapterUse("faces", 0.5))
         case ValueType.SLUGS:
             return [option, "cat", option, "dog"], ("cat", "dog")
         case ValueType.CHOICE:

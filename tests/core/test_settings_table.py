@@ -10,15 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inpainting.core.adapter_uses import LoraUse
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import DIFFUSION, ERASE, EVERY_ENGINE, LISTS, QUICK_FILL, Setting, ValueType
 from inpainting.core.settings_table import (
     GUIDANCE_SETTINGS,
     SETTINGS,
-    LoraUse,
     PaintSettings,
-    adapter_defaults,
-    adapter_number,
     auto_reason,
     by_name,
     idle,
@@ -214,21 +212,6 @@ def test_settings_without_effect_come_with_the_reason() -> None:
     assert idle(replace(guided, ip_adapter=None)).keys() == {"ip_adapter_scale"}
     for reason in idle(PaintSettings(guidance_scale=1.0)).values():
         assert reason.endswith(".")
-
-
-def test_numbers_of_an_adapter_have_defaults_once_it_is_chosen() -> None:
-    assert adapter_defaults(PaintSettings()) == {}
-    chosen = PaintSettings(control="edges", control_end=0.5, ip_adapter="look")
-    numbers_of_control = {"control_strength": 1.0, "control_start": 0.0, "control_end": 0.5}
-    assert adapter_defaults(chosen) == {**numbers_of_control, "ip_adapter_scale": 1.0}
-
-
-def test_a_number_of_an_adapter_is_the_one_sent_or_its_default() -> None:
-    assert adapter_number(PaintSettings(control_end=0.5), "control_end") == 0.5
-    assert adapter_number(PaintSettings(control_strength=0.0), "control_strength") == 0.0
-    assert adapter_number(PaintSettings(), "control_end") == 1.0
-    with pytest.raises(ValueError, match="no adapter"):
-        adapter_number(PaintSettings(), "clip_skip")
 
 
 def test_the_settings_of_guidance_are_those_that_a_scale_of_1_makes_idle() -> None:

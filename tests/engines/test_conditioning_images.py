@@ -132,6 +132,12 @@ def test_controlnets_that_need_images_of_different_kinds_are_refused() -> None:
     edges = replace(pose, slug="edges", control=Control.CANNY)
     (lines,) = engine.declaration.resolve(PaintSettings(), None).adapters  # type: ignore[arg-type]  # not read
     engine.declaration = declared(rule=engine.rule, adapters=(lines, pose, edges))
+    own = InpaintRequest(PHOTO, scene().mask, control_image=PHOTO, control_image_2=Picture(255 - PHOTO.pixels))
+    both = replace(own, settings=PaintSettings(controls=(ControlUse("lines"), ControlUse("pose"))))
+    seen, notes = done(both, engine)
+    assert seen.control_image_2 is not None
+    assert np.array_equal(seen.control_image_2.pixels, 255 - seen.image.pixels)
+    assert not notes
     uses = {use.slug: use for use in (ControlUse("lines"), ControlUse("pose"), ControlUse("edges"))}
     with pytest.raises(InvalidRequest, match="lines and pose need control images of different kinds") as refused:
         done(scene(guide=PHOTO, controls=(uses["lines"], uses["pose"])), engine)

@@ -25,6 +25,7 @@ from pytest_django import Settings
 from accounts.models import User
 from dreamlayer_site import health
 from inpainting import tasks
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.keepalive import run_in_thread
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
@@ -338,11 +339,11 @@ def test_a_commit_that_the_disk_refuses_is_retried(
     assert (generation.status, generation.attempts) == (Status.QUEUED, 0)
 
 
-@pytest.mark.parametrize("part", ["source", "mask", "control_image", "ip_adapter_image"])
+@pytest.mark.parametrize("part", ["source", "mask", *CONDITIONING_IMAGES])
 def test_a_missing_input_file_fails_the_generation_and_is_named(
     alice: User, alices_program: Client, waits: Generate, part: str, photo: NDArray[np.uint8]
 ) -> None:
-    generation = waits(alice, control_image=Picture(photo), ip_adapter_image=Picture(photo))
+    generation = waits(alice, **dict.fromkeys(CONDITIONING_IMAGES, Picture(photo)))
     Path(getattr(generation, part).file.path).unlink()
     run_waiting()
     error = alices_program.get(f"/api/generations/{generation.pk}/").json()["error"]

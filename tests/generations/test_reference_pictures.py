@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.conf import settings
 from django.core.files.storage import FileSystemStorage
@@ -19,6 +20,7 @@ from skimage import data
 
 from accounts.models import User
 from inpainting.accounting.limits import Allowance, LimitReached, stored_bytes
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.picture import Picture
 from inpainting.generations.delete import delete, delete_all_of_user
 from inpainting.generations.retention import sweep
@@ -56,6 +58,37 @@ def test_the_restored_request_has_both_reference_images(alice: User, both: Gener
     assert request.ip_adapter_image.same_as(LOOK)
     assert {picture.owner for picture in made.references.values()} == {alice}
     assert {str(picture.file.name).partition("/")[0] for picture in made.references.values()} == {"referencepicture"}
+
+
+@pytest.mark.parametrize("owner_is_deleted", [False, True])
+def test_every_conditioning_image_is_stored_restored_copied_and_deleted(
+    alice: User, generate: Generate, owner_is_deleted: bool
+) -> None:
+    images = {name: Picture(np.full((64, 96, 3), number, np.uint8)) for number, name in enumerate(CONDITIONING_IMAGES)}
+    first = generate(alice, **images)
+    second = Generation.objects.get(pk=first.pk).copy_for_rerun()
+    second.save_new()
+    restored = Generation.objects.get(pk=second.pk).to_request().conditioning_images
+    assert restored.keys() == images.keys()
+    assert all(restored[name].same_as(picture) for name, picture in images.items())
+    if not owner_is_deleted:
+        assert second.cancel()
+        assert delete(first)
+        assert ReferencePicture.objects.count() == len(images)
+        assert delete(second)
+    else:
+        delete_all_of_user(alice)
+    assert (files(), ReferencePicture.objects.count()) == (set(), 0)
+
+
+@pytest.mark.parametrize("name", CONDITIONING_IMAGES)
+def test_a_picture_is_unused_once_no_column_of_a_generation_names_it(
+    alice: User, generate: Generate, name: str
+) -> None:
+    picture = generate(alice, **{name: GUIDE}).references[name]
+    assert not ReferencePicture.objects.unused().exists()
+    Generation.objects.update(**{name: None})
+    assert list(ReferencePicture.objects.unused()) == [picture]
 
 
 def test_a_request_with_one_reference_image_stores_only_that_one(alice: User, generate: Generate) -> None:

@@ -7,12 +7,15 @@ end in a file name: `/<folder>/<token>/<name>`.
 from __future__ import annotations
 
 import time
+from functools import reduce
+from operator import or_
 from typing import Any, cast, get_args
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from django.conf import settings
 from django.core import signing
+from django.db.models import Q
 from django.http import HttpRequest
 from django.http.request import validate_host
 from django.urls import Resolver404, resolve, reverse
@@ -21,6 +24,7 @@ from rest_framework.request import Request
 
 from accounts.models import ApiKey, Scope
 from accounts.permissions import check_scope
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.codecs.formats import EXTENSIONS
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import history
@@ -140,8 +144,11 @@ def named_picture(folder: str, token: str, name: str) -> AnyPicture | None:
 
 def belongs_to_hidden(picture: SourceImage | Mask | ReferencePicture) -> bool:
     """Whether an administrator removed one of the generations with this input image, or their owner deleted all."""
-    relations = ("controlled", "adapted") if isinstance(picture, ReferencePicture) else ("generations",)
-    with_it = [one for name in relations for one in getattr(picture, name).only("verdict", "deleted_at")]
+    if isinstance(picture, ReferencePicture):
+        columns = (Q(**{name: picture}) for name in CONDITIONING_IMAGES)
+        with_it = list(Generation.objects.filter(reduce(or_, columns)).only("verdict", "deleted_at"))
+    else:
+        with_it = list(picture.generations.only("verdict", "deleted_at"))
     return any(one.is_removed for one in with_it) or all(one.is_hidden for one in with_it)
 
 

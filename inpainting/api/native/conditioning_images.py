@@ -1,4 +1,4 @@
-"""The conditioning images of a body: control image and IP-Adapter image."""
+"""The conditioning images of a body: control images and image prompts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from rest_framework.request import Request
 
 from inpainting.api.native.bodies import Body
 from inpainting.api.pictures import PictureRole, read_picture
+from inpainting.core.adapter_uses import IMAGE_LABELS, IP_ADAPTERS
 from inpainting.core.codecs import DecodedPicture
 from inpainting.core.conditioning_images import prepare_ip_adapter_image
 
 ROLES = {
-    "control_image": PictureRole(code_prefix="image", error_prefix="Invalid control image"),
-    "ip_adapter_image": PictureRole(code_prefix="image", error_prefix="Invalid IP-Adapter image"),
+    name: PictureRole(code_prefix="image", error_prefix=f"Invalid {label.lower()}")
+    for name, label in IMAGE_LABELS.items()
 }
 
 
@@ -28,7 +29,6 @@ def conditioning_images_in(body: Body, request: Request) -> dict[str, DecodedPic
             decoded = read_picture(sent, ROLES[name], request)
             warnings = tuple(f"{name}: {warning}" for warning in decoded.warnings)
             images[name] = replace(decoded, warnings=warnings)
-    if "ip_adapter_image" in images:  # here, so that it is converted once for all images of a batch
-        decoded = images["ip_adapter_image"]
-        images["ip_adapter_image"] = replace(decoded, picture=prepare_ip_adapter_image(decoded.picture))
+    for name in images.keys() & set(IP_ADAPTERS.images):  # here, so that one is converted once for all of a batch
+        images[name] = replace(images[name], picture=prepare_ip_adapter_image(images[name].picture))
     return images

@@ -21,6 +21,7 @@ from inpainting.api.native.pagination import read_query
 from inpainting.api.openapi import DOWNLOAD, PICTURE, RESULT, THUMBNAIL, documented
 from inpainting.api.setting_fields import Choice
 from inpainting.api.views import PictureView
+from inpainting.core.adapter_uses import CONTROLS, IP_ADAPTERS
 from inpainting.core.codecs.formats import EXTENSIONS, FORMATS_BY_EXTENSION, PNG
 from inpainting.core.settings_table import by_name
 from inpainting.media.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, linked_picture_response, picture_response
@@ -81,22 +82,22 @@ class GenerationMaskPreview(Preview, GenerationMask):
     pass
 
 
-@documented("Get the control image, scaled to the source image", PICTURE, problems=PROBLEMS)
+@documented("Get a control image, scaled to the source image", PICTURE, problems=PROBLEMS)
 class GenerationControlImage(InputPicture):
-    name = "control_image"
+    name = CONTROLS.image
 
 
-@documented("Get the IP-Adapter image", PICTURE, problems=PROBLEMS)
+@documented("Get an IP-Adapter image", PICTURE, problems=PROBLEMS)
 class GenerationIpAdapterImage(InputPicture):
-    name = "ip_adapter_image"
+    name = IP_ADAPTERS.image
 
 
-@documented("Get the preview of the control image", THUMBNAIL, problems=REDUCED_PROBLEMS)
+@documented("Get the preview of a control image", THUMBNAIL, problems=REDUCED_PROBLEMS)
 class GenerationControlImagePreview(Preview, GenerationControlImage):
     pass
 
 
-@documented("Get the preview of the IP-Adapter image", THUMBNAIL, problems=REDUCED_PROBLEMS)
+@documented("Get the preview of an IP-Adapter image", THUMBNAIL, problems=REDUCED_PROBLEMS)
 class GenerationIpAdapterImagePreview(Preview, GenerationIpAdapterImage):
     pass
 

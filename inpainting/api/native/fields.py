@@ -15,7 +15,7 @@ from inpainting.api.setting_fields import NO_PRESET, Text, build_field
 from inpainting.catalog import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ADAPTER_SETTINGS, Kind
-from inpainting.core.control_use import FIRST_CONTROL
+from inpainting.core.adapter_uses import ADAPTER_LISTS, CONTROLS, IP_ADAPTERS, AdapterUse
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import OUTPAINT_ROWS
@@ -123,11 +123,10 @@ def fall_back(values: dict[str, Any], catalog: Catalog, warnings: list[str]) -> 
     for name, kind in ADAPTER_SETTINGS.items():
         if name in values:
             values[name] = catalog.find_adapter(values[name], kind, name).slug if values[name] else None
-    if values.get("controls"):
-        values["controls"] = tuple(
-            replace(use, slug=catalog.find_adapter(use.slug, Kind.CONTROLNET, "controls").slug)
-            for use in values["controls"]
-        )
+    for adapters, kind in ((CONTROLS, Kind.CONTROLNET), (IP_ADAPTERS, Kind.IP_ADAPTER)):
+        listed: tuple[AdapterUse, ...] = values.get(adapters.setting, ())
+        found = [replace(use, slug=catalog.find_adapter(use.slug, kind, adapters.setting).slug) for use in listed]
+        values |= {adapters.setting: tuple(found)} if found else {}
     model, legacy = values.pop("model", None), values.pop("model_name", None)
     if (model, legacy) != (None, None):
         values["model"] = chosen_model(model, legacy, warnings, catalog)
@@ -171,16 +170,20 @@ def settings_from(
     if guidance > families.MAX_GUIDANCE_SCALE:
         model = named.get("model", start.get("model"))
         check_range("guidance_scale", guidance, RANGES["guidance_scale"][0], max_guidance_of(model, catalog))
-    replaced = named.keys() | (FIRST_CONTROL.keys() if "controls" in named else set())
-    kept = {name: value for name, value in start.items() if name not in replaced}
-    return replace(PaintSettings.from_dict(kept), **named)
+    kept: Mapping[str, Any] = start
+    for adapters in ADAPTER_LISTS:
+        kept, named = adapters.merged(kept, named)
+    return replace(PaintSettings.from_dict({name: value for name, value in kept.items() if name not in named}), **named)
 
 
 def without(settings: Mapping[str, Any], empty: Collection[str]) -> dict[str, Any]:
     """Return the settings without those whose fields were sent empty. empty: names of fields."""
     public = {(ALIASES | LEGACY).get(name, name) for name in empty}
     removed = {SETTING_NAMES.get(name, name) for name in public}
-    return {name: value for name, value in settings.items() if name not in removed}
+    kept: Mapping[str, Any] = settings
+    for adapters in ADAPTER_LISTS:
+        kept, _ = adapters.merged(kept, dict.fromkeys(removed))
+    return {name: value for name, value in kept.items() if name not in removed}
 
 
 def max_guidance_of(model: str | None, catalog: Catalog) -> float:

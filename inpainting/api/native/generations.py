@@ -24,6 +24,7 @@ from inpainting.api.native.search import Search, search
 from inpainting.api.openapi import ACCEPTING, KEY, documented
 from inpainting.api.views import AnyBodyView
 from inpainting.catalog.lookup import Catalog
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.inputs import prepare_conditioning_images
@@ -33,7 +34,6 @@ from inpainting.generations import history
 from inpainting.generations.delete import delete
 from inpainting.generations.submit import Submission, submit
 from inpainting.models import Generation
-from inpainting.models.generation_request import REFERENCES
 from inpainting.worker.run_time_estimates import queue_position
 
 
@@ -96,8 +96,9 @@ class GenerationCancel(APIView):
 class GenerationRunAgain(AnyBodyView):
     """Creates a generation with the same image, canvas and mask, the settings that are sent, and the others as before.
 
-    Settings that were not requested, such as the engine, the steps or the seed, are chosen again. control_image and
-    ip_adapter_image are used again unless others are sent. A field sent empty (null in JSON, an empty field in a form)
+    Settings that were not requested, such as the engine, the steps or the seed, are chosen again. Control images and
+    IP-Adapter images are used again unless others are sent. `control` and its numbers change the first entry of
+    `controls`, and `ip_adapter` that of `ip_adapters`. A field sent empty (null in JSON, an empty field in a form)
     and a model of `auto` reset the setting to its default.
 
     The webhook_url is not used again; send it to be called.
@@ -124,7 +125,10 @@ class GenerationRunAgain(AnyBodyView):
         values, warnings = checked(ChangesForm, body.fields, catalog, clamp=False)
         size = Size(generation.source.width, generation.source.height)
         references, notes = prepare_conditioning_images(conditioning_images_in(body, request), size)
-        former, no_longer = generation.requested_settings, {name: None for name in REFERENCES if name in body.empty}
+        former, no_longer = (
+            generation.requested_settings,
+            {name: None for name in CONDITIONING_IMAGES if name in body.empty},
+        )
         settings = settings_from(values, catalog, without(former.settings, body.empty))
         submission = Submission(
             request.user,

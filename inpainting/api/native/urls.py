@@ -22,6 +22,7 @@ from inpainting.api.native import (
     uploads,
     webhooks,
 )
+from inpainting.core.adapter_uses import CONTROLS, IP_ADAPTERS
 
 register_converter(drafts.Sha256Converter, "sha256")
 one = "api/generations/<uuid:pk>/"
@@ -52,17 +53,18 @@ urlpatterns = [
     path(one + "source/preview/", downloads.GenerationSourcePreview.as_view(), name="generation-source-preview"),
     path(one + "mask/", downloads.GenerationMask.as_view(), name="generation-mask"),
     path(one + "mask/preview/", downloads.GenerationMaskPreview.as_view(), name="generation-mask-preview"),
-    path(one + "control-image/", downloads.GenerationControlImage.as_view(), name="generation-control-image"),
-    path(
-        one + "control-image/preview/",
-        downloads.GenerationControlImagePreview.as_view(),
-        name="generation-control-image-preview",
-    ),
-    path(one + "ip-adapter-image/", downloads.GenerationIpAdapterImage.as_view(), name="generation-ip-adapter-image"),
-    path(
-        one + "ip-adapter-image/preview/",
-        downloads.GenerationIpAdapterImagePreview.as_view(),
-        name="generation-ip-adapter-image-preview",
+    *(
+        route
+        for adapters, whole, preview in (
+            (CONTROLS, downloads.GenerationControlImage, downloads.GenerationControlImagePreview),
+            (IP_ADAPTERS, downloads.GenerationIpAdapterImage, downloads.GenerationIpAdapterImagePreview),
+        )
+        for name in adapters.images
+        for slug in [name.replace("_", "-")]
+        for route in (
+            path(f"{one}{slug}/", whole.as_view(name=name), name=f"generation-{slug}"),
+            path(f"{one}{slug}/preview/", preview.as_view(name=name), name=f"generation-{slug}-preview"),
+        )
     ),
     path(one + "images/<int:index>/", downloads.GenerationImage.as_view(), name="generation-image"),
     path(

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from inpainting.catalog import families
 from inpainting.catalog.specs import (
     ADAPTER_LABELS,
-    ADAPTER_SETTINGS,
     FEW_STEPS,
     Control,
     FewSteps,
@@ -22,12 +21,12 @@ from inpainting.catalog.specs import (
     ModelSpec,
     check_scheduler,
 )
-from inpainting.core.control_use import first_control_settings
+from inpainting.core.adapter_uses import CONTROLS, IP_ADAPTERS, AdapterList
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size, WindowRule
 from inpainting.core.request import ControlUse, LoraUse, PaintSettings
 from inpainting.core.setting import DIFFUSION as NAME
-from inpainting.core.settings_table import FLOW_SCHEDULERS, MAX_LORAS, RANGES, adapter_defaults, not_read_by
+from inpainting.core.settings_table import FLOW_SCHEDULERS, MAX_LORAS, RANGES, not_read_by
 from inpainting.core.validation import check_range
 from inpainting.engines.base import Catalog, EngineDeclaration, Queue, Resolution
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
@@ -55,34 +54,37 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
         check_family(catalog.find_lora(use.slug), "LoRA", model, code="lora_unfit", field="loras")
         for use in settings.loras
     )
-    adapters = {
-        field: find_adapter(getattr(settings, field), kind, field)
-        for field, kind in ADAPTER_SETTINGS.items()
-        if kind is not Kind.CONTROLNET and getattr(settings, field) is not None
-    }
-    named_by = "controls" if settings.controls else "control"
-    controls = [(use, find_adapter(use.slug, Kind.CONTROLNET, named_by)) for use in settings.control_uses]
-    uses = tuple(resolved_control(use, spec) for use, spec in controls)
+    vae = None if settings.vae is None else find_adapter(settings.vae, Kind.VAE, "vae")
+
+    def found(adapters: AdapterList, kind: Kind) -> list[tuple[Any, ModelSpec]]:
+        named_by = adapters.setting if getattr(settings, adapters.setting) else adapters.name
+        return [(use, find_adapter(use.slug, kind, named_by)) for use in adapters.uses(settings)]
+
+    controls, ip_adapters = found(CONTROLS, Kind.CONTROLNET), found(IP_ADAPTERS, Kind.IP_ADAPTER)
+    control_uses = tuple(resolved_control(use, spec) for use, spec in controls)
+    ip_adapter_uses = tuple(replace(use, slug=spec.slug) for use, spec in ip_adapters)
     embeddings = tuple(find_adapter(name, Kind.EMBEDDING, "embeddings") for name in settings.embeddings)
     sampling = sampling_defaults(settings, model, loras)
-    slugs: dict[str, Any] = {field: adapter.slug for field, adapter in adapters.items()}
     settings = replace(
         settings,
         model=model.slug,
-        **slugs,
-        **{**adapter_defaults(settings), **first_control_settings(uses)},
-        controls=uses,
+        vae=None if vae is None else vae.slug,
+        **CONTROLS.first_settings(control_uses),
+        **IP_ADAPTERS.first_settings(ip_adapter_uses),
+        controls=control_uses,
+        ip_adapters=ip_adapter_uses,
         embeddings=tuple(embedding.slug for embedding in embeddings),
         steps=sampling.steps if settings.steps is None else settings.steps,
         guidance_scale=sampling.guidance_scale if settings.guidance_scale is None else settings.guidance_scale,
         scheduler=settings.scheduler or sampling.scheduler,
     )
+    named = [spec for _, spec in (*controls, *ip_adapters)]
     return Resolution(
         settings=settings,
         window_rule=window_rule(settings, model),
         model=model,
         loras=loras,
-        adapters=(*{spec.slug: spec for _, spec in controls}.values(), *adapters.values()),
+        adapters=tuple({spec.slug: spec for spec in (*named, *([] if vae is None else [vae]))}.values()),
         embeddings=embeddings,
     )
 

@@ -10,7 +10,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning
-from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompt
+from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompts
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 
 
@@ -43,7 +43,7 @@ class DenoisingState:
     index: int = 0
     pred_original_sample: torch.Tensor | None = None
     controlnets: tuple[ControlNetConditioning, ...] = ()
-    image_prompt: ImagePrompt | None = None
+    image_prompts: ImagePrompts | None = None
 
     @property
     def controls(self) -> list[tuple[ControlNetConditioning, float]]:
@@ -51,10 +51,10 @@ class DenoisingState:
         return [(one, one.strength_at(self.index, len(self.timesteps))) for one in self.controlnets]
 
     @property
-    def adapter_ids(self) -> tuple[frozenset[int], int]:
-        """Equal for samples whose ControlNets and IP-Adapter are the same objects in memory."""
+    def adapter_ids(self) -> tuple[frozenset[int], tuple[int, ...]]:
+        """Equal for samples whose ControlNets and IP-Adapters are the same objects in memory, the latter in order."""
         networks = frozenset(id(one.network) for one in self.controlnets)
-        return networks, id(self.image_prompt and self.image_prompt.adapter)
+        return networks, tuple(map(id, self.image_prompts.adapters if self.image_prompts else ()))
 
     @property
     def is_done(self) -> bool:

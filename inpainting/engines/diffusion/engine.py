@@ -147,7 +147,9 @@ def has_effect(adapter: ModelSpec, settings: PaintSettings) -> bool:
     """Whether an adapter changes the image, and so has to be loaded: not at a strength of 0."""
     if adapter.kind is Kind.CONTROLNET:
         return any(use.strength for use in settings.control_uses if use.slug == adapter.slug)
-    return adapter.kind is not Kind.IP_ADAPTER or settings.ip_adapter_scale != 0
+    if adapter.kind is Kind.IP_ADAPTER:
+        return any(use.scale for use in settings.ip_adapter_uses if use.slug == adapter.slug)
+    return True
 
 
 def create() -> Diffusion:

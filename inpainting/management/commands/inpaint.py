@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from inpainting.cli.jobs import build_jobs
-from inpainting.cli.options import add_setting_options
+from inpainting.cli.options import add_image_options, add_setting_options
 from inpainting.cli.run import error_message, run_all, run_one
 from inpainting.core.errors import PaintingError
 from inpainting.core.masks import MaskPolarity
@@ -43,13 +43,7 @@ class Command(BaseCommand):
             help="which part of the mask is repainted (default %(default)s)",
         )
         parser.add_argument("--engine", default=registry.AUTO, help="its name, or auto (default %(default)s)")
-        parser.add_argument(
-            "--control-image",
-            type=Path,
-            metavar="PATH",
-            help="the ControlNet's image where it is not computed; for a folder, one for all or a folder of NAME.png",
-        )
-        parser.add_argument("--ip-adapter-image", type=Path, metavar="PATH", help="the IP-Adapter's image prompt")
+        add_image_options(parser)
         parser.add_argument("--jobs", type=int, default=1, help="pictures painted at once (default %(default)s)")
         add_setting_options(parser)
 

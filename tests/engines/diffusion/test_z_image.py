@@ -16,10 +16,11 @@ from skimage import data
 from inpainting.catalog.inspection.lora_files import detect_family
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import LoraSpec, ModelSpec
+from inpainting.core.adapter_uses import LoraUse
 from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.core.settings_table import FLOW_SCHEDULERS, LoraUse
+from inpainting.core.settings_table import FLOW_SCHEDULERS
 from inpainting.engines.diffusion.families.z_image import MAX_TOKENS, ZImage
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher

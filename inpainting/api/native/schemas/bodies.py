@@ -7,15 +7,43 @@ from rest_framework import serializers
 
 from inpainting.api.native.fields import ChangesForm, GenerationForm, Img2ImgForm
 from inpainting.api.native.schemas.base import NullIsEmpty
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES, CONTROLS, IP_ADAPTERS
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
-CONTROL_IMAGE = "The conditioning image of a depth, scribble or tile ControlNet; scaled to the size of the image."
-IP_ADAPTER_IMAGE = "The image prompt of an IP-Adapter; of any size."
+CONTROL_IMAGE = "The conditioning image of the first ControlNet, unless computed; scaled to the size of the image."
+IP_ADAPTER_IMAGE = "The image prompt of the first IP-Adapter; of any size."
 OR_ID = "Or the id of a mask that `POST /api/masks/` found: what it selects is repainted. "
 WITHOUT_MASK = "Without a mask the whole image is repainted, which needs a diffusion model; outpainting needs none."
 
 
-class Upload(GenerationForm):
+def image_help(name: str) -> str:
+    """The help of a conditioning image."""
+    adapters = CONTROLS if name in CONTROLS.images else IP_ADAPTERS
+    if name == adapters.image:
+        return CONTROL_IMAGE if adapters is CONTROLS else IP_ADAPTER_IMAGE
+    default = f"; {CONTROLS.image} without it" if adapters is CONTROLS else ""
+    return f"That of entry {adapters.images.index(name) + 1} of {adapters.setting}{default}."
+
+
+class ImageFiles(serializers.Serializer):
+    """The conditioning images of a form."""
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        helps = {name: f"As image. {image_help(name)}" for name in CONDITIONING_IMAGES}
+        images = {name: serializers.FileField(required=False, help_text=text) for name, text in helps.items()}
+        return {**super().get_fields(), **images}
+
+
+class ImageTexts(serializers.Serializer):
+    """The conditioning images of a JSON body."""
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        helps = {name: f"As input_image. {image_help(name)}" for name in CONDITIONING_IMAGES}
+        images = {name: serializers.CharField(required=False, help_text=text) for name, text in helps.items()}
+        return {**super().get_fields(), **images}
+
+
+class Upload(ImageFiles, GenerationForm):
     """Form fields and files. A text field `params` may hold the settings as JSON; numbers are clamped then."""
 
     image = serializers.FileField(help_text="PNG, JPEG, WebP or GIF, up to 32 MB; or a text, as in JSON.")
@@ -24,58 +52,44 @@ class Upload(GenerationForm):
         help_text="PNG up to 10 MB: white is kept and black repainted, unless mask_polarity is sent. "
         f"{OR_ID}{WITHOUT_MASK}",
     )
-    control_image = serializers.FileField(required=False, help_text=f"As image. {CONTROL_IMAGE}")
-    ip_adapter_image = serializers.FileField(required=False, help_text=f"As image. {IP_ADAPTER_IMAGE}")
 
 
-class Json(serializers.Serializer):
+class Json(ImageTexts):
     """The same fields as in the form; numbers outside their range are clamped, with a warning."""
 
     input_image = serializers.CharField(help_text="Base64, a data URL, an http(s) URL, or a link of this site.")
     mask = serializers.CharField(required=False, help_text=f"PNG, as input_image. {OR_ID}{WITHOUT_MASK}")
-    control_image = serializers.CharField(required=False, help_text=f"As input_image. {CONTROL_IMAGE}")
-    ip_adapter_image = serializers.CharField(required=False, help_text=f"As input_image. {IP_ADAPTER_IMAGE}")
     prompt = Img2ImgForm().fields["prompt"]
     parent = GenerationForm().fields["parent"]  # type: ignore[assignment] # see GenerationForm
 
 
-class ChangesUpload(ChangesForm):
+class ChangesUpload(ImageFiles, ChangesForm):
     """Form fields and files. Settings that are not sent stay as requested; a field sent empty resets its setting."""
 
-    control_image = Upload().fields["control_image"]
-    ip_adapter_image = Upload().fields["ip_adapter_image"]
 
-
-class ChangesJson(NullIsEmpty, ChangesForm):
+class ChangesJson(NullIsEmpty, ImageTexts, ChangesForm):
     """The same fields as in the form; null resets a setting."""
-
-    control_image = Json().fields["control_image"]
-    ip_adapter_image = Json().fields["ip_adapter_image"]
 
 
 def pictures(child: serializers.Field, help_text: str) -> serializers.ListField:
     return serializers.ListField(child=child, min_length=1, max_length=settings.BATCH_MAX_ITEMS, help_text=help_text)
 
 
-class BatchUpload(Img2ImgForm):
-    """Form fields and repeated files. The settings, a random seed, control_image and ip_adapter_image are shared by all
+class BatchUpload(ImageFiles, Img2ImgForm):
+    """Form fields and repeated files. The settings, a random seed, control images and image prompts are shared by all
     images."""
 
     images = pictures(serializers.FileField(), "One part for each image, 64 MB in total; or texts, as in JSON.")
     masks = pictures(
         serializers.FileField(), "One mask for all images, or one for each in the same order; outpainting needs none."
     )
-    control_image = Upload().fields["control_image"]
-    ip_adapter_image = Upload().fields["ip_adapter_image"]
 
 
-class BatchJson(serializers.Serializer):
+class BatchJson(ImageTexts):
     """The same fields as in the form; numbers outside their range are clamped, with a warning."""
 
     images = pictures(serializers.CharField(), "Each base64, a data URL, an http(s) URL, or a link of this site.")
     masks = pictures(serializers.CharField(), "PNG, as images: one for all, or one for each in the same order.")
-    control_image = Json().fields["control_image"]
-    ip_adapter_image = Json().fields["ip_adapter_image"]
     prompt = Json().fields["prompt"]
 
 

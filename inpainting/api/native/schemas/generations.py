@@ -10,11 +10,12 @@ from rest_framework import serializers
 
 from inpainting.api.media.links import public_image_url
 from inpainting.api.native.schemas.base import Answer, Constant, FreeObject, Link, Page, UtcDateTime
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES, IMAGE_LABELS
 from inpainting.core.codecs.formats import PNG
 from inpainting.core.settings_table import OUTPUT_FORMATS, SAFETY_TYPES
 from inpainting.generations import description
 from inpainting.models import GeneratedImage, Generation, Status
-from inpainting.models.generation_request import INPUT_IMAGES
+from inpainting.models.generation_request import FURTHER_IMAGES, INPUT_IMAGES
 from inpainting.realtime.current_event import progress_event
 from inpainting.worker.run_time_estimates import EXACT_POSITIONS, QueuePosition
 
@@ -34,6 +35,11 @@ class ControlUseDocument(Answer):
     start = serializers.FloatField()
     end = serializers.FloatField()
     type = serializers.CharField(allow_null=True, help_text="Of a ControlNet-Union.")
+
+
+class IPAdapterUseDocument(Answer):
+    slug = serializers.CharField()
+    scale = serializers.FloatField()
 
 
 class Metadata(Answer):
@@ -71,6 +77,9 @@ class Metadata(Answer):
     controls = serializers.ListField(
         child=ControlUseDocument(), default=list, help_text="All ControlNets; control is the first."
     )
+    ip_adapters = serializers.ListField(
+        child=IPAdapterUseDocument(), default=list, help_text="All IP-Adapters; ip_adapter is the first."
+    )
     safety_checker = serializers.BooleanField(required=False, help_text="Whether results are examined.")
     safety_checker_type = serializers.ChoiceField(
         SAFETY_TYPES, required=False, help_text="How a result with a finding is hidden."
@@ -82,9 +91,14 @@ class Metadata(Answer):
     )
     embeddings = serializers.ListField(child=serializers.CharField(), help_text="Embeddings that the prompts may name.")
     vae = serializers.CharField(required=False, help_text="The VAE that replaced the model's own.")
-    control_image_sha256 = serializers.CharField(required=False, help_text="Of the stored PNG.")
-    ip_adapter_image_sha256 = serializers.CharField(required=False, help_text="Of the stored PNG.")
     results = serializers.ListField(child=FreeObject(), help_text="The measurements on each result.")
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        of_stored = {
+            f"{name}_sha256": serializers.CharField(required=False, help_text="Of the stored PNG.")
+            for name in CONDITIONING_IMAGES
+        }
+        return {**super().get_fields(), **of_stored}
 
     def to_representation(self, instance: Generation) -> dict[str, Any]:
         values = description.metadata(instance)
@@ -275,6 +289,13 @@ class GenerationDocument(Answer):
         source="parent_id", allow_null=True, help_text=PARENT
     )
     metadata = Metadata(source="*")
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        links = {
+            name: serializers.CharField(required=False, help_text=f"Link to the stored {IMAGE_LABELS[name].lower()}.")
+            for name in FURTHER_IMAGES
+        }
+        return {**super().get_fields(), **links}
 
     def get_progress(self, generation: Generation) -> Any:
         return progress_event(generation)

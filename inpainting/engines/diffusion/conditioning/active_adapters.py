@@ -12,8 +12,8 @@ from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
 class ActiveAdapters:
     """Equal for samples that may share a step batch.
 
-    networks: the VAE, the ControlNets and the IP-Adapter, each once. Textual inversions are not among them: they change
-    the text alone.
+    networks: the VAE, the ControlNets and the IP-Adapters, each once. Textual inversions are not among them: they
+    change the text alone.
     """
 
     loras: ActiveLoras = ()

@@ -20,7 +20,7 @@ from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture
 from inpainting.core.request import ControlUse, InpaintRequest
-from inpainting.engines.conditioning_images import EXPECTED_IMAGES
+from inpainting.engines.conditioning_images import control_image_of
 
 CANNY_THRESHOLDS = (100, 200)
 """Hysteresis thresholds of the edge detector, as in the examples of diffusers' ControlNet pipelines."""
@@ -79,22 +79,33 @@ class ControlNetConditioning:
         return any(self.strength_at(index, steps) for index in range(steps))
 
 
-def uses_of(spec: ModelSpec, request: InpaintRequest) -> list[ControlUse]:
-    """How a request uses a ControlNet, without uses of strength 0. A Union may be used for several kinds of images."""
-    uses = request.settings.control_uses or (ControlUse(spec.slug),)
-    return [use for use in uses if use.slug == spec.slug and use.strength]
+@dataclass(frozen=True, slots=True)
+class RequestedControl:
+    """A ControlNet of a request. image: the control image that is meant for it; None where none was sent."""
+
+    spec: ModelSpec
+    use: ControlUse
+    image: Picture | None
 
 
-def condition(
-    network: Any, spec: ModelSpec, use: ControlUse, request: InpaintRequest, specs: Sequence[ModelSpec], device: Any
-) -> ControlNetConditioning:
-    """Prepare a ControlNet of a request. specs: of all of them.
+def requested_controls(specs: Sequence[ModelSpec], request: InpaintRequest) -> list[RequestedControl]:
+    """The ControlNets of a request in their order, without those of strength 0. specs: each once."""
+    by_slug = {spec.slug: spec for spec in specs}
+    listed = request.settings.control_uses or tuple(ControlUse(slug) for slug in by_slug)
+    uses = [(number, by_slug[use.slug], use) for number, use in enumerate(listed) if use.slug in by_slug]
+    kinds = {number: kind_of_image(spec, use) for number, spec, use in uses if use.strength}
+    sent = request.conditioning_images
+    return [
+        RequestedControl(spec, use, sent.get(control_image_of(number, kinds, sent) or ""))
+        for number, spec, use in uses
+        if number in kinds
+    ]
 
-    Raises EngineFailed, `control_image_missing`, without the image it needs.
-    """
-    is_needed = any(kind_of_image(one, by) in EXPECTED_IMAGES for one in specs for by in uses_of(one, request))
-    sent = None if is_needed and kind_of_image(spec, use) is Control.TILE else request.control_image
-    image = torch.from_numpy(conditioning_image(spec, use, request, sent)).permute(2, 0, 1)[None]
+
+def condition(network: Any, control: RequestedControl, request: InpaintRequest, device: Any) -> ControlNetConditioning:
+    """Prepare a ControlNet of a request. Raises EngineFailed, `control_image_missing`, without the image it needs."""
+    spec, use = control.spec, control.use
+    image = torch.from_numpy(conditioning_image(spec, use, request, control.image)).permute(2, 0, 1)[None]
     return ControlNetConditioning(
         spec.slug,
         network,

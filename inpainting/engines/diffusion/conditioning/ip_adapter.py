@@ -7,7 +7,7 @@ removes them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,10 +25,10 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from inpainting.catalog.inspection.adapter_files import image_encoder_folder, ip_adapter_file
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.specs import ModelSpec
+from inpainting.core.adapter_uses import IP_ADAPTERS
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
-from inpainting.core.settings_table import adapter_number
 from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
 from inpainting.engines.diffusion.serving.load_lock import serialized
 
@@ -39,14 +39,22 @@ PROJECTIONS = (ImageProjection, IPAdapterPlusImageProjection)
 TOKEN_COUNT_TENSORS = ("proj.weight", "latents")
 """Tensors from whose shapes diffusers derives the number of image tokens."""
 
+Layer = tuple[Any, IPAdapterAttnProcessor2_0]
+"""A cross-attention layer of a UNet, and the processor that replaces its own."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ImagePrompt:
-    """The image prompt of one generation. tokens: [rows, 1, tokens, features], the unguided row first."""
+class ImagePrompts:
+    """The image prompts of one generation, one for each of its IP-Adapters, in order.
 
-    adapter: LoadedIPAdapter
-    tokens: torch.Tensor
-    scale: float
+    tokens: of each, [rows, 1, tokens, features], the unguided row first. layers: the UNet's cross-attention layers,
+    each with the processor that attends to all of the tokens.
+    """
+
+    adapters: tuple[LoadedIPAdapter, ...]
+    tokens: tuple[torch.Tensor, ...]
+    scales: tuple[float, ...]
+    layers: list[Layer]
 
 
 class RowScale:
@@ -72,9 +80,7 @@ class LoadedIPAdapter:
     projection: torch.nn.Module
     layers: dict[str, torch.Tensor]
     count_tensors: dict[str, torch.Tensor]
-    _processors: WeakKeyDictionary[Any, list[tuple[Any, IPAdapterAttnProcessor2_0]]] = field(
-        default_factory=WeakKeyDictionary
-    )
+    _processors: WeakKeyDictionary[Any, list[Layer]] = field(default_factory=WeakKeyDictionary)
 
     def parameters(self) -> Iterator[torch.Tensor]:
         """All weights, as `torch.nn.Module.parameters` gives them."""
@@ -86,21 +92,6 @@ class LoadedIPAdapter:
         yield from self.encoder.buffers()
 
     @torch.inference_mode()
-    def prompt(self, request: InpaintRequest, unet: Any, rows: int) -> ImagePrompt:
-        """Encode a request's image prompt for a UNet. rows: 2 where there is guidance, else 1.
-
-        Raises EngineFailed: `ip_adapter_image_missing`; `part_unfit` if the adapter is for UNets of another shape.
-        """
-        if request.ip_adapter_image is None:
-            raise EngineFailed(
-                f"The IP-Adapter {self.slug} needs an image prompt, and none was sent.",
-                code="ip_adapter_image_missing",
-            )
-        self.attention_processors(unet)  # raises unless the adapter fits
-        scale = adapter_number(request.settings, "ip_adapter_scale")
-        image = Image.fromarray(to_rgb8(request.ip_adapter_image))
-        return ImagePrompt(self, self.encode_image(image)[-rows:], scale)
-
     def encode_image(self, image: Image.Image) -> torch.Tensor:
         """Tokens [2, 1, tokens, features]: without an image, as diffusers defines them, and of the image."""
         side = self.encoder.config.image_size
@@ -118,14 +109,14 @@ class LoadedIPAdapter:
         """Whether `attention_processors` need not make them."""
         return unet in self._processors
 
-    def attention_processors(self, unet: Any) -> list[tuple[Any, IPAdapterAttnProcessor2_0]]:
+    def attention_processors(self, unet: Any) -> list[Layer]:
         """The UNet's cross-attention layers, each with its processor. Raises EngineFailed, `part_unfit`."""
         if unet not in self._processors:
             self._processors[unet] = self._make_processors(unet)
         return self._processors[unet]
 
     @serialized
-    def _make_processors(self, unet: Any) -> list[tuple[Any, IPAdapterAttnProcessor2_0]]:
+    def _make_processors(self, unet: Any) -> list[Layer]:
         if token_features(self.projection) != unet.config.cross_attention_dim:
             raise self._unfit_error()
         tensors = {"image_proj": self.count_tensors, "ip_adapter": self.layers}
@@ -144,21 +135,6 @@ class LoadedIPAdapter:
             raise self._unfit_error()
         return found
 
-    @contextmanager
-    def attached(self, unet: Any, scale: RowScale) -> Iterator[None]:
-        """Replace the UNet's attention processors by the adapter's within the context."""
-        processors = self.attention_processors(unet)
-        before = [attention.processor for attention, _ in processors]
-        try:
-            for attention, processor in processors:
-                processor.scale = [scale]
-                processor.to(unet.dtype)
-                attention.set_processor(processor)
-            yield
-        finally:
-            for (attention, _), processor_before in zip(processors, before, strict=True):
-                attention.set_processor(processor_before)
-
     def _unfit_error(self) -> EngineFailed:
         return EngineFailed(
             f"The IP-Adapter {self.slug} does not fit this model: it was made for one of another shape.",
@@ -166,23 +142,93 @@ class LoadedIPAdapter:
         )
 
 
+def encode_prompts(
+    loaded: Mapping[str, LoadedIPAdapter], request: InpaintRequest, unet: Any, rows: int
+) -> ImagePrompts | None:
+    """Encode a request's image prompts for a UNet; None where all scales are 0.
+
+    loaded: the IP-Adapters by their slugs. rows: 2 where there is guidance, else 1.
+    Raises EngineFailed: `ip_adapter_image_missing`; `part_unfit` if an adapter is for UNets of another shape.
+    """
+    adapters, tokens, scales = [], [], []
+    named = zip(IP_ADAPTERS.images, request.settings.ip_adapter_uses, strict=False)
+    for name, use in ((name, use) for name, use in named if use.scale):
+        picture = request.conditioning_images.get(name)
+        if picture is None:
+            raise EngineFailed(
+                f"The IP-Adapter {use.slug} needs an image prompt, and none was sent.",
+                code="ip_adapter_image_missing",
+            )
+        adapter = loaded[use.slug]
+        adapter.attention_processors(unet)  # raises unless the adapter fits
+        adapters.append(adapter)
+        tokens.append(adapter.encode_image(Image.fromarray(to_rgb8(picture)))[-rows:])
+        scales.append(use.scale)
+    if not adapters:
+        return None
+    layers = joined_layers([adapter.attention_processors(unet) for adapter in adapters])
+    return ImagePrompts(tuple(adapters), tuple(tokens), tuple(scales), layers)
+
+
+def joined_layers(layers: Sequence[list[Layer]]) -> list[Layer]:
+    """One processor for each cross-attention layer, which has the weights of all adapters in order.
+
+    layers: those of each adapter for the same UNet. Their weights are shared, not copied.
+    """
+    if len(layers) == 1:
+        return layers[0]
+    joined = []
+    for parts in zip(*layers, strict=True):
+        attention, first = parts[0]
+        processors = [processor for _, processor in parts]
+        with torch.device("meta"):  # its own weights are replaced
+            one = IPAdapterAttnProcessor2_0(
+                first.hidden_size,
+                first.cross_attention_dim,
+                num_tokens=[processor.num_tokens[0] for processor in processors],
+            )
+        one.to_k_ip = torch.nn.ModuleList([processor.to_k_ip[0] for processor in processors])
+        one.to_v_ip = torch.nn.ModuleList([processor.to_v_ip[0] for processor in processors])
+        joined.append((attention, one))
+    return joined
+
+
 @contextmanager
 def with_image_prompts(
-    unet: Any, samples: Sequence[tuple[ImagePrompt | None, int]], embeds: torch.Tensor
+    unet: Any, samples: Sequence[tuple[ImagePrompts | None, int]], embeds: torch.Tensor
 ) -> Iterator[Any]:
     """The UNet's `encoder_hidden_states` for a step: embeds [rows, tokens, features], with image prompts if any.
 
-    samples: image prompt and number of rows of each sample. Either all have the same IP-Adapter or none has one.
+    samples: image prompts and number of rows of each sample. Either all have the same IP-Adapters or none has one.
     """
     prompts = [(prompt, rows) for prompt, rows in samples if prompt is not None]
     if not prompts:
         yield embeds
         return
-    tokens = torch.cat([prompt.tokens[-rows:] for prompt, rows in prompts]).to(embeds.dtype)
-    scales = torch.tensor([prompt.scale for prompt, rows in prompts for _ in range(rows)], device=embeds.device)
-    with prompts[0][0].adapter.attached(unet, RowScale(scales[:, None, None])):
+    numbers = range(len(prompts[0][0].adapters))
+    tokens = [torch.cat([prompt.tokens[n][-rows:] for prompt, rows in prompts]).to(embeds.dtype) for n in numbers]
+    scales = [
+        torch.tensor([prompt.scales[n] for prompt, rows in prompts for _ in range(rows)], device=embeds.device)
+        for n in numbers
+    ]
+    with attached(unet, prompts[0][0].layers, [RowScale(rows[:, None, None]) for rows in scales]):
         # As the UNet's own `encoder_hid_proj` returns them: the projection was computed once, in `encode_image`.
-        yield embeds, [tokens]
+        yield embeds, tokens
+
+
+@contextmanager
+def attached(unet: Any, layers: Sequence[Layer], scales: list[RowScale]) -> Iterator[None]:
+    """Replace the attention processors of a UNet within the context. scales: of each IP-Adapter."""
+    before = [attention.processor for attention, _ in layers]
+    try:
+        for attention, processor in layers:
+            processor.scale = scales
+            processor.to(unet.dtype)
+            attention.set_processor(processor)
+        yield
+    finally:
+        for (attention, _), processor_before in zip(layers, before, strict=True):
+            attention.set_processor(processor_before)
 
 
 @serialized

@@ -268,8 +268,16 @@ class StableDiffusion(LatentModel):
     @torch.inference_mode()
     def predict(self, samples: Sequence[DenoisingState], backend: Backend = TORCH) -> list[torch.Tensor]:
         """See `LatentModel.predict`. The samples' texts have equal numbers of chunks."""
-        if len({one.adapter_ids for one in samples}) > 1:  # an adapter's files were replaced between two starts
-            return [prediction for one in samples for prediction in self.predict([one], backend)]
+        groups: dict[Any, list[DenoisingState]] = {}
+        for one in samples:  # they differ where an adapter's files were replaced, or one of several has a scale of 0
+            groups.setdefault(one.adapter_ids, []).append(one)
+        if len(groups) > 1:
+            found = {
+                id(one): by
+                for group in groups.values()
+                for one, by in zip(group, self.predict(group, backend), strict=True)
+            }
+            return [found[id(one)] for one in samples]
         device, dtype = self.hardware.device, self.unet.dtype
         texts = [one.step_text for one in samples]
         inputs = torch.cat([one.model_input() for one in samples]).to(dtype)
@@ -278,7 +286,7 @@ class StableDiffusion(LatentModel):
         conditions = self.conditions(texts)
         controls = [(one.controls, one.rows) for one in samples]
         residuals = controlnet.residuals(controls, inputs, timesteps, embeds, conditions)
-        image_prompts = [(one.image_prompt, one.rows) for one in samples]
+        image_prompts = [(one.image_prompts, one.rows) for one in samples]
         with ip_adapter.with_image_prompts(self.unet, image_prompts, embeds) as hidden_states:
             arguments = {"encoder_hidden_states": hidden_states, **conditions, **residuals}
             # The scales of image prompts are those of all rows.

@@ -12,7 +12,7 @@ from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion import previews
-from inpainting.engines.diffusion.conditioning import controlnet
+from inpainting.engines.diffusion.conditioning import controlnet, ip_adapter
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.families.base import LatentModel
@@ -130,7 +130,7 @@ class Admission:
         text = job.text or self._encode(job, model, key.chunk_count)
         codec = model.codec(job.vae, job.backend)
         state, notes = model.start(job.request, index, text, codec)
-        state.controlnets, state.image_prompt = job.controlnets or (), job.image_prompt
+        state.controlnets, state.image_prompts = job.controlnets or (), job.image_prompts
         job.add_notes(*notes)
         steps = len(state.timesteps)
         idle = [one.slug for one in state.controlnets if not one.applies_in(steps)]
@@ -163,17 +163,18 @@ class Admission:
         loras = job.adapters.loras
         self.cache.ensure_loras_loaded(loras, model, self.workload.in_use())
         job.add_notes(*model.loras.notes(loras))
-        vae, adapter = (job.adapters.network(kind) for kind in (Kind.VAE, Kind.IP_ADAPTER))
-        controls = job.adapters.networks_of(Kind.CONTROLNET)
-        if model.unet is None and (controls or adapter):
+        vae = job.adapters.network(Kind.VAE)
+        controls, adapters = (job.adapters.networks_of(kind) for kind in (Kind.CONTROLNET, Kind.IP_ADAPTER))
+        if model.unet is None and (controls or adapters):
             raise EngineFailed(f"{model.spec.label} takes neither a ControlNet nor an IP-Adapter.", code="part_unfit")
         if vae is not None and job.vae is None:
             job.vae = self._network(vae)
         if job.controlnets is None:
             job.controlnets = self._controlnets(controls, job.request, model)
-        if adapter is not None and job.image_prompt is None:
+        if adapters and job.image_prompts is None:
             rows = model.rows_for(job.request.settings)
-            job.image_prompt = self._network(adapter).prompt(job.request, model.unet, rows)
+            loaded = {spec.slug: self._network(spec) for spec in adapters}
+            job.image_prompts = ip_adapter.encode_prompts(loaded, job.request, model.unet, rows)
         model.loras.activate(loras)  # after all loading: evicting another LoRA deactivates these
 
     def _controlnets(
@@ -181,12 +182,10 @@ class Admission:
     ) -> tuple[ControlNetConditioning, ...]:
         """All ControlNets of a request. Raises EngineFailed if one cannot be used."""
         conditionings = []
-        for spec in specs:
-            network = self._network(spec)
-            for use in controlnet.uses_of(spec, request):
-                controlnet.check_fits(network, model.unet, spec, model.spec.label, use)
-                device = self.cache.hardware.device
-                conditionings.append(controlnet.condition(network, spec, use, request, specs, device))
+        for one in controlnet.requested_controls(specs, request):
+            network = self._network(one.spec)
+            controlnet.check_fits(network, model.unet, one.spec, model.spec.label, one.use)
+            conditionings.append(controlnet.condition(network, one, request, self.cache.hardware.device))
         return tuple(conditionings)
 
     def _network(self, spec: ModelSpec) -> Any:

@@ -21,7 +21,7 @@ from inpainting.engines.diffusion import previews
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.active_adapters import NO_ADAPTERS, ActiveAdapters
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning
-from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompt
+from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompts
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding
 from inpainting.engines.diffusion.denoising import DenoisingState
@@ -72,7 +72,7 @@ class Job:
     vae: Any | None = None
     """Replaces the model's own VAE for all its images."""
     controlnets: tuple[ControlNetConditioning, ...] | None = None
-    image_prompt: ImagePrompt | None = None
+    image_prompts: ImagePrompts | None = None
     notes: list[str] = field(default_factory=list)
     images: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
     """Finished images by index."""
@@ -82,7 +82,7 @@ class Job:
     has_previews: bool = True
     """False after one has failed: the image's progress is shown without."""
     _read_with: weakref.ref[LatentModel] | None = None
-    """The model that `prompts`, `text`, `controlnets`, `image_prompt` and `backend` belong to."""
+    """The model that `prompts`, `text`, `controlnets`, `image_prompts` and `backend` belong to."""
     _fingerprint: int = 0
 
     def use(self, model: LatentModel) -> None:
@@ -91,7 +91,7 @@ class Job:
             return
         if self.text is not None and self._fingerprint != model.fingerprint:
             self.add_notes(FILES_REPLACED)
-        self.prompts = self.text = self.controlnets = self.image_prompt = None
+        self.prompts = self.text = self.controlnets = self.image_prompts = None
         self.backend = TORCH
         self._read_with, self._fingerprint = weakref.ref(model), model.fingerprint
 

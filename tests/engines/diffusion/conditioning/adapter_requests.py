@@ -59,7 +59,15 @@ def shared_batcher() -> Batcher:
 def painted(
     one: Batcher, requested: InpaintRequest, spec: ModelSpec, parts: Sequence[ModelSpec] = ()
 ) -> NDArray[np.uint8]:
-    return one.paint(requested, spec, ignore_step, (), parts)[0][0]
+    return one.paint(naming(parts, requested), spec, ignore_step, (), parts)[0][0]
+
+
+def naming(parts: Sequence[ModelSpec], requested: InpaintRequest) -> InpaintRequest:
+    """The request with the IP-Adapter among the parts, where it names none."""
+    adapters = [part.slug for part in parts if part.kind is Kind.IP_ADAPTER]
+    if not adapters or requested.settings.ip_adapter_uses:
+        return requested
+    return replace(requested, settings=replace(requested.settings, ip_adapter=adapters[0]))
 
 
 def denoised_latents(
@@ -72,7 +80,10 @@ def denoised_latents(
 ) -> list[torch.Tensor]:
     """The final latents of our loop, all requests in one batch."""
     loop = by or shared_batcher()
-    jobs = [Job(one, spec, ActiveAdapters(active_loras(one.settings.loras, loras), tuple(parts))) for one in requested]
+    jobs = [
+        Job(naming(parts, one), spec, ActiveAdapters(active_loras(one.settings.loras, loras), tuple(parts)))
+        for one in requested
+    ]
     loop.cache.get(spec)  # beside other models it would be loaded on another thread
     for job in jobs:
         loop.workload.add(job)

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import numpy as np
 import pytest
 import torch
 from diffusers.models.controlnets.multicontrolnet_union import MultiControlNetUnionModel
+from PIL import Image
 
 from inpainting.catalog.specs import Control, ModelSpec
+from inpainting.core.picture import Picture
 from inpainting.core.request import ControlUse, InpaintRequest
 from tests import tiny_adapters, tiny_models
 from tests.engines.diffusion.conditioning.adapter_requests import (
@@ -161,3 +164,21 @@ def test_a_tile_is_computed_where_the_control_image_is_another_controlnets(
     networks = {"tile": tile, "map": depth}
     pictures = [control_picture(networks[use.slug], replace(requested, control_image=photo[use.slug])) for use in uses]
     close(beside, reference(spec, requested, networks, control_image=pictures))
+
+
+def test_each_has_its_own_control_image(models: dict[str, ModelSpec], parts: dict[str, dict[str, ModelSpec]]) -> None:
+    """Two that were trained on different kinds, which cannot share one; the tile has the second image."""
+    spec, depth = models["sd"], parts["sd"]["map"]
+    tile = replace(parts["sd"]["hole"], slug="tile", control=Control.TILE)
+    scribble = replace(parts["sd"]["edges"], slug="lines", control=Control.SCRIBBLE)
+    uses = ControlUse("map"), ControlUse("tile", 0.7), ControlUse("lines", 0.5)
+    shared = request(controls=uses)
+    assert shared.control_image is not None
+    pixels = np.asarray(shared.control_image.pixels, np.uint8)
+    second, third = Picture(np.ascontiguousarray(pixels[::-1])), Picture(255 - pixels)
+    requested = replace(shared, control_image_2=second, control_image_3=third)
+    networks = {"map": depth, "tile": tile, "lines": scribble}
+    (latents,) = denoised_latents(spec, [requested], list(networks.values()))
+    pictures = [Image.fromarray(np.asarray(one.pixels)) for one in (shared.control_image, second, third)]
+    close(latents, reference(spec, requested, networks, control_image=pictures))
+    assert differ(latents, denoised_latents(spec, [shared], list(networks.values()))[0])

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from inpainting.catalog.specs import LoraSpec, ModelSpec
+from inpainting.core.adapter_uses import LoraUse
 from inpainting.core.geometry import Size
 from inpainting.core.request import PaintSettings
-from inpainting.core.settings_table import LoraUse
 from inpainting.engines.diffusion.encoding_cache import MAX_TEXTS, EncodingCache
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache

@@ -1,0 +1,192 @@
+"""The adapters that a request lists: LoRAs, ControlNets and IP-Adapters, each with its numbers.
+
+The first ControlNet and the first IP-Adapter have settings of their own too, such as `control`; see `AdapterList`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.validation import check_range, check_slug, check_text
+
+MAX_CONTROLS = 4
+MAX_IP_ADAPTERS = 4
+MAX_NAME_CHARACTERS = 200
+LORA_WEIGHTS = (-2.0, 2.0)
+"""The lowest and the highest weight of a LoRA. 1 applies it as trained; a negative weight pushes the other way."""
+CONTROL_STRENGTHS = (0.0, 2.0)
+"""The lowest and the highest scale of a ControlNet's output."""
+IP_ADAPTER_SCALES = (0.0, 1.0)
+"""The lowest and the highest weight of an image prompt."""
+CONTROL_TYPES = (
+    *("inpaint", "canny", "depth", "scribble", "tile", "openpose", "lineart", "softedge", "normal", "segment"),
+)
+"""Kinds of control images."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoraUse:
+    """A LoRA of the catalog and its weight. Raises InvalidRequest for a malformed slug or a weight out of range."""
+
+    slug: str
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_slug(self.slug, field="loras")
+        check_range("weight", self.weight, *LORA_WEIGHTS, field="loras")
+
+
+@dataclass(frozen=True, slots=True)
+class ControlUse:
+    """A ControlNet of a request.
+
+    slug: in the catalog, or an alias. start, end: the shares of the steps between which it is applied, 0 to 1.
+    type: of a ControlNet-Union, the kind of its control image; None leaves the choice to the ControlNet.
+    Raises InvalidRequest for an unknown type or a number out of range.
+    """
+
+    slug: str
+    strength: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+    type: str | None = None
+
+    def __post_init__(self) -> None:
+        check_text("controls", self.slug, MAX_NAME_CHARACTERS)
+        check_range("strength", self.strength, *CONTROL_STRENGTHS, field="controls")
+        check_range("start", self.start, 0.0, 1.0, field="controls")
+        check_range("end", self.end, 0.0, 1.0, field="controls")
+        if self.start > self.end:
+            raise InvalidRequest(
+                f"The ControlNet {self.slug} starts at {self.start:g}, after its end, {self.end:g}.", field="controls"
+            )
+        if self.type is not None and self.type not in CONTROL_TYPES:
+            raise InvalidRequest(
+                f"There is no type of that name; there are: {', '.join(CONTROL_TYPES)}.", field="controls"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class IPAdapterUse:
+    """An IP-Adapter of a request. slug: in the catalog, or an alias. scale: the weight of its image prompt.
+
+    Raises InvalidRequest for a scale out of range.
+    """
+
+    slug: str
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_text("ip_adapters", self.slug, MAX_NAME_CHARACTERS)
+        check_range("scale", self.scale, *IP_ADAPTER_SCALES, field="ip_adapters")
+
+
+AdapterUse = ControlUse | IPAdapterUse
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterList:
+    """A setting that lists adapters, and the settings that stand for its first entry.
+
+    setting: its name. noun: of one entry, for people. use: the class of an entry. limit: the number of entries at most.
+    image: the conditioning image of the first entry, by its name in `InpaintRequest`. image_label: of that image, for
+    people. first: setting -> the field of the first entry; the first of them names the adapter.
+    """
+
+    setting: str
+    noun: str
+    use: Callable[..., AdapterUse]
+    limit: int
+    image: str
+    image_label: str
+    first: Mapping[str, str]
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The conditioning image of each entry, by its name in `InpaintRequest`."""
+        return (self.image, *(f"{self.image}_{number}" for number in range(2, self.limit + 1)))
+
+    @property
+    def name(self) -> str:
+        """The setting that names the first adapter."""
+        return next(iter(self.first))
+
+    def uses(self, settings: Any) -> tuple[Any, ...]:
+        """Return all entries, whether the list or the settings of the first one name them."""
+        listed: tuple[AdapterUse, ...] = getattr(settings, self.setting)
+        if listed or getattr(settings, self.name) is None:
+            return listed
+        values = {name: getattr(settings, setting) for setting, name in self.first.items()}
+        return (self.use(**{name: value for name, value in values.items() if value is not None}),)
+
+    def first_settings(self, uses: Sequence[AdapterUse]) -> dict[str, Any]:
+        """Return the settings of the first entry."""
+        return {setting: getattr(use, name) for use in uses[:1] for setting, name in self.first.items()}
+
+    def check(self, settings: Any) -> None:
+        """Raise InvalidRequest where the settings of the first entry contradict the list."""
+        for first in getattr(settings, self.setting)[:1]:
+            for setting, name in self.first.items():
+                value, listed = getattr(settings, setting), getattr(first, name)
+                if value is not None and value != listed:
+                    raise InvalidRequest(
+                        f"{setting} is {value}, and the first entry of {self.setting} has {listed} as its {name}. "
+                        f"Send the first {self.noun} in one of the two ways.",
+                        field=setting,
+                    )
+
+    def merged(self, stored: Mapping[str, Any], sent: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return stored and sent settings without those that the list and the first entry's settings say twice.
+
+        stored: as `PaintSettings.to_dict` gives them. A list that is sent replaces the stored settings of its first
+        entry. Settings of the first entry that are sent change it in a stored list; None resets one, and without a
+        name for the adapter nothing is left of the list.
+        """
+        changes = {name: sent[setting] for setting, name in self.first.items() if setting in sent}
+        if self.setting in sent:
+            return {name: value for name, value in stored.items() if name not in self.first}, dict(sent)
+        if not changes or not stored.get(self.setting):
+            return dict(stored), dict(sent)
+        own = {self.setting, *self.first}
+        first, *others = stored[self.setting]
+        first = {name: value for name, value in {**first, **changes}.items() if value is not None}
+        listed = {self.setting: (first, *others)} if "slug" in first else {}
+        left = {name: value for name, value in stored.items() if name not in own}
+        return {**left, **listed}, {name: value for name, value in sent.items() if name not in own}
+
+
+CONTROLS = AdapterList(
+    setting="controls",
+    noun="ControlNet",
+    use=ControlUse,
+    limit=MAX_CONTROLS,
+    image="control_image",
+    image_label="Control image",
+    first={
+        "control": "slug",
+        "control_strength": "strength",
+        "control_start": "start",
+        "control_end": "end",
+        "control_type": "type",
+    },
+)
+IP_ADAPTERS = AdapterList(
+    setting="ip_adapters",
+    noun="IP-Adapter",
+    use=IPAdapterUse,
+    limit=MAX_IP_ADAPTERS,
+    image="ip_adapter_image",
+    image_label="Image prompt",
+    first={"ip_adapter": "slug", "ip_adapter_scale": "scale"},
+)
+ADAPTER_LISTS = (CONTROLS, IP_ADAPTERS)
+IMAGE_LABELS = {
+    name: f"{adapters.image_label} {number}" if number > 1 else adapters.image_label
+    for adapters in ADAPTER_LISTS
+    for number, name in enumerate(adapters.images, 1)
+}
+"""The conditioning images of a request, by their names in `InpaintRequest` -> a label for people."""
+CONDITIONING_IMAGES = tuple(IMAGE_LABELS)
