@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import FloatRect, Page, expect
 
 from tests.browser.conftest import Run
-from tests.browser.devices import ON_A_PHONE_TOO, Device, drag, press
+from tests.browser.devices import ON_A_PHONE_TOO, Device, drag, press, reveal
 from tests.browser.editor_page import (
     close_settings,
     generate,
@@ -112,11 +112,16 @@ def test_a_reload_shows_the_result_at_once_without_the_progress_of_painting(page
     assert page.evaluate("window.seen") == []
 
 
-def test_the_result_of_an_extended_photo_says_that_it_was_extended(page: Page, photo_file: Path) -> None:
+@ON_A_PHONE_TOO
+def test_the_result_of_an_extended_photo_says_that_it_was_extended(
+    page: Page, photo_file: Path, device: Device
+) -> None:
     open_photo(page, photo_file)
     press(page, "Extend the photo")
-    page.locator("#tool-frame").get_by_label("Right").fill("24")
-    page.locator("#tool-frame").get_by_label("Right").press("Tab")
+    right = reveal(page, page.locator("#tool-frame").get_by_label("Right"))
+    right.fill("24")
+    right.press("Tab")
+    page.keyboard.press("Escape")  # closes the popover of a phone
     generate(page)
     expect(page.locator("#result-told")).to_have_text(re.compile(r"^Extended in "))
 
