@@ -22,6 +22,10 @@ MESSAGE_BYTES = 2**24
 START_SECONDS = 60
 
 
+class BiDiError(Exception):
+    """Firefox answered that a command or a script failed."""
+
+
 class Engine(Protocol):
     """A page of a browser. CSS selectors find one element each. `errors`: of the console, where the browser tells."""
 
@@ -114,7 +118,8 @@ class Firefox:
     def _evaluate(self, expression: str) -> dict[str, Any]:
         target = {"context": self.context}
         answer = self._send("script.evaluate", expression=expression, target=target, awaitPromise=True)
-        assert answer["type"] == "success", answer
+        if answer["type"] != "success":
+            raise BiDiError(answer)
         found: dict[str, Any] = answer["result"]
         return found
 
@@ -124,7 +129,8 @@ class Firefox:
         while True:
             answer = json.loads(self._socket.recv(START_SECONDS))
             if answer.get("id") == number:
-                assert answer["type"] == "success", answer
+                if answer["type"] != "success":
+                    raise BiDiError(answer)
                 result: dict[str, Any] = answer["result"]
                 return result
             if answer.get("method") == "log.entryAdded" and answer["params"]["level"] == "error":

@@ -16,8 +16,10 @@ import pytest
 
 pytest.importorskip("selenium", reason="comes with the development extras")
 
+from selenium.common.exceptions import WebDriverException
+
 from tests.browser.conftest import PASSWORD
-from tests.browser.engines import Engine, firefox, webkit
+from tests.browser.engines import BiDiError, Engine, firefox, webkit
 from tests.installation import Installation
 
 pytestmark = [
@@ -57,10 +59,16 @@ def missing(reason: str) -> NoReturn:
 
 
 def wait_for(engine: Engine, expression: str) -> None:
-    """Until a JavaScript expression is true; a page may be loading meanwhile."""
+    """Until a JavaScript expression is true. While the next page loads, elements are missing and answers are lost."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not engine.value(expression):
-        assert time.monotonic() < deadline, expression
+    while True:
+        failure = None
+        try:
+            if engine.value(expression):
+                return
+        except (WebDriverException, BiDiError) as error:
+            failure = error
+        assert time.monotonic() < deadline, f"{expression}: {failure}"
         time.sleep(0.1)
 
 
@@ -82,7 +90,7 @@ def test_an_object_is_erased(
     wait_for(engine, is_there("#generate:enabled"))
     engine.click("#generate")
     wait_for(engine, "document.querySelector('#result').checkVisibility()")
-    assert engine.value("document.querySelector('#result-told').textContent").startswith("Erased in")
+    wait_for(engine, "document.querySelector('#result-told').textContent.startsWith('Erased in')")
     engine.open(f"{site.url}/history/")
-    assert engine.value("document.querySelectorAll('.card').length") == 1
+    wait_for(engine, "document.querySelectorAll('.card').length === 1")
     assert engine.errors == []
