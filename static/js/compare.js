@@ -4,8 +4,6 @@ for (const figure of document.querySelectorAll("[data-compare]")) {
   const before = figure.querySelector(".before")
   const slider = figure.querySelector("input")
   const show = () => before.style.setProperty("--shown", `${slider.value}%`)
-  before.hidden = false
-  figure.querySelector(".compare-controls").hidden = false
   slider.addEventListener("input", show)
   const pictures = figure.querySelector(".compare-pictures")
   const drag = (event) => {

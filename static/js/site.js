@@ -38,7 +38,7 @@ for (const button of document.querySelectorAll(".message .close")) {
   button.addEventListener("click", () => button.closest(".message").remove())
 }
 
-for (const time of document.querySelectorAll("time[datetime]")) {
+for (const time of document.querySelectorAll("time[datetime*=T]")) { // a date alone stays
   time.textContent = new Date(time.dateTime).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" })
 }
 

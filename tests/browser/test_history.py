@@ -205,7 +205,7 @@ def test_one_generation_is_compared_shared_and_deleted(history: Page, browser: B
     visitor = browser.new_context()
     guest = visitor.new_page()
     guest.goto(link)
-    expect(guest.locator(".shared-picture")).to_have_js_property("naturalWidth", 64)
+    expect(guest.get_by_alt_text("The shared picture")).to_have_js_property("naturalWidth", 64)
     assert "meadow" not in guest.content()
     history.get_by_role("button", name="Revoke").click()
     expect(history.locator(".share-link")).to_have_count(0)

@@ -6,7 +6,6 @@ const count = document.querySelector("[data-selected]");
 const submit = document.querySelector("[data-needs-selection]");
 
 if (all) {
-  all.closest("label").hidden = false;
   all.addEventListener("change", () => {
     for (const box of boxes) box.checked = all.checked;
     refresh();
