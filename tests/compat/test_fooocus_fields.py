@@ -285,14 +285,40 @@ def test_a_control_image_is_the_image_prompt_of_an_installed_adapter(
         assert request.ip_adapter_image.pixels.shape == (5, 7, 3)
 
 
-def test_inpainting_reads_a_control_image_only_where_it_is_mixed(
+def test_inpainting_reads_control_images_only_where_they_are_mixed(
     alices_program: Client, engine: list[InpaintRequest], body: dict[str, Any]
 ) -> None:
     prompts: dict[str, Any] = {"controlnet_image": [IMAGE_PROMPT, IMAGE_PROMPT]}
     assert task_of(post(alices_program, {**body, **prompts}))["meta"]["ignored"] == ["controlnet_image"]
     drawn = task_of(post(alices_program, {**prompts, "prompt": "a lawn", "overwrite_width": 64}))
-    assert drawn["meta"]["ignored"] == ["controlnet_image"], "its second picture"
-    assert [request.settings.ip_adapter for request in engine] == [None, "look"]
+    assert drawn["meta"]["ignored"] == []
+    assert [len(request.settings.ip_adapters) for request in engine] == [0, 2]
+
+
+def test_up_to_four_control_images_are_image_prompts(
+    alices_program: Client, engine: list[InpaintRequest], body: dict[str, Any]
+) -> None:
+    """Pictures of other types are left out, and do not count."""
+
+    def picture(value: int, **more: Any) -> dict[str, Any]:
+        return {"cn_img": base64_of(png(np.full((5, 7, 3), value, np.uint8))), **more}
+
+    prompts = [
+        picture(10, cn_weight=0.3),
+        picture(20, cn_type="PyraCanny"),
+        picture(30, cn_weight=1.5),
+        picture(40),
+        {"cn_img": ""},
+        picture(50),
+        picture(60),
+    ]
+    task = task_of(post(alices_program, {**body, "controlnet_image": prompts, "mixing_image_prompt_and_inpaint": True}))
+    (request,) = engine
+    assert [use.scale for use in request.settings.ip_adapters] == [0.3, 1.0, 0.6, 0.6]
+    assert [int(image.pixels[0, 0, 0]) for image in request.conditioning_images.values()] == [10, 30, 40, 50]
+    assert task["meta"]["ignored"] == ["controlnet_image", "controlnet_image.cn_weight"]
+    assert "controlnet_image: no adapter for PyraCanny is installed for the model." in task["meta"]["warnings"]
+    assert "controlnet_image: only its first 4 image prompts were used." in task["meta"]["warnings"]
 
 
 def test_a_fast_performance_uses_the_lora_of_its_kind(

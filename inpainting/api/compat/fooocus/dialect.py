@@ -62,7 +62,7 @@ class Fooocus(Dialect):
         "clip_skip": "clip_skip",
         "inpaint_strength": "strength",
         "inpaint_respective_field": "only_masked_padding",
-        "controlnet_image": "ip_adapter",
+        "controlnet_image": "ip_adapters",
     }
 
     @property

@@ -1,19 +1,20 @@
-"""`controlnet_image` of a `GenerateBody` -> the image prompt of an installed IP-Adapter."""
+"""`controlnet_image` of a `GenerateBody` -> the image prompts of installed IP-Adapters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-from inpainting.api.compat.fooocus.body import ControlType, GenerateBody
+from inpainting.api.compat.fooocus.body import ControlType, GenerateBody, ImagePrompt
 from inpainting.api.compat.fooocus.settings import Notes
 from inpainting.api.pictures import PictureRole, SentPicture
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import Kind
+from inpainting.core.adapter_uses import IP_ADAPTER_SCALES, IP_ADAPTERS, IPAdapterUse
 from inpainting.core.codecs import DecodedPicture
 from inpainting.core.conditioning_images import prepare_ip_adapter_image
 from inpainting.core.request import InpaintRequest
-from inpainting.core.settings_table import RANGES
 
 FIELD = "controlnet_image"
 PICTURE = PictureRole(code_prefix="image", error_prefix="Invalid controlnet_image")
@@ -21,43 +22,42 @@ IMAGE_PROMPTS = (ControlType.IMAGE_PROMPT, ControlType.FACE_SWAP)
 """The types that have an IP-Adapter here; those of FACE_SWAP have `face` in their names."""
 
 
-def with_image_prompt(
+def with_image_prompts(
     request: InpaintRequest,
     body: GenerateBody,
     catalog: Catalog,
     notes: Notes,
     read: Callable[[SentPicture, PictureRole], DecodedPicture],
 ) -> InpaintRequest:
-    """The request with the first picture of controlnet_image as its image prompt; as it was where none can be used."""
+    """The request with the pictures of controlnet_image as image prompts; as it was where none can be used."""
     prompts = [prompt for prompt in body.controlnet_image if prompt.cn_img]
-    if not prompts:
+    if prompts and body.inpaints and not body.mixing_image_prompt_and_inpaint:
+        notes.ignore(FIELD, "inpainting reads it with mixing_image_prompt_and_inpaint.")
         return request
-    prompt, model = prompts[0], request.settings.model
+    found = [(prompt, adapter_for(prompt, request.settings.model, catalog)) for prompt in prompts]
+    for kind in dict.fromkeys(prompt.cn_type for prompt, adapter in found if adapter is None):
+        notes.ignore(FIELD, f"no adapter for {kind} is installed for the model.")
+    usable = [(prompt, adapter) for prompt, adapter in found if adapter is not None]
+    if len(usable) > IP_ADAPTERS.limit:
+        notes.ignore(FIELD, f"only its first {IP_ADAPTERS.limit} image prompts were used.")
+    if any("cn_stop" in prompt.model_fields_set for prompt, _ in usable):
+        notes.ignore(f"{FIELD}.cn_stop", "the pictures were used in all steps.")
+    uses: list[IPAdapterUse] = []
+    images: dict[str, Any] = {}
+    for name, (prompt, adapter) in zip(IP_ADAPTERS.images, usable, strict=False):
+        image = read(SentPicture(FIELD, prompt.cn_img or ""), PICTURE)
+        notes.warnings.extend(image.warnings)
+        weight = 1.0 if prompt.cn_weight is None else prompt.cn_weight
+        uses.append(IPAdapterUse(adapter, notes.clamp(f"{FIELD}.cn_weight", weight, IP_ADAPTER_SCALES[1])))
+        images[name] = prepare_ip_adapter_image(image.picture)
+    return replace(request, settings=replace(request.settings, ip_adapters=tuple(uses)), **images)
+
+
+def adapter_for(prompt: ImagePrompt, model: str | None, catalog: Catalog) -> str | None:
+    """The slug of the first installed IP-Adapter for a picture of this type and the model; None without one."""
     row = catalog.find_row(model) if model else catalog.default()
+    if row is None or prompt.cn_type not in IMAGE_PROMPTS:
+        return None
     is_face = prompt.cn_type is ControlType.FACE_SWAP
-    adapters = [
-        adapter.slug
-        for adapter in catalog.adapters
-        if adapter.kind == Kind.IP_ADAPTER
-        and row
-        and adapter.family == row.family
-        and ("face" in adapter.slug) == is_face
-    ]
-    why = ""
-    if body.inpaints and not body.mixing_image_prompt_and_inpaint:
-        why = "inpainting reads it with mixing_image_prompt_and_inpaint."
-    elif prompt.cn_type not in IMAGE_PROMPTS or not adapters:
-        why = f"no adapter for {prompt.cn_type} is installed for the model."
-    if why:
-        notes.ignore(FIELD, why)
-        return request
-    if len(prompts) > 1:
-        notes.ignore(FIELD, "only its first picture was used.")
-    if "cn_stop" in prompt.model_fields_set:
-        notes.ignore(f"{FIELD}.cn_stop", "the picture was used in all steps.")
-    image = read(SentPicture(FIELD, prompt.cn_img or ""), PICTURE)
-    notes.warnings.extend(image.warnings)
-    weight = 1.0 if prompt.cn_weight is None else prompt.cn_weight
-    scale = notes.clamp(f"{FIELD}.cn_weight", weight, RANGES["ip_adapter_scale"][1])
-    settings = replace(request.settings, ip_adapter=adapters[0], ip_adapter_scale=scale)
-    return replace(request, settings=settings, ip_adapter_image=prepare_ip_adapter_image(image.picture))
+    adapters = [one for one in catalog.adapters if one.kind == Kind.IP_ADAPTER and one.family == row.family]
+    return next((one.slug for one in adapters if ("face" in one.slug) == is_face), None)

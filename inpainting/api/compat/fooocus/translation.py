@@ -15,7 +15,7 @@ from rest_framework.request import Request
 
 from inpainting.api.compat.base import Options, blank_request
 from inpainting.api.compat.fooocus.body import GenerateBody, Side, UpscaleOrVary
-from inpainting.api.compat.fooocus.image_prompts import with_image_prompt
+from inpainting.api.compat.fooocus.image_prompts import with_image_prompts
 from inpainting.api.compat.fooocus.settings import Notes, read_settings
 from inpainting.api.errors import NotBuilt
 from inpainting.api.pictures import PictureRole, SentPicture, read_picture
@@ -58,7 +58,7 @@ def translate(body: GenerateBody, http_request: Request) -> tuple[InpaintRequest
     else:
         unread = PICTURE_FIELDS
         request = blank_request(text_to_image_size(body, notes), settings)
-    request = with_image_prompt(request, body, catalog, notes, partial(read_picture, request=http_request))
+    request = with_image_prompts(request, body, catalog, notes, partial(read_picture, request=http_request))
     if request.ip_adapter_image is None or not body.inpaints:
         unread += ("mixing_image_prompt_and_inpaint",)
     notes.ignored.extend(name for name in unread if body.differs_from_default(name))
