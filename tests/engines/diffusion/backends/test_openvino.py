@@ -168,6 +168,7 @@ def test_torch_paints_the_first_image_and_openvino_the_same_images_afterwards(
     assert calls.rows == [2], "torch answers once, to compare"
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not library.has_bfloat16(), reason="this processor has no bfloat16")
 def test_it_computes_in_bfloat16_as_torch_does(folder: Path, specs: dict[str, ModelSpec]) -> None:
     spec, batcher = specs["sd"], batcher_in(folder, HALF)
@@ -189,6 +190,7 @@ def test_an_image_is_bit_identical_in_a_batch_and_alone(folder: Path, specs: dic
     assert [one.tobytes() for one in together] == [one.tobytes() for one in alone]
 
 
+@pytest.mark.full
 def test_a_job_started_with_torch_ends_with_torch(folder: Path, tmp_path: Path, specs: dict[str, ModelSpec]) -> None:
     go, spec, before = threading.Event(), specs["sd"], batcher_in(folder)
     painted(before, spec)
@@ -245,6 +247,7 @@ def test_damaged_files_are_converted_again(folder: Path, specs: dict[str, ModelS
     assert made == ["unet"]
 
 
+@pytest.mark.full
 def test_a_network_that_differs_is_rejected_with_a_note(
     folder: Path, specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +308,7 @@ def test_a_failed_conversion_gives_a_note_and_is_not_repeated(tmp_path: Path) ->
     assert tried == ["unet"]
 
 
+@pytest.mark.full
 def test_reused_loras_are_fused_and_paint_the_same_image(
     folder: Path, specs: dict[str, ModelSpec], tmp_path: Path
 ) -> None:
