@@ -68,6 +68,8 @@ def test_after_many_attempts_a_visitor_reads_when_to_go_on(page: Page) -> None:
     expect(page.get_by_role("heading", name="Too many requests")).to_be_visible()
     expect(page.get_by_text("Try again in a minute.")).to_be_visible()
     assert violations(page) == []
+    page.get_by_role("link", name="Try again").click()
+    expect(page.get_by_role("heading", name="Create account")).to_be_visible()
 
 
 @ON_A_PHONE_TOO

@@ -76,6 +76,25 @@ def test_one_finger_paints_two_zoom_and_pan_and_palms_do_nothing(phone: Page) ->
     assert phone.evaluate("[scrollX, scrollY, visualViewport.scale]") == [0, 0, 1]
 
 
+def test_on_a_phone_the_bar_has_room_to_say_that_the_work_is_saved(phone: Page) -> None:
+    saved = phone.locator("#saved")
+    is_cut_off = """(element) => {
+        const text = document.createRange()
+        text.selectNodeContents(element)
+        return text.getBoundingClientRect().width > element.getBoundingClientRect().width
+    }"""
+    expect(phone.locator("#photo-name")).to_have_text("astronaut.png")
+    expect(phone.locator("#generate-hint")).to_have_text("Brush over what should go.")  # nothing is dropped on a phone
+    for words in ("Saving…", "Saved"):
+        saved.evaluate("(element, words) => { element.textContent = words }", words)
+        assert not saved.evaluate(is_cut_off)
+    Touch(phone).drag(at(phone, 0.4, 0.5), at(phone, 0.6, 0.5))
+    expect(phone.locator("#photo-covered")).to_contain_text("% to repaint")
+    for words in ("Saving…", "Saved"):
+        saved.evaluate("(element, words) => { element.textContent = words }", words)
+        assert not saved.evaluate(is_cut_off)
+
+
 @pytest.mark.parametrize(
     "device", ["phone", *(pytest.param(name, marks=pytest.mark.full) for name in ("tablet", "desktop"))], indirect=True
 )

@@ -5,6 +5,7 @@ import { EDITING, withState } from "editor/core/document"
 import { isForPeople, placeOf, say } from "editor/messages"
 import { remember } from "editor/remembered"
 import { fieldsOf, isEmpty } from "editor/tools/frame_geometry"
+import { touch } from "editor/view/screen"
 import { isUnanswered } from "job/job"
 import { requestOf } from "job/request"
 
@@ -30,7 +31,7 @@ export class Painting {
     if (mask.isBroken) return "The mask cannot be drawn. Reload the page; your work is kept."
     if (!photos.photo) return "Choose or drop a photo first."
     if (mask.coverage() > 0 || !isEmpty(store.view.frame)) return ""
-    return this.told ? `${this.told}.` : "Brush over what should go, or drop a mask."
+    return this.told ? `${this.told}.` : touch.matches ? "Brush over what should go." : "Brush over what should go, or drop a mask."
   }
 
   /** Sends what is chosen. `keepsAtOnce`: the result is kept, so that the next stroke begins on it. */

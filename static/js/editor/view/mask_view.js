@@ -6,6 +6,7 @@ import { get } from "editor/core/pictures"
 import { sizeOf } from "editor/tools/frame_geometry"
 import { COLOUR } from "editor/view/overlay"
 import { Painter } from "editor/view/painter"
+import { touch } from "editor/view/screen"
 import { fit, pan, toImage, zoomAt } from "editor/viewport"
 
 const FRAME_ROOM = 44 // CSS pixels around the frame: a finger's width to drag an edge outward
@@ -114,8 +115,7 @@ export class MaskView {
     this.#coverage = 0
     this.#painter.open(bitmap, this.#photo)
     const colour = (COLOUR.blue << 16) | (COLOUR.green << 8) | COLOUR.red
-    const isPhone = matchMedia("(pointer: coarse)").matches
-    this.#send({ type: "open", width, height, photo: file, colour, snapshotBytes: SNAPSHOT_BYTES[isPhone ? "phone" : "computer"] })
+    this.#send({ type: "open", width, height, photo: file, colour, snapshotBytes: SNAPSHOT_BYTES[touch.matches ? "phone" : "computer"] })
     if (stays) this.#moveTo(this.#viewport)
     else this.fit()
   }

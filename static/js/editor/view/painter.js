@@ -1,6 +1,7 @@
 // Paints the photo and the mask over it on two canvases of the screen's size, once a frame, and only what has changed.
 
 import { COLOUR, OUTLINE_WIDTH, drawOverlay } from "editor/view/overlay"
+import { touch } from "editor/view/screen"
 
 const TILE_SIDE = 256 // pixels of a display tile (raster/levels.js)
 const CRISP_FROM = 3 // CSS pixels per photo pixel from which single pixels are shown as squares
@@ -37,7 +38,7 @@ export class Painter {
     this.#bitmap = bitmap
     this.#size = size
     this.#overview = overviewOf(bitmap)
-    if (this.#overview && matchMedia("(pointer: coarse)").matches && bitmap.width * bitmap.height > LARGEST_ON_PHONES) {
+    if (this.#overview && touch.matches && bitmap.width * bitmap.height > LARGEST_ON_PHONES) {
       this.#overview = scaled(bitmap, Math.sqrt(LARGEST_ON_PHONES / (bitmap.width * bitmap.height)))
       bitmap.close()
       this.#bitmap = null
