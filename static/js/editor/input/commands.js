@@ -19,6 +19,8 @@ export const COMMANDS = [
   { id: "eraser", label: "Eraser", keys: ["E"], group: TOOLS },
   { id: "object", label: "Select an object", keys: ["A"], group: TOOLS },
   { id: "object-part", label: "Add to the selected object; with Alt, take away", group: TOOLS, shown: "Shift+click" },
+  { id: "smaller-object", label: "Select less: a part of the object", keys: [","], group: TOOLS },
+  { id: "larger-object", label: "Select more: what the object belongs to", keys: ["."], group: TOOLS },
   { id: "wand", label: "Magic wand", keys: ["W"], group: TOOLS },
   { id: "lasso", label: "Lasso", keys: ["L"], group: TOOLS },
   { id: "polygon", label: "Polygon", keys: ["P"], group: TOOLS },

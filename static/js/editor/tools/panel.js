@@ -100,6 +100,7 @@ export class ToolPanel {
     for (const part of this.#root.querySelectorAll("[data-for]")) {
       part.hidden = adjustment.isOpen || !part.dataset.for.split(" ").includes(tool.name)
     }
+    $("tool-sizes").hidden ||= !tool.canResize?.(0)
     for (const control of this.#root.querySelectorAll("[data-option]")) {
       if (control.type === "checkbox") control.checked = values[control.dataset.option]
       else control.value = values[control.dataset.option]

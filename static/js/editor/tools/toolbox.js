@@ -166,9 +166,12 @@ export class Toolbox {
       const most = options.values.unit === "screen" ? this.largestSize * this.view.viewport.scale : this.largestSize
       options.set({ size: nextSize(options.values.size, direction, Math.max(100, most)) })
     }
+    const resizing = (step) => ({ run: () => this.tool.resize(step), isEnabled: () => isEditing() && Boolean(this.tool.canResize?.(step)) })
     const tools = Object.keys(this.#tools).map((name) => [name, { run: () => this.choose(name), isEnabled: isEditing, isPressed: () => this.tool.name === name }])
     return {
       ...Object.fromEntries(tools),
+      "smaller-object": resizing(-1),
+      "larger-object": resizing(1),
       smaller: whileEditing(() => resize(-1)),
       larger: whileEditing(() => resize(1)),
       softer: whileEditing(() => hardness(-HARDER)),
