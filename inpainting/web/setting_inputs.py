@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from inpainting.core.adapter_uses import ADAPTER_LISTS, IMAGE_LABELS, AdapterList
 from inpainting.core.codecs.formats import LABELS as FILE_FORMATS
 from inpainting.core.setting import Group, Setting, ValueType
 from inpainting.core.settings_table import SETTINGS
@@ -30,11 +31,33 @@ def setting_inputs() -> dict[str, Any]:
     return {
         **{name: inputs[name] for name in PLACED_BY_HAND},
         "sections": sections(inputs),
-        "control": inputs["control"],
-        "ip_adapter": inputs["ip_adapter"],
-        "control_numbers": [inputs[row.name] for row in SETTINGS if row.adapter == "control"],
-        "ip_adapter_numbers": [inputs[row.name] for row in SETTINGS if row.adapter == "ip_adapter"],
+        "adapter_lists": [adapter_list(adapters, inputs) for adapters in ADAPTER_LISTS],
     }
+
+
+def adapter_list(adapters: AdapterList, inputs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The inputs of each entry of a list of adapters: those of the first one's settings, numbered for the others."""
+    name, *others = (inputs[setting] for setting in adapters.first)
+    rows = [
+        {
+            "id": numbered(name, number, adapters)["id"],
+            "number": number,
+            "adapter": numbered(name, number, adapters),
+            "numbers": [numbered(one, number, adapters) for one in others],
+            "image_label": IMAGE_LABELS[image],
+        }
+        for number, image in enumerate(adapters.images, 1)
+    ]
+    return {"id": name["id"], "noun": adapters.noun, "rows": rows}
+
+
+def numbered(one: dict[str, Any], number: int, adapters: AdapterList) -> dict[str, Any]:
+    """An input of the first entry as that of another."""
+    if number == 1:
+        return one
+    noun, label = adapters.noun, one["label"]
+    label = label.replace(noun, f"{noun} {number}") if noun in label else f"{label} {number}"
+    return {**one, "id": f"{one['id']}-{number}", "name": f"{one['name']}_{number}", "label": label}
 
 
 def sections(inputs: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:

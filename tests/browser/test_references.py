@@ -30,6 +30,7 @@ from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
 
+PROMPTS = ("ip_adapter_image", "ip_adapter_image_2")
 GUIDE, LOOK = data.coffee()[:120, :160], data.chelsea()[:100, :130]
 
 
@@ -120,7 +121,7 @@ def test_a_missing_image_is_reported_only_where_it_is_required(page: Page) -> No
     start(page)
     expect(page.locator("#generate-message")).to_contain_text("Eye needs a picture")
     more_settings(page)
-    page.get_by_label("Image prompt").set_input_files(
+    page.get_by_label("Image prompt", exact=True).set_input_files(
         {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
     )
     expect(page.locator("#ip-adapter-message")).to_contain_text("is not a PNG, JPEG, WebP or GIF file")
@@ -132,16 +133,16 @@ def test_a_missing_image_is_reported_only_where_it_is_required(page: Page) -> No
 @ON_A_PHONE_TOO
 def test_both_images_are_sent_stored_and_reopened(page: Page, pictures: dict[str, Path]) -> None:
     guide(page).select_option("depth")
-    page.get_by_label("Control image").set_input_files(pictures["guide"])
+    page.get_by_label("Control image", exact=True).set_input_files(pictures["guide"])
     expect(page.locator("#control-zone .mask-name")).to_have_text("guide.png")
     page.get_by_label("ControlNet strength").fill("0.8")
     page.get_by_label("ControlNet end").fill("0.5")
     page.get_by_label("IP-Adapter", exact=True).select_option("look")
-    page.get_by_label("Image prompt").set_input_files(pictures["guide"])
+    page.get_by_label("Image prompt", exact=True).set_input_files(pictures["guide"])
     page.locator("#ip-adapter-zone").get_by_role("button", name="Remove").press("Enter")
     expect(page.locator("#ip-adapter-zone .mask-file")).to_be_hidden()
-    expect(page.get_by_label("Image prompt")).to_be_focused()  # the focused button was removed
-    page.get_by_label("Image prompt").set_input_files(pictures["look"])
+    expect(page.get_by_label("Image prompt", exact=True)).to_be_focused()  # the focused button was removed
+    page.get_by_label("Image prompt", exact=True).set_input_files(pictures["look"])
     page.get_by_label("IP-Adapter scale").fill("0.4")
     start(page)
     content = stored_generation(page)
@@ -178,9 +179,9 @@ def test_the_images_are_part_of_the_draft_on_every_device(
     page: Page, browser: Browser, installation: Installation, pictures: dict[str, Path]
 ) -> None:
     guide(page).select_option("depth")
-    page.get_by_label("Control image").set_input_files(pictures["guide"])
+    page.get_by_label("Control image", exact=True).set_input_files(pictures["guide"])
     page.get_by_label("IP-Adapter", exact=True).select_option("look")
-    page.get_by_label("Image prompt").set_input_files(pictures["look"])
+    page.get_by_label("Image prompt", exact=True).set_input_files(pictures["look"])
     expect(page.locator("#saved")).to_have_text("Saved")
     state = page.context.storage_state()
     page.reload()
@@ -210,3 +211,67 @@ def test_a_union_offers_kinds_of_control_images_and_asks_for_those_it_cannot_com
     control.select_option("canny")
     expect(kind).to_be_hidden()
     expect(kind).to_have_value("")
+
+
+@ON_A_PHONE_TOO
+def test_further_controlnets_and_ip_adapters_are_added_sent_reopened_and_removed(
+    page: Page, pictures: dict[str, Path]
+) -> None:
+    add = page.get_by_role("button", name="Add another ControlNet")
+    expect(add).to_be_hidden()
+    guide(page).select_option("depth")
+    page.get_by_label("Control image", exact=True).set_input_files(pictures["guide"])
+    add.click()
+    second = page.get_by_label("ControlNet 2", exact=True)
+    expect(second).to_be_focused()
+    expect(add).to_be_hidden()  # until the second is chosen
+    second.select_option("tile")
+    page.get_by_label("Control image 2").set_input_files(pictures["look"])
+    page.get_by_label("ControlNet 2 strength").fill("0.5")
+    add.click()
+    page.get_by_label("ControlNet 3", exact=True).select_option("canny")
+    page.get_by_role("button", name="Remove ControlNet 3").click()
+    expect(page.get_by_label("ControlNet 3", exact=True)).to_be_hidden()
+    expect(add).to_be_focused()
+    page.get_by_label("IP-Adapter", exact=True).select_option("look")
+    page.get_by_label("Image prompt", exact=True).set_input_files(pictures["look"])
+    page.get_by_role("button", name="Add another IP-Adapter").click()
+    page.get_by_label("IP-Adapter 2", exact=True).select_option("look")
+    page.get_by_label("IP-Adapter 2 scale").fill("0.3")
+    start(page)
+    expect(page.locator("#generate-message")).to_contain_text("Eye needs a picture")
+    more_settings(page)
+    page.get_by_label("Image prompt 2").set_input_files(pictures["guide"])
+    expect(page.locator("#more-set")).to_contain_text("ControlNet 2 By tile")
+    start(page)
+    content = stored_generation(page)
+    recipe = content["metadata"]
+    assert [(use["slug"], use["strength"]) for use in recipe["controls"]] == [("depth", 1.0), ("tile", 0.5)]
+    assert [(use["slug"], use["scale"]) for use in recipe["ip_adapters"]] == [("look", 1.0), ("look", 0.3)]
+    sizes = {name: decode_picture(page.request.get(content[name]).body()).picture.size for name in PROMPTS}
+    assert sizes == {"ip_adapter_image": Size(130, 100), "ip_adapter_image_2": Size(160, 120)}
+    assert content["control_image"]
+    assert content["control_image_2"]
+
+    page.goto(f"/generations/{content['id']}/")
+    page.locator("summary", has_text="Details").click()
+    for what in ("Control image 2", "Image prompt 2"):
+        expect(page.get_by_role("img", name=what)).to_be_visible()
+    empty_draft(page)
+    page.get_by_role("link", name="Open in editor").click()
+    expect(page.locator("#more-set")).to_contain_text("IP-Adapter 2 Eye")
+    more_settings(page)
+    expect(second).to_have_value("tile")
+    expect(page.get_by_label("ControlNet 2 strength")).to_have_value("0.5")
+    for zone in ("control", "control-2", "ip-adapter", "ip-adapter-2"):
+        expect(page.locator(f"#{zone}-zone .mask-name")).to_have_text(f"{zone}.png")
+    guide(page).select_option("")  # then the second is sent as the first
+    start(page)
+    expect(page).not_to_have_url(re.compile(content["id"]))
+    alone = stored_generation(page)
+    assert [use["slug"] for use in alone["metadata"]["controls"]] == ["tile"]
+    assert alone["metadata"]["control_image_sha256"] == recipe["control_image_2_sha256"]
+    more_settings(page)
+    page.get_by_role("button", name="Back to the defaults").click()
+    expect(second).to_be_hidden()
+    expect(page.locator("#more-set")).to_have_text("")

@@ -31,11 +31,12 @@ export class ConditioningImage {
   #picture = "" // the file's id
 
   /**
-   * `setting` names the adapter in the API, `image` the file. `id` is the prefix of the elements' ids. `adapters` are
-   * all of that kind, [{slug, label, control, is_computed}]. `onChange` is called when a file comes or goes.
+   * `setting` names the adapter in the form, `image` the file, `first` that of the first adapter, which the others
+   * share where they have none. `id` is the prefix of the elements' ids. `adapters` are all of that kind, [{slug, label,
+   * control, is_computed}]. `onChange` is called when a file comes or goes.
    */
-  constructor({ setting, image, id, adapters, limitBytes, onChange }) {
-    Object.assign(this, { setting, image, id })
+  constructor({ setting, image, first, id, adapters, limitBytes, onChange }) {
+    Object.assign(this, { setting, image, first, id })
     this.#root = document.getElementById(`${id}-field`)
     this.#select = this.#root.querySelector("select")
     this.#adapters = adapters
@@ -61,6 +62,30 @@ export class ConditioningImage {
 
   focus() {
     this.#zone.querySelector("input").focus()
+  }
+
+  focusAdapter() {
+    this.#select.focus()
+  }
+
+  /** Whether an adapter is chosen. */
+  get isChosen() {
+    return Boolean(this.#adapter)
+  }
+
+  get isHidden() {
+    return this.#root.hidden
+  }
+
+  /** `removed` is called by the button that takes the row away. */
+  onRemove(removed) {
+    this.#root.querySelector(".remove").addEventListener("click", removed)
+  }
+
+  /** Empties the row: adapter, numbers and image. */
+  clear() {
+    for (const input of this.#root.querySelectorAll("[data-setting]")) input.value = ""
+    this.forget()
   }
 
   async take(file) {
@@ -90,18 +115,19 @@ export class ConditioningImage {
   /** Loads the image of an earlier generation, given as the API returns it. */
   async takeFrom(generation) {
     this.forget()
-    const url = generation[this.image]
+    const url = generation[this.image] ?? (this.#wanted && !OPTIONAL.has(this.#control) ? generation[this.first] : null)
     if (url) await saying(this.id, async () => this.take(await fetchFile(url, `${this.id}.png`)))
   }
 
   forget() {
+    if (!this.#file) return
     this.#file = null
     this.#changed()
   }
 
-  /** Shows what the chosen adapter needs; nothing where no adapter is offered. */
-  show() {
-    this.#root.hidden = this.#select.options.length < 2
+  /** Shows what the chosen adapter needs; nothing where no adapter is offered. `isShown`: whether the row is used. */
+  show(isShown = !this.#root.hidden) {
+    this.#root.hidden = this.#select.options.length < 2 || !isShown
     if (this.#kind) {
       this.#kind.closest(".field").hidden = !this.#isUnion
       if (!this.#isUnion) this.#kind.value = ""
@@ -127,7 +153,7 @@ export class ConditioningImage {
 
   /** The select of the kind of control image; null for an IP-Adapter. */
   get #kind() {
-    return this.#root.querySelector("[name=control_type]")
+    return this.#root.querySelector("[name^=control_type]")
   }
 
   get #isUnion() {

@@ -3,20 +3,11 @@
 // Every input of a setting has the attribute data-setting, its name is that of the API and data-label is for people.
 // Which engine `auto` takes, what is used where a field is empty and what has no effect is in the plan's answer.
 
+import { AdapterRows, inLists, inRows, namesOf, settingOf } from "editor/adapter_rows"
 import { ConditioningImage } from "editor/conditioning_image"
 import { Embeddings } from "editor/embeddings"
 import { Loras } from "editor/loras"
 import { Plan } from "editor/plan"
-
-/** The settings of the first ControlNet, and their names in the list `controls`. */
-const FIRST_CONTROL = {
-  control: "slug",
-  control_strength: "strength",
-  control_start: "start",
-  control_end: "end",
-  control_type: "type",
-}
-const NUMBERS = new Set(["strength", "start", "end"])
 
 export class SettingsForm {
   #form
@@ -26,8 +17,7 @@ export class SettingsForm {
   #plan
   #loras = new Loras()
   #embeddings
-  #images
-  #moreControls = [] // ControlNets after the first, of the generation that was opened
+  #adapterRows
   #isFilling = false
   #onChange = () => {}
 
@@ -44,9 +34,9 @@ export class SettingsForm {
     this.#plan = new Plan(form.dataset.planUrl, plan, () => this.#show())
     this.#embeddings = new Embeddings(form.elements.prompt)
     const shared = { adapters, limitBytes, onChange: () => form.dispatchEvent(new Event("input")) }
-    this.#images = [
-      new ConditioningImage({ ...shared, setting: "control", image: "control_image", id: "control" }),
-      new ConditioningImage({ ...shared, setting: "ip_adapter", image: "ip_adapter_image", id: "ip-adapter" }),
+    this.#adapterRows = [
+      new AdapterRows({ ...shared, setting: "control", image: "control_image", id: "control" }),
+      new AdapterRows({ ...shared, setting: "ip_adapter", image: "ip_adapter_image", id: "ip-adapter" }),
     ]
     form.addEventListener("input", ({ target }) => {
       target.removeAttribute("aria-invalid")
@@ -74,7 +64,6 @@ export class SettingsForm {
       engine: this.#form.engine.value,
       model: this.#modelOf(this.#plan.latest.engine) ?? null,
       loras: this.#loras.chosen,
-      more_controls: this.#moreControls,
       ...(moderation && { safety_checker: true, safety_checker_type: moderation }),
       ...this.#keptImages,
     }
@@ -91,6 +80,10 @@ export class SettingsForm {
     await this.fill({ ...settings, ...this.#keptImages, prompt: this.#form.elements.prompt.value })
   }
 
+  get #images() {
+    return this.#adapterRows.flatMap(({ images }) => images)
+  }
+
   get #keptImages() {
     const chosen = this.#images.filter(({ kept }) => kept)
     return Object.fromEntries(chosen.map(({ image, kept }) => [image, kept]))
@@ -103,8 +96,7 @@ export class SettingsForm {
 
   /** The files to send, by the names of the API. */
   files() {
-    const wanted = this.#images.filter(({ file }) => file)
-    return Object.fromEntries(wanted.map(({ image, file }) => [image, file]))
+    return Object.assign({}, ...this.#adapterRows.map(({ files }) => files))
   }
 
   /** Why this cannot be sent, in a sentence, and puts the focus there; empty where it can. */
@@ -122,8 +114,7 @@ export class SettingsForm {
 
   /** Fills in what an earlier generation requested: engine and settings under the API's names. */
   async fill(request) {
-    const requested = withFirstControl(request)
-    this.#moreControls = requested.more_controls
+    const requested = inRows(request)
     this.#isFilling = true // the form is not whole yet
     try {
       for (const image of this.#images) await image.fill(requested[image.image])
@@ -138,7 +129,8 @@ export class SettingsForm {
     for (const input of this.#inputs) input.value = shortEnough(requested[input.name]) ?? input.dataset.default ?? ""
     this.#loras.fill(requested.loras ?? [])
     this.#chooseModeration(requested)
-    for (const [name, slugs] of Object.entries({ vae: [], control: [], ip_adapter: [], ...adaptersIn(requested) })) {
+    for (const name of ["vae", ...namesOf("control"), ...namesOf("ip_adapter")]) {
+      const slugs = requested[name] ? [requested[name]] : []
       this.#offer(name, slugs) // until the plan says which fit
       if (this.#form.elements[name]) this.#form.elements[name].value = slugs[0] ?? ""
     }
@@ -195,7 +187,7 @@ export class SettingsForm {
     if (this.#loras.chosen.length) values.loras = JSON.stringify(this.#loras.chosen)
     const embeddings = this.#embeddings.usedIn(`${this.#form.prompt.value} ${values.negative_prompt ?? ""}`)
     if (embeddings.length) values.embeddings = JSON.stringify(embeddings)
-    return this.#moreControls.length && values.control ? withControls(values, this.#moreControls) : values
+    return inLists(values)
   }
 
   /** How findings are hidden; the site's own way where nothing was requested, or nothing that can be chosen here. */
@@ -214,8 +206,7 @@ export class SettingsForm {
     }
     this.#chooseModeration()
     this.#loras.fill([])
-    this.#moreControls = []
-    for (const image of this.#images) image.forget()
+    for (const rows of this.#adapterRows) rows.clear()
     this.#form.dispatchEvent(new Event("input"))
   }
 
@@ -229,7 +220,7 @@ export class SettingsForm {
     for (const select of this.#modelSelects) {
       select.closest(".field").hidden = select.dataset.modelsOf !== form.engine || select.options.length < Number(select.dataset.shownFrom)
     }
-    for (const [name, slugs] of Object.entries(form.adapters)) this.#offer(name, slugs)
+    for (const [setting, slugs] of Object.entries(form.adapters)) for (const name of namesOf(setting)) this.#offer(name, slugs)
     for (const input of this.#inputs) this.#showLimits(input, form)
     this.#grey(form.ignored)
     this.#showChoices()
@@ -238,7 +229,7 @@ export class SettingsForm {
   /** Greys out the settings that have no effect, and says why. */
   #grey(ignored) {
     for (const input of this.#inputs) {
-      const isIgnored = input.name in ignored
+      const isIgnored = settingOf(input.name) in ignored
       input.disabled = isIgnored
       input.closest(".field").classList.toggle("ignored", isIgnored)
     }
@@ -249,13 +240,13 @@ export class SettingsForm {
     }
     say("ignored-reason", ignored.prompt ?? "")
     const shown = this.#inputs.filter(({ name, disabled }) => disabled && name !== "prompt" && !isHidden(this.#form.elements[name]))
-    const reasons = new Set(shown.map(({ name }) => ignored[name]))
+    const reasons = new Set(shown.map(({ name }) => ignored[settingOf(name)]))
     say("more-reason", reasons.size ? `Greyed out: ${[...reasons].join(" ")}` : "")
   }
 
   /** What is used where the field is empty, and what it may hold for the planned model. */
   #showLimits(input, { defaults, limits, choices }) {
-    const { name } = input
+    const name = settingOf(input.name)
     const usual = defaults[name] ?? null
     if (input.type === "number") {
       input.placeholder = usual ?? input.dataset.placeholder ?? ""
@@ -287,34 +278,17 @@ export class SettingsForm {
   /** What follows from the form alone: the images that are needed, the strength, the counts, what is set. */
   #showChoices() {
     const { strength_shown, denoising_strength, prompt } = this.#form
-    for (const image of this.#images) image.show()
+    for (const rows of this.#adapterRows) rows.show()
     strength_shown.value = Number(denoising_strength.value).toFixed(2)
     const left = prompt.maxLength - prompt.value.length
     document.getElementById("prompt-count").textContent = left <= 100 ? `${left} left` : ""
     // Beside the heading, so that no setting goes unseen while the settings are folded away.
     const isSet = ({ name, value, disabled, dataset }) => name !== "prompt" && !disabled && value.trim() && value !== dataset.default
     const moderation = this.#form.safety_checker_type?.value ? ["Safety checker"] : []
-    const controls = this.#form.elements.control?.value ? this.#moreControls.map(({ slug }) => `ControlNet: ${slug}`) : []
-    const labels = [...this.#inputs.filter(isSet).map(inWords), ...controls, ...this.#loras.labels, ...moderation]
+    const labels = [...this.#inputs.filter(isSet).map(inWords), ...this.#loras.labels, ...moderation]
     document.getElementById("more-set").textContent = labels.join(" · ")
     if (!this.#isFilling) this.#onChange()
   }
-}
-
-/** A request whose first ControlNet is in the settings of its own, and the others in `more_controls`. */
-function withFirstControl({ controls = [], ...request }) {
-  const [first, ...others] = controls
-  const own = Object.entries(FIRST_CONTROL).filter(([, name]) => first?.[name] != null)
-  const settings = Object.fromEntries(own.map(([setting, name]) => [setting, first[name]]))
-  return { ...request, ...settings, more_controls: request.more_controls ?? others }
-}
-
-/** The fields of a request with the list of all ControlNets in place of the settings of the first. */
-function withControls(values, others) {
-  const named = Object.entries(FIRST_CONTROL).filter(([setting]) => setting in values)
-  const first = Object.fromEntries(named.map(([setting, name]) => [name, NUMBERS.has(name) ? Number(values[setting]) : values[setting]]))
-  const left = Object.entries(values).filter(([name]) => !(name in FIRST_CONTROL))
-  return { ...Object.fromEntries(left), controls: JSON.stringify([first, ...others]) }
 }
 
 function say(id, sentence) {
@@ -333,12 +307,6 @@ function whatIsWrong(input) {
 /** A setting that is set: "Steps 20"; of a long text only the label. */
 function inWords({ dataset, value, selectedOptions, tagName }) {
   return tagName === "TEXTAREA" ? dataset.label : `${dataset.label} ${selectedOptions?.[0].text ?? value}`
-}
-
-/** The adapters that a request names, by setting. */
-function adaptersIn(requested) {
-  const named = ["vae", "control", "ip_adapter"].filter((name) => requested[name])
-  return Object.fromEntries(named.map((name) => [name, [requested[name]]]))
 }
 
 const isHidden = (input) => Boolean(input.closest("[hidden]"))
