@@ -40,7 +40,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep, Plan, SettingsPlan
 from inpainting.engines.diffusion.declaration import window_rule
-from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.engine import Diffusion
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
@@ -63,7 +63,7 @@ def unet_answers(bench: Bench, rows: int, wanted: InpaintRequest) -> dict[str, A
     """The three sides' calls of the UNet for the same inputs: one picture with guidance (2 rows) or without (1)."""
     sides = bench.sd
     samples = [begun(sides.ours, wanted)]
-    inputs = samples[0].model_input()
+    inputs = group_of(samples).model_input
     assert len(inputs) == rows
 
     @torch.inference_mode()

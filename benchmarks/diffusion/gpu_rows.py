@@ -48,7 +48,8 @@ from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
-from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.denoising import DenoisingState, group_of
+from inpainting.engines.diffusion.families.flux_fill import FluxFillState, packed
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.painting import paint
 
@@ -68,7 +69,7 @@ def g0(bench: Bench) -> Iterator[Row]:
 def plain_step(pipeline: Any, samples: Sequence[DenoisingState], **more: Any) -> torch.Tensor:
     """The same rows through a pipeline's own UNet. more: its further arguments."""
     dtype, device = pipeline.unet.dtype, pipeline.unet.device
-    inputs = torch.cat([one.model_input() for one in samples]).to(dtype)
+    inputs = group_of(samples).model_input.to(dtype)
     times = torch.cat([one.step_timesteps for one in samples]).to(device)
     text = torch.cat([one.text.embeds for one in samples]).to(dtype)
     return torch.as_tensor(
@@ -142,7 +143,7 @@ def captured(model: Any, samples: list[DenoisingState]) -> Callable[[], torch.Te
 
     with torch.inference_mode():
         dtype = model.unet.dtype
-        rows = torch.cat([one.model_input() for one in samples]).to(dtype)
+        rows = group_of(samples).model_input.to(dtype)
         inputs = rows, torch.cat([one.step_timesteps for one in samples]).to(hardware.device)
         text = torch.cat([one.text.embeds for one in samples]).to(dtype)
     if not hardware.is_cuda:
@@ -226,9 +227,10 @@ def plain_flux_step(pipeline: Any, samples: Sequence[DenoisingState]) -> torch.T
     dtype, device = network.dtype, network.device
     height, width = samples[0].latents.shape[-2:]
     text = torch.cat([one.text.embeds for one in samples]).to(dtype)
+    masked = torch.cat([one.masked for one in samples if isinstance(one, FluxFillState)])
     patches = torch.as_tensor(
         network(
-            hidden_states=torch.cat([one.model_input() for one in samples]).to(dtype),
+            hidden_states=torch.cat([packed(group_of(samples).latents), masked], dim=2).to(dtype),
             timestep=torch.cat([one.step_timesteps for one in samples]).to(device, dtype) / 1000,
             guidance=torch.tensor([one.guidance for one in samples], device=device),
             pooled_projections=torch.cat([one.text.pooled for one in samples if one.text.pooled is not None]).to(dtype),

@@ -15,6 +15,7 @@ from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import FLOW_SCHEDULERS, SCHEDULERS
 from inpainting.engines.diffusion.latents import PATCH_SIZE
 from inpainting.engines.diffusion.schedulers import scheduler_parameters
+from inpainting.engines.diffusion.step_weights import StepWeights, read_weights
 
 EULER, HEUN = FLOW_SCHEDULERS
 FALLBACKS = {"HeunDiscreteScheduler": HEUN, "KarrasVeScheduler": HEUN}
@@ -79,6 +80,19 @@ def begin(scheduler: Any, config: Mapping[str, Any], *, steps: int, strength: fl
 def sigma_at(scheduler: Any, timestep: torch.Tensor) -> float:
     """Share of noise in the latents at a timestep, 0 to 1."""
     return float(timestep) / float(scheduler.config.num_train_timesteps)
+
+
+def read_flow_weights(scheduler: Any, timesteps: torch.Tensor) -> StepWeights:
+    """See `read_weights`. The network predicts the velocity from image to noise.
+
+    Y. Lipman et al., "Flow Matching for Generative Modeling" (2022, arXiv 2210.02747).
+    """
+    return read_weights(
+        scheduler,
+        timesteps,
+        noise_weights=lambda timestep: (1 - sigma_at(scheduler, timestep), sigma_at(scheduler, timestep)),
+        estimate=lambda latents, velocity, timestep: latents - sigma_at(scheduler, timestep) * velocity,
+    )
 
 
 def make_supported(class_name: str, config: Mapping[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -205,15 +206,27 @@ class HostCopy:
         return self._tensor
 
 
-class FiniteCheck(HostCopy):
-    """Whether all numbers of a tensor are finite, found by the device beside its other work."""
+class FiniteCheck:
+    """Whether all numbers of one of several tensors are finite, found by the device beside its other work."""
 
-    def __init__(self, tensor: torch.Tensor) -> None:
-        super().__init__(torch.isfinite(tensor).all())
+    def __init__(self, largest: HostCopy, number: int) -> None:
+        """largest: [tensors], the largest absolute value in each."""
+        self._largest, self._number = largest, number
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether reading may wait for the device."""
+        return self._largest.is_queued
 
     @property
     def is_finite(self) -> bool:
-        return bool(self.read())
+        return math.isfinite(float(self._largest.read()[self._number]))
+
+
+def finite_checks(tensors: torch.Tensor) -> list[FiniteCheck]:
+    """A check for each of the tensors that are stacked in the first dimension."""
+    largest = HostCopy(torch.linalg.vector_norm(tensors.flatten(1), torch.inf, dim=1))
+    return [FiniteCheck(largest, number) for number in range(len(tensors))]
 
 
 def choose(device: str = "auto", precision: str = "auto") -> Hardware:

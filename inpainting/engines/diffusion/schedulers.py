@@ -136,10 +136,6 @@ def steps_within(count: int, start: float | None, end: float | None) -> range:
     return range(inside[0], inside[-1] + 1) if inside else range(0)
 
 
-def step_arguments(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:
-    return {"generator": generator} if "generator" in parameter_names(type(scheduler).step) else {}
-
-
 def pred_original_sample(scheduler: Any) -> torch.Tensor | None:
     """The last estimate of the final latents by a multistep scheduler; None if its model outputs are no estimates."""
     algorithm = str(config_value(scheduler, "algorithm_type"))

@@ -113,9 +113,8 @@ def test_a_transformer_without_guidance_embedding_takes_none(tmp_path: Path, spe
 def test_a_scheduler_of_another_kind_is_replaced_with_a_note(model: FluxFill, name: str) -> None:
     requested = request(scheduler=name)
     text = tiny_models.encoded(model, requested.settings, requested.image.size)
-    denoising, notes = model.start(requested, 0, text)
+    _, notes = model.start(requested, 0, text)
     nearest = HEUN if "Heun" in name or "Karras" in name else EULER
-    assert type(denoising.scheduler).__name__ == nearest
     assert notes == (f"{name} does not support flow matching; {nearest} was used instead.",)
 
 

@@ -9,25 +9,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderTiny
+from diffusers import AutoencoderTiny, DDIMScheduler
 
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
-from inpainting.engines.diffusion import previews
+from inpainting.engines.diffusion import previews, schedulers
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
+from inpainting.engines.diffusion.step_weights import read_weights
 from tests import tiny_models
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
 
 
 def denoising(latents: torch.Tensor, known: torch.Tensor, mask: torch.Tensor) -> DenoisingState:
-    nothing = torch.zeros(1, 1, 1)
-    return DenoisingState(latents, TextConditioning(nothing), 1.0, None, nothing, mask, None, known, latents, {})
+    scheduler, _ = schedulers.make("DDIMScheduler", DDIMScheduler().config)
+    weights = read_weights(scheduler, schedulers.begin(scheduler, 1, 1.0))
+    text = TextConditioning(torch.zeros(1, 1, 1))
+    return DenoisingState(latents, text, 1.0, weights, mask, None, known, latents, torch.Generator())
 
 
 def test_a_preview_is_exact_where_colours_are_linear_in_the_latents() -> None:

@@ -19,12 +19,12 @@ from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.prompt_weights import unread_weights
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
-from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.families.base import LatentModel
-from inpainting.engines.diffusion.flow_denoising import FlowDenoisingState
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE, VAE_SCALE_FACTOR
+from inpainting.engines.diffusion.step_weights import StepWeights
 
 MAX_TOKENS = 512
 """Tokens of the prompt that the T5 encoder takes."""
@@ -39,19 +39,14 @@ class FluxPrompt(TokenizedPrompts):
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class FluxFillState(FlowDenoisingState):
-    """A `FlowDenoisingState` for a guidance-distilled transformer that takes patches.
+class FluxFillState(DenoisingState):
+    """A `DenoisingState` for a guidance-distilled transformer that takes patches.
 
-    text: one row. masked_image: [1, c, h, w]. pixel_mask: [1, 64, h, w], the mask's 8x8 pixels of each latent pixel,
-    1 = repaint.
+    text: one row. masked_image: [1, c, h, w]. masked: [1, h * w / 4, 4 * c + 256], patches of it and of the mask's 8x8
+    pixels of each latent pixel, 1 = repaint.
     """
 
-    pixel_mask: torch.Tensor
-
-    def model_input(self) -> torch.Tensor:
-        """[1, h * w / 4, 8 * c + 256]: the latents, the kept part's latents and the mask."""
-        parts = (part for part in (self.latents, self.masked_image, self.pixel_mask) if part is not None)
-        return torch.cat([FluxFillPipeline._pack_latents(part, *part.shape) for part in parts], dim=2)
+    masked: torch.Tensor
 
 
 class FluxFill(LatentModel):
@@ -114,49 +109,65 @@ class FluxFill(LatentModel):
         scheduler, timesteps, notes = flow_schedulers.schedule(
             settings, self.spec, self.scheduler_config, inputs.latent_size
         )
+        weights = self.step_weights(scheduler, timesteps)
         pixel_mask = (inputs.pixel_mask >= 0.5).float()
+        pixel_masks = pixel_unshuffle(pixel_mask, VAE_SCALE_FACTOR).to(self.hardware.device)
         image = codec.encode(inputs.pixels, inputs.generator, inputs.key)
         noise = self.draw_noise(inputs.latent_size, inputs.generator)
         masked_image = codec.encode(inputs.pixels * (1 - pixel_mask), inputs.generator, inputs.masked_key)
         state = FluxFillState(
-            latents=image,
+            latents=weights.add_noise(image, noise, 0),
             text=text,
             guidance=self.guidance(settings),
-            scheduler=scheduler,
-            timesteps=timesteps,
+            weights=weights,
             mask=inputs.mask,
             masked_image=masked_image,
             image=image if inputs.is_grey else None,
             noise=noise,
-            step_arguments={},
-            pixel_mask=pixel_unshuffle(pixel_mask, VAE_SCALE_FACTOR).to(self.hardware.device),
+            generator=inputs.generator,
+            masked=torch.cat([packed(masked_image), packed(pixel_masks)], dim=2),
         )
-        state.latents = state.noised(image)
         return state, notes
+
+    def read_weights(self, scheduler: Any, timesteps: torch.Tensor) -> StepWeights:
+        return flow_schedulers.read_flow_weights(scheduler, timesteps)
 
     # Predict
 
     @torch.inference_mode()
     def predict(self, samples: Sequence[DenoisingState], backend: Backend = TORCH) -> list[torch.Tensor]:
         """See `LatentModel.predict`. Always by torch: no other backend computes this transformer."""
-        device, dtype = self.hardware.device, self.transformer.dtype
-        texts = [one.text for one in samples]
-        guidance = torch.tensor([one.guidance for one in samples], device=device)
-        embeds = torch.cat([text.embeds for text in texts]).to(dtype)
-        rows, columns = (side // PATCH_SIZE for side in samples[0].latents.shape[-2:])
+        group, dtype = group_of(samples), self.transformer.dtype
+        masked, conditions = group.once(("constants", dtype), lambda: self._constants(samples))
         prediction = self.transformer(
-            hidden_states=torch.cat([one.model_input() for one in samples]).to(dtype),
-            timestep=torch.cat([one.step_timesteps for one in samples]).to(device) / 1000,
-            guidance=guidance if self.transformer.config.guidance_embeds else None,
-            pooled_projections=torch.cat([text.pooled for text in texts if text.pooled is not None]).to(dtype),
-            encoder_hidden_states=embeds,
-            txt_ids=torch.zeros(embeds.shape[1], 3, device=device, dtype=dtype),
-            img_ids=FluxFillPipeline._prepare_latent_image_ids(1, rows, columns, device, dtype),
+            hidden_states=torch.cat([packed(group.latents), masked], dim=2).to(dtype),
+            timestep=group.timesteps / 1000,
             return_dict=False,
+            **conditions,
         )[0]
         size = samples[0].latents.shape[-2:]
         velocities = FluxFillPipeline._unpack_latents(prediction.float(), *size, vae_scale_factor=1)
         return list(velocities.split(1))
+
+    def _constants(self, samples: Sequence[DenoisingState]) -> tuple[torch.Tensor, dict[str, Any]]:
+        """What stays the same of these images in each step: their patches of `masked`, and keyword arguments."""
+        device, dtype = self.hardware.device, self.transformer.dtype
+        texts = [one.text for one in samples]
+        embeds = torch.cat([text.embeds for text in texts]).to(dtype)
+        guidance = torch.tensor([one.guidance for one in samples], device=device)
+        rows, columns = (side // PATCH_SIZE for side in samples[0].latents.shape[-2:])
+        return torch.cat([one.masked for one in samples if isinstance(one, FluxFillState)]), {
+            "guidance": guidance if self.transformer.config.guidance_embeds else None,
+            "pooled_projections": torch.cat([text.pooled for text in texts if text.pooled is not None]).to(dtype),
+            "encoder_hidden_states": embeds,
+            "txt_ids": torch.zeros(embeds.shape[1], 3, device=device, dtype=dtype),
+            "img_ids": FluxFillPipeline._prepare_latent_image_ids(1, rows, columns, device, dtype),
+        }
+
+
+def packed(latents: torch.Tensor) -> torch.Tensor:
+    """[n, c, h, w] -> [n, h * w / 4, 4 * c]: patches of PATCH_SIZE latent pixels a side."""
+    return torch.as_tensor(FluxFillPipeline._pack_latents(latents, *latents.shape))
 
 
 def fixed_length(tokens: list[int], length: int, pad_token_id: int) -> torch.Tensor:

@@ -33,9 +33,10 @@ from inpainting.engines.diffusion.conditioning.textual_inversion import (
     placeholder,
     replaced_embeddings,
 )
-from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.families.base import LatentModel, SampleInputs
 from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.engines.diffusion.step_weights import StepWeights
 
 ZERO_SNR_GUIDANCE_RESCALE = 0.7
 """For models with zero terminal SNR (Lin et al. 2023, arXiv 2305.08891, section 3.4)."""
@@ -195,8 +196,8 @@ class StableDiffusion(LatentModel):
     ) -> tuple[DenoisingState, tuple[str, ...]]:
         """See `LatentModel.start`. The window's sides are multiples of 8."""
         settings, inputs, codec = request.settings, self.sample_inputs(request, index), codec or self.codec()
-        scheduler, timesteps, notes = self._schedule(settings)
-        latents, noise, image = self._first_latents(settings, inputs, codec, scheduler, timesteps)
+        weights, notes = self._schedule(settings)
+        latents, noise, image = self._first_latents(settings, inputs, codec, weights)
         masked_image = None
         if self.is_inpainting:
             masked = inputs.pixels * (inputs.pixel_mask < 0.5)
@@ -208,7 +209,7 @@ class StableDiffusion(LatentModel):
         elif codec.samples_latents:
             # diffusers encodes the masked image here too, and does not use it.
             self.draw_noise(inputs.latent_size, inputs.generator)
-        guided = schedulers.steps_within(len(timesteps), settings.guidance_start, settings.guidance_end)
+        guided = schedulers.steps_within(len(weights), settings.guidance_start, settings.guidance_end)
         if self.is_guided(settings) and not guided:
             notes = (*notes, schedulers.NONE_GUIDED)
         rescale = settings.guidance_rescale
@@ -220,19 +221,18 @@ class StableDiffusion(LatentModel):
             latents=latents,
             text=text,
             guidance=self.guidance(settings),
-            scheduler=scheduler,
-            timesteps=timesteps,
+            weights=weights,
             mask=inputs.mask,
             masked_image=masked_image,
             image=image,
             noise=noise,
-            step_arguments=schedulers.step_arguments(scheduler, inputs.generator),
+            generator=inputs.generator,
             guided=guided,
             guidance_rescale=rescale,
         )
         return state, notes
 
-    def _schedule(self, settings: PaintSettings) -> tuple[Any, torch.Tensor, tuple[str, ...]]:
+    def _schedule(self, settings: PaintSettings) -> tuple[StepWeights, tuple[str, ...]]:
         scheduler, notes = schedulers.make(
             settings.scheduler or self.spec.scheduler,
             self.scheduler_config,
@@ -243,15 +243,15 @@ class StableDiffusion(LatentModel):
         steps, max_steps = settings.steps or self.spec.steps, schedulers.max_steps(scheduler)
         if steps > max_steps:
             notes = (*notes, f"The request has {steps} steps; {type(scheduler).__name__} takes at most {max_steps}.")
-        return scheduler, schedulers.begin(scheduler, min(steps, max_steps), settings.strength), notes
+        timesteps = schedulers.begin(scheduler, min(steps, max_steps), settings.strength)
+        return self.step_weights(scheduler, timesteps), notes
 
     def _first_latents(
         self,
         settings: PaintSettings,
         inputs: SampleInputs,
         codec: LatentCodec,
-        scheduler: Any,
-        timesteps: torch.Tensor,
+        weights: StepWeights,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """The initial latents, their noise, and the source's latents if they were needed."""
         starts_from_image = settings.strength < 1
@@ -260,8 +260,8 @@ class StableDiffusion(LatentModel):
             image = codec.encode(inputs.pixels, inputs.generator, inputs.key)
         noise = self.draw_noise(inputs.latent_size, inputs.generator)
         if starts_from_image and image is not None:
-            return scheduler.add_noise(image, noise, timesteps[:1]), noise, image
-        return noise * scheduler.init_noise_sigma, noise, image
+            return weights.add_noise(image, noise, 0), noise, image
+        return noise * weights.init_noise_sigma, noise, image
 
     # Predict
 
@@ -274,16 +274,13 @@ class StableDiffusion(LatentModel):
         if len(groups) > 1:
             found = {
                 id(one): by
-                for group in groups.values()
-                for one, by in zip(group, self.predict(group, backend), strict=True)
+                for same in groups.values()
+                for one, by in zip(same, self.predict(same, backend), strict=True)
             }
             return [found[id(one)] for one in samples]
-        device, dtype = self.hardware.device, self.unet.dtype
-        texts = [one.step_text for one in samples]
-        inputs = torch.cat([one.model_input() for one in samples]).to(dtype)
-        timesteps = torch.cat([one.step_timesteps for one in samples]).to(device)
-        embeds = torch.cat([text.embeds for text in texts]).to(dtype)
-        conditions = self.conditions(texts)
+        group, dtype = group_of(samples), self.unet.dtype
+        inputs, timesteps = group.model_input.to(dtype), group.timesteps
+        embeds, conditions = group.once(("text", dtype), lambda: self._stacked_texts(samples))
         controls = [(one.controls, one.rows) for one in samples]
         residuals = controlnet.residuals(controls, inputs, timesteps, embeds, conditions)
         image_prompts = [(one.image_prompts, one.rows) for one in samples]
@@ -296,6 +293,11 @@ class StableDiffusion(LatentModel):
             else:
                 prediction = predict_in_parts(backend, self.unet, inputs, timesteps, size, **arguments)
         return list(prediction.float().split([one.rows for one in samples]))
+
+    def _stacked_texts(self, samples: Sequence[DenoisingState]) -> tuple[torch.Tensor, dict[str, Any]]:
+        """The texts of this step, and `conditions`."""
+        texts = [one.step_text for one in samples]
+        return torch.cat([text.embeds for text in texts]).to(self.unet.dtype), self.conditions(texts)
 
     def conditions(self, texts: Sequence[TextConditioning]) -> dict[str, Any]:
         """Further keyword arguments of the UNet."""

@@ -18,11 +18,11 @@ from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.prompt_weights import unread_weights
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
-from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.families.base import LatentModel
-from inpainting.engines.diffusion.flow_denoising import FlowDenoisingState
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.engines.diffusion.step_weights import StepWeights
 
 MAX_TOKENS = 512
 """Tokens that are encoded, with those of the template."""
@@ -93,38 +93,43 @@ class ZImage(LatentModel):
         scheduler, timesteps, notes = flow_schedulers.schedule(
             settings, self.spec, self.scheduler_config, inputs.latent_size
         )
-        guided = schedulers.steps_within(len(timesteps), settings.guidance_start, settings.guidance_end)
+        weights = self.step_weights(scheduler, timesteps)
+        guided = schedulers.steps_within(len(weights), settings.guidance_start, settings.guidance_end)
         if self.is_guided(settings) and not guided:
             notes = (*notes, schedulers.NONE_GUIDED)
         image = codec.encode(inputs.pixels, inputs.generator, inputs.key)
-        state = FlowDenoisingState(
-            latents=image,
+        noise = self.draw_noise(inputs.latent_size, inputs.generator)
+        state = DenoisingState(
+            latents=weights.add_noise(image, noise, 0),
             text=text,
             # The pipeline of diffusers counts guidance from 0: its scale is lower by 1.
             guidance=self.guidance(settings),
-            scheduler=scheduler,
-            timesteps=timesteps,
+            weights=weights,
             mask=inputs.mask,
             masked_image=None,
             image=image,
-            noise=self.draw_noise(inputs.latent_size, inputs.generator),
-            step_arguments={},
+            noise=noise,
+            generator=inputs.generator,
             guided=guided,
             guidance_rescale=settings.guidance_rescale or 0.0,
         )
-        state.latents = state.noised(image)
         return state, notes
+
+    def read_weights(self, scheduler: Any, timesteps: torch.Tensor) -> StepWeights:
+        return flow_schedulers.read_flow_weights(scheduler, timesteps)
 
     # Predict
 
     @torch.inference_mode()
     def predict(self, samples: Sequence[DenoisingState], backend: Backend = TORCH) -> list[torch.Tensor]:
         """See `LatentModel.predict`. Always by torch: no other backend computes this transformer."""
-        dtype = self.transformer.dtype
+        group, dtype = group_of(samples), self.transformer.dtype
         # Each row is an image of one frame; the transformer counts time from noise to image.
-        frames = torch.cat([one.model_input() for one in samples]).to(dtype)[:, :, None]
-        times = 1 - torch.cat([one.step_timesteps for one in samples]).to(self.hardware.device) / 1000
-        embeds = [row.to(dtype) for one in samples for row in one.step_text.row_embeds]
+        frames = group.model_input.to(dtype)[:, :, None]
+        times = 1 - group.timesteps / 1000
+        embeds = group.once(
+            ("text", dtype), lambda: [row.to(dtype) for one in samples for row in one.step_text.row_embeds]
+        )
         size = self.rows_per_call or len(frames)
         answers: list[torch.Tensor] = []
         for first in range(0, len(frames), size):

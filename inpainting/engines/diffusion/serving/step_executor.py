@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from inpainting import metrics
 from inpainting.engines.base import Step
-from inpainting.engines.diffusion.hardware import DeviceTimer, FiniteCheck
+from inpainting.engines.diffusion.denoising import advance
+from inpainting.engines.diffusion.hardware import DeviceTimer, FiniteCheck, finite_checks
 from inpainting.engines.diffusion.latent_codec import invalid_output
 from inpainting.engines.diffusion.previews import Preview
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
@@ -65,9 +66,8 @@ class StepExecutor:
             some = samples[len(predictions) : len(predictions) + batch.max_samples]
             with self.watchdog.step_deadline(batch.tuner.expected_seconds(count_rows(some))):
                 predictions += self.retries.run(lambda part: self._predict(batch, part), some, batch.model, batch)
-        for sample, prediction in zip(samples, predictions, strict=True):
-            with self.watchdog.step_deadline(batch.tuner.expected_seconds(count_rows(samples))):
-                self._advance(sample, prediction, batch)
+        with self.watchdog.step_deadline(batch.tuner.expected_seconds(count_rows(samples))):
+            self._advance(samples, predictions, batch)
         self._record_known()
 
     def finish(self, batch: StepBatch) -> None:
@@ -77,7 +77,7 @@ class StepExecutor:
         """
         for sample in [one for one in batch.samples if one.state.is_done and not one.job.is_done]:
             with self.watchdog.step_deadline(batch.tuner.expected_seconds(batch.rows)):
-                is_finite = self._ends_finite(sample)
+                is_finite = self._is_finite(sample, sample.finite)
             if is_finite:
                 batch.undecoded.append(sample)
             elif not sample.job.is_done:
@@ -127,37 +127,45 @@ class StepExecutor:
         latents = torch.cat([sample.state.latents for sample in samples])
         return batch.model.codec(vae, batch.backend).decode(latents)
 
-    def _advance(self, sample: InFlightSample, prediction: torch.Tensor | Exception, batch: StepBatch) -> None:
-        """Take the sample's own step of its scheduler, and report it with a preview."""
-        job = sample.job
-        is_finite = True
-        if not isinstance(prediction, Exception):
-            try:
-                sample.state.advance(prediction)
-                is_finite = self._is_finite(sample)
-            except Exception as error:
-                prediction = logged(error)
-        if isinstance(prediction, Exception):
-            fail(job, prediction)
-            return
-        if not is_finite:
-            self._start_again(sample, batch, steps_reported=sample.state.index - 1)
+    def _advance(
+        self, samples: Sequence[InFlightSample], predictions: Sequence[torch.Tensor | Exception], batch: StepBatch
+    ) -> None:
+        """Take the step of each sample's own schedule, for all together, and report it with a preview."""
+        answers: dict[InFlightSample, torch.Tensor] = {}
+        for sample, prediction in zip(samples, predictions, strict=True):
+            if isinstance(prediction, Exception):
+                fail(sample.job, prediction)
+            else:
+                answers[sample] = prediction
+
+        def advanced(part: Sequence[InFlightSample]) -> list[FiniteCheck]:
+            latents = advance([sample.state for sample in part], [answers[sample] for sample in part])
+            return finite_checks(latents)
+
+        checks = self.retries.run(advanced, list(answers), batch.model) if answers else []
+        for sample, check in zip(answers, checks, strict=True):
+            if isinstance(check, Exception):
+                fail(sample.job, check)
+            else:
+                self._report(sample, check, batch)
+
+    def _report(self, sample: InFlightSample, check: FiniteCheck, batch: StepBatch) -> None:
+        """Report a step, or start the image again whose latents are not finite, as far as that is known by now."""
+        before, sample.finite = sample.finite, check
+        known, job = before if check.is_queued else check, sample.job
+        if known is not None and not self._is_finite(sample, known):
+            if not job.is_done:
+                self._start_again(sample, batch, steps_reported=sample.state.index - 1)
             return
         job.steps_done += 1
         computed_by = job.computed_by(batch.model.hardware.dtype)
         step = Step(job.steps_done, job.steps_total, computed_by=computed_by)
         job.messages.put(StepTaken(step, self._preview(sample)))
 
-    def _is_finite(self, sample: InFlightSample) -> bool:
-        """Whether the latents are finite, as far as that is known without waiting for the device."""
-        before, sample.finite = sample.finite, FiniteCheck(sample.state.latents)
-        known = before if sample.finite.is_queued else sample.finite
-        return known is None or known.is_finite
-
-    def _ends_finite(self, sample: InFlightSample) -> bool:
-        """Whether the final latents are finite; False also where the device fails to say so, which fails the job."""
+    def _is_finite(self, sample: InFlightSample, check: FiniteCheck | None) -> bool:
+        """Whether a sample's latents are finite; False also where the device fails to say so, which fails the job."""
         try:
-            return sample.finite is None or sample.finite.is_finite
+            return check is None or check.is_finite
         except Exception as error:
             fail(sample.job, logged(error))
             return False

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from inpainting.core.errors import Cancelled, DeviceLost, EngineFailed
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion import schedulers
+from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.serving import device_watchdog, model_loading
@@ -154,10 +156,10 @@ def test_a_cancel_takes_effect_at_the_next_step_and_other_jobs_continue(sd: Mode
 def test_a_failing_sample_fails_only_its_job(sd: ModelSpec, batcher: Batcher, together: Any) -> None:
     model = batcher.cache.get(sd)
     whole = model.predict
-    bad = request(seed=666)
+    bad, bad_states = request(seed=666), WeakSet[DenoisingState]()
 
     def predict(samples: Any, backend: Any) -> Any:
-        if any(one.is_bad for one in samples):
+        if any(one in bad_states for one in samples):
             raise RuntimeError("a bad one")
         return whole(samples, backend)
 
@@ -165,7 +167,9 @@ def test_a_failing_sample_fails_only_its_job(sd: ModelSpec, batcher: Batcher, to
 
     def starting(requested: InpaintRequest, index: int, text: Any, codec: Any) -> Any:
         denoising, notes = start(requested, index, text, codec)
-        return Marked(denoising, requested is bad), notes
+        if requested is bad:
+            bad_states.add(denoising)
+        return denoising, notes
 
     model.predict, model.start = predict, starting
     good, broken, other = together([request(seed=1), bad, request(seed=2)], sd)
@@ -173,16 +177,6 @@ def test_a_failing_sample_fails_only_its_job(sd: ModelSpec, batcher: Batcher, to
         broken.result(60)
     assert failed.value.code == "model_failed"
     assert len(good.result(60)[0]) == len(other.result(60)[0]) == 1
-
-
-class Marked:
-    """Wraps a denoising and marks it as bad."""
-
-    def __init__(self, denoising: Any, is_bad: bool) -> None:
-        self.__dict__.update(denoising=denoising, is_bad=is_bad)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.denoising, name)
 
 
 def test_when_memory_is_short_the_model_saves_memory_with_a_note(
