@@ -14,6 +14,7 @@ from skimage import data
 
 from tests.browser.accessibility import violations
 from tests.browser.conftest import PASSWORD, PATIENCE_MS, confirm
+from tests.browser.devices import DEVICES, ON_A_PHONE_TOO, Device
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
@@ -53,8 +54,20 @@ class ConsoleLog:
 
 
 @pytest.fixture
-def console(browser: Browser, site: Installation) -> Iterator[ConsoleLog]:
-    context = browser.new_context(base_url=site.url, viewport={"width": 1280, "height": 900})
+def site(site: Installation, device: Device, tmp_path: Path) -> Iterator[Installation]:
+    """For a phone another one: the link that creates the administrator opens once."""
+    if device == DEVICES["desktop"]:
+        yield site
+        return
+    another = Installation(tmp_path)
+    another.migrate()
+    with another.serving():
+        yield another
+
+
+@pytest.fixture
+def console(browser: Browser, site: Installation, device: Device) -> Iterator[ConsoleLog]:
+    context = device.context(browser, base_url=site.url)
     context.set_default_timeout(PATIENCE_MS)
     yield ConsoleLog(context.new_page())
     context.close()
@@ -71,6 +84,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.smoke
+@ON_A_PHONE_TOO
 def test_no_page_violates_its_policy(console: ConsoleLog, site: Installation, files: tuple[Path, Path]) -> None:
     page = console.page
     console.visit("/")

@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Request, StorageState, ViewportSize, ex
 
 from tests.browser.accessibility import violations
 from tests.browser.conftest import confirm, watched_page
+from tests.browser.devices import DEVICES
 from tests.browser.editor_page import Pixels, generate, open_photo, paint_line, written
 from tests.browser.painting import paint
 from tests.browser.routes import opens, paths
@@ -129,6 +130,25 @@ def test_the_editor_is_light_and_its_controls_lie_near_the_photo(
         generate(page)
         gaps += page.evaluate(GAPS, [*names, "#strip"])
         assert max(gaps) <= MOST_PIXELS_AWAY, gaps
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("direction", ["ltr", "rtl"])
+def test_every_page_is_light_and_fits_a_phone_from_either_side(
+    browser: Browser, site: Installation, administrator: StorageState, direction: str
+) -> None:
+    context = DEVICES["phone"].context(browser, base_url=site.url, storage_state=administrator)
+    weights, widths = {}, {}
+    for page in watched_page(context):
+        for path in (*paths(), *OF_THE_ADMIN):
+            if path == "/accounts/logout/" or not opens(page, path):
+                continue
+            page.evaluate("(direction) => { document.documentElement.dir = direction }", direction)
+            weights[path] = page.evaluate(WEIGHT)
+            widths[path] = page.evaluate("document.documentElement.scrollWidth")
+    assert len(weights) > 8
+    assert {path: weight for path, weight in weights.items() if weight > MAX_BYTES} == {}
+    assert widths == dict.fromkeys(widths, PHONE["width"])
 
 
 def test_long_names_and_text_from_right_to_left_have_room_on_a_phone(
