@@ -22,7 +22,7 @@ FLUX_FILL = register(
                 "tokenizer_2": Component(("transformers.T5TokenizerFast", "transformers.T5Tokenizer")),
                 "scheduler": Component(tuple(f"diffusers.{name}" for name in FLOW_SCHEDULERS)),
             },
-            checkpoint_prefix=None,  # checkpoints of one file lack the text encoders
+            checkpoint_component="transformer",  # without the text encoders and the VAE
         ),
         implementation="inpainting.engines.diffusion.families.flux_fill:FluxFill",
         pipeline_class="FluxFillPipeline",

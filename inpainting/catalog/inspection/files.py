@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -127,6 +129,16 @@ def parse_json(data: bytes, name: str) -> Any:
 def quoted(value: object) -> str:
     """Return foreign text in quotation marks, cut to the length that a message can show."""
     return f"“{str(value)[:80]}”"
+
+
+def shell(*words: str) -> str:
+    """Return a command of manage.py as a person types it, with quotes where a shell needs them."""
+    return f"“python manage.py {shlex.join(words)}”"
+
+
+def slug_of(name: str) -> str:
+    """Return a slug made of the name of a file or folder."""
+    return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")[:60] or "model"
 
 
 def only_file(names: Iterable[str], suffix: str, stem: str, option: str = "--variant") -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,7 +35,10 @@ from inpainting.catalog.inspection.files import (
     json_object,
     names_in,
     quoted,
+    shell,
+    slug_of,
 )
+from inpainting.catalog.inspection.flux_file import check_fill, flux_command, is_flux
 from inpainting.catalog.inspection.lora_files import OTHER_KINDS, check_lora, detect_family
 from inpainting.catalog.inspection.lora_layers import is_change, layers_in
 from inpainting.catalog.inspection.safetensors_header import read_header
@@ -46,7 +48,6 @@ KIND = "KIND"
 """In place of an option's value that the user has to choose."""
 LORA = "lora"
 """In place of a kind of models."""
-FLUX_TENSOR = "double_blocks.0."
 HALF = "fp16"
 """The variant of folders that have it; plain weights otherwise."""
 GGUF = ".gguf"
@@ -79,7 +80,7 @@ class Found:
             name = self.variant
         if self.path.parent.name == "snapshots":
             name = self.path.parent.parent.name.rpartition("--")[2]
-        return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._")[:60] or "model"
+        return slug_of(name)
 
 
 def scan(folder: Path) -> Iterator[Found]:
@@ -173,11 +174,6 @@ def unclear(found: Found, matching: Sequence[str], control: str) -> str:
     return f"{' '.join(reasons)} Type {command}; {'; '.join(choices)}."
 
 
-def shell(*words: str) -> str:
-    """Return a command of manage.py as a person types it, with quotes where a shell needs them."""
-    return f"“python manage.py {shlex.join(words)}”"
-
-
 def control_of(name: str) -> str:
     """Return the kind of control image that the name of a ControlNet contains; "" for none or several."""
     matching = [control for control in Control if control.value in name]
@@ -198,11 +194,9 @@ def file_at(path: Path) -> Found | None:
         mark in name for name in header for mark in OTHER_KINDS
     ):
         return lora_at(path, header)
-    if any(FLUX_TENSOR in name for name in header):
-        raise ModelRefused(
-            "It is a transformer of FLUX without its text encoders; FLUX.1 Fill is added as a folder in diffusers' "
-            "layout, which “python manage.py pull_model flux-fill” gets."
-        )
+    if is_flux(header):
+        check_fill(header, path.name)
+        raise ModelRefused(f"It is the transformer of FLUX.1 Fill alone. {flux_command(path)}")
     if any(name.startswith(UNET_PREFIX) for name in header):
         family = detect_checkpoint_family(header)
         check_checkpoint(path, family)

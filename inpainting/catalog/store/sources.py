@@ -6,12 +6,12 @@ import json
 import os
 import shutil
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Protocol
+from typing import Any, Protocol
 
 from inpainting.catalog import configurations, families
 from inpainting.catalog.families import DiffusersLayout, OnnxLayout
@@ -27,7 +27,28 @@ from inpainting.catalog.inspection.checkpoint_file import (
     configuration_folder,
     usual_configuration,
 )
-from inpainting.catalog.inspection.files import CONFIG, INDEX, check_names, json_in, names_in, unsafe_names
+from inpainting.catalog.inspection.files import (
+    CONFIG,
+    INDEX,
+    WEIGHTS,
+    ModelRefused,
+    check_names,
+    json_in,
+    names_in,
+    unsafe_names,
+)
+from inpainting.catalog.inspection.flux_file import (
+    PARTS,
+    PARTS_HINT,
+    TRANSFORMER,
+    WEIGHTS_NAME,
+    check_fill,
+    check_parts,
+    is_flux,
+    is_of_one_component,
+    part_files,
+    written_files,
+)
 from inpainting.catalog.inspection.model_files import check_model, model_files
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.rows.inference_model import InferenceModel
@@ -107,6 +128,7 @@ class LocalSource:
     config: for a checkpoint, whose file lacks text encoder and scheduler settings: the slug of an installed model whose
     configuration is copied, a folder in diffusers' layout, with or without weights, or a name in
     `catalog.configurations`. "" is the published configuration for weights of its shape, or that of an installed model.
+    For a transformer alone: the slug of an installed model, or a folder, whose other components are copied.
     is_linked: whether the files get a second name in the folder of models, in place of a copy.
     """
 
@@ -115,6 +137,8 @@ class LocalSource:
         self.config = config
         self.is_linked = is_linked
         self._configuration: Path | None = None
+        self._parts: Path | None = None
+        self._has_installed_parts = False
 
     def manifest(self, model: InferenceModel) -> Manifest:
         if not self.path.exists():
@@ -131,6 +155,8 @@ class LocalSource:
                 return replace(manifest, left=tuple(unsafe_names(sorted(set(present) - set(names)))))
             self.path = self.path / names[0]
         kind = Kind(model.kind)
+        if is_checkpoint and is_of_one_component(families.get(model.family)):
+            return self._transformer_manifest(model)
         if kind in (Kind.VAE, Kind.CONTROLNET):
             folder = self._temporary_folder()
             (folder / CONFIG).write_text(json.dumps(single_file_configuration(self.path, model.family, kind), indent=2))
@@ -142,6 +168,40 @@ class LocalSource:
             self._configuration = self._find_configuration(model)
             names += [f"{CONFIGURATION}/{name}" for name in configuration_files(self._configuration, model.family)]
         return self._manifest(model, Source.FILE, names)
+
+    def _transformer_manifest(self, model: InferenceModel) -> Manifest:
+        """The files of a transformer with the parts that it lacks. Raises ModelRefused and ModelUnavailable."""
+        check_names([self.path.name])
+        if self.path.suffix.lower() != WEIGHTS:
+            raise ModelRefused(f"{self.path.name} is no {WEIGHTS} file.")
+        header = read_header(self.path)
+        if not is_flux(header):
+            check_installable(self.path, model)
+        check_fill(header, self.path.name)
+        self._parts = self._find_parts(model, header)
+        names = part_files(names_in(self._parts, is_cached=True), model.variant, model.family)
+        self._configuration = folder = self._temporary_folder()
+        for name, values in (written := written_files(header)).items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(json.dumps(values, indent=2))
+        return self._manifest(model, Source.FOLDER, [*written, f"{TRANSFORMER}/{WEIGHTS_NAME}", *names])
+
+    def _find_parts(self, model: InferenceModel, header: Mapping[str, Any]) -> Path:
+        """Return the folder with what a transformer lacks. Raises ModelRefused, ModelUnavailable."""
+        if self.config:
+            named = self._named_configuration()
+            check_parts(named, header)
+            self._has_installed_parts = InferenceModel.objects.filter(slug=self.config).exists()
+            return named
+        for folder in map(installed_configuration, InferenceModel.objects.filter(family=model.family)):
+            if folder is not None and folder.is_dir():
+                try:
+                    check_parts(folder, header)
+                except ModelRefused:
+                    continue
+                self._has_installed_parts = True
+                return folder
+        raise ModelUnavailable(f"{self.path.name} is the transformer alone: add --config FOLDER. {PARTS_HINT}")
 
     def _names_in_folder(self, model: InferenceModel, present: list[str]) -> list[str]:
         """The model's files in a folder that may hold others too. Of a pipeline or adapter the safe ones are enough."""
@@ -204,7 +264,7 @@ class LocalSource:
         return folder
 
     def fetch(self, repo: str, revision: str, file: ManifestFile, target: Path, on_bytes: OnBytes) -> None:
-        if self.is_linked and link(self._origin(file.name), target):
+        if (self.is_linked or self._is_installed_part(file.name)) and link(self._origin(file.name), target):
             on_bytes(file.size)
             return
         with self._origin(file.name).open("rb") as original, target.open("wb") as copy:
@@ -212,7 +272,16 @@ class LocalSource:
                 copy.write(chunk)
                 on_bytes(len(chunk))
 
+    def _is_installed_part(self, name: str) -> bool:
+        """Whether a file is already in the folder of models, where only whole folders are replaced."""
+        return self._parts is not None and self._has_installed_parts and name.partition("/")[0] in PARTS
+
     def _origin(self, name: str) -> Path:
+        if self._parts is not None and self._configuration is not None:
+            if name == f"{TRANSFORMER}/{WEIGHTS_NAME}":
+                return self.path
+            written = self._configuration / name
+            return written if written.is_file() else self._parts / name
         if self._configuration is not None and name.startswith(f"{CONFIGURATION}/"):
             return self._configuration / name.removeprefix(f"{CONFIGURATION}/")
         if self._configuration is not None and name == CONFIG:

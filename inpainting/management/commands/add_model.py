@@ -9,7 +9,8 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from inpainting.catalog import configurations, families
-from inpainting.catalog.inspection.scanning import scan, shell
+from inpainting.catalog.inspection.files import shell
+from inpainting.catalog.inspection.scanning import scan
 from inpainting.catalog.specs import Control, Kind, LoraKind, ModelSpec, Source
 from inpainting.catalog.store.additions import add, add_found, exists, named
 from inpainting.catalog.store.hub import check_repo
@@ -47,7 +48,8 @@ class Command(BaseCommand):
             default="",
             metavar="NAME",
             help="for a checkpoint file: installed model or folder in diffusers' layout with the same configuration, "
-            f"or one of {', '.join(configurations.NAMES)}",
+            f"or one of {', '.join(configurations.NAMES)}; for the transformer of FLUX.1 Fill in one file: installed "
+            "model or folder with its text encoders, tokenizers and VAE",
         )
         parser.add_argument("--label", help="name on the pages; default: the slug")
         parser.add_argument("--licence", default="", help="shown with the model")

@@ -22,6 +22,7 @@ from inpainting.catalog.inspection.checkpoint_file import CONFIGURATION, configu
 from inpainting.catalog.inspection.checkpoint_tensors import VELOCITY, ZERO_SNR, is_weight, scaled_weights
 from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
 from inpainting.catalog.inspection.files import INDEX, WEIGHTS, ModelRefused
+from inpainting.catalog.inspection.flux_file import TRANSFORMER, WEIGHTS_NAME, is_flux
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec, install_hint
@@ -167,6 +168,10 @@ def read_folder(
     for name, component_class in component_classes(family).items():
         if not (folder / name).is_dir():
             continue
+        if (original := flux_file_in(folder / name)) is not None:
+            parts[name], unread = read_flux(component_class, original, dtype)
+            notes += tensor_notes(name, unread)
+            continue
         is_transformers = issubclass(component_class, transformers.PreTrainedModel)
         part, loading_info = serialized(component_class.from_pretrained)(
             folder / name,
@@ -183,6 +188,29 @@ def read_folder(
         parts[name] = part.eval()
     pipeline = serialized(pipeline_class.from_pretrained)(folder, use_safetensors=True, local_files_only=True, **parts)
     return pipeline, notes
+
+
+def flux_file_in(folder: Path) -> Path | None:
+    """The weights in a component's folder if they are a transformer of FLUX with its published names."""
+    path = folder / WEIGHTS_NAME
+    return path if folder.name == TRANSFORMER and path.is_file() and is_flux(read_header(path)) else None
+
+
+def read_flux(component_class: type[Any], path: Path, dtype: torch.dtype) -> tuple[Any, list[str]]:
+    """Read a transformer of FLUX with its published names, and the configuration beside it.
+
+    Also returns the names of tensors that nothing reads.
+    """
+    tensors = load_file(path)
+    try:
+        part = serialized(component_class.from_single_file)(
+            tensors, config=str(path.parent), torch_dtype=dtype, local_files_only=True
+        )
+    except KeyError as error:  # the conversion takes each tensor by its name
+        raise ValueError(missing_weights(path.parent)) from error
+    if any(tensor.is_meta for tensor in part.state_dict().values()):
+        raise ValueError(missing_weights(path.parent))
+    return part, sorted(tensors)
 
 
 def read_checkpoint(

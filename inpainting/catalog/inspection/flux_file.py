@@ -1,0 +1,170 @@
+"""FLUX's transformer in one file, as Black Forest Labs publish it: without text encoders, tokenizers and VAE.
+
+Such a file becomes a folder in diffusers' layout: those parts are taken from another folder, and the configurations of
+pipeline, scheduler and transformer are the published ones of FLUX.1 Fill [dev].
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from inpainting.catalog import families
+from inpainting.catalog.families import DiffusersLayout, ModelFamily
+from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
+from inpainting.catalog.inspection.diffusers_folder import check_configuration, pipeline_files
+from inpainting.catalog.inspection.files import (
+    CONFIG,
+    INDEX,
+    WEIGHTS,
+    ModelRefused,
+    check_names,
+    json_object,
+    quoted,
+    shell,
+    slug_of,
+)
+
+FLUX_TENSOR = "double_blocks.0."
+"""In the names of a transformer of FLUX, after a prefix that some programs add."""
+TRANSFORMER, WEIGHTS_NAME = "transformer", f"diffusion_pytorch_model{WEIGHTS}"
+SCHEDULER_CONFIG = "scheduler/scheduler_config.json"
+FILL_CHANNELS = 384
+"""Patches of 2x2 latents: 16 channels of the image, 16 of its kept part, 64 pixels of the mask, times 4."""
+WIDTH, HEAD_WIDTH, ROPE_AXES = 3072, 128, [16, 56, 56]
+"""Of every published FLUX.1; diffusers' conversion of its names is written for this width."""
+PARTS = {
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "text_encoder_2": ["transformers", "T5EncoderModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "tokenizer_2": ["transformers", "T5TokenizerFast"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}
+"""What the file lacks."""
+PARTS_HINT = (
+    f"FOLDER is an installed model of the family, or a folder in diffusers' layout with {', '.join(PARTS)}: “hf "
+    "download black-forest-labs/FLUX.1-Fill-dev --include 'text_encoder*/*' 'tokenizer*/*' 'vae/*' "
+    "--local-dir FOLDER” gets one."
+)
+PIPELINE = {
+    "_class_name": "FluxFillPipeline",
+    "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    TRANSFORMER: ["diffusers", "FluxTransformer2DModel"],
+    **PARTS,
+}
+SCHEDULER = {
+    "_class_name": "FlowMatchEulerDiscreteScheduler",
+    "base_image_seq_len": 256,
+    "base_shift": 0.5,
+    "max_image_seq_len": 4096,
+    "max_shift": 1.15,
+    "num_train_timesteps": 1000,
+    "shift": 3.0,
+    "use_dynamic_shifting": True,
+}
+
+
+def flux_command(path: Path) -> str:
+    """Return sentences with the command that adds a transformer of FLUX.1 Fill in one file."""
+    family = next(one.name for one in families.registered() if is_of_one_component(one))
+    command = shell("add_model", slug_of(path.stem), "--family", family, "--from", str(path), "--config", "FOLDER")
+    return f"Type {command}. {PARTS_HINT}"
+
+
+def is_of_one_component(family: ModelFamily) -> bool:
+    """Whether files of the family hold one component, so that the others come from elsewhere."""
+    return isinstance(family.layout, DiffusersLayout) and bool(family.layout.checkpoint_component)
+
+
+def is_flux(header: Mapping[str, Any]) -> bool:
+    """Whether a file holds a transformer of FLUX with its published names."""
+    return any(FLUX_TENSOR in name for name in header)
+
+
+def check_fill(header: Mapping[str, Any], file: str) -> None:
+    """Refuse a transformer of FLUX that was not trained for filling, or has another shape. Raises ModelRefused."""
+    channels = input_channels(header)
+    if channels != FILL_CHANNELS:
+        raise ModelRefused(
+            f"{file} is a transformer of FLUX with {channels} input channels; FLUX.1 Fill has {FILL_CHANNELS}. "
+            "Those that make images of text alone (dev, schnell, Krea), edit (Kontext), or follow edges or depth "
+            "(Canny, Depth) are not supported."
+        )
+    check_numbers(header, file)
+    if shape_of(header, "img_in.weight")[0] != WIDTH or head_width(header) != HEAD_WIDTH:
+        raise ModelRefused(f"{file} is no transformer of FLUX of the published shape.")
+
+
+def input_channels(header: Mapping[str, Any]) -> int:
+    return shape_of(header, "img_in.weight")[-1]
+
+
+def head_width(header: Mapping[str, Any]) -> int:
+    return shape_of(header, "double_blocks.0.img_attn.norm.query_norm.scale")[-1]
+
+
+def shape_of(header: Mapping[str, Any], end: str) -> list[int]:
+    """Return the shape of the tensor whose name ends so; [0] where there is none."""
+    return next((tensor["shape"] for name, tensor in header.items() if name.endswith(end)), [0]) or [0]
+
+
+def transformer_configuration(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return diffusers' configuration of a transformer, from the shapes of its tensors."""
+    return {
+        "_class_name": "FluxTransformer2DModel",
+        "attention_head_dim": HEAD_WIDTH,
+        "axes_dims_rope": ROPE_AXES,
+        "guidance_embeds": any("guidance_in." in name for name in header),
+        "in_channels": input_channels(header),
+        "joint_attention_dim": shape_of(header, "txt_in.weight")[-1],
+        "num_attention_heads": WIDTH // HEAD_WIDTH,
+        "num_layers": block_count(header, "double_blocks"),
+        "num_single_layers": block_count(header, "single_blocks"),
+        "out_channels": shape_of(header, "final_layer.linear.weight")[0],
+        "patch_size": 1,
+        "pooled_projection_dim": shape_of(header, "vector_in.in_layer.weight")[-1],
+    }
+
+
+def block_count(header: Mapping[str, Any], blocks: str) -> int:
+    found = (re.search(rf"(?:\A|\.){blocks}\.(\d+)\.", name) for name in header)
+    return len({match[1] for match in found if match})
+
+
+def written_files(header: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the configurations for a transformer of one file, by name in diffusers' layout."""
+    return {
+        INDEX: PIPELINE,
+        SCHEDULER_CONFIG: SCHEDULER,
+        f"{TRANSFORMER}/{CONFIG}": transformer_configuration(header),
+    }
+
+
+def part_files(names: Iterable[str], variant: str, family: str) -> list[str]:
+    """Return the files of a folder that are what a transformer lacks. Raises ModelRefused where one is missing."""
+    names = [name for name in names if name.partition("/")[0] in PARTS]
+    absent = [part for part in PARTS if not any(name.startswith(f"{part}/") for name in names)]
+    if absent:
+        raise ModelRefused(f"It holds no folder {' and no folder '.join(absent)}.")
+    needed = [name for name in pipeline_files(names, {INDEX: "", **PARTS}, variant, family) if name != INDEX]
+    check_names(needed)
+    return needed
+
+
+def check_parts(folder: Path, header: Mapping[str, Any]) -> None:
+    """Refuse text encoders whose features have another width than a transformer takes. Raises ModelRefused."""
+    widths = {
+        "text_encoder": ("hidden_size", "vector_in.in_layer.weight"),
+        "text_encoder_2": ("d_model", "txt_in.weight"),
+    }
+    for part, (key, tensor) in widths.items():
+        path = folder / part / CONFIG
+        if not path.is_file():
+            raise ModelRefused(f"{part} holds no {CONFIG}.")
+        configuration = json_object(path.read_bytes(), CONFIG)
+        check_configuration(configuration, Path(part, CONFIG), {})
+        actual, expected = configuration.get(key), shape_of(header, tensor)[-1]
+        if actual != expected:
+            raise ModelRefused(f"{part} gives features of {quoted(actual)}, the transformer takes {expected}.")

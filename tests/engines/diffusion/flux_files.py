@@ -1,0 +1,91 @@
+"""Transformers of FLUX in one file with their published names, of one head and two blocks."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+import torch
+from diffusers import FluxTransformer2DModel
+from diffusers.loaders import single_file_model, single_file_utils
+from safetensors.torch import save_file
+
+from inpainting.catalog.inspection import flux_file
+from inpainting.engines.diffusion.conditioning.flux_layer_names import original_name
+from tests import tiny_models
+
+WIDTH = 128
+NORMS = {
+    **{f"attn.norm_{ours}": f"img_attn.norm.{theirs}_norm" for ours, theirs in (("q", "query"), ("k", "key"))},
+    **{f"attn.norm_added_{ours}": f"txt_attn.norm.{theirs}_norm" for ours, theirs in (("q", "query"), ("k", "key"))},
+}
+
+
+def allow_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the check and diffusers' conversion, which are written for the published width, take WIDTH."""
+    name = "convert_flux_transformer_checkpoint_to_diffusers"
+    source = inspect.getsource(getattr(single_file_utils, name))
+    assert "inner_dim = 3072" in source
+    names = dict(vars(single_file_utils))
+    exec(source.replace("inner_dim = 3072", f"inner_dim = {WIDTH}"), names)  # noqa: S102 - diffusers' own source
+    loadable = single_file_model.SINGLE_FILE_LOADABLE_CLASSES["FluxTransformer2DModel"]
+    monkeypatch.setitem(loadable, "checkpoint_mapping_fn", names[name])
+    monkeypatch.setattr(flux_file, "WIDTH", WIDTH)
+
+
+def pipeline(scratch: Path, *, guidance: bool = True) -> Any:
+    """A tiny pipeline whose transformer has heads of the published width."""
+    made = tiny_models.flux_fill(scratch)
+    torch.manual_seed(1)
+    made.register_modules(
+        transformer=FluxTransformer2DModel(
+            in_channels=384,
+            out_channels=64,
+            num_layers=1,
+            num_single_layers=2,
+            attention_head_dim=WIDTH,
+            num_attention_heads=1,
+            joint_attention_dim=tiny_models.FEATURES,
+            pooled_projection_dim=tiny_models.FEATURES,
+            guidance_embeds=guidance,
+        ).eval()
+    )
+    return made
+
+
+def saved(folder: Path, *, guidance: bool = True) -> Path:
+    """Save a pipeline in diffusers' layout. Return its folder."""
+    with TemporaryDirectory() as scratch:
+        pipeline(Path(scratch), guidance=guidance).save_pretrained(folder)
+    return folder
+
+
+def published_tensors(transformer: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A transformer's weights with their published names."""
+    parts: dict[str, dict[int, torch.Tensor]] = {}
+    for name, tensor in transformer.state_dict().items():
+        layer, _, end = name.rpartition(".")
+        found = re.fullmatch(r"(single_)?transformer_blocks\.(\d+)\.(attn\.norm_\w+)", layer)
+        if layer == "norm_out.linear":
+            scale, shift = tensor.chunk(2)
+            parts[f"final_layer.adaLN_modulation.1.{end}"] = {0: torch.cat([shift, scale])}
+        elif found is not None:
+            norm = NORMS[found[3]] if not found[1] else NORMS[found[3]].removeprefix("img_attn.")
+            parts[f"{found[1] or 'double_'}blocks.{found[2]}.{norm}.scale"] = {0: tensor}
+        else:
+            original = original_name(layer)
+            assert original is not None, name
+            parts.setdefault(f"{original[0]}.{end}", {})[original[1]] = tensor
+    return {name: torch.cat([of[number] for number in sorted(of)]).contiguous() for name, of in parts.items()}
+
+
+def save_file_of(folder: Path, path: Path, *, prefix: str = "", **more: torch.Tensor) -> Path:
+    """Save the transformer of a folder in diffusers' layout as one file with its published names."""
+    transformer = FluxTransformer2DModel.from_pretrained(folder / "transformer")
+    tensors = {f"{prefix}{name}": tensor for name, tensor in published_tensors(transformer).items()}
+    save_file({**tensors, **more}, path)
+    return path
