@@ -137,6 +137,26 @@ def test_previews_are_composed_on_the_callers_thread_where_a_failure_costs_only_
     assert set(threads) == {threading.current_thread().name}
 
 
+def test_a_failing_preview_ends_only_those_of_its_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inpainting.engines.diffusion.serving.step_executor.PREVIEW_INTERVAL_SECONDS", 0)
+    composited, composed = previews.composited, []
+
+    def compose(*parts: Any) -> Any:
+        composed.append(parts)
+        if len(composed) == 1:
+            raise ValueError("no preview")
+        return composited(*parts)
+
+    monkeypatch.setattr(previews, "composited", compose)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[8:24, 8:24] = 255
+    settings = PaintSettings(steps=8, strength=1.0, num_images=2)
+    request = InpaintRequest(Picture(np.zeros((64, 64, 3), np.uint8)), mask, settings)
+    seen: list[Step] = []
+    Batcher(ModelCache(CPU, 10**9)).paint(request, tiny_models.saved(tmp_path / "sd"), seen.append)
+    assert sum(step.preview is not None for step in seen) >= 8
+
+
 @pytest.mark.parametrize("wrong", ["pickle", "class", "header", "code"])
 def test_an_invalid_preview_decoder_is_not_loaded(tmp_path: Path, wrong: str, caplog: pytest.LogCaptureFixture) -> None:
     folder = tmp_path / "taesd"

@@ -40,6 +40,7 @@ class SampleInputs:
 
     pixels: [1, 3, 8h, 8w], -1 to 1. pixel_mask: [1, 1, 8h, 8w], 1 = repaint. mask: [1, 1, h, w] on the device, the
     largest of the 64 pixels of each latent pixel, so that a scratch thinner than a latent pixel is repainted.
+    is_grey: whether the mask is partial anywhere.
     key, masked_key: digests of the pixels, and of the pixels and the mask; equal for equal ones.
     """
 
@@ -47,17 +48,13 @@ class SampleInputs:
     pixel_mask: torch.Tensor
     mask: torch.Tensor
     generator: torch.Generator
+    is_grey: bool
     key: bytes
     masked_key: bytes
 
     @property
     def latent_size(self) -> tuple[int, int]:
         return self.mask.shape[-2], self.mask.shape[-1]
-
-    @property
-    def is_grey(self) -> bool:
-        """Whether the mask is partial anywhere."""
-        return bool(((self.mask > 0) & (self.mask < 1)).any())
 
 
 class LatentModel(ABC):
@@ -169,11 +166,13 @@ class LatentModel(ABC):
 
     def sample_inputs(self, request: InpaintRequest, index: int) -> SampleInputs:
         pixel_mask = torch.from_numpy(request.mask.astype(np.float32) / 255)[None, None]
+        mask = max_pool2d(pixel_mask, VAE_SCALE_FACTOR)
         key = digest(request.image.pixels)
         return SampleInputs(
             pixels=to_tensor(request.image.pixels),
             pixel_mask=pixel_mask,
-            mask=max_pool2d(pixel_mask, VAE_SCALE_FACTOR).to(self.hardware.device),
+            mask=mask.to(self.hardware.device),
+            is_grey=bool(((mask > 0) & (mask < 1)).any()),
             generator=torch.Generator().manual_seed((request.settings.seed + index) % 2**63),
             key=key,
             masked_key=key + digest(request.mask),

@@ -29,7 +29,7 @@ from inpainting.engines.diffusion.serving.admission import Admission
 from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
 from inpainting.engines.diffusion.serving.failures import RetryPolicy, preview_failed, unexpected
-from inpainting.engines.diffusion.serving.jobs import Job, JobSucceeded, StepTaken
+from inpainting.engines.diffusion.serving.jobs import InFlightSample, Job, JobSucceeded, StepTaken
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.step_executor import StepExecutor
 from inpainting.engines.diffusion.serving.workload import Workload
@@ -111,8 +111,8 @@ class Batcher:
                     on_step(Step(last.done, last.of))
                 continue
             match message:
-                case StepTaken(last, preview):
-                    on_step(last if preview is None else replace(last, preview=composed(preview, job)))
+                case StepTaken(sample, last, preview):
+                    on_step(last if preview is None else replace(last, preview=composed(preview, sample)))
                 case Exception():
                     raise message
                 case JobSucceeded(images, notes):
@@ -220,12 +220,12 @@ class Batcher:
         self.early_failures[spec.slug] = reason
 
 
-def composed(preview: Preview, job: Job) -> NDArray[np.uint8] | None:
+def composed(preview: Preview, sample: InFlightSample) -> NDArray[np.uint8] | None:
     """The picture of a preview; None where it fails, which must not fail the job. Raises DeviceLost."""
     try:
         return preview()
     except Exception as error:
-        preview_failed(job, error)
+        preview_failed(sample, error)
         return None
 
 

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from inpainting.core.errors import OUT_OF_MEMORY, DeviceLost, EngineFailed, PaintingError
 from inpainting.core.geometry import Size
 from inpainting.engines.diffusion.hardware import is_device_lost, is_out_of_memory
-from inpainting.engines.diffusion.serving.jobs import UNLIMITED, Job, StepBatch
+from inpainting.engines.diffusion.serving.jobs import UNLIMITED, InFlightSample, Job, StepBatch
 from inpainting.engines.diffusion.serving.workload import Workload
 
 logger = logging.getLogger(__name__)
@@ -96,10 +96,10 @@ def fail(job: Job, error: Exception) -> None:
     job.fail(error if isinstance(error, PaintingError) else unexpected(error))
 
 
-def preview_failed(job: Job, error: Exception) -> None:
-    """End the previews of a job. Raises DeviceLost."""
-    logger.warning("No more previews of an image by %s: %s", job.spec.slug, logged(error))
-    job.has_previews = False
+def preview_failed(sample: InFlightSample, error: Exception) -> None:
+    """End the previews of an image. Raises DeviceLost."""
+    logger.warning("No more previews of an image by %s: %s", sample.job.spec.slug, logged(error))
+    sample.previewer = None
 
 
 def out_of_memory(job: Job) -> EngineFailed:

@@ -47,6 +47,7 @@ class JobSucceeded:
 class StepTaken:
     """A step of an image. preview: composed on the caller's thread, None where none is due."""
 
+    sample: InFlightSample
     step: Step
     preview: previews.Preview | None
 
@@ -79,8 +80,6 @@ class Job:
     steps_done: int = 0
     steps_total: int = 0
     previewed_at: float = 0.0
-    has_previews: bool = True
-    """False after one has failed: the image's progress is shown without."""
     _read_with: weakref.ref[LatentModel] | None = None
     """The model that `prompts`, `text`, `controlnets`, `image_prompts` and `backend` belong to."""
     _fingerprint: int = 0
@@ -137,7 +136,8 @@ class WaitingSample:
 class InFlightSample:
     """One image of a job between its start and its decoding.
 
-    dtype: of the network when it started. finite: of the latents after its last step.
+    previewer: None without previews, and after one has failed. dtype: of the network when it started. finite: of the
+    latents after its last step.
     """
 
     job: Job

@@ -160,7 +160,7 @@ class StepExecutor:
         job.steps_done += 1
         computed_by = job.computed_by(batch.model.hardware.dtype)
         step = Step(job.steps_done, job.steps_total, computed_by=computed_by)
-        job.messages.put(StepTaken(step, self._preview(sample)))
+        job.messages.put(StepTaken(sample, step, self._preview(sample)))
 
     def _is_finite(self, sample: InFlightSample, check: FiniteCheck | None) -> bool:
         """Whether a sample's latents are finite; False also where the device fails to say so, which fails the job."""
@@ -184,14 +184,15 @@ class StepExecutor:
         self.retries.workload.waiting.appendleft(WaitingSample(job, sample.index))
 
     def _preview(self, sample: InFlightSample) -> Preview | None:
-        """A preview if one is due. One that fails is the job's last: it must not fail the job."""
+        """A preview if one is due. One that fails is the image's last: it must not fail the job."""
         now = time.monotonic()
         is_due = now - sample.job.previewed_at >= PREVIEW_INTERVAL_SECONDS
-        if sample.previewer is None or not sample.job.has_previews or not is_due:
+        previewer = sample.previewer  # the caller's thread may end them
+        if previewer is None or not is_due:
             return None
         sample.job.previewed_at = now
         try:
-            return sample.previewer(sample.state)
+            return previewer(sample.state)
         except Exception as error:
-            preview_failed(sample.job, error)
+            preview_failed(sample, error)
             return None
