@@ -86,6 +86,9 @@ class OneModel:
     def draft_adapters(self, family: str) -> DraftAdapters:
         return DraftAdapters()
 
+    def find_preprocessor(self, control: str) -> ModelSpec | None:
+        return None
+
     def has_installed(self, engine: str) -> bool:
         return self.model is not None
 

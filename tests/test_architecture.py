@@ -18,7 +18,7 @@ IMPORTED_ONLY_BY |= dict.fromkeys(
     ("torch", "transformers"),
     (
         *("inpainting.engines.diffusion", "inpainting.engines.transformers_models"),
-        *("inpainting.segmenters.networks", "inpainting.captioning."),
+        *("inpainting.segmenters.networks", "inpainting.captioning.", "inpainting.preprocessors."),
     ),
 )
 IMPORTED_ONLY_BY["onnxruntime"] = "inpainting.engines.onnx_sessions"
@@ -47,7 +47,7 @@ FLOORS = [
         *("inpainting.realtime.redis_channel_layer", "inpainting.storage", "inpainting.s3_storage"),
         *("inpainting.apps", "inpainting.checks", "inpainting.net", "inpainting.media"),
     ],
-    ["inpainting.engines", "inpainting.segmenters", "inpainting.captioning"],
+    ["inpainting.engines", "inpainting.segmenters", "inpainting.captioning", "inpainting.preprocessors"],
     ["inpainting.catalog"],
     ["inpainting.leases", "inpainting.compiled_query", "inpainting.metrics", "inpainting.log_context"],
     ["inpainting.core"],

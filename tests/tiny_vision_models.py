@@ -14,6 +14,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPil
 from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
@@ -150,7 +151,23 @@ def florence2() -> Any:
     return transformers.Florence2ForConditionalGeneration(config)
 
 
-MODELS = {"sam": sam, "sam2": sam2, "grounding-dino": grounding_dino, "blip": blip, "florence2": florence2}
+def depth_anything() -> Any:
+    torch.manual_seed(6)
+    backbone = transformers.Dinov2Config(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=2, image_size=SIDE, patch_size=8,
+        out_features=["stage1", "stage2"], reshape_hidden_states=False, apply_layernorm=True,
+    )  # fmt: skip
+    config = transformers.DepthAnythingConfig(
+        backbone_config=backbone, patch_size=8, reassemble_hidden_size=16, reassemble_factors=[2, 1],
+        neck_hidden_sizes=[8, 16], fusion_hidden_size=8, head_in_index=-1, head_hidden_size=8,
+    )  # fmt: skip
+    return transformers.DepthAnythingForDepthEstimation(config)
+
+
+MODELS = {
+    **{"sam": sam, "sam2": sam2, "grounding-dino": grounding_dino, "blip": blip, "florence2": florence2},
+    **{"depth-anything": depth_anything},
+}
 
 
 def saved(folder: Path, name: str) -> Path:
@@ -169,6 +186,7 @@ def saved(folder: Path, name: str) -> Path:
             size={"shortest_edge": SIDE, "longest_edge": 2 * SIDE}
         ),
         "blip": lambda: BlipImageProcessorPil(size=square),
+        "depth-anything": lambda: DPTImageProcessorPil(size=square, keep_aspect_ratio=True, ensure_multiple_of=8),
         "florence2": lambda: CLIPImageProcessorPil(
             size=square,
             do_center_crop=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from inpainting.catalog import families
+from inpainting.catalog.families import PREPROCESSING
 from inpainting.catalog.inspection.adapter_files import TINY_VAE, class_name_in
 from inpainting.catalog.rows.inference_model import InferenceModel, ModelState
 from inpainting.catalog.rows.lora import Lora
@@ -54,13 +55,18 @@ class Catalog:
         return [row for row in self._rows if row.kind == kind and row.family in generating]
 
     def tools(self, use: str) -> list[InferenceModel]:
-        """The models that paint nothing, installed or not. use: MODERATION, SEGMENTATION or CAPTIONS."""
+        """The models that paint nothing, installed or not. use: one of `families.TOOLS`."""
         names = families.names(engine=use)
         return [row for row in self._rows if row.kind == Kind.CHECKPOINT and row.family in names]
 
     def find_tool(self, name: str, use: str) -> InferenceModel | None:
         """The model of that name for a use, installed or not; None where there is none."""
         return next(iter(filter_by_name(self.tools(use), name)), None)
+
+    def find_preprocessor(self, control: str) -> ModelSpec | None:
+        """The first installed model that computes control images of that kind; None without one."""
+        rows = (row for row in self.tools(PREPROCESSING) if families.get(row.family).computes == control)
+        return next((row.spec for row in rows if row.is_installed), None)
 
     def installed(self, engine: str = DIFFUSION) -> list[InferenceModel]:
         """Return the installed checkpoints of an engine, the default one first."""

@@ -1,4 +1,4 @@
-"""Segmenters and captioners that the catalog lists from the start. Their weights are not shipped."""
+"""Segmenters, captioners and preprocessors that the catalog lists from the start. Their weights are not shipped."""
 
 from __future__ import annotations
 
@@ -100,6 +100,10 @@ TRANSFORMERS = tuple(
             *("BSD-3-Clause", 990, 2_000, ()),
         ),
         ("florence2-base", "Florence-2 base", "florence2", "florence-community/Florence-2-base", MIT, 465, 2_000, ()),
+        (
+            *("depth-anything-v2-small", "Depth Anything V2 small", "depth-anything"),
+            *("depth-anything/Depth-Anything-V2-Small-hf", APACHE, 99, 1_000, ()),
+        ),
     )
 )
 """Sizes and memory are estimates."""

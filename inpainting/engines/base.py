@@ -73,6 +73,10 @@ class Catalog(Protocol):
         """The LoRA and the VAE of the preset `draft`."""
         ...
 
+    def find_preprocessor(self, control: str) -> ModelSpec | None:
+        """The installed model that computes control images of that kind; None without one."""
+        ...
+
     def has_installed(self, engine: str) -> bool: ...
 
     def find_family(self, name: str) -> str | None:
@@ -86,7 +90,8 @@ class Resolution:
 
     settings: with every default filled in. window_rule: how the engine's window is placed and scaled. model: None if
     the engine needs none. loras, embeddings: in the order of the settings. adapters: the VAE, ControlNets and
-    IP-Adapters that the settings name, each once.
+    IP-Adapters that the settings name, each once. preprocessors: installed ones, by the kind of control image that they
+    compute, of the kinds that the ControlNets take.
     """
 
     settings: PaintSettings
@@ -95,6 +100,7 @@ class Resolution:
     loras: tuple[LoraSpec, ...] = ()
     adapters: tuple[ModelSpec, ...] = ()
     embeddings: tuple[ModelSpec, ...] = ()
+    preprocessors: Mapping[Control, ModelSpec] = field(default_factory=dict)
 
     @property
     def required_model(self) -> ModelSpec:

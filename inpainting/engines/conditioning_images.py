@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from inpainting.catalog.specs import COMPUTED_CONTROLS, Control
+from inpainting.catalog import families
+from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
+from inpainting.catalog.specs import COMPUTED_CONTROLS, Control, ModelSpec
 from inpainting.core.adapter_uses import ADAPTER_LISTS, CONTROLS, IP_ADAPTERS, AdapterList
 from inpainting.core.errors import InvalidRequest
 from inpainting.engines.base import SettingsPlan
@@ -18,7 +20,8 @@ EXPECTED_IMAGES = {
     Control.NORMAL: "a map of surface normals",
     Control.SEGMENT: "a map of segments in the colours of ADE20K",
 }
-"""The control images that a request must send; those of other controls are taken from the source image."""
+"""The control images that a request must send, unless a preprocessor computes them; those of other controls are taken
+from the source image."""
 
 
 def unread_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
@@ -37,6 +40,19 @@ def unread_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
         else:
             reasons |= unread_image_prompts(plan, sent)
     return reasons
+
+
+def images_to_compute(plan: SettingsPlan, sent: Collection[str]) -> dict[str, ModelSpec]:
+    """The names of the control images that were not sent and that a preprocessor computes, each with its model.
+
+    A ControlNet of the first one's kind reads control_image.
+    """
+    kinds = plan.controls
+    return {
+        name: plan.preprocessors[kind]
+        for number, (name, kind) in enumerate(zip(CONTROLS.images, kinds, strict=False))
+        if kind in plan.preprocessors and name not in sent and (number == 0 or kind != kinds[0])
+    }
 
 
 def unused(adapters: AdapterList, plan: SettingsPlan) -> str:
@@ -59,8 +75,9 @@ def beyond(adapters: AdapterList, count: int) -> dict[str, str]:
 def unread_control_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
     """The control images that no ControlNet reads, each with the reason. See `unread_images`."""
     uses, kinds = plan.settings.control_uses, dict(enumerate(plan.controls))
-    check_control_images(plan, sent)
-    read = {control_image_of(number, kinds, sent) for number in kinds}
+    available = {*sent, *images_to_compute(plan, sent)}
+    check_control_images(plan, available)
+    read = {control_image_of(number, kinds, available) for number in kinds}
     computed = [use.slug for number, use in enumerate(uses) if kinds[number] in COMPUTED_CONTROLS]
     reasons = beyond(CONTROLS, len(uses))
     for name, use in zip(CONTROLS.images, uses, strict=False):
@@ -89,10 +106,18 @@ def check_control_images(plan: SettingsPlan, sent: Collection[str]) -> None:
             own = CONTROLS.images[uses.index(use)]
             either = own if own == CONTROLS.image else f"{own} or {CONTROLS.image}"
             raise InvalidRequest(
-                f"The ControlNet {use.slug} is guided by {EXPECTED_IMAGES[kind]}: send it as {either}.",
+                f"The ControlNet {use.slug} is guided by {EXPECTED_IMAGES[kind]}: send it as {either}"
+                f"{preprocessor_hint(kind)}.",
                 code="control_image_missing",
                 field=own,
             )
+
+
+def preprocessor_hint(kind: Control) -> str:
+    """The end of a sentence that names a model which computes control images of that kind; "" where there is none."""
+    known = (spec for spec in SHIPPED_TOOLS if families.get(spec.family).computes == kind)
+    spec = next(known, None)
+    return "" if spec is None else f", or install {spec.label}, which computes it: manage.py pull_model {spec.slug}"
 
 
 def needs_shared_image(number: int, kinds: Mapping[int, Control], sent: Collection[str]) -> bool:

@@ -23,6 +23,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.core.settings_table import MAX_SEED, RANGES
 from inpainting.engines.base import Engine, OnStep, Plan, Step
 from inpainting.engines.prefill import prefilled
+from inpainting.preprocessors import computed_images
 
 MAX_IMAGES = int(RANGES["num_images"][1])
 NOTHING_TO_DO = "A strength of 0 leaves the picture as it is."
@@ -82,7 +83,17 @@ def paint_each(plan: Plan, engine: Engine, on_step: OnStep) -> Iterator[Painting
         on_step(Step(1, 1, box=plan.window.box, notes=notes))
         return iter([unchanged(plan, notes)] * plan.settings.num_images)
     relay = StepRelay(plan.window.box, on_step)
+    plan = with_computed_images(plan, relay)
     return composite_each(plan, engine_pictures(prefilled(plan, relay), engine, relay), relay)
+
+
+def with_computed_images(plan: Plan, relay: StepRelay) -> Plan:
+    """The plan with the control images that were not sent and that a model computes."""
+    if not plan.preprocessors:
+        return plan
+    images, notes = computed_images(plan, lambda: relay(Step(0, 0)))
+    relay.notes.extend(notes)
+    return replace(plan, images={**plan.images, **images})
 
 
 def engine_pictures(plan: Plan, engine: Engine, relay: StepRelay) -> Iterable[NDArray[np.uint8]]:

@@ -9,7 +9,7 @@ from django.conf import settings
 from inpainting.captioning import NO_MODEL, find_captioner
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.rows.inference_model import InferenceModel
-from inpainting.catalog.specs import COMPUTED_CONTROLS, Kind
+from inpainting.catalog.specs import COMPUTED_CONTROLS, Control, Kind
 from inpainting.core.adapter_uses import LORA_WEIGHTS
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.moderation.policy import DEFAULT_TYPE, OFF, STRICTNESS
@@ -41,7 +41,8 @@ def choices() -> dict[str, Any]:
     catalog = Catalog()
     engines = [engine_choice(engine.declaration, catalog) for engine in registry.engines().values()]
     has_model = any(engine["models"] for engine in engines if engine["name"] == DIFFUSION.name)
-    adapters = [adapter_choice(row) for row in catalog.adapters] if has_model else []
+    computed = sorted(kind for kind in Control if catalog.find_preprocessor(kind)) if has_model else []
+    adapters = [adapter_choice(row, computed) for row in catalog.adapters] if has_model else []
     return {
         "engines": engines,
         "has_diffusion_model": has_model,
@@ -99,12 +100,13 @@ def safety_choices() -> dict[str, Any] | None:
     }
 
 
-def adapter_choice(row: InferenceModel) -> dict[str, Any]:
-    """A VAE, an embedding, a ControlNet or an IP-Adapter, for the page."""
+def adapter_choice(row: InferenceModel, computed: list[Control]) -> dict[str, Any]:
+    """A VAE, an embedding, a ControlNet or an IP-Adapter, for the page. computed: control images that need no file."""
     return {
         "slug": row.slug,
         "label": row.label,
         "kind": row.kind,
         "control": row.control,
         "is_computed": row.control in COMPUTED_CONTROLS,
+        "computed": computed if row.kind == Kind.CONTROLNET else [],
     }

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts.audit import Action
 from accounts.models import AuditEntry, SignedInRequest
 from inpainting.catalog import families
-from inpainting.catalog.families import CAPTIONS, MODERATION, SEGMENTATION
+from inpainting.catalog.families import CAPTIONS, MODERATION, PREPROCESSING, SEGMENTATION
 from inpainting.catalog.specs import Kind
 from inpainting.catalog.store.pull import remove_files, start_pull_process
 from inpainting.core.errors import PaintingError
@@ -33,6 +33,7 @@ TITLES: dict[str, str] = {
     Kind.VAE: "VAEs: encoders and decoders",
     SEGMENTATION: "Segmenters: find an object",
     CAPTIONS: "Captioners: describe a picture",
+    PREPROCESSING: "Preprocessors: compute control images",
     MODERATION: "Safety checkers",
     UNKNOWN: "Models of families that this version does not know",
 }

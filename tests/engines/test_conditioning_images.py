@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,8 +17,9 @@ from inpainting.core.geometry import WindowRule
 from inpainting.core.picture import Picture
 from inpainting.core.request import ControlUse, InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep, Plan
+from inpainting.engines.conditioning_images import images_to_compute, unread_images
 from inpainting.engines.painting import paint
-from tests.fakes import PlainEngine, declared, planned
+from tests.fakes import PlainEngine, declared, planned, settings_planned
 
 
 @dataclass
@@ -148,3 +150,27 @@ def test_controlnets_that_need_images_of_different_kinds_are_refused() -> None:
     with pytest.raises(InvalidRequest, match="pose is guided by a skeleton") as refused:
         done(scene(controls=(uses["edges"], uses["pose"])), engine)
     assert refused.value.code == "control_image_missing"
+
+
+def test_the_images_that_a_preprocessor_computes_are_those_that_no_other_serves() -> None:
+    depth = ModelSpec(slug="depth", label="Depth", family="sd", kind=Kind.CONTROLNET, control=Control.DEPTH)
+    near, pose = replace(depth, slug="near"), replace(depth, slug="pose", control=Control.OPENPOSE)
+    estimator = ModelSpec(slug="estimator", label="Estimator", family="depth-anything")
+    engine = Guided()
+    engine.declaration = declared(adapters=(depth, near, pose), preprocessors={Control.DEPTH: estimator})
+
+    def computed(*slugs: str, sent: Collection[str] = ()) -> list[str]:
+        settings = PaintSettings(controls=tuple(ControlUse(slug) for slug in slugs))
+        plan = settings_planned(settings, engine)
+        images = list(images_to_compute(plan, sent))
+        assert not unread_images(plan, sent).keys() & {*sent, *images}
+        return images
+
+    assert computed("depth") == ["control_image"]
+    assert computed("depth", sent=["control_image"]) == []
+    assert computed("depth", "near") == ["control_image"], "they share it"
+    assert computed("depth", "near", sent=["control_image_2"]) == ["control_image"]
+    assert computed("pose", "depth", sent=["control_image"]) == ["control_image_2"]
+    assert computed("depth", "pose", sent=["control_image_2"]) == ["control_image"]
+    with pytest.raises(InvalidRequest, match="pose is guided by a skeleton"):
+        computed("pose", "depth")

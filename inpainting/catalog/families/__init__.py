@@ -16,9 +16,10 @@ from typing import Any
 
 from inpainting.core.settings_table import SCHEDULERS
 
-MODERATION, SEGMENTATION, CAPTIONS = "moderation", "segmentation", "captions"
-"""In place of an engine's name: the models are safety checkers, segmenters or captioners, and paint nothing."""
-TOOLS = frozenset({MODERATION, SEGMENTATION, CAPTIONS})
+MODERATION, SEGMENTATION, CAPTIONS, PREPROCESSING = "moderation", "segmentation", "captions", "preprocessing"
+"""In place of an engine's name: the models are safety checkers, segmenters, captioners or preprocessors, which compute
+control images. They paint nothing."""
+TOOLS = frozenset({MODERATION, SEGMENTATION, CAPTIONS, PREPROCESSING})
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 """Of tokenizers of BERT."""
 ANY_NAME = ""
@@ -157,6 +158,7 @@ class ModelFamily:
     preview_decoder: slug of the shipped tiny VAE, in the folder of all models.
     shared_image_encoder_mark: IP-Adapters with this in their name use the image encoder of another family's adapters in
     the same repository.
+    computes: of preprocessors, the kind of control image, as in `specs.Control`.
     """
 
     name: str
@@ -182,6 +184,7 @@ class ModelFamily:
     embedding: EmbeddingSupport | None = None
     preview_decoder: str = ""
     shared_image_encoder_mark: str = ""
+    computes: str = ""
 
     @property
     def generates(self) -> bool:

@@ -79,7 +79,7 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
         scheduler=settings.scheduler or sampling.scheduler,
     )
     named = [spec for _, spec in (*controls, *ip_adapters)]
-    return Resolution(
+    resolution = Resolution(
         settings=settings,
         window_rule=window_rule(settings, model),
         model=model,
@@ -87,6 +87,8 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
         adapters=tuple({spec.slug: spec for spec in (*named, *([] if vae is None else [vae]))}.values()),
         embeddings=embeddings,
     )
+    preprocessors = {kind: catalog.find_preprocessor(kind) for kind in resolution.controls}
+    return replace(resolution, preprocessors={kind: spec for kind, spec in preprocessors.items() if spec is not None})
 
 
 def resolved_control(use: ControlUse, controlnet: ModelSpec) -> ControlUse:

@@ -19,7 +19,7 @@ const IMAGES = {
   segment: "a map of segments",
 }
 const COMPUTED = new Set(["", "canny", "inpaint"]) // of the kinds of a ControlNet-Union; the first is its default
-const OPTIONAL = new Set(["tile"]) // without one the photo itself is used
+const PHOTO = "tile" // without a picture of this kind the photo itself is used
 
 export class ConditioningImage {
   #root
@@ -33,7 +33,7 @@ export class ConditioningImage {
   /**
    * `setting` names the adapter in the form, `image` the file, `first` that of the first adapter, which the others
    * share where they have none. `id` is the prefix of the elements' ids. `adapters` are all of that kind, [{slug, label,
-   * control, is_computed}]. `onChange` is called when a file comes or goes.
+   * control, is_computed, computed}], the last the kinds that need no file. `onChange` is called when one comes or goes.
    */
   constructor({ setting, image, first, id, adapters, limitBytes, onChange }) {
     Object.assign(this, { setting, image, first, id })
@@ -56,7 +56,7 @@ export class ConditioningImage {
 
   /** Why the form cannot be sent yet, in a sentence; empty where it can. */
   get problem() {
-    if (this.file || !this.#wanted || OPTIONAL.has(this.#control)) return ""
+    if (this.file || !this.#wanted || this.#otherwise) return ""
     return `${this.#adapter.label} needs ${this.#wanted}: drop it or choose it under “More settings”.`
   }
 
@@ -115,7 +115,7 @@ export class ConditioningImage {
   /** Loads the image of an earlier generation, given as the API returns it. */
   async takeFrom(generation) {
     this.forget()
-    const url = generation[this.image] ?? (this.#wanted && !OPTIONAL.has(this.#control) ? generation[this.first] : null)
+    const url = generation[this.image] ?? (this.#wanted && !this.#otherwise ? generation[this.first] : null)
     if (url) await saying(this.id, async () => this.take(await fetchFile(url, `${this.id}.png`)))
   }
 
@@ -138,8 +138,8 @@ export class ConditioningImage {
     this.#zone.querySelector(".mask-file").hidden = !this.#file
     const name = this.#zone.querySelector(".mask-name")
     name.textContent = name.title = this.#file?.name ?? ""
-    const otherwise = OPTIONAL.has(this.#control) ? "; without one it is the photo itself" : ""
-    document.getElementById(`${this.id}-wanted`).textContent = wanted && `Drop ${wanted} here, or choose one${otherwise}`
+    const hint = wanted && `Drop ${wanted} here, or choose one${this.#otherwise}`
+    document.getElementById(`${this.id}-wanted`).textContent = hint
     this.#root.querySelector(".numbers").hidden = !this.#adapter
   }
 
@@ -169,6 +169,12 @@ export class ConditioningImage {
   get #wanted() {
     if (!this.#adapter || this.#adapter.is_computed || (this.#isUnion && COMPUTED.has(this.#control))) return ""
     return IMAGES[this.#control] ?? "a picture"
+  }
+
+  /** What happens without a file, as the end of a sentence; empty where it cannot be left out. */
+  get #otherwise() {
+    if (this.#control === PHOTO) return "; without one it is the photo itself"
+    return this.#adapter?.computed.includes(this.#control) ? "; without one it is computed from the photo" : ""
   }
 
   #changed() {

@@ -1,0 +1,130 @@
+"""Depth maps by Depth Anything, equal to transformers' own pipeline, and ControlNets that are given them."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from PIL import Image
+from skimage import data
+
+from inpainting.catalog.lookup import Catalog
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest
+from inpainting.preprocessors import control_image
+from inpainting.preprocessors.depth_anything import DepthAnything
+from inpainting.web.editor_choices import choices
+from tests import fake_diffusion
+from tests.api.bodies import shape_a
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif("not __import__('importlib.util').util.find_spec('torch')", reason="torch is not installed"),
+]
+COFFEE = data.coffee()[:81, :130]
+
+
+@pytest.fixture
+def engine(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
+    """The requests that the engine received. Its ControlNets include one for depth maps."""
+    settings.MODELS_DIR = tmp_path / "models"
+    fake_diffusion.install_models()
+    return fake_diffusion.record_requests(monkeypatch)
+
+
+@pytest.fixture
+def folder(settings: Any, tmp_path: Path) -> Path:
+    """A tiny Depth Anything, installed; as it was before."""
+    settings.MODELS_DIR = tmp_path / "models"
+    return pull_tiny(tmp_path / "carried")
+
+
+def pull_tiny(folder: Path) -> Path:
+    from tests import tiny_vision_models
+
+    tiny_vision_models.saved(folder, "depth-anything")
+    call_command("pull_model", "depth-anything-v2-small", "--yes", f"--from={folder}", stdout=StringIO())
+    return folder
+
+
+def depth_of(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    spec = Catalog().find_preprocessor("depth")
+    assert spec is not None
+    return control_image(spec, Picture(pixels)).pixels
+
+
+def test_a_depth_map_is_that_of_transformers_in_any_mode(folder: Path) -> None:
+    import transformers
+    from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPil
+
+    estimate = transformers.pipeline(
+        "depth-estimation",
+        model=transformers.DepthAnythingForDepthEstimation.from_pretrained(folder),
+        image_processor=DPTImageProcessorPil.from_pretrained(folder),
+    )
+    expected = np.asarray(estimate(Image.fromarray(COFFEE))["depth"])
+    assert expected.min() == 0
+    assert expected.max() == 255
+    for pixels in (COFFEE, COFFEE.astype(np.uint16) * 257):
+        depth = depth_of(pixels)
+        assert depth.shape == COFFEE.shape
+        assert (depth == expected[:, :, None]).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 2)])
+def test_thin_pictures_have_a_depth_map_too(folder: Path, shape: tuple[int, int]) -> None:
+    assert depth_of(np.full((*shape, 3), 90, np.uint8)).shape == (*shape, 3)
+
+
+def test_a_flat_depth_map_is_black() -> None:
+    import torch
+
+    class Flat:
+        def __call__(self, **inputs: Any) -> Any:
+            return inputs
+
+        post_process_depth_estimation = staticmethod(
+            lambda output, sizes: [{"predicted_depth": torch.full(sizes[0], 3.0)}]
+        )
+
+    assert not DepthAnything().control_image((Flat(), Flat()), COFFEE).any()
+
+
+def test_a_missing_control_image_is_computed_from_the_photo(
+    folder: Path, engine: list[InpaintRequest], alices_program: Client, photo_png: bytes, mask_png: bytes
+) -> None:
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, control="depth"))
+    assert answer.status_code == 200, answer.json()
+    (request,) = engine
+    assert request.control_image is not None
+    assert request.control_image.pixels.max() > 0
+    note = "control_image was not sent: Depth Anything V2 small computed it from the image."
+    assert note in json.dumps(answer.json()["metadata"])
+
+
+def test_the_editor_asks_for_no_depth_map_where_one_is_computed(engine: list[InpaintRequest], tmp_path: Path) -> None:
+    def needs_no_file() -> list[str]:
+        return next(adapter["computed"] for adapter in choices()["adapters"] if adapter["slug"] == "depth")
+
+    assert needs_no_file() == []
+    pull_tiny(tmp_path / "carried")
+    assert needs_no_file() == ["depth"]
+
+
+def test_without_the_model_the_refusal_names_the_command(
+    engine: list[InpaintRequest], alices_program: Client, photo_png: bytes, mask_png: bytes
+) -> None:
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, control="depth"))
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "control_image_missing"
+    assert answer.json()["message"].endswith(
+        "send it as control_image, or install Depth Anything V2 small, which computes it: "
+        "manage.py pull_model depth-anything-v2-small."
+    )
+    assert not engine
