@@ -59,8 +59,11 @@ class LatentCodec:
             encoded = self.pictures.get(place, lambda: self._encode_finite(pixels))
         if self.samples_latents:
             encoded = DiagonalGaussianDistribution(encoded).sample(generator)
-        config = self.vae.config
-        return torch.as_tensor((encoded.float() - shift_factor(config)) * config.scaling_factor)
+        config, encoded = self.vae.config, encoded.float() - shift_factor(self.vae.config)
+        if (statistics := latent_statistics(config, encoded.device)) is not None:
+            mean, deviation = statistics
+            encoded = (encoded - mean) / deviation
+        return torch.as_tensor(encoded * config.scaling_factor)
 
     def _encode_finite(self, pixels: torch.Tensor) -> torch.Tensor:
         """See `Backend.encode`. What is not finite in half precision is computed again by torch in float32."""
@@ -92,9 +95,9 @@ class LatentCodec:
     def _decode(self, latents: torch.Tensor, dtype: torch.dtype, backend: Backend) -> torch.Tensor:
         config = self.vae.config
         latents = latents / config.scaling_factor
-        if getattr(config, "latents_mean", None) is not None and getattr(config, "latents_std", None) is not None:
-            deviation = torch.tensor(config.latents_std, device=latents.device).view(1, -1, 1, 1)
-            latents = latents * deviation + torch.tensor(config.latents_mean, device=latents.device).view(1, -1, 1, 1)
+        if (statistics := latent_statistics(config, latents.device)) is not None:
+            mean, deviation = statistics
+            latents = latents * deviation + mean
         latents = latents + shift_factor(config)
         with self._vae_in(dtype):
             return backend.decode(self.vae, latents.to(dtype))
@@ -123,6 +126,19 @@ def are_finite(*tensors: torch.Tensor) -> bool:
 def latent_format(vae: Any) -> str:
     """Channels and pixels a side of a VAE's latents, in words. Equal for VAEs that can replace each other."""
     return f"{vae.config.latent_channels} channels, {2 ** (len(vae.config.block_out_channels) - 1)} pixels a side"
+
+
+def latent_statistics(config: Any, device: torch.device) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Mean and standard deviation of a VAE's latents, [1, c, 1, 1] each; None where its configuration has none.
+
+    diffusers' pipelines apply them when they decode, and not when they encode, although the network works on latents
+    without them.
+    """
+    values = [getattr(config, name, None) for name in ("latents_mean", "latents_std")]
+    if None in values:
+        return None
+    mean, deviation = (torch.tensor(value, device=device).view(1, -1, 1, 1) for value in values)
+    return mean, deviation
 
 
 def shift_factor(config: Any) -> float:

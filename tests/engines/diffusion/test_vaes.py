@@ -20,6 +20,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
 from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job, JobSucceeded
@@ -178,3 +179,17 @@ def test_when_memory_is_short_it_is_tiled_for_that_model_alone(
 def test_the_tiny_test_vae_is_configured_like_the_published_ones() -> None:
     config = tiny_vaes.tiny().config
     assert (config.scaling_factor, config.latent_channels, tiny_models.vae().config.latent_channels) == (1.0, 4, 4)
+
+
+def test_the_statistics_of_a_vae_change_its_latents_and_not_its_picture() -> None:
+    vae = tiny_models.vae().eval()
+    plain, pixels = LatentCodec(vae, CPU.device), torch.rand(1, 3, 64, 64) * 2 - 1
+    latents = plain.encode(pixels, torch.Generator().manual_seed(1))
+    expected = plain.decode(latents)[0]
+    mean, deviation = [0.5, -1.0, 2.0, 0.0], [2.0, 0.5, 3.0, 1.0]
+    vae.register_to_config(latents_mean=mean, latents_std=deviation)
+    normalised = plain.encode(pixels, torch.Generator().manual_seed(1))
+    scale = vae.config.scaling_factor
+    shift, spread = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, deviation))
+    torch.testing.assert_close(normalised / scale * spread + shift, latents / scale)
+    assert np.abs(plain.decode(normalised)[0].astype(int) - expected).max() <= 1

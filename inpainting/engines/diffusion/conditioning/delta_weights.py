@@ -68,7 +68,7 @@ class LayerDelta:
         return delta
 
     def _set_norm(self, layer: Module, change: torch.Tensor | None, norm: torch.Tensor, *, is_output: bool) -> None:
-        weight: torch.Tensor = layer.weight.detach()
+        weight = data_of(layer, "weight")
         if type(weight) is not torch.Tensor:  # of torchao
             weight = weight.dequantize()
         if change is None or weight.is_meta or weight.shape != self.shape:
@@ -126,7 +126,7 @@ class LayerDelta:
         if self.out_scales is None:
             return change
         ratio = along_channels(self.out_scales, layer)
-        plain = output if layer.bias is None else output - along_channels(layer.bias.to(output), layer)
+        plain = output if layer.bias is None else output - along_channels(data_of(layer, "bias").to(output), layer)
         added = change if bias is None else change - along_channels(bias, layer)
         return change + (ratio - 1).to(output.dtype) * (plain + added)
 
@@ -218,6 +218,13 @@ def tucker(core: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> tor
 def weight_shape(layer: Module) -> tuple[int, ...]:
     """The shape of a layer's weight, also where the weight itself is quantised."""
     return (layer.out_features, layer.in_features) if isinstance(layer, Linear) else tuple(layer.weight.shape)
+
+
+def data_of(layer: Module, name: str) -> torch.Tensor:
+    """A parameter of a layer, also where it waits in the machine's memory behind a hook of accelerate."""
+    parameter: torch.Tensor = getattr(layer, name).detach()
+    waiting = getattr(getattr(layer, "_hf_hook", None), "weights_map", None)
+    return torch.as_tensor(waiting[name]) if parameter.is_meta and waiting is not None else parameter
 
 
 def along_channels(values: torch.Tensor, layer: Module) -> torch.Tensor:

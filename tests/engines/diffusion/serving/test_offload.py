@@ -88,9 +88,20 @@ def test_the_hooks_of_all_networks_are_set_and_removed(
     assert np.abs(again.astype(int) - expected).max() <= 1
 
 
+@pytest.mark.parametrize("kind", ["plain", "dora of outputs", "dora of inputs"])
 @pytest.mark.parametrize("offload", [Offload.COMPONENTS, Offload.LAYERS])
-def test_a_lora_is_read_for_an_offloaded_model(specs: dict[str, ModelSpec], tmp_path: Path, offload: Offload) -> None:
-    path = tiny_loras.saved(tmp_path / "ink.safetensors", tiny_loras.weights(load(specs["sd"], CPU).pipeline))
+def test_a_lora_is_read_for_an_offloaded_model(
+    specs: dict[str, ModelSpec], tmp_path: Path, offload: Offload, kind: str
+) -> None:
+    pipeline: Any = load(specs["sd"], CPU).pipeline
+    tensors = tiny_loras.weights(pipeline, kohya=kind != "plain")
+    if kind != "plain":
+        layer = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_out_0"
+        weight = pipeline.unet.down_blocks[1].attentions[0].transformer_blocks[0].attn2.to_out[0].weight
+        norms = weight.detach().norm(dim=1, keepdim=True) if "outputs" in kind else weight.detach().norm(dim=0)[None]
+        tensors = {name: one for name, one in tensors.items() if name.startswith(f"{layer}.")}
+        tensors[f"{layer}.dora_scale"] = 4 * norms
+    path = tiny_loras.saved(tmp_path / "ink.safetensors", tensors)
     lora = LoraSpec(slug="ink", label="Ink", family="sd", digest="ink", path=path)
     requested = request(loras=(LoraUse("ink", 0.7),))
     expected = batcher().paint(requested, specs["sd"], ignore_step, [lora])[0][0]
