@@ -73,8 +73,9 @@ def make(
 def latent_overrides(scheduler_class: type[Any], *, is_trailing: bool) -> dict[str, Any]:
     """Configuration values that every latent model needs, of those that the scheduler has."""
     values: dict[str, Any] = {
-        # Clipping to -1..1 is for models whose samples are pixels.
+        # Clipping to -1..1, and to a share of the values, is for models whose samples are pixels.
         "clip_sample": False,
+        "thresholding": False,
         # PNDM's first Runge-Kutta steps need four steps, which a strength below 1 may not leave.
         "skip_prk_steps": True,
     }

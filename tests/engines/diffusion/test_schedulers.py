@@ -41,3 +41,10 @@ def test_no_step_reads_a_signature(tmp_path: Path) -> None:
         while not state.is_done:
             state.advance(torch.zeros(state.rows, *state.latents.shape[1:]))
     assert read.call_count == 0
+
+
+@pytest.mark.parametrize("name", schedulers.NAMES)
+def test_latents_are_never_clipped_to_the_range_of_pixels(name: str) -> None:
+    scheduler, _ = schedulers.make(name, {"clip_sample": True, "thresholding": True})
+    assert not schedulers.config_value(scheduler, "clip_sample")
+    assert not schedulers.config_value(scheduler, "thresholding")
