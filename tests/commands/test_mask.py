@@ -94,6 +94,8 @@ def test_what_cannot_be_selected_is_reported_and_the_rest_written(photos: Path) 
         (("--click", "3,3", "--segmenter", "none"), "no segmenter called"),
         (("--click", "3,3", "--words", "cup"), "grabcut does not read words"),
         (("--click", "300,3"), "could not be selected"),
+        (("--click", "nan,3"), "could not be selected"),
+        (("--box", "0,0,inf,9"), "LEFT,TOP,RIGHT,BOTTOM|finite|number"),
     ],
 )
 def test_wrong_arguments_are_refused(db: None, photos: Path, arguments: tuple[str, ...], words: str) -> None:
