@@ -70,12 +70,6 @@ def find_captioner(catalog: Catalog | None = None) -> Captioner | None:
     return next((Captioner(row.spec) for row in rows if row.is_installed), None)
 
 
-def describe(picture: Picture, style: Style = Style.PHOTO, *, catalog: Catalog | None = None) -> Caption:
-    """Describe a picture with the first installed captioning model, else by its colours. Raises EngineFailed."""
-    captioner = find_captioner(catalog)
-    return describe_colours(picture, style) if captioner is None else captioner.describe(picture, style)
-
-
 def describe_colours(picture: Picture, style: Style = Style.PHOTO) -> Caption:
     """Name the commonest colours: all that is certain without a model."""
     small = cv2.resize(to_rgb8(picture), (64, 64), interpolation=cv2.INTER_AREA)

@@ -12,7 +12,7 @@ from django.core.management import call_command
 from PIL import Image
 from skimage import data
 
-from inpainting.captioning import NO_MODEL, Style, describe
+from inpainting.captioning import NO_MODEL, Caption, Style, describe_colours, find_captioner
 from inpainting.captioning.blip import BLIP
 from inpainting.core.picture import Picture
 from inpainting.models import InferenceModel
@@ -37,8 +37,15 @@ def models_folder(tmp_path: Path, settings: Any, db: None) -> Path:
 def test_without_a_model_the_commonest_colours_are_named(colour: tuple[int, int, int], text: str) -> None:
     pixels = np.full((50, 70, 3), colour, np.uint8)
     for picture in (Picture(pixels), Picture(pixels.astype(np.uint16) * 257)):
-        assert (describe(picture).text, describe(picture).captioner) == (text, NO_MODEL)
-    assert describe(Picture(pixels), Style.ANIME).text == text.replace("a photo", "an anime drawing")
+        assert (describe_colours(picture).text, describe_colours(picture).captioner) == (text, NO_MODEL)
+    assert describe_colours(Picture(pixels), Style.ANIME).text == text.replace("a photo", "an anime drawing")
+
+
+def describe(picture: Picture, style: Style = Style.PHOTO) -> Caption:
+    """By the model that was installed."""
+    captioner = find_captioner()
+    assert captioner
+    return captioner.describe(picture, style)
 
 
 def test_blip_describes_as_transformers_does(tmp_path: Path) -> None:
