@@ -82,6 +82,16 @@ class Found:
             name = self.path.parent.parent.name.rpartition("--")[2]
         return slug_of(name)
 
+    @property
+    def weights(self) -> list[Path]:
+        """The files of weights that may belong to it."""
+        if self.path.is_file():
+            return [self.path]
+        files = [path for path in self.path.rglob("*") if path.suffix in (WEIGHTS, ONNX)]
+        if self.kind is Kind.IP_ADAPTER:  # others lie beside it
+            return [path for path in files if path.parent.name == IMAGE_ENCODER or path.stem == self.variant]
+        return files
+
 
 def scan(folder: Path) -> Iterator[Found]:
     """Yield what lies in a folder and below it, files that are damaged or refused with the reason."""

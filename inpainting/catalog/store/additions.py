@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ValidationError
 
 from inpainting.catalog import families
+from inpainting.catalog.inspection.files import ONNX, WEIGHTS
 from inpainting.catalog.inspection.scanning import LORA, Found
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.rows.lora import Lora
 from inpainting.catalog.specs import Control, Kind, ModelSpec, Source
 from inpainting.catalog.store import lora_store
+from inpainting.catalog.store.converted_networks import sha256_file
 from inpainting.catalog.store.pull import pull
 from inpainting.catalog.store.sources import LocalSource, Manifest
 from inpainting.core.errors import PaintingError
@@ -35,22 +38,58 @@ def add(model: InferenceModel, source: LocalSource) -> Manifest:
     return manifest
 
 
-def named(found: list[Found]) -> Iterator[tuple[str, Found]]:
-    """Yield what a scan has found, each with a slug of its own; "" for what cannot be added."""
+def named(found: list[Found]) -> Iterator[tuple[str, bool, Found]]:
+    """Yield what a scan has found, each with its slug in the catalog, and whether it is there.
+
+    What is not there gets a slug that nothing else has; "" is for what cannot be added.
+    """
     taken: set[tuple[bool, str]] = set()
     for one in found:
-        slug, number = one.slug, 1
-        while not one.reason and (one.kind == LORA, slug) in taken:
+        if one.reason:
+            yield "", False, one
+            continue
+        slug, number = known_slug(one), 1
+        is_known = bool(slug)
+        slug = slug or one.slug
+        while not is_known and ((one.kind == LORA, slug) in taken or rows(one).filter(slug=slug).exists()):
             number += 1
             slug = f"{one.slug}-{number}"
         taken.add((one.kind == LORA, slug))
-        yield ("" if one.reason else slug), one
+        yield slug, is_known, one
 
 
-def exists(slug: str, found: Found) -> bool:
-    """Whether the catalog has a model or LoRA of that slug."""
-    rows: Any = Lora.objects if found.kind == LORA else InferenceModel.objects
-    return bool(rows.filter(slug=slug).exists())
+def known_slug(found: Found) -> str:
+    """Return the slug of the model or LoRA in the catalog whose weights lie there; "" where there is none.
+
+    Files are compared where their sizes are equal, by their place on the disk, which hard links share, and by hash.
+    """
+    paths = [path for path in found.weights if path.is_file()]
+    for row in rows(found).order_by("pk"):
+        if all(any(is_same(path, *one) for path in paths) for one in weights_of(row)) and weights_of(row):
+            return str(row.slug)
+    return ""
+
+
+def weights_of(row: InferenceModel | Lora) -> list[tuple[Path, int, str]]:
+    """Return the weights of a model or LoRA, each with its path, size and SHA-256."""
+    if isinstance(row, Lora):
+        return [(row.path, row.size_bytes, row.sha256)]
+    if not row.is_installed:
+        return []
+    files = ((row.folder / name, one["size"], one["sha256"]) for name, one in row.files.items())
+    return [one for one in files if one[0].suffix in (WEIGHTS, ONNX)]
+
+
+def is_same(path: Path, other: Path, size: int, sha256: str) -> bool:
+    """Whether a file holds what another one of that size and hash does."""
+    if path.stat().st_size != size:
+        return False
+    return (other.exists() and path.samefile(other)) or sha256_file(path) == sha256
+
+
+def rows(found: Found) -> Any:
+    """Return the rows among which a model or LoRA is."""
+    return Lora.objects if found.kind == LORA else InferenceModel.objects
 
 
 def add_found(slug: str, found: Found, *, is_linked: bool) -> str:

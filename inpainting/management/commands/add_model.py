@@ -12,7 +12,7 @@ from inpainting.catalog import configurations, families
 from inpainting.catalog.inspection.files import shell
 from inpainting.catalog.inspection.scanning import scan
 from inpainting.catalog.specs import Control, Kind, LoraKind, ModelSpec, Source
-from inpainting.catalog.store.additions import add, add_found, exists, named
+from inpainting.catalog.store.additions import add, add_found, named
 from inpainting.catalog.store.hub import check_repo
 from inpainting.catalog.store.pull import PullLost
 from inpainting.catalog.store.release_file import RELEASE, release
@@ -117,18 +117,17 @@ class Command(BaseCommand):
         if not folder.is_dir():
             raise CommandError(f"There is no folder {folder}.")
         ready = 0
-        for slug, found in named(list(scan(folder))):
+        for slug, is_known, found in named(list(scan(folder))):
             place = found.path.relative_to(folder).as_posix()
             if found.reason:
                 self.stdout.write(f"  left  {place}: {found.reason}")
                 continue
-            is_new = not exists(slug, found)
-            ready += is_new
+            ready += not is_known
             what = " ".join(filter(None, (found.kind, found.control, "for" if found.control else "", found.family)))
             if found.lora_kind is not LoraKind.STYLE:
                 what += f" {found.lora_kind}" + (f" of {found.steps} steps" if found.steps else "")
-            self.stdout.write(f"{'   new' if is_new else '  here'}  {place}: {what}, {slug}")
-            if is_new and adds and (message := add_found(slug, found, is_linked=is_linked)):
+            self.stdout.write(f"{'  here' if is_known else '   new'}  {place}: {what}, {slug}")
+            if not is_known and adds and (message := add_found(slug, found, is_linked=is_linked)):
                 self.stdout.write(f"        {message}")
         if not adds:
             more = f"; {shell('add_model', '--scan', str(folder), '--add')} adds them." if ready else "."

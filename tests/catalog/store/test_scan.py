@@ -181,3 +181,27 @@ def test_a_lora_with_the_name_of_a_published_one_gets_its_few_steps(
     lora = Lora.objects.get()
     assert (lora.kind, lora.steps) == (kind, steps)
     assert (f" {kind}" in said.partition(",")[0]) == (kind != "style")
+
+
+def test_what_is_in_the_catalog_is_known_by_its_weights_and_not_by_its_name(
+    tmp_path: Path, settings: Any, db: None
+) -> None:
+    settings.MODELS_DIR = tmp_path / "models"
+    place, layer = tmp_path / "webui", "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+
+    def save(folder: str, value: float) -> None:
+        (place / folder).mkdir(parents=True)
+        tensors = {f"{layer}.lora_down.weight": np.full((4, 768), value), f"{layer}.lora_up.weight": np.ones((8, 4))}
+        save_file({key: one.astype(np.float32) for key, one in tensors.items()}, place / folder / "hat.safetensors")
+        (place / folder / "style.safetensors").write_bytes(checkpoint(features=768 if value == 1 else 1024))
+
+    save("b", 1)
+    scan(str(place), "--add", "--copy")
+    save("a", 2)
+    (place / "b").rename(place / "z")
+    said = scan(str(place))
+    assert said["z/hat.safetensors"] == "lora sd, hat"
+    assert said["z/style.safetensors"] == "checkpoint sd, style"
+    assert said["a/hat.safetensors"] == "lora sd, hat-2"
+    assert said["a/style.safetensors"] == "checkpoint sd, style-2"
+    assert said[""].startswith("2 to add")
