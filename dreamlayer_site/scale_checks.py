@@ -134,7 +134,12 @@ def workers_have_connections(app_configs: Sequence[AppConfig] | None, **_: Any) 
     """Refuse a pool of connections that the workers use up: the last of them, and all requests, would wait in vain."""
     if scheme_of(settings.DATABASE_URL) == "sqlite":
         return []
-    counts = {"cpu": settings.WORKERS + ANALYSES_AT_ONCE, "gpu": settings.DIFFUSION_AT_ONCE, "hooks": SPARE_CONNECTIONS}
+    # An analysis finds its model on a thread beside the one that renews its lease.
+    counts = {
+        "cpu": settings.WORKERS + 2 * ANALYSES_AT_ONCE,
+        "gpu": settings.DIFFUSION_AT_ONCE,
+        "hooks": SPARE_CONNECTIONS,
+    }
     needed = SPARE_CONNECTIONS + sum(counts.get(queue, 0) for queue in settings.QUEUES)
     if needed <= settings.DATABASE_CONNECTIONS:
         return []

@@ -19,6 +19,7 @@ from dreamlayer_site.service_urls import (
     database_settings,
     storage_settings,
 )
+from inpainting.worker.fair_queue import ANALYSES_AT_ONCE
 
 SHARED = {
     "BROKER_URL": "redis://redis/0",
@@ -123,6 +124,6 @@ def test_a_pool_that_the_workers_use_up_is_refused(settings: Any) -> None:
     settings.WORKERS, settings.DIFFUSION_AT_ONCE, settings.DATABASE_CONNECTIONS = 2, 16, 25
     (error,) = scale_checks.workers_have_connections(None)
     assert error.hint is not None
-    assert re.search("need 27", error.hint)
+    assert re.search(f"need {26 + 2 * ANALYSES_AT_ONCE}", error.hint)
     settings.QUEUES = ["cpu", "hooks"]
     assert scale_checks.workers_have_connections(None) == []
