@@ -79,7 +79,7 @@ class LaterResponseMiddleware:
             return
         later = found[0]
         if disconnected.is_set():
-            await abandon(later)
+            await self.abandon(later)
             return
         if isinstance(later, EventStream):
             await finish_unless_disconnected(send_events(later, headers, send), receive)
@@ -88,7 +88,7 @@ class LaterResponseMiddleware:
         if await finish_unless_disconnected(wait, receive):
             await self.respond(later, headers, send)
         else:
-            await abandon(later)
+            await self.abandon(later)
 
     async def respond(self, later: LaterResponse, headers: list[tuple[bytes, bytes]], send: Send) -> None:
         """Send the response with these headers, of Django's middleware, besides its own."""
@@ -111,11 +111,11 @@ class LaterResponseMiddleware:
             finally:
                 await sync_to_async(response.close)()
 
-
-async def abandon(later: LaterResponse | EventStream) -> None:
-    """Let what nobody waits for any more be cancelled."""
-    if isinstance(later, LaterResponse) and later.on_disconnect is not None:
-        await sync_to_async(later.on_disconnect)()
+    async def abandon(self, later: LaterResponse | EventStream) -> None:
+        """Let what nobody waits for any more be cancelled."""
+        if isinstance(later, LaterResponse) and later.on_disconnect is not None:
+            with self.threads.one():
+                await sync_to_async(later.on_disconnect)()
 
 
 def max_turn_seconds(scope: Scope) -> float | None:

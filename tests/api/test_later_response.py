@@ -201,7 +201,15 @@ async def test_a_disconnect_cancels_a_selection_that_no_later_request_names(
         def loaded(self) -> None:
             raise AssertionError("a web process loads no model")
 
+    threads: list[int] = []
+    cancel = Analysis.cancel
+
+    def noting_cancel(analysis: Analysis) -> bool:
+        threads.append(threading.get_ident())
+        return cancel(analysis)
+
     settings.ROLE = "web"
+    monkeypatch.setattr(Analysis, "cancel", noting_cancel)
     monkeypatch.setattr(analyses, "notify_workers", lambda queue: None)
     monkeypatch.setitem(registry.segmenters(), "grabcut", Network())
     body = {"image": text(photo_png), "points": [[30, 30]]}
@@ -213,6 +221,7 @@ async def test_a_disconnect_cancels_a_selection_that_no_later_request_names(
     await caller.send_input({"type": "http.disconnect"})
     await caller.wait(PATIENCE_SECONDS)
     assert (await Analysis.objects.aget()).status == ends
+    assert await sync_to_async(threading.get_ident)() not in threads  # of all other code of the event loop
 
 
 async def test_of_five_clicks_whose_clients_leave_only_the_last_is_selected_after_the_first(
