@@ -15,10 +15,14 @@ from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
 MIN_KEPT_LATENTS = 32
 """The minimum number of kept latent pixels to fit a matrix to: with fewer its colours would be arbitrary."""
+MAX_LATENT_SIDE = 64
+"""Latent pixels of the longer side of a preview: of larger images a decoder would cost as much as a step."""
 Preview = Callable[[], NDArray[np.uint8]]
 """Waits for the device and returns RGB [height, width, 3]: the unfinished image inside the mask, the source outside."""
 Previewer = Callable[[DenoisingState], Preview]
 """Sends the device the work of a preview, without waiting for it."""
+Colours = Callable[[torch.Tensor], torch.Tensor]
+"""Latents [1, c, h, w] -> RGB [1, 3, height, width], 0 to 255, on the same device."""
 
 
 def make_previewer(
@@ -26,22 +30,33 @@ def make_previewer(
 ) -> Previewer | None:
     """Make the previewer of one image; None if there is no decoder and a matrix cannot be fitted.
 
-    pixels: [8h, 8w, 3], the window of the source image. decoder: maps latents to RGB, -1 to 1. Its previews have the
-    size of the window, those of a matrix an eighth of it.
+    pixels: [8h, 8w, 3], the window of the source image. decoder: maps latents to RGB, -1 to 1. Its previews have eight
+    pixels along each side of a latent pixel, of at most MAX_LATENT_SIDE; those of a matrix have one, of them all.
     """
-    if decoder is None:
-        return fit_previewer(pixels, state)
-    weight = next(decoder.parameters())
-    mask = latent_mask(state).repeat(VAE_SCALE_FACTOR, axis=0).repeat(VAE_SCALE_FACTOR, axis=1)
+    height, width = state.latents.shape[-2:]
+    is_painted = (state.mask > 0).cpu()
+    colours = fitted_colours(pixels, state, ~is_painted) if decoder is None else decoded_colours(decoder)
+    if colours is None:
+        return None
+    scale = 1.0 if decoder is None else min(1.0, MAX_LATENT_SIDE / max(height, width))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    mask = pooled(is_painted.float(), size)[0, 0].numpy() > 0
+    if decoder is not None:
+        mask = mask.repeat(VAE_SCALE_FACTOR, axis=0).repeat(VAE_SCALE_FACTOR, axis=1)
+    picture = np.asarray(cv2.resize(pixels, mask.shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
     @torch.inference_mode()
     def previewer(state: DenoisingState) -> Preview:
-        colours = decoder(current_estimate(state).to(weight.device, weight.dtype))[0].float() * 127.5 + 127.5
-        bytes_of = torch.nan_to_num(colours).round().clamp(0, 255).to(torch.uint8)
-        copy = HostCopy(bytes_of.permute(1, 2, 0).contiguous())
-        return lambda: np.where(mask[:, :, None], copy.read().numpy(), pixels)
+        found = colours(pooled(current_estimate(state).float(), size))[0].permute(1, 2, 0)
+        copy = HostCopy(torch.nan_to_num(found).round().clamp(0, 255).to(torch.uint8).contiguous())
+        return lambda: composited(mask, copy.read().numpy(), picture)
 
     return previewer
+
+
+def pooled(tensor: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """[1, c, h, w], scaled down to a height and a width by the mean of the pixels."""
+    return tensor if tensor.shape[-2:] == size else torch.nn.functional.interpolate(tensor, size, mode="area")
 
 
 def current_estimate(state: DenoisingState) -> torch.Tensor:
@@ -49,42 +64,31 @@ def current_estimate(state: DenoisingState) -> torch.Tensor:
     return state.latents if state.pred_original_sample is None else state.pred_original_sample
 
 
-def fit_previewer(pixels: NDArray[np.uint8], state: DenoisingState) -> Previewer | None:
-    """Fit a matrix from latents to colours by least squares, on the kept part of the window [8h, 8w, 3].
+def decoded_colours(decoder: torch.nn.Module) -> Colours:
+    weight = next(decoder.parameters())
+    return lambda latents: decoder(latents.to(weight.device, weight.dtype)).float() * 127.5 + 127.5
+
+
+def fitted_colours(pixels: NDArray[np.uint8], state: DenoisingState, is_kept: torch.Tensor) -> Colours | None:
+    """Fit a matrix from latents to colours by least squares, on the kept part [1, 1, h, w] of the window [8h, 8w, 3].
 
     Latents are nearly linear in colour, and a matrix fitted to the request's own source image suits every VAE. Returns
     None if too little is kept or the latents are not finite.
     """
     height, width = state.latents.shape[-2:]
-    small = np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-    mask = latent_mask(state)
+    small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
     known = state.masked_image if state.masked_image is not None else state.image
-    if known is None or np.count_nonzero(~mask) < MIN_KEPT_LATENTS:
+    kept = is_kept[0, 0].numpy()
+    if known is None or np.count_nonzero(kept) < MIN_KEPT_LATENTS:
         return None
-    rows = with_ones(known).cpu().numpy()[~mask.reshape(-1)]
+    rows = known[0].permute(1, 2, 0).float().cpu().numpy()[kept]
     if not np.isfinite(rows).all():
         return None
-    fitted, *_ = np.linalg.lstsq(rows, small[~mask].astype(np.float32), rcond=None)
-    matrix = fitted.astype(np.float32)  # [c + 1, 3], latents and 1 -> RGB, 0 to 255
-
-    def previewer(state: DenoisingState) -> Preview:
-        copy = HostCopy(with_ones(current_estimate(state)))
-        return lambda: composited(mask, (copy.read().numpy() @ matrix).reshape(small.shape), small)
-
-    return previewer
+    fitted, *_ = np.linalg.lstsq(np.pad(rows, ((0, 0), (0, 1)), constant_values=1), small[kept], rcond=None)
+    matrix = torch.from_numpy(fitted.T.astype(np.float32)).to(state.latents.device)  # [3, c + 1], the last a constant
+    return lambda latents: torch.nn.functional.conv2d(latents, matrix[:, :-1, None, None], matrix[:, -1])
 
 
-def latent_mask(state: DenoisingState) -> NDArray[np.bool_]:
-    """The latent pixels [h, w] that are repainted, at least partially."""
-    return (state.mask[0, 0] > 0).cpu().numpy()
-
-
-def composited(mask: NDArray[np.bool_], colours: NDArray[np.float32], picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`picture` [h, w, 3] with `colours` [h, w, 3], 0 to 255, inside the mask [h, w]."""
-    painted = np.nan_to_num(colours).round().clip(0, 255).astype(np.uint8)
-    return np.where(mask[:, :, None], painted, picture)
-
-
-def with_ones(latents: torch.Tensor) -> torch.Tensor:
-    """Latents [1, c, h, w] as rows [h * w, c + 1] in float32, with a column of ones for the constant term."""
-    return torch.nn.functional.pad(latents[0].flatten(1).T.float(), (0, 1), value=1.0)
+def composited(mask: NDArray[np.bool_], colours: NDArray[np.uint8], picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`picture` [h, w, 3] with `colours` [h, w, 3] inside the mask [h, w]."""
+    return np.where(mask[:, :, None], colours, picture)

@@ -17,7 +17,7 @@ from inpainting.engines.base import Step
 from inpainting.engines.diffusion import previews, schedulers
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.hardware import Hardware, HostCopy
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.step_weights import read_weights
@@ -43,7 +43,7 @@ def test_a_preview_is_exact_where_colours_are_linear_in_the_latents() -> None:
     painted = latents.clone()
     painted[..., 4:12, 6:20] = latents.flip(-1)[..., 4:12, 6:20]
     state = denoising(painted, latents, mask)
-    previewer = previews.fit_previewer(np.repeat(np.repeat(picture, 8, 0), 8, 1), state)
+    previewer = previews.make_previewer(np.repeat(np.repeat(picture, 8, 0), 8, 1), state)
     assert previewer is not None
     shown = previewer(state)().astype(int)
     assert np.abs(shown[4:12, 6:20] - picture[:, ::-1][4:12, 6:20]).max() <= 1
@@ -54,7 +54,7 @@ def test_with_too_few_kept_pixels_no_preview_is_fitted() -> None:
     mask = torch.ones(1, 1, 16, 24)
     mask[..., 0, :10] = 0
     latents = torch.zeros(1, 4, 16, 24)
-    assert previews.fit_previewer(np.zeros((128, 192, 3), np.uint8), denoising(latents, latents, mask)) is None
+    assert previews.make_previewer(np.zeros((128, 192, 3), np.uint8), denoising(latents, latents, mask)) is None
 
 
 def decoder(folder: Path) -> AutoencoderTiny:
@@ -87,6 +87,33 @@ def test_a_preview_decoder_in_the_models_folder_is_used(tmp_path: Path) -> None:
     expected = ((decoded / 2 + 0.5).clip(0, 1) * 255)[16:40, 24:48]
     assert np.abs(shown[16:40, 24:48] - expected).max() <= 1
     assert (shown[:16] == 9).all()
+
+
+def test_a_large_image_has_a_small_preview_in_8_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder(tmp_path / "taesd")
+    small = ModelCache(CPU, 10**9, models_dir=tmp_path).preview_decoder("sd")
+    copied: list[torch.Tensor] = []
+
+    class Copy(HostCopy):
+        def __init__(self, tensor: torch.Tensor) -> None:
+            copied.append(tensor)
+            super().__init__(tensor)
+
+    monkeypatch.setattr(previews, "HostCopy", Copy)
+    latents = torch.randn(1, 4, 60, 128, generator=torch.Generator().manual_seed(1))
+    mask = torch.zeros(1, 1, 60, 128)
+    mask[..., 20:40, 40:80] = 1
+    state = denoising(latents, latents, mask)
+    picture = np.zeros((480, 1024, 3), np.uint8)
+    picture[:, 512:] = 200
+    for network, shape in ((small, (240, 512, 3)), (None, (60, 128, 3))):
+        previewer = previews.make_previewer(picture, state, network)
+        assert previewer is not None
+        shown = previewer(state)()
+        assert shown.shape == shape
+        assert (shown[0, 0] == 0).all()
+        assert (shown[-1, -1] == 200).all()
+        assert (copied[-1].shape, copied[-1].dtype) == (shape, torch.uint8)
 
 
 def test_previews_use_the_decoder_and_a_failing_decoder_costs_only_the_preview(
