@@ -97,8 +97,14 @@ def test_missing_weights_and_weights_outside_the_folder_are_refused(folder: Path
     assert "transformer holds no .safetensors file" in refusal(folder)
 
 
-def test_one_file_is_refused_with_the_reason(folder: Path) -> None:
-    assert "comes as a folder in diffusers' layout alone" in refusal(folder / "flux1-fill-dev.safetensors")
+def test_a_file_of_something_else_is_refused_with_the_reason(folder: Path) -> None:
+    assert "is no transformer of FLUX: no tensor is called" in refusal(folder / "flux1-fill-dev.safetensors")
+
+
+@pytest.mark.parametrize("family", ["flux-fill", "sd"])
+def test_a_gguf_file_is_refused_as_quantised(tmp_path: Path, family: str) -> None:
+    written({"flux1-fill-Q4_K_S.gguf": b"GGUF"}, tmp_path)
+    assert "holds quantised weights (GGUF)" in refusal(tmp_path / "flux1-fill-Q4_K_S.gguf", family)
 
 
 def test_the_shipped_model_is_gated_non_commercial_and_has_the_defaults_of_its_card() -> None:

@@ -15,8 +15,8 @@ from inpainting.catalog.inspection.diffusers_folder import (
     diffusers_layout,
     is_text,
 )
-from inpainting.catalog.inspection.files import CONFIG, INDEX, WEIGHTS, ModelRefused, check_names, json_object, names_in
-from inpainting.catalog.inspection.flux_file import check_fill, flux_command, is_flux
+from inpainting.catalog.inspection.files import CONFIG, INDEX, ModelRefused, check_single_file, json_object, names_in
+from inpainting.catalog.inspection.flux_file import FLUX_TENSOR, check_fill, flux_command, is_flux
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.shipped import of_family
 
@@ -30,18 +30,18 @@ PLAIN_CHANNELS, INPAINTING_CHANNELS = 4, 9
 
 def check_checkpoint(path: Path, family: str) -> None:
     """Check one checkpoint of that family, and its configuration if that lies beside it. Raises ModelRefused."""
-    check_names([path.name])
-    if path.suffix.lower() != WEIGHTS:
-        raise ModelRefused(f"{path.name} is no {WEIGHTS} file.")
+    check_single_file(path)
     header = read_header(path)
     if is_flux(header):
         check_fill(header, path.name)
         raise ModelRefused(f"{path.name} is the transformer of FLUX.1 Fill alone. {flux_command(path)}")
+    if diffusers_layout(family).checkpoint_component:
+        raise ModelRefused(f"{path.name} is no transformer of FLUX: no tensor is called {FLUX_TENSOR}…")
     if diffusers_layout(family).checkpoint_prefix is None:
         raise ModelRefused(
             f"{path.name} is one file; a model of the family {family} comes as a folder in diffusers' layout alone, "
-            "for its text encoders are in no checkpoint of one file. "
-            + "".join(f"“python manage.py pull_model {spec.slug}” gets them with it." for spec in of_family(family))
+            "for its text encoders are in no checkpoint of one file."
+            + "".join(f" “python manage.py pull_model {spec.slug}” gets one." for spec in of_family(family))
         )
     if not any(name.startswith(UNET_PREFIX) for name in header):
         raise ModelRefused(f"{path.name} is no Stable Diffusion checkpoint: no tensor is called {UNET_PREFIX}…")

@@ -23,6 +23,7 @@ CONFIG = "config.json"
 """In the folder of one network: of an adapter, a safety checker or a pipeline's component."""
 WEIGHTS = ".safetensors"
 ONNX = ".onnx"
+GGUF = ".gguf"
 IMAGE_ENCODER = "image_encoder"
 """The folder of an IP-Adapter's image encoder."""
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".h5")
@@ -102,6 +103,15 @@ def check_names(names: Iterable[str]) -> None:
             raise ModelRefused(f"{name} may hold a pickle, which can run any program; only {WEIGHTS} files are taken.")
         if suffix in PROGRAMS:
             raise ModelRefused(f"{name} is a program; a model may bring none.")
+
+
+def check_single_file(path: Path) -> None:
+    """Refuse one file that is not safetensors by its name. Raises ModelRefused."""
+    check_names([path.name])
+    if path.suffix.lower() == GGUF:
+        raise ModelRefused(f"{path.name} holds quantised weights (GGUF), which are not supported; add {WEIGHTS} files.")
+    if path.suffix.lower() != WEIGHTS:
+        raise ModelRefused(f"{path.name} is no {WEIGHTS} file.")
 
 
 def json_in(path: Path) -> Any:

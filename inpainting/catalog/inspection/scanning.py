@@ -26,6 +26,7 @@ from inpainting.catalog.inspection.embedding_files import MAX_EMBEDDING_BYTES
 from inpainting.catalog.inspection.few_step_models import few_step_lora
 from inpainting.catalog.inspection.files import (
     CONFIG,
+    GGUF,
     IMAGE_ENCODER,
     INDEX,
     ONNX,
@@ -50,7 +51,6 @@ LORA = "lora"
 """In place of a kind of models."""
 HALF = "fp16"
 """The variant of folders that have it; plain weights otherwise."""
-GGUF = ".gguf"
 SUFFIXES = (WEIGHTS, ONNX, GGUF, *PICKLES)
 """Files that are listed; others hold no weights."""
 

@@ -30,9 +30,9 @@ from inpainting.catalog.inspection.checkpoint_file import (
 from inpainting.catalog.inspection.files import (
     CONFIG,
     INDEX,
-    WEIGHTS,
     ModelRefused,
     check_names,
+    check_single_file,
     json_in,
     names_in,
     unsafe_names,
@@ -171,9 +171,7 @@ class LocalSource:
 
     def _transformer_manifest(self, model: InferenceModel) -> Manifest:
         """The files of a transformer with the parts that it lacks. Raises ModelRefused and ModelUnavailable."""
-        check_names([self.path.name])
-        if self.path.suffix.lower() != WEIGHTS:
-            raise ModelRefused(f"{self.path.name} is no {WEIGHTS} file.")
+        check_single_file(self.path)
         header = read_header(self.path)
         if not is_flux(header):
             check_installable(self.path, model)
