@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from werkzeug.serving import make_server
 
-from tests.installation import free_port
+from tests.ports import free_port
 from tests.services import BUCKET, KEY, SECRET, Bucket, Quiet, Server, refusal
 
 

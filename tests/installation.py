@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from tests import scratch
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN_COMMANDS = """
@@ -27,12 +27,6 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "dreamlayer_site.settings"
 for command in json.loads(sys.argv[1]):
     execute_from_command_line(["manage.py", *command])
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Installation:

@@ -6,12 +6,13 @@ import atexit
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+
+from tests.ports import free_port
 
 DEBIAN = Path("/usr/lib/postgresql")
 START_ATTEMPTS = 20
@@ -36,9 +37,7 @@ class Server:
                 "PostgreSQL is not installed: initdb is neither on the PATH nor under /usr/lib/postgresql"
             )
         self.data = Path(tempfile.mkdtemp(prefix="dreamlayer-postgres-"))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"postgres://dreamlayer@127.0.0.1:{self.port}/postgres"
         # PostgreSQL refuses to run as root; its package made a user for it.
         self.user = "postgres" if os.geteuid() == 0 else None

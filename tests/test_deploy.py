@@ -22,7 +22,8 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from dreamlayer_site import supervisor
-from tests.installation import ROOT, Installation, free_port
+from tests.installation import ROOT, Installation
+from tests.ports import free_port
 from tests.services import S3, s3_server, shipped_nginx
 
 VALUES = {"POSTGRES_PASSWORD": "a", "S3_SECRET": "b", "DREAMLAYER_SECRET_KEY": "c" * 60, "DOMAIN": "paint.example.org"}
