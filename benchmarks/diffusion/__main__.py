@@ -32,18 +32,22 @@ from typing import Any
 import diffusers
 import torch
 
-from benchmarks.diffusion import compiled_rows, cpu_rows, gpu_rows, http_row, serving_rows
+from benchmarks.diffusion import compiled_rows, cpu_rows, gpu_rows, http_row, lock_rows, serving_rows
 from benchmarks.diffusion.bench import Bench
 from benchmarks.diffusion.measuring import Row, heading
 from inpainting.engines.diffusion import hardware
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+CPU_MODULES = (cpu_rows, lock_rows)
 GPU_MODULES = (gpu_rows, serving_rows, http_row, compiled_rows)
 GPU_ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     name: row for module in GPU_MODULES for name, row in module.ROWS.items()
 }
-ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {**cpu_rows.ROWS, **GPU_ROWS}
-SECONDS = {name: seconds for module in (cpu_rows, *GPU_MODULES) for name, seconds in module.SECONDS.items()}
+CPU_ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    name: row for module in CPU_MODULES for name, row in module.ROWS.items()
+}
+ROWS = {**CPU_ROWS, **GPU_ROWS}
+SECONDS = {name: seconds for module in (*CPU_MODULES, *GPU_MODULES) for name, seconds in module.SECONDS.items()}
 GROUPS = {
     "sd": ("G1", "G2", "G6", "G8", "G11"),
     "serving": ("G3", "G10", "G12", "G13", "G14", "G15", "G16"),
@@ -81,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is_gpu_run = any(name in GPU_ROWS for name in names)
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("PyTorch sees no CUDA device here.")
-    if is_gpu_run and any(name in cpu_rows.ROWS for name in names):
+    if is_gpu_run and any(name in CPU_ROWS for name in names):
         parser.error("The rows C and G are measured in runs of their own: their peers are not the same.")
     if is_gpu_run and options.device == "cpu" and not options.small:
         parser.error("On a CPU the rows of a GPU run with --small alone.")
@@ -131,7 +135,7 @@ def rows_in(words: str) -> list[str]:
 
 def own_rows(device: str) -> Sequence[str]:
     """Of a CPU; those of a GPU take longer than one call."""
-    return () if device == "cuda" else tuple(cpu_rows.ROWS)
+    return () if device == "cuda" else tuple(CPU_ROWS)
 
 
 def ceilings_first(names: Sequence[str], is_gpu_run: bool) -> list[str]:
