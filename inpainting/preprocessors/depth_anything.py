@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpainting.catalog.specs import ModelSpec
+from inpainting.core.errors import EngineFailed
 
 MAX_RATIO = 4
 """Of the sides: the processor would make a longer picture thousands of pixels long, or leave it no pixel across."""
@@ -31,6 +32,7 @@ class DepthAnything:
         """The depth map of RGB [height, width, 3] in the same shape, white what is nearest, black what is farthest.
 
         Scaled to the whole range as in transformers' pipeline "depth-estimation"; all black where all is equally near.
+        Raises EngineFailed, `model_produced_invalid_output`, for numbers that are not finite.
         """
         import torch
 
@@ -40,6 +42,11 @@ class DepthAnything:
             output = model(**inputs)
         (found,) = processor.post_process_depth_estimation(output, [pixels.shape[:2]])
         depth = found["predicted_depth"].numpy().reshape(pixels.shape[:2])  # sides of one pixel are left out
+        if not np.isfinite(depth).all():
+            raise EngineFailed(
+                "The depth model returned numbers that are not finite. Send the depth map as control_image.",
+                code="model_produced_invalid_output",
+            )
         spread = depth.max() - depth.min()
         grey = (255 * (depth - depth.min()) / spread).astype(np.uint8) if spread else np.zeros(depth.shape, np.uint8)
         return np.repeat(grey[:, :, np.newaxis], 3, axis=2)

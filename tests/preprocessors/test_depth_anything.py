@@ -15,6 +15,7 @@ from PIL import Image
 from skimage import data
 
 from inpainting.catalog.lookup import Catalog
+from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.preprocessors import control_image
@@ -82,18 +83,29 @@ def test_thin_pictures_have_a_depth_map_too(folder: Path, shape: tuple[int, int]
     assert depth_of(np.full((*shape, 3), 90, np.uint8)).shape == (*shape, 3)
 
 
+class Flat:
+    """A model and its processor, which find everything equally near."""
+
+    def __init__(self, depth: float) -> None:
+        self.depth = depth
+
+    def __call__(self, **inputs: Any) -> Any:
+        return inputs
+
+    def post_process_depth_estimation(self, output: Any, sizes: list[tuple[int, int]]) -> list[dict[str, Any]]:
+        import torch
+
+        return [{"predicted_depth": torch.full(sizes[0], self.depth)}]
+
+
 def test_a_flat_depth_map_is_black() -> None:
-    import torch
+    assert not DepthAnything().control_image((Flat(3.0), Flat(3.0)), COFFEE).any()
 
-    class Flat:
-        def __call__(self, **inputs: Any) -> Any:
-            return inputs
 
-        post_process_depth_estimation = staticmethod(
-            lambda output, sizes: [{"predicted_depth": torch.full(sizes[0], 3.0)}]
-        )
-
-    assert not DepthAnything().control_image((Flat(), Flat()), COFFEE).any()
+def test_a_depth_that_is_no_number_is_told() -> None:
+    nan = Flat(float("nan"))
+    with pytest.raises(EngineFailed, match="not finite"):
+        DepthAnything().control_image((nan, nan), COFFEE)
 
 
 def test_a_missing_control_image_is_computed_from_the_photo(
