@@ -43,16 +43,24 @@ def unread_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
 
 
 def images_to_compute(plan: SettingsPlan, sent: Collection[str]) -> dict[str, ModelSpec]:
-    """The names of the control images that were not sent and that a preprocessor computes, each with its model.
-
-    A ControlNet of the first one's kind reads control_image.
-    """
-    kinds = plan.controls
+    """The names of the control images that were not sent and that a preprocessor computes, each with its model."""
+    kinds = dict(enumerate(plan.controls))
     return {
-        name: plan.preprocessors[kind]
-        for number, (name, kind) in enumerate(zip(CONTROLS.images, kinds, strict=False))
-        if kind in plan.preprocessors and name not in sent and (number == 0 or kind != kinds[0])
+        CONTROLS.images[number]: plan.preprocessors[kind]
+        for number, kind in kinds.items()
+        if kind in plan.preprocessors and CONTROLS.images[number] not in sent and not shares_image(number, kinds, sent)
     }
+
+
+def shares_image(number: int, kinds: Mapping[int, Control], sent: Collection[str]) -> bool:
+    """Whether a ControlNet without an image of its own reads control_image: one that was sent, unless another needs it
+    for another kind, or else one that is computed for the same kind."""
+    if number == 0:
+        return False
+    if CONTROLS.image not in sent:
+        return kinds[number] == kinds[0]
+    others = {kinds[other] for other in kinds if other != number and needs_shared_image(other, kinds, sent)}
+    return others <= {kinds[number]}
 
 
 def unused(adapters: AdapterList, plan: SettingsPlan) -> str:

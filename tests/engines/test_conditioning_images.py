@@ -155,9 +155,10 @@ def test_controlnets_that_need_images_of_different_kinds_are_refused() -> None:
 def test_the_images_that_a_preprocessor_computes_are_those_that_no_other_serves() -> None:
     depth = ModelSpec(slug="depth", label="Depth", family="sd", kind=Kind.CONTROLNET, control=Control.DEPTH)
     near, pose = replace(depth, slug="near"), replace(depth, slug="pose", control=Control.OPENPOSE)
+    tile, edges = replace(depth, slug="tile", control=Control.TILE), replace(depth, slug="edges", control=Control.CANNY)
     estimator = ModelSpec(slug="estimator", label="Estimator", family="depth-anything")
     engine = Guided()
-    engine.declaration = declared(adapters=(depth, near, pose), preprocessors={Control.DEPTH: estimator})
+    engine.declaration = declared(adapters=(depth, near, pose, tile, edges), preprocessors={Control.DEPTH: estimator})
 
     def computed(*slugs: str, sent: Collection[str] = ()) -> list[str]:
         settings = PaintSettings(controls=tuple(ControlUse(slug) for slug in slugs))
@@ -171,6 +172,9 @@ def test_the_images_that_a_preprocessor_computes_are_those_that_no_other_serves(
     assert computed("depth", "near") == ["control_image"], "they share it"
     assert computed("depth", "near", sent=["control_image_2"]) == ["control_image"]
     assert computed("pose", "depth", sent=["control_image"]) == ["control_image_2"]
+    assert computed("edges", "depth", sent=["control_image"]) == [], "it is the depth map"
+    assert computed("tile", "depth", sent=["control_image"]) == []
+    assert computed("edges", "depth") == ["control_image_2"]
     assert computed("depth", "pose", sent=["control_image_2"]) == ["control_image"]
     with pytest.raises(InvalidRequest, match="pose is guided by a skeleton"):
         computed("pose", "depth")
