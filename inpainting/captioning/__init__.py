@@ -13,9 +13,8 @@ import numpy as np
 from inpainting.catalog import families
 from inpainting.catalog.families import CAPTIONS
 from inpainting.catalog.lookup import Catalog
-from inpainting.catalog.specs import ModelSpec, install_hint
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs.colour import to_rgb8
-from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture
 from inpainting.engines.loaded_models import loaded_models
 
@@ -54,9 +53,7 @@ class Captioner:
 
     def loaded(self) -> Any:
         """The loaded model, as the family's `load` returns it. Raises EngineFailed where it cannot be loaded."""
-        if self.spec.path is None:
-            raise EngineFailed(install_hint(self.spec.slug, self.spec.label), code="model_unavailable")
-        return loaded_models.get(families.get(self.spec.family).load_implementation().load, self.spec, self.spec.path)
+        return loaded_models.of(self.spec)
 
     def describe(self, picture: Picture, style: Style = Style.PHOTO) -> Caption:
         """Raises EngineFailed. `loaded` first loads the model, where that is not to happen here."""

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from inpainting import metrics
-from inpainting.catalog.specs import ModelSpec
+from inpainting.catalog import families
+from inpainting.catalog.specs import ModelSpec, install_hint
+from inpainting.core.errors import EngineFailed
 
 MAX_LOADED = 2
 """Models in memory at once: one that finds by words and one that outlines."""
@@ -28,6 +30,21 @@ class LoadedModels:
         """Path -> when the file was modified, the model's slug, the model."""
         self._lock = threading.Lock()
         self._loading: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
+
+    def of(self, spec: ModelSpec) -> Any:
+        """The model of the catalog, loaded by its family's `load`.
+
+        Raises EngineFailed, `model_unavailable`, without its files and in a light installation; and what `load` raises.
+        """
+        if spec.path is None:
+            raise EngineFailed(install_hint(spec.slug, spec.label), code="model_unavailable")
+        try:
+            return self.get(families.get(spec.family).load_implementation().load, spec, spec.path)
+        except ModuleNotFoundError as error:
+            message = (
+                f"This light installation lacks {error.name}, which {spec.label} needs; see “Install” in README.md."
+            )
+            raise EngineFailed(message, code="model_unavailable") from error
 
     def get(self, load: Load, spec: ModelSpec, path: Path) -> Any:
         """The model of these files, loaded by `load` at the first call. Raises the errors of `load`."""

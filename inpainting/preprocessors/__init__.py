@@ -6,9 +6,8 @@ from collections.abc import Callable
 from functools import partial
 
 from inpainting.catalog import families
-from inpainting.catalog.specs import ModelSpec, install_hint
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs import to_rgb8
-from inpainting.core.errors import EngineFailed
 from inpainting.core.keepalive import run_in_thread
 from inpainting.core.picture import Picture
 from inpainting.engines.base import Plan
@@ -33,8 +32,5 @@ def computed_images(plan: Plan, keepalive: Callable[[], None]) -> tuple[dict[str
 
 def control_image(spec: ModelSpec, picture: Picture) -> Picture:
     """Compute a control image of the picture's size. Raises EngineFailed where the model cannot be loaded."""
-    if spec.path is None:
-        raise EngineFailed(install_hint(spec.slug, spec.label), code="model_unavailable")
     implementation = families.get(spec.family).load_implementation()
-    model = loaded_models.get(implementation.load, spec, spec.path)
-    return Picture(implementation.control_image(model, to_rgb8(picture)))
+    return Picture(implementation.control_image(loaded_models.of(spec), to_rgb8(picture)))

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from prometheus_client import REGISTRY
 
+from inpainting.catalog import families
+from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
+from inpainting.catalog.specs import ModelSpec
+from inpainting.core.errors import EngineFailed
 from inpainting.engines.loaded_models import MAX_LOADED, LoadedModels
 
 SPEC: Any = SimpleNamespace(slug="counted-tool")
@@ -64,3 +70,20 @@ def test_the_least_recently_used_model_is_evicted_and_a_failed_load_is_tried_aga
             assert loads == ["0"]
     assert loads == ["0", *(str(number) for number in range(MAX_LOADED)), "new", "1"]
     assert [value(name) - then for name, then in before.items()] == [len(loads), len(loads) - 1 - MAX_LOADED]
+
+
+@pytest.mark.parametrize("slug", ["slimsam", "blip-base", "depth-anything-v2-small"])
+def test_of_the_catalog_a_missing_library_or_missing_files_are_told(
+    slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (spec,) = (one for one in SHIPPED_TOOLS if one.slug == slug)
+    with pytest.raises(EngineFailed, match=f"pull_model {slug}"):
+        LoadedModels().of(spec)
+
+    def load(self: object, spec: ModelSpec, path: Path) -> Any:
+        raise ModuleNotFoundError("No module named 'transformers'", name="transformers")
+
+    monkeypatch.setattr(type(families.get(spec.family).load_implementation()), "load", load)
+    with pytest.raises(EngineFailed, match=f"lacks transformers, which {spec.label} needs") as caught:
+        LoadedModels().of(replace(spec, path=tmp_path))
+    assert caught.value.code == "model_unavailable"

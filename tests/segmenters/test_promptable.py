@@ -77,8 +77,8 @@ def by_transformers(folder: Path, **prompts: Any) -> tuple[Any, Any]:
 def test_candidates_equal_those_of_transformers(install: Install, selection: Selection, prompts: Any) -> None:
     segmenter = install("sam-vit-base")
     found = candidates_of(segmenter, Picture(PHOTO), selection)
-    assert segmenter.path is not None
-    masks, scores = by_transformers(segmenter.path, **prompts)
+    assert segmenter.spec.path is not None
+    masks, scores = by_transformers(segmenter.spec.path, **prompts)
     order = np.argsort(-scores, kind="stable")
     assert len(found) == 3
     for candidate, index in zip(found, order, strict=True):
@@ -92,7 +92,7 @@ def test_sam_2_equals_its_model_in_transformers(install: Install) -> None:
     segmenter = install("sam2.1-tiny")
     side = tiny_vision_models.SIDE
     square = np.ascontiguousarray(PHOTO[:side, :side])
-    model = transformers.Sam2Model.from_pretrained(segmenter.path).eval()
+    model = transformers.Sam2Model.from_pretrained(segmenter.spec.path).eval()
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     pixels = (torch.from_numpy(square).permute(2, 0, 1) / 255 - mean) / std
     with torch.inference_mode():
@@ -205,10 +205,10 @@ def test_boxes_equal_those_of_transformers(install: Install) -> None:
     segmenter = install("grounding-dino-tiny")
     detector = segmenter.loaded()
     processor = transformers.GroundingDinoProcessor(
-        GroundingDinoImageProcessorPil.from_pretrained(segmenter.path),
-        transformers.AutoTokenizer.from_pretrained(segmenter.path),
+        GroundingDinoImageProcessorPil.from_pretrained(segmenter.spec.path),
+        transformers.AutoTokenizer.from_pretrained(segmenter.spec.path),
     )
-    model = transformers.GroundingDinoForObjectDetection.from_pretrained(segmenter.path).eval()
+    model = transformers.GroundingDinoForObjectDetection.from_pretrained(segmenter.spec.path).eval()
     inputs = processor(images=Image.fromarray(PHOTO), text="a red cup.", return_tensors="pt")
     with torch.inference_mode():
         output = model(**inputs)

@@ -156,6 +156,6 @@ def test_few_networks_stay_loaded_and_a_changed_file_is_loaded_again(
         install(slug, network_of(slug, side=64)).segment(photo, Selection())
     assert [path.parent.name for path in fresh._loaded] == ["u2netp", "silueta"]
     flat = registry.find("silueta")
-    path = flat.path  # type: ignore[attr-defined]
+    path = flat.spec.path  # type: ignore[attr-defined]
     path.write_bytes(network_of("silueta", side=64, gain=0))
     assert not flat.segment(photo, Selection()).any()

@@ -10,7 +10,7 @@ from inpainting.catalog import families
 from inpainting.catalog.families import SEGMENTATION
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ModelSpec, install_hint
-from inpainting.core.errors import EngineFailed, InvalidRequest
+from inpainting.core.errors import InvalidRequest
 from inpainting.core.picture import Mask, Picture
 from inpainting.engines.loaded_models import loaded_models
 from inpainting.segmenters.base import Candidate, Hint, LoadsModel, Selection, UsesOthers
@@ -39,7 +39,7 @@ class CatalogSegmenter:
     def __init__(self, spec: ModelSpec, *, is_installed: bool = True) -> None:
         if not is_installed:
             raise InvalidRequest(install_hint(spec.slug, spec.label), code="model_unavailable", field="segmenter")
-        self.spec, self.path = spec, spec.path
+        self.spec = spec
         self.name, self.label = spec.slug, spec.label
         self.networks: Networks = families.get(spec.family).load_implementation()
         self.reads, self.needs = self.networks.reads, self.networks.needs
@@ -55,15 +55,7 @@ class CatalogSegmenter:
 
     def loaded(self) -> Any:
         """The model, loaded by the family's `load`. Raises EngineFailed where it cannot be loaded."""
-        if self.path is None:
-            raise EngineFailed(install_hint(self.spec.slug, self.label), code="model_unavailable")
-        try:
-            return loaded_models.get(self.networks.load, self.spec, self.path)
-        except ModuleNotFoundError as error:
-            message = (
-                f"This light installation lacks {error.name}, which {self.label} needs; see “Install” in README.md."
-            )
-            raise EngineFailed(message, code="model_unavailable") from error
+        return loaded_models.of(self.spec)
 
 
 def installed(catalog: Catalog) -> list[CatalogSegmenter]:
