@@ -125,10 +125,8 @@ class GenerationRunAgain(AnyBodyView):
         values, warnings = checked(ChangesForm, body.fields, catalog, clamp=False)
         size = Size(generation.source.width, generation.source.height)
         references, notes = prepare_conditioning_images(conditioning_images_in(body, request), size)
-        former, no_longer = (
-            generation.requested_settings,
-            {name: None for name in CONDITIONING_IMAGES if name in body.empty},
-        )
+        former = generation.requested_settings
+        no_longer = {name: None for name in CONDITIONING_IMAGES if name in body.empty}
         settings = settings_from(values, catalog, without(former.settings, body.empty))
         submission = Submission(
             request.user,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.conf import settings
 from rest_framework import serializers
 
@@ -25,22 +27,24 @@ def image_help(name: str) -> str:
     return f"That of entry {adapters.images.index(name) + 1} of {adapters.setting}{default}."
 
 
-class ImageFiles(serializers.Serializer):
-    """The conditioning images of a form."""
+class ConditioningImages(serializers.Serializer):
+    """The conditioning images of a body. sent_as: the field of its source image, in whose forms they are sent."""
+
+    sent_as: ClassVar[str]
+    image_field: ClassVar[type[serializers.Field]]
 
     def get_fields(self) -> dict[str, serializers.Field]:
-        helps = {name: f"As image. {image_help(name)}" for name in CONDITIONING_IMAGES}
-        images = {name: serializers.FileField(required=False, help_text=text) for name, text in helps.items()}
+        helps = {name: f"As {self.sent_as}. {image_help(name)}" for name in CONDITIONING_IMAGES}
+        images = {name: self.image_field(required=False, help_text=text) for name, text in helps.items()}
         return {**super().get_fields(), **images}
 
 
-class ImageTexts(serializers.Serializer):
-    """The conditioning images of a JSON body."""
+class ImageFiles(ConditioningImages):
+    sent_as, image_field = "image", serializers.FileField
 
-    def get_fields(self) -> dict[str, serializers.Field]:
-        helps = {name: f"As input_image. {image_help(name)}" for name in CONDITIONING_IMAGES}
-        images = {name: serializers.CharField(required=False, help_text=text) for name, text in helps.items()}
-        return {**super().get_fields(), **images}
+
+class ImageTexts(ConditioningImages):
+    sent_as, image_field = "input_image", serializers.CharField
 
 
 class Upload(ImageFiles, GenerationForm):
