@@ -156,13 +156,12 @@ class LatentModel(ABC):
     def guidance(self, settings: PaintSettings) -> float:
         return self.spec.guidance_scale if settings.guidance_scale is None else settings.guidance_scale
 
-    def step_weights(self, scheduler: Any, timesteps: torch.Tensor) -> StepWeights:
+    def step_weights(
+        self, scheduler: Any, timesteps: torch.Tensor, read: Callable[[Any, torch.Tensor], StepWeights] = read_weights
+    ) -> StepWeights:
         """The weights of a scheduler that was set to begin with `timesteps`, read once for equal ones."""
         key = (scheduler.to_json_string(), scheduler.num_inference_steps, *timesteps.tolist())
-        return self._step_weights.get(key, lambda: self.read_weights(scheduler, timesteps))
-
-    def read_weights(self, scheduler: Any, timesteps: torch.Tensor) -> StepWeights:
-        return read_weights(scheduler, timesteps)
+        return self._step_weights.get(key, lambda: read(scheduler, timesteps))
 
     def sample_inputs(self, request: InpaintRequest, index: int) -> SampleInputs:
         pixel_mask = torch.from_numpy(request.mask.astype(np.float32) / 255)[None, None]

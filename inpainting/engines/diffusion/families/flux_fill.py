@@ -24,7 +24,6 @@ from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE, VAE_SCALE_FACTOR
-from inpainting.engines.diffusion.step_weights import StepWeights
 
 MAX_TOKENS = 512
 """Tokens of the prompt that the T5 encoder takes."""
@@ -109,7 +108,7 @@ class FluxFill(LatentModel):
         scheduler, timesteps, notes = flow_schedulers.schedule(
             settings, self.spec, self.scheduler_config, inputs.latent_size
         )
-        weights = self.step_weights(scheduler, timesteps)
+        weights = self.step_weights(scheduler, timesteps, flow_schedulers.read_flow_weights)
         pixel_mask = (inputs.pixel_mask >= 0.5).float()
         pixel_masks = pixel_unshuffle(pixel_mask, VAE_SCALE_FACTOR).to(self.hardware.device)
         image = codec.encode(inputs.pixels, inputs.generator, inputs.key)
@@ -128,9 +127,6 @@ class FluxFill(LatentModel):
             masked=torch.cat([packed(masked_image), packed(pixel_masks)], dim=2),
         )
         return state, notes
-
-    def read_weights(self, scheduler: Any, timesteps: torch.Tensor) -> StepWeights:
-        return flow_schedulers.read_flow_weights(scheduler, timesteps)
 
     # Predict
 

@@ -22,7 +22,6 @@ from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.latent_codec import LatentCodec
-from inpainting.engines.diffusion.step_weights import StepWeights
 
 MAX_TOKENS = 512
 """Tokens that are encoded, with those of the template."""
@@ -93,7 +92,7 @@ class ZImage(LatentModel):
         scheduler, timesteps, notes = flow_schedulers.schedule(
             settings, self.spec, self.scheduler_config, inputs.latent_size
         )
-        weights = self.step_weights(scheduler, timesteps)
+        weights = self.step_weights(scheduler, timesteps, flow_schedulers.read_flow_weights)
         guided = schedulers.steps_within(len(weights), settings.guidance_start, settings.guidance_end)
         if self.is_guided(settings) and not guided:
             notes = (*notes, schedulers.NONE_GUIDED)
@@ -114,9 +113,6 @@ class ZImage(LatentModel):
             guidance_rescale=settings.guidance_rescale or 0.0,
         )
         return state, notes
-
-    def read_weights(self, scheduler: Any, timesteps: torch.Tensor) -> StepWeights:
-        return flow_schedulers.read_flow_weights(scheduler, timesteps)
 
     # Predict
 
