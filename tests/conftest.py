@@ -136,6 +136,18 @@ def polled_work_runs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def diffusion_requests(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, db: None
+) -> list[InpaintRequest]:
+    """The requests that the diffusion engine received. It is a fake, with the models of `tests.fake_diffusion`."""
+    from tests import fake_diffusion
+
+    settings.MODELS_DIR = tmp_path / "models"
+    fake_diffusion.install_models()
+    return fake_diffusion.record_requests(monkeypatch)
+
+
+@pytest.fixture
 def alice(db: None) -> User:
     return User.objects.create_user("alice@example.com", "correct horse")
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -17,7 +15,6 @@ from accounts.models import User
 from inpainting.core.request import PaintSettings
 from inpainting.models import Generation, InferenceModel
 from inpainting.planning import planner
-from tests import fake_diffusion
 
 pytestmark = pytest.mark.django_db
 
@@ -61,14 +58,7 @@ def catalog_queries(queries: CaptureQueriesContext) -> list[str]:
     return [query["sql"] for query in queries if InferenceModel._meta.db_table in query["sql"]]
 
 
-@pytest.fixture
-def installed(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings.MODELS_DIR = tmp_path / "models"
-    fake_diffusion.install_models()
-    fake_diffusion.record_requests(monkeypatch)
-
-
-@pytest.mark.usefixtures("installed")
+@pytest.mark.usefixtures("diffusion_requests")
 def test_accepting_a_generation_reads_the_catalog_once(
     alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,7 +74,7 @@ def test_accepting_a_generation_reads_the_catalog_once(
     assert len(catalog_queries(queries)) == 1, catalog_queries(queries)
 
 
-@pytest.mark.usefixtures("installed")
+@pytest.mark.usefixtures("diffusion_requests")
 def test_planning_reads_the_catalog_once() -> None:
     wanted = PaintSettings(prompt="a lawn", model="tiny", control="canny", ip_adapter="look")
     with CaptureQueriesContext(connection) as queries:

@@ -22,7 +22,6 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.delete import delete
 from inpainting.models import Generation, InferenceModel, ReferencePicture
-from tests import fake_diffusion
 from tests.api.bodies import data_url, shape_a, shape_b, shape_c, text, upload
 from tests.conftest import png
 from tests.core import hostile
@@ -33,14 +32,6 @@ DEPTH = data.coffee()[:80, :100]
 LOOK = np.dstack([data.chelsea()[:70, :90], np.full((70, 90), 128, np.uint8)])
 ALL = {"control": "depth", "ip_adapter": "look"}
 PostInpaint = Callable[..., Any]
-
-
-@pytest.fixture
-def engine(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
-    """The requests that the engine received."""
-    settings.MODELS_DIR = tmp_path / "models"
-    fake_diffusion.install_models()
-    return fake_diffusion.record_requests(monkeypatch)
 
 
 @pytest.fixture
@@ -61,7 +52,10 @@ def newest() -> Generation:
 
 
 def test_both_images_reach_the_engine_and_are_stored_and_listed(
-    post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest], photo: NDArray[np.uint8]
+    post_inpaint: PostInpaint,
+    alices_program: Client,
+    diffusion_requests: list[InpaintRequest],
+    photo: NDArray[np.uint8],
 ) -> None:
     numbers = {"control_strength": "1.5", "control_start": "0.1", "control_end": "0.9", "ip_adapter_scale": "0.4"}
     answer = post_inpaint(**ALL, **numbers, **both_images())
@@ -72,7 +66,7 @@ def test_both_images_reach_the_engine_and_are_stored_and_listed(
     assert set(metadata["ignored"]).isdisjoint({*ALL, *numbers})
     assert any("control image is 100x80, the image 96x64" in warning for warning in metadata["warnings"])
 
-    (request,) = engine
+    (request,) = diffusion_requests
     guide, look = prepare_control_image(Picture(DEPTH), Size(96, 64)), prepare_ip_adapter_image(Picture(LOOK))
     whole = newest().to_request()
     assert whole.control_image is not None
@@ -110,7 +104,11 @@ def test_a_generation_without_them_has_null_links(post_inpaint: PostInpaint, ali
 
 @pytest.mark.parametrize("write", [text, data_url], ids=["base64", "data URL"])
 def test_json_takes_them_as_base64(
-    alices_program: Client, engine: list[InpaintRequest], photo_png: bytes, mask_png: bytes, write: Callable[..., str]
+    alices_program: Client,
+    diffusion_requests: list[InpaintRequest],
+    photo_png: bytes,
+    mask_png: bytes,
+    write: Callable[..., str],
 ) -> None:
     pictures = {"control_image": write(png(DEPTH)), "ip_adapter_image": write(png(LOOK))}
     body = shape_c(photo_png, mask_png, **ALL, **pictures, control_strength=9)
@@ -118,21 +116,21 @@ def test_json_takes_them_as_base64(
     assert answer.status_code == 200, answer.json()
     assert answer.json()["metadata"]["control_strength"] == 2.0
     assert "control_strength was 9.0; 2.0 was used." in answer.json()["metadata"]["warnings"]
-    assert None not in (engine[0].control_image, engine[0].ip_adapter_image)
+    assert None not in (diffusion_requests[0].control_image, diffusion_requests[0].ip_adapter_image)
 
 
 def test_a_form_with_params_takes_them_as_files(
-    alices_program: Client, engine: list[InpaintRequest], photo_png: bytes, mask_png: bytes
+    alices_program: Client, diffusion_requests: list[InpaintRequest], photo_png: bytes, mask_png: bytes
 ) -> None:
     answer = alices_program.post("/api/img2img", {**shape_b(photo_png, mask_png, **ALL), **both_images()})
     assert answer.status_code == 200, answer.json()
-    assert None not in (engine[0].control_image, engine[0].ip_adapter_image)
+    assert None not in (diffusion_requests[0].control_image, diffusion_requests[0].ip_adapter_image)
 
 
 def test_external_urls_are_fetched_by_download_image_and_our_own_links_are_read_from_storage(
     alices_program: Client,
     bobs_program: Client,
-    engine: list[InpaintRequest],
+    diffusion_requests: list[InpaintRequest],
     photo_png: bytes,
     mask_png: bytes,
     monkeypatch: pytest.MonkeyPatch,
@@ -156,7 +154,7 @@ def test_external_urls_are_fetched_by_download_image_and_our_own_links_are_read_
     own = {name: f"http://testserver{content[name]}" for name in pictures}
     assert post(alices_program, **own).status_code == 200
     assert len(request) == 2
-    assert np.array_equal(engine[1].ip_adapter_image.pixels, DEPTH)  # type: ignore[union-attr]
+    assert np.array_equal(diffusion_requests[1].ip_adapter_image.pixels, DEPTH)  # type: ignore[union-attr]
     for name, link in own.items():
         answer = post(bobs_program, **{name: link})
         assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, "url_not_allowed", name)
@@ -186,17 +184,17 @@ def test_external_urls_are_fetched_by_download_image_and_our_own_links_are_read_
     ],
 )
 def test_a_missing_unknown_or_out_of_range_field_is_refused(
-    post_inpaint: PostInpaint, engine: list[InpaintRequest], fields: dict[str, str], code: str, field: str
+    post_inpaint: PostInpaint, diffusion_requests: list[InpaintRequest], fields: dict[str, str], code: str, field: str
 ) -> None:
     answer = post_inpaint(**fields)
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, code, field)
     if code == "part_not_found":
         assert ("depth" if field == "control" else "look") in answer.json()["message"]
-    assert (engine, Generation.objects.count()) == ([], 0)
+    assert (diffusion_requests, Generation.objects.count()) == ([], 0)
 
 
 def test_a_part_that_is_not_installed_or_of_another_family_is_refused(
-    post_inpaint: PostInpaint, engine: list[InpaintRequest]
+    post_inpaint: PostInpaint, diffusion_requests: list[InpaintRequest]
 ) -> None:
     InferenceModel.objects.filter(slug="canny").update(state="not_installed")
     answer = post_inpaint(control="canny")
@@ -208,12 +206,12 @@ def test_a_part_that_is_not_installed_or_of_another_family_is_refused(
 
 @pytest.mark.parametrize("control", ["canny", "inpaint", "tile"])
 def test_a_control_that_needs_no_image_runs_without_one_and_without_a_prompt(
-    post_inpaint: PostInpaint, engine: list[InpaintRequest], control: str
+    post_inpaint: PostInpaint, diffusion_requests: list[InpaintRequest], control: str
 ) -> None:
     answer = post_inpaint(prompt="", control=control)
     assert answer.status_code == 200, answer.json()
     assert answer.json()["metadata"]["engine"] == "diffusion"
-    assert engine[0].control_image is None
+    assert diffusion_requests[0].control_image is None
 
 
 @pytest.mark.parametrize(
@@ -229,7 +227,7 @@ def test_a_control_that_needs_no_image_runs_without_one_and_without_a_prompt(
 def test_an_unused_image_gives_a_warning_in_the_answer_and_in_the_dry_run(
     post_inpaint: PostInpaint,
     alices_program: Client,
-    engine: list[InpaintRequest],
+    diffusion_requests: list[InpaintRequest],
     photo_png: bytes,
     mask_png: bytes,
     fields: dict[str, str],
@@ -238,7 +236,7 @@ def test_an_unused_image_gives_a_warning_in_the_answer_and_in_the_dry_run(
     answer = post_inpaint(**fields, **both_images())
     assert answer.status_code == 200, answer.json()
     assert warning in answer.json()["metadata"]["warnings"]
-    for request in engine:
+    for request in diffusion_requests:
         assert request.control_image is None
     foreseen = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, **fields, **both_images()))
     assert warning in foreseen.json()["warnings"]
@@ -247,7 +245,7 @@ def test_an_unused_image_gives_a_warning_in_the_answer_and_in_the_dry_run(
 
 
 def test_a_dry_run_requires_the_same_images_and_stores_nothing(
-    alices_program: Client, engine: list[InpaintRequest], photo_png: bytes, mask_png: bytes
+    alices_program: Client, diffusion_requests: list[InpaintRequest], photo_png: bytes, mask_png: bytes
 ) -> None:
     answer = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, control="depth"))
     assert (answer.status_code, answer.json()["code"]) == (400, "control_image_missing")
@@ -271,17 +269,17 @@ def test_a_dry_run_requires_the_same_images_and_stores_nothing(
     ids=["page", "nothing", "ten gigapixels", "flipped bit", "zip", "text bomb", "too many bytes"],
 )
 def test_a_hostile_image_is_refused_by_field_and_nothing_is_stored(
-    post_inpaint: PostInpaint, engine: list[InpaintRequest], field: str, sent: bytes, status: int, code: str
+    post_inpaint: PostInpaint, diffusion_requests: list[InpaintRequest], field: str, sent: bytes, status: int, code: str
 ) -> None:
     answer = post_inpaint(**ALL, **{**both_images(), field: upload(sent)})
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (status, code, field)
-    assert engine == []
+    assert diffusion_requests == []
     assert not Generation.objects.exists()
 
 
 @pytest.mark.parametrize("value", [7, ["x"], {"a": 1}, "no base64!", "ftp://pictures.example/a.png"])
 def test_json_that_is_no_image_is_refused(
-    alices_program: Client, engine: list[InpaintRequest], photo_png: bytes, mask_png: bytes, value: Any
+    alices_program: Client, diffusion_requests: list[InpaintRequest], photo_png: bytes, mask_png: bytes, value: Any
 ) -> None:
     body = shape_c(photo_png, mask_png, control="depth", control_image=value)
     answer = alices_program.post("/api/img2img", body, content_type="application/json")
@@ -293,7 +291,7 @@ def run_again(client: Client, generation: Generation, **changes: Any) -> Any:
 
 
 def test_running_again_keeps_the_images_or_takes_new_ones(
-    post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest]
+    post_inpaint: PostInpaint, alices_program: Client, diffusion_requests: list[InpaintRequest]
 ) -> None:
     assert post_inpaint(**ALL, **both_images()).status_code == 200
     first = newest()
@@ -318,7 +316,7 @@ def test_running_again_keeps_the_images_or_takes_new_ones(
 
 
 def test_running_again_without_a_control_warns_of_its_unused_image(
-    post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest]
+    post_inpaint: PostInpaint, alices_program: Client, diffusion_requests: list[InpaintRequest]
 ) -> None:
     assert post_inpaint(**ALL, **both_images()).status_code == 200
     answer = alices_program.post(
@@ -327,12 +325,12 @@ def test_running_again_without_a_control_warns_of_its_unused_image(
     assert answer.status_code == 202
     assert (newest().paint_settings.control, newest().paint_settings.ip_adapter) == (None, "look")
     assert "control_image was not read: the request names no control." in newest().warnings
-    assert engine[-1].control_image is None
+    assert diffusion_requests[-1].control_image is None
 
 
 @pytest.mark.parametrize("is_form", [False, True], ids=["json", "form"])
 def test_running_again_resets_fields_that_are_sent_empty(
-    post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest], is_form: bool
+    post_inpaint: PostInpaint, alices_program: Client, diffusion_requests: list[InpaintRequest], is_form: bool
 ) -> None:
     sent = {"engine": "diffusion", "model": "tiny", "denoising_strength": 0.5, "steps": 7, "guidance_scale": 3}
     sent |= {"prompt": "a stone path", "scheduler": "DDIMScheduler", **ALL}
@@ -371,7 +369,7 @@ def test_running_again_resets_fields_that_are_sent_empty(
 
 @pytest.mark.parametrize("name", ["control_image", "ip_adapter_image"])
 def test_running_again_with_a_missing_file_is_refused_until_a_new_one_is_sent(
-    post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest], name: str
+    post_inpaint: PostInpaint, alices_program: Client, diffusion_requests: list[InpaintRequest], name: str
 ) -> None:
     assert post_inpaint(**ALL, **both_images()).status_code == 200
     first = newest()
@@ -383,7 +381,10 @@ def test_running_again_with_a_missing_file_is_refused_until_a_new_one_is_sent(
 
 
 def test_the_same_idempotency_key_runs_again_once_and_reads_no_image_twice(
-    post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest], monkeypatch: pytest.MonkeyPatch
+    post_inpaint: PostInpaint,
+    alices_program: Client,
+    diffusion_requests: list[InpaintRequest],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert post_inpaint(**ALL, **both_images()).status_code == 200
     first, url = newest(), f"/api/generations/{newest().pk}/run-again/"
@@ -401,7 +402,7 @@ def test_the_same_idempotency_key_runs_again_once_and_reads_no_image_twice(
 
 def test_a_batch_uses_them_for_every_image_and_stores_them_once(
     alices_program: Client,
-    engine: list[InpaintRequest],
+    diffusion_requests: list[InpaintRequest],
     photo: NDArray[np.uint8],
     photo_png: bytes,
     mask_png: bytes,
@@ -422,8 +423,8 @@ def test_a_batch_uses_them_for_every_image_and_stores_them_once(
     monkeypatch.setattr(ReferencePicture, "from_picture", noted)
     answer = alices_program.post("/api/batches/", {**files, "prompt": "a lawn", **ALL, **both_images()})
     assert answer.status_code == 202, answer.json()
-    assert len(engine) == 3
-    for request in engine:
+    assert len(diffusion_requests) == 3
+    for request in diffusion_requests:
         assert None not in (request.control_image, request.ip_adapter_image)
     first, second, third = Generation.objects.order_by("created_at")
     for whole in (first.to_request(), second.to_request()):
@@ -445,7 +446,7 @@ def test_a_batch_uses_them_for_every_image_and_stores_them_once(
 
 
 def test_they_count_towards_stored_bytes(
-    post_inpaint: PostInpaint, alices_program: Client, alice: User, engine: list[InpaintRequest]
+    post_inpaint: PostInpaint, alices_program: Client, alice: User, diffusion_requests: list[InpaintRequest]
 ) -> None:
     assert post_inpaint().status_code == 200
     before = alices_program.get("/api/usage/").json()["stored_bytes"]

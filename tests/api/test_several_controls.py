@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from skimage import data
 
 from inpainting.core.request import ControlUse, InpaintRequest
 from inpainting.models import Generation
-from tests import fake_diffusion
 from tests.api.bodies import shape_a, shape_c, text, upload
 from tests.conftest import png
 
@@ -23,14 +21,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 EDGES, DEPTH = {"slug": "canny", "strength": 0.5, "end": 0.6}, {"slug": "depth", "start": 0.2}
 USES = (ControlUse("canny", 0.5, end=0.6), ControlUse("depth", start=0.2))
 PostInpaint = Callable[..., Any]
-
-
-@pytest.fixture
-def engine(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
-    """The requests that the engine received."""
-    settings.MODELS_DIR = tmp_path / "models"
-    fake_diffusion.install_models()
-    return fake_diffusion.record_requests(monkeypatch)
 
 
 @pytest.fixture
@@ -53,7 +43,7 @@ def run_again(client: Client, generation: Generation, **fields: Any) -> Any:
 
 
 def test_a_form_sends_the_list_as_json_and_the_metadata_has_it_beside_the_first(
-    post_inpaint: PostInpaint, engine: list[InpaintRequest]
+    post_inpaint: PostInpaint, diffusion_requests: list[InpaintRequest]
 ) -> None:
     answer = post_inpaint(controls=json.dumps([EDGES, DEPTH]))
     assert answer.status_code == 200, answer.json()
@@ -63,30 +53,32 @@ def test_a_form_sends_the_list_as_json_and_the_metadata_has_it_beside_the_first(
         ("depth", 1.0, 0.2, 1.0, None),
     ]
     assert (metadata["control"], metadata["control_strength"], metadata["control_end"]) == ("canny", 0.5, 0.6)
-    (request,) = engine
+    (request,) = diffusion_requests
     assert request.settings.controls == USES
     assert request.control_image is not None
 
 
 def test_json_sends_the_list_itself(
-    alices_program: Client, photo_png: bytes, mask_png: bytes, engine: list[InpaintRequest]
+    alices_program: Client, photo_png: bytes, mask_png: bytes, diffusion_requests: list[InpaintRequest]
 ) -> None:
     body = shape_c(photo_png, mask_png, controls=[{"slug": "canny"}])
     answer = alices_program.post("/api/img2img", body, content_type="application/json")
     assert answer.status_code == 200, answer.json()
-    assert engine[0].settings.controls == (ControlUse("canny"),)
+    assert diffusion_requests[0].settings.controls == (ControlUse("canny"),)
 
 
-def test_the_single_settings_are_the_first_of_the_list(post_inpaint: PostInpaint, engine: list[InpaintRequest]) -> None:
+def test_the_single_settings_are_the_first_of_the_list(
+    post_inpaint: PostInpaint, diffusion_requests: list[InpaintRequest]
+) -> None:
     assert post_inpaint(control="depth", control_strength="0.5").json()["metadata"]["controls"] == [
         {"slug": "depth", "strength": 0.5, "start": 0.0, "end": 1.0, "type": None}
     ]
     assert post_inpaint(control="canny", controls=json.dumps([EDGES, DEPTH])).status_code == 200
-    assert engine[-1].settings.controls == USES
+    assert diffusion_requests[-1].settings.controls == USES
 
 
 def test_running_again_keeps_the_list_or_takes_another(
-    post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest]
+    post_inpaint: PostInpaint, alices_program: Client, diffusion_requests: list[InpaintRequest]
 ) -> None:
     assert post_inpaint(controls=json.dumps([EDGES, DEPTH])).status_code == 200
     first = newest()
@@ -116,7 +108,7 @@ KINDS = [{"slug": slug} for slug in ("depth", "scribble", "tile", "canny")]
 
 @pytest.mark.parametrize("is_json", [False, True], ids=["form", "JSON"])
 def test_each_controlnet_has_an_image_of_its_own(
-    alices_program: Client, photo_png: bytes, mask_png: bytes, engine: list[InpaintRequest], is_json: bool
+    alices_program: Client, photo_png: bytes, mask_png: bytes, diffusion_requests: list[InpaintRequest], is_json: bool
 ) -> None:
     if is_json:
         images: dict[str, Any] = {name: text(flat(value)) for name, value in GUIDES.items()}
@@ -126,7 +118,7 @@ def test_each_controlnet_has_an_image_of_its_own(
         images = {name: upload(flat(value), name=f"{name}.png") for name, value in GUIDES.items()}
         answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, controls=json.dumps(KINDS), **images))
     assert answer.status_code == 200, answer.json()
-    metadata, (request,) = answer.json()["metadata"], engine
+    metadata, (request,) = answer.json()["metadata"], diffusion_requests
     assert colours(request) == {"control_image": 10, "control_image_2": 20, "control_image_3": 30}
     assert "control_image_4 was not read: the input of canny is computed from the image." in metadata["warnings"]
     content = alices_program.get(f"/api/generations/{newest().pk}/").json()
@@ -138,17 +130,17 @@ def test_each_controlnet_has_an_image_of_its_own(
 
 
 def test_a_further_image_of_the_wrong_kind_is_refused_by_its_name(
-    post_inpaint: PostInpaint, engine: list[InpaintRequest]
+    post_inpaint: PostInpaint, diffusion_requests: list[InpaintRequest]
 ) -> None:
     answer = post_inpaint(controls=json.dumps(KINDS[:2]), control_image_2=upload(b"no picture", name="a.png"))
     assert (answer.status_code, answer.json()["field"]) == (400, "control_image_2")
     answer = post_inpaint(controls=json.dumps(KINDS[:2]), ip_adapter_image_3="nothing")
     assert (answer.status_code, answer.json()["field"]) == (400, "ip_adapter_image_3")
-    assert not engine
+    assert not diffusion_requests
 
 
 def test_running_again_keeps_replaces_or_drops_the_images(
-    post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest]
+    post_inpaint: PostInpaint, alices_program: Client, diffusion_requests: list[InpaintRequest]
 ) -> None:
     second = upload(flat(20), name="second.png")
     assert post_inpaint(controls=json.dumps(KINDS[:2]), control_image_2=second).status_code == 200
@@ -164,7 +156,7 @@ def test_running_again_keeps_replaces_or_drops_the_images(
 
 
 def test_running_again_with_another_first_controlnet_changes_the_first_of_the_list(
-    post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest]
+    post_inpaint: PostInpaint, alices_program: Client, diffusion_requests: list[InpaintRequest]
 ) -> None:
     assert post_inpaint(controls=json.dumps([EDGES, DEPTH])).status_code == 200
     first = newest()
@@ -203,8 +195,8 @@ def test_running_again_with_another_first_controlnet_changes_the_first_of_the_li
     ids=str,
 )
 def test_a_wrong_list_is_refused(
-    post_inpaint: PostInpaint, engine: list[InpaintRequest], fields: dict[str, str], code: str, field: str
+    post_inpaint: PostInpaint, diffusion_requests: list[InpaintRequest], fields: dict[str, str], code: str, field: str
 ) -> None:
     answer = post_inpaint(**fields)
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, code, field)
-    assert not engine
+    assert not diffusion_requests

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from django.test import Client
 
 from inpainting.core.request import InpaintRequest, IPAdapterUse
 from inpainting.models import Generation
-from tests import fake_diffusion
 from tests.api.bodies import shape_a, shape_c, text, upload
 from tests.conftest import png
 
@@ -22,14 +20,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 LISTED = [{"slug": "look", "scale": 0.6}, {"slug": "look"}]
 USES = IPAdapterUse("look", 0.6), IPAdapterUse("look")
 PostInpaint = Callable[..., Any]
-
-
-@pytest.fixture
-def engine(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
-    """The requests that the engine received."""
-    settings.MODELS_DIR = tmp_path / "models"
-    fake_diffusion.install_models()
-    return fake_diffusion.record_requests(monkeypatch)
 
 
 @pytest.fixture
@@ -60,11 +50,11 @@ def run_again(client: Client, generation: Generation, **fields: Any) -> Any:
 
 
 def test_the_list_and_its_images_reach_the_engine_and_the_metadata(
-    post_inpaint: PostInpaint, engine: list[InpaintRequest]
+    post_inpaint: PostInpaint, diffusion_requests: list[InpaintRequest]
 ) -> None:
     answer = post_inpaint(2, ip_adapters=json.dumps(LISTED))
     assert answer.status_code == 200, answer.json()
-    metadata, (request,) = answer.json()["metadata"], engine
+    metadata, (request,) = answer.json()["metadata"], diffusion_requests
     assert metadata["ip_adapters"] == [{"slug": "look", "scale": 0.6}, {"slug": "look", "scale": 1.0}]
     assert (metadata["ip_adapter"], metadata["ip_adapter_scale"]) == ("look", 0.6)
     assert {f"{name}_sha256" for name in names(2)} <= metadata.keys()
@@ -73,24 +63,26 @@ def test_the_list_and_its_images_reach_the_engine_and_the_metadata(
 
 
 def test_json_sends_the_list_itself(
-    alices_program: Client, photo_png: bytes, mask_png: bytes, engine: list[InpaintRequest]
+    alices_program: Client, photo_png: bytes, mask_png: bytes, diffusion_requests: list[InpaintRequest]
 ) -> None:
     images = {name: text(flat(90)) for name in names(4)}
     body = shape_c(photo_png, mask_png, ip_adapters=[{"slug": "look"}] * 4, **images)
     answer = alices_program.post("/api/img2img", body, content_type="application/json")
     assert answer.status_code == 200, answer.json()
-    assert engine[0].settings.ip_adapters == (IPAdapterUse("look"),) * 4
-    assert list(engine[0].conditioning_images) == names(4)
+    assert diffusion_requests[0].settings.ip_adapters == (IPAdapterUse("look"),) * 4
+    assert list(diffusion_requests[0].conditioning_images) == names(4)
 
 
-def test_the_single_settings_are_the_first_of_the_list(post_inpaint: PostInpaint, engine: list[InpaintRequest]) -> None:
+def test_the_single_settings_are_the_first_of_the_list(
+    post_inpaint: PostInpaint, diffusion_requests: list[InpaintRequest]
+) -> None:
     metadata = post_inpaint(1, ip_adapter="look", ip_adapter_scale="0.5").json()["metadata"]
     assert metadata["ip_adapters"] == [{"slug": "look", "scale": 0.5}]
     assert post_inpaint(2, ip_adapter="look", ip_adapters=json.dumps(LISTED)).status_code == 200
 
 
 def test_running_again_keeps_the_list_or_changes_its_first_entry(
-    post_inpaint: PostInpaint, alices_program: Client, engine: list[InpaintRequest]
+    post_inpaint: PostInpaint, alices_program: Client, diffusion_requests: list[InpaintRequest]
 ) -> None:
     assert post_inpaint(2, ip_adapters=json.dumps(LISTED)).status_code == 200
     first = newest()
@@ -122,8 +114,13 @@ def test_running_again_keeps_the_list_or_changes_its_first_entry(
     ids=str,
 )
 def test_a_wrong_list_is_refused(
-    post_inpaint: PostInpaint, engine: list[InpaintRequest], count: int, fields: dict[str, str], code: str, field: str
+    post_inpaint: PostInpaint,
+    diffusion_requests: list[InpaintRequest],
+    count: int,
+    fields: dict[str, str],
+    code: str,
+    field: str,
 ) -> None:
     answer = post_inpaint(count, **fields)
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, code, field)
-    assert not engine
+    assert not diffusion_requests

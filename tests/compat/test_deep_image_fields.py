@@ -19,7 +19,6 @@ from inpainting.api.concurrency_limits import limit_segmentations
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.generations import analyses
 from inpainting.models import Analysis, Generation
-from tests import fake_diffusion
 from tests.analyses import accepted
 from tests.compat.deep_image import (
     GENERATE,
@@ -49,30 +48,22 @@ def program(alices_key: str) -> Client:
     return Client(headers={"x-api-key": alices_key})
 
 
-@pytest.fixture
-def diffusion(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
-    """The requests that the diffusion engine received."""
-    settings.MODELS_DIR = tmp_path / "models"
-    fake_diffusion.install_models()
-    return fake_diffusion.record_requests(monkeypatch)
-
-
 def test_outpainting_without_a_description_is_prompted_by_one_of_the_picture(
-    program: Client, diffusion: list[InpaintRequest]
+    program: Client, diffusion_requests: list[InpaintRequest]
 ) -> None:
     answer = post(program, outpainting()).json()
-    assert diffusion[0].settings.prompt.startswith("a photo in ")
-    note = f"No description was sent; the prompt is “{diffusion[0].settings.prompt}”, by colours."
+    assert diffusion_requests[0].settings.prompt.startswith("a photo in ")
+    note = f"No description was sent; the prompt is “{diffusion_requests[0].settings.prompt}”, by colours."
     assert note in answer["meta"]["warnings"]
     post(program, outpainting(**generating(description="a lawn")))
     post(program, inpainting())
-    assert diffusion[1].settings.prompt == "a lawn"
-    assert all(not request.settings.prompt for request in diffusion[2:])
+    assert diffusion_requests[1].settings.prompt == "a lawn"
+    assert all(not request.settings.prompt for request in diffusion_requests[2:])
 
 
 @pytest.mark.parametrize("missing", ["model.safetensors", "preprocessor_config.json", "tokenizer.json"])
 def test_outpainting_goes_on_where_the_captioning_model_is_incomplete(
-    program: Client, diffusion: list[InpaintRequest], tmp_path: Path, missing: str
+    program: Client, diffusion_requests: list[InpaintRequest], tmp_path: Path, missing: str
 ) -> None:
     pytest.importorskip("torch", reason="the diffusion engine is not installed")
     from tests import tiny_vision_models
@@ -82,14 +73,14 @@ def test_outpainting_goes_on_where_the_captioning_model_is_incomplete(
     (tmp_path / "models" / "blip-base" / missing).unlink()
     answer = post(program, outpainting())
     assert answer.status_code == 200
-    assert diffusion[0].settings.prompt.startswith("a photo in ")
+    assert diffusion_requests[0].settings.prompt.startswith("a photo in ")
     note = "The picture was described by its colours alone: "
     assert any(warning.startswith(note) for warning in answer.json()["meta"]["warnings"])
 
 
 @pytest.mark.parametrize("broken", [False, True])
 def test_a_worker_describes_for_a_web_process(
-    program: Client, diffusion: list[InpaintRequest], tmp_path: Path, settings: Any, broken: bool
+    program: Client, diffusion_requests: list[InpaintRequest], tmp_path: Path, settings: Any, broken: bool
 ) -> None:
     pytest.importorskip("torch", reason="the diffusion engine is not installed")
     from tests import tiny_vision_models
@@ -104,14 +95,17 @@ def test_a_worker_describes_for_a_web_process(
     assert len(ids) == 1
     assert not Analysis.objects.exists()
     described_by = "colours" if broken else "blip-base"
-    assert f"No description was sent; the prompt is “{diffusion[0].settings.prompt}”, by {described_by}." in warnings
+    assert (
+        f"No description was sent; the prompt is “{diffusion_requests[0].settings.prompt}”, by {described_by}."
+        in warnings
+    )
     assert any("by its colours alone" in warning for warning in warnings) == broken
 
 
 @pytest.mark.parametrize("deleted", [False, True])
 def test_the_colours_are_named_where_no_worker_describes(
     program: Client,
-    diffusion: list[InpaintRequest],
+    diffusion_requests: list[InpaintRequest],
     monkeypatch: pytest.MonkeyPatch,
     settings: Any,
     deleted: bool,
@@ -122,12 +116,12 @@ def test_the_colours_are_named_where_no_worker_describes(
     monkeypatch.setattr(analyses, "notify_workers", lambda queue: forget())
     monkeypatch.setattr("inpainting.api.analyses.DESCRIBE_SECONDS", 0.05)
     warnings = post(program, outpainting()).json()["meta"]["warnings"]
-    assert diffusion[0].settings.prompt.startswith("a photo in ")
+    assert diffusion_requests[0].settings.prompt.startswith("a photo in ")
     assert any("by its colours alone" in warning for warning in warnings)
     assert not Analysis.objects.exists()
 
 
-@pytest.mark.usefixtures("diffusion")
+@pytest.mark.usefixtures("diffusion_requests")
 def test_descriptions_are_limited_as_segmentations_are(program: Client, alice: User, settings: Any) -> None:
     settings.SEGMENTATIONS_PER_USER = 1
     with limit_segmentations(alice):

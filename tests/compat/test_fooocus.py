@@ -23,7 +23,6 @@ from inpainting.core.request import InpaintRequest
 from inpainting.generations import submit
 from inpainting.models import Generation, Status, UserLimits
 from inpainting.webhooks import deliver_due
-from tests import fake_diffusion
 from tests.compat.fooocus import URL, base64_of, post, stored_mask, task_of
 from tests.conftest import png
 from tests.matrix import each_value_once
@@ -53,14 +52,6 @@ def picture_at(url: str, **headers: str) -> Image.Image:
     response: Any = Client().get(url.removeprefix("http://testserver"), headers=headers)
     assert response.status_code == 200
     return Image.open(BytesIO(b"".join(response.streaming_content) if response.streaming else response.content))
-
-
-@pytest.fixture
-def engine(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
-    """The requests that the diffusion engine received."""
-    settings.MODELS_DIR = tmp_path / "models"
-    fake_diffusion.install_models()
-    return fake_diffusion.record_requests(monkeypatch)
 
 
 @pytest.fixture
@@ -271,7 +262,7 @@ def test_a_mask_over_everything_needs_a_model(alices_program: Client, body: dict
 )
 def test_text_to_image_has_the_requested_size(
     alices_program: Client,
-    engine: list[InpaintRequest],
+    diffusion_requests: list[InpaintRequest],
     sent: dict[str, Any],
     size: tuple[int, int],
     ignored: list[str],
@@ -279,11 +270,11 @@ def test_text_to_image_has_the_requested_size(
     task = task_of(post(alices_program, {"prompt": "a lawn", **sent}))
     assert picture_at(task["result"][0]).size == size
     assert task["meta"]["ignored"] == ignored
-    assert (engine[0].mask.min(), engine[0].settings.strength) == (255, 1.0)
+    assert (diffusion_requests[0].mask.min(), diffusion_requests[0].settings.strength) == (255, 1.0)
 
 
 def test_a_picture_without_mask_is_plain_text_to_image(
-    alices_program: Client, engine: list[InpaintRequest], body: dict[str, Any]
+    alices_program: Client, diffusion_requests: list[InpaintRequest], body: dict[str, Any]
 ) -> None:
     del body["inpaint_mask_image_upload"]
     task = task_of(post(alices_program, {**body, "overwrite_width": 64, "overwrite_height": 64}))
@@ -576,7 +567,7 @@ def test_a_parameter_of_the_wrong_kind_is_a_422(alices_program: Client) -> None:
     assert response.json()["detail"][0]["input"] is None
 
 
-def test_models_and_styles_are_listed(alices_program: Client, engine: list[InpaintRequest]) -> None:
+def test_models_and_styles_are_listed(alices_program: Client, diffusion_requests: list[InpaintRequest]) -> None:
     assert alices_program.get("/v1/engines/all-models").json() == {"model_filenames": ["tiny"], "lora_filenames": []}
     styles = alices_program.get("/v1/engines/styles").json()
     assert styles[:3] == ["Fooocus V2", "Fooocus Enhance", "Fooocus Sharp"]

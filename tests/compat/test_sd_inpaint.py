@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.core.settings_table import MAX_SEED
 from inpainting.models import Generation, UserLimits
-from tests import fake_diffusion
 from tests.conftest import png
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
@@ -55,14 +53,6 @@ def content_of(answer: Any) -> bytes:
 def opened(answer: Any) -> Image.Image:
     assert (answer.status_code, answer["Content-Type"]) == (200, "image/png"), answer.content
     return Image.open(BytesIO(content_of(answer)))
-
-
-@pytest.fixture
-def engine(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
-    """The requests that the diffusion engine received."""
-    settings.MODELS_DIR = tmp_path / "models"
-    fake_diffusion.install_models()
-    return fake_diffusion.record_requests(monkeypatch)
 
 
 # The answer
@@ -146,13 +136,13 @@ def test_the_same_request_gives_the_same_image(alices_program: Client, body: dic
 def test_a_field_reaches_the_model(
     alices_program: Client,
     body: dict[str, Any],
-    engine: list[InpaintRequest],
+    diffusion_requests: list[InpaintRequest],
     fields: dict[str, str],
     expected: dict[str, Any],
 ) -> None:
     answer = paint(alices_program, {**body, **fields})
     assert opened(answer).size == (96, 64)
-    (request,) = engine
+    (request,) = diffusion_requests
     assert {name: getattr(request.settings, name) for name in expected} == expected
     assert (answer["X-DreamLayer-Engine"], answer["X-DreamLayer-Model"]) == ("diffusion", "tiny")
     assert answer["X-DreamLayer-Ignored"] == ""
@@ -314,10 +304,10 @@ def test_a_mask_over_all_needs_a_model(alices_program: Client, photo_png: bytes)
 
 
 def test_a_mask_over_all_is_painted_by_a_model(
-    alices_program: Client, photo_png: bytes, engine: list[InpaintRequest]
+    alices_program: Client, photo_png: bytes, diffusion_requests: list[InpaintRequest]
 ) -> None:
     opened(paint(alices_program, body_of(photo_png, png(np.full((64, 96), 255, np.uint8)))))
-    assert engine[0].mask.min() == 255
+    assert diffusion_requests[0].mask.min() == 255
 
 
 def test_a_failure_is_a_500(alices_program: Client, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,6 @@ from inpainting.core.request import InpaintRequest
 from inpainting.preprocessors import control_image
 from inpainting.preprocessors.depth_anything import DepthAnything
 from inpainting.web.editor_choices import choices
-from tests import fake_diffusion
 from tests.api.bodies import shape_a
 
 pytestmark = [
@@ -29,14 +28,6 @@ pytestmark = [
     pytest.mark.skipif("not __import__('importlib.util').util.find_spec('torch')", reason="torch is not installed"),
 ]
 COFFEE = data.coffee()[:81, :130]
-
-
-@pytest.fixture
-def engine(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
-    """The requests that the engine received. Its ControlNets include one for depth maps."""
-    settings.MODELS_DIR = tmp_path / "models"
-    fake_diffusion.install_models()
-    return fake_diffusion.record_requests(monkeypatch)
 
 
 @pytest.fixture
@@ -109,18 +100,20 @@ def test_a_depth_that_is_no_number_is_told() -> None:
 
 
 def test_a_missing_control_image_is_computed_from_the_photo(
-    folder: Path, engine: list[InpaintRequest], alices_program: Client, photo_png: bytes, mask_png: bytes
+    folder: Path, diffusion_requests: list[InpaintRequest], alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
     answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, control="depth"))
     assert answer.status_code == 200, answer.json()
-    (request,) = engine
+    (request,) = diffusion_requests
     assert request.control_image is not None
     assert request.control_image.pixels.max() > 0
     note = "control_image was not sent: Depth Anything V2 small computed it from the image."
     assert note in json.dumps(answer.json()["metadata"])
 
 
-def test_the_editor_asks_for_no_depth_map_where_one_is_computed(engine: list[InpaintRequest], tmp_path: Path) -> None:
+def test_the_editor_asks_for_no_depth_map_where_one_is_computed(
+    diffusion_requests: list[InpaintRequest], tmp_path: Path
+) -> None:
     def needs_no_file() -> list[str]:
         return next(adapter["computed"] for adapter in choices()["adapters"] if adapter["slug"] == "depth")
 
@@ -130,7 +123,7 @@ def test_the_editor_asks_for_no_depth_map_where_one_is_computed(engine: list[Inp
 
 
 def test_without_the_model_the_refusal_names_the_command(
-    engine: list[InpaintRequest], alices_program: Client, photo_png: bytes, mask_png: bytes
+    diffusion_requests: list[InpaintRequest], alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
     answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, control="depth"))
     assert answer.status_code == 400
@@ -139,4 +132,4 @@ def test_without_the_model_the_refusal_names_the_command(
         "send it as control_image, or install Depth Anything V2 small, which computes it: "
         "manage.py pull_model depth-anything-v2-small."
     )
-    assert not engine
+    assert not diffusion_requests
