@@ -100,11 +100,10 @@ def measure(method: str, image_path: str, mask_path: str, out_path: str) -> dict
 
 
 def fills(steps: list[float]) -> dict[str, Callable[[Bytes, Bytes], Bytes]]:
+    from benchmarks.plans import planned
     from inpainting.core.geometry import WindowRule
     from inpainting.core.picture import Picture
     from inpainting.core.request import InpaintRequest
-    from inpainting.engines.base import SettingsPlan
-    from inpainting.engines.plan import plan_pictures
     from inpainting.engines.quick_fill.engine import QuickFill
 
     def shift_map(image: Bytes, mask: Bytes) -> Bytes:
@@ -119,15 +118,8 @@ def fills(steps: list[float]) -> dict[str, Callable[[Bytes, Bytes], Bytes]]:
 
     def quick_fill(image: Bytes, mask: Bytes) -> Bytes:
         request = InpaintRequest(Picture(image), mask)
-        plan = SettingsPlan(
-            engine=QuickFill.declaration,
-            reason="",
-            requested=request.settings,
-            settings=request.settings,
-            window_rule=WindowRule(0.0),
-            ignored={},
-        )
-        (filled,) = QuickFill().inpaint(plan_pictures(request, plan), lambda step: steps.append(time.perf_counter()))
+        plan = planned(request, QuickFill.declaration, WindowRule(0.0))
+        (filled,) = QuickFill().inpaint(plan, lambda step: steps.append(time.perf_counter()))
         return filled
 
     return {

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks import plans
 from benchmarks.diffusion.bench import Bench, ceilings
 from benchmarks.diffusion.measuring import FULL_GATE, Figure, Row, Sample, busy_note, difference, once, timed
 from benchmarks.diffusion.models import (
@@ -38,7 +39,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs import encode_png
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.base import OnStep, Plan, SettingsPlan
+from inpainting.engines.base import OnStep, Plan
 from inpainting.engines.diffusion.declaration import window_rule
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.engine import Diffusion
@@ -46,7 +47,6 @@ from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.painting import paint
-from inpainting.engines.plan import plan_pictures
 
 DEFAULT_STEPS = 30
 IN_FLOAT32 = Hardware(torch.device("cpu"), torch.float32)
@@ -138,17 +138,7 @@ class Watched(Diffusion):
 
 def planned(wanted: InpaintRequest, engine: Watched) -> Plan:
     """The plan of a request with its settings as they are."""
-    settings, declaration = wanted.settings, engine.declaration
-    plan = SettingsPlan(
-        settings=settings,
-        window_rule=window_rule(settings, engine.spec),
-        model=engine.spec,
-        engine=declaration,
-        reason="",
-        requested=settings,
-        ignored={},
-    )
-    return plan_pictures(wanted, plan)
+    return plans.planned(wanted, engine.declaration, window_rule(wanted.settings, engine.spec), engine.spec)
 
 
 def c4(bench: Bench) -> Iterator[Row]:

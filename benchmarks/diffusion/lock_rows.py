@@ -24,13 +24,12 @@ from benchmarks.diffusion.bench import Bench
 from benchmarks.diffusion.measuring import Figure, Row
 from benchmarks.diffusion.models import begun, loaded, photo, random_pipeline, request, spec_of
 from benchmarks.diffusion.serving import ignore
+from benchmarks.plans import planned
 from inpainting.core.codecs import encode_png
 from inpainting.core.geometry import WindowRule
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.base import SettingsPlan
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.painting import paint
-from inpainting.engines.plan import plan_pictures
 from inpainting.engines.quick_fill.engine import QuickFill
 
 STEPS_AT_A_TIME = 10
@@ -43,11 +42,7 @@ def quick_fill() -> None:
     mask = np.zeros((side, side), np.uint8)
     mask[200:330, 150:300] = 255
     wanted = InpaintRequest(photo(side, side), mask)
-    plan = SettingsPlan(
-        engine=QuickFill.declaration, reason="", requested=wanted.settings, settings=wanted.settings,
-        window_rule=WindowRule(0.0), ignored={},
-    )  # fmt: skip
-    (painting,) = paint(plan_pictures(wanted, plan), QuickFill(), ignore)
+    (painting,) = paint(planned(wanted, QuickFill.declaration, WindowRule(0.0)), QuickFill(), ignore)
     encode_png(painting.picture)
 
 
