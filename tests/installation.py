@@ -88,16 +88,20 @@ class Installation:
     @contextmanager
     def serving(self) -> Iterator[subprocess.Popen[str]]:
         """Start the server, unless it was started already; at the end stop it, or the one started since then."""
-        if self.process is None or self.process.poll() is not None:
+        if self.process is None or self.has_ended():
             self.start()
         assert self.process is not None
         try:
-            self.wait_until(lambda: self.get("/readyz")[0] == 200)
+            self.wait_until(lambda: self.has_ended() or self.get("/readyz")[0] == 200)
+            assert not self.has_ended(), self.log
             yield self.process
         finally:
             if self.process.poll() is None:
                 self.process.send_signal(signal.SIGTERM)
                 self.process.wait(40)
+
+    def has_ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
 
     @property
     def log(self) -> str:
