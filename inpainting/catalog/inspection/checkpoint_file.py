@@ -17,7 +17,7 @@ from inpainting.catalog.inspection.diffusers_folder import (
 )
 from inpainting.catalog.inspection.files import CONFIG, INDEX, ModelRefused, check_single_file, json_object, names_in
 from inpainting.catalog.inspection.flux_file import FLUX_TENSOR, check_fill, flux_command, is_flux
-from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.inspection.gguf_header import read_weights_header
 from inpainting.catalog.shipped import of_family
 
 CONFIGURATION = "config"
@@ -30,8 +30,8 @@ PLAIN_CHANNELS, INPAINTING_CHANNELS = 4, 9
 
 def check_checkpoint(path: Path, family: str) -> None:
     """Check one checkpoint of that family, and its configuration if that lies beside it. Raises ModelRefused."""
-    check_single_file(path)
-    header = read_header(path)
+    check_single_file(path, may_be_gguf=bool(diffusers_layout(family).checkpoint_component))
+    header = read_weights_header(path)
     if is_flux(header):
         check_fill(header, path.name)
         raise ModelRefused(f"{path.name} is the transformer of FLUX.1 Fill alone. {flux_command(path)}")

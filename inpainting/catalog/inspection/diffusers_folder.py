@@ -15,6 +15,7 @@ from inpainting.catalog.families import DiffusersLayout
 from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
 from inpainting.catalog.inspection.files import (
     CONFIG,
+    GGUF,
     INDEX,
     PICKLES,
     WEIGHTS,
@@ -25,6 +26,7 @@ from inpainting.catalog.inspection.files import (
     names_in,
     quoted,
 )
+from inpainting.catalog.inspection.gguf_header import read_gguf_header
 from inpainting.catalog.inspection.safetensors_header import read_header
 
 CODE_REFERENCES = ("auto_map", "custom_pipelines", "trust_remote_code")
@@ -38,18 +40,22 @@ def check_folder(folder: Path, family: str, names: Sequence[str] | None = None) 
     """
     names = names_in(folder) if names is None else names
     components = check_folder_texts(folder, family, names)
-    declared = diffusers_layout(family).components
+    layout = diffusers_layout(family)
+    declared = layout.components
     for name in components:
         if not declared[name].has_loaded_weights:
             continue
         inside = [path.name for path in map(PurePosixPath, names) if path.parent.as_posix() == name]
         if CONFIG not in inside:
             raise ModelRefused(f"{name} holds no {CONFIG}.")
-        if not any(one.endswith(WEIGHTS) for one in inside):
+        suffixes = (WEIGHTS, GGUF) if name == layout.checkpoint_component else (WEIGHTS,)
+        if not any(one.endswith(suffixes) for one in inside):
             raise ModelRefused(f"{name} holds no {WEIGHTS} file.")
     for file in names:
         if file.endswith(WEIGHTS):
             check_numbers(read_header(folder / file), file)
+        elif file.endswith(GGUF):
+            read_gguf_header(folder / file)
 
 
 def check_folder_texts(folder: Path, family: str, names: Sequence[str] | None = None) -> dict[str, str]:

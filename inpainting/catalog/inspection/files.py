@@ -105,12 +105,15 @@ def check_names(names: Iterable[str]) -> None:
             raise ModelRefused(f"{name} is a program; a model may bring none.")
 
 
-def check_single_file(path: Path) -> None:
-    """Refuse one file that is not safetensors by its name. Raises ModelRefused."""
+def check_single_file(path: Path, *, may_be_gguf: bool = False) -> None:
+    """Refuse one file that is not safetensors, or GGUF where that is allowed, by its name. Raises ModelRefused."""
     check_names([path.name])
-    if path.suffix.lower() == GGUF:
-        raise ModelRefused(f"{path.name} holds quantised weights (GGUF), which are not supported; add {WEIGHTS} files.")
-    if path.suffix.lower() != WEIGHTS:
+    if path.suffix.lower() == GGUF and not may_be_gguf:
+        raise ModelRefused(
+            f"{path.name} holds quantised weights (GGUF), which are supported for transformers of FLUX.1 Fill alone; "
+            f"add {WEIGHTS} files."
+        )
+    if path.suffix.lower() not in ((WEIGHTS, GGUF) if may_be_gguf else (WEIGHTS,)):
         raise ModelRefused(f"{path.name} is no {WEIGHTS} file.")
 
 

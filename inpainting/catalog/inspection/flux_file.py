@@ -17,6 +17,7 @@ from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
 from inpainting.catalog.inspection.diffusers_folder import check_configuration, pipeline_files
 from inpainting.catalog.inspection.files import (
     CONFIG,
+    GGUF,
     INDEX,
     WEIGHTS,
     ModelRefused,
@@ -26,10 +27,13 @@ from inpainting.catalog.inspection.files import (
     shell,
     slug_of,
 )
+from inpainting.catalog.inspection.gguf_header import is_gguf
 
 FLUX_TENSOR = "double_blocks.0."
 """In the names of a transformer of FLUX, after a prefix that some programs add."""
-TRANSFORMER, WEIGHTS_NAME = "transformer", f"diffusion_pytorch_model{WEIGHTS}"
+TRANSFORMER = "transformer"
+WEIGHTS_NAMES = tuple(f"diffusion_pytorch_model{suffix}" for suffix in (WEIGHTS, GGUF))
+"""Of the file, in the folder of the transformer."""
 SCHEDULER_CONFIG = "scheduler/scheduler_config.json"
 FILL_CHANNELS = 384
 """Patches of 2x2 latents: 16 channels of the image, 16 of its kept part, 64 pixels of the mask, times 4."""
@@ -73,6 +77,11 @@ def flux_command(path: Path) -> str:
     return f"Type {command}. {PARTS_HINT}"
 
 
+def weights_name(path: Path) -> str:
+    """Return the name of a transformer's file in its folder."""
+    return WEIGHTS_NAMES[is_gguf(path.name)]
+
+
 def is_of_one_component(family: ModelFamily) -> bool:
     """Whether files of the family hold one component, so that the others come from elsewhere."""
     return isinstance(family.layout, DiffusersLayout) and bool(family.layout.checkpoint_component)
@@ -92,7 +101,8 @@ def check_fill(header: Mapping[str, Any], file: str) -> None:
             "Those that make images of text alone (dev, schnell, Krea), edit (Kontext), or follow edges or depth "
             "(Canny, Depth) are not supported."
         )
-    check_numbers(header, file)
+    if not is_gguf(file):
+        check_numbers(header, file)
     if shape_of(header, "img_in.weight")[0] != WIDTH or head_width(header) != HEAD_WIDTH:
         raise ModelRefused(f"{file} is no transformer of FLUX of the published shape.")
 

@@ -40,9 +40,9 @@ from inpainting.catalog.inspection.files import (
     slug_of,
 )
 from inpainting.catalog.inspection.flux_file import check_fill, flux_command, is_flux
+from inpainting.catalog.inspection.gguf_header import read_weights_header
 from inpainting.catalog.inspection.lora_files import OTHER_KINDS, check_lora, detect_family
 from inpainting.catalog.inspection.lora_layers import is_change, layers_in
-from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import FEW_STEPS, Control, Kind, LoraKind
 
 KIND = "KIND"
@@ -195,11 +195,11 @@ def file_at(path: Path) -> Found | None:
     suffix = path.suffix.lower()
     if suffix in PICKLES:
         raise ModelRefused(f"A {suffix} file may hold a pickle, which can run any program.")
-    if suffix == GGUF:
-        raise ModelRefused("Its weights are quantised (GGUF), which is not supported; add the model as safetensors.")
-    if suffix != WEIGHTS:
+    if suffix not in (WEIGHTS, GGUF):
         raise ModelRefused(f"{suffix} files are not recognised by a scan.")
-    header = read_header(path)
+    header = read_weights_header(path)
+    if suffix == GGUF and not is_flux(header):
+        raise ModelRefused("Its weights are quantised (GGUF), and it is no transformer of FLUX.1 Fill.")
     if any(is_change(shapes) for shapes in layers_in(header).values()) or any(
         mark in name for name in header for mark in OTHER_KINDS
     ):

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from inpainting.catalog import families
-from inpainting.catalog.inspection.files import ONNX, WEIGHTS
+from inpainting.catalog.inspection.files import GGUF, ONNX, WEIGHTS
 from inpainting.catalog.inspection.scanning import LORA, Found
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.rows.lora import Lora
@@ -77,7 +77,7 @@ def weights_of(row: InferenceModel | Lora) -> list[tuple[Path, int, str]]:
     if not row.is_installed:
         return []
     files = ((row.folder / name, one["size"], one["sha256"]) for name, one in row.files.items())
-    return [one for one in files if one[0].suffix in (WEIGHTS, ONNX)]
+    return [one for one in files if one[0].suffix in (WEIGHTS, ONNX, GGUF)]
 
 
 def is_same(path: Path, other: Path, size: int, sha256: str) -> bool:

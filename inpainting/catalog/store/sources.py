@@ -41,14 +41,15 @@ from inpainting.catalog.inspection.flux_file import (
     PARTS,
     PARTS_HINT,
     TRANSFORMER,
-    WEIGHTS_NAME,
     check_fill,
     check_parts,
     is_flux,
     is_of_one_component,
     part_files,
+    weights_name,
     written_files,
 )
+from inpainting.catalog.inspection.gguf_header import read_weights_header
 from inpainting.catalog.inspection.model_files import check_model, model_files
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.rows.inference_model import InferenceModel
@@ -171,8 +172,8 @@ class LocalSource:
 
     def _transformer_manifest(self, model: InferenceModel) -> Manifest:
         """The files of a transformer with the parts that it lacks. Raises ModelRefused and ModelUnavailable."""
-        check_single_file(self.path)
-        header = read_header(self.path)
+        check_single_file(self.path, may_be_gguf=True)
+        header = read_weights_header(self.path)
         if not is_flux(header):
             check_installable(self.path, model)
         check_fill(header, self.path.name)
@@ -182,7 +183,7 @@ class LocalSource:
         for name, values in (written := written_files(header)).items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(json.dumps(values, indent=2))
-        return self._manifest(model, Source.FOLDER, [*written, f"{TRANSFORMER}/{WEIGHTS_NAME}", *names])
+        return self._manifest(model, Source.FOLDER, [*written, f"{TRANSFORMER}/{weights_name(self.path)}", *names])
 
     def _find_parts(self, model: InferenceModel, header: Mapping[str, Any]) -> Path:
         """Return the folder with what a transformer lacks. Raises ModelRefused, ModelUnavailable."""
@@ -276,7 +277,7 @@ class LocalSource:
 
     def _origin(self, name: str) -> Path:
         if self._parts is not None and self._configuration is not None:
-            if name == f"{TRANSFORMER}/{WEIGHTS_NAME}":
+            if name == f"{TRANSFORMER}/{weights_name(self.path)}":
                 return self.path
             written = self._configuration / name
             return written if written.is_file() else self._parts / name

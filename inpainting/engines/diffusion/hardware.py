@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import torch
 
+from inpainting.engines.diffusion.quantization import is_quantized
+
 WEIGHTS_SHARE = 0.6
 """The share of device memory that weights may take; samples in flight need the rest."""
 OUT_OF_MEMORY_WORDS = (
@@ -75,8 +77,10 @@ class Hardware:
         if offload is Offload.COMPONENTS:
             pipeline.enable_model_cpu_offload(device=self.device)
         else:
-            # The VAE may be converted to float32 for a while, which layers that are apart cannot.
-            excluded, pipeline._exclude_from_cpu_offload = pipeline._exclude_from_cpu_offload, ["vae"]
+            # The VAE may be converted to float32 for a while, which layers that are apart cannot. accelerate would
+            # lose how the weights of a GGUF file are quantised.
+            whole = ["vae", *(name for name, part in pipeline.components.items() if is_quantized(part))]
+            excluded, pipeline._exclude_from_cpu_offload = pipeline._exclude_from_cpu_offload, whole
             pipeline.enable_sequential_cpu_offload(device=self.device)
             pipeline._exclude_from_cpu_offload = excluded
 

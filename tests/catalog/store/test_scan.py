@@ -91,7 +91,7 @@ def test_a_scan_names_each_file_and_adds_nothing(folder: Path, db: None) -> None
         ("Stable-diffusion/cosxl.safetensors", "no scheduler here supports"),
         ("unet/flux1.safetensors", "transformer of FLUX"),
         ("upscale/4x.safetensors", "holds “conv_first.weight”"),
-        ("unet/flux1-Q4_K_S.gguf", "quantised (GGUF)"),
+        ("unet/flux1-Q4_K_S.gguf", "Its header does not fit"),
         ("broken.safetensors", "its header does not fit"),
         ("vae/any", "families sd and sdxl. Type “python manage.py add_model any --family sd --kind vae --from /"),
         (

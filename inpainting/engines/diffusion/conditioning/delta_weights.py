@@ -23,6 +23,7 @@ from inpainting.catalog.inspection.lora_layers import (
     MID,
     UP,
 )
+from inpainting.engines.diffusion.quantization import dequantized
 
 LAYER_TYPES = (Linear, Conv2d, GroupNorm, LayerNorm)
 """Layers that a LoRA may change."""
@@ -68,9 +69,7 @@ class LayerDelta:
         return delta
 
     def _set_norm(self, layer: Module, change: torch.Tensor | None, norm: torch.Tensor, *, is_output: bool) -> None:
-        weight = data_of(layer, "weight")
-        if type(weight) is not torch.Tensor:  # of torchao
-            weight = weight.dequantize()
+        weight = dequantized(data_of(layer, "weight"))
         if change is None or weight.is_meta or weight.shape != self.shape:
             raise ValueError("The weights of the layer cannot be read.")
         merged = change.to(weight.device).add_(weight)

@@ -21,14 +21,15 @@ from inpainting.catalog.families import DiffusersLayout, ModelFamily
 from inpainting.catalog.inspection.checkpoint_file import CONFIGURATION, configuration_folder, unet_channels
 from inpainting.catalog.inspection.checkpoint_tensors import VELOCITY, ZERO_SNR, is_weight, scaled_weights
 from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
-from inpainting.catalog.inspection.files import INDEX, WEIGHTS, ModelRefused
-from inpainting.catalog.inspection.flux_file import TRANSFORMER, WEIGHTS_NAME, is_flux
+from inpainting.catalog.inspection.files import GGUF, INDEX, WEIGHTS, ModelRefused
+from inpainting.catalog.inspection.flux_file import TRANSFORMER, WEIGHTS_NAMES, is_flux
+from inpainting.catalog.inspection.gguf_header import is_gguf, read_weights_header
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.hardware import Hardware, Offload, is_out_of_memory
-from inpainting.engines.diffusion.quantization import NETWORKS, predicted_bytes, quantize
+from inpainting.engines.diffusion.quantization import NETWORKS, is_quantized, predicted_bytes, quantize, read_gguf
 from inpainting.engines.diffusion.serving.adapter_loading import variant_in, weights_variant
 from inpainting.engines.diffusion.serving.load_lock import serialized
 from inpainting.engines.diffusion.serving.unread_parts import checkpoint_notes, configuration_notes, tensor_notes
@@ -61,7 +62,7 @@ def weights_bytes(spec: ModelSpec | LoraSpec, dtype: torch.dtype, quantization: 
         return 0
     family = families.get(spec.family)
     try:
-        headers = {path: read_header(path) for path in weight_files(spec.path, family)}
+        headers = {path: read_weights_header(path) for path in weight_files(spec.path, family)}
     except (OSError, ModelRefused):
         return 0
     if spec.kind is Kind.CHECKPOINT and spec.path.is_file() and isinstance(family.layout, DiffusersLayout):
@@ -96,6 +97,7 @@ def weight_files(path: Path, family: ModelFamily) -> list[Path]:
         files += [
             file for file in (path / component).glob(f"*{WEIGHTS}") if (variant or "") == weights_variant(file.name)
         ]
+        files += (path / component).glob(f"*{GGUF}")
     return files
 
 
@@ -125,7 +127,8 @@ def load(spec: ModelSpec, hardware: Hardware, offload: Offload = Offload.NONE) -
     alias_text_model(pipeline.text_encoder)
     if hardware.quantization:
         for name in NETWORKS:
-            if (network := getattr(pipeline, name, None)) is not None:
+            network = getattr(pipeline, name, None)
+            if network is not None and not is_quantized(network):
                 quantize(network, hardware.quantization)
     if offload is Offload.NONE:
         hardware.place(pipeline)
@@ -192,8 +195,8 @@ def read_folder(
 
 def flux_file_in(folder: Path) -> Path | None:
     """The weights in a component's folder if they are a transformer of FLUX with its published names."""
-    path = folder / WEIGHTS_NAME
-    return path if folder.name == TRANSFORMER and path.is_file() and is_flux(read_header(path)) else None
+    paths = [folder / name for name in WEIGHTS_NAMES if folder.name == TRANSFORMER]
+    return next((path for path in paths if path.is_file() and is_flux(read_weights_header(path))), None)
 
 
 def read_flux(component_class: type[Any], path: Path, dtype: torch.dtype) -> tuple[Any, list[str]]:
@@ -201,10 +204,10 @@ def read_flux(component_class: type[Any], path: Path, dtype: torch.dtype) -> tup
 
     Also returns the names of tensors that nothing reads.
     """
-    tensors = load_file(path)
+    tensors, arguments = read_gguf(path, dtype) if is_gguf(path.name) else (load_file(path), {})
     try:
         part = serialized(component_class.from_single_file)(
-            tensors, config=str(path.parent), torch_dtype=dtype, local_files_only=True
+            tensors, config=str(path.parent), torch_dtype=dtype, local_files_only=True, **arguments
         )
     except KeyError as error:  # the conversion takes each tensor by its name
         raise ValueError(missing_weights(path.parent)) from error

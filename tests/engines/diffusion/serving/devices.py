@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import accelerate
+import pytest
 import torch
 
 from inpainting.engines.diffusion.hardware import Hardware, Offload
@@ -61,3 +63,13 @@ def leaves(network: torch.nn.Module) -> list[torch.nn.Module]:
 
 def byte_count(module: torch.nn.Module) -> int:
     return sum(tensor.nbytes for tensor in module.parameters())
+
+
+def give_the_cpu_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """diffusers numbers the device, and a parameter that moves from "cpu" to "cpu:0" is none any more."""
+
+    def offload(network: torch.nn.Module, device: torch.device, *arguments: Any, **more: Any) -> Any:
+        return accelerate_offload(network, torch.device(device.type), *arguments, **more)
+
+    accelerate_offload = accelerate.cpu_offload
+    monkeypatch.setattr(accelerate, "cpu_offload", offload)

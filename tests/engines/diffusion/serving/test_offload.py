@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import accelerate
 import numpy as np
 import pytest
 import torch
@@ -20,7 +19,7 @@ from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_loras, tiny_models
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import request
-from tests.engines.diffusion.serving.devices import networks_of
+from tests.engines.diffusion.serving.devices import give_the_cpu_one_name, networks_of
 
 FAMILIES = ("sd", "sdxl", "flux-fill")
 
@@ -36,13 +35,7 @@ class OffloadingDevice(Hardware):
 
 @pytest.fixture(autouse=True)
 def _one_name_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """diffusers numbers the device, and a parameter that moves from "cpu" to "cpu:0" is none any more."""
-
-    def offload(network: torch.nn.Module, device: torch.device, *arguments: Any, **more: Any) -> Any:
-        return accelerate_offload(network, torch.device(device.type), *arguments, **more)
-
-    accelerate_offload = accelerate.cpu_offload
-    monkeypatch.setattr(accelerate, "cpu_offload", offload)
+    give_the_cpu_one_name(monkeypatch)
 
 
 @pytest.fixture(scope="module")
