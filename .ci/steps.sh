@@ -2,8 +2,9 @@
 set -euo pipefail
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-# pip would compile the 19,000 modules of all packages one by one; Python compiles those that are imported.
-export PIP_COMPILE=0
+# pip would compile the 19,000 modules of all packages one by one; Python compiles those that are imported, once, even
+# where the environment says otherwise: compiling what a diffusion model imports takes 10 seconds in each process.
+export PIP_COMPILE=0 PYTHONDONTWRITEBYTECODE=
 
 # A hanging test fails with its stack (faulthandler_timeout), a hanging run by this limit.
 tests_of() {
