@@ -8,6 +8,7 @@ import pytest
 
 from inpainting.catalog import configurations, families
 from inpainting.catalog.inspection.diffusers_folder import check_folder_texts
+from inpainting.catalog.inspection.flux_file import PARTS
 
 diffusers = pytest.importorskip("diffusers", reason="a light installation has no diffusers")
 torch = pytest.importorskip("torch", reason="a light installation has no torch")
@@ -25,6 +26,7 @@ SIZES = {
 }
 """Parameters of the published networks."""
 SIZES["sd2-v"] = SIZES["sd2"]
+FLUX_SIZES = {"text_encoder": 123_060_480, "text_encoder_2": 4_762_310_656, "vae": 83_819_683}
 CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
 
 
@@ -42,6 +44,33 @@ def test_a_configuration_is_accepted_and_has_the_published_number_of_parameters(
                 network_class = getattr(transformers, components[part])
                 network = network_class(network_class.config_class.from_pretrained(tmp_path / part))
         assert sum(one.numel() for one in network.parameters()) == size, part
+
+
+def test_the_parts_of_flux_have_the_published_number_of_parameters(tmp_path: Path) -> None:
+    configurations.write_flux_parts(tmp_path, PARTS)
+    sizes = {}
+    with torch.device("meta"):
+        for part in FLUX_SIZES:
+            if part == "vae":
+                network = diffusers.AutoencoderKL.from_config(diffusers.AutoencoderKL.load_config(tmp_path / part))
+            else:
+                network_class = getattr(transformers, PARTS[part][1])
+                network = network_class(network_class.config_class.from_pretrained(tmp_path / part))
+            sizes[part] = sum(one.numel() for one in network.parameters())
+    assert sizes == FLUX_SIZES
+
+
+def test_text_gets_the_numbers_of_t5(tmp_path: Path) -> None:
+    configurations.write_flux_parts(tmp_path, {"tokenizer_2"})
+    assert [path.name for path in tmp_path.iterdir()] == ["tokenizer_2"]
+    tokenizer = transformers.T5TokenizerFast.from_pretrained(tmp_path / "tokenizer_2", local_files_only=True)
+    # As in the documentation of transformers (T5, "Training" and "Inference").
+    text = "translate English to German: The house is wonderful."
+    assert tokenizer(text)["input_ids"] == [13959, 1566, 12, 2968, 10, 37, 629, 19, 1627, 5, 1]
+    text = "The <extra_id_0> walks in <extra_id_1> park"
+    assert tokenizer(text)["input_ids"] == [37, 32099, 10681, 16, 32098, 2447, 1]
+    assert tokenizer("ｆｕｌｌ")["input_ids"] == tokenizer("full")["input_ids"]
+    assert len(tokenizer("a", padding="max_length")["input_ids"]) == 512
 
 
 def test_text_gets_the_numbers_of_the_published_vocabulary(tmp_path: Path) -> None:

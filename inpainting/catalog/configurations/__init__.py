@@ -4,19 +4,25 @@ Each JSON file holds the files of a pipeline in diffusers' layout by their names
 `sd15` (runwayml), `sd2` and `sd2-v` (stabilityai: the base model of 512 pixels, which predicts noise, and that of 768,
 which predicts velocity), `sdxl` (stabilityai). All of them read CLIP's vocabulary (Radford et al. 2021, arXiv
 2103.00020), which follows from the merges of its byte pair encoding.
+
+`parts/flux` holds the configurations of what transformers of FLUX.1 lack: CLIP and T5 as text encoders, both
+tokenizers, and the VAE (Black Forest Labs). T5's vocabulary (Raffel et al. 2020, arXiv 1910.10683) is kept as the file
+that the library tokenizers reads.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+import lzma
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 NAMES = tuple(sorted(path.stem for path in HERE.glob("*.json")))
 TOKENIZER = "tokenizer_config.json"
+T5 = "T5TokenizerFast"
 WORD_END = "</w>"
 NOT_IN_CONTROLNETS = ("up_block_types", "out_channels", "sample_size", "center_input_sample")
 SPECIAL_WORDS = ("<|startoftext|>", "<|endoftext|>")
@@ -24,11 +30,28 @@ SPECIAL_WORDS = ("<|startoftext|>", "<|endoftext|>")
 
 def write_configuration(name: str, folder: Path) -> None:
     """Write the pipeline without weights of one of NAMES into a folder."""
-    for path, values in files_of(name).items():
+    write_files(files_of(name), folder)
+
+
+def write_flux_parts(folder: Path, names: Container[str]) -> None:
+    """Write components of FLUX.1 without weights into a folder: text encoders, tokenizers and VAE, those of `names`."""
+    files = files_of("parts/flux")
+    write_files({path: values for path, values in files.items() if path.partition("/")[0] in names}, folder)
+
+
+def write_files(files: Mapping[str, Any], folder: Path) -> None:
+    """Write JSON files into a folder, and beside the configuration of each tokenizer its vocabulary."""
+    for path, values in files.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(json.dumps(values, indent=2))
-        if target.name == TOKENIZER:
+        if target.name != TOKENIZER:
+            continue
+        if values["tokenizer_class"] == T5:
+            (target.parent / "tokenizer.json").write_bytes(
+                lzma.decompress((HERE / "t5_tokenizer.json.xz").read_bytes())
+            )
+        else:
             merges = clip_merges()
             vocabulary = {word: number for number, word in enumerate(clip_words(merges))}
             (target.parent / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")

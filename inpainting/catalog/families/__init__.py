@@ -48,6 +48,10 @@ class Component:
         return self.has_weights and self.is_loaded
 
     @property
+    def is_of_transformers(self) -> bool:
+        return self.classes[0].startswith("transformers.")
+
+    @property
     def pairs(self) -> frozenset[tuple[str, ...]]:
         """(library, class), as a model_index.json has them."""
         return frozenset(tuple(path.split(".", 1)) for path in self.classes)

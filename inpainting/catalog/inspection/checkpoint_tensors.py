@@ -36,6 +36,11 @@ def check_tensors(header: Mapping[str, Any], layout: DiffusersLayout, file: str)
     for name, tensor in header.items():
         if is_weight(name, layout) and tensor["dtype"] not in FLOATS:
             raise ModelRefused(f"{file} is quantised: {quoted(name)} holds {tensor['dtype']} numbers.")
+    check_scales(header, file)
+
+
+def check_scales(header: Mapping[str, Any], file: str) -> None:
+    """Refuse scales of other numbers than fp8, and of another shape than ComfyUI's. Raises ModelRefused."""
     for name, scale in scaled_weights(header).items():
         weight, shape = header.get(name), header[scale]["shape"]
         rows = [weight["shape"][0], *[1] * (len(weight["shape"]) - 1)] if weight and weight["shape"] else []
@@ -43,11 +48,16 @@ def check_tensors(header: Mapping[str, Any], layout: DiffusersLayout, file: str)
             raise ModelRefused(f"{file} is quantised: {quoted(scale)} is no scale of fp8 numbers that is supported.")
 
 
-def check_numbers(header: Mapping[str, Any], file: str) -> None:
-    """Refuse quantised weights in a file of diffusers' or transformers' layout. Raises ModelRefused."""
+def check_numbers(header: Mapping[str, Any], file: str, *, may_be_scaled: bool = False) -> None:
+    """Refuse quantised weights in a file of diffusers' or transformers' layout. Raises ModelRefused.
+
+    may_be_scaled: whether scaled fp8 is accepted.
+    """
     for name, tensor in header.items():
-        if name.endswith(SCALES) or (name.endswith(WEIGHT) and tensor["dtype"] not in FLOATS):
+        is_scale = name.endswith(SCALES) and not may_be_scaled
+        if is_scale or (name.endswith(WEIGHT) and tensor["dtype"] not in FLOATS):
             raise ModelRefused(f"{file} is quantised: {quoted(name)} holds {tensor['dtype']} numbers.")
+    check_scales(header, file)
 
 
 def scaled_weights(header: Mapping[str, Any]) -> dict[str, str]:

@@ -31,6 +31,8 @@ from inpainting.catalog.inspection.safetensors_header import read_header
 
 CODE_REFERENCES = ("auto_map", "custom_pipelines", "trust_remote_code")
 QUANTISATION = "quantization_config"
+WHOLE_WEIGHTS = "/model.safetensors"
+"""Ends the name of a text encoder's weights where they are one file."""
 
 
 def check_folder(folder: Path, family: str, names: Sequence[str] | None = None) -> None:
@@ -53,7 +55,9 @@ def check_folder(folder: Path, family: str, names: Sequence[str] | None = None) 
             raise ModelRefused(f"{name} holds no {WEIGHTS} file.")
     for file in names:
         if file.endswith(WEIGHTS):
-            check_numbers(read_header(folder / file), file)
+            component = declared.get(PurePosixPath(file).parent.as_posix())
+            may_be_scaled = component is not None and component.is_of_transformers and file.endswith(WHOLE_WEIGHTS)
+            check_numbers(read_header(folder / file), file, may_be_scaled=may_be_scaled)
         elif file.endswith(GGUF):
             read_gguf_header(folder / file)
 

@@ -7,7 +7,7 @@ pipeline, scheduler and transformer are the published ones of FLUX.1 Fill [dev].
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,8 @@ PARTS = {
 PARTS_HINT = (
     f"FOLDER is an installed model of the family, or a folder in diffusers' layout with {', '.join(PARTS)}: “hf "
     "download black-forest-labs/FLUX.1-Fill-dev --include 'text_encoder*/*' 'tokenizer*/*' 'vae/*' "
-    "--local-dir FOLDER” gets one."
+    "--local-dir FOLDER” gets one. In its place, --part FILE names the file of one part, as ComfyUI has them (clip_l, "
+    "t5xxl, ae); it may be repeated."
 )
 PIPELINE = {
     "_class_name": "FluxFillPipeline",
@@ -152,24 +153,30 @@ def written_files(header: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def part_files(names: Iterable[str], variant: str, family: str) -> list[str]:
-    """Return the files of a folder that are what a transformer lacks. Raises ModelRefused where one is missing."""
-    names = [name for name in names if name.partition("/")[0] in PARTS]
-    absent = [part for part in PARTS if not any(name.startswith(f"{part}/") for name in names)]
+def part_files(names: Iterable[str], variant: str, family: str, parts: Collection[str]) -> list[str]:
+    """Return the files of a folder that are these of PARTS. Raises ModelRefused where one is missing."""
+    names = [name for name in names if name.partition("/")[0] in parts]
+    absent = [part for part in parts if not any(name.startswith(f"{part}/") for name in names)]
     if absent:
         raise ModelRefused(f"It holds no folder {' and no folder '.join(absent)}.")
-    needed = [name for name in pipeline_files(names, {INDEX: "", **PARTS}, variant, family) if name != INDEX]
+    index = {INDEX: "", **{part: PARTS[part] for part in parts}}
+    needed = [name for name in pipeline_files(names, index, variant, family) if name != INDEX]
     check_names(needed)
     return needed
 
 
-def check_parts(folder: Path, header: Mapping[str, Any]) -> None:
-    """Refuse text encoders whose features have another width than a transformer takes. Raises ModelRefused."""
+def check_parts(folder: Path, header: Mapping[str, Any], parts: Collection[str]) -> None:
+    """Refuse text encoders whose features have another width than a transformer takes. Raises ModelRefused.
+
+    parts: names of PARTS; others are not looked at.
+    """
     widths = {
         "text_encoder": ("hidden_size", "vector_in.in_layer.weight"),
         "text_encoder_2": ("d_model", "txt_in.weight"),
     }
     for part, (key, tensor) in widths.items():
+        if part not in parts:
+            continue
         path = folder / part / CONFIG
         if not path.is_file():
             raise ModelRefused(f"{part} holds no {CONFIG}.")

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,7 @@ from inpainting.catalog.inspection.flux_file import (
     weights_name,
     written_files,
 )
+from inpainting.catalog.inspection.flux_parts import absent_parts, parts_in, write_parts
 from inpainting.catalog.inspection.gguf_header import read_weights_header
 from inpainting.catalog.inspection.model_files import check_model, model_files
 from inpainting.catalog.inspection.safetensors_header import read_header
@@ -130,15 +131,18 @@ class LocalSource:
     configuration is copied, a folder in diffusers' layout, with or without weights, or a name in
     `catalog.configurations`. "" is the published configuration for weights of its shape, or that of an installed model.
     For a transformer alone: the slug of an installed model, or a folder, whose other components are copied.
+    parts: files of text encoders and of the VAE that a transformer lacks, in place of those of `config`.
     is_linked: whether the files get a second name in the folder of models, in place of a copy.
     """
 
-    def __init__(self, path: Path, *, config: str = "", is_linked: bool = False) -> None:
+    def __init__(self, path: Path, *, config: str = "", parts: Sequence[Path] = (), is_linked: bool = False) -> None:
         self.path = path
         self.config = config
+        self.parts = parts
         self.is_linked = is_linked
         self._configuration: Path | None = None
         self._parts: Path | None = None
+        self._part_files: dict[str, Path] = {}
         self._has_installed_parts = False
 
     def manifest(self, model: InferenceModel) -> Manifest:
@@ -146,6 +150,9 @@ class LocalSource:
             raise ModelUnavailable(f"There is no folder and no file {self.path}.")
         is_checkpoint = model.kind == Kind.CHECKPOINT
         is_onnx = is_checkpoint and isinstance(families.get(model.family).layout, OnnxLayout)
+        is_part = is_checkpoint and is_of_one_component(families.get(model.family))
+        if self.parts and (not is_part or self.path.is_dir()):
+            raise ModelRefused("--part is for a transformer of FLUX.1 in one file, which lacks those parts.")
         if self.path.is_dir():
             present = names_in(self.path, is_cached=True)
             names = self._names_in_folder(model, present)
@@ -156,7 +163,7 @@ class LocalSource:
                 return replace(manifest, left=tuple(unsafe_names(sorted(set(present) - set(names)))))
             self.path = self.path / names[0]
         kind = Kind(model.kind)
-        if is_checkpoint and is_of_one_component(families.get(model.family)):
+        if is_part:
             return self._transformer_manifest(model)
         if kind in (Kind.VAE, Kind.CONTROLNET):
             folder = self._temporary_folder()
@@ -177,30 +184,36 @@ class LocalSource:
         if not is_flux(header):
             check_installable(self.path, model)
         check_fill(header, self.path.name)
-        self._parts = self._find_parts(model, header)
-        names = part_files(names_in(self._parts, is_cached=True), model.variant, model.family)
+        given = parts_in(self.parts)
+        names: list[str] = []
+        if absent := absent_parts(given):
+            self._parts = self._find_parts(model, header, absent)
+            names = part_files(names_in(self._parts, is_cached=True), model.variant, model.family, absent)
         self._configuration = folder = self._temporary_folder()
-        for name, values in (written := written_files(header)).items():
+        self._part_files = {f"{TRANSFORMER}/{weights_name(self.path)}": self.path, **write_parts(folder, given, header)}
+        for name, values in written_files(header).items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(json.dumps(values, indent=2))
-        return self._manifest(model, Source.FOLDER, [*written, f"{TRANSFORMER}/{weights_name(self.path)}", *names])
+        return self._manifest(model, Source.FOLDER, [*names_in(folder), *self._part_files, *names])
 
-    def _find_parts(self, model: InferenceModel, header: Mapping[str, Any]) -> Path:
+    def _find_parts(self, model: InferenceModel, header: Mapping[str, Any], absent: Collection[str]) -> Path:
         """Return the folder with what a transformer lacks. Raises ModelRefused, ModelUnavailable."""
         if self.config:
             named = self._named_configuration()
-            check_parts(named, header)
+            check_parts(named, header, absent)
             self._has_installed_parts = InferenceModel.objects.filter(slug=self.config).exists()
             return named
         for folder in map(installed_configuration, InferenceModel.objects.filter(family=model.family)):
             if folder is not None and folder.is_dir():
                 try:
-                    check_parts(folder, header)
+                    check_parts(folder, header, absent)
                 except ModelRefused:
                     continue
                 self._has_installed_parts = True
                 return folder
-        raise ModelUnavailable(f"{self.path.name} is the transformer alone: add --config FOLDER. {PARTS_HINT}")
+        raise ModelUnavailable(
+            f"{self.path.name} is the transformer alone, without {', '.join(absent)}: add --config FOLDER. {PARTS_HINT}"
+        )
 
     def _names_in_folder(self, model: InferenceModel, present: list[str]) -> list[str]:
         """The model's files in a folder that may hold others too. Of a pipeline or adapter the safe ones are enough."""
@@ -273,14 +286,15 @@ class LocalSource:
 
     def _is_installed_part(self, name: str) -> bool:
         """Whether a file is already in the folder of models, where only whole folders are replaced."""
-        return self._parts is not None and self._has_installed_parts and name.partition("/")[0] in PARTS
+        is_part = name not in self._part_files and name.partition("/")[0] in PARTS
+        return self._has_installed_parts and is_part
 
     def _origin(self, name: str) -> Path:
-        if self._parts is not None and self._configuration is not None:
-            if name == f"{TRANSFORMER}/{weights_name(self.path)}":
-                return self.path
+        if name in self._part_files:
+            return self._part_files[name]
+        if self._part_files and self._configuration is not None:
             written = self._configuration / name
-            return written if written.is_file() else self._parts / name
+            return written if self._parts is None or written.is_file() else self._parts / name
         if self._configuration is not None and name.startswith(f"{CONFIGURATION}/"):
             return self._configuration / name.removeprefix(f"{CONFIGURATION}/")
         if self._configuration is not None and name == CONFIG:

@@ -51,6 +51,15 @@ class Command(BaseCommand):
             f"or one of {', '.join(configurations.NAMES)}; for the transformer of FLUX.1 Fill in one file: installed "
             "model or folder with its text encoders, tokenizers and VAE",
         )
+        parser.add_argument(
+            "--part",
+            action="append",
+            default=[],
+            type=Path,
+            metavar="FILE",
+            help="for the transformer of FLUX.1 Fill in one file: file of a text encoder (clip_l, t5xxl) or of the VAE "
+            "(ae), as ComfyUI has them; may be repeated",
+        )
         parser.add_argument("--label", help="name on the pages; default: the slug")
         parser.add_argument("--licence", default="", help="shown with the model")
         parser.add_argument(
@@ -96,7 +105,7 @@ class Command(BaseCommand):
                 )
             )
             if is_local:
-                manifest = add(model, LocalSource(path.expanduser(), config=options["config"]))
+                manifest = add(model, self.local_source(path, options))
                 if manifest.left:
                     self.stdout.write(manifest.left_sentence)
                 self.stdout.write(f"{model.slug} is installed in {model.folder}.")
@@ -111,6 +120,10 @@ class Command(BaseCommand):
         except PullLost as error:
             raise CommandError("Another pull of this model has taken over.") from error
         self.stdout.write(f"{model.slug} is in the catalog; “python manage.py pull_model {model.slug}” installs it.")
+
+    def local_source(self, path: Path, options: dict[str, Any]) -> LocalSource:
+        parts = [part.expanduser() for part in options["part"]]
+        return LocalSource(path.expanduser(), config=options["config"], parts=parts)
 
     def scan(self, folder: Path, *, adds: bool, is_linked: bool) -> None:
         """List what a folder holds, add it if `adds`, and name what is left with the reason."""

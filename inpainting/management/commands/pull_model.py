@@ -41,6 +41,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--config", default="", metavar="SLUG_OR_FOLDER", help="for a checkpoint file: as in add_model"
         )
+        parser.add_argument(
+            "--part", action="append", default=[], type=Path, metavar="FILE", help="with --from: as in add_model"
+        )
         parser.add_argument("--yes", action="store_true", help="start without asking")
         parser.add_argument("--repin", action="store_true", help="replace the pinned revision and hashes by the newest")
         parser.add_argument("--claim", type=int, help=argparse.SUPPRESS)  # fence of a pull started by the page
@@ -56,7 +59,7 @@ class Command(BaseCommand):
         try:
             if options["repin"]:
                 model.revision, model.files = "", {}  # stored only once the new files are pinned
-            source = self.source(model, options["path"], options["config"])
+            source = self.source(model, options["path"], options["config"], options["part"])
             manifest = source.manifest(model)
             self.describe(model, manifest)
             if not options["yes"] and not confirmed():
@@ -72,9 +75,9 @@ class Command(BaseCommand):
             raise CommandError("Another pull of this model has taken over.") from error
         self.stdout.write(f"{model.slug} is installed in {model.folder}.")
 
-    def source(self, model: InferenceModel, path: Path | None, config: str) -> ModelSource:
+    def source(self, model: InferenceModel, path: Path | None, config: str, parts: list[Path]) -> ModelSource:
         if path is not None:
-            return LocalSource(path, config=config)
+            return LocalSource(path, config=config, parts=parts)
         if not model.repo:
             raise ModelRefused(f"{model.slug} has no repository on the hub; --from names its folder or file.")
         if model.repo.startswith(RELEASE):

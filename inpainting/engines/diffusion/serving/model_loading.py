@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from inpainting.catalog import families
 from inpainting.catalog.families import DiffusersLayout, ModelFamily
 from inpainting.catalog.inspection.checkpoint_file import CONFIGURATION, configuration_folder, unet_channels
-from inpainting.catalog.inspection.checkpoint_tensors import VELOCITY, ZERO_SNR, is_weight, scaled_weights
+from inpainting.catalog.inspection.checkpoint_tensors import VELOCITY, ZERO_SNR, is_extra, is_weight
 from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
 from inpainting.catalog.inspection.files import GGUF, INDEX, WEIGHTS, ModelRefused
 from inpainting.catalog.inspection.flux_file import TRANSFORMER, WEIGHTS_NAMES, is_flux
@@ -32,6 +32,7 @@ from inpainting.engines.diffusion.hardware import Hardware, Offload, is_out_of_m
 from inpainting.engines.diffusion.quantization import NETWORKS, is_quantized, predicted_bytes, quantize, read_gguf
 from inpainting.engines.diffusion.serving.adapter_loading import variant_in, weights_variant
 from inpainting.engines.diffusion.serving.load_lock import serialized
+from inpainting.engines.diffusion.serving.part_files import foreign_file_in, missing_weights, read_foreign, read_tensors
 from inpainting.engines.diffusion.serving.unread_parts import checkpoint_notes, configuration_notes, tensor_notes
 
 logger = logging.getLogger(__name__)
@@ -175,19 +176,22 @@ def read_folder(
             parts[name], unread = read_flux(component_class, original, dtype)
             notes += tensor_notes(name, unread)
             continue
-        is_transformers = issubclass(component_class, transformers.PreTrainedModel)
-        part, loading_info = serialized(component_class.from_pretrained)(
-            folder / name,
-            variant=variant_in(folder / name),
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            **{"dtype" if is_transformers else "torch_dtype": dtype},
-        )
+        if (foreign := foreign_file_in(folder / name, component_class)) is not None:
+            part, loading_info = read_foreign(component_class, foreign, dtype)
+        else:
+            is_transformers = issubclass(component_class, transformers.PreTrainedModel)
+            part, loading_info = serialized(component_class.from_pretrained)(
+                folder / name,
+                variant=variant_in(folder / name),
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                **{"dtype" if is_transformers else "torch_dtype": dtype},
+            )
         # transformers fills missing weights with random numbers.
         if loading_info["missing_keys"]:
             raise ValueError(missing_weights(folder / name))
-        notes += tensor_notes(name, loading_info["unexpected_keys"])
+        notes += tensor_notes(name, [one for one in loading_info["unexpected_keys"] if not is_extra(one)])
         parts[name] = part.eval()
     pipeline = serialized(pipeline_class.from_pretrained)(folder, use_safetensors=True, local_files_only=True, **parts)
     return pipeline, notes
@@ -266,14 +270,6 @@ def read_checkpoint(
     return pipeline, [*notes, *configuration_notes(config, component_classes(family), layout)]
 
 
-def read_tensors(path: Path, header: Mapping[str, Any], dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint; those in scaled fp8 are multiplied by their scales, in float32, and of `dtype`."""
-    tensors = load_file(path)
-    for name, scale in scaled_weights(header).items():
-        tensors[name] = (tensors[name].float() * tensors.pop(scale).float()).to(dtype)
-    return tensors
-
-
 def set_noise_schedule(scheduler: Any, header: Mapping[str, Any]) -> None:
     """Configure a scheduler as the tensors of a checkpoint show that the model was trained."""
     if VELOCITY not in header:
@@ -285,11 +281,6 @@ def set_noise_schedule(scheduler: Any, header: Mapping[str, Any]) -> None:
     # `from_config` drops the values that are listed as absent from the scheduler's own file.
     absent = [name for name in scheduler.config.get("_use_default_values", ()) if name not in values]
     scheduler.register_to_config(**values, _use_default_values=absent)
-
-
-def missing_weights(path: Path) -> str:
-    """The message for a checkpoint, or the folder of a component, with fewer weights than configured."""
-    return f"{path.name} lacks weights that its configuration lists."
 
 
 def alias_text_model(encoder: Any) -> None:

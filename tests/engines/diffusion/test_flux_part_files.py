@@ -1,0 +1,203 @@
+"""FLUX.1 Fill of several files, as ComfyUI has them, paints as diffusers' pipeline of the same weights."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Container
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, FluxFillPipeline
+from django.core.management import CommandError, call_command
+from safetensors.torch import load_file, save_file
+from transformers import T5EncoderModel
+
+from inpainting.catalog import configurations
+from inpainting.core.errors import EngineFailed
+from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.models import InferenceModel
+from tests import original_layout
+from tests.engines.diffusion import flux_files
+from tests.engines.diffusion.flux_reference import assert_equal, diffusers_result, request
+from tests.engines.diffusion.pipelines import CPU, denoised
+
+pytestmark = pytest.mark.django_db
+TRANSFORMER, CLIP, T5, VAE = "flux1-fill-dev", "clip_l", "t5xxl_fp16", "ae"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole model in diffusers' layout."""
+    return flux_files.saved(tmp_path_factory.mktemp("flux") / "whole")
+
+
+@pytest.fixture
+def comfyui(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> Path:
+    """The same weights in the files of ComfyUI, in one folder. The published configurations are those of the model."""
+    settings.MODELS_DIR = tmp_path / "models"
+    flux_files.allow_tiny(monkeypatch)
+
+    def write_flux_parts(folder: Path, names: Container[str]) -> None:
+        for part in whole.iterdir():
+            if part.is_dir() and part.name in names:
+                unweighed = shutil.ignore_patterns("*.safetensors")
+                shutil.copytree(part, folder / part.name, dirs_exist_ok=True, ignore=unweighed)
+
+    monkeypatch.setattr(configurations, "write_flux_parts", write_flux_parts)
+    folder = tmp_path / "comfyui"
+    folder.mkdir()
+    flux_files.save_file_of(whole, named(folder, TRANSFORMER))
+    shutil.copy(whole / "text_encoder_2/model.safetensors", named(folder, T5))
+    clip = load_file(whole / "text_encoder/model.safetensors")
+    save(named(folder, CLIP), {f"text_model.{name.removeprefix('text_model.')}": one for name, one in clip.items()})
+    save(named(folder, VAE), vae_tensors(whole))
+    return folder
+
+
+def named(folder: Path, name: str) -> Path:
+    return folder / f"{name}.safetensors"
+
+
+def save(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    save_file({name: one.clone().contiguous() for name, one in tensors.items()}, path)
+
+
+def vae_tensors(whole: Path) -> dict[str, torch.Tensor]:
+    """The VAE's weights with the names of Black Forest Labs, which are those of the original layout."""
+    tensors = original_layout.vae(AutoencoderKL.from_pretrained(whole / "vae"))
+    return {name.removeprefix(original_layout.VAE): one for name, one in tensors.items()}
+
+
+def arguments(folder: Path, *parts: str) -> list[str]:
+    return [f"--part={named(folder, part)}" for part in parts]
+
+
+def added(folder: Path, *options: str) -> InferenceModel:
+    origin = f"--from={named(folder, TRANSFORMER)}"
+    call_command("add_model", "fill", "--family=flux-fill", origin, *options, stdout=StringIO())
+    return InferenceModel.objects.get(slug="fill")
+
+
+def refusal(folder: Path, *options: str) -> str:
+    with pytest.raises(CommandError) as caught:
+        added(folder, *options)
+    assert not InferenceModel.objects.filter(slug="fill").exists()
+    return str(caught.value)
+
+
+def scaled(path: Path) -> None:
+    """Store the matrices of a text encoder as scaled fp8, as ComfyUI does."""
+    tensors = {"scaled_fp8": torch.zeros(0, dtype=torch.float8_e4m3fn)}
+    for name, one in load_file(path).items():
+        if one.ndim == 2 and "block" in name and name.endswith(".weight"):
+            scale = one.abs().max() / 448
+            tensors[name] = (one / scale).to(torch.float8_e4m3fn)
+            tensors[f"{name.removesuffix('.weight')}.scale_weight"] = scale
+        else:
+            tensors[name] = one
+    save(path, tensors)
+
+
+def test_files_of_every_part_equal_the_whole_model(whole: Path, comfyui: Path) -> None:
+    model: Any = load(added(comfyui, *arguments(comfyui, VAE, T5, CLIP)).spec, CPU)
+    assert not model.notes
+    requested = request(strength=0.8)
+    latents = denoised(model, requested)
+    reference = FluxFillPipeline.from_pretrained(whole)
+    for part in ("vae", "text_encoder", "text_encoder_2"):
+        expected = getattr(reference, part).state_dict()
+        for name, tensor in getattr(model.pipeline, part).state_dict().items():
+            torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0)
+    model.pipeline.register_modules(**reference.components)
+    assert_equal(latents, diffusers_result(model, requested, scheduler=reference.scheduler))
+
+
+def test_files_replace_parts_of_a_folder(whole: Path, comfyui: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "parts"
+    for name in ("text_encoder", "tokenizer", "vae"):
+        shutil.copytree(whole / name, folder / name)
+    model = added(comfyui, "--config", str(folder), *arguments(comfyui, T5))
+    assert (model.folder / "text_encoder_2/model.safetensors").read_bytes() == named(comfyui, T5).read_bytes()
+    assert load(model.spec, CPU).pipeline.tokenizer_2("a b").input_ids
+
+
+@pytest.mark.parametrize("is_scaled", [False, True])
+def test_fp8_of_a_text_encoder_is_read_with_its_scales(whole: Path, comfyui: Path, is_scaled: bool) -> None:
+    path = named(comfyui, T5)
+    if is_scaled:
+        scaled(path)
+    else:
+        save(path, {name: one.to(torch.float8_e4m3fn) for name, one in load_file(path).items()})
+    model = load(added(comfyui, *arguments(comfyui, VAE, T5, CLIP)).spec, CPU)
+    assert not model.notes
+    encoder, expected = model.pipeline.text_encoder_2, T5EncoderModel.from_pretrained(whole / "text_encoder_2")
+    assert encoder.dtype == torch.float32
+    for name, tensor in expected.state_dict().items():
+        torch.testing.assert_close(encoder.state_dict()[name], tensor, rtol=0.07, atol=2e-3)
+
+
+def test_tensors_that_nothing_reads_are_named(comfyui: Path) -> None:
+    for name, more in ((VAE, "encoder.extra.weight"), (T5, "encoder.head.weight")):
+        save(named(comfyui, name), {**load_file(named(comfyui, name)), more: torch.zeros(2)})
+    notes = " ".join(load(added(comfyui, *arguments(comfyui, VAE, T5, CLIP)).spec, CPU).notes)
+    assert "encoder.extra.weight" in notes
+    assert "encoder.head.weight" in notes
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "part"),
+    [(VAE, "decoder.conv_out.bias", "vae"), (T5, "encoder.block.1.layer.0.SelfAttention.o.weight", "text_encoder_2")],
+)
+def test_a_missing_tensor_is_an_error(comfyui: Path, name: str, tensor: str, part: str) -> None:
+    tensors = load_file(named(comfyui, name))
+    del tensors[tensor]
+    save(named(comfyui, name), tensors)
+    with pytest.raises(EngineFailed, match=f"{part} lacks weights"):
+        load(added(comfyui, *arguments(comfyui, VAE, T5, CLIP)).spec, CPU)
+
+
+def test_what_is_absent_or_given_twice_or_of_another_kind_is_named(comfyui: Path) -> None:
+    message = refusal(comfyui, *arguments(comfyui, CLIP))
+    assert "without text_encoder_2, tokenizer_2, vae" in message
+    assert "--part FILE" in message
+    shutil.copy(named(comfyui, CLIP), named(comfyui, "again"))
+    message = refusal(comfyui, *arguments(comfyui, CLIP, "again"))
+    assert "clip_l.safetensors and again.safetensors are both files of CLIP-L" in message
+    assert "no text encoder (CLIP or T5) and no VAE" in refusal(comfyui, *arguments(comfyui, TRANSFORMER))
+    assert "There is no file" in refusal(comfyui, *arguments(comfyui, "elsewhere"))
+    pickle = comfyui / "clip_l.pt"
+    pickle.write_bytes(b"\x80\x02.")
+    assert "may hold a pickle" in refusal(comfyui, f"--part={pickle}")
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "reason"),
+    [
+        (VAE, {"decoder.conv_in.weight": torch.zeros(8, 4, 3, 3)}, "latent_channels is [4], not 16"),
+        (CLIP, {"text_model.final_layer_norm.weight": torch.zeros(1280)}, "hidden_size is [1280], not 32"),
+        (T5, {"x.weight": torch.zeros(4, dtype=torch.int8)}, "is quantised: “x.weight” holds I8"),
+        (T5, {"x.scale_weight": torch.ones(1)}, "“x.scale_weight” is no scale of fp8 numbers"),
+    ],
+)
+def test_a_part_of_another_model_is_refused(
+    comfyui: Path, name: str, tensor: dict[str, torch.Tensor], reason: str
+) -> None:
+    save(named(comfyui, name), {**load_file(named(comfyui, name)), **tensor})
+    assert reason in refusal(comfyui, *arguments(comfyui, VAE, T5, CLIP))
+
+
+def test_parts_are_for_a_transformer_alone(whole: Path, comfyui: Path) -> None:
+    options = ["--family=flux-fill", f"--from={whole}", *arguments(comfyui, VAE)]
+    with pytest.raises(CommandError, match="--part is for a transformer of FLUX"):
+        call_command("add_model", "fill", *options, stdout=StringIO())
+
+
+def test_pull_model_takes_them_too(comfyui: Path, db: None) -> None:
+    options = [f"--from={named(comfyui, TRANSFORMER)}", *arguments(comfyui, VAE, T5, CLIP)]
+    call_command("pull_model", "flux-fill", "--yes", *options, stdout=StringIO())
+    folder = InferenceModel.objects.get(slug="flux-fill").folder
+    assert json.loads((folder / "model_index.json").read_text())["_class_name"] == "FluxFillPipeline"
