@@ -1,4 +1,4 @@
-"""System checks of the settings of the safety checker, of OpenVINO, of quantisation and of the ModelsLab API."""
+"""System checks of the settings of the safety checker, of the diffusion engine and of the ModelsLab API."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from inpainting.core.moderation.policy import OFF
 from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.engines.diffusion import quantization
 from inpainting.engines.diffusion.declaration import DIFFUSION
+from inpainting.engines.diffusion.kernels import ATTENTIONS
 
-OPENVINO = ("auto", "off")
+CHOICES = {
+    "DIFFUSION_OPENVINO": (("auto", "off"), "inpainting.E002"),
+    "DIFFUSION_ATTENTION": (ATTENTIONS, "inpainting.E005"),
+}
+"""Settings with fixed values -> these, and the identifier of the message."""
 
 
 @register("security")
@@ -40,16 +45,14 @@ def safety_checker_can_run(app_configs: Sequence[AppConfig] | None, **_: Any) ->
 
 
 @register()
-def openvino_is_auto_or_off(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """Refuse unknown values, which would silently turn OpenVINO off."""
-    if settings.DIFFUSION_OPENVINO in OPENVINO:
-        return []
+def choices_are_known(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Refuse unknown values, which would silently be those that change nothing."""
     return [
         Error(
-            f"DREAMLAYER_DIFFUSION_OPENVINO is “{settings.DIFFUSION_OPENVINO}”.",
-            hint=f"It is {' or '.join(OPENVINO)}.",
-            id="inpainting.E002",
+            f"DREAMLAYER_{name} is “{getattr(settings, name)}”.", hint=f"It is {' or '.join(choices)}.", id=identifier
         )
+        for name, (choices, identifier) in CHOICES.items()
+        if getattr(settings, name) not in choices
     ]
 
 

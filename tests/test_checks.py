@@ -9,16 +9,19 @@ from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 
 from dreamlayer_site.checks import POSITIVE
+from inpainting.checks import CHOICES
 from inpainting.engines.diffusion import quantization
 
 
 @pytest.mark.parametrize("word", ["0", "Off", "cpu", ""])
-def test_the_setting_openvino_is_auto_or_off(settings: Any, word: str) -> None:
-    for known in ("auto", "off"):
-        settings.DIFFUSION_OPENVINO = known
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_setting_with_fixed_values_has_one_of_them(settings: Any, name: str, word: str) -> None:
+    choices, _ = CHOICES[name]
+    for known in choices:
+        setattr(settings, name, known)
         call_command("check")
-    settings.DIFFUSION_OPENVINO = word
-    with pytest.raises(CommandError, match=r"(?s)DREAMLAYER_DIFFUSION_OPENVINO is “.*HINT: It is auto or off"):
+    setattr(settings, name, word)
+    with pytest.raises(CommandError, match=rf"(?s)DREAMLAYER_{name} is “{word}”.*HINT: It is {' or '.join(choices)}"):
         call_command("check")
 
 

@@ -130,6 +130,6 @@ def ceilings(bench: Bench, *, side: int, copied_bytes: int, name: str) -> Row:
         figures["16 bits"],
         figures["32 bits"],
         is_ceiling=True,
-        note=f"peer A: the same in float32; {note}",
+        note=f"peer A: the same in float32{' as TF32' if torch.backends.cuda.matmul.allow_tf32 else ''}; {note}",
         more={"ceilings": dict(bench.ceilings)},
     )

@@ -20,6 +20,7 @@ from inpainting.core.request import PaintSettings
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.diffusion.backends import openvino
 from inpainting.engines.diffusion.declaration import DIFFUSION
+from inpainting.engines.diffusion.kernels import AUTO, Kernels
 from inpainting.engines.diffusion.quantization import OFF
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Options:
     memory_bytes: weights kept in the device's memory at most; None is most of what it has. host_share: of the
     machine's free memory that evicted models may take, 0 to 1. max_rows: see `Batcher`.
     models_dir: the folder of all models, in which a small decoder for previews may lie.
+    cudnn_benchmark, attention: see `Kernels`.
     openvino: auto or off; auto computes with it on a processor, where it is installed. openvino_bytes: what its files
     may take on the disk.
     """
@@ -47,6 +49,8 @@ class Options:
     device: str = "auto"
     precision: str = "auto"
     quantization: str = OFF
+    cudnn_benchmark: bool = False
+    attention: str = AUTO
     memory_bytes: int | None = None
     host_share: float = 0.5
     max_rows: int | None = None
@@ -92,6 +96,12 @@ class Diffusion:
         self.batcher.warm(model)
 
     @property
+    def kernels(self) -> Kernels:
+        """Of a CUDA device. The deterministic mode excludes a choice that differs between two starts."""
+        options = self.options
+        return Kernels(cudnn_benchmark=options.cudnn_benchmark and options.max_rows != 1, attention=options.attention)
+
+    @property
     def batcher(self) -> Batcher:
         """The batcher of this process. The first use imports torch."""
         with self._making:
@@ -118,7 +128,8 @@ class Diffusion:
 
         freeze_imports(of="diffusers")
         quantization = "" if self.options.quantization == OFF else self.options.quantization
-        chosen = replace(hardware.choose(self.options.device, self.options.precision), quantization=quantization)
+        chosen = hardware.choose(self.options.device, self.options.precision, self.kernels)
+        chosen = replace(chosen, quantization=quantization)
         budget = self.options.memory_bytes or int(chosen.memory_bytes() * hardware.WEIGHTS_SHARE)
         host_memory = HostMemory(self.options.host_share)
         cache = ModelCache(chosen, budget, models_dir=self.options.models_dir, host_memory=host_memory)
@@ -159,6 +170,8 @@ def create() -> Diffusion:
             device=site.DIFFUSION_DEVICE,
             precision=site.DIFFUSION_PRECISION,
             quantization=site.DIFFUSION_QUANTIZATION,
+            cudnn_benchmark=site.DIFFUSION_CUDNN_BENCHMARK,
+            attention=site.DIFFUSION_ATTENTION,
             memory_bytes=site.DIFFUSION_MEMORY_MB * 10**6 or None,
             host_share=site.DIFFUSION_HOST_PERCENT / 100,
             max_rows=site.DIFFUSION_ROWS or None,
