@@ -19,6 +19,8 @@ from tests.adapter_folders import network
         ("sdxl", {"_class_name": "AutoencoderKL", "latent_channels": 4, "scaling_factor": 0.13025}),
         ("sd", {"_class_name": "AutoencoderTiny", "latent_channels": 4, "scaling_factor": 1.0}),
         ("sdxl", {"_class_name": "AutoencoderTiny", "latent_channels": 4, "scaling_factor": 1}),
+        ("flux-fill", {"_class_name": "AutoencoderKL", "latent_channels": 16, "scaling_factor": 0.3611}),
+        ("z-image", {"_class_name": "AutoencoderKL", "latent_channels": 16, "scaling_factor": 0.3611}),
         ("sd", {"_class_name": "AutoencoderKL"}),  # older files have no scaling factor
     ],
 )
@@ -33,6 +35,8 @@ def test_vaes_of_the_family_are_accepted(family: str, configuration: dict[str, o
         ("sdxl", {"scaling_factor": 0.18215}, "for models of the family sd, not sdxl"),
         ("sd", {"latent_channels": 16}, "latents of “16” channels|latents of 16 channels"),
         ("sd", {"latent_channels": {"a": 1}}, "channels, not 4"),
+        ("sd", {"scaling_factor": 0.3611}, "for models of the family flux-fill or z-image, not sd"),
+        ("flux-fill", {"scaling_factor": 0.3611}, "latents of “4” channels, not 16"),
     ],
 )
 def test_vaes_with_other_latents_are_refused(

@@ -21,6 +21,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 NAMES = tuple(sorted(path.stem for path in HERE.glob("*.json")))
+FLUX_PARTS = "parts/flux"
 TOKENIZER = "tokenizer_config.json"
 T5 = "T5TokenizerFast"
 WORD_END = "</w>"
@@ -35,7 +36,7 @@ def write_configuration(name: str, folder: Path) -> None:
 
 def write_flux_parts(folder: Path, names: Container[str]) -> None:
     """Write components of FLUX.1 without weights into a folder: text encoders, tokenizers and VAE, those of `names`."""
-    files = files_of("parts/flux")
+    files = files_of(FLUX_PARTS)
     write_files({path: values for path, values in files.items() if path.partition("/")[0] in names}, folder)
 
 
@@ -59,7 +60,7 @@ def write_files(files: Mapping[str, Any], folder: Path) -> None:
 
 
 def vae_configuration(name: str) -> dict[str, Any]:
-    """Return the configuration of the VAE of one of NAMES."""
+    """Return the configuration of the VAE of one of NAMES, or of FLUX_PARTS."""
     return dict(files_of(name)["vae/config.json"])
 
 

@@ -158,7 +158,8 @@ class ModelFamily:
     text_features: widths of text features that its networks attend to -> slug of a shipped model of that width.
     configurations: widths of text features -> names in `catalog.configurations` for a checkpoint of one file: of models
     that predict noise, and of those that predict velocity if there are any.
-    latent_channels, vae_scaling_factor: of its VAEs; None where that is not checked.
+    latent_channels, vae_scaling_factor: of its VAEs; None where that is not checked. vae_configuration: name in
+    `catalog.configurations` of the published one, for VAEs of one file; "" where there is none.
     preview_decoder: slug of the shipped tiny VAE, in the folder of all models.
     shared_image_encoder_mark: IP-Adapters with this in their name use the image encoder of another family's adapters in
     the same repository.
@@ -184,6 +185,7 @@ class ModelFamily:
     configurations: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     latent_channels: int | None = None
     vae_scaling_factor: float | None = None
+    vae_configuration: str = ""
     lora: LoraSupport | None = None
     embedding: EmbeddingSupport | None = None
     preview_decoder: str = ""

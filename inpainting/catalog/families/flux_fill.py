@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inpainting.catalog.configurations import FLUX_PARTS
 from inpainting.catalog.families import Component, DiffusersLayout, LoraSupport, ModelFamily, register
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import FLOW_SCHEDULERS, GUIDANCE_SETTINGS
@@ -40,6 +41,9 @@ FLUX_FILL = register(
         },
         # No unconditional pass to replace; of CLIP only the pooled output is read; its noise levels are its own.
         ignored_settings=GUIDANCE_SETTINGS | {"clip_skip", "use_karras_sigmas", "algorithm_type"},
+        latent_channels=16,
+        vae_scaling_factor=0.3611,
+        vae_configuration=FLUX_PARTS,
         lora=LoraSupport(
             components=("transformer", "text_encoder"),
             tensors=r"transformer\.|text_encoder\.|text_encoders\.(clip_l|t5xxl)\.|diffusion_model\.|base_model\.model\."

@@ -86,6 +86,7 @@ SD = register(
         configurations={768: ("sd15",), 1024: ("sd2", "sd2-v")},
         latent_channels=4,
         vae_scaling_factor=0.18215,
+        vae_configuration="sd15",
         lora=LoraSupport(components=("unet", "text_encoder"), tensors=LORA_TENSORS, own_tensors=r"\Alora_te_"),
         embedding=EmbeddingSupport(widths=(frozenset({768, 1024}),)),
         preview_decoder="taesd",

@@ -49,6 +49,7 @@ SDXL = register(
         configurations={2048: ("sdxl",)},
         latent_channels=4,
         vae_scaling_factor=0.13025,
+        vae_configuration="sdxl",
         lora=LoraSupport(
             components=("unet", "text_encoder", "text_encoder_2"),
             tensors=LORA_TENSORS,

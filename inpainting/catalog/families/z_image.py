@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inpainting.catalog.configurations import FLUX_PARTS
 from inpainting.catalog.families import Component, DiffusersLayout, LoraSupport, ModelFamily, register
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import FLOW_SCHEDULERS
@@ -42,6 +43,7 @@ Z_IMAGE = register(
         ignored_settings=frozenset({"clip_skip", "use_karras_sigmas", "algorithm_type"}),
         latent_channels=16,
         vae_scaling_factor=0.3611,
+        vae_configuration=FLUX_PARTS,  # it has FLUX.1's VAE
         lora=LoraSupport(
             components=("transformer",),
             tensors=rf"{LORA_PREFIXES}(layers|noise_refiner|context_refiner|\w+_embedder|all_final_layer)[._]",

@@ -28,6 +28,8 @@ from inpainting.catalog.inspection.files import (
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import ADAPTER_LABELS, Kind
 
+USUAL_CHANNELS = 4
+"""Of latents, where the configuration of a VAE does not tell (the defaults of diffusers' classes)."""
 TINY_VAE = "AutoencoderTiny"
 UNION = "ControlNetUnionModel"
 UNION_TENSOR = "task_embedding"
@@ -82,13 +84,13 @@ def check_tiny_vae(folder: Path, family: str) -> None:
 def check_vae(configuration: Mapping[str, Any], family: str) -> None:
     """Refuse latents of another shape or scale than the family's, as far as the configuration states them."""
     expected, factor = families.get(family).latent_channels, configuration.get("scaling_factor")
-    channels = configuration.get("latent_channels", expected)
+    channels = configuration.get("latent_channels", USUAL_CHANNELS)
     if expected is not None and channels != expected:
         raise ModelRefused(f"This VAE gives latents of {quoted(channels)} channels, not {expected}.")
     factors = {one.name: one.vae_scaling_factor for one in families.registered() if one.vae_scaling_factor is not None}
     matching = [name for name, usual in factors.items() if isinstance(factor, float) and abs(factor - usual) < 1e-6]
     if matching and family not in matching:
-        raise ModelRefused(f"This is a VAE for models of the family {matching[0]}, not {family}.")
+        raise ModelRefused(f"This is a VAE for models of the family {' or '.join(matching)}, not {family}.")
 
 
 def check_text_features(configuration: Mapping[str, Any], family: str) -> None:
@@ -154,19 +156,21 @@ def single_file_configuration(path: Path, family: str, kind: Kind) -> dict[str, 
     check_names([path.name])
     if path.suffix.lower() != WEIGHTS:
         raise ModelRefused(f"{path.name} is no {WEIGHTS} file.")
-    header, published = read_header(path), families.get(family).configurations
+    header, known = read_header(path), families.get(family)
     if UNION_TENSOR in header:
         raise ModelRefused(f"{path.name} is a ControlNet-Union, which is added as a folder with its {CONFIG}.")
-    width = text_features(header) if kind is Kind.CONTROLNET else min(published, default=None)
-    if width is None or width not in published or not any(re.search(SINGLE_FILES[kind], name) for name in header):
+    marks = [name for name in header if re.search(SINGLE_FILES[kind], name)]
+    names = [known.vae_configuration] if kind is Kind.VAE else known.configurations.get(text_features(header) or 0, ())
+    if not marks or not any(names):
         raise ModelRefused(
             f"{path.name} is no {ADAPTER_LABELS[kind]} of a published shape for the family {family}; one of another "
             f"shape is added as a folder with its {CONFIG}."
         )
-    name = published[width][0]
     if kind is Kind.VAE:
-        return configurations.vae_configuration(name)
-    return configurations.controlnet_configuration(name)
+        shape = header[marks[0]]["shape"]
+        check_vae({"latent_channels": shape[1]} if len(shape) == 4 else {}, family)
+        return configurations.vae_configuration(names[0])
+    return configurations.controlnet_configuration(names[0])
 
 
 def adapter_files(names: Iterable[str], kind: Kind, family: str, variant: str) -> list[str]:

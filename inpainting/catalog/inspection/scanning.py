@@ -150,8 +150,8 @@ def adapter_at(path: Path, kind: Kind, variant: str = "") -> Found:
     found = Found(path, kind, variant=variant)
     matching, refusals = [], []
     for family in families.registered():
-        if not family.text_features:
-            continue  # it supports no adapters
+        if not (family.text_features or (kind is Kind.VAE and family.latent_channels)):
+            continue  # it supports no such adapters
         try:
             check(path, family.name, kind)
             matching.append(family.name)

@@ -51,6 +51,7 @@ def folder(tmp_path: Path, settings: Any) -> Path:
         "Lora/Hats": lora,
         "embeddings/cat": embedding,
         "controlnet/v11p_sd15_scribble": hints,
+        "vae/ae": {"decoder.conv_in.weight": np.ones((2, 16, 1, 1))},
     }
     for name, tensors in files.items():
         path = place / f"{name}.safetensors"
@@ -94,6 +95,10 @@ def test_a_scan_names_each_file_and_adds_nothing(folder: Path, db: None) -> None
         ("unet/flux1-Q4_K_S.gguf", "Its header does not fit"),
         ("broken.safetensors", "its header does not fit"),
         ("vae/any", "families sd and sdxl. Type “python manage.py add_model any --family sd --kind vae --from /"),
+        (
+            "vae/ae.safetensors",
+            "families flux-fill and z-image. Type “python manage.py add_model ae --family",
+        ),
         (
             "vae/ft-mse.safetensors",
             "Type “python manage.py add_model ft-mse --family sd --kind vae --from /",

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from skimage import data
 
-from inpainting.catalog.specs import ModelSpec
+from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, plan_window
 from inpainting.core.picture import Picture
@@ -27,6 +27,7 @@ from inpainting.engines.diffusion.declaration import window_rule
 from inpainting.engines.diffusion.engine import Diffusion
 from inpainting.engines.diffusion.families.flux_fill import FluxFill
 from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
@@ -73,6 +74,20 @@ def test_its_decoded_image_equals_the_reference_pipeline(model: FluxFill) -> Non
     (picture,) = model.codec().decode(denoised(model, requested))
     expected = np.asarray(diffusers_result(model, requested, output_type="pil")[0])
     assert np.abs(picture.astype(int) - expected).max() <= 1
+
+
+def test_another_vae_encodes_and_decodes_as_in_the_reference_pipeline(tmp_path: Path, spec: ModelSpec) -> None:
+    model: Any = load(spec, CPU)
+    torch.manual_seed(9)
+    tiny_models.vae(latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159).save_pretrained(tmp_path)
+    vae = load_adapter(ModelSpec("ae", "ae", "flux-fill", kind=Kind.VAE, path=tmp_path), CPU)
+    requested = request(strength=0.7)
+    (own,) = model.codec().decode(denoised(model, requested))
+    (picture,) = model.codec(vae).decode(denoised(model, requested, codec=model.codec(vae)))
+    model.pipeline.register_modules(vae=vae)
+    expected = np.asarray(diffusers_result(model, requested, output_type="pil")[0])
+    assert np.abs(picture.astype(int) - expected).max() <= 1
+    assert not np.array_equal(picture, own)
 
 
 def test_the_noise_levels_depend_on_the_image_size(model: FluxFill) -> None:

@@ -90,6 +90,8 @@ def test_one_file_gives_the_network_that_was_saved(tmp_path: Path, kind: Kind, l
     [
         ("sd", ["--kind=vae"], {"decoder.conv_in.weight": [1]}, {"scaling_factor": 0.18215}),
         ("sdxl", ["--kind=vae"], {"decoder.conv_in.weight": [1]}, {"scaling_factor": 0.13025}),
+        ("flux-fill", ["--kind=vae"], {"decoder.conv_in.weight": [2, 16, 1, 1]}, {"shift_factor": 0.1159}),
+        ("z-image", ["--kind=vae"], {"decoder.conv_in.weight": [2, 16, 1, 1]}, {"shift_factor": 0.1159}),
         (
             "sd",
             ["--kind=controlnet", "--control=canny"],
@@ -119,6 +121,9 @@ def test_one_file_is_added_with_the_published_configuration(
 
 def test_a_file_of_another_kind_is_refused(db: None, tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
+    save_file({"decoder.conv_in.weight": torch.ones(2, 16, 1, 1)}, path)
+    with pytest.raises(CommandError, match="latents of “16” channels, not 4"):
+        call_command("add_model", "mine", "--family=sd", "--kind=vae", f"--from={path}")
     save_file({"up.weight": torch.ones(2)}, path)
     with pytest.raises(CommandError, match="no VAE of a published shape"):
         call_command("add_model", "mine", "--family=sd", "--kind=vae", f"--from={path}")
