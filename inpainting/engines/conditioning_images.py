@@ -44,12 +44,18 @@ def unread_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
 
 def images_to_compute(plan: SettingsPlan, sent: Collection[str]) -> dict[str, ModelSpec]:
     """The names of the control images that were not sent and that a preprocessor computes, each with its model."""
-    kinds = dict(enumerate(plan.controls))
+    kinds = applied_kinds(plan)
     return {
         CONTROLS.images[number]: plan.preprocessors[kind]
         for number, kind in kinds.items()
         if kind in plan.preprocessors and CONTROLS.images[number] not in sent and not shares_image(number, kinds, sent)
     }
+
+
+def applied_kinds(plan: SettingsPlan) -> dict[int, Control]:
+    """The kinds of the control images by the number of their ControlNet, from 0, without those of strength 0."""
+    uses = plan.settings.control_uses
+    return {number: kind for number, kind in enumerate(plan.controls) if uses[number].strength}
 
 
 def shares_image(number: int, kinds: Mapping[int, Control], sent: Collection[str]) -> bool:
@@ -58,7 +64,7 @@ def shares_image(number: int, kinds: Mapping[int, Control], sent: Collection[str
     if number == 0:
         return False
     if CONTROLS.image not in sent:
-        return kinds[number] == kinds[0]
+        return kinds[number] == kinds.get(0)
     others = {kinds[other] for other in kinds if other != number and needs_shared_image(other, kinds, sent)}
     return others <= {kinds[number]}
 
@@ -82,14 +88,18 @@ def beyond(adapters: AdapterList, count: int) -> dict[str, str]:
 
 def unread_control_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
     """The control images that no ControlNet reads, each with the reason. See `unread_images`."""
-    uses, kinds = plan.settings.control_uses, dict(enumerate(plan.controls))
+    uses, kinds = plan.settings.control_uses, applied_kinds(plan)
     available = {*sent, *images_to_compute(plan, sent)}
     check_control_images(plan, available)
     read = {control_image_of(number, kinds, available) for number in kinds}
-    computed = [use.slug for number, use in enumerate(uses) if kinds[number] in COMPUTED_CONTROLS]
+    computed = [uses[number].slug for number, kind in kinds.items() if kind in COMPUTED_CONTROLS]
     reasons = beyond(CONTROLS, len(uses))
     for name, use in zip(CONTROLS.images, uses, strict=False):
-        if name not in read and name in sent:
+        if name in read or name not in sent:
+            continue
+        if not use.strength:
+            reasons[name] = f"the strength of {use.slug} is 0"
+        else:
             slugs = " and ".join(dict.fromkeys(computed)) if name == CONTROLS.image else use.slug
             reasons[name] = f"the input of {slugs} is computed from the image"
     return reasons
@@ -100,8 +110,8 @@ def check_control_images(plan: SettingsPlan, sent: Collection[str]) -> None:
 
     Raises InvalidRequest: `field_invalid`, `control_image_missing`.
     """
-    uses, kinds = plan.settings.control_uses, dict(enumerate(plan.controls))
-    sharing = {kinds[number]: use for number, use in enumerate(uses) if needs_shared_image(number, kinds, sent)}
+    uses, kinds = plan.settings.control_uses, applied_kinds(plan)
+    sharing = {kinds[number]: uses[number] for number in kinds if needs_shared_image(number, kinds, sent)}
     if len(sharing) > 1:
         own = " and ".join(CONTROLS.images[1 : len(uses)])
         raise InvalidRequest(

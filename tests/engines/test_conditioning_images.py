@@ -178,3 +178,24 @@ def test_the_images_that_a_preprocessor_computes_are_those_that_no_other_serves(
     assert computed("depth", "pose", sent=["control_image_2"]) == ["control_image"]
     with pytest.raises(InvalidRequest, match="pose is guided by a skeleton"):
         computed("pose", "depth")
+
+
+def test_a_controlnet_of_strength_0_needs_no_control_image_and_has_none_computed() -> None:
+    depth = ModelSpec(slug="depth", label="Depth", family="sd", kind=Kind.CONTROLNET, control=Control.DEPTH)
+    near, edges = replace(depth, slug="near"), replace(depth, slug="edges", control=Control.CANNY)
+    estimator = ModelSpec(slug="estimator", label="Estimator", family="depth-anything")
+    engine, without = Guided(), Guided()
+    engine.declaration = declared(adapters=(depth, near, edges), preprocessors={Control.DEPTH: estimator})
+    without.declaration = declared(adapters=(depth, near, edges))
+
+    def uses(**strengths: float) -> PaintSettings:
+        return PaintSettings(controls=tuple(ControlUse(slug, strength) for slug, strength in strengths.items()))
+
+    assert not images_to_compute(settings_planned(uses(depth=0), engine), [])
+    assert list(images_to_compute(settings_planned(uses(depth=0, near=1), engine), [])) == ["control_image_2"]
+    assert list(images_to_compute(settings_planned(uses(depth=1, near=0), engine), [])) == ["control_image"]
+    unread = unread_images(settings_planned(uses(depth=0, edges=1), without), ["control_image", "control_image_2"])
+    assert unread["control_image"] == "the strength of depth is 0"
+    assert unread["control_image_2"] == "the input of edges is computed from the image"
+    with pytest.raises(InvalidRequest, match="near is guided by a depth map"):
+        unread_images(settings_planned(uses(depth=0, near=1), without), [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 from PIL import Image
+from PIL.ExifTags import Base
 from skimage import data
 
 from inpainting.catalog.lookup import Catalog
@@ -63,7 +64,8 @@ def test_a_depth_map_is_that_of_transformers_in_any_mode(folder: Path) -> None:
     expected = np.asarray(estimate(Image.fromarray(COFFEE))["depth"])
     assert expected.min() == 0
     assert expected.max() == 255
-    for pixels in (COFFEE, COFFEE.astype(np.uint16) * 257):
+    transparent = np.dstack([COFFEE, np.zeros(COFFEE.shape[:2], np.uint8)])
+    for pixels in (COFFEE, COFFEE.astype(np.uint16) * 257, transparent):
         depth = depth_of(pixels)
         assert depth.shape == COFFEE.shape
         assert (depth == expected[:, :, None]).all()
@@ -109,6 +111,22 @@ def test_a_missing_control_image_is_computed_from_the_photo(
     assert request.control_image.pixels.max() > 0
     note = "control_image was not sent: Depth Anything V2 small computed it from the image."
     assert note in json.dumps(answer.json()["metadata"])
+
+
+def test_the_depth_of_a_turned_photo_is_that_of_the_photo_upright(
+    folder: Path, diffusion_requests: list[InpaintRequest], alices_program: Client, photo_png: bytes, mask_png: bytes
+) -> None:
+    upright = Image.open(BytesIO(photo_png)).convert("RGBA")
+    exif, turned = Image.Exif(), BytesIO()
+    exif[Base.Orientation] = 6  # shown after a quarter turn clockwise
+    upright.transpose(Image.Transpose.ROTATE_90).save(turned, "PNG", exif=exif)
+    for photo in (photo_png, turned.getvalue()):
+        answer = alices_program.post("/api/img2img", shape_a(photo, mask_png, control="depth"))
+        assert answer.status_code == 200, answer.json()
+    expected, depth = (request.control_image for request in diffusion_requests)
+    assert expected is not None
+    assert depth is not None
+    assert depth.same_as(expected)
 
 
 def test_the_editor_asks_for_no_depth_map_where_one_is_computed(
