@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderKLQwenImage,
     FlowMatchEulerDiscreteScheduler,
     FluxFillPipeline,
     FluxTransformer2DModel,
@@ -95,6 +96,11 @@ def vae(**more: Any) -> AutoencoderKL:
         force_upcast=False,
         **numbers,
     )
+
+
+def video_vae() -> AutoencoderKLQwenImage:
+    """A VAE for videos, with the published statistics of its latents."""
+    return AutoencoderKLQwenImage(base_dim=4, z_dim=16, dim_mult=[1, 1, 2, 2], num_res_blocks=1)
 
 
 def unet(channels: int, **more: Any) -> UNet2DConditionModel:

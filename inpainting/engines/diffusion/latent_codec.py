@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.encoding_cache import EncodingCache
+from inpainting.engines.diffusion.vae_formats import latent_statistics, scaling_factor, shift_factor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +64,7 @@ class LatentCodec:
         if (statistics := latent_statistics(config, encoded.device)) is not None:
             mean, deviation = statistics
             encoded = (encoded - mean) / deviation
-        return torch.as_tensor(encoded * config.scaling_factor)
+        return torch.as_tensor(encoded * scaling_factor(config))
 
     def _encode_finite(self, pixels: torch.Tensor) -> torch.Tensor:
         """See `Backend.encode`. What is not finite in half precision is computed again by torch in float32."""
@@ -94,7 +95,7 @@ class LatentCodec:
 
     def _decode(self, latents: torch.Tensor, dtype: torch.dtype, backend: Backend) -> torch.Tensor:
         config = self.vae.config
-        latents = latents / config.scaling_factor
+        latents = latents / scaling_factor(config)
         if (statistics := latent_statistics(config, latents.device)) is not None:
             mean, deviation = statistics
             latents = latents * deviation + mean
@@ -121,29 +122,6 @@ class LatentCodec:
 def are_finite(*tensors: torch.Tensor) -> bool:
     """Whether all numbers of all tensors are finite. Waits for the device once."""
     return bool(torch.stack([torch.isfinite(tensor).all() for tensor in tensors]).all())
-
-
-def latent_format(vae: Any) -> str:
-    """Channels and pixels a side of a VAE's latents, in words. Equal for VAEs that can replace each other."""
-    return f"{vae.config.latent_channels} channels, {2 ** (len(vae.config.block_out_channels) - 1)} pixels a side"
-
-
-def latent_statistics(config: Any, device: torch.device) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Mean and standard deviation of a VAE's latents, [1, c, 1, 1] each; None where its configuration has none.
-
-    diffusers' pipelines apply them when they decode, and not when they encode, although the network works on latents
-    without them.
-    """
-    values = [getattr(config, name, None) for name in ("latents_mean", "latents_std")]
-    if None in values:
-        return None
-    mean, deviation = (torch.tensor(value, device=device).view(1, -1, 1, 1) for value in values)
-    return mean, deviation
-
-
-def shift_factor(config: Any) -> float:
-    """Subtracted from a VAE's latents before they are scaled; 0 where the configuration has none."""
-    return float(getattr(config, "shift_factor", None) or 0.0)
 
 
 def to_tensor(pixels: NDArray[Any]) -> torch.Tensor:

@@ -26,6 +26,7 @@ from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job, JobSucceeded
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.vae_formats import latent_format
 from tests import tiny_models, tiny_vaes
 from tests.engines.diffusion.conditioning.adapter_requests import admit_all
 from tests.engines.diffusion.pipelines import CPU, KINDS, denoised, ignore_step, reference_result, request
@@ -193,3 +194,23 @@ def test_the_statistics_of_a_vae_change_its_latents_and_not_its_picture() -> Non
     shift, spread = (torch.tensor(values).view(1, -1, 1, 1) for values in (mean, deviation))
     torch.testing.assert_close(normalised / scale * spread + shift, latents / scale)
     assert np.abs(plain.decode(normalised)[0].astype(int) - expected).max() <= 1
+
+
+def test_a_vae_for_videos_takes_an_image_as_one_frame() -> None:
+    torch.manual_seed(0)
+    vae = tiny_models.video_vae().eval()
+    codec, pixels = LatentCodec(vae, torch.device("cpu")), torch.rand(1, 3, 64, 96) * 2 - 1
+    mean, deviation = (torch.tensor(vae.config[name]).view(1, 16, 1, 1, 1) for name in ("latents_mean", "latents_std"))
+    with torch.inference_mode():
+        latents = codec.encode(pixels, torch.Generator().manual_seed(3))
+        drawn = vae.encode(pixels[:, :, None]).latent_dist.sample(torch.Generator().manual_seed(3))
+        torch.testing.assert_close(latents[:, :, None], (drawn - mean) / deviation)
+        videos = vae.decode(torch.cat([drawn, drawn.flip(-1)])).sample
+    expected = ((videos[:, :, 0] / 2 + 0.5).clamp(0, 1) * 255).round().permute(0, 2, 3, 1).numpy()
+    decoded = codec.decode(torch.cat([latents, latents.flip(-1)]))
+    assert np.abs(np.stack(decoded).astype(int) - expected).max() <= 1
+
+
+def test_a_vae_for_videos_replaces_none_for_images() -> None:
+    formats = {latent_format(vae) for vae in (tiny_models.video_vae(), tiny_models.vae(latent_channels=16))}
+    assert formats == {"16 channels, 8 pixels a side, made for videos", "16 channels, 8 pixels a side"}

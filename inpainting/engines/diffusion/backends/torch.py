@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from inpainting.engines.diffusion.vae_formats import takes_frames
+
 
 class Backend:
     """Runs a UNet and a VAE with torch; subclasses run them with another library.
@@ -50,11 +52,14 @@ class Backend:
 
         Their distribution [1, 2c, h, w], mean and logarithm of the variance, if the VAE encodes to one.
         """
-        encoded = vae.encode(pixels)
-        return torch.as_tensor(encoded.latent_dist.parameters if hasattr(encoded, "latent_dist") else encoded.latents)
+        encoded = vae.encode(pixels[:, :, None] if takes_frames(vae) else pixels)
+        latents = encoded.latent_dist.parameters if hasattr(encoded, "latent_dist") else encoded.latents
+        return torch.as_tensor(latents[:, :, 0] if takes_frames(vae) else latents)
 
     def decode(self, vae: Any, latents: torch.Tensor) -> torch.Tensor:
         """Pixels [n, 3, 8h, 8w] in float32 of unscaled latents [n, c, h, w]."""
+        if takes_frames(vae):
+            return torch.as_tensor(vae.decode(latents[:, :, None], return_dict=False)[0][:, :, 0].float())
         return torch.as_tensor(vae.decode(latents, return_dict=False)[0].float())
 
 

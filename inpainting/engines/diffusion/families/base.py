@@ -26,10 +26,11 @@ from inpainting.engines.diffusion.conditioning.textual_inversion import Embeddin
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.encoding_cache import MAX_PICTURES, MAX_SCHEDULES, MAX_TEXTS, Encoded, EncodingCache
 from inpainting.engines.diffusion.hardware import Hardware, Offload
-from inpainting.engines.diffusion.latent_codec import LatentCodec, latent_format, to_tensor
+from inpainting.engines.diffusion.latent_codec import LatentCodec, to_tensor
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 from inpainting.engines.diffusion.quantization import stored_bytes
 from inpainting.engines.diffusion.step_weights import StepWeights, read_weights
+from inpainting.engines.diffusion.vae_formats import latent_channels, latent_format
 
 OVERFLOWED = "Numbers of the model left the range of float16: it computed in bfloat16."
 
@@ -179,7 +180,7 @@ class LatentModel(ABC):
 
     def draw_noise(self, latent_size: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
         """Noise [1, c, h, w], drawn on the CPU: the same on every device."""
-        shape = (1, self.vae.config.latent_channels, *latent_size)
+        shape = (1, latent_channels(self.vae), *latent_size)
         return torch.randn(shape, generator=generator).to(self.hardware.device)
 
     def codec(self, vae: Any | None = None, backend: Backend = TORCH) -> LatentCodec:
