@@ -34,7 +34,7 @@ def check_checkpoint(path: Path, family: str) -> None:
     header = read_weights_header(path)
     if is_flux(header):
         check_fill(header, path.name)
-        raise ModelRefused(f"{path.name} is the transformer of FLUX.1 Fill alone. {flux_command(path)}")
+        raise ModelRefused(flux_command(path, header))
     if diffusers_layout(family).checkpoint_component:
         raise ModelRefused(f"{path.name} is no transformer of FLUX: no tensor is called {FLUX_TENSOR}…")
     if diffusers_layout(family).checkpoint_prefix is None:

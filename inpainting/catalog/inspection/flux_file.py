@@ -47,6 +47,13 @@ PARTS = {
     "vae": ["diffusers", "AutoencoderKL"],
 }
 """What the file lacks."""
+TOGETHER = {
+    "text_encoder": "text_encoders.clip_l.transformer.",
+    "text_encoder_2": "text_encoders.t5xxl.transformer.",
+    "vae": "vae.",
+}
+"""Component -> beginning of the names of its tensors in a file with several of them, as ComfyUI saves checkpoints."""
+LABELS = {"text_encoder": "CLIP-L", "text_encoder_2": "T5-XXL", "vae": "the VAE"}
 PARTS_HINT = (
     f"FOLDER is an installed model of the family, or a folder in diffusers' layout with {', '.join(PARTS)}: “hf "
     "download black-forest-labs/FLUX.1-Fill-dev --include 'text_encoder*/*' 'tokenizer*/*' 'vae/*' "
@@ -71,11 +78,29 @@ SCHEDULER = {
 }
 
 
-def flux_command(path: Path) -> str:
+def flux_command(path: Path, header: Mapping[str, Any]) -> str:
     """Return sentences with the command that adds a transformer of FLUX.1 Fill in one file."""
     family = next(one.name for one in families.registered() if is_of_one_component(one))
-    command = shell("add_model", slug_of(path.stem), "--family", family, "--from", str(path), "--config", "FOLDER")
-    return f"Type {command}. {PARTS_HINT}"
+    words = ["add_model", slug_of(path.stem), "--family", family, "--from", str(path)]
+    if len(beside := parts_beside(header)) == len(TOGETHER):
+        return f"{path.name} is FLUX.1 Fill with {listed(beside)}. Type {shell(*words)}."
+    alone = "alone" if not beside else f"with {listed(beside)} alone"
+    command = shell(*words, "--config", "FOLDER")
+    return f"{path.name} is the transformer of FLUX.1 Fill {alone}. Type {command}. {PARTS_HINT}"
+
+
+def transformer_tensors(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tensors of a file that are of no other component."""
+    return {name: tensor for name, tensor in header.items() if not name.startswith(tuple(TOGETHER.values()))}
+
+
+def parts_beside(header: Mapping[str, Any]) -> list[str]:
+    """Return the components whose weights lie in the file of a transformer."""
+    return [part for part, start in TOGETHER.items() if any(name.startswith(start) for name in header)]
+
+
+def listed(components: Iterable[str]) -> str:
+    return " and ".join(LABELS[one] for one in components)
 
 
 def weights_name(path: Path) -> str:
@@ -95,10 +120,13 @@ def is_flux(header: Mapping[str, Any]) -> bool:
 
 def check_fill(header: Mapping[str, Any], file: str) -> None:
     """Refuse a transformer of FLUX that was not trained for filling, or has another shape. Raises ModelRefused."""
+    beside = parts_beside(header)
+    header = transformer_tensors(header)
     channels = input_channels(header)
     if channels != FILL_CHANNELS:
+        others = f", with {listed(beside)} beside it" if beside else ""
         raise ModelRefused(
-            f"{file} is a transformer of FLUX with {channels} input channels; FLUX.1 Fill has {FILL_CHANNELS}. "
+            f"{file} is a transformer of FLUX with {channels} input channels{others}; FLUX.1 Fill has {FILL_CHANNELS}. "
             "Those that make images of text alone (dev, schnell, Krea), edit (Kontext), or follow edges or depth "
             "(Canny, Depth) are not supported."
         )

@@ -1,19 +1,30 @@
-"""Text encoders and VAE of FLUX.1 in files of their own, as ComfyUI has them: clip_l, t5xxl and ae.
+"""Text encoders and VAE of FLUX.1 in files of their own (clip_l, t5xxl, ae) or beside the transformer, as in ComfyUI.
 
 They are recognised by their tensors. Their configurations and tokenizers are the published ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from inpainting.catalog import configurations
-from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
+from inpainting.catalog.inspection.checkpoint_tensors import check_numbers, is_extra
 from inpainting.catalog.inspection.files import CONFIG, ModelRefused, check_single_file, json_in
-from inpainting.catalog.inspection.flux_file import PARTS, check_parts, shape_of
+from inpainting.catalog.inspection.flux_file import (
+    LABELS,
+    PARTS,
+    TOGETHER,
+    TRANSFORMER,
+    check_parts,
+    parts_beside,
+    shape_of,
+    transformer_tensors,
+    weights_name,
+)
 from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.inspection.tensor_slice import TensorSlice
 
 TOKENIZERS = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
 NETWORKS = {
@@ -22,7 +33,8 @@ NETWORKS = {
     "vae": ("decoder.conv_in.weight", 1, "latent_channels", "diffusion_pytorch_model.safetensors"),
 }
 """Component -> a tensor that it has, which size of it is which value of the configuration, the name of its file."""
-LABELS = {"text_encoder": "CLIP-L", "text_encoder_2": "T5-XXL", "vae": "FLUX's VAE"}
+UNUSED = f"{TOGETHER['text_encoder']}text_projection.weight"
+"""Saved by ComfyUI with CLIP-L; FLUX.1 takes the features before that projection."""
 
 
 def component_of(header: Mapping[str, Any]) -> str:
@@ -43,33 +55,77 @@ def parts_in(paths: Iterable[Path]) -> dict[str, Path]:
             raise ModelRefused(f"{path.name} is no text encoder (CLIP or T5) and no VAE of FLUX.1.")
         if component in found:
             raise ModelRefused(f"{found[component].name} and {path.name} are both files of {LABELS[component]}.")
-        check_numbers(header, path.name, may_be_scaled=component in TOKENIZERS)
         found[component] = path
     return found
 
 
-def write_parts(folder: Path, parts: Mapping[str, Path], transformer: Mapping[str, Any]) -> dict[str, Path]:
-    """Write configurations and tokenizers of components into a folder.
+def weights_in(path: Path, header: Mapping[str, Any], parts: Mapping[str, Path]) -> dict[str, Path | TensorSlice]:
+    """Return the weights of a model by their names in diffusers' layout.
 
-    transformer: the header of its file. Returns the file of weights for each name in diffusers' layout. Raises
-    ModelRefused for weights of another size than published.
+    path: the transformer, and what lies beside it in the file. header: of the file. parts: files by component, which
+    are taken in place of what lies in that file.
     """
-    configurations.write_flux_parts(folder, {*parts, *(TOKENIZERS[one] for one in parts if one in TOKENIZERS)})
-    check_parts(folder, transformer, parts)
-    named = {}
-    for component, path in parts.items():
-        tensor, place, key, file = NETWORKS[component]
-        size, expected = shape_of(read_header(path), tensor), json_in(folder / component / CONFIG)[key]
-        if len(size) <= place or size[place] != expected:
+    transformer: Path | TensorSlice = path
+    inside = parts_beside(header)
+    if inside:
+        kept = [name for name in transformer_tensors(header) if not is_extra(name)]
+        transformer = TensorSlice(path, {name: name for name in kept}, header)
+    weights = {f"{TRANSFORMER}/{weights_name(path)}": transformer}
+    for component in NETWORKS:
+        name = f"{component}/{NETWORKS[component][-1]}"
+        if component in parts:
+            weights[name] = parts[component]
+        elif component in inside:
+            start = TOGETHER[component]
+            names = [one for one in header if one.startswith(start) and one != UNUSED]
+            weights[name] = TensorSlice(path, {one: one.removeprefix(start) for one in names}, header)
+    return weights
+
+
+def write_parts(folder: Path, weights: Mapping[str, Path | TensorSlice], header: Mapping[str, Any]) -> None:
+    """Write configurations and tokenizers of the components with weights into a folder.
+
+    header: of the transformer's file. Raises ModelRefused for quantised weights, and those of another size.
+    """
+    components = [name.partition("/")[0] for name in weights]
+    configurations.write_flux_parts(folder, {*components, *(TOKENIZERS.get(one, "") for one in components)})
+    check_parts(folder, header, components)
+    for name, origin in weights.items():
+        component = name.partition("/")[0]
+        if component == TRANSFORMER:
+            continue
+        if isinstance(origin, Path):
+            label, tensors = origin.name, read_header(origin)
+        else:
+            label = f"{LABELS[component]} in {origin.path.name}"
+            tensors = {new: header[old] for old, new in origin.names.items()}
+        check_numbers(tensors, label, may_be_scaled=component in TOKENIZERS)
+        key = NETWORKS[component][2]
+        size, expected = size_of(tensors, component), json_in(folder / component / CONFIG)[key]
+        if size != expected:
             raise ModelRefused(
-                f"{path.name} is not {LABELS[component]} as FLUX.1 has it: {key} is {size[place : place + 1]}, not "
-                f"{expected}."
+                f"{label} is not {LABELS[component]} as FLUX.1 has it: {key} is {size or 'unknown'}, not {expected}."
             )
-        named[f"{component}/{file}"] = path
-    return named
 
 
-def absent_parts(parts: Mapping[str, Path]) -> list[str]:
-    """Return what a transformer lacks beside these components, tokenizers included."""
-    tokenizers = {TOKENIZERS[one] for one in parts if one in TOKENIZERS}
-    return [part for part in PARTS if part not in parts and part not in tokenizers]
+def size_of(tensors: Mapping[str, Any], component: str) -> int:
+    """Return the size by which a component is compared with its configuration; 0 where no tensor tells it."""
+    tensor, place, *_ = NETWORKS[component]
+    shape = shape_of(tensors, tensor)
+    return int(shape[place]) if len(shape) > place else 0
+
+
+def published_part(header: Mapping[str, Any]) -> str:
+    """Return the component of FLUX.1 that a file's tensors are, of the published size; "" for none."""
+    component = component_of(header)
+    published = configurations.files_of(configurations.FLUX_PARTS)
+    if component and size_of(header, component) == published[f"{component}/{CONFIG}"][NETWORKS[component][2]]:
+        return component
+    return ""
+
+
+def absent_parts(weights: Collection[str]) -> list[str]:
+    """Return what a transformer lacks beside these weights, tokenizers included."""
+    there = {name.partition("/")[0] for name in weights}
+    there |= {TOKENIZERS.get(one, "") for one in there}
+    return [part for part in PARTS if part not in there]

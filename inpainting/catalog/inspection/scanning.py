@@ -206,7 +206,7 @@ def file_at(path: Path) -> Found | None:
         return lora_at(path, header)
     if is_flux(header):
         check_fill(header, path.name)
-        raise ModelRefused(f"It is the transformer of FLUX.1 Fill alone. {flux_command(path)}")
+        raise ModelRefused(flux_command(path, header))
     if any(name.startswith(UNET_PREFIX) for name in header):
         family = detect_checkpoint_family(header)
         check_checkpoint(path, family)

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -40,19 +40,19 @@ from inpainting.catalog.inspection.files import (
 from inpainting.catalog.inspection.flux_file import (
     PARTS,
     PARTS_HINT,
-    TRANSFORMER,
     check_fill,
     check_parts,
     is_flux,
     is_of_one_component,
     part_files,
-    weights_name,
+    transformer_tensors,
     written_files,
 )
-from inpainting.catalog.inspection.flux_parts import absent_parts, parts_in, write_parts
+from inpainting.catalog.inspection.flux_parts import absent_parts, parts_in, weights_in, write_parts
 from inpainting.catalog.inspection.gguf_header import read_weights_header
 from inpainting.catalog.inspection.model_files import check_model, model_files
 from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.inspection.tensor_slice import TensorSlice
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import Kind, Source
 from inpainting.core.errors import EngineFailed
@@ -142,7 +142,7 @@ class LocalSource:
         self.is_linked = is_linked
         self._configuration: Path | None = None
         self._parts: Path | None = None
-        self._part_files: dict[str, Path] = {}
+        self._weights: dict[str, Path | TensorSlice] = {}
         self._has_installed_parts = False
 
     def manifest(self, model: InferenceModel) -> Manifest:
@@ -184,17 +184,17 @@ class LocalSource:
         if not is_flux(header):
             check_installable(self.path, model)
         check_fill(header, self.path.name)
-        given = parts_in(self.parts)
+        self._weights = weights_in(self.path, header, parts_in(self.parts))
         names: list[str] = []
-        if absent := absent_parts(given):
+        if absent := absent_parts(self._weights):
             self._parts = self._find_parts(model, header, absent)
             names = part_files(names_in(self._parts, is_cached=True), model.variant, model.family, absent)
         self._configuration = folder = self._temporary_folder()
-        self._part_files = {f"{TRANSFORMER}/{weights_name(self.path)}": self.path, **write_parts(folder, given, header)}
-        for name, values in written_files(header).items():
+        write_parts(folder, self._weights, header)
+        for name, values in written_files(transformer_tensors(header)).items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(json.dumps(values, indent=2))
-        return self._manifest(model, Source.FOLDER, [*names_in(folder), *self._part_files, *names])
+        return self._manifest(model, Source.FOLDER, [*names_in(folder), *self._weights, *names])
 
     def _find_parts(self, model: InferenceModel, header: Mapping[str, Any], absent: Collection[str]) -> Path:
         """Return the folder with what a transformer lacks. Raises ModelRefused, ModelUnavailable."""
@@ -226,7 +226,10 @@ class LocalSource:
         return names
 
     def _manifest(self, model: InferenceModel, source: Source, names: list[str]) -> Manifest:
-        files = tuple(ManifestFile(name, self._origin(name).stat().st_size) for name in names)
+        origins = ((name, self._origin(name)) for name in names)
+        files = tuple(
+            ManifestFile(name, one.stat().st_size if isinstance(one, Path) else one.size) for name, one in origins
+        )
         return Manifest(source, model.revision, files)
 
     def _find_configuration(self, model: InferenceModel) -> Path:
@@ -276,23 +279,24 @@ class LocalSource:
         return folder
 
     def fetch(self, repo: str, revision: str, file: ManifestFile, target: Path, on_bytes: OnBytes) -> None:
-        if (self.is_linked or self._is_installed_part(file.name)) and link(self._origin(file.name), target):
+        origin, may_link = self._origin(file.name), self.is_linked or self._is_installed_part(file.name)
+        if isinstance(origin, Path) and may_link and link(origin, target):
             on_bytes(file.size)
             return
-        with self._origin(file.name).open("rb") as original, target.open("wb") as copy:
-            while chunk := original.read(CHUNK_BYTES):
+        with target.open("wb") as copy:
+            for chunk in chunks_of(origin):
                 copy.write(chunk)
                 on_bytes(len(chunk))
 
     def _is_installed_part(self, name: str) -> bool:
         """Whether a file is already in the folder of models, where only whole folders are replaced."""
-        is_part = name not in self._part_files and name.partition("/")[0] in PARTS
+        is_part = name not in self._weights and name.partition("/")[0] in PARTS
         return self._has_installed_parts and is_part
 
-    def _origin(self, name: str) -> Path:
-        if name in self._part_files:
-            return self._part_files[name]
-        if self._part_files and self._configuration is not None:
+    def _origin(self, name: str) -> Path | TensorSlice:
+        if name in self._weights:
+            return self._weights[name]
+        if self._weights and self._configuration is not None:
             written = self._configuration / name
             return written if self._parts is None or written.is_file() else self._parts / name
         if self._configuration is not None and name.startswith(f"{CONFIGURATION}/"):
@@ -300,6 +304,16 @@ class LocalSource:
         if self._configuration is not None and name == CONFIG:
             return self._configuration / CONFIG
         return self.path if self.path.is_file() else self.path / name
+
+
+def chunks_of(origin: Path | TensorSlice) -> Iterator[bytes]:
+    """Yield the bytes of a file."""
+    if isinstance(origin, TensorSlice):
+        yield from origin.chunks()
+        return
+    with origin.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
 
 
 def link(origin: Path, target: Path) -> bool:

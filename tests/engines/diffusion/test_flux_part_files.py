@@ -27,6 +27,8 @@ from tests.engines.diffusion.pipelines import CPU, denoised
 
 pytestmark = pytest.mark.django_db
 TRANSFORMER, CLIP, T5, VAE = "flux1-fill-dev", "clip_l", "t5xxl_fp16", "ae"
+PREFIXES = {CLIP: "text_encoders.clip_l.transformer.", T5: "text_encoders.t5xxl.transformer.", VAE: "vae."}
+"""Of the names of tensors in a checkpoint of ComfyUI."""
 
 
 @pytest.fixture(scope="module")
@@ -177,8 +179,8 @@ def test_what_is_absent_or_given_twice_or_of_another_kind_is_named(comfyui: Path
 @pytest.mark.parametrize(
     ("name", "tensor", "reason"),
     [
-        (VAE, {"decoder.conv_in.weight": torch.zeros(8, 4, 3, 3)}, "latent_channels is [4], not 16"),
-        (CLIP, {"text_model.final_layer_norm.weight": torch.zeros(1280)}, "hidden_size is [1280], not 32"),
+        (VAE, {"decoder.conv_in.weight": torch.zeros(8, 4, 3, 3)}, "latent_channels is 4, not 16"),
+        (CLIP, {"text_model.final_layer_norm.weight": torch.zeros(1280)}, "hidden_size is 1280, not 32"),
         (T5, {"x.weight": torch.zeros(4, dtype=torch.int8)}, "is quantised: “x.weight” holds I8"),
         (T5, {"x.scale_weight": torch.ones(1)}, "“x.scale_weight” is no scale of fp8 numbers"),
     ],
@@ -188,6 +190,71 @@ def test_a_part_of_another_model_is_refused(
 ) -> None:
     save(named(comfyui, name), {**load_file(named(comfyui, name)), **tensor})
     assert reason in refusal(comfyui, *arguments(comfyui, VAE, T5, CLIP))
+
+
+def together(folder: Path, *names: str, **more: torch.Tensor) -> None:
+    """Join the files of parts with the transformer into one, with the names of ComfyUI's checkpoints."""
+    tensors = {f"model.diffusion_model.{name}": one for name, one in load_file(named(folder, TRANSFORMER)).items()}
+    for name in names:
+        tensors |= {f"{PREFIXES[name]}{key}": one for key, one in load_file(named(folder, name)).items()}
+        named(folder, name).unlink()
+    save(named(folder, TRANSFORMER), {**tensors, **more})
+
+
+def test_a_file_with_every_part_equals_the_whole_model(whole: Path, comfyui: Path) -> None:
+    further = ("text_encoders.clip_l.transformer.text_projection.weight", "text_encoders.clip_l.logit_scale")
+    together(comfyui, VAE, T5, CLIP, **dict.fromkeys(further, torch.ones(2, 2)))
+    stored = added(comfyui)
+    assert not load(stored.spec, CPU).notes
+    for part in ("vae", "text_encoder", "text_encoder_2", "transformer"):
+        assert not any(name.startswith(("vae.", "text_encoders.")) for name in tensors_in(stored, part)), part
+    model: Any = load(stored.spec, CPU)
+    requested = request(strength=0.8)
+    latents = denoised(model, requested)
+    reference = FluxFillPipeline.from_pretrained(whole)
+    model.pipeline.register_modules(**reference.components)
+    assert_equal(latents, diffusers_result(model, requested, scheduler=reference.scheduler))
+
+
+def tensors_in(model: InferenceModel, part: str) -> dict[str, torch.Tensor]:
+    (path,) = (model.folder / part).glob("*.safetensors")
+    return load_file(path)
+
+
+def test_what_a_file_lacks_comes_from_other_files_which_have_precedence(comfyui: Path) -> None:
+    shutil.copy(named(comfyui, VAE), named(comfyui, "other"))
+    save(named(comfyui, "other"), {name: one + 1 for name, one in load_file(named(comfyui, "other")).items()})
+    together(comfyui, VAE, CLIP)
+    assert "without text_encoder_2, tokenizer_2:" in refusal(comfyui)
+    model = added(comfyui, *arguments(comfyui, T5, "other"))
+    stored, expected = tensors_in(model, "vae"), load_file(named(comfyui, "other"))
+    assert all(torch.equal(stored[name], one) for name, one in expected.items())
+    load(model.spec, CPU)
+
+
+def test_scaled_fp8_and_unread_tensors_in_a_file_with_every_part(comfyui: Path) -> None:
+    scaled(named(comfyui, T5))
+    together(comfyui, VAE, T5, CLIP, **{"redux.weight": torch.zeros(2), "vae.loss.weight": torch.zeros(2)})
+    notes = " ".join(load(added(comfyui).spec, CPU).notes)
+    assert "redux.weight" in notes
+    assert "loss.weight" in notes
+    assert "scale" not in notes
+
+
+def test_a_file_with_another_transformer_is_refused_with_what_is_in_it(comfyui: Path) -> None:
+    more = {"model.diffusion_model.img_in.weight": torch.zeros(flux_files.WIDTH, 64)}
+    together(comfyui, VAE, T5, CLIP, **more)
+    message = refusal(comfyui)
+    assert "transformer of FLUX with 64 input channels, with CLIP-L and T5-XXL and the VAE beside it;" in message
+
+
+def test_as_another_family_the_command_that_adds_it_is_named(comfyui: Path) -> None:
+    together(comfyui, VAE, T5, CLIP)
+    with pytest.raises(CommandError) as caught:
+        call_command("add_model", "fill", "--family=sd", f"--from={named(comfyui, TRANSFORMER)}", stdout=StringIO())
+    message = str(caught.value)
+    assert "is FLUX.1 Fill with CLIP-L and T5-XXL and the VAE." in message
+    assert f"--family flux-fill --from {named(comfyui, TRANSFORMER)}”." in message
 
 
 def test_parts_are_for_a_transformer_alone(whole: Path, comfyui: Path) -> None:
