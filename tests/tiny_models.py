@@ -16,6 +16,7 @@ from diffusers import (
     AutoencoderKLQwenImage,
     FlowMatchEulerDiscreteScheduler,
     FluxFillPipeline,
+    FluxKontextInpaintPipeline,
     FluxTransformer2DModel,
     PNDMScheduler,
     StableDiffusionInpaintPipeline,
@@ -191,16 +192,25 @@ def sdxl(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
     )
 
 
-def flux_fill(scratch: Path, *, inpainting: bool = True, seed: int = 0, guidance: bool = True) -> Any:
+def flux_fill(
+    scratch: Path,
+    *,
+    inpainting: bool = True,
+    seed: int = 0,
+    guidance: bool = True,
+    channels: int = 2 * 4 * 16 + 4 * 64,
+    kind: type[Any] = FluxFillPipeline,
+) -> Any:
     """A pipeline of the family `flux-fill`, with 16 latent channels and the published numbers of VAE and scheduler.
 
     inpainting: ignored, as every model of the family inpaints. guidance: whether the transformer embeds guidance.
+    channels: of its tokens. kind: the pipeline's class.
     """
     torch.manual_seed(seed)
     words, pieces = tokenizer(scratch / "words"), t5_tokenizer()
     heads, width = 2, 16
     network = FluxTransformer2DModel(
-        in_channels=2 * 4 * 16 + 4 * 64,
+        in_channels=channels,
         out_channels=4 * 16,
         num_layers=1,
         num_single_layers=1,
@@ -220,7 +230,7 @@ def flux_fill(scratch: Path, *, inpainting: bool = True, seed: int = 0, guidance
         num_heads=4,
         feed_forward_proj="gated-gelu",
     )
-    return FluxFillPipeline(
+    return kind(
         vae=vae(latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159).eval(),
         text_encoder=CLIPTextModel(text_config(len(words))).eval(),
         text_encoder_2=T5EncoderModel(reader).eval(),
@@ -236,6 +246,14 @@ def flux_fill(scratch: Path, *, inpainting: bool = True, seed: int = 0, guidance
             max_image_seq_len=4096,
         ),
     )
+
+
+def flux_kontext(scratch: Path, *, inpainting: bool = True, seed: int = 0, guidance: bool = True) -> Any:
+    """A pipeline of the family `flux-kontext`: as `flux_fill`, but its transformer takes tokens of latents alone.
+
+    inpainting: ignored, as no model of the family was trained for masks.
+    """
+    return flux_fill(scratch, seed=seed, guidance=guidance, channels=4 * 16, kind=FluxKontextInpaintPipeline)
 
 
 def z_image(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
@@ -273,7 +291,7 @@ def z_image(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
     )
 
 
-BUILDERS = {"sd": sd, "sdxl": sdxl, "flux-fill": flux_fill, "z-image": z_image}
+BUILDERS = {"sd": sd, "sdxl": sdxl, "flux-fill": flux_fill, "flux-kontext": flux_kontext, "z-image": z_image}
 
 
 def saved(folder: Path, family: str = "sd", *, inpainting: bool = True, seed: int = 0, **more: Any) -> ModelSpec:

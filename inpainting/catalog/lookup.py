@@ -168,7 +168,8 @@ class Catalog:
 
     def draft_adapters(self, family: str) -> DraftAdapters:
         """Return the first LCM LoRA and the first tiny VAE of that family."""
-        lcm = [row.slug for row in self.loras if (row.family, row.kind) == (family, LoraKind.LCM)]
+        lora_family = families.lora_family(family)
+        lcm = [row.slug for row in self.loras if (row.family, row.kind) == (lora_family, LoraKind.LCM)]
         vaes = [row for row in self.adapters if (row.family, row.kind) == (family, Kind.VAE)]
         tiny = [row.slug for row in vaes if row.weights is not None and class_name_in(row.weights) == TINY_VAE]
         return DraftAdapters(lora=next(iter(lcm), None), vae=next(iter(tiny), None))

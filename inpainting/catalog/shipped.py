@@ -128,6 +128,18 @@ SHIPPED = (
         aliases=("black-forest-labs/FLUX.1-Fill-dev", "FLUX.1-Fill-dev", "flux1-fill-dev.safetensors", "fluxdev"),
         **families.get("flux-fill").defaults,
     ),
+    ModelSpec(
+        slug="flux-kontext",
+        label="FLUX.1 Kontext [dev]",
+        family="flux-kontext",
+        repo="black-forest-labs/FLUX.1-Kontext-dev",
+        licence="FLUX.1 [dev] Non-Commercial License; gated: accept it on the hub, then set HF_TOKEN",
+        licence_url="https://huggingface.co/black-forest-labs/FLUX.1-Kontext-dev/blob/main/LICENSE.md",
+        size_bytes=33_800 * MB,
+        memory_bytes=38 * GB,
+        aliases=("black-forest-labs/FLUX.1-Kontext-dev", "FLUX.1-Kontext-dev", "flux1-kontext-dev.safetensors"),
+        **families.get("flux-kontext").defaults,
+    ),
     # In bfloat16: the transformer has 6.2 billion numbers, published in float32 for Turbo, and the text encoder 4.0.
     ModelSpec(
         slug="z-image-turbo",

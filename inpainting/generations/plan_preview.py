@@ -116,7 +116,8 @@ class _Preview:
         compatible = [row for row in self.catalog.adapters if row.family == family]
         kinds = {**ADAPTER_SETTINGS, "embeddings": Kind.EMBEDDING}
         named = {name: [row.slug for row in compatible if row.kind == kind] for name, kind in kinds.items()}
-        return {**named, "loras": [row.slug for row in self.catalog.loras if row.family == family]}
+        lora_family = None if family is None else families.lora_family(family)
+        return {**named, "loras": [row.slug for row in self.catalog.loras if row.family == lora_family]}
 
     def hint(self, with_prompt: SettingsPlan) -> str:
         """A sentence on how a prompt changes the choice of `auto`; "" if it does not."""

@@ -40,7 +40,9 @@ def test_a_declaration_refers_only_to_what_exists(family: ModelFamily) -> None:
 @pytest.mark.parametrize("family", DECLARED, ids=[family.name for family in DECLARED])
 def test_its_name_fits_the_columns_and_its_defaults_are_valid(family: ModelFamily) -> None:
     assert len(family.name) <= (InferenceModel._meta.get_field("family").max_length or 0)
-    assert family.lora is None or len(family.name) <= (Lora._meta.get_field("family").max_length or 0)
+    assert family.lora is None or len(families.lora_family(family.name)) <= (
+        Lora._meta.get_field("family").max_length or 0
+    )
     assert ModelSpec(slug="mine", label="Mine", family=family.name, **family.defaults).width
 
 

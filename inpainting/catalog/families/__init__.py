@@ -122,7 +122,8 @@ class LoraSupport:
     """The parts of a family's pipelines that a LoRA may change.
 
     components: names of the pipeline's components. tensors: pattern that the beginning of each of its tensor names
-    matches. own_tensors: pattern that only tensor names of this family's LoRAs contain.
+    matches. own_tensors: pattern that only tensor names of this family's LoRAs contain. Families that share one object
+    share their LoRAs.
     """
 
     components: tuple[str, ...]
@@ -248,9 +249,18 @@ def generating() -> list[str]:
     return [family.name for family in registered() if family.generates]
 
 
+def lora_family(name: str) -> str:
+    """Return the family that LoRAs of a family's models are added for: the first of those that share them.
+
+    Raises UnknownFamily.
+    """
+    lora = get(name).lora
+    return name if lora is None else next(family.name for family in registered() if family.lora is lora)
+
+
 def with_loras() -> list[str]:
-    """Return the names of the families whose models take LoRAs."""
-    return [family.name for family in registered() if family.lora is not None]
+    """Return the names of the families that LoRAs are added for."""
+    return [one.name for one in registered() if one.lora is not None and lora_family(one.name) == one.name]
 
 
 for _module in pkgutil.iter_modules(__path__):

@@ -7,24 +7,26 @@ from inpainting.catalog.families import Component, DiffusersLayout, LoraSupport,
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import FLOW_SCHEDULERS, GUIDANCE_SETTINGS
 
+FLUX_LAYOUT = DiffusersLayout(
+    pipelines=("FluxFillPipeline",),
+    components={
+        "transformer": Component(("diffusers.FluxTransformer2DModel",), has_weights=True),
+        "vae": Component(("diffusers.AutoencoderKL",), has_weights=True),
+        "text_encoder": Component(("transformers.CLIPTextModel",), has_weights=True),
+        "text_encoder_2": Component(("transformers.T5EncoderModel",), has_weights=True),
+        "tokenizer": Component(("transformers.CLIPTokenizer", "transformers.CLIPTokenizerFast")),
+        "tokenizer_2": Component(("transformers.T5TokenizerFast", "transformers.T5Tokenizer")),
+        "scheduler": Component(tuple(f"diffusers.{name}" for name in FLOW_SCHEDULERS)),
+    },
+    checkpoint_component="transformer",  # without the text encoders and the VAE
+)
+
 FLUX_FILL = register(
     ModelFamily(
         name="flux-fill",
         label="FLUX.1 Fill",
         engine=DIFFUSION,
-        layout=DiffusersLayout(
-            pipelines=("FluxFillPipeline",),
-            components={
-                "transformer": Component(("diffusers.FluxTransformer2DModel",), has_weights=True),
-                "vae": Component(("diffusers.AutoencoderKL",), has_weights=True),
-                "text_encoder": Component(("transformers.CLIPTextModel",), has_weights=True),
-                "text_encoder_2": Component(("transformers.T5EncoderModel",), has_weights=True),
-                "tokenizer": Component(("transformers.CLIPTokenizer", "transformers.CLIPTokenizerFast")),
-                "tokenizer_2": Component(("transformers.T5TokenizerFast", "transformers.T5Tokenizer")),
-                "scheduler": Component(tuple(f"diffusers.{name}" for name in FLOW_SCHEDULERS)),
-            },
-            checkpoint_component="transformer",  # without the text encoders and the VAE
-        ),
+        layout=FLUX_LAYOUT,
         implementation="inpainting.engines.diffusion.families.flux_fill:FluxFill",
         pipeline_class="FluxFillPipeline",
         overflows_float16=True,

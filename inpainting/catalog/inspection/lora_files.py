@@ -127,7 +127,8 @@ def detect_family(header: Mapping[str, Any]) -> str | None:
     """
     layers = layers_in(header).items()
     widths = {input_width(shapes) for name, shapes in layers if re.search(r"attn2[._](processor\.)?to_[kv]", name)}
-    supports = [(known, known.lora) for known in families.registered() if known.lora is not None]
+    named = map(families.get, families.with_loras())
+    supports = [(known, known.lora) for known in named if known.lora is not None]
     for known, support in sorted(supports, key=lambda one: -len(one[1].components)):
         if widths & known.text_features.keys() or any(re.search(support.own_tensors, name) for name in header):
             return known.name

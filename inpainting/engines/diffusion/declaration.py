@@ -48,10 +48,11 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
 
     def find_adapter(name: str, kind: Kind, field: str) -> ModelSpec:
         adapter = catalog.find_adapter(name, kind, field)
-        return check_family(adapter, ADAPTER_LABELS[kind], model, code="part_unfit", field=field)
+        return check_family(adapter, ADAPTER_LABELS[kind], model, model.family, code="part_unfit", field=field)
 
+    lora_family = families.lora_family(model.family)
     loras = tuple(
-        check_family(catalog.find_lora(use.slug), "LoRA", model, code="lora_unfit", field="loras")
+        check_family(catalog.find_lora(use.slug), "LoRA", model, lora_family, code="lora_unfit", field="loras")
         for use in settings.loras
     )
     vae = None if settings.vae is None else find_adapter(settings.vae, Kind.VAE, "vae")
@@ -144,9 +145,9 @@ def with_preset(settings: PaintSettings, model: ModelSpec, catalog: Catalog) -> 
     return replace(settings, loras=(LoraUse(draft.lora, weight), *others), vae=settings.vae or draft.vae)
 
 
-def check_family(adapter: Adapter, label: str, model: ModelSpec, *, code: str, field: str) -> Adapter:
-    """Return the adapter. Raises InvalidRequest with that code if it is for models of another family."""
-    if adapter.family != model.family:
+def check_family(adapter: Adapter, label: str, model: ModelSpec, family: str, *, code: str, field: str) -> Adapter:
+    """Return the adapter. Raises InvalidRequest with that code unless it is for `family`, which the model takes."""
+    if adapter.family != family:
         raise InvalidRequest(
             f"The {label} {adapter.slug} is for models of the family {adapter.family}; {model.label} is of "
             f"{model.family}.",

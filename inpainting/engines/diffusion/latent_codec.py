@@ -48,10 +48,11 @@ class LatentCodec:
 
     # Encode
 
-    def encode(self, pixels: torch.Tensor, generator: torch.Generator, key: bytes | None = None) -> torch.Tensor:
+    def encode(self, pixels: torch.Tensor, generator: torch.Generator | None, key: bytes | None = None) -> torch.Tensor:
         """[1, 3, 8h, 8w], -1 to 1 -> scaled latents [1, c, h, w] in float32, sampled as diffusers does.
 
-        key: equal for equal pixels, which are encoded once, and sampled for each call; None keeps no encoding.
+        generator: draws the sample; None takes the mode of the distribution. key: equal for equal pixels, which are
+        encoded once, and sampled for each call; None keeps no encoding.
         """
         if key is None or self.pictures is None:
             encoded = self._encode_finite(pixels)
@@ -59,7 +60,8 @@ class LatentCodec:
             place = (weakref.ref(self.vae), self.backend.name, key)
             encoded = self.pictures.get(place, lambda: self._encode_finite(pixels))
         if self.samples_latents:
-            encoded = DiagonalGaussianDistribution(encoded).sample(generator)
+            distribution = DiagonalGaussianDistribution(encoded)
+            encoded = distribution.mode() if generator is None else distribution.sample(generator)
         config, encoded = self.vae.config, encoded.float() - shift_factor(self.vae.config)
         if (statistics := latent_statistics(config, encoded.device)) is not None:
             mean, deviation = statistics

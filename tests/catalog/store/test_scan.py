@@ -97,7 +97,7 @@ def test_a_scan_names_each_file_and_adds_nothing(folder: Path, db: None) -> None
         ("vae/any", "families sd and sdxl. Type “python manage.py add_model any --family sd --kind vae --from /"),
         (
             "vae/ae.safetensors",
-            "families flux-fill and z-image. Type “python manage.py add_model ae --family",
+            "families flux-fill and flux-kontext and z-image. Type “python manage.py add_model ae --family",
         ),
         (
             "vae/ft-mse.safetensors",

@@ -95,7 +95,8 @@ def find_loras(body: GenerateBody, catalog: Catalog, model: InferenceModel | Non
     """The installed LoRAs among those sent, by slug or file name, and the one of the performance for that model."""
     found: dict[str, float] = {}
     kind = FAST_LORAS.get(body.performance_selection)
-    fast = [row.slug for row in catalog.loras if model and row.family == model.family and row.kind == kind]
+    family = families.lora_family(model.family) if model else ""
+    fast = [row.slug for row in catalog.loras if (row.family, row.kind) == (family, kind)]
     if fast:
         found[fast[0]] = 1.0
     elif kind:

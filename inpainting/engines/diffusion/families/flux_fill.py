@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import FluxFillPipeline
@@ -38,29 +38,41 @@ class FluxPrompt(TokenizedPrompts):
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class FluxFillState(DenoisingState):
+class FluxState(DenoisingState):
     """A `DenoisingState` for a guidance-distilled transformer that takes patches.
 
-    text: one row. masked_image: [1, c, h, w]. masked: [1, h * w / 4, 4 * c + 256], patches of it and of the mask's 8x8
-    pixels of each latent pixel, 1 = repaint.
+    text: one row. condition: [1, tokens, channels], what the transformer takes beside the patches of the latents.
     """
 
-    masked: torch.Tensor
+    condition: torch.Tensor
 
 
 class FluxFill(LatentModel):
-    """A loaded model of the family flux-fill: guidance-distilled, so one row an image and no negative prompt."""
+    """A loaded model of the family flux-fill: guidance-distilled, so one row an image and no negative prompt.
+
+    The condition of each token is further channels: 4 * c of the masked image, 256 of the mask's 8x8 pixels of each
+    latent pixel, 1 = repaint.
+    """
+
+    trained_for: ClassVar[str] = "filling"
+    condition_dim: ClassVar[int] = 2
+    """Of [n, tokens, channels]: where the condition follows the latents."""
 
     def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
         super().__init__(pipeline, hardware, spec)
         self.transformer = pipeline.transformer
         seen = self.transformer.config.in_channels
-        wanted = PATCH_SIZE**2 * (2 * self.vae.config.latent_channels + VAE_SCALE_FACTOR**2)
-        if seen != wanted:
+        if seen != (wanted := self.input_channels):
             raise EngineFailed(
-                f"{spec.label} was not trained for filling: its transformer takes {seen} channels, not {wanted}.",
+                f"{spec.label} was not trained for {self.trained_for}: its transformer takes {seen} channels, not "
+                f"{wanted}.",
                 code="model_refused",
             )
+
+    @property
+    def input_channels(self) -> int:
+        """Of a token, as the transformer was trained on."""
+        return int(PATCH_SIZE**2 * (2 * self.vae.config.latent_channels + VAE_SCALE_FACTOR**2))
 
     def rows_for(self, settings: PaintSettings) -> int:
         return 1
@@ -114,7 +126,7 @@ class FluxFill(LatentModel):
         image = codec.encode(inputs.pixels, inputs.generator, inputs.key)
         noise = self.draw_noise(inputs.latent_size, inputs.generator)
         masked_image = codec.encode(inputs.pixels * (1 - pixel_mask), inputs.generator, inputs.masked_key)
-        state = FluxFillState(
+        state = FluxState(
             latents=weights.add_noise(image, noise, 0),
             text=text,
             guidance=self.guidance(settings),
@@ -124,7 +136,7 @@ class FluxFill(LatentModel):
             image=image if inputs.is_grey else None,
             noise=noise,
             generator=inputs.generator,
-            masked=torch.cat([packed(masked_image), packed(pixel_masks)], dim=2),
+            condition=torch.cat([packed(masked_image), packed(pixel_masks)], dim=2),
         )
         return state, notes
 
@@ -134,31 +146,36 @@ class FluxFill(LatentModel):
     def predict(self, samples: Sequence[DenoisingState], backend: Backend = TORCH) -> list[torch.Tensor]:
         """See `LatentModel.predict`. Always by torch: no other backend computes this transformer."""
         group, dtype = group_of(samples), self.transformer.dtype
-        masked, conditions = group.once(("constants", dtype), lambda: self._constants(samples))
+        condition, arguments = group.once(("constants", dtype), lambda: self._constants(samples))
+        latents = packed(group.latents)
         prediction = self.transformer(
-            hidden_states=torch.cat([packed(group.latents), masked], dim=2).to(dtype),
+            hidden_states=torch.cat([latents, condition], dim=self.condition_dim).to(dtype),
             timestep=group.timesteps / 1000,
             return_dict=False,
-            **conditions,
+            **arguments,
         )[0]
-        size = samples[0].latents.shape[-2:]
-        velocities = FluxFillPipeline._unpack_latents(prediction.float(), *size, vae_scale_factor=1)
+        size, count = samples[0].latents.shape[-2:], latents.shape[1]
+        velocities = FluxFillPipeline._unpack_latents(prediction[:, :count].float(), *size, vae_scale_factor=1)
         return list(velocities.split(1))
 
     def _constants(self, samples: Sequence[DenoisingState]) -> tuple[torch.Tensor, dict[str, Any]]:
-        """What stays the same of these images in each step: their patches of `masked`, and keyword arguments."""
+        """What stays the same of these images in each step: their conditions, and keyword arguments."""
         device, dtype = self.hardware.device, self.transformer.dtype
         texts = [one.text for one in samples]
         embeds = torch.cat([text.embeds for text in texts]).to(dtype)
         guidance = torch.tensor([one.guidance for one in samples], device=device)
         rows, columns = (side // PATCH_SIZE for side in samples[0].latents.shape[-2:])
-        return torch.cat([one.masked for one in samples if isinstance(one, FluxFillState)]), {
+        return torch.cat([one.condition for one in samples if isinstance(one, FluxState)]), {
             "guidance": guidance if self.transformer.config.guidance_embeds else None,
             "pooled_projections": torch.cat([text.pooled for text in texts if text.pooled is not None]).to(dtype),
             "encoder_hidden_states": embeds,
             "txt_ids": torch.zeros(embeds.shape[1], 3, device=device, dtype=dtype),
-            "img_ids": FluxFillPipeline._prepare_latent_image_ids(1, rows, columns, device, dtype),
+            "img_ids": self.token_places(rows, columns).to(device, dtype),
         }
+
+    def token_places(self, rows: int, columns: int) -> torch.Tensor:
+        """[tokens, 3]: picture, row and column of each token; those of the image that is painted come first."""
+        return torch.as_tensor(FluxFillPipeline._prepare_latent_image_ids(1, rows, columns, "cpu", torch.float32))
 
 
 def packed(latents: torch.Tensor) -> torch.Tensor:
