@@ -115,10 +115,10 @@ few_processes() {
   CHAOS_SIZE=0.01 tests_of tests/chaos/test_many_processes.py tests/chaos/test_rolling_restart.py -m chaos -s
 }
 
-# With torchao, which peft imports wherever it is installed, with messages on standard error.
+# With torchao and bitsandbytes, which peft imports wherever they are installed, with messages on standard error.
 quantised() {
-  .venv/bin/pip install --quiet --no-deps --constraint constraints.txt --target "$scratch/torchao" torchao
-  PYTHONPATH="$scratch/torchao" tests_of tests/engines/diffusion/test_quantization.py -W "ignore::DeprecationWarning"
+  .venv/bin/pip install --quiet --no-deps --constraint constraints.txt --target "$scratch/quantised" torchao bitsandbytes
+  PYTHONPATH="$scratch/quantised" tests_of tests/engines/diffusion/test_quantization.py -W "ignore::DeprecationWarning"
 }
 
 # An installation without torch serves and paints, without anything that only the tests need.

@@ -68,13 +68,16 @@ def quantization_is_known_and_installed(app_configs: Sequence[AppConfig] | None,
                 id="inpainting.E004",
             )
         ]
-    if word == quantization.OFF or not DIFFUSION.is_installed or quantization.is_installed():
+    if word == quantization.OFF or not DIFFUSION.is_installed:
+        return []
+    library = quantization.QUANTIZATIONS[word].library
+    if quantization.is_installed(library):
         return []
     return [
         Warning(
-            f"DREAMLAYER_DIFFUSION_QUANTIZATION is {word}, and {quantization.LIBRARY} is not installed: no diffusion "
-            "model can be loaded.",
-            hint=f"“pip install {quantization.LIBRARY}” adds it.",
+            f"DREAMLAYER_DIFFUSION_QUANTIZATION is {word}, and {library} is not installed: no diffusion model can be "
+            "loaded.",
+            hint=f"“pip install {library}” adds it.",
             id="inpainting.W002",
         )
     ]

@@ -25,15 +25,18 @@ def test_a_setting_with_fixed_values_has_one_of_them(settings: Any, name: str, w
         call_command("check")
 
 
-def test_a_quantisation_is_known_and_its_library_installed(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("word", "library"), [("int8", "torchao"), ("nf4", "bitsandbytes")])
+def test_a_quantisation_is_known_and_its_library_installed(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, word: str, library: str
+) -> None:
     settings.DIFFUSION_QUANTIZATION = "int4"
-    with pytest.raises(CommandError, match=r"(?s)QUANTIZATION is “int4”.*HINT: It is off or int8 or float8"):
+    with pytest.raises(CommandError, match=r"(?s)QUANTIZATION is “int4”.*HINT: It is off or int8 or float8 or nf4"):
         call_command("check")
-    settings.DIFFUSION_QUANTIZATION = "int8"
+    settings.DIFFUSION_QUANTIZATION = word
     for is_installed in (True, False):
-        monkeypatch.setattr(quantization, "is_installed", lambda answer=is_installed: answer)
+        monkeypatch.setattr(quantization, "is_installed", lambda name, yes=is_installed: yes or name != library)
         messages = [one.hint for one in run_checks() if one.id == "inpainting.W002"]
-        assert ["pip install torchao" in str(hint) for hint in messages] == ([] if is_installed else [True])
+        assert [f"pip install {library}" in str(hint) for hint in messages] == ([] if is_installed else [True])
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 60.0, float("nan")])

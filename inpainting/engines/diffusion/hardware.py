@@ -79,7 +79,7 @@ class Hardware:
             pipeline.enable_model_cpu_offload(device=self.device)
         else:
             # The VAE may be converted to float32 for a while, which layers that are apart cannot. accelerate would
-            # lose how the weights of a GGUF file are quantised.
+            # lose how the weights of GGUF files and of bitsandbytes are quantised.
             whole = ["vae", *(name for name, part in pipeline.components.items() if is_quantized(part))]
             excluded, pipeline._exclude_from_cpu_offload = pipeline._exclude_from_cpu_offload, whole
             pipeline.enable_sequential_cpu_offload(device=self.device)

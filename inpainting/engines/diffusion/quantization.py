@@ -1,9 +1,10 @@
-"""Quantised networks: weights of eight bits by torchao, or as a GGUF file has them; imported when one is loaded."""
+"""Quantised networks: by torchao or bitsandbytes, or as a GGUF file has them; imported when one is loaded."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,30 @@ from inpainting.catalog.inspection.gguf_header import TYPES
 from inpainting.core.errors import EngineFailed
 
 OFF = "off"
-QUANTIZATIONS = {"int8": "Int8WeightOnlyConfig", "float8": "Float8WeightOnlyConfig"}
-"""Value of the setting -> class in `torchao.quantization`. Activations keep their precision."""
-LIBRARY, GGUF_LIBRARY = "torchao", "gguf"
+TORCHAO, BITSANDBYTES, GGUF_LIBRARY = "torchao", "bitsandbytes", "gguf"
+NF4_BLOCK = 64
+"""Numbers that share a float32 scale in bitsandbytes' NF4, as diffusers configures it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """How linear layers keep their weights; activations keep their precision.
+
+    number_bytes: of a weight in memory. config: the class in `torchao.quantization`.
+    """
+
+    library: str
+    number_bytes: float
+    config: str = ""
+
+
+QUANTIZATIONS = {
+    "int8": Quantization(TORCHAO, 1, "Int8WeightOnlyConfig"),
+    "float8": Quantization(TORCHAO, 1, "Float8WeightOnlyConfig"),
+    # Dettmers et al., "QLoRA: Efficient Finetuning of Quantized LLMs" (NeurIPS 2023), without double quantisation.
+    "nf4": Quantization(BITSANDBYTES, 0.5 + 4 / NF4_BLOCK),
+}
+"""Value of the setting -> how it quantises."""
 NETWORKS = ("unet", "transformer")
 """Components that are quantised: the others are small, or their errors show in every step."""
 
@@ -23,13 +45,13 @@ STORED_AS = {name: block_bytes / block for name, block, block_bytes in TYPES.val
 """Bytes of a number of a quantised type of GGUF, which stays as it is in memory."""
 
 
-def is_installed(library: str = LIBRARY) -> bool:
+def is_installed(library: str) -> bool:
     return find_spec(library) is not None
 
 
 def is_quantized(network: Any) -> bool:
-    """Whether a network was quantised in its file."""
-    return getattr(network, "hf_quantizer", None) is not None
+    """Whether a network consists of weights that accelerate cannot move apart: those of GGUF and of bitsandbytes."""
+    return getattr(network, "hf_quantizer", None) is not None or getattr(network, "is_loaded_in_4bit", False)
 
 
 def read_gguf(path: Path, dtype: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -48,20 +70,65 @@ def read_gguf(path: Path, dtype: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return load_gguf_checkpoint(path), {"quantization_config": GGUFQuantizationConfig(compute_dtype=dtype)}
 
 
-def quantize(network: Any, quantization: str) -> None:
-    """Quantise the linear layers of a network. Raises EngineFailed, `model_unavailable`, without torchao."""
-    if not is_installed():
+def quantize(network: Any, quantization: str, device: Any) -> None:
+    """Quantise the linear layers of a network, which is in the machine's memory.
+
+    device: that will compute. bitsandbytes quantises there, because a CPU takes minutes for FLUX, and the layers stay.
+
+    Raises EngineFailed, `model_unavailable`, without the library, or if it does not support the device.
+    """
+    kind = QUANTIZATIONS[quantization]
+    if not is_installed(kind.library):
         raise EngineFailed(
-            f"DREAMLAYER_DIFFUSION_QUANTIZATION is {quantization}, which needs {LIBRARY}: “pip install {LIBRARY}”.",
+            f"DREAMLAYER_DIFFUSION_QUANTIZATION is {quantization}, which needs {kind.library}: "
+            f"“pip install {kind.library}”.",
             code="model_unavailable",
         )
+    if kind.library == BITSANDBYTES:
+        _quantize_to_nf4(network, device)
+        return
     from torchao import quantization as kinds
 
-    kinds.quantize_(network, getattr(kinds, QUANTIZATIONS[quantization])())
+    kinds.quantize_(network, getattr(kinds, kind.config)())
+
+
+def _quantize_to_nf4(network: Any, device: Any) -> None:
+    import bitsandbytes
+    from torch.nn import Linear
+
+    # Versions without this name support CUDA alone.
+    supported = getattr(bitsandbytes, "supported_torch_devices", {"cuda"})
+    if device.type not in supported:
+        raise EngineFailed(
+            f"DREAMLAYER_DIFFUSION_QUANTIZATION is nf4, and the installed bitsandbytes {bitsandbytes.__version__} does "
+            f"not support the device {device.type}.",
+            code="model_unavailable",
+        )
+    kind = {"compress_statistics": False, "quant_type": "nf4"}
+    for name in [name for name, layer in network.named_modules() if type(layer) is Linear]:
+        layer = network.get_submodule(name)
+        quantized = bitsandbytes.nn.Linear4bit(
+            layer.in_features,
+            layer.out_features,
+            bias=layer.bias is not None,
+            compute_dtype=layer.weight.dtype,
+            device="meta",
+            **kind,
+        )
+        quantized.weight = bitsandbytes.nn.Params4bit(layer.weight.data, module=quantized, **kind).to(device)
+        quantized.bias = layer.bias
+        # On CPUs with AVX512-BF16 its first call would rearrange the weights, which nothing else can read then.
+        quantized.support_avx512bf16_for_cpu = False
+        network.set_submodule(name, quantized.eval())
+    network.is_loaded_in_4bit = True  # read by peft
 
 
 def dequantized(weight: Any) -> Any:
-    """The numbers of a layer's weight as a plain tensor, which it is already unless it was quantised."""
+    """The numbers of a layer's parameter as a plain tensor, which it is already unless it was quantised."""
+    if hasattr(weight, "quant_state"):
+        from bitsandbytes.functional import dequantize_4bit
+
+        return dequantize_4bit(weight.data, weight.quant_state)
     if hasattr(weight, "quant_type"):
         from diffusers.quantizers.gguf.utils import dequantize_gguf_tensor
 
@@ -71,15 +138,18 @@ def dequantized(weight: Any) -> Any:
 
 def stored_bytes(tensor: Any) -> int:
     """Bytes of a tensor in memory; a quantised one consists of several tensors."""
+    if hasattr(tensor, "quant_state"):
+        return int(tensor.nbytes + tensor.quant_state.absmax.nbytes)
     names = tensor.__tensor_flatten__()[0] if hasattr(type(tensor), "__tensor_flatten__") else []
     parts = [getattr(tensor, name) for name in names]
     return sum(part.nbytes for part in parts if part is not None) if parts else int(tensor.nbytes)
 
 
-def predicted_bytes(tensors: Mapping[str, Any], item_size: int, *, is_quantized: bool) -> int:
+def predicted_bytes(tensors: Mapping[str, Any], item_size: int, quantization: str = "") -> int:
     """Bytes that the tensors of a file's header take in memory, of `item_size` bytes a number unless quantised."""
+    matrix_item = QUANTIZATIONS[quantization].number_bytes if quantization else item_size
     count = 0.0
     for tensor in tensors.values():
-        usual = 1 if is_quantized and len(tensor["shape"]) == 2 else item_size
+        usual = matrix_item if len(tensor["shape"]) == 2 else item_size
         count += math.prod(tensor["shape"]) * STORED_AS.get(tensor["dtype"], usual)
     return int(count)

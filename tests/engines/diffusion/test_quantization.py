@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import BitsAndBytesConfig
 
 from inpainting.catalog.specs import LoraSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion import quantization
-from inpainting.engines.diffusion.hardware import Hardware
-from inpainting.engines.diffusion.quantization import QUANTIZATIONS
+from inpainting.engines.diffusion.hardware import Hardware, Offload
+from inpainting.engines.diffusion.quantization import BITSANDBYTES, NETWORKS, QUANTIZATIONS, dequantized
+from inpainting.engines.diffusion.serving import model_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
 from tests import original_layout, tiny_delta_loras, tiny_loras, tiny_models
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
-from tests.engines.diffusion.pipelines import CPU, ignore_step, request
+from tests.engines.diffusion.pipelines import CPU, denoised, ignore_step, request
+from tests.engines.diffusion.serving.devices import give_the_cpu_one_name
 
-with_torchao = pytest.mark.skipif(not quantization.is_installed(), reason="torchao is not installed")
+installed = pytest.mark.parametrize(
+    "word",
+    [
+        pytest.param(
+            word, marks=pytest.mark.skipif(not quantization.is_installed(kind.library), reason="needs its library")
+        )
+        for word, kind in QUANTIZATIONS.items()
+    ],
+)
+with_bitsandbytes = pytest.mark.skipif(not quantization.is_installed(BITSANDBYTES), reason="needs bitsandbytes")
 
 
 def hardware(word: str) -> Hardware:
     return Hardware(torch.device("cpu"), torch.float32, word)
 
 
-@with_torchao
-@pytest.mark.parametrize("word", QUANTIZATIONS)
+@installed
 @pytest.mark.parametrize("family", ["sd", "flux-fill", "file"])
 def test_a_quantised_network_takes_fewer_bytes_for_nearly_the_same_picture(
     tmp_path: Path, family: str, word: str
@@ -52,23 +63,25 @@ def test_a_quantised_network_takes_fewer_bytes_for_nearly_the_same_picture(
     assert abs(predicted - bytes_of[1]) < 0.1 * bytes_of[1]
 
 
-@with_torchao
+@installed
 @pytest.mark.filterwarnings("ignore:TorchaoLoraLinear")
-def test_a_lora_changes_a_quantised_network(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["hooks", "layers of peft"])
+def test_a_lora_changes_a_quantised_network(tmp_path: Path, word: str, kind: str) -> None:
     spec = tiny_models.saved(tmp_path / "model")
-    path = tiny_loras.saved(tmp_path / "ink.safetensors", tiny_loras.weights(load(spec, CPU).pipeline))
+    save, weight = (tiny_loras.saved, 1.0) if kind == "hooks" else (tiny_loras.saved_by_peft, 4 / 32)
+    path = save(tmp_path / "ink.safetensors", tiny_loras.weights(load(spec, CPU).pipeline, parts=["unet"]))
     lora = LoraSpec(slug="ink", label="Ink", family="sd", digest="ink", path=path)
-    pictures = [
-        Batcher(ModelCache(one, 10**9)).paint(
-            request(loras=(LoraUse("ink"),), strength=1.0), spec, ignore_step, [lora]
-        )[0][0]
-        for one in (CPU, hardware("int8"))
-    ]
-    assert np.abs(pictures[0].astype(int) - pictures[1]).mean() < 3
+    whole, small, without = (
+        Batcher(ModelCache(one, 10**9))
+        .paint(request(loras=(LoraUse("ink", share * weight),), strength=1.0), spec, ignore_step, [lora])[0][0]
+        .astype(int)
+        for one, share in ((CPU, 1), (hardware(word), 1), (CPU, 0))
+    )
+    assert np.abs(whole - small).mean() < 0.5 * np.abs(whole - without).mean()
 
 
-@with_torchao
-def test_a_dora_reads_the_weights_of_a_quantised_network(tmp_path: Path) -> None:
+@installed
+def test_a_dora_reads_the_weights_of_a_quantised_network(tmp_path: Path, word: str) -> None:
     spec = tiny_models.saved(tmp_path / "model")
     tensors = tiny_delta_loras.tensors(tiny_delta_loras.injected(load(spec, CPU).pipeline.unet, "dora"))
     path = tiny_loras.saved(tmp_path / "ink.safetensors", tensors)
@@ -77,14 +90,95 @@ def test_a_dora_reads_the_weights_of_a_quantised_network(tmp_path: Path) -> None
         Batcher(ModelCache(one, 10**9)).paint(
             request(loras=(LoraUse("ink"),), strength=1.0), spec, ignore_step, [lora]
         )[0][0]
-        for one in (CPU, hardware("int8"))
+        for one in (CPU, hardware(word))
     )
     assert np.abs(whole.astype(int) - small).mean() < 3
 
 
-def test_without_the_library_the_error_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torchao", None)
-    monkeypatch.setattr(quantization, "is_installed", lambda: False)
-    with pytest.raises(EngineFailed, match="pip install torchao") as failed:
-        load(tiny_models.saved(tmp_path / "model"), hardware("int8"))
+@with_bitsandbytes
+@pytest.mark.parametrize("family", ["sd", "flux-fill"])
+def test_nf4_equals_the_network_that_diffusers_quantises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    from diffusers.quantizers.bitsandbytes.bnb_quantizer import BnB4BitDiffusersQuantizer
+
+    # diffusers asks for a GPU, which bitsandbytes itself does not need.
+    monkeypatch.setattr(BnB4BitDiffusersQuantizer, "validate_environment", lambda *_, **__: None)
+    monkeypatch.setattr(BnB4BitDiffusersQuantizer, "update_device_map", lambda *_: {"": "cpu"})
+    spec: Any = tiny_models.saved(tmp_path / "model", family)
+    model: Any = load(spec, hardware("nf4"))
+    (name,) = (name for name in NETWORKS if hasattr(model.pipeline, name))
+    network = getattr(model.pipeline, name)
+    reference = type(network).from_pretrained(
+        spec.path / name,
+        torch_dtype=torch.float32,
+        quantization_config=BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32
+        ),
+    )
+    layers, expected_layers = dict(network.named_modules()), dict(reference.named_modules())
+    assert {place: type(one) for place, one in layers.items()} == {
+        place: type(one) for place, one in expected_layers.items()
+    }
+    weights, expected = dict(network.named_parameters()), dict(reference.named_parameters())
+    assert weights.keys() == expected.keys()
+    for place, weight in weights.items():
+        assert torch.equal(weight, expected[place]), place
+        assert torch.equal(dequantized(weight), dequantized(expected[place])), place
+
+
+@with_bitsandbytes
+def test_nf4_takes_the_bytes_that_were_predicted() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(128, 64))
+    quantization.quantize(network, "nf4", torch.device("cpu"))
+    shapes = {"0.weight": [64, 128], "0.bias": [64]}
+    header = {name: {"shape": shape, "dtype": "F32"} for name, shape in shapes.items()}
+    stored = sum(quantization.stored_bytes(tensor) for tensor in network.parameters())
+    assert stored == quantization.predicted_bytes(header, 4, "nf4") == 64 * 128 * 4.5 / 8 + 64 * 4
+
+
+@with_bitsandbytes
+@pytest.mark.parametrize("offload", [Offload.COMPONENTS, Offload.LAYERS])
+def test_a_network_in_nf4_paints_the_same_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offload: Offload
+) -> None:
+    give_the_cpu_one_name(monkeypatch)
+    spec = tiny_models.saved(tmp_path / "model")
+    model: Any = load(spec, hardware("nf4"), offload)
+    whole: Any = load(spec, hardware("nf4"))
+    assert torch.equal(denoised(model, request()), denoised(whole, request()))
+    assert not any(tensor.is_meta for tensor in model.pipeline.unet.parameters())
+    model.leave_device()
+    model.enter_device(Offload.NONE)
+    assert torch.equal(denoised(model, request()), denoised(whole, request()))
+
+
+@with_bitsandbytes
+def test_a_bitsandbytes_that_does_not_support_the_device_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = tiny_models.saved(tmp_path / "model")
+    monkeypatch.delattr("bitsandbytes.supported_torch_devices")
+    with pytest.raises(EngineFailed, match="does not support the device cpu") as failed:
+        load(spec, hardware("nf4"))
+    assert failed.value.code == "model_unavailable"
+
+
+def test_an_error_of_the_library_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("No kernel for this device.")
+
+    monkeypatch.setattr(model_loading, "quantize", fail)
+    with pytest.raises(EngineFailed, match=r"cannot be loaded: No kernel for this device\.") as failed:
+        load(tiny_models.saved(tmp_path / "model"), hardware("nf4"))
+    assert failed.value.code == "model_unavailable"
+
+
+@pytest.mark.parametrize("word", QUANTIZATIONS)
+def test_without_the_library_the_error_names_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.setattr(quantization, "is_installed", lambda library: False)
+    with pytest.raises(EngineFailed, match=f"pip install {QUANTIZATIONS[word].library}") as failed:
+        load(tiny_models.saved(tmp_path / "model"), hardware(word))
     assert failed.value.code == "model_unavailable"

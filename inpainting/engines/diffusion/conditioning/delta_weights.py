@@ -69,7 +69,7 @@ class LayerDelta:
         return delta
 
     def _set_norm(self, layer: Module, change: torch.Tensor | None, norm: torch.Tensor, *, is_output: bool) -> None:
-        weight = dequantized(data_of(layer, "weight"))
+        weight = data_of(layer, "weight")
         if change is None or weight.is_meta or weight.shape != self.shape:
             raise ValueError("The weights of the layer cannot be read.")
         merged = change.to(weight.device).add_(weight)
@@ -220,10 +220,12 @@ def weight_shape(layer: Module) -> tuple[int, ...]:
 
 
 def data_of(layer: Module, name: str) -> torch.Tensor:
-    """A parameter of a layer, also where it waits in the machine's memory behind a hook of accelerate."""
-    parameter: torch.Tensor = getattr(layer, name).detach()
+    """The numbers of a parameter, also where it waits in the machine's memory behind a hook of accelerate."""
+    parameter: torch.Tensor = getattr(layer, name)
     waiting = getattr(getattr(layer, "_hf_hook", None), "weights_map", None)
-    return torch.as_tensor(waiting[name]) if parameter.is_meta and waiting is not None else parameter
+    if parameter.is_meta and waiting is not None:
+        parameter = torch.as_tensor(waiting[name])
+    return dequantized(parameter).detach()
 
 
 def along_channels(values: torch.Tensor, layer: Module) -> torch.Tensor:

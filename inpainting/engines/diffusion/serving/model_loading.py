@@ -70,7 +70,7 @@ def weights_bytes(spec: ModelSpec | LoraSpec, dtype: torch.dtype, quantization: 
         # Averaged weights, for example, are not loaded.
         headers = {Path(part): tensors for part, tensors in checkpoint_parts(headers[spec.path], family.layout).items()}
     return sum(
-        predicted_bytes(tensors, dtype.itemsize, is_quantized=bool(quantization) and path.parent.name in NETWORKS)
+        predicted_bytes(tensors, dtype.itemsize, quantization if path.parent.name in NETWORKS else "")
         for path, tensors in headers.items()
     )
 
@@ -119,6 +119,7 @@ def load(spec: ModelSpec, hardware: Hardware, offload: Offload = Offload.NONE) -
     read = read_checkpoint if spec.path.is_file() else read_folder
     try:
         pipeline, notes = read(pipeline_class, spec.path, hardware.dtype, family)
+        quantize_networks(pipeline, hardware)
     except (OSError, ValueError, RuntimeError, KeyError, SingleFileComponentError) as error:
         if is_out_of_memory(error):
             raise
@@ -126,11 +127,6 @@ def load(spec: ModelSpec, hardware: Hardware, offload: Offload = Offload.NONE) -
         reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise EngineFailed(f"The model {spec.label} cannot be loaded: {reason}", code="model_unavailable") from error
     alias_text_model(pipeline.text_encoder)
-    if hardware.quantization:
-        for name in NETWORKS:
-            network = getattr(pipeline, name, None)
-            if network is not None and not is_quantized(network):
-                quantize(network, hardware.quantization)
     if offload is Offload.NONE:
         hardware.place(pipeline)
     if hardware.is_cuda and hasattr(pipeline, "unet"):
@@ -144,6 +140,17 @@ def load(spec: ModelSpec, hardware: Hardware, offload: Offload = Offload.NONE) -
     if offload is not Offload.NONE:
         model.offload_to(offload)
     return model
+
+
+def quantize_networks(pipeline: Any, hardware: Hardware) -> None:
+    """Quantise the networks of a pipeline as the hardware is configured, but those that their files have quantised."""
+    if not hardware.quantization:
+        return
+    for name in NETWORKS:
+        network = getattr(pipeline, name, None)
+        if network is not None and not is_quantized(network):
+            with hardware.copying():
+                quantize(network, hardware.quantization, hardware.device)
 
 
 def hardware_for(family: ModelFamily, hardware: Hardware) -> Hardware:
