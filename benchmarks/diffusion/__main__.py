@@ -32,13 +32,22 @@ from typing import Any
 import diffusers
 import torch
 
-from benchmarks.diffusion import compiled_rows, cpu_rows, gpu_rows, http_row, kernel_rows, lock_rows, serving_rows
+from benchmarks.diffusion import (
+    compiled_rows,
+    cpu_rows,
+    gpu_rows,
+    http_row,
+    kernel_rows,
+    loading_rows,
+    lock_rows,
+    serving_rows,
+)
 from benchmarks.diffusion.bench import Bench
 from benchmarks.diffusion.measuring import Row, heading
 from inpainting.engines.diffusion import hardware
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-CPU_MODULES = (cpu_rows, lock_rows)
+CPU_MODULES = (cpu_rows, lock_rows, loading_rows)
 GPU_MODULES = (gpu_rows, serving_rows, http_row, compiled_rows, kernel_rows)
 GPU_ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     name: row for module in GPU_MODULES for name, row in module.ROWS.items()

@@ -73,15 +73,15 @@ class Admission:
             self.cache.stop_saving_memory(model, job.size, self.workload.in_use())
             model = self.cache.loaded(job.spec)
         key = self.workload.key(job, model)
-        # No image overtakes one with the same key, nor any while a model waits for memory.
+        # No image overtakes one with the same key, nor any while a model waits for memory that others use.
         same_model = [one.job for one in deferred if one.job.spec.slug == job.spec.slug]
         if any(self.workload.key(one, model) == key for one in same_model):
             return False
         in_use = self.workload.in_use()
         deferred_specs = {one.job.spec.slug: one.job.spec for one in deferred}
-        if not all(self.cache.has_room(spec, in_use) for spec in deferred_specs.values()):
+        if not all(self.cache.has_room(spec, in_use, evicts_models=True) for spec in deferred_specs.values()):
             return False
-        if not self.cache.has_room(job.spec, in_use) and in_use.models:
+        if in_use.models and not self.cache.has_room(job.spec, in_use, evicts_models=True):
             return False
         if model is None and self.cache.models:
             return self.cache.prepare(job.spec, in_use)  # others may paint meanwhile

@@ -139,14 +139,24 @@ class ModelCache:
         model = self._models.get(spec.slug)
         return model if model is not None and model.fingerprint == file_fingerprint(spec) else None
 
-    def has_room(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> bool:
-        """Whether a model is loaded, or can be without evicting another model or anything in use."""
+    def has_room(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE, *, evicts_models: bool = False) -> bool:
+        """Whether a model is loaded, or can be without evicting anything in use.
+
+        evicts_models: whether other models that are not in use may be evicted for it.
+        """
         if self.loaded(spec) is not None or self._loader.has(load_key(spec)):
             return True
-        adapters = sum(self._adapters[slug].byte_count for slug in self._idle_adapters(in_use))
-        backends = sum(backend.byte_count for _, _, backend in self._idle_backends(in_use))
-        loras = sum(model.loras.idle_bytes(in_use.loras) for model in self._models.values())
-        return self.used_bytes - adapters - backends - loras + self._weights_bytes(spec) <= self.budget_bytes
+        models = [self._models[slug] for slug in self._idle_models(in_use)] if evicts_models else []
+        kept = [model for model in self._models.values() if not any(model is one for one in models)]
+        evictable = sum(
+            [
+                *(model.byte_count for model in models),
+                *(self._adapters[slug].byte_count for slug in self._idle_adapters(in_use)),
+                *(model.loras.idle_bytes(in_use.loras) for model in kept),
+                *(one.byte_count for model, _, one in self._idle_backends(in_use) if any(model is it for it in kept)),
+            ]
+        )
+        return self.used_bytes - evictable + self._weights_bytes(spec) <= self.budget_bytes
 
     # Load
 
