@@ -111,9 +111,17 @@ def test_the_variant_selects_one_of_several_embeddings(tmp_path: Path) -> None:
         adapter_files(names, Kind.EMBEDDING, "sd", "")
 
 
-def test_a_union_of_one_file_is_refused_with_the_way_to_add_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("modes", [6, 8])
+def test_a_union_of_one_file_has_the_published_configuration_with_its_modes(tmp_path: Path, modes: int) -> None:
     path = tmp_path / "union.safetensors"
-    tensors = {"task_embedding": [8, 320], "controlnet_cond_embedding.conv_in.weight": [16, 3, 3, 3]}
+    tensors = {
+        "task_embedding": [modes, 320],
+        "controlnet_cond_embedding.conv_in.weight": [16, 3, 3, 3],
+        "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight": [640, 2048],
+    }
     save_file({name: np.zeros(shape, np.float16) for name, shape in tensors.items()}, path)
-    with pytest.raises(ModelRefused, match=r"is a ControlNet-Union, which is added as a folder with its config\.json"):
-        single_file_configuration(path, "sdxl", Kind.CONTROLNET)
+    configuration = single_file_configuration(path, "sdxl", Kind.CONTROLNET)
+    assert (configuration["_class_name"], configuration["num_control_type"]) == ("ControlNetUnionModel", modes)
+    assert configuration["transformer_layers_per_block"] == [1, 2, 10]
+    with pytest.raises(ModelRefused, match="no ControlNet of a published shape for the family sd;"):
+        single_file_configuration(path, "sd", Kind.CONTROLNET)

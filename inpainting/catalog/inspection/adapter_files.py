@@ -33,6 +33,7 @@ USUAL_CHANNELS = 4
 TINY_VAE = "AutoencoderTiny"
 UNION = "ControlNetUnionModel"
 UNION_TENSOR = "task_embedding"
+WHOLE_FILE = "diffusion_pytorch_model.safetensors"
 CLASSES = {
     Kind.VAE: frozenset({"AutoencoderKL", TINY_VAE}),
     Kind.CONTROLNET: frozenset({"ControlNetModel", UNION}),
@@ -157,8 +158,6 @@ def single_file_configuration(path: Path, family: str, kind: Kind) -> dict[str, 
     if path.suffix.lower() != WEIGHTS:
         raise ModelRefused(f"{path.name} is no {WEIGHTS} file.")
     header, known = read_header(path), families.get(family)
-    if UNION_TENSOR in header:
-        raise ModelRefused(f"{path.name} is a ControlNet-Union, which is added as a folder with its {CONFIG}.")
     marks = [name for name in header if re.search(SINGLE_FILES[kind], name)]
     names = [known.vae_configuration] if kind is Kind.VAE else known.configurations.get(text_features(header) or 0, ())
     if not marks or not any(names):
@@ -170,7 +169,23 @@ def single_file_configuration(path: Path, family: str, kind: Kind) -> dict[str, 
         shape = header[marks[0]]["shape"]
         check_vae({"latent_channels": shape[1]} if len(shape) == 4 else {}, family)
         return configurations.vae_configuration(names[0])
-    return configurations.controlnet_configuration(names[0])
+    configuration = configurations.controlnet_configuration(names[0])
+    if UNION_TENSOR in header:
+        configuration |= {"_class_name": UNION, "num_control_type": header[UNION_TENSOR]["shape"][0]}
+    return configuration
+
+
+def is_union(path: Path) -> bool:
+    """Whether a folder or file of a ControlNet is a ControlNet-Union."""
+    return class_name_in(path) == UNION if path.is_dir() else UNION_TENSOR in read_header(path)
+
+
+def single_file_name(path: Path, configuration: Mapping[str, Any]) -> str:
+    """Return the name of a VAE's or ControlNet's file beside its configuration.
+
+    diffusers finds out the names of the tensors of other classes than ControlNet-Union, whose files have its own names.
+    """
+    return WHOLE_FILE if configuration.get("_class_name") == UNION else path.name
 
 
 def adapter_files(names: Iterable[str], kind: Kind, family: str, variant: str) -> list[str]:

@@ -18,6 +18,7 @@ from inpainting.catalog.inspection.adapter_files import (
     IP_ADAPTER_TENSORS,
     SINGLE_FILES,
     check_adapter,
+    is_union,
     single_file_configuration,
 )
 from inpainting.catalog.inspection.checkpoint_file import UNET_PREFIX, check_checkpoint, detect_checkpoint_family
@@ -159,7 +160,9 @@ def adapter_at(path: Path, kind: Kind, variant: str = "") -> Found:
             refusals.append(error)
     if not matching:
         raise refusals[0]
-    control = control_of(found.slug) if kind is Kind.CONTROLNET else ""
+    control = ""
+    if kind is Kind.CONTROLNET:
+        control = Control.UNION.value if is_union(path) else control_of(found.slug)
     if len(matching) > 1 or (kind is Kind.CONTROLNET and not control):
         raise ModelRefused(unclear(found, matching, control))
     found = replace(found, control=control)

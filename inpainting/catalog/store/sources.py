@@ -19,6 +19,7 @@ from inpainting.catalog.inspection.adapter_files import (
     adapter_files,
     check_adapter,
     single_file_configuration,
+    single_file_name,
 )
 from inpainting.catalog.inspection.checkpoint_file import (
     CONFIGURATION,
@@ -167,9 +168,10 @@ class LocalSource:
             return self._transformer_manifest(model)
         if kind in (Kind.VAE, Kind.CONTROLNET):
             folder = self._temporary_folder()
-            (folder / CONFIG).write_text(json.dumps(single_file_configuration(self.path, model.family, kind), indent=2))
+            configuration = single_file_configuration(self.path, model.family, kind)
+            (folder / CONFIG).write_text(json.dumps(configuration, indent=2))
             self._configuration = folder
-            return self._manifest(model, Source.FOLDER, [CONFIG, self.path.name])
+            return self._manifest(model, Source.FOLDER, [CONFIG, single_file_name(self.path, configuration)])
         check_installable(self.path, model)
         names = [self.path.name]
         if is_checkpoint and not is_onnx:

@@ -51,6 +51,11 @@ def folder(tmp_path: Path, settings: Any) -> Path:
         "Lora/Hats": lora,
         "embeddings/cat": embedding,
         "controlnet/v11p_sd15_scribble": hints,
+        "controlnet/promax": {
+            "task_embedding": np.ones((8, 320)),
+            "controlnet_cond_embedding.conv_in.weight": np.ones(1),
+            "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight": np.ones((2, 2048)),
+        },
         "vae/ae": {"decoder.conv_in.weight": np.ones((2, 16, 1, 1))},
     }
     for name, tensors in files.items():
@@ -80,7 +85,8 @@ def test_a_scan_names_each_file_and_adds_nothing(folder: Path, db: None) -> None
     assert found["controlnet/control_canny"] == "controlnet canny for sd, control_canny"
     assert found["embeddings/cat.safetensors"] == "embedding sd, cat"
     assert found["controlnet/v11p_sd15_scribble.safetensors"] == "controlnet scribble for sd, v11p_sd15_scribble"
-    assert found[""].startswith("6 to add")
+    assert found["controlnet/promax.safetensors"] == "controlnet union for sdxl, promax"
+    assert found[""].startswith("7 to add")
     assert InferenceModel.objects.count() == before
     assert not Lora.objects.exists()
 

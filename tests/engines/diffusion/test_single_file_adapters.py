@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 import torch
 from django.core.management import CommandError, call_command
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from inpainting.catalog import configurations, families
 from inpainting.catalog.specs import Control, Kind, ModelSpec
+from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
 from inpainting.models import InferenceModel
 from tests import original_layout, tiny_adapters, tiny_models
@@ -117,6 +120,41 @@ def test_one_file_is_added_with_the_published_configuration(
     assert model.weights is not None
     configuration = json.loads((model.weights / "config.json").read_text())
     assert expected.items() <= configuration.items()
+
+
+def test_a_union_of_one_file_is_the_network_that_was_saved(
+    db: None, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.MODELS_DIR = tmp_path / "models"
+    network = tiny_adapters.controlnet("sdxl", modes=8)
+    published = {**network.config, "_class_name": "ControlNetModel"}
+    del published["num_control_type"]
+    monkeypatch.setattr(configurations, "controlnet_configuration", lambda name: dict(published))
+    width = tiny_adapters.TEXT_FEATURES["sdxl"]
+    sdxl = replace(families.get("sdxl"), configurations={width: ("sdxl",)})
+    monkeypatch.setitem(families.registry, "sdxl", sdxl)
+    path = tmp_path / "promax.v2.safetensors"
+    save_file(network.state_dict(), path)
+    options = ["--kind=controlnet", "--control=union", f"--from={path}"]
+    call_command("add_model", "promax", "--family=sdxl", *options, stdout=StringIO())
+    loaded = load_adapter(InferenceModel.objects.get(slug="promax").spec, CPU)
+    assert type(loaded) is type(network)
+    assert loaded.config.num_control_type == 8
+    for name, expected in network.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], expected, rtol=0, atol=0)
+
+
+def test_a_union_names_what_nothing_reads_and_what_is_missing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spec = tiny_adapters.saved_controlnet(tmp_path, "sdxl", Control.UNION, modes=8)
+    path = tmp_path / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    save_file({**tensors, "extra.weight": torch.zeros(2)}, path)
+    load_adapter(spec, CPU)
+    assert "“extra.weight”" in caplog.text
+    del tensors["spatial_ch_projs.weight"]
+    save_file(tensors, path)
+    with pytest.raises(EngineFailed, match="cannot be loaded"):
+        load_adapter(spec, CPU)
 
 
 def test_a_file_of_another_kind_is_refused(db: None, tmp_path: Path) -> None:

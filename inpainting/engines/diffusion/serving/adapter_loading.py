@@ -18,6 +18,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.conditioning import ip_adapter
 from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
 from inpainting.engines.diffusion.serving.load_lock import serialized
+from inpainting.engines.diffusion.serving.unread_parts import tensor_notes
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,13 @@ def load_network(folder: Path, kind: Kind, hardware: Hardware) -> Any:
     network_class, arguments = getattr(diffusers, name), {"local_files_only": True, "torch_dtype": hardware.dtype}
     files = list(folder.glob(f"*{WEIGHTS}"))
     if any(is_variant(path.name, weights_variant(path.name)) for path in files):
-        network = network_class.from_pretrained(folder, variant=variant_in(folder), use_safetensors=True, **arguments)
+        network, info = network_class.from_pretrained(
+            folder, variant=variant_in(folder), use_safetensors=True, output_loading_info=True, **arguments
+        )
+        if info["missing_keys"]:
+            raise ValueError("weights are missing")
+        for note in tensor_notes(folder.name, info["unexpected_keys"]):
+            logger.warning(note)
     else:  # one file, of the original layout or of diffusers'
         network = network_class.from_single_file(str(files[0]), config=str(folder), **arguments)
     if any(tensor.is_meta for tensor in network.state_dict().values()):
