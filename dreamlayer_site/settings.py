@@ -357,6 +357,7 @@ DIFFUSION_ROWS = env.int("DREAMLAYER_DIFFUSION_ROWS", 0)
 DIFFUSION_DEVICE = env.str("DREAMLAYER_DIFFUSION_DEVICE", "auto")  # cpu, cuda, cuda:1, mps
 DIFFUSION_PRECISION = env.str("DREAMLAYER_DIFFUSION_PRECISION", "auto")  # float32, float16, bfloat16
 DIFFUSION_QUANTIZATION = env.str("DREAMLAYER_DIFFUSION_QUANTIZATION", "off")  # int8, float8, nf4
+DIFFUSION_COMPILE = env.str("DREAMLAYER_DIFFUSION_COMPILE", "off")  # blocks, graphs: by torch.compile
 DIFFUSION_ATTENTION = env.str("DREAMLAYER_DIFFUSION_ATTENTION", "auto")  # of a CUDA device; cudnn: cuDNN's first
 DIFFUSION_CUDNN_BENCHMARK = env.bool("DREAMLAYER_DIFFUSION_CUDNN_BENCHMARK", False)  # try its algorithms for each shape
 DIFFUSION_MEMORY_MB = env.int("DREAMLAYER_DIFFUSION_MEMORY_MB", 0)  # for weights; 0: most of the device's memory

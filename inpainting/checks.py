@@ -13,11 +13,12 @@ from inpainting.core.moderation.policy import OFF
 from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.engines.diffusion import quantization
 from inpainting.engines.diffusion.declaration import DIFFUSION
-from inpainting.engines.diffusion.kernels import ATTENTIONS
+from inpainting.engines.diffusion.kernels import ATTENTIONS, COMPILATIONS
 
 CHOICES = {
     "DIFFUSION_OPENVINO": (("auto", "off"), "inpainting.E002"),
     "DIFFUSION_ATTENTION": (ATTENTIONS, "inpainting.E005"),
+    "DIFFUSION_COMPILE": (COMPILATIONS, "inpainting.E006"),
 }
 """Settings with fixed values -> these, and the identifier of the message."""
 

@@ -33,6 +33,7 @@ import diffusers
 import torch
 
 from benchmarks.diffusion import (
+    compilation_rows,
     compiled_rows,
     cpu_rows,
     gpu_rows,
@@ -48,7 +49,7 @@ from inpainting.engines.diffusion import hardware
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CPU_MODULES = (cpu_rows, lock_rows, loading_rows)
-GPU_MODULES = (gpu_rows, serving_rows, http_row, compiled_rows, kernel_rows)
+GPU_MODULES = (gpu_rows, serving_rows, http_row, compiled_rows, kernel_rows, compilation_rows)
 GPU_ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     name: row for module in GPU_MODULES for name, row in module.ROWS.items()
 }
@@ -68,6 +69,9 @@ GROUPS = {
     "compiled-flux": ("G20",),
     "kernels": ("G21",),
     "kernels-flux": ("G22",),
+    "compiling-sd": ("G23",),
+    "compiling-sdxl": ("G24",),
+    "compiling-flux": ("G25",),
 }
 """Rows of a GPU that fit into one call of ten minutes, by the name that --rows takes."""
 PEERS = {

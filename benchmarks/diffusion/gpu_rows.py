@@ -102,35 +102,21 @@ def g1(bench: Bench) -> Iterator[Row]:
             "G1", f"SD 1.5 step, {rows} rows, {side}x{side}", found["ours"], found["a"], found.get("b"), floor, parity
         )
         if rows in (2, 16):
-            yield from levers(bench, rows, samples, found, floor)
+            yield lever(bench, rows, samples, found, floor)
 
 
-def levers(
-    bench: Bench, rows: int, samples: list[DenoisingState], found: dict[str, Figure], floor: float
-) -> Iterator[Row]:
-    """What the engine could gain: its step as one CUDA graph, and with compiled blocks. Not in the engine today."""
+def lever(bench: Bench, rows: int, samples: list[DenoisingState], found: dict[str, Figure], floor: float) -> Row:
+    """What the engine could gain by a CUDA graph of the plain network; `compilation_rows` has those it can use."""
     sides, side = bench.sd, bench.side(512)
     started = time.perf_counter()
     replay = captured(sides.ours, samples)
     sides.ours.hardware.synchronize()
     capture_seconds = time.perf_counter() - started
     graph = bench.contest({"it": replay}, budget_seconds=6, inner=1 if bench.small else 5, warm=2)["it"]
-    kept = sides.ours.unet
-    sides.ours.unet = sides.b.unet
-    try:
-        blocks_parity = difference(torch.cat(sides.ours.predict(samples)), plain_step(sides.a, samples))
-        blocks = bench.contest(
-            {"it": lambda: sides.ours.predict(samples)}, budget_seconds=6, inner=1 if bench.small else 5, warm=2
-        )["it"]
-    finally:
-        sides.ours.unet = kept
-    what = f"lever at {rows} rows, {side}x{side}"
     note = f"the UNet's call alone; not in the engine; captured in {capture_seconds:.2f} s"
     graph_parity = difference(replay(), plain_step(sides.a, samples))
-    yield Row("G1", f"{what}: a CUDA graph", graph, found["a"], found["b"], floor, graph_parity, note=note)
-    yield Row(
-        "G1", f"{what}: compiled blocks", blocks, found["a"], found["b"], floor, blocks_parity, note="not in the engine"
-    )
+    what = f"lever at {rows} rows, {side}x{side}: a CUDA graph"
+    return Row("G1", what, graph, found["a"], found["b"], floor, graph_parity, note=note)
 
 
 def captured(model: Any, samples: list[DenoisingState]) -> Callable[[], torch.Tensor]:

@@ -41,7 +41,7 @@ class Options:
     memory_bytes: weights kept in the device's memory at most; None is most of what it has. host_share: of the
     machine's free memory that evicted models may take, 0 to 1. max_rows: see `Batcher`.
     models_dir: the folder of all models, in which a small decoder for previews may lie.
-    cudnn_benchmark, attention: see `Kernels`.
+    compilation: one of COMPILATIONS. cudnn_benchmark, attention: see `Kernels`.
     openvino: auto or off; auto computes with it on a processor, where it is installed. openvino_bytes: what its files
     may take on the disk.
     """
@@ -49,6 +49,7 @@ class Options:
     device: str = "auto"
     precision: str = "auto"
     quantization: str = OFF
+    compilation: str = OFF
     cudnn_benchmark: bool = False
     attention: str = AUTO
     memory_bytes: int | None = None
@@ -127,9 +128,13 @@ class Diffusion:
         from inpainting.engines.diffusion.serving.model_cache import ModelCache
 
         freeze_imports(of="diffusers")
-        quantization = "" if self.options.quantization == OFF else self.options.quantization
+        quantization, compilation = (
+            "" if word == OFF else word for word in (self.options.quantization, self.options.compilation)
+        )
+        if self.options.max_rows == 1:
+            compilation = ""  # when it is ready differs between two runs
         chosen = hardware.choose(self.options.device, self.options.precision, self.kernels)
-        chosen = replace(chosen, quantization=quantization)
+        chosen = replace(chosen, quantization=quantization, compilation=compilation)
         budget = self.options.memory_bytes or int(chosen.memory_bytes() * hardware.WEIGHTS_SHARE)
         host_memory = HostMemory(self.options.host_share)
         cache = ModelCache(chosen, budget, models_dir=self.options.models_dir, host_memory=host_memory)
@@ -170,6 +175,7 @@ def create() -> Diffusion:
             device=site.DIFFUSION_DEVICE,
             precision=site.DIFFUSION_PRECISION,
             quantization=site.DIFFUSION_QUANTIZATION,
+            compilation=site.DIFFUSION_COMPILE,
             cudnn_benchmark=site.DIFFUSION_CUDNN_BENCHMARK,
             attention=site.DIFFUSION_ATTENTION,
             memory_bytes=site.DIFFUSION_MEMORY_MB * 10**6 or None,

@@ -48,11 +48,12 @@ class Offload(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """quantization: one of `quantization.QUANTIZATIONS`, "" for none."""
+    """quantization: one of `quantization.QUANTIZATIONS`, "" for none. compilation: BLOCKS or GRAPHS, "" for none."""
 
     device: torch.device
     dtype: torch.dtype
     quantization: str = ""
+    compilation: str = ""
 
     @property
     def is_cuda(self) -> bool:
@@ -104,8 +105,8 @@ class Hardware:
 
     @property
     def has_slow_first_step(self) -> bool:
-        """Whether kernels are loaded and chosen in the first step of a process, as on a GPU."""
-        return self.device.type != "cpu"
+        """Whether kernels are loaded and chosen in the first step of a process, as on a GPU, or networks compiled."""
+        return self.device.type != "cpu" or bool(self.compilation)
 
     def synchronize(self) -> None:
         """Wait until the device has finished all queued work."""

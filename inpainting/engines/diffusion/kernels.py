@@ -1,6 +1,6 @@
 """Which kernels a CUDA device computes with: the flags of torch that hold for the whole process, set here alone.
 
-Importing this module does not import torch: the checks of the settings read `ATTENTIONS`.
+Importing this module does not import torch: the checks of the settings read the values that they may have.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 AUTO, CUDNN = "auto", "cudnn"
 ATTENTIONS = (AUTO, CUDNN)
+OFF, BLOCKS, GRAPHS = "off", "blocks", "graphs"
+COMPILATIONS = (OFF, BLOCKS, GRAPHS)
+"""How networks are compiled; see `compilation`."""
 _attention = ExitStack()
 """Holds the order of attention kernels until another one is set."""
 

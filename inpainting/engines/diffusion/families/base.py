@@ -20,6 +20,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
+from inpainting.engines.diffusion.compilation import CompiledNetwork
 from inpainting.engines.diffusion.conditioning.lora_adapters import LoadedLoras
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding, EmbeddingVectors
@@ -99,6 +100,8 @@ class LatentModel(ABC):
         """Rows of a step batch that are computed at a time; None is all."""
         self.unsaved_area: int | None = None
         """Memory was short for an image of so many pixels; None where it was not."""
+        self._compiled: CompiledNetwork | None = None
+        self._prepare_compilation()
 
     @property
     def byte_count(self) -> int:
@@ -111,6 +114,32 @@ class LatentModel(ABC):
         modules = [part for part in self.pipeline.components.values() if isinstance(part, torch.nn.Module)]
         total = sum(stored_bytes(tensor) for module in modules for tensor in (*module.parameters(), *module.buffers()))
         return total - self.loras.layer_byte_count
+
+    @property
+    def network(self) -> Any:
+        """The network that takes the steps: a UNet or a transformer."""
+        return self.pipeline.transformer if self.unet is None else self.unet
+
+    @property
+    def step_network(self) -> Any:
+        """What computes a step of `network`, with the active LoRAs: it may be compiled."""
+        compiled = self._compiled
+        if compiled is None:
+            return self.network
+        if self.loras.active != ():
+            compiled.tell_plain("with LoRAs, which change its layers")
+            return self.network
+        return compiled
+
+    @property
+    def compilation_notes(self) -> tuple[str, ...]:
+        """Why its network is not compiled although that was asked for, for the metadata."""
+        return () if self._compiled is None or self._compiled.rejection is None else (self._compiled.rejection,)
+
+    def _prepare_compilation(self) -> None:
+        """Compile from the next step on. The network must be without adapters, and whole on its device."""
+        if self.hardware.compilation:
+            self._compiled = CompiledNetwork(self.network, self.hardware.compilation, self.spec.slug)
 
     # What each family implements
 
@@ -210,7 +239,9 @@ class LatentModel(ABC):
     def use_bfloat16(self) -> None:
         """Compute the network in bfloat16, which has the range of float32, until the model is loaded again."""
         self.hardware = replace(self.hardware, dtype=torch.bfloat16)
-        (self.unet if self.unet is not None else self.pipeline.transformer).to(torch.bfloat16)
+        self.network.to(torch.bfloat16)
+        if self._compiled is not None:
+            self._compiled = self._compiled.compiled_anew()
         self.notes.append(OVERFLOWED)
 
     # When memory is short
@@ -243,6 +274,9 @@ class LatentModel(ABC):
 
     def offload_to(self, offload: Offload) -> None:
         self._forget_encodings()
+        if self._compiled is not None:
+            self._compiled.tell_plain("while its weights wait in the machine's memory")
+            self._compiled = None
         self.hardware.offload(self.pipeline, offload)
         self.offload = offload
         parts = "parts" if offload is Offload.COMPONENTS else "layers"
@@ -263,6 +297,7 @@ class LatentModel(ABC):
         """Move all weights into the machine's memory, and forget LoRAs, backends and how memory was saved."""
         self.loras.unload_all()
         self.backends.clear()
+        self._compiled = None
         self._forget_encodings()
         self.hardware.remove(self.pipeline)
         self.stop_saving()
@@ -277,6 +312,7 @@ class LatentModel(ABC):
         """Place the weights, which are in the machine's memory. offload: what of them stays there."""
         if offload is Offload.NONE:
             self.hardware.place(self.pipeline)
+            self._prepare_compilation()
         else:
             self.offload_to(offload)
 

@@ -148,7 +148,7 @@ class FluxFill(LatentModel):
         group, dtype = group_of(samples), self.transformer.dtype
         condition, arguments = group.once(("constants", dtype), lambda: self._constants(samples))
         latents = packed(group.latents)
-        prediction = self.transformer(
+        prediction = self.step_network(
             hidden_states=torch.cat([latents, condition], dim=self.condition_dim).to(dtype),
             timestep=group.timesteps / 1000,
             return_dict=False,

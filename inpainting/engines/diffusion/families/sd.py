@@ -287,11 +287,14 @@ class StableDiffusion(LatentModel):
         with ip_adapter.with_image_prompts(self.unet, image_prompts, embeds) as hidden_states:
             arguments = {"encoder_hidden_states": hidden_states, **conditions, **residuals}
             # The scales of image prompts are those of all rows.
-            size = self.rows_per_call if hidden_states is embeds else None
+            is_plain = hidden_states is embeds
+            size = self.rows_per_call if is_plain else None
+            # Image prompts are layers of the UNet itself, and other backends read more of it than its output.
+            unet = self.step_network if is_plain and backend is TORCH else self.unet
             if size is None:
-                prediction = backend.predict(self.unet, inputs, timesteps, **arguments)
+                prediction = backend.predict(unet, inputs, timesteps, **arguments)
             else:
-                prediction = predict_in_parts(backend, self.unet, inputs, timesteps, size, **arguments)
+                prediction = predict_in_parts(backend, unet, inputs, timesteps, size, **arguments)
         return list(prediction.float().split([one.rows for one in samples]))
 
     def _stacked_texts(self, samples: Sequence[DenoisingState]) -> tuple[torch.Tensor, dict[str, Any]]:

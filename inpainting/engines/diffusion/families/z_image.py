@@ -130,6 +130,6 @@ class ZImage(LatentModel):
         answers: list[torch.Tensor] = []
         for first in range(0, len(frames), size):
             part = slice(first, first + size)
-            answers += self.transformer(list(frames[part]), times[part], embeds[part], return_dict=False)[0]
+            answers += self.step_network(list(frames[part]), times[part], embeds[part], return_dict=False)[0]
         velocity = -torch.stack(answers)[:, :, 0].float()
         return list(velocity.split([one.rows for one in samples]))

@@ -114,7 +114,7 @@ class Job:
         """Keep an image. The last one ends the job."""
         self.images[index] = image
         if len(self.images) == self.request.settings.num_images and not self.is_done:
-            self.add_notes(*model.notes, *model.memory_fallbacks, *self.backend.notes)
+            self.add_notes(*model.notes, *model.compilation_notes, *model.memory_fallbacks, *self.backend.notes)
             self.is_done = True
             images = [self.images[number] for number in sorted(self.images)]
             self.messages.put(JobSucceeded(images, tuple(self.notes)))
