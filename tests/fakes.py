@@ -86,8 +86,8 @@ class OneModel:
     def draft_adapters(self, family: str) -> DraftAdapters:
         return DraftAdapters()
 
-    def find_preprocessor(self, control: str) -> ModelSpec | None:
-        return None
+    def find_preprocessor(self, control: str) -> tuple[ModelSpec, ...]:
+        return ()
 
     def has_installed(self, engine: str) -> bool:
         return self.model is not None

@@ -1,4 +1,4 @@
-"""SAM, SAM 2, Grounding DINO, BLIP and Florence-2 with random weights and a few layers, in transformers' layout."""
+"""Segmenters, captioners and preprocessors with random weights and a few layers, in transformers' layout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPil
 from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
+from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
+from transformers.models.vitpose.image_processing_pil_vitpose import VitPoseImageProcessorPil
 
 SIDE = 64
 WORDS = (
@@ -164,9 +166,32 @@ def depth_anything() -> Any:
     return transformers.DepthAnythingForDepthEstimation(config)
 
 
+def rt_detr() -> Any:
+    """It finds nothing; its class 0 is people, as of the published ones."""
+    torch.manual_seed(7)
+    backbone = transformers.RTDetrResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], layer_type="basic", out_indices=[2, 3, 4]
+    )
+    config = transformers.RTDetrConfig(
+        backbone_config=backbone, num_labels=2, d_model=16, num_queries=8, encoder_hidden_dim=16,
+        encoder_in_channels=[8, 16, 16], encoder_ffn_dim=16, encoder_attention_heads=2, decoder_in_channels=[16] * 3,
+        decoder_ffn_dim=16, decoder_layers=2, decoder_attention_heads=2,
+    )  # fmt: skip
+    return transformers.RTDetrForObjectDetection(config)
+
+
+def vitpose() -> Any:
+    torch.manual_seed(8)
+    backbone = transformers.VitPoseBackboneConfig(
+        image_size=(SIDE, SIDE * 3 // 4), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=2,
+        out_indices=[2],
+    )  # fmt: skip
+    return transformers.VitPoseForPoseEstimation(transformers.VitPoseConfig(backbone_config=backbone, num_labels=17))
+
+
 MODELS = {
     **{"sam": sam, "sam2": sam2, "grounding-dino": grounding_dino, "blip": blip, "florence2": florence2},
-    **{"depth-anything": depth_anything},
+    **{"depth-anything": depth_anything, "rt-detr": rt_detr, "vitpose": vitpose},
 }
 
 
@@ -187,6 +212,8 @@ def saved(folder: Path, name: str) -> Path:
         ),
         "blip": lambda: BlipImageProcessorPil(size=square),
         "depth-anything": lambda: DPTImageProcessorPil(size=square, keep_aspect_ratio=True, ensure_multiple_of=8),
+        "rt-detr": lambda: RTDetrImageProcessorPil(size=square),
+        "vitpose": lambda: VitPoseImageProcessorPil(size={"height": SIDE, "width": SIDE * 3 // 4}),
         "florence2": lambda: CLIPImageProcessorPil(
             size=square,
             do_center_crop=False,

@@ -45,6 +45,8 @@ CODES = {
 STATUSES = {"draft_changed": 409, "idempotency_in_progress": 409, "idempotency_key_reused": 422}
 """HTTP statuses of the InvalidRequest codes that are not answered with 400."""
 FIELD_CODES = {"required": "field_missing", "null": "field_missing"}
+REFUSED_WHILE_PAINTING = frozenset({"control_image_missing"})
+"""Codes of generations that failed because of what was sent: nobody is in the photo whose pose is to be kept."""
 ENDED_STATUSES = {Status.CANCELLED: 409, Status.FAILED: 500}
 
 
@@ -128,8 +130,9 @@ def body_too_large(max_bytes: int) -> ApiError:
 
 def ended_without_result(generation: Generation) -> ApiError:
     """The error of a generation that failed or was cancelled."""
+    is_refused = generation.error_code in REFUSED_WHILE_PAINTING
     return ApiError(
-        status=ENDED_STATUSES[Status(generation.status)],
+        status=400 if is_refused else ENDED_STATUSES[Status(generation.status)],
         code=generation.error_code or "cancelled",
         message=generation.error_message or "The generation was cancelled.",
         generation_id=generation.pk,

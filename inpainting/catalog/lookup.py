@@ -63,10 +63,19 @@ class Catalog:
         """The model of that name for a use, installed or not; None where there is none."""
         return next(iter(filter_by_name(self.tools(use), name)), None)
 
-    def find_preprocessor(self, control: str) -> ModelSpec | None:
-        """The first installed model that computes control images of that kind; None without one."""
-        rows = (row for row in self.tools(PREPROCESSING) if families.get(row.family).computes == control)
-        return next((row.spec for row in rows if row.is_installed), None)
+    def find_preprocessor(self, control: str) -> tuple[ModelSpec, ...]:
+        """The first installed model that computes control images of that kind, and one of each family that it needs.
+
+        Empty where one of them is not installed.
+        """
+        installed = [row.spec for row in self.tools(PREPROCESSING) if row.is_installed]
+        for spec in installed:
+            family = families.get(spec.family)
+            if family.computes == control:
+                needed = [[one for one in installed if one.family == name][:1] for name in family.needs]
+                if all(needed):
+                    return (spec, *(one for (one,) in needed))
+        return ()
 
     def installed(self, engine: str = DIFFUSION) -> list[InferenceModel]:
         """Return the installed checkpoints of an engine, the default one first."""

@@ -104,6 +104,17 @@ TRANSFORMERS = tuple(
             *("depth-anything-v2-small", "Depth Anything V2 small", "depth-anything"),
             *("depth-anything/Depth-Anything-V2-Small-hf", APACHE, 99, 1_000, ()),
         ),
+        (
+            "vitpose-base-simple",
+            "ViTPose base",
+            "vitpose",
+            "usyd-community/vitpose-base-simple",
+            APACHE,
+            344,
+            1_000,
+            (),
+        ),
+        ("rtdetr-r18", "RT-DETR R18", "rt-detr", "PekingU/rtdetr_r18vd_coco_o365", APACHE, 81, 600, ()),
     )
 )
 """Sizes and memory are estimates."""

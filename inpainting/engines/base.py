@@ -73,8 +73,8 @@ class Catalog(Protocol):
         """The LoRA and the VAE of the preset `draft`."""
         ...
 
-    def find_preprocessor(self, control: str) -> ModelSpec | None:
-        """The installed model that computes control images of that kind; None without one."""
+    def find_preprocessor(self, control: str) -> tuple[ModelSpec, ...]:
+        """The installed models that compute control images of that kind, see `Resolution`; empty without."""
         ...
 
     def has_installed(self, engine: str) -> bool: ...
@@ -90,8 +90,8 @@ class Resolution:
 
     settings: with every default filled in. window_rule: how the engine's window is placed and scaled. model: None if
     the engine needs none. loras, embeddings: in the order of the settings. adapters: the VAE, ControlNets and
-    IP-Adapters that the settings name, each once. preprocessors: installed ones, by the kind of control image that they
-    compute, of the kinds that the ControlNets take.
+    IP-Adapters that the settings name, each once. preprocessors: by the kind of control image, of the kinds that the
+    ControlNets take, the installed models that compute one: the model that does, then those that it needs.
     """
 
     settings: PaintSettings
@@ -100,7 +100,7 @@ class Resolution:
     loras: tuple[LoraSpec, ...] = ()
     adapters: tuple[ModelSpec, ...] = ()
     embeddings: tuple[ModelSpec, ...] = ()
-    preprocessors: Mapping[Control, ModelSpec] = field(default_factory=dict)
+    preprocessors: Mapping[Control, tuple[ModelSpec, ...]] = field(default_factory=dict)
 
     @property
     def required_model(self) -> ModelSpec:

@@ -42,8 +42,8 @@ def unread_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
     return reasons
 
 
-def images_to_compute(plan: SettingsPlan, sent: Collection[str]) -> dict[str, ModelSpec]:
-    """The names of the control images that were not sent and that a preprocessor computes, each with its model."""
+def images_to_compute(plan: SettingsPlan, sent: Collection[str]) -> dict[str, tuple[ModelSpec, ...]]:
+    """The names of the control images that were not sent and that a preprocessor computes, each with its models."""
     kinds = applied_kinds(plan)
     return {
         CONTROLS.images[number]: plan.preprocessors[kind]
@@ -132,10 +132,15 @@ def check_control_images(plan: SettingsPlan, sent: Collection[str]) -> None:
 
 
 def preprocessor_hint(kind: Control) -> str:
-    """The end of a sentence that names a model which computes control images of that kind; "" where there is none."""
-    known = (spec for spec in SHIPPED_TOOLS if families.get(spec.family).computes == kind)
-    spec = next(known, None)
-    return "" if spec is None else f", or install {spec.label}, which computes it: manage.py pull_model {spec.slug}"
+    """The end of a sentence that names what computes control images of that kind; "" where there is nothing."""
+    family = next((spec.family for spec in SHIPPED_TOOLS if families.get(spec.family).computes == kind), None)
+    if family is None:
+        return ""
+    names = (family, *families.get(family).needs)
+    specs = [next(spec for spec in SHIPPED_TOOLS if spec.family == name) for name in names]
+    verb = "computes" if len(specs) == 1 else "compute"
+    commands = " && ".join(f"manage.py pull_model {spec.slug}" for spec in specs)
+    return f", or install {' and '.join(spec.label for spec in specs)}, which {verb} it: {commands}"
 
 
 def needs_shared_image(number: int, kinds: Mapping[int, Control], sent: Collection[str]) -> bool:

@@ -19,18 +19,25 @@ def computed_images(plan: Plan, keepalive: Callable[[], None]) -> tuple[dict[str
     """The missing control images of a plan by their names, at the size of its image; and a note about each.
 
     keepalive: called meanwhile, see `run_in_thread`.
-    Raises EngineFailed where a model cannot be loaded.
+    Raises EngineFailed, see `control_image`.
     """
     wanted = images_to_compute(plan, plan.images)
-    by_slug = {
-        slug: run_in_thread(partial(control_image, spec, plan.request.image), keepalive)
-        for slug, spec in {spec.slug: spec for spec in wanted.values()}.items()
+    images = {
+        specs: run_in_thread(partial(control_image, specs, plan.request.image), keepalive)
+        for specs in dict.fromkeys(wanted.values())
     }
-    notes = [f"{name} was not sent: {spec.label} computed it from the image." for name, spec in wanted.items()]
-    return {name: by_slug[spec.slug] for name, spec in wanted.items()}, notes
+    notes = [
+        f"{name} was not sent: {' and '.join(spec.label for spec in specs)} computed it from the image."
+        for name, specs in wanted.items()
+    ]
+    return {name: images[specs] for name, specs in wanted.items()}, notes
 
 
-def control_image(spec: ModelSpec, picture: Picture) -> Picture:
-    """Compute a control image of the picture's size. Raises EngineFailed where the model cannot be loaded."""
-    implementation = families.get(spec.family).load_implementation()
-    return Picture(implementation.control_image(loaded_models.of(spec), to_rgb8(picture)))
+def control_image(specs: tuple[ModelSpec, ...], picture: Picture) -> Picture:
+    """Compute a control image of the picture's size. specs: the model that does, then those that it needs.
+
+    Raises EngineFailed where a model cannot be loaded or finds nothing to draw.
+    """
+    implementation = families.get(specs[0].family).load_implementation()
+    loaded = [loaded_models.of(spec) for spec in specs]
+    return Picture(implementation.control_image(loaded[0], to_rgb8(picture), *loaded[1:]))

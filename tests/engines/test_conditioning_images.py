@@ -158,7 +158,9 @@ def test_the_images_that_a_preprocessor_computes_are_those_that_no_other_serves(
     tile, edges = replace(depth, slug="tile", control=Control.TILE), replace(depth, slug="edges", control=Control.CANNY)
     estimator = ModelSpec(slug="estimator", label="Estimator", family="depth-anything")
     engine = Guided()
-    engine.declaration = declared(adapters=(depth, near, pose, tile, edges), preprocessors={Control.DEPTH: estimator})
+    engine.declaration = declared(
+        adapters=(depth, near, pose, tile, edges), preprocessors={Control.DEPTH: (estimator,)}
+    )
 
     def computed(*slugs: str, sent: Collection[str] = ()) -> list[str]:
         settings = PaintSettings(controls=tuple(ControlUse(slug) for slug in slugs))
@@ -185,7 +187,7 @@ def test_a_controlnet_of_strength_0_needs_no_control_image_and_has_none_computed
     near, edges = replace(depth, slug="near"), replace(depth, slug="edges", control=Control.CANNY)
     estimator = ModelSpec(slug="estimator", label="Estimator", family="depth-anything")
     engine, without = Guided(), Guided()
-    engine.declaration = declared(adapters=(depth, near, edges), preprocessors={Control.DEPTH: estimator})
+    engine.declaration = declared(adapters=(depth, near, edges), preprocessors={Control.DEPTH: (estimator,)})
     without.declaration = declared(adapters=(depth, near, edges))
 
     def uses(**strengths: float) -> PaintSettings:

@@ -47,9 +47,7 @@ def pull_tiny(folder: Path) -> Path:
 
 
 def depth_of(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    spec = Catalog().find_preprocessor("depth")
-    assert spec is not None
-    return control_image(spec, Picture(pixels)).pixels
+    return control_image(Catalog().find_preprocessor("depth"), Picture(pixels)).pixels
 
 
 def test_a_depth_map_is_that_of_transformers_in_any_mode(folder: Path) -> None:

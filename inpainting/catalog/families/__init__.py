@@ -164,7 +164,8 @@ class ModelFamily:
     preview_decoder: slug of the shipped tiny VAE, in the folder of all models.
     shared_image_encoder_mark: IP-Adapters with this in their name use the image encoder of another family's adapters in
     the same repository.
-    computes: of preprocessors, the kind of control image, as in `specs.Control`.
+    computes: of preprocessors, the kind of control image, as in `specs.Control`. needs: families of which it uses one
+    installed model each.
     """
 
     name: str
@@ -192,6 +193,7 @@ class ModelFamily:
     preview_decoder: str = ""
     shared_image_encoder_mark: str = ""
     computes: str = ""
+    needs: tuple[str, ...] = ()
 
     @property
     def generates(self) -> bool:

@@ -89,7 +89,7 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
         embeddings=embeddings,
     )
     preprocessors = {kind: catalog.find_preprocessor(kind) for kind in resolution.controls}
-    return replace(resolution, preprocessors={kind: spec for kind, spec in preprocessors.items() if spec is not None})
+    return replace(resolution, preprocessors={kind: specs for kind, specs in preprocessors.items() if specs})
 
 
 def resolved_control(use: ControlUse, controlnet: ModelSpec) -> ControlUse:

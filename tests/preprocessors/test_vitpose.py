@@ -1,0 +1,211 @@
+"""Poses by RT-DETR and ViTPose, equal to transformers' own post-processing, and ControlNets that are given them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import call_command
+from django.test import Client
+from PIL import Image
+from skimage import data
+
+from inpainting.catalog.lookup import Catalog
+from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
+from inpainting.core.errors import EngineFailed
+from inpainting.core.picture import Picture
+from inpainting.core.request import InpaintRequest
+from inpainting.engines.loaded_models import LoadedModels
+from inpainting.preprocessors import control_image, rt_detr, vitpose
+from inpainting.preprocessors.skeletons import drawn, openpose_points
+from tests.adapter_folders import network
+from tests.api.bodies import shape_a
+from tests.catalog_entries import add_model
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif("not __import__('importlib.util').util.find_spec('torch')", reason="torch is not installed"),
+]
+ASTRONAUT = data.astronaut()[:160, :200]
+SLUGS = {"vitpose": "vitpose-base-simple", "rt-detr": "rtdetr-r18"}
+
+
+@pytest.fixture
+def folders(settings: Any, tmp_path: Path) -> dict[str, Path]:
+    """A tiny ViTPose and a tiny RT-DETR, installed; as they were before, by their families."""
+    settings.MODELS_DIR = tmp_path / "models"
+    return {family: pull_tiny(tmp_path / family, family) for family in SLUGS}
+
+
+def pull_tiny(folder: Path, family: str) -> Path:
+    from tests import tiny_vision_models
+
+    tiny_vision_models.saved(folder, family)
+    call_command("pull_model", SLUGS[family], "--yes", f"--from={folder}", stdout=StringIO())
+    return folder
+
+
+@pytest.fixture
+def easily_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random networks find people and key points."""
+    monkeypatch.setattr(rt_detr, "MIN_SCORE", 0.2)
+    monkeypatch.setattr(vitpose, "MIN_SCORE", 0.15)
+
+
+def pose_of(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return control_image(Catalog().find_preprocessor("openpose"), Picture(pixels)).pixels
+
+
+def expected_boxes(folder: Path) -> list[list[float]]:
+    """Left, top, width and height of everybody, by transformers' pipeline, which rounds them down to whole pixels."""
+    import transformers
+    from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
+
+    detect = transformers.pipeline(
+        "object-detection",
+        model=transformers.RTDetrForObjectDetection.from_pretrained(folder),
+        image_processor=RTDetrImageProcessorPil.from_pretrained(folder),
+    )
+    found = detect(Image.fromarray(ASTRONAUT), threshold=0.2)
+    assert len({one["label"] for one in found}) > 1
+    corners = [
+        [one["box"][side] for side in ("xmin", "ymin", "xmax", "ymax")] for one in found if one["label"] == PERSON
+    ]
+    return [[left, top, right - left, bottom - top] for left, top, right, bottom in corners]
+
+
+PERSON = "LABEL_0"
+
+
+def test_the_boxes_are_those_of_transformers(folders: dict[str, Path], easily_seen: None) -> None:
+    _, spec = Catalog().find_preprocessor("openpose")
+    boxes = rt_detr.RT_DETR.people(LoadedModels().of(spec), ASTRONAUT)
+    expected = expected_boxes(folders["rt-detr"])
+    assert len(expected) == len(boxes) > 1
+    assert np.allclose(boxes, expected, atol=1)
+
+
+def test_a_pose_is_that_of_transformers_in_any_mode(
+    folders: dict[str, Path], easily_seen: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    import transformers
+    from transformers.models.vitpose.image_processing_pil_vitpose import VitPoseImageProcessorPil
+
+    boxes = np.array([[20, 10, 90, 140], [60, 5, 120, 100]], np.float32)
+    monkeypatch.setattr(rt_detr.RTDetr, "people", lambda *arguments: boxes)
+    model = transformers.VitPoseForPoseEstimation.from_pretrained(folders["vitpose"]).eval()
+    processor = VitPoseImageProcessorPil.from_pretrained(folders["vitpose"])
+    people = []
+    for box in boxes.tolist():
+        inputs = processor(images=Image.fromarray(ASTRONAUT), boxes=[[box]], return_tensors="pt")
+        with torch.inference_mode():
+            output = model(**inputs)
+        ((found,),) = processor.post_process_pose_estimation(output, boxes=[[box]])
+        points = found["keypoints"].numpy()
+        inside = (points >= 0).all(axis=1) & (points[:, 0] <= 199) & (points[:, 1] <= 159)
+        people.append(openpose_points(points, inside & (found["scores"].numpy() > 0.15)))
+    expected = drawn(people, 160, 200)
+    assert expected.any()
+    assert np.isnan(people).any()
+    transparent = np.dstack([ASTRONAUT, np.zeros((160, 200), np.uint8)])
+    for pixels in (ASTRONAUT, ASTRONAUT.astype(np.uint16) * 257, transparent):
+        assert np.array_equal(pose_of(pixels), expected)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 300), (300, 5)])
+def test_thin_pictures_have_a_pose_too(
+    folders: dict[str, Path], shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels, whole = np.full((*shape, 3), 90, np.uint8), np.array([[0, 0, *shape[::-1]]], np.float32)
+    monkeypatch.setattr(rt_detr.RTDetr, "people", lambda *arguments: whole)
+    monkeypatch.setattr(vitpose, "drawn", lambda people, *size: np.zeros((*size, 3), np.uint8))
+    monkeypatch.setattr(vitpose, "openpose_points", lambda points, visible: points)
+    assert pose_of(pixels).shape == pixels.shape
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 300), (300, 2)])
+def test_nobody_is_found_in_a_few_pixels(folders: dict[str, Path], easily_seen: None, shape: tuple[int, int]) -> None:
+    with pytest.raises(EngineFailed, match="Nobody was found"):
+        pose_of(np.full((*shape, 3), 90, np.uint8))
+
+
+def test_both_models_are_needed(settings: Any, tmp_path: Path) -> None:
+    settings.MODELS_DIR = tmp_path / "models"
+    pull_tiny(tmp_path / "carried", "vitpose")
+    assert Catalog().find_preprocessor("openpose") == ()
+    pull_tiny(tmp_path / "second", "rt-detr")
+    assert [spec.slug for spec in Catalog().find_preprocessor("openpose")] == list(SLUGS.values())
+
+
+def test_a_model_of_other_key_points_is_refused(tmp_path: Path) -> None:
+    import transformers
+
+    from tests import tiny_vision_models
+
+    other = tiny_vision_models.saved(tmp_path / "other", "vitpose")
+    config = transformers.VitPoseConfig.from_pretrained(other)
+    config.num_labels = 21
+    transformers.VitPoseForPoseEstimation(config).save_pretrained(other)
+    (spec,) = (one for one in SHIPPED_TOOLS if one.family == "vitpose")
+    with pytest.raises(EngineFailed, match="finds 21 key points") as caught:
+        LoadedModels().of(replace(spec, path=other))
+    assert caught.value.code == "model_refused"
+
+
+@pytest.fixture
+def pose_controlnet(diffusion_requests: list[InpaintRequest], tmp_path: Path) -> str:
+    """The slug of a ControlNet for poses."""
+    folder = network(tmp_path / "pose", _class_name="ControlNetModel")
+    return add_model("pose", folder, "--kind", "controlnet", "--control", "openpose").slug
+
+
+def test_a_missing_pose_is_computed_from_the_photo(
+    pose_controlnet: str,
+    folders: dict[str, Path],
+    easily_seen: None,
+    diffusion_requests: list[InpaintRequest],
+    alices_program: Client,
+    photo_png: bytes,
+    mask_png: bytes,
+) -> None:
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, control=pose_controlnet))
+    assert answer.status_code == 200, answer.json()
+    (request,) = diffusion_requests
+    assert request.control_image is not None
+    assert request.control_image.pixels.any()
+    note = "control_image was not sent: ViTPose base and RT-DETR R18 computed it from the image."
+    assert note in json.dumps(answer.json()["metadata"])
+
+
+def test_a_photo_without_people_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+    pose_controlnet: str,
+    folders: dict[str, Path],
+    diffusion_requests: list[InpaintRequest],
+    alices_program: Client,
+    photo_png: bytes,
+    mask_png: bytes,
+) -> None:
+    monkeypatch.setattr(rt_detr, "MIN_SCORE", 0.9)
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, control=pose_controlnet))
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "control_image_missing"
+    assert answer.json()["message"] == "Nobody was found in the image: send the pose as control_image."
+    assert not diffusion_requests
+
+
+def test_without_the_models_the_refusal_names_the_commands(
+    pose_controlnet: str, alices_program: Client, photo_png: bytes, mask_png: bytes
+) -> None:
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, control=pose_controlnet))
+    assert answer.status_code == 400
+    assert answer.json()["message"].endswith(
+        "send it as control_image, or install ViTPose base and RT-DETR R18, which compute it: "
+        "manage.py pull_model vitpose-base-simple && manage.py pull_model rtdetr-r18."
+    )
