@@ -78,10 +78,15 @@ SCHEDULER = {
 }
 
 
-def flux_command(path: Path, header: Mapping[str, Any]) -> str:
-    """Return sentences with the command that adds a transformer of FLUX.1 Fill in one file."""
-    family = next(one.name for one in families.registered() if is_of_one_component(one))
-    words = ["add_model", slug_of(path.stem), "--family", family, "--from", str(path)]
+def flux_family() -> str:
+    """Return the family of which such a file is."""
+    return next(one.name for one in families.registered() if is_of_one_component(one))
+
+
+def flux_command(path: Path, header: Mapping[str, Any], parts: Iterable[Path] = ()) -> str:
+    """Return sentences with the command that adds a transformer of FLUX.1 Fill in one file. parts: its known files."""
+    words = ["add_model", slug_of(path.stem), "--family", flux_family(), "--from", str(path)]
+    words += [word for part in parts for word in ("--part", str(part))]
     if len(beside := parts_beside(header)) == len(TOGETHER):
         return f"{path.name} is FLUX.1 Fill with {listed(beside)}. Type {shell(*words)}."
     alone = "alone" if not beside else f"with {listed(beside)} alone"

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from inpainting.catalog.inspection.adapter_files import (
     single_file_configuration,
 )
 from inpainting.catalog.inspection.checkpoint_file import UNET_PREFIX, check_checkpoint, detect_checkpoint_family
+from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
 from inpainting.catalog.inspection.diffusers_folder import check_folder, pipeline_families, pipeline_files
 from inpainting.catalog.inspection.embedding_files import MAX_EMBEDDING_BYTES
 from inpainting.catalog.inspection.few_step_models import few_step_lora
@@ -40,10 +42,27 @@ from inpainting.catalog.inspection.files import (
     shell,
     slug_of,
 )
-from inpainting.catalog.inspection.flux_file import check_fill, flux_command, is_flux
+from inpainting.catalog.inspection.flux_file import (
+    LABELS,
+    TRANSFORMER,
+    check_fill,
+    flux_command,
+    flux_family,
+    is_flux,
+    parts_beside,
+)
+from inpainting.catalog.inspection.flux_parts import (
+    NETWORKS,
+    TOKENIZERS,
+    absent_parts,
+    parts_in,
+    published_part,
+    weights_in,
+)
 from inpainting.catalog.inspection.gguf_header import read_weights_header
 from inpainting.catalog.inspection.lora_files import OTHER_KINDS, check_lora, detect_family
 from inpainting.catalog.inspection.lora_layers import is_change, layers_in
+from inpainting.catalog.inspection.tensor_slice import TensorSlice
 from inpainting.catalog.specs import FEW_STEPS, Control, Kind, LoraKind
 
 KIND = "KIND"
@@ -61,7 +80,8 @@ class Found:
     """A model, adapter or LoRA, or a file that cannot be added.
 
     path: as `add_model --from` takes it. kind: a `Kind` or LORA, "" for what cannot be added. control: of a ControlNet.
-    variant: as of `ModelSpec`. reason: why it cannot be added, "" where it can.
+    variant: as of `ModelSpec`. reason: why it cannot be added, "" where it can. component: of FLUX.1, where the file
+    holds one; parts: for a transformer, the files of the others.
     """
 
     path: Path
@@ -72,6 +92,8 @@ class Found:
     reason: str = ""
     lora_kind: LoraKind = LoraKind.STYLE
     steps: int | None = None
+    component: str = ""
+    parts: tuple[Path, ...] = ()
 
     @property
     def slug(self) -> str:
@@ -84,8 +106,15 @@ class Found:
         return slug_of(name)
 
     @property
-    def weights(self) -> list[Path]:
+    def size(self) -> int:
+        """Bytes of the file; 0 for a folder."""
+        return self.path.stat().st_size if self.path.is_file() else 0
+
+    @property
+    def weights(self) -> Sequence[Path | TensorSlice]:
         """The files of weights that may belong to it."""
+        if self.component == TRANSFORMER:
+            return [*weights_in(self.path, read_weights_header(self.path), parts_in(self.parts)).values()]
         if self.path.is_file():
             return [self.path]
         files = [path for path in self.path.rglob("*") if path.suffix in (WEIGHTS, ONNX)]
@@ -96,6 +125,14 @@ class Found:
 
 def scan(folder: Path) -> Iterator[Found]:
     """Yield what lies in a folder and below it, files that are damaged or refused with the reason."""
+    found = list(files_and_folders(folder))
+    parts = {one.component: one.path for one in sorted(found, key=lambda one: one.size) if one.component in NETWORKS}
+    for one in found:
+        yield one if one.component != TRANSFORMER else checked(one.path, partial(transformer_at, parts=parts)) or one
+
+
+def files_and_folders(folder: Path) -> Iterator[Found]:
+    """Yield what lies in a folder and below it, transformers without their parts."""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = Path(place)
@@ -209,19 +246,34 @@ def file_at(path: Path) -> Found | None:
         return lora_at(path, header)
     if is_flux(header):
         check_fill(header, path.name)
-        raise ModelRefused(flux_command(path, header))
+        return Found(path, Kind.CHECKPOINT, flux_family(), component=TRANSFORMER)
     if any(name.startswith(UNET_PREFIX) for name in header):
         family = detect_checkpoint_family(header)
         check_checkpoint(path, family)
         return Found(path, Kind.CHECKPOINT, family)
     if header and all(name.startswith(IP_ADAPTER_TENSORS) for name in header):
         return ip_adapter_at(path, header)
+    component = published_part(header)
+    if component in TOKENIZERS:
+        check_numbers(header, path.name, may_be_scaled=True)
+        reason = f"It is {LABELS[component]}, a text encoder of FLUX.1, which is added together with a transformer."
+        return Found(path, component=component, reason=reason)
     for kind, mark in SINGLE_FILES.items():
         if any(re.search(mark, name) for name in header):
-            return adapter_at(path, kind)
+            return replace(checked(path, partial(adapter_at, kind=kind)) or Found(path), component=component)
     if path.stat().st_size <= MAX_EMBEDDING_BYTES and len(header) <= 2:
         return adapter_at(path, Kind.EMBEDDING)
     raise ModelRefused(f"No model or adapter that is supported holds {quoted(next(iter(header), 'nothing'))}.")
+
+
+def transformer_at(path: Path, parts: Mapping[str, Path]) -> Found:
+    """A transformer of FLUX.1 Fill with what it lacks, of these files by component. Raises ModelRefused without it."""
+    header = read_weights_header(path)
+    beside = parts_beside(header)
+    needed = {component: part for component, part in parts.items() if component not in beside}
+    if absent_parts(weights_in(path, header, needed)):
+        raise ModelRefused(flux_command(path, header, needed.values()))
+    return Found(path, Kind.CHECKPOINT, flux_family(), component=TRANSFORMER, parts=tuple(needed.values()))
 
 
 def lora_at(path: Path, header: Mapping[str, Any]) -> Found:

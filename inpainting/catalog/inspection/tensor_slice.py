@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -38,6 +39,13 @@ class TensorSlice:
         text = json.dumps(described, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 8)  # the library aligns the numbers
         return len(text).to_bytes(8, "little") + text
+
+    def sha256(self) -> str:
+        """Hash of the slice as a file, in hex."""
+        digest = hashlib.sha256()
+        for chunk in self.chunks():
+            digest.update(chunk)
+        return digest.hexdigest()
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the bytes of the slice as a file."""

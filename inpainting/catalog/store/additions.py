@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from inpainting.catalog import families
 from inpainting.catalog.inspection.files import GGUF, ONNX, WEIGHTS
 from inpainting.catalog.inspection.scanning import LORA, Found
+from inpainting.catalog.inspection.tensor_slice import TensorSlice
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.rows.lora import Lora
 from inpainting.catalog.specs import Control, Kind, ModelSpec, Source
@@ -63,7 +64,7 @@ def known_slug(found: Found) -> str:
 
     Files are compared where their sizes are equal, by their place on the disk, which hard links share, and by hash.
     """
-    paths = [path for path in found.weights if path.is_file()]
+    paths = [path for path in found.weights if isinstance(path, TensorSlice) or path.is_file()]
     for row in rows(found).order_by("pk"):
         if all(any(is_same(path, *one) for path in paths) for one in weights_of(row)) and weights_of(row):
             return str(row.slug)
@@ -80,8 +81,10 @@ def weights_of(row: InferenceModel | Lora) -> list[tuple[Path, int, str]]:
     return [one for one in files if one[0].suffix in (WEIGHTS, ONNX, GGUF)]
 
 
-def is_same(path: Path, other: Path, size: int, sha256: str) -> bool:
+def is_same(path: Path | TensorSlice, other: Path, size: int, sha256: str) -> bool:
     """Whether a file holds what another one of that size and hash does."""
+    if isinstance(path, TensorSlice):
+        return path.size == size and path.sha256() == sha256
     if path.stat().st_size != size:
         return False
     return (other.exists() and path.samefile(other)) or sha256_file(path) == sha256
@@ -120,7 +123,7 @@ def add_found(slug: str, found: Found, *, is_linked: bool) -> str:
                 **families.get(found.family).defaults,
             )
         )
-        return add(model, LocalSource(found.path, is_linked=is_linked)).left_sentence
+        return add(model, LocalSource(found.path, parts=found.parts, is_linked=is_linked)).left_sentence
     except PaintingError as error:
         return f"Not added: {error.message}"
     except ValidationError as error:

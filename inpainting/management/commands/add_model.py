@@ -137,6 +137,8 @@ class Command(BaseCommand):
                 continue
             ready += not is_known
             what = " ".join(filter(None, (found.kind, found.control, "for" if found.control else "", found.family)))
+            if found.parts:
+                what += f" with {', '.join(part.name for part in found.parts)}"
             if found.lora_kind is not LoraKind.STYLE:
                 what += f" {found.lora_kind}" + (f" of {found.steps} steps" if found.steps else "")
             self.stdout.write(f"{'  here' if is_known else '   new'}  {place}: {what}, {slug}")

@@ -27,6 +27,7 @@ from tests.engines.diffusion.pipelines import CPU, denoised
 
 pytestmark = pytest.mark.django_db
 TRANSFORMER, CLIP, T5, VAE = "flux1-fill-dev", "clip_l", "t5xxl_fp16", "ae"
+COMPONENTS = ("vae", "text_encoder", "text_encoder_2")
 PREFIXES = {CLIP: "text_encoders.clip_l.transformer.", T5: "text_encoders.t5xxl.transformer.", VAE: "vae."}
 """Of the names of tensors in a checkpoint of ComfyUI."""
 
@@ -50,6 +51,8 @@ def comfyui(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settin
                 shutil.copytree(part, folder / part.name, dirs_exist_ok=True, ignore=unweighed)
 
     monkeypatch.setattr(configurations, "write_flux_parts", write_flux_parts)
+    parts = {f"{part}/config.json": json.loads((whole / part / "config.json").read_text()) for part in COMPONENTS}
+    monkeypatch.setattr(configurations, "files_of", lambda name: parts)
     folder = tmp_path / "comfyui"
     folder.mkdir()
     flux_files.save_file_of(whole, named(folder, TRANSFORMER))
@@ -255,6 +258,45 @@ def test_as_another_family_the_command_that_adds_it_is_named(comfyui: Path) -> N
     message = str(caught.value)
     assert "is FLUX.1 Fill with CLIP-L and T5-XXL and the VAE." in message
     assert f"--family flux-fill --from {named(comfyui, TRANSFORMER)}”." in message
+
+
+def scan(folder: Path, *options: str) -> dict[str, str]:
+    """Name of each file -> what is said of it."""
+    output = StringIO()
+    call_command("add_model", "--scan", str(folder), *options, stdout=output)
+    lines = [line.strip().partition("  ") for line in output.getvalue().splitlines() if ".safetensors: " in line]
+    return {rest.partition(": ")[0]: f"{mark} {rest.partition(': ')[2]}" for mark, _, rest in lines}
+
+
+def test_a_scan_adds_the_transformer_with_the_files_of_its_parts(comfyui: Path) -> None:
+    small = {name: one.to(torch.float8_e4m3fn) for name, one in load_file(named(comfyui, T5)).items()}
+    save(named(comfyui, "t5xxl_fp8_e4m3fn"), small)
+    found = scan(comfyui, "--add")
+    (new,) = [said for said in found.values() if said.startswith("new ")]
+    assert new.startswith("new checkpoint flux-fill with ")
+    assert new.endswith(", flux1-fill-dev")
+    assert "t5xxl_fp16.safetensors" in new
+    assert "left It is T5-XXL, a text encoder of FLUX.1" in found[named(comfyui, T5).name]
+    assert "Its numbers fit the families flux-fill" in found[named(comfyui, VAE).name]
+    model = InferenceModel.objects.get(slug="flux1-fill-dev")
+    assert (model.folder / "text_encoder_2/model.safetensors").samefile(named(comfyui, T5))
+    assert not load(model.spec, CPU).notes
+    assert scan(comfyui)[named(comfyui, TRANSFORMER).name].startswith("here checkpoint flux-fill")
+
+
+def test_a_scan_adds_a_file_with_every_part_once(comfyui: Path) -> None:
+    together(comfyui, VAE, T5, CLIP)
+    assert scan(comfyui, "--add") == {"flux1-fill-dev.safetensors": "new checkpoint flux-fill, flux1-fill-dev"}
+    load(InferenceModel.objects.get(slug="flux1-fill-dev").spec, CPU)
+    assert scan(comfyui, "--add") == {"flux1-fill-dev.safetensors": "here checkpoint flux-fill, flux1-fill-dev"}
+
+
+def test_a_scan_names_the_command_where_parts_are_absent(comfyui: Path) -> None:
+    named(comfyui, T5).unlink()
+    said = scan(comfyui)[named(comfyui, TRANSFORMER).name]
+    assert said.startswith("left flux1-fill-dev.safetensors is the transformer of FLUX.1 Fill alone.")
+    assert f"--part {named(comfyui, CLIP)}" in said
+    assert "--config FOLDER" in said
 
 
 def test_parts_are_for_a_transformer_alone(whole: Path, comfyui: Path) -> None:
