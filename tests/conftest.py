@@ -39,12 +39,25 @@ from tests.picture_host import picture_host
 ALLOWED_ORIGIN = "https://front.example"
 """Scripts of this origin may use the API of `site`."""
 
+SHARED_SERVERS = {"site", "open_site"}
+"""The fixtures with a server for all tests of a process."""
+
 strategies.load_profiles()
 
 
 def pytest_collection() -> None:
     """Collect no garbage while modules are imported: a quarter of the time would be spent searching for it."""
     gc.disable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the modules that share a server first and one after another, so that one process of pytest-xdist starts it.
+
+    Each process gets a part of the list, and a process without work takes from the ends of the others' parts. A server
+    takes 5 seconds of processor time to start, and 1 in a minute without requests.
+    """
+    sharing = {item.path for item in items if not SHARED_SERVERS.isdisjoint(getattr(item, "fixturenames", ()))}
+    items.sort(key=lambda item: item.path not in sharing)
 
 
 def pytest_collection_finish() -> None:
