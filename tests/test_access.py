@@ -447,6 +447,8 @@ def check_row(
             world["open_batch"] = batch_of(generate(), stopped).pk
         answer = response_to(clients[actor], row, world)
         got[actor] = cell(answer)
+        if got[actor] == SIGN_IN and actor != "alice":
+            continue  # nothing is said about the object
         missing = response_to(clients[actor], row, {**MISSING, "content_type": world["content_type"]})
         if actor not in OWNERS and answer.status_code in (401, 403, 404) and comparable(answer) != comparable(missing):
             told_apart.append(actor)
