@@ -21,9 +21,18 @@ KOHYA = {"unet": "lora_unet", "transformer": "lora_unet", "text_encoder": "lora_
 
 
 def weights(
-    pipeline: Any, *, seed: int = 0, rank: int = 4, kohya: bool = False, parts: Sequence[str] = tuple(LAYERS)
+    pipeline: Any,
+    *,
+    seed: int = 0,
+    rank: int = 4,
+    kohya: bool = False,
+    parts: Sequence[str] = tuple(LAYERS),
+    more_layers: tuple[str, ...] = (),
 ) -> dict[str, torch.Tensor]:
-    """Tensors for the linear layers of a pipeline, named as in diffusers or as in kohya-ss, which also has alphas."""
+    """Tensors for the linear layers of a pipeline, named as in diffusers or as in kohya-ss, which also has alphas.
+
+    more_layers: how the names of layers beside those of attention end.
+    """
     generator = torch.Generator().manual_seed(seed)
     found: dict[str, torch.Tensor] = {}
     is_double = getattr(pipeline, "text_encoder_2", None) is not None
@@ -32,7 +41,7 @@ def weights(
         if network is None:
             continue
         for name, layer in network.named_modules():
-            if not name.endswith(LAYERS[part]):
+            if not name.endswith((*LAYERS[part], *more_layers)):
                 continue
             down = torch.randn(rank, layer.in_features, generator=generator) * 0.15
             up = torch.randn(layer.out_features, rank, generator=generator) * 0.15

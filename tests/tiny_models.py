@@ -19,6 +19,8 @@ from diffusers import (
     FluxKontextInpaintPipeline,
     FluxTransformer2DModel,
     PNDMScheduler,
+    QwenImageInpaintPipeline,
+    QwenImageTransformer2DModel,
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLInpaintPipeline,
@@ -32,6 +34,8 @@ from transformers import (
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
     Qwen3Config,
     Qwen3Model,
@@ -291,7 +295,59 @@ def z_image(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
     )
 
 
-BUILDERS = {"sd": sd, "sdxl": sdxl, "flux-fill": flux_fill, "flux-kontext": flux_kontext, "z-image": z_image}
+def qwen_image(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
+    """A pipeline of the family `qwen-image`, with the published numbers of VAE and scheduler.
+
+    inpainting: ignored, as no model of the family was trained for it.
+    """
+    torch.manual_seed(seed)
+    words = qwen_tokenizer()
+    network = QwenImageTransformer2DModel(
+        in_channels=4 * 16,
+        out_channels=16,
+        num_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=FEATURES,
+        axes_dims_rope=(4, 6, 6),
+    )
+    reader = Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": len(words),
+            "hidden_size": FEATURES,
+            "intermediate_size": 37,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0},
+        },
+        vision_config={
+            "depth": 1,
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_heads": 2,
+            "out_hidden_size": FEATURES,
+        },
+    )
+    return QwenImageInpaintPipeline(
+        vae=video_vae().eval(),
+        text_encoder=Qwen2_5_VLForConditionalGeneration(reader).eval(),
+        tokenizer=words,
+        transformer=network.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(
+            use_dynamic_shifting=True, max_shift=0.9, max_image_seq_len=8192, shift_terminal=0.02
+        ),
+    )
+
+
+BUILDERS = {
+    "sd": sd,
+    "sdxl": sdxl,
+    "flux-fill": flux_fill,
+    "flux-kontext": flux_kontext,
+    "qwen-image": qwen_image,
+    "z-image": z_image,
+}
 
 
 def saved(folder: Path, family: str = "sd", *, inpainting: bool = True, seed: int = 0, **more: Any) -> ModelSpec:

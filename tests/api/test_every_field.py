@@ -57,7 +57,7 @@ ALTERNATIVES: dict[str, Any] = {
     "steps": "5",
     "guidance_scale": "3",
     "guidance_start": "0.3",
-    "guidance_end": "0.7",
+    "guidance_end": "0.3",
     "guidance_rescale": "0.5",
     "scheduler": "HeunDiscreteScheduler",
     "sampler_name": "heun",

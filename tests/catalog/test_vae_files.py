@@ -44,3 +44,9 @@ def test_vaes_with_other_latents_are_refused(
 ) -> None:
     with pytest.raises(ModelRefused, match=message):
         check_adapter(network(tmp_path / "vae", _class_name="AutoencoderKL", **configuration), family, Kind.VAE)
+
+
+@pytest.mark.parametrize("class_name", ["AutoencoderKL", "AutoencoderTiny"])
+def test_a_family_with_vaes_of_another_class_takes_no_other(class_name: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelRefused, match="qwen-image take no other VAE than their own"):
+        check_adapter(network(tmp_path / "vae", _class_name=class_name, latent_channels=16), "qwen-image", Kind.VAE)

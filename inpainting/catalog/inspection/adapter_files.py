@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from inpainting.catalog import configurations, families
+from inpainting.catalog.families import DiffusersLayout
 from inpainting.catalog.inspection.checkpoint_file import text_features
 from inpainting.catalog.inspection.diffusers_folder import check_configuration, is_text, is_variant
 from inpainting.catalog.inspection.embedding_files import check_embedding
@@ -83,7 +84,14 @@ def check_tiny_vae(folder: Path, family: str) -> None:
 
 
 def check_vae(configuration: Mapping[str, Any], family: str) -> None:
-    """Refuse latents of another shape or scale than the family's, as far as the configuration states them."""
+    """Refuse latents of another shape or scale than the family's, as far as the configuration states them.
+
+    Also any VAE for a family whose own are of another class than the known ones.
+    """
+    layout = families.get(family).layout
+    own = layout.components.get("vae") if isinstance(layout, DiffusersLayout) else None
+    if own is not None and not any(f"diffusers.{name}" in own.classes for name in CLASSES[Kind.VAE]):
+        raise ModelRefused(f"Models of the family {family} take no other VAE than their own.")
     expected, factor = families.get(family).latent_channels, configuration.get("scaling_factor")
     channels = configuration.get("latent_channels", USUAL_CHANNELS)
     if expected is not None and channels != expected:

@@ -86,7 +86,7 @@ def compared(one: Batcher, spec: ModelSpec) -> CompiledNetwork:
     return network
 
 
-@pytest.mark.parametrize("family", ["sd", "sdxl", "flux-fill", "z-image"])
+@pytest.mark.parametrize("family", ["sd", "sdxl", "flux-fill", "qwen-image", "z-image"])
 def test_the_blocks_of_every_family_are_compiled(tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     spec, backend = tiny_models.saved(tmp_path / family, family), Backend()
     one = batcher(monkeypatch, backend)

@@ -127,7 +127,7 @@ def test_a_transformer_of_another_flux_is_refused_with_the_reason(
     assert f"a transformer of FLUX with {channels} input channels; FLUX.1 Fill has 384" in message
 
 
-@pytest.mark.parametrize("family", ["sd", "sdxl", "z-image"])
+@pytest.mark.parametrize("family", ["sd", "sdxl", "qwen-image", "z-image"])
 def test_it_is_no_model_of_another_family(whole: Path, tmp_path: Path, family: str) -> None:
     path = flux_files.save_file_of(whole, tmp_path / "Flux Fill.safetensors", prefix=PREFIX)
     message = refusal(path, family=family)

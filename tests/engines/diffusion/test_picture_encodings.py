@@ -22,7 +22,9 @@ from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_models
 from tests.engines.diffusion.pipelines import CPU, ignore_step, request
 
-ENCODINGS = {("sd", True): 2, ("sd", False): 1, ("sdxl", True): 2, ("flux-fill", True): 2, ("z-image", True): 1}
+ENCODINGS = {("sd", True): 2, ("sd", False): 1, ("sdxl", True): 2, ("flux-fill", True): 2} | {
+    (family, True): 1 for family in ("qwen-image", "z-image")
+}
 """Pictures that a family encodes for a request: the source image, and the kept part of it."""
 
 

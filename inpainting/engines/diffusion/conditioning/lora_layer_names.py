@@ -102,7 +102,10 @@ def layers_of(component: Any) -> Iterator[tuple[str, Module]]:
 
 
 def names_of(component_name: str, path: str, component: Any) -> Iterator[tuple[str, int]]:
-    """All names of a layer with its part of that name's layer: those of diffusers, PEFT, kohya-ss, ComfyUI."""
+    """All names of a layer with its part of that name's layer: those of diffusers, PEFT, kohya-ss, ComfyUI.
+
+    A transformer's layers also have the names without a component, as in the files of Qwen-Image-Lightning.
+    """
     is_text = component_name.startswith("text_encoder")
     paths = [(path, 0), (f"{TEXT_MODEL}{path}", 0)] if is_text else [(path, 0)]
     for one, part in paths:
@@ -112,6 +115,8 @@ def names_of(component_name: str, path: str, component: Any) -> Iterator[tuple[s
         original = unet_name(path, component) if component_name == "unet" else original_name(path)
         paths += [] if original is None else [original]
         yield from ((f"{PEFT_PREFIX}{one}", part) for one, part in paths)
+    if component_name == "transformer":
+        yield path, 0
     for one, part in paths:
         if component_name in DOTTED:
             yield f"{DOTTED[component_name]}.{one}", part

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -24,9 +24,9 @@ from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 
 MAX_TOKENS = 512
-"""Tokens that are encoded, with those of the template."""
-BEFORE, AFTER = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
-"""The text of Qwen3's chat template around a message. The template in the model's files is a program and is not run."""
+"""Tokens that the transformer takes, with those of the template."""
+AFTER = "<|im_end|>\n<|im_start|>assistant\n"
+"""The text of Qwen's chat template after a message. The template in the model's files is a program and is not run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -40,6 +40,10 @@ class ZImage(LatentModel):
     """A loaded model of the family z-image. It was not trained for inpainting: kept parts are restored in each step."""
 
     splits_rows = True
+    before: ClassVar[str] = "<|im_start|>user\n"
+    """The text of the template before a prompt."""
+    unread_tokens: ClassVar[int] = 0
+    """First tokens of the template, which the text encoder reads and the transformer does not."""
 
     def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
         super().__init__(pipeline, hardware, spec)
@@ -60,23 +64,26 @@ class ZImage(LatentModel):
         return ZImagePrompts(notes=tuple(dict.fromkeys(notes)), ids=ids)
 
     def _tokenize(self, field: str, prompt: str, notes: list[str]) -> list[int]:
-        """The first MAX_TOKENS token ids of a prompt. Appends notes about what of it the model does not read."""
+        """The token ids of a prompt that are encoded. Appends notes about what of it the model does not read."""
         notes += unread_weights(prompt)
-        tokenizer = self.pipeline.tokenizer
-        ids: list[int] = tokenizer(f"{BEFORE}{prompt}{AFTER}", truncation=False, verbose=False).input_ids
-        unread = str(tokenizer.decode(ids[MAX_TOKENS:]))
+        tokenizer, count = self.pipeline.tokenizer, self.unread_tokens + MAX_TOKENS
+        ids: list[int] = tokenizer(f"{self.before}{prompt}{AFTER}", truncation=False, verbose=False).input_ids
+        unread = str(tokenizer.decode(ids[count:]))
         if len(unread) > len(AFTER):
             notes.append(too_long(field, MAX_TOKENS, unread.removesuffix(AFTER).strip()))
-        return ids[:MAX_TOKENS]
+        return ids[:count]
 
     @torch.inference_mode()
     def encode_prompts(self, prompts: ZImagePrompts, settings: PaintSettings, size: Size) -> TextConditioning:
-        """embeds: [rows, tokens, features], by the layer before the last, as the transformer was trained on."""
+        """embeds: [rows, tokens, features], by the layer that the transformer was trained on."""
         rows = [self.encoded_once(tuple(ids), partial(self._encode, ids)) for ids in prompts.ids]
         return TextConditioning(pad_sequence(rows, batch_first=True), lengths=tuple(len(row) for row in rows))
 
     def _encode(self, ids: list[int]) -> torch.Tensor:
-        """Token ids -> [tokens, features]. Without padding: a token attends only to those before it."""
+        """Token ids -> [tokens, features], by the layer before the last.
+
+        Without padding: a token attends only to those before it.
+        """
         given = torch.tensor([ids], device=self.hardware.device)
         hidden_states = self.pipeline.text_encoder(given, output_hidden_states=True, use_cache=False).hidden_states
         return torch.as_tensor(hidden_states[-2][0])

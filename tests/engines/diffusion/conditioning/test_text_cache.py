@@ -20,7 +20,7 @@ from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_loras, tiny_models
 from tests.engines.diffusion.pipelines import CPU, ignore_step, request
 
-FAMILIES = ("sd", "sdxl", "flux-fill", "z-image")
+FAMILIES = ("sd", "sdxl", "flux-fill", "qwen-image", "z-image")
 SIZE = Size(64, 64)
 
 

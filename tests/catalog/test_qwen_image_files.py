@@ -1,0 +1,90 @@
+"""A Qwen-Image model is a folder of known classes with sharded weights; its LoRAs change its transformer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from inpainting.catalog.inspection.diffusers_folder import pipeline_files
+from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.catalog.inspection.lora_files import check_lora, detect_family
+from inpainting.catalog.inspection.model_files import check_model
+from inpainting.catalog.inspection.safetensors_header import read_header
+from tests.hub import weights, written
+
+INDEX = {
+    "_class_name": "QwenImagePipeline",
+    "_diffusers_version": "0.34.0.dev0",
+    "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    "text_encoder": ["transformers", "Qwen2_5_VLForConditionalGeneration"],
+    "tokenizer": ["transformers", "Qwen2Tokenizer"],
+    "transformer": ["diffusers", "QwenImageTransformer2DModel"],
+    "vae": ["diffusers", "AutoencoderKLQwenImage"],
+}
+TEXTS = (
+    *("scheduler/scheduler_config.json", "text_encoder/config.json", "text_encoder/generation_config.json"),
+    *("text_encoder/model.safetensors.index.json", "tokenizer/added_tokens.json", "tokenizer/merges.txt"),
+    *("tokenizer/special_tokens_map.json", "tokenizer/tokenizer_config.json", "tokenizer/vocab.json"),
+    *("transformer/config.json", "transformer/diffusion_pytorch_model.safetensors.index.json", "vae/config.json"),
+)
+WEIGHTS = (
+    *(f"transformer/diffusion_pytorch_model-{part:05}-of-00009.safetensors" for part in range(1, 10)),
+    *(f"text_encoder/model-{part:05}-of-00004.safetensors" for part in range(1, 5)),
+    "vae/diffusion_pytorch_model.safetensors",
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    files = dict.fromkeys(TEXTS, b"{}") | dict.fromkeys(WEIGHTS, weights())
+    programs = {"tokenizer/chat_template.jinja": b"{{ messages }}", "README.md": b""}
+    return written({"model_index.json": json.dumps(INDEX).encode(), **programs, **files}, tmp_path / "qwen")
+
+
+def test_a_published_folder_is_accepted_and_only_its_needed_files_are_listed(folder: Path) -> None:
+    check_model(folder, "qwen-image")
+    there = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    assert sorted(pipeline_files(there, INDEX, "", "qwen-image")) == sorted(["model_index.json", *TEXTS, *WEIGHTS])
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("_class_name", "QwenImageEditPipeline"),
+        ("_class_name", "QwenImageLayeredPipeline"),
+        ("text_encoder", ["transformers", "Qwen3Model"]),
+        ("vae", ["diffusers", "AutoencoderKLWan"]),
+        ("processor", ["transformers", "Qwen2VLProcessor"]),
+    ],
+)
+def test_a_folder_with_another_component_is_refused(folder: Path, part: str, value: object) -> None:
+    (folder / "model_index.json").write_text(json.dumps({**INDEX, part: value}))
+    with pytest.raises(ModelRefused, match=r"model_index\.json"):
+        check_model(folder, "qwen-image")
+
+
+@pytest.mark.parametrize(
+    ("layer", "family"),
+    [
+        ("transformer.transformer_blocks.0.img_mlp.net.2", "qwen-image"),
+        ("diffusion_model.transformer_blocks.59.attn.to_q", "qwen-image"),
+        ("lora_unet_transformer_blocks_19_attn_add_k_proj", "qwen-image"),
+        ("lora_unet_transformer_blocks_3_txt_mod_1", "qwen-image"),
+        ("transformer_blocks.59.attn.to_q", "qwen-image"),
+        ("transformer.transformer_blocks.18.attn.to_q", None),  # FLUX has this layer, too
+        ("transformer.single_transformer_blocks.20.attn.to_q", "flux-fill"),
+    ],
+)
+def test_the_family_of_a_lora_is_told_by_its_layers(tmp_path: Path, layer: str, family: str | None) -> None:
+    written({"one.safetensors": weights(name=f"{layer}.lora_A.weight")}, tmp_path)
+    assert detect_family(read_header(tmp_path / "one.safetensors")) == family
+
+
+def test_a_lora_for_another_transformer_is_refused(tmp_path: Path) -> None:
+    written(
+        {"flux.safetensors": weights(name="transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight")}, tmp_path
+    )
+    with pytest.raises(ModelRefused, match="family flux-fill, not qwen-image"):
+        check_lora(tmp_path / "flux.safetensors", "qwen-image")
