@@ -179,7 +179,8 @@ def single_file_configuration(path: Path, family: str, kind: Kind) -> dict[str, 
         return configurations.vae_configuration(names[0])
     configuration = configurations.controlnet_configuration(names[0])
     if UNION_TENSOR in header:
-        configuration |= {"_class_name": UNION, "num_control_type": header[UNION_TENSOR]["shape"][0]}
+        (modes, *_) = header[UNION_TENSOR]["shape"] or [0]
+        configuration |= {"_class_name": UNION, "num_control_type": modes}
     return configuration
 
 

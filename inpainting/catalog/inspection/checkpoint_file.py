@@ -8,7 +8,7 @@ from typing import Any
 
 from inpainting.catalog import families
 from inpainting.catalog.families import DiffusersLayout
-from inpainting.catalog.inspection.checkpoint_tensors import VELOCITY, check_tensors
+from inpainting.catalog.inspection.checkpoint_tensors import FLUX_TENSOR, VELOCITY, check_tensors
 from inpainting.catalog.inspection.diffusers_folder import (
     check_family,
     check_folder_texts,
@@ -16,7 +16,7 @@ from inpainting.catalog.inspection.diffusers_folder import (
     is_text,
 )
 from inpainting.catalog.inspection.files import CONFIG, INDEX, ModelRefused, check_single_file, json_object, names_in
-from inpainting.catalog.inspection.flux_file import FLUX_TENSOR, check_fill, flux_command, is_flux
+from inpainting.catalog.inspection.flux_file import check_fill, flux_command, is_flux
 from inpainting.catalog.inspection.gguf_header import read_weights_header
 from inpainting.catalog.shipped import of_family
 

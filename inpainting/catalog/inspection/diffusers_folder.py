@@ -12,7 +12,7 @@ from typing import Any
 
 from inpainting.catalog import families
 from inpainting.catalog.families import DiffusersLayout
-from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
+from inpainting.catalog.inspection.checkpoint_tensors import FLUX_TENSOR, check_numbers
 from inpainting.catalog.inspection.files import (
     CONFIG,
     GGUF,
@@ -55,9 +55,10 @@ def check_folder(folder: Path, family: str, names: Sequence[str] | None = None) 
             raise ModelRefused(f"{name} holds no {WEIGHTS} file.")
     for file in names:
         if file.endswith(WEIGHTS):
-            component = declared.get(PurePosixPath(file).parent.as_posix())
-            may_be_scaled = component is not None and component.is_of_transformers and file.endswith(WHOLE_WEIGHTS)
-            check_numbers(read_header(folder / file), file, may_be_scaled=may_be_scaled)
+            header, component = read_header(folder / file), declared.get(PurePosixPath(file).parent.as_posix())
+            is_text_encoder = component is not None and component.is_of_transformers and file.endswith(WHOLE_WEIGHTS)
+            is_flux = any(FLUX_TENSOR in name for name in header)
+            check_numbers(header, file, may_be_scaled=is_text_encoder or is_flux)
         elif file.endswith(GGUF):
             read_gguf_header(folder / file)
 

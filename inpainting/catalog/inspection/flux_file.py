@@ -13,7 +13,7 @@ from typing import Any
 
 from inpainting.catalog import families
 from inpainting.catalog.families import DiffusersLayout, ModelFamily
-from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
+from inpainting.catalog.inspection.checkpoint_tensors import FLUX_TENSOR, check_numbers
 from inpainting.catalog.inspection.diffusers_folder import check_configuration, pipeline_files
 from inpainting.catalog.inspection.files import (
     CONFIG,
@@ -29,8 +29,6 @@ from inpainting.catalog.inspection.files import (
 )
 from inpainting.catalog.inspection.gguf_header import is_gguf
 
-FLUX_TENSOR = "double_blocks.0."
-"""In the names of a transformer of FLUX, after a prefix that some programs add."""
 TRANSFORMER = "transformer"
 WEIGHTS_NAMES = tuple(f"diffusion_pytorch_model{suffix}" for suffix in (WEIGHTS, GGUF))
 """Of the file, in the folder of the transformer."""
@@ -136,7 +134,7 @@ def check_fill(header: Mapping[str, Any], file: str) -> None:
             "(Canny, Depth) are not supported."
         )
     if not is_gguf(file):
-        check_numbers(header, file)
+        check_numbers(header, file, may_be_scaled=True)
     if shape_of(header, "img_in.weight")[0] != WIDTH or head_width(header) != HEAD_WIDTH:
         raise ModelRefused(f"{file} is no transformer of FLUX of the published shape.")
 

@@ -56,6 +56,11 @@ def folder(tmp_path: Path, settings: Any) -> Path:
             "controlnet_cond_embedding.conv_in.weight": np.ones(1),
             "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight": np.ones((2, 2048)),
         },
+        "controlnet/no_modes": {"task_embedding": np.ones(()), "controlnet_cond_embedding.conv_in.weight": np.ones(())},
+        "clip/clip_g": {"text_model.final_layer_norm.weight": np.ones(1280)},
+        "clip/clip_l": {"text_model.final_layer_norm.weight": np.ones(768)},
+        "clip/t5": {"encoder.final_layer_norm.weight": np.ones(())},
+        "vae/no_shape": {"decoder.conv_in.weight": np.ones(())},
         "vae/ae": {"decoder.conv_in.weight": np.ones((2, 16, 1, 1))},
     }
     for name, tensors in files.items():
@@ -109,6 +114,11 @@ def test_a_scan_names_each_file_and_adds_nothing(folder: Path, db: None) -> None
             "vae/ft-mse.safetensors",
             "Type “python manage.py add_model ft-mse --family sd --kind vae --from /",
         ),
+        ("controlnet/no_modes.safetensors", "no ControlNet of a published shape"),
+        ("clip/clip_g.safetensors", "vectors of 1280 features"),
+        ("clip/clip_l.safetensors", "It is CLIP-L, a text encoder of FLUX.1"),
+        ("clip/t5.safetensors", "encoder.final_layer_norm.weight"),
+        ("vae/no_shape.safetensors", "families sd and sdxl"),
         ("outside.safetensors", "a link that leads out"),
     ],
 )

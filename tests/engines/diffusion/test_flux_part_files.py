@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, FluxFillPipeline
+from diffusers import AutoencoderKL, FluxFillPipeline, FluxTransformer2DModel
 from django.core.management import CommandError, call_command
 from safetensors.torch import load_file, save_file
 from transformers import T5EncoderModel
 
 from inpainting.catalog import configurations
+from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.catalog.inspection.model_files import check_model
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.models import InferenceModel
@@ -95,7 +97,7 @@ def refusal(folder: Path, *options: str) -> str:
 
 
 def scaled(path: Path) -> None:
-    """Store the matrices of a text encoder as scaled fp8, as ComfyUI does."""
+    """Store the matrices of a text encoder or transformer as scaled fp8, as ComfyUI does."""
     tensors = {"scaled_fp8": torch.zeros(0, dtype=torch.float8_e4m3fn)}
     for name, one in load_file(path).items():
         if one.ndim == 2 and "block" in name and name.endswith(".weight"):
@@ -143,6 +145,29 @@ def test_fp8_of_a_text_encoder_is_read_with_its_scales(whole: Path, comfyui: Pat
     assert encoder.dtype == torch.float32
     for name, tensor in expected.state_dict().items():
         torch.testing.assert_close(encoder.state_dict()[name], tensor, rtol=0.07, atol=2e-3)
+
+
+@pytest.mark.parametrize("is_scaled", [False, True])
+def test_fp8_of_a_transformer_is_read_with_its_scales(whole: Path, comfyui: Path, is_scaled: bool) -> None:
+    path = named(comfyui, TRANSFORMER)
+    if is_scaled:
+        scaled(path)
+    else:
+        save(path, {name: one.to(torch.float8_e4m3fn) for name, one in load_file(path).items()})
+    model = load(added(comfyui, *arguments(comfyui, VAE, T5, CLIP)).spec, CPU)
+    assert not model.notes
+    expected = FluxTransformer2DModel.from_pretrained(whole / "transformer").state_dict()
+    for name, tensor in model.pipeline.transformer.state_dict().items():
+        assert tensor.dtype == torch.float32
+        torch.testing.assert_close(tensor, expected[name], rtol=0.07, atol=2e-3)
+
+
+def test_scaled_fp8_of_a_transformer_with_names_of_diffusers_is_refused(whole: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole, tmp_path / "folder")
+    (path,) = (folder / "transformer").glob("*.safetensors")
+    scaled(path)
+    with pytest.raises(ModelRefused, match="is quantised"):
+        check_model(folder, "flux-fill")
 
 
 def test_tensors_that_nothing_reads_are_named(comfyui: Path) -> None:

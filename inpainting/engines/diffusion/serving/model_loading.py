@@ -14,7 +14,6 @@ import torch
 import transformers
 from diffusers.loaders.single_file import load_single_file_sub_model
 from diffusers.loaders.single_file_utils import SingleFileComponentError
-from safetensors.torch import load_file
 
 from inpainting.catalog import families
 from inpainting.catalog.families import DiffusersLayout, ModelFamily
@@ -215,7 +214,11 @@ def read_flux(component_class: type[Any], path: Path, dtype: torch.dtype) -> tup
 
     Also returns the names of tensors that nothing reads.
     """
-    tensors, arguments = read_gguf(path, dtype) if is_gguf(path.name) else (load_file(path), {})
+    if is_gguf(path.name):
+        tensors, arguments = read_gguf(path, dtype)
+    else:
+        numbers = read_tensors(path, read_header(path), dtype)
+        tensors, arguments = {name: one for name, one in numbers.items() if not is_extra(name)}, {}
     try:
         part = serialized(component_class.from_single_file)(
             tensors, config=str(path.parent), torch_dtype=dtype, local_files_only=True, **arguments
