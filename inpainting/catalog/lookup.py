@@ -68,13 +68,13 @@ class Catalog:
 
         Empty where one of them is not installed.
         """
-        installed = [row.spec for row in self.tools(PREPROCESSING) if row.is_installed]
-        for spec in installed:
-            family = families.get(spec.family)
-            if family.computes == control:
-                needed = [[one for one in installed if one.family == name][:1] for name in family.needs]
+        tools = self.tools(PREPROCESSING)
+        for row in tools:
+            family = families.get(row.family)
+            if family.computes == control and row.is_installed:
+                needed = [[one for one in tools if one.family == name and one.is_installed] for name in family.needs]
                 if all(needed):
-                    return (spec, *(one for (one,) in needed))
+                    return (row.spec, *(rows[0].spec for rows in needed))
         return ()
 
     def installed(self, engine: str = DIFFUSION) -> list[InferenceModel]:
