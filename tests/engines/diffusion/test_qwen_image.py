@@ -11,15 +11,12 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from skimage import data
 
 from inpainting.catalog.inspection.lora_files import detect_family
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.adapter_uses import LoraUse
 from inpainting.core.geometry import Size
-from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import FLOW_SCHEDULERS
 from inpainting.engines.diffusion.families.qwen_image import QwenImage, guided
@@ -38,8 +35,8 @@ from tests.engines.diffusion.pipelines import (
     denoised,
     ignore_step,
 )
+from tests.engines.diffusion.plain_flow import HEIGHT, WIDTH, assert_equal, paint, request
 
-HEIGHT, WIDTH = 64, 96
 EULER, HEUN = FLOW_SCHEDULERS
 LORA = "ink"
 MORE = ("img_mlp.net.2", "txt_mod.1", "img_in")
@@ -48,7 +45,7 @@ MORE = ("img_mlp.net.2", "txt_mod.1", "img_in")
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
-    return tiny_models.saved(tmp_path_factory.mktemp("models") / "z", "qwen-image")
+    return tiny_models.saved(tmp_path_factory.mktemp("models") / "qwen", "qwen-image")
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +53,6 @@ def model(spec: ModelSpec) -> QwenImage:
     loaded = load(spec, CPU)
     assert isinstance(loaded, QwenImage)
     return loaded
-
-
-def request(**settings: Any) -> InpaintRequest:
-    """A photo that is wider than high, and a binary mask on the grid of the latents."""
-    pixels = np.ascontiguousarray(data.astronaut()[: 8 * HEIGHT : 8, 50 : 50 + 4 * WIDTH : 4])
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    mask[16:48, 8:40] = 255
-    usual = {"prompt": "a red bus", "seed": 7, "strength": 1.0, "steps": STEPS}
-    return InpaintRequest(Picture(pixels), mask, PaintSettings(**{**usual, **settings}))
 
 
 def diffusers_result(model: QwenImage, requested: InpaintRequest, scheduler: Any = None, **changes: Any) -> Any:
@@ -83,10 +71,6 @@ def diffusers_result(model: QwenImage, requested: InpaintRequest, scheduler: Any
     if changes.get("output_type"):
         return result
     return reference._unpack_latents(result, HEIGHT, WIDTH, reference.vae_scale_factor)[:, :, 0]
-
-
-def assert_equal(latents: torch.Tensor, expected: torch.Tensor) -> None:
-    torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
 
 
 # One image
@@ -171,12 +155,6 @@ def test_the_words_after_the_last_token_are_quoted(model: QwenImage) -> None:
 
 
 # Batches
-
-
-def paint(spec: ModelSpec, requested: InpaintRequest, **more: Any) -> list[NDArray[np.uint8]]:
-    return Batcher(ModelCache(CPU, 10**9), max_rows=more.pop("max_rows", 1)).paint(
-        requested, spec, ignore_step, **more
-    )[0]
 
 
 def test_jobs_of_different_prompts_share_calls_with_the_results_they_have_alone(spec: ModelSpec) -> None:

@@ -10,15 +10,12 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from skimage import data
 
 from inpainting.catalog.inspection.lora_files import detect_family
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.adapter_uses import LoraUse
 from inpainting.core.geometry import Size
-from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import FLOW_SCHEDULERS
 from inpainting.engines.diffusion.families.z_image import MAX_TOKENS, ZImage
@@ -36,8 +33,8 @@ from tests.engines.diffusion.pipelines import (
     denoised,
     ignore_step,
 )
+from tests.engines.diffusion.plain_flow import assert_equal, paint, request
 
-HEIGHT, WIDTH = 64, 96
 EULER, HEUN = FLOW_SCHEDULERS
 LORA = "ink"
 
@@ -54,15 +51,6 @@ def model(spec: ModelSpec) -> ZImage:
     return loaded
 
 
-def request(**settings: Any) -> InpaintRequest:
-    """A photo that is wider than high, and a binary mask on the grid of the latents."""
-    pixels = np.ascontiguousarray(data.astronaut()[: 8 * HEIGHT : 8, 50 : 50 + 4 * WIDTH : 4])
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    mask[16:48, 8:40] = 255
-    usual = {"prompt": "a red bus", "seed": 7, "strength": 1.0, "steps": STEPS}
-    return InpaintRequest(Picture(pixels), mask, PaintSettings(**{**usual, **settings}))
-
-
 def diffusers_result(model: ZImage, requested: InpaintRequest, scheduler: Any = None, **changes: Any) -> Any:
     """The result of the reference pipeline built from the same components. Its guidance scale counts from 0."""
     settings = requested.settings
@@ -76,10 +64,6 @@ def diffusers_result(model: ZImage, requested: InpaintRequest, scheduler: Any = 
         "guidance_scale": model.guidance(settings) - 1,
     }
     return reference(**{**arguments, **changes}).images
-
-
-def assert_equal(latents: torch.Tensor, expected: torch.Tensor) -> None:
-    torch.testing.assert_close(latents, expected, rtol=1e-4, atol=1e-4)
 
 
 # One image
@@ -166,12 +150,6 @@ def test_the_words_after_the_last_token_are_quoted(model: ZImage) -> None:
 
 
 # Batches
-
-
-def paint(spec: ModelSpec, requested: InpaintRequest, **more: Any) -> list[NDArray[np.uint8]]:
-    return Batcher(ModelCache(CPU, 10**9), max_rows=more.pop("max_rows", 1)).paint(
-        requested, spec, ignore_step, **more
-    )[0]
 
 
 def test_jobs_of_different_prompts_share_calls_with_the_results_they_have_alone(spec: ModelSpec) -> None:
