@@ -80,15 +80,16 @@ def encoder(*, embedding_size: int = EMBEDDING_SIZE) -> CLIPVisionModelWithProje
     ).eval()
 
 
-def adapter(unet: Any, *, plus: bool = False, seed: int = 0, features: int | None = None) -> dict[str, torch.Tensor]:
-    """The tensors of an IP-Adapter for a UNet, in the names of the published ones."""
+def adapter(unet: Any, *, kind: str = "plain", seed: int = 0, features: int | None = None) -> dict[str, torch.Tensor]:
+    """The tensors of an IP-Adapter for a UNet, in the names of the published ones. kind: plain, plus or full."""
     generator = torch.Generator().manual_seed(seed)
 
     def made(*shape: int, std: float = 0.3) -> torch.Tensor:
         return torch.randn(*shape, generator=generator) * std
 
     features = features or unet.config.cross_attention_dim
-    tensors = plus_projection(features, made) if plus else plain_projection(features, made)
+    projections = {"plain": plain_projection, "plus": plus_projection, "full": full_projection}
+    tensors = projections[kind](features, made)
     names = [name for name in unet.attn_processors if name.endswith("attn2.processor")]
     for number, name in enumerate(names):
         width = unet.get_submodule(name.removesuffix(".processor")).to_q.out_features
@@ -103,6 +104,17 @@ def plain_projection(features: int, made: Any) -> dict[str, torch.Tensor]:
         "image_proj.proj.bias": made(4 * features),
         "image_proj.norm.weight": 1 + made(features),
         "image_proj.norm.bias": made(features),
+    }
+
+
+def full_projection(features: int, made: Any) -> dict[str, torch.Tensor]:
+    return {
+        "image_proj.proj.0.weight": made(HIDDEN_SIZE, HIDDEN_SIZE),
+        "image_proj.proj.0.bias": made(HIDDEN_SIZE),
+        "image_proj.proj.2.weight": made(features, HIDDEN_SIZE),
+        "image_proj.proj.2.bias": made(features),
+        "image_proj.proj.3.weight": 1 + made(features),
+        "image_proj.proj.3.bias": made(features),
     }
 
 

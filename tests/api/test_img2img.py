@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -106,6 +107,25 @@ def test_black_is_repainted_unless_the_polarity_is_inverted(
     painted = pixels(Client().get(content["images"][0]).getvalue())
     assert np.array_equal(painted[hole > 0], photo[hole > 0])
     assert not np.array_equal(painted[hole == 0], photo[hole == 0])
+
+
+@pytest.mark.parametrize("is_json", [True, False])
+def test_fields_that_the_api_does_not_have_are_named(
+    alices_program: Client, body: dict[str, Any], photo_png: bytes, mask_png: bytes, is_json: bool
+) -> None:
+    unknown: dict[str, Any] = {"controlnet": {"enabled": True, "units": []}, "<b>": "1", "cfg_scale": 5, "seed": 3}
+    if is_json:
+        pictures = {"input_image": photo_png, "mask": mask_png}
+        encoded = {name: base64.b64encode(data).decode() for name, data in pictures.items()}
+        answer = alices_program.post(
+            "/api/img2img", {**encoded, "prompt": "a path", **unknown}, content_type="application/json"
+        )
+    else:
+        sent = {**unknown, "controlnet": "{}", "depth_map": upload(photo_png)}
+        answer = alices_program.post("/api/img2img", {**body, **sent})
+    assert answer.status_code == 200, answer.content
+    expected = ["(another name)", "controlnet", *([] if is_json else ["depth_map"])]
+    assert answer.json()["metadata"]["ignored_fields"] == expected
 
 
 def test_the_url_with_a_trailing_slash_is_served_too(alices_program: Client, body: dict[str, Any]) -> None:

@@ -58,6 +58,12 @@ def test_an_adapter_with_unknown_tensors_or_without_its_encoder_is_refused(tmp_p
         check_adapter(lonely, "sd", Kind.IP_ADAPTER)
 
 
+@pytest.mark.parametrize("tensor", ["image_proj.proj.0.weight", "image_proj.perceiver_resampler.proj_in.weight"])
+def test_an_adapter_for_the_identity_of_a_face_is_refused_with_the_reason(tmp_path: Path, tensor: str) -> None:
+    with pytest.raises(ModelRefused, match=r"\(FaceID\), which needs another network"):
+        check_adapter(ip_adapter(tmp_path / "face", tensor=tensor), "sd", Kind.IP_ADAPTER)
+
+
 def test_a_pickle_beside_valid_files_is_refused(tmp_path: Path) -> None:
     folder = network(tmp_path / "vae", _class_name="AutoencoderKL")
     (folder / "diffusion_pytorch_model.bin").write_bytes(b"")

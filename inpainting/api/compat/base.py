@@ -8,6 +8,7 @@ links to its pictures have a folder of their own: `media/urls.py`, `media/named_
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,9 @@ from inpainting.engines import registry
 from inpainting.generations.idempotency import Idempotency
 from inpainting.models import Generation
 
+FIELD_NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
+MAX_IGNORED_FIELDS = 50
+"""Names of ignored fields that a response lists at most."""
 ENGINE_HEADER, MODEL_HEADER, IGNORED_HEADER = "X-DreamLayer-Engine", "X-DreamLayer-Model", "X-DreamLayer-Ignored"
 
 
@@ -195,3 +199,8 @@ def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | 
     """A JSON response that needs no DRF view around it, for `Dialect.render_error`."""
     content = JSONRenderer().render(body)
     return HttpResponse(content, status=status, headers=dict(headers or {}), content_type="application/json")
+
+
+def shown_name(name: str) -> str:
+    """The name of an ignored field as responses list it."""
+    return name if FIELD_NAME.fullmatch(name) else "(another name)"

@@ -8,13 +8,14 @@ from typing import Any
 from rest_framework.request import Request
 
 from inpainting import webhooks
-from inpainting.api.compat.base import Options, Repeated
+from inpainting.api.compat.base import MAX_IGNORED_FIELDS, Options, Repeated, shown_name
 from inpainting.api.native.bodies import Body, Shape, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
-from inpainting.api.native.fields import GenerationForm, checked, settings_from
+from inpainting.api.native.fields import ALIASES, GenerationForm, checked, settings_from
 from inpainting.api.native.sent_masks import read_mask
 from inpainting.api.pictures import IMAGE, read_picture
 from inpainting.catalog.lookup import Catalog
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
@@ -25,6 +26,11 @@ from inpainting.generations import history
 from inpainting.generations.idempotency import Idempotency
 from inpainting.models import Generation
 from inpainting.planning import planner
+
+KNOWN_FIELDS = frozenset(
+    [*GenerationForm().get_fields(), *ALIASES, "image", "input_image", "mask", *CONDITIONING_IMAGES]
+) | {"csrfmiddlewaretoken"}
+"""The fields that are read from a body; the last by Django."""
 
 
 def parse(request: Request) -> tuple[InpaintRequest, Options]:
@@ -73,10 +79,17 @@ def read(body: Body, request: Request, *, idempotency: Idempotency | None = None
         source_name=sent.name,
         warnings=(*warnings, *notes),
         webhook_url=webhook_url,
+        ignored_fields=ignored_fields(body),
         idempotency=idempotency,
         catalog=catalog,
         parent=parent,
     )
+
+
+def ignored_fields(body: Body) -> tuple[str, ...]:
+    """The fields and files that nothing reads, such as those of other services, by the names that answers list."""
+    unknown = sorted((body.fields.keys() | body.files.keys()) - KNOWN_FIELDS)
+    return tuple(dict.fromkeys(map(shown_name, unknown)))[:MAX_IGNORED_FIELDS]
 
 
 def parent_in(values: Mapping[str, Any], user: Any) -> Generation | None:

@@ -47,6 +47,9 @@ SINGLE_FILES = {
 """Adapters of one file -> a tensor that they hold, in the original layout and in that of diffusers."""
 ENCODER_CLASS = "CLIPVisionModelWithProjection"
 IP_ADAPTER_TENSORS = ("image_proj.", "ip_adapter.")
+FACE_ID_TENSORS = ("image_proj.perceiver_resampler.proj_in.weight", "image_proj.proj.0.weight")
+FULL_TENSOR = "image_proj.proj.3.weight"
+"""Tensors by which diffusers tells FaceID's projections and those of a full adapter apart."""
 
 
 def check_adapter(path: Path, family: str, kind: Kind) -> None:
@@ -114,7 +117,13 @@ def check_ip_adapter(folder: Path) -> None:
     """Check the one file of an IP-Adapter and the folder of its image encoder. Raises ModelRefused."""
     texts = checked_texts(folder)
     adapter, encoder = ip_adapter_file(folder), image_encoder_folder(folder)
-    foreign = next((name for name in read_header(adapter) if not name.startswith(IP_ADAPTER_TENSORS)), None)
+    header = read_header(adapter)
+    if FULL_TENSOR not in header and any(name in header for name in FACE_ID_TENSORS):
+        raise ModelRefused(
+            f"{adapter.name} is an IP-Adapter for the identity of a face (FaceID), which needs another network and is "
+            "not supported."
+        )
+    foreign = next((name for name in header if not name.startswith(IP_ADAPTER_TENSORS)), None)
     if foreign is not None:
         raise ModelRefused(f"{adapter.name} is no IP-Adapter: it holds {quoted(foreign)}.")
     configuration = texts.get(encoder.relative_to(folder) / CONFIG, {})

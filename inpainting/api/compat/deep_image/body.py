@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
+from inpainting.api.compat.base import shown_name
 from inpainting.api.parsers import JSON_VALUES, json_object
 from inpainting.api.pictures import PictureText
 from inpainting.api.setting_fields import Integer, Number, Text, build_field
@@ -23,7 +24,6 @@ ADAPTER_TYPES = ("generate_background", "upscale", INPAINTING)
 BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 MAX_ECHOED_CHARACTERS = 2_000
 """Of each text of a request in its webhook."""
-FIELD_NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +163,6 @@ def unknown_fields(sent: Mapping[str, Any], form: serializers.Serializer, prefix
             yield from unknown_fields(value, field, f"{prefix}{name}.")
         elif field is None and value not in (False, "", [], {}):
             yield f"{prefix}{shown_name(name)}"
-
-
-def shown_name(name: str) -> str:
-    """The name of an ignored field as responses list it."""
-    return name if FIELD_NAME.fullmatch(name) else "(another name)"
 
 
 def echo(sent: Mapping[str, Any], form: serializers.Serializer) -> dict[str, Any]:

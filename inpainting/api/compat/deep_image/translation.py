@@ -13,8 +13,8 @@ from rest_framework.request import Request
 
 from inpainting import webhooks
 from inpainting.api.analyses import describe_in_worker, runs_in_worker
-from inpainting.api.compat.base import Options, build_scaled_request, origin_of
-from inpainting.api.compat.deep_image.body import INPAINTING, RequestForm, echo, names_of, shown_name, unknown_fields
+from inpainting.api.compat.base import MAX_IGNORED_FIELDS, Options, build_scaled_request, origin_of, shown_name
+from inpainting.api.compat.deep_image.body import INPAINTING, RequestForm, echo, names_of, unknown_fields
 from inpainting.api.concurrency_limits import computing, limit_segmentations
 from inpainting.api.media.links import ending_key
 from inpainting.api.pictures import PictureRole, SentPicture, read_picture
@@ -35,7 +35,6 @@ from inpainting.planning import planner
 
 SOURCE = PictureRole(code_prefix="image", error_prefix="Invalid image")
 MASK = PictureRole(code_prefix="mask", error_prefix="Invalid mask")
-MAX_IGNORED_FIELDS = 50
 
 
 def source_file(request: Request) -> SentPicture | None:

@@ -69,7 +69,8 @@ class Metadata(Answer):
     requested = FreeObject(help_text="Engine and settings as sent, without defaults.")
     ignored = serializers.ListField(child=serializers.CharField(), help_text="Settings that the engine does not read.")
     ignored_fields = serializers.ListField(
-        child=serializers.CharField(), help_text="Fields of the service's request without effect."
+        child=serializers.CharField(),
+        help_text="Fields of the request without effect; in the native API those it lacks.",
     )
     warnings = serializers.ListField(child=serializers.CharField())
     seconds = serializers.FloatField(allow_null=True)

@@ -17,7 +17,11 @@ import torch
 import transformers
 from diffusers.loaders.unet import UNet2DConditionLoadersMixin
 from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0
-from diffusers.models.embeddings import ImageProjection, IPAdapterPlusImageProjection
+from diffusers.models.embeddings import (
+    ImageProjection,
+    IPAdapterFullImageProjection,
+    IPAdapterPlusImageProjection,
+)
 from PIL import Image
 from safetensors.torch import load_file
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -34,9 +38,10 @@ from inpainting.engines.diffusion.serving.load_lock import serialized
 
 LAYERS_PREFIX, PROJECTION_PREFIX = "ip_adapter.", "image_proj."
 """Prefixes of the tensors in an adapter's file."""
-PROJECTIONS = (ImageProjection, IPAdapterPlusImageProjection)
-"""Plain adapters project one embedding of the whole image, "plus" adapters the embeddings of its patches."""
-TOKEN_COUNT_TENSORS = ("proj.weight", "latents")
+PROJECTIONS = (ImageProjection, IPAdapterPlusImageProjection, IPAdapterFullImageProjection)
+"""Plain adapters project one embedding of the whole image, "plus" adapters the embeddings of its patches to a few
+tokens, and "full" adapters each of them to a token."""
+TOKEN_COUNT_TENSORS = ("proj.weight", "latents", "proj.3.weight")
 """Tensors from whose shapes diffusers derives the number of image tokens."""
 
 Layer = tuple[Any, IPAdapterAttnProcessor2_0]
@@ -250,7 +255,7 @@ def load(spec: ModelSpec, hardware: Hardware) -> LoadedIPAdapter:
     # A method of diffusers' UNet, of which it reads only `device` and `dtype`: `hardware` has both.
     projection = UNet2DConditionLoadersMixin._convert_ip_adapter_image_proj_to_diffusers(hardware, projection_tensors)
     if not isinstance(projection, PROJECTIONS):
-        raise ModelRefused("it is neither a plain IP-Adapter nor a plus one.")
+        raise ModelRefused("it is neither a plain IP-Adapter nor a plus or a full one.")
     encoder, loading_info = transformers.CLIPVisionModelWithProjection.from_pretrained(
         image_encoder_folder(folder),
         dtype=hardware.dtype,
@@ -271,7 +276,7 @@ def load(spec: ModelSpec, hardware: Hardware) -> LoadedIPAdapter:
 
 def token_features(projection: Any) -> int:
     """Features of the tokens that the projection returns."""
-    norm = projection.norm if isinstance(projection, ImageProjection) else projection.norm_out
+    norm = projection.norm_out if isinstance(projection, IPAdapterPlusImageProjection) else projection.norm
     return int(norm.normalized_shape[0])
 
 
@@ -279,4 +284,6 @@ def embedding_widths(encoder: Any, projection: Any) -> tuple[int, int]:
     """Features that the image encoder returns, and features that the projection takes."""
     if isinstance(projection, ImageProjection):
         return encoder.config.projection_dim, projection.image_embeds.in_features
+    if isinstance(projection, IPAdapterFullImageProjection):
+        return encoder.config.hidden_size, projection.ff.net[0].proj.in_features
     return encoder.config.hidden_size, projection.proj_in.in_features

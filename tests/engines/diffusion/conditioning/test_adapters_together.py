@@ -31,7 +31,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_adapters.saved_controlnet(folder / "edges", "sd", Control.CANNY)
     tiny_adapters.saved_controlnet(folder / "far", "sd", Control.DEPTH, cross_attention_dim=48)
     tiny_adapters.saved_controlnet(folder / "large", "sdxl", Control.CANNY)
-    tensors = tiny_adapters.adapter(tiny_models.sd(folder).unet, plus=True)
+    tensors = tiny_adapters.adapter(tiny_models.sd(folder).unet, kind="plus")
     tiny_adapters.saved_adapter(folder / "look", "sd", tensors)
     return folder
 

@@ -56,8 +56,8 @@ def adapters(folder: Path, models: dict[tuple[str, bool], ModelSpec]) -> dict[tu
     found = {}
     for family in FAMILIES:
         unet = load(models[family, True], CPU).unet
-        for seed, kind in enumerate(("plain", "plus")):
-            tensors = tiny_adapters.adapter(unet, plus=kind == "plus", seed=seed)
+        for seed, kind in enumerate(("plain", "plus", "full")):
+            tensors = tiny_adapters.adapter(unet, kind=kind, seed=seed)
             found[family, kind] = tiny_adapters.saved_adapter(folder / f"{family}-{kind}", family, tensors, seed=seed)
     return found
 
@@ -74,7 +74,7 @@ def lora(folder: Path, models: dict[tuple[str, bool], ModelSpec]) -> dict[str, L
 
 @pytest.mark.parametrize(
     ("family", "inpainting", "changes", "kind"),
-    each_value_once(KINDS, [{}, {"ip_adapter_scale": 0.4}, {"guidance_scale": 1.0}], ["plain", "plus"]),
+    each_value_once(KINDS, [{}, {"ip_adapter_scale": 0.4}, {"guidance_scale": 1.0}], ["plain", "plus", "full"]),
 )
 def test_an_ip_adapter_equals_the_reference_pipeline(
     models: dict[tuple[str, bool], ModelSpec],
@@ -313,7 +313,7 @@ def test_an_unknown_format_or_a_wrong_encoder_is_refused(
     }
     faces |= {name: tensor for name, tensor in tensors.items() if name.startswith("ip_adapter.")}
     wrong = {
-        "neither a plain": tiny_adapters.saved_adapter(folder / "faces", "sd", faces),
+        "identity of a face": tiny_adapters.saved_adapter(folder / "faces", "sd", faces),
         "its image encoder gives 8": tiny_adapters.saved_adapter(folder / "encoder", "sd", tensors, embedding_size=8),
         "weights are missing": tiny_adapters.saved_adapter(folder / "empty", "sd", tensors),
     }

@@ -54,7 +54,7 @@ def adapters(folder: Path, models: dict[str, ModelSpec]) -> dict[str, dict[str, 
     for family in FAMILIES:
         unet = load(models[family], CPU).unet
         for seed, slug in enumerate(("plain", "plus")):
-            tensors = tiny_adapters.adapter(unet, plus=slug == "plus", seed=seed)
+            tensors = tiny_adapters.adapter(unet, kind=slug, seed=seed)
             spec = tiny_adapters.saved_adapter(folder / f"{family}-{slug}", family, tensors)
             found.setdefault(family, {})[slug] = replace(spec, slug=slug)
     return found
