@@ -49,7 +49,7 @@ from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
-from inpainting.engines.diffusion.families.flux_fill import FluxFillState, packed
+from inpainting.engines.diffusion.families.flux_fill import FluxState, packed
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.painting import paint
 
@@ -213,7 +213,7 @@ def plain_flux_step(pipeline: Any, samples: Sequence[DenoisingState]) -> torch.T
     dtype, device = network.dtype, network.device
     height, width = samples[0].latents.shape[-2:]
     text = torch.cat([one.text.embeds for one in samples]).to(dtype)
-    masked = torch.cat([one.masked for one in samples if isinstance(one, FluxFillState)])
+    masked = torch.cat([one.condition for one in samples if isinstance(one, FluxState)])
     patches = torch.as_tensor(
         network(
             hidden_states=torch.cat([packed(group_of(samples).latents), masked], dim=2).to(dtype),
