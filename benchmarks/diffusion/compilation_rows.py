@@ -17,9 +17,10 @@ from benchmarks.diffusion.bench import Bench
 from benchmarks.diffusion.gpu_rows import batch
 from benchmarks.diffusion.measuring import Figure, Row, difference
 from benchmarks.diffusion.models import begun, flop, flux_flop, request
+from inpainting.core.garbage import freeze_imports
 from inpainting.core.geometry import Size
 from inpainting.engines.diffusion import compilation
-from inpainting.engines.diffusion.compilation import THREAD
+from inpainting.engines.diffusion.compilation import THREAD, import_compiler
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.kernels import BLOCKS, GRAPHS
 
@@ -57,6 +58,8 @@ def prepared(model: Any, samples: list[DenoisingState], plain: Any, bench: Bench
 
 
 def compiled_row(bench: Bench, key: str, model: Any, samples: list[DenoisingState], row_flop: float) -> Row:
+    import_compiler()
+    freeze_imports(of="the compiler")  # as the engine does before it loads its first model
     kinds = {"a": BLOCKS, "b": GRAPHS}
     models = {side: compiled(model, kind, bench) for side, kind in kinds.items()}
     notes = []

@@ -198,6 +198,12 @@ class CompiledNetwork:
             return tree_map_only(torch.Tensor, torch.clone, output)
 
 
+def import_compiler() -> None:
+    """Import what compiles, before `freeze_imports`: each full garbage collection of its objects would delay steps."""
+    import torch._dynamo
+    import torch._inductor.compile_fx  # noqa: F401
+
+
 def with_same_weights(network: torch.nn.Module) -> torch.nn.Module:
     """A network whose modules are its own and whose weights are those of `network`, in no further memory."""
     return copy.deepcopy(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})

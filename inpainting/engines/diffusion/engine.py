@@ -123,16 +123,19 @@ class Diffusion:
     @cached_property
     def _batcher(self) -> Batcher:
         from inpainting.engines.diffusion import hardware
+        from inpainting.engines.diffusion.compilation import import_compiler
         from inpainting.engines.diffusion.serving.batcher import Batcher
         from inpainting.engines.diffusion.serving.host_memory import HostMemory
         from inpainting.engines.diffusion.serving.model_cache import ModelCache
 
-        freeze_imports(of="diffusers")
         quantization, compilation = (
             "" if word == OFF else word for word in (self.options.quantization, self.options.compilation)
         )
         if self.options.max_rows == 1:
             compilation = ""  # when it is ready differs between two runs
+        if compilation:
+            import_compiler()
+        freeze_imports(of="diffusers")
         chosen = hardware.choose(self.options.device, self.options.precision, self.kernels)
         chosen = replace(chosen, quantization=quantization, compilation=compilation)
         budget = self.options.memory_bytes or int(chosen.memory_bytes() * hardware.WEIGHTS_SHARE)

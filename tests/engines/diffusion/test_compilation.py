@@ -16,16 +16,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import LoraSpec, ModelSpec
+from inpainting.catalog.specs import Control, Kind, LoraSpec, ModelSpec
 from inpainting.core.request import LoraUse
-from inpainting.engines.diffusion import compilation
+from inpainting.engines.diffusion import compilation, engine
 from inpainting.engines.diffusion.compilation import THREAD, CompiledNetwork, shape_of, wrap
 from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.engines.diffusion.hardware import Hardware, Offload
-from inpainting.engines.diffusion.kernels import BLOCKS, GRAPHS
+from inpainting.engines.diffusion.kernels import BLOCKS, GRAPHS, OFF
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from tests import tiny_loras, tiny_models
+from tests import tiny_adapters, tiny_loras, tiny_models
+from tests.engines.diffusion.conditioning import adapter_requests
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import STEPS, request, wait_until
 
@@ -320,3 +321,34 @@ def test_nothing_is_compiled_by_default_or_in_the_deterministic_mode(monkeypatch
     assert compilation_of() == ""
     assert compilation_of(compilation=GRAPHS) == GRAPHS
     assert compilation_of(compilation=GRAPHS, max_rows=1) == ""
+
+
+def test_the_compiler_is_imported_before_the_imports_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(compilation, "import_compiler", lambda: done.append("compiler"))
+    monkeypatch.setattr(engine, "freeze_imports", lambda of: done.append(of))
+    for word, expected in ((OFF, ["diffusers"]), (BLOCKS, ["compiler", "diffusers"])):
+        done.clear()
+        assert Diffusion(Options(device="cpu", compilation=word)).batcher.is_idle
+        assert done == expected
+
+
+@pytest.mark.parametrize(("kind", "is_compiled"), [(Kind.CONTROLNET, True), (Kind.IP_ADAPTER, False)])
+def test_controlnets_are_inputs_of_the_compiled_network_and_image_prompts_layers_of_the_plain_one(
+    tmp_path: Path, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, kind: Kind, is_compiled: bool
+) -> None:
+    backend = Backend()
+    one, plain = batcher(monkeypatch, backend), Batcher(ModelCache(CPU, 10**9))
+    if kind is Kind.CONTROLNET:
+        part = tiny_adapters.saved_controlnet(tmp_path / "edges", "sd", Control.CANNY)
+        wanted = adapter_requests.request(control="edges")
+    else:
+        part = tiny_adapters.saved_adapter(tmp_path / "look", "sd", tiny_adapters.adapter(plain.cache.get(spec).unet))
+        wanted = adapter_requests.request()
+    expected = adapter_requests.painted(plain, wanted, spec, [part]).astype(int)
+    adapter_requests.painted(one, wanted, spec, [part])
+    compared(one, spec)
+    before = backend.calls
+    image = adapter_requests.painted(one, wanted, spec, [part])
+    assert np.abs(image - expected).max() <= 1
+    assert (backend.calls > before) == is_compiled
