@@ -218,3 +218,20 @@ def test_the_family_is_known_by_its_blocks(model: FluxFill, tmp_path: Path, pref
     for other in ("sd", "sdxl"):
         with pytest.raises(LoraRefused):
             check_lora(path, other)
+
+
+@pytest.mark.parametrize("is_original", [True, False])
+def test_fused_into_the_transformer_they_equal_hooks_and_leave_it_bit_identical(
+    spec: ModelSpec, tmp_path: Path, is_original: bool
+) -> None:
+    model: Any = load(spec, CPU)
+    before, weights = denoised(model, request()), list(model.transformer.parameters())
+    tensors = named(pairs(model)[1], "diffusion_model.") if is_original else named(pairs(model)[0], "transformer.")
+    hooked, active = painted(model, tiny_loras.saved(tmp_path / "one.safetensors", tensors), 0.7)
+    model.loras.fuse(active, model.network)
+    model.loras.activate(active)
+    assert_equal(denoised(model, request()), hooked)
+    assert not any(layer._forward_hooks for layer in model.transformer.modules())
+    model.loras.unfuse()
+    assert torch.equal(denoised(model, request()), before)
+    assert all(one is own for one, own in zip(model.transformer.parameters(), weights, strict=True))

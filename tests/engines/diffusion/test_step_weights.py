@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.backends.torch import Backend
@@ -16,34 +15,8 @@ from inpainting.engines.diffusion.hardware import finite_checks
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.diffusion.step_weights import read_weights
 from tests import tiny_models
+from tests.engines.diffusion.operations import Operations
 from tests.engines.diffusion.pipelines import CPU, request
-
-VIEWS = {
-    "view",
-    "_unsafe_view",
-    "slice",
-    "select",
-    "unsqueeze",
-    "expand",
-    "split",
-    "split_with_sizes",
-    "unbind",
-    "alias",
-}
-
-
-class Operations(TorchDispatchMode):  # type: ignore[misc]  # torch gives it no type
-    """Collects the operations that compute, within the context."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = function.overloadpacket.__name__
-        if name not in VIEWS:
-            self.names.append(name)
-        return function(*args, **(kwargs or {}))
 
 
 class NoNetwork(Backend):

@@ -1,12 +1,13 @@
 """LoRAs as hooks of the layers that they change: plain ones, LoHa, LoKr, DoRA, LoCon, full differences of weights.
 
-They are never merged: while they are active, what they change is added to the output of each layer. So without them the
-model computes, bit for bit, what it computed before, whatever its dtype and wherever its weights wait.
+While they are active, what they change is added to the output of each layer, unless they are fused (`fused_weights`).
+So without them the model computes, bit for bit, what it computed before, whatever its dtype and wherever its weights
+wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch.nn.functional import pad
 from inpainting.catalog.inspection.files import quoted
 from inpainting.catalog.inspection.lora_layers import DOWN, INPUT_LAYER, split_name
 from inpainting.engines.diffusion.conditioning.delta_weights import LayerDelta, split_outputs, weight_shape
+from inpainting.engines.diffusion.conditioning.fused_weights import FusedWeights, fused_weights
 from inpainting.engines.diffusion.conditioning.lora_layer_names import NamedLayer
 
 Deltas = list[tuple[torch.nn.Module, LayerDelta]]
@@ -45,6 +47,8 @@ class DeltaLoras:
     def __init__(self) -> None:
         self._loaded: dict[str, Deltas] = {}
         self._handles: list[Any] = []
+        self.fused: FusedWeights | None = None
+        """Those of one set of LoRAs, whether it is active or not."""
 
     def __contains__(self, name: str) -> bool:
         return name in self._loaded
@@ -57,31 +61,53 @@ class DeltaLoras:
     def unload(self, name: str) -> None:
         if self._loaded.pop(name, None) is not None:
             self.activate({})
+            if self.fused is not None and name in self.fused.weights:
+                self.fused = None
 
     def activate(self, weights: Mapping[str, float]) -> None:
         """Apply these LoRAs, each with its weight, and no others."""
         while self._handles:
             self._handles.pop().remove()
-        for layer, changes in self._by_layer(weights).items():
-            self._handles.append(layer.register_forward_hook(ActiveDeltas(changes)))
+        fused_layers: Collection[torch.nn.Module] = ()
+        if self.fused is not None and self.fused.weights == weights:
+            self.fused.insert()
+            fused_layers = self.fused.layers
+        elif self.fused is not None:
+            self.fused.remove()
+        for layer, changes in self.by_layer(weights).items():
+            if layer not in fused_layers:
+                self._handles.append(layer.register_forward_hook(ActiveDeltas(changes)))
 
-    def fuse(self, weights: Mapping[str, float]) -> None:
-        """Add the differences to the weights of the layers for good, for a conversion of the model."""
-        with torch.no_grad():
-            for layer, changes in self._by_layer(weights).items():
-                dense = [(*delta.dense(layer), weight) for delta, weight in changes]
-                for weight_change, bias_change, weight in dense:
-                    if weight_change is not None:
-                        layer.weight += weight * weight_change
-                    if bias_change is not None:
-                        layer.bias += weight * bias_change
+    def fuse(self, weights: Mapping[str, float], network: torch.nn.Module) -> None:
+        """Fuse these LoRAs into the layers of a network, for whenever they are active, and deactivate all.
 
-    def _by_layer(self, weights: Mapping[str, float]) -> dict[torch.nn.Module, list[tuple[LayerDelta, float]]]:
+        Those of another set are dropped.
+        """
+        self.unfuse()
+        self.fused = fused_weights(weights, self.by_layer(weights, network))
+
+    def unfuse(self) -> None:
+        """Drop the fused weights. Deactivates all."""
+        self.activate({})
+        self.fused = None
+
+    def fuse_for_good(self, weights: Mapping[str, float]) -> None:
+        """Add the differences to the weights of the layers, for a conversion of the model."""
+        for layer, changes in self.by_layer(weights).items():
+            for one in fused_weights(weights, {layer: changes}).parameters:
+                one.own.data = one.fused.data
+
+    def by_layer(
+        self, weights: Mapping[str, float], network: torch.nn.Module | None = None
+    ) -> dict[torch.nn.Module, list[tuple[LayerDelta, float]]]:
+        """What these LoRAs change: in all components, or in a network alone."""
         layers: dict[torch.nn.Module, list[tuple[LayerDelta, float]]] = {}
         for name, weight in weights.items():
             for layer, delta in self._loaded.get(name, ()):
                 layers.setdefault(layer, []).append((delta, weight))
-        return layers
+        if network is None:
+            return layers
+        return {layer: layers[layer] for layer in network.modules() if layer in layers}
 
 
 def deltas_of(tensors: Mapping[str, torch.Tensor], by_name: Mapping[str, Sequence[NamedLayer]]) -> Deltas:

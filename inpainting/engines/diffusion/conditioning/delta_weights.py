@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.nn import Conv2d, GroupNorm, LayerNorm, Linear, Module
+from torch.nn import Conv2d, GroupNorm, LayerNorm, Linear, Module, Parameter
 from torch.nn.functional import conv2d, group_norm, layer_norm, linear
 
 from inpainting.catalog.inspection.lora_layers import (
@@ -130,14 +130,16 @@ class LayerDelta:
         return change + (ratio - 1).to(output.dtype) * (plain + added)
 
     def dense(self, layer: Module) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """The differences of weight and bias at a weight of 1, for fusing them into the layer."""
-        change = self.weight()
+        """The differences of weight and bias at a weight of 1, in float32, for fusing them into the layer."""
+        weight = data_of(layer, "weight")
+        self.to(weight)
+        change = LayerDelta({name: one.float() for name, one in self.factors.items()}, self.shape, self.scale).weight()
         if self.out_scales is not None and change is not None:
             ratio = self.out_scales.reshape(-1, *[1] * (len(self.shape) - 1))
-            change = ratio * (layer.weight + change) - layer.weight
+            change = ratio * (weight + change) - weight
         if self.in_scales is not None and change is not None:
             ratio = self.in_scales.reshape(1, -1, *[1] * (len(self.shape) - 2))
-            change = ratio * (layer.weight + change) - layer.weight
+            change = ratio * (weight + change) - weight
         return change, self.bias
 
 
@@ -219,9 +221,16 @@ def weight_shape(layer: Module) -> tuple[int, ...]:
     return (layer.out_features, layer.in_features) if isinstance(layer, Linear) else tuple(layer.weight.shape)
 
 
+def own_parameter(layer: Module, name: str) -> Parameter:
+    """A parameter of a layer without the LoRAs that are fused into it now (`fused_weights`). On any thread."""
+    parameter: Parameter = getattr(layer, name)
+    own: Parameter = getattr(parameter, "unfused", parameter)
+    return own
+
+
 def data_of(layer: Module, name: str) -> torch.Tensor:
-    """The numbers of a parameter, also where it waits in the machine's memory behind a hook of accelerate."""
-    parameter: torch.Tensor = getattr(layer, name)
+    """The numbers of an `own_parameter`, also where it waits in the machine's memory behind a hook of accelerate."""
+    parameter: torch.Tensor = own_parameter(layer, name)
     waiting = getattr(getattr(layer, "_hf_hook", None), "weights_map", None)
     if parameter.is_meta and waiting is not None:
         parameter = torch.as_tensor(waiting[name])

@@ -24,6 +24,7 @@ from inpainting.catalog.specs import LoraSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion.conditioning.delta_layers import DeltaLoras, Deltas, LayerUnfit, deltas_of
+from inpainting.engines.diffusion.conditioning.fused_weights import fused_byte_count
 from inpainting.engines.diffusion.conditioning.lora_layer_names import is_known, layers_by_name, needs_diffusers
 from inpainting.engines.diffusion.hardware import is_out_of_memory
 from inpainting.engines.diffusion.serving.load_lock import serialized
@@ -58,6 +59,11 @@ ActiveLoras = tuple[ActiveLora, ...]
 """Sorted by slug, whatever the order in the request. Equal for samples that may share a step batch."""
 
 
+def weights_of(loras: Sequence[ActiveLora]) -> dict[str, float]:
+    """The weights of LoRAs by the names of their adapters."""
+    return {one.name: one.weight for one in loras}
+
+
 def active_loras(uses: Sequence[LoraUse], specs: Sequence[LoraSpec]) -> ActiveLoras:
     """A request's LoRAs with a weight other than 0. specs: those of `uses`, in their order."""
     active = [ActiveLora(spec, use.weight) for use, spec in zip(uses, specs, strict=True) if use.weight]
@@ -81,10 +87,10 @@ class LoraFile:
 class LoadedLoras:
     """The LoRAs of one loaded model. Only the device's thread uses it.
 
-    LoRAs are never fused into the weights. So without them the model computes, bit for bit, what it computed before
-    the first one was loaded. LoRAs are hooks (`delta_layers`), which are computed beside the device's thread; only
-    plain LoRAs with a configuration of PEFT, those with its DoRA, and those in the earlier names of diffusers are
-    loaded by diffusers, as layers.
+    Without them the model computes, bit for bit, what it computed before the first one was loaded: its own weights
+    never change. LoRAs are hooks (`delta_layers`), whose factors are computed beside the device's thread, and one set
+    of them may be fused besides; only plain LoRAs with a configuration of PEFT, those with its DoRA, and those in the
+    earlier names of diffusers are loaded by diffusers, as layers, and never fused.
 
     targets: names of the pipeline's components that LoRAs may change.
     """
@@ -96,10 +102,23 @@ class LoadedLoras:
         self._deltas = DeltaLoras()
         self._unread: dict[str, tuple[str, ...]] = {}
         self._active: ActiveLoras | None = ()
+        self._fused: ActiveLoras = ()
+        self._may_fuse = True
+        self._bytes_to_fuse: dict[tuple[str, ...], int] = {}
 
     @property
     def byte_count(self) -> int:
-        return sum(self._bytes.values())
+        return sum(self._bytes.values()) + self.fused_byte_count
+
+    @property
+    def fused(self) -> ActiveLoras:
+        """The set whose fused weights are held, whether it is active or not; empty without any."""
+        return self._fused
+
+    @property
+    def fused_byte_count(self) -> int:
+        """Bytes of the fused weights that are held."""
+        return 0 if self._deltas.fused is None else self._deltas.fused.byte_count
 
     @property
     def layer_byte_count(self) -> int:
@@ -155,6 +174,8 @@ class LoadedLoras:
         """
         spec, file = lora.spec, file or self.read(lora)
         self._active = None  # loading activates the LoRA
+        self._deltas.activate({})  # diffusers reads the own weights of layers for a DoRA
+        self._bytes_to_fuse.clear()
         try:
             with self._fitting(lora):
                 if file.deltas is not None:
@@ -204,13 +225,37 @@ class LoadedLoras:
             if layers:
                 set_weights_and_activate_adapters(component, names, weights)
             set_adapter_layers(component, enabled=bool(layers))
-        self._deltas.activate({one.name: one.weight for one in loras if one.name in self._deltas})
+        self._deltas.activate(weights_of([one for one in loras if one.name in self._deltas]))
         self._active = loras
 
-    def fuse(self, loras: ActiveLoras) -> None:
+    def bytes_to_fuse(self, loras: ActiveLoras, network: torch.nn.Module) -> int:
+        """Bytes that `fuse` takes for these LoRAs, which are loaded; 0 if they cannot or must not be fused."""
+        if not self._may_fuse or any(one.name not in self._deltas for one in loras):
+            return 0
+        names = tuple(one.name for one in loras)
+        if names not in self._bytes_to_fuse:
+            self._bytes_to_fuse[names] = fused_byte_count(self._deltas.by_layer(weights_of(loras), network))
+        return self._bytes_to_fuse[names]
+
+    def fuse(self, loras: ActiveLoras, network: torch.nn.Module) -> None:
+        """Fuse these LoRAs, which are loaded, into a network for whenever `activate` is called with them.
+
+        Those of another set are dropped. Deactivates all. If this fails nothing is fused.
+        """
+        self.unfuse()
+        self._deltas.fuse(weights_of(loras), network)
+        self._fused = loras
+
+    def unfuse(self, *, for_good: bool = False) -> None:
+        """Drop the fused weights. Deactivates all. for_good: fuse none until the model has left the device."""
+        self._active, self._fused = None, ()
+        self._deltas.unfuse()
+        self._may_fuse = self._may_fuse and not for_good
+
+    def fuse_for_good(self, loras: ActiveLoras) -> None:
         """Fuse these LoRAs, which are loaded, into the weights of the UNet for good, for a conversion of the model."""
         self.activate(())
-        self._deltas.fuse({one.name: one.weight for one in loras if one.name in self._deltas})
+        self._deltas.fuse_for_good(weights_of([one for one in loras if one.name in self._deltas]))
         layers = tuple(one for one in loras if one.name not in self._deltas)
         if layers:
             self.activate(layers)
@@ -232,10 +277,11 @@ class LoadedLoras:
     def unload_all(self) -> None:
         for name in list(self._bytes):
             self._unload(name)
+        self._may_fuse = True
 
-    def idle_bytes(self, keep: Collection[str]) -> int:
-        """Bytes of the weights of those not named in `keep`."""
-        return sum(self._bytes[name] for name in self._idle(keep))
+    def evictable_bytes(self, keep: Collection[str]) -> int:
+        """Bytes of the weights of those not named in `keep`, and of all fused weights."""
+        return sum(self._bytes[name] for name in self._idle(keep)) + self.fused_byte_count
 
     def _idle(self, keep: Collection[str]) -> list[str]:
         return [name for name in self._bytes if name not in keep]
@@ -245,6 +291,7 @@ class LoadedLoras:
         self._unread.pop(name, None)
         self._active = None
         self._deltas.unload(name)
+        self._fused = () if self._deltas.fused is None else self._fused
         for component in self._components:
             if name in getattr(component, "peft_config", {}):
                 set_weights_and_activate_adapters(component, [], [])

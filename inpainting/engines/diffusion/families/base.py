@@ -238,6 +238,7 @@ class LatentModel(ABC):
 
     def use_bfloat16(self) -> None:
         """Compute the network in bfloat16, which has the range of float32, until the model is loaded again."""
+        self.loras.unfuse()
         self.hardware = replace(self.hardware, dtype=torch.bfloat16)
         self.network.to(torch.bfloat16)
         if self._compiled is not None:
@@ -274,6 +275,7 @@ class LatentModel(ABC):
 
     def offload_to(self, offload: Offload) -> None:
         self._forget_encodings()
+        self.loras.unfuse()
         if self._compiled is not None:
             self._compiled.tell_plain("while its weights wait in the machine's memory")
             self._compiled = None

@@ -152,7 +152,7 @@ class ModelCache:
             [
                 *(model.byte_count for model in models),
                 *(self._adapters[slug].byte_count for slug in self._idle_adapters(in_use)),
-                *(model.loras.idle_bytes(in_use.loras) for model in kept),
+                *(model.loras.evictable_bytes(in_use.loras) for model in kept),
                 *(one.byte_count for model, _, one in self._idle_backends(in_use) if any(model is it for it in kept)),
             ]
         )
@@ -332,6 +332,11 @@ class ModelCache:
             self._preview_decoders[family] = load_preview_decoder(self.models_dir, family, self.hardware)
         return self._preview_decoders[family]
 
+    def has_room_to_fuse(self, byte_count: int) -> bool:
+        """Whether so many bytes of fused weights fit without evicting anything."""
+        is_in_budget = self.used_bytes + self.reserved_bytes + byte_count <= self.budget_bytes
+        return is_in_budget and self.hardware.free_bytes() >= byte_count * WHOLE_FACTOR
+
     def reserve(self, byte_count: int, in_use: InUse = NOTHING_IN_USE) -> bool:
         """Reserve memory for a backend to be compiled; backends that are not in use may be evicted for it.
 
@@ -348,17 +353,20 @@ class ModelCache:
     # Evict
 
     def evict(self, in_use: InUse = NOTHING_IN_USE) -> bool:
-        """Evict the least recently used backend, else LoRA, else adapter, else model that is not in use.
+        """Evict fused weights, else the least recently used backend, LoRA, adapter, or model that is not in use.
 
-        In the order of the time it takes to load or compile them again. False if there is none.
+        LoRAs of that model are not fused again, so that memory is not short again. False if there is nothing to evict.
         """
-        is_evicted = self._evict_one(in_use)
+        is_evicted = self._unfuse(for_good=True) or self._evict_one(in_use)
         self._remove(self._leaving)
         return is_evicted
 
     def _evict_one(self, in_use: InUse) -> bool:
+        """Evict in the order of the time it takes to fuse, compile or load again."""
         if not self.is_loading:
             self._loader.finish()  # no job may need it any more, and it can be evicted
+        if self._unfuse():
+            return True
         if self._idle_backends(in_use):
             self._evict_backend(in_use)
             return True
@@ -373,6 +381,14 @@ class ModelCache:
                 logger.info("Evicted %s", idle[0])
                 return True
         return False
+
+    def _unfuse(self, *, for_good: bool = False) -> bool:
+        """Drop the fused weights of a model, whose LoRAs then are hooks. False if there are none."""
+        model = next((model for model in self._models.values() if model.loras.fused), None)
+        if model is not None:
+            model.loras.unfuse(for_good=for_good)
+            self.hardware.empty_cache()
+        return model is not None
 
     def _evict_for(self, wanted_bytes: int, in_use: InUse) -> None:
         """Evict until so many bytes are free, or nothing is left to evict."""

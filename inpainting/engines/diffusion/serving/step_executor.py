@@ -21,6 +21,7 @@ from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
 from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, logged, preview_failed
 from inpainting.engines.diffusion.serving.jobs import InFlightSample, StepBatch, StepTaken, WaitingSample, count_rows
+from inpainting.engines.diffusion.serving.lora_fusion import fuse_loras
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,9 @@ class StepExecutor:
     def step(self, batch: StepBatch) -> None:
         """One step for all samples of a batch, in as few calls of the UNet as memory allows."""
         batch.last_stepped = time.monotonic()
+        if self.max_rows != 1:  # a picture of the deterministic mode must not depend on what was painted before
+            with self.watchdog.deadline(LOADING_SECONDS):
+                fuse_loras(batch, self.retries.workload)
         samples = list(batch.samples)
         predictions: list[torch.Tensor | Exception] = []
         while len(predictions) < len(samples):

@@ -209,7 +209,7 @@ def test_they_are_added_to_plain_loras_and_fused_as_they_are_applied(
     active = active_loras([LoraUse(one.slug, weight) for one, weight in zip(used, weights, strict=True)], used)
     for one in active:
         fused.loras.load(one)
-    fused.loras.fuse(active)
+    fused.loras.fuse_for_good(active)
     assert_equal(denoised(fused, ddim_request()), applied)
     alone = [painted(model, [one], [weight]) for one, weight in zip(used, weights, strict=True)]
     assert not any(torch.allclose(applied, one, atol=1e-2) for one in alone)

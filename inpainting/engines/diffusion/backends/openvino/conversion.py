@@ -152,7 +152,7 @@ def fused(model: LatentModel, request: ConversionRequest) -> LatentModel:
     for lora in loras:
         model.loras.load(lora)
     if loras:
-        model.loras.fuse(loras)
+        model.loras.fuse_for_good(loras)
     return model
 
 
