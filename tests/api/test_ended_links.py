@@ -20,6 +20,7 @@ from inpainting.generations.delete import delete
 from inpainting.models import Generation, UploadedPicture
 from inpainting.models.pictures import StoredPicture
 from tests.api.ended_keys import KEY_ENDS, end_key
+from tests.matrix import each_value_once
 
 pytestmark = pytest.mark.django_db
 
@@ -77,8 +78,7 @@ def statuses(path: str) -> list[int]:
     return [client.get(path).status_code, client.head(path).status_code, part.status_code]
 
 
-@pytest.mark.parametrize("how", KEY_ENDS)
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("form", "how"), each_value_once(FORMS, KEY_ENDS))
 def test_a_link_ends_with_its_key(make: Callable[[str], Link], form: str, how: str) -> None:
     link = make(form)
     assert statuses(link.path) == [200, 200, 206]

@@ -12,6 +12,7 @@ from django.test import Client
 from inpainting.core.codecs import decode_picture
 from inpainting.models import Generation
 from tests.api.bodies import data_url, shape_a, shape_b, shape_c, text, upload
+from tests.matrix import each_value_once
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 
@@ -62,19 +63,21 @@ def test_the_three_shapes_give_the_same_result(sender: Sender) -> None:
         assert answer["comfy_response"]["generated_images"][0]["url"] == answer["images"][0]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
-    ("sent", "kept"),
-    [
-        ({"cfg_scale": 9.5}, {"guidance_scale": 9.5}),
-        ({"guidance_scale": 3, "cfg_scale": 9.5}, {"guidance_scale": 3.0}),
-        ({"batch_size": 2}, {"num_images": 2}),
-        ({"num_images": 3, "batch_size": 2}, {"num_images": 3}),
-        ({"sampler_name": "dpmpp_2m"}, {"scheduler": "DPMSolverMultistepScheduler"}),
-        ({"scheduler": "LCMScheduler", "sampler_name": "euler"}, {"scheduler": "LCMScheduler"}),
-        ({"steps": 12, "width": 256, "height": 320}, {"steps": 12, "width": 256, "height": 320}),
-        ({"mask_grow": 2, "mask_blur": 3}, {"mask_grow": 2, "mask_blur": 3}),
-    ],
+    ("sent", "kept", "shape"),
+    each_value_once(
+        [
+            ({"cfg_scale": 9.5}, {"guidance_scale": 9.5}),
+            ({"guidance_scale": 3, "cfg_scale": 9.5}, {"guidance_scale": 3.0}),
+            ({"batch_size": 2}, {"num_images": 2}),
+            ({"num_images": 3, "batch_size": 2}, {"num_images": 3}),
+            ({"sampler_name": "dpmpp_2m"}, {"scheduler": "DPMSolverMultistepScheduler"}),
+            ({"scheduler": "LCMScheduler", "sampler_name": "euler"}, {"scheduler": "LCMScheduler"}),
+            ({"steps": 12, "width": 256, "height": 320}, {"steps": 12, "width": 256, "height": 320}),
+            ({"mask_grow": 2, "mask_blur": 3}, {"mask_grow": 2, "mask_blur": 3}),
+        ],
+        SHAPES,
+    ),
 )
 def test_a_setting_is_accepted_under_all_its_names(
     sender: Sender, shape: str, sent: dict[str, Any], kept: dict[str, Any]

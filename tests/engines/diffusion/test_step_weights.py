@@ -17,6 +17,7 @@ from inpainting.engines.diffusion.step_weights import read_weights
 from tests import tiny_models
 from tests.engines.diffusion.operations import Operations
 from tests.engines.diffusion.pipelines import CPU, request
+from tests.matrix import each_value_once
 
 
 class NoNetwork(Backend):
@@ -45,8 +46,7 @@ def answer(state: DenoisingState) -> torch.Tensor:
     return torch.cos(3 * rows) + torch.arange(state.rows)[:, None, None, None]
 
 
-@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
-@pytest.mark.parametrize("strength", [1.0, 0.5])
+@pytest.mark.parametrize(("strength", "prediction_type"), each_value_once([1.0, 0.5], ["epsilon", "v_prediction"]))
 @pytest.mark.parametrize("name", schedulers.NAMES)
 def test_all_steps_equal_those_of_the_scheduler(
     model: StableDiffusion, name: str, strength: float, prediction_type: str

@@ -28,6 +28,7 @@ from tests.engines.diffusion.conditioning.adapter_requests import (
     request,
 )
 from tests.engines.diffusion.pipelines import CPU, FAMILIES, loaded_reference, run_reference
+from tests.matrix import first_alone
 
 PICTURES = [
     PROMPT,
@@ -130,7 +131,7 @@ def test_one_of_scale_0_equals_leaving_it_out(
     assert torch.equal(with_it, denoised_latents(spec, [asked(PLAIN)], [specs["plain"]])[0])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", first_alone("sd", "sdxl"))
 def test_in_one_batch_each_has_its_own_scales_and_the_model_is_unchanged_afterwards(
     models: dict[str, ModelSpec], adapters: dict[str, dict[str, ModelSpec]], family: str
 ) -> None:

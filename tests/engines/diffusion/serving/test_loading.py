@@ -22,6 +22,7 @@ from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import UNetCalls, request, wait_until
 from tests.engines.diffusion.serving.devices import CountingDevice, byte_count, leaves, networks_of
+from tests.matrix import first_alone
 
 LOAD = "inpainting.engines.diffusion.serving.model_cache.load"
 
@@ -193,7 +194,7 @@ def test_a_device_too_small_for_one_layer_refuses_the_model(specs: dict[str, Mod
     assert failed.value.code == "gpu_out_of_memory"
 
 
-@pytest.mark.parametrize("family", ["sd", "sdxl"])
+@pytest.mark.parametrize("family", first_alone("sd", "sdxl"))
 def test_rows_are_computed_one_after_another_before_a_guided_image_is_refused(tmp_path: Path, family: str) -> None:
     spec = tiny_models.saved(tmp_path / "model", family)
     expected = Batcher(ModelCache(CPU, 10**9)).paint(request(), spec, ignore_step)[0][0]

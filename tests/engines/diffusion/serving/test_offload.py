@@ -20,6 +20,7 @@ from tests import tiny_loras, tiny_models
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import request
 from tests.engines.diffusion.serving.devices import give_the_cpu_one_name, networks_of
+from tests.matrix import each_value_once
 
 FAMILIES = ("sd", "sdxl", "flux-fill")
 
@@ -54,8 +55,7 @@ def hooks(pipeline: Any) -> dict[str, int]:
     return {name: sum(hasattr(part, "_hf_hook") for part in one.modules()) for name, one in components.items()}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("offload", [Offload.COMPONENTS, Offload.LAYERS])
+@pytest.mark.parametrize(("family", "offload"), each_value_once(FAMILIES, [Offload.COMPONENTS, Offload.LAYERS]))
 def test_the_hooks_of_all_networks_are_set_and_removed(
     specs: dict[str, ModelSpec], family: str, offload: Offload
 ) -> None:
@@ -81,8 +81,10 @@ def test_the_hooks_of_all_networks_are_set_and_removed(
     assert np.abs(again.astype(int) - expected).max() <= 1
 
 
-@pytest.mark.parametrize("kind", ["plain", "dora of outputs", "dora of inputs"])
-@pytest.mark.parametrize("offload", [Offload.COMPONENTS, Offload.LAYERS])
+@pytest.mark.parametrize(
+    ("kind", "offload"),
+    each_value_once(["plain", "dora of outputs", "dora of inputs"], [Offload.COMPONENTS, Offload.LAYERS]),
+)
 def test_a_lora_is_read_for_an_offloaded_model(
     specs: dict[str, ModelSpec], tmp_path: Path, offload: Offload, kind: str
 ) -> None:
