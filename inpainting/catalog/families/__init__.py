@@ -65,6 +65,7 @@ class DiffusersLayout:
     checkpoint_prefix: prefix of tensor names by which a checkpoint file is recognised as of this family; "" fits every
     checkpoint that no other family recognises. None: a checkpoint of the family is no whole model.
     checkpoint_component: the component that a file of the family is alone; "" where there are no such files.
+    checkpoint_channels: its input channels.
     checkpoint_parts: prefix of the tensors that are the weights of a checkpoint -> the component that they are all of;
     "" for text encoders, whose tensors diffusers splits and joins.
     refusals: pattern of the names of tensors and classes -> why models with one are refused.
@@ -74,6 +75,7 @@ class DiffusersLayout:
     components: Mapping[str, Component]
     checkpoint_prefix: str | None = None
     checkpoint_component: str = ""
+    checkpoint_channels: int = 0
     checkpoint_parts: Mapping[str, str] = field(default_factory=dict)
     refusals: Mapping[str, str] = field(default_factory=dict)
 

@@ -19,6 +19,8 @@ FLUX_LAYOUT = DiffusersLayout(
         "scheduler": Component(tuple(f"diffusers.{name}" for name in FLOW_SCHEDULERS)),
     },
     checkpoint_component="transformer",  # without the text encoders and the VAE
+    # Patches of 2x2 latents: 16 channels of the image, 16 of its kept part, 64 pixels of the mask.
+    checkpoint_channels=4 * (16 + 16 + 64),
 )
 
 FLUX_FILL = register(

@@ -13,7 +13,9 @@ FLUX_KONTEXT = register(
         name="flux-kontext",
         label="FLUX.1 Kontext",
         layout=replace(
-            FLUX_LAYOUT, pipelines=("FluxKontextPipeline", "FluxKontextInpaintPipeline"), checkpoint_component=""
+            FLUX_LAYOUT,
+            pipelines=("FluxKontextPipeline", "FluxKontextInpaintPipeline"),
+            checkpoint_channels=4 * 16,  # as of FLUX.1 [dev]: the source image is tokens of its own
         ),
         implementation="inpainting.engines.diffusion.families.flux_kontext:FluxKontext",
         pipeline_class="FluxKontextInpaintPipeline",

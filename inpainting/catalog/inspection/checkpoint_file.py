@@ -16,7 +16,7 @@ from inpainting.catalog.inspection.diffusers_folder import (
     is_text,
 )
 from inpainting.catalog.inspection.files import CONFIG, INDEX, ModelRefused, check_single_file, json_object, names_in
-from inpainting.catalog.inspection.flux_file import check_fill, flux_command, is_flux
+from inpainting.catalog.inspection.flux_file import check_transformer, flux_command, is_flux
 from inpainting.catalog.inspection.gguf_header import read_weights_header
 from inpainting.catalog.shipped import of_family
 
@@ -33,7 +33,7 @@ def check_checkpoint(path: Path, family: str) -> None:
     check_single_file(path, may_be_gguf=bool(diffusers_layout(family).checkpoint_component))
     header = read_weights_header(path)
     if is_flux(header):
-        check_fill(header, path.name)
+        check_transformer(header, path.name)
         raise ModelRefused(flux_command(path, header))
     if diffusers_layout(family).checkpoint_component:
         raise ModelRefused(f"{path.name} is no transformer of FLUX: no tensor is called {FLUX_TENSOR}…")

@@ -110,7 +110,7 @@ def check_single_file(path: Path, *, may_be_gguf: bool = False) -> None:
     check_names([path.name])
     if path.suffix.lower() == GGUF and not may_be_gguf:
         raise ModelRefused(
-            f"{path.name} holds quantised weights (GGUF), which are supported for transformers of FLUX.1 Fill alone; "
+            f"{path.name} holds quantised weights (GGUF), which are supported for transformers of FLUX.1 alone; "
             f"add {WEIGHTS} files."
         )
     if path.suffix.lower() not in ((WEIGHTS, GGUF) if may_be_gguf else (WEIGHTS,)):

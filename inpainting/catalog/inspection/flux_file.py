@@ -14,7 +14,7 @@ from typing import Any
 from inpainting.catalog import families
 from inpainting.catalog.families import DiffusersLayout, ModelFamily
 from inpainting.catalog.inspection.checkpoint_tensors import FLUX_TENSOR, check_numbers
-from inpainting.catalog.inspection.diffusers_folder import check_configuration, pipeline_files
+from inpainting.catalog.inspection.diffusers_folder import check_configuration, diffusers_layout, pipeline_files
 from inpainting.catalog.inspection.files import (
     CONFIG,
     GGUF,
@@ -33,8 +33,6 @@ TRANSFORMER = "transformer"
 WEIGHTS_NAMES = tuple(f"diffusion_pytorch_model{suffix}" for suffix in (WEIGHTS, GGUF))
 """Of the file, in the folder of the transformer."""
 SCHEDULER_CONFIG = "scheduler/scheduler_config.json"
-FILL_CHANNELS = 384
-"""Patches of 2x2 latents: 16 channels of the image, 16 of its kept part, 64 pixels of the mask, times 4."""
 WIDTH, HEAD_WIDTH, ROPE_AXES = 3072, 128, [16, 56, 56]
 """Of every published FLUX.1; diffusers' conversion of its names is written for this width."""
 PARTS = {
@@ -77,8 +75,13 @@ SCHEDULER = {
 
 
 def flux_family() -> str:
-    """Return the family of which such a file is."""
-    return next(one.name for one in families.registered() if is_of_one_component(one))
+    """Return the family of FLUX.1 Fill."""
+    return next(one.name for one in transformer_families() if PIPELINE["_class_name"] == one.pipeline_class)
+
+
+def transformer_families() -> list[ModelFamily]:
+    """Return the families with models of such files."""
+    return [one for one in families.registered() if is_of_one_component(one)]
 
 
 def flux_command(path: Path, header: Mapping[str, Any], parts: Iterable[Path] = ()) -> str:
@@ -121,17 +124,22 @@ def is_flux(header: Mapping[str, Any]) -> bool:
     return any(FLUX_TENSOR in name for name in header)
 
 
-def check_fill(header: Mapping[str, Any], file: str) -> None:
-    """Refuse a transformer of FLUX that was not trained for filling, or has another shape. Raises ModelRefused."""
-    beside = parts_beside(header)
+def check_transformer(header: Mapping[str, Any], file: str, family: str = "") -> None:
+    """Refuse a transformer of FLUX that is none of the family, or of another shape. Raises ModelRefused.
+
+    family: by default that of FLUX.1 Fill, the only one that the number of channels tells.
+    """
+    known, beside = families.get(family or flux_family()), parts_beside(header)
     header = transformer_tensors(header)
-    channels = input_channels(header)
-    if channels != FILL_CHANNELS:
+    channels, expected = input_channels(header), diffusers_layout(known.name).checkpoint_channels
+    if channels != expected:
         others = f", with {listed(beside)} beside it" if beside else ""
+        same = [one for one in transformer_families() if diffusers_layout(one.name).checkpoint_channels == channels]
+        hints = "".join(f" If it is {one.label}, add it with --family {one.name}." for one in same)
         raise ModelRefused(
-            f"{file} is a transformer of FLUX with {channels} input channels{others}; FLUX.1 Fill has {FILL_CHANNELS}. "
-            "Those that make images of text alone (dev, schnell, Krea), edit (Kontext), or follow edges or depth "
-            "(Canny, Depth) are not supported."
+            f"{file} is a transformer of FLUX with {channels} input channels{others}; {known.label} has {expected}."
+            f"{hints} Those that make images of text alone (dev, schnell, Krea), or follow edges or depth (Canny, "
+            "Depth), are not supported."
         )
     if not is_gguf(file):
         check_numbers(header, file, may_be_scaled=True)
@@ -175,10 +183,10 @@ def block_count(header: Mapping[str, Any], blocks: str) -> int:
     return len({match[1] for match in found if match})
 
 
-def written_files(header: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def written_files(header: Mapping[str, Any], family: str) -> dict[str, dict[str, Any]]:
     """Return the configurations for a transformer of one file, by name in diffusers' layout."""
     return {
-        INDEX: PIPELINE,
+        INDEX: {**PIPELINE, "_class_name": diffusers_layout(family).pipelines[0]},
         SCHEDULER_CONFIG: SCHEDULER,
         f"{TRANSFORMER}/{CONFIG}": transformer_configuration(header),
     }

@@ -45,7 +45,7 @@ from inpainting.catalog.inspection.files import (
 from inpainting.catalog.inspection.flux_file import (
     LABELS,
     TRANSFORMER,
-    check_fill,
+    check_transformer,
     flux_command,
     flux_family,
     is_flux,
@@ -245,7 +245,7 @@ def file_at(path: Path) -> Found | None:
     ):
         return lora_at(path, header)
     if is_flux(header):
-        check_fill(header, path.name)
+        check_transformer(header, path.name)
         return Found(path, Kind.CHECKPOINT, flux_family(), component=TRANSFORMER)
     if any(name.startswith(UNET_PREFIX) for name in header):
         family = detect_checkpoint_family(header)

@@ -41,8 +41,8 @@ from inpainting.catalog.inspection.files import (
 from inpainting.catalog.inspection.flux_file import (
     PARTS,
     PARTS_HINT,
-    check_fill,
     check_parts,
+    check_transformer,
     is_flux,
     is_of_one_component,
     part_files,
@@ -185,7 +185,7 @@ class LocalSource:
         header = read_weights_header(self.path)
         if not is_flux(header):
             check_installable(self.path, model)
-        check_fill(header, self.path.name)
+        check_transformer(header, self.path.name, model.family)
         self._weights = weights_in(self.path, header, parts_in(self.parts))
         names: list[str] = []
         if absent := absent_parts(self._weights):
@@ -193,7 +193,7 @@ class LocalSource:
             names = part_files(names_in(self._parts, is_cached=True), model.variant, model.family, absent)
         self._configuration = folder = self._temporary_folder()
         write_parts(folder, self._weights, header)
-        for name, values in written_files(transformer_tensors(header)).items():
+        for name, values in written_files(transformer_tensors(header), model.family).items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(json.dumps(values, indent=2))
         return self._manifest(model, Source.FOLDER, [*names_in(folder), *self._weights, *names])

@@ -48,7 +48,7 @@ class Command(BaseCommand):
             default="",
             metavar="NAME",
             help="for a checkpoint file: installed model or folder in diffusers' layout with the same configuration, "
-            f"or one of {', '.join(configurations.NAMES)}; for the transformer of FLUX.1 Fill in one file: installed "
+            f"or one of {', '.join(configurations.NAMES)}; for a transformer of FLUX.1 in one file: installed "
             "model or folder with its text encoders, tokenizers and VAE",
         )
         parser.add_argument(
@@ -57,7 +57,7 @@ class Command(BaseCommand):
             default=[],
             type=Path,
             metavar="FILE",
-            help="for the transformer of FLUX.1 Fill in one file: file of a text encoder (clip_l, t5xxl) or of the VAE "
+            help="for a transformer of FLUX.1 in one file: file of a text encoder (clip_l, t5xxl) or of the VAE "
             "(ae), as ComfyUI has them; may be repeated",
         )
         parser.add_argument("--label", help="name on the pages; default: the slug")

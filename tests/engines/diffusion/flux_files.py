@@ -40,21 +40,23 @@ def allow_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def pipeline(scratch: Path, *, guidance: bool = True) -> Any:
     """A tiny pipeline whose transformer has heads of the published width."""
     made = tiny_models.flux_fill(scratch)
-    torch.manual_seed(1)
-    made.register_modules(
-        transformer=FluxTransformer2DModel(
-            in_channels=384,
-            out_channels=64,
-            num_layers=1,
-            num_single_layers=2,
-            attention_head_dim=WIDTH,
-            num_attention_heads=1,
-            joint_attention_dim=tiny_models.FEATURES,
-            pooled_projection_dim=tiny_models.FEATURES,
-            guidance_embeds=guidance,
-        ).eval()
-    )
+    made.register_modules(transformer=transformer(guidance=guidance))
     return made
+
+
+def transformer(*, channels: int = 384, guidance: bool = True) -> torch.nn.Module:
+    torch.manual_seed(1)
+    return FluxTransformer2DModel(
+        in_channels=channels,
+        out_channels=64,
+        num_layers=1,
+        num_single_layers=2,
+        attention_head_dim=WIDTH,
+        num_attention_heads=1,
+        joint_attention_dim=tiny_models.FEATURES,
+        pooled_projection_dim=tiny_models.FEATURES,
+        guidance_embeds=guidance,
+    ).eval()
 
 
 def saved(folder: Path, *, guidance: bool = True) -> Path:
@@ -64,10 +66,10 @@ def saved(folder: Path, *, guidance: bool = True) -> Path:
     return folder
 
 
-def published_tensors(transformer: torch.nn.Module) -> dict[str, torch.Tensor]:
+def published_tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     """A transformer's weights with their published names."""
     parts: dict[str, dict[int, torch.Tensor]] = {}
-    for name, tensor in transformer.state_dict().items():
+    for name, tensor in network.state_dict().items():
         layer, _, end = name.rpartition(".")
         found = re.fullmatch(r"(single_)?transformer_blocks\.(\d+)\.(attn\.norm_\w+)", layer)
         if layer == "norm_out.linear":
@@ -85,7 +87,7 @@ def published_tensors(transformer: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def save_file_of(folder: Path, path: Path, *, prefix: str = "", **more: torch.Tensor) -> Path:
     """Save the transformer of a folder in diffusers' layout as one file with its published names."""
-    transformer = FluxTransformer2DModel.from_pretrained(folder / "transformer")
-    tensors = {f"{prefix}{name}": tensor for name, tensor in published_tensors(transformer).items()}
+    network = FluxTransformer2DModel.from_pretrained(folder / "transformer")
+    tensors = {f"{prefix}{name}": tensor for name, tensor in published_tensors(network).items()}
     save_file({**tensors, **more}, path)
     return path
