@@ -64,12 +64,15 @@ class DeltaLoras:
             if self.fused is not None and name in self.fused.weights:
                 self.fused = None
 
-    def activate(self, weights: Mapping[str, float]) -> None:
-        """Apply these LoRAs, each with its weight, and no others."""
+    def activate(self, weights: Mapping[str, float], *, may_be_fused: bool = True) -> None:
+        """Apply these LoRAs, each with its weight, and no others.
+
+        may_be_fused: False beside LoRAs that are layers, because a DoRA among them reads the layers' own weights.
+        """
         while self._handles:
             self._handles.pop().remove()
         fused_layers: Collection[torch.nn.Module] = ()
-        if self.fused is not None and self.fused.weights == weights:
+        if self.fused is not None and self.fused.weights == weights and may_be_fused:
             self.fused.insert()
             fused_layers = self.fused.layers
         elif self.fused is not None:

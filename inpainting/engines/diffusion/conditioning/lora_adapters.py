@@ -225,7 +225,8 @@ class LoadedLoras:
             if layers:
                 set_weights_and_activate_adapters(component, names, weights)
             set_adapter_layers(component, enabled=bool(layers))
-        self._deltas.activate(weights_of([one for one in loras if one.name in self._deltas]))
+        deltas = weights_of([one for one in loras if one.name in self._deltas])
+        self._deltas.activate(deltas, may_be_fused=not layers)
         self._active = loras
 
     def bytes_to_fuse(self, loras: ActiveLoras, network: torch.nn.Module) -> int:

@@ -148,6 +148,28 @@ def test_unloading_one_of_a_set_drops_the_fused_weights(spec: ModelSpec, model: 
     assert torch.equal(painted(model, ()), before)
 
 
+def test_layers_that_another_lora_adds_lie_around_the_fused_ones(spec: ModelSpec, model: Any, tmp_path: Path) -> None:
+    plain = lora(tmp_path / "plain.safetensors", "plain", spec)
+    tensors = tiny_loras.weights(load(spec, CPU).pipeline, seed=1, parts=["unet"])
+    path = tiny_loras.saved_by_peft(tmp_path / "adding.safetensors", tensors)
+    adding = LoraSpec(slug="adding", label="adding", family="sd", digest="adding", path=path)
+    before = painted(model, ())
+    sets = [loaded(model, used, [0.7] * len(used)) for used in ([plain], [adding], [plain, adding])]
+    hooked = [painted(model, active) for active in sets]
+    assert [model.loras.bytes_to_fuse(active, model.unet) > 0 for active in sets] == [True, False, False]
+    model.loras.unload_all()
+    active = loaded(model, [plain], [0.7])
+    model.loras.fuse(active, model.unet)
+    model.loras.activate(active)
+    loaded(model, [adding], [0.7])
+    found = [painted(model, active) for active in sets]
+    torch.testing.assert_close(found[0], hooked[0], rtol=2e-4, atol=2e-4)
+    assert torch.equal(found[1], hooked[1])
+    assert torch.equal(found[2], hooked[2])
+    model.loras.unload_all()
+    assert torch.equal(painted(model, ()), before)
+
+
 def test_the_sum_is_computed_in_float32_and_rounded_once() -> None:
     torch.manual_seed(0)
     layer = torch.nn.Linear(64, 48).to(torch.bfloat16)
