@@ -138,6 +138,8 @@ class CompiledNetwork:
 
     def compiled_anew(self) -> CompiledNetwork:
         """The same for weights of another precision. What was compiled, or is being compiled, is forgotten."""
+        if self.rejection is not None:
+            return self
         return CompiledNetwork(self.network, self.kind, self.slug, twin=self._twin)
 
     def wait(self) -> None:

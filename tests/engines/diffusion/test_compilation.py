@@ -87,7 +87,7 @@ def compared(one: Batcher, spec: ModelSpec) -> CompiledNetwork:
     return network
 
 
-@pytest.mark.parametrize("family", ["sd", "sdxl", "flux-fill", "qwen-image", "z-image"])
+@pytest.mark.parametrize("family", tiny_models.BUILDERS)
 def test_the_blocks_of_every_family_are_compiled(tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     spec, backend = tiny_models.saved(tmp_path / family, family), Backend()
     one = batcher(monkeypatch, backend)
@@ -150,6 +150,9 @@ def test_a_network_that_computes_something_else_is_not_used(
     assert np.array_equal(image, expected)
     assert [reason in note for note in notes] == [True]
     assert reason in caplog.text
+    model = one.cache.get(spec)
+    model.use_bfloat16()
+    assert model.compilation_notes == notes
 
 
 def test_a_network_that_cannot_be_compiled_is_computed_without(
