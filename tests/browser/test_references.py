@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("playwright")
 pytest.importorskip("torch", reason="diffusion is not installed")
 
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 from skimage import data
 
 from inpainting.core.codecs import decode_picture
@@ -275,3 +275,34 @@ def test_further_controlnets_and_ip_adapters_are_added_sent_reopened_and_removed
     page.get_by_role("button", name="Back to the defaults").click()
     expect(second).to_be_hidden()
     expect(page.locator("#more-set")).to_have_text("")
+
+
+def test_a_depth_map_that_was_shared_is_used_again_after_depth_can_be_computed(
+    page: Page, pictures: dict[str, Path]
+) -> None:
+    guide(page).select_option("depth")
+    page.get_by_label("Control image", exact=True).set_input_files(pictures["guide"])
+    page.get_by_role("button", name="Add another ControlNet").click()
+    page.get_by_label("ControlNet 2", exact=True).select_option("union")
+    page.locator("#control-2-field [name=control_type_2]").select_option("depth")
+    page.get_by_label("Control image 2").set_input_files(pictures["guide"])
+    start(page)
+    content = stored_generation(page)
+    assert content["control_image_2"]
+    content["control_image_2"] = None  # as of a request that sent one image for both
+    page.route(f"**/api/generations/{content['id']}/", lambda route: route.fulfill(json=content))
+    page.route(re.compile(r"/\?generation="), with_computed_depth)
+    empty_draft(page)
+    page.goto(f"/?generation={content['id']}")
+    more_settings(page)
+    expect(page.locator("#control-wanted")).to_contain_text("without one it is computed from the photo")
+    for zone in ("control", "control-2"):
+        expect(page.locator(f"#{zone}-zone .mask-name")).to_have_text(f"{zone}.png")
+
+
+def with_computed_depth(route: Route) -> None:
+    """Answer with the page as it is where a preprocessor for depth maps is installed."""
+    answer = route.fetch()
+    body = answer.text()
+    assert '"computed": []' in body
+    route.fulfill(response=answer, body=body.replace('"computed": []', '"computed": ["depth"]'))

@@ -112,10 +112,21 @@ export class ConditioningImage {
     if (file) await this.take(new File([file], kept.name, { type: file.type }))
   }
 
-  /** Loads the image of an earlier generation, given as the API returns it. */
-  async takeFrom(generation) {
+  /** The kind of which the image of the first adapter has to be, for this one in an earlier generation; null for any. */
+  neededKind(generation) {
+    const isOwn = this.image === this.first
+    const isNeeded = this.#wanted && (isOwn ? this.#control !== PHOTO : !this.#otherwise && !generation[this.image])
+    return isNeeded ? this.#control : null
+  }
+
+  /**
+   * Loads the image of an earlier generation, given as the API returns it. `needed`: the kinds of which the image of the
+   * first adapter has to be. One that is computed shares it too, as on the server, unless another needs it for another kind.
+   */
+  async takeFrom(generation, needed) {
     this.forget()
-    const url = generation[this.image] ?? (this.#wanted && !this.#otherwise ? generation[this.first] : null)
+    const isShared = this.#wanted && this.#control !== PHOTO && needed.every((kind) => kind === this.#control)
+    const url = generation[this.image] ?? (isShared ? generation[this.first] : null)
     if (url) await saying(this.id, async () => this.take(await fetchFile(url, `${this.id}.png`)))
   }
 

@@ -140,7 +140,10 @@ export class SettingsForm {
 
   /** Loads the conditioning images of an earlier generation, given as the API returns it. */
   async takeImages(generation) {
-    for (const image of this.#images) await image.takeFrom(generation)
+    for (const { images } of this.#adapterRows) {
+      const needed = images.map((image) => image.neededKind(generation)).filter((kind) => kind !== null)
+      for (const image of images) await image.takeFrom(generation, needed)
+    }
   }
 
   /** Whether a prompt can be typed at all: not where no model is installed that reads one. */
