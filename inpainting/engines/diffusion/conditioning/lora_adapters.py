@@ -243,15 +243,19 @@ class LoadedLoras:
 
         Those of another set are dropped. Deactivates all. If this fails nothing is fused.
         """
-        self.unfuse()
+        self._active, self._fused = None, ()
         self._deltas.fuse(weights_of(loras), network)
         self._fused = loras
 
     def unfuse(self, *, for_good: bool = False) -> None:
-        """Drop the fused weights. Deactivates all. for_good: fuse none until the model has left the device."""
-        self._active, self._fused = None, ()
-        self._deltas.unfuse()
+        """Drop the fused weights and deactivate all, if there are any.
+
+        for_good: fuse none until the model has left the device.
+        """
         self._may_fuse = self._may_fuse and not for_good
+        if self._deltas.fused is not None:
+            self._active, self._fused = None, ()
+            self._deltas.unfuse()
 
     def fuse_for_good(self, loras: ActiveLoras) -> None:
         """Fuse these LoRAs, which are loaded, into the weights of the UNet for good, for a conversion of the model."""

@@ -231,5 +231,8 @@ def test_weights_that_move_or_are_converted_are_the_models_own(
     assert model.loras.fused
     model.use_bfloat16()
     assert model.loras.fused == ()
+    model.loras.activate(())
+    model.loras.unfuse()
+    assert model.loras.active == (), "nothing was fused"
     own = load(spec, CPU).unet.to(torch.bfloat16).state_dict()
     assert all(torch.equal(one, own[name]) for name, one in model.unet.state_dict().items())
