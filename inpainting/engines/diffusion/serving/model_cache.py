@@ -375,9 +375,9 @@ class ModelCache:
             return True
         for loaded, idle in ((self._adapters, self._idle_adapters(in_use)), (self._models, self._idle_models(in_use))):
             if idle:
-                self._keep_for_host(loaded.pop(idle[0]))
+                if not self._keep_for_host(loaded.pop(idle[0])):
+                    self._collect_garbage()
                 metrics.MODEL_EVICTIONS.labels(idle[0]).inc()
-                self._collect_garbage()
                 logger.info("Evicted %s", idle[0])
                 return True
         return False
@@ -396,9 +396,12 @@ class ModelCache:
             if not self._evict_one(in_use):
                 return
 
-    def _keep_for_host(self, evicted: LatentModel | LoadedAdapter) -> None:
+    def _keep_for_host(self, evicted: LatentModel | LoadedAdapter) -> bool:
+        """Whether it was a model that `_remove` moves into the machine's memory."""
         if isinstance(evicted, LatentModel) and self.hardware.can_offload and self._host_memory.share:
             self._leaving.append(evicted)
+            return True
+        return False
 
     def _remove(self, leaving: list[LatentModel]) -> None:
         """Move evicted models from the device's memory into the machine's. On any thread."""
