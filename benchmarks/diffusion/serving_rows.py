@@ -86,8 +86,8 @@ def g13(bench: Bench) -> Iterator[Row]:
     shows = [previews.make_previewer(window, state, decoder) for window, state in zip(windows, states, strict=True)]
 
     def ours() -> list[Any]:
-        queued = [show(state) for show, state in zip(shows, states, strict=True) if show is not None]
-        return [compose() for compose in queued]
+        due = [(show, state) for show, state in zip(shows, states, strict=True) if show is not None]
+        return [compose() for compose in previews.previews_of(due)]
 
     @torch.inference_mode()
     def plain() -> list[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -19,10 +20,32 @@ MAX_LATENT_SIDE = 64
 """Latent pixels of the longer side of a preview: of larger images a decoder would cost as much as a step."""
 Preview = Callable[[], NDArray[np.uint8]]
 """Waits for the device and returns RGB [height, width, 3]: the unfinished image inside the mask, the source outside."""
-Previewer = Callable[[DenoisingState], Preview]
-"""Sends the device the work of a preview, without waiting for it."""
 Colours = Callable[[torch.Tensor], torch.Tensor]
-"""Latents [1, c, h, w] -> RGB [1, 3, height, width], 0 to 255, on the same device."""
+"""Latents [n, c, h, w] -> RGB [n, 3, height, width], 0 to 255, on the same device."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Previewer:
+    """Makes the previews of one image.
+
+    colours: of the image alone, or of the decoder. size: height and width of the latents that are shown. mask: [height,
+    width] of the preview, True where the image is painted. picture: [height, width, 3], the source image.
+    """
+
+    colours: Colours
+    size: tuple[int, int]
+    mask: NDArray[np.bool_]
+    picture: NDArray[np.uint8]
+    decoder: torch.nn.Module | None
+
+    @property
+    def group(self) -> object:
+        """Equal for images whose previews one call of a decoder makes."""
+        return id(self) if self.decoder is None else (id(self.decoder), self.size)
+
+
+Due = tuple[Previewer, DenoisingState]
+"""An image of which a preview is due."""
 
 
 def make_previewer(
@@ -45,13 +68,20 @@ def make_previewer(
         mask = mask.repeat(VAE_SCALE_FACTOR, axis=0).repeat(VAE_SCALE_FACTOR, axis=1)
     picture = np.asarray(cv2.resize(pixels, mask.shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
-    @torch.inference_mode()
-    def previewer(state: DenoisingState) -> Preview:
-        found = colours(pooled(current_estimate(state).float(), size))[0].permute(1, 2, 0)
-        copy = HostCopy(torch.nan_to_num(found).round().clamp(0, 255).to(torch.uint8).contiguous())
-        return lambda: composited(mask, copy.read().numpy(), picture)
+    return Previewer(colours, size, mask, picture, decoder)
 
-    return previewer
+
+@torch.inference_mode()
+def previews_of(images: Sequence[Due]) -> list[Preview]:
+    """Send the device the work of the previews of images of one `group`, without waiting for it."""
+    latents = torch.cat([pooled(current_estimate(state).float(), one.size) for one, state in images])
+    colours = torch.nan_to_num(images[0][0].colours(latents)).round().clamp(0, 255).to(torch.uint8)
+    copy = HostCopy(colours.permute(0, 2, 3, 1).contiguous())
+
+    def preview(number: int, one: Previewer) -> Preview:
+        return lambda: composited(one.mask, copy.read()[number].numpy(), one.picture)
+
+    return [preview(number, one) for number, (one, _) in enumerate(images)]
 
 
 def pooled(tensor: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

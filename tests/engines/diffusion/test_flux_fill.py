@@ -294,7 +294,7 @@ def test_previews_come_from_a_small_decoder_or_a_matrix(
     denoising.advance(answer)
     assert denoising.pred_original_sample is not None
     assert not torch.equal(denoising.pred_original_sample, denoising.latents)
-    assert np.array_equal(show(denoising)(), first)
+    assert np.array_equal(previews.previews_of([(show, denoising)])[0](), first)
 
 
 def test_the_predicted_original_equals_the_latents_after_one_step(model: FluxFill) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,12 +20,22 @@ from inpainting.engines.diffusion import previews, schedulers
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.hardware import Hardware, HostCopy
+from inpainting.engines.diffusion.serving import step_executor
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.step_weights import read_weights
 from tests import tiny_models
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
+
+
+@dataclass(eq=False)
+class Sample:
+    """What a preview needs of an image in flight."""
+
+    state: DenoisingState
+    previewer: previews.Previewer | None
+    job: Any
 
 
 def denoising(latents: torch.Tensor, known: torch.Tensor, mask: torch.Tensor) -> DenoisingState:
@@ -45,7 +57,7 @@ def test_a_preview_is_exact_where_colours_are_linear_in_the_latents() -> None:
     state = denoising(painted, latents, mask)
     previewer = previews.make_previewer(np.repeat(np.repeat(picture, 8, 0), 8, 1), state)
     assert previewer is not None
-    shown = previewer(state)().astype(int)
+    shown = previews.previews_of([(previewer, state)])[0]().astype(int)
     assert np.abs(shown[4:12, 6:20] - picture[:, ::-1][4:12, 6:20]).max() <= 1
     assert np.array_equal(shown[:4], picture[:4])
 
@@ -81,7 +93,7 @@ def test_a_preview_decoder_in_the_models_folder_is_used(tmp_path: Path) -> None:
     picture = np.full((64, 64, 3), 9, np.uint8)
     previewer = previews.make_previewer(picture, state, cache.preview_decoder("sd"))
     assert previewer is not None
-    shown = previewer(state)()
+    shown = previews.previews_of([(previewer, state)])[0]()
     with torch.inference_mode():
         decoded = whole.decode(latents).sample[0].permute(1, 2, 0).numpy()
     expected = ((decoded / 2 + 0.5).clip(0, 1) * 255)[16:40, 24:48]
@@ -109,11 +121,11 @@ def test_a_large_image_has_a_small_preview_in_8_bits(tmp_path: Path, monkeypatch
     for network, shape in ((small, (240, 512, 3)), (None, (60, 128, 3))):
         previewer = previews.make_previewer(picture, state, network)
         assert previewer is not None
-        shown = previewer(state)()
+        shown = previews.previews_of([(previewer, state)])[0]()
         assert shown.shape == shape
         assert (shown[0, 0] == 0).all()
         assert (shown[-1, -1] == 200).all()
-        assert (copied[-1].shape, copied[-1].dtype) == (shape, torch.uint8)
+        assert (copied[-1].shape, copied[-1].dtype) == ((1, *shape), torch.uint8)
 
 
 def test_previews_use_the_decoder_and_a_failing_decoder_costs_only_the_preview(
@@ -162,6 +174,33 @@ def test_previews_are_composed_on_the_callers_thread_where_a_failure_costs_only_
     assert len(pictures) == 1
     assert sum(step.preview is not None for step in seen) == (0 if fails else 3)
     assert set(threads) == {threading.current_thread().name}
+
+
+def test_one_call_of_the_decoder_makes_the_previews_of_images_of_one_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inpainting.engines.diffusion.serving.step_executor.PREVIEW_INTERVAL_SECONDS", 0)
+    decoder(tmp_path / "taesd")
+    network = ModelCache(CPU, 10**9, models_dir=tmp_path).preview_decoder("sd")
+    assert network is not None
+    calls: list[int] = []
+    network.register_forward_pre_hook(lambda module, inputs: calls.append(len(inputs[0])))
+    mask = torch.ones(1, 1, 8, 8)
+    states = [denoising(torch.randn(1, 4, 8, side), torch.zeros(1, 4, 8, side), mask[..., :side]) for side in (8, 8, 6)]
+    pixels = [np.full((64, 8 * state.latents.shape[-1], 3), 9, np.uint8) for state in states]
+    samples: Any = []
+    for state, one in zip(states, pixels, strict=True):
+        previewer = previews.make_previewer(one, state, network)
+        job = SimpleNamespace(previewed_at=-1.0, spec=SimpleNamespace(slug="sd"))
+        samples.append(Sample(state=state, previewer=previewer, job=job))
+    together = step_executor.due_previews(samples)
+    assert calls == [2, 1]
+    for sample in samples:
+        alone = previews.previews_of([(sample.previewer, sample.state)])[0]()
+        assert np.abs(together[sample]().astype(int) - alone).max() <= 1
+    samples[0].state.latents = torch.zeros(1, 5, 8, 8)
+    assert step_executor.due_previews(samples).keys() == {samples[1], samples[2]}
+    assert [sample.previewer is None for sample in samples] == [True, False, False]
 
 
 def test_a_failing_preview_ends_only_those_of_its_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

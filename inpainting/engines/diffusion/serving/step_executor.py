@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from inpainting.engines.base import Step
 from inpainting.engines.diffusion.denoising import advance
 from inpainting.engines.diffusion.hardware import DeviceTimer, FiniteCheck, finite_checks
 from inpainting.engines.diffusion.latent_codec import invalid_output
-from inpainting.engines.diffusion.previews import Preview
+from inpainting.engines.diffusion.previews import Due, Preview, previews_of
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
 from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, logged, preview_failed
@@ -147,24 +147,29 @@ class StepExecutor:
             return finite_checks(latents)
 
         checks = self.retries.run(advanced, list(answers), batch.model) if answers else []
+        taken: list[InFlightSample] = []
         for sample, check in zip(answers, checks, strict=True):
             if isinstance(check, Exception):
                 fail(sample.job, check)
-            else:
-                self._report(sample, check, batch)
+            elif self._goes_on(sample, check, batch):
+                taken.append(sample)
+        previews = due_previews(taken)
+        for sample in taken:
+            job = sample.job
+            job.steps_done += 1
+            computed_by = job.computed_by(batch.model.hardware.dtype)
+            step = Step(job.steps_done, job.steps_total, computed_by=computed_by)
+            job.messages.put(StepTaken(sample, step, previews.get(sample)))
 
-    def _report(self, sample: InFlightSample, check: FiniteCheck, batch: StepBatch) -> None:
-        """Report a step, or start the image again whose latents are not finite, as far as that is known by now."""
+    def _goes_on(self, sample: InFlightSample, check: FiniteCheck, batch: StepBatch) -> bool:
+        """Whether the latents of an image are finite, as far as that is known by now; if not it starts again."""
         before, sample.finite = sample.finite, check
-        known, job = before if check.is_queued else check, sample.job
-        if known is not None and not self._is_finite(sample, known):
-            if not job.is_done:
-                self._start_again(sample, batch, steps_reported=sample.state.index - 1)
-            return
-        job.steps_done += 1
-        computed_by = job.computed_by(batch.model.hardware.dtype)
-        step = Step(job.steps_done, job.steps_total, computed_by=computed_by)
-        job.messages.put(StepTaken(sample, step, self._preview(sample)))
+        known = before if check.is_queued else check
+        if known is None or self._is_finite(sample, known):
+            return True
+        if not sample.job.is_done:
+            self._start_again(sample, batch, steps_reported=sample.state.index - 1)
+        return False
 
     def _is_finite(self, sample: InFlightSample, check: FiniteCheck | None) -> bool:
         """Whether a sample's latents are finite; False also where the device fails to say so, which fails the job."""
@@ -187,16 +192,29 @@ class StepExecutor:
         job.steps_done -= steps_reported
         self.retries.workload.waiting.appendleft(WaitingSample(job, sample.index))
 
-    def _preview(self, sample: InFlightSample) -> Preview | None:
-        """A preview if one is due. One that fails is the image's last: it must not fail the job."""
-        now = time.monotonic()
-        is_due = now - sample.job.previewed_at >= PREVIEW_INTERVAL_SECONDS
+
+def due_previews(samples: Sequence[InFlightSample]) -> dict[InFlightSample, Preview]:
+    """The previews that are due, those of one decoder and size made together.
+
+    One that fails is the image's last: it must not fail the job, nor end the previews of others.
+    """
+    groups: dict[object, dict[InFlightSample, Due]] = {}
+    now = time.monotonic()
+    for sample in samples:
         previewer = sample.previewer  # the caller's thread may end them
-        if previewer is None or not is_due:
-            return None
-        sample.job.previewed_at = now
-        try:
-            return previewer(sample.state)
-        except Exception as error:
-            preview_failed(sample, error)
-            return None
+        if previewer is not None and now - sample.job.previewed_at >= PREVIEW_INTERVAL_SECONDS:
+            sample.job.previewed_at = now
+            groups.setdefault(previewer.group, {})[sample] = previewer, sample.state
+    return {sample: preview for group in groups.values() for sample, preview in made_together(group).items()}
+
+
+def made_together(group: Mapping[InFlightSample, Due]) -> dict[InFlightSample, Preview]:
+    """The previews of images of one group; where that fails each is made alone."""
+    try:
+        return dict(zip(group, previews_of([*group.values()]), strict=True))
+    except Exception as error:
+        if len(group) > 1:
+            alone = [made_together({sample: due}) for sample, due in group.items()]
+            return {sample: preview for one in alone for sample, preview in one.items()}
+        preview_failed(next(iter(group)), error)
+        return {}
