@@ -287,7 +287,8 @@ def test_a_depth_map_that_was_shared_is_used_again_after_depth_can_be_computed(
     page.locator("#control-2-field [name=control_type_2]").select_option("depth")
     page.get_by_label("Control image 2").set_input_files(pictures["guide"])
     start(page)
-    content = stored_generation(page)
+    while (content := stored_generation(page))["status"] in ("queued", "running"):
+        page.wait_for_timeout(100)
     assert content["control_image_2"]
     content["control_image_2"] = None  # as of a request that sent one image for both
     page.route(f"**/api/generations/{content['id']}/", lambda route: route.fulfill(json=content))
