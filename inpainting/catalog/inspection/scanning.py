@@ -239,7 +239,7 @@ def file_at(path: Path) -> Found | None:
         raise ModelRefused(f"{suffix} files are not recognised by a scan.")
     header = read_weights_header(path)
     if suffix == GGUF and not is_flux(header):
-        raise ModelRefused("Its weights are quantised (GGUF), and it is no transformer of FLUX.1 Fill.")
+        raise ModelRefused("Its weights are quantised (GGUF), and it is no transformer of FLUX.")
     if any(is_change(shapes) for shapes in layers_in(header).values()) or any(
         mark in name for name in header for mark in OTHER_KINDS
     ):
