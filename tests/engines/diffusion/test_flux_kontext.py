@@ -23,7 +23,6 @@ from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests import tiny_loras, tiny_models
-from tests.engines.diffusion import flux_reference
 from tests.engines.diffusion.flux_reference import SIZE, assert_equal
 from tests.engines.diffusion.pipelines import (
     CPU,
@@ -34,6 +33,7 @@ from tests.engines.diffusion.pipelines import (
     denoised,
     ignore_step,
 )
+from tests.engines.diffusion.plain_flow import request
 
 EULER, HEUN = FLOW_SCHEDULERS
 
@@ -48,13 +48,6 @@ def model(spec: ModelSpec) -> FluxKontext:
     loaded = load(spec, CPU)
     assert isinstance(loaded, FluxKontext)
     return loaded
-
-
-def request(**settings: Any) -> InpaintRequest:
-    """A photo that is wider than high, and a binary mask on the grid of the latents."""
-    mask = np.zeros((SIZE.height, SIZE.width), np.uint8)
-    mask[16:48, 8:40] = 255
-    return replace(flux_reference.request(**settings), mask=mask)
 
 
 def reference(model: FluxKontext, requested: InpaintRequest, scheduler: Any = None) -> torch.Tensor:
