@@ -14,13 +14,12 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.diffusion import flow_schedulers
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.prompt_weights import unread_weights
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
-from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.families.flow import FlowModel
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE, VAE_SCALE_FACTOR
@@ -47,7 +46,7 @@ class FluxState(DenoisingState):
     condition: torch.Tensor
 
 
-class FluxFill(LatentModel):
+class FluxFill(FlowModel):
     """A loaded model of the family flux-fill: guidance-distilled, so one row an image and no negative prompt.
 
     The condition of each token is further channels: 4 * c of the masked image, 256 of the mask's 8x8 pixels of each
@@ -116,29 +115,25 @@ class FluxFill(LatentModel):
 
         The transformer takes the mask pixel by pixel, where grey of half and more is to be repainted.
         """
-        settings, inputs, codec = request.settings, self.sample_inputs(request, index), codec or self.codec()
-        scheduler, timesteps, notes = flow_schedulers.schedule(
-            settings, self.spec, self.scheduler_config, inputs.latent_size
-        )
-        weights = self.step_weights(scheduler, timesteps, flow_schedulers.read_flow_weights)
+        codec = codec or self.codec()
+        begun = self.begin(request, index, codec)
+        inputs = begun.inputs
         pixel_mask = (inputs.pixel_mask >= 0.5).float()
         pixel_masks = pixel_unshuffle(pixel_mask, VAE_SCALE_FACTOR).to(self.hardware.device)
-        image = codec.encode(inputs.pixels, inputs.generator, inputs.key)
-        noise = self.draw_noise(inputs.latent_size, inputs.generator)
         masked_image = codec.encode(inputs.pixels * (1 - pixel_mask), inputs.generator, inputs.masked_key)
         state = FluxState(
-            latents=weights.add_noise(image, noise, 0),
+            latents=begun.latents,
             text=text,
-            guidance=self.guidance(settings),
-            weights=weights,
+            guidance=self.guidance(request.settings),
+            weights=begun.weights,
             mask=inputs.mask,
             masked_image=masked_image,
-            image=image if inputs.is_grey else None,
-            noise=noise,
+            image=begun.image if inputs.is_grey else None,
+            noise=begun.noise,
             generator=inputs.generator,
             condition=torch.cat([packed(masked_image), packed(pixel_masks)], dim=2),
         )
-        return state, notes
+        return state, begun.notes
 
     # Predict
 

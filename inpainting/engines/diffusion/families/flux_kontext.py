@@ -7,7 +7,6 @@ from typing import ClassVar
 import torch
 
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.diffusion import flow_schedulers
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.families.flux_fill import FluxFill, FluxState, packed
@@ -24,6 +23,7 @@ class FluxKontext(FluxFill):
 
     trained_for: ClassVar[str] = "editing"
     condition_dim: ClassVar[int] = 1
+    samples_image = False
 
     @property
     def input_channels(self) -> int:
@@ -35,26 +35,20 @@ class FluxKontext(FluxFill):
         self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
     ) -> tuple[DenoisingState, tuple[str, ...]]:
         """See `LatentModel.start`. The window's sides are multiples of 16."""
-        settings, inputs, codec = request.settings, self.sample_inputs(request, index), codec or self.codec()
-        scheduler, timesteps, notes = flow_schedulers.schedule(
-            settings, self.spec, self.scheduler_config, inputs.latent_size
-        )
-        weights = self.step_weights(scheduler, timesteps, flow_schedulers.read_flow_weights)
-        image = codec.encode(inputs.pixels, None, inputs.key)
-        noise = self.draw_noise(inputs.latent_size, inputs.generator)
+        begun = self.begin(request, index, codec or self.codec())
         state = FluxState(
-            latents=weights.add_noise(image, noise, 0),
+            latents=begun.latents,
             text=text,
-            guidance=self.guidance(settings),
-            weights=weights,
-            mask=inputs.mask,
+            guidance=self.guidance(request.settings),
+            weights=begun.weights,
+            mask=begun.inputs.mask,
             masked_image=None,
-            image=image,
-            noise=noise,
-            generator=inputs.generator,
-            condition=packed(image),
+            image=begun.image,
+            noise=begun.noise,
+            generator=begun.inputs.generator,
+            condition=packed(begun.image),
         )
-        return state, notes
+        return state, begun.notes
 
     def token_places(self, rows: int, columns: int) -> torch.Tensor:
         """See `FluxFill.token_places`. The source image is picture 1, at the places of picture 0."""

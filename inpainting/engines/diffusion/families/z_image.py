@@ -13,13 +13,13 @@ from torch.nn.utils.rnn import pad_sequence
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.diffusion import flow_schedulers, schedulers
+from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.prompt_weights import unread_weights
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
-from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.families.flow import FlowModel
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 
@@ -36,7 +36,7 @@ class ZImagePrompts(TokenizedPrompts):
     ids: tuple[list[int], ...]
 
 
-class ZImage(LatentModel):
+class ZImage(FlowModel):
     """A loaded model of the family z-image. It was not trained for inpainting: kept parts are restored in each step."""
 
     splits_rows = True
@@ -95,27 +95,22 @@ class ZImage(LatentModel):
         self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
     ) -> tuple[DenoisingState, tuple[str, ...]]:
         """See `LatentModel.start`. The window's sides are multiples of 16."""
-        settings, inputs, codec = request.settings, self.sample_inputs(request, index), codec or self.codec()
-        scheduler, timesteps, notes = flow_schedulers.schedule(
-            settings, self.spec, self.scheduler_config, inputs.latent_size
-        )
-        weights = self.step_weights(scheduler, timesteps, flow_schedulers.read_flow_weights)
+        settings, begun = request.settings, self.begin(request, index, codec or self.codec())
+        weights, notes = begun.weights, begun.notes
         guided = schedulers.steps_within(len(weights), settings.guidance_start, settings.guidance_end)
         if self.is_guided(settings) and not guided:
             notes = (*notes, schedulers.NONE_GUIDED)
-        image = codec.encode(inputs.pixels, inputs.generator, inputs.key)
-        noise = self.draw_noise(inputs.latent_size, inputs.generator)
         state = DenoisingState(
-            latents=weights.add_noise(image, noise, 0),
+            latents=begun.latents,
             text=text,
             # The pipeline of diffusers counts guidance from 0: its scale is lower by 1.
             guidance=self.guidance(settings),
             weights=weights,
-            mask=inputs.mask,
+            mask=begun.inputs.mask,
             masked_image=None,
-            image=image,
-            noise=noise,
-            generator=inputs.generator,
+            image=begun.image,
+            noise=begun.noise,
+            generator=begun.inputs.generator,
             guided=guided,
             guidance_rescale=settings.guidance_rescale or 0.0,
         )
