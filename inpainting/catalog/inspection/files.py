@@ -30,6 +30,8 @@ PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle", ".h5")
 PROGRAMS = (".py", ".so", ".sh", ".exe", ".dll")
 PEFT_CONFIG = "adapter_config.json"
 """transformers loads the weights beside such a file onto any model of the same folder."""
+CHUNK_BYTES = 4 * 2**20
+"""Read at a time of a file of weights."""
 MAX_JSON_BYTES = 32 * 2**20
 """The largest JSON files of published models are fast tokenizers of a few MB."""
 

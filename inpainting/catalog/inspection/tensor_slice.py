@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-CHUNK_BYTES = 4 * 2**20
+from inpainting.catalog.inspection.files import CHUNK_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from django.db import transaction
 
-from inpainting.catalog.inspection.files import WEIGHTS
+from inpainting.catalog.inspection.files import CHUNK_BYTES, WEIGHTS
 from inpainting.catalog.inspection.lora_files import MAX_LORA_BYTES, LoraRefused, check_finite, check_lora, too_large
 from inpainting.catalog.rows.lora import Lora
 from inpainting.catalog.store.converted_networks import sha256_file
 from inpainting.catalog.store.hub import HubSource
 from inpainting.catalog.store.pull import check_free_space, verify
-from inpainting.catalog.store.sources import CHUNK_BYTES, Manifest, link
+from inpainting.catalog.store.sources import Manifest, link
 
 
 def add(lora: Lora, origin: Path, *, is_linked: bool = False) -> None:

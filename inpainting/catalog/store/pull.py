@@ -22,12 +22,11 @@ from inpainting.catalog import families
 from inpainting.catalog.inspection.checkpoint_file import configuration_folder
 from inpainting.catalog.inspection.diffusers_folder import is_unread_weight
 from inpainting.catalog.inspection.few_step_models import few_step_defaults
-from inpainting.catalog.inspection.files import ModelRefused, installed_weights
+from inpainting.catalog.inspection.files import CHUNK_BYTES, ModelRefused, installed_weights
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.catalog.store import converted_networks
 from inpainting.catalog.store.sources import (
-    CHUNK_BYTES,
     Manifest,
     ManifestFile,
     ModelSource,

@@ -29,6 +29,7 @@ from inpainting.catalog.inspection.checkpoint_file import (
     usual_configuration,
 )
 from inpainting.catalog.inspection.files import (
+    CHUNK_BYTES,
     CONFIG,
     INDEX,
     ModelRefused,
@@ -58,7 +59,6 @@ from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import Kind, Source
 from inpainting.core.errors import EngineFailed
 
-CHUNK_BYTES = 4 * 2**20
 OnBytes = Callable[[int], None]
 """Called with the number of bytes received since the last call."""
 
