@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,13 @@ from skimage import data
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.settings_table import FLOW_SCHEDULERS
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from tests.engines.diffusion.pipelines import CPU, STEPS, ignore_step
 
 HEIGHT, WIDTH = 64, 96
+EULER, HEUN = FLOW_SCHEDULERS
 
 
 def request(**settings: Any) -> InpaintRequest:
@@ -38,3 +41,28 @@ def paint(spec: ModelSpec, requested: InpaintRequest, **more: Any) -> list[NDArr
     return Batcher(ModelCache(CPU, 10**9), max_rows=more.pop("max_rows", 1)).paint(
         requested, spec, ignore_step, **more
     )[0]
+
+
+def rows_of_shared_calls(spec: ModelSpec) -> list[int]:
+    """The rows of each call for jobs of different prompts at once, whose results are those that they have alone."""
+    requested = [
+        request(
+            prompt="a red bus " * (1 + seed),
+            seed=seed,
+            guidance_scale=(1.0, 4.0)[seed % 2],
+            steps=STEPS + seed % 3,
+            strength=(1.0, 0.75)[seed % 2],
+            scheduler=(EULER, EULER, HEUN)[seed % 3],
+        )
+        for seed in range(6)
+    ]
+    batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
+    rows: list[int] = []
+    batcher.cache.get(spec).transformer.register_forward_pre_hook(
+        lambda module, given, named: rows.append(len(given[0] if given else named["hidden_states"])), with_kwargs=True
+    )
+    with ThreadPoolExecutor(6) as pool:
+        results = list(pool.map(lambda one: batcher.paint(one, spec, ignore_step)[0][0], requested))
+    for one, result in zip(requested, results, strict=True):
+        assert np.abs(result.astype(int) - paint(spec, one)[0]).max() <= 1
+    return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from tests.engines.diffusion.pipelines import (
     denoised,
     ignore_step,
 )
-from tests.engines.diffusion.plain_flow import HEIGHT, WIDTH, assert_equal, paint, request
+from tests.engines.diffusion.plain_flow import HEIGHT, WIDTH, assert_equal, paint, request, rows_of_shared_calls
 
 EULER, HEUN = FLOW_SCHEDULERS
 LORA = "ink"
@@ -158,28 +157,7 @@ def test_the_words_after_the_last_token_are_quoted(model: QwenImage) -> None:
 
 
 def test_jobs_of_different_prompts_share_calls_with_the_results_they_have_alone(spec: ModelSpec) -> None:
-    requested = [
-        request(
-            prompt="a red bus " * (1 + seed),
-            seed=seed,
-            guidance_scale=(1.0, 4.0)[seed % 2],
-            steps=STEPS + seed % 3,
-            strength=(1.0, 0.75)[seed % 2],
-            scheduler=(EULER, EULER, HEUN)[seed % 3],
-        )
-        for seed in range(6)
-    ]
-    batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
-    rows: list[int] = []
-    transformer = batcher.cache.get(spec).transformer
-    transformer.register_forward_pre_hook(
-        lambda module, args, given: rows.append(len(given["hidden_states"])), with_kwargs=True
-    )
-    with ThreadPoolExecutor(6) as pool:
-        results = list(pool.map(lambda one: batcher.paint(one, spec, ignore_step)[0][0], requested))
-    assert max(rows) > 2
-    for one, result in zip(requested, results, strict=True):
-        assert np.abs(result.astype(int) - paint(spec, one)[0]).max() <= 1
+    assert max(rows_of_shared_calls(spec)) > 2
 
 
 def test_the_padding_of_a_shorter_text_changes_nothing(model: QwenImage) -> None:
