@@ -81,7 +81,9 @@ class Catalog:
         """Return the installed checkpoints of an engine, the default one first."""
         names = families.names(engine=engine)
         rows = [row for row in self._installed_checkpoints if row.family in names and row.is_installed]
-        return sorted(rows, key=lambda row: (not row.is_fallback, row.pk))
+        return sorted(
+            rows, key=lambda row: (not row.is_fallback, not families.get(row.family).is_chosen_by_auto, row.pk)
+        )
 
     def default(self, engine: str = DIFFUSION) -> InferenceModel | None:
         """Return the checkpoint for requests that name none: the fallback if it is installed, else the first one."""

@@ -110,7 +110,8 @@ class Planner:
         """The engine of that name; for "auto" the best one. Raises InvalidRequest, `engine_not_found`.
 
         "auto" takes the engine of the requested model; else diffusion if a model is installed and a prompt or another
-        setting needs it; else, as diffusion does worse without a prompt, erase or quick-fill.
+        setting needs it; else, as diffusion does worse without a prompt, erase if the family of its default model
+        `is_chosen_by_auto`; else quick-fill.
         requested: None if the settings are not known yet.
         """
         if engine != registry.AUTO:
@@ -126,9 +127,12 @@ class Planner:
 
     def _without_prompt(self, why: str) -> Choice:
         """The best engine that needs no prompt. why: the beginning of the reason."""
-        if ERASE.is_installed and self.catalog.has_installed(ERASE.name):
-            return Choice(ERASE, f"{why}.")
-        return Choice(QUICK_FILL, f"{why}; no model for erasing is installed.")
+        if not (ERASE.is_installed and self.catalog.has_installed(ERASE.name)):
+            return Choice(QUICK_FILL, f"{why}; no model for erasing is installed.")
+        family = families.get(self.catalog.find(None, ERASE.name).family)
+        if not family.is_chosen_by_auto:
+            return Choice(QUICK_FILL, f"{why}; on most photos this looks better than {family.label}, which is installed.")
+        return Choice(ERASE, f"{why}.")
 
     def resolve(self, engine: EngineDeclaration, settings: PaintSettings) -> Resolution:
         """The settings with the engine's defaults. Raises InvalidRequest, also where its library is not installed."""

@@ -167,7 +167,7 @@ class ModelFamily:
     shared_image_encoder_mark: IP-Adapters with this in their name use the image encoder of another family's adapters in
     the same repository.
     computes: of preprocessors, the kind of control image, as in `specs.Control`. needs: families of which it uses one
-    installed model each.
+    installed model each. is_chosen_by_auto: whether the engine `auto` paints with its models if none is named.
     """
 
     name: str
@@ -196,6 +196,7 @@ class ModelFamily:
     shared_image_encoder_mark: str = ""
     computes: str = ""
     needs: tuple[str, ...] = ()
+    is_chosen_by_auto: bool = True
 
     @property
     def generates(self) -> bool:

@@ -19,17 +19,16 @@ from numpy.typing import NDArray
 from inpainting import metrics
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
-from inpainting.core.geometry import Box, Size, Window, WindowRule, plan_window
+from inpainting.core.geometry import Box, Size, Window
 from inpainting.core.masks import scaled
 from inpainting.core.resizing import resized
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.erase.declaration import ERASE
-from inpainting.engines.erase.mask_regions import split_into_regions
+from inpainting.engines.erase.mask_regions import split_into_regions, window_around
 
 if TYPE_CHECKING:
     from inpainting.engines.erase.onnx_networks import OnnxNetwork
 
-REGION_CONTEXT, MIN_REGION_CONTEXT = 0.5, 32
 PREVIEW_SIDE = 256
 
 
@@ -94,9 +93,8 @@ class Erase:
 def region_window(box: Box, unknown: NDArray[np.bool_], side: int) -> Window:
     """The square around a region, for a network of this side; the whole picture if the square has no known pixel."""
     size = Size(unknown.shape[1], unknown.shape[0])
-    rule = WindowRule(REGION_CONTEXT, MIN_REGION_CONTEXT, exact=Size(side, side))
-    window = plan_window(box, size, rule)
-    return plan_window(Box.whole(size), size, rule) if unknown[window.box.slices].all() else window
+    window = window_around(box, size, side)
+    return window_around(Box.whole(size), size, side) if unknown[window.box.slices].all() else window
 
 
 def network_input(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,3 +28,22 @@ def migan_inputs(picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> Inputs:
         "image": np.ascontiguousarray(picture.transpose(2, 0, 1)[None]),
         "mask": np.where(hole, np.uint8(0), np.uint8(255))[None, None],
     }
+
+
+def without_hole(picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The picture [height, width, 3] with each pixel of the hole in the colour of the nearest known pixel.
+
+    LaMa masks the hole inside its graph, so its contents do not matter. MI-GAN's graph fades its result in over the
+    three pixels inside the hole's border (a dilation of the known part by 3x3, then a Gaussian of 5x5, in the
+    authors' scripts/create_onnx_pipeline.py) and mixes what the hole holds into them: a black hole leaves a dark
+    outline there, the photo itself the outline of the object.
+    """
+    if hole.all() or not hole.any():
+        return picture
+    _, labels = cv2.distanceTransformWithLabels(
+        hole.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    # Each known pixel has a label of its own, and each pixel of the hole that of the nearest known one.
+    colours = np.zeros((labels.max() + 1, 3), np.uint8)
+    colours[labels[~hole]] = picture[~hole]
+    return colours[labels]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from inpainting.catalog import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.erase.network_inputs import PrepareInputs
+from inpainting.engines.erase.network_inputs import PrepareInputs, without_hole
 from inpainting.engines.onnx_sessions import load_session, run_session
 
 SIDE = 512
@@ -34,11 +34,10 @@ class OnnxNetwork:
     ) -> NDArray[np.uint8]:
         """The network's output: RGB [side, side, 3] with the hole [side, side] filled and all pixels reconstructed.
 
-        Pixels in the hole are zero in the input. symmetry: 0 to 7, see `transformed`. on_wait: called while the network
-        runs; an exception from it terminates the run. Raises EngineFailed.
+        What the picture holds in the hole is not used, see `without_hole`. symmetry: 0 to 7, see `transformed`. on_wait:
+        called while the network runs; an exception from it terminates the run. Raises EngineFailed.
         """
-        visible = transformed(np.where(hole[:, :, None], np.uint8(0), picture), symmetry)
-        feeds = self.inputs(visible, transformed(hole, symmetry))
+        feeds = self.inputs(transformed(without_hole(picture, hole), symmetry), transformed(hole, symmetry))
         painted = run_session(self.session, self.label, feeds, on_wait)
         if painted.shape != (1, 3, self.side, self.side) or not np.isfinite(painted).all():
             raise EngineFailed(
