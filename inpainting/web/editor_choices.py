@@ -68,13 +68,14 @@ def words_segmenter() -> str:
 
 def engine_choice(engine: EngineDeclaration, catalog: Catalog) -> dict[str, Any]:
     """models: the installed ones, the default first; none where the engine's library is missing. shown_from: how many
-    models make the choice of one visible. missing: the engine needs a model and has none."""
+    models make the choice of one visible. missing: the engine needs a model and has none. reads_prompt: others erase."""
     rows = catalog.installed(engine.name) if engine.is_installed else []
     is_diffusion = engine.name == DIFFUSION.name
     return {
         "name": engine.name,
         "label": engine.label,
         "missing": bool(engine.library) and not rows,
+        "reads_prompt": "prompt" not in engine.ignored_settings,
         "models": [{"slug": row.slug, "label": row.label} for row in rows],
         "model_label": "Model" if is_diffusion else f"{engine.label}s with",
         "shown_from": 1 if is_diffusion else 2,

@@ -167,7 +167,9 @@ class ModelFamily:
     shared_image_encoder_mark: IP-Adapters with this in their name use the image encoder of another family's adapters in
     the same repository.
     computes: of preprocessors, the kind of control image, as in `specs.Control`. needs: families of which it uses one
-    installed model each. is_chosen_by_auto: whether the engine `auto` paints with its models if none is named.
+    installed model each.
+    graph_scales: of ONNX files with dynamic sizes, whether the graph scales the picture to the network's size and its
+    result back; others get a square. is_chosen_by_auto: whether `auto` takes the engine where its model is the default.
     """
 
     name: str
@@ -196,6 +198,7 @@ class ModelFamily:
     shared_image_encoder_mark: str = ""
     computes: str = ""
     needs: tuple[str, ...] = ()
+    graph_scales: bool = False
     is_chosen_by_auto: bool = True
 
     @property

@@ -13,6 +13,7 @@ MIGAN = register(
         layout=OnnxLayout(element_type=(2, "uint8")),
         implementation="inpainting.engines.erase.network_inputs:migan_inputs",
         defaults={"width": 512, "height": 512},
+        graph_scales=True,
         is_chosen_by_auto=False,  # on eight hard photos its results looked worse than quick-fill's, docs/models.md
     )
 )

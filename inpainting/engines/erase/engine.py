@@ -63,7 +63,7 @@ class Erase:
             for number, box in enumerate(regions.boxes, start=1):
                 window = region_window(box, unknown, network.side)
                 here = window.box.slices
-                picture, hole = network_input(out[here], unknown[here], window.work)
+                picture, hole = network_input(out[here], unknown[here], network.work_size(window.box.size))
                 painted = network.paint(picture, hole, symmetry=symmetry, on_wait=partial(on_step, step))
                 own = regions.labels[here] == number
                 out[here][own] = resized(painted, window.box.size)[own]

@@ -14,8 +14,8 @@ from inpainting.core.masks import bounds
 MERGE_DISTANCE = 8
 """Components of a mask that touch after a dilation by this many pixels count as one."""
 SLENDER_RATIO = 4
-"""A component that is longer than the window, and on average no wider than 1 / SLENDER_RATIO of the window, is cut along
-the grid, and each part is filled at its own scale."""
+"""A component that is longer than the window, and on average no wider than 1 / SLENDER_RATIO of the window, is cut
+along the grid, and each part is filled at its own scale."""
 
 MAX_REGIONS = 500
 """Each takes a run of the network, so with more of them larger regions are made, at a lower resolution."""

@@ -12,34 +12,51 @@ from numpy.typing import NDArray
 from inpainting.catalog import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
+from inpainting.core.geometry import Size
 from inpainting.engines.erase.network_inputs import PrepareInputs, without_hole
 from inpainting.engines.onnx_sessions import load_session, run_session
 
 SIDE = 512
 """Side of the window in pixels for a graph with dynamic sizes: both families were published for it."""
+MIN_SIDE, MAX_SIDES = 16, 2
+"""A graph that scales gets pictures of 16 pixels to twice its side: MI-GAN's reflects two pixels at each border, and
+scales down by interpolation without a filter, which drops pixels beyond a factor of two."""
 
 
 class OnnxNetwork:
-    """A session of one ONNX file. side: height and width of its input, in pixels."""
+    """A session of one ONNX file. side: height and width of its window, in pixels."""
 
     def __init__(self, spec: ModelSpec, path: Path) -> None:
         self.session = load_session(spec, path)
         self.label = spec.label
-        self.inputs: PrepareInputs = families.get(spec.family).load_implementation()
+        family = families.get(spec.family)
+        self.inputs: PrepareInputs = family.load_implementation()
         width = next(node for node in self.session.get_inputs() if node.name == "image").shape[-1]
         self.side = width if isinstance(width, int) else SIDE
+        self.scales = family.graph_scales and not isinstance(width, int)
+
+    def work_size(self, window: Size) -> Size:
+        """The size at which the network gets a window: its square, or nearly the window's own where the graph scales.
+
+        MI-GAN's graph crops to the hole and 128 pixels around it, and fades its result in after scaling it back. At
+        512 pixels its seams were stronger on each of 12 photos than with the window's own size.
+        """
+        if not self.scales:
+            return Size(self.side, self.side)
+        return Size(*(min(max(side, MIN_SIDE), MAX_SIDES * self.side) for side in (window.width, window.height)))
 
     def paint(
         self, picture: NDArray[np.uint8], hole: NDArray[np.bool_], *, symmetry: int, on_wait: Callable[[], None]
     ) -> NDArray[np.uint8]:
-        """The network's output: RGB [side, side, 3] with the hole [side, side] filled and all pixels reconstructed.
+        """The network's output: RGB [height, width, 3] with the hole [height, width] filled, all pixels reconstructed.
 
-        What the picture holds in the hole is not used, see `without_hole`. symmetry: 0 to 7, see `transformed`. on_wait:
-        called while the network runs; an exception from it terminates the run. Raises EngineFailed.
+        What the picture holds in the hole is not used, see `without_hole`. symmetry: 0 to 7, see `transformed`.
+        on_wait: called while the network runs; an exception from it terminates the run. Raises EngineFailed.
         """
-        feeds = self.inputs(transformed(without_hole(picture, hole), symmetry), transformed(hole, symmetry))
+        visible = transformed(without_hole(picture, hole), symmetry)
+        feeds = self.inputs(visible, transformed(hole, symmetry))
         painted = run_session(self.session, self.label, feeds, on_wait)
-        if painted.shape != (1, 3, self.side, self.side) or not np.isfinite(painted).all():
+        if painted.shape != (1, 3, *visible.shape[:2]) or not np.isfinite(painted).all():
             raise EngineFailed(
                 f"The model {self.label} returned {painted.shape} {painted.dtype}, or values that are not finite.",
                 code="model_produced_invalid_output",
@@ -50,7 +67,7 @@ class OnnxNetwork:
 
 
 def transformed(pixels: NDArray[Any], symmetry: int) -> NDArray[Any]:
-    """A square under one of its eight symmetries. Bits of `symmetry`: 1 flips columns, 2 flips rows, 4 transposes."""
+    """Pixels under a symmetry of the square, 0 to 7. Its bits: 1 flips columns, 2 flips rows, 4 transposes."""
     pixels = pixels[:, ::-1] if symmetry & 1 else pixels
     pixels = pixels[::-1] if symmetry & 2 else pixels
     return pixels.swapaxes(0, 1) if symmetry & 4 else pixels

@@ -17,6 +17,7 @@ export class Painting {
   #isChecking = false
   #keepsAtOnce = false
   #isShowing = false // the progress
+  #triedBoth = null // the view of the document that both engines without a prompt have painted
   #parts
 
   /** `parts` is {store, photos, mask, hole, progress, job, result, strip, seed, settingsForm, draft}: of the editor; `draft()`
@@ -44,10 +45,11 @@ export class Painting {
     this.#isChecking = false
     const missing = this.missing || settingsForm.problem()
     if (missing) return say("generate", missing)
+    const engine = photos.state === "done" ? this.#engineToTryAgain() : undefined
     photos.edit()
     remember("settings", settingsForm.reusable)
     await this.send(async () => {
-      const request = await requestOf(...(await this.#content()), store.document.request)
+      const request = await requestOf(...(await this.#content(engine)), store.document.request)
       store.update((document) => withState(document, { generation: null, step: "painting", request }))
       await draft()?.kept() // so that a reload sends the same request
       return request
@@ -83,14 +85,23 @@ export class Painting {
     if (event.preview) mask.showPreview(onPhoto(event.preview, store.view.frame)).then(() => hole.soften(), () => {}) // the next one may load
   }
 
-  /** The fields and the files of the request. */
-  async #content() {
+  /** For the first repetition of what `auto` erased: the other engine that can, whose result differs more than with
+   *  another seed. Undefined, which is the form's choice, from then on. */
+  #engineToTryAgain() {
+    const { store, settingsForm } = this.#parts
+    if (this.#triedBoth === store.view) return undefined
+    this.#triedBoth = store.view
+    return settingsForm.otherEngine
+  }
+
+  /** The fields and the files of the request. `engine`: in place of the form's, undefined for that. */
+  async #content(engine) {
     const { store, photos, mask, settingsForm } = this.#parts
     const { file, name } = photos.photo
     const painted = mask.coverage() > 0 ? new File([await mask.png()], "mask.png") : null
     const { parent, frame } = store.view
     return [
-      { ...(parent && { parent }), ...fieldsOf(frame), ...settingsForm.values() },
+      { ...(parent && { parent }), ...fieldsOf(frame), ...settingsForm.values({ engine }) },
       { image: new File([file], name), ...(painted && { mask: painted }), ...settingsForm.files() },
     ]
   }

@@ -22,7 +22,7 @@ export class SettingsForm {
   #onChange = () => {}
 
   /**
-   * `engines` [{name, label, missing}] and `adapters` [{slug, label, kind, …}, …] are all that are installed, `plan` is
+   * `engines` [{name, label, missing, reads_prompt}] and `adapters` [{slug, label, kind, …}, …] are all that are installed, `plan` is
    * the server's answer for the empty form, `limitBytes` what an image may have. `onChange` is called when the form or
    * what the plan says of it has changed.
    */
@@ -49,10 +49,17 @@ export class SettingsForm {
   }
 
   /** The fields to send. The prompt always, for it names the generation in the history; of the rest what has an effect. */
-  values() {
-    const { prompt, engine } = this.#form
-    const model = this.#modelOf(this.#plan.latest.engine)
-    return { prompt: prompt.value.trim(), engine: engine.value, ...(model && { model }), ...this.#sent() }
+  values({ engine = this.#form.engine.value } = {}) {
+    const model = this.#modelOf(engine === "auto" ? this.#plan.latest.engine : engine)
+    return { prompt: this.#form.prompt.value.trim(), engine, ...(model && { model }), ...this.#sent() }
+  }
+
+  /** The other engine without a prompt, where `auto` takes one and both can paint; undefined elsewhere. */
+  get otherEngine() {
+    const canErase = this.#engines.filter(({ reads_prompt, missing }) => !reads_prompt && !missing).map(({ name }) => name)
+    const { engine } = this.#plan.latest
+    if (this.#form.engine.value !== "auto" || !canErase.includes(engine)) return undefined
+    return canErase.find((name) => name !== engine)
   }
 
   /** All that is entered, as `fill` takes it: also what has no effect now. Images are {picture: id, name}. */
