@@ -84,3 +84,17 @@ def test_the_page_fits_a_phone_and_shows_the_error(page: Page, hub: Hub) -> None
     card.get_by_role("button", name="Get Tiny").click()
     expect(card.get_by_text("is not what was promised")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_tip_of_an_untried_model_opens_by_key_and_fits_a_phone(page: Page) -> None:
+    badge = page.get_by_role("button", name="Untried: SDXL base 1.0")
+    tip = page.locator("#untried-sdxl")
+    expect(tip).to_be_hidden()
+    badge.press("Enter")
+    expect(tip).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+    page.set_viewport_size({"width": 390, "height": 844})
+    badge.click()
+    expect(tip).to_be_in_viewport(ratio=1)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

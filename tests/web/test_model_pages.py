@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from inpainting.catalog.shipped import SHIPPED
+from inpainting.catalog.shipped_weights import UNTRIED, WEIGHTS_RUNS
 from inpainting.catalog.specs import Source
 from inpainting.models import InferenceModel, Lora, ModelState
 from tests.hub import tiny_model, written
@@ -54,6 +55,26 @@ def test_other_users_get_a_404_and_no_link(client: Client, alice: User) -> None:
     for action in ("pull", "remove", "switch"):
         assert client.post(f"/models/sd15/{action}/").status_code == 404
     assert InferenceModel.objects.get(slug="sd15").state == ModelState.NOT_INSTALLED
+
+
+def test_administrators_see_which_models_are_known_from_a_stand_in_only(client: Client, administrator: User) -> None:
+    columns = {"label": "Ours", "family": "lama", "source": Source.FILE}
+    InferenceModel.objects.create(slug="my-eraser", **columns)
+    page = client.get("/models/").content.decode()
+    assert 'aria-label="Untried: LaMa">Untried</button>' in page
+    assert re.search(r'id="untried-lama" popover>Not yet tried with its published weights: .*stand-in network\.<', page)
+    shown = set(re.findall(r'popovertarget="untried-([^"]+)"', page))
+    assert shown == UNTRIED
+    assert not {"my-eraser", *WEIGHTS_RUNS} & shown
+
+
+def test_other_people_do_not_see_it(client: Client, alice: User) -> None:
+    InferenceModel.objects.filter(slug__in=("lama", "sd15")).update(state=ModelState.INSTALLED)
+    for user in (None, alice):
+        if user:
+            client.force_login(user)
+        for path in ("/", "/models/", "/history/", "/api/models"):
+            assert "untried" not in client.get(path, follow=True).content.decode().lower()
 
 
 def test_loras_are_listed_only_with_the_view_permission(client: Client, administrator: User, models_dir: Path) -> None:

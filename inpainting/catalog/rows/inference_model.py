@@ -25,6 +25,7 @@ from inpainting.catalog.rows.choices import (
 )
 from inpainting.catalog.rows.fields import range_validators, slug_field
 from inpainting.catalog.rows.model_files import sees_model_files
+from inpainting.catalog.shipped_weights import UNTRIED
 from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.settings_table import RANGES
@@ -253,6 +254,11 @@ class InferenceModel(ConditionalUpdate):
     @property
     def is_installed(self) -> bool:
         return self.state == ModelState.INSTALLED and (self.weights is not None or not sees_model_files())
+
+    @property
+    def is_untried(self) -> bool:
+        """Whether no test has run its published weights. False for a model that is not a shipped one."""
+        return self.slug in UNTRIED
 
     @property
     def origin(self) -> str:
