@@ -131,7 +131,7 @@ class Planner:
             return Choice(QUICK_FILL, f"{why}; no model for erasing is installed.")
         family = families.get(self.catalog.find(None, ERASE.name).family)
         if not family.is_chosen_by_auto:
-            return Choice(QUICK_FILL, f"{why}; on most photos that looks better than {family.label} does.")
+            return Choice(QUICK_FILL, f"{why}; {family.label}, which is installed, invents objects more often.")
         return Choice(ERASE, f"{why}.")
 
     def resolve(self, engine: EngineDeclaration, settings: PaintSettings) -> Resolution:

@@ -68,7 +68,8 @@ def words_segmenter() -> str:
 
 def engine_choice(engine: EngineDeclaration, catalog: Catalog) -> dict[str, Any]:
     """models: the installed ones, the default first; none where the engine's library is missing. shown_from: how many
-    models make the choice of one visible. missing: the engine needs a model and has none. reads_prompt: others erase."""
+    models make the choice of one visible. missing: the engine needs a model and has none. reads_prompt: others
+    erase."""
     rows = catalog.installed(engine.name) if engine.is_installed else []
     is_diffusion = engine.name == DIFFUSION.name
     return {
