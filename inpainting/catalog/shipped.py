@@ -72,6 +72,9 @@ SHIPPED = (
         licence_url="https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/LICENSE.md",
         size_bytes=6_940 * MB,
         memory_bytes=11 * GB,
+        # As on its model card.
+        steps=20,
+        guidance_scale=8.0,
         width=1024,
         height=1024,
         aliases=("diffusers/stable-diffusion-xl-1.0-inpainting-0.1", "stable-diffusion-xl-1.0-inpainting-0.1"),
