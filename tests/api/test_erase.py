@@ -60,13 +60,9 @@ def test_auto_selects_the_best_installed_engine_for_the_request(install: Install
 
     assert (chosen(), chosen("a lawn")) == ("quick-fill", "quick-fill")
     install("migan")
-    assert (chosen(), chosen("a lawn")) == ("quick-fill", "quick-fill")
-    assert "looks better than MI-GAN" in planner().choose().reason
+    assert (chosen(), chosen("a lawn")) == ("erase", "erase")
     install("sd15")
-    assert (chosen(), chosen("a lawn"), chosen("  ")) == ("quick-fill", "diffusion", "quick-fill")
-    install("lama")
     assert (chosen(), chosen("a lawn"), chosen("  ")) == ("erase", "diffusion", "erase")
-    assert planner().plan_settings(PaintSettings()).required_model.slug == "lama"
     assert (chosen(model="sd15"), chosen("a lawn", model="migan")) == ("diffusion", "erase")
 
 

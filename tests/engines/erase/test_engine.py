@@ -118,22 +118,10 @@ def inputs_of_runs(monkeypatch: pytest.MonkeyPatch) -> list[network_inputs.Input
     return given
 
 
-def test_the_hole_holds_the_nearest_known_colours() -> None:
-    picture = np.zeros((9, 12, 3), np.uint8)
-    picture[:, :6], picture[:, 6:] = (200, 120, 40), (20, 60, 220)
-    hole = np.zeros((9, 12), np.bool_)
-    hole[2:7, 3:9] = True
-    photo = picture.copy()
-    photo[hole] = (3, 2, 1)
-    assert np.array_equal(network_inputs.without_hole(photo, hole), picture)
-    everything = np.ones_like(hole)
-    assert np.array_equal(network_inputs.without_hole(photo, everything), photo)
-
-
 def test_a_filled_region_is_context_for_the_next_one(
     eraser: Callable[..., Eraser], inputs_of_runs: list[network_inputs.Inputs]
 ) -> None:
-    mask = holes(np.s_[300:340, 200:240], np.s_[300:340, 470:510])
+    mask = holes(np.s_[300:340, 200:240], np.s_[300:340, 400:440])
     eraser("lama").inpaint(wall(mask), ignore_step)
     assert [int(feeds["mask"].sum()) for feeds in inputs_of_runs] == [2 * 40 * 40, 40 * 40]
 
@@ -152,7 +140,7 @@ def test_the_network_gets_range_shape_and_polarity_of_the_published_one(
     else:
         assert {image.dtype.name, mask.dtype.name} == {"uint8"}
         assert (image.max(), (mask == 0).sum(), set(np.unique(mask))) == (255, 40 * 60, {0, 255})
-    assert (image == image.max()).all(), "the object is not in the input"
+    assert not image[:, :, mask[0, 0] == (1 if family == "lama" else 0)].any(), "the object is not in the input"
 
 
 def test_each_region_is_a_step_with_its_own_context(eraser: Callable[..., Eraser]) -> None:
