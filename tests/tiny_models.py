@@ -78,13 +78,17 @@ def t5_tokenizer() -> T5TokenizerFast:
 
 
 def qwen_tokenizer() -> Qwen2Tokenizer:
-    """A Qwen tokenizer of single bytes, with the special tokens and the template of a conversation."""
+    """A Qwen tokenizer of single bytes, with the special tokens and the template of a conversation.
+
+    As the published template of Qwen3, it ends with an empty thought where `enable_thinking` is false.
+    """
     letters = [*(chr(code) for code in range(33, 127)), "Ġ", "Ċ"]  # a space and a line break come last
     made = Qwen2Tokenizer(vocab={letter: number for number, letter in enumerate(letters)}, merges=[])
     made.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
     made.chat_template = (
         "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
-        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n"
+        "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
     )
     return made
 

@@ -72,6 +72,9 @@ SHIPPED = (
         licence_url="https://huggingface.co/stabilityai/stable-diffusion-xl-base-1.0/blob/main/LICENSE.md",
         size_bytes=6_940 * MB,
         memory_bytes=11 * GB,
+        # As on its model card.
+        steps=20,
+        guidance_scale=8.0,
         width=1024,
         height=1024,
         aliases=("diffusers/stable-diffusion-xl-1.0-inpainting-0.1", "stable-diffusion-xl-1.0-inpainting-0.1"),
@@ -240,16 +243,16 @@ SHIPPED_ADAPTERS = (
             variant="fp16",
             licence=OPENRAIL_M,
             licence_url=OPENRAIL_M_URL,
-            size_bytes=723 * MB,
+            size_bytes=size_bytes,
             aliases=(f"lllyasviel/{name}", name),
         )
-        for control, name in {
-            Control.INPAINT: "control_v11p_sd15_inpaint",
-            Control.CANNY: "control_v11p_sd15_canny",
-            Control.DEPTH: "control_v11f1p_sd15_depth",
-            Control.SCRIBBLE: "control_v11p_sd15_scribble",
-            Control.TILE: "control_v11f1e_sd15_tile",
-        }.items()
+        for control, name, size_bytes in (
+            (Control.INPAINT, "control_v11p_sd15_inpaint", 723 * MB),
+            (Control.CANNY, "control_v11p_sd15_canny", 723 * MB),
+            (Control.DEPTH, "control_v11f1p_sd15_depth", 723 * MB),
+            (Control.SCRIBBLE, "control_v11p_sd15_scribble", 723 * MB),
+            (Control.TILE, "control_v11f1e_sd15_tile", 1_445 * MB),  # published in float32 alone
+        )
     ),
     *(
         ModelSpec(
@@ -289,6 +292,13 @@ SHIPPED_ADAPTERS = (
 """VAEs; ControlNets (L. Zhang et al., "Adding Conditional Control to Text-to-Image Diffusion Models", ICCV 2023);
 IP-Adapters (H. Ye et al. 2023, arXiv 2308.06721), by the names that clients of other services send."""
 
+
+SAFETENSORS_REVISIONS = {
+    "CompVis/stable-diffusion-safety-checker": "f37dfba70d35a43a32de8e67c52e68925175eeee",
+    "lllyasviel/control_v11f1e_sd15_tile": "7e2607811c97dc77a6c98a4256bb7a44f5abc8b3",
+}
+"""Repositories whose newest revision holds a pickle alone -> the revision of a pull request on the hub that adds the
+weights as safetensors and has not been merged."""
 
 SHIPPED_ALIASES = {spec.slug: spec.aliases for spec in (*SHIPPED, *SHIPPED_ADAPTERS)}
 SHIPPED_ALIASES["sdxl"] += FOOOCUS_CHECKPOINTS

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from inpainting.catalog import configurations, families
+from inpainting.catalog.configurations import FLUX_PARTS
 from inpainting.catalog.inspection.diffusers_folder import check_folder_texts
 from inpainting.catalog.inspection.flux_file import PARTS
 
@@ -44,6 +45,44 @@ def test_a_configuration_is_accepted_and_has_the_published_number_of_parameters(
                 network_class = getattr(transformers, components[part])
                 network = network_class(network_class.config_class.from_pretrained(tmp_path / part))
         assert sum(one.numel() for one in network.parameters()) == size, part
+
+
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+"""As in configs/stable-diffusion/v1-inference.yaml of CompVis/stable-diffusion; those of SDXL are the same."""
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "expected"),
+    [
+        ("sd15", "scheduler/scheduler_config.json", {**BETAS, "prediction_type": "epsilon", "set_alpha_to_one": False}),
+        ("sd2", "scheduler/scheduler_config.json", {**BETAS, "prediction_type": "epsilon", "set_alpha_to_one": False}),
+        ("sd2-v", "scheduler/scheduler_config.json", {**BETAS, "prediction_type": "v_prediction"}),
+        ("sdxl", "scheduler/scheduler_config.json", {**BETAS, "prediction_type": "epsilon"}),
+        ("sdxl", "scheduler/scheduler_config.json", {"timestep_spacing": "leading"}),
+        ("sd15", "vae/config.json", {"scaling_factor": 0.18215}),
+        ("sd2", "vae/config.json", {"scaling_factor": 0.18215}),
+        ("sdxl", "vae/config.json", {"scaling_factor": 0.13025, "force_upcast": True}),
+        (FLUX_PARTS, "vae/config.json", {"scaling_factor": 0.3611, "shift_factor": 0.1159, "latent_channels": 16}),
+        ("sd15", "unet/config.json", {"attention_head_dim": 8}),
+        ("sd2", "unet/config.json", {"attention_head_dim": [5, 10, 20, 20], "use_linear_projection": True}),
+        ("sdxl", "unet/config.json", {"attention_head_dim": [5, 10, 20], "addition_time_embed_dim": 256}),
+        ("sd15", "text_encoder/config.json", {"hidden_act": "quick_gelu", "num_attention_heads": 12}),
+        ("sd2", "text_encoder/config.json", {"hidden_act": "gelu", "num_attention_heads": 16}),
+        ("sdxl", "text_encoder/config.json", {"hidden_act": "quick_gelu", "num_attention_heads": 12}),
+        ("sdxl", "text_encoder_2/config.json", {"hidden_act": "gelu", "num_attention_heads": 20}),
+        (FLUX_PARTS, "text_encoder/config.json", {"hidden_act": "quick_gelu", "num_attention_heads": 12}),
+        (FLUX_PARTS, "text_encoder_2/config.json", {"feed_forward_proj": "gated-gelu", "num_heads": 64}),
+        ("sd15", "tokenizer/tokenizer_config.json", {"pad_token": "<|endoftext|>", "model_max_length": 77}),
+        ("sd2", "tokenizer/tokenizer_config.json", {"pad_token": "!", "model_max_length": 77}),  # number 0, as OpenCLIP
+        ("sdxl", "model_index.json", {"force_zeros_for_empty_prompt": True}),
+    ],
+)
+def test_a_configuration_has_the_published_values_that_no_number_of_parameters_shows(
+    name: str, file: str, expected: dict[str, object]
+) -> None:
+    """The files of that name in the repositories of the publishers on huggingface.co."""
+    values = configurations.files_of(name)[file]
+    assert {key: values.get(key) for key in expected} == expected
 
 
 def test_the_parts_of_flux_have_the_published_number_of_parameters(tmp_path: Path) -> None:

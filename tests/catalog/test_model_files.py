@@ -14,7 +14,7 @@ from inpainting.catalog.inspection.diffusers_folder import pipeline_files
 from inpainting.catalog.inspection.files import ModelRefused, model_folder
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.shipped import SHIPPED
-from inpainting.catalog.specs import ModelSpec
+from inpainting.catalog.specs import FEW_STEPS, FewSteps, LoraKind, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from tests.hub import INDEX, checkpoint, tiny_model, weights, written
 
@@ -276,3 +276,39 @@ def test_each_shipped_model_has_a_licence_a_size_and_names_of_its_own() -> None:
     assert all(spec.licence and spec.licence_url and spec.size_bytes for spec in SHIPPED)
     names = [name for spec in SHIPPED for name in (spec.slug, *spec.aliases)]
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("slug", "steps", "guidance_scale"),
+    [
+        ("sd15-inpainting", 30, 7.5),  # diffusers' scale; its 50 steps are of PNDM, and DPM-Solver++ needs fewer
+        ("sd2-inpainting", 30, 7.5),
+        ("sd15", 30, 7.5),
+        ("sdxl-inpainting", 20, 8.0),  # its model card; "steps between 15 and 30 work well"
+        ("sdxl", 30, 7.0),  # its model card names none; diffusers' pipelines have 5.0 and, for inpainting, 7.5
+        ("flux-kontext", 28, 2.5),  # the scale of its model card, and the steps of diffusers' pipeline
+        ("qwen-image", 50, 4.0),  # its model card (`true_cfg_scale`)
+    ],
+)
+def test_a_shipped_model_has_the_published_steps_and_guidance_scale(
+    slug: str, steps: int, guidance_scale: float
+) -> None:
+    """Those of FLUX.1 Fill and of Z-Image are compared in the tests of their files."""
+    (spec,) = [spec for spec in SHIPPED if spec.slug == slug]
+    assert (spec.steps, spec.guidance_scale) == (steps, guidance_scale)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        # https://huggingface.co/latent-consistency/lcm-lora-sdxl
+        (LoraKind.LCM, FewSteps(4, 1.0, "LCMScheduler", is_trailing=False)),
+        # https://huggingface.co/ByteDance/SDXL-Lightning
+        (LoraKind.LIGHTNING, FewSteps(4, 1.0, "EulerDiscreteScheduler", is_trailing=True)),
+        # https://huggingface.co/ByteDance/Hyper-SD
+        (LoraKind.HYPER, FewSteps(8, 1.0, "DDIMScheduler", is_trailing=True)),
+    ],
+)
+def test_a_distilled_lora_has_the_steps_and_the_scheduler_of_its_model_card(kind: LoraKind, expected: FewSteps) -> None:
+    """The cards' guidance scale is 0, which diffusers' pipelines compute as 1: without guidance."""
+    assert FEW_STEPS[kind] == expected

@@ -21,6 +21,7 @@ from inpainting.catalog.inspection.model_files import model_files
 from inpainting.catalog.inspection.onnx_files import check_onnx_size
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.rows.lora import Lora
+from inpainting.catalog.shipped import SAFETENSORS_REVISIONS
 from inpainting.catalog.specs import REVISION, Kind, Source
 from inpainting.catalog.store.sources import Manifest, ManifestFile, ModelUnavailable, OnBytes
 
@@ -48,7 +49,8 @@ class HubSource:
         self.endpoint = os.environ.get("HF_ENDPOINT") or None
 
     def manifest(self, model: InferenceModel) -> Manifest:
-        revision, siblings, licence = self.listing(model.repo, model.revision)
+        wanted = model.revision or SAFETENSORS_REVISIONS.get(model.repo, "")
+        revision, siblings, licence = self.listing(model.repo, wanted)
         if model.kind == Kind.CHECKPOINT:
             size = (siblings[INDEX].size or 0) if INDEX in siblings else 0
             read_index = partial(self.index, model.repo, revision, size)

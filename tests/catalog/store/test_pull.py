@@ -15,7 +15,9 @@ from django.core.management import CommandError, call_command
 
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.lookup import Catalog
+from inpainting.catalog.store.hub import HubSource
 from inpainting.catalog.store.pull import remove_files
+from inpainting.catalog.store.sources import ModelUnavailable
 from inpainting.models import InferenceModel, ModelState
 from tests.catalog.store.conftest import PutOnline
 from tests.hub import COMMIT, REPO, UNET_FP16, Hub, checkpoint, serving, tiny_model, weights, written
@@ -193,6 +195,34 @@ def test_an_unknown_repository_or_model_is_reported(hub: Hub, model: InferenceMo
     InferenceModel.objects.filter(pk=model.pk).update(repo="somebody/else")
     assert "The hub has no somebody/else" in refusal()
     assert "sd15-inpainting, sd2-inpainting" in refusal(slug="nothing")
+
+
+@pytest.mark.parametrize(
+    ("slug", "revision"),
+    [
+        # https://huggingface.co/CompVis/stable-diffusion-safety-checker/discussions/39
+        ("safety-checker", "f37dfba70d35a43a32de8e67c52e68925175eeee"),
+        # https://huggingface.co/lllyasviel/control_v11f1e_sd15_tile/discussions/4
+        ("controlnet-tile-sd15", "7e2607811c97dc77a6c98a4256bb7a44f5abc8b3"),
+        ("controlnet-canny-sd15", ""),
+    ],
+)
+def test_a_repository_of_pickles_is_read_at_the_revision_that_adds_safetensors(
+    db: None, monkeypatch: pytest.MonkeyPatch, slug: str, revision: str
+) -> None:
+    requested: list[str] = []
+
+    def listing(source: HubSource, repo: str, wanted: str) -> None:
+        requested.append(wanted)
+        raise ModelUnavailable("offline")
+
+    monkeypatch.setattr(HubSource, "listing", listing)
+    model = InferenceModel.objects.get(slug=slug)
+    for pinned in ("", "a" * 40):
+        model.revision = pinned
+        with pytest.raises(ModelUnavailable):
+            HubSource().manifest(model)
+    assert requested == [revision, "a" * 40]
 
 
 def test_an_unreachable_hub_is_reported(hub: Hub, model: InferenceModel, monkeypatch: pytest.MonkeyPatch) -> None:

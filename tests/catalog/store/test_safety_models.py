@@ -16,7 +16,7 @@ from django.test import Client
 from accounts.models import User
 from inpainting.catalog import families
 from inpainting.catalog.lookup import Catalog
-from inpainting.catalog.shipped import SHIPPED
+from inpainting.catalog.shipped import SAFETENSORS_REVISIONS, SHIPPED
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.models import InferenceModel, ModelState
@@ -47,6 +47,7 @@ def hub(put_online: PutOnline, folder: Path) -> Iterator[Hub]:
     more = {"pytorch_model.bin": b"x", "flax_model.msgpack": b"x", "README.md": b"---\n---\n"}
     with serving({**files, **more}) as hub:
         hub.repo = "CompVis/stable-diffusion-safety-checker"
+        hub.commit = SAFETENSORS_REVISIONS[hub.repo]
         put_online(hub)
         yield hub
 

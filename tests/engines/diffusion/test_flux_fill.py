@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from skimage import data
 
+from inpainting.catalog import families
 from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, plan_window
@@ -231,13 +232,18 @@ def test_pixels_outside_the_mask_stay_bit_identical(spec: ModelSpec) -> None:
 
 
 @pytest.mark.parametrize("native", [64, 72, 512, 1000, 1024])
-def test_the_working_size_is_a_multiple_of_16(spec: ModelSpec, native: int) -> None:
-    model = replace(spec, width=native, height=native)
+@pytest.mark.parametrize(
+    ("family", "multiple"), [("flux-fill", 16), ("flux-kontext", 16), ("qwen-image", 16), ("z-image", 16), ("sdxl", 8)]
+)
+def test_the_working_size_is_a_multiple_of_what_diffusers_pipeline_takes(
+    family: str, multiple: int, native: int
+) -> None:
+    model = ModelSpec("mine", "Mine", family, **{**families.get(family).defaults, "width": native, "height": native})
     for requested in (PaintSettings(), PaintSettings(width=1000, height=72), PaintSettings(height=88)):
         rule = window_rule(requested, model)
         for mask in (Box(10, 20, 30, 40), Box(0, 0, 1900, 700), Box(500, 3, 1400, 1050)):
             work = plan_window(mask, Size(1999, 1111), rule).work
-            assert (work.width % 16, work.height % 16) == (0, 0), (requested, work)
+            assert (work.width % multiple, work.height % multiple) == (0, 0), (requested, work)
 
 
 def test_sharded_weights_are_loaded(tmp_path: Path, spec: ModelSpec, model: FluxFill) -> None:
