@@ -83,23 +83,31 @@ def split_into_regions(mask: NDArray[np.bool_], side: int) -> MaskRegions:
 def joined(regions: MaskRegions, side: int) -> MaskRegions:
     """The regions with each joined to an earlier one where a window of both is not coarser: each costs a run."""
     height, width = regions.labels.shape
+    # [regions, 4]: left, top, and right and bottom negated, so that the minimum of two rows bounds both.
+    edges = np.array([(box.left, box.top, -box.right, -box.bottom) for box in regions.boxes], np.int64).reshape(-1, 4)
 
-    def pixels(box: Box) -> int:
-        """The longer side of a region's window in the picture: the more, the coarser."""
-        return window_around(box, Size(width, height), side).box.size.longer
+    def window_side(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The longer side of the window in the picture as `window_around` places it: the more, the coarser."""
+        left, top, right, bottom = rows.T[0], rows.T[1], -rows.T[2], -rows.T[3]
+        longer = np.maximum(right - left, bottom - top)
+        margin = np.maximum(np.ceil(REGION_CONTEXT * longer).astype(np.int64), MIN_REGION_CONTEXT)
+        across = np.minimum(right + margin, width) - np.maximum(left - margin, 0)
+        down = np.minimum(bottom + margin, height) - np.maximum(top - margin, 0)
+        return np.maximum(np.maximum(across, down), side)
 
-    boxes: list[Box] = []
-    number = np.zeros(len(regions.boxes) + 1, np.int32)
-    for old, box in enumerate(regions.boxes, start=1):
-        for index, other in enumerate(boxes):
-            union = other.union(box)
-            if pixels(union) <= max(pixels(other), pixels(box)):
-                boxes[index], number[old] = union, index + 1
-                break
+    kept = edges[:0]
+    number = np.zeros(len(edges) + 1, np.int32)
+    for old, row in enumerate(edges, start=1):
+        unions = np.minimum(kept, row)
+        fits = np.flatnonzero(window_side(unions) <= np.maximum(window_side(kept), window_side(row[None])))
+        if fits.size:
+            kept[fits[0]] = unions[fits[0]]
+            number[old] = fits[0] + 1
         else:
-            boxes.append(box)
-            number[old] = len(boxes)
-    return MaskRegions(number[regions.labels], tuple(boxes))
+            kept = np.concatenate([kept, row[None]])
+            number[old] = len(kept)
+    boxes = tuple(Box(left, top, -right, -bottom) for left, top, right, bottom in kept.tolist())
+    return MaskRegions(number[regions.labels], boxes)
 
 
 def window_around(box: Box, size: Size, side: int) -> Window:
