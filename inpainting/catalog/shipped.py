@@ -215,7 +215,7 @@ SHIPPED = (
         repo="CompVis/stable-diffusion-safety-checker",
         licence="not stated by its publisher",
         licence_url="https://huggingface.co/CompVis/stable-diffusion-safety-checker",
-        size_bytes=1_216 * MB,
+        size_bytes=608 * MB,
         memory_bytes=1_300 * MB,
         aliases=("CompVis/stable-diffusion-safety-checker",),
     ),
@@ -294,8 +294,9 @@ IP-Adapters (H. Ye et al. 2023, arXiv 2308.06721), by the names that clients of 
 
 
 SAFETENSORS_REVISIONS = {
-    "CompVis/stable-diffusion-safety-checker": "f37dfba70d35a43a32de8e67c52e68925175eeee",
+    "CompVis/stable-diffusion-safety-checker": "1664e306d2258485321cbbd8083074c9474d4e41",
     "lllyasviel/control_v11f1e_sd15_tile": "7e2607811c97dc77a6c98a4256bb7a44f5abc8b3",
+    "Salesforce/blip-image-captioning-base": "9cfcdbcaccbcadb2b53b36d4b50042c4eeaa0c25",
 }
 """Repositories whose newest revision holds a pickle alone -> the revision of a pull request on the hub that adds the
 weights as safetensors and has not been merged."""

@@ -28,7 +28,8 @@ LIMB_BRIGHTNESS = 0.6
 """Limbs are darkened to this share before the key points are drawn over them (ControlNet's `draw_bodypose`)."""
 RADIUS, SHORTER_SIDE = 4, 512
 """Of key points, and half the width of limbs, in pixels, in pictures with this shorter side: those of ControlNet's
-training (`stickwidth`, and `detect_resolution` of its annotators)."""
+training (`stickwidth`, and `detect_resolution` of its annotators). ControlNet draws at this size and scales the drawing
+to that of the picture; here the radius is scaled, so that edges stay sharp."""
 
 
 def openpose_points(points: NDArray[np.float32], visible: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -41,9 +42,9 @@ def openpose_points(points: NDArray[np.float32], visible: NDArray[np.bool_]) -> 
 def drawn(people: Iterable[NDArray[np.float32]], height: int, width: int) -> NDArray[np.uint8]:
     """The skeletons in RGB [height, width, 3] on black. people: the OpenPose key points of each, [18, 2] of x and y in
     pixels; a limb is drawn where both its ends are finite."""
-    people = list(people)
+    people = [points.astype(np.float64) for points in people]
     canvas = np.zeros((height, width, 3), np.uint8)
-    radius = max(1.0, RADIUS * min(height, width) / SHORTER_SIDE)
+    radius = max(1, round(RADIUS * min(height, width) / SHORTER_SIDE))
     for colour, (start, end) in zip(COLOURS, LIMBS, strict=False):
         for points in people:
             if np.isfinite(points[[start, end]]).all():
@@ -53,19 +54,22 @@ def drawn(people: Iterable[NDArray[np.float32]], height: int, width: int) -> NDA
         for points in people:
             if np.isfinite(points[number]).all():
                 x, y = points[number]
-                cv2.circle(canvas, (round(float(x)), round(float(y))), round(radius), colour, cv2.FILLED)
+                cv2.circle(canvas, (int(x), int(y)), radius, colour, cv2.FILLED)
     return canvas
 
 
 def draw_limb(
     canvas: NDArray[np.uint8],
-    start: NDArray[np.float32],
-    end: NDArray[np.float32],
-    radius: float,
+    start: NDArray[np.float64],
+    end: NDArray[np.float64],
+    radius: int,
     colour: tuple[int, ...],
 ) -> None:
-    """Fill the ellipse between two points, `radius` from its longer axis to its edge."""
-    (x, y), (along_x, along_y) = (start + end) / 2, end - start
-    length, degrees = np.hypot(along_x, along_y), np.degrees(np.arctan2(along_y, along_x))
-    box = (float(x), float(y)), (float(length), 2 * radius), float(degrees)
-    cv2.ellipse(canvas, box, colour, cv2.FILLED)
+    """Fill the ellipse between two points, `radius` from its longer axis to its edge.
+
+    Everything is cut to whole numbers before it is drawn, as by ControlNet's `draw_bodypose`.
+    """
+    (x, y), (along_x, along_y) = (start + end) / 2, start - end
+    half_length, degrees = int(np.hypot(along_x, along_y) / 2), int(np.degrees(np.arctan2(along_y, along_x)))
+    outline = cv2.ellipse2Poly((int(x), int(y)), (half_length, radius), degrees, 0, 360, 1)
+    cv2.fillConvexPoly(canvas, outline, colour)

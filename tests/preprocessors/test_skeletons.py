@@ -1,6 +1,8 @@
-"""Skeletons: which key point is where in OpenPose's order, and the colours and widths of what is drawn."""
+"""Skeletons: which key point is where in OpenPose's order, and what is drawn of them, equal to ControlNet's drawing."""
 
 from __future__ import annotations
+
+import math
 
 import cv2
 import numpy as np
@@ -85,3 +87,37 @@ def test_a_missing_point_takes_its_limbs_along_and_everybody_is_drawn() -> None:
     assert np.array_equal(one[:, 380:], both[:, 380:])
     assert both[80, 156].tolist() == [255, 0, 0]
     assert not drawn([], 7, 9).any()
+
+
+def as_controlnet_draws(people: list[np.ndarray], height: int, width: int) -> np.ndarray:
+    """The steps of `draw_bodypose` (controlnet_aux, open_pose/util.py, Apache-2.0; the same in DWPose):
+    half-widths and radii of 4, angles from the second end to the first, and every number cut off before it is drawn.
+    """
+    canvas = np.zeros((height, width, 3), np.uint8)
+    for name, colour in zip(LIMBS, PUBLISHED_COLOURS, strict=False):
+        first, second = (OPENPOSE.index(end) for end in name.split("-"))
+        for points in people:
+            (x1, y1), (x2, y2) = points[first].tolist(), points[second].tolist()
+            if any(map(math.isnan, (x1, y1, x2, y2))):
+                continue
+            half = int(math.hypot(x1 - x2, y1 - y2) / 2)
+            angle = int(math.degrees(math.atan2(y1 - y2, x1 - x2)))
+            outline = cv2.ellipse2Poly((int((x1 + x2) / 2), int((y1 + y2) / 2)), (half, 4), angle, 0, 360, 1)
+            cv2.fillConvexPoly(canvas, outline, colour)
+    canvas = (canvas * 0.6).astype(np.uint8)
+    for number, colour in enumerate(PUBLISHED_COLOURS):
+        for points in people:
+            if not np.isnan(points[number]).any():
+                cv2.circle(canvas, tuple(map(int, points[number].tolist())), 4, colour, thickness=-1)
+    return canvas
+
+
+def test_the_drawing_is_controlnets_pixel_for_pixel_at_its_size() -> None:
+    generator = np.random.default_rng(0)
+    people = [
+        STANDING + generator.normal(0, 9, STANDING.shape).astype(np.float32) + shift for shift in (0, LEFT, -LEFT)
+    ]
+    people[1][[4, 7, 10]] = np.nan
+    expected = as_controlnet_draws(people, 512, 768)
+    assert expected.any(axis=2).sum() > 5_000
+    assert np.array_equal(drawn(people, 512, 768), expected)

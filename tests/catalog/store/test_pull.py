@@ -200,10 +200,11 @@ def test_an_unknown_repository_or_model_is_reported(hub: Hub, model: InferenceMo
 @pytest.mark.parametrize(
     ("slug", "revision"),
     [
-        # https://huggingface.co/CompVis/stable-diffusion-safety-checker/discussions/39
-        ("safety-checker", "f37dfba70d35a43a32de8e67c52e68925175eeee"),
+        # https://huggingface.co/CompVis/stable-diffusion-safety-checker/discussions/41
+        ("safety-checker", "1664e306d2258485321cbbd8083074c9474d4e41"),
         # https://huggingface.co/lllyasviel/control_v11f1e_sd15_tile/discussions/4
         ("controlnet-tile-sd15", "7e2607811c97dc77a6c98a4256bb7a44f5abc8b3"),
+        ("blip-base", "9cfcdbcaccbcadb2b53b36d4b50042c4eeaa0c25"),
         ("controlnet-canny-sd15", ""),
     ],
 )
