@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from numpy.typing import NDArray
 from skimage import data
 
@@ -69,6 +69,15 @@ def test_a_mask_equals_that_of_rembg_and_covers_the_object(
     mask = install(slug).segment(Picture(pixels), Selection())
     assert np.array_equal(mask, rembg_masks(session, published_file(slug), pixels)[0])
     assert overlap(mask, outline) > least
+
+
+@pytest.mark.parametrize("family", ["isnet", "u2net"])
+def test_modnet_is_refused_as_another_network(
+    published_file: PublishedFile, tmp_path: Path, settings: Any, db: None, *, family: str
+) -> None:
+    settings.MODELS_DIR = tmp_path / "models"
+    with pytest.raises(CommandError, match=r"modnet\.onnx normalises each picture by itself, as MODNet"):
+        call_command("add_model", "mine", f"--family={family}", f"--from={published_file('modnet')}", stdout=StringIO())
 
 
 def test_garments_are_those_of_rembg_with_the_normalisation_of_the_network(
