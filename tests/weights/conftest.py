@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from tests.weights import cache
+from tests.weights import cache, reference
 from tests.weights.published import PUBLISHED, PublishedFile
 
 REQUIRED = "DREAMLAYER_TEST_WEIGHTS_REQUIRED"
@@ -26,12 +31,26 @@ def published_file() -> PublishedFile:
         try:
             cache.check(file)
         except FileNotFoundError:
-            reason = f"The published weights {slug} are not in {cache.folder()}; `make weights` fetches them."
-            if os.environ.get(REQUIRED):
-                pytest.fail(reason, pytrace=False)
-            pytest.skip(reason)
+            skip_or_fail(f"The published weights {slug} are not in {cache.folder()}; `make weights` fetches them.")
         except cache.WrongHash as error:
             pytest.fail(str(error), pytrace=False)
         return cache.path_of(file)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def rembg_masks() -> Iterator[Callable[..., list[NDArray[np.uint8]]]]:
+    """`reference.masks`. A test is skipped without rembg, or fails where REQUIRED is set."""
+    if not reference.folder().exists():
+        skip_or_fail(f"rembg is not in {cache.folder()}; `make weights` installs it there.")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [*sys.path, str(reference.folder())])
+        patch.setitem(sys.modules, "rembg", reference.package())
+        yield reference.masks
+
+
+def skip_or_fail(reason: str) -> NoReturn:
+    if os.environ.get(REQUIRED):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

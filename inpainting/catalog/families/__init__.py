@@ -86,10 +86,14 @@ class DiffusersLayout:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnnxLayout:
-    """One ONNX file. element_type: of inputs and output, by ONNX's number and by name. inputs: name -> channels."""
+    """One ONNX file. element_type: of inputs and output, by ONNX's number and by name. inputs: name -> channels.
+
+    refusals: operator -> why networks with one are refused.
+    """
 
     element_type: tuple[int, str]
     inputs: Mapping[str, int] = field(default_factory=lambda: {"image": 3, "mask": 1})
+    refusals: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

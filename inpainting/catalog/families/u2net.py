@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from inpainting.catalog.families import ANY_NAME, SEGMENTATION, ModelFamily, OnnxLayout, register
 
+LAYOUT = OnnxLayout(
+    element_type=(1, "float32"),
+    inputs={ANY_NAME: 3},
+    refusals={
+        "InstanceNormalization": "normalises each picture by itself, as MODNet and no U²-Net or IS-Net does. "
+        "Those networks take pictures in another size and range"
+    },
+)
+"""Of all families of U²-Net and IS-Net. MODNet has the same input and output; its masks would have holes."""
+
 U2NET = register(
     ModelFamily(
         name="u2net",
         label="U²-Net",
         engine=SEGMENTATION,
-        layout=OnnxLayout(element_type=(1, "float32"), inputs={ANY_NAME: 3}),
+        layout=LAYOUT,
         implementation="inpainting.segmenters.networks.salient_objects:U2NET",
     )
 )

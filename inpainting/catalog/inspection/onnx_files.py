@@ -24,7 +24,10 @@ def check_onnx(path: Path, family: str, layout: OnnxLayout) -> None:
     check_names([path.name])
     if path.suffix.lower() != ONNX or not path.is_file():
         raise ModelRefused(f"{path.name} is no {ONNX} file; the family {family} is one such file.")
-    check_inputs_and_output(path.name, read_onnx(path), family, layout)
+    file = read_onnx(path)
+    check_inputs_and_output(path.name, file, family, layout)
+    for operator in sorted(file.operators & layout.refusals.keys()):
+        raise ModelRefused(f"{path.name} {layout.refusals[operator]}, so it is not of the family {family}.")
 
 
 def read_onnx(path: Path) -> OnnxFile:

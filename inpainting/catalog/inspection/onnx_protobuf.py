@@ -1,4 +1,4 @@
-"""A reader for the parts of an ONNX file that its check needs: inputs, outputs, operator domains, external data.
+"""A reader for the parts of an ONNX file that its check needs: inputs, outputs, operators, external data.
 
 The format is protobuf (developers.google.com/protocol-buffers/docs/encoding); the numbers of the fields are those of
 github.com/onnx/onnx, onnx/onnx.proto.
@@ -30,7 +30,7 @@ INSIDE: dict[str, dict[int, str]] = {
 }
 """Message -> its fields that hold messages, and of which kind; other fields are skipped."""
 GRAPH_TENSOR, GRAPH_INPUT, GRAPH_OUTPUT = 5, 11, 12
-NODE_DOMAIN, TENSOR_NAME, TENSOR_EXTERNAL, TENSOR_LOCATION = 7, 8, 13, 14
+NODE_OPERATOR, NODE_DOMAIN, TENSOR_NAME, TENSOR_EXTERNAL, TENSOR_LOCATION = 4, 7, 8, 13, 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,14 @@ class Value:
 
 @dataclass(slots=True)
 class OnnxFile:
-    """inputs: without those that an initializer of the file fills. domains: of its nodes' operators, "" is ONNX's own.
+    """inputs: without those that an initializer of the file fills. operators, domains: of its nodes; "" is ONNX's own.
 
     messages: the kinds of messages in it, by the names in INSIDE. is_external: whether its numbers lie in another file.
     """
 
     inputs: dict[str, Value] = field(default_factory=dict)
     outputs: dict[str, Value] = field(default_factory=dict)
+    operators: set[str] = field(default_factory=set)
     domains: set[str] = field(default_factory=set)
     messages: set[str] = field(default_factory=set)
     is_external: bool = False
@@ -79,8 +80,9 @@ def read(path: Path) -> OnnxFile:
                         values.update([value_info(data, value, budget)])
                     elif number == GRAPH_TENSOR:
                         filled.add(text(data, value, TENSOR_NAME, budget))
-                elif kind == "node" and number == NODE_DOMAIN and isinstance(value, tuple):
-                    found.domains.add(data[slice(*value)].decode())
+                elif kind == "node" and number in (NODE_OPERATOR, NODE_DOMAIN) and isinstance(value, tuple):
+                    names = found.operators if number == NODE_OPERATOR else found.domains
+                    names.add(data[slice(*value)].decode())
                 elif kind == "tensor" and (number == TENSOR_EXTERNAL or (number == TENSOR_LOCATION and value)):
                     found.is_external = True
     found.inputs = {name: value for name, value in found.inputs.items() if name not in filled}

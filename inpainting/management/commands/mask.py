@@ -49,7 +49,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--box", type=mask_job.box, metavar="L,T,R,B", help="a box around the object, in pixels")
         parser.add_argument("--words", default="", help="what to select; some segmenters read it")
-        parser.add_argument("--category", default="", help="of garments: full, upper or lower")
+        parser.add_argument("--category", default="", help="of garments: upper, lower or full (default: all)")
         parser.add_argument("--tolerance", type=float, help="of the segmenter colour: 0 to 255")
         parser.add_argument("--segmenter", default=registry.DEFAULT, help="its name (default %(default)s)")
         parser.add_argument(

@@ -1,6 +1,7 @@
 """Networks that find the main object of a picture: U²-Net, IS-Net, BiRefNet, as rembg publishes and feeds them.
 
-Source of sizes, normalisation and the scaling of the output: rembg (MIT), rembg/sessions.
+Source of sizes, normalisation and the scaling of the output: rembg (MIT), rembg/sessions; of the normalisation for
+garments: the network's own infer.py (github.com/levindabhi/cloth-segmentation).
 """
 
 from __future__ import annotations
@@ -22,8 +23,7 @@ from inpainting.segmenters.base import Candidate, Hint, Selection
 RGB = tuple[float, float, float]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CATEGORIES = ("upper", "lower", "full")
-"""Of garments, in the order of the network's channels after the background: above the waist, below it, both."""
-DEFAULT_CATEGORY = "full"
+"""Of garments, in the order of the network's channels after the background: above the waist, below it, dresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class SalientObjects:
         node = session.get_inputs()[0]
         side = node.shape[-1] if isinstance(node.shape[-1], int) else self.side
         output = run_session(session, spec.label, {node.name: self.tensor(picture, side)})
-        if output.ndim != 4 or output.shape[1] <= channel or not np.isfinite(output).all():
+        if output.ndim != 4 or output.shape[1] <= len(self.categories) or not np.isfinite(output).all():
             raise EngineFailed(
                 f"The model {spec.label} returned {output.shape} {output.dtype}, or values that are not finite.",
                 code="model_produced_invalid_output",
@@ -71,17 +71,16 @@ class SalientObjects:
         return [Candidate(cast(Mask, np.asarray(small.resize(size, Image.Resampling.LANCZOS))))]
 
     def channel(self, category: str) -> int:
-        """The channel of the output. Raises InvalidRequest for an unknown category."""
-        if not self.categories:
+        """The channel of the output; 0 without a category. Raises InvalidRequest for an unknown category."""
+        if not self.categories or not category:
             return 0
-        name = category or DEFAULT_CATEGORY
-        if name not in self.categories:
+        if category not in self.categories:
             raise InvalidRequest(
-                f"There is no category “{name[:60]}”; the categories are: {', '.join(self.categories)}.",
+                f"There is no category “{category[:60]}”; the categories are: {', '.join(self.categories)}.",
                 field="category",
-                actual=name[:60],
+                actual=category[:60],
             )
-        return 1 + self.categories.index(name)
+        return 1 + self.categories.index(category)
 
     def tensor(self, picture: Picture, side: int) -> NDArray[np.float32]:
         """[1, 3, side, side], without alpha."""
@@ -93,17 +92,20 @@ class SalientObjects:
     def share(self, output: NDArray[Any], channel: int) -> NDArray[Any]:
         """[height, width] of 0 to 1: of categories where the channel is the highest, else the output over its range.
 
-        rembg scales the numbers of the categories up to the picture, so that between two of them lie lines of a third.
+        Channel 0 of categories is the background; it stands for everything else. rembg scales the numbers of the
+        categories up to the picture, so that between two of them lie lines of a third.
         """
         if self.categories:
-            return (output.argmax(axis=0) == channel).astype(np.float32)
+            highest = output.argmax(axis=0)
+            return (highest == channel if channel else highest > 0).astype(np.float32)
         values = 1 / (1 + np.exp(-output[channel])) if self.gives_logits else output[channel]
         low, high = values.min(), values.max()
         return np.zeros_like(values) if high == low else (values - low) / (high - low)
 
 
 U2NET = SalientObjects(320, IMAGENET_MEAN, IMAGENET_STD)
-CLOTHES = SalientObjects(768, IMAGENET_MEAN, IMAGENET_STD, categories=CATEGORIES)
+CLOTHES = SalientObjects(768, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), categories=CATEGORIES)
+"""rembg normalises with the numbers of ImageNet; then the network also takes hair and hands for garments."""
 ISNET = SalientObjects(1024, (0.5, 0.5, 0.5), (1.0, 1.0, 1.0))
 ISNET_ANIME = SalientObjects(1024, IMAGENET_MEAN, (1.0, 1.0, 1.0))
 BIREFNET = SalientObjects(1024, IMAGENET_MEAN, IMAGENET_STD, gives_logits=True)

@@ -135,7 +135,7 @@ class MaskForm(serializers.Serializer):
         max_value=MAX_DILATE,
         help_text="With `words`: pixels by which the box of each find is widened; below 0 narrowed. Default: 0.",
     )
-    category = Text(required=False, max_length=60, help_text="Of garments: `full`, `upper` or `lower`.")
+    category = Text(required=False, max_length=60, help_text="Of garments: `upper`, `lower` or `full`. Default: all.")
     tolerance = serializers.FloatField(
         required=False, min_value=0, max_value=255, help_text="Of the segmenter `colour`: difference of each channel."
     )
