@@ -14,6 +14,8 @@ from inpainting.core.codecs.decoders import PILLOW_ERRORS
 from inpainting.core.picture import Picture, Pixels
 
 MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+BAND_ROWS = 256
+"""Rows of which colours are divided by alpha at once, so that the numbers in between stay small."""
 PROFILE_ERRORS: tuple[type[Exception], ...] = (ImageCms.PyCMSError, *PILLOW_ERRORS)
 
 
@@ -70,6 +72,19 @@ def on_white(colour: NDArray[np.uint8], picture: Picture) -> NDArray[np.uint8]:
     # (a * c + (255 - a) * 255) / 255 to the nearest; at most 255 * 255 + 127, which 16 bits hold.
     mixed = (alpha * colour + (255 - alpha) * np.uint16(255) + np.uint16(127)) // np.uint16(255)
     return mixed.astype(np.uint8)
+
+
+def divide_by_alpha(pixels: Pixels) -> None:
+    """Undo, in place, the multiplication of colours with alpha, the last channel; rounded to the nearest.
+
+    Under alpha 0 colours stay as they are.
+    """
+    full = int(np.iinfo(pixels.dtype).max)
+    for top in range(0, len(pixels), BAND_ROWS):
+        band = pixels[top : top + BAND_ROWS]
+        alpha = np.maximum(band[:, :, -1:].astype(np.uint64), 1)
+        colours = (band[:, :, :-1].astype(np.uint64) * np.uint64(full) + alpha // 2) // alpha
+        band[:, :, :-1] = np.where(band[:, :, -1:] == 0, band[:, :, :-1], np.minimum(colours, full))
 
 
 def to_srgb(colour: NDArray[np.uint8], profile: bytes | None) -> NDArray[np.uint8]:
