@@ -14,7 +14,7 @@ from inpainting.core.codecs.decoders import PILLOW_ERRORS
 from inpainting.core.picture import Picture, Pixels
 
 MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
-BAND_ROWS = 256
+BAND_ROWS = 64
 """Rows of which colours are divided by alpha at once, so that the numbers in between stay small."""
 PROFILE_ERRORS: tuple[type[Exception], ...] = (ImageCms.PyCMSError, *PILLOW_ERRORS)
 
@@ -80,11 +80,12 @@ def divide_by_alpha(pixels: Pixels) -> None:
     Under alpha 0 colours stay as they are.
     """
     full = int(np.iinfo(pixels.dtype).max)
+    exact = np.float32 if pixels.dtype == np.uint8 else np.float64
     for top in range(0, len(pixels), BAND_ROWS):
         band = pixels[top : top + BAND_ROWS]
-        alpha = np.maximum(band[:, :, -1:].astype(np.uint64), 1)
-        colours = (band[:, :, :-1].astype(np.uint64) * np.uint64(full) + alpha // 2) // alpha
-        band[:, :, :-1] = np.where(band[:, :, -1:] == 0, band[:, :, :-1], np.minimum(colours, full))
+        alpha = band[:, :, -1:]
+        divided = band[:, :, :-1] * (full / np.maximum(alpha, 1).astype(exact))
+        np.copyto(band[:, :, :-1], np.minimum(np.rint(divided), full), casting="unsafe", where=alpha > 0)
 
 
 def to_srgb(colour: NDArray[np.uint8], profile: bytes | None) -> NDArray[np.uint8]:
