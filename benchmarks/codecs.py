@@ -26,7 +26,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pillow_heif
 import skimage.data
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
@@ -203,6 +205,59 @@ def giants() -> Iterator[tuple[str, bytes]]:
         "WebP lossless RGBA",
         saved(Image.fromarray(np.asarray(clear) & 0xF0), "WEBP", lossless=True, quality=0, method=0),
     )
+    yield from tiffs(soft)
+    lengths = b"\xff\0" * (WIDTH // 255) + bytes([WIDTH % 255, 0]) + b"\0\0"
+    yield "BMP of run lengths, flat", indexed_bmp(lengths * HEIGHT + b"\0\1")
+    yield "AVIF 4:4:4, noise", saved(rough, "AVIF", quality=70, subsampling="4:4:4", speed=10)
+    yield "AVIF with alpha", saved(clear, "AVIF", quality=70, speed=10)
+    for name, tile_side in (("HEIC", 0), ("HEIC of tiles", 512)):
+        file = io.BytesIO()
+        encoded = pillow_heif.from_bytes("RGB", (WIDTH, HEIGHT), soft.tobytes())
+        encoded.save(file, quality=50, chroma=420, tile_size=tile_side, enc_params={"preset": "ultrafast"})
+        yield name, file.getvalue()
+
+
+def tiffs(soft: NDArray[np.uint8]) -> Iterator[tuple[str, bytes]]:
+    flat = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
+    for name in ("tiff_lzw", "packbits", "tiff_adobe_deflate"):
+        data = saved(Image.fromarray(flat), "TIFF", compression=name, strip_size=8 * BYTES)
+        yield f"TIFF RGBA, flat, {name}, one strip", data
+    deep = np.zeros((HALF_HEIGHT, WIDTH, 4), np.uint16)
+    alpha: dict[str, Any] = {"photometric": "rgb", "extrasamples": ["assocalpha"], "compression": "deflate"}
+    yield "TIFF RGBA, multiplied with alpha", tiff(flat, **alpha)
+    yield (
+        "TIFF RGBA 16 bits, multiplied, predictor, tiles of 16 pixels",
+        tiff(deep, **alpha, predictor=True, tile=(16, 16), byteorder=">"),
+    )
+    yield "TIFF RGBA 16 bits, multiplied, planes", tiff(deep.transpose(2, 0, 1), **alpha, planarconfig="separate")
+    ink = Image.fromarray(soft[:HALF_HEIGHT]).convert("CMYK")
+    yield (
+        "TIFF CMYK, profile, LZW",
+        saved(
+            ink.resize((WIDTH // 8, HALF_HEIGHT // 8)).resize(ink.size, Image.Resampling.NEAREST),
+            "TIFF",
+            compression="tiff_lzw",
+            icc_profile=cmyk_profile(),
+        ),
+    )
+    yield (
+        "TIFF in JPEGs of 64 pixels",
+        saved(Image.fromarray(soft), "TIFF", compression="jpeg", quality=60, tile=True, tiffinfo={322: 64, 323: 64}),
+    )
+
+
+def tiff(pixels: NDArray[Any], **options: Any) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, pixels, **options)
+    return file.getvalue()
+
+
+def indexed_bmp(body: bytes) -> bytes:
+    """A BMP of run lengths (BI_RLE8) with a grey palette."""
+    palette = bytes(value for level in range(256) for value in (level, level, level, 0))
+    start = 54 + len(palette)
+    info = struct.pack("<IiiHHIIiiII", 40, WIDTH, HEIGHT, 1, 8, 1, len(body), 0, 0, 0, 0)
+    return struct.pack("<2sIHHI", b"BM", start + len(body), 0, 0, start) + info + palette + body
 
 
 def smooth() -> NDArray[np.uint8]:

@@ -204,6 +204,7 @@ ROWS = [
     # Alice deletes it first, so it is not there any more for her key.
     Row("api/masks/<uuid:pk>/", "/api/masks/{mask}/", (401, 204, 404, *API[3:]), method="DELETE", scope=Scope.MANAGE),
     Row("api/draft/pictures/<sha256:sha256>/", "/api/draft/pictures/{sha256}/", API),
+    Row("api/draft/pictures/<sha256:sha256>/png/", "/api/draft/pictures/{sha256}/png/", API),
     # An empty file, which everybody may send: of two users with the same picture, each uploads it.
     Row(
         "api/draft/pictures/<sha256:sha256>/",

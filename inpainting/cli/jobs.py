@@ -14,7 +14,9 @@ from django.core.management.base import CommandError
 from inpainting import moderation
 from inpainting.cli.file_job import FileJob
 from inpainting.cli.options import option_name, outpaint_from_options, settings_from_options
+from inpainting.cli.passed_over import passed_over
 from inpainting.core.adapter_uses import ADAPTER_LISTS, CONDITIONING_IMAGES, IMAGE_LABELS
+from inpainting.core.codecs.accepted import SUFFIXES
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, format_of
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
@@ -22,7 +24,6 @@ from inpainting.engines.base import SettingsPlan
 from inpainting.generations.submit import random_seed
 from inpainting.planning import planner
 
-PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".gif"}
 MakeJob = Callable[[Path, Path | None, Path], FileJob]
 """Called with the image, its mask and the result."""
 
@@ -100,7 +101,7 @@ def folder_jobs(images: Path, masks: Path | None, out: Path, make: MakeJob, exte
         for image in pictures_in(images)
     ]
     if not jobs:
-        raise CommandError(f"There is no picture in {images}.")
+        raise CommandError("\n".join([f"There is no picture in {images}.", *passed_over(images, [out])]))
     check_results_differ(jobs)
     if out.resolve() in {path.resolve() for path in (images, masks) if path is not None}:
         raise CommandError("The results need a folder of their own.")
@@ -121,9 +122,7 @@ def check_results_differ(jobs: Iterable[FileJob]) -> None:
 def pictures_in(folder: Path) -> list[Path]:
     """The pictures in a folder, in order; files called NAME_mask are masks."""
     return [
-        path
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in PICTURE_SUFFIXES and not path.stem.endswith("_mask")
+        path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES and not path.stem.endswith("_mask")
     ]
 
 

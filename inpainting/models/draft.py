@@ -32,7 +32,7 @@ class DraftPicture(StoredPicture):
 
     @property
     def extension(self) -> str:
-        """png, jpeg, webp or gif."""
+        """The format in small letters, such as png, jpeg or heic."""
         return str(self.file.name).rpartition(".")[2]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inpainting.core.codecs.accepted import CONTENT_TYPES
 from inpainting.core.errors import InvalidRequest
 from inpainting.net.connecting import Deadline, NetworkTransport, open_connection
 from inpainting.net.exchange import Response, exchange
@@ -10,7 +11,7 @@ from inpainting.net.outbound_policy import OutboundPolicy
 from inpainting.net.url_parsing import Target, parse_url, resolve_redirect
 
 REDIRECTS = {301, 302, 303, 307, 308}
-ACCEPT = "image/png,image/jpeg,image/webp,image/gif;q=0.9,*/*;q=0.1"
+ACCEPT = f"{','.join(CONTENT_TYPES)};q=0.9,*/*;q=0.1"
 
 # One message for all reasons: with different ones a client could map the internal network.
 NOT_ALLOWED = (

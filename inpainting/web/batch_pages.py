@@ -15,6 +15,7 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET
 
 from inpainting.core.codecs import IntakeLimits
+from inpainting.core.codecs.accepted import ACCEPT_ATTRIBUTE
 from inpainting.core.masks import MAX_MASK_BYTES
 from inpainting.generations import batches
 from inpainting.models import BatchItem, Status
@@ -34,6 +35,7 @@ def batch_list(request: HttpRequest) -> HttpResponse:
         "page": page,
         "has_diffusion_model": choices()["has_diffusion_model"],
         "max_items": settings.BATCH_MAX_ITEMS,
+        "accepted_files": ACCEPT_ATTRIBUTE,
         "max_image_bytes": IntakeLimits().max_bytes,
         "max_mask_bytes": MAX_MASK_BYTES,
     }

@@ -10,6 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 
+from inpainting.core.codecs.accepted import ACCEPT_ATTRIBUTE
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import sample
 
@@ -20,7 +21,8 @@ RETRY_AFTER_LIMIT = {"Retry-After": "60"}
 @ensure_csrf_cookie
 def first_page(request: HttpRequest) -> HttpResponse:
     size = sample.photo().picture.size
-    return render(request, "sample.html", {"width": size.width, "height": size.height})
+    context = {"width": size.width, "height": size.height, "accepted_files": ACCEPT_ATTRIBUTE}
+    return render(request, "sample.html", context)
 
 
 @require_POST

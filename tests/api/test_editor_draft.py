@@ -6,14 +6,18 @@ import io
 import json
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from django.http import HttpResponse
 from django.test import Client
+from numpy.typing import NDArray
 from PIL import Image
 
 from accounts.models import ApiKey, Scope, User
 from inpainting.api.native.drafts import DraftParser
+from inpainting.core.codecs import decode_picture
 from inpainting.models import DraftPicture
+from tests.core import heifs, hostile, tiffs
 from tests.drafts import document, sha256, with_photo
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -119,13 +123,42 @@ def test_a_request_may_name_it_instead_of_sending_it_again(
     assert (refused.status_code, refused.json()["code"]) == (400, "url_not_allowed")
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
 def test_a_file_is_kept_as_it_is_and_sent_as_what_it_is(alices_program: Client, format: str) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (200, 200), "teal").save(buffer, format)
     assert upload(alices_program, buffer.getvalue()) == (204, "")
     answer = alices_program.get(f"{URL}pictures/{sha256(buffer.getvalue())}/")
     assert (answer.getvalue(), answer["Content-Type"]) == (buffer.getvalue(), f"image/{format.lower()}")
+
+
+def test_a_file_that_browsers_cannot_show_is_sent_as_png(
+    alices_program: Client, bobs_program: Client, photo: NDArray[np.uint8]
+) -> None:
+    """Upright, with 8 bits and the profile; the file itself stays as it is."""
+    turned = {**tiffs.picture_tags(40, 30, bits=16), 274: (3, 6), 34675: (7, hostile.srgb_profile())}
+    samples = hostile.photo().astype(np.uint16) * 257
+    for file, expected, profile in (
+        (tiffs.tiff(turned, samples.tobytes()), np.rot90(hostile.photo(), -1), hostile.srgb_profile()),
+        (heifs.heic(photo), photo, None),
+    ):
+        assert upload(alices_program, file) == (204, "")
+        url = f"{URL}pictures/{sha256(file)}/png/"
+        answer = alices_program.get(url)
+        assert (answer.status_code, answer["Content-Type"]) == (200, "image/png")
+        assert answer["Cache-Control"] == "private, no-store"
+        shown = decode_picture(answer.content)
+        assert (shown.format, shown.picture.bits, shown.picture.icc_profile) == ("PNG", 8, profile)
+        assert np.abs(shown.picture.pixels.astype(int) - expected).mean() < 1.5
+        assert alices_program.get(f"{URL}pictures/{sha256(file)}/").getvalue() == file
+        assert bobs_program.get(url).status_code == 404
+
+
+def test_a_picture_that_cannot_be_shown_is_refused_with_its_reason(alices_program: Client) -> None:
+    file = tiffs.photo_tiff({259: (3, 5)})  # not LZW, which only a decoder sees
+    assert upload(alices_program, file) == (204, "")
+    answer = alices_program.get(f"{URL}pictures/{sha256(file)}/png/")
+    assert (answer.status_code, answer.json()["code"]) == (400, "image_damaged")
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,8 @@ def white_square(side: int = SIDE) -> Pixels:
 
 def drop(page: Page, selector: str, *paths: Path) -> None:
     """Dispatch a drop event with files on an element."""
-    types = {".png": "image/png", ".jpg": "image/jpeg"}
-    files = [[path.name, list(path.read_bytes()), types[path.suffix]] for path in paths]
+    types = {".png": "image/png", ".jpg": "image/jpeg", ".tif": "image/tiff"}
+    files = [[path.name, list(path.read_bytes()), types.get(path.suffix, "")] for path in paths]
     page.evaluate(
         """([selector, files]) => {
             const dataTransfer = new DataTransfer()

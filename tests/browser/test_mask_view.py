@@ -34,7 +34,7 @@ STAGE = """async ([width, height]) => {
     const file = await canvas.convertToBlob({ type: "image/jpeg" })
     const answers = []
     const mask = new modules[0].MaskView({ surface, photo, overlay }, { onDrawn: (drawn) => answers.push(drawn) })
-    mask.open(await createImageBitmap(file), { width, height, file })
+    mask.open(await createImageBitmap(file), { width, height, shown: file })
     mask.setViewport({ scale: 600 / width, left: 0, top: 0 })
     const at = async (canvas, x, y) => {
         const frame = () => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))

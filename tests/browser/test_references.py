@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 from skimage import data
 
 from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs.accepted import ACCEPTED
 from inpainting.core.conditioning_images import prepare_control_image
 from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
@@ -124,7 +125,7 @@ def test_a_missing_image_is_reported_only_where_it_is_required(page: Page) -> No
     page.get_by_label("Image prompt", exact=True).set_input_files(
         {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
     )
-    expect(page.locator("#ip-adapter-message")).to_contain_text("is not a PNG, JPEG, WebP or GIF file")
+    expect(page.locator("#ip-adapter-message")).to_contain_text(f"is not a {ACCEPTED} file")
     page.get_by_label("ControlNet strength").fill("3")
     start(page)
     expect(page.locator("#generate-message")).to_have_text("ControlNet strength must be a number from 0 to 2.")

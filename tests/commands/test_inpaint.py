@@ -18,6 +18,7 @@ from inpainting.core.codecs import decode_picture
 from tests import tiny_checker
 from tests.catalog_entries import add_model
 from tests.commands.running import inpaint
+from tests.core import heifs, hostile, tiffs
 
 pytestmark = pytest.mark.django_db  # `auto` chooses an engine by the catalog
 
@@ -178,3 +179,66 @@ def test_two_images_with_the_same_output_path_are_refused(folder: Path) -> None:
         (folder / "masks/a.k.png").write_bytes((folder / "masks/a_mask.png").read_bytes())
     with pytest.raises(CommandError, match=r"a\.jpg and a\.png"):
         inpaint(folder / "images", folder / "masks", "-o", folder / "out")
+
+
+@pytest.mark.parametrize("suffix", ["tif", "BMP", "avif", "HEIC"])
+def test_it_reads_the_formats_of_cameras_and_phones(folder: Path, photo: NDArray[np.uint8], suffix: str) -> None:
+    files = {
+        "tif": tiffs.by_tifffile(photo, photometric="rgb"),
+        "BMP": hostile.saved(Image.fromarray(photo), "BMP"),
+        "avif": heifs.deep_avif(photo, 8),  # type: ignore[arg-type]
+        "HEIC": heifs.heic(photo),
+    }
+    (folder / "images/a.png").unlink()
+    (folder / "images" / f"a.{suffix}").write_bytes(files[suffix])
+    output, notes = inpaint(folder / "images", folder / "masks", "-o", folder / "out")
+    assert len(output.splitlines()) == 3
+    assert "passed over" not in notes
+    assert pixels(folder / "out/a.png").shape == photo.shape
+
+
+def test_every_file_that_is_passed_over_is_named_and_counted(folder: Path, photo_png: bytes) -> None:
+    images = folder / "images"
+    (images / "old_mask.png").write_bytes(photo_png)
+    (images / "sketch.psd").write_bytes(b"8BPS\0\1" + bytes(40))
+    (images / "raw.dng").write_bytes(tiffs.photo_tiff({50706: (1, b"\1\4\0\0")}))
+    (images / "photo.bak").write_bytes(photo_png)
+    (images / "notes.txt").write_text("Erase the bench.")
+    (images / "nothing.bin").touch()
+    (images / "more").mkdir()
+    output, notes = inpaint(images, folder / "masks", "-o", images / "out")
+    assert len(output.splitlines()) == 3
+    endings = "PNG, JPEG, WebP, GIF, TIFF, BMP, AVIF or HEIC"
+    for sentence in (
+        "old_mask.png was passed over: it is named as a mask, and no picture uses it.",
+        "sketch.psd was passed over: it is a Photoshop file; export it as TIFF, PNG or JPEG.",
+        "raw.dng was passed over: the image file is a camera's raw file; export it as TIFF, PNG or JPEG.",
+        f"photo.bak was passed over: its name does not end as that of a {endings} file.",
+        f"notes.txt was passed over: it is a text file; send {endings}.",
+        "nothing.bin was passed over: it is empty.",
+        "more was passed over: folders in a folder are not searched.",
+    ):
+        assert sentence in notes
+    assert "3 painted. 7 were passed over." in notes
+    assert notes.count("passed over") == 8
+
+
+def test_masks_that_are_used_are_not_passed_over(folder: Path, photo_png: bytes, mask_png: bytes) -> None:
+    (folder / "one").mkdir()
+    (folder / "one/a.png").write_bytes(photo_png)
+    (folder / "one/a_mask.png").write_bytes(mask_png)
+    _, notes = inpaint(folder / "one", folder / "one", "-o", folder / "out")
+    assert "passed over" not in notes
+
+
+def test_failures_are_counted_beside_what_is_passed_over(folder: Path) -> None:
+    (folder / "images/b.png").write_bytes(b"<html>")
+    (folder / "images/notes.txt").write_text("Erase the bench.")
+    with pytest.raises(CommandError, match=r"1 of 3 could not be painted\. 1 was passed over\."):
+        inpaint(folder / "images", folder / "masks", "-o", folder / "out")
+
+
+def test_a_folder_without_pictures_names_what_is_in_it(folder: Path) -> None:
+    with pytest.raises(CommandError, match="There is no picture") as refusal:
+        inpaint(folder / "masks", folder / "masks", "-o", folder / "out")
+    assert str(refusal.value).count("it is named as a mask") == 3

@@ -112,3 +112,13 @@ def test_paths_are_checked(photos: Path) -> None:
         mask(photos / "a.png", "-o", photos / "a.png", "--click", "60,30")
     with pytest.raises(CommandError, match="PNG files"):
         mask(photos / "a.png", "-o", photos.parent / "mask.jpg", "--click", "3,3")
+
+
+def test_what_is_passed_over_is_named_and_counted(photos: Path) -> None:
+    (photos / "notes.txt").write_text("Erase the disc.")
+    written, report = mask(photos, "-o", photos, "--click", "60,30")
+    assert len(written.splitlines()) == 2
+    assert "notes.txt was passed over: it is a text file" in report
+    assert "2 selected. 1 was passed over." in report
+    _, again = mask(photos, "-o", photos, "--click", "60,30")
+    assert "0 selected. 1 was passed over." in again

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from inpainting.core.codecs import IntakeLimits, decode_picture, encode_png
 from inpainting.core.errors import InvalidPicture
-from tests.core import hostile
+from tests.core import heifs, hostile, tiffs
 from tests.strategies import examples
 
 HEAD = b"\x89PNG\r\n\x1a\n"
@@ -38,16 +38,27 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "SVG with onload": (
         lambda: b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>',
         "type_unsupported",
-        "is an SVG file; send PNG, JPEG, WebP or GIF.",
+        "is an SVG file; send PNG, JPEG, WebP, GIF, TIFF, BMP, AVIF or HEIC.",
     ),
     "SVG behind an XML head": (lambda: b'<?xml version="1.0"?>\n<svg/>', "type_unsupported", "is an SVG file"),
-    "PDF": (lambda: b"%PDF-1.7\n", "type_unsupported", "is a PDF file"),
+    "PDF": (lambda: b"%PDF-1.7\n", "type_unsupported", "a PDF file; export it as TIFF, PNG or JPEG."),
     "EPS": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n", "type_unsupported", "is a PostScript file"),
-    "TIFF": (lambda: hostile.saved(hostile.rgb(), "TIFF"), "type_unsupported", "is a TIFF file"),
-    "BMP": (lambda: hostile.saved(hostile.rgb(), "BMP"), "type_unsupported", "is a BMP file"),
-    "PSD": (lambda: b"8BPS\0\1" + bytes(40), "type_unsupported", "is a Photoshop file"),
-    "HEIC": (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "type_unsupported", "is a HEIC file"),
-    "AVIF": (lambda: b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "type_unsupported", "is an AVIF file"),
+    "PSD": (lambda: b"8BPS\0\1" + bytes(40), "type_unsupported", "a Photoshop file; export it as TIFF, PNG or JPEG."),
+    "JPEG 2000": (
+        lambda: hostile.saved(hostile.rgb(), "JPEG2000"),
+        "type_unsupported",
+        "is a JPEG 2000 file; export it",
+    ),
+    "CR3": (lambda: b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "type_unsupported", "is a camera's raw file; export it"),
+    "RAF": (lambda: b"FUJIFILMCCD-RAW 0201" + bytes(80), "type_unsupported", "is a camera's raw file; export it"),
+    "ORF": (lambda: b"IIRO\x08\0\0\0" + bytes(80), "type_unsupported", "is a camera's raw file; export it"),
+    "RW2": (lambda: b"IIU\0\x18\0\0\0" + bytes(80), "type_unsupported", "is a camera's raw file; export it"),
+    "video": (lambda: b"\0\0\0\x18ftypisom\0\0\2\0isommp42", "type_unsupported", "is a video file; send PNG"),
+    "text that begins with BM": (lambda: b"BMW makes cars.", "type_unsupported", "is a text file"),
+    "TIFF header only": (lambda: b"II*\0", "damaged", "ends early"),
+    "BMP header only": (lambda: b"BM" + bytes(12) + b"\x28\0\0\0", "damaged", "ends early"),
+    "HEIC header only": (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "damaged", "ends early"),
+    "AVIF header only": (lambda: b"\0\0\0\x18ftypavif\0\0\0\0mif1avif", "damaged", "ends early"),
     "ZIP": (hostile.zipped, "type_unsupported", "is a ZIP archive"),
     "RIFF that is sound": (lambda: b"RIFF\x24\0\0\0WAVEfmt ", "type_unsupported", "is of an unknown format"),
     "33 MiB": (
@@ -334,6 +345,17 @@ SMALL = {
     "WebP animated": hostile.animated_webp(),
     "GIF": hostile.gif(),
     "GIF animated": hostile.animated_gif(),
+    "TIFF": tiffs.photo_tiff({34675: (7, hostile.srgb_profile())}),
+    "TIFF in LZW": tiffs.compressed_tiff(hostile.photo(), tiffs.LZW, rows=7, predictor=True),
+    "TIFF in tiles": tiffs.compressed_tiff(hostile.photo(), tiffs.DEFLATE, tile=(16, 16), order=">"),
+    "TIFF of JPEGs": hostile.saved(hostile.rgb(), "TIFF", compression="jpeg"),
+    "TIFF CMYK": hostile.saved(hostile.rgb().convert("CMYK"), "TIFF", compression="packbits"),
+    "BigTIFF": tiffs.photo_tiff(big=True),
+    "BMP": hostile.saved(hostile.rgb(), "BMP"),
+    "BMP palette": hostile.saved(hostile.rgb().quantize(16), "BMP"),
+    "AVIF": heifs.avif(np.dstack([hostile.photo(), hostile.photo()[:, :, 0]])),
+    "HEIC": heifs.heic(np.dstack([hostile.photo(), hostile.photo()[:, :, 0]])),
+    "HEIC of tiles": heifs.heic(hostile.photo(130, 70), tile_size=64),
 }
 
 
@@ -368,7 +390,9 @@ def test_a_broken_file_is_refused_or_decoded(name: str, cut: float, flips: list[
 
 @settings(max_examples=examples(200), deadline=None)
 @given(
-    start=st.sampled_from([b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"RIFF\x40\0\0\0WEBP", b""]),
+    start=st.sampled_from(
+        [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"RIFF\x40\0\0\0WEBP", b"II*\0", b"MM\0+", b"BM", b""]
+    ),
     rest=st.binary(max_size=200),
 )
 def test_noise_behind_a_good_signature_is_refused(start: bytes, rest: bytes) -> None:

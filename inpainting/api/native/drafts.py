@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls.converters import StringConverter
 from drf_spectacular.types import OpenApiTypes
@@ -17,11 +18,14 @@ from accounts.models import Scope
 from inpainting.api.native.schemas.drafts import SHA256, DraftDocument, DraftForm, SavedDraft
 from inpainting.api.openapi import READING, RESULT, documented
 from inpainting.api.parsers import JsonObjectParser, Limit
-from inpainting.api.pictures import IMAGE, SentPicture
+from inpainting.api.pictures import IMAGE, SentPicture, decode_sent
 from inpainting.api.views import PictureView
+from inpainting.core.codecs import encode_png
+from inpainting.core.codecs.colour import to_8_bits
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.picture import Picture
 from inpainting.generations import drafts
-from inpainting.media.files import OWNERS_ONLY, picture_response
+from inpainting.media.files import OWNERS_ONLY, PictureGone, picture_response
 from inpainting.models import DraftPicture
 
 NOT_CACHED = {"Cache-Control": "private, no-store"}
@@ -72,9 +76,10 @@ class DraftView(APIView):
         return Response(SavedDraft.render(draft), headers=NOT_CACHED)
 
 
-@extend_schema(
-    parameters=[OpenApiParameter("sha256", {"type": "string", "pattern": f"^{SHA256}$"}, OpenApiParameter.PATH)]
-)
+PICTURE_PARAMETERS = [OpenApiParameter("sha256", {"type": "string", "pattern": f"^{SHA256}$"}, OpenApiParameter.PATH)]
+
+
+@extend_schema(parameters=PICTURE_PARAMETERS)
 class DraftPictureView(PictureView):
     required_scope = {"GET": Scope.READ, "PUT": Scope.MANAGE}  # noqa: RUF012 - read by DRF, never changed
     parser_classes = (FileParser,)
@@ -95,8 +100,8 @@ class DraftPictureView(PictureView):
         name="draft_picture_update",
     )
     def put(self, request: Request, sha256: str) -> Response:
-        """The body is the file: PNG, JPEG, WebP or GIF, up to 32 MB. It is kept for a day, and for as long as the draft
-        names it."""
+        """The body is the file, of any format that `image` may have, up to 32 MB. It is kept for a day, and for as long
+        as the draft names it."""
         file = request.FILES.get("file")
         if file is None:
             raise InvalidRequest("The body is empty.", code="image_empty")
@@ -105,3 +110,27 @@ class DraftPictureView(PictureView):
                 raise IMAGE.too_large(SentPicture("body", file), file.size)
             drafts.store_picture(request.user, sha256, file)
         return Response(status=204)
+
+
+@extend_schema(parameters=PICTURE_PARAMETERS)
+class DraftPicturePng(PictureView):
+    required_scope = Scope.READ
+
+    @documented(
+        "Get a picture of your draft as PNG",
+        {(200, "image/png"): OpenApiTypes.BINARY},
+        problems=(400, 404, 410),
+        name="draft_picture_png_retrieve",
+    )
+    def get(self, request: Request, sha256: str) -> HttpResponse:
+        """A copy to show where the file itself cannot be shown, as with TIFF and HEIC in most browsers: upright, with 8
+        bits a channel, alpha and the colour profile."""
+        stored = get_object_or_404(DraftPicture, owner=request.user, sha256=sha256)
+        try:
+            with stored.file.open("rb") as file:
+                data: bytes = file.read()
+        except FileNotFoundError as error:
+            raise PictureGone from error
+        picture = decode_sent(SentPicture("picture", ""), data, IMAGE).picture
+        png = encode_png(Picture(to_8_bits(picture.pixels), picture.icc_profile))
+        return HttpResponse(png, content_type="image/png", headers={**OWNERS_ONLY, **NOT_CACHED})

@@ -84,6 +84,7 @@ urlpatterns = [
     path(batch + "results.zip", batches.BatchResults.as_view(), name="batch-results"),
     path("api/draft/", drafts.DraftView.as_view(), name="draft"),
     path("api/draft/pictures/<sha256:sha256>/", drafts.DraftPictureView.as_view(), name="draft-picture"),
+    path("api/draft/pictures/<sha256:sha256>/png/", drafts.DraftPicturePng.as_view(), name="draft-picture-png"),
     path("api/engines/", catalog.Engines.as_view(), name="engines"),
     path("api/analyses/<uuid:pk>/", analyses.AnalysisDetail.as_view(), name="analysis"),
     path("api/analyses/<uuid:pk>/cancel/", analyses.AnalysisCancel.as_view(), name="analysis-cancel"),

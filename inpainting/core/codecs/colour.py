@@ -14,6 +14,8 @@ from inpainting.core.codecs.decoders import PILLOW_ERRORS
 from inpainting.core.picture import Picture, Pixels
 
 MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+BAND_ROWS = 64
+"""Rows of which colours are divided by alpha at once, so that the numbers in between stay small."""
 PROFILE_ERRORS: tuple[type[Exception], ...] = (ImageCms.PyCMSError, *PILLOW_ERRORS)
 
 
@@ -70,6 +72,20 @@ def on_white(colour: NDArray[np.uint8], picture: Picture) -> NDArray[np.uint8]:
     # (a * c + (255 - a) * 255) / 255 to the nearest; at most 255 * 255 + 127, which 16 bits hold.
     mixed = (alpha * colour + (255 - alpha) * np.uint16(255) + np.uint16(127)) // np.uint16(255)
     return mixed.astype(np.uint8)
+
+
+def divide_by_alpha(pixels: Pixels) -> None:
+    """Undo, in place, the multiplication of colours with alpha, the last channel; rounded to the nearest.
+
+    Under alpha 0 colours stay as they are.
+    """
+    full = int(np.iinfo(pixels.dtype).max)
+    exact = np.float32 if pixels.dtype == np.uint8 else np.float64
+    for top in range(0, len(pixels), BAND_ROWS):
+        band = pixels[top : top + BAND_ROWS]
+        alpha = band[:, :, -1:]
+        divided = band[:, :, :-1] * (full / np.maximum(alpha, 1).astype(exact))
+        np.copyto(band[:, :, :-1], np.minimum(np.rint(divided), full), casting="unsafe", where=alpha > 0)
 
 
 def to_srgb(colour: NDArray[np.uint8], profile: bytes | None) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""OpenCV and Pillow as decoders of image data that a parser has copied out; their many errors become one."""
+"""OpenCV, Pillow and libheif as decoders of image data that a parser has copied out; their many errors become one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import struct
 
 import cv2
 import numpy as np
+import pillow_heif
+import pillow_heif.options
 from PIL import Image, UnidentifiedImageError
 
 from inpainting.core.codecs.parsed_file import DecodingFailed
@@ -30,10 +32,16 @@ PILLOW_ERRORS: tuple[type[Exception], ...] = (
 """Exceptions that Pillow's decoders raise on damaged files, as observed."""
 
 
-def decode_with_opencv(data: bytes) -> Pixels:
-    """Decode one PNG, JPEG or WebP to [height, width, channels], colours in the order red, green, blue (, alpha).
+LIBHEIF_ERRORS: tuple[type[Exception], ...] = (*PILLOW_ERRORS, RuntimeError)
+pillow_heif.options.DECODE_THREADS = 1
+"""Tiles are decoded one after the other, so that one picture takes neither all cores nor several tiles' memory."""
 
-    Depth and alpha are kept; grey with alpha comes back as four channels. Raises DecodingFailed.
+
+def decode_with_opencv(data: bytes) -> Pixels:
+    """Decode one PNG, JPEG, WebP, BMP or AVIF to [height, width, channels]: red, green, blue (, alpha).
+
+    Depth and alpha are kept; grey with alpha comes back as four channels. Samples of 10 and 12 bits keep their values
+    in 16 bits. Raises DecodingFailed.
     """
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -57,3 +65,16 @@ def decode_with_pillow(data: bytes, format: str) -> Image.Image:
     except PILLOW_ERRORS as error:
         raise DecodingFailed(str(error)) from error
     return image
+
+
+def decode_with_libheif(data: bytes) -> Pixels:
+    """Decode one HEIC to [height, width, channels]: grey or RGB, with alpha where it has it.
+
+    Samples of 10 and 12 bits keep their values in 16 bits. Raises DecodingFailed.
+    """
+    try:
+        image = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False, hdr_to_16bit=False)
+        pixels = np.asarray(image)
+    except LIBHEIF_ERRORS as error:
+        raise DecodingFailed(str(error) or "its image data cannot be decoded") from error
+    return pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from inpainting.core.codecs import gif, jpeg, png, webp
+from inpainting.core.codecs import bmp, gif, heif, jpeg, png, tiff, webp
+from inpainting.core.codecs.accepted import ACCEPTED
 from inpainting.core.codecs.colour import profile_matches
 from inpainting.core.codecs.exif import apply_orientation
-from inpainting.core.codecs.intake import ACCEPTED, DEFAULT_LIMITS, Intake, IntakeLimits
+from inpainting.core.codecs.intake import DEFAULT_LIMITS, Intake, IntakeLimits
 from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
 from inpainting.core.codecs.sniffing import describe, detect_format
 from inpainting.core.geometry import Size
@@ -19,12 +20,16 @@ PARSERS: dict[str, Callable[[bytes, Intake], ParsedFile]] = {
     "JPEG": jpeg.parse_jpeg,
     "WEBP": webp.parse_webp,
     "GIF": gif.parse_gif,
+    "TIFF": tiff.parse_tiff,
+    "BMP": bmp.parse_bmp,
+    "AVIF": heif.parse_heif,
+    "HEIC": heif.parse_heif,
 }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedPicture:
-    """A canonical picture, the format of its file ("PNG", "JPEG", "WEBP" or "GIF") and a warning for each change."""
+    """A canonical picture, the format of its file (one of PARSERS) and a warning for each change."""
 
     picture: Picture
     format: str
@@ -32,11 +37,11 @@ class DecodedPicture:
 
 
 def decode_picture(data: bytes, *, field: str = "image", limits: IntakeLimits = DEFAULT_LIMITS) -> DecodedPicture:
-    """Decode a PNG, JPEG, WebP or GIF to the canonical picture: upright, L, LA, RGB or RGBA.
+    """Decode a file of an ACCEPTED format to the canonical picture: upright, L, LA, RGB or RGBA.
 
-    8 or 16 bits a channel, alpha and the colour profile are kept; all other metadata is dropped. Palette and CMYK are
-    converted, of several frames the first is taken, a profile that does not match is dropped: each with a warning.
-    `field` is the request's field that the bytes were sent in; errors name it.
+    8 or 16 bits a channel, alpha and the colour profile are kept; 10 and 12 bits become 16; all other metadata is
+    dropped. Palette and CMYK are converted, of several frames or pages the first is taken, a profile that does not
+    match is dropped: each with a warning. `field` is the request's field that the bytes were sent in; errors name it.
 
     Raises InvalidPicture, before any pixel is decoded where it can: `image_empty`, `image_too_large`,
     `image_type_unsupported`, `image_dimensions`, `image_too_small`, `image_too_complex`, `image_damaged`, or the same
@@ -76,6 +81,6 @@ def _parse(data: bytes, intake: Intake) -> tuple[str, ParsedFile]:
         raise intake.refusal("too_large", problem, limit=max_bytes, actual=len(data))
     format = detect_format(data)
     if format is None:
-        kind = describe(data)
-        raise intake.refusal("type_unsupported", f"file is {kind}; send {ACCEPTED}.", limit=ACCEPTED, actual=kind)
+        kind, advice = describe(data)
+        raise intake.refusal("type_unsupported", f"file is {kind}; {advice}.", limit=ACCEPTED, actual=kind)
     return format, PARSERS[format](data, intake)

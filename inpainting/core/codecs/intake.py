@@ -8,7 +8,6 @@ from inpainting.core.errors import InvalidPicture
 from inpainting.core.geometry import Size
 
 MEBI = 2**20
-ACCEPTED = "PNG, JPEG, WebP or GIF"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +22,8 @@ class IntakeLimits:
     progressive pictures come to 14 (CMYK: 24). `max_png_chunks` does not count image data in chunks of at least 1 KiB.
     `max_text_bytes` and `max_profile_bytes` are sizes after decompression, all texts of the file together.
     `max_gif_blocks` are the data blocks of the first frame; whole ones hold 255 bytes, so 32 MiB are 131,586 of them.
+    `max_tiff_chunks` are the strips or tiles of the first page. `max_heif_items` are the tiles, thumbnails and metadata
+    of an AVIF or HEIC: libheif reads no more, and a phone's photo has about 60.
     """
 
     max_bytes: int = 32 * MEBI
@@ -39,6 +40,8 @@ class IntakeLimits:
     max_profile_bytes: int = 4 * MEBI
     max_webp_chunks: int = 4096
     max_gif_blocks: int = 262_144
+    max_tiff_chunks: int = 262_144
+    max_heif_items: int = 1000
 
 
 DEFAULT_LIMITS = IntakeLimits()

@@ -1,38 +1,50 @@
-"""Detects the format of a file by its first bytes: the four accepted formats and, for messages, other common ones."""
+"""Detects the format of a file by its first bytes: the accepted formats and, for messages, other common ones."""
 
 from __future__ import annotations
 
 import codecs
 
-from inpainting.core.codecs import gif, jpeg, png
+from inpainting.core.codecs import bmp, gif, jpeg, png, tiff_directory
+from inpainting.core.codecs.accepted import ACCEPTED, EXPORT_AS
 
-UNSUPPORTED = (
-    (b"II*\0", "a TIFF file"),
-    (b"MM\0*", "a TIFF file"),
-    (b"II+\0", "a TIFF file"),
-    (b"MM\0+", "a TIFF file"),
-    (b"BM", "a BMP file"),
+CAMERA_RAW = "a camera's raw file"
+EXPORTABLE = (
+    (b"FUJIFILMCCD-RAW", CAMERA_RAW),
+    (b"IIU\0", CAMERA_RAW),
+    (b"IIRO", CAMERA_RAW),
+    (b"IIRS", CAMERA_RAW),
+    (b"MMOR", CAMERA_RAW),
+    (b"\0MRM", CAMERA_RAW),
+    (b"FOVb", CAMERA_RAW),
     (b"8BPS", "a Photoshop file"),
     (b"%PDF-", "a PDF file"),
     (b"%!PS", "a PostScript file"),
     (b"\xc5\xd0\xd3\xc6", "a PostScript file"),
-    (b"PK\x03\x04", "a ZIP archive"),
-    (b"PK\x05\x06", "a ZIP archive"),
-    (b"\0\0\1\0", "an icon file"),
     (b"\xff\x0a", "a JPEG XL file"),
     (b"\0\0\0\x0cJXL ", "a JPEG XL file"),
     (b"\0\0\0\x0cjP  ", "a JPEG 2000 file"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000 file"),
     (b"v/1\x01", "an OpenEXR file"),
+)
+"""Pictures, which the program that made them can export in an accepted format. Raw files of the other cameras begin as
+a TIFF does, see `tiff`."""
+UNSUPPORTED = (
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"PK\x05\x06", "a ZIP archive"),
+    (b"\0\0\1\0", "an icon file"),
     (b"\x1f\x8b", "a gzip archive"),
 )
+CANON_RAW_BRAND = b"crx "
 AVIF_BRANDS = (b"avif", b"avis")
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 CONTROL_CHARACTERS = frozenset(range(32)) - frozenset(b"\t\n\r\f")
 EXAMINED_TEXT_BYTES = 1024
+EXAMINED_BRANDS = 256
+"""Bytes of the box ftyp."""
 
 
 def detect_format(data: bytes) -> str | None:
-    """Return "PNG", "JPEG", "WEBP" or "GIF", or None for any other format."""
+    """Return the accepted format of a file, as `decoding.PARSERS` names it, or None for any other format."""
     if data.startswith(png.SIGNATURE):
         return "PNG"
     if data.startswith(jpeg.SIGNATURE):
@@ -41,17 +53,38 @@ def detect_format(data: bytes) -> str | None:
         return "GIF"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WEBP"
-    return None
+    if data.startswith(tiff_directory.SIGNATURES):
+        return "TIFF"
+    if data.startswith(bmp.SIGNATURE) and data[15:18] == b"\0\0\0":  # the size of the header, below 256
+        return "BMP"
+    brands = _brands(data)
+    if brands.intersection(AVIF_BRANDS):
+        return "AVIF"
+    return "HEIC" if brands.intersection(HEIC_BRANDS) else None
 
 
-def describe(data: bytes) -> str:
-    """Return the name of another format for a message, such as "a TIFF file"."""
+def describe(data: bytes) -> tuple[str, str]:
+    """Return the name of another format for a message, such as "a PDF file", and what to do about it."""
+    exported = next((name for magic, name in EXPORTABLE if data.startswith(magic)), "")
+    if not exported and CANON_RAW_BRAND in _brands(data):
+        exported = CAMERA_RAW
+    return (exported, f"export it as {EXPORT_AS}") if exported else (_other_kind(data), f"send {ACCEPTED}")
+
+
+def _brands(data: bytes) -> set[bytes]:
+    """The major and the compatible brands of a file in the ISO base media file format (ISO/IEC 14496-12, 4.3)."""
+    if data[4:8] != b"ftyp":
+        return set()
+    end = min(int.from_bytes(data[:4]), EXAMINED_BRANDS)
+    return {data[8:12], *(data[at : at + 4] for at in range(16, end, 4))}
+
+
+def _other_kind(data: bytes) -> str:
     for magic, name in UNSUPPORTED:
         if data.startswith(magic):
             return name
     if data[4:8] == b"ftyp":
-        brand = data[8:12]
-        return "an AVIF file" if brand in AVIF_BRANDS else "a HEIC file" if brand in HEIC_BRANDS else "a video file"
+        return "a video file"
     start = data[:EXAMINED_TEXT_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<script")):
         return "an HTML page"

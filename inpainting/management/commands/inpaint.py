@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
+from inpainting.cli.file_job import FileJob
 from inpainting.cli.jobs import build_jobs
 from inpainting.cli.options import add_image_options, add_setting_options
+from inpainting.cli.passed_over import count_of, passed_over
 from inpainting.cli.run import error_message, run_all, run_one
 from inpainting.core.errors import PaintingError
 from inpainting.core.masks import MaskPolarity
@@ -24,9 +27,9 @@ class Command(BaseCommand):
     help = (
         "Repaint the masked part of IMAGE and write a PNG, JPEG or WebP. Given folders, repaint every picture with its "
         "mask (MASK/NAME.png or MASK/NAME_mask.png, or one mask for all); results that exist are skipped, so that an "
-        "interrupted run can be resumed. Without MASK the diffusion engine repaints the whole image; --outpaint "
-        "and --outpaint-size add a border and repaint that. Where memory is too small no other engine "
-        "steps in: step_down is for the API only."
+        "interrupted run can be resumed, and every file that is passed over is named. Without MASK the diffusion "
+        "engine repaints the whole image; --outpaint and --outpaint-size add a border and repaint that. Where memory "
+        "is too small no other engine steps in: step_down is for the API only."
     )
     requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own way to say it
 
@@ -61,6 +64,9 @@ class Command(BaseCommand):
         if options["jobs"] < 1:
             raise CommandError("--jobs must be at least 1.")
         is_folder = options["image"].is_dir()
+        passed = list(passed_over(options["image"], used_paths(jobs, options))) if is_folder else []
+        for sentence in passed:
+            self.stderr.write(sentence)
         waiting = [job for job in jobs if not (is_folder and job.out.exists())]
         if len(waiting) < len(jobs):
             self.stderr.write(f"{len(jobs) - len(waiting)} of {len(jobs)} exist already.")
@@ -70,5 +76,18 @@ class Command(BaseCommand):
             failed = run_all(waiting, options["jobs"], self.stdout, self.stderr) if is_folder else 0
         except KeyboardInterrupt:
             raise CommandError("Stopped; finished results are kept.", returncode=INTERRUPTED) from None
+        closing = count_of(passed)
         if failed:
-            raise CommandError(f"{failed} of {len(waiting)} could not be painted.", returncode=FAILED)
+            message = f"{failed} of {len(waiting)} could not be painted."
+            raise CommandError(f"{message} {closing}".rstrip(), returncode=FAILED)
+        if closing:
+            self.stderr.write(f"{len(waiting)} painted. {closing}")
+
+
+def used_paths(jobs: Iterable[FileJob], options: Mapping[str, Any]) -> Iterator[Path]:
+    """The paths that the jobs read and write."""
+    yield options["out"]
+    for job in jobs:
+        yield from (job.image, *job.results, *job.conditioning_images.values())
+        if job.mask is not None:
+            yield job.mask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from inpainting.cli import mask_job
 from inpainting.cli.jobs import pictures_in
 from inpainting.cli.mask_job import MaskJob
+from inpainting.cli.passed_over import count_of, passed_over
 from inpainting.cli.run import error_message
 from inpainting.core.errors import PaintingError
 from inpainting.core.mask_operations import COMBINING, NAMES
@@ -75,6 +77,9 @@ class Command(BaseCommand):
             registry.find(options["segmenter"])
         except (PaintingError, OSError) as error:
             raise CommandError(error_message(error)) from error
+        passed = list(self.passed_over(options))
+        for sentence in passed:
+            self.stderr.write(sentence)
         failed = 0
         for job in jobs:
             try:
@@ -85,8 +90,19 @@ class Command(BaseCommand):
             else:
                 self.stdout.write(str(job.out))
             self.stderr.write(f"{job.image.name}: {report}")
+        closing = count_of(passed)
         if failed:
-            raise CommandError(f"{failed} of {len(jobs)} could not be selected.", returncode=1)
+            message = f"{failed} of {len(jobs)} could not be selected."
+            raise CommandError(f"{message} {closing}".rstrip(), returncode=1)
+        if closing:
+            self.stderr.write(f"{len(jobs)} selected. {closing}")
+
+    def passed_over(self, options: dict[str, Any]) -> Iterator[str]:
+        """A sentence for everything in the folder that is no picture and no mask written here."""
+        image, out = options["image"], options["out"]
+        if image.is_dir():
+            pictures = pictures_in(image)
+            yield from passed_over(image, [out, *pictures, *(out / f"{one.stem}_mask.png" for one in pictures)])
 
     def jobs(self, options: dict[str, Any]) -> list[MaskJob]:
         """A job for each picture. Raises InvalidRequest unless the object is marked, and CommandError for paths."""

@@ -7,6 +7,7 @@ import { element } from "dom"
 import { dropzone, guardPage } from "dropzone"
 import { Refused, checkMaskFile, decode, drawPreview, readPhoto } from "editor/files"
 import { sha256 } from "editor/core/sha256"
+import { isForPeople } from "editor/messages"
 import { PolarityReader } from "editor/raster/polarity"
 
 const $ = (id) => document.getElementById(id)
@@ -29,7 +30,7 @@ async function adding(problems, add) {
   try {
     await add()
   } catch (error) {
-    if (!(error instanceof Refused)) throw error
+    if (!isForPeople(error)) throw error
     problems.push(error.message)
   }
 }
@@ -174,7 +175,7 @@ const uploaded = new Map() // file -> its link, so that a second attempt sends o
 async function upload(file, onProgress) {
   if (!uploaded.has(file)) {
     const url = `/api/draft/pictures/${await sha256(await file.arrayBuffer())}/`
-    await call(url, { method: "PUT", body: file, headers: { "Content-Type": file.type }, onProgress })
+    await call(url, { method: "PUT", body: file, headers: { "Content-Type": file.type || "application/octet-stream" }, onProgress })
     uploaded.set(file, file.name ? `${url}?name=${encodeURIComponent(file.name)}` : url)
   }
   return uploaded.get(file)

@@ -1,18 +1,19 @@
 // Which files are photos, which are masks, and which mask belongs to which photo. Pure: no DOM.
 
+import { isPhoto } from "photo_types"
+
 const MASK = /mask/i
-const PHOTO_TYPES = new Set(["image/png", "image/jpeg", "image/webp", "image/gif"])
 
 /** Whether these files are for a batch rather than one photo, perhaps with its mask. @param {{name: string}[]} files */
 export const isBatch = (files) => files.filter(({ name }) => !MASK.test(name)).length > 1
 
 /** @param {File[]} files @returns {{photos: File[], masks: File[], others: File[]}} others: no pictures */
 export function sorted(files) {
-  const pictures = files.filter(({ type }) => PHOTO_TYPES.has(type))
+  const pictures = files.filter(isPhoto)
   return {
     photos: pictures.filter(({ name }) => !MASK.test(name)),
     masks: pictures.filter(({ name, type }) => MASK.test(name) && type === "image/png"),
-    others: files.filter(({ name, type }) => !PHOTO_TYPES.has(type) || (MASK.test(name) && type !== "image/png")),
+    others: files.filter((file) => !isPhoto(file) || (MASK.test(file.name) && file.type !== "image/png")),
   }
 }
 

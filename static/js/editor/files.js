@@ -1,23 +1,26 @@
 // Reads files from the disk as a photo or a mask for the editor; raises Refused with a message for the person.
 
+import { displayable } from "editor/displayable"
 import { bytes } from "format"
+import { FORMATS, isPhoto } from "photo_types"
 
 const PREVIEW_SIDE = 128
-const PHOTO_TYPES = ["image/png", "image/jpeg", "image/webp", "image/gif"]
 
 /** The file cannot be used here. Its message is for the person. */
 export class Refused extends Error {}
 
-/** @returns {Promise<{file: File, bitmap: ImageBitmap, name: string, width: number, height: number}>} */
+/** `shown` is what the browser shows of the file.
+ *  @returns {Promise<{file: File, shown: Blob, bitmap: ImageBitmap, name: string, width: number, height: number}>} */
 export async function readPhoto(file, limitBytes) {
-  if (!PHOTO_TYPES.includes(file.type)) {
-    throw new Refused(`“${file.name}” is not a PNG, JPEG, WebP or GIF file.`)
+  if (!isPhoto(file)) {
+    throw new Refused(`“${file.name}” is not a ${FORMATS} file.`)
   }
   if (file.size > limitBytes) {
     throw new Refused(`This photo has ${bytes(file.size)}; at most ${bytes(limitBytes)} are allowed.`)
   }
-  const bitmap = await decode(file)
-  return { file, bitmap, name: file.name, width: bitmap.width, height: bitmap.height }
+  const shown = await displayable(file)
+  const bitmap = await decode(shown, file.name)
+  return { file, shown, bitmap, name: file.name, width: bitmap.width, height: bitmap.height }
 }
 
 /** Whether a mask file may be taken at all: by type and size, before anything is decoded. */
@@ -50,13 +53,13 @@ export function sortFiles(files) {
   return { photo, mask }
 }
 
-/** The picture in a file. @returns {Promise<ImageBitmap>} */
-export async function decode(file) {
+/** The picture in a file that the browser can show. @returns {Promise<ImageBitmap>} */
+export async function decode(file, name = file.name) {
   try {
     return await createImageBitmap(file) // turns the photo upright by its EXIF orientation, as the server does
   } catch (error) {
     if (error.name !== "InvalidStateError" && error.name !== "EncodingError") throw error
-    throw new Refused(`“${file.name}” cannot be read as a picture; it may be damaged.`)
+    throw new Refused(`“${name}” cannot be read as a picture; it may be damaged.`)
   }
 }
 

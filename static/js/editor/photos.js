@@ -5,12 +5,13 @@ import { isBatch, sorted } from "batch/pairs"
 import { rememberInAddress } from "editor/address"
 import { EDITING, keptImage, push, withState } from "editor/core/document"
 import { get as getPicture, put } from "editor/core/pictures"
+import { displayable } from "editor/displayable"
 import { Refused, decode, readPhoto, sortFiles } from "editor/files"
 import { say, saying } from "editor/messages"
 
 export class Photos {
-  photo = null // {id, name, width, height, file, bitmap}
-  url = "" // of its file
+  photo = null // {id, name, width, height, file, shown, bitmap}
+  url = "" // of what is shown of its file
 
   #root
   #surface
@@ -83,9 +84,10 @@ export class Photos {
     if (photo.id !== this.photo?.id) {
       const file = await getPicture(photo.id)
       if (!file) throw new Refused(`“${photo.name}” is on another device and was not saved on the server yet.`)
-      const bitmap = await decode(file)
+      const shown = await displayable(file)
+      const bitmap = await decode(shown, photo.name)
       if (store.view.photo?.id !== photo.id) return bitmap.close() // undone again meanwhile
-      this.#open({ ...photo, file, bitmap }, { parent, isStep: strip.has(parent, photo.id) })
+      this.#open({ ...photo, file, shown, bitmap }, { parent, isStep: strip.has(parent, photo.id) })
     }
     mask.show(store.view.operations)
     if (this.photo) compare.place(mask.viewport, this.photo, store.view.frame)
@@ -126,7 +128,7 @@ export class Photos {
     const { mask, result } = this.#parts
     URL.revokeObjectURL(this.url)
     this.photo = photo
-    this.url = URL.createObjectURL(photo.file)
+    this.url = URL.createObjectURL(photo.shown)
     this.state = "editing"
     mask.open(photo.bitmap, photo, { keepView: isStep })
     result.hide()
@@ -147,7 +149,7 @@ export class Photos {
   /** Marks in the strip the step that is painted on; a photo that is not known there begins a new strip. */
   #showStep(photo, parent, isStep) {
     const { strip } = this.#parts
-    if (!isStep) strip.begin(photo.file, photo.id)
+    if (!isStep) strip.begin(photo.file, photo.id, photo.shown)
     else if (!parent) strip.picture = photo.id
     strip.current = parent
     if (parent && !strip.has(parent)) saying("generate", () => strip.load(parent))

@@ -5,6 +5,7 @@
 import { canRedo, canUndo, push, redo, undo } from "editor/core/document"
 import { CLEAR, FILL_HOLES, INVERT } from "editor/core/operations"
 import { get } from "editor/core/pictures"
+import { displayable } from "editor/displayable"
 import { Adjustment } from "editor/tools/adjustment"
 import { brush } from "editor/tools/brush"
 import { Crosshair } from "editor/tools/crosshair"
@@ -219,7 +220,7 @@ export class Toolbox {
     const { id } = this.store.view.photo
     if (this.#bitmap.id !== id) {
       this.#bitmap.bitmap?.close()
-      this.#bitmap = { id, bitmap: await createImageBitmap(await get(id)) }
+      this.#bitmap = { id, bitmap: await createImageBitmap(await displayable(await get(id))) }
     }
     return this.#bitmap.bitmap
   }

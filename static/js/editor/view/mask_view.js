@@ -102,9 +102,9 @@ export class MaskView {
     this.#painter.mode = mode
   }
 
-  /** Opens a photo with an empty mask. @param {ImageBitmap} bitmap @param {{width: number, height: number, file: Blob}} photo
+  /** Opens a photo with an empty mask. @param {ImageBitmap} bitmap @param {{width: number, height: number, shown: Blob}} photo
    *  @param {{keepView: boolean}} options keepView: it takes the place of the one before, if it has its size */
-  open(bitmap, { width, height, file }, { keepView = false } = {}) {
+  open(bitmap, { width, height, shown }, { keepView = false } = {}) {
     const stays = keepView && width === this.#photo?.width && height === this.#photo?.height
     this.#photo = { width, height }
     this.#operations = []
@@ -115,7 +115,7 @@ export class MaskView {
     this.#coverage = 0
     this.#painter.open(bitmap, this.#photo)
     const colour = (COLOUR.blue << 16) | (COLOUR.green << 8) | COLOUR.red
-    this.#send({ type: "open", width, height, photo: file, colour, snapshotBytes: SNAPSHOT_BYTES[touch.matches ? "phone" : "computer"] })
+    this.#send({ type: "open", width, height, photo: shown, colour, snapshotBytes: SNAPSHOT_BYTES[touch.matches ? "phone" : "computer"] })
     if (stays) this.#moveTo(this.#viewport)
     else this.fit()
   }

@@ -1,0 +1,48 @@
+"""What of a folder is not painted, and why, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from inpainting.core.codecs import IntakeLimits, inspect_picture
+from inpainting.core.codecs.accepted import ACCEPTED, SUFFIXES
+from inpainting.core.codecs.sniffing import describe, detect_format
+from inpainting.core.errors import InvalidPicture
+
+
+def passed_over(folder: Path, used: Iterable[Path]) -> Iterator[str]:
+    """A sentence for everything in the folder that is not among the used paths. Raises OSError."""
+    known = {path.resolve() for path in used}
+    for path in sorted(folder.iterdir()):
+        if path.resolve() not in known:
+            yield f"{path.name} was passed over: {_reason(path)}."
+
+
+def count_of(passed: Iterable[str]) -> str:
+    """The end of a closing line about that many sentences: "3 were passed over."; empty for none."""
+    count = len([*passed])
+    return f"{count} {'was' if count == 1 else 'were'} passed over." if count else ""
+
+
+def _reason(path: Path) -> str:
+    if path.is_dir():
+        return "folders in a folder are not searched"
+    if not path.is_file():
+        return "it is not a file"
+    if path.suffix.lower() in SUFFIXES:
+        return "it is named as a mask, and no picture uses it"
+    size = path.stat().st_size
+    if not size:
+        return "it is empty"
+    if size > IntakeLimits().max_bytes:
+        return f"its name does not end as that of a {ACCEPTED} file"
+    data = path.read_bytes()
+    if detect_format(data) is None:
+        kind, advice = describe(data)
+        return f"it is {kind}; {advice}"
+    try:
+        inspect_picture(data)
+    except InvalidPicture as error:
+        return error.message.rstrip(".").replace("The image", "the image", 1)
+    return f"its name does not end as that of a {ACCEPTED} file"

@@ -1,0 +1,251 @@
+"""Parses the structure of an AVIF or HEIC, and copies out the coded pictures that the first frame is decoded from.
+
+ISO/IEC 23008-12 (HEIF) and https://aomediacodec.github.io/av1-avif/. Crop, rotation and mirroring are taken out of the
+file and applied here, so that no decoder's habits matter. Exif orientation is ignored, as HEIF (annex A.2) requires.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from typing import cast
+
+import numpy as np
+
+from inpainting.core.codecs.accepted import EXPORT_AS
+from inpainting.core.codecs.colour import divide_by_alpha
+from inpainting.core.codecs.decoders import decode_with_libheif, decode_with_opencv
+from inpainting.core.codecs.exif import apply_orientation
+from inpainting.core.codecs.heif_bitstreams import av1_sizes, hevc_sizes
+from inpainting.core.codecs.heif_items import Item, Items, Property, read_items
+from inpainting.core.codecs.heif_writing import WrittenItem, write_heif
+from inpainting.core.codecs.intake import Intake
+from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
+from inpainting.core.geometry import Size
+from inpainting.core.picture import Pixels
+
+AV1, HEVC, GRID = b"av01", b"hvc1", b"grid"
+CONFIGURATIONS = {AV1: b"av1C", HEVC: b"hvcC"}
+NAMES = {AV1: "AVIF", HEVC: "HEIC"}
+KEPT_PROPERTIES = (b"ispe", b"pixi", b"av1C", b"hvcC", b"auxC")
+"""What a decoder gets; and of the boxes colr those that say how colours are coded, which are no profiles."""
+TURNS = (b"clap", b"irot", b"imir")
+KNOWN_PROPERTIES = (*KEPT_PROPERTIES, *TURNS, b"colr", b"pasp", b"a1lx", b"clli", b"mdcv")
+ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
+GAIN_MAPS = (b"urn:com:apple:photo:2020:aux:hdrgainmap",)
+TONE_MAPPED = b"tmap"
+SRGB_PRIMARIES, HDR_TRANSFERS = (1, 2), {16: "PQ", 18: "HLG"}
+"""ITU-T H.273, tables 2 and 3: BT.709 and unspecified; SMPTE ST 2084 and ARIB STD-B67."""
+MAX_PADDING = 128
+"""Pixels a side by which coded pictures may exceed their size: encoders fill up blocks of at most 64."""
+BAND_ROWS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Coded:
+    """What all coded pictures of one image have in common. `bits`: of a sample, 8, 10 or 12."""
+
+    kind: bytes
+    bits: int
+    is_grey: bool
+
+
+def parse_heif(data: bytes, intake: Intake) -> ParsedFile:
+    """Parse an AVIF or HEIC. Raises InvalidPicture."""
+    items = read_items(data, intake)
+    primary = items.primary
+    coded, size = _examine(items, primary, intake)
+    written = _collect(items, primary)
+    alpha = next((item for item in items.referring(b"auxl", primary) if _auxiliary_kind(item).startswith(ALPHA)), None)
+    if alpha is not None:
+        alpha_coded, alpha_size = _examine(items, alpha, intake)
+        if alpha_size != size or alpha_coded.kind != coded.kind:
+            raise intake.damaged("its sizes contradict each other")
+        written += _collect(items, alpha, offset=len(written), alpha_of=0)
+    left, top, cropped = _crop(primary, size, intake)
+    is_premultiplied = alpha is not None and any(item is alpha for item in items.referred(b"prem", primary))
+    colours = [body for item in (primary, *_tiles(items, primary)[:1]) for body in item.properties_of(b"colr")]
+    profile = next((body[4:] for body in colours if body[:4] in (b"prof", b"rICC")), None)
+    if profile is not None and len(profile) > intake.limits.max_profile_bytes:
+        raise intake.damaged(f"it contains an oversized colour profile (over {intake.limits.max_profile_bytes} bytes)")
+    brand = b"avif" if coded.kind == AV1 else b"heic"
+    return ParsedFile(
+        size=cropped,
+        decode=partial(_decode, write_heif(brand, written), coded, size, (left, top), cropped, is_premultiplied),
+        profile_space="GRAY" if coded.is_grey else "RGB ",
+        icc_profile=profile,
+        orientation=_orientation(primary),
+        warnings=_warnings(items, coded, colours, is_premultiplied=is_premultiplied, has_profile=profile is not None),
+    )
+
+
+def _examine(items: Items, item: Item, intake: Intake) -> tuple[_Coded, Size]:
+    """How an image is coded, and its size; that of all its coded pictures is checked against their own bitstreams."""
+    tiles = _tiles(items, item)
+    coded = [_examine_coded(items, tile, intake) for tile in tiles or [item]]
+    if any(one != coded[0] for one in coded):
+        raise intake.damaged("its parts contradict each other")
+    kind, size = coded[0]
+    if not tiles:
+        return kind, size
+    body = items.body(item)
+    layout = ">BBBBII" if body[1:2] == b"\1" else ">BBBBHH"
+    try:
+        _, _, last_row, last_column, width, height = struct.unpack_from(layout, body)
+    except struct.error as error:
+        raise intake.damaged("its items are corrupt") from error
+    whole = _checked_size(width, height, kind, intake)
+    if (last_row + 1) * (last_column + 1) != len(tiles) or not (
+        last_column * size.width < width <= (last_column + 1) * size.width
+        and last_row * size.height < height <= (last_row + 1) * size.height
+    ):
+        raise intake.damaged("its sizes contradict each other")
+    return kind, whole
+
+
+def _tiles(items: Items, item: Item) -> list[Item]:
+    return items.referred(b"dimg", item) if item.kind == GRID else []
+
+
+def _examine_coded(items: Items, item: Item, intake: Intake) -> tuple[_Coded, Size]:
+    if item.kind not in CONFIGURATIONS:
+        kind = item.kind.decode("latin-1")
+        problem = f"file holds an image of the kind {kind!r}, which is not read; export it as {EXPORT_AS}."
+        raise intake.refusal("type_unsupported", problem)
+    configurations, sizes = item.properties_of(CONFIGURATIONS[item.kind]), item.properties_of(b"ispe")
+    if len(configurations) != 1 or len(sizes) != 1 or len(sizes[0]) != 12:
+        raise intake.damaged("its items are corrupt")
+    unknown = next((one for one in item.properties if one.is_essential and one.kind not in KNOWN_PROPERTIES), None)
+    if unknown is not None:
+        kind = unknown.kind.decode("latin-1")
+        problem = f"file needs the feature {kind!r}, which is not read; export it as {EXPORT_AS}."
+        raise intake.refusal("type_unsupported", problem)
+    coded = _coded(item.kind, configurations[0], intake)
+    width, height = struct.unpack_from(">II", sizes[0], 4)
+    size = _checked_size(width, height, coded, intake)
+    own_sizes = (av1_sizes if item.kind == AV1 else hevc_sizes)(configurations[0], items.body(item), intake)
+    for own_width, own_height in own_sizes:
+        if not (0 <= own_width - width <= MAX_PADDING and 0 <= own_height - height <= MAX_PADDING):
+            raise intake.damaged("its sizes contradict each other")
+    return coded, size
+
+
+def _coded(kind: bytes, configuration: bytes, intake: Intake) -> _Coded:
+    if len(configuration) < (4 if kind == AV1 else 23):
+        raise intake.damaged("its items are corrupt")
+    if kind == AV1:  # https://aomediacodec.github.io/av1-isobmff/#av1codecconfigurationbox
+        flags = configuration[2]
+        bits = 12 if flags & 0x20 else 10 if flags & 0x40 else 8
+        is_grey = bool(flags & 0x10)
+    else:  # ISO/IEC 14496-15, section 8.3.3.1.2: chroma_format_idc and bit_depth_luma_minus8
+        bits, is_grey = 8 + (configuration[17] & 7), not configuration[16] & 3
+    if bits not in (8, 10, 12):
+        problem = f"has {bits} bits a channel; export it as {EXPORT_AS}."
+        raise intake.refusal("type_unsupported", problem)
+    return _Coded(kind, bits, is_grey)
+
+
+def _checked_size(width: int, height: int, coded: _Coded, intake: Intake) -> Size:
+    if coded.bits == 8:
+        return intake.checked_size(width, height)
+    max_pixels = intake.limits.max_pixels_16_bit
+    return intake.checked_size(width, height, max_pixels=max_pixels, kind=f" with {coded.bits} bits a channel")
+
+
+def _collect(items: Items, item: Item, *, offset: int = 0, alpha_of: int | None = None) -> list[WrittenItem]:
+    """The image and, if it is a grid, its tiles; `offset` is the place of the image in the list of written items."""
+    tiles = _tiles(items, item)
+    places = tuple(range(offset + 1, offset + 1 + len(tiles)))
+    first = WrittenItem(item.kind, items.body(item), _kept(item), places, alpha_of)
+    return [first, *(WrittenItem(tile.kind, items.body(tile), _kept(tile)) for tile in tiles)]
+
+
+def _kept(item: Item) -> tuple[Property, ...]:
+    return tuple(
+        one
+        for one in item.properties
+        if one.kind in KEPT_PROPERTIES or (one.kind == b"colr" and one.body[:4] == b"nclx")
+    )
+
+
+def _auxiliary_kind(item: Item) -> bytes:
+    return next((body[4:] for body in item.properties_of(b"auxC")), b"")
+
+
+def _crop(item: Item, size: Size, intake: Intake) -> tuple[int, int, Size]:
+    """Left, top and size of the clean aperture (ISO/IEC 14496-12, section 12.1.4); everything without one."""
+    apertures = item.properties_of(b"clap")
+    if not apertures:
+        return 0, 0, size
+    try:
+        numbers = struct.unpack(">IIIIiIiI", apertures[0])
+        width, height, across, down = (Fraction(*numbers[at : at + 2]) for at in (0, 2, 4, 6))
+    except (struct.error, ZeroDivisionError) as error:
+        raise intake.damaged("its crop is corrupt") from error
+    left, top = across + (size.width - width) / 2, down + (size.height - height) / 2
+    if any(one.denominator != 1 or one < 0 for one in (width, height, left, top)):
+        raise intake.damaged("its crop is corrupt")
+    if left + width > size.width or top + height > size.height:
+        raise intake.damaged("its sizes contradict each other")
+    return int(left), int(top), intake.checked_size(int(width), int(height))
+
+
+def _orientation(item: Item) -> int:
+    """Rotation and mirroring, in the order of the file, as an EXIF orientation.
+
+    irot: quarter turns anticlockwise (ISO/IEC 23008-12, section 6.5.10); imir: axis 0 exchanges top and bottom, 1 left
+    and right (section 6.5.12).
+    """
+    marked = np.arange(6, dtype=np.uint8).reshape(2, 3, 1)
+    turned = marked
+    for one in item.properties:
+        value = one.body[0] if one.body else 0
+        if one.kind == b"irot":
+            turned = np.rot90(turned, value & 3)
+        elif one.kind == b"imir":
+            turned = turned[:, ::-1] if value & 1 else turned[::-1]
+    return next(number for number in range(1, 9) if np.array_equal(apply_orientation(marked, number), turned))
+
+
+def _warnings(
+    items: Items, coded: _Coded, colours: list[bytes], *, is_premultiplied: bool, has_profile: bool
+) -> tuple[str, ...]:
+    noun, found = items.intake.noun, []
+    if items.has_movie:
+        found.append(f"The {noun} is animated; its first frame is used.")
+    if coded.bits > 8:
+        found.append(f"The {noun} has {coded.bits} bits a channel; it is kept with 16.")
+    gain_maps = any(_auxiliary_kind(item).startswith(GAIN_MAPS) for item in items.referring(b"auxl", items.primary))
+    if gain_maps or any(item.kind == TONE_MAPPED for item in items.by_number.values()):
+        found.append(f"The {noun} has a gain map for HDR screens; it is left out.")
+    if is_premultiplied:
+        found.append(f"The {noun}'s colours are multiplied with its transparency; they are kept divided by it.")
+    code_points = next((body for body in colours if body[:4] == b"nclx" and len(body) >= 10), None)
+    if code_points is not None and not has_profile:
+        primaries, transfer = struct.unpack_from(">HH", code_points, 4)
+        if transfer in HDR_TRANSFERS:
+            found.append(f"The {noun} is an HDR image ({HDR_TRANSFERS[transfer]}); its values are kept as if sRGB.")
+        elif primaries not in SRGB_PRIMARIES:
+            found.append(f"The {noun} has other primary colours than sRGB and no profile; its values are kept as sRGB.")
+    return tuple(found)
+
+
+def _decode(
+    data: bytes, coded: _Coded, size: Size, corner: tuple[int, int], cropped: Size, is_premultiplied: bool
+) -> Pixels:
+    pixels = decode_with_opencv(data) if coded.kind == AV1 else decode_with_libheif(data)
+    if pixels.shape[:2] != (size.height, size.width) or pixels.dtype != (np.uint8 if coded.bits == 8 else np.uint16):
+        raise DecodingFailed("its sizes contradict each other")
+    left, top = corner
+    part = pixels[top : top + cropped.height, left : left + cropped.width]
+    pixels = cast(Pixels, np.ascontiguousarray(part))
+    if coded.bits > 8:
+        full = 2**coded.bits - 1
+        for row in range(0, len(pixels), BAND_ROWS):
+            band = pixels[row : row + BAND_ROWS]
+            band[:] = (np.minimum(band, full).astype(np.uint32) * 65_535 + full // 2) // full
+    if is_premultiplied:
+        divide_by_alpha(pixels)
+    return pixels

@@ -1,0 +1,160 @@
+"""The size that a coded picture declares itself: a box ispe may lie, and a decoder reserves memory by the bitstream.
+
+HEVC: ITU-T H.265, sections 7.3.1 and 7.3.2.2. AV1: https://aomediacodec.github.io/av1-spec/, sections 5.3 to 5.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from inpainting.core.codecs.heif_boxes import BoxReader
+from inpainting.core.codecs.intake import Intake
+
+HEVC_SPS = 33
+HEVC_SLICES = range(32)
+AV1_SEQUENCE_HEADER, AV1_FRAME_HEADER, AV1_FRAME = 1, 3, 6
+MAX_FRAMES = 8
+"""Frames that one coded AV1 picture may have: the layers of a progressive picture (section 6.4.1: at most 4)."""
+MAX_UNITS = 65_536
+PROFILE_BITS, LEVEL_BITS = 88, 8
+EXAMINED_BYTES = 512
+"""Of a sequence header: what lies before the sizes has at most 326 bytes."""
+
+
+class BitReader:
+    """Reads bits from the highest of the first byte on; beyond the end they are 0."""
+
+    def __init__(self, data: bytes) -> None:
+        self.value, self.left = int.from_bytes(data), 8 * len(data)
+
+    def bits(self, count: int) -> int:
+        self.left -= count
+        found = self.value >> self.left if self.left >= 0 else 0
+        return found & (1 << count) - 1
+
+    def exponential(self) -> int:
+        """An unsigned Exp-Golomb code (H.265, section 9.2) or AV1's uvlc, which is the same."""
+        zeros = 0
+        while zeros < 32 and not self.bits(1):
+            zeros += 1
+        return (1 << zeros) - 1 + self.bits(zeros)
+
+
+def hevc_sizes(configuration: bytes, body: bytes, intake: Intake) -> Iterator[tuple[int, int]]:
+    """Width and height of each sequence parameter set of a coded picture and of its box hvcC (ISO/IEC 14496-15, 8.3.3).
+
+    Raises InvalidPicture for damaged data and for more than one picture.
+    """
+    reader = BoxReader(configuration, intake)
+    reader.bytes(21)
+    length_size = (reader.number(1) & 3) + 1
+    for _ in range(reader.number(1)):
+        reader.number(1)
+        for _ in range(reader.number(2)):
+            unit = reader.bytes(reader.number(2))
+            if _hevc_kind(unit) == HEVC_SPS:
+                yield _sps_size(unit)
+    reader, units, pictures = BoxReader(body, intake), 0, 0
+    while not reader.is_at_end():
+        unit = reader.bytes(reader.number(length_size))
+        units += 1
+        if units > MAX_UNITS:
+            raise intake.too_complex("units of coded data", limit=MAX_UNITS)
+        if _hevc_kind(unit) == HEVC_SPS:
+            yield _sps_size(unit)
+        elif _hevc_kind(unit) in HEVC_SLICES and len(unit) > 2:
+            pictures += unit[2] >> 7  # first_slice_segment_in_pic_flag
+    if pictures != 1:
+        raise intake.damaged("its image data is corrupt")
+
+
+def _hevc_kind(unit: bytes) -> int:
+    return unit[0] >> 1 & 63 if unit else -1
+
+
+def _sps_size(unit: bytes) -> tuple[int, int]:
+    reader = BitReader(unit[2:EXAMINED_BYTES].replace(b"\0\0\3", b"\0\0"))
+    reader.bits(4)
+    sub_layers = reader.bits(3)
+    reader.bits(1 + PROFILE_BITS + LEVEL_BITS)
+    present = [(reader.bits(1), reader.bits(1)) for _ in range(sub_layers)]
+    if sub_layers:
+        reader.bits(2 * (8 - sub_layers))
+    for has_profile, has_level in present:
+        reader.bits(PROFILE_BITS * has_profile + LEVEL_BITS * has_level)
+    reader.exponential()
+    if reader.exponential() == 3:  # chroma_format_idc 4:4:4
+        reader.bits(1)
+    return reader.exponential(), reader.exponential()
+
+
+def av1_sizes(configuration: bytes, body: bytes, intake: Intake) -> Iterator[tuple[int, int]]:
+    """Largest width and height of each sequence header of a coded picture and of its box av1C.
+
+    Raises InvalidPicture for damaged data and for too many frames.
+    """
+    frames = 0
+    for data in (configuration[4:], body):
+        for kind, unit in _av1_units(BoxReader(data, intake)):
+            if kind == AV1_SEQUENCE_HEADER:
+                yield _sequence_size(unit)
+            frames += kind in (AV1_FRAME, AV1_FRAME_HEADER)
+    if frames > MAX_FRAMES:
+        raise intake.too_complex("frames in one picture", limit=MAX_FRAMES)
+    if not frames:
+        raise intake.damaged("it holds no image data")
+
+
+def _av1_units(reader: BoxReader) -> Iterator[tuple[int, bytes]]:
+    """Kind and body of each open bitstream unit (section 5.3)."""
+    units = 0
+    while not reader.is_at_end():
+        units += 1
+        if units > MAX_UNITS:
+            raise reader.intake.too_complex("units of coded data", limit=MAX_UNITS)
+        header = reader.number(1)
+        if header & 4:
+            reader.number(1)
+        size = _leb128(reader) if header & 2 else len(reader.body) - reader.position
+        yield header >> 3 & 15, reader.bytes(size)
+
+
+def _leb128(reader: BoxReader) -> int:
+    value = 0
+    for place in range(8):
+        byte = reader.number(1)
+        value |= (byte & 127) << 7 * place
+        if not byte & 128:
+            break
+    return value
+
+
+def _sequence_size(unit: bytes) -> tuple[int, int]:
+    reader = BitReader(unit[:EXAMINED_BYTES])
+    reader.bits(3 + 1)
+    if reader.bits(1):  # reduced_still_picture_header
+        reader.bits(5)
+    else:
+        _skip_operating_points(reader)
+    width_bits, height_bits = reader.bits(4) + 1, reader.bits(4) + 1
+    return reader.bits(width_bits) + 1, reader.bits(height_bits) + 1
+
+
+def _skip_operating_points(reader: BitReader) -> None:
+    delay_bits = 0
+    if reader.bits(1):  # timing_info_present_flag
+        reader.bits(64)
+        if reader.bits(1):  # equal_picture_interval
+            reader.exponential()
+        if reader.bits(1):  # decoder_model_info_present_flag
+            delay_bits = reader.bits(5) + 1
+            reader.bits(32 + 5 + 5)
+    has_display_delay = reader.bits(1)
+    for _ in range(reader.bits(5) + 1):
+        reader.bits(12)
+        if reader.bits(5) > 7:  # seq_level_idx
+            reader.bits(1)
+        if delay_bits and reader.bits(1):
+            reader.bits(2 * delay_bits + 1)
+        if has_display_delay and reader.bits(1):
+            reader.bits(4)

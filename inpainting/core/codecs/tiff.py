@@ -1,0 +1,234 @@
+"""Parses the structure of a TIFF: checks the tags of its first page and finds the strips or tiles of its pixels.
+
+TIFF 6.0 (https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf). Section numbers in this module are its.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inpainting.core.codecs.accepted import EXPORT_AS
+from inpainting.core.codecs.colour import profile_matches
+from inpainting.core.codecs.exif import UPRIGHT
+from inpainting.core.codecs.intake import Intake
+from inpainting.core.codecs.parsed_file import ParsedFile
+from inpainting.core.codecs.sniffing import CAMERA_RAW
+from inpainting.core.codecs.tiff_directory import CLASSIC, Directory, read_directory, read_first_directory
+from inpainting.core.codecs.tiff_pixels import Layout, decode_pixels
+from inpainting.core.codecs.tiff_storage import DEFLATE, JPEG, LZW, UNCOMPRESSED, Storage
+from inpainting.core.errors import InvalidPicture
+from inpainting.core.geometry import Size
+
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
+STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_A_STRIP, STRIP_BYTES, PLANAR = 273, 274, 277, 278, 279, 284
+PREDICTOR, PALETTE_TAG, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES = 317, 320, 322, 323, 324, 325
+SUB_DIRECTORIES, INK_SET, EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES, ICC_PROFILE = 330, 332, 338, 339, 347, 34675
+DNG_VERSION = 50706
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 1, 2, 3, 5, 6
+COLOUR_SAMPLES = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, SEPARATED: 4, YCBCR: 3}
+DEPTHS = {
+    WHITE_IS_ZERO: (1, 2, 4, 8, 16),
+    BLACK_IS_ZERO: (1, 2, 4, 8, 16),
+    RGB: (8, 16),
+    PALETTE: (1, 2, 4, 8),
+    SEPARATED: (8, 16),
+    YCBCR: (8,),
+}
+UNREADABLE_COLOURS = {
+    4: "a transparency mask",
+    8: "CIE L*a*b* colours",
+    9: "ICC L*a*b* colours",
+    10: "ITU L*a*b* colours",
+}
+RAW_PHOTOMETRICS = (32803, 34892)
+"""Colour filter array and LinearRaw, of cameras' raw files (DNG 1.7, chapter 3)."""
+MAX_SUB_DIRECTORIES = 16
+COMPRESSIONS = {UNCOMPRESSED, LZW, JPEG, *DEFLATE, 32773}
+UNREADABLE_COMPRESSIONS = {
+    2: "CCITT fax",
+    3: "CCITT fax",
+    4: "CCITT fax",
+    6: "old-style JPEG",
+    34712: "JPEG 2000",
+    34925: "LZMA",
+    50000: "Zstandard",
+    50001: "WebP",
+    52546: "JPEG XL",
+}
+ASSOCIATED, UNASSOCIATED = 1, 2
+"""Kinds of extra samples that are alpha: multiplied into the colours, or not (section 18)."""
+MAX_SAMPLES = 8
+MAX_JPEG_TABLES = 65_536
+MAX_JPEG_CHUNKS = 16_384
+"""Strips or tiles that are JPEGs, each of which costs a parse. 120 megapixels in tiles of 128 pixels have 7,400."""
+HOW = "export it as a TIFF with 8 or 16 bits a channel and LZW, Deflate or no compression, as PNG or as JPEG."
+
+
+def parse_tiff(data: bytes, intake: Intake) -> ParsedFile:
+    """Parse the first page of a TIFF or BigTIFF. Raises InvalidPicture."""
+    directory = read_first_directory(data, intake)
+    if _is_raw(directory):
+        raise intake.refusal("type_unsupported", f"file is {CAMERA_RAW}; export it as {EXPORT_AS}.")
+    photometric, samples, bits = _colour_kind(directory)
+    size = _size(directory, bits, photometric)
+    extra = directory.numbers(EXTRA_SAMPLES)[: samples - COLOUR_SAMPLES[photometric]]
+    if EXTRA_SAMPLES not in directory and samples == COLOUR_SAMPLES[photometric] + 1:
+        extra = np.array([UNASSOCIATED])  # the tag is required, but OpenCV leaves it out
+    alphas = np.flatnonzero((extra == ASSOCIATED) | (extra == UNASSOCIATED))
+    layout = Layout(
+        size=size,
+        bits=bits,
+        colour_samples=COLOUR_SAMPLES[photometric],
+        alpha=COLOUR_SAMPLES[photometric] + int(alphas[0]) if len(alphas) else None,
+        is_premultiplied=bool(len(alphas)) and extra[alphas[0]] == ASSOCIATED,
+        is_inverted=photometric == WHITE_IS_ZERO,
+        palette=_palette(directory, bits) if photometric == PALETTE else None,
+    )
+    profile = directory.bytes_of(ICC_PROFILE, max_bytes=intake.limits.max_profile_bytes)
+    cmyk_profile = profile if photometric == SEPARATED and profile_matches(profile, "CMYK") else None
+    orientation = directory.number(ORIENTATION, UPRIGHT)
+    return ParsedFile(
+        size=size,
+        decode=partial(decode_pixels, _storage(directory, size, samples, bits, photometric), layout, cmyk_profile),
+        profile_space={1: "GRAY", 3: "RGB ", 4: ""}[layout.colour_samples if photometric != PALETTE else 3],
+        icc_profile=None if photometric == SEPARATED else profile,
+        orientation=orientation if 1 <= orientation <= 8 else UPRIGHT,
+        warnings=_warnings(directory, layout, photometric, samples, has_profile=cmyk_profile is not None),
+    )
+
+
+def _is_raw(directory: Directory) -> bool:
+    """Whether it is a camera's raw file, whose first page is mostly a small preview (CR2, DNG, NEF, ARW, PEF, SRW)."""
+    data, intake = directory.data, directory.intake
+    if DNG_VERSION in directory or (data.startswith(CLASSIC) and data[8:10] == b"CR"):
+        return True
+    try:
+        offsets = directory.numbers(SUB_DIRECTORIES, max_count=MAX_SUB_DIRECTORIES)
+        pages = [directory, *(read_directory(data, int(offset), intake) for offset in offsets if offset > 0)]
+        return any(page.number(PHOTOMETRIC, RGB) in RAW_PHOTOMETRICS for page in pages)
+    except InvalidPicture:
+        return False  # damaged further pages do not matter
+
+
+def _colour_kind(directory: Directory) -> tuple[int, int, int]:
+    """Photometric interpretation, samples a pixel and bits a sample. Raises InvalidPicture for those not read here."""
+    intake = directory.intake
+    photometric = directory.number(PHOTOMETRIC, -1)
+    samples = directory.number(SAMPLES, 1)
+    depths = set(directory.numbers(BITS).tolist()) or {1}
+    formats = set(directory.numbers(SAMPLE_FORMAT).tolist()) or {1}
+    compression = directory.number(COMPRESSION, UNCOMPRESSED)
+    problem = ""
+    if not formats <= {1, 4}:
+        problem = "samples that are floating-point numbers" if 3 in formats else "signed samples"
+    elif photometric not in COLOUR_SAMPLES:
+        problem = UNREADABLE_COLOURS.get(photometric, f"colours of kind {photometric}")
+    elif compression not in COMPRESSIONS:
+        problem = f"{UNREADABLE_COMPRESSIONS.get(compression, f'kind {compression} of')} compression"
+    elif photometric == YCBCR and compression != JPEG:
+        problem = "YCbCr colours without JPEG compression"
+    elif len(depths) > 1 or not depths <= set(DEPTHS[photometric]) or (compression == JPEG and depths != {8}):
+        problem = f"{'/'.join(str(depth) for depth in sorted(depths))} bits a channel"
+    elif not COLOUR_SAMPLES[photometric] <= samples <= MAX_SAMPLES or (min(depths) < 8 and samples > 1):
+        problem = f"{samples} channels"
+    elif compression == JPEG and samples not in (1, 3):
+        problem = f"{samples} channels in JPEG compression"
+    elif photometric == SEPARATED and directory.number(INK_SET, 1) != 1:
+        problem = "inks other than CMYK"
+    elif directory.number(FILL_ORDER, 1) != 1:
+        problem = "its bits in reversed order"
+    if problem:
+        raise intake.refusal("type_unsupported", f"is a TIFF with {problem}; {HOW}")
+    return photometric, samples, min(depths)
+
+
+def _size(directory: Directory, bits: int, photometric: int) -> Size:
+    limits, width, height = directory.intake.limits, directory.number(WIDTH, 0), directory.number(HEIGHT, 0)
+    if photometric == SEPARATED:
+        return directory.intake.checked_size(width, height, max_pixels=limits.max_pixels_cmyk, kind=" in CMYK")
+    if bits == 16:
+        max_pixels = limits.max_pixels_16_bit
+        return directory.intake.checked_size(width, height, max_pixels=max_pixels, kind=" with 16 bits a channel")
+    return directory.intake.checked_size(width, height)
+
+
+def _palette(directory: Directory, bits: int) -> NDArray[np.uint8]:
+    """[colours, 3]. The tag holds all reds, then all greens, then all blues, with 16 bits (section 5)."""
+    values = directory.numbers(PALETTE_TAG)
+    if len(values) != 3 * 2**bits:
+        raise directory.intake.damaged("its palette is corrupt")
+    # Some programs write 8-bit values; libtiff tells them by the same rule.
+    return (values >> 8 if values.max() > 255 else values).astype(np.uint8).reshape(3, -1).T
+
+
+def _storage(directory: Directory, size: Size, samples: int, bits: int, photometric: int) -> Storage:
+    """Where the pixels are: every strip or tile within the file, in their number. Raises InvalidPicture."""
+    intake, max_chunks = directory.intake, directory.intake.limits.max_tiff_chunks
+    compression = directory.number(COMPRESSION, UNCOMPRESSED)
+    if compression == JPEG:
+        max_chunks = min(max_chunks, MAX_JPEG_CHUNKS)
+    if TILE_OFFSETS in directory:
+        width, height = directory.number(TILE_WIDTH, 0), directory.number(TILE_HEIGHT, 0)
+        offsets, lengths = directory.numbers(TILE_OFFSETS, max_count=max_chunks), TILE_BYTES
+        # Tiles are padded to their full size: more than the limits of a picture is a bomb.
+        if width < 1 or height < 1 or width > 2 * size.width + 256 or height > 2 * size.height + 256:
+            raise intake.damaged("the size of its tiles is corrupt")
+    else:
+        width, height = size.width, directory.number(ROWS_A_STRIP, size.height)
+        offsets, lengths = directory.numbers(STRIP_OFFSETS, max_count=max_chunks), STRIP_BYTES
+        if height < 1:
+            raise intake.damaged("the size of its strips is corrupt")
+        height = min(height, size.height)
+    planes = samples if directory.number(PLANAR, 1) == 2 else 1
+    counts = directory.numbers(lengths, max_count=max_chunks)
+    storage = Storage(
+        data=directory.data,
+        order=directory.order,
+        offsets=offsets,
+        lengths=counts,
+        compression=compression,
+        has_predictor=directory.number(PREDICTOR, 1) != 1 and compression in (LZW, *DEFLATE),
+        is_tiled=TILE_OFFSETS in directory,
+        chunk=Size(width, height),
+        size=size,
+        planes=planes,
+        samples=samples // planes,
+        bits=bits,
+        jpeg_tables=directory.bytes_of(JPEG_TABLES, max_bytes=MAX_JPEG_TABLES) or b"",
+        is_ycbcr=photometric == YCBCR,
+        intake=intake,
+    )
+    if storage.has_predictor and (directory.number(PREDICTOR, 1) != 2 or bits < 8):
+        raise intake.refusal("type_unsupported", f"is a TIFF with a predictor that is not read; {HOW}")
+    if len(offsets) != planes * storage.across * storage.down or len(counts) != len(offsets):
+        raise intake.damaged("the number of its strips or tiles does not fit its size")
+    if (offsets < 0).any() or (counts < 0).any() or (counts > len(directory.data) - offsets).any():
+        raise intake.damaged("it ends early")
+    if int(counts.sum()) > len(directory.data):
+        raise intake.damaged("its strips or tiles overlap")
+    if compression == UNCOMPRESSED and (counts < storage.chunk_bytes()).any():
+        raise intake.damaged("it holds too little image data for its size")
+    return storage
+
+
+def _warnings(
+    directory: Directory, layout: Layout, photometric: int, samples: int, *, has_profile: bool
+) -> tuple[str, ...]:
+    noun, found = directory.intake.noun, []
+    if directory.next_offset:
+        found.append(f"The {noun} file holds several pages; the first is used.")
+    if photometric == PALETTE:
+        found.append(f"The {noun} has a palette; it is kept in true colour.")
+    elif layout.bits < 8:
+        found.append(f"The {noun} has {layout.bits} bits a pixel; it is kept with 8.")
+    if photometric == SEPARATED:
+        method = "by its colour profile" if has_profile else "without a colour profile, so colours are approximate"
+        found.append(f"The {noun} is CMYK; it is kept as sRGB with 8 bits a channel, converted {method}.")
+    if layout.is_premultiplied and photometric != SEPARATED:
+        found.append(f"The {noun}'s colours are multiplied with its transparency; they are kept divided by it.")
+    if samples > layout.colour_samples + (layout.alpha is not None):
+        found.append(f"The {noun} has further channels that are no transparency; they are left out.")
+    return tuple(found)

@@ -1,0 +1,40 @@
+// What the browser shows of a photo: the file itself or, of a TIFF or HEIC that it cannot read, the server's PNG of it. The
+// file stays what is sent and painted on.
+
+import { ApiError, call, fetchFile } from "api"
+import { sha256 } from "editor/core/sha256"
+import { isShownEverywhere } from "photo_types"
+
+const shown = new WeakMap() // file -> a promise of its PNG
+
+/** The file, or a PNG that shows the same. @param {Blob} file @returns {Promise<Blob>}
+ *  Rejects with an ApiError that tells why the server cannot read it. */
+export async function displayable(file) {
+  if (isShownEverywhere(file.type) || (await isReadable(file))) return file
+  if (!shown.has(file)) {
+    shown.set(file, convert(file))
+    shown.get(file).catch(() => shown.delete(file)) // it may be read later
+  }
+  return shown.get(file)
+}
+
+async function isReadable(file) {
+  try {
+    (await createImageBitmap(file)).close()
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Sends the file as a picture of the draft, where the editor would send it anyway. */
+async function convert(file) {
+  const url = `/api/draft/pictures/${await sha256(await file.arrayBuffer())}/`
+  await call(url, { method: "PUT", body: file, headers: { "Content-Type": file.type || "application/octet-stream" } })
+  try {
+    return await fetchFile(`${url}png/`, "shown.png")
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 400) throw error
+    throw await call(`${url}png/`, { method: "GET" }).catch((problem) => problem)
+  }
+}

@@ -1,0 +1,290 @@
+"""AVIF and HEIC: pixels, depth, alpha, turns and profiles of what encoders write; lies and damage are refused."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import data
+
+from inpainting.core.codecs import decode_picture, heif
+from inpainting.core.codecs.decoders import decode_with_libheif, decode_with_opencv
+from inpainting.core.codecs.exif import apply_orientation
+from inpainting.core.codecs.heif_bitstreams import BitReader
+from inpainting.core.codecs.heif_boxes import box
+from inpainting.core.errors import InvalidPicture
+from inpainting.core.picture import Pixels
+from tests.core import heifs, hostile
+
+RGB: NDArray[np.uint8] = data.astronaut()[:203, 100:297]
+RGBA: NDArray[np.uint8] = np.dstack([RGB, RGB[:, :, 0]])
+RGB_16: NDArray[np.uint16] = RGB.astype(np.uint16) * 257
+WRITERS: dict[str, Callable[[], bytes]] = {
+    "AVIF": lambda: heifs.avif(RGB),
+    "HEIC": lambda: heifs.heic(RGB),
+    "HEIC of tiles": lambda: heifs.heic(RGB, tile_size=64),
+}
+
+
+def format_of(name: str) -> str:
+    return name.split()[0]
+
+
+def difference(pixels: Pixels, expected: Pixels) -> float:
+    assert pixels.shape == expected.shape
+    assert pixels.dtype == expected.dtype
+    return float(np.abs(pixels.astype(np.int64) - expected).mean()) / np.iinfo(expected.dtype).max * 255
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_photo_is_read_nearly(name: str) -> None:
+    decoded = decode_picture(WRITERS[name]())
+    assert (decoded.format, decoded.warnings) == (format_of(name), ())
+    assert difference(decoded.picture.pixels, RGB) < 1.5
+
+
+def test_lossless_pictures_are_read_exactly() -> None:
+    assert np.array_equal(decode_picture(heifs.avif(RGB, quality=100)).picture.pixels.shape, RGB.shape)
+    lossless = heifs.deep_avif(RGB.astype(np.uint8), 8)
+    assert np.array_equal(decode_picture(lossless).picture.pixels, RGB)
+
+
+@pytest.mark.parametrize("write", [heifs.avif, heifs.heic])
+def test_grey_stays_grey_and_alpha_is_kept(write: Callable[[NDArray[np.uint8]], bytes]) -> None:
+    grey = RGB[:, :, 1:2]
+    file = heifs.avif(grey.squeeze(), subsampling="4:0:0") if write is heifs.avif else write(grey)
+    assert difference(decode_picture(file).picture.pixels, grey) < 1.5
+    assert difference(decode_picture(write(RGBA)).picture.pixels, RGBA) < 1.5
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_more_than_eight_bits_become_sixteen(bits: int) -> None:
+    values = RGB_16 >> (16 - bits)
+    decoded = decode_picture(heifs.deep_avif(values, bits))
+    expected = np.rint(values.astype(np.float64) * 65_535 / (2**bits - 1))
+    assert np.array_equal(decoded.picture.pixels, expected)
+    assert decoded.warnings == (f"The image has {bits} bits a channel; it is kept with 16.",)
+
+
+def test_ten_bits_of_heic_become_sixteen() -> None:
+    decoded = decode_picture(heifs.heic(RGB_16))
+    assert difference(decoded.picture.pixels, RGB_16) < 1.5
+    assert decoded.picture.pixels.max() == 65_535
+    assert decoded.warnings == ("The image has 10 bits a channel; it is kept with 16.",)
+
+
+TURNS = {1: [], 2: [(b"imir", 1)], 3: [(b"irot", 2)], 4: [(b"imir", 0)], 5: [(b"irot", 1), (b"imir", 0)],
+         6: [(b"irot", 3)], 7: [(b"irot", 3), (b"imir", 0)], 8: [(b"irot", 1)]}  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("write", [heifs.avif, heifs.heic])
+def test_every_turn_comes_out_upright_as_the_libraries_do_it(
+    write: Callable[[NDArray[np.uint8]], bytes], orientation: int
+) -> None:
+    even = np.ascontiguousarray(RGB[:128, :96])  # odd sides would be cropped
+    file = write(even)
+    for kind, value in TURNS[orientation]:
+        file = heifs.with_property(file, kind, bytes([value]))
+    pixels = decode_picture(file).picture.pixels
+    assert difference(pixels, apply_orientation(even, orientation)) < 1.5
+    if write is heifs.heic:
+        assert np.array_equal(pixels, decode_with_libheif(file))
+    else:
+        image = Image.open(io.BytesIO(file))
+        assert image.getexif().get(0x112, 1) == orientation
+
+
+def test_exif_orientation_does_not_turn_a_second_time() -> None:
+    turned = heifs.avif(RGB, exif=hostile.exif(6).removeprefix(b"Exif\0\0"))
+    assert decode_picture(turned).picture.pixels.shape[:2] == (197, 203)
+
+
+def test_a_crop_is_applied() -> None:
+    even = np.ascontiguousarray(RGB[:128, :96])
+    numbers = (40, 1, 30, 1, 10, 1, -20, 1)  # width, height and the centre's distance from the picture's
+    file = heifs.with_property(heifs.avif(even), b"clap", struct.pack(">IIIIiIiI", *numbers))
+    assert difference(decode_picture(file).picture.pixels, even[29:59, 38:78]) < 1.5
+
+
+@pytest.mark.parametrize("write", [heifs.avif, heifs.heic])
+def test_a_profile_is_kept(write: Callable[[NDArray[np.uint8]], bytes]) -> None:
+    file = heifs.with_property(write(RGB), b"colr", b"prof" + hostile.srgb_profile(), is_essential=False)
+    decoded = decode_picture(file)
+    assert (decoded.picture.icc_profile, decoded.warnings) == (hostile.srgb_profile(), ())
+
+
+@pytest.mark.parametrize(
+    ("points", "words"), [((9, 16), "HDR image (PQ)"), ((9, 18), "HDR image (HLG)"), ((12, 13), "primary colours")]
+)
+def test_colours_beyond_srgb_are_told(points: tuple[int, int], words: str) -> None:
+    srgb = b"nclx" + struct.pack(">HH", 1, 13)
+    file = heifs.replaced(heifs.heic(RGB), srgb, b"nclx" + struct.pack(">HH", *points))
+    (warning,) = decode_picture(file).warnings
+    assert words in warning
+
+
+def test_the_first_frame_of_an_animation_is_read() -> None:
+    frames = [Image.fromarray(RGB), Image.fromarray(255 - RGB)]
+    file = hostile.saved(frames[0], "AVIF", save_all=True, append_images=frames[1:], duration=100, quality=95)
+    decoded = decode_picture(file)
+    assert decoded.warnings == ("The image is animated; its first frame is used.",)
+    assert difference(decoded.picture.pixels, RGB) < 3
+
+
+def test_a_gain_map_is_left_out_with_a_warning() -> None:
+    alpha = b"urn:mpeg:hevc:2015:auxid:1\0"
+    gain_map = b"urn:com:apple:photo:2020:aux:hdrgainmap\0"
+    body = heifs.heic(np.ascontiguousarray(RGBA[:128, :96]))
+    begin, end = heifs.find_box(body, b"meta", b"iprp", b"ipco", b"auxC")
+    grown = bytearray(body[:begin] + box(b"auxC", bytes(4) + gain_map) + body[end:])
+    more = len(gain_map) - len(alpha)
+    for path in ((b"meta",), (b"meta", b"iprp"), (b"meta", b"iprp", b"ipco")):
+        place = heifs.find_box(body, *path)[0]
+        grown[place : place + 4] = (int.from_bytes(body[place : place + 4]) + more).to_bytes(4)
+    decoded = decode_picture(heifs.moved(bytes(grown), more))
+    assert decoded.picture.mode == "RGB"
+    assert decoded.warnings == ("The image has a gain map for HDR screens; it is left out.",)
+
+
+@pytest.fixture
+def given_to_decoders(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+    """What the decoders are given."""
+    given: list[bytes] = []
+
+    def following(decode: Callable[[bytes], Pixels]) -> Callable[[bytes], Pixels]:
+        def follow(file: bytes) -> Pixels:
+            given.append(file)
+            return decode(file)
+
+        return follow
+
+    monkeypatch.setattr(heif, "decode_with_opencv", following(decode_with_opencv))
+    monkeypatch.setattr(heif, "decode_with_libheif", following(decode_with_libheif))
+    return given
+
+
+@pytest.mark.parametrize("write", [heifs.avif, heifs.heic])
+def test_a_decoder_gets_the_coded_pictures_alone(write: Callable[..., bytes], given_to_decoders: list[bytes]) -> None:
+    file = write(RGB, xmp=hostile.SCRIPT) + box(b"free", hostile.GPS)
+    assert hostile.SCRIPT in file
+    decode_picture(file)
+    (given,) = given_to_decoders
+    assert hostile.SCRIPT not in given
+    assert hostile.GPS not in given
+
+
+def lying(write: Callable[[], bytes], width: int, height: int) -> bytes:
+    """The file whose boxes ispe declare another size than its bitstream; with it, the crop of odd sides is lost."""
+    file = write()
+    begin, _ = heifs.find_box(file, b"meta", b"iprp", b"ipco", b"ispe")
+    declared = file[begin + 4 : begin + 20]
+    return heifs.replaced(file, declared, declared[:8] + struct.pack(">II", width, height))
+
+
+def even(write: Callable[[NDArray[np.uint8]], bytes]) -> Callable[[], bytes]:
+    return lambda: write(np.ascontiguousarray(RGB[:128, :192]))
+
+
+def grid(declared: tuple[int, int, int, int]) -> bytes:
+    """A HEIC of 4x4 tiles whose grid declares this last row, last column, width and height."""
+    true = struct.pack(">BBHH", 3, 3, 197, 203)
+    return heifs.replaced(heifs.heic(RGB, tile_size=64), true, struct.pack(">BBHH", *declared))
+
+
+def heif_with_boxes(count: int) -> bytes:
+    return heifs.avif(RGB) + box(b"free") * count
+
+
+REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "60000x60000": (lambda: lying(even(heifs.avif), 60_000, 60_000), "dimensions"),
+    "HEIC of 60000x60000": (lambda: lying(even(heifs.heic), 60_000, 60_000), "dimensions"),
+    "AVIF that is larger than it says": (lambda: lying(even(heifs.avif), 16, 16), "damaged"),
+    "HEIC that is larger than it says": (lambda: lying(even(heifs.heic), 16, 16), "damaged"),
+    "AVIF that is smaller than it says": (lambda: lying(even(heifs.avif), 4000, 4000), "damaged"),
+    "HEIC that is smaller than it says": (lambda: lying(even(heifs.heic), 4000, 4000), "damaged"),
+    "21 megapixels of 10 bits": (lambda: lying(lambda: heifs.deep_avif(RGB_16 >> 6, 10), 5000, 4200), "dimensions"),
+    "0 wide": (lambda: lying(even(heifs.avif), 0, 16), "too_small"),
+    "a grid of 60000x60000": (
+        lambda: heifs.replaced(
+            heifs.heic(RGB, tile_size=64),
+            struct.pack(">BBHH", 3, 3, 197, 203),
+            struct.pack(">BBHH", 3, 3, 60_000, 60_000),
+        ),
+        "dimensions",
+    ),
+    "a grid of other tiles": (
+        lambda: grid((1, 7, 197, 203)),
+        "damaged",
+    ),
+    "a grid of more tiles than it has": (
+        lambda: heifs.replaced(
+            heifs.heic(RGB, tile_size=64),
+            struct.pack(">BBHH", 3, 3, 197, 203),
+            struct.pack(">BBHH", 255, 255, 197, 203),
+        ),
+        "damaged",
+    ),
+    "5,000 boxes": (lambda: heif_with_boxes(5000), "too_complex"),
+    "an item of another kind": (lambda: heifs.replaced(heifs.avif(RGB), b"av01", b"jpeg"), "type_unsupported"),
+    "an essential feature": (lambda: heifs.with_property(heifs.avif(RGB), b"lsel", b"\0\1"), "type_unsupported"),
+    "a crop beyond the picture": (
+        lambda: heifs.with_property(heifs.avif(RGB), b"clap", struct.pack(">IIIIiIiI", 400, 1, 30, 1, 0, 1, 0, 1)),
+        "damaged",
+    ),
+    "a crop of a divisor of 0": (lambda: heifs.with_property(heifs.avif(RGB), b"clap", bytes(32)), "damaged"),
+    "no items": (lambda: box(b"ftyp", b"avif\0\0\0\0avif") + box(b"meta", bytes(4)), "damaged"),
+    "a film alone": (lambda: box(b"ftyp", b"heic\0\0\0\0hevc") + box(b"moov", bytes(40)), "type_unsupported"),
+    "a profile of 5 MiB": (
+        lambda: heifs.with_property(heifs.avif(RGB), b"colr", b"prof" + bytes(5 * 2**20), is_essential=False),
+        "damaged",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_lies_are_refused(name: str) -> None:
+    build, code = REFUSED[name]
+    with pytest.raises(InvalidPicture) as refusal:
+        decode_picture(build())
+    assert refusal.value.code == f"image_{code}", refusal.value.message
+
+
+@pytest.mark.parametrize(
+    "name", ["60000x60000", "AVIF that is larger than it says", "HEIC that is larger than it says"]
+)
+def test_a_lie_about_the_size_is_found_before_anything_is_decoded(name: str, given_to_decoders: list[bytes]) -> None:
+    with pytest.raises(InvalidPicture):
+        decode_picture(REFUSED[name][0]())
+    assert given_to_decoders == []
+
+
+def test_an_item_of_many_frames_is_refused() -> None:
+    file = heifs.avif(RGB)
+    begin, end = heifs.find_box(file, b"mdat")
+    coded = file[begin + 8 : end]
+    for path_end in (coded * 9,):
+        longer = file[:begin] + box(b"mdat", path_end)
+        places = heifs.replaced(longer, len(coded).to_bytes(4), len(path_end).to_bytes(4))
+        with pytest.raises(InvalidPicture, match="more than 8 frames") as refusal:
+            decode_picture(places)
+        assert refusal.value.code == "image_too_complex"
+
+
+@pytest.mark.parametrize("write", [heifs.avif, heifs.heic])
+def test_a_file_cut_anywhere_is_refused(write: Callable[[NDArray[np.uint8]], bytes]) -> None:
+    file = write(np.ascontiguousarray(RGB[:64, :64]))
+    for end in range(len(file) - 1):
+        with pytest.raises(InvalidPicture):
+            decode_picture(file[:end])
+
+
+def test_bits_are_read_from_the_highest_on() -> None:
+    reader = BitReader(b"\xa5\x08")
+    assert [reader.bits(3), reader.bits(5)] == [0b101, 0b00101]
+    assert reader.exponential() == 15, "0000 1 000 and then the end"

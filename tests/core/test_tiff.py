@@ -1,0 +1,328 @@
+"""TIFF: pixels, depth, alpha, profile and orientation of what other programs write, and a sentence for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from skimage import data
+
+from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs.exif import apply_orientation
+from inpainting.core.errors import InvalidPicture
+from tests.core import hostile, tiffs
+from tests.core.tiffs import by_tifffile, compressed_tiff, photo_tiff, tiff
+
+Samples = NDArray[np.uint8] | NDArray[np.uint16]
+RGB: NDArray[np.uint8] = data.astronaut()[100:231, 150:301]
+"""151 x 131: odd sides, so that the last strips and tiles are not whole."""
+RGB_16 = RGB.astype(np.uint16) * 257 + np.random.default_rng(5).integers(0, 256, RGB.shape).astype(np.uint16)
+SOURCES: dict[str, Samples] = {
+    "RGB 8": RGB,
+    "RGB 16": RGB_16,
+    "grey 8": RGB[:, :, :1],
+    "grey 16": RGB_16[:, :, :1],
+    "RGBA 8": np.dstack([RGB, RGB[:, :, 0]]),
+    "RGBA 16": np.dstack([RGB_16, RGB_16[:, :, 0]]),
+}
+LAYOUTS: dict[str, dict[str, object]] = {
+    "one strip": {},
+    "strips": {"rowsperstrip": 7},
+    "tiles": {"tile": (48, 64)},
+    "planes": {"planarconfig": "separate"},
+    "planes in strips": {"planarconfig": "separate", "rowsperstrip": 7},
+    "planes in tiles": {"planarconfig": "separate", "tile": (48, 64)},
+}
+
+
+def decoded(file: bytes) -> Samples:
+    found = decode_picture(file)
+    assert (found.format, found.warnings) == ("TIFF", ())
+    return found.picture.pixels
+
+
+@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("compression", [None, "adobe_deflate", "deflate"])
+def test_what_tifffile_writes_is_read_exactly(name: str, layout: str, compression: str | None) -> None:
+    source = SOURCES[name]
+    options = {**LAYOUTS[layout], "photometric": "rgb" if source.shape[2] > 2 else "minisblack"}
+    if source.shape[2] == 1:
+        options.pop("planarconfig", None)
+    if "planarconfig" in options:
+        source = np.ascontiguousarray(source.transpose(2, 0, 1))
+    if source.shape[-1] == 4 or (source.shape[0] == 4):
+        options["extrasamples"] = ["unassalpha"]
+    for order in "<>":
+        for big in (False, True):
+            for predictor in (False, True) if compression else (False,):
+                file = by_tifffile(
+                    source if source.shape[-1] > 1 else source[:, :, 0],
+                    byteorder=order,
+                    bigtiff=big,
+                    compression=compression,
+                    predictor=predictor or None,
+                    **options,
+                )
+                assert np.array_equal(decoded(file), SOURCES[name]), (order, big, predictor)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("compression", [tiffs.LZW, tiffs.PACKBITS])
+@pytest.mark.parametrize("layout", [{}, {"rows": 7}, {"tile": (48, 64)}])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_lzw_and_packbits_are_read_exactly(name: str, compression: int, layout: dict[str, int], order: str) -> None:
+    for predictor in (False, True) if compression == tiffs.LZW else (False,):
+        file = compressed_tiff(SOURCES[name], compression, order=order, predictor=predictor, **layout)  # type: ignore[arg-type]
+        assert np.array_equal(decoded(file), SOURCES[name])
+
+
+@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("compression", [1, 5, 8, 32773])
+def test_what_opencv_writes_is_read_exactly(name: str, compression: int) -> None:
+    source = SOURCES[name]
+    swapped = source if source.shape[2] == 1 else source[:, :, [2, 1, 0, 3][: source.shape[2]]]
+    options = [cv2.IMWRITE_TIFF_COMPRESSION, compression, cv2.IMWRITE_TIFF_ROWSPERSTRIP, 23]
+    _, file = cv2.imencode(".tif", np.ascontiguousarray(swapped), options)
+    assert np.array_equal(decoded(file.tobytes()), source)
+
+
+def test_more_than_one_batch_of_strips_is_read_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inpainting.core.codecs.tiff_storage.BATCH_BYTES", 5000)
+    file = compressed_tiff(RGB, tiffs.LZW, rows=4)
+    assert np.array_equal(decoded(file), RGB)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("tiled", [False, True])
+def test_jpeg_compression_is_read_nearly(mode: str, tiled: bool) -> None:
+    image = Image.fromarray(RGB).convert(mode)
+    options = {"tile": True, "tiffinfo": {322: 64, 323: 64}} if tiled else {"tiffinfo": {278: 16}}
+    file = hostile.saved(image, "TIFF", compression="jpeg", quality=95, **options)
+    expected = np.asarray(image).reshape(131, 151, -1)
+    assert np.abs(decoded(file).astype(int) - expected).mean() < 2
+
+
+def test_few_bits_of_grey_and_a_palette_are_read() -> None:
+    one_bit = Image.fromarray(RGB).convert("1")
+    for compression in ("raw", "tiff_lzw"):
+        found = decode_picture(hostile.saved(one_bit, "TIFF", compression=compression))
+        assert np.array_equal(found.picture.pixels[:, :, 0], np.asarray(one_bit) * np.uint8(255))
+        assert found.warnings == ("The image has 1 bits a pixel; it is kept with 8.",)
+    packed = np.array([[0x0F, 0x80], [0x12, 0x30]], np.uint8)
+    four_bits = tiff({**tiffs.picture_tags(3, 2, samples=1, bits=4)}, packed.tobytes())
+    assert decode_picture(four_bits).picture.pixels[:, :, 0].tolist() == [[0, 255, 136], [17, 34, 51]]
+    palette = Image.fromarray(RGB).quantize(100)
+    found = decode_picture(hostile.saved(palette, "TIFF", compression="tiff_lzw"))
+    assert np.array_equal(found.picture.pixels, np.asarray(palette.convert("RGB")))
+    assert found.warnings == ("The image has a palette; it is kept in true colour.",)
+
+
+@pytest.mark.parametrize("source", [RGB[:, :, 0], RGB_16[:, :, 0]])
+def test_white_is_zero_is_inverted(source: Samples) -> None:
+    file = by_tifffile(source, photometric="miniswhite")
+    assert np.array_equal(decoded(file)[:, :, 0], np.iinfo(source.dtype).max - source)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_premultiplied_colours_are_divided_by_alpha(depth: int) -> None:
+    source = (RGB if depth == 8 else RGB_16).astype(np.int64)
+    full = 2**depth - 1
+    alpha = np.maximum(source[:, :, :1], full // 4)
+    multiplied = np.concatenate([(source * alpha + full // 2) // full, alpha], axis=2)
+    found = decode_picture(
+        by_tifffile(multiplied.astype(f"u{depth // 8}"), photometric="rgb", extrasamples=["assocalpha"])
+    )
+    assert np.abs(found.picture.pixels[:, :, :3].astype(int) - source).max() <= 2
+    assert np.array_equal(found.picture.pixels[:, :, 3], alpha[:, :, 0])
+    assert found.warnings == ("The image's colours are multiplied with its transparency; they are kept divided by it.",)
+
+
+def test_channels_that_are_no_alpha_are_left_out() -> None:
+    samples = np.dstack([RGB, RGB[:, :, 2], RGB[:, :, 0]])
+    found = decode_picture(by_tifffile(samples, photometric="rgb", extrasamples=["unspecified", "unassalpha"]))
+    assert np.array_equal(found.picture.pixels, samples[:, :, [0, 1, 2, 4]])
+    assert found.warnings == ("The image has further channels that are no transparency; they are left out.",)
+
+
+@pytest.mark.parametrize("profile", [None, hostile.cmyk_profile()])
+def test_cmyk_becomes_srgb(profile: bytes | None) -> None:
+    image = Image.fromarray(RGB).convert("CMYK")
+    found = decode_picture(hostile.saved(image, "TIFF", compression="tiff_lzw", icc_profile=profile))
+    assert (found.picture.mode, found.picture.icc_profile) == ("RGB", None)
+    assert ("by its colour profile" if profile else "colours are approximate") in found.warnings[0]
+    if profile is None:
+        assert np.array_equal(found.picture.pixels, np.asarray(image.convert("RGB")))
+
+
+def test_sixteen_bits_of_cmyk_are_read_as_eight() -> None:
+    inks = np.asarray(Image.fromarray(RGB).convert("CMYK"))
+    file = by_tifffile(inks.astype(np.uint16) * 257, photometric="separated")
+    expected = np.asarray(Image.fromarray(RGB).convert("CMYK").convert("RGB"))
+    assert np.array_equal(decode_picture(file).picture.pixels, expected)
+
+
+@pytest.mark.parametrize("name", ["RGB 16", "grey 8"])
+def test_a_profile_is_kept(name: str) -> None:
+    profile = hostile.srgb_profile() if name == "RGB 16" else hostile.grey_profile()
+    source = SOURCES[name]
+    options = {"photometric": "rgb"} if source.shape[2] == 3 else {"photometric": "minisblack"}
+    found = decode_picture(by_tifffile(source.squeeze(), iccprofile=profile, **options))
+    assert (found.picture.icc_profile, found.warnings) == (profile, ())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_comes_out_upright(orientation: int) -> None:
+    file = photo_tiff({274: (3, orientation)})
+    assert np.array_equal(decoded(file), apply_orientation(hostile.photo(), orientation))
+
+
+def test_the_first_of_several_pages_is_read() -> None:
+    found = decode_picture(by_tifffile(np.stack([RGB, 255 - RGB]), photometric="rgb"))
+    assert np.array_equal(found.picture.pixels, RGB)
+    assert found.warnings == ("The image file holds several pages; the first is used.",)
+
+
+def test_a_directory_that_names_itself_as_the_next_is_read_once() -> None:
+    file = bytearray(photo_tiff())
+    place = int.from_bytes(file[4:8], "little")
+    end = place + 2 + 12 * len(tiffs.picture_tags())
+    file[end : end + 4] = place.to_bytes(4, "little")
+    assert decode_picture(bytes(file)).warnings == ("The image file holds several pages; the first is used.",)
+
+
+RAW_DATA = hostile.photo().tobytes()
+RAW: dict[str, Callable[[], bytes]] = {
+    "DNG": lambda: photo_tiff({50706: (1, b"\1\4\0\0")}),
+    "CR2": lambda: b"II*\0\x10\0\0\0CR\2\0" + bytes(40),
+    "NEF and ARW": lambda: raw_with_sub_directory(),
+    "PEF": lambda: photo_tiff({262: (3, 32803)}),
+}
+
+
+def raw_with_sub_directory() -> bytes:
+    """A small preview as the first page, and the sensor's data in a directory below it, which lies at byte 16."""
+    sensor = (1).to_bytes(2, "little") + bytes.fromhex("0601 0300 01000000 2380 0000".replace(" ", "")) + bytes(4)
+    tags = {**tiffs.picture_tags(), 330: (4, 16), 273: (4, 16 + len(sensor))}
+    return tiff(tags, sensor + RAW_DATA)
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_raw_files_are_refused_with_a_sentence(name: str) -> None:
+    with pytest.raises(InvalidPicture) as refusal:
+        decode_picture(RAW[name]())
+    assert refusal.value.code == "image_type_unsupported"
+    assert refusal.value.message == "The image file is a camera's raw file; export it as TIFF, PNG or JPEG."
+
+
+UNREADABLE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "floating point": (lambda: by_tifffile(RGB.astype(np.float32), photometric="rgb"), "floating-point numbers"),
+    "signed": (lambda: by_tifffile(RGB[:, :, 0].astype(np.int16), photometric="minisblack"), "signed samples"),
+    "32 bits": (lambda: by_tifffile(RGB.astype(np.uint32), photometric="rgb"), "32 bits a channel"),
+    "L*a*b*": (lambda: hostile.saved(Image.fromarray(RGB).convert("LAB"), "TIFF"), "L*a*b* colours"),
+    "YCbCr": (lambda: hostile.saved(Image.fromarray(RGB).convert("YCbCr"), "TIFF"), "YCbCr colours without JPEG"),
+    "fax": (lambda: hostile.saved(Image.fromarray(RGB).convert("1"), "TIFF", compression="group4"), "CCITT fax"),
+    "Zstandard": (lambda: hostile.saved(Image.fromarray(RGB), "TIFF", compression="zstd"), "Zstandard compression"),
+    "old JPEG": (lambda: photo_tiff({259: (3, 6)}), "old-style JPEG compression"),
+    "unknown compression": (lambda: photo_tiff({259: (3, 999)}), "kind 999 of compression"),
+    "mixed depths": (lambda: photo_tiff({258: (3, [5, 6, 5])}), "5/6 bits a channel"),
+    "reversed bits": (lambda: photo_tiff({266: (3, 2)}), "bits in reversed order"),
+    "predictor 3": (lambda: photo_tiff({259: (3, 8), 317: (3, 3)}), "a predictor that is not read"),
+    "9 channels": (lambda: photo_tiff({277: (3, 9), 258: (3, [8] * 9)}), "9 channels"),
+    "other inks": (lambda: photo_tiff({262: (3, 5), 277: (3, 4), 258: (3, [8] * 4), 332: (3, 2)}), "other than CMYK"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_kinds_that_are_not_read_are_refused_with_a_sentence(name: str) -> None:
+    build, words = UNREADABLE[name]
+    with pytest.raises(InvalidPicture) as refusal:
+        decode_picture(build())
+    assert refusal.value.code == "image_type_unsupported"
+    assert words in refusal.value.message
+    assert refusal.value.message.endswith("as PNG or as JPEG.")
+
+
+def chunk_count_bomb() -> bytes:
+    """A file of 300,000 strips that all lie at the same place."""
+    tags = {**tiffs.picture_tags(), 273: (4, [16] * 300_000), 279: (4, [1] * 300_000), 278: (4, 1)}
+    return tiff(tags, RAW_DATA)
+
+
+HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "60000x60000": (lambda: photo_tiff({256: (4, 60_000), 257: (4, 60_000)}), "dimensions"),
+    "sides of 2^32-1": (lambda: photo_tiff({256: (4, 2**32 - 1), 257: (4, 2**32 - 1)}), "dimensions"),
+    "21 megapixels of 16 bits": (
+        lambda: photo_tiff({256: (4, 5000), 257: (4, 4200), 258: (3, [16] * 3)}),
+        "dimensions",
+    ),
+    "21 megapixels of CMYK": (
+        lambda: photo_tiff({256: (4, 5000), 257: (4, 4200), 258: (3, [8] * 4), 277: (3, 4), 262: (3, 5)}),
+        "dimensions",
+    ),
+    "0 wide": (lambda: photo_tiff({256: (4, 0)}), "too_small"),
+    "no width": (lambda: tiffs.without(256), "too_small"),
+    "no strips": (lambda: tiffs.without(273), "damaged"),
+    "300,000 strips": (chunk_count_bomb, "too_complex"),
+    "JPEG in 30,000 tiles": (
+        lambda: tiff(
+            {**tiffs.picture_tags(), 259: (3, 7), 322: (4, 1), 323: (4, 1), 324: (4, [16] * 30_000)}, RAW_DATA
+        ),
+        "too_complex",
+    ),
+    "too few strips": (lambda: photo_tiff({278: (4, 10)}), "damaged"),
+    "strips that overlap": (
+        lambda: photo_tiff({273: (4, [16] * 30), 279: (4, [3600] * 30), 278: (4, 1)}),
+        "damaged",
+    ),
+    "a strip beyond the end": (lambda: photo_tiff({273: (4, 10**6)}), "damaged"),
+    "a strip that ends beyond the end": (lambda: photo_tiff({279: (4, 10**6)}), "damaged"),
+    "a strip at 2^63": (lambda: photo_tiff({273: (16, 2**63)}, big=True), "damaged"),
+    "a strip of 2^64-1 bytes": (lambda: photo_tiff({279: (16, 2**64 - 1)}, big=True), "damaged"),
+    "too few bytes": (lambda: photo_tiff({279: (4, 100)}), "damaged"),
+    "a tile of 0 pixels": (lambda: photo_tiff({322: (4, 0), 323: (4, 16), 324: (4, 16), 325: (4, 16)}), "damaged"),
+    "a tile of 2^31 pixels": (
+        lambda: photo_tiff({322: (4, 2**31), 323: (4, 2**31), 324: (4, 16), 325: (4, 16)}),
+        "damaged",
+    ),
+    "strips of 0 rows": (lambda: photo_tiff({278: (4, 0)}), "damaged"),
+    "a palette of 3 colours": (
+        lambda: photo_tiff({262: (3, 3), 277: (3, 1), 258: (3, 8), 320: (3, [1, 2, 3])}),
+        "damaged",
+    ),
+    "a width that is a text": (lambda: photo_tiff({256: (2, b"forty")}), "damaged"),
+    "a directory beyond the end": (lambda: b"II*\0\xff\xff\xff\x7f" + bytes(100), "damaged"),
+    "a directory of 65,535 entries": (lambda: b"MM\0*\0\0\0\x08\xff\xff" + bytes(100), "too_complex"),
+    "a big directory at 2^64-1": (lambda: b"II+\0\x08\0\0\0" + b"\xff" * 8 + bytes(100), "damaged"),
+    "a profile of 5 MiB": (lambda: photo_tiff({34675: (7, bytes(5 * 2**20))}), "damaged"),
+    "corrupt LZW": (lambda: photo_tiff({259: (3, 5)}), "damaged"),
+    "corrupt Deflate": (lambda: photo_tiff({259: (3, 8)}), "damaged"),
+    "corrupt JPEG": (lambda: photo_tiff({259: (3, 7)}), "damaged"),
+    "JPEG of another size": (
+        lambda: (lambda body: tiff({**tiffs.picture_tags(50, 30), 259: (3, 7), 279: (4, len(body))}, body))(
+            hostile.jpeg()
+        ),
+        "damaged",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files_are_refused(name: str) -> None:
+    build, code = HOSTILE[name]
+    with pytest.raises(InvalidPicture) as refusal:
+        decode_picture(build())
+    assert refusal.value.code == f"image_{code}", refusal.value.message
+
+
+@pytest.mark.parametrize("name", ["RGB 8", "grey 16"])
+@pytest.mark.parametrize("compression", [tiffs.LZW, tiffs.DEFLATE])
+def test_a_file_cut_at_any_byte_is_refused(name: str, compression: int) -> None:
+    file = compressed_tiff(SOURCES[name][:20, :20], compression, rows=6)
+    for end in range(len(file)):
+        with pytest.raises(InvalidPicture):
+            decode_picture(file[:end])
