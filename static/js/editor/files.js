@@ -8,17 +8,25 @@ const PHOTO_TYPES = ["image/png", "image/jpeg", "image/webp", "image/gif"]
 /** The file cannot be used here. Its message is for the person. */
 export class Refused extends Error {}
 
-/** @returns {Promise<{file: File, bitmap: ImageBitmap, name: string, width: number, height: number}>} */
-export async function readPhoto(file, limitBytes) {
+/** `limits` as of photoLimits. @returns {Promise<{file: File, bitmap: ImageBitmap, name: string, width: number, height: number}>} */
+export async function readPhoto(file, limits) {
   if (!PHOTO_TYPES.includes(file.type)) {
     throw new Refused(`“${file.name}” is not a PNG, JPEG, WebP or GIF file.`)
   }
-  if (file.size > limitBytes) {
-    throw new Refused(`This photo has ${bytes(file.size)}; at most ${bytes(limitBytes)} are allowed.`)
+  if (file.size > limits.bytes) {
+    throw new Refused(`This photo has ${bytes(file.size)}; at most ${bytes(limits.bytes)} are allowed.`)
   }
   const bitmap = await decode(file)
-  return { file, bitmap, name: file.name, width: bitmap.width, height: bitmap.height }
+  const { width, height } = bitmap
+  if (Math.max(width, height) > limits.side || width * height > limits.pixels) {
+    bitmap.close()
+    throw new Refused(`This photo is ${width}×${height}; at most ${limits.side} a side and ${limits.pixels / 1e6} megapixels are allowed.`)
+  }
+  return { file, bitmap, name: file.name, width, height }
 }
+
+/** The limits that a page has on photos. @returns {{bytes: number, side: number, pixels: number}} */
+export const photoLimits = ({ dataset }) => ({ bytes: Number(dataset.maxImageBytes), side: Number(dataset.maxSide), pixels: Number(dataset.maxPixels) })
 
 /** Whether a mask file may be taken at all: by type and size, before anything is decoded. */
 export function checkMaskFile(file, limitBytes) {
@@ -56,7 +64,7 @@ export async function decode(file) {
     return await createImageBitmap(file) // turns the photo upright by its EXIF orientation, as the server does
   } catch (error) {
     if (error.name !== "InvalidStateError" && error.name !== "EncodingError") throw error
-    throw new Refused(`“${file.name}” cannot be read as a picture; it may be damaged.`)
+    throw new Refused(`“${file.name}” cannot be read as a picture; it may be damaged, or too large for this browser.`)
   }
 }
 

@@ -17,6 +17,7 @@ from inpainting.api.setting_fields import Integer, Number, Text, parse_json
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box
 from inpainting.core.validation import finite_numbers
+from inpainting.image_limits import accepted_files
 from inpainting.models import UploadedPicture
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 from inpainting.segmenters import registry
@@ -169,9 +170,7 @@ def selection_of(values: Mapping[str, Any]) -> Selection:
 class MaskUploadForm(MaskForm):
     """Form fields and a file."""
 
-    image = serializers.FileField(
-        required=False, help_text="PNG, JPEG, WebP or GIF, up to 32 MB; or a text, as in JSON."
-    )
+    image = serializers.FileField(required=False, help_text=f"{accepted_files()}; or a text, as in JSON.")
 
 
 class MaskJson(MaskForm):
