@@ -17,6 +17,8 @@ from inpainting.api.errors import body_too_large
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+FILE_TYPES = ("multipart/form-data", "image/")
+"""The beginnings of media types whose bodies are written to disk instead of being parsed in memory."""
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 
@@ -29,9 +31,12 @@ def takes_pictures(path: str) -> bool:
     return getattr(getattr(view, "cls", None), "takes_pictures", False)
 
 
-def max_body_bytes(path: str) -> int:
-    """The largest body that the view at this path reads."""
-    return settings.MAX_BODY_BYTES if takes_pictures(path) else settings.MAX_BODY_BYTES_WITHOUT_PICTURES
+def max_body_bytes(path: str, content_type: str = "") -> int:
+    """The largest body of this media type that the view at this path reads."""
+    if not takes_pictures(path):
+        return settings.MAX_BODY_BYTES_WITHOUT_PICTURES
+    has_files = content_type.strip().lower().startswith(FILE_TYPES)
+    return settings.MAX_FILE_BODY_BYTES if has_files else settings.MAX_BODY_BYTES
 
 
 class BodyTooLarge(Exception):
@@ -45,8 +50,9 @@ class BodyLimitMiddleware:
         self.application = application
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        max_bytes = max_body_bytes(scope["path"])
-        length = dict(scope["headers"]).get(b"content-length", b"0")
+        headers = dict(scope["headers"])
+        max_bytes = max_body_bytes(scope["path"], headers.get(b"content-type", b"").decode("latin-1"))
+        length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > max_bytes:
             await self.refuse(scope, send, max_bytes)
             return

@@ -43,7 +43,7 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
         self.writable.set()
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
-        self.max_bytes = max_body_bytes(unquote(self.channel.path))
+        self.max_bytes = max_body_bytes(unquote(self.channel.path), self.channel.header("content-type"))
         super().gotLength(None if length is None else min(length, self.max_bytes))
         if length is not None and length > self.max_bytes:
             self.refuse_body()

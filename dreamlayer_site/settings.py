@@ -217,8 +217,15 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 SERVESTATIC_USE_FINDERS = SERVESTATIC_AUTOREFRESH = DEBUG
 SERVESTATIC_SKIP_COMPRESS_EXTENSIONS = ["eot", "map", "png", "svgz", "ttf", "webp", "woff", "woff2"]
 
-# Larger request bodies are refused while they arrive. The limits of images are in inpainting/core/codecs/intake.py.
+# Larger images are refused; see inpainting/image_limits.py for what follows from these.
+MAX_MEGAPIXELS = env.float("DREAMLAYER_MAX_MEGAPIXELS", 40)
+MAX_SIDE = env.int("DREAMLAYER_MAX_SIDE", 8192)
+MAX_IMAGE_MB = env.int("DREAMLAYER_MAX_IMAGE_MB", 32)
+
+# Larger request bodies are refused while they arrive. JSON and urlencoded forms are parsed in memory. Files and forms
+# that hold files are written to disk; beside the largest image, a form may hold as much as beside one of 32 MB.
 MAX_BODY_BYTES = 64 * 2**20
+MAX_FILE_BODY_BYTES = MAX_BODY_BYTES + max(0, MAX_IMAGE_MB - 32) * 2**20
 MAX_BODY_BYTES_WITHOUT_PICTURES = 64 * 2**10
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 FILE_UPLOAD_MAX_MEMORY_SIZE = 4 * 2**20

@@ -1,4 +1,4 @@
-"""System checks of the settings of the safety checker, of the diffusion engine and of the ModelsLab API."""
+"""System checks of the settings of images, the safety checker, the diffusion engine and the ModelsLab API."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from inpainting.core.codecs.intake import HIGHEST_MEBIBYTES, HIGHEST_MEGAPIXELS, HIGHEST_SIDE
 from inpainting.core.moderation.policy import OFF
 from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.engines.diffusion import quantization
@@ -42,6 +43,20 @@ def safety_checker_can_run(app_configs: Sequence[AppConfig] | None, **_: Any) ->
             hint="“pip install .[diffusion]” adds what it needs; “python manage.py pull_model safety-checker” gets it.",
             id="inpainting.W001",
         )
+    ]
+
+
+IMAGE_LIMITS = {"MAX_MEGAPIXELS": HIGHEST_MEGAPIXELS, "MAX_SIDE": HIGHEST_SIDE, "MAX_IMAGE_MB": HIGHEST_MEBIBYTES}
+"""Limits on images -> what each may be raised to."""
+
+
+@register()
+def image_limits_are_in_range(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Refuse limits beyond what the program was measured with, and those that admit no image."""
+    return [
+        Error(f"DREAMLAYER_{name} is {getattr(settings, name):g}.", hint=f"It is 1 to {highest}.", id="inpainting.E007")
+        for name, highest in IMAGE_LIMITS.items()
+        if not 1 <= getattr(settings, name) <= highest
     ]
 
 

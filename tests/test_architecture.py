@@ -49,7 +49,10 @@ FLOORS = [
     ],
     ["inpainting.engines", "inpainting.segmenters", "inpainting.captioning", "inpainting.preprocessors"],
     ["inpainting.catalog"],
-    ["inpainting.leases", "inpainting.compiled_query", "inpainting.metrics", "inpainting.log_context"],
+    [
+        *("inpainting.leases", "inpainting.compiled_query", "inpainting.metrics", "inpainting.log_context"),
+        "inpainting.image_limits",
+    ],
     ["inpainting.core"],
 ]
 

@@ -9,7 +9,7 @@ from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 
 from dreamlayer_site.checks import POSITIVE
-from inpainting.checks import CHOICES
+from inpainting.checks import CHOICES, IMAGE_LIMITS
 from inpainting.engines.diffusion import quantization
 
 
@@ -23,6 +23,18 @@ def test_a_setting_with_fixed_values_has_one_of_them(settings: Any, name: str, w
     setattr(settings, name, word)
     with pytest.raises(CommandError, match=rf"(?s)DREAMLAYER_{name} is “{word}”.*HINT: It is {' or '.join(choices)}"):
         call_command("check")
+
+
+@pytest.mark.parametrize("name", IMAGE_LIMITS)
+def test_a_limit_on_images_is_within_what_it_may_be_raised_to(settings: Any, name: str) -> None:
+    highest = IMAGE_LIMITS[name]
+    for possible in (1, highest):
+        setattr(settings, name, possible)
+        call_command("check")
+    for wrong in (0, -1, highest + 1, float("nan")):
+        setattr(settings, name, wrong)
+        with pytest.raises(CommandError, match=rf"(?s)DREAMLAYER_{name} is .*HINT: It is 1 to {highest}"):
+            call_command("check")
 
 
 @pytest.mark.parametrize(("word", "library"), [("int8", "torchao"), ("nf4", "bitsandbytes")])

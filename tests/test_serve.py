@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -218,6 +220,22 @@ def test_a_port_in_use_is_reported(installation: Installation) -> None:
 def test_a_body_that_is_too_large_is_refused(site: Installation, site_key: str) -> None:
     status, body = site.get("/api/img2img", key=site_key, data=b"x" * (64 * 2**20 + 1))
     assert (status, json.loads(body)["code"]) == (413, "body_too_large")
+
+
+def test_a_form_with_a_large_image_is_read_where_images_may_be_larger(
+    installation: Installation, key: str, photo_png: bytes, mask_png: bytes
+) -> None:
+    installation.environment["DREAMLAYER_MAX_IMAGE_MB"] = "80"
+    comment = bytes(65 * 2**20)  # a chunk that is skipped, so that the file is large and its pixels are few
+    large = photo_png[:33] + struct.pack(">I", len(comment)) + b"coMm" + comment + bytes(4) + photo_png[33:]
+    with installation.serving():
+        status, answer = installation.img2img(key, large, mask_png)
+        assert (status, answer["status"]) == (200, "success")
+        text = json.dumps({"image": base64.b64encode(large).decode(), "prompt": ""}).encode()
+        status, body = installation.get(
+            "/api/img2img", key=key, data=text, headers={"Content-Type": "application/json"}
+        )
+        assert (status, json.loads(body)["code"]) == (413, "body_too_large")
 
 
 def test_an_allowed_origin_can_read_the_413(site: Installation) -> None:

@@ -20,9 +20,10 @@ from rest_framework.request import Request
 from inpainting.api.concurrency_limits import limit_fetches
 from inpainting.api.errors import Busy, TooLarge
 from inpainting.api.media.links import read_own_link
-from inpainting.core.codecs import DecodedPicture, IntakeLimits, decode_picture
+from inpainting.core.codecs import DecodedPicture, decode_picture
 from inpainting.core.errors import InvalidPicture
 from inpainting.core.masks import MAX_MASK_BYTES
+from inpainting.image_limits import image_limits
 from inpainting.net import OutboundPolicy, download_image, site_policy
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -68,10 +69,15 @@ class PictureRole:
     """Error codes are `image_…` or `mask_…`."""
     error_prefix: str
     """Error messages are `Invalid input image: …`."""
-    max_bytes: int = IntakeLimits().max_bytes
+    own_max_bytes: int | None = None
+    """The limit of the field's files; None: that of all images."""
     png_only: bool = False
     file_too_large: str = ""
     """Message for a file of more bytes, answered with 400; empty: 413, as for texts."""
+
+    @property
+    def max_bytes(self) -> int:
+        return self.own_max_bytes or image_limits().max_bytes
 
     def invalid(
         self, sent: SentPicture, problem: str, code: str, *, limit: int | None = None, actual: int | None = None
@@ -98,7 +104,7 @@ IMAGE = PictureRole(code_prefix="image", error_prefix="Invalid input image")
 MASK = PictureRole(
     code_prefix="mask",
     error_prefix="Invalid mask file",
-    max_bytes=MAX_MASK_BYTES,
+    own_max_bytes=MAX_MASK_BYTES,
     png_only=True,
     file_too_large="Mask file size must be 10 MB or less",
 )
@@ -121,7 +127,7 @@ def decode_sent(sent: SentPicture, data: bytes, role: PictureRole) -> DecodedPic
         check_png(sent, data, role)
     try:
         with _decoding:
-            return decode_picture(data, field=sent.field)
+            return decode_picture(data, field=sent.field, limits=image_limits())
     except InvalidPicture as error:
         raise InvalidPicture(
             f"{role.error_prefix}: {error.message}",

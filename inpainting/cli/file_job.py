@@ -9,13 +9,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from inpainting.core.codecs import STORED_LIMITS, DecodedPicture, decode_picture, encode_png, generation_parameters
+from inpainting.core.codecs import (
+    STORED_LIMITS,
+    DecodedPicture,
+    IntakeLimits,
+    decode_picture,
+    encode_png,
+    generation_parameters,
+)
 from inpainting.core.codecs.formats import LABELS, PNG, TOO_LARGE, copy_for
+from inpainting.core.codecs.intake import DEFAULT_LIMITS
+from inpainting.core.codecs.png_strips import PngStrips
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import Outpaint
-from inpainting.core.picture import Picture
+from inpainting.core.picture import Picture, Strips
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep, SettingsPlan
@@ -55,7 +64,7 @@ class FileJob:
     mask: None repaints the whole image, or with `outpaint` the new border. conditioning_images: by their names in
     `InpaintRequest`.
     moderate: the check that every result has to pass; None where the safety checker is off.
-    embeds_settings: whether the results contain the settings as text.
+    embeds_settings: whether the results contain the settings as text. limits: on the images and on the canvas.
     The first result is written to `out`, the second beside it as NAME-2.png, and so on.
     """
 
@@ -68,13 +77,14 @@ class FileJob:
     conditioning_images: Mapping[str, Path] = field(default_factory=dict)
     outpaint: Outpaint | None = None
     embeds_settings: bool = True
+    limits: IntakeLimits = DEFAULT_LIMITS
 
     def run(self, on_step: OnStep) -> list[FileReport]:
         """Paint, write each result, read it again and measure it. Raises PaintingError and OSError.
 
         The first result is written last: where it exists, all of them do.
         """
-        request, warnings = self.request(decode_picture(self.image.read_bytes()))
+        request, warnings = self.request(decode_picture(self.image.read_bytes(), limits=self.limits))
         plan = plan_pictures(request, self.plan)
         warnings = (*warnings, *plan.warnings)
         paintings = paint(plan, registry.find(plan.engine.name), on_step)
@@ -90,10 +100,13 @@ class FileJob:
 
     def request(self, image: DecodedPicture) -> tuple[InpaintRequest, tuple[str, ...]]:
         """The request, and warnings about its images."""
-        mask = None if self.mask is None else decode_picture(self.mask.read_bytes(), field="mask")
+        mask = None if self.mask is None else decode_picture(self.mask.read_bytes(), field="mask", limits=self.limits)
         paths = self.conditioning_images
-        images = {name: decode_picture(path.read_bytes(), field=name) for name, path in paths.items()}
-        return build_request(image, mask, self.plan.settings, self.polarity, images, self.outpaint)
+        images = {
+            name: decode_picture(path.read_bytes(), field=name, limits=self.limits) for name, path in paths.items()
+        }
+        settings = self.plan.settings
+        return build_request(image, mask, settings, self.polarity, images, self.outpaint, limits=self.limits)
 
     def result(self, index: int) -> Path:
         return self.out if index == 0 else self.out.with_stem(f"{self.out.stem}-{index + 1}")
@@ -110,7 +123,11 @@ class FileJob:
         sha256 = hashlib.sha256(data).hexdigest()
         write_whole(out, data)
         del data
-        written = decode_picture(out.read_bytes(), limits=STORED_LIMITS).picture
+        if copy is None:
+            written: Strips = PngStrips(out.read_bytes())
+        else:
+            decode_picture(out.read_bytes(), limits=STORED_LIMITS)
+            written = painting.picture
         notes = [
             *painting.notes,
             *([HIDDEN] if painting.hidden_by else []),
@@ -118,9 +135,7 @@ class FileJob:
         ]
         return FileReport(
             out=out,
-            outside_mask_changed_pixels=outside_mask_changed_pixels(
-                image, written if copy is None else painting.picture, painting.mask
-            ),
+            outside_mask_changed_pixels=outside_mask_changed_pixels(image, written, painting.mask),
             sha256=sha256,
             seam_score=painting.seam_score,
             warnings=(*warnings, *notes),

@@ -22,6 +22,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.engines.base import SettingsPlan
 from inpainting.generations.submit import random_seed
+from inpainting.image_limits import image_limits
 from inpainting.planning import planner
 
 MakeJob = Callable[[Path, Path | None, Path], FileJob]
@@ -49,6 +50,7 @@ def build_jobs(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[
         moderate=moderation.moderator(plan.settings),
         outpaint=outpaint,
         embeds_settings=settings.EMBED_SETTINGS,
+        limits=image_limits(),
     )
 
     def make(picture: Path, mask_file: Path | None, result: Path) -> FileJob:

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from inpainting.cli.file_job import write_whole
 from inpainting.core import masks
-from inpainting.core.codecs import decode_picture, encode_png
+from inpainting.core.codecs import IntakeLimits, decode_picture, encode_png
+from inpainting.core.codecs.intake import DEFAULT_LIMITS
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box
 from inpainting.core.mask_operations import Operation
@@ -33,13 +34,14 @@ class MaskJob:
     segmenter: str
     operations: tuple[Operation, ...]
     polarity: MaskPolarity
+    limits: IntakeLimits = DEFAULT_LIMITS
 
     def run(self) -> str:
         """Write the mask as a PNG of the picture's size and return a report.
 
         Raises InvalidRequest where nothing is selected, whatever decoding raises, and OSError.
         """
-        picture = decode_picture(self.image.read_bytes()).picture
+        picture = decode_picture(self.image.read_bytes(), limits=self.limits).picture
         mask = candidates_of(registry.find(self.segmenter), picture, self.selection)[0].mask
         for operation in self.operations:
             mask = operation.apply(mask)

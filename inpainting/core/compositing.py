@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.colour_match import MAX_PAIRS, ColourMatch, fit_colour_match
 from inpainting.core.errors import EngineFailed, InvalidRequest
+from inpainting.core.feathering import Feather
 from inpainting.core.geometry import Box, Window, row_strips
-from inpainting.core.masks import bounds, feather, luminance, scaled
-from inpainting.core.picture import Mask, Picture, Pixels
+from inpainting.core.masks import bounds, luminance, scaled
+from inpainting.core.picture import Mask, PatchedPicture, Picture, Pixels, Strips
 from inpainting.core.poisson import HarmonicSurface
 from inpainting.core.resizing import resized
 from inpainting.core.seams import Seam, levels, true_pixels
@@ -82,10 +83,10 @@ def composite(image: Picture, mask: Mask, window: Window, painting: NDArray[np.u
     box = marked.expanded(RING).clipped(window.box)
     patch = _Patch.of(image, mask, box, resized(painting, window.box.size)[box.relative_to(window.box).slices])
     correction = patch.correction((box.left, box.top))
-    pixels = image.pixels.copy()
-    patch.paint(pixels[box.slices], correction, _weights(mask, box, blur))
+    pixels = image.pixels[box.slices].copy()
+    patch.paint(pixels, correction, Feather(mask, blur, box) if blur > 0 else None)
     return Composite(
-        Picture(pixels, image.icc_profile),
+        PatchedPicture(image, box, pixels),
         seam_score=correction.seam_score,
         seam_score_plain=correction.seam_score_plain,
         colour_matched=correction.colour_match is not None,
@@ -93,7 +94,7 @@ def composite(image: Picture, mask: Mask, window: Window, painting: NDArray[np.u
     )
 
 
-def outside_mask_changed_pixels(canonical: Picture, result: Picture, mask: Mask) -> int:
+def outside_mask_changed_pixels(canonical: Picture, result: Strips, mask: Mask) -> int:
     """Count the pixels that differ in any channel where the mask is 0; `composite` guarantees 0.
 
     Raises InvalidRequest for pictures of different size, mode or depth, or a mask of another size.
@@ -102,14 +103,15 @@ def outside_mask_changed_pixels(canonical: Picture, result: Picture, mask: Mask)
         was, now = getattr(canonical, name), getattr(result, name)
         if was != now:
             raise InvalidRequest(f"the picture's {name} is {was}, the result's {now}: they cannot be compared")
-    if mask.shape != canonical.pixels.shape[:2]:
+    if mask.shape != (canonical.size.height, canonical.size.width):
         height, width = mask.shape
         raise InvalidRequest(
             f"mask is {width}x{height}, image is {canonical.size}", code="mask_size_mismatch", field="mask"
         )
     changed = 0
-    for top, bottom in row_strips(*mask.shape):
-        channels = np.moveaxis(canonical.pixels[top:bottom] != result.pixels[top:bottom], 2, 0)
+    for top, rows in result.strips():
+        bottom = top + len(rows)
+        channels = np.moveaxis(canonical.rows(top, bottom) != rows, 2, 0)
         # Twice as fast as any() along an axis of three.
         differs = reduce(np.logical_or, channels)
         changed += int(np.count_nonzero(differs & (mask[top:bottom] == 0)))
@@ -176,11 +178,15 @@ class _Patch:
     def colour_match(self) -> ColourMatch | None:
         """Fitted on the ring of kept pixels around the mask; None where the engine copied these."""
         ring = _dilated(self.inside, cv2.MORPH_RECT, RING) & self.known
-        painted = self.painted.astype(self.colour.dtype, copy=False)
-        if cv2.norm(painted, self.colour, cv2.NORM_INF, ring.view(np.uint8)) == 0:
+        if not any(self._differs(ring, top, bottom) for top, bottom in row_strips(*ring.shape)):
             return None
         at = _sample(ring, MAX_PAIRS)
         return fit_colour_match(levels(self.painted[at]), levels(self.colour[at]))
+
+    def _differs(self, ring: NDArray[np.bool_], top: int, bottom: int) -> bool:
+        """Whether the painting has other values than the image in the ring, in these rows."""
+        painted = self.painted[top:bottom].astype(self.colour.dtype, copy=False)
+        return cv2.norm(painted, self.colour[top:bottom], cv2.NORM_INF, ring[top:bottom].view(np.uint8)) != 0
 
     def blend(self, match: ColourMatch | None) -> HarmonicSurface | None:
         """The correction that makes the painting meet the known pixels around it; None if none is needed."""
@@ -201,8 +207,11 @@ class _Patch:
             return float(beside[0, 0])
         return HarmonicSurface(self.inside.shape, rows, columns, beside)
 
-    def paint(self, pixels: Pixels, correction: _Correction, weights: NDArray[np.float32] | None) -> None:
-        """Write into `pixels`, this patch of the result, where the mask is over 0."""
+    def paint(self, pixels: Pixels, correction: _Correction, weights: Feather | None) -> None:
+        """Write into `pixels`, this patch of the result, where the mask is over 0.
+
+        weights: of this patch; None where the mask's own values are the weights.
+        """
         alpha = None if self.alpha is None else self.continued_alpha(self.alpha)
         full, unit = (255, 1) if pixels.dtype == np.uint8 else (65535, 257)
         is_copy = weights is None and alpha is None and correction.colour_match is None and correction.blend is None
@@ -230,26 +239,27 @@ class _Patch:
                 )
                 colour = np.concatenate([colour, layer], axis=1)
             kept = levels(pixels[top:bottom][inside])
-            part = self.mask[top:bottom][inside] / np.float32(255) if weights is None else weights[top:bottom][inside]
+            part = (
+                self.mask[top:bottom][inside] / np.float32(255)
+                if weights is None
+                else weights.rows(top, bottom)[inside]
+            )
             mixed = kept + part[:, np.newaxis] * (colour - kept)
             pixels[top:bottom][inside] = np.clip(np.rint(mixed * unit), 0, full).astype(pixels.dtype)
 
 
-def _weights(mask: Mask, box: Box, blur: int) -> NDArray[np.float32] | None:
-    """Feathered weights of `box`; None where the mask's own values are the weights."""
-    if blur == 0:
-        return None
-    height, width = mask.shape
-    # One pixel more than the box where the image has it, or the mask's edge along the box would not be an edge.
-    wide = box.expanded(1).clipped(Box(0, 0, width, height))
-    return feather(mask[wide.slices], blur)[box.relative_to(wide).slices]
-
-
 def _sample(plane: NDArray[np.bool_], max_count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns of the true pixels; of every n-th, where there are more than `max_count`."""
-    rows, columns = true_pixels(plane)
-    every = slice(None, None, max(1, -(-len(rows) // max_count)))
-    return rows[every], columns[every]
+    every = max(1, -(-int(np.count_nonzero(plane)) // max_count))
+    if every == 1:
+        return true_pixels(plane)
+    found, passed = [], 0
+    for top, bottom in row_strips(*plane.shape):  # The indexes of all true pixels would take 8 bytes each.
+        at = np.flatnonzero(plane[top:bottom])
+        found.append(at[-passed % every :: every] + top * plane.shape[1])
+        passed += len(at)
+    rows, columns = np.divmod(np.concatenate(found), plane.shape[1])
+    return rows, columns
 
 
 def _dilated(inside: NDArray[np.bool_], shape: int, pixels: int) -> NDArray[np.bool_]:

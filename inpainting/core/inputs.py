@@ -9,7 +9,8 @@ import numpy as np
 
 from inpainting.core import masks
 from inpainting.core.adapter_uses import CONTROLS, IMAGE_LABELS
-from inpainting.core.codecs import DecodedPicture
+from inpainting.core.codecs import DecodedPicture, IntakeLimits
+from inpainting.core.codecs.intake import DEFAULT_LIMITS
 from inpainting.core.conditioning_images import prepare_control_image, prepare_ip_adapter_image
 from inpainting.core.geometry import Size
 from inpainting.core.masks import MaskPolarity
@@ -29,11 +30,13 @@ def build_request(
     outpaint: Outpaint | None = None,
     *,
     may_be_unchanged: bool = False,
+    limits: IntakeLimits = DEFAULT_LIMITS,
 ) -> tuple[InpaintRequest, tuple[str, ...]]:
     """Build the request, with warnings about its images. A mask of another size is scaled to the image.
 
     mask: None repaints the whole image; with `outpaint`, the border alone. conditioning_images: by their names in
-    `InpaintRequest`; a control image is scaled to the canvas. may_be_unchanged: see `outpainting.extend`.
+    `InpaintRequest`; a control image is scaled to the canvas. may_be_unchanged, limits of the canvas: see
+    `outpainting.extend`.
     """
     picture, pixels, placement = image.picture, None, None
     warnings = list(image.warnings)
@@ -42,7 +45,7 @@ def build_request(
         scaled = masks.scaling_note(mask.picture.size, picture.size)
         warnings += [*mask.warnings, *([scaled] if scaled else [])]
     if outpaint is not None:
-        picture, pixels, placement = extend(picture, outpaint, pixels, may_be_unchanged=may_be_unchanged)
+        picture, pixels, placement = extend(picture, outpaint, pixels, may_be_unchanged=may_be_unchanged, limits=limits)
     elif pixels is None:
         pixels = np.full((picture.size.height, picture.size.width), 255, np.uint8)
     pictures, more_warnings = prepare_conditioning_images(conditioning_images, picture.size)

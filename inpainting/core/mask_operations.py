@@ -14,6 +14,8 @@ import numpy as np
 
 from inpainting.core import masks
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.feathering import Feather
+from inpainting.core.geometry import row_strips
 from inpainting.core.picture import Mask
 from inpainting.core.validation import check_range
 
@@ -37,7 +39,10 @@ def smooth(mask: Mask, pixels: int) -> Mask:
 
 def feather(mask: Mask, pixels: int) -> Mask:
     """Soften the edge inward over `pixels`, with the weights by which a painting is blended."""
-    return np.rint(masks.feather(mask, pixels) * 255).astype(np.uint8)
+    weights, feathered = Feather(mask, pixels), np.empty_like(mask)
+    for top, bottom in row_strips(*mask.shape):
+        feathered[top:bottom] = np.rint(weights.rows(top, bottom) * 255)
+    return feathered
 
 
 def fill_holes(mask: Mask, area: int = MAX_AREA) -> Mask:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from inpainting.core.codecs.colour import to_8_bits
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.feathering import STRIP_PIXELS, Feather, squared_distances
 from inpainting.core.geometry import Box, Size, row_strips
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import PaintSettings
@@ -176,8 +177,7 @@ def _dilated(mask: Mask, radius: int) -> Mask:
     against 110 ms at radius 64, and a request may set 256.
     """
     if not is_grey(mask):
-        distance = cv2.distanceTransform((mask == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        return np.where(distance <= radius, np.uint8(255), np.uint8(0))
+        return _dilated_by_distance(mask, radius)
     width = mask.shape[1]
     column, column_half = mask.copy(), 0
     result = np.zeros_like(mask)
@@ -195,32 +195,25 @@ def _dilated(mask: Mask, radius: int) -> Mask:
     return result
 
 
-def feather(mask: Mask, width: int) -> NDArray[np.float32]:
-    """Blending weight of the painting at each pixel, 0 to 1: [height, width].
+def _dilated_by_distance(mask: Mask, radius: int) -> Mask:
+    """The pixels of a mask without grey that are at most `radius` from a repainted one."""
+    height, width = mask.shape
+    rows = max(STRIP_PIXELS // width, 2 * radius)
+    result = np.zeros_like(mask)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        first, last = max(top - radius, 0), min(bottom + radius, height)
+        kept = (mask[first:last] == 0).view(np.uint8)
+        if kept.all():
+            continue
+        squared = squared_distances(kept)[top - first : bottom - first]
+        result[top:bottom][squared <= radius * radius] = 255
+    return result
 
-    0 where the mask is 0; from the mask's edge it rises inward as a smoothstep (3t^2 - 2t^3) to 1 at `width` pixels.
-    It never extends outward, where it would change kept pixels. A component thinner than two
-    ramps has a shorter one, so that its middle is painted in full and a scratch does not remain visible.
-    The picture's own border is no edge. The ramp is multiplied by the mask's grey values.
-    """
-    weights = mask.astype(np.float32)
-    weights /= np.float32(255)
-    inside = (mask > 0).view(np.uint8)
-    if width < 1 or inside.all() or not inside.any():
-        return weights
-    # Distances are between pixel centres; the edge lies half a pixel before the first one inside.
-    depth = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    depth -= np.float32(0.5)
-    _, labels = cv2.connectedComponents(inside, connectivity=8, ltype=cv2.CV_32S)
-    deepest = np.zeros(int(labels.max()) + 1, np.float32)
-    strips = row_strips(*mask.shape)
-    for top, bottom in strips:
-        np.maximum.at(deepest, labels[top:bottom].ravel(), depth[top:bottom].ravel())
-    lengths = np.minimum(np.maximum(deepest, 0.5), np.float32(width))
-    for top, bottom in strips:
-        ramp = np.clip(depth[top:bottom] / lengths[labels[top:bottom]], 0, 1)
-        weights[top:bottom] *= ramp * ramp * (3 - 2 * ramp)
-    return weights
+
+def feather(mask: Mask, width: int) -> NDArray[np.float32]:
+    """All weights of `Feather` at once: [height, width]."""
+    return Feather(mask, width).rows(0, len(mask))
 
 
 def luminance(colour: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from inpainting.core import masks
-from inpainting.core.codecs.intake import DEFAULT_LIMITS, Intake
+from inpainting.core.codecs.intake import DEFAULT_LIMITS, HIGHEST_SIDE, Intake, IntakeLimits
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Placement, Size
 from inpainting.core.picture import Mask, Picture, Pixels
@@ -57,9 +57,14 @@ class Fit(StrEnum):
     CONTAIN = "contain"
 
 
-_side = partial(setting, group=Group.OUTPAINT, read_by=frozenset({EVERY_ENGINE}), default=0, unit="px")
 _canvas = partial(setting, group=Group.OUTPAINT, read_by=frozenset({EVERY_ENGINE}))
-_ONE_OPTION = "On the command line: --outpaint left=256,right=256."
+_side = partial(
+    _canvas,
+    default=0,
+    unit="px",
+    range=(0, HIGHEST_SIDE),
+    no_option="On the command line: --outpaint left=256,right=256.",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +76,10 @@ class Outpaint:
     fit: for a size. Raises InvalidRequest for values out of range and for fields that contradict each other.
     """
 
-    left: int = _side(label="Outpaint left", help="Pixels to add on the left.", range=(0, 8192), no_option=_ONE_OPTION)
-    top: int = _side(label="Outpaint top", help="Pixels to add above.", range=(0, 8192), no_option=_ONE_OPTION)
-    right: int = _side(
-        label="Outpaint right", help="Pixels to add on the right.", range=(0, 8192), no_option=_ONE_OPTION
-    )
-    bottom: int = _side(label="Outpaint bottom", help="Pixels to add below.", range=(0, 8192), no_option=_ONE_OPTION)
+    left: int = _side(label="Outpaint left", help="Pixels to add on the left.")
+    top: int = _side(label="Outpaint top", help="Pixels to add above.")
+    right: int = _side(label="Outpaint right", help="Pixels to add on the right.")
+    bottom: int = _side(label="Outpaint bottom", help="Pixels to add below.")
     size: str | None = _canvas(
         label="Outpaint to a size",
         help="Size of the result, such as 1536x1024, in place of pixels for the sides.",
@@ -168,18 +171,22 @@ def outpaint_from(values: Mapping[str, Any]) -> Outpaint | None:
 
 
 def extend(
-    image: Picture, outpaint: Outpaint, mask: Mask | None = None, *, may_be_unchanged: bool = False
+    image: Picture,
+    outpaint: Outpaint,
+    mask: Mask | None = None,
+    *,
+    may_be_unchanged: bool = False,
+    limits: IntakeLimits = DEFAULT_LIMITS,
 ) -> tuple[Picture, Mask, Placement]:
     """The canvas with the source image on it, the mask of the border, and where the source image lies.
 
     mask: canonical, of the source image's size; it is placed with the image and repainted as well. The border continues
     the edge pixels. The source image's pixels are the same bit for bit where `Placement.is_scaled` is False.
     The mask is empty where a scaled source image covers the canvas; with `may_be_unchanged` also where one covers it
-    that was not scaled. Raises InvalidRequest: `image_dimensions` for a canvas above the limits of images, else
-    `mask_empty`.
+    that was not scaled. Raises InvalidRequest: `image_dimensions` for a canvas above the limits, else `mask_empty`.
     """
     placement = outpaint.placement(image.size)
-    check_canvas(placement.canvas, image, field=outpaint.field)
+    check_canvas(placement.canvas, image, field=outpaint.field, limits=limits)
     placed, box = resize(image, placement.box.size), placement.box
     borders = (box.top, placement.canvas.height - box.bottom, box.left, placement.canvas.width - box.right)
     pixels = cv2.copyMakeBorder(np.ascontiguousarray(placed.pixels), *borders, cv2.BORDER_REPLICATE)
@@ -195,11 +202,11 @@ def extend(
     return Picture(cast(Pixels, pixels), image.icc_profile), band, placement
 
 
-def check_canvas(canvas: Size, image: Picture, *, field: str) -> None:
+def check_canvas(canvas: Size, image: Picture, *, field: str, limits: IntakeLimits) -> None:
     """Raise InvalidPicture, `image_dimensions`, for a canvas that is larger than an uploaded image may be."""
-    intake, kind = Intake(field, DEFAULT_LIMITS), " after outpainting"
+    intake, kind = Intake(field, limits), " after outpainting"
     if image.bits == 16:
-        max_pixels = DEFAULT_LIMITS.max_pixels_16_bit
+        max_pixels = limits.max_pixels_16_bit
         intake.checked_size(canvas.width, canvas.height, max_pixels=max_pixels, kind=f"{kind}, with 16 bits a channel")
     else:
         intake.checked_size(canvas.width, canvas.height, kind=kind)

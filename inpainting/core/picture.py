@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.geometry import Size
+from inpainting.core.geometry import Box, Size, row_strips
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Mask = NDArray[np.uint8]
 """Canonical mask: [height, width], 255 = repaint, 0 = keep, between = partial."""
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+
+class Strips(Protocol):
+    """What is compared strip by strip: a picture, or a file that is decoded meanwhile."""
+
+    @property
+    def size(self) -> Size: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def bits(self) -> int: ...
+    def strips(self) -> Iterator[tuple[int, Pixels]]: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +78,14 @@ class Picture:
         """[height, width], or None where the picture has none."""
         return self.pixels[:, :, -1] if self.has_alpha else None
 
+    def rows(self, top: int, bottom: int) -> Pixels:
+        """Rows top to bottom of the pixels, read-only."""
+        return self.pixels[top:bottom]
+
+    def strips(self) -> Iterator[tuple[int, Pixels]]:
+        """All rows in strips of about a megapixel, each with the number of its first row."""
+        return ((top, self.rows(top, bottom)) for top, bottom in row_strips(self.size.height, self.size.width))
+
     def same_as(self, other: Picture) -> bool:
         """Equal pixels, depth and profile."""
         return (
@@ -71,3 +93,54 @@ class Picture:
             and np.array_equal(self.pixels, other.pixels)
             and self.icc_profile == other.icc_profile
         )
+
+
+class PatchedPicture(Picture):
+    """A source picture with other pixels within a box. What they share is held once; `rows` copies a few rows.
+
+    patch: [height, width, channels] of the box, in the source's mode and depth. `pixels` is a copy of the whole picture
+    that is made whenever it is read.
+    """
+
+    __slots__ = ("box", "patch", "source")
+
+    source: Picture
+    box: Box
+    patch: Pixels
+
+    def __init__(self, source: Picture, box: Box, patch: Pixels) -> None:
+        if patch.shape != source.pixels[box.slices].shape or patch.dtype != source.pixels.dtype:
+            raise InvalidRequest(f"a patch of {box} of {source.mode} of {source.bits} bits, got {patch.shape}")
+        for name, value in (("source", source), ("box", box), ("patch", patch), ("icc_profile", source.icc_profile)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def pixels(self) -> Pixels:
+        return self.rows(0, self.size.height)
+
+    @property
+    def size(self) -> Size:
+        return self.source.size
+
+    @property
+    def mode(self) -> str:
+        return self.source.mode
+
+    @property
+    def bits(self) -> int:
+        return self.source.bits
+
+    @property
+    def has_alpha(self) -> bool:
+        return self.source.has_alpha
+
+    def rows(self, top: int, bottom: int) -> Pixels:
+        rows = self.source.rows(top, bottom)
+        first, last = max(top, self.box.top), min(bottom, self.box.bottom)
+        if first < last:
+            rows = rows.copy()
+            part = self.patch[first - self.box.top : last - self.box.top]
+            rows[first - top : last - top, self.box.left : self.box.right] = part
+        view = rows.view()
+        view.flags.writeable = False
+        return view

@@ -119,7 +119,7 @@ def painted_in_passes(plan: Plan, engine: Engine, index: int, relay: StepRelay) 
         one = replace(plan, request=request, settings=settings, mask=mask, window=window)
         follow = partial(relay.follow_pass, index * count + number, images * count, window.box)
         (picture,) = engine.inpaint(cut_out(one), follow)
-        image = composite(image, mask, window, picture, blur=0).picture
+        image = Picture(composite(image, mask, window, picture, blur=0).picture.pixels)
     return to_rgb8(image)[plan.window.box.slices]
 
 

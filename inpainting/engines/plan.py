@@ -13,7 +13,7 @@ import numpy as np
 
 from inpainting.catalog import families
 from inpainting.core import masks
-from inpainting.core.codecs.formats import losses
+from inpainting.core.codecs.formats import check_fits, losses
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Placement, Window, plan_window
 from inpainting.core.moderation import policy
@@ -144,9 +144,11 @@ def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     """The whole plan of a request whose settings are planned. The request's own settings are not read.
 
     Raises InvalidRequest: `mask_empty`; `mask_full` where the engine needs something that is kept; `too_much_to_paint`
-    above `plan.max_megapixels`; `control_image_missing`, `ip_adapter_image_missing`.
+    above `plan.max_megapixels`; `control_image_missing`, `ip_adapter_image_missing`; `field_invalid` for an image that
+    the output format cannot hold.
     """
     mask = masks.effective_mask(request.mask, plan.settings)
+    check_fits(request.image.size, plan.settings.output_format)
     lost = losses(request.image, plan.settings.output_format)
     if why := nothing_to_paint(request.placement, mask):
         return Plan(

@@ -14,6 +14,7 @@ from django.db import transaction
 from inpainting.accounting.limits import check_upload, lock_owner
 from inpainting.core.codecs import inspect_picture
 from inpainting.core.errors import InvalidRequest
+from inpainting.image_limits import image_limits
 from inpainting.models import Draft, DraftPicture
 from inpainting.models.pictures import delete_uncommitted_files
 from inpainting.storage import check_free_space
@@ -103,7 +104,7 @@ def store_picture(owner: Any, sha256: str, file: File) -> None:
         return
     check_free_space()
     file.seek(0)
-    format, size = inspect_picture(file.read())
+    format, size = inspect_picture(file.read(), limits=image_limits())
     file.seek(0)
     picture = DraftPicture.from_file(owner, file, sha256=sha256, extension=format.lower(), size=size)
     committed = False

@@ -81,8 +81,13 @@ class StoredPicture(models.Model):
 
     def read(self) -> Picture:
         """The picture, decoded from its file. Raises FileNotFoundError where the file is gone."""
+        return decode_picture(self.read_bytes(), limits=STORED_LIMITS).picture
+
+    def read_bytes(self) -> bytes:
+        """The bytes of the file. Raises FileNotFoundError where it is gone."""
         with self.file.open("rb") as file:
-            return decode_picture(file.read(), limits=STORED_LIMITS).picture
+            data: bytes = file.read()
+            return data
 
     def keep_decoded(self, picture: Picture) -> None:
         """Keep the picture that was just written for a worker of this process."""

@@ -14,13 +14,10 @@ from django.urls import reverse
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET
 
-from inpainting.core.codecs import IntakeLimits
-from inpainting.core.codecs.accepted import ACCEPT_ATTRIBUTE
-from inpainting.core.masks import MAX_MASK_BYTES
 from inpainting.generations import batches
 from inpainting.models import BatchItem, Status
 from inpainting.models.batch import REFUSED
-from inpainting.web.editor_choices import choices
+from inpainting.web.editor_choices import choices, page_limits
 from inpainting.web.state_labels import STATE_LABELS
 
 PAGE_LENGTH = 20
@@ -35,9 +32,7 @@ def batch_list(request: HttpRequest) -> HttpResponse:
         "page": page,
         "has_diffusion_model": choices()["has_diffusion_model"],
         "max_items": settings.BATCH_MAX_ITEMS,
-        "accepted_files": ACCEPT_ATTRIBUTE,
-        "max_image_bytes": IntakeLimits().max_bytes,
-        "max_mask_bytes": MAX_MASK_BYTES,
+        **page_limits(),
     }
     return render(request, "batches.html", context)
 

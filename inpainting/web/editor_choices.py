@@ -11,7 +11,9 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import COMPUTED_CONTROLS, Control, Kind
 from inpainting.core.adapter_uses import LORA_WEIGHTS
+from inpainting.core.codecs.accepted import ACCEPT_ATTRIBUTE, ACCEPTED
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.masks import MAX_MASK_BYTES
 from inpainting.core.moderation.policy import DEFAULT_TYPE, OFF, STRICTNESS
 from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import SAFETY_TYPES
@@ -19,6 +21,7 @@ from inpainting.engines import registry
 from inpainting.engines.base import EngineDeclaration
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.generations.plan_preview import preview
+from inpainting.image_limits import image_limits
 from inpainting.moderation import find_safety_checker
 from inpainting.segmenters import registry as segmenters
 from inpainting.segmenters.base import Hint
@@ -34,6 +37,20 @@ SAFETY_LABELS = {
     "black": "Black instead",
     "sensitive_content_text": "Grey with a sentence instead",
 }
+
+
+def page_limits() -> dict[str, Any]:
+    """The context of pages that take photos: what a photo and a mask may have."""
+    limits = image_limits()
+    return {
+        "max_image_bytes": limits.max_bytes,
+        "max_side": limits.max_side,
+        "max_pixels": limits.max_pixels,
+        "max_megapixels": limits.max_pixels / 1e6,
+        "max_mask_bytes": MAX_MASK_BYTES,
+        "accepted_files": ACCEPT_ATTRIBUTE,
+        "accepted_formats": ACCEPTED,
+    }
 
 
 def choices() -> dict[str, Any]:

@@ -9,11 +9,8 @@ from django.shortcuts import render
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET
 
-from inpainting.core.codecs import IntakeLimits
-from inpainting.core.codecs.accepted import ACCEPT_ATTRIBUTE, ACCEPTED
-from inpainting.core.masks import MAX_MASK_BYTES
 from inpainting.web import sample_page
-from inpainting.web.editor_choices import choices
+from inpainting.web.editor_choices import choices, page_limits
 
 
 @require_GET
@@ -27,11 +24,5 @@ def first_page(request: HttpRequest) -> HttpResponse:
 @login_required
 @ensure_csrf_cookie
 def editor(request: HttpRequest) -> HttpResponse:
-    context = {
-        **choices(),
-        "accepted_files": ACCEPT_ATTRIBUTE,
-        "accepted_formats": ACCEPTED,
-        "max_image_bytes": IntakeLimits().max_bytes,
-        "max_mask_bytes": MAX_MASK_BYTES,
-    }
+    context = {**choices(), **page_limits()}
     return render(request, "editor.html", context)

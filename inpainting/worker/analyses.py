@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from inpainting.accounting.limits import check_upload
 from inpainting.captioning import Style, describe_colours, find_captioner
-from inpainting.core.codecs import decode_picture, encode_png
+from inpainting.core.codecs import STORED_LIMITS, decode_picture, encode_png
 from inpainting.core.errors import InvalidPicture
 from inpainting.core.keepalive import run_in_thread
 from inpainting.core.picture import Picture
@@ -72,7 +72,7 @@ def read_picture(analysis: Analysis) -> Picture:
 
     def decode() -> Picture:
         with analysis.file.open("rb") as file:
-            return decode_picture(file.read()).picture
+            return decode_picture(file.read(), limits=STORED_LIMITS).picture
 
     try:
         return recent_picture(analysis.sha256, decode)

@@ -1,4 +1,4 @@
-"""One large picture is painted at a time: painting 40 megapixels takes about a gigabyte."""
+"""One large picture is painted at a time: painting most of 40 megapixels takes about a gigabyte."""
 
 from __future__ import annotations
 

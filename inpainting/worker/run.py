@@ -14,6 +14,7 @@ from django.db import close_old_connections
 from inpainting import metrics, moderation
 from inpainting.core.codecs import encode_png, generation_parameters, shrunk
 from inpainting.core.codecs.formats import PNG, TOO_LARGE, LossyCopy, copy_for
+from inpainting.core.codecs.png_strips import PngStrips
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import (
     OUT_OF_MEMORY,
@@ -121,9 +122,8 @@ def paint(generation: Generation, queue: Queue, watch: Heartbeat, cleanup: ExitS
         images.append(image)
         if moderate is not None:
             painting = moderate(painting, report_step.renew_lease)
-        stored = run_in_thread(partial(store, image, painting, source, plan.settings), report_step.renew_lease)
-        thumbnails.append((image, shrunk(stored, THUMBNAIL.side)))
-        del stored  # A large picture takes hundreds of megabytes.
+        run_in_thread(partial(store, image, painting, source, plan.settings), report_step.renew_lease)
+        thumbnails.append((image, shrunk(painting.picture, THUMBNAIL.side)))
         report_step.renew_lease()
     if retry_until_committed(lambda: generation.succeed(images), watch, unless=out_of_space):
         images.clear()
@@ -217,37 +217,35 @@ def fail_unexpectedly(work: QueuedWork, watch: Heartbeat) -> None:
     retry_until_committed(lambda: work.fail(code="internal_error", message=message), watch)
 
 
-def store(image: GeneratedImage, painting: Painting, canonical: Picture, requested: PaintSettings) -> Picture:
+def store(image: GeneratedImage, painting: Painting, canonical: Picture, requested: PaintSettings) -> None:
     """Write the result to storage, decode it again and measure it; the row is saved when all succeed.
 
-    A copy in the requested format is encoded and written meanwhile, from the same pixels. Returns the result as it was
-    decoded.
+    A copy in the requested format is encoded and written meanwhile, from the same pixels.
     """
     if requested.output_format == PNG:
-        return store_png(image, painting, canonical)
+        store_png(image, painting, canonical)
+        return
     with ThreadPoolExecutor(1, thread_name_prefix="copy") as beside:
         copying = beside.submit(store_copy, image, painting.picture, requested)
-        stored = store_png(image, painting, canonical)
+        store_png(image, painting, canonical)
     copy = copying.result()
     about = {"sha256": image.copy_sha256, "byte_count": image.copy_byte_count}
     image.report["copy"] = {"format": copy.format, "quality": copy.quality, "lossy": True, **about}
     if not copy.fits:
         image.report["notes"].append(TOO_LARGE)
-    return stored
 
 
-def store_png(image: GeneratedImage, painting: Painting, canonical: Picture) -> Picture:
+def store_png(image: GeneratedImage, painting: Painting, canonical: Picture) -> None:
     texts = {}
     if settings.EMBED_SETTINGS:
         texts = generation_parameters(image.generation.engine, image.generation.settings, index=image.index)
     image.write(encode_png(painting.picture, texts=texts), painting.picture)
     if painting.unhidden is not None:
         image.write_hidden(encode_png(painting.unhidden, texts=texts))
-    stored = image.read()
+    stored = PngStrips(image.read_bytes())
     image.outside_mask_changed_pixels = outside_mask_changed_pixels(canonical, stored, painting.mask)
     image.seam_score = painting.seam_score
     image.report = report(painting)
-    return stored
 
 
 def store_thumbnails(thumbnails: Iterable[tuple[ThumbnailedPicture, Picture]]) -> None:

@@ -7,7 +7,7 @@ from io import BytesIO
 from typing import Any, cast
 
 import pytest
-from django.conf import settings
+from django.conf import settings as site
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
@@ -27,9 +27,18 @@ def post(client: Client, path: str, body: bytes, content_type: str = "applicatio
 
 @pytest.mark.parametrize("name", ["img2img", "img2img-dry-run", "batch-list"])
 def test_a_route_that_takes_pictures_takes_large_bodies(name: str) -> None:
-    assert max_body_bytes(reverse(name)) == settings.MAX_BODY_BYTES
+    assert max_body_bytes(reverse(name)) == site.MAX_BODY_BYTES
     slashed = reverse(name).rstrip("/") + "/"
-    assert max_body_bytes(slashed) == settings.MAX_BODY_BYTES
+    assert max_body_bytes(slashed) == site.MAX_BODY_BYTES
+
+
+def test_bodies_with_files_are_larger_where_images_may_be(settings: Any) -> None:
+    settings.MAX_FILE_BODY_BYTES = 544 * 2**20
+    for media_type in ("multipart/form-data; boundary=x", "Multipart/Form-Data", "image/png"):
+        assert max_body_bytes(reverse("img2img"), media_type) == settings.MAX_FILE_BODY_BYTES
+        assert max_body_bytes("/api/plan/", media_type) == 64 * 1024
+    for media_type in ("application/json", "application/x-www-form-urlencoded", "text/plain", ""):
+        assert max_body_bytes(reverse("img2img"), media_type) == settings.MAX_BODY_BYTES
 
 
 @pytest.mark.parametrize("path", ["/api/plan/", "/api/webhooks/test/", "/accounts/login/", "/", "/nowhere"])

@@ -115,7 +115,7 @@ def test_without_outpainting_the_metadata_do_not_mention_it(
         ({"outpaint_size": "big"}, "field_invalid", "outpaint_size"),
         ({"outpaint_ratio": "1:1", "outpaint_anchor": "middle"}, "field_invalid", "outpaint_anchor"),
         ({"outpaint_left": "-1"}, "field_out_of_range", "outpaint_left"),
-        ({"outpaint_left": "8193"}, "field_out_of_range", "outpaint_left"),
+        ({"outpaint_left": "16385"}, "field_out_of_range", "outpaint_left"),
         ({"outpaint_left": "8190"}, "image_dimensions", "outpaint_left"),
         ({"outpaint_size": "8192x8192"}, "image_dimensions", "outpaint_size"),
         ({"outpaint_size": "96x64"}, "mask_empty", "outpaint_size"),

@@ -48,7 +48,7 @@ def test_a_frame_is_dragged_outward_only_and_as_far_as_the_api_accepts(run: Run)
         const start = { left: 10, top: 0, right: 0, bottom: 0 }
         return [m.dragged(start, "left top", [-5.4, 30]), m.dragged(start, "right", [99999, 7])].map(Object.values)
     """
-    assert run("editor/tools/frame_geometry", body) == [[15, 0, 0, 0], [10, 0, 8192, 0]]
+    assert run("editor/tools/frame_geometry", body) == [[15, 0, 0, 0], [10, 0, 16384, 0]]
 
 
 def test_a_size_and_a_ratio_become_margins_around_the_photo(run: Run) -> None:

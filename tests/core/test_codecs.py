@@ -18,6 +18,7 @@ from inpainting.core.codecs import decode_picture, encode_png, png, read_png_tex
 from inpainting.core.codecs.decoders import decode_with_opencv
 from inpainting.core.codecs.intake import DEFAULT_LIMITS, Intake
 from inpainting.core.errors import InvalidPicture, InvalidRequest
+from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture, Pixels
 from tests.core import hostile
 from tests.strategies import examples
@@ -110,9 +111,9 @@ def test_the_decoder_gets_dense_image_data_decompressed(
     samples = samples.astype(np.uint8 if depth == 8 else np.uint16)
     file, read, decode = hostile.png_of(samples, depth, colour_type), list[bytes](), decode_with_opencv
 
-    def follow(data: bytes) -> Pixels:
-        read.append(data)
-        return decode(data)
+    def follow(*data: bytes, size: Size) -> Pixels:
+        read.append(b"".join(data))
+        return decode(*data, size=size)
 
     monkeypatch.setattr(png, "decode_with_opencv", follow)
     assert np.array_equal(decode_picture(file).picture.pixels, samples)

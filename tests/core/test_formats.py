@@ -16,11 +16,14 @@ from inpainting.core.codecs.formats import (
     JPEG,
     PNG,
     WEBP,
+    check_fits,
     copy_for,
     encode_copy,
     format_of,
     losses,
 )
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
 from inpainting.core.request import PaintSettings
 
@@ -124,3 +127,13 @@ def test_a_file_name_names_its_format() -> None:
         zip(EXTENSIONS, EXTENSIONS, strict=True)
     )
     assert (format_of("A.JPEG"), format_of("a.gif"), format_of("png"), format_of("a/png")) == (JPEG, None, None, None)
+
+
+def test_a_picture_wider_than_webp_holds_is_refused_before_it_is_painted() -> None:
+    for format in (PNG, JPEG):
+        check_fits(Size(16_384, 8), format)
+    check_fits(Size(16_383, 8), WEBP)
+    encode_copy(Picture(np.zeros((1, 16_383, 3), np.uint8)), WEBP, 80)
+    with pytest.raises(InvalidRequest, match="at most 16383 pixels a side") as refused:
+        check_fits(Size(8, 16_384), WEBP)
+    assert refused.value.field == "output_format"

@@ -124,7 +124,7 @@ def test_a_mask_is_scaled_and_placed_with_the_source() -> None:
         ({"ratio": "0:9"}, "outpaint_ratio", "such as 16:9"),
         ({"size": "64x64", "anchor": "middle"}, "outpaint_anchor", "there are: center"),
         ({"size": "64x64", "fit": "cover"}, "outpaint_fit", "there are: scale_down, contain"),
-        ({"left": -1}, "outpaint_left", "between 0 and 8192"),
+        ({"left": -1}, "outpaint_left", "between 0 and 16384"),
     ],
 )
 def test_it_refuses_fields_that_are_malformed_or_contradict(

@@ -106,10 +106,9 @@ def test_a_cancel_after_the_last_step_still_takes_effect(
     generation = started(generate(alice, run=False))
     store = running.store
 
-    def cancelled_meanwhile(*args: Any) -> Picture:
-        result = store(*args)
+    def cancelled_meanwhile(*args: Any) -> None:
+        store(*args)
         Generation.objects.get(pk=generation.pk).cancel()
-        return result
 
     monkeypatch.setattr(running, "store", cancelled_meanwhile)
     run(generation)
@@ -222,13 +221,12 @@ def test_each_stored_result_renews_the_lease_and_the_heartbeat(
     monkeypatch.setattr(watching, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(watching, "end_process", ended.append)
 
-    def store_slowly(*args: Any) -> Picture:
+    def store_slowly(*args: Any) -> None:
         watching.end_if_hung()
         held.append(not Generation.abandoned(grace_seconds=0).exists())
-        result = store(*args)
+        store(*args)
         clock[0] += 3600
         Generation.objects.filter(pk=generation.pk).update(lease_until=long_ago)
-        return result
 
     monkeypatch.setattr(running, "store", store_slowly)
     use(FakeEngine(lambda number: None))
@@ -243,11 +241,10 @@ def test_a_cancel_between_two_results_stores_no_further_one(
 ) -> None:
     generation, store, stored = started(generate(alice, run=False, num_images=3)), running.store, []
 
-    def cancelled_meanwhile(*args: Any) -> Picture:
-        result = store(*args)
+    def cancelled_meanwhile(*args: Any) -> None:
+        store(*args)
         stored.append(args[0])
         Generation.objects.get(pk=generation.pk).cancel()
-        return result
 
     monkeypatch.setattr(running, "store", cancelled_meanwhile)
     use(FakeEngine(lambda number: None))

@@ -23,6 +23,7 @@ from inpainting.core.outpainting import OUTPAINT_ROWS, Outpaint, outpaint_from
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
 from inpainting.generations.batches import BatchInput, submit_batch
+from inpainting.image_limits import image_limits
 from inpainting.models import Batch
 
 OnePicture = SentPicture | InvalidRequest
@@ -116,7 +117,8 @@ def batch_input(
             mask = read_mask(readable(mask), request, shared.polarity)
         decoded, polarity = (None, shared.polarity) if mask is None else (mask.decoded, mask.polarity)
         inpaint_request, notes = build_request(
-            source, decoded, shared.settings, polarity, shared.conditioning_images, shared.outpaint
+            *(source, decoded, shared.settings, polarity, shared.conditioning_images, shared.outpaint),
+            limits=image_limits(),
         )
     except InvalidRequest as error:
         return BatchInput(name, error)

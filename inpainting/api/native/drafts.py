@@ -100,8 +100,8 @@ class DraftPictureView(PictureView):
         name="draft_picture_update",
     )
     def put(self, request: Request, sha256: str) -> Response:
-        """The body is the file, of any format that `image` may have, up to 32 MB. It is kept for a day, and for as long
-        as the draft names it."""
+        """The body is the file, in a format and of a size that `image` of a generation accepts. It is kept for a day,
+        and for as long as the draft names it."""
         file = request.FILES.get("file")
         if file is None:
             raise InvalidRequest("The body is empty.", code="image_empty")

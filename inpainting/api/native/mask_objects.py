@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from inpainting.core.codecs import encode_png
-from inpainting.core.codecs.intake import DEFAULT_LIMITS
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.mask_formats import (
@@ -25,6 +24,7 @@ from inpainting.core.mask_formats import (
 )
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.validation import check_count, check_range, finite_numbers
+from inpainting.image_limits import image_limits
 
 MAX_POLYGONS = 100
 
@@ -80,10 +80,11 @@ def _mask_of(sent: dict[str, Any]) -> Mask:
 def _size(sent: Any) -> Size:
     if not isinstance(sent, list) or len(sent) != 2 or not all(type(side) is int for side in sent):
         raise InvalidRequest("size of the mask must be [height, width].", code="mask_invalid", field="mask")
+    limits = image_limits()
     for side in sent:
-        check_range("size", side, 1, DEFAULT_LIMITS.max_side, field="mask")
+        check_range("size", side, 1, limits.max_side, field="mask")
     size = Size(sent[1], sent[0])
-    check_count("mask", size.area, DEFAULT_LIMITS.max_pixels, f"The mask has {size.area} pixels")
+    check_count("mask", size.area, limits.max_pixels, f"The mask has {size.area} pixels")
     return size
 
 
@@ -106,7 +107,7 @@ def _union(polygons: list[Any], size: Size) -> Mask:
             continue
         box = Box(left, top, right, bottom)
         pixels += box.size.area
-        if pixels > 2 * DEFAULT_LIMITS.max_pixels:
+        if pixels > 2 * image_limits().max_pixels:
             raise InvalidRequest("The polygons overlap too much.", code="mask_too_complex", field="mask")
         mask[box.slices] |= filled([ring - (box.left, box.top)], box.size)
     return mask

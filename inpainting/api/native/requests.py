@@ -24,6 +24,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.generations import history
 from inpainting.generations.idempotency import Idempotency
+from inpainting.image_limits import image_limits
 from inpainting.models import Generation
 from inpainting.planning import planner
 
@@ -73,7 +74,7 @@ def read(body: Body, request: Request, *, idempotency: Idempotency | None = None
         )
     images = conditioning_images_in(body, request)
     decoded, polarity = (None, MaskPolarity.BLACK_REPAINTS) if mask is None else (mask.decoded, mask.polarity)
-    inpaint_request, notes = build_request(image, decoded, settings, polarity, images, outpaint)
+    inpaint_request, notes = build_request(image, decoded, settings, polarity, images, outpaint, limits=image_limits())
     return inpaint_request, Options(
         engine=engine,
         source_name=sent.name,

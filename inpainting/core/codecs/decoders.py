@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import tempfile
+from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -12,6 +15,7 @@ import pillow_heif.options
 from PIL import Image, UnidentifiedImageError
 
 from inpainting.core.codecs.parsed_file import DecodingFailed
+from inpainting.core.geometry import Size, row_strips
 from inpainting.core.picture import Pixels
 
 PILLOW_ERRORS: tuple[type[Exception], ...] = (
@@ -36,23 +40,42 @@ LIBHEIF_ERRORS: tuple[type[Exception], ...] = (*PILLOW_ERRORS, RuntimeError)
 pillow_heif.options.DECODE_THREADS = 1
 """Tiles are decoded one after the other, so that one picture takes neither all cores nor several tiles' memory."""
 
+LARGE_PIXELS = 16_000_000
+"""A larger picture is decoded from a temporary file: `cv2.imdecode` holds its pixels twice, and `cv2.imread` does not
+(OpenCV 5.0, measured)."""
 
-def decode_with_opencv(data: bytes) -> Pixels:
+
+def decode_with_opencv(*data: bytes | memoryview, size: Size | None = None) -> Pixels:
     """Decode one PNG, JPEG, WebP, BMP or AVIF to [height, width, channels]: red, green, blue (, alpha).
 
+    data: the parts of the file, in their order. size: of the picture, where it may be large.
     Depth and alpha are kept; grey with alpha comes back as four channels. Samples of 10 and 12 bits keep their values
     in 16 bits. Raises DecodingFailed.
     """
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if size is not None and size.area > LARGE_PIXELS:
+            pixels = _decode_from_file(data)
+        else:
+            pixels = cv2.imdecode(np.frombuffer(b"".join(data), np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise DecodingFailed(error.err or str(error)) from error
     if pixels is None:
         raise DecodingFailed("its image data cannot be decoded")
     if pixels.ndim == 2:
         return pixels[:, :, np.newaxis]
-    # In place: a second copy of the largest picture would cost another 160 MB.
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA, dst=pixels)
+    code = cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+    for top, bottom in row_strips(*pixels.shape[:2]):  # OpenCV copies what it converts in place.
+        cv2.cvtColor(pixels[top:bottom], code, dst=pixels[top:bottom])
+    return pixels
+
+
+def _decode_from_file(data: tuple[bytes | memoryview, ...]) -> Pixels | None:
+    """As `cv2.imdecode`; the parts are not joined in memory either."""
+    with tempfile.TemporaryDirectory(prefix="dreamlayer-") as folder:
+        path = Path(folder, "picture")
+        with path.open("wb") as file:
+            file.writelines(data)
+        return cast(Pixels | None, cv2.imread(str(path), None, cv2.IMREAD_UNCHANGED))
 
 
 def decode_with_pillow(data: bytes, format: str) -> Image.Image:

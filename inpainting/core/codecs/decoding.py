@@ -63,12 +63,12 @@ def decode_picture(data: bytes, *, field: str = "image", limits: IntakeLimits = 
     return DecodedPicture(Picture(apply_orientation(pixels, parsed.orientation), profile), format, tuple(warnings))
 
 
-def inspect_picture(data: bytes, *, field: str = "image") -> tuple[str, Size]:
+def inspect_picture(data: bytes, *, field: str = "image", limits: IntakeLimits = DEFAULT_LIMITS) -> tuple[str, Size]:
     """The format of an image file and its size before rotation, by its structure alone: no pixel is decoded.
 
     Raises InvalidPicture as `decode_picture` does, except where only the pixels are damaged.
     """
-    format, parsed = _parse(data, Intake(field, DEFAULT_LIMITS))
+    format, parsed = _parse(data, Intake(field, limits))
     return format, parsed.size
 
 

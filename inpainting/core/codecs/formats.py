@@ -12,6 +12,8 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from inpainting.core.codecs.colour import on_white, to_8_bits, to_srgb
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Size
 from inpainting.core.picture import Picture
 from inpainting.core.settings_table import DEFAULT_QUALITY, PaintSettings
 
@@ -26,6 +28,8 @@ KILOBYTE = 1000
 MAX_PIXELS_OF_SLOW_METHOD = 4_000_000
 """Above, WebP is encoded by its fastest method: 40 megapixels of noise take 11 s and 0.4 GB, with the default of 4
 46 s and 1 GB (measured on two busy cores); the file is a fifth larger."""
+WEBP_MAX_SIDE = 16_383
+"""WEBP_MAX_DIMENSION of libwebp; RFC 9649, section 2.5 (14 bits)."""
 MAX_JPEG_COMMENT = 65_000
 """Characters. The segment that holds Exif has at most 65,533 bytes."""
 PARTITION_0_OVERFLOW = "encoding error 6"
@@ -46,6 +50,17 @@ def format_of(filename: str) -> str | None:
     """The format of a file by the extension of its name; None for a name with another one."""
     stem, _, extension = filename.rpartition(".")
     return FORMATS_BY_EXTENSION.get(extension.lower()) if stem else None
+
+
+def check_fits(size: Size, format: str) -> None:
+    """Raise InvalidRequest, `field_invalid`, for a size that the format cannot hold."""
+    if format == WEBP and size.longer > WEBP_MAX_SIDE:
+        raise InvalidRequest(
+            f"WebP holds at most {WEBP_MAX_SIDE} pixels a side, and the image is {size}: choose another output format.",
+            field="output_format",
+            limit=WEBP_MAX_SIDE,
+            actual=size.longer,
+        )
 
 
 def losses(picture: Picture, format: str) -> tuple[str, ...]:

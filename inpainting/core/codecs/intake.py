@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inpainting.core.errors import InvalidPicture
 from inpainting.core.geometry import Size
@@ -12,8 +12,8 @@ MEBI = 2**20
 
 @dataclass(frozen=True, slots=True)
 class IntakeLimits:
-    """Limits on the size and complexity of a file. Within these limits no decode takes over 3 s or 700 MB (measured by
-    benchmarks/codecs.py).
+    """Limits on the size and complexity of a file. Within the default ones no decode takes over 3 s or 700 MB (measured
+    by benchmarks/codecs.py).
 
     Sides in pixels. `max_pixels_cmyk`: 20 million pixels of CMYK take about a second to convert. `max_jpeg_scans` stops
     files that are small but slow: a 419 KiB progressive JPEG of 3,010 scans takes libjpeg a minute.
@@ -45,8 +45,32 @@ class IntakeLimits:
 
 
 DEFAULT_LIMITS = IntakeLimits()
-STORED_LIMITS = IntakeLimits(max_bytes=2**30)
-"""For files that this program wrote: pixels were within the limits, but a lossless file may have more bytes."""
+HIGHEST_MEGAPIXELS, HIGHEST_SIDE, HIGHEST_MEBIBYTES = 120, 16_384, 512
+"""What an administrator may raise `max_pixels` (in millions), `max_side` and `max_bytes` (in MiB) to, at most."""
+
+
+def limits_of(*, megapixels: float, max_side: int, mebibytes: int) -> IntakeLimits:
+    """The limits of a site: `max_pixels` in millions, `max_side` in pixels, and `max_bytes` in MiB.
+
+    Where `megapixels` is above the default, images of 16 bits a channel and of CMYK may have as many pixels as others,
+    and a JPEG as many scans as one of the default size.
+    """
+    max_pixels = round(megapixels * 1e6)
+    limits = replace(DEFAULT_LIMITS, max_bytes=mebibytes * MEBI, max_side=max_side, max_pixels=max_pixels)
+    if max_pixels <= DEFAULT_LIMITS.max_pixels:
+        return limits
+    scans = DEFAULT_LIMITS.max_jpeg_scan_samples // DEFAULT_LIMITS.max_pixels
+    return replace(
+        limits,
+        max_pixels_16_bit=max_pixels,
+        max_pixels_cmyk=max_pixels,
+        max_jpeg_scan_samples=scans * max_pixels,
+    )
+
+
+STORED_LIMITS = limits_of(megapixels=HIGHEST_MEGAPIXELS, max_side=HIGHEST_SIDE, mebibytes=1024)
+"""For files that this program wrote: a lossless file may have more bytes than the upload had, and the administrator may
+have lowered the limits since."""
 
 
 @dataclass(frozen=True, slots=True)

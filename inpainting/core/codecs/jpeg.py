@@ -53,7 +53,8 @@ class _JpegParser:
 
     def __init__(self, data: bytes, intake: Intake) -> None:
         self.data, self.intake = data, intake
-        self.essential = [bytes([0xFF, SOI])]
+        self.view = memoryview(data)  # Copies of the scans would take as much memory as the file.
+        self.essential: list[bytes | memoryview] = [bytes([0xFF, SOI])]
         self.frame: _Frame | None = None
         self.exif = b""
         self.profile_parts: dict[int, bytes] = {}
@@ -70,7 +71,7 @@ class _JpegParser:
             end = self._segment_end(marker, begin + 2)
             position = self._read_segment(marker, self.data[begin + 4 : end], end)
             if marker in ESSENTIAL:
-                self.essential.append(self.data[begin:position])
+                self.essential.append(self.view[begin:position])
 
     def _next_marker(self, position: int) -> int:
         found = MARKER.search(self.data, position)
@@ -150,11 +151,11 @@ class _JpegParser:
         if self.coded_bytes * 8 < _min_coded_bits(self.frame, factors):
             raise self.intake.damaged("it holds far too little image data for its size")
         profile = b"".join(self.profile_parts[number] for number in sorted(self.profile_parts)) or None
-        data = b"".join([*self.essential, bytes([0xFF, EOI])])
-        decode = partial(decode_with_opencv, data)
+        parts = (*self.essential, bytes([0xFF, EOI]))
+        decode = partial(decode_with_opencv, *parts, size=self.frame.size)
         if len(factors) == 4:
             usable = profile if profile_matches(profile, "CMYK") else None
-            decode = partial(_decode_cmyk, data, usable)
+            decode = partial(_decode_cmyk, b"".join(parts), usable)
             method = "by its colour profile" if usable else "without a colour profile, so colours are approximate"
             self.warnings.append(f"The {self.intake.noun} is CMYK; it is kept as sRGB, converted {method}.")
             profile = None

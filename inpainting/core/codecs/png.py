@@ -33,26 +33,34 @@ MAX_STORED_BYTES = 64 * 2**20
 """Rows of more bytes than this are not decompressed by ISA-L, which takes twice the memory of the rows meanwhile."""
 MAX_STORED_BLOCK = 65_535
 DECOMPRESSION_ERROR = cast(type[Exception], igzip_lib.error)
+Body = bytes | memoryview
 MAX_GAINING_RATIO = 8
 """Of rows to compressed bytes. Zlib decompresses denser data, such as masks, as fast as ISA-L."""
 
 
-def chunk(kind: bytes, body: bytes) -> bytes:
+def chunk(kind: bytes, body: Body) -> bytes:
     """The bytes of one chunk: length, kind, body, CRC-32 of kind and body."""
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum(kind, body))
+    return b"".join(chunk_parts(kind, body))
 
 
-def checksum(kind: bytes, body: bytes) -> int:
+def chunk_parts(kind: bytes, body: Body) -> tuple[bytes, bytes, Body, bytes]:
+    """The parts of a chunk, to be joined with those of others: its body is not copied before."""
+    return struct.pack(">I", len(body)), kind, body, struct.pack(">I", checksum(kind, body))
+
+
+def checksum(kind: bytes, body: Body) -> int:
     """The CRC-32 of a chunk; ISA-L's takes a tenth of zlib's time."""
     crc: int = isal_zlib.crc32(body, isal_zlib.crc32(kind))
     return crc
 
 
-def chunks(data: bytes, intake: Intake) -> Iterator[tuple[bytes, bytes]]:
+def chunks(data: bytes, intake: Intake) -> Iterator[tuple[bytes, Body]]:
     """Yield kind and body of each chunk up to IEND. Checksums are checked where the picture depends on them.
 
+    The body of IDAT is a view of `data`, as copies would take as much memory as the file.
     Raises InvalidPicture if the file ends early, is corrupt or has too many chunks. Bytes after IEND are ignored.
     """
+    view = memoryview(data)
     position, counted, kind = len(SIGNATURE), 0, b""
     while kind != b"IEND":
         if position + 12 > len(data):
@@ -66,7 +74,7 @@ def chunks(data: bytes, intake: Intake) -> Iterator[tuple[bytes, bytes]]:
         counted += kind != b"IDAT" or length < MIN_UNCOUNTED_IDAT_BYTES
         if counted > intake.limits.max_png_chunks:
             raise intake.too_complex("chunks", limit=intake.limits.max_png_chunks)
-        body = data[position + 8 : end]
+        body = data[position + 8 : end] if kind != b"IDAT" else view[position + 8 : end]
         if kind in CRITICAL or kind == b"tRNS":
             if struct.unpack_from(">I", data, end)[0] != checksum(kind, body):
                 raise intake.damaged("a checksum in it is wrong")
@@ -79,17 +87,17 @@ def chunks(data: bytes, intake: Intake) -> Iterator[tuple[bytes, bytes]]:
 def parse_png(data: bytes, intake: Intake) -> ParsedFile:
     """Parse a PNG. Raises InvalidPicture."""
     found: dict[bytes, bytes] = {}  # the first of each kind
-    essential: list[tuple[bytes, bytes]] = []
+    essential: list[tuple[bytes, Body]] = []
     text_budget = intake.limits.max_text_bytes
     for kind, body in chunks(data, intake):
         if kind == b"IHDR":
-            size, depth, colour_type, is_interlaced = _parse_header(body, intake)
+            size, depth, colour_type, is_interlaced = _parse_header(bytes(body), intake)
         elif kind in TEXTS:
-            text_budget -= len(read_text(kind, body, text_budget, intake)[1])
+            text_budget -= len(read_text(kind, bytes(body), text_budget, intake)[1])
         if kind in CRITICAL or (kind == b"tRNS" and colour_type == PALETTE):
             essential.append((kind, body))
         if kind != b"IDAT":
-            found.setdefault(kind, body)
+            found.setdefault(kind, bytes(body))
     profile, warnings = _parse_profile(found.get(b"iCCP"), intake)
     key = found.get(b"tRNS", b"") if colour_type in (GREY, COLOUR) else b""
     if int.from_bytes(found.get(b"acTL", b"")[:4]) > 1:
@@ -101,9 +109,10 @@ def parse_png(data: bytes, intake: Intake) -> ParsedFile:
     if key:
         warnings.append(f"The {intake.noun} has one transparent colour; it is kept with an alpha channel.")
     row_bytes = 1 + -(-size.width * CHANNELS[colour_type] * depth // 8)
+    rows_bytes = 0 if is_interlaced else size.height * row_bytes
     return ParsedFile(
         size=size,
-        decode=partial(_decode, essential, 0 if is_interlaced else size.height * row_bytes, depth, colour_type, key),
+        decode=partial(_decode, essential, size, rows_bytes, depth, colour_type, key),
         profile_space="GRAY" if colour_type in (GREY, GREY_ALPHA) else "RGB ",
         icc_profile=profile,
         orientation=read_orientation(found.get(b"eXIf", b"")),
@@ -155,7 +164,7 @@ def _parse_profile(body: bytes | None, intake: Intake) -> tuple[bytes | None, li
     return profile, []
 
 
-def _stored(essential: list[tuple[bytes, bytes]], rows_bytes: int) -> list[tuple[bytes, bytes]]:
+def _stored(essential: list[tuple[bytes, Body]], rows_bytes: int) -> list[tuple[bytes, Body]]:
     """The chunks with the same image data in stored blocks (RFC 1951, section 3.2.4), decompressed by ISA-L.
 
     The decoder's own zlib would take three times as long. Chunks are returned as they are where that gains nothing, and
@@ -164,9 +173,10 @@ def _stored(essential: list[tuple[bytes, bytes]], rows_bytes: int) -> list[tuple
     kinds = [kind for kind, _ in essential]
     first = kinds.index(b"IDAT") if b"IDAT" in kinds else 0
     end = first + kinds.count(b"IDAT")
-    compressed = b"".join(body for _, body in essential[first:end])
-    if not 0 < rows_bytes <= min(MAX_STORED_BYTES, MAX_GAINING_RATIO * len(compressed)) or b"IDAT" in kinds[end:]:
+    compressed_bytes = sum(len(body) for _, body in essential[first:end])
+    if not 0 < rows_bytes <= min(MAX_STORED_BYTES, MAX_GAINING_RATIO * compressed_bytes) or b"IDAT" in kinds[end:]:
         return essential
+    compressed = b"".join(body for _, body in essential[first:end])
     decompressor = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_ZLIB)
     stored, left, adler = [b"\x78\x01"], rows_bytes, 1
     try:
@@ -192,9 +202,12 @@ def _decompressed(compressed: bytes, max_bytes: int) -> bytes | None:
         return None
 
 
-def _decode(essential: list[tuple[bytes, bytes]], rows_bytes: int, depth: int, colour_type: int, key: bytes) -> Pixels:
+def _decode(
+    essential: list[tuple[bytes, Body]], size: Size, rows_bytes: int, depth: int, colour_type: int, key: bytes
+) -> Pixels:
     """essential: the chunks that the decoder needs. rows_bytes: of all filtered rows; 0 for interlaced ones."""
-    pixels = decode_with_opencv(b"".join([SIGNATURE, *(chunk(*one) for one in _stored(essential, rows_bytes))]))
+    parts = (part for one in _stored(essential, rows_bytes) for part in chunk_parts(*one))
+    pixels = decode_with_opencv(SIGNATURE, *parts, size=size)
     if colour_type == GREY_ALPHA:
         # OpenCV expands it: three equal grey channels, then alpha.
         return cast(Pixels, np.ascontiguousarray(pixels[:, :, ::3]))

@@ -57,7 +57,7 @@ def read_png_texts(data: bytes) -> dict[str, str]:
     budget, texts = intake.limits.max_text_bytes, {}
     for kind, body in chunks(data, intake):
         if kind in TEXTS:
-            keyword, text = read_text(kind, body, budget, intake)
+            keyword, text = read_text(kind, bytes(body), budget, intake)
             budget -= len(text)
             encoding = "utf-8" if kind == b"iTXt" else "latin-1"
             texts[keyword.decode("latin-1")] = text.decode(encoding, errors="replace")

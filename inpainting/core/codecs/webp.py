@@ -96,7 +96,7 @@ def _first_frame(image: dict[bytes, bytes], intake: Intake) -> tuple[Size, bytes
 
 
 def _decode(data: bytes, canvas: Size, left: int, top: int) -> Pixels:
-    frame = decode_with_opencv(data)
+    frame = decode_with_opencv(data, size=canvas)
     height, width, channels = frame.shape
     if (width, height) == (canvas.width, canvas.height):
         return frame

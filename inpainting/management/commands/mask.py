@@ -18,6 +18,7 @@ from inpainting.cli.run import error_message
 from inpainting.core.errors import PaintingError
 from inpainting.core.mask_operations import COMBINING, NAMES
 from inpainting.core.masks import MaskPolarity
+from inpainting.image_limits import image_limits
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Selection
 
@@ -125,4 +126,5 @@ class Command(BaseCommand):
         if any(result.resolve() == picture.resolve() for picture, result in results.items()):
             raise CommandError("The mask would replace the picture.")
         common = selection, options["segmenter"], tuple(options["operations"]), MaskPolarity(options["mask_polarity"])
-        return [MaskJob(picture, result, *common) for picture, result in results.items()]
+        limits = image_limits()
+        return [MaskJob(picture, result, *common, limits) for picture, result in results.items()]

@@ -5,14 +5,14 @@ import { masksOf, sorted } from "batch/pairs"
 import { keep, take } from "batch/waiting"
 import { element } from "dom"
 import { dropzone, guardPage } from "dropzone"
-import { Refused, checkMaskFile, decode, drawPreview, readPhoto } from "editor/files"
+import { Refused, checkMaskFile, decode, drawPreview, photoLimits, readPhoto } from "editor/files"
 import { sha256 } from "editor/core/sha256"
 import { isForPeople } from "editor/messages"
 import { PolarityReader } from "editor/raster/polarity"
 
 const $ = (id) => document.getElementById(id)
 const form = $("new-batch")
-const limits = { items: Number(form.dataset.maxItems), image: Number(form.dataset.maxImageBytes), mask: Number(form.dataset.maxMaskBytes) }
+const limits = { items: Number(form.dataset.maxItems), photo: photoLimits(form), maskBytes: Number(form.dataset.maxMaskBytes) }
 const now = { photos: [], masks: [], painted: null, settings: {}, isSending: false }
 const POLARITY = { light: "white_repaints", dark: "black_repaints", transparent: "black_repaints", opaque: "white_repaints" }
 
@@ -37,7 +37,7 @@ async function adding(problems, add) {
 
 async function addPhoto(file) {
   if (now.photos.length >= limits.items) throw new Refused(`“${file.name}” was left out: a batch has at most ${limits.items} photos.`)
-  const { bitmap } = await readPhoto(file, limits.image)
+  const { bitmap } = await readPhoto(file, limits.photo)
   const canvas = element("canvas")
   drawPreview(canvas, bitmap)
   bitmap.close()
@@ -45,7 +45,7 @@ async function addPhoto(file) {
 }
 
 async function addMask(file) {
-  checkMaskFile(file, limits.mask)
+  checkMaskFile(file, limits.maskBytes)
   const bitmap = await decode(file)
   if (!now.masks.length) $("batch-polarity").value = POLARITY[polarityOf(bitmap)]
   bitmap.close()

@@ -9,6 +9,7 @@ import { Store } from "editor/core/store"
 import { Describe } from "editor/describe"
 import { Downloads } from "editor/downloads"
 import { Draft, inWords } from "editor/draft/draft"
+import { photoLimits } from "editor/files"
 import { Hints } from "editor/hints"
 import { Commands } from "editor/input/commands"
 import { listen } from "editor/input/pointer"
@@ -40,7 +41,7 @@ import { account } from "session"
 const $ = (id) => document.getElementById(id)
 const jsonIn = (id) => JSON.parse($(id).textContent)
 const root = $("editor")
-const limits = { image: Number(root.dataset.maxImageBytes), mask: Number(root.dataset.maxMaskBytes) }
+const limits = { photo: photoLimits(root), maskBytes: Number(root.dataset.maxMaskBytes) }
 
 // --- the parts ----------------------------------------------------------------------------------------------------
 
@@ -65,10 +66,10 @@ const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), ove
 const hole = new Hole({ bar: $("hole-bar"), light: $("light"), zoom: $("zoom"), dock: $("settings"), editor: root }, mask)
 const hints = new Hints(mask, refresh)
 const maskFile = new MaskFile(
-  { file: $("mask-file"), empty: $("mask-empty"), name: $("mask-name"), about: $("mask-about"), preview: $("mask-preview") }, mask, limits.mask,
+  { file: $("mask-file"), empty: $("mask-empty"), name: $("mask-name"), about: $("mask-about"), preview: $("mask-preview") }, mask, limits.maskBytes,
 )
 const settingsForm = new SettingsForm($("settings"), {
-  engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limitBytes: limits.image, onChange: formChanged,
+  engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limits: limits.photo, onChange: formChanged,
 })
 const seed = new Seed({ field: $("seed"), lock: $("seed-lock"), dice: $("seed-dice") })
 new Presets({ list: $("presets"), name: $("preset-name"), save: $("preset-save") }, {
@@ -104,7 +105,7 @@ const batch = new BatchMask({ bar: $("batch-bar"), use: $("batch-use"), url: roo
   },
 })
 const strip = new Strip($("strip"), { onOpen: (step) => photos.openStep(step), imageOf: (id) => keptImage(store.document, id) })
-const photos = new Photos({ root, surface: $("surface") }, limits.image, {
+const photos = new Photos({ root, surface: $("surface") }, limits.photo, {
   store, mask, maskFile, compare, result, strip, batch, job, resumed: () => opening.resumed, onChange: refresh,
 })
 const painting = new Painting({

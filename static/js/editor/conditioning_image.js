@@ -24,7 +24,7 @@ const PHOTO = "tile" // without a picture of this kind the photo itself is used
 export class ConditioningImage {
   #root
   #select
-  #limitBytes
+  #limits
   #onChange
   #adapters
   #file = null
@@ -35,12 +35,12 @@ export class ConditioningImage {
    * share where they have none. `id` is the prefix of the elements' ids. `adapters` are all of that kind, [{slug, label,
    * control, is_computed, computed}], the last the kinds that need no file. `onChange` is called when one comes or goes.
    */
-  constructor({ setting, image, first, id, adapters, limitBytes, onChange }) {
+  constructor({ setting, image, first, id, adapters, limits, onChange }) {
     Object.assign(this, { setting, image, first, id })
     this.#root = document.getElementById(`${id}-field`)
     this.#select = this.#root.querySelector("select")
     this.#adapters = adapters
-    this.#limitBytes = limitBytes
+    this.#limits = limits
     this.#onChange = onChange
     dropzone(this.#zone, this.#zone.querySelector("input"), ([file]) => this.take(file))
     this.#zone.querySelector("button").addEventListener("click", () => {
@@ -90,7 +90,7 @@ export class ConditioningImage {
 
   async take(file) {
     await saying(this.id, async () => {
-      const { bitmap } = await readPhoto(file, this.#limitBytes)
+      const { bitmap } = await readPhoto(file, this.#limits)
       drawPreview(this.#zone.querySelector("canvas"), bitmap)
       bitmap.close()
       this.#picture = await put(file)

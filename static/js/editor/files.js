@@ -9,19 +9,27 @@ const PREVIEW_SIDE = 128
 /** The file cannot be used here. Its message is for the person. */
 export class Refused extends Error {}
 
-/** `shown` is what the browser shows of the file.
+/** `limits` as of photoLimits; `shown` is what the browser shows of the file.
  *  @returns {Promise<{file: File, shown: Blob, bitmap: ImageBitmap, name: string, width: number, height: number}>} */
-export async function readPhoto(file, limitBytes) {
+export async function readPhoto(file, limits) {
   if (!isPhoto(file)) {
     throw new Refused(`“${file.name}” is not a ${FORMATS} file.`)
   }
-  if (file.size > limitBytes) {
-    throw new Refused(`This photo has ${bytes(file.size)}; at most ${bytes(limitBytes)} are allowed.`)
+  if (file.size > limits.bytes) {
+    throw new Refused(`This photo has ${bytes(file.size)}; at most ${bytes(limits.bytes)} are allowed.`)
   }
   const shown = await displayable(file)
   const bitmap = await decode(shown, file.name)
-  return { file, shown, bitmap, name: file.name, width: bitmap.width, height: bitmap.height }
+  const { width, height } = bitmap
+  if (Math.max(width, height) > limits.side || width * height > limits.pixels) {
+    bitmap.close()
+    throw new Refused(`This photo is ${width}×${height}; at most ${limits.side} a side and ${limits.pixels / 1e6} megapixels are allowed.`)
+  }
+  return { file, shown, bitmap, name: file.name, width, height }
 }
+
+/** The limits that a page has on photos. @returns {{bytes: number, side: number, pixels: number}} */
+export const photoLimits = ({ dataset }) => ({ bytes: Number(dataset.maxImageBytes), side: Number(dataset.maxSide), pixels: Number(dataset.maxPixels) })
 
 /** Whether a mask file may be taken at all: by type and size, before anything is decoded. */
 export function checkMaskFile(file, limitBytes) {
@@ -59,7 +67,7 @@ export async function decode(file, name = file.name) {
     return await createImageBitmap(file) // turns the photo upright by its EXIF orientation, as the server does
   } catch (error) {
     if (error.name !== "InvalidStateError" && error.name !== "EncodingError") throw error
-    throw new Refused(`“${name}” cannot be read as a picture; it may be damaged.`)
+    throw new Refused(`“${name}” cannot be read as a picture; it may be damaged, or too large for this browser.`)
   }
 }
 

@@ -15,15 +15,15 @@ export class Photos {
 
   #root
   #surface
-  #limitBytes
+  #limits
   #parts
 
   /** `elements` is {root, surface}: of the page's state, and the stage; `parts` is {store, mask, maskFile, compare, result,
    *  strip, batch, job, resumed, onChange}: of the editor; `resumed()` is a promise of the draft that is opening. */
-  constructor({ root, surface }, limitBytes, parts) {
+  constructor({ root, surface }, limits, parts) {
     this.#root = root
     this.#surface = surface
-    this.#limitBytes = limitBytes
+    this.#limits = limits
     this.#parts = parts
   }
 
@@ -53,7 +53,7 @@ export class Photos {
     const { store, strip, job } = this.#parts
     if (job.isRunning) return
     await saying("photo", async () => {
-      const photo = await readPhoto(file, this.#limitBytes)
+      const photo = await readPhoto(file, this.#limits)
       const id = await put(file)
       this.#open({ ...photo, id }, { parent, isStep })
       const { name, width, height } = photo

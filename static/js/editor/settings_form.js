@@ -23,17 +23,17 @@ export class SettingsForm {
 
   /**
    * `engines` [{name, label, missing, reads_prompt}] and `adapters` [{slug, label, kind, …}, …] are all that are installed, `plan` is
-   * the server's answer for the empty form, `limitBytes` what an image may have. `onChange` is called when the form or
+   * the server's answer for the empty form, `limits` what an image may have. `onChange` is called when the form or
    * what the plan says of it has changed.
    */
-  constructor(form, { engines, adapters, plan, limitBytes, onChange }) {
+  constructor(form, { engines, adapters, plan, limits, onChange }) {
     this.#form = form
     this.#inputs = [...form.querySelectorAll("[data-setting]")]
     this.#engines = engines
     this.#adapters = adapters
     this.#plan = new Plan(form.dataset.planUrl, plan, () => this.#show())
     this.#embeddings = new Embeddings(form.elements.prompt)
-    const shared = { adapters, limitBytes, onChange: () => form.dispatchEvent(new Event("input")) }
+    const shared = { adapters, limits, onChange: () => form.dispatchEvent(new Event("input")) }
     this.#adapterRows = [
       new AdapterRows({ ...shared, setting: "control", image: "control_image", id: "control" }),
       new AdapterRows({ ...shared, setting: "ip_adapter", image: "ip_adapter_image", id: "ip-adapter" }),

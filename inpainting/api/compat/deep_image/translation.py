@@ -22,7 +22,6 @@ from inpainting.captioning import describe_colours, find_captioner
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import Control, Kind
 from inpainting.core.codecs.formats import PNG
-from inpainting.core.codecs.intake import DEFAULT_LIMITS
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.inputs import build_request
@@ -31,6 +30,7 @@ from inpainting.core.outpainting import Outpaint
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.declaration import DIFFUSION
+from inpainting.image_limits import image_limits
 from inpainting.planning import planner
 
 SOURCE = PictureRole(code_prefix="image", error_prefix="Invalid image")
@@ -74,6 +74,7 @@ def read_request(
             *(image, mask, paint_settings, MaskPolarity.WHITE_REPAINTS),
             outpaint=outpaint,
             may_be_unchanged=mask is None,
+            limits=image_limits(),
         )
     else:
         fitted = fit_within(image.picture.size, size)
@@ -157,9 +158,10 @@ def requested_size(values: Mapping[str, Any], image: Picture) -> Size | None:
         return None
     scale = min(Fraction(sides[name], source[name]) for name in sides)
     size = Size(**{name: sides.get(name, max(1, round(own * scale))) for name, own in source.items()})
-    max_pixels = DEFAULT_LIMITS.max_pixels if image.bits == 8 else DEFAULT_LIMITS.max_pixels_16_bit
-    if size.longer > DEFAULT_LIMITS.max_side or size.area > max_pixels:
-        side = DEFAULT_LIMITS.max_side if size.longer > DEFAULT_LIMITS.max_side else math.isqrt(max_pixels)
+    limits = image_limits()
+    max_pixels = limits.max_pixels if image.bits == 8 else limits.max_pixels_16_bit
+    if size.longer > limits.max_side or size.area > max_pixels:
+        side = limits.max_side if size.longer > limits.max_side else math.isqrt(max_pixels)
         raise InvalidRequest(f"Image cannot be upscaled above {side} x {side} pixels limit.", field="width", limit=side)
     return size
 

@@ -27,6 +27,7 @@ from inpainting.core.outpainting import Outpaint, extend
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import RANGES
+from inpainting.image_limits import image_limits
 
 IMAGE = PictureRole(code_prefix="image", error_prefix="Invalid inpaint_input_image")
 MASK = PictureRole(code_prefix="mask", error_prefix="Invalid inpaint_mask_image_upload")
@@ -101,7 +102,7 @@ def inpaint_request(body: GenerateBody, settings: PaintSettings, http_request: R
         notes.warnings.extend([*decoded.warnings, *([scaled] if scaled else [])])
         mask = grown(masks.scaled(binary_mask(decoded.picture), picture.size), body.inpaint_erode_or_dilate)
     if mask is None or body.outpaint_selections:
-        picture, mask, placement = extend(picture, outpaint_of(body, picture.size), mask)
+        picture, mask, placement = extend(picture, outpaint_of(body, picture.size), mask, limits=image_limits())
         return InpaintRequest(picture, mask, replace(settings, strength=1.0), placement=placement)
     settings = replace(settings, strength=body.inpaint_strength)
     if "inpaint_respective_field" in body.model_fields_set:

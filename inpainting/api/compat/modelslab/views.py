@@ -26,7 +26,7 @@ from inpainting.models import Status
 
 TEMPORARY = timedelta(hours=24)
 """How long uploads, and results of requests with `temp`, are kept."""
-UPLOAD = PictureRole(code_prefix="image", error_prefix="Invalid picture", max_bytes=5 * 2**20)
+UPLOAD = PictureRole(code_prefix="image", error_prefix="Invalid picture", own_max_bytes=5 * 2**20)
 
 
 class Inpaint(InpaintView, KeyedView):

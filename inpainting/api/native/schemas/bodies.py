@@ -10,7 +10,7 @@ from rest_framework import serializers
 from inpainting.api.native.fields import ChangesForm, GenerationForm, Img2ImgForm
 from inpainting.api.native.schemas.base import NullIsEmpty
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES, CONTROLS, IP_ADAPTERS
-from inpainting.core.codecs.accepted import ACCEPTED
+from inpainting.image_limits import accepted_files
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
 CONTROL_IMAGE = "The conditioning image of the first ControlNet, unless computed; scaled to the size of the image."
@@ -51,7 +51,7 @@ class ImageTexts(ConditioningImages):
 class Upload(ImageFiles, GenerationForm):
     """Form fields and files. A text field `params` may hold the settings as JSON; numbers are clamped then."""
 
-    image = serializers.FileField(help_text=f"{ACCEPTED}, up to 32 MB; or a text, as in JSON.")
+    image = serializers.FileField(help_text=f"{accepted_files()}; or a text, as in JSON.")
     mask = serializers.FileField(
         required=False,
         help_text="PNG up to 10 MB: white is kept and black repainted, unless mask_polarity is sent. "

@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from inpainting.api.native.schemas.base import Answer, Constant
 from inpainting.captioning import NO_MODEL, Style
-from inpainting.core.codecs.accepted import ACCEPTED
+from inpainting.image_limits import accepted_files
 
 
 class CaptionForm(serializers.Serializer):
@@ -18,7 +18,7 @@ class CaptionForm(serializers.Serializer):
 class CaptionUploadForm(CaptionForm):
     """Form fields and a file."""
 
-    image = serializers.FileField(help_text=f"{ACCEPTED}, up to 32 MB; or a text, as in JSON.")
+    image = serializers.FileField(help_text=f"{accepted_files()}; or a text, as in JSON.")
 
 
 class CaptionJson(CaptionForm):

@@ -14,10 +14,10 @@ from inpainting.api.native.mask_objects import MaskFormat
 from inpainting.api.native.schemas.base import Answer, Constant, Link, Page, UtcDateTime
 from inpainting.api.native.schemas.drafts import SHA256
 from inpainting.api.setting_fields import Integer, Number, Text, parse_json
-from inpainting.core.codecs.accepted import ACCEPTED
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box
 from inpainting.core.validation import finite_numbers
+from inpainting.image_limits import accepted_files
 from inpainting.models import UploadedPicture
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 from inpainting.segmenters import registry
@@ -170,7 +170,7 @@ def selection_of(values: Mapping[str, Any]) -> Selection:
 class MaskUploadForm(MaskForm):
     """Form fields and a file."""
 
-    image = serializers.FileField(required=False, help_text=f"{ACCEPTED}, up to 32 MB; or a text, as in JSON.")
+    image = serializers.FileField(required=False, help_text=f"{accepted_files()}; or a text, as in JSON.")
 
 
 class MaskJson(MaskForm):

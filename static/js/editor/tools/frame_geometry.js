@@ -1,7 +1,7 @@
 // The outpainting frame: margins around the photo in its pixels, all >= 0, as in the document. Pure: no DOM.
 
 export const SIDES = ["left", "top", "right", "bottom"]
-export const MOST_ON_A_SIDE = 8192 // as the API accepts
+export const MOST_ON_A_SIDE = 16384 // as the API accepts
 
 /** A frame with one or more edges moved by [dx, dy] pixels. @param {string} edges such as "left" or "top right" */
 export function dragged(frame, edges, [dx, dy]) {
