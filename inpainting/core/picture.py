@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
+from inpainting.core.metadata import NO_METADATA, Metadata
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Mask = NDArray[np.uint8]
@@ -21,11 +22,13 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 class Picture:
     """Pixels [height, width, channels] of 8 or 16 bits, read-only, upright; channels are L, LA, RGB or RGBA.
 
+    metadata: of its file; encoders write what they are given of it, see `Metadata.kept`.
     Raises InvalidRequest for any other shape or type.
     """
 
     pixels: Pixels
     icc_profile: bytes | None = None
+    metadata: Metadata = NO_METADATA
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.shape[2] not in MODES:
