@@ -35,7 +35,7 @@ def downloads(client: Client, answer: dict[str, Any]) -> list[bytes]:
     url = f"/api/generations/{answer['id']}/"
     queries = [f"?format={format}{more}" for format in FORMATS for more in ("", "&embed_settings=true")]
     paths = ["images/0/", *(f"images/0/{query}" for query in queries), "images/0/?embed_settings=false", "source/"]
-    return [client.get(url + path).getvalue() for path in paths]  # type: ignore[attr-defined]
+    return [client.get(url + path).getvalue() for path in paths]
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -36,7 +36,7 @@ def tables(data: bytes) -> Any:
 
 
 def delivered(client: Client, answer: dict[str, Any], query: str = "") -> bytes:
-    data: bytes = client.get(f"/api/generations/{answer['id']}/images/0/{query}").getvalue()  # type: ignore[attr-defined]
+    data: bytes = client.get(f"/api/generations/{answer['id']}/images/0/{query}").getvalue()
     return data
 
 

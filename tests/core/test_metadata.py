@@ -37,8 +37,8 @@ POSITION = {
     "GPS.GPSLongitude": (13.0, 24.0, 18.0),
     "GPS.GPSAltitude": 34.0,
 }
-ALL = AUTHOR | CAMERA | LENS | DATE
-KEPT = {"copyright": AUTHOR, "all": ALL, "all_with_gps": ALL | POSITION}
+ALL: dict[str, object] = {**AUTHOR, **CAMERA, **LENS, **DATE}
+KEPT: dict[str, dict[str, object]] = {"copyright": {**AUTHOR}, "all": ALL, "all_with_gps": {**ALL, **POSITION}}
 RIGHTS = Rights(
     creators=("Ada", "Ben & Co"),
     rights="All rights",
@@ -117,7 +117,8 @@ def test_the_longest_metadata_fit_into_a_jpeg() -> None:
         exif[tag] = long.encode()
     tags = read_tags(exif.tobytes().removeprefix(b"Exif\0\0"))
     assert max(len(tag.value) for tag in tags) == 4 * MAX_TEXT_CHARACTERS + 1
-    rights = Rights(("'" * MAX_TEXT_CHARACTERS,) * 10, *["'" * MAX_TEXT_CHARACTERS] * 4)
+    longest = "'" * MAX_TEXT_CHARACTERS
+    rights = Rights((longest,) * 10, longest, longest, longest, longest)
     picture = decode_picture(with_metadata(photo(), "PNG")).picture
     for format in (JPEG, WEBP):
         data = encode_copy(picture, format, 90, metadata=Metadata(None, tags, rights)).data

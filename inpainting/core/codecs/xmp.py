@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
-from xml.etree import ElementTree  # nosec B405 - a document type declaration is refused before parsing
+from xml.etree import ElementTree  # nosec B405
 
 from inpainting.core.metadata import Rights, clean_text
 
@@ -33,7 +33,7 @@ def read_rights(packet: bytes) -> Rights:
         text = packet.decode("utf-8-sig").strip("\0 \n\r\t")
         if "<!DOCTYPE" in text:
             return Rights()
-        root = ElementTree.fromstring(text)  # noqa: S314 - without declarations no entities  # nosec B314
+        root = ElementTree.fromstring(text)  # noqa: S314 - nothing is declared  # nosec B314
     except (ElementTree.ParseError, ValueError):
         return Rights()
     descriptions = [*root.iter(f"{{{RDF}}}Description")]
