@@ -27,6 +27,8 @@ from inpainting.api.errors import STOPPING, DiffusionRequired, api_error
 from inpainting.api.later_response import LaterResponse, arrival_time, respond_later, stream_later
 from inpainting.api.parsers import FormDataParser, JsonFormParser, UrlencodedParser
 from inpainting.catalog.lookup import Catalog
+from inpainting.core.codecs.formats import with_quality
+from inpainting.core.metadata import NO_METADATA
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.generations import history
 from inpainting.generations.submit import Submission, submit
@@ -98,6 +100,9 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
         history.refuse_removed(generation)
     else:
         engine = options.engine
+        if dialect.name != NATIVE:  # Other services have a default of their own, whatever the source is.
+            own = with_quality(inpaint_request.settings, NO_METADATA)
+            inpaint_request = replace(inpaint_request, settings=own)
         # Without a diffusion model nothing can be painted where nothing is kept.
         needed = inpaint_request.mask.any() if settings.COMPAT_REQUIRE_DIFFUSION else inpaint_request.mask.all()
         if dialect.name != NATIVE and needed:

@@ -23,6 +23,7 @@ from inpainting.core.codecs.png_strips import PngStrips
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
+from inpainting.core.metadata import Metadata
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.picture import Picture, Strips
 from inpainting.core.request import InpaintRequest
@@ -93,7 +94,7 @@ class FileJob:
         paintings = [replace(painting, make_unfaded=None) for painting in paintings]  # It holds the engine's picture.
         return_freed_memory()
         reports = [
-            self.write_result(index, painting, warnings, request.image)
+            self.write_result(index, painting, warnings, plan.request)
             for index, painting in reversed([*enumerate(paintings)])
         ]
         return reports[::-1]
@@ -115,11 +116,13 @@ class FileJob:
     def results(self) -> list[Path]:
         return [self.result(index) for index in range(self.plan.settings.num_images)]
 
-    def write_result(self, index: int, painting: Painting, warnings: tuple[str, ...], image: Picture) -> FileReport:
-        out = self.result(index)
-        is_lossy = self.plan.settings.output_format != PNG
-        copy = copy_for(painting.picture, self.plan.settings) if is_lossy else None
-        data = self.encoded_png(index, painting.picture) if copy is None else copy.data
+    def write_result(
+        self, index: int, painting: Painting, warnings: tuple[str, ...], request: InpaintRequest
+    ) -> FileReport:
+        out, kept = self.result(index), request.kept_metadata
+        is_lossy = request.settings.output_format != PNG
+        copy = copy_for(painting.picture, request.settings, kept) if is_lossy else None
+        data = self.encoded_png(index, painting.picture, kept) if copy is None else copy.data
         sha256 = hashlib.sha256(data).hexdigest()
         write_whole(out, data)
         del data
@@ -135,7 +138,7 @@ class FileJob:
         ]
         return FileReport(
             out=out,
-            outside_mask_changed_pixels=outside_mask_changed_pixels(image, written, painting.mask),
+            outside_mask_changed_pixels=outside_mask_changed_pixels(request.image, written, painting.mask),
             sha256=sha256,
             seam_score=painting.seam_score,
             warnings=(*warnings, *notes),
@@ -144,11 +147,11 @@ class FileJob:
             else f"{LABELS[copy.format]} of quality {copy.quality}; before it was compressed: ",
         )
 
-    def encoded_png(self, index: int, picture: Picture) -> bytes:
+    def encoded_png(self, index: int, picture: Picture, metadata: Metadata) -> bytes:
         texts = {}
         if self.embeds_settings:
             texts = generation_parameters(self.plan.engine.name, self.plan.settings.to_dict(), index=index)
-        return encode_png(picture, texts=texts)
+        return encode_png(picture, texts=texts, metadata=metadata)
 
 
 def return_freed_memory() -> None:

@@ -199,7 +199,7 @@ def extend(
             code="mask_empty",
             field=outpaint.field,
         )
-    return Picture(cast(Pixels, pixels), image.icc_profile), band, placement
+    return replace(image, pixels=cast(Pixels, pixels)), band, placement
 
 
 def check_canvas(canvas: Size, image: Picture, *, field: str, limits: IntakeLimits) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size, row_strips
+from inpainting.core.metadata import NO_METADATA, Metadata
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Mask = NDArray[np.uint8]
@@ -35,11 +36,13 @@ class Strips(Protocol):
 class Picture:
     """Pixels [height, width, channels] of 8 or 16 bits, read-only, upright; channels are L, LA, RGB or RGBA.
 
+    metadata: of its file; encoders write what they are given of it, see `Metadata.kept`.
     Raises InvalidRequest for any other shape or type.
     """
 
     pixels: Pixels
     icc_profile: bytes | None = None
+    metadata: Metadata = NO_METADATA
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.shape[2] not in MODES:
@@ -111,7 +114,10 @@ class PatchedPicture(Picture):
     def __init__(self, source: Picture, box: Box, patch: Pixels) -> None:
         if patch.shape != source.pixels[box.slices].shape or patch.dtype != source.pixels.dtype:
             raise InvalidRequest(f"a patch of {box} of {source.mode} of {source.bits} bits, got {patch.shape}")
-        for name, value in (("source", source), ("box", box), ("patch", patch), ("icc_profile", source.icc_profile)):
+        for name, value in {
+            **{"source": source, "box": box, "patch": patch},
+            **{"icc_profile": source.icc_profile, "metadata": source.metadata},
+        }.items():
             object.__setattr__(self, name, value)
 
     @property

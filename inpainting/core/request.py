@@ -9,6 +9,7 @@ import numpy as np
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES, CONTROLS, ControlUse, IPAdapterUse, LoraUse
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Placement
+from inpainting.core.metadata import Metadata
 from inpainting.core.picture import Mask, Picture
 from inpainting.core.settings_table import PaintSettings
 
@@ -54,6 +55,11 @@ class InpaintRequest:
         view = self.mask.view()
         view.flags.writeable = False
         object.__setattr__(self, "mask", view)
+
+    @property
+    def kept_metadata(self) -> Metadata:
+        """The metadata of the source image that its results keep."""
+        return self.image.metadata.kept(self.settings.keep_metadata)
 
     @property
     def conditioning_images(self) -> dict[str, Picture]:

@@ -25,6 +25,7 @@ from inpainting.core.adapter_uses import (
     LoraUse,
 )
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.metadata import KINDS_BY_CHOICE
 from inpainting.core.setting import (
     DIFFUSION,
     ERASE,
@@ -121,8 +122,9 @@ class PaintSettings:
     )
     quality: int | None = _result(
         label="File quality",
-        help="The quality of a JPEG or WebP file; 100 is the best and largest.",
-        default_text=str(DEFAULT_QUALITY),
+        help="The quality of a JPEG or WebP file; 100 is the best and largest. The default is the quality that a JPEG "
+        f"source was saved with, between 75 and 98, and {DEFAULT_QUALITY} for other sources.",
+        default_text="the source's",
         range=(1, 100),
         read_by=ALL_ENGINES,
         idle_when=LOSSLESS,
@@ -135,6 +137,14 @@ class PaintSettings:
         range=(1, 100_000),
         read_by=ALL_ENGINES,
         idle_when=LOSSLESS,
+    )
+    keep_metadata: str | None = _result(
+        label="Keep metadata",
+        help="The metadata of the source that the result files keep: copyright is the EXIF author and copyright, and "
+        "the rights in XMP; all adds date, camera and lens; all_with_gps adds the position. No other metadata is kept.",
+        default_text="none",
+        choices=tuple(KINDS_BY_CHOICE),
+        read_by=ALL_ENGINES,
     )
     preset: str | None = _sampling(
         label="Quality",

@@ -13,11 +13,11 @@ import numpy as np
 
 from inpainting.catalog import families
 from inpainting.core import masks
-from inpainting.core.codecs.formats import check_fits, losses
+from inpainting.core.codecs.formats import check_fits, losses, with_quality
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Placement, Window, plan_window
 from inpainting.core.moderation import policy
-from inpainting.core.picture import Mask
+from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import auto_reason, idle
 from inpainting.engines import registry
@@ -147,9 +147,10 @@ def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     above `plan.max_megapixels`; `control_image_missing`, `ip_adapter_image_missing`; `field_invalid` for an image that
     the output format cannot hold.
     """
+    plan = replace(plan, settings=with_quality(plan.settings, request.image.metadata))
     mask = masks.effective_mask(request.mask, plan.settings)
     check_fits(request.image.size, plan.settings.output_format)
-    lost = losses(request.image, plan.settings.output_format)
+    lost = (*losses(request.image, plan.settings.output_format), *metadata_notes(request.image, plan.settings))
     if why := nothing_to_paint(request.placement, mask):
         return Plan(
             **_fields_of(plan) | {"warnings": (*plan.warnings, why, *lost)},
@@ -183,6 +184,13 @@ def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
         window=window,
         passes=parts,
     )
+
+
+def metadata_notes(image: Picture, settings: PaintSettings) -> tuple[str, ...]:
+    """A sentence for people where metadata is to be kept and the image has none of it."""
+    if settings.keep_metadata is None or not image.metadata.kept(settings.keep_metadata).is_empty:
+        return ()
+    return (f"The image has no metadata that keep_metadata={settings.keep_metadata} would keep.",)
 
 
 def nothing_to_paint(placement: Placement | None, mask: Mask) -> str:

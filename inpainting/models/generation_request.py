@@ -144,7 +144,7 @@ class GenerationRequest(models.Model):
         keys = {} if shared is None else {name: (name, content_digest(picture)) for name, picture in pictures.items()}
         references = {name: shared[key] for name, key in keys.items() if shared and key in shared}
         with ExitStack() as undo:  # if one cannot be written, delete the others
-            source = SourceImage.from_picture(owner, request.image, name=source_name)
+            source = SourceImage.from_picture(owner, request.image, name=source_name, metadata=request.kept_metadata)
             undo.callback(source.delete_files)
             mask = Mask.from_pixels(owner, request.mask)
             undo.callback(mask.delete_files)

@@ -23,6 +23,7 @@ from django.dispatch import receiver
 
 from inpainting.core.codecs import STORED_LIMITS, decode_picture, encode_png, thumbnail_webp
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, LossyCopy, format_of
+from inpainting.core.metadata import NO_METADATA, Metadata
 from inpainting.core.picture import Mask as MaskPixels
 from inpainting.core.picture import Picture
 from inpainting.models import recent_inputs
@@ -165,16 +166,18 @@ def reduced_webp(picture: Picture, field: str) -> bytes:
 
 
 class SourceImage(ThumbnailedPicture):
-    """The canonical image of a request: upright, lossless, without its metadata."""
+    """The canonical image of a request: upright, lossless, with no metadata but that which the request keeps."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="source_images")
     name = models.CharField(max_length=255, blank=True, help_text="name of the uploaded file")
 
     @classmethod
-    def from_picture(cls, owner: Any, picture: Picture, *, name: str = "") -> SourceImage:
-        """Write the file to storage; the row is not saved yet."""
+    def from_picture(
+        cls, owner: Any, picture: Picture, *, name: str = "", metadata: Metadata = NO_METADATA
+    ) -> SourceImage:
+        """Write the file to storage; the row is not saved yet. metadata: for the file."""
         image = cls(owner=owner, name=name[-255:])
-        image.write(encode_png(picture), picture)
+        image.write(encode_png(picture, metadata=metadata), picture)
         return image
 
 

@@ -26,6 +26,7 @@ from inpainting.core.errors import (
     PaintingError,
 )
 from inpainting.core.keepalive import run_in_thread
+from inpainting.core.metadata import Metadata
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
@@ -222,12 +223,13 @@ def store(image: GeneratedImage, painting: Painting, canonical: Picture, request
 
     A copy in the requested format is encoded and written meanwhile, from the same pixels.
     """
+    kept = canonical.metadata.kept(requested.keep_metadata)
     if requested.output_format == PNG:
-        store_png(image, painting, canonical)
+        store_png(image, painting, canonical, kept)
         return
     with ThreadPoolExecutor(1, thread_name_prefix="copy") as beside:
-        copying = beside.submit(store_copy, image, painting.picture, requested)
-        store_png(image, painting, canonical)
+        copying = beside.submit(store_copy, image, painting.picture, requested, kept)
+        store_png(image, painting, canonical, kept)
     copy = copying.result()
     about = {"sha256": image.copy_sha256, "byte_count": image.copy_byte_count}
     image.report["copy"] = {"format": copy.format, "quality": copy.quality, "lossy": True, **about}
@@ -235,11 +237,11 @@ def store(image: GeneratedImage, painting: Painting, canonical: Picture, request
         image.report["notes"].append(TOO_LARGE)
 
 
-def store_png(image: GeneratedImage, painting: Painting, canonical: Picture) -> None:
+def store_png(image: GeneratedImage, painting: Painting, canonical: Picture, metadata: Metadata) -> None:
     texts = {}
     if settings.EMBED_SETTINGS:
         texts = generation_parameters(image.generation.engine, image.generation.settings, index=image.index)
-    image.write(encode_png(painting.picture, texts=texts), painting.picture)
+    image.write(encode_png(painting.picture, texts=texts, metadata=metadata), painting.picture)
     if painting.unhidden is not None:
         image.write_hidden(encode_png(painting.unhidden, texts=texts))
     stored = PngStrips(image.read_bytes())
@@ -261,9 +263,9 @@ def store_thumbnails(thumbnails: Iterable[tuple[ThumbnailedPicture, Picture]]) -
             logger.warning("The thumbnail of %s cannot be stored", picture, exc_info=True)
 
 
-def store_copy(image: GeneratedImage, picture: Picture, requested: PaintSettings) -> LossyCopy:
+def store_copy(image: GeneratedImage, picture: Picture, requested: PaintSettings, metadata: Metadata) -> LossyCopy:
     """Write a copy of the result in the requested format to storage."""
-    copy = copy_for(picture, requested)
+    copy = copy_for(picture, requested, metadata)
     image.write_copy(copy)
     return copy
 

@@ -40,8 +40,8 @@ MODELS = [
     pytest.param(name, marks=[pytest.mark.full] * (name in IN_FULL)) for name in [*families.generating(), QUICK_FILL]
 ]
 DIFFUSION_FAMILIES = set(families.names(engine=DIFFUSION))
-FILE_FIELDS = {"output_format", "quality", "max_file_kilobytes"}
-"""Fields of the result files; the stored PNG is always the same."""
+FILE_FIELDS = {"output_format", "quality", "max_file_kilobytes", "keep_metadata"}
+"""Fields of the result files; the pixels of the stored PNG are always the same."""
 WITHOUT_EFFECT_ON_RESULT = {"engine", "model", "model_name", "webhook_url", "step_down", *FILE_FIELDS}
 """Further fields that choose an engine or a model, or notify the caller, and never change the result."""
 IMAGE = "an image"
@@ -54,6 +54,7 @@ ALTERNATIVES: dict[str, Any] = {
     "output_format": "jpeg",
     "quality": "30",
     "max_file_kilobytes": "1",
+    "keep_metadata": "all",
     "steps": "5",
     "guidance_scale": "3",
     "guidance_start": "0.3",

@@ -221,6 +221,14 @@ def test_the_result_has_the_source_format_and_its_link_that_of_the_result(
     assert decode_picture(download(completed["result_url"])).format == "JPEG"
 
 
+def test_without_a_quality_the_result_of_a_jpeg_has_85(program: Client, photo: NDArray[np.uint8]) -> None:
+    jpeg = cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+    post(program, {**inpainting(), "url": "base64," + base64.b64encode(jpeg).decode()})
+    generation = Generation.objects.get()
+    copy = generation.images.get().report["copy"]
+    assert (copy["format"], copy["quality"], generation.settings["quality"]) == ("jpeg", 85, 85)
+
+
 def test_the_quality_is_lowered_to_the_largest_file(program: Client) -> None:
     completed = post(program, {**outpainting(), "output_format": "webp", "quality": 100, "max_file_size": "4kb"}).json()
     assert len(download(completed["result_url"])) <= 4000

@@ -324,6 +324,21 @@ def test_an_image_type_alone_is_answered_with_the_picture(
     assert Generation.objects.get().settings["num_images"] == 1
 
 
+def test_files_of_a_jpeg_have_quality_85(
+    alices_program: Client, body: dict[str, Any], photo: NDArray[np.uint8]
+) -> None:
+    source = BytesIO()
+    Image.fromarray(photo).save(source, "JPEG", quality=95)
+    expected = BytesIO()
+    Image.fromarray(photo).save(expected, "JPEG", quality=85)
+    tables = Image.open(expected).quantization  # type: ignore[attr-defined]  # of JPEG files
+    sent = {**body, "inpaint_input_image": base64_of(source.getvalue())}
+    for output_format in ("jpeg", "png"):
+        (link,) = task_of(post(alices_program, {**sent, "output_format": output_format}))["result"]
+        assert picture_at(link, Accept="image/jpeg").quantization == tables  # type: ignore[attr-defined]
+    assert Generation.objects.latest("created_at").settings["quality"] is None
+
+
 @pytest.mark.parametrize("accept", ["*/*", "image/png, */*", "application/json", ""])
 def test_other_accept_headers_are_answered_with_json(alices_program: Client, body: dict[str, Any], accept: str) -> None:
     assert len(task_of(post(alices_program, body, Accept=accept))["result"]) == 1

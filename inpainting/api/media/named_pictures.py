@@ -10,6 +10,7 @@ from django.views.decorators.http import require_safe
 from inpainting.api.media.links import named_picture
 from inpainting.api.media.results import file_in_format
 from inpainting.core.codecs.formats import FORMATS_BY_EXTENSION, PNG, format_of
+from inpainting.core.settings_table import DEFAULT_QUALITY
 from inpainting.media.files import FOR_EVERY_ORIGIN, PictureUnavailable, linked_picture_response
 
 CONVERTING_FOLDERS = ("outputs", "inputs")
@@ -27,7 +28,8 @@ def get_named_picture(request: HttpRequest, folder: str, token: str, name: str) 
     if converts:
         format = accepted_format(request.headers.get("Accept", "")) or format
     try:
-        response = linked_picture_response(request, file_in_format(picture, format), FOR_EVERY_ORIGIN)
+        file = file_in_format(picture, format, quality=DEFAULT_QUALITY)
+        response = linked_picture_response(request, file, FOR_EVERY_ORIGIN)
     except PictureUnavailable as error:
         response = HttpResponse(status=error.status, headers={**FOR_EVERY_ORIGIN, **error.headers})
     if converts:

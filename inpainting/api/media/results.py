@@ -6,18 +6,18 @@ from django.core.files.base import ContentFile
 from django.db.models.fields.files import FieldFile
 
 from inpainting.core.codecs import generation_parameters, replace_png_texts
-from inpainting.core.codecs.formats import EXTENSIONS, PNG, encode_copy
+from inpainting.core.codecs.formats import EXTENSIONS, PNG, default_quality, encode_copy
 from inpainting.core.codecs.png_text import SETTINGS_TEXT
-from inpainting.core.settings_table import DEFAULT_QUALITY
 from inpainting.media.conversions import converting
 from inpainting.media.files import PictureGone
 from inpainting.models import GeneratedImage
 from inpainting.models.pictures import StoredPicture
 
 
-def file_in_format(picture: StoredPicture, format: str) -> FieldFile | ContentFile:
+def file_in_format(picture: StoredPicture, format: str, *, quality: int | None = None) -> FieldFile | ContentFile:
     """The stored file in that format; where there is none, a lossy copy that is made now and not stored.
 
+    quality: of that copy; None: see `default_quality`.
     Raises PictureGone, and ConversionsBusy if other pictures are being converted for too long.
     """
     if format == PNG:
@@ -25,7 +25,9 @@ def file_in_format(picture: StoredPicture, format: str) -> FieldFile | ContentFi
     if isinstance(picture, GeneratedImage) and picture.format == format:
         return picture.copy_file
     with converting():
-        copy = encode_copy(picture.read(), format, DEFAULT_QUALITY)
+        pixels = picture.read()
+        quality = quality or default_quality(pixels.metadata)
+        copy = encode_copy(pixels, format, quality, metadata=pixels.metadata)
     return ContentFile(copy.data, name=f"{picture.file.name}.{EXTENSIONS[format]}")
 
 
@@ -43,8 +45,10 @@ def result_with_settings(image: GeneratedImage, format: str, *, embedded: bool) 
             with image.file.open("rb") as file:
                 data = replace_png_texts(file.read(), texts)
         else:
-            quality = image.report["copy"]["quality"] if image.format == format else DEFAULT_QUALITY
-            data = encode_copy(image.read(), format, quality, comment=texts[SETTINGS_TEXT]).data
+            pixels = image.read()
+            kept = pixels.metadata
+            quality = image.report["copy"]["quality"] if image.format == format else default_quality(kept)
+            data = encode_copy(pixels, format, quality, comment=texts[SETTINGS_TEXT], metadata=kept).data
     name = f"{image.file.name}.{'with' if embedded else 'without'}-settings.{EXTENSIONS[format]}"
     return ContentFile(data, name=name)
 

@@ -53,6 +53,7 @@ def dry_run(request: InpaintRequest, options: Options) -> dict[str, Any]:
         "mode": image.mode,
         "bits": image.bits,
         "mask": "data:image/png;base64," + base64.b64encode(png).decode(),
+        "quality": settings.quality,
         "coverage": round(masks.coverage(plan.mask), 6),
         "window": [box.left, box.top, box.right, box.bottom],
         "work_size": [window.work.width, window.work.height],

@@ -39,9 +39,9 @@ class DecodedPicture:
 def decode_picture(data: bytes, *, field: str = "image", limits: IntakeLimits = DEFAULT_LIMITS) -> DecodedPicture:
     """Decode a file of an ACCEPTED format to the canonical picture: upright, L, LA, RGB or RGBA.
 
-    8 or 16 bits a channel, alpha and the colour profile are kept; 10 and 12 bits become 16; all other metadata is
-    dropped. Palette and CMYK are converted, of several frames or pages the first is taken, a profile that does not
-    match is dropped: each with a warning. `field` is the request's field that the bytes were sent in; errors name it.
+    8 or 16 bits a channel, alpha, the colour profile and what `Metadata` holds are kept; 10 and 12 bits become 16.
+    Palette and CMYK are converted, of several frames or pages the first is taken, a profile that does not match is
+    dropped: each with a warning. `field` is the request's field that the bytes were sent in; errors name it.
 
     Raises InvalidPicture, before any pixel is decoded where it can: `image_empty`, `image_too_large`,
     `image_type_unsupported`, `image_dimensions`, `image_too_small`, `image_too_complex`, `image_damaged`, or the same
@@ -60,7 +60,8 @@ def decode_picture(data: bytes, *, field: str = "image", limits: IntakeLimits = 
         raise intake.damaged(f"it ends early or is corrupt ({error})") from error
     if (pixels.shape[1], pixels.shape[0]) != (parsed.size.width, parsed.size.height):
         raise intake.damaged("its sizes contradict each other")
-    return DecodedPicture(Picture(apply_orientation(pixels, parsed.orientation), profile), format, tuple(warnings))
+    picture = Picture(apply_orientation(pixels, parsed.orientation), profile, parsed.metadata)
+    return DecodedPicture(picture, format, tuple(warnings))
 
 
 def inspect_picture(data: bytes, *, field: str = "image", limits: IntakeLimits = DEFAULT_LIMITS) -> tuple[str, Size]:

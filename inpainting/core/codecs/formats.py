@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from inpainting.core.codecs.colour import on_white, to_8_bits, to_srgb
+from inpainting.core.codecs.exif_writing import exif_block
+from inpainting.core.codecs.xmp import write_rights
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
+from inpainting.core.metadata import NO_METADATA, Metadata
 from inpainting.core.picture import Picture
 from inpainting.core.settings_table import DEFAULT_QUALITY, PaintSettings
 
@@ -30,8 +33,13 @@ MAX_PIXELS_OF_SLOW_METHOD = 4_000_000
 46 s and 1 GB (measured on two busy cores); the file is a fifth larger."""
 WEBP_MAX_SIDE = 16_383
 """WEBP_MAX_DIMENSION of libwebp; RFC 9649, section 2.5 (14 bits)."""
-MAX_JPEG_COMMENT = 65_000
-"""Characters. The segment that holds Exif has at most 65,533 bytes."""
+EXIF_HEADER = b"Exif\0\0"
+"""The beginning of the segment that holds Exif."""
+MAX_JPEG_EXIF = 65_533 - len(EXIF_HEADER)
+"""Bytes. A segment has at most 65,533, without its length."""
+QUALITIES_OF_COPIES = (75, 98)
+"""The lowest and the highest quality that a copy takes from a JPEG source: below, what was painted would show the
+compression; above, files grow and hardly differ."""
 PARTITION_0_OVERFLOW = "encoding error 6"
 """VP8_ENC_ERROR_PARTITION0_OVERFLOW of libwebp, as Pillow words it."""
 
@@ -73,24 +81,49 @@ def losses(picture: Picture, format: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def copy_for(picture: Picture, settings: PaintSettings) -> LossyCopy:
-    """The lossy copy that the settings request, whose format is not PNG."""
-    quality = settings.quality or DEFAULT_QUALITY
-    return encode_copy(picture, settings.output_format, quality, max_kilobytes=settings.max_file_kilobytes)
+def default_quality(metadata: Metadata) -> int:
+    """The quality of a copy that was requested without one: that of a JPEG source, within QUALITIES_OF_COPIES."""
+    lowest, highest = QUALITIES_OF_COPIES
+    estimated = metadata.jpeg_quality
+    return DEFAULT_QUALITY if estimated is None else min(max(estimated, lowest), highest)
+
+
+def with_quality(settings: PaintSettings, source: Metadata) -> PaintSettings:
+    """The settings with the default quality where they request copies without naming one."""
+    if settings.output_format == PNG or settings.quality is not None:
+        return settings
+    return replace(settings, quality=default_quality(source))
+
+
+def copy_for(picture: Picture, settings: PaintSettings, metadata: Metadata = NO_METADATA) -> LossyCopy:
+    """The lossy copy that the settings request, whose format is not PNG. metadata: see `encode_copy`."""
+    return encode_copy(
+        picture,
+        settings.output_format,
+        settings.quality or default_quality(metadata),
+        max_kilobytes=settings.max_file_kilobytes,
+        metadata=metadata,
+    )
 
 
 def encode_copy(
-    picture: Picture, format: str, quality: int, *, max_kilobytes: int | None = None, comment: str = ""
+    picture: Picture,
+    format: str,
+    quality: int,
+    *,
+    max_kilobytes: int | None = None,
+    comment: str = "",
+    metadata: Metadata = NO_METADATA,
 ) -> LossyCopy:
     """The picture as JPEG or WebP, with its colour profile; see `losses`.
 
     comment: ASCII text for the Exif tag UserComment; left out where it does not fit into a JPEG (64 KB).
+    metadata: tags and rights for the file; those of the picture are not written.
     max_kilobytes: the size to reach, at the highest quality up to `quality` that does; if none does, quality 1. A lower
     quality is also taken where WebP cannot hold the picture at a higher one, as with 40 megapixels of noise.
     """
     image, options = _prepared(picture, format)
-    if comment and (format != JPEG or len(comment) <= MAX_JPEG_COMMENT):
-        options["exif"] = _exif_of(comment)
+    options |= _metadata_options(format, metadata, comment)
     max_bytes = math.inf if max_kilobytes is None else max_kilobytes * KILOBYTE
     best, lowest, tried, highest = None, 1, quality, quality
     while lowest <= highest:
@@ -105,10 +138,13 @@ def encode_copy(
     return best
 
 
-def _exif_of(comment: str) -> Image.Exif:
-    exif = Image.Exif()
-    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = b"ASCII\0\0\0" + comment.encode("ascii")
-    return exif
+def _metadata_options(format: str, metadata: Metadata, comment: str) -> dict[str, bytes]:
+    """Options of `Image.save`. The metadata alone fits into a JPEG: its texts are bounded."""
+    exif = exif_block(metadata.tags, comment)
+    if format == JPEG and len(exif) > MAX_JPEG_EXIF:
+        exif = exif_block(metadata.tags)
+    options = {"exif": EXIF_HEADER + exif if exif else b"", "xmp": write_rights(metadata.rights)}
+    return {name: data for name, data in options.items() if data}
 
 
 def _encoded(image: Image.Image, format: str, quality: int, options: Mapping[str, Any]) -> bytes | None:

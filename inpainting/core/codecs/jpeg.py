@@ -13,10 +13,13 @@ import numpy as np
 
 from inpainting.core.codecs.colour import cmyk_to_rgb, profile_matches
 from inpainting.core.codecs.decoders import decode_with_opencv, decode_with_pillow
-from inpainting.core.codecs.exif import read_orientation
+from inpainting.core.codecs.exif import read_orientation, read_tags
 from inpainting.core.codecs.intake import Intake
+from inpainting.core.codecs.jpeg_quality import Table, estimated_quality, tables_in
 from inpainting.core.codecs.parsed_file import ParsedFile
+from inpainting.core.codecs.xmp import JPEG_HEADER, read_rights
 from inpainting.core.geometry import Size
+from inpainting.core.metadata import Metadata
 from inpainting.core.picture import Pixels
 
 SIGNATURE = b"\xff\xd8\xff"
@@ -56,7 +59,8 @@ class _JpegParser:
         self.view = memoryview(data)  # Copies of the scans would take as much memory as the file.
         self.essential: list[bytes | memoryview] = [bytes([0xFF, SOI])]
         self.frame: _Frame | None = None
-        self.exif = b""
+        self.exif = self.xmp = b""
+        self.tables: dict[int, Table] = {}
         self.profile_parts: dict[int, bytes] = {}
         self.warnings: list[str] = []
         self.segments = self.scans = self.samples = self.coded_bytes = 0
@@ -102,6 +106,10 @@ class _JpegParser:
             return self._read_scan(body, end)
         elif marker == APP1 and body.startswith(b"Exif\0\0"):
             self.exif = self.exif or body[6:]
+        elif marker == APP1 and body.startswith(JPEG_HEADER):
+            self.xmp = self.xmp or body.removeprefix(JPEG_HEADER)
+        elif marker == DQT:
+            self.tables.update(tables_in(body))
         elif marker == APP2:
             self._read_app2(body)
         return end
@@ -166,7 +174,14 @@ class _JpegParser:
             icc_profile=profile,
             orientation=read_orientation(self.exif),
             warnings=tuple(dict.fromkeys(self.warnings)),
+            metadata=Metadata(self._quality(), read_tags(self.exif), read_rights(self.xmp)),
         )
+
+    def _quality(self) -> int | None:
+        """The estimated quality; None without a table. The second component, of colour, has a table of its own."""
+        numbers = [] if self.frame is None else list(self.frame.body[8 : 6 + 3 * self.frame.body[5] : 3])
+        luminance, *others = [self.tables.get(number) for number in dict.fromkeys(numbers)]
+        return None if luminance is None else estimated_quality(luminance, next(iter(others), None))
 
 
 def _sampling_factors(frame: _Frame, intake: Intake) -> list[tuple[int, int]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from inpainting.core.codecs.exif import UPRIGHT
 from inpainting.core.geometry import Size
+from inpainting.core.metadata import NO_METADATA, Metadata
 from inpainting.core.picture import Pixels
 
 
@@ -29,3 +30,4 @@ class ParsedFile:
     icc_profile: bytes | None = None
     orientation: int = UPRIGHT
     warnings: tuple[str, ...] = ()
+    metadata: Metadata = NO_METADATA

@@ -15,15 +15,19 @@ import numpy as np
 from isal import igzip_lib, isal_zlib
 
 from inpainting.core.codecs.decoders import decode_with_opencv
-from inpainting.core.codecs.exif import read_orientation
+from inpainting.core.codecs.exif import read_orientation, read_tags
 from inpainting.core.codecs.intake import Intake
 from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
+from inpainting.core.codecs.xmp import PNG_KEYWORD, read_rights
 from inpainting.core.geometry import Size
+from inpainting.core.metadata import Metadata
 from inpainting.core.picture import Pixels
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+JPEG_QUALITY = b"jpQu"
+"""A private chunk of one byte: the quality of the JPEG that the picture was read from, see `Metadata`."""
 GREY, COLOUR, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6
 DEPTHS = {GREY: (1, 2, 4, 8, 16), COLOUR: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), COLOUR_ALPHA: (8, 16)}
 MIN_UNCOUNTED_IDAT_BYTES = 1024
@@ -88,16 +92,20 @@ def parse_png(data: bytes, intake: Intake) -> ParsedFile:
     """Parse a PNG. Raises InvalidPicture."""
     found: dict[bytes, bytes] = {}  # the first of each kind
     essential: list[tuple[bytes, Body]] = []
-    text_budget = intake.limits.max_text_bytes
+    text_budget, xmp = intake.limits.max_text_bytes, b""
     for kind, body in chunks(data, intake):
         if kind == b"IHDR":
             size, depth, colour_type, is_interlaced = _parse_header(bytes(body), intake)
         elif kind in TEXTS:
-            text_budget -= len(read_text(kind, bytes(body), text_budget, intake)[1])
+            keyword, text = read_text(kind, bytes(body), text_budget, intake)
+            text_budget -= len(text)
+            if kind == b"iTXt" and keyword == PNG_KEYWORD.encode():
+                xmp = xmp or text
         if kind in CRITICAL or (kind == b"tRNS" and colour_type == PALETTE):
             essential.append((kind, body))
         if kind != b"IDAT":
             found.setdefault(kind, bytes(body))
+    exif = found.get(b"eXIf", b"")
     profile, warnings = _parse_profile(found.get(b"iCCP"), intake)
     key = found.get(b"tRNS", b"") if colour_type in (GREY, COLOUR) else b""
     if int.from_bytes(found.get(b"acTL", b"")[:4]) > 1:
@@ -115,9 +123,15 @@ def parse_png(data: bytes, intake: Intake) -> ParsedFile:
         decode=partial(_decode, essential, size, rows_bytes, depth, colour_type, key),
         profile_space="GRAY" if colour_type in (GREY, GREY_ALPHA) else "RGB ",
         icc_profile=profile,
-        orientation=read_orientation(found.get(b"eXIf", b"")),
+        orientation=read_orientation(exif),
         warnings=tuple(warnings),
+        metadata=Metadata(_jpeg_quality(found), read_tags(exif), read_rights(xmp)),
     )
+
+
+def _jpeg_quality(found: dict[bytes, bytes]) -> int | None:
+    quality = int.from_bytes(found.get(JPEG_QUALITY, b"")[:1])
+    return quality if 1 <= quality <= 100 else None
 
 
 def read_text(kind: bytes, body: bytes, max_bytes: int, intake: Intake) -> tuple[bytes, bytes]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from inpainting.core.codecs.intake import DEFAULT_LIMITS, STORED_LIMITS, Intake
 from inpainting.core.codecs.png import SIGNATURE, TEXTS, chunk, chunks, read_text
+from inpainting.core.codecs.xmp import PNG_KEYWORD
 
 KEYWORD = re.compile(r"[!-~\xa1-\xff](?: ?[!-~\xa1-\xff])*")
 """Printable Latin-1, no space at the ends and no two together (section 11.3.3.1)."""
@@ -36,13 +37,13 @@ def text_chunks(texts: Mapping[str, str]) -> Iterator[bytes]:
 
 
 def replace_png_texts(data: bytes, texts: Mapping[str, str]) -> bytes:
-    """The same PNG with these texts in place of its own.
+    """The same PNG with these texts in place of its own. An XMP packet stays: it is metadata that was asked to be kept.
 
     Raises InvalidPicture for a damaged PNG, and ValueError as `text_chunks`.
     """
     parts = [SIGNATURE]
     for kind, body in chunks(data, Intake("image", STORED_LIMITS)):
-        if kind not in TEXTS:
+        if kind not in TEXTS or body.startswith(PNG_KEYWORD.encode() + b"\0"):
             parts.append(chunk(kind, body))
         if kind == b"IHDR":
             parts.extend(text_chunks(texts))

@@ -16,8 +16,11 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from inpainting.core.codecs.png import SIGNATURE, chunk
+from inpainting.core.codecs.exif_writing import exif_block
+from inpainting.core.codecs.png import JPEG_QUALITY, SIGNATURE, chunk
 from inpainting.core.codecs.png_text import text_chunks
+from inpainting.core.codecs.xmp import PNG_KEYWORD, write_rights
+from inpainting.core.metadata import NO_METADATA, Metadata
 from inpainting.core.picture import Picture, Pixels
 
 COLOUR_TYPES = {"L": 0, "LA": 4, "RGB": 2, "RGBA": 6}
@@ -28,11 +31,11 @@ BAND_BYTES = 2**20
 """Rows are filtered and compressed in bands of about this size, which fit into the processor's cache."""
 
 
-def encode_png(picture: Picture, *, texts: Mapping[str, str] | None = None) -> bytes:
+def encode_png(picture: Picture, *, texts: Mapping[str, str] | None = None, metadata: Metadata = NO_METADATA) -> bytes:
     """The picture as a PNG that decodes to the same pixels, depth and profile, bit for bit.
 
-    texts: one iTXt chunk for each keyword; `read_png_texts` reads them. Raises ValueError for a keyword or text that
-    PNG cannot hold.
+    texts: one iTXt chunk for each keyword; `read_png_texts` reads them. metadata: in chunks of its own; that of the
+    picture is not written. Raises ValueError for a keyword or text that PNG cannot hold.
     """
     colour_type = COLOUR_TYPES[picture.mode]
     header = struct.pack(">IIBBBBB", picture.size.width, picture.size.height, picture.bits, colour_type, 0, 0, 0)
@@ -40,10 +43,20 @@ def encode_png(picture: Picture, *, texts: Mapping[str, str] | None = None) -> b
     file.write(SIGNATURE + chunk(b"IHDR", header))
     if picture.icc_profile is not None:
         file.write(chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.icc_profile)))
+    file.writelines(_metadata_chunks(metadata))
     file.writelines(text_chunks(texts or {}))
     file.writelines(chunk(b"IDAT", body) for body in _compressed(picture))
     file.write(chunk(b"IEND", b""))
     return file.getvalue()
+
+
+def _metadata_chunks(metadata: Metadata) -> Iterator[bytes]:
+    if exif := exif_block(metadata.tags):
+        yield chunk(b"eXIf", exif)
+    if packet := write_rights(metadata.rights):
+        yield from text_chunks({PNG_KEYWORD: packet.decode()})
+    if metadata.jpeg_quality is not None:
+        yield chunk(JPEG_QUALITY, bytes([metadata.jpeg_quality]))
 
 
 def _compressed(picture: Picture) -> Iterator[bytes]:

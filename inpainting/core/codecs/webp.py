@@ -13,10 +13,12 @@ from functools import partial
 import numpy as np
 
 from inpainting.core.codecs.decoders import decode_with_opencv
-from inpainting.core.codecs.exif import read_orientation
+from inpainting.core.codecs.exif import read_orientation, read_tags
 from inpainting.core.codecs.intake import Intake
 from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
+from inpainting.core.codecs.xmp import read_rights
 from inpainting.core.geometry import Size
+from inpainting.core.metadata import Metadata
 from inpainting.core.picture import Pixels
 
 ALPHA_FLAG = 0x10
@@ -62,6 +64,7 @@ def parse_webp(data: bytes, intake: Intake) -> ParsedFile:
         left, top = 2 * _three_bytes(frame, 0), 2 * _three_bytes(frame, 3)
         image = dict(chunks(frame[FRAME_HEADER_BYTES:], intake))
     size, data = _first_frame(image, intake)
+    exif = found.get(b"EXIF", b"").removeprefix(b"Exif\0\0")
     canvas = canvas or size
     if left + size.width > canvas.width or top + size.height > canvas.height or (not frames and canvas != size):
         raise intake.damaged("its sizes contradict each other")
@@ -70,8 +73,9 @@ def parse_webp(data: bytes, intake: Intake) -> ParsedFile:
         decode=partial(_decode, data, canvas, left, top),
         profile_space="RGB ",
         icc_profile=found.get(b"ICCP"),
-        orientation=read_orientation(found.get(b"EXIF", b"").removeprefix(b"Exif\0\0")),
+        orientation=read_orientation(exif),
         warnings=(f"The {intake.noun} is animated; its first frame is used.",) if frames > 1 else (),
+        metadata=Metadata(tags=read_tags(exif), rights=read_rights(found.get(b"XMP ", b""))),
     )
 
 

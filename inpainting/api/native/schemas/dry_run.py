@@ -22,6 +22,7 @@ class DryRunResult(Answer):
     mode = serializers.ChoiceField(["L", "LA", "RGB", "RGBA"])
     bits = serializers.ChoiceField([8, 16])
     mask = serializers.CharField(help_text="Data URL of a PNG of the effective mask: white is repainted.")
+    quality = serializers.IntegerField(allow_null=True, help_text="Of the result files; null where they are PNG.")
     coverage = serializers.FloatField(min_value=0, max_value=1)
     window = serializers.ListField(child=serializers.IntegerField(), help_text="Left, top, right, bottom.")
     work_size = serializers.ListField(child=serializers.IntegerField(), help_text="Width, height.")
