@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TypeVar, cast
 
 import cv2
@@ -23,14 +22,14 @@ def resize(picture: Picture, size: Size) -> Picture:
         return picture
     colour = cast(Pixels, np.ascontiguousarray(picture.colour))
     if picture.alpha is None:
-        return replace(picture, pixels=resized(colour, size))
+        return Picture(resized(colour, size), picture.icc_profile, picture.metadata)
     alpha = cast(Pixels, np.ascontiguousarray(picture.alpha))
     full = float(np.iinfo(alpha.dtype).max)
     weighted = cv2.multiply(colour, cv2.merge([alpha] * colour.shape[2]), scale=1 / full).reshape(colour.shape)
     scaled_alpha = resized(alpha[:, :, np.newaxis], size)
     shares = np.maximum(scaled_alpha.astype(np.float32), 1) / full
     scaled_colour = (resized(cast(Pixels, weighted), size) / shares).clip(0, full).round().astype(colour.dtype)
-    return replace(picture, pixels=np.concatenate([scaled_colour, scaled_alpha], axis=2))
+    return Picture(np.concatenate([scaled_colour, scaled_alpha], axis=2), picture.icc_profile, picture.metadata)
 
 
 def resized(pixels: P, size: Size) -> P:

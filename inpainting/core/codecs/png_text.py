@@ -43,7 +43,7 @@ def replace_png_texts(data: bytes, texts: Mapping[str, str]) -> bytes:
     """
     parts = [SIGNATURE]
     for kind, body in chunks(data, Intake("image", STORED_LIMITS)):
-        if kind not in TEXTS or body.startswith(PNG_KEYWORD.encode() + b"\0"):
+        if kind not in TEXTS or bytes(body).startswith(PNG_KEYWORD.encode() + b"\0"):
             parts.append(chunk(kind, body))
         if kind == b"IHDR":
             parts.extend(text_chunks(texts))
