@@ -203,10 +203,9 @@ def overlapping_tiles() -> bytes:
     """A HEIC of which all items lie at the same place and reach to the end."""
     file = bytearray(heifs.heic(RGB, tile_size=64))
     begin, end = heifs.find_box(bytes(file), b"meta", b"iloc")
-    position = begin + 16 + 16  # behind the grid itself, which lies in idat
-    while position < end:
-        struct.pack_into(">II", file, position + 8, 100, 0)
-        position += 16
+    for position in range(begin + 16 + 20, end, 20):  # behind the grid itself, which lies in idat
+        struct.pack_into(">I", file, position + 6, 100)  # from there on
+        struct.pack_into(">II", file, position + 12, 0, 0)  # to the end
     return bytes(file)
 
 
@@ -276,6 +275,11 @@ def test_a_lie_about_the_size_is_found_before_anything_is_decoded(name: str, giv
     with pytest.raises(InvalidPicture):
         decode_picture(REFUSED[name][0]())
     assert given_to_decoders == []
+
+
+def test_items_may_not_overlap() -> None:
+    with pytest.raises(InvalidPicture, match="its parts overlap"):
+        decode_picture(overlapping_tiles())
 
 
 def test_an_item_of_many_frames_is_refused() -> None:
