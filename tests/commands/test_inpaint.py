@@ -186,7 +186,7 @@ def test_it_reads_the_formats_of_cameras_and_phones(folder: Path, photo: NDArray
     files = {
         "tif": tiffs.by_tifffile(photo, photometric="rgb"),
         "BMP": hostile.saved(Image.fromarray(photo), "BMP"),
-        "avif": heifs.deep_avif(photo, 8),  # type: ignore[arg-type]
+        "avif": heifs.deep_avif(photo, 8),
         "HEIC": heifs.heic(photo),
     }
     (folder / "images/a.png").unlink()

@@ -21,7 +21,7 @@ def avif(pixels: NDArray[np.uint8], **options: object) -> bytes:
     return hostile.saved(Image.fromarray(pixels), "AVIF", **{"quality": 95, "subsampling": "4:4:4", **options})
 
 
-def deep_avif(pixels: NDArray[np.uint16], bits: int) -> bytes:
+def deep_avif(pixels: NDArray[np.integer], bits: int) -> bytes:
     """Lossless. pixels: RGB of `bits` bits."""
     options = [cv2.IMWRITE_AVIF_QUALITY, 100, cv2.IMWRITE_AVIF_DEPTH, bits]
     return cv2.imencode(".avif", np.ascontiguousarray(pixels[:, :, ::-1]), options)[1].tobytes()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from PIL import Image
 from skimage import data
 
 from inpainting.core.codecs import decode_picture, heif
-from inpainting.core.codecs.decoders import decode_with_libheif, decode_with_opencv
+from inpainting.core.codecs.decoders import decode_with_libheif
 from inpainting.core.codecs.exif import apply_orientation
 from inpainting.core.codecs.heif_bitstreams import BitReader
 from inpainting.core.codecs.heif_boxes import box
@@ -153,19 +153,21 @@ def test_a_gain_map_is_left_out_with_a_warning() -> None:
 
 
 @pytest.fixture
-def given_to_decoders(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+def given_to_decoders(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """What the decoders are given."""
     given: list[bytes] = []
 
-    def following(decode: Callable[[bytes], Pixels]) -> Callable[[bytes], Pixels]:
-        def follow(file: bytes) -> Pixels:
+    def follow(name: str) -> None:
+        decode = getattr(heif, name)
+
+        def following(file: bytes, *arguments: str) -> object:
             given.append(file)
-            return decode(file)
+            return decode(file, *arguments)
 
-        return follow
+        monkeypatch.setattr(heif, name, following)
 
-    monkeypatch.setattr(heif, "decode_with_opencv", following(decode_with_opencv))
-    monkeypatch.setattr(heif, "decode_with_libheif", following(decode_with_libheif))
+    for name in ("decode_with_opencv", "decode_with_libheif", "decode_with_pillow"):
+        follow(name)
     return given
 
 
@@ -195,6 +197,16 @@ def grid(declared: tuple[int, int, int, int]) -> bytes:
     """A HEIC of 4x4 tiles whose grid declares this last row, last column, width and height."""
     true = struct.pack(">BBHH", 3, 3, 197, 203)
     return heifs.replaced(heifs.heic(RGB, tile_size=64), true, struct.pack(">BBHH", *declared))
+
+
+def overlapping_tiles() -> bytes:
+    """A HEIC of which all items lie at the same place and reach to the end."""
+    file = bytearray(heifs.heic(RGB, tile_size=64))
+    begin, end = heifs.find_box(bytes(file), b"meta", b"iloc")
+    for position in range(begin + 16 + 20, end, 20):  # behind the grid itself, which lies in idat
+        struct.pack_into(">I", file, position + 6, 100)  # from there on
+        struct.pack_into(">II", file, position + 12, 0, 0)  # to the end
+    return bytes(file)
 
 
 def heif_with_boxes(count: int) -> bytes:
@@ -230,6 +242,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "damaged",
     ),
+    "tiles that overlap": (overlapping_tiles, "damaged"),
     "5,000 boxes": (lambda: heif_with_boxes(5000), "too_complex"),
     "an item of another kind": (lambda: heifs.replaced(heifs.avif(RGB), b"av01", b"jpeg"), "type_unsupported"),
     "an essential feature": (lambda: heifs.with_property(heifs.avif(RGB), b"lsel", b"\0\1"), "type_unsupported"),
@@ -262,6 +275,11 @@ def test_a_lie_about_the_size_is_found_before_anything_is_decoded(name: str, giv
     with pytest.raises(InvalidPicture):
         decode_picture(REFUSED[name][0]())
     assert given_to_decoders == []
+
+
+def test_items_may_not_overlap() -> None:
+    with pytest.raises(InvalidPicture, match="its parts overlap"):
+        decode_picture(overlapping_tiles())
 
 
 def test_an_item_of_many_frames_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import cv2
 import numpy as np
@@ -54,7 +55,7 @@ def test_what_tifffile_writes_is_read_exactly(name: str, layout: str, compressio
     if source.shape[2] == 1:
         options.pop("planarconfig", None)
     if "planarconfig" in options:
-        source = np.ascontiguousarray(source.transpose(2, 0, 1))
+        source = cast(Samples, np.ascontiguousarray(source.transpose(2, 0, 1)))
     if source.shape[-1] == 4 or (source.shape[0] == 4):
         options["extrasamples"] = ["unassalpha"]
     for order in "<>":
@@ -287,6 +288,20 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "a tile of 0 pixels": (lambda: photo_tiff({322: (4, 0), 323: (4, 16), 324: (4, 16), 325: (4, 16)}), "damaged"),
     "a tile of 2^31 pixels": (
         lambda: photo_tiff({322: (4, 2**31), 323: (4, 2**31), 324: (4, 16), 325: (4, 16)}),
+        "damaged",
+    ),
+    "a tile that is mostly padding": (
+        lambda: photo_tiff({322: (4, 8000), 323: (4, 8000), 324: (4, 16), 325: (4, 3600)}),
+        "damaged",
+    ),
+    "strips of one row that are JPEGs of 30": (
+        lambda: (
+            lambda body: tiff(
+                {**tiffs.picture_tags(), 259: (3, 7), 278: (4, 1)}
+                | {273: (4, [16 + len(body) * row for row in range(30)]), 279: (4, [len(body)] * 30)},
+                body * 30,
+            )
+        )(hostile.jpeg()),
         "damaged",
     ),
     "strips of 0 rows": (lambda: photo_tiff({278: (4, 0)}), "damaged"),

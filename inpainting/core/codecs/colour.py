@@ -75,17 +75,17 @@ def on_white(colour: NDArray[np.uint8], picture: Picture) -> NDArray[np.uint8]:
 
 
 def divide_by_alpha(pixels: Pixels) -> None:
-    """Undo, in place, the multiplication of colours with alpha, the last channel; rounded to the nearest.
+    """Undo, in place, the multiplication of colours with alpha, the last channel; rounded.
 
     Under alpha 0 colours stay as they are.
     """
     full = int(np.iinfo(pixels.dtype).max)
-    exact = np.float32 if pixels.dtype == np.uint8 else np.float64
     for top in range(0, len(pixels), BAND_ROWS):
         band = pixels[top : top + BAND_ROWS]
-        alpha = band[:, :, -1:]
-        divided = band[:, :, :-1] * (full / np.maximum(alpha, 1).astype(exact))
-        np.copyto(band[:, :, :-1], np.minimum(np.rint(divided), full), casting="unsafe", where=alpha > 0)
+        alpha = band[:, :, -1:].astype(np.float32)
+        divided = band[:, :, :-1] * np.where(alpha > 0, full / np.maximum(alpha, 1), 1).astype(np.float32)
+        np.rint(divided, out=divided)
+        band[:, :, :-1] = np.minimum(divided, full, out=divided)
 
 
 def to_srgb(colour: NDArray[np.uint8], profile: bytes | None) -> NDArray[np.uint8]:

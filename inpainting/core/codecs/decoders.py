@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pillow_heif
 import pillow_heif.options
-from PIL import Image, UnidentifiedImageError
+from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 
 from inpainting.core.codecs.parsed_file import DecodingFailed
 from inpainting.core.geometry import Size, row_strips
@@ -38,6 +38,7 @@ PILLOW_ERRORS: tuple[type[Exception], ...] = (
 
 LIBHEIF_ERRORS: tuple[type[Exception], ...] = (*PILLOW_ERRORS, RuntimeError)
 pillow_heif.options.DECODE_THREADS = 1
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 """Tiles are decoded one after the other, so that one picture takes neither all cores nor several tiles' memory."""
 
 LARGE_PIXELS = 16_000_000
@@ -46,7 +47,7 @@ LARGE_PIXELS = 16_000_000
 
 
 def decode_with_opencv(*data: bytes | memoryview, size: Size | None = None) -> Pixels:
-    """Decode one PNG, JPEG, WebP, BMP or AVIF to [height, width, channels]: red, green, blue (, alpha).
+    """Decode one PNG, JPEG, WebP, BMP or deep AVIF to [height, width, channels]: red, green, blue (, alpha).
 
     data: the parts of the file, in their order. size: of the picture, where it may be large.
     Depth and alpha are kept; grey with alpha comes back as four channels. Samples of 10 and 12 bits keep their values
@@ -79,7 +80,7 @@ def _decode_from_file(data: tuple[bytes | memoryview, ...]) -> Pixels | None:
 
 
 def decode_with_pillow(data: bytes, format: str) -> Image.Image:
-    """Decode one GIF or JPEG, in the mode that Pillow chooses. Raises DecodingFailed."""
+    """Decode one GIF, JPEG or AVIF, in the mode that Pillow chooses. Raises DecodingFailed."""
     try:
         image = Image.open(io.BytesIO(data), formats=[format])
         image.load()

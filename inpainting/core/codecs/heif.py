@@ -16,7 +16,7 @@ import numpy as np
 
 from inpainting.core.codecs.accepted import EXPORT_AS
 from inpainting.core.codecs.colour import divide_by_alpha
-from inpainting.core.codecs.decoders import decode_with_libheif, decode_with_opencv
+from inpainting.core.codecs.decoders import decode_with_libheif, decode_with_opencv, decode_with_pillow
 from inpainting.core.codecs.exif import apply_orientation
 from inpainting.core.codecs.heif_bitstreams import av1_sizes, hevc_sizes
 from inpainting.core.codecs.heif_items import Item, Items, Property, read_items
@@ -28,7 +28,6 @@ from inpainting.core.picture import Pixels
 
 AV1, HEVC, GRID = b"av01", b"hvc1", b"grid"
 CONFIGURATIONS = {AV1: b"av1C", HEVC: b"hvcC"}
-NAMES = {AV1: "AVIF", HEVC: "HEIC"}
 KEPT_PROPERTIES = (b"ispe", b"pixi", b"av1C", b"hvcC", b"auxC")
 """What a decoder gets; and of the boxes colr those that say how colours are coded, which are no profiles."""
 TURNS = (b"clap", b"irot", b"imir")
@@ -84,6 +83,7 @@ def parse_heif(data: bytes, intake: Intake) -> ParsedFile:
 def _examine(items: Items, item: Item, intake: Intake) -> tuple[_Coded, Size]:
     """How an image is coded, and its size; that of all its coded pictures is checked against their own bitstreams."""
     tiles = _tiles(items, item)
+    items.check_bodies([item, *tiles])
     coded = [_examine_coded(items, tile, intake) for tile in tiles or [item]]
     if any(one != coded[0] for one in coded):
         raise intake.damaged("its parts contradict each other")
@@ -235,7 +235,15 @@ def _warnings(
 def _decode(
     data: bytes, coded: _Coded, size: Size, corner: tuple[int, int], cropped: Size, is_premultiplied: bool
 ) -> Pixels:
-    pixels = decode_with_opencv(data) if coded.kind == AV1 else decode_with_libheif(data)
+    if coded.kind == HEVC:
+        pixels = decode_with_libheif(data)
+    elif coded.bits == 8:  # OpenCV takes twice the memory
+        image = decode_with_pillow(data, "AVIF")
+        if coded.is_grey:  # in three equal channels
+            image = image.convert("LA" if image.mode == "RGBA" else "L")
+        pixels = np.asarray(image).reshape(image.height, image.width, -1)
+    else:
+        pixels = decode_with_opencv(data)
     if pixels.shape[:2] != (size.height, size.width) or pixels.dtype != (np.uint8 if coded.bits == 8 else np.uint16):
         raise DecodingFailed("its sizes contradict each other")
     left, top = corner

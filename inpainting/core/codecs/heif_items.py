@@ -5,12 +5,14 @@ ISO/IEC 14496-12, section 8.11 (pitm, iloc, iinf, iref), and ISO/IEC 23008-12, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from inpainting.core.codecs.heif_boxes import BoxReader, boxes
 from inpainting.core.codecs.intake import Intake
 
+MAX_LINKS, MAX_PROPERTIES, MAX_LISTS = 4096, 64, 4
+"""References of all items together, properties of one, and boxes ipma, of which a file needs at most four."""
 IN_FILE, IN_META = 0, 1
 """Construction methods of iloc: offsets into the file, or into the box idat."""
 
@@ -65,17 +67,26 @@ class Items:
             if reference == kind and item.number in targets and number in self.by_number
         ]
 
+    def check_bodies(self, items: Iterable[Item]) -> None:
+        """Raises InvalidPicture where the bytes of items lie outside of the file, or overlap to more than it has."""
+        total = 0
+        for item in items:
+            source = self._source(item)
+            for offset, length in item.extents:
+                end = offset + length if length else len(source)
+                total += end - offset
+                if offset > end or end > len(source):
+                    raise self.intake.damaged("it ends early")
+        if total > len(self.data):
+            raise self.intake.damaged("its parts overlap")
+
     def body(self, item: Item) -> bytes:
-        """The bytes of an item. Raises InvalidPicture where they lie outside of the file, or are more than it has."""
-        source = self.data if item.source == IN_FILE else self.idat
-        parts, total = [], 0
-        for offset, length in item.extents:
-            end = offset + length if length else len(source)
-            total += end - offset
-            if offset > end or end > len(source) or total > len(source):
-                raise self.intake.damaged("it ends early")
-            parts.append(source[offset:end])
-        return b"".join(parts)
+        """The bytes of an item that was checked."""
+        source = self._source(item)
+        return b"".join(source[offset : offset + length if length else None] for offset, length in item.extents)
+
+    def _source(self, item: Item) -> bytes:
+        return self.data if item.source == IN_FILE else self.idat
 
 
 def read_items(data: bytes, intake: Intake) -> Items:
@@ -147,10 +158,14 @@ def _read_locations(reader: BoxReader, items: dict[int, Item]) -> None:
 
 def _read_properties(body: bytes, items: dict[int, Item], intake: Intake) -> None:
     known: list[tuple[bytes, bytes]] = []
+    lists = 0
     for kind, part in boxes(body, intake):
         if kind == b"ipco":
             known = list(boxes(part, intake))
         elif kind == b"ipma":
+            lists += 1
+            if lists > MAX_LISTS:
+                raise intake.too_complex("lists of properties", limit=MAX_LISTS)
             _read_associations(BoxReader(part, intake), known, items)
 
 
@@ -160,7 +175,10 @@ def _read_associations(reader: BoxReader, known: list[tuple[bytes, bytes]], item
     essential = 0x80 << 8 * (size - 1)
     for _ in range(_count(reader, 4)):
         item = items.get(reader.number(4 if version else 2))
-        for _ in range(reader.number(1)):
+        count = reader.number(1)
+        if item is not None and len(item.properties) + count > MAX_PROPERTIES:
+            raise reader.intake.too_complex("properties of an item", limit=MAX_PROPERTIES)
+        for _ in range(count):
             index = reader.number(size)
             number = index & ~essential
             if number > len(known):
@@ -172,9 +190,13 @@ def _read_associations(reader: BoxReader, known: list[tuple[bytes, bytes]], item
 def _read_references(body: bytes, intake: Intake) -> dict[tuple[bytes, int], list[int]]:
     reader = BoxReader(body, intake)
     version, _ = reader.version_and_flags()
-    size, found = 4 if version else 2, {}
+    size, total = 4 if version else 2, 0
+    found: dict[tuple[bytes, int], list[int]] = {}
     for kind, part in boxes(body[4:], intake):
         entry = BoxReader(part, intake)
-        number = entry.number(size)
-        found[kind, number] = [entry.number(size) for _ in range(_count(entry, 2))]
+        number, count = entry.number(size), _count(entry, 2)
+        total += count
+        if total > MAX_LINKS:
+            raise intake.too_complex("references", limit=MAX_LINKS)
+        found[kind, number] = [entry.number(size) for _ in range(count)]
     return found

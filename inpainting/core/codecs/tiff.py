@@ -62,6 +62,8 @@ ASSOCIATED, UNASSOCIATED = 1, 2
 """Kinds of extra samples that are alpha: multiplied into the colours, or not (section 18)."""
 MAX_SAMPLES = 8
 MAX_JPEG_TABLES = 65_536
+MAX_PADDING_PIXELS = 2**23
+"""Beside an eighth of the picture: as many as in a row of 8192 pixels in tiles of 1024."""
 MAX_JPEG_CHUNKS = 16_384
 """Strips or tiles that are JPEGs, each of which costs a parse. 120 megapixels in tiles of 128 pixels have 7,400."""
 HOW = "export it as a TIFF with 8 or 16 bits a channel and LZW, Deflate or no compression, as PNG or as JPEG."
@@ -173,8 +175,7 @@ def _storage(directory: Directory, size: Size, samples: int, bits: int, photomet
     if TILE_OFFSETS in directory:
         width, height = directory.number(TILE_WIDTH, 0), directory.number(TILE_HEIGHT, 0)
         offsets, lengths = directory.numbers(TILE_OFFSETS, max_count=max_chunks), TILE_BYTES
-        # Tiles are padded to their full size: more than the limits of a picture is a bomb.
-        if width < 1 or height < 1 or width > 2 * size.width + 256 or height > 2 * size.height + 256:
+        if width < 1 or height < 1 or not _fits(Size(width, height), size):
             raise intake.damaged("the size of its tiles is corrupt")
     else:
         width, height = size.width, directory.number(ROWS_A_STRIP, size.height)
@@ -212,6 +213,12 @@ def _storage(directory: Directory, size: Size, samples: int, bits: int, photomet
     if compression == UNCOMPRESSED and (counts < storage.chunk_bytes()).any():
         raise intake.damaged("it holds too little image data for its size")
     return storage
+
+
+def _fits(tile: Size, size: Size) -> bool:
+    """Whether tiles, which are all stored whole, have not many more pixels than the picture."""
+    across, down = -(-size.width // tile.width), -(-size.height // tile.height)
+    return across * tile.width * down * tile.height <= size.area + size.area // 8 + MAX_PADDING_PIXELS
 
 
 def _warnings(

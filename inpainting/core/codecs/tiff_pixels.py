@@ -36,7 +36,8 @@ class Layout:
 def decode_pixels(storage: Storage, layout: Layout, cmyk_profile: bytes | None) -> Pixels:
     """The pixels of the page [height, width, channels]. Raises DecodingFailed."""
     planes = read_samples(storage)
-    samples = np.ascontiguousarray(planes[:, :, :, 0].transpose(1, 2, 0)) if storage.planes > 1 else planes[0]
+    together = np.ascontiguousarray(planes[:, :, :, 0].transpose(1, 2, 0)) if storage.planes > 1 else planes[0]
+    samples = cast(Pixels, together)
     if layout.bits < 8:
         samples = _unpacked(samples, layout)
     if layout.palette is not None:

@@ -204,7 +204,7 @@ def _decode_jpeg(body: bytes, storage: Storage, target: NDArray[np.uint8]) -> No
     except InvalidPicture as error:
         raise DecodingFailed("one of its JPEG parts is corrupt") from error
     rows = len(target) // storage.row_bytes
-    if parsed.size.width != storage.chunk.width or parsed.size.height < rows:
+    if parsed.size.width != storage.chunk.width or not rows <= parsed.size.height <= storage.chunk.height:
         raise DecodingFailed("its sizes contradict each other")
     pixels = parsed.decode()[:rows]
     if pixels.size != len(target):
