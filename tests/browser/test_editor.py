@@ -228,6 +228,14 @@ def test_a_mask_over_ten_megabytes_is_refused_and_one_of_one_colour_chooses_noth
     expect(page.locator("#generate")).to_be_disabled()
 
 
+def test_a_photo_beyond_the_limits_of_the_page_is_refused(page: Page, photo_file: Path, tmp_path: Path) -> None:
+    wide = written(np.zeros((2, 8193, 3), np.uint8), tmp_path / "wide.png")
+    page.set_input_files("#photo-input", wide)
+    message = page.locator("#photo-message")
+    expect(message).to_have_text("This photo is 8193×2; at most 8192 a side and 40 megapixels are allowed.")
+    open_photo(page, photo_file)
+
+
 @ON_A_PHONE_TOO
 def test_a_damaged_photo_is_refused_and_the_page_stays_usable(page: Page, photo_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "broken.png"
