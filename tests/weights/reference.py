@@ -59,7 +59,7 @@ def masks(session: str, path: Path, photo: NDArray[np.uint8], **options: Any) ->
     base = getattr(import_module(f"rembg.sessions.{module}"), name)
     normalisation = options.pop("normalisation", None)
 
-    class Local(base):  # type: ignore[misc]
+    class Local(base):  # type: ignore[valid-type, misc]
         @classmethod
         def download_models(cls, *args: Any, **kwargs: Any) -> str:
             return str(path)
