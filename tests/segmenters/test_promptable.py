@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -306,7 +307,7 @@ def test_grounding_dino_is_fed_as_by_its_authors_with_the_published_settings(tmp
     wide = data.coffee()[:300]
     for photo, size in ((data.coffee(), (1200, 800)), (wide, (1333, 666)), (wide.transpose(1, 0, 2), (666, 1333))):
         photo = np.ascontiguousarray(photo)
-        inputs = published.fed_by(lambda photo=photo: detector.find(photo, " A RED Cup . Dog. ", Detection()))
+        inputs = published.fed_by(partial(detector.find, photo, " A RED Cup . Dog. ", Detection()))
         expected = published.scaled(photo, *size, Image.Resampling.BILINEAR, published.IMAGENET)
         assert inputs["pixel_values"].shape == (1, *expected.shape)
         assert np.allclose(inputs["pixel_values"][0], expected, atol=1e-5)

@@ -125,7 +125,7 @@ def test_it_is_fed_as_by_diffusers_with_the_published_settings(tmp_path: Path) -
     assert {tensor.dtype for tensor in checker.model.parameters()} == {torch.float32}
     assert torch.allclose(checker.model.concept_embeds, model.concept_embeds.half().float())
     photo = data.coffee()
-    checker.model = published.Recorder()  # type: ignore[assignment]
+    checker.model = published.Recorder()
     inputs = published.fed_by(lambda: checker.check([photo]))
     whole = published.scaled(photo, 336, 224, Image.Resampling.BICUBIC, published.CLIP)
     assert inputs["clip_input"].shape == (1, 3, 224, 224)
