@@ -53,6 +53,7 @@ OPERATIONS = [
     "GET /api/batches/{id}/results.zip",
     "GET /api/draft/",
     "GET /api/draft/pictures/{sha256}/",
+    "GET /api/draft/pictures/{sha256}/png/",
     "GET /api/engines/",
     "GET /api/generations/",
     "GET /api/generations/{id}/",
