@@ -297,13 +297,23 @@ def test_boxes_equal_those_of_transformers(install: Install) -> None:
     assert detector.find(PHOTO, "cup", Detection(box_threshold=1)) == []
 
 
-def test_grounding_dino_is_fed_as_by_its_authors_with_the_published_settings(tmp_path: Path) -> None:
+def test_grounding_dino_is_fed_as_by_its_authors_with_the_published_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """GroundingDINO, groundingdino/util/inference.py and demo/inference_on_a_image.py: the shorter side at 800 pixels,
     the longer at most at 1333, bilinear, ImageNet's normalisation; the words in lower case with a full stop at the end,
     and thresholds of 0.3 and 0.25."""
     folder = published.put_into(tiny_vision_models.saved(tmp_path / "dino", "grounding-dino"), "grounding-dino")
     detector = Detector(InferenceModel.objects.get(slug="grounding-dino-tiny").spec, folder)
     detector.model = published.Recorder()
+    texts: list[str] = []
+    process = type(detector.processor).__call__
+
+    def recorded(self: Any, **inputs: Any) -> Any:
+        texts.append(inputs["text"])
+        return process(self, **inputs)
+
+    monkeypatch.setattr(type(detector.processor), "__call__", recorded)
     wide = data.coffee()[:300]
     for photo, size in ((data.coffee(), (1200, 800)), (wide, (1333, 666)), (wide.transpose(1, 0, 2), (666, 1333))):
         photo = np.ascontiguousarray(photo)
@@ -312,6 +322,7 @@ def test_grounding_dino_is_fed_as_by_its_authors_with_the_published_settings(tmp
         assert inputs["pixel_values"].shape == (1, *expected.shape)
         assert np.allclose(inputs["pixel_values"][0], expected, atol=1e-5)
         assert inputs["pixel_mask"].all()
+    assert set(texts) == {"a red cup . dog."}
     words = [tiny_vision_models.WORDS[token] for token in inputs["input_ids"][0]]
     assert words == ["[CLS]", "a", "red", "cup", ".", "dog", ".", "[SEP]"]
     assert (Detection().box_threshold, Detection().text_threshold) == (0.3, 0.25)
