@@ -104,6 +104,21 @@ def sam2() -> Any:
     return transformers.Sam2Model(config)
 
 
+def sam2_video() -> Any:
+    """A model for videos, in whose layout SAM 2 is published."""
+    image = sam2().config
+    config = transformers.Sam2VideoConfig(
+        vision_config=image.vision_config.to_dict(), prompt_encoder_config=image.prompt_encoder_config.to_dict(),
+        mask_decoder_config=image.mask_decoder_config.to_dict(), image_size=SIDE,
+        memory_attention_hidden_size=32, memory_attention_num_layers=1, memory_attention_rope_feat_sizes=[4, 4],
+        memory_attention_feed_forward_hidden_size=32, memory_encoder_hidden_size=32, memory_encoder_output_channels=8,
+        mask_downsampler_embed_dim=32, memory_fuser_embed_dim=32, memory_fuser_intermediate_dim=32,
+        memory_fuser_num_layers=1,
+    )  # fmt: skip
+    torch.manual_seed(9)
+    return transformers.Sam2VideoModel(config)
+
+
 def grounding_dino() -> Any:
     torch.manual_seed(3)
     backbone = transformers.SwinConfig(

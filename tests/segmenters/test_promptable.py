@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ from inpainting.segmenters.base import MAX_BOXES, MAX_POINTS, Detection, Point, 
 from inpainting.segmenters.networks import fed_pictures
 from inpainting.segmenters.networks.by_words import boxes_of
 from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter
+from inpainting.segmenters.networks.detector_models import Detector
+from inpainting.segmenters.networks.sam_models import Sam, Sam2
+from tests import published_preprocessors as published
 from tests import tiny_vision_models
 
 Install = Callable[..., CatalogSegmenter]
@@ -54,33 +58,50 @@ def install(tmp_path: Path) -> Install:
     return install
 
 
-def by_transformers(folder: Path, **prompts: Any) -> tuple[Any, Any]:
-    """Masks [3, height, width] and scores [3] of SamProcessor and SamModel."""
+def by_transformers(folder: Path, *, multimask_output: bool, **prompts: Any) -> tuple[Any, Any]:
+    """Masks [masks, height, width] and scores [masks] of SamProcessor and SamModel."""
     processor = transformers.SamProcessor(SamImageProcessorPil.from_pretrained(folder))
     model = transformers.SamModel.from_pretrained(folder).eval()
     inputs = processor(Image.fromarray(PHOTO), return_tensors="pt", **prompts)
     with torch.inference_mode():
-        output = model(**inputs)
+        output = model(**inputs, multimask_output=multimask_output)
     masks = processor.image_processor.post_process_masks(
         output.pred_masks, inputs["original_sizes"], inputs["reshaped_input_sizes"]
     )
     return masks[0][0].numpy(), output.iou_scores[0, 0].numpy()
 
 
-@pytest.mark.parametrize(
-    ("selection", "prompts"),
-    [
-        (CLICKS, {"input_points": [[[60.5, 70.0], [150.0, 20.0]]], "input_labels": [[1, 0]]}),
-        (Selection(box=Box(20, 30, 140, 120)), {"input_boxes": [[[20.0, 30.0, 140.0, 120.0]]]}),
-    ],
+POINT, BOX = Selection((Point(60.5, 70),)), Selection(box=Box(20, 30, 140, 120))
+BOTH = Selection((Point(60.5, 70),), Box(20, 30, 140, 120))
+WAYS = pytest.mark.parametrize(
+    ("selection", "count"),
+    [(POINT, 3), (CLICKS, 1), (BOX, 1), (BOTH, 1)],
+    ids=["point", "points", "box", "both"],
 )
-def test_candidates_equal_those_of_transformers(install: Install, selection: Selection, prompts: Any) -> None:
+"""Ways to mark the object, each with the number of masks: one for what is not ambiguous, as SAM's predictor recommends
+(segment-anything, segment_anything/predictor.py) and as SAM 2 was trained (`multimask_max_pt_num: 1` in its
+configurations; a box is two points)."""
+
+
+def prompts_of(selection: Selection) -> dict[str, Any]:
+    """The arguments of transformers' processors, in pixels of the photo."""
+    prompts: dict[str, Any] = {}
+    if selection.points:
+        prompts["input_points"] = [[[point.x, point.y] for point in selection.points]]
+        prompts["input_labels"] = [[int(point.is_object) for point in selection.points]]
+    if (box := selection.box) is not None:
+        prompts["input_boxes"] = [[[float(edge) for edge in (box.left, box.top, box.right, box.bottom)]]]
+    return prompts
+
+
+@WAYS
+def test_candidates_equal_those_of_transformers(install: Install, selection: Selection, count: int) -> None:
     segmenter = install("sam-vit-base")
     found = candidates_of(segmenter, Picture(PHOTO), selection)
     assert segmenter.spec.path is not None
-    masks, scores = by_transformers(segmenter.spec.path, **prompts)
+    masks, scores = by_transformers(segmenter.spec.path, multimask_output=count == 3, **prompts_of(selection))
     order = np.argsort(-scores, kind="stable")
-    assert len(found) == 3
+    assert len(found) == len(order) == count
     for candidate, index in zip(found, order, strict=True):
         assert candidate.mask.shape == PHOTO.shape[:2]
         assert np.mean((candidate.mask > 0) != masks[index]) < 0.002
@@ -88,23 +109,77 @@ def test_candidates_equal_those_of_transformers(install: Install, selection: Sel
     assert np.array_equal(segmenter.segment(Picture(PHOTO), selection), found[0].mask)
 
 
-def test_sam_2_equals_its_model_in_transformers(install: Install) -> None:
+@WAYS
+def test_sam_2_equals_its_model_in_transformers(install: Install, selection: Selection, count: int) -> None:
+    """Fed as by SAM 2's own predictor (sam2, sam2/utils/transforms.py and sam2_image_predictor.py): stretched to the
+    square of the model, coordinates with it, and masks scaled to the photo as logits."""
     segmenter = install("sam2.1-tiny")
-    side = tiny_vision_models.SIDE
-    square = np.ascontiguousarray(PHOTO[:side, :side])
+    side, (height, width) = tiny_vision_models.SIDE, PHOTO.shape[:2]
     model = transformers.Sam2Model.from_pretrained(segmenter.spec.path).eval()
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    pixels = (torch.from_numpy(square).permute(2, 0, 1) / 255 - mean) / std
+    photo = torch.from_numpy(PHOTO.copy()).permute(2, 0, 1) / 255
+    small = torch.nn.functional.interpolate(photo[None], (side, side), mode="bilinear", antialias=True)
+    across, down = side / width, side / height
+    scales = {"input_points": [across, down], "input_labels": 1, "input_boxes": [across, down, across, down]}
+    prompts = {
+        name: torch.tensor([values] if name != "input_boxes" else values) * torch.tensor(scales[name])
+        for name, values in prompts_of(selection).items()
+    }
     with torch.inference_mode():
-        output = model(
-            pixel_values=pixels[None], input_points=torch.tensor([[[[30.0, 40.0]]]]), input_labels=torch.tensor([[[1]]])
-        )
-        masks = torch.nn.functional.interpolate(output.pred_masks[0], (side, side), mode="bilinear") > 0
-    found = candidates_of(segmenter, Picture(square), Selection((Point(30, 40),)))
+        output = model(pixel_values=(small - mean) / std, multimask_output=count == 3, **prompts)
+        logits = torch.nn.functional.interpolate(output.pred_masks[0], (height, width), mode="bilinear")
+    found = candidates_of(segmenter, Picture(PHOTO), selection)
     order = output.iou_scores[0, 0].argsort(descending=True).tolist()
+    assert len(found) == len(order) == count
     for candidate, index in zip(found, order, strict=True):
-        assert np.mean((candidate.mask > 0) != masks[0, index].numpy()) < 0.002
-    assert segmenter.segment(Picture(PHOTO), CLICKS).shape == PHOTO.shape[:2]
+        assert np.mean((candidate.mask > 0) != (logits[0, index] > 0).numpy()) < 0.002
+
+
+def test_sam_2_is_loaded_from_the_checkpoint_for_videos_that_is_published(install: Install, tmp_path: Path) -> None:
+    video = tiny_vision_models.sam2_video().eval()
+    video.save_pretrained(tmp_path / "video")
+    (tmp_path / "video" / "processor_config.json").write_text('{"processor_class": "Sam2VideoProcessor"}')
+    call_command("add_model", "video", "--family=sam2", f"--from={tmp_path / 'video'}", stdout=StringIO())
+    loaded, weights = registry.find("video").loaded().model, video.state_dict()  # type: ignore[attr-defined]
+    assert len(loaded.state_dict()) > 200
+    assert all(torch.equal(values, weights[name]) for name, values in loaded.state_dict().items())
+    image = install("sam2.1-tiny")
+    assert not np.array_equal(registry.find("video").segment(Picture(PHOTO), BOX), image.segment(Picture(PHOTO), BOX))
+
+
+def test_sam_is_fed_as_by_its_authors_with_the_published_settings(tmp_path: Path) -> None:
+    """segment-anything, utils/transforms.py and modeling/sam.py: RGB, the longer side at 1024 pixels, bilinear,
+    ImageNet's normalisation, then zeros below and to the right; points and boxes scaled by the rounded sides."""
+    folder = published.put_into(tiny_vision_models.saved(tmp_path / "sam", "sam"), "sam")
+    loaded = Sam(InferenceModel.objects.get(slug="sam-vit-base").spec, folder)
+    photo = data.coffee()[:, :530]
+    fed = loaded.tensor(photo)[0].numpy()
+    expected = published.scaled(photo, 1024, 773, Image.Resampling.BILINEAR, published.IMAGENET)
+    assert fed.shape == (3, 1024, 1024)
+    assert np.allclose(fed[:, :773], expected, atol=1e-5)
+    assert not fed[:, 773:].any()
+    prompts = loaded.prompts(Selection((Point(100, 200, is_object=False),), Box(10, 20, 530, 400)), (400, 530))
+    across, down = 1024 / 530, 773 / 400
+    assert prompts["input_points"].flatten().tolist() == pytest.approx([100 * across, 200 * down])
+    assert prompts["input_labels"].flatten().tolist() == [0]
+    assert prompts["input_boxes"].flatten().tolist() == pytest.approx([10 * across, 20 * down, 1024, 773])
+
+
+def test_sam_2_is_fed_as_by_its_authors_at_its_published_size(tmp_path: Path) -> None:
+    """sam2, sam2/utils/transforms.py: RGB stretched to 1024 pixels square, bilinear with antialiasing, ImageNet's
+    normalisation. transformers' own preprocessor, which its folder on the hub names, needs torchvision."""
+    loaded = Sam2(
+        InferenceModel.objects.get(slug="sam2.1-tiny").spec, tiny_vision_models.saved(tmp_path / "sam2", "sam2")
+    )
+    loaded.side = transformers.Sam2Config().prompt_encoder_config.image_size
+    photo = data.coffee()[:, :530]
+    fed = loaded.tensor(photo)[0].numpy()
+    expected = published.scaled(photo, 1024, 1024, Image.Resampling.BILINEAR, published.IMAGENET)
+    assert fed.shape == expected.shape == (3, 1024, 1024)
+    assert np.abs(fed - expected).max() < 0.018  # Pillow rounds to whole levels, of which one is that much
+    assert np.abs(fed - expected).mean() < 0.006
+    prompts = loaded.prompts(Selection(box=Box(10, 20, 530, 400)), (400, 530))
+    assert prompts["input_boxes"].flatten().tolist() == pytest.approx([10240 / 530, 51.2, 1024, 1024])
 
 
 @pytest.mark.parametrize("slug", ["slimsam", "sam2.1-tiny"])
@@ -220,6 +295,37 @@ def test_boxes_equal_those_of_transformers(install: Install) -> None:
     assert [score for score, _ in found] == pytest.approx(wanted["scores"].tolist())
     assert np.allclose([box for _, box in found], wanted["boxes"].tolist(), atol=1e-3)
     assert detector.find(PHOTO, "cup", Detection(box_threshold=1)) == []
+
+
+def test_grounding_dino_is_fed_as_by_its_authors_with_the_published_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GroundingDINO, groundingdino/util/inference.py and demo/inference_on_a_image.py: the shorter side at 800 pixels,
+    the longer at most at 1333, bilinear, ImageNet's normalisation; the words in lower case with a full stop at the end,
+    and thresholds of 0.3 and 0.25."""
+    folder = published.put_into(tiny_vision_models.saved(tmp_path / "dino", "grounding-dino"), "grounding-dino")
+    detector = Detector(InferenceModel.objects.get(slug="grounding-dino-tiny").spec, folder)
+    detector.model = published.Recorder()
+    texts: list[str] = []
+    process = type(detector.processor).__call__
+
+    def recorded(self: Any, **inputs: Any) -> Any:
+        texts.append(inputs["text"])
+        return process(self, **inputs)
+
+    monkeypatch.setattr(type(detector.processor), "__call__", recorded)
+    wide = data.coffee()[:300]
+    for photo, size in ((data.coffee(), (1200, 800)), (wide, (1333, 666)), (wide.transpose(1, 0, 2), (666, 1333))):
+        photo = np.ascontiguousarray(photo)
+        inputs = published.fed_by(partial(detector.find, photo, " A RED Cup . Dog. ", Detection()))
+        expected = published.scaled(photo, *size, Image.Resampling.BILINEAR, published.IMAGENET)
+        assert inputs["pixel_values"].shape == (1, *expected.shape)
+        assert np.allclose(inputs["pixel_values"][0], expected, atol=1e-5)
+        assert inputs["pixel_mask"].all()
+    assert set(texts) == {"a red cup . dog."}
+    words = [tiny_vision_models.WORDS[token] for token in inputs["input_ids"][0]]
+    assert words == ["[CLS]", "a", "red", "cup", ".", "dog", ".", "[SEP]"]
+    assert (Detection().box_threshold, Detection().text_threshold) == (0.3, 0.25)
 
 
 def test_the_mask_is_what_sam_outlines_in_the_best_boxes(install: Install) -> None:

@@ -14,10 +14,20 @@ from numpy.typing import NDArray
 
 from inpainting.core.geometry import Size
 from inpainting.core.picture import Mask
-from inpainting.segmenters.base import check_side_ratio
+from inpainting.segmenters.base import Selection, check_side_ratio
 
 MAX_EMBEDDINGS = 8
 """Kept for further clicks on the same picture, of each model: 4 MB each of SAM and MobileSAM, 16 MB of SAM 2."""
+
+
+def is_ambiguous(selection: Selection) -> bool:
+    """Whether one point alone marks the object: three masks answer it, such as a part, the whole thing and a group.
+
+    Several points, or a box, mean one thing, for which the decoder has a mask of its own: `multimask_output=False` of
+    SAM's predictor ("for non-ambiguous prompts"), and SAM 2's training, where a box counts as two points
+    (`multimask_max_pt_num: 1` in its configurations).
+    """
+    return selection.box is None and len(selection.points) == 1
 
 
 def fed_size(height: int, width: int, longer: int) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.onnx_sessions import open_session, run_for_outputs
 from inpainting.segmenters.base import Candidate, Selection
-from inpainting.segmenters.networks.fed_pictures import Embeddings, fed_size, mask_of, unpadded
+from inpainting.segmenters.networks.fed_pictures import Embeddings, fed_size, is_ambiguous, mask_of, unpadded
 
 RGB = NDArray[np.uint8]
 SIDE = 1024
@@ -67,11 +67,11 @@ class MobileSam:
             raise EngineFailed(
                 f"The model {self.label} returned values that are not finite.", code="model_produced_invalid_output"
             )
-        rated = scores[0, 1:]  # the mask before is meant for several points, and rated lower
+        fitting = slice(1, None) if is_ambiguous(selection) else slice(1)  # the first is for several points and boxes
+        rated, found = scores[0, fitting], logits[0, fitting]
         return [
             Candidate(
-                mask_of(unpadded(logits[0, 1 + index], SIDE, fed), shape[0], shape[1]),
-                min(1.0, max(0.0, float(rated[index]))),
+                mask_of(unpadded(found[index], SIDE, fed), shape[0], shape[1]), min(1.0, max(0.0, float(rated[index])))
             )
             for index in np.argsort(-rated, kind="stable")[:max_masks].tolist()
         ]

@@ -28,7 +28,7 @@ class Promptable:
         return getattr(module, self.class_name)(spec, path)
 
     def candidates(self, loaded: Any, spec: ModelSpec, picture: Picture, selection: Selection) -> list[Candidate]:
-        """Three masks, such as of a part, the whole thing and a group, the best rated first."""
+        """For one point three masks, such as of a part, the whole thing and a group, the best rated first; else one."""
         found: list[Candidate]
         (found,) = loaded.outline(to_rgb8(picture), [selection])
         return found

@@ -17,7 +17,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Mask
 from inpainting.engines.transformers_models import load_model, load_processor
 from inpainting.segmenters.base import Candidate, Selection
-from inpainting.segmenters.networks.fed_pictures import Embeddings, fed_size, mask_of, unpadded
+from inpainting.segmenters.networks.fed_pictures import Embeddings, fed_size, is_ambiguous, mask_of, unpadded
 
 RGB = NDArray[np.uint8]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -39,7 +39,9 @@ class PromptableModel:
 
     def decoded(self, embedding: Any, selection: Selection, size: tuple[int, int], max_masks: int) -> list[Candidate]:
         """The best masks of a picture of that height and width, from its embedding."""
-        output = self.model(image_embeddings=embedding, multimask_output=True, **self.prompts(selection, size))
+        output = self.model(
+            image_embeddings=embedding, multimask_output=is_ambiguous(selection), **self.prompts(selection, size)
+        )
         scores, logits = output.iou_scores[0, 0], output.pred_masks[0, 0]  # [masks], [masks, side, side]
         if not (torch.isfinite(scores).all() and torch.isfinite(logits).all()):
             raise EngineFailed(
