@@ -276,3 +276,25 @@ def test_each_shipped_model_has_a_licence_a_size_and_names_of_its_own() -> None:
     assert all(spec.licence and spec.licence_url and spec.size_bytes for spec in SHIPPED)
     names = [name for spec in SHIPPED for name in (spec.slug, *spec.aliases)]
     assert len(set(names)) == len(names)
+
+
+def test_a_preprocessor_may_name_code_for_an_autoprocessor_and_nothing_else_may(tmp_path: Path) -> None:
+    """The preprocessor_config.json of microsoft/Florence-2-base does. No file of code is taken or loaded."""
+    from tests.published_preprocessors import PUBLISHED
+
+    def florence(**files: object) -> Path:
+        texts = {"config": {"model_type": "florence2"}, "preprocessor_config": PUBLISHED["florence2"], **files}
+        contents = {f"{name}.json": json.dumps(text).encode() for name, text in texts.items()}
+        return written({**contents, "model.safetensors": weights()}, tmp_path / "florence")
+
+    check_model(florence(), "florence2")
+    code = {"AutoProcessor": "theirs.Processor"}
+    for name, auto_map in (
+        ("config", code),
+        ("tokenizer_config", code),
+        ("preprocessor_config", {**code, "AutoImageProcessor": "theirs.Images"}),
+        ("preprocessor_config", ["AutoProcessor"]),
+    ):
+        folder = florence(**{name: {"model_type": "florence2", "auto_map": auto_map}})
+        assert "refers to code of its own (auto_map)" in refusal(folder, "florence2")
+        (folder / "tokenizer_config.json").unlink(missing_ok=True)

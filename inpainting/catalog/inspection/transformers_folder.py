@@ -38,10 +38,22 @@ def transformers_files(names: Iterable[str], layout: TransformersLayout) -> list
 
 
 def check_configurations(folder: Path, names: Iterable[str]) -> None:
-    """Check the JSON files among these files. Raises ModelRefused."""
+    """Check the JSON files among these files. Raises ModelRefused.
+
+    A preprocessor may name code for an AutoProcessor, as Florence-2's does: preprocessors are loaded by their class.
+    """
     for name in names:
         if name.endswith(".json"):
-            check_configuration(json_in(folder / name), Path(name), {})
+            configuration = json_in(folder / name)
+            if name in (PREPROCESSOR, PROCESSOR) and names_a_processor_alone(configuration):
+                del configuration["auto_map"]
+            check_configuration(configuration, Path(name), {})
+
+
+def names_a_processor_alone(configuration: object) -> bool:
+    """Whether the code that a configuration refers to is that of an AutoProcessor and no other."""
+    code = configuration.get("auto_map") if isinstance(configuration, dict) else None
+    return isinstance(code, dict) and set(code) == {"AutoProcessor"}
 
 
 def check_transformers_folder(folder: Path, layout: TransformersLayout) -> None:
