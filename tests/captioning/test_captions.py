@@ -14,6 +14,7 @@ from skimage import data
 
 from inpainting.captioning import NO_MODEL, Caption, Style, describe_colours, find_captioner
 from inpainting.captioning.blip import BLIP
+from inpainting.captioning.florence2 import FLORENCE2
 from inpainting.core.picture import Picture
 from inpainting.models import InferenceModel
 
@@ -123,3 +124,40 @@ def test_blip_reads_the_rows_of_a_picture_a_few_pixels_high(
     (seen,) = fed  # [3, side, side]
     assert seen[0].std() < 1e-5
     assert seen[0].mean() > seen[1].mean()
+
+
+def test_blip_is_fed_as_by_its_authors_with_the_published_settings(tmp_path: Path) -> None:
+    """salesforce/BLIP, predict.py: 384 pixels square, bicubic, CLIP's normalisation; 3 beams, no sampling. The words
+    are free, as in the model's card; the authors' own are “a picture of”."""
+    pytest.importorskip("torch", reason="the diffusion engine is not installed")
+    from tests import published_preprocessors as published
+    from tests import tiny_vision_models
+
+    folder = published.put_into(tiny_vision_models.saved(tmp_path / "blip", "blip"), "blip")
+    spec, photo = InferenceModel.objects.get(slug="blip-base").spec, data.coffee()[:, :530]
+    _, processor = BLIP.load(spec, folder)
+    inputs = published.fed_by(lambda: BLIP.caption((published.Recorder(), processor), spec, photo, "a photo"))
+    expected = published.scaled(photo, 384, 384, Image.Resampling.BICUBIC, published.CLIP)
+    assert np.allclose(inputs["pixel_values"][0], expected, atol=1e-5)
+    words = [tiny_vision_models.WORDS[token] for token in inputs["input_ids"][0]]
+    assert words == ["[CLS]", "a", "photo", "of", "[SEP]"]  # the model replaces the first and leaves out the last
+    assert (inputs["num_beams"], inputs["do_sample"], inputs["max_new_tokens"]) == (3, False, 40)
+
+
+def test_florence_2_is_fed_as_by_its_authors_with_the_published_settings(tmp_path: Path) -> None:
+    """microsoft/Florence-2-base, processing_florence2.py: 768 pixels square, bicubic, 577 tokens for the picture, and
+    the question of the task “<CAPTION>”; 3 beams, no sampling, as in the model's card."""
+    pytest.importorskip("torch", reason="the diffusion engine is not installed")
+    from tests import published_preprocessors as published
+    from tests import tiny_vision_models
+
+    folder = published.put_into(tiny_vision_models.saved(tmp_path / "florence2", "florence2"), "florence2")
+    spec, photo = InferenceModel.objects.get(slug="florence2-base").spec, data.coffee()[:, :530]
+    _, processor = FLORENCE2.load(spec, folder)
+    inputs = published.fed_by(lambda: FLORENCE2.caption((published.Recorder(), processor), spec, photo, "a photo"))
+    expected = published.scaled(photo, 768, 768, Image.Resampling.BICUBIC, published.IMAGENET)
+    assert np.allclose(inputs["pixel_values"][0], expected, atol=1e-5)
+    words = [tiny_vision_models.WORDS[token] for token in inputs["input_ids"][0]]
+    question = ["what", "does", "the", "image", "describe", "?"]
+    assert words == ["<image>"] * 577 + ["[CLS]", *question, "[SEP]"]
+    assert (inputs["num_beams"], inputs["do_sample"], inputs["max_new_tokens"]) == (3, False, 60)

@@ -16,11 +16,12 @@ from PIL.ExifTags import Base
 from skimage import data
 
 from inpainting.catalog.lookup import Catalog
+from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.core.errors import EngineFailed
 from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.preprocessors import control_image
-from inpainting.preprocessors.depth_anything import DepthAnything
+from inpainting.preprocessors.depth_anything import DEPTH_ANYTHING, DepthAnything
 from inpainting.web.editor_choices import choices
 from tests.api.bodies import shape_a
 
@@ -67,6 +68,49 @@ def test_a_depth_map_is_that_of_transformers_in_any_mode(folder: Path) -> None:
         depth = depth_of(pixels)
         assert depth.shape == COFFEE.shape
         assert (depth == expected[:, :, None]).all()
+
+
+@pytest.mark.parametrize(
+    ("photo", "size"),
+    [
+        (data.astronaut(), (518, 518)),
+        (np.tile(data.coffee(), (2, 2, 1)), (784, 518)),
+        (np.tile(data.coffee(), (2, 2, 1)).transpose(1, 0, 2), (518, 784)),
+        (data.coffee(), (518, 350)),
+    ],
+    ids=["square", "wide", "high", "small"],
+)
+def test_it_is_fed_as_by_its_authors_with_the_published_settings(
+    tmp_path: Path, photo: np.ndarray[Any, Any], size: tuple[int, int]
+) -> None:
+    """Depth-Anything-V2, depth_anything_v2/dpt.py, `image2tensor`: RGB, the shorter side at 518 pixels, both multiples
+    of 14, cubic, ImageNet's normalisation. The published processor scales a picture of less than 518 pixels by its
+    longer side, where the authors' code scales it up by the shorter one."""
+    from tests import published_preprocessors as published
+    from tests import tiny_vision_models
+
+    folder = published.put_into(tiny_vision_models.saved(tmp_path / "depth", "depth-anything"), "depth-anything")
+    (spec,) = (one for one in SHIPPED_TOOLS if one.family == "depth-anything")
+    _, processor = DEPTH_ANYTHING.load(spec, folder)
+    photo = np.ascontiguousarray(photo)
+    inputs = published.fed_by(lambda: DEPTH_ANYTHING.control_image((published.Recorder(), processor), photo))
+    expected = published.scaled(photo, *size, Image.Resampling.BICUBIC, published.IMAGENET)
+    assert inputs["pixel_values"].shape == (1, *expected.shape)
+    assert np.allclose(inputs["pixel_values"][0], expected, atol=1e-5)
+
+
+def test_white_is_what_is_nearest_over_the_whole_range() -> None:
+    """Depth-Anything-V2, run.py: what is nearer has larger numbers; (d - min) / (max - min) * 255, cut off."""
+    import torch
+
+    class Ramp(Flat):
+        def post_process_depth_estimation(self, output: Any, sizes: list[tuple[int, int]]) -> list[dict[str, Any]]:
+            return [{"predicted_depth": torch.linspace(2.0, 7.0, sizes[0][1]).expand(sizes[0])}]
+
+    depth = DepthAnything().control_image((Ramp(0), Ramp(0)), COFFEE)
+    nearness = np.linspace(2, 7, COFFEE.shape[1], dtype=np.float32)
+    assert np.array_equal(depth[0, :, 0], ((nearness - 2) / 5 * 255).astype(np.uint8))
+    assert (depth[0, 0, 0], depth[0, -1, 0]) == (0, 255)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 2)])

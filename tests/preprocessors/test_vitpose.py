@@ -8,6 +8,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from django.core.management import call_command
@@ -23,6 +24,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.loaded_models import LoadedModels
 from inpainting.preprocessors import control_image, rt_detr, vitpose
 from inpainting.preprocessors.skeletons import drawn, openpose_points
+from tests import published_preprocessors as published
 from tests.adapter_folders import network
 from tests.api.bodies import shape_a
 from tests.catalog_entries import add_model
@@ -116,6 +118,41 @@ def test_a_pose_is_that_of_transformers_in_any_mode(
     transparent = np.dstack([ASTRONAUT, np.zeros((160, 200), np.uint8)])
     for pixels in (ASTRONAUT, ASTRONAUT.astype(np.uint16) * 257, transparent):
         assert np.array_equal(pose_of(pixels), expected)
+
+
+def test_rt_detr_is_fed_as_by_its_authors_with_the_published_settings(folders: dict[str, Path]) -> None:
+    """lyuwenyu/RT-DETR, rtdetr_pytorch/tools/export_onnx.py: 640 pixels square, bilinear, 0 to 1, not normalised."""
+    published.put_into(folders["rt-detr"], "rt-detr")
+    (spec,) = (one for one in SHIPPED_TOOLS if one.family == "rt-detr")
+    _, processor = rt_detr.RT_DETR.load(spec, folders["rt-detr"])
+    photo = data.coffee()
+    inputs = published.fed_by(lambda: rt_detr.RT_DETR.people((published.Recorder(), processor), photo))
+    expected = published.scaled(photo, 640, 640, Image.Resampling.BILINEAR, None)
+    assert np.allclose(inputs["pixel_values"][0], expected, atol=1e-5)
+    assert (rt_detr.PERSON, rt_detr.MIN_SCORE) == (0, 0.5)  # COCO's first class; of boxes in controlnet_aux's DWPose
+
+
+def test_vitpose_is_fed_as_by_its_authors_with_the_published_settings(folders: dict[str, Path]) -> None:
+    """ViTPose (mmpose, TopDownAffine with `use_udp`): the box widened to 3 by 4 and by a quarter, 192 x 256 pixels,
+    from centre to centre of the outermost ones, bilinear, black outside of the photo, ImageNet's normalisation."""
+    published.put_into(folders["vitpose"], "vitpose")
+    (spec,) = (one for one in SHIPPED_TOOLS if one.family == "vitpose")
+    _, processor = vitpose.VITPOSE.load(spec, folders["vitpose"])
+    photo, boxes = data.astronaut(), np.array([[150, 5, 160, 260], [0, 300, 400, 200]], np.float32)
+    inputs = published.fed_by(lambda: vitpose.VITPOSE.people((published.Recorder(), processor), photo, boxes))
+    mean, std = (np.array(published.IMAGENET[name]) for name in ("image_mean", "image_std"))
+    for fed, (left, top, width, height) in zip(inputs["pixel_values"].numpy(), boxes.tolist(), strict=True):
+        wide, high = 1.25 * max(width, 0.75 * height), 1.25 * max(height, width / 0.75)
+        x, y = left + width / 2 - wide / 2, top + height / 2 - high / 2
+        across, down = 191 / wide, 255 / high
+        matrix = np.array([[across, 0, -x * across], [0, down, -y * down]])
+        cut = cv2.warpAffine(photo, matrix, (192, 256), flags=cv2.INTER_LINEAR)
+        whole = cv2.warpAffine(np.full(photo.shape, 255, np.uint8), matrix, (192, 256), flags=cv2.INTER_LINEAR)
+        difference = np.abs(fed.transpose(1, 2, 0) * std + mean - cut / 255) * 255
+        assert difference[(whole == 255) | (whole == 0)].max() < 4  # a level is rounded in different ways
+        assert ((whole > 0) & (whole < 255)).mean() < 0.01  # OpenCV's edges of the photo fade into the black
+    assert inputs["dataset_index"].tolist() == [0, 0]
+    assert vitpose.MIN_SCORE == 0.3  # of key points in DWPose
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 300), (300, 5)])
