@@ -204,15 +204,17 @@ SHIPPED = (
         memory_bytes=500 * MB,
         aliases=("andraniksargsyan/migan", "mi-gan"),
     ),
-    # CLIP ViT-L/14 and seventeen concepts that it compares an image with; published beside Stable Diffusion 1.
+    # CLIP ViT-L/14 and seventeen concepts that it compares an image with; published beside Stable Diffusion 1. The
+    # commit is that of refs/pr/41, which has the weights as safetensors, in float16: the newest one has a pickle alone.
     ModelSpec(
         slug="safety-checker",
         label="Safety checker",
         family="safety-checker",
         repo="CompVis/stable-diffusion-safety-checker",
+        revision="1664e306d2258485321cbbd8083074c9474d4e41",
         licence="not stated by its publisher",
         licence_url="https://huggingface.co/CompVis/stable-diffusion-safety-checker",
-        size_bytes=1_216 * MB,
+        size_bytes=608 * MB,
         memory_bytes=1_300 * MB,
         aliases=("CompVis/stable-diffusion-safety-checker",),
     ),

@@ -73,12 +73,16 @@ MOBILE_SAM = ModelSpec(
 )
 """Not the file that returns a single mask, which lies beside them. Size and memory are estimates."""
 
+REVISIONS = {"blip-base": "9cfcdbcaccbcadb2b53b36d4b50042c4eeaa0c25"}
+"""Commits that are pulled from the start: BLIP's has the weights as safetensors, which the newest one lacks."""
+
 TRANSFORMERS = tuple(
     ModelSpec(
         slug=slug,
         label=label,
         family=family,
         repo=repo,
+        revision=REVISIONS.get(slug, ""),
         licence=licence,
         licence_url=f"https://huggingface.co/{repo}",
         size_bytes=size * MB,

@@ -46,6 +46,15 @@ def test_the_shipped_models_are_listed_and_none_is_installed(db: None) -> None:
         row.full_clean()
 
 
+def test_models_whose_newest_commit_has_no_safetensors_are_pinned_to_one_that_has(db: None) -> None:
+    """By the lists of files that the hub shows for `main` and for these commits."""
+    pinned = InferenceModel.objects.exclude(revision="").values_list("slug", "revision")
+    assert dict(pinned) == {
+        "blip-base": "9cfcdbcaccbcadb2b53b36d4b50042c4eeaa0c25",
+        "safety-checker": "1664e306d2258485321cbbd8083074c9474d4e41",
+    }
+
+
 def test_migrate_keeps_edits_and_restores_missing_rows(model: InferenceModel) -> None:
     InferenceModel.objects.filter(pk=model.pk).update(label="Ours", steps=12, enabled=False)
     InferenceModel.objects.get(slug="sdxl").delete()

@@ -26,6 +26,10 @@ from tests import tiny_checker
 from tests.catalog.store.conftest import PutOnline
 from tests.hub import Hub, serving
 
+PUBLISHED_AS_SAFETENSORS = "1664e306d2258485321cbbd8083074c9474d4e41"
+"""The commit of refs/pr/41, which other programs name too (Acly/krita-ai-diffusion): main has the weights as a pickle
+alone. Its model.safetensors has 608,018,440 bytes and the SHA-256 of safety_checker/model.fp16.safetensors in Stable
+Diffusion 1.5, 08902f19b1cfebd7c989f152fc0507bef6898c706a91d666509383122324b511."""
 FILES = {"config.json", "preprocessor_config.json", "model.safetensors"}
 
 
@@ -46,7 +50,7 @@ def hub(put_online: PutOnline, folder: Path) -> Iterator[Hub]:
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     more = {"pytorch_model.bin": b"x", "flax_model.msgpack": b"x", "README.md": b"---\n---\n"}
     with serving({**files, **more}) as hub:
-        hub.repo = "CompVis/stable-diffusion-safety-checker"
+        hub.repo, hub.commit = "CompVis/stable-diffusion-safety-checker", PUBLISHED_AS_SAFETENSORS
         put_online(hub)
         yield hub
 
@@ -60,8 +64,9 @@ def output_of(command: str, *arguments: str) -> str:
 def test_it_is_shipped_in_a_family_that_does_not_paint_and_is_not_installed() -> None:
     (spec,) = [spec for spec in SHIPPED if spec.family == "safety-checker"]
     assert spec.repo == "CompVis/stable-diffusion-safety-checker"
+    assert spec.revision == PUBLISHED_AS_SAFETENSORS
     assert spec.licence
-    assert spec.size_bytes
+    assert spec.size_bytes == 608_000_000
     assert "safety-checker" not in {
         *families.names(engine="diffusion"),
         *families.names(engine="erase"),

@@ -13,9 +13,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from numpy.typing import NDArray
+from PIL import Image
 from safetensors.torch import save_file
 from skimage import data
+from transformers import CLIPConfig
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
@@ -25,6 +28,7 @@ from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache
 from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK
 from inpainting.engines.moderation import apply_safety_checker, checker_cache, padded_to_square
 from inpainting.engines.painting import Painting
+from tests import published_preprocessors as published
 from tests import tiny_checker, tiny_models
 
 PICTURES = {"astronaut": data.astronaut, "chelsea": data.chelsea, "coffee": data.coffee, "rocket": data.rocket}
@@ -84,6 +88,48 @@ def test_weights_with_the_original_names_are_loaded(tmp_path: Path, photos: dict
         True,
         False,
     ]
+
+
+def as_published(folder: Path) -> tuple[StableDiffusionSafetyChecker, Path]:
+    """A checker of the published input size, saved with the names, the type and the settings of the published files.
+
+    config.json states the sizes of the network twice, as transformers 4.21 wrote it.
+    """
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    words = {"vocab_size": 10, "bos_token_id": 8, "eos_token_id": 9, "pad_token_id": 9}
+    vision = {**sizes, "patch_size": 56}
+    torch.manual_seed(1)
+    model = StableDiffusionSafetyChecker(
+        CLIPConfig(projection_dim=16, vision_config=vision, text_config={**sizes, **words})
+    ).eval()
+    tiny_checker.saved(folder, model)
+    published.put_into(folder, "safety-checker")
+    configuration = json.loads((folder / "config.json").read_text())
+    generation = {"num_beams": 1, "max_length": 20, "do_sample": False, "top_k": 50, "use_bfloat16": False}
+    for part, stated in (("text_config", sizes), ("vision_config", vision)):
+        configuration[part] = {**configuration[part], **generation, "torch_dtype": None, "pruned_heads": {}}
+        configuration[f"{part}_dict"] = stated
+    earlier = {"architectures": ["SafetyChecker"], "torch_dtype": "float32", "transformers_version": None}
+    (folder / "config.json").write_text(json.dumps({**configuration, **earlier}))
+    weights = tiny_checker.as_first_published(model)
+    halves = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    save_file(halves, folder / "model.safetensors", metadata={"format": "pt"})
+    return model, folder
+
+
+def test_it_is_fed_as_by_diffusers_with_the_published_settings(tmp_path: Path) -> None:
+    """CLIP's preprocessing (openai/CLIP, clip.py): the shorter side at 224 pixels, bicubic, the middle, CLIP's
+    normalisation; in float32, though the published weights are float16."""
+    model, folder = as_published(tmp_path)
+    checker = SafetyCheckerCache().get(spec_of(folder), ignore_keepalive)
+    assert {tensor.dtype for tensor in checker.model.parameters()} == {torch.float32}
+    assert torch.allclose(checker.model.concept_embeds, model.concept_embeds.half().float())
+    photo = data.coffee()
+    checker.model = published.Recorder()
+    inputs = published.fed_by(lambda: checker.check([photo]))
+    whole = published.scaled(photo, 336, 224, Image.Resampling.BICUBIC, published.CLIP)
+    assert inputs["clip_input"].shape == (1, 3, 224, 224)
+    assert np.allclose(inputs["clip_input"][0], whole[:, :, 56:280], atol=1e-5)
 
 
 def without_a_layer(tensors: dict[str, torch.Tensor]) -> None:
