@@ -181,7 +181,7 @@ def test_no_package_imports_the_site_and_accounts_does_not_import_inpainting() -
 
 
 def test_the_core_is_pure() -> None:
-    allowed = {*sys.stdlib_module_names, "numpy", "cv2", "PIL", "pillow_heif", "isal", "inpainting"}
+    allowed = {*sys.stdlib_module_names, "numpy", "cv2", "PIL", "pi_heif", "isal", "inpainting"}
     for name, imported_names in modules("inpainting/core").items():
         assert {found.partition(".")[0] for found in imported_names} <= allowed, name
 

@@ -1,4 +1,4 @@
-"""Small files that declare or decode to much: refused in the promised shape, or painted, in bounded memory."""
+"""Small files that declare or decode too much: refused in the promised shape, or painted, in bounded memory."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from PIL import Image
 
 from tests.attacks.measurement import MB, Measurement
 from tests.core import hostile, tiffs
-from tests.core.test_heif import REFUSED as HEIF_LIES
-from tests.core.test_tiff import HOSTILE as TIFF_LIES
+from tests.core.hostile_heifs import REFUSED as HEIF_LIES
+from tests.core.hostile_tiffs import HOSTILE as TIFF_LIES
 from tests.installation import Installation
 
 pytestmark = pytest.mark.attack

@@ -16,6 +16,7 @@ from inpainting.core.codecs import decode_picture
 from inpainting.core.codecs.exif import apply_orientation
 from inpainting.core.errors import InvalidPicture
 from tests.core import hostile, tiffs
+from tests.core.hostile_tiffs import HOSTILE, RAW_DATA
 from tests.core.tiffs import by_tifffile, compressed_tiff, photo_tiff, tiff
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
@@ -196,7 +197,6 @@ def test_a_directory_that_names_itself_as_the_next_is_read_once() -> None:
     assert decode_picture(bytes(file)).warnings == ("The image file holds several pages; the first is used.",)
 
 
-RAW_DATA = hostile.photo().tobytes()
 RAW: dict[str, Callable[[], bytes]] = {
     "DNG": lambda: photo_tiff({50706: (1, b"\1\4\0\0")}),
     "CR2": lambda: b"II*\0\x10\0\0\0CR\2\0" + bytes(40),
@@ -246,84 +246,6 @@ def test_kinds_that_are_not_read_are_refused_with_a_sentence(name: str) -> None:
     assert refusal.value.code == "image_type_unsupported"
     assert words in refusal.value.message
     assert refusal.value.message.endswith("as PNG or as JPEG.")
-
-
-def chunk_count_bomb() -> bytes:
-    """A file of 300,000 strips that all lie at the same place."""
-    tags = {**tiffs.picture_tags(), 273: (4, [16] * 300_000), 279: (4, [1] * 300_000), 278: (4, 1)}
-    return tiff(tags, RAW_DATA)
-
-
-HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
-    "60000x60000": (lambda: photo_tiff({256: (4, 60_000), 257: (4, 60_000)}), "dimensions"),
-    "sides of 2^32-1": (lambda: photo_tiff({256: (4, 2**32 - 1), 257: (4, 2**32 - 1)}), "dimensions"),
-    "21 megapixels of 16 bits": (
-        lambda: photo_tiff({256: (4, 5000), 257: (4, 4200), 258: (3, [16] * 3)}),
-        "dimensions",
-    ),
-    "21 megapixels of CMYK": (
-        lambda: photo_tiff({256: (4, 5000), 257: (4, 4200), 258: (3, [8] * 4), 277: (3, 4), 262: (3, 5)}),
-        "dimensions",
-    ),
-    "0 wide": (lambda: photo_tiff({256: (4, 0)}), "too_small"),
-    "no width": (lambda: tiffs.without(256), "too_small"),
-    "no strips": (lambda: tiffs.without(273), "damaged"),
-    "300,000 strips": (chunk_count_bomb, "too_complex"),
-    "JPEG in 30,000 tiles": (
-        lambda: tiff(
-            {**tiffs.picture_tags(), 259: (3, 7), 322: (4, 1), 323: (4, 1), 324: (4, [16] * 30_000)}, RAW_DATA
-        ),
-        "too_complex",
-    ),
-    "too few strips": (lambda: photo_tiff({278: (4, 10)}), "damaged"),
-    "strips that overlap": (
-        lambda: photo_tiff({273: (4, [16] * 30), 279: (4, [3600] * 30), 278: (4, 1)}),
-        "damaged",
-    ),
-    "a strip beyond the end": (lambda: photo_tiff({273: (4, 10**6)}), "damaged"),
-    "a strip that ends beyond the end": (lambda: photo_tiff({279: (4, 10**6)}), "damaged"),
-    "a strip at 2^63": (lambda: photo_tiff({273: (16, 2**63)}, big=True), "damaged"),
-    "a strip of 2^64-1 bytes": (lambda: photo_tiff({279: (16, 2**64 - 1)}, big=True), "damaged"),
-    "too few bytes": (lambda: photo_tiff({279: (4, 100)}), "damaged"),
-    "a tile of 0 pixels": (lambda: photo_tiff({322: (4, 0), 323: (4, 16), 324: (4, 16), 325: (4, 16)}), "damaged"),
-    "a tile of 2^31 pixels": (
-        lambda: photo_tiff({322: (4, 2**31), 323: (4, 2**31), 324: (4, 16), 325: (4, 16)}),
-        "damaged",
-    ),
-    "a tile that is mostly padding": (
-        lambda: photo_tiff({322: (4, 8000), 323: (4, 8000), 324: (4, 16), 325: (4, 3600)}),
-        "damaged",
-    ),
-    "strips of one row that are JPEGs of 30": (
-        lambda: (
-            lambda body: tiff(
-                {**tiffs.picture_tags(), 259: (3, 7), 278: (4, 1)}
-                | {273: (4, [16 + len(body) * row for row in range(30)]), 279: (4, [len(body)] * 30)},
-                body * 30,
-            )
-        )(hostile.jpeg()),
-        "damaged",
-    ),
-    "strips of 0 rows": (lambda: photo_tiff({278: (4, 0)}), "damaged"),
-    "a palette of 3 colours": (
-        lambda: photo_tiff({262: (3, 3), 277: (3, 1), 258: (3, 8), 320: (3, [1, 2, 3])}),
-        "damaged",
-    ),
-    "a width that is a text": (lambda: photo_tiff({256: (2, b"forty")}), "damaged"),
-    "a directory beyond the end": (lambda: b"II*\0\xff\xff\xff\x7f" + bytes(100), "damaged"),
-    "a directory of 65,535 entries": (lambda: b"MM\0*\0\0\0\x08\xff\xff" + bytes(100), "too_complex"),
-    "a big directory at 2^64-1": (lambda: b"II+\0\x08\0\0\0" + b"\xff" * 8 + bytes(100), "damaged"),
-    "a profile of 5 MiB": (lambda: photo_tiff({34675: (7, bytes(5 * 2**20))}), "damaged"),
-    "corrupt LZW": (lambda: photo_tiff({259: (3, 5)}), "damaged"),
-    "corrupt Deflate": (lambda: photo_tiff({259: (3, 8)}), "damaged"),
-    "corrupt JPEG": (lambda: photo_tiff({259: (3, 7)}), "damaged"),
-    "JPEG of another size": (
-        lambda: (lambda body: tiff({**tiffs.picture_tags(50, 30), 259: (3, 7), 279: (4, len(body))}, body))(
-            hostile.jpeg()
-        ),
-        "damaged",
-    ),
-}
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -10,8 +10,8 @@ from typing import cast
 
 import cv2
 import numpy as np
-import pillow_heif
-import pillow_heif.options
+import pi_heif
+import pi_heif.options
 from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 
 from inpainting.core.codecs.parsed_file import DecodingFailed
@@ -25,19 +25,18 @@ PILLOW_ERRORS: tuple[type[Exception], ...] = (
     ValueError,
     TypeError,
     SyntaxError,
-    NotImplementedError,
     EOFError,
     OverflowError,
     IndexError,
     KeyError,
     MemoryError,
+    RuntimeError,
     struct.error,
 )
-"""Exceptions that Pillow's decoders raise on damaged files, as observed."""
+"""Exceptions that the decoders of Pillow and libheif raise on damaged files, as observed."""
 
 
-LIBHEIF_ERRORS: tuple[type[Exception], ...] = (*PILLOW_ERRORS, RuntimeError)
-pillow_heif.options.DECODE_THREADS = 1
+pi_heif.options.DECODE_THREADS = 1
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 """Tiles are decoded one after the other, so that one picture takes neither all cores nor several tiles' memory."""
 
@@ -97,8 +96,9 @@ def decode_with_libheif(data: bytes) -> Pixels:
     Samples of 10 and 12 bits keep their values in 16 bits. Raises DecodingFailed.
     """
     try:
-        image = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False, hdr_to_16bit=False)
-        pixels = np.asarray(image)
-    except LIBHEIF_ERRORS as error:
+        image = pi_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False, hdr_to_16bit=False)
+        # A copy, because the array's memory is freed with the image; and without the padding of its rows.
+        pixels = np.array(np.asarray(image)[:, : image.size[0]])
+    except PILLOW_ERRORS as error:
         raise DecodingFailed(str(error) or "its image data cannot be decoded") from error
     return pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
