@@ -40,4 +40,5 @@ def test_the_document_has_the_table_of_the_declaration() -> None:
 
 def test_a_shipped_model_is_untried_unless_its_weights_were_run() -> None:
     assert UNTRIED.isdisjoint(WEIGHTS_RUNS)
+    assert all((ROOT / run.test).is_file() for run in WEIGHTS_RUNS.values())
     assert UNTRIED | WEIGHTS_RUNS.keys() == {spec.slug for spec in EVERY_SHIPPED}
