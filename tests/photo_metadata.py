@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import pillow_heif
 from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
+XMP = 700
+"""The tag of TIFF."""
 SECRETS = (b"SN-4711", b"Ada Owner", b"maker-note", b"unwanted-keyword", b"thumb")
 """Values that no result may hold: serial number, owner, note of the maker, XMP property, thumbnail."""
 POSITION = {1: "N", 2: (52.0, 31.0, 12.0), 3: "E", 4: (13.0, 24.0, 18.0), 6: 34.0}
@@ -51,10 +54,18 @@ def with_metadata(image: Image.Image, format: str, *, orientation: int = 1, **op
         texts = PngInfo()
         texts.add_itxt("XML:com.adobe.xmp", PACKET.decode())
         options["pnginfo"] = texts
+    elif format == "TIFF":
+        tags = camera_exif(orientation)
+        tags[XMP] = PACKET
+        exif = tags.tobytes()
+    elif format == "HEIC":
+        heif = pillow_heif.from_pillow(image)
+        heif.save(file, exif=camera_exif().tobytes(), xmp=PACKET)
+        return file.getvalue()
     else:
         options["xmp"] = PACKET
     image.save(file, format, exif=exif, **options)
-    return file.getvalue()
+    return file.getvalue().replace(b"Ada ??nal", "Ada Ünal".encode())  # Pillow writes ASCII alone into a TIFF
 
 
 def exif_values(data: bytes) -> dict[str, Any]:

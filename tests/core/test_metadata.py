@@ -22,6 +22,7 @@ from tests.photo_metadata import PACKET, SECRETS, camera_exif, exif_values, with
 from tests.strategies import examples
 
 FORMATS = ("PNG", "JPEG", "WEBP")
+SOURCES = (*FORMATS, "TIFF", "AVIF", "HEIC")
 CAMERA = {"Make": "Acme", "Model": "Acme One"}
 LENS = {"LensModel": "Acme 50mm", "LensSpecification": (50.0, 50.0, 1.8, 1.8)}
 AUTHOR = {"Artist": "Ada", "Copyright": "(c) Ada Ünal"}
@@ -61,7 +62,7 @@ def encoded(source: bytes, format: str, choice: str | None, *, comment: str = ""
 
 
 @pytest.mark.parametrize("to", FORMATS)
-@pytest.mark.parametrize("source", FORMATS)
+@pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("choice", KEPT)
 def test_a_file_holds_what_is_kept_and_nothing_else(source: str, to: str, choice: str) -> None:
     original = with_metadata(photo(), source, orientation=6)
@@ -77,7 +78,7 @@ def test_a_file_holds_what_is_kept_and_nothing_else(source: str, to: str, choice
 
 
 @pytest.mark.parametrize("to", FORMATS)
-@pytest.mark.parametrize("source", FORMATS)
+@pytest.mark.parametrize("source", SOURCES)
 def test_without_the_setting_a_file_holds_no_metadata(source: str, to: str) -> None:
     data = encoded(with_metadata(photo(), source), to, None)
     assert (exif_values(data), xmp_of(data)) == ({}, b"")

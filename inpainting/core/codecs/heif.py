@@ -17,13 +17,15 @@ import numpy as np
 from inpainting.core.codecs.accepted import EXPORT_AS
 from inpainting.core.codecs.colour import divide_by_alpha
 from inpainting.core.codecs.decoders import decode_with_libheif, decode_with_opencv, decode_with_pillow
-from inpainting.core.codecs.exif import apply_orientation
+from inpainting.core.codecs.exif import apply_orientation, read_tags
 from inpainting.core.codecs.heif_bitstreams import av1_sizes, hevc_sizes
 from inpainting.core.codecs.heif_items import Item, Items, Property, read_items
 from inpainting.core.codecs.heif_writing import WrittenItem, write_heif
 from inpainting.core.codecs.intake import Intake
 from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
+from inpainting.core.codecs.xmp import read_rights
 from inpainting.core.geometry import Size
+from inpainting.core.metadata import Metadata
 from inpainting.core.picture import Pixels
 
 AV1, HEVC, GRID = b"av01", b"hvc1", b"grid"
@@ -77,7 +79,23 @@ def parse_heif(data: bytes, intake: Intake) -> ParsedFile:
         icc_profile=profile,
         orientation=_orientation(primary),
         warnings=_warnings(items, coded, colours, is_premultiplied=is_premultiplied, has_profile=profile is not None),
+        metadata=_metadata(items),
     )
+
+
+def _metadata(items: Items) -> Metadata:
+    """What the first items of Exif and XMP say that describe the image (ISO/IEC 23008-12, annex A.2 and A.3).
+
+    Damaged ones, and those in several pieces, which could repeat the file many times, are left out.
+    """
+    described_by = items.referring(b"cdsc", items.primary)
+
+    def first(kind: bytes) -> bytes:
+        item = next((item for item in described_by if item.kind == kind), None)
+        return b"" if item is None or len(item.extents) != 1 else items.body(item)
+
+    exif = first(b"Exif")
+    return Metadata(tags=read_tags(exif[4 + int.from_bytes(exif[:4]) :]), rights=read_rights(first(b"mime")))
 
 
 def _examine(items: Items, item: Item, intake: Intake) -> tuple[_Coded, Size]:

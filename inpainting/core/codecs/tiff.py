@@ -12,21 +12,23 @@ from numpy.typing import NDArray
 
 from inpainting.core.codecs.accepted import EXPORT_AS
 from inpainting.core.codecs.colour import profile_matches
-from inpainting.core.codecs.exif import UPRIGHT
+from inpainting.core.codecs.exif import UPRIGHT, read_tags
 from inpainting.core.codecs.intake import Intake
 from inpainting.core.codecs.parsed_file import ParsedFile
 from inpainting.core.codecs.sniffing import CAMERA_RAW
 from inpainting.core.codecs.tiff_directory import CLASSIC, Directory, read_directory, read_first_directory
 from inpainting.core.codecs.tiff_pixels import Layout, decode_pixels
 from inpainting.core.codecs.tiff_storage import DEFLATE, JPEG, LZW, UNCOMPRESSED, Storage
+from inpainting.core.codecs.xmp import MAX_PACKET_BYTES, read_rights
 from inpainting.core.errors import InvalidPicture
 from inpainting.core.geometry import Size
+from inpainting.core.metadata import Metadata
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_A_STRIP, STRIP_BYTES, PLANAR = 273, 274, 277, 278, 279, 284
 PREDICTOR, PALETTE_TAG, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES = 317, 320, 322, 323, 324, 325
 SUB_DIRECTORIES, INK_SET, EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES, ICC_PROFILE = 330, 332, 338, 339, 347, 34675
-DNG_VERSION = 50706
+XMP, DNG_VERSION = 700, 50706
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR = 0, 1, 2, 3, 5, 6
 COLOUR_SAMPLES = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, SEPARATED: 4, YCBCR: 3}
 DEPTHS = {
@@ -99,7 +101,17 @@ def parse_tiff(data: bytes, intake: Intake) -> ParsedFile:
         icc_profile=None if photometric == SEPARATED else profile,
         orientation=orientation if 1 <= orientation <= 8 else UPRIGHT,
         warnings=_warnings(directory, layout, photometric, samples, has_profile=cmyk_profile is not None),
+        # The tags of a TIFF are those of Exif, which has its structure; a BigTIFF has another one.
+        metadata=Metadata(tags=read_tags(data), rights=read_rights(_packet(directory))),
     )
+
+
+def _packet(directory: Directory) -> bytes:
+    """The XMP packet; empty where it is missing, damaged or too large."""
+    try:
+        return directory.bytes_of(XMP, max_bytes=MAX_PACKET_BYTES) or b""
+    except InvalidPicture:
+        return b""
 
 
 def _is_raw(directory: Directory) -> bool:
