@@ -25,14 +25,14 @@ def _none_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The models whose files are decoded from now on."""
-    read, made = StoredPicture.read, []
+    """The models whose files are read from now on."""
+    read, made = StoredPicture.read_bytes, []
 
-    def count(picture: StoredPicture) -> Picture:
+    def count(picture: StoredPicture) -> bytes:
         made.append(picture._meta.model_name or "")
         return read(picture)
 
-    monkeypatch.setattr(StoredPicture, "read", count)
+    monkeypatch.setattr(StoredPicture, "read_bytes", count)
     return made
 
 
