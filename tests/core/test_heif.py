@@ -225,3 +225,17 @@ def test_bits_are_read_from_the_highest_on() -> None:
     reader = BitReader(b"\xa5\x08")
     assert [reader.bits(3), reader.bits(5)] == [0b101, 0b00101]
     assert reader.exponential() == 15, "0000 1 000 and then the end"
+
+
+def test_premultiplied_avif_is_divided_by_its_alpha() -> None:
+    rgba = np.dstack([RGB[:128, :96], np.full((128, 96), 128, np.uint8)])
+    file = hostile.saved(Image.fromarray(rgba), "AVIF", alpha_premultiplied=True, quality=95)
+    decoded = decode_picture(file)
+    assert decoded.picture.mode == "RGBA"
+    assert any("multiplied" in warning for warning in decoded.warnings)
+
+
+def test_large_properties_are_refused() -> None:
+    file = heifs.with_property(heifs.avif(RGB), b"auxC", bytes(5000), is_essential=False)
+    with pytest.raises(InvalidPicture, match="bytes of a property"):
+        decode_picture(file)

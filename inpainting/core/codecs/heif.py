@@ -184,7 +184,7 @@ def _kept(item: Item) -> tuple[Property, ...]:
     return tuple(
         one
         for one in item.properties
-        if one.kind in KEPT_PROPERTIES or (one.kind == b"colr" and one.body[:4] == b"nclx")
+        if one.kind in KEPT_PROPERTIES or (one.kind == b"colr" and one.body[:4] == b"nclx" and len(one.body) <= 16)
     )
 
 
@@ -267,6 +267,8 @@ def _decode(
     left, top = corner
     part = pixels[top : top + cropped.height, left : left + cropped.width]
     pixels = cast(Pixels, np.ascontiguousarray(part))
+    if is_premultiplied and not pixels.flags.writeable:  # Pillow's own memory
+        pixels = pixels.copy()
     if coded.bits > 8:
         full = 2**coded.bits - 1
         for row in range(0, len(pixels), BAND_ROWS):

@@ -15,7 +15,7 @@ HEVC_SLICES = range(32)
 AV1_SEQUENCE_HEADER, AV1_FRAME_HEADER, AV1_FRAME = 1, 3, 6
 MAX_FRAMES = 8
 """Frames that one coded AV1 picture may have: the layers of a progressive picture (section 6.4.1: at most 4)."""
-MAX_UNITS = 65_536
+MAX_UNITS = 4096
 PROFILE_BITS, LEVEL_BITS = 88, 8
 EXAMINED_BYTES = 512
 """Of a sequence header: what lies before the sizes has at most 326 bytes."""

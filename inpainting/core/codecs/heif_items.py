@@ -16,6 +16,9 @@ MAX_LINKS, MAX_PROPERTIES, MAX_LISTS = 4096, 64, 4
 IN_FILE, IN_META = 0, 1
 """Construction methods of iloc: offsets into the file, or into the box idat."""
 
+MAX_PROPERTY_BYTES = 4096
+"""Of each property but colour profiles: all items may name the same one, and it is read and written for each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Property:
@@ -184,7 +187,10 @@ def _read_associations(reader: BoxReader, known: list[tuple[bytes, bytes]], item
             if number > len(known):
                 raise reader.intake.damaged("its boxes are corrupt")
             if number and item is not None:
-                item.properties.append(Property(*known[number - 1], bool(index & essential)))
+                kind, body = known[number - 1]
+                if kind != b"colr" and len(body) > MAX_PROPERTY_BYTES:
+                    raise reader.intake.too_complex("bytes of a property", limit=MAX_PROPERTY_BYTES)
+                item.properties.append(Property(kind, body, bool(index & essential)))
 
 
 def _read_references(body: bytes, intake: Intake) -> dict[tuple[bytes, int], list[int]]:

@@ -63,7 +63,7 @@ UNREADABLE_COMPRESSIONS = {
 ASSOCIATED, UNASSOCIATED = 1, 2
 """Kinds of extra samples that are alpha: multiplied into the colours, or not (section 18)."""
 MAX_SAMPLES = 8
-MAX_JPEG_TABLES = 65_536
+MAX_JPEG_TABLES = 8192
 MAX_PADDING_PIXELS = 2**23
 """Beside an eighth of the picture: as many as in a row of 8192 pixels in tiles of 1024."""
 MAX_JPEG_CHUNKS = 16_384
