@@ -32,12 +32,13 @@ def _reason(path: Path) -> str:
         return "it is not a file"
     if path.suffix.lower() in SUFFIXES:
         return "it is named as a mask, and no picture uses it"
-    size = path.stat().st_size
-    if not size:
+    try:
+        with path.open("rb") as file:  # Large files, such as cameras' raw files, are known by their beginning.
+            data = file.read(IntakeLimits().max_bytes)
+    except OSError:
+        return "it cannot be read"
+    if not data:
         return "it is empty"
-    if size > IntakeLimits().max_bytes:
-        return f"its name does not end as that of a {ACCEPTED} file"
-    data = path.read_bytes()
     if detect_format(data) is None:
         kind, advice = describe(data)
         return f"it is {kind}; {advice}"
