@@ -114,11 +114,10 @@ class PatchedPicture(Picture):
     def __init__(self, source: Picture, box: Box, patch: Pixels) -> None:
         if patch.shape != source.pixels[box.slices].shape or patch.dtype != source.pixels.dtype:
             raise InvalidRequest(f"a patch of {box} of {source.mode} of {source.bits} bits, got {patch.shape}")
-        for name, value in {
-            **{"source": source, "box": box, "patch": patch},
-            **{"icc_profile": source.icc_profile, "metadata": source.metadata},
-        }.items():
+        for name, value in (("source", source), ("box", box), ("patch", patch)):
             object.__setattr__(self, name, value)
+        for name in ("icc_profile", "metadata"):
+            object.__setattr__(self, name, getattr(source, name))
 
     @property
     def pixels(self) -> Pixels:
