@@ -17,7 +17,7 @@ from inpainting.api.errors import body_too_large
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-FILE_TYPES = ("multipart/form-data", "image/")
+FILE_TYPES = ("multipart/form-data", "image/", "application/octet-stream")
 """The beginnings of media types whose bodies are written to disk instead of being parsed in memory."""
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 

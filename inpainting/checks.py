@@ -48,9 +48,11 @@ def safety_checker_can_run(app_configs: Sequence[AppConfig] | None, **_: Any) ->
 
 IMAGE_LIMITS = {"MAX_MEGAPIXELS": HIGHEST_MEGAPIXELS, "MAX_SIDE": HIGHEST_SIDE, "MAX_IMAGE_MB": HIGHEST_MEBIBYTES}
 """Limits on images -> what each may be raised to."""
+IMAGE_LIMITS_TAG = "image_limits"
+"""Names the check of these to commands that read images and leave out other checks."""
 
 
-@register()
+@register(IMAGE_LIMITS_TAG)
 def image_limits_are_in_range(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """Refuse limits beyond what the program was measured with, and those that admit no image."""
     return [

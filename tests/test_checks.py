@@ -35,6 +35,9 @@ def test_a_limit_on_images_is_within_what_it_may_be_raised_to(settings: Any, nam
         setattr(settings, name, wrong)
         with pytest.raises(CommandError, match=rf"(?s)DREAMLAYER_{name} is .*HINT: It is 1 to {highest}"):
             call_command("check")
+        for command in (("inpaint", "photo.png", "mask.png", "-o", "out.png"), ("mask", "photo.png", "-o", "out.png")):
+            with pytest.raises(CommandError, match=f"DREAMLAYER_{name} is"):
+                call_command(*command, skip_checks=False)
 
 
 @pytest.mark.parametrize(("word", "library"), [("int8", "torchao"), ("nf4", "bitsandbytes")])

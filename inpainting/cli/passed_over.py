@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from inpainting.core.codecs import IntakeLimits, inspect_picture
+from inpainting.core.codecs import inspect_picture
 from inpainting.core.codecs.accepted import ACCEPTED, SUFFIXES
 from inpainting.core.codecs.sniffing import describe, detect_format
 from inpainting.core.errors import InvalidPicture
+from inpainting.image_limits import image_limits
 
 
 def passed_over(folder: Path, used: Iterable[Path]) -> Iterator[str]:
@@ -32,9 +33,10 @@ def _reason(path: Path) -> str:
         return "it is not a file"
     if path.suffix.lower() in SUFFIXES:
         return "it is named as a mask, and no picture uses it"
+    limits = image_limits()
     try:
         with path.open("rb") as file:  # Large files, such as cameras' raw files, are known by their beginning.
-            data = file.read(IntakeLimits().max_bytes)
+            data = file.read(limits.max_bytes)
     except OSError:
         return "it cannot be read"
     if not data:
@@ -43,7 +45,7 @@ def _reason(path: Path) -> str:
         kind, advice = describe(data)
         return f"it is {kind}; {advice}"
     try:
-        inspect_picture(data)
+        inspect_picture(data, limits=limits)
     except InvalidPicture as error:
         return error.message.rstrip(".").replace("The image", "the image", 1)
     return f"its name does not end as that of a {ACCEPTED} file"

@@ -124,7 +124,7 @@ class PaintSettings:
         label="File quality",
         help="The quality of a JPEG or WebP file; 100 is the best and largest. The default is the quality that a JPEG "
         f"source was saved with, between 75 and 98, and {DEFAULT_QUALITY} for other sources.",
-        default_text="the source's",
+        default_text=f"the source's, else {DEFAULT_QUALITY}",
         range=(1, 100),
         read_by=ALL_ENGINES,
         idle_when=LOSSLESS,
@@ -141,7 +141,8 @@ class PaintSettings:
     keep_metadata: str | None = _result(
         label="Keep metadata",
         help="The metadata of the source that the result files keep: copyright is the EXIF author and copyright, and "
-        "the rights in XMP; all adds date, camera and lens; all_with_gps adds the position. No other metadata is kept.",
+        "the rights in XMP; all adds date, camera and lens; all_with_gps adds the position. No other metadata is kept. "
+        "GIF and BMP sources have none.",
         default_text="none",
         choices=tuple(KINDS_BY_CHOICE),
         read_by=ALL_ENGINES,

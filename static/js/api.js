@@ -15,10 +15,13 @@ export const get = (url, options = {}) => call(url, { method: "GET", ...options 
 /** @param {{onProgress?: (share: number) => void}} options  onProgress: how much of the body is sent, 0 to 1 */
 export const post = (url, body, headers = {}, options = {}) => call(url, { method: "POST", body, headers, ...options })
 
-/** An image of this site as a File, as if it had been picked from the disk. */
+/** An image of this site as a File, as if it had been picked from the disk. Rejects with an ApiError. */
 export async function fetchFile(url, name) {
   const response = await answered(url, { method: "GET" })
-  if (!response.ok) throw new ApiError({ status: response.status, message: "This picture no longer exists." })
+  if (!response.ok) {
+    const problem = await response.json().catch(() => null)
+    throw new ApiError({ message: "This picture no longer exists.", ...problem, status: response.status })
+  }
   const blob = await response.blob()
   return new File([blob], name, { type: blob.type })
 }

@@ -5,9 +5,9 @@ export const TYPES = ["image/png", "image/jpeg", "image/webp", "image/gif", "ima
 export const ENDINGS = [".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif"]
 const SHOWN_EVERYWHERE = ["image/png", "image/jpeg", "image/webp", "image/gif"]
 
-/** Whether a file is taken as a photo: by its type or, where the browser knows none, by its name. @param {{name: string, type: string}} file */
+/** Whether a file is taken as a photo: by its type or, as browsers do not know all types, by its name. @param {{name: string, type: string}} file */
 export function isPhoto({ name, type }) {
-  return type ? TYPES.includes(type) : ENDINGS.some((ending) => name.toLowerCase().endsWith(ending))
+  return TYPES.includes(type) || ENDINGS.some((ending) => name.toLowerCase().endsWith(ending))
 }
 
 /** Whether every browser can show files of this type; which of the others it can, it finds out. */

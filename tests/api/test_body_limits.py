@@ -34,7 +34,12 @@ def test_a_route_that_takes_pictures_takes_large_bodies(name: str) -> None:
 
 def test_bodies_with_files_are_larger_where_images_may_be(settings: Any) -> None:
     settings.MAX_FILE_BODY_BYTES = 544 * 2**20
-    for media_type in ("multipart/form-data; boundary=x", "Multipart/Form-Data", "image/png"):
+    for media_type in (
+        "multipart/form-data; boundary=x",
+        "Multipart/Form-Data",
+        "image/png",
+        "application/octet-stream",
+    ):
         assert max_body_bytes(reverse("img2img"), media_type) == settings.MAX_FILE_BODY_BYTES
         assert max_body_bytes("/api/plan/", media_type) == 64 * 1024
     for media_type in ("application/json", "application/x-www-form-urlencoded", "text/plain", ""):

@@ -16,6 +16,7 @@ from PIL import Image
 from accounts.models import ApiKey, Scope, User
 from inpainting.api.native.drafts import DraftParser
 from inpainting.core.codecs import decode_picture
+from inpainting.media import conversions
 from inpainting.models import DraftPicture
 from tests.core import heifs, hostile, tiffs
 from tests.drafts import document, sha256, with_photo
@@ -159,6 +160,16 @@ def test_a_picture_that_cannot_be_shown_is_refused_with_its_reason(alices_progra
     assert upload(alices_program, file) == (204, "")
     answer = alices_program.get(f"{URL}pictures/{sha256(file)}/png/")
     assert (answer.status_code, answer.json()["code"]) == (400, "image_damaged")
+
+
+def test_pictures_are_shown_one_at_a_time(alices_program: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tiffs.photo_tiff({})
+    assert upload(alices_program, file) == (204, "")
+    monkeypatch.setattr(conversions, "WAIT_SECONDS", 0.01)
+    with conversions.converting():
+        answer = alices_program.get(f"{URL}pictures/{sha256(file)}/png/")
+    assert (answer.status_code, answer.json()["code"]) == (503, "try_again")
+    assert alices_program.get(f"{URL}pictures/{sha256(file)}/png/").status_code == 200
 
 
 @pytest.mark.parametrize(

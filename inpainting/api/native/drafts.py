@@ -25,7 +25,8 @@ from inpainting.core.codecs.colour import to_8_bits
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.picture import Picture
 from inpainting.generations import drafts
-from inpainting.media.files import OWNERS_ONLY, PictureGone, picture_response
+from inpainting.media.conversions import converting
+from inpainting.media.files import OWNERS_ONLY, picture_response
 from inpainting.models import DraftPicture
 
 NOT_CACHED = {"Cache-Control": "private, no-store"}
@@ -119,18 +120,15 @@ class DraftPicturePng(PictureView):
     @documented(
         "Get a picture of your draft as PNG",
         {(200, "image/png"): OpenApiTypes.BINARY},
-        problems=(400, 404, 410),
+        problems=(400, 404, 410, 503),
         name="draft_picture_png_retrieve",
     )
     def get(self, request: Request, sha256: str) -> HttpResponse:
         """A copy to show where the file itself cannot be shown, as with TIFF and HEIC in most browsers: upright, with 8
         bits a channel, alpha and the colour profile."""
         stored = get_object_or_404(DraftPicture, owner=request.user, sha256=sha256)
-        try:
+        with converting():
             with stored.file.open("rb") as file:
-                data: bytes = file.read()
-        except FileNotFoundError as error:
-            raise PictureGone from error
-        picture = decode_sent(SentPicture("picture", ""), data, IMAGE).picture
-        png = encode_png(Picture(to_8_bits(picture.pixels), picture.icc_profile))
+                picture = decode_sent(SentPicture("picture", ""), file.read(), IMAGE).picture
+            png = encode_png(Picture(to_8_bits(picture.pixels), picture.icc_profile))
         return HttpResponse(png, content_type="image/png", headers={**OWNERS_ONLY, **NOT_CACHED})

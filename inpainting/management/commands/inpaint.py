@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
+from inpainting.checks import IMAGE_LIMITS_TAG
 from inpainting.cli.file_job import FileJob
 from inpainting.cli.jobs import build_jobs
 from inpainting.cli.options import add_image_options, add_setting_options
@@ -31,7 +32,7 @@ class Command(BaseCommand):
         "engine repaints the whole image; --outpaint and --outpaint-size add a border and repaint that. Where memory "
         "is too small no other engine steps in: step_down is for the API only."
     )
-    requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own way to say it
+    requires_system_checks = [IMAGE_LIMITS_TAG]  # noqa: RUF012 - Django's own way to say it
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("image", type=Path, metavar="IMAGE")

@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from inpainting.checks import IMAGE_LIMITS_TAG
 from inpainting.cli import mask_job
 from inpainting.cli.jobs import pictures_in
 from inpainting.cli.mask_job import MaskJob
@@ -29,7 +30,7 @@ class Command(BaseCommand):
         "same place of every picture and write NAME_mask.png, as “manage.py inpaint” reads it; masks that exist are "
         "skipped."
     )
-    requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own way to say it
+    requires_system_checks = [IMAGE_LIMITS_TAG]  # noqa: RUF012 - Django's own way to say it
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("image", type=Path, metavar="IMAGE")

@@ -1,7 +1,7 @@
 // What the browser shows of a photo: the file itself or, of a TIFF or HEIC that it cannot read, the server's PNG of it. The
 // file stays what is sent and painted on.
 
-import { ApiError, call, fetchFile } from "api"
+import { call, fetchFile } from "api"
 import { sha256 } from "editor/core/sha256"
 import { isShownEverywhere } from "photo_types"
 
@@ -31,10 +31,5 @@ async function isReadable(file) {
 async function convert(file) {
   const url = `/api/draft/pictures/${await sha256(await file.arrayBuffer())}/`
   await call(url, { method: "PUT", body: file, headers: { "Content-Type": file.type || "application/octet-stream" } })
-  try {
-    return await fetchFile(`${url}png/`, "shown.png")
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.status !== 400) throw error
-    throw await call(`${url}png/`, { method: "GET" }).catch((problem) => problem)
-  }
+  return fetchFile(`${url}png/`, "shown.png")
 }

@@ -84,7 +84,10 @@ class BatchUpload(ImageFiles, Img2ImgForm):
     """Form fields and repeated files. The settings, a random seed, control images and image prompts are shared by all
     images."""
 
-    images = pictures(serializers.FileField(), "One part for each image, 64 MB in total; or texts, as in JSON.")
+    images = pictures(
+        serializers.FileField(),
+        f"One part for each image, {settings.MAX_FILE_BODY_BYTES >> 20} MB in total; or texts, as in JSON.",
+    )
     masks = pictures(
         serializers.FileField(), "One mask for all images, or one for each in the same order; outpainting needs none."
     )
