@@ -1,4 +1,4 @@
-"""System checks of the settings for the network. `serve` does not start if one of them fails."""
+"""System checks of the settings for the network and of the database. `serve` does not start if one of them fails."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import Error, register
+from django.core.checks import Error, Tags, register
+from django.db import connections
+from django.db.migrations.loader import MigrationLoader
 
 from dreamlayer_site.hosts import is_loopback
 
@@ -55,3 +57,26 @@ def limits_are_positive(app_configs: Sequence[AppConfig] | None, **_: Any) -> li
         for name in POSITIVE
         if not getattr(settings, name) > 0
     ]
+
+
+@register(Tags.database)
+def squashed_migrations_are_complete(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any
+) -> list[Error]:
+    """A database that has some of the migrations that one replaces, and not all, is of a development version."""
+    errors = []
+    for alias in databases or ():
+        loader = MigrationLoader(connections[alias])
+        applied = set(loader.applied_migrations)
+        for replaced in (migration.replaces for migration in loader.replacements.values()):
+            if 0 < len(applied.intersection(replaced)) < len(replaced):
+                app, name = replaced[-1]
+                errors.append(
+                    Error(
+                        f"The database “{alias}” is of a development version before {app}.{name}.",
+                        hint=f"Run migrate of the last development version that has the migration {app}.{name}, then "
+                        "migrate of this version.",
+                        id="dreamlayer.E012",
+                    )
+                )
+    return errors

@@ -89,7 +89,7 @@ def _flush() -> Iterator[None]:
     Content types and permissions stay: creating them again takes longer than most tests. And the audit log is emptied,
     on SQLite by DELETE, which its triggers refuse.
     """
-    migration = import_module("accounts.migrations.0005_audit_log")
+    migration = import_module("accounts.migrations.0001_squashed_0005")
     kept = {ContentType._meta.db_table, Permission._meta.db_table}
 
     def flush(case: TransactionTestCase) -> None:

@@ -20,13 +20,16 @@ SAMPLES: dict[str, Any] = {
     "kind": "checkpoint",
     "source": "folder",
     "settings": SETTINGS,
-    "asked": {"engine": "auto", "settings": SETTINGS},
+    "requested": {"engine": "auto", "settings": SETTINGS},
     "aliases": ["a further name"],
 }
 """Values of columns that are read later, by name; other columns get one of their type."""
 
 NUMBERS = count(1)
-ONLY_EMPTY: dict[str, dict[str, Any]] = {"BatchItem": {"generation": None}, "IdempotencyKey": {"batch": None}}
+ONLY_EMPTY: dict[str, dict[str, Any]] = {
+    "BatchItem": {"generation": None},
+    "IdempotencyKey": {"batch": None, "analysis": None, "mask": None},
+}
 """Columns that must be empty where others are filled."""
 
 
@@ -47,14 +50,17 @@ def upgrade() -> None:
 
 
 def filled(model: Any, **given: Any) -> Any:
-    """Save a row with a value in every column. Rows that it refers to are saved too."""
+    """Save a row with a value in every column and a row of every relation. Rows that it refers to are saved too."""
     given = {**ONLY_EMPTY.get(model.__name__, {}), **given}
     columns = {
         field.name: value_of(field)
         for field in model._meta.concrete_fields
         if not field.primary_key and field.name not in given
     }
-    return model.objects.create(**columns, **given)
+    row = model.objects.create(**columns, **given)
+    for field in model._meta.many_to_many:
+        getattr(row, field.name).add(filled(field.related_model))
+    return row
 
 
 def value_of(field: Any) -> Any:

@@ -60,7 +60,7 @@ ALGORITHM_TYPES = ("none", "dpmsolver++", "sde-dpmsolver++")
 SAFETY_TYPES = ("blur", "pixelate", "black", "sensitive_content_text")
 PRESETS = ("draft",)
 ALGORITHM_SPELLINGS = {"dpmsolver+++": "dpmsolver++"}
-"""Spellings of ModelsLab, which the history of earlier releases has as well."""
+"""Spellings of ModelsLab."""
 ALL_ENGINES = frozenset({EVERY_ENGINE})
 LOSSLESS = IdleWhen("output_format", "png", "PNG files are lossless, so their quality cannot be chosen.")
 UNGUIDED = IdleWhen("guidance_scale", 1.0, "It has no effect at a guidance scale of 1, which turns guidance off.")

@@ -78,8 +78,7 @@ class Planner:
     def plan_stored(self, request: InpaintRequest, engine: str) -> Plan:
         """Plan a stored request, whose settings were resolved when it was accepted.
 
-        Settings that an earlier release left unresolved are resolved; a preset is not applied again, since its LoRA and
-        VAE are among the stored settings.
+        A preset is not applied again, since its LoRA and VAE are among the stored settings.
         Raises InvalidRequest where the engine, the model, a LoRA or an adapter is gone.
         """
         declaration, settings = registry.find(engine).declaration, request.settings

@@ -41,15 +41,12 @@ class Analysis(QueuedWork, StoredPicture):  # type: ignore[misc]  # both have cr
 
     NAME, ACTIVITY = "analysis", "analysing this picture"
 
-    # Without constraints: the previous version, which knows no analyses, deletes users and uploaded pictures.
-    owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="analyses", db_constraint=False
-    )
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="analyses")
     task = models.CharField(max_length=10, choices=Task.choices, editable=False)
     options = models.JSONField(default=dict, editable=False, help_text="the selection, or the style of the caption")
     stores_mask = models.BooleanField(default=False, editable=False, help_text="whether the best mask is stored")
     mask = models.ForeignKey(
-        UploadedPicture, on_delete=models.SET_NULL, null=True, editable=False, related_name="+", db_constraint=False,
+        UploadedPicture, on_delete=models.SET_NULL, null=True, editable=False, related_name="+",
         help_text="the best mask, where it was stored",
     )  # fmt: skip
     caption = models.TextField(blank=True, editable=False)

@@ -92,7 +92,7 @@ class GenerationRequest(models.Model):
     engine_reason = models.CharField(max_length=300, blank=True, help_text="why this engine was chosen")
     settings = models.JSONField(help_text="the fields of PaintSettings")
     requested = models.JSONField(
-        default=dict, db_column="asked", help_text="engine and settings as sent; empty: the same as the resolved ones"
+        default=dict, help_text="engine and settings as sent; empty: the same as the resolved ones"
     )
     ignored = models.JSONField(default=list, help_text="settings without effect")
     placement = models.JSONField(

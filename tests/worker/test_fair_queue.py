@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from fractions import Fraction
-from importlib import import_module
 from itertools import combinations, pairwise
 from threading import Barrier, Thread
 
 import pytest
-from django.apps import apps
 from django.db import connection, connections
 from django.test.utils import CaptureQueriesContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounts.models import User
-from inpainting.engines.base import Queue
-from inpainting.models import Flow, Generation, Status, VirtualTime
+from inpainting.models import Generation, Status
 from inpainting.worker import run_time_estimates
 from inpainting.worker.fair_queue import start_next
 from inpainting.worker.run_time_estimates import QueuePosition, positions, queue_position
 from tests.strategies import examples
 from tests.worker.queueing import UNIT, add, finish_all, order, start_all, users
-from tests.worker.round_robin import round_robin, round_robin_in
+from tests.worker.round_robin import round_robin
 
 
 @pytest.mark.django_db
@@ -211,24 +208,6 @@ def test_cancelling_does_not_undo_what_was_served(alice: User, bob: User) -> Non
     add(alice).cancel()
     new = add(alice)
     assert order().index(new.pk) == 6  # bob's sixth, which has the same tag, is older
-
-
-@pytest.mark.django_db
-def test_what_waited_at_the_upgrade_keeps_its_order(alice: User, bob: User) -> None:
-    add(bob)
-    for generation in start_all():
-        generation.fail(code="no", message="no")
-    for owner in (bob, bob, alice, bob, alice):
-        add(owner)
-    for model in (Flow, VirtualTime):
-        model._default_manager.all().delete()
-    Generation.objects.update(start_tag=0, finish_tag=0)
-    migration = import_module("inpainting.migrations.0038_fair_tags")
-    migration.give_tags(apps, None)
-    before = list(round_robin_in(Queue.CPU))
-    assert order() == before
-    new = add(alice)
-    assert order() == [*before[:4], new.pk, before[4]] or order() == [*before, new.pk]
 
 
 @pytest.mark.django_db(transaction=True)
