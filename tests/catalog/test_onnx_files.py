@@ -57,15 +57,15 @@ def with_instance_normalisation(data: bytes) -> bytes:
     return changed
 
 
-@pytest.mark.parametrize("family", ["u2net", "u2net-cloth-seg", "isnet", "isnet-anime"])
+@pytest.mark.parametrize("family", ["u2net", "u2net-cloth-seg", "isnet", "isnet-anime", "birefnet"])
 def test_another_network_with_the_same_input_and_output_is_refused(path: Path, family: str) -> None:
     network = tiny_networks.salient(channels=4 if family == "u2net-cloth-seg" else 1)
     path.write_bytes(network)
     check_model(path, family)
     message = refusal(path, with_instance_normalisation(network), family)
     assert message == (
-        "network.onnx normalises each picture by itself, as MODNet and no U²-Net or IS-Net does. Those networks take "
-        f"pictures in another size and range, so it is not of the family {family}."
+        "network.onnx normalises each picture by itself, as MODNet does, and no U²-Net, IS-Net or BiRefNet. Those "
+        f"networks take pictures in another size and range, so it is not of the family {family}."
     )
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from inpainting.catalog.families import ANY_NAME, SEGMENTATION, ModelFamily, OnnxLayout, register
+from inpainting.catalog.families import SEGMENTATION, ModelFamily, register
+from inpainting.catalog.families.u2net import LAYOUT
 
 BIREFNET = register(
     ModelFamily(
         name="birefnet",
         label="BiRefNet",
         engine=SEGMENTATION,
-        layout=OnnxLayout(element_type=(1, "float32"), inputs={ANY_NAME: 3}),
+        layout=LAYOUT,
         implementation="inpainting.segmenters.networks.salient_objects:BIREFNET",
     )
 )

@@ -8,11 +8,13 @@ LAYOUT = OnnxLayout(
     element_type=(1, "float32"),
     inputs={ANY_NAME: 3},
     refusals={
-        "InstanceNormalization": "normalises each picture by itself, as MODNet and no U²-Net or IS-Net does. "
-        "Those networks take pictures in another size and range"
+        "InstanceNormalization": "normalises each picture by itself, as MODNet does, and no U²-Net, IS-Net or "
+        "BiRefNet. Those networks take pictures in another size and range"
     },
 )
-"""Of all families of U²-Net and IS-Net. MODNet has the same input and output; its masks would have holes."""
+"""Of all families of U²-Net, IS-Net and BiRefNet. MODNet has the same input and output; its masks would have holes.
+
+Of BiRefNet, with each of its backbones: github.com/ZhengPeng7/BiRefNet, models/, has batch and layer norms alone."""
 
 U2NET = register(
     ModelFamily(
