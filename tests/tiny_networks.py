@@ -166,3 +166,28 @@ def salient(side: int | str = 320, *, name: str = "input.1", channels: int = 1, 
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     data: bytes = model.SerializeToString()
     return data
+
+
+def salient_by_every_channel(side: int | str) -> bytes:
+    """A graph with the input of `salient` and one map: the sum of 0.1 c (x² + x) over the channels c = 1 to 3.
+
+    A mask is scaled to the range of its map, so of a linear map it is the same whatever the mean and the deviation.
+    """
+    square = [1, 3, side, side]
+    nodes = [
+        helper.make_node("Mul", ["input.1", "input.1"], ["squares"]),
+        helper.make_node("Add", ["squares", "input.1"], ["curved"]),
+        helper.make_node("Mul", ["curved", "weights"], ["weighed"]),
+        helper.make_node("ReduceSum", ["weighed", "axis"], ["d0"]),
+    ]
+    weights = number("weights", np.reshape([0.1, 0.2, 0.3], (1, 3, 1, 1)))
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("input.1", FLOAT, square)],
+        [helper.make_tensor_value_info("d0", FLOAT, [1, 1, side, side])],
+        [weights, number("axis", [1], np.int64)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    data: bytes = model.SerializeToString()
+    return data

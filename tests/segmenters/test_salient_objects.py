@@ -83,7 +83,7 @@ def as_rembg(photo: NDArray[np.uint8], slug: str, content: bytes) -> NDArray[np.
 @pytest.mark.parametrize("slug", [spec.slug for spec in SALIENT_OBJECTS if spec.slug != "u2net_cloth_seg"])
 def test_masks_equal_those_of_rembg(install: Install, slug: str) -> None:
     photo = data.coffee()[:150, :220]
-    content = network_of(slug)
+    content = tiny_networks.salient_by_every_channel("side")
     found = install(slug, content).segment(Picture(photo), Selection())
     assert found.shape == (150, 220)
     assert found.dtype == np.uint8

@@ -16,6 +16,7 @@ from skimage import data
 from inpainting.core.picture import Picture
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Segmenter, Selection
+from tests import tiny_networks
 from tests.weights.drawn import ASTRONAUT, COAT, CUP, Outline, overlap
 from tests.weights.published import PublishedFile
 
@@ -25,6 +26,8 @@ RembgMasks = Callable[..., list[NDArray[np.uint8]]]
 Install = Callable[[str], Segmenter]
 U2NET, U2NETP, CLOTHES = "u2net:U2netSession", "u2netp:U2netpSession", "u2net_cloth_seg:Unet2ClothSession"
 ISNET = "dis_general_use:DisSession"
+STEPS = {"isnet-anime": "dis_anime:DisSession", "birefnet": "birefnet_general:BiRefNetSessionGeneral"}
+"""Families of which no weights are published as a package, and rembg's sessions of them."""
 HALF = (0.5, 0.5, 0.5)
 
 
@@ -71,7 +74,22 @@ def test_a_mask_equals_that_of_rembg_and_covers_the_object(
     assert overlap(mask, outline) > least
 
 
-@pytest.mark.parametrize("family", ["isnet", "u2net"])
+@pytest.mark.parametrize("family", STEPS)
+def test_the_steps_of_a_family_without_published_weights_are_those_of_rembg(
+    rembg_masks: RembgMasks, tmp_path: Path, settings: Any, db: None, *, family: str
+) -> None:
+    """With a network of which the mask depends on the size, the mean and the deviation of what it gets."""
+    settings.MODELS_DIR = tmp_path / "models"
+    path = tmp_path / "network.onnx"
+    path.write_bytes(tiny_networks.salient_by_every_channel("side"))
+    call_command("add_model", "mine", f"--family={family}", f"--from={path}", stdout=StringIO())
+    pixels = data.astronaut()
+    mask = registry.find("mine").segment(Picture(pixels), Selection())
+    assert np.array_equal(mask, rembg_masks(STEPS[family], path, pixels)[0])
+    assert len(np.unique(mask)) > 200
+
+
+@pytest.mark.parametrize("family", ["birefnet", "isnet", "u2net"])
 def test_modnet_is_refused_as_another_network(
     published_file: PublishedFile, tmp_path: Path, settings: Any, db: None, *, family: str
 ) -> None:
