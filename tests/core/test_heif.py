@@ -17,9 +17,19 @@ from inpainting.core.codecs.exif import apply_orientation
 from inpainting.core.codecs.heif_bitstreams import BitReader
 from inpainting.core.codecs.heif_boxes import box
 from inpainting.core.errors import InvalidPicture
+from inpainting.core.geometry import Size
 from inpainting.core.picture import Pixels
-from tests.core import heifs, hostile
-from tests.core.hostile_heifs import REFUSED, RGB, RGB_16, overlapping_tiles
+from tests.core import heif_grids, heifs, hostile
+from tests.core.hostile_heifs import (
+    REFUSED,
+    RGB,
+    RGB_16,
+    avif_grid_of_configurations,
+    grid_of_properties,
+    grid_with_alpha,
+    heic_grid_of_configurations,
+    overlapping_tiles,
+)
 
 RGBA: NDArray[np.uint8] = np.dstack([RGB, RGB[:, :, 0]])
 WRITERS: dict[str, Callable[[], bytes]] = {
@@ -148,6 +158,54 @@ def test_a_gain_map_is_left_out_with_a_warning() -> None:
     decoded = decode_picture(heifs.moved(bytes(grown), more))
     assert decoded.picture.mode == "RGB"
     assert decoded.warnings == ("The image has a gain map for HDR screens; it is left out.",)
+
+
+def grid_of(pixels: NDArray[np.uint8], write: Callable[[NDArray[np.uint8]], bytes]) -> bytes:
+    tiles = [heif_grids.pictures_of(write(tile)) for tile in heif_grids.tiles_of(pixels)]
+    return heif_grids.grid(tiles, pixels.shape[1] // heif_grids.SIDE)
+
+
+@pytest.mark.parametrize("write", [heifs.avif, heifs.heic])
+def test_the_alpha_of_every_tile_is_the_alpha_of_the_grid(write: Callable[[NDArray[np.uint8]], bytes]) -> None:
+    even = np.ascontiguousarray(RGBA[:128, :192])
+    file = grid_of(even, write)
+    decoded = decode_picture(file)
+    assert difference(decoded.picture.pixels, even) < 1.5
+    assert decoded.warnings == ()
+    if write is heifs.heic:
+        assert np.array_equal(decoded.picture.pixels, decode_with_libheif(file))
+    else:
+        assert np.array_equal(decoded.picture.pixels, np.asarray(Image.open(io.BytesIO(file))))
+
+
+@pytest.mark.parametrize("write", [heifs.avif, heifs.heic])
+def test_tiles_that_are_multiplied_with_their_alpha_are_divided_by_it(
+    write: Callable[[NDArray[np.uint8]], bytes],
+) -> None:
+    file = grid_of(np.dstack([RGB[:64, :128] // 2, np.full((64, 128), 128, np.uint8)]), write)
+    for tile, alpha in ((2, 3), (4, 5)):
+        file = heif_grids.with_reference(file, b"prem", tile, alpha)
+    decoded = decode_picture(file)
+    assert difference(decoded.picture.pixels[:, :, :3], RGB[:64, :128]) < 3
+    (warning,) = decoded.warnings
+    assert "multiplied" in warning
+
+
+@pytest.mark.parametrize("build", [avif_grid_of_configurations, heic_grid_of_configurations])
+def test_a_configuration_that_tiles_share_is_read_once(build: Callable[[], bytes]) -> None:
+    assert decode_picture(build()).picture.size == Size(1920, 1920)  # read for each tile, it has too many units
+
+
+def test_properties_that_tiles_share_are_written_once(given_to_decoders: list[bytes]) -> None:
+    file = grid_of_properties(20)
+    decode_picture(file)
+    (given,) = given_to_decoders
+    assert len(given) <= len(file)
+
+
+def test_tiles_have_alpha_all_or_none() -> None:
+    with pytest.raises(InvalidPicture, match="its parts contradict each other"):
+        decode_picture(grid_with_alpha(in_all=False))
 
 
 @pytest.fixture

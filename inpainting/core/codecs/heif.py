@@ -18,8 +18,9 @@ from inpainting.core.codecs.accepted import EXPORT_AS
 from inpainting.core.codecs.colour import divide_by_alpha
 from inpainting.core.codecs.decoders import decode_with_libheif, decode_with_opencv, decode_with_pillow
 from inpainting.core.codecs.exif import apply_orientation, read_tags
-from inpainting.core.codecs.heif_bitstreams import av1_sizes, hevc_sizes
-from inpainting.core.codecs.heif_items import Item, Items, Property, read_items
+from inpainting.core.codecs.heif_alpha import find_alpha
+from inpainting.core.codecs.heif_bitstreams import BitstreamSizes
+from inpainting.core.codecs.heif_items import Item, Items, Property, auxiliary_kind, read_items
 from inpainting.core.codecs.heif_writing import WrittenItem, write_heif
 from inpainting.core.codecs.intake import Intake
 from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
@@ -28,13 +29,12 @@ from inpainting.core.geometry import Size
 from inpainting.core.metadata import Metadata
 from inpainting.core.picture import Pixels
 
-AV1, HEVC, GRID = b"av01", b"hvc1", b"grid"
+AV1, HEVC = b"av01", b"hvc1"
 CONFIGURATIONS = {AV1: b"av1C", HEVC: b"hvcC"}
 KEPT_PROPERTIES = (b"ispe", b"pixi", b"av1C", b"hvcC", b"auxC")
 """What a decoder gets; and of the boxes colr those that say how colours are coded, which are no profiles."""
 TURNS = (b"clap", b"irot", b"imir")
 KNOWN_PROPERTIES = (*KEPT_PROPERTIES, *TURNS, b"colr", b"pasp", b"a1lx", b"clli", b"mdcv")
-ALPHA = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
 GAIN_MAPS = (b"urn:com:apple:photo:2020:aux:hdrgainmap",)
 TONE_MAPPED = b"tmap"
 SRGB_PRIMARIES, HDR_TRANSFERS = (1, 2), {16: "PQ", 18: "HLG"}
@@ -55,19 +55,19 @@ class _Coded:
 
 def parse_heif(data: bytes, intake: Intake) -> ParsedFile:
     """Parse an AVIF or HEIC. Raises InvalidPicture."""
-    items = read_items(data, intake)
+    items, sizes = read_items(data, intake), BitstreamSizes(intake)
     primary = items.primary
-    coded, size = _examine(items, primary, intake)
-    written = _collect(items, primary)
-    alpha = next((item for item in items.referring(b"auxl", primary) if _auxiliary_kind(item).startswith(ALPHA)), None)
+    tiles, alpha = items.tiles(primary), find_alpha(items, primary)
+    coded, size = _examine(items, primary, tiles, sizes)
+    written = _collect(items, primary, tiles)
     if alpha is not None:
-        alpha_coded, alpha_size = _examine(items, alpha, intake)
+        alpha_coded, alpha_size = _examine(items, alpha.item, alpha.tiles, sizes)
         if alpha_size != size or alpha_coded.kind != coded.kind:
             raise intake.damaged("its sizes contradict each other")
-        written += _collect(items, alpha, offset=len(written), alpha_of=0)
+        written += _collect(items, alpha.item, alpha.tiles, offset=len(written), alpha_of=0)
     left, top, cropped = _crop(primary, size, intake)
-    is_premultiplied = alpha is not None and any(item is alpha for item in items.referred(b"prem", primary))
-    colours = [body for item in (primary, *_tiles(items, primary)[:1]) for body in item.properties_of(b"colr")]
+    is_premultiplied = alpha is not None and alpha.is_premultiplied
+    colours = [body for item in (primary, *tiles[:1]) for body in item.properties_of(b"colr")]
     profile = next((body[4:] for body in colours if body[:4] in (b"prof", b"rICC")), None)
     if profile is not None and len(profile) > intake.limits.max_profile_bytes:
         raise intake.damaged(f"it contains an oversized colour profile (over {intake.limits.max_profile_bytes} bytes)")
@@ -98,11 +98,11 @@ def _metadata(items: Items) -> Metadata:
     return Metadata(tags=read_tags(exif[4 + int.from_bytes(exif[:4]) :]), rights=read_rights(first(b"mime")))
 
 
-def _examine(items: Items, item: Item, intake: Intake) -> tuple[_Coded, Size]:
+def _examine(items: Items, item: Item, tiles: list[Item], sizes: BitstreamSizes) -> tuple[_Coded, Size]:
     """How an image is coded, and its size; that of all its coded pictures is checked against their own bitstreams."""
-    tiles = _tiles(items, item)
+    intake = items.intake
     items.check_bodies([item, *tiles])
-    coded = [_examine_coded(items, tile, intake) for tile in tiles or [item]]
+    coded = [_examine_coded(items, tile, sizes) for tile in tiles or [item]]
     if any(one != coded[0] for one in coded):
         raise intake.damaged("its parts contradict each other")
     kind, size = coded[0]
@@ -123,17 +123,14 @@ def _examine(items: Items, item: Item, intake: Intake) -> tuple[_Coded, Size]:
     return kind, whole
 
 
-def _tiles(items: Items, item: Item) -> list[Item]:
-    return items.referred(b"dimg", item) if item.kind == GRID else []
-
-
-def _examine_coded(items: Items, item: Item, intake: Intake) -> tuple[_Coded, Size]:
+def _examine_coded(items: Items, item: Item, sizes: BitstreamSizes) -> tuple[_Coded, Size]:
+    intake = items.intake
     if item.kind not in CONFIGURATIONS:
         kind = item.kind.decode("latin-1")
         problem = f"file holds an image of the kind {kind!r}, which is not read; export it as {EXPORT_AS}."
         raise intake.refusal("type_unsupported", problem)
-    configurations, sizes = item.properties_of(CONFIGURATIONS[item.kind]), item.properties_of(b"ispe")
-    if len(configurations) != 1 or len(sizes) != 1 or len(sizes[0]) != 12:
+    configurations, extents = item.properties_of(CONFIGURATIONS[item.kind]), item.properties_of(b"ispe")
+    if len(configurations) != 1 or len(extents) != 1 or len(extents[0]) != 12:
         raise intake.damaged("its items are corrupt")
     unknown = next((one for one in item.properties if one.is_essential and one.kind not in KNOWN_PROPERTIES), None)
     if unknown is not None:
@@ -141,10 +138,10 @@ def _examine_coded(items: Items, item: Item, intake: Intake) -> tuple[_Coded, Si
         problem = f"file needs the feature {kind!r}, which is not read; export it as {EXPORT_AS}."
         raise intake.refusal("type_unsupported", problem)
     coded = _coded(item.kind, configurations[0], intake)
-    width, height = struct.unpack_from(">II", sizes[0], 4)
+    width, height = struct.unpack_from(">II", extents[0], 4)
     size = _checked_size(width, height, coded, intake)
-    own_sizes = (av1_sizes if item.kind == AV1 else hevc_sizes)(configurations[0], items.body(item), intake)
-    for own_width, own_height in own_sizes:
+    read_sizes = sizes.av1 if item.kind == AV1 else sizes.hevc
+    for own_width, own_height in read_sizes(configurations[0], items.body(item)):
         if not (0 <= own_width - width <= MAX_PADDING and 0 <= own_height - height <= MAX_PADDING):
             raise intake.damaged("its sizes contradict each other")
     return coded, size
@@ -172,9 +169,10 @@ def _checked_size(width: int, height: int, coded: _Coded, intake: Intake) -> Siz
     return intake.checked_size(width, height, max_pixels=max_pixels, kind=f" with {coded.bits} bits a channel")
 
 
-def _collect(items: Items, item: Item, *, offset: int = 0, alpha_of: int | None = None) -> list[WrittenItem]:
+def _collect(
+    items: Items, item: Item, tiles: list[Item], *, offset: int = 0, alpha_of: int | None = None
+) -> list[WrittenItem]:
     """The image and, if it is a grid, its tiles; `offset` is the place of the image in the list of written items."""
-    tiles = _tiles(items, item)
     places = tuple(range(offset + 1, offset + 1 + len(tiles)))
     first = WrittenItem(item.kind, items.body(item), _kept(item), places, alpha_of)
     return [first, *(WrittenItem(tile.kind, items.body(tile), _kept(tile)) for tile in tiles)]
@@ -186,10 +184,6 @@ def _kept(item: Item) -> tuple[Property, ...]:
         for one in item.properties
         if one.kind in KEPT_PROPERTIES or (one.kind == b"colr" and one.body[:4] == b"nclx" and len(one.body) <= 16)
     )
-
-
-def _auxiliary_kind(item: Item) -> bytes:
-    return next((body[4:] for body in item.properties_of(b"auxC")), b"")
 
 
 def _crop(item: Item, size: Size, intake: Intake) -> tuple[int, int, Size]:
@@ -235,7 +229,7 @@ def _warnings(
         found.append(f"The {noun} is animated; its first frame is used.")
     if coded.bits > 8:
         found.append(f"The {noun} has {coded.bits} bits a channel; it is kept with 16.")
-    gain_maps = any(_auxiliary_kind(item).startswith(GAIN_MAPS) for item in items.referring(b"auxl", items.primary))
+    gain_maps = any(auxiliary_kind(item).startswith(GAIN_MAPS) for item in items.referring(b"auxl", items.primary))
     if gain_maps or any(item.kind == TONE_MAPPED for item in items.by_number.values()):
         found.append(f"The {noun} has a gain map for HDR screens; it is left out.")
     if is_premultiplied:

@@ -5,7 +5,7 @@ HEVC: ITU-T H.265, sections 7.3.1 and 7.3.2.2. AV1: https://aomediacodec.github.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import cache
 
 from inpainting.core.codecs.heif_boxes import BoxReader
 from inpainting.core.codecs.intake import Intake
@@ -15,7 +15,9 @@ HEVC_SLICES = range(32)
 AV1_SEQUENCE_HEADER, AV1_FRAME_HEADER, AV1_FRAME = 1, 3, 6
 MAX_FRAMES = 8
 """Frames that one coded AV1 picture may have: the layers of a progressive picture (section 6.4.1: at most 4)."""
-MAX_UNITS = 4096
+MAX_UNITS = 8192
+"""Of all coded pictures of a file and their configurations: eight for each tile of the largest grid. A picture of
+HEVC's highest level has at most 600 slices (H.265, table A.8)."""
 PROFILE_BITS, LEVEL_BITS = 88, 8
 EXAMINED_BYTES = 512
 """Of a sequence header: what lies before the sizes has at most 326 bytes."""
@@ -40,32 +42,86 @@ class BitReader:
         return (1 << zeros) - 1 + self.bits(zeros)
 
 
-def hevc_sizes(configuration: bytes, body: bytes, intake: Intake) -> Iterator[tuple[int, int]]:
-    """Width and height of each sequence parameter set of a coded picture and of its box hvcC (ISO/IEC 14496-15, 8.3.3).
+class BitstreamSizes:
+    """Reads the width and height that coded pictures of one file declare, in their headers and their configurations.
 
-    Raises InvalidPicture for damaged data and for more than one picture.
+    Pictures may share a configuration, which is read once. The units of all pictures and configurations count together.
     """
-    reader = BoxReader(configuration, intake)
-    reader.bytes(21)
-    length_size = (reader.number(1) & 3) + 1
-    for _ in range(reader.number(1)):
-        reader.number(1)
-        for _ in range(reader.number(2)):
-            unit = reader.bytes(reader.number(2))
+
+    def __init__(self, intake: Intake) -> None:
+        self.intake = intake
+        self._units = 0
+        self._hevc_configuration = cache(self._read_hevc_configuration)
+        self._av1_configuration = cache(self._read_av1)
+
+    def hevc(self, configuration: bytes, body: bytes) -> frozenset[tuple[int, int]]:
+        """The sizes of all sequence parameter sets of a coded picture and of its box hvcC (ISO/IEC 14496-15, 8.3.3).
+
+        Raises InvalidPicture for damaged data, more than one picture, and too many units.
+        """
+        length_size, sizes = self._hevc_configuration(configuration)
+        reader, more, pictures = BoxReader(body, self.intake), set(), 0
+        while not reader.is_at_end():
+            unit = self._hevc_unit(reader, length_size)
             if _hevc_kind(unit) == HEVC_SPS:
-                yield _sps_size(unit)
-    reader, units, pictures = BoxReader(body, intake), 0, 0
-    while not reader.is_at_end():
-        unit = reader.bytes(reader.number(length_size))
-        units += 1
-        if units > MAX_UNITS:
-            raise intake.too_complex("units of coded data", limit=MAX_UNITS)
-        if _hevc_kind(unit) == HEVC_SPS:
-            yield _sps_size(unit)
-        elif _hevc_kind(unit) in HEVC_SLICES and len(unit) > 2:
-            pictures += unit[2] >> 7  # first_slice_segment_in_pic_flag
-    if pictures != 1:
-        raise intake.damaged("its image data is corrupt")
+                more.add(_sps_size(unit))
+            elif _hevc_kind(unit) in HEVC_SLICES and len(unit) > 2:
+                pictures += unit[2] >> 7  # first_slice_segment_in_pic_flag
+        if pictures != 1:
+            raise self.intake.damaged("its image data is corrupt")
+        return sizes | more
+
+    def av1(self, configuration: bytes, body: bytes) -> frozenset[tuple[int, int]]:
+        """The largest sizes of all sequence headers of a coded picture and of its box av1C.
+
+        Raises InvalidPicture for damaged data, too many frames and too many units.
+        """
+        configured_frames, sizes = self._av1_configuration(configuration[4:])
+        frames, more = self._read_av1(body)
+        frames += configured_frames
+        if frames > MAX_FRAMES:
+            raise self.intake.too_complex("frames in one picture", limit=MAX_FRAMES)
+        if not frames:
+            raise self.intake.damaged("it holds no image data")
+        return sizes | more
+
+    def _read_hevc_configuration(self, configuration: bytes) -> tuple[int, frozenset[tuple[int, int]]]:
+        """The number of bytes of a unit's length in the coded picture, and the sizes."""
+        reader = BoxReader(configuration, self.intake)
+        reader.bytes(21)
+        length_size = (reader.number(1) & 3) + 1
+        sizes = set()
+        for _ in range(reader.number(1)):
+            reader.number(1)
+            for _ in range(reader.number(2)):
+                unit = self._hevc_unit(reader, 2)
+                if _hevc_kind(unit) == HEVC_SPS:
+                    sizes.add(_sps_size(unit))
+        return length_size, frozenset(sizes)
+
+    def _hevc_unit(self, reader: BoxReader, length_size: int) -> bytes:
+        self._count_unit()
+        return reader.bytes(reader.number(length_size))
+
+    def _read_av1(self, data: bytes) -> tuple[int, frozenset[tuple[int, int]]]:
+        """The number of frames, and the sizes, of open bitstream units (section 5.3)."""
+        reader, frames, sizes = BoxReader(data, self.intake), 0, set()
+        while not reader.is_at_end():
+            self._count_unit()
+            header = reader.number(1)
+            if header & 4:
+                reader.number(1)
+            unit = reader.bytes(_leb128(reader) if header & 2 else len(data) - reader.position)
+            kind = header >> 3 & 15
+            frames += kind in (AV1_FRAME, AV1_FRAME_HEADER)
+            if kind == AV1_SEQUENCE_HEADER:
+                sizes.add(_sequence_size(unit))
+        return frames, frozenset(sizes)
+
+    def _count_unit(self) -> None:
+        self._units += 1
+        if self._units > MAX_UNITS:
+            raise self.intake.too_complex("units of coded data", limit=MAX_UNITS)
 
 
 def _hevc_kind(unit: bytes) -> int:
@@ -86,37 +142,6 @@ def _sps_size(unit: bytes) -> tuple[int, int]:
     if reader.exponential() == 3:  # chroma_format_idc 4:4:4
         reader.bits(1)
     return reader.exponential(), reader.exponential()
-
-
-def av1_sizes(configuration: bytes, body: bytes, intake: Intake) -> Iterator[tuple[int, int]]:
-    """Largest width and height of each sequence header of a coded picture and of its box av1C.
-
-    Raises InvalidPicture for damaged data and for too many frames.
-    """
-    frames = 0
-    for data in (configuration[4:], body):
-        for kind, unit in _av1_units(BoxReader(data, intake)):
-            if kind == AV1_SEQUENCE_HEADER:
-                yield _sequence_size(unit)
-            frames += kind in (AV1_FRAME, AV1_FRAME_HEADER)
-    if frames > MAX_FRAMES:
-        raise intake.too_complex("frames in one picture", limit=MAX_FRAMES)
-    if not frames:
-        raise intake.damaged("it holds no image data")
-
-
-def _av1_units(reader: BoxReader) -> Iterator[tuple[int, bytes]]:
-    """Kind and body of each open bitstream unit (section 5.3)."""
-    units = 0
-    while not reader.is_at_end():
-        units += 1
-        if units > MAX_UNITS:
-            raise reader.intake.too_complex("units of coded data", limit=MAX_UNITS)
-        header = reader.number(1)
-        if header & 4:
-            reader.number(1)
-        size = _leb128(reader) if header & 2 else len(reader.body) - reader.position
-        yield header >> 3 & 15, reader.bytes(size)
 
 
 def _leb128(reader: BoxReader) -> int:

@@ -13,6 +13,7 @@ from inpainting.core.codecs.intake import Intake
 
 MAX_LINKS, MAX_PROPERTIES, MAX_LISTS = 4096, 64, 4
 """References of all items together, properties of one, and boxes ipma, of which a file needs at most four."""
+GRID = b"grid"
 IN_FILE, IN_META = 0, 1
 """Construction methods of iloc: offsets into the file, or into the box idat."""
 
@@ -70,6 +71,10 @@ class Items:
             if reference == kind and item.number in targets and number in self.by_number
         ]
 
+    def tiles(self, item: Item) -> list[Item]:
+        """The tiles of a grid; none of another item."""
+        return self.referred(b"dimg", item) if item.kind == GRID else []
+
     def check_bodies(self, items: Iterable[Item]) -> None:
         """Raises InvalidPicture where the bytes of items lie outside of the file, or overlap to more than it has."""
         total = 0
@@ -113,6 +118,11 @@ def read_items(data: bytes, intake: Intake) -> Items:
         raise intake.damaged("it holds no image data")
     references = _read_references(parts[b"iref"], intake) if b"iref" in parts else {}
     return Items(data, parts.get(b"idat", b""), primary, items, references, b"moov" in found, intake)
+
+
+def auxiliary_kind(item: Item) -> bytes:
+    """What an auxiliary image is for, a URN (ISO/IEC 23008-12, section 6.5.8); empty for other items."""
+    return next((body[4:] for body in item.properties_of(b"auxC")), b"")
 
 
 def _count(reader: BoxReader, size: int) -> int:

@@ -58,12 +58,12 @@ def _reference(kind: bytes, number: int, targets: tuple[int, ...]) -> bytes:
 
 
 def _properties(items: list[WrittenItem]) -> bytes:
-    indices: dict[bytes, int] = {}
+    indices: dict[tuple[bytes, bytes], int] = {}  # by kind and body, whose hash is kept: many items may share one
     entries = []
     for number, item in enumerate(items, 1):
         entries.append(struct.pack(">HB", number, len(item.properties)))
         for one in item.properties:
-            index = indices.setdefault(box(one.kind, one.body), len(indices) + 1)
+            index = indices.setdefault((one.kind, one.body), len(indices) + 1)
             entries.append(struct.pack(">H", one.is_essential << 15 | index))
     associations = full_box(b"ipma", 0, 1, struct.pack(">I", len(items)), *entries)
-    return box(b"iprp", box(b"ipco", *indices), associations)
+    return box(b"iprp", box(b"ipco", *(box(kind, body) for kind, body in indices)), associations)
