@@ -16,6 +16,8 @@ from inpainting.core.codecs.decoders import decode_with_libheif
 from inpainting.core.codecs.exif import apply_orientation
 from inpainting.core.codecs.heif_bitstreams import BitReader
 from inpainting.core.codecs.heif_boxes import box
+from inpainting.core.codecs.heif_items import Property
+from inpainting.core.codecs.heif_writing import WrittenItem, write_heif
 from inpainting.core.errors import InvalidPicture
 from inpainting.core.geometry import Size
 from inpainting.core.picture import Pixels
@@ -157,6 +159,20 @@ def test_a_gain_map_is_left_out_with_a_warning() -> None:
         grown[place : place + 4] = (int.from_bytes(body[place : place + 4]) + more).to_bytes(4)
     decoded = decode_picture(heifs.moved(bytes(grown), more))
     assert decoded.picture.mode == "RGB"
+    assert decoded.warnings == ("The image has a gain map for HDR screens; it is left out.",)
+
+
+@pytest.mark.parametrize("write", [heifs.avif, heifs.heic])
+def test_a_tone_mapped_image_beside_the_primary_one_is_left_out_with_a_warning(
+    write: Callable[[NDArray[np.uint8]], bytes],
+) -> None:
+    """As both formats store a gain map of ISO 21496-1: an item `tmap` refers to the primary image and to the map."""
+    even = np.ascontiguousarray(RGB[:128, :96])
+    images = [picture for pixels in (even, 255 - even) for picture in heif_grids.pictures_of(write(pixels))]
+    extents = Property(b"ispe", struct.pack(">III", 0, 96, 128), False)
+    tone_mapped = WrittenItem(b"tmap", bytes(62), (extents,), tiles=(0, 1))
+    decoded = decode_picture(write_heif(write.__name__.encode(), [*images, tone_mapped]))
+    assert difference(decoded.picture.pixels, even) < 1.5
     assert decoded.warnings == ("The image has a gain map for HDR screens; it is left out.",)
 
 
