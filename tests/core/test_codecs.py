@@ -151,7 +151,7 @@ def test_grey_of_few_bits_becomes_grey_of_eight(depth: int) -> None:
     samples = np.random.default_rng(3).integers(0, 2**depth, (9, 13, 1))
     decoded = decode_picture(hostile.png_of(samples, depth, hostile.GREY))
     assert np.array_equal(decoded.picture.pixels, samples * 255 // (2**depth - 1))
-    assert decoded.warnings == (f"The image has {depth} bits a pixel; it is kept with 8.",)
+    assert decoded.warnings == (f"The image has {depth} bit{'s' * (depth > 1)} a pixel; it is kept with 8.",)
 
 
 @pytest.mark.parametrize(

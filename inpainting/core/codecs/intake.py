@@ -93,6 +93,10 @@ class Intake:
             f"The {self.noun} {message}", code=f"{self.noun}_{code}", field=self.field, limit=limit, actual=actual
         )
 
+    def few_bits(self, bits: int) -> str:
+        """The warning for pixels of fewer than 8 bits."""
+        return f"The {self.noun} has {bits} {'bit' if bits == 1 else 'bits'} a pixel; it is kept with 8."
+
     def damaged(self, reason: str) -> InvalidPicture:
         return self.refusal("damaged", f"file is damaged: {reason}.")
 

@@ -113,7 +113,7 @@ def parse_png(data: bytes, intake: Intake) -> ParsedFile:
     if colour_type == PALETTE:
         warnings.append(f"The {intake.noun} has a palette; it is kept in true colour.")
     elif depth < 8:
-        warnings.append(f"The {intake.noun} has {depth} bits a pixel; it is kept with 8.")
+        warnings.append(intake.few_bits(depth))
     if key:
         warnings.append(f"The {intake.noun} has one transparent colour; it is kept with an alpha channel.")
     row_bytes = 1 + -(-size.width * CHANNELS[colour_type] * depth // 8)
