@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from PIL import Image
+
 from tests.core import hostile, tiffs
 from tests.core.tiffs import photo_tiff, tiff
 
@@ -16,6 +18,16 @@ def chunk_count_bomb() -> bytes:
     return tiff(tags, RAW_DATA)
 
 
+def small_jpegs(side: int, count: int, *, tables: bytes = b"", scans: int = 1) -> bytes:
+    """A square of `count` times `count` tiles in grey, each with this many scans."""
+    chunk = hostile.saved(Image.new("L", (side, side), 90), "JPEG")
+    last = chunk.rindex(b"\xff\xda")
+    chunk = chunk[:-2] + chunk[last:-2] * (scans - 1) + chunk[-2:]
+    return tiffs.jpeg_tiff((side * count, side * count), [chunk] * count**2, side=side, tables=tables)
+
+
+COMMENTS = b"\xff\xd8" + b"\xff\xfe\0\2" * 2000 + b"\xff\xd9"
+"""JPEGTables of 8 KB, all of which would have to be read for every tile."""
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "60000x60000": (lambda: photo_tiff({256: (4, 60_000), 257: (4, 60_000)}), "dimensions"),
     "sides of 2^32-1": (lambda: photo_tiff({256: (4, 2**32 - 1), 257: (4, 2**32 - 1)}), "dimensions"),
@@ -36,6 +48,23 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
             {**tiffs.picture_tags(), 259: (3, 7), 322: (4, 1), 323: (4, 1), 324: (4, [16] * 30_000)}, RAW_DATA
         ),
         "too_complex",
+    ),
+    "JPEG in 16,384 small tiles with long tables": (lambda: small_jpegs(16, 128, tables=COMMENTS), "too_complex"),
+    "JPEG tables that are longer": (lambda: small_jpegs(16, 2, tables=COMMENTS[:-2] * 2), "damaged"),
+    "JPEG tables that are corrupt": (lambda: small_jpegs(16, 2, tables=b"\xff\xd8\xff\xdb\xff\xff"), "damaged"),
+    "JPEG tiles of 3 scans of one channel": (lambda: small_jpegs(16, 30, scans=3), "damaged"),
+    "JPEG tiles of 70 scans": (lambda: small_jpegs(16, 30, scans=70), "too_complex"),
+    "JPEG tiles of too many channels": (
+        lambda: tiffs.jpeg_tiff((40, 30), [hostile.jpeg()], tags={322: (3, 40), 323: (3, 30)}),
+        "damaged",
+    ),
+    "JPEG tiles of CMYK in RGB": (
+        lambda: tiffs.jpeg_tiff(
+            (40, 30),
+            [hostile.cmyk_jpeg()],
+            tags={322: (3, 40), 323: (3, 30), 262: (3, 2), 277: (3, 3), 258: (3, [8] * 3)},
+        ),
+        "damaged",
     ),
     "too few strips": (lambda: photo_tiff({278: (4, 10)}), "damaged"),
     "strips that overlap": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from typing import cast
 
@@ -14,6 +15,8 @@ from skimage import data
 
 from inpainting.core.codecs import decode_picture
 from inpainting.core.codecs.exif import apply_orientation
+from inpainting.core.codecs.intake import DEFAULT_LIMITS, Intake, IntakeLimits
+from inpainting.core.codecs.tiff_jpeg import shared_segments
 from inpainting.core.errors import InvalidPicture
 from tests.core import hostile, tiffs
 from tests.core.hostile_tiffs import HOSTILE, RAW_DATA
@@ -93,10 +96,48 @@ def test_what_opencv_writes_is_read_exactly(name: str, compression: int) -> None
     assert np.array_equal(decoded(file.tobytes()), source)
 
 
-def test_more_than_one_batch_of_strips_is_read_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inpainting.core.codecs.tiff_storage.BATCH_BYTES", 5000)
+@pytest.mark.parametrize("batch_bytes", [1, 5000, 50_000])
+def test_more_than_one_batch_of_strips_is_read_exactly(batch_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inpainting.core.codecs.tiff_storage.BATCH_BYTES", batch_bytes)
     file = compressed_tiff(RGB, tiffs.LZW, rows=4)
     assert np.array_equal(decoded(file), RGB)
+
+
+@pytest.mark.parametrize("batch_bytes", [1, 30_000, 2**23])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_further_channels_are_left_out_of_every_layout(
+    batch_bytes: int, layout: str, compression: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inpainting.core.codecs.tiff_storage.BATCH_BYTES", batch_bytes)
+    source = np.dstack([RGB_16, RGB_16[:, :, 1], RGB_16[:, :, 0], RGB_16[:, :, 2]])
+    options: dict[str, object] = {**LAYOUTS[layout], "extrasamples": ["unspecified", "unassalpha", "unspecified"]}
+    stored = np.ascontiguousarray(source.transpose(2, 0, 1)) if "planarconfig" in options else source
+    file = by_tifffile(stored, photometric="rgb", byteorder=">", compression=compression, **options)
+    assert np.array_equal(decode_picture(file).picture.pixels, source[:, :, [0, 1, 2, 4]])
+
+
+@pytest.mark.parametrize("layout", ["tiles", "strips"])
+def test_little_is_held_beside_the_result(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inpainting.core.codecs.tiff_storage.BATCH_BYTES", 2**18)
+    source = np.ones((1000, 1000, 8), np.uint16)
+    extra = ["unassalpha", *["unspecified"] * 4]
+    file = by_tifffile(source, photometric="rgb", byteorder=">", extrasamples=extra, **LAYOUTS[layout])
+    tracemalloc.start()
+    found = decode_picture(file)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.picture.mode == "RGBA"
+    assert most < 1.3 * found.picture.pixels.nbytes
+
+
+def test_many_deep_channels_may_have_fewer_pixels() -> None:
+    source = np.ones((10, 12, 8), np.uint16)
+    file = by_tifffile(source, photometric="rgb", extrasamples=["unspecified"] * 5)
+    assert decode_picture(file, limits=IntakeLimits(max_pixels=240)).picture.mode == "RGB"
+    with pytest.raises(InvalidPicture, match="is 12x10 with 8 channels of 16 bits; at most") as refusal:
+        decode_picture(file, limits=IntakeLimits(max_pixels=239))
+    assert refusal.value.code == "image_dimensions"
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
@@ -109,12 +150,37 @@ def test_jpeg_compression_is_read_nearly(mode: str, tiled: bool) -> None:
     assert np.abs(decoded(file).astype(int) - expected).mean() < 2
 
 
+@pytest.mark.parametrize("planes", [False, True])
+def test_jpeg_tiles_that_share_their_tables_are_read_nearly(planes: bool) -> None:
+    source = data.astronaut()[:128, :192]
+    parts = np.moveaxis(source, 2, 0) if planes else [source]
+    tiles = [
+        Image.fromarray(part[top : top + 64, left : left + 64])
+        for part in parts
+        for top in (0, 64)
+        for left in (0, 64, 128)
+    ]
+    chunks = [hostile.saved(tile, "JPEG", streamtype=2) for tile in tiles]
+    tables = hostile.saved(tiles[0], "JPEG", streamtype=1)
+    tags: dict[int, tuple[int, tiffs.Value]] = {284: (3, 2), 262: (3, 2)} if planes else {262: (3, 6)}
+    file = tiffs.jpeg_tiff((192, 128), chunks, side=64, tags={**tags, 277: (3, 3), 258: (3, [8] * 3)}, tables=tables)
+    assert np.abs(decoded(file).astype(int) - source).mean() < 3
+
+
+def test_only_tables_of_jpeg_tables_reach_the_decoder() -> None:
+    tables = hostile.saved(hostile.rgb(), "JPEG", streamtype=1)
+    with_more = hostile.with_segment(tables, 0xDD, b"\0\1")
+    with_more = hostile.with_segment(hostile.with_segment(with_more, 0xE0, b"JFIF\0"), 0xFE, hostile.SCRIPT)
+    found = shared_segments(with_more, 1, Intake("image", DEFAULT_LIMITS), is_ycbcr=False)
+    assert found == tables[2:-2]
+
+
 def test_few_bits_of_grey_and_a_palette_are_read() -> None:
     one_bit = Image.fromarray(RGB).convert("1")
     for compression in ("raw", "tiff_lzw"):
         found = decode_picture(hostile.saved(one_bit, "TIFF", compression=compression))
         assert np.array_equal(found.picture.pixels[:, :, 0], np.asarray(one_bit) * np.uint8(255))
-        assert found.warnings == ("The image has 1 bits a pixel; it is kept with 8.",)
+        assert found.warnings == ("The image has 1 bit a pixel; it is kept with 8.",)
     packed = np.array([[0x0F, 0x80], [0x12, 0x30]], np.uint8)
     four_bits = tiff({**tiffs.picture_tags(3, 2, samples=1, bits=4)}, packed.tobytes())
     assert decode_picture(four_bits).picture.pixels[:, :, 0].tolist() == [[0, 255, 136], [17, 34, 51]]
@@ -149,6 +215,43 @@ def test_channels_that_are_no_alpha_are_left_out() -> None:
     found = decode_picture(by_tifffile(samples, photometric="rgb", extrasamples=["unspecified", "unassalpha"]))
     assert np.array_equal(found.picture.pixels, samples[:, :, [0, 1, 2, 4]])
     assert found.warnings == ("The image has further channels that are no transparency; they are left out.",)
+
+
+@pytest.mark.parametrize("kind", ["assocalpha", "unassalpha"])
+def test_cmyk_keeps_its_alpha(kind: str) -> None:
+    inks = np.asarray(Image.fromarray(RGB).convert("CMYK"))
+    alpha = np.maximum(RGB[:, :, 1:2], 128)
+    stored = (inks.astype(int) * alpha + 127) // 255 if kind == "assocalpha" else inks
+    file = by_tifffile(np.dstack([stored, alpha]).astype(np.uint8), photometric="separated", extrasamples=[kind])
+    found = decode_picture(file)
+    assert np.array_equal(found.picture.pixels[:, :, 3:], alpha)
+    assert (
+        np.abs(
+            found.picture.pixels[:, :, :3].astype(int) - np.asarray(Image.fromarray(inks, "CMYK").convert("RGB"))
+        ).max()
+        <= 4
+    )
+    assert ("colours are multiplied" in " ".join(found.warnings)) == (kind == "assocalpha")
+
+
+@pytest.mark.parametrize("kind", [1, 2])
+def test_a_palette_keeps_its_alpha(kind: int) -> None:
+    palette = Image.fromarray(RGB).quantize(100)
+    table = np.zeros((256, 3), int)
+    table[:100] = np.array(palette.getpalette()).reshape(-1, 3)[:100]
+    alpha = np.maximum(RGB[:, :, 1], 128)
+    samples = np.dstack([np.asarray(palette), alpha])
+    tags = {
+        **tiffs.picture_tags(151, 131, samples=2),
+        262: (3, 3),
+        338: (3, kind),
+        320: (3, (table * 257).T.ravel().tolist()),
+    }
+    found = decode_picture(tiff(tags, samples.tobytes()))
+    colours = table[np.asarray(palette)]
+    expected = colours if kind == 2 else np.minimum(np.rint(colours * 255 / alpha[:, :, np.newaxis]), 255)
+    assert np.array_equal(found.picture.pixels, np.dstack([expected, alpha]))
+    assert ("colours are multiplied" in " ".join(found.warnings)) == (kind == 1)
 
 
 @pytest.mark.parametrize("profile", [None, hostile.cmyk_profile()])
@@ -233,7 +336,21 @@ UNREADABLE: dict[str, tuple[Callable[[], bytes], str]] = {
     "mixed depths": (lambda: photo_tiff({258: (3, [5, 6, 5])}), "5/6 bits a channel"),
     "reversed bits": (lambda: photo_tiff({266: (3, 2)}), "bits in reversed order"),
     "predictor 3": (lambda: photo_tiff({259: (3, 8), 317: (3, 3)}), "a predictor that is not read"),
+    "progressive JPEGs": (
+        lambda: tiffs.jpeg_tiff(
+            (40, 30),
+            [hostile.jpeg(progressive=True)],
+            tags={277: (3, 3), 258: (3, [8] * 3), 262: (3, 6), 322: (3, 40), 323: (3, 30)},
+        ),
+        "with progressive JPEG compression",
+    ),
     "9 channels": (lambda: photo_tiff({277: (3, 9), 258: (3, [8] * 9)}), "9 channels"),
+    "a strip of 320 MB in LZW": (
+        lambda: photo_tiff(
+            {256: (3, 5000), 257: (3, 4000), 259: (3, 5), 277: (3, 8), 258: (3, [16] * 8), 278: (3, 4000)}
+        ),
+        "a strip or tile of more than 170 MiB",
+    ),
     "other inks": (lambda: photo_tiff({262: (3, 5), 277: (3, 4), 258: (3, [8] * 4), 332: (3, 2)}), "other than CMYK"),
 }
 

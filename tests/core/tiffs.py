@@ -110,6 +110,25 @@ def compressed_tiff(
     return tiff(tags, b"".join(chunks), order=order)
 
 
+def jpeg_tiff(
+    size: tuple[int, int],
+    chunks: Sequence[bytes],
+    *,
+    side: int = 16,
+    tags: Mapping[int, tuple[int, Value]] | None = None,
+    tables: bytes = b"",
+) -> bytes:
+    """Tiles of `side` pixels that are JPEGs, of grey where `tags` state nothing else. tables: that they share."""
+    places = np.cumsum([16, *(len(chunk) for chunk in chunks)])[:-1].tolist()
+    all_tags = {**picture_tags(*size, samples=1), 259: (3, 7), 322: (3, side), 323: (3, side)}
+    for tag in (273, 278, 279):
+        del all_tags[tag]
+    all_tags |= {324: (4, places), 325: (4, [len(chunk) for chunk in chunks])}
+    if tables:
+        all_tags[347] = (7, tables)
+    return tiff({**all_tags, **(tags or {})}, b"".join(chunks))
+
+
 def by_tifffile(pixels: NDArray, **options: object) -> bytes:
     file = io.BytesIO()
     tifffile.imwrite(file, pixels, **options)  # type: ignore[arg-type]

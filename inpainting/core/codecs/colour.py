@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import cast
 
 import cv2
@@ -36,11 +37,11 @@ def profile_matches(profile: bytes | None, space: str) -> bool:
     return True
 
 
-def cmyk_to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """A CMYK picture in sRGB: by its profile, or without one as (1-C)(1-K) for each colour."""
+def cmyk_to_rgb(profile: bytes | None) -> Callable[[Image.Image], Image.Image]:
+    """The conversion of CMYK pictures to sRGB: by a profile, or without one as (1-C)(1-K) for each colour."""
     if profile is None:
-        return image.convert("RGB")
-    return _to_srgb(profile, "CMYK").apply(image)
+        return lambda image: image.convert("RGB")
+    return _to_srgb(profile, "CMYK").apply
 
 
 def to_rgb8(picture: Picture) -> NDArray[np.uint8]:

@@ -6,7 +6,8 @@ ITU-T T.81 (https://www.w3.org/Graphics/JPEG/itu-t81.pdf), annex B: markers and 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -35,11 +36,49 @@ MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 """A marker that begins a segment: neither a stuffed byte, nor a fill byte, nor a restart marker."""
 BLOCK = 8
 """Side of a block, the square of samples that is coded together."""
+MAX_PART_SEGMENTS = 64
+"""Of a JPEG that is a part of another file. Encoders write 3 to 12: tables, a header and a scan of each component."""
 
 
 def parse_jpeg(data: bytes, intake: Intake) -> ParsedFile:
     """Parse a JPEG up to the end of its first picture. Raises InvalidPicture."""
-    return _JpegParser(data, intake).parse()
+    parser = _JpegParser(data, intake)
+    parser.read()
+    return parser.parsed()
+
+
+@dataclass(frozen=True, slots=True)
+class JpegPart:
+    """A JPEG that is a part of another file's picture: its size, the number of its components, and its decoder."""
+
+    size: Size
+    is_progressive: bool
+    components: int
+    decode: Callable[[], Pixels]
+
+
+def parse_jpeg_part(data: bytes, shared: bytes, intake: Intake) -> JpegPart:
+    """Parse a part, whose metadata is ignored. shared: segments for the decoder that all parts have in common.
+
+    Raises InvalidPicture, also for more scans than sequential coding needs.
+    """
+    limits = replace(intake.limits, max_jpeg_segments=MAX_PART_SEGMENTS)
+    parser = _JpegParser(data, Intake(intake.field, limits))
+    parser.essential.append(shared)
+    parser.read()
+    frame, factors = parser.checked_frame()
+    is_progressive = frame.coding == PROGRESSIVE
+    if parser.scans > len(factors) and not is_progressive:
+        raise intake.damaged("one of its JPEG parts has more scans than channels")
+    parts = (*parser.essential, bytes([0xFF, EOI]))
+    return JpegPart(frame.size, is_progressive, len(factors), partial(decode_with_opencv, *parts, size=frame.size))
+
+
+def read_jpeg_tables(data: bytes, intake: Intake) -> bytes:
+    """The DQT and DHT segments of a JPEG that holds only tables (T.81 B.5). Raises InvalidPicture."""
+    parser = _JpegParser(data, intake)
+    parser.read()
+    return b"".join(segment for segment in parser.essential if segment[1] in (DQT, DHT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +91,7 @@ class _Frame:
 
 
 class _JpegParser:
-    """Reads one segment after another and collects what `parse` returns."""
+    """Reads one segment after another and collects what `parsed` returns."""
 
     def __init__(self, data: bytes, intake: Intake) -> None:
         self.data, self.intake = data, intake
@@ -65,13 +104,14 @@ class _JpegParser:
         self.warnings: list[str] = []
         self.segments = self.scans = self.samples = self.coded_bytes = 0
 
-    def parse(self) -> ParsedFile:
+    def read(self) -> None:
+        """Read all segments of the first picture. Raises InvalidPicture."""
         position = len(self.essential[0])
         while True:
             begin = self._next_marker(position)
             marker = self.data[begin + 1]
             if marker == EOI:
-                return self._parsed()
+                return
             end = self._segment_end(marker, begin + 2)
             position = self._read_segment(marker, self.data[begin + 4 : end], end)
             if marker in ESSENTIAL:
@@ -152,15 +192,21 @@ class _JpegParser:
         elif body.startswith(b"MPF\0"):
             self.warnings.append(f"The {self.intake.noun} file holds several pictures; the first is used.")
 
-    def _parsed(self) -> ParsedFile:
+    def checked_frame(self) -> tuple[_Frame, list[tuple[int, int]]]:
+        """The header, and the sampling factors of each component. Raises InvalidPicture for too few or other data."""
         if self.frame is None or not self.scans:
             raise self.intake.damaged("it holds no image data")
         factors = _sampling_factors(self.frame, self.intake)
         if self.coded_bytes * 8 < _min_coded_bits(self.frame, factors):
             raise self.intake.damaged("it holds far too little image data for its size")
+        return self.frame, factors
+
+    def parsed(self) -> ParsedFile:
+        """The picture that was read. Raises InvalidPicture."""
+        frame, factors = self.checked_frame()
         profile = b"".join(self.profile_parts[number] for number in sorted(self.profile_parts)) or None
         parts = (*self.essential, bytes([0xFF, EOI]))
-        decode = partial(decode_with_opencv, *parts, size=self.frame.size)
+        decode = partial(decode_with_opencv, *parts, size=frame.size)
         if len(factors) == 4:
             usable = profile if profile_matches(profile, "CMYK") else None
             decode = partial(_decode_cmyk, b"".join(parts), usable)
@@ -168,7 +214,7 @@ class _JpegParser:
             self.warnings.append(f"The {self.intake.noun} is CMYK; it is kept as sRGB, converted {method}.")
             profile = None
         return ParsedFile(
-            size=self.frame.size,
+            size=frame.size,
             decode=decode,
             profile_space={1: "GRAY", 3: "RGB ", 4: ""}[len(factors)],
             icc_profile=profile,
@@ -211,4 +257,4 @@ def _min_coded_bits(frame: _Frame, factors: list[tuple[int, int]]) -> int:
 
 
 def _decode_cmyk(data: bytes, profile: bytes | None) -> Pixels:
-    return np.array(cmyk_to_rgb(decode_with_pillow(data, "JPEG"), profile))
+    return np.array(cmyk_to_rgb(profile)(decode_with_pillow(data, "JPEG")))

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from inpainting.core.codecs.accepted import EXPORT_AS
 from inpainting.core.codecs.colour import profile_matches
 from inpainting.core.codecs.exif import UPRIGHT, read_tags
-from inpainting.core.codecs.intake import Intake
+from inpainting.core.codecs.intake import MEBI, Intake
 from inpainting.core.codecs.parsed_file import ParsedFile
 from inpainting.core.codecs.sniffing import CAMERA_RAW
-from inpainting.core.codecs.tiff_directory import CLASSIC, Directory, read_directory, read_first_directory
+from inpainting.core.codecs.tiff_directory import CLASSIC, HOW, Directory, read_directory, read_first_directory
+from inpainting.core.codecs.tiff_jpeg import MAX_TABLE_BYTES, max_jpeg_chunks, shared_segments
 from inpainting.core.codecs.tiff_pixels import Layout, decode_pixels
-from inpainting.core.codecs.tiff_storage import DEFLATE, JPEG, LZW, UNCOMPRESSED, Storage
+from inpainting.core.codecs.tiff_storage import DEFLATE, JPEG, LIBTIFF, LZW, UNCOMPRESSED, Storage
 from inpainting.core.codecs.xmp import MAX_PACKET_BYTES, read_rights
 from inpainting.core.errors import InvalidPicture
 from inpainting.core.geometry import Size
@@ -48,7 +49,7 @@ UNREADABLE_COLOURS = {
 RAW_PHOTOMETRICS = (32803, 34892)
 """Colour filter array and LinearRaw, of cameras' raw files (DNG 1.7, chapter 3)."""
 MAX_SUB_DIRECTORIES = 16
-COMPRESSIONS = {UNCOMPRESSED, LZW, JPEG, *DEFLATE, 32773}
+COMPRESSIONS = {UNCOMPRESSED, JPEG, *DEFLATE, *LIBTIFF}
 UNREADABLE_COMPRESSIONS = {
     2: "CCITT fax",
     3: "CCITT fax",
@@ -63,12 +64,12 @@ UNREADABLE_COMPRESSIONS = {
 ASSOCIATED, UNASSOCIATED = 1, 2
 """Kinds of extra samples that are alpha: multiplied into the colours, or not (section 18)."""
 MAX_SAMPLES = 8
-MAX_JPEG_TABLES = 8192
+MAX_PIXEL_BITS = 64
+"""Four channels of 16 bits."""
+MAX_LIBTIFF_BYTES = 170 * MEBI
+"""A strip or tile is decompressed whole by libtiff, twice in memory, and Pillow refuses more than 170.6 MiB."""
 MAX_PADDING_PIXELS = 2**23
 """Beside an eighth of the picture: as many as in a row of 8192 pixels in tiles of 1024."""
-MAX_JPEG_CHUNKS = 16_384
-"""Strips or tiles that are JPEGs, each of which costs a parse. 120 megapixels in tiles of 128 pixels have 7,400."""
-HOW = "export it as a TIFF with 8 or 16 bits a channel and LZW, Deflate or no compression, as PNG or as JPEG."
 
 
 def parse_tiff(data: bytes, intake: Intake) -> ParsedFile:
@@ -77,7 +78,7 @@ def parse_tiff(data: bytes, intake: Intake) -> ParsedFile:
     if _is_raw(directory):
         raise intake.refusal("type_unsupported", f"file is {CAMERA_RAW}; export it as {EXPORT_AS}.")
     photometric, samples, bits = _colour_kind(directory)
-    size = _size(directory, bits, photometric)
+    size = _size(directory, photometric, samples, bits)
     extra = directory.numbers(EXTRA_SAMPLES)[: samples - COLOUR_SAMPLES[photometric]]
     if EXTRA_SAMPLES not in directory and samples == COLOUR_SAMPLES[photometric] + 1:
         extra = np.array([UNASSOCIATED])  # the tag is required, but OpenCV leaves it out
@@ -159,8 +160,12 @@ def _colour_kind(directory: Directory) -> tuple[int, int, int]:
     return photometric, samples, min(depths)
 
 
-def _size(directory: Directory, bits: int, photometric: int) -> Size:
+def _size(directory: Directory, photometric: int, samples: int, bits: int) -> Size:
+    """The size, within the limits; more samples may not take more bytes than MAX_PIXEL_BITS at the limit of pixels."""
     limits, width, height = directory.intake.limits, directory.number(WIDTH, 0), directory.number(HEIGHT, 0)
+    if samples * bits > MAX_PIXEL_BITS:
+        kind, max_pixels = f" with {samples} channels of {bits} bits", limits.max_pixels * MAX_PIXEL_BITS
+        directory.intake.checked_size(width, height, max_pixels=max_pixels // (samples * bits), kind=kind)
     if photometric == SEPARATED:
         return directory.intake.checked_size(width, height, max_pixels=limits.max_pixels_cmyk, kind=" in CMYK")
     if bits == 16:
@@ -180,22 +185,27 @@ def _palette(directory: Directory, bits: int) -> NDArray[np.uint8]:
 
 def _storage(directory: Directory, size: Size, samples: int, bits: int, photometric: int) -> Storage:
     """Where the pixels are: every strip or tile within the file, in their number. Raises InvalidPicture."""
-    intake, max_chunks = directory.intake, directory.intake.limits.max_tiff_chunks
+    intake = directory.intake
+    max_chunks, chunks = intake.limits.max_tiff_chunks, "strips or tiles"
     compression = directory.number(COMPRESSION, UNCOMPRESSED)
     if compression == JPEG:
-        max_chunks = min(max_chunks, MAX_JPEG_CHUNKS)
+        max_chunks, chunks = min(max_chunks, max_jpeg_chunks(size)), f"strips or tiles that are JPEGs at {size}"
     if TILE_OFFSETS in directory:
         width, height = directory.number(TILE_WIDTH, 0), directory.number(TILE_HEIGHT, 0)
-        offsets, lengths = directory.numbers(TILE_OFFSETS, max_count=max_chunks), TILE_BYTES
+        offsets, lengths = directory.numbers(TILE_OFFSETS, max_count=max_chunks, noun=chunks), TILE_BYTES
         if width < 1 or height < 1 or not _fits(Size(width, height), size):
             raise intake.damaged("the size of its tiles is corrupt")
     else:
         width, height = size.width, directory.number(ROWS_A_STRIP, size.height)
-        offsets, lengths = directory.numbers(STRIP_OFFSETS, max_count=max_chunks), STRIP_BYTES
+        offsets, lengths = directory.numbers(STRIP_OFFSETS, max_count=max_chunks, noun=chunks), STRIP_BYTES
         if height < 1:
             raise intake.damaged("the size of its strips is corrupt")
         height = min(height, size.height)
     planes = samples if directory.number(PLANAR, 1) == 2 else 1
+    jpeg_segments = b""
+    if compression == JPEG:
+        tables = directory.bytes_of(JPEG_TABLES, max_bytes=MAX_TABLE_BYTES) or b""
+        jpeg_segments = shared_segments(tables, samples // planes, intake, is_ycbcr=photometric == YCBCR)
     counts = directory.numbers(lengths, max_count=max_chunks)
     storage = Storage(
         data=directory.data,
@@ -210,12 +220,14 @@ def _storage(directory: Directory, size: Size, samples: int, bits: int, photomet
         planes=planes,
         samples=samples // planes,
         bits=bits,
-        jpeg_tables=directory.bytes_of(JPEG_TABLES, max_bytes=MAX_JPEG_TABLES) or b"",
-        is_ycbcr=photometric == YCBCR,
+        jpeg_segments=jpeg_segments,
         intake=intake,
     )
     if storage.has_predictor and (directory.number(PREDICTOR, 1) != 2 or bits < 8):
         raise intake.refusal("type_unsupported", f"is a TIFF with a predictor that is not read; {HOW}")
+    if compression in LIBTIFF and int(storage.chunk_bytes().max()) > MAX_LIBTIFF_BYTES:
+        problem = f"a strip or tile of more than {MAX_LIBTIFF_BYTES // MEBI} MiB in this compression"
+        raise intake.refusal("type_unsupported", f"is a TIFF with {problem}; {HOW}")
     if len(offsets) != planes * storage.across * storage.down or len(counts) != len(offsets):
         raise intake.damaged("the number of its strips or tiles does not fit its size")
     if (offsets < 0).any() or (counts < 0).any() or (counts > len(directory.data) - offsets).any():
@@ -242,11 +254,11 @@ def _warnings(
     if photometric == PALETTE:
         found.append(f"The {noun} has a palette; it is kept in true colour.")
     elif layout.bits < 8:
-        found.append(f"The {noun} has {layout.bits} bits a pixel; it is kept with 8.")
+        found.append(directory.intake.few_bits(layout.bits))
     if photometric == SEPARATED:
         method = "by its colour profile" if has_profile else "without a colour profile, so colours are approximate"
         found.append(f"The {noun} is CMYK; it is kept as sRGB with 8 bits a channel, converted {method}.")
-    if layout.is_premultiplied and photometric != SEPARATED:
+    if layout.is_premultiplied:
         found.append(f"The {noun}'s colours are multiplied with its transparency; they are kept divided by it.")
     if samples > layout.colour_samples + (layout.alpha is not None):
         found.append(f"The {noun} has further channels that are no transparency; they are left out.")

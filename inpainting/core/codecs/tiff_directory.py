@@ -18,6 +18,8 @@ from inpainting.core.codecs.intake import Intake
 CLASSIC, BIG = (b"II*\0", b"MM\0*"), (b"II+\0", b"MM\0+")
 SIGNATURES = (*CLASSIC, *BIG)
 MAX_ENTRIES = 4096
+HOW = "export it as a TIFF with 8 or 16 bits a channel and LZW, Deflate or no compression, as PNG or as JPEG."
+"""The advice to people whose TIFF is of a kind that is not read."""
 INTEGERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 """BYTE, SHORT, LONG, IFD, LONG8 and IFD8, as numpy names them."""
 BYTES = {1, 2, 7}
@@ -47,7 +49,7 @@ class Directory:
     def __contains__(self, tag: int) -> bool:
         return tag in self.entries
 
-    def numbers(self, tag: int, *, max_count: int = MAX_ENTRIES) -> NDArray[np.int64]:
+    def numbers(self, tag: int, *, max_count: int = MAX_ENTRIES, noun: str = "values in a tag") -> NDArray[np.int64]:
         """The integers of a tag; none where it is missing. Raises InvalidPicture for more than `max_count`, or others.
 
         Numbers beyond 63 bits become negative.
@@ -58,7 +60,7 @@ class Directory:
         if entry.kind not in INTEGERS:
             raise self.intake.damaged("its tags are corrupt")
         if entry.count > max_count:
-            raise self.intake.too_complex("values in a tag", limit=max_count)
+            raise self.intake.too_complex(noun, limit=max_count)
         self._check(entry)
         return np.frombuffer(self.data, self.order + INTEGERS[entry.kind], entry.count, entry.start).astype(np.int64)
 

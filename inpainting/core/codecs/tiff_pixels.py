@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpainting.core.codecs.colour import cmyk_to_rgb, divide_by_alpha, to_8_bits
-from inpainting.core.codecs.tiff_storage import Storage, read_samples
-from inpainting.core.geometry import Size
+from inpainting.core.codecs.tiff_samples import read_samples
+from inpainting.core.codecs.tiff_storage import Storage
+from inpainting.core.geometry import Size, row_strips
 from inpainting.core.picture import Pixels
 
 CMYK_SAMPLES = 4
@@ -34,24 +35,20 @@ class Layout:
 
 
 def decode_pixels(storage: Storage, layout: Layout, cmyk_profile: bytes | None) -> Pixels:
-    """The pixels of the page [height, width, channels]. Raises DecodingFailed."""
-    planes = read_samples(storage)
-    together = np.ascontiguousarray(planes[:, :, :, 0].transpose(1, 2, 0)) if storage.planes > 1 else planes[0]
-    samples = cast(Pixels, together)
+    """The pixels of the page [height, width, channels]. Raises DecodingFailed, or InvalidPicture for unread JPEGs."""
+    alpha = [] if layout.alpha is None else [layout.alpha]
+    pixels = read_samples(storage, [*range(layout.colour_samples), *alpha])
     if layout.bits < 8:
-        samples = _unpacked(samples, layout)
+        pixels = _unpacked(pixels, layout)
     if layout.palette is not None:
-        return layout.palette[samples[:, :, 0]]
-    if layout.colour_samples == CMYK_SAMPLES:
-        return _in_rgb(samples, layout, cmyk_profile)
-    kept = list(range(layout.colour_samples)) + ([] if layout.alpha is None else [layout.alpha])
-    pixels = cast(Pixels, np.ascontiguousarray(samples if len(kept) == samples.shape[2] else samples[:, :, kept]))
+        colours = layout.palette[pixels[:, :, 0]]
+        pixels = cast(Pixels, np.dstack([colours, pixels[:, :, 1]])) if alpha else colours
     if layout.is_inverted:
         colour = pixels[:, :, :1]
         np.subtract(np.iinfo(pixels.dtype).max, colour, out=colour)
     if layout.is_premultiplied:
         divide_by_alpha(pixels)
-    return pixels
+    return _in_rgb(pixels, cmyk_profile) if layout.colour_samples == CMYK_SAMPLES else pixels
 
 
 def _unpacked(packed: Pixels, layout: Layout) -> NDArray[np.uint8]:
@@ -63,8 +60,13 @@ def _unpacked(packed: Pixels, layout: Layout) -> NDArray[np.uint8]:
     return values if layout.palette is not None else values * np.uint8(255 // (2**layout.bits - 1))
 
 
-def _in_rgb(samples: Pixels, layout: Layout, profile: bytes | None) -> NDArray[np.uint8]:
-    eight = to_8_bits(samples)
-    image = Image.fromarray(np.ascontiguousarray(eight[:, :, :CMYK_SAMPLES]), mode="CMYK")
-    rgb = np.array(cmyk_to_rgb(image, profile))
-    return rgb if layout.alpha is None else np.dstack([rgb, eight[:, :, layout.alpha]])
+def _in_rgb(pixels: Pixels, profile: bytes | None) -> NDArray[np.uint8]:
+    """CMYK with or without alpha, as RGB with 8 bits. By strips, so that no other copy is made."""
+    height, width, channels = pixels.shape
+    converted, convert = np.empty((height, width, channels - 1), np.uint8), cmyk_to_rgb(profile)
+    for top, bottom in row_strips(height, width):
+        eight = to_8_bits(pixels[top:bottom])
+        image = Image.fromarray(np.ascontiguousarray(eight[:, :, :CMYK_SAMPLES]), mode="CMYK")
+        converted[top:bottom, :, :3] = np.asarray(convert(image))
+        converted[top:bottom, :, 3:] = eight[:, :, CMYK_SAMPLES:]
+    return converted

@@ -1,0 +1,49 @@
+"""The strips or tiles of a TIFF that are JPEGs, whose tables are stored once (TIFF Technical Note 2).
+
+http://download.osgeo.org/libtiff/doc/TIFFTechNote2.html
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inpainting.core.codecs.intake import Intake
+from inpainting.core.codecs.jpeg import parse_jpeg_part, read_jpeg_tables
+from inpainting.core.codecs.parsed_file import DecodingFailed
+from inpainting.core.codecs.tiff_directory import HOW
+from inpainting.core.geometry import Size
+
+MAX_TABLE_BYTES = 8192
+MIN_CHUNK_PIXELS = 64 * 64
+FREE_CHUNKS = 1024
+"""As many as 8192 rows in strips of 8 rows, the lowest that JPEG has: those of a narrow picture have few pixels."""
+
+
+def max_jpeg_chunks(size: Size) -> int:
+    """The most strips or tiles that are JPEGs: each costs a parse and a decoder, so small ones are bounded."""
+    return FREE_CHUNKS + size.area // MIN_CHUNK_PIXELS
+
+
+def shared_segments(tables: bytes, samples: int, intake: Intake, *, is_ycbcr: bool) -> bytes:
+    """The segments that each chunk of `samples` channels is decoded with. tables: the value of the tag JPEGTables.
+
+    An Adobe segment states whether three components are YCbCr; without one decoders guess. Raises InvalidPicture.
+    """
+    adobe = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0" + bytes([is_ycbcr]) if samples == 3 else b""
+    return adobe + (read_jpeg_tables(tables, intake) if tables else b"")
+
+
+def decode_jpeg_chunk(
+    body: bytes, shared: bytes, chunk: Size, samples: int, intake: Intake, target: NDArray[np.uint8]
+) -> None:
+    """Fill the target [rows, row bytes] with the pixels of one chunk. Raises DecodingFailed or InvalidPicture."""
+    part = parse_jpeg_part(body, shared, intake)
+    if part.is_progressive:
+        raise intake.refusal("type_unsupported", f"is a TIFF with progressive JPEG compression; {HOW}")
+    if part.size.width != chunk.width or not len(target) <= part.size.height <= chunk.height:
+        raise DecodingFailed("its sizes contradict each other")
+    pixels = part.decode()[: len(target)]
+    if part.components != samples or pixels.size != target.size:
+        raise DecodingFailed("its channels contradict each other")
+    target[:] = pixels.reshape(target.shape)
