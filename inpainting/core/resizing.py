@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 import cv2
 import numpy as np
 
-from inpainting.core.geometry import Size
+from inpainting.core.geometry import Size, row_strips
 from inpainting.core.picture import Picture, Pixels
 
 P = TypeVar("P", bound=Pixels)
@@ -20,16 +20,21 @@ def resize(picture: Picture, size: Size) -> Picture:
     """
     if picture.size == size:
         return picture
-    colour = cast(Pixels, np.ascontiguousarray(picture.colour))
-    if picture.alpha is None:
-        return Picture(resized(colour, size), picture.icc_profile, picture.metadata)
-    alpha = cast(Pixels, np.ascontiguousarray(picture.alpha))
-    full = float(np.iinfo(alpha.dtype).max)
-    weighted = cv2.multiply(colour, cv2.merge([alpha] * colour.shape[2]), scale=1 / full).reshape(colour.shape)
-    scaled_alpha = resized(alpha[:, :, np.newaxis], size)
-    shares = np.maximum(scaled_alpha.astype(np.float32), 1) / full
-    scaled_colour = (resized(cast(Pixels, weighted), size) / shares).clip(0, full).round().astype(colour.dtype)
-    return Picture(np.concatenate([scaled_colour, scaled_alpha], axis=2), picture.icc_profile, picture.metadata)
+    if not picture.has_alpha:
+        pixels = resized(cast(Pixels, np.ascontiguousarray(picture.pixels)), size)
+        return Picture(pixels, picture.icc_profile, picture.metadata)
+    pixels = picture.pixels
+    full = float(np.iinfo(pixels.dtype).max)
+    scaled = np.empty((size.height, size.width, pixels.shape[2]), pixels.dtype)
+    for channel in range(pixels.shape[2]):  # One at a time, so that little is held beside the result.
+        plane = pixels[:, :, channel].copy()
+        if channel < pixels.shape[2] - 1:
+            cv2.multiply(plane, np.ascontiguousarray(pixels[:, :, -1]), dst=plane, scale=1 / full)
+        scaled[:, :, channel] = resized(plane[:, :, np.newaxis], size)[:, :, 0]
+    for top, bottom in row_strips(size.height, size.width):
+        shares = np.maximum(scaled[top:bottom, :, -1:].astype(np.float32), 1) / full
+        scaled[top:bottom, :, :-1] = (scaled[top:bottom, :, :-1] / shares).clip(0, full).round()
+    return Picture(scaled, picture.icc_profile, picture.metadata)
 
 
 def resized(pixels: P, size: Size) -> P:
