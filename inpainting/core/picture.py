@@ -92,7 +92,7 @@ class Picture:
     def same_as(self, other: Picture) -> bool:
         """Equal pixels, depth and profile."""
         return (
-            self.pixels.dtype == other.pixels.dtype
+            self.bits == other.bits
             and np.array_equal(self.pixels, other.pixels)
             and self.icc_profile == other.icc_profile
         )

@@ -79,10 +79,10 @@ def seam_score(picture: Picture, mask: Mask) -> float:
     as its surroundings do (or by two levels where these are flat). A natural continuation scores about 0.5 or less.
     Transparent kept pixels are left out.
     """
-    inside = mask > 0
-    known = ~inside if picture.alpha is None else ~inside & (picture.alpha > 0)
-    seam = Seam.around(picture.colour, inside, known)
-    return seam.score(levels(picture.colour[seam.rows, seam.columns]))
+    inside, colour, alpha = mask > 0, picture.colour, picture.alpha
+    known = ~inside if alpha is None else ~inside & (alpha > 0)
+    seam = Seam.around(colour, inside, known)
+    return seam.score(levels(colour[seam.rows, seam.columns]))
 
 
 def levels(pixels: Pixels) -> NDArray[np.float32]:

@@ -251,8 +251,9 @@ class UploadedPicture(StoredPicture):
 
 def content_digest(picture: Picture) -> str:
     """A SHA-256 that is equal for equal pictures. Computing it is much faster than encoding a PNG."""
-    whole = hashlib.sha256(f"{picture.pixels.shape} {picture.pixels.dtype} {picture.icc_profile!r}".encode())
-    whole.update(np.ascontiguousarray(picture.pixels).data)
+    pixels = picture.pixels
+    whole = hashlib.sha256(f"{pixels.shape} {pixels.dtype} {picture.icc_profile!r}".encode())
+    whole.update(np.ascontiguousarray(pixels).data)
     return whole.hexdigest()
 
 

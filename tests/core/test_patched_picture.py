@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 
 from inpainting.core.codecs import encode_png, shrunk
+from inpainting.core.codecs.formats import JPEG, WEBP, LossyCopy, encode_copy
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box
 from inpainting.core.picture import PatchedPicture, Picture, Pixels
@@ -40,6 +44,25 @@ def test_a_few_rows_are_those_of_the_whole(top: int, bottom: int) -> None:
     rows = picture.rows(top, bottom)
     assert np.array_equal(rows, whole.pixels[top:bottom])
     assert not rows.flags.writeable
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("read", [partial(encode_copy, format=format, quality=80) for format in (JPEG, WEBP)])
+def test_an_encoder_copies_the_whole_once(
+    read: Callable[[Picture], LossyCopy], channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture, whole = patched(channels=channels)
+    expected = read(whole)
+    copies: list[tuple[int, int]] = []
+    rows = PatchedPicture.rows
+
+    def counted(self: PatchedPicture, top: int, bottom: int) -> Pixels:
+        copies.append((top, bottom))
+        return rows(self, top, bottom)
+
+    monkeypatch.setattr(PatchedPicture, "rows", counted)
+    assert read(picture) == expected
+    assert copies == [(0, 40)]
 
 
 def test_rows_beside_the_patch_are_not_copied() -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from inpainting.core.codecs.decoders import PILLOW_ERRORS
+from inpainting.core.geometry import row_strips
 from inpainting.core.picture import Picture, Pixels
 
 MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
@@ -67,12 +68,16 @@ def to_8_bits(pixels: Pixels) -> NDArray[np.uint8]:
 
 def on_white(colour: NDArray[np.uint8], picture: Picture) -> NDArray[np.uint8]:
     """`colour` [height, width, channels] composited on white by the picture's alpha."""
-    if picture.alpha is None:
+    alpha = picture.alpha
+    if alpha is None:
         return colour
-    alpha = to_8_bits(picture.alpha)[:, :, np.newaxis].astype(np.uint16)
-    # (a * c + (255 - a) * 255) / 255 to the nearest; at most 255 * 255 + 127, which 16 bits hold.
-    mixed = (alpha * colour + (255 - alpha) * np.uint16(255) + np.uint16(127)) // np.uint16(255)
-    return mixed.astype(np.uint8)
+    mixed = np.empty(colour.shape, np.uint8)
+    for top, bottom in row_strips(*alpha.shape):
+        share = to_8_bits(alpha[top:bottom])[:, :, np.newaxis].astype(np.uint16)
+        # (a * c + (255 - a) * 255) / 255 to the nearest; at most 255 * 255 + 127, which 16 bits hold.
+        weighted = share * colour[top:bottom] + (255 - share) * np.uint16(255)
+        mixed[top:bottom] = (weighted + np.uint16(127)) // np.uint16(255)
+    return mixed
 
 
 def divide_by_alpha(pixels: Pixels) -> None:

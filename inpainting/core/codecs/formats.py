@@ -161,6 +161,7 @@ def _encoded(image: Image.Image, format: str, quality: int, options: Mapping[str
 
 def _prepared(picture: Picture, format: str) -> tuple[Image.Image, dict[str, Any]]:
     """The picture as Pillow encodes it, and further options of `Image.save`."""
+    picture = Picture(picture.pixels, picture.icc_profile)  # A patched picture is copied whenever it is read whole.
     colour, profile = to_8_bits(picture.colour), picture.icc_profile
     if format == JPEG:
         colour = on_white(colour, picture)
