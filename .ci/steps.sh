@@ -106,7 +106,7 @@ many_processes() {
 
 # nginx in front; Redis cut off and emptied; PostgreSQL and RabbitMQ killed. The tests mostly wait.
 servers_away() {
-  tests_of tests/test_deploy.py tests/test_picture_senders.py tests/test_servers_away.py tests/test_rabbitmq_away.py \
+  tests_of tests/test_deploy.py tests/test_image_senders.py tests/test_servers_away.py tests/test_rabbitmq_away.py \
     -n 2 --dist loadfile -m "" -k "nginx or cut or emptied or killed_postgresql or rabbitmq"
 }
 

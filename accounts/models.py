@@ -37,7 +37,7 @@ class Scope(models.TextChoices):
     """The permissions of an API key. A browser session has all scopes."""
 
     GENERATE = "generate", "generate: start generations and cancel them"
-    READ = "read", "read: see the history and its pictures"
+    READ = "read", "read: see the history and its images"
     MANAGE = "manage", "manage: delete generations, manage webhooks"
 
 

@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=6)
     parser.add_argument("--owners", type=int, default=50)
     parser.add_argument("--resident", type=int, default=1, help="models that a worker keeps")
-    parser.add_argument("--step-seconds", type=float, default=0.08, help="one step of one picture")
+    parser.add_argument("--step-seconds", type=float, default=0.08, help="one step of one image")
     parser.add_argument("--load-seconds", type=float, default=6.0, help="loading a model")
     parser.add_argument("--load", type=float, default=0.6, help="mean rate over what the workers could paint")
     parser.add_argument("--seed", type=int, default=0)

@@ -32,9 +32,9 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from inpainting.core.codecs import decode_picture, encode_png
-from inpainting.core.errors import InvalidPicture
-from inpainting.core.picture import Picture
+from inpainting.core.codecs import decode_image, encode_png
+from inpainting.core.errors import InvalidImage
+from inpainting.core.image import CanonicalImage
 
 SIZES = (512, 1024, 2048)
 WIDTH, HEIGHT = 8192, 4882  # just under 40 megapixels
@@ -77,27 +77,27 @@ def speed() -> None:
 
 def contests(side: int) -> Iterator[tuple[str, Callable[[], Any], Callable[[], Any]]]:
     pixels = noisy_photo(side)
-    image, picture = Image.fromarray(pixels), Picture(pixels)
-    yield "encode PNG RGB", lambda: encode_png(picture), lambda: saved(image, "PNG")
+    image, canonical = Image.fromarray(pixels), CanonicalImage(pixels)
+    yield "encode PNG RGB", lambda: encode_png(canonical), lambda: saved(image, "PNG")
     clear = np.dstack([pixels, pixels[:, :, 1]])
     yield (
         "encode PNG RGBA",
-        lambda: encode_png(Picture(clear)),
+        lambda: encode_png(CanonicalImage(clear)),
         lambda: saved(Image.fromarray(clear), "PNG"),
     )
     grey = pixels[:, :, :1].astype(np.uint16) * 257
     yield (
         "encode PNG L, 16 bits",
-        lambda: encode_png(Picture(grey)),
+        lambda: encode_png(CanonicalImage(grey)),
         lambda: saved(Image.fromarray(grey[:, :, 0]), "PNG"),
     )
     for name, data in (
-        ("decode PNG RGB", encode_png(picture)),
+        ("decode PNG RGB", encode_png(canonical)),
         ("decode PNG RGB by Pillow", saved(image, "PNG")),
         ("decode JPEG", saved(image, "JPEG", quality=90)),
         ("decode WebP", saved(image, "WEBP", quality=90, method=0)),
     ):
-        yield name, partial(decode_picture, data), partial(decoded_by_pillow, data)
+        yield name, partial(decode_image, data), partial(decoded_by_pillow, data)
 
 
 def best(run: Callable[[], Any], times: int = 3) -> tuple[float, str]:
@@ -156,9 +156,9 @@ def decode(path: str) -> None:
     data = Path(path).read_bytes()
     before = resource.getrusage(resource.RUSAGE_SELF)
     try:
-        picture = decode_picture(data).picture
-        outcome = f"{picture.size} {picture.mode} {picture.bits} bits"
-    except InvalidPicture as refusal:
+        image = decode_image(data).image
+        outcome = f"{image.size} {image.mode} {image.bits} bits"
+    except InvalidImage as refusal:
         outcome = refusal.message
     after = resource.getrusage(resource.RUSAGE_SELF)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -171,9 +171,9 @@ def decode(path: str) -> None:
 def giants() -> Iterator[tuple[str, bytes]]:
     """The slowest and the largest files that are still accepted."""
     flat = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
-    yield "PNG RGBA, flat", encode_png(Picture(flat))
+    yield "PNG RGBA, flat", encode_png(CanonicalImage(flat))
     yield "PNG RGBA, interlaced", interlaced(WIDTH, HEIGHT)
-    yield "PNG RGBA 16 bits, flat", encode_png(Picture(flat[:HALF_HEIGHT].astype(np.uint16)))
+    yield "PNG RGBA 16 bits, flat", encode_png(CanonicalImage(flat[:HALF_HEIGHT].astype(np.uint16)))
     yield "PNG RGB 16 bits, one transparent colour", keyed_16_bit()
     yield "PNG palette with transparency, rotated by EXIF", palette_png()
     soft = smooth()
@@ -287,9 +287,9 @@ def noise_rows() -> NDArray[np.uint8]:
 def cropped_to_limit(pixels: NDArray[np.uint8]) -> bytes:
     """A PNG at the limit of bytes: rows of photograph until it is full, then flat ones."""
     rows = pixels.copy()
-    share = BYTES / len(encode_png(Picture(pixels)))
+    share = BYTES / len(encode_png(CanonicalImage(pixels)))
     rows[int(HEIGHT * share * 0.97) :] = 0
-    return encode_png(Picture(rows))
+    return encode_png(CanonicalImage(rows))
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:

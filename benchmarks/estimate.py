@@ -3,7 +3,7 @@ the measured time.
 
     python -m benchmarks.estimate [--past 24] [--requests 60] [--seed 1] [--json FILE]
 
-The first `--past` pictures are painted one by one and only give it a past. Then come bursts of one to eight, so that
+The first `--past` images are painted one by one and only give it a past. Then come bursts of one to eight, so that
 most have others before them. The error of one is |eta - truth| / truth, where the truth is from accepted to finished.
 """
 
@@ -111,7 +111,7 @@ def row(name: str, samples: list[Sample]) -> None:
     errors = [sample.error for sample in samples]
     if len(errors) > 1:
         median, quarter = statistics.median(errors), statistics.quantiles(errors, n=4)[2]
-        print(f"{name:26} {len(errors):4} pictures   median error {median:6.1%}   three quarters under {quarter:6.1%}")
+        print(f"{name:26} {len(errors):4} images   median error {median:6.1%}   three quarters under {quarter:6.1%}")
 
 
 if __name__ == "__main__":

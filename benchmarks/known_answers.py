@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.known_answers [--sheet FILE]
 
 Structure: SSIM in Lab over the hole at an eighth of the size, 1 is best. Texture: how far the Laplacian energy over the
-hole is from the photo's, in powers of two, 0 is best. Both find the pictures to look at; they must not be optimised: a
+hole is from the photo's, in powers of two, 0 is best. Both find the images to look at; they must not be optimised: a
 smooth hole has a good structure, noise a good texture, and neither shows whether a bench is broken.
 """
 
@@ -23,7 +23,7 @@ from benchmarks.quick_fill import contact_row, measured, read
 Bytes = NDArray[np.uint8]
 METHODS = ("telea", "shift-map", "quick-fill")
 SHARE = 0.1
-"""Of the picture that a shape covers."""
+"""Of the image that a shape covers."""
 SMALLER = 8
 WORST = 10
 PHOTOS = ("astronaut", "brick", "camera", "chelsea", "coffee", "gravel", "motorcycle", "rocket")
@@ -85,23 +85,22 @@ def painted(
     return results
 
 
-def structure(truth: Bytes, picture: Bytes, mask: Bytes) -> float:
+def structure(truth: Bytes, image: Bytes, mask: Bytes) -> float:
     """SSIM in Lab over the hole at an eighth of the size."""
     from skimage.metrics import structural_similarity
 
     size = truth.shape[1] // SMALLER, truth.shape[0] // SMALLER
     left, right = (
-        cv2.cvtColor(cv2.resize(each, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2Lab)
-        for each in (truth, picture)
+        cv2.cvtColor(cv2.resize(each, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2Lab) for each in (truth, image)
     )
     _, similarity = structural_similarity(left, right, channel_axis=2, data_range=255, full=True)
     inside = cv2.resize(mask, size, interpolation=cv2.INTER_AREA) > 127
     return float(similarity[inside].mean())
 
 
-def texture(picture: Bytes, mask: Bytes) -> float:
+def texture(image: Bytes, mask: Bytes) -> float:
     """The mean squared Laplacian over the hole."""
-    laplacian = cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F)
+    laplacian = cv2.Laplacian(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), cv2.CV_32F)
     inner = cv2.erode(mask, np.ones((3, 3), np.uint8)) > 0
     return float((laplacian[inner] ** 2).mean())
 
@@ -138,7 +137,7 @@ def shapes() -> dict[str, Bytes]:
 
 
 def placed(silhouette: Bytes, shape: tuple[int, ...], rng: np.random.Generator) -> Bytes:
-    """[h, w]: the silhouette over SHARE of the picture, wholly inside it."""
+    """[h, w]: the silhouette over SHARE of the image, wholly inside it."""
     left, top, width, height = cv2.boundingRect(silhouette)
     silhouette = silhouette[top : top + height, left : left + width]
     scale = np.sqrt(SHARE * shape[0] * shape[1] / np.count_nonzero(silhouette))

@@ -1,4 +1,4 @@
-"""Compare first fillings of an outpainting's border, and write the pictures of docs/outpainting.md.
+"""Compare first fillings of an outpainting's border, and write the images of docs/outpainting.md.
 
     .venv/bin/python -m benchmarks.outpainting [--photos DIR] [--out DIR]
 
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpainting.core.codecs import to_rgb8
+from inpainting.core.image import CanonicalImage
 from inpainting.core.outpainting import Outpaint, extend
-from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.seams import seam_score
 from inpainting.engines.base import Plan
 from inpainting.engines.painting import paint
-from inpainting.engines.plan import Choice, plan_pictures, planned
+from inpainting.engines.plan import Choice, plan_images, planned
 from inpainting.engines.quick_fill.declaration import QUICK_FILL, resolve
 from inpainting.engines.quick_fill.engine import QuickFill
 
@@ -34,13 +34,13 @@ NAMES = ("astronaut", "brick", "camera", "chelsea", "coffee", "hubble_deep_field
 SIDE = 400
 """Pixels of a photo's longer side."""
 SHOWN = 360
-"""Pixels of the width of each half of a picture in the document."""
+"""Pixels of the width of each half of an image in the document."""
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--photos", type=Path, help="a folder of photos in place of those of scikit-image")
-    arguments.add_argument("--out", type=Path, default=Path("docs/outpainting"), help="where to write the pictures")
+    arguments.add_argument("--out", type=Path, default=Path("docs/outpainting"), help="where to write the images")
     options = arguments.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     print("| photo | edge pixels | noise | quick-fill | seconds |\n|---|---|---|---|---|")
@@ -48,17 +48,17 @@ def main() -> None:
         photo = scaled_down(np.asarray(Image.open(path).convert("RGB")))
         height, width = photo.shape[:2]
         sides = Outpaint(left=width // 3, top=height // 3, right=width // 3, bottom=height // 3)
-        canvas, mask, placement = extend(Picture(photo), sides)
+        canvas, mask, placement = extend(CanonicalImage(photo), sides)
         noise = np.where(mask[:, :, None] > 0, spectral_noise(photo, canvas.pixels.shape), canvas.pixels)
         plan = quick_fill_plan(InpaintRequest(canvas, mask, PaintSettings(seed=1), placement=placement))
         start = time.perf_counter()
         (painting,) = paint(plan, QuickFill(), lambda step: None)
         seconds = time.perf_counter() - start
-        scores = [seam_score(canvas, mask), seam_score(Picture(noise), mask), painting.seam_score]
+        scores = [seam_score(canvas, mask), seam_score(CanonicalImage(noise), mask), painting.seam_score]
         print(f"| {path.stem} | {' | '.join(f'{score:.2f}' for score in scores)} | {seconds:.1f} |", flush=True)
         before = np.full(canvas.pixels.shape, 255, np.uint8)
         before[placement.box.slices] = photo
-        write(options.out / f"{path.stem}.webp", before, to_rgb8(painting.picture))
+        write(options.out / f"{path.stem}.webp", before, to_rgb8(painting.image))
 
 
 def default_photos() -> list[Path]:
@@ -86,7 +86,7 @@ def spectral_noise(photo: Bytes, shape: tuple[int, ...]) -> Bytes:
 def quick_fill_plan(request: InpaintRequest) -> Plan:
     settings = request.settings
     resolution = resolve(settings, None)  # type: ignore[arg-type] # quick-fill reads no catalog
-    return plan_pictures(request, planned(resolution, Choice(QUICK_FILL, ""), settings))
+    return plan_images(request, planned(resolution, Choice(QUICK_FILL, ""), settings))
 
 
 def write(path: Path, before: Bytes, after: Bytes) -> None:

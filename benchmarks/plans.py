@@ -6,7 +6,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import WindowRule
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import EngineDeclaration, Plan, SettingsPlan
-from inpainting.engines.plan import plan_pictures
+from inpainting.engines.plan import plan_images
 
 
 def planned(
@@ -23,4 +23,4 @@ def planned(
         model=model,
         ignored={},
     )
-    return plan_pictures(request, plan)
+    return plan_images(request, plan)

@@ -102,7 +102,7 @@ def measure(method: str, image_path: str, mask_path: str, out_path: str) -> dict
 def fills(steps: list[float]) -> dict[str, Callable[[Bytes, Bytes], Bytes]]:
     from benchmarks.plans import planned
     from inpainting.core.geometry import WindowRule
-    from inpainting.core.picture import Picture
+    from inpainting.core.image import CanonicalImage
     from inpainting.core.request import InpaintRequest
     from inpainting.engines.quick_fill.engine import QuickFill
 
@@ -117,7 +117,7 @@ def fills(steps: list[float]) -> dict[str, Callable[[Bytes, Bytes], Bytes]]:
         return np.asarray(library.inpaint(image, mask, patch_size=5))
 
     def quick_fill(image: Bytes, mask: Bytes) -> Bytes:
-        request = InpaintRequest(Picture(image), mask)
+        request = InpaintRequest(CanonicalImage(image), mask)
         plan = planned(request, QuickFill.declaration, WindowRule(0.0))
         (filled,) = QuickFill().inpaint(plan, lambda step: steps.append(time.perf_counter()))
         return filled
@@ -168,9 +168,9 @@ def contact_row(image: Bytes, mask: Bytes, results: dict[str, Bytes]) -> NDArray
     red = image.copy()
     red[mask > 0] = (0.4 * red[mask > 0] + 0.6 * np.array([255, 0, 0])).astype(np.uint8)
     cells = []
-    for title, picture in [("masked", red), *results.items()]:
-        height = round(CELL * picture.shape[0] / picture.shape[1])
-        cell = cv2.resize(picture, (CELL, height), interpolation=cv2.INTER_AREA)
+    for title, cell_image in [("masked", red), *results.items()]:
+        height = round(CELL * cell_image.shape[0] / cell_image.shape[1])
+        cell = cv2.resize(cell_image, (CELL, height), interpolation=cv2.INTER_AREA)
         cell = cv2.copyMakeBorder(cell, 22, 4, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
         cells.append(cv2.putText(cell, title, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA))
     return np.hstack(cells)
@@ -187,7 +187,7 @@ def pairs_in(folder: Path) -> dict[str, tuple[Bytes, Bytes]]:
 def read(path: Path) -> Bytes:
     image = cv2.imread(str(path))
     if image is None:
-        raise SystemExit(f"{path} cannot be read as a picture")
+        raise SystemExit(f"{path} cannot be read as an image")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -249,7 +249,7 @@ def scratches(folder: Path, *, rounds: int) -> None:
 
 
 def quarters(folder: Path, *, rounds: int) -> None:
-    """512x512 with a hole of a quarter of the picture, for the budget of two seconds."""
+    """512x512 with a hole of a quarter of the image, for the budget of two seconds."""
     square = np.zeros((512, 512), np.uint8)
     square[128:384, 128:384] = 255
     for name, (photo, _) in default_photos().items():

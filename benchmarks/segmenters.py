@@ -8,7 +8,7 @@ have random weights: their overlaps mean nothing, and the time of a further clic
 For each photo with a mask of its object: intersection over union after each click, and with the box around the object.
 The first click is at the point of the object that is deepest inside it; each further one at the deepest point of the
 largest part that is wrong, on the object or beside it (the procedure of Xu et al. 2016, section 3.3). The times are
-those of the first click, which has everything to compute, and of a further one, when what is computed of the picture
+those of the first click, which has everything to compute, and of a further one, when what is computed of the image
 alone is kept: processor time of all threads / time passed, on the photo as it is and scaled to 12 megapixels.
 
 Plain is cv2.grabCut alone on the whole photo, as OpenCV's tutorial uses it: from the same box, or from a disc at the
@@ -39,8 +39,8 @@ django.setup()
 from inpainting.catalog.shipped_tools import TRANSFORMERS  # noqa: E402 - the repository is on the path only now
 from inpainting.core.errors import InvalidRequest  # noqa: E402
 from inpainting.core.geometry import Box  # noqa: E402
+from inpainting.core.image import CanonicalImage, Mask  # noqa: E402
 from inpainting.core.masks import bounds  # noqa: E402
-from inpainting.core.picture import Mask, Picture  # noqa: E402
 from inpainting.segmenters import registry  # noqa: E402
 from inpainting.segmenters.base import Hint, Point, Segmenter, Selection  # noqa: E402
 from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter  # noqa: E402
@@ -125,7 +125,7 @@ def compare(
     print(f"| slowest further click, {where}, ms | {reached:.0f} | at most {goal} | {reached / goal:.2f} |")
 
 
-def plain(photo: Picture, selection: Selection) -> Mask:
+def plain(photo: CanonicalImage, selection: Selection) -> Mask:
     """What cv2.grabCut finds by itself, in five iterations on the whole photo."""
     pixels = np.ascontiguousarray(photo.pixels[:, :, :3])
     labels = np.full(pixels.shape[:2], cv2.GC_PR_BGD, np.uint8)
@@ -140,12 +140,12 @@ def plain(photo: Picture, selection: Selection) -> Mask:
     return np.where((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD), np.uint8(255), np.uint8(0))
 
 
-def mirrored(photo: Picture) -> Picture:
-    """Another picture for what is kept of pictures, with the same objects."""
-    return Picture(np.ascontiguousarray(photo.pixels[:, ::-1].astype(np.uint8)))
+def mirrored(photo: CanonicalImage) -> CanonicalImage:
+    """Another image for what is kept of images, with the same objects."""
+    return CanonicalImage(np.ascontiguousarray(photo.pixels[:, ::-1].astype(np.uint8)))
 
 
-def mirrored_points(points: tuple[Point, ...], photo: Picture) -> tuple[Point, ...]:
+def mirrored_points(points: tuple[Point, ...], photo: CanonicalImage) -> tuple[Point, ...]:
     return tuple(replace(point, x=photo.size.width - 1 - point.x) for point in points)
 
 
@@ -179,27 +179,29 @@ def save_random(folder: Path, family: str) -> None:
     SamImageProcessorPil().save_pretrained(folder)  # not read for SAM 2, but a model has one
 
 
-def photos_with_masks(folder: Path | None) -> Iterator[tuple[str, Picture, Mask]]:
+def photos_with_masks(folder: Path | None) -> Iterator[tuple[str, CanonicalImage, Mask]]:
     for name, outline in OUTLINES.items():
         pixels = getattr(data, name)()
         truth = np.zeros(pixels.shape[:2], np.uint8)
         cv2.fillPoly(truth, [np.array(outline)], 255)
-        yield name, Picture(pixels), truth
+        yield name, CanonicalImage(pixels), truth
     coins = data.coins()
     truth = np.zeros(coins.shape, np.uint8)
     cv2.circle(truth, (346, 187), 31, 255, -1)
-    yield "coin", Picture(np.dstack([coins] * 3)), truth
+    yield "coin", CanonicalImage(np.dstack([coins] * 3)), truth
     for path in sorted(folder.glob("*_mask.png")) if folder else ():
         photo = cv2.cvtColor(cv2.imread(str(path.with_stem(path.stem.removesuffix("_mask")))), cv2.COLOR_BGR2RGB)
         mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         yield (
             path.stem.removesuffix("_mask"),
-            Picture(photo),
+            CanonicalImage(photo),
             np.where(np.asarray(mask) > 127, np.uint8(255), np.uint8(0)),
         )
 
 
-def by_clicks(segmenter: Segmenter, photo: Picture, truth: Mask, clicks: int) -> tuple[list[float], tuple[Point, ...]]:
+def by_clicks(
+    segmenter: Segmenter, photo: CanonicalImage, truth: Mask, clicks: int
+) -> tuple[list[float], tuple[Point, ...]]:
     """Intersection over union after each click, and the clicks."""
     figures: list[float] = []
     points: tuple[Point, ...] = ()
@@ -226,24 +228,24 @@ def overlap(found: Mask, wanted: Mask) -> float:
     return np.count_nonzero(found & wanted) / max(1, int(np.count_nonzero(found | wanted)))
 
 
-def at_scale(photo: Picture, points: tuple[Point, ...], scale: float | None) -> tuple[Picture, Selection]:
+def at_scale(photo: CanonicalImage, points: tuple[Point, ...], scale: float | None) -> tuple[CanonicalImage, Selection]:
     """The photo and the clicks, scaled; None: to PIXELS."""
     if scale is None:
         scale = (PIXELS / photo.size.area) ** 0.5
     if scale == 1:
         return photo, Selection(points)
     pixels = cv2.resize(photo.pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    return Picture(pixels), Selection(tuple(Point(p.x * scale, p.y * scale, p.is_object) for p in points))
+    return CanonicalImage(pixels), Selection(tuple(Point(p.x * scale, p.y * scale, p.is_object) for p in points))
 
 
-def milliseconds(segmenter: Segmenter, photo: Picture, selection: Selection) -> tuple[float, float]:
+def milliseconds(segmenter: Segmenter, photo: CanonicalImage, selection: Selection) -> tuple[float, float]:
     """Processor time of all threads, and time passed."""
     before, begun = time.process_time(), time.perf_counter()
     segmenter.segment(photo, selection)
     return 1000 * (time.process_time() - before), 1000 * (time.perf_counter() - begun)
 
 
-def show(path: Path, photo: Picture, found: Mask) -> None:
+def show(path: Path, photo: CanonicalImage, found: Mask) -> None:
     shown = np.array(photo.pixels, np.uint8)
     shown[found > 0] = shown[found > 0] // 2 + np.array([127, 0, 0], np.uint8)
     box = bounds(found) or Box.whole(photo.size)

@@ -22,19 +22,19 @@ FILE_TYPES = ("multipart/form-data", "image/", "application/octet-stream")
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 
-def takes_pictures(path: str) -> bool:
-    """Whether the view at this path reads pictures from a request's body."""
+def takes_images(path: str) -> bool:
+    """Whether the view at this path reads images from a request's body."""
     try:
         view = resolve(path).func
     except Resolver404:
         return False
-    return getattr(getattr(view, "cls", None), "takes_pictures", False)
+    return getattr(getattr(view, "cls", None), "takes_images", False)
 
 
 def max_body_bytes(path: str, content_type: str = "") -> int:
     """The largest body of this media type that the view at this path reads."""
-    if not takes_pictures(path):
-        return settings.MAX_BODY_BYTES_WITHOUT_PICTURES
+    if not takes_images(path):
+        return settings.MAX_BODY_BYTES_WITHOUT_IMAGES
     has_files = content_type.strip().lower().startswith(FILE_TYPES)
     return settings.MAX_FILE_BODY_BYTES if has_files else settings.MAX_BODY_BYTES
 

@@ -18,7 +18,7 @@ HEALTH_CHECK = "/livez"
 RESERVED_CONNECTIONS, RESERVED_SECONDS = 128, 2
 """Connections beyond the limits, for health checks, and how long each may take to send its request."""
 OTHER_FILES = 256
-"""Files that are left for everything but connections: database, pictures, outgoing requests."""
+"""Files that are left for everything but connections: database, images, outgoing requests."""
 LINGER_SECONDS = 10
 """How long a refused client may continue to send. The data is dropped; closing at once could lose the response."""
 

@@ -40,7 +40,7 @@ class PageHeaders(CSPMiddleware):
 
 
 class CompressedPages(GZipMiddleware):
-    """Compresses pages, not pictures and the API's answers, which are small or compressed already.
+    """Compresses pages, not images and the API's answers, which are small or compressed already.
 
     Django hides the length of a secret by random bytes and by a mask (BREACH, Heal the Breach), see GZipMiddleware.
     """

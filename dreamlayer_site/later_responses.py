@@ -1,4 +1,4 @@
-"""Requests with pictures take turns; responses that wait for a result or stream events do so here, without threads.
+"""Requests with images take turns; responses that wait for a result or stream events do so here, without threads.
 
 A thread for each of a thousand uploads would take gigabytes and slow down all other requests.
 """
@@ -17,7 +17,7 @@ from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpResponse
 
-from dreamlayer_site.body_limit import Message, Receive, Send, takes_pictures
+from dreamlayer_site.body_limit import Message, Receive, Send, takes_images
 from dreamlayer_site.refusals import refusal
 from dreamlayer_site.request_threads import RequestThreads
 from inpainting.api.dialects import dialect_at
@@ -28,7 +28,7 @@ from inpainting.worker.waiting import wait_until_ended
 Scope = dict[str, Any]
 
 SMALL_BYTES = 8 * 1024
-"""Bodies up to this size have no picture, or its URL, whose download takes up to 15 seconds."""
+"""Bodies up to this size have no image, or its URL, whose download takes up to 15 seconds."""
 LARGE_AT_ONCE, SMALL_AT_ONCE = max(4, os.cpu_count() or 1), 64
 """How many requests with larger and with smaller bodies are read, checked and stored at once."""
 
@@ -42,8 +42,8 @@ class LaterResponseMiddleware:
         self.large, self.small = asyncio.Semaphore(LARGE_AT_ONCE), asyncio.Semaphore(SMALL_AT_ONCE)
 
     def turn(self, scope: Scope) -> AbstractAsyncContextManager[object]:
-        """Wait while too many requests with pictures are read. Others, such as pages, do not wait."""
-        if scope["method"] != "POST" or not takes_pictures(scope["path"]):
+        """Wait while too many requests with images are read. Others, such as pages, do not wait."""
+        if scope["method"] != "POST" or not takes_images(scope["path"]):
             return nullcontext()
         length = dict(scope["headers"]).get(b"content-length", b"")
         return self.small if length.isdigit() and int(length) <= SMALL_BYTES else self.large

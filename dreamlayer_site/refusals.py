@@ -44,7 +44,7 @@ def too_many_connections(limit: int) -> ApiError:
 
 def too_many_downloads() -> ApiError:
     limit = settings.DOWNLOADS_PER_ADDRESS
-    message = f"Your address receives {limit} pictures and archives already, which is the limit; finish some of them."
+    message = f"Your address receives {limit} images and archives already, which is the limit; finish some of them."
     return ApiError(status=429, code="too_many_downloads", message=message, limit=limit, headers=RETRY_AFTER)
 
 

@@ -69,24 +69,24 @@ def role_is_known(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Err
 
 
 @register()
-def pictures_can_be_sent(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Error]:
-    """Refuse a sender of the pictures that is unknown, cannot reach the storage, or breaks pages.
+def images_can_be_sent(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Error]:
+    """Refuse a sender of the images that is unknown, cannot reach the storage, or breaks pages.
 
-    Browsers say that a picture is for a page of this site (Sec-Fetch-Site) only over https; without it, share pages
-    would be redirected to the bucket, whose pictures their Content-Security-Policy forbids.
+    Browsers say that an image is for a page of this site (Sec-Fetch-Site) only over https; without it, share pages
+    would be redirected to the bucket, whose images their Content-Security-Policy forbids.
     """
-    sender, is_bucket = settings.PICTURES_SENT_BY, scheme_of(settings.STORAGE_URL) == "s3"
+    sender, is_bucket = settings.IMAGES_SENT_BY, scheme_of(settings.STORAGE_URL) == "s3"
     reason = {
         "web": "",
-        "nginx": "the pictures are in a bucket, and nginx sends files" if is_bucket else "",
-        "bucket": "" if is_bucket else "the pictures are not in a bucket",
+        "nginx": "the images are in a bucket, and nginx sends files" if is_bucket else "",
+        "bucket": "" if is_bucket else "the images are not in a bucket",
     }.get(sender, "there is no such choice")
     if sender == "bucket" and not reason and not settings.BEHIND_TLS:
         reason = "share pages need https for it"
     if not reason:
         return []
     hint = "It is web, nginx (with files), or bucket (with DREAMLAYER_STORAGE_URL=s3://… and DREAMLAYER_BEHIND_TLS)."
-    return [Error(f"DREAMLAYER_PICTURES_SENT_BY is “{sender}”: {reason}.", hint=hint, id="dreamlayer.E011")]
+    return [Error(f"DREAMLAYER_IMAGES_SENT_BY is “{sender}”: {reason}.", hint=hint, id="dreamlayer.E011")]
 
 
 @register()

@@ -193,10 +193,10 @@ CACHES = {
 # Images: private files with random names. The views check the owner; no server exposes this folder or bucket.
 STORAGE_URL = env.str("DREAMLAYER_STORAGE_URL", "")
 # web: this process. nginx: it reads the files, after the view has checked the request. bucket: signed links redirect.
-PICTURES_SENT_BY = env.str("DREAMLAYER_PICTURES_SENT_BY", "web")
+IMAGES_SENT_BY = env.str("DREAMLAYER_IMAGES_SENT_BY", "web")
 STORAGES = {
     "default": storage_settings(
-        STORAGE_URL, default_folder=DATA_DIR / "pictures", group_reads=PICTURES_SENT_BY == "nginx"
+        STORAGE_URL, default_folder=DATA_DIR / "pictures", group_reads=IMAGES_SENT_BY == "nginx"
     ),
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
@@ -226,7 +226,7 @@ MAX_IMAGE_MB = env.int("DREAMLAYER_MAX_IMAGE_MB", 32)
 # that hold files are written to disk; beside the largest image, a form may hold as much as beside one of 32 MB.
 MAX_BODY_BYTES = 64 * 2**20
 MAX_FILE_BODY_BYTES = MAX_BODY_BYTES + max(0, MAX_IMAGE_MB - 32) * 2**20
-MAX_BODY_BYTES_WITHOUT_PICTURES = 64 * 2**10
+MAX_BODY_BYTES_WITHOUT_IMAGES = 64 * 2**10
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 FILE_UPLOAD_MAX_MEMORY_SIZE = 4 * 2**20
 # High enough that a batch slightly over the limit gets a precise error; more parts are not parsed at all.
@@ -243,7 +243,7 @@ REQUEST_BODY_SECONDS = env.float("DREAMLAYER_REQUEST_BODY_SECONDS", 30)
 REQUEST_BODY_BYTES_PER_SECOND = env.int("DREAMLAYER_REQUEST_BODY_BYTES_PER_SECOND", 32 * 1024)
 # A client that takes nothing of its response for this long is disconnected.
 SEND_SECONDS = env.float("DREAMLAYER_SEND_SECONDS", 60)
-# Pictures and archives that one address may receive at the same time from one process. More have to wait.
+# Images and archives that one address may receive at the same time from one process. More have to wait.
 DOWNLOADS_PER_ADDRESS = env.int("DREAMLAYER_DOWNLOADS_PER_ADDRESS", 32)
 DOWNLOAD_WAIT_SECONDS = env.float("DREAMLAYER_DOWNLOAD_WAIT_SECONDS", 10)
 
@@ -378,7 +378,7 @@ LOAD_SD_INPAINT = env.bool("LOAD_SD_INPAINT", False)  # at startup load the mode
 # can make it stricter, never weaker.
 SAFETY_CHECKER = env.str("DREAMLAYER_SAFETY_CHECKER", "off")
 
-# Pixels to repaint in one request, in millions, all its images together. 40 is the largest picture, once.
+# Pixels to repaint in one request, in millions, all its images together. 40 is the largest image, once.
 MAX_PAINT_MEGAPIXELS = env.float("DREAMLAYER_MAX_PAINT_MEGAPIXELS", 40)
 # Whether the compatible APIs answer 503 instead of painting with another engine while no diffusion model is installed.
 COMPAT_REQUIRE_DIFFUSION = env.bool("DREAMLAYER_COMPAT_REQUIRE_DIFFUSION", False)

@@ -19,7 +19,7 @@ HTTP_SECONDS = Histogram(
 )
 ACCEPT_SECONDS = Histogram(
     "dreamlayer_accept_seconds",
-    "Accepting one generation: planning, storing its pictures, committing its rows.",
+    "Accepting one generation: planning, storing its images, committing its rows.",
     buckets=REQUEST_SECONDS,
 )
 ACCEPTED = Counter("dreamlayer_generations_accepted", "Generations that this process accepted.", ["queue", "model"])

@@ -19,7 +19,7 @@ from django.core.files import File
 from storages.backends.s3 import S3Storage
 from urllib3.exceptions import HTTPError
 
-from inpainting.storage import PictureStorage, StorageUnavailable
+from inpainting.storage import ImageStorage, StorageUnavailable
 
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 3, 10, 3
 MIN_BYTES_PER_SECOND = 2**13
@@ -63,7 +63,7 @@ def translated(name: str) -> Iterator[None]:
         raise StorageUnavailable(f"The bucket does not answer for {name}: {error}") from error
 
 
-class S3PictureStorage(S3Storage, PictureStorage):  # type: ignore[misc]  # django-storages ships no types
+class S3ImageStorage(S3Storage, ImageStorage):  # type: ignore[misc]  # django-storages ships no types
     """S3Storage with one client for all threads, files that are read by ranges, and OSError for every failure.
 
     An upload is visible once it is complete. Names are random, so none is looked up before it is written.
@@ -173,7 +173,7 @@ class ObjectReader(io.RawIOBase):
     Raises FileNotFoundError when it is created without an object. waited_seconds: for `received` bytes.
     """
 
-    def __init__(self, storage: S3PictureStorage, name: str) -> None:
+    def __init__(self, storage: S3ImageStorage, name: str) -> None:
         super().__init__()
         self.storage, self.object_name = storage, name
         self.position, self.received, self.waited_seconds = 0, 0, 0.0

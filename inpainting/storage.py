@@ -26,7 +26,7 @@ class StorageUnavailable(OSError):
     """A bucket that does not answer, or forbids what was asked: the same may succeed later."""
 
 
-class PictureStorage(Storage):
+class ImageStorage(Storage):
     """A storage that lists all its files."""
 
     @abstractmethod
@@ -34,7 +34,7 @@ class PictureStorage(Storage):
         """The name and the size in bytes of each file; files that are deleted meanwhile may be left out."""
 
 
-class DurableFileSystemStorage(PictureStorage, FileSystemStorage):
+class DurableFileSystemStorage(ImageStorage, FileSystemStorage):
     """FileSystemStorage whose `save` returns after the file and its directory entry are synced to disk."""
 
     def names_and_sizes(self) -> Iterator[tuple[str, int]]:

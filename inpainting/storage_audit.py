@@ -17,18 +17,18 @@ from django.core.files.storage import Storage, default_storage
 from inpainting.models import (
     Analysis,
     AnalysisMask,
-    DraftPicture,
+    DraftImage,
     GeneratedImage,
     Mask,
-    ReferencePicture,
+    ReferenceImage,
     SourceImage,
-    UploadedPicture,
+    UploadedImage,
 )
-from inpainting.models.pictures import StoredPicture
+from inpainting.models.images import StoredImage
 
 CHUNK_BYTES = 2**20
-MODELS: tuple[type[StoredPicture], ...] = (
-    *(SourceImage, Mask, ReferencePicture, GeneratedImage, UploadedPicture, DraftPicture, Analysis, AnalysisMask),
+MODELS: tuple[type[StoredImage], ...] = (
+    *(SourceImage, Mask, ReferenceImage, GeneratedImage, UploadedImage, DraftImage, Analysis, AnalysisMask),
 )
 
 
@@ -37,7 +37,7 @@ class NamedFile:
     """A file that a row refers to. sha256: of its bytes; empty for thumbnails and previews, which have none."""
 
     file: str
-    model: type[StoredPicture]
+    model: type[StoredImage]
     pk: Any
     sha256: str = ""
 

@@ -6,14 +6,14 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from inpainting.storage import PictureStorage
+from inpainting.storage import ImageStorage
 
 THREADS = 8
 """Most of the time of a copy is a wait for the bucket."""
 COPIED, GONE = "copied", "gone"
 
 
-def copy_files(source: PictureStorage, target: PictureStorage) -> Counter[str]:
+def copy_files(source: ImageStorage, target: ImageStorage) -> Counter[str]:
     """Copy the files that the target has not, or has with another size; nothing is deleted from the source.
 
     Return how many were COPIED, and how many were GONE because they were deleted meanwhile.
@@ -24,7 +24,7 @@ def copy_files(source: PictureStorage, target: PictureStorage) -> Counter[str]:
         return Counter(threads.map(partial(copy_file, source, target), missing))
 
 
-def copy_file(source: PictureStorage, target: PictureStorage, missing: tuple[str, bool]) -> str:
+def copy_file(source: ImageStorage, target: ImageStorage, missing: tuple[str, bool]) -> str:
     """missing: the name, and whether the target has a part of the file, which an interrupted copy has left."""
     name, is_partial = missing
     try:

@@ -34,7 +34,7 @@ def accepted() -> Iterator[list[UUID]]:
 
 
 def queued(owner: Any, png: bytes) -> Analysis:
-    """A queued analysis of a picture of at least 40 x 40 pixels."""
+    """A queued analysis of an image of at least 40 x 40 pixels."""
     analysis = Analysis(
         owner=owner,
         task=Task.SEGMENT,

@@ -25,7 +25,7 @@ from accounts.audit import AuditEntry
 from accounts.models import ApiKey, User
 from inpainting.apps import add_shipped_models
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.diffusion.engine import Diffusion, Options
@@ -33,8 +33,8 @@ from inpainting.generations.submit import Submission, submit
 from inpainting.models import Batch, BatchItem, Generation, undeleted_file
 from inpainting.worker import own_threads, watchdog
 from tests import scratch, strategies
+from tests.image_host import image_host
 from tests.installation import Installation, migrate_database
-from tests.picture_host import picture_host
 
 ALLOWED_ORIGIN = "https://front.example"
 """Scripts of this origin may use the API of `site`."""
@@ -221,21 +221,21 @@ def site_key(site: Installation) -> str:
 
 
 @pytest.fixture(scope="session")
-def picture_port() -> Iterator[int]:
-    """The port of a web server with pictures. `open_site` may fetch from it, and scripts of its pages may call that."""
-    with picture_host() as port:
+def image_port() -> Iterator[int]:
+    """The port of a web server with images. `open_site` may fetch from it, and scripts of its pages may call that."""
+    with image_host() as port:
         yield port
 
 
 @pytest.fixture(scope="session")
-def open_site(tmp_path_factory: pytest.TempPathFactory, picture_port: int) -> Iterator[Installation]:
+def open_site(tmp_path_factory: pytest.TempPathFactory, image_port: int) -> Iterator[Installation]:
     """A running server without models that needs no key, for published examples as they are printed."""
     site = Installation(
         tmp_path_factory.mktemp("open-site"),
         DREAMLAYER_ANONYMOUS_API="1",
-        DREAMLAYER_CORS_ORIGINS=f"http://127.0.0.1:{picture_port}",
+        DREAMLAYER_CORS_ORIGINS=f"http://127.0.0.1:{image_port}",
         DREAMLAYER_ALLOWED_NETWORKS="127.0.0.1/32",
-        DREAMLAYER_ALLOWED_PORTS=str(picture_port),
+        DREAMLAYER_ALLOWED_PORTS=str(image_port),
         LOAD_SD_INPAINT="true",
     )
     site.migrate_with_key()
@@ -293,7 +293,7 @@ def generate(
         **more: Any,
     ) -> Generation:
         images = {name: more.pop(name) for name in CONDITIONING_IMAGES if name in more}
-        request = InpaintRequest(Picture(photo), hole, PaintSettings(prompt=prompt, seed=seed, **more), **images)
+        request = InpaintRequest(CanonicalImage(photo), hole, PaintSettings(prompt=prompt, seed=seed, **more), **images)
         with django_capture_on_commit_callbacks(execute=run):  # type: ignore[attr-defined]
             generation = submit(request, Submission(owner, engine=engine, source_name="photo.png"))
         generation.refresh_from_db()

@@ -1,4 +1,4 @@
-"""A document as the editor writes it, and pictures for it."""
+"""A document as the editor writes it, and images for it."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ def with_photo(data: bytes, *, name: str = "photo.png") -> dict[str, Any]:
 
 
 def stored(owner: User, data: bytes) -> str:
-    """Upload a picture for a draft; returns its SHA-256."""
-    drafts.store_picture(owner, sha256(data), SimpleUploadedFile("picture", data))
+    """Upload an image for a draft; returns its SHA-256."""
+    drafts.store_image(owner, sha256(data), SimpleUploadedFile("picture", data))
     return sha256(data)

@@ -14,7 +14,7 @@ from inpainting.core.geometry import Box, WindowRule, plan_window
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import base
 from inpainting.engines.base import Catalog, Engine, EngineDeclaration, Plan, Queue, Resolution, SettingsPlan
-from inpainting.engines.plan import Choice, plan_pictures
+from inpainting.engines.plan import Choice, plan_images
 from inpainting.engines.plan import planned as planned_settings
 
 
@@ -49,7 +49,7 @@ class PlainEngine:
 
 def planned(request: InpaintRequest, engine: Engine, model: ModelSpec | None = None) -> Plan:
     """The plan of a request for an engine that need not be registered. model: the only one in its catalog."""
-    return plan_pictures(request, settings_planned(request.settings, engine, model))
+    return plan_images(request, settings_planned(request.settings, engine, model))
 
 
 def settings_planned(settings: PaintSettings, engine: Engine, model: ModelSpec | None = None) -> SettingsPlan:

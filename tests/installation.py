@@ -123,7 +123,7 @@ class Installation:
     def img2img(
         self, key: str, photo_png: bytes, mask_png: bytes, *, prefer: str = "", **fields: object
     ) -> tuple[int, dict[str, object]]:
-        """Send the multipart request of the native API. fields: of the form, beside the pictures."""
+        """Send the multipart request of the native API. fields: of the form, beside the images."""
         boundary = uuid4().hex
         parts = b"".join(
             f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n'.encode() + value + b"\r\n"

@@ -1,4 +1,4 @@
-"""Painting a picture with quick-fill, without plan settings and database; test pictures, and how far they differ."""
+"""Painting an image with quick-fill, without plan settings and database; test images, and how far they differ."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.quick_fill.engine import QuickFill
 from tests.fakes import window_plan
@@ -15,7 +15,7 @@ Bytes = NDArray[np.uint8]
 
 
 def paint(image: Bytes, mask: Bytes, *, seed: int = 0, num_images: int = 1) -> list[Bytes]:
-    request = InpaintRequest(Picture(image), mask, PaintSettings(seed=seed, num_images=num_images))
+    request = InpaintRequest(CanonicalImage(image), mask, PaintSettings(seed=seed, num_images=num_images))
     return list(QuickFill().inpaint(window_plan(request, QuickFill()), lambda step: None))
 
 

@@ -1,4 +1,4 @@
-"""Clients of the native API and of every compatible service: they post a picture, poll, and download the result.
+"""Clients of the native API and of every compatible service: they post an image, poll, and download the result.
 
 A request that finds the server down is repeated with the same Idempotency-Key.
 """
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import requests
 
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from tests.conftest import png
 
 SIDE = 256
@@ -35,7 +35,7 @@ def white_mask() -> Any:
 
 @dataclass(frozen=True)
 class Caller:
-    """A program with a picture in a colour of its own, by which its result is recognised."""
+    """A program with an image in a colour of its own, by which its result is recognised."""
 
     site: str
     api_key: str
@@ -73,8 +73,8 @@ class Caller:
         raise AssertionError(f"{url} was not answered")
 
     def has_own_result(self, data: bytes) -> bool:
-        """Whether the picture is this caller's outside the mask."""
-        pixels = decode_picture(data).picture.pixels
+        """Whether the image is this caller's outside the mask."""
+        pixels = decode_image(data).image.pixels
         own = np.all(pixels == self.colour, axis=2)
         mask = white_mask()
         return pixels.shape == (SIDE, SIDE, 3) and bool(own[mask == 0].all())

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from inpainting.core.geometry import Box, Size, WindowRule
-from inpainting.core.picture import Mask, Picture, Pixels
+from inpainting.core.image import CanonicalImage, Mask, Pixels
 
 SEEDS = st.integers(0, 2**32 - 1)
 PROFILES = {"default": 25, "full": 300}
@@ -31,7 +31,7 @@ def sizes(longest: int = 80) -> st.SearchStrategy[Size]:
 
 
 @st.composite
-def pictures(draw: st.DrawFn, size: Size) -> Picture:
+def images(draw: st.DrawFn, size: Size) -> CanonicalImage:
     """Noise, or noise of extreme values only, in L, LA, RGB or RGBA of 8 or 16 bits; sometimes with an ICC profile."""
     deep = draw(st.booleans())
     most = 65535 if deep else 255
@@ -44,7 +44,7 @@ def pictures(draw: st.DrawFn, size: Size) -> Picture:
         alpha = draw(st.sampled_from(["noise", "opaque", "transparent"]))
         if alpha != "noise":
             pixels[:, :, -1] = most if alpha == "opaque" else 0
-    return Picture(pixels, draw(st.sampled_from([None, b"profile"])))
+    return CanonicalImage(pixels, draw(st.sampled_from([None, b"profile"])))
 
 
 @st.composite

@@ -43,7 +43,7 @@ from inpainting.api.compat import deep_image, fooocus, modelslab
 from inpainting.api.compat.modelslab.translation import RETURNED_FIELDS
 from inpainting.api.media.links import SIGNER, result_link
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.generations import shares
 from inpainting.generations.review import give_verdict
@@ -205,7 +205,7 @@ ROWS = [
     Row("api/masks/<uuid:pk>/", "/api/masks/{mask}/", (401, 204, 404, *API[3:]), method="DELETE", scope=Scope.MANAGE),
     Row("api/draft/pictures/<sha256:sha256>/", "/api/draft/pictures/{sha256}/", API),
     Row("api/draft/pictures/<sha256:sha256>/png/", "/api/draft/pictures/{sha256}/png/", API),
-    # An empty file, which everybody may send: of two users with the same picture, each uploads it.
+    # An empty file, which everybody may send: of two users with the same image, each uploads it.
     Row(
         "api/draft/pictures/<sha256:sha256>/",
         "/api/draft/pictures/{sha256}/",
@@ -243,7 +243,7 @@ ROWS = [
     Row(r"^tasks/(?P<task_id>[^/]+)/?$", "/tasks/{generation}", FOOOCUS, unknown=403),
     Row("images/<str:token>.<str:extension>", "/images/{token}.png", LINK),
     Row("api/images/<str:token>.<str:extension>", "/api/images/{token}.png", LINK),
-    Row("<folder:folder>/<str:token>/<picture_name:name>", "/outputs/2026-11-22/{named}/a.png", LINK),
+    Row("<folder:folder>/<str:token>/<image_name:name>", "/outputs/2026-11-22/{named}/a.png", LINK),
     Row("keys/<int:pk>/revoke/", "/keys/{key}/revoke/", PAGE_ACTION, method="POST"),
     Row("accounts/sessions/<int:pk>/end/", "/accounts/sessions/{session}/end/", PAGE_ACTION, method="POST"),
     *(
@@ -320,7 +320,7 @@ SOCKET_ROWS = [row for row in ROWS if row.route.startswith("ws/")]
 
 @pytest.fixture
 def waiting(alice: User, photo: NDArray[Any], hole: NDArray[Any]) -> Generation:
-    generation = Generation.from_request(InpaintRequest(Picture(photo), hole), owner=alice, engine="quick-fill")
+    generation = Generation.from_request(InpaintRequest(CanonicalImage(photo), hole), owner=alice, engine="quick-fill")
     generation.save_new()
     return generation
 
@@ -383,7 +383,7 @@ def test_every_actor_gets_the_expected_status_on_every_route(
     photo_png: bytes,
 ) -> None:
     alice.refresh_from_db()  # signing in invalidates older password reset links
-    generation = generate(alice, **dict.fromkeys(CONDITIONING_IMAGES, Picture(photo)))
+    generation = generate(alice, **dict.fromkeys(CONDITIONING_IMAGES, CanonicalImage(photo)))
     hidden = generate(alice)
     image = hidden.images.get()
     image.write_hidden(b"as it was painted")
@@ -473,7 +473,7 @@ def test_what_an_administrator_removed_is_gone_for_its_owner_on_every_route(
     generate: Callable[..., Generation],
     photo: NDArray[Any],
 ) -> None:
-    generation = generate(alice, **dict.fromkeys(CONDITIONING_IMAGES, Picture(photo)))
+    generation = generate(alice, **dict.fromkeys(CONDITIONING_IMAGES, CanonicalImage(photo)))
     for_fooocus = {"request": {}, "inpaints": False, "key": None}
     generation.service_data = {**of_modelslab(generate(alice)).service_data, **for_fooocus}
     for row in REMOVED_ROWS:
@@ -504,7 +504,7 @@ def check_removed(row: Row, clients: dict[str, Client], generation: Generation, 
             assert (answer.status_code, "a reason of ours" in answer.content.decode()) == (410, True), actor
         else:
             assert cell(answer) == expected, actor
-    assert Generation.objects.filter(pk=generation.pk).exists(), "its pictures stay for the administrator"
+    assert Generation.objects.filter(pk=generation.pk).exists(), "its images stay for the administrator"
     give_verdict([generation.pk], Verdict.FINE, note="", by=reviewer)
     if row.method == "GET" and not is_link:
         assert response_to(clients["alice's key" if row.cells[2] == 200 else "alice"], row, world).status_code == 200

@@ -202,9 +202,9 @@ def test_links_behind_nginx_have_its_port(tmp_path: Path, photo_png: bytes, mask
     key = installation.migrate_with_key()
     with installation.serving(), shipped_nginx(tmp_path / "nginx", [installation.port]) as front:
         headers = {"X-API-Key": key, "Origin": front.url, "Sec-Fetch-Site": "same-origin"}
-        pictures = {"image": photo_png, "mask": mask_png}
+        images = {"image": photo_png, "mask": mask_png}
         answer = requests.post(
-            f"{front.url}/api/img2img", headers=headers, files=pictures, data={"prompt": "a lawn"}, timeout=60
+            f"{front.url}/api/img2img", headers=headers, files=images, data={"prompt": "a lawn"}, timeout=60
         ).json()
         (link,) = answer["images"]
         assert link.startswith(f"{front.url}/")

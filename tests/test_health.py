@@ -32,14 +32,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def pictures_in(settings: Settings, folder: Path) -> None:
+def images_in(settings: Settings, folder: Path) -> None:
     kept = settings.STORAGES["default"]
     options = {**kept["OPTIONS"], "location": folder}
     settings.STORAGES = {**settings.STORAGES, "default": {**kept, "OPTIONS": options}}
 
 
 def test_it_is_ready_and_leaves_no_file(client: Client, db: None, settings: Settings, tmp_path: Path) -> None:
-    pictures_in(settings, tmp_path)
+    images_in(settings, tmp_path)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
     assert list(tmp_path.iterdir()) == []
@@ -57,7 +57,7 @@ def test_a_read_only_folder_is_reported_until_it_is_writable(
 ) -> None:
     folder = tmp_path / "pictures"
     folder.write_text("a file where the folder should be")
-    pictures_in(settings, folder)
+    images_in(settings, folder)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "storage": "cannot be written"})
     assert client.get("/livez").status_code == 200

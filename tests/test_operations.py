@@ -76,8 +76,8 @@ def test_a_backup_of_a_running_server_is_complete_and_restores_elsewhere(
             restored.wait_until(
                 lambda url=url: b'"succeeded"' in restored.get(url, key=key)[1]  # type: ignore[misc]
             )
-        picture = json.loads(restored.get(accepted[0], key=key)[1])["images"][0]["url"]
-        assert restored.get(picture, key=key)[0] == 200
+        image = json.loads(restored.get(accepted[0], key=key)[1])["images"][0]["url"]
+        assert restored.get(image, key=key)[0] == 200
 
 
 def test_a_backup_is_not_restored_over_existing_data(installation: Installation, tmp_path: Path) -> None:

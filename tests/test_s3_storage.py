@@ -1,4 +1,4 @@
-"""Pictures in a bucket: streamed, complete, and not lost when the bucket fails."""
+"""Images in a bucket: streamed, complete, and not lost when the bucket fails."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from dreamlayer_site.service_urls import storage_settings
 from inpainting import s3_storage
 from inpainting.generations.delete import delete_ended
 from inpainting.generations.retention import sweep
-from inpainting.media.files import picture_or_text_response
+from inpainting.media.files import image_or_text_response
 from inpainting.media.streaming import CHUNK_BYTES, file_chunks
 from inpainting.models import Generation, SourceImage, Status, UndeletedFile, undeleted_file
-from inpainting.s3_storage import ObjectReader, S3PictureStorage
+from inpainting.s3_storage import ObjectReader, S3ImageStorage
 from inpainting.storage import StorageUnavailable, out_of_space
 from inpainting.worker.run import run_waiting
 from tests.service_clients import CALLS, Caller
@@ -62,8 +62,8 @@ def s3(server: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
 
 
 @pytest.fixture
-def storage(s3: S3) -> S3PictureStorage:
-    return S3PictureStorage(**storage_settings(s3.url, default_folder=Path("/unused"))["OPTIONS"])
+def storage(s3: S3) -> S3ImageStorage:
+    return S3ImageStorage(**storage_settings(s3.url, default_folder=Path("/unused"))["OPTIONS"])
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def bucket(s3: S3, settings: Any) -> S3:
 
 
 def test_a_file_is_streamed_in_parts_and_by_ranges(
-    storage: S3PictureStorage, s3: S3, monkeypatch: pytest.MonkeyPatch
+    storage: S3ImageStorage, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = bytes(range(256)) * 8192  # 2 MiB
     storage.save("mask/ab/one.png", ContentFile(whole))
@@ -100,7 +100,7 @@ def test_a_file_is_streamed_in_parts_and_by_ranges(
     assert storage.size("mask/ab/one.png") == len(whole)
 
 
-def test_a_missing_file_is_not_found(storage: S3PictureStorage) -> None:
+def test_a_missing_file_is_not_found(storage: S3ImageStorage) -> None:
     for look in (storage.open, storage.size, storage.get_modified_time):
         with pytest.raises(FileNotFoundError):
             look("mask/ab/none.png")
@@ -109,7 +109,7 @@ def test_a_missing_file_is_not_found(storage: S3PictureStorage) -> None:
 
 
 @pytest.mark.parametrize("fault", DOWN)
-def test_every_failure_is_an_os_error(storage: S3PictureStorage, s3: S3, fault: tuple[int, str]) -> None:
+def test_every_failure_is_an_os_error(storage: S3ImageStorage, s3: S3, fault: tuple[int, str]) -> None:
     storage.save("mask/ab/one.png", ContentFile(b"one"))
     s3.fault = fault
     with pytest.raises(StorageUnavailable, match=fault[1]):
@@ -130,7 +130,7 @@ def test_every_failure_is_an_os_error(storage: S3PictureStorage, s3: S3, fault: 
 def test_a_server_that_is_away_is_an_os_error() -> None:
     options = storage_settings("s3://K:S@127.0.0.1:9/bucket?tls=false", default_folder=Path("/unused"))["OPTIONS"]
     with pytest.raises(StorageUnavailable):
-        S3PictureStorage(**options).open("mask/ab/one.png")
+        S3ImageStorage(**options).open("mask/ab/one.png")
 
 
 def test_a_server_that_stalls_or_is_cut_off_is_an_os_error(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +138,7 @@ def test_a_server_that_stalls_or_is_cut_off_is_an_os_error(s3: S3, monkeypatch: 
     monkeypatch.setattr(s3_storage, "CLIENT_CONFIG", s3_storage.CLIENT_CONFIG.merge(Config(read_timeout=0.5)))
     with tcp_proxy(s3.url) as network:
         options = storage_settings(network.url, default_folder=Path("/unused"))["OPTIONS"]
-        storage = S3PictureStorage(**options)
+        storage = S3ImageStorage(**options)
         whole = bytes(range(256)) * 2**15  # 8 MiB: more than the buffers of a connection
         storage.save("mask/ab/one.png", ContentFile(whole))
         for state in ("stalled", "cut"):
@@ -155,7 +155,7 @@ def test_a_server_that_stalls_or_is_cut_off_is_an_os_error(s3: S3, monkeypatch: 
     assert "mask/ab/one.png" in s3.names()
 
 
-def test_a_broken_connection_is_continued_once(storage: S3PictureStorage, s3: S3) -> None:
+def test_a_broken_connection_is_continued_once(storage: S3ImageStorage, s3: S3) -> None:
     whole = bytes(range(256)) * 4096
     storage.save("mask/ab/one.png", ContentFile(whole))
     s3.fault = "break"
@@ -170,7 +170,7 @@ def test_a_broken_connection_is_continued_once(storage: S3PictureStorage, s3: S3
 
 
 def test_a_server_that_drips_bytes_is_an_os_error(
-    storage: S3PictureStorage, s3: S3, monkeypatch: pytest.MonkeyPatch
+    storage: S3ImageStorage, s3: S3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     storage.save("mask/ab/one.png", ContentFile(bytes(1000)))
     s3.fault = "drip"
@@ -236,7 +236,7 @@ def test_a_generation_waits_for_the_bucket(
     assert generation.status == Status.SUCCEEDED
 
 
-def test_pictures_are_sent_with_ranges_and_503_while_the_bucket_is_away(
+def test_images_are_sent_with_ranges_and_503_while_the_bucket_is_away(
     bucket: S3, alice: User, alices_program: Client, generate: Generate
 ) -> None:
     generation = generate(alice)
@@ -247,7 +247,7 @@ def test_pictures_are_sent_with_ranges_and_503_while_the_bucket_is_away(
     bucket.fault = (503, "SlowDown")
     answer = alices_program.get(url)
     assert (answer.status_code, json.loads(answer.content)["code"]) == (503, "storage_unavailable")
-    page = picture_or_text_response(RequestFactory().get("/"), generation.images.get().file)
+    page = image_or_text_response(RequestFactory().get("/"), generation.images.get().file)
     assert (page.status_code, page["Content-Type"]) == (503, "text/plain")
     bucket.fault = None
     bucket.client.delete_object(Bucket=BUCKET, Key=str(generation.images.get().file.name))
@@ -294,12 +294,12 @@ def test_after_a_bucket_did_not_answer_files_are_remembered_without_asking_it(
     generation = generate(alice)
     names, deletions = bucket.names(), []
 
-    def hanging(self: S3PictureStorage, name: str) -> None:
+    def hanging(self: S3ImageStorage, name: str) -> None:
         deletions.append(name)
         raise StorageUnavailable
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(S3PictureStorage, "delete", hanging)
+        patch.setattr(S3ImageStorage, "delete", hanging)
         with django_capture_on_commit_callbacks(execute=True):
             assert delete_ended(generation.pk)
     assert len(deletions) == 1
@@ -314,14 +314,14 @@ def test_after_a_bucket_did_not_answer_files_are_remembered_without_asking_it(
 def test_files_of_a_refused_request_are_deleted_later(
     bucket: S3, client: Client, alices_key: str, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = SourceImage.from_picture
+    written = SourceImage.from_image
 
     def last_answer(*arguments: Any, **options: Any) -> SourceImage:
         source = written(*arguments, **options)
         bucket.fault = (503, "SlowDown")
         return source
 
-    monkeypatch.setattr(SourceImage, "from_picture", last_answer)
+    monkeypatch.setattr(SourceImage, "from_image", last_answer)
     assert img2img(client, photo_png, mask_png, alices_key).status_code == 503
     bucket.fault = None
     (name,) = bucket.names()
@@ -330,7 +330,7 @@ def test_files_of_a_refused_request_are_deleted_later(
     assert not bucket.names()
 
 
-def test_all_threads_share_one_client(storage: S3PictureStorage) -> None:
+def test_all_threads_share_one_client(storage: S3ImageStorage) -> None:
     """boto3 documents clients as thread-safe, and resources as not."""
 
     def round_trip(number: int) -> bool:

@@ -49,8 +49,8 @@ def test_a_generation_passes_through_web_process_worker_and_bucket(
     with scaled.serving(worker):
         status, body = scaled.web.img2img(scaled.key, photo_png, mask_png)
         assert (status, body["status"]) == (200, "success")
-        picture = str(body["images"][0])  # type: ignore[index]
-        assert scaled.web.get(picture[picture.index("/", 8) :])[1].startswith(b"\x89PNG")
+        image = str(body["images"][0])  # type: ignore[index]
+        assert scaled.web.get(image[image.index("/", 8) :])[1].startswith(b"\x89PNG")
         assert len(s3.names()) >= 3  # source, mask, result
         assert not (scaled.web.folder / "pictures").exists()
         assert (worker.get("/livez")[0], worker.get("/readyz")[0], worker.get("/")[0]) == (200, 200, 404)
@@ -127,7 +127,7 @@ def test_networks_select_in_workers_of_which_one_is_killed_and_never_in_the_web_
         assert {future.result()[0] for future in accepted} == {202}
         counts = "SELECT status, count(*), count(mask_id) FROM inpainting_analysis GROUP BY status"
         site.web.wait_until(lambda: site.rows(counts) == [("succeeded", 20, 20)])
-    assert site.rows("SELECT count(*) FROM inpainting_uploadedpicture") == [(21,)]
+    assert site.rows("SELECT count(*) FROM inpainting_uploadedimage") == [(21,)]
     assert not HEAVY & imported_by(site.web)
     assert ": 0 missing" in site.web.manage("check_files", "--hashes", "--older-than-hours", "1")
 

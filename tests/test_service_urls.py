@@ -67,8 +67,8 @@ def test_the_url_of_a_bucket() -> None:
     plain = storage_settings("s3://127.0.0.1/bucket?tls=false", default_folder=Path("/unused"))["OPTIONS"]
     assert plain["endpoint_url"] == "http://127.0.0.1"
     assert "access_key" not in plain  # boto3 looks for credentials
-    folder = storage_settings("file:///srv/my%20pictures", default_folder=Path("/unused"))["OPTIONS"]["location"]
-    assert folder == Path("/srv/my pictures")
+    folder = storage_settings("file:///srv/my%20images", default_folder=Path("/unused"))["OPTIONS"]["location"]
+    assert folder == Path("/srv/my images")
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from django.core.files.base import ContentFile
 from numpy.typing import NDArray
 
 from accounts.models import User
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
-from inpainting.models import Generation, pictures
+from inpainting.models import Generation, images
 from inpainting.storage import DurableFileSystemStorage
 
 
@@ -48,15 +48,15 @@ def test_a_generation_that_does_not_fit_leaves_no_files(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     storage, written = DurableFileSystemStorage(location=tmp_path), []
-    for model in (pictures.SourceImage, pictures.Mask):
+    for model in (images.SourceImage, images.Mask):
         monkeypatch.setattr(model._meta.get_field("file"), "storage", storage)
 
     def until_full(content: bytes) -> ContentFile:
         written.append(content)
         return ContentFile(content) if len(written) <= fits else TooMuch(b"")
 
-    monkeypatch.setattr(pictures, "ContentFile", until_full)
+    monkeypatch.setattr(images, "ContentFile", until_full)
     with pytest.raises(OSError, match="No space"):
-        Generation.from_request(InpaintRequest(Picture(photo), hole), owner=alice, engine="quick-fill")
+        Generation.from_request(InpaintRequest(CanonicalImage(photo), hole), owner=alice, engine="quick-fill")
     assert len(written) == fits + 1
     assert files(tmp_path) == []

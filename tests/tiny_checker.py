@@ -39,9 +39,9 @@ def processor() -> CLIPImageProcessorPil:
     return CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE})
 
 
-def embedding(model: StableDiffusionSafetyChecker, picture: NDArray[np.uint8]) -> torch.Tensor:
+def embedding(model: StableDiffusionSafetyChecker, image: NDArray[np.uint8]) -> torch.Tensor:
     """[features], of length 1."""
-    ready = processor()([Image.fromarray(picture)], return_tensors="pt").pixel_values
+    ready = processor()([Image.fromarray(image)], return_tensors="pt").pixel_values
     with torch.no_grad():
         found = model.visual_projection(model.vision_model(ready)[1])[0]
     return found / found.norm()
@@ -51,7 +51,7 @@ def rigged(finds: NDArray[np.uint8], *passes: NDArray[np.uint8]) -> StableDiffus
     """A checker that flags the first image and images similar to it, and passes the others."""
     model = checker()
     with torch.no_grad():
-        bad, good = embedding(model, finds), torch.stack([embedding(model, picture) for picture in passes])
+        bad, good = embedding(model, finds), torch.stack([embedding(model, image) for image in passes])
         concept = bad - good.mean(0)
         model.concept_embeds[0] = concept
         concept /= concept.norm()

@@ -1,6 +1,6 @@
 """ONNX graphs with the inputs, outputs and sizes of MobileSAM's encoder and decoder, without weights.
 
-The embedding is the normalised picture in small, so that a mask is what has nearly the colour of the points on the
+The embedding is the normalised image in small, so that a mask is what has nearly the colour of the points on the
 object and not that of those beside it, or what lies in the box. Wrong labels, coordinates, ranges of values or paddings
 give visibly wrong masks.
 """
@@ -105,7 +105,7 @@ def decoder() -> bytes:
         node("Reshape", ["logits", "squares"], ["small"]),
         node("Resize", ["small", "", "", "low"], ["low_res_masks"], mode="nearest"),
         node("Identity", ["scores"], ["iou_predictions"]),
-        # the masks of the picture's size, as SAM's export has them
+        # the masks of the image's size, as SAM's export has them
         node("Resize", ["low_res_masks", "", "", "padded_size"], ["padded"], mode="linear"),
         node("ReduceMax", ["orig_im_size"], ["longer"], keepdims=0),
         node("Div", ["side", "longer"], ["scale"]),

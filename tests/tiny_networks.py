@@ -131,9 +131,9 @@ def with_external_numbers() -> bytes:
 
 
 def salient(side: int | str = 320, *, name: str = "input.1", channels: int = 1, gain: float = 1) -> bytes:
-    """A graph with the input and outputs of the published U²-Net and IS-Net: one picture, several maps.
+    """A graph with the input and outputs of the published U²-Net and IS-Net: one image, several maps.
 
-    Channel n of the first output is the picture's colour channel n, brighter towards the right, times `gain`.
+    Channel n of the first output is the image's colour channel n, brighter towards the right, times `gain`.
     """
     sides = ("batch", side, side) if isinstance(side, str) else (1, side, side)
     batch, *square = sides

@@ -60,7 +60,7 @@ def c0(bench: Bench) -> Iterator[Row]:
 
 
 def unet_answers(bench: Bench, rows: int, wanted: InpaintRequest) -> dict[str, Any]:
-    """The three sides' calls of the UNet for the same inputs: one picture with guidance (2 rows) or without (1)."""
+    """The three sides' calls of the UNet for the same inputs: one image with guidance (2 rows) or without (1)."""
     sides = bench.sd
     samples = [begun(sides.ours, wanted)]
     inputs = group_of(samples).model_input
@@ -129,11 +129,11 @@ class Watched(Diffusion):
         super().__init__()
         self._batcher = batcher
         self.spec = spec
-        self.pictures: list[NDArray[np.uint8]] = []
+        self.images: list[NDArray[np.uint8]] = []
 
     def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
-        self.pictures = super().inpaint(plan, on_step)
-        return self.pictures
+        self.images = super().inpaint(plan, on_step)
+        return self.images
 
 
 def planned(wanted: InpaintRequest, engine: Watched) -> Plan:
@@ -149,7 +149,7 @@ def c4(bench: Bench) -> Iterator[Row]:
 
     def ours() -> bytes:
         (painting,) = paint(planned(wanted, engine), engine, ignore)
-        return encode_png(painting.picture)
+        return encode_png(painting.image)
 
     def plain() -> bytes:
         file = io.BytesIO()
@@ -201,7 +201,7 @@ def window_of_a_large_photo(bench: Bench, engine: Watched) -> Iterator[Row]:
     def ours() -> None:
         (painting,) = paint(planned(wanted, engine), engine, ignore)
         work.append(painting.work)
-        encode_png(painting.picture)
+        encode_png(painting.image)
 
     one_step = timed(bench.hardware, ours)
     at_window = step_once(bench, work[0].longer, "ours")
@@ -216,18 +216,18 @@ def window_of_a_large_photo(bench: Bench, engine: Watched) -> Iterator[Row]:
         if bench.small or bench.left_seconds > 2.5 * before[1].wall * (side / before[0]) ** 2:
             measured[name][bench.side(side)] = step_once(bench, bench.side(side), name)
     bounds = {name: bound(samples, height * width) for name, samples in measured.items()}
-    # The window that the engine saw is what diffusers paints from it: the speed is not bought with another picture.
+    # The window that the engine saw is what diffusers paints from it: the speed is not bought with another image.
     yield Row(
         "C4",
         f"{height * width / 1e6:.1f} megapixels, {100 * hole * hole / height / width:.1f} % masked, 30 guided steps",
         total,
         bounds["a"],
         bounds["ours"],
-        parity=window_parity(bench, wanted, engine.pictures[0]),
+        parity=window_parity(bench, wanted, engine.images[0]),
         note=f"{busy_note(total, bounds['a'], bounds['ours'])}; ours: the window at {work[0]}, measured with 1 step "
         f"({one_step.wall:.1f} s with cutting, VAE, compositing and PNG) + {2 * DEFAULT_STEPS - 1} rows of "
-        f"{at_window.wall:.2f} s; peers, the whole picture: LOWER BOUNDS, by the area from the largest step that ran "
-        f"(A, plain float32, 1 row: {grown(measured['a'])}; B, our own engine on the whole picture: "
+        f"{at_window.wall:.2f} s; peers, the whole image: LOWER BOUNDS, by the area from the largest step that ran "
+        f"(A, plain float32, 1 row: {grown(measured['a'])}; B, our own engine on the whole image: "
         f"{grown(measured['ours'])})",
     )
 
@@ -366,11 +366,11 @@ def c6(bench: Bench) -> Iterator[Row]:
             waits["ours"],
             waits["a"],
             waits["b"],
-            parity=0.0 if all(len(one.pictures) == len(arrivals) for one in served.values()) else None,
+            parity=0.0 if all(len(one.images) == len(arrivals) for one in served.values()) else None,
             note="A one at a time, B request batching (8, 50 ms); load 1 is what one at a time can do; the step "
             "sleeps. " + "; ".join(f"{name}: {one.summary()}" for name, one in served.items()),
             more={
-                name: {"p50": one.wait(50), "p95": one.wait(95), "rate": one.pictures_a_second, "jain": one.fairness}
+                name: {"p50": one.wait(50), "p95": one.wait(95), "rate": one.images_a_second, "jain": one.fairness}
                 for name, one in served.items()
             },
         )

@@ -45,7 +45,7 @@ from inpainting.catalog import families
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import Cancelled
 from inpainting.core.geometry import Size
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
@@ -156,14 +156,12 @@ def captured(model: Any, samples: list[DenoisingState]) -> Callable[[], torch.Te
 
 def g2(bench: Bench) -> Iterator[Row]:
     steps = 4 if bench.small else 50
-    yield job_row(bench, "G2", bench.sd, bench.side(512), pictures=1, steps=steps, budget_seconds=25)
+    yield job_row(bench, "G2", bench.sd, bench.side(512), images=1, steps=steps, budget_seconds=25)
 
 
-def job_row(
-    bench: Bench, key: str, sides: Sides, side: int, *, pictures: int, steps: int, budget_seconds: float
-) -> Row:
-    """Image and mask to uint8 on the host; several pictures are several people at once."""
-    wanted = [request(side, seed=seed, steps=steps) for seed in range(pictures)]
+def job_row(bench: Bench, key: str, sides: Sides, side: int, *, images: int, steps: int, budget_seconds: float) -> Row:
+    """Image and mask to uint8 on the host; several images are several people at once."""
+    wanted = [request(side, seed=seed, steps=steps) for seed in range(images)]
     batcher = batcher_with(sides.ours)
     paint_all(batcher, wanted, sides.ours)  # the tuner finds while it runs how many rows pay off
     calls = {
@@ -175,11 +173,11 @@ def job_row(
     size = wanted[0].image.size
     return Row(
         key,
-        f"{sides.ours.spec.slug} job {side}x{side}, {pictures} at once, {steps} guided steps",
+        f"{sides.ours.spec.slug} job {side}x{side}, {images} at once, {steps} guided steps",
         found["ours"],
         found["a"],
         found["b"],
-        floor=bench.floor(pictures * job_flop(sides.ours, size, steps=steps, rows=2)),
+        floor=bench.floor(images * job_flop(sides.ours, size, steps=steps, rows=2)),
         parity=difference(calls["ours"](), calls["a"]()),
     )
 
@@ -191,16 +189,14 @@ def paint_all(batcher: Any, wanted: Sequence[InpaintRequest], model: Any) -> NDA
         return pixels([found[0][0] for found in pool.map(lambda one: batcher.paint(one, model.spec, ignore), wanted)])
 
 
-def pixels(pictures: Sequence[Any]) -> NDArray[np.float64]:
-    return np.stack([np.asarray(picture) for picture in pictures]).astype(np.float64)
+def pixels(images: Sequence[Any]) -> NDArray[np.float64]:
+    return np.stack([np.asarray(image) for image in images]).astype(np.float64)
 
 
 def g4(bench: Bench) -> Iterator[Row]:
     steps = 2 if bench.small else 30
-    for pictures in (1, 4):
-        yield job_row(
-            bench, "G4", bench.sdxl, bench.side(1024), pictures=pictures, steps=steps, budget_seconds=20 * pictures
-        )
+    for images in (1, 4):
+        yield job_row(bench, "G4", bench.sdxl, bench.side(1024), images=images, steps=steps, budget_seconds=20 * images)
 
 
 # FLUX.1 Fill
@@ -287,7 +283,7 @@ def g3(bench: Bench) -> Iterator[Row]:
             seconds["a"],
             seconds["b"],
             floor=bench.floor(people * job_flop(sides.ours, Size(side, side), steps=steps, rows=2)),
-            parity=difference(pixels(last["ours"].pictures), pixels(last["a"].pictures)),
+            parity=difference(pixels(last["ours"].images), pixels(last["a"].images)),
             note="A one at a time, B batches of 8 once all have come, both eager; "
             + "; ".join(f"{name}: {one.summary()}" for name, one in last.items()),
             more={name: {"p50": one.wait(50), "p95": one.wait(95)} for name, one in last.items()},
@@ -308,7 +304,7 @@ def g11(bench: Bench) -> Iterator[Row]:
     batcher = batcher_with(sides.ours)
 
     def ours(one: InpaintRequest) -> bytes:
-        return encode_png(Picture(batcher.paint(one, sides.ours.spec, ignore)[0][0]))
+        return encode_png(CanonicalImage(batcher.paint(one, sides.ours.spec, ignore)[0][0]))
 
     def plain(one: InpaintRequest) -> bytes:
         file = io.BytesIO()
@@ -369,9 +365,9 @@ def g6(bench: Bench) -> Iterator[Row]:
     sides = bench.sd
     in_float32 = twin(sides.a, torch.float32).vae
     for side in (bench.side(512), bench.side(1024)):
-        for pictures in (1, 4):
-            latents = torch.randn(pictures, 4, side // 8, side // 8, device=bench.hardware.device)
-            shown = torch.rand(pictures, 3, side, side, device=bench.hardware.device) * 2 - 1
+        for images in (1, 4):
+            latents = torch.randn(images, 4, side // 8, side // 8, device=bench.hardware.device)
+            shown = torch.rand(images, 3, side, side, device=bench.hardware.device) * 2 - 1
             yield vae_row(bench, in_float32, "decode", latents, side)
             yield vae_row(bench, in_float32, "encode", shown, side)
 
@@ -425,8 +421,8 @@ def g8(bench: Bench) -> Iterator[Row]:
         found["a"],
         found["b"],
         floor=bench.floor(job_flop(sides.ours, work[0], steps=steps, rows=2)),
-        parity=window_parity(bench, wanted, engine.pictures[0]),
-        note=f"ours: the window at {work[0]}; A: the whole picture at half its size, B: at its own, both eager; "
+        parity=window_parity(bench, wanted, engine.images[0]),
+        note=f"ours: the window at {work[0]}; A: the whole image at half its size, B: at its own, both eager; "
         "parity: the window compared with diffusers' result for the same window",
     )
 
@@ -518,7 +514,7 @@ def cancelling(bench: Bench) -> Row:
         Figure(tuple(mine for mine, _ in times)),
         Figure(tuple(other for _, other in times)),
         note=f"one step of ours takes {step:.3g} s; A: the pipeline's own interrupt, up to its return; a time without "
-        "a picture has no parity",
+        "an image has no parity",
     )
 
 

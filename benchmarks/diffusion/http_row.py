@@ -21,7 +21,7 @@ from benchmarks.diffusion.measuring import Figure, Row, difference
 from benchmarks.diffusion.models import batcher_with, plain_job, request
 from benchmarks.diffusion.serving import ignore
 from inpainting.core.codecs import encode_png
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.painting import paint
 from tests.installation import Installation
@@ -32,7 +32,7 @@ LOADED_BY = 2
 
 
 def g17(bench: Bench) -> Iterator[Row]:
-    """One person, waiting for each picture; then the same beside pages and quick-fill in the same process."""
+    """One person, waiting for each image; then the same beside pages and quick-fill in the same process."""
     folder, side = saved_model(bench), bench.side(512)
     steps = 2 if bench.small else 30
     wanted = request(side, seed=3, steps=steps)
@@ -44,15 +44,15 @@ def g17(bench: Bench) -> Iterator[Row]:
     installation.manage("add_model", SLUG, "--family", "sd", "--from", str(folder), "--label", SLUG)
     person = Person(installation, key, wanted)
     with installation.serving():
-        picture = person.paint()
+        image = person.paint()
         alone = timed_calls(person.paint, bench.repeats)
         with load(person):
             loaded = timed_calls(person.paint, bench.repeats)
     engine = Watched(batcher_with(bench.sd.ours), bench.sd.ours.spec)
     (painting,) = paint(planned(wanted, engine), engine, ignore)
-    expected = np.asarray(painting.picture.pixels)
+    expected = np.asarray(painting.image.pixels)
     plain = timed_calls(lambda: plain_job(bench.sd.a, wanted), bench.repeats)
-    parity = difference(picture.astype(float), expected.astype(float))
+    parity = difference(image.astype(float), expected.astype(float))
     what = f"SD 1.5 over HTTP, {side}x{side}, {steps} guided steps"
     yield Row(
         "G17",
@@ -73,13 +73,13 @@ def g17(bench: Bench) -> Iterator[Row]:
 
 
 class Person:
-    """Sends requests with an API key and waits for the pictures."""
+    """Sends requests with an API key and waits for the images."""
 
     def __init__(self, installation: Installation, key: str, wanted: InpaintRequest) -> None:
         self.installation = installation
         self.key = key
         settings = wanted.settings
-        self.files = encode_png(wanted.image), encode_png(Picture(np.repeat(wanted.mask[:, :, None], 3, axis=2)))
+        self.files = encode_png(wanted.image), encode_png(CanonicalImage(np.repeat(wanted.mask[:, :, None], 3, axis=2)))
         self.fields = {
             "model": SLUG, "engine": "diffusion", "prompt": settings.prompt, "mask_polarity": "white_repaints",
             "negative_prompt": settings.negative_prompt, "seed": settings.seed, "steps": settings.steps,
@@ -88,7 +88,7 @@ class Person:
         }  # fmt: skip
 
     def paint(self, **changes: Any) -> Any:
-        """The picture [height, width, 3]."""
+        """The image [height, width, 3]."""
         status, answer = self.installation.img2img(self.key, *self.files, **{**self.fields, **changes})
         if status != 200:
             raise RuntimeError(f"img2img answered {status}: {str(answer)[:300]}")

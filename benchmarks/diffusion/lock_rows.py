@@ -43,7 +43,7 @@ def quick_fill() -> None:
     mask[200:330, 150:300] = 255
     wanted = InpaintRequest(photo(side, side), mask)
     (painting,) = paint(planned(wanted, QuickFill.declaration, WindowRule(0.0)), QuickFill(), ignore)
-    encode_png(painting.picture)
+    encode_png(painting.image)
 
 
 def count() -> None:
@@ -102,7 +102,7 @@ def row(bench: Bench, name: str, interval: float, steps: Callable[[], list[float
         least["ours"],
         least["a"],
         least["b"],
-        note=f"A: beside a process of {name}; B: alone; 95 %: {late} ms; worst: {worst} ms; a time without a picture "
+        note=f"A: beside a process of {name}; B: alone; 95 %: {late} ms; worst: {worst} ms; a time without an image "
         "has no parity",
     )
 

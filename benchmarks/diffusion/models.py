@@ -35,7 +35,7 @@ from benchmarks.diffusion.measuring import Figure, Sample, timed
 from inpainting.catalog import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.denoising import DenoisingState
@@ -154,7 +154,7 @@ def random_pipeline(family: str, scratch: Path, hardware: Hardware, *, tiny: boo
         pipeline = {"sd": sd15, "sdxl": sdxl, "flux-fill": flux_fill}[family](scratch, hardware)
     with torch.no_grad():
         # A trained VAE is sure of what it encodes. A random one is not, and its doubt would be drawn in each side's own
-        # precision: another picture for reasons that are none of the engine's.
+        # precision: another image for reasons that are none of the engine's.
         last = pipeline.vae.quant_conv or pipeline.vae.encoder.conv_out
         last.bias[pipeline.vae.config.latent_channels :] = LOG_VARIANCE
     for part in modules(pipeline).values():
@@ -213,13 +213,13 @@ def spec_of(family: str, side: int, path: Path | None = None) -> ModelSpec:
 # Requests
 
 
-def photo(height: int, width: int, seed: int = 0) -> Picture:
+def photo(height: int, width: int, seed: int = 0) -> CanonicalImage:
     """Soft shapes with grain."""
     drawn = np.random.default_rng(seed)
     soft = cv2.resize(drawn.integers(20, 236, (12, 16, 3), np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
     grain = drawn.normal(0, 6, (height // 4, width // 4)).astype(np.float32)
     noisy = soft + cv2.resize(grain, (width, height))[:, :, None]
-    return Picture(noisy.clip(0, 255).astype(np.uint8))
+    return CanonicalImage(noisy.clip(0, 255).astype(np.uint8))
 
 
 def request(side: int, *, seed: int = 0, **settings: Any) -> InpaintRequest:
@@ -229,13 +229,13 @@ def request(side: int, *, seed: int = 0, **settings: Any) -> InpaintRequest:
     return request_for(photo(side, side, seed), mask, seed=seed, **settings)
 
 
-def request_for(picture: Picture, mask: NDArray[np.uint8], **settings: Any) -> InpaintRequest:
+def request_for(image: CanonicalImage, mask: NDArray[np.uint8], **settings: Any) -> InpaintRequest:
     usual = {"prompt": PROMPT, "negative_prompt": NEGATIVE_PROMPT, "scheduler": SCHEDULER}
-    return InpaintRequest(picture, mask, PaintSettings(**{**usual, "strength": 1.0, "guidance_scale": 7.5, **settings}))
+    return InpaintRequest(image, mask, PaintSettings(**{**usual, "strength": 1.0, "guidance_scale": 7.5, **settings}))
 
 
 def begun(model: Any, wanted: InpaintRequest) -> DenoisingState:
-    """The request's first picture, ready for its first step."""
+    """The request's first image, ready for its first step."""
     with torch.inference_mode():
         text = tiny_models.encoded(model, wanted.settings, wanted.image.size)
         denoising: DenoisingState = model.start(wanted, 0, text)[0]
@@ -247,7 +247,7 @@ def plain_jobs(
 ) -> Any:
     """What diffusers' own pipeline paints for requests of one size and one number of steps, in one batch.
 
-    It starts from the noise that our engine draws, so that both paint the same picture in every precision. In float32
+    It starts from the noise that our engine draws, so that both paint the same image in every precision. In float32
     it may draw that itself (`draws_itself`): then a scheduler that draws on finds its generator where ours does.
     """
     settings, size = wanted[0].settings, wanted[0].image.size
@@ -357,6 +357,6 @@ def flux_flop(model: Any, size: Size) -> float:
 
 
 def job_flop(model: Any, size: Size, *, steps: int, rows: int) -> float:
-    """Of a whole picture; the text encoder's share is under 1 %."""
+    """Of a whole image; the text encoder's share is under 1 %."""
     vae = flop(model, "encode", size) + flop(model, "decode", size)
     return vae + steps * rows * flop(model, "unet", size)

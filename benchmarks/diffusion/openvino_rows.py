@@ -114,7 +114,7 @@ def draft(bench: Bench) -> Iterator[Row]:
         ours,
         plain,
         is_ceiling=True,
-        note="composed of parts measured in this run, text encoder and codecs left out; two different pictures, so no "
+        note="composed of parts measured in this run, text encoder and codecs left out; two different images, so no "
         f"parity; TAESD both ways {short(ends['small'].median)} s, VAE both ways {short(ends['whole'].median)} s; "
         + busy_note(ours, plain),
     )

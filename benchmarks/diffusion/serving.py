@@ -19,7 +19,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.serving.batcher import Batcher
 
-Pictures = list[Any]
+Images = list[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,18 +34,18 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Served:
-    """seconds: from the first arrival to the last picture. waits: of each, from arrival to picture."""
+    """seconds: from the first arrival to the last image. waits: of each, from arrival to image."""
 
     arrivals: Sequence[Arrival]
     seconds: float
     waits: list[float]
-    pictures: Pictures
+    images: Images
 
     def wait(self, percent: float) -> float:
         return float(np.percentile(self.waits, percent))
 
     @property
-    def pictures_a_second(self) -> float:
+    def images_a_second(self) -> float:
         return len(self.waits) / self.seconds
 
     @property
@@ -60,7 +60,7 @@ class Served:
 
     def summary(self) -> str:
         return (
-            f"wait p50 {self.wait(50):.2f} s, p95 {self.wait(95):.2f} s, {self.pictures_a_second:.2f} pictures/s, "
+            f"wait p50 {self.wait(50):.2f} s, p95 {self.wait(95):.2f} s, {self.images_a_second:.2f} pictures/s, "
             f"Jain {self.fairness:.2f}"
         )
 
@@ -83,12 +83,12 @@ def step_by_step(arrivals: Sequence[Arrival], batcher: Batcher, spec: ModelSpec)
 
     def visit(arrival: Arrival) -> tuple[float, Any]:
         clock.sleep_until(arrival.at)
-        pictures, _ = batcher.paint(arrival.request, spec, ignore)
-        return clock.now - arrival.at, pictures[0]
+        images, _ = batcher.paint(arrival.request, spec, ignore)
+        return clock.now - arrival.at, images[0]
 
     with ThreadPoolExecutor(len(arrivals)) as pool:
         visits = list(pool.map(visit, arrivals))
-    return Served(arrivals, clock.now, [wait for wait, _ in visits], [picture for _, picture in visits])
+    return Served(arrivals, clock.now, [wait for wait, _ in visits], [image for _, image in visits])
 
 
 def ignore(step: Step) -> None:
@@ -101,20 +101,20 @@ def one_at_a_time(arrivals: Sequence[Arrival], job: Callable[[InpaintRequest], A
 
 
 def in_batches(
-    arrivals: Sequence[Arrival], jobs: Callable[[list[InpaintRequest]], Pictures], *, most: int, window: float
+    arrivals: Sequence[Arrival], jobs: Callable[[list[InpaintRequest]], Images], *, most: int, window: float
 ) -> Served:
     """Up to `most` of one size at once, collected for `window` seconds from the first of them on."""
     clock = Clock()
     waiting = list(enumerate(arrivals))
-    waits, pictures = [0.0] * len(arrivals), [None] * len(arrivals)
+    waits, images = [0.0] * len(arrivals), [None] * len(arrivals)
     while waiting:
         first = waiting[0][1]
         alike = [(index, one) for index, one in waiting if one.request.image.size == first.request.image.size]
         clock.sleep_until(min(max(clock.now, first.at) + window, alike[:most][-1][1].at) if most > 1 else first.at)
         clock.sleep_until(first.at)
         batch = [(index, one) for index, one in alike if one.at <= clock.now][:most]
-        for (index, one), picture in zip(batch, jobs([one.request for _, one in batch]), strict=True):
-            waits[index], pictures[index] = clock.now - one.at, picture
+        for (index, one), image in zip(batch, jobs([one.request for _, one in batch]), strict=True):
+            waits[index], images[index] = clock.now - one.at, image
         taken = {index for index, _ in batch}
         waiting = [(index, one) for index, one in waiting if index not in taken]
-    return Served(arrivals, clock.now, waits, pictures)
+    return Served(arrivals, clock.now, waits, images)

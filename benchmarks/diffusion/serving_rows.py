@@ -170,7 +170,7 @@ def g15(bench: Bench) -> Iterator[Row]:
     flat = {name: np.concatenate([one.ravel() for one in shown]).astype(float) for name, shown in painted.items()}
     yield Row(
         "G15",
-        f"SD 1.5, 6 people with pictures of 3 sizes, {steps} guided steps; seconds for all",
+        f"SD 1.5, 6 people with images of 3 sizes, {steps} guided steps; seconds for all",
         found["ours"],
         found["a"],
         parity=difference(flat["ours"], flat["a"]),
@@ -204,7 +204,7 @@ def g16(bench: Bench) -> Iterator[Row]:
         ours,
         plain,
         note=f"ours: loading and warm-up {least['loading']:.3g} s before, the second request {least['second']:.3g} s; "
-        "A: from_pretrained; a time without a picture has no parity",
+        "A: from_pretrained; a time without an image has no parity",
     )
 
 

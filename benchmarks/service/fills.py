@@ -14,9 +14,9 @@ import numpy as np
 from benchmarks.outpainting import quick_fill_plan
 from benchmarks.service.measuring import Report, at_once
 from benchmarks.service.sites import Site, encoded, iopaint, scene
-from inpainting.core.codecs import STORED_LIMITS, decode_picture, encode_png
+from inpainting.core.codecs import STORED_LIMITS, decode_image, encode_png
 from inpainting.core.codecs.formats import JPEG, encode_copy
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.core.settings_table import DEFAULT_QUALITY, PaintSettings
 from inpainting.engines.painting import paint
@@ -38,7 +38,7 @@ def fills(site: Site, report: Report, peer_folder: Path | None) -> None:
 
 
 def thin_damage(site: Site, report: Report, peer: Site | None, side: int, suffix: str) -> None:
-    """IOPaint's cv2 (Telea, radius 3) gets the same picture and mask; with four callers the time is all four's."""
+    """IOPaint's cv2 (Telea, radius 3) gets the same image and mask; with four callers the time is all four's."""
     photo, mask = scene(side)
     image, white, black = encoded(photo, suffix), encoded(mask, ".png"), encoded(255 - mask, ".png")
     texts = {"image": base64.b64encode(image).decode(), "mask": base64.b64encode(white).decode()}
@@ -52,9 +52,9 @@ def thin_damage(site: Site, report: Report, peer: Site | None, side: int, suffix
         assert peer.ask("POST", "/api/v1/inpaint", body=body, headers={"Content-Type": "application/json"})[0] == 200
 
     def least() -> None:
-        decoded = decode_picture(image, limits=STORED_LIMITS).picture.pixels
-        damage = decode_picture(white, limits=STORED_LIMITS).picture.pixels
-        encode_png(Picture(cv2.inpaint(np.ascontiguousarray(decoded), damage, 3, cv2.INPAINT_TELEA)))
+        decoded = decode_image(image, limits=STORED_LIMITS).image.pixels
+        damage = decode_image(white, limits=STORED_LIMITS).image.pixels
+        encode_png(CanonicalImage(cv2.inpaint(np.ascontiguousarray(decoded), damage, 3, cv2.INPAINT_TELEA)))
 
     for callers, noun in ((1, "one caller"), (CALLERS, "four callers")):
         name = f"fill {side} {suffix[1:]}, {noun}"
@@ -69,11 +69,11 @@ def jpeg_response(site: Site, report: Report) -> None:
     """A result as a JPEG beside the same as a PNG and the encoding of the JPEG alone."""
     photo, mask = scene(1024)
     image, black = encoded(photo, ".png"), encoded(255 - mask, ".png")
-    picture = Picture(photo)
+    canonical = CanonicalImage(photo)
 
     def as_png_and_encode() -> None:
         site.fill(image, black)
-        encode_copy(picture, JPEG, DEFAULT_QUALITY)
+        encode_copy(canonical, JPEG, DEFAULT_QUALITY)
 
     report.contest(
         "C1",
@@ -89,7 +89,7 @@ def erased_object(site: Site, report: Report) -> None:
     mask = np.zeros(photo.shape[:2], np.uint8)
     cv2.ellipse(mask, (384, 300), (90, 60), 0, 0, 360, 255, -1)
     image, black = encoded(photo, ".png"), encoded(255 - mask, ".png")
-    plan = quick_fill_plan(InpaintRequest(Picture(photo), mask, PaintSettings(seed=1)))
+    plan = quick_fill_plan(InpaintRequest(CanonicalImage(photo), mask, PaintSettings(seed=1)))
     report.contest(
         "C1",
         "erase an object of 180x120 from 768x512 png",

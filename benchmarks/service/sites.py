@@ -56,7 +56,7 @@ class Site:
         assert self.ask("GET", "/livez")[0] == 200
 
     def fill(self, image: bytes, mask: bytes, *, prefer: str = "", output_format: str = "png") -> bytes:
-        """Our answer with its picture: the call, then the link."""
+        """Our answer with its image: the call, then the link."""
         status, body = self.ask("POST", "/api/img2img", **multipart(image, mask, prefer, output_format))  # type: ignore[arg-type]
         if prefer:
             assert status == 202, body

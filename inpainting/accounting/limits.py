@@ -19,14 +19,14 @@ from inpainting.models import (
     Act,
     Analysis,
     AnalysisMask,
-    DraftPicture,
+    DraftImage,
     GeneratedImage,
     Generation,
     LedgerEntry,
     Mask,
-    ReferencePicture,
+    ReferenceImage,
     SourceImage,
-    UploadedPicture,
+    UploadedImage,
     UserLimits,
 )
 
@@ -38,21 +38,21 @@ MAKE_ROOM = "Delete generations, masks or drafts to make room."
 WEBHOOKS_PER_MINUTE = 30
 """Limit on test deliveries and redeliveries. Each calls another machine, so the limit applies to all users."""
 
-UPLOADED_PICTURES = 100
-"""Limit on the pictures that a user uploaded and that have not expired."""
+UPLOADED_IMAGES = 100
+"""Limit on the images that a user uploaded and that have not expired."""
 FOUND_MASKS = 1000
 """Limit on the masks that were found for a user and that have not expired."""
-DRAFT_PICTURES = 500
-"""Limit on the pictures that a user uploaded for drafts and batches: each selected object is one."""
+DRAFT_IMAGES = 500
+"""Limit on the images that a user uploaded for drafts and batches: each selected object is one."""
 
 STORED: tuple[tuple[type[Model], str, Combinable], ...] = (
     (SourceImage, "owner", F("byte_count")),
     (Mask, "owner", F("byte_count")),
-    (ReferencePicture, "owner", F("byte_count")),
-    (UploadedPicture, "owner", F("byte_count")),
+    (ReferenceImage, "owner", F("byte_count")),
+    (UploadedImage, "owner", F("byte_count")),
     (Analysis, "owner", F("byte_count")),
     (AnalysisMask, "analysis__owner", F("byte_count")),
-    (DraftPicture, "owner", F("byte_count")),
+    (DraftImage, "owner", F("byte_count")),
     (GeneratedImage, "generation__owner", F("byte_count") + F("hidden_byte_count") + F("copy_byte_count")),
 )
 """The models of stored images, their paths to the owner, and the bytes of their files that count as stored."""
@@ -101,7 +101,7 @@ class Allowance:
         self.accepted += 1
         self.accepted_pixels += pixels
         # Images with a row are stored and counted already.
-        self.accepted_bytes += sum(picture.byte_count for picture in generation.pictures if picture._state.adding)
+        self.accepted_bytes += sum(image.byte_count for image in generation.stored_images if image._state.adding)
 
     def spend_analysis(self, analysis: Analysis, *, per_minute: bool) -> None:
         """Count an accepted analysis, before its row is saved: as waiting, stored, and of its own kind per minute.
@@ -179,16 +179,16 @@ def spend_webhook(owner: Any) -> None:
     LedgerEntry.objects.create(owner=owner, act=Act.WEBHOOK)
 
 
-def check_upload(picture: UploadedPicture | DraftPicture) -> None:
-    """Check the limits on stored pictures, in the transaction that saves this one. Raises LimitReached."""
-    owner = picture.owner
+def check_upload(image: UploadedImage | DraftImage) -> None:
+    """Check the limits on stored images, in the transaction that saves this one. Raises LimitReached."""
+    owner = image.owner
     lock_owner(owner)
-    if isinstance(picture, DraftPicture):
-        count, limit, what = DraftPicture.objects.filter(owner=owner).count(), DRAFT_PICTURES, "draft pictures"
+    if isinstance(image, DraftImage):
+        count, limit, what = DraftImage.objects.filter(owner=owner).count(), DRAFT_IMAGES, "draft images"
     else:
-        is_upload = picture.found is None
-        count = UploadedPicture.objects.filter(owner=owner, found__isnull=is_upload).count()
-        limit, what = (UPLOADED_PICTURES, "uploaded pictures") if is_upload else (FOUND_MASKS, "masks")
+        is_upload = image.found is None
+        count = UploadedImage.objects.filter(owner=owner, found__isnull=is_upload).count()
+        limit, what = (UPLOADED_IMAGES, "uploaded images") if is_upload else (FOUND_MASKS, "masks")
     refuse_over(limit, count, what, QUOTA, None)
     limits = UserLimits.for_user(owner)
     if limits is not None and limits.stored_megabytes is not None:

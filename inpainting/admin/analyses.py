@@ -15,7 +15,7 @@ from inpainting.models import Analysis
 
 @admin.register(Analysis)
 class AnalysisAdmin(admin.ModelAdmin):
-    """Each analysis with its state and error. Its picture is deleted at its end, so that there is none to review."""
+    """Each analysis with its state and error. Its image is deleted at its end, so that there is none to review."""
 
     list_display = ("created_at", "owner", "task", "model", "status", "attempts", "finished_at", "error_code")
     list_filter = ("status", "task", "model", "created_at")

@@ -38,7 +38,7 @@ class BatchItemInline(admin.TabularInline):
 class BatchAdmin(admin.ModelAdmin):
     """Batches and their items; each generation is reviewed on its own page."""
 
-    list_display = ("created_at", "id", "owner", "pictures")
+    list_display = ("created_at", "id", "owner", "images")
     list_filter = ("created_at",)
     list_select_related = ("owner",)
     search_fields = ("id", "owner__email")
@@ -70,6 +70,6 @@ class BatchAdmin(admin.ModelAdmin):
         for batch in queryset:
             delete_batch(batch)
 
-    @admin.display(description="Pictures", ordering="item_count")
-    def pictures(self, batch: Batch) -> int:
+    @admin.display(description="Images", ordering="item_count")
+    def images(self, batch: Batch) -> int:
         return int(batch.item_count)  # type: ignore[attr-defined]  # see get_queryset

@@ -36,7 +36,7 @@ from inpainting.models.fair_tags import queued_models
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 MAX_RUNNING, MAX_TIMES, MAX_CODES, MAX_ENTRIES = 20, 2_000, 12, 10
 STORED_SECONDS = 300
-"""How long the sum of stored bytes is kept: it reads all pictures."""
+"""How long the sum of stored bytes is kept: it reads all images."""
 
 
 @admin.site.admin_view
@@ -147,7 +147,7 @@ def to_review() -> dict[str, int]:
 
 
 def storage() -> dict[str, Any]:
-    """Free and total bytes of the data folder's disk, and the bytes of all stored pictures."""
+    """Free and total bytes of the data folder's disk, and the bytes of all stored images."""
     folder = Path(settings.DATA_DIR)
     usage = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists()))
     stored = cache.get_or_set("dashboard-stored-bytes", all_stored_bytes, STORED_SECONDS)

@@ -1,4 +1,4 @@
-"""One generation for its reviewer: pictures, settings and the log of verdicts."""
+"""One generation for its reviewer: images, settings and the log of verdicts."""
 
 from __future__ import annotations
 
@@ -20,55 +20,55 @@ MAX_ENTRIES = 20
 PREVIEW, SMALL = "preview", "small"
 
 
-def picture_file(generation: Generation, which: str) -> File:
-    """The file of a picture: `source`, `mask`, the name of a conditioning image, or the index of a result.
+def image_file(generation: Generation, which: str) -> File:
+    """The file of an image: `source`, `mask`, the name of a conditioning image, or the index of a result.
 
     With `-preview` its preview; with `-small` the thumbnail of the source or of a result. Raises Http404 for others,
     and what `preview_of` raises. Results that the safety checker hid are those that their owner gets.
     """
     name, _, size = which.partition("-")
-    pictures: dict[str, Any] = {
+    stored_images: dict[str, Any] = {
         "source": generation.source,
         "mask": generation.mask,
         **generation.references,
         **{str(image.index): image for image in generation.images.all()},
     }
-    picture = pictures.get(name)
-    if picture is None or size not in ("", PREVIEW, SMALL) or (size == SMALL and not hasattr(picture, "thumbnail")):
+    stored = stored_images.get(name)
+    if stored is None or size not in ("", PREVIEW, SMALL) or (size == SMALL and not hasattr(stored, "thumbnail")):
         raise Http404
     if size == SMALL:
-        return thumbnail_of(picture)
-    file: File = preview_of(picture) if size == PREVIEW else picture.file
+        return thumbnail_of(stored)
+    file: File = preview_of(stored) if size == PREVIEW else stored.file
     return file
 
 
-def picture_url(generation: Generation, which: str) -> str:
+def image_url(generation: Generation, which: str) -> str:
     return reverse("admin:inpainting_generation_picture", args=[generation.pk, which])
 
 
-def pictures_of(generation: Generation) -> list[dict[str, Any]]:
-    """The pictures in the order of the page; `hidden` is the link to a result as it was painted."""
+def images_of(generation: Generation) -> list[dict[str, Any]]:
+    """The images in the order of the page; `hidden` is the link to a result as it was painted."""
     rows: list[dict[str, Any]] = [
-        {"label": "Source", "which": "source", "picture": generation.source, "alt": "The photo as it was"},
-        {"label": "Mask: white is repainted", "which": "mask", "picture": generation.mask, "alt": "The mask"},
+        {"label": "Source", "which": "source", "image": generation.source, "alt": "The photo as it was"},
+        {"label": "Mask: white is repainted", "which": "mask", "image": generation.mask, "alt": "The mask"},
     ]
     images = list(generation.images.all())
     for image in images:
         label = "Result" if len(images) == 1 else f"Result {image.index + 1}"
-        row = {"label": label, "which": str(image.index), "picture": image, "alt": f"{label}, as its owner gets it"}
+        row = {"label": label, "which": str(image.index), "image": image, "alt": f"{label}, as its owner gets it"}
         if image.hidden_file:
             row["hidden"] = reverse("hidden-picture", args=[generation.pk, image.index])
             row["hidden_by"] = image.report.get("hidden_by")
         rows.append(row)
     rows += [
-        {"label": IMAGE_LABELS[name], "which": name, "picture": picture, "alt": IMAGE_LABELS[name]}
-        for name, picture in generation.references.items()
+        {"label": IMAGE_LABELS[name], "which": name, "image": stored, "alt": IMAGE_LABELS[name]}
+        for name, stored in generation.references.items()
     ]
     return [
         {
             **row,
-            "url": picture_url(generation, row["which"]),
-            "preview": picture_url(generation, f"{row['which']}-{PREVIEW}"),
+            "url": image_url(generation, row["which"]),
+            "preview": image_url(generation, f"{row['which']}-{PREVIEW}"),
         }
         for row in rows
     ]

@@ -17,7 +17,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from inpainting.admin.details import SMALL, log_of, picture_file, picture_url, pictures_of, recipe_rows
+from inpainting.admin.details import SMALL, image_file, image_url, images_of, log_of, recipe_rows
 from inpainting.admin.search import Cursor, Filters, newer, older, page_of
 from inpainting.core.errors import InvalidRequest
 from inpainting.engines import registry
@@ -27,7 +27,7 @@ from inpainting.generations.review import (
     delete_as_administrator,
     give_verdict,
 )
-from inpainting.media.files import PictureUnavailable, picture_or_text_response
+from inpainting.media.files import ImageUnavailable, image_or_text_response
 from inpainting.models import Generation, Verdict
 from inpainting.models.generation_request import FURTHER_IMAGES, JOINED_IMAGES
 
@@ -66,7 +66,7 @@ class GenerationAdmin(admin.ModelAdmin):
             path("selected/", wrap(require_POST(self.selected)), name=name("selected")),
             path("<uuid:pk>/change/", wrap(require_GET(self.one_page)), name=name("change")),
             path("<uuid:pk>/verdict/", wrap(require_POST(self.verdict)), name=name("verdict")),
-            path("<uuid:pk>/picture/<str:which>/", wrap(require_GET(self.picture)), name=name("picture")),
+            path("<uuid:pk>/picture/<str:which>/", wrap(require_GET(self.image)), name=name("picture")),
         ]
 
     def list_page(self, request: HttpRequest) -> HttpResponse:
@@ -95,7 +95,7 @@ class GenerationAdmin(admin.ModelAdmin):
         context = {
             "title": "Review of a generation",
             "generation": generation,
-            "pictures": pictures_of(generation),
+            "images": images_of(generation),
             "recipe": recipe_rows(generation),
             "log": log_of(generation),
             "next": link_to(older(found, place).first(), query),
@@ -163,12 +163,12 @@ class GenerationAdmin(admin.ModelAdmin):
         }
         return self.render(request, "selected", context)
 
-    def picture(self, request: HttpRequest, pk: UUID, which: str) -> HttpResponseBase:
-        """A picture of a generation; see `picture_file`."""
+    def image(self, request: HttpRequest, pk: UUID, which: str) -> HttpResponseBase:
+        """An image of a generation; see `image_file`."""
         require(self.has_view_permission(request))
         try:
-            return picture_or_text_response(request, picture_file(self.find(pk), which))
-        except PictureUnavailable as error:
+            return image_or_text_response(request, image_file(self.find(pk), which))
+        except ImageUnavailable as error:
             return HttpResponse(error.message, status=error.status, headers=error.headers, content_type="text/plain")
 
     def apply(self, action: str, pks: Sequence[UUID], note: str, *, by: Any) -> int:
@@ -201,7 +201,7 @@ def card(generation: Generation, query: QueryDict) -> dict[str, Any]:
     return {
         "generation": generation,
         "url": link_to(generation, query),
-        "thumbnail": picture_url(generation, f"{images[0].index if images else 'source'}-{SMALL}"),
+        "thumbnail": image_url(generation, f"{images[0].index if images else 'source'}-{SMALL}"),
         "engine": registry.label(generation.engine),
         "is_hidden": any(image.hidden_file for image in images),
         "label": generation.prompt or generation.source.name or "Photo",

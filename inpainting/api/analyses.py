@@ -17,22 +17,22 @@ from inpainting.accounting.limits import QUOTA, RATE
 from inpainting.api.compat.base import Dialect
 from inpainting.api.errors import ENDED_STATUSES, STOPPING, ApiError, api_error
 from inpainting.api.later_response import LaterResponse, respond_later
-from inpainting.api.recent_pictures import ReadPicture
+from inpainting.api.recent_images import ReadImage
 from inpainting.api.views import drop_body
 from inpainting.captioning import Caption, Style
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import EngineFailed
-from inpainting.core.picture import Mask, Picture
-from inpainting.generations.analyses import AnalysedPicture, AnalysisRequest, delete_analysis, submit_analysis
+from inpainting.core.image import CanonicalImage, Mask
+from inpainting.generations.analyses import AnalysedImage, AnalysisRequest, delete_analysis, submit_analysis
 from inpainting.generations.idempotency import Idempotency
-from inpainting.media.files import PictureGone
+from inpainting.media.files import ImageGone
 from inpainting.models import Analysis, Status
 from inpainting.models.analysis import Task
-from inpainting.models.pictures import StoredPicture, grey_pixels
+from inpainting.models.images import StoredImage, grey_pixels
 from inpainting.worker.waiting import wait_until_ended
 
 DESCRIBE_SECONDS = 2.5
-"""Short: the request holds its turn meanwhile, and others with pictures wait behind it."""
+"""Short: the request holds its turn meanwhile, and others with images wait behind it."""
 Render = Callable[[Analysis], HttpResponseBase]
 
 
@@ -41,10 +41,10 @@ def runs_in_worker() -> bool:
     return settings.ROLE == "web"
 
 
-def accept(request: AnalysisRequest, read: ReadPicture, *, idempotency: Idempotency | None = None) -> Analysis:
-    """Accept an analysis of a picture of a request. Raises what `submit_analysis` raises."""
-    picture = AnalysedPicture(read.data, read.sha256, read.picture.size)
-    return submit_analysis(request, picture, idempotency=idempotency)
+def accept(request: AnalysisRequest, read: ReadImage, *, idempotency: Idempotency | None = None) -> Analysis:
+    """Accept an analysis of an image of a request. Raises what `submit_analysis` raises."""
+    image = AnalysedImage(read.data, read.sha256, read.image.size)
+    return submit_analysis(request, image, idempotency=idempotency)
 
 
 def answer_later(
@@ -86,13 +86,13 @@ def _render_current(
         return dialect.render_error(api_error(error))
 
 
-def describe_in_worker(picture: Picture, user: Any, *, service: str) -> Caption:
-    """The description of a picture by a worker's captioner, within DESCRIBE_SECONDS, for requests that need it at once.
+def describe_in_worker(image: CanonicalImage, user: Any, *, service: str) -> Caption:
+    """The description of an image by a worker's captioner, within DESCRIBE_SECONDS, for requests that need it at once.
 
     Raises EngineFailed where there is none by then, and what `submit_analysis` raises.
     """
-    data = encode_png(picture)
-    sent = AnalysedPicture(data, hashlib.sha256(data).hexdigest(), picture.size)
+    data = encode_png(image)
+    sent = AnalysedImage(data, hashlib.sha256(data).hexdigest(), image.size)
     wanted = AnalysisRequest(user, Task.CAPTION, {"style": Style.PHOTO}, service=service, ends_with_response=True)
     analysis = submit_analysis(wanted, sent)
     async_to_sync(wait_until_ended)(analysis.pk, patience_seconds=DESCRIBE_SECONDS)
@@ -110,16 +110,16 @@ def describe_in_worker(picture: Picture, user: Any, *, service: str) -> Caption:
 
 
 def best_mask_of(analysis: Analysis) -> Mask:
-    """Raises PictureGone where its file is gone."""
+    """Raises ImageGone where its file is gone."""
     return pixels_of(analysis.masks.get(index=0))
 
 
-def pixels_of(stored: StoredPicture) -> Mask:
-    """The pixels of a stored mask. Raises PictureGone where its file is gone."""
+def pixels_of(stored: StoredImage) -> Mask:
+    """The pixels of a stored mask. Raises ImageGone where its file is gone."""
     try:
         return grey_pixels(stored.read())
     except FileNotFoundError as error:
-        raise PictureGone from error
+        raise ImageGone from error
 
 
 def ended_without_result(analysis: Analysis) -> ApiError:

@@ -53,7 +53,7 @@ class ConcurrencyLimit:
                     del self.active[key]
 
 
-limit_fetches = ConcurrencyLimit("pictures fetched at a time", "FETCHES_PER_USER")
+limit_fetches = ConcurrencyLimit("images fetched at a time", "FETCHES_PER_USER")
 limit_segmentations = ConcurrencyLimit("objects selected at a time", "SEGMENTATIONS_PER_USER")
 
 WAIT_SECONDS = 30.0
@@ -65,7 +65,7 @@ _computations = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
 
 @contextmanager
 def computing(has_left: HasLeft = never) -> Iterator[None]:
-    """Held while an object is selected or a picture is described.
+    """Held while an object is selected or an image is described.
 
     Raises Busy if it is not its turn in WAIT_SECONDS, and ClientLeft where the client has disconnected by then.
     """

@@ -1,4 +1,4 @@
-"""Requests for words about a picture: described here, or where this process loads no models by a worker."""
+"""Requests for words about an image: described here, or where this process loads no models by a worker."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from rest_framework.request import Request
 from inpainting.api.analyses import accept, answer_later, runs_in_worker
 from inpainting.api.compat.base import Dialect
 from inpainting.api.concurrency_limits import computing, limit_segmentations
+from inpainting.api.images import ImageRole, SentImage
 from inpainting.api.later_response import has_disconnected
-from inpainting.api.pictures import PictureRole, SentPicture
-from inpainting.api.recent_pictures import read_recent
+from inpainting.api.recent_images import read_recent
 from inpainting.captioning import Caption, Style, describe_colours, find_captioner
 from inpainting.generations.analyses import AnalysisRequest
 from inpainting.models.analysis import Task
 
 
 def respond_with_caption(
-    sent: SentPicture,
+    sent: SentImage,
     style: Style,
     request: Request,
     *,
-    role: PictureRole,
+    role: ImageRole,
     dialect: Dialect,
     render: Callable[[Caption], HttpResponseBase],
 ) -> HttpResponseBase:
-    """The response with the words for a picture, by a model or without one by its colours.
+    """The response with the words for an image, by a model or without one by its colours.
 
     Raises what `read_recent`, `submit_analysis` and the captioner raise.
     """
@@ -41,9 +41,9 @@ def respond_with_caption(
         return answer_later(accepted, request, dialect, lambda one: render(Caption(one.caption, one.model)))
     has_left = partial(has_disconnected, request)
     with limit_segmentations(request.user, has_left):
-        picture = read_recent(sent, request, role).picture
+        image = read_recent(sent, request, role).image
         if captioner is not None:
             captioner.loaded()
         with computing(has_left):
             describe = describe_colours if captioner is None else captioner.describe
-            return render(describe(picture, style))
+            return render(describe(image, style))

@@ -23,9 +23,9 @@ from rest_framework import exceptions, status
 
 from inpainting.accounting.limits import LimitReached
 from inpainting.catalog.shipped import no_model_message
-from inpainting.core.errors import InvalidPicture, InvalidRequest, PaintingError
+from inpainting.core.errors import InvalidImage, InvalidRequest, PaintingError
 from inpainting.generations.history import GenerationRemoved
-from inpainting.media.files import PictureUnavailable, StorageAway
+from inpainting.media.files import ImageUnavailable, StorageAway
 from inpainting.models import Generation, Status
 from inpainting.storage import NOT_WRITABLE, StorageUnavailable, out_of_space
 
@@ -72,7 +72,7 @@ class DiffusionRequired(exceptions.APIException):
 
 
 class Busy(exceptions.APIException):
-    """A request waited longer for its turn, or for its pictures, than its response may take."""
+    """A request waited longer for its turn, or for its images, than its response may take."""
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_code = "try_again"
@@ -87,8 +87,8 @@ class ClientLeft(exceptions.APIException):
     default_detail = "The client disconnected before it was the turn of this request."
 
 
-class TooLarge(InvalidPicture):
-    """A picture has more bytes than are accepted."""
+class TooLarge(InvalidImage):
+    """An image has more bytes than are accepted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +144,8 @@ def api_error(error: Exception) -> ApiError:
     match error:
         case PaintingError():
             return painting_error(error)
-        case PictureUnavailable():
-            return picture_unavailable(error)
+        case ImageUnavailable():
+            return image_unavailable(error)
         case exceptions.ValidationError():
             return invalid_field(error)
         case exceptions.APIException():
@@ -167,7 +167,7 @@ def api_error(error: Exception) -> ApiError:
             return ApiError(status=507, code="storage_full", message="There is no space left on the server.")
         case StorageUnavailable():
             logger.error("The storage does not answer", exc_info=error)
-            return picture_unavailable(StorageAway())
+            return image_unavailable(StorageAway())
         case OSError() if error.errno in NOT_WRITABLE:
             logger.error("The storage is read-only", exc_info=error)
             message = "The server cannot store anything now."
@@ -203,7 +203,7 @@ def painting_error(error: PaintingError) -> ApiError:
     )
 
 
-def picture_unavailable(error: PictureUnavailable) -> ApiError:
+def image_unavailable(error: ImageUnavailable) -> ApiError:
     return ApiError(status=error.status, code=error.code, message=error.message, headers=error.headers, cause=error)
 
 

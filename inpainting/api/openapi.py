@@ -21,10 +21,10 @@ MEANINGS = {
     404: "It does not exist, or belongs to someone else.",
     408: "The request arrived too slowly; the connection is closed.",
     409: "The request does not fit the state of the object.",
-    410: "The file of this picture is gone, or an administrator removed the generation.",
-    413: "The body, or a picture in it, is too large.",
+    410: "The file of this image is gone, or an administrator removed the generation.",
+    413: "The body, or an image in it, is too large.",
     415: "The media type of the body is not supported.",
-    416: "The range lies beyond the picture.",
+    416: "The range lies beyond the image.",
     422: "The same Idempotency-Key was sent with another request.",
     429: "A limit of this user is reached; Retry-After says when to try again.",
     500: "The generation failed.",
@@ -55,8 +55,8 @@ def file_answers(media_type: str) -> dict[Any, Any]:
     }
 
 
-PICTURE, THUMBNAIL = file_answers("image/png"), file_answers("image/webp")
-RESULT = {**PICTURE, **file_answers("image/jpeg"), **THUMBNAIL}
+IMAGE, THUMBNAIL = file_answers("image/png"), file_answers("image/webp")
+RESULT = {**IMAGE, **file_answers("image/jpeg"), **THUMBNAIL}
 
 
 def documented(

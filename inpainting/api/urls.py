@@ -1,4 +1,4 @@
-"""The routes of all dialects, and of the pictures that they link to."""
+"""The routes of all dialects, and of the images that they link to."""
 
 from __future__ import annotations
 

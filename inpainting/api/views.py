@@ -49,10 +49,10 @@ class IgnoreAcceptNegotiation(DefaultContentNegotiation):
 # No docstrings on the next two: drf-spectacular would describe every operation below them so.
 class AnyBodyView(APIView):  # reads JSON objects and forms
     parser_classes = (FormDataParser, UrlencodedParser, JsonFormParser)
-    takes_pictures: ClassVar[bool] = False  # False: larger bodies than settings and ids need are refused unread
+    takes_images: ClassVar[bool] = False  # False: larger bodies than settings and ids need are refused unread
 
 
-class PictureView(APIView):  # responds with a picture, or with a JSON error, regardless of the Accept header
+class ImageView(APIView):  # responds with an image, or with a JSON error, regardless of the Accept header
     content_negotiation_class = IgnoreAcceptNegotiation
 
 
@@ -84,7 +84,7 @@ class KeyedView(DialectView):
 class InpaintView(DialectView):
     """`POST`: parse, submit, wait and render, as the dialect of the path does each."""
 
-    takes_pictures = True
+    takes_images = True
 
     def post(self, request: Request) -> HttpResponseBase:
         return inpaint(self.dialect, request)
@@ -149,7 +149,7 @@ def require_diffusion(catalog: Catalog | None) -> str:
 
 
 def drop_body(request: Request) -> None:
-    """Forget the body: its pictures would stay in memory for as long as the response waits."""
+    """Forget the body: its images would stay in memory for as long as the response waits."""
     http = request._request
     http.close()
     empty: dict[str, Any] = {"_files": MultiValueDict(), "_data": QueryDict(), "_full_data": QueryDict()}

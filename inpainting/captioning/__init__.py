@@ -1,4 +1,4 @@
-"""Words for a picture: by a captioning model of the catalog where one is installed, else a plain description."""
+"""Words for an image: by a captioning model of the catalog where one is installed, else a plain description."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inpainting.catalog.families import CAPTIONS
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs.colour import to_rgb8
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.engines.loaded_models import loaded_models
 
 NO_MODEL = "colours"
@@ -55,10 +55,10 @@ class Captioner:
         """The loaded model, as the family's `load` returns it. Raises EngineFailed where it cannot be loaded."""
         return loaded_models.of(self.spec)
 
-    def describe(self, picture: Picture, style: Style = Style.PHOTO) -> Caption:
+    def describe(self, image: CanonicalImage, style: Style = Style.PHOTO) -> Caption:
         """Raises EngineFailed. `loaded` first loads the model, where that is not to happen here."""
         implementation, model = families.get(self.spec.family).load_implementation(), self.loaded()
-        return Caption(implementation.caption(model, self.spec, to_rgb8(picture), BEGINNINGS[style]), self.spec.slug)
+        return Caption(implementation.caption(model, self.spec, to_rgb8(image), BEGINNINGS[style]), self.spec.slug)
 
 
 def find_captioner(catalog: Catalog | None = None) -> Captioner | None:
@@ -67,9 +67,9 @@ def find_captioner(catalog: Catalog | None = None) -> Captioner | None:
     return next((Captioner(row.spec) for row in rows if row.is_installed), None)
 
 
-def describe_colours(picture: Picture, style: Style = Style.PHOTO) -> Caption:
+def describe_colours(image: CanonicalImage, style: Style = Style.PHOTO) -> Caption:
     """Name the commonest colours: all that is certain without a model."""
-    small = cv2.resize(to_rgb8(picture), (64, 64), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(to_rgb8(image), (64, 64), interpolation=cv2.INTER_AREA)
     hue, saturation, value = (channel.ravel() for channel in cv2.split(cv2.cvtColor(small, cv2.COLOR_RGB2HSV)))
     is_grey = (saturation < 40) | (value < 40)
     greys = np.array(GREYS)[np.minimum(value // 52, len(GREYS) - 1)]

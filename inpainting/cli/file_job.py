@@ -11,9 +11,9 @@ from pathlib import Path
 
 from inpainting.core.codecs import (
     STORED_LIMITS,
-    DecodedPicture,
+    DecodedImage,
     IntakeLimits,
-    decode_picture,
+    decode_image,
     encode_png,
     generation_parameters,
 )
@@ -21,17 +21,17 @@ from inpainting.core.codecs.formats import LABELS, PNG, TOO_LARGE, copy_for
 from inpainting.core.codecs.intake import DEFAULT_LIMITS
 from inpainting.core.codecs.png_strips import PngStrips
 from inpainting.core.compositing import outside_mask_changed_pixels
+from inpainting.core.image import CanonicalImage, Strips
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.metadata import Metadata
 from inpainting.core.outpainting import Outpaint
-from inpainting.core.picture import Picture, Strips
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep, SettingsPlan
 from inpainting.engines.moderation import Moderate
 from inpainting.engines.painting import Painting, paint
-from inpainting.engines.plan import plan_pictures
+from inpainting.engines.plan import plan_images
 
 HIDDEN = "What was painted is hidden: the safety checker found something in it. Nothing else is kept."
 
@@ -60,7 +60,7 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True)
 class FileJob:
-    """One picture to paint: its files, where the results go, and the plan of its settings.
+    """One image to paint: its files, where the results go, and the plan of its settings.
 
     mask: None repaints the whole image, or with `outpaint` the new border. conditioning_images: by their names in
     `InpaintRequest`.
@@ -85,13 +85,13 @@ class FileJob:
 
         The first result is written last: where it exists, all of them do.
         """
-        request, warnings = self.request(decode_picture(self.image.read_bytes(), limits=self.limits))
-        plan = plan_pictures(request, self.plan)
+        request, warnings = self.request(decode_image(self.image.read_bytes(), limits=self.limits))
+        plan = plan_images(request, self.plan)
         warnings = (*warnings, *plan.warnings)
         paintings = paint(plan, registry.find(plan.engine.name), on_step)
         if self.moderate is not None:
             paintings = [self.moderate(painting, lambda: None) for painting in paintings]
-        paintings = [replace(painting, make_unfaded=None) for painting in paintings]  # It holds the engine's picture.
+        paintings = [replace(painting, make_unfaded=None) for painting in paintings]  # It holds the engine's image.
         return_freed_memory()
         reports = [
             self.write_result(index, painting, warnings, plan.request)
@@ -99,13 +99,11 @@ class FileJob:
         ]
         return reports[::-1]
 
-    def request(self, image: DecodedPicture) -> tuple[InpaintRequest, tuple[str, ...]]:
+    def request(self, image: DecodedImage) -> tuple[InpaintRequest, tuple[str, ...]]:
         """The request, and warnings about its images."""
-        mask = None if self.mask is None else decode_picture(self.mask.read_bytes(), field="mask", limits=self.limits)
+        mask = None if self.mask is None else decode_image(self.mask.read_bytes(), field="mask", limits=self.limits)
         paths = self.conditioning_images
-        images = {
-            name: decode_picture(path.read_bytes(), field=name, limits=self.limits) for name, path in paths.items()
-        }
+        images = {name: decode_image(path.read_bytes(), field=name, limits=self.limits) for name, path in paths.items()}
         settings = self.plan.settings
         return build_request(image, mask, settings, self.polarity, images, self.outpaint, limits=self.limits)
 
@@ -121,16 +119,16 @@ class FileJob:
     ) -> FileReport:
         out, kept = self.result(index), request.kept_metadata
         is_lossy = request.settings.output_format != PNG
-        copy = copy_for(painting.picture, request.settings, kept) if is_lossy else None
-        data = self.encoded_png(index, painting.picture, kept) if copy is None else copy.data
+        copy = copy_for(painting.image, request.settings, kept) if is_lossy else None
+        data = self.encoded_png(index, painting.image, kept) if copy is None else copy.data
         sha256 = hashlib.sha256(data).hexdigest()
         write_whole(out, data)
         del data
         if copy is None:
             written: Strips = PngStrips(out.read_bytes())
         else:
-            decode_picture(out.read_bytes(), limits=STORED_LIMITS)
-            written = painting.picture
+            decode_image(out.read_bytes(), limits=STORED_LIMITS)
+            written = painting.image
         notes = [
             *painting.notes,
             *([HIDDEN] if painting.hidden_by else []),
@@ -147,11 +145,11 @@ class FileJob:
             else f"{LABELS[copy.format]} of quality {copy.quality}; before it was compressed: ",
         )
 
-    def encoded_png(self, index: int, picture: Picture, metadata: Metadata) -> bytes:
+    def encoded_png(self, index: int, image: CanonicalImage, metadata: Metadata) -> bytes:
         texts = {}
         if self.embeds_settings:
             texts = generation_parameters(self.plan.engine.name, self.plan.settings.to_dict(), index=index)
-        return encode_png(picture, texts=texts, metadata=metadata)
+        return encode_png(image, texts=texts, metadata=metadata)
 
 
 def return_freed_memory() -> None:

@@ -1,4 +1,4 @@
-"""Build the jobs of `manage.py inpaint` from its options: the plan of the settings, and the files of each picture."""
+"""Build the jobs of `manage.py inpaint` from its options: the plan of the settings, and the files of each image."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def build_jobs(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[
         raise CommandError(f"MASK is missing: {plan.engine.name} paints from what is kept.")
     common = partial(
         FileJob,
-        plan=replace(plan, warnings=()),  # given to `warn` once, not with each picture
+        plan=replace(plan, warnings=()),  # given to `warn` once, not with each image
         polarity=MaskPolarity(options["mask_polarity"]),
         moderate=moderation.moderator(plan.settings),
         outpaint=outpaint,
@@ -53,9 +53,9 @@ def build_jobs(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[
         limits=image_limits(),
     )
 
-    def make(picture: Path, mask_file: Path | None, result: Path) -> FileJob:
-        images = {name: conditioning_image_path(picture, path, name) for name, path in conditioning.items()}
-        return common(picture, mask_file, result, conditioning_images=images)
+    def make(photo: Path, mask_file: Path | None, result: Path) -> FileJob:
+        images = {name: conditioning_image_path(photo, path, name) for name, path in conditioning.items()}
+        return common(photo, mask_file, result, conditioning_images=images)
 
     paint = folder_jobs if image.is_dir() else single_job
     return paint(image, mask, options["out"], make, EXTENSIONS[plan.settings.output_format])
@@ -97,13 +97,13 @@ def single_job(image: Path, mask: Path | None, out: Path, make: MakeJob, extensi
 
 
 def folder_jobs(images: Path, masks: Path | None, out: Path, make: MakeJob, extension: str) -> list[FileJob]:
-    """A job for each picture in the folder. Makes the folder `out`."""
+    """A job for each image in the folder. Makes the folder `out`."""
     jobs = [
         make(image, None if masks is None else mask_path(image, masks), out / f"{image.stem}.{extension}")
-        for image in pictures_in(images)
+        for image in images_in(images)
     ]
     if not jobs:
-        raise CommandError("\n".join([f"There is no picture in {images}.", *passed_over(images, [out])]))
+        raise CommandError("\n".join([f"There is no image in {images}.", *passed_over(images, [out])]))
     check_results_differ(jobs)
     if out.resolve() in {path.resolve() for path in (images, masks) if path is not None}:
         raise CommandError("The results need a folder of their own.")
@@ -112,7 +112,7 @@ def folder_jobs(images: Path, masks: Path | None, out: Path, make: MakeJob, exte
 
 
 def check_results_differ(jobs: Iterable[FileJob]) -> None:
-    """Raise CommandError where two pictures would be painted to the same file."""
+    """Raise CommandError where two images would be painted to the same file."""
     images: dict[Path, Path] = {}
     for job in jobs:
         for result in job.results:
@@ -121,8 +121,8 @@ def check_results_differ(jobs: Iterable[FileJob]) -> None:
                 raise CommandError(f"{other.name} and {job.image.name} would share the result {result.name}.")
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """The pictures in a folder, in order; files called NAME_mask are masks."""
+def images_in(folder: Path) -> list[Path]:
+    """The images in a folder, in order; files called NAME_mask are masks."""
     return [
         path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES and not path.stem.endswith("_mask")
     ]

@@ -11,13 +11,13 @@ from typing import TypeVar
 
 from inpainting.cli.file_job import write_whole
 from inpainting.core import masks
-from inpainting.core.codecs import IntakeLimits, decode_picture, encode_png
+from inpainting.core.codecs import IntakeLimits, decode_image, encode_png
 from inpainting.core.codecs.intake import DEFAULT_LIMITS
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box
+from inpainting.core.image import CanonicalImage
 from inpainting.core.mask_operations import Operation
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.picture import Picture
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Point, Selection, box_around, candidates_of
 
@@ -26,7 +26,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class MaskJob:
-    """The object to select in one picture, and what is done with its mask."""
+    """The object to select in one image, and what is done with its mask."""
 
     image: Path
     out: Path
@@ -37,12 +37,12 @@ class MaskJob:
     limits: IntakeLimits = DEFAULT_LIMITS
 
     def run(self) -> str:
-        """Write the mask as a PNG of the picture's size and return a report.
+        """Write the mask as a PNG of the image's size and return a report.
 
         Raises InvalidRequest where nothing is selected, whatever decoding raises, and OSError.
         """
-        picture = decode_picture(self.image.read_bytes(), limits=self.limits).picture
-        mask = candidates_of(registry.find(self.segmenter), picture, self.selection)[0].mask
+        image = decode_image(self.image.read_bytes(), limits=self.limits).image
+        mask = candidates_of(registry.find(self.segmenter), image, self.selection)[0].mask
         for operation in self.operations:
             mask = operation.apply(mask)
         if not mask.any():
@@ -50,7 +50,7 @@ class MaskJob:
         share = masks.coverage(mask)
         if self.polarity is MaskPolarity.BLACK_REPAINTS:
             mask = masks.invert(mask)
-        write_whole(self.out, encode_png(Picture(mask[:, :, None])))
+        write_whole(self.out, encode_png(CanonicalImage(mask[:, :, None])))
         return f"{100 * share:.3g} % selected"
 
 

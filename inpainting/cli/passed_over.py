@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from inpainting.core.codecs import inspect_picture
+from inpainting.core.codecs import inspect_image
 from inpainting.core.codecs.accepted import ACCEPTED, SUFFIXES
 from inpainting.core.codecs.sniffing import describe, detect_format
-from inpainting.core.errors import InvalidPicture
+from inpainting.core.errors import InvalidImage
 from inpainting.image_limits import image_limits
 
 
@@ -32,7 +32,7 @@ def _reason(path: Path) -> str:
     if not path.is_file():
         return "it is not a file"
     if path.suffix.lower() in SUFFIXES:
-        return "it is named as a mask, and no picture uses it"
+        return "it is named as a mask, and no image uses it"
     limits = image_limits()
     try:
         with path.open("rb") as file:  # Large files, such as cameras' raw files, are known by their beginning.
@@ -45,7 +45,7 @@ def _reason(path: Path) -> str:
         kind, advice = describe(data)
         return f"it is {kind}; {advice}"
     try:
-        inspect_picture(data, limits=limits)
-    except InvalidPicture as error:
+        inspect_image(data, limits=limits)
+    except InvalidImage as error:
         return error.message.rstrip(".").replace("The image", "the image", 1)
     return f"its name does not end as that of a {ACCEPTED} file"

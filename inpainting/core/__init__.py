@@ -1,1 +1,1 @@
-"""Pure functions on pictures, masks and requests. No Django, no torch, no settings, no clock, no globals."""
+"""Pure functions on images, masks and requests. No Django, no torch, no settings, no clock, no globals."""

@@ -1,6 +1,6 @@
 """Colour match: undo, in what an engine painted, the change of tone it made to pixels it should have left alone.
 
-An engine's picture shows the kept surroundings of the mask too. There, and only there, both the original colour and
+An engine's image shows the kept surroundings of the mask too. There, and only there, both the original colour and
 the engine's version of it are known, pixel by pixel; so the change is fitted on these pairs. Matching the statistics
 of the whole window instead would let a removed red object tint what replaces it.
 """

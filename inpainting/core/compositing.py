@@ -1,4 +1,4 @@
-"""Cuts the window out of the image for an engine, and puts the engine's picture back so that no seam shows.
+"""Cuts the window out of the image for an engine, and puts the engine's image back so that no seam shows.
 
 Colour match and gradient-domain blend are each kept only where they lower the seam score. Pixels outside
 the mask are those of the image, bit for bit, for any engine: they are never written.
@@ -18,8 +18,8 @@ from inpainting.core.colour_match import MAX_PAIRS, ColourMatch, fit_colour_matc
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.feathering import Feather
 from inpainting.core.geometry import Box, Window, row_strips
+from inpainting.core.image import CanonicalImage, Mask, PatchedImage, Pixels, Strips
 from inpainting.core.masks import bounds, luminance, scaled
-from inpainting.core.picture import Mask, PatchedPicture, Picture, Pixels, Strips
 from inpainting.core.poisson import HarmonicSurface
 from inpainting.core.resizing import resized
 from inpainting.core.seams import Seam, levels, true_pixels
@@ -39,31 +39,33 @@ HALF_A_LEVEL = 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Composite:
-    """The image with an engine's picture in it.
+    """The image with an engine's image in it.
 
     seam_score, seam_score_plain: as `seams.seam_score` defines it, with the corrections that were kept and without
     any, before feathering and grey mask values soften the edge. The first is never the higher one.
     """
 
-    picture: Picture
+    image: CanonicalImage
     seam_score: float
     seam_score_plain: float
     colour_matched: bool
     seam_blended: bool
 
 
-def cut(image: Picture, mask: Mask, window: Window) -> tuple[Picture, Mask]:
+def cut(image: CanonicalImage, mask: Mask, window: Window) -> tuple[CanonicalImage, Mask]:
     """An engine's input: the window in 8-bit RGB and its part of the mask, both at the window's work size."""
-    return cut_picture(image, window), scaled(mask[window.box.slices], window.work)
+    return cut_image(image, window), scaled(mask[window.box.slices], window.work)
 
 
-def cut_picture(image: Picture, window: Window) -> Picture:
+def cut_image(image: CanonicalImage, window: Window) -> CanonicalImage:
     """The window in 8-bit RGB, at the window's work size."""
-    return Picture(resized(to_rgb8(Picture(image.pixels[window.box.slices])), window.work))
+    return CanonicalImage(resized(to_rgb8(CanonicalImage(image.pixels[window.box.slices])), window.work))
 
 
-def composite(image: Picture, mask: Mask, window: Window, painting: NDArray[np.uint8], *, blur: int) -> Composite:
-    """Put an engine's picture ([height, width, 3] at the window's work size) into the image where the mask is over 0.
+def composite(
+    image: CanonicalImage, mask: Mask, window: Window, painting: NDArray[np.uint8], *, blur: int
+) -> Composite:
+    """Put an engine's image ([height, width, 3] at the window's work size) into the image where the mask is over 0.
 
     blur: width in pixels of the ramp that fades it in, inward from the mask's edge. The result has the image's size,
     mode, depth and profile, and its pixels wherever the mask is 0. Alpha inside the mask continues the kept alpha
@@ -86,7 +88,7 @@ def composite(image: Picture, mask: Mask, window: Window, painting: NDArray[np.u
     pixels = image.pixels[box.slices].copy()
     patch.paint(pixels, correction, Feather(mask, blur, box) if blur > 0 else None)
     return Composite(
-        PatchedPicture(image, box, pixels),
+        PatchedImage(image, box, pixels),
         seam_score=correction.seam_score,
         seam_score_plain=correction.seam_score_plain,
         colour_matched=correction.colour_match is not None,
@@ -94,15 +96,15 @@ def composite(image: Picture, mask: Mask, window: Window, painting: NDArray[np.u
     )
 
 
-def outside_mask_changed_pixels(canonical: Picture, result: Strips, mask: Mask) -> int:
+def outside_mask_changed_pixels(canonical: CanonicalImage, result: Strips, mask: Mask) -> int:
     """Count the pixels that differ in any channel where the mask is 0; `composite` guarantees 0.
 
-    Raises InvalidRequest for pictures of different size, mode or depth, or a mask of another size.
+    Raises InvalidRequest for images of different size, mode or depth, or a mask of another size.
     """
     for name in ("size", "mode", "bits"):
         was, now = getattr(canonical, name), getattr(result, name)
         if was != now:
-            raise InvalidRequest(f"the picture's {name} is {was}, the result's {now}: they cannot be compared")
+            raise InvalidRequest(f"the image's {name} is {was}, the result's {now}: they cannot be compared")
     if mask.shape != (canonical.size.height, canonical.size.width):
         height, width = mask.shape
         raise InvalidRequest(
@@ -132,7 +134,7 @@ class _Correction:
 class _Patch:
     """The mask's bounds and a ring around them; all arrays are [height, width, ...] of that box and never written.
 
-    inside: repainted, wholly or partly. known: kept, with a colour that is visible. painted: the engine's picture
+    inside: repainted, wholly or partly. known: kept, with a colour that is visible. painted: the engine's image
     in the image's channels, 8 bits.
     """
 
@@ -144,7 +146,7 @@ class _Patch:
     painted: NDArray[np.uint8]
 
     @classmethod
-    def of(cls, image: Picture, mask: Mask, box: Box, painted: NDArray[np.uint8]) -> _Patch:
+    def of(cls, image: CanonicalImage, mask: Mask, box: Box, painted: NDArray[np.uint8]) -> _Patch:
         colour, part = image.colour[box.slices], mask[box.slices]
         alpha = None if image.alpha is None else image.alpha[box.slices]
         if colour.shape[2] == 1:
@@ -222,7 +224,7 @@ class _Patch:
                 scaled_up = self.painted[top:bottom] * pixels.dtype.type(unit)
                 cv2.copyTo(scaled_up, whole.view(np.uint8), pixels[top:bottom])
                 mixes = mixes & ~whole
-            # Pixel by pixel of the mask, not of its bounds: scratches all over a picture are a few percent of it.
+            # Pixel by pixel of the mask, not of its bounds: scratches all over an image are a few percent of it.
             inside = true_pixels(mixes)
             if not inside[0].size:
                 continue

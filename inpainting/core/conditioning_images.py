@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from inpainting.core.codecs.colour import on_white, to_8_bits, to_rgb8, to_srgb
 from inpainting.core.geometry import Size
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.resizing import resized
 
 
-def prepare_control_image(picture: Picture, size: Size) -> Picture:
+def prepare_control_image(image: CanonicalImage, size: Size) -> CanonicalImage:
     """8-bit RGB at the source image's `size`, transparent pixels composited on white.
 
     No colour conversion: a depth map is no photo, and a control image computed from a photo has that photo's colours.
     """
-    return Picture(resized(on_white(to_rgb8(picture), picture), size))
+    return CanonicalImage(resized(on_white(to_rgb8(image), image), size))
 
 
-def prepare_ip_adapter_image(picture: Picture) -> Picture:
+def prepare_ip_adapter_image(image: CanonicalImage) -> CanonicalImage:
     """8-bit sRGB at its own size, transparent pixels composited on white."""
-    return Picture(on_white(to_srgb(to_8_bits(picture.colour), picture.icc_profile), picture))
+    return CanonicalImage(on_white(to_srgb(to_8_bits(image.colour), image.icc_profile), image))

@@ -40,7 +40,7 @@ class InvalidRequest(PaintingError):
     default_code = "field_invalid"
 
 
-class InvalidPicture(InvalidRequest):
+class InvalidImage(InvalidRequest):
     """The bytes are not an image that is accepted. `code` starts with `image_` or `mask_`."""
 
 

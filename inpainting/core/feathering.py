@@ -1,6 +1,6 @@
 """The weights that fade a painting in from the edge of its mask, computed in strips of rows.
 
-Neither the weights nor the distances and components that they follow from are ever held for a whole picture.
+Neither the weights nor the distances and components that they follow from are ever held for a whole image.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.core.geometry import Box, Size
-from inpainting.core.picture import Mask
+from inpainting.core.image import Mask
 
 STRIP_PIXELS = 2**21
 """Weights are computed in strips of about this many pixels; those of a smaller mask all at once."""
@@ -24,7 +24,7 @@ class Feather:
     0 where the mask is 0; from the mask's edge a weight rises inward as a smoothstep (3t^2 - 2t^3) to 1 at `width`
     pixels. It never extends outward, where it would change kept pixels. A component thinner than two ramps has a
     shorter one, so that its middle is painted in full and a scratch does not remain visible.
-    The picture's own border is no edge. The ramp is multiplied by the mask's grey values.
+    The image's own border is no edge. The ramp is multiplied by the mask's grey values.
 
     Components are those of the box and one pixel around it: with less, the mask's edge along the box would be no edge.
     """

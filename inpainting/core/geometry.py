@@ -17,7 +17,7 @@ class Size:
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
-            raise InvalidRequest(f"a picture is at least 1x1, got {self.width}x{self.height}")
+            raise InvalidRequest(f"an image is at least 1x1, got {self.width}x{self.height}")
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
@@ -138,7 +138,7 @@ class WindowRule:
     context: pixels added on each side, as a share of the mask's longer side, and at least `min_context` pixels.
     min_side, max_side: the window is enlarged, or scaled for the engine, until the sides of its work size lie
     between them (max_side None: no limit). multiple: the work size's sides are multiples of this.
-    exact: the work size, overriding the sides above; only a picture too small for its aspect ratio is stretched.
+    exact: the work size, overriding the sides above; only an image too small for its aspect ratio is stretched.
     Raises ValueError for a rule that no window can satisfy: rules come from engines, not from requests.
     """
 
@@ -182,7 +182,7 @@ class Window:
 
 
 MAX_UPSCALING = 8
-"""Without a `max_side`, a thin picture is scaled up to at most this many times `min_side`, not to 8192x64."""
+"""Without a `max_side`, a thin image is scaled up to at most this many times `min_side`, not to 8192x64."""
 
 
 def plan_window(mask_bounds: Box, image: Size, rule: WindowRule) -> Window:
@@ -191,7 +191,7 @@ def plan_window(mask_bounds: Box, image: Size, rule: WindowRule) -> Window:
     The window lies in the image and holds `mask_bounds` with at least one kept pixel around it wherever the image
     has one. To reach the engine's sides it is first enlarged, so that the engine gets pixels at their original
     scale; only where the image ends, or the window exceeds `max_side`, is it scaled, both axes alike but for
-    rounding to `multiple`. Where a picture is too thin for both limits, `max_side` is kept and `min_side` is not.
+    rounding to `multiple`. Where an image is too thin for both limits, `max_side` is kept and `min_side` is not.
     Raises InvalidRequest when `mask_bounds` extends beyond the image.
     """
     if not Box.whole(image).contains(mask_bounds):
@@ -211,7 +211,7 @@ def plan_window(mask_bounds: Box, image: Size, rule: WindowRule) -> Window:
 
 
 def _exact_window(box: Box, image: Size, work: Size) -> Window:
-    """The window of the work size's aspect ratio around `box`, at the picture's own scale unless the box is larger."""
+    """The window of the work size's aspect ratio around `box`, at the image's own scale unless the box is larger."""
     scale = max(1.0, box.size.width / work.width, box.size.height / work.height)
     left, right = _enlarged(box.left, box.right, round(work.width * scale), image.width)
     top, bottom = _enlarged(box.top, box.bottom, round(work.height * scale), image.height)

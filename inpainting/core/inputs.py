@@ -9,24 +9,24 @@ import numpy as np
 
 from inpainting.core import masks
 from inpainting.core.adapter_uses import CONTROLS, IMAGE_LABELS
-from inpainting.core.codecs import DecodedPicture, IntakeLimits
+from inpainting.core.codecs import DecodedImage, IntakeLimits
 from inpainting.core.codecs.intake import DEFAULT_LIMITS
 from inpainting.core.conditioning_images import prepare_control_image, prepare_ip_adapter_image
 from inpainting.core.geometry import Size
+from inpainting.core.image import CanonicalImage
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import Outpaint, extend
-from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 
-NO_IMAGES: Mapping[str, DecodedPicture] = MappingProxyType({})
+NO_IMAGES: Mapping[str, DecodedImage] = MappingProxyType({})
 
 
 def build_request(
-    image: DecodedPicture,
-    mask: DecodedPicture | None,
+    image: DecodedImage,
+    mask: DecodedImage | None,
     settings: PaintSettings,
     polarity: MaskPolarity,
-    conditioning_images: Mapping[str, DecodedPicture] = NO_IMAGES,
+    conditioning_images: Mapping[str, DecodedImage] = NO_IMAGES,
     outpaint: Outpaint | None = None,
     *,
     may_be_unchanged: bool = False,
@@ -38,33 +38,35 @@ def build_request(
     `InpaintRequest`; a control image is scaled to the canvas. may_be_unchanged, limits of the canvas: see
     `outpainting.extend`.
     """
-    picture, pixels, placement = image.picture, None, None
+    canonical, pixels, placement = image.image, None, None
     warnings = list(image.warnings)
     if mask is not None:
-        pixels = masks.normalise(mask.picture, polarity=polarity, size=picture.size)
-        scaled = masks.scaling_note(mask.picture.size, picture.size)
+        pixels = masks.normalise(mask.image, polarity=polarity, size=canonical.size)
+        scaled = masks.scaling_note(mask.image.size, canonical.size)
         warnings += [*mask.warnings, *([scaled] if scaled else [])]
     if outpaint is not None:
-        picture, pixels, placement = extend(picture, outpaint, pixels, may_be_unchanged=may_be_unchanged, limits=limits)
+        canonical, pixels, placement = extend(
+            canonical, outpaint, pixels, may_be_unchanged=may_be_unchanged, limits=limits
+        )
     elif pixels is None:
-        pixels = np.full((picture.size.height, picture.size.width), 255, np.uint8)
-    pictures, more_warnings = prepare_conditioning_images(conditioning_images, picture.size)
-    request = InpaintRequest(picture, pixels, settings, **pictures, placement=placement)
+        pixels = np.full((canonical.size.height, canonical.size.width), 255, np.uint8)
+    prepared, more_warnings = prepare_conditioning_images(conditioning_images, canonical.size)
+    request = InpaintRequest(canonical, pixels, settings, **prepared, placement=placement)
     return request, (*warnings, *more_warnings)
 
 
 def prepare_conditioning_images(
-    images: Mapping[str, DecodedPicture], size: Size
-) -> tuple[dict[str, Picture], list[str]]:
+    images: Mapping[str, DecodedImage], size: Size
+) -> tuple[dict[str, CanonicalImage], list[str]]:
     """The conditioning images in canonical form for a source image of this size, and warnings about them."""
-    pictures: dict[str, Picture] = {}
+    prepared: dict[str, CanonicalImage] = {}
     warnings: list[str] = []
     for name, decoded in images.items():
         warnings += decoded.warnings
         if name in CONTROLS.images:
-            pictures[name] = prepare_control_image(decoded.picture, size)
-            scaled = masks.scaling_note(decoded.picture.size, size, noun=IMAGE_LABELS[name].lower())
+            prepared[name] = prepare_control_image(decoded.image, size)
+            scaled = masks.scaling_note(decoded.image.size, size, noun=IMAGE_LABELS[name].lower())
             warnings += [scaled] if scaled else []
         else:
-            pictures[name] = prepare_ip_adapter_image(decoded.picture)
-    return pictures, warnings
+            prepared[name] = prepare_ip_adapter_image(decoded.image)
+    return prepared, warnings

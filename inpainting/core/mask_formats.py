@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
-from inpainting.core.picture import Mask
+from inpainting.core.image import Mask
 from inpainting.core.validation import check_count
 
 MAX_CORNERS = 200_000
@@ -133,7 +133,7 @@ def _pairs(order: NDArray[np.intp]) -> NDArray[np.intp]:
 
 
 def filled(rings: Iterable[Ring], size: Size) -> Mask:
-    """The pixels whose centre lies inside the outlines by the even-odd rule; outlines may leave the picture.
+    """The pixels whose centre lies inside the outlines by the even-odd rule; outlines may leave the image.
 
     Raises InvalidRequest (`mask_too_complex`) where the outlines cross more than MAX_CROSSINGS rows in all.
     """

@@ -16,7 +16,7 @@ from inpainting.core import masks
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.feathering import Feather
 from inpainting.core.geometry import row_strips
-from inpainting.core.picture import Mask
+from inpainting.core.image import Mask
 from inpainting.core.validation import check_range
 
 FIELD = "operations"

@@ -17,7 +17,7 @@ from inpainting.core.codecs.colour import to_8_bits
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.feathering import STRIP_PIXELS, Feather, squared_distances
 from inpainting.core.geometry import Box, Size, row_strips
-from inpainting.core.picture import Mask, Picture
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.request import PaintSettings
 
 MAX_MASK_BYTES = 10 * 2**20
@@ -34,7 +34,7 @@ class MaskPolarity(StrEnum):
     TRANSPARENT_REPAINTS = "transparent_repaints"
 
 
-def normalise(picture: Picture, *, polarity: MaskPolarity, size: Size) -> Mask:
+def normalise(image: CanonicalImage, *, polarity: MaskPolarity, size: Size) -> Mask:
     """A caller's mask in the canonical form, scaled to `size`.
 
     Colour is converted to luminance. Under the black or white polarity transparent pixels of a mask with alpha are
@@ -42,21 +42,21 @@ def normalise(picture: Picture, *, polarity: MaskPolarity, size: Size) -> Mask:
     Raises InvalidRequest (`mask_has_no_alpha`) for that polarity and a mask without alpha.
     """
     if polarity is MaskPolarity.TRANSPARENT_REPAINTS:
-        if picture.alpha is None:
+        if image.alpha is None:
             raise InvalidRequest(
                 "The mask polarity is transparent_repaints, but the mask has no transparency"
-                f" (its mode is {picture.mode}). Send a PNG with alpha, or choose another mask polarity.",
+                f" (its mode is {image.mode}). Send a PNG with alpha, or choose another mask polarity.",
                 code="mask_has_no_alpha",
                 field="mask",
-                actual=picture.mode,
+                actual=image.mode,
             )
-        mask = 255 - to_8_bits(picture.alpha)
+        mask = 255 - to_8_bits(image.alpha)
     else:
-        mask = luminance(to_8_bits(picture.colour))
+        mask = luminance(to_8_bits(image.colour))
         if polarity is MaskPolarity.BLACK_REPAINTS:
             mask = 255 - mask
-        if picture.alpha is not None:
-            mask = cv2.multiply(mask, to_8_bits(picture.alpha), scale=1 / 255).reshape(mask.shape)
+        if image.alpha is not None:
+            mask = cv2.multiply(mask, to_8_bits(image.alpha), scale=1 / 255).reshape(mask.shape)
     return scaled(mask, size)
 
 
@@ -111,7 +111,7 @@ def check(mask: Mask) -> tuple[str, ...]:
     share = coverage(mask)
     if share > NEARLY_FULL:
         return (
-            f"The mask covers {_percent(share)} of the picture, which leaves little context."
+            f"The mask covers {_percent(share)} of the image, which leaves little context."
             " If you meant the rest, invert the mask.",
         )
     return ()
@@ -153,7 +153,7 @@ def invert(mask: Mask) -> Mask:
 def grow(mask: Mask, pixels: int) -> Mask:
     """Dilate the mask by a disc of radius `pixels`; negative values erode it. Greys keep their value.
 
-    Exact: each pixel becomes the maximum within the disc (for erosion, the minimum). Pixels outside the picture are
+    Exact: each pixel becomes the maximum within the disc (for erosion, the minimum). Pixels outside the image are
     ignored, so erosion does not start from its border.
     """
     box = bounds(mask)

@@ -1,4 +1,4 @@
-"""What is known of a picture's file beyond its pixels, and which of it a result keeps.
+"""What is known of an image's file beyond its pixels, and which of it a result keeps.
 
 Readers and writers are in `core.codecs`: `exif`, `exif_writing` and `xmp` for the metadata, `jpeg_quality`.
 """

@@ -21,7 +21,7 @@ from inpainting.core import masks
 from inpainting.core.codecs.intake import DEFAULT_LIMITS, HIGHEST_SIDE, Intake, IntakeLimits
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Placement, Size
-from inpainting.core.picture import Mask, Picture, Pixels
+from inpainting.core.image import CanonicalImage, Mask, Pixels
 from inpainting.core.resizing import resize
 from inpainting.core.setting import EVERY_ENGINE, Group, rows_of, setting
 
@@ -171,13 +171,13 @@ def outpaint_from(values: Mapping[str, Any]) -> Outpaint | None:
 
 
 def extend(
-    image: Picture,
+    image: CanonicalImage,
     outpaint: Outpaint,
     mask: Mask | None = None,
     *,
     may_be_unchanged: bool = False,
     limits: IntakeLimits = DEFAULT_LIMITS,
-) -> tuple[Picture, Mask, Placement]:
+) -> tuple[CanonicalImage, Mask, Placement]:
     """The canvas with the source image on it, the mask of the border, and where the source image lies.
 
     mask: canonical, of the source image's size; it is placed with the image and repainted as well. The border continues
@@ -202,8 +202,8 @@ def extend(
     return replace(image, pixels=cast(Pixels, pixels)), band, placement
 
 
-def check_canvas(canvas: Size, image: Picture, *, field: str, limits: IntakeLimits) -> None:
-    """Raise InvalidPicture, `image_dimensions`, for a canvas that is larger than an uploaded image may be."""
+def check_canvas(canvas: Size, image: CanonicalImage, *, field: str, limits: IntakeLimits) -> None:
+    """Raise InvalidImage, `image_dimensions`, for a canvas that is larger than an uploaded image may be."""
     intake, kind = Intake(field, limits), " after outpainting"
     if image.bits == 16:
         max_pixels = limits.max_pixels_16_bit

@@ -3,7 +3,7 @@
 Three problems that share one pair of multigrid transfer operators (`halve`, `double`) and the five-point Laplacian:
 
 - `HarmonicSurface`: Laplace's equation, values given at single pixels. Gradient-domain blending in compositing adds it
-  to a patch: the patch keeps its gradients and meets the picture around it.
+  to a patch: the patch keeps its gradients and meets the image around it.
 - `screened_poisson`: Poisson's equation with a screening term, zero outside a hole. quick-fill removes the jumps at its
   seams with it; the screening keeps a correction near the seam that causes it.
 - `pull_push`: no equation, a pyramid of local means. Far cheaper; for pixels that only need a plausible colour.
@@ -48,7 +48,7 @@ class HarmonicSurface:
     """The solution [height, width, channels] of Laplace's equation through `values` [points, channels].
 
     Solves u(p) = mean of u over p's four neighbours at every pixel but those at `rows`, `columns` (Dirichlet values),
-    with no slope across the picture's border (Neumann). This is the membrane interpolation of Perez, Gangnet and Blake,
+    with no slope across the image's border (Neumann). This is the membrane interpolation of Perez, Gangnet and Blake,
     "Poisson Image Editing" (SIGGRAPH 2003), section 2.
 
     Points must be sorted by row (as `np.nonzero` gives them), at least one. Solved coarse to fine (nested iteration;
@@ -125,7 +125,7 @@ def screened_poisson(
 ) -> Floats:
     """The u [h, w, 3] with (degree + screening) u - (sum of u over the neighbours) = force in `hole`, and 0 elsewhere.
 
-    degree: how many of the four neighbours lie in the picture, so that its border exerts no force (Neumann); at the
+    degree: how many of the four neighbours lie in the image, so that its border exerts no force (Neumann); at the
     hole's edge u is 0 (Dirichlet). The screening term limits the reach of a force to about 1 / sqrt(screening) pixels
     (P. Bhat et al., "Fourier Analysis of the 2D Screened Poisson Equation for Gradient Domain Problems", ECCV 2008).
 

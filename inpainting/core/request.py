@@ -9,8 +9,8 @@ import numpy as np
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES, CONTROLS, ControlUse, IPAdapterUse, LoraUse
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Placement
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.metadata import Metadata
-from inpainting.core.picture import Mask, Picture
 from inpainting.core.settings_table import PaintSettings
 
 __all__ = ["ControlUse", "IPAdapterUse", "InpaintRequest", "LoraUse", "PaintSettings"]
@@ -28,18 +28,18 @@ class InpaintRequest:
     Raises InvalidRequest for a mask of another shape or type, and for a mask or control image of another size.
     """
 
-    image: Picture
+    image: CanonicalImage
     mask: Mask
     settings: PaintSettings = field(default_factory=PaintSettings)
-    control_image: Picture | None = None
-    ip_adapter_image: Picture | None = None
+    control_image: CanonicalImage | None = None
+    ip_adapter_image: CanonicalImage | None = None
     placement: Placement | None = None
-    control_image_2: Picture | None = None
-    control_image_3: Picture | None = None
-    control_image_4: Picture | None = None
-    ip_adapter_image_2: Picture | None = None
-    ip_adapter_image_3: Picture | None = None
-    ip_adapter_image_4: Picture | None = None
+    control_image_2: CanonicalImage | None = None
+    control_image_3: CanonicalImage | None = None
+    control_image_4: CanonicalImage | None = None
+    ip_adapter_image_2: CanonicalImage | None = None
+    ip_adapter_image_3: CanonicalImage | None = None
+    ip_adapter_image_4: CanonicalImage | None = None
 
     def __post_init__(self) -> None:
         if self.mask.ndim != 2 or self.mask.dtype != np.uint8:
@@ -49,9 +49,9 @@ class InpaintRequest:
             raise InvalidRequest(
                 f"mask is {width}x{height}, image is {self.image.size}", code="mask_size_mismatch", field="mask"
             )
-        for name, picture in self.conditioning_images.items():
-            if name in CONTROLS.images and picture.size != self.image.size:
-                raise InvalidRequest(f"{name} is {picture.size}, image is {self.image.size}", field=name)
+        for name, image in self.conditioning_images.items():
+            if name in CONTROLS.images and image.size != self.image.size:
+                raise InvalidRequest(f"{name} is {image.size}, image is {self.image.size}", field=name)
         view = self.mask.view()
         view.flags.writeable = False
         object.__setattr__(self, "mask", view)
@@ -62,7 +62,7 @@ class InpaintRequest:
         return self.image.metadata.kept(self.settings.keep_metadata)
 
     @property
-    def conditioning_images(self) -> dict[str, Picture]:
+    def conditioning_images(self) -> dict[str, CanonicalImage]:
         """Those that the request has, by their names."""
-        pictures = {name: getattr(self, name) for name in CONDITIONING_IMAGES}
-        return {name: picture for name, picture in pictures.items() if picture is not None}
+        images = {name: getattr(self, name) for name in CONDITIONING_IMAGES}
+        return {name: image for name, image in images.items() if image is not None}

@@ -1,4 +1,4 @@
-"""Scale pictures."""
+"""Scale images."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import cv2
 import numpy as np
 
 from inpainting.core.geometry import Size, row_strips
-from inpainting.core.picture import Picture, Pixels
+from inpainting.core.image import CanonicalImage, Pixels
 
 P = TypeVar("P", bound=Pixels)
 
 
-def resize(picture: Picture, size: Size) -> Picture:
-    """The picture at another size, in its own mode and depth, as `resized` scales.
+def resize(image: CanonicalImage, size: Size) -> CanonicalImage:
+    """The image at another size, in its own mode and depth, as `resized` scales.
 
     Colours are weighted with their alpha, or the colours of transparent pixels would bleed into the edges.
     """
-    if picture.size == size:
-        return picture
-    if not picture.has_alpha:
-        pixels = resized(cast(Pixels, np.ascontiguousarray(picture.pixels)), size)
-        return Picture(pixels, picture.icc_profile, picture.metadata)
-    pixels = picture.pixels
+    if image.size == size:
+        return image
+    if not image.has_alpha:
+        pixels = resized(cast(Pixels, np.ascontiguousarray(image.pixels)), size)
+        return CanonicalImage(pixels, image.icc_profile, image.metadata)
+    pixels = image.pixels
     full = float(np.iinfo(pixels.dtype).max)
     scaled = np.empty((size.height, size.width, pixels.shape[2]), pixels.dtype)
     for channel in range(pixels.shape[2]):  # One at a time, so that little is held beside the result.
@@ -34,7 +34,7 @@ def resize(picture: Picture, size: Size) -> Picture:
     for top, bottom in row_strips(size.height, size.width):
         shares = np.maximum(scaled[top:bottom, :, -1:].astype(np.float32), 1) / full
         scaled[top:bottom, :, :-1] = (scaled[top:bottom, :, :-1] / shares).clip(0, full).round()
-    return Picture(scaled, picture.icc_profile, picture.metadata)
+    return CanonicalImage(scaled, image.icc_profile, image.metadata)
 
 
 def resized(pixels: P, size: Size) -> P:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.core.picture import Mask, Picture, Pixels
+from inpainting.core.image import CanonicalImage, Mask, Pixels
 
 SEGMENT = 16
 """Pixels of edge over which a jump is averaged with its sign: the eye joins a step that keeps its direction into a
@@ -69,17 +69,17 @@ class Seam:
         return _mean_jump(painted - self.beside, self.segment) / (2 * (self.natural + NATURAL_FLOOR))
 
 
-def seam_score(picture: Picture, mask: Mask) -> float:
-    """The visibility of the mask's edge in a picture: visible from 1 on, lower is better, 0 if there is no edge.
+def seam_score(image: CanonicalImage, mask: Mask) -> float:
+    """The visibility of the mask's edge in an image: visible from 1 on, lower is better, 0 if there is no edge.
 
     J: over all pairs of 4-neighbours p (mask > 0) and q (mask = 0), the difference of colour p - q, averaged with its
     sign over segments of 16 pixels of edge, its root mean square over the channels averaged over the segments, each
-    by its number of pairs. N: the same, of the two next pairs further out, both kept: the picture's own variation
+    by its number of pairs. N: the same, of the two next pairs further out, both kept: the image's own variation
     nearby, which no painting changes. The score is J / 2(N + 1), in levels of 255: at 1 the edge jumps twice as much
     as its surroundings do (or by two levels where these are flat). A natural continuation scores about 0.5 or less.
     Transparent kept pixels are left out.
     """
-    inside, colour, alpha = mask > 0, picture.colour, picture.alpha
+    inside, colour, alpha = mask > 0, image.colour, image.alpha
     known = ~inside if alpha is None else ~inside & (alpha > 0)
     seam = Seam.around(colour, inside, known)
     return seam.score(levels(colour[seam.rows, seam.columns]))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from inpainting.catalog.specs import Control, DraftAdapters, Kind, LoraSpec, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Window, WindowRule
-from inpainting.core.picture import Mask, Picture
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.request import InpaintRequest, PaintSettings
 
 
@@ -38,7 +38,7 @@ class Queue(StrEnum):
 class Step:
     """Progress: `done` of `of` steps, 0 while that is not known.
 
-    preview: the unfinished picture, small, RGB [height, width, 3]. box: the part of the image that it shows; engines
+    preview: the unfinished image, small, RGB [height, width, 3]. box: the part of the image that it shows; engines
     leave it out, `painting.paint` fills it in. notes: sentences about what differs from the request. computed_by: which
     backend computes, and how precisely, where the engine has several.
     """
@@ -171,7 +171,7 @@ class SettingsPlan(Resolution):
 class Plan(SettingsPlan):
     """The whole plan of one request.
 
-    request: the pictures as they were sent, with the resolved settings. mask: the effective one, after `mask_grow`.
+    request: the images as they were sent, with the resolved settings. mask: the effective one, after `mask_grow`.
     window: the part of the image that the engine gets, and its size there. passes: the boxes whose part of the mask is
     painted in turn, where an outpainting needs several passes; the engine gets a window for each, and `window` holds
     them all. images: the conditioning images that the engine reads, by their names in `InpaintRequest`.
@@ -181,7 +181,7 @@ class Plan(SettingsPlan):
     mask: Mask
     window: Window
     passes: tuple[Box, ...] = ()
-    images: Mapping[str, Picture] = field(default_factory=dict)
+    images: Mapping[str, CanonicalImage] = field(default_factory=dict)
 
 
 class Engine(Protocol):
@@ -193,7 +193,7 @@ class Engine(Protocol):
         """Paint the masked part of an 8-bit RGB window.
 
         plan: of the window alone, see `painting.cut_out`.
-        Returns `settings.num_images` pictures [height, width, 3] of the window's size, or makes each when it is taken;
+        Returns `settings.num_images` images [height, width, 3] of the window's size, or makes each when it is taken;
         pixels outside the mask are discarded. Raises EngineFailed, and lets Cancelled from `on_step` propagate.
         """
         ...

@@ -16,7 +16,7 @@ EXPECTED_IMAGES = {
     Control.SCRIBBLE: "a drawing",
     Control.OPENPOSE: "a skeleton as OpenPose draws it",
     Control.LINEART: "a line drawing, white on black",
-    Control.SOFTEDGE: "a picture of soft edges, white on black",
+    Control.SOFTEDGE: "an image of soft edges, white on black",
     Control.NORMAL: "a map of surface normals",
     Control.SEGMENT: "a map of segments in the colours of ADE20K",
 }

@@ -1,4 +1,4 @@
-"""The models in memory that are no engine's: loaded with their first picture, evicted by more recently used ones."""
+"""The models in memory that are no engine's: loaded with their first image, evicted by more recently used ones."""
 
 from __future__ import annotations
 

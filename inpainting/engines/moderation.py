@@ -17,11 +17,11 @@ from inpainting.catalog.families import MODERATION
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.image import CanonicalImage
 from inpainting.core.keepalive import run_in_thread
 from inpainting.core.moderation.crops import checker_crops
 from inpainting.core.moderation.hiding import hide
 from inpainting.core.moderation.policy import UNAVAILABLE
-from inpainting.core.picture import Picture
 from inpainting.engines.base import Catalog
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.engines.painting import Painting
@@ -55,7 +55,7 @@ def apply_safety_checker(
     """Return the painting with the checker's result; if it was flagged, with all repainted pixels hidden.
 
     The checker sees crops of the repainted pixels with their surroundings (`core.moderation.crops`), not the rest of
-    the picture, which the owner supplied and which is never hidden. The crops show the painting unfaded, because anyone
+    the image, which the owner supplied and which is never hidden. The crops show the painting unfaded, because anyone
     who has the source image could undo the fading.
     how: one of `settings_table.SAFETY_TYPES`. keepalive: called while the checker computes; an exception that it raises
     stops the check.
@@ -63,26 +63,28 @@ def apply_safety_checker(
     """
     if not painting.mask.any():
         return replace(painting, nsfw_content_detected=False)
-    picture = painting.picture if painting.make_unfaded is None else painting.make_unfaded()
-    pixels, (scale, _) = picture.pixels, painting.window.scale
-    shown = (padded_to_square(to_rgb8(Picture(pixels[box.slices]))) for box in checker_crops(painting.mask, 1 / scale))
+    image = painting.image if painting.make_unfaded is None else painting.make_unfaded()
+    pixels, (scale, _) = image.pixels, painting.window.scale
+    shown = (
+        padded_to_square(to_rgb8(CanonicalImage(pixels[box.slices]))) for box in checker_crops(painting.mask, 1 / scale)
+    )
     cache = run_in_thread(checker_cache, keepalive)
     if not cache.get(checker, keepalive).flags_any(shown, keepalive):
         return replace(painting, nsfw_content_detected=False)
     return replace(
         painting,
-        picture=hide(painting.picture, painting.mask, how),
+        image=hide(painting.image, painting.mask, how),
         nsfw_content_detected=True,
         hidden_by=how,
-        unhidden=painting.picture,
+        unhidden=painting.image,
     )
 
 
-def padded_to_square(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture padded to a square by repeating its edge: the checker crops anything else to its middle."""
-    height, width = picture.shape[:2]
+def padded_to_square(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image padded to a square by repeating its edge: the checker crops anything else to its middle."""
+    height, width = image.shape[:2]
     side = max(height, width)
-    return picture if height == width else np.pad(picture, ((0, side - height), (0, side - width), (0, 0)), "edge")
+    return image if height == width else np.pad(image, ((0, side - height), (0, side - width), (0, 0)), "edge")
 
 
 @cache

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from inpainting.core.adapter_uses import CONTROLS
 from inpainting.core.codecs import to_rgb8
-from inpainting.core.compositing import composite, cut, cut_picture
+from inpainting.core.compositing import composite, cut, cut_image
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window, plan_window
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.keepalive import run_in_thread
 from inpainting.core.masks import coverage, is_grey, nonempty_bounds
-from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.core.settings_table import MAX_SEED, RANGES
 from inpainting.engines.base import Engine, OnStep, Plan, Step
@@ -26,24 +26,24 @@ from inpainting.engines.prefill import prefilled
 from inpainting.preprocessors import computed_images
 
 MAX_IMAGES = int(RANGES["num_images"][1])
-NOTHING_TO_DO = "A strength of 0 leaves the picture as it is."
+NOTHING_TO_DO = "A strength of 0 leaves the image as it is."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Painting:
     """One result and how it was made.
 
-    picture: the whole image, painted; where `mask` (the effective one, after grow) is 0 its pixels are the source's.
+    image: the whole image, painted; where `mask` (the effective one, after grow) is 0 its pixels are the source's.
     window: the part that the engine got, at `window.work`. coverage: share of the image that was repainted, 0 to 1.
     seam_score, seam_score_plain, colour_matched, seam_blended: see `compositing.Composite`.
     notes: sentences for people about what differs from the request.
-    make_unfaded: makes the picture without the fading of `mask_blur` and of grey in the mask; None where nothing fades.
-    nsfw_content_detected: the safety checker's result, None where it has not run. hidden_by: how the picture was hidden
-    then, one of `settings_table.SAFETY_TYPES`, None where it was not; unhidden: the picture as it was painted.
+    make_unfaded: makes the image without the fading of `mask_blur` and of grey in the mask; None where nothing fades.
+    nsfw_content_detected: the safety checker's result, None where it has not run. hidden_by: how the image was hidden
+    then, one of `settings_table.SAFETY_TYPES`, None where it was not; unhidden: the image as it was painted.
     computed_by: see `Step`.
     """
 
-    picture: Picture
+    image: CanonicalImage
     mask: Mask
     window: Window
     coverage: float
@@ -52,10 +52,10 @@ class Painting:
     colour_matched: bool
     seam_blended: bool
     notes: tuple[str, ...] = ()
-    make_unfaded: Callable[[], Picture] | None = None
+    make_unfaded: Callable[[], CanonicalImage] | None = None
     nsfw_content_detected: bool | None = None
     hidden_by: str | None = None
-    unhidden: Picture | None = None
+    unhidden: CanonicalImage | None = None
     computed_by: str = ""
 
     @property
@@ -70,12 +70,12 @@ def paint(plan: Plan, engine: Engine, on_step: OnStep) -> list[Painting]:
 
 
 def paint_each(plan: Plan, engine: Engine, on_step: OnStep) -> Iterator[Painting]:
-    """`settings.num_images` paintings of a plan, each composited when it is taken; its pictures are never changed.
+    """`settings.num_images` paintings of a plan, each composited when it is taken; its images are never changed.
 
     Where the mask is empty, or the engine reads `strength` and it is 0, nothing is painted: the window is not even
-    scaled. The last step is reported again with each picture that is composited.
-    Raises EngineFailed if the engine returns a wrong number of pictures; EngineFailed and Cancelled from the engine
-    propagate: from the call, or from the iteration where the engine makes its pictures one by one.
+    scaled. The last step is reported again with each image that is composited.
+    Raises EngineFailed if the engine returns a wrong number of images; EngineFailed and Cancelled from the engine
+    propagate: from the call, or from the iteration where the engine makes its images one by one.
     """
     is_empty = not plan.mask.any()
     if is_empty or (plan.settings.strength == 0 and "strength" not in plan.ignored):
@@ -84,7 +84,7 @@ def paint_each(plan: Plan, engine: Engine, on_step: OnStep) -> Iterator[Painting
         return iter([unchanged(plan, notes)] * plan.settings.num_images)
     relay = StepRelay(plan.window.box, on_step)
     plan = with_computed_images(plan, relay)
-    return composite_each(plan, engine_pictures(prefilled(plan, relay), engine, relay), relay)
+    return composite_each(plan, engine_images(prefilled(plan, relay), engine, relay), relay)
 
 
 def with_computed_images(plan: Plan, relay: StepRelay) -> Plan:
@@ -96,17 +96,17 @@ def with_computed_images(plan: Plan, relay: StepRelay) -> Plan:
     return replace(plan, images={**plan.images, **images})
 
 
-def engine_pictures(plan: Plan, engine: Engine, relay: StepRelay) -> Iterable[NDArray[np.uint8]]:
-    """The engine's pictures of the window, in one pass or in several."""
+def engine_images(plan: Plan, engine: Engine, relay: StepRelay) -> Iterable[NDArray[np.uint8]]:
+    """The engine's images of the window, in one pass or in several."""
     if not plan.passes:
         return engine.inpaint(cut_out(plan), relay)
-    pictures = (painted_in_passes(plan, engine, index, relay) for index in range(plan.settings.num_images))
-    return chain([next(pictures)], pictures)  # The first at once: a lack of memory is to be raised by the call.
+    images = (painted_in_passes(plan, engine, index, relay) for index in range(plan.settings.num_images))
+    return chain([next(images)], images)  # The first at once: a lack of memory is to be raised by the call.
 
 
 def painted_in_passes(plan: Plan, engine: Engine, index: int, relay: StepRelay) -> NDArray[np.uint8]:
-    """Picture `index` of the window: each pass paints its part of the mask beside what those before it painted."""
-    image = Picture(to_rgb8(plan.request.image))
+    """Image `index` of the window: each pass paints its part of the mask beside what those before it painted."""
+    image = CanonicalImage(to_rgb8(plan.request.image))
     images, count = plan.settings.num_images, len(plan.passes)
     for number, part in enumerate(plan.passes):
         mask = np.zeros_like(plan.mask)
@@ -118,23 +118,23 @@ def painted_in_passes(plan: Plan, engine: Engine, index: int, relay: StepRelay) 
         window = plan_window(nonempty_bounds(mask), image.size, plan.window_rule)
         one = replace(plan, request=request, settings=settings, mask=mask, window=window)
         follow = partial(relay.follow_pass, index * count + number, images * count, window.box)
-        (picture,) = engine.inpaint(cut_out(one), follow)
-        image = Picture(composite(image, mask, window, picture, blur=0).picture.pixels)
+        (painted,) = engine.inpaint(cut_out(one), follow)
+        image = CanonicalImage(composite(image, mask, window, painted, blur=0).image.pixels)
     return to_rgb8(image)[plan.window.box.slices]
 
 
-def composite_each(plan: Plan, pictures: Iterable[NDArray[np.uint8]], relay: StepRelay) -> Iterator[Painting]:
+def composite_each(plan: Plan, images: Iterable[NDArray[np.uint8]], relay: StepRelay) -> Iterator[Painting]:
     number = 0
-    for picture in pictures:
-        yield composited(plan, picture, relay)
+    for image in images:
+        yield composited(plan, image, relay)
         number += 1
     if number != (count := plan.settings.num_images):
-        raise EngineFailed(f"{plan.engine.name} should return {count} pictures, got {number}")
+        raise EngineFailed(f"{plan.engine.name} should return {count} images, got {number}")
 
 
 def unchanged(plan: Plan, notes: tuple[str, ...]) -> Painting:
     return Painting(
-        picture=plan.request.image,
+        image=plan.request.image,
         mask=plan.mask,
         window=plan.window,
         coverage=coverage(plan.mask),
@@ -154,21 +154,21 @@ def cut_out(plan: Plan) -> Plan:
     """
     image, mask = cut(plan.request.image, plan.mask, plan.window)
     images: dict[str, Any] = {
-        name: cut_picture(picture, plan.window) if name in CONTROLS.images else picture
-        for name, picture in plan.images.items()
+        name: cut_image(conditioning_image, plan.window) if name in CONTROLS.images else conditioning_image
+        for name, conditioning_image in plan.images.items()
     }
     settings = replace(plan.settings, mask_grow=0, mask_blur=0)
     request = InpaintRequest(image, mask, settings, **images)
     return replace(plan, request=request, settings=settings, mask=mask, images=images)
 
 
-def composited(plan: Plan, picture: NDArray[np.uint8], relay: StepRelay) -> Painting:
-    """The source image with an engine's picture of the window [height, width, 3] in it."""
+def composited(plan: Plan, painted: NDArray[np.uint8], relay: StepRelay) -> Painting:
+    """The source image with an engine's image of the window [height, width, 3] in it."""
     image, mask, window, blur = plan.request.image, plan.mask, plan.window, plan.settings.mask_blur
-    done = run_in_thread(partial(composite, image, mask, window, picture, blur=blur), relay.repeat)
+    done = run_in_thread(partial(composite, image, mask, window, painted, blur=blur), relay.repeat)
     relay.repeat()
     return Painting(
-        picture=done.picture,
+        image=done.image,
         mask=mask,
         window=window,
         coverage=coverage(mask),
@@ -177,7 +177,7 @@ def composited(plan: Plan, picture: NDArray[np.uint8], relay: StepRelay) -> Pain
         colour_matched=done.colour_matched,
         seam_blended=done.seam_blended,
         notes=tuple(relay.notes),
-        make_unfaded=partial(composite_unfaded, image, mask, window, picture) if blur > 0 or is_grey(mask) else None,
+        make_unfaded=partial(composite_unfaded, image, mask, window, painted) if blur > 0 or is_grey(mask) else None,
         computed_by=relay.computed_by,
     )
 
@@ -208,7 +208,7 @@ class StepRelay:
             self.on_step(replace(self.last, preview=None, box=self.box))
 
 
-def composite_unfaded(image: Picture, mask: Mask, window: Window, picture: NDArray[np.uint8]) -> Picture:
-    """The image with an engine's picture in it wherever the mask is above 0, without fading."""
+def composite_unfaded(image: CanonicalImage, mask: Mask, window: Window, painted: NDArray[np.uint8]) -> CanonicalImage:
+    """The image with an engine's image in it wherever the mask is above 0, without fading."""
     everywhere = np.where(mask > 0, np.uint8(255), np.uint8(0))
-    return composite(image, everywhere, window, picture, blur=0).picture
+    return composite(image, everywhere, window, painted, blur=0).image

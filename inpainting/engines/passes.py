@@ -13,7 +13,7 @@ import numpy as np
 
 from inpainting.core import masks
 from inpainting.core.geometry import Box, Window, WindowRule
-from inpainting.core.picture import Mask
+from inpainting.core.image import Mask
 
 MIN_SCALE = 0.75
 """A window that would have to be scaled down further than this is painted in passes."""
@@ -24,7 +24,7 @@ MAX_PASSES = 16
 def passes(mask: Mask, window: Window, rule: WindowRule) -> tuple[Box, ...]:
     """The parts of the mask to paint in turn: what lies within the source image, then tiles; () for a single pass.
 
-    A tile has half the model's longest side, so that its window shows as much of the picture around it. A work
+    A tile has half the model's longest side, so that its window shows as much of the image around it. A work
     size of the request is painted in one pass.
     """
     kept = masks.bounds((mask == 0).view(np.uint8))

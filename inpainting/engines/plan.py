@@ -1,6 +1,6 @@
 """Everything that is decided before painting: engine, model, resolved settings, mask, window, and why.
 
-`Planner.plan_settings` decides what needs no pictures, `plan_pictures` the rest.
+`Planner.plan_settings` decides what needs no images, `plan_images` the rest.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from inpainting.core import masks
 from inpainting.core.codecs.formats import check_fits, losses, with_quality
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Placement, Window, plan_window
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.moderation import policy
-from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import auto_reason, idle
 from inpainting.engines import registry
@@ -51,14 +51,14 @@ class Planner:
     max_megapixels: float | None = None
 
     def plan(self, request: InpaintRequest, engine: str = registry.AUTO, *, seed: int = 0) -> Plan:
-        """Plan a request with its images. Raises what `plan_settings` and `plan_pictures` raise.
+        """Plan a request with its images. Raises what `plan_settings` and `plan_images` raise.
 
         Where nothing is to be painted (see `nothing_to_paint`) the engine is quick-fill, which loads no model.
         """
         plan = self.plan_settings(request.settings, engine, seed=seed)
         if why := nothing_to_paint(request.placement, request.mask):
             plan = self._plan_without_model(plan, Choice(QUICK_FILL, why))
-        return plan_pictures(request, plan)
+        return plan_images(request, plan)
 
     def plan_settings(self, requested: PaintSettings, engine: str = registry.AUTO, *, seed: int = 0) -> SettingsPlan:
         """Choose the engine, apply the safety checker's policy and fill in every default.
@@ -84,7 +84,7 @@ class Planner:
         declaration, settings = registry.find(engine).declaration, request.settings
         resolution = self.resolve(declaration, replace(settings, preset=None))
         resolution = replace(resolution, settings=replace(resolution.settings, preset=settings.preset))
-        return plan_pictures(request, planned(resolution, Choice(declaration, ""), settings))
+        return plan_images(request, planned(resolution, Choice(declaration, ""), settings))
 
     def step_down(self, plan: Plan) -> Plan | None:
         """The plan with a less demanding engine, after device memory ran out; None if none can paint the request.
@@ -93,10 +93,10 @@ class Planner:
         """
         if plan.engine.name != DIFFUSION.name:
             return None
-        why = "The device's memory was too small for the model, so the gap was closed from the picture itself"
+        why = "The device's memory was too small for the model, so the gap was closed from the image itself"
         choice = self._without_prompt(why)
         try:
-            return plan_pictures(plan.request, self._plan_without_model(plan, choice))
+            return plan_images(plan.request, self._plan_without_model(plan, choice))
         except InvalidRequest:
             return None
 
@@ -122,7 +122,7 @@ class Planner:
         if (why or requested is None) and DIFFUSION.is_installed and self.catalog.has_installed(DIFFUSION.name):
             return Choice(DIFFUSION, f"{why}, and a diffusion model is installed.")
         why = f"{why}, but no diffusion model is installed" if why else "There is no prompt"
-        return self._without_prompt(f"{why}, so the masked area is filled from the rest of the picture")
+        return self._without_prompt(f"{why}, so the masked area is filled from the rest of the image")
 
     def _without_prompt(self, why: str) -> Choice:
         """The best engine that needs no prompt. why: the beginning of the reason."""
@@ -139,7 +139,7 @@ class Planner:
         return engine.resolve(settings, self.catalog)
 
 
-def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
+def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     """The whole plan of a request whose settings are planned. The request's own settings are not read.
 
     Raises InvalidRequest: `mask_empty`; `mask_full` where the engine needs something that is kept; `too_much_to_paint`
@@ -161,7 +161,7 @@ def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     bounds = masks.nonempty_bounds(mask)
     if plan.engine.needs_surroundings and mask.all():
         raise InvalidRequest(
-            f"The mask covers the whole picture, and {plan.engine.name} paints from what is kept. "
+            f"The mask covers the whole image, and {plan.engine.name} paints from what is kept. "
             "If the mask is meant the other way round, invert it.",
             code="mask_full",
             field="mask",
@@ -185,7 +185,7 @@ def plan_pictures(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     )
 
 
-def metadata_notes(image: Picture, settings: PaintSettings) -> tuple[str, ...]:
+def metadata_notes(image: CanonicalImage, settings: PaintSettings) -> tuple[str, ...]:
     """A sentence for people where metadata is to be kept and the image has none of it."""
     if settings.keep_metadata is None or not image.metadata.kept(settings.keep_metadata).is_empty:
         return ()
@@ -208,7 +208,7 @@ def check_amount(mask: Mask, plan: SettingsPlan) -> None:
         actual = math.ceil(pixels / 1e4) / 100
         raise InvalidRequest(
             f"{actual:g} megapixels are to be repainted{f' in {count} images' if count > 1 else ''}; at most"
-            f" {plan.max_megapixels:g} are allowed. Mark less, send a smaller picture or request fewer images.",
+            f" {plan.max_megapixels:g} are allowed. Mark less, send a smaller image or request fewer images.",
             code="too_much_to_paint",
             field="mask",
             limit=plan.max_megapixels,

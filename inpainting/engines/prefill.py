@@ -13,7 +13,7 @@ import numpy as np
 from inpainting.core import masks
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.geometry import Size
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.core.resizing import resized
 from inpainting.engines.base import OnStep, Plan, Step
@@ -39,7 +39,7 @@ def prefilled(plan: Plan, on_step: OnStep) -> Plan:
         return plan
     pixels = to_rgb8(plan.request.image).copy()
     settings = replace(plan.settings, num_images=1)
-    request = InpaintRequest(Picture(resized(pixels[box.slices], small)), small_border, settings)
+    request = InpaintRequest(CanonicalImage(resized(pixels[box.slices], small)), small_border, settings)
     (filled,) = QuickFill().inpaint(replace(plan, request=request, mask=small_border), lambda step: on_step(Step(0, 0)))
     np.copyto(pixels[box.slices], resized(filled, box.size), where=border[box.slices][:, :, np.newaxis] > 0)
-    return replace(plan, request=replace(plan.request, image=Picture(pixels)))
+    return replace(plan, request=replace(plan.request, image=CanonicalImage(pixels)))

@@ -1,4 +1,4 @@
-"""Accept analyses, which a worker runs: pictures in which an object is selected, or which are described."""
+"""Accept analyses, which a worker runs: images in which an object is selected, or which are described."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from inpainting.models import Analysis
 from inpainting.models.analysis import Task
 from inpainting.models.fair_tags import cost_of
 from inpainting.models.generation_request import NATIVE
-from inpainting.models.pictures import delete_uncommitted_files
+from inpainting.models.images import delete_uncommitted_files
 from inpainting.storage import check_free_space
 
 
 @dataclass(frozen=True, slots=True)
-class AnalysedPicture:
-    """The bytes of a picture as they were sent, their SHA-256 in hexadecimal, and the size of the picture."""
+class AnalysedImage:
+    """The bytes of an image as they were sent, their SHA-256 in hexadecimal, and the size of the image."""
 
     data: bytes
     sha256: str
@@ -38,7 +38,7 @@ class AnalysedPicture:
 
 @dataclass(frozen=True, slots=True)
 class AnalysisRequest:
-    """A request to find an object or to describe a picture.
+    """A request to find an object or to describe an image.
 
     segmenter, stores_mask, options, service: see the columns of `Analysis`. ends_with_response: the client waits for
     its end, and it is deleted then. Such a request does not count per minute, as where no worker is needed.
@@ -56,7 +56,7 @@ class AnalysisRequest:
 
 
 def submit_analysis(
-    request: AnalysisRequest, picture: AnalysedPicture, *, idempotency: Idempotency | None = None
+    request: AnalysisRequest, image: AnalysedImage, *, idempotency: Idempotency | None = None
 ) -> Analysis:
     """Accept a request and return its queued analysis; a repeated Idempotency-Key returns the earlier one.
 
@@ -74,13 +74,13 @@ def submit_analysis(
         stores_mask=request.stores_mask,
         webhook_url=request.webhook_url,
         service=request.service,
-        cost=cost_of(picture.size.area, images=1, steps=None),
+        cost=cost_of(image.size.area, images=1, steps=None),
         request_id=request_id.get(),
         expires_at=timezone.now() + timedelta(hours=settings.RESULT_LINK_HOURS),
     )
     committed = False
     try:
-        analysis.write_sent(picture.data, picture.size, sha256=picture.sha256)
+        analysis.write_sent(image.data, image.size, sha256=image.sha256)
         with transaction.atomic(durable=True):
             allowance = Allowance(request.owner)
             allowance.spend_analysis(analysis, per_minute=not request.ends_with_response)

@@ -18,7 +18,7 @@ from inpainting.core.errors import InvalidRequest, PaintingError
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.engines.conditioning_images import unread_images
-from inpainting.engines.plan import plan_pictures
+from inpainting.engines.plan import plan_images
 from inpainting.generations.delete import delete_ended
 from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.submit import (
@@ -92,14 +92,14 @@ def submit_batch(
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhook_url")
     registry.check_name(engine)
-    # Equal settings are planned once, with one seed, and equal reference pictures are stored once.
+    # Equal settings are planned once, with one seed, and equal reference images are stored once.
     plan_settings = cache(partial(planner(catalog).plan_settings, engine=engine, seed=random_seed()))
     shared = SharedImages()
 
     def prepare(one: BatchInput) -> Generation:
         if isinstance(one.request, InvalidRequest):
             raise one.request
-        plan = plan_pictures(one.request, plan_settings(one.request.settings))
+        plan = plan_images(one.request, plan_settings(one.request.settings))
         submission = Submission(
             owner, engine=engine, source_name=one.name, warnings=one.warnings, webhook_url=webhook_url
         )
@@ -109,7 +109,7 @@ def submit_batch(
     items: list[BatchItem] = []
     try:
         with transaction.atomic():
-            Allowance(owner).check()  # before a picture is read
+            Allowance(owner).check()  # before an image is read
         with deleting_uncommitted_files() as prepared:
             for one in inputs:
                 item = BatchItem(index=len(items), name=one.name)
@@ -119,9 +119,9 @@ def submit_batch(
                     prepared.append(item.generation)
                 except InvalidRequest as error:
                     refusals[item.index] = without_traceback(error)
-                del one  # free its pictures before the next are read
+                del one  # free its images before the next are read
             if not items:
-                raise InvalidRequest("A batch has at least one picture.", code="field_missing", field="images")
+                raise InvalidRequest("A batch has at least one image.", code="field_missing", field="images")
             waiting = {item.index: item.generation for item in items if item.generation is not None}
             with transaction.atomic(durable=True):
                 batch = Batch.objects.create(owner=owner)
@@ -141,7 +141,7 @@ def submit_batch(
 
 
 def without_traceback(error: InvalidRequest) -> InvalidRequest:
-    """The error without its traceback, whose frames hold the picture for as long as the error is kept."""
+    """The error without its traceback, whose frames hold the image for as long as the error is kept."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 
@@ -186,7 +186,7 @@ def cancel(batch: Batch) -> bool:
 
 def retry(batch: Batch) -> Retried:
     """Run the failed and cancelled items again with the same settings: each becomes a new generation, a child of the
-    former one, that shares its pictures.
+    former one, that shares its images.
 
     If every item is refused, nothing is stored, and the first refusal is raised. The result is empty if there is
     nothing to retry, or a concurrent call has retried everything.
@@ -221,7 +221,7 @@ def retry(batch: Batch) -> Retried:
 
 
 def copy_for_rerun(former: Generation) -> Generation:
-    """A child of a generation, planned again, without reading its pictures; its row is not saved yet.
+    """A child of a generation, planned again, without reading its images; its row is not saved yet.
 
     Raises InvalidRequest if it can no longer be accepted: for settings that `Planner.plan_settings` refuses, a missing
     conditioning image, a missing file (`image_gone`) and a webhook_url that is no longer allowed.
@@ -230,8 +230,8 @@ def copy_for_rerun(former: Generation) -> Generation:
         webhooks.check_url(former.webhook_url, field="webhook_url")
     plan = planner().plan_settings(former.paint_settings, former.engine)
     unread_images(plan, former.references)
-    for picture in former.pictures:
-        if not picture.file.storage.exists(str(picture.file.name)):
+    for image in former.stored_images:
+        if not image.file.storage.exists(str(image.file.name)):
             raise former.image_gone()
     again = former.copy_for_rerun()
     again.settings, again.ignored = plan.settings.to_dict(), sorted(plan.ignored)

@@ -18,9 +18,9 @@ from inpainting.models import (
     Generation,
     LedgerEntry,
     Mask,
-    ReferencePicture,
+    ReferenceImage,
     SourceImage,
-    UploadedPicture,
+    UploadedImage,
     completion_waiters,
 )
 from inpainting.models.queued_work import ENDED
@@ -57,8 +57,8 @@ def delete_ended(pk: UUID) -> bool:
         generation.delete()
         SourceImage.objects.filter(pk=generation.source_id, generations=None).delete()
         Mask.objects.filter(pk=generation.mask_id, generations=None).delete()
-        references = [picture.pk for picture in generation.references.values()]
-        ReferencePicture.objects.unused().filter(pk__in=references).delete()
+        references = [image.pk for image in generation.references.values()]
+        ReferenceImage.objects.unused().filter(pk__in=references).delete()
     return True
 
 
@@ -89,8 +89,8 @@ def delete_all_of_user(user: Any) -> int:
         Batch.objects.filter(owner=user).delete()
         SourceImage.objects.filter(owner=user, generations=None).delete()
         Mask.objects.filter(owner=user, generations=None).delete()
-        ReferencePicture.objects.unused().filter(owner=user).delete()
-        UploadedPicture.objects.filter(owner=user).delete()
+        ReferenceImage.objects.unused().filter(owner=user).delete()
+        UploadedImage.objects.filter(owner=user).delete()
         drafts.empty(user)
         for pk in [*pks, *analyses]:
             transaction.on_commit(partial(completion_waiters.wake, pk), robust=True)

@@ -30,7 +30,7 @@ def metadata(generation: Generation) -> dict[str, Any]:
         "engine": generation.engine,
         "engine_reason": generation.engine_reason,
         "requested": requested(generation),
-        **{f"{name}_sha256": picture.sha256 for name, picture in generation.references.items()},
+        **{f"{name}_sha256": stored.sha256 for name, stored in generation.references.items()},
         "ignored": ignored_setting_names(generation.ignored, settings),
         "ignored_fields": generation.ignored_fields,
         "warnings": all_warnings(generation),

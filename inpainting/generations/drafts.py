@@ -1,4 +1,4 @@
-"""Save the editor's draft of a user and its pictures; delete the pictures that no draft names."""
+"""Save the editor's draft of a user and its images; delete the images that no draft names."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from django.core.files import File
 from django.db import transaction
 
 from inpainting.accounting.limits import check_upload, lock_owner
-from inpainting.core.codecs import inspect_picture
+from inpainting.core.codecs import inspect_image
 from inpainting.core.errors import InvalidRequest
 from inpainting.image_limits import image_limits
-from inpainting.models import Draft, DraftPicture
-from inpainting.models.pictures import delete_uncommitted_files
+from inpainting.models import Draft, DraftImage
+from inpainting.models.images import delete_uncommitted_files
 from inpainting.storage import check_free_space
 
 VERSION = 1
@@ -24,7 +24,7 @@ KINDS = ("photo", "mask", "frame")
 STEPS = ("editing", "painting", "result")
 MAX_ENTRIES = 10_000
 UNNAMED_FOR = timedelta(days=1)
-"""How long a picture is kept that no draft names yet."""
+"""How long an image is kept that no draft names yet."""
 
 
 def find(owner: Any) -> Draft:
@@ -32,11 +32,11 @@ def find(owner: Any) -> Draft:
     return Draft.objects.filter(owner=owner).first() or Draft(owner=owner)
 
 
-def save(owner: Any, document: Mapping[str, Any], *, revision: int, pictures: Collection[str]) -> Draft:
-    """Replace the draft of that revision and delete the pictures that it no longer names.
+def save(owner: Any, document: Mapping[str, Any], *, revision: int, images: Collection[str]) -> Draft:
+    """Replace the draft of that revision and delete the images that it no longer names.
 
     A document that equals the saved one changes nothing, so that a request whose answer was lost can be repeated.
-    pictures: the SHA-256 of each file that the document names.
+    images: the SHA-256 of each file that the document names.
     Raises InvalidRequest: `field_invalid`, `draft_changed` for another revision, and `draft_pictures_missing`.
     """
     text = checked(document)
@@ -48,10 +48,10 @@ def save(owner: Any, document: Mapping[str, Any], *, revision: int, pictures: Co
         if draft.revision != revision:
             message = f"The draft was changed elsewhere: its revision is {draft.revision}, not {revision}."
             raise InvalidRequest(message, code="draft_changed", field="revision", limit=draft.revision, actual=revision)
-        named = list(DraftPicture.objects.filter(owner=owner, sha256__in=pictures))
-        missing = sorted(set(pictures) - {picture.sha256 for picture in named})
+        named = list(DraftImage.objects.filter(owner=owner, sha256__in=images))
+        missing = sorted(set(images) - {image.sha256 for image in named})
         if missing:
-            message = f"{len(missing)} of its pictures are not uploaded yet, the first is {missing[0]}."
+            message = f"{len(missing)} of its images are not uploaded yet, the first is {missing[0]}."
             raise InvalidRequest(message, code="draft_pictures_missing", field="pictures", actual=missing[0])
         replace_document(draft, text, named)
     return draft
@@ -78,19 +78,19 @@ def checked(document: Mapping[str, Any]) -> str:
         raise InvalidRequest("document: its numbers must be finite.", field="document") from error
 
 
-def replace_document(draft: Draft, text: str, named: Collection[DraftPicture]) -> None:
+def replace_document(draft: Draft, text: str, named: Collection[DraftImage]) -> None:
     """Save another document, in the caller's transaction, which has locked the owner."""
     draft.document, draft.revision = text, draft.revision + 1
     draft.save()
-    former = set(draft.pictures.values_list("pk", flat=True))
-    draft.pictures.set(named)
-    DraftPicture.objects.filter(pk__in=former, drafts=None).delete()
+    former = set(draft.images.values_list("pk", flat=True))
+    draft.images.set(named)
+    DraftImage.objects.filter(pk__in=former, drafts=None).delete()
 
 
-def store_picture(owner: Any, sha256: str, file: File) -> None:
-    """Store a picture for a draft to name, unless it is stored already.
+def store_image(owner: Any, sha256: str, file: File) -> None:
+    """Store an image for a draft to name, unless it is stored already.
 
-    Raises InvalidRequest `picture_hash_mismatch`, InvalidPicture, LimitReached, and OSError if a disk is full or nearly
+    Raises InvalidRequest `picture_hash_mismatch`, InvalidImage, LimitReached, and OSError if a disk is full or nearly
     full.
     """
     digest = hashlib.sha256()
@@ -99,40 +99,40 @@ def store_picture(owner: Any, sha256: str, file: File) -> None:
     if digest.hexdigest() != sha256:
         message = f"The SHA-256 of these bytes is {digest.hexdigest()}."
         raise InvalidRequest(message, code="picture_hash_mismatch", field="sha256", actual=digest.hexdigest())
-    mine = DraftPicture.objects.filter(owner=owner, sha256=sha256)
+    mine = DraftImage.objects.filter(owner=owner, sha256=sha256)
     if mine.exists():
         return
     check_free_space()
     file.seek(0)
-    format, size = inspect_picture(file.read(), limits=image_limits())
+    format, size = inspect_image(file.read(), limits=image_limits())
     file.seek(0)
-    picture = DraftPicture.from_file(owner, file, sha256=sha256, extension=format.lower(), size=size)
+    image = DraftImage.from_file(owner, file, sha256=sha256, extension=format.lower(), size=size)
     committed = False
     try:
         with transaction.atomic(durable=True):
-            check_upload(picture)  # locks the owner, so no concurrent request stores the same file
+            check_upload(image)  # locks the owner, so no concurrent request stores the same file
             if not mine.exists():
-                picture.save(force_insert=True)
+                image.save(force_insert=True)
         committed = True
     finally:
-        if not committed or picture._state.adding:
-            delete_uncommitted_files([picture])
+        if not committed or image._state.adding:
+            delete_uncommitted_files([image])
 
 
 def empty(owner: Any) -> None:
-    """Delete the document of a user's draft and all pictures uploaded for it."""
+    """Delete the document of a user's draft and all images uploaded for it."""
     with transaction.atomic():
         lock_owner(owner)
         draft = find(owner)
         if draft.document:
             replace_document(draft, "", ())
-        DraftPicture.objects.filter(owner=owner).delete()
+        DraftImage.objects.filter(owner=owner).delete()
 
 
 def delete_unnamed(now: datetime) -> None:
-    """Delete the pictures that no draft has named for a day."""
-    unnamed = DraftPicture.objects.filter(drafts=None, created_at__lt=now - UNNAMED_FOR)
-    for picture in unnamed.select_related("owner"):
+    """Delete the images that no draft has named for a day."""
+    unnamed = DraftImage.objects.filter(drafts=None, created_at__lt=now - UNNAMED_FOR)
+    for image in unnamed.select_related("owner"):
         with transaction.atomic():
-            lock_owner(picture.owner)  # a draft is saved with the same lock
-            unnamed.filter(pk=picture.pk).delete()
+            lock_owner(image.owner)  # a draft is saved with the same lock
+            unnamed.filter(pk=image.pk).delete()

@@ -1,4 +1,4 @@
-"""Everything that a user has stored, as one ZIP: pictures, masks, results, and JSON about them."""
+"""Everything that a user has stored, as one ZIP: images, masks, results, and JSON about them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from inpainting.generations import drafts, history
 from inpainting.generations.description import metadata
 from inpainting.generations.export_records import records_beside_generations
 from inpainting.media.archives import Archive, Member, safe_stem
-from inpainting.models import DraftPicture, Generation, UploadedPicture
+from inpainting.models import DraftImage, Generation, UploadedImage
 from inpainting.models.generation_request import INPUT_IMAGES
 
 ROWS_AT_ONCE = 500
@@ -25,7 +25,7 @@ ROWS_AT_ONCE = 500
 def archive_of(user: User) -> Archive:
     """The same members for the same data, whenever it is called: nothing in it depends on the time.
 
-    Without what the user may not see: results as they were before the safety checker hid them, and the pictures of
+    Without what the user may not see: results as they were before the safety checker hid them, and the images of
     generations that an administrator removed.
     """
     contents = Contents()
@@ -36,7 +36,7 @@ def archive_of(user: User) -> Archive:
         newest = generation.created_at
     contents.add_json("generations.json", generations)
     contents.add_json("account.json", {**account_record(user), **records_beside_generations(user)})
-    for uploaded in UploadedPicture.objects.filter(owner=user).order_by("created_at", "pk"):
+    for uploaded in UploadedImage.objects.filter(owner=user).order_by("created_at", "pk"):
         contents.add(f"uploads/{uploaded.pk}.png", uploaded.file)
     add_draft(user, contents)
     return Archive(contents.members, newest)
@@ -67,14 +67,14 @@ class Contents:
 
 
 def record_of(generation: Generation, contents: Contents) -> dict[str, Any]:
-    """The JSON of a generation. Adds its pictures; null in place of a file that was lost."""
-    pictures: dict[str, str | None] = {}
+    """The JSON of a generation. Adds its images; null in place of a file that was lost."""
+    inputs: dict[str, str | None] = {}
     for name in INPUT_IMAGES:
-        picture = getattr(generation, name)
-        if picture is not None:
-            stem = safe_stem(getattr(picture, "name", "")) or "photo"
+        stored = getattr(generation, name)
+        if stored is not None:
+            stem = safe_stem(getattr(stored, "name", "")) or "photo"
             suffix = f"-{stem}" if name == "source" else ""
-            pictures[name] = contents.add(f"{name.replace('_', '-')}s/{picture.pk}{suffix}.png", picture.file)
+            inputs[name] = contents.add(f"{name.replace('_', '-')}s/{stored.pk}{suffix}.png", stored.file)
     results = []
     for image in generation.images.all():
         place = f"results/{generation.created_at:%Y-%m-%d}-{generation.pk}-{image.index}"
@@ -89,7 +89,7 @@ def record_of(generation: Generation, contents: Contents) -> dict[str, Any]:
         "status": generation.status,
         "error": generation.error_message or None,
         "source_name": generation.source.name,
-        "pictures": pictures,
+        "pictures": inputs,
         "results": results,
         "metadata": metadata(generation),
     }
@@ -100,5 +100,5 @@ def add_draft(user: User, contents: Contents) -> None:
     document = drafts.find(user).document
     if document:
         contents.add_json("draft/document.json", json.loads(document))
-    for picture in DraftPicture.objects.filter(owner=user).order_by("created_at", "pk"):
-        contents.add(f"draft/{picture.sha256}.{picture.extension}", picture.file)
+    for image in DraftImage.objects.filter(owner=user).order_by("created_at", "pk"):
+        contents.add(f"draft/{image.sha256}.{image.extension}", image.file)

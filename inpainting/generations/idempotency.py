@@ -11,7 +11,7 @@ from typing import Any
 from django.utils import timezone
 
 from inpainting.core.errors import InvalidRequest
-from inpainting.models import Analysis, Batch, Generation, IdempotencyKey, UploadedPicture
+from inpainting.models import Analysis, Batch, Generation, IdempotencyKey, UploadedImage
 
 MAX_CHARACTERS = 255
 
@@ -42,7 +42,7 @@ class Idempotency:
         known = self._known(owner)
         return None if known is None else known.batch
 
-    def earlier_mask(self, owner: Any) -> UploadedPicture | None:
+    def earlier_mask(self, owner: Any) -> UploadedImage | None:
         """As `earlier`; a mask that has expired is deleted, and the key with it."""
         known = self._known(owner)
         if known is None or known.mask is None:
@@ -80,6 +80,6 @@ class Idempotency:
         """As `remember`."""
         IdempotencyKey.objects.create(owner=analysis.owner, key=self.key, digest=self.digest, analysis=analysis)
 
-    def remember_mask(self, mask: UploadedPicture) -> None:
+    def remember_mask(self, mask: UploadedImage) -> None:
         """As `remember`."""
         IdempotencyKey.objects.create(owner=mask.owner, key=self.key, digest=self.digest, mask=mask)

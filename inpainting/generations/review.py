@@ -26,7 +26,7 @@ def give_verdict(pks: Iterable[UUID], verdict: Verdict, *, note: str, by: Any) -
     a longer note than MAX_NOTE_CHARACTERS.
     """
     if verdict == Verdict.REMOVED and not note:
-        raise InvalidRequest("Give the reason: the owner reads it in place of the pictures.", field="note")
+        raise InvalidRequest("Give the reason: the owner reads it in place of the images.", field="note")
     if len(note) > MAX_NOTE_CHARACTERS:
         raise InvalidRequest(
             f"The note has {len(note)} characters; at most {MAX_NOTE_CHARACTERS} are allowed.",

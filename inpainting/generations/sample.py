@@ -14,7 +14,7 @@ from functools import cache
 
 from django.conf import settings
 
-from inpainting.core.codecs import DecodedPicture, IntakeLimits, decode_picture, encode_png
+from inpainting.core.codecs import DecodedImage, IntakeLimits, decode_image, encode_png
 from inpainting.core.errors import Cancelled, PaintingError
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
@@ -52,7 +52,7 @@ def erase(mask_file: bytes) -> bytes:
 
     Raises InvalidRequest for a mask that cannot be read, is empty or covers the whole photo, and SampleBusy.
     """
-    mask = decode_picture(mask_file, limits=MASK_LIMITS, field="mask")
+    mask = decode_image(mask_file, limits=MASK_LIMITS, field="mask")
     plans = planner()
     deadline = time.monotonic() + MAX_SECONDS
     if not _free.acquire(blocking=False):
@@ -70,19 +70,19 @@ def erase(mask_file: bytes) -> bytes:
         raise SampleBusy from error
 
 
-def _erase(mask: DecodedPicture, plans: Planner, deadline: float) -> bytes:
+def _erase(mask: DecodedImage, plans: Planner, deadline: float) -> bytes:
     def stop_late(_: Step) -> None:
         if time.monotonic() > deadline:
             raise Cancelled
 
     request, _ = build_request(photo(), mask, PaintSettings(), MaskPolarity.BLACK_REPAINTS)
     plan = plans.plan(request, QUICK_FILL.name, seed=1)
-    return encode_png(paint(plan, registry.find(QUICK_FILL.name), stop_late)[0].picture)
+    return encode_png(paint(plan, registry.find(QUICK_FILL.name), stop_late)[0].image)
 
 
 @cache
-def photo() -> DecodedPicture:
-    return decode_picture((settings.BASE_DIR / "static" / PATH).read_bytes())
+def photo() -> DecodedImage:
+    return decode_image((settings.BASE_DIR / "static" / PATH).read_bytes())
 
 
 def _lower_priority() -> None:

@@ -1,4 +1,4 @@
-"""Accept a request: plan it, store its pictures, save its rows in one transaction, then notify the workers."""
+"""Accept a request: plan it, store its images, save its rows in one transaction, then notify the workers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from inpainting.log_context import request_id
 from inpainting.models import Generation
 from inpainting.models.fair_tags import cost_of
 from inpainting.models.generation_request import NATIVE, RequestedSettings, SharedImages
-from inpainting.models.pictures import delete_uncommitted_files
+from inpainting.models.images import delete_uncommitted_files
 from inpainting.planning import planner
 from inpainting.storage import check_free_space
 from inpainting.worker.run_time_estimates import expected_seconds
@@ -99,7 +99,7 @@ def deleting_uncommitted_files() -> Iterator[list[Generation]]:
     try:
         yield prepared
     finally:
-        delete_uncommitted_files(picture for generation in prepared for picture in generation.pictures)
+        delete_uncommitted_files(image for generation in prepared for image in generation.stored_images)
 
 
 def prepare_generation(

@@ -1,4 +1,4 @@
-"""Store pictures that clients upload, and masks that are found for them, to be named in later requests."""
+"""Store images that clients upload, and masks that are found for them, to be named in later requests."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from inpainting.accounting.limits import LimitReached, check_upload
-from inpainting.core.picture import Mask, Picture
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.generations.idempotency import Idempotency
-from inpainting.models import UploadedPicture
-from inpainting.models.pictures import delete_uncommitted_files
+from inpainting.models import UploadedImage
+from inpainting.models.images import delete_uncommitted_files
 from inpainting.storage import check_free_space
 
 
 def store_upload(
     owner: Any,
-    picture: Picture,
+    image: CanonicalImage,
     *,
     keep_for: timedelta,
     found: dict[str, Any] | None = None,
     idempotency: Idempotency | None = None,
-) -> UploadedPicture:
-    """Store a picture for that time. found: see the column.
+) -> UploadedImage:
+    """Store an image for that time. found: see the column.
 
     Raises LimitReached, and OSError if a disk is full or nearly full.
     """
     check_free_space()
-    uploaded = UploadedPicture.from_picture(owner, picture, expires_at=timezone.now() + keep_for, found=found)
+    uploaded = UploadedImage.from_image(owner, image, expires_at=timezone.now() + keep_for, found=found)
     committed = False
     try:
         with transaction.atomic(durable=True):
@@ -49,14 +49,16 @@ def store_upload(
 
 def store_mask(
     owner: Any, mask: Mask, found: dict[str, Any], *, idempotency: Idempotency | None = None
-) -> UploadedPicture:
+) -> UploadedImage:
     """Store a mask that was found, for as long as links to results work; a repeated key returns the earlier one.
 
     Raises what `store_upload` raises.
     """
     keep_for = timedelta(hours=settings.RESULT_LINK_HOURS)
     try:
-        return store_upload(owner, Picture(mask[:, :, None]), keep_for=keep_for, found=found, idempotency=idempotency)
+        return store_upload(
+            owner, CanonicalImage(mask[:, :, None]), keep_for=keep_for, found=found, idempotency=idempotency
+        )
     except (IntegrityError, LimitReached):
         earlier = idempotency.earlier_mask(owner) if idempotency else None
         if earlier is None:
@@ -64,13 +66,13 @@ def store_mask(
         return earlier  # a concurrent request with the same key was first
 
 
-def masks_of(user: Any) -> QuerySet[UploadedPicture]:
+def masks_of(user: Any) -> QuerySet[UploadedImage]:
     """The masks that were found for the user and have not expired, newest first."""
-    return UploadedPicture.objects.filter(owner=user, found__isnull=False, expires_at__gt=timezone.now()).order_by(
+    return UploadedImage.objects.filter(owner=user, found__isnull=False, expires_at__gt=timezone.now()).order_by(
         "-created_at", "-pk"
     )
 
 
-def find_mask(user: Any, pk: UUID) -> UploadedPicture | None:
+def find_mask(user: Any, pk: UUID) -> UploadedImage | None:
     """One of `masks_of`; None where there is none."""
     return masks_of(user).filter(pk=pk).first()

@@ -1,1 +1,1 @@
-"""Serving picture files over HTTP: ranges, ETags, streaming, archives. Shared by the API, the pages and the admin."""
+"""Serving image files over HTTP: ranges, ETags, streaming, archives. Shared by the API, the pages and the admin."""

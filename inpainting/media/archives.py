@@ -1,4 +1,4 @@
-"""ZIP archives that are streamed while they are written: one chunk of one picture is in memory.
+"""ZIP archives that are streamed while they are written: one chunk of one image is in memory.
 
 `zip_response` adds a manifest and leaves missing files out. `Archive` has the same bytes whenever it is made of the
 same members, so that an interrupted download can be resumed.
@@ -46,7 +46,7 @@ class Entry:
 def zip_response(
     entries: Iterable[Entry], manifest: dict[str, Any], *, made_at: datetime, filename: str
 ) -> IteratorResponse:
-    """A download of the entries and, last, a manifest.json. Nothing is compressed, since pictures already are.
+    """A download of the entries and, last, a manifest.json. Nothing is compressed, since images already are.
 
     A file that is missing when its turn comes is left out, and marked as missing in the manifest.
     """
@@ -64,12 +64,12 @@ def zip_chunks(entries: Iterable[Entry], manifest: dict[str, Any], made_at: date
     with ZipFile(buffer, "w", ZIP_STORED) as archive:
         for entry in entries:
             try:
-                picture = entry.file.open("rb")
+                image = entry.file.open("rb")
             except (FileNotFoundError, ValueError):
-                files.append({**entry.about, "file": None, "missing": "The file of this picture is gone."})
+                files.append({**entry.about, "file": None, "missing": "The file of this image is gone."})
                 continue
-            with picture, archive.open(PictureInfo(entry.name, made_at, picture), "w") as stored:
-                for chunk in chunks_of(picture):
+            with image, archive.open(ImageInfo(entry.name, made_at, image), "w") as stored:
+                for chunk in chunks_of(image):
                     stored.write(chunk)
                     yield buffer.take()
             files.append({**entry.about, "file": entry.name})
@@ -143,7 +143,7 @@ class Archive:
                 except FileNotFoundError as error:
                     raise ArchiveChanged from error
                 with file:
-                    info = PictureInfo(member.name, self.made_at, file)
+                    info = ImageInfo(member.name, self.made_at, file)
                     if info.file_size != member.size:
                         raise ArchiveChanged
                     with archive.open(info, "w") as stored:
@@ -153,16 +153,16 @@ class Archive:
         yield buffer.take()
 
 
-class PictureInfo(ZipInfo):
-    """A picture's header, with size and checksum before the picture is written.
+class ImageInfo(ZipInfo):
+    """An image's header, with size and checksum before the image is written.
 
     Programs that read a ZIP as a stream need both. ZipFile writes a header without them, and replaces it at the end.
     """
 
-    def __init__(self, name: str, made_at: datetime, picture: File) -> None:
+    def __init__(self, name: str, made_at: datetime, image: File) -> None:
         super().__init__(name, made_at.timetuple()[:6])
         self.checksum = 0
-        for chunk in chunks_of(picture):
+        for chunk in chunks_of(image):
             self.file_size += len(chunk)
             self.checksum = crc32(chunk, self.checksum)
 
@@ -171,16 +171,16 @@ class PictureInfo(ZipInfo):
         return super().FileHeader(zip64)
 
 
-def chunks_of(picture: File) -> Iterator[bytes]:
-    picture.seek(0)
-    return iter(partial(picture.read, CHUNK_BYTES), b"")
+def chunks_of(image: File) -> Iterator[bytes]:
+    image.seek(0)
+    return iter(partial(image.read, CHUNK_BYTES), b"")
 
 
 class UnsentBytes:
     """The file that a ZipFile writes to, of which only the unsent end is kept.
 
     At the end of an entry ZipFile seeks back and writes its header again. What has been sent is not written again: the
-    header of a PictureInfo has not changed.
+    header of an ImageInfo has not changed.
     """
 
     def __init__(self) -> None:

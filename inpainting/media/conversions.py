@@ -1,4 +1,4 @@
-"""Conversions of stored pictures for a response, of which one runs at a time in a process."""
+"""Conversions of stored images for a response, of which one runs at a time in a process."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from inpainting.media.files import ConversionsBusy, PictureGone, StorageAway
+from inpainting.media.files import ConversionsBusy, ImageGone, StorageAway
 from inpainting.storage import StorageUnavailable
 
 WAIT_SECONDS = 10.0
 _converting = threading.BoundedSemaphore()
-"""One at a time: the largest picture takes ten seconds of a core, and any client with a link may ask."""
+"""One at a time: the largest image takes ten seconds of a core, and any client with a link may ask."""
 
 
 @contextmanager
 def converting() -> Iterator[None]:
-    """Raises ConversionsBusy if it is not its turn within WAIT_SECONDS; PictureGone for a file that is gone;
+    """Raises ConversionsBusy if it is not its turn within WAIT_SECONDS; ImageGone for a file that is gone;
     StorageAway if the storage does not answer.
     """
     if not _converting.acquire(timeout=WAIT_SECONDS):
@@ -24,7 +24,7 @@ def converting() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise PictureGone from error
+        raise ImageGone from error
     except StorageUnavailable as error:
         raise StorageAway from error
     finally:

@@ -1,4 +1,4 @@
-"""Picture files as responses: private, never sniffed or executed, with ranges (RFC 9110) and ETags."""
+"""Image files as responses: private, never sniffed or executed, with ranges (RFC 9110) and ETags."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ PRESIGNED_SECONDS = 60
 RANGE = re.compile(r"bytes=(\d{0,12})-(\d{0,12})")
 
 
-class PictureUnavailable(Exception):
-    """Base class: the picture's row exists, but its bytes cannot be sent."""
+class ImageUnavailable(Exception):
+    """Base class: the image's row exists, but its bytes cannot be sent."""
 
     status: int
     code: str
@@ -50,15 +50,15 @@ class PictureUnavailable(Exception):
     headers: Mapping[str, str] = MappingProxyType({})
 
 
-class PictureGone(PictureUnavailable):
+class ImageGone(ImageUnavailable):
     """The file was lost, or deleted by hand."""
 
     status = 410
     code = "result_expired"
-    message = "The file of this picture is gone."
+    message = "The file of this image is gone."
 
 
-class StorageAway(PictureUnavailable):
+class StorageAway(ImageUnavailable):
     """The storage does not answer now."""
 
     status = 503
@@ -67,73 +67,73 @@ class StorageAway(PictureUnavailable):
     headers: Mapping[str, str] = MappingProxyType({"Retry-After": "5"})
 
 
-class ConversionsBusy(PictureUnavailable):
-    """Too many other pictures are being converted."""
+class ConversionsBusy(ImageUnavailable):
+    """Too many other images are being converted."""
 
     status = 503
     code = "try_again"
-    message = "Other pictures are being converted; try again in a moment."
+    message = "Other images are being converted; try again in a moment."
     headers: Mapping[str, str] = MappingProxyType({"Retry-After": "5"})
 
 
-class RangeNotSatisfiable(PictureUnavailable):
+class RangeNotSatisfiable(ImageUnavailable):
     """The requested range lies beyond the end of the file."""
 
     status = 416
     code = "range_invalid"
-    message = "The range lies beyond the picture."
+    message = "The range lies beyond the image."
 
     def __init__(self, size: int) -> None:
         super().__init__(self.message)
         self.headers = {"Content-Range": f"bytes */{size}"}
 
 
-def picture_response(
+def image_response(
     request: HttpRequest | Request, file: File, headers: dict[str, str], *, filename: str | None = None
 ) -> HttpResponseBase:
     """The file's bytes, or the requested range of them; with a filename, as a download. 304 where the ETag matches.
 
-    With PICTURES_SENT_BY "nginx", a stored file is named to nginx, which sends it.
-    Raises PictureGone, StorageAway and RangeNotSatisfiable.
+    With IMAGES_SENT_BY "nginx", a stored file is named to nginx, which sends it.
+    Raises ImageGone, StorageAway and RangeNotSatisfiable.
     """
     size = size_of(file)
     # Files are never overwritten, so the name identifies the bytes. It is hashed to keep it private.
     etag = f'"{hashlib.sha256(str(file.name).encode()).hexdigest()[:32]}"'
-    headers = picture_headers(file, headers, filename)
-    if settings.PICTURES_SENT_BY == "nginx" and isinstance(file, FieldFile):
+    headers = image_headers(file, headers, filename)
+    if settings.IMAGES_SENT_BY == "nginx" and isinstance(file, FieldFile):
         return HttpResponse(headers={**headers, "X-Accel-Redirect": quote(f"{NGINX_LOCATION}{file.name}")})
     return ranged_response(request, partial(file_chunks, file), size=size, etag=etag, headers=headers)
 
 
-def linked_picture_response(
+def linked_image_response(
     request: HttpRequest | Request, file: File, headers: dict[str, str], *, filename: str | None = None
 ) -> HttpResponseBase:
-    """As `picture_response`, for a signed link; with PICTURES_SENT_BY "bucket", a redirect to the bucket.
+    """As `image_response`, for a signed link; with IMAGES_SENT_BY "bucket", a redirect to the bucket.
 
     Only for links: a client would send the API key or cookie of another request to the bucket, too.
     """
-    # Pages allow pictures of their own origin only. A presigned link is for one method.
+    # Pages allow images of their own origin only. A presigned link is for one method.
     is_sent_here = request.headers.get("Sec-Fetch-Site") == "same-origin" or request.method == "HEAD"
-    if settings.PICTURES_SENT_BY != "bucket" or is_sent_here or not isinstance(file, FieldFile):
-        return picture_response(request, file, headers, filename=filename)
+    if settings.IMAGES_SENT_BY != "bucket" or is_sent_here or not isinstance(file, FieldFile):
+        return image_response(request, file, headers, filename=filename)
     size_of(file)  # one that is gone is 410 here, not the bucket's error
-    sent = picture_headers(file, headers, filename)
-    storage: Any = file.storage  # S3PictureStorage; its module needs boto3
+    sent = image_headers(file, headers, filename)
+    storage: Any = file.storage  # S3ImageStorage; its module needs boto3
     url = storage.presigned_url(file.name, seconds=PRESIGNED_SECONDS, headers=sent)
     return HttpResponse(status=302, headers={**headers, "Location": url, "Cache-Control": "private, no-store"})
 
 
 def size_of(file: File) -> int:
-    """The bytes of a stored file. Raises PictureGone and StorageAway."""
+    """The bytes of a stored file. Raises ImageGone and StorageAway."""
     try:
         return int(file.size)
     except (FileNotFoundError, ValueError) as error:
-        raise PictureGone from error
+        raise ImageGone from error
     except StorageUnavailable as error:
         raise StorageAway from error
 
 
-def picture_headers(file: File, headers: Mapping[str, str], filename: str | None) -> dict[str, str]:
+def image_headers(file: File, headers: Mapping[str, str], filename: str | None) -> dict[str, str]:
     disposition = {"Content-Disposition": f'attachment; filename="{filename}"'} if filename else {}
     return {"Content-Type": CONTENT_TYPES[format_of(str(file.name)) or PNG], **headers, **disposition}
 
@@ -167,13 +167,11 @@ def ranged_response(
     return IteratorResponse(chunks(sent), status=200 if byte_range is None else 206, headers=headers)
 
 
-def picture_or_text_response(
-    request: HttpRequest, file: File, headers: dict[str, str] = OWNERS_ONLY
-) -> HttpResponseBase:
-    """As `picture_response`, for pages: an error is answered as plain text."""
+def image_or_text_response(request: HttpRequest, file: File, headers: dict[str, str] = OWNERS_ONLY) -> HttpResponseBase:
+    """As `image_response`, for pages: an error is answered as plain text."""
     try:
-        return picture_response(request, file, headers)
-    except PictureUnavailable as error:
+        return image_response(request, file, headers)
+    except ImageUnavailable as error:
         return HttpResponse(error.message, status=error.status, content_type="text/plain")
 
 

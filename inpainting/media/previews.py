@@ -1,4 +1,4 @@
-"""Previews and thumbnails of stored pictures: WebP, made at the first request and then stored."""
+"""Previews and thumbnails of stored images: WebP, made at the first request and then stored."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from django.core.files.base import ContentFile
 from django.db import DatabaseError
 
 from inpainting.media.conversions import converting
-from inpainting.media.files import PictureGone
-from inpainting.models.pictures import PreviewedPicture, ThumbnailedPicture, reduced_webp
+from inpainting.media.files import ImageGone
+from inpainting.models.images import PreviewedImage, ThumbnailedImage, reduced_webp
 
 logger = logging.getLogger(__name__)
 
 
-def preview_of(picture: PreviewedPicture) -> File:
-    """WebP of at most 1600 pixels a side. Raises PictureGone and ConversionsBusy as `reduced` does."""
-    return reduced(picture, "preview")
+def preview_of(image: PreviewedImage) -> File:
+    """WebP of at most 1600 pixels a side. Raises ImageGone and ConversionsBusy as `reduced` does."""
+    return reduced(image, "preview")
 
 
-def thumbnail_of(picture: ThumbnailedPicture) -> File:
-    """WebP of at most 384 pixels a side. Raises PictureGone and ConversionsBusy as `reduced` does."""
-    return reduced(picture, "thumbnail")
+def thumbnail_of(image: ThumbnailedImage) -> File:
+    """WebP of at most 384 pixels a side. Raises ImageGone and ConversionsBusy as `reduced` does."""
+    return reduced(image, "thumbnail")
 
 
-def reduced(picture: PreviewedPicture, field: str) -> File:
-    """A reduced copy of a picture; where it cannot be stored, as on a full disk, one that is made for this response.
+def reduced(image: PreviewedImage, field: str) -> File:
+    """A reduced copy of an image; where it cannot be stored, as on a full disk, one that is made for this response.
 
-    Raises PictureGone, and ConversionsBusy if other pictures are being converted for too long.
+    Raises ImageGone, and ConversionsBusy if other images are being converted for too long.
     """
-    file: File = getattr(picture, field)
+    file: File = getattr(image, field)
     if file:
         return file
     with converting():
-        stored = type(picture)._default_manager.filter(pk=picture.pk).first()
+        stored = type(image)._default_manager.filter(pk=image.pk).first()
         if stored is None:
-            raise PictureGone
+            raise ImageGone
         file = getattr(stored, field)
         if file:  # another request has made it meanwhile
             return file
@@ -46,4 +46,4 @@ def reduced(picture: PreviewedPicture, field: str) -> File:
                 return file
         except (OSError, DatabaseError):
             logger.warning("The %s of %s cannot be stored", field, stored.pk, exc_info=True)
-    return ContentFile(data, name=f"{picture.file.name}.webp")
+    return ContentFile(data, name=f"{image.file.name}.webp")

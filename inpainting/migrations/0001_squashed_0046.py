@@ -5,7 +5,7 @@ import django.db.models.deletion
 import django.utils.timezone
 import inpainting.catalog.rows.choices
 import inpainting.models.generation
-import inpainting.models.pictures
+import inpainting.models.images
 import inpainting.models.webhook_delivery
 import inpainting.models.webhook_secret
 import uuid
@@ -120,7 +120,7 @@ class Migration(migrations.Migration):
             name='Analysis',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('file', models.FileField(max_length=200, upload_to=inpainting.models.pictures.private_name)),
+                ('file', models.FileField(max_length=200, upload_to=inpainting.models.images.private_name)),
                 ('sha256', models.CharField(editable=False, max_length=64)),
                 ('byte_count', models.PositiveBigIntegerField(editable=False)),
                 ('width', models.PositiveIntegerField(editable=False)),
@@ -178,7 +178,7 @@ class Migration(migrations.Migration):
             name='DraftPicture',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('file', models.FileField(max_length=200, upload_to=inpainting.models.pictures.private_name)),
+                ('file', models.FileField(max_length=200, upload_to=inpainting.models.images.private_name)),
                 ('sha256', models.CharField(editable=False, max_length=64)),
                 ('byte_count', models.PositiveBigIntegerField(editable=False)),
                 ('width', models.PositiveIntegerField(editable=False)),
@@ -266,22 +266,22 @@ class Migration(migrations.Migration):
             name='GeneratedImage',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('file', models.FileField(max_length=200, upload_to=inpainting.models.pictures.private_name)),
+                ('file', models.FileField(max_length=200, upload_to=inpainting.models.images.private_name)),
                 ('sha256', models.CharField(editable=False, max_length=64)),
                 ('byte_count', models.PositiveBigIntegerField(editable=False)),
                 ('width', models.PositiveIntegerField(editable=False)),
                 ('height', models.PositiveIntegerField(editable=False)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('preview', models.FileField(blank=True, editable=False, help_text='WebP of at most 1600 pixels a side; empty until it is requested', max_length=200, upload_to=inpainting.models.pictures.private_name)),
-                ('thumbnail', models.FileField(blank=True, editable=False, help_text='WebP of at most 384 pixels a side; empty until the generation has succeeded or it is requested', max_length=200, upload_to=inpainting.models.pictures.private_name)),
+                ('preview', models.FileField(blank=True, editable=False, help_text='WebP of at most 1600 pixels a side; empty until it is requested', max_length=200, upload_to=inpainting.models.images.private_name)),
+                ('thumbnail', models.FileField(blank=True, editable=False, help_text='WebP of at most 384 pixels a side; empty until the generation has succeeded or it is requested', max_length=200, upload_to=inpainting.models.images.private_name)),
                 ('index', models.PositiveSmallIntegerField()),
                 ('outside_mask_changed_pixels', models.PositiveBigIntegerField()),
                 ('seam_score', models.FloatField()),
                 ('report', models.JSONField(default=dict, help_text='window, coverage, treatment of the seam')),
-                ('hidden_file', models.FileField(blank=True, editable=False, help_text='the result before the safety checker hid it; for reviewers only', max_length=200, upload_to=inpainting.models.pictures.private_name)),
+                ('hidden_file', models.FileField(blank=True, editable=False, help_text='the result before the safety checker hid it; for reviewers only', max_length=200, upload_to=inpainting.models.images.private_name)),
                 ('hidden_sha256', models.CharField(blank=True, default='', editable=False, max_length=64)),
                 ('hidden_byte_count', models.PositiveBigIntegerField(default=0, editable=False)),
-                ('copy_file', models.FileField(blank=True, editable=False, help_text='a lossy copy, in the requested format', max_length=200, upload_to=inpainting.models.pictures.private_name)),
+                ('copy_file', models.FileField(blank=True, editable=False, help_text='a lossy copy, in the requested format', max_length=200, upload_to=inpainting.models.images.private_name)),
                 ('copy_sha256', models.CharField(blank=True, default='', editable=False, max_length=64)),
                 ('copy_byte_count', models.PositiveBigIntegerField(default=0, editable=False)),
                 ('generation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='images', to='inpainting.generation')),
@@ -362,13 +362,13 @@ class Migration(migrations.Migration):
             name='Mask',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('file', models.FileField(max_length=200, upload_to=inpainting.models.pictures.private_name)),
+                ('file', models.FileField(max_length=200, upload_to=inpainting.models.images.private_name)),
                 ('sha256', models.CharField(editable=False, max_length=64)),
                 ('byte_count', models.PositiveBigIntegerField(editable=False)),
                 ('width', models.PositiveIntegerField(editable=False)),
                 ('height', models.PositiveIntegerField(editable=False)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('preview', models.FileField(blank=True, editable=False, help_text='WebP of at most 1600 pixels a side; empty until it is requested', max_length=200, upload_to=inpainting.models.pictures.private_name)),
+                ('preview', models.FileField(blank=True, editable=False, help_text='WebP of at most 1600 pixels a side; empty until it is requested', max_length=200, upload_to=inpainting.models.images.private_name)),
                 ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='masks', to=settings.AUTH_USER_MODEL)),
             ],
             options={
@@ -384,13 +384,13 @@ class Migration(migrations.Migration):
             name='ReferencePicture',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('file', models.FileField(max_length=200, upload_to=inpainting.models.pictures.private_name)),
+                ('file', models.FileField(max_length=200, upload_to=inpainting.models.images.private_name)),
                 ('sha256', models.CharField(editable=False, max_length=64)),
                 ('byte_count', models.PositiveBigIntegerField(editable=False)),
                 ('width', models.PositiveIntegerField(editable=False)),
                 ('height', models.PositiveIntegerField(editable=False)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('preview', models.FileField(blank=True, editable=False, help_text='WebP of at most 1600 pixels a side; empty until it is requested', max_length=200, upload_to=inpainting.models.pictures.private_name)),
+                ('preview', models.FileField(blank=True, editable=False, help_text='WebP of at most 1600 pixels a side; empty until it is requested', max_length=200, upload_to=inpainting.models.images.private_name)),
                 ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reference_pictures', to=settings.AUTH_USER_MODEL)),
             ],
             options={
@@ -462,14 +462,14 @@ class Migration(migrations.Migration):
             name='SourceImage',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('file', models.FileField(max_length=200, upload_to=inpainting.models.pictures.private_name)),
+                ('file', models.FileField(max_length=200, upload_to=inpainting.models.images.private_name)),
                 ('sha256', models.CharField(editable=False, max_length=64)),
                 ('byte_count', models.PositiveBigIntegerField(editable=False)),
                 ('width', models.PositiveIntegerField(editable=False)),
                 ('height', models.PositiveIntegerField(editable=False)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('preview', models.FileField(blank=True, editable=False, help_text='WebP of at most 1600 pixels a side; empty until it is requested', max_length=200, upload_to=inpainting.models.pictures.private_name)),
-                ('thumbnail', models.FileField(blank=True, editable=False, help_text='WebP of at most 384 pixels a side; empty until the generation has succeeded or it is requested', max_length=200, upload_to=inpainting.models.pictures.private_name)),
+                ('preview', models.FileField(blank=True, editable=False, help_text='WebP of at most 1600 pixels a side; empty until it is requested', max_length=200, upload_to=inpainting.models.images.private_name)),
+                ('thumbnail', models.FileField(blank=True, editable=False, help_text='WebP of at most 384 pixels a side; empty until the generation has succeeded or it is requested', max_length=200, upload_to=inpainting.models.images.private_name)),
                 ('name', models.CharField(blank=True, help_text='name of the uploaded file', max_length=255)),
                 ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='source_images', to=settings.AUTH_USER_MODEL)),
             ],
@@ -486,7 +486,7 @@ class Migration(migrations.Migration):
             name='UploadedPicture',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('file', models.FileField(max_length=200, upload_to=inpainting.models.pictures.private_name)),
+                ('file', models.FileField(max_length=200, upload_to=inpainting.models.images.private_name)),
                 ('sha256', models.CharField(editable=False, max_length=64)),
                 ('byte_count', models.PositiveBigIntegerField(editable=False)),
                 ('width', models.PositiveIntegerField(editable=False)),
@@ -592,7 +592,7 @@ class Migration(migrations.Migration):
             name='AnalysisMask',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('file', models.FileField(max_length=200, upload_to=inpainting.models.pictures.private_name)),
+                ('file', models.FileField(max_length=200, upload_to=inpainting.models.images.private_name)),
                 ('sha256', models.CharField(editable=False, max_length=64)),
                 ('byte_count', models.PositiveBigIntegerField(editable=False)),
                 ('width', models.PositiveIntegerField(editable=False)),

@@ -8,7 +8,7 @@ from django.db import migrations, models
 def restore_references(apps, schema_editor):
     """Analyses had keys without constraints: delete those without an owner, and forget masks that are gone."""
     analyses = apps.get_model('inpainting', 'Analysis').objects
-    owners, masks = apps.get_model('accounts', 'User').objects, apps.get_model('inpainting', 'UploadedPicture').objects
+    owners, masks = apps.get_model('accounts', 'User').objects, apps.get_model('inpainting', 'UploadedImage').objects
     analyses.exclude(owner__in=owners.values('pk')).delete()
     analyses.exclude(mask=None).exclude(mask__in=masks.values('pk')).update(mask=None)
     schema_editor.connection.check_constraints()  # PostgreSQL alters no table whose deletions it has not checked
@@ -22,11 +22,15 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.RenameModel('DraftPicture', 'DraftImage'),
+        migrations.RenameModel('ReferencePicture', 'ReferenceImage'),
+        migrations.RenameModel('UploadedPicture', 'UploadedImage'),
+        migrations.RenameField('Draft', 'pictures', 'images'),
         migrations.RunPython(restore_references, migrations.RunPython.noop, elidable=True),
         migrations.AlterField(
             model_name='analysis',
             name='mask',
-            field=models.ForeignKey(editable=False, help_text='the best mask, where it was stored', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='inpainting.uploadedpicture'),
+            field=models.ForeignKey(editable=False, help_text='the best mask, where it was stored', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='inpainting.uploadedimage'),
         ),
         migrations.AlterField(
             model_name='analysis',
@@ -37,5 +41,35 @@ class Migration(migrations.Migration):
             model_name='generation',
             name='requested',
             field=models.JSONField(default=dict, help_text='engine and settings as sent; empty: the same as the resolved ones'),
+        ),
+        migrations.AlterField(
+            model_name='analysis',
+            name='task',
+            field=models.CharField(choices=[('segment', 'find an object'), ('caption', 'describe the image')], editable=False, max_length=10),
+        ),
+        migrations.AlterField(
+            model_name='draftimage',
+            name='owner',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='draft_images', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AlterField(
+            model_name='ledgerentry',
+            name='pixels',
+            field=models.PositiveBigIntegerField(default=0, editable=False, help_text='of the image'),
+        ),
+        migrations.AlterField(
+            model_name='referenceimage',
+            name='owner',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reference_images', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AlterField(
+            model_name='uploadedimage',
+            name='owner',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='uploaded_images', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AlterField(
+            model_name='userlimits',
+            name='megapixels_per_day',
+            field=models.PositiveIntegerField(blank=True, help_text='megapixels of images accepted in 24 hours', null=True),
         ),
     ]

@@ -4,14 +4,14 @@ from inpainting.catalog.rows.inference_model import InferenceModel, ModelState
 from inpainting.catalog.rows.lora import Lora
 from inpainting.models.analysis import Analysis, AnalysisMask
 from inpainting.models.batch import Batch, BatchItem
-from inpainting.models.draft import Draft, DraftPicture
+from inpainting.models.draft import Draft, DraftImage
 from inpainting.models.fair_tags import Flow, VirtualTime
 from inpainting.models.generation import Generation
 from inpainting.models.idempotency import IdempotencyKey
+from inpainting.models.images import GeneratedImage, Mask, ReferenceImage, SourceImage, UploadedImage
 from inpainting.models.ledger import Act, LedgerEntry
 from inpainting.models.limits import UserLimits
 from inpainting.models.periodic_job import PeriodicJob
-from inpainting.models.pictures import GeneratedImage, Mask, ReferencePicture, SourceImage, UploadedPicture
 from inpainting.models.queued_work import Status
 from inpainting.models.retention import Retention
 from inpainting.models.review import Verdict
@@ -28,7 +28,7 @@ __all__ = [
     "BatchItem",
     "DeliveryState",
     "Draft",
-    "DraftPicture",
+    "DraftImage",
     "Flow",
     "GeneratedImage",
     "Generation",
@@ -39,13 +39,13 @@ __all__ = [
     "Mask",
     "ModelState",
     "PeriodicJob",
-    "ReferencePicture",
+    "ReferenceImage",
     "Retention",
     "Share",
     "SourceImage",
     "Status",
     "UndeletedFile",
-    "UploadedPicture",
+    "UploadedImage",
     "UserLimits",
     "Verdict",
     "VirtualTime",

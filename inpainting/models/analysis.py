@@ -1,4 +1,4 @@
-"""A picture in which a worker finds an object, or which it describes, and the masks that were found."""
+"""An image in which a worker finds an object, or which it describes, and the masks that were found."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from inpainting.core.geometry import Box, Size
 from inpainting.engines.base import Queue
 from inpainting.models import fair_tags
 from inpainting.models.generation_request import NATIVE
-from inpainting.models.pictures import StoredPicture, UploadedPicture, delete_files_of
+from inpainting.models.images import StoredImage, UploadedImage, delete_files_of
 from inpainting.models.queued_work import ENDED, START_ORDER, QueuedWork, Status
 from inpainting.models.undeleted_file import delete_file
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
@@ -30,23 +30,23 @@ from inpainting.segmenters.base import Candidate, Detection, Point, Selection
 
 class Task(models.TextChoices):
     SEGMENT = "segment", "find an object"
-    CAPTION = "caption", "describe the picture"
+    CAPTION = "caption", "describe the image"
 
 
-class Analysis(QueuedWork, StoredPicture):  # type: ignore[misc]  # both have created_at
-    """One request to a segmenter or captioner. `file`: the picture as it was sent, deleted when the analysis ends.
+class Analysis(QueuedWork, StoredImage):  # type: ignore[misc]  # both have created_at
+    """One request to a segmenter or captioner. `file`: the image as it was sent, deleted when the analysis ends.
 
     `model`, of QueuedWork, is the name of the segmenter; of a caption it is empty until the worker has chosen one.
     """
 
-    NAME, ACTIVITY = "analysis", "analysing this picture"
+    NAME, ACTIVITY = "analysis", "analysing this image"
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="analyses")
     task = models.CharField(max_length=10, choices=Task.choices, editable=False)
     options = models.JSONField(default=dict, editable=False, help_text="the selection, or the style of the caption")
     stores_mask = models.BooleanField(default=False, editable=False, help_text="whether the best mask is stored")
     mask = models.ForeignKey(
-        UploadedPicture, on_delete=models.SET_NULL, null=True, editable=False, related_name="+",
+        UploadedImage, on_delete=models.SET_NULL, null=True, editable=False, related_name="+",
         help_text="the best mask, where it was stored",
     )  # fmt: skip
     caption = models.TextField(blank=True, editable=False)
@@ -83,7 +83,7 @@ class Analysis(QueuedWork, StoredPicture):  # type: ignore[misc]  # both have cr
         return f"analysis {self.pk}"
 
     def write_sent(self, data: bytes, size: Size, *, sha256: str) -> None:
-        """Put the bytes of the picture, as they were sent, into storage; the caller saves the row."""
+        """Put the bytes of the image, as they were sent, into storage; the caller saves the row."""
         self.sha256, self.byte_count = sha256, len(data)
         self.width, self.height = size.width, size.height
         self.file.save("picture.bin", ContentFile(data), save=False)
@@ -99,11 +99,11 @@ class Analysis(QueuedWork, StoredPicture):  # type: ignore[misc]  # both have cr
             self.save(force_insert=True)
 
     def succeed(
-        self, found: Sequence[AnalysisMask] = (), *, stored: UploadedPicture | None = None, **result: Any
+        self, found: Sequence[AnalysisMask] = (), *, stored: UploadedImage | None = None, **result: Any
     ) -> bool:
         """Save the masks, all or none. False if it was cancelled meanwhile or another worker holds it.
 
-        stored: the best mask, as a picture of the owner. result: values of other columns.
+        stored: the best mask, as an image of the owner. result: values of other columns.
         """
         held = self._held & models.Q(cancel_requested=False)
         with transaction.atomic():
@@ -136,7 +136,7 @@ class Analysis(QueuedWork, StoredPicture):  # type: ignore[misc]  # both have cr
         return "refused" if self.is_refused else super()._outcome
 
     def _change(self, condition: models.Q, event: events.Event | None, **changes: Any) -> bool:
-        """With the end, the picture as it was sent is no longer needed."""
+        """With the end, the image as it was sent is no longer needed."""
         file = self.file
         if changes.get("status") not in ENDED or not file.name:
             return super()._change(condition, event, **changes)
@@ -147,7 +147,7 @@ class Analysis(QueuedWork, StoredPicture):  # type: ignore[misc]  # both have cr
                     return False
                 transaction.on_commit(partial(delete_file, file), robust=True)
         except DatabaseError:
-            self.file, self.byte_count = name, byte_count  # the picture stays, for the next attempt to end it
+            self.file, self.byte_count = name, byte_count  # the image stays, for the next attempt to end it
             raise
         return True
 
@@ -161,7 +161,7 @@ class Analysis(QueuedWork, StoredPicture):  # type: ignore[misc]  # both have cr
         return selection_from(self.options)
 
 
-class AnalysisMask(StoredPicture):
+class AnalysisMask(StoredImage):
     """One of the masks that were found, the best one with index 0. score: None where the segmenter gives none."""
 
     analysis = models.ForeignKey(Analysis, on_delete=models.CASCADE, related_name="masks")
@@ -176,7 +176,7 @@ class AnalysisMask(StoredPicture):
 
 
 def mask_values(candidate: Candidate, segmenter: str) -> dict[str, Any]:
-    """`found` of an UploadedPicture with this mask, which is not empty."""
+    """`found` of an UploadedImage with this mask, which is not empty."""
     box = masks.bounds(candidate.mask)
     return {
         "segmenter": segmenter,

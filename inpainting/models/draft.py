@@ -10,13 +10,13 @@ from django.db import models
 from django.db.models.signals import post_delete
 
 from inpainting.core.geometry import Size
-from inpainting.models.pictures import StoredPicture, delete_files_of
+from inpainting.models.images import StoredImage, delete_files_of
 
 
-class DraftPicture(StoredPicture):
+class DraftImage(StoredImage):
     """A photo, mask or selection of a draft: the file as it was sent, named by its SHA-256."""
 
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="draft_pictures")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="draft_images")
 
     class Meta:
         constraints: ClassVar[list[models.BaseConstraint]] = [
@@ -24,11 +24,11 @@ class DraftPicture(StoredPicture):
         ]
 
     @classmethod
-    def from_file(cls, owner: Any, file: File, *, sha256: str, extension: str, size: Size) -> DraftPicture:
+    def from_file(cls, owner: Any, file: File, *, sha256: str, extension: str, size: Size) -> DraftImage:
         """Write the file to storage; the row is not saved yet."""
-        picture = cls(owner=owner, sha256=sha256, byte_count=file.size, width=size.width, height=size.height)
-        picture.file.save(f"picture.{extension}", file, save=False)
-        return picture
+        image = cls(owner=owner, sha256=sha256, byte_count=file.size, width=size.width, height=size.height)
+        image.file.save(f"picture.{extension}", file, save=False)
+        return image
 
     @property
     def extension(self) -> str:
@@ -43,11 +43,11 @@ class Draft(models.Model):
     revision = models.PositiveBigIntegerField(default=0, help_text="one more with every change")
     # Text, as PostgreSQL's jsonb refuses U+0000, and no query reads inside the document.
     document = models.TextField(blank=True, help_text="JSON; empty: there is none")
-    pictures = models.ManyToManyField(DraftPicture, related_name="drafts", help_text="files that the document names")
+    images = models.ManyToManyField(DraftImage, related_name="drafts", help_text="files that the document names")
     saved_at = models.DateTimeField(auto_now=True)
 
     def __str__(self) -> str:
         return f"draft of {self.owner}, revision {self.revision}"
 
 
-post_delete.connect(delete_files_of, sender=DraftPicture)
+post_delete.connect(delete_files_of, sender=DraftImage)

@@ -5,14 +5,14 @@ of the queue's virtual time and the end of the flow's last slot, which is `cost 
 next. While two users have generations waiting, the costs that are started for each, divided by the user's weight,
 differ by at most the sum of their largest costs divided by their weights. A user who had nothing waiting has no credit.
 
-Batches give way to the user's single generations: a single one takes over the slot of the next waiting picture of a
+Batches give way to the user's single generations: a single one takes over the slot of the next waiting image of a
 batch, which moves to the end of the flow. While both wait, every second slot is left to the batches. The slots of one
 user never overlap, so other users lose nothing. Where a single one needs less than the slot, the rest is left unused.
 
 All batches of a user share those slots in the order in which they were sent, rather than having a flow each. Of equal
 batches that take turns, all end at the end; one after the other, the first ends after its own time and the last no
 later. And tags are final when a generation is accepted, so that a position is a count over an index: turns would move
-every waiting picture of the user whenever another batch arrives or ends.
+every waiting image of the user whenever another batch arrives or ends.
 
 Tags are integers: pixels x steps, which 64 bits count for thousands of years. Locks are taken in the order generation,
 flow, virtual time; an accepting transaction never waits for the lock of a generation.

@@ -13,7 +13,7 @@ from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
 from inpainting.models import fair_tags
 from inpainting.models.generation_request import FURTHER_IMAGE_INDEXES, GenerationRequest
-from inpainting.models.pictures import GeneratedImage
+from inpainting.models.images import GeneratedImage
 from inpainting.models.queued_work import START_ORDER, QueuedWork, Status
 from inpainting.models.review import Reviewed
 from inpainting.realtime import events
@@ -33,7 +33,7 @@ def model_of(engine: str, settings: Mapping[str, Any]) -> str:
 class Generation(Reviewed, QueuedWork, GenerationRequest):
     """Only the methods under "Mutators", here and in `QueuedWork`, change the state."""
 
-    NAME, ACTIVITY = "generation", "painting this picture"
+    NAME, ACTIVITY = "generation", "painting this image"
 
     number = models.PositiveBigIntegerField(
         default=random_number, unique=True, null=True, editable=False,
@@ -86,16 +86,16 @@ class Generation(Reviewed, QueuedWork, GenerationRequest):
     def save_new(self, *, weight: int = 1, in_batch: bool = False) -> None:
         """Save the rows of a generation made by `from_request` or `copy_for_rerun`, with its place in the queue.
 
-        weight: of the owner. in_batch: whether it is a picture of a batch, which gives way to single generations.
+        weight: of the owner. in_batch: whether it is an image of a batch, which gives way to single generations.
         """
         with transaction.atomic(savepoint=False):
             self.queue = registry.find(self.engine).declaration.queue
             self.model = model_of(self.engine, self.settings)
             slot = fair_tags.take_slot(self, weight=weight, in_batch=in_batch)
             self.start_tag, self.finish_tag = slot.start, slot.end
-            for picture in self.pictures:
-                if picture._state.adding:  # otherwise it is shared with the parent and already saved
-                    picture.save(force_insert=True)
+            for image in self.stored_images:
+                if image._state.adding:  # otherwise it is shared with the parent and already saved
+                    image.save(force_insert=True)
             self.save(force_insert=True)
             self._publish(events.queued())
 

@@ -14,11 +14,11 @@ from django.conf import settings
 from django.db import models
 
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES, CONTROLS, IP_ADAPTERS
-from inpainting.core.errors import InvalidPicture
+from inpainting.core.errors import InvalidImage
 from inpainting.core.geometry import Placement
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.models.pictures import Mask, ReferencePicture, SourceImage, StoredPicture, content_digest
+from inpainting.models.images import Mask, ReferenceImage, SourceImage, StoredImage, content_digest
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
 FURTHER_IMAGES = (*CONTROLS.images[1:], *IP_ADAPTERS.images[1:])
@@ -31,14 +31,14 @@ NATIVE = "native"
 """The native API, the pages and the command line, as a value of `service`."""
 UNIT_COST = 1_000_000
 """The cost of a generation whose plan is not known."""
-SharedImages = dict[tuple[str, str], ReferencePicture]
+SharedImages = dict[tuple[str, str], ReferenceImage]
 """Stored conditioning images of one owner, by their names in `InpaintRequest` and their content hash."""
 
 
 def conditioning_image(related_name: str, help_text: str, *, db_index: bool = True) -> Any:
     """A column of CONDITIONING_IMAGES."""
     return models.ForeignKey(
-        ReferencePicture,
+        ReferenceImage,
         on_delete=models.RESTRICT,
         null=True,
         blank=True,
@@ -140,25 +140,25 @@ class GenerationRequest(models.Model):
 
         shared: conditioning images to reuse instead of writing them again; new ones are added to it.
         """
-        pictures = request.conditioning_images
-        keys = {} if shared is None else {name: (name, content_digest(picture)) for name, picture in pictures.items()}
+        images = request.conditioning_images
+        keys = {} if shared is None else {name: (name, content_digest(image)) for name, image in images.items()}
         references = {name: shared[key] for name, key in keys.items() if shared and key in shared}
         with ExitStack() as undo:  # if one cannot be written, delete the others
-            source = SourceImage.from_picture(owner, request.image, name=source_name, metadata=request.kept_metadata)
+            source = SourceImage.from_image(owner, request.image, name=source_name, metadata=request.kept_metadata)
             undo.callback(source.delete_files)
             mask = Mask.from_pixels(owner, request.mask)
             undo.callback(mask.delete_files)
-            for name in [name for name in pictures if name not in references]:
-                references[name] = ReferencePicture.from_picture(owner, pictures[name])
+            for name in [name for name in images if name not in references]:
+                references[name] = ReferenceImage.from_image(owner, images[name])
                 undo.callback(references[name].delete_files)
             undo.pop_all()
         if shared is None:  # the items of a batch wait for too long
             source.keep_decoded(request.image)
-            mask.keep_decoded(Picture(request.mask[:, :, np.newaxis]))
-            for name, picture in pictures.items():
-                references[name].keep_decoded(picture)
+            mask.keep_decoded(CanonicalImage(request.mask[:, :, np.newaxis]))
+            for name, image in images.items():
+                references[name].keep_decoded(image)
         else:
-            shared.update({keys[name]: picture for name, picture in references.items()})
+            shared.update({keys[name]: image for name, image in references.items()})
         return cls(
             owner=owner,
             source=source,
@@ -187,16 +187,16 @@ class GenerationRequest(models.Model):
         return type(self)(**{name: getattr(self, name) for name in names}, parent=self)
 
     def to_request(
-        self, settings: PaintSettings | None = None, references: Mapping[str, Picture | None] | None = None
+        self, settings: PaintSettings | None = None, references: Mapping[str, CanonicalImage | None] | None = None
     ) -> InpaintRequest:
         """Rebuild the request from the stored images.
 
         settings, references: replace the stored ones. references: by their names in `InpaintRequest`; None removes one.
-        Raises InvalidPicture, `image_gone`, where a file is gone.
+        Raises InvalidImage, `image_gone`, where a file is gone.
         """
         sent = dict(references or {})
         try:
-            kept: dict[str, Any] = {n: picture.take() for n, picture in self.references.items() if n not in sent}
+            kept: dict[str, Any] = {n: stored.take() for n, stored in self.references.items() if n not in sent}
             image, mask = self.source.take(), self.mask.take_pixels()
         except FileNotFoundError as error:
             raise self.image_gone() from error
@@ -204,20 +204,20 @@ class GenerationRequest(models.Model):
         return InpaintRequest(image, mask, settings or self.paint_settings, **kept | sent, placement=placement)
 
     @staticmethod
-    def image_gone() -> InvalidPicture:
+    def image_gone() -> InvalidImage:
         """The error for a file of a generation that is no longer in storage."""
-        return InvalidPicture("A picture of this generation is gone; send it again.", code="image_gone", field="image")
+        return InvalidImage("An image of this generation is gone; send it again.", code="image_gone", field="image")
 
     # Properties
 
     @property
-    def references(self) -> dict[str, ReferencePicture]:
+    def references(self) -> dict[str, ReferenceImage]:
         """The conditioning images, by their names in `InpaintRequest`."""
-        pictures = {name: getattr(self, name) for name in CONDITIONING_IMAGES}
-        return {name: picture for name, picture in pictures.items() if picture is not None}
+        images = {name: getattr(self, name) for name in CONDITIONING_IMAGES}
+        return {name: image for name, image in images.items() if image is not None}
 
     @property
-    def pictures(self) -> list[StoredPicture]:
+    def stored_images(self) -> list[StoredImage]:
         """All input images."""
         return [self.source, self.mask, *self.references.values()]
 

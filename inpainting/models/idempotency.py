@@ -16,7 +16,7 @@ class IdempotencyKey(models.Model):
     digest = models.CharField(max_length=64, help_text="SHA-256 of the request")
     generation = models.ForeignKey("inpainting.Generation", on_delete=models.CASCADE, null=True, related_name="+")
     batch = models.ForeignKey("inpainting.Batch", on_delete=models.CASCADE, null=True, related_name="+")
-    mask = models.ForeignKey("inpainting.UploadedPicture", on_delete=models.CASCADE, null=True, related_name="+")
+    mask = models.ForeignKey("inpainting.UploadedImage", on_delete=models.CASCADE, null=True, related_name="+")
     analysis = models.ForeignKey("inpainting.Analysis", on_delete=models.CASCADE, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 

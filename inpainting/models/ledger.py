@@ -23,7 +23,7 @@ class LedgerEntry(models.Model):
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
     act = models.CharField(max_length=10, choices=Act.choices, editable=False)
-    pixels = models.PositiveBigIntegerField(default=0, editable=False, help_text="of the picture")
+    pixels = models.PositiveBigIntegerField(default=0, editable=False, help_text="of the image")
     generation_id = models.UUIDField(null=True, editable=False, help_text="deleted generation")
     at = models.DateTimeField(default=timezone.now, editable=False)
 

@@ -22,7 +22,7 @@ class UserLimits(models.Model):
     per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="generations accepted in a minute")
     per_day = models.PositiveIntegerField(null=True, blank=True, help_text="generations accepted in 24 hours")
     megapixels_per_day = models.PositiveIntegerField(
-        null=True, blank=True, help_text="megapixels of pictures accepted in 24 hours"
+        null=True, blank=True, help_text="megapixels of images accepted in 24 hours"
     )
     stored_megabytes = models.PositiveIntegerField(
         null=True, blank=True, help_text="stored in all, in millions of bytes"

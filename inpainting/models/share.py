@@ -7,7 +7,7 @@ import uuid
 from django.db import models
 from django.utils import timezone
 
-from inpainting.models.pictures import GeneratedImage
+from inpainting.models.images import GeneratedImage
 
 
 class Share(models.Model):

@@ -8,14 +8,14 @@ from functools import partial
 from inpainting.catalog import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs import to_rgb8
+from inpainting.core.image import CanonicalImage
 from inpainting.core.keepalive import run_in_thread
-from inpainting.core.picture import Picture
 from inpainting.engines.base import Plan
 from inpainting.engines.conditioning_images import images_to_compute
 from inpainting.engines.loaded_models import loaded_models
 
 
-def computed_images(plan: Plan, keepalive: Callable[[], None]) -> tuple[dict[str, Picture], list[str]]:
+def computed_images(plan: Plan, keepalive: Callable[[], None]) -> tuple[dict[str, CanonicalImage], list[str]]:
     """The missing control images of a plan by their names, at the size of its image; and a note about each.
 
     keepalive: called meanwhile, see `run_in_thread`.
@@ -33,11 +33,11 @@ def computed_images(plan: Plan, keepalive: Callable[[], None]) -> tuple[dict[str
     return {name: images[specs] for name, specs in wanted.items()}, notes
 
 
-def control_image(specs: tuple[ModelSpec, ...], picture: Picture) -> Picture:
-    """Compute a control image of the picture's size. specs: the model that does, then those that it needs.
+def control_image(specs: tuple[ModelSpec, ...], image: CanonicalImage) -> CanonicalImage:
+    """Compute a control image of the image's size. specs: the model that does, then those that it needs.
 
     Raises EngineFailed where a model cannot be loaded or finds nothing to draw.
     """
     implementation = families.get(specs[0].family).load_implementation()
     loaded = [loaded_models.of(spec) for spec in specs]
-    return Picture(implementation.control_image(loaded[0], to_rgb8(picture), *loaded[1:]))
+    return CanonicalImage(implementation.control_image(loaded[0], to_rgb8(image), *loaded[1:]))

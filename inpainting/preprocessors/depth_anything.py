@@ -15,7 +15,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 
 MAX_RATIO = 4
-"""Of the sides: the processor would make a longer picture thousands of pixels long, or leave it no pixel across."""
+"""Of the sides: the processor would make a longer image thousands of pixels long, or leave it no pixel across."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class DepthAnything:
 
 
 def squeezed(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture, its shorter side scaled up where it is less than 1 / MAX_RATIO of the longer one."""
+    """The image, its shorter side scaled up where it is less than 1 / MAX_RATIO of the longer one."""
     height, width = pixels.shape[:2]
     least = -(-max(height, width) // MAX_RATIO)
     size = max(width, least), max(height, least)

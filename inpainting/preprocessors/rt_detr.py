@@ -31,7 +31,7 @@ class RTDetr:
     def people(self, loaded: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Boxes of the people in RGB [height, width, 3], the likeliest first: [people, 4] of left, top, width, height.
 
-        In pixels, as COCO states boxes; they may reach beyond the picture.
+        In pixels, as COCO states boxes; they may reach beyond the image.
         """
         import torch
 

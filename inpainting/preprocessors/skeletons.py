@@ -27,9 +27,9 @@ COLOURS = tuple(
 LIMB_BRIGHTNESS = 0.6
 """Limbs are darkened to this share before the key points are drawn over them (ControlNet's `draw_bodypose`)."""
 RADIUS, SHORTER_SIDE = 4, 512
-"""Of key points, and half the width of limbs, in pixels, in pictures with this shorter side: those of ControlNet's
+"""Of key points, and half the width of limbs, in pixels, in images with this shorter side: those of ControlNet's
 training (`stickwidth`, and `detect_resolution` of its annotators). ControlNet draws at this size and scales the drawing
-to that of the picture; here the radius is scaled, so that edges stay sharp."""
+to that of the image; here the radius is scaled, so that edges stay sharp."""
 
 
 def openpose_points(points: NDArray[np.float32], visible: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ MIN_SCORE = 0.3
 MAX_PEOPLE = 20
 """The likeliest ones. ViTPose computes each apart."""
 MIN_SIDE = 4
-"""Of pictures, in pixels; transformers mistakes the rows of a smaller one for its channels."""
+"""Of images, in pixels; transformers mistakes the rows of a smaller one for its channels."""
 COCO = 0
 """The data set whose key points a ViTPose+ is asked for; others have one alone."""
 
@@ -59,7 +59,7 @@ class VitPose:
     def people(self, loaded: Any, pixels: NDArray[np.uint8], boxes: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """OpenPose's key points of the person in each box: [18, 2], x and y in pixels.
 
-        NaN where one is not found in the picture; OpenPose finds none beyond its edges. boxes: see `RTDetr.people`.
+        NaN where one is not found in the image; OpenPose finds none beyond its edges. boxes: see `RTDetr.people`.
         """
         import torch
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
-from inpainting.core.picture import Mask, Picture
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.validation import check_count, check_range, check_text
 
 MAX_POINTS = 100
@@ -56,7 +56,7 @@ class Detection:
     """How objects are found by words. Raises InvalidRequest for a number out of its range.
 
     box_threshold, text_threshold: lowest scores of a box and of its words, 0 to 1. max_detections: of boxes, the best
-    ones, at most MAX_BOXES; 0 is MAX_BOXES. dilate: pixels of the picture by which boxes are widened, negative:
+    ones, at most MAX_BOXES; 0 is MAX_BOXES. dilate: pixels of the image by which boxes are widened, negative:
     narrowed; at most MAX_DILATE. shows_boxes: the mask is the boxes, not what is in them. outliner: name of the model
     that outlines; "" is the first installed one.
     """
@@ -85,7 +85,7 @@ class Selection:
     """The object: points on and beside it, a box around it, a rough outline of it, words for it, or its category; by
     default the main one.
 
-    outline: its corners, x and y; it may leave the picture. tolerance: by how much a colour may differ, 0 to 255; None
+    outline: its corners, x and y; it may leave the image. tolerance: by how much a colour may differ, 0 to 255; None
     is the segmenter's default. detection: read with words. Raises InvalidRequest for more than MAX_POINTS points,
     MAX_CORNERS corners or MAX_WORDS_CHARACTERS characters, for an outline of fewer than three corners, or a tolerance
     out of range.
@@ -128,7 +128,7 @@ class Selection:
             sent |= self.detection.changed
         if unread := sorted(sent - segmenter.reads):
             read = (
-                f"it reads {' and '.join(sorted(segmenter.reads))}" if segmenter.reads else "it takes the picture alone"
+                f"it reads {' and '.join(sorted(segmenter.reads))}" if segmenter.reads else "it takes the image alone"
             )
             message = f"The segmenter {segmenter.name} does not read {unread[0]}; {read}."
             raise InvalidRequest(message, code="field_invalid", field=unread[0])
@@ -167,7 +167,7 @@ def box_around(left: float, top: float, right: float, bottom: float) -> Box:
 
 
 class Segmenter(Protocol):
-    """Finds the pixels of one object. Deterministic: the same picture and selection give the same mask.
+    """Finds the pixels of one object. Deterministic: the same image and selection give the same mask.
 
     reads: the hints that change its mask. needs: it needs one of these; empty where it finds the main object itself.
     """
@@ -177,23 +177,23 @@ class Segmenter(Protocol):
     reads: frozenset[Hint]
     needs: frozenset[Hint]
 
-    def segment(self, picture: Picture, selection: Selection) -> Mask:
+    def segment(self, image: CanonicalImage, selection: Selection) -> Mask:
         """The object's pixels as 255, all others as 0, soft edges between; nothing where no object is found.
 
-        selection: checked by `check_for` and within the picture. Its points on the object decide which of several
+        selection: checked by `check_for` and within the image. Its points on the object decide which of several
         pieces belong to it.
         """
         ...
 
 
 def check_side_ratio(image: Size, limit: int) -> None:
-    """Raise InvalidRequest for a picture of which a network would see less than one pixel across or down.
+    """Raise InvalidRequest for an image of which a network would see less than one pixel across or down.
 
     limit: the pixels to which the network scales the longer side.
     """
     if image.longer > limit * min(image.width, image.height):
         message = (
-            f"The picture is {image}, too thin for this segmenter: the longer side may be at most {limit} times the "
+            f"The image is {image}, too thin for this segmenter: the longer side may be at most {limit} times the "
             "shorter one."
         )
         raise InvalidRequest(message, code="field_out_of_range", field="image", limit=limit, actual=str(image))
@@ -211,22 +211,22 @@ class Candidate:
 class RatesCandidates(Protocol):
     """A segmenter that finds several masks, such as a part, the whole thing and the group around it."""
 
-    def candidates(self, picture: Picture, selection: Selection) -> list[Candidate]:
+    def candidates(self, image: CanonicalImage, selection: Selection) -> list[Candidate]:
         """At least one mask, the best one, which `segment` returns, first."""
         ...
 
 
-def candidates_of(segmenter: Segmenter, picture: Picture, selection: Selection) -> list[Candidate]:
+def candidates_of(segmenter: Segmenter, image: CanonicalImage, selection: Selection) -> list[Candidate]:
     """The masks that any segmenter finds, the best one first.
 
-    Raises InvalidRequest for a selection outside the picture, or one that the segmenter cannot use; and what
+    Raises InvalidRequest for a selection outside the image, or one that the segmenter cannot use; and what
     segmenters of models raise: InvalidRequest, `model_unavailable`, where the model is not installed, and EngineFailed.
     """
     selection.check_for(segmenter)
-    selection = selection.within(picture.size)
+    selection = selection.within(image.size)
     if isinstance(segmenter, RatesCandidates):
-        return segmenter.candidates(picture, selection)
-    return [Candidate(segmenter.segment(picture, selection))]
+        return segmenter.candidates(image, selection)
+    return [Candidate(segmenter.segment(image, selection))]
 
 
 @runtime_checkable

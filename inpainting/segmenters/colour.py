@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from inpainting.core.codecs.colour import to_rgb8
-from inpainting.core.picture import Mask, Picture
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.segmenters.base import Hint, Point, Selection
 
 DEFAULT_TOLERANCE = 32.0
@@ -20,8 +20,8 @@ class Colour:
     reads = frozenset({Hint.POINTS, Hint.TOLERANCE})
     needs = frozenset({Hint.POINTS})
 
-    def segment(self, picture: Picture, selection: Selection) -> Mask:
-        pixels = np.array(to_rgb8(picture))
+    def segment(self, image: CanonicalImage, selection: Selection) -> Mask:
+        pixels = np.array(to_rgb8(image))
         tolerance = DEFAULT_TOLERANCE if selection.tolerance is None else selection.tolerance
         mask = np.zeros(pixels.shape[:2], np.uint8)
         for point in sorted(selection.points, key=lambda point: not point.is_object):

@@ -1,8 +1,8 @@
 """The object at some points by geodesic distance, without colour models or training.
 
-The picture is divided into small even regions, which are the nodes of a graph. A step between neighbours costs the more
+The image is divided into small even regions, which are the nodes of a graph. A step between neighbours costs the more
 their colours differ and the stronger the edge between them is. A region belongs to the object where its nearest marked
-point is one on the object; the picture's border counts as marked beside it. So a further point changes the mask around
+point is one on the object; the image's border counts as marked beside it. So a further point changes the mask around
 it (Bai and Sapiro 2009, "Geodesic matting"; Criminisi, Sharp, Blake 2008).
 """
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
-from inpainting.core.picture import Mask
+from inpainting.core.image import Mask
 
 STEP = 6
 """Distance between the middles of neighbouring regions, in pixels."""
@@ -35,7 +35,7 @@ EXPONENT = 1.5
 LENGTH = 2.0
 """Cost of a step between equal regions, so that distance counts too."""
 MAX_GRAPHS = 8
-"""Graphs that are kept for further points on the same picture; each takes about 4 MB."""
+"""Graphs that are kept for further points on the same image; each takes about 4 MB."""
 
 RGB = NDArray[np.uint8]
 
@@ -46,7 +46,7 @@ class Graph:
 
     labels: [height, width], the number of each pixel's region. colours, centres, areas: [regions, 3], [regions, 2] and
     [regions], the mean L*a*b*, the mean x and y, the pixels. first, second, differences: [pairs], the neighbours and
-    how much they differ. steps: [regions, regions], the cost of each step. border: the regions at the picture's border.
+    how much they differ. steps: [regions, regions], the cost of each step. border: the regions at the image's border.
     """
 
     labels: NDArray[np.int32]
@@ -99,7 +99,7 @@ _lock = threading.Lock()
 
 
 def graph_of(pixels: RGB) -> Graph:
-    """The graph of a picture, kept for the next point on it."""
+    """The graph of an image, kept for the next point on it."""
     key = blake2b(pixels.tobytes(), salt=str(pixels.shape[1]).encode()).digest()
     with _lock:
         graph = _graphs.get(key)

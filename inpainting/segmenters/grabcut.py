@@ -15,13 +15,13 @@ import numpy as np
 from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
-from inpainting.core.picture import Mask, Picture
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.resizing import resized
 from inpainting.segmenters import geodesic, walker
 from inpainting.segmenters.base import Candidate, Hint, Point, Selection, box_around
 
 WORKING_SIDE = 448
-"""Longer side of what GrabCut gets. With the iterations below it takes 0.1 to 3 s, of any picture."""
+"""Longer side of what GrabCut gets. With the iterations below it takes 0.1 to 3 s, of any image."""
 ITERATIONS = 4
 MARGIN = 0.3
 """Of the object's longer side, around it: where GrabCut learns the colours of the background."""
@@ -43,19 +43,19 @@ class GrabCut:
     label = "GrabCut"
     reads = needs = frozenset({Hint.POINTS, Hint.BOX, Hint.OUTLINE})
 
-    def segment(self, picture: Picture, selection: Selection) -> Mask:
-        return self.masks(picture, selection, RADII[:1])[0]
+    def segment(self, image: CanonicalImage, selection: Selection) -> Mask:
+        return self.masks(image, selection, RADII[:1])[0]
 
-    def candidates(self, picture: Picture, selection: Selection) -> list[Candidate]:
+    def candidates(self, image: CanonicalImage, selection: Selection) -> list[Candidate]:
         """From one point: the object, a smaller and a larger one, where they differ. They are not rated."""
         found: list[Mask] = []
-        for mask in self.masks(picture, selection, RADII if len(selection.points) == 1 else RADII[:1]):
+        for mask in self.masks(image, selection, RADII if len(selection.points) == 1 else RADII[:1]):
             if not any(is_same(mask, other) for other in found):
                 found.append(mask)
         return [Candidate(mask) for mask in found]
 
-    def masks(self, picture: Picture, selection: Selection, radii: Sequence[float]) -> list[Mask]:
-        image, bounds = to_rgb8(picture), Box.whole(picture.size)
+    def masks(self, canonical: CanonicalImage, selection: Selection, radii: Sequence[float]) -> list[Mask]:
+        image, bounds = to_rgb8(canonical), Box.whole(canonical.size)
         guesses: list[tuple[tuple[Mask, float] | None, Box]]
         if selection.outline:
             guesses = [(None, bounds_of(selection.outline, bounds))]

@@ -1,4 +1,4 @@
-"""Selects the main object without a model: what differs from the border of the picture.
+"""Selects the main object without a model: what differs from the border of the image.
 
 Geodesic saliency (Y. Wei, F. Wen, W. Zhu, J. Sun, "Geodesic Saliency Using Background Priors", ECCV 2012): a region is
 salient if the cheapest way to the border crosses strong edges. GrabCut then moves the edge of the mask.
@@ -11,7 +11,7 @@ import numpy as np
 
 from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.geometry import Box
-from inpainting.core.picture import Mask, Picture
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.resizing import resized
 from inpainting.segmenters import geodesic, grabcut
 from inpainting.segmenters.base import Hint, Selection
@@ -19,7 +19,7 @@ from inpainting.segmenters.base import Hint, Selection
 MIN_SHARE = 0.2
 """Of the largest piece: smaller pieces are no part of the object."""
 MIN_CONTRAST = 2.0
-"""Cost of the way from an object to the border, compared with that of the longest way in an even picture."""
+"""Cost of the way from an object to the border, compared with that of the longest way in an even image."""
 
 
 class Saliency:
@@ -27,17 +27,17 @@ class Saliency:
     label = "Main object, without a model"
     reads = needs = frozenset[Hint]()
 
-    def segment(self, picture: Picture, selection: Selection) -> Mask:
-        image, whole = to_rgb8(picture), Box.whole(picture.size)
-        scale = min(1.0, grabcut.WORKING_SIDE / picture.size.longer)
-        region = salient_region(resized(image, grabcut.scaled_size(picture.size, scale)))
+    def segment(self, canonical: CanonicalImage, selection: Selection) -> Mask:
+        image, whole = to_rgb8(canonical), Box.whole(canonical.size)
+        scale = min(1.0, grabcut.WORKING_SIDE / canonical.size.longer)
+        region = salient_region(resized(image, grabcut.scaled_size(canonical.size, scale)))
         if not region.any():
             return np.zeros(image.shape[:2], np.uint8)
         return grabcut.cut(image, whole, whole, (region, scale), selection)
 
 
 def salient_region(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Mask:
-    """255 where RGB [height, width, 3] is far from the border; nothing in an even picture."""
+    """255 where RGB [height, width, 3] is far from the border; nothing in an even image."""
     graph = geodesic.graph_of(pixels)
     distances = geodesic.distances(graph, graph.border)
     far = np.minimum(distances, np.percentile(distances, 99))

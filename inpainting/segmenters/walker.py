@@ -3,7 +3,7 @@
 The regions of `geodesic` are the nodes of a graph whose weights fall with the difference of two regions. A region's
 value is the probability that a random walk from it reaches the object first, where each region may also end a walk, by
 what its colour and its place say (L. Grady, "Multilabel random walker image segmentation using prior models", CVPR
-2005). Colours near the points speak for the object, those of the picture's border against it, unless the border is
+2005). Colours near the points speak for the object, those of the image's border against it, unless the border is
 itself near the points. Parts of an object behind strong edges, such as trousers below a shirt, may need further points.
 """
 
@@ -16,7 +16,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 from scipy.sparse.linalg import splu
 
-from inpainting.core.picture import Mask
+from inpainting.core.image import Mask
 from inpainting.segmenters import geodesic
 from inpainting.segmenters.geodesic import RGB, Graph
 

@@ -32,7 +32,7 @@ TITLES: dict[str, str] = {
     Kind.EMBEDDING: "Embeddings: words for the prompt",
     Kind.VAE: "VAEs: encoders and decoders",
     SEGMENTATION: "Segmenters: find an object",
-    CAPTIONS: "Captioners: describe a picture",
+    CAPTIONS: "Captioners: describe an image",
     PREPROCESSING: "Preprocessors: compute control images",
     MODERATION: "Safety checkers",
     UNKNOWN: "Models of families that this version does not know",

@@ -20,7 +20,7 @@ RETRY_AFTER_LIMIT = {"Retry-After": "60"}
 
 @ensure_csrf_cookie
 def first_page(request: HttpRequest) -> HttpResponse:
-    size = sample.photo().picture.size
+    size = sample.photo().image.size
     context = {"width": size.width, "height": size.height, "accepted_files": ACCEPT_ATTRIBUTE}
     return render(request, "sample.html", context)
 
@@ -36,12 +36,12 @@ def erase(request: HttpRequest) -> HttpResponse:
     if sent is None or (sent.size or 0) > sample.MASK_LIMITS.max_bytes:
         return problem("Send the mask as a PNG of at most 64 KiB, in the field mask.", 400)
     try:
-        picture = sample.erase(sent.read())
+        image = sample.erase(sent.read())
     except InvalidRequest as error:
         return problem(error.message, 400)
     except sample.SampleBusy as error:
         return problem(error.message, 503, RETRY)
-    return HttpResponse(picture, content_type="image/png", headers={"Cache-Control": "no-store"})
+    return HttpResponse(image, content_type="image/png", headers={"Cache-Control": "no-store"})
 
 
 @require_GET

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.models import SignedInRequest
 from inpainting.core.codecs.formats import EXTENSIONS
 from inpainting.generations import history, shares
-from inpainting.media.files import INERT, PictureUnavailable, linked_picture_response
+from inpainting.media.files import INERT, ImageUnavailable, linked_image_response
 from inpainting.media.previews import preview_of
 from inpainting.models import Share
 
@@ -27,7 +27,7 @@ PUBLIC = {
 """Headers of everything that a shared link opens: kept by no cache and no search engine."""
 
 ENDED = "It has expired or was revoked, or a part of it is missing. Ask for a new one."
-"""The same for every link without a picture, so that nobody learns which ones existed."""
+"""The same for every link without an image, so that nobody learns which ones existed."""
 
 
 class ShareForm(forms.Form):
@@ -72,13 +72,13 @@ def shared_page(request: HttpRequest, token: str) -> HttpResponse:
 
 
 @require_safe
-def shared_picture(request: HttpRequest, token: str) -> HttpResponseBase:
+def shared_image(request: HttpRequest, token: str) -> HttpResponseBase:
     """The result in the requested format, as a download."""
     image = shared_or_404(token).image
     filename = f"dreamlayer.{EXTENSIONS[image.format]}"
     try:
-        return linked_picture_response(request, image.delivered, {**INERT, **PUBLIC}, filename=filename)
-    except PictureUnavailable as error:
+        return linked_image_response(request, image.delivered, {**INERT, **PUBLIC}, filename=filename)
+    except ImageUnavailable as error:
         return HttpResponse(error.message, status=error.status, content_type="text/plain")
 
 
@@ -86,8 +86,8 @@ def shared_picture(request: HttpRequest, token: str) -> HttpResponseBase:
 def shared_preview(request: HttpRequest, token: str) -> HttpResponseBase:
     image = shared_or_404(token).image
     try:
-        return linked_picture_response(request, preview_of(image), {**INERT, **PUBLIC})
-    except PictureUnavailable as error:
+        return linked_image_response(request, preview_of(image), {**INERT, **PUBLIC})
+    except ImageUnavailable as error:
         return HttpResponse(error.message, status=error.status, content_type="text/plain")
 
 

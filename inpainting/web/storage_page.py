@@ -44,5 +44,5 @@ def storage(request: SignedInRequest) -> HttpResponse:
 @login_required
 def delete_everything(request: SignedInRequest) -> HttpResponse:
     count = delete_all_of_user(request.user)
-    messages.success(request, f"{count} generation{'' if count == 1 else 's'} deleted, with all pictures.")
+    messages.success(request, f"{count} generation{'' if count == 1 else 's'} deleted, with all images.")
     return redirect("storage")

@@ -37,7 +37,7 @@ urlpatterns = [
     path("generations/<uuid:pk>/share/", share_pages.share_result, name="generation-share"),
     path("shares/<uuid:pk>/revoke/", share_pages.revoke_share, name="share-revoke"),
     path("shared/<str:token>/", share_pages.shared_page, name="shared"),
-    path("shared/<str:token>/picture/", share_pages.shared_picture, name="shared-picture"),
+    path("shared/<str:token>/picture/", share_pages.shared_image, name="shared-picture"),
     path("shared/<str:token>/preview/", share_pages.shared_preview, name="shared-preview"),
-    path("generations/<uuid:pk>/hidden/<int:index>/", review.hidden_picture, name="hidden-picture"),
+    path("generations/<uuid:pk>/hidden/<int:index>/", review.hidden_image, name="hidden-picture"),
 ]

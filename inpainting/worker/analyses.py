@@ -1,4 +1,4 @@
-"""Find the object of an analysis in its picture, or describe the picture."""
+"""Find the object of an analysis in its image, or describe the image."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from django.utils import timezone
 
 from inpainting.accounting.limits import check_upload
 from inpainting.captioning import Style, describe_colours, find_captioner
-from inpainting.core.codecs import STORED_LIMITS, decode_picture, encode_png
-from inpainting.core.errors import InvalidPicture
+from inpainting.core.codecs import STORED_LIMITS, decode_image, encode_png
+from inpainting.core.errors import InvalidImage
+from inpainting.core.image import CanonicalImage
 from inpainting.core.keepalive import run_in_thread
-from inpainting.core.picture import Picture
-from inpainting.media.recent_pictures import recent_picture
-from inpainting.models import Analysis, AnalysisMask, UploadedPicture
+from inpainting.media.recent_images import recent_image
+from inpainting.models import Analysis, AnalysisMask, UploadedImage
 from inpainting.models.analysis import Task, mask_values
-from inpainting.models.pictures import StoredPicture
+from inpainting.models.images import StoredImage
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Candidate, candidates_of, load_models_of
 
@@ -33,67 +33,67 @@ class Findings:
     """The arguments of `Analysis.succeed`; the files are written, the rows are not saved yet."""
 
     masks: list[AnalysisMask] = field(default_factory=list)
-    stored: UploadedPicture | None = None
+    stored: UploadedImage | None = None
     values: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def files(self) -> list[StoredPicture]:
+    def files(self) -> list[StoredImage]:
         return [*self.masks, *([] if self.stored is None else [self.stored])]
 
 
 def analyse(analysis: Analysis, findings: Findings, renew_lease: Callable[[], None]) -> None:
     """Add what is found to `findings`, file by file, so that the caller can delete them.
 
-    renew_lease: called meanwhile; for a model or a picture that takes longer than a minute or two it ends.
+    renew_lease: called meanwhile; for a model or an image that takes longer than a minute or two it ends.
     Raises what segmenters, captioners, the storage and `renew_lease` raise.
     """
-    picture = _beside(partial(read_picture, analysis), renew_lease)
+    image = _beside(partial(read_image, analysis), renew_lease)
     if analysis.task == Task.CAPTION:
-        describe(analysis, picture, findings, renew_lease)
+        describe(analysis, image, findings, renew_lease)
         return
     segmenter, selection = registry.find(analysis.model), analysis.selection
     _beside(partial(load_models_of, segmenter, selection), renew_lease)
-    candidates = _beside(partial(candidates_of, segmenter, picture, selection), renew_lease)
+    candidates = _beside(partial(candidates_of, segmenter, image, selection), renew_lease)
     _beside(partial(store, analysis, candidates, findings), renew_lease)
 
 
-def describe(analysis: Analysis, picture: Picture, findings: Findings, renew_lease: Callable[[], None]) -> None:
+def describe(analysis: Analysis, image: CanonicalImage, findings: Findings, renew_lease: Callable[[], None]) -> None:
     captioner, style = find_captioner(), Style(analysis.options["style"])
     if captioner is None:
-        caption = describe_colours(picture, style)
+        caption = describe_colours(image, style)
     else:
         _beside(captioner.loaded, renew_lease)
-        caption = _beside(partial(captioner.describe, picture, style), renew_lease)
+        caption = _beside(partial(captioner.describe, image, style), renew_lease)
     findings.values = {"caption": caption.text, "model": caption.captioner}
 
 
-def read_picture(analysis: Analysis) -> Picture:
-    """The picture as it was sent, decoded. Raises InvalidPicture, `image_gone`, where its file is gone."""
+def read_image(analysis: Analysis) -> CanonicalImage:
+    """The image as it was sent, decoded. Raises InvalidImage, `image_gone`, where its file is gone."""
 
-    def decode() -> Picture:
+    def decode() -> CanonicalImage:
         with analysis.file.open("rb") as file:
-            return decode_picture(file.read(), limits=STORED_LIMITS).picture
+            return decode_image(file.read(), limits=STORED_LIMITS).image
 
     try:
-        return recent_picture(analysis.sha256, decode)
+        return recent_image(analysis.sha256, decode)
     except FileNotFoundError as error:
-        message = "The picture of this analysis is gone; send it again."
-        raise InvalidPicture(message, code="image_gone", field="image") from error
+        message = "The image of this analysis is gone; send it again."
+        raise InvalidImage(message, code="image_gone", field="image") from error
 
 
 def store(analysis: Analysis, candidates: Sequence[Candidate], findings: Findings) -> None:
-    """Write the masks to storage, and the best one again as a picture of the owner where that is requested."""
+    """Write the masks to storage, and the best one again as an image of the owner where that is requested."""
     for index, candidate in enumerate(candidates):
         mask = AnalysisMask(analysis=analysis, index=index, score=candidate.score)
         findings.masks.append(mask)
-        picture = Picture(candidate.mask[:, :, None])
-        png = encode_png(picture)
-        mask.write(png, picture)
+        image = CanonicalImage(candidate.mask[:, :, None])
+        png = encode_png(image)
+        mask.write(png, image)
         if index == 0 and analysis.stores_mask and candidate.mask.any():
             expires_at = timezone.now() + timedelta(hours=settings.RESULT_LINK_HOURS)
             found = mask_values(candidate, analysis.model)
-            findings.stored = UploadedPicture(owner_id=analysis.owner_id, expires_at=expires_at, found=found)
-            findings.stored.write(png, picture)
+            findings.stored = UploadedImage(owner_id=analysis.owner_id, expires_at=expires_at, found=found)
+            findings.stored.write(png, image)
 
 
 def commit(analysis: Analysis, findings: Findings) -> bool:

@@ -159,8 +159,8 @@ def _with_input_images(generation: Generation) -> Generation:
     for name in INPUT_IMAGES:
         pk = getattr(generation, f"{name}_id")
         if pk is not None:
-            (picture,) = _by_pk(Generation._meta.get_field(name).related_model).instances(pk=pk)
-            setattr(generation, name, picture)
+            (image,) = _by_pk(Generation._meta.get_field(name).related_model).instances(pk=pk)
+            setattr(generation, name, image)
     return generation
 
 

@@ -12,7 +12,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 
 from inpainting.core.codecs import thumbnail_webp
 from inpainting.core.errors import Cancelled
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.engines.base import Step
 from inpainting.models import Generation
 from inpainting.models.queued_work import QueuedWork
@@ -101,9 +101,9 @@ def encode_preview(step: Step, icc_profile: bytes | None) -> events.Preview | No
     """The preview of a step as sent to listeners; None if it has none."""
     if step.preview is None or step.box is None:
         return None
-    picture = thumbnail_webp(Picture(step.preview, icc_profile), side=PREVIEW_SIDE)
+    image = thumbnail_webp(CanonicalImage(step.preview, icc_profile), side=PREVIEW_SIDE)
     box = step.box
     return {
-        "url": "data:image/webp;base64," + base64.b64encode(picture).decode(),
+        "url": "data:image/webp;base64," + base64.b64encode(image).decode(),
         "box": [box.left, box.top, box.right, box.bottom],
     }

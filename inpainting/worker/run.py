@@ -21,20 +21,20 @@ from inpainting.core.errors import (
     Cancelled,
     DeviceLost,
     EngineFailed,
-    InvalidPicture,
+    InvalidImage,
     InvalidRequest,
     PaintingError,
 )
+from inpainting.core.image import CanonicalImage
 from inpainting.core.keepalive import run_in_thread
 from inpainting.core.metadata import Metadata
-from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue
 from inpainting.engines.painting import Painting, paint_each
 from inpainting.log_context import working_for
 from inpainting.models import Analysis, GeneratedImage, Generation
-from inpainting.models.pictures import THUMBNAIL, ThumbnailedPicture, delete_uncommitted_files, reduced_webp
+from inpainting.models.images import THUMBNAIL, ThumbnailedImage, delete_uncommitted_files, reduced_webp
 from inpainting.models.queued_work import QueuedWork
 from inpainting.planning import planner
 from inpainting.storage import StorageUnavailable, out_of_space
@@ -42,7 +42,7 @@ from inpainting.worker import own_threads
 from inpainting.worker import watchdog as watching
 from inpainting.worker.analyses import Findings, analyse, commit
 from inpainting.worker.fair_queue import start_next, worker_count
-from inpainting.worker.large_pictures import one_at_a_time
+from inpainting.worker.large_images import one_at_a_time
 from inpainting.worker.progress import DATABASE_UNAVAILABLE, LeaseRenewal, Reporter
 from inpainting.worker.watchdog import Heartbeat, heartbeat
 
@@ -106,12 +106,12 @@ def run_claimed(work: QueuedWork, queue: Queue) -> None:
 def paint(generation: Generation, queue: Queue, watch: Heartbeat, cleanup: ExitStack) -> None:
     """Paint a generation and end it. cleanup: deletes the files that were written, unless they are committed."""
     images: list[GeneratedImage] = []
-    thumbnails: list[tuple[ThumbnailedPicture, Picture]] = []
+    thumbnails: list[tuple[ThumbnailedImage, CanonicalImage]] = []
     cleanup.callback(delete_uncommitted_files, images)
     waiting = Reporter(generation, watch).renew_lease
     if queue is Queue.CPU:  # the GPU's generations share steps
         cleanup.enter_context(one_at_a_time(generation.source.width * generation.source.height, waiting))
-    generation.pictures  # noqa: B018 - loads their rows here: the thread below has no database connection
+    generation.stored_images  # noqa: B018 - loads their rows here: the thread below has no database connection
     request = run_in_thread(partial(read_request, generation), waiting)
     plan = planner().plan_stored(request, generation.engine)
     source = plan.request.image
@@ -124,7 +124,7 @@ def paint(generation: Generation, queue: Queue, watch: Heartbeat, cleanup: ExitS
         if moderate is not None:
             painting = moderate(painting, report_step.renew_lease)
         run_in_thread(partial(store, image, painting, source, plan.settings), report_step.renew_lease)
-        thumbnails.append((image, shrunk(painting.picture, THUMBNAIL.side)))
+        thumbnails.append((image, shrunk(painting.image, THUMBNAIL.side)))
         report_step.renew_lease()
     if retry_until_committed(lambda: generation.succeed(images), watch, unless=out_of_space):
         images.clear()
@@ -172,10 +172,10 @@ def paint_or_step_down(generation: Generation, plan: Plan, report_step: Reporter
 
 
 def read_request(generation: Generation) -> InpaintRequest:
-    """Read the request of a generation from storage. Raises InvalidPicture (`image_gone`) if a file is missing."""
+    """Read the request of a generation from storage. Raises InvalidImage (`image_gone`) if a file is missing."""
     try:
         return generation.to_request()
-    except InvalidPicture as error:
+    except InvalidImage as error:
         logger.error("A file of %s is gone: %s", generation, error.__cause__)
         raise
 
@@ -218,7 +218,7 @@ def fail_unexpectedly(work: QueuedWork, watch: Heartbeat) -> None:
     retry_until_committed(lambda: work.fail(code="internal_error", message=message), watch)
 
 
-def store(image: GeneratedImage, painting: Painting, canonical: Picture, requested: PaintSettings) -> None:
+def store(image: GeneratedImage, painting: Painting, canonical: CanonicalImage, requested: PaintSettings) -> None:
     """Write the result to storage, decode it again and measure it; the row is saved when all succeed.
 
     A copy in the requested format is encoded and written meanwhile, from the same pixels.
@@ -228,7 +228,7 @@ def store(image: GeneratedImage, painting: Painting, canonical: Picture, request
         store_png(image, painting, canonical, kept)
         return
     with ThreadPoolExecutor(1, thread_name_prefix="copy") as beside:
-        copying = beside.submit(store_copy, image, painting.picture, requested, kept)
+        copying = beside.submit(store_copy, image, painting.image, requested, kept)
         store_png(image, painting, canonical, kept)
     copy = copying.result()
     about = {"sha256": image.copy_sha256, "byte_count": image.copy_byte_count}
@@ -237,11 +237,11 @@ def store(image: GeneratedImage, painting: Painting, canonical: Picture, request
         image.report["notes"].append(TOO_LARGE)
 
 
-def store_png(image: GeneratedImage, painting: Painting, canonical: Picture, metadata: Metadata) -> None:
+def store_png(image: GeneratedImage, painting: Painting, canonical: CanonicalImage, metadata: Metadata) -> None:
     texts = {}
     if settings.EMBED_SETTINGS:
         texts = generation_parameters(image.generation.engine, image.generation.settings, index=image.index)
-    image.write(encode_png(painting.picture, texts=texts, metadata=metadata), painting.picture)
+    image.write(encode_png(painting.image, texts=texts, metadata=metadata), painting.image)
     if painting.unhidden is not None:
         image.write_hidden(encode_png(painting.unhidden, texts=texts))
     stored = PngStrips(image.read_bytes())
@@ -250,22 +250,24 @@ def store_png(image: GeneratedImage, painting: Painting, canonical: Picture, met
     image.report = report(painting)
 
 
-def store_thumbnails(thumbnails: Iterable[tuple[ThumbnailedPicture, Picture]]) -> None:
+def store_thumbnails(thumbnails: Iterable[tuple[ThumbnailedImage, CanonicalImage]]) -> None:
     """Write thumbnails to storage after the generation has ended. Those that are not are made when they are requested.
 
-    thumbnails: stored picture and its pixels, or those of a reduced copy.
+    thumbnails: stored image and its pixels, or those of a reduced copy.
     """
-    for picture, pixels in thumbnails:
+    for image, pixels in thumbnails:
         try:
-            if not picture.thumbnail:
-                picture.store_reduced("thumbnail", reduced_webp(pixels, "thumbnail"))
+            if not image.thumbnail:
+                image.store_reduced("thumbnail", reduced_webp(pixels, "thumbnail"))
         except (OSError, *DATABASE_UNAVAILABLE):
-            logger.warning("The thumbnail of %s cannot be stored", picture, exc_info=True)
+            logger.warning("The thumbnail of %s cannot be stored", image, exc_info=True)
 
 
-def store_copy(image: GeneratedImage, picture: Picture, requested: PaintSettings, metadata: Metadata) -> LossyCopy:
+def store_copy(
+    image: GeneratedImage, canonical: CanonicalImage, requested: PaintSettings, metadata: Metadata
+) -> LossyCopy:
     """Write a copy of the result in the requested format to storage."""
-    copy = copy_for(picture, requested, metadata)
+    copy = copy_for(canonical, requested, metadata)
     image.write_copy(copy)
     return copy
 

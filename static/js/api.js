@@ -20,7 +20,7 @@ export async function fetchFile(url, name) {
   const response = await answered(url, { method: "GET" })
   if (!response.ok) {
     const problem = await response.json().catch(() => null)
-    throw new ApiError({ message: "This picture no longer exists.", ...problem, status: response.status })
+    throw new ApiError({ message: "This image no longer exists.", ...problem, status: response.status })
   }
   const blob = await response.blob()
   return new File([blob], name, { type: blob.type })

@@ -5,18 +5,18 @@ for (const figure of document.querySelectorAll("[data-compare]")) {
   const slider = figure.querySelector("input")
   const show = () => before.style.setProperty("--shown", `${slider.value}%`)
   slider.addEventListener("input", show)
-  const pictures = figure.querySelector(".compare-pictures")
+  const images = figure.querySelector(".compare-images")
   const drag = (event) => {
-    if (!pictures.hasPointerCapture(event.pointerId)) return
-    const { left, width } = pictures.getBoundingClientRect()
+    if (!images.hasPointerCapture(event.pointerId)) return
+    const { left, width } = images.getBoundingClientRect()
     slider.value = Math.round((100 * (event.clientX - left)) / width)
     show()
   }
-  pictures.addEventListener("pointerdown", (event) => {
-    event.preventDefault() // no native drag of the picture
-    pictures.setPointerCapture(event.pointerId)
+  images.addEventListener("pointerdown", (event) => {
+    event.preventDefault() // no native drag of the image
+    images.setPointerCapture(event.pointerId)
     drag(event)
   })
-  pictures.addEventListener("pointermove", drag)
+  images.addEventListener("pointermove", drag)
   show()
 }

@@ -24,7 +24,7 @@ export function dropzone(zone, input, onFiles) {
   })
 }
 
-/** Keeps a file dropped outside every zone from replacing the page. Pasted pictures go to `onPaste(File[])`. */
+/** Keeps a file dropped outside every zone from replacing the page. Pasted images go to `onPaste(File[])`. */
 export function guardPage(onPaste) {
   for (const type of ["dragover", "drop"]) {
     document.addEventListener(type, (event) => { if (hasFiles(event)) event.preventDefault() })

@@ -18,12 +18,12 @@ from inpainting import metrics, storage_audit
 from inpainting.accounting import limits
 from inpainting.api.native import masks
 from inpainting.core.errors import EngineFailed
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.engines.base import Queue
 from inpainting.generations import analyses, recovery
 from inpainting.generations.delete import delete_all_of_user
 from inpainting.generations.retention import sweep
-from inpainting.models import Act, Analysis, LedgerEntry, Status, UploadedPicture, UserLimits, WebhookDelivery
+from inpainting.models import Act, Analysis, LedgerEntry, Status, UploadedImage, UserLimits, WebhookDelivery
 from inpainting.models.queued_work import QueuedWork
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Candidate, Selection
@@ -53,8 +53,8 @@ class Network(GrabCut):
         self.loads += 1
         return self
 
-    def candidates(self, picture: Picture, selection: Selection) -> list[Candidate]:
-        best = self.segment(picture, selection)
+    def candidates(self, image: CanonicalImage, selection: Selection) -> list[Candidate]:
+        best = self.segment(image, selection)
         return [Candidate(best, 0.75), Candidate(255 - best, 0.5)]
 
 
@@ -137,7 +137,7 @@ def test_a_waiting_request_is_answered_alike_by_a_worker(
     )
     unstored = find(alices_program, photo_png, segmenter="network", store=False)
     assert (unstored.status_code, "id" in unstored.json()) == (200, False)
-    assert UploadedPicture.objects.count() == 2
+    assert UploadedImage.objects.count() == 2
     assert not Analysis.objects.exists(), "what has been answered is not kept"
     assert len(list(storage_audit.named_files())) == 2
 
@@ -155,7 +155,7 @@ def test_a_worker_that_is_killed_loses_nothing_and_its_late_result_is_dropped(
     assert alices_program.get(place).json()["status"] == "succeeded"
     assert not killed.succeed([])
     assert not killed.advance(0, 0)
-    assert (Analysis.objects.get().attempts, UploadedPicture.objects.count()) == (2, 1)
+    assert (Analysis.objects.get().attempts, UploadedImage.objects.count()) == (2, 1)
 
 
 def test_one_that_crashes_its_process_fails_after_three_attempts(
@@ -197,7 +197,7 @@ def test_the_limits_of_a_user_count_analyses(
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
     assert 1 <= int(refused["Retry-After"]) <= 60
     assert LedgerEntry.objects.filter(act=Act.ANALYSIS).count() == 2
-    assert len(list(storage_audit.named_files())) == 2, "refused pictures are not kept"
+    assert len(list(storage_audit.named_files())) == 2, "refused images are not kept"
 
 
 def test_a_selection_that_ends_with_its_response_does_not_count_per_minute(
@@ -238,7 +238,7 @@ def test_one_key_sent_at_once_with_and_without_waiting_has_one_answer(
     monkeypatch.setattr(masks, "earlier_answer", look)
     answers.append(find(alices_program, photo_png, late))
     assert [answer.status_code for answer in answers] == ([201, 201] if is_late_async else [202, 201])
-    assert UploadedPicture.objects.count() == 1
+    assert UploadedImage.objects.count() == 1
     assert len(looked) == 3
 
 
@@ -259,7 +259,7 @@ def test_it_is_cancelled_and_deleted(alices_program: Client, photo_png: bytes, n
     place = find(alices_program, photo_png, ASYNC)["Location"]
     assert alices_program.post(f"{place}cancel/").json()["status"] == "cancelled"
     assert alices_program.post(f"{place}cancel/").status_code == 409
-    assert not list(storage_audit.named_files()), "the picture is deleted with the end"
+    assert not list(storage_audit.named_files()), "the image is deleted with the end"
     assert (alices_program.delete(place).status_code, alices_program.get(place).status_code) == (204, 404)
     place = find(alices_program, photo_png, ASYNC)["Location"]
     running = Analysis.objects.get()
@@ -293,11 +293,11 @@ def test_a_request_that_only_the_worker_can_refuse_is_refused_as_at_once(
     assert not list(storage_audit.named_files())
 
 
-def test_the_picture_is_deleted_although_the_first_end_was_not_saved(
+def test_the_image_is_deleted_although_the_first_end_was_not_saved(
     alice: User, photo_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     analysis = queued(alice, photo_png)
-    picture = str(analysis.file.name)
+    image = str(analysis.file.name)
     assert analysis.start()
     save = QueuedWork._change
 
@@ -313,7 +313,7 @@ def test_the_picture_is_deleted_although_the_first_end_was_not_saved(
     assert analysis.fail(code="a", message="b")
     analysis.refresh_from_db()
     assert (analysis.status, analysis.file.name) == (Status.FAILED, "")
-    assert not default_storage.exists(picture)
+    assert not default_storage.exists(image)
 
 
 def test_a_model_that_fails_is_an_error_in_both_answers(

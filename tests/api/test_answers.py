@@ -18,7 +18,7 @@ from accounts.models import User
 from inpainting.api.native.schemas.base import Answer, Constant
 from inpainting.catalog.specs import Kind
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.settings_table import PUBLIC_NAMES
 from inpainting.models import (
     Batch,
@@ -87,8 +87,8 @@ def calls(
     monkeypatch: pytest.MonkeyPatch,
 ) -> dict[str, Call]:
     """Map each operation of the document to a request whose answer has every optional key."""
-    picture = Picture(photo)
-    done = generate(alice, prompt="a lawn", **dict.fromkeys(CONDITIONING_IMAGES, picture))
+    image = CanonicalImage(photo)
+    done = generate(alice, prompt="a lawn", **dict.fromkeys(CONDITIONING_IMAGES, image))
     failed = Generation.from_request(done.to_request(), owner=alice, engine="quick-fill")
     failed.save_new()
     assert failed.start()

@@ -27,16 +27,16 @@ from rest_framework.request import Request
 
 from accounts.models import User
 from inpainting import tasks
+from inpainting.api.images import IMAGE, ImageRole, SentImage, read_image
 from inpainting.api.native import batch_requests
-from inpainting.api.pictures import IMAGE, PictureRole, SentPicture, read_picture
-from inpainting.core.codecs import DecodedPicture, decode_picture
+from inpainting.core.codecs import DecodedImage, decode_image
 from inpainting.generations import batches, submit
 from inpainting.generations.delete import delete_all_of_user
 from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.retention import sweep
 from inpainting.media import archives
 from inpainting.models import Batch, BatchItem, Generation, Retention, UserLimits, WebhookDelivery
-from inpainting.models.pictures import StoredPicture
+from inpainting.models.images import StoredImage
 from tests.api.bodies import data_url, text, upload
 from tests.commit_failures import lose_the_commit_reply
 from tests.conftest import png
@@ -73,7 +73,7 @@ def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks.run_waiting, "delay", lambda: None)
 
 
-def pictures(count: int, name: str = "photo-{}.png") -> list[Any]:
+def photo_uploads(count: int, name: str = "photo-{}.png") -> list[Any]:
     """Distinct 96x64 PNG uploads."""
     rng = np.random.default_rng(11)
     return [
@@ -106,8 +106,8 @@ def files() -> set[Path]:
 # Accepting
 
 
-def test_one_mask_serves_many_pictures(post_batch: PostBatch, alices_program: Client, hole: NDArray[np.uint8]) -> None:
-    answer = post_batch(images=pictures(3), seed="7", prompt="a lawn")
+def test_one_mask_serves_many_images(post_batch: PostBatch, alices_program: Client, hole: NDArray[np.uint8]) -> None:
+    answer = post_batch(images=photo_uploads(3), seed="7", prompt="a lawn")
     batch, body = accepted_batch(answer), json_of(answer)
     assert (body["status"], body["url"]) == ("processing", f"{URL}{batch.pk}/")
     assert [(item["index"], item["name"]) for item in body["items"]] == [(n, f"photo-{n}.png") for n in range(3)]
@@ -118,10 +118,10 @@ def test_one_mask_serves_many_pictures(post_batch: PostBatch, alices_program: Cl
         **dict.fromkeys(("queued", "running", "failed", "cancelled", "refused", "deleted"), 0),
         "succeeded": 3,
     }
-    for item, sent in zip(found["items"], pictures(3), strict=True):
+    for item, sent in zip(found["items"], photo_uploads(3), strict=True):
         generation = Generation.objects.get(pk=item["generation"])
         assert (generation.settings["seed"], generation.prompt, generation.source.name) == (7, "a lawn", item["name"])
-        assert np.array_equal(generation.source.read().pixels, decode_picture(sent.read()).picture.pixels)
+        assert np.array_equal(generation.source.read().pixels, decode_image(sent.read()).image.pixels)
         assert np.array_equal(generation.mask.read_pixels(), hole)
         assert alices_program.get(item["images"][0])["Content-Type"] == "image/png"
 
@@ -132,7 +132,7 @@ def test_each_mask_is_used_for_the_image_of_the_same_index(post_batch: PostBatch
         mask = np.full((64, 96), 255, np.uint8)
         mask[20:30, 10 + 20 * number : 20 + 20 * number] = 0
         masks.append(mask)
-    batch = accepted_batch(post_batch(images=pictures(3), masks=[upload(png(mask)) for mask in masks]))
+    batch = accepted_batch(post_batch(images=photo_uploads(3), masks=[upload(png(mask)) for mask in masks]))
     generations = [item.generation for item in batch.items.all() if item.generation]
     assert len({generation.settings["seed"] for generation in generations}) == 1, "a random seed holds for all"
     assert 0 not in {generation.settings["seed"] for generation in generations}
@@ -164,7 +164,7 @@ def test_our_own_links_are_read_from_storage(alices_program: Client, post_batch:
 
 
 def test_a_batch_is_accepted_before_any_item_runs(post_batch: PostBatch, no_workers: None) -> None:
-    items = json_of(post_batch(images=pictures(3)))["items"]
+    items = json_of(post_batch(images=photo_uploads(3)))["items"]
     assert [(item["status"], item["position"], item["images"]) for item in items] == [
         ("queued", 1, []),
         ("queued", 2, []),
@@ -175,7 +175,7 @@ def test_a_batch_is_accepted_before_any_item_runs(post_batch: PostBatch, no_work
 def test_an_image_that_cannot_be_accepted_is_refused_alone(
     post_batch: PostBatch, alices_program: Client, mask_png: bytes
 ) -> None:
-    images = [*pictures(1), upload(b"no picture", name="notes.txt"), *pictures(2, "more-{}.png")]
+    images = [*photo_uploads(1), upload(b"no image", name="notes.txt"), *photo_uploads(2, "more-{}.png")]
     masks = [upload(mask_png), upload(mask_png), upload(png(np.full((64, 96), 255, np.uint8))), upload(mask_png)]
     batch = accepted_batch(post_batch(images=images, masks=masks))
     found = batch_json(alices_program, batch)
@@ -191,7 +191,7 @@ def test_an_image_that_cannot_be_accepted_is_refused_alone(
 def test_a_broken_mask_refuses_only_its_own_image(
     post_batch: PostBatch, alices_program: Client, mask_png: bytes
 ) -> None:
-    batch = accepted_batch(post_batch(images=pictures(2), masks=[upload(b"none"), upload(mask_png)]))
+    batch = accepted_batch(post_batch(images=photo_uploads(2), masks=[upload(b"none"), upload(mask_png)]))
     first = batch_json(alices_program, batch)["items"][0]
     assert (first["status"], first["error"]["field"]) == ("refused", "masks[0]")
 
@@ -227,7 +227,7 @@ def test_an_error_that_affects_all_images_refuses_the_call(
         if name in fields:
             fields[name] = [upload(part) if isinstance(part, bytes) else part for part in fields[name]]
     before = files()
-    answer = post_batch(**{"images": pictures(3), **fields})
+    answer = post_batch(**{"images": photo_uploads(3), **fields})
     assert answer.status_code == 400, answer.content
     assert problem.items() <= json_of(answer).items()
     assert not Batch.objects.exists()
@@ -235,7 +235,7 @@ def test_an_error_that_affects_all_images_refuses_the_call(
 
 
 @pytest.mark.parametrize("images", ["text", {"a": 1}, 7, [7], [None, 7], []])
-def test_json_that_lists_no_pictures_is_refused(alices_program: Client, mask_png: bytes, images: Any) -> None:
+def test_json_that_lists_no_images_is_refused(alices_program: Client, mask_png: bytes, images: Any) -> None:
     body = {"images": images, "masks": [text(mask_png)], "prompt": ""}
     answer = alices_program.post(URL, body, content_type="application/json")
     assert (answer.status_code, answer.json()["field"].partition("[")[0]) == (400, "images")
@@ -243,8 +243,8 @@ def test_json_that_lists_no_pictures_is_refused(alices_program: Client, mask_png
 
 def test_a_batch_with_too_many_images_is_refused(post_batch: PostBatch, settings: Settings) -> None:
     settings.BATCH_MAX_ITEMS = 2
-    assert post_batch(images=pictures(2)).status_code == 202
-    answer = post_batch(images=pictures(3))
+    assert post_batch(images=photo_uploads(2)).status_code == 202
+    answer = post_batch(images=photo_uploads(3))
     problem = {"code": "field_out_of_range", "field": "images", "limit": 2, "actual": 3}
     assert answer.status_code == 400
     assert problem.items() <= json_of(answer).items()
@@ -254,13 +254,13 @@ def test_a_batch_may_have_the_maximum_number_of_images(
     post_batch: PostBatch, alices_program: Client, mask_png: bytes, no_workers: None
 ) -> None:
     most = site.BATCH_MAX_ITEMS
-    batch = accepted_batch(post_batch(images=pictures(most), masks=[upload(mask_png) for _ in range(most)]))
+    batch = accepted_batch(post_batch(images=photo_uploads(most), masks=[upload(mask_png) for _ in range(most)]))
     assert batch_json(alices_program, batch)["counts"]["queued"] == most
 
 
 def test_a_body_with_too_many_parts_is_refused(post_batch: PostBatch, settings: Settings) -> None:
     settings.DATA_UPLOAD_MAX_NUMBER_FILES = 5
-    answer = post_batch(images=pictures(9))
+    answer = post_batch(images=photo_uploads(9))
     assert (answer.status_code, json_of(answer)["code"], json_of(answer)["limit"]) == (400, "body_too_many_parts", 5)
 
 
@@ -269,18 +269,18 @@ def test_a_limit_reached_within_a_batch_refuses_the_remaining_images(
 ) -> None:
     UserLimits.objects.create(user=alice, per_day=2)
     before = files()
-    found = batch_json(alices_program, accepted_batch(post_batch(images=pictures(4))))
+    found = batch_json(alices_program, accepted_batch(post_batch(images=photo_uploads(4))))
     assert [item["status"] for item in found["items"]] == ["succeeded", "succeeded", "refused", "refused"]
     error = found["items"][3]["error"]
     assert (error["code"], error["limit"], error["actual"]) == ("quota_exceeded", 2, 2)
     assert len(files() - before) == 2 * 5  # refused images leave no file
 
-    def read_no_image(sent: SentPicture, role: PictureRole, request: Request) -> DecodedPicture:
+    def read_no_image(sent: SentImage, role: ImageRole, request: Request) -> DecodedImage:
         assert role is not IMAGE, "an image was read although the quota was exhausted"
-        return read_picture(sent, role, request)
+        return read_image(sent, role, request)
 
-    monkeypatch.setattr(batch_requests, "read_picture", read_no_image)
-    answer = post_batch(images=pictures(2))
+    monkeypatch.setattr(batch_requests, "read_image", read_no_image)
+    answer = post_batch(images=photo_uploads(2))
     assert (answer.status_code, json_of(answer)["code"]) == (429, "quota_exceeded")
     assert int(answer["Retry-After"]) > 0
     assert Batch.objects.count() == 1
@@ -295,7 +295,7 @@ def test_a_full_disk_leaves_no_rows_or_files(post_batch: PostBatch, monkeypatch:
         return prepared(*args, **kwargs)
 
     monkeypatch.setattr(batches, "prepare_generation", full)
-    answer = post_batch(images=pictures(3))
+    answer = post_batch(images=photo_uploads(3))
     assert (answer.status_code, json_of(answer)["code"]) == (507, "storage_full")
     assert files() == before
     assert not Batch.objects.exists()
@@ -307,18 +307,18 @@ def test_refused_images_are_freed_before_the_next_is_read(
     seen: list[weakref.ref[Any]] = []
     in_memory: list[int] = []
 
-    def watched(sent: SentPicture, role: PictureRole, request: Request) -> DecodedPicture:
+    def watched(sent: SentImage, role: ImageRole, request: Request) -> DecodedImage:
         if role is not IMAGE:
-            return read_picture(sent, role, request)
-        in_memory.append(sum(picture() is not None for picture in seen))
-        picture = read_picture(sent, role, request)
-        seen.append(weakref.ref(picture.picture.pixels))
-        return picture
+            return read_image(sent, role, request)
+        in_memory.append(sum(image() is not None for image in seen))
+        image = read_image(sent, role, request)
+        seen.append(weakref.ref(image.image.pixels))
+        return image
 
-    monkeypatch.setattr(batch_requests, "read_picture", watched)
+    monkeypatch.setattr(batch_requests, "read_image", watched)
     kept = png(np.full((64, 96), 255, np.uint8))
     masks = [upload(kept), upload(b"none"), upload(kept), upload(mask_png), upload(mask_png)]
-    accepted_batch(post_batch(images=pictures(5), masks=masks))
+    accepted_batch(post_batch(images=photo_uploads(5), masks=masks))
     assert in_memory == [0] * 5
 
 
@@ -332,7 +332,7 @@ def test_a_limit_followed_by_a_failed_commit_stores_nothing(
         raise OperationalError("database is locked")
 
     monkeypatch.setattr(Idempotency, "remember_batch", locked)
-    answer = post_batch(images=pictures(3), headers={"Idempotency-Key": "one"})
+    answer = post_batch(images=photo_uploads(3), headers={"Idempotency-Key": "one"})
     assert (answer.status_code, json_of(answer)["code"]) == (503, "try_again")
     assert files() == before
 
@@ -349,7 +349,7 @@ def test_a_commit_whose_answer_is_lost_keeps_the_accepted_images(
 
     monkeypatch.setattr(Idempotency, "remember_batch", remember_and_lose_the_reply)
     headers = {"Idempotency-Key": "one"}
-    assert post_batch(images=pictures(3), headers=headers).status_code == 503
+    assert post_batch(images=photo_uploads(3), headers=headers).status_code == 503
     assert len(files() - before) == 2 * 2  # source and mask
     for generation in Generation.objects.all():
         assert generation.to_request().mask.any()
@@ -364,28 +364,28 @@ def test_a_concurrent_retry_with_a_bad_first_image_gets_the_same_batch(
     def too_early(self: Idempotency, owner: User) -> Batch | None:
         return None if next(looks, False) else earlier(self, owner)
 
-    images = [b"none", pictures(1)[0].read()]
+    images = [b"none", photo_uploads(1)[0].read()]
     first = accepted_batch(post_batch(images=[upload(image) for image in images], headers=headers))
     monkeypatch.setattr(Idempotency, "earlier_batch", too_early)
     assert accepted_batch(post_batch(images=[upload(image) for image in images], headers=headers)) == first
 
 
 def test_each_item_sends_a_webhook_when_it_ends(post_batch: PostBatch) -> None:
-    batch = accepted_batch(post_batch(images=pictures(2), webhook_url=HOOK))
+    batch = accepted_batch(post_batch(images=photo_uploads(2), webhook_url=HOOK))
     deliveries = WebhookDelivery.objects.values_list("generation", "url").order_by("id")
     assert sorted(deliveries) == sorted((item.generation_id, HOOK) for item in batch.items.all())
 
 
 def test_the_same_key_and_body_are_the_same_batch(post_batch: PostBatch, alices_program: Client) -> None:
     headers = {"Idempotency-Key": "one"}
-    first, again = (json_of(post_batch(images=pictures(2), headers=headers)) for _ in "ab")
+    first, again = (json_of(post_batch(images=photo_uploads(2), headers=headers)) for _ in "ab")
     assert first["id"] == again["id"]
     assert Generation.objects.count() == 2
-    answer = post_batch(images=pictures(3), headers=headers)
+    answer = post_batch(images=photo_uploads(3), headers=headers)
     assert (answer.status_code, json_of(answer)["code"]) == (422, "idempotency_key_reused")
-    swapped = post_batch(images=pictures(2)[::-1], headers=headers)
+    swapped = post_batch(images=photo_uploads(2)[::-1], headers=headers)
     assert swapped.status_code == 422
-    single = {"image": pictures(1)[0], "mask": upload(b""), "prompt": ""}
+    single = {"image": photo_uploads(1)[0], "mask": upload(b""), "prompt": ""}
     assert alices_program.post("/api/img2img", single, headers=headers).status_code == 422
 
 
@@ -416,7 +416,7 @@ def test_parallel_calls_with_one_key_make_one_batch(
 def test_the_list_is_paginated_and_has_only_the_users_batches(
     post_batch: PostBatch, alices_program: Client, bobs_program: Client
 ) -> None:
-    every = [str(accepted_batch(post_batch(images=pictures(2))).pk) for _ in range(3)][::-1]
+    every = [str(accepted_batch(post_batch(images=photo_uploads(2))).pk) for _ in range(3)][::-1]
     url: str | None = URL + "?page_size=2"
     seen = []
     while url:
@@ -432,7 +432,7 @@ def test_the_list_is_paginated_and_has_only_the_users_batches(
 
 
 def test_a_batch_counts_its_items_by_state(post_batch: PostBatch, alices_program: Client, no_workers: None) -> None:
-    batch = accepted_batch(post_batch(images=[*pictures(5), upload(b"none")]))
+    batch = accepted_batch(post_batch(images=[*photo_uploads(5), upload(b"none")]))
     succeeded, failed, cancelled, running, _ = (item.generation for item in batch.items.all()[:5])
     for generation in (succeeded, failed, running):
         assert generation is not None
@@ -453,7 +453,7 @@ def test_a_batch_counts_its_items_by_state(post_batch: PostBatch, alices_program
 
 
 def test_the_item_of_a_deleted_generation_is_listed_as_deleted(post_batch: PostBatch, alices_program: Client) -> None:
-    batch = accepted_batch(post_batch(images=pictures(2)))
+    batch = accepted_batch(post_batch(images=photo_uploads(2)))
     gone = batch_json(alices_program, batch)["items"][0]
     assert alices_program.delete(gone["url"]).status_code == 204
     found = batch_json(alices_program, batch)
@@ -467,7 +467,7 @@ def test_the_item_of_a_deleted_generation_is_listed_as_deleted(post_batch: PostB
 def test_cancelling_stops_only_queued_and_running_items(
     post_batch: PostBatch, alices_program: Client, no_workers: None
 ) -> None:
-    other, batch = accepted_batch(post_batch()), accepted_batch(post_batch(images=pictures(3)))
+    other, batch = accepted_batch(post_batch()), accepted_batch(post_batch(images=photo_uploads(3)))
     running = batch.items.all()[1].generation
     assert running is not None
     assert running.start()
@@ -485,7 +485,7 @@ def mixed_batch(post_batch: PostBatch, monkeypatch: pytest.MonkeyPatch) -> Batch
     """A batch with one succeeded, one failed, one cancelled and one refused item."""
     with monkeypatch.context() as patched:
         patched.setattr(tasks.run_waiting, "delay", lambda: None)
-        batch = accepted_batch(post_batch(images=[*pictures(3), upload(b"none")], seed="4", webhook_url=HOOK))
+        batch = accepted_batch(post_batch(images=[*photo_uploads(3), upload(b"none")], seed="4", webhook_url=HOOK))
         succeeded, failed, cancelled, _ = (item.generation for item in batch.items.all())
         assert succeeded is not None
         assert succeeded.start()
@@ -541,10 +541,10 @@ def test_a_retry_reads_and_writes_no_image_file(
     mixed_batch: Batch, alices_program: Client, no_workers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unwanted(*_: object) -> None:
-        raise AssertionError("a picture was read or written")
+        raise AssertionError("an image was read or written")
 
     for name in ("read", "write"):
-        monkeypatch.setattr(StoredPicture, name, unwanted)
+        monkeypatch.setattr(StoredImage, name, unwanted)
     assert alices_program.post(f"{URL}{mixed_batch.pk}/retry/").json()["retried"] == [1, 2]
 
 
@@ -612,7 +612,7 @@ def archive_of(client: Client, batch: Batch) -> zipfile.ZipFile:
 
 
 def test_the_archive_has_unchanged_results_and_a_manifest(post_batch: PostBatch, alices_program: Client) -> None:
-    images = [*pictures(2, "holiday.jpg"), upload(b"none"), *pictures(1)]
+    images = [*photo_uploads(2, "holiday.jpg"), upload(b"none"), *photo_uploads(1)]
     batch = accepted_batch(post_batch(images=images))
     archive = archive_of(alices_program, batch)
     assert archive.testzip() is None
@@ -662,7 +662,7 @@ def test_an_archive_without_results_is_refused(post_batch: PostBatch, alices_pro
 def test_a_result_with_a_missing_file_is_left_out_and_named_in_the_manifest(
     post_batch: PostBatch, alices_program: Client
 ) -> None:
-    batch = accepted_batch(post_batch(images=pictures(2)))
+    batch = accepted_batch(post_batch(images=photo_uploads(2)))
     first = batch.items.all()[0].generation
     assert first is not None
     Path(first.images.get().file.path).unlink()
@@ -672,7 +672,7 @@ def test_a_result_with_a_missing_file_is_left_out_and_named_in_the_manifest(
 
 
 def test_the_archive_holds_at_most_one_result_in_memory(post_batch: PostBatch, alices_program: Client) -> None:
-    batch = accepted_batch(post_batch(images=pictures(3)))
+    batch = accepted_batch(post_batch(images=photo_uploads(3)))
     url = f"{URL}{batch.pk}/results.zip"
     chunks = list(cast("Any", alices_program.get(url)).streaming_content)
     sizes = [generation.images.get().byte_count for generation in Generation.objects.all()]
@@ -681,7 +681,7 @@ def test_the_archive_holds_at_most_one_result_in_memory(post_batch: PostBatch, a
 
 
 async def test_the_archive_is_streamed_under_asgi(post_batch: PostBatch, alices_key: str) -> None:
-    batch = await database_sync_to_async(lambda: accepted_batch(post_batch(images=pictures(2))))()
+    batch = await database_sync_to_async(lambda: accepted_batch(post_batch(images=photo_uploads(2))))()
     url, headers = f"{URL}{batch.pk}/results.zip", {"X-API-Key": alices_key}
     answer: Any = await AsyncClient().get(url, headers=headers)
     assert answer.status_code == 200, answer.content
@@ -715,7 +715,7 @@ def test_deleting_a_batch_removes_its_rows_and_files(
 def test_a_running_item_is_cancelled_before_the_batch_is_deleted(
     post_batch: PostBatch, alices_program: Client, no_workers: None
 ) -> None:
-    batch = accepted_batch(post_batch(images=pictures(2)))
+    batch = accepted_batch(post_batch(images=photo_uploads(2)))
     running = batch.items.all()[0].generation
     assert running is not None
     assert running.start()

@@ -26,7 +26,7 @@ def post(client: Client, path: str, body: bytes, content_type: str = "applicatio
 
 
 @pytest.mark.parametrize("name", ["img2img", "img2img-dry-run", "batch-list"])
-def test_a_route_that_takes_pictures_takes_large_bodies(name: str) -> None:
+def test_a_route_that_takes_images_takes_large_bodies(name: str) -> None:
     assert max_body_bytes(reverse(name)) == site.MAX_BODY_BYTES
     slashed = reverse(name).rstrip("/") + "/"
     assert max_body_bytes(slashed) == site.MAX_BODY_BYTES

@@ -1,4 +1,4 @@
-"""`POST /api/captions/`: words for a picture, by BLIP where it is installed, else by the colours."""
+"""`POST /api/captions/`: words for an image, by BLIP where it is installed, else by the colours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from inpainting.captioning import find_captioner
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from tests.api.bodies import text, upload
 from tests.conftest import png
 
@@ -50,14 +50,14 @@ def test_an_installed_model_describes_and_is_named(alices_program: Client, tmp_p
     assert answer.json()["captioner"] == "blip-base"
     captioner = find_captioner()
     assert captioner
-    assert answer.json()["caption"] == captioner.describe(Picture(RED)).text
+    assert answer.json()["caption"] == captioner.describe(CanonicalImage(RED)).text
 
 
 @pytest.mark.parametrize(
     ("fields", "code", "field"),
     [
         ({}, "field_missing", "image"),
-        ({"image": "no picture"}, "image_base64_invalid", "image"),
+        ({"image": "no image"}, "image_base64_invalid", "image"),
         ({"image": text(png(RED)), "style": "oil"}, "field_invalid", "style"),
         ({"image": text(png(RED)), "style": ["photo"]}, "field_invalid", "style"),
     ],

@@ -18,7 +18,7 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 import torch
 
 from inpainting import tasks
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.engines.diffusion.engine import Diffusion
@@ -50,7 +50,7 @@ def diffusion() -> Diffusion:
 
 
 def pixels(data: bytes) -> NDArray[np.uint8]:
-    return np.asarray(decode_picture(data).picture.pixels)
+    return np.asarray(decode_image(data).image.pixels)
 
 
 def result(generation: Generation) -> NDArray[np.uint8]:
@@ -212,7 +212,7 @@ def test_the_metadata_has_the_reason_for_the_engine(
 ) -> None:
     for fields, reason in (
         ({"prompt": "a lawn"}, "There is a prompt, and a diffusion model is installed."),
-        ({"prompt": ""}, "There is no prompt, so the masked area is filled from the rest of the picture"),
+        ({"prompt": ""}, "There is no prompt, so the masked area is filled from the rest of the image"),
         ({"prompt": "", "model": "tiny"}, "A model was requested, and a diffusion model is installed."),
         ({"prompt": "a lawn", "engine": "quick-fill"}, "The request names this engine."),
     ):

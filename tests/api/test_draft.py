@@ -16,7 +16,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from accounts.models import User
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from inpainting.core.settings_table import MAX_LORAS
 from inpainting.models import Generation, InferenceModel, Lora
 from tests import tiny_loras, tiny_models, tiny_vaes
@@ -99,7 +99,7 @@ def test_the_command_line_accepts_the_preset(
     paths[1].write_bytes(mask_png)
     words = ("--prompt", "a stone path", "--strength", "1", "--seed", "3", "--preset", "draft")
     call_command("inpaint", str(paths[0]), str(paths[1]), "-o", str(paths[2]), *words, stderr=StringIO())
-    assert np.array_equal(np.asarray(decode_picture(paths[2].read_bytes()).picture.pixels), result())
+    assert np.array_equal(np.asarray(decode_image(paths[2].read_bytes()).image.pixels), result())
 
 
 def again(client: Client, **changes: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`/api/draft/`: the draft of the editor and its pictures over HTTP, for its owner."""
+"""`/api/draft/`: the draft of the editor and its images over HTTP, for its owner."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from PIL import Image
 
 from accounts.models import ApiKey, Scope, User
 from inpainting.api.native.drafts import DraftParser
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from inpainting.media import conversions
-from inpainting.models import DraftPicture
+from inpainting.models import DraftImage
 from tests.core import heifs, hostile, tiffs
 from tests.drafts import document, sha256, with_photo
 
@@ -55,11 +55,11 @@ def test_a_draft_comes_back_on_another_device(
     other.force_login(alice)
     read = other.get(URL)
     assert {**read.json(), "saved_at": ""} == {**sent, "saved_at": "", "revision": 1}
-    picture = other.get(f"{URL}pictures/{sha256(photo_png)}/")
-    assert picture.getvalue() == photo_png
+    image = other.get(f"{URL}pictures/{sha256(photo_png)}/")
+    assert image.getvalue() == photo_png
     assert "no-store" in read["Cache-Control"]
-    assert "no-store" in picture["Cache-Control"], "another account may sign in to the same browser"
-    assert (picture["Content-Type"], picture["X-Content-Type-Options"]) == ("image/png", "nosniff")
+    assert "no-store" in image["Cache-Control"], "another account may sign in to the same browser"
+    assert (image["Content-Type"], image["X-Content-Type-Options"]) == ("image/png", "nosniff")
     assert other.head(f"{URL}pictures/{sha256(photo_png)}/").status_code == 200
     assert bobs_program.get(URL).json() == empty
     assert bobs_program.head(f"{URL}pictures/{sha256(photo_png)}/").status_code == 404
@@ -97,25 +97,25 @@ def test_a_page_needs_its_csrf_token(browser: Client, photo_png: bytes) -> None:
     ],
     ids=["empty", "svg", "damaged", "large"],
 )
-def test_only_pictures_that_can_be_painted_are_stored(alices_program: Client, data: bytes, code: str) -> None:
+def test_only_images_that_can_be_painted_are_stored(alices_program: Client, data: bytes, code: str) -> None:
     status = 413 if code == "image_too_large" else 400
     assert upload(alices_program, data) == (status, code)
-    assert not DraftPicture.objects.exists()
+    assert not DraftImage.objects.exists()
 
 
 def test_bytes_of_another_hash_are_refused(alices_program: Client, photo_png: bytes) -> None:
     assert upload(alices_program, photo_png, "0" * 64) == (400, "picture_hash_mismatch")
     for name in ("0" * 63, "g" * 64, "A" * 64, f"{'0' * 64}.png"):
         assert upload(alices_program, photo_png, name)[0] == 404
-    assert not DraftPicture.objects.exists()
+    assert not DraftImage.objects.exists()
 
 
 def test_a_request_may_name_it_instead_of_sending_it_again(
     alices_program: Client, bobs_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
-    for picture in (photo_png, mask_png):
-        upload(alices_program, picture)
-    image, mask = (f"{URL}pictures/{sha256(picture)}/" for picture in (photo_png, mask_png))
+    for canonical in (photo_png, mask_png):
+        upload(alices_program, canonical)
+    image, mask = (f"{URL}pictures/{sha256(canonical)}/" for canonical in (photo_png, mask_png))
     sent = {"images": [f"{image}?name=b%C3%A4nch.png", image], "masks": [mask], "prompt": "", "engine": "quick-fill"}
     answer = alices_program.post("/api/batches/", sent, content_type="application/json")
     assert answer.status_code == 202, answer.content
@@ -137,7 +137,7 @@ def test_a_file_that_browsers_cannot_show_is_sent_as_png(
     alices_program: Client, bobs_program: Client, photo: NDArray[np.uint8]
 ) -> None:
     """Upright, with 8 bits and the profile; the file itself stays as it is."""
-    turned = {**tiffs.picture_tags(40, 30, bits=16), 274: (3, 6), 34675: (7, hostile.srgb_profile())}
+    turned = {**tiffs.image_tags(40, 30, bits=16), 274: (3, 6), 34675: (7, hostile.srgb_profile())}
     samples = hostile.photo().astype(np.uint16) * 257
     for file, expected, profile in (
         (tiffs.tiff(turned, samples.tobytes()), np.rot90(hostile.photo(), -1), hostile.srgb_profile()),
@@ -148,21 +148,21 @@ def test_a_file_that_browsers_cannot_show_is_sent_as_png(
         answer = alices_program.get(url)
         assert (answer.status_code, answer["Content-Type"]) == (200, "image/png")
         assert answer["Cache-Control"] == "private, no-store"
-        shown = decode_picture(answer.content)
-        assert (shown.format, shown.picture.bits, shown.picture.icc_profile) == ("PNG", 8, profile)
-        assert np.abs(shown.picture.pixels.astype(int) - expected).mean() < 1.5
+        shown = decode_image(answer.content)
+        assert (shown.format, shown.image.bits, shown.image.icc_profile) == ("PNG", 8, profile)
+        assert np.abs(shown.image.pixels.astype(int) - expected).mean() < 1.5
         assert alices_program.get(f"{URL}pictures/{sha256(file)}/").getvalue() == file
         assert bobs_program.get(url).status_code == 404
 
 
-def test_a_picture_that_cannot_be_shown_is_refused_with_its_reason(alices_program: Client) -> None:
+def test_a_image_that_cannot_be_shown_is_refused_with_its_reason(alices_program: Client) -> None:
     file = tiffs.photo_tiff({259: (3, 5)})  # not LZW, which only a decoder sees
     assert upload(alices_program, file) == (204, "")
     answer = alices_program.get(f"{URL}pictures/{sha256(file)}/png/")
     assert (answer.status_code, answer.json()["code"]) == (400, "image_damaged")
 
 
-def test_pictures_are_shown_one_at_a_time(alices_program: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_shown_one_at_a_time(alices_program: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tiffs.photo_tiff({})
     assert upload(alices_program, file) == (204, "")
     monkeypatch.setattr(conversions, "WAIT_SECONDS", 0.01)
@@ -177,9 +177,9 @@ def test_pictures_are_shown_one_at_a_time(alices_program: Client, monkeypatch: p
     [
         ("[]", 400),
         ("{}", 400),
-        ('{"revision": -1, "document": {}, "pictures": []}', 400),
-        ('{"revision": 0, "document": [], "pictures": []}', 400),
-        ('{"revision": 0, "document": {}, "pictures": ["x"]}', 400),
+        ('{"revision": -1, "document": {}, "images": []}', 400),
+        ('{"revision": 0, "document": [], "images": []}', 400),
+        ('{"revision": 0, "document": {}, "images": ["x"]}', 400),
         ('{"revision": 0, "document": {"version": 1, "entries": ' + "[" * 20_000 + "]" * 20_000 + "}}", 400),
         ('{"revision": 0, "document": {"a": [' + "1," * 500_000 + "1]}}", 400),
         ('{"revision": 0, "document": {"a": "' + "a" * DraftParser.max_bytes + '"}}', 413),

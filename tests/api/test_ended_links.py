@@ -14,11 +14,11 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from accounts.models import ApiKey, User
-from inpainting.api.media.links import picture_link, public_image_url, result_link
-from inpainting.core.picture import Picture
+from inpainting.api.media.links import image_link, public_image_url, result_link
+from inpainting.core.image import CanonicalImage
 from inpainting.generations.delete import delete
-from inpainting.models import Generation, UploadedPicture
-from inpainting.models.pictures import StoredPicture
+from inpainting.models import Generation, UploadedImage
+from inpainting.models.images import StoredImage
 from tests.api.ended_keys import KEY_ENDS, end_key
 from tests.matrix import each_value_once
 
@@ -32,11 +32,11 @@ FORMS = [*NAMED, *INPUTS, *NATIVE]
 
 @dataclass
 class Link:
-    """A link, with its key, its picture and the generation of that."""
+    """A link, with its key, its image and the generation of that."""
 
     path: str
     key: ApiKey
-    picture: StoredPicture
+    image: StoredImage
     generation: Generation | None
 
 
@@ -58,11 +58,11 @@ def make(alice: User, generate: Callable[..., Generation], photo: Any) -> Callab
             return Link(path, key, image, generation)
         if form == "uploaded":
             tomorrow = timezone.now() + timedelta(days=1)
-            uploaded = UploadedPicture.from_picture(alice, Picture(photo), expires_at=tomorrow)
+            uploaded = UploadedImage.from_image(alice, CanonicalImage(photo), expires_at=tomorrow)
             uploaded.save()
-            return Link(path_of(picture_link("inputs", "a.png", uploaded, **options)), key, uploaded, None)
-        picture = getattr(generation, form)
-        return Link(path_of(picture_link("inputs", "a.png", picture, **options)), key, picture, generation)
+            return Link(path_of(image_link("inputs", "a.png", uploaded, **options)), key, uploaded, None)
+        canonical = getattr(generation, form)
+        return Link(path_of(image_link("inputs", "a.png", canonical, **options)), key, canonical, generation)
 
     return link
 
@@ -109,21 +109,21 @@ def test_no_character_of_a_link_can_be_changed(make: Callable[[str], Link], form
 @pytest.mark.parametrize("form", FORMS)
 def test_a_link_whose_file_was_lost_is_gone(make: Callable[[str], Link], form: str) -> None:
     link = make(form)
-    Path(link.picture.file.path).unlink()
+    Path(link.image.file.path).unlink()
     assert statuses(link.path) == [410, 410, 410]
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_link_to_a_deleted_picture_leads_to_nothing(make: Callable[[str], Link], form: str) -> None:
+def test_a_link_to_a_deleted_image_leads_to_nothing(make: Callable[[str], Link], form: str) -> None:
     link = make(form)
-    assert delete(link.generation) if link.generation else link.picture.delete()
+    assert delete(link.generation) if link.generation else link.image.delete()
     assert statuses(link.path) == [404, 404, 404]
 
 
 def test_links_end_with_the_upload_or_generation_that_they_lead_to(make: Callable[[str], Link]) -> None:
     links = [make(form) for form in (*NAMED, *NATIVE, "uploaded")]
     Generation.objects.update(expires_at=timezone.now())
-    UploadedPicture.objects.update(expires_at=timezone.now())
+    UploadedImage.objects.update(expires_at=timezone.now())
     assert [statuses(link.path) for link in links] == [[404, 404, 404]] * len(links)
 
 

@@ -200,7 +200,7 @@ class Caller:
     """Send requests to one model or engine; digests of results without the tested field are cached."""
 
     def __init__(self, client: Client, photo_png: bytes, mask_png: bytes, model: str) -> None:
-        self.client, self.pictures, self.model = client, (photo_png, mask_png), model
+        self.client, self.images, self.model = client, (photo_png, mask_png), model
         self.base = {"prompt": "a stone path", "denoising_strength": "1", "seed": "7", "engine": QUICK_FILL}
         if model != QUICK_FILL:
             self.base |= {"engine": "auto", "model": f"tiny-{model}"}
@@ -222,14 +222,14 @@ class Caller:
         is_ignored = name in answer["metadata"]["ignored"]
         is_other = self.digest(answer) != self.without[key]
         if is_ignored:
-            return f"{IGNORED}, and yet it changes the picture" if is_other else IGNORED
+            return f"{IGNORED}, and yet it changes the image" if is_other else IGNORED
         if field in WITHOUT_EFFECT_ON_RESULT:
             return TAKEN
         return WORKS if is_other else SILENT
 
     def send(self, fields: Mapping[str, str]) -> dict[str, Any]:
-        sent = {name: upload(self.pictures[0]) if value is IMAGE else value for name, value in fields.items()}
-        answer: dict[str, Any] = self.client.post("/api/img2img", shape_a(*self.pictures, **sent)).json()
+        sent = {name: upload(self.images[0]) if value is IMAGE else value for name, value in fields.items()}
+        answer: dict[str, Any] = self.client.post("/api/img2img", shape_a(*self.images, **sent)).json()
         return answer
 
     def digest(self, answer: Mapping[str, Any]) -> str:

@@ -71,7 +71,7 @@ def test_settings_without_effect_are_listed_as_ignored(
     alices_program: Client, fill: InferenceModel, photo_png: bytes, mask_png: bytes
 ) -> None:
     unread = {"negative_prompt": "blur", "clip_skip": "2", "use_karras_sigmas": "true", "algorithm_type": "dpmsolver++"}
-    pictures = []
+    images = []
     for more in ({}, unread):
         body = shape_a(photo_png, mask_png, seed="3", steps="2", **more)
         answer = alices_program.post("/api/img2img", {**body, "negative_prompt": more.get("negative_prompt", "")})
@@ -79,8 +79,8 @@ def test_settings_without_effect_are_listed_as_ignored(
         assert ignored & unread.keys() == more.keys()
         generation = Generation.objects.order_by("-created_at").first()
         assert generation is not None
-        pictures.append(generation.images.get().read().pixels)
-    assert np.array_equal(pictures[0], pictures[1])
+        images.append(generation.images.get().read().pixels)
+    assert np.array_equal(images[0], images[1])
 
 
 def test_an_unknown_scheduler_falls_back_with_a_warning(

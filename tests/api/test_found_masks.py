@@ -21,11 +21,11 @@ from inpainting import storage_audit
 from inpainting.accounting import limits
 from inpainting.accounting.limits import stored_bytes
 from inpainting.core import masks
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.generations.delete import delete_all_of_user
 from inpainting.generations.export import archive_of
 from inpainting.generations.retention import sweep
-from inpainting.models import BatchItem, Generation, UploadedPicture
+from inpainting.models import BatchItem, Generation, UploadedImage
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Candidate, Selection
 from inpainting.segmenters.grabcut import GrabCut
@@ -77,7 +77,7 @@ def test_a_mask_is_read_listed_and_deleted_at_its_location(alices_program: Clien
     assert alices_program.delete(place).status_code == 204
     for path in (place, found["file"], place + "file/"):
         assert alices_program.get(path).status_code == 404
-    assert (alices_program.get(URL).json()["count"], UploadedPicture.objects.count()) == (0, 0)
+    assert (alices_program.get(URL).json()["count"], UploadedImage.objects.count()) == (0, 0)
     assert not list(storage_audit.named_files())
 
 
@@ -121,7 +121,7 @@ def test_the_id_of_another_user_is_refused(
     fields = {"mask": found["id"], "prompt": "", "engine": "quick-fill"}
     refused = bobs_program.post("/api/img2img", {"image": upload(photo_png), **fields})
     assert (refused.status_code, refused.json()["code"], refused.json()["field"]) == (400, "mask_not_found", "mask")
-    UploadedPicture.objects.update(expires_at=timezone.now())
+    UploadedImage.objects.update(expires_at=timezone.now())
     refused = alices_program.post("/api/img2img", {"image": upload(photo_png), **fields})
     assert (refused.status_code, refused.json()["code"]) == (400, "mask_not_found"), "an expired one is not there"
     assert alices_program.get(f"{URL}{found['id']}/").status_code == 404
@@ -136,27 +136,27 @@ def test_a_key_that_only_generates_names_its_masks(alice: User, photo_png: bytes
 def test_nothing_is_stored_without_an_object_or_where_that_is_asked(alices_program: Client, photo_png: bytes) -> None:
     answer = find(alices_program, photo_png, store=False)
     assert (answer.status_code, "id" in answer.json(), "Location" in answer) == (200, False, False)
-    assert not UploadedPicture.objects.exists()
+    assert not UploadedImage.objects.exists()
 
 
 def test_a_repeated_idempotency_key_returns_the_same_mask(alices_program: Client, photo_png: bytes) -> None:
     key = {"Idempotency-Key": "once"}
     first, again = find(alices_program, photo_png, key), find(alices_program, photo_png, key)
-    assert (first.status_code, again.status_code, UploadedPicture.objects.count()) == (201, 201, 1)
+    assert (first.status_code, again.status_code, UploadedImage.objects.count()) == (201, 201, 1)
     for name in ("id", "mask", "box", "area", "segmenter"):
         assert first.json()[name] == again.json()[name]
     other = find(alices_program, photo_png, key, box=[1, 1, 20, 20])
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
-    UploadedPicture.objects.get().file.delete(save=False)
+    UploadedImage.objects.get().file.delete(save=False)
     assert find(alices_program, photo_png, key).status_code == 410, "its file is gone"
 
 
 def test_an_idempotency_key_whose_mask_has_expired_finds_another(alices_program: Client, photo_png: bytes) -> None:
     key = {"Idempotency-Key": "once"}
     first = find(alices_program, photo_png, key).json()["id"]
-    UploadedPicture.objects.update(expires_at=timezone.now())
+    UploadedImage.objects.update(expires_at=timezone.now())
     again = find(alices_program, photo_png, key)
-    assert (again.status_code, UploadedPicture.objects.count()) == (201, 1)
+    assert (again.status_code, UploadedImage.objects.count()) == (201, 1)
     assert again.json()["id"] != first
     assert alices_program.get(again["Location"]).status_code == 200
     assert find(alices_program, photo_png, key).json()["id"] == again.json()["id"]
@@ -165,7 +165,7 @@ def test_an_idempotency_key_whose_mask_has_expired_finds_another(alices_program:
 def test_a_mask_counts_as_stored_is_exported_and_goes_with_its_owner(
     alice: User, alices_program: Client, found: dict[str, Any]
 ) -> None:
-    mask = UploadedPicture.objects.get()
+    mask = UploadedImage.objects.get()
     assert stored_bytes(alice) == mask.byte_count
     assert f"uploads/{mask.pk}.png" in {member.name for member in archive_of(alice).members}
     call_command("check_files")
@@ -175,9 +175,9 @@ def test_a_mask_counts_as_stored_is_exported_and_goes_with_its_owner(
 
 def test_a_mask_expires_with_its_file(found: dict[str, Any]) -> None:
     assert sweep(timezone.now() + timedelta(hours=23))
-    assert UploadedPicture.objects.exists()
+    assert UploadedImage.objects.exists()
     assert sweep(timezone.now() + timedelta(hours=25))
-    assert not UploadedPicture.objects.exists()
+    assert not UploadedImage.objects.exists()
     assert not list(storage_audit.named_files())
 
 
@@ -206,8 +206,8 @@ def test_several_candidates_come_with_their_scores_and_the_best_is_stored(
     class Rating(GrabCut):
         name = "rating"
 
-        def candidates(self, picture: Picture, selection: Selection) -> list[Candidate]:
-            best = self.segment(picture, selection)
+        def candidates(self, image: CanonicalImage, selection: Selection) -> list[Candidate]:
+            best = self.segment(image, selection)
             return [Candidate(best, 0.9), Candidate(masks.grow(best, 2), 0.5)]
 
     monkeypatch.setitem(registry.segmenters(), Rating.name, Rating())

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from accounts.models import User
 from inpainting.api.media.links import SIGNER
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from inpainting.models import Generation, Status
 
 Generate = Callable[..., Generation]
@@ -34,8 +34,8 @@ def test_the_owner_reads_the_whole_generation(
     assert image["outside_mask_changed_pixels"] == 0
     result = alices_program.get(image["url"])
     assert hashlib.sha256(result.getvalue()).hexdigest() == image["sha256"]
-    assert np.array_equal(decode_picture(alices_program.get(content["source"]).getvalue()).picture.pixels, photo)
-    mask = decode_picture(alices_program.get(content["mask"]).getvalue()).picture.pixels
+    assert np.array_equal(decode_image(alices_program.get(content["source"]).getvalue()).image.pixels, photo)
+    mask = decode_image(alices_program.get(content["mask"]).getvalue()).image.pixels
     assert np.array_equal(mask[:, :, 0], hole)
 
 

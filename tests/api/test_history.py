@@ -21,8 +21,8 @@ from accounts.models import User
 from inpainting.api.native.schemas import batches as batch_schemas
 from inpainting.catalog import families
 from inpainting.catalog.shipped import SHIPPED
-from inpainting.core.codecs import decode_picture
-from inpainting.core.picture import Picture
+from inpainting.core.codecs import decode_image
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.models import Batch, GeneratedImage, Generation, Mask, SourceImage, Status, UserLimits
 from inpainting.worker.run_time_estimates import Positions
@@ -38,7 +38,7 @@ def queued(photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> Callable[..., G
     """queued(owner) -> a queued generation of which no worker was notified."""
 
     def make(owner: User, prompt: str = "") -> Generation:
-        request = InpaintRequest(Picture(photo), hole, PaintSettings(prompt=prompt, seed=5))
+        request = InpaintRequest(CanonicalImage(photo), hole, PaintSettings(prompt=prompt, seed=5))
         generation = Generation.from_request(request, owner=owner, engine="quick-fill")
         generation.save_new()
         return generation
@@ -341,7 +341,7 @@ def test_a_dry_run_returns_the_plan_and_stores_nothing(
         answer = alices_program.post("/api/img2img/dry-run" + slash, body, content_type=content_type)
         assert answer.status_code == 200
         content = answer.json()
-        mask = decode_picture(base64.b64decode(content["mask"].removeprefix("data:image/png;base64,"))).picture.pixels
+        mask = decode_image(base64.b64decode(content["mask"].removeprefix("data:image/png;base64,"))).image.pixels
         assert np.array_equal(mask[:, :, 0], hole)
         assert (content["engine"], content["width"], content["height"], content["mode"]) == (
             "quick-fill",

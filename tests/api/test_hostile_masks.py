@@ -23,7 +23,7 @@ INSIDE = [[10, 10]]
 
 
 @pytest.fixture(scope="module")
-def picture() -> str:
+def image() -> str:
     return text(png(np.full((40, 60, 3), 90, np.uint8)))
 
 
@@ -76,15 +76,15 @@ def picture() -> str:
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else None,
 )
 def test_hostile_input_is_refused_by_name(
-    alices_program: Client, picture: str, fields: dict[str, Any], code: str, field: str | None
+    alices_program: Client, image: str, fields: dict[str, Any], code: str, field: str | None
 ) -> None:
-    answer = alices_program.post(URL, {"image": picture, **fields}, content_type="application/json")
+    answer = alices_program.post(URL, {"image": image, **fields}, content_type="application/json")
     body = answer.json()
     assert (answer.status_code, body["code"], body.get("field")) == (400, code, field), body["message"]
     assert len(body["message"]) < 400
 
 
-def test_selections_at_the_very_edges_are_answered(alices_program: Client, picture: str) -> None:
+def test_selections_at_the_very_edges_are_answered(alices_program: Client, image: str) -> None:
     edges: list[dict[str, Any]] = [
         {"points": [[0, 0]]},
         {"points": [[60, 40]]},
@@ -95,12 +95,12 @@ def test_selections_at_the_very_edges_are_answered(alices_program: Client, pictu
         {"outline": [[5, 5]] * 1000},
     ]
     for fields in edges:
-        answer = alices_program.post(URL, {"image": picture, "store": False, **fields}, content_type="application/json")
+        answer = alices_program.post(URL, {"image": image, "store": False, **fields}, content_type="application/json")
         assert answer.status_code == 200, (fields, answer.content)
 
 
 @pytest.mark.parametrize("sent", ["0" * 8 + "-0000-0000-0000-" + "0" * 12, "../../etc/passwd", "x" * 10_000, ""])
-def test_no_id_leads_to_a_mask_that_is_not_there(alices_program: Client, picture: str, sent: str) -> None:
+def test_no_id_leads_to_a_mask_that_is_not_there(alices_program: Client, image: str, sent: str) -> None:
     answer = alices_program.post(URL + "operations/", {"mask": sent}, content_type="application/json")
     assert answer.status_code == 400, answer.content
     assert alices_program.get(f"{URL}{sent[:40] or 'x'}/").status_code == 404
@@ -136,7 +136,7 @@ def turned() -> bytes:
     [lambda: encoded(disc(np.uint16)), with_alpha, turned, lambda: encoded(cv2.cvtColor(disc(), cv2.COLOR_BGR2GRAY))],
     ids=["16 bits", "alpha", "exif orientation", "grey"],
 )
-def test_a_click_selects_the_same_object_in_every_kind_of_picture(
+def test_a_click_selects_the_same_object_in_every_kind_of_image(
     alices_program: Client, photo: Callable[[], bytes]
 ) -> None:
     sent = {"image": text(photo()), "points": [[60, 20]], "store": False}
@@ -151,9 +151,7 @@ def test_a_click_selects_the_same_object_in_every_kind_of_picture(
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 400, 3), (400, 1, 3)], ids=lambda shape: f"{shape[1]}x{shape[0]}")
 @pytest.mark.parametrize("hint", [{"points": [[0, 0]]}, {"box": [0, 0, 1, 1]}], ids=["point", "box"])
-def test_the_smallest_pictures_are_answered(
-    alices_program: Client, shape: tuple[int, ...], hint: dict[str, Any]
-) -> None:
+def test_the_smallest_images_are_answered(alices_program: Client, shape: tuple[int, ...], hint: dict[str, Any]) -> None:
     sent = {"image": text(png(np.full(shape, 90, np.uint8))), "store": False, **hint}
     answer = alices_program.post(URL, sent, content_type="application/json")
     assert answer.status_code == 200, answer.content
@@ -169,7 +167,7 @@ def test_a_photo_of_12_megapixels_is_answered_at_its_size(alices_program: Client
     assert body["area"] == pytest.approx(np.pi * 12**2 * 4242 * 2828 / 90 / 60, rel=0.1)
 
 
-def test_a_picture_that_claims_too_many_pixels_is_refused(alices_program: Client) -> None:
+def test_a_image_that_claims_too_many_pixels_is_refused(alices_program: Client) -> None:
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 

@@ -15,7 +15,7 @@ from accounts.models import User
 from inpainting.api.native.mask_objects import mask_of_object
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.image_limits import image_limits
 from inpainting.models import Generation
 from tests.api.bodies import upload
@@ -31,7 +31,7 @@ BEYOND = "at most 8192 a side and 40 megapixels"
 def wide() -> bytes:
     """An image wider than the default limit."""
     pixels = np.random.default_rng(0).integers(60, 200, (HEIGHT, WIDTH, 3), np.uint8)
-    return encode_png(Picture(pixels))
+    return encode_png(CanonicalImage(pixels))
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +121,11 @@ def test_a_file_of_more_bytes_is_refused_by_the_setting(settings: Any, alices_pr
     settings.MAX_IMAGE_MB = 1
     noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
     mask = png(np.where(noise[:, :, 0] > 250, np.uint8(0), np.uint8(255)))
-    body = {"image": upload(encode_png(Picture(noise))), "mask": upload(mask), "prompt": ""}
+    body = {"image": upload(encode_png(CanonicalImage(noise))), "mask": upload(mask), "prompt": ""}
     refused = alices_program.post("/api/img2img/dry-run", body)
     assert (refused.status_code, refused.json()["code"], refused.json()["limit"]) == (413, "image_too_large", 2**20)
     settings.MAX_IMAGE_MB = 2
-    body |= {"image": upload(encode_png(Picture(noise))), "mask": upload(mask)}
+    body |= {"image": upload(encode_png(CanonicalImage(noise))), "mask": upload(mask)}
     assert alices_program.post("/api/img2img/dry-run", body).json()["width"] == 700
 
 

@@ -14,7 +14,7 @@ from django.test import Client
 from numpy.typing import NDArray
 
 from accounts.models import User
-from inpainting.core.codecs import decode_picture, read_png_texts
+from inpainting.core.codecs import decode_image, read_png_texts
 from inpainting.models import Generation, SourceImage, Status
 from tests.conftest import png
 
@@ -57,7 +57,7 @@ def rewound(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def pixels(data: bytes) -> NDArray[np.uint8]:
-    return np.asarray(decode_picture(data).picture.pixels)
+    return np.asarray(decode_image(data).image.pixels)
 
 
 def test_the_published_request_gets_the_published_answer(
@@ -115,8 +115,8 @@ def test_fields_that_the_api_does_not_have_are_named(
 ) -> None:
     unknown: dict[str, Any] = {"controlnet": {"enabled": True, "units": []}, "<b>": "1", "cfg_scale": 5, "seed": 3}
     if is_json:
-        pictures = {"input_image": photo_png, "mask": mask_png}
-        encoded = {name: base64.b64encode(data).decode() for name, data in pictures.items()}
+        images = {"input_image": photo_png, "mask": mask_png}
+        encoded = {name: base64.b64encode(data).decode() for name, data in images.items()}
         answer = alices_program.post(
             "/api/img2img", {**encoded, "prompt": "a path", **unknown}, content_type="application/json"
         )

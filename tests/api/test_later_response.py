@@ -25,7 +25,7 @@ from dreamlayer_site.later_responses import LaterResponseMiddleware
 from inpainting.api import concurrency_limits, later_response, views
 from inpainting.api.compat.deep_image import dialect as deep_image_dialect
 from inpainting.api.native.dialect import NativeApi
-from inpainting.core.picture import Mask, Picture
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.generations import analyses, recovery, submit
 from inpainting.generations.delete import delete_all_of_user
 from inpainting.models import Analysis, Generation, completion_waiters
@@ -230,11 +230,11 @@ async def test_of_five_clicks_whose_clients_leave_only_the_last_is_selected_afte
     started, may_end, selected = threading.Event(), threading.Event(), []
 
     class Slow(GrabCut):
-        def masks(self, picture: Picture, selection: Selection, radii: Sequence[float]) -> list[Mask]:
+        def masks(self, image: CanonicalImage, selection: Selection, radii: Sequence[float]) -> list[Mask]:
             selected.append(selection.points[0].x)
             started.set()
             assert may_end.wait(PATIENCE_SECONDS)
-            return super().masks(picture, selection, radii)
+            return super().masks(image, selection, radii)
 
     monkeypatch.setitem(registry.segmenters(), "grabcut", Slow())
     monkeypatch.setattr(concurrency_limits, "_computations", threading.BoundedSemaphore(1))
@@ -395,7 +395,7 @@ async def test_a_stopping_server_ends_the_stream(call: Call, closed_streams: lis
     assert len(closed_streams) == 1
 
 
-async def test_requests_with_pictures_take_turns_and_others_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_requests_with_images_take_turns_and_others_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(later_responses, "LARGE_AT_ONCE", 2)
     running: list[str] = []
     end = asyncio.Event()

@@ -80,9 +80,9 @@ def test_the_polarity_reads_black_and_transparency(alices_program: Client) -> No
 
 
 def test_objects_are_selected_in_every_format(alices_program: Client) -> None:
-    picture = np.full((20, 30, 3), 110, np.uint8)
-    picture[SQUARE > 0] = (220, 20, 20)
-    fields = {"image": text(png(picture)), "points": [[14, 7]], "format": "rle"}
+    image = np.full((20, 30, 3), 110, np.uint8)
+    image[SQUARE > 0] = (220, 20, 20)
+    fields = {"image": text(png(image)), "points": [[14, 7]], "format": "rle"}
     found = alices_program.post("/api/masks/", fields, content_type="application/json").json()["mask"]
     assert found["size"] == [20, 30]
     assert as_json(alices_program, mask=found).status_code == 200

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from accounts.models import ApiKey, Scope, User
-from inpainting.api import concurrency_limits, recent_pictures
+from inpainting.api import concurrency_limits, recent_images
 from inpainting.api.concurrency_limits import limit_segmentations
-from inpainting.api.pictures import SentPicture, decode_sent
-from inpainting.media import recent_pictures as kept
+from inpainting.api.images import SentImage, decode_sent
+from inpainting.media import recent_images as kept
 from inpainting.models import Generation
 from inpainting.segmenters import registry
 from inpainting.segmenters.grabcut import GrabCut
@@ -85,7 +85,7 @@ def test_the_source_image_of_a_generation_is_read_by_its_owner_alone(
     assert (refused.status_code, refused.json()["code"], refused.json()["field"]) == (400, "url_not_allowed", "source")
 
 
-def test_an_uploaded_picture_is_read_by_its_owner_alone(
+def test_an_uploaded_image_is_read_by_its_owner_alone(
     alice: User, alices_program: Client, bobs_program: Client, disc_png: bytes
 ) -> None:
     fields = {"picture": drafts.stored(alice, disc_png), "points": [[60, 30]]}
@@ -129,17 +129,17 @@ def test_a_wrong_field_is_named(
     assert (answer.status_code, answer.json()["code"], answer.json().get("field")) == (400, code, field)
 
 
-def test_a_picture_is_decoded_once_for_several_clicks_and_its_owner_is_checked_each_time(
+def test_a_image_is_decoded_once_for_several_clicks_and_its_owner_is_checked_each_time(
     alice: User, alices_program: Client, bobs_program: Client, disc_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded: list[str] = []
 
-    def decode(sent: SentPicture, *arguments: Any) -> Any:
+    def decode(sent: SentImage, *arguments: Any) -> Any:
         decoded.append(sent.field)
         return decode_sent(sent, *arguments)
 
-    monkeypatch.setattr(recent_pictures, "decode_sent", decode)
-    monkeypatch.setattr(kept, "_pictures", OrderedDict())
+    monkeypatch.setattr(recent_images, "decode_sent", decode)
+    monkeypatch.setattr(kept, "_images", OrderedDict())
     fields = {"picture": drafts.stored(alice, disc_png), "store": False}
     first, second = (as_json(alices_program, **fields, points=points) for points in ([[60, 30]], [[60, 30], [66, 34]]))
     assert selected(first)[30, 60] == selected(second)[30, 60] == 255
@@ -147,7 +147,7 @@ def test_a_picture_is_decoded_once_for_several_clicks_and_its_owner_is_checked_e
     assert decoded == ["picture"]
     monkeypatch.setattr(kept, "MAX_BYTES", 1)
     as_json(alices_program, image=text(png(np.zeros((9, 9, 3), np.uint8))), points=[[3, 3]])
-    assert not kept._pictures
+    assert not kept._images
 
 
 def test_a_key_needs_the_scope_to_generate(alice: User, disc_png: bytes) -> None:

@@ -15,7 +15,7 @@ from skimage import data
 
 pytest.importorskip("torch", reason="the diffusion engine is not installed")
 
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Detection, Selection, candidates_of
 from tests import tiny_vision_models
@@ -47,7 +47,7 @@ def find(program: Client, **fields: Any) -> Any:
 )
 def test_the_fields_of_detection_change_the_mask(alices_program: Client, fields: dict[str, Any]) -> None:
     selection = Selection(words="cup", detection=Detection(**fields))
-    (expected,) = candidates_of(registry.find(DETECTOR), Picture(PHOTO), selection)
+    (expected,) = candidates_of(registry.find(DETECTOR), CanonicalImage(PHOTO), selection)
     answer = find(alices_program, **fields)
     assert answer.status_code == 201, answer.content
     assert answer.json()["score"] == expected.score

@@ -15,7 +15,7 @@ from django.utils import timezone
 from PIL import Image
 
 from accounts.models import ApiKey, Scope, User
-from inpainting.api.media.links import picture_link, result_link
+from inpainting.api.media.links import image_link, result_link
 from inpainting.media import conversions
 from inpainting.models import Generation
 
@@ -75,11 +75,11 @@ def test_a_link_may_be_made_before_its_result_exists(alice: User, generate: Call
     assert Client().get(path_of(result_link("generations", "1.png", waiting, 1, origin=ORIGIN))).status_code == 404
 
 
-def test_input_pictures_have_links_too(alice: User, generate: Callable[..., Generation]) -> None:
+def test_input_images_have_links_too(alice: User, generate: Callable[..., Generation]) -> None:
     generation = generate(alice)
-    for picture in (generation.source, generation.mask):
-        link = path_of(picture_link("inputs", f"{picture.sha256}.png", picture, origin=ORIGIN))
-        assert Client().get(link).getvalue() == Path(picture.file.path).read_bytes()
+    for image in (generation.source, generation.mask):
+        link = path_of(image_link("inputs", f"{image.sha256}.png", image, origin=ORIGIN))
+        assert Client().get(link).getvalue() == Path(image.file.path).read_bytes()
 
 
 @pytest.mark.parametrize(("accept", "sent"), [("image/jpeg", "JPEG"), ("image/jpg", "JPEG"), ("image/webp", "WEBP")])
@@ -88,7 +88,7 @@ def test_an_accept_header_of_one_type_converts_outputs_and_inputs_only(
 ) -> None:
     generation = generate(alice)
     outputs = path_of(result_link("outputs/2026-11-22", "a.png", generation, origin=ORIGIN))
-    inputs = path_of(picture_link("inputs", "a.png", generation.source, origin=ORIGIN))
+    inputs = path_of(image_link("inputs", "a.png", generation.source, origin=ORIGIN))
     for link in (outputs, inputs):
         answer = Client().get(link, headers={"Accept": accept})
         assert Image.open(io.BytesIO(answer.getvalue())).format == sent
@@ -166,7 +166,7 @@ def test_own_links_are_read_from_storage_as_pngs(
     generation = generate(alice, output_format="jpeg")
     upload = SimpleUploadedFile("mask.png", mask_png, "image/png")
     links = [result_link(folder, "a.jpg", generation, origin="http://testserver") for folder in FOLDERS]
-    links.append(picture_link("inputs", "a.png", generation.source, origin="http://testserver"))
+    links.append(image_link("inputs", "a.png", generation.source, origin="http://testserver"))
     for link in (*links, *(urlsplit(link).path for link in links)):
         upload.seek(0)
         body = {"image": link, "mask": upload, "prompt": ""}

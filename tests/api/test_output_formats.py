@@ -22,7 +22,7 @@ from PIL import ExifTags, Image
 
 from accounts.models import User
 from inpainting.accounting.limits import stored_bytes
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.generations.delete import delete
 from inpainting.models import GeneratedImage, Generation
@@ -64,7 +64,7 @@ def test_the_requested_format_is_delivered_and_the_png_holds_the_promise(
     master = alices_program.get(detail["url"], {"format": "png"})
     assert hashlib.sha256(master.getvalue()).hexdigest() == image.sha256
     generation = image.generation
-    lossless, lossy, source = image.read(), decode_picture(copy).picture, generation.source.read()
+    lossless, lossy, source = image.read(), decode_image(copy).image, generation.source.read()
     assert outside_mask_changed_pixels(source, lossless, generation.mask.read_pixels()) == 0
     assert not np.array_equal(lossy.pixels, lossless.pixels)
 
@@ -127,7 +127,7 @@ def test_warnings_name_the_depth_and_transparency_that_are_lost(
     image = GeneratedImage.objects.get()
     assert (image.read().bits, image.read().has_alpha) == (16, True)
     if format == "jpeg":
-        assert decode_picture(Path(image.copy_file.path).read_bytes()).picture.pixels[:, :32].min() > 250
+        assert decode_image(Path(image.copy_file.path).read_bytes()).image.pixels[:, :32].min() > 250
 
 
 def test_a_file_that_cannot_be_small_enough_is_sent_with_a_warning(

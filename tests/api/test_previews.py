@@ -1,4 +1,4 @@
-"""Previews: WebP copies for pages, made at the first request, stored, and deleted with the picture."""
+"""Previews: WebP copies for pages, made at the first request, stored, and deleted with the image."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from PIL import Image
 
 from accounts.models import User
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.generations.delete import delete, delete_all_of_user
 from inpainting.media import conversions
 from inpainting.media.previews import thumbnail_of
 from inpainting.models import GeneratedImage, Generation, Mask, SourceImage
-from inpainting.models.pictures import (
+from inpainting.models.images import (
     PREVIEW,
     THUMBNAIL,
-    PreviewedPicture,
-    StoredPicture,
-    ThumbnailedPicture,
+    PreviewedImage,
+    StoredImage,
+    ThumbnailedImage,
 )
 from tests.conftest import png
 
@@ -54,17 +54,17 @@ def grass(width: int, height: int) -> NDArray[np.uint8]:
     return np.clip(detail + np.array([90, 120, 60]), 0, 255).astype(np.uint8)
 
 
-def replace_file(picture: StoredPicture, pixels: NDArray[np.uint8]) -> None:
+def replace_file(canonical: StoredImage, pixels: NDArray[np.uint8]) -> None:
     """Store other pixels, RGB or grey, in the place of those of the row."""
-    image = Picture(pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis])
-    picture.write(png(pixels), image)
-    if isinstance(picture, ThumbnailedPicture):
-        picture.thumbnail = ""  # made from the new file when it is requested
-    picture.save()
+    image = CanonicalImage(pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis])
+    canonical.write(png(pixels), image)
+    if isinstance(canonical, ThumbnailedImage):
+        canonical.thumbnail = ""  # made from the new file when it is requested
+    canonical.save()
 
 
 class ImageSources(HTMLParser):
-    """The addresses of the pictures that a page loads. Those "before" are loaded when a card is pointed at."""
+    """The addresses of the images that a page loads. Those "before" are loaded when a card is pointed at."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -78,11 +78,11 @@ class ImageSources(HTMLParser):
 
 
 def loaded_bytes(client: Client, path: str) -> int:
-    """Bytes of a page and of the pictures of generations in it."""
+    """Bytes of a page and of the images of generations in it."""
     html = client.get(path).content
-    pictures = {address for address in ImageSources(html.decode()).found if not address.startswith("/static/")}
-    assert pictures
-    return len(html) + sum(len(b"".join(client.get(address))) for address in pictures)
+    images = {address for address in ImageSources(html.decode()).found if not address.startswith("/static/")}
+    assert images
+    return len(html) + sum(len(b"".join(client.get(address))) for address in images)
 
 
 def test_a_preview_is_made_once_and_stored(alice: User, alices_program: Client, generate: Generate) -> None:
@@ -108,7 +108,7 @@ def test_a_preview_is_made_once_and_stored(alice: User, alices_program: Client, 
     assert alices_program.get(content["source_thumbnail"]).status_code == 200
 
 
-def test_a_preview_of_a_large_picture_has_at_most_1600_pixels_a_side(
+def test_a_preview_of_a_large_image_has_at_most_1600_pixels_a_side(
     alice: User, alices_program: Client, generate: Generate
 ) -> None:
     generation = generate(alice)
@@ -118,11 +118,11 @@ def test_a_preview_of_a_large_picture_has_at_most_1600_pixels_a_side(
 
 
 @pytest.mark.parametrize("remove", [delete, lambda generation: delete_all_of_user(generation.owner)])
-def test_a_preview_is_deleted_with_its_picture(
+def test_a_preview_is_deleted_with_its_image(
     alice: User, alices_program: Client, generate: Generate, photo: NDArray[np.uint8], remove: Callable[..., object]
 ) -> None:
     before = files()
-    generation = generate(alice, **dict.fromkeys(CONDITIONING_IMAGES, Picture(photo)))
+    generation = generate(alice, **dict.fromkeys(CONDITIONING_IMAGES, CanonicalImage(photo)))
     for part in ("source", "mask", *(name.replace("_", "-") for name in CONDITIONING_IMAGES), "images/0"):
         assert alices_program.get(f"/api/generations/{generation.pk}/{part}/preview/").status_code == 200
     assert remove(Generation.objects.get())
@@ -132,7 +132,7 @@ def test_a_preview_is_deleted_with_its_picture(
 def test_a_preview_that_is_made_while_its_row_is_deleted_leaves_no_file(alice: User, generate: Generate) -> None:
     before = files()
     generation = generate(alice)
-    rows: list[PreviewedPicture] = [SourceImage.objects.get(), Mask.objects.get(), GeneratedImage.objects.get()]
+    rows: list[PreviewedImage] = [SourceImage.objects.get(), Mask.objects.get(), GeneratedImage.objects.get()]
     assert delete(generation)
     for row in rows:
         assert not row.store_reduced("preview", b"made too late")
@@ -158,7 +158,7 @@ def test_a_preview_that_cannot_be_stored_is_sent_nevertheless(
     def fail(*args: object) -> bool:
         raise error
 
-    monkeypatch.setattr(PreviewedPicture, "store_reduced", fail)
+    monkeypatch.setattr(PreviewedImage, "store_reduced", fail)
     answer = alices_program.get(f"/api/generations/{generation.pk}/source/preview/")
     assert (answer.status_code, answer["Content-Type"]) == (200, "image/webp")
     assert Image.open(io.BytesIO(answer.getvalue())).size == (96, 64)

@@ -35,12 +35,12 @@ def model(tiny: Path, models_dir: Path) -> None:
 def test_weights_change_the_result_and_the_prompt_is_stored_as_sent(
     alices_program: Client, model: None, photo_png: bytes, mask_png: bytes
 ) -> None:
-    pictures = []
+    images = []
     for prompt in ("a red bus", "a (red:1.5) bus", "a red bus, " * 30):
         metadata = metadata_for(alices_program, photo_png, mask_png, prompt=prompt)
         assert (metadata["prompt"], metadata["warnings"]) == (prompt, [])
-        pictures.append(result().tobytes())
-    assert len(set(pictures)) == 3
+        images.append(result().tobytes())
+    assert len(set(images)) == 3
 
 
 def test_truncated_words_are_in_the_warnings(

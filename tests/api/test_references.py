@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from skimage import data
 
 from accounts.models import User
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from inpainting.core.conditioning_images import prepare_control_image, prepare_ip_adapter_image
 from inpainting.core.geometry import Size
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.delete import delete
-from inpainting.models import Generation, InferenceModel, ReferencePicture
+from inpainting.models import Generation, InferenceModel, ReferenceImage
 from tests.api.bodies import data_url, shape_a, shape_b, shape_c, text, upload
 from tests.conftest import png
 from tests.core import hostile
@@ -67,7 +67,10 @@ def test_both_images_reach_the_engine_and_are_stored_and_listed(
     assert any("control image is 100x80, the image 96x64" in warning for warning in metadata["warnings"])
 
     (request,) = diffusion_requests
-    guide, look = prepare_control_image(Picture(DEPTH), Size(96, 64)), prepare_ip_adapter_image(Picture(LOOK))
+    guide, look = (
+        prepare_control_image(CanonicalImage(DEPTH), Size(96, 64)),
+        prepare_ip_adapter_image(CanonicalImage(LOOK)),
+    )
     whole = newest().to_request()
     assert whole.control_image is not None
     assert whole.control_image.same_as(guide)
@@ -78,14 +81,14 @@ def test_both_images_reach_the_engine_and_are_stored_and_listed(
     assert request.settings.control_strength == 1.5
 
     content = alices_program.get(f"/api/generations/{newest().pk}/").json()
-    for name, path, picture in (
+    for name, path, image in (
         ("control_image", "control-image", guide),
         ("ip_adapter_image", "ip-adapter-image", look),
     ):
         assert content[name] == f"/api/generations/{newest().pk}/{path}/"
         answer = alices_program.get(content[name])
         sent = b"".join(answer.streaming_content)  # type: ignore[attr-defined]
-        assert decode_picture(sent).picture.same_as(picture)
+        assert decode_image(sent).image.same_as(image)
         assert hashlib.sha256(sent).hexdigest() == content["metadata"][f"{name}_sha256"]
         assert answer["Content-Type"] == "image/png"
         assert alices_program.get(content[name], headers={"If-None-Match": answer["ETag"]}).status_code == 304
@@ -110,8 +113,8 @@ def test_json_takes_them_as_base64(
     mask_png: bytes,
     write: Callable[..., str],
 ) -> None:
-    pictures = {"control_image": write(png(DEPTH)), "ip_adapter_image": write(png(LOOK))}
-    body = shape_c(photo_png, mask_png, **ALL, **pictures, control_strength=9)
+    images = {"control_image": write(png(DEPTH)), "ip_adapter_image": write(png(LOOK))}
+    body = shape_c(photo_png, mask_png, **ALL, **images, control_strength=9)
     answer = alices_program.post("/api/img2img", body, content_type="application/json")
     assert answer.status_code == 200, answer.json()
     assert answer.json()["metadata"]["control_strength"] == 2.0
@@ -141,17 +144,17 @@ def test_external_urls_are_fetched_by_download_image_and_our_own_links_are_read_
         request.append((url, field))
         return png(DEPTH)
 
-    monkeypatch.setattr("inpainting.api.pictures.download_image", fetch)
-    pictures = {name: f"https://pictures.example/{name}.png" for name in ("control_image", "ip_adapter_image")}
+    monkeypatch.setattr("inpainting.api.images.download_image", fetch)
+    images = {name: f"https://pictures.example/{name}.png" for name in ("control_image", "ip_adapter_image")}
 
     def post(client: Client, **changes: str) -> Any:
-        body = shape_c(photo_png, mask_png, **ALL, **{**pictures, **changes})
+        body = shape_c(photo_png, mask_png, **ALL, **{**images, **changes})
         return client.post("/api/img2img", body, content_type="application/json")
 
     assert post(alices_program).status_code == 200
-    assert request == [(url, name) for name, url in pictures.items()]
+    assert request == [(url, name) for name, url in images.items()]
     content = alices_program.get(f"/api/generations/{newest().pk}/").json()
-    own = {name: f"http://testserver{content[name]}" for name in pictures}
+    own = {name: f"http://testserver{content[name]}" for name in images}
     assert post(alices_program, **own).status_code == 200
     assert len(request) == 2
     assert np.array_equal(diffusion_requests[1].ip_adapter_image.pixels, DEPTH)  # type: ignore[union-attr]
@@ -251,7 +254,7 @@ def test_a_dry_run_requires_the_same_images_and_stores_nothing(
     assert (answer.status_code, answer.json()["code"]) == (400, "control_image_missing")
     answer = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, **ALL, **both_images()))
     assert answer.status_code == 200, answer.json()
-    assert not ReferencePicture.objects.exists()
+    assert not ReferenceImage.objects.exists()
 
 
 @pytest.mark.parametrize("field", ["control_image", "ip_adapter_image"])
@@ -298,20 +301,20 @@ def test_running_again_keeps_the_images_or_takes_new_ones(
     assert run_again(alices_program, first, control_strength="0.5").status_code == 202
     second = newest()
     assert second.parent_id == first.pk
-    assert {picture.sha256 for picture in second.references.values()} == {
-        picture.sha256 for picture in first.references.values()
+    assert {image.sha256 for image in second.references.values()} == {
+        image.sha256 for image in first.references.values()
     }
-    assert {picture.pk for picture in second.references.values()}.isdisjoint(
-        picture.pk for picture in first.references.values()
+    assert {image.pk for image in second.references.values()}.isdisjoint(
+        image.pk for image in first.references.values()
     )
     other = upload(png(255 - DEPTH))
     assert run_again(alices_program, second, control="scribble", control_image=other).status_code == 202
     third = newest().to_request()
     assert third.settings.control == "scribble"
     assert third.control_image is not None
-    assert third.control_image.same_as(prepare_control_image(Picture(255 - DEPTH), Size(96, 64)))
+    assert third.control_image.same_as(prepare_control_image(CanonicalImage(255 - DEPTH), Size(96, 64)))
     assert third.ip_adapter_image is not None
-    assert third.ip_adapter_image.same_as(prepare_ip_adapter_image(Picture(LOOK)))
+    assert third.ip_adapter_image.same_as(prepare_ip_adapter_image(CanonicalImage(LOOK)))
     assert any("was scaled to the image" in warning for warning in newest().warnings)
 
 
@@ -414,13 +417,13 @@ def test_a_batch_uses_them_for_every_image_and_stores_them_once(
     assert (answer.status_code, answer.json()["code"]) == (400, "control_image_missing")
     wide, high = [upload(photo_png), upload(png(photo[:, ::-1]))], upload(png(np.rot90(photo)))
     files = {"images": [wide[0], high, wide[1]], "masks": [upload(mask_png)]}
-    write, written = ReferencePicture.from_picture, []
+    write, written = ReferenceImage.from_image, []
 
-    def noted(owner: User, picture: Picture) -> ReferencePicture:
-        written.append(picture.size)
-        return write(owner, picture)
+    def noted(owner: User, image: CanonicalImage) -> ReferenceImage:
+        written.append(image.size)
+        return write(owner, image)
 
-    monkeypatch.setattr(ReferencePicture, "from_picture", noted)
+    monkeypatch.setattr(ReferenceImage, "from_image", noted)
     answer = alices_program.post("/api/batches/", {**files, "prompt": "a lawn", **ALL, **both_images()})
     assert answer.status_code == 202, answer.json()
     assert len(diffusion_requests) == 3
@@ -429,18 +432,18 @@ def test_a_batch_uses_them_for_every_image_and_stores_them_once(
     first, second, third = Generation.objects.order_by("created_at")
     for whole in (first.to_request(), second.to_request()):
         assert whole.control_image is not None
-        assert whole.control_image.same_as(prepare_control_image(Picture(DEPTH), whole.image.size))
+        assert whole.control_image.same_as(prepare_control_image(CanonicalImage(DEPTH), whole.image.size))
         assert whole.ip_adapter_image is not None
-        assert whole.ip_adapter_image.same_as(prepare_ip_adapter_image(Picture(LOOK)))
+        assert whole.ip_adapter_image.same_as(prepare_ip_adapter_image(CanonicalImage(LOOK)))
     # Each is stored once, the control image once for each image size.
-    assert len(written) == ReferencePicture.objects.count() == 3
+    assert len(written) == ReferenceImage.objects.count() == 3
     assert first.control_image_id == third.control_image_id != second.control_image_id
     assert first.ip_adapter_image_id == second.ip_adapter_image_id == third.ip_adapter_image_id
     assert delete(first)
     assert Generation.objects.get(pk=third.pk).to_request().control_image is not None
     assert delete(third)
     assert delete(second)
-    assert not ReferencePicture.objects.exists()
+    assert not ReferenceImage.objects.exists()
     answer = alices_program.post("/api/batches/", {**files, "prompt": "", **ALL, **both_images(), "control_image": "x"})
     assert (answer.status_code, answer.json()["field"]) == (400, "control_image")
 
@@ -452,5 +455,5 @@ def test_they_count_towards_stored_bytes(
     before = alices_program.get("/api/usage/").json()["stored_bytes"]
     assert post_inpaint(**ALL, **both_images()).status_code == 200
     after = alices_program.get("/api/usage/").json()["stored_bytes"]
-    assert sum(picture.byte_count for picture in newest().references.values()) > 1000
-    assert after - before > sum(picture.byte_count for picture in newest().references.values())
+    assert sum(image.byte_count for image in newest().references.values()) > 1000
+    assert after - before > sum(image.byte_count for image in newest().references.values())

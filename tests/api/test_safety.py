@@ -23,10 +23,10 @@ from accounts.audit import Action, AuditEntry
 from accounts.models import User
 from inpainting.accounting.limits import stored_bytes
 from inpainting.catalog.store.pull import remove_files
-from inpainting.core.codecs import STORED_LIMITS, decode_picture
+from inpainting.core.codecs import STORED_LIMITS, decode_image
+from inpainting.core.image import CanonicalImage
 from inpainting.core.moderation.crops import checker_crops
 from inpainting.core.moderation.policy import STAYS_ON
-from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.engines import registry
@@ -45,12 +45,12 @@ from tests.fakes import planned, pretend_missing
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 CHESS_BOARD = np.kron(np.indices((8, 12)).sum(0) % 2, np.ones((8, 8), int))[:, :, None].repeat(3, 2) * 255
-"""A chess board of the size of the photo: the picture that the checker flags."""
+"""A chess board of the size of the photo: the image that the checker flags."""
 Generate = Callable[..., Generation]
 
 
 class FlaggedEngine(QuickFill):
-    """Paints a picture that the checker flags and sends it as preview; with an even seed it keeps the photo."""
+    """Paints an image that the checker flags and sends it as preview; with an even seed it keeps the photo."""
 
     declaration = replace(QUICK_FILL, name="flagged")
 
@@ -75,13 +75,13 @@ def checker(photo: NDArray[np.uint8], hole: NDArray[np.uint8], tmp_path: Path) -
     """An installed checker that flags the chess board and passes what resembles the photo."""
 
     def painted(engine: QuickFill, seed: int) -> NDArray[np.uint8]:
-        request = InpaintRequest(Picture(photo), hole, PaintSettings(seed=seed, strength=1.0))
-        return np.asarray(paint(planned(request, engine), engine, lambda step: None)[0].picture.pixels)
+        request = InpaintRequest(CanonicalImage(photo), hole, PaintSettings(seed=seed, strength=1.0))
+        return np.asarray(paint(planned(request, engine), engine, lambda step: None)[0].image.pixels)
 
     boxes = [box.slices for box in checker_crops(hole)]
     fine = [painted(FlaggedEngine(), 4), painted(QuickFill(), 3)]
     rigged = tiny_checker.rigged(
-        painted(FlaggedEngine(), 3)[boxes[0]], *(picture[box] for picture in fine for box in boxes)
+        painted(FlaggedEngine(), 3)[boxes[0]], *(image[box] for image in fine for box in boxes)
     )
     folder = tiny_checker.saved(tmp_path / "checker", rigged)
     call_command("pull_model", "safety-checker", "--yes", f"--from={folder}", stdout=StringIO())
@@ -108,12 +108,12 @@ def body_of(answer: Any) -> bytes:
 
 
 def pixels_of(data: bytes) -> NDArray[np.uint8]:
-    return np.asarray(decode_picture(data, limits=STORED_LIMITS).picture.pixels)
+    return np.asarray(decode_image(data, limits=STORED_LIMITS).image.pixels)
 
 
 def shows_chess_board(pixels: NDArray[np.uint8], mask: NDArray[np.uint8]) -> bool:
     """Whether the chess board is visible inside the mask."""
-    seen, flagged = (picture[mask > 0].mean(-1) for picture in (pixels, CHESS_BOARD))
+    seen, flagged = (image[mask > 0].mean(-1) for image in (pixels, CHESS_BOARD))
     return bool(seen.std() > 0 and np.corrcoef(seen, flagged)[0, 1] > 0.6)
 
 

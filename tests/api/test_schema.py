@@ -26,7 +26,7 @@ from schemathesis.specs.openapi.checks import ignored_auth, negative_data_reject
 from accounts.models import User
 from inpainting.api.media.links import SIGNER
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.generations.uploads import store_mask
 from inpainting.models import Batch, Generation, WebhookDelivery
 from tests import analyses, drafts
@@ -189,8 +189,8 @@ def path_parameters(
 
     @cache
     def objects() -> tuple[Generation, Batch, dict[str, Any]]:
-        picture = Picture(photo)
-        done = generate(alice, **dict.fromkeys(CONDITIONING_IMAGES, picture))
+        image = CanonicalImage(photo)
+        done = generate(alice, **dict.fromkeys(CONDITIONING_IMAGES, image))
         ids = {
             "webhook_id": WebhookDelivery.create_test(alice, "https://alice.example/hook").webhook_id,
             "sha256": drafts.stored(alice, photo_png),
@@ -277,17 +277,17 @@ def can_be_invalid(operation: dict[str, Any]) -> bool:
 
 
 def within_photo(body: dict[str, Any]) -> dict[str, Any]:
-    """A generated selection without ids of pictures, in place of which the photo is sent, and with a box in that."""
+    """A generated selection without ids of images, in place of which the photo is sent, and with a box in that."""
     fields = {key: value for key, value in body.items() if key not in ("image", "points", "source", "picture")}
     return fields | ({"box": "[30, 10, 70, 50]"} if "box" in fields else {})
 
 
 def completed_body(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str, Any]:
     """Complete a generated body with values that a schema cannot express: real images, existing names, a mask."""
-    pictures: dict[str, Any] = {"input_image": text(image), "image": text(image), "mask": text(mask)}
-    pictures |= {name: text(image) for name in CONDITIONING_IMAGES}
-    pictures |= {"file": text(mask), "images": [text(image)] * len(body.get("images", "")), "masks": [text(mask)]}
-    completed = {**body, **{part: picture for part, picture in pictures.items() if part in body}}
+    images: dict[str, Any] = {"input_image": text(image), "image": text(image), "mask": text(mask)}
+    images |= {name: text(image) for name in CONDITIONING_IMAGES}
+    images |= {"file": text(mask), "images": [text(image)] * len(body.get("images", "")), "masks": [text(mask)]}
+    completed = {**body, **{part: canonical for part, canonical in images.items() if part in body}}
     if {"image", "input_image"} & completed.keys():
         completed["mask"] = text(mask)  # optional only with models that are not installed here
     if "operations" in completed:

@@ -95,7 +95,7 @@ def test_running_again_keeps_the_list_or_takes_another(
 
 def colours(request: InpaintRequest) -> dict[str, int]:
     """The control images that reached the engine, each with its first value."""
-    return {name: int(picture.pixels[0, 0, 0]) for name, picture in request.conditioning_images.items()}
+    return {name: int(image.pixels[0, 0, 0]) for name, image in request.conditioning_images.items()}
 
 
 def flat(value: int) -> bytes:
@@ -122,17 +122,17 @@ def test_each_controlnet_has_an_image_of_its_own(
     assert colours(request) == {"control_image": 10, "control_image_2": 20, "control_image_3": 30}
     assert "control_image_4 was not read: the input of canny is computed from the image." in metadata["warnings"]
     content = alices_program.get(f"/api/generations/{newest().pk}/").json()
-    for name, picture in newest().references.items():
+    for name, image in newest().references.items():
         assert content[name] == f"/api/generations/{newest().pk}/{name.replace('_', '-')}/"
         assert alices_program.get(content[name]).status_code == 200
-        assert content["metadata"][f"{name}_sha256"] == picture.sha256
+        assert content["metadata"][f"{name}_sha256"] == image.sha256
     assert set(newest().references) == set(GUIDES)
 
 
 def test_a_further_image_of_the_wrong_kind_is_refused_by_its_name(
     post_inpaint: PostInpaint, diffusion_requests: list[InpaintRequest]
 ) -> None:
-    answer = post_inpaint(controls=json.dumps(KINDS[:2]), control_image_2=upload(b"no picture", name="a.png"))
+    answer = post_inpaint(controls=json.dumps(KINDS[:2]), control_image_2=upload(b"no image", name="a.png"))
     assert (answer.status_code, answer.json()["field"]) == (400, "control_image_2")
     answer = post_inpaint(controls=json.dumps(KINDS[:2]), ip_adapter_image_3="nothing")
     assert (answer.status_code, answer.json()["field"]) == (400, "ip_adapter_image_3")

@@ -9,7 +9,7 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client
 
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from inpainting.models import Generation
 from tests.api.bodies import data_url, shape_a, shape_b, shape_c, text, upload
 from tests.matrix import each_value_once
@@ -57,7 +57,7 @@ def test_the_three_shapes_give_the_same_result(sender: Sender) -> None:
     answers = [json_of(sender.in_shape(shape, seed=77, negative_prompt="people")) for shape in SHAPES]
     assert [answer["status"] for answer in answers] == ["success"] * 3
     results = [Client().get(answer["images"][0]).getvalue() for answer in answers]
-    assert len({decode_picture(result).picture.pixels.tobytes() for result in results}) == 1
+    assert len({decode_image(result).image.pixels.tobytes() for result in results}) == 1
     for answer in answers:
         assert answer["metadata"]["prompt"] == "a stone path"
         assert answer["comfy_response"]["generated_images"][0]["url"] == answer["images"][0]
@@ -328,7 +328,7 @@ def test_the_prefer_header_sets_how_long_to_wait(sender: Sender, prefer: str, st
 
 def test_an_image_error_names_its_field(sender: Sender) -> None:
     for changes, field in (
-        ({"input_image": data_url(b"no picture")}, "input_image"),
+        ({"input_image": data_url(b"no image")}, "input_image"),
         ({"mask": text(b"none")}, "mask"),
     ):
         problem = json_of(sender.c(**changes))

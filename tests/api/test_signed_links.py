@@ -17,15 +17,15 @@ pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on 
 
 
 @pytest.fixture
-def pictures(photo_png: bytes, mask_png: bytes) -> dict[str, SimpleUploadedFile]:
+def images(photo_png: bytes, mask_png: bytes) -> dict[str, SimpleUploadedFile]:
     return {
         "image": SimpleUploadedFile("input.png", photo_png, "image/png"),
         "mask": SimpleUploadedFile("mask.png", mask_png, "image/png"),
     }
 
 
-def link_made_by(client: Client, pictures: dict[str, SimpleUploadedFile]) -> str:
-    answer = client.post("/api/img2img", {**pictures, "prompt": ""})
+def link_made_by(client: Client, images: dict[str, SimpleUploadedFile]) -> str:
+    answer = client.post("/api/img2img", {**images, "prompt": ""})
     assert answer.status_code == 200
     return urlsplit(answer.json()["images"][0]).path
 
@@ -33,10 +33,10 @@ def link_made_by(client: Client, pictures: dict[str, SimpleUploadedFile]) -> str
 @pytest.mark.parametrize("how", KEY_ENDS)
 @pytest.mark.parametrize("ends_links", [True, False])
 def test_links_end_with_a_key_that_ends_its_links(
-    alice: User, pictures: dict[str, SimpleUploadedFile], how: str, ends_links: bool
+    alice: User, images: dict[str, SimpleUploadedFile], how: str, ends_links: bool
 ) -> None:
     key, text = ApiKey.issue(alice, ends_links=ends_links)
-    link = link_made_by(Client(headers={"X-API-Key": text}), pictures)
+    link = link_made_by(Client(headers={"X-API-Key": text}), images)
     assert Client().get(link).status_code == 200
     end_key(key, how)
     answer = Client().get(link)
@@ -46,33 +46,33 @@ def test_links_end_with_a_key_that_ends_its_links(
         assert (answer.json()["code"], answer.content) == ("not_found", altered.content)
 
 
-def test_the_key_cannot_be_removed_from_a_link(alice: User, pictures: dict[str, SimpleUploadedFile]) -> None:
+def test_the_key_cannot_be_removed_from_a_link(alice: User, images: dict[str, SimpleUploadedFile]) -> None:
     key, text = ApiKey.issue(alice, ends_links=True)
-    link = link_made_by(Client(headers={"X-API-Key": text}), pictures)
+    link = link_made_by(Client(headers={"X-API-Key": text}), images)
     assert f"-{key.pk}." in link
     assert Client().get(link.replace(f"-{key.pk}.", ".")).status_code == 404
 
 
 def test_links_of_a_page_do_not_depend_on_a_key(
-    client: Client, alice: User, pictures: dict[str, SimpleUploadedFile]
+    client: Client, alice: User, images: dict[str, SimpleUploadedFile]
 ) -> None:
     key, _ = ApiKey.issue(alice, ends_links=True)
     client.force_login(alice)
-    link = link_made_by(client, pictures)
+    link = link_made_by(client, images)
     key.revoke()
     assert Client().get(link).status_code == 200
     assert link.startswith(f"/images/{GeneratedImage.objects.get().pk.hex}.")
 
 
-def test_its_own_link_of_an_ended_key_is_no_input_picture(
-    alice: User, alices_program: Client, pictures: dict[str, SimpleUploadedFile]
+def test_its_own_link_of_an_ended_key_is_no_input_image(
+    alice: User, alices_program: Client, images: dict[str, SimpleUploadedFile]
 ) -> None:
     key, text = ApiKey.issue(alice, ends_links=True)
-    link = link_made_by(Client(headers={"X-API-Key": text}), pictures)
-    body = {"mask": pictures["mask"], "image": f"http://testserver{link}", "prompt": ""}
-    pictures["mask"].seek(0)
+    link = link_made_by(Client(headers={"X-API-Key": text}), images)
+    body = {"mask": images["mask"], "image": f"http://testserver{link}", "prompt": ""}
+    images["mask"].seek(0)
     assert alices_program.post("/api/img2img", body).status_code == 200
     key.revoke()
-    pictures["mask"].seek(0)
+    images["mask"].seek(0)
     answer = alices_program.post("/api/img2img", body)
     assert (answer.status_code, answer.json()["code"]) == (400, "url_not_allowed")

@@ -1,4 +1,4 @@
-"""One file adds a dialect: its own paths, key, pictures, results and errors, without any change to the product.
+"""One file adds a dialect: its own paths, key, images, results and errors, without any change to the product.
 
 The toy service takes JSON with the key in it and answers every error as `{"ok": false, "error": {"kind", "text"}}`.
 """
@@ -29,11 +29,11 @@ from dreamlayer_site.refusals import refusal
 from inpainting.api import dialects, error_handlers
 from inpainting.api.compat.base import Dialect, Options, blank_request, json_response
 from inpainting.api.errors import ApiError, body_too_large, ended_without_result
+from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.parsers import JsonObjectParser
-from inpainting.api.pictures import PictureRole, SentPicture, read_picture
 from inpainting.api.views import DialectView, InpaintView
 from inpainting.catalog.lookup import Catalog
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.inputs import build_request
@@ -50,8 +50,8 @@ from tests.webhooks.receiving import messages, open_to, url_of
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 
 KINDS = {"key_missing": "no-token", "key_invalid": "bad-token", "internal_error": "crash"}
-PHOTO = PictureRole(code_prefix="image", error_prefix="Bad photo")
-HOLE = PictureRole(code_prefix="mask", error_prefix="Bad hole")
+PHOTO = ImageRole(code_prefix="image", error_prefix="Bad photo")
+HOLE = ImageRole(code_prefix="mask", error_prefix="Bad hole")
 
 
 def body_of(request: Request) -> dict[str, Any]:
@@ -85,8 +85,8 @@ class Toy(Dialect):
         for name in ("photo", "hole"):
             if not isinstance(body.get(name), str):
                 raise InvalidRequest(f"{name} is missing", code="field_missing", field=name)
-        photo = read_picture(SentPicture("photo", body["photo"]), PHOTO, request)
-        hole = read_picture(SentPicture("hole", body["hole"]), HOLE, request)
+        photo = read_image(SentImage("photo", body["photo"]), PHOTO, request)
+        hole = read_image(SentImage("hole", body["hole"]), HOLE, request)
         model = Catalog().closest_installed(body["model"]) if "model" in body else None
         settings = PaintSettings(prompt=str(body.get("words", "")), seed=7, model=model)
         inpaint_request, warnings = build_request(photo, hole, settings, MaskPolarity.WHITE_REPAINTS)
@@ -116,8 +116,8 @@ class Toy(Dialect):
             return json_response({"ok": True, "ticket": generation.pk.hex}, status=202)
         if generation.status != Status.SUCCEEDED:
             return self.render_error(ended_without_result(generation))
-        pictures = [base64_of(image) for image in generation.images.all()]
-        body = {"ok": True, "pictures": pictures, "meta": self.meta(generation)}
+        images = [base64_of(image) for image in generation.images.all()]
+        body = {"ok": True, "pictures": images, "meta": self.meta(generation)}
         return json_response(body, headers=self.meta_headers(generation))
 
     def render_error(self, error: ApiError) -> HttpResponse:
@@ -175,8 +175,8 @@ def test_the_dialect_returns_the_result(
 ) -> None:
     answer = paint(body)
     assert (answer.status_code, answer.json()["ok"]) == (200, True)
-    (picture,) = answer.json()["pictures"]
-    painted = decode_picture(base64.b64decode(picture)).picture.pixels
+    (image,) = answer.json()["pictures"]
+    painted = decode_image(base64.b64decode(image)).image.pixels
     assert np.array_equal(painted[hole == 0], photo[hole == 0])
     assert not np.array_equal(painted[hole > 0], photo[hole > 0])
     generation = Generation.objects.get()
@@ -312,7 +312,7 @@ def test_a_key_without_the_scope_is_a_403(body: dict[str, Any], alice: User) -> 
     [
         ({"photo": None}, "field_missing"),
         ({"photo": "!"}, "image_base64_invalid"),
-        ({"hole": base64.b64encode(b"no picture").decode()}, "image_type_unsupported"),
+        ({"hole": base64.b64encode(b"no image").decode()}, "image_type_unsupported"),
         ({"engine": "none"}, "engine_not_found"),
     ],
 )

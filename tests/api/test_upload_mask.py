@@ -13,7 +13,7 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from accounts.models import ApiKey, Scope, User
-from inpainting.models import Generation, UploadedPicture
+from inpainting.models import Generation, UploadedImage
 from tests.api.bodies import shape_a, upload
 from tests.conftest import png
 
@@ -37,7 +37,7 @@ def test_the_answer_has_the_published_keys(alices_program: Client, alice: User, 
     assert body["url"].startswith("http://testserver/inputs/")
     assert body["url"].endswith("/my%20mask.png")
     assert body["filename"] == "my mask.png"
-    stored = UploadedPicture.objects.get()
+    stored = UploadedImage.objects.get()
     assert stored.owner == alice
     assert abs(stored.expires_at - timezone.now() - timedelta(hours=24)) < timedelta(hours=1)
 
@@ -73,7 +73,7 @@ def test_errors_have_the_published_messages(alices_program: Client, part: Any, m
     answer = alices_program.post(URL, {} if part is None else {"file": part})
     assert answer.status_code == 400
     assert (answer.json()["status"], answer.json()["message"]) == ("error", message)
-    assert not UploadedPicture.objects.exists()
+    assert not UploadedImage.objects.exists()
 
 
 def test_a_key_with_the_scope_is_needed(alice: User, mask_png: bytes) -> None:
@@ -84,4 +84,4 @@ def test_a_key_with_the_scope_is_needed(alice: User, mask_png: bytes) -> None:
 def test_a_coloured_mask_keeps_its_values(alices_program: Client) -> None:
     pixels = np.full((8, 8, 3), (255, 0, 0), np.uint8)
     alices_program.post(URL, {"file": upload(png(pixels), name="mask.png")})
-    assert np.array_equal(UploadedPicture.objects.get().read().pixels, pixels)
+    assert np.array_equal(UploadedImage.objects.get().read().pixels, pixels)

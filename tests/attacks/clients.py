@@ -44,7 +44,7 @@ def requests(server: Installation, path: str, *, count: int, **headers: str) -> 
 
 
 def large_result(server: Installation, key: str, photo_png: bytes, mask_png: bytes, *, size: int) -> str:
-    """Paint a picture and enlarge its file to `size` bytes; return the path of its signed link."""
+    """Paint an image and enlarge its file to `size` bytes; return the path of its signed link."""
     status, answer = server.img2img(key, photo_png, mask_png)
     assert status == 200, answer
     enlarge_results(server, size=size)

@@ -53,11 +53,11 @@ def kill_child_while_it_paints(server: Installation) -> int:
 def submit(installed: tuple[Installation, str], photo_png: bytes, mask_png: bytes) -> Callable[..., None]:
     """Submits a generation with these fields, without waiting for it."""
     server, key = installed
-    pictures = {"image": b64encode(photo_png).decode(), "mask": b64encode(mask_png).decode()}
+    images = {"image": b64encode(photo_png).decode(), "mask": b64encode(mask_png).decode()}
     headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
 
     def submit(**fields: object) -> None:
-        body = dumps({**pictures, **fields}).encode()
+        body = dumps({**images, **fields}).encode()
         status, answer = server.get("/api/img2img", key=key, data=body, headers=headers)
         assert status == 202, answer
 

@@ -75,18 +75,18 @@ def test_a_folder_that_becomes_read_only_is_reported(
     installation.migrate()
     key = installation.manage("create_api_key", "alice@example.com", "--create-user").strip()
     installation.start_prefix = ordinary_rights
-    pictures = installation.folder / "pictures"
+    images = installation.folder / "pictures"
     with installation.serving():
         assert installation.img2img(key, photo_png, mask_png)[0] == 200
-        for path in pictures.rglob("*"):
+        for path in images.rglob("*"):
             path.chmod(0o500 if path.is_dir() else 0o400)
-        pictures.chmod(0o500)
+        images.chmod(0o500)
         time.sleep(1)  # /readyz checks once a second
         assert json.loads(installation.get("/readyz")[1])["storage"] == "cannot be written"
         status, body = installation.img2img(key, photo_png, mask_png)
         assert (status, body["code"]) == (503, "storage_read_only")
         assert str(installation.folder) not in str(body)
-        for path in [pictures, *pictures.rglob("*")]:
+        for path in [images, *images.rglob("*")]:
             path.chmod(0o700 if path.is_dir() else 0o600)
         assert installation.img2img(key, photo_png, mask_png)[0] == 200
         installation.wait_until(lambda: installation.get("/readyz")[0] == 200)

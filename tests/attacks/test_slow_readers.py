@@ -33,7 +33,7 @@ def test_sixty_unread_downloads_take_little_memory_and_end(
     with Measurement(server) as measured, requests(server, path, count=60, X_API_Key=server_key, **headers) as clients:
         time.sleep(3)
         statuses = [status_of(client) for client in clients]
-        server.wait_until(lambda: not open_pictures(server), seconds=20)
+        server.wait_until(lambda: not open_images(server), seconds=20)
         assert sorted(set(statuses)) == [206 if kind == "range" else 200, 429]
         assert statuses.count(429) == 28
     assert measured.extra_memory < 100 * MB
@@ -45,17 +45,17 @@ def test_a_refused_download_has_a_clear_error(
 ) -> None:
     path = large_result(server, server_key, photo_png, mask_png, size=SIZE)
     with requests(server, path, count=32):
-        server.wait_until(lambda: len(open_pictures(server)) == 32)
+        server.wait_until(lambda: len(open_images(server)) == 32)
         status, body = server.get(path)
         assert (status, json.loads(body)["code"], json.loads(body)["limit"]) == (429, "too_many_downloads", 32)
         assert server.get("/accounts/login/")[0] == 200
-    server.wait_until(lambda: not open_pictures(server), seconds=3)  # at once, not after SEND_SECONDS
+    server.wait_until(lambda: not open_images(server), seconds=3)  # at once, not after SEND_SECONDS
     assert server.get(path)[0] == 200
 
 
-def open_pictures(server: Installation) -> list[str]:
-    """The pictures that the server's processes have open."""
+def open_images(server: Installation) -> list[str]:
+    """The images that the server's processes have open."""
     assert server.process is not None
     processes = psutil.Process(server.process.pid).children(recursive=True)
-    pictures = str(Path(server.folder / "pictures").resolve())
-    return [file.path for process in processes for file in process.open_files() if file.path.startswith(pictures)]
+    images = str(Path(server.folder / "pictures").resolve())
+    return [file.path for process in processes for file in process.open_files() if file.path.startswith(images)]

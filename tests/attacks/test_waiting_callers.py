@@ -1,4 +1,4 @@
-"""A thousand callers wait for their results: none of them holds a thread or a picture."""
+"""A thousand callers wait for their results: none of them holds a thread or an image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from inpainting.core.codecs import encode_png
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from tests.attacks.clients import FIRST_GENERATION_HANGS
 from tests.attacks.measurement import MB, Measurement
 from tests.installation import Installation
@@ -46,7 +46,7 @@ def body_of(boundary: str) -> bytes:
     parts = b"".join(
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="a.png"\r\n'.encode()
         + b"Content-Type: image/png\r\n\r\n"
-        + encode_png(Picture(pixels))
+        + encode_png(CanonicalImage(pixels))
         + b"\r\n"
         for name, pixels in (("image", noise), ("mask", mask))
     )
@@ -54,7 +54,7 @@ def body_of(boundary: str) -> bytes:
 
 
 @pytest.mark.parametrize("server_environment", [FIRST_GENERATION_HANGS])
-def test_waiting_callers_hold_neither_threads_nor_pictures(
+def test_waiting_callers_hold_neither_threads_nor_images(
     server: Installation, server_key: str, photo_png: bytes, mask_png: bytes
 ) -> None:
     (server.folder / "hang").touch()
@@ -68,7 +68,7 @@ def test_waiting_callers_hold_neither_threads_nor_pictures(
         with Measurement(server) as calling:
             for number in range(CALLERS):
                 callers.enter_context(call(server, server_key, body, boundary, number))
-            # Requests with pictures take turns, so this one is answered after all others were accepted.
+            # Requests with images take turns, so this one is answered after all others were accepted.
             assert server.img2img(server_key, photo_png, mask_png, prefer="respond-async")[0] == 202
         with Measurement(server) as waiting:
             time.sleep(2)

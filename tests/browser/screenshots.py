@@ -40,7 +40,7 @@ PHOTOS = {
     "launch pad.png": (data.rocket, (0.7, 0.8)),
 }
 """Photos of scikit-image, and where something is erased from them, in shares of width and height."""
-PICTURES_ARE_LOADED = """() => [...document.images].every((image) => {
+IMAGES_ARE_LOADED = """() => [...document.images].every((image) => {
   const { top, bottom } = image.getBoundingClientRect()
   return image.complete || !image.checkVisibility() || bottom < 0 || top > innerHeight
 })"""
@@ -79,7 +79,7 @@ class Album:
         """Open the path, if there is one, and take a screenshot."""
         if path:
             self.page.goto(path)
-        self.page.wait_for_function(PICTURES_ARE_LOADED)
+        self.page.wait_for_function(IMAGES_ARE_LOADED)
         self.page.wait_for_timeout(700)  # for transitions
         image = Image.open(io.BytesIO(self.page.screenshot()))
         image.convert("RGB").save(self.folder / f"{name}-{self.scheme}.webp", quality=82, method=6)
@@ -141,7 +141,7 @@ class Album:
         self.take("editor-empty")
         with tempfile.TemporaryDirectory() as folder:
             broken = Path(folder, "holiday.png")
-            broken.write_bytes(b"no picture")
+            broken.write_bytes(b"no image")
             page.set_input_files("#photo-input", broken)
             expect(page.locator("#photo-message")).to_be_visible()
         self.take("editor-error")

@@ -110,11 +110,11 @@ def test_pages_with_parameters(
         found = {}
         page.goto("/history/")
         headers = {"X-CSRFToken": page.request.get("/session/").json()["csrf_token"]}
-        picture, mask = (
+        image, mask = (
             f"data:image/png;base64,{base64.b64encode(png(each)).decode()}" for each in (photo, 255 - white_square())
         )
         made = page.request.post(
-            "/api/batches/", data={"images": [picture, "broken"], "masks": [mask], "prompt": ""}, headers=headers
+            "/api/batches/", data={"images": [image, "broken"], "masks": [mask], "prompt": ""}, headers=headers
         )
         assert made.ok, made.text()
         page.goto(f"/batches/{made.json()['id']}/")

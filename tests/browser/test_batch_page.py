@@ -25,7 +25,7 @@ def photos(photo: Pixels, tmp_path: Path) -> list[Path]:
 
 
 def downloaded(page: Page) -> dict[str, Pixels]:
-    """The pictures of the ZIP by their names, once the batch is done."""
+    """The images of the ZIP by their names, once the batch is done."""
     expect(page.locator("#batch-progress")).to_be_hidden(timeout=120_000)
     with page.expect_download() as download:
         page.get_by_role("link", name="Download all").click()
@@ -78,12 +78,12 @@ def test_each_photo_has_its_mask_by_its_name(page: Page, photos: list[Path], tmp
         written(corner, tmp_path / "Mask_photo 1.png"),
     ]
     other = tmp_path / "notes.png"
-    other.write_bytes(b"no picture")
+    other.write_bytes(b"no image")
     page.goto("/batches/")
     page.wait_for_selector("#new-batch[data-ready]")
     drop(page, "#new-batch", *photos, *masks, other)
     alerts = page.get_by_role("alert")
-    expect(alerts.filter(has_text="“notes.png” cannot be read as a picture")).to_be_visible()
+    expect(alerts.filter(has_text="“notes.png” cannot be read as an image")).to_be_visible()
     expect(page.get_by_label("One for each photo")).to_be_checked()
     page.get_by_role("button", name="Erase from 3 photos").click()
     expect(alerts.filter(has_text="1 of 3 photos have no mask, the first is “photo 2.png”.")).to_be_visible()

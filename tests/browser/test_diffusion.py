@@ -88,12 +88,12 @@ def page(installed_page: Page) -> Page:
 def submitted(page: Page, photo_file: Path, **fields: str) -> str:
     """Submit through the API, as another program does. Return the id of the generation."""
     token = next(cookie["value"] for cookie in page.context.cookies() if cookie["name"] == "csrftoken")
-    pictures: dict[str, Any] = {
-        name: {"name": f"{name}.png", "mimeType": "image/png", "buffer": picture}
-        for name, picture in (("image", photo_file.read_bytes()), ("mask", png(255 - white_square())))
+    images: dict[str, Any] = {
+        name: {"name": f"{name}.png", "mimeType": "image/png", "buffer": image}
+        for name, image in (("image", photo_file.read_bytes()), ("mask", png(255 - white_square())))
     }
     headers = {"X-CSRFToken": token, "Prefer": "respond-async"}
-    content = page.request.post("/api/img2img", multipart={**pictures, **fields}, headers=headers).json()
+    content = page.request.post("/api/img2img", multipart={**images, **fields}, headers=headers).json()
     assert content["status"] == "processing", content
     return str(content["id"])
 

@@ -239,9 +239,9 @@ def test_a_photo_beyond_the_limits_of_the_page_is_refused(page: Page, photo_file
 @ON_A_PHONE_TOO
 def test_a_damaged_photo_is_refused_and_the_page_stays_usable(page: Page, photo_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "broken.png"
-    path.write_bytes(b"not a picture")
+    path.write_bytes(b"not an image")
     page.set_input_files("#photo-input", path)
-    expect(page.locator("#photo-message")).to_contain_text("cannot be read as a picture")
+    expect(page.locator("#photo-message")).to_contain_text("cannot be read as an image")
     open_photo(page, photo_file)
     expect(page.locator("#photo-message")).to_be_hidden()
 

@@ -1,4 +1,4 @@
-"""The document of the editor, its undo and redo, operations, store and pictures, run in a browser."""
+"""The document of the editor, its undo and redo, operations, store and images, run in a browser."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def test_undo_and_redo_equal_a_plain_model(run: Run, seed: int) -> None:
     assert run("editor/core/document", body) == []
 
 
-def test_a_document_names_the_pictures_of_undone_entries_too(run: Run) -> None:
+def test_a_document_names_the_images_of_undone_entries_too(run: Run) -> None:
     body = """
         const file = { kind: "file", picture: "b".repeat(64), name: "m.png", repaints: "dark" }
         const photo = { id: "a".repeat(64), name: "a.png", width: 1, height: 1 }
         let document = m.push(m.emptyDocument(), { kind: "photo", photo })
         document = m.push(document, { kind: "mask", operation: { kind: "invert" } })
-        return [...m.pictureIds(m.undo(m.push(document, { kind: "mask", operation: file })))]
+        return [...m.imageIds(m.undo(m.push(document, { kind: "mask", operation: file })))]
     """
     assert run("editor/core/document", body) == ["a" * 64, "b" * 64]
 
@@ -170,12 +170,12 @@ def test_the_store_calls_its_listeners_with_the_document_before_and_after(run: R
     assert run("editor/core/store", body) == [[["editing", "painting"]], "result", True]
 
 
-def test_a_picture_is_found_by_the_hash_of_its_file(run: Run) -> None:
+def test_a_image_is_found_by_the_hash_of_its_file(run: Run) -> None:
     body = """
         const id = await m.put(new Blob(["photo"]))
         return [id, await (await m.get(id)).text(), await m.get("0".repeat(64))]
     """
-    assert run("editor/core/pictures", body) == [hashlib.sha256(b"photo").hexdigest(), "photo", None]
+    assert run("editor/core/images", body) == [hashlib.sha256(b"photo").hexdigest(), "photo", None]
 
 
 @pytest.mark.parametrize("length", [0, 1, 55, 56, 63, 64, 65, 119, 120, 1000])

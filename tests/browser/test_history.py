@@ -205,7 +205,7 @@ def test_one_generation_is_compared_shared_and_deleted(history: Page, browser: B
     visitor = browser.new_context()
     guest = visitor.new_page()
     guest.goto(link)
-    expect(guest.get_by_alt_text("The shared picture")).to_have_js_property("naturalWidth", 64)
+    expect(guest.get_by_alt_text("The shared image")).to_have_js_property("naturalWidth", 64)
     assert "meadow" not in guest.content()
     history.get_by_role("button", name="Revoke").click()
     expect(history.locator(".share-link")).to_have_count(0)
@@ -228,12 +228,12 @@ def test_a_shared_link_ends_by_itself(history: Page, browser: Browser, site: Ins
     link = history.locator(".share-link code").text_content() or ""
     for guest in watched_page(device.context(browser)):
         guest.goto(link)
-        expect(guest.get_by_role("img", name="The shared picture")).to_be_visible()
-        picture = guest.get_by_role("link", name="Download").get_attribute("href") or ""
+        expect(guest.get_by_role("img", name="The shared image")).to_be_visible()
+        image = guest.get_by_role("link", name="Download").get_attribute("href") or ""
         change(site.folder, "UPDATE inpainting_share SET expires_at = datetime(expires_at, '-2 days')")
         guest.reload()
         expect(guest.get_by_role("heading", name="This link has ended")).to_be_visible()
-        assert guest.request.get(urljoin(link, picture)).status == 404
+        assert guest.request.get(urljoin(link, image)).status == 404
     history.reload()
     expect(history.get_by_role("button", name="Create a link")).to_be_visible()
     expect(history.locator(".share-link")).to_have_count(0)

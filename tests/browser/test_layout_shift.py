@@ -1,4 +1,4 @@
-"""What is on a page stays where it is while its pictures arrive."""
+"""What is on a page stays where it is while its images arrive."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def site(administered_site: Installation) -> Installation:
 def inpaint(page: Page, photo: Pixels, size: tuple[int, int]) -> str:
     """The id of a new generation with a photo of this width and height."""
     width, height = size
-    picture = np.ascontiguousarray(photo.repeat(5, axis=0).repeat(5, axis=1)[:height, :width])
+    image = np.ascontiguousarray(photo.repeat(5, axis=0).repeat(5, axis=1)[:height, :width])
     mask = np.full((height, width), 255, np.uint8)
     mask[100:140, 100:140] = 0
     fields: dict[str, str | float | bool | bytes | FilePayload] = {"prompt": ""}
-    for name, pixels in (("image", picture), ("mask", mask)):
+    for name, pixels in (("image", image), ("mask", mask)):
         fields[name] = {"name": f"{name}.png", "mimeType": "image/png", "buffer": png(pixels)}
     token = page.request.get("/session/").json()["csrf_token"]
     answer = page.request.post("/api/img2img", multipart=fields, headers={"X-CSRFToken": token})
@@ -55,7 +55,7 @@ def late(route: Route) -> None:
 
 
 @ON_A_PHONE_TOO
-def test_nothing_moves_while_pictures_arrive(
+def test_nothing_moves_while_images_arrive(
     browser: Browser, site: Installation, administrator: StorageState, photo: Pixels, device: Device
 ) -> None:
     context = device.context(browser, base_url=site.url, storage_state=administrator)
@@ -79,8 +79,8 @@ def test_nothing_moves_while_pictures_arrive(
         )
         for path in paths:
             page.goto(path)
-            for picture in page.locator("main img:visible").all():
-                expect(picture).to_have_js_property("complete", True)
+            for image in page.locator("main img:visible").all():
+                expect(image).to_have_js_property("complete", True)
             page.evaluate("new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
             found[path] = page.evaluate("window.shifts")
     assert {path: shifts for path, shifts in found.items() if shifts} == {}

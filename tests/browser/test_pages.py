@@ -92,7 +92,7 @@ def site(administered_site: Installation) -> Installation:
 def test_every_page_is_light_and_readable_on_a_wide_screen(
     browser: Browser, site: Installation, administrator: StorageState, is_signed_in: bool
 ) -> None:
-    """At most 200 kilobytes without its pictures, nothing that scrolls sideways, and no line too long to read."""
+    """At most 200 kilobytes without its images, nothing that scrolls sideways, and no line too long to read."""
     state = administrator if is_signed_in else None
     weights, widths, lines = {}, {}, {}
     for page in watched_page(browser.new_context(base_url=site.url, storage_state=state, viewport=WIDE)):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from tests.browser.editor_page import Pixels, drop, generate, is_red, paint_line
 from tests.core import heifs, tiffs
 
@@ -39,8 +39,8 @@ def test_it_is_shown_painted_on_and_kept(page: Page, files: dict[str, Path], pho
     generate(page)
     with page.expect_download() as download:
         page.locator("#download").click()
-    result = decode_picture(download.value.path().read_bytes()).picture
-    source = decode_picture(files[name].read_bytes()).picture
+    result = decode_image(download.value.path().read_bytes()).image
+    source = decode_image(files[name].read_bytes()).image
     assert result.pixels.dtype == source.pixels.dtype, "the file itself is painted on, not the copy that is shown"
     outside = np.s_[: photo.shape[0] // 4]
     assert np.array_equal(result.pixels[outside], source.pixels[outside])

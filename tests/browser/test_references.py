@@ -16,11 +16,11 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 from skimage import data
 
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from inpainting.core.codecs.accepted import ACCEPTED
 from inpainting.core.conditioning_images import prepare_control_image
 from inpainting.core.geometry import Size
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from tests.adapter_folders import ip_adapter, network
 from tests.browser.conftest import empty_draft, watched_page
 from tests.browser.devices import ON_A_PHONE_TOO
@@ -71,7 +71,7 @@ def page(installed_page: Page, photo_file: Path) -> Page:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> dict[str, Path]:
+def images(tmp_path: Path) -> dict[str, Path]:
     files = {"guide": tmp_path / "guide.png", "look": tmp_path / "look.png"}
     files["guide"].write_bytes(png(np.asarray(GUIDE)))
     files["look"].write_bytes(png(np.asarray(LOOK)))
@@ -120,10 +120,10 @@ def test_a_missing_image_is_reported_only_where_it_is_required(page: Page) -> No
     expect(page.locator("#control-wanted")).to_contain_text("without one it is the photo itself")
     page.get_by_label("IP-Adapter", exact=True).select_option("look")
     start(page)
-    expect(page.locator("#generate-message")).to_contain_text("Eye needs a picture")
+    expect(page.locator("#generate-message")).to_contain_text("Eye needs an image")
     more_settings(page)
     page.get_by_label("Image prompt", exact=True).set_input_files(
-        {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"}
+        {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no image"}
     )
     expect(page.locator("#ip-adapter-message")).to_contain_text(f"is not a {ACCEPTED} file")
     page.get_by_label("ControlNet strength").fill("3")
@@ -132,18 +132,18 @@ def test_a_missing_image_is_reported_only_where_it_is_required(page: Page) -> No
 
 
 @ON_A_PHONE_TOO
-def test_both_images_are_sent_stored_and_reopened(page: Page, pictures: dict[str, Path]) -> None:
+def test_both_images_are_sent_stored_and_reopened(page: Page, images: dict[str, Path]) -> None:
     guide(page).select_option("depth")
-    page.get_by_label("Control image", exact=True).set_input_files(pictures["guide"])
+    page.get_by_label("Control image", exact=True).set_input_files(images["guide"])
     expect(page.locator("#control-zone .mask-name")).to_have_text("guide.png")
     page.get_by_label("ControlNet strength").fill("0.8")
     page.get_by_label("ControlNet end").fill("0.5")
     page.get_by_label("IP-Adapter", exact=True).select_option("look")
-    page.get_by_label("Image prompt", exact=True).set_input_files(pictures["guide"])
+    page.get_by_label("Image prompt", exact=True).set_input_files(images["guide"])
     page.locator("#ip-adapter-zone").get_by_role("button", name="Remove").press("Enter")
     expect(page.locator("#ip-adapter-zone .mask-file")).to_be_hidden()
     expect(page.get_by_label("Image prompt", exact=True)).to_be_focused()  # the focused button was removed
-    page.get_by_label("Image prompt", exact=True).set_input_files(pictures["look"])
+    page.get_by_label("Image prompt", exact=True).set_input_files(images["look"])
     page.get_by_label("IP-Adapter scale").fill("0.4")
     start(page)
     content = stored_generation(page)
@@ -151,18 +151,18 @@ def test_both_images_are_sent_stored_and_reopened(page: Page, pictures: dict[str
     assert (recipe["control"], recipe["control_strength"], recipe["control_end"]) == ("depth", 0.8, 0.5)
     assert (recipe["ip_adapter"], recipe["ip_adapter_scale"]) == ("look", 0.4)
     whole = Size(recipe["width"], recipe["height"])
-    guided = decode_picture(page.request.get(content["control_image"]).body()).picture
-    assert guided.same_as(prepare_control_image(Picture(np.asarray(GUIDE)), whole))
-    assert np.array_equal(decode_picture(page.request.get(content["ip_adapter_image"]).body()).picture.pixels, LOOK)
+    guided = decode_image(page.request.get(content["control_image"]).body()).image
+    assert guided.same_as(prepare_control_image(CanonicalImage(np.asarray(GUIDE)), whole))
+    assert np.array_equal(decode_image(page.request.get(content["ip_adapter_image"]).body()).image.pixels, LOOK)
 
     page.goto(f"/generations/{content['id']}/")
     for words in ("ControlNet", "By depth", "Eye", "0.8"):
         expect(page.locator(".recipe")).to_contain_text(words)
     page.locator("summary", has_text="Details").click()
     for what in ("Control image", "Image prompt"):
-        picture = page.get_by_role("img", name=what)
-        expect(picture).to_be_visible()
-        assert picture.evaluate("image => image.complete && image.naturalWidth > 0 && image.width <= 144")
+        image = page.get_by_role("img", name=what)
+        expect(image).to_be_visible()
+        assert image.evaluate("image => image.complete && image.naturalWidth > 0 && image.width <= 144")
 
     empty_draft(page)  # which has the images too
     page.get_by_role("link", name="Open in editor").click()
@@ -177,12 +177,12 @@ def test_both_images_are_sent_stored_and_reopened(page: Page, pictures: dict[str
 
 
 def test_the_images_are_part_of_the_draft_on_every_device(
-    page: Page, browser: Browser, installation: Installation, pictures: dict[str, Path]
+    page: Page, browser: Browser, installation: Installation, images: dict[str, Path]
 ) -> None:
     guide(page).select_option("depth")
-    page.get_by_label("Control image", exact=True).set_input_files(pictures["guide"])
+    page.get_by_label("Control image", exact=True).set_input_files(images["guide"])
     page.get_by_label("IP-Adapter", exact=True).select_option("look")
-    page.get_by_label("Image prompt", exact=True).set_input_files(pictures["look"])
+    page.get_by_label("Image prompt", exact=True).set_input_files(images["look"])
     expect(page.locator("#saved")).to_have_text("Saved")
     state = page.context.storage_state()
     page.reload()
@@ -195,7 +195,7 @@ def test_the_images_are_part_of_the_draft_on_every_device(
             expect(shown.locator("#ip-adapter-zone .mask-name")).to_have_text("look.png")
         start(device)
         content = stored_generation(device)
-        sent = decode_picture(device.request.get(content["ip_adapter_image"]).body()).picture
+        sent = decode_image(device.request.get(content["ip_adapter_image"]).body()).image
         assert np.array_equal(sent.pixels, LOOK)
 
 
@@ -216,18 +216,18 @@ def test_a_union_offers_kinds_of_control_images_and_asks_for_those_it_cannot_com
 
 @ON_A_PHONE_TOO
 def test_further_controlnets_and_ip_adapters_are_added_sent_reopened_and_removed(
-    page: Page, pictures: dict[str, Path]
+    page: Page, images: dict[str, Path]
 ) -> None:
     add = page.get_by_role("button", name="Add another ControlNet")
     expect(add).to_be_hidden()
     guide(page).select_option("depth")
-    page.get_by_label("Control image", exact=True).set_input_files(pictures["guide"])
+    page.get_by_label("Control image", exact=True).set_input_files(images["guide"])
     add.click()
     second = page.get_by_label("ControlNet 2", exact=True)
     expect(second).to_be_focused()
     expect(add).to_be_hidden()  # until the second is chosen
     second.select_option("tile")
-    page.get_by_label("Control image 2").set_input_files(pictures["look"])
+    page.get_by_label("Control image 2").set_input_files(images["look"])
     page.get_by_label("ControlNet 2 strength").fill("0.5")
     add.click()
     page.get_by_label("ControlNet 3", exact=True).select_option("canny")
@@ -235,21 +235,21 @@ def test_further_controlnets_and_ip_adapters_are_added_sent_reopened_and_removed
     expect(page.get_by_label("ControlNet 3", exact=True)).to_be_hidden()
     expect(add).to_be_focused()
     page.get_by_label("IP-Adapter", exact=True).select_option("look")
-    page.get_by_label("Image prompt", exact=True).set_input_files(pictures["look"])
+    page.get_by_label("Image prompt", exact=True).set_input_files(images["look"])
     page.get_by_role("button", name="Add another IP-Adapter").click()
     page.get_by_label("IP-Adapter 2", exact=True).select_option("look")
     page.get_by_label("IP-Adapter 2 scale").fill("0.3")
     start(page)
-    expect(page.locator("#generate-message")).to_contain_text("Eye needs a picture")
+    expect(page.locator("#generate-message")).to_contain_text("Eye needs an image")
     more_settings(page)
-    page.get_by_label("Image prompt 2").set_input_files(pictures["guide"])
+    page.get_by_label("Image prompt 2").set_input_files(images["guide"])
     expect(page.locator("#more-set")).to_contain_text("ControlNet 2 By tile")
     start(page)
     content = stored_generation(page)
     recipe = content["metadata"]
     assert [(use["slug"], use["strength"]) for use in recipe["controls"]] == [("depth", 1.0), ("tile", 0.5)]
     assert [(use["slug"], use["scale"]) for use in recipe["ip_adapters"]] == [("look", 1.0), ("look", 0.3)]
-    sizes = {name: decode_picture(page.request.get(content[name]).body()).picture.size for name in PROMPTS}
+    sizes = {name: decode_image(page.request.get(content[name]).body()).image.size for name in PROMPTS}
     assert sizes == {"ip_adapter_image": Size(130, 100), "ip_adapter_image_2": Size(160, 120)}
     assert content["control_image"]
     assert content["control_image_2"]
@@ -279,14 +279,14 @@ def test_further_controlnets_and_ip_adapters_are_added_sent_reopened_and_removed
 
 
 def test_a_depth_map_that_was_shared_is_used_again_after_depth_can_be_computed(
-    page: Page, pictures: dict[str, Path]
+    page: Page, images: dict[str, Path]
 ) -> None:
     guide(page).select_option("depth")
-    page.get_by_label("Control image", exact=True).set_input_files(pictures["guide"])
+    page.get_by_label("Control image", exact=True).set_input_files(images["guide"])
     page.get_by_role("button", name="Add another ControlNet").click()
     page.get_by_label("ControlNet 2", exact=True).select_option("union")
     page.locator("#control-2-field [name=control_type_2]").select_option("depth")
-    page.get_by_label("Control image 2").set_input_files(pictures["guide"])
+    page.get_by_label("Control image 2").set_input_files(images["guide"])
     start(page)
     while (content := stored_generation(page))["status"] in ("queued", "running"):
         page.wait_for_timeout(100)

@@ -93,7 +93,7 @@ def test_a_reviewer_walks_by_keys_and_removes_what_its_owner_then_cannot_open(
     cards.first.click()
     is_clean(page)
 
-    boxes = [page.locator(".side-by-side .picture img").nth(index).bounding_box() for index in range(3)]
+    boxes = [page.locator(".side-by-side .image img").nth(index).bounding_box() for index in range(3)]
     tops, lefts = zip(*((box["y"], box["x"]) for box in boxes if box), strict=True)
     if screen["viewport"]["width"] >= 1280:
         assert max(tops) - min(tops) < 2
@@ -206,7 +206,7 @@ def test_the_owner_reads_why_a_generation_was_removed(
         assert answer.status == 410
         expect(page.get_by_role("heading", name="An administrator removed this generation")).to_be_visible()
         expect(page.locator("main")).to_contain_text(f"Reason: {reason.strip()}")
-        expect(page.locator("main img")).to_have_attribute("alt", "")  # none of its pictures
+        expect(page.locator("main img")).to_have_attribute("alt", "")  # none of its images
         is_clean(page)
         page.get_by_role("link", name="Back to the history").click()
         expect(page.locator(".message.warning")).to_contain_text(reason.strip())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests import picture_host
+from tests import image_host
 from tests.installation import Installation
 
 pytestmark = pytest.mark.browser
@@ -25,14 +25,14 @@ USE = "// Use the URL to display or download the image"
 
 
 def test_the_example_works_on_a_page_of_an_allowed_origin(
-    browser: Browser, open_site: Installation, picture_port: int
+    browser: Browser, open_site: Installation, image_port: int
 ) -> None:
     example = SNIPPET.read_text().replace("http://localhost:8000", open_site.url)
     assert USE in example
     program = AROUND.replace("EXAMPLE", example.replace(USE, "result.src = url;"))
     context = browser.new_context()
     page = context.new_page()
-    page.goto(f"http://127.0.0.1:{picture_port}/")
-    pictures = [list(picture_host.encoded(picture)) for picture in (picture_host.photo(), picture_host.mask())]
-    assert page.evaluate(program, pictures) == [*picture_host.SIZE, "quick-fill"]
+    page.goto(f"http://127.0.0.1:{image_port}/")
+    images = [list(image_host.encoded(image)) for image in (image_host.photo(), image_host.mask())]
+    assert page.evaluate(program, images) == [*image_host.SIZE, "quick-fill"]
     context.close()

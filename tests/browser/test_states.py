@@ -64,7 +64,7 @@ def test_the_editor_before_a_result(page: Page, look: Look, photo: Pixels, photo
     sign_up(page)
     look("empty")
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     page.set_input_files("#photo-input", broken)
     said(page, "photo")
     look("damaged photo")
@@ -160,7 +160,7 @@ def test_several_photos(page: Page, look: Look, photo: Pixels, tmp_path: Path) -
     page.wait_for_selector("#new-batch[data-ready]")
     photos = [written(np.roll(photo, 20 * number, axis=1), tmp_path / f"photo {number}.png") for number in range(3)]
     broken = tmp_path / "notes.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     drop(page, "#new-batch", *photos, broken)
     expect(page.locator("#batch-files-message")).to_be_visible()
     look("photos, one damaged")

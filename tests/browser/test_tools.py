@@ -25,7 +25,7 @@ WIDTH, HEIGHT, SCALE = 300, 200, 3
 """Of the photo, and how many CSS pixels one of its pixels takes on the stage."""
 
 STAGE = """async (photo) => {
-    const modules = ["core/store", "core/document", "core/pictures", "view/mask_view", "tools/toolbox", "input/pointer",
+    const modules = ["core/store", "core/document", "core/images", "view/mask_view", "tools/toolbox", "input/pointer",
         "input/commands", "input/zoom"]
     const imported = await Promise.all(modules.map((name) => import(`editor/${name}`)))
     const { Store, push, put, MaskView, Toolbox, listen, Commands, zoomCommands } = Object.assign({}, ...imported)
@@ -515,7 +515,7 @@ def test_no_frame_takes_the_frame_away_and_undo_brings_it_back(page: Page, photo
     expect(generate).to_be_enabled()
 
 
-def test_the_page_lists_its_keys_and_the_picture_follows_the_keyboard(page: Page, photo_file: Path) -> None:
+def test_the_page_lists_its_keys_and_the_image_follows_the_keyboard(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     page.keyboard.press("?")
     sheet = page.get_by_role("dialog", name="Keys and gestures")

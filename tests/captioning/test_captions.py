@@ -15,7 +15,7 @@ from skimage import data
 from inpainting.captioning import NO_MODEL, Caption, Style, describe_colours, find_captioner
 from inpainting.captioning.blip import BLIP
 from inpainting.captioning.florence2 import FLORENCE2
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.models import InferenceModel
 
 
@@ -37,16 +37,16 @@ def models_folder(tmp_path: Path, settings: Any, db: None) -> Path:
 )
 def test_without_a_model_the_commonest_colours_are_named(colour: tuple[int, int, int], text: str) -> None:
     pixels = np.full((50, 70, 3), colour, np.uint8)
-    for picture in (Picture(pixels), Picture(pixels.astype(np.uint16) * 257)):
-        assert (describe_colours(picture).text, describe_colours(picture).captioner) == (text, NO_MODEL)
-    assert describe_colours(Picture(pixels), Style.ANIME).text == text.replace("a photo", "an anime drawing")
+    for image in (CanonicalImage(pixels), CanonicalImage(pixels.astype(np.uint16) * 257)):
+        assert (describe_colours(image).text, describe_colours(image).captioner) == (text, NO_MODEL)
+    assert describe_colours(CanonicalImage(pixels), Style.ANIME).text == text.replace("a photo", "an anime drawing")
 
 
-def describe(picture: Picture, style: Style = Style.PHOTO) -> Caption:
+def describe(image: CanonicalImage, style: Style = Style.PHOTO) -> Caption:
     """By the model that was installed."""
     captioner = find_captioner()
     assert captioner
-    return captioner.describe(picture, style)
+    return captioner.describe(image, style)
 
 
 def test_blip_describes_as_transformers_does(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_blip_describes_as_transformers_does(tmp_path: Path) -> None:
         inputs = processor(images=Image.fromarray(photo), text=beginning, return_tensors="pt")
         with torch.inference_mode():
             tokens = model.generate(**inputs, max_new_tokens=40, num_beams=3, do_sample=False)
-        caption = describe(Picture(photo), style)
+        caption = describe(CanonicalImage(photo), style)
         assert caption.text == processor.decode(tokens[0], skip_special_tokens=True).strip()
         assert caption.captioner == InferenceModel.objects.get(slug="blip-base").slug
 
@@ -93,15 +93,15 @@ def test_florence_2_describes_as_transformers_does(tmp_path: Path) -> None:
         tokens = model.generate(**inputs, max_new_tokens=60, num_beams=3, do_sample=False)
     sentence = processor.decode(tokens[0], skip_special_tokens=True).strip().rstrip(".")
     assert sentence
-    for picture in (Picture(photo), Picture(photo.astype(np.uint16) * 257)):
-        caption = describe(picture)
+    for image in (CanonicalImage(photo), CanonicalImage(photo.astype(np.uint16) * 257)):
+        caption = describe(image)
         assert (caption.text, caption.captioner) == (f"a photo of {sentence}", "florence2-base")
-    assert describe(Picture(photo), Style.ANIME).text == f"an anime drawing of {sentence}"
-    assert describe(Picture(photo[:1, :40])).text.startswith("a photo of")
+    assert describe(CanonicalImage(photo), Style.ANIME).text == f"an anime drawing of {sentence}"
+    assert describe(CanonicalImage(photo[:1, :40])).text.startswith("a photo of")
 
 
 @pytest.mark.parametrize("height", [1, 3])
-def test_blip_reads_the_rows_of_a_picture_a_few_pixels_high(
+def test_blip_reads_the_rows_of_a_image_a_few_pixels_high(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, height: int
 ) -> None:
     pytest.importorskip("torch", reason="the diffusion engine is not installed")
@@ -128,7 +128,7 @@ def test_blip_reads_the_rows_of_a_picture_a_few_pixels_high(
 
 def test_blip_is_fed_as_by_its_authors_with_the_published_settings(tmp_path: Path) -> None:
     """salesforce/BLIP, predict.py: 384 pixels square, bicubic, CLIP's normalisation; 3 beams, no sampling. The words
-    are free, as in the model's card; the authors' own are “a picture of”."""
+    are free, as in the model's card; the authors' own are “an image of”."""
     pytest.importorskip("torch", reason="the diffusion engine is not installed")
     from tests import published_preprocessors as published
     from tests import tiny_vision_models
@@ -145,7 +145,7 @@ def test_blip_is_fed_as_by_its_authors_with_the_published_settings(tmp_path: Pat
 
 
 def test_florence_2_is_fed_as_by_its_authors_with_the_published_settings(tmp_path: Path) -> None:
-    """microsoft/Florence-2-base, processing_florence2.py: 768 pixels square, bicubic, 577 tokens for the picture, and
+    """microsoft/Florence-2-base, processing_florence2.py: 768 pixels square, bicubic, 577 tokens for the image, and
     the question of the task “<CAPTION>”; 3 beams, no sampling, as in the model's card."""
     pytest.importorskip("torch", reason="the diffusion engine is not installed")
     from tests import published_preprocessors as published

@@ -64,8 +64,8 @@ def test_another_network_with_the_same_input_and_output_is_refused(path: Path, f
     check_model(path, family)
     message = refusal(path, with_instance_normalisation(network), family)
     assert message == (
-        "network.onnx normalises each picture by itself, as MODNet does, and no U²-Net, IS-Net or BiRefNet. Those "
-        f"networks take pictures in another size and range, so it is not of the family {family}."
+        "network.onnx normalises each image by itself, as MODNet does, and no U²-Net, IS-Net or BiRefNet. Those "
+        f"networks take images in another size and range, so it is not of the family {family}."
     )
 
 

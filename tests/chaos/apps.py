@@ -74,7 +74,7 @@ class ChaosConfig(AppConfig):
     def ready(self) -> None:
         from inpainting.generations import submit
         from inpainting.models import Generation
-        from inpainting.models.pictures import PreviewedPicture
+        from inpainting.models.images import PreviewedImage
         from inpainting.worker import run
 
         registry.engines()["quick-fill"] = SlowEngine()
@@ -83,7 +83,7 @@ class ChaosConfig(AppConfig):
         time.time = lambda: seconds() + CLOCK_SECONDS
         with_fail_points(run, "store", "result")
         with_fail_points(Generation, "succeed", "commit")
-        with_fail_points(PreviewedPicture, "store_reduced", "thumbnail")
+        with_fail_points(PreviewedImage, "store_reduced", "thumbnail")
         # Fail points of accepting: just before the commit, and before the workers are notified.
         accept, notify_workers = Generation.save_new, submit.notify_workers
 

@@ -155,7 +155,7 @@ class Program:
 
     def __init__(self, cluster: Cluster, photo_png: bytes, mask_png: bytes, *, repeats: bool = True) -> None:
         self.site, self.key, self.repeats = cluster.front.url, cluster.site.key, repeats
-        self.pictures = {"input_image": base64_of(photo_png), "mask": base64_of(mask_png)}
+        self.images = {"input_image": base64_of(photo_png), "mask": base64_of(mask_png)}
         self.problems: Counter[int] = Counter()
 
     def call(self, path: str, *, method: str = "GET", body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
@@ -188,7 +188,7 @@ class Program:
     def submit(self, idempotency_key: str, prompt: str = "a lawn") -> str:
         """Return the id of the accepted generation."""
         headers = {"Idempotency-Key": idempotency_key, "Prefer": "respond-async"}
-        return str(self.post("/api/img2img", {**self.pictures, "prompt": prompt}, **headers)["id"])
+        return str(self.post("/api/img2img", {**self.images, "prompt": prompt}, **headers)["id"])
 
 
 @contextmanager

@@ -30,7 +30,7 @@ class Chaos:
     def __init__(self, installation: Installation, photo_png: bytes, mask_png: bytes) -> None:
         self.installation = installation
         self.key = installation.manage("create_api_key", "alice@example.com", "--create-user").strip()
-        self.pictures = photo_png, mask_png
+        self.images = photo_png, mask_png
         self.acknowledged: list[str] = []
         self.unanswered = 0
         self.killing = True
@@ -44,7 +44,7 @@ class Chaos:
                 time.sleep(0.05)
                 continue
             try:
-                status, answer = self.installation.img2img(self.key, *self.pictures, prefer="respond-async")
+                status, answer = self.installation.img2img(self.key, *self.images, prefer="respond-async")
             except (OSError, ValueError):
                 status, answer = 0, {}
             if status == 202:
@@ -128,7 +128,7 @@ def test_every_accepted_generation_ends_exactly_once(
     acknowledged = {pk.replace("-", "") for pk in chaos.acknowledged}
     succeeded = chaos.count("status = 'succeeded'")
     images = chaos.rows("SELECT generation_id, file, sha256, thumbnail FROM inpainting_generatedimage")
-    pictures = installation.folder / "pictures"
+    canonicals = installation.folder / "pictures"
     with capsys.disabled():
         print(
             f"\n{len(ids)} accepted ({len(acknowledged)} acknowledged, {chaos.unanswered} calls unanswered), "
@@ -141,7 +141,7 @@ def test_every_accepted_generation_ends_exactly_once(
     assert succeeded == len(ids)
     assert len(images) == len({row[0] for row in images}) == succeeded
     for _, name, digest, _ in images:
-        assert hashlib.sha256((pictures / str(name)).read_bytes()).hexdigest() == digest
+        assert hashlib.sha256((canonicals / str(name)).read_bytes()).hexdigest() == digest
 
 
 def test_a_hung_process_is_ended_and_its_generation_runs_again(

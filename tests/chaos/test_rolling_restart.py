@@ -46,11 +46,11 @@ class Calls:
         self.answered: Counter[str] = Counter()
 
     def wait_for_a_result(self) -> None:
-        """Fooocus' call, which is answered with its pictures, or 503 by a process that stops."""
-        pictures = self.program.pictures
+        """Fooocus' call, which is answered with its images, or 503 by a process that stops."""
+        images = self.program.images
         body = {
-            "inpaint_input_image": pictures["input_image"],
-            "inpaint_mask_image_upload": pictures["mask"],
+            "inpaint_input_image": images["input_image"],
+            "inpaint_mask_image_upload": images["mask"],
             "prompt": QUICK,
         }
         headers = {"X-API-Key": self.key, "Idempotency-Key": uuid4().hex}
@@ -61,13 +61,13 @@ class Calls:
         self.program.submit(uuid4().hex, QUICK)
 
     def accept_without_a_key(self) -> None:
-        body = {**self.program.pictures, "prompt": QUICK}
+        body = {**self.program.images, "prompt": QUICK}
         self.program.post("/api/img2img", body, Prefer="respond-async")
 
     def list_the_history(self) -> None:
         assert self.program.call("/api/generations/")[0] == 200
 
-    def fetch_a_picture(self) -> None:
+    def fetch_a_image(self) -> None:
         assert self.program.call(f"/api/generations/{self.known}/images/0/")[0] == 200
 
     def are_answered_until(self, enough: threading.Event, call: Callable[[], None]) -> None:
@@ -100,7 +100,7 @@ def test_a_rolling_restart_loses_no_generation_and_fails_no_call(
             calls.accept,
             calls.accept_without_a_key,
             calls.list_the_history,
-            calls.fetch_a_picture,
+            calls.fetch_a_image,
         )
         clients = [pool.submit(calls.are_answered_until, enough, kind) for kind in kinds]
         try:

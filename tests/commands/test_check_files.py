@@ -53,7 +53,7 @@ def test_a_consistent_installation_passes(alice: User, generate: Generate) -> No
     assert check("--hashes") == (0, ["5 named by rows, 5 files: 0 missing, 0 without a row, 0 altered."])
 
 
-def test_an_installation_without_pictures_passes() -> None:
+def test_an_installation_without_images_passes() -> None:
     assert check()[0] == 0
 
 
@@ -97,7 +97,7 @@ def test_a_minimum_age_of_zero_hours_is_refused() -> None:
         call_command("check_files", "--repair", "--older-than-hours", "0")
 
 
-def test_an_altered_picture_is_found_by_its_hash(alice: User, generate: Generate) -> None:
+def test_an_altered_image_is_found_by_its_hash(alice: User, generate: Generate) -> None:
     generation = generate(alice)
     path = Path(generation.source.file.path)
     data = bytearray(path.read_bytes())

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from numpy.typing import NDArray
 from PIL import Image
 
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from tests import tiny_checker
 from tests.catalog_entries import add_model
 from tests.commands.running import inpaint
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db  # `auto` chooses an engine by the catalog
 
 
 def pixels(path: Path) -> NDArray[np.uint8]:
-    return np.asarray(decode_picture(path.read_bytes()).picture.pixels)
+    return np.asarray(decode_image(path.read_bytes()).image.pixels)
 
 
 def test_it_changes_only_the_masked_pixels(folder: Path, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> None:
@@ -160,7 +160,7 @@ def test_a_damaged_image_does_not_stop_the_others(folder: Path) -> None:
         (("images", "images", "-o", "out"), "has no mask"),
         (("images", "masks", "-o", "images"), "folder of their own"),
         (("images", "masks", "-o", "out", "--jobs", "0"), "--jobs"),
-        (("masks", "masks", "-o", "out"), "no picture"),
+        (("masks", "masks", "-o", "out"), "no image"),
         (("images/a.png", "images", "-o", "out.png"), "a.png has no mask"),
     ],
 )
@@ -210,7 +210,7 @@ def test_every_file_that_is_passed_over_is_named_and_counted(folder: Path, photo
     assert len(output.splitlines()) == 3
     endings = "PNG, JPEG, WebP, GIF, TIFF, BMP, AVIF or HEIC"
     for sentence in (
-        "old_mask.png was passed over: it is named as a mask, and no picture uses it.",
+        "old_mask.png was passed over: it is named as a mask, and no image uses it.",
         "sketch.psd was passed over: it is a Photoshop file; export it as TIFF, PNG or JPEG.",
         "raw.dng was passed over: the image file is a camera's raw file; export it as TIFF, PNG or JPEG.",
         f"photo.bak was passed over: its name does not end as that of a {endings} file.",
@@ -238,7 +238,7 @@ def test_failures_are_counted_beside_what_is_passed_over(folder: Path) -> None:
         inpaint(folder / "images", folder / "masks", "-o", folder / "out")
 
 
-def test_a_folder_without_pictures_names_what_is_in_it(folder: Path) -> None:
-    with pytest.raises(CommandError, match="There is no picture") as refusal:
+def test_a_folder_without_images_names_what_is_in_it(folder: Path) -> None:
+    with pytest.raises(CommandError, match="There is no image") as refusal:
         inpaint(folder / "masks", folder / "masks", "-o", folder / "out")
     assert str(refusal.value).count("it is named as a mask") == 3

@@ -70,17 +70,17 @@ def test_a_folder_takes_one_control_image_for_all_or_one_for_each(
     shades = {"a": 10, "b": 90, "c": 200}
     for name, shade in shades.items():
         (folder / f"guides/{name}.png").write_bytes(png(np.full_like(photo, shade)))
-    pictures = (folder / "images", folder / "masks", "-o", folder / "out", "--control", "depth", "--control-image")
-    inpaint(*pictures, folder / "guides")
+    images = (folder / "images", folder / "masks", "-o", folder / "out", "--control", "depth", "--control-image")
+    inpaint(*images, folder / "guides")
     assert {int(one.control_image.pixels[0, 0, 0]) for one in requests if one.control_image} == {10, 90, 200}
     requests.clear()
     for file in (folder / "out").iterdir():
         file.unlink()
-    inpaint(*pictures, folder / "guide.png")
+    inpaint(*images, folder / "guide.png")
     assert len(requests) == 3
     (folder / "guides/b.png").unlink()
     with pytest.raises(CommandError, match=r"b\.png has no control image"):
-        inpaint(*pictures, folder / "guides")
+        inpaint(*images, folder / "guides")
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,11 @@ DISC = np.asarray(cv2.circle(np.zeros((64, 96), np.uint8), (60, 30), 15, 255, -1
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """A folder with two photos of a red disc."""
-    picture = np.full((64, 96, 3), 110, np.uint8)
-    picture[DISC > 0] = (20, 20, 220)
+    image = np.full((64, 96, 3), 110, np.uint8)
+    image[DISC > 0] = (20, 20, 220)
     (tmp_path / "photos").mkdir()
     for name in ("a", "b"):
-        cv2.imwrite(str(tmp_path / "photos" / f"{name}.png"), picture)
+        cv2.imwrite(str(tmp_path / "photos" / f"{name}.png"), image)
     return tmp_path / "photos"
 
 
@@ -72,7 +72,7 @@ def test_inpaint_repaints_the_objects_of_a_folder(photos: Path) -> None:
 
 
 def test_what_cannot_be_selected_is_reported_and_the_rest_written(photos: Path) -> None:
-    (photos / "aa.png").write_bytes(b"no picture")
+    (photos / "aa.png").write_bytes(b"no image")
     out = photos.parent / "masks"
     with pytest.raises(CommandError, match="1 of 3"):
         mask(photos, "-o", out, "--click", "60,30")
@@ -108,7 +108,7 @@ def test_wrong_arguments_are_refused(db: None, photos: Path, arguments: tuple[st
 def test_paths_are_checked(photos: Path) -> None:
     with pytest.raises(CommandError, match="does not exist"):
         mask(photos / "c.png", "-o", photos.parent / "mask.png", "--click", "3,3")
-    with pytest.raises(CommandError, match="would replace the picture"):
+    with pytest.raises(CommandError, match="would replace the image"):
         mask(photos / "a.png", "-o", photos / "a.png", "--click", "60,30")
     with pytest.raises(CommandError, match="PNG files"):
         mask(photos / "a.png", "-o", photos.parent / "mask.jpg", "--click", "3,3")

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from inpainting.api import later_response, pictures, views
+from inpainting.api import images, later_response, views
 from inpainting.api.compat.modelslab import dialect as modelslab
 from inpainting.net import OutboundPolicy
 
@@ -21,7 +21,7 @@ class Clock:
         self.now = START
         self.waited: list[float | None] = []
         """For how long the responses would have waited for the end of their generations."""
-        for module in (views, later_response, pictures, modelslab):
+        for module in (views, later_response, images, modelslab):
             monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
         monkeypatch.setattr(later_response, "wait_until_ended", self.wait)
 
@@ -29,14 +29,14 @@ class Clock:
         self.waited.append(patience_seconds)
         return False
 
-    def let_fetching_take(self, monkeypatch: pytest.MonkeyPatch, seconds: float, picture: bytes) -> list[float]:
-        """Let every URL return the picture after that time. Returns the list of the downloads' time limits."""
+    def let_fetching_take(self, monkeypatch: pytest.MonkeyPatch, seconds: float, image: bytes) -> list[float]:
+        """Let every URL return the image after that time. Returns the list of the downloads' time limits."""
         limits: list[float] = []
 
         def download(url: str, *, field: str, policy: OutboundPolicy) -> bytes:
             limits.append(policy.total_seconds)
             self.now += seconds
-            return picture
+            return image
 
-        monkeypatch.setattr(pictures, "download_image", download)
+        monkeypatch.setattr(images, "download_image", download)
         return limits

@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 from numpy.typing import NDArray
 
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from inpainting.core.errors import InvalidRequest
 from tests.conftest import png
 
@@ -20,16 +20,16 @@ PROCESS, PROCESS_LATER = "/rest_api/process_result", "/rest_api/process"
 GENERATE = "background.generate."
 
 
-def serve_pictures(monkeypatch: pytest.MonkeyPatch, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> None:
-    """Download the pictures of the requests from memory. White in the mask is repainted."""
-    pictures = {PHOTO_URL: png(photo), MASK_URL: png(hole)}
+def serve_images(monkeypatch: pytest.MonkeyPatch, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> None:
+    """Download the images of the requests from memory. White in the mask is repainted."""
+    images = {PHOTO_URL: png(photo), MASK_URL: png(hole)}
 
     def download(url: str, *, field: str, **_: object) -> bytes:
-        if url not in pictures:
+        if url not in images:
             raise InvalidRequest("The host of this URL does not exist.", code="url_not_found", field=field)
-        return pictures[url]
+        return images[url]
 
-    monkeypatch.setattr("inpainting.api.pictures.download_image", download)
+    monkeypatch.setattr("inpainting.api.images.download_image", download)
 
 
 def let_nothing_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def download(url: str) -> bytes:
 
 
 def size_of(data: bytes) -> list[int]:
-    size = decode_picture(data).picture.size
+    size = decode_image(data).image.size
     return [size.width, size.height]
 
 

@@ -12,7 +12,7 @@ from django.test import Client
 from numpy.typing import NDArray
 
 from inpainting import tasks
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 
 INPAINT, FETCH = "/api/v6/images/inpaint", "/api/v6/images/fetch"
 
@@ -50,7 +50,7 @@ def error(answer: Any, status: int) -> str:
 
 
 def pixels(png: bytes) -> NDArray[np.uint8]:
-    return np.asarray(decode_picture(png).picture.pixels)
+    return np.asarray(decode_image(png).image.pixels)
 
 
 def keep_waiting(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from inpainting.api import dialects
-from tests import picture_host
+from tests import image_host
 from tests.installation import ROOT, Installation
 
 DOCUMENT = (ROOT / "docs" / "apis.md").read_text()
@@ -39,7 +39,7 @@ def test_the_command_works_as_printed(
     assert path, "it calls no service"
     service = dialects.dialect_at(path[1])
     assert service is not None
-    picture_host.write_pictures(tmp_path)
+    image_host.write_images(tmp_path)
 
     def count() -> int:
         _, body = open_site.get(f"/api/generations/?service={service.name}&status=succeeded", key=open_site_key)

@@ -21,8 +21,8 @@ from pytest_django import Settings
 from accounts.models import ApiKey, Scope, User
 from inpainting.api.compat.deep_image import DIALECT
 from inpainting.api.compat.deep_image.body import GenerateForm, RequestForm
-from inpainting.api.pictures import PictureText
-from inpainting.core.codecs import decode_picture
+from inpainting.api.images import ImageText
+from inpainting.core.codecs import decode_image
 from inpainting.core.codecs.formats import TOO_LARGE
 from inpainting.models import Generation, InferenceModel, Status, UserLimits, WebhookDelivery
 from inpainting.webhooks import deliver_due
@@ -41,7 +41,7 @@ from tests.compat.deep_image import (
     outpainting,
     post,
     refused,
-    serve_pictures,
+    serve_images,
     size_of,
 )
 from tests.conftest import png
@@ -54,8 +54,8 @@ PAYLOADS = sorted((Path(__file__).parent.parent / "payloads/deep_image").glob("*
 
 
 @pytest.fixture(autouse=True)
-def _pictures(monkeypatch: pytest.MonkeyPatch, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> None:
-    serve_pictures(monkeypatch, photo, hole)
+def _images(monkeypatch: pytest.MonkeyPatch, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> None:
+    serve_images(monkeypatch, photo, hole)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_white_is_repainted_and_the_rest_is_kept(
     program: Client, photo: NDArray[np.uint8], hole: NDArray[np.uint8]
 ) -> None:
     completed = post(program, inpainting()).json()
-    painted = decode_picture(download(completed["result_url"])).picture.pixels
+    painted = decode_image(download(completed["result_url"])).image.pixels
     assert np.array_equal(painted[hole == 0], photo[hole == 0])
     assert not np.array_equal(painted[hole > 0], photo[hole > 0])
 
@@ -115,7 +115,7 @@ def test_the_source_is_centred_and_only_scaled_down(
     program: Client, photo: NDArray[np.uint8], width: int, height: int, box: tuple[int, int, int, int]
 ) -> None:
     completed = post(program, outpainting(width=width, height=height)).json()
-    result = decode_picture(download(completed["result_url"])).picture.pixels
+    result = decode_image(download(completed["result_url"])).image.pixels
     assert result.shape == (height, width, 3)
     left, top, right, bottom = box
     expected = photo
@@ -131,7 +131,7 @@ def test_a_source_that_covers_the_size_is_completed_without_painting(
     settings.COMPAT_REQUIRE_DIFFUSION = True
     body = outpainting(width=width, height=width * 2 // 3, **generating(description="a lawn"))
     completed = post(program, body).json()
-    result = decode_picture(download(completed["result_url"])).picture.pixels
+    result = decode_image(download(completed["result_url"])).image.pixels
     expected = photo if width == 96 else cv2.resize(photo, (48, 32), interpolation=cv2.INTER_AREA)
     assert np.array_equal(result, expected)
     (warning,) = completed["meta"]["warnings"]
@@ -218,7 +218,7 @@ def test_the_result_has_the_source_format_and_its_link_that_of_the_result(
     body = {**inpainting(), "url": "base64," + base64.b64encode(jpeg.tobytes()).decode()}
     completed = post(program, body).json()
     assert completed["result_url"].endswith(f"/{completed['job']}.jpg")
-    assert decode_picture(download(completed["result_url"])).format == "JPEG"
+    assert decode_image(download(completed["result_url"])).format == "JPEG"
 
 
 def test_without_a_quality_the_result_of_a_jpeg_has_85(program: Client, photo: NDArray[np.uint8]) -> None:
@@ -320,7 +320,7 @@ def test_a_waiting_generation_is_in_progress(program: Client) -> None:
 
 
 @pytest.mark.usefixtures("_nothing_runs")
-def test_process_result_responds_in_time_however_long_its_pictures_take(
+def test_process_result_responds_in_time_however_long_its_images_take(
     program: Client, monkeypatch: pytest.MonkeyPatch, white_mask: bytes
 ) -> None:
     clock = Clock(monkeypatch)
@@ -328,11 +328,11 @@ def test_process_result_responds_in_time_however_long_its_pictures_take(
     assert post(program, inpainting()).json()["status"] == "in_progress"
     assert (limits, clock.waited) == ([15, 10], [4.0]), "24 seconds together"
     assert post(program, inpainting(), PROCESS_LATER).json()["status"] == "in_progress"
-    assert limits[2:] == [15, 15], "`process` responds once the pictures are there"
+    assert limits[2:] == [15, 15], "`process` responds once the images are there"
 
 
 @pytest.mark.usefixtures("_nothing_runs")
-def test_process_result_is_refused_where_no_time_is_left_for_its_pictures(
+def test_process_result_is_refused_where_no_time_is_left_for_its_images(
     program: Client, monkeypatch: pytest.MonkeyPatch, white_mask: bytes
 ) -> None:
     Clock(monkeypatch).let_fetching_take(monkeypatch, 19.5, white_mask)
@@ -377,8 +377,8 @@ def test_the_mask_of_a_scaled_source_is_no_surprise(program: Client) -> None:
 
 
 def test_base64_is_not_examined_character_by_character() -> None:
-    assert isinstance(RequestForm().fields["url"], PictureText)
-    assert isinstance(GenerateForm().fields["ip_image2"], PictureText)
+    assert isinstance(RequestForm().fields["url"], ImageText)
+    assert isinstance(GenerateForm().fields["ip_image2"], ImageText)
 
 
 def test_a_deleted_result_is_gone(program: Client) -> None:

@@ -32,15 +32,15 @@ from tests.compat.deep_image import (
     outpainting,
     post,
     refused,
-    serve_pictures,
+    serve_images,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def _pictures(monkeypatch: pytest.MonkeyPatch, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> None:
-    serve_pictures(monkeypatch, photo, hole)
+def _images(monkeypatch: pytest.MonkeyPatch, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> None:
+    serve_images(monkeypatch, photo, hole)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def program(alices_key: str) -> Client:
     return Client(headers={"x-api-key": alices_key})
 
 
-def test_outpainting_without_a_description_is_prompted_by_one_of_the_picture(
+def test_outpainting_without_a_description_is_prompted_by_one_of_the_image(
     program: Client, diffusion_requests: list[InpaintRequest]
 ) -> None:
     answer = post(program, outpainting()).json()
@@ -74,7 +74,7 @@ def test_outpainting_goes_on_where_the_captioning_model_is_incomplete(
     answer = post(program, outpainting())
     assert answer.status_code == 200
     assert diffusion_requests[0].settings.prompt.startswith("a photo in ")
-    note = "The picture was described by its colours alone: "
+    note = "The image was described by its colours alone: "
     assert any(warning.startswith(note) for warning in answer.json()["meta"]["warnings"])
 
 
@@ -188,7 +188,7 @@ FIELDS: dict[str, tuple[dict[str, Any], Callable[[Any], None]]] = {
     "url: missing": ({**inpainting(), "url": None}, lambda got: has_message(got, 400, "File or image url is required")),
     "url: storage": ({**inpainting(), "url": "storage://mine/photo.png"}, is_refused("source url/storage")),
     "url: unknown host": ({**inpainting(), "url": "https://nowhere.example/a.png"}, is_refused("source url/storage")),
-    "url: no picture": ({**inpainting(), "url": "base64,AAAA"}, is_refused("Unidentified image")),
+    "url: no image": ({**inpainting(), "url": "base64,AAAA"}, is_refused("Unidentified image")),
     "url: no base64": ({**inpainting(), "url": "ftp://photos.example/beach.jpg"}, is_refused("Unidentified image")),
     "url: number": ({**inpainting(), "url": 5}, is_refused("url")),
     "width": ({**inpainting(), "width": 48}, sized(48, 32)),
@@ -243,7 +243,7 @@ FIELDS: dict[str, tuple[dict[str, Any], Callable[[Any], None]]] = {
     "adapter_type: face, outpainting": (outpainting(**generating(adapter_type="face")), is_refused("not available")),
     "ip_image2": (inpainting(), works(lambda generation: generation.painted_pixels > 0)),
     "ip_image2: missing": (inpainting(ip_image2=None), is_refused("ip_image2")),
-    "ip_image2: no picture": (inpainting(ip_image2="base64,AAAA"), is_refused("Unidentified image")),
+    "ip_image2: no image": (inpainting(ip_image2="base64,AAAA"), is_refused("Unidentified image")),
     "ip_image2: storage": (inpainting(ip_image2="storage://mine/mask.png"), is_refused("source url/storage")),
     "ip_image2: outpainting": (outpainting(**generating(ip_image2=MASK_URL)), ignored(GENERATE + "ip_image2")),
     "description": (inpainting(description="a lawn"), set_to(prompt="a lawn")),

@@ -1,4 +1,4 @@
-"""FooocusAPI: the bodies that its clients send, pictures and masks, the four kinds of response, tasks, errors."""
+"""FooocusAPI: the bodies that its clients send, images and masks, the four kinds of response, tasks, errors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def body(photo_png: bytes, hole: NDArray[np.uint8]) -> dict[str, Any]:
     }
 
 
-def picture_at(url: str, **headers: str) -> Image.Image:
+def image_at(url: str, **headers: str) -> Image.Image:
     assert url.startswith("http://testserver/")
     response: Any = Client().get(url.removeprefix("http://testserver"), headers=headers)
     assert response.status_code == 200
@@ -95,14 +95,14 @@ def test_a_body_without_a_json_content_type_is_read(alices_program: Client, body
         assert len(task_of(response)["result"]) == 1, content_type
 
 
-# Pictures and masks
+# Images and masks
 
 
 def test_only_the_white_part_of_the_mask_is_repainted(
     alices_program: Client, body: dict[str, Any], photo: NDArray[np.uint8], hole: NDArray[np.uint8]
 ) -> None:
     task = task_of(post(alices_program, body))
-    painted = np.asarray(picture_at(task["result"][0]))
+    painted = np.asarray(image_at(task["result"][0]))
     assert np.array_equal(painted[hole == 0], photo[hole == 0])
     assert not np.array_equal(painted[hole == 255], photo[hole == 255])
 
@@ -151,7 +151,7 @@ def test_transparency_is_flattened_on_white(
     alpha = np.full((64, 96, 1), 255, np.uint8)
     alpha[:, :5] = 0
     task = task_of(post(alices_program, {**body, "inpaint_input_image": base64_of(png(np.dstack([photo, alpha])))}))
-    painted = np.asarray(picture_at(task["result"][0]))
+    painted = np.asarray(image_at(task["result"][0]))
     assert painted.shape == (64, 96, 3)
     assert painted[:, :5].min() == 255
     assert np.array_equal(painted[:, 5:20], photo[:, 5:20])
@@ -178,13 +178,13 @@ def test_outpainting_adds_to_the_selected_sides(
     del body["inpaint_mask_image_upload"]
     task = task_of(post(alices_program, {**body, "outpaint_selections": sides, "outpaint_distance": distance}))
     left, top, right, bottom = box
-    painted = np.asarray(picture_at(task["result"][0]))
+    painted = np.asarray(image_at(task["result"][0]))
     assert painted.shape == (64 + top + bottom, 96 + left + right, 3)
     assert np.array_equal(painted[top : top + 64, left : left + 96], photo)
     assert task["req_params"]["inpaint_input_image"] == "", "what is stored is the larger canvas"
 
 
-def test_placeholders_stand_for_no_picture(alices_program: Client, body: dict[str, Any]) -> None:
+def test_placeholders_stand_for_no_image(alices_program: Client, body: dict[str, Any]) -> None:
     for text in ("", "None", "none", "null", "string", None):
         sent = {**body, "inpaint_mask_image_upload": text, "outpaint_selections": ["Left"]}
         assert post(alices_program, sent).status_code == 200, text
@@ -210,7 +210,7 @@ def test_mask_and_outpainting_are_combined(
 ) -> None:
     sent = {**body, "outpaint_selections": ["Top"], "inpaint_strength": 0.5, "inpaint_respective_field": 0.1}
     task = task_of(post(alices_program, sent))
-    painted = np.asarray(picture_at(task["result"][0]))[21:]
+    painted = np.asarray(image_at(task["result"][0]))[21:]
     assert np.array_equal(painted[hole == 0], photo[hole == 0])
     assert not np.array_equal(painted[hole == 255], photo[hole == 255])
     generation = Generation.objects.get()
@@ -227,9 +227,9 @@ def test_links_of_a_task_are_read_from_storage(
     assert all("/inputs/" in parameters[name] for name in names)
     again = {name: parameters[name] for name in names}
     second = task_of(post(alices_program, {**again, "image_seed": parameters["image_seed"]}))
-    assert picture_at(second["result"][0]).tobytes() == picture_at(first["result"][0]).tobytes()
+    assert image_at(second["result"][0]).tobytes() == image_at(first["result"][0]).tobytes()
     refused = post(bobs_program, again)
-    assert (refused.status_code, refused.json()["detail"]) == (400, "This link leads to no picture of yours.")
+    assert (refused.status_code, refused.json()["detail"]) == (400, "This link leads to no image of yours.")
 
 
 # Text-to-image
@@ -268,18 +268,18 @@ def test_text_to_image_has_the_requested_size(
     ignored: list[str],
 ) -> None:
     task = task_of(post(alices_program, {"prompt": "a lawn", **sent}))
-    assert picture_at(task["result"][0]).size == size
+    assert image_at(task["result"][0]).size == size
     assert task["meta"]["ignored"] == ignored
     assert (diffusion_requests[0].mask.min(), diffusion_requests[0].settings.strength) == (255, 1.0)
 
 
-def test_a_picture_without_mask_is_plain_text_to_image(
+def test_a_image_without_mask_is_plain_text_to_image(
     alices_program: Client, diffusion_requests: list[InpaintRequest], body: dict[str, Any]
 ) -> None:
     del body["inpaint_mask_image_upload"]
     task = task_of(post(alices_program, {**body, "overwrite_width": 64, "overwrite_height": 64}))
     assert task["meta"]["ignored"] == ["inpaint_input_image"]
-    assert picture_at(task["result"][0]).size == (64, 64)
+    assert image_at(task["result"][0]).size == (64, 64)
 
 
 # The four kinds of response
@@ -313,7 +313,7 @@ def test_the_response_is_the_finished_task(alices_program: Client, body: dict[st
         ("image/avif", "image/png", "PNG"),
     ],
 )
-def test_an_image_type_alone_is_answered_with_the_picture(
+def test_an_image_type_alone_is_answered_with_the_image(
     alices_program: Client, body: dict[str, Any], accept: str, content_type: str, format: str
 ) -> None:
     sent = {**body, "image_number": 3, "stream_output": True, "async_process": True}
@@ -335,7 +335,7 @@ def test_files_of_a_jpeg_have_quality_85(
     sent = {**body, "inpaint_input_image": base64_of(source.getvalue())}
     for output_format in ("jpeg", "png"):
         (link,) = task_of(post(alices_program, {**sent, "output_format": output_format}))["result"]
-        assert picture_at(link, Accept="image/jpeg").quantization == tables  # type: ignore[attr-defined]
+        assert image_at(link, Accept="image/jpeg").quantization == tables  # type: ignore[attr-defined]
     assert Generation.objects.latest("created_at").settings["quality"] is None
 
 
@@ -358,7 +358,7 @@ def test_stream_output_is_answered_with_events(alices_program: Client, body: dic
     assert all((event["images"], event["preview"]) == ([], None) for event in events[:-1])
     last = events[-1]
     assert (last["progress"], last["message"], last["preview"]) == (100, "Finished", None)
-    assert picture_at(last["images"][0]).size == (96, 64)
+    assert image_at(last["images"][0]).size == (96, 64)
 
 
 def test_async_process_is_answered_at_once(alices_program: Client, body: dict[str, Any], no_worker: None) -> None:
@@ -410,8 +410,8 @@ def test_files_have_the_requested_name_and_format(alices_program: Client, body: 
     date = Generation.objects.get().created_at.strftime("%Y-%m-%d")
     assert [link.rpartition("/")[2] for link in links] == ["my%20garden-1.jpeg", "my%20garden-2.jpeg"]
     assert all(link.startswith(f"http://testserver/outputs/{date}/") for link in links)
-    assert picture_at(links[0]).format == "JPEG"
-    assert picture_at(links[0], Accept="image/png").format == "PNG"
+    assert image_at(links[0]).format == "JPEG"
+    assert image_at(links[0], Accept="image/png").format == "PNG"
 
 
 def test_a_webhook_message_is_the_task(alices_program: Client, body: dict[str, Any], settings: Settings) -> None:
@@ -425,7 +425,7 @@ def test_a_webhook_message_is_the_task(alices_program: Client, body: dict[str, A
     assert message.content.keys() == TASK_KEYS
     for name in TASK_KEYS - {"result", "req_params"}:
         assert message.content[name] == task[name], name
-    assert picture_at(message.content["result"][0]).size == (96, 64)
+    assert image_at(message.content["result"][0]).size == (96, 64)
 
 
 def test_a_site_may_have_a_webhook_for_all_tasks(
@@ -654,7 +654,7 @@ def test_a_text_for_a_number_that_is_not_finite_is_a_422(
     ("sent", "status"),
     [
         ({"inpaint_input_image": "!"}, 400),
-        ({"inpaint_input_image": base64_of(b"no picture")}, 400),
+        ({"inpaint_input_image": base64_of(b"no image")}, 400),
         ({"inpaint_input_image": "http://127.0.0.1/photo.png"}, 400),
         ({"inpaint_mask_image_upload": base64_of(png(np.zeros((64, 96), np.uint8)))}, 400),
         ({"webhook_url": "http://127.0.0.1/"}, 400),

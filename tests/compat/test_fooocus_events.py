@@ -17,7 +17,7 @@ from PIL import Image
 from accounts.models import User
 from inpainting.api.compat.fooocus import DIALECT, events
 from inpainting.core.codecs import thumbnail_webp
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.models import Generation
 from inpainting.realtime.events import Event, Preview, progress, queued, running
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def generation(alice: User, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> Generation:
-    request = InpaintRequest(Picture(photo), hole)
+    request = InpaintRequest(CanonicalImage(photo), hole)
     made = Generation.from_request(request, owner=alice, engine="quick-fill", service="fooocus")
     made.save_new()
     return made
@@ -47,7 +47,7 @@ def content_of(sent: bytes) -> dict[str, Any]:
 async def test_progress_and_previews_are_sent(
     generation: Generation, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, shows_previews: bool
 ) -> None:
-    webp = base64.b64encode(thumbnail_webp(Picture(photo), side=64)).decode()
+    webp = base64.b64encode(thumbnail_webp(CanonicalImage(photo), side=64)).decode()
     preview: Preview = {"url": f"data:image/webp;base64,{webp}", "box": [0, 0, 96, 64]}
 
     async def follow(pk: object) -> AsyncIterator[Event | None]:

@@ -298,19 +298,19 @@ def test_inpainting_reads_control_images_only_where_they_are_mixed(
 def test_up_to_four_control_images_are_image_prompts(
     alices_program: Client, engine: list[InpaintRequest], body: dict[str, Any]
 ) -> None:
-    """Pictures of other types are left out, and do not count."""
+    """Images of other types are left out, and do not count."""
 
-    def picture(value: int, **more: Any) -> dict[str, Any]:
+    def canonical(value: int, **more: Any) -> dict[str, Any]:
         return {"cn_img": base64_of(png(np.full((5, 7, 3), value, np.uint8))), **more}
 
     prompts = [
-        picture(10, cn_weight=0.3),
-        picture(20, cn_type="PyraCanny"),
-        picture(30, cn_weight=1.5),
-        picture(40),
+        canonical(10, cn_weight=0.3),
+        canonical(20, cn_type="PyraCanny"),
+        canonical(30, cn_weight=1.5),
+        canonical(40),
         {"cn_img": ""},
-        picture(50),
-        picture(60),
+        canonical(50),
+        canonical(60),
     ]
     task = task_of(post(alices_program, {**body, "controlnet_image": prompts, "mixing_image_prompt_and_inpaint": True}))
     (request,) = engine

@@ -13,7 +13,7 @@ import pytest
 import requests
 from PIL import Image
 
-from tests import picture_host
+from tests import image_host
 from tests.installation import Installation
 
 PATIENCE_SECONDS = 120
@@ -23,8 +23,8 @@ PATIENCE_SECONDS = 120
 def body() -> dict[str, Any]:
     return {
         "prompt": "a wooden bench",
-        "inpaint_input_image": base64.b64encode(picture_host.encoded(picture_host.photo())).decode(),
-        "inpaint_mask_image_upload": base64.b64encode(picture_host.encoded(picture_host.mask())).decode(),
+        "inpaint_input_image": base64.b64encode(image_host.encoded(image_host.photo())).decode(),
+        "inpaint_mask_image_upload": base64.b64encode(image_host.encoded(image_host.mask())).decode(),
     }
 
 
@@ -59,8 +59,8 @@ def test_a_client_reads_the_stream_line_by_line(open_site: Installation, body: d
     (url,) = last["images"]
     assert url.startswith(f"{open_site.url}/outputs/")
     with Image.open(BytesIO(requests.get(url, timeout=60).content)) as image:
-        kept = np.asarray(picture_host.mask()) == 0
-        assert np.array_equal(np.asarray(image)[kept], np.asarray(picture_host.photo())[kept])
+        kept = np.asarray(image_host.mask()) == 0
+        assert np.array_equal(np.asarray(image)[kept], np.asarray(image_host.photo())[kept])
 
 
 def test_a_client_that_leaves_the_stream_can_poll_the_task(open_site: Installation, body: dict[str, Any]) -> None:
@@ -85,12 +85,12 @@ def test_a_client_polls_its_task(open_site: Installation, body: dict[str, Any]) 
     assert requests.get(task["result"][0], timeout=60).headers["Content-Type"] == "image/png"
 
 
-def test_a_client_receives_the_picture_itself(open_site: Installation, body: dict[str, Any]) -> None:
+def test_a_client_receives_the_image_itself(open_site: Installation, body: dict[str, Any]) -> None:
     response = post(open_site, body, headers={"Accept": "image/jpg"})
     assert (response.status_code, response.headers["Content-Type"]) == (200, "image/jpg")
     assert response.headers["X-DreamLayer-Engine"] == "quick-fill"
     with Image.open(BytesIO(response.content)) as image:
-        assert (image.format, image.size) == ("JPEG", picture_host.SIZE)
+        assert (image.format, image.size) == ("JPEG", image_host.SIZE)
 
 
 def test_a_json_text_without_a_content_type_is_read(open_site: Installation, body: dict[str, Any]) -> None:

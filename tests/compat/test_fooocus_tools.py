@@ -21,7 +21,7 @@ from inpainting.api import concurrency_limits, descriptions
 from inpainting.api.compat.fooocus.body import MaskModel
 from inpainting.captioning import Caption, Style
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.engines.loaded_models import loaded_models
 from inpainting.models import Analysis
 from inpainting.segmenters import registry
@@ -40,7 +40,7 @@ def models_folder(tmp_path: Path, settings: Any) -> Path:
 
 
 def disc() -> NDArray[np.uint8]:
-    """120 x 90: a bright disc of radius 25 in the middle of a dark picture."""
+    """120 x 90: a bright disc of radius 25 in the middle of a dark image."""
     pixels = np.full((90, 120, 3), (20, 60, 20), np.uint8)
     cv2.circle(pixels, (60, 45), 25, (240, 60, 60), -1)
     return pixels
@@ -66,7 +66,7 @@ def install(slug: str, tmp_path: Path, **network: Any) -> None:
 
 
 @pytest.mark.parametrize("model", [None, "u2net", "u2netp", "u2net_human_seg", "silueta", "isnet-anime"])
-def test_the_answer_is_the_base64_of_a_grey_mask_of_the_pictures_size(
+def test_the_answer_is_the_base64_of_a_grey_mask_of_the_images_size(
     alices_program: Client, tmp_path: Path, model: str | None
 ) -> None:
     install(model or "isnet-general-use", tmp_path)
@@ -142,8 +142,8 @@ def test_a_wrong_field_is_answered_with_422(alices_program: Client, sent: Any, k
     assert (response.json()["detail"][0]["type"], response.json()["detail"][0]["loc"]) == (kind, ["body", field])
 
 
-def test_a_picture_that_cannot_be_read_is_answered_with_400(alices_program: Client) -> None:
-    for image in ("", "no base64!", base64_of(b"no picture"), "http://127.0.0.1/photo.png"):
+def test_a_image_that_cannot_be_read_is_answered_with_400(alices_program: Client) -> None:
+    for image in ("", "no base64!", base64_of(b"no image"), "http://127.0.0.1/photo.png"):
         for url in (MASK, DESCRIBE):
             response = post(alices_program, {"image": image, "allow_built_in": True}, url)
             assert (response.status_code, list(response.json())) == (400, ["detail"]), response.content
@@ -170,8 +170,8 @@ def test_without_a_model_the_description_names_the_colours_and_the_header_says_s
 
 
 def test_the_form_of_earlier_versions_is_read(alices_program: Client) -> None:
-    picture = SimpleUploadedFile("photo.png", png(disc()), "image/png")
-    response = alices_program.post(f"{DESCRIBE}?type=Anime", {"image": picture})
+    image = SimpleUploadedFile("photo.png", png(disc()), "image/png")
+    response = alices_program.post(f"{DESCRIBE}?type=Anime", {"image": image})
     assert response.json()["describe"].startswith("an anime drawing")
     for sent in ({}, {"image": ""}):
         assert alices_program.post(DESCRIBE, sent).status_code == 422
@@ -254,7 +254,7 @@ def test_a_captioning_model_is_loaded_before_a_turn_to_compute_is_taken(
             with concurrency_limits.computing():  # fails where the request computes already
                 pass
 
-        def describe(self, picture: Picture, style: Style) -> Caption:
+        def describe(self, image: CanonicalImage, style: Style) -> Caption:
             return Caption("a disc", "loading")
 
     monkeypatch.setattr(concurrency_limits, "WAIT_SECONDS", 0.01)

@@ -63,7 +63,7 @@ def test_every_answer_of_a_service_has_its_shape(
     can_be_invalid = "requestBody" in raw or any(one["in"] == "query" for one in raw.get("parameters", []))
     if mode is GenerationMode.NEGATIVE and not can_be_invalid:
         return
-    pictures = [base64.b64encode(png(pixels)).decode() for pixels in (photo, hole)]
+    images = [base64.b64encode(png(pixels)).decode() for pixels in (photo, hole)]
     reached: dict[int, int] = defaultdict(int)
     few = settings().max_examples // 8  # of the profile's: each example is a request, for each operation and mode
 
@@ -71,11 +71,11 @@ def test_every_answer_of_a_service_has_its_shape(
     @given(case=operation.as_strategy(generation_mode=mode))
     def send_case(case: Case) -> None:
         if isinstance(case.body, dict):
-            case.body = with_real_values(case.body, *pictures, key=alices_key)
+            case.body = with_real_values(case.body, *images, key=alices_key)
         headers = {"X-API-Key": alices_key, "Host": "testserver"}
         answer = case.call(headers=headers)
         if answer.status_code == 503 and NO_MODEL in answer.text:
-            return  # Nothing is left of the picture, or none was sent.
+            return  # Nothing is left of the image, or none was sent.
         case.validate_response(answer, headers=headers, excluded_checks=NOT_CHECKED)
         reached[answer.status_code] += 1
 
@@ -85,7 +85,7 @@ def test_every_answer_of_a_service_has_its_shape(
 
 
 def with_real_values(body: dict[str, Any], image: str, mask: str, *, key: str) -> dict[str, Any]:
-    """Put pictures and the key in the place of texts, which a schema cannot describe further."""
+    """Put images and the key in the place of texts, which a schema cannot describe further."""
     real = {
         **{"image": image, "init_image": image, "inpaint_input_image": image, "base64_string": image},
         **{"mask": mask, "mask_image": mask, "inpaint_mask_image_upload": mask},

@@ -32,8 +32,8 @@ class Callers:
         return self.listed(self.client.post("/sd-inpaint/inpaint", {**files, "prompt": "a rose", **sent}))
 
     def modelslab(self, **sent: Any) -> list[str]:
-        pictures = {"init_image": base64_of(self.image), "mask_image": base64_of(self.mask)}
-        body = {"key": self.key, "model_id": "sd15", "width": 256, "height": 256, **pictures, **sent}
+        images = {"init_image": base64_of(self.image), "mask_image": base64_of(self.mask)}
+        body = {"key": self.key, "model_id": "sd15", "width": 256, "height": 256, **images, **sent}
         return [name for name in self.post("/api/v6/images/inpaint", body) if name != "model_id"]
 
     def fooocus(self, **sent: Any) -> list[str]:

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from pytest_django import Settings
 
 from accounts.models import ApiKey, Scope, User
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from inpainting.core.geometry import Size
 from inpainting.core.resizing import resize
 from inpainting.generations.retention import sweep
-from inpainting.models import Generation, UploadedPicture, UserLimits
+from inpainting.models import Generation, UploadedImage, UserLimits
 from inpainting.webhooks import deliver_due
 from inpainting.worker import watchdog
 from inpainting.worker.run import run_waiting
@@ -68,7 +68,7 @@ def test_the_result_has_the_requested_size_and_is_the_scaled_source_outside_the_
     answer = Client().get(link.removeprefix("http://testserver"))
     assert answer["Content-Type"] == "image/png"
     painted = pixels(answer.getvalue())
-    scaled = np.asarray(resize(decode_picture(photo_png).picture, Size(320, 256)).pixels)
+    scaled = np.asarray(resize(decode_image(photo_png).image, Size(320, 256)).pixels)
     generation = Generation.objects.get()
     kept = generation.mask.read_pixels() == 0
     assert painted.shape == (256, 320, 3)
@@ -180,30 +180,30 @@ def test_the_published_models_are_known(body: dict[str, Any], name: str) -> None
     assert success({**body, "model_id": name})["meta"]["model_id"] == name
 
 
-def test_a_picture_behind_a_url_that_cannot_be_fetched_is_a_400(body: dict[str, Any]) -> None:
+def test_a_image_behind_a_url_that_cannot_be_fetched_is_a_400(body: dict[str, Any]) -> None:
     for url in ("http://127.0.0.1/photo.png", "http://testserver/generations/none/0-1.png"):
         answer = post(INPAINT, {**body, "init_image": url})
         assert error(answer, 400) == "Unable to fetch image from provided URL"
         assert answer.json()["code"] == "url_not_allowed"
 
 
-def test_pictures_are_fetched_from_urls(body: dict[str, Any], photo_png: bytes, settings: Settings) -> None:
+def test_images_are_fetched_from_urls(body: dict[str, Any], photo_png: bytes, settings: Settings) -> None:
     with Listener(http_answer("200 OK", photo_png, content_type="image/png")) as server:
         open_to(settings, server)
         success({**body, "init_image": f"http://127.0.0.1:{server.port}/photo.png"})
 
 
-def test_a_data_url_is_a_picture(body: dict[str, Any]) -> None:
+def test_a_data_url_is_a_image(body: dict[str, Any]) -> None:
     success({**body, "init_image": f"data:image/png;base64,{body['init_image']}"})
 
 
-def test_a_picture_that_cannot_be_decoded_is_a_400(body: dict[str, Any]) -> None:
+def test_a_image_that_cannot_be_decoded_is_a_400(body: dict[str, Any]) -> None:
     assert error(post(INPAINT, {**body, "init_image": "!"}), 400).startswith("Invalid init_image: ")
     assert error(post(INPAINT, {**body, "mask_image": "bm8="}), 400).startswith("Invalid mask_image: ")
     assert error(post(INPAINT, {**body, "mask_image": ["a"]}), 400) == "mask_image: It must be a URL or base64."
 
 
-def test_base64_pictures_are_in_the_answer(body: dict[str, Any]) -> None:
+def test_base64_images_are_in_the_answer(body: dict[str, Any]) -> None:
     content = success({**body, "base64": "yes", "samples": "2"})
     links = [link.removeprefix("http://testserver") for link in content["proxy_links"]]
     assert [base64.b64decode(text) for text in content["output"]] == [Client().get(link).getvalue() for link in links]
@@ -322,7 +322,7 @@ def test_temporary_results_are_gone_after_a_day(body: dict[str, Any], monkeypatc
 
 @pytest.mark.parametrize("path", UPLOADS)
 @pytest.mark.parametrize("name", ["base64_string", "init_image"])
-def test_an_uploaded_picture_has_a_link_that_can_be_sent_back(
+def test_an_uploaded_image_has_a_link_that_can_be_sent_back(
     body: dict[str, Any], path: str, name: str, photo_png: bytes, photo: NDArray[np.uint8], bobs_key: str
 ) -> None:
     answer = post(path, {"key": body["key"], name: f"data:image/png;base64,{encoded(photo_png)}"}).json()
@@ -333,7 +333,7 @@ def test_an_uploaded_picture_has_a_link_that_can_be_sent_back(
     assert error(post(INPAINT, {**body, "key": bobs_key, "init_image": link}), 400), "another user's"
 
 
-def test_an_uploaded_picture_is_gone_after_a_day(body: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_uploaded_image_is_gone_after_a_day(body: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     answer = post(UPLOADS[0], {"key": body["key"], "base64_string": body["init_image"]}).json()
     link = answer["output"][0].removeprefix("http://testserver")
     now = timezone.now()
@@ -341,10 +341,10 @@ def test_an_uploaded_picture_is_gone_after_a_day(body: dict[str, Any], monkeypat
     assert Client().get(link).status_code == 200
     sweep(now + timedelta(hours=25))
     assert Client().get(link).status_code == 404
-    assert not UploadedPicture.objects.exists()
+    assert not UploadedImage.objects.exists()
 
 
-def test_an_upload_is_base64_of_a_picture_of_at_most_5_mb(body: dict[str, Any]) -> None:
+def test_an_upload_is_base64_of_a_image_of_at_most_5_mb(body: dict[str, Any]) -> None:
     def refused(value: Any, status: int = 400) -> str:
         return error(post(UPLOADS[0], {"key": body["key"], "base64_string": value}), status)
 
@@ -353,7 +353,7 @@ def test_an_upload_is_base64_of_a_picture_of_at_most_5_mb(body: dict[str, Any]) 
     assert refused(5) == "base64_string must be base64"
     assert "is not" in refused("!")
     assert "5242880" in refused(encoded(bytes(5 * 2**20 + 1)), 413)
-    assert not UploadedPicture.objects.exists()
+    assert not UploadedImage.objects.exists()
 
 
 @pytest.mark.parametrize("track_id", ["mine", 0, 17, None])

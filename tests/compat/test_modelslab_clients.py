@@ -18,7 +18,7 @@ from pytest_django import Settings
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.worker.run import run_waiting
-from tests import picture_host
+from tests import image_host
 from tests.compat.modelslab import FETCH, INPAINT, encoded, error, keep_waiting, pixels, post, white_repaints
 from tests.installation import Installation
 
@@ -54,15 +54,15 @@ def test_the_requests_of_real_clients(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pictures = {PHOTO_URL: photo_png, MASK_URL: white_repaints(hole)}
+    images = {PHOTO_URL: photo_png, MASK_URL: white_repaints(hole)}
 
     def download(url: str, *, field: str, **_: object) -> bytes:
-        if url not in pictures:
+        if url not in images:
             raise InvalidRequest("The host of this URL does not exist.", code="url_not_found", field=field)
-        return pictures[url]
+        return images[url]
 
-    monkeypatch.setattr("inpainting.api.pictures.download_image", download)
-    texts = {"key": alices_key, "image": encoded(photo_png), "mask": encoded(pictures[MASK_URL])}
+    monkeypatch.setattr("inpainting.api.images.download_image", download)
+    texts = {"key": alices_key, "image": encoded(photo_png), "mask": encoded(images[MASK_URL])}
     recorded = filled(json.loads(path.read_text()), texts)
     if recorded["answer"] == "processing":
         keep_waiting(monkeypatch, settings)
@@ -113,8 +113,8 @@ def request_of(**fields: Any) -> Inpainting:
     return Inpainting(prompt="a cat sitting on a bench", model_id="lazymixv4-inpaint", width=256, height=256, **fields)
 
 
-def test_modelslab_py_paints(open_site: Installation, open_site_key: str, picture_port: int) -> None:
-    host = f"http://127.0.0.1:{picture_port}"
+def test_modelslab_py_paints(open_site: Installation, open_site_key: str, image_port: int) -> None:
+    host = f"http://127.0.0.1:{image_port}"
     sent = request_of(init_image=f"{host}/photo.png", mask_image=f"{host}/mask.png", samples=2, safety_checker="no")
     content = community_of(open_site, open_site_key).inpainting(sent)
     assert (content["status"], len(content["output"])) == ("success", 2)
@@ -125,8 +125,8 @@ def test_modelslab_py_paints(open_site: Installation, open_site_key: str, pictur
 
 
 def test_modelslab_pys_base64_helpers(open_site: Installation, open_site_key: str) -> None:
-    pictures = {"init_image": picture_host.photo(), "mask_image": picture_host.mask()}
-    sent = request_of(**{name: image_to_base64(image) for name, image in pictures.items()}, base64=True)
+    images = {"init_image": image_host.photo(), "mask_image": image_host.mask()}
+    sent = request_of(**{name: image_to_base64(image) for name, image in images.items()}, base64=True)
     content = community_of(open_site, open_site_key).inpainting(sent)
     (text,) = content["output"]
     assert base64_to_image(text).size == (256, 256)
@@ -135,7 +135,7 @@ def test_modelslab_pys_base64_helpers(open_site: Installation, open_site_key: st
 @pytest.mark.full  # a server of its own; `follow` fetches in every form
 def test_modelslab_py_fetches(impatient_site: tuple[Installation, str]) -> None:
     community = community_of(*impatient_site)
-    image, mask = image_to_base64(picture_host.photo()), image_to_base64(picture_host.mask())
+    image, mask = image_to_base64(image_host.photo()), image_to_base64(image_host.mask())
     content = community.inpainting(request_of(init_image=image, mask_image=mask))
     assert (content["status"], content["output"]) == ("processing", [])
     fetched = community.fetch(str(content["id"]))

@@ -169,7 +169,7 @@ class Caller:
         self, body: dict[str, Any], photo_png: bytes, photo: NDArray[np.uint8], hole: NDArray[np.uint8]
     ) -> None:
         self.body = body
-        self.pictures = {
+        self.images = {
             "IMAGE": encoded(photo_png),
             "OTHER IMAGE": encoded(white_repaints(255 - photo[:, :, 0])),
             "OTHER MASK": encoded(white_repaints(hole[::-1])),
@@ -191,13 +191,13 @@ class Caller:
         is_ignored = name in answer["meta"]["ignored"]
         is_other = self.digest(answer) != self.without[key]
         if is_ignored:
-            return f"{IGNORED}, and yet it changes the picture" if is_other else IGNORED
+            return f"{IGNORED}, and yet it changes the image" if is_other else IGNORED
         if name in WITHOUT_EFFECT_ON_RESULT:
             return TAKEN
         return WORKS if is_other else SILENT
 
     def send(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        return success({name: self.pictures.get(str(value), value) for name, value in body.items()})
+        return success({name: self.images.get(str(value), value) for name, value in body.items()})
 
     def digest(self, answer: Mapping[str, Any]) -> str:
         images = Generation.objects.get(number=answer["id"]).images.all()

@@ -48,8 +48,8 @@ def send(client: Client, body: dict[str, Any], photo: NDArray[np.uint8], mask: N
             text = text.replace(place, base64.b64encode(png(pixels)).decode())
         return client.post(body["path"], text, content_type="application/json")
     params = {"params": json.dumps(body["params"])} if "params" in body else {}
-    pictures = {"image": photo, "mask": mask}
-    files = {part: image_file(pictures[part], *named) for part, named in body["files"].items()}
+    images = {"image": photo, "mask": mask}
+    files = {part: image_file(images[part], *named) for part, named in body["files"].items()}
     return client.post(body["path"], {**files, **params, **body.get("fields", {})})
 
 
@@ -100,7 +100,7 @@ def test_sd_inpaints_clients_open_the_body_as_an_image(
     ("field", "value", "effect"),
     [
         ("image", None, "field_missing"),
-        ("image", "no picture", "image_base64_invalid"),
+        ("image", "no image", "image_base64_invalid"),
         ("mask", None, "mask_required"),
         ("mask", SimpleUploadedFile("mask.jpg", b"\xff\xd8\xff", "image/jpeg"), "mask_type_unsupported"),
         ("prompt", None, "field_missing"),

@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 from accounts.models import ApiKey, Scope, User
 from inpainting.core.codecs import encode_png
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.core.settings_table import MAX_SEED
 from inpainting.models import Generation, UserLimits
@@ -81,7 +81,7 @@ def test_other_modes_are_answered_as_rgb(
 ) -> None:
     pixels = np.concatenate([photo, 200 - photo[:, :, :1] // 2], axis=2)[:, :, -channels:].astype(dtype)
     pixels *= 257 if dtype is np.uint16 else 1
-    image = opened(paint(alices_program, body_of(encode_png(Picture(pixels)), png(hole))))
+    image = opened(paint(alices_program, body_of(encode_png(CanonicalImage(pixels)), png(hole))))
     assert (image.mode, image.size) == ("RGB", (96, 64))
     colour = pixels[:, :, : 3 if channels > 2 else 1].astype(np.uint16) // (257 if dtype is np.uint16 else 1)
     assert np.array_equal(np.asarray(image)[hole == 0], np.broadcast_to(colour, photo.shape)[hole == 0])
@@ -275,16 +275,16 @@ def test_a_json_body_has_none_of_the_fields(alices_program: Client) -> None:
 def test_unreadable_files_are_a_400_and_the_image_is_read_first(
     alices_program: Client, body: dict[str, Any], photo_png: bytes
 ) -> None:
-    text = b"no picture"
+    text = b"no image"
     for fields, start in (
         ({"image": file(text, "image.png"), "mask": file(text, "mask.png")}, "Invalid image file: "),
         ({"image": file(photo_png[:300], "image.png")}, "Invalid image file: "),
         ({"mask": file(text, "mask.png")}, "Invalid mask file: "),
         ({"mask": file(b"", "mask.png")}, "Invalid mask file: "),
     ):
-        for picture in (*body.values(), *fields.values()):
-            if not isinstance(picture, str):
-                picture.seek(0)
+        for image in (*body.values(), *fields.values()):
+            if not isinstance(image, str):
+                image.seek(0)
         answer = paint(alices_program, {**body, **fields})
         assert answer.status_code == 400
         assert answer.json()["detail"].startswith(start), answer.json()

@@ -1,4 +1,4 @@
-"""The examples printed in the services' documentation work as printed, but for addresses, keys and picture URLs."""
+"""The examples printed in the services' documentation work as printed, but for addresses, keys and image URLs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import requests
 import yaml
 from PIL import Image
 
-from tests import picture_host
+from tests import image_host
 from tests.installation import Installation
 
 SNIPPETS = Path(__file__).parent.parent / "payloads" / "snippets"
@@ -25,7 +25,7 @@ SNIPPETS = Path(__file__).parent.parent / "payloads" / "snippets"
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with the files that the examples open."""
-    picture_host.write_pictures(tmp_path)
+    image_host.write_images(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -60,9 +60,9 @@ def has_shape(found: Any, printed: Any) -> bool:
 def assert_repainted_inside(path: Path) -> None:
     """Check that the file is a PNG of the photo that differs from it where the mask is white, and only there."""
     with Image.open(path) as result:
-        assert (result.format, result.mode, result.size) == ("PNG", "RGB", picture_host.SIZE)
+        assert (result.format, result.mode, result.size) == ("PNG", "RGB", image_host.SIZE)
         changed = np.any(np.asarray(result) != np.asarray(Image.open("input.jpg").convert("RGB")), axis=2)
-    inside = np.asarray(picture_host.mask()) > 0
+    inside = np.asarray(image_host.mask()) > 0
     assert changed[inside].any()
     assert not changed[~inside].any()
 
@@ -135,13 +135,13 @@ def test_sd_inpaints_environment(open_site: Installation) -> None:
 
 # ModelsLab
 
-MODELSLAB_PICTURES = "https://raw.githubusercontent.com"
+MODELSLAB_IMAGES = "https://raw.githubusercontent.com"
 
 
 def test_modelslabs_curl_line_and_body(
-    open_site: Installation, open_site_key: str, picture_port: int, folder: Path
+    open_site: Installation, open_site_key: str, image_port: int, folder: Path
 ) -> None:
-    replaced = {MODELSLAB_PICTURES: f"http://127.0.0.1:{picture_port}", "your_api_key": open_site_key}
+    replaced = {MODELSLAB_IMAGES: f"http://127.0.0.1:{image_port}", "your_api_key": open_site_key}
     (folder / "body.json").write_text(text_of("modelslab/inpaint.json", **replaced))
     line = text_of("modelslab/inpaint.curl", **{"https://modelslab.com": open_site.url})
     command = f"curl --fail-with-body -sS {line} -H 'Content-Type: application/json' -d @body.json"
@@ -156,7 +156,7 @@ def test_modelslabs_curl_line_and_body(
 # FooocusAPI
 
 FOOOCUS = "http://localhost:7866"
-FOOOCUS_PICTURE = f"{FOOOCUS}/outputs/2024-07-27/2024-07-26_16-13-33_3951.png"
+FOOOCUS_IMAGE = f"{FOOOCUS}/outputs/2024-07-27/2024-07-26_16-13-33_3951.png"
 FOOOCUS_MASK = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAABIAAAAOACAA..."
 
 
@@ -168,25 +168,25 @@ def fooocus_result(name: str, folder: Path, replaced: dict[str, str]) -> str:
     return str(url)
 
 
-def test_fooocus_programs(open_site: Installation, picture_port: int, folder: Path) -> None:
-    mask = base64.b64encode(picture_host.encoded(picture_host.mask())).decode()
-    picture = f"http://127.0.0.1:{picture_port}/photo.png"
-    pictures = {FOOOCUS_PICTURE: picture, FOOOCUS_MASK: f"data:image/png;base64,{mask}"}
-    painted = fooocus_result("inpaint", folder, {**pictures, FOOOCUS: open_site.url})
+def test_fooocus_programs(open_site: Installation, image_port: int, folder: Path) -> None:
+    mask = base64.b64encode(image_host.encoded(image_host.mask())).decode()
+    canonical = f"http://127.0.0.1:{image_port}/photo.png"
+    images = {FOOOCUS_IMAGE: canonical, FOOOCUS_MASK: f"data:image/png;base64,{mask}"}
+    painted = fooocus_result("inpaint", folder, {**images, FOOOCUS: open_site.url})
     (folder / "result.png").write_bytes(requests.get(painted, timeout=60).content)
-    picture_host.photo().save("input.jpg", "PNG")
+    image_host.photo().save("input.jpg", "PNG")
     assert_repainted_inside(folder / "result.png")
 
-    wider = fooocus_result("outpaint", folder, {FOOOCUS_PICTURE: painted, FOOOCUS: open_site.url})
-    width, height = picture_host.SIZE
+    wider = fooocus_result("outpaint", folder, {FOOOCUS_IMAGE: painted, FOOOCUS: open_site.url})
+    width, height = image_host.SIZE
     with Image.open(BytesIO(requests.get(wider, timeout=60).content)) as image:
         assert image.size == (width + width // 3, height + height // 3)
 
 
 def test_fooocus_masks_name_the_command_that_installs_the_model(
-    open_site: Installation, picture_port: int, folder: Path
+    open_site: Installation, image_port: int, folder: Path
 ) -> None:
-    replaced = {FOOOCUS_PICTURE: f"http://127.0.0.1:{picture_port}/photo.png", FOOOCUS: open_site.url}
+    replaced = {FOOOCUS_IMAGE: f"http://127.0.0.1:{image_port}/photo.png", FOOOCUS: open_site.url}
     answer = run_python(text_of("fooocus/generate_mask.py", **replaced), folder)["response"]
     assert answer.status_code == 400
     assert "manage.py pull_model isnet-general-use" in answer.json()["detail"]
@@ -198,15 +198,15 @@ def test_fooocus_masks_name_the_command_that_installs_the_model(
 @pytest.mark.parametrize(
     ("name", "address", "size"),
     [
-        ("inpainting", "https://s3.eu-central-1.amazonaws.com", picture_host.SIZE),
+        ("inpainting", "https://s3.eu-central-1.amazonaws.com", image_host.SIZE),
         ("outpainting", "https://deep-image.ai", (2000, 1000)),
         pytest.param(*("outpainting_with_description", "https://deep-image.ai", (2000, 1000)), marks=pytest.mark.full),
     ],
 )
 def test_deep_images_requests(
-    open_site: Installation, open_site_key: str, picture_port: int, name: str, address: str, size: tuple[int, int]
+    open_site: Installation, open_site_key: str, image_port: int, name: str, address: str, size: tuple[int, int]
 ) -> None:
-    body = json.loads(text_of(f"deep_image/{name}.json", **{address: f"http://127.0.0.1:{picture_port}"}))
+    body = json.loads(text_of(f"deep_image/{name}.json", **{address: f"http://127.0.0.1:{image_port}"}))
     url, headers = f"{open_site.url}/rest_api", {"x-api-key": open_site_key}
     found = requests.post(f"{url}/process_result", json=body, headers=headers, timeout=120).json()
     while found["status"] == "in_progress":

@@ -25,8 +25,8 @@ def tiles_of(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     return [np.ascontiguousarray(pixels[y : y + SIDE, x : x + SIDE]) for y in rows for x in columns]
 
 
-def pictures_of(file: bytes) -> list[WrittenItem]:
-    """The coded picture of a file, and that of its alpha, if it has any."""
+def images_of(file: bytes) -> list[WrittenItem]:
+    """The coded image of a file, and that of its alpha, if it has any."""
     items = read_items(file, Intake("image", DEFAULT_LIMITS))
     coded = [items.primary, *items.referring(b"auxl", items.primary)]
     return [
@@ -49,10 +49,10 @@ def grid(tiles: Sequence[Sequence[WrittenItem]], columns: int) -> bytes:
     return write_heif(b"avif" if tiles[0][0].kind == b"av01" else b"heic", [first, *written])
 
 
-def with_configuration(picture: WrittenItem, kind: bytes, configuration: bytes) -> WrittenItem:
+def with_configuration(image: WrittenItem, kind: bytes, configuration: bytes) -> WrittenItem:
     """kind: of the codec's box, b"av1C" or b"hvcC"."""
-    properties = [one for one in picture.properties if one.kind != kind]
-    return replace(picture, properties=(Property(kind, configuration, True), *properties))
+    properties = [one for one in image.properties if one.kind != kind]
+    return replace(image, properties=(Property(kind, configuration, True), *properties))
 
 
 def with_reference(data: bytes, kind: bytes, number: int, target: int) -> bytes:

@@ -20,7 +20,7 @@ CHANNELS = {GREY: 1, COLOUR: 3, PALETTE: 1, GREY_ALPHA: 2, COLOUR_ALPHA: 4}
 
 
 def photo(width: int = 40, height: int = 30) -> NDArray[np.uint8]:
-    """A smooth RGB picture with four different corners, so that every rotation and flip shows."""
+    """A smooth RGB image with four different corners, so that every rotation and flip shows."""
     across, down = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
     return np.stack([40 + 200 * across, 20 + 180 * down, 220 - 150 * across * down], axis=2).astype(np.uint8)
 
@@ -138,7 +138,7 @@ def jpeg_with_exif(body: bytes) -> bytes:
     return with_segment(jpeg(), 0xE1, b"Exif\0\0" + body)
 
 
-def multi_picture_jpeg() -> bytes:
+def multi_image_jpeg() -> bytes:
     return saved(rgb(), "MPO", save_all=True, append_images=[Image.new("RGB", (40, 30), "red")], quality=95)
 
 
@@ -156,7 +156,7 @@ def webp(**options: object) -> bytes:
 
 
 def webp_with(kind: bytes, body: bytes) -> bytes:
-    """A WebP in the extended layout with one more chunk behind its picture."""
+    """A WebP in the extended layout with one more chunk behind its image."""
     parts = b"VP8X" + struct.pack("<I", 10) + b"\x2c\0\0\0" + (39).to_bytes(3, "little") + (29).to_bytes(3, "little")
     parts += webp()[12:] + kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
     return b"RIFF" + struct.pack("<I", 4 + len(parts)) + b"WEBP" + parts

@@ -58,42 +58,42 @@ EMPTY_UNIT = b"\x7a\0"
 
 def grid_of_units() -> bytes:
     """An AVIF of 4 tiles, of which each has 3,000 units."""
-    (picture,) = heif_grids.pictures_of(heifs.avif(RGB[:64, :64]))
-    return heif_grids.grid([[replace(picture, body=picture.body + 3000 * EMPTY_UNIT)]] * 4, columns=2)
+    (image,) = heif_grids.images_of(heifs.avif(RGB[:64, :64]))
+    return heif_grids.grid([[replace(image, body=image.body + 3000 * EMPTY_UNIT)]] * 4, columns=2)
 
 
 def avif_grid_of_configurations() -> bytes:
     """An AVIF of 900 tiles that share one configuration of 2,046 units."""
-    (picture,) = heif_grids.pictures_of(heifs.avif(RGB[:64, :64], quality=1))
-    (own,) = (one.body for one in picture.properties if one.kind == b"av1C")
+    (image,) = heif_grids.images_of(heifs.avif(RGB[:64, :64], quality=1))
+    (own,) = (one.body for one in image.properties if one.kind == b"av1C")
     configuration = own[:4] + (MAX_PROPERTY_BYTES - 4) // 2 * EMPTY_UNIT
-    return heif_grids.grid([[heif_grids.with_configuration(picture, b"av1C", configuration)]] * 900, columns=30)
+    return heif_grids.grid([[heif_grids.with_configuration(image, b"av1C", configuration)]] * 900, columns=30)
 
 
 def heic_grid_of_configurations(count: int = 1) -> bytes:
     """A HEIC of 900 tiles that share so many configurations, each of nearly 2,000 units."""
-    (picture,) = heif_grids.pictures_of(heifs.heic(np.ascontiguousarray(RGB[:64, :64]), quality=1))
-    (own,) = (one.body for one in picture.properties if one.kind == b"hvcC")
+    (image,) = heif_grids.images_of(heifs.heic(np.ascontiguousarray(RGB[:64, :64]), quality=1))
+    (own,) = (one.body for one in image.properties if one.kind == b"hvcC")
     most = (MAX_PROPERTY_BYTES - len(own) - 3) // 2
     tiles = []
     for number in range(count):
         empty_units = b"\xa7" + struct.pack(">H", most - number) + bytes(2 * (most - number))
         configuration = own[:22] + bytes([own[22] + 1]) + own[23:] + empty_units
-        tiles.append([heif_grids.with_configuration(picture, b"hvcC", configuration)])
+        tiles.append([heif_grids.with_configuration(image, b"hvcC", configuration)])
     return heif_grids.grid(tiles * (900 // count), columns=30)
 
 
 def grid_of_properties(count: int) -> bytes:
     """An AVIF of 900 tiles that share so many properties of 4,096 bytes, beside those that they need."""
-    (picture,) = heif_grids.pictures_of(heifs.avif(RGB[:64, :64]))
+    (image,) = heif_grids.images_of(heifs.avif(RGB[:64, :64]))
     more = tuple(Property(b"auxC", number.to_bytes(MAX_PROPERTY_BYTES), False) for number in range(count))
-    return heif_grids.grid([[replace(picture, properties=picture.properties + more)]] * 900, columns=30)
+    return heif_grids.grid([[replace(image, properties=image.properties + more)]] * 900, columns=30)
 
 
 def grid_with_alpha(*, in_all: bool) -> bytes:
     """A HEIC of 2 tiles, of which the first or both have alpha."""
     opaque = RGB[:64, :64]
-    with_alpha = heif_grids.pictures_of(heifs.heic(np.dstack([opaque, opaque[:, :, 0]])))
+    with_alpha = heif_grids.images_of(heifs.heic(np.dstack([opaque, opaque[:, :, 0]])))
     return heif_grids.grid([with_alpha, with_alpha if in_all else with_alpha[:1]], columns=2)
 
 
@@ -138,7 +138,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "5,000 boxes": (lambda: heif_with_boxes(5000), "too_complex"),
     "an item of another kind": (lambda: heifs.replaced(heifs.avif(RGB), b"av01", b"jpeg"), "type_unsupported"),
     "an essential feature": (lambda: heifs.with_property(heifs.avif(RGB), b"lsel", b"\0\1"), "type_unsupported"),
-    "a crop beyond the picture": (
+    "a crop beyond the image": (
         lambda: heifs.with_property(heifs.avif(RGB), b"clap", struct.pack(">IIIIiIiI", 400, 1, 30, 1, 0, 1, 0, 1)),
         "damaged",
     ),

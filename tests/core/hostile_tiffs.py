@@ -14,7 +14,7 @@ RAW_DATA = hostile.photo().tobytes()
 
 def chunk_count_bomb() -> bytes:
     """A file of 300,000 strips that all lie at the same place."""
-    tags = {**tiffs.picture_tags(), 273: (4, [16] * 300_000), 279: (4, [1] * 300_000), 278: (4, 1)}
+    tags = {**tiffs.image_tags(), 273: (4, [16] * 300_000), 279: (4, [1] * 300_000), 278: (4, 1)}
     return tiff(tags, RAW_DATA)
 
 
@@ -44,9 +44,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "no strips": (lambda: tiffs.without(273), "damaged"),
     "300,000 strips": (chunk_count_bomb, "too_complex"),
     "JPEG in 30,000 tiles": (
-        lambda: tiff(
-            {**tiffs.picture_tags(), 259: (3, 7), 322: (4, 1), 323: (4, 1), 324: (4, [16] * 30_000)}, RAW_DATA
-        ),
+        lambda: tiff({**tiffs.image_tags(), 259: (3, 7), 322: (4, 1), 323: (4, 1), 324: (4, [16] * 30_000)}, RAW_DATA),
         "too_complex",
     ),
     "JPEG in 16,384 small tiles with long tables": (lambda: small_jpegs(16, 128, tables=COMMENTS), "too_complex"),
@@ -88,7 +86,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "strips of one row that are JPEGs of 30": (
         lambda: (
             lambda body: tiff(
-                {**tiffs.picture_tags(), 259: (3, 7), 278: (4, 1)}
+                {**tiffs.image_tags(), 259: (3, 7), 278: (4, 1)}
                 | {273: (4, [16 + len(body) * row for row in range(30)]), 279: (4, [len(body)] * 30)},
                 body * 30,
             )
@@ -109,7 +107,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "corrupt Deflate": (lambda: photo_tiff({259: (3, 8)}), "damaged"),
     "corrupt JPEG": (lambda: photo_tiff({259: (3, 7)}), "damaged"),
     "JPEG of another size": (
-        lambda: (lambda body: tiff({**tiffs.picture_tags(50, 30), 259: (3, 7), 279: (4, len(body))}, body))(
+        lambda: (lambda body: tiff({**tiffs.image_tags(50, 30), 259: (3, 7), 279: (4, len(body))}, body))(
             hostile.jpeg()
         ),
         "damaged",

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inpainting.core.codecs import decode_picture
-from inpainting.core.errors import InvalidPicture
+from inpainting.core.codecs import decode_image
+from inpainting.core.errors import InvalidImage
 from tests.core import hostile
 
 PHOTO = hostile.photo(41, 30)
@@ -44,54 +44,54 @@ def rows(pixels: np.ndarray) -> bytes:
 @pytest.mark.parametrize("mode", ["RGB", "L", "1"])
 def test_what_pillow_writes_is_read_exactly(mode: str) -> None:
     image = Image.fromarray(PHOTO).convert(mode)
-    decoded = decode_picture(hostile.saved(image, "BMP"))
+    decoded = decode_image(hostile.saved(image, "BMP"))
     assert (decoded.format, decoded.warnings) == ("BMP", ())
-    assert np.array_equal(decoded.picture.pixels.squeeze(), np.asarray(image.convert("L" if mode == "1" else mode)))
+    assert np.array_equal(decoded.image.pixels.squeeze(), np.asarray(image.convert("L" if mode == "1" else mode)))
 
 
 def test_a_palette_becomes_true_colour() -> None:
     image = Image.fromarray(PHOTO).quantize(60)
-    decoded = decode_picture(hostile.saved(image, "BMP"))
-    assert np.array_equal(decoded.picture.pixels, np.asarray(image.convert("RGB")))
+    decoded = decode_image(hostile.saved(image, "BMP"))
+    assert np.array_equal(decoded.image.pixels, np.asarray(image.convert("RGB")))
     assert decoded.warnings == ("The image has a palette; it is kept in true colour.",)
 
 
 def test_alpha_is_kept_where_the_header_has_a_mask_for_it() -> None:
     pixels = np.dstack([PHOTO, PHOTO[:, :, 0]])
     _, file = cv2.imencode(".bmp", pixels[:, :, [2, 1, 0, 3]])
-    assert np.array_equal(decode_picture(file.tobytes()).picture.pixels, pixels)
-    unmasked = decode_picture(hostile.saved(Image.fromarray(pixels), "BMP")).picture
+    assert np.array_equal(decode_image(file.tobytes()).image.pixels, pixels)
+    unmasked = decode_image(hostile.saved(Image.fromarray(pixels), "BMP")).image
     assert np.array_equal(unmasked.pixels, PHOTO), "the fourth byte means nothing without a mask"
 
 
 def test_a_negative_height_runs_downwards() -> None:
     bottom_up = rows(PHOTO[:, :, ::-1])
     top_down = rows(PHOTO[::-1, :, ::-1])
-    assert np.array_equal(decode_picture(bmp(bottom_up)).picture.pixels, PHOTO)
-    assert np.array_equal(decode_picture(bmp(top_down, size=(41, -30))).picture.pixels, PHOTO)
+    assert np.array_equal(decode_image(bmp(bottom_up)).image.pixels, PHOTO)
+    assert np.array_equal(decode_image(bmp(top_down, size=(41, -30))).image.pixels, PHOTO)
 
 
 def test_sixteen_bits_are_spread_over_the_whole_range() -> None:
     values = np.array([[0x7FFF, 0, 0x7C00, 0x03E0, 0x001F, 16 << 5]], np.uint16)
-    decoded = decode_picture(bmp(rows(values), size=(6, 1), bits=16)).picture.pixels
+    decoded = decode_image(bmp(rows(values), size=(6, 1), bits=16)).image.pixels
     expected = [[255, 255, 255], [0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 132, 0]]
     assert decoded[0].tolist() == expected
     masks = struct.pack("<III", 0xF800, 0x07E0, 0x001F)
     fields = bmp(rows(np.array([[0xFFFF, 32 << 5]], np.uint16)), size=(2, 1), bits=16, compression=3, more=masks)
-    assert decode_picture(fields).picture.pixels[0].tolist() == [[255, 255, 255], [0, 130, 0]]
+    assert decode_image(fields).image.pixels[0].tolist() == [[255, 255, 255], [0, 130, 0]]
 
 
 def test_run_lengths_are_read() -> None:
     grey = bytes(value for level in range(256) for value in (level, level, level, 0))
     body = b"\4\7" + b"\0\0" + b"\0\3\1\2\3\0" + b"\1\x09" + b"\0\1"  # from the bottom: four of 7; 1, 2, 3 and a 9
-    decoded = decode_picture(bmp(body, size=(4, 2), bits=8, compression=1, more=grey))
-    assert decoded.picture.pixels[:, :, 0].tolist() == [[1, 2, 3, 9], [7, 7, 7, 7]]
+    decoded = decode_image(bmp(body, size=(4, 2), bits=8, compression=1, more=grey))
+    assert decoded.image.pixels[:, :, 0].tolist() == [[1, 2, 3, 9], [7, 7, 7, 7]]
 
 
 def test_an_os2_header_is_read() -> None:
     body = rows(PHOTO[:, :, ::-1])
     file = struct.pack("<2sIHHI", b"BM", 26 + len(body), 0, 0, 26) + struct.pack("<IHHHH", 12, 41, 30, 1, 24) + body
-    assert np.array_equal(decode_picture(file).picture.pixels, PHOTO)
+    assert np.array_equal(decode_image(file).image.pixels, PHOTO)
 
 
 def test_an_embedded_profile_is_kept() -> None:
@@ -99,9 +99,9 @@ def test_an_embedded_profile_is_kept() -> None:
     more = bytearray(84)
     more[16:20] = b"DEBM"
     more[72:80] = struct.pack("<II", 124 + len(body), len(profile))
-    decoded = decode_picture(bmp(body + profile, more=bytes(more), header=124))
-    assert (decoded.picture.icc_profile, decoded.warnings) == (profile, ())
-    assert np.array_equal(decoded.picture.pixels, PHOTO)
+    decoded = decode_image(bmp(body + profile, more=bytes(more), header=124))
+    assert (decoded.image.icc_profile, decoded.warnings) == (profile, ())
+    assert np.array_equal(decoded.image.pixels, PHOTO)
 
 
 MASKS = struct.pack("<III", 0xFF0000, 0xFF00, 0xFF)
@@ -137,8 +137,8 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_hostile_files_are_refused(name: str) -> None:
     build, code = REFUSED[name]
-    with pytest.raises(InvalidPicture) as refusal:
-        decode_picture(build())
+    with pytest.raises(InvalidImage) as refusal:
+        decode_image(build())
     assert refusal.value.code == f"image_{code}", refusal.value.message
 
 
@@ -146,5 +146,5 @@ def test_hostile_files_are_refused(name: str) -> None:
 def test_a_file_cut_at_any_byte_is_refused(mode: str) -> None:
     file = hostile.saved(Image.fromarray(PHOTO[:6, :6]).convert(mode), "BMP")
     for end in range(len(file)):
-        with pytest.raises(InvalidPicture):
-            decode_picture(file[:end])
+        with pytest.raises(InvalidImage):
+            decode_image(file[:end])

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from inpainting.core.codecs import decode_picture, encode_png, png, read_png_texts, thumbnail_webp, to_rgb8
+from inpainting.core.codecs import decode_image, encode_png, png, read_png_texts, thumbnail_webp, to_rgb8
 from inpainting.core.codecs.decoders import decode_with_opencv
 from inpainting.core.codecs.intake import DEFAULT_LIMITS, Intake
-from inpainting.core.errors import InvalidPicture, InvalidRequest
+from inpainting.core.errors import InvalidImage, InvalidRequest
 from inpainting.core.geometry import Size
-from inpainting.core.picture import Picture, Pixels
+from inpainting.core.image import CanonicalImage, Pixels
 from tests.core import hostile
 from tests.strategies import examples
 
@@ -31,7 +31,7 @@ ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (
 
 
 @st.composite
-def pictures(draw: st.DrawFn) -> Picture:
+def images(draw: st.DrawFn) -> CanonicalImage:
     """Every mode, depth and small size; noise and flat; with and without a profile."""
     channels = draw(st.sampled_from([1, 2, 3, 4]))
     bits = draw(st.sampled_from([8, 16]))
@@ -39,7 +39,7 @@ def pictures(draw: st.DrawFn) -> Picture:
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     most = draw(st.sampled_from([0, 3, 2**bits - 1]))
     samples = generator.integers(0, most, shape, endpoint=True)
-    return Picture(
+    return CanonicalImage(
         samples.astype(np.uint8) if bits == 8 else samples.astype(np.uint16),
         draw(st.sampled_from(PROFILES[1 if channels < 3 else 3])),
     )
@@ -50,29 +50,29 @@ texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 
 @settings(max_examples=examples(100), deadline=None)
-@given(picture=pictures(), embedded=st.dictionaries(keywords, texts, max_size=4))
-def test_encoding_and_decoding_loses_nothing(picture: Picture, embedded: dict[str, str]) -> None:
-    data = encode_png(picture, texts=embedded)
-    decoded = decode_picture(data)
-    assert decoded.picture.same_as(picture)
-    assert decoded.picture.mode == picture.mode
+@given(image=images(), embedded=st.dictionaries(keywords, texts, max_size=4))
+def test_encoding_and_decoding_loses_nothing(image: CanonicalImage, embedded: dict[str, str]) -> None:
+    data = encode_png(image, texts=embedded)
+    decoded = decode_image(data)
+    assert decoded.image.same_as(image)
+    assert decoded.image.mode == image.mode
     assert (decoded.format, decoded.warnings) == ("PNG", ())
     assert read_png_texts(data) == embedded
 
 
 @settings(max_examples=50, deadline=None)
-@given(picture=pictures())
-def test_opencv_and_pillow_read_our_png(picture: Picture) -> None:
-    image = Image.open(io.BytesIO(encode_png(picture)))
+@given(image=images())
+def test_opencv_and_pillow_read_our_png(canonical: CanonicalImage) -> None:
+    image = Image.open(io.BytesIO(encode_png(canonical)))
     image.load()
-    assert image.info.get("icc_profile") == picture.icc_profile
-    theirs = cv2.imdecode(np.frombuffer(encode_png(picture), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert image.info.get("icc_profile") == canonical.icc_profile
+    theirs = cv2.imdecode(np.frombuffer(encode_png(canonical), np.uint8), cv2.IMREAD_UNCHANGED)
     assert theirs is not None
-    assert theirs.dtype == picture.pixels.dtype
-    ours = picture.pixels
-    if picture.mode == "L":
+    assert theirs.dtype == canonical.pixels.dtype
+    ours = canonical.pixels
+    if canonical.mode == "L":
         theirs = theirs[:, :, np.newaxis]
-    elif picture.mode == "LA":
+    elif canonical.mode == "LA":
         theirs = theirs[:, :, [0, 3]]
     else:
         theirs = theirs[:, :, [2, 1, 0, 3][: ours.shape[2]]]
@@ -80,10 +80,12 @@ def test_opencv_and_pillow_read_our_png(picture: Picture) -> None:
 
 
 @settings(max_examples=examples(60), deadline=None)
-@given(picture=pictures(), position=st.floats(0, 1, exclude_max=True), difference=st.integers(0, 255))
-def test_a_png_decodes_as_by_the_decoders_own_decompression(picture: Picture, position: float, difference: int) -> None:
+@given(image=images(), position=st.floats(0, 1, exclude_max=True), difference=st.integers(0, 255))
+def test_a_png_decodes_as_by_the_decoders_own_decompression(
+    image: CanonicalImage, position: float, difference: int
+) -> None:
     """Also with a changed byte in its image data, under a matching checksum."""
-    parts = [(kind, bytearray(body)) for kind, body in png.chunks(encode_png(picture), INTAKE)]
+    parts = [(kind, bytearray(body)) for kind, body in png.chunks(encode_png(image), INTAKE)]
     data = next(body for kind, body in parts if kind == b"IDAT")
     data[int(position * len(data))] ^= difference
     file = png.SIGNATURE + b"".join(png.chunk(kind, bytes(body)) for kind, body in parts)
@@ -96,8 +98,8 @@ def test_a_png_decodes_as_by_the_decoders_own_decompression(picture: Picture, po
 def outcome(file: bytes) -> object:
     """The decoded pixels, or the message of the refusal."""
     try:
-        pixels = decode_picture(file).picture.pixels
-    except InvalidPicture as error:
+        pixels = decode_image(file).image.pixels
+    except InvalidImage as error:
         return str(error)
     return pixels.shape, pixels.tobytes()
 
@@ -116,7 +118,7 @@ def test_the_decoder_gets_dense_image_data_decompressed(
         return decode(*data, size=size)
 
     monkeypatch.setattr(png, "decode_with_opencv", follow)
-    assert np.array_equal(decode_picture(file).picture.pixels, samples)
+    assert np.array_equal(decode_image(file).image.pixels, samples)
     image_data = b"".join(body for kind, body in png.chunks(read[0], INTAKE) if kind == b"IDAT")
     rows_bytes = 150 * (1 + samples[0].nbytes)
     assert len(zlib.decompress(image_data)) == rows_bytes
@@ -124,15 +126,15 @@ def test_the_decoder_gets_dense_image_data_decompressed(
     assert len(image_data) == 2 + 5 * blocks + rows_bytes + 4, "stored blocks between the header and the checksum"
 
 
-def test_a_picture_of_several_compression_bands_survives() -> None:
+def test_a_image_of_several_compression_bands_survives() -> None:
     rows = np.random.default_rng(7).integers(0, 65536, (700, 900, 4), dtype=np.uint16)
-    picture = Picture(rows)
-    assert decode_picture(encode_png(picture)).picture.same_as(picture)
+    image = CanonicalImage(rows)
+    assert decode_image(encode_png(image)).image.same_as(image)
 
 
 def test_a_strided_view_of_pixels_is_encoded_correctly() -> None:
-    picture = Picture(hostile.photo()[::2, ::-1])
-    assert decode_picture(encode_png(picture)).picture.same_as(picture)
+    image = CanonicalImage(hostile.photo()[::2, ::-1])
+    assert decode_image(encode_png(image)).image.same_as(image)
 
 
 @pytest.mark.parametrize("colour_type", [hostile.GREY, hostile.COLOUR, hostile.GREY_ALPHA, hostile.COLOUR_ALPHA])
@@ -140,17 +142,17 @@ def test_a_strided_view_of_pixels_is_encoded_correctly() -> None:
 def test_png_values_survive_exactly(colour_type: int, depth: int) -> None:
     shape = (40, 33, hostile.CHANNELS[colour_type])
     samples = np.random.default_rng(3).integers(0, 2**depth, shape).astype(np.uint8 if depth == 8 else np.uint16)
-    decoded = decode_picture(hostile.png_of(samples, depth, colour_type))
-    assert decoded.picture.bits == depth
-    assert np.array_equal(decoded.picture.pixels, samples)
+    decoded = decode_image(hostile.png_of(samples, depth, colour_type))
+    assert decoded.image.bits == depth
+    assert np.array_equal(decoded.image.pixels, samples)
     assert decoded.warnings == ()
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_grey_of_few_bits_becomes_grey_of_eight(depth: int) -> None:
     samples = np.random.default_rng(3).integers(0, 2**depth, (9, 13, 1))
-    decoded = decode_picture(hostile.png_of(samples, depth, hostile.GREY))
-    assert np.array_equal(decoded.picture.pixels, samples * 255 // (2**depth - 1))
+    decoded = decode_image(hostile.png_of(samples, depth, hostile.GREY))
+    assert np.array_equal(decoded.image.pixels, samples * 255 // (2**depth - 1))
     assert decoded.warnings == (f"The image has {depth} bit{'s' * (depth > 1)} a pixel; it is kept with 8.",)
 
 
@@ -169,25 +171,25 @@ def test_one_transparent_colour_becomes_alpha(colour_type: int, depth: int) -> N
     channels = hostile.CHANNELS[colour_type]
     samples = np.random.default_rng(3).integers(0, 2**depth, (9, 13, channels))
     key = samples[4, 5].astype(">u2").tobytes()
-    picture = decode_picture(hostile.png_of(samples, depth, colour_type, hostile.chunk(b"tRNS", key))).picture
+    image = decode_image(hostile.png_of(samples, depth, colour_type, hostile.chunk(b"tRNS", key))).image
     most = 65535 if depth == 16 else 255
-    assert picture.alpha is not None
-    assert np.array_equal(picture.alpha, (samples != samples[4, 5]).any(axis=2) * most)
-    assert np.array_equal(picture.colour, samples * (255 // (2**depth - 1)) if depth < 8 else samples)
+    assert image.alpha is not None
+    assert np.array_equal(image.alpha, (samples != samples[4, 5]).any(axis=2) * most)
+    assert np.array_equal(image.colour, samples * (255 // (2**depth - 1)) if depth < 8 else samples)
 
 
 def test_a_palette_becomes_true_colour() -> None:
     image = hostile.rgb().quantize(16)
-    decoded = decode_picture(hostile.saved(image, "PNG"))
-    assert np.array_equal(decoded.picture.pixels, np.asarray(image.convert("RGB")))
+    decoded = decode_image(hostile.saved(image, "PNG"))
+    assert np.array_equal(decoded.image.pixels, np.asarray(image.convert("RGB")))
     assert decoded.warnings == ("The image has a palette; it is kept in true colour.",)
 
 
 def test_a_palette_with_transparency_keeps_it() -> None:
     data = hostile.saved(hostile.rgb().quantize(16), "PNG", transparency=bytes([0, 100, 200]))
-    picture = decode_picture(data).picture
-    assert picture.mode == "RGBA"
-    assert np.array_equal(picture.pixels, np.asarray(Image.open(io.BytesIO(data)).convert("RGBA")))
+    image = decode_image(data).image
+    assert image.mode == "RGBA"
+    assert np.array_equal(image.pixels, np.asarray(Image.open(io.BytesIO(data)).convert("RGBA")))
 
 
 def test_an_interlaced_png_is_read() -> None:
@@ -196,28 +198,28 @@ def test_an_interlaced_png_is_read() -> None:
         part = hostile.photo()[top::down, left::across]
         raw += b"".join(b"\0" + row.tobytes() for row in part)
     data = hostile.png_with(hostile.header(40, 30, interlace=1), raw)
-    assert np.array_equal(decode_picture(data).picture.pixels, hostile.photo())
+    assert np.array_equal(decode_image(data).image.pixels, hostile.photo())
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])
 def test_a_jpeg_keeps_its_mode(mode: str) -> None:
     image = hostile.rgb().convert(mode)
-    decoded = decode_picture(hostile.saved(image, "JPEG", quality=98, subsampling=0))
-    assert decoded.picture.mode == mode
-    difference = np.abs(decoded.picture.pixels.squeeze().astype(int) - np.asarray(image))
+    decoded = decode_image(hostile.saved(image, "JPEG", quality=98, subsampling=0))
+    assert decoded.image.mode == mode
+    difference = np.abs(decoded.image.pixels.squeeze().astype(int) - np.asarray(image))
     assert difference.max() <= 6
 
 
 def test_a_lossless_webp_with_alpha_survives_exactly() -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (30, 40, 4), dtype=np.uint8)
     data = hostile.saved(Image.fromarray(pixels), "WEBP", lossless=True, exact=True)
-    assert np.array_equal(decode_picture(data).picture.pixels, pixels)
+    assert np.array_equal(decode_image(data).image.pixels, pixels)
 
 
 def test_a_lossy_webp_keeps_its_alpha() -> None:
     pixels = np.dstack([hostile.photo(), np.tile(np.arange(40, dtype=np.uint8) * 6, (30, 1))])
-    picture = decode_picture(hostile.saved(Image.fromarray(pixels), "WEBP", quality=90, exact=True)).picture
-    assert np.array_equal(picture.pixels[:, :, 3], pixels[:, :, 3])
+    image = decode_image(hostile.saved(Image.fromarray(pixels), "WEBP", quality=90, exact=True)).image
+    assert np.array_equal(image.pixels[:, :, 3], pixels[:, :, 3])
 
 
 def test_the_first_frame_of_an_animated_webp_is_placed_on_its_canvas() -> None:
@@ -227,23 +229,23 @@ def test_the_first_frame_of_an_animated_webp_is_placed_on_its_canvas() -> None:
     place = (5).to_bytes(3, "little") + (7).to_bytes(3, "little")  # halves
     body = place + (39).to_bytes(3, "little") + (29).to_bytes(3, "little") + bytes(4) + frame
     parts += (b"ANMF" + len(body).to_bytes(4, "little") + body) * 2
-    picture = decode_picture(b"RIFF" + (4 + len(parts)).to_bytes(4, "little") + b"WEBP" + parts).picture
-    assert (str(picture.size), picture.mode) == ("60x50", "RGBA")
-    assert np.array_equal(picture.pixels[14:44, 10:50, :3], hostile.photo())
-    assert (picture.pixels[14:44, 10:50, 3] == 255).all()
-    assert int(picture.pixels[:, :, 3].astype(int).sum()) == 255 * 40 * 30
+    image = decode_image(b"RIFF" + (4 + len(parts)).to_bytes(4, "little") + b"WEBP" + parts).image
+    assert (str(image.size), image.mode) == ("60x50", "RGBA")
+    assert np.array_equal(image.pixels[14:44, 10:50, :3], hostile.photo())
+    assert (image.pixels[14:44, 10:50, 3] == 255).all()
+    assert int(image.pixels[:, :, 3].astype(int).sum()) == 255 * 40 * 30
 
 
 def test_a_gif_with_a_transparent_colour_has_alpha() -> None:
     image = hostile.rgb().quantize(16)
-    decoded = decode_picture(hostile.saved(image, "GIF", transparency=0))
-    assert decoded.picture.mode == "RGBA"
-    assert np.array_equal(decoded.picture.pixels[:, :, 3] == 0, np.asarray(image) == 0)
+    decoded = decode_image(hostile.saved(image, "GIF", transparency=0))
+    assert decoded.image.mode == "RGBA"
+    assert np.array_equal(decoded.image.pixels[:, :, 3] == 0, np.asarray(image) == 0)
 
 
 def as_stored(upright: NDArray, orientation: int) -> NDArray:
     """The pixels a camera stores with this EXIF orientation (the standard's table: where row 0 and column 0 of the
-    stored picture lie)."""
+    stored image lie)."""
     turns: dict[int, Callable[[NDArray], NDArray]] = {
         1: lambda p: p,  # top, left
         2: lambda p: p[:, ::-1],  # top, right
@@ -264,20 +266,20 @@ def test_every_orientation_comes_out_upright(orientation: int, order: str) -> No
     for channels, colour_type in ((1, hostile.GREY), (3, hostile.COLOUR)):
         upright = hostile.photo()[:, :, :channels].astype(np.uint16) * 251
         data = hostile.png_of(as_stored(upright, orientation), 16, colour_type, hostile.chunk(b"eXIf", body))
-        assert np.array_equal(decode_picture(data).picture.pixels, upright)
+        assert np.array_equal(decode_image(data).image.pixels, upright)
     stored = Image.fromarray(as_stored(hostile.photo(), orientation))
     jpeg = hostile.saved(stored, "JPEG", quality=98, subsampling=0)
-    turned = decode_picture(hostile.with_segment(jpeg, 0xE1, b"Exif\0\0" + body)).picture.pixels
+    turned = decode_image(hostile.with_segment(jpeg, 0xE1, b"Exif\0\0" + body)).image.pixels
     assert np.abs(turned.astype(int) - hostile.photo()).max() <= 6
     webp = hostile.saved(stored, "WEBP", lossless=True, exif=body)
-    assert np.array_equal(decode_picture(webp).picture.pixels, hostile.photo())
+    assert np.array_equal(decode_image(webp).image.pixels, hostile.photo())
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
 def test_a_valid_profile_is_kept(format: str) -> None:
     profile = hostile.swapped_profile()
-    decoded = decode_picture(hostile.saved(hostile.rgb(), format, icc_profile=profile))
-    assert decoded.picture.icc_profile == profile
+    decoded = decode_image(hostile.saved(hostile.rgb(), format, icc_profile=profile))
+    assert decoded.image.icc_profile == profile
     assert decoded.warnings == ()
 
 
@@ -286,33 +288,33 @@ def test_a_profile_in_several_parts_is_joined_in_order() -> None:
     data = hostile.jpeg()
     for number, part in ((1, profile[:100]), (3, profile[300:]), (2, profile[100:300])):
         data = hostile.with_segment(data, 0xE2, b"ICC_PROFILE\0" + bytes([number, 3]) + part)
-    assert decode_picture(data).picture.icc_profile == profile
+    assert decode_image(data).image.icc_profile == profile
 
 
 def test_a_grey_profile_stays_on_grey() -> None:
     data = hostile.saved(hostile.rgb().convert("L"), "PNG", icc_profile=hostile.grey_profile())
-    assert decode_picture(data).picture.icc_profile == hostile.grey_profile()
+    assert decode_image(data).image.icc_profile == hostile.grey_profile()
 
 
 def test_cmyk_without_a_profile_has_nearly_the_right_colours() -> None:
-    decoded = decode_picture(hostile.cmyk_jpeg())
+    decoded = decode_image(hostile.cmyk_jpeg())
     share = 1 - 40 / 255
     expected = np.array([(1 - 200 / 255) * share, share, share]) * 255
-    assert np.abs(decoded.picture.pixels - expected).max() < 4
-    assert decoded.picture.mode == "RGB"
+    assert np.abs(decoded.image.pixels - expected).max() < 4
+    assert decoded.image.mode == "RGB"
     assert "approximate" in decoded.warnings[0]
 
 
 def test_cmyk_is_converted_by_its_profile() -> None:
-    decoded = decode_picture(hostile.cmyk_jpeg(hostile.cmyk_profile()))
-    assert colour_difference(decoded.picture.pixels[5, 5], (53, 80, 67)) < 3
-    assert decoded.picture.icc_profile is None
+    decoded = decode_image(hostile.cmyk_jpeg(hostile.cmyk_profile()))
+    assert colour_difference(decoded.image.pixels[5, 5], (53, 80, 67)) < 3
+    assert decoded.image.icc_profile is None
     assert decoded.warnings == ("The image is CMYK; it is kept as sRGB, converted by its colour profile.",)
 
 
 def test_cmyk_with_a_foreign_profile_is_converted_without_it() -> None:
-    decoded = decode_picture(hostile.cmyk_jpeg(hostile.srgb_profile()))
-    assert np.array_equal(decoded.picture.pixels, decode_picture(hostile.cmyk_jpeg()).picture.pixels)
+    decoded = decode_image(hostile.cmyk_jpeg(hostile.srgb_profile()))
+    assert np.array_equal(decoded.image.pixels, decode_image(hostile.cmyk_jpeg()).image.pixels)
 
 
 def colour_difference(pixel: NDArray[np.uint8], lab: tuple[float, float, float]) -> float:
@@ -326,7 +328,7 @@ def colour_difference(pixel: NDArray[np.uint8], lab: tuple[float, float, float])
 
 def test_the_format_is_recognised_by_the_bytes() -> None:
     formats = [
-        decode_picture(data).format for data in (hostile.tiny_png(), hostile.jpeg(), hostile.webp(), hostile.gif())
+        decode_image(data).format for data in (hostile.tiny_png(), hostile.jpeg(), hostile.webp(), hostile.gif())
     ]
     assert formats == ["PNG", "JPEG", "WEBP", "GIF"]
 
@@ -340,7 +342,7 @@ def test_metadata_does_not_survive() -> None:
         hostile.webp_with(b"EXIF", hostile.exif(1, gps=True)),
     ):
         assert hostile.GPS in data
-        stored = encode_png(decode_picture(data).picture)
+        stored = encode_png(decode_image(data).image)
         assert hostile.GPS not in stored
         assert read_png_texts(stored) == {}
 
@@ -348,12 +350,12 @@ def test_metadata_does_not_survive() -> None:
 @pytest.mark.parametrize("keyword", ["", " led", "trailed ", "two  spaces", "k" * 80, "new\nline", "Ωmega"])
 def test_a_keyword_that_png_cannot_hold_is_refused(keyword: str) -> None:
     with pytest.raises(ValueError, match="a PNG keyword is"):
-        encode_png(Picture(hostile.photo()), texts={keyword: "text"})
+        encode_png(CanonicalImage(hostile.photo()), texts={keyword: "text"})
 
 
 def test_a_nul_in_a_text_is_refused() -> None:
     with pytest.raises(ValueError, match="holds a NUL"):
-        encode_png(Picture(hostile.photo()), texts={"prompt": "a\0b"})
+        encode_png(CanonicalImage(hostile.photo()), texts={"prompt": "a\0b"})
 
 
 def test_texts_of_other_programs_are_read() -> None:
@@ -370,44 +372,44 @@ def test_texts_of_other_programs_are_read() -> None:
 
 def test_other_files_have_no_texts_and_damaged_ones_are_refused() -> None:
     assert read_png_texts(hostile.jpeg()) == read_png_texts(b"") == {}
-    with pytest.raises(InvalidPicture):
+    with pytest.raises(InvalidImage):
         read_png_texts(hostile.tiny_png()[:40])
 
 
 def test_sixteen_bits_are_rounded_to_the_nearest_of_eight() -> None:
     every = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
     nearest = np.round(np.arange(65536) / 257).reshape(256, 256, 1)
-    assert np.array_equal(to_rgb8(Picture(every)), np.repeat(nearest, 3, axis=2))
+    assert np.array_equal(to_rgb8(CanonicalImage(every)), np.repeat(nearest, 3, axis=2))
 
 
 @settings(max_examples=50, deadline=None)
-@given(picture=pictures())
-def test_an_engine_sees_8_bit_rgb_without_alpha(picture: Picture) -> None:
-    seen = to_rgb8(picture)
-    assert seen.shape == (*picture.pixels.shape[:2], 3)
+@given(image=images())
+def test_an_engine_sees_8_bit_rgb_without_alpha(image: CanonicalImage) -> None:
+    seen = to_rgb8(image)
+    assert seen.shape == (*image.pixels.shape[:2], 3)
     assert seen.dtype == np.uint8
     assert not seen.flags.writeable
-    expected = picture.colour if picture.bits == 8 else np.round(picture.colour / 257)
+    expected = image.colour if image.bits == 8 else np.round(image.colour / 257)
     assert np.array_equal(seen, np.broadcast_to(expected, seen.shape))
 
 
 @pytest.mark.parametrize("shape", [(90, 120, 3), (90, 120, 1), (300, 20, 4), (5, 7, 2)])
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_a_thumbnail_fits_and_keeps_its_shape(shape: tuple[int, int, int], kind: type) -> None:
-    picture = Picture(np.full(shape, np.iinfo(kind).max // 2, kind))
-    image = Image.open(io.BytesIO(thumbnail_webp(picture, side=64)))
+    canonical = CanonicalImage(np.full(shape, np.iinfo(kind).max // 2, kind))
+    image = Image.open(io.BytesIO(thumbnail_webp(canonical, side=64)))
     share = min(1, 64 / max(shape[:2]))
     assert image.size == (round(shape[1] * share), round(shape[0] * share))
     assert image.format == "WEBP"
-    assert image.mode == ("RGBA" if picture.has_alpha else "RGB")
+    assert image.mode == ("RGBA" if canonical.has_alpha else "RGB")
     assert np.abs(np.asarray(image.convert("RGB")).astype(int) - 127).max() <= 2
 
 
 def test_a_thumbnail_is_converted_by_the_profile() -> None:
     red = np.zeros((32, 32, 3), np.uint8)
     red[:, :, 0] = 255
-    plain = decode_picture(thumbnail_webp(Picture(red), side=16)).picture.pixels[8, 8]
-    swapped = decode_picture(thumbnail_webp(Picture(red, hostile.swapped_profile()), side=16)).picture.pixels[8, 8]
+    plain = decode_image(thumbnail_webp(CanonicalImage(red), side=16)).image.pixels[8, 8]
+    swapped = decode_image(thumbnail_webp(CanonicalImage(red, hostile.swapped_profile()), side=16)).image.pixels[8, 8]
     assert plain.argmax() == 0
     assert swapped.argmax() == 2
 
@@ -416,12 +418,12 @@ def test_colours_of_transparent_pixels_do_not_bleed_into_a_thumbnail() -> None:
     pixels = np.zeros((64, 64, 4), np.uint8)
     pixels[:, ::2] = (0, 200, 0, 255)
     pixels[:, 1::2] = (255, 0, 255, 0)
-    seen = decode_picture(thumbnail_webp(Picture(pixels), side=32)).picture.pixels
+    seen = decode_image(thumbnail_webp(CanonicalImage(pixels), side=32)).image.pixels
     assert np.abs(seen[:, :, :3].astype(int) - (0, 200, 0)).max() < 12
     assert np.abs(seen[:, :, 3].astype(int) - 128).max() <= 1
 
 
 def test_a_thumbnail_has_at_least_one_pixel() -> None:
     with pytest.raises(InvalidRequest):
-        thumbnail_webp(Picture(hostile.photo()), side=0)
-    assert Image.open(io.BytesIO(thumbnail_webp(Picture(hostile.photo(400, 2)), side=10))).size == (10, 1)
+        thumbnail_webp(CanonicalImage(hostile.photo()), side=0)
+    assert Image.open(io.BytesIO(thumbnail_webp(CanonicalImage(hostile.photo(400, 2)), side=10))).size == (10, 1)

@@ -11,7 +11,7 @@ import pytest
 from inpainting.core import feathering, masks
 from inpainting.core.feathering import Feather
 from inpainting.core.geometry import Box
-from inpainting.core.picture import Mask
+from inpainting.core.image import Mask
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from inpainting.core.codecs.formats import (
     EXTENSIONS,
     JPEG,
@@ -24,32 +24,30 @@ from inpainting.core.codecs.formats import (
 )
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import PaintSettings
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 CHANNELS: dict[str, Any] = {"L": slice(0, 1), "LA": [0, 1], "RGB": slice(0, 3), "RGBA": [0, 1, 2, 0]}
 
 
-def picture(photo: NDArray[np.uint8], mode: str, bits: int) -> Picture:
+def image(photo: NDArray[np.uint8], mode: str, bits: int) -> CanonicalImage:
     """The photo with another mode and depth; its alpha falls from left to right."""
     pixels: Any = photo[:, :, CHANNELS[mode]].copy()
     if mode.endswith("A"):
         pixels[:, :, -1] = np.linspace(255, 0, photo.shape[1])
-    return Picture(pixels.astype(np.uint16) * 257 if bits == 16 else pixels)
+    return CanonicalImage(pixels.astype(np.uint16) * 257 if bits == 16 else pixels)
 
 
 @pytest.mark.parametrize("format", [JPEG, WEBP])
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("mode", CHANNELS)
-def test_every_picture_has_a_copy_that_looks_like_it(
-    photo: NDArray[np.uint8], format: str, mode: str, bits: int
-) -> None:
-    original = picture(photo, mode, bits)
+def test_every_image_has_a_copy_that_looks_like_it(photo: NDArray[np.uint8], format: str, mode: str, bits: int) -> None:
+    original = image(photo, mode, bits)
     copy = encode_copy(original, format, 95)
     read = np.asarray(Image.open(io.BytesIO(copy.data)).convert("RGBA")).astype(int)
     assert copy.data == encode_copy(original, format, 95).data
-    assert decode_picture(copy.data).picture.size == original.size
+    assert decode_image(copy.data).image.size == original.size
     shown = np.dstack([photo[:, :, :1]] * 3) if mode.startswith("L") else photo
     alpha = np.linspace(255, 0, photo.shape[1]).astype(np.uint8).astype(int)[None, :, None]
     if not mode.endswith("A"):
@@ -63,21 +61,21 @@ def test_every_picture_has_a_copy_that_looks_like_it(
 
 @pytest.mark.parametrize("format", [JPEG, WEBP])
 def test_the_colour_profile_is_kept(photo: NDArray[np.uint8], format: str) -> None:
-    copy = encode_copy(Picture(photo, SRGB), format, 85)
+    copy = encode_copy(CanonicalImage(photo, SRGB), format, 85)
     assert Image.open(io.BytesIO(copy.data)).info["icc_profile"] == SRGB
 
 
 def test_a_higher_quality_is_closer_and_larger(photo: NDArray[np.uint8]) -> None:
     for format in (JPEG, WEBP):
-        copies = [encode_copy(Picture(photo), format, quality).data for quality in (1, 50, 100)]
-        errors = [np.abs(decode_picture(data).picture.pixels - photo.astype(int)).mean() for data in copies]
+        copies = [encode_copy(CanonicalImage(photo), format, quality).data for quality in (1, 50, 100)]
+        errors = [np.abs(decode_image(data).image.pixels - photo.astype(int)).mean() for data in copies]
         assert sorted(map(len, copies)) == list(map(len, copies))
         assert sorted(errors, reverse=True) == errors
 
 
 @pytest.mark.parametrize("format", [JPEG, WEBP])
 def test_the_quality_is_lowered_until_the_file_is_small_enough(photo: NDArray[np.uint8], format: str) -> None:
-    large = Picture(np.tile(photo, (6, 6, 1)))
+    large = CanonicalImage(np.tile(photo, (6, 6, 1)))
     whole = encode_copy(large, format, 90)
     kilobytes = len(whole.data) // 2000
     copy = encode_copy(large, format, 90, max_kilobytes=kilobytes)
@@ -89,7 +87,7 @@ def test_the_quality_is_lowered_until_the_file_is_small_enough(photo: NDArray[np
     assert (impossible.fits, impossible.quality) == (False, 1)
 
 
-def test_the_quality_of_a_webp_is_lowered_until_the_format_can_hold_the_picture(
+def test_the_quality_of_a_webp_is_lowered_until_the_format_can_hold_the_image(
     photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As libwebp refuses 40 megapixels of noise at quality 100, which take 10 seconds."""
@@ -101,13 +99,13 @@ def test_the_quality_of_a_webp_is_lowered_until_the_format_can_hold_the_picture(
         save(image, file, format, quality=quality, **options)
 
     monkeypatch.setattr(Image.Image, "save", refusing)
-    copy = encode_copy(Picture(photo), WEBP, 100)
+    copy = encode_copy(CanonicalImage(photo), WEBP, 100)
     assert (copy.quality, copy.fits) == (70, True)
 
 
 def test_losses_name_depth_and_transparency(photo: NDArray[np.uint8]) -> None:
     lost = {
-        (mode, bits, format): " ".join(losses(picture(photo, mode, bits), format))
+        (mode, bits, format): " ".join(losses(image(photo, mode, bits), format))
         for mode in CHANNELS
         for bits in (8, 16)
         for format in (PNG, JPEG, WEBP)
@@ -118,7 +116,7 @@ def test_losses_name_depth_and_transparency(photo: NDArray[np.uint8]) -> None:
 
 
 def test_settings_choose_the_format_and_quality(photo: NDArray[np.uint8]) -> None:
-    default, low = (copy_for(Picture(photo), PaintSettings(output_format="webp", quality=q)) for q in (None, 3))
+    default, low = (copy_for(CanonicalImage(photo), PaintSettings(output_format="webp", quality=q)) for q in (None, 3))
     assert (default.format, default.quality, low.quality) == (WEBP, 85, 3)
 
 
@@ -129,11 +127,11 @@ def test_a_file_name_names_its_format() -> None:
     assert (format_of("A.JPEG"), format_of("a.gif"), format_of("png"), format_of("a/png")) == (JPEG, None, None, None)
 
 
-def test_a_picture_wider_than_webp_holds_is_refused_before_it_is_painted() -> None:
+def test_a_image_wider_than_webp_holds_is_refused_before_it_is_painted() -> None:
     for format in (PNG, JPEG):
         check_fits(Size(16_384, 8), format)
     check_fits(Size(16_383, 8), WEBP)
-    encode_copy(Picture(np.zeros((1, 16_383, 3), np.uint8)), WEBP, 80)
+    encode_copy(CanonicalImage(np.zeros((1, 16_383, 3), np.uint8)), WEBP, 80)
     with pytest.raises(InvalidRequest, match="at most 16383 pixels a side") as refused:
         check_fits(Size(8, 16_384), WEBP)
     assert refused.value.field == "output_format"

@@ -74,7 +74,7 @@ def test_the_window_of_a_large_mask_is_scaled_down_to_the_engines_limit() -> Non
     assert window == Window(Box(0, 0, 4000, 3000), Size(1024, 768))
 
 
-def test_a_very_thin_picture_is_scaled_up_within_limits() -> None:
+def test_a_very_thin_image_is_scaled_up_within_limits() -> None:
     window = plan_window(Box(0, 0, 1, 8192), Size(1, 8192), WindowRule(0.25, min_side=64))
     assert window.work.area < 2**20
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from skimage import data as photos
 
-from inpainting.core.codecs import decode_picture, encode_png
+from inpainting.core.codecs import decode_image, encode_png
 from inpainting.core.codecs.formats import default_quality
 from inpainting.core.codecs.jpeg_quality import tables_in
 from inpainting.core.metadata import Metadata
@@ -22,7 +22,7 @@ def saved(mode: str = "RGB", **options: object) -> bytes:
 
 
 def estimate(data: bytes) -> int | None:
-    return decode_picture(data).picture.metadata.jpeg_quality
+    return decode_image(data).image.metadata.jpeg_quality
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
@@ -66,10 +66,10 @@ def test_only_a_jpeg_has_a_quality(format: str) -> None:
     assert estimate(file.getvalue()) is None
 
 
-def test_a_stored_picture_keeps_the_quality_of_its_file() -> None:
-    picture = decode_picture(saved(quality=93)).picture
-    assert estimate(encode_png(picture)) is None
-    assert estimate(encode_png(picture, metadata=picture.metadata)) == 93
+def test_a_stored_image_keeps_the_quality_of_its_file() -> None:
+    image = decode_image(saved(quality=93)).image
+    assert estimate(encode_png(image)) is None
+    assert estimate(encode_png(image, metadata=image.metadata)) == 93
     for value in (b"", b"\x00", b"\xff"):
         assert estimate(hostile.tiny_png(hostile.chunk(b"jpQu", value))) is None
 

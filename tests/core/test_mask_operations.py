@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from inpainting.core import mask_formats
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
+from inpainting.core.image import Mask
 from inpainting.core.mask_operations import NAMES, Operation
-from inpainting.core.picture import Mask
 from tests import strategies
 
 COCO = {"size": [9, 10], "counts": "61X13mN000`0"}
@@ -153,7 +153,7 @@ def test_straight_paths_are_read_however_they_are_written(path: str) -> None:
     assert np.array_equal(mask, expected)
 
 
-def test_an_outline_may_leave_the_picture() -> None:
+def test_an_outline_may_leave_the_image() -> None:
     mask = mask_formats.filled(mask_formats.rings_of_path("M-5 -5H3V20H-5Z"), Size(8, 6))
     assert mask[:, :3].all()
     assert not mask[:, 3:].any()

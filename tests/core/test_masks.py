@@ -11,6 +11,7 @@ from PIL import Image
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.masks import (
     MaskPolarity,
     bounds,
@@ -25,7 +26,6 @@ from inpainting.core.masks import (
     scaled,
     scaling_note,
 )
-from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import PaintSettings
 from tests.strategies import examples, masks, sizes
 
@@ -34,8 +34,8 @@ MASKS = sizes(40).flatmap(masks)
 
 
 def read(pixels: NDArray[np.uint8] | NDArray[np.uint16], polarity: MaskPolarity, size: Size | None = None) -> Mask:
-    picture = Picture(pixels)
-    return normalise(picture, polarity=polarity, size=size or picture.size)
+    image = CanonicalImage(pixels)
+    return normalise(image, polarity=polarity, size=size or image.size)
 
 
 def row(*values: int, depth: type = np.uint8) -> NDArray[np.uint8]:
@@ -143,7 +143,7 @@ def test_growing_is_dilation_by_a_disc_and_shrinking_is_erosion(mask: Mask, pixe
     assert np.array_equal(mask, before)
 
 
-def test_growing_beyond_the_picture_fills_it() -> None:
+def test_growing_beyond_the_image_fills_it() -> None:
     mask = np.zeros((5, 1), np.uint8)
     mask[2] = 200
     assert (grow(mask, 256) == 200).all()
@@ -185,7 +185,7 @@ def test_the_middle_of_a_scratch_has_full_weight_under_a_wide_feather() -> None:
     assert 0 < weights[15, 40] < 0.05
 
 
-def test_the_pictures_border_is_no_edge_to_fade_from() -> None:
+def test_the_images_border_is_no_edge_to_fade_from() -> None:
     mask = np.zeros((30, 30), np.uint8)
     mask[:, :20] = 255
     assert (feather(mask, 5)[:, :10] == 1).all()
@@ -224,7 +224,7 @@ def test_a_mask_that_leaves_little_context_gives_a_warning_with_its_coverage() -
     mask[6, 0] = 1
     assert "61 %" in check(mask)[0]
     mask[:] = 255
-    assert "all of the picture" in check(mask)[0]
+    assert "all of the image" in check(mask)[0]
 
 
 def test_a_nearly_full_mask_is_not_reported_as_full() -> None:

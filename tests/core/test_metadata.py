@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage import data as photos
 
-from inpainting.core.codecs import decode_picture, encode_png, replace_png_texts
+from inpainting.core.codecs import decode_image, encode_png, replace_png_texts
 from inpainting.core.codecs.exif import read_tags
 from inpainting.core.codecs.exif_writing import exif_block
 from inpainting.core.codecs.formats import JPEG, WEBP, encode_copy
@@ -54,11 +54,11 @@ def photo() -> Image.Image:
 
 
 def encoded(source: bytes, format: str, choice: str | None, *, comment: str = "") -> bytes:
-    picture = decode_picture(source).picture
-    kept = picture.metadata.kept(choice)
+    image = decode_image(source).image
+    kept = image.metadata.kept(choice)
     if format == "PNG":
-        return encode_png(picture, texts={"dreamlayer": comment} if comment else {}, metadata=kept)
-    return encode_copy(picture, format.lower(), 90, comment=comment, metadata=kept).data
+        return encode_png(image, texts={"dreamlayer": comment} if comment else {}, metadata=kept)
+    return encode_copy(image, format.lower(), 90, comment=comment, metadata=kept).data
 
 
 @pytest.mark.parametrize("to", FORMATS)
@@ -74,7 +74,7 @@ def test_a_file_holds_what_is_kept_and_nothing_else(source: str, to: str, choice
     assert read_rights(xmp_of(data)) == RIGHTS
     assert b"GPS" not in xmp_of(data)
     assert not [secret for secret in SECRETS if secret in data]
-    assert decode_picture(data).picture.size == decode_picture(original).picture.size
+    assert decode_image(data).image.size == decode_image(original).image.size
 
 
 @pytest.mark.parametrize("to", FORMATS)
@@ -82,13 +82,13 @@ def test_a_file_holds_what_is_kept_and_nothing_else(source: str, to: str, choice
 def test_without_the_setting_a_file_holds_no_metadata(source: str, to: str) -> None:
     data = encoded(with_metadata(photo(), source), to, None)
     assert (exif_values(data), xmp_of(data)) == ({}, b"")
-    picture = decode_picture(with_metadata(photo(), source)).picture
-    assert not [word for word in (b"Acme", b"Ada", *SECRETS) if word in encode_png(picture)]
+    image = decode_image(with_metadata(photo(), source)).image
+    assert not [word for word in (b"Acme", b"Ada", *SECRETS) if word in encode_png(image)]
 
 
 def test_what_was_written_is_read_again_as_the_same() -> None:
-    once = decode_picture(with_metadata(photo(), "JPEG", quality=91)).picture
-    again = decode_picture(encode_png(once, metadata=once.metadata)).picture
+    once = decode_image(with_metadata(photo(), "JPEG", quality=91)).image
+    again = decode_image(encode_png(once, metadata=once.metadata)).image
     assert again.metadata == once.metadata
     assert again.metadata.jpeg_quality == 91
     assert len(once.metadata.tags) == len(KEPT["all_with_gps"])
@@ -120,10 +120,10 @@ def test_the_longest_metadata_fit_into_a_jpeg() -> None:
     assert max(len(tag.value) for tag in tags) == 4 * MAX_TEXT_CHARACTERS + 1
     longest = "'" * MAX_TEXT_CHARACTERS
     rights = Rights((longest,) * 10, longest, longest, longest, longest)
-    picture = decode_picture(with_metadata(photo(), "PNG")).picture
+    image = decode_image(with_metadata(photo(), "PNG")).image
     for format in (JPEG, WEBP):
-        data = encode_copy(picture, format, 90, metadata=Metadata(None, tags, rights)).data
-        assert decode_picture(data).picture.metadata.rights.creators == rights.creators
+        data = encode_copy(image, format, 90, metadata=Metadata(None, tags, rights)).data
+        assert decode_image(data).image.metadata.rights.creators == rights.creators
 
 
 @pytest.mark.parametrize("order", "<>")
@@ -203,7 +203,7 @@ def test_the_rights_are_read_from_elements_and_attributes() -> None:
 def test_a_packet_that_is_damaged_or_declares_entities_is_not_read(packet: bytes) -> None:
     assert read_rights(packet) == Rights()
     segment = b"http://ns.adobe.com/xap/1.0/\0" + packet[:65_000]
-    assert decode_picture(hostile.with_segment(hostile.jpeg(), 0xE1, segment)).warnings == ()
+    assert decode_image(hostile.with_segment(hostile.jpeg(), 0xE1, segment)).warnings == ()
 
 
 def test_texts_of_a_packet_are_bounded() -> None:
@@ -222,7 +222,7 @@ def test_a_packet_of_deeply_nested_elements_is_read() -> None:
 
 
 def test_every_choice_but_the_named_one_leaves_the_position_out() -> None:
-    metadata = decode_picture(with_metadata(photo(), "WEBP")).picture.metadata
+    metadata = decode_image(with_metadata(photo(), "WEBP")).image.metadata
     with_position = [name for name in KINDS_BY_CHOICE if any(tag.kind == "gps" for tag in metadata.kept(name).tags)]
     assert with_position == ["all_with_gps"]
     assert metadata.kept(None) == NO_METADATA

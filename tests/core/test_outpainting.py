@@ -11,32 +11,32 @@ from hypothesis import strategies as st
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
+from inpainting.core.image import CanonicalImage
 from inpainting.core.outpainting import Anchor, Fit, Outpaint, extend, outpaint_from
-from inpainting.core.picture import Picture
-from tests.strategies import pictures, sizes
+from tests.strategies import images, sizes
 
 SIDES = st.integers(0, 40)
 SIZES = sizes(60)
 
 
-@given(SIZES.flatmap(pictures), SIDES, SIDES, SIDES, SIDES, st.booleans())
+@given(SIZES.flatmap(images), SIDES, SIDES, SIDES, SIDES, st.booleans())
 def test_pixels_are_added_to_the_sides_and_the_source_keeps_its_own(
-    picture: Picture, left: int, top: int, right: int, bottom: int, is_masked: bool
+    image: CanonicalImage, left: int, top: int, right: int, bottom: int, is_masked: bool
 ) -> None:
     outpaint = Outpaint(left=left, top=top, right=right, bottom=bottom)
-    width, height = picture.size.width, picture.size.height
+    width, height = image.size.width, image.size.height
     inside = np.full((height, width), 7, np.uint8) if is_masked else None
     if not (left or top or right or bottom or is_masked):
         with pytest.raises(InvalidRequest, match="Nothing to outpaint"):
-            extend(picture, outpaint, inside)
+            extend(image, outpaint, inside)
         return
 
-    canvas, mask, placement = extend(picture, outpaint, inside)
+    canvas, mask, placement = extend(image, outpaint, inside)
 
     assert canvas.size == placement.canvas == Size(left + width + right, top + height + bottom)
     assert placement.box == Box(left, top, left + width, top + height)
-    assert (canvas.bits, canvas.mode, canvas.icc_profile) == (picture.bits, picture.mode, picture.icc_profile)
-    assert np.array_equal(canvas.pixels[placement.box.slices], picture.pixels)
+    assert (canvas.bits, canvas.mode, canvas.icc_profile) == (image.bits, image.mode, image.icc_profile)
+    assert np.array_equal(canvas.pixels[placement.box.slices], image.pixels)
     expected = np.full(mask.shape, 255)
     expected[top : top + height, left : left + width] = 7 if is_masked else 0
     assert np.array_equal(mask, expected)
@@ -91,7 +91,7 @@ def test_a_scaled_source_keeps_the_colours_beside_transparent_pixels() -> None:
     pixels = np.zeros((8, 8, 4), np.uint8)
     pixels[:, :4] = 255
 
-    canvas, mask, placement = extend(Picture(pixels), Outpaint(size="9x3"))
+    canvas, mask, placement = extend(CanonicalImage(pixels), Outpaint(size="9x3"))
 
     assert placement.box == Box(3, 0, 6, 3)
     part = canvas.pixels[placement.box.slices]
@@ -103,7 +103,7 @@ def test_a_mask_is_scaled_and_placed_with_the_source() -> None:
     inside = np.zeros((40, 40), np.uint8)
     inside[0, 0] = 255
 
-    _, mask, placement = extend(Picture(np.zeros((40, 40, 3), np.uint8)), Outpaint(size="30x20"), inside)
+    _, mask, placement = extend(CanonicalImage(np.zeros((40, 40, 3), np.uint8)), Outpaint(size="30x20"), inside)
 
     part = mask[placement.box.slices]
     assert part[0, 0] == 255
@@ -150,5 +150,5 @@ def test_a_request_without_its_fields_asks_for_no_canvas() -> None:
 )
 def test_the_limits_of_images_hold_for_the_canvas(depth: type, outpaint: Outpaint, limit: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        extend(Picture(np.zeros((8, 8, 3), depth)), outpaint)
+        extend(CanonicalImage(np.zeros((8, 8, 3), depth)), outpaint)
     assert (refused.value.code, refused.value.limit, refused.value.field) == ("image_dimensions", limit, outpaint.field)

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import spsolve
 
+from inpainting.core.image import Mask
 from inpainting.core.masks import grow
-from inpainting.core.picture import Mask
 from inpainting.core.poisson import HarmonicSurface, pull_push, screened_poisson
 from tests.core.shapes import disc
 

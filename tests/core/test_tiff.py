@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from inpainting.core.codecs.exif import apply_orientation
 from inpainting.core.codecs.intake import DEFAULT_LIMITS, Intake, IntakeLimits
 from inpainting.core.codecs.tiff_jpeg import shared_segments
-from inpainting.core.errors import InvalidPicture
+from inpainting.core.errors import InvalidImage
 from tests.core import hostile, tiffs
 from tests.core.hostile_tiffs import HOSTILE, RAW_DATA
 from tests.core.tiffs import by_tifffile, compressed_tiff, photo_tiff, tiff
@@ -45,9 +45,9 @@ LAYOUTS: dict[str, dict[str, object]] = {
 
 
 def decoded(file: bytes) -> Samples:
-    found = decode_picture(file)
+    found = decode_image(file)
     assert (found.format, found.warnings) == ("TIFF", ())
-    return found.picture.pixels
+    return found.image.pixels
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -114,7 +114,7 @@ def test_further_channels_are_left_out_of_every_layout(
     options: dict[str, object] = {**LAYOUTS[layout], "extrasamples": ["unspecified", "unassalpha", "unspecified"]}
     stored = np.ascontiguousarray(source.transpose(2, 0, 1)) if "planarconfig" in options else source
     file = by_tifffile(stored, photometric="rgb", byteorder=">", compression=compression, **options)
-    assert np.array_equal(decode_picture(file).picture.pixels, source[:, :, [0, 1, 2, 4]])
+    assert np.array_equal(decode_image(file).image.pixels, source[:, :, [0, 1, 2, 4]])
 
 
 @pytest.mark.parametrize("layout", ["tiles", "strips"])
@@ -124,19 +124,19 @@ def test_little_is_held_beside_the_result(layout: str, monkeypatch: pytest.Monke
     extra = ["unassalpha", *["unspecified"] * 4]
     file = by_tifffile(source, photometric="rgb", byteorder=">", extrasamples=extra, **LAYOUTS[layout])
     tracemalloc.start()
-    found = decode_picture(file)
+    found = decode_image(file)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert found.picture.mode == "RGBA"
-    assert most < 1.3 * found.picture.pixels.nbytes
+    assert found.image.mode == "RGBA"
+    assert most < 1.3 * found.image.pixels.nbytes
 
 
 def test_many_deep_channels_may_have_fewer_pixels() -> None:
     source = np.ones((10, 12, 8), np.uint16)
     file = by_tifffile(source, photometric="rgb", extrasamples=["unspecified"] * 5)
-    assert decode_picture(file, limits=IntakeLimits(max_pixels=240)).picture.mode == "RGB"
-    with pytest.raises(InvalidPicture, match="is 12x10 with 8 channels of 16 bits; at most") as refusal:
-        decode_picture(file, limits=IntakeLimits(max_pixels=239))
+    assert decode_image(file, limits=IntakeLimits(max_pixels=240)).image.mode == "RGB"
+    with pytest.raises(InvalidImage, match="is 12x10 with 8 channels of 16 bits; at most") as refusal:
+        decode_image(file, limits=IntakeLimits(max_pixels=239))
     assert refusal.value.code == "image_dimensions"
 
 
@@ -178,15 +178,15 @@ def test_only_tables_of_jpeg_tables_reach_the_decoder() -> None:
 def test_few_bits_of_grey_and_a_palette_are_read() -> None:
     one_bit = Image.fromarray(RGB).convert("1")
     for compression in ("raw", "tiff_lzw"):
-        found = decode_picture(hostile.saved(one_bit, "TIFF", compression=compression))
-        assert np.array_equal(found.picture.pixels[:, :, 0], np.asarray(one_bit) * np.uint8(255))
+        found = decode_image(hostile.saved(one_bit, "TIFF", compression=compression))
+        assert np.array_equal(found.image.pixels[:, :, 0], np.asarray(one_bit) * np.uint8(255))
         assert found.warnings == ("The image has 1 bit a pixel; it is kept with 8.",)
     packed = np.array([[0x0F, 0x80], [0x12, 0x30]], np.uint8)
-    four_bits = tiff({**tiffs.picture_tags(3, 2, samples=1, bits=4)}, packed.tobytes())
-    assert decode_picture(four_bits).picture.pixels[:, :, 0].tolist() == [[0, 255, 136], [17, 34, 51]]
+    four_bits = tiff({**tiffs.image_tags(3, 2, samples=1, bits=4)}, packed.tobytes())
+    assert decode_image(four_bits).image.pixels[:, :, 0].tolist() == [[0, 255, 136], [17, 34, 51]]
     palette = Image.fromarray(RGB).quantize(100)
-    found = decode_picture(hostile.saved(palette, "TIFF", compression="tiff_lzw"))
-    assert np.array_equal(found.picture.pixels, np.asarray(palette.convert("RGB")))
+    found = decode_image(hostile.saved(palette, "TIFF", compression="tiff_lzw"))
+    assert np.array_equal(found.image.pixels, np.asarray(palette.convert("RGB")))
     assert found.warnings == ("The image has a palette; it is kept in true colour.",)
 
 
@@ -202,18 +202,18 @@ def test_premultiplied_colours_are_divided_by_alpha(depth: int) -> None:
     full = 2**depth - 1
     alpha = np.maximum(source[:, :, :1], full // 4)
     multiplied = np.concatenate([(source * alpha + full // 2) // full, alpha], axis=2)
-    found = decode_picture(
+    found = decode_image(
         by_tifffile(multiplied.astype(f"u{depth // 8}"), photometric="rgb", extrasamples=["assocalpha"])
     )
-    assert np.abs(found.picture.pixels[:, :, :3].astype(int) - source).max() <= 2
-    assert np.array_equal(found.picture.pixels[:, :, 3], alpha[:, :, 0])
+    assert np.abs(found.image.pixels[:, :, :3].astype(int) - source).max() <= 2
+    assert np.array_equal(found.image.pixels[:, :, 3], alpha[:, :, 0])
     assert found.warnings == ("The image's colours are multiplied with its transparency; they are kept divided by it.",)
 
 
 def test_channels_that_are_no_alpha_are_left_out() -> None:
     samples = np.dstack([RGB, RGB[:, :, 2], RGB[:, :, 0]])
-    found = decode_picture(by_tifffile(samples, photometric="rgb", extrasamples=["unspecified", "unassalpha"]))
-    assert np.array_equal(found.picture.pixels, samples[:, :, [0, 1, 2, 4]])
+    found = decode_image(by_tifffile(samples, photometric="rgb", extrasamples=["unspecified", "unassalpha"]))
+    assert np.array_equal(found.image.pixels, samples[:, :, [0, 1, 2, 4]])
     assert found.warnings == ("The image has further channels that are no transparency; they are left out.",)
 
 
@@ -223,11 +223,11 @@ def test_cmyk_keeps_its_alpha(kind: str) -> None:
     alpha = np.maximum(RGB[:, :, 1:2], 128)
     stored = (inks.astype(int) * alpha + 127) // 255 if kind == "assocalpha" else inks
     file = by_tifffile(np.dstack([stored, alpha]).astype(np.uint8), photometric="separated", extrasamples=[kind])
-    found = decode_picture(file)
-    assert np.array_equal(found.picture.pixels[:, :, 3:], alpha)
+    found = decode_image(file)
+    assert np.array_equal(found.image.pixels[:, :, 3:], alpha)
     assert (
         np.abs(
-            found.picture.pixels[:, :, :3].astype(int) - np.asarray(Image.fromarray(inks, "CMYK").convert("RGB"))
+            found.image.pixels[:, :, :3].astype(int) - np.asarray(Image.fromarray(inks, "CMYK").convert("RGB"))
         ).max()
         <= 4
     )
@@ -242,33 +242,33 @@ def test_a_palette_keeps_its_alpha(kind: int) -> None:
     alpha = np.maximum(RGB[:, :, 1], 128)
     samples = np.dstack([np.asarray(palette), alpha])
     tags = {
-        **tiffs.picture_tags(151, 131, samples=2),
+        **tiffs.image_tags(151, 131, samples=2),
         262: (3, 3),
         338: (3, kind),
         320: (3, (table * 257).T.ravel().tolist()),
     }
-    found = decode_picture(tiff(tags, samples.tobytes()))
+    found = decode_image(tiff(tags, samples.tobytes()))
     colours = table[np.asarray(palette)]
     expected = colours if kind == 2 else np.minimum(np.rint(colours * 255 / alpha[:, :, np.newaxis]), 255)
-    assert np.array_equal(found.picture.pixels, np.dstack([expected, alpha]))
+    assert np.array_equal(found.image.pixels, np.dstack([expected, alpha]))
     assert ("colours are multiplied" in " ".join(found.warnings)) == (kind == 1)
 
 
 @pytest.mark.parametrize("profile", [None, hostile.cmyk_profile()])
 def test_cmyk_becomes_srgb(profile: bytes | None) -> None:
     image = Image.fromarray(RGB).convert("CMYK")
-    found = decode_picture(hostile.saved(image, "TIFF", compression="tiff_lzw", icc_profile=profile))
-    assert (found.picture.mode, found.picture.icc_profile) == ("RGB", None)
+    found = decode_image(hostile.saved(image, "TIFF", compression="tiff_lzw", icc_profile=profile))
+    assert (found.image.mode, found.image.icc_profile) == ("RGB", None)
     assert ("by its colour profile" if profile else "colours are approximate") in found.warnings[0]
     if profile is None:
-        assert np.array_equal(found.picture.pixels, np.asarray(image.convert("RGB")))
+        assert np.array_equal(found.image.pixels, np.asarray(image.convert("RGB")))
 
 
 def test_sixteen_bits_of_cmyk_are_read_as_eight() -> None:
     inks = np.asarray(Image.fromarray(RGB).convert("CMYK"))
     file = by_tifffile(inks.astype(np.uint16) * 257, photometric="separated")
     expected = np.asarray(Image.fromarray(RGB).convert("CMYK").convert("RGB"))
-    assert np.array_equal(decode_picture(file).picture.pixels, expected)
+    assert np.array_equal(decode_image(file).image.pixels, expected)
 
 
 @pytest.mark.parametrize("name", ["RGB 16", "grey 8"])
@@ -276,8 +276,8 @@ def test_a_profile_is_kept(name: str) -> None:
     profile = hostile.srgb_profile() if name == "RGB 16" else hostile.grey_profile()
     source = SOURCES[name]
     options = {"photometric": "rgb"} if source.shape[2] == 3 else {"photometric": "minisblack"}
-    found = decode_picture(by_tifffile(source.squeeze(), iccprofile=profile, **options))
-    assert (found.picture.icc_profile, found.warnings) == (profile, ())
+    found = decode_image(by_tifffile(source.squeeze(), iccprofile=profile, **options))
+    assert (found.image.icc_profile, found.warnings) == (profile, ())
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -287,17 +287,17 @@ def test_every_orientation_comes_out_upright(orientation: int) -> None:
 
 
 def test_the_first_of_several_pages_is_read() -> None:
-    found = decode_picture(by_tifffile(np.stack([RGB, 255 - RGB]), photometric="rgb"))
-    assert np.array_equal(found.picture.pixels, RGB)
+    found = decode_image(by_tifffile(np.stack([RGB, 255 - RGB]), photometric="rgb"))
+    assert np.array_equal(found.image.pixels, RGB)
     assert found.warnings == ("The image file holds several pages; the first is used.",)
 
 
 def test_a_directory_that_names_itself_as_the_next_is_read_once() -> None:
     file = bytearray(photo_tiff())
     place = int.from_bytes(file[4:8], "little")
-    end = place + 2 + 12 * len(tiffs.picture_tags())
+    end = place + 2 + 12 * len(tiffs.image_tags())
     file[end : end + 4] = place.to_bytes(4, "little")
-    assert decode_picture(bytes(file)).warnings == ("The image file holds several pages; the first is used.",)
+    assert decode_image(bytes(file)).warnings == ("The image file holds several pages; the first is used.",)
 
 
 RAW: dict[str, Callable[[], bytes]] = {
@@ -311,14 +311,14 @@ RAW: dict[str, Callable[[], bytes]] = {
 def raw_with_sub_directory() -> bytes:
     """A small preview as the first page, and the sensor's data in a directory below it, which lies at byte 16."""
     sensor = (1).to_bytes(2, "little") + bytes.fromhex("0601 0300 01000000 2380 0000".replace(" ", "")) + bytes(4)
-    tags = {**tiffs.picture_tags(), 330: (4, 16), 273: (4, 16 + len(sensor))}
+    tags = {**tiffs.image_tags(), 330: (4, 16), 273: (4, 16 + len(sensor))}
     return tiff(tags, sensor + RAW_DATA)
 
 
 @pytest.mark.parametrize("name", RAW)
 def test_raw_files_are_refused_with_a_sentence(name: str) -> None:
-    with pytest.raises(InvalidPicture) as refusal:
-        decode_picture(RAW[name]())
+    with pytest.raises(InvalidImage) as refusal:
+        decode_image(RAW[name]())
     assert refusal.value.code == "image_type_unsupported"
     assert refusal.value.message == "The image file is a camera's raw file; export it as TIFF, PNG or JPEG."
 
@@ -358,8 +358,8 @@ UNREADABLE: dict[str, tuple[Callable[[], bytes], str]] = {
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_kinds_that_are_not_read_are_refused_with_a_sentence(name: str) -> None:
     build, words = UNREADABLE[name]
-    with pytest.raises(InvalidPicture) as refusal:
-        decode_picture(build())
+    with pytest.raises(InvalidImage) as refusal:
+        decode_image(build())
     assert refusal.value.code == "image_type_unsupported"
     assert words in refusal.value.message
     assert refusal.value.message.endswith("as PNG or as JPEG.")
@@ -368,8 +368,8 @@ def test_kinds_that_are_not_read_are_refused_with_a_sentence(name: str) -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_files_are_refused(name: str) -> None:
     build, code = HOSTILE[name]
-    with pytest.raises(InvalidPicture) as refusal:
-        decode_picture(build())
+    with pytest.raises(InvalidImage) as refusal:
+        decode_image(build())
     assert refusal.value.code == f"image_{code}", refusal.value.message
 
 
@@ -378,5 +378,5 @@ def test_hostile_files_are_refused(name: str) -> None:
 def test_a_file_cut_at_any_byte_is_refused(name: str, compression: int) -> None:
     file = compressed_tiff(SOURCES[name][:20, :20], compression, rows=6)
     for end in range(len(file)):
-        with pytest.raises(InvalidPicture):
-            decode_picture(file[:end])
+        with pytest.raises(InvalidImage):
+            decode_image(file[:end])

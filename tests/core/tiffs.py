@@ -14,7 +14,7 @@ from PIL import Image
 
 from inpainting.core.codecs.intake import DEFAULT_LIMITS, Intake
 from inpainting.core.codecs.tiff_directory import read_first_directory
-from inpainting.core.picture import Pixels
+from inpainting.core.image import Pixels
 from tests.core import hostile
 
 LZW, PACKBITS, DEFLATE = 5, 32773, 8
@@ -42,8 +42,8 @@ def tiff(tags: Mapping[int, tuple[int, Value]], data: bytes = b"", *, order: str
     return (mark + head).ljust(16, b"\0") + data + directory + more
 
 
-def picture_tags(width: int = 40, height: int = 30, *, samples: int = 3, bits: int = 8) -> dict[int, tuple[int, Value]]:
-    """The tags of an uncompressed picture in one strip, which begins at byte 16."""
+def image_tags(width: int = 40, height: int = 30, *, samples: int = 3, bits: int = 8) -> dict[int, tuple[int, Value]]:
+    """The tags of an uncompressed image in one strip, which begins at byte 16."""
     return {
         256: (4, width),
         257: (4, height),
@@ -59,11 +59,11 @@ def picture_tags(width: int = 40, height: int = 30, *, samples: int = 3, bits: i
 
 def photo_tiff(tags: Mapping[int, tuple[int, Value]] | None = None, **options: bool | str) -> bytes:
     """The photo of 40x30 pixels, uncompressed, with other or further tags."""
-    return tiff({**picture_tags(), **(tags or {})}, hostile.photo().tobytes(), **options)  # type: ignore[arg-type]
+    return tiff({**image_tags(), **(tags or {})}, hostile.photo().tobytes(), **options)  # type: ignore[arg-type]
 
 
 def without(tag: int) -> bytes:
-    return tiff({number: value for number, value in picture_tags().items() if number != tag}, hostile.photo().tobytes())
+    return tiff({number: value for number, value in image_tags().items() if number != tag}, hostile.photo().tobytes())
 
 
 def compressed_by_libtiff(data: bytes, compression: int) -> bytes:
@@ -99,7 +99,7 @@ def compressed_tiff(
             ordered = part if part.itemsize == 1 else part.astype(f"{order}u2")
             chunks.append(compressed_by_libtiff(ordered.tobytes(), compression))
     places = np.cumsum([16, *(len(chunk) for chunk in chunks)])[:-1].tolist()
-    tags = picture_tags(width, height, samples=samples, bits=8 * pixels.itemsize)
+    tags = image_tags(width, height, samples=samples, bits=8 * pixels.itemsize)
     tags |= {259: (3, compression), 317: (3, 2 if predictor else 1)}
     lengths = [len(chunk) for chunk in chunks]
     if tile:
@@ -120,7 +120,7 @@ def jpeg_tiff(
 ) -> bytes:
     """Tiles of `side` pixels that are JPEGs, of grey where `tags` state nothing else. tables: that they share."""
     places = np.cumsum([16, *(len(chunk) for chunk in chunks)])[:-1].tolist()
-    all_tags = {**picture_tags(*size, samples=1), 259: (3, 7), 322: (3, side), 323: (3, side)}
+    all_tags = {**image_tags(*size, samples=1), 259: (3, 7), 322: (3, side), 323: (3, side)}
     for tag in (273, 278, 279):
         del all_tags[tag]
     all_tags |= {324: (4, places), 325: (4, [len(chunk) for chunk in chunks])}

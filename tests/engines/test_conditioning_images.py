@@ -14,7 +14,7 @@ from skimage import data
 from inpainting.catalog.specs import Control, Kind, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import WindowRule
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import ControlUse, InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep, Plan
 from inpainting.engines.conditioning_images import images_to_compute, unread_images
@@ -41,11 +41,13 @@ class Guided(PlainEngine):
         return [np.array(plan.request.image.pixels, np.uint8)]
 
 
-PHOTO = Picture(data.astronaut()[:90, :120])
-REFERENCE = Picture(data.chelsea()[:50, :70])
+PHOTO = CanonicalImage(data.astronaut()[:90, :120])
+REFERENCE = CanonicalImage(data.chelsea()[:50, :70])
 
 
-def scene(*, guide: Picture | None = None, look: Picture | None = None, **settings: Any) -> InpaintRequest:
+def scene(
+    *, guide: CanonicalImage | None = None, look: CanonicalImage | None = None, **settings: Any
+) -> InpaintRequest:
     mask = np.zeros((90, 120), np.uint8)
     mask[40:50, 50:70] = 255
     return InpaintRequest(PHOTO, mask, PaintSettings(**settings), control_image=guide, ip_adapter_image=look)
@@ -66,7 +68,7 @@ def test_the_control_image_is_cropped_to_the_window() -> None:
         assert seen.control_image.same_as(seen.image)
         assert warnings == ()
     assert seen.image.size.width == 128
-    other = done(scene(guide=Picture(255 - PHOTO.pixels), control="lines"), Guided())[0].control_image
+    other = done(scene(guide=CanonicalImage(255 - PHOTO.pixels), control="lines"), Guided())[0].control_image
     assert other is not None
     assert np.array_equal(other.pixels, 255 - done(request, Guided())[0].image.pixels)
 
@@ -134,7 +136,7 @@ def test_controlnets_that_need_images_of_different_kinds_are_refused() -> None:
     edges = replace(pose, slug="edges", control=Control.CANNY)
     (lines,) = engine.declaration.resolve(PaintSettings(), None).adapters  # type: ignore[arg-type]  # not read
     engine.declaration = declared(rule=engine.rule, adapters=(lines, pose, edges))
-    own = InpaintRequest(PHOTO, scene().mask, control_image=PHOTO, control_image_2=Picture(255 - PHOTO.pixels))
+    own = InpaintRequest(PHOTO, scene().mask, control_image=PHOTO, control_image_2=CanonicalImage(255 - PHOTO.pixels))
     both = replace(own, settings=PaintSettings(controls=(ControlUse("lines"), ControlUse("pose"))))
     seen, notes = done(both, engine)
     assert seen.control_image_2 is not None

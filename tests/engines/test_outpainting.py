@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from inpainting.core.compositing import cut_picture, outside_mask_changed_pixels
+from inpainting.core.compositing import cut_image, outside_mask_changed_pixels
 from inpainting.core.geometry import Box, Size, WindowRule, plan_window
+from inpainting.core.image import CanonicalImage
 from inpainting.core.outpainting import Outpaint, extend
-from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.painting import paint
@@ -48,7 +48,7 @@ class NoiseEngine(PlainEngine):
 def outpainting(shape: tuple[int, int], outpaint: Outpaint, **values: Any) -> InpaintRequest:
     rng = np.random.default_rng(8)
     pixels = cv2.GaussianBlur(rng.integers(0, 65536, (*shape, 3)).astype(np.uint16), (0, 0), 2)
-    image, mask, placement = extend(Picture(pixels), outpaint)
+    image, mask, placement = extend(CanonicalImage(pixels), outpaint)
     return InpaintRequest(image, mask, PaintSettings(**values), placement=placement)
 
 
@@ -95,11 +95,11 @@ def test_several_passes_leave_the_source_as_it_is_and_each_sees_those_before_it(
     assert {seen.settings.num_images for seen in engine.seen} == {1}
     assert len({seen.settings.seed for seen in engine.seen}) == len(engine.seen)
     for painting in paintings:
-        assert painting.picture.bits == 16
-        assert outside_mask_changed_pixels(request.image, painting.picture, painting.mask) == 0
+        assert painting.image.bits == 16
+        assert outside_mask_changed_pixels(request.image, painting.image, painting.mask) == 0
     for seen, is_painted_beside in zip(engine.seen[:2], (False, True), strict=True):
         kept = seen.mask == 0
-        before = cut_picture(request.image, seen.window).pixels
+        before = cut_image(request.image, seen.window).pixels
         assert bool((seen.request.image.pixels[kept] != before[kept]).any()) == is_painted_beside
     counted = [(step.done, step.of) for step in steps]
     assert counted == sorted(counted)
@@ -107,12 +107,12 @@ def test_several_passes_leave_the_source_as_it_is_and_each_sees_those_before_it(
     assert all(step.box is not None and plan.window.box.contains(step.box) for step in steps)
 
 
-def test_a_picture_depends_on_its_own_seed_alone_in_several_passes_too() -> None:
+def test_a_image_depends_on_its_own_seed_alone_in_several_passes_too() -> None:
     both = outpainting((60, 60), Outpaint(left=50, bottom=50), seed=3, num_images=2, strength=1.0)
     second = outpainting((60, 60), Outpaint(left=50, bottom=50), seed=4, strength=1.0)
     found = [paint(planned(request, NoiseEngine()), NoiseEngine(), lambda step: None) for request in (both, second)]
-    assert found[0][1].picture.same_as(found[1][0].picture)
-    assert not found[0][0].picture.same_as(found[1][0].picture)
+    assert found[0][1].image.same_as(found[1][0].image)
+    assert not found[0][0].image.same_as(found[1][0].image)
 
 
 @pytest.mark.parametrize(
@@ -128,13 +128,13 @@ def test_an_engine_that_starts_from_the_image_gets_a_filled_border(
     (plan,) = engine.seen
     border = plan.request.image.pixels[:, 81:].astype(int)
     assert bool(np.abs(np.diff(border, axis=1)).mean() > 1) == is_filled
-    assert outside_mask_changed_pixels(request.image, painting.picture, painting.mask) == 0
+    assert outside_mask_changed_pixels(request.image, painting.image, painting.mask) == 0
 
 
 def test_a_mask_within_the_source_is_the_first_pass() -> None:
     hole = np.zeros((60, 60), np.uint8)
     hole[30, 30] = 255
-    image, mask, placement = extend(Picture(np.zeros((60, 60, 3), np.uint8)), Outpaint(left=50, bottom=50), hole)
+    image, mask, placement = extend(CanonicalImage(np.zeros((60, 60, 3), np.uint8)), Outpaint(left=50, bottom=50), hole)
     engine = NoiseEngine()
     plan = planned(InpaintRequest(image, mask, PaintSettings(strength=1.0), placement=placement), engine)
     assert plan.passes[0] == placement.box

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from inpainting.core.compositing import Composite, composite, outside_mask_changed_pixels
 from inpainting.core.errors import Cancelled, EngineFailed, InvalidRequest
 from inpainting.core.geometry import Box, Size, WindowRule
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.masks import effective_mask
-from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import painting
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.painting import NOTHING_TO_DO, Painting, paint
 from inpainting.worker.run import report
 from tests.fakes import PlainEngine, declared, planned
-from tests.strategies import examples, masks, pictures, sizes, window_rules
+from tests.strategies import examples, images, masks, sizes, window_rules
 
 
 @dataclass
@@ -57,7 +57,7 @@ def done(request: InpaintRequest, engine: NoiseEngine) -> list[Painting]:
 def requests(draw: st.DrawFn) -> InpaintRequest:
     size = draw(sizes(80))
     return InpaintRequest(
-        draw(pictures(size)),
+        draw(images(size)),
         draw(masks(size)),
         PaintSettings(
             mask_grow=draw(st.integers(-2, 30)),
@@ -71,7 +71,7 @@ def requests(draw: st.DrawFn) -> InpaintRequest:
 @given(requests(), window_rules())
 @settings(max_examples=examples(100), deadline=None)
 def test_every_pixel_outside_the_mask_is_unchanged(request: InpaintRequest, rule: WindowRule) -> None:
-    image = Picture(request.image.pixels.copy(), request.image.icc_profile)
+    image = CanonicalImage(request.image.pixels.copy(), request.image.icc_profile)
     mask = request.mask.copy()
     try:
         grown = effective_mask(mask, request.settings)
@@ -84,11 +84,11 @@ def test_every_pixel_outside_the_mask_is_unchanged(request: InpaintRequest, rule
     for result in results:
         kept = grown == 0
         assert np.array_equal(result.mask, grown)
-        assert result.picture.pixels.shape == image.pixels.shape
-        assert result.picture.pixels.dtype == image.pixels.dtype
-        assert result.picture.icc_profile == image.icc_profile
-        assert np.array_equal(result.picture.pixels[kept], image.pixels[kept])
-        assert outside_mask_changed_pixels(image, result.picture, grown) == 0
+        assert result.image.pixels.shape == image.pixels.shape
+        assert result.image.pixels.dtype == image.pixels.dtype
+        assert result.image.icc_profile == image.icc_profile
+        assert np.array_equal(result.image.pixels[kept], image.pixels[kept])
+        assert outside_mask_changed_pixels(image, result.image, grown) == 0
         assert 0 <= result.seam_score <= result.seam_score_plain
     assert request.image.same_as(image)
     assert np.array_equal(request.mask, mask)
@@ -115,7 +115,7 @@ def scene(**changes: Any) -> InpaintRequest:
     pixels = np.random.default_rng(5).integers(0, 256, (90, 120, 3), np.uint8)
     mask = np.zeros((90, 120), np.uint8)
     mask[40:50, 50:70] = 255
-    return InpaintRequest(Picture(pixels), mask, PaintSettings(**changes))
+    return InpaintRequest(CanonicalImage(pixels), mask, PaintSettings(**changes))
 
 
 def test_an_engine_gets_only_the_masked_part_and_its_surroundings() -> None:
@@ -125,7 +125,7 @@ def test_an_engine_gets_only_the_masked_part_and_its_surroundings() -> None:
     assert result.window.box == Box(40, 30, 80, 60)
     assert engine.seen[0].image.size == result.work == Size(40, 30)
     assert result.coverage == 200 / (90 * 120)
-    changed = (result.picture.pixels != request.image.pixels).any(axis=2)
+    changed = (result.image.pixels != request.image.pixels).any(axis=2)
     assert changed[40:50, 50:70].mean() > 0.95
     assert planned(request, engine).warnings == ()
 
@@ -136,7 +136,7 @@ def test_mask_growing_and_blurring_happen_before_the_engine() -> None:
     result = done(request, engine)[0]
     assert result.mask[40, 47] == 255
     assert result.mask[40, 46] == 0
-    change = np.abs(result.picture.pixels.astype(int) - request.image.pixels)
+    change = np.abs(result.image.pixels.astype(int) - request.image.pixels)
     assert change[44, 47].max() <= 0.05 * 255
     assert change[44, 60].max() > 0.05 * 255
     assert np.count_nonzero(engine.seen[0].mask) == np.count_nonzero(result.mask)
@@ -145,8 +145,8 @@ def test_mask_growing_and_blurring_happen_before_the_engine() -> None:
 def test_each_requested_image_is_painted_and_the_same_seed_repeats_it() -> None:
     first = done(scene(num_images=3, seed=8), NoiseEngine())
     again = done(scene(num_images=3, seed=8), NoiseEngine())
-    assert len({result.picture.pixels.tobytes() for result in first}) == 3
-    assert all(a.picture.same_as(b.picture) for a, b in zip(first, again, strict=True))
+    assert len({result.image.pixels.tobytes() for result in first}) == 3
+    assert all(a.image.same_as(b.image) for a, b in zip(first, again, strict=True))
 
 
 def test_it_refuses_an_empty_mask_before_the_engine_starts() -> None:
@@ -162,7 +162,7 @@ def test_a_nearly_full_mask_is_painted_with_a_warning() -> None:
     full: Mask = np.full((90, 120), 255, np.uint8)
     request = InpaintRequest(scene().image, full)
     result = done(request, NoiseEngine())[0]
-    assert "all of the picture" in planned(request, NoiseEngine()).warnings[0]
+    assert "all of the image" in planned(request, NoiseEngine()).warnings[0]
     assert result.coverage == 1
 
 
@@ -175,7 +175,7 @@ def test_too_few_or_wrong_images_of_an_engine_are_an_error() -> None:
         def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
             return [np.zeros((7, 7, 3), np.uint8)]
 
-    with pytest.raises(EngineFailed, match="2 pictures, got 1"):
+    with pytest.raises(EngineFailed, match="2 images, got 1"):
         done(scene(num_images=2), Lazy())
     with pytest.raises(EngineFailed, match=r"\(7, 7, 3\)"):
         done(scene(), Large())
@@ -207,12 +207,12 @@ def test_strength_0_changes_no_pixel_if_the_engine_reads_strength() -> None:
     request, engine = scene(strength=0.0, num_images=2), NoiseEngine(WindowRule(0.5, max_side=16))
     steps: list[Step] = []
     results = paint(planned(request, engine), engine, steps.append)
-    assert [result.picture.same_as(request.image) for result in results] == [True, True]
+    assert [result.image.same_as(request.image) for result in results] == [True, True]
     assert not engine.seen
     assert [result.notes for result in results] == [(NOTHING_TO_DO,)] * 2
     assert [(step.done, step.of) for step in steps] == [(1, 1)]
     assert report(results[0])["seam_score_plain"] == 0
-    assert not done(request, WithoutStrength())[0].picture.same_as(request.image)
+    assert not done(request, WithoutStrength())[0].image.same_as(request.image)
 
 
 def test_cancelled_passes_through() -> None:
@@ -238,7 +238,7 @@ def test_slow_compositing_repeats_the_last_step(monkeypatch: pytest.MonkeyPatch)
             repeated.set()
 
     monkeypatch.setattr(painting, "composite", slow_composite)
-    request = InpaintRequest(Picture(np.zeros((8, 8, 3), np.uint8)), np.full((8, 8), 255, np.uint8))
+    request = InpaintRequest(CanonicalImage(np.zeros((8, 8, 3), np.uint8)), np.full((8, 8), 255, np.uint8))
     engine = NoiseEngine()
     paint(planned(request, engine), engine, on_step)
     assert {(step.done, step.of) for step in steps} == {(1, 1)}

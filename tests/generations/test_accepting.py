@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from accounts.models import User
 from inpainting.accounting.limits import Allowance, LimitReached
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.generations import submit
 from inpainting.generations.delete import delete_all_of_user
@@ -35,7 +35,7 @@ ONE, OTHER = Idempotency("key-1", "a" * 64), Idempotency("key-1", "b" * 64)
 
 @pytest.fixture
 def request_(photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> InpaintRequest:
-    return InpaintRequest(Picture(photo), hole)
+    return InpaintRequest(CanonicalImage(photo), hole)
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def test_a_batch_counts_its_owners_use_once(alice: User, request_: InpaintReques
         for generation in many[:2]:
             submit.save_and_notify(generation, allowance)
         counting = [query for query in queries if "COUNT(" in query["sql"] or "SUM(" in query["sql"]]
-        # One for each kind of stored pictures, or of waiting work.
+        # One for each kind of stored images, or of waiting work.
         assert len(counting) == {"stored_megabytes": 8, "waiting": 2}.get(limit, 1)
         with pytest.raises(LimitReached) as caught:
             submit.save_and_notify(many[2], allowance)

@@ -19,7 +19,7 @@ from tests.conftest import png
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PICTURE = np.full((300, 400, 3), 90, np.uint8)
+IMAGE = np.full((300, 400, 3), 90, np.uint8)
 MASK = np.full((300, 400, 3), 255, np.uint8)
 MASK[:150] = 0
 """Black repaints: 60,000 pixels."""
@@ -31,7 +31,7 @@ def limit(settings: Any) -> None:
 
 
 def body(**others: object) -> dict[str, object]:
-    uploads = {"image": png(PICTURE), "mask": png(MASK)}
+    uploads = {"image": png(IMAGE), "mask": png(MASK)}
     files = {name: SimpleUploadedFile(f"{name}.png", data, "image/png") for name, data in uploads.items()}
     return {**files, "prompt": "a lawn", "engine": "quick-fill", **others}
 
@@ -57,7 +57,7 @@ def test_grown_masks_count_as_grown(alices_program: Client) -> None:
 
 
 def test_the_command_refuses_it_too(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(png(PICTURE))
+    (tmp_path / "a.png").write_bytes(png(IMAGE))
     (tmp_path / "m.png").write_bytes(png(MASK))
     with pytest.raises((CommandError, InvalidRequest), match="megapixels are to be repainted"):
         inpaint(tmp_path / "a.png", tmp_path / "m.png", "-o", tmp_path / "out.png", "--num-images", 2)

@@ -20,10 +20,10 @@ from skimage import data
 from accounts.models import User
 from inpainting import tasks
 from inpainting.accounting.limits import prune_ledger
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.generations.delete import delete, delete_all_of_user, delete_and_record, delete_ended, was_deleted
-from inpainting.models import GeneratedImage, Generation, Mask, ReferencePicture, SourceImage, UndeletedFile
-from inpainting.models.pictures import content_digest
+from inpainting.models import GeneratedImage, Generation, Mask, ReferenceImage, SourceImage, UndeletedFile
+from inpainting.models.images import content_digest
 from inpainting.worker import run as running
 from inpainting.worker.run import run
 
@@ -42,7 +42,7 @@ def files() -> set[Path]:
     return {path for path in Path(settings.DATA_DIR, "pictures").rglob("*") if path.is_file()}
 
 
-RECORDS = (Generation, SourceImage, Mask, ReferencePicture, GeneratedImage)
+RECORDS = (Generation, SourceImage, Mask, ReferenceImage, GeneratedImage)
 
 
 def rows() -> int:
@@ -79,13 +79,13 @@ def test_deleting_twice_succeeds(alice: User, generate: Generate) -> None:
     assert delete(again)
 
 
-def test_shared_pictures_stay_until_the_last_generation_is_deleted(alice: User, generate: Generate) -> None:
+def test_shared_images_stay_until_the_last_generation_is_deleted(alice: User, generate: Generate) -> None:
     first, second = generate(alice), generate(alice)
     unused = second.source, second.mask
     Generation.objects.filter(pk=second.pk).update(source=first.source, mask=first.mask)
     second.refresh_from_db()
-    for picture in unused:
-        picture.delete()
+    for image in unused:
+        image.delete()
     assert delete(first)
     assert second.to_request().mask.any()
     assert len(files()) == 5
@@ -196,12 +196,12 @@ def test_an_administrator_deletes_ended_generations_with_their_files(
 
 
 @pytest.mark.parametrize("share_all", [True, False], ids=["all", "what guides"])
-def test_deleting_two_generations_concurrently_removes_their_shared_pictures(
+def test_deleting_two_generations_concurrently_removes_their_shared_images(
     alice: User, generate: Generate, share_all: bool
 ) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("transactions of SQLite come one after the other")
-    guide = Picture(data.chelsea()[:64, :96])
+    guide = CanonicalImage(data.chelsea()[:64, :96])
     first = generate(alice, control_image=guide)
     if share_all:
         second = first.copy_for_rerun()

@@ -1,4 +1,4 @@
-"""Drafts: revisions, pictures that are named, quotas, retention and deletion."""
+"""Drafts: revisions, images that are named, quotas, retention and deletion."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.generations import drafts
 from inpainting.generations.delete import delete_all_of_user
 from inpainting.generations.retention import sweep
-from inpainting.models import Draft, DraftPicture, Retention, UserLimits
+from inpainting.models import Draft, DraftImage, Retention, UserLimits
 from tests.conftest import png
 from tests.drafts import document, sha256, stored, with_photo
 
@@ -32,11 +32,11 @@ DAY = timedelta(days=1)
 
 
 def files() -> set[Path]:
-    return {path for path in Path(settings.DATA_DIR, "pictures", "draftpicture").rglob("*") if path.is_file()}
+    return {path for path in Path(settings.DATA_DIR, "pictures", "draftimage").rglob("*") if path.is_file()}
 
 
-def save(owner: User, sent: dict[str, Any], revision: int, *pictures: str) -> int:
-    return drafts.save(owner, sent, revision=revision, pictures=pictures).revision
+def save(owner: User, sent: dict[str, Any], revision: int, *images: str) -> int:
+    return drafts.save(owner, sent, revision=revision, images=images).revision
 
 
 def numbered(photo: NDArray[np.uint8], number: int) -> bytes:
@@ -50,21 +50,21 @@ def _alone() -> None:
         path.unlink()
 
 
-def test_a_picture_is_deleted_when_the_draft_no_longer_names_it(alice: User, photo: NDArray[np.uint8]) -> None:
+def test_a_image_is_deleted_when_the_draft_no_longer_names_it(alice: User, photo: NDArray[np.uint8]) -> None:
     first, second = (stored(alice, numbered(photo, number)) for number in (1, 2))
     assert save(alice, with_photo(b"1"), 0, first) == 1
-    assert DraftPicture.objects.count() == 2, "the second one may be named next"
+    assert DraftImage.objects.count() == 2, "the second one may be named next"
     assert save(alice, with_photo(b"2"), 1, first, second) == 2
     assert save(alice, with_photo(b"3"), 2, second) == 3
-    assert [picture.sha256 for picture in DraftPicture.objects.all()] == [second]
+    assert [image.sha256 for image in DraftImage.objects.all()] == [second]
     assert {str(path.relative_to(Path(settings.DATA_DIR, "pictures"))) for path in files()} == {
         name.file for name in storage_audit.named_files()
     }
 
 
-def test_a_draft_names_stored_pictures_of_its_owner_only(alice: User, bob: User, photo_png: bytes) -> None:
+def test_a_draft_names_stored_images_of_its_owner_only(alice: User, bob: User, photo_png: bytes) -> None:
     stored(bob, photo_png)
-    with pytest.raises(InvalidRequest, match="1 of its pictures are not uploaded") as refused:
+    with pytest.raises(InvalidRequest, match="1 of its images are not uploaded") as refused:
         save(alice, with_photo(photo_png), 0, sha256(photo_png))
     assert refused.value.code == "draft_pictures_missing"
     assert not Draft.objects.filter(owner=alice).exists()
@@ -107,27 +107,27 @@ def test_the_same_file_is_stored_once(alice: User, bob: User, photo_png: bytes) 
 
     with ThreadPoolExecutor(4) as devices:
         list(devices.map(upload, range(4)))
-    assert (DraftPicture.objects.filter(owner=alice).count(), DraftPicture.objects.count(), len(files())) == (1, 2, 2)
+    assert (DraftImage.objects.filter(owner=alice).count(), DraftImage.objects.count(), len(files())) == (1, 2, 2)
 
 
-def test_pictures_are_limited_in_number_and_bytes(
+def test_images_are_limited_in_number_and_bytes(
     alice: User, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "DRAFT_PICTURES", 1)
+    monkeypatch.setattr(limits, "DRAFT_IMAGES", 1)
     stored(alice, numbered(photo, 1))
-    with pytest.raises(LimitReached, match="draft pictures is 1"):
+    with pytest.raises(LimitReached, match="draft images is 1"):
         stored(alice, numbered(photo, 2))
     stored(alice, numbered(photo, 1))  # it is stored already
     assert stored_bytes(alice) == all_stored_bytes() == len(numbered(photo, 1))
-    monkeypatch.setattr(limits, "DRAFT_PICTURES", 9)
+    monkeypatch.setattr(limits, "DRAFT_IMAGES", 9)
     UserLimits.objects.create(user=alice, stored_megabytes=1)
-    DraftPicture.objects.update(byte_count=10**6)
+    DraftImage.objects.update(byte_count=10**6)
     with pytest.raises(LimitReached, match="megabytes stored"):
         stored(alice, numbered(photo, 2))
-    assert len(files()) == 1, "the files of refused pictures are deleted"
+    assert len(files()) == 1, "the files of refused images are deleted"
 
 
-def test_a_picture_needs_free_space(alice: User, photo_png: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_image_needs_free_space(alice: User, photo_png: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     def full() -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -137,13 +137,13 @@ def test_a_picture_needs_free_space(alice: User, photo_png: bytes, monkeypatch: 
     assert files() == set()
 
 
-def test_pictures_that_no_draft_names_are_deleted_after_a_day(alice: User, photo: NDArray[np.uint8]) -> None:
+def test_images_that_no_draft_names_are_deleted_after_a_day(alice: User, photo: NDArray[np.uint8]) -> None:
     named, _ = (stored(alice, numbered(photo, number)) for number in (1, 2))
     save(alice, with_photo(b"1"), 0, named)
     sweep(timezone.now() + DAY - timedelta(minutes=1))
-    assert DraftPicture.objects.count() == 2
+    assert DraftImage.objects.count() == 2
     sweep(timezone.now() + DAY + timedelta(minutes=1))
-    assert ([picture.sha256 for picture in DraftPicture.objects.all()], len(files())) == ([named], 1)
+    assert ([image.sha256 for image in DraftImage.objects.all()], len(files())) == ([named], 1)
 
 
 @pytest.mark.parametrize("ends", ["retention", "everything deleted"])
@@ -152,19 +152,19 @@ def test_a_draft_is_emptied_but_its_revision_never_repeats(ends: str, alice: Use
         save(owner, with_photo(photo_png), 0, stored(owner, photo_png))
     Retention.set(alice, 7)
     sweep(timezone.now() + 6 * DAY)
-    assert DraftPicture.objects.filter(owner=alice).exists()
+    assert DraftImage.objects.filter(owner=alice).exists()
     if ends == "retention":
         sweep(timezone.now() + 8 * DAY)
     else:
         delete_all_of_user(alice)
     assert (drafts.find(alice).document, drafts.find(alice).revision) == ("", 2)
-    assert ([picture.owner for picture in DraftPicture.objects.all()], len(files())) == ([bob], 1)
+    assert ([image.owner for image in DraftImage.objects.all()], len(files())) == ([bob], 1)
 
 
 def test_a_draft_is_deleted_with_its_owner(alice: User, photo_png: bytes) -> None:
     save(alice, with_photo(photo_png), 0, stored(alice, photo_png))
     alice.delete()
-    assert (Draft.objects.count(), DraftPicture.objects.count(), files()) == (0, 0, set())
+    assert (Draft.objects.count(), DraftImage.objects.count(), files()) == (0, 0, set())
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from accounts.models import User
 from dreamlayer_site import health
 from inpainting import tasks
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
+from inpainting.core.image import CanonicalImage
 from inpainting.core.keepalive import run_in_thread
-from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Queue
 from inpainting.generations import recovery, submit
@@ -58,10 +58,10 @@ def sqlite() -> str:
 def waits(generate: Generate, monkeypatch: pytest.MonkeyPatch) -> Generate:
     """waits(owner) -> a queued generation of which no worker was notified."""
 
-    def make(owner: User, **pictures: Picture) -> Generation:
+    def make(owner: User, **images: CanonicalImage) -> Generation:
         with monkeypatch.context() as away:
             away.setattr(tasks.run_waiting, "delay", lambda: None)
-            return generate(owner, **pictures)
+            return generate(owner, **images)
 
     return make
 
@@ -83,7 +83,7 @@ def ask(alices_program: Client, photo_png: bytes, mask_png: bytes) -> Callable[.
 
 @pytest.fixture
 def disk(tmp_path: Path, settings: Settings) -> Iterator[Path]:
-    """Pictures lie on a disk of one megabyte, which may be filled up."""
+    """Images lie on a disk of one megabyte, which may be filled up."""
     settings.FREE_SPACE_MB = 0
     with small_disk(tmp_path, megabytes=1) as folder:
         kept = settings.STORAGES["default"]
@@ -343,7 +343,7 @@ def test_a_commit_that_the_disk_refuses_is_retried(
 def test_a_missing_input_file_fails_the_generation_and_is_named(
     alice: User, alices_program: Client, waits: Generate, part: str, photo: NDArray[np.uint8]
 ) -> None:
-    generation = waits(alice, **dict.fromkeys(CONDITIONING_IMAGES, Picture(photo)))
+    generation = waits(alice, **dict.fromkeys(CONDITIONING_IMAGES, CanonicalImage(photo)))
     Path(getattr(generation, part).file.path).unlink()
     run_waiting()
     error = alices_program.get(f"/api/generations/{generation.pk}/").json()["error"]

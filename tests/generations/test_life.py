@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from accounts.models import User
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import Cancelled, EngineFailed, InvalidRequest
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep, Plan, Queue, Step
@@ -70,7 +70,7 @@ def test_a_stored_request_is_restored_unchanged(alice: User, channels: int, dept
     rng = np.random.default_rng(3)
     pixels = rng.integers(0, np.iinfo(depth).max, (9, 7, channels), endpoint=True)
     mask = rng.integers(0, 256, (9, 7), np.uint8)
-    image = Picture(pixels.astype(np.uint8) if depth is np.uint8 else pixels.astype(np.uint16))
+    image = CanonicalImage(pixels.astype(np.uint8) if depth is np.uint8 else pixels.astype(np.uint16))
     settings = PaintSettings(prompt="ein Weg, 道", negative_prompt="x", strength=0.3, seed=2**62, mask_blur=3)
     request = InpaintRequest(image, mask, settings)
     generation = Generation.from_request(request, owner=alice, engine="quick-fill")
@@ -136,7 +136,7 @@ def test_a_second_notification_for_the_same_generation_does_nothing(alice: User,
 
 
 def test_an_empty_mask_is_refused_before_anything_is_stored(alice: User, photo: NDArray[np.uint8]) -> None:
-    request = InpaintRequest(Picture(photo), np.zeros((64, 96), np.uint8))
+    request = InpaintRequest(CanonicalImage(photo), np.zeros((64, 96), np.uint8))
     with pytest.raises(InvalidRequest) as caught:
         submit(request, Submission(alice))
     assert caught.value.code == "mask_empty"
@@ -144,7 +144,7 @@ def test_an_empty_mask_is_refused_before_anything_is_stored(alice: User, photo: 
 
 
 def test_a_full_mask_is_refused_where_the_engine_needs_kept_pixels(alice: User, photo: NDArray[np.uint8]) -> None:
-    request = InpaintRequest(Picture(photo), np.full((64, 96), 255, np.uint8))
+    request = InpaintRequest(CanonicalImage(photo), np.full((64, 96), 255, np.uint8))
     with pytest.raises(InvalidRequest, match="other way round") as caught:
         submit(request, Submission(alice))
     assert caught.value.code == "mask_full"
@@ -156,11 +156,11 @@ def test_a_pixel_altered_in_storage_is_counted_and_reported(
 ) -> None:
     write = GeneratedImage.write
 
-    def write_wrongly(image: GeneratedImage, data: bytes, picture: Picture) -> None:
-        write(image, data, picture)
-        pixels = picture.pixels.copy()
+    def write_wrongly(image: GeneratedImage, data: bytes, canonical: CanonicalImage) -> None:
+        write(image, data, canonical)
+        pixels = canonical.pixels.copy()
         pixels[0, 0, 0] ^= 1  # a pixel outside the mask
-        Path(image.file.path).write_bytes(encode_png(Picture(pixels)))
+        Path(image.file.path).write_bytes(encode_png(CanonicalImage(pixels)))
 
     monkeypatch.setattr(GeneratedImage, "write", write_wrongly)
     generation = generate(alice)

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from accounts.models import User
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.models import Generation, Status, recent_inputs
-from inpainting.models.pictures import StoredPicture
+from inpainting.models.images import StoredImage
 from inpainting.worker.run import run_waiting
 
 Generate = Callable[..., Generation]
@@ -20,19 +20,19 @@ Generate = Callable[..., Generation]
 
 @pytest.fixture(autouse=True)
 def _none_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recent_inputs, "_pictures", type(recent_inputs._pictures)())
+    monkeypatch.setattr(recent_inputs, "_images", type(recent_inputs._images)())
     monkeypatch.setattr(recent_inputs, "_bytes", 0)
 
 
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The models whose files are read from now on."""
-    read, made = StoredPicture.read_bytes, []
+    read, made = StoredImage.read_bytes, []
 
-    def count(picture: StoredPicture) -> bytes:
-        made.append(picture._meta.model_name or "")
-        return read(picture)
+    def count(image: StoredImage) -> bytes:
+        made.append(image._meta.model_name or "")
+        return read(image)
 
-    monkeypatch.setattr(StoredPicture, "read_bytes", count)
+    monkeypatch.setattr(StoredImage, "read_bytes", count)
     return made
 
 
@@ -55,7 +55,7 @@ def test_inputs_of_another_process_are_read_from_storage(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     generation = generate(alice, run=False)
-    for name in list(recent_inputs._pictures):
+    for name in list(recent_inputs._images):
         recent_inputs.take(name)
     decoded = reads(monkeypatch)
     run_waiting()
@@ -73,13 +73,13 @@ def test_a_file_that_is_gone_fails_the_generation_although_its_pixels_are_kept(a
     assert (generation.status, generation.error_code) == (Status.FAILED, "image_gone")
 
 
-def test_the_oldest_pictures_go_first(photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
-    picture = Picture(photo)
+def test_the_oldest_images_go_first(photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+    image = CanonicalImage(photo)
     monkeypatch.setattr(recent_inputs, "MAX_BYTES", 2 * photo.nbytes)
     for name in "abc":
-        recent_inputs.keep(name, picture)
+        recent_inputs.keep(name, image)
     assert [recent_inputs.take(name) is not None for name in "abca"] == [False, True, True, False]
     monkeypatch.setattr(recent_inputs, "MAX_BYTES", photo.nbytes - 1)
-    recent_inputs.keep("d", picture)
+    recent_inputs.keep("d", image)
     assert recent_inputs.take("d") is None
     assert recent_inputs._bytes == 0

@@ -18,7 +18,7 @@ from accounts.audit import Action, AuditLogIsAppendOnly
 from accounts.models import AuditEntry, User
 from inpainting.api.compat.fooocus import DIALECT
 from inpainting.api.compat.fooocus.events import last_event
-from inpainting.api.media.links import picture_link, read_own_link
+from inpainting.api.media.links import image_link, read_own_link
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import history
 from inpainting.generations.batches import delete_batch
@@ -89,7 +89,7 @@ def test_links_to_the_inputs_of_a_removed_generation_lead_nowhere(
     alice: User, boss: User, generate: Generate, client: Client
 ) -> None:
     generation = generate(alice)
-    links = [picture_link("inputs", "a.png", one, origin="") for one in (generation.source, generation.mask)]
+    links = [image_link("inputs", "a.png", one, origin="") for one in (generation.source, generation.mask)]
     own = f"/api/generations/{generation.pk}/images/0/"
     assert [client.get(link).status_code for link in links] == [200, 200]
     request = Request(APIRequestFactory().get("/"))
@@ -115,7 +115,7 @@ def test_a_batch_shows_a_removed_item_as_deleted_with_the_reason_and_its_archive
     item = body["items"][1]
     assert (item["status"], item["images"], item["error"]["code"]) == ("deleted", [], "generation_removed")
     archive = alices_program.get(f"/api/batches/{batch.pk}/results.zip").getvalue()
-    assert len(zipfile.ZipFile(io.BytesIO(archive)).namelist()) == 2  # the other picture and the manifest
+    assert len(zipfile.ZipFile(io.BytesIO(archive)).namelist()) == 2  # the other image and the manifest
     delete_batch(batch)
     assert list(Generation.objects.all()) == [removed]
 

@@ -16,11 +16,11 @@ from skimage import data
 from accounts.models import User
 from inpainting.cli.jobs import build_jobs
 from inpainting.cli.options import option_name
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import SETTINGS
 from inpainting.engines.base import Plan
-from inpainting.engines.plan import plan_pictures
+from inpainting.engines.plan import plan_images
 from inpainting.generations.batches import BatchInput, retry, submit_batch
 from inpainting.generations.submit import Submission, submit
 from inpainting.models import Generation
@@ -99,8 +99,8 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 @pytest.fixture
 def request_(case: Case, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> InpaintRequest:
-    control_image = Picture(GUIDE) if case.control_image else None
-    return InpaintRequest(Picture(photo), hole, settings_of(case), control_image=control_image)
+    control_image = CanonicalImage(GUIDE) if case.control_image else None
+    return InpaintRequest(CanonicalImage(photo), hole, settings_of(case), control_image=control_image)
 
 
 @pytest.mark.usefixtures("catalog")
@@ -154,8 +154,8 @@ def test_the_dry_run_shows_the_plan(
 def test_the_command_paints_from_the_plan(
     case: Case, request_: InpaintRequest, tmp_path: Path, photo_png: bytes, mask_png: bytes
 ) -> None:
-    for name, picture in {"a.png": photo_png, "mask.png": mask_png, "guide.png": png(GUIDE)}.items():
-        (tmp_path / name).write_bytes(picture)
+    for name, image in {"a.png": photo_png, "mask.png": mask_png, "guide.png": png(GUIDE)}.items():
+        (tmp_path / name).write_bytes(image)
     options = {row.name: None for row in SETTINGS} | settings_of(case).to_dict(exclude_defaults=True)
     paths = {"image": tmp_path / "a.png", "mask": tmp_path / "mask.png", "out": tmp_path / "out.png"}
     images = {"control_image": tmp_path / "guide.png" if case.control_image else None, "ip_adapter_image": None}
@@ -163,7 +163,7 @@ def test_the_command_paints_from_the_plan(
     messages: list[str] = []
     (job,) = build_jobs(options, messages.append)
     expected = planner().plan(request_, case.engine)
-    assert facts_of(plan_pictures(request_, job.plan)) == facts_of(expected)
+    assert facts_of(plan_images(request_, job.plan)) == facts_of(expected)
     sent = settings_of(case).to_dict(exclude_defaults=True).keys()
     assert {line.split()[0] for line in messages} == {option_name(name) for name in expected.ignored.keys() & sent}
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from pytest_django import Settings
 
 from accounts.models import User
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from inpainting.generations import sample
-from inpainting.models import Generation, Mask, SourceImage, UploadedPicture
+from inpainting.models import Generation, Mask, SourceImage, UploadedImage
 from tests.conftest import png
 
 SHAPE = (427, 640)
@@ -52,24 +52,24 @@ def test_a_visitor_erases_from_the_sample_and_nothing_is_stored(db: None, rocket
     assert b"SpaceX, public domain" in page.content
     answer = sent(rocket)
     assert (answer.status_code, answer["Content-Type"], answer["Cache-Control"]) == (200, "image/png", "no-store")
-    before, after = sample.photo().picture.pixels, decode_picture(answer.content).picture.pixels
+    before, after = sample.photo().image.pixels, decode_image(answer.content).image.pixels
     assert np.array_equal(before[rocket == 255], after[rocket == 255])
     assert np.abs(before[rocket == 0].astype(int) - after[rocket == 0]).mean() > 20  # the rocket is gone
-    assert not any(model.objects.exists() for model in (Generation, SourceImage, Mask, UploadedPicture))
+    assert not any(model.objects.exists() for model in (Generation, SourceImage, Mask, UploadedImage))
     assert sent(rocket).content == answer.content
 
 
 def test_no_other_photo_is_painted(db: None, rocket: NDArray[np.uint8], photo_png: bytes) -> None:
     files = {"mask": SimpleUploadedFile("m.png", png(rocket)), "image": SimpleUploadedFile("i.png", photo_png)}
     answer = Client().post("/sample/", {**files, "source": "1", "prompt": "a cat", "model": "sd15"})
-    assert decode_picture(answer.content).picture.size == sample.photo().picture.size
+    assert decode_image(answer.content).image.size == sample.photo().image.size
 
 
 @pytest.mark.parametrize(
     "mask",
     [
         b"",
-        b"no picture",
+        b"no image",
         png(np.full(SHAPE, 255, np.uint8)),  # empty
         png(np.zeros(SHAPE, np.uint8)),  # everything
         png(np.zeros((3000, 3000), np.uint8)),

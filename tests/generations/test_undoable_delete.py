@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from inpainting.accounting.limits import stored_bytes
-from inpainting.api.media.links import SIGNER, picture_link, result_link
+from inpainting.api.media.links import SIGNER, image_link, result_link
 from inpainting.generations import history, shares
 from inpainting.generations.undoable_delete import GRACE_SECONDS, UNDO_SECONDS, hide, purge, restore
 from inpainting.models import Batch, Generation, Status
@@ -43,7 +43,7 @@ def test_a_deleted_generation_is_hidden_everywhere(
     links = [
         f"/images/{SIGNER.sign(image.pk.hex)}.png",
         result_link("outputs/2026-11-22", "a.png", generation, origin=""),
-        picture_link("inputs", "a.png", generation.source, origin=""),
+        image_link("inputs", "a.png", generation.source, origin=""),
         f"/shared/{shares.token(shares.share(image, days=1))}/",
     ]
     assert [Client().get(link).status_code for link in links] == [200] * 4
@@ -118,7 +118,7 @@ def test_links_to_a_source_that_another_generation_uses_still_work(alice: User, 
     generation = generate(alice)
     again = generation.copy_for_rerun()
     again.save_new()
-    link = picture_link("inputs", "a.png", generation.source, origin="")
+    link = image_link("inputs", "a.png", generation.source, origin="")
     hide(alice, [generation.pk])
     assert Client().get(link).status_code == 200
     hide(alice, [again.pk])

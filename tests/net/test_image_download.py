@@ -30,7 +30,7 @@ from tests.net.fake_network import (
 )
 from tests.net.urls import PRIVATE, REFUSED
 
-PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
+IMAGE = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 NAME = "pictures.example"
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
@@ -70,9 +70,9 @@ def refusal_of(handle: Handler, policy: OutboundPolicy | None = None) -> Invalid
 
 
 def test_it_returns_the_body_and_sends_the_host_header() -> None:
-    with Listener(answer("200 OK", PICTURE)) as server:
+    with Listener(answer("200 OK", IMAGE)) as server:
         network = FakeNetwork({NAME: [[PUBLIC]]}, {(PUBLIC, 80): server})
-        assert fetch(f"http://{NAME}/a%20b.png?size=1&x", network) == PICTURE
+        assert fetch(f"http://{NAME}/a%20b.png?size=1&x", network) == IMAGE
     head = server.requests[0].decode()
     assert head.startswith("GET /a%20b.png?size=1&x HTTP/1.1\r\n")
     assert f"\r\nhost: {NAME}\r\n" in head.lower()
@@ -95,22 +95,22 @@ def test_it_reads_every_framing_of_a_body(whole: bytes) -> None:
 
 
 def test_it_takes_exactly_the_limit() -> None:
-    assert from_server(answer("200 OK", PICTURE), OutboundPolicy(max_bytes=len(PICTURE))) == PICTURE
+    assert from_server(answer("200 OK", IMAGE), OutboundPolicy(max_bytes=len(IMAGE))) == IMAGE
 
 
 def test_proxy_variables_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Listener(answer("200 OK", b"from the proxy")) as proxy, Listener(answer("200 OK", PICTURE)) as server:
+    with Listener(answer("200 OK", b"from the proxy")) as proxy, Listener(answer("200 OK", IMAGE)) as server:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
         network = FakeNetwork({NAME: [[PUBLIC]]}, {(PUBLIC, 80): server})
-        assert fetch(f"http://{NAME}/", network) == PICTURE
+        assert fetch(f"http://{NAME}/", network) == IMAGE
         assert proxy.visitors() == 0
 
 
 def test_it_tries_the_next_address_and_resolves_the_name_once() -> None:
-    with Listener(answer("200 OK", PICTURE)) as server:
+    with Listener(answer("200 OK", IMAGE)) as server:
         network = FakeNetwork({NAME: [[PUBLIC_IPV6, PUBLIC]]}, {(PUBLIC, 80): server})
-        assert fetch(f"http://{NAME}/", network) == PICTURE
+        assert fetch(f"http://{NAME}/", network) == IMAGE
     assert network.connections == [(PUBLIC_IPV6, 80), (PUBLIC, 80)]
     assert network.resolved == [NAME]
 
@@ -120,7 +120,7 @@ def test_it_tries_the_next_address_and_resolves_the_name_once() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_no_packet_reaches_a_private_address_in_any_notation(host: str) -> None:
-    with Listener(answer("200 OK", PICTURE), host=host) as private:
+    with Listener(answer("200 OK", IMAGE), host=host) as private:
         policy = OutboundPolicy(allowed_ports=frozenset({private.port}))
         for url in PRIVATE:
             not_allowed(url.rstrip("/") + f":{private.port}/", None, policy)
@@ -133,18 +133,18 @@ def test_no_packet_reaches_a_private_address_in_any_notation(host: str) -> None:
     "host", ["127.0.0.1", "2130706433", "0177.0.0.1", "0x7f.1", "127.1", "127%2e0.0.1", "[::ffff:127.0.0.1]"]
 )
 def test_all_notations_work_for_an_allowed_network(host: str) -> None:
-    with Listener(answer("200 OK", PICTURE)) as private:
+    with Listener(answer("200 OK", IMAGE)) as private:
         policy = OutboundPolicy(allowed_networks=LOOPBACK, allowed_ports=frozenset({private.port}))
         if ":" in host:  # connecting would need a dual-stack socket
             assert is_allowed_url(f"http://{host}:{private.port}/", policy)
             return
-        assert fetch(f"http://{host}:{private.port}/", None, policy) == PICTURE
+        assert fetch(f"http://{host}:{private.port}/", None, policy) == IMAGE
         assert private.visitors() == 1
         assert f"host: 127.0.0.1:{private.port}\r\n".encode() in private.requests[0]
 
 
 def test_an_allowed_network_allows_no_other_address() -> None:
-    with Listener(answer("200 OK", PICTURE), host="127.0.0.2") as private:
+    with Listener(answer("200 OK", IMAGE), host="127.0.0.2") as private:
         policy = OutboundPolicy(allowed_networks=(ip_network("127.0.0.1/32"),), allowed_ports=frozenset({private.port}))
         not_allowed(f"http://127.0.0.2:{private.port}/", None, policy)
         assert private.visitors() == 0
@@ -170,16 +170,16 @@ def test_all_refused_urls_have_the_same_message(url: str) -> None:
     ],
 )
 def test_one_blocked_address_refuses_the_name(answers: list[str]) -> None:
-    with Listener(answer("200 OK", PICTURE)) as server:
+    with Listener(answer("200 OK", IMAGE)) as server:
         network = FakeNetwork({NAME: [answers]}, dict.fromkeys(itertools.product(answers, [80]), server))
         not_allowed(f"http://{NAME}/", network)
         assert server.visitors() == 0
 
 
 def test_dns_rebinding_has_no_effect() -> None:
-    with Listener(answer("200 OK", PICTURE)) as server, Listener(answer("200 OK", b"secret")) as private:
+    with Listener(answer("200 OK", IMAGE)) as server, Listener(answer("200 OK", b"secret")) as private:
         network = FakeNetwork({NAME: [[PUBLIC], ["127.0.0.1"]]}, {(PUBLIC, 80): server, ("127.0.0.1", 80): private})
-        assert fetch(f"http://{NAME}/", network) == PICTURE
+        assert fetch(f"http://{NAME}/", network) == IMAGE
         assert network.resolved == [NAME]
         assert private.visitors() == 0
 
@@ -200,7 +200,7 @@ def test_nothing_is_sent_to_a_peer_with_another_address(peer: str) -> None:
         other.peer = (peer, port)
         return other
 
-    with Listener(answer("200 OK", PICTURE)) as server:
+    with Listener(answer("200 OK", IMAGE)) as server:
         transport = NetworkTransport(
             resolve=lambda host, port: [PUBLIC], connect=connect, is_own_address=lambda address: False
         )
@@ -211,7 +211,7 @@ def test_nothing_is_sent_to_a_peer_with_another_address(peer: str) -> None:
 
 
 def test_the_sites_own_address_and_name_are_refused() -> None:
-    with Listener(answer("200 OK", PICTURE)) as server:
+    with Listener(answer("200 OK", IMAGE)) as server:
         machines = {(PUBLIC, 80): server}
         not_allowed(f"http://{NAME}/", FakeNetwork({NAME: [[PUBLIC]]}, machines, own=PUBLIC))
         not_allowed(f"http://{PUBLIC}/", FakeNetwork({}, machines, own=PUBLIC))
@@ -230,7 +230,7 @@ def test_own_addresses_are_recognised() -> None:
 
 def test_it_follows_three_redirects_to_other_names_and_up_to_https() -> None:
     with (
-        Listener(answer("200 OK", PICTURE), tls=authority().serving("c.example")) as last,
+        Listener(answer("200 OK", IMAGE), tls=authority().serving("c.example")) as last,
         Listener(answer("307 Temporary Redirect", location="https://c.example/x.png")) as third,
         Listener(answer("301 Moved Permanently", location="//b.example/z")) as second,
         Listener(answer("302 Found", location="/y")) as first,
@@ -238,7 +238,7 @@ def test_it_follows_three_redirects_to_other_names_and_up_to_https() -> None:
         machines = {(PUBLIC, 80): first, (OTHER_PUBLIC, 80): second, ("1.1.1.1", 80): third, ("1.1.1.1", 443): last}
         names = {"a.example": [[PUBLIC], [OTHER_PUBLIC]], "b.example": [["1.1.1.1"]], "c.example": [["1.1.1.1"]]}
         network = FakeNetwork(names, machines, trusted=authority().trusting())
-        assert fetch("http://a.example/", network) == PICTURE
+        assert fetch("http://a.example/", network) == IMAGE
     assert second.requests[0].startswith(b"GET /y HTTP")
 
 
@@ -277,7 +277,7 @@ def test_a_redirect_to_a_private_address_is_refused() -> None:
 
 def test_a_redirect_never_goes_from_https_down_to_http() -> None:
     with (
-        Listener(answer("200 OK", PICTURE)) as plain,
+        Listener(answer("200 OK", IMAGE)) as plain,
         Listener(answer("302 Found", location=f"http://{NAME}/"), tls=authority().serving(NAME)) as secret,
     ):
         machines = {(PUBLIC, 80): plain, (PUBLIC, 443): secret}
@@ -289,7 +289,7 @@ def test_a_redirect_never_goes_from_https_down_to_http() -> None:
 
 
 def fetch_encrypted(serving: ssl.SSLContext) -> bytes:
-    with Listener(answer("200 OK", PICTURE), tls=serving) as server:
+    with Listener(answer("200 OK", IMAGE), tls=serving) as server:
         network = FakeNetwork({NAME: [[PUBLIC]]}, {(PUBLIC, 443): server}, trusted=authority().trusting())
         return fetch(f"https://{NAME}/", network)
 
@@ -298,7 +298,7 @@ def test_tls_sends_the_host_name_and_checks_the_certificate() -> None:
     names: list[str | None] = []
     serving = authority().serving(NAME)
     serving.sni_callback = lambda connection, name, context: names.append(name)
-    assert fetch_encrypted(serving) == PICTURE
+    assert fetch_encrypted(serving) == IMAGE
     assert names == [NAME]
 
 

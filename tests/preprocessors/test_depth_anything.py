@@ -18,7 +18,7 @@ from skimage import data
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.core.errors import EngineFailed
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.preprocessors import control_image
 from inpainting.preprocessors.depth_anything import DEPTH_ANYTHING, DepthAnything
@@ -48,7 +48,7 @@ def pull_tiny(folder: Path) -> Path:
 
 
 def depth_of(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return control_image(Catalog().find_preprocessor("depth"), Picture(pixels)).pixels
+    return control_image(Catalog().find_preprocessor("depth"), CanonicalImage(pixels)).pixels
 
 
 def test_a_depth_map_is_that_of_transformers_in_any_mode(folder: Path) -> None:
@@ -84,7 +84,7 @@ def test_it_is_fed_as_by_its_authors_with_the_published_settings(
     tmp_path: Path, photo: np.ndarray[Any, Any], size: tuple[int, int]
 ) -> None:
     """Depth-Anything-V2, depth_anything_v2/dpt.py, `image2tensor`: RGB, the shorter side at 518 pixels, both multiples
-    of 14, cubic, ImageNet's normalisation. The published processor scales a picture of less than 518 pixels by its
+    of 14, cubic, ImageNet's normalisation. The published processor scales an image of less than 518 pixels by its
     longer side, where the authors' code scales it up by the shorter one."""
     from tests import published_preprocessors as published
     from tests import tiny_vision_models
@@ -114,7 +114,7 @@ def test_white_is_what_is_nearest_over_the_whole_range() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 2)])
-def test_thin_pictures_have_a_depth_map_too(folder: Path, shape: tuple[int, int]) -> None:
+def test_thin_images_have_a_depth_map_too(folder: Path, shape: tuple[int, int]) -> None:
     assert depth_of(np.full((*shape, 3), 90, np.uint8)).shape == (*shape, 3)
 
 

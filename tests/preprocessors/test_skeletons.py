@@ -61,13 +61,13 @@ def test_without_both_shoulders_there_is_no_neck(hidden: str) -> None:
 @pytest.mark.parametrize("scale", [1, 2])
 def test_points_and_limbs_have_the_published_colours_and_widths(scale: int) -> None:
     points = STANDING * scale
-    picture = drawn([points], 512 * scale, 512 * scale)
+    image = drawn([points], 512 * scale, 512 * scale)
     for (x, y), colour in zip(points.astype(int), PUBLISHED_COLOURS, strict=True):
-        assert picture[y, x].tolist() == colour
+        assert image[y, x].tolist() == colour
     for name, colour in zip(LIMBS, PUBLISHED_COLOURS, strict=False):
         start, end = (points[OPENPOSE.index(end)] for end in name.split("-"))
         x, y = ((start + end) / 2).astype(int)
-        assert picture[y, x].tolist() == [int(0.6 * channel) for channel in colour], name
+        assert image[y, x].tolist() == [int(0.6 * channel) for channel in colour], name
     alone = np.full_like(points, np.nan)
     alone[0] = points[0]
     assert cv2.boundingRect(drawn([alone], 512 * scale, 512 * scale).max(axis=2))[2:] == (8 * scale + 1, 8 * scale + 1)

@@ -19,7 +19,7 @@ from skimage import data
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.core.errors import EngineFailed
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.loaded_models import LoadedModels
 from inpainting.preprocessors import control_image, rt_detr, vitpose
@@ -60,7 +60,7 @@ def easily_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pose_of(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return control_image(Catalog().find_preprocessor("openpose"), Picture(pixels)).pixels
+    return control_image(Catalog().find_preprocessor("openpose"), CanonicalImage(pixels)).pixels
 
 
 def expected_boxes(folder: Path) -> list[list[float]]:
@@ -156,7 +156,7 @@ def test_vitpose_is_fed_as_by_its_authors_with_the_published_settings(folders: d
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 300), (300, 5)])
-def test_thin_pictures_have_a_pose_too(
+def test_thin_images_have_a_pose_too(
     folders: dict[str, Path], shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels, whole = np.full((*shape, 3), 90, np.uint8), np.array([[0, 0, *shape[::-1]]], np.float32)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from accounts.models import User
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.models import Generation
 from inpainting.realtime import queue_positions
@@ -25,7 +25,7 @@ def wait(photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> Wait:
     """Return wait(owner), which creates a queued generation."""
 
     def make(owner: User, *, engine: str = "quick-fill") -> Generation:
-        generation = Generation.from_request(InpaintRequest(Picture(photo), hole), owner=owner, engine=engine)
+        generation = Generation.from_request(InpaintRequest(CanonicalImage(photo), hole), owner=owner, engine=engine)
         generation.save_new()
         return generation
 

@@ -37,11 +37,11 @@ class PreviewingEngine(QuickFill):
 
     def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
         size = plan.request.image.size
-        picture = np.full((size.height, size.width, 3), GREEN, np.uint8)
+        image = np.full((size.height, size.width, 3), GREEN, np.uint8)
         on_step(Step(1, 3))
-        on_step(Step(2, 3, preview=picture))  # too soon after the first step to be stored
+        on_step(Step(2, 3, preview=image))  # too soon after the first step to be stored
         on_step(Step(3, 3))
-        return [picture]
+        return [image]
 
 
 async def test_previews_are_sent_to_connected_clients(alice: User, wait: Wait, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,10 +58,10 @@ async def test_previews_are_sent_to_connected_clients(alice: User, wait: Wait, m
     (shown,) = [message["preview"] for message in messages if "preview" in message]
     report = await in_database(lambda: generation.images.get().report)()
     assert shown["box"] == report["window"]
-    picture = decoded(shown["url"])
+    image = decoded(shown["url"])
     left, top, right, bottom = shown["box"]
-    assert picture.shape == (bottom - top, right - left, 3)
-    assert np.abs(picture.astype(int) - GREEN).max() < 8
+    assert image.shape == (bottom - top, right - left, 3)
+    assert np.abs(image.astype(int) - GREEN).max() < 8
 
 
 def test_a_preview_is_at_most_256_pixels_wide_or_high() -> None:
@@ -80,9 +80,9 @@ def decoded(url: str) -> NDArray[np.uint8]:
     start = "data:image/webp;base64,"
     assert url.startswith(start)
     data = np.frombuffer(base64.b64decode(url.removeprefix(start)), np.uint8)
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    assert picture is not None
-    return picture[:, :, ::-1].astype(np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert image is not None
+    return image[:, :, ::-1].astype(np.uint8)
 
 
 def test_the_last_preview_of_few_running_generations_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,10 +17,10 @@ from PIL import Image
 
 from inpainting.catalog import families
 from inpainting.catalog.families import SEGMENTATION
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.models import InferenceModel
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Detection, Hint, Point, Segmenter, Selection, candidates_of
@@ -106,7 +106,7 @@ def skip_without_library(name: str) -> None:
 def network_of(folder: Path, family: str) -> Path:
     """The files of a small network of that family, which selects what is bright.
 
-    Grounding DINO's is random: it finds boxes anywhere, and SAM outlines what is bright in the picture.
+    Grounding DINO's is random: it finds boxes anywhere, and SAM outlines what is bright in the image.
     """
     if family == "mobile-sam":
         return tiny_mobile_sam.saved(folder)
@@ -128,12 +128,12 @@ def test_the_table_has_every_family() -> None:
 
 
 @EVERY
-def test_white_is_the_object_upright_and_of_the_pictures_size_in_every_mode(
+def test_white_is_the_object_upright_and_of_the_images_size_in_every_mode(
     install: Callable[[str], Segmenter], name: str
 ) -> None:
-    """Grey, alpha and 16 bits give the mask of RGB; turned by its EXIF orientation, a picture gives a turned mask."""
+    """Grey, alpha and 16 bits give the mask of RGB; turned by its EXIF orientation, an image gives a turned mask."""
     segmenter, drawn = install(name), disc()
-    expected = segmenter.segment(Picture(drawn), marked(segmenter))
+    expected = segmenter.segment(CanonicalImage(drawn), marked(segmenter))
     assert expected.shape == (60, 90)
     assert expected.dtype == np.uint8
     assert expected[20, 45] > 200
@@ -141,16 +141,16 @@ def test_white_is_the_object_upright_and_of_the_pictures_size_in_every_mode(
     alpha = np.full((60, 90, 1), 40, np.uint8)
     for pixels in (drawn[:, :, :1], np.dstack([drawn, alpha]), np.dstack([drawn[:, :, :1], alpha])):
         for deep in (pixels, pixels.astype(np.uint16) * 257):
-            assert np.array_equal(segmenter.segment(Picture(deep), marked(segmenter)), expected)
-    upright = decode_picture(turned_png(drawn)).picture
+            assert np.array_equal(segmenter.segment(CanonicalImage(deep), marked(segmenter)), expected)
+    upright = decode_image(turned_png(drawn)).image
     assert np.array_equal(segmenter.segment(upright, marked(segmenter)), expected)
 
 
 @EVERY
 def test_candidates_are_rated_and_the_first_is_the_mask(install: Callable[[str], Segmenter], name: str) -> None:
     segmenter = install(name)
-    found = candidates_of(segmenter, Picture(disc()), marked(segmenter))
-    assert np.array_equal(found[0].mask, segmenter.segment(Picture(disc()), marked(segmenter)))
+    found = candidates_of(segmenter, CanonicalImage(disc()), marked(segmenter))
+    assert np.array_equal(found[0].mask, segmenter.segment(CanonicalImage(disc()), marked(segmenter)))
     assert all(one.score is None or 0 <= one.score <= 1 for one in found)
     assert [one.mask.shape for one in found] == [(60, 90)] * len(found)
 
@@ -186,10 +186,10 @@ def test_hints_that_are_read_are_taken_and_others_are_refused(install: Callable[
     for hint, hints in HINTS.items():
         selection = replace(marked(segmenter), **hints)
         if hint in segmenter.reads:
-            assert candidates_of(segmenter, Picture(disc()), selection)[0].mask.shape == (60, 90)
+            assert candidates_of(segmenter, CanonicalImage(disc()), selection)[0].mask.shape == (60, 90)
         else:
             with pytest.raises(InvalidRequest, match=f"{name} does not read {hint}") as refused:
-                candidates_of(segmenter, Picture(disc()), selection)
+                candidates_of(segmenter, CanonicalImage(disc()), selection)
             assert refused.value.field == hint
 
 

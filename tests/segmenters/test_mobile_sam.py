@@ -16,7 +16,7 @@ from skimage import data
 
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Box
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Point, Segmenter, Selection, candidates_of
 from inpainting.segmenters.networks.mobile_sam import MobileSam
@@ -90,7 +90,7 @@ def as_published(
 def test_candidates_equal_those_of_the_published_steps(
     segmenter: Segmenter, carried: Path, selection: Selection, points: list[list[float]], labels: list[float]
 ) -> None:
-    found = candidates_of(segmenter, Picture(PHOTO), selection)
+    found = candidates_of(segmenter, CanonicalImage(PHOTO), selection)
     expected = as_published(carried, PHOTO, points, labels)
     assert [candidate.score for candidate in found] == pytest.approx([0.9, 0.8, 0.7] if labels == [1, -1] else [0.2])
     for candidate, mask in zip(found, expected, strict=True):
@@ -102,9 +102,9 @@ def test_candidates_equal_those_of_the_published_steps(
 def test_the_mask_is_what_the_points_say(segmenter: Segmenter) -> None:
     photo = np.full((90, 160, 3), 60, np.uint8)
     photo[20:60, 20:60], photo[20:60, 100:140] = (230, 40, 40), (40, 40, 230)
-    found = segmenter.segment(Picture(photo), Selection((Point(40, 40),)))
+    found = segmenter.segment(CanonicalImage(photo), Selection((Point(40, 40),)))
     assert (found[40, 40], found[40, 120], found[5, 5]) == (255, 0, 0)
-    both = segmenter.segment(Picture(photo), Selection((Point(40, 40), Point(120, 40))))
+    both = segmenter.segment(CanonicalImage(photo), Selection((Point(40, 40), Point(120, 40))))
     assert both[40, 40] == both[40, 120]
 
 
@@ -118,7 +118,7 @@ def test_a_further_click_computes_no_second_embedding(segmenter: Segmenter, monk
 
     monkeypatch.setattr(MobileSam, "embed", recorded)
     for photo, count in ((PHOTO, 1), (PHOTO, 1), (PHOTO[:, ::-1], 2), (PHOTO, 2)):
-        segmenter.segment(Picture(np.ascontiguousarray(photo)), CLICKS)
+        segmenter.segment(CanonicalImage(np.ascontiguousarray(photo)), CLICKS)
         assert len(computed) == count
 
 
@@ -130,18 +130,18 @@ def test_it_outlines_what_grounding_dino_finds(segmenter: Segmenter, tmp_path: P
     folder = tiny_vision_models.saved(tmp_path / "dino", "grounding-dino")
     call_command("pull_model", "grounding-dino-tiny", "--yes", f"--from={folder}", stdout=StringIO())
     best = Detection(box_threshold=0, text_threshold=0, max_detections=1)
-    found = registry.find("grounding-dino-tiny").segment(Picture(PHOTO), Selection(words="cup", detection=best))
+    found = registry.find("grounding-dino-tiny").segment(CanonicalImage(PHOTO), Selection(words="cup", detection=best))
     assert found.any()
 
 
-def test_thin_pictures_and_values_that_are_not_finite_are_errors(segmenter: Segmenter, tmp_path: Path) -> None:
-    thin = Picture(np.full((3, 8000, 3), 9, np.uint8))
+def test_thin_images_and_values_that_are_not_finite_are_errors(segmenter: Segmenter, tmp_path: Path) -> None:
+    thin = CanonicalImage(np.full((3, 8000, 3), 9, np.uint8))
     with pytest.raises(InvalidRequest, match="at most 1024 times the shorter"):
         candidates_of(segmenter, thin, Selection((Point(1, 1),)))
     folder = tiny_mobile_sam.saved(tmp_path / "broken", gain=np.nan)
     call_command("add_model", "broken", "--family=mobile-sam", f"--from={folder}", stdout=StringIO())
     with pytest.raises(EngineFailed) as failed:
-        registry.find("broken").segment(Picture(PHOTO), CLICKS)
+        registry.find("broken").segment(CanonicalImage(PHOTO), CLICKS)
     assert failed.value.code == "model_produced_invalid_output"
 
 

@@ -23,11 +23,11 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Box
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.models import InferenceModel
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import MAX_BOXES, MAX_POINTS, Detection, Point, Selection, candidates_of
-from inpainting.segmenters.networks import fed_pictures
+from inpainting.segmenters.networks import fed_images
 from inpainting.segmenters.networks.by_words import boxes_of
 from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter
 from inpainting.segmenters.networks.detector_models import Detector
@@ -97,7 +97,7 @@ def prompts_of(selection: Selection) -> dict[str, Any]:
 @WAYS
 def test_candidates_equal_those_of_transformers(install: Install, selection: Selection, count: int) -> None:
     segmenter = install("sam-vit-base")
-    found = candidates_of(segmenter, Picture(PHOTO), selection)
+    found = candidates_of(segmenter, CanonicalImage(PHOTO), selection)
     assert segmenter.spec.path is not None
     masks, scores = by_transformers(segmenter.spec.path, multimask_output=count == 3, **prompts_of(selection))
     order = np.argsort(-scores, kind="stable")
@@ -106,7 +106,7 @@ def test_candidates_equal_those_of_transformers(install: Install, selection: Sel
         assert candidate.mask.shape == PHOTO.shape[:2]
         assert np.mean((candidate.mask > 0) != masks[index]) < 0.002
         assert candidate.score == pytest.approx(np.clip(scores[index], 0, 1), abs=1e-4)
-    assert np.array_equal(segmenter.segment(Picture(PHOTO), selection), found[0].mask)
+    assert np.array_equal(segmenter.segment(CanonicalImage(PHOTO), selection), found[0].mask)
 
 
 @WAYS
@@ -128,7 +128,7 @@ def test_sam_2_equals_its_model_in_transformers(install: Install, selection: Sel
     with torch.inference_mode():
         output = model(pixel_values=(small - mean) / std, multimask_output=count == 3, **prompts)
         logits = torch.nn.functional.interpolate(output.pred_masks[0], (height, width), mode="bilinear")
-    found = candidates_of(segmenter, Picture(PHOTO), selection)
+    found = candidates_of(segmenter, CanonicalImage(PHOTO), selection)
     order = output.iou_scores[0, 0].argsort(descending=True).tolist()
     assert len(found) == len(order) == count
     for candidate, index in zip(found, order, strict=True):
@@ -144,7 +144,9 @@ def test_sam_2_is_loaded_from_the_checkpoint_for_videos_that_is_published(instal
     assert len(loaded.state_dict()) > 200
     assert all(torch.equal(values, weights[name]) for name, values in loaded.state_dict().items())
     image = install("sam2.1-tiny")
-    assert not np.array_equal(registry.find("video").segment(Picture(PHOTO), BOX), image.segment(Picture(PHOTO), BOX))
+    assert not np.array_equal(
+        registry.find("video").segment(CanonicalImage(PHOTO), BOX), image.segment(CanonicalImage(PHOTO), BOX)
+    )
 
 
 def test_sam_is_fed_as_by_its_authors_with_the_published_settings(tmp_path: Path) -> None:
@@ -186,7 +188,7 @@ def test_sam_2_is_fed_as_by_its_authors_at_its_published_size(tmp_path: Path) ->
 def test_a_further_click_computes_no_second_embedding_and_few_are_kept(
     install: Install, monkeypatch: pytest.MonkeyPatch, slug: str
 ) -> None:
-    monkeypatch.setattr(fed_pictures, "MAX_EMBEDDINGS", 2)
+    monkeypatch.setattr(fed_images, "MAX_EMBEDDINGS", 2)
     segmenter, computed = install(slug), []
     model = segmenter.loaded().model
     embed = model.get_image_embeddings
@@ -196,7 +198,7 @@ def test_a_further_click_computes_no_second_embedding_and_few_are_kept(
         return embed(pixels)
 
     monkeypatch.setattr(model, "get_image_embeddings", recorded)
-    photos = [Picture(np.roll(PHOTO, turn, axis=1)) for turn in range(3)]
+    photos = [CanonicalImage(np.roll(PHOTO, turn, axis=1)) for turn in range(3)]
     for photo, count in ((0, 1), (0, 1), (1, 2), (0, 2), (2, 3), (0, 3), (1, 4)):
         segmenter.segment(photos[photo], CLICKS)
         assert len(computed) == count
@@ -205,11 +207,11 @@ def test_a_further_click_computes_no_second_embedding_and_few_are_kept(
 @pytest.mark.parametrize("slug", ["slimsam", "sam2.1-tiny"])
 def test_sixteen_bits_alpha_and_one_pixel_are_segmented(install: Install, slug: str) -> None:
     segmenter = install(slug)
-    expected = segmenter.segment(Picture(PHOTO), CLICKS)
+    expected = segmenter.segment(CanonicalImage(PHOTO), CLICKS)
     with_alpha = np.dstack([PHOTO, np.full(PHOTO.shape[:2], 9, np.uint8)])
     for pixels in (PHOTO.astype(np.uint16) * 257, with_alpha):
-        assert np.array_equal(segmenter.segment(Picture(pixels), CLICKS), expected)
-    tiny = Picture(np.full((1, 1, 3), 9, np.uint8))
+        assert np.array_equal(segmenter.segment(CanonicalImage(pixels), CLICKS), expected)
+    tiny = CanonicalImage(np.full((1, 1, 3), 9, np.uint8))
     assert candidates_of(segmenter, tiny, Selection((Point(1, 1),)))[0].mask.shape == (1, 1)
 
 
@@ -218,11 +220,11 @@ def test_sixteen_bits_alpha_and_one_pixel_are_segmented(install: Install, slug: 
     ("slug", "selection"),
     [("slimsam", Selection((Point(1, 1),))), ("grounding-dino-tiny", Selection(words="cup"))],
 )
-def test_a_picture_of_which_a_network_would_see_no_pixel_across_is_refused(
+def test_a_image_of_which_a_network_would_see_no_pixel_across_is_refused(
     install: Install, slug: str, selection: Selection, size: tuple[int, int]
 ) -> None:
     install("slimsam")
-    thin = Picture(np.full((*size, 3), 9, np.uint8))
+    thin = CanonicalImage(np.full((*size, 3), 9, np.uint8))
     with pytest.raises(InvalidRequest, match=r"at most (64|128) times the shorter") as refused:
         candidates_of(install(slug), thin, selection)
     assert refused.value.field == "image"
@@ -230,15 +232,15 @@ def test_a_picture_of_which_a_network_would_see_no_pixel_across_is_refused(
 
 
 @pytest.mark.parametrize("size", [(3, 150), (1, 60), (60, 1)])
-def test_a_picture_a_few_pixels_high_is_segmented(install: Install, size: tuple[int, int]) -> None:
+def test_a_image_a_few_pixels_high_is_segmented(install: Install, size: tuple[int, int]) -> None:
     outliner, by_words = install("slimsam"), install("grounding-dino-tiny")
-    thin, every = Picture(np.full((*size, 3), 9, np.uint8)), Detection(box_threshold=0, text_threshold=0)
+    thin, every = CanonicalImage(np.full((*size, 3), 9, np.uint8)), Detection(box_threshold=0, text_threshold=0)
     assert outliner.segment(thin, Selection((Point(1, 1),))).shape == size
     assert by_words.segment(thin, Selection(words="cup", detection=every)).shape == size
 
 
 def test_hostile_points_and_boxes_are_refused(install: Install) -> None:
-    segmenter, photo = install("slimsam"), Picture(PHOTO)
+    segmenter, photo = install("slimsam"), CanonicalImage(PHOTO)
     makers: tuple[Callable[[], Selection], ...] = (
         lambda: Selection(tuple(Point(1, 1) for _ in range(10_000))),
         lambda: Selection((Point(float("nan"), 1),)),
@@ -259,7 +261,7 @@ def test_values_that_are_not_finite_are_an_error(install: Install) -> None:
     with torch.no_grad():
         segmenter.loaded().model.mask_decoder.iou_token.weight.fill_(float("nan"))
     with pytest.raises(EngineFailed) as failed:
-        segmenter.segment(Picture(PHOTO), CLICKS)
+        segmenter.segment(CanonicalImage(PHOTO), CLICKS)
     assert failed.value.code == "model_produced_invalid_output"
 
 
@@ -330,7 +332,7 @@ def test_grounding_dino_is_fed_as_by_its_authors_with_the_published_settings(
 
 def test_the_mask_is_what_sam_outlines_in_the_best_boxes(install: Install) -> None:
     outliner, segmenter = install("slimsam"), install("grounding-dino-tiny")
-    photo, every = Picture(PHOTO), Detection(box_threshold=0, text_threshold=0)
+    photo, every = CanonicalImage(PHOTO), Detection(box_threshold=0, text_threshold=0)
     found = sorted(segmenter.loaded().find(PHOTO, "cup", every), key=lambda one: -one[0])
     best = Detection(box_threshold=0, text_threshold=0, max_detections=1)
     (box,) = boxes_of(found, best, photo.size)
@@ -342,7 +344,7 @@ def test_the_mask_is_what_sam_outlines_in_the_best_boxes(install: Install) -> No
     assert np.count_nonzero(boxes) == box.size.width * box.size.height
 
 
-def test_few_boxes_are_outlined_and_the_picture_is_embedded_once_for_all(
+def test_few_boxes_are_outlined_and_the_image_is_embedded_once_for_all(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outliner, segmenter = install("slimsam").loaded(), install("grounding-dino-tiny")
@@ -361,12 +363,12 @@ def test_few_boxes_are_outlined_and_the_picture_is_embedded_once_for_all(
 
     for name in ("embed", "decoded"):
         monkeypatch.setattr(outliner, name, recorded(name))
-    segmenter.segment(Picture(PHOTO), Selection(words="cup"))
+    segmenter.segment(CanonicalImage(PHOTO), Selection(words="cup"))
     assert calls == ["embed", *["decoded"] * MAX_BOXES]
 
 
-def test_boxes_are_moved_outwards_or_inwards_and_stay_in_the_picture() -> None:
-    size = Picture(PHOTO).size
+def test_boxes_are_moved_outwards_or_inwards_and_stay_in_the_image() -> None:
+    size = CanonicalImage(PHOTO).size
     found = [(0.9, (10.2, 20.0, 50.0, 60.5)), (0.5, (0.0, 0.0, 8.0, 8.0))]
     assert boxes_of(found, Detection(), size) == [Box(10, 20, 50, 61), Box(0, 0, 8, 8)]
     assert boxes_of(found, Detection(max_detections=1), size) == [Box(10, 20, 50, 61)]
@@ -377,6 +379,6 @@ def test_boxes_are_moved_outwards_or_inwards_and_stay_in_the_picture() -> None:
 def test_without_an_outliner_the_command_is_named(install: Install) -> None:
     segmenter = install("grounding-dino-tiny")
     with pytest.raises(InvalidRequest, match=r"manage\.py pull_model slimsam"):
-        candidates_of(segmenter, Picture(PHOTO), Selection(words="cup"))
+        candidates_of(segmenter, CanonicalImage(PHOTO), Selection(words="cup"))
     with pytest.raises(InvalidRequest, match="send words for it"):
-        candidates_of(segmenter, Picture(PHOTO), Selection(words="  "))
+        candidates_of(segmenter, CanonicalImage(PHOTO), Selection(words="  "))

@@ -21,7 +21,7 @@ import onnxruntime
 from inpainting.catalog.shipped_tools import SALIENT_OBJECTS
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Box
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.engines.loaded_models import LoadedModels
 from inpainting.models import InferenceModel
 from inpainting.segmenters import registry
@@ -84,7 +84,7 @@ def as_rembg(photo: NDArray[np.uint8], slug: str, content: bytes) -> NDArray[np.
 def test_masks_equal_those_of_rembg(install: Install, slug: str) -> None:
     photo = data.coffee()[:150, :220]
     content = tiny_networks.salient_by_every_channel("side")
-    found = install(slug, content).segment(Picture(photo), Selection())
+    found = install(slug, content).segment(CanonicalImage(photo), Selection())
     assert found.shape == (150, 220)
     assert found.dtype == np.uint8
     assert np.array_equal(found, as_rembg(photo, slug, content))
@@ -95,12 +95,12 @@ def test_white_is_the_object_in_every_depth_and_mode(install: Install) -> None:
     photo = np.zeros((40, 60, 3), np.uint8)
     photo[10:30, 20:45] = 250
     segmenter = install("u2net", network_of("u2net"))
-    expected = segmenter.segment(Picture(photo), Selection())
+    expected = segmenter.segment(CanonicalImage(photo), Selection())
     assert expected[20, 30] > 240
     assert expected[2, 2] == 0
     with_alpha = np.dstack([photo, np.full((40, 60), 7, np.uint8)])
     for pixels in (photo.astype(np.uint16) * 257, photo[:, :, :1], with_alpha):
-        assert np.array_equal(segmenter.segment(Picture(pixels), Selection()), expected)
+        assert np.array_equal(segmenter.segment(CanonicalImage(pixels), Selection()), expected)
 
 
 def test_each_category_of_garments_has_its_own_mask_and_together_they_are_the_default(install: Install) -> None:
@@ -109,24 +109,24 @@ def test_each_category_of_garments_has_its_own_mask_and_together_they_are_the_de
         photo[20:40, 30 * channel + 5 : 30 * channel + 25, channel] = 255
     segmenter = install("u2net_cloth_seg", network_of("u2net_cloth_seg"))
     for place, category in enumerate(("upper", "lower", "full")):
-        mask = segmenter.segment(Picture(photo), Selection(category=category))
+        mask = segmenter.segment(CanonicalImage(photo), Selection(category=category))
         assert [bool(mask[30, column] > 127) for column in (15, 45, 75)] == [place == index for index in range(3)]
-    mask = segmenter.segment(Picture(photo), Selection())
+    mask = segmenter.segment(CanonicalImage(photo), Selection())
     assert all(mask[30, column] > 127 for column in (15, 45, 75))
     assert not mask[5].any()
     with pytest.raises(InvalidRequest, match="the categories are: upper, lower, full"):
-        segmenter.segment(Picture(photo), Selection(category="hat"))
+        segmenter.segment(CanonicalImage(photo), Selection(category="hat"))
 
 
-def test_pictures_are_normalised_for_garments_as_in_training() -> None:
+def test_images_are_normalised_for_garments_as_in_training() -> None:
     """To -1 to 1, not with the mean and deviation of ImageNet as rembg does."""
-    fed = salient_objects.CLOTHES.tensor(Picture(data.coffee()[:60, :60]), 60)
+    fed = salient_objects.CLOTHES.tensor(CanonicalImage(data.coffee()[:60, :60]), 60)
     photo = data.coffee()[:60, :60].transpose(2, 0, 1)[None]
     assert np.allclose(fed, photo / photo.max() * 2 - 1, atol=1e-6)
 
 
 def test_a_flat_output_selects_nothing_and_wrong_outputs_are_errors(install: Install) -> None:
-    photo = Picture(data.coffee()[:60, :60])
+    photo = CanonicalImage(data.coffee()[:60, :60])
     assert not install("u2net", network_of("u2net", gain=0)).segment(photo, Selection()).any()
     with pytest.raises(EngineFailed) as failed:
         install("u2netp", network_of("u2netp", gain=np.inf)).segment(photo, Selection())
@@ -138,8 +138,8 @@ def test_a_flat_output_selects_nothing_and_wrong_outputs_are_errors(install: Ins
 
 def test_hints_that_a_network_does_not_read_are_refused(install: Install) -> None:
     segmenter = install("u2net", network_of("u2net"))
-    with pytest.raises(InvalidRequest, match="does not read box; it takes the picture alone"):
-        candidates_of(segmenter, Picture(data.coffee()), Selection(box=Box(0, 0, 9, 9)))
+    with pytest.raises(InvalidRequest, match="does not read box; it takes the image alone"):
+        candidates_of(segmenter, CanonicalImage(data.coffee()), Selection(box=Box(0, 0, 9, 9)))
 
 
 def test_a_model_that_is_not_installed_is_refused_with_the_command() -> None:
@@ -152,7 +152,7 @@ def test_a_model_of_ones_own_is_found_by_its_name(tmp_path: Path) -> None:
     path = tmp_path / "mine.onnx"
     path.write_bytes(tiny_networks.salient("side", name="picture"))
     call_command("add_model", "mine", "--family=u2net", f"--from={path}", stdout=StringIO())
-    assert registry.find("mine").segment(Picture(data.coffee()[:50, :70]), Selection()).shape == (50, 70)
+    assert registry.find("mine").segment(CanonicalImage(data.coffee()[:50, :70]), Selection()).shape == (50, 70)
 
 
 def test_few_networks_stay_loaded_and_a_changed_file_is_loaded_again(
@@ -160,7 +160,7 @@ def test_few_networks_stay_loaded_and_a_changed_file_is_loaded_again(
 ) -> None:
     fresh = LoadedModels()
     monkeypatch.setattr(catalog_segmenter, "loaded_models", fresh)
-    photo = Picture(data.coffee()[:40, :40])
+    photo = CanonicalImage(data.coffee()[:40, :40])
     for slug in ("u2net", "u2netp", "silueta"):
         install(slug, network_of(slug, side=64)).segment(photo, Selection())
     assert [path.parent.name for path in fresh._loaded] == ["u2netp", "silueta"]

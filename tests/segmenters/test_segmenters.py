@@ -12,7 +12,7 @@ from skimage import data
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
-from inpainting.core.picture import Mask, Picture
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import MAX_POINTS, Point, Segmenter, Selection, box_around, candidates_of
 
@@ -45,27 +45,27 @@ def coin() -> Mask:
     return drawn
 
 
-def grey(pixels: NDArray[Any]) -> Picture:
-    return Picture(pixels[:, :, np.newaxis])
+def grey(pixels: NDArray[Any]) -> CanonicalImage:
+    return CanonicalImage(pixels[:, :, np.newaxis])
 
 
 def test_a_box_selects_the_object_in_it() -> None:
-    photo = Picture(data.coffee())
+    photo = CanonicalImage(data.coffee())
     found = GRABCUT.segment(photo, Selection(box=Box(70, 10, 490, 390)))
     assert overlap(found, polygon(PLATE, photo.size)) > 0.9
     assert not found[:, 500:].any()
 
 
 def test_a_rough_outline_is_snapped_to_the_edges_of_the_object() -> None:
-    photo = Picture(data.coffee())
+    photo = CanonicalImage(data.coffee())
     wanted = polygon(PLATE, photo.size)
     rough = [[x + 14 * (1 if x > 290 else -1), y + 14 * (1 if y > 200 else -1)] for x, y in PLATE]
     found = GRABCUT.segment(photo, Selection(outline=tuple((float(x), float(y)) for x, y in rough)))
     assert overlap(found, wanted) > max(0.93, overlap(polygon(rough, photo.size), wanted) + 0.05)
 
 
-def test_an_outline_outside_the_picture_or_with_too_many_corners_is_refused() -> None:
-    photo = Picture(data.coffee())
+def test_an_outline_outside_the_image_or_with_too_many_corners_is_refused() -> None:
+    photo = CanonicalImage(data.coffee())
     with pytest.raises(InvalidRequest, match="outside the image"):
         GRABCUT.segment(photo, Selection(outline=((700.0, 10.0), (800.0, 10.0), (800.0, 90.0))))
     with pytest.raises(InvalidRequest, match="three corners"):
@@ -81,7 +81,7 @@ def test_a_click_selects_the_object_under_it() -> None:
 
 
 def test_further_clicks_add_the_other_parts_of_the_object() -> None:
-    photo, wanted = Picture(data.coffee()), polygon(PLATE, Size(600, 400))
+    photo, wanted = CanonicalImage(data.coffee()), polygon(PLATE, Size(600, 400))
     clicks = [Point(300, 90), Point(150, 250), Point(300, 330), Point(430, 230), Point(200, 60)]
     overlaps = [overlap(GRABCUT.segment(photo, Selection(tuple(clicks[:count]))), wanted) for count in (1, 3, 5)]
     assert overlaps == sorted(overlaps)
@@ -91,14 +91,14 @@ def test_further_clicks_add_the_other_parts_of_the_object() -> None:
 def test_a_click_beside_the_object_takes_away_the_part_around_it() -> None:
     photo = np.full((80, 160, 3), 60, np.uint8)
     photo[20:60, 20:80], photo[20:60, 80:140] = (250, 220, 40), (240, 210, 60)  # nearly the same
-    both = GRABCUT.segment(Picture(photo), Selection((Point(40, 40), Point(120, 40))))
+    both = GRABCUT.segment(CanonicalImage(photo), Selection((Point(40, 40), Point(120, 40))))
     assert both[40, 30] == both[40, 130] == 255
-    one = GRABCUT.segment(Picture(photo), Selection((Point(40, 40), Point(120, 40, is_object=False))))
+    one = GRABCUT.segment(CanonicalImage(photo), Selection((Point(40, 40), Point(120, 40, is_object=False))))
     assert (one[40, 30], one[40, 130]) == (255, 0)
 
 
 def test_a_click_beside_the_object_takes_away_what_the_box_has_too_much() -> None:
-    photo, box = Picture(data.rocket()), Box(290, 60, 355, 425)
+    photo, box = CanonicalImage(data.rocket()), Box(290, 60, 355, 425)
     beside = tuple(Point(x, y, is_object=False) for x in (296, 348) for y in (380, 400, 415))
     found = GRABCUT.segment(photo, Selection((Point(322, 250), *beside), box))
     assert overlap(found, polygon(ROCKET, photo.size)) > 0.7
@@ -109,8 +109,8 @@ def test_of_several_pieces_those_with_a_point_are_selected() -> None:
     two = np.full((80, 160, 3), 60, np.uint8)
     two[20:60, 20:60] = two[20:60, 100:140] = (250, 220, 40)
     box = Box(10, 10, 150, 70)
-    assert np.count_nonzero(GRABCUT.segment(Picture(two), Selection(box=box))) == 2 * 40 * 40
-    found = GRABCUT.segment(Picture(two), Selection((Point(40, 40),), box))
+    assert np.count_nonzero(GRABCUT.segment(CanonicalImage(two), Selection(box=box))) == 2 * 40 * 40
+    found = GRABCUT.segment(CanonicalImage(two), Selection((Point(40, 40),), box))
     assert found[:, 80:].max() == 0
     assert np.count_nonzero(found) == 40 * 40
 
@@ -120,15 +120,15 @@ def test_a_small_object_in_a_large_photo_keeps_its_edges() -> None:
     cv2.circle(large, (3111, 2222), 60, (200, 30, 30), -1)
     wanted = np.all(large == (200, 30, 30), axis=2).astype(np.uint8) * 255
     for selection in (Selection((Point(3100, 2200),)), Selection(box=Box(3030, 2140, 3190, 2300))):
-        assert overlap(GRABCUT.segment(Picture(large), selection), wanted) > 0.95
+        assert overlap(GRABCUT.segment(CanonicalImage(large), selection), wanted) > 0.95
 
 
 @EVERY
-def test_a_mask_is_binary_of_the_pictures_size_and_the_same_each_time(segmenter: Segmenter) -> None:
+def test_a_mask_is_binary_of_the_images_size_and_the_same_each_time(segmenter: Segmenter) -> None:
     rng = np.random.default_rng(3)
     depths = ((np.uint8, 1), (np.uint8, 4), (np.uint16, 2), (np.uint16, 3))
     for dtype, channels in depths:
-        photo = Picture(rng.integers(0, np.iinfo(dtype).max, (30, 50, channels), dtype))
+        photo = CanonicalImage(rng.integers(0, np.iinfo(dtype).max, (30, 50, channels), dtype))
         for selection in (Selection(box=Box(10, 5, 30, 25)), Selection((Point(50, 30), Point(0, 0, is_object=False)))):
             found = segmenter.segment(photo, selection)
             assert found.shape == (30, 50)
@@ -139,14 +139,14 @@ def test_a_mask_is_binary_of_the_pictures_size_and_the_same_each_time(segmenter:
 
 @EVERY
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (2, 2)])
-def test_the_smallest_pictures_are_segmented(segmenter: Segmenter, size: tuple[int, int]) -> None:
-    photo = Picture(np.arange(size[0] * size[1] * 3).reshape(*size, 3).astype(np.uint8))
+def test_the_smallest_images_are_segmented(segmenter: Segmenter, size: tuple[int, int]) -> None:
+    photo = CanonicalImage(np.arange(size[0] * size[1] * 3).reshape(*size, 3).astype(np.uint8))
     for selection in (Selection(box=Box(0, 0, 1, 1)), Selection((Point(0.5, 0.5),)), Selection((Point(0, 0),))):
         assert segmenter.segment(photo, selection).shape == size
 
 
 def test_a_segmenter_refuses_a_selection_without_the_object_and_hints_that_it_does_not_read() -> None:
-    photo = Picture(data.coffee())
+    photo = CanonicalImage(data.coffee())
     with pytest.raises(
         InvalidRequest, match=r"send a point on it, or a box around it, or a rough outline of it\."
     ) as refused:
@@ -172,7 +172,7 @@ def test_a_selection_lies_within_the_image() -> None:
             selection.within(image)
         assert refused.value.code == "field_out_of_range"
         with pytest.raises(InvalidRequest):
-            candidates_of(GRABCUT, Picture(np.zeros((64, 96, 3), np.uint8)), selection)
+            candidates_of(GRABCUT, CanonicalImage(np.zeros((64, 96, 3), np.uint8)), selection)
 
 
 def test_an_unknown_segmenter_is_refused_with_the_names(db: None) -> None:

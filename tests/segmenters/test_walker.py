@@ -8,7 +8,7 @@ import pytest
 from skimage import data
 
 from inpainting.core.geometry import Box
-from inpainting.core.picture import Mask, Picture
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.segmenters import geodesic, registry, walker
 from inpainting.segmenters.base import Point, Selection, candidates_of
 from inpainting.segmenters.geodesic import RGB
@@ -43,11 +43,11 @@ def test_one_click_anywhere_on_a_coin_before_a_photo_selects_it(name: str, at: t
     coins = np.zeros_like(photo)
     coins[60:250, 130:320] = coin[:, :, np.newaxis]
     photo[wanted > 0] = coins[wanted > 0]
-    assert overlap(GRABCUT.segment(Picture(photo), Selection((Point(*at),))), wanted) > 0.9
+    assert overlap(GRABCUT.segment(CanonicalImage(photo), Selection((Point(*at),))), wanted) > 0.9
 
 
 def test_smaller_and_larger_masks_are_offered_for_one_point() -> None:
-    photo = Picture(data.coffee())
+    photo = CanonicalImage(data.coffee())
     found = candidates_of(GRABCUT, photo, Selection((Point(150, 250),)))
     areas = [np.count_nonzero(candidate.mask) for candidate in found]
     assert areas[1] < areas[0] < areas[2]
@@ -60,7 +60,7 @@ def test_equal_masks_are_offered_once_and_a_box_has_one() -> None:
     photo = np.full((120, 160, 3), 60, np.uint8)
     photo[40:80, 50:110] = (240, 200, 40)
     for selection in (Selection((Point(80, 60),)), Selection(box=Box(45, 35, 115, 85))):
-        assert len(candidates_of(GRABCUT, Picture(photo), selection)) == 1
+        assert len(candidates_of(GRABCUT, CanonicalImage(photo), selection)) == 1
 
 
 def test_a_larger_radius_takes_more_and_points_beside_the_object_are_left_out() -> None:

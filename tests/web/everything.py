@@ -18,17 +18,17 @@ from django.utils import timezone
 from accounts.audit import Action
 from accounts.models import ApiKey, AuditEntry, Ticket, User
 from inpainting.core.codecs import encode_png
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.generations import shares
 from inpainting.models import (
     AnalysisMask,
     Batch,
     Draft,
-    DraftPicture,
+    DraftImage,
     Generation,
     IdempotencyKey,
     Retention,
-    UploadedPicture,
+    UploadedImage,
     UserLimits,
     WebhookAttempt,
     WebhookDelivery,
@@ -61,18 +61,18 @@ def rows_of(user: User, model: type[Model]) -> QuerySet[Any]:
 
 def with_everything(user: User, generate: Generate, batch_of: Callable[..., Batch], photo: Any) -> Generation:
     """Give the user a row of every model; returns a generation with a result."""
-    generation = generate(user, prompt="a lawn", control_image=Picture(photo))
+    generation = generate(user, prompt="a lawn", control_image=CanonicalImage(photo))
     generate(user, run=False)  # queued
     batch_of(generation)
     IdempotencyKey.objects.create(owner=user, key="once", digest="0" * 64, generation=generation)
     shares.share(generation.images.get(), days=1)
-    UploadedPicture.from_picture(user, Picture(photo), expires_at=timezone.now() + timedelta(days=1)).save()
-    found = AnalysisMask(analysis=queued(user, encode_png(Picture(photo))), index=0)
-    found.write(encode_png(Picture(photo)), Picture(photo))
+    UploadedImage.from_image(user, CanonicalImage(photo), expires_at=timezone.now() + timedelta(days=1)).save()
+    found = AnalysisMask(analysis=queued(user, encode_png(CanonicalImage(photo))), index=0)
+    found.write(encode_png(CanonicalImage(photo)), CanonicalImage(photo))
     found.save()
-    draft = DraftPicture(owner=user, sha256="0" * 64, byte_count=4, width=1, height=1)
+    draft = DraftImage(owner=user, sha256="0" * 64, byte_count=4, width=1, height=1)
     draft.file.save("picture.jpeg", ContentFile(b"jpeg"))
-    Draft.objects.create(owner=user, document='{"version": 1}').pictures.add(draft)
+    Draft.objects.create(owner=user, document='{"version": 1}').images.add(draft)
     Retention.set(user, 30)
     UserLimits.objects.create(user=user, per_day=5)
     delivery = WebhookDelivery.create_test(user, "https://alice.example/hook")
@@ -90,10 +90,10 @@ def with_everything(user: User, generate: Generate, batch_of: Callable[..., Batc
 
 def files_of(user: User) -> set[str]:
     """The names of all stored files that rows of the user refer to."""
-    pictures: list[Any] = [*DraftPicture.objects.filter(owner=user), *UploadedPicture.objects.filter(owner=user)]
+    images: list[Any] = [*DraftImage.objects.filter(owner=user), *UploadedImage.objects.filter(owner=user)]
     for generation in Generation.objects.filter(owner=user):
-        pictures += [*generation.pictures, *generation.images.all()]
-    stored = [getattr(one, field, None) for one in pictures for field in ("file", "thumbnail")]
+        images += [*generation.stored_images, *generation.images.all()]
+    stored = [getattr(one, field, None) for one in images for field in ("file", "thumbnail")]
     names = {file.name for file in stored if file}
     assert all(default_storage.exists(name) for name in names)
     return names

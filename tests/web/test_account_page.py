@@ -22,7 +22,7 @@ from accounts.audit import Action
 from accounts.models import ApiKey, AuditEntry, User
 from inpainting.media import archives
 from inpainting.media.archives import Archive, ArchiveChanged, Member
-from inpainting.models import Batch, Draft, DraftPicture, Generation, Retention, UploadedPicture, UserLimits, Verdict
+from inpainting.models import Batch, Draft, DraftImage, Generation, Retention, UploadedImage, UserLimits, Verdict
 from inpainting.models.webhook_delivery import WebhookDelivery
 from tests.accounts.codes import add_app, code_of_app, confirm, enter_code, enter_password
 from tests.web.everything import files_of, with_everything
@@ -84,7 +84,7 @@ def exported(client: Client, **headers: str) -> Any:
     return cast("Any", client.get(EXPORT, headers=headers))
 
 
-def test_the_export_has_all_pictures_and_settings_and_nothing_of_others(
+def test_the_export_has_all_images_and_settings_and_nothing_of_others(
     alice: User, bob: User, alices: Client, generate: Generate, batch_of: Callable[..., Batch], photo: Any
 ) -> None:
     generation = with_everything(alice, generate, batch_of, photo)
@@ -139,9 +139,7 @@ def test_an_export_that_has_changed_since_starts_again(alice: User, alices: Clie
     assert exported(alices, **{"Range": "bytes=100-", "If-Range": etag}).status_code == 200
 
 
-def test_lost_files_and_hidden_and_removed_pictures_are_left_out(
-    alice: User, alices: Client, generate: Generate
-) -> None:
+def test_lost_files_and_hidden_and_removed_images_are_left_out(alice: User, alices: Client, generate: Generate) -> None:
     lost, removed, hidden = generate(alice), generate(alice), generate(alice)
     Path(lost.images.get().file.path).unlink()
     removed.review(Verdict.REMOVED, note="not allowed here", by=alice)
@@ -211,7 +209,7 @@ def test_deleting_the_account_deletes_everything_but_an_anonymous_entry(
     assert all(default_storage.exists(name) for name in bobs)
     assert list(User.objects.all()) == [bob]
     assert list(Generation.objects.all()) == [kept]
-    for model in (Batch, Draft, DraftPicture, UploadedPicture, Retention, UserLimits, WebhookDelivery, ApiKey):
+    for model in (Batch, Draft, DraftImage, UploadedImage, Retention, UserLimits, WebhookDelivery, ApiKey):
         assert not model._default_manager.exists(), model
     for browser in (confirmed, other):
         assert "/login/" in browser.get("/account/")["Location"]

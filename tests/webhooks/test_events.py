@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from accounts.models import User
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.submit import Submission, submit
 from inpainting.models import GeneratedImage, Generation, Status, WebhookDelivery
@@ -27,7 +27,7 @@ def waits(alice: User, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> Wai
     """Return waits(), which creates a queued generation of Alice's."""
 
     def make(url: str = URL) -> Generation:
-        request = InpaintRequest(Picture(photo), hole)
+        request = InpaintRequest(CanonicalImage(photo), hole)
         generation = Generation.from_request(request, owner=alice, engine="quick-fill", webhook_url=url)
         generation.save_new()
         return generation
@@ -140,7 +140,7 @@ def test_the_body_is_small_and_identical_in_every_attempt(waits: Wait) -> None:
 def test_a_submitted_url_is_stored_and_a_private_one_refused(
     alice: User, photo: NDArray[np.uint8], hole: NDArray[np.uint8], transactional_db: None
 ) -> None:
-    request = InpaintRequest(Picture(photo), hole)
+    request = InpaintRequest(CanonicalImage(photo), hole)
     assert submit(request, Submission(alice, webhook_url=URL)).webhook_url == URL
     refused = ["http://127.0.0.1/", "https://[::1]/", "ftp://alice.example/", "hook", "https://alice.example:22/"]
     for url in [*refused, f"https://alice.example/{'x' * 2000}", f"https://{uuid4().hex}@alice.example/"]:

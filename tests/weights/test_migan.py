@@ -20,7 +20,7 @@ from skimage import data
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.compositing import outside_mask_changed_pixels
-from inpainting.core.picture import Mask, Picture
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.erase.engine import Erase
@@ -80,15 +80,15 @@ def reference(migan: ModelSpec) -> Reference:
 
 def erased(engine: Erase, spec: ModelSpec, photo: NDArray[np.uint8], mask: Mask) -> NDArray[np.uint8]:
     """The whole result, composited."""
-    plan = planned(InpaintRequest(Picture(photo), mask, PaintSettings()), engine, spec)
+    plan = planned(InpaintRequest(CanonicalImage(photo), mask, PaintSettings()), engine, spec)
     (done,) = paint(plan, engine, ignore_step)
-    assert outside_mask_changed_pixels(Picture(photo), done.picture, mask) == 0
-    return np.asarray(done.picture.pixels, np.uint8)
+    assert outside_mask_changed_pixels(CanonicalImage(photo), done.image, mask) == 0
+    return np.asarray(done.image.pixels, np.uint8)
 
 
-def border_step(picture: NDArray[np.uint8], mask: Mask) -> float:
+def border_step(image: NDArray[np.uint8], mask: Mask) -> float:
     """The mean difference in levels between each pixel of the hole and its neighbours outside."""
-    levels, inside = picture.astype(np.float32), mask > 0
+    levels, inside = image.astype(np.float32), mask > 0
     across, down = np.abs(np.diff(levels, axis=1)).mean(axis=2), np.abs(np.diff(levels, axis=0)).mean(axis=2)
     steps = across[inside[:, 1:] != inside[:, :-1]], down[inside[1:] != inside[:-1]]
     return float(np.concatenate(steps).mean())
@@ -99,7 +99,7 @@ def test_a_photo_of_the_networks_size_equals_the_graphs_result(
 ) -> None:
     """Within FADED_PIXELS of the border the reference holds parts of the object."""
     photo, mask = photo_and_mask("astronaut")
-    plan = window_plan(InpaintRequest(Picture(photo), mask, PaintSettings()), engine, migan)
+    plan = window_plan(InpaintRequest(CanonicalImage(photo), mask, PaintSettings()), engine, migan)
     (painted,) = engine.inpaint(plan, ignore_step)
     depth = cv2.distanceTransform(mask, cv2.DIST_C, 3)
     assert np.array_equal(painted[depth > FADED_PIXELS], reference(photo, mask)[depth > FADED_PIXELS])
@@ -111,9 +111,7 @@ def test_no_outline_is_left_at_the_border_of_the_hole(
     engine: Erase, migan: ModelSpec, reference: Reference, name: str
 ) -> None:
     photo, mask = photo_and_mask(name)
-    ours, theirs = (
-        border_step(picture, mask) for picture in (erased(engine, migan, photo, mask), reference(photo, mask))
-    )
+    ours, theirs = (border_step(image, mask) for image in (erased(engine, migan, photo, mask), reference(photo, mask)))
     print(f"{name}: {ours:.2f} levels, the graph alone {theirs:.2f}")
     assert ours <= theirs
 
@@ -126,8 +124,8 @@ def test_nothing_of_the_object_is_left_inside_the_hole(engine: Erase, migan: Mod
     inner = (mask > 0) & (cv2.erode(mask, kernel) == 0)
     outer = (mask == 0) & (cv2.dilate(mask, kernel) > 0)
 
-    def darkness(picture: NDArray[np.uint8]) -> float:
-        return float(picture[outer].mean() - picture[inner].mean())
+    def darkness(image: NDArray[np.uint8]) -> float:
+        return float(image[outer].mean() - image[inner].mean())
 
     ours, theirs = darkness(erased(engine, migan, photo, mask)), darkness(reference(photo, mask))
     print(f"darker by {ours:.1f} levels, the graph alone by {theirs:.1f}")

@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from numpy.typing import NDArray
 from skimage import data
 
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Segmenter, Selection
 from tests import tiny_networks
@@ -69,7 +69,7 @@ def test_a_mask_equals_that_of_rembg_and_covers_the_object(
     least: float,
 ) -> None:
     pixels = getattr(data, photo)()
-    mask = install(slug).segment(Picture(pixels), Selection())
+    mask = install(slug).segment(CanonicalImage(pixels), Selection())
     assert np.array_equal(mask, rembg_masks(session, published_file(slug), pixels)[0])
     assert overlap(mask, outline) > least
 
@@ -84,7 +84,7 @@ def test_the_steps_of_a_family_without_published_weights_are_those_of_rembg(
     path.write_bytes(tiny_networks.salient_by_every_channel("side"))
     call_command("add_model", "mine", f"--family={family}", f"--from={path}", stdout=StringIO())
     pixels = data.astronaut()
-    mask = registry.find("mine").segment(Picture(pixels), Selection())
+    mask = registry.find("mine").segment(CanonicalImage(pixels), Selection())
     assert np.array_equal(mask, rembg_masks(STEPS[family], path, pixels)[0])
     assert len(np.unique(mask)) > 200
 
@@ -94,7 +94,7 @@ def test_modnet_is_refused_as_another_network(
     published_file: PublishedFile, tmp_path: Path, settings: Any, db: None, *, family: str
 ) -> None:
     settings.MODELS_DIR = tmp_path / "models"
-    with pytest.raises(CommandError, match=r"modnet\.onnx normalises each picture by itself, as MODNet"):
+    with pytest.raises(CommandError, match=r"modnet\.onnx normalises each image by itself, as MODNet"):
         call_command("add_model", "mine", f"--family={family}", f"--from={published_file('modnet')}", stdout=StringIO())
 
 
@@ -104,8 +104,8 @@ def test_garments_are_those_of_rembg_with_the_normalisation_of_the_network(
     pixels = np.dstack([data.camera()] * 3)
     segmenter = install("u2net_cloth_seg")
     expected = rembg_masks(CLOTHES, published_file("u2net_cloth_seg"), pixels, normalisation=(HALF, HALF))
-    upper = segmenter.segment(Picture(pixels), Selection(category="upper"))
+    upper = segmenter.segment(CanonicalImage(pixels), Selection(category="upper"))
     assert ((upper > 127) == (expected[0] > 127)).mean() > 0.998  # rembg scales the numbers of the categories
-    garments = segmenter.segment(Picture(pixels), Selection())
+    garments = segmenter.segment(CanonicalImage(pixels), Selection())
     assert overlap(garments, COAT) > 0.62
     assert (garments[65:130, 180:270] > 127).mean() < 0.05, "the head is a garment"

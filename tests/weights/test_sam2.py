@@ -21,7 +21,7 @@ import onnxruntime
 import torch
 
 from inpainting.segmenters.base import Point, Selection
-from inpainting.segmenters.networks.fed_pictures import Embeddings
+from inpainting.segmenters.networks.fed_images import Embeddings
 from inpainting.segmenters.networks.sam_models import Sam2
 from tests.weights.drawn import COFFEE, SPOON, Outline, overlap
 from tests.weights.published import PublishedFile
@@ -73,7 +73,7 @@ def sam2(published_file: PublishedFile) -> PublishedSam2:
     ids=["spoon", "coffee"],
 )
 def test_a_click_selects_what_is_under_it(sam2: PublishedSam2, point: Point, outline: Outline, least: float) -> None:
-    """The photo is wider than high, so a click that is scaled in another way than the picture misses."""
+    """The photo is wider than high, so a click that is scaled in another way than the image misses."""
     (found,) = sam2.outline(data.coffee(), [Selection(points=(point,))])
     assert overlap(found[0].mask, outline) > least
     scores = [candidate.score for candidate in found]

@@ -11,10 +11,10 @@ from PIL import Image
 
 from accounts.models import User
 from inpainting.core.codecs import shrunk
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.generations.batches import copy_for_rerun
 from inpainting.models import Generation, SourceImage, Status
-from inpainting.models.pictures import ThumbnailedPicture, reduced_webp
+from inpainting.models.images import ThumbnailedImage, reduced_webp
 from inpainting.worker import run as running
 
 Generate = Callable[..., Generation]
@@ -46,13 +46,13 @@ def test_thumbnails_are_stored_after_the_answer(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queued = generate(alice, run=False)
-    reduced, states = ThumbnailedPicture.store_reduced, []
+    reduced, states = ThumbnailedImage.store_reduced, []
 
-    def look(picture: ThumbnailedPicture, field: str, data: bytes) -> bool:
+    def look(image: ThumbnailedImage, field: str, data: bytes) -> bool:
         states.append(Generation.objects.get().status)
-        return reduced(picture, field, data)
+        return reduced(image, field, data)
 
-    monkeypatch.setattr(ThumbnailedPicture, "store_reduced", look)
+    monkeypatch.setattr(ThumbnailedImage, "store_reduced", look)
     running.run_waiting()
     assert states == [Status.SUCCEEDED] * 2
     assert SourceImage.objects.get().thumbnail
@@ -65,13 +65,13 @@ def test_a_source_image_is_reduced_once_and_not_before_the_answer(
 ) -> None:
     states: list[tuple[str, str]] = []
 
-    def reduce(picture: Picture, side: int) -> Picture:
+    def reduce(image: CanonicalImage, side: int) -> CanonicalImage:
         states.append(("result shrunk", Generation.objects.latest("created_at").status))
-        return shrunk(picture, side)
+        return shrunk(image, side)
 
-    def encode(picture: Picture, field: str) -> bytes:
+    def encode(image: CanonicalImage, field: str) -> bytes:
         states.append(("encoded", Generation.objects.latest("created_at").status))
-        return reduced_webp(picture, field)
+        return reduced_webp(image, field)
 
     monkeypatch.setattr(running, "shrunk", reduce)
     monkeypatch.setattr(running, "reduced_webp", encode)

@@ -1,4 +1,4 @@
-"""Copy the pictures of an installation to another storage."""
+"""Copy the images of an installation to another storage."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.module_loading import import_string
 
 from dreamlayer_site.service_urls import SCHEMES, scheme_of, storage_settings
-from inpainting.storage import PictureStorage
+from inpainting.storage import ImageStorage
 from inpainting.storage_copy import COPIED, GONE, copy_files
 
 
 class Command(BaseCommand):
     help = (
-        "Copy all pictures from one storage to another. Files that are there already are skipped, so it can be "
+        "Copy all images from one storage to another. Files that are there already are skipped, so it can be "
         "interrupted and repeated, also while the server runs; nothing is deleted."
     )
 
@@ -41,10 +41,10 @@ class Command(BaseCommand):
         self.stdout.write(f"Copied {counts[COPIED]} files{deleted}.")
 
 
-def storage_at(url: str) -> PictureStorage:
-    """The storage of a URL; of an empty one, the folder of the pictures."""
+def storage_at(url: str) -> ImageStorage:
+    """The storage of a URL; of an empty one, the folder of the images."""
     if url and scheme_of(url) not in SCHEMES["STORAGE_URL"]:
         raise CommandError(f"{url.partition(':')[0]}: is not file: or s3:.")
     described = storage_settings(url, default_folder=settings.DATA_DIR / "pictures")
-    storage: PictureStorage = import_string(described["BACKEND"])(**described["OPTIONS"])
+    storage: ImageStorage = import_string(described["BACKEND"])(**described["OPTIONS"])
     return storage

@@ -3,7 +3,7 @@
 A dialect translates one service's HTTP API: where the key is sent, how a request is read, and how results and errors
 look. The native API (`inpainting.api.native`) is one dialect, each other module of this package another. To add one,
 write a module here with a subclass of `Dialect` and an instance of it, `DIALECT`. No other file changes, unless the
-links to its pictures have a folder of their own: `media/urls.py`, `media/named_pictures.py` and `pictures.URL` name it.
+links to its images have a folder of their own: `media/urls.py`, `media/named_images.py` and `images.URL` name it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from inpainting.api.errors import ApiError
 from inpainting.api.later_response import arrival_time
 from inpainting.catalog.lookup import Catalog
 from inpainting.core import masks
-from inpainting.core.codecs import DecodedPicture
+from inpainting.core.codecs import DecodedImage
 from inpainting.core.geometry import Size
+from inpainting.core.image import CanonicalImage
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.resizing import resize
 from inpainting.engines import registry
@@ -113,7 +113,7 @@ class Dialect(ABC):
         """The response for a generation: succeeded, failed or cancelled; waiting or running, after `max_wait_seconds`
         and, where `answers_before_the_end`, when the server stops.
 
-        The body of the request is empty by then: its pictures are not kept while the response waits.
+        The body of the request is empty by then: its images are not kept while the response waits.
         """
 
     @abstractmethod
@@ -125,14 +125,14 @@ class Dialect(ABC):
         return None
 
     def max_accept_seconds(self, path: str) -> float | None:
-        """The longest time from a request's arrival until its turn has come and its pictures have been fetched.
+        """The longest time from a request's arrival until its turn has come and its images have been fetched.
 
         After it the request is refused with 503; None: no limit.
         """
         return None
 
     def fetch_until(self, request: Request) -> float | None:
-        """When the pictures behind URLs must have arrived, for `read_picture`, on the monotonic clock; None: no limit
+        """When the images behind URLs must have arrived, for `read_image`, on the monotonic clock; None: no limit
         for all of them together."""
         seconds = self.max_accept_seconds(request.path)
         return None if seconds is None else arrival_time(request) + seconds
@@ -167,25 +167,25 @@ class Dialect(ABC):
 
 def blank_request(size: Size, settings: PaintSettings) -> InpaintRequest:
     """Text-to-image: a grey image, repainted as a whole."""
-    image = Picture(np.full((size.height, size.width, 3), 127, np.uint8))
+    image = CanonicalImage(np.full((size.height, size.width, 3), 127, np.uint8))
     return InpaintRequest(image, np.full((size.height, size.width), 255, np.uint8), replace(settings, strength=1.0))
 
 
 def build_scaled_request(
-    source: DecodedPicture,
-    mask: DecodedPicture,
+    source: DecodedImage,
+    mask: DecodedImage,
     settings: PaintSettings,
     size: Size,
-    references: Mapping[str, DecodedPicture] | None = None,
+    references: Mapping[str, DecodedImage] | None = None,
 ) -> tuple[InpaintRequest, tuple[str, ...]]:
     """As `build_request`, with source and mask scaled to `size`. White in the mask repaints.
 
     A mask of another size is reported in the sizes as sent.
     """
-    scaled = replace(source, picture=resize(source.picture, size))
+    scaled = replace(source, image=resize(source.image, size))
     request, warnings = build_request(scaled, mask, settings, MaskPolarity.WHITE_REPAINTS, references or {})
-    expected = masks.scaling_note(mask.picture.size, size)
-    surprising = masks.scaling_note(mask.picture.size, source.picture.size)
+    expected = masks.scaling_note(mask.image.size, size)
+    surprising = masks.scaling_note(mask.image.size, source.image.size)
     kept = tuple(warning for warning in warnings if warning != expected)
     return request, (*kept, *([surprising] if surprising else []))
 

@@ -86,7 +86,7 @@ def detail(entry: dict[str, Any], *, is_form: bool, place: str) -> dict[str, Any
 
 
 def abbreviated(value: Any) -> Any:
-    """A JSON value with long texts cut, such as pictures in base64; a file by its name."""
+    """A JSON value with long texts cut, such as images in base64; a file by its name."""
     match value:
         case str():
             return value if len(value) <= MAX_QUOTED_CHARACTERS else f"{value[:MAX_QUOTED_CHARACTERS]}…"

@@ -15,7 +15,7 @@ from inpainting.generations.idempotency import Idempotency
 
 
 def read_idempotency(request: Request, *, api_key_field: str = "") -> Idempotency | None:
-    """The key with the digest of path and body; None without the header. Call it before any picture is read.
+    """The key with the digest of path and body; None without the header. Call it before any image is read.
 
     api_key_field: the field of the body that holds the caller's API key, and is not in the digest.
     Raises Repeated for a request that was accepted before, and InvalidRequest for a key of another request.

@@ -17,22 +17,22 @@ from inpainting.api.compat import fastapi
 from inpainting.api.compat.base import Dialect, Options, json_response
 from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.errors import ApiError, ended_without_result
-from inpainting.api.pictures import PictureRole, SentPicture, read_picture
+from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.views import DialectView, InpaintView
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.shipped import SD_INPAINT_MODEL
 from inpainting.core.codecs import encode_png, to_rgb8
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.image import CanonicalImage
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import MAX_SEED
 from inpainting.media.files import file_response
 from inpainting.models import GeneratedImage, Generation, Status
 
-IMAGE = PictureRole(code_prefix="image", error_prefix="Invalid image file")
-MASK = PictureRole(code_prefix="mask", error_prefix="Invalid mask file")
+IMAGE = ImageRole(code_prefix="image", error_prefix="Invalid image file")
+MASK = ImageRole(code_prefix="mask", error_prefix="Invalid mask file")
 PNG_HEADERS = MappingProxyType(
     {
         "Content-Type": "image/png",
@@ -101,10 +101,10 @@ class SdInpainting(Dialect):
         idempotency = read_idempotency(request)
         fields = fastapi.form_fields(request)
         form = fastapi.validate(Form, fields, is_form=True)
-        sent = SentPicture("image", form.image)
-        image = read_picture(sent, IMAGE, request)
-        mask = read_picture(SentPicture("mask", form.mask), MASK, request)
-        sizes = [(decoded.picture.size.width, decoded.picture.size.height) for decoded in (image, mask)]
+        sent = SentImage("image", form.image)
+        image = read_image(sent, IMAGE, request)
+        mask = read_image(SentImage("mask", form.mask), MASK, request)
+        sizes = [(decoded.image.size.width, decoded.image.size.height) for decoded in (image, mask)]
         if sizes[0] != sizes[1]:
             message = f"Image and mask must have same dimensions. Image: {sizes[0]}, Mask: {sizes[1]}"
             raise InvalidRequest(message, code="mask_size_mismatch", field="mask")
@@ -152,4 +152,4 @@ def rgb_png_response(image: GeneratedImage, headers: Mapping[str, str]) -> HttpR
         is_rgb = file.read(26)[24:] == RGB_8_BIT
     if is_rgb:
         return file_response(image.file, range(image.byte_count), dict(headers))
-    return HttpResponse(encode_png(Picture(to_rgb8(image.read()))), headers=headers)
+    return HttpResponse(encode_png(CanonicalImage(to_rgb8(image.read()))), headers=headers)

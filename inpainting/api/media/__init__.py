@@ -1,1 +1,1 @@
-"""Signed links to pictures."""
+"""Signed links to images."""

@@ -1,6 +1,6 @@
-"""Links to pictures: private ones for their owner, and signed ones that any origin may load until they expire.
+"""Links to images: private ones for their owner, and signed ones that any origin may load until they expire.
 
-`public_image_url` makes those of the native API. `result_link` and `picture_link` make those of other services, which
+`public_image_url` makes those of the native API. `result_link` and `image_link` make those of other services, which
 end in a file name: `/<folder>/<token>/<name>`.
 """
 
@@ -30,24 +30,24 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.generations import history
 from inpainting.generations.uploads import find_mask
 from inpainting.models import (
-    DraftPicture,
+    DraftImage,
     GeneratedImage,
     Generation,
     Mask,
-    ReferencePicture,
+    ReferenceImage,
     SourceImage,
-    UploadedPicture,
+    UploadedImage,
 )
 from inpainting.models.generation_request import INPUT_IMAGES
 
 # The parts are separated by a dot, since these links end as file names, which must not contain a colon on every system.
 SIGNER = signing.TimestampSigner(salt="dreamlayer.public-image", sep=".")
 RESULT = "result"
-InputPicture = SourceImage | Mask | ReferencePicture | UploadedPicture
-AnyPicture = GeneratedImage | DraftPicture | InputPicture
-INPUTS: dict[str, type[InputPicture]] = {str(model._meta.model_name): model for model in get_args(InputPicture)}
+InputImage = SourceImage | Mask | ReferenceImage | UploadedImage
+AnyImage = GeneratedImage | DraftImage | InputImage
+INPUTS: dict[str, type[InputImage]] = {str(model._meta.model_name): model for model in get_args(InputImage)}
 INPUT_ROUTES = {f"generation-{name.replace('_', '-')}": name for name in INPUT_IMAGES}
-PICTURE_ROUTES = {
+IMAGE_ROUTES = {
     *("public-image", "public-image-twin", "named-picture", "generation-image", "draft-picture", "mask-file"),
     *INPUT_ROUTES,
 }
@@ -91,30 +91,30 @@ def result_link(
     then.
 
     folder: `generations`, or `images` or `outputs` with a date, as in `outputs/2026-11-22`. name: its extension is the
-    format of the picture. origin: such as `https://host:8000`. key: see `ending_key`. hours: until the link expires;
+    format of the image. origin: such as `https://host:8000`. key: see `ending_key`. hours: until the link expires;
     None: RESULT_LINK_HOURS.
     """
     return _named_link(folder, name, (RESULT, generation.pk, index), origin=origin, key=key, hours=hours)
 
 
-def picture_link(
+def image_link(
     folder: str,
     name: str,
-    picture: InputPicture,
+    image: InputImage,
     *,
     origin: str,
     key: int | None = None,
     hours: float | None = None,
 ) -> str:
-    """A signed link to an input or uploaded picture; see `result_link`. folder: also `inputs`."""
-    kind = str(picture._meta.model_name)
-    return _named_link(folder, name, (kind, picture.pk, 0), origin=origin, key=key, hours=hours)
+    """A signed link to an input or uploaded image; see `result_link`. folder: also `inputs`."""
+    kind = str(image._meta.model_name)
+    return _named_link(folder, name, (kind, image.pk, 0), origin=origin, key=key, hours=hours)
 
 
 def _named_link(
-    folder: str, name: str, picture: tuple[str, UUID, int], *, origin: str, key: int | None, hours: float | None
+    folder: str, name: str, image: tuple[str, UUID, int], *, origin: str, key: int | None, hours: float | None
 ) -> str:
-    kind, pk, index = picture
+    kind, pk, index = image
     expires = int(time.time() + (settings.RESULT_LINK_HOURS if hours is None else hours) * 3600)
     token = signer(folder, name).sign(f"{kind}-{pk.hex}-{index}-{expires}-{'' if key is None else key}")
     return origin + reverse("named-picture", args=[folder, token, name])
@@ -125,9 +125,9 @@ def signer(folder: str, name: str) -> signing.Signer:
     return signing.Signer(salt=f"dreamlayer.named-picture/{folder}/{name}", sep=".")
 
 
-def named_picture(folder: str, token: str, name: str) -> AnyPicture | None:
-    """The picture of a link with a name. None if any part of the link was altered, the link, its key or the generation
-    has ended, there is no such picture (yet), or an administrator removed a generation that has it."""
+def named_image(folder: str, token: str, name: str) -> AnyImage | None:
+    """The image of a link with a name. None if any part of the link was altered, the link, its key or the generation
+    has ended, there is no such image (yet), or an administrator removed a generation that has it."""
     try:
         kind, pk, index, expires, key = signer(folder, name).unsign(token).split("-")
     except signing.BadSignature:
@@ -136,19 +136,19 @@ def named_picture(folder: str, token: str, name: str) -> AnyPicture | None:
         return None
     if kind == RESULT:
         return find_result(generation=pk, index=index)
-    picture: InputPicture | None = INPUTS[kind]._default_manager.filter(pk=pk).first()
-    if isinstance(picture, UploadedPicture):
-        return picture if picture.expires_at > timezone.now() else None
-    return None if picture is None or belongs_to_hidden(picture) else picture
+    image: InputImage | None = INPUTS[kind]._default_manager.filter(pk=pk).first()
+    if isinstance(image, UploadedImage):
+        return image if image.expires_at > timezone.now() else None
+    return None if image is None or belongs_to_hidden(image) else image
 
 
-def belongs_to_hidden(picture: SourceImage | Mask | ReferencePicture) -> bool:
+def belongs_to_hidden(image: SourceImage | Mask | ReferenceImage) -> bool:
     """Whether an administrator removed one of the generations with this input image, or their owner deleted all."""
-    if isinstance(picture, ReferencePicture):
-        columns = (Q(**{name: picture}) for name in CONDITIONING_IMAGES)
+    if isinstance(image, ReferenceImage):
+        columns = (Q(**{name: image}) for name in CONDITIONING_IMAGES)
         with_it = list(Generation.objects.filter(reduce(or_, columns)).only("verdict", "deleted_at"))
     else:
-        with_it = list(picture.generations.only("verdict", "deleted_at"))
+        with_it = list(image.generations.only("verdict", "deleted_at"))
     return any(one.is_removed for one in with_it) or all(one.is_hidden for one in with_it)
 
 
@@ -167,9 +167,9 @@ def find_result(**where: Any) -> GeneratedImage | None:
 
 
 def read_own_link(url: str, request: Request, *, field: str) -> bytes | None:
-    """The file of the picture behind a link of this site, read from storage; None for the URL of another site.
+    """The file of the image behind a link of this site, read from storage; None for the URL of another site.
 
-    Raises InvalidRequest for a link of this site that leads to no picture of the user's, PermissionDenied if it is not
+    Raises InvalidRequest for a link of this site that leads to no image of the user's, PermissionDenied if it is not
     signed and the request's API key may not read the history.
     """
     route = own_route(url)
@@ -177,19 +177,19 @@ def read_own_link(url: str, request: Request, *, field: str) -> bytes | None:
         return None
     if "token" not in route[1]:
         check_scope(request, Scope.READ)
-    picture = picture_of(*route, request.user)
+    image = image_of(*route, request.user)
     try:
-        if picture is not None:
-            with picture.file.open("rb") as file:
+        if image is not None:
+            with image.file.open("rb") as file:
                 data: bytes = file.read()
             return data
     except FileNotFoundError:
         pass
-    raise InvalidRequest("This link leads to no picture of yours.", code="url_not_allowed", field=field)
+    raise InvalidRequest("This link leads to no image of yours.", code="url_not_allowed", field=field)
 
 
 def own_route(url: str) -> tuple[str, dict[str, object]] | None:
-    """Name and arguments of the picture route of this site that the URL matches, or None."""
+    """Name and arguments of the image route of this site that the URL matches, or None."""
     try:
         parts = urlsplit(url)
         host = parts.hostname
@@ -198,16 +198,16 @@ def own_route(url: str) -> tuple[str, dict[str, object]] | None:
         return None
     if host is not None and not validate_host(f"[{host}]" if ":" in host else host, settings.ALLOWED_HOSTS):
         return None
-    return (match.url_name, match.kwargs) if match.url_name in PICTURE_ROUTES else None
+    return (match.url_name, match.kwargs) if match.url_name in IMAGE_ROUTES else None
 
 
-def picture_of(route: str, arguments: dict[str, Any], user: Any) -> AnyPicture | None:
-    """The picture of the route if it is the user's."""
+def image_of(route: str, arguments: dict[str, Any], user: Any) -> AnyImage | None:
+    """The image of the route if it is the user's."""
     if "token" in arguments:
-        picture = named_picture(**arguments) if route == "named-picture" else public_image(arguments["token"])
-        return picture if picture is not None and owner_of(picture) == user.pk else None
+        image = named_image(**arguments) if route == "named-picture" else public_image(arguments["token"])
+        return image if image is not None and owner_of(image) == user.pk else None
     if route == "draft-picture":
-        return DraftPicture.objects.filter(owner=user, sha256=arguments["sha256"]).first()
+        return DraftImage.objects.filter(owner=user, sha256=arguments["sha256"]).first()
     if route == "mask-file":
         return find_mask(user, arguments["pk"])
     generation = history.for_user(user).filter(pk=arguments["pk"]).first()
@@ -215,10 +215,10 @@ def picture_of(route: str, arguments: dict[str, Any], user: Any) -> AnyPicture |
         return None
     if route == "generation-image":
         return generation.images.filter(index=arguments["index"]).first()
-    picture = getattr(generation, INPUT_ROUTES[route])
-    return cast("InputPicture | None", picture)
+    image = getattr(generation, INPUT_ROUTES[route])
+    return cast("InputImage | None", image)
 
 
-def owner_of(picture: AnyPicture) -> Any:
-    """The primary key of the picture's owner."""
-    return picture.generation.owner_id if isinstance(picture, GeneratedImage) else picture.owner_id
+def owner_of(image: AnyImage) -> Any:
+    """The primary key of the image's owner."""
+    return image.generation.owner_id if isinstance(image, GeneratedImage) else image.owner_id

@@ -1,4 +1,4 @@
-"""Stored pictures in another format than the PNG, and results with or without their settings."""
+"""Stored images in another format than the PNG, and results with or without their settings."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from inpainting.core.codecs import generation_parameters, replace_png_texts
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, default_quality, encode_copy
 from inpainting.core.codecs.png_text import SETTINGS_TEXT
 from inpainting.media.conversions import converting
-from inpainting.media.files import PictureGone
+from inpainting.media.files import ImageGone
 from inpainting.models import GeneratedImage
-from inpainting.models.pictures import StoredPicture
+from inpainting.models.images import StoredImage
 
 
-def file_in_format(picture: StoredPicture, format: str, *, quality: int | None = None) -> FieldFile | ContentFile:
+def file_in_format(image: StoredImage, format: str, *, quality: int | None = None) -> FieldFile | ContentFile:
     """The stored file in that format; where there is none, a lossy copy that is made now and not stored.
 
     quality: of that copy; None: see `default_quality`.
-    Raises PictureGone, and ConversionsBusy if other pictures are being converted for too long.
+    Raises ImageGone, and ConversionsBusy if other images are being converted for too long.
     """
     if format == PNG:
-        return picture.file
-    if isinstance(picture, GeneratedImage) and picture.format == format:
-        return picture.copy_file
+        return image.file
+    if isinstance(image, GeneratedImage) and image.format == format:
+        return image.copy_file
     with converting():
-        pixels = picture.read()
+        pixels = image.read()
         quality = quality or default_quality(pixels.metadata)
         copy = encode_copy(pixels, format, quality, metadata=pixels.metadata)
-    return ContentFile(copy.data, name=f"{picture.file.name}.{EXTENSIONS[format]}")
+    return ContentFile(copy.data, name=f"{image.file.name}.{EXTENSIONS[format]}")
 
 
 def result_with_settings(image: GeneratedImage, format: str, *, embedded: bool) -> FieldFile | ContentFile:
@@ -59,5 +59,5 @@ def result_bytes(image: GeneratedImage, format: str = "") -> bytes:
         with file_in_format(image, format or image.format).open("rb") as file:
             data: bytes = file.read()
     except FileNotFoundError as error:
-        raise PictureGone from error
+        raise ImageGone from error
     return data

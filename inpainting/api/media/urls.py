@@ -9,20 +9,20 @@ from __future__ import annotations
 from django.urls import path, re_path, register_converter
 from django.urls.converters import StringConverter
 
-from inpainting.api.media.named_pictures import get_named_picture, nothing_here
+from inpainting.api.media.named_images import get_named_image, nothing_here
 
 
 class Folder(StringConverter):
     regex = r"generations|inputs|(?:images|outputs)/\d{4}-\d{2}-\d{2}"
 
 
-class PictureName(StringConverter):
+class ImageName(StringConverter):
     regex = r"[^/]+\.(?:png|jpe?g|webp)"
 
 
 register_converter(Folder, "folder")
-register_converter(PictureName, "picture_name")
+register_converter(ImageName, "image_name")
 urlpatterns = [
-    path("<folder:folder>/<str:token>/<picture_name:name>", get_named_picture, name="named-picture"),
+    path("<folder:folder>/<str:token>/<image_name:name>", get_named_image, name="named-picture"),
     re_path("^(?:outputs|inputs)/", nothing_here),
 ]

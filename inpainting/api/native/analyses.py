@@ -1,4 +1,4 @@
-"""`/api/analyses/`: what a worker selects or describes in a picture, while it waits, runs and after it has ended."""
+"""`/api/analyses/`: what a worker selects or describes in an image, while it waits, runs and after it has ended."""
 
 from __future__ import annotations
 

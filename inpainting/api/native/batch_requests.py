@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from django.conf import settings
 from rest_framework.request import Request
 
+from inpainting.api.images import IMAGE, SentImage, read_image
 from inpainting.api.native.bodies import read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.fields import Img2ImgForm, checked, settings_from
 from inpainting.api.native.requests import checked_webhook_url, read_idempotency
 from inpainting.api.native.sent_masks import SentMask, read_mask
-from inpainting.api.pictures import IMAGE, SentPicture, read_picture
 from inpainting.catalog.lookup import Catalog
-from inpainting.core.codecs import DecodedPicture
+from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
@@ -26,8 +26,8 @@ from inpainting.generations.batches import BatchInput, submit_batch
 from inpainting.image_limits import image_limits
 from inpainting.models import Batch
 
-OnePicture = SentPicture | InvalidRequest
-"""A picture as sent, or the error for one that cannot be read."""
+OneImage = SentImage | InvalidRequest
+"""An image as sent, or the error for one that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +38,32 @@ class SharedInput:
     polarity: MaskPolarity
     outpaint: Outpaint | None
     warnings: Sequence[str]
-    conditioning_images: Mapping[str, DecodedPicture]
+    conditioning_images: Mapping[str, DecodedImage]
 
 
 def accept_batch(request: Request) -> Batch:
     """Submit the batch; the earlier one for the same body with the same Idempotency-Key.
 
-    Raises InvalidRequest for an invalid field, for wrong numbers of pictures and masks, and for an invalid
-    conditioning image or shared mask. Any other invalid picture or mask refuses its item alone.
+    Raises InvalidRequest for an invalid field, for wrong numbers of images and masks, and for an invalid
+    conditioning image or shared mask. Any other invalid image or mask refuses its item alone.
     """
     body = read_body(request, lists=("images", "masks"))
     idempotency = read_idempotency(request, body)
     earlier = idempotency.earlier_batch(request.user) if idempotency else None
     if earlier is not None:
         return earlier
-    images, masks = body.pictures("images"), body.pictures("masks")
+    images, masks = body.images("images"), body.images("masks")
     is_outpainting = any(row.public_name in body.fields for row in OUTPAINT_ROWS)
     check_counts(len(images), len(masks), needs_masks=not is_outpainting)
     catalog = Catalog()
     values, warnings = checked(Img2ImgForm, body.fields, catalog, clamp=body.is_lenient)
     paint_settings, polarity = settings_from(values, catalog), MaskPolarity(values["mask_polarity"])
     webhook_url, engine = checked_webhook_url(values), values.get("engine", registry.AUTO)
-    registry.check_name(engine)  # Before any picture is read.
+    registry.check_name(engine)  # Before any image is read.
     shared = SharedInput(
         paint_settings, polarity, outpaint_from(values), warnings, conditioning_images_in(body, request)
     )
-    masks_of_items: Sequence[OnePicture | SentMask | None] = masks or [None] * len(images)
+    masks_of_items: Sequence[OneImage | SentMask | None] = masks or [None] * len(images)
     if len(masks) == 1:
         masks_of_items = [read_mask(readable(masks[0]), request, polarity)] * len(images)
     return submit_batch(
@@ -106,13 +106,11 @@ def check_counts(images: int, masks: int, *, needs_masks: bool) -> None:
         )
 
 
-def batch_input(
-    image: OnePicture, mask: OnePicture | SentMask | None, shared: SharedInput, request: Request
-) -> BatchInput:
+def batch_input(image: OneImage, mask: OneImage | SentMask | None, shared: SharedInput, request: Request) -> BatchInput:
     """Read one item of the batch. Called when it is submitted, so that at most one is in memory."""
-    name = image.name if isinstance(image, SentPicture) else ""
+    name = image.name if isinstance(image, SentImage) else ""
     try:
-        source = read_picture(readable(image), IMAGE, request)
+        source = read_image(readable(image), IMAGE, request)
         if mask is not None and not isinstance(mask, SentMask):
             mask = read_mask(readable(mask), request, shared.polarity)
         decoded, polarity = (None, shared.polarity) if mask is None else (mask.decoded, mask.polarity)
@@ -125,7 +123,7 @@ def batch_input(
     return BatchInput(name, inpaint_request, (*shared.warnings, *notes))
 
 
-def readable(sent: OnePicture) -> SentPicture:
+def readable(sent: OneImage) -> SentImage:
     if isinstance(sent, InvalidRequest):
         raise sent
     return sent

@@ -27,7 +27,7 @@ from inpainting.api.native.schemas.batches import (
 )
 from inpainting.api.native.schemas.bodies import BATCH
 from inpainting.api.openapi import ACCEPTING, KEY, documented
-from inpainting.api.views import AnyBodyView, PictureView
+from inpainting.api.views import AnyBodyView, ImageView
 from inpainting.core.codecs.formats import EXTENSIONS, PNG
 from inpainting.generations import batches
 from inpainting.media.archives import Entry, Names, zip_response
@@ -47,7 +47,7 @@ def render(schema: type[Answer], batch: Batch, **context: Any) -> dict[str, Any]
 
 class BatchList(AnyBodyView):
     required_scope = {"GET": Scope.READ, "POST": Scope.GENERATE}  # noqa: RUF012 - read by DRF, never changed
-    takes_pictures = True
+    takes_images = True
 
     @documented(
         "List your batches, newest first",
@@ -81,7 +81,7 @@ class BatchDetail(APIView):
     def get(self, request: Request, pk: UUID) -> Response:
         return Response(render(WholeBatchDocument, own_batch(request, pk)))
 
-    @documented("Delete a batch with its generations and their pictures", {204: None}, problems=(404, 409))
+    @documented("Delete a batch with its generations and their images", {204: None}, problems=(404, 409))
     def delete(self, request: Request, pk: UUID) -> Response:
         """Includes retried generations. Running ones are cancelled first, with status 409 until they have ended."""
         if not batches.delete_batch(own_batch(request, pk)):
@@ -111,17 +111,17 @@ class BatchRetry(APIView):
         problems=(400, 404, 409, 429, 503, 507),
     )
     def post(self, request: Request, pk: UUID) -> Response:
-        """Each becomes a new generation in the place of the item. Refused items need a new picture, in a new batch."""
+        """Each becomes a new generation in the place of the item. Refused items need a new image, in a new batch."""
         outcome = batches.retry(own_batch(request, pk))
         if not outcome.accepted:
             raise Conflict(
-                "Nothing in this batch failed or was cancelled. Send refused pictures again in a new batch.",
+                "Nothing in this batch failed or was cancelled. Send refused images again in a new batch.",
                 code="nothing_to_retry",
             )
         return Response(render(BatchRetriedDocument, own_batch(request, pk), outcome=outcome), status=202)
 
 
-class BatchResults(PictureView):
+class BatchResults(ImageView):
     """The results so far, under the names of their source files, and a manifest.json."""
 
     required_scope = Scope.READ
@@ -157,6 +157,6 @@ def archive_entries(batch: Batch) -> Iterator[Entry]:
                 "lossy": image.format != PNG,
                 "outside_mask_changed_pixels": image.outside_mask_changed_pixels,
             }
-            fallback, extension = f"picture-{item.index + 1:03}", EXTENSIONS[image.format]
+            fallback, extension = f"image-{item.index + 1:03}", EXTENSIONS[image.format]
             name = names.unique(item.name, fallback=fallback, extension=extension)
             yield Entry(name, image.delivered, about)

@@ -1,4 +1,4 @@
-"""The three published shapes of a body, read into fields and pictures by name.
+"""The three published shapes of a body, read into fields and images by name.
 
 A: form fields and files. B: files and a form field `params` that holds JSON. C: a JSON object.
 """
@@ -16,15 +16,15 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from rest_framework.request import Request
 
+from inpainting.api.images import SentImage
 from inpainting.api.parsers import JSON_VALUES, json_object
-from inpainting.api.pictures import SentPicture
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import ValueType
 from inpainting.core.settings_table import SETTINGS
 
 REPEATED = tuple(row.public_name for row in SETTINGS if row.type is ValueType.SLUGS)
 """Lists of texts, whose form field may be repeated."""
-NOT_A_PICTURE = "{} must be a file, base64, a data URL or a URL."
+NOT_A_IMAGE = "{} must be a file, base64, a data URL or a URL."
 
 
 class Shape(Enum):
@@ -50,27 +50,27 @@ class Body:
         """Whether numbers out of range are clamped: in shapes B and C, which front ends fill in by themselves."""
         return self.shape is not Shape.FORM
 
-    def picture(self, *names: str) -> SentPicture | None:
-        """The picture under the first of these names that was sent. Raises InvalidRequest for a number or an object."""
+    def image(self, *names: str) -> SentImage | None:
+        """The image under the first of these names that was sent. Raises InvalidRequest for a number or an object."""
         for name in names:
             if name in self.files:
-                return SentPicture(name, self.files[name])
+                return SentImage(name, self.files[name])
             if name in self.fields:
                 value = self.fields[name]
                 if not isinstance(value, str):
-                    raise InvalidRequest(NOT_A_PICTURE.format(name), field=name)
-                return SentPicture(name, value)
+                    raise InvalidRequest(NOT_A_IMAGE.format(name), field=name)
+                return SentImage(name, value)
         return None
 
-    def pictures(self, name: str) -> tuple[SentPicture | InvalidRequest, ...]:
-        """The pictures of a repeated field, in order; an InvalidRequest in the place of a number or an object."""
-        found: list[SentPicture | InvalidRequest] = []
+    def images(self, name: str) -> tuple[SentImage | InvalidRequest, ...]:
+        """The images of a repeated field, in order; an InvalidRequest in the place of a number or an object."""
+        found: list[SentImage | InvalidRequest] = []
         for index, value in enumerate(self.lists.get(name, ())):
             place = f"{name}[{index}]"
             if isinstance(value, UploadedFile | str):
-                found.append(SentPicture(place, value))
+                found.append(SentImage(place, value))
             else:
-                found.append(InvalidRequest(NOT_A_PICTURE.format(place), field=place))
+                found.append(InvalidRequest(NOT_A_IMAGE.format(place), field=place))
         return tuple(found)
 
     def digest(self, route: str) -> str:

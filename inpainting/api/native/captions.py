@@ -1,4 +1,4 @@
-"""`POST /api/captions/`: words for a picture, as a prompt."""
+"""`POST /api/captions/`: words for an image, as a prompt."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from rest_framework.request import Request
 from accounts.models import Scope
 from inpainting.api.compat.base import json_response
 from inpainting.api.descriptions import respond_with_caption
+from inpainting.api.images import IMAGE
 from inpainting.api.native.bodies import read_body
 from inpainting.api.native.dialect import DIALECT
-from inpainting.api.native.schemas.captions import CAPTIONS, CaptionForm, DescribedPicture
+from inpainting.api.native.schemas.captions import CAPTIONS, CaptionForm, DescribedImage
 from inpainting.api.openapi import ACCEPTING, documented
-from inpainting.api.pictures import IMAGE
 from inpainting.api.views import AnyBodyView
 from inpainting.captioning import Caption
 from inpainting.core.errors import InvalidRequest
 
 
 class Captions(AnyBodyView):
-    """Describes a picture with the first installed captioning model, or else by its colours."""
+    """Describes an image with the first installed captioning model, or else by its colours."""
 
     required_scope = Scope.GENERATE
-    takes_pictures = True
+    takes_images = True
 
     @documented(
-        "Describe a picture",
-        {200: DescribedPicture},
+        "Describe an image",
+        {200: DescribedImage},
         problems=(*ACCEPTING, 500),
         request=CAPTIONS,
         name="captions_create",
@@ -35,11 +35,11 @@ class Captions(AnyBodyView):
         body = read_body(request)
         form = CaptionForm(data=body.fields)
         form.is_valid(raise_exception=True)
-        style, image = form.validated_data["style"], body.picture("image")
+        style, image = form.validated_data["style"], body.image("image")
         if image is None:
             raise InvalidRequest("image is missing.", code="field_missing", field="image")
         return respond_with_caption(image, style, request, role=IMAGE, dialect=DIALECT, render=described)
 
 
 def described(caption: Caption) -> HttpResponseBase:
-    return json_response(DescribedPicture.render(caption))
+    return json_response(DescribedImage.render(caption))

@@ -6,29 +6,29 @@ from dataclasses import replace
 
 from rest_framework.request import Request
 
+from inpainting.api.images import ImageRole, read_image
 from inpainting.api.native.bodies import Body
-from inpainting.api.pictures import PictureRole, read_picture
 from inpainting.core.adapter_uses import IMAGE_LABELS, IP_ADAPTERS
-from inpainting.core.codecs import DecodedPicture
+from inpainting.core.codecs import DecodedImage
 from inpainting.core.conditioning_images import prepare_ip_adapter_image
 
 ROLES = {
-    name: PictureRole(code_prefix="image", error_prefix=f"Invalid {label.lower()}")
+    name: ImageRole(code_prefix="image", error_prefix=f"Invalid {label.lower()}")
     for name, label in IMAGE_LABELS.items()
 }
 
 
-def conditioning_images_in(body: Body, request: Request) -> dict[str, DecodedPicture]:
+def conditioning_images_in(body: Body, request: Request) -> dict[str, DecodedImage]:
     """The images that were sent, by their names in `InpaintRequest`, with warnings that name the field.
 
-    Raises what `read_picture` raises.
+    Raises what `read_image` raises.
     """
     images = {}
-    for name, sent in {name: body.picture(name) for name in ROLES}.items():
+    for name, sent in {name: body.image(name) for name in ROLES}.items():
         if sent is not None:
-            decoded = read_picture(sent, ROLES[name], request)
+            decoded = read_image(sent, ROLES[name], request)
             warnings = tuple(f"{name}: {warning}" for warning in decoded.warnings)
             images[name] = replace(decoded, warnings=warnings)
     for name in images.keys() & set(IP_ADAPTERS.images):  # here, so that one is converted once for all of a batch
-        images[name] = replace(images[name], picture=prepare_ip_adapter_image(images[name].picture))
+        images[name] = replace(images[name], image=prepare_ip_adapter_image(images[name].image))
     return images

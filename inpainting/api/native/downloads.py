@@ -1,4 +1,4 @@
-"""The pictures of a generation: for its owner, and the results by signed links."""
+"""The images of a generation: for its owner, and the results by signed links."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from inpainting.api.media.links import public_image
 from inpainting.api.media.results import file_in_format, result_with_settings
 from inpainting.api.native.generations import own_generation
 from inpainting.api.native.pagination import read_query
-from inpainting.api.openapi import DOWNLOAD, PICTURE, RESULT, THUMBNAIL, documented
+from inpainting.api.openapi import DOWNLOAD, IMAGE, RESULT, THUMBNAIL, documented
 from inpainting.api.setting_fields import Choice
-from inpainting.api.views import PictureView
+from inpainting.api.views import ImageView
 from inpainting.core.adapter_uses import CONTROLS, IP_ADAPTERS
 from inpainting.core.codecs.formats import EXTENSIONS, FORMATS_BY_EXTENSION, PNG
 from inpainting.core.settings_table import by_name
-from inpainting.media.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, linked_picture_response, picture_response
+from inpainting.media.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, image_response, linked_image_response
 from inpainting.media.previews import preview_of, thumbnail_of
 from inpainting.models import GeneratedImage, SourceImage
 
@@ -32,39 +32,39 @@ PROBLEMS = (404, 410, 416)
 REDUCED_PROBLEMS = (*PROBLEMS, 503)
 
 
-class InputPicture(PictureView):
+class InputImage(ImageView):
     """An input image of one of the caller's generations; 404 where it was not sent."""
 
     required_scope = Scope.READ
     name: ClassVar[str]
 
     def get(self, request: Request, pk: UUID) -> HttpResponseBase:
-        picture = getattr(own_generation(request, pk), self.name)
-        if picture is None:
+        image = getattr(own_generation(request, pk), self.name)
+        if image is None:
             raise Http404
-        return picture_response(request, self.file_of(picture), OWNERS_ONLY)
+        return image_response(request, self.file_of(image), OWNERS_ONLY)
 
-    def file_of(self, picture: Any) -> File:
-        file: File = picture.file
+    def file_of(self, image: Any) -> File:
+        file: File = image.file
         return file
 
 
 class Preview:
-    """Mixin: the preview of the picture."""
+    """Mixin: the preview of the image."""
 
-    def file_of(self, picture: Any) -> File:
-        return preview_of(picture)
+    def file_of(self, image: Any) -> File:
+        return preview_of(image)
 
 
-@documented("Get the source image", PICTURE, problems=PROBLEMS)
-class GenerationSource(InputPicture):
+@documented("Get the source image", IMAGE, problems=PROBLEMS)
+class GenerationSource(InputImage):
     name = "source"
 
 
 @documented("Get the thumbnail of the source image", THUMBNAIL, problems=REDUCED_PROBLEMS)
 class GenerationSourceThumbnail(GenerationSource):
-    def file_of(self, picture: SourceImage) -> File:
-        return thumbnail_of(picture)
+    def file_of(self, image: SourceImage) -> File:
+        return thumbnail_of(image)
 
 
 @documented("Get the preview of the source image", THUMBNAIL, problems=REDUCED_PROBLEMS)
@@ -72,8 +72,8 @@ class GenerationSourcePreview(Preview, GenerationSource):
     pass
 
 
-@documented("Get the mask: white is repainted", PICTURE, problems=PROBLEMS)
-class GenerationMask(InputPicture):
+@documented("Get the mask: white is repainted", IMAGE, problems=PROBLEMS)
+class GenerationMask(InputImage):
     name = "mask"
 
 
@@ -82,13 +82,13 @@ class GenerationMaskPreview(Preview, GenerationMask):
     pass
 
 
-@documented("Get a control image, scaled to the source image", PICTURE, problems=PROBLEMS)
-class GenerationControlImage(InputPicture):
+@documented("Get a control image, scaled to the source image", IMAGE, problems=PROBLEMS)
+class GenerationControlImage(InputImage):
     name = CONTROLS.image
 
 
-@documented("Get an IP-Adapter image", PICTURE, problems=PROBLEMS)
-class GenerationIpAdapterImage(InputPicture):
+@documented("Get an IP-Adapter image", IMAGE, problems=PROBLEMS)
+class GenerationIpAdapterImage(InputImage):
     name = IP_ADAPTERS.image
 
 
@@ -117,7 +117,7 @@ class ResultQuery(serializers.Serializer):
     )
 
 
-class GenerationImage(PictureView):
+class GenerationImage(ImageView):
     """A result, in the requested output_format; `?download` answers with a file name."""
 
     required_scope = Scope.READ
@@ -130,26 +130,26 @@ class GenerationImage(PictureView):
         name = f"dreamlayer-{str(pk)[:8]}-{index}.{EXTENSIONS[format]}" if "download" in request.query_params else None
         is_stored = embedded is None
         file = file_in_format(image, format) if is_stored else result_with_settings(image, format, embedded=embedded)
-        return picture_response(request, file, OWNERS_ONLY, filename=name)
+        return image_response(request, file, OWNERS_ONLY, filename=name)
 
 
-class GenerationImageThumbnail(PictureView):
+class GenerationImageThumbnail(ImageView):
     required_scope = Scope.READ
 
     @documented("Get the thumbnail of a result", THUMBNAIL, problems=REDUCED_PROBLEMS)
     def get(self, request: Request, pk: UUID, index: int) -> HttpResponseBase:
-        return picture_response(request, thumbnail_of(own_image(request, pk, index)), OWNERS_ONLY)
+        return image_response(request, thumbnail_of(own_image(request, pk, index)), OWNERS_ONLY)
 
 
-class GenerationImagePreview(PictureView):
+class GenerationImagePreview(ImageView):
     required_scope = Scope.READ
 
     @documented("Get the preview of a result", THUMBNAIL, problems=REDUCED_PROBLEMS)
     def get(self, request: Request, pk: UUID, index: int) -> HttpResponseBase:
-        return picture_response(request, preview_of(own_image(request, pk, index)), OWNERS_ONLY)
+        return image_response(request, preview_of(own_image(request, pk, index)), OWNERS_ONLY)
 
 
-class PublicImage(PictureView):
+class PublicImage(ImageView):
     """A result by its signed link: no key, any origin."""
 
     authentication_classes = ()
@@ -162,7 +162,7 @@ class PublicImage(PictureView):
         if image is None or extension not in (EXTENSIONS[PNG], EXTENSIONS[image.format]):
             raise NotFound("Image not found", code="not_found")
         file = file_in_format(image, FORMATS_BY_EXTENSION[extension])
-        return linked_picture_response(request, file, FOR_EVERY_ORIGIN)
+        return linked_image_response(request, file, FOR_EVERY_ORIGIN)
 
 
 def own_image(request: Request, pk: UUID, index: int) -> GeneratedImage:

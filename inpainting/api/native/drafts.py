@@ -15,19 +15,19 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import Scope
+from inpainting.api.images import IMAGE, SentImage, decode_sent
 from inpainting.api.native.schemas.drafts import SHA256, DraftDocument, DraftForm, SavedDraft
 from inpainting.api.openapi import READING, RESULT, documented
 from inpainting.api.parsers import JsonObjectParser, Limit
-from inpainting.api.pictures import IMAGE, SentPicture, decode_sent
-from inpainting.api.views import PictureView
+from inpainting.api.views import ImageView
 from inpainting.core.codecs import encode_png
 from inpainting.core.codecs.colour import to_8_bits
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.generations import drafts
 from inpainting.media.conversions import converting
-from inpainting.media.files import OWNERS_ONLY, picture_response
-from inpainting.models import DraftPicture
+from inpainting.media.files import OWNERS_ONLY, image_response
+from inpainting.models import DraftImage
 
 NOT_CACHED = {"Cache-Control": "private, no-store"}
 
@@ -54,7 +54,7 @@ class FileParser(FileUploadParser):
 class DraftView(APIView):
     required_scope = {"GET": Scope.READ, "PUT": Scope.MANAGE}  # noqa: RUF012 - read by DRF, never changed
     parser_classes = (DraftParser,)
-    takes_pictures = True  # only to be larger than settings
+    takes_images = True  # only to be larger than settings
 
     @documented("Get your draft in the editor", {200: DraftDocument}, name="draft_retrieve")
     def get(self, request: Request) -> Response:
@@ -69,32 +69,32 @@ class DraftView(APIView):
     )
     def put(self, request: Request) -> Response:
         """409 `draft_changed` if its revision is no longer the one that was sent: get the newer draft first. 400
-        `draft_pictures_missing` if a picture was not uploaded. Pictures that the draft no longer names are deleted."""
+        `draft_pictures_missing` if an image was not uploaded. Images that the draft no longer names are deleted."""
         form = DraftForm(data=request.data)
         form.is_valid(raise_exception=True)
         sent = form.validated_data
-        draft = drafts.save(request.user, sent["document"], revision=sent["revision"], pictures=set(sent["pictures"]))
+        draft = drafts.save(request.user, sent["document"], revision=sent["revision"], images=set(sent["pictures"]))
         return Response(SavedDraft.render(draft), headers=NOT_CACHED)
 
 
-PICTURE_PARAMETERS = [OpenApiParameter("sha256", {"type": "string", "pattern": f"^{SHA256}$"}, OpenApiParameter.PATH)]
+IMAGE_PARAMETERS = [OpenApiParameter("sha256", {"type": "string", "pattern": f"^{SHA256}$"}, OpenApiParameter.PATH)]
 
 
-@extend_schema(parameters=PICTURE_PARAMETERS)
-class DraftPictureView(PictureView):
+@extend_schema(parameters=IMAGE_PARAMETERS)
+class DraftImageView(ImageView):
     required_scope = {"GET": Scope.READ, "PUT": Scope.MANAGE}  # noqa: RUF012 - read by DRF, never changed
     parser_classes = (FileParser,)
-    takes_pictures = True
+    takes_images = True
 
-    @documented("Get a picture of your draft", RESULT, problems=(404, 410, 416), name="draft_picture_retrieve")
+    @documented("Get an image of your draft", RESULT, problems=(404, 410, 416), name="draft_picture_retrieve")
     def get(self, request: Request, sha256: str) -> Any:
         """The file as it was uploaded."""
-        picture = get_object_or_404(DraftPicture, owner=request.user, sha256=sha256)
-        headers = {**OWNERS_ONLY, **NOT_CACHED, "Content-Type": f"image/{picture.extension}"}
-        return picture_response(request, picture.file, headers)
+        image = get_object_or_404(DraftImage, owner=request.user, sha256=sha256)
+        headers = {**OWNERS_ONLY, **NOT_CACHED, "Content-Type": f"image/{image.extension}"}
+        return image_response(request, image.file, headers)
 
     @documented(
-        "Upload a picture for your draft",
+        "Upload an image for your draft",
         {204: None},
         problems=(*READING, 404, 429, 503, 507),
         request={"image/*": OpenApiTypes.BINARY},
@@ -108,17 +108,17 @@ class DraftPictureView(PictureView):
             raise InvalidRequest("The body is empty.", code="image_empty")
         with file:  # Django closes those of forms only
             if file.size > IMAGE.max_bytes:
-                raise IMAGE.too_large(SentPicture("body", file), file.size)
-            drafts.store_picture(request.user, sha256, file)
+                raise IMAGE.too_large(SentImage("body", file), file.size)
+            drafts.store_image(request.user, sha256, file)
         return Response(status=204)
 
 
-@extend_schema(parameters=PICTURE_PARAMETERS)
-class DraftPicturePng(PictureView):
+@extend_schema(parameters=IMAGE_PARAMETERS)
+class DraftImagePng(ImageView):
     required_scope = Scope.READ
 
     @documented(
-        "Get a picture of your draft as PNG",
+        "Get an image of your draft as PNG",
         {(200, "image/png"): OpenApiTypes.BINARY},
         problems=(400, 404, 410, 503),
         name="draft_picture_png_retrieve",
@@ -126,9 +126,9 @@ class DraftPicturePng(PictureView):
     def get(self, request: Request, sha256: str) -> HttpResponse:
         """A copy to show where the file itself cannot be shown, as with TIFF and HEIC in most browsers: upright, with 8
         bits a channel, alpha and the colour profile."""
-        stored = get_object_or_404(DraftPicture, owner=request.user, sha256=sha256)
+        stored = get_object_or_404(DraftImage, owner=request.user, sha256=sha256)
         with converting():
             with stored.file.open("rb") as file:
-                picture = decode_sent(SentPicture("picture", ""), file.read(), IMAGE).picture
-            png = encode_png(Picture(to_8_bits(picture.pixels), picture.icc_profile))
+                image = decode_sent(SentImage("picture", ""), file.read(), IMAGE).image
+            png = encode_png(CanonicalImage(to_8_bits(image.pixels), image.icc_profile))
         return HttpResponse(png, content_type="image/png", headers={**OWNERS_ONLY, **NOT_CACHED})

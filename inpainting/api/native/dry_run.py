@@ -19,7 +19,7 @@ from inpainting.api.openapi import READING, documented
 from inpainting.api.views import AnyBodyView
 from inpainting.core import masks
 from inpainting.core.codecs import encode_png
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.description import ignored_setting_names
 from inpainting.planning import planner
@@ -30,7 +30,7 @@ class DryRun(AnyBodyView):
     """Takes the body of POST /api/img2img and stores nothing."""
 
     required_scope = Scope.GENERATE
-    takes_pictures = True
+    takes_images = True
 
     @documented("Validate a request and show its plan", {200: DryRunResult}, problems=(*READING, 503), request=IMG2IMG)
     def post(self, request: Request) -> Response:
@@ -41,7 +41,7 @@ def dry_run(request: InpaintRequest, options: Options) -> dict[str, Any]:
     """mask: the effective one, white = repaint. window: left, top, right, bottom of the part that the engine gets."""
     plan = planner(options.catalog).plan(request, options.engine)
     settings, image, window = plan.settings, plan.request.image, plan.window
-    box, png = window.box, encode_png(Picture(plan.mask[:, :, None]))
+    box, png = window.box, encode_png(CanonicalImage(plan.mask[:, :, None]))
     painted = int(np.count_nonzero(plan.request.mask))
     work = Workload(painted, image.size.area, len(png), settings.num_images, settings.steps or 0)
     values = {

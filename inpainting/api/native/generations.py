@@ -71,7 +71,7 @@ class GenerationDetail(APIView):
     def get(self, request: Request, pk: UUID) -> Response:
         return Response(whole_generation(request, pk))
 
-    @documented("Delete a generation and its pictures", {204: None}, problems=(404, 409, 410))
+    @documented("Delete a generation and its images", {204: None}, problems=(404, 409, 410))
     def delete(self, request: Request, pk: UUID) -> Response:
         """A running generation is cancelled first, with status 409 until it has ended."""
         if not delete(own_generation(request, pk)):
@@ -105,7 +105,7 @@ class GenerationRunAgain(AnyBodyView):
     """
 
     required_scope = Scope.GENERATE
-    takes_pictures = True
+    takes_images = True
 
     @documented(
         "Run a generation again, with changes",

@@ -22,7 +22,7 @@ class Img2Img(AnyBodyView):
     """Form fields and files, or JSON. The response waits for the result, unless a Prefer header limits the wait."""
 
     required_scope = Scope.GENERATE
-    takes_pictures = True
+    takes_images = True
 
     @documented(
         "Inpaint an image",

@@ -13,8 +13,8 @@ from inpainting.api.analyses import pixels_of
 from inpainting.api.native.mask_objects import MaskFormat, encode_mask
 from inpainting.api.native.schemas.masks import FoundMask, SelectedMask
 from inpainting.core import masks
-from inpainting.core.picture import Mask
-from inpainting.models import Analysis, UploadedPicture
+from inpainting.core.image import Mask
+from inpainting.models import Analysis, UploadedImage
 from inpainting.segmenters.base import Candidate
 
 
@@ -36,23 +36,23 @@ def answer(mask: Mask, form: str) -> dict[str, Any]:
     }
 
 
-def selected_mask(values: Mapping[str, Any], stored: UploadedPicture | None, request: Request) -> dict[str, Any]:
+def selected_mask(values: Mapping[str, Any], stored: UploadedImage | None, request: Request) -> dict[str, Any]:
     """A rendered SelectedMask. values: of `selected`. stored: the mask, where it is stored."""
     about = {} if stored is None else FoundMask.render(stored, request=request)
     return SelectedMask.render({**about, **values})
 
 
-def location(stored: UploadedPicture | None) -> dict[str, str]:
+def location(stored: UploadedImage | None) -> dict[str, str]:
     return {} if stored is None else {"Location": reverse("mask", args=[stored.pk])}
 
 
-def stored_candidate(stored: UploadedPicture) -> Candidate:
-    """The mask that was found earlier, with its score. Raises PictureGone."""
+def stored_candidate(stored: UploadedImage) -> Candidate:
+    """The mask that was found earlier, with its score. Raises ImageGone."""
     return Candidate(pixels_of(stored), (stored.found or {}).get("score"))
 
 
 def masks_found_by(analysis: Analysis, request: Request) -> dict[str, Any]:
-    """A rendered SelectedMask of an analysis that has succeeded. Raises PictureGone."""
+    """A rendered SelectedMask of an analysis that has succeeded. Raises ImageGone."""
     candidates = [Candidate(pixels_of(mask), mask.score) for mask in analysis.masks.all()]
     return selected_mask(
         selected(candidates, analysis.model, analysis.options.get("format", MaskFormat.PNG)), analysis.mask, request

@@ -11,6 +11,7 @@ import numpy as np
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.mask_formats import (
     checked_rings,
     compressed,
@@ -22,7 +23,6 @@ from inpainting.core.mask_formats import (
     run_lengths,
     svg_path,
 )
-from inpainting.core.picture import Mask, Picture
 from inpainting.core.validation import check_count, check_range, finite_numbers
 from inpainting.image_limits import image_limits
 
@@ -41,7 +41,7 @@ class MaskFormat(StrEnum):
 def encode_mask(mask: Mask, form: str) -> str | dict[str, Any]:
     """The mask in a format. Raises InvalidRequest (`mask_too_complex`) for too many corners or runs."""
     if form == MaskFormat.PNG:
-        return "data:image/png;base64," + base64.b64encode(encode_png(Picture(mask[:, :, None]))).decode()
+        return "data:image/png;base64," + base64.b64encode(encode_png(CanonicalImage(mask[:, :, None]))).decode()
     size = list(mask.shape)
     if form == MaskFormat.RLE:
         return {"size": size, "counts": compressed(run_lengths(mask))}
@@ -52,7 +52,7 @@ def mask_of_object(sent: dict[str, Any], field: str) -> Mask:
     """The mask of an object with `size`, which is height and width, and one of `counts`, `path` and `polygons`.
 
     field: the name of what was sent, for errors.
-    Raises InvalidRequest for a malformed object, and for a mask larger than pictures may be.
+    Raises InvalidRequest for a malformed object, and for a mask larger than images may be.
     """
     try:
         return _mask_of(sent)

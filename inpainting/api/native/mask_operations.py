@@ -10,6 +10,7 @@ from rest_framework.response import Response
 
 from accounts.models import Scope
 from inpainting.api.concurrency_limits import computing, limit_segmentations
+from inpainting.api.images import SentImage
 from inpainting.api.native.bodies import read_body
 from inpainting.api.native.mask_answers import answer
 from inpainting.api.native.mask_objects import mask_of_object
@@ -17,19 +18,18 @@ from inpainting.api.native.schemas.mask_operations import MASK_OPERATIONS, Opera
 from inpainting.api.native.schemas.masks import ChangedMask
 from inpainting.api.native.sent_masks import read_mask
 from inpainting.api.openapi import READING, documented
-from inpainting.api.pictures import SentPicture
 from inpainting.api.views import AnyBodyView
 from inpainting.core import masks
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.image import Mask
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.picture import Mask
 
 
 class MaskOperations(AnyBodyView):
     """Applies operations in their order and returns the mask in the requested format. Stores nothing."""
 
     required_scope = Scope.GENERATE
-    takes_pictures = True
+    takes_images = True
 
     @documented(
         "Change, combine or convert masks",
@@ -54,13 +54,13 @@ class MaskOperations(AnyBodyView):
                 return Response(ChangedMask.render(answer(mask, values["format"])))
 
     def read(self, field: str, sent: Any, polarity: MaskPolarity) -> Mask:
-        """A mask in any of the formats. Raises InvalidRequest, and what `read_picture` raises."""
+        """A mask in any of the formats. Raises InvalidRequest, and what `read_image` raises."""
         if isinstance(sent, dict):
             with computing():
                 return mask_of_object(sent, field)
         if not isinstance(sent, UploadedFile | str):
             message = f"{field} must be a PNG file, base64, a data URL, a URL, an id, run lengths or outlines."
             raise InvalidRequest(message, code="field_missing" if sent is None else "field_invalid", field=field)
-        read = read_mask(SentPicture(field, sent), self.request, polarity)
-        picture = read.decoded.picture
-        return masks.normalise(picture, polarity=read.polarity, size=picture.size)
+        read = read_mask(SentImage(field, sent), self.request, polarity)
+        image = read.decoded.image
+        return masks.normalise(image, polarity=read.polarity, size=image.size)

@@ -19,6 +19,7 @@ from accounts.models import Scope
 from inpainting.accounting.limits import LimitReached
 from inpainting.api.analyses import accept, runs_in_worker
 from inpainting.api.concurrency_limits import computing, limit_segmentations
+from inpainting.api.images import SentImage
 from inpainting.api.later_response import has_disconnected
 from inpainting.api.native import analyses
 from inpainting.api.native.bodies import Body, read_body
@@ -28,29 +29,28 @@ from inpainting.api.native.pagination import PageQuery, read_query, render_page
 from inpainting.api.native.requests import read_idempotency
 from inpainting.api.native.schemas.analyses import PendingAnalysis
 from inpainting.api.native.schemas.masks import MASKS, FoundMask, FoundMaskPage, MaskForm, SelectedMask, selection_of
-from inpainting.api.openapi import ACCEPTING, HOW_LONG, KEY, PICTURE, documented
-from inpainting.api.pictures import SentPicture
-from inpainting.api.recent_pictures import ReadPicture, read_recent
-from inpainting.api.views import AnyBodyView, PictureView
+from inpainting.api.openapi import ACCEPTING, HOW_LONG, IMAGE, KEY, documented
+from inpainting.api.recent_images import ReadImage, read_recent
+from inpainting.api.views import AnyBodyView, ImageView
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations.analyses import AnalysisRequest
 from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.uploads import find_mask, masks_of, store_mask
-from inpainting.media.files import OWNERS_ONLY, picture_response
-from inpainting.models import Analysis, UploadedPicture
+from inpainting.media.files import OWNERS_ONLY, image_response
+from inpainting.models import Analysis, UploadedImage
 from inpainting.models.analysis import Task, mask_values, selection_to_dict
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import LoadsModel, Segmenter, Selection, candidates_of, load_models_of
 
 BY_ID = {"source": "generation-source", "picture": "draft-picture"}
-"""Fields with the id of a picture of the user, and the routes of these pictures."""
+"""Fields with the id of an image of the user, and the routes of these images."""
 
 
 class Masks(AnyBodyView):
-    """Takes a picture and where the object is. The mask is stored, unless `store` is false or nothing was found."""
+    """Takes an image and where the object is. The mask is stored, unless `store` is false or nothing was found."""
 
     required_scope = {"GET": Scope.READ, "POST": Scope.GENERATE}  # noqa: RUF012 - read by DRF, never changed
-    takes_pictures = True
+    takes_images = True
 
     @documented(
         "List the masks that were found for you, newest first",
@@ -102,10 +102,10 @@ class Masks(AnyBodyView):
             return analyses.answer(accepted, request, keeps=keeps)
         has_left = partial(has_disconnected, request)
         with limit_segmentations(request.user, has_left):
-            picture = read_recent(sent, request).picture
+            image = read_recent(sent, request).image
             load_models_of(segmenter, selection)
             with computing(has_left):
-                candidates = candidates_of(segmenter, picture, selection)
+                candidates = candidates_of(segmenter, image, selection)
                 found = selected(candidates, segmenter.name, values["format"])
             if not values["store"] or not found["area"]:
                 return Response(selected_mask(found, None, request))
@@ -114,7 +114,7 @@ class Masks(AnyBodyView):
         return created(found, stored, request)
 
 
-def created(values: Mapping[str, Any], stored: UploadedPicture, request: Request) -> Response:
+def created(values: Mapping[str, Any], stored: UploadedImage, request: Request) -> Response:
     """The answer about a mask that is stored. values: of `selected`."""
     return Response(selected_mask(values, stored, request), status=201, headers=location(stored))
 
@@ -141,13 +141,13 @@ def accept_analysis(
     segmenter: Segmenter,
     selection: Selection,
     values: Mapping[str, Any],
-    read: ReadPicture,
+    read: ReadImage,
     idempotency: Idempotency | None,
     *,
     keeps: bool,
 ) -> Analysis:
-    """Raises InvalidRequest for a selection outside the picture, and what `submit_analysis` raises."""
-    within = selection_to_dict(selection.within(read.picture.size))
+    """Raises InvalidRequest for a selection outside the image, and what `submit_analysis` raises."""
+    within = selection_to_dict(selection.within(read.image.size))
     wanted = AnalysisRequest(
         request.user,
         Task.SEGMENT,
@@ -160,7 +160,7 @@ def accept_analysis(
     return accept(wanted, read, idempotency=idempotency)
 
 
-def own_mask(request: Request, pk: UUID) -> UploadedPicture:
+def own_mask(request: Request, pk: UUID) -> UploadedImage:
     found = find_mask(request.user, pk)
     if found is None:
         raise Http404
@@ -180,18 +180,18 @@ class MaskDetail(APIView):
         return Response(status=204)
 
 
-class MaskFile(PictureView):
+class MaskFile(ImageView):
     required_scope = Scope.READ
 
-    @documented("Get the PNG of a mask: white is selected", PICTURE, problems=(404, 410, 416), name="masks_file")
+    @documented("Get the PNG of a mask: white is selected", IMAGE, problems=(404, 410, 416), name="masks_file")
     def get(self, request: Request, pk: UUID) -> HttpResponseBase:
-        return picture_response(request, own_mask(request, pk).file, OWNERS_ONLY)
+        return image_response(request, own_mask(request, pk).file, OWNERS_ONLY)
 
 
-def sent_image(body: Body, values: Mapping[str, Any]) -> SentPicture:
-    """The field `image`, or the picture whose id is sent. Raises InvalidRequest unless exactly one of them is sent."""
-    image = body.picture("image")
-    named = [SentPicture(name, reverse(route, args=[values[name]])) for name, route in BY_ID.items() if name in values]
+def sent_image(body: Body, values: Mapping[str, Any]) -> SentImage:
+    """The field `image`, or the image whose id is sent. Raises InvalidRequest unless exactly one of them is sent."""
+    image = body.image("image")
+    named = [SentImage(name, reverse(route, args=[values[name]])) for name, route in BY_ID.items() if name in values]
     sent = [*named, *([] if image is None else [image])]
     if len(sent) != 1:
         raise InvalidRequest("Send one of image, source and picture.", code="field_missing", field="image")

@@ -1,4 +1,4 @@
-"""`POST /api/plan/`: show what settings lead to, without pictures."""
+"""`POST /api/plan/`: show what settings lead to, without images."""
 
 from __future__ import annotations
 

@@ -9,11 +9,11 @@ from rest_framework.request import Request
 
 from inpainting import webhooks
 from inpainting.api.compat.base import MAX_IGNORED_FIELDS, Options, Repeated, shown_name
+from inpainting.api.images import IMAGE, read_image
 from inpainting.api.native.bodies import Body, Shape, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.fields import ALIASES, GenerationForm, checked, settings_from
 from inpainting.api.native.sent_masks import read_mask
-from inpainting.api.pictures import IMAGE, read_picture
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.errors import InvalidRequest
@@ -35,7 +35,7 @@ KNOWN_FIELDS = frozenset(
 
 
 def parse(request: Request) -> tuple[InpaintRequest, Options]:
-    """Raises Repeated where the same body was accepted with the same Idempotency-Key, before any picture is read."""
+    """Raises Repeated where the same body was accepted with the same Idempotency-Key, before any image is read."""
     body = read_body(request)
     idempotency = read_idempotency(request, body)
     earlier = idempotency.earlier(request.user) if idempotency else None
@@ -52,7 +52,7 @@ def read_idempotency(request: Request, body: Body) -> Idempotency | None:
 def read(body: Body, request: Request, *, idempotency: Idempotency | None = None) -> tuple[InpaintRequest, Options]:
     """Read and check the body. The first error is raised, in the order of the published API: a missing image, the
     fields, the image, the mask; then the conditioning images."""
-    sent = body.picture("image", "input_image")
+    sent = body.image("image", "input_image")
     if sent is None:
         field = "input_image" if body.shape is Shape.JSON else "image"
         raise InvalidRequest("No image file provided", code="field_missing", field=field)
@@ -63,8 +63,8 @@ def read(body: Body, request: Request, *, idempotency: Idempotency | None = None
     outpaint = outpaint_from(values)
     engine = values.get("engine", registry.AUTO)
     registry.check_name(engine)
-    image = read_picture(sent, IMAGE, request)
-    sent_mask = body.picture("mask")
+    image = read_image(sent, IMAGE, request)
+    sent_mask = body.image("mask")
     mask = None if sent_mask is None else read_mask(sent_mask, request, MaskPolarity(values["mask_polarity"]))
     if mask is None and outpaint is None and planner(catalog).choose(engine, settings).engine.needs_surroundings:
         raise InvalidRequest(

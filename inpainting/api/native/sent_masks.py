@@ -8,8 +8,8 @@ from uuid import UUID
 
 from rest_framework.request import Request
 
-from inpainting.api.pictures import MASK, SentPicture, read_picture
-from inpainting.core.codecs import DecodedPicture
+from inpainting.api.images import MASK, SentImage, read_image
+from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.generations.uploads import find_mask
@@ -21,21 +21,21 @@ ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 class SentMask:
     """A decoded mask, and how it is to be read."""
 
-    decoded: DecodedPicture
+    decoded: DecodedImage
     polarity: MaskPolarity
 
 
-def read_mask(sent: SentPicture, request: Request, polarity: MaskPolarity) -> SentMask:
+def read_mask(sent: SentImage, request: Request, polarity: MaskPolarity) -> SentMask:
     """Read a mask. polarity: of a PNG; what a mask selects that is named by its id is always repainted.
 
-    Raises InvalidRequest (`mask_not_found`) unless the user has a mask with this id, and what `read_picture` raises.
+    Raises InvalidRequest (`mask_not_found`) unless the user has a mask with this id, and what `read_image` raises.
     """
     if not isinstance(sent.value, str) or not ID.fullmatch(sent.value.strip()):
-        return SentMask(read_picture(sent, MASK, request), polarity)
+        return SentMask(read_image(sent, MASK, request), polarity)
     found = find_mask(request.user, UUID(sent.value.strip()))
     try:
         if found is not None:
-            return SentMask(DecodedPicture(found.read(), "PNG"), MaskPolarity.WHITE_REPAINTS)
+            return SentMask(DecodedImage(found.read(), "PNG"), MaskPolarity.WHITE_REPAINTS)
     except FileNotFoundError:
         pass
     raise InvalidRequest(

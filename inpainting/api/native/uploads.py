@@ -10,11 +10,11 @@ from rest_framework.response import Response
 
 from accounts.models import Scope
 from inpainting.api.compat.base import origin_of
-from inpainting.api.media.links import ending_key, picture_link
+from inpainting.api.images import MASK, SentImage, read_image
+from inpainting.api.media.links import ending_key, image_link
 from inpainting.api.native.bodies import read_body
 from inpainting.api.native.schemas.uploads import MaskUpload, UploadedMask
 from inpainting.api.openapi import READING, documented
-from inpainting.api.pictures import MASK, SentPicture, read_picture
 from inpainting.api.views import AnyBodyView
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations.uploads import store_upload
@@ -23,7 +23,7 @@ from inpainting.media.archives import safe_stem
 
 class UploadMask(AnyBodyView):
     required_scope = Scope.GENERATE
-    takes_pictures = True
+    takes_images = True
 
     @documented(
         "Upload a mask",
@@ -34,22 +34,22 @@ class UploadMask(AnyBodyView):
     def post(self, request: Request) -> Response:
         """The response has a link that `mask` accepts in place of the file."""
         sent = sent_mask(request)
-        mask = read_picture(sent, MASK, request)
-        uploaded = store_upload(request.user, mask.picture, keep_for=timedelta(hours=settings.RESULT_LINK_HOURS))
+        mask = read_image(sent, MASK, request)
+        uploaded = store_upload(request.user, mask.image, keep_for=timedelta(hours=settings.RESULT_LINK_HOURS))
         name = f"{safe_stem(sent.name) or 'mask'}.png"
         values = {
             "message": "Mask uploaded",
             "filename": name,
             "size": getattr(sent.value, "size", uploaded.byte_count),
-            "url": picture_link("inputs", name, uploaded, origin=origin_of(request), key=ending_key(request)),
+            "url": image_link("inputs", name, uploaded, origin=origin_of(request), key=ending_key(request)),
         }
         return Response(UploadedMask.render(values))
 
 
-def sent_mask(request: Request) -> SentPicture:
+def sent_mask(request: Request) -> SentImage:
     """The field `file`. Raises InvalidRequest where there is none, or where its name does not end in .png."""
     body = read_body(request)
-    sent = body.picture("file")
+    sent = body.image("file")
     if sent is None:
         message = "No file selected" if "file" in body.empty else "No file provided"
         raise InvalidRequest(message, code="field_missing", field="file")

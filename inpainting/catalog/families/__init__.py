@@ -172,7 +172,7 @@ class ModelFamily:
     the same repository.
     computes: of preprocessors, the kind of control image, as in `specs.Control`. needs: families of which it uses one
     installed model each.
-    graph_scales: of ONNX files with dynamic sizes, whether the graph scales the picture to the network's size and its
+    graph_scales: of ONNX files with dynamic sizes, whether the graph scales the image to the network's size and its
     result back; others get a square. is_chosen_by_auto: whether `auto` takes the engine where its model is the default.
     """
 

@@ -1,4 +1,4 @@
-"""BLIP: describes a picture in words (J. Li et al., ICML 2022)."""
+"""BLIP: describes an image in words (J. Li et al., ICML 2022)."""
 
 from __future__ import annotations
 

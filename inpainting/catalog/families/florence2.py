@@ -1,4 +1,4 @@
-"""Florence-2: describes a picture in words (B. Xiao et al., CVPR 2024)."""
+"""Florence-2: describes an image in words (B. Xiao et al., CVPR 2024)."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ LAYOUT = OnnxLayout(
     element_type=(1, "float32"),
     inputs={ANY_NAME: 3},
     refusals={
-        "InstanceNormalization": "normalises each picture by itself, as MODNet does, and no U²-Net, IS-Net or "
-        "BiRefNet. Those networks take pictures in another size and range"
+        "InstanceNormalization": "normalises each image by itself, as MODNet does, and no U²-Net, IS-Net or "
+        "BiRefNet. Those networks take images in another size and range"
     },
 )
 """Of all families of U²-Net, IS-Net and BiRefNet. MODNet has the same input and output; its masks would have holes.

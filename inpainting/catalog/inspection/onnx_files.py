@@ -59,7 +59,7 @@ def check_inputs_and_output(name: str, file: OnnxFile, family: str, layout: Onnx
         wanted = {next(iter(file.inputs)): wanted[ANY_NAME]}
     if set(file.inputs) != set(wanted) or not file.outputs:
         names = ", ".join(sorted(file.inputs)) or "nothing"
-        expected = "one picture" if ANY_NAME in wanted else " and ".join(wanted)
+        expected = "one image" if ANY_NAME in wanted else " and ".join(wanted)
         raise ModelRefused(f"{name} takes {quoted(names)}; the family {family} takes {expected}.")
     for value in (*file.inputs.values(), next(iter(file.outputs.values()))):
         if value.type != number:

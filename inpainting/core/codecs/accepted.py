@@ -31,7 +31,7 @@ FORMATS = {
 ACCEPTED = f"{', '.join(_first)} or {_last}"
 """For messages: "PNG, JPEG, ... or HEIC"."""
 EXPORT_AS = "TIFF, PNG or JPEG"
-"""What the programs that make other pictures can export."""
+"""What the programs that make other images can export."""
 CONTENT_TYPES = tuple(one for format in FORMATS.values() for one in format.content_types)
 SUFFIXES = tuple(one for format in FORMATS.values() for one in format.suffixes)
 ACCEPT_ATTRIBUTE = ",".join((*CONTENT_TYPES, *SUFFIXES))

@@ -16,7 +16,7 @@ from inpainting.core.codecs.decoders import decode_with_opencv
 from inpainting.core.codecs.intake import Intake
 from inpainting.core.codecs.parsed_file import ParsedFile
 from inpainting.core.geometry import Size
-from inpainting.core.picture import Pixels
+from inpainting.core.image import Pixels
 
 SIGNATURE = b"BM"
 FILE_HEADER_BYTES = 14
@@ -41,7 +41,7 @@ class _Header:
 
 
 def parse_bmp(data: bytes, intake: Intake) -> ParsedFile:
-    """Parse a BMP. Raises InvalidPicture."""
+    """Parse a BMP. Raises InvalidImage."""
     header_bytes = int.from_bytes(data[14:18], "little")
     if len(data) < FILE_HEADER_BYTES + header_bytes:
         raise intake.damaged("it ends early")

@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 
 from inpainting.core.codecs.decoders import PILLOW_ERRORS
 from inpainting.core.geometry import row_strips
-from inpainting.core.picture import Picture, Pixels
+from inpainting.core.image import CanonicalImage, Pixels
 
 MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 BAND_ROWS = 64
@@ -39,19 +39,19 @@ def profile_matches(profile: bytes | None, space: str) -> bool:
 
 
 def cmyk_to_rgb(profile: bytes | None) -> Callable[[Image.Image], Image.Image]:
-    """The conversion of CMYK pictures to sRGB: by a profile, or without one as (1-C)(1-K) for each colour."""
+    """The conversion of CMYK images to sRGB: by a profile, or without one as (1-C)(1-K) for each colour."""
     if profile is None:
         return lambda image: image.convert("RGB")
     return _to_srgb(profile, "CMYK").apply
 
 
-def to_rgb8(picture: Picture) -> NDArray[np.uint8]:
-    """The picture as 8-bit RGB for an engine: [height, width, 3], read-only, sharing its memory where possible.
+def to_rgb8(image: CanonicalImage) -> NDArray[np.uint8]:
+    """The image as 8-bit RGB for an engine: [height, width, 3], read-only, sharing its memory where possible.
 
     16-bit values are rounded to 8 bits (value / 257); grey is repeated; alpha is dropped, so that transparent
-    pixels show their stored colours. The values stay in the picture's own colour space.
+    pixels show their stored colours. The values stay in the image's own colour space.
     """
-    colour = to_8_bits(picture.colour)
+    colour = to_8_bits(image.colour)
     if colour.shape[2] == 1:
         colour = np.repeat(colour, 3, axis=2)
     colour = np.ascontiguousarray(colour).view()
@@ -66,9 +66,9 @@ def to_8_bits(pixels: Pixels) -> NDArray[np.uint8]:
     return cv2.convertScaleAbs(np.ascontiguousarray(pixels), alpha=1 / 257).reshape(pixels.shape)
 
 
-def on_white(colour: NDArray[np.uint8], picture: Picture) -> NDArray[np.uint8]:
-    """`colour` [height, width, channels] composited on white by the picture's alpha."""
-    alpha = picture.alpha
+def on_white(colour: NDArray[np.uint8], image: CanonicalImage) -> NDArray[np.uint8]:
+    """`colour` [height, width, channels] composited on white by the image's alpha."""
+    alpha = image.alpha
     if alpha is None:
         return colour
     mixed = np.empty(colour.shape, np.uint8)

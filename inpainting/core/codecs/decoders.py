@@ -16,7 +16,7 @@ from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 
 from inpainting.core.codecs.parsed_file import DecodingFailed
 from inpainting.core.geometry import Size, row_strips
-from inpainting.core.picture import Pixels
+from inpainting.core.image import Pixels
 
 PILLOW_ERRORS: tuple[type[Exception], ...] = (
     UnidentifiedImageError,
@@ -38,17 +38,17 @@ PILLOW_ERRORS: tuple[type[Exception], ...] = (
 
 pi_heif.options.DECODE_THREADS = 1
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-"""Tiles are decoded one after the other, so that one picture takes neither all cores nor several tiles' memory."""
+"""Tiles are decoded one after the other, so that one image takes neither all cores nor several tiles' memory."""
 
 LARGE_PIXELS = 16_000_000
-"""A larger picture is decoded from a temporary file: `cv2.imdecode` holds its pixels twice, and `cv2.imread` does not
+"""A larger image is decoded from a temporary file: `cv2.imdecode` holds its pixels twice, and `cv2.imread` does not
 (OpenCV 5.0, measured)."""
 
 
 def decode_with_opencv(*data: bytes | memoryview, size: Size | None = None) -> Pixels:
     """Decode one PNG, JPEG, WebP, BMP or deep AVIF to [height, width, channels]: red, green, blue (, alpha).
 
-    data: the parts of the file, in their order. size: of the picture, where it may be large.
+    data: the parts of the file, in their order. size: of the image, where it may be large.
     Depth and alpha are kept; grey with alpha comes back as four channels. Samples of 10 and 12 bits keep their values
     in 16 bits. Raises DecodingFailed.
     """

@@ -1,4 +1,4 @@
-"""Decodes an image file to the canonical picture: one function for all surfaces."""
+"""Decodes an image file to the canonical image: one function for all surfaces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inpainting.core.codecs.intake import DEFAULT_LIMITS, Intake, IntakeLimits
 from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
 from inpainting.core.codecs.sniffing import describe, detect_format
 from inpainting.core.geometry import Size
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 
 PARSERS: dict[str, Callable[[bytes, Intake], ParsedFile]] = {
     "PNG": png.parse_png,
@@ -28,22 +28,22 @@ PARSERS: dict[str, Callable[[bytes, Intake], ParsedFile]] = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DecodedPicture:
-    """A canonical picture, the format of its file (one of PARSERS) and a warning for each change."""
+class DecodedImage:
+    """A canonical image, the format of its file (one of PARSERS) and a warning for each change."""
 
-    picture: Picture
+    image: CanonicalImage
     format: str
     warnings: tuple[str, ...] = ()
 
 
-def decode_picture(data: bytes, *, field: str = "image", limits: IntakeLimits = DEFAULT_LIMITS) -> DecodedPicture:
-    """Decode a file of an ACCEPTED format to the canonical picture: upright, L, LA, RGB or RGBA.
+def decode_image(data: bytes, *, field: str = "image", limits: IntakeLimits = DEFAULT_LIMITS) -> DecodedImage:
+    """Decode a file of an ACCEPTED format to the canonical image: upright, L, LA, RGB or RGBA.
 
     8 or 16 bits a channel, alpha, the colour profile and what `Metadata` holds are kept; 10 and 12 bits become 16.
     Palette and CMYK are converted, of several frames or pages the first is taken, a profile that does not match is
     dropped: each with a warning. `field` is the request's field that the bytes were sent in; errors name it.
 
-    Raises InvalidPicture, before any pixel is decoded where it can: `image_empty`, `image_too_large`,
+    Raises InvalidImage, before any pixel is decoded where it can: `image_empty`, `image_too_large`,
     `image_type_unsupported`, `image_dimensions`, `image_too_small`, `image_too_complex`, `image_damaged`, or the same
     with `mask_`.
     """
@@ -60,14 +60,14 @@ def decode_picture(data: bytes, *, field: str = "image", limits: IntakeLimits = 
         raise intake.damaged(f"it ends early or is corrupt ({error})") from error
     if (pixels.shape[1], pixels.shape[0]) != (parsed.size.width, parsed.size.height):
         raise intake.damaged("its sizes contradict each other")
-    picture = Picture(apply_orientation(pixels, parsed.orientation), profile, parsed.metadata)
-    return DecodedPicture(picture, format, tuple(warnings))
+    image = CanonicalImage(apply_orientation(pixels, parsed.orientation), profile, parsed.metadata)
+    return DecodedImage(image, format, tuple(warnings))
 
 
-def inspect_picture(data: bytes, *, field: str = "image", limits: IntakeLimits = DEFAULT_LIMITS) -> tuple[str, Size]:
+def inspect_image(data: bytes, *, field: str = "image", limits: IntakeLimits = DEFAULT_LIMITS) -> tuple[str, Size]:
     """The format of an image file and its size before rotation, by its structure alone: no pixel is decoded.
 
-    Raises InvalidPicture as `decode_picture` does, except where only the pixels are damaged.
+    Raises InvalidImage as `decode_image` does, except where only the pixels are damaged.
     """
     format, parsed = _parse(data, Intake(field, limits))
     return format, parsed.size

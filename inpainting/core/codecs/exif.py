@@ -12,8 +12,8 @@ from itertools import islice
 import cv2
 from numpy.typing import NDArray
 
+from inpainting.core.image import Pixels
 from inpainting.core.metadata import Directory, ExifTag, Kind, clean_text
-from inpainting.core.picture import Pixels
 
 UPRIGHT = 1
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7

@@ -16,8 +16,8 @@ from inpainting.core.codecs.exif_writing import exif_block
 from inpainting.core.codecs.xmp import write_rights
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
+from inpainting.core.image import CanonicalImage
 from inpainting.core.metadata import NO_METADATA, Metadata
-from inpainting.core.picture import Picture
 from inpainting.core.settings_table import DEFAULT_QUALITY, PaintSettings
 
 PNG, JPEG, WEBP = "png", "jpeg", "webp"
@@ -71,12 +71,12 @@ def check_fits(size: Size, format: str) -> None:
         )
 
 
-def losses(picture: Picture, format: str) -> tuple[str, ...]:
-    """What a copy of the picture in the format lacks beyond lossy compression: sentences for people."""
+def losses(image: CanonicalImage, format: str) -> tuple[str, ...]:
+    """What a copy of the image in the format lacks beyond lossy compression: sentences for people."""
     found = []
-    if format != PNG and picture.bits == 16:
+    if format != PNG and image.bits == 16:
         found.append(f"{LABELS[format]} holds 8 bits a channel: the 16 bits of the image are rounded.")
-    if format == JPEG and picture.has_alpha:
+    if format == JPEG and image.has_alpha:
         found.append("JPEG holds no transparency: transparent parts are blended with white.")
     return tuple(found)
 
@@ -95,10 +95,10 @@ def with_quality(settings: PaintSettings, source: Metadata) -> PaintSettings:
     return replace(settings, quality=default_quality(source))
 
 
-def copy_for(picture: Picture, settings: PaintSettings, metadata: Metadata = NO_METADATA) -> LossyCopy:
+def copy_for(image: CanonicalImage, settings: PaintSettings, metadata: Metadata = NO_METADATA) -> LossyCopy:
     """The lossy copy that the settings request, whose format is not PNG. metadata: see `encode_copy`."""
     return encode_copy(
-        picture,
+        image,
         settings.output_format,
         settings.quality or default_quality(metadata),
         max_kilobytes=settings.max_file_kilobytes,
@@ -107,7 +107,7 @@ def copy_for(picture: Picture, settings: PaintSettings, metadata: Metadata = NO_
 
 
 def encode_copy(
-    picture: Picture,
+    canonical: CanonicalImage,
     format: str,
     quality: int,
     *,
@@ -115,14 +115,14 @@ def encode_copy(
     comment: str = "",
     metadata: Metadata = NO_METADATA,
 ) -> LossyCopy:
-    """The picture as JPEG or WebP, with its colour profile; see `losses`.
+    """The image as JPEG or WebP, with its colour profile; see `losses`.
 
     comment: ASCII text for the Exif tag UserComment; left out where it does not fit into a JPEG (64 KB).
-    metadata: tags and rights for the file; those of the picture are not written.
+    metadata: tags and rights for the file; those of the image are not written.
     max_kilobytes: the size to reach, at the highest quality up to `quality` that does; if none does, quality 1. A lower
-    quality is also taken where WebP cannot hold the picture at a higher one, as with 40 megapixels of noise.
+    quality is also taken where WebP cannot hold the image at a higher one, as with 40 megapixels of noise.
     """
-    image, options = _prepared(picture, format)
+    image, options = _prepared(canonical, format)
     options |= _metadata_options(format, metadata, comment)
     max_bytes = math.inf if max_kilobytes is None else max_kilobytes * KILOBYTE
     best, lowest, tried, highest = None, 1, quality, quality
@@ -134,7 +134,7 @@ def encode_copy(
             highest = tried - 1
         tried = (lowest + highest) // 2
     if best is None:
-        raise ValueError(f"{picture.size} cannot be encoded as {LABELS[format]}")
+        raise ValueError(f"{canonical.size} cannot be encoded as {LABELS[format]}")
     return best
 
 
@@ -159,16 +159,16 @@ def _encoded(image: Image.Image, format: str, quality: int, options: Mapping[str
     return buffer.getvalue()
 
 
-def _prepared(picture: Picture, format: str) -> tuple[Image.Image, dict[str, Any]]:
-    """The picture as Pillow encodes it, and further options of `Image.save`."""
-    picture = Picture(picture.pixels, picture.icc_profile)  # A patched picture is copied whenever it is read whole.
-    colour, profile = to_8_bits(picture.colour), picture.icc_profile
+def _prepared(image: CanonicalImage, format: str) -> tuple[Image.Image, dict[str, Any]]:
+    """The image as Pillow encodes it, and further options of `Image.save`."""
+    image = CanonicalImage(image.pixels, image.icc_profile)  # A patched image is copied whenever it is read whole.
+    colour, profile = to_8_bits(image.colour), image.icc_profile
     if format == JPEG:
-        colour = on_white(colour, picture)
+        colour = on_white(colour, image)
         return Image.fromarray(colour[:, :, 0] if colour.shape[2] == 1 else colour), {"icc_profile": profile}
     if colour.shape[2] == 1:
         colour, profile = to_srgb(colour, profile), None  # WebP has no grey, and so no profiles of grey
-    method = 4 if picture.size.area <= MAX_PIXELS_OF_SLOW_METHOD else 0
-    if picture.alpha is not None:
-        colour = np.dstack([colour, to_8_bits(picture.alpha)])
+    method = 4 if image.size.area <= MAX_PIXELS_OF_SLOW_METHOD else 0
+    if image.alpha is not None:
+        colour = np.dstack([colour, to_8_bits(image.alpha)])
     return Image.fromarray(colour), {"icc_profile": profile, "method": method}

@@ -12,7 +12,7 @@ import numpy as np
 from inpainting.core.codecs.decoders import decode_with_pillow
 from inpainting.core.codecs.intake import Intake
 from inpainting.core.codecs.parsed_file import ParsedFile
-from inpainting.core.picture import Pixels
+from inpainting.core.image import Pixels
 
 SIGNATURES = (b"GIF87a", b"GIF89a")
 EXTENSION, IMAGE, TRAILER = 0x21, 0x2C, 0x3B
@@ -20,7 +20,7 @@ GRAPHIC_CONTROL = 0xF9
 
 
 def parse_gif(data: bytes, intake: Intake) -> ParsedFile:
-    """Parse a GIF up to its second frame. Raises InvalidPicture."""
+    """Parse a GIF up to its second frame. Raises InvalidImage."""
     if len(data) < 13:
         raise intake.damaged("it ends early")
     reader = _BlockReader(data, intake)

@@ -1,4 +1,4 @@
-"""Parses the structure of an AVIF or HEIC, and copies out the coded pictures that the first frame is decoded from.
+"""Parses the structure of an AVIF or HEIC, and copies out the coded images that the first frame is decoded from.
 
 ISO/IEC 23008-12 (HEIF) and https://aomediacodec.github.io/av1-avif/. Crop, rotation and mirroring are taken out of the
 file and applied here, so that no decoder's habits matter. Exif orientation is ignored, as HEIF (annex A.2) requires.
@@ -26,8 +26,8 @@ from inpainting.core.codecs.intake import Intake
 from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
 from inpainting.core.codecs.xmp import read_rights
 from inpainting.core.geometry import Size
+from inpainting.core.image import Pixels
 from inpainting.core.metadata import Metadata
-from inpainting.core.picture import Pixels
 
 AV1, HEVC = b"av01", b"hvc1"
 CONFIGURATIONS = {AV1: b"av1C", HEVC: b"hvcC"}
@@ -40,13 +40,13 @@ TONE_MAPPED = b"tmap"
 SRGB_PRIMARIES, HDR_TRANSFERS = (1, 2), {16: "PQ", 18: "HLG"}
 """ITU-T H.273, tables 2 and 3: BT.709 and unspecified; SMPTE ST 2084 and ARIB STD-B67."""
 MAX_PADDING = 128
-"""Pixels a side by which coded pictures may exceed their size: encoders fill up blocks of at most 64."""
+"""Pixels a side by which coded images may exceed their size: encoders fill up blocks of at most 64."""
 BAND_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class _Coded:
-    """What all coded pictures of one image have in common. `bits`: of a sample, 8, 10 or 12."""
+    """What all coded images of one image have in common. `bits`: of a sample, 8, 10 or 12."""
 
     kind: bytes
     bits: int
@@ -54,7 +54,7 @@ class _Coded:
 
 
 def parse_heif(data: bytes, intake: Intake) -> ParsedFile:
-    """Parse an AVIF or HEIC. Raises InvalidPicture."""
+    """Parse an AVIF or HEIC. Raises InvalidImage."""
     items, sizes = read_items(data, intake), BitstreamSizes(intake)
     primary = items.primary
     tiles, alpha = items.tiles(primary), find_alpha(items, primary)
@@ -99,7 +99,7 @@ def _metadata(items: Items) -> Metadata:
 
 
 def _examine(items: Items, item: Item, tiles: list[Item], sizes: BitstreamSizes) -> tuple[_Coded, Size]:
-    """How an image is coded, and its size; that of all its coded pictures is checked against their own bitstreams."""
+    """How an image is coded, and its size; that of all its coded images is checked against their own bitstreams."""
     intake = items.intake
     items.check_bodies([item, *tiles])
     coded = [_examine_coded(items, tile, sizes) for tile in tiles or [item]]

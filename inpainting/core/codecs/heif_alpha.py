@@ -22,7 +22,7 @@ class Alpha:
 def find_alpha(items: Items, image: Item) -> Alpha | None:
     """The alpha of an image, or of the tiles of a grid as one grid.
 
-    Raises InvalidPicture where some tiles alone have alpha, or the colours of some alone are multiplied with it.
+    Raises InvalidImage where some tiles alone have alpha, or the colours of some alone are multiplied with it.
     """
     alpha_of = _alpha_items(items)
     if image.number in alpha_of:

@@ -1,4 +1,4 @@
-"""The size that a coded picture declares itself: a box ispe may lie, and a decoder reserves memory by the bitstream.
+"""The size that a coded image declares itself: a box ispe may lie, and a decoder reserves memory by the bitstream.
 
 HEVC: ITU-T H.265, sections 7.3.1 and 7.3.2.2. AV1: https://aomediacodec.github.io/av1-spec/, sections 5.3 to 5.5.
 """
@@ -14,9 +14,9 @@ HEVC_SPS = 33
 HEVC_SLICES = range(32)
 AV1_SEQUENCE_HEADER, AV1_FRAME_HEADER, AV1_FRAME = 1, 3, 6
 MAX_FRAMES = 8
-"""Frames that one coded AV1 picture may have: the layers of a progressive picture (section 6.4.1: at most 4)."""
+"""Frames that one coded AV1 image may have: the layers of a progressive image (section 6.4.1: at most 4)."""
 MAX_UNITS = 8192
-"""Of all coded pictures of a file and their configurations: eight for each tile of the largest grid. A picture of
+"""Of all coded images of a file and their configurations: eight for each tile of the largest grid. An image of
 HEVC's highest level has at most 600 slices (H.265, table A.8)."""
 PROFILE_BITS, LEVEL_BITS = 88, 8
 EXAMINED_BYTES = 512
@@ -43,9 +43,9 @@ class BitReader:
 
 
 class BitstreamSizes:
-    """Reads the width and height that coded pictures of one file declare, in their headers and their configurations.
+    """Reads the width and height that coded images of one file declare, in their headers and their configurations.
 
-    Pictures may share a configuration, which is read once. The units of all pictures and configurations count together.
+    Images may share a configuration, which is read once. The units of all images and configurations count together.
     """
 
     def __init__(self, intake: Intake) -> None:
@@ -55,38 +55,38 @@ class BitstreamSizes:
         self._av1_configuration = cache(self._read_av1)
 
     def hevc(self, configuration: bytes, body: bytes) -> frozenset[tuple[int, int]]:
-        """The sizes of all sequence parameter sets of a coded picture and of its box hvcC (ISO/IEC 14496-15, 8.3.3).
+        """The sizes of all sequence parameter sets of a coded image and of its box hvcC (ISO/IEC 14496-15, 8.3.3).
 
-        Raises InvalidPicture for damaged data, more than one picture, and too many units.
+        Raises InvalidImage for damaged data, more than one image, and too many units.
         """
         length_size, sizes = self._hevc_configuration(configuration)
-        reader, more, pictures = BoxReader(body, self.intake), set(), 0
+        reader, more, images = BoxReader(body, self.intake), set(), 0
         while not reader.is_at_end():
             unit = self._hevc_unit(reader, length_size)
             if _hevc_kind(unit) == HEVC_SPS:
                 more.add(_sps_size(unit))
             elif _hevc_kind(unit) in HEVC_SLICES and len(unit) > 2:
-                pictures += unit[2] >> 7  # first_slice_segment_in_pic_flag
-        if pictures != 1:
+                images += unit[2] >> 7  # first_slice_segment_in_pic_flag
+        if images != 1:
             raise self.intake.damaged("its image data is corrupt")
         return sizes | more
 
     def av1(self, configuration: bytes, body: bytes) -> frozenset[tuple[int, int]]:
-        """The largest sizes of all sequence headers of a coded picture and of its box av1C.
+        """The largest sizes of all sequence headers of a coded image and of its box av1C.
 
-        Raises InvalidPicture for damaged data, too many frames and too many units.
+        Raises InvalidImage for damaged data, too many frames and too many units.
         """
         configured_frames, sizes = self._av1_configuration(configuration[4:])
         frames, more = self._read_av1(body)
         frames += configured_frames
         if frames > MAX_FRAMES:
-            raise self.intake.too_complex("frames in one picture", limit=MAX_FRAMES)
+            raise self.intake.too_complex("frames in one image", limit=MAX_FRAMES)
         if not frames:
             raise self.intake.damaged("it holds no image data")
         return sizes | more
 
     def _read_hevc_configuration(self, configuration: bytes) -> tuple[int, frozenset[tuple[int, int]]]:
-        """The number of bytes of a unit's length in the coded picture, and the sizes."""
+        """The number of bytes of a unit's length in the coded image, and the sizes."""
         reader = BoxReader(configuration, self.intake)
         reader.bytes(21)
         length_size = (reader.number(1) & 3) + 1

@@ -13,7 +13,7 @@ MAX_BOXES = 4096
 
 
 def boxes(data: bytes, intake: Intake) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and body of each box. Raises InvalidPicture where one reaches past the end or there are too many."""
+    """Kind and body of each box. Raises InvalidImage where one reaches past the end or there are too many."""
     position, count = 0, 0
     while position < len(data):
         count += 1
@@ -43,7 +43,7 @@ def full_box(kind: bytes, version: int, flags: int, *parts: bytes) -> bytes:
 
 @dataclass(slots=True)
 class BoxReader:
-    """Reads the numbers of a box one after the other; raises InvalidPicture at its end."""
+    """Reads the numbers of a box one after the other; raises InvalidImage at its end."""
 
     body: bytes
     intake: Intake

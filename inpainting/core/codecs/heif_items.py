@@ -1,4 +1,4 @@
-"""Reads the items of an AVIF or HEIC: coded pictures, the grids that join them, their properties and references.
+"""Reads the items of an AVIF or HEIC: coded images, the grids that join them, their properties and references.
 
 ISO/IEC 14496-12, section 8.11 (pitm, iloc, iinf, iref), and ISO/IEC 23008-12, section 9 (iprp: ipco, ipma).
 """
@@ -57,7 +57,7 @@ class Items:
     intake: Intake
 
     def referred(self, kind: bytes, item: Item) -> list[Item]:
-        """The items that an item refers to. Raises InvalidPicture where one does not exist."""
+        """The items that an item refers to. Raises InvalidImage where one does not exist."""
         try:
             return [self.by_number[number] for number in self.references.get((kind, item.number), [])]
         except KeyError as error:
@@ -76,7 +76,7 @@ class Items:
         return self.referred(b"dimg", item) if item.kind == GRID else []
 
     def check_bodies(self, items: Iterable[Item]) -> None:
-        """Raises InvalidPicture where the bytes of items lie outside of the file, or overlap to more than it has."""
+        """Raises InvalidImage where the bytes of items lie outside of the file, or overlap to more than it has."""
         total = 0
         for item in items:
             source = self._source(item)
@@ -98,7 +98,7 @@ class Items:
 
 
 def read_items(data: bytes, intake: Intake) -> Items:
-    """Read the box meta. Raises InvalidPicture."""
+    """Read the box meta. Raises InvalidImage."""
     found: dict[bytes, bytes] = {}  # the first of each kind
     for kind, body in boxes(data, intake):
         found.setdefault(kind, body)

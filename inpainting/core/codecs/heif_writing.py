@@ -1,4 +1,4 @@
-"""Writes an AVIF or HEIC of the items that the picture is decoded from, and of nothing else."""
+"""Writes an AVIF or HEIC of the items that the image is decoded from, and of nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class WrittenItem:
 
 
 def write_heif(brand: bytes, items: list[WrittenItem]) -> bytes:
-    """The file of these items, of which the first is the picture. brand: b"avif" or b"heic"."""
+    """The file of these items, of which the first is the image. brand: b"avif" or b"heic"."""
     file_type = box(b"ftyp", brand, struct.pack(">I", 0), brand, b"mif1", b"miaf")
     # The locations have the same length whatever they are, so the length of meta is known before them.
     start = len(file_type) + len(_meta(items, 0)) + 8

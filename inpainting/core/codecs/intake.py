@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from inpainting.core.errors import InvalidPicture
+from inpainting.core.errors import InvalidImage
 from inpainting.core.geometry import Size
 
 MEBI = 2**20
@@ -17,9 +17,9 @@ class IntakeLimits:
 
     Sides in pixels. `max_pixels_cmyk`: 20 million pixels of CMYK take about a second to convert. `max_jpeg_scans` stops
     files that are small but slow: a 419 KiB progressive JPEG of 3,010 scans takes libjpeg a minute.
-    `max_jpeg_scan_samples` is the sum over all scans of pixels x components in that scan, for large pictures of many
+    `max_jpeg_scan_samples` is the sum over all scans of pixels x components in that scan, for large images of many
     scans, as each visits every block again. At 40 megapixels it allows 25 scans of one component; libjpeg's own
-    progressive pictures come to 14 (CMYK: 24). `max_png_chunks` does not count image data in chunks of at least 1 KiB.
+    progressive images come to 14 (CMYK: 24). `max_png_chunks` does not count image data in chunks of at least 1 KiB.
     `max_text_bytes` and `max_profile_bytes` are sizes after decompression, all texts of the file together.
     `max_gif_blocks` are the data blocks of the first frame; whole ones hold 255 bytes, so 32 MiB are 131,586 of them.
     `max_tiff_chunks` are the strips or tiles of the first page. `max_heif_items` are the tiles, thumbnails and metadata
@@ -87,9 +87,9 @@ class Intake:
 
     def refusal(
         self, code: str, message: str, *, limit: int | str | None = None, actual: int | str | None = None
-    ) -> InvalidPicture:
+    ) -> InvalidImage:
         """The error to raise: `code` gets the prefix `image_` or `mask_`, `message` "The image" or "The mask"."""
-        return InvalidPicture(
+        return InvalidImage(
             f"The {self.noun} {message}", code=f"{self.noun}_{code}", field=self.field, limit=limit, actual=actual
         )
 
@@ -97,18 +97,18 @@ class Intake:
         """The warning for pixels of fewer than 8 bits."""
         return f"The {self.noun} has {bits} {'bit' if bits == 1 else 'bits'} a pixel; it is kept with 8."
 
-    def damaged(self, reason: str) -> InvalidPicture:
+    def damaged(self, reason: str) -> InvalidImage:
         return self.refusal("damaged", f"file is damaged: {reason}.")
 
-    def too_complex(self, parts: str, *, limit: int) -> InvalidPicture:
+    def too_complex(self, parts: str, *, limit: int) -> InvalidImage:
         return self.refusal(
             "too_complex", f"has more than {limit} {parts}; that is the most allowed.", limit=limit, actual=f"> {limit}"
         )
 
     def checked_size(self, width: int, height: int, *, max_pixels: int | None = None, kind: str = "") -> Size:
-        """The size, if it is within the limits; raises InvalidPicture otherwise. Called before anything is decoded.
+        """The size, if it is within the limits; raises InvalidImage otherwise. Called before anything is decoded.
 
-        max_pixels: the limit for pictures of a `kind` ("in CMYK"), if it is below that of all pictures.
+        max_pixels: the limit for images of a `kind` ("in CMYK"), if it is below that of all images.
         """
         limits, actual = self.limits, f"{width}x{height}"
         if min(width, height) < limits.min_side:

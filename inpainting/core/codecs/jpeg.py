@@ -20,8 +20,8 @@ from inpainting.core.codecs.jpeg_quality import Table, estimated_quality, tables
 from inpainting.core.codecs.parsed_file import ParsedFile
 from inpainting.core.codecs.xmp import JPEG_HEADER, read_rights
 from inpainting.core.geometry import Size
+from inpainting.core.image import Pixels
 from inpainting.core.metadata import Metadata
-from inpainting.core.picture import Pixels
 
 SIGNATURE = b"\xff\xd8\xff"
 SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
@@ -41,7 +41,7 @@ MAX_PART_SEGMENTS = 64
 
 
 def parse_jpeg(data: bytes, intake: Intake) -> ParsedFile:
-    """Parse a JPEG up to the end of its first picture. Raises InvalidPicture."""
+    """Parse a JPEG up to the end of its first image. Raises InvalidImage."""
     parser = _JpegParser(data, intake)
     parser.read()
     return parser.parsed()
@@ -49,7 +49,7 @@ def parse_jpeg(data: bytes, intake: Intake) -> ParsedFile:
 
 @dataclass(frozen=True, slots=True)
 class JpegPart:
-    """A JPEG that is a part of another file's picture: its size, the number of its components, and its decoder."""
+    """A JPEG that is a part of another file's image: its size, the number of its components, and its decoder."""
 
     size: Size
     is_progressive: bool
@@ -60,7 +60,7 @@ class JpegPart:
 def parse_jpeg_part(data: bytes, shared: bytes, intake: Intake) -> JpegPart:
     """Parse a part, whose metadata is ignored. shared: segments for the decoder that all parts have in common.
 
-    Raises InvalidPicture, also for more scans than sequential coding needs.
+    Raises InvalidImage, also for more scans than sequential coding needs.
     """
     limits = replace(intake.limits, max_jpeg_segments=MAX_PART_SEGMENTS)
     parser = _JpegParser(data, Intake(intake.field, limits))
@@ -75,7 +75,7 @@ def parse_jpeg_part(data: bytes, shared: bytes, intake: Intake) -> JpegPart:
 
 
 def read_jpeg_tables(data: bytes, intake: Intake) -> bytes:
-    """The DQT and DHT segments of a JPEG that holds only tables (T.81 B.5). Raises InvalidPicture."""
+    """The DQT and DHT segments of a JPEG that holds only tables (T.81 B.5). Raises InvalidImage."""
     parser = _JpegParser(data, intake)
     parser.read()
     return b"".join(segment for segment in parser.essential if segment[1] in (DQT, DHT))
@@ -105,7 +105,7 @@ class _JpegParser:
         self.segments = self.scans = self.samples = self.coded_bytes = 0
 
     def read(self) -> None:
-        """Read all segments of the first picture. Raises InvalidPicture."""
+        """Read all segments of the first image. Raises InvalidImage."""
         position = len(self.essential[0])
         while True:
             begin = self._next_marker(position)
@@ -190,10 +190,10 @@ class _JpegParser:
         if body.startswith(b"ICC_PROFILE\0") and len(body) > 14:
             self.profile_parts[body[12]] = body[14:]
         elif body.startswith(b"MPF\0"):
-            self.warnings.append(f"The {self.intake.noun} file holds several pictures; the first is used.")
+            self.warnings.append(f"The {self.intake.noun} file holds several images; the first is used.")
 
     def checked_frame(self) -> tuple[_Frame, list[tuple[int, int]]]:
-        """The header, and the sampling factors of each component. Raises InvalidPicture for too few or other data."""
+        """The header, and the sampling factors of each component. Raises InvalidImage for too few or other data."""
         if self.frame is None or not self.scans:
             raise self.intake.damaged("it holds no image data")
         factors = _sampling_factors(self.frame, self.intake)
@@ -202,7 +202,7 @@ class _JpegParser:
         return self.frame, factors
 
     def parsed(self) -> ParsedFile:
-        """The picture that was read. Raises InvalidPicture."""
+        """The image that was read. Raises InvalidImage."""
         frame, factors = self.checked_frame()
         profile = b"".join(self.profile_parts[number] for number in sorted(self.profile_parts)) or None
         parts = (*self.essential, bytes([0xFF, EOI]))
@@ -244,7 +244,7 @@ def _sampling_factors(frame: _Frame, intake: Intake) -> list[tuple[int, int]]:
 
 
 def _min_coded_bits(frame: _Frame, factors: list[tuple[int, int]]) -> int:
-    """The fewest bits that can code a frame. A file with fewer only declares a large picture, and is damaged.
+    """The fewest bits that can code a frame. A file with fewer only declares a large image, and is damaged.
 
     A block costs at least one bit for its DC value and, unless progressive, one for "end of block" (T.81 F.1.2, G.1.2).
     """

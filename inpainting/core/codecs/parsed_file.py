@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from inpainting.core.codecs.exif import UPRIGHT
 from inpainting.core.geometry import Size
+from inpainting.core.image import Pixels
 from inpainting.core.metadata import NO_METADATA, Metadata
-from inpainting.core.picture import Pixels
 
 
 class DecodingFailed(Exception):

@@ -20,14 +20,14 @@ from inpainting.core.codecs.intake import Intake
 from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
 from inpainting.core.codecs.xmp import PNG_KEYWORD, read_rights
 from inpainting.core.geometry import Size
+from inpainting.core.image import Pixels
 from inpainting.core.metadata import Metadata
-from inpainting.core.picture import Pixels
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 JPEG_QUALITY = b"jpQu"
-"""A private chunk of one byte: the quality of the JPEG that the picture was read from, see `Metadata`."""
+"""A private chunk of one byte: the quality of the JPEG that the image was read from, see `Metadata`."""
 GREY, COLOUR, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6
 DEPTHS = {GREY: (1, 2, 4, 8, 16), COLOUR: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), COLOUR_ALPHA: (8, 16)}
 MIN_UNCOUNTED_IDAT_BYTES = 1024
@@ -59,10 +59,10 @@ def checksum(kind: bytes, body: Body) -> int:
 
 
 def chunks(data: bytes, intake: Intake) -> Iterator[tuple[bytes, Body]]:
-    """Yield kind and body of each chunk up to IEND. Checksums are checked where the picture depends on them.
+    """Yield kind and body of each chunk up to IEND. Checksums are checked where the image depends on them.
 
     The body of IDAT is a view of `data`, as copies would take as much memory as the file.
-    Raises InvalidPicture if the file ends early, is corrupt or has too many chunks. Bytes after IEND are ignored.
+    Raises InvalidImage if the file ends early, is corrupt or has too many chunks. Bytes after IEND are ignored.
     """
     view = memoryview(data)
     position, counted, kind = len(SIGNATURE), 0, b""
@@ -89,7 +89,7 @@ def chunks(data: bytes, intake: Intake) -> Iterator[tuple[bytes, Body]]:
 
 
 def parse_png(data: bytes, intake: Intake) -> ParsedFile:
-    """Parse a PNG. Raises InvalidPicture."""
+    """Parse a PNG. Raises InvalidImage."""
     found: dict[bytes, bytes] = {}  # the first of each kind
     essential: list[tuple[bytes, Body]] = []
     text_budget, xmp = intake.limits.max_text_bytes, b""
@@ -137,7 +137,7 @@ def _jpeg_quality(found: dict[bytes, bytes]) -> int | None:
 def read_text(kind: bytes, body: bytes, max_bytes: int, intake: Intake) -> tuple[bytes, bytes]:
     """Keyword and text of a tEXt, zTXt or iTXt chunk, in its own encoding (Latin-1; iTXt: UTF-8).
 
-    Raises InvalidPicture if the text has more than `max_bytes` bytes. A malformed chunk has no text.
+    Raises InvalidImage if the text has more than `max_bytes` bytes. A malformed chunk has no text.
     """
     keyword, _, rest = body.partition(b"\0")
     compressed = kind == b"zTXt" or (kind == b"iTXt" and rest[:1] == b"\1")

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from inpainting.core.codecs.intake import STORED_LIMITS, Intake
 from inpainting.core.codecs.png import CHANNELS, DECOMPRESSION_ERROR, Body, chunks
 from inpainting.core.codecs.png_writing import UP
-from inpainting.core.errors import InvalidPicture
+from inpainting.core.errors import InvalidImage
 from inpainting.core.geometry import Size, row_strips
-from inpainting.core.picture import MODES, Pixels
+from inpainting.core.image import MODES, Pixels
 
 
 class PngStrips:
-    """The pixels of a PNG of `encode_png`. Raises InvalidPicture for one that is damaged or of another form."""
+    """The pixels of a PNG of `encode_png`. Raises InvalidImage for one that is damaged or of another form."""
 
     def __init__(self, data: bytes) -> None:
         self._intake = Intake("image", STORED_LIMITS)
@@ -61,7 +61,7 @@ class PngStrips:
             return rows.reshape(shape)
         return cast(Pixels, rows.view(">u2").astype(np.uint16).reshape(shape))
 
-    def _damaged(self) -> InvalidPicture:
+    def _damaged(self) -> InvalidImage:
         return self._intake.damaged("it is not as it was written")
 
 

@@ -39,7 +39,7 @@ def text_chunks(texts: Mapping[str, str]) -> Iterator[bytes]:
 def replace_png_texts(data: bytes, texts: Mapping[str, str]) -> bytes:
     """The same PNG with these texts in place of its own. An XMP packet stays: it is metadata that was asked to be kept.
 
-    Raises InvalidPicture for a damaged PNG, and ValueError as `text_chunks`.
+    Raises InvalidImage for a damaged PNG, and ValueError as `text_chunks`.
     """
     parts = [SIGNATURE]
     for kind, body in chunks(data, Intake("image", STORED_LIMITS)):
@@ -51,7 +51,7 @@ def replace_png_texts(data: bytes, texts: Mapping[str, str]) -> bytes:
 
 
 def read_png_texts(data: bytes) -> dict[str, str]:
-    """All texts of a PNG by their keywords; empty for other files. Raises InvalidPicture for a damaged PNG."""
+    """All texts of a PNG by their keywords; empty for other files. Raises InvalidImage for a damaged PNG."""
     if not data.startswith(SIGNATURE):
         return {}
     intake = Intake("image", DEFAULT_LIMITS)

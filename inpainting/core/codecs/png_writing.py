@@ -1,4 +1,4 @@
-"""Encodes pictures as PNG, fast and without loss: depth, alpha, colour profile and texts are kept.
+"""Encodes images as PNG, fast and without loss: depth, alpha, colour profile and texts are kept.
 
 Written by hand because no library does it all: OpenCV writes neither grey with alpha, nor profiles, nor texts; Pillow
 takes ten times as long and reduces 16-bit colour to 8. ISA-L compresses; this module filters the rows and builds the
@@ -20,8 +20,8 @@ from inpainting.core.codecs.exif_writing import exif_block
 from inpainting.core.codecs.png import JPEG_QUALITY, SIGNATURE, chunk
 from inpainting.core.codecs.png_text import text_chunks
 from inpainting.core.codecs.xmp import PNG_KEYWORD, write_rights
+from inpainting.core.image import CanonicalImage, Pixels
 from inpainting.core.metadata import NO_METADATA, Metadata
-from inpainting.core.picture import Picture, Pixels
 
 COLOUR_TYPES = {"L": 0, "LA": 4, "RGB": 2, "RGBA": 6}
 UP = 2
@@ -31,21 +31,23 @@ BAND_BYTES = 2**20
 """Rows are filtered and compressed in bands of about this size, which fit into the processor's cache."""
 
 
-def encode_png(picture: Picture, *, texts: Mapping[str, str] | None = None, metadata: Metadata = NO_METADATA) -> bytes:
-    """The picture as a PNG that decodes to the same pixels, depth and profile, bit for bit.
+def encode_png(
+    image: CanonicalImage, *, texts: Mapping[str, str] | None = None, metadata: Metadata = NO_METADATA
+) -> bytes:
+    """The image as a PNG that decodes to the same pixels, depth and profile, bit for bit.
 
     texts: one iTXt chunk for each keyword; `read_png_texts` reads them. metadata: in chunks of its own; that of the
-    picture is not written. Raises ValueError for a keyword or text that PNG cannot hold.
+    image is not written. Raises ValueError for a keyword or text that PNG cannot hold.
     """
-    colour_type = COLOUR_TYPES[picture.mode]
-    header = struct.pack(">IIBBBBB", picture.size.width, picture.size.height, picture.bits, colour_type, 0, 0, 0)
+    colour_type = COLOUR_TYPES[image.mode]
+    header = struct.pack(">IIBBBBB", image.size.width, image.size.height, image.bits, colour_type, 0, 0, 0)
     file = io.BytesIO()  # Joining the parts at the end would take the memory of a large file twice.
     file.write(SIGNATURE + chunk(b"IHDR", header))
-    if picture.icc_profile is not None:
-        file.write(chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.icc_profile)))
+    if image.icc_profile is not None:
+        file.write(chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(image.icc_profile)))
     file.writelines(_metadata_chunks(metadata))
     file.writelines(text_chunks(texts or {}))
-    file.writelines(chunk(b"IDAT", body) for body in _compressed(picture))
+    file.writelines(chunk(b"IDAT", body) for body in _compressed(image))
     file.write(chunk(b"IEND", b""))
     return file.getvalue()
 
@@ -59,18 +61,18 @@ def _metadata_chunks(metadata: Metadata) -> Iterator[bytes]:
         yield chunk(JPEG_QUALITY, bytes([metadata.jpeg_quality]))
 
 
-def _compressed(picture: Picture) -> Iterator[bytes]:
+def _compressed(image: CanonicalImage) -> Iterator[bytes]:
     """The zlib stream of all filtered rows, in pieces.
 
     On filtered photographs, level 2 of ISA-L takes a third of the time of zlib's run lengths (Z_RLE, level 1), and the
     files differ by a few percent.
     """
     stream = isal_zlib.compressobj(2)
-    height, row_bytes = picture.size.height, picture.rows(0, 1).nbytes
+    height, row_bytes = image.size.height, image.rows(0, 1).nbytes
     rows_a_band = max(1, BAND_BYTES // row_bytes)
     above = np.zeros((1, row_bytes), np.uint8)
     for top in range(0, height, rows_a_band):
-        rows = _big_endian_bytes(picture.rows(top, min(top + rows_a_band, height)))
+        rows = _big_endian_bytes(image.rows(top, min(top + rows_a_band, height)))
         filtered = np.empty((len(rows), 1 + row_bytes), np.uint8)
         filtered[:, 0] = UP
         np.subtract(rows[:1], above, out=filtered[:1, 1:])

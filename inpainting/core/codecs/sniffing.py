@@ -26,7 +26,7 @@ EXPORTABLE = (
     (b"\xff\x4f\xff\x51", "a JPEG 2000 file"),
     (b"v/1\x01", "an OpenEXR file"),
 )
-"""Pictures, which the program that made them can export in an accepted format. Raw files of the other cameras begin as
+"""Images, which the program that made them can export in an accepted format. Raw files of the other cameras begin as
 a TIFF does, see `tiff`."""
 UNSUPPORTED = (
     (b"PK\x03\x04", "a ZIP archive"),

@@ -12,7 +12,7 @@ from PIL import Image
 from inpainting.core.codecs.colour import to_8_bits, to_srgb
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
-from inpainting.core.picture import Picture, Pixels
+from inpainting.core.image import CanonicalImage, Pixels
 from inpainting.core.resizing import resize
 
 QUALITIES = (80, 60, 40, 20, 5)
@@ -20,44 +20,44 @@ QUALITIES = (80, 60, 40, 20, 5)
 80 and 36 KB at 40."""
 
 FINER = 3
-"""A large picture is first reduced to this many times the size of the thumbnail: each axis of it then averages at least
+"""A large image is first reduced to this many times the size of the thumbnail: each axis of it then averages at least
 three pixels, so that rounding twice is not seen."""
 STRIP_PIXELS = 2**20
 
 
-def shrunk(picture: Picture, side: int) -> Picture:
-    """The picture scaled down to fit into side x side pixels, never up.
+def shrunk(image: CanonicalImage, side: int) -> CanonicalImage:
+    """The image scaled down to fit into side x side pixels, never up.
 
     Raises InvalidRequest for a side under 1 pixel.
     """
     if side < 1:
         raise InvalidRequest(f"a thumbnail is at least 1 pixel wide, got {side}", field="side", limit=1, actual=side)
-    share = min(1.0, side / picture.size.longer)
-    size = Size(max(1, round(picture.size.width * share)), max(1, round(picture.size.height * share)))
-    return resize(_reduced(picture, int(1 / share / FINER)), size)
+    share = min(1.0, side / image.size.longer)
+    size = Size(max(1, round(image.size.width * share)), max(1, round(image.size.height * share)))
+    return resize(_reduced(image, int(1 / share / FINER)), size)
 
 
-def _reduced(picture: Picture, factor: int) -> Picture:
-    """The picture at a whole fraction of its size, by strips, so that no copy of a large one is made."""
-    if factor < 2 or picture.size.shorter < factor:
-        return picture
-    width, height = picture.size.width, picture.size.height
+def _reduced(image: CanonicalImage, factor: int) -> CanonicalImage:
+    """The image at a whole fraction of its size, by strips, so that no copy of a large one is made."""
+    if factor < 2 or image.size.shorter < factor:
+        return image
+    width, height = image.size.width, image.size.height
     rows = max(STRIP_PIXELS // width // factor, 1) * factor
     parts = []
     for top in range(0, height, rows):
-        strip = Picture(picture.rows(top, min(top + rows, height)))
+        strip = CanonicalImage(image.rows(top, min(top + rows, height)))
         parts.append(resize(strip, Size(width // factor, -(-strip.size.height // factor))).pixels)
-    return Picture(cast(Pixels, np.concatenate(parts)), picture.icc_profile)
+    return CanonicalImage(cast(Pixels, np.concatenate(parts)), image.icc_profile)
 
 
-def thumbnail_webp(picture: Picture, *, side: int, max_bytes: float = math.inf) -> bytes:
-    """The picture in 8-bit sRGB, scaled down to fit into side x side pixels (never up), as WebP; alpha is kept.
+def thumbnail_webp(canonical: CanonicalImage, *, side: int, max_bytes: float = math.inf) -> bytes:
+    """The image in 8-bit sRGB, scaled down to fit into side x side pixels (never up), as WebP; alpha is kept.
 
     max_bytes: the file is made at the highest of QUALITIES at which it is no larger, else at the lowest.
     Raises InvalidRequest for a side under 1 pixel.
     """
-    small = shrunk(picture, side)
-    pixels = np.ascontiguousarray(to_srgb(to_8_bits(small.colour), picture.icc_profile))
+    small = shrunk(canonical, side)
+    pixels = np.ascontiguousarray(to_srgb(to_8_bits(small.colour), canonical.icc_profile))
     if small.alpha is not None:
         pixels = np.dstack([pixels, to_8_bits(small.alpha)])
     image, data = Image.fromarray(pixels), b""

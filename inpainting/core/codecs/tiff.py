@@ -21,7 +21,7 @@ from inpainting.core.codecs.tiff_jpeg import MAX_TABLE_BYTES, max_jpeg_chunks, s
 from inpainting.core.codecs.tiff_pixels import Layout, decode_pixels
 from inpainting.core.codecs.tiff_storage import DEFLATE, JPEG, LIBTIFF, LZW, UNCOMPRESSED, Storage
 from inpainting.core.codecs.xmp import MAX_PACKET_BYTES, read_rights
-from inpainting.core.errors import InvalidPicture
+from inpainting.core.errors import InvalidImage
 from inpainting.core.geometry import Size
 from inpainting.core.metadata import Metadata
 
@@ -69,11 +69,11 @@ MAX_PIXEL_BITS = 64
 MAX_LIBTIFF_BYTES = 170 * MEBI
 """A strip or tile is decompressed whole by libtiff, twice in memory, and Pillow refuses more than 170.6 MiB."""
 MAX_PADDING_PIXELS = 2**23
-"""Beside an eighth of the picture: as many as in a row of 8192 pixels in tiles of 1024."""
+"""Beside an eighth of the image: as many as in a row of 8192 pixels in tiles of 1024."""
 
 
 def parse_tiff(data: bytes, intake: Intake) -> ParsedFile:
-    """Parse the first page of a TIFF or BigTIFF. Raises InvalidPicture."""
+    """Parse the first page of a TIFF or BigTIFF. Raises InvalidImage."""
     directory = read_first_directory(data, intake)
     if _is_raw(directory):
         raise intake.refusal("type_unsupported", f"file is {CAMERA_RAW}; export it as {EXPORT_AS}.")
@@ -111,7 +111,7 @@ def _packet(directory: Directory) -> bytes:
     """The XMP packet; empty where it is missing, damaged or too large."""
     try:
         return directory.bytes_of(XMP, max_bytes=MAX_PACKET_BYTES) or b""
-    except InvalidPicture:
+    except InvalidImage:
         return b""
 
 
@@ -124,12 +124,12 @@ def _is_raw(directory: Directory) -> bool:
         offsets = directory.numbers(SUB_DIRECTORIES, max_count=MAX_SUB_DIRECTORIES)
         pages = [directory, *(read_directory(data, int(offset), intake) for offset in offsets if offset > 0)]
         return any(page.number(PHOTOMETRIC, RGB) in RAW_PHOTOMETRICS for page in pages)
-    except InvalidPicture:
+    except InvalidImage:
         return False  # damaged further pages do not matter
 
 
 def _colour_kind(directory: Directory) -> tuple[int, int, int]:
-    """Photometric interpretation, samples a pixel and bits a sample. Raises InvalidPicture for those not read here."""
+    """Photometric interpretation, samples a pixel and bits a sample. Raises InvalidImage for those not read here."""
     intake = directory.intake
     photometric = directory.number(PHOTOMETRIC, -1)
     samples = directory.number(SAMPLES, 1)
@@ -184,7 +184,7 @@ def _palette(directory: Directory, bits: int) -> NDArray[np.uint8]:
 
 
 def _storage(directory: Directory, size: Size, samples: int, bits: int, photometric: int) -> Storage:
-    """Where the pixels are: every strip or tile within the file, in their number. Raises InvalidPicture."""
+    """Where the pixels are: every strip or tile within the file, in their number. Raises InvalidImage."""
     intake = directory.intake
     max_chunks, chunks = intake.limits.max_tiff_chunks, "strips or tiles"
     compression = directory.number(COMPRESSION, UNCOMPRESSED)
@@ -240,7 +240,7 @@ def _storage(directory: Directory, size: Size, samples: int, bits: int, photomet
 
 
 def _fits(tile: Size, size: Size) -> bool:
-    """Whether tiles, which are all stored whole, have not many more pixels than the picture."""
+    """Whether tiles, which are all stored whole, have not many more pixels than the image."""
     across, down = -(-size.width // tile.width), -(-size.height // tile.height)
     return across * tile.width * down * tile.height <= size.area + size.area // 8 + MAX_PADDING_PIXELS
 

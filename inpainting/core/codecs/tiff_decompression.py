@@ -23,7 +23,7 @@ from inpainting.core.codecs.tiff_storage import JPEG, LIBTIFF, UNCOMPRESSED, Bat
 
 
 def decompress(storage: Storage, batch: Batch, target: NDArray[np.uint8]) -> None:
-    """Fill [rows, row bytes] with the rows of a batch's chunks. Raises DecodingFailed or InvalidPicture."""
+    """Fill [rows, row bytes] with the rows of a batch's chunks. Raises DecodingFailed or InvalidImage."""
     bodies = storage.bodies(batch)
     if storage.compression in LIBTIFF:
         _read_rows(_grey_tiff(bodies, len(target), storage), target)
@@ -62,7 +62,7 @@ def _read_rows(data: bytes, target: NDArray[np.uint8]) -> None:
     height, row_bytes = target.shape
     if image.size != (row_bytes, height) or image.mode != "L":
         raise DecodingFailed("its compressed data is corrupt")
-    band = max(1, MEBI // row_bytes)  # Pillow's whole picture as an array would be two further copies
+    band = max(1, MEBI // row_bytes)  # Pillow's whole image as an array would be two further copies
     for top in range(0, height, band):
         end = min(top + band, height)
         target[top:end] = np.asarray(image.crop((0, top, row_bytes, end)))

@@ -38,7 +38,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """The tags of one picture. `next_offset`: of the next directory; 0 for none."""
+    """The tags of one image. `next_offset`: of the next directory; 0 for none."""
 
     data: bytes
     order: str
@@ -50,7 +50,7 @@ class Directory:
         return tag in self.entries
 
     def numbers(self, tag: int, *, max_count: int = MAX_ENTRIES, noun: str = "values in a tag") -> NDArray[np.int64]:
-        """The integers of a tag; none where it is missing. Raises InvalidPicture for more than `max_count`, or others.
+        """The integers of a tag; none where it is missing. Raises InvalidImage for more than `max_count`, or others.
 
         Numbers beyond 63 bits become negative.
         """
@@ -70,7 +70,7 @@ class Directory:
         return int(found[0]) if len(found) else default
 
     def bytes_of(self, tag: int, *, max_bytes: int) -> bytes | None:
-        """The bytes of a tag; None where it is missing or of another type. Raises InvalidPicture for too many."""
+        """The bytes of a tag; None where it is missing or of another type. Raises InvalidImage for too many."""
         entry = self.entries.get(tag)
         if entry is None or entry.kind not in BYTES:
             return None
@@ -85,7 +85,7 @@ class Directory:
 
 
 def read_first_directory(data: bytes, intake: Intake) -> Directory:
-    """The directory that the header of a TIFF points at. Raises InvalidPicture."""
+    """The directory that the header of a TIFF points at. Raises InvalidImage."""
     order = "<" if data.startswith(b"II") else ">"
     layout = "Q" if data.startswith(BIG) else "I"
     try:
@@ -96,7 +96,7 @@ def read_first_directory(data: bytes, intake: Intake) -> Directory:
 
 
 def read_directory(data: bytes, offset: int, intake: Intake) -> Directory:
-    """The directory at an offset; of a tag that occurs twice, the first is taken. Raises InvalidPicture."""
+    """The directory at an offset; of a tag that occurs twice, the first is taken. Raises InvalidImage."""
     order = "<" if data.startswith(b"II") else ">"
     big = data.startswith(BIG)
     count_layout, word, inline = ("Q", "Q", 8) if big else ("H", "I", 4)

@@ -17,7 +17,7 @@ from inpainting.core.geometry import Size
 MAX_TABLE_BYTES = 8192
 MIN_CHUNK_PIXELS = 64 * 64
 FREE_CHUNKS = 1024
-"""As many as 8192 rows in strips of 8 rows, the lowest that JPEG has: those of a narrow picture have few pixels."""
+"""As many as 8192 rows in strips of 8 rows, the lowest that JPEG has: those of a narrow image have few pixels."""
 
 
 def max_jpeg_chunks(size: Size) -> int:
@@ -28,7 +28,7 @@ def max_jpeg_chunks(size: Size) -> int:
 def shared_segments(tables: bytes, samples: int, intake: Intake, *, is_ycbcr: bool) -> bytes:
     """The segments that each chunk of `samples` channels is decoded with. tables: the value of the tag JPEGTables.
 
-    An Adobe segment states whether three components are YCbCr; without one decoders guess. Raises InvalidPicture.
+    An Adobe segment states whether three components are YCbCr; without one decoders guess. Raises InvalidImage.
     """
     adobe = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0" + bytes([is_ycbcr]) if samples == 3 else b""
     return adobe + (read_jpeg_tables(tables, intake) if tables else b"")
@@ -37,7 +37,7 @@ def shared_segments(tables: bytes, samples: int, intake: Intake, *, is_ycbcr: bo
 def decode_jpeg_chunk(
     body: bytes, shared: bytes, chunk: Size, samples: int, intake: Intake, target: NDArray[np.uint8]
 ) -> None:
-    """Fill the target [rows, row bytes] with the pixels of one chunk. Raises DecodingFailed or InvalidPicture."""
+    """Fill the target [rows, row bytes] with the pixels of one chunk. Raises DecodingFailed or InvalidImage."""
     part = parse_jpeg_part(body, shared, intake)
     if part.is_progressive:
         raise intake.refusal("type_unsupported", f"is a TIFF with progressive JPEG compression; {HOW}")

@@ -13,7 +13,7 @@ from inpainting.core.codecs.colour import cmyk_to_rgb, divide_by_alpha, to_8_bit
 from inpainting.core.codecs.tiff_samples import read_samples
 from inpainting.core.codecs.tiff_storage import Storage
 from inpainting.core.geometry import Size, row_strips
-from inpainting.core.picture import Pixels
+from inpainting.core.image import Pixels
 
 CMYK_SAMPLES = 4
 
@@ -35,7 +35,7 @@ class Layout:
 
 
 def decode_pixels(storage: Storage, layout: Layout, cmyk_profile: bytes | None) -> Pixels:
-    """The pixels of the page [height, width, channels]. Raises DecodingFailed, or InvalidPicture for unread JPEGs."""
+    """The pixels of the page [height, width, channels]. Raises DecodingFailed, or InvalidImage for unread JPEGs."""
     alpha = [] if layout.alpha is None else [layout.alpha]
     pixels = read_samples(storage, [*range(layout.colour_samples), *alpha])
     if layout.bits < 8:

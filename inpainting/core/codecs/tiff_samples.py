@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from inpainting.core.codecs.tiff_decompression import decompress
 from inpainting.core.codecs.tiff_storage import Batch, Storage
-from inpainting.core.picture import Pixels
+from inpainting.core.image import Pixels
 
 
 def read_samples(storage: Storage, kept: Sequence[int]) -> Pixels:
     """The samples with these numbers, ascending: [height, width, kept], or of under 8 bits [height, row bytes, 1].
 
-    A few strips or tiles are held beside the result. Raises DecodingFailed, and InvalidPicture for JPEGs that are not
+    A few strips or tiles are held beside the result. Raises DecodingFailed, and InvalidImage for JPEGs that are not
     read.
     """
     width = storage.size.width if storage.bits >= 8 else -(-storage.size.width * storage.bits // 8)

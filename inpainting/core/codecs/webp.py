@@ -18,15 +18,15 @@ from inpainting.core.codecs.intake import Intake
 from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
 from inpainting.core.codecs.xmp import read_rights
 from inpainting.core.geometry import Size
+from inpainting.core.image import Pixels
 from inpainting.core.metadata import Metadata
-from inpainting.core.picture import Pixels
 
 ALPHA_FLAG = 0x10
 FRAME_HEADER_BYTES = 16
 
 
 def chunks(data: bytes, intake: Intake) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and body of each chunk; raises InvalidPicture where one reaches past the end or there are too many."""
+    """Kind and body of each chunk; raises InvalidImage where one reaches past the end or there are too many."""
     position, count = 0, 0
     while position < len(data):
         count += 1
@@ -45,7 +45,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def parse_webp(data: bytes, intake: Intake) -> ParsedFile:
-    """Parse a WebP. Raises InvalidPicture."""
+    """Parse a WebP. Raises InvalidImage."""
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
         raise intake.damaged("it ends early")

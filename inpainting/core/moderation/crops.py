@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.core.geometry import Box, Size
+from inpainting.core.image import Mask
 from inpainting.core.masks import nonempty_bounds
-from inpainting.core.picture import Mask
 
 SURROUNDINGS, MIN_SURROUNDINGS = 0.5, 32
 """Context around the repainted pixels: a share of their longer side, and pixels."""
@@ -22,13 +22,13 @@ SMALL = 2
 FINEST, CLASSES = 64, 4
 """Components under 64 repainted pixels a side, under 128, 256 and 512, are shown in crops of twice that side."""
 REACH = FINEST << (CLASSES - 1)
-"""In a crop of twice this side. diffusers' own pipeline shows the checker a whole picture of SDXL, which is 1024."""
+"""In a crop of twice this side. diffusers' own pipeline shows the checker a whole image of SDXL, which is 1024."""
 FEW = 16
-"""Close-ups allowed for any picture: two batches of the network."""
+"""Close-ups allowed for any image: two batches of the network."""
 MAX_PIXELS = 4096**2
-"""Larger pictures are cropped as if they were scaled down to this."""
+"""Larger images are cropped as if they were scaled down to this."""
 MAX_ACROSS = 16
-"""Squares along a picture; the parts of a thinner one are longer than squares."""
+"""Squares along an image; the parts of a thinner one are longer than squares."""
 
 
 def checker_crops(mask: Mask, grain: float = 1.0) -> list[Box]:
@@ -37,11 +37,11 @@ def checker_crops(mask: Mask, grain: float = 1.0) -> list[Box]:
     An overview of everything, and close-ups where that shows too little: each connected component of the mask in a
     square of at most eight times its side, or of 256 pixels, so that a distant dot does not shrink it; and all that was
     repainted, as if it were one component, in squares of at most 1024, so that a thin bridge does not either. Squares,
-    because the checker's preprocessing crops its input to the centre square; a picture that would take more than
+    because the checker's preprocessing crops its input to the centre square; an image that would take more than
     MAX_ACROSS of them is cut into longer parts.
 
     grain: mask pixels for each painted pixel, where the painting was scaled up. The sides above are in painted pixels,
-    and larger by sqrt(pixels / 4096^2) in a larger picture. Where components alone would take more than FEW crops the
+    and larger by sqrt(pixels / 4096^2) in a larger image. Where components alone would take more than FEW crops the
     smallest share theirs, in the end all under 512 pixels, in squares of 1024. Every crop costs a second or more of a
     processor; of squares that large, which overlap by half, there are at most 165 for any mask: 16 of everything, 64 of
     components, 64 of parts of larger ones, and 21 of those as a whole.
@@ -59,20 +59,20 @@ def checker_crops(mask: Mask, grain: float = 1.0) -> list[Box]:
 def close_ups(mask: Mask, finest: int) -> list[Box]:
     """Boxes that hold each component wholly, and each part of those larger than the last class."""
     height, width = mask.shape
-    picture, reach = Size(width, height), finest * REACH // FINEST
+    image, reach = Size(width, height), finest * REACH // FINEST
     _, labels, stats, _ = cv2.connectedComponentsWithStats((mask > 0).view(np.uint8), connectivity=8)
     components = stats[1:, : cv2.CC_STAT_AREA].astype(np.int64)  # [components, left top width height]
     is_large = np.concatenate([[False], components[:, 2:].max(1) >= reach])
     parts = overlapping_tiles(is_large[labels], reach) if is_large.any() else []
     boxes: list[Box] = []
     for number in range(CLASSES):
-        boxes = [*grouped(components, picture, finest << number), *parts]
+        boxes = [*grouped(components, image, finest << number), *parts]
         if len(boxes) <= FEW:
             break
     return boxes
 
 
-def grouped(components: NDArray[np.int64], picture: Size, finest: int) -> list[Box]:
+def grouped(components: NDArray[np.int64], image: Size, finest: int) -> list[Box]:
     """Boxes of components [components, left top width height], each wholly in one: alone where no other is near.
 
     Components whose longer side is under `finest`, or under twice that, and so on, share squares of twice that side:
@@ -81,16 +81,16 @@ def grouped(components: NDArray[np.int64], picture: Size, finest: int) -> list[B
     power = 1 + np.floor(np.log2(np.maximum(components[:, 2:].max(1) / finest, 0.5))).astype(np.int64)
     reach = finest << power
     middle = components[:, :2] + components[:, 2:] / 2
-    left = nearest_tile(middle[:, 0], reach, picture.width)
-    top = nearest_tile(middle[:, 1], reach, picture.height)
+    left = nearest_tile(middle[:, 0], reach, image.width)
+    top = nearest_tile(middle[:, 1], reach, image.height)
     _, first, counts = np.unique(power << 32 | left << 16 | top, return_index=True, return_counts=True)
     boxes = []
     for one, count in zip(first.tolist(), counts.tolist(), strict=True):
         if count > 1:
-            boxes.append(clipped_square(int(left[one]), int(top[one]), 2 * int(reach[one]), picture))
+            boxes.append(clipped_square(int(left[one]), int(top[one]), 2 * int(reach[one]), image))
         else:
             x, y, width, height = components[one].tolist()
-            boxes.append(with_surroundings(Box(x, y, x + width, y + height), picture))
+            boxes.append(with_surroundings(Box(x, y, x + width, y + height), image))
     return boxes
 
 
@@ -102,8 +102,8 @@ def overlapping_tiles(repainted: NDArray[np.bool_], reach: int) -> list[Box]:
     return [box for box in tiles if repainted[box.slices].any()]
 
 
-def clipped_square(left: int, top: int, side: int, picture: Size) -> Box:
-    return Box(left, top, min(left + side, picture.width), min(top + side, picture.height))
+def clipped_square(left: int, top: int, side: int, image: Size) -> Box:
+    return Box(left, top, min(left + side, image.width), min(top + side, image.height))
 
 
 def nearest_tile(points: NDArray[Any], reach: NDArray[np.int64], length: int) -> NDArray[np.int64]:
@@ -118,11 +118,11 @@ def nearest_tile(points: NDArray[Any], reach: NDArray[np.int64], length: int) ->
     return np.rint(number * step).astype(np.int64)
 
 
-def with_surroundings(box: Box, picture: Size) -> Box:
-    """The box with context around it, as nearly square as the picture has room for."""
+def with_surroundings(box: Box, image: Size) -> Box:
+    """The box with context around it, as nearly square as the image has room for."""
     side = box.size.longer + 2 * max(MIN_SURROUNDINGS, round(box.size.longer * SURROUNDINGS))
-    left, right = centred(box.left, box.right, side, picture.width)
-    top, bottom = centred(box.top, box.bottom, side, picture.height)
+    left, right = centred(box.left, box.right, side, image.width)
+    top, bottom = centred(box.top, box.bottom, side, image.height)
     return Box(left, top, right, bottom)
 
 

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inpainting.core.image import CanonicalImage, Mask, Pixels
 from inpainting.core.masks import bounds
-from inpainting.core.picture import Mask, Picture, Pixels
 
 CELLS, MIN_CELL = 8, 16
-"""A blurred or pixelated picture keeps at most CELLS colours along its longer side, each of at least MIN_CELL
+"""A blurred or pixelated image keeps at most CELLS colours along its longer side, each of at least MIN_CELL
 pixels."""
 TEXT = "Sensitive content"
 LINE_BREAKS = ((TEXT,), tuple(TEXT.split()))
@@ -26,19 +26,19 @@ SEARCH_SIDE = 256
 SEARCH_STEPS = 12
 
 
-def hide(picture: Picture, mask: Mask, how: str) -> Picture:
-    """The picture with every pixel hidden whose mask value is over 0, however small.
+def hide(image: CanonicalImage, mask: Mask, how: str) -> CanonicalImage:
+    """The image with every pixel hidden whose mask value is over 0, however small.
 
     how: one of `settings_table.SAFETY_TYPES`. Its size, mode, depth, profile and alpha stay.
     """
     box = bounds(mask)
     if box is None:
-        return picture
-    pixels = picture.pixels.copy()
+        return image
+    pixels = image.pixels.copy()
     part, inside = pixels[box.slices], mask[box.slices] > 0
-    colour = part[:, :, :-1] if picture.has_alpha else part
+    colour = part[:, :, :-1] if image.has_alpha else part
     colour[inside] = METHODS[how](colour, inside)[inside]
-    return Picture(pixels, picture.icc_profile)
+    return CanonicalImage(pixels, image.icc_profile)
 
 
 def blurred(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
@@ -74,7 +74,7 @@ METHODS: dict[str, Callable[[Pixels, NDArray[np.bool_]], Pixels]] = {
 
 
 def averages(colour: Pixels) -> Pixels:
-    """Area averages: a picture so small that nothing in it is recognisable, its proportions kept to the nearest."""
+    """Area averages: an image so small that nothing in it is recognisable, its proportions kept to the nearest."""
     height, width = colour.shape[:2]
     cells = min(CELLS, max(1, max(height, width) // MIN_CELL))
     cell = max(height, width) / cells

@@ -12,7 +12,7 @@ UNAVAILABLE = "safety_checker_unavailable"
 DEFAULT_TYPE = "sensitive_content_text"
 """The type for a request that turns the checker on without naming one."""
 STRICTNESS = {"blur": 1, "pixelate": 2, "black": 3, "sensitive_content_text": 3}
-"""Safety type -> how much of the picture it hides: details, shapes, everything."""
+"""Safety type -> how much of the image it hides: details, shapes, everything."""
 STAYS_ON = "The safety checker stays on: this site's administrator has turned it on for all requests."
 
 
@@ -20,7 +20,7 @@ def resolve(settings: PaintSettings, site: str) -> tuple[PaintSettings, tuple[st
     """The settings that apply, and a warning for each request that the site overrides.
 
     site: OFF, or the type that is on for all requests. A request may turn the checker on or choose a type that leaves
-    less of the picture; never turn it off, and never a type that leaves more. `safety_checker_type` is None where it
+    less of the image; never turn it off, and never a type that leaves more. `safety_checker_type` is None where it
     is off.
     """
     requested = settings.safety_checker_type

@@ -1,4 +1,4 @@
-"""The last encodings of a model: the same words and the same pictures are encoded once."""
+"""The last encodings of a model: the same words and the same images are encoded once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 MAX_TEXTS = 32
 """Texts that are kept: 20 MB for SDXL, 130 MB for FLUX in half precision."""
-MAX_PICTURES = 16
-"""Pictures that are kept, masked ones too: 8 MB for SDXL at 1024 x 1024, 17 MB for FLUX in half precision."""
+MAX_IMAGES = 16
+"""Images that are kept, masked ones too: 8 MB for SDXL at 1024 x 1024, 17 MB for FLUX in half precision."""
 MAX_SCHEDULES = 32
 """Weights of schedulers that are kept: 5 kB for 50 steps."""
 Encoded = TypeVar("Encoded")

@@ -61,7 +61,7 @@ class Options:
 
 
 class Diffusion:
-    """Paints what a prompt describes, with diffusers' models: picture n is that of seed + n alone."""
+    """Paints what a prompt describes, with diffusers' models: image n is that of seed + n alone."""
 
     declaration = DIFFUSION
 
@@ -70,7 +70,7 @@ class Diffusion:
         self._making = threading.Lock()
 
     def inpaint(self, plan: Plan, on_step: OnStep) -> list[NDArray[np.uint8]]:
-        """`settings.num_images` pictures [height, width, 3].
+        """`settings.num_images` images [height, width, 3].
 
         Raises EngineFailed: `model_unavailable`, `model_refused`, `model_produced_invalid_output`, `gpu_out_of_memory`,
         `lora_unfit`, `part_unavailable`, `part_refused`, `part_unfit`, `control_image_missing`,
@@ -86,11 +86,9 @@ class Diffusion:
         adapters = [adapter for adapter in plan.adapters if has_effect(adapter, plan.settings)]
         # Importing torch takes longer than a lease on a slow or loaded machine.
         batcher = run_in_thread(lambda: self.batcher, lambda: on_step(Step(0, 0)), seconds=IMPORTING_SECONDS)
-        pictures, notes = batcher.paint(
-            plan.request, plan.required_model, follow, plan.loras, adapters, plan.embeddings
-        )
+        images, notes = batcher.paint(plan.request, plan.required_model, follow, plan.loras, adapters, plan.embeddings)
         on_step(Step(last.of, last.of, notes=notes))
-        return pictures
+        return images
 
     def warm_up(self, model: ModelSpec) -> None:
         """Start to load a model before the first request; returns before it is loaded."""

@@ -25,7 +25,7 @@ class LatentCodec:
     """Encodes and decodes with a VAE whose configuration gives the scaling of the latents.
 
     overflows: the VAE's activations exceed float16, so it runs in float32 where it is held in float16. is_tiled: the
-    VAE works in tiles during each call, to save memory. pictures: keeps encoded pictures, of other VAEs too. Neither
+    VAE works in tiles during each call, to save memory. images: keeps encoded images, of other VAEs too. Neither
     the VAE's dtype nor its tiling is different after a call.
     """
 
@@ -34,7 +34,7 @@ class LatentCodec:
     backend: Backend = TORCH
     overflows: bool = False
     is_tiled: bool = False
-    pictures: EncodingCache | None = None
+    images: EncodingCache | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -54,11 +54,11 @@ class LatentCodec:
         generator: draws the sample; None takes the mode of the distribution. key: equal for equal pixels, which are
         encoded once, and sampled for each call; None keeps no encoding.
         """
-        if key is None or self.pictures is None:
+        if key is None or self.images is None:
             encoded = self._encode_finite(pixels)
         else:
             place = (weakref.ref(self.vae), self.backend.name, key)
-            encoded = self.pictures.get(place, lambda: self._encode_finite(pixels))
+            encoded = self.images.get(place, lambda: self._encode_finite(pixels))
         if self.samples_latents:
             distribution = DiagonalGaussianDistribution(encoded)
             encoded = distribution.mode() if generator is None else distribution.sample(generator)
@@ -134,6 +134,6 @@ def to_tensor(pixels: NDArray[Any]) -> torch.Tensor:
 def invalid_output() -> EngineFailed:
     """The error for latents or pixels that are not finite."""
     return EngineFailed(
-        "The model gave numbers that are no picture. Another scheduler or more steps may help.",
+        "The model gave numbers that are no image. Another scheduler or more steps may help.",
         code="model_produced_invalid_output",
     )

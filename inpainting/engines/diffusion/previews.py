@@ -29,13 +29,13 @@ class Previewer:
     """Makes the previews of one image.
 
     colours: of the image alone, or of the decoder. size: height and width of the latents that are shown. mask: [height,
-    width] of the preview, True where the image is painted. picture: [height, width, 3], the source image.
+    width] of the preview, True where the image is painted. image: [height, width, 3], the source image.
     """
 
     colours: Colours
     size: tuple[int, int]
     mask: NDArray[np.bool_]
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     decoder: torch.nn.Module | None
 
     @property
@@ -66,9 +66,9 @@ def make_previewer(
     mask = pooled(is_painted.float(), size)[0, 0].numpy() > 0
     if decoder is not None:
         mask = mask.repeat(VAE_SCALE_FACTOR, axis=0).repeat(VAE_SCALE_FACTOR, axis=1)
-    picture = np.asarray(cv2.resize(pixels, mask.shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+    image = np.asarray(cv2.resize(pixels, mask.shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
-    return Previewer(colours, size, mask, picture, decoder)
+    return Previewer(colours, size, mask, image, decoder)
 
 
 @torch.inference_mode()
@@ -79,7 +79,7 @@ def previews_of(images: Sequence[Due]) -> list[Preview]:
     copy = HostCopy(colours.permute(0, 2, 3, 1).contiguous())
 
     def preview(number: int, one: Previewer) -> Preview:
-        return lambda: composited(one.mask, copy.read()[number].numpy(), one.picture)
+        return lambda: composited(one.mask, copy.read()[number].numpy(), one.image)
 
     return [preview(number, one) for number, (one, _) in enumerate(images)]
 
@@ -119,6 +119,6 @@ def fitted_colours(pixels: NDArray[np.uint8], state: DenoisingState, is_kept: to
     return lambda latents: torch.nn.functional.conv2d(latents, matrix[:, :-1, None, None], matrix[:, -1])
 
 
-def composited(mask: NDArray[np.bool_], colours: NDArray[np.uint8], picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`picture` [h, w, 3] with `colours` [h, w, 3] inside the mask [h, w]."""
-    return np.where(mask[:, :, None], colours, picture)
+def composited(mask: NDArray[np.bool_], colours: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`image` [h, w, 3] with `colours` [h, w, 3] inside the mask [h, w]."""
+    return np.where(mask[:, :, None], colours, image)

@@ -42,7 +42,7 @@ class Erase:
         self._loading = threading.Lock()
 
     def inpaint(self, plan: Plan, on_step: OnStep) -> Iterable[NDArray[np.uint8]]:
-        """`settings.num_images` pictures [height, width, 3], equal to the source image where the mask is 0.
+        """`settings.num_images` images [height, width, 3], equal to the source image where the mask is 0.
 
         Each is computed when it is taken: eight of 40 megapixels would need a gigabyte.
         One step per region. While the network runs, `on_step` gets the last step again, so that it can raise Cancelled.
@@ -52,7 +52,7 @@ class Erase:
         request = plan.request
         image, mask = request.image.pixels, request.mask > 0
         if mask.all():
-            raise EngineFailed("The mask covers the whole picture, so nothing is left to paint from.")
+            raise EngineFailed("The mask covers the whole image, so nothing is left to paint from.")
         network = self.network(plan.required_model)
         regions = split_into_regions(mask, network.side)
         count = request.settings.num_images
@@ -63,8 +63,8 @@ class Erase:
             for number, box in enumerate(regions.boxes, start=1):
                 window = region_window(box, unknown, network.side)
                 here = window.box.slices
-                picture, hole = network_input(out[here], unknown[here], network.work_size(window.box.size))
-                painted = network.paint(picture, hole, symmetry=symmetry, on_wait=partial(on_step, step))
+                visible, hole = network_input(out[here], unknown[here], network.work_size(window.box.size))
+                painted = network.paint(visible, hole, symmetry=symmetry, on_wait=partial(on_step, step))
                 own = regions.labels[here] == number
                 out[here][own] = resized(painted, window.box.size)[own]
                 unknown[here][own] = False
@@ -91,7 +91,7 @@ class Erase:
 
 
 def region_window(box: Box, unknown: NDArray[np.bool_], side: int) -> Window:
-    """The square around a region, for a network of this side; the whole picture if the square has no known pixel."""
+    """The square around a region, for a network of this side; the whole image if the square has no known pixel."""
     size = Size(unknown.shape[1], unknown.shape[0])
     window = window_around(box, size, side)
     return window_around(Box.whole(size), size, side) if unknown[window.box.slices].all() else window
@@ -100,9 +100,9 @@ def region_window(box: Box, unknown: NDArray[np.bool_], side: int) -> Window:
 def network_input(
     pixels: NDArray[np.uint8], unknown: NDArray[np.bool_], work: Size
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Scale a part of a picture and its hole to the network's size. No colour of the hole mixes into known pixels.
+    """Scale a part of an image and its hole to the network's size. No colour of the hole mixes into known pixels.
 
-    On shrinking, every pixel that overlaps the hole becomes hole. Enlarging, for a picture smaller than the window,
+    On shrinking, every pixel that overlaps the hole becomes hole. Enlarging, for an image smaller than the window,
     interpolates between neighbours, so the hole is dilated by one pixel first.
     """
     height, width = unknown.shape
@@ -115,12 +115,12 @@ def network_input(
     return pixels, hole > 0
 
 
-def scaled_preview(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The picture scaled down to at most PREVIEW_SIDE pixels a side."""
-    height, width = picture.shape[:2]
+def scaled_preview(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image scaled down to at most PREVIEW_SIDE pixels a side."""
+    height, width = image.shape[:2]
     scale = min(1.0, PREVIEW_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def create() -> Erase:

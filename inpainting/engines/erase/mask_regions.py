@@ -87,7 +87,7 @@ def joined(regions: MaskRegions, side: int) -> MaskRegions:
     edges = np.array([(box.left, box.top, -box.right, -box.bottom) for box in regions.boxes], np.int64).reshape(-1, 4)
 
     def window_side(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The longer side of the window in the picture as `window_around` places it: the more, the coarser."""
+        """The longer side of the window in the image as `window_around` places it: the more, the coarser."""
         left, top, right, bottom = rows.T[0], rows.T[1], -rows.T[2], -rows.T[3]
         longer = np.maximum(right - left, bottom - top)
         margin = np.maximum(np.ceil(REGION_CONTEXT * longer).astype(np.int64), MIN_REGION_CONTEXT)
@@ -111,5 +111,5 @@ def joined(regions: MaskRegions, side: int) -> MaskRegions:
 
 
 def window_around(box: Box, size: Size, side: int) -> Window:
-    """The square around a region of a picture of that size, which the network sees at `side` pixels."""
+    """The square around a region of an image of that size, which the network sees at `side` pixels."""
     return plan_window(box, size, WindowRule(REGION_CONTEXT, MIN_REGION_CONTEXT, exact=Size(side, side)))

@@ -19,7 +19,7 @@ from inpainting.engines.onnx_sessions import load_session, run_session
 SIDE = 512
 """Side of the window in pixels for a graph with dynamic sizes: both families were published for it."""
 MIN_SIDE, MAX_SIDES = 16, 2
-"""A graph that scales gets pictures of 16 pixels to twice its side: MI-GAN's reflects two pixels at each border, and
+"""A graph that scales gets images of 16 pixels to twice its side: MI-GAN's reflects two pixels at each border, and
 scales down by interpolation without a filter, which drops pixels beyond a factor of two."""
 
 
@@ -46,14 +46,14 @@ class OnnxNetwork:
         return Size(*(min(max(side, MIN_SIDE), MAX_SIDES * self.side) for side in (window.width, window.height)))
 
     def paint(
-        self, picture: NDArray[np.uint8], hole: NDArray[np.bool_], *, symmetry: int, on_wait: Callable[[], None]
+        self, image: NDArray[np.uint8], hole: NDArray[np.bool_], *, symmetry: int, on_wait: Callable[[], None]
     ) -> NDArray[np.uint8]:
         """The network's output: RGB [height, width, 3] with the hole [height, width] filled, all pixels reconstructed.
 
-        What the picture holds in the hole is not used, see `without_hole`. symmetry: 0 to 7, see `transformed`.
+        What the image holds in the hole is not used, see `without_hole`. symmetry: 0 to 7, see `transformed`.
         on_wait: called while the network runs; an exception from it terminates the run. Raises EngineFailed.
         """
-        visible = transformed(without_hole(picture, hole), symmetry)
+        visible = transformed(without_hole(image, hole), symmetry)
         feeds = self.inputs(visible, transformed(hole, symmetry))
         painted = run_session(self.session, self.label, feeds, on_wait)
         if painted.shape != (1, 3, *visible.shape[:2]) or not np.isfinite(painted).all():

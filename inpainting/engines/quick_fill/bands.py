@@ -1,8 +1,8 @@
-"""Continues a picture beyond its edges: fills the bands of a mask that reach from corner to corner, as in outpainting.
+"""Continues an image beyond its edges: fills the bands of a mask that reach from corner to corner, as in outpainting.
 
 A band has known pixels on one side only. What is copied into it should be what surrounds the scene, not the scene: a
 second face or cup looks copied at once, a second stretch of grass does not. So a pixel costs more the less its
-surroundings look like the picture's rim, and the deeper it lies in it.
+surroundings look like the image's rim, and the deeper it lies in it.
 
 The strip beside the band is there a second time, mirrored. Mirrored at the edge it fits everywhere, and it doubles what
 there is to copy, so that less of it is repeated.
@@ -23,22 +23,22 @@ from inpainting.engines.quick_fill.hole_graph import IMPOSSIBLE, Bools, Bytes, F
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 STRIP = 1.0
-"""Breadths of the band: sources lie at most this deep in the picture, or MIN_STRIP pixels if that is more. What lies in
+"""Breadths of the band: sources lie at most this deep in the image, or MIN_STRIP pixels if that is more. What lies in
 the middle is not copied."""
 MIN_STRIP = 96
 STRIP_UNIT = 12
 """Pixels: strips are a multiple of it, so that mirrored sources are at whole pixels on the coarse levels too."""
 MARGIN = 24
 """Pixels behind the mirror image, with which the surroundings of mirrored sources are compared. They repeat the edge,
-so that mirroring costs as much as a seam where the picture has detail at its edge: its symmetry would show."""
+so that mirroring costs as much as a seam where the image has detail at its edge: its symmetry would show."""
 UNIQUE_COST = np.float32(0.25)
 """Data cost of a source for each squared level of its uniqueness. The costs were chosen by eye on the photos in
 docs/outpainting.md: with twice of it a sky is copied into the middle of a wall."""
 DEPTH_COST = 8.0
-"""Data cost of a source one breadth of the band away from the picture's edge."""
+"""Data cost of a source one breadth of the band away from the image's edge."""
 UP_COST, ALONG_COST = 60.0, 20.0
 """Data cost of a source one breadth of the band further up or down, for bands at the left and right, and further to the
-side, for those at the top and bottom: pictures change more with height than sideways."""
+side, for those at the top and bottom: images change more with height than sideways."""
 STEPS = (0.5, 0.75, 1.0, 1.25)
 SIDESTEPS = (0.0, 0.4, -0.4)
 """Breadths of the band: offsets that are always tried, inward; for bands at the top and bottom also along the edge."""
@@ -56,7 +56,7 @@ MIRROR_SIDESTEPS = (0.0, 0.2, -0.2)
 @dataclass(frozen=True, slots=True)
 class PlacedBand:
     """A band in the image. axis: 0 at the top or bottom, 1 at the left or right. inward: 1 or -1, from the band to the
-    picture along this axis. canvas: the band, its sources and what lies behind them. known: the pixels to copy from.
+    image along this axis. canvas: the band, its sources and what lies behind them. known: the pixels to copy from.
     """
 
     axis: int
@@ -100,7 +100,7 @@ class PlacedBand:
         return Box(*edges)
 
     def hole(self) -> Bools:
-        """The band in `with_mirror`'s picture."""
+        """The band in `with_mirror`'s image."""
         size = self.box.size
         hole = np.zeros((self.length, size.width) if self.axis == 0 else (size.height, self.length), bool)
         self.unmirrored(hole)[self.box.relative_to(self.around).slices] = True
@@ -111,7 +111,7 @@ class PlacedBand:
         return self._extended(image[self.around.slices], self.breadth, self.strip, MARGIN)
 
     def unmirrored(self, plane: NDArray[Scalar]) -> NDArray[Scalar]:
-        """The part `around` of an array that is laid out as `with_mirror`'s picture is."""
+        """The part `around` of an array that is laid out as `with_mirror`'s image is."""
         end = self.breadth + self.strip
         part = slice(0, end) if self.inward > 0 else slice(-end, None)
         return plane[part] if self.axis == 0 else plane[:, part]
@@ -138,7 +138,7 @@ class PlacedBand:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Band:
-    """axis, inward, breadth, strip: see `PlacedBand`. uniqueness: of `with_mirror`'s picture, [h, w] at any scale."""
+    """axis, inward, breadth, strip: see `PlacedBand`. uniqueness: of `with_mirror`'s image, [h, w] at any scale."""
 
     axis: int
     inward: int
@@ -147,7 +147,7 @@ class Band:
     uniqueness: Floats
 
     def offsets(self, graph: HoleGraph) -> Ints:
-        """[k, 2]: offsets to try besides those by which the picture repeats itself."""
+        """[k, 2]: offsets to try besides those by which the image repeats itself."""
         scale = self._scale(graph)
         sidesteps = SIDESTEPS if self.axis == 0 else (0.0,)
         steps = [(step * self.breadth, side) for step in STEPS for side in sidesteps]
@@ -193,7 +193,7 @@ class Band:
         return depth, np.minimum(depth, np.maximum(2 * strip - 1 - depth, 0))
 
     def _scale(self, graph: HoleGraph) -> int:
-        """Pixels of the picture to a side of the graph's."""
+        """Pixels of the image to a side of the graph's."""
         return max(1, round((self.breadth + 2 * self.strip + MARGIN) / graph.shape[self.axis]))
 
 

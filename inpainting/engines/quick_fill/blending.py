@@ -1,7 +1,7 @@
 """Copies the source pixels of a labelling and removes changes of light at its seams: a gradient-domain blend.
 
 P. Pérez, M. Gangnet, A. Blake, "Poisson Image Editing" (SIGGRAPH 2003), with two changes: a jump too large to be a
-change of light is an edge in the picture and is kept, and a screening term keeps a correction near its seam.
+change of light is an edge in the image and is kept, and a screening term keeps a correction near its seam.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from inpainting.engines.quick_fill.progress import Report
 @dataclass(frozen=True, slots=True)
 class Light:
     """screening: a correction fades over about 1 / sqrt(screening) pixels. same: levels of 0..255; jumps across a seam
-    well above this are edges in the picture, not changes of light."""
+    well above this are edges in the image, not changes of light."""
 
     screening: float
     same: float
@@ -36,16 +36,16 @@ def blend(image: Bytes, graph: HoleGraph, offsets: Ints, labels: Ints, light: Li
     box = bounds(graph.hole, 1)
     rows, columns = graph.rows - box.top, graph.columns - box.left
     source = graph.source(slice(None), offsets[labels])
-    picture = image[box.slices].astype(np.float32)
-    picture[rows, columns] = image.reshape(-1, 3)[source]
+    filled = image[box.slices].astype(np.float32)
+    filled[rows, columns] = image.reshape(-1, 3)[source]
     hole = graph.hole[box.slices]
-    picture += screened_poisson(jumps(image, graph, offsets, labels, box, light), hole, light.screening, report)
+    filled += screened_poisson(jumps(image, graph, offsets, labels, box, light), hole, light.screening, report)
     sourceless = np.zeros(hole.shape, bool)
     sourceless[rows, columns] = source < 0
     if sourceless.any():
-        picture = pull_push(picture, (graph.known | graph.hole)[box.slices] & ~sourceless)
+        filled = pull_push(filled, (graph.known | graph.hole)[box.slices] & ~sourceless)
     out = image.copy()
-    out[box.slices][hole] = np.clip(np.rint(picture), 0, 255).astype(np.uint8)[hole]
+    out[box.slices][hole] = np.clip(np.rint(filled), 0, 255).astype(np.uint8)[hole]
     return out
 
 

@@ -1,6 +1,6 @@
 """The data cost of a source whose colour and detail do not occur around the hole, near the place it is copied to.
 
-Seams alone allow a second picture within the first: a sky in the middle of a wall costs less at its seams, along the
+Seams alone allow a second image within the first: a sky in the middle of a wall costs less at its seams, along the
 clouds, than a wall with its windows. So each source is compared with pixels sampled around the hole: in colour, and in
 how much detail is around, since a sky may have the colour of a white window frame.
 """

@@ -33,7 +33,7 @@ class QuickFill:
     declaration = QUICK_FILL
 
     def inpaint(self, plan: Plan, on_step: OnStep) -> Iterable[NDArray[np.uint8]]:
-        """`settings.num_images` pictures [height, width, 3], equal to the source image where the mask is 0.
+        """`settings.num_images` images [height, width, 3], equal to the source image where the mask is 0.
 
         Each is made when it is taken: eight of 40 megapixels would be a gigabyte.
 
@@ -43,7 +43,7 @@ class QuickFill:
         image = np.ascontiguousarray(request.image.pixels, dtype=np.uint8)
         mask = request.mask > 0
         if mask.all():
-            raise EngineFailed("The mask covers the whole picture, so nothing is left to paint from.")
+            raise EngineFailed("The mask covers the whole image, so nothing is left to paint from.")
         progress = Progress(on_step)
         progress(0.01)
         size = request.image.size
@@ -57,7 +57,7 @@ class QuickFill:
         start = 0.1 if holes or bands else 1.0
         base = close_scratches(image, thin, subrange(progress, 0.02, start)) if thin.any() else image
         unknown = mask & ~thin
-        del mask, inner, thin  # 24 MB each in a picture of 24 megapixels
+        del mask, inner, thin  # 24 MB each in an image of 24 megapixels
         count = request.settings.num_images
         for index in range(count):
             report = subrange(progress, start + (1 - start) * index / count, start + (1 - start) * (index + 1) / count)

@@ -26,13 +26,13 @@ results differ from seed to seed from perfect to broken; with 150 pavement shows
 EXTRA_LABELS = 16
 VERTICAL_COST, HORIZONTAL_COST = 8.0, 3.0
 """Data cost of a source that lies one breadth of the hole above or below, or to the side: near sources fit best, and
-pictures change more with height than sideways. Seams cost tens to hundreds a pixel, so these only decide ties."""
+images change more with height than sideways. Seams cost tens to hundreds a pixel, so these only decide ties."""
 COARSE_HOLE = 13_000
 """Hole pixels on the coarse level: the labelling's time grows with them."""
 FULL_SIZE_HOLE = 2_000
 """Hole pixels up to which there is no coarse level at all."""
 COARSE_AREA = 90_000
-"""Pixels of the picture on the coarse level, at most."""
+"""Pixels of the image on the coarse level, at most."""
 FACTORS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 RING = 8
 """Pixels around the hole that a smooth trend is fitted to."""
@@ -42,12 +42,12 @@ SMOOTH = 4.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Filling:
-    """A filled hole. picture: [h, w, 3]. graph: of the picture, padded at the right and below.
+    """A filled hole. image: [h, w, 3]. graph: of the image, padded at the right and below.
 
     offsets: [nodes of the graph, 2], from each pixel of the hole to the one that was copied before blending.
     """
 
-    picture: Bytes
+    image: Bytes
     graph: HoleGraph
     offsets: Ints
 
@@ -84,8 +84,8 @@ def fill(
     known = known & (np.abs(residual - 128).max(axis=2) < 100)
     filled = fill_textured(np.clip(np.rint(residual), 0, 255).astype(np.uint8), known, hole, effort, rng, report)
     out = image.copy()
-    out[hole] = np.clip(np.rint(filled.picture[hole] + trend[hole] - 128), 0, 255).astype(np.uint8)
-    return replace(filled, picture=out)
+    out[hole] = np.clip(np.rint(filled.image[hole] + trend[hole] - 128), 0, 255).astype(np.uint8)
+    return replace(filled, image=out)
 
 
 def smooth_trend(image: Bytes, known: Bools, hole: Bools) -> NDArray[np.float32] | None:
@@ -137,8 +137,8 @@ def fill_textured(
         offsets, labels = upsample(coarse, graph, offsets, labels, factor // finer, subrange(report, start + 0.02, end))
         factor, start = finer, end
     light = HOLE_LIGHT if band is None else BAND_LIGHT
-    picture = blend(image, graph, offsets, labels, light, subrange(report, 0.85, 1.0))[:height, :width]
-    return Filling(picture, graph, offsets[labels])
+    filled = blend(image, graph, offsets, labels, light, subrange(report, 0.85, 1.0))[:height, :width]
+    return Filling(filled, graph, offsets[labels])
 
 
 def label_coarse(

@@ -1,4 +1,4 @@
-"""One resolution level of the picture with its hole, as the grid graph that the labelling is computed on.
+"""One resolution level of the image with its hole, as the grid graph that the labelling is computed on.
 
 Nodes are the hole's pixels, edges their 4-neighbour pairs, labels are offsets: a node with offset o takes its colour
 from the known pixel at its own position + o. This file computes the data cost of a label and how different two pixels

@@ -24,7 +24,7 @@ MANY_RADIUS = 10.0
 STRIP = 12
 MIN_TILE = 96
 """A hole longer than STRIP times its depth is cut into tiles, at least this many pixels wide, so that a wire across the
-picture is filled piece by piece from nearby pixels."""
+image is filled piece by piece from nearby pixels."""
 CELL = 4
 """Pixels a side: the accuracy with which holes are found to be near each other."""
 BLOCK = 16
@@ -81,9 +81,9 @@ def regions(mask: NDArray[np.bool_]) -> list[Box]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """The components of the mask in one region of the picture.
+    """The components of the mask in one region of the image.
 
-    numbers: [h, w], the component that each pixel belongs to. boxes: of the components, in the picture. deepest: [n],
+    numbers: [h, w], the component that each pixel belongs to. boxes: of the components, in the image. deepest: [n],
     their greatest depths; 0 for what is certainly thin. from_scratches: [n], whether a component is the crossing of
     scratches.
     """
@@ -96,7 +96,7 @@ class Part:
 
     @classmethod
     def of(cls, mask: NDArray[np.bool_], region: Box) -> Part:
-        """The pixels at the edges of `region` are 0 in `mask`, or lie at the picture's border.
+        """The pixels at the edges of `region` are 0 in `mask`, or lie at the image's border.
 
         A component that is mostly deep is a hole, including its thin ends. Of one that is mostly thin, such as crossing
         scratches, only the parts too deep for a crossing are holes.
@@ -143,7 +143,7 @@ def row_slices(plane: NDArray[np.bool_]) -> list[slice]:
 
 
 def edge_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Distance in pixels to the nearest pixel outside the mask; the picture's border is no edge."""
+    """Distance in pixels to the nearest pixel outside the mask; the image's border is no edge."""
     padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     return cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
 

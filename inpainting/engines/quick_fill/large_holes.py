@@ -1,7 +1,7 @@
 """Fills a large hole at a lower resolution and then copies its detail at full resolution, in bounded time and memory.
 
-The filling of the downscaled picture says where each pixel is copied from, and how blending changed its colour. Both
-hold for the block of pixels that it stands for, so the result is as sharp as the rest of the picture; only its seams
+The filling of the downscaled image says where each pixel is copied from, and how blending changed its colour. Both
+hold for the block of pixels that it stands for, so the result is as sharp as the rest of the image; only its seams
 run along the borders of blocks.
 """
 
@@ -29,7 +29,7 @@ MAX_AREAS = 60_000_000
 
 
 def downscaling(hole_pixels: int, areas: list[int]) -> int:
-    """The factor by which a picture has to be downscaled for its holes. areas: of the surroundings of each hole."""
+    """The factor by which an image has to be downscaled for its holes. areas: of the surroundings of each hole."""
     excess = max(hole_pixels / MAX_HOLE, max(areas, default=0) / MAX_AREA, sum(areas) / MAX_AREAS)
     return max(1, math.ceil(math.sqrt(excess)))
 
@@ -46,7 +46,7 @@ def fill_downscaled(
 ) -> Bytes:
     """As `filling.fill`, at 1 / `factor` of the size. Above 1 it writes `image` itself: a copy may be 60 MB."""
     if factor == 1:
-        return fill(image, known, hole, effort, rng, report, band).picture
+        return fill(image, known, hole, effort, rng, report, band).image
     height, width = hole.shape
     down, right = -height % factor, -width % factor
     padded = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE) if down or right else image
@@ -60,15 +60,15 @@ def fill_downscaled(
 
 
 def with_detail(image: Bytes, hole: Bools, small: Bytes, filling: Filling, factor: int, report: Report) -> Bytes:
-    """Fill `hole` [h, w] in `image` [h, w, 3] as `filling` fills it in `small`, which is the picture / `factor`.
+    """Fill `hole` [h, w] in `image` [h, w, 3] as `filling` fills it in `small`, which is the image / `factor`.
 
     Pixels without a source are interpolated from the downscaled filling.
     """
-    graph, picture = filling.graph, filling.picture
+    graph, filled = filling.graph, filling.image
     source = graph.source(slice(None), filling.offsets)
     rows, columns = np.divmod(source, graph.shape[1])
     has_source = source >= 0
-    change = picture[graph.rows, graph.columns].astype(np.int16)
+    change = filled[graph.rows, graph.columns].astype(np.int16)
     change[has_source] -= small[rows[has_source], columns[has_source]]
     node_at = np.full(graph.shape, -1, np.int32)
     node_at[graph.rows, graph.columns] = np.arange(len(graph.rows), dtype=np.int32)
@@ -85,14 +85,14 @@ def with_detail(image: Bytes, hole: Bools, small: Bytes, filling: Filling, facto
         image[top:bottom][at] = np.clip(colour, 0, 255)
         if not copied.all():
             at = down[~copied], right[~copied]
-            image[top:bottom][at] = upscaled(picture, top, bottom, factor, width)[at]
+            image[top:bottom][at] = upscaled(filled, top, bottom, factor, width)[at]
         report(bottom / height)
     return image
 
 
-def upscaled(picture: Bytes, top: int, bottom: int, factor: int, width: int) -> Bytes:
-    """Rows top to bottom of `picture`, bilinearly at `factor` times its size, [bottom - top, width, 3]."""
-    first, last = max(top // factor - 1, 0), min(bottom // factor + 2, picture.shape[0])
-    size = picture.shape[1] * factor, (last - first) * factor
-    part = cv2.resize(picture[first:last], size, interpolation=cv2.INTER_LINEAR)
+def upscaled(image: Bytes, top: int, bottom: int, factor: int, width: int) -> Bytes:
+    """Rows top to bottom of `image`, bilinearly at `factor` times its size, [bottom - top, width, 3]."""
+    first, last = max(top // factor - 1, 0), min(bottom // factor + 2, image.shape[0])
+    size = image.shape[1] * factor, (last - first) * factor
+    part = cv2.resize(image[first:last], size, interpolation=cv2.INTER_LINEAR)
     return part[top - first * factor : bottom - first * factor, :width]

@@ -1,7 +1,7 @@
-"""Dominant offsets: the few dozen shifts by which a picture repeats itself.
+"""Dominant offsets: the few dozen shifts by which an image repeats itself.
 
 K. He and J. Sun, "Statistics of Patch Offsets for Image Completion", ECCV 2012: the offsets between similar patches
-that are not close neighbours are concentrated at few values, and these shifts continue the picture into its hole.
+that are not close neighbours are concentrated at few values, and these shifts continue the image into its hole.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from inpainting.engines.quick_fill.progress import Report
 PATCH = 8
 """Side of the square patches that are compared, in pixels."""
 BLOCK = 32
-"""Patches that are matched in one matrix product, against strips of the picture of at most STRIP columns."""
+"""Patches that are matched in one matrix product, against strips of the image of at most STRIP columns."""
 STRIP = 128
 HORIZONTAL, HORIZONTAL_BONUS = 0.1, 2.0
 """Offsets whose rows are within HORIZONTAL of the height count up to 1 + HORIZONTAL_BONUS times: horizons, benches,

@@ -30,7 +30,7 @@ MARGIN = 24
 """Pixels of neighbouring tiles that are solved together with a tile, so that tiles meet without a seam."""
 MAX_EFFORT = 1.5e8
 """The factorisations' time grows with about the 3/2 power of the pixels in a tile: this is the sum over all tiles,
-about 10 seconds. Pictures under half a megapixel do not reach it, nor do 40 megapixels of which 5 % are damaged."""
+about 10 seconds. Images under half a megapixel do not reach it, nor do 40 megapixels of which 5 % are damaged."""
 
 REACH = 2
 STENCIL = [(d, r) for d in range(-REACH, REACH + 1) for r in range(-REACH, REACH + 1) if abs(d) + abs(r) <= REACH]

@@ -1,4 +1,4 @@
-"""The distance of pixels from the rim of a picture in colour: objects differ from all that lies at the rim.
+"""The distance of pixels from the rim of an image in colour: objects differ from all that lies at the rim.
 
 Y. Wei, F. Wen, W. Zhu, J. Sun, "Geodesic Saliency Using Background Priors" (ECCV 2012): objects seldom lie at the edge.
 """
@@ -20,12 +20,12 @@ OWN = 8
 """A patch is compared with those further away than this part of the longer side."""
 
 
-def uniqueness(picture: Bytes, report: Report) -> Floats:
+def uniqueness(image: Bytes, report: Report) -> Floats:
     """[h, w], scaled down: how much the surroundings of a pixel differ, in levels, from the most similar at the rim."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     scale = min(1.0, SIDE / max(height, width))
     size = max(PATCH, round(width * scale)), max(PATCH, round(height * scale))
-    lab = cv2.cvtColor(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2Lab).astype(np.float32)
+    lab = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2Lab).astype(np.float32)
     rows, columns = lab.shape[0] - PATCH + 1, lab.shape[1] - PATCH + 1
     windows = np.lib.stride_tricks.sliding_window_view(lab, (PATCH, PATCH), axis=(0, 1))
     # whole numbers, whose products are summed exactly in float32, on any number of threads
@@ -47,7 +47,7 @@ def uniqueness(picture: Bytes, report: Report) -> Floats:
         distance[:, beside] = np.where(close, np.inf, distance[:, beside])
         nearest[part] = distance.min(axis=1) + squares[part]
         report(start / (rows * columns))
-    nearest[np.isinf(nearest)] = 0  # a picture so small that every patch is close to the whole rim
+    nearest[np.isinf(nearest)] = 0  # an image so small that every patch is close to the whole rim
     levels = np.sqrt(np.maximum(nearest, 0) / patches.shape[1]).reshape(rows, columns)
     margin = PATCH // 2
     levels = cv2.copyMakeBorder(levels, margin, margin, margin, margin, cv2.BORDER_REPLICATE)

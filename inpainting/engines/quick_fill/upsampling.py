@@ -67,11 +67,11 @@ def near(graph: HoleGraph, nodes: Bools, reach: int) -> Bools:
 def refined(graph: HoleGraph, offsets: Ints, labels: Ints) -> Ints:
     """Each offset shifted by up to a pixel, to where its region matches the pixels around it best."""
     box = bounds(graph.hole, 2)
-    picture = graph.features[box.slices].copy()
-    picture[~graph.known[box.slices]] = UNKNOWN
+    image = graph.features[box.slices].copy()
+    image[~graph.known[box.slices]] = UNKNOWN
     rows, columns = graph.rows - box.top, graph.columns - box.left
-    picture[rows, columns] = graph.source_features(slice(None), offsets[labels])
-    plane = np.full(picture.shape[:2], -1, np.int32)
+    image[rows, columns] = graph.source_features(slice(None), offsets[labels])
+    plane = np.full(image.shape[:2], -1, np.int32)
     plane[rows, columns] = labels
     known = graph.known.ravel()
     height, width = graph.shape
@@ -82,7 +82,7 @@ def refined(graph: HoleGraph, offsets: Ints, labels: Ints) -> Ints:
         region = own[inner.slices]
         ring = (cv2.dilate(region.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~region
         ring_rows, ring_columns = np.nonzero(ring)
-        here = picture[inner.slices][ring]
+        here = image[inner.slices][ring]
         nodes = np.flatnonzero(labels == label)
         best, lowest_cost = offset, np.inf
         for shift in SHIFTS:
@@ -99,5 +99,5 @@ def refined(graph: HoleGraph, offsets: Ints, labels: Ints) -> Ints:
                 best, lowest_cost = candidate, cost
         result[label] = best
         if best is not offset:
-            picture[rows[nodes], columns[nodes]] = graph.source_features(nodes, best)
+            image[rows[nodes], columns[nodes]] = graph.source_features(nodes, best)
     return result

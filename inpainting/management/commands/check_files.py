@@ -10,7 +10,7 @@ from django.core.files.storage import default_storage
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from inpainting.storage import PictureStorage
+from inpainting.storage import ImageStorage
 from inpainting.storage_audit import altered, missing, named_files, older
 
 
@@ -34,7 +34,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         before = timezone.now() - timedelta(hours=options["older_than_hours"])
         # Files first, then rows: a generation accepted in between has its row by then.
-        files = {name for name, _ in cast(PictureStorage, default_storage).names_and_sizes()}
+        files = {name for name, _ in cast(ImageStorage, default_storage).names_and_sizes()}
         rows = list(named_files())
         gone = [name for name in rows if name.file not in files and missing(name)]
         changed = [name for name in rows if options["hashes"] and name.file in files and altered(name)]

@@ -1,4 +1,4 @@
-"""Paint from the command line: one picture, or folders of them, in this process and its children, without a server."""
+"""Paint from the command line: one image, or folders of them, in this process and its children, without a server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FAILED, INTERRUPTED = 1, 130
 
 class Command(BaseCommand):
     help = (
-        "Repaint the masked part of IMAGE and write a PNG, JPEG or WebP. Given folders, repaint every picture with its "
+        "Repaint the masked part of IMAGE and write a PNG, JPEG or WebP. Given folders, repaint every image with its "
         "mask (MASK/NAME.png or MASK/NAME_mask.png, or one mask for all); results that exist are skipped, so that an "
         "interrupted run can be resumed, and every file that is passed over is named. Without MASK the diffusion "
         "engine repaints the whole image; --outpaint and --outpaint-size add a border and repaint that. Where memory "
@@ -48,7 +48,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--engine", default=registry.AUTO, help="its name, or auto (default %(default)s)")
         add_image_options(parser)
-        parser.add_argument("--jobs", type=int, default=1, help="pictures painted at once (default %(default)s)")
+        parser.add_argument("--jobs", type=int, default=1, help="images painted at once (default %(default)s)")
         add_setting_options(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:

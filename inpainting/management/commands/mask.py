@@ -1,4 +1,4 @@
-"""Select an object in a picture, or in a folder of them, and write its mask."""
+"""Select an object in an image, or in a folder of them, and write its mask."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from inpainting.checks import IMAGE_LIMITS_TAG
 from inpainting.cli import mask_job
-from inpainting.cli.jobs import pictures_in
+from inpainting.cli.jobs import images_in
 from inpainting.cli.mask_job import MaskJob
 from inpainting.cli.passed_over import count_of, passed_over
 from inpainting.cli.run import error_message
@@ -27,7 +27,7 @@ from inpainting.segmenters.base import Selection
 class Command(BaseCommand):
     help = (
         "Select the object at a point or in a box of IMAGE and write its mask as a PNG. Given a folder, select at the "
-        "same place of every picture and write NAME_mask.png, as “manage.py inpaint” reads it; masks that exist are "
+        "same place of every image and write NAME_mask.png, as “manage.py inpaint” reads it; masks that exist are "
         "skipped."
     )
     requires_system_checks = [IMAGE_LIMITS_TAG]  # noqa: RUF012 - Django's own way to say it
@@ -100,14 +100,14 @@ class Command(BaseCommand):
             self.stderr.write(f"{len(jobs)} selected. {closing}")
 
     def passed_over(self, options: dict[str, Any]) -> Iterator[str]:
-        """A sentence for everything in the folder that is no picture and no mask written here."""
+        """A sentence for everything in the folder that is no image and no mask written here."""
         image, out = options["image"], options["out"]
         if image.is_dir():
-            pictures = pictures_in(image)
-            yield from passed_over(image, [out, *pictures, *(out / f"{one.stem}_mask.png" for one in pictures)])
+            images = images_in(image)
+            yield from passed_over(image, [out, *images, *(out / f"{one.stem}_mask.png" for one in images)])
 
     def jobs(self, options: dict[str, Any]) -> list[MaskJob]:
-        """A job for each picture. Raises InvalidRequest unless the object is marked, and CommandError for paths."""
+        """A job for each image. Raises InvalidRequest unless the object is marked, and CommandError for paths."""
         image, out = options["image"], options["out"]
         selection = Selection(
             points=tuple(options["points"] or ()),
@@ -118,14 +118,14 @@ class Command(BaseCommand):
             raise CommandError(f"{image} does not exist.")
         if image.is_dir():
             out.mkdir(parents=True, exist_ok=True)
-            results = {picture: out / f"{picture.stem}_mask.png" for picture in pictures_in(image)}
-            results = {picture: result for picture, result in results.items() if not result.exists()}
+            results = {photo: out / f"{photo.stem}_mask.png" for photo in images_in(image)}
+            results = {photo: result for photo, result in results.items() if not result.exists()}
         else:
             results = {image: out / f"{image.stem}_mask.png" if out.is_dir() else out}
         if any(result.suffix.lower() != ".png" for result in results.values()):
             raise CommandError(f"Masks are PNG files; {out.name} is none.")
-        if any(result.resolve() == picture.resolve() for picture, result in results.items()):
-            raise CommandError("The mask would replace the picture.")
+        if any(result.resolve() == photo.resolve() for photo, result in results.items()):
+            raise CommandError("The mask would replace the image.")
         common = selection, options["segmenter"], tuple(options["operations"]), MaskPolarity(options["mask_polarity"])
         limits = image_limits()
-        return [MaskJob(picture, result, *common, limits) for picture, result in results.items()]
+        return [MaskJob(photo, result, *common, limits) for photo, result in results.items()]

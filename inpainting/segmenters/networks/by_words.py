@@ -14,7 +14,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.segmenters.base import MAX_BOXES, Candidate, Detection, Hint, Selection
 from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter, installed
 from inpainting.segmenters.networks.promptable import Promptable
@@ -34,16 +34,16 @@ class ByWords:
 
         return Detector(spec, path)
 
-    def candidates(self, loaded: Any, spec: ModelSpec, picture: Picture, selection: Selection) -> list[Candidate]:
+    def candidates(self, loaded: Any, spec: ModelSpec, image: CanonicalImage, selection: Selection) -> list[Candidate]:
         """One mask of what the words name, of MAX_BOXES finds at most, with the best one's score; empty without finds.
 
         Raises InvalidRequest, `model_unavailable`, where no SAM is installed, and EngineFailed.
         """
         detection = selection.detection
         outliner = next(iter(self.others(selection)), None)
-        pixels = to_rgb8(picture)
+        pixels = to_rgb8(image)
         found = sorted(loaded.find(pixels, selection.words, detection), key=lambda one: -one[0])
-        boxes = boxes_of(found, detection, picture.size)
+        boxes = boxes_of(found, detection, image.size)
         mask = np.zeros(pixels.shape[:2], np.uint8)
         if outliner is None:
             for box in boxes:

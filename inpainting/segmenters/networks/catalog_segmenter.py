@@ -11,7 +11,7 @@ from inpainting.catalog.families import SEGMENTATION
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.picture import Mask, Picture
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.engines.loaded_models import loaded_models
 from inpainting.segmenters.base import Candidate, Hint, LoadsModel, Selection, UsesOthers
 
@@ -27,7 +27,9 @@ class Networks(Protocol):
 
     def load(self, spec: ModelSpec, path: Path) -> Any: ...
 
-    def candidates(self, loaded: Any, spec: ModelSpec, picture: Picture, selection: Selection) -> list[Candidate]: ...
+    def candidates(
+        self, loaded: Any, spec: ModelSpec, image: CanonicalImage, selection: Selection
+    ) -> list[Candidate]: ...
 
 
 class CatalogSegmenter:
@@ -44,11 +46,11 @@ class CatalogSegmenter:
         self.networks: Networks = families.get(spec.family).load_implementation()
         self.reads, self.needs = self.networks.reads, self.networks.needs
 
-    def segment(self, picture: Picture, selection: Selection) -> Mask:
-        return self.candidates(picture, selection)[0].mask
+    def segment(self, image: CanonicalImage, selection: Selection) -> Mask:
+        return self.candidates(image, selection)[0].mask
 
-    def candidates(self, picture: Picture, selection: Selection) -> list[Candidate]:
-        return self.networks.candidates(self.loaded(), self.spec, picture, selection)
+    def candidates(self, image: CanonicalImage, selection: Selection) -> list[Candidate]:
+        return self.networks.candidates(self.loaded(), self.spec, image, selection)
 
     def others(self, selection: Selection) -> Sequence[LoadsModel]:
         return self.networks.others(selection) if isinstance(self.networks, UsesOthers) else ()

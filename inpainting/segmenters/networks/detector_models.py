@@ -29,7 +29,7 @@ class Detector:
     ) -> list[tuple[float, tuple[float, float, float, float]]]:
         """Score and box (left, top, right, bottom) in pixels of everything in RGB [height, width, 3] that fits.
 
-        Raises InvalidRequest for a picture that is too thin.
+        Raises InvalidRequest for an image that is too thin.
         """
         check_side_ratio(Size(pixels.shape[1], pixels.shape[0]), self.processor.image_processor.size["longest_edge"])
         text = words.strip().lower().rstrip(".") + "."  # as the network was trained: lower case, ends in a full stop

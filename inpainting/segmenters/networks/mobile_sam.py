@@ -1,7 +1,7 @@
-"""Loaded MobileSAM models: the encoder of a picture, and the decoder of points and boxes on it.
+"""Loaded MobileSAM models: the encoder of an image, and the decoder of points and boxes on it.
 
 Inputs, labels of points and scaling of the masks as in SAM's export to ONNX (segment-anything, Apache-2.0:
-scripts/export_onnx_model.py, notebooks/onnx_model_example.ipynb). The encoder normalises and pads the picture itself.
+scripts/export_onnx_model.py, notebooks/onnx_model_example.ipynb). The encoder normalises and pads the image itself.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.onnx_sessions import open_session, run_for_outputs
 from inpainting.segmenters.base import Candidate, Selection
-from inpainting.segmenters.networks.fed_pictures import Embeddings, fed_size, is_ambiguous, mask_of, unpadded
+from inpainting.segmenters.networks.fed_images import Embeddings, fed_size, is_ambiguous, mask_of, unpadded
 
 RGB = NDArray[np.uint8]
 SIDE = 1024
-"""Of the square that the encoder pads the picture to, in pixels."""
+"""Of the square that the encoder pads the image to, in pixels."""
 ENCODER, DECODER = "mobile_sam_image_encoder.onnx", "sam_mask_decoder_multi.onnx"
 BESIDE, ON, TOP_LEFT, BOTTOM_RIGHT, NO_BOX = 0, 1, 2, 3, -1
 """Labels of points."""
@@ -42,7 +42,7 @@ class MobileSam:
         return [self.decoded(embedding, selection, pixels.shape, max_masks) for selection in selections]
 
     def embed(self, pixels: RGB) -> NDArray[Any]:
-        """[1, 256, 64, 64]. Raises InvalidRequest for a picture that is too thin."""
+        """[1, 256, 64, 64]. Raises InvalidRequest for an image that is too thin."""
         height, width = fed_size(pixels.shape[0], pixels.shape[1], SIDE)
         scaled = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
         feeds = {"input_image": np.asarray(scaled, np.float32)}
@@ -51,7 +51,7 @@ class MobileSam:
     def decoded(
         self, embedding: NDArray[Any], selection: Selection, shape: tuple[int, ...], max_masks: int
     ) -> list[Candidate]:
-        """The best masks of a picture of that shape, [height, width, …], from its embedding."""
+        """The best masks of an image of that shape, [height, width, …], from its embedding."""
         fed = fed_size(shape[0], shape[1], SIDE)
         points, labels = prompts(selection, fed[1] / shape[1], fed[0] / shape[0])
         feeds = {
@@ -78,7 +78,7 @@ class MobileSam:
 
 
 def prompts(selection: Selection, across: float, down: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Points [1, count, 2] in pixels of the encoder's picture, and their labels [1, count]."""
+    """Points [1, count, 2] in pixels of the encoder's image, and their labels [1, count]."""
     marked = [(point.x, point.y, ON if point.is_object else BESIDE) for point in selection.points]
     if (box := selection.box) is None:
         marked.append((0, 0, NO_BOX))

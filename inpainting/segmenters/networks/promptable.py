@@ -9,7 +9,7 @@ from typing import Any
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs.colour import to_rgb8
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.segmenters.base import Candidate, Hint, Selection
 
 
@@ -27,10 +27,10 @@ class Promptable:
         module = import_module(f"{__package__}.{self.module}")
         return getattr(module, self.class_name)(spec, path)
 
-    def candidates(self, loaded: Any, spec: ModelSpec, picture: Picture, selection: Selection) -> list[Candidate]:
+    def candidates(self, loaded: Any, spec: ModelSpec, image: CanonicalImage, selection: Selection) -> list[Candidate]:
         """For one point three masks, such as of a part, the whole thing and a group, the best rated first; else one."""
         found: list[Candidate]
-        (found,) = loaded.outline(to_rgb8(picture), [selection])
+        (found,) = loaded.outline(to_rgb8(image), [selection])
         return found
 
 

@@ -1,4 +1,4 @@
-"""Networks that find the main object of a picture: U²-Net, IS-Net, BiRefNet, as rembg publishes and feeds them.
+"""Networks that find the main object of an image: U²-Net, IS-Net, BiRefNet, as rembg publishes and feeds them.
 
 Source of sizes, normalisation and the scaling of the output: rembg (MIT), rembg/sessions; of the normalisation for
 garments: the network's own infer.py (github.com/levindabhi/cloth-segmentation).
@@ -17,7 +17,7 @@ from PIL import Image
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.errors import EngineFailed, InvalidRequest
-from inpainting.core.picture import Mask, Picture
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.segmenters.base import Candidate, Hint, Selection
 
 RGB = tuple[float, float, float]
@@ -28,10 +28,10 @@ CATEGORIES = ("upper", "lower", "full")
 
 @dataclass(frozen=True, slots=True)
 class SalientObjects:
-    """How pictures are fed to the networks of one family.
+    """How images are fed to the networks of one family.
 
-    side: of the square that the picture is scaled to, in pixels. mean, std: of the normalisation, after a division by
-    the largest value of the picture. gives_logits: the output is taken through a sigmoid. categories: names of the
+    side: of the square that the image is scaled to, in pixels. mean, std: of the normalisation, after a division by
+    the largest value of the image. gives_logits: the output is taken through a sigmoid. categories: names of the
     channels of the output after the background; without them the output has one channel.
     """
 
@@ -52,14 +52,14 @@ class SalientObjects:
 
         return load_session(spec, path)
 
-    def candidates(self, session: Any, spec: ModelSpec, picture: Picture, selection: Selection) -> list[Candidate]:
+    def candidates(self, session: Any, spec: ModelSpec, image: CanonicalImage, selection: Selection) -> list[Candidate]:
         """One soft mask. Raises InvalidRequest for an unknown category, and EngineFailed."""
         from inpainting.engines.onnx_sessions import run_session
 
         channel = self.channel(selection.category)
         node = session.get_inputs()[0]
         side = node.shape[-1] if isinstance(node.shape[-1], int) else self.side
-        output = run_session(session, spec.label, {node.name: self.tensor(picture, side)})
+        output = run_session(session, spec.label, {node.name: self.tensor(image, side)})
         if output.ndim != 4 or output.shape[1] <= len(self.categories) or not np.isfinite(output).all():
             raise EngineFailed(
                 f"The model {spec.label} returned {output.shape} {output.dtype}, or values that are not finite.",
@@ -67,7 +67,7 @@ class SalientObjects:
             )
         share = self.share(output[0], channel)
         small = Image.fromarray((share * 255).clip(0, 255).astype(np.uint8))
-        size = picture.size.width, picture.size.height
+        size = image.size.width, image.size.height
         return [Candidate(cast(Mask, np.asarray(small.resize(size, Image.Resampling.LANCZOS))))]
 
     def channel(self, category: str) -> int:
@@ -82,9 +82,9 @@ class SalientObjects:
             )
         return 1 + self.categories.index(category)
 
-    def tensor(self, picture: Picture, side: int) -> NDArray[np.float32]:
+    def tensor(self, canonical: CanonicalImage, side: int) -> NDArray[np.float32]:
         """[1, 3, side, side], without alpha."""
-        image = Image.fromarray(to_rgb8(picture)).resize((side, side), Image.Resampling.LANCZOS)
+        image = Image.fromarray(to_rgb8(canonical)).resize((side, side), Image.Resampling.LANCZOS)
         pixels = np.asarray(image, np.float64)
         pixels = (pixels / max(pixels.max(), 1e-6) - self.mean) / self.std
         return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], np.float32)
@@ -93,7 +93,7 @@ class SalientObjects:
         """[height, width] of 0 to 1: of categories where the channel is the highest, else the output over its range.
 
         Channel 0 of categories is the background; it stands for everything else. rembg scales the numbers of the
-        categories up to the picture, so that between two of them lie lines of a third.
+        categories up to the image, so that between two of them lie lines of a third.
         """
         if self.categories:
             highest = output.argmax(axis=0)

@@ -1,4 +1,4 @@
-"""Loaded SAM and SAM 2 models and the embeddings of the pictures that were last used. Imports torch."""
+"""Loaded SAM and SAM 2 models and the embeddings of the images that were last used. Imports torch."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.core.picture import Mask
+from inpainting.core.image import Mask
 from inpainting.engines.transformers_models import load_model, load_processor
 from inpainting.segmenters.base import Candidate, Selection
-from inpainting.segmenters.networks.fed_pictures import Embeddings, fed_size, is_ambiguous, mask_of, unpadded
+from inpainting.segmenters.networks.fed_images import Embeddings, fed_size, is_ambiguous, mask_of, unpadded
 
 RGB = NDArray[np.uint8]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class PromptableModel:
-    """The common base of both: an embedding of the picture, computed once, and a small decoder for each selection."""
+    """The common base of both: an embedding of the image, computed once, and a small decoder for each selection."""
 
     def __init__(self, spec: ModelSpec, folder: Path) -> None:
         self.label = spec.label
@@ -38,7 +38,7 @@ class PromptableModel:
             return [self.decoded(embedding, selection, size, max_masks) for selection in selections]
 
     def decoded(self, embedding: Any, selection: Selection, size: tuple[int, int], max_masks: int) -> list[Candidate]:
-        """The best masks of a picture of that height and width, from its embedding."""
+        """The best masks of an image of that height and width, from its embedding."""
         output = self.model(
             image_embeddings=embedding, multimask_output=is_ambiguous(selection), **self.prompts(selection, size)
         )
@@ -74,7 +74,7 @@ class PromptableModel:
         raise NotImplementedError
 
     def scale(self, size: tuple[int, int]) -> tuple[float, float]:
-        """Pixels of the model's input for a pixel of a picture of that height and width, across and down."""
+        """Pixels of the model's input for a pixel of an image of that height and width, across and down."""
         raise NotImplementedError
 
     def full_size(self, logits: torch.Tensor, size: tuple[int, int]) -> Mask:
@@ -83,14 +83,14 @@ class PromptableModel:
 
 
 class Sam(PromptableModel):
-    """The picture's longer side fills the input; the rest is padding."""
+    """The image's longer side fills the input; the rest is padding."""
 
     def __init__(self, spec: ModelSpec, folder: Path) -> None:
         super().__init__(spec, folder)
         self.processor = load_processor(spec, SamImageProcessorPil, folder)
 
     def tensor(self, pixels: RGB) -> torch.Tensor:
-        self.fed_size((pixels.shape[0], pixels.shape[1]))  # refuses pictures that are too thin
+        self.fed_size((pixels.shape[0], pixels.shape[1]))  # refuses images that are too thin
         return cast(
             torch.Tensor, self.processor(pixels, return_tensors="pt", input_data_format="channels_last").pixel_values
         )
@@ -108,15 +108,15 @@ class Sam(PromptableModel):
 
 
 class Sam2(PromptableModel):
-    """The picture is stretched to the square input. transformers' own preprocessor needs torchvision."""
+    """The image is stretched to the square input. transformers' own preprocessor needs torchvision."""
 
     def __init__(self, spec: ModelSpec, folder: Path) -> None:
         super().__init__(spec, folder)
         self.side = int(self.model.config.prompt_encoder_config.image_size)
 
     def tensor(self, pixels: RGB) -> torch.Tensor:
-        picture = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
-        scaled = interpolate(picture, (self.side, self.side), mode="bilinear", antialias=True)
+        image = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].float() / 255
+        scaled = interpolate(image, (self.side, self.side), mode="bilinear", antialias=True)
         mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
         return (scaled - mean) / std
 

@@ -8,11 +8,11 @@ const keys = document.getElementById("keys");
 for (const link of document.querySelectorAll("[data-reveal]")) {
   link.addEventListener("click", (event) => {
     event.preventDefault();
-    const picture = new Image();
-    picture.alt = link.dataset.alt;
-    picture.src = link.href;
-    link.closest("figure").querySelector(".picture").replaceChildren(picture);
-    link.closest("figure").querySelector("figcaption").textContent = picture.alt;
+    const image = new Image();
+    image.alt = link.dataset.alt;
+    image.src = link.href;
+    link.closest("figure").querySelector(".image").replaceChildren(image);
+    link.closest("figure").querySelector("figcaption").textContent = image.alt;
     link.parentElement.remove();
   });
 }

@@ -7,12 +7,12 @@ const MASK = /mask/i
 /** Whether these files are for a batch rather than one photo, perhaps with its mask. @param {{name: string}[]} files */
 export const isBatch = (files) => files.filter(({ name }) => !MASK.test(name)).length > 1
 
-/** @param {File[]} files @returns {{photos: File[], masks: File[], others: File[]}} others: no pictures */
+/** @param {File[]} files @returns {{photos: File[], masks: File[], others: File[]}} others: no images */
 export function sorted(files) {
-  const pictures = files.filter(isPhoto)
+  const images = files.filter(isPhoto)
   return {
-    photos: pictures.filter(({ name }) => !MASK.test(name)),
-    masks: pictures.filter(({ name, type }) => MASK.test(name) && type === "image/png"),
+    photos: images.filter(({ name }) => !MASK.test(name)),
+    masks: images.filter(({ name, type }) => MASK.test(name) && type === "image/png"),
     others: files.filter((file) => !isPhoto(file) || (MASK.test(file.name) && file.type !== "image/png")),
   }
 }

@@ -3,7 +3,7 @@
 
 import { fetchFile } from "api"
 import { dropzone } from "dropzone"
-import { get, put } from "editor/core/pictures"
+import { get, put } from "editor/core/images"
 import { drawPreview, readPhoto } from "editor/files"
 import { saying } from "editor/messages"
 
@@ -11,7 +11,7 @@ import { saying } from "editor/messages"
 const IMAGES = {
   depth: "a depth map",
   scribble: "a drawing",
-  tile: "a picture",
+  tile: "an image",
   openpose: "a skeleton",
   lineart: "a line drawing",
   softedge: "soft edges",
@@ -19,7 +19,7 @@ const IMAGES = {
   segment: "a map of segments",
 }
 const COMPUTED = new Set(["", "canny", "inpaint"]) // of the kinds of a ControlNet-Union; the first is its default
-const PHOTO = "tile" // without a picture of this kind the photo itself is used
+const PHOTO = "tile" // without an image of this kind the photo itself is used
 
 export class ConditioningImage {
   #root
@@ -179,7 +179,7 @@ export class ConditioningImage {
   /** In words, the image that the chosen adapter is given; empty where it needs none. */
   get #wanted() {
     if (!this.#adapter || this.#adapter.is_computed || (this.#isUnion && COMPUTED.has(this.#control))) return ""
-    return IMAGES[this.#control] ?? "a picture"
+    return IMAGES[this.#control] ?? "an image"
   }
 
   /** What happens without a file, as the end of a sentence; empty where it cannot be left out. */

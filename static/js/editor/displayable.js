@@ -27,7 +27,7 @@ async function isReadable(file) {
   }
 }
 
-/** Sends the file as a picture of the draft, where the editor would send it anyway. */
+/** Sends the file as an image of the draft, where the editor would send it anyway. */
 async function convert(file) {
   const url = `/api/draft/pictures/${await sha256(await file.arrayBuffer())}/`
   await call(url, { method: "PUT", body: file, headers: { "Content-Type": file.type || "application/octet-stream" } })

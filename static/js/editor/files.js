@@ -41,17 +41,17 @@ export function checkMaskFile(file, limitBytes) {
   }
 }
 
-/** A picture in a 128-pixel square, whole, with empty space beside it. */
-export function drawPreview(canvas, picture) {
+/** An image in a 128-pixel square, whole, with empty space beside it. */
+export function drawPreview(canvas, image) {
   canvas.width = canvas.height = PREVIEW_SIDE
   const context = canvas.getContext("2d")
-  const scale = PREVIEW_SIDE / Math.max(picture.width, picture.height)
-  const [width, height] = [picture.width * scale, picture.height * scale]
+  const scale = PREVIEW_SIDE / Math.max(image.width, image.height)
+  const [width, height] = [image.width * scale, image.height * scale]
   const [x, y] = [(PREVIEW_SIDE - width) / 2, (PREVIEW_SIDE - height) / 2]
   context.fillStyle = "white"
   context.fillRect(x, y, width, height)
   context.imageSmoothingQuality = "high"
-  context.drawImage(picture, x, y, width, height)
+  context.drawImage(image, x, y, width, height)
 }
 
 /** Of files dropped together, finds the photo and the mask by their names. */
@@ -61,13 +61,13 @@ export function sortFiles(files) {
   return { photo, mask }
 }
 
-/** The picture in a file that the browser can show. @returns {Promise<ImageBitmap>} */
+/** The image in a file that the browser can show. @returns {Promise<ImageBitmap>} */
 export async function decode(file, name = file.name) {
   try {
     return await createImageBitmap(file) // turns the photo upright by its EXIF orientation, as the server does
   } catch (error) {
     if (error.name !== "InvalidStateError" && error.name !== "EncodingError") throw error
-    throw new Refused(`“${name}” cannot be read as a picture; it may be damaged, or too large for this browser.`)
+    throw new Refused(`“${name}” cannot be read as an image; it may be damaged, or too large for this browser.`)
   }
 }
 

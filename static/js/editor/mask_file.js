@@ -1,7 +1,7 @@
 // The mask from a file: reading it, and what the menu of the mask shows of it.
 
 import { fileBeneath, file as maskFile } from "editor/core/operations"
-import { get, put } from "editor/core/pictures"
+import { get, put } from "editor/core/images"
 import { checkMaskFile, decode } from "editor/files"
 
 export class MaskFile {
@@ -17,7 +17,7 @@ export class MaskFile {
     this.#limitBytes = limitBytes
   }
 
-  /** The operation that uses a file, and whether its picture has one colour only. Raises Refused.
+  /** The operation that uses a file, and whether its image has one colour only. Raises Refused.
    *  @param {File} file @param {string | null} known the part that is repainted, where that is known */
   async read(file, known) {
     checkMaskFile(file, this.#limitBytes)

@@ -4,7 +4,7 @@ import { fetchFile } from "api"
 import { isBatch, sorted } from "batch/pairs"
 import { rememberInAddress } from "editor/address"
 import { EDITING, keptImage, push, withState } from "editor/core/document"
-import { get as getPicture, put } from "editor/core/pictures"
+import { get as getImage, put } from "editor/core/images"
 import { displayable } from "editor/displayable"
 import { Refused, decode, readPhoto, sortFiles } from "editor/files"
 import { say, saying } from "editor/messages"
@@ -82,7 +82,7 @@ export class Photos {
     const { photo, parent, operations } = store.view
     if (!photo) return this.#close()
     if (photo.id !== this.photo?.id) {
-      const file = await getPicture(photo.id)
+      const file = await getImage(photo.id)
       if (!file) throw new Refused(`“${photo.name}” is on another device and was not saved on the server yet.`)
       const shown = await displayable(file)
       const bitmap = await decode(shown, photo.name)

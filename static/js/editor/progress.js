@@ -2,7 +2,7 @@
 
 import { ordinal, roughly } from "format"
 
-const WORDS = { sending: "Sending the picture…", queued: "Waiting for its turn…", running: "Painting…" }
+const WORDS = { sending: "Sending the image…", queued: "Waiting for its turn…", running: "Painting…" }
 
 export class Progress {
   #elements
@@ -26,7 +26,7 @@ export class Progress {
     this.show({ status: "sending" })
   }
 
-  /** How much of the picture is sent, 0 to 1. */
+  /** How much of the image is sent, 0 to 1. */
   sent(share) {
     const { bar, detail } = this.#elements
     if (this.#shown.status !== "sending") return

@@ -15,7 +15,7 @@ export class Result {
   /**
    * `elements` is {root, told, hold, modes, download, details, warnings, hidden, choices, choiceList, before,
    * after, figures: {outside, seam, engine, time}}, with `modes` {divider, blink, difference}; `compare` shows the
-   * picture, `downloads` offers its files; `nameOf(metadata)` gives the names of engine and model; `onChoose(index)` is
+   * image, `downloads` offers its files; `nameOf(metadata)` gives the names of engine and model; `onChoose(index)` is
    * called when another of several results is chosen.
    */
   constructor(elements, { compare, downloads, nameOf, onChoose }) {
@@ -32,7 +32,7 @@ export class Result {
     elements.after.addEventListener("click", () => this.flip(+1))
   }
 
-  /** Shows a succeeded generation, its result `image` (from 0) in full; resolves when that picture is there. */
+  /** Shows a succeeded generation, its result `image` (from 0) in full; resolves when that image is there. */
   async show(generation, image, sourceUrl, sourceName) {
     const { images, metadata } = generation
     const { root, details, figures, warnings, choices, choiceList } = this.#elements

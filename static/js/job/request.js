@@ -1,10 +1,10 @@
 // A request to paint as plain JSON, so that the draft keeps it until the server has answered: after a reload, or a lost
 // connection, the same request is sent again under the same Idempotency-Key and is painted once.
 
-import { get, put } from "editor/core/pictures"
+import { get, put } from "editor/core/images"
 
 /** @typedef {{key: string, fields: Record<string, string>, files: Record<string, {picture: string, name: string}>}} Request
- *  key: of the header Idempotency-Key; files: their ids in core/pictures.js */
+ *  key: of the header Idempotency-Key; files: their ids in core/images.js */
 
 /** Describes a request and keeps its files. It is the `former` one, with its key, where that asked for the same.
  *  @param {Record<string, string | number>} fields @param {Record<string, File>} files
@@ -18,10 +18,10 @@ export async function requestOf(fields, files, former) {
 }
 
 /** The ids of a request's files. @param {Request | null} request @returns {string[]} */
-export const picturesOf = (request) => Object.values(request?.files ?? {}).map(({ picture }) => picture)
+export const imagesOf = (request) => Object.values(request?.files ?? {}).map(({ picture }) => picture)
 
 /** Whether all its files are in this browser; those of another device may not be. @param {Request} request */
-export const isComplete = async (request) => (await Promise.all(picturesOf(request).map(get))).every(Boolean)
+export const isComplete = async (request) => (await Promise.all(imagesOf(request).map(get))).every(Boolean)
 
 /** The form to send. @param {Request} request complete */
 export async function formOf({ fields, files }) {

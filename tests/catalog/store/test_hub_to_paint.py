@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 pytest.importorskip("torch", reason="diffusion is not installed")
 
 from inpainting.catalog.store.pull import remove_files
-from inpainting.core.codecs import decode_picture, read_png_texts
+from inpainting.core.codecs import decode_image, read_png_texts
 from inpainting.models import Generation, InferenceModel
 from tests import original_layout, tiny_models
 from tests.api.bodies import shape_a
@@ -58,7 +58,7 @@ def inpaint(*arguments: object) -> tuple[list[str], str]:
 
 
 def pixels(path: Path) -> NDArray[np.uint8]:
-    return np.asarray(decode_picture(path.read_bytes()).picture.pixels)
+    return np.asarray(decode_image(path.read_bytes()).image.pixels)
 
 
 @pytest.fixture

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from inpainting.core.geometry import Box
+from inpainting.core.image import Mask
 from inpainting.core.masks import nonempty_bounds
 from inpainting.core.moderation.crops import FEW, MAX_ACROSS, checker_crops
-from inpainting.core.picture import Mask
 from tests.strategies import SEEDS, masks, sizes
 
 
 @st.composite
 def large_masks(draw: st.DrawFn) -> Mask:
-    """Components of all sizes in a picture too large for one crop, a diagonal line, many specks."""
+    """Components of all sizes in an image too large for one crop, a diagonal line, many specks."""
     rng = np.random.default_rng(draw(SEEDS))  # of sizes and counts too: drawn ones would be the least mostly
     height, width = rng.integers(1100, 2300, 2)
     mask = np.zeros((height, width), np.uint8)
@@ -45,7 +45,7 @@ def smallest(boxes: Iterable[Box], mask: Mask) -> NDArray[np.int64]:
 
 @settings(max_examples=50)
 @given(sizes(90).flatmap(masks))
-def test_the_crops_are_squares_of_the_picture_that_hold_every_repainted_pixel(mask: Mask) -> None:
+def test_the_crops_are_squares_of_the_image_that_hold_every_repainted_pixel(mask: Mask) -> None:
     height, width = mask.shape
     boxes = checker_crops(mask)
     for box in boxes:
@@ -118,7 +118,7 @@ def test_many_dots_take_a_limited_number_of_crops(every: int) -> None:
 
 
 @pytest.mark.parametrize("size", [(8192, 1), (1, 8192), (300, 8192), (40, 600)])
-def test_a_thin_picture_takes_no_more_crops(size: tuple[int, int]) -> None:
+def test_a_thin_image_takes_no_more_crops(size: tuple[int, int]) -> None:
     mask = np.full(size, 255, np.uint8)
     assert len(checker_crops(mask)) <= MAX_ACROSS
     assert (smallest(checker_crops(mask), mask) < 10**6).all()

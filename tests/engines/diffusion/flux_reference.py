@@ -10,7 +10,7 @@ import torch
 from skimage import data
 
 from inpainting.core.geometry import Size
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.families.flux_fill import FluxFill
 from tests.engines.diffusion.pipelines import STEPS, call_arguments, counting_steps
@@ -24,7 +24,7 @@ def request(**settings: Any) -> InpaintRequest:
     mask = np.zeros((SIZE.height, SIZE.width), np.uint8)
     mask[13:45, 9:38] = 255
     usual = {"prompt": "a red bus", "seed": 7, "strength": 1.0, "steps": STEPS}
-    return InpaintRequest(Picture(pixels), mask, PaintSettings(**{**usual, **settings}))
+    return InpaintRequest(CanonicalImage(pixels), mask, PaintSettings(**{**usual, **settings}))
 
 
 def diffusers_result(

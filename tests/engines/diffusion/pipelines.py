@@ -13,7 +13,7 @@ from skimage import data
 
 from inpainting.catalog import families
 from inpainting.catalog.specs import ModelSpec
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.families.base import LatentModel
@@ -34,14 +34,14 @@ KINDS = [(family, inpainting) for family in REFERENCES for inpainting in (True, 
 
 
 def request(
-    *, control_image: Picture | None = None, ip_adapter_image: Picture | None = None, **settings: Any
+    *, control_image: CanonicalImage | None = None, ip_adapter_image: CanonicalImage | None = None, **settings: Any
 ) -> InpaintRequest:
     """A photo, and a binary mask on the grid of the latents: there diffusers' coarser mask equals ours."""
-    picture = Picture(np.ascontiguousarray(data.astronaut()[::8, ::8]))
+    image = CanonicalImage(np.ascontiguousarray(data.astronaut()[::8, ::8]))
     mask = np.zeros((SIDE, SIDE), np.uint8)
     mask[16:48, 8:40] = 255
     settings = {"prompt": "a red bus", "negative_prompt": "blur", "seed": 7, "steps": STEPS, **settings}
-    return InpaintRequest(picture, mask, PaintSettings(**settings), control_image, ip_adapter_image)
+    return InpaintRequest(image, mask, PaintSettings(**settings), control_image, ip_adapter_image)
 
 
 def ddim_request(**settings: Any) -> InpaintRequest:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from skimage import data
 
 from inpainting.catalog.specs import ModelSpec
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import FLOW_SCHEDULERS
 from inpainting.engines.diffusion.serving.batcher import Batcher
@@ -28,7 +28,7 @@ def request(**settings: Any) -> InpaintRequest:
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[16:48, 8:40] = 255
     usual = {"prompt": "a red bus", "seed": 7, "strength": 1.0, "steps": STEPS}
-    return InpaintRequest(Picture(pixels), mask, PaintSettings(**{**usual, **settings}))
+    return InpaintRequest(CanonicalImage(pixels), mask, PaintSettings(**{**usual, **settings}))
 
 
 def assert_equal(latents: torch.Tensor, expected: torch.Tensor) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.engine import Diffusion
@@ -29,7 +29,7 @@ def test_steps_are_reported_while_torch_is_imported() -> None:
             assert reported.wait(30)
             raise EngineFailed("imported")
 
-    request = InpaintRequest(Picture(np.zeros((8, 8, 3), np.uint8)), np.full((8, 8), 255, np.uint8))
+    request = InpaintRequest(CanonicalImage(np.zeros((8, 8, 3), np.uint8)), np.full((8, 8), 255, np.uint8))
     engine = SlowToImport()
     model = ModelSpec(slug="tiny", label="Tiny", family="sd")
 

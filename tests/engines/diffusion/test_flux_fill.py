@@ -19,7 +19,7 @@ from inpainting.catalog import families
 from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, plan_window
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import FLOW_SCHEDULERS, SCHEDULERS
 from inpainting.engines.base import Step
@@ -72,9 +72,9 @@ def test_a_single_generation_equals_the_reference_pipeline(model: FluxFill, name
 
 def test_its_decoded_image_equals_the_reference_pipeline(model: FluxFill) -> None:
     requested = request(strength=0.75)
-    (picture,) = model.codec().decode(denoised(model, requested))
+    (image,) = model.codec().decode(denoised(model, requested))
     expected = np.asarray(diffusers_result(model, requested, output_type="pil")[0])
-    assert np.abs(picture.astype(int) - expected).max() <= 1
+    assert np.abs(image.astype(int) - expected).max() <= 1
 
 
 def test_another_vae_encodes_and_decodes_as_in_the_reference_pipeline(tmp_path: Path, spec: ModelSpec) -> None:
@@ -84,11 +84,11 @@ def test_another_vae_encodes_and_decodes_as_in_the_reference_pipeline(tmp_path: 
     vae = load_adapter(ModelSpec("ae", "ae", "flux-fill", kind=Kind.VAE, path=tmp_path), CPU)
     requested = request(strength=0.7)
     (own,) = model.codec().decode(denoised(model, requested))
-    (picture,) = model.codec(vae).decode(denoised(model, requested, codec=model.codec(vae)))
+    (image,) = model.codec(vae).decode(denoised(model, requested, codec=model.codec(vae)))
     model.pipeline.register_modules(vae=vae)
     expected = np.asarray(diffusers_result(model, requested, output_type="pil")[0])
-    assert np.abs(picture.astype(int) - expected).max() <= 1
-    assert not np.array_equal(picture, own)
+    assert np.abs(image.astype(int) - expected).max() <= 1
+    assert not np.array_equal(image, own)
 
 
 def test_the_noise_levels_depend_on_the_image_size(model: FluxFill) -> None:
@@ -225,8 +225,10 @@ def test_pixels_outside_the_mask_stay_bit_identical(spec: ModelSpec) -> None:
     engine = Diffusion()
     engine.__dict__["_batcher"] = Batcher(ModelCache(CPU, 10**9))
     settings = PaintSettings(prompt="a red bus", steps=2, strength=1.0)
-    (painted,) = paint(planned(InpaintRequest(Picture(photo), mask, settings), engine, spec), engine, ignore_step)
-    result = np.asarray(painted.picture.pixels)
+    (painted,) = paint(
+        planned(InpaintRequest(CanonicalImage(photo), mask, settings), engine, spec), engine, ignore_step
+    )
+    result = np.asarray(painted.image.pixels)
     assert np.array_equal(result[mask == 0], photo[mask == 0])
     assert not np.array_equal(result[mask > 0], photo[mask > 0])
 

@@ -91,9 +91,9 @@ def test_jobs_that_share_the_calls_have_the_results_they_have_alone(spec: ModelS
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda one: batcher.paint(one, spec, ignore_step)[0][0], requested))
-    for one, picture in zip(requested, together, strict=True):
+    for one, image in zip(requested, together, strict=True):
         alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(one, spec, ignore_step)[0][0]
-        assert np.abs(picture.astype(int) - alone).max() <= 1
+        assert np.abs(image.astype(int) - alone).max() <= 1
 
 
 def test_loras_for_flux_change_it_as_in_the_reference_pipeline(model: FluxKontext, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from inpainting.catalog.specs import ModelSpec
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion import schedulers
@@ -44,7 +44,7 @@ def request(**settings: Any) -> InpaintRequest:
     values = {**usual, "scheduler": "DDIMScheduler", "guidance_scale": 7.5, **settings}
     pixels = np.random.default_rng(0).integers(0, 256, (SIDE // 8, SIDE // 8, 3), np.uint8)
     photo = np.ascontiguousarray(pixels.repeat(8, axis=0).repeat(8, axis=1))
-    return InpaintRequest(Picture(photo), mask, PaintSettings(**values))
+    return InpaintRequest(CanonicalImage(photo), mask, PaintSettings(**values))
 
 
 def ignore_step(step: Step) -> None:

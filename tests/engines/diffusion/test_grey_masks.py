@@ -9,7 +9,7 @@ import pytest
 import torch
 from skimage import data
 
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.hardware import Hardware
@@ -29,7 +29,9 @@ def test_along_a_ramp_lower_mask_values_stay_closer_to_the_image(tmp_path: Path,
     shares = np.linspace(0, 1, 11)
     mask = np.repeat((shares * 255).round().astype(np.uint8), 8)[None].repeat(64, axis=0)
     requested = InpaintRequest(
-        Picture(pixels), mask, PaintSettings(prompt="a red bus", strength=1.0, steps=STEPS, scheduler="DDIMScheduler")
+        CanonicalImage(pixels),
+        mask,
+        PaintSettings(prompt="a red bus", strength=1.0, steps=STEPS, scheduler="DDIMScheduler"),
     )
     text = tiny_models.encoded(model, requested.settings, requested.image.size)
     denoising, _ = model.start(requested, 0, text)

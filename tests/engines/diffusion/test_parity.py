@@ -58,9 +58,9 @@ def test_its_decoded_image_equals_the_reference_pipeline(
 ) -> None:
     model = models[family, inpainting]
     requested = request(scheduler="DDIMScheduler", strength=0.75)
-    (picture,) = model.codec().decode(denoised(model, requested))
+    (image,) = model.codec().decode(denoised(model, requested))
     expected = np.asarray(reference_result(model, requested, output_type="pil")[0])
-    assert np.abs(picture.astype(int) - expected).max() <= 1
+    assert np.abs(image.astype(int) - expected).max() <= 1
 
 
 @pytest.mark.parametrize(

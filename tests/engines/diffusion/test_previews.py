@@ -13,7 +13,7 @@ import pytest
 import torch
 from diffusers import AutoencoderTiny, DDIMScheduler
 
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion import previews, schedulers
@@ -47,19 +47,19 @@ def denoising(latents: torch.Tensor, known: torch.Tensor, mask: torch.Tensor) ->
 
 def test_a_preview_is_exact_where_colours_are_linear_in_the_latents() -> None:
     generator = torch.Generator().manual_seed(1)
-    picture = torch.randint(0, 256, (16, 24, 3), generator=generator, dtype=torch.uint8).numpy()
+    image = torch.randint(0, 256, (16, 24, 3), generator=generator, dtype=torch.uint8).numpy()
     into = torch.tensor([[0.01, 0, 0], [0, 0.02, 0], [0, 0, -0.01], [0.005, 0.005, 0]])
-    latents = (torch.from_numpy(picture.astype(np.float32)) @ into.T).permute(2, 0, 1)[None]
+    latents = (torch.from_numpy(image.astype(np.float32)) @ into.T).permute(2, 0, 1)[None]
     mask = torch.zeros(1, 1, 16, 24)
     mask[..., 4:12, 6:20] = 1
     painted = latents.clone()
     painted[..., 4:12, 6:20] = latents.flip(-1)[..., 4:12, 6:20]
     state = denoising(painted, latents, mask)
-    previewer = previews.make_previewer(np.repeat(np.repeat(picture, 8, 0), 8, 1), state)
+    previewer = previews.make_previewer(np.repeat(np.repeat(image, 8, 0), 8, 1), state)
     assert previewer is not None
     shown = previews.previews_of([(previewer, state)])[0]().astype(int)
-    assert np.abs(shown[4:12, 6:20] - picture[:, ::-1][4:12, 6:20]).max() <= 1
-    assert np.array_equal(shown[:4], picture[:4])
+    assert np.abs(shown[4:12, 6:20] - image[:, ::-1][4:12, 6:20]).max() <= 1
+    assert np.array_equal(shown[:4], image[:4])
 
 
 def test_with_too_few_kept_pixels_no_preview_is_fitted() -> None:
@@ -90,8 +90,8 @@ def test_a_preview_decoder_in_the_models_folder_is_used(tmp_path: Path) -> None:
     mask = torch.zeros(1, 1, 8, 8)
     mask[..., 2:5, 3:6] = 1
     state = denoising(latents, torch.zeros_like(latents), mask)
-    picture = np.full((64, 64, 3), 9, np.uint8)
-    previewer = previews.make_previewer(picture, state, cache.preview_decoder("sd"))
+    image = np.full((64, 64, 3), 9, np.uint8)
+    previewer = previews.make_previewer(image, state, cache.preview_decoder("sd"))
     assert previewer is not None
     shown = previews.previews_of([(previewer, state)])[0]()
     with torch.inference_mode():
@@ -116,10 +116,10 @@ def test_a_large_image_has_a_small_preview_in_8_bits(tmp_path: Path, monkeypatch
     mask = torch.zeros(1, 1, 60, 128)
     mask[..., 20:40, 40:80] = 1
     state = denoising(latents, latents, mask)
-    picture = np.zeros((480, 1024, 3), np.uint8)
-    picture[:, 512:] = 200
+    image = np.zeros((480, 1024, 3), np.uint8)
+    image[:, 512:] = 200
     for network, shape in ((small, (240, 512, 3)), (None, (60, 128, 3))):
-        previewer = previews.make_previewer(picture, state, network)
+        previewer = previews.make_previewer(image, state, network)
         assert previewer is not None
         shown = previews.previews_of([(previewer, state)])[0]()
         assert shown.shape == shape
@@ -138,7 +138,9 @@ def test_previews_use_the_decoder_and_a_failing_decoder_costs_only_the_preview(
     batcher = Batcher(cache)
     # The whole image is masked: there are no kept pixels to fit a matrix on.
     mask = np.full((64, 64), 255, np.uint8)
-    request = InpaintRequest(Picture(np.zeros((64, 64, 3), np.uint8)), mask, PaintSettings(steps=2, strength=1.0))
+    request = InpaintRequest(
+        CanonicalImage(np.zeros((64, 64, 3), np.uint8)), mask, PaintSettings(steps=2, strength=1.0)
+    )
     seen: list[Step] = []
     batcher.paint(request, spec, seen.append)
     assert [step.preview.shape for step in seen if step.preview is not None] == [(64, 64, 3)] * 2
@@ -146,8 +148,8 @@ def test_previews_use_the_decoder_and_a_failing_decoder_costs_only_the_preview(
     small = cache.preview_decoder("sd")
     assert small is not None
     monkeypatch.setattr(small, "forward", lambda latents: latents.reshape(3, 3))
-    pictures, _ = batcher.paint(request, spec, seen.append)
-    assert len(pictures) == 1
+    images, _ = batcher.paint(request, spec, seen.append)
+    assert len(images) == 1
     assert not [step for step in seen if step.preview is not None]
 
 
@@ -168,10 +170,12 @@ def test_previews_are_composed_on_the_callers_thread_where_a_failure_costs_only_
     monkeypatch.setattr(previews, "composited", compose)
     mask = np.zeros((64, 64), np.uint8)
     mask[8:24, 8:24] = 255
-    request = InpaintRequest(Picture(np.zeros((64, 64, 3), np.uint8)), mask, PaintSettings(steps=3, strength=1.0))
+    request = InpaintRequest(
+        CanonicalImage(np.zeros((64, 64, 3), np.uint8)), mask, PaintSettings(steps=3, strength=1.0)
+    )
     seen: list[Step] = []
-    pictures, _ = Batcher(ModelCache(CPU, 10**9)).paint(request, tiny_models.saved(tmp_path / "sd"), seen.append)
-    assert len(pictures) == 1
+    images, _ = Batcher(ModelCache(CPU, 10**9)).paint(request, tiny_models.saved(tmp_path / "sd"), seen.append)
+    assert len(images) == 1
     assert sum(step.preview is not None for step in seen) == (0 if fails else 3)
     assert set(threads) == {threading.current_thread().name}
 
@@ -217,7 +221,7 @@ def test_a_failing_preview_ends_only_those_of_its_image(tmp_path: Path, monkeypa
     mask = np.zeros((64, 64), np.uint8)
     mask[8:24, 8:24] = 255
     settings = PaintSettings(steps=8, strength=1.0, num_images=2)
-    request = InpaintRequest(Picture(np.zeros((64, 64, 3), np.uint8)), mask, settings)
+    request = InpaintRequest(CanonicalImage(np.zeros((64, 64, 3), np.uint8)), mask, settings)
     seen: list[Step] = []
     Batcher(ModelCache(CPU, 10**9)).paint(request, tiny_models.saved(tmp_path / "sd"), seen.append)
     assert sum(step.preview is not None for step in seen) >= 8

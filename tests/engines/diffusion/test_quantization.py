@@ -1,4 +1,4 @@
-"""Quantised networks give nearly the same picture from fewer bytes."""
+"""Quantised networks give nearly the same image from fewer bytes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def hardware(word: str) -> Hardware:
 
 @installed
 @pytest.mark.parametrize("family", ["sd", "flux-fill", "file"])
-def test_a_quantised_network_takes_fewer_bytes_for_nearly_the_same_picture(
+def test_a_quantised_network_takes_fewer_bytes_for_nearly_the_same_image(
     tmp_path: Path, family: str, word: str
 ) -> None:
     spec = tiny_models.saved(tmp_path / "model", "sd" if family == "file" else family)

@@ -23,7 +23,7 @@ from transformers import CLIPConfig
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache
 from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK
 from inpainting.engines.moderation import apply_safety_checker, checker_cache, padded_to_square
@@ -31,7 +31,7 @@ from inpainting.engines.painting import Painting
 from tests import published_preprocessors as published
 from tests import tiny_checker, tiny_models
 
-PICTURES = {"astronaut": data.astronaut, "chelsea": data.chelsea, "coffee": data.coffee, "rocket": data.rocket}
+IMAGES = {"astronaut": data.astronaut, "chelsea": data.chelsea, "coffee": data.coffee, "rocket": data.rocket}
 
 
 def ignore_keepalive() -> None:
@@ -40,7 +40,7 @@ def ignore_keepalive() -> None:
 
 @pytest.fixture
 def photos() -> dict[str, NDArray[np.uint8]]:
-    return {name: load() for name, load in PICTURES.items()}
+    return {name: load() for name, load in IMAGES.items()}
 
 
 def spec_of(folder: Path) -> ModelSpec:
@@ -55,8 +55,8 @@ def test_its_results_equal_those_of_diffusers(tmp_path: Path, photos: dict[str, 
     noise = np.random.default_rng(3).integers(0, 256, (9, 48, 64, 3), np.uint8)
     shown = [*photos.values(), *noise, *(photo[:200, 50:250] for photo in photos.values())]
     expected_flags = []
-    for picture in shown:
-        alone = (picture / np.float32(255))[None]
+    for image in shown:
+        alone = (image / np.float32(255))[None]
         _, (found,) = theirs.run_safety_checker(alone, "cpu", torch.float32)
         expected_flags.append(bool(found))
     assert mine.check(shown) == expected_flags
@@ -215,10 +215,10 @@ def test_waiting_for_the_load_lock_sends_keepalives(tmp_path: Path, monkeypatch:
     assert called_at[:2] == [200, 400]
 
 
-def painting_of(picture: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Painting:
-    size = Size(picture.shape[1], picture.shape[0])
+def painting_of(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Painting:
+    size = Size(image.shape[1], image.shape[0])
     return Painting(
-        picture=Picture(picture),
+        image=CanonicalImage(image),
         mask=mask,
         window=Window(Box.whole(size), size),
         coverage=0.1,
@@ -241,17 +241,17 @@ def test_only_the_painted_part_of_an_image_is_checked(tmp_path: Path) -> None:
     """A cat is flagged where it was painted, not where the source image shows it."""
     cat, cup = data.chelsea()[:200, 150:350], data.coffee()[:200, 150:350]
     spec = spec_of(tiny_checker.saved(tmp_path, tiny_checker.rigged(cat, cup)))
-    picture = np.concatenate([cat, np.tile(cup, (1, 4, 1))], axis=1)
-    on_cat, on_cup = np.zeros((2, *picture.shape[:2]), np.uint8)
+    image = np.concatenate([cat, np.tile(cup, (1, 4, 1))], axis=1)
+    on_cat, on_cup = np.zeros((2, *image.shape[:2]), np.uint8)
     on_cat[50:150, 50:150] = 255
     on_cup[50:150, 850:950] = 255
     checker_cache.cache_clear()
-    found = apply_safety_checker(painting_of(picture, on_cat), ignore_keepalive, how="black", checker=spec)
-    passed = apply_safety_checker(painting_of(picture, on_cup), ignore_keepalive, how="black", checker=spec)
+    found = apply_safety_checker(painting_of(image, on_cat), ignore_keepalive, how="black", checker=spec)
+    passed = apply_safety_checker(painting_of(image, on_cup), ignore_keepalive, how="black", checker=spec)
     assert (passed.nsfw_content_detected, passed.hidden_by, passed.unhidden) == (False, None, None)
-    assert np.array_equal(passed.picture.pixels, picture)
+    assert np.array_equal(passed.image.pixels, image)
     assert (found.nsfw_content_detected, found.hidden_by) == (True, "black")
     assert found.unhidden is not None
-    assert np.array_equal(found.unhidden.pixels, picture)
-    assert not found.picture.pixels[on_cat > 0].any()
-    assert np.array_equal(found.picture.pixels[on_cat == 0], picture[on_cat == 0])
+    assert np.array_equal(found.unhidden.pixels, image)
+    assert not found.image.pixels[on_cat > 0].any()
+    assert np.array_equal(found.image.pixels[on_cat == 0], image[on_cat == 0])

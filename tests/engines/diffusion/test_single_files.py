@@ -15,7 +15,7 @@ from skimage import data
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.families.sd import RESCALED, StableDiffusion
@@ -33,7 +33,7 @@ def latents(model: StableDiffusion) -> torch.Tensor:
     mask = np.zeros((SIDE, SIDE), np.uint8)
     mask[16:48, 8:40] = 255
     settings = PaintSettings(prompt="a red bus", negative_prompt="blur", seed=7, steps=4, strength=0.75, clip_skip=2)
-    requested = InpaintRequest(Picture(pixels), mask, settings)
+    requested = InpaintRequest(CanonicalImage(pixels), mask, settings)
     return denoised(model, requested)
 
 

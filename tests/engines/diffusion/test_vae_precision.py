@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.model_loading import load
@@ -70,7 +70,7 @@ def paint_twice(model: Any) -> list[torch.Tensor]:
     for shade in (0, 255):
         mask = np.full((64, 64), 255, np.uint8)
         settings = PaintSettings(prompt="a red bus", strength=1.0)
-        request = InpaintRequest(Picture(np.full((64, 64, 3), shade, np.uint8)), mask, settings)
+        request = InpaintRequest(CanonicalImage(np.full((64, 64, 3), shade, np.uint8)), mask, settings)
         text = tiny_models.encoded(model, settings, request.image.size)
         with torch.inference_mode():
             state, _ = model.start(request, 0, text)
@@ -134,8 +134,8 @@ def test_pixels_that_overflow_bfloat16_too_are_decoded_again_in_float32(
     monkeypatch.setattr(model.vae, "decode", overflowing)
     codec = model.codec()
     seen, conversions = watch(monkeypatch, model.vae)
-    (picture,) = codec.decode(torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1)))
-    assert picture.std() > 0
+    (image,) = codec.decode(torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1)))
+    assert image.std() > 0
     assert seen == [torch.bfloat16, torch.float32]
     assert conversions == [torch.float32, torch.bfloat16]
 
@@ -158,10 +158,10 @@ def test_torch_recomputes_nan_of_a_compiled_vae_in_float32(tmp_path: Path, famil
     compiled: Any = Overflowing()
     with torch.inference_mode():
         latents = model.codec(backend=compiled).encode(pixels, drawn().manual_seed(3))
-        (picture,) = model.codec(backend=compiled).decode(latents)
+        (image,) = model.codec(backend=compiled).decode(latents)
         model.vae.to(torch.float32)
         torch.testing.assert_close(latents, model.codec().encode(pixels, drawn().manual_seed(3)), rtol=0, atol=0)
-        assert np.array_equal(picture, model.codec().decode(latents)[0])
+        assert np.array_equal(image, model.codec().decode(latents)[0])
 
 
 def test_pixels_are_copied_to_the_host_in_eight_bits_after_one_answer(
@@ -182,10 +182,10 @@ def test_pixels_are_copied_to_the_host_in_eight_bits_after_one_answer(
 
     for name in seen:
         watch(name)
-    pictures = model.codec().decode(latents)
+    images = model.codec().decode(latents)
     monkeypatch.undo()
     assert seen == {"cpu": [torch.uint8], "__bool__": [torch.bool]}
     with torch.inference_mode():
         shares = model.vae.decode(latents / model.vae.config.scaling_factor).sample / 2 + 0.5
     expected = (shares.clamp(0, 1).permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
-    assert np.array_equal(pictures, expected)
+    assert np.array_equal(images, expected)

@@ -65,7 +65,7 @@ def test_it_encodes_and_decodes_as_in_the_reference_pipeline(
     requested = request(strength=strength, scheduler=scheduler)
     (before,) = model.codec().decode(denoised(model, requested))
     latents = denoised(model, requested, codec=model.codec(vae))
-    (picture,) = model.codec(vae).decode(latents)
+    (image,) = model.codec(vae).decode(latents)
     own = model.pipeline.vae
     model.pipeline.register_modules(vae=vae)
     try:
@@ -73,8 +73,8 @@ def test_it_encodes_and_decodes_as_in_the_reference_pipeline(
         expected = np.asarray(reference_result(model, requested, output_type="pil")[0])
     finally:
         model.pipeline.register_modules(vae=own)
-    assert np.abs(picture.astype(int) - expected).max() <= 1
-    assert not np.array_equal(picture, before)
+    assert np.abs(image.astype(int) - expected).max() <= 1
+    assert not np.array_equal(image, before)
     assert np.array_equal(model.codec().decode(denoised(model, requested))[0], before)
 
 
@@ -115,10 +115,10 @@ def test_a_job_keeps_its_vae_when_the_files_change(
     assert [batch.rows for batch in batcher.workload.batches] == [4], "they share their steps"
     while not batcher.is_idle:
         batcher.run_once()
-    for job, picture in zip(jobs, expected, strict=True):
+    for job, image in zip(jobs, expected, strict=True):
         *_, painted = (job.messages.get() for _ in range(job.messages.qsize()))
         assert isinstance(painted, JobSucceeded)
-        assert np.abs(painted.images[0].astype(int) - picture).max() <= 1
+        assert np.abs(painted.images[0].astype(int) - image).max() <= 1
     assert "Diffusion failed" not in caplog.text
 
 
@@ -182,7 +182,7 @@ def test_the_tiny_test_vae_is_configured_like_the_published_ones() -> None:
     assert (config.scaling_factor, config.latent_channels, tiny_models.vae().config.latent_channels) == (1.0, 4, 4)
 
 
-def test_the_statistics_of_a_vae_change_its_latents_and_not_its_picture() -> None:
+def test_the_statistics_of_a_vae_change_its_latents_and_not_its_image() -> None:
     vae = tiny_models.vae().eval()
     plain, pixels = LatentCodec(vae, CPU.device), torch.rand(1, 3, 64, 64) * 2 - 1
     latents = plain.encode(pixels, torch.Generator().manual_seed(1))

@@ -96,9 +96,9 @@ def test_noise_levels_shifted_by_the_image_size_equal_the_reference_pipeline(
 
 def test_its_decoded_image_equals_the_reference_pipeline(model: ZImage) -> None:
     requested = request(strength=0.75)
-    (picture,) = model.codec().decode(denoised(model, requested))
+    (image,) = model.codec().decode(denoised(model, requested))
     expected = np.asarray(diffusers_result(model, requested, output_type="pil")[0])
-    assert np.abs(picture.astype(int) - expected).max() <= 1
+    assert np.abs(image.astype(int) - expected).max() <= 1
 
 
 def test_guidance_is_applied_between_its_start_and_end_only(model: ZImage) -> None:

@@ -18,8 +18,8 @@ pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import Cancelled, EngineFailed, InvalidRequest
+from inpainting.core.image import CanonicalImage
 from inpainting.core.moderation.policy import OFF
-from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep, Step
 from inpainting.engines.erase import network_inputs, onnx_networks
@@ -61,7 +61,7 @@ def wall(mask: NDArray[np.uint8], *, colour: tuple[int, int, int] = (200, 120, 4
     pixels = np.empty((*mask.shape, 3), np.uint8)
     pixels[:] = colour
     pixels[mask > 0] = (3, 2, 1)
-    return InpaintRequest(Picture(pixels), mask, PaintSettings(**more))
+    return InpaintRequest(CanonicalImage(pixels), mask, PaintSettings(**more))
 
 
 def holes(*marked: tuple[slice, slice], shape: tuple[int, int] = (700, 900)) -> NDArray[np.uint8]:
@@ -86,9 +86,9 @@ def painted(eraser: Eraser, request: InpaintRequest) -> Painting:
         holes(np.s_[50:90, 60:120], np.s_[500:640, 600:800]),
         holes(np.s_[100:650, 100:800]),  # larger than the network's window
         holes(np.s_[300:304, :]),
-        holes(np.s_[5:20, 8:30], shape=(40, 50)),  # a picture smaller than it
+        holes(np.s_[5:20, 8:30], shape=(40, 50)),  # an image smaller than it
     ],
-    ids=["two regions", "large", "wire", "small picture"],
+    ids=["two regions", "large", "wire", "small image"],
 )
 def test_an_object_before_a_wall_is_replaced_by_the_wall(
     eraser: Callable[..., Eraser], family: str, mask: NDArray[np.uint8]
@@ -98,7 +98,7 @@ def test_an_object_before_a_wall_is_replaced_by_the_wall(
     (raw,) = eraser(family).inpaint(request, ignore_step)
     assert np.abs(raw.astype(int) - (200, 120, 40)).max() <= 2
     done = painted(eraser(family), request)
-    assert outside_mask_changed_pixels(request.image, done.picture, done.mask) == 0
+    assert outside_mask_changed_pixels(request.image, done.image, done.mask) == 0
 
 
 @pytest.fixture
@@ -107,8 +107,8 @@ def inputs_of_runs(monkeypatch: pytest.MonkeyPatch) -> list[network_inputs.Input
     given: list[network_inputs.Inputs] = []
 
     def recording(make: Callable[..., network_inputs.Inputs]) -> Callable[..., network_inputs.Inputs]:
-        def recorded(picture: Any, hole: Any) -> network_inputs.Inputs:
-            given.append(make(picture, hole))
+        def recorded(image: Any, hole: Any) -> network_inputs.Inputs:
+            given.append(make(image, hole))
             return given[-1]
 
         return recorded
@@ -119,13 +119,13 @@ def inputs_of_runs(monkeypatch: pytest.MonkeyPatch) -> list[network_inputs.Input
 
 
 def test_the_hole_holds_the_nearest_known_colours() -> None:
-    picture = np.zeros((9, 12, 3), np.uint8)
-    picture[:, :6], picture[:, 6:] = (200, 120, 40), (20, 60, 220)
+    image = np.zeros((9, 12, 3), np.uint8)
+    image[:, :6], image[:, 6:] = (200, 120, 40), (20, 60, 220)
     hole = np.zeros((9, 12), np.bool_)
     hole[2:7, 3:9] = True
-    photo = picture.copy()
+    photo = image.copy()
     photo[hole] = (3, 2, 1)
-    assert np.array_equal(network_inputs.without_hole(photo, hole), picture)
+    assert np.array_equal(network_inputs.without_hole(photo, hole), image)
     everything = np.ones_like(hole)
     assert np.array_equal(network_inputs.without_hole(photo, everything), photo)
 
@@ -161,7 +161,7 @@ def test_each_region_is_a_step_with_its_own_context(eraser: Callable[..., Eraser
     pixels = np.array(request.image.pixels, np.uint8)
     pixels[:, 1000:][mask[:, 1000:] == 0] = (20, 60, 220)
     steps: list[Step] = []
-    (raw,) = eraser().inpaint(InpaintRequest(Picture(pixels), mask), steps.append)
+    (raw,) = eraser().inpaint(InpaintRequest(CanonicalImage(pixels), mask), steps.append)
     assert [(step.done, step.of) for step in steps] == [(0, 2), (1, 2), (2, 2)]
     assert steps[-1].preview is not None
     assert max(steps[-1].preview.shape) <= PREVIEW_SIDE
@@ -172,7 +172,8 @@ def test_each_region_is_a_step_with_its_own_context(eraser: Callable[..., Eraser
 def test_the_result_does_not_depend_on_the_seed(eraser: Callable[..., Eraser], photo: Any) -> None:
     mask = holes(np.s_[20:40, 30:60], shape=photo.shape[:2])
     first, second = (
-        painted(eraser(), InpaintRequest(Picture(photo), mask, PaintSettings(seed=seed))).picture for seed in (1, 2)
+        painted(eraser(), InpaintRequest(CanonicalImage(photo), mask, PaintSettings(seed=seed))).image
+        for seed in (1, 2)
     )
     assert first.same_as(second)
     assert "seed" in ERASE.ignored_settings
@@ -182,10 +183,10 @@ def test_eight_images_use_eight_symmetries(eraser: Callable[..., Eraser]) -> Non
     rows, columns = np.mgrid[0:512, 0:512]
     photo = np.stack([rows // 2, columns // 2, (rows + columns) // 4], axis=-1).astype(np.uint8)
     mask = holes(np.s_[200:300, 150:400], shape=(512, 512))
-    pictures = eraser().inpaint(InpaintRequest(Picture(photo), mask, PaintSettings(num_images=8)), ignore_step)
-    assert len({picture.tobytes() for picture in pictures}) == 8
-    for picture in pictures:
-        assert np.array_equal(picture[mask == 0], photo[mask == 0])
+    images = eraser().inpaint(InpaintRequest(CanonicalImage(photo), mask, PaintSettings(num_images=8)), ignore_step)
+    assert len({image.tobytes() for image in images}) == 8
+    for image in images:
+        assert np.array_equal(image[mask == 0], photo[mask == 0])
 
 
 def test_every_symmetry_has_an_inverse() -> None:

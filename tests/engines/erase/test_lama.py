@@ -19,8 +19,8 @@ from skimage import data
 pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
 
 from inpainting.catalog.specs import ModelSpec
+from inpainting.core.image import CanonicalImage
 from inpainting.core.masks import effective_mask
-from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.erase import onnx_networks
@@ -77,7 +77,7 @@ def test_it_gets_the_photo_from_zero_to_one_and_a_mask_of_ones_in_the_hole(
     lama: ModelSpec, fed: list[dict[str, NDArray[Any]]], value: int
 ) -> None:
     mask = mask_of(value)
-    list(Erase().inpaint(window_plan(InpaintRequest(Picture(PHOTO), mask), Erase(), lama), ignore_step))
+    list(Erase().inpaint(window_plan(InpaintRequest(CanonicalImage(PHOTO), mask), Erase(), lama), ignore_step))
     (feeds,) = fed
     assert feeds.keys() == {"image", "mask"}
     assert {tensor.dtype.name for tensor in feeds.values()} == {"float32"}
@@ -90,7 +90,7 @@ def test_a_larger_photo_is_scaled_to_its_512_pixels(lama: ModelSpec, fed: list[d
     photo = np.asarray(Image.fromarray(PHOTO).resize((1024, 1024)))
     mask = np.zeros((1024, 1024), np.uint8)
     mask[200:824, 200:824] = 255  # with its context, the whole photo
-    list(Erase().inpaint(window_plan(InpaintRequest(Picture(photo), mask), Erase(), lama), ignore_step))
+    list(Erase().inpaint(window_plan(InpaintRequest(CanonicalImage(photo), mask), Erase(), lama), ignore_step))
     (feeds,) = fed
     assert (feeds["image"].shape, feeds["mask"].shape) == ((1, 3, 512, 512), (1, 1, 512, 512))
     hole = feeds["mask"][0, 0] > 0
@@ -104,15 +104,15 @@ def test_a_larger_photo_is_scaled_to_its_512_pixels(lama: ModelSpec, fed: list[d
 
 def test_its_result_from_0_to_255_is_in_the_hole_alone(lama: ModelSpec) -> None:
     mask = mask_of(255)
-    (raw,) = Erase().inpaint(window_plan(InpaintRequest(Picture(PHOTO), mask), Erase(), lama), ignore_step)
+    (raw,) = Erase().inpaint(window_plan(InpaintRequest(CanonicalImage(PHOTO), mask), Erase(), lama), ignore_step)
     assert np.array_equal(raw[mask > 0], np.tile(np.array([12, 251, 255], np.uint8), (60 * 80, 1)))
     assert np.array_equal(raw[mask == 0], PHOTO[mask == 0])
 
 
 def test_the_image_is_the_photo_outside_of_the_effective_mask(lama: ModelSpec) -> None:
-    request = InpaintRequest(Picture(PHOTO), mask_of(255), PaintSettings(mask_grow=9))
+    request = InpaintRequest(CanonicalImage(PHOTO), mask_of(255), PaintSettings(mask_grow=9))
     (done,) = paint(planned(request, Erase(), lama), Erase(), ignore_step)
     outside = effective_mask(request.mask, request.settings) == 0
     assert 0 < (~outside).sum() != (request.mask > 0).sum()
-    assert np.array_equal(done.picture.pixels[outside], PHOTO[outside])
-    assert not (done.picture.pixels[~outside] == PHOTO[~outside]).all(axis=-1).any()
+    assert np.array_equal(done.image.pixels[outside], PHOTO[outside])
+    assert not (done.image.pixels[~outside] == PHOTO[~outside]).all(axis=-1).any()

@@ -41,7 +41,7 @@ def test_every_masked_pixel_belongs_to_one_region_inside_its_box(mask: NDArray[n
         ([np.s_[100:400, 100:400], np.s_[100:400, 410:700]], 1),  # ten pixels apart
         ([np.s_[100:400, 100:400], np.s_[100:400, 450:750]], 2),
         ([np.s_[100:900, 100:900]], 1),  # large: the window is scaled
-        ([np.s_[500:503, :]], 6),  # a wire across the picture, cut into tiles
+        ([np.s_[500:503, :]], 6),  # a wire across the image, cut into tiles
         ([np.s_[300:303, :], np.s_[400:403, :]], 6),  # two wires, parts of which lie in the same tiles
         ([np.s_[100:500, 100:200], np.s_[100:300, 900:950]], 2),
     ],

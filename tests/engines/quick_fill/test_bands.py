@@ -1,4 +1,4 @@
-"""quick-fill beyond the edges of a picture: patterns and skies continue, objects are not repeated."""
+"""quick-fill beyond the edges of an image: patterns and skies continue, objects are not repeated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from inpainting.core.geometry import Box, Size
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.seams import seam_score
 from inpainting.engines.quick_fill import bands, filling, repetition
 from inpainting.engines.quick_fill.bands import MARGIN, Band, PlacedBand, bands_around, kept_box
@@ -59,33 +59,33 @@ def test_a_pattern_is_continued_on_every_side(kept: Box) -> None:
 
 
 def lawn_with_a_ball() -> tuple[Bytes, Bytes]:
-    """(a textured green picture with one red disc at its edge, [180, 240, 3]; the mask of a border around it)."""
+    """(a textured green image with one red disc at its edge, [180, 240, 3]; the mask of a border around it)."""
     rng = np.random.default_rng(4)
     kept = Box(60, 40, 180, 140)
-    picture = np.zeros((180, 240, 3), np.uint8)
+    image = np.zeros((180, 240, 3), np.uint8)
     texture = cv2.GaussianBlur(rng.normal(0, 40, (100, 120)), (0, 0), 1.5)
     lawn = np.stack([texture + 60, texture + 130, texture + 50], axis=2)
-    picture[kept.slices] = lawn.clip(0, 255).astype(np.uint8)
-    cv2.circle(picture, (150, 90), 20, (220, 30, 20), -1)
-    return picture, around(picture.shape, kept)
+    image[kept.slices] = lawn.clip(0, 255).astype(np.uint8)
+    cv2.circle(image, (150, 90), 20, (220, 30, 20), -1)
+    return image, around(image.shape, kept)
 
 
-def red_share(picture: Bytes, mask: Bytes) -> float:
-    part = picture[mask > 0].astype(int)
+def red_share(image: Bytes, mask: Bytes) -> float:
+    part = image[mask > 0].astype(int)
     return float((part[:, 0] > part[:, 1] + 60).mean())
 
 
 def test_an_object_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    picture, mask = lawn_with_a_ball()
-    assert red_share(paint(picture, mask)[0], mask) == 0
+    image, mask = lawn_with_a_ball()
+    assert red_share(paint(image, mask)[0], mask) == 0
 
     def no_costs(graph: HoleGraph, offsets: Ints) -> Floats:
         return np.zeros((len(offsets), len(graph.rows)), np.float32)
 
     monkeypatch.setattr(filling, "colour_costs", no_costs)
-    assert red_share(paint(picture, mask)[0], mask) == 0, "uniqueness is enough, also where the colours fit"
+    assert red_share(paint(image, mask)[0], mask) == 0, "uniqueness is enough, also where the colours fit"
     monkeypatch.setattr(bands, "UNIQUE_COST", np.float32(0))
-    assert red_share(paint(picture, mask)[0], mask) > 0, "without its cost the object is no example"
+    assert red_share(paint(image, mask)[0], mask) > 0, "without its cost the object is no example"
 
 
 def one_band(axis: int, inward: int, breadth: int = 36) -> tuple[Bytes, PlacedBand]:
@@ -132,7 +132,7 @@ def test_mirrored_pixels_count_as_those_that_they_repeat(axis: int, inward: int,
 
 
 def graph_and_band(image: Bytes, placed: PlacedBand, factor: int = 1) -> tuple[HoleGraph, Band]:
-    """The graph of the picture with its mirror image, and the band of a picture in which nothing is unique."""
+    """The graph of the image with its mirror image, and the band of an image in which nothing is unique."""
     hole, mirrored = placed.hole(), placed.with_mirror(image)
     graph = build_graph(mirrored, ~hole, hole, factor)
     size = placed.known.size
@@ -149,16 +149,16 @@ def test_stars_are_seldom_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     def often_repeated() -> float:
         """The share of the band's pixels whose source is copied to more than two places."""
         graph, band = graph_and_band(image, placed)
-        picture = placed.with_mirror(image)
+        canonical = placed.with_mirror(image)
         rng = np.random.default_rng(1)
-        filled = fill(picture, graph.known, graph.hole, BAND_EFFORT, rng, lambda done: None, band)
+        filled = fill(canonical, graph.known, graph.hole, BAND_EFFORT, rng, lambda done: None, band)
         rows, columns = graph.rows + filled.offsets[:, 0], graph.columns + filled.offsets[:, 1]
         sources = band.originals(graph)[rows, columns]
         return float((np.bincount(sources)[sources] > 2).mean())
 
     assert often_repeated() < 0.3
     monkeypatch.setattr(repetition, "REPEAT_COST", 0.0)
-    assert often_repeated() > 0.6, "without its cost the picture is no example"
+    assert often_repeated() > 0.6, "without its cost the image is no example"
 
 
 @SIDES
@@ -180,26 +180,26 @@ def test_mirroring_costs_more_where_lines_are_oblique(axis: int, inward: int) ->
 def test_a_sky_continues_without_an_edge() -> None:
     rows, columns = np.mgrid[0:120, 0:160].astype(np.float64)
     sky = np.stack([80 + rows * 0.6, 120 + rows * 0.5, 220 - columns * 0.2], axis=2)
-    picture = np.rint(sky + np.random.default_rng(2).normal(0, 1.5, sky.shape)).clip(0, 255).astype(np.uint8)
-    mask = around(picture.shape, Box(40, 30, 120, 90))
-    assert seam_score(Picture(paint(picture, mask)[0]), mask) < 0.7
+    image = np.rint(sky + np.random.default_rng(2).normal(0, 1.5, sky.shape)).clip(0, 255).astype(np.uint8)
+    mask = around(image.shape, Box(40, 30, 120, 90))
+    assert seam_score(CanonicalImage(paint(image, mask)[0]), mask) < 0.7
 
 
 def test_the_bytes_depend_on_the_seed_and_not_on_the_number_of_threads() -> None:
     coffee = cv2.resize(skimage.data.coffee(), (120, 80), interpolation=cv2.INTER_AREA)
-    picture = cv2.copyMakeBorder(coffee, 20, 20, 30, 30, cv2.BORDER_REPLICATE)
-    mask = around(picture.shape, Box(30, 20, 150, 100))
+    image = cv2.copyMakeBorder(coffee, 20, 20, 30, 30, cv2.BORDER_REPLICATE)
+    mask = around(image.shape, Box(30, 20, 150, 100))
     threads = cv2.getNumThreads()
-    several, other = paint(picture, mask, seed=1)[0], paint(picture, mask, seed=2)[0]
+    several, other = paint(image, mask, seed=1)[0], paint(image, mask, seed=2)[0]
     try:
         cv2.setNumThreads(1)
-        alone = paint(picture, mask, seed=1)[0]
+        alone = paint(image, mask, seed=1)[0]
     finally:
         cv2.setNumThreads(threads)
     assert several.tobytes() == alone.tobytes() != other.tobytes()
 
 
-def test_holes_in_the_picture_are_filled_before_the_bands() -> None:
+def test_holes_in_the_image_are_filled_before_the_bands() -> None:
     pattern = weave(150, 200)
     mask = around(pattern.shape, Box(50, 0, 200, 150))
     cv2.circle(mask, (100, 70), 16, 255, -1)
@@ -210,7 +210,7 @@ def test_holes_in_the_picture_are_filled_before_the_bands() -> None:
     assert np.array_equal(painted[mask == 0], pattern[mask == 0])
 
 
-def test_a_tiny_picture_can_be_extended() -> None:
-    picture = cv2.copyMakeBorder(np.full((1, 2, 3), 90, np.uint8), 9, 9, 9, 9, cv2.BORDER_CONSTANT)
-    mask = around(picture.shape, Box(9, 9, 11, 10))
-    assert (paint(picture, mask)[0] == 90).all()
+def test_a_tiny_image_can_be_extended() -> None:
+    image = cv2.copyMakeBorder(np.full((1, 2, 3), 90, np.uint8), 9, 9, 9, 9, cv2.BORDER_CONSTANT)
+    mask = around(image.shape, Box(9, 9, 11, 10))
+    assert (paint(image, mask)[0] == 90).all()

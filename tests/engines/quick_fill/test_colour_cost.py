@@ -27,41 +27,41 @@ def wall_with_a_painted_sky() -> tuple[Bytes, Bytes]:
     return wall, mask
 
 
-def graph_of(picture: Bytes, mask: Bytes) -> HoleGraph:
-    return build_graph(picture, mask == 0, mask > 0, 1)
+def graph_of(image: Bytes, mask: Bytes) -> HoleGraph:
+    return build_graph(image, mask == 0, mask > 0, 1)
 
 
 def test_a_sky_is_not_copied_into_a_wall() -> None:
-    picture, mask = wall_with_a_painted_sky()
+    image, mask = wall_with_a_painted_sky()
     for seed in range(3):
-        painted = paint(picture, mask, seed=seed)[0][mask > 0].astype(int)
+        painted = paint(image, mask, seed=seed)[0][mask > 0].astype(int)
         assert (painted[:, 2] > painted[:, 0] + 60).mean() < 0.02
 
 
 def test_a_colour_costs_less_near_where_it_occurs() -> None:
-    picture = np.empty((60, 80, 3), np.uint8)
-    picture[:, :40], picture[:, 40:] = (200, 40, 40), (40, 160, 40)
+    image = np.empty((60, 80, 3), np.uint8)
+    image[:, :40], image[:, 40:] = (200, 40, 40), (40, 160, 40)
     mask = np.zeros((60, 80), np.uint8)
     mask[20:40, 20:60] = 255
-    graph = graph_of(picture, mask)
+    graph = graph_of(image, mask)
     red, green = colour_costs(graph, np.array([[0, -20], [0, 40]], np.int32))
     left_edge = graph.columns < 22
     assert green[left_edge].min() > 10 * red[left_edge].max()
 
 
 def test_the_colour_of_unknown_pixels_has_no_cost() -> None:
-    picture, mask = wall_with_a_painted_sky()
+    image, mask = wall_with_a_painted_sky()
     mask[:, 120:] = 255
-    graph = graph_of(picture, mask)
+    graph = graph_of(image, mask)
     assert not colour_costs(graph, np.array([[0, 80]], np.int32))[0, graph.columns < 70].any()
 
 
 def test_a_plain_source_costs_more_in_detailed_surroundings() -> None:
     rng = np.random.default_rng(3)
     speckled = cv2.resize(rng.integers(60, 197, (40, 40)).astype(np.uint8), (120, 120), interpolation=cv2.INTER_NEAREST)
-    picture = np.full((120, 240, 3), 128, np.uint8)  # at the right plain, of the same mean colour
-    picture[:, :120] = speckled[:, :, None]
+    image = np.full((120, 240, 3), 128, np.uint8)  # at the right plain, of the same mean colour
+    image[:, :120] = speckled[:, :, None]
     mask = np.zeros((120, 240), np.uint8)
     mask[50:70, 70:90] = 255
-    other_speckles, plain = colour_costs(graph_of(picture, mask), np.array([[0, -40], [0, 100]], np.int32))
+    other_speckles, plain = colour_costs(graph_of(image, mask), np.array([[0, -40], [0, 100]], np.int32))
     assert plain.min() > 3 * np.median(other_speckles)

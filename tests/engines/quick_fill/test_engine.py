@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from inpainting.core.errors import Cancelled, EngineFailed
 from inpainting.core.geometry import Box
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.quick_fill.engine import QuickFill, fill_all
@@ -92,7 +92,7 @@ def test_a_faintly_masked_pixel_is_repainted_too() -> None:
         (0, 0, 88, 64),
     ],
 )
-def test_it_fills_every_masked_pixel_of_a_flat_picture(box: tuple[int, int, int, int]) -> None:
+def test_it_fills_every_masked_pixel_of_a_flat_image(box: tuple[int, int, int, int]) -> None:
     left, top, right, bottom = box
     truth = np.empty((64, 96, 3), np.uint8)
     truth[:] = (40, 120, 200)
@@ -113,13 +113,13 @@ def test_all_but_a_corner_masked_spreads_the_corner() -> None:
 
 
 def test_a_mask_without_known_pixels_is_refused() -> None:
-    with pytest.raises(EngineFailed, match="covers the whole picture"):
+    with pytest.raises(EngineFailed, match="covers the whole image"):
         paint(np.zeros((32, 32, 3), np.uint8), np.full((32, 32), 255, np.uint8))
 
 
 def test_an_empty_mask_changes_nothing(coffee: Bytes) -> None:
     steps: list[Step] = []
-    request = InpaintRequest(Picture(coffee), np.zeros(coffee.shape[:2], np.uint8))
+    request = InpaintRequest(CanonicalImage(coffee), np.zeros(coffee.shape[:2], np.uint8))
     (unchanged,) = QuickFill().inpaint(window_plan(request, QuickFill()), steps.append)
     assert (unchanged == coffee).all()
     assert steps[-1].done == steps[-1].of
@@ -174,7 +174,7 @@ def test_wires_hairs_and_holes_within_holes_are_all_filled(*, wire: bool) -> Non
 def test_progress_never_falls_and_ends_complete(coffee: Bytes) -> None:
     steps: list[Step] = []
     mask = disc(coffee.shape, (120, 80), 26) | disc(coffee.shape, (20, 20), 2) | disc(coffee.shape, (210, 130), 12)
-    request = InpaintRequest(Picture(coffee), mask, PaintSettings(num_images=3))
+    request = InpaintRequest(CanonicalImage(coffee), mask, PaintSettings(num_images=3))
     list(QuickFill().inpaint(window_plan(request, QuickFill()), steps.append))
     assert len(steps) >= 20
     assert all(before.done < after.done for before, after in pairwise(steps))
@@ -194,7 +194,7 @@ def test_cancelled_propagates(coffee: Bytes, at: int) -> None:
 
     mask = disc(coffee.shape, (120, 80), 26)
     with pytest.raises(Cancelled):
-        list(QuickFill().inpaint(window_plan(InpaintRequest(Picture(coffee), mask), QuickFill()), stop))
+        list(QuickFill().inpaint(window_plan(InpaintRequest(CanonicalImage(coffee), mask), QuickFill()), stop))
     assert calls == at
 
 

@@ -27,7 +27,7 @@ def texture() -> Bytes:
 
 @pytest.fixture
 def factors(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The factors by which pictures are downscaled; holes over 1,000 pixels count as large."""
+    """The factors by which images are downscaled; holes over 1,000 pixels count as large."""
     monkeypatch.setattr(large_holes, "MAX_HOLE", 1_000)
     used: list[int] = []
 
@@ -44,7 +44,7 @@ def sharpness(pixels: Bytes, mask: NDArray[np.bool_]) -> float:
     return float(np.abs(cv2.Laplacian(pixels.astype(np.float32), cv2.CV_32F))[mask].mean())
 
 
-def test_a_large_hole_is_filled_with_the_detail_of_the_picture(texture: Bytes, factors: list[int]) -> None:
+def test_a_large_hole_is_filled_with_the_detail_of_the_image(texture: Bytes, factors: list[int]) -> None:
     mask = disc(texture.shape, (180, 120), 70)
     (painted,) = paint(texture, mask, seed=7)
     assert factors == [4]
@@ -74,7 +74,7 @@ def test_a_large_hole_in_a_gradient_continues_it(factors: list[int]) -> None:
 
 
 def test_where_no_block_is_known_the_hole_is_interpolated(factors: list[int]) -> None:
-    """Kept lines of one pixel are lost when the picture is downscaled."""
+    """Kept lines of one pixel are lost when the image is downscaled."""
     image = np.full((240, 360, 3), (30, 120, 200), np.uint8)
     mask = np.full((240, 360), 255, np.uint8)
     mask[::24] = 0

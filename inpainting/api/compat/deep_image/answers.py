@@ -12,7 +12,7 @@ from inpainting.core.codecs.formats import EXTENSIONS, PNG
 from inpainting.models import Generation
 
 UNIDENTIFIED = re.compile("(image|mask)_(type_unsupported|damaged|base64_invalid)|image_empty")
-"""The error codes of files that are no readable pictures."""
+"""The error codes of files that are no readable images."""
 
 
 def result_url(generation: Generation, *, origin: str, key: int | None) -> str:

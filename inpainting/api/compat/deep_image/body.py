@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from rest_framework import serializers
 
 from inpainting.api.compat.base import shown_name
+from inpainting.api.images import ImageText
 from inpainting.api.parsers import JSON_VALUES, json_object
-from inpainting.api.pictures import PictureText
 from inpainting.api.setting_fields import Integer, Number, Text, build_field
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.settings_table import RANGES, by_name
@@ -90,7 +90,7 @@ class GenerateForm(serializers.Serializer):
         required=False,
         error_messages={"invalid_choice": "adapter_type {input} is not available; inpainting and outpainting are."},
     )
-    ip_image2 = PictureText(required=False)
+    ip_image2 = ImageText(required=False)
     description = build_field(by_name("prompt"))
     additional_prompt = build_field(by_name("prompt"))
     negative_prompt = build_field(by_name("negative_prompt"))
@@ -109,7 +109,7 @@ class WebhooksForm(serializers.Serializer):
 class RequestForm(serializers.Serializer):
     """The fields that have an effect; all others are accepted and listed as ignored."""
 
-    url = PictureText(required=False)
+    url = ImageText(required=False)
     width = SideField(required=False)
     height = SideField(required=False)
     fit = FitField(required=False)
@@ -166,7 +166,7 @@ def unknown_fields(sent: Mapping[str, Any], form: serializers.Serializer, prefix
 
 
 def echo(sent: Mapping[str, Any], form: serializers.Serializer) -> dict[str, Any]:
-    """The form's fields for the webhook, long texts, such as pictures in base64, cut.
+    """The form's fields for the webhook, long texts, such as images in base64, cut.
 
     All other fields are left out: their values are not checked, and one may be the caller's key.
     """

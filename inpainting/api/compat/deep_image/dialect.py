@@ -31,7 +31,7 @@ from inpainting.models import Generation, Status
 ANSWER_SECONDS = 24.0
 """`process_result` responds within 25 seconds, as documented, the last of them to send the response."""
 ACCEPT_SECONDS = 20.0
-"""The rest decodes and stores the pictures."""
+"""The rest decodes and stores the images."""
 
 
 class DeepImage(Dialect):

@@ -16,54 +16,54 @@ from inpainting.api.analyses import describe_in_worker, runs_in_worker
 from inpainting.api.compat.base import MAX_IGNORED_FIELDS, Options, build_scaled_request, origin_of, shown_name
 from inpainting.api.compat.deep_image.body import INPAINTING, RequestForm, echo, names_of, unknown_fields
 from inpainting.api.concurrency_limits import computing, limit_segmentations
+from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.media.links import ending_key
-from inpainting.api.pictures import PictureRole, SentPicture, read_picture
 from inpainting.captioning import describe_colours, find_captioner
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import Control, Kind
 from inpainting.core.codecs.formats import PNG
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Size
+from inpainting.core.image import CanonicalImage
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import Outpaint
-from inpainting.core.picture import Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.image_limits import image_limits
 from inpainting.planning import planner
 
-SOURCE = PictureRole(code_prefix="image", error_prefix="Invalid image")
-MASK = PictureRole(code_prefix="mask", error_prefix="Invalid mask")
+SOURCE = ImageRole(code_prefix="image", error_prefix="Invalid image")
+MASK = ImageRole(code_prefix="mask", error_prefix="Invalid mask")
 
 
-def source_file(request: Request) -> SentPicture | None:
+def source_file(request: Request) -> SentImage | None:
     names = (name for name in ("image", "fileName") if name in request.FILES)
-    return next((SentPicture(name, request.FILES[name]) for name in names), None)
+    return next((SentImage(name, request.FILES[name]) for name in names), None)
 
 
 def read_request(
-    sent: dict[str, Any], file: SentPicture | None, request: Request, *, fetch_until: float | None
+    sent: dict[str, Any], file: SentImage | None, request: Request, *, fetch_until: float | None
 ) -> tuple[InpaintRequest, Options]:
-    """Read and check the fields, then the pictures. Raises InvalidRequest and DRF's ValidationError."""
+    """Read and check the fields, then the images. Raises InvalidRequest and DRF's ValidationError."""
     form, catalog = RequestForm(data=sent), Catalog()
     form.is_valid(raise_exception=True)
     values = form.validated_data
     generate = values.get("background", {}).get("generate", {})
-    source = file or (picture_text("url", values["url"]) if values.get("url", "").strip() else None)
+    source = file or (image_text("url", values["url"]) if values.get("url", "").strip() else None)
     if source is None:
         raise InvalidRequest("File or image url is required", code="source_missing", field="url")
     check_task(values, generate)
     webhook_url = values.get("webhooks", {}).get("complete", "")
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhooks.complete")
-    read = partial(read_picture, request=request, fetch_until=fetch_until)
+    read = partial(read_image, request=request, fetch_until=fetch_until)
     image, mask = read(source, SOURCE), None
     if generate.get("adapter_type") == INPAINTING:
-        mask = read(picture_text("ip_image2", generate["ip_image2"]), MASK)
+        mask = read(image_text("ip_image2", generate["ip_image2"]), MASK)
     paint_settings = settings_of(values, generate, image.format, catalog)
-    paint_settings, described = with_description(paint_settings, image.picture, values, catalog, request.user)
-    size, ignored = requested_size(values, image.picture), [*unknown_fields(sent, form)]
+    paint_settings, described = with_description(paint_settings, image.image, values, catalog, request.user)
+    size, ignored = requested_size(values, image.image), [*unknown_fields(sent, form)]
     ignored += fields_without_use(values, paint_settings)
     ignored += [shown_name(name) for name in request.FILES if name != source.field]
     if file is not None and values.get("url", "").strip():
@@ -77,7 +77,7 @@ def read_request(
             limits=image_limits(),
         )
     else:
-        fitted = fit_within(image.picture.size, size)
+        fitted = fit_within(image.image.size, size)
         if fitted != size and sent.get("fit") != "bounds":
             ignored.append("fit" if "fit" in sent else "width" if fitted.width != size.width else "height")
         inpaint_request, notes = build_scaled_request(image, mask, paint_settings, fitted)
@@ -97,9 +97,9 @@ def read_request(
 
 
 def with_description(
-    requested: PaintSettings, picture: Picture, values: Mapping[str, Any], catalog: Catalog, user: Any
+    requested: PaintSettings, image: CanonicalImage, values: Mapping[str, Any], catalog: Catalog, user: Any
 ) -> tuple[PaintSettings, list[str]]:
-    """Let outpainting without a prompt begin from a description of the picture, as the service does; say whose it is.
+    """Let outpainting without a prompt begin from a description of the image, as the service does; say whose it is.
 
     Only where a diffusion model is installed: no other engine reads a prompt. Where the captioning model fails, its
     colours are named, as without such a model. Raises LimitReached and Busy.
@@ -110,26 +110,26 @@ def with_description(
     with limit_segmentations(user):
         try:
             if captioner is None:
-                caption = describe_colours(picture)
+                caption = describe_colours(image)
             elif runs_in_worker():
-                caption = describe_in_worker(picture, user, service="deep-image")
+                caption = describe_in_worker(image, user, service="deep-image")
             else:
                 captioner.loaded()
                 with computing():
-                    caption = captioner.describe(picture)
+                    caption = captioner.describe(image)
         except EngineFailed as error:
-            caption = describe_colours(picture)
-            notes.append(f"The picture was described by its colours alone: {error.message}")
+            caption = describe_colours(image)
+            notes.append(f"The image was described by its colours alone: {error.message}")
     note = f"No description was sent; the prompt is “{caption.text}”, by {caption.captioner}."
     return replace(requested, prompt=caption.text), [*notes, note]
 
 
-def picture_text(field: str, text: str) -> SentPicture:
+def image_text(field: str, text: str) -> SentImage:
     """A URL, a data URL, base64, or base64 after `base64,`. Raises InvalidRequest for the service's own storage."""
     text = text.strip()
     if text[:10].lower() == "storage://":
         raise InvalidRequest("There is no storage here: send a URL, base64 or a file.", code="url_invalid", field=field)
-    return SentPicture(field, text.removeprefix("base64,"))
+    return SentImage(field, text.removeprefix("base64,"))
 
 
 def check_task(values: Mapping[str, Any], generate: Mapping[str, Any]) -> None:
@@ -147,7 +147,7 @@ def check_task(values: Mapping[str, Any], generate: Mapping[str, Any]) -> None:
         raise InvalidRequest("Outpainting needs width and height.", field="width")
 
 
-def requested_size(values: Mapping[str, Any], image: Picture) -> Size | None:
+def requested_size(values: Mapping[str, Any], image: CanonicalImage) -> Size | None:
     """Width and height as requested; one alone keeps the source's ratio; None: the source's size.
 
     Raises InvalidRequest above the limits of images.

@@ -15,15 +15,15 @@ from inpainting.api.compat import fastapi
 from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS
 from inpainting.segmenters.base import MAX_WORDS_CHARACTERS
 
-NO_PICTURE = ("", "None", "none", "null", "string")
-"""Texts that stand for no picture. `string` is what the service's interactive documentation fills in."""
+NO_IMAGE = ("", "None", "none", "null", "string")
+"""Texts that stand for no image. `string` is what the service's interactive documentation fills in."""
 
 
 def without_placeholder(value: Any) -> Any:
-    return None if value in NO_PICTURE else value
+    return None if value in NO_IMAGE else value
 
 
-SentPicture = Annotated[str | None, BeforeValidator(without_placeholder)]
+SentImage = Annotated[str | None, BeforeValidator(without_placeholder)]
 """A URL, base64 or a data URL."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
@@ -82,7 +82,7 @@ class SentLora(BaseModel):
 
 
 class ImagePrompt(BaseModel):
-    cn_img: SentPicture = None
+    cn_img: SentImage = None
     cn_stop: Share | None = 0.6
     cn_weight: Annotated[float, Field(ge=0, le=2)] | None = 0.6
     cn_type: ControlType = ControlType.IMAGE_PROMPT
@@ -122,8 +122,8 @@ class FieldsWithEffect(Delivery):
     black_out_nsfw: bool = False
     disable_preview: bool = False
     uov_method: UpscaleOrVary = UpscaleOrVary.DISABLED
-    inpaint_input_image: SentPicture = None
-    inpaint_mask_image_upload: SentPicture = None
+    inpaint_input_image: SentImage = None
+    inpaint_mask_image_upload: SentImage = None
     inpaint_additional_prompt: Prompt = ""
     inpaint_strength: Share = 1.0
     inpaint_respective_field: Share = 0.618
@@ -155,7 +155,7 @@ class GenerateBody(FieldsWithEffect):
     disable_seed_increment: bool = False
     enhance_checkbox: bool = False
     enhance_ctrls: Annotated[list[dict[str, Any]], Few] = []
-    enhance_input_image: SentPicture = None
+    enhance_input_image: SentImage = None
     enhance_uov_method: UpscaleOrVary = UpscaleOrVary.DISABLED
     enhance_uov_processing_order: Name = "Before First Enhancement"
     enhance_uov_prompt_type: Name = "Original Prompts"
@@ -184,12 +184,12 @@ class GenerateBody(FieldsWithEffect):
     save_metadata_to_images: bool = True
     sharpness: Annotated[float, Field(ge=0, le=30)] = 2.0
     skipping_cn_preprocessor: bool = False
-    uov_input_image: SentPicture = None
+    uov_input_image: SentImage = None
     upscale_multiple: Annotated[float, Field(ge=1, le=5)] = 1.0
 
     @property
     def inpaints(self) -> bool:
-        """Whether a picture is inpainted or outpainted; else it is text-to-image."""
+        """Whether an image is inpainted or outpainted; else it is text-to-image."""
         return bool(self.inpaint_input_image and (self.inpaint_mask_image_upload or self.outpaint_selections))
 
     def differs_from_default(self, name: str) -> bool:
@@ -247,8 +247,8 @@ class DescribeForm(BaseModel):
     type: ImageType = ImageType.PHOTO
 
 
-PICTURES = ("inpaint_input_image", "inpaint_mask_image_upload", "uov_input_image", "enhance_input_image")
-NOT_STORED = {*PICTURES, "controlnet_image", "enhance_ctrls"}
+IMAGES = ("inpaint_input_image", "inpaint_mask_image_upload", "uov_input_image", "enhance_input_image")
+NOT_STORED = {*IMAGES, "controlnet_image", "enhance_ctrls"}
 """The fields of a request that may be large."""
 
 

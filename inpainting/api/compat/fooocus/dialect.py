@@ -37,7 +37,7 @@ FORMATS = {
     "image/webp": OutputFormat.WEBP,
     "image/png": OutputFormat.PNG,
 }
-"""Accept header -> the format of the picture that is the response. Other image types get a PNG."""
+"""Accept header -> the format of the image that is the response. Other image types get a PNG."""
 
 
 class Fooocus(Dialect):

@@ -8,16 +8,16 @@ from typing import Any
 
 from inpainting.api.compat.fooocus.body import ControlType, GenerateBody, ImagePrompt
 from inpainting.api.compat.fooocus.settings import Notes
-from inpainting.api.pictures import PictureRole, SentPicture
+from inpainting.api.images import ImageRole, SentImage
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import Kind
 from inpainting.core.adapter_uses import IP_ADAPTER_SCALES, IP_ADAPTERS, IPAdapterUse
-from inpainting.core.codecs import DecodedPicture
+from inpainting.core.codecs import DecodedImage
 from inpainting.core.conditioning_images import prepare_ip_adapter_image
 from inpainting.core.request import InpaintRequest
 
 FIELD = "controlnet_image"
-PICTURE = PictureRole(code_prefix="image", error_prefix="Invalid controlnet_image")
+IMAGE = ImageRole(code_prefix="image", error_prefix="Invalid controlnet_image")
 IMAGE_PROMPTS = (ControlType.IMAGE_PROMPT, ControlType.FACE_SWAP)
 """The types that have an IP-Adapter here; those of FACE_SWAP have `face` in their names."""
 
@@ -27,9 +27,9 @@ def with_image_prompts(
     body: GenerateBody,
     catalog: Catalog,
     notes: Notes,
-    read: Callable[[SentPicture, PictureRole], DecodedPicture],
+    read: Callable[[SentImage, ImageRole], DecodedImage],
 ) -> InpaintRequest:
-    """The request with the pictures of controlnet_image as image prompts; as it was where none can be used."""
+    """The request with the images of controlnet_image as image prompts; as it was where none can be used."""
     prompts = [prompt for prompt in body.controlnet_image if prompt.cn_img]
     if prompts and body.inpaints and not body.mixing_image_prompt_and_inpaint:
         notes.ignore(FIELD, "inpainting reads it with mixing_image_prompt_and_inpaint.")
@@ -41,20 +41,20 @@ def with_image_prompts(
     if len(usable) > IP_ADAPTERS.limit:
         notes.ignore(FIELD, f"only its first {IP_ADAPTERS.limit} image prompts were used.")
     if any("cn_stop" in prompt.model_fields_set for prompt, _ in usable):
-        notes.ignore(f"{FIELD}.cn_stop", "the pictures were used in all steps.")
+        notes.ignore(f"{FIELD}.cn_stop", "the images were used in all steps.")
     uses: list[IPAdapterUse] = []
     images: dict[str, Any] = {}
     for name, (prompt, adapter) in zip(IP_ADAPTERS.images, usable, strict=False):
-        image = read(SentPicture(FIELD, prompt.cn_img or ""), PICTURE)
+        image = read(SentImage(FIELD, prompt.cn_img or ""), IMAGE)
         notes.warnings.extend(image.warnings)
         weight = 1.0 if prompt.cn_weight is None else prompt.cn_weight
         uses.append(IPAdapterUse(adapter, notes.clamp(f"{FIELD}.cn_weight", weight, IP_ADAPTER_SCALES[1])))
-        images[name] = prepare_ip_adapter_image(image.picture)
+        images[name] = prepare_ip_adapter_image(image.image)
     return replace(request, settings=replace(request.settings, ip_adapters=tuple(uses)), **images)
 
 
 def adapter_for(prompt: ImagePrompt, model: str | None, catalog: Catalog) -> str | None:
-    """The slug of the first installed IP-Adapter for a picture of this type and the model; None without one."""
+    """The slug of the first installed IP-Adapter for an image of this type and the model; None without one."""
     row = catalog.find_row(model) if model else catalog.default()
     if row is None or prompt.cn_type not in IMAGE_PROMPTS:
         return None

@@ -56,7 +56,7 @@ class Notes:
 
 
 def read_settings(body: GenerateBody, catalog: Catalog, notes: Notes) -> PaintSettings:
-    """The settings that do not depend on pictures. Raises InvalidRequest, `model_not_found`, for an unknown model."""
+    """The settings that do not depend on images. Raises InvalidRequest, `model_not_found`, for an unknown model."""
     model = find_model(body, catalog, notes)
     row = catalog.find_row(model) if model else catalog.default()
     prompt = "\n".join(filter(None, [body.inpaint_additional_prompt, body.prompt]))

@@ -10,8 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from inpainting.api.compat.fooocus.body import PICTURES, GenerateBody
-from inpainting.api.media.links import InputPicture, picture_link, result_link
+from inpainting.api.compat.fooocus.body import IMAGES, GenerateBody
+from inpainting.api.media.links import InputImage, image_link, result_link
 from inpainting.media.archives import safe_stem
 from inpainting.models import Generation, Status
 from inpainting.realtime.events import Preview, last_preview
@@ -87,21 +87,21 @@ def milliseconds(time: datetime | None) -> int | None:
 
 
 def request_parameters(generation: Generation) -> dict[str, Any]:
-    """The request with all defaults, the seed that was used, and links in place of its pictures.
+    """The request with all defaults, the seed that was used, and links in place of its images.
 
     An outpainted image has no link: what is stored of it is the larger canvas.
     """
     data = generation.service_data
     parameters = GenerateBody.model_validate(data["request"]).model_dump(mode="json")
-    parameters |= {**dict.fromkeys(PICTURES, ""), "controlnet_image": []}
+    parameters |= {**dict.fromkeys(IMAGES, ""), "controlnet_image": []}
     if data["inpaints"]:
-        links: dict[str, InputPicture] = {
+        links: dict[str, InputImage] = {
             "inpaint_input_image": generation.source,
             "inpaint_mask_image_upload": generation.mask,
         }
-        for name, picture in links.items():
-            file = f"{picture.sha256}.png"
-            parameters[name] = picture_link("inputs", file, picture, origin=data["origin"], key=data["key"])
+        for name, image in links.items():
+            file = f"{image.sha256}.png"
+            parameters[name] = image_link("inputs", file, image, origin=data["origin"], key=data["key"])
     return {**parameters, "image_seed": generation.settings["seed"]}
 
 

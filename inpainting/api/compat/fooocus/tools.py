@@ -1,4 +1,4 @@
-"""`generate_mask` and `describe-image`: a mask or words for a picture, in the same response."""
+"""`generate_mask` and `describe-image`: a mask or words for an image, in the same response."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from inpainting.api.compat.base import IGNORED_HEADER, json_response
 from inpainting.api.compat.fooocus.body import DescribeBody, DescribeForm, ImageType, MaskBody, MaskModel
 from inpainting.api.concurrency_limits import computing, limit_segmentations
 from inpainting.api.descriptions import respond_with_caption
+from inpainting.api.images import ImageRole, SentImage
 from inpainting.api.later_response import has_disconnected
 from inpainting.api.parsers import body_of
-from inpainting.api.pictures import PictureRole, SentPicture
-from inpainting.api.recent_pictures import read_recent
+from inpainting.api.recent_images import read_recent
 from inpainting.api.views import DialectView
 from inpainting.captioning import Caption, Style
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.picture import Mask, Picture
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.generations.analyses import AnalysisRequest
 from inpainting.models.analysis import Task, selection_to_dict
 from inpainting.segmenters import registry
@@ -53,11 +53,11 @@ DETECTION_FIELDS = {
     *("dino_prompt_text", "sam_model", "box_threshold", "text_threshold"),
     *("sam_max_detections", "dino_erode_or_dilate", "dino_debug"),
 }
-IMAGE = PictureRole(code_prefix="image", error_prefix="Invalid image")
+IMAGE = ImageRole(code_prefix="image", error_prefix="Invalid image")
 
 
 class GenerateMask(DialectView):
-    takes_pictures = True
+    takes_images = True
 
     def post(self, request: Request) -> HttpResponseBase:
         """A JSON text: the PNG of the mask as base64, white for the object; grey, of `sam` RGB."""
@@ -68,10 +68,10 @@ class GenerateMask(DialectView):
             is_rgb=body.mask_model is MaskModel.SAM,
             headers={SEGMENTER_HEADER: segmenter.name, IGNORED_HEADER: ", ".join(unread(body, segmenter))},
         )
-        sent, user = SentPicture("image", body.image), request.user
+        sent, user = SentImage("image", body.image), request.user
         if isinstance(segmenter, LoadsModel) and runs_in_worker():
             read, service = read_recent(sent, request, IMAGE), self.dialect.name
-            options = selection_to_dict(selection.within(read.picture.size))
+            options = selection_to_dict(selection.within(read.image.size))
             wanted = AnalysisRequest(
                 user, Task.SEGMENT, options, segmenter=segmenter.name, service=service, ends_with_response=True
             )
@@ -79,15 +79,15 @@ class GenerateMask(DialectView):
             return answer_later(accepted, request, self.dialect, lambda found: render(best_mask_of(found)))
         has_left = partial(has_disconnected, request)
         with limit_segmentations(user, has_left):
-            picture = read_recent(sent, request, IMAGE).picture
+            image = read_recent(sent, request, IMAGE).image
             load_models_of(segmenter, selection)
             with computing(has_left):
-                return render(candidates_of(segmenter, picture, selection)[0].mask)
+                return render(candidates_of(segmenter, image, selection)[0].mask)
 
 
 def render_mask(mask: Mask, *, is_rgb: bool, headers: Mapping[str, str]) -> HttpResponse:
     pixels = mask[:, :, np.newaxis]
-    data = encode_png(Picture(np.repeat(pixels, 3, axis=2) if is_rgb else pixels))
+    data = encode_png(CanonicalImage(np.repeat(pixels, 3, axis=2) if is_rgb else pixels))
     return json_response(base64.b64encode(data).decode(), headers=headers)
 
 
@@ -136,7 +136,7 @@ def unread(body: MaskBody, segmenter: Segmenter) -> list[str]:
 
 
 class DescribeImage(DialectView):
-    takes_pictures = True
+    takes_images = True
 
     def post(self, request: Request) -> HttpResponseBase:
         """`{"describe": …}`. Both the JSON of the service and the form of its earlier versions are read."""
@@ -149,10 +149,10 @@ def render_caption(caption: Caption) -> HttpResponse:
     return json_response({"describe": caption.text}, headers={CAPTIONER_HEADER: caption.captioner})
 
 
-def read_description_request(request: Request) -> tuple[SentPicture, ImageType]:
+def read_description_request(request: Request) -> tuple[SentImage, ImageType]:
     fields = fastapi.form_fields(request) if isinstance(request.data, QueryDict) else body_of(request)
     if isinstance(fields.get("image"), UploadedFile):
         form = fastapi.validate(DescribeForm, {**fields, **request.query_params.dict()}, is_form=True)
-        return SentPicture("image", form.image), form.type
+        return SentImage("image", form.image), form.type
     body = fastapi.validate(DescribeBody, fields)
-    return SentPicture("image", body.image), body.image_type
+    return SentImage("image", body.image), body.image_type

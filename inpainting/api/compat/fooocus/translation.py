@@ -18,24 +18,24 @@ from inpainting.api.compat.fooocus.body import GenerateBody, Side, UpscaleOrVary
 from inpainting.api.compat.fooocus.image_prompts import with_image_prompts
 from inpainting.api.compat.fooocus.settings import Notes, read_settings
 from inpainting.api.errors import NotBuilt
-from inpainting.api.pictures import PictureRole, SentPicture, read_picture
+from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.catalog.lookup import Catalog
 from inpainting.core import masks
 from inpainting.core.codecs.colour import on_white, to_8_bits
 from inpainting.core.geometry import Size
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.outpainting import Outpaint, extend
-from inpainting.core.picture import Mask, Picture
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import RANGES
 from inpainting.image_limits import image_limits
 
-IMAGE = PictureRole(code_prefix="image", error_prefix="Invalid inpaint_input_image")
-MASK = PictureRole(code_prefix="mask", error_prefix="Invalid inpaint_mask_image_upload")
+IMAGE = ImageRole(code_prefix="image", error_prefix="Invalid inpaint_input_image")
+MASK = ImageRole(code_prefix="mask", error_prefix="Invalid inpaint_mask_image_upload")
 SIZE_FIELDS = ("aspect_ratios_selection", "overwrite_width", "overwrite_height")
 """Fields of text-to-image."""
 INPAINT_ONLY_FIELDS = ("inpaint_strength", "inpaint_respective_field")
 """Fields that do not count in outpainting, as in the service."""
-PICTURE_FIELDS = (
+IMAGE_FIELDS = (
     *("inpaint_input_image", "inpaint_mask_image_upload", "inpaint_erode_or_dilate", *INPAINT_ONLY_FIELDS),
     *("outpaint_selections", "outpaint_distance"),
 )
@@ -48,7 +48,7 @@ DEFAULT_SHARE = 3
 
 
 def translate(body: GenerateBody, http_request: Request) -> tuple[InpaintRequest, Options]:
-    """Read the pictures and the settings. Without a picture, or without mask and sides, it is text-to-image."""
+    """Read the images and the settings. Without an image, or without mask and sides, it is text-to-image."""
     if body.uov_method is not UpscaleOrVary.DISABLED:
         raise NotBuilt("Upscaling and variation are not built yet.")
     notes, catalog = Notes(body.without_effect()), Catalog()
@@ -57,9 +57,9 @@ def translate(body: GenerateBody, http_request: Request) -> tuple[InpaintRequest
         unread = SIZE_FIELDS + (INPAINT_ONLY_FIELDS if body.outpaint_selections else ("outpaint_distance",))
         request = inpaint_request(body, settings, http_request, notes)
     else:
-        unread = PICTURE_FIELDS
+        unread = IMAGE_FIELDS
         request = blank_request(text_to_image_size(body, notes), settings)
-    request = with_image_prompts(request, body, catalog, notes, partial(read_picture, request=http_request))
+    request = with_image_prompts(request, body, catalog, notes, partial(read_image, request=http_request))
     if request.ip_adapter_image is None or not body.inpaints:
         unread += ("mixing_image_prompt_and_inpaint",)
     notes.ignored.extend(name for name in unread if body.differs_from_default(name))
@@ -90,44 +90,44 @@ def text_to_image_size(body: GenerateBody, notes: Notes) -> Size:
 
 
 def inpaint_request(body: GenerateBody, settings: PaintSettings, http_request: Request, notes: Notes) -> InpaintRequest:
-    image = read_picture(SentPicture("inpaint_input_image", body.inpaint_input_image or ""), IMAGE, http_request)
+    image = read_image(SentImage("inpaint_input_image", body.inpaint_input_image or ""), IMAGE, http_request)
     notes.warnings.extend(image.warnings)
-    picture, mask = opaque(image.picture), None
-    if picture.bits < image.picture.bits:
+    canonical, mask = opaque(image.image), None
+    if canonical.bits < image.image.bits:
         notes.warnings.append("inpaint_input_image: transparent parts became white, and 16 bits were rounded to 8.")
     if body.inpaint_mask_image_upload:
-        sent = SentPicture("inpaint_mask_image_upload", body.inpaint_mask_image_upload)
-        decoded = read_picture(sent, MASK, http_request)
-        scaled = masks.scaling_note(decoded.picture.size, picture.size)
+        sent = SentImage("inpaint_mask_image_upload", body.inpaint_mask_image_upload)
+        decoded = read_image(sent, MASK, http_request)
+        scaled = masks.scaling_note(decoded.image.size, canonical.size)
         notes.warnings.extend([*decoded.warnings, *([scaled] if scaled else [])])
-        mask = grown(masks.scaled(binary_mask(decoded.picture), picture.size), body.inpaint_erode_or_dilate)
+        mask = grown(masks.scaled(binary_mask(decoded.image), canonical.size), body.inpaint_erode_or_dilate)
     if mask is None or body.outpaint_selections:
-        picture, mask, placement = extend(picture, outpaint_of(body, picture.size), mask, limits=image_limits())
-        return InpaintRequest(picture, mask, replace(settings, strength=1.0), placement=placement)
+        canonical, mask, placement = extend(canonical, outpaint_of(body, canonical.size), mask, limits=image_limits())
+        return InpaintRequest(canonical, mask, replace(settings, strength=1.0), placement=placement)
     settings = replace(settings, strength=body.inpaint_strength)
     if "inpaint_respective_field" in body.model_fields_set:
         padding = padding_of(mask, body.inpaint_respective_field)
         settings = replace(settings, only_masked_padding=padding)
-    return InpaintRequest(picture, mask, settings)
+    return InpaintRequest(canonical, mask, settings)
 
 
-def opaque(picture: Picture) -> Picture:
-    """The picture without alpha: composited on white, in 8 bits a channel, where a pixel is transparent."""
-    if picture.alpha is None:
-        return picture
-    if picture.alpha.min() == np.iinfo(picture.alpha.dtype).max:
-        return replace(picture, pixels=picture.colour)
-    return Picture(on_white(to_8_bits(picture.colour), picture), picture.icc_profile)
+def opaque(image: CanonicalImage) -> CanonicalImage:
+    """The image without alpha: composited on white, in 8 bits a channel, where a pixel is transparent."""
+    if image.alpha is None:
+        return image
+    if image.alpha.min() == np.iinfo(image.alpha.dtype).max:
+        return replace(image, pixels=image.colour)
+    return CanonicalImage(on_white(to_8_bits(image.colour), image), image.icc_profile)
 
 
-def binary_mask(picture: Picture) -> Mask:
+def binary_mask(image: CanonicalImage) -> Mask:
     """255 where the mean of the channels is above 127, else 0; transparent pixels count as black."""
-    colour = to_8_bits(picture.colour)
+    colour = to_8_bits(image.colour)
     total = colour.sum(axis=2, dtype=np.uint16)
     threshold = MASK_THRESHOLD * colour.shape[2]
-    if picture.alpha is None:
+    if image.alpha is None:
         return np.where(total > threshold, np.uint8(255), np.uint8(0))
-    weighted = total * to_8_bits(picture.alpha).astype(np.uint32)
+    weighted = total * to_8_bits(image.alpha).astype(np.uint32)
     return np.where(weighted > threshold * 255, np.uint8(255), np.uint8(0))
 
 
@@ -150,7 +150,7 @@ def outpaint_of(body: GenerateBody, size: Size) -> Outpaint:
 
 
 def padding_of(mask: Mask, share: float) -> int:
-    """Pixels around the mask's bounds that make them `share` of the picture's width and height; 0 for a larger mask."""
+    """Pixels around the mask's bounds that make them `share` of the image's width and height; 0 for a larger mask."""
     height, width = mask.shape
     bounds = masks.nonempty_bounds(mask).size
     padding = max(share * width - bounds.width, share * height - bounds.height, 0) / 2

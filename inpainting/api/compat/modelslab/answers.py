@@ -53,7 +53,7 @@ def links_of(generation: Generation) -> list[str]:
     ]
 
 
-def inline_picture(image: GeneratedImage) -> str:
+def inline_image(image: GeneratedImage) -> str:
     with image.file.open("rb") as file:
         return base64.b64encode(file.read()).decode()
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-from inpainting.api.pictures import PictureText
+from inpainting.api.images import ImageText
 from inpainting.api.setting_fields import Integer, Number, Seed, Text
 from inpainting.core.settings_table import (
     ALGORITHM_SPELLINGS,
@@ -72,8 +72,8 @@ class InpaintForm(serializers.Serializer):
     """
 
     model_id = serializers.CharField(max_length=200)
-    init_image = PictureText()
-    mask_image = PictureText()
+    init_image = ImageText()
+    mask_image = ImageText()
     prompt = Text(default="", max_length=MAX_PROMPT_CHARACTERS, trim_whitespace=False)
     negative_prompt = Text(default="", max_length=MAX_PROMPT_CHARACTERS, trim_whitespace=False)
     enhance_prompt = serializers.BooleanField(default=True)
@@ -95,7 +95,7 @@ class InpaintForm(serializers.Serializer):
     lora_strength = serializers.CharField(required=False, max_length=500)
     ip_adapter_id = choice(IP_ADAPTERS)
     ip_adapter_scale = number("ip_adapter_scale")
-    ip_adapter_image = PictureText(required=False)
+    ip_adapter_image = ImageText(required=False)
     base64 = serializers.BooleanField(default=False)
     temp = serializers.BooleanField(default=False)
     webhook = serializers.CharField(required=False, max_length=MAX_URL_CHARACTERS)

@@ -17,7 +17,7 @@ from accounts.authentication import key_from_headers
 from inpainting.api.compat.base import Dialect, Options, json_response
 from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.compat.modelslab import views
-from inpainting.api.compat.modelslab.answers import error_body, eta, inline_picture, links_of, yes_or_no
+from inpainting.api.compat.modelslab.answers import error_body, eta, inline_image, links_of, yes_or_no
 from inpainting.api.compat.modelslab.translation import read_request
 from inpainting.api.errors import ApiError, ended_without_result
 from inpainting.api.later_response import arrival_time
@@ -27,7 +27,7 @@ from inpainting.generations.description import all_warnings, nsfw_content_detect
 from inpainting.models import Generation, Status
 
 MIN_FETCH_SECONDS = 5
-"""For the pictures behind URLs, however short the wait is and however long the request waited for its turn."""
+"""For the images behind URLs, however short the wait is and however long the request waited for its turn."""
 
 
 class ModelsLab(Dialect):
@@ -105,13 +105,13 @@ class ModelsLab(Dialect):
         return {"status": "failed", "id": generation.number, "message": message, "track_id": track_id}
 
     def success(self, generation: Generation, *, inline: bool = True) -> dict[str, Any]:
-        """inline: pictures as base64 where the request has `base64`."""
+        """inline: images as base64 where the request has `base64`."""
         links, images = links_of(generation), generation.images.all()
         return {
             "status": "success",
             "generationTime": round(generation.seconds or 0.0, 2),
             "id": generation.number,
-            "output": [inline_picture(image) for image in images]
+            "output": [inline_image(image) for image in images]
             if inline and generation.service_data["base64"]
             else links,
             "proxy_links": links,

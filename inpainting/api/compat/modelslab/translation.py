@@ -14,13 +14,13 @@ from inpainting import webhooks
 from inpainting.api.compat.base import Options, build_scaled_request, origin_of
 from inpainting.api.compat.modelslab.body import MAX_STEPS, RANGES, InpaintForm
 from inpainting.api.compat.modelslab.views import TEMPORARY
+from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.media.links import ending_key
-from inpainting.api.pictures import PictureRole, SentPicture, read_picture
 from inpainting.catalog import families
 from inpainting.catalog.families import ModelFamily
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import Kind
-from inpainting.core.codecs import DecodedPicture
+from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, LoraUse, PaintSettings
@@ -39,7 +39,7 @@ MAX_LISTED_FIELDS = 20
 def read_request(
     sent: Mapping[str, Any], request: Request, *, fetch_until: float | None
 ) -> tuple[InpaintRequest, Options]:
-    """Read and check the fields, then the pictures. sent: the body without empty fields and without the key.
+    """Read and check the fields, then the images. sent: the body without empty fields and without the key.
 
     Raises InvalidRequest and DRF's ValidationError.
     """
@@ -50,8 +50,8 @@ def read_request(
     values = reading.values
     if "webhook" in values:
         webhooks.check_url(values["webhook"], field="webhook")
-    read = partial(read_picture, request=request, fetch_until=fetch_until)
-    inpaint_request, notes = reading.pictures(settings, read)
+    read = partial(read_image, request=request, fetch_until=fetch_until)
+    inpaint_request, notes = reading.images(settings, read)
     return inpaint_request, Options(
         warnings=(*reading.warnings, *notes),
         webhook_url=values.get("webhook", ""),
@@ -68,7 +68,7 @@ def read_request(
 
 
 class Reading:
-    """The request of validated values: its settings and pictures, with warnings and ignored fields."""
+    """The request of validated values: its settings and images, with warnings and ignored fields."""
 
     def __init__(self, values: Mapping[str, Any], sent: Mapping[str, Any]) -> None:
         self.values, self.sent = values, sent
@@ -157,14 +157,14 @@ class Reading:
             raise InvalidRequest("ip_adapter_image is required", code="field_missing", field="ip_adapter_image")
         return {"ip_adapter": spec.slug, "ip_adapter_scale": self.values.get("ip_adapter_scale")}
 
-    def pictures(
-        self, settings: PaintSettings, read: Callable[[SentPicture, PictureRole], DecodedPicture]
+    def images(
+        self, settings: PaintSettings, read: Callable[[SentImage, ImageRole], DecodedImage]
     ) -> tuple[InpaintRequest, tuple[str, ...]]:
-        """The request with its pictures, scaled to width x height, and warnings about them."""
+        """The request with its images, scaled to width x height, and warnings about them."""
         names = ("init_image", "mask_image", *(("ip_adapter_image",) if settings.ip_adapter else ()))
         roles = {name: "mask" if name == "mask_image" else "image" for name in names}
         source, mask, *references = [
-            read(SentPicture(name, self.values[name]), PictureRole(code_prefix=role, error_prefix=f"Invalid {name}"))
+            read(SentImage(name, self.values[name]), ImageRole(code_prefix=role, error_prefix=f"Invalid {name}"))
             for name, role in roles.items()
         ]
         size = Size(self.values["width"], self.values["height"])

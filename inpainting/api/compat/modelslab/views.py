@@ -15,9 +15,9 @@ from accounts.models import Scope
 from inpainting.api.compat.base import json_response, origin_of
 from inpainting.api.compat.modelslab.answers import error_body
 from inpainting.api.errors import NOT_FOUND, ended_without_result
-from inpainting.api.media.links import ending_key, picture_link
+from inpainting.api.images import URL, ImageRole, SentImage, read_image
+from inpainting.api.media.links import ending_key, image_link
 from inpainting.api.parsers import body_of
-from inpainting.api.pictures import URL, PictureRole, SentPicture, read_picture
 from inpainting.api.views import InpaintView, KeyedView
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import history
@@ -26,7 +26,7 @@ from inpainting.models import Status
 
 TEMPORARY = timedelta(hours=24)
 """How long uploads, and results of requests with `temp`, are kept."""
-UPLOAD = PictureRole(code_prefix="image", error_prefix="Invalid picture", own_max_bytes=5 * 2**20)
+UPLOAD = ImageRole(code_prefix="image", error_prefix="Invalid image", own_max_bytes=5 * 2**20)
 
 
 class Inpaint(InpaintView, KeyedView):
@@ -56,9 +56,9 @@ class Fetch(KeyedView):
 
 
 class Upload(KeyedView):
-    """`POST`: store a picture for a day. Its link may be sent as `init_image`, `mask_image` or `ip_adapter_image`."""
+    """`POST`: store an image for a day. Its link may be sent as `init_image`, `mask_image` or `ip_adapter_image`."""
 
-    takes_pictures = True
+    takes_images = True
 
     def post(self, request: Request) -> HttpResponseBase:
         names = [name for name in ("base64_string", "init_image") if body_of(request).get(name)]
@@ -67,11 +67,11 @@ class Upload(KeyedView):
         value = body_of(request)[names[0]]
         if not isinstance(value, str) or URL.match(value.strip()):
             raise InvalidRequest(f"{names[0]} must be base64", code="image_base64_invalid", field=names[0])
-        decoded = read_picture(SentPicture(names[0], value), UPLOAD, request)
-        uploaded = store_upload(request.user, decoded.picture, keep_for=TEMPORARY)
+        decoded = read_image(SentImage(names[0], value), UPLOAD, request)
+        uploaded = store_upload(request.user, decoded.image, keep_for=TEMPORARY)
         name = f"{uploaded.pk.hex}.png"
         hours = int(TEMPORARY / timedelta(hours=1))
-        link = picture_link(
+        link = image_link(
             "generations", name, uploaded, origin=origin_of(request), key=ending_key(request), hours=hours
         )
         return json_response({"status": "success", "id": uploaded.pk.int >> 75, "output": [link]})  # below 2**53

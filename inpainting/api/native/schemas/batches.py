@@ -18,8 +18,8 @@ from inpainting.models import Batch, BatchItem, Status
 from inpainting.models.batch import ITEM_STATES, REFUSED
 from inpainting.worker.run_time_estimates import Positions, QueuePosition, positions
 
-NEEDS_NEW_PICTURE = InvalidRequest(
-    "This picture was refused when it was sent; send another one in a new batch.", code="new_picture_needed"
+NEEDS_NEW_IMAGE = InvalidRequest(
+    "This image was refused when it was sent; send another one in a new batch.", code="new_picture_needed"
 )
 
 
@@ -93,7 +93,7 @@ class BatchRetriedDocument(BatchAcceptedDocument):
 
     def get_not_retried(self, batch: Batch) -> list[dict[str, Any]]:
         outcome: Retried = self.context["outcome"]
-        refused = {item.index: NEEDS_NEW_PICTURE for item in batch.items.all() if item.state == REFUSED}
+        refused = {item.index: NEEDS_NEW_IMAGE for item in batch.items.all() if item.state == REFUSED}
         problems = sorted((refused | outcome.refused).items())
         return [{"index": index, **error_details(error)} for index, error in problems]
 

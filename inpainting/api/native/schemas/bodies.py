@@ -76,7 +76,7 @@ class ChangesJson(NullIsEmpty, ImageTexts, ChangesForm):
     """The same fields as in the form; null resets a setting."""
 
 
-def pictures(child: serializers.Field, help_text: str) -> serializers.ListField:
+def image_list(child: serializers.Field, help_text: str) -> serializers.ListField:
     return serializers.ListField(child=child, min_length=1, max_length=settings.BATCH_MAX_ITEMS, help_text=help_text)
 
 
@@ -84,11 +84,11 @@ class BatchUpload(ImageFiles, Img2ImgForm):
     """Form fields and repeated files. The settings, a random seed, control images and image prompts are shared by all
     images."""
 
-    images = pictures(
+    images = image_list(
         serializers.FileField(),
         f"One part for each image, {settings.MAX_FILE_BODY_BYTES >> 20} MB in total; or texts, as in JSON.",
     )
-    masks = pictures(
+    masks = image_list(
         serializers.FileField(), "One mask for all images, or one for each in the same order; outpainting needs none."
     )
 
@@ -96,8 +96,8 @@ class BatchUpload(ImageFiles, Img2ImgForm):
 class BatchJson(ImageTexts):
     """The same fields as in the form; numbers outside their range are clamped, with a warning."""
 
-    images = pictures(serializers.CharField(), "Each base64, a data URL, an http(s) URL, or a link of this site.")
-    masks = pictures(serializers.CharField(), "PNG, as images: one for all, or one for each in the same order.")
+    images = image_list(serializers.CharField(), "Each base64, a data URL, an http(s) URL, or a link of this site.")
+    masks = image_list(serializers.CharField(), "PNG, as images: one for all, or one for each in the same order.")
     prompt = Json().fields["prompt"]
 
 

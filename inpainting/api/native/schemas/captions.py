@@ -30,7 +30,7 @@ class CaptionJson(CaptionForm):
 CAPTIONS = {"multipart/form-data": CaptionUploadForm, "application/json": CaptionJson}
 
 
-class DescribedPicture(Answer):
+class DescribedImage(Answer):
     status = Constant("success")
     caption = serializers.CharField(source="text", help_text="A description, for a prompt.")
     captioner = serializers.CharField(help_text=f"The model that wrote it; `{NO_MODEL}`: its colours, without a model.")

@@ -7,12 +7,12 @@ from typing import Any
 
 from rest_framework import serializers
 
-from inpainting.accounting.limits import DRAFT_PICTURES
+from inpainting.accounting.limits import DRAFT_IMAGES
 from inpainting.api.native.schemas.base import Answer, FreeObject, UtcDateTime
 from inpainting.models import Draft
 
 SHA256 = "[0-9a-f]{64}"
-PICTURES = "SHA-256 of each file that the document names."
+IMAGES = "SHA-256 of each file that the document names."
 
 
 class DraftForm(serializers.Serializer):
@@ -21,7 +21,7 @@ class DraftForm(serializers.Serializer):
     revision = serializers.IntegerField(min_value=0, max_value=2**53, help_text="The one that was read; 0: none.")
     document = serializers.DictField(help_text="The editor's document: version, entries, cursor, settings, step.")
     pictures = serializers.ListField(
-        child=serializers.RegexField(f"^{SHA256}$"), max_length=DRAFT_PICTURES, help_text=PICTURES
+        child=serializers.RegexField(f"^{SHA256}$"), max_length=DRAFT_IMAGES, help_text=IMAGES
     )
 
 
@@ -32,10 +32,10 @@ class SavedDraft(Answer):
 
 class DraftDocument(SavedDraft):
     document = FreeObject(allow_null=True, help_text="null: there is none.")
-    pictures = serializers.ListField(child=serializers.CharField(), help_text=PICTURES)
+    pictures = serializers.ListField(child=serializers.CharField(), help_text=IMAGES)
 
     def get_document(self, draft: Draft) -> dict[str, Any] | None:
         return json.loads(draft.document) if draft.document else None
 
-    def get_pictures(self, draft: Draft) -> list[str]:
-        return list(draft.pictures.values_list("sha256", flat=True).order_by("sha256")) if draft.pk else []
+    def get_images(self, draft: Draft) -> list[str]:
+        return list(draft.images.values_list("sha256", flat=True).order_by("sha256")) if draft.pk else []

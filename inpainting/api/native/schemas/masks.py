@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from inpainting.api.compat.base import origin_of
-from inpainting.api.media.links import ending_key, picture_link
+from inpainting.api.media.links import ending_key, image_link
 from inpainting.api.native.mask_objects import MaskFormat
 from inpainting.api.native.schemas.base import Answer, Constant, Link, Page, UtcDateTime
 from inpainting.api.native.schemas.drafts import SHA256
@@ -18,7 +18,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box
 from inpainting.core.validation import finite_numbers
 from inpainting.image_limits import accepted_files
-from inpainting.models import UploadedPicture
+from inpainting.models import UploadedImage
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import (
@@ -146,7 +146,7 @@ class MaskForm(serializers.Serializer):
     picture = serializers.RegexField(
         f"^{SHA256}$",
         required=False,
-        help_text="In place of `image`: the SHA-256 of a picture that was sent to `/api/draft/pictures/<sha256>/`.",
+        help_text="In place of `image`: the SHA-256 of an image that was sent to `/api/draft/pictures/<sha256>/`.",
     )
     format = serializers.ChoiceField([*MaskFormat], default=MaskFormat.PNG, help_text="Of the answer.")
     segmenter = Text(required=False, max_length=60, help_text=f"Default: {registry.DEFAULT}.")
@@ -229,9 +229,9 @@ class FoundMask(Answer):
     width = serializers.IntegerField()
     height = serializers.IntegerField()
 
-    def get_url(self, mask: UploadedPicture) -> str:
+    def get_url(self, mask: UploadedImage) -> str:
         request = self.context["request"]
-        return picture_link("inputs", "mask.png", mask, origin=origin_of(request), key=ending_key(request))
+        return image_link("inputs", "mask.png", mask, origin=origin_of(request), key=ending_key(request))
 
 
 class FoundMaskPage(Page):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from inpainting.catalog.specs import Control, ModelSpec
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import ControlUse, InpaintRequest
 from inpainting.engines.conditioning_images import control_image_of
 
@@ -85,7 +85,7 @@ class RequestedControl:
 
     spec: ModelSpec
     use: ControlUse
-    image: Picture | None
+    image: CanonicalImage | None
 
 
 def requested_controls(specs: Sequence[ModelSpec], request: InpaintRequest) -> list[RequestedControl]:
@@ -125,7 +125,7 @@ def kind_of_image(spec: ModelSpec, use: ControlUse) -> Control:
 
 
 def conditioning_image(
-    spec: ModelSpec, use: ControlUse, request: InpaintRequest, sent: Picture | None
+    spec: ModelSpec, use: ControlUse, request: InpaintRequest, sent: CanonicalImage | None
 ) -> NDArray[np.float32]:
     """The input of a ControlNet, [height, width, 3] of the window's size; see `ControlNetConditioning.image`.
 

@@ -158,8 +158,8 @@ def encode_prompts(
     adapters, tokens, scales = [], [], []
     named = zip(IP_ADAPTERS.images, request.settings.ip_adapter_uses, strict=False)
     for name, use in ((name, use) for name, use in named if use.scale):
-        picture = request.conditioning_images.get(name)
-        if picture is None:
+        image = request.conditioning_images.get(name)
+        if image is None:
             raise EngineFailed(
                 f"The IP-Adapter {use.slug} needs an image prompt, and none was sent.",
                 code="ip_adapter_image_missing",
@@ -167,7 +167,7 @@ def encode_prompts(
         adapter = loaded[use.slug]
         adapter.attention_processors(unet)  # raises unless the adapter fits
         adapters.append(adapter)
-        tokens.append(adapter.encode_image(Image.fromarray(to_rgb8(picture)))[-rows:])
+        tokens.append(adapter.encode_image(Image.fromarray(to_rgb8(image)))[-rows:])
         scales.append(use.scale)
     if not adapters:
         return None

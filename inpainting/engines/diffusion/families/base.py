@@ -25,7 +25,7 @@ from inpainting.engines.diffusion.conditioning.lora_adapters import LoadedLoras
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding, EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.encoding_cache import MAX_PICTURES, MAX_SCHEDULES, MAX_TEXTS, Encoded, EncodingCache
+from inpainting.engines.diffusion.encoding_cache import MAX_IMAGES, MAX_SCHEDULES, MAX_TEXTS, Encoded, EncodingCache
 from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.latent_codec import LatentCodec, to_tensor
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
@@ -82,7 +82,7 @@ class LatentModel(ABC):
         support = families.get(spec.family).lora
         self.loras = LoadedLoras(pipeline, () if support is None else support.components)
         self._texts = EncodingCache(MAX_TEXTS)
-        self._pictures = EncodingCache(MAX_PICTURES)
+        self._images = EncodingCache(MAX_IMAGES)
         self._step_weights = EncodingCache(MAX_SCHEDULES)
         self.scheduler_config: Mapping[str, Any] = pipeline.scheduler.config
         self.memory_fallbacks: list[str] = []
@@ -222,13 +222,13 @@ class LatentModel(ABC):
         """
         if vae is None:
             overflows = self._overflows(self.vae)
-            return LatentCodec(self.vae, self.hardware.device, backend, overflows, pictures=self._pictures)
+            return LatentCodec(self.vae, self.hardware.device, backend, overflows, images=self._images)
         if latent_format(vae) != latent_format(self.vae):
             raise EngineFailed(
                 f"The VAE gives latents of {latent_format(vae)}; {self.spec.label} wants {latent_format(self.vae)}.",
                 code="part_unfit",
             )
-        return LatentCodec(vae, self.hardware.device, TORCH, self._overflows(vae), self.is_tiled, self._pictures)
+        return LatentCodec(vae, self.hardware.device, TORCH, self._overflows(vae), self.is_tiled, self._images)
 
     def _overflows(self, vae: Any) -> bool:
         overflows = self.respects_force_upcast and bool(getattr(vae.config, "force_upcast", False))
@@ -258,7 +258,7 @@ class LatentModel(ABC):
             self.is_tiled = True
             self.vae.enable_slicing()
             self.vae.enable_tiling()
-            self.memory_fallbacks.append("Memory was short: pictures were encoded and decoded in tiles.")
+            self.memory_fallbacks.append("Memory was short: images were encoded and decoded in tiles.")
             return True
         if self.splits_rows and self.rows_per_call is None:
             self.rows_per_call = 1
@@ -306,9 +306,9 @@ class LatentModel(ABC):
         self.offload = Offload.NONE
 
     def _forget_encodings(self) -> None:
-        """Free what the cached encodings of texts and pictures take of the device's memory."""
+        """Free what the cached encodings of texts and images take of the device's memory."""
         self._texts.clear()
-        self._pictures.clear()
+        self._images.clear()
 
     def enter_device(self, offload: Offload) -> None:
         """Place the weights, which are in the machine's memory. offload: what of them stays there."""

@@ -169,7 +169,7 @@ class FluxFill(FlowModel):
         }
 
     def token_places(self, rows: int, columns: int) -> torch.Tensor:
-        """[tokens, 3]: picture, row and column of each token; those of the image that is painted come first."""
+        """[tokens, 3]: image, row and column of each token; those of the image that is painted come first."""
         return torch.as_tensor(FluxFillPipeline._prepare_latent_image_ids(1, rows, columns, "cpu", torch.float32))
 
 

@@ -51,6 +51,6 @@ class FluxKontext(FluxFill):
         return state, begun.notes
 
     def token_places(self, rows: int, columns: int) -> torch.Tensor:
-        """See `FluxFill.token_places`. The source image is picture 1, at the places of picture 0."""
+        """See `FluxFill.token_places`. The source image is image 1, at the places of image 0."""
         places = super().token_places(rows, columns)
         return torch.cat([places, places + torch.tensor([1.0, 0.0, 0.0])])

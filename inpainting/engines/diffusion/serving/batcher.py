@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.errors import DeviceLost
 from inpainting.core.geometry import Size
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep, Step
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
@@ -221,7 +221,7 @@ class Batcher:
 
 
 def composed(preview: Preview, sample: InFlightSample) -> NDArray[np.uint8] | None:
-    """The picture of a preview; None where it fails, which must not fail the job. Raises DeviceLost."""
+    """The image of a preview; None where it fails, which must not fail the job. Raises DeviceLost."""
     try:
         return preview()
     except Exception as error:
@@ -233,4 +233,4 @@ def warm_up_request(spec: ModelSpec) -> InpaintRequest:
     """A request of the model's native size that is read, takes one step, and is decoded."""
     pixels = np.zeros((spec.height, spec.width, 3), np.uint8)
     mask = np.full((spec.height, spec.width), 255, np.uint8)
-    return InpaintRequest(Picture(pixels), mask, PaintSettings(steps=1, strength=1.0))
+    return InpaintRequest(CanonicalImage(pixels), mask, PaintSettings(steps=1, strength=1.0))

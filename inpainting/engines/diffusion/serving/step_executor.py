@@ -61,7 +61,7 @@ class StepExecutor:
     def step(self, batch: StepBatch) -> None:
         """One step for all samples of a batch, in as few calls of the UNet as memory allows."""
         batch.last_stepped = time.monotonic()
-        if self.max_rows != 1:  # a picture of the deterministic mode must not depend on what was painted before
+        if self.max_rows != 1:  # an image of the deterministic mode must not depend on what was painted before
             with self.watchdog.deadline(LOADING_SECONDS):
                 fuse_loras(batch, self.retries.workload)
         samples = list(batch.samples)

@@ -3,7 +3,7 @@
 
 import { operation } from "editor/core/operations"
 
-/** @typedef {{id: string, name: string, width: number, height: number}} Photo  id: of its file in core/pictures.js */
+/** @typedef {{id: string, name: string, width: number, height: number}} Photo  id: of its file in core/images.js */
 /** @typedef {{left: number, top: number, right: number, bottom: number}} Frame  margins of outpainting in pixels of the photo, >= 0 */
 /** @typedef {{kind: "photo", photo: Photo, parent: string | null, image: number}
  *   | {kind: "mask", operation: import("./operations.js").Operation} | {kind: "frame", frame: Frame}} Entry
@@ -78,9 +78,9 @@ export const canRedo = ({ entries, cursor }) => cursor < entries.length
 export const undo = (document) => (canUndo(document) ? freeze({ ...document, cursor: document.cursor - 1 }) : document)
 export const redo = (document) => (canRedo(document) ? freeze({ ...document, cursor: document.cursor + 1 }) : document)
 
-/** The ids of all pictures that the document needs, those of undone entries and of the settings too; not those of the
+/** The ids of all images that the document needs, those of undone entries and of the settings too; not those of the
  *  request, which this browser alone keeps. @returns {Set<string>} */
-export function pictureIds({ entries, settings }) {
+export function imageIds({ entries, settings }) {
   const ofSettings = Object.values(settings).map((value) => value?.picture)
   return new Set([...entries.map(({ photo, operation }) => photo?.id ?? operation?.picture), ...ofSettings].filter(Boolean))
 }

@@ -8,14 +8,14 @@
  *  points: [x, y]; two opposite corners of a rectangle or of an ellipse's box, or the corners of a polygon, at least three */
 /** @typedef {{kind: "wand", erases: boolean, x: number, y: number, tolerance: number, contiguous: boolean}} Wand
  *  the pixels whose colour is like that at (x, y); tolerance: 0 to 255 for each channel */
-/** @typedef {{kind: "picture", erases: boolean, picture: string, box: number[]}} PictureInBox
- *  a picture by its id, white = selected, drawn in the box [left, top, right, bottom] */
+/** @typedef {{kind: "picture", erases: boolean, picture: string, box: number[]}} ImageInBox
+ *  an image by its id, white = selected, drawn in the box [left, top, right, bottom] */
 /** @typedef {{kind: "file", picture: string, name: string, repaints: string}} MaskFile
  *  replaces the mask; repaints: which part of the file is repainted */
 /** @typedef {{kind: "grow", pixels: number}} Grow  negative: shrinks */
 /** @typedef {{kind: "feather", pixels: number}} Feather */
 /** @typedef {{kind: "fill-holes"} | {kind: "invert"} | {kind: "clear"}} Simple */
-/** @typedef {Stroke | Shape | Wand | PictureInBox | MaskFile | Grow | Feather | Simple} Operation */
+/** @typedef {Stroke | Shape | Wand | ImageInBox | MaskFile | Grow | Feather | Simple} Operation */
 
 export const FILL_HOLES = Object.freeze({ kind: "fill-holes" })
 export const INVERT = Object.freeze({ kind: "invert" })
@@ -49,7 +49,7 @@ export function wand({ erases = false, x, y, tolerance, contiguous = true }) {
   return Object.freeze({ kind: "wand", erases: Boolean(erases), x, y, tolerance, contiguous: Boolean(contiguous) })
 }
 
-/** @returns {PictureInBox} */
+/** @returns {ImageInBox} */
 export function picture({ erases = false, picture, box }) {
   check(box.length === 4 && box[0] < box[2] && box[1] < box[3], "a box is [left, top, right, bottom]")
   return Object.freeze({ kind: "picture", erases: Boolean(erases), picture: id(picture), box: tuple(box) })
@@ -104,7 +104,7 @@ function between(number, lowest, highest, name) {
 }
 
 function id(value) {
-  check(/^[0-9a-f]{64}$/.test(value), `"${value}" is not the id of a picture`)
+  check(/^[0-9a-f]{64}$/.test(value), `"${value}" is not the id of an image`)
   return value
 }
 

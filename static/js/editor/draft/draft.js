@@ -1,12 +1,12 @@
 // The draft: what is open in the editor, kept in this browser at once and on the server within a second.
 
 import { call, fetchFile, get } from "api"
-import { emptyDocument, pictureIds, readDocument } from "editor/core/document"
-import * as pictures from "editor/core/pictures"
+import { emptyDocument, imageIds, readDocument } from "editor/core/document"
+import * as pictures from "editor/core/images"
 import { LocalDraft } from "editor/draft/local"
 import { chosen, merged } from "editor/draft/merge"
 import { Sync } from "editor/draft/sync"
-import { picturesOf } from "job/request"
+import { imagesOf } from "job/request"
 import { isSignedIn } from "session"
 
 const DRAFT_URL = "/api/draft/"
@@ -53,8 +53,8 @@ export class Draft {
       onMerge: (theirs) => this.#merge(theirs),
     })
     pictures.keepIn({
-      put: (id, blob) => local.putPicture(id, blob),
-      get: async (id) => (await local.getPicture(id)) ?? this.#download(id),
+      put: (id, blob) => local.putImage(id, blob),
+      get: async (id) => (await local.getImage(id)) ?? this.#download(id),
     })
   }
 
@@ -78,8 +78,8 @@ export class Draft {
     this.#sync.begin({ revision: server?.revision ?? kept?.revision ?? 0, pictures: server?.pictures ?? [] })
     this.#adopt(document)
     if (!isEarly) this.#onAdopt(document)
-    const needed = new Set([...pictureIds(document), ...picturesOf(document.request)])
-    await this.#local.keepPictures(needed).catch(() => {})
+    const needed = new Set([...imageIds(document), ...imagesOf(document.request)])
+    await this.#local.keepImages(needed).catch(() => {})
     this.#keep({ isSynced: !isChanged })
     if (isChanged || !server) this.#sync.change(this.#store.document)
     else this.#say()
@@ -144,7 +144,7 @@ export class Draft {
 
   async #download(id) {
     const file = await fetchFile(`${DRAFT_URL}pictures/${id}/`, "picture").catch(() => null)
-    if (file) this.#local.putPicture(id, file)
+    if (file) this.#local.putImage(id, file)
     return file
   }
 
@@ -168,7 +168,7 @@ const SERVER = {
     const keepalive = document.hidden && body.length < MAX_KEEPALIVE_BYTES // the page may be closing
     return call(DRAFT_URL, { method: "PUT", body, headers: { "Content-Type": "application/json" }, keepalive, inBackground })
   },
-  async sendPicture(id, onProgress) {
+  async sendImage(id, onProgress) {
     const body = await pictures.get(id)
     if (body) await call(`${DRAFT_URL}pictures/${id}/`, { method: "PUT", body, headers: { "Content-Type": body.type || "application/octet-stream" }, onProgress, inBackground })
   },

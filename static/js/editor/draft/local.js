@@ -1,4 +1,4 @@
-// The draft in this browser, in IndexedDB: the document, written with every change, and its pictures. Each account has a
+// The draft in this browser, in IndexedDB: the document, written with every change, and its images. Each account has a
 // database of its own, which is deleted when another account is signed in.
 //
 // Where IndexedDB is missing or full, as in some private windows, every method does nothing and says so by its result.
@@ -57,7 +57,7 @@ export class LocalDraft {
   }
 
   /** @returns {Promise<boolean>} whether it is kept */
-  async putPicture(id, blob) {
+  async putImage(id, blob) {
     if (!this.#database) return false
     try {
       const transaction = this.#database.transaction("pictures", "readwrite")
@@ -70,13 +70,13 @@ export class LocalDraft {
   }
 
   /** @returns {Promise<Blob | null>} */
-  async getPicture(id) {
+  async getImage(id) {
     if (!this.#database) return null
     return (await result(this.#database.transaction("pictures").objectStore("pictures").get(id)).catch(() => null)) ?? null
   }
 
-  /** Deletes all pictures but these. @param {Set<string>} ids */
-  async keepPictures(ids) {
+  /** Deletes all images but these. @param {Set<string>} ids */
+  async keepImages(ids) {
     if (!this.#database) return
     const transaction = this.#database.transaction("pictures", "readwrite")
     const pictures = transaction.objectStore("pictures")

@@ -1,7 +1,7 @@
-// Sends the document to the server: its new pictures first, then the document with the revision that it is based on. One
+// Sends the document to the server: its new images first, then the document with the revision that it is based on. One
 // request at a time, at most QUIET_MS after the last change, and less often while the server cannot be reached.
 
-import { pictureIds } from "editor/core/document"
+import { imageIds } from "editor/core/document"
 
 export const QUIET_MS = 800
 const FIRST_RETRY_MS = 2000
@@ -11,7 +11,7 @@ const UPLOAD_ATTEMPTS = 2
 /** @typedef {"saved" | "saving" | "offline" | "signed-out" | "refused"} Name
  *  saved: the server has the present document; offline: it cannot be reached, and is tried again;
  *  refused: it does not take the document, for the reason in `message` */
-/** @typedef {{name: Name, message: string, progress: number | null}} State  progress: of a picture that is sent, 0 to 1 */
+/** @typedef {{name: Name, message: string, progress: number | null}} State  progress: of an image that is sent, 0 to 1 */
 
 export class Sync {
   #server
@@ -29,7 +29,7 @@ export class Sync {
   /** @param {{
    *    read: () => Promise<{revision: number, document: object | null, pictures: string[]}>,
    *    write: (draft: {revision: number, document: object, pictures: string[]}) => Promise<{revision: number}>,
-   *    sendPicture: (id: string, onProgress: (share: number) => void) => Promise<void>,
+   *    sendImage: (id: string, onProgress: (share: number) => void) => Promise<void>,
    *  }} server  each rejects with an error of `status` (0: not reached, 401: signed out), `code` and `message`
    *  @param {{onState: (state: State) => void, onMerge: (document: object) => object}} listeners
    *  onMerge: called with the newer draft of another device; returns the document that replaces both */
@@ -91,8 +91,8 @@ export class Sync {
   async #write() {
     for (let attempt = 1; ; attempt++) {
       const document = this.#document
-      const pictures = [...pictureIds(document)]
-      await this.#sendPictures(pictures)
+      const pictures = [...imageIds(document)]
+      await this.#sendImages(pictures)
       try {
         const saved = await this.#server.write({ revision: this.#revision, document, pictures })
         this.#revision = saved.revision
@@ -107,10 +107,10 @@ export class Sync {
     }
   }
 
-  async #sendPictures(ids) {
+  async #sendImages(ids) {
     for (const id of ids) {
       if (this.#pictures.has(id)) continue
-      await this.#server.sendPicture(id, (progress) => this.#say("saving", { progress }))
+      await this.#server.sendImage(id, (progress) => this.#say("saving", { progress }))
       this.#pictures.add(id)
     }
   }

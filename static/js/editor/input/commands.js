@@ -11,7 +11,7 @@ import { forAria, matches, shown } from "editor/input/keys"
 /** @typedef {{run: (event?: Event) => void, end?: () => void, isEnabled?: () => boolean, isPressed?: () => boolean}} Handler
  *  end: the key was released; without it a held key repeats. isPressed: for commands that switch something */
 
-export const TOOLS = "Tools", BRUSH = "Brush", MASK = "Mask", VIEW = "View", PICTURE = "Photo and result", WITHOUT = "Without a mouse"
+export const TOOLS = "Tools", BRUSH = "Brush", MASK = "Mask", VIEW = "View", IMAGE = "Photo and result", WITHOUT = "Without a mouse"
 
 /** @type {Command[]} */
 export const COMMANDS = [
@@ -55,13 +55,13 @@ export const COMMANDS = [
   { id: "overlay", label: "Mask as overlay, outline or alone", keys: ["V"], group: VIEW },
   { id: "wheel", label: "Zoom at the pointer", group: VIEW, shown: "Wheel, two fingers" },
 
-  { id: "open", label: "Open a photo", keys: ["Ctrl+O"], group: PICTURE },
-  { id: "generate", label: "Erase or paint", keys: ["Ctrl+Enter"], group: PICTURE, inFields: true },
-  { id: "keep", label: "Keep the result", keys: ["K"], group: PICTURE },
-  { id: "back", label: "Back from the result", keys: ["Escape"], group: PICTURE, where: "result" },
-  { id: "result-before", label: "The result before", keys: ["ArrowLeft"], group: PICTURE },
-  { id: "result-after", label: "The next result", keys: ["ArrowRight"], group: PICTURE },
-  { id: "help", label: "Keys", keys: ["?"], group: PICTURE },
+  { id: "open", label: "Open a photo", keys: ["Ctrl+O"], group: IMAGE },
+  { id: "generate", label: "Erase or paint", keys: ["Ctrl+Enter"], group: IMAGE, inFields: true },
+  { id: "keep", label: "Keep the result", keys: ["K"], group: IMAGE },
+  { id: "back", label: "Back from the result", keys: ["Escape"], group: IMAGE, where: "result" },
+  { id: "result-before", label: "The result before", keys: ["ArrowLeft"], group: IMAGE },
+  { id: "result-after", label: "The next result", keys: ["ArrowRight"], group: IMAGE },
+  { id: "help", label: "Keys", keys: ["?"], group: IMAGE },
 
   { id: "crosshair", label: "Move the crosshair", group: WITHOUT, where: "surface", shown: "← → ↑ ↓, with Shift faster",
     keys: ["Left", "Right", "Up", "Down"].flatMap((way) => [`Arrow${way}`, `Shift+Arrow${way}`]) },

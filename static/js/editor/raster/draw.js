@@ -2,7 +2,7 @@
 
 import { fillHoles } from "./components.js"
 import { feather, grow } from "./grow.js"
-import { pictureMask } from "./pictures.js"
+import { imageMask } from "./images.js"
 import { REPAINTED, selected } from "./polarity.js"
 import { shapeMask } from "./shapes.js"
 import { drawStroke } from "./stroke.js"
@@ -11,15 +11,15 @@ import { wandMask } from "./wand.js"
 
 /** @param {Mask} mask @param {import("../core/operations.js").Operation} operation
  *  @param {{photo: () => Promise<object>, picture: (id: string) => Promise<ImageBitmap>}} sources
- *  the photo's pixels for the wand, and pictures by their id @returns {Promise<Mask>} */
+ *  the photo's pixels for the wand, and images by their id @returns {Promise<Mask>} */
 export async function draw(mask, operation, sources) {
   const add = (cover) => composite(mask, cover, operation.erases)
   switch (operation.kind) {
     case "stroke": return drawStroke(mask, operation)
     case "shape": return add(shapeMask(mask, operation))
     case "wand": return add(wandMask(await sources.photo(), operation))
-    case "picture": return add(await pictureIn(mask, operation, operation.box, selected, sources))
-    case "file": return pictureIn(mask, operation, [0, 0, mask.width, mask.height], REPAINTED[operation.repaints], sources)
+    case "picture": return add(await imageIn(mask, operation, operation.box, selected, sources))
+    case "file": return imageIn(mask, operation, [0, 0, mask.width, mask.height], REPAINTED[operation.repaints], sources)
     case "grow": return grow(mask, operation.pixels)
     case "feather": return feather(mask, operation.pixels)
     case "fill-holes": return fillHoles(mask)
@@ -29,10 +29,10 @@ export async function draw(mask, operation, sources) {
   throw new RangeError(`"${operation.kind}" is not an operation`)
 }
 
-async function pictureIn(mask, { picture }, box, valueOf, sources) {
+async function imageIn(mask, { picture }, box, valueOf, sources) {
   const bitmap = await sources.picture(picture)
   try {
-    return pictureMask(mask, bitmap, box, valueOf)
+    return imageMask(mask, bitmap, box, valueOf)
   } finally {
     bitmap.close()
   }

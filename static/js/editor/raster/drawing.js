@@ -43,7 +43,7 @@ export class Drawing {
     return this.#view?.level
   }
 
-  /** The share of the picture that is repainted, 0 to 1; of what is not drawn at full size yet, as far as it is seen. */
+  /** The share of the image that is repainted, 0 to 1; of what is not drawn at full size yet, as far as it is seen. */
   get coverage() {
     return (this.#preview ?? this.mask).coverage
   }

@@ -6,7 +6,7 @@ import { FULL, Mask, SIDE, inverted, tileOf } from "./tiles.js"
 const RUN = 8 // pixels of a row that are searched together
 const GROUP = 8 // rows of the disc that have one bound
 
-/** Each pixel becomes the maximum within a disc; a negative radius shrinks. Beyond the picture its border goes on. */
+/** Each pixel becomes the maximum within a disc; a negative radius shrinks. Beyond the image its border goes on. */
 export function grow(mask, pixels) {
   if (pixels < 0) return inverted(grow(inverted(mask), -pixels))
   const radius = Math.round(pixels)

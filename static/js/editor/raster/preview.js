@@ -21,7 +21,7 @@ export class Preview {
     }
   }
 
-  /** The share of the picture that is repainted, 0 to 1, as far as it is seen. */
+  /** The share of the image that is repainted, 0 to 1, as far as it is seen. */
   get coverage() {
     return Math.max(0, Math.min(1, this.base.coverage + this.mask.coverage - this.first.coverage))
   }

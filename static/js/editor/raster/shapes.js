@@ -56,7 +56,7 @@ function polygonMask(width, height, points) {
   return mask
 }
 
-/** Adds an edge's part between the rows `top` and `bottom`; left of the picture it counts as on its border. */
+/** Adds an edge's part between the rows `top` and `bottom`; left of the image it counts as on its border. */
 function addEdge(areas, stride, [[x0, y0], [x1, y1]], top, bottom, width) {
   if (y0 === y1) return
   const sign = y0 < y1 ? 1 : -1

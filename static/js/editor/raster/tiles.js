@@ -11,7 +11,7 @@ export const FULL = Object.freeze({ value: 255 })
 
 const BYTES = { 0: new Uint8Array(SIDE * SIDE), 255: new Uint8Array(SIDE * SIDE).fill(255) }
 
-/** A tile of which the pixels differ. `alpha`: SIDE rows of SIDE bytes; `sum`: of those that are in the picture. */
+/** A tile of which the pixels differ. `alpha`: SIDE rows of SIDE bytes; `sum`: of those that are in the image. */
 export class Tile {
   levels = null // of levels.js
   uses = 0 // of snapshots.js
@@ -38,14 +38,14 @@ export class Mask {
     return new Mask(this.width, this.height, this.tiles.map(change))
   }
 
-  /** The part of the picture that a tile shows. @returns {Box} */
+  /** The part of the image that a tile shows. @returns {Box} */
   boxOf(index) {
     const left = (index % this.columns) * SIDE
     const top = Math.floor(index / this.columns) * SIDE
     return { left, top, right: Math.min(left + SIDE, this.width), bottom: Math.min(top + SIDE, this.height) }
   }
 
-  /** The indices of the tiles that lie in a box, which may reach out of the picture. @param {Box} box */
+  /** The indices of the tiles that lie in a box, which may reach out of the image. @param {Box} box */
   indicesIn({ left, top, right, bottom }) {
     const indices = []
     const [first, last] = [Math.max(0, Math.floor(left / SIDE)), Math.min(this.columns, Math.ceil(right / SIDE))]
@@ -56,7 +56,7 @@ export class Mask {
     return indices
   }
 
-  /** The share of the picture that is repainted, 0 to 1; partly repainted pixels count in part. */
+  /** The share of the image that is repainted, 0 to 1; partly repainted pixels count in part. */
   get coverage() {
     let sum = 0
     this.tiles.forEach((tile, index) => {
@@ -65,14 +65,14 @@ export class Mask {
     return sum / (255 * this.width * this.height)
   }
 
-  /** 0 to 255; 0 outside of the picture. */
+  /** 0 to 255; 0 outside of the image. */
   at(x, y) {
     if (x < 0 || y < 0 || x >= this.width || y >= this.height) return 0
     const tile = this.tiles[Math.floor(y / SIDE) * this.columns + Math.floor(x / SIDE)]
     return tile.alpha ? tile.alpha[(y % SIDE) * SIDE + (x % SIDE)] : tile.value
   }
 
-  /** Writes a row of the picture, `width` bytes, to `bytes` from `offset` on. */
+  /** Writes a row of the image, `width` bytes, to `bytes` from `offset` on. */
   readRow(y, bytes, offset) {
     const first = Math.floor(y / SIDE) * this.columns
     for (let column = 0; column < this.columns; column++) {
@@ -85,7 +85,7 @@ export class Mask {
     }
   }
 
-  /** A part of the mask, `width` x `height` bytes. Outside of the picture its border pixels are repeated. */
+  /** A part of the mask, `width` x `height` bytes. Outside of the image its border pixels are repeated. */
   read(left, top, width, height) {
     const bytes = new Uint8Array(width * height)
     const inside = { left: clamp(left, this.width), right: clamp(left + width - 1, this.width) + 1 }
@@ -111,7 +111,7 @@ export class Mask {
 const clamp = (value, size) => Math.max(0, Math.min(size - 1, value))
 export const area = ({ left, top, right, bottom }) => (right - left) * (bottom - top)
 
-/** A tile of these bytes, of which those in `box` (the part of the picture that the tile shows) count. */
+/** A tile of these bytes, of which those in `box` (the part of the image that the tile shows) count. */
 export function tileOf(alpha, box) {
   const [width, height] = [box.right - box.left, box.bottom - box.top]
   let sum = 0

@@ -4,11 +4,11 @@
 //
 // In: {id, type, ...}, the types below; {type: "picture", picture, blob} answers a question and is handled at once.
 // Out: {id, value} or {id, error} to a question; to others {id, coverage, level, patches, bytes, problems}, with id 0 once
-// the full size is drawn, after {level, patches} where there are many patches; {needs: id of a picture}.
+// the full size is drawn, after {level, patches} where there are many patches; {needs: id of an image}.
 
 import { specks } from "./components.js"
 import { Drawing } from "./drawing.js"
-import { photoPixels, readPolarity } from "./pictures.js"
+import { photoPixels, readPolarity } from "./images.js"
 import { png } from "./png.js"
 import { displayTiles, pixels } from "./levels.js"
 import { SIDE } from "./tiles.js"
@@ -111,7 +111,7 @@ function sources({ photo, width, height }) {
     },
     async picture(id) {
       const blob = await picture(id)
-      if (!blob) throw new Error(`The picture ${id} of the mask is missing.`)
+      if (!blob) throw new Error(`The image ${id} of the mask is missing.`)
       return createImageBitmap(blob)
     },
   }

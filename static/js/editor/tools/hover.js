@@ -1,4 +1,4 @@
-// Shows what a click would select while the mouse rests: asks the server for the outlines in a small picture, one request
+// Shows what a click would select while the mouse rests: asks the server for the outlines in a small image, one request
 // at a time; a move drops the answer. Where the server is too slow, it is asked no more for this photo.
 
 const REST_MS = 150

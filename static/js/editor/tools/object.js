@@ -7,7 +7,7 @@
 
 import { replaceLast } from "editor/core/document"
 import { picture } from "editor/core/operations"
-import { put } from "editor/core/pictures"
+import { put } from "editor/core/images"
 import { blobOf, difference } from "editor/tools/finder"
 import { boxOf, clipped, distance } from "editor/tools/geometry"
 import { hovering } from "editor/tools/hover"

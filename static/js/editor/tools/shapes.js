@@ -1,7 +1,7 @@
 // Shapes that are filled when they are finished: rectangle and ellipse by two corners, lasso by a drag, polygon by clicks.
 
 import { picture, shape } from "editor/core/operations"
-import { put } from "editor/core/pictures"
+import { put } from "editor/core/images"
 import { blobOf } from "editor/tools/finder"
 import { boundsOf, boxOf, clipped, distance, squared, thinned } from "editor/tools/geometry"
 

@@ -4,7 +4,7 @@
 
 import { canRedo, canUndo, push, redo, undo } from "editor/core/document"
 import { CLEAR, FILL_HOLES, INVERT } from "editor/core/operations"
-import { get } from "editor/core/pictures"
+import { get } from "editor/core/images"
 import { displayable } from "editor/displayable"
 import { Adjustment } from "editor/tools/adjustment"
 import { brush } from "editor/tools/brush"

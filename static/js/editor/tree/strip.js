@@ -19,7 +19,7 @@ export class Strip {
     this.#imageOf = imageOf
   }
 
-  /** Begins anew with the file of a photo; `picture` is its id in core/pictures.js, `shown` what the browser shows of it. */
+  /** Begins anew with the file of a photo; `picture` is its id in core/images.js, `shown` what the browser shows of it. */
   begin(file, picture, shown) {
     URL.revokeObjectURL(this.#photo?.thumbnail)
     this.#photo = { id: null, label: "The photo", number: 0, file, picture, thumbnail: URL.createObjectURL(shown) }

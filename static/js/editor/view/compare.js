@@ -1,4 +1,4 @@
-// The result over the photo: two pictures in the photo's place, compared by a divider, in turn, or by their difference.
+// The result over the photo: two images in the photo's place, compared by a divider, in turn, or by their difference.
 
 const BLINK_MS = 600
 const KEY_STEP = 0.02 // of the stage's width
@@ -51,7 +51,7 @@ export class Compare {
     this.#cut()
   }
 
-  /** Puts the pictures where the photo is: `viewport` as in `viewport.js`, `photo` {width, height}. The result fills the
+  /** Puts the images where the photo is: `viewport` as in `viewport.js`, `photo` {width, height}. The result fills the
    *  outpainting `frame` around it, margins in pixels of the photo. */
   place({ scale, left, top }, photo, frame = { left: 0, top: 0, right: 0, bottom: 0 }) {
     const size = { width: photo.width + frame.left + frame.right, height: photo.height + frame.top + frame.bottom }
@@ -75,7 +75,7 @@ export class Compare {
   async show(before, after) {
     if (this.#before.src !== before) this.#before.src = before
     this.#after.src = after
-    await this.#after.decode().catch(() => {}) // a picture that cannot be loaded shows its alt text
+    await this.#after.decode().catch(() => {}) // an image that cannot be loaded shows its alt text
     const layer = this.#layer.classList
     if (layer.contains("shown")) return
     layer.add("shown", "arriving")

@@ -97,7 +97,7 @@ export class Hole {
   }
 }
 
-/** The hole's box in pixels of the photo, null where there is none, and the URL of a picture of its shape in that box. */
+/** The hole's box in pixels of the photo, null where there is none, and the URL of an image of its shape in that box. */
 async function shapeOf(mask, photo, frame) {
   const { width, height, rgba } = await mask.shape(SIDE)
   const scale = width / photo.width

@@ -2,7 +2,7 @@
 // is painted. All methods that change the mask return at once; `drawn()` and the questions wait for those before them.
 
 import { extended } from "editor/core/operations"
-import { get } from "editor/core/pictures"
+import { get } from "editor/core/images"
 import { sizeOf } from "editor/tools/frame_geometry"
 import { COLOUR } from "editor/view/overlay"
 import { Painter } from "editor/view/painter"
@@ -121,7 +121,7 @@ export class MaskView {
   }
 
   /**
-   * Shows an unfinished picture inside the mask, in the place of the red. @param {{url: string, box: number[]}} preview:
+   * Shows an unfinished image inside the mask, in the place of the red. @param {{url: string, box: number[]}} preview:
    * the part of the photo that it shows, as left, top, right and bottom in its pixels.
    */
   async showPreview({ url, box }) {

@@ -1,4 +1,4 @@
-// Draws the mask over the photo in one of three ways, or an unfinished picture in its place. Pure: takes a 2D context.
+// Draws the mask over the photo in one of three ways, or an unfinished image in its place. Pure: takes a 2D context.
 
 export const MODES = ["overlay", "outline", "alone"]
 export const COLOUR = Object.freeze({ red: 255, green: 45, blue: 70 }) // as --mask in the style sheet

@@ -6,7 +6,7 @@ import { touch } from "editor/view/screen"
 const TILE_SIDE = 256 // pixels of a display tile (raster/levels.js)
 const CRISP_FROM = 3 // CSS pixels per photo pixel from which single pixels are shown as squares
 const OVERVIEW_SIDE = 2048 // the photo's copy for zoomed-out views
-const LARGEST_ON_PHONES = 2 ** 24 // pixels of a picture that is drawn: the limit of a canvas in iOS
+const LARGEST_ON_PHONES = 2 ** 24 // pixels of an image that is drawn: the limit of a canvas in iOS
 
 export class Painter {
   #photo // the canvases
@@ -212,7 +212,7 @@ function fillWith(context, left, top, width, height) {
   context.fillRect(left, top, width, height)
 }
 
-/** A smaller copy, or null where the picture is small itself. */
+/** A smaller copy, or null where the image is small itself. */
 function overviewOf(bitmap) {
   const scale = OVERVIEW_SIDE / Math.max(bitmap.width, bitmap.height)
   return scale < 0.75 ? scaled(bitmap, scale) : null

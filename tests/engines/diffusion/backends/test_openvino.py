@@ -88,10 +88,10 @@ def painted(batcher: Batcher, spec: ModelSpec, **settings: Any) -> tuple[NDArray
     """Returns an image, the notes, and the backend that computed it."""
     steps: list[Step] = []
     loras, parts = settings.pop("lora_specs", []), settings.pop("parts", [])
-    (picture,), notes = batcher.paint(request(**settings), spec, steps.append, loras, parts)
+    (image,), notes = batcher.paint(request(**settings), spec, steps.append, loras, parts)
     ways = {step.computed_by for step in steps if step.computed_by}
     assert len(ways) == 1, "the backend changed between steps"
-    return picture, notes, ways.pop()
+    return image, notes, ways.pop()
 
 
 def by_torch(spec: ModelSpec, hardware: Hardware = CPU, **settings: Any) -> NDArray[np.uint8]:
@@ -162,9 +162,9 @@ def test_torch_paints_the_first_image_and_openvino_the_same_images_afterwards(
     assert first.tobytes() == by_torch(spec, **requested[0]).tobytes()
     calls.rows.clear()
     for settings in requested:
-        picture, notes, way = painted(batcher, spec, **settings)
+        image, notes, way = painted(batcher, spec, **settings)
         assert (notes, way) == ((), "OpenVINO, float32")
-        assert largest_difference(picture, by_torch(spec, **settings)) <= 1
+        assert largest_difference(image, by_torch(spec, **settings)) <= 1
     assert calls.rows == [2], "torch answers once, to compare"
 
 
@@ -174,11 +174,11 @@ def test_it_computes_in_bfloat16_as_torch_does(folder: Path, specs: dict[str, Mo
     spec, batcher = specs["sd"], batcher_in(folder, HALF)
     painted(batcher, spec)
     ready(batcher)
-    picture, notes, way = painted(batcher, spec)
+    image, notes, way = painted(batcher, spec)
     assert (notes, way) == ((), "OpenVINO, bfloat16")
     exact = by_torch(spec).astype(float)
     noise = np.abs(by_torch(spec, HALF) - exact).mean()
-    assert np.abs(picture - exact).mean() < 3 * noise, "about as far from float32 as torch is"
+    assert np.abs(image - exact).mean() < 3 * noise, "about as far from float32 as torch is"
 
 
 def test_an_image_is_bit_identical_in_a_batch_and_alone(folder: Path, specs: dict[str, ModelSpec]) -> None:
@@ -263,9 +263,9 @@ def test_a_network_that_differs_is_rejected_with_a_note(
 
     monkeypatch.setattr(CompiledNetwork, "compute", wrong)
     for _ in range(2):
-        (picture,), notes = batcher.paint(request(), spec, ignore_step)
+        (image,), notes = batcher.paint(request(), spec, ignore_step)
         assert notes == ("OpenVINO's result differed from torch's at unet (0.1); torch computed that.",)
-        assert largest_difference(picture, by_torch(spec)) <= 1
+        assert largest_difference(image, by_torch(spec)) <= 1
     assert counted.count("unet") == 1
 
 
@@ -284,9 +284,9 @@ def test_after_a_failure_in_the_middle_torch_computes_the_rest(
         return compute(part, inputs)
 
     monkeypatch.setattr(CompiledNetwork, "compute", breaking)
-    (picture,), notes = batcher.paint(request(), specs["sd"], ignore_step)
+    (image,), notes = batcher.paint(request(), specs["sd"], ignore_step)
     assert notes == ("OpenVINO failed at unet (RuntimeError); torch computed that.",)
-    assert largest_difference(picture, by_torch(specs["sd"])) <= 1
+    assert largest_difference(image, by_torch(specs["sd"])) <= 1
     assert counted.count("unet") == 3
 
 
@@ -302,9 +302,9 @@ def test_a_failed_conversion_gives_a_note_and_is_not_repeated(tmp_path: Path) ->
     painted(batcher, spec)
     ready(batcher)
     for _ in range(2):
-        picture, notes, way = painted(batcher, spec)
+        image, notes, way = painted(batcher, spec)
         assert (notes, way) == (("OpenVINO was not used: it could not be converted. Torch painted.",), "torch, float32")
-    assert picture.tobytes() == by_torch(spec).tobytes()
+    assert image.tobytes() == by_torch(spec).tobytes()
     assert tried == ["unet"]
 
 
@@ -327,13 +327,13 @@ def test_reused_loras_are_fused_and_paint_the_same_image(
     batcher.backends.convert = counting
     assert painted(batcher, spec, **requested)[2] == "torch, float32"
     ready(batcher)
-    assert not any(made), "not for one picture"
+    assert not any(made), "not for one image"
     assert painted(batcher, spec, **requested)[2] == "torch, float32"
     ready(batcher)
-    picture, notes, way = painted(batcher, spec, **requested)
+    image, notes, way = painted(batcher, spec, **requested)
     assert (notes, way) == ((), "OpenVINO, float32")
-    assert largest_difference(picture, by_torch(spec, **requested)) <= 1
-    assert largest_difference(picture, by_torch(spec)) > 3
+    assert largest_difference(image, by_torch(spec, **requested)) <= 1
+    assert largest_difference(image, by_torch(spec)) > 3
     assert painted(batcher_in(folder, convert=forbidden), spec, **requested)[2] == "OpenVINO, float32", (
         "at hand from now on"
     )
@@ -347,10 +347,10 @@ def test_with_another_vae_openvino_denoises_and_torch_decodes(
     painted(batcher, spec)
     ready(batcher)
     requested: dict[str, Any] = {"vae": "other", "parts": [tiny_vaes.saved(tmp_path / "other", kind=kind)]}
-    picture, notes, way = painted(batcher, spec, **requested)
+    image, notes, way = painted(batcher, spec, **requested)
     assert (notes, way) == ((), "OpenVINO, float32")
-    assert largest_difference(picture, by_torch(spec, **requested)) <= 1
-    assert largest_difference(picture, by_torch(spec)) > 3
+    assert largest_difference(image, by_torch(spec, **requested)) <= 1
+    assert largest_difference(image, by_torch(spec)) > 3
 
 
 @pytest.mark.full

@@ -16,7 +16,7 @@ from PIL import Image
 from skimage import data
 
 from inpainting.catalog.specs import Control, Kind, LoraSpec, ModelSpec
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
@@ -31,14 +31,14 @@ WITH_CONTROLNET: dict[str, type[Any]] = {
 }
 WITH_UNION: dict[str, type[Any]] = {"sdxl": diffusers.StableDiffusionXLControlNetUnionInpaintPipeline}
 UNION_NUMBERS = {"openpose": 0, "depth": 1, "softedge": 2, "canny": 3, "segment": 5, "tile": 6, "inpaint": 7}
-SENT = Picture(np.ascontiguousarray(data.coffee()[100:228:2, 200:328:2]))
-"""A control picture of the window's size."""
-PROMPT = Picture(np.ascontiguousarray(data.chelsea()[::3, ::3]))
-"""A picture as a prompt, of another size and no square."""
+SENT = CanonicalImage(np.ascontiguousarray(data.coffee()[100:228:2, 200:328:2]))
+"""A control image of the window's size."""
+PROMPT = CanonicalImage(np.ascontiguousarray(data.chelsea()[::3, ::3]))
+"""An image as a prompt, of another size and no square."""
 
 
 def request(
-    *, control_image: Picture | None = SENT, ip_adapter_image: Picture | None = PROMPT, **settings: Any
+    *, control_image: CanonicalImage | None = SENT, ip_adapter_image: CanonicalImage | None = PROMPT, **settings: Any
 ) -> InpaintRequest:
     """A request with a control image and an image prompt."""
     return ddim_request(
@@ -120,7 +120,7 @@ def diffusers_result(
         pipelines = WITH_UNION if is_union else WITH_CONTROLNET
         reference = loaded_reference(spec, requested, pipelines=pipelines, components={"controlnet": network})
         more = {
-            "control_image": control_picture(control, requested),
+            "control_image": control_image(control, requested),
             "controlnet_conditioning_scale": 1.0 if settings.control_strength is None else settings.control_strength,
             "control_guidance_start": settings.control_start or 0.0,
             "control_guidance_end": 1.0 if settings.control_end is None else settings.control_end,
@@ -144,7 +144,7 @@ def diffusers_result(
     return latents
 
 
-def control_picture(spec: ModelSpec, requested: InpaintRequest) -> Any:
+def control_image(spec: ModelSpec, requested: InpaintRequest) -> Any:
     """The control image as diffusers' documentation prepares it."""
     import cv2
 
@@ -153,7 +153,7 @@ def control_picture(spec: ModelSpec, requested: InpaintRequest) -> Any:
         kind = Control(requested.settings.control_type or "canny")
         if kind is Control.INPAINT:
             return Image.fromarray(np.where(requested.mask[:, :, None] > 127, np.uint8(0), window))
-        return control_picture(replace(spec, control=kind), requested)
+        return control_image(replace(spec, control=kind), requested)
     if spec.control is Control.INPAINT:
         shares = window.astype(np.float32) / 255.0
         shares[requested.mask.astype(np.float32) / 255.0 > 0.5] = -1.0

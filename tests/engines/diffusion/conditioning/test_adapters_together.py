@@ -51,8 +51,8 @@ def engine(scratch: Path, models_dir: Path) -> Engine:
 
 
 def painted(engine: Engine, **settings: Any) -> NDArray[np.uint8]:
-    (picture,) = engine.inpaint(planner().plan(request(model="tiny", **settings), "diffusion"), ignore_step)
-    return picture
+    (image,) = engine.inpaint(planner().plan(request(model="tiny", **settings), "diffusion"), ignore_step)
+    return image
 
 
 def resolved(settings: PaintSettings) -> PaintSettings:
@@ -69,15 +69,15 @@ def test_each_added_adapter_changes_the_image(engine: Engine) -> None:
         {"ip_adapter": "look", "ip_adapter_scale": 0.5},
         {"control": "edges", "ip_adapter": "look"},
     ]
-    pictures = [painted(engine, **way) for way in ways]
-    assert len({picture.tobytes() for picture in pictures}) == len(ways)
+    images = [painted(engine, **way) for way in ways]
+    assert len({image.tobytes() for image in images}) == len(ways)
     idle: list[dict[str, Any]] = [
         {"control": "edges", "control_strength": 0.0},
         {"control": "far", "control_strength": 0.0},  # has another shape: loading it would fail
         {"ip_adapter": "look", "ip_adapter_scale": 0.0},
     ]
     for way in idle:
-        assert np.array_equal(painted(engine, **way), pictures[0])
+        assert np.array_equal(painted(engine, **way), images[0])
 
 
 def test_strength_and_interval_of_adapters_are_resolved(engine: Engine) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inpainting.catalog.specs import Control, ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import ControlUse, InpaintRequest
 from inpainting.engines.diffusion.conditioning import controlnet
 from inpainting.engines.diffusion.serving import adapter_loading
@@ -112,7 +112,7 @@ def test_conditioning_images_of_inpaint_canny_depth_and_tile(canny: dict[str, Mo
     edges = input_of(canny["sd"], requested)
     assert set(np.unique(edges)) == {0, 1}
     depth = replace(canny["sd"], control=Control.DEPTH)
-    grey = Picture(np.ascontiguousarray(np.asarray(SENT.pixels, np.uint8)[:, :, :1]))
+    grey = CanonicalImage(np.ascontiguousarray(np.asarray(SENT.pixels, np.uint8)[:, :, :1]))
     sent = input_of(depth, replace(requested, control_image=grey))
     assert np.array_equal((sent * 255).round(), np.repeat(grey.pixels, 3, axis=2))
     tile = input_of(replace(depth, control=Control.TILE), replace(requested, control_image=None))
@@ -300,11 +300,11 @@ def test_samples_of_a_batch_that_ran_out_of_memory_are_painted_in_smaller_batche
 
     monkeypatch.setattr(network, "forward", small_only)
     requested = request(control=part.slug, num_images=2)
-    pictures, _ = loop.paint(requested, spec, ignore_step, (), [part])
+    images, _ = loop.paint(requested, spec, ignore_step, (), [part])
     assert max(seen) == 4
     alone = batcher(1).paint(requested, spec, ignore_step, (), [part])[0]
-    for picture, expected in zip(pictures, alone, strict=True):
-        assert np.abs(picture.astype(int) - expected).max() <= 1
+    for image, expected in zip(images, alone, strict=True):
+        assert np.abs(image.astype(int) - expected).max() <= 1
 
 
 @pytest.fixture(scope="module")

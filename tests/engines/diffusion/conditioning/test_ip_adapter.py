@@ -15,7 +15,7 @@ import torch
 
 from inpainting.catalog.specs import Control, LoraSpec, ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import InFlightSample, WaitingSample
@@ -97,8 +97,8 @@ def test_the_image_prompt_may_be_grey_or_16_bit_and_changes_the_result(
     models: dict[tuple[str, bool], ModelSpec], adapters: dict[tuple[str, str], ModelSpec]
 ) -> None:
     spec, part = models["sd", True], adapters["sd", "plus"]
-    deep = Picture(np.asarray(SENT.pixels, np.uint16) * np.uint16(257))
-    grey = Picture(np.ascontiguousarray(np.asarray(SENT.pixels, np.uint8)[:, :, :1]))
+    deep = CanonicalImage(np.asarray(SENT.pixels, np.uint16) * np.uint16(257))
+    grey = CanonicalImage(np.ascontiguousarray(np.asarray(SENT.pixels, np.uint8)[:, :, :1]))
     cat, coffee, same, other = (
         denoised_latents(spec, [one], [part])[0]
         for one in (

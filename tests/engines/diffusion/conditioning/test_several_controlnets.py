@@ -14,7 +14,7 @@ from diffusers.models.controlnets.multicontrolnet_union import MultiControlNetUn
 from PIL import Image
 
 from inpainting.catalog.specs import Control, ModelSpec
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import ControlUse, InpaintRequest
 from tests import tiny_adapters, tiny_models
 from tests.engines.diffusion.conditioning.adapter_requests import (
@@ -23,7 +23,7 @@ from tests.engines.diffusion.conditioning.adapter_requests import (
     WITH_UNION,
     batcher,
     close,
-    control_picture,
+    control_image,
     denoised_latents,
     differ,
     request,
@@ -72,7 +72,7 @@ def reference(spec: ModelSpec, requested: InpaintRequest, specs: dict[str, Model
     components = {"controlnet": MultiControlNetUnionModel(networks) if is_union else networks}
     pipeline = loaded_reference(spec, requested, pipelines=pipelines, components=components)
     images = [
-        control_picture(
+        control_image(
             specs[use.slug],
             replace(requested, settings=replace(requested.settings, controls=(), control_type=use.type)),
         )
@@ -162,8 +162,8 @@ def test_a_tile_is_computed_where_the_control_image_is_another_controlnets(
     requested = request(controls=uses)
     photo = {"tile": requested.image, "map": requested.control_image}
     networks = {"tile": tile, "map": depth}
-    pictures = [control_picture(networks[use.slug], replace(requested, control_image=photo[use.slug])) for use in uses]
-    close(beside, reference(spec, requested, networks, control_image=pictures))
+    images = [control_image(networks[use.slug], replace(requested, control_image=photo[use.slug])) for use in uses]
+    close(beside, reference(spec, requested, networks, control_image=images))
 
 
 def test_each_has_its_own_control_image(models: dict[str, ModelSpec], parts: dict[str, dict[str, ModelSpec]]) -> None:
@@ -175,10 +175,10 @@ def test_each_has_its_own_control_image(models: dict[str, ModelSpec], parts: dic
     shared = request(controls=uses)
     assert shared.control_image is not None
     pixels = np.asarray(shared.control_image.pixels, np.uint8)
-    second, third = Picture(np.ascontiguousarray(pixels[::-1])), Picture(255 - pixels)
+    second, third = CanonicalImage(np.ascontiguousarray(pixels[::-1])), CanonicalImage(255 - pixels)
     requested = replace(shared, control_image_2=second, control_image_3=third)
     networks = {"map": depth, "tile": tile, "lines": scribble}
     (latents,) = denoised_latents(spec, [requested], list(networks.values()))
-    pictures = [Image.fromarray(np.asarray(one.pixels)) for one in (shared.control_image, second, third)]
-    close(latents, reference(spec, requested, networks, control_image=pictures))
+    images = [Image.fromarray(np.asarray(one.pixels)) for one in (shared.control_image, second, third)]
+    close(latents, reference(spec, requested, networks, control_image=images))
     assert differ(latents, denoised_latents(spec, [shared], list(networks.values()))[0])

@@ -14,7 +14,7 @@ from skimage import data
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.adapter_uses import IP_ADAPTERS
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, IPAdapterUse
 from inpainting.engines.diffusion.conditioning import ip_adapter
 from inpainting.engines.diffusion.serving.model_loading import load
@@ -30,10 +30,10 @@ from tests.engines.diffusion.conditioning.adapter_requests import (
 from tests.engines.diffusion.pipelines import CPU, FAMILIES, loaded_reference, run_reference
 from tests.matrix import first_alone
 
-PICTURES = [
+IMAGES = [
     PROMPT,
-    Picture(np.ascontiguousarray(data.coffee()[::4, ::4])),
-    Picture(np.ascontiguousarray(data.astronaut()[::5, ::4])),
+    CanonicalImage(np.ascontiguousarray(data.coffee()[::4, ::4])),
+    CanonicalImage(np.ascontiguousarray(data.astronaut()[::5, ::4])),
 ]
 PLAIN, PLUS, STRONG = IPAdapterUse("plain", 0.6), IPAdapterUse("plus", 0.8), IPAdapterUse("plain", 1.0)
 
@@ -62,8 +62,8 @@ def adapters(folder: Path, models: dict[str, ModelSpec]) -> dict[str, dict[str, 
 
 
 def asked(*uses: IPAdapterUse, **settings: Any) -> InpaintRequest:
-    """A request with these IP-Adapters and a picture for each."""
-    images: dict[str, Any] = dict(zip(IP_ADAPTERS.images, PICTURES[: len(uses)], strict=False))
+    """A request with these IP-Adapters and an image for each."""
+    images: dict[str, Any] = dict(zip(IP_ADAPTERS.images, IMAGES[: len(uses)], strict=False))
     return replace(request(ip_adapters=uses, **settings), **images)
 
 
@@ -84,7 +84,7 @@ def reference(spec: ModelSpec, requested: InpaintRequest, specs: dict[str, Model
         local_files_only=True,
     )
     pipeline.set_ip_adapter_scale([use.scale for use in uses])
-    images = [Image.fromarray(np.asarray(picture.pixels)) for picture in PICTURES[: len(uses)]]
+    images = [Image.fromarray(np.asarray(image.pixels)) for image in IMAGES[: len(uses)]]
     latents: torch.Tensor = run_reference(pipeline, spec, requested, ip_adapter_image=images)
     return latents
 

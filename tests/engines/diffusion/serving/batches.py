@@ -12,7 +12,7 @@ import torch
 from skimage import data
 
 from inpainting.catalog.specs import ModelSpec
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from tests.engines.diffusion.pipelines import SIDE
@@ -25,7 +25,9 @@ def request(**settings: Any) -> InpaintRequest:
     mask[16:48, 8:40] = 255
     usual = {"prompt": "a red bus", "seed": 7, "strength": 1.0, "steps": STEPS, "scheduler": "DDIMScheduler"}
     values = {**usual, **settings}
-    return InpaintRequest(Picture(np.ascontiguousarray(data.astronaut()[::8, ::8])), mask, PaintSettings(**values))
+    return InpaintRequest(
+        CanonicalImage(np.ascontiguousarray(data.astronaut()[::8, ::8])), mask, PaintSettings(**values)
+    )
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

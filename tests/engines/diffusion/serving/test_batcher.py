@@ -110,10 +110,10 @@ def test_without_guidance_a_sample_takes_one_row(sd: ModelSpec, batcher: Batcher
 
 
 def test_several_images_use_consecutive_seeds(sd: ModelSpec, specs: dict[str, ModelSpec], batcher: Batcher) -> None:
-    pictures, _ = batcher.paint(request(seed=20, num_images=3), sd, ignore_step)
-    for number, picture in enumerate(pictures):
+    images, _ = batcher.paint(request(seed=20, num_images=3), sd, ignore_step)
+    for number, image in enumerate(images):
         (single,) = alone(specs, request(seed=20 + number), "sd")
-        assert np.abs(picture.astype(int) - single).max() <= 1
+        assert np.abs(image.astype(int) - single).max() <= 1
 
 
 def test_alone_the_same_seed_gives_the_same_bytes(sd: ModelSpec, specs: dict[str, ModelSpec]) -> None:
@@ -147,8 +147,8 @@ def test_a_cancel_takes_effect_at_the_next_step_and_other_jobs_continue(sd: Mode
     calls = UNetCalls(batcher, sd)
     with pytest.raises(Cancelled):
         batcher.paint(request(steps=100), sd, stop)
-    pictures, _ = batcher.paint(request(), sd, ignore_step)
-    assert len(pictures) == 1
+    images, _ = batcher.paint(request(), sd, ignore_step)
+    assert len(images) == 1
     assert len(calls.rows) <= STEPS + 5
     wait_until(lambda: batcher.is_idle)
 
@@ -193,8 +193,8 @@ def test_when_memory_is_short_the_model_saves_memory_with_a_note(
 
     model.predict = predict
     for future in together([request(seed=seed) for seed in range(4)], sd):
-        pictures, notes = future.result(60)
-        assert len(pictures) == 1
+        images, notes = future.result(60)
+        assert len(images) == 1
         assert any("Memory was short" in note for note in notes)
     assert max(sizes) > 1
 
@@ -209,8 +209,8 @@ def test_when_memory_is_short_at_the_start_the_model_saves_memory_too(sd: ModelS
         return start(*arguments)
 
     model.start = starting
-    pictures, notes = batcher.paint(request(), sd, ignore_step)
-    assert len(pictures) == 1
+    images, notes = batcher.paint(request(), sd, ignore_step)
+    assert len(images) == 1
     assert any("Memory was short" in note for note in notes)
 
 
@@ -230,7 +230,7 @@ def test_the_number_of_rows_that_fit_is_found_once(sd: ModelSpec, batcher: Batch
     assert sizes[:6] == [1, 4, 2, 2, 2, 2]
     assert max(sizes[2:]) == 2
     assert not any(notes for _, notes in results)
-    assert len({pictures[0].tobytes() for pictures, _ in results}) == 4
+    assert len({images[0].tobytes() for images, _ in results}) == 4
 
 
 def test_idle_models_are_evicted_before_a_model_saves_memory(
@@ -290,14 +290,14 @@ def test_a_vae_that_overflows_decodes_again_in_float32(sd: ModelSpec, specs: dic
 
     def overflowing(latents: torch.Tensor, **more: Any) -> Any:
         dtypes.append(latents.dtype)
-        pictures = decode(latents, **more)[0]
-        return (pictures if latents.dtype == torch.float32 else pictures * torch.nan,)
+        images = decode(latents, **more)[0]
+        return (images if latents.dtype == torch.float32 else images * torch.nan,)
 
     model.vae.decode = overflowing
-    pictures, _ = half.paint(request(), sd, ignore_step)
+    images, _ = half.paint(request(), sd, ignore_step)
     assert dtypes == [torch.bfloat16, torch.float32]
     assert model.vae.dtype == torch.bfloat16
-    assert pictures[0].std() > 0
+    assert images[0].std() > 0
 
 
 def test_two_models_take_turns_under_a_memory_budget_for_one(
@@ -503,8 +503,8 @@ def test_a_scheduler_that_cannot_drive_the_model_is_replaced_with_a_note(
     specs: dict[str, ModelSpec], batcher: Batcher
 ) -> None:
     for name, nearest in schedulers.FALLBACKS.items():
-        pictures, notes = batcher.paint(request(scheduler=name, strength=0.75), specs["plain"], ignore_step)
+        images, notes = batcher.paint(request(scheduler=name, strength=0.75), specs["plain"], ignore_step)
         assert any(name in note and nearest in note for note in notes)
         assert np.array_equal(
-            pictures[0], batcher.paint(request(scheduler=nearest, strength=0.75), specs["plain"], ignore_step)[0][0]
+            images[0], batcher.paint(request(scheduler=nearest, strength=0.75), specs["plain"], ignore_step)[0][0]
         )

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from inpainting.catalog.specs import ModelSpec
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.serving import step_executor
 from inpainting.engines.diffusion.serving.batcher import Batcher
@@ -28,7 +28,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> ModelSpec:
 def wide(requested: InpaintRequest) -> InpaintRequest:
     """A request that cannot share a batch with others."""
     pixels, mask = np.asarray(requested.image.pixels), requested.mask
-    return InpaintRequest(Picture(np.hstack([pixels] * 2)), np.hstack([mask] * 2), requested.settings)
+    return InpaintRequest(CanonicalImage(np.hstack([pixels] * 2)), np.hstack([mask] * 2), requested.settings)
 
 
 def painted(spec: ModelSpec, *requests: InpaintRequest, leaves_at: int | None = None) -> tuple[list[Any], list[str]]:

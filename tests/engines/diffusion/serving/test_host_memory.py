@@ -54,9 +54,9 @@ def test_an_evicted_model_comes_back_without_its_files(
 ) -> None:
     one = batcher(device, weights_bytes(specs["sd"], torch.float32) + 1, share)
     before = {source: loads("sd", source) for source in ("disk", "memory")}
-    pictures = [one.paint(request(), specs[name], ignore_step)[0][0] for name in ("sd", "other", "sd")]
-    assert np.array_equal(pictures[0], pictures[2])
-    assert not np.array_equal(pictures[0], pictures[1])
+    images = [one.paint(request(), specs[name], ignore_step)[0][0] for name in ("sd", "other", "sd")]
+    assert np.array_equal(images[0], images[2])
+    assert not np.array_equal(images[0], images[1])
     assert [model.spec.slug for model in one.cache.models] == ["sd"]
     count = {source: loads("sd", source) - before[source] for source in before}
     assert count == ({"disk": 1, "memory": 1} if share else {"disk": 2, "memory": 0})
@@ -86,10 +86,10 @@ def test_a_model_that_leaves_the_device_takes_no_encodings_along(specs: dict[str
     one.paint(request(), specs["sd"], ignore_step)
     model = one.cache.get(specs["sd"])
     assert model._texts._encodings
-    assert model._pictures._encodings
+    assert model._images._encodings
     model.leave_device()
     assert not model._texts._encodings
-    assert not model._pictures._encodings
+    assert not model._images._encodings
 
 
 def test_no_more_is_kept_than_a_share_of_the_free_memory(
@@ -167,7 +167,7 @@ def test_an_offloaded_model_is_whole_again_when_there_is_room(
     device.placed.clear()
     if not has_room:
         one.cache.hardware = CountingDevice(device.device, device.dtype, capacity=model.byte_count)
-    picture, notes = one.paint(request(), specs["sd"], ignore_step)
-    assert np.array_equal(picture[0], expected)
+    image, notes = one.paint(request(), specs["sd"], ignore_step)
+    assert np.array_equal(image[0], expected)
     assert device.placed == ([Offload.NONE] if has_room else [])
     assert any("Memory was short" in note for note in notes) is not has_room

@@ -65,13 +65,13 @@ def test_a_model_that_overflows_in_float16_paints_in_bfloat16_with_a_note(tmp_pa
     one = batcher(torch.float16)
     calls = overflow(one, spec, when=lambda model: model.unet.dtype == torch.float16)
     steps: list[Step] = []
-    pictures, notes = one.paint(request(num_images=2), spec, steps.append)
+    images, notes = one.paint(request(num_images=2), spec, steps.append)
     assert notes == (OVERFLOWED,)
     assert len(calls) == OVERFLOW_AT + STEPS
     assert {step.computed_by for step in steps if step.done == 2 * STEPS} == {"torch, bfloat16"}
     assert max(step.done for step in steps) == 2 * STEPS
-    for picture, other in zip(pictures, expected, strict=True):
-        assert np.abs(picture.astype(int) - other).mean() < 4
+    for image, other in zip(images, expected, strict=True):
+        assert np.abs(image.astype(int) - other).mean() < 4
 
 
 @pytest.mark.parametrize("at", [1, OVERFLOW_AT, STEPS])
@@ -95,6 +95,6 @@ def test_adapters_loaded_in_float16_work_with_a_model_in_bfloat16(tmp_path: Path
     tensors = tiny_adapters.adapter(one.cache.get(spec).unet)
     prompt = tiny_adapters.saved_adapter(tmp_path / "prompt", "sd", {k: one.half() for k, one in tensors.items()})
     overflow(one, spec, when=lambda model: model.unet.dtype == torch.float16)
-    pictures, notes = one.paint(adapter_requests.request(), spec, ignore_step, (), (control, prompt))
+    images, notes = one.paint(adapter_requests.request(), spec, ignore_step, (), (control, prompt))
     assert notes == (OVERFLOWED,)
-    assert pictures[0].std() > 0
+    assert images[0].std() > 0

@@ -183,8 +183,8 @@ def test_a_model_too_large_for_the_device_is_painted_with_in_parts(specs: dict[s
         "parts": max(map(byte_count, networks)),
         "layers": max(byte_count(leaf) for network in networks for leaf in leaves(network)),
     }
-    pictures, notes = painted_on(capacities[waiting], specs["sd"])
-    assert np.abs(pictures[0].astype(int) - expected).max() <= 1
+    images, notes = painted_on(capacities[waiting], specs["sd"])
+    assert np.abs(images[0].astype(int) - expected).max() <= 1
     assert any(f"{waiting} of the model" in note for note in notes) is (waiting != "nothing")
 
 
@@ -207,8 +207,8 @@ def test_rows_are_computed_one_after_another_before_a_guided_image_is_refused(tm
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     batcher.cache.get(spec).unet.register_forward_pre_hook(short)
-    pictures, notes = batcher.paint(request(), spec, ignore_step)
-    assert np.abs(pictures[0].astype(int) - expected).max() <= 1
+    images, notes = batcher.paint(request(), spec, ignore_step)
+    assert np.abs(images[0].astype(int) - expected).max() <= 1
     assert rows[:2] == [2, 2]
     assert set(rows[2:]) == {1}
     assert any("one after another" in note for note in notes)

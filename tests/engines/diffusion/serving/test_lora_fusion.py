@@ -79,7 +79,7 @@ def run(batcher: Batcher, turns: int | None = None) -> None:
         turns = None if turns is None else turns - has_batch
 
 
-def picture(job: Job) -> Any:
+def image(job: Job) -> Any:
     assert job.is_done
     while not isinstance(message := job.messages.get_nowait(), JobSucceeded):
         assert not isinstance(message, Exception)
@@ -87,12 +87,12 @@ def picture(job: Job) -> Any:
 
 
 def alone(spec: ModelSpec, used: Sequence[LoraSpec], **settings: Any) -> Any:
-    """The picture by hooks: in the deterministic mode nothing is fused."""
+    """The image by hooks: in the deterministic mode nothing is fused."""
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=1)
     job = submit(batcher, spec, used, **settings)
     run(batcher)
     assert batcher.cache.get(spec).loras.fused == ()
-    return picture(job)
+    return image(job)
 
 
 def test_a_set_is_fused_once_and_stays_for_the_next_requests(
@@ -110,7 +110,7 @@ def test_a_set_is_fused_once_and_stays_for_the_next_requests(
     assert batcher.cache.used_bytes == batcher.cache.get(spec).byte_count
     for number, job in enumerate(jobs):
         expected = alone(spec, [] if number % 2 else used, seed=number // 2)
-        assert np.abs(picture(job) - expected).max() <= (0 if number % 2 else 1)
+        assert np.abs(image(job) - expected).max() <= (0 if number % 2 else 1)
 
 
 def test_batches_with_other_loras_and_none_take_turns_without_fusing_again(
@@ -123,7 +123,7 @@ def test_batches_with_other_loras_and_none_take_turns_without_fusing_again(
     assert fused_sets == [[ONE]]
     run(batcher)
     for seed, (job, used) in enumerate(zip(jobs, sets, strict=True)):
-        assert np.abs(picture(job) - alone(spec, used, seed=seed)).max() <= 1
+        assert np.abs(image(job) - alone(spec, used, seed=seed)).max() <= 1
     submit(batcher, spec, [loras[TWO]])
     run(batcher)
     assert fused_sets == [[ONE], [TWO]], "no batch uses the first set any more"
@@ -156,7 +156,7 @@ def test_fused_weights_neither_evict_nor_stay_when_others_need_the_memory(
     assert cache.used_bytes <= cache.budget_bytes
     run(batcher)
     assert fused_sets == [[ONE]]
-    assert np.abs(picture(first) - alone(spec, [loras[ONE]])).max() <= 1
+    assert np.abs(image(first) - alone(spec, [loras[ONE]])).max() <= 1
     cache.budget_bytes = cache.used_bytes + wanted
     submit(batcher, spec, [loras[ONE]])
     run(batcher)
@@ -177,7 +177,7 @@ def test_a_step_that_memory_is_short_for_is_taken_with_hooks_from_then_on(
 
     model.unet.register_forward_pre_hook(fail_beside_fused_weights)
     run(batcher)
-    assert np.abs(picture(job) - alone(spec, [loras[ONE]])).max() <= 1
+    assert np.abs(image(job) - alone(spec, [loras[ONE]])).max() <= 1
     assert model.memory_fallbacks == []
     submit(batcher, spec, [loras[ONE]])
     run(batcher)
@@ -201,7 +201,7 @@ def test_where_memory_is_too_short_for_fusing_hooks_are_left(
     job = submit(batcher, spec, [loras[ONE]])
     run(batcher)
     assert len(calls) == 1
-    assert np.array_equal(picture(job), alone(spec, [loras[ONE]]))
+    assert np.array_equal(image(job), alone(spec, [loras[ONE]]))
 
 
 @pytest.mark.parametrize("obstacle", ["offload", "fallback", "backend"])

@@ -71,8 +71,8 @@ def test_the_hooks_of_all_networks_are_set_and_removed(
     for name, network in model.pipeline.components.items():
         if isinstance(network, torch.nn.Module) and name != "vae":
             assert any(tensor.is_meta for tensor in network.parameters()) is is_by_layer, name
-    picture, notes = one.paint(requested, specs[family], ignore_step)
-    assert np.abs(picture[0].astype(int) - expected).max() <= 1
+    image, notes = one.paint(requested, specs[family], ignore_step)
+    assert np.abs(image[0].astype(int) - expected).max() <= 1
     assert any("Memory was short" in note for note in notes)
     model.leave_device()
     assert not any(hooks(model.pipeline).values())
@@ -105,8 +105,8 @@ def test_a_lora_is_read_for_an_offloaded_model(
     plain = one.paint(request(), specs["sd"], ignore_step)[0][0]
     model.offload_to(offload)
     model.unsaved_area = 1  # so that it is not loaded whole for the next image
-    picture = one.paint(requested, specs["sd"], ignore_step, [lora])[0][0]
+    image = one.paint(requested, specs["sd"], ignore_step, [lora])[0][0]
     assert one.cache.get(specs["sd"]) is model
     assert model.offload is offload
-    assert np.abs(picture.astype(int) - expected).max() <= 1
-    assert np.abs(picture.astype(int) - plain).max() > 3
+    assert np.abs(image.astype(int) - expected).max() <= 1
+    assert np.abs(image.astype(int) - plain).max() > 3

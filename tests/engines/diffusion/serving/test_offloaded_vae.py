@@ -49,9 +49,9 @@ def test_a_vae_is_converted_beside_the_hooks(tmp_path: Path, overflows: bool) ->
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     model.unet.register_forward_pre_hook(short)
-    picture, notes = one.paint(request(), spec, ignore_step)
+    image, notes = one.paint(request(), spec, ignore_step)
     assert model.offload is Offload.COMPONENTS
     assert all(hasattr(network, "_hf_hook") for network in networks_of(model.pipeline))
     assert model.vae.dtype == torch.float16
-    assert np.abs(picture[0].astype(int) - expected).max() <= 3
+    assert np.abs(image[0].astype(int) - expected).max() <= 3
     assert any("parts of the model" in note for note in notes)

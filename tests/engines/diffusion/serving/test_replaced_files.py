@@ -54,14 +54,14 @@ def test_after_a_replacement_images_are_those_of_the_new_files_with_a_note(tmp_p
         painted(tiny_models.saved(tmp_path / f"{number}", seed=seed), request(seed=3 + number), adapters)
         for number, seed in enumerate((0, 5))
     ]
-    pictures, notes = painted(
+    images, notes = painted(
         spec,
         request(seed=3, num_images=2),
         adapters,
         after_first_start=lambda batcher: tiny_models.saved(tmp_path / "one", seed=5),
     )
-    for picture, ((alone,), _) in zip(pictures, expected, strict=True):
-        assert np.abs(picture.astype(int) - alone).max() <= 1
+    for image, ((alone,), _) in zip(images, expected, strict=True):
+        assert np.abs(image.astype(int) - alone).max() <= 1
     assert notes == (FILES_REPLACED,)
 
 

@@ -1,4 +1,4 @@
-"""Pictures that nginx or the bucket sends, after the web process has checked the request."""
+"""Images that nginx or the bucket sends, after the web process has checked the request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from django.test import Client, RequestFactory
 
 from accounts.models import User
-from dreamlayer_site.scale_checks import pictures_can_be_sent
+from dreamlayer_site.scale_checks import images_can_be_sent
 from dreamlayer_site.service_urls import storage_settings
 from inpainting.api.media.links import public_image_url
 from inpainting.models import Generation
@@ -29,7 +29,7 @@ def bucket(settings: Any) -> Iterator[S3]:
     with s3_server() as s3:
         default = storage_settings(s3.url, default_folder=Path("/unused"))
         settings.STORAGES = {**settings.STORAGES, "default": default}
-        settings.PICTURES_SENT_BY = "bucket"
+        settings.IMAGES_SENT_BY = "bucket"
         yield s3
         s3.empty()
 
@@ -71,19 +71,19 @@ def test_a_signed_link_redirects_to_the_private_bucket_for_a_minute(
 @pytest.mark.parametrize(
     ("sender", "url", "behind_tls", "reason"),
     [
-        ("bucket", "", True, "the pictures are not in a bucket"),
+        ("bucket", "", True, "the images are not in a bucket"),
         ("bucket", "s3://K:S@host/bucket", False, "share pages need https for it"),
-        ("nginx", "s3://K:S@host/bucket", True, "the pictures are in a bucket, and nginx sends files"),
+        ("nginx", "s3://K:S@host/bucket", True, "the images are in a bucket, and nginx sends files"),
         ("apache", "", True, "there is no such choice"),
         ("nginx", "file:///srv/pictures", False, None),
         ("bucket", "s3://K:S@host/bucket", True, None),
     ],
 )
-def test_a_sender_that_cannot_send_the_pictures_is_refused(
+def test_a_sender_that_cannot_send_the_images_is_refused(
     settings: Any, sender: str, url: str, behind_tls: bool, reason: str | None
 ) -> None:
-    settings.PICTURES_SENT_BY, settings.STORAGE_URL, settings.BEHIND_TLS = sender, url, behind_tls
-    errors = pictures_can_be_sent(None)
+    settings.IMAGES_SENT_BY, settings.STORAGE_URL, settings.BEHIND_TLS = sender, url, behind_tls
+    errors = images_can_be_sent(None)
     assert [str(error.msg).rpartition(": ")[2] for error in errors] == ([f"{reason}."] if reason else [])
 
 
@@ -91,7 +91,7 @@ def test_nginx_sends_files_after_the_web_process_has_checked_the_request(
     tmp_path: Path, photo_png: bytes, mask_png: bytes
 ) -> None:
     """With the location of docs/scaling.md."""
-    site = Installation(tmp_path / "data", DREAMLAYER_PICTURES_SENT_BY="nginx")
+    site = Installation(tmp_path / "data", DREAMLAYER_IMAGES_SENT_BY="nginx")
     key = site.migrate_with_key()
     found = re.search(r"<!-- nginx location -->\n```nginx\n(.*?)```", (ROOT / "docs/scaling.md").read_text(), re.DOTALL)
     assert found is not None
@@ -116,6 +116,6 @@ def test_nginx_sends_files_after_the_web_process_has_checked_the_request(
         (stored,) = (tmp_path / "data" / "pictures" / "generatedimage").rglob("*.png")
         assert stored.read_bytes() == data
         assert stored.stat().st_mode & 0o777 == 0o640
-        assert fetch(f"{front}/stored-pictures/{stored.relative_to(tmp_path / 'data' / 'pictures')}")[0] == 404
+        assert fetch(f"{front}/stored-pictures/{stored.relative_to(tmp_path / 'data' / 'images')}")[0] == 404
         stored.unlink()
         assert fetch(url, **{"X-API-Key": key})[0] == 410

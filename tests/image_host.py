@@ -35,14 +35,14 @@ def encoded(image: Image.Image, format: str = "PNG") -> bytes:
     return data.getvalue()
 
 
-def write_pictures(folder: Path) -> None:
+def write_images(folder: Path) -> None:
     """The files that published examples open in their own folder."""
     for name in ("input.jpg", "input.png", "photo.png"):
         photo().save(folder / name)
     mask().save(folder / "mask.png")
 
 
-class Pictures(BaseHTTPRequestHandler):
+class Images(BaseHTTPRequestHandler):
     """The mask for every path with “mask” in it, else the photo, as JPEG where the path ends so."""
 
     def do_GET(self) -> None:
@@ -59,9 +59,9 @@ class Pictures(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def picture_host() -> Iterator[int]:
+def image_host() -> Iterator[int]:
     """The port of a running server."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Pictures)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Images)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield int(server.server_address[1])

@@ -1,10 +1,10 @@
-// Pixels of pictures, read in strips, so that no canvas is larger than a row of tiles.
+// Pixels of images, read in strips, so that no canvas is larger than a row of tiles.
 
 import { PolarityReader } from "./polarity.js"
 import { Mask, SIDE, tileOf } from "./tiles.js"
 
-/** A picture scaled to a box of the mask, [left, top, right, bottom]; `valueOf(rgba, i)` gives the value of a pixel. */
-export function pictureMask({ width, height }, bitmap, [left, top, right, bottom], valueOf) {
+/** An image scaled to a box of the mask, [left, top, right, bottom]; `valueOf(rgba, i)` gives the value of a pixel. */
+export function imageMask({ width, height }, bitmap, [left, top, right, bottom], valueOf) {
   const mask = new Mask(width, height)
   const box = {
     left: Math.max(0, Math.round(left)), top: Math.max(0, Math.round(top)),
@@ -50,7 +50,7 @@ export function photoPixels(bitmap, width, height) {
   return { width, height, rgba }
 }
 
-/** The pixels of a canvas of `width` x `height` on which the picture is drawn at `place`: left, top, width, height. */
+/** The pixels of a canvas of `width` x `height` on which the image is drawn at `place`: left, top, width, height. */
 function pixels(bitmap, width, height, place) {
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })
   context.imageSmoothingQuality = "high"

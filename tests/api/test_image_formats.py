@@ -59,7 +59,7 @@ def test_a_url_is_accepted(
     def download(url: str, *, field: str, policy: Any) -> bytes:
         return WRITERS[format][0](photo)
 
-    monkeypatch.setattr("inpainting.api.pictures.download_image", download)
+    monkeypatch.setattr("inpainting.api.images.download_image", download)
     body = shape_c(b"", mask_png, input_image="https://pictures.example/photo", engine="quick-fill")
     answer = alices_program.post("/api/img2img", body, content_type="application/json")
     assert answer.status_code == 200, answer.content

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inpainting.core.codecs import IntakeLimits, decode_picture, encode_png
-from inpainting.core.errors import InvalidPicture
+from inpainting.core.codecs import IntakeLimits, decode_image, encode_png
+from inpainting.core.errors import InvalidImage
 from tests.core import heifs, hostile, tiffs
 from tests.strategies import examples
 
@@ -216,8 +216,8 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str, str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_it_refuses(name: str) -> None:
     build, code, words = REFUSED[name]
-    with pytest.raises(InvalidPicture) as refusal:
-        decode_picture(build())
+    with pytest.raises(InvalidImage) as refusal:
+        decode_image(build())
     assert refusal.value.code == f"image_{code}"
     assert refusal.value.field == "image"
     assert words in refusal.value.message
@@ -227,47 +227,47 @@ def test_it_refuses(name: str) -> None:
 @pytest.mark.parametrize("name", ["no bytes", "ZIP", "50000x50000 of 1 bit", "3,010 scans", "half a PNG"])
 def test_a_refused_mask_is_called_a_mask(name: str) -> None:
     build, code, _ = REFUSED[name]
-    with pytest.raises(InvalidPicture) as refusal:
-        decode_picture(build(), field="mask")
+    with pytest.raises(InvalidImage) as refusal:
+        decode_image(build(), field="mask")
     assert refusal.value.code == f"mask_{code}"
     assert refusal.value.field == "mask"
     assert refusal.value.message.startswith("The mask ")
 
 
 def test_a_refusal_carries_the_limit_and_the_actual_value() -> None:
-    with pytest.raises(InvalidPicture) as size:
-        decode_picture(hostile.claims(50_000, 50_000))
+    with pytest.raises(InvalidImage) as size:
+        decode_image(hostile.claims(50_000, 50_000))
     assert (size.value.limit, size.value.actual) == ("8192 a side and 40 megapixels", "50000x50000")
-    with pytest.raises(InvalidPicture) as weight:
-        decode_picture(hostile.tiny_png(), limits=IntakeLimits(max_bytes=100))
+    with pytest.raises(InvalidImage) as weight:
+        decode_image(hostile.tiny_png(), limits=IntakeLimits(max_bytes=100))
     assert (weight.value.limit, weight.value.actual) == (100, len(hostile.tiny_png()))
 
 
 def test_samples_of_all_scans_are_limited_together() -> None:
     # Pillow's ten scans: two of three colours, eight of one; the repeated last is of one.
     limits = replace(IntakeLimits(), max_jpeg_scan_samples=40 * 30 * (2 * 3 + 8 + 10))
-    assert decode_picture(hostile.with_scans(20), limits=limits).format == "JPEG"
-    with pytest.raises(InvalidPicture, match="has 21 or more scans at 40x30") as refusal:
-        decode_picture(hostile.with_scans(21), limits=limits)
+    assert decode_image(hostile.with_scans(20), limits=limits).format == "JPEG"
+    with pytest.raises(InvalidImage, match="has 21 or more scans at 40x30") as refusal:
+        decode_image(hostile.with_scans(21), limits=limits)
     assert refusal.value.code == "image_too_complex"
 
 
 def test_sixty_four_scans_are_accepted() -> None:
-    assert decode_picture(hostile.with_scans(64)).picture.mode == "RGB"
+    assert decode_image(hostile.with_scans(64)).image.mode == "RGB"
 
 
 def test_a_file_at_the_byte_limit_is_accepted() -> None:
     data = hostile.tiny_png()
-    assert decode_picture(data, limits=IntakeLimits(max_bytes=len(data))).format == "PNG"
+    assert decode_image(data, limits=IntakeLimits(max_bytes=len(data))).format == "PNG"
 
 
 def test_a_bomb_of_image_data_takes_little_memory() -> None:
     bomb = hostile.png_with(hostile.header(64, 64), bytes(200_000_000))
     tracemalloc.start()
-    decoded = decode_picture(bomb)
+    decoded = decode_image(bomb)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert str(decoded.picture.size) == "64x64"
+    assert str(decoded.image.size) == "64x64"
     assert most < 2_000_000
 
 
@@ -275,7 +275,7 @@ ACCEPTED: dict[str, tuple[Callable[[], bytes], str]] = {
     "APNG": (hostile.animated_png, "is animated; its first frame is used"),
     "animated WebP": (hostile.animated_webp, "is animated; its first frame is used"),
     "animated GIF": (hostile.animated_gif, "is animated; its first frame is used"),
-    "phone photo of several pictures": (hostile.multi_picture_jpeg, "holds several pictures; the first is used"),
+    "phone photo of several images": (hostile.multi_image_jpeg, "holds several images; the first is used"),
     "PNG and ZIP": (lambda: hostile.saved(hostile.rgb(), "PNG") + hostile.zipped(), ""),
     "JPEG and HTML": (lambda: hostile.jpeg() + hostile.SCRIPT, ""),
     "script in a comment": (lambda: hostile.with_segment(hostile.jpeg(), 0xFE, hostile.SCRIPT), ""),
@@ -320,13 +320,13 @@ ACCEPTED: dict[str, tuple[Callable[[], bytes], str]] = {
 @pytest.mark.parametrize("name", ACCEPTED)
 def test_it_decodes_and_drops_what_is_dangerous(name: str) -> None:
     build, warning = ACCEPTED[name]
-    decoded = decode_picture(build())
+    decoded = decode_image(build())
     palette = decoded.format == "GIF"
-    difference = np.abs(decoded.picture.pixels[:, :, :3].astype(int) - hostile.photo())
+    difference = np.abs(decoded.image.pixels[:, :, :3].astype(int) - hostile.photo())
     assert difference.mean() < (10 if palette else 2)
-    assert decoded.picture.icc_profile is None
+    assert decoded.image.icc_profile is None
     assert any(warning in text for text in decoded.warnings) if warning else decoded.warnings == ()
-    stored = encode_png(decoded.picture)
+    stored = encode_png(decoded.image)
     for secret in (hostile.GPS, hostile.SCRIPT, b"PK\x03\x04", b"Exif", b"eXIf"):
         assert secret not in stored
 
@@ -382,10 +382,10 @@ def test_a_broken_file_is_refused_or_decoded(name: str, cut: float, flips: list[
     broken = bytes(data[: round(cut * len(data))] if cut > 0.3 else data)
     for candidate in (broken, with_valid_checksums(broken)) if name.startswith("PNG") else (broken,):
         try:
-            decoded = decode_picture(candidate)
-        except InvalidPicture:
+            decoded = decode_image(candidate)
+        except InvalidImage:
             continue
-        assert decoded.picture.mode in ("L", "LA", "RGB", "RGBA")
+        assert decoded.image.mode in ("L", "LA", "RGB", "RGBA")
 
 
 @settings(max_examples=examples(200), deadline=None)
@@ -396,5 +396,5 @@ def test_a_broken_file_is_refused_or_decoded(name: str, cut: float, flips: list[
     rest=st.binary(max_size=200),
 )
 def test_noise_behind_a_good_signature_is_refused(start: bytes, rest: bytes) -> None:
-    with pytest.raises(InvalidPicture):
-        decode_picture(start + rest)
+    with pytest.raises(InvalidImage):
+        decode_image(start + rest)

@@ -1,4 +1,4 @@
-"""The canonical picture: the form in which images are stored, painted on and compared."""
+"""The canonical image: the form in which images are stored, painted on and compared."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 class Strips(Protocol):
-    """What is compared strip by strip: a picture, or a file that is decoded meanwhile."""
+    """What is compared strip by strip: an image, or a file that is decoded meanwhile."""
 
     @property
     def size(self) -> Size: ...
@@ -33,7 +33,7 @@ class Strips(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class CanonicalImage:
     """Pixels [height, width, channels] of 8 or 16 bits, read-only, upright; channels are L, LA, RGB or RGBA.
 
     metadata: of its file; encoders write what they are given of it, see `Metadata.kept`.
@@ -46,9 +46,9 @@ class Picture:
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.shape[2] not in MODES:
-            raise InvalidRequest(f"a picture is [height, width, 1-4 channels], got {self.pixels.shape}")
+            raise InvalidRequest(f"an image is [height, width, 1-4 channels], got {self.pixels.shape}")
         if self.pixels.dtype not in (np.uint8, np.uint16):
-            raise InvalidRequest(f"a picture has 8 or 16 bits a channel, got {self.pixels.dtype}")
+            raise InvalidRequest(f"an image has 8 or 16 bits a channel, got {self.pixels.dtype}")
         view = self.pixels.view()
         view.flags.writeable = False
         object.__setattr__(self, "pixels", view)
@@ -78,7 +78,7 @@ class Picture:
 
     @property
     def alpha(self) -> Pixels | None:
-        """[height, width], or None where the picture has none."""
+        """[height, width], or None where the image has none."""
         return self.pixels[:, :, -1] if self.has_alpha else None
 
     def rows(self, top: int, bottom: int) -> Pixels:
@@ -89,7 +89,7 @@ class Picture:
         """All rows in strips of about a megapixel, each with the number of its first row."""
         return ((top, self.rows(top, bottom)) for top, bottom in row_strips(self.size.height, self.size.width))
 
-    def same_as(self, other: Picture) -> bool:
+    def same_as(self, other: CanonicalImage) -> bool:
         """Equal pixels, depth and profile."""
         return (
             self.bits == other.bits
@@ -98,20 +98,20 @@ class Picture:
         )
 
 
-class PatchedPicture(Picture):
-    """A source picture with other pixels within a box. What they share is held once; `rows` copies a few rows.
+class PatchedImage(CanonicalImage):
+    """A source image with other pixels within a box. What they share is held once; `rows` copies a few rows.
 
-    patch: [height, width, channels] of the box, in the source's mode and depth. `pixels` is a copy of the whole picture
+    patch: [height, width, channels] of the box, in the source's mode and depth. `pixels` is a copy of the whole image
     that is made whenever it is read.
     """
 
     __slots__ = ("box", "patch", "source")
 
-    source: Picture
+    source: CanonicalImage
     box: Box
     patch: Pixels
 
-    def __init__(self, source: Picture, box: Box, patch: Pixels) -> None:
+    def __init__(self, source: CanonicalImage, box: Box, patch: Pixels) -> None:
         if patch.shape != source.pixels[box.slices].shape or patch.dtype != source.pixels.dtype:
             raise InvalidRequest(f"a patch of {box} of {source.mode} of {source.bits} bits, got {patch.shape}")
         for name, value in (("source", source), ("box", box), ("patch", patch)):

@@ -24,7 +24,7 @@ from pytest_django import Settings
 from accounts.models import User
 from inpainting.api.concurrency_limits import limit_fetches
 from inpainting.api.media.links import SIGNER
-from inpainting.core.codecs import decode_picture
+from inpainting.core.codecs import decode_image
 from inpainting.core.errors import InvalidRequest
 from inpainting.media.streaming import IteratorResponse
 from inpainting.models import Generation
@@ -55,7 +55,7 @@ class Network:
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> Network:
     network = Network()
-    monkeypatch.setattr("inpainting.api.pictures.download_image", network)
+    monkeypatch.setattr("inpainting.api.images.download_image", network)
     return network
 
 
@@ -123,7 +123,7 @@ def test_invalid_base64_is_refused(
 def test_an_image_is_measured_before_it_is_decoded(
     alices_program: Client, photo_png: bytes, mask_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inpainting.api.pictures.base64.b64decode", None)
+    monkeypatch.setattr("inpainting.api.images.base64.b64decode", None)
     answer = post_inpaint(alices_program, photo_png, mask_png, input_image="A" * (44 * 2**20))
     problem = answer.json()
     assert (answer.status_code, problem["code"], problem["field"]) == (413, "image_too_large", "input_image")
@@ -323,7 +323,7 @@ def test_ranges_together_are_the_whole_image(alices_program: Client, url: str) -
     halves = [
         alices_program.get(url, headers={"Range": requested}).getvalue() for requested in ("bytes=0-99", "bytes=100-")
     ]
-    assert decode_picture(b"".join(halves)).format == "PNG"
+    assert decode_image(b"".join(halves)).format == "PNG"
 
 
 def test_a_head_request_has_the_size_of_the_image(alices_program: Client, url: str) -> None:

@@ -1,4 +1,4 @@
-"""Each picture is encoded once for a model and a VAE, and sampled anew for each image, with the results as before."""
+"""Each image is encoded once for a model and a VAE, and sampled anew for each image, with the results as before."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from inpainting.catalog.specs import ModelSpec
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.latent_codec import LatentCodec
@@ -25,7 +25,7 @@ from tests.engines.diffusion.pipelines import CPU, ignore_step, request
 ENCODINGS = {("sd", True): 2, ("sd", False): 1, ("sdxl", True): 2, ("flux-fill", True): 2} | {
     (family, True): 1 for family in ("qwen-image", "z-image")
 }
-"""Pictures that a family encodes for a request: the source image, and the kept part of it."""
+"""Images that a family encodes for a request: the source image, and the kept part of it."""
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def started(model: LatentModel, requested: InpaintRequest, index: int, codec: La
 
 
 @pytest.mark.parametrize(("kind", "count"), ENCODINGS.items())
-def test_four_images_are_drawn_from_one_encoding_of_each_picture(
+def test_four_images_are_drawn_from_one_encoding_of_each_image(
     tmp_path: Path, kind: tuple[str, bool], count: int
 ) -> None:
     model = load(tiny_models.saved(tmp_path / "model", kind[0], inpainting=kind[1]), CPU)
@@ -65,19 +65,19 @@ def test_four_images_are_drawn_from_one_encoding_of_each_picture(
     assert not torch.equal(together[0][0], together[1][0])
 
 
-def test_another_picture_and_another_mask_are_encoded_anew(tmp_path: Path) -> None:
+def test_another_image_and_another_mask_are_encoded_anew(tmp_path: Path) -> None:
     model = load(tiny_models.saved(tmp_path / "model"), CPU)
     first = request(strength=0.8)
     with counted_encodings(model) as calls:
         started(model, first, 0, None)
         started(model, InpaintRequest(first.image, first.mask.T, first.settings), 0, None)
         assert len(calls) == 3  # the kept part is another one
-        flipped = Picture(np.asarray(first.image.pixels[::-1].copy(), np.uint8))
+        flipped = CanonicalImage(np.asarray(first.image.pixels[::-1].copy(), np.uint8))
         started(model, InpaintRequest(flipped, first.mask, first.settings), 0, None)
         assert len(calls) == 5
 
 
-def test_requests_with_the_same_picture_share_its_encodings(tmp_path: Path) -> None:
+def test_requests_with_the_same_image_share_its_encodings(tmp_path: Path) -> None:
     spec: ModelSpec = tiny_models.saved(tmp_path / "model")
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=4)  # the same rows share each step, whatever was measured
 
@@ -85,7 +85,7 @@ def test_requests_with_the_same_picture_share_its_encodings(tmp_path: Path) -> N
         return batcher.paint(request(steps=1, strength=0.8, seed=seed, num_images=2), spec, ignore_step)[0]
 
     with counted_encodings(batcher.cache.get(spec)) as calls:
-        pictures = [*paint(1), *paint(5), *paint(1)]
+        images = [*paint(1), *paint(5), *paint(1)]
     assert len(calls) == 2
-    assert np.array_equal(pictures[0], pictures[4])
-    assert not np.array_equal(pictures[0], pictures[2])
+    assert np.array_equal(images[0], images[4])
+    assert not np.array_equal(images[0], images[2])

@@ -1,4 +1,4 @@
-"""Stored images: source images, masks, conditioning images, generated images, uploaded pictures.
+"""Stored images: source images, masks, conditioning images, generated images, uploaded images.
 
 Files have random names and are never public.
 """
@@ -21,11 +21,11 @@ from django.db.models.fields.files import FieldFile
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
 
-from inpainting.core.codecs import STORED_LIMITS, decode_picture, encode_png, thumbnail_webp
+from inpainting.core.codecs import STORED_LIMITS, decode_image, encode_png, thumbnail_webp
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, LossyCopy, format_of
+from inpainting.core.image import CanonicalImage
+from inpainting.core.image import Mask as MaskPixels
 from inpainting.core.metadata import NO_METADATA, Metadata
-from inpainting.core.picture import Mask as MaskPixels
-from inpainting.core.picture import Picture
 from inpainting.models import recent_inputs
 from inpainting.models.undeleted_file import delete_file
 
@@ -56,7 +56,7 @@ def private_name(instance: models.Model, filename: str) -> str:
     return f"{instance._meta.model_name}/{name[:2]}/{name}.{filename.rpartition('.')[2]}"
 
 
-class StoredPicture(models.Model):
+class StoredImage(models.Model):
     """A lossless PNG with its size and hash."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -73,16 +73,16 @@ class StoredPicture(models.Model):
     class Meta:
         abstract = True
 
-    def write(self, png: bytes, picture: Picture) -> None:
+    def write(self, png: bytes, image: CanonicalImage) -> None:
         """Put the bytes into storage; the caller saves the row in its transaction."""
         self.sha256 = hashlib.sha256(png).hexdigest()
         self.byte_count = len(png)
-        self.width, self.height = picture.size.width, picture.size.height
+        self.width, self.height = image.size.width, image.size.height
         self.file.save("picture.png", ContentFile(png), save=False)
 
-    def read(self) -> Picture:
-        """The picture, decoded from its file. Raises FileNotFoundError where the file is gone."""
-        return decode_picture(self.read_bytes(), limits=STORED_LIMITS).picture
+    def read(self) -> CanonicalImage:
+        """The image, decoded from its file. Raises FileNotFoundError where the file is gone."""
+        return decode_image(self.read_bytes(), limits=STORED_LIMITS).image
 
     def read_bytes(self) -> bytes:
         """The bytes of the file. Raises FileNotFoundError where it is gone."""
@@ -90,12 +90,12 @@ class StoredPicture(models.Model):
             data: bytes = file.read()
             return data
 
-    def keep_decoded(self, picture: Picture) -> None:
-        """Keep the picture that was just written for a worker of this process."""
-        recent_inputs.keep(str(self.file.name), picture)
+    def keep_decoded(self, image: CanonicalImage) -> None:
+        """Keep the image that was just written for a worker of this process."""
+        recent_inputs.keep(str(self.file.name), image)
 
-    def take(self) -> Picture:
-        """As `read`, but for the picture that `keep_decoded` keeps, which is not decoded again."""
+    def take(self) -> CanonicalImage:
+        """As `read`, but for the image that `keep_decoded` keeps, which is not decoded again."""
         kept = recent_inputs.take(str(self.file.name))
         if kept is None or not self.file.storage.exists(str(self.file.name)):
             return self.read()
@@ -114,8 +114,8 @@ class StoredPicture(models.Model):
         return [field.name for field in cls._meta.get_fields() if isinstance(field, models.FileField)]
 
 
-class PreviewedPicture(StoredPicture):
-    """A picture with a copy for pages, which is made when it is first requested (see `inpainting.media.previews`)."""
+class PreviewedImage(StoredImage):
+    """An image with a copy for pages, which is made when it is first requested (see `inpainting.media.previews`)."""
 
     preview = models.FileField(
         upload_to=private_name, max_length=200, blank=True, editable=False,
@@ -149,7 +149,7 @@ class PreviewedPicture(StoredPicture):
         return saved
 
 
-class ThumbnailedPicture(PreviewedPicture):
+class ThumbnailedImage(PreviewedImage):
     thumbnail = models.FileField(
         upload_to=private_name, max_length=200, blank=True, editable=False,
         help_text="WebP of at most 384 pixels a side; empty until the generation has succeeded or it is requested",
@@ -159,29 +159,29 @@ class ThumbnailedPicture(PreviewedPicture):
         abstract = True
 
 
-def reduced_webp(picture: Picture, field: str) -> bytes:
+def reduced_webp(image: CanonicalImage, field: str) -> bytes:
     """The bytes of a reduced copy of the kind that a field holds."""
     kind = REDUCTIONS[field]
-    return thumbnail_webp(picture, side=kind.side, max_bytes=kind.max_bytes)
+    return thumbnail_webp(image, side=kind.side, max_bytes=kind.max_bytes)
 
 
-class SourceImage(ThumbnailedPicture):
+class SourceImage(ThumbnailedImage):
     """The canonical image of a request: upright, lossless, with no metadata but that which the request keeps."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="source_images")
     name = models.CharField(max_length=255, blank=True, help_text="name of the uploaded file")
 
     @classmethod
-    def from_picture(
-        cls, owner: Any, picture: Picture, *, name: str = "", metadata: Metadata = NO_METADATA
+    def from_image(
+        cls, owner: Any, canonical: CanonicalImage, *, name: str = "", metadata: Metadata = NO_METADATA
     ) -> SourceImage:
         """Write the file to storage; the row is not saved yet. metadata: for the file."""
         image = cls(owner=owner, name=name[-255:])
-        image.write(encode_png(picture, metadata=metadata), picture)
+        image.write(encode_png(canonical, metadata=metadata), canonical)
         return image
 
 
-class Mask(PreviewedPicture):
+class Mask(PreviewedImage):
     """A mask: mode L, 255 = repaint, 0 = keep."""
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="masks")
@@ -189,8 +189,8 @@ class Mask(PreviewedPicture):
     @classmethod
     def from_pixels(cls, owner: Any, pixels: MaskPixels) -> Mask:
         """Write the file to storage; the row is not saved yet."""
-        mask, picture = cls(owner=owner), Picture(pixels[:, :, None])
-        mask.write(encode_png(picture), picture)
+        mask, image = cls(owner=owner), CanonicalImage(pixels[:, :, None])
+        mask.write(encode_png(image), image)
         return mask
 
     def read_pixels(self) -> MaskPixels:
@@ -201,63 +201,63 @@ class Mask(PreviewedPicture):
         return grey_pixels(self.take())
 
 
-def grey_pixels(mask: Picture) -> MaskPixels:
+def grey_pixels(mask: CanonicalImage) -> MaskPixels:
     pixels: MaskPixels = mask.pixels[:, :, 0].astype("uint8", copy=False)
     return pixels
 
 
-class ReferencePictures(models.QuerySet["ReferencePicture"]):
-    def unused(self) -> ReferencePictures:
+class ReferenceImages(models.QuerySet["ReferenceImage"]):
+    def unused(self) -> ReferenceImages:
         """Those of no generation."""
         return self.filter(**{relation.name: None for relation in self.model._meta.related_objects})
 
 
-class ReferencePicture(PreviewedPicture):
+class ReferenceImage(PreviewedImage):
     """A conditioning image: the input of a ControlNet or of an IP-Adapter; 8-bit RGB."""
 
-    objects = ReferencePictures.as_manager()
+    objects = ReferenceImages.as_manager()
 
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="reference_pictures")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="reference_images")
 
     @classmethod
-    def from_picture(cls, owner: Any, picture: Picture) -> ReferencePicture:
+    def from_image(cls, owner: Any, canonical: CanonicalImage) -> ReferenceImage:
         """Write the file to storage; the row is not saved yet."""
         reference = cls(owner=owner)
-        reference.write(encode_png(picture), picture)
+        reference.write(encode_png(canonical), canonical)
         return reference
 
 
-class UploadedPicture(StoredPicture):
-    """A picture that later requests name: uploaded by a client, or a mask that a segmenter found.
+class UploadedImage(StoredImage):
+    """An image that later requests name: uploaded by a client, or a mask that a segmenter found.
 
     Deleted by the retention sweep when it expires.
     """
 
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="uploaded_pictures")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="uploaded_images")
     expires_at = models.DateTimeField(db_index=True, editable=False)
     found = models.JSONField(
         null=True, editable=False, help_text="of a mask that was found: segmenter, box, area, score; empty: uploaded"
     )
 
     @classmethod
-    def from_picture(
-        cls, owner: Any, picture: Picture, *, expires_at: datetime, found: dict[str, Any] | None = None
-    ) -> UploadedPicture:
+    def from_image(
+        cls, owner: Any, canonical: CanonicalImage, *, expires_at: datetime, found: dict[str, Any] | None = None
+    ) -> UploadedImage:
         """Write the file to storage; the row is not saved yet."""
         uploaded = cls(owner=owner, expires_at=expires_at, found=found)
-        uploaded.write(encode_png(picture), picture)
+        uploaded.write(encode_png(canonical), canonical)
         return uploaded
 
 
-def content_digest(picture: Picture) -> str:
-    """A SHA-256 that is equal for equal pictures. Computing it is much faster than encoding a PNG."""
-    pixels = picture.pixels
-    whole = hashlib.sha256(f"{pixels.shape} {pixels.dtype} {picture.icc_profile!r}".encode())
+def content_digest(image: CanonicalImage) -> str:
+    """A SHA-256 that is equal for equal images. Computing it is much faster than encoding a PNG."""
+    pixels = image.pixels
+    whole = hashlib.sha256(f"{pixels.shape} {pixels.dtype} {image.icc_profile!r}".encode())
     whole.update(np.ascontiguousarray(pixels).data)
     return whole.hexdigest()
 
 
-class GeneratedImage(ThumbnailedPicture):
+class GeneratedImage(ThumbnailedImage):
     """One result of a generation, and the measurements on its stored file."""
 
     generation = models.ForeignKey("inpainting.Generation", on_delete=models.CASCADE, related_name="images")
@@ -320,36 +320,36 @@ class GeneratedImage(ThumbnailedPicture):
         return format_of(str(self.delivered.name)) or PNG
 
 
-def delete_uncommitted_files(written: Iterable[StoredPicture]) -> None:
-    """Delete the files of those pictures that have no row.
+def delete_uncommitted_files(written: Iterable[StoredImage]) -> None:
+    """Delete the files of those images that have no row.
 
     After an interrupted transaction only the database knows whether it was committed: the answer to a COMMIT may be
     lost. So the rows are looked up, and the files stay where the database does not answer; `check_files` finds files
     without rows.
     """
-    doubtful: dict[type[StoredPicture], list[StoredPicture]] = {}
-    for picture in written:
-        if picture._state.adding:  # its row was never saved
-            picture.delete_files()
+    doubtful: dict[type[StoredImage], list[StoredImage]] = {}
+    for image in written:
+        if image._state.adding:  # its row was never saved
+            image.delete_files()
         else:
-            doubtful.setdefault(type(picture), []).append(picture)
-    for model, pictures in doubtful.items():
+            doubtful.setdefault(type(image), []).append(image)
+    for model, images in doubtful.items():
         try:
-            kept = model._default_manager.in_bulk([one.pk for one in pictures])
+            kept = model._default_manager.in_bulk([one.pk for one in images])
         except Error:
             logger.warning("The database does not answer; the files of uncommitted rows stay", exc_info=True)
             continue
-        for one in pictures:
+        for one in images:
             if one.pk not in kept:
                 one.delete_files()
 
 
 @receiver(post_delete, sender=SourceImage)
 @receiver(post_delete, sender=Mask)
-@receiver(post_delete, sender=ReferencePicture)
+@receiver(post_delete, sender=ReferenceImage)
 @receiver(post_delete, sender=GeneratedImage)
-@receiver(post_delete, sender=UploadedPicture)
-def delete_files_of(instance: StoredPicture, **_: object) -> None:
+@receiver(post_delete, sender=UploadedImage)
+def delete_files_of(instance: StoredImage, **_: object) -> None:
     """Delete the files of a deleted row, also of one that a cascade deletes without calling the model's `delete`.
 
     On commit: a crash in between leaves files without a row, never a row without its files.

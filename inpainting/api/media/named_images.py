@@ -7,30 +7,30 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
-from inpainting.api.media.links import named_picture
+from inpainting.api.media.links import named_image
 from inpainting.api.media.results import file_in_format
 from inpainting.core.codecs.formats import FORMATS_BY_EXTENSION, PNG, format_of
 from inpainting.core.settings_table import DEFAULT_QUALITY
-from inpainting.media.files import FOR_EVERY_ORIGIN, PictureUnavailable, linked_picture_response
+from inpainting.media.files import FOR_EVERY_ORIGIN, ImageUnavailable, linked_image_response
 
 CONVERTING_FOLDERS = ("outputs", "inputs")
 """Where an Accept header with exactly one image type chooses the format, as in the Fooocus API."""
 
 
 @require_safe
-def get_named_picture(request: HttpRequest, folder: str, token: str, name: str) -> HttpResponseBase:
-    """The picture in the format of the name's extension. Every error has an empty body: 404, 410, 416 or 503."""
-    picture = named_picture(folder, token, name)
-    if picture is None:
+def get_named_image(request: HttpRequest, folder: str, token: str, name: str) -> HttpResponseBase:
+    """The image in the format of the name's extension. Every error has an empty body: 404, 410, 416 or 503."""
+    image = named_image(folder, token, name)
+    if image is None:
         return nothing_here(request)
     format = format_of(name) or PNG
     converts = folder.startswith(CONVERTING_FOLDERS)
     if converts:
         format = accepted_format(request.headers.get("Accept", "")) or format
     try:
-        file = file_in_format(picture, format, quality=DEFAULT_QUALITY)
-        response = linked_picture_response(request, file, FOR_EVERY_ORIGIN)
-    except PictureUnavailable as error:
+        file = file_in_format(image, format, quality=DEFAULT_QUALITY)
+        response = linked_image_response(request, file, FOR_EVERY_ORIGIN)
+    except ImageUnavailable as error:
         response = HttpResponse(status=error.status, headers={**FOR_EVERY_ORIGIN, **error.headers})
     if converts:
         patch_vary_headers(response, ["Accept"])

@@ -1,4 +1,4 @@
-"""The largest pictures with the largest masks: the memory and the time of painting are bounded."""
+"""The largest images with the largest masks: the memory and the time of painting are bounded."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def encoded(image: Image.Image, file_format: str) -> str:
     return b64encode(data.getvalue()).decode()
 
 
-def picture() -> Image.Image:
+def large_gif() -> Image.Image:
     """40 megapixels, of which a GIF takes a few kilobytes."""
     pixels = np.zeros((HEIGHT, WIDTH), np.uint8)
     pixels[::100], pixels[:, : WIDTH // 3] = 1, 2
@@ -51,9 +51,9 @@ def checkerboard() -> Bytes:
 
 
 def body(mask: Bytes) -> bytes:
-    """The request for the picture with this mask."""
-    pictures = {"image": encoded(picture(), "GIF"), "mask": encoded(Image.fromarray(mask), "PNG")}
-    return dumps({**pictures, "prompt": "", "engine": "quick-fill"}).encode()
+    """The request for the image with this mask."""
+    images = {"image": encoded(large_gif(), "GIF"), "mask": encoded(Image.fromarray(mask), "PNG")}
+    return dumps({**images, "prompt": "", "engine": "quick-fill"}).encode()
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def results(server: Installation) -> list[tuple[str, int]]:
 
 @pytest.mark.full
 @pytest.mark.parametrize("mask", [kept_corner, checkerboard])
-def test_two_of_the_largest_pictures_at_once(server: Installation, server_key: str, mask: Callable[[], Bytes]) -> None:
+def test_two_of_the_largest_images_at_once(server: Installation, server_key: str, mask: Callable[[], Bytes]) -> None:
     data = body(mask())
     headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
     with Measurement(server) as measured:

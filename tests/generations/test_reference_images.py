@@ -21,15 +21,15 @@ from skimage import data
 from accounts.models import User
 from inpainting.accounting.limits import Allowance, LimitReached, stored_bytes
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
-from inpainting.core.picture import Picture
+from inpainting.core.image import CanonicalImage
 from inpainting.generations.delete import delete, delete_all_of_user
 from inpainting.generations.retention import sweep
 from inpainting.generations.submit import save_and_notify
-from inpainting.models import Batch, Generation, ReferencePicture, Retention, UserLimits
+from inpainting.models import Batch, Generation, ReferenceImage, Retention, UserLimits
 
 pytestmark = pytest.mark.django_db(transaction=True)  # files are deleted on commit
 Generate = Callable[..., Generation]
-GUIDE, LOOK = Picture(data.astronaut()[:64, :96]), Picture(data.chelsea()[:40, :50])
+GUIDE, LOOK = CanonicalImage(data.astronaut()[:64, :96]), CanonicalImage(data.chelsea()[:40, :50])
 
 
 @pytest.fixture(autouse=True)
@@ -56,39 +56,39 @@ def test_the_restored_request_has_both_reference_images(alice: User, both: Gener
     assert request.control_image.same_as(GUIDE)
     assert request.ip_adapter_image is not None
     assert request.ip_adapter_image.same_as(LOOK)
-    assert {picture.owner for picture in made.references.values()} == {alice}
-    assert {str(picture.file.name).partition("/")[0] for picture in made.references.values()} == {"referencepicture"}
+    assert {image.owner for image in made.references.values()} == {alice}
+    assert {str(image.file.name).partition("/")[0] for image in made.references.values()} == {"referenceimage"}
 
 
 @pytest.mark.parametrize("owner_is_deleted", [False, True])
 def test_every_conditioning_image_is_stored_restored_copied_and_deleted(
     alice: User, generate: Generate, owner_is_deleted: bool
 ) -> None:
-    images = {name: Picture(np.full((64, 96, 3), number, np.uint8)) for number, name in enumerate(CONDITIONING_IMAGES)}
+    images = {
+        name: CanonicalImage(np.full((64, 96, 3), number, np.uint8)) for number, name in enumerate(CONDITIONING_IMAGES)
+    }
     first = generate(alice, **images)
     second = Generation.objects.get(pk=first.pk).copy_for_rerun()
     second.save_new()
     restored = Generation.objects.get(pk=second.pk).to_request().conditioning_images
     assert restored.keys() == images.keys()
-    assert all(restored[name].same_as(picture) for name, picture in images.items())
+    assert all(restored[name].same_as(image) for name, image in images.items())
     if not owner_is_deleted:
         assert second.cancel()
         assert delete(first)
-        assert ReferencePicture.objects.count() == len(images)
+        assert ReferenceImage.objects.count() == len(images)
         assert delete(second)
     else:
         delete_all_of_user(alice)
-    assert (files(), ReferencePicture.objects.count()) == (set(), 0)
+    assert (files(), ReferenceImage.objects.count()) == (set(), 0)
 
 
 @pytest.mark.parametrize("name", CONDITIONING_IMAGES)
-def test_a_picture_is_unused_once_no_column_of_a_generation_names_it(
-    alice: User, generate: Generate, name: str
-) -> None:
-    picture = generate(alice, **{name: GUIDE}).references[name]
-    assert not ReferencePicture.objects.unused().exists()
+def test_a_image_is_unused_once_no_column_of_a_generation_names_it(alice: User, generate: Generate, name: str) -> None:
+    image = generate(alice, **{name: GUIDE}).references[name]
+    assert not ReferenceImage.objects.unused().exists()
     Generation.objects.update(**{name: None})
-    assert list(ReferencePicture.objects.unused()) == [picture]
+    assert list(ReferenceImage.objects.unused()) == [image]
 
 
 def test_a_request_with_one_reference_image_stores_only_that_one(alice: User, generate: Generate) -> None:
@@ -105,7 +105,7 @@ def test_deleting_a_generation_removes_both_reference_images_and_no_others(alice
     gone = both(alice)
     assert delete(gone)
     assert files() == before
-    assert ReferencePicture.objects.count() == 2
+    assert ReferenceImage.objects.count() == 2
     assert kept.to_request().control_image is not None
 
 
@@ -114,12 +114,12 @@ def test_shared_reference_images_stay_until_the_last_generation_is_deleted(alice
     second = first.copy_for_rerun()
     second.save_new()
     assert second.references == first.references
-    assert ReferencePicture.objects.count() == 2
+    assert ReferenceImage.objects.count() == 2
     assert second.cancel()
     assert delete(first)
     assert Generation.objects.get(pk=second.pk).to_request().ip_adapter_image is not None
     assert delete(second)
-    assert (files(), ReferencePicture.objects.count()) == (set(), 0)
+    assert (files(), ReferenceImage.objects.count()) == (set(), 0)
 
 
 def test_an_image_with_a_different_role_in_each_of_two_generations_stays_for_both(alice: User, both: Generate) -> None:
@@ -148,7 +148,7 @@ def test_every_way_of_deleting_removes_both_reference_images(
         assert sweep(timezone.now() + timedelta(days=2))
     assert files() == before
     assert list(Generation.objects.all()) == [bobs]
-    assert ReferencePicture.objects.count() == 2
+    assert ReferenceImage.objects.count() == 2
 
 
 def test_a_partly_failed_write_leaves_no_files(alice: User, both: Generate, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +156,7 @@ def test_a_partly_failed_write_leaves_no_files(alice: User, both: Generate, monk
 
     def full_at_the_last(self: FileSystemStorage, name: str, content: Any, max_length: int | None = None) -> str:
         written.append(name)
-        if sum("referencepicture" in name for name in written) == 2:
+        if sum("referenceimage" in name for name in written) == 2:
             raise OSError(28, "No space left on device")
         return str(save(self, name, content, max_length))
 
@@ -169,8 +169,8 @@ def test_a_partly_failed_write_leaves_no_files(alice: User, both: Generate, monk
 
 def test_they_count_towards_the_limit_and_a_refusal_leaves_no_file(alice: User, both: Generate) -> None:
     first = both(alice)
-    kept = [*first.pictures, *first.images.all()]
-    assert stored_bytes(alice) == sum(picture.byte_count for picture in kept)
+    kept = [*first.stored_images, *first.images.all()]
+    assert stored_bytes(alice) == sum(image.byte_count for image in kept)
     before = files()
     UserLimits.objects.create(user=alice, stored_megabytes=0)
     with pytest.raises(LimitReached):
@@ -220,7 +220,7 @@ def test_check_files_covers_them(alice: User, both: Generate) -> None:
     Path(look.file.path).write_bytes(b"altered")
     with pytest.raises(CommandError):
         call_command("check_files", "--hashes", stdout=out)
-    assert f"missing  {guide.file.name} (of reference picture {guide.pk})" in out.getvalue()
+    assert f"missing  {guide.file.name} (of reference image {guide.pk})" in out.getvalue()
     assert f"altered  {look.file.name}" in out.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Pictures as requests send them - file, base64, data URL, URL - read and decoded."""
+"""Images as requests send them - file, base64, data URL, URL - read and decoded."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from rest_framework.request import Request
 from inpainting.api.concurrency_limits import limit_fetches
 from inpainting.api.errors import Busy, TooLarge
 from inpainting.api.media.links import read_own_link
-from inpainting.core.codecs import DecodedPicture, decode_picture
-from inpainting.core.errors import InvalidPicture
+from inpainting.core.codecs import DecodedImage, decode_image
+from inpainting.core.errors import InvalidImage
 from inpainting.core.masks import MAX_MASK_BYTES
 from inpainting.image_limits import image_limits
 from inpainting.net import OutboundPolicy, download_image, site_policy
@@ -29,14 +29,14 @@ from inpainting.net import OutboundPolicy, download_image, site_policy
 PNG_START = b"\x89PNG\r\n\x1a\n"
 UNDECLARED_TYPES = {"", "application/octet-stream"}
 URL = re.compile(r"https?://|/(?:images|api|generations|outputs|inputs)/", re.IGNORECASE)
-DRAFT_PICTURE = re.compile(r"/api/draft/pictures/[0-9a-f]{64}/\?name=([^&#]{1,2000})")
+DRAFT_IMAGE = re.compile(r"/api/draft/pictures/[0-9a-f]{64}/\?name=([^&#]{1,2000})")
 DATA_URL = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
 MAX_NAME_CHARACTERS = 255
 
 
 @dataclass(frozen=True, slots=True)
-class SentPicture:
-    """A picture as sent: the name of its field, and a file or a text (base64, data URL or URL)."""
+class SentImage:
+    """An image as sent: the name of its field, and a file or a text (base64, data URL or URL)."""
 
     field: str
     value: UploadedFile | str
@@ -46,11 +46,11 @@ class SentPicture:
         """Name of the uploaded file, or of the draft's file that a link names with `?name=`; empty for another text."""
         if isinstance(self.value, UploadedFile):
             return (self.value.name or "")[-MAX_NAME_CHARACTERS:]
-        link = DRAFT_PICTURE.fullmatch(self.value)
+        link = DRAFT_IMAGE.fullmatch(self.value)
         return unquote(link[1])[-MAX_NAME_CHARACTERS:] if link else ""
 
 
-class PictureText(serializers.Field):
+class ImageText(serializers.Field):
     """A URL, base64 or a data URL. CharField would examine each of its millions of characters."""
 
     default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "It must be a URL or base64."}
@@ -62,8 +62,8 @@ class PictureText(serializers.Field):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PictureRole:
-    """The limits of a picture field, and the prefixes of its errors."""
+class ImageRole:
+    """The limits of an image field, and the prefixes of its errors."""
 
     code_prefix: str
     """Error codes are `image_…` or `mask_…`."""
@@ -80,9 +80,9 @@ class PictureRole:
         return self.own_max_bytes or image_limits().max_bytes
 
     def invalid(
-        self, sent: SentPicture, problem: str, code: str, *, limit: int | None = None, actual: int | None = None
-    ) -> InvalidPicture:
-        return InvalidPicture(
+        self, sent: SentImage, problem: str, code: str, *, limit: int | None = None, actual: int | None = None
+    ) -> InvalidImage:
+        return InvalidImage(
             f"{self.error_prefix}: {problem}",
             code=f"{self.code_prefix}_{code}",
             field=sent.field,
@@ -90,7 +90,7 @@ class PictureRole:
             actual=actual,
         )
 
-    def too_large(self, sent: SentPicture, size: int) -> TooLarge:
+    def too_large(self, sent: SentImage, size: int) -> TooLarge:
         return TooLarge(
             f"{self.error_prefix}: it has {size} bytes; at most {self.max_bytes} are allowed.",
             code=f"{self.code_prefix}_too_large",
@@ -100,8 +100,8 @@ class PictureRole:
         )
 
 
-IMAGE = PictureRole(code_prefix="image", error_prefix="Invalid input image")
-MASK = PictureRole(
+IMAGE = ImageRole(code_prefix="image", error_prefix="Invalid input image")
+MASK = ImageRole(
     code_prefix="mask",
     error_prefix="Invalid mask file",
     own_max_bytes=MAX_MASK_BYTES,
@@ -110,26 +110,24 @@ MASK = PictureRole(
 )
 
 
-def read_picture(
-    sent: SentPicture, role: PictureRole, request: Request, *, fetch_until: float | None = None
-) -> DecodedPicture:
-    """Read and decode a picture. request: its user's own links may be read, and their limit of fetches counts.
+def read_image(sent: SentImage, role: ImageRole, request: Request, *, fetch_until: float | None = None) -> DecodedImage:
+    """Read and decode an image. request: its user's own links may be read, and their limit of fetches counts.
 
-    fetch_until: when a picture behind a URL must have arrived, on the monotonic clock; see `fetch_policy`.
-    Raises InvalidPicture, LimitReached, Busy, and what `net.download_image` raises.
+    fetch_until: when an image behind a URL must have arrived, on the monotonic clock; see `fetch_policy`.
+    Raises InvalidImage, LimitReached, Busy, and what `net.download_image` raises.
     """
     return decode_sent(sent, read_bytes(sent, role, request, fetch_until=fetch_until), role)
 
 
-def decode_sent(sent: SentPicture, data: bytes, role: PictureRole) -> DecodedPicture:
-    """Decode the bytes of a picture as sent. Raises InvalidPicture."""
+def decode_sent(sent: SentImage, data: bytes, role: ImageRole) -> DecodedImage:
+    """Decode the bytes of an image as sent. Raises InvalidImage."""
     if role.png_only:
         check_png(sent, data, role)
     try:
         with _decoding:
-            return decode_picture(data, field=sent.field, limits=image_limits())
-    except InvalidPicture as error:
-        raise InvalidPicture(
+            return decode_image(data, field=sent.field, limits=image_limits())
+    except InvalidImage as error:
+        raise InvalidImage(
             f"{role.error_prefix}: {error.message}",
             code=error.code,
             field=sent.field,
@@ -138,11 +136,11 @@ def decode_sent(sent: SentPicture, data: bytes, role: PictureRole) -> DecodedPic
         ) from error
 
 
-# Decoding may take hundreds of megabytes a picture, so only a few are decoded at once.
+# Decoding may take hundreds of megabytes an image, so only a few are decoded at once.
 _decoding = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
 
 
-def read_bytes(sent: SentPicture, role: PictureRole, request: Request, *, fetch_until: float | None = None) -> bytes:
+def read_bytes(sent: SentImage, role: ImageRole, request: Request, *, fetch_until: float | None = None) -> bytes:
     """The bytes of the file, of the base64 text, or behind the URL; at most role.max_bytes."""
     if isinstance(sent.value, UploadedFile):
         return file_bytes(sent, sent.value, role)
@@ -156,7 +154,7 @@ def read_bytes(sent: SentPicture, role: PictureRole, request: Request, *, fetch_
     return base64_bytes(sent, text, role)
 
 
-def fetch_policy(role: PictureRole, until: float | None) -> OutboundPolicy:
+def fetch_policy(role: ImageRole, until: float | None) -> OutboundPolicy:
     """The site's policy with the limits of the role, and with what is left of the time `until`, in whole seconds.
 
     Raises Busy where less than a second is left.
@@ -170,14 +168,14 @@ def fetch_policy(role: PictureRole, until: float | None) -> OutboundPolicy:
     return replace(policy, total_seconds=min(policy.total_seconds, left))
 
 
-def check_png(sent: SentPicture, data: bytes, role: PictureRole) -> None:
-    """Raises InvalidPicture unless the declared type and the first bytes are those of a PNG."""
+def check_png(sent: SentImage, data: bytes, role: ImageRole) -> None:
+    """Raises InvalidImage unless the declared type and the first bytes are those of a PNG."""
     declared = (getattr(sent.value, "content_type", None) or "").lower()
     if declared not in {"image/png", *UNDECLARED_TYPES} or (data and not data.startswith(PNG_START)):
         raise role.invalid(sent, "Mask file must be PNG format", "type_unsupported")
 
 
-def file_bytes(sent: SentPicture, file: UploadedFile, role: PictureRole) -> bytes:
+def file_bytes(sent: SentImage, file: UploadedFile, role: ImageRole) -> bytes:
     size = file.size or 0
     if size > role.max_bytes and role.file_too_large:
         raise role.invalid(sent, role.file_too_large, "too_large", limit=role.max_bytes, actual=size)
@@ -187,7 +185,7 @@ def file_bytes(sent: SentPicture, file: UploadedFile, role: PictureRole) -> byte
     return data
 
 
-def base64_bytes(sent: SentPicture, text: str, role: PictureRole) -> bytes:
+def base64_bytes(sent: SentImage, text: str, role: ImageRole) -> bytes:
     """Bytes of base64 (RFC 4648 section 4, line breaks allowed), bare or in a data URL; measured before decoding."""
     start = DATA_URL.match(text)
     bare = "".join((text[start.end() :] if start else text).split())

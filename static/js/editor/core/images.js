@@ -1,4 +1,4 @@
-// Pictures of a document by their id, the SHA-256 of the file in hexadecimal digits. Kept in memory, and in the store of the
+// Images of a document by their id, the SHA-256 of the file in hexadecimal digits. Kept in memory, and in the store of the
 // draft where there is one.
 
 import { sha256 } from "editor/core/sha256"
@@ -6,7 +6,7 @@ import { sha256 } from "editor/core/sha256"
 const kept = new Map()
 let store = { put: async () => {}, get: async () => null }
 
-/** Keeps the pictures in another store too, and finds there what is not in memory.
+/** Keeps the images in another store too, and finds there what is not in memory.
  *  @param {{put: (id: string, blob: Blob) => Promise<unknown>, get: (id: string) => Promise<Blob | null>}} other */
 export function keepIn(other) {
   store = other
@@ -22,7 +22,7 @@ export async function put(blob) {
   return id
 }
 
-/** @returns {Promise<Blob | null>} null where no such picture is kept */
+/** @returns {Promise<Blob | null>} null where no such image is kept */
 export async function get(id) {
   if (!kept.has(id)) {
     const found = await store.get(id)
