@@ -12,6 +12,7 @@ from csp.constants import NONCE, NONE, SELF
 
 from dreamlayer_site.hosts import own_hosts, without_traceback
 from dreamlayer_site.private_folder import make_private
+from dreamlayer_site.renamed_variables import refuse_renamed
 from dreamlayer_site.secret_key import load_or_create_secret_key
 from dreamlayer_site.service_urls import (
     EMBEDDED_BROKER,
@@ -24,6 +25,7 @@ from dreamlayer_site.service_urls import (
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 environ.Env.read_env(BASE_DIR / ".env")
+refuse_renamed(os.environ)
 
 # All data of this installation: database, images, secret key. Only its owner may read it, whatever the umask is.
 USERS_UMASK = os.umask(0o077)

@@ -81,7 +81,7 @@ class OneModel:
         raise InvalidRequest("There are no LoRAs here.", code="lora_not_found")
 
     def find_adapter(self, name: str, kind: Kind, field: str) -> ModelSpec:
-        raise InvalidRequest("There are no adapters here.", code="part_not_found")
+        raise InvalidRequest("There are no adapters here.", code="adapter_not_found")
 
     def draft_adapters(self, family: str) -> DraftAdapters:
         return DraftAdapters()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -9,8 +12,10 @@ from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
 
 from dreamlayer_site.checks import POSITIVE
+from dreamlayer_site.renamed_variables import RENAMED
 from inpainting.checks import CHOICES, IMAGE_LIMITS
 from inpainting.engines.diffusion import quantization
+from tests.installation import ROOT
 
 
 @pytest.mark.parametrize("word", ["0", "Off", "cpu", ""])
@@ -69,3 +74,11 @@ def test_a_limit_of_zero_is_refused(settings: Any, name: str) -> None:
     setattr(settings, name, 0)
     with pytest.raises(CommandError, match=f"DREAMLAYER_{name} is 0"):
         call_command("check")
+
+
+@pytest.mark.parametrize("former", RENAMED)
+def test_a_variable_under_its_former_name_stops_the_start_and_names_the_new_one(former: str) -> None:
+    command = [sys.executable, "manage.py", "check"]
+    started = subprocess.run(command, cwd=ROOT, env={**os.environ, former: "web"}, capture_output=True, text=True)
+    assert started.returncode != 0
+    assert f"{former} is now {RENAMED[former]}" in started.stderr

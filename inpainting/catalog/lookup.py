@@ -164,14 +164,14 @@ class Catalog:
     def find_adapter(self, name: str, kind: Kind, field: str) -> ModelSpec:
         """Return the installed adapter with that slug or alias. field: the setting that names it.
 
-        Raises InvalidRequest: `part_not_found`, which lists the slugs, or `model_unavailable`.
+        Raises InvalidRequest: `adapter_not_found`, which lists the slugs, or `model_unavailable`.
         """
         rows = self._by_kind(kind)
         matching = filter_by_name(rows, name)
         if not matching:
             raise InvalidRequest(
                 f"There is no {ADAPTER_LABELS[kind]} of that name here; there are: {list_slugs(rows)}.",
-                code="part_not_found",
+                code="adapter_not_found",
                 field=field,
             )
         matching[0].check_installed(field=field)

@@ -34,8 +34,8 @@ def line(cells: tuple[str, ...] | list[str]) -> str:
 def table_row(row: Setting) -> str:
     engines = "all engines" if EVERY_ENGINE in row.read_by else ", ".join(sorted(row.read_by))
     description = [row.help]
-    if row.idle_when:
-        description.append(row.idle_when.reason)
+    if row.ignored_when:
+        description.append(row.ignored_when.reason)
     if row.no_option:
         description.append(row.no_option)
     text = " ".join(description).replace("<", "&lt;").replace(">", "&gt;")

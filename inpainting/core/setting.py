@@ -61,7 +61,7 @@ class Group(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class IdleWhen:
+class IgnoredWhen:
     """A setting has no effect while the resolved setting `setting` equals `value`. reason: a sentence for people."""
 
     setting: str
@@ -85,7 +85,7 @@ class Setting:
     catalog_kind: of catalog names, the kind of the entry.
     public_name: the name in the API where it differs from `name`. aliases: further names that the API accepts.
     read_by: names of the engines that read it, or EVERY_ENGINE. A model family may ignore it nevertheless; see
-    `catalog`. idle_when: the condition under which it has no effect.
+    `catalog`. ignored_when: the condition under which it has no effect.
     auto_reason: why the engine `auto` takes diffusion where the setting is set, as the beginning of a sentence.
     adapter: the setting that selects the adapter to which this setting belongs. It is idle without an adapter; with
     one, None becomes `adapter_default` if there is one.
@@ -111,7 +111,7 @@ class Setting:
     public_name: str = ""
     aliases: tuple[str, ...] = ()
     read_by: frozenset[str] = frozenset({DIFFUSION})
-    idle_when: IdleWhen | None = None
+    ignored_when: IgnoredWhen | None = None
     auto_reason: str = ""
     adapter: str = ""
     adapter_default: float | None = None
@@ -186,16 +186,16 @@ def rows_of(declaration: type) -> tuple[Setting, ...]:
     rows = []
     for one in fields(declaration):
         row: Setting = one.metadata["setting"]
-        idle_when = row.idle_when
+        ignored_when = row.ignored_when
         if row.adapter:
-            idle_when = IdleWhen(row.adapter, None, f"It has no effect unless {row.adapter} is set.")
+            ignored_when = IgnoredWhen(row.adapter, None, f"It has no effect unless {row.adapter} is set.")
         rows.append(
             replace(
                 row,
                 name=one.name,
                 public_name=row.public_name or one.name,
                 type=_value_type(types[one.name], row),
-                idle_when=idle_when,
+                ignored_when=ignored_when,
             )
         )
     return tuple(rows)

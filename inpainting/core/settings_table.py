@@ -32,7 +32,7 @@ from inpainting.core.setting import (
     EVERY_ENGINE,
     QUICK_FILL,
     Group,
-    IdleWhen,
+    IgnoredWhen,
     Setting,
     rows_of,
     setting,
@@ -62,8 +62,8 @@ PRESETS = ("draft",)
 ALGORITHM_SPELLINGS = {"dpmsolver+++": "dpmsolver++"}
 """Spellings of ModelsLab."""
 ALL_ENGINES = frozenset({EVERY_ENGINE})
-LOSSLESS = IdleWhen("output_format", "png", "PNG files are lossless, so their quality cannot be chosen.")
-UNGUIDED = IdleWhen("guidance_scale", 1.0, "It has no effect at a guidance scale of 1, which turns guidance off.")
+LOSSLESS = IgnoredWhen("output_format", "png", "PNG files are lossless, so their quality cannot be chosen.")
+UNGUIDED = IgnoredWhen("guidance_scale", 1.0, "It has no effect at a guidance scale of 1, which turns guidance off.")
 
 
 _prompt = partial(setting, group=Group.PROMPT, default="", max_length=MAX_PROMPT_CHARACTERS)
@@ -93,7 +93,7 @@ class PaintSettings:
         label="Negative prompt",
         help="What should not appear.",
         placeholder="What should not",
-        idle_when=UNGUIDED,
+        ignored_when=UNGUIDED,
     )
     num_images: int = _result(
         label="Images",
@@ -127,7 +127,7 @@ class PaintSettings:
         default_text=f"the source's, else {DEFAULT_QUALITY}",
         range=(1, 100),
         read_by=ALL_ENGINES,
-        idle_when=LOSSLESS,
+        ignored_when=LOSSLESS,
     )
     max_file_kilobytes: int | None = _result(
         label="Largest file",
@@ -136,7 +136,7 @@ class PaintSettings:
         unit="kB",
         range=(1, 100_000),
         read_by=ALL_ENGINES,
-        idle_when=LOSSLESS,
+        ignored_when=LOSSLESS,
     )
     keep_metadata: str | None = _result(
         label="Keep metadata",
@@ -182,7 +182,7 @@ class PaintSettings:
         default_text="0",
         unit="share of the steps",
         range=(0.0, 1.0),
-        idle_when=UNGUIDED,
+        ignored_when=UNGUIDED,
     )
     guidance_end: float | None = _sampling(
         label="Guided until",
@@ -190,7 +190,7 @@ class PaintSettings:
         default_text="1",
         unit="share of the steps",
         range=(0.0, 1.0),
-        idle_when=UNGUIDED,
+        ignored_when=UNGUIDED,
     )
     guidance_rescale: float | None = _sampling(
         label="Guidance rescale",
@@ -198,7 +198,7 @@ class PaintSettings:
         "overexposure (Lin et al. 2023, section 3.4); 0 is off.",
         default_text="0; 0.7 for models whose noise schedule ends in pure noise",
         range=(0.0, 1.0),
-        idle_when=UNGUIDED,
+        ignored_when=UNGUIDED,
     )
     scheduler: str | None = _sampling(
         label="Scheduler",
@@ -454,7 +454,7 @@ RANGES = {row.name: row.range for row in SETTINGS if row.range is not None}
 """Setting -> the lowest and the highest number, both allowed."""
 PUBLIC_NAMES = {row.name: row.public_name for row in SETTINGS}
 """Setting -> its name in the API."""
-GUIDANCE_SETTINGS = frozenset(row.name for row in SETTINGS if row.idle_when is UNGUIDED)
+GUIDANCE_SETTINGS = frozenset(row.name for row in SETTINGS if row.ignored_when is UNGUIDED)
 """Settings of classifier-free guidance (Ho and Salimans 2022), for model families that have none."""
 _BY_NAME = {row.name: row for row in SETTINGS}
 
@@ -477,9 +477,9 @@ def not_read_by(engine: str) -> frozenset[str]:
     return frozenset(row.name for row in SETTINGS if not row.is_read_by(engine))
 
 
-def idle(resolved: PaintSettings) -> dict[str, str]:
+def find_ignored(resolved: PaintSettings) -> dict[str, str]:
     """Return the settings that have no effect because of the value of another one: name -> the reason, a sentence."""
-    conditions = [(row.name, row.idle_when) for row in SETTINGS if row.idle_when is not None]
+    conditions = [(row.name, row.ignored_when) for row in SETTINGS if row.ignored_when is not None]
     return {name: when.reason for name, when in conditions if getattr(resolved, when.setting) == when.value}
 
 

@@ -24,7 +24,7 @@ EXPECTED_IMAGES = {
 from the source image."""
 
 
-def unread_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
+def ignored_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
     """The names of the conditioning images that the plan does not read, each with the reason.
 
     sent: the names of those that the request has.
@@ -33,12 +33,12 @@ def unread_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
     reasons: dict[str, str] = {}
     for adapters in ADAPTER_LISTS:
         if adapters.name in plan.ignored or not adapters.uses(plan.settings):
-            reason = unused(adapters, plan)
+            reason = reason_of_no_image(adapters, plan)
             reasons |= dict.fromkeys(adapters.images, reason)
         elif adapters is CONTROLS:
-            reasons |= unread_control_images(plan, sent)
+            reasons |= ignored_control_images(plan, sent)
         else:
-            reasons |= unread_image_prompts(plan, sent)
+            reasons |= ignored_image_prompts(plan, sent)
     return reasons
 
 
@@ -69,7 +69,7 @@ def shares_image(number: int, kinds: Mapping[int, Control], sent: Collection[str
     return others <= {kinds[number]}
 
 
-def unused(adapters: AdapterList, plan: SettingsPlan) -> str:
+def reason_of_no_image(adapters: AdapterList, plan: SettingsPlan) -> str:
     """Why none of the images of these adapters is read."""
     if not adapters.uses(plan.settings):
         return f"the request names no {adapters.name}"
@@ -86,8 +86,8 @@ def beyond(adapters: AdapterList, count: int) -> dict[str, str]:
     }
 
 
-def unread_control_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
-    """The control images that no ControlNet reads, each with the reason. See `unread_images`."""
+def ignored_control_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
+    """The control images that no ControlNet reads, each with the reason. See `ignored_images`."""
     uses, kinds = plan.settings.control_uses, applied_kinds(plan)
     available = {*sent, *images_to_compute(plan, sent)}
     check_control_images(plan, available)
@@ -168,8 +168,8 @@ def control_image_of(number: int, kinds: Mapping[int, Control], sent: Collection
     return CONTROLS.image if CONTROLS.image in sent else None
 
 
-def unread_image_prompts(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
-    """The image prompts of no IP-Adapter, each with the reason. See `unread_images`."""
+def ignored_image_prompts(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
+    """The image prompts of no IP-Adapter, each with the reason. See `ignored_images`."""
     uses = plan.settings.ip_adapter_uses
     for name, use in zip(IP_ADAPTERS.images, uses, strict=False):
         if name not in sent:

@@ -19,10 +19,10 @@ from inpainting.core.geometry import Box, Placement, Window, plan_window
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.moderation import policy
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.core.settings_table import auto_reason, idle
+from inpainting.core.settings_table import auto_reason, find_ignored
 from inpainting.engines import registry
 from inpainting.engines.base import Catalog, EngineDeclaration, Plan, Resolution, SettingsPlan
-from inpainting.engines.conditioning_images import unread_images
+from inpainting.engines.conditioning_images import ignored_images
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.engines.erase.declaration import ERASE
 from inpainting.engines.moderation import find_safety_checker
@@ -167,7 +167,7 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
             field="mask",
         )
     images = request.conditioning_images
-    unread = unread_images(plan, images)
+    unread = ignored_images(plan, images)
     notes = (f"{name} was not read: {why}." for name, why in unread.items() if name in images)
     window = plan_window(bounds, request.image.size, plan.window_rule)
     parts = () if request.placement is None else passes(mask, window, plan.window_rule)
@@ -232,7 +232,7 @@ def planned(
 
 def ignored(engine: EngineDeclaration, resolution: Resolution) -> dict[str, str]:
     """The settings without effect, each with the reason: the engine, the model family or another setting ignores it."""
-    reasons = idle(resolution.settings)
+    reasons = find_ignored(resolution.settings)
     if resolution.model is not None:
         family = families.get(resolution.model.family)
         reasons |= dict.fromkeys(sorted(family.ignored_settings), f"{family.label} models do not read it.")

@@ -17,7 +17,7 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.core.errors import InvalidRequest, PaintingError
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
-from inpainting.engines.conditioning_images import unread_images
+from inpainting.engines.conditioning_images import ignored_images
 from inpainting.engines.plan import plan_images
 from inpainting.generations.delete import delete_ended
 from inpainting.generations.idempotency import Idempotency
@@ -229,7 +229,7 @@ def copy_for_rerun(former: Generation) -> Generation:
     if former.webhook_url:
         webhooks.check_url(former.webhook_url, field="webhook_url")
     plan = planner().plan_settings(former.paint_settings, former.engine)
-    unread_images(plan, former.references)
+    ignored_images(plan, former.references)
     for image in former.stored_images:
         if not image.file.storage.exists(str(image.file.name)):
             raise former.image_gone()

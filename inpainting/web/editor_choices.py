@@ -20,7 +20,7 @@ from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.engines import registry
 from inpainting.engines.base import EngineDeclaration
 from inpainting.engines.diffusion.declaration import DIFFUSION
-from inpainting.generations.plan_preview import preview
+from inpainting.generations.settings_plan import describe_plan
 from inpainting.image_limits import image_limits
 from inpainting.moderation import find_safety_checker
 from inpainting.segmenters import registry as segmenters
@@ -71,7 +71,7 @@ def choices() -> dict[str, Any]:
         "inputs": setting_inputs(),
         "safety": safety_choices(),
         "hidden_sentence": HIDDEN_SENTENCE,
-        "plan": preview(PaintSettings(), catalog),
+        "plan": describe_plan(PaintSettings(), catalog),
         "words_segmenter": words_segmenter(),
         "captioner_label": "" if (captioner := find_captioner(catalog)) is None else captioner.spec.label,
         "no_captioner": NO_MODEL,

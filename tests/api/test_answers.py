@@ -166,14 +166,13 @@ def calls(
         "POST /api/img2img": lambda: posted("/api/img2img", body()),
         "POST /api/img2img, waiting": lambda: posted("/api/img2img", body(), Prefer="respond-async"),
         "POST /api/img2img, refused": lambda: posted("/api/img2img", body(num_images="99")),
-        "POST /api/img2img/dry-run": lambda: posted("/api/img2img/dry-run", body()),
+        "POST /api/plan/": lambda: posted("/api/plan/", body()),
         "POST /api/masks/": lambda: posted("/api/masks/", {"image": upload(photo_png), "box": "[8, 8, 60, 50]"}),
         "POST /api/masks/, found": find_mask,
         "POST /api/masks/, waiting": lambda: posted(
             "/api/masks/", {"image": upload(photo_png), "box": "[8, 8, 60, 50]"}, Prefer="respond-async"
         ),
         "POST /api/masks/operations/": lambda: posted("/api/masks/operations/", {"mask": upload(mask_png)}),
-        "POST /api/plan/": lambda: posted("/api/plan/", {"prompt": "a lawn"}),
         "POST /api/img2img/interrupt": lambda: posted("/api/img2img/interrupt"),
         "POST /api/tickets/": lambda: posted("/api/tickets/"),
         "POST /api/upload-mask": lambda: posted("/api/upload-mask", {"file": upload(mask_png)}),
@@ -201,7 +200,7 @@ def test_every_answer_has_exactly_the_keys_of_its_schema(document: dict[str, Any
     schemas = {(operation, status): schema for operation, status, schema in json_responses(document)}
     assert {operation for operation, _ in schemas} <= calls.keys(), "an operation has no request here"
     tried, found = set(), []
-    assert all(calls["GET /api/models"]().json()[part] for part in ("models", "loras", "parts"))
+    assert all(calls["GET /api/models"]().json()[part] for part in ("models", "loras", "adapters"))
     for name, call in calls.items():
         answer = call()
         operation, status = name.partition(",")[0], str(answer.status_code)

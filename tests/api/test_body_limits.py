@@ -25,7 +25,7 @@ def post(client: Client, path: str, body: bytes, content_type: str = "applicatio
     return answer.status_code, json.loads(answer.content)
 
 
-@pytest.mark.parametrize("name", ["img2img", "img2img-dry-run", "batch-list"])
+@pytest.mark.parametrize("name", ["img2img", "plan", "batch-list"])
 def test_a_route_that_takes_images_takes_large_bodies(name: str) -> None:
     assert max_body_bytes(reverse(name)) == site.MAX_BODY_BYTES
     slashed = reverse(name).rstrip("/") + "/"
@@ -41,12 +41,12 @@ def test_bodies_with_files_are_larger_where_images_may_be(settings: Any) -> None
         "application/octet-stream",
     ):
         assert max_body_bytes(reverse("img2img"), media_type) == settings.MAX_FILE_BODY_BYTES
-        assert max_body_bytes("/api/plan/", media_type) == 64 * 1024
+        assert max_body_bytes("/api/tickets/", media_type) == 64 * 1024
     for media_type in ("application/json", "application/x-www-form-urlencoded", "text/plain", ""):
         assert max_body_bytes(reverse("img2img"), media_type) == settings.MAX_BODY_BYTES
 
 
-@pytest.mark.parametrize("path", ["/api/plan/", "/api/webhooks/test/", "/accounts/login/", "/", "/nowhere"])
+@pytest.mark.parametrize("path", ["/api/tickets/", "/api/webhooks/test/", "/accounts/login/", "/", "/nowhere"])
 def test_other_routes_take_small_bodies(path: str) -> None:
     assert max_body_bytes(path) == 64 * 1024
 

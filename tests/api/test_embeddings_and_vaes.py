@@ -91,16 +91,16 @@ def test_another_vae_changes_the_result_and_is_in_the_metadata(
 @pytest.mark.parametrize(
     ("fields", "code", "field"),
     [
-        ({"embeddings": ["missing"]}, "part_not_found", "embeddings"),
+        ({"embeddings": ["missing"]}, "adapter_not_found", "embeddings"),
         ({"embeddings": ["../../etc/passwd"]}, "field_invalid", "embeddings"),
-        ({"embeddings": ["soft"]}, "part_not_found", "embeddings"),
-        ({"embeddings": ["large"]}, "part_unfit", "embeddings"),
+        ({"embeddings": ["soft"]}, "adapter_not_found", "embeddings"),
+        ({"embeddings": ["large"]}, "adapter_unfit", "embeddings"),
         ({"embeddings": ["cat", "cat"]}, "field_invalid", "embeddings"),
         ({"embeddings": [f"x{n}" for n in range(9)]}, "field_out_of_range", "embeddings"),
         ({"embeddings": [3]}, "field_invalid", "embeddings"),
         ({"embeddings": {"cat": 1}}, "field_invalid", "embeddings"),
-        ({"vae": "missing"}, "part_not_found", "vae"),
-        ({"vae": "cat"}, "part_not_found", "vae"),
+        ({"vae": "missing"}, "adapter_not_found", "vae"),
+        ({"vae": "cat"}, "adapter_not_found", "vae"),
         ({"vae": 3}, "field_invalid", "vae"),
         ({"vae": "x" * 201}, "field_out_of_range", "vae"),
     ],
@@ -132,7 +132,7 @@ def test_a_vae_of_another_family_is_refused(
 ) -> None:
     InferenceModel.objects.filter(slug="soft").update(family="sdxl")
     answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, vae="soft"))
-    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, "part_unfit", "vae")
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, "adapter_unfit", "vae")
     assert "VAE soft is for models of the family sdxl" in answer.json()["message"]
 
 
@@ -145,7 +145,7 @@ def test_quick_fill_lists_them_as_ignored(
 
 def test_parts_are_listed_with_the_models(alices_program: Client, parts: None) -> None:
     content = {
-        part["slug"]: (part["kind"], part["family"]) for part in alices_program.get("/api/models").json()["parts"]
+        part["slug"]: (part["kind"], part["family"]) for part in alices_program.get("/api/models").json()["adapters"]
     }
     assert content == {
         **dict.fromkeys(("cat", "my-dog"), ("embedding", "sd")),

@@ -136,7 +136,7 @@ def expected(field: str, model: str) -> str:
     exceptions: dict[tuple[str, str], str] = {
         **{("loras", family): "lora_unfit" for family in others},
         **{("preset", family): "preset_unavailable" for family in others},
-        **{(name, family): "part_unfit" for name in ADAPTER_FIELDS for family in others},
+        **{(name, family): "adapter_unfit" for name in ADAPTER_FIELDS for family in others},
         **{(name, family): IGNORED for family in DIFFUSION_FAMILIES for name in ignored_settings(family)},
         ("seed", "lama"): IGNORED,
         ("seed", "migan"): IGNORED,

@@ -1,4 +1,4 @@
-"""The history (list, delete, run again), the engines and models, the usage and the dry run."""
+"""The history (list, delete, run again), the engines and models, the usage and plans of images."""
 
 from __future__ import annotations
 
@@ -330,15 +330,15 @@ def test_an_exceeded_limit_is_named_with_the_time_to_retry(
     assert 1 <= int(answer["Retry-After"]) <= 60
 
 
-def test_a_dry_run_returns_the_plan_and_stores_nothing(
+def test_a_plan_returns_the_plan_and_stores_nothing(
     alices_program: Client, photo_png: bytes, mask_png: bytes, hole: NDArray[np.uint8]
 ) -> None:
     before = files()
-    for slash, body, content_type in (
-        ("", shape_c(photo_png, mask_png), "application/json"),
-        ("/", shape_a(photo_png, mask_png), MULTIPART_CONTENT),
+    for body, content_type in (
+        (shape_c(photo_png, mask_png), "application/json"),
+        (shape_a(photo_png, mask_png), MULTIPART_CONTENT),
     ):
-        answer = alices_program.post("/api/img2img/dry-run" + slash, body, content_type=content_type)
+        answer = alices_program.post("/api/plan/", body, content_type=content_type)
         assert answer.status_code == 200
         content = answer.json()
         mask = decode_image(base64.b64decode(content["mask"].removeprefix("data:image/png;base64,"))).image.pixels
@@ -356,20 +356,29 @@ def test_a_dry_run_returns_the_plan_and_stores_nothing(
     assert any(
         "normal" in warning
         for warning in alices_program.post(
-            "/api/img2img/dry-run", shape_c(photo_png, mask_png), content_type="application/json"
+            "/api/plan/", shape_c(photo_png, mask_png), content_type="application/json"
         ).json()["warnings"]
     )
     assert not Generation.objects.exists()
     assert files() == before
 
 
-def test_a_dry_run_grows_the_mask_and_refuses_invalid_requests(
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_the_former_dry_run_names_the_route_of_plans(
+    alices_program: Client, photo_png: bytes, mask_png: bytes, slash: str
+) -> None:
+    answer = alices_program.post(f"/api/img2img/dry-run{slash}", shape_a(photo_png, mask_png))
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert "/api/plan/" in answer.json()["message"]
+
+
+def test_a_plan_grows_the_mask_and_refuses_invalid_requests(
     alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
     shares = [
-        alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, mask_grow=grow)).json()["coverage"]
+        alices_program.post("/api/plan/", shape_a(photo_png, mask_png, mask_grow=grow)).json()["coverage"]
         for grow in (0, 4)
     ]
     assert shares[0] < shares[1]
-    answer = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, mask_grow=-200))
+    answer = alices_program.post("/api/plan/", shape_a(photo_png, mask_png, mask_grow=-200))
     assert (answer.status_code, answer.json()["code"]) == (400, "mask_empty")

@@ -52,7 +52,7 @@ def raise_limits(settings: Any) -> None:
     settings.MAX_MEGAPIXELS, settings.MAX_SIDE, settings.MAX_IMAGE_MB = 120, 16_384, 512
 
 
-@pytest.mark.parametrize("path", ["/api/img2img", "/api/img2img/dry-run"])
+@pytest.mark.parametrize("path", ["/api/img2img", "/api/plan/"])
 def test_a_wider_image_is_painted_where_the_limit_is_raised(
     settings: Any, alices_program: Client, wide: bytes, hole: bytes, path: str
 ) -> None:
@@ -87,7 +87,7 @@ def test_the_canvas_of_an_outpainting_obeys_the_same_limits(
 ) -> None:
     def answer() -> Any:
         body = {"image": upload(photo_png), "prompt": "", **fields}
-        return alices_program.post("/api/img2img/dry-run", body).json()
+        return alices_program.post("/api/plan/", body).json()
 
     assert answer()["code"] == "image_dimensions"
     raise_limits(settings)
@@ -122,11 +122,11 @@ def test_a_file_of_more_bytes_is_refused_by_the_setting(settings: Any, alices_pr
     noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
     mask = png(np.where(noise[:, :, 0] > 250, np.uint8(0), np.uint8(255)))
     body = {"image": upload(encode_png(CanonicalImage(noise))), "mask": upload(mask), "prompt": ""}
-    refused = alices_program.post("/api/img2img/dry-run", body)
+    refused = alices_program.post("/api/plan/", body)
     assert (refused.status_code, refused.json()["code"], refused.json()["limit"]) == (413, "image_too_large", 2**20)
     settings.MAX_IMAGE_MB = 2
     body |= {"image": upload(encode_png(CanonicalImage(noise))), "mask": upload(mask)}
-    assert alices_program.post("/api/img2img/dry-run", body).json()["width"] == 700
+    assert alices_program.post("/api/plan/", body).json()["width"] == 700
 
 
 def test_the_command_line_obeys_the_same_limits(settings: Any, tmp_path: Path, wide: bytes, hole: bytes) -> None:

@@ -84,7 +84,7 @@ def test_an_image_without_metadata_is_warned_about(
 ) -> None:
     metadata = metadata_for(alices_program, photo_png, mask_png, keep_metadata="all")
     assert metadata["warnings"] == ["The image has no metadata that keep_metadata=all would keep."]
-    foreseen = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, keep_metadata="copyright"))
+    foreseen = alices_program.post("/api/plan/", shape_a(photo_png, mask_png, keep_metadata="copyright"))
     assert foreseen.json()["warnings"] == ["The image has no metadata that keep_metadata=copyright would keep."]
 
 

@@ -59,7 +59,7 @@ def test_an_image_that_covers_the_size_is_scaled_and_nothing_is_painted(
 ) -> None:
     monkeypatch.setattr("inpainting.engines.quick_fill.engine.QuickFill.inpaint", None)
     fields = {"outpaint_size": "48x32", "output_format": "jpeg", "num_images": "2"}
-    plan = outpaint(alices_program, photo_png, url=f"{URL}/dry-run", **fields)
+    plan = outpaint(alices_program, photo_png, url="/api/plan/", **fields)
     metadata = outpaint(alices_program, photo_png, **fields)["metadata"]
     again = alices_program.post(f"/api/generations/{Generation.objects.get().pk}/run-again/")
     assert again.status_code == 202
@@ -122,7 +122,7 @@ def test_without_outpainting_the_metadata_do_not_mention_it(
         ({"outpaint_left": "0"}, "mask_required", "mask"),
     ],
 )
-@pytest.mark.parametrize("path", [URL, f"{URL}/dry-run"])
+@pytest.mark.parametrize("path", [URL, "/api/plan/"])
 def test_a_canvas_that_cannot_be_made_is_refused(
     alices_program: Client, photo_png: bytes, path: str, fields: dict[str, str], code: str, field: str
 ) -> None:
@@ -131,8 +131,8 @@ def test_a_canvas_that_cannot_be_made_is_refused(
     assert not Generation.objects.exists()
 
 
-def test_a_dry_run_shows_the_canvas_and_its_mask(alices_program: Client, photo_png: bytes) -> None:
-    found = outpaint(alices_program, photo_png, url=f"{URL}/dry-run", outpaint_right="32")
+def test_a_plan_shows_the_canvas_and_its_mask(alices_program: Client, photo_png: bytes) -> None:
+    found = outpaint(alices_program, photo_png, url="/api/plan/", outpaint_right="32")
     assert (found["width"], found["height"], found["coverage"]) == (128, 64, 0.25)
     assert found["source_box"] == [0, 0, 96, 64]
 

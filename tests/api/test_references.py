@@ -172,11 +172,11 @@ def test_external_urls_are_fetched_by_download_image_and_our_own_links_are_read_
         ({"control": "depth"}, "control_image_missing", "control_image"),
         ({"control": "scribble"}, "control_image_missing", "control_image"),
         ({"ip_adapter": "look"}, "ip_adapter_image_missing", "ip_adapter_image"),
-        ({"control": "missing"}, "part_not_found", "control"),
-        ({"control": "look"}, "part_not_found", "control"),
-        ({"control": "../../etc/passwd"}, "part_not_found", "control"),
-        ({"ip_adapter": "depth"}, "part_not_found", "ip_adapter"),
-        ({"control": "missing", "engine": "quick-fill"}, "part_not_found", "control"),
+        ({"control": "missing"}, "adapter_not_found", "control"),
+        ({"control": "look"}, "adapter_not_found", "control"),
+        ({"control": "../../etc/passwd"}, "adapter_not_found", "control"),
+        ({"ip_adapter": "depth"}, "adapter_not_found", "ip_adapter"),
+        ({"control": "missing", "engine": "quick-fill"}, "adapter_not_found", "control"),
         ({"control": "x" * 201}, "field_out_of_range", "control"),
         ({"control": "canny", "control_strength": "2.1"}, "field_out_of_range", "control_strength"),
         ({"control": "canny", "control_start": "-0.1"}, "field_out_of_range", "control_start"),
@@ -191,7 +191,7 @@ def test_a_missing_unknown_or_out_of_range_field_is_refused(
 ) -> None:
     answer = post_inpaint(**fields)
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, code, field)
-    if code == "part_not_found":
+    if code == "adapter_not_found":
         assert ("depth" if field == "control" else "look") in answer.json()["message"]
     assert (diffusion_requests, Generation.objects.count()) == ([], 0)
 
@@ -204,7 +204,7 @@ def test_a_part_that_is_not_installed_or_of_another_family_is_refused(
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, "model_unavailable", "control")
     InferenceModel.objects.filter(slug="inpaint").update(family="sdxl")
     answer = post_inpaint(control="inpaint")
-    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, "part_unfit", "control")
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, "adapter_unfit", "control")
 
 
 @pytest.mark.parametrize("control", ["canny", "inpaint", "tile"])
@@ -227,7 +227,7 @@ def test_a_control_that_needs_no_image_runs_without_one_and_without_a_prompt(
         ({"engine": "quick-fill", **ALL}, "ip_adapter_image was not read: quick-fill paints without an IP-Adapter."),
     ],
 )
-def test_an_unused_image_gives_a_warning_in_the_answer_and_in_the_dry_run(
+def test_an_unused_image_gives_a_warning_in_the_answer_and_in_the_plan(
     post_inpaint: PostInpaint,
     alices_program: Client,
     diffusion_requests: list[InpaintRequest],
@@ -241,18 +241,18 @@ def test_an_unused_image_gives_a_warning_in_the_answer_and_in_the_dry_run(
     assert warning in answer.json()["metadata"]["warnings"]
     for request in diffusion_requests:
         assert request.control_image is None
-    foreseen = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, **fields, **both_images()))
+    foreseen = alices_program.post("/api/plan/", shape_a(photo_png, mask_png, **fields, **both_images()))
     assert warning in foreseen.json()["warnings"]
     if "engine" in fields:
         assert {"control", "ip_adapter"} <= set(foreseen.json()["ignored"])
 
 
-def test_a_dry_run_requires_the_same_images_and_stores_nothing(
+def test_a_plan_requires_the_same_images_and_stores_nothing(
     alices_program: Client, diffusion_requests: list[InpaintRequest], photo_png: bytes, mask_png: bytes
 ) -> None:
-    answer = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, control="depth"))
+    answer = alices_program.post("/api/plan/", shape_a(photo_png, mask_png, control="depth"))
     assert (answer.status_code, answer.json()["code"]) == (400, "control_image_missing")
-    answer = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, **ALL, **both_images()))
+    answer = alices_program.post("/api/plan/", shape_a(photo_png, mask_png, **ALL, **both_images()))
     assert answer.status_code == 200, answer.json()
     assert not ReferenceImage.objects.exists()
 

@@ -280,7 +280,7 @@ def test_a_request_is_refused_if_the_checker_is_unavailable(
     batch = {"images": [upload(photo_png)], "masks": [upload(mask_png, name="mask.png")], "prompt": "", **fields_sent}
     answer = alices_program.post("/api/batches/", batch)
     assert (answer.status_code, answer.json()["code"]) == (400, "safety_checker_unavailable")
-    dry = alices_program.post("/api/img2img/dry-run", shape_a(photo_png, mask_png, engine="quick-fill", **fields_sent))
+    dry = alices_program.post("/api/plan/", shape_a(photo_png, mask_png, engine="quick-fill", **fields_sent))
     assert (dry.status_code, dry.json()["code"]) == (400, "safety_checker_unavailable")
 
 

@@ -83,7 +83,6 @@ OPERATIONS = [
     "POST /api/generations/{id}/cancel/",
     "POST /api/generations/{id}/run-again/",
     "POST /api/img2img",
-    "POST /api/img2img/dry-run",
     "POST /api/img2img/interrupt",
     "POST /api/masks/",
     "POST /api/masks/operations/",

@@ -184,7 +184,7 @@ def test_running_again_with_another_first_controlnet_changes_the_first_of_the_li
         ({"controls": '[{"slug": "canny", "start": 0.6, "end": 0.5}]'}, "field_invalid", "controls"),
         ({"controls": '[{"slug": "canny", "type": "nothing"}]'}, "field_invalid", "controls"),
         ({"controls": '[{"slug": "canny"}, {"slug": "canny"}]'}, "field_invalid", "controls"),
-        ({"controls": '[{"slug": "nobody"}]'}, "part_not_found", "controls"),
+        ({"controls": '[{"slug": "nobody"}]'}, "adapter_not_found", "controls"),
         ({"controls": json.dumps([{"slug": f"a{number}"} for number in range(5)])}, "field_out_of_range", "controls"),
         ({"controls": '[{"slug": "canny"}]', "control": "depth"}, "field_invalid", "control"),
         ({"controls": '[{"slug": "canny"}]', "control_strength": "0.5"}, "field_invalid", "control_strength"),

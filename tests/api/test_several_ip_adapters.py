@@ -107,7 +107,7 @@ def test_running_again_keeps_the_list_or_changes_its_first_entry(
         (1, {"ip_adapters": '[{"slug": "look", "weight": 1}]'}, "field_invalid", "ip_adapters"),
         (1, {"ip_adapters": '[{"slug": "look", "scale": "1"}]'}, "field_invalid", "ip_adapters"),
         (1, {"ip_adapters": '[{"slug": "look", "scale": 1.5}]'}, "field_out_of_range", "ip_adapters"),
-        (1, {"ip_adapters": '[{"slug": "nobody"}]'}, "part_not_found", "ip_adapters"),
+        (1, {"ip_adapters": '[{"slug": "nobody"}]'}, "adapter_not_found", "ip_adapters"),
         (4, {"ip_adapters": json.dumps([{"slug": "look"}] * 5)}, "field_out_of_range", "ip_adapters"),
         (1, {"ip_adapters": '[{"slug": "look"}]', "ip_adapter_scale": "0.5"}, "field_invalid", "ip_adapter_scale"),
     ],

@@ -74,9 +74,9 @@ def test_a_png_has_no_quality_until_it_is_downloaded_as_jpeg(alices_program: Cli
     assert tables(delivered(alices_program, plain, "?format=jpeg")) == tables(photo(quality=85))
 
 
-def test_the_dry_run_shows_the_quality(alices_program: Client, mask_png: bytes) -> None:
+def test_the_plan_shows_the_quality(alices_program: Client, mask_png: bytes) -> None:
     shown = [
-        alices_program.post("/api/img2img/dry-run", shape_a(source, mask_png, **fields)).json()["quality"]
+        alices_program.post("/api/plan/", shape_a(source, mask_png, **fields)).json()["quality"]
         for source, fields in (
             (photo(quality=92), {"output_format": "webp"}),
             (photo("PNG"), {"output_format": "webp"}),
@@ -89,7 +89,7 @@ def test_the_dry_run_shows_the_quality(alices_program: Client, mask_png: bytes) 
 
 def test_the_quality_survives_outpainting(alices_program: Client, mask_png: bytes) -> None:
     fields = {"output_format": "jpeg", "outpaint_size": "160x128", "outpaint_fit": "contain"}
-    answer = alices_program.post("/api/img2img/dry-run", shape_a(photo(quality=92), mask_png, **fields)).json()
+    answer = alices_program.post("/api/plan/", shape_a(photo(quality=92), mask_png, **fields)).json()
     assert (answer["width"], answer["quality"]) == (160, 92)
 
 

@@ -55,7 +55,7 @@ def test_an_absent_or_empty_url_creates_no_delivery(alices_program: Client, phot
         ("https://alice.example/" + "x" * 2000, "field_out_of_range"),
     ],
 )
-@pytest.mark.parametrize("path", ["/api/img2img", "/api/img2img/dry-run"])
+@pytest.mark.parametrize("path", ["/api/img2img", "/api/plan/"])
 def test_a_forbidden_url_is_refused(
     path: str, url: str, code: str, alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:

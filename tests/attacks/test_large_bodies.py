@@ -49,7 +49,7 @@ MANY_LISTS = Repeated(b'{"prompt": [', b"[],", b"[]]}")
 TOO_MANY_VALUES = (400, "body_too_many_values")
 ATTACKS = {
     "json lists": Attack(JSON, MANY_LISTS, TOO_MANY_VALUES),
-    "json lists without images": Attack(JSON, MANY_LISTS, (413, "body_too_large"), path="/api/plan/"),
+    "json lists without images": Attack(JSON, MANY_LISTS, (413, "body_too_large"), path="/api/tickets/"),
     "json escapes": Attack(JSON, Repeated(b'{"prompt": "', rb"\ud83d\ude00", b'"}'), (400, "field_missing")),
     "form escapes": Attack(FORM, Repeated(b"prompt=", b"%41", b""), TOO_MANY_VALUES),
     "form fields": Attack(FORM, Repeated(b"a=", b"&a=", b""), (400, "body_too_many_parts")),

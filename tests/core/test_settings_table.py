@@ -19,7 +19,7 @@ from inpainting.core.settings_table import (
     PaintSettings,
     auto_reason,
     by_name,
-    idle,
+    find_ignored,
     not_read_by,
 )
 
@@ -69,7 +69,7 @@ def test_rows_refer_to_settings_that_exist_and_names_are_unique() -> None:
     assert len(public) == len(set(public))
     for row in SETTINGS:
         assert row.adapter == "" or by_name(row.adapter).catalog_kind, row.name
-        assert row.idle_when is None or row.idle_when.setting in known, row.name
+        assert row.ignored_when is None or row.ignored_when.setting in known, row.name
         is_number_of_adapter = bool(row.adapter) and row.type is ValueType.NUMBER
         assert (row.adapter_default is not None) == is_number_of_adapter, row.name
         assert by_name(row.name) is row
@@ -204,16 +204,16 @@ def test_a_prompt_and_whatever_only_diffusion_can_use_are_reasons_for_diffusion(
 def test_settings_without_effect_come_with_the_reason() -> None:
     guided = PaintSettings(guidance_scale=7.5, control="edges", ip_adapter="look", output_format="webp")
     numbers_of_control = {"control_strength", "control_start", "control_end", "control_type"}
-    assert idle(guided) == {}
+    assert find_ignored(guided) == {}
     guidance = {"negative_prompt", "guidance_start", "guidance_end", "guidance_rescale"}
-    assert idle(replace(guided, guidance_scale=1.0)).keys() == guidance
-    assert idle(replace(guided, control=None)).keys() == numbers_of_control
-    assert idle(replace(guided, output_format="png")).keys() == {"quality", "max_file_kilobytes"}
-    assert idle(replace(guided, ip_adapter=None)).keys() == {"ip_adapter_scale"}
-    for reason in idle(PaintSettings(guidance_scale=1.0)).values():
+    assert find_ignored(replace(guided, guidance_scale=1.0)).keys() == guidance
+    assert find_ignored(replace(guided, control=None)).keys() == numbers_of_control
+    assert find_ignored(replace(guided, output_format="png")).keys() == {"quality", "max_file_kilobytes"}
+    assert find_ignored(replace(guided, ip_adapter=None)).keys() == {"ip_adapter_scale"}
+    for reason in find_ignored(PaintSettings(guidance_scale=1.0)).values():
         assert reason.endswith(".")
 
 
 def test_the_settings_of_guidance_are_those_that_a_scale_of_1_makes_idle() -> None:
     unguided = PaintSettings(guidance_scale=1.0, control="edges", ip_adapter="look", output_format="webp")
-    assert idle(unguided).keys() == GUIDANCE_SETTINGS
+    assert find_ignored(unguided).keys() == GUIDANCE_SETTINGS

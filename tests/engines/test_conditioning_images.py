@@ -17,7 +17,7 @@ from inpainting.core.geometry import WindowRule
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import ControlUse, InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep, Plan
-from inpainting.engines.conditioning_images import images_to_compute, unread_images
+from inpainting.engines.conditioning_images import ignored_images, images_to_compute
 from inpainting.engines.painting import paint
 from tests.fakes import PlainEngine, declared, planned, settings_planned
 
@@ -168,7 +168,7 @@ def test_the_images_that_a_preprocessor_computes_are_those_that_no_other_serves(
         settings = PaintSettings(controls=tuple(ControlUse(slug) for slug in slugs))
         plan = settings_planned(settings, engine)
         images = list(images_to_compute(plan, sent))
-        assert not unread_images(plan, sent).keys() & {*sent, *images}
+        assert not ignored_images(plan, sent).keys() & {*sent, *images}
         return images
 
     assert computed("depth") == ["control_image"]
@@ -198,8 +198,8 @@ def test_a_controlnet_of_strength_0_needs_no_control_image_and_has_none_computed
     assert not images_to_compute(settings_planned(uses(depth=0), engine), [])
     assert list(images_to_compute(settings_planned(uses(depth=0, near=1), engine), [])) == ["control_image_2"]
     assert list(images_to_compute(settings_planned(uses(depth=1, near=0), engine), [])) == ["control_image"]
-    unread = unread_images(settings_planned(uses(depth=0, edges=1), without), ["control_image", "control_image_2"])
+    unread = ignored_images(settings_planned(uses(depth=0, edges=1), without), ["control_image", "control_image_2"])
     assert unread["control_image"] == "the strength of depth is 0"
     assert unread["control_image_2"] == "the input of edges is computed from the image"
     with pytest.raises(InvalidRequest, match="near is guided by a depth map"):
-        unread_images(settings_planned(uses(depth=0, near=1), without), [])
+        ignored_images(settings_planned(uses(depth=0, near=1), without), [])

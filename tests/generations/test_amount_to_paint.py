@@ -36,7 +36,7 @@ def body(**others: object) -> dict[str, object]:
     return {**files, "prompt": "a lawn", "engine": "quick-fill", **others}
 
 
-@pytest.mark.parametrize("path", ["/api/img2img", "/api/img2img/dry-run"])
+@pytest.mark.parametrize("path", ["/api/img2img", "/api/plan/"])
 def test_more_than_the_limit_is_refused_with_both_numbers(alices_program: Client, path: str) -> None:
     answer = alices_program.post(path, body(num_images=2))
     error = answer.json()
@@ -47,13 +47,13 @@ def test_more_than_the_limit_is_refused_with_both_numbers(alices_program: Client
     assert not SourceImage.objects.exists()
 
 
-@pytest.mark.parametrize("path", ["/api/img2img", "/api/img2img/dry-run"])
+@pytest.mark.parametrize("path", ["/api/img2img", "/api/plan/"])
 def test_what_is_kept_does_not_count(alices_program: Client, path: str) -> None:
     assert alices_program.post(path, body()).status_code == 200
 
 
 def test_grown_masks_count_as_grown(alices_program: Client) -> None:
-    assert alices_program.post("/api/img2img/dry-run", body(mask_grow=110)).json()["code"] == "too_much_to_paint"
+    assert alices_program.post("/api/plan/", body(mask_grow=110)).json()["code"] == "too_much_to_paint"
 
 
 def test_the_command_refuses_it_too(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Submit, batches, run again, retry, dry run, worker and command make the same plan from the same request."""
+"""Submit, batches, run again, retry, plan with images, worker and command make the same plan from the same request."""
 
 from __future__ import annotations
 
@@ -133,14 +133,14 @@ def test_the_worker_paints_from_the_stored_plan(case: Case, request_: InpaintReq
 
 
 @pytest.mark.usefixtures("catalog")
-def test_the_dry_run_shows_the_plan(
+def test_the_plan_shows_the_plan(
     case: Case, request_: InpaintRequest, alices_program: Client, photo_png: bytes, mask_png: bytes
 ) -> None:
     plan = planner().plan(request_, case.engine)
     images = {"control_image": upload(png(GUIDE), name="guide.png")} if case.control_image else {}
     fields = {"prompt": "", **{name: str(value) for name, value in case.fields.items()}, "engine": case.engine}
     body = shape_a(photo_png, mask_png, **fields, **images)
-    answer = alices_program.post("/api/img2img/dry-run", body).json()
+    answer = alices_program.post("/api/plan/", body).json()
     box = plan.window.box
     assert (answer["engine"], answer["engine_reason"]) == (plan.engine.name, plan.reason)
     assert answer["window"] == [box.left, box.top, box.right, box.bottom]

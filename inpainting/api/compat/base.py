@@ -150,11 +150,11 @@ class Dialect(ABC):
 
     def meta(self, generation: Generation) -> dict[str, Any]:
         """The object under `meta` in the JSON of a service, beside its own fields: engine, model, ignored fields."""
-        ignored = list(dict.fromkeys([*self.idle_fields(generation), *generation.ignored_fields]))
+        ignored = list(dict.fromkeys([*self.fields_of_ignored_settings(generation), *generation.ignored_fields]))
         model = None if "model" in generation.ignored else generation.settings.get("model")
         return {"engine": generation.engine, "model": model, "ignored": ignored}
 
-    def idle_fields(self, generation: Generation) -> list[str]:
+    def fields_of_ignored_settings(self, generation: Generation) -> list[str]:
         """The fields that were sent and whose settings have no effect."""
         return [field for field in generation.sent_fields if self.settings_by_field[field] in generation.ignored]
 

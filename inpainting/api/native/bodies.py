@@ -24,7 +24,7 @@ from inpainting.core.settings_table import SETTINGS
 
 REPEATED = tuple(row.public_name for row in SETTINGS if row.type is ValueType.SLUGS)
 """Lists of texts, whose form field may be repeated."""
-NOT_A_IMAGE = "{} must be a file, base64, a data URL or a URL."
+NOT_AN_IMAGE = "{} must be a file, base64, a data URL or a URL."
 
 
 class Shape(Enum):
@@ -58,7 +58,7 @@ class Body:
             if name in self.fields:
                 value = self.fields[name]
                 if not isinstance(value, str):
-                    raise InvalidRequest(NOT_A_IMAGE.format(name), field=name)
+                    raise InvalidRequest(NOT_AN_IMAGE.format(name), field=name)
                 return SentImage(name, value)
         return None
 
@@ -70,7 +70,7 @@ class Body:
             if isinstance(value, UploadedFile | str):
                 found.append(SentImage(place, value))
             else:
-                found.append(InvalidRequest(NOT_A_IMAGE.format(place), field=place))
+                found.append(InvalidRequest(NOT_AN_IMAGE.format(place), field=place))
         return tuple(found)
 
     def digest(self, route: str) -> str:

@@ -35,7 +35,7 @@ class Models(APIView):
     @documented("List the models, LoRAs and adapters", {200: ModelsDocument})
     def get(self, request: Request) -> Response:
         catalog = Catalog()
-        listed = {"models": catalog.checkpoints, "loras": catalog.loras, "parts": catalog.adapters}
+        listed = {"models": catalog.checkpoints, "loras": catalog.loras, "adapters": catalog.adapters}
         return Response(ModelsDocument.render(listed))
 
 

@@ -1,35 +1,102 @@
-"""`POST /api/plan/`: show what settings lead to, without images."""
+"""`POST /api/plan/`: show what a request leads to, without painting."""
 
 from __future__ import annotations
 
+import base64
+from typing import Any
+
+import numpy as np
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Scope
-from inpainting.api.native.bodies import read_body
+from inpainting.api.compat.base import Options
+from inpainting.api.native.bodies import Body, read_body
 from inpainting.api.native.fields import checked, settings_from
-from inpainting.api.native.schemas.plan import PlanAnswer, PlanForm, PlanJson
+from inpainting.api.native.requests import IMAGE_FIELDS, read
+from inpainting.api.native.schemas.bodies import Upload
+from inpainting.api.native.schemas.plan import ImagePlanAnswer, PlanAnswer, PlanForm, PlanJson
 from inpainting.api.openapi import READING, documented
 from inpainting.api.views import AnyBodyView
 from inpainting.catalog.lookup import Catalog
+from inpainting.core import masks
+from inpainting.core.codecs import encode_png
+from inpainting.core.image import CanonicalImage
+from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
-from inpainting.generations.plan_preview import preview
+from inpainting.generations.description import ignored_setting_names
+from inpainting.generations.settings_plan import describe_plan
+from inpainting.planning import planner
+from inpainting.worker.run_time_estimates import Workload, estimator_for
+
+ANSWERS = PolymorphicProxySerializer("Plan", [PlanAnswer, ImagePlanAnswer], resource_type_field_name=None)
 
 
 class Plan(AnyBodyView):
-    """Takes the settings of POST /api/img2img and stores nothing. A setting that does not fit is left out and named."""
+    """Takes the body of POST /api/img2img, with or without its images, and stores nothing.
+
+    With images, the answer has the effective mask and the window; what POST /api/img2img would refuse is refused.
+    Without, it has all settings and the choices of a form; a setting that does not fit is left out and named.
+    """
+
+    required_scope = Scope.GENERATE
+    takes_images = True
+
+    @documented(
+        "Show what a request leads to",
+        {200: ANSWERS},
+        problems=(*READING, 503),
+        request={"application/json": PlanJson, "multipart/form-data": Upload},
+    )
+    def post(self, request: Request) -> Response:
+        body = read_body(request)
+        if body.image(*IMAGE_FIELDS) is not None:
+            return Response(plan_with_images(*read(body, request)))
+        return Response(plan_without_images(body))
+
+
+class FormerDryRun(AnyBodyView):
+    """Names the route that took the place of `/api/img2img/dry-run`."""
 
     required_scope = Scope.GENERATE
 
-    @documented(
-        "Show what settings lead to",
-        {200: PlanAnswer},
-        problems=(*READING, 503),
-        request={"application/json": PlanJson},
-    )
+    @extend_schema(exclude=True)
     def post(self, request: Request) -> Response:
-        catalog = Catalog()
-        fields, warnings = checked(PlanForm, read_body(request).fields, catalog, clamp=True)
-        engine, models = fields.get("engine", registry.AUTO), fields.pop("models", {})
-        values = preview(settings_from(fields, catalog), catalog, engine, models)
-        return Response(PlanAnswer.render({**values, "warnings": [*warnings, *values["warnings"]]}))
+        raise NotFound("POST /api/img2img/dry-run is now POST /api/plan/, which takes the same body.")
+
+
+def plan_without_images(body: Body) -> dict[str, Any]:
+    catalog = Catalog()
+    fields, warnings = checked(PlanForm, body.fields, catalog, clamp=True)
+    engine, models = fields.get("engine", registry.AUTO), fields.pop("models", {})
+    values = describe_plan(settings_from(fields, catalog), catalog, engine, models)
+    return PlanAnswer.render({**values, "warnings": [*warnings, *values["warnings"]]})
+
+
+def plan_with_images(request: InpaintRequest, options: Options) -> dict[str, Any]:
+    """mask: the effective one, white = repaint. window: left, top, right, bottom of the part that the engine gets."""
+    plan = planner(options.catalog).plan(request, options.engine)
+    settings, image, window = plan.settings, plan.request.image, plan.window
+    box, png = window.box, encode_png(CanonicalImage(plan.mask[:, :, None]))
+    painted = int(np.count_nonzero(plan.request.mask))
+    work = Workload(painted, image.size.area, len(png), settings.num_images, settings.steps or 0)
+    values = {
+        "engine": plan.engine.name,
+        "engine_reason": plan.reason,
+        "width": image.size.width,
+        "height": image.size.height,
+        **(request.placement.to_dict() if request.placement else {}),
+        "mode": image.mode,
+        "bits": image.bits,
+        "mask": "data:image/png;base64," + base64.b64encode(png).decode(),
+        "quality": settings.quality,
+        "coverage": round(masks.coverage(plan.mask), 6),
+        "window": [box.left, box.top, box.right, box.bottom],
+        "work_size": [window.work.width, window.work.height],
+        "estimate_seconds": estimator_for(plan.engine.name).seconds([work])[0],
+        "ignored": ignored_setting_names(plan.ignored, settings.to_dict()),
+        "warnings": [*options.warnings, *plan.warnings],
+    }
+    return ImagePlanAnswer.render(values)

@@ -28,9 +28,11 @@ from inpainting.image_limits import image_limits
 from inpainting.models import Generation
 from inpainting.planning import planner
 
-KNOWN_FIELDS = frozenset(
-    [*GenerationForm().get_fields(), *ALIASES, "image", "input_image", "mask", *CONDITIONING_IMAGES]
-) | {"csrfmiddlewaretoken"}
+IMAGE_FIELDS = ("image", "input_image")
+"""The fields that hold the source image; the first that is sent counts."""
+KNOWN_FIELDS = frozenset([*GenerationForm().get_fields(), *ALIASES, *IMAGE_FIELDS, "mask", *CONDITIONING_IMAGES]) | {
+    "csrfmiddlewaretoken"
+}
 """The fields that are read from a body; the last by Django."""
 
 
@@ -52,7 +54,7 @@ def read_idempotency(request: Request, body: Body) -> Idempotency | None:
 def read(body: Body, request: Request, *, idempotency: Idempotency | None = None) -> tuple[InpaintRequest, Options]:
     """Read and check the body. The first error is raised, in the order of the published API: a missing image, the
     fields, the image, the mask; then the conditioning images."""
-    sent = body.image("image", "input_image")
+    sent = body.image(*IMAGE_FIELDS)
     if sent is None:
         field = "input_image" if body.shape is Shape.JSON else "image"
         raise InvalidRequest("No image file provided", code="field_missing", field=field)

@@ -12,7 +12,6 @@ from inpainting.api.native import (
     catalog,
     downloads,
     drafts,
-    dry_run,
     generations,
     img2img,
     mask_operations,
@@ -32,8 +31,8 @@ urlpatterns = [
     # Routes that existing clients use have both slash forms: a redirect would turn a POST into a GET.
     path("api/img2img", img2img.Img2Img.as_view(), name="img2img"),
     path("api/img2img/", img2img.Img2Img.as_view()),
-    path("api/img2img/dry-run", dry_run.DryRun.as_view(), name="img2img-dry-run"),
-    path("api/img2img/dry-run/", dry_run.DryRun.as_view()),
+    path("api/img2img/dry-run", plan.FormerDryRun.as_view()),
+    path("api/img2img/dry-run/", plan.FormerDryRun.as_view()),
     path("api/img2img/interrupt", img2img.Interrupt.as_view(), name="img2img-interrupt"),
     path("api/img2img/interrupt/", img2img.Interrupt.as_view()),
     path("api/upload-mask", uploads.UploadMask.as_view(), name="upload-mask"),

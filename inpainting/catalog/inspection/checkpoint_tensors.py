@@ -67,7 +67,7 @@ def scaled_weights(header: Mapping[str, Any]) -> dict[str, str]:
     return {name.removesuffix(end) + WEIGHT: name for name in header for end in SCALES if name.endswith(end)}
 
 
-def unread_tensors(header: Mapping[str, Any], layout: DiffusersLayout) -> list[str]:
+def ignored_tensors(header: Mapping[str, Any], layout: DiffusersLayout) -> list[str]:
     """Return the tensors that loading passes over and that may matter."""
     read = {VELOCITY, ZERO_SNR} if VELOCITY in header else set()
     return [name for name in header if name not in read and not is_weight(name, layout) and not is_extra(name)]

@@ -175,7 +175,7 @@ def pipeline_files(names: Iterable[str], index: Mapping[str, Any], variant: str,
     return needed
 
 
-def is_unread_weight(name: str, family: str) -> bool:
+def is_ignored_weight(name: str, family: str) -> bool:
     """Whether a file of a pipeline's folder holds weights that models of the family leave out."""
     layout, component = families.get(family).layout, PurePosixPath(name).parent.as_posix()
     declared = layout.components.get(component) if isinstance(layout, DiffusersLayout) else None

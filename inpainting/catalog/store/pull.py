@@ -20,7 +20,7 @@ from django.template.defaultfilters import filesizeformat
 
 from inpainting.catalog import families
 from inpainting.catalog.inspection.checkpoint_file import configuration_folder
-from inpainting.catalog.inspection.diffusers_folder import is_unread_weight
+from inpainting.catalog.inspection.diffusers_folder import is_ignored_weight
 from inpainting.catalog.inspection.few_step_models import few_step_defaults
 from inpainting.catalog.inspection.files import CHUNK_BYTES, ModelRefused, installed_weights
 from inpainting.catalog.rows.inference_model import InferenceModel
@@ -123,7 +123,7 @@ def install(model: InferenceModel, source: ModelSource, manifest: Manifest) -> N
     for path in staging.rglob("*"):
         if path.is_file() and path.relative_to(staging).as_posix() not in files:
             path.unlink()
-    pinned = {name for name in model.files if not is_unread_weight(name, model.family)}  # as pulls took them before
+    pinned = {name for name in model.files if not is_ignored_weight(name, model.family)}  # as pulls took them before
     if pinned and pinned != files.keys():
         raise ModelRefused(pin_mismatch(sorted(pinned ^ files.keys())[0]))
     check_installable(installed_weights(staging) or staging, model)

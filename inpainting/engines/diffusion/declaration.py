@@ -48,7 +48,7 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
 
     def find_adapter(name: str, kind: Kind, field: str) -> ModelSpec:
         adapter = catalog.find_adapter(name, kind, field)
-        return check_family(adapter, ADAPTER_LABELS[kind], model, model.family, code="part_unfit", field=field)
+        return check_family(adapter, ADAPTER_LABELS[kind], model, model.family, code="adapter_unfit", field=field)
 
     lora_family = families.lora_family(model.family)
     loras = tuple(
@@ -100,7 +100,7 @@ def resolved_control(use: ControlUse, controlnet: ModelSpec) -> ControlUse:
         raise InvalidRequest(
             f"The ControlNet {controlnet.slug} was trained on one kind of control image, {controlnet.control}; only a "
             "Union has others.",
-            code="part_unfit",
+            code="adapter_unfit",
             field="control_type",
             actual=use.type,
         )

@@ -73,7 +73,7 @@ class Diffusion:
         """`settings.num_images` images [height, width, 3].
 
         Raises EngineFailed: `model_unavailable`, `model_refused`, `model_produced_invalid_output`, `gpu_out_of_memory`,
-        `lora_unfit`, `part_unavailable`, `part_refused`, `part_unfit`, `control_image_missing`,
+        `lora_unfit`, `adapter_unavailable`, `adapter_refused`, `adapter_unfit`, `control_image_missing`,
         `ip_adapter_image_missing`, `model_failed`.
         """
         last = Step(0, 0)

@@ -145,7 +145,7 @@ def test_a_prompt_is_encoded_as_by_the_reference_pipeline_without_padding(model:
 def test_the_words_after_the_last_token_are_quoted(model: QwenImage) -> None:
     assert model.tokenize(PaintSettings(prompt="a " * 150)).notes == ()
     long = model.tokenize(PaintSettings(prompt="a " * 260 + "zebra"))
-    assert len(long.ids[1]) == model.unread_tokens + MAX_TOKENS
+    assert len(long.ids[1]) == model.skipped_tokens + MAX_TOKENS
     (note,) = long.notes
     assert note.startswith(f"The prompt is longer than the model reads ({MAX_TOKENS} tokens)")
     assert note.endswith("zebra”.")

@@ -155,7 +155,7 @@ def test_a_vae_with_another_latent_shape_is_refused_without_effect_on_other_jobs
     good = batcher.paint(request(scheduler="DDIMScheduler"), spec, ignore_step)[0][0]
     with pytest.raises(EngineFailed) as failed:
         batcher.paint(request(scheduler="DDIMScheduler", vae="wrong"), spec, ignore_step, (), [vae])
-    assert failed.value.code == ("part_refused" if "latent_channels" in change else "part_unfit")
+    assert failed.value.code == ("adapter_refused" if "latent_channels" in change else "adapter_unfit")
     assert np.array_equal(batcher.paint(request(scheduler="DDIMScheduler"), spec, ignore_step)[0][0], good)
 
 

@@ -138,8 +138,8 @@ class ModelsLab(Dialect):
             "future_links": links_of(generation),
         }
 
-    def idle_fields(self, generation: Generation) -> list[str]:
-        idle = super().idle_fields(generation)
+    def fields_of_ignored_settings(self, generation: Generation) -> list[str]:
+        idle = super().fields_of_ignored_settings(generation)
         if "safety_checker_type" in generation.sent_fields and not generation.settings["safety_checker_type"]:
             idle.append("safety_checker_type")  # The safety checker is off.
         return idle

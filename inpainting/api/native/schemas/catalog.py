@@ -91,7 +91,7 @@ class LoraDocument(Answer):
         return None if few_steps is None else few_steps.defaults
 
 
-class PartDocument(Answer):
+class AdapterDocument(Answer):
     slug = serializers.CharField(help_text="Its name in a request's settings.")
     name = serializers.CharField(source="label")
     kind = serializers.ChoiceField([kind.value for kind in ADAPTER_LABELS])
@@ -103,15 +103,15 @@ class PartDocument(Answer):
     )
     licence = serializers.CharField()
 
-    def get_control(self, part: InferenceModel) -> str | None:
-        return part.control or None
+    def get_control(self, adapter: InferenceModel) -> str | None:
+        return adapter.control or None
 
 
 class ModelsDocument(Answer):
     status = Constant("success")
     models = ModelDocument(many=True)
     loras = LoraDocument(many=True)
-    parts = PartDocument(many=True)
+    adapters = AdapterDocument(many=True)
 
 
 class CountsDocument(Answer):

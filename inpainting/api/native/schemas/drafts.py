@@ -37,5 +37,5 @@ class DraftDocument(SavedDraft):
     def get_document(self, draft: Draft) -> dict[str, Any] | None:
         return json.loads(draft.document) if draft.document else None
 
-    def get_images(self, draft: Draft) -> list[str]:
+    def get_pictures(self, draft: Draft) -> list[str]:
         return list(draft.images.values_list("sha256", flat=True).order_by("sha256")) if draft.pk else []

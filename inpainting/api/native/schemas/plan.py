@@ -1,4 +1,4 @@
-"""The body and the answer of `POST /api/plan/`."""
+"""The body and the answers of `POST /api/plan/`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from rest_framework import serializers
 
 from inpainting.api.native.fields import ChangesForm
 from inpainting.api.native.schemas.base import Answer, Constant, FreeObject, NullIsEmpty
+from inpainting.api.native.schemas.bodies import ImageTexts, Json
+from inpainting.api.native.schemas.generations import Metadata
 
 
 class PlanForm(ChangesForm):
@@ -16,8 +18,11 @@ class PlanForm(ChangesForm):
     )
 
 
-class PlanJson(NullIsEmpty):
-    """The settings of POST /api/img2img; numbers outside their range are clamped, with a warning."""
+class PlanJson(NullIsEmpty, ImageTexts):
+    """The fields of POST /api/img2img; numbers outside their range are clamped, with a warning."""
+
+    input_image = serializers.CharField(required=False, help_text="Without it: the plan of the settings.")
+    mask = Json().fields["mask"]
 
     prompt = PlanForm().fields["prompt"]
     engine = PlanForm().fields["engine"]
@@ -48,3 +53,26 @@ class PlanAnswer(Answer):
     warnings = serializers.ListField(child=serializers.CharField())
     problems = FreeObject(help_text="Setting -> why it does not fit the others; it was left out of this plan.")
     form = FormOfferAnswer()
+
+
+class ImagePlanAnswer(Answer):
+    """The plan of a request with images."""
+
+    status = Constant("success")
+    engine = serializers.CharField()
+    engine_reason = serializers.CharField(help_text="Why this engine would be chosen.")
+    width = serializers.IntegerField()
+    height = serializers.IntegerField()
+    source_width = Metadata().fields["source_width"]
+    source_height = Metadata().fields["source_height"]
+    source_box = Metadata().fields["source_box"]
+    mode = serializers.ChoiceField(["L", "LA", "RGB", "RGBA"])
+    bits = serializers.ChoiceField([8, 16])
+    mask = serializers.CharField(help_text="Data URL of a PNG of the effective mask: white is repainted.")
+    quality = serializers.IntegerField(allow_null=True, help_text="Of the result files; null where they are PNG.")
+    coverage = serializers.FloatField(min_value=0, max_value=1)
+    window = serializers.ListField(child=serializers.IntegerField(), help_text="Left, top, right, bottom.")
+    work_size = serializers.ListField(child=serializers.IntegerField(), help_text="Width, height.")
+    estimate_seconds = serializers.FloatField(allow_null=True)
+    ignored = serializers.ListField(child=serializers.CharField())
+    warnings = serializers.ListField(child=serializers.CharField())

@@ -156,19 +156,19 @@ def to_unit_range(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def check_fits(network: Any, unet: Any, spec: ModelSpec, label: str, use: ControlUse) -> None:
-    """Raises EngineFailed, `part_unfit`, unless the ControlNet was made for UNets of that shape and knows the requested
-    kind of control image."""
+    """Raises EngineFailed, `adapter_unfit`, unless the ControlNet was made for UNets of that shape and knows the
+    requested kind of control image."""
     if (spec.control is Control.UNION) != is_union(network):
         actual, stated = "a ControlNet-Union", "a ControlNet for one kind of control image"
         if not is_union(network):
             actual, stated = stated, actual
         raise EngineFailed(
             f"The files of the ControlNet {spec.slug} are those of {actual}; the catalog states {stated}.",
-            code="part_unfit",
+            code="adapter_unfit",
         )
     control = kind_of_image(spec, use)
     if is_union(network) and UNION_MODES[control] >= network.config.num_control_type:
-        raise EngineFailed(f"The ControlNet {spec.slug} was not trained on {control}.", code="part_unfit")
+        raise EngineFailed(f"The ControlNet {spec.slug} was not trained on {control}.", code="adapter_unfit")
     own, model = network.config, unet.config
     is_fit = all(as_tuple(getattr(own, name)) == as_tuple(getattr(model, name)) for name in MATCHING_SETTINGS)
     is_fit &= per_block(own.layers_per_block, own) == per_block(model.layers_per_block, model)
@@ -176,7 +176,7 @@ def check_fits(network: Any, unet: Any, spec: ModelSpec, label: str, use: Contro
     if not is_fit:
         raise EngineFailed(
             f"The ControlNet {spec.slug} does not fit {label}: it was made for models of another shape.",
-            code="part_unfit",
+            code="adapter_unfit",
         )
 
 

@@ -115,7 +115,7 @@ class LoadedIPAdapter:
         return unet in self._processors
 
     def attention_processors(self, unet: Any) -> list[Layer]:
-        """The UNet's cross-attention layers, each with its processor. Raises EngineFailed, `part_unfit`."""
+        """The UNet's cross-attention layers, each with its processor. Raises EngineFailed, `adapter_unfit`."""
         if unet not in self._processors:
             self._processors[unet] = self._make_processors(unet)
         return self._processors[unet]
@@ -143,7 +143,7 @@ class LoadedIPAdapter:
     def _unfit_error(self) -> EngineFailed:
         return EngineFailed(
             f"The IP-Adapter {self.slug} does not fit this model: it was made for one of another shape.",
-            code="part_unfit",
+            code="adapter_unfit",
         )
 
 
@@ -153,7 +153,7 @@ def encode_prompts(
     """Encode a request's image prompts for a UNet; None where all scales are 0.
 
     loaded: the IP-Adapters by their slugs. rows: 2 where there is guidance, else 1.
-    Raises EngineFailed: `ip_adapter_image_missing`; `part_unfit` if an adapter is for UNets of another shape.
+    Raises EngineFailed: `ip_adapter_image_missing`; `adapter_unfit` if an adapter is for UNets of another shape.
     """
     adapters, tokens, scales = [], [], []
     named = zip(IP_ADAPTERS.images, request.settings.ip_adapter_uses, strict=False)

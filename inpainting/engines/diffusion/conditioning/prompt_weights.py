@@ -9,7 +9,7 @@ WEIGHT_RANGE = (0.0, 5.0)
 """The lowest and the highest weight; 1 changes nothing."""
 MAX_PRODUCT = 1e9
 """Limit of a product of weights, which must stay finite: infinity times 0 is not a number."""
-WEIGHTS_UNREAD = "This model reads no weights: they stand in its prompt as words and numbers."
+WEIGHTS_IGNORED = "This model reads no weights: they stand in its prompt as words and numbers."
 MARK = re.compile(r"\\[()]|[()]")
 NUMBER = re.compile(r":\s*([0-9]{1,9}\.?[0-9]{0,9}|\.[0-9]{1,9})\s*\Z")
 
@@ -62,9 +62,9 @@ def parse_weights(prompt: str) -> tuple[list[Span], tuple[str, ...]]:
     return joined(spans), tuple(dict.fromkeys(notes))
 
 
-def unread_weights(prompt: str) -> list[str]:
+def ignored_weights(prompt: str) -> list[str]:
     """A note about the weights in a prompt for a model that reads none; empty where there are none."""
-    return [WEIGHTS_UNREAD] if any(span.weight != 1 for span in parse_weights(prompt)[0]) else []
+    return [WEIGHTS_IGNORED] if any(span.weight != 1 for span in parse_weights(prompt)[0]) else []
 
 
 def clamped(weight: float) -> float:

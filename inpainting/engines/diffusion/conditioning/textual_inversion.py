@@ -35,13 +35,16 @@ class Embedding:
 
 
 def read_embedding(spec: ModelSpec) -> Embedding:
-    """Read an embedding. Raises EngineFailed: `part_unavailable` without its file, `part_refused` by its check."""
+    """Read an embedding.
+
+    Raises EngineFailed: `adapter_unavailable` without its file, `adapter_refused` by its check.
+    """
     if spec.path is None or not spec.path.is_file():
-        raise EngineFailed(f"The embedding {spec.slug} is not installed any more.", code="part_unavailable")
+        raise EngineFailed(f"The embedding {spec.slug} is not installed any more.", code="adapter_unavailable")
     try:
         check_embedding(spec.path, spec.family)
     except ModelRefused as error:
-        raise EngineFailed(f"The embedding {spec.slug} is refused: {error.message}", code="part_refused") from error
+        raise EngineFailed(f"The embedding {spec.slug} is refused: {error.message}", code="adapter_refused") from error
     tensors = load_file(spec.path)
     return Embedding(spec.slug, tuple(tensors[name] for name in tensor_names(read_header(spec.path), spec.family)))
 
@@ -51,7 +54,7 @@ def embedding_vectors(
 ) -> tuple[EmbeddingVectors, ...]:
     """The vectors of embeddings for each text encoder of the model called `label`.
 
-    Raises EngineFailed, `part_unfit`, for vectors of another width than the encoder's.
+    Raises EngineFailed, `adapter_unfit`, for vectors of another width than the encoder's.
     """
     found: tuple[dict[str, torch.Tensor], ...] = tuple({} for _ in encoders)
     for one in embeddings:
@@ -60,7 +63,7 @@ def embedding_vectors(
             if tensor.shape[-1] != width:
                 raise EngineFailed(
                     f"The embedding {one.slug} has vectors of {tensor.shape[-1]} features; {label} reads {width}.",
-                    code="part_unfit",
+                    code="adapter_unfit",
                 )
             vectors[one.slug] = tensor.reshape(-1, width)
     return found

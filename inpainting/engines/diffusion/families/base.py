@@ -156,8 +156,8 @@ class LatentModel(ABC):
         """Encode what `tokenize` returned, for an image of `size`."""
 
     def embedding_vectors(self, embeddings: Sequence[Embedding]) -> tuple[EmbeddingVectors, ...]:
-        """The vectors of textual inversions for `tokenize`. Raises EngineFailed, `part_unfit`."""
-        raise EngineFailed(f"{self.spec.label} takes no embeddings.", code="part_unfit")
+        """The vectors of textual inversions for `tokenize`. Raises EngineFailed, `adapter_unfit`."""
+        raise EngineFailed(f"{self.spec.label} takes no embeddings.", code="adapter_unfit")
 
     @abstractmethod
     def start(
@@ -218,7 +218,7 @@ class LatentModel(ABC):
         A VAE that overflows float16 is held in bfloat16 from the first call on, where the device computes that: it
         takes as much memory, and need not be converted for each call.
 
-        Raises EngineFailed, `part_unfit`, for another VAE with another format of latents.
+        Raises EngineFailed, `adapter_unfit`, for another VAE with another format of latents.
         """
         if vae is None:
             overflows = self._overflows(self.vae)
@@ -226,7 +226,7 @@ class LatentModel(ABC):
         if latent_format(vae) != latent_format(self.vae):
             raise EngineFailed(
                 f"The VAE gives latents of {latent_format(vae)}; {self.spec.label} wants {latent_format(self.vae)}.",
-                code="part_unfit",
+                code="adapter_unfit",
             )
         return LatentCodec(vae, self.hardware.device, TORCH, self._overflows(vae), self.is_tiled, self._images)
 

@@ -15,7 +15,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
-from inpainting.engines.diffusion.conditioning.prompt_weights import unread_weights
+from inpainting.engines.diffusion.conditioning.prompt_weights import ignored_weights
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
@@ -81,7 +81,7 @@ class FluxFill(FlowModel):
     def tokenize(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()) -> FluxPrompt:
         """See `LatentModel.tokenize`. CLIP takes 77 tokens of the prompt, T5 512; notes are about T5 alone."""
         prompt = settings.prompt
-        notes = unread_weights(prompt)
+        notes = ignored_weights(prompt)
         clip, t5 = self.pipeline.tokenizer, self.pipeline.tokenizer_2
         clip_tokens, t5_tokens = (one(prompt, truncation=False, verbose=False).input_ids for one in (clip, t5))
         if len(t5_tokens) > MAX_TOKENS:

@@ -29,14 +29,14 @@ class QwenImage(ZImage):
         "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial "
         "relationships of the objects and background:<|im_end|>\n<|im_start|>user\n"
     )
-    """Of the template in `QwenImageInpaintPipeline`, as is `unread_tokens`."""
-    unread_tokens: ClassVar[int] = 34
+    """Of the template in `QwenImageInpaintPipeline`, as is `skipped_tokens`."""
+    skipped_tokens: ClassVar[int] = 34
 
     def _encode(self, ids: list[int]) -> torch.Tensor:
         """See `ZImage._encode`; by the last layer."""
         given = torch.tensor([ids], device=self.hardware.device)
         encoded = self.pipeline.text_encoder(given, output_hidden_states=True, use_cache=False, logits_to_keep=1)
-        return torch.as_tensor(encoded.hidden_states[-1][0, self.unread_tokens :])
+        return torch.as_tensor(encoded.hidden_states[-1][0, self.skipped_tokens :])
 
     def start(
         self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None

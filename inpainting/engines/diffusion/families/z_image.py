@@ -15,7 +15,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
-from inpainting.engines.diffusion.conditioning.prompt_weights import unread_weights
+from inpainting.engines.diffusion.conditioning.prompt_weights import ignored_weights
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
@@ -42,7 +42,7 @@ class ZImage(FlowModel):
     splits_rows = True
     before: ClassVar[str] = "<|im_start|>user\n"
     """The text of the template before a prompt."""
-    unread_tokens: ClassVar[int] = 0
+    skipped_tokens: ClassVar[int] = 0
     """First tokens of the template, which the text encoder reads and the transformer does not."""
 
     def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
@@ -65,8 +65,8 @@ class ZImage(FlowModel):
 
     def _tokenize(self, field: str, prompt: str, notes: list[str]) -> list[int]:
         """The token ids of a prompt that are encoded. Appends notes about what of it the model does not read."""
-        notes += unread_weights(prompt)
-        tokenizer, count = self.pipeline.tokenizer, self.unread_tokens + MAX_TOKENS
+        notes += ignored_weights(prompt)
+        tokenizer, count = self.pipeline.tokenizer, self.skipped_tokens + MAX_TOKENS
         ids: list[int] = tokenizer(f"{self.before}{prompt}{AFTER}", truncation=False, verbose=False).input_ids
         unread = str(tokenizer.decode(ids[count:]))
         if len(unread) > len(AFTER):

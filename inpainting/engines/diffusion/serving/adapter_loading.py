@@ -17,8 +17,8 @@ from inpainting.catalog.specs import ADAPTER_LABELS, Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.conditioning import ip_adapter
 from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
+from inpainting.engines.diffusion.serving.ignored_weights import tensor_notes
 from inpainting.engines.diffusion.serving.load_lock import serialized
-from inpainting.engines.diffusion.serving.unread_parts import tensor_notes
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +26,12 @@ logger = logging.getLogger(__name__)
 def load_adapter(spec: ModelSpec, hardware: Hardware) -> Any:
     """Check the files of a VAE, ControlNet or IP-Adapter and load its network.
 
-    Raises EngineFailed: `part_unavailable` if files are missing or damaged, `part_refused` by the check. Out-of-memory
-    errors pass unchanged.
+    Raises EngineFailed: `adapter_unavailable` if files are missing or damaged, `adapter_refused` by the check.
+    Out-of-memory errors pass unchanged.
     """
     name = f"The {ADAPTER_LABELS[spec.kind]} {spec.slug}"
     if spec.path is None or not spec.path.exists():
-        raise EngineFailed(f"{name} is not installed any more.", code="part_unavailable")
+        raise EngineFailed(f"{name} is not installed any more.", code="adapter_unavailable")
     try:
         check_adapter(spec.path, spec.family, spec.kind)
         with hardware.copying():
@@ -39,12 +39,12 @@ def load_adapter(spec: ModelSpec, hardware: Hardware) -> Any:
                 return ip_adapter.load(spec, hardware)
             return load_network(spec.path, spec.kind, hardware)
     except ModelRefused as error:
-        raise EngineFailed(f"{name} is refused: {error.message}", code="part_refused") from error
+        raise EngineFailed(f"{name} is refused: {error.message}", code="adapter_refused") from error
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         if is_out_of_memory(error):
             raise
         logger.exception("%s cannot be loaded", spec.slug)
-        raise EngineFailed(f"{name} cannot be loaded; see the server's log.", code="part_unavailable") from error
+        raise EngineFailed(f"{name} cannot be loaded; see the server's log.", code="adapter_unavailable") from error
 
 
 @serialized

@@ -166,7 +166,9 @@ class Admission:
         vae = job.adapters.network(Kind.VAE)
         controls, adapters = (job.adapters.networks_of(kind) for kind in (Kind.CONTROLNET, Kind.IP_ADAPTER))
         if model.unet is None and (controls or adapters):
-            raise EngineFailed(f"{model.spec.label} takes neither a ControlNet nor an IP-Adapter.", code="part_unfit")
+            raise EngineFailed(
+                f"{model.spec.label} takes neither a ControlNet nor an IP-Adapter.", code="adapter_unfit"
+            )
         if vae is not None and job.vae is None:
             job.vae = self._network(vae)
         if job.controlnets is None:

@@ -312,7 +312,7 @@ class ModelCache:
     def adapter(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> Any:
         """The loaded network of a VAE, ControlNet or IP-Adapter; objects not in use may be evicted for it.
 
-        Raises EngineFailed (`part_unavailable`, `part_refused`) if it cannot be loaded.
+        Raises EngineFailed (`adapter_unavailable`, `adapter_refused`) if it cannot be loaded.
         """
         if self._loaded_adapter(spec) is None:
             self._load(self._adapter_load(spec), in_use)

@@ -46,7 +46,7 @@ def read_foreign(component_class: type[Any], path: Path, dtype: torch.dtype) -> 
         except NotImplementedError as error:  # raised by torch for a tensor without data
             raise ValueError(missing_weights(path.parent)) from error
         missing = [name for name, tensor in vae.state_dict().items() if tensor.is_meta]
-        return vae, {"missing_keys": missing, "unexpected_keys": unread_of_vae(header, vae)}
+        return vae, {"missing_keys": missing, "unexpected_keys": ignored_of_vae(header, vae)}
     tensors = {name: one for name, one in read_tensors(path, header, dtype).items() if not is_extra(name)}
     configuration = component_class.config_class.from_pretrained(path.parent, local_files_only=True)
     encoder, info = serialized(component_class.from_pretrained)(
@@ -55,7 +55,7 @@ def read_foreign(component_class: type[Any], path: Path, dtype: torch.dtype) -> 
     return encoder, info
 
 
-def unread_of_vae(header: Mapping[str, Any], vae: Any) -> list[str]:
+def ignored_of_vae(header: Mapping[str, Any], vae: Any) -> list[str]:
     """The tensors of a VAE's file that are no weights of it."""
     quantisation = [f"{name}." for name in ("quant_conv", "post_quant_conv") if getattr(vae, name) is not None]
     weights = [name for name in header if VAE_LAYER.match(name) or name.startswith(tuple(quantisation))]

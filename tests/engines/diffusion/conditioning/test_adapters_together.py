@@ -95,10 +95,10 @@ def test_strength_and_interval_of_adapters_are_resolved(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("requested", "code"),
     [
-        ({"control": "nobody"}, "part_not_found"),
-        ({"control": "look"}, "part_not_found"),
-        ({"control": "large"}, "part_unfit"),
-        ({"ip_adapter": "edges"}, "part_not_found"),
+        ({"control": "nobody"}, "adapter_not_found"),
+        ({"control": "look"}, "adapter_not_found"),
+        ({"control": "large"}, "adapter_unfit"),
+        ({"ip_adapter": "edges"}, "adapter_not_found"),
         ({"ip_adapter": "ip-adapter_sd15"}, "model_unavailable"),
     ],
 )
@@ -114,5 +114,5 @@ def test_an_adapter_of_another_shape_fails_when_it_is_used(engine: Engine) -> No
     before = painted(engine)
     with pytest.raises(EngineFailed, match="far does not fit") as failed:
         painted(engine, control="far")
-    assert failed.value.code == "part_unfit"
+    assert failed.value.code == "adapter_unfit"
     assert np.array_equal(painted(engine), before)

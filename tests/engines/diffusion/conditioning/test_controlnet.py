@@ -199,7 +199,7 @@ def test_an_adapter_for_another_shape_is_refused_without_effect_on_other_jobs(
         wrong = tiny_adapters.saved_controlnet(folder / f"wrong-{number}", "sd", Control.CANNY, **shape)
         with pytest.raises(EngineFailed, match="does not fit") as failed:
             painted(loop, request(), spec, [wrong])
-        assert failed.value.code == "part_unfit"
+        assert failed.value.code == "adapter_unfit"
     assert np.array_equal(painted(loop, request(), spec), before)
     controlled = painted(loop, request(), spec, [canny["sd"]])
     assert np.array_equal(controlled, painted(batcher(), request(), spec, [canny["sd"]]))
@@ -212,7 +212,7 @@ def test_a_missing_or_damaged_controlnet_is_an_error(
     broken = tiny_adapters.saved_controlnet(folder / "broken", "sd", Control.CANNY)
     weights = folder / "broken" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    for part, code in ((replace(broken, path=folder / "gone"), "part_unavailable"), (broken, "part_refused")):
+    for part, code in ((replace(broken, path=folder / "gone"), "adapter_unavailable"), (broken, "adapter_refused")):
         with pytest.raises(EngineFailed) as failed:
             painted(batcher(), request(), spec, [part])
         assert failed.value.code == code
@@ -357,5 +357,5 @@ def test_a_union_without_promax_refuses_tile_and_a_plain_one_is_no_union(
     ):
         with pytest.raises(EngineFailed) as failed:
             painted(batcher(), request(control=part.slug, control_type="tile"), spec, [part])
-        assert failed.value.code == "part_unfit"
+        assert failed.value.code == "adapter_unfit"
         assert message in failed.value.message

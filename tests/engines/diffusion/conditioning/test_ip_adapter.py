@@ -292,7 +292,7 @@ def test_an_adapter_for_another_shape_is_refused_without_effect_on_other_jobs(
         part = tiny_adapters.saved_adapter(folder / name, "sd", tensors)
         with pytest.raises(EngineFailed, match="does not fit this model") as failed:
             painted(loop, request(), spec, [part])
-        assert failed.value.code == "part_unfit"
+        assert failed.value.code == "adapter_unfit"
     assert np.array_equal(painted(loop, request(), spec), before)
     part = adapters["sd", "plain"]
     assert np.array_equal(painted(loop, request(), spec, [part]), painted(batcher(), request(), spec, [part]))
@@ -322,7 +322,7 @@ def test_an_unknown_format_or_a_wrong_encoder_is_refused(
     for message, part in wrong.items():
         with pytest.raises(EngineFailed, match=message) as failed:
             painted(Batcher(ModelCache(CPU, 10**9)), request(), spec, [part])
-        assert failed.value.code == "part_refused"
+        assert failed.value.code == "adapter_refused"
         assert part.slug in failed.value.message
 
 

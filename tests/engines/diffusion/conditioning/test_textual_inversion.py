@@ -167,14 +167,14 @@ def test_a_missing_embedding_or_one_of_another_width_fails_only_its_job(
     wide = tiny_embeddings.saved(tmp_path / "wide.safetensors", width=768)
     gone = tiny_embeddings.saved(tmp_path / "gone.safetensors")
     (tmp_path / "gone.safetensors").unlink()
-    for one, code in ((wide, "part_refused"), (gone, "part_unavailable")):
+    for one, code in ((wide, "adapter_refused"), (gone, "adapter_unavailable")):
         with pytest.raises(EngineFailed) as failed:
             batcher.paint(ddim_request(embeddings=(one.slug,)), specs["sd"], ignore_step, embeddings=[one])
         assert failed.value.code == code
     monkeypatch.undo()
     with pytest.raises(EngineFailed, match="has vectors of 768 features; Tiny sd reads 32") as failed:
         batcher.paint(ddim_request(embeddings=("wide",)), specs["sd"], ignore_step, embeddings=[wide])
-    assert failed.value.code == "part_unfit"
+    assert failed.value.code == "adapter_unfit"
     assert np.array_equal(batcher.paint(ddim_request(), specs["sd"], ignore_step)[0][0], good)
 
 

@@ -24,7 +24,7 @@ CHOSEN_FIRST = frozenset({"model", "preset", "control", "ip_adapter"})
 """Settings without a default of their own, on which the defaults of others depend."""
 
 
-def preview(
+def describe_plan(
     requested: PaintSettings, catalog: Catalog, engine: str = AUTO, models: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """The plan of the present settings, and the choices of their form, under the public names of the settings.
@@ -32,11 +32,11 @@ def preview(
     models: engine -> the model to use if that engine is chosen and the settings name none.
     Raises InvalidRequest for an unknown engine, and for one that is not installed.
     """
-    return _Preview(engine, models or {}, catalog).make(requested)
+    return _FormPlan(engine, models or {}, catalog).make(requested)
 
 
 @dataclass(frozen=True, slots=True)
-class _Preview:
+class _FormPlan:
     engine: str
     models: Mapping[str, str]
     catalog: Catalog

@@ -10,7 +10,7 @@ from typing import Any
 import diffusers
 
 from inpainting.catalog.families import DiffusersLayout
-from inpainting.catalog.inspection.checkpoint_tensors import is_weight, unread_tensors
+from inpainting.catalog.inspection.checkpoint_tensors import ignored_tensors, is_weight
 from inpainting.catalog.inspection.files import CONFIG, INDEX, json_in, quoted
 
 SCHEDULER = "scheduler"
@@ -28,7 +28,7 @@ def checkpoint_notes(
     file: str, header: Mapping[str, Any], layout: DiffusersLayout, components: Mapping[str, Any]
 ) -> Iterator[str]:
     """Notes about the tensors of a checkpoint. components: those loaded from it, by name."""
-    yield from tensor_notes(file, unread_tensors(header, layout))
+    yield from tensor_notes(file, ignored_tensors(header, layout))
     for prefix, component in layout.checkpoint_parts.items():
         part = components.get(component)
         if part is None:
