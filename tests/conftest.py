@@ -293,7 +293,7 @@ def generate(
         **more: Any,
     ) -> Generation:
         images = {name: more.pop(name) for name in CONDITIONING_IMAGES if name in more}
-        request = InpaintRequest(CanonicalImage(photo), hole, PaintSettings(prompt=prompt, seed=seed, **more), **images)
+        request = InpaintRequest(CanonicalImage(photo), hole, PaintSettings(prompt=prompt, seed=seed, **more), images)
         with django_capture_on_commit_callbacks(execute=run):  # type: ignore[attr-defined]
             generation = submit(request, Submission(owner, engine=engine, source_name="photo.png"))
         generation.refresh_from_db()

@@ -165,9 +165,8 @@ ROWS = [
     Row(ONE + "mask/", "/api/generations/{generation}/mask/", API),
     Row(ONE + "mask/preview/", "/api/generations/{generation}/mask/preview/", API),
     *(
-        Row(ONE + path, f"/api/generations/{{generation}}/{path}", API)
-        for name in CONDITIONING_IMAGES
-        for path in (f"{name.replace('_', '-')}/", f"{name.replace('_', '-')}/preview/")
+        Row(f"{ONE}<conditioning_image:name>/{view}", f"/api/generations/{{generation}}/control-image-2/{view}", API)
+        for view in ("", "preview/")
     ),
     Row(ONE + "images/<int:index>/", "/api/generations/{generation}/images/0/", API),
     Row(ONE + "images/<int:index>/thumbnail/", "/api/generations/{generation}/images/0/thumbnail/", API),

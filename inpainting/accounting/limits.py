@@ -101,7 +101,7 @@ class Allowance:
         self.accepted += 1
         self.accepted_pixels += pixels
         # Images with a row are stored and counted already.
-        self.accepted_bytes += sum(image.byte_count for image in generation.stored_images if image._state.adding)
+        self.accepted_bytes += sum(image.byte_count for image in generation.inputs.values() if image._state.adding)
 
     def spend_analysis(self, analysis: Analysis, *, per_minute: bool) -> None:
         """Count an accepted analysis, before its row is saved: as waiting, stored, and of its own kind per minute.

@@ -28,9 +28,7 @@ def image_file(generation: Generation, which: str) -> File:
     """
     name, _, size = which.partition("-")
     stored_images: dict[str, Any] = {
-        "source": generation.source,
-        "mask": generation.mask,
-        **generation.references,
+        **generation.inputs,
         **{str(image.index): image for image in generation.images.all()},
     }
     stored = stored_images.get(name)

@@ -29,7 +29,7 @@ from inpainting.generations.review import (
 )
 from inpainting.media.files import ImageUnavailable, image_or_text_response
 from inpainting.models import Generation, Verdict
-from inpainting.models.generation_request import FURTHER_IMAGES, JOINED_IMAGES
+from inpainting.models.generation_request import JOINED_IMAGES
 
 DELETE = "delete"
 ACTIONS = {
@@ -183,7 +183,7 @@ class GenerationAdmin(admin.ModelAdmin):
 
     def find(self, pk: UUID) -> Generation:
         rows: QuerySet[Generation] = Generation.objects.select_related("owner", "reviewed_by", *JOINED_IMAGES)
-        return get_object_or_404(rows.prefetch_related("images", *FURTHER_IMAGES), pk=pk)
+        return get_object_or_404(rows.prefetch_related("images", "conditioning_images"), pk=pk)
 
     def render(self, request: HttpRequest, page: str, context: dict[str, Any]) -> HttpResponse:
         values = {**self.admin_site.each_context(request), "opts": self.opts, "section": "review", **context}

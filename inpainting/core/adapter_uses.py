@@ -92,8 +92,8 @@ class AdapterList:
     """A setting that lists adapters, and the settings that stand for its first entry.
 
     setting: its name. noun: of one entry, for people. use: the class of an entry. limit: the number of entries at most.
-    image: the conditioning image of the first entry, by its name in `InpaintRequest`. image_label: of that image, for
-    people. first: setting -> the field of the first entry; the first of them names the adapter.
+    image: the conditioning image of the first entry, by its name in a request. image_label: of that image, for people.
+    first: setting -> the field of the first entry; the first of them names the adapter.
     """
 
     setting: str
@@ -106,7 +106,7 @@ class AdapterList:
 
     @property
     def images(self) -> tuple[str, ...]:
-        """The conditioning image of each entry, by its name in `InpaintRequest`."""
+        """The conditioning image of each entry, by its name in a request."""
         return (self.image, *(f"{self.image}_{number}" for number in range(2, self.limit + 1)))
 
     @property
@@ -188,5 +188,10 @@ IMAGE_LABELS = {
     for adapters in ADAPTER_LISTS
     for number, name in enumerate(adapters.images, 1)
 }
-"""The conditioning images of a request, by their names in `InpaintRequest` -> a label for people."""
+"""The conditioning images of a request, by their names -> a label for people."""
 CONDITIONING_IMAGES = tuple(IMAGE_LABELS)
+IMAGE_PLACES = {
+    name: (adapters.setting, index) for adapters in ADAPTER_LISTS for index, name in enumerate(adapters.images)
+}
+"""The name of a conditioning image -> the setting that lists its adapter, and the index of the adapter there."""
+IMAGE_NAMES = {place: name for name, place in IMAGE_PLACES.items()}

@@ -51,7 +51,7 @@ def build_request(
     elif pixels is None:
         pixels = np.full((canonical.size.height, canonical.size.width), 255, np.uint8)
     prepared, more_warnings = prepare_conditioning_images(conditioning_images, canonical.size)
-    request = InpaintRequest(canonical, pixels, settings, **prepared, placement=placement)
+    request = InpaintRequest(canonical, pixels, settings, prepared, placement)
     return request, (*warnings, *more_warnings)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from inpainting.core.adapter_uses import CONDITIONING_IMAGES, CONTROLS, ControlUse, IPAdapterUse, LoraUse
+from inpainting.core.adapter_uses import CONTROLS, ControlUse, IPAdapterUse, LoraUse
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Placement
 from inpainting.core.image import CanonicalImage, Mask
@@ -20,9 +21,8 @@ __all__ = ["ControlUse", "IPAdapterUse", "InpaintRequest", "LoraUse", "PaintSett
 class InpaintRequest:
     """A source image, its mask ([height, width], uint8, 255 = repaint) and the settings.
 
-    control_image: the conditioning image of the first ControlNet, of the size of the source image; None where it is
-    computed from the source image. control_image_2 and so on: those of the others, which share control_image without
-    one. ip_adapter_image and so on: the image prompts of the IP-Adapters, of any size.
+    conditioning_images: by their names, see `AdapterList.images`. Control images have the size of the source image; one
+    that is missing is computed from it, or is that of the first ControlNet. Image prompts have any size.
     placement: where the image was outpainted (see `core.outpainting`); `image` is the whole canvas then.
 
     Raises InvalidRequest for a mask of another shape or type, and for a mask or control image of another size.
@@ -31,15 +31,8 @@ class InpaintRequest:
     image: CanonicalImage
     mask: Mask
     settings: PaintSettings = field(default_factory=PaintSettings)
-    control_image: CanonicalImage | None = None
-    ip_adapter_image: CanonicalImage | None = None
+    conditioning_images: Mapping[str, CanonicalImage] = field(default_factory=dict)
     placement: Placement | None = None
-    control_image_2: CanonicalImage | None = None
-    control_image_3: CanonicalImage | None = None
-    control_image_4: CanonicalImage | None = None
-    ip_adapter_image_2: CanonicalImage | None = None
-    ip_adapter_image_3: CanonicalImage | None = None
-    ip_adapter_image_4: CanonicalImage | None = None
 
     def __post_init__(self) -> None:
         if self.mask.ndim != 2 or self.mask.dtype != np.uint8:
@@ -60,9 +53,3 @@ class InpaintRequest:
     def kept_metadata(self) -> Metadata:
         """The metadata of the source image that its results keep."""
         return self.image.metadata.kept(self.settings.keep_metadata)
-
-    @property
-    def conditioning_images(self) -> dict[str, CanonicalImage]:
-        """Those that the request has, by their names."""
-        images = {name: getattr(self, name) for name in CONDITIONING_IMAGES}
-        return {name: image for name, image in images.items() if image is not None}

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,12 +152,12 @@ def cut_out(plan: Plan) -> Plan:
     the source image is; those of IP-Adapters are passed on whole.
     """
     image, mask = cut(plan.request.image, plan.mask, plan.window)
-    images: dict[str, Any] = {
+    images = {
         name: cut_image(conditioning_image, plan.window) if name in CONTROLS.images else conditioning_image
         for name, conditioning_image in plan.images.items()
     }
     settings = replace(plan.settings, mask_grow=0, mask_blur=0)
-    request = InpaintRequest(image, mask, settings, **images)
+    request = InpaintRequest(image, mask, settings, images)
     return replace(plan, request=request, settings=settings, mask=mask, images=images)
 
 

@@ -194,6 +194,7 @@ def retry(batch: Batch) -> Retried:
     read = ("generation__owner", *(f"generation__{name}" for name in JOINED_IMAGES))
     ended = (
         batch.items.select_related(*read)
+        .prefetch_related("generation__conditioning_images")
         .filter(generation__status__in=RETRIED, generation__deleted_at=None)
         .exclude(generation__verdict=Verdict.REMOVED)
     )
@@ -230,7 +231,7 @@ def copy_for_rerun(former: Generation) -> Generation:
         webhooks.check_url(former.webhook_url, field="webhook_url")
     plan = planner().plan_settings(former.paint_settings, former.engine)
     ignored_images(plan, former.references)
-    for image in former.stored_images:
+    for image in former.inputs.values():
         if not image.file.storage.exists(str(image.file.name)):
             raise former.image_gone()
     again = former.copy_for_rerun()

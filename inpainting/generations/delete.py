@@ -54,10 +54,10 @@ def delete_ended(pk: UUID) -> bool:
         generation = Generation.objects.select_for_update().filter(pk=pk, status__in=ENDED).first()
         if generation is None:
             return False
+        references = [image.pk for image in generation.references.values()]
         generation.delete()
         SourceImage.objects.filter(pk=generation.source_id, generations=None).delete()
         Mask.objects.filter(pk=generation.mask_id, generations=None).delete()
-        references = [image.pk for image in generation.references.values()]
         ReferenceImage.objects.unused().filter(pk__in=references).delete()
     return True
 

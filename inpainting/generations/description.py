@@ -81,9 +81,11 @@ def measurements(image: GeneratedImage) -> dict[str, Any]:
 
 def input_url(generation: Generation, name: str) -> str | None:
     """The owner's link to an input: `source`, `mask`, or a conditioning image; None where it was not sent."""
-    if name not in ("source", "mask", *generation.references):
+    if name not in generation.inputs:
         return None
-    return reverse(f"generation-{name.replace('_', '-')}", args=[generation.pk])
+    if name in generation.references:
+        return reverse("generation-conditioning-image", args=[generation.pk, name])
+    return reverse(f"generation-{name}", args=[generation.pk])
 
 
 def preview_url(generation: Generation, name: str) -> str | None:

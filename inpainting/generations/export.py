@@ -17,7 +17,6 @@ from inpainting.generations.description import metadata
 from inpainting.generations.export_records import records_beside_generations
 from inpainting.media.archives import Archive, Member, safe_stem
 from inpainting.models import DraftImage, Generation, UploadedImage
-from inpainting.models.generation_request import INPUT_IMAGES
 
 ROWS_AT_ONCE = 500
 
@@ -69,12 +68,10 @@ class Contents:
 def record_of(generation: Generation, contents: Contents) -> dict[str, Any]:
     """The JSON of a generation. Adds its images; null in place of a file that was lost."""
     inputs: dict[str, str | None] = {}
-    for name in INPUT_IMAGES:
-        stored = getattr(generation, name)
-        if stored is not None:
-            stem = safe_stem(getattr(stored, "name", "")) or "photo"
-            suffix = f"-{stem}" if name == "source" else ""
-            inputs[name] = contents.add(f"{name.replace('_', '-')}s/{stored.pk}{suffix}.png", stored.file)
+    for name, stored in generation.inputs.items():
+        stem = safe_stem(getattr(stored, "name", "")) or "photo"
+        suffix = f"-{stem}" if name == "source" else ""
+        inputs[name] = contents.add(f"{name.replace('_', '-')}s/{stored.pk}{suffix}.png", stored.file)
     results = []
     for image in generation.images.all():
         place = f"results/{generation.created_at:%Y-%m-%d}-{generation.pk}-{image.index}"

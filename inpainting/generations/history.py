@@ -9,7 +9,7 @@ from django.db.models import Prefetch, QuerySet
 
 from inpainting.core.errors import PaintingError
 from inpainting.models import GeneratedImage, Generation, Verdict
-from inpainting.models.generation_request import FURTHER_IMAGES, JOINED_IMAGES
+from inpainting.models.generation_request import JOINED_IMAGES
 
 
 class GenerationRemoved(PaintingError):
@@ -45,7 +45,7 @@ def everything_of(user: Any) -> QuerySet[Generation]:
         return Generation.objects.none()
     images = Prefetch("images", GeneratedImage.objects.order_by("index"))
     mine = Generation.objects.filter(owner=user, deleted_at=None)
-    return mine.select_related(*JOINED_IMAGES).prefetch_related(images, *FURTHER_IMAGES)
+    return mine.select_related(*JOINED_IMAGES).prefetch_related(images, "conditioning_images")
 
 
 def refuse_removed(generation: Generation | None) -> None:

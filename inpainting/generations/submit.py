@@ -99,7 +99,7 @@ def deleting_uncommitted_files() -> Iterator[list[Generation]]:
     try:
         yield prepared
     finally:
-        delete_uncommitted_files(image for generation in prepared for image in generation.stored_images)
+        delete_uncommitted_files(image for generation in prepared for image in generation.inputs.values())
 
 
 def prepare_generation(

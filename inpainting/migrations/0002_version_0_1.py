@@ -14,6 +14,25 @@ def restore_references(apps, schema_editor):
     schema_editor.connection.check_constraints()  # PostgreSQL alters no table whose deletions it has not checked
 
 
+IMAGES = [
+    (f"{name}_{number}" if number > 1 else name, role, number - 1)
+    for name, role in (('control_image', 'controls'), ('ip_adapter_image', 'ip_adapters'))
+    for number in range(1, 5)
+]
+"""The columns of the conditioning images -> the setting that lists their adapters, and the index there."""
+
+
+def move_conditioning_images(apps, schema_editor):
+    generations = apps.get_model('inpainting', 'Generation').objects
+    rows = apps.get_model('inpainting', 'ConditioningImage').objects
+    for column, role, index in IMAGES:
+        pairs = generations.exclude(**{column: None}).values_list('pk', f'{column}_id').iterator()
+        rows.bulk_create(
+            (rows.model(generation_id=pk, role=role, index=index, image_id=image) for pk, image in pairs), batch_size=500
+        )
+    schema_editor.connection.check_constraints()
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -72,4 +91,36 @@ class Migration(migrations.Migration):
             name='megapixels_per_day',
             field=models.PositiveIntegerField(blank=True, help_text='megapixels of images accepted in 24 hours', null=True),
         ),
+        migrations.CreateModel(
+            name='ConditioningImage',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('role', models.CharField(help_text='the setting that lists the adapter', max_length=40)),
+                ('index', models.PositiveSmallIntegerField(help_text='of the adapter in the list')),
+                ('generation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='conditioning_images', to='inpainting.generation')),
+                ('image', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='uses', to='inpainting.referenceimage')),
+            ],
+            options={
+                'ordering': ['role', 'index'],
+            },
+        ),
+        migrations.AddConstraint(
+            model_name='conditioningimage',
+            constraint=models.UniqueConstraint(fields=('generation', 'role', 'index'), name='one_image_of_an_adapter'),
+        ),
+        migrations.RunPython(move_conditioning_images, migrations.RunPython.noop, elidable=True),
+        migrations.RemoveIndex('generation', 'generation_control_image_2'),
+        migrations.RemoveIndex('generation', 'generation_control_image_3'),
+        migrations.RemoveIndex('generation', 'generation_control_image_4'),
+        migrations.RemoveIndex('generation', 'generation_ip_adapter_image_2'),
+        migrations.RemoveIndex('generation', 'generation_ip_adapter_image_3'),
+        migrations.RemoveIndex('generation', 'generation_ip_adapter_image_4'),
+        migrations.RemoveField('generation', 'control_image'),
+        migrations.RemoveField('generation', 'control_image_2'),
+        migrations.RemoveField('generation', 'control_image_3'),
+        migrations.RemoveField('generation', 'control_image_4'),
+        migrations.RemoveField('generation', 'ip_adapter_image'),
+        migrations.RemoveField('generation', 'ip_adapter_image_2'),
+        migrations.RemoveField('generation', 'ip_adapter_image_3'),
+        migrations.RemoveField('generation', 'ip_adapter_image_4'),
     ]

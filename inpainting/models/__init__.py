@@ -4,6 +4,7 @@ from inpainting.catalog.rows.inference_model import InferenceModel, ModelState
 from inpainting.catalog.rows.lora import Lora
 from inpainting.models.analysis import Analysis, AnalysisMask
 from inpainting.models.batch import Batch, BatchItem
+from inpainting.models.conditioning_image import ConditioningImage
 from inpainting.models.draft import Draft, DraftImage
 from inpainting.models.fair_tags import Flow, VirtualTime
 from inpainting.models.generation import Generation
@@ -26,6 +27,7 @@ __all__ = [
     "AnalysisMask",
     "Batch",
     "BatchItem",
+    "ConditioningImage",
     "DeliveryState",
     "Draft",
     "DraftImage",

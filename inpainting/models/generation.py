@@ -12,7 +12,8 @@ from django.db.models.functions import Now
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
 from inpainting.models import fair_tags
-from inpainting.models.generation_request import FURTHER_IMAGE_INDEXES, GenerationRequest
+from inpainting.models.conditioning_image import ConditioningImage
+from inpainting.models.generation_request import GenerationRequest
 from inpainting.models.images import GeneratedImage
 from inpainting.models.queued_work import START_ORDER, QueuedWork, Status
 from inpainting.models.review import Reviewed
@@ -73,7 +74,6 @@ class Generation(Reviewed, QueuedWork, GenerationRequest):
             models.Index(
                 fields=["deleted_at"], condition=models.Q(deleted_at__isnull=False), name="generation_deleted"
             ),
-            *FURTHER_IMAGE_INDEXES,
             models.Index(fields=["-created_at", "-id"], name="generation_newest"),
             models.Index(fields=["verdict", "-created_at", "-id"], name="generation_by_verdict"),
         ]
@@ -93,10 +93,12 @@ class Generation(Reviewed, QueuedWork, GenerationRequest):
             self.model = model_of(self.engine, self.settings)
             slot = fair_tags.take_slot(self, weight=weight, in_batch=in_batch)
             self.start_tag, self.finish_tag = slot.start, slot.end
-            for image in self.stored_images:
+            for image in self.inputs.values():
                 if image._state.adding:  # otherwise it is shared with the parent and already saved
                     image.save(force_insert=True)
             self.save(force_insert=True)
+            if self.references:
+                ConditioningImage.objects.bulk_create(ConditioningImage.of(self, self.references))
             self._publish(events.queued())
 
     def step_down(self, engine: str, settings: PaintSettings, *, ignored: Collection[str], reason: str) -> bool:

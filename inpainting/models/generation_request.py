@@ -13,7 +13,7 @@ import numpy as np
 from django.conf import settings
 from django.db import models
 
-from inpainting.core.adapter_uses import CONDITIONING_IMAGES, CONTROLS, IP_ADAPTERS
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.errors import InvalidImage
 from inpainting.core.geometry import Placement
 from inpainting.core.image import CanonicalImage
@@ -21,40 +21,16 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.models.images import Mask, ReferenceImage, SourceImage, StoredImage, content_digest
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
-FURTHER_IMAGES = (*CONTROLS.images[1:], *IP_ADAPTERS.images[1:])
-"""The conditioning images after the first ones. Few generations have one."""
-JOINED_IMAGES = ("source", "mask", CONTROLS.image, IP_ADAPTERS.image)
-"""The input images that queries of generations join. They prefetch FURTHER_IMAGES, by no query where none has one."""
-INPUT_IMAGES = ("source", "mask", *CONDITIONING_IMAGES)
-"""The input images of a generation."""
+JOINED_IMAGES = ("source", "mask")
+"""The input images that queries of generations join. They prefetch the conditioning images."""
+INPUT_IMAGES = (*JOINED_IMAGES, *CONDITIONING_IMAGES)
+"""The names of the input images that a generation may have."""
 NATIVE = "native"
 """The native API, the pages and the command line, as a value of `service`."""
 UNIT_COST = 1_000_000
 """The cost of a generation whose plan is not known."""
 SharedImages = dict[tuple[str, str], ReferenceImage]
-"""Stored conditioning images of one owner, by their names in `InpaintRequest` and their content hash."""
-
-
-def conditioning_image(related_name: str, help_text: str, *, db_index: bool = True) -> Any:
-    """A column of CONDITIONING_IMAGES."""
-    return models.ForeignKey(
-        ReferenceImage,
-        on_delete=models.RESTRICT,
-        null=True,
-        blank=True,
-        related_name=related_name,
-        help_text=help_text,
-        db_index=db_index,
-    )
-
-
-further_image = functools.partial(conditioning_image, db_index=False)
-"""A column of FURTHER_IMAGES, indexed by FURTHER_IMAGE_INDEXES."""
-FURTHER_IMAGE_INDEXES = [
-    models.Index(fields=[name], condition=models.Q(**{f"{name}__isnull": False}), name=f"generation_{name}")
-    for name in FURTHER_IMAGES
-]
-"""They hold the generations with such an image alone, so that the others cost nothing."""
+"""Stored conditioning images of one owner, by their names in the request and their content hash."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,14 +48,6 @@ class GenerationRequest(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="generations")
     source = models.ForeignKey(SourceImage, on_delete=models.RESTRICT, related_name="generations")
     mask = models.ForeignKey(Mask, on_delete=models.RESTRICT, related_name="generations")
-    control_image = conditioning_image("controlled", "input of the ControlNet, in the size of the source image")
-    control_image_2 = further_image("controlled_2", "input of the second ControlNet")
-    control_image_3 = further_image("controlled_3", "input of the third ControlNet")
-    control_image_4 = further_image("controlled_4", "input of the fourth ControlNet")
-    ip_adapter_image = conditioning_image("adapted", "input of the IP-Adapter")
-    ip_adapter_image_2 = further_image("adapted_2", "input of the second IP-Adapter")
-    ip_adapter_image_3 = further_image("adapted_3", "input of the third IP-Adapter")
-    ip_adapter_image_4 = further_image("adapted_4", "input of the fourth IP-Adapter")
     parent = models.ForeignKey(
         "self",
         on_delete=models.SET_NULL,
@@ -159,11 +127,10 @@ class GenerationRequest(models.Model):
                 references[name].keep_decoded(image)
         else:
             shared.update({keys[name]: image for name, image in references.items()})
-        return cls(
+        generation = cls(
             owner=owner,
             source=source,
             mask=mask,
-            **references,
             engine=engine,
             engine_reason=engine_reason,
             settings=request.settings.to_dict(),
@@ -180,28 +147,33 @@ class GenerationRequest(models.Model):
             parent=parent,
             cost=cost,
         )
+        generation.references = references
+        return generation
 
     def copy_for_rerun(self) -> Self:
         """An unsaved child with the same request and the same images; see `save_new`."""
         names = {field.name for field in GenerationRequest._meta.local_fields} - {"id", "parent"}
-        return type(self)(**{name: getattr(self, name) for name in names}, parent=self)
+        child = type(self)(**{name: getattr(self, name) for name in names}, parent=self)
+        child.references = self.references
+        return child
 
     def to_request(
         self, settings: PaintSettings | None = None, references: Mapping[str, CanonicalImage | None] | None = None
     ) -> InpaintRequest:
         """Rebuild the request from the stored images.
 
-        settings, references: replace the stored ones. references: by their names in `InpaintRequest`; None removes one.
+        settings, references: replace the stored ones. references: by their names in the request; None removes one.
         Raises InvalidImage, `image_gone`, where a file is gone.
         """
         sent = dict(references or {})
         try:
-            kept: dict[str, Any] = {n: stored.take() for n, stored in self.references.items() if n not in sent}
+            kept = {n: stored.take() for n, stored in self.references.items() if n not in sent}
             image, mask = self.source.take(), self.mask.take_pixels()
         except FileNotFoundError as error:
             raise self.image_gone() from error
         placement = Placement.from_dict(self.placement, image.size) if self.placement else None
-        return InpaintRequest(image, mask, settings or self.paint_settings, **kept | sent, placement=placement)
+        images = {name: conditioning for name, conditioning in {**kept, **sent}.items() if conditioning is not None}
+        return InpaintRequest(image, mask, settings or self.paint_settings, images, placement)
 
     @staticmethod
     def image_gone() -> InvalidImage:
@@ -210,16 +182,16 @@ class GenerationRequest(models.Model):
 
     # Properties
 
-    @property
+    @functools.cached_property
     def references(self) -> dict[str, ReferenceImage]:
-        """The conditioning images, by their names in `InpaintRequest`."""
-        images = {name: getattr(self, name) for name in CONDITIONING_IMAGES}
-        return {name: image for name, image in images.items() if image is not None}
+        """The conditioning images, by their names in the request. `save_new` stores those of an unsaved generation."""
+        rows: Any = self.conditioning_images  # type: ignore[attr-defined]  # a relation of the concrete class
+        return {row.name: row.image for row in rows.all()}
 
     @property
-    def stored_images(self) -> list[StoredImage]:
-        """All input images."""
-        return [self.source, self.mask, *self.references.values()]
+    def inputs(self) -> dict[str, StoredImage]:
+        """All input images by name: `source`, `mask`, and the conditioning images."""
+        return {"source": self.source, "mask": self.mask, **self.references}
 
     @property
     def paint_settings(self) -> PaintSettings:

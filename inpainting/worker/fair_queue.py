@@ -25,7 +25,7 @@ from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.leases import NOT_LEASED
 from inpainting.models import Generation, Status, fair_tags
-from inpainting.models.generation_request import INPUT_IMAGES
+from inpainting.models.generation_request import JOINED_IMAGES
 from inpainting.models.queued_work import START_ORDER, QueuedWork, runs_alone_here
 from inpainting.worker import watchdog
 
@@ -156,7 +156,7 @@ def _with_loaded_model(first: Generation, loaded: Collection[str]) -> Generation
 
 def _with_input_images(generation: Generation) -> Generation:
     """Read its input images, by as many queries: joined to that of the generation they take longer."""
-    for name in INPUT_IMAGES:
+    for name in JOINED_IMAGES:
         pk = getattr(generation, f"{name}_id")
         if pk is not None:
             (image,) = _by_pk(Generation._meta.get_field(name).related_model).instances(pk=pk)

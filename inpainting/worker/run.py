@@ -111,7 +111,7 @@ def paint(generation: Generation, queue: Queue, watch: Heartbeat, cleanup: ExitS
     waiting = Reporter(generation, watch).renew_lease
     if queue is Queue.CPU:  # the GPU's generations share steps
         cleanup.enter_context(one_at_a_time(generation.source.width * generation.source.height, waiting))
-    generation.stored_images  # noqa: B018 - loads their rows here: the thread below has no database connection
+    generation.inputs  # noqa: B018 - loads their rows here: the thread below has no database connection
     request = run_in_thread(partial(read_request, generation), waiting)
     plan = planner().plan_stored(request, generation.engine)
     source = plan.request.image

@@ -72,12 +72,9 @@ def test_both_images_reach_the_engine_and_are_stored_and_listed(
         prepare_ip_adapter_image(CanonicalImage(LOOK)),
     )
     whole = newest().to_request()
-    assert whole.control_image is not None
-    assert whole.control_image.same_as(guide)
-    assert request.control_image is not None
-    assert request.control_image.size == request.image.size
-    assert request.ip_adapter_image is not None
-    assert request.ip_adapter_image.same_as(look)
+    assert whole.conditioning_images["control_image"].same_as(guide)
+    assert request.conditioning_images["control_image"].size == request.image.size
+    assert request.conditioning_images["ip_adapter_image"].same_as(look)
     assert request.settings.control_strength == 1.5
 
     content = alices_program.get(f"/api/generations/{newest().pk}/").json()
@@ -119,7 +116,7 @@ def test_json_takes_them_as_base64(
     assert answer.status_code == 200, answer.json()
     assert answer.json()["metadata"]["control_strength"] == 2.0
     assert "control_strength was 9.0; 2.0 was used." in answer.json()["metadata"]["warnings"]
-    assert None not in (diffusion_requests[0].control_image, diffusion_requests[0].ip_adapter_image)
+    assert diffusion_requests[0].conditioning_images.keys() == {"control_image", "ip_adapter_image"}
 
 
 def test_a_form_with_params_takes_them_as_files(
@@ -127,7 +124,7 @@ def test_a_form_with_params_takes_them_as_files(
 ) -> None:
     answer = alices_program.post("/api/img2img", {**shape_b(photo_png, mask_png, **ALL), **both_images()})
     assert answer.status_code == 200, answer.json()
-    assert None not in (diffusion_requests[0].control_image, diffusion_requests[0].ip_adapter_image)
+    assert diffusion_requests[0].conditioning_images.keys() == {"control_image", "ip_adapter_image"}
 
 
 def test_external_urls_are_fetched_by_download_image_and_our_own_links_are_read_from_storage(
@@ -157,7 +154,7 @@ def test_external_urls_are_fetched_by_download_image_and_our_own_links_are_read_
     own = {name: f"http://testserver{content[name]}" for name in images}
     assert post(alices_program, **own).status_code == 200
     assert len(request) == 2
-    assert np.array_equal(diffusion_requests[1].ip_adapter_image.pixels, DEPTH)  # type: ignore[union-attr]
+    assert np.array_equal(diffusion_requests[1].conditioning_images["ip_adapter_image"].pixels, DEPTH)
     for name, link in own.items():
         answer = post(bobs_program, **{name: link})
         assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, "url_not_allowed", name)
@@ -214,7 +211,7 @@ def test_a_control_that_needs_no_image_runs_without_one_and_without_a_prompt(
     answer = post_inpaint(prompt="", control=control)
     assert answer.status_code == 200, answer.json()
     assert answer.json()["metadata"]["engine"] == "diffusion"
-    assert diffusion_requests[0].control_image is None
+    assert diffusion_requests[0].conditioning_images.get("control_image") is None
 
 
 @pytest.mark.parametrize(
@@ -240,7 +237,7 @@ def test_an_unused_image_gives_a_warning_in_the_answer_and_in_the_plan(
     assert answer.status_code == 200, answer.json()
     assert warning in answer.json()["metadata"]["warnings"]
     for request in diffusion_requests:
-        assert request.control_image is None
+        assert request.conditioning_images.get("control_image") is None
     foreseen = alices_program.post("/api/plan/", shape_a(photo_png, mask_png, **fields, **both_images()))
     assert warning in foreseen.json()["warnings"]
     if "engine" in fields:
@@ -311,10 +308,10 @@ def test_running_again_keeps_the_images_or_takes_new_ones(
     assert run_again(alices_program, second, control="scribble", control_image=other).status_code == 202
     third = newest().to_request()
     assert third.settings.control == "scribble"
-    assert third.control_image is not None
-    assert third.control_image.same_as(prepare_control_image(CanonicalImage(255 - DEPTH), Size(96, 64)))
-    assert third.ip_adapter_image is not None
-    assert third.ip_adapter_image.same_as(prepare_ip_adapter_image(CanonicalImage(LOOK)))
+    assert third.conditioning_images["control_image"].same_as(
+        prepare_control_image(CanonicalImage(255 - DEPTH), Size(96, 64))
+    )
+    assert third.conditioning_images["ip_adapter_image"].same_as(prepare_ip_adapter_image(CanonicalImage(LOOK)))
     assert any("was scaled to the image" in warning for warning in newest().warnings)
 
 
@@ -328,7 +325,7 @@ def test_running_again_without_a_control_warns_of_its_unused_image(
     assert answer.status_code == 202
     assert (newest().paint_settings.control, newest().paint_settings.ip_adapter) == (None, "look")
     assert "control_image was not read: the request names no control." in newest().warnings
-    assert diffusion_requests[-1].control_image is None
+    assert diffusion_requests[-1].conditioning_images.get("control_image") is None
 
 
 @pytest.mark.parametrize("is_form", [False, True], ids=["json", "form"])
@@ -428,19 +425,24 @@ def test_a_batch_uses_them_for_every_image_and_stores_them_once(
     assert answer.status_code == 202, answer.json()
     assert len(diffusion_requests) == 3
     for request in diffusion_requests:
-        assert None not in (request.control_image, request.ip_adapter_image)
+        assert request.conditioning_images.keys() == {"control_image", "ip_adapter_image"}
     first, second, third = Generation.objects.order_by("created_at")
     for whole in (first.to_request(), second.to_request()):
-        assert whole.control_image is not None
-        assert whole.control_image.same_as(prepare_control_image(CanonicalImage(DEPTH), whole.image.size))
-        assert whole.ip_adapter_image is not None
-        assert whole.ip_adapter_image.same_as(prepare_ip_adapter_image(CanonicalImage(LOOK)))
+        assert whole.conditioning_images["control_image"].same_as(
+            prepare_control_image(CanonicalImage(DEPTH), whole.image.size)
+        )
+        assert whole.conditioning_images["ip_adapter_image"].same_as(prepare_ip_adapter_image(CanonicalImage(LOOK)))
     # Each is stored once, the control image once for each image size.
     assert len(written) == ReferenceImage.objects.count() == 3
-    assert first.control_image_id == third.control_image_id != second.control_image_id
-    assert first.ip_adapter_image_id == second.ip_adapter_image_id == third.ip_adapter_image_id
+    guides = [one.references["control_image"] for one in (first, second, third)]
+    assert guides[0] == guides[2] != guides[1]
+    assert (
+        first.references["ip_adapter_image"]
+        == second.references["ip_adapter_image"]
+        == third.references["ip_adapter_image"]
+    )
     assert delete(first)
-    assert Generation.objects.get(pk=third.pk).to_request().control_image is not None
+    assert Generation.objects.get(pk=third.pk).to_request().conditioning_images.get("control_image") is not None
     assert delete(third)
     assert delete(second)
     assert not ReferenceImage.objects.exists()

@@ -34,14 +34,6 @@ from tests.api.bodies import text
 from tests.strategies import PROFILES
 
 Generate = Callable[..., Generation]
-IMAGE_OPERATIONS = {
-    kind: [
-        f"GET /api/generations/{{id}}/{kind}-image{number}/{view}"
-        for number in ("-2", "-3", "-4", "")
-        for view in ("", "preview/")
-    ]
-    for kind in ("control", "ip-adapter")
-}
 OPERATIONS = [
     "DELETE /api/analyses/{id}/",
     "DELETE /api/batches/{id}/",
@@ -57,16 +49,16 @@ OPERATIONS = [
     "GET /api/engines/",
     "GET /api/generations/",
     "GET /api/generations/{id}/",
-    *IMAGE_OPERATIONS["control"],
     "GET /api/generations/{id}/images/{index}/",
     "GET /api/generations/{id}/images/{index}/preview/",
     "GET /api/generations/{id}/images/{index}/thumbnail/",
-    *IMAGE_OPERATIONS["ip-adapter"],
     "GET /api/generations/{id}/mask/",
     "GET /api/generations/{id}/mask/preview/",
     "GET /api/generations/{id}/source/",
     "GET /api/generations/{id}/source/preview/",
     "GET /api/generations/{id}/source/thumbnail/",
+    "GET /api/generations/{id}/{name}/",
+    "GET /api/generations/{id}/{name}/preview/",
     "GET /api/masks/",
     "GET /api/masks/{id}/",
     "GET /api/masks/{id}/file/",

@@ -55,7 +55,7 @@ def test_a_form_sends_the_list_as_json_and_the_metadata_has_it_beside_the_first(
     assert (metadata["control"], metadata["control_strength"], metadata["control_end"]) == ("canny", 0.5, 0.6)
     (request,) = diffusion_requests
     assert request.settings.controls == USES
-    assert request.control_image is not None
+    assert request.conditioning_images.get("control_image") is not None
 
 
 def test_json_sends_the_list_itself(

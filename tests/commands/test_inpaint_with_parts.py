@@ -54,10 +54,8 @@ def test_adapters_and_their_images_reach_the_engine(requests: list[InpaintReques
     assert (request.settings.control, request.settings.ip_adapter) == ("depth", "look")
     assert {name: getattr(request.settings, name) for name in NUMBERS} == NUMBERS
     assert request.settings.use_karras_sigmas is True
-    assert request.control_image is not None
-    assert request.control_image.size == request.image.size
-    assert request.ip_adapter_image is not None
-    assert np.array_equal(request.ip_adapter_image.pixels, LOOK)
+    assert request.conditioning_images["control_image"].size == request.image.size
+    assert np.array_equal(request.conditioning_images["ip_adapter_image"].pixels, LOOK)
     assert "The control image is 100x80, the image 96x64" in notes
     assert "changes nothing" not in notes
 
@@ -72,7 +70,11 @@ def test_a_folder_takes_one_control_image_for_all_or_one_for_each(
         (folder / f"guides/{name}.png").write_bytes(png(np.full_like(photo, shade)))
     images = (folder / "images", folder / "masks", "-o", folder / "out", "--control", "depth", "--control-image")
     inpaint(*images, folder / "guides")
-    assert {int(one.control_image.pixels[0, 0, 0]) for one in requests if one.control_image} == {10, 90, 200}
+    assert {
+        int(one.conditioning_images["control_image"].pixels[0, 0, 0])
+        for one in requests
+        if one.conditioning_images.get("control_image")
+    } == {10, 90, 200}
     requests.clear()
     for file in (folder / "out").iterdir():
         file.unlink()

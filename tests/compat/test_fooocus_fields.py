@@ -278,11 +278,10 @@ def test_a_control_image_is_the_image_prompt_of_an_installed_adapter(
     assert task["meta"]["ignored"] == listed
     (request,) = engine
     if "cn_type" in sent:
-        assert (request.settings.ip_adapter, request.ip_adapter_image) == (None, None)
+        assert (request.settings.ip_adapter, request.conditioning_images.get("ip_adapter_image")) == (None, None)
     else:
         assert (request.settings.ip_adapter, request.settings.ip_adapter_scale) == ("look", 1 if sent else 0.3)
-        assert request.ip_adapter_image is not None
-        assert request.ip_adapter_image.pixels.shape == (5, 7, 3)
+        assert request.conditioning_images["ip_adapter_image"].pixels.shape == (5, 7, 3)
 
 
 def test_inpainting_reads_control_images_only_where_they_are_mixed(

@@ -50,7 +50,9 @@ def scene(
 ) -> InpaintRequest:
     mask = np.zeros((90, 120), np.uint8)
     mask[40:50, 50:70] = 255
-    return InpaintRequest(PHOTO, mask, PaintSettings(**settings), control_image=guide, ip_adapter_image=look)
+    images = {"control_image": guide, "ip_adapter_image": look}
+    sent = {name: image for name, image in images.items() if image is not None}
+    return InpaintRequest(PHOTO, mask, PaintSettings(**settings), sent)
 
 
 def done(request: InpaintRequest, engine: Guided) -> tuple[InpaintRequest, tuple[str, ...]]:
@@ -64,19 +66,20 @@ def test_the_control_image_is_cropped_to_the_window() -> None:
     request = scene(guide=PHOTO, control="lines")
     for rule in (WindowRule(0.5, min_context=4), WindowRule(0.5, min_side=128, max_side=128, multiple=64)):
         seen, warnings = done(request, Guided(rule=rule))
-        assert seen.control_image is not None
-        assert seen.control_image.same_as(seen.image)
+        assert seen.conditioning_images["control_image"].same_as(seen.image)
         assert warnings == ()
     assert seen.image.size.width == 128
-    other = done(scene(guide=CanonicalImage(255 - PHOTO.pixels), control="lines"), Guided())[0].control_image
+    other = done(scene(guide=CanonicalImage(255 - PHOTO.pixels), control="lines"), Guided())[0].conditioning_images.get(
+        "control_image"
+    )
     assert other is not None
     assert np.array_equal(other.pixels, 255 - done(request, Guided())[0].image.pixels)
 
 
 def test_the_image_prompt_is_passed_uncropped() -> None:
     seen, warnings = done(scene(look=REFERENCE, ip_adapter="adapter"), Guided())
-    assert seen.ip_adapter_image is REFERENCE
-    assert seen.control_image is None
+    assert seen.conditioning_images.get("ip_adapter_image") is REFERENCE
+    assert seen.conditioning_images.get("control_image") is None
     assert warnings == ()
 
 
@@ -91,7 +94,7 @@ def test_a_control_image_that_cannot_be_computed_must_be_sent(guide: Control) ->
 @pytest.mark.parametrize("guide", [Control.INPAINT, Control.CANNY, Control.TILE])
 def test_a_computed_control_image_need_not_be_sent(guide: Control) -> None:
     seen, warnings = done(scene(control="lines"), Guided(guide))
-    assert (seen.control_image, warnings) == (None, ())
+    assert (seen.conditioning_images.get("control_image"), warnings) == (None, ())
 
 
 def test_an_ip_adapter_needs_an_image_prompt() -> None:
@@ -114,7 +117,10 @@ def test_an_unread_image_does_not_reach_the_engine_and_gives_a_warning(
     request_: InpaintRequest, engine: Guided, message: str
 ) -> None:
     seen, warnings = done(request_, engine)
-    assert (seen.control_image, seen.ip_adapter_image) == (None, None)
+    assert (seen.conditioning_images.get("control_image"), seen.conditioning_images.get("ip_adapter_image")) == (
+        None,
+        None,
+    )
     assert len(warnings) == 1
     assert warnings[0].endswith(message)
 
@@ -126,7 +132,7 @@ def test_an_engine_without_controlnet_support_requires_no_control_image() -> Non
 
 def test_tile_uses_a_control_image_if_one_is_sent() -> None:
     seen, warnings = done(scene(guide=PHOTO, control="lines"), Guided(Control.TILE))
-    assert seen.control_image is not None
+    assert seen.conditioning_images.get("control_image") is not None
     assert warnings == ()
 
 
@@ -136,18 +142,18 @@ def test_controlnets_that_need_images_of_different_kinds_are_refused() -> None:
     edges = replace(pose, slug="edges", control=Control.CANNY)
     (lines,) = engine.declaration.resolve(PaintSettings(), None).adapters  # type: ignore[arg-type]  # not read
     engine.declaration = declared(rule=engine.rule, adapters=(lines, pose, edges))
-    own = InpaintRequest(PHOTO, scene().mask, control_image=PHOTO, control_image_2=CanonicalImage(255 - PHOTO.pixels))
+    images = {"control_image": PHOTO, "control_image_2": CanonicalImage(255 - PHOTO.pixels)}
+    own = InpaintRequest(PHOTO, scene().mask, conditioning_images=images)
     both = replace(own, settings=PaintSettings(controls=(ControlUse("lines"), ControlUse("pose"))))
     seen, notes = done(both, engine)
-    assert seen.control_image_2 is not None
-    assert np.array_equal(seen.control_image_2.pixels, 255 - seen.image.pixels)
+    assert np.array_equal(seen.conditioning_images["control_image_2"].pixels, 255 - seen.image.pixels)
     assert not notes
     uses = {use.slug: use for use in (ControlUse("lines"), ControlUse("pose"), ControlUse("edges"))}
     with pytest.raises(InvalidRequest, match="lines and pose need control images of different kinds") as refused:
         done(scene(guide=PHOTO, controls=(uses["lines"], uses["pose"])), engine)
     assert refused.value.field == "controls"
     request, warnings = done(scene(guide=PHOTO, controls=(uses["edges"], uses["pose"])), engine)
-    assert request.control_image is not None
+    assert request.conditioning_images.get("control_image") is not None
     assert not warnings
     with pytest.raises(InvalidRequest, match="pose is guided by a skeleton") as refused:
         done(scene(controls=(uses["edges"], uses["pose"])), engine)

@@ -344,7 +344,7 @@ def test_a_missing_input_file_fails_the_generation_and_is_named(
     alice: User, alices_program: Client, waits: Generate, part: str, photo: NDArray[np.uint8]
 ) -> None:
     generation = waits(alice, **dict.fromkeys(CONDITIONING_IMAGES, CanonicalImage(photo)))
-    Path(getattr(generation, part).file.path).unlink()
+    Path(generation.inputs[part].file.path).unlink()
     run_waiting()
     error = alices_program.get(f"/api/generations/{generation.pk}/").json()["error"]
     assert error["code"] == "image_gone"

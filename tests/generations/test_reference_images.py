@@ -25,7 +25,7 @@ from inpainting.core.image import CanonicalImage
 from inpainting.generations.delete import delete, delete_all_of_user
 from inpainting.generations.retention import sweep
 from inpainting.generations.submit import save_and_notify
-from inpainting.models import Batch, Generation, ReferenceImage, Retention, UserLimits
+from inpainting.models import Batch, ConditioningImage, Generation, ReferenceImage, Retention, UserLimits
 
 pytestmark = pytest.mark.django_db(transaction=True)  # files are deleted on commit
 Generate = Callable[..., Generation]
@@ -52,10 +52,8 @@ def files() -> set[Path]:
 def test_the_restored_request_has_both_reference_images(alice: User, both: Generate) -> None:
     made = Generation.objects.get(pk=both(alice).pk)
     request = made.to_request()
-    assert request.control_image is not None
-    assert request.control_image.same_as(GUIDE)
-    assert request.ip_adapter_image is not None
-    assert request.ip_adapter_image.same_as(LOOK)
+    assert request.conditioning_images["control_image"].same_as(GUIDE)
+    assert request.conditioning_images["ip_adapter_image"].same_as(LOOK)
     assert {image.owner for image in made.references.values()} == {alice}
     assert {str(image.file.name).partition("/")[0] for image in made.references.values()} == {"referenceimage"}
 
@@ -84,17 +82,17 @@ def test_every_conditioning_image_is_stored_restored_copied_and_deleted(
 
 
 @pytest.mark.parametrize("name", CONDITIONING_IMAGES)
-def test_a_image_is_unused_once_no_column_of_a_generation_names_it(alice: User, generate: Generate, name: str) -> None:
+def test_an_image_is_unused_once_no_generation_has_it(alice: User, generate: Generate, name: str) -> None:
     image = generate(alice, **{name: GUIDE}).references[name]
     assert not ReferenceImage.objects.unused().exists()
-    Generation.objects.update(**{name: None})
+    ConditioningImage.objects.all().delete()
     assert list(ReferenceImage.objects.unused()) == [image]
 
 
 def test_a_request_with_one_reference_image_stores_only_that_one(alice: User, generate: Generate) -> None:
     request = generate(alice, ip_adapter_image=LOOK).to_request()
-    assert request.control_image is None
-    assert request.ip_adapter_image is not None
+    assert request.conditioning_images.get("control_image") is None
+    assert request.conditioning_images.get("ip_adapter_image") is not None
 
 
 def test_deleting_a_generation_removes_both_reference_images_and_no_others(alice: User, both: Generate) -> None:
@@ -106,7 +104,7 @@ def test_deleting_a_generation_removes_both_reference_images_and_no_others(alice
     assert delete(gone)
     assert files() == before
     assert ReferenceImage.objects.count() == 2
-    assert kept.to_request().control_image is not None
+    assert kept.to_request().conditioning_images.get("control_image") is not None
 
 
 def test_shared_reference_images_stay_until_the_last_generation_is_deleted(alice: User, both: Generate) -> None:
@@ -117,7 +115,7 @@ def test_shared_reference_images_stay_until_the_last_generation_is_deleted(alice
     assert ReferenceImage.objects.count() == 2
     assert second.cancel()
     assert delete(first)
-    assert Generation.objects.get(pk=second.pk).to_request().ip_adapter_image is not None
+    assert Generation.objects.get(pk=second.pk).to_request().conditioning_images.get("ip_adapter_image") is not None
     assert delete(second)
     assert (files(), ReferenceImage.objects.count()) == (set(), 0)
 
@@ -125,10 +123,11 @@ def test_shared_reference_images_stay_until_the_last_generation_is_deleted(alice
 def test_an_image_with_a_different_role_in_each_of_two_generations_stays_for_both(alice: User, both: Generate) -> None:
     first, second = both(alice), both(alice)
     spare = second.references["ip_adapter_image"]
-    Generation.objects.filter(pk=second.pk).update(ip_adapter_image=first.control_image_id)
+    shared = first.references["control_image"]
+    ConditioningImage.objects.filter(generation=second, role="ip_adapters").update(image=shared)
     spare.delete()
     assert delete(first)
-    assert Generation.objects.get(pk=second.pk).to_request().ip_adapter_image is not None
+    assert Generation.objects.get(pk=second.pk).to_request().conditioning_images.get("ip_adapter_image") is not None
 
 
 @pytest.mark.parametrize("by", ["everything", "the admin", "time"])
@@ -169,7 +168,7 @@ def test_a_partly_failed_write_leaves_no_files(alice: User, both: Generate, monk
 
 def test_they_count_towards_the_limit_and_a_refusal_leaves_no_file(alice: User, both: Generate) -> None:
     first = both(alice)
-    kept = [*first.stored_images, *first.images.all()]
+    kept = [*first.inputs.values(), *first.images.all()]
     assert stored_bytes(alice) == sum(image.byte_count for image in kept)
     before = files()
     UserLimits.objects.create(user=alice, stored_megabytes=0)

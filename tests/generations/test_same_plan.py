@@ -99,8 +99,8 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 @pytest.fixture
 def request_(case: Case, photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> InpaintRequest:
-    control_image = CanonicalImage(GUIDE) if case.control_image else None
-    return InpaintRequest(CanonicalImage(photo), hole, settings_of(case), control_image=control_image)
+    images = {"control_image": CanonicalImage(GUIDE)} if case.control_image else {}
+    return InpaintRequest(CanonicalImage(photo), hole, settings_of(case), images)
 
 
 @pytest.mark.usefixtures("catalog")

@@ -149,8 +149,7 @@ def test_a_missing_control_image_is_computed_from_the_photo(
     answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, control="depth"))
     assert answer.status_code == 200, answer.json()
     (request,) = diffusion_requests
-    assert request.control_image is not None
-    assert request.control_image.pixels.max() > 0
+    assert request.conditioning_images["control_image"].pixels.max() > 0
     note = "control_image was not sent: Depth Anything V2 small computed it from the image."
     assert note in json.dumps(answer.json()["metadata"])
 
@@ -165,7 +164,7 @@ def test_the_depth_of_a_turned_photo_is_that_of_the_photo_upright(
     for photo in (photo_png, turned.getvalue()):
         answer = alices_program.post("/api/img2img", shape_a(photo, mask_png, control="depth"))
         assert answer.status_code == 200, answer.json()
-    expected, depth = (request.control_image for request in diffusion_requests)
+    expected, depth = (request.conditioning_images.get("control_image") for request in diffusion_requests)
     assert expected is not None
     assert depth is not None
     assert depth.same_as(expected)

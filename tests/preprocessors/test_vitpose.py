@@ -214,8 +214,7 @@ def test_a_missing_pose_is_computed_from_the_photo(
     answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, control=pose_controlnet))
     assert answer.status_code == 200, answer.json()
     (request,) = diffusion_requests
-    assert request.control_image is not None
-    assert request.control_image.pixels.any()
+    assert request.conditioning_images["control_image"].pixels.any()
     note = "control_image was not sent: ViTPose base and RT-DETR R18 computed it from the image."
     assert note in json.dumps(answer.json()["metadata"])
 

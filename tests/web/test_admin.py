@@ -281,7 +281,7 @@ def test_usage_sums_up_what_each_user_has_and_may(
     rows = {row["user"]: row for row in client.get("/admin/usage/").context["rows"]}
     assert (rows[alice]["count"], rows[bob]["count"]) == (1, 0)
     assert rows[alice]["seconds"] == pytest.approx(generation.seconds, abs=1e-3)
-    files = [*generation.stored_images, *generation.images.all()]
+    files = [*generation.inputs.values(), *generation.images.all()]
     assert rows[alice]["stored"] == sum(one.byte_count for one in files)
     assert (rows[alice]["limits"].per_day, rows[alice]["own_limits"]) == (9, False)
     assert (rows[bob]["limits"].per_day, rows[bob]["own_limits"]) == (3, True)

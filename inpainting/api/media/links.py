@@ -38,7 +38,6 @@ from inpainting.models import (
     SourceImage,
     UploadedImage,
 )
-from inpainting.models.generation_request import INPUT_IMAGES
 
 # The parts are separated by a dot, since these links end as file names, which must not contain a colon on every system.
 SIGNER = signing.TimestampSigner(salt="dreamlayer.public-image", sep=".")
@@ -46,9 +45,10 @@ RESULT = "result"
 InputImage = SourceImage | Mask | ReferenceImage | UploadedImage
 AnyImage = GeneratedImage | DraftImage | InputImage
 INPUTS: dict[str, type[InputImage]] = {str(model._meta.model_name): model for model in get_args(InputImage)}
-INPUT_ROUTES = {f"generation-{name.replace('_', '-')}": name for name in INPUT_IMAGES}
+INPUT_ROUTES = {"generation-source": "source", "generation-mask": "mask"}
 IMAGE_ROUTES = {
-    *("public-image", "public-image-twin", "named-picture", "generation-image", "draft-picture", "mask-file"),
+    *("public-image", "public-image-twin", "named-picture", "generation-image", "generation-conditioning-image"),
+    *("draft-picture", "mask-file"),
     *INPUT_ROUTES,
 }
 
@@ -215,8 +215,8 @@ def image_of(route: str, arguments: dict[str, Any], user: Any) -> AnyImage | Non
         return None
     if route == "generation-image":
         return generation.images.filter(index=arguments["index"]).first()
-    image = getattr(generation, INPUT_ROUTES[route])
-    return cast("InputImage | None", image)
+    name = arguments["name"] if route == "generation-conditioning-image" else INPUT_ROUTES[route]
+    return cast("InputImage | None", generation.inputs.get(name))
 
 
 def owner_of(image: AnyImage) -> Any:

@@ -9,6 +9,8 @@ from django.core.files import File
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
+from django.urls.converters import StringConverter
+from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
@@ -21,7 +23,7 @@ from inpainting.api.native.pagination import read_query
 from inpainting.api.openapi import DOWNLOAD, IMAGE, RESULT, THUMBNAIL, documented
 from inpainting.api.setting_fields import Choice
 from inpainting.api.views import ImageView
-from inpainting.core.adapter_uses import CONTROLS, IP_ADAPTERS
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.codecs.formats import EXTENSIONS, FORMATS_BY_EXTENSION, PNG
 from inpainting.core.settings_table import by_name
 from inpainting.media.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, image_response, linked_image_response
@@ -38,8 +40,8 @@ class InputImage(ImageView):
     required_scope = Scope.READ
     name: ClassVar[str]
 
-    def get(self, request: Request, pk: UUID) -> HttpResponseBase:
-        image = getattr(own_generation(request, pk), self.name)
+    def get(self, request: Request, pk: UUID, name: str = "") -> HttpResponseBase:
+        image = own_generation(request, pk).inputs.get(name or self.name)
         if image is None:
             raise Http404
         return image_response(request, self.file_of(image), OWNERS_ONLY)
@@ -82,23 +84,42 @@ class GenerationMaskPreview(Preview, GenerationMask):
     pass
 
 
-@documented("Get a control image, scaled to the source image", IMAGE, problems=PROBLEMS)
-class GenerationControlImage(InputImage):
-    name = CONTROLS.image
+class ConditioningImageConverter(StringConverter):
+    """The name of a conditioning image, which has hyphens in paths: "control-image-2"."""
+
+    regex = "|".join(name.replace("_", "-") for name in CONDITIONING_IMAGES)
+
+    def to_python(self, value: str) -> str:
+        return value.replace("-", "_")
+
+    def to_url(self, value: str) -> str:
+        return value.replace("_", "-")
 
 
-@documented("Get an IP-Adapter image", IMAGE, problems=PROBLEMS)
-class GenerationIpAdapterImage(InputImage):
-    name = IP_ADAPTERS.image
+NAME = OpenApiParameter(
+    "name", {"type": "string", "pattern": f"^({ConditioningImageConverter.regex})$"}, OpenApiParameter.PATH
+)
 
 
-@documented("Get the preview of a control image", THUMBNAIL, problems=REDUCED_PROBLEMS)
-class GenerationControlImagePreview(Preview, GenerationControlImage):
+@documented(
+    "Get a control image, scaled to the source image, or an image prompt",
+    IMAGE,
+    problems=PROBLEMS,
+    parameters=[NAME],
+    name="conditioning_image_retrieve",
+)
+class GenerationConditioningImage(InputImage):
     pass
 
 
-@documented("Get the preview of an IP-Adapter image", THUMBNAIL, problems=REDUCED_PROBLEMS)
-class GenerationIpAdapterImagePreview(Preview, GenerationIpAdapterImage):
+@documented(
+    "Get the preview of a conditioning image",
+    THUMBNAIL,
+    problems=REDUCED_PROBLEMS,
+    parameters=[NAME],
+    name="conditioning_image_preview_retrieve",
+)
+class GenerationConditioningImagePreview(Preview, GenerationConditioningImage):
     pass
 
 

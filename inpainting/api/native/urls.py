@@ -21,9 +21,9 @@ from inpainting.api.native import (
     uploads,
     webhooks,
 )
-from inpainting.core.adapter_uses import CONTROLS, IP_ADAPTERS
 
 register_converter(drafts.Sha256Converter, "sha256")
+register_converter(downloads.ConditioningImageConverter, "conditioning_image")
 one = "api/generations/<uuid:pk>/"
 batch = "api/batches/<uuid:pk>/"
 
@@ -52,18 +52,15 @@ urlpatterns = [
     path(one + "source/preview/", downloads.GenerationSourcePreview.as_view(), name="generation-source-preview"),
     path(one + "mask/", downloads.GenerationMask.as_view(), name="generation-mask"),
     path(one + "mask/preview/", downloads.GenerationMaskPreview.as_view(), name="generation-mask-preview"),
-    *(
-        route
-        for adapters, whole, preview in (
-            (CONTROLS, downloads.GenerationControlImage, downloads.GenerationControlImagePreview),
-            (IP_ADAPTERS, downloads.GenerationIpAdapterImage, downloads.GenerationIpAdapterImagePreview),
-        )
-        for name in adapters.images
-        for slug in [name.replace("_", "-")]
-        for route in (
-            path(f"{one}{slug}/", whole.as_view(name=name), name=f"generation-{slug}"),
-            path(f"{one}{slug}/preview/", preview.as_view(name=name), name=f"generation-{slug}-preview"),
-        )
+    path(
+        one + "<conditioning_image:name>/",
+        downloads.GenerationConditioningImage.as_view(),
+        name="generation-conditioning-image",
+    ),
+    path(
+        one + "<conditioning_image:name>/preview/",
+        downloads.GenerationConditioningImagePreview.as_view(),
+        name="generation-conditioning-image-preview",
     ),
     path(one + "images/<int:index>/", downloads.GenerationImage.as_view(), name="generation-image"),
     path(

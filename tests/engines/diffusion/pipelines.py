@@ -41,7 +41,9 @@ def request(
     mask = np.zeros((SIDE, SIDE), np.uint8)
     mask[16:48, 8:40] = 255
     settings = {"prompt": "a red bus", "negative_prompt": "blur", "seed": 7, "steps": STEPS, **settings}
-    return InpaintRequest(image, mask, PaintSettings(**settings), control_image, ip_adapter_image)
+    images = {"control_image": control_image, "ip_adapter_image": ip_adapter_image}
+    sent = {name: conditioning for name, conditioning in images.items() if conditioning is not None}
+    return InpaintRequest(image, mask, PaintSettings(**settings), sent)
 
 
 def ddim_request(**settings: Any) -> InpaintRequest:

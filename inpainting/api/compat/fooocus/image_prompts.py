@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from inpainting.api.compat.fooocus.body import ControlType, GenerateBody, ImagePrompt
 from inpainting.api.compat.fooocus.settings import Notes
@@ -14,6 +13,7 @@ from inpainting.catalog.specs import Kind
 from inpainting.core.adapter_uses import IP_ADAPTER_SCALES, IP_ADAPTERS, IPAdapterUse
 from inpainting.core.codecs import DecodedImage
 from inpainting.core.conditioning_images import prepare_ip_adapter_image
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 
 FIELD = "controlnet_image"
@@ -43,14 +43,15 @@ def with_image_prompts(
     if any("cn_stop" in prompt.model_fields_set for prompt, _ in usable):
         notes.ignore(f"{FIELD}.cn_stop", "the images were used in all steps.")
     uses: list[IPAdapterUse] = []
-    images: dict[str, Any] = {}
+    images: dict[str, CanonicalImage] = {}
     for name, (prompt, adapter) in zip(IP_ADAPTERS.images, usable, strict=False):
         image = read(SentImage(FIELD, prompt.cn_img or ""), IMAGE)
         notes.warnings.extend(image.warnings)
         weight = 1.0 if prompt.cn_weight is None else prompt.cn_weight
         uses.append(IPAdapterUse(adapter, notes.clamp(f"{FIELD}.cn_weight", weight, IP_ADAPTER_SCALES[1])))
         images[name] = prepare_ip_adapter_image(image.image)
-    return replace(request, settings=replace(request.settings, ip_adapters=tuple(uses)), **images)
+    settings = replace(request.settings, ip_adapters=tuple(uses))
+    return replace(request, settings=settings, conditioning_images=images)
 
 
 def adapter_for(prompt: ImagePrompt, model: str | None, catalog: Catalog) -> str | None:

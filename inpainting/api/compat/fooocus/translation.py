@@ -60,7 +60,7 @@ def translate(body: GenerateBody, http_request: Request) -> tuple[InpaintRequest
         unread = IMAGE_FIELDS
         request = blank_request(text_to_image_size(body, notes), settings)
     request = with_image_prompts(request, body, catalog, notes, partial(read_image, request=http_request))
-    if request.ip_adapter_image is None or not body.inpaints:
+    if not (request.conditioning_images and body.inpaints):
         unread += ("mixing_image_prompt_and_inpaint",)
     notes.ignored.extend(name for name in unread if body.differs_from_default(name))
     return request, Options(

@@ -10,12 +10,12 @@ from rest_framework import serializers
 
 from inpainting.api.media.links import public_image_url
 from inpainting.api.native.schemas.base import Answer, Constant, FreeObject, Link, Page, UtcDateTime
-from inpainting.core.adapter_uses import CONDITIONING_IMAGES, IMAGE_LABELS
+from inpainting.core.adapter_uses import ADAPTER_LISTS, CONDITIONING_IMAGES, IMAGE_LABELS
 from inpainting.core.codecs.formats import PNG
 from inpainting.core.settings_table import OUTPUT_FORMATS, SAFETY_TYPES
 from inpainting.generations import description
 from inpainting.models import GeneratedImage, Generation, Status
-from inpainting.models.generation_request import FURTHER_IMAGES, INPUT_IMAGES
+from inpainting.models.generation_request import INPUT_IMAGES
 from inpainting.realtime.current_event import progress_event
 from inpainting.worker.run_time_estimates import EXACT_POSITIONS, QueuePosition
 
@@ -294,7 +294,8 @@ class GenerationDocument(Answer):
     def get_fields(self) -> dict[str, serializers.Field]:
         links = {
             name: serializers.CharField(required=False, help_text=f"Link to the stored {IMAGE_LABELS[name].lower()}.")
-            for name in FURTHER_IMAGES
+            for adapters in ADAPTER_LISTS
+            for name in adapters.images[1:]
         }
         return {**super().get_fields(), **links}
 

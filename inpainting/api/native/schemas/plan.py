@@ -21,7 +21,9 @@ class PlanForm(ChangesForm):
 class PlanJson(NullIsEmpty, ImageTexts):
     """The fields of POST /api/img2img; numbers outside their range are clamped, with a warning."""
 
-    input_image = serializers.CharField(required=False, help_text="Without it: the plan of the settings.")
+    input_image = serializers.CharField(
+        required=False, help_text="As of POST /api/img2img. Without: only the settings."
+    )
     mask = Json().fields["mask"]
 
     prompt = PlanForm().fields["prompt"]

@@ -134,12 +134,12 @@ def diffusers_result(
     if loras:
         reference.set_adapters([lora.slug for lora in loras], [use.weight for use in settings.loras])
     if adapter is not None:
-        assert requested.ip_adapter_image is not None
+        assert requested.conditioning_images.get("ip_adapter_image") is not None
         reference.load_ip_adapter(
             str(adapter.path), subfolder="models", weight_name=f"{adapter.slug}.safetensors", local_files_only=True
         )
         reference.set_ip_adapter_scale(1.0 if settings.ip_adapter_scale is None else settings.ip_adapter_scale)
-        more["ip_adapter_image"] = Image.fromarray(np.asarray(requested.ip_adapter_image.pixels))
+        more["ip_adapter_image"] = Image.fromarray(np.asarray(requested.conditioning_images["ip_adapter_image"].pixels))
     latents: torch.Tensor = run_reference(reference, spec, requested, **more)
     return latents
 
@@ -161,7 +161,7 @@ def control_image(spec: ModelSpec, requested: InpaintRequest) -> Any:
     if spec.control is Control.CANNY:
         edges = cv2.Canny(window, 100, 200)[:, :, None]
         return Image.fromarray(np.concatenate([edges, edges, edges], axis=2))
-    return Image.fromarray(np.asarray((requested.control_image or requested.image).pixels))
+    return Image.fromarray(np.asarray((requested.conditioning_images.get("control_image") or requested.image).pixels))
 
 
 def close(denoised_latents: torch.Tensor, diffusers_result: torch.Tensor) -> None:

@@ -100,7 +100,9 @@ def test_each_control_gets_the_kind_of_image_it_was_trained_on(
 
 
 def input_of(spec: ModelSpec, requested: InpaintRequest) -> NDArray[np.float32]:
-    return controlnet.conditioning_image(spec, ControlUse(spec.slug), requested, requested.control_image)
+    return controlnet.conditioning_image(
+        spec, ControlUse(spec.slug), requested, requested.conditioning_images.get("control_image")
+    )
 
 
 def test_conditioning_images_of_inpaint_canny_depth_and_tile(canny: dict[str, ModelSpec]) -> None:
@@ -113,9 +115,9 @@ def test_conditioning_images_of_inpaint_canny_depth_and_tile(canny: dict[str, Mo
     assert set(np.unique(edges)) == {0, 1}
     depth = replace(canny["sd"], control=Control.DEPTH)
     grey = CanonicalImage(np.ascontiguousarray(np.asarray(SENT.pixels, np.uint8)[:, :, :1]))
-    sent = input_of(depth, replace(requested, control_image=grey))
+    sent = input_of(depth, replace(requested, conditioning_images={"control_image": grey}))
     assert np.array_equal((sent * 255).round(), np.repeat(grey.pixels, 3, axis=2))
-    tile = input_of(replace(depth, control=Control.TILE), replace(requested, control_image=None))
+    tile = input_of(replace(depth, control=Control.TILE), replace(requested, conditioning_images={}))
     assert np.array_equal((tile * 255).round(), requested.image.pixels)
 
 

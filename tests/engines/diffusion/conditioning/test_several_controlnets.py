@@ -160,9 +160,10 @@ def test_a_tile_is_computed_where_the_control_image_is_another_controlnets(
     uses = ControlUse("map"), ControlUse("tile")
     (beside,) = denoised_latents(spec, [request(controls=uses)], [depth, tile])
     requested = request(controls=uses)
-    photo = {"tile": requested.image, "map": requested.control_image}
+    photo = {"tile": requested.image, "map": requested.conditioning_images["control_image"]}
     networks = {"tile": tile, "map": depth}
-    images = [control_image(networks[use.slug], replace(requested, control_image=photo[use.slug])) for use in uses]
+    alone = [replace(requested, conditioning_images={"control_image": photo[use.slug]}) for use in uses]
+    images = [control_image(networks[use.slug], one) for use, one in zip(uses, alone, strict=True)]
     close(beside, reference(spec, requested, networks, control_image=images))
 
 
@@ -173,12 +174,14 @@ def test_each_has_its_own_control_image(models: dict[str, ModelSpec], parts: dic
     scribble = replace(parts["sd"]["edges"], slug="lines", control=Control.SCRIBBLE)
     uses = ControlUse("map"), ControlUse("tile", 0.7), ControlUse("lines", 0.5)
     shared = request(controls=uses)
-    assert shared.control_image is not None
-    pixels = np.asarray(shared.control_image.pixels, np.uint8)
+    pixels = np.asarray(shared.conditioning_images["control_image"].pixels, np.uint8)
     second, third = CanonicalImage(np.ascontiguousarray(pixels[::-1])), CanonicalImage(255 - pixels)
-    requested = replace(shared, control_image_2=second, control_image_3=third)
+    own = {"control_image_2": second, "control_image_3": third}
+    requested = replace(shared, conditioning_images={**shared.conditioning_images, **own})
     networks = {"map": depth, "tile": tile, "lines": scribble}
     (latents,) = denoised_latents(spec, [requested], list(networks.values()))
-    images = [Image.fromarray(np.asarray(one.pixels)) for one in (shared.control_image, second, third)]
+    images = [
+        Image.fromarray(np.asarray(one.pixels)) for one in (shared.conditioning_images["control_image"], second, third)
+    ]
     close(latents, reference(spec, requested, networks, control_image=images))
     assert differ(latents, denoised_latents(spec, [shared], list(networks.values()))[0])
