@@ -12,16 +12,14 @@ from rest_framework import serializers
 
 from inpainting.api.parsers import JSON_VALUES
 from inpainting.core.adapter_uses import (
-    CONTROL_STRENGTHS,
-    CONTROL_TYPES,
-    CONTROLS,
-    IP_ADAPTER_SCALES,
-    IP_ADAPTERS,
+    ADAPTER_LISTS,
     LORA_WEIGHTS,
     MAX_NAME_CHARACTERS,
     AdapterList,
     AdapterUse,
+    EntryField,
     LoraUse,
+    entry_fields,
 )
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import LISTS, Setting, ValueType
@@ -152,27 +150,16 @@ class Loras(serializers.Field):
         return LoraUse(slug, float(weight))
 
 
-def share(default: float) -> dict[str, Any]:
-    return {"type": "number", "minimum": 0, "maximum": 1, "default": default}
-
-
-def scale(lowest: float, highest: float) -> dict[str, Any]:
-    return {"type": "number", "minimum": lowest, "maximum": highest, "default": 1}
-
-
-ENTRY_SCHEMAS: dict[str, dict[str, Any]] = {
-    CONTROLS.setting: {
-        "strength": scale(*CONTROL_STRENGTHS),
-        "start": share(0),
-        "end": share(1),
-        "type": {"enum": [*CONTROL_TYPES, None], "default": None},
-    },
-    IP_ADAPTERS.setting: {"scale": scale(*IP_ADAPTER_SCALES)},
-}
-"""The fields of an entry beside its slug, by the setting that lists them."""
+def entry_schema(entry: EntryField) -> dict[str, Any]:
+    if entry.range is None:
+        return {"enum": [*entry.choices, None], "default": None}
+    lowest, highest = entry.range
+    return {"type": "number", "minimum": lowest, "maximum": highest, "default": entry.default}
 
 
 def list_schema(adapters: AdapterList) -> dict[str, Any]:
+    slug = {"type": "string", "maxLength": MAX_NAME_CHARACTERS}
+    others = {name: entry_schema(entry) for name, entry in entry_fields(adapters.use).items()}
     return {
         "type": "array",
         "maxItems": adapters.limit,
@@ -180,16 +167,13 @@ def list_schema(adapters: AdapterList) -> dict[str, Any]:
             "type": "object",
             "required": ["slug"],
             "additionalProperties": False,
-            "properties": {
-                "slug": {"type": "string", "maxLength": MAX_NAME_CHARACTERS},
-                **ENTRY_SCHEMAS[adapters.setting],
-            },
+            "properties": {"slug": slug, **others},
         },
     }
 
 
 class AdapterUses(serializers.Field):
-    """A list of objects with the fields of `ControlUse` or `IPAdapterUse`; in forms the same list as JSON text."""
+    """A list of objects with the fields of an `AdapterUse`; in forms the same list as JSON text."""
 
     adapters: ClassVar[AdapterList]
 
@@ -202,13 +186,13 @@ class AdapterUses(serializers.Field):
         return tuple(self._use(entry, f"{self.field_name}[{index}]") for index, entry in enumerate(entries))
 
     def _use(self, entry: object, place: str) -> AdapterUse:
-        schemas = ENTRY_SCHEMAS[self.adapters.setting]
-        names = ("slug", *schemas)
+        entries = entry_fields(self.adapters.use)
+        names = ("slug", *entries)
         if not isinstance(entry, dict) or not {"slug"} <= entry.keys() <= set(names):
             raise InvalidRequest(f"{place} must be an object of {', '.join(names)}.", field=self.field_name)
         given = {name: value for name, value in entry.items() if value is not None or name == "slug"}
         for name, value in given.items():
-            if schemas.get(name, {}).get("type") == "number":
+            if name in entries and entries[name].range is not None:
                 given[name] = self._number(value, f"{place}.{name}")
             elif not isinstance(value, str):
                 raise InvalidRequest(f"{place}.{name} must be a text.", field=self.field_name)
@@ -220,14 +204,13 @@ class AdapterUses(serializers.Field):
         return float(value)
 
 
-@extend_schema_field(list_schema(CONTROLS))
-class Controls(AdapterUses):
-    adapters = CONTROLS
-
-
-@extend_schema_field(list_schema(IP_ADAPTERS))
-class IPAdapters(AdapterUses):
-    adapters = IP_ADAPTERS
+FIELDS_OF_LISTS: dict[str, type[AdapterUses]] = {
+    adapters.setting: extend_schema_field(list_schema(adapters))(
+        type(adapters.use.__name__, (AdapterUses,), {"adapters": adapters})
+    )
+    for adapters in ADAPTER_LISTS
+}
+"""The field of each setting that lists adapters."""
 
 
 @extend_schema_field({"type": "array", "maxItems": MAX_EMBEDDINGS, "uniqueItems": True, "items": SLUG_SCHEMA})
@@ -302,10 +285,8 @@ def build_field(row: Setting, *, is_required: bool = False) -> serializers.Field
             return Slugs(**common)
         case ValueType.LORAS:
             return Loras(**common)
-        case ValueType.CONTROLS:
-            return Controls(**common)
-        case ValueType.IP_ADAPTERS:
-            return IPAdapters(**common)
+        case ValueType.ADAPTERS:
+            return FIELDS_OF_LISTS[row.name](**common)
 
 
 def help_text(row: Setting) -> str:

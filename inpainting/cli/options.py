@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from inpainting.core.adapter_uses import IMAGE_LABELS, ControlUse, IPAdapterUse, LoraUse
+from inpainting.core.adapter_uses import IMAGE_LABELS, LISTS_BY_SETTING, AdapterUse, LoraUse, entry_fields
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.outpainting import OUTPAINT_ROWS, SIDES, Outpaint, outpaint_from
 from inpainting.core.setting import LISTS, Group, Setting, ValueType
@@ -21,8 +21,7 @@ METAVARS = {
     ValueType.CATALOG_NAME: "SLUG",
     ValueType.SLUGS: "SLUG",
     ValueType.LORAS: "SLUG[:WEIGHT]",
-    ValueType.CONTROLS: "SLUG[,NAME=VALUE...]",
-    ValueType.IP_ADAPTERS: "SLUG[:SCALE]",
+    ValueType.ADAPTERS: "SLUG[,NAME=VALUE...]",
 }
 MAX_SHOWN_CHOICES = 4
 ROWS = (*SETTINGS, *OUTPAINT_ROWS)
@@ -95,7 +94,9 @@ def _arguments(row: Setting) -> dict[str, Any]:
     arguments: dict[str, Any] = {"metavar": "PX" if row.unit == "px" else METAVARS[row.type]}
     if row.type in LISTS:
         arguments["action"] = "append"
-    if row.type in PARSERS:
+    if row.type is ValueType.ADAPTERS:
+        arguments["type"] = partial(adapter_use, LISTS_BY_SETTING[row.name].use)
+    elif row.type in PARSERS:
         arguments["type"] = PARSERS[row.type]
     return arguments
 
@@ -111,20 +112,25 @@ def weighted(use: Callable[[str, float], Any], text: str) -> Any:
         raise ArgumentTypeError(error.message) from None
 
 
-def control_use(text: str) -> ControlUse:
-    """Parse SLUG or SLUG,NAME=VALUE,... with the names strength, start, end and type."""
-    slug, *parts = text.split(",")
+def adapter_use(use: type[AdapterUse], text: str) -> AdapterUse:
+    """Parse SLUG, SLUG:NUMBER for the first number of such an entry, or SLUG,NAME=VALUE,..."""
+    slug, *assignments = text.split(",")
+    entries = entry_fields(use)
+    slug, colon, amount = slug.partition(":")
+    if colon:
+        assignments.insert(0, f"{next(iter(entries))}={amount}")
     values: dict[str, Any] = {}
-    for part in parts:
-        name, _, value = part.strip().partition("=")
-        if name not in ("strength", "start", "end", "type"):
-            raise ArgumentTypeError(f"{part!r} is not one of strength=X, start=X, end=X, type=NAME")
+    for assignment in assignments:
+        name, _, value = assignment.strip().partition("=")
+        if name not in entries:
+            allowed = ", ".join(f"{one}={'NAME' if entry.choices else 'X'}" for one, entry in entries.items())
+            raise ArgumentTypeError(f"{assignment!r} is not one of {allowed}")
         try:
-            values[name] = value if name == "type" else float(value)
+            values[name] = value if entries[name].choices else float(value)
         except ValueError:
             raise ArgumentTypeError(f"{value} is not a number") from None
     try:
-        return ControlUse(slug, **values)
+        return use(slug, **values)
     except InvalidRequest as error:
         raise ArgumentTypeError(error.message) from None
 
@@ -133,8 +139,6 @@ PARSERS: Mapping[ValueType, Callable[[str], Any]] = {
     ValueType.INTEGER: int,
     ValueType.NUMBER: float,
     ValueType.LORAS: partial(weighted, LoraUse),
-    ValueType.CONTROLS: control_use,
-    ValueType.IP_ADAPTERS: partial(weighted, IPAdapterUse),
 }
 
 

@@ -62,5 +62,6 @@ def values_cell(row: Setting) -> str:
     if row.type is ValueType.TEXT:
         return f"text, up to {row.max_length} characters"
     if row.max_length is not None:
-        return f"up to {row.max_length} {row.type}"
+        entries = row.label if row.type is ValueType.ADAPTERS else row.type
+        return f"up to {row.max_length} {entries}"
     return str(row.type)

@@ -5,9 +5,9 @@ The first ControlNet and the first IP-Adapter have settings of their own too, su
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.validation import check_range, check_slug, check_text
@@ -40,69 +40,116 @@ class LoraUse:
 
 
 @dataclass(frozen=True, slots=True)
-class ControlUse:
-    """A ControlNet of a request.
+class EntryField:
+    """A field of an entry of an `AdapterList`, beside its slug: a number within a range, or one of a few choices.
 
-    slug: in the catalog, or an alias. start, end: the shares of the steps between which it is applied, 0 to 1.
-    type: of a ControlNet-Union, the kind of its control image; None leaves the choice to the ControlNet.
-    Raises InvalidRequest for an unknown type or a number out of range.
+    default: of the field; None leaves it to the adapter.
     """
 
+    default: float | None
+    range: tuple[float, float] | None = None
+    choices: tuple[str, ...] = ()
+
+    def check(self, name: str, value: Any, setting: str) -> None:
+        """Raise InvalidRequest unless the value is allowed. setting: the one that lists the entry."""
+        if self.range is not None:
+            check_range(name, value, *self.range, field=setting)
+        elif value is not None and value not in self.choices:
+            raise InvalidRequest(
+                f"There is no {name} of that name; there are: {', '.join(self.choices)}.", field=setting
+            )
+
+
+def number(default: float, lowest: float, highest: float) -> Any:
+    """Declare a number of an entry."""
+    return field(default=default, metadata={"entry": EntryField(default, range=(lowest, highest))})
+
+
+def choice(choices: tuple[str, ...]) -> Any:
+    """Declare a name of an entry; None leaves it to the adapter."""
+    return field(default=None, metadata={"entry": EntryField(None, choices=choices)})
+
+
+def entry_fields(use: type[AdapterUse]) -> dict[str, EntryField]:
+    """The fields of an entry beside its slug, by their names."""
+    return {one.name: one.metadata["entry"] for one in fields(use) if one.metadata}
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterUse:
+    """Base class of the entries of an `AdapterList`. slug: in the catalog, or an alias.
+
+    Raises InvalidRequest for a field out of its range.
+    """
+
+    SETTING: ClassVar[str]
+
     slug: str
-    strength: float = 1.0
-    start: float = 0.0
-    end: float = 1.0
-    type: str | None = None
 
     def __post_init__(self) -> None:
-        check_text("controls", self.slug, MAX_NAME_CHARACTERS)
-        check_range("strength", self.strength, *CONTROL_STRENGTHS, field="controls")
-        check_range("start", self.start, 0.0, 1.0, field="controls")
-        check_range("end", self.end, 0.0, 1.0, field="controls")
+        check_text(self.SETTING, self.slug, MAX_NAME_CHARACTERS)
+        for name, entry in entry_fields(type(self)).items():
+            entry.check(name, getattr(self, name), self.SETTING)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlUse(AdapterUse):
+    """A ControlNet of a request.
+
+    start, end: the shares of the steps between which it is applied, 0 to 1. type: of a ControlNet-Union, the kind of
+    its control image; None leaves the choice to the ControlNet.
+    """
+
+    SETTING = "controls"
+
+    strength: float = number(1.0, *CONTROL_STRENGTHS)
+    start: float = number(0.0, 0.0, 1.0)
+    end: float = number(1.0, 0.0, 1.0)
+    type: str | None = choice(CONTROL_TYPES)
+
+    def __post_init__(self) -> None:
+        AdapterUse.__post_init__(self)  # `super()` refers to the class before slots were added
         if self.start > self.end:
             raise InvalidRequest(
-                f"The ControlNet {self.slug} starts at {self.start:g}, after its end, {self.end:g}.", field="controls"
-            )
-        if self.type is not None and self.type not in CONTROL_TYPES:
-            raise InvalidRequest(
-                f"There is no type of that name; there are: {', '.join(CONTROL_TYPES)}.", field="controls"
+                f"The ControlNet {self.slug} starts at {self.start:g}, after its end, {self.end:g}.", field=self.SETTING
             )
 
 
 @dataclass(frozen=True, slots=True)
-class IPAdapterUse:
-    """An IP-Adapter of a request. slug: in the catalog, or an alias. scale: the weight of its image prompt.
+class IPAdapterUse(AdapterUse):
+    """An IP-Adapter of a request. scale: the weight of its image prompt."""
 
-    Raises InvalidRequest for a scale out of range.
-    """
+    SETTING = "ip_adapters"
 
-    slug: str
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_text("ip_adapters", self.slug, MAX_NAME_CHARACTERS)
-        check_range("scale", self.scale, *IP_ADAPTER_SCALES, field="ip_adapters")
-
-
-AdapterUse = ControlUse | IPAdapterUse
+    scale: float = number(1.0, *IP_ADAPTER_SCALES)
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterList:
     """A setting that lists adapters, and the settings that stand for its first entry.
 
-    setting: its name. noun: of one entry, for people. use: the class of an entry. limit: the number of entries at most.
-    image: the conditioning image of the first entry, by its name in a request. image_label: of that image, for people.
+    use: the class of an entry. kind: of the adapters in the catalog. noun: of one entry, for people. limit: the number
+    of entries at most. is_repeatable: whether entries may be equal, since each has an image of its own.
+    image: the conditioning image of the first entry, by its name in a request. image_label, image_help: of that image,
+    for people. shares_image: whether an entry without an image of its own has that of the first.
     first: setting -> the field of the first entry; the first of them names the adapter.
     """
 
-    setting: str
+    use: type[AdapterUse]
+    kind: str
     noun: str
-    use: Callable[..., AdapterUse]
     limit: int
     image: str
     image_label: str
+    image_help: str
     first: Mapping[str, str]
+    shares_image: bool = False
+    is_repeatable: bool = False
+
+    @property
+    def setting(self) -> str:
+        """The name of the setting."""
+        return self.use.SETTING
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -159,12 +206,14 @@ class AdapterList:
 
 
 CONTROLS = AdapterList(
-    setting="controls",
-    noun="ControlNet",
     use=ControlUse,
+    kind="controlnet",
+    noun="ControlNet",
     limit=MAX_CONTROLS,
     image="control_image",
     image_label="Control image",
+    image_help="The conditioning image of the first ControlNet, unless computed; scaled to the size of the image.",
+    shares_image=True,
     first={
         "control": "slug",
         "control_strength": "strength",
@@ -174,15 +223,18 @@ CONTROLS = AdapterList(
     },
 )
 IP_ADAPTERS = AdapterList(
-    setting="ip_adapters",
-    noun="IP-Adapter",
     use=IPAdapterUse,
+    kind="ip-adapter",
+    noun="IP-Adapter",
     limit=MAX_IP_ADAPTERS,
     image="ip_adapter_image",
     image_label="Image prompt",
+    image_help="The image prompt of the first IP-Adapter; of any size.",
     first={"ip_adapter": "slug", "ip_adapter_scale": "scale"},
+    is_repeatable=True,
 )
 ADAPTER_LISTS = (CONTROLS, IP_ADAPTERS)
+LISTS_BY_SETTING = {adapters.setting: adapters for adapters in ADAPTER_LISTS}
 IMAGE_LABELS = {
     name: f"{adapters.image_label} {number}" if number > 1 else adapters.image_label
     for adapters in ADAPTER_LISTS

@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import UnionType
 from typing import Any, ParamSpec, get_args, get_origin, get_type_hints
 
-from inpainting.core.adapter_uses import ControlUse, IPAdapterUse, LoraUse
+from inpainting.core.adapter_uses import ADAPTER_LISTS, LISTS_BY_SETTING, ControlUse, LoraUse
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.validation import check_count, check_range, check_slug, check_text
 
@@ -32,17 +32,16 @@ class ValueType(StrEnum):
     """The slug or another name of one catalog entry."""
     SLUGS = "slugs"
     LORAS = "LoRAs"
-    CONTROLS = "ControlNets"
-    IP_ADAPTERS = "IP-Adapters"
+    ADAPTERS = "adapters"
+    """Entries of an `AdapterList`."""
 
 
-LISTS = frozenset({ValueType.SLUGS, ValueType.LORAS, ValueType.CONTROLS, ValueType.IP_ADAPTERS})
+LISTS = frozenset({ValueType.SLUGS, ValueType.LORAS, ValueType.ADAPTERS})
 """Types of lists whose entries name catalog entries."""
 LISTS_BY_ENTRY: Mapping[type, ValueType] = {
     str: ValueType.SLUGS,
     LoraUse: ValueType.LORAS,
-    ControlUse: ValueType.CONTROLS,
-    IPAdapterUse: ValueType.IP_ADAPTERS,
+    **{adapters.use: ValueType.ADAPTERS for adapters in ADAPTER_LISTS},
 }
 
 
@@ -154,7 +153,7 @@ class Setting:
         """
         if self.max_length is not None:
             check_count(self.name, len(entries), self.max_length, f"{self.name} has {len(entries)} entries")
-        if self.type is ValueType.IP_ADAPTERS:
+        if self.type is ValueType.ADAPTERS and LISTS_BY_SETTING[self.name].is_repeatable:
             return
         keys = [(entry.slug, entry.type) if isinstance(entry, ControlUse) else slug_of(entry) for entry in entries]
         for key in keys:

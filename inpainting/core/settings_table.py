@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from inpainting.core.adapter_uses import (
+    ADAPTER_LISTS,
     CONTROL_STRENGTHS,
     CONTROL_TYPES,
     CONTROLS,
@@ -20,6 +21,7 @@ from inpainting.core.adapter_uses import (
     LORA_WEIGHTS,
     MAX_CONTROLS,
     MAX_IP_ADAPTERS,
+    AdapterUse,
     ControlUse,
     IPAdapterUse,
     LoraUse,
@@ -403,8 +405,8 @@ class PaintSettings:
                 f"control_start is {self.control_start}, after control_end, which is {self.control_end}.",
                 field="control_start",
             )
-        CONTROLS.check(self)
-        IP_ADAPTERS.check(self)
+        for adapters in ADAPTER_LISTS:
+            adapters.check(self)
 
     @property
     def control_uses(self) -> tuple[ControlUse, ...]:
@@ -442,10 +444,9 @@ class PaintSettings:
         return cls(**named)
 
 
-USES: dict[str, type[LoraUse | ControlUse | IPAdapterUse]] = {
+USES: dict[str, type[LoraUse | AdapterUse]] = {
     "loras": LoraUse,
-    "controls": ControlUse,
-    "ip_adapters": IPAdapterUse,
+    **{adapters.setting: adapters.use for adapters in ADAPTER_LISTS},
 }
 """Settings that are lists of objects -> their class."""
 SETTINGS = rows_of(PaintSettings)

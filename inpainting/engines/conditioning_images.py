@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from inpainting.catalog import families
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.catalog.specs import COMPUTED_CONTROLS, Control, ModelSpec
-from inpainting.core.adapter_uses import ADAPTER_LISTS, CONTROLS, IP_ADAPTERS, AdapterList
+from inpainting.core.adapter_uses import ADAPTER_LISTS, CONTROLS, AdapterList
 from inpainting.core.errors import InvalidRequest
 from inpainting.engines.base import SettingsPlan
 
@@ -38,7 +38,7 @@ def ignored_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
         elif adapters is CONTROLS:
             reasons |= ignored_control_images(plan, sent)
         else:
-            reasons |= ignored_image_prompts(plan, sent)
+            reasons |= ignored_image_prompts(adapters, plan, sent)
     return reasons
 
 
@@ -168,14 +168,14 @@ def control_image_of(number: int, kinds: Mapping[int, Control], sent: Collection
     return CONTROLS.image if CONTROLS.image in sent else None
 
 
-def ignored_image_prompts(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
-    """The image prompts of no IP-Adapter, each with the reason. See `ignored_images`."""
-    uses = plan.settings.ip_adapter_uses
-    for name, use in zip(IP_ADAPTERS.images, uses, strict=False):
+def ignored_image_prompts(adapters: AdapterList, plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
+    """The images of no adapter of a list whose entries need one each, with the reason. See `ignored_images`."""
+    uses = adapters.uses(plan.settings)
+    for name, use in zip(adapters.images, uses, strict=False):
         if name not in sent:
             raise InvalidRequest(
-                f"The IP-Adapter {use.slug} needs an image prompt: send it as {name}.",
-                code="ip_adapter_image_missing",
+                f"The {adapters.noun} {use.slug} needs an {adapters.image_label.lower()}: send it as {name}.",
+                code=f"{adapters.image}_missing",
                 field=name,
             )
-    return beyond(IP_ADAPTERS, len(uses))
+    return beyond(adapters, len(uses))

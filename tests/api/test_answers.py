@@ -59,11 +59,14 @@ def differences(value: Any, schema: dict[str, Any], components: dict[str, Any], 
             schema = {**components[name], "name": name}
         elif "allOf" in schema:
             (schema,) = schema["allOf"]
-        elif "oneOf" in schema and any("$ref" in choice for choice in schema["oneOf"]):
-            schema = next(choice for choice in schema["oneOf"] if "$ref" in choice)
+        elif choices := [choice for choice in schema.get("oneOf", ()) if "$ref" in choice]:
+            yield from min((list(differences(value, choice, components, place)) for choice in choices), key=len)
+            return
         else:
             break
-    if isinstance(value, list):
+    if isinstance(value, list) and "items" not in schema:
+        yield f"{place} is a list"
+    elif isinstance(value, list):
         for index, entry in enumerate(value):
             yield from differences(entry, schema["items"], components, f"{place}[{index}]")
     elif isinstance(value, dict) and "properties" in schema:
@@ -167,6 +170,7 @@ def calls(
         "POST /api/img2img, waiting": lambda: posted("/api/img2img", body(), Prefer="respond-async"),
         "POST /api/img2img, refused": lambda: posted("/api/img2img", body(num_images="99")),
         "POST /api/plan/": lambda: posted("/api/plan/", body()),
+        "POST /api/plan/, without images": lambda: posted("/api/plan/", {"prompt": "a lawn"}),
         "POST /api/masks/": lambda: posted("/api/masks/", {"image": upload(photo_png), "box": "[8, 8, 60, 50]"}),
         "POST /api/masks/, found": find_mask,
         "POST /api/masks/, waiting": lambda: posted(

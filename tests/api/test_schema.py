@@ -199,7 +199,7 @@ def path_parameters(
         fresh = operation.startswith("DELETE") or "cancel" in operation or "retry" in operation
         if not fresh:
             pk = batch.pk if "batches" in operation else done.pk
-            return {**ids, "id": str(pk), "index": 0, "extension": "png"}
+            return {**ids, "id": str(pk), "index": 0, "extension": "png", "name": "control-image-2"}
         waiting = Generation.from_request(done.to_request(), owner=alice, engine="quick-fill")
         waiting.save_new()
         if "retry" in operation:

@@ -32,10 +32,10 @@ def example(row: Setting) -> tuple[list[str], Any]:
             return [option], True
         case ValueType.LORAS:
             return [option, "ink", option, "oil:-0.5"], (LoraUse("ink"), LoraUse("oil", -0.5))
-        case ValueType.CONTROLS:
+        case ValueType.ADAPTERS if row.name == "controls":
             uses = ControlUse("edges"), ControlUse("all", 0.5, 0.1, 0.9, "depth")
             return [option, "edges", option, "all,strength=0.5,start=0.1,end=0.9,type=depth"], uses
-        case ValueType.IP_ADAPTERS:
+        case ValueType.ADAPTERS:
             return [option, "look", option, "faces:0.5"], (IPAdapterUse("look"), IPAdapterUse("faces", 0.5))
         case ValueType.SLUGS:
             return [option, "cat", option, "dog"], ("cat", "dog")

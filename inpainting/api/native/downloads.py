@@ -101,26 +101,28 @@ NAME = OpenApiParameter(
 )
 
 
-@documented(
-    "Get a control image, scaled to the source image, or an image prompt",
-    IMAGE,
-    problems=PROBLEMS,
-    parameters=[NAME],
-    name="conditioning_image_retrieve",
-)
 class GenerationConditioningImage(InputImage):
-    pass
+    @documented(
+        "Get a control image, scaled to the source image, or an image prompt",
+        IMAGE,
+        problems=PROBLEMS,
+        parameters=[NAME],
+        name="conditioning_image_retrieve",
+    )
+    def get(self, request: Request, pk: UUID, name: str = "") -> HttpResponseBase:
+        return super().get(request, pk, name)
 
 
-@documented(
-    "Get the preview of a conditioning image",
-    THUMBNAIL,
-    problems=REDUCED_PROBLEMS,
-    parameters=[NAME],
-    name="conditioning_image_preview_retrieve",
-)
-class GenerationConditioningImagePreview(Preview, GenerationConditioningImage):
-    pass
+class GenerationConditioningImagePreview(Preview, InputImage):
+    @documented(
+        "Get the preview of a conditioning image",
+        THUMBNAIL,
+        problems=REDUCED_PROBLEMS,
+        parameters=[NAME],
+        name="conditioning_image_preview_retrieve",
+    )
+    def get(self, request: Request, pk: UUID, name: str = "") -> HttpResponseBase:
+        return super().get(request, pk, name)
 
 
 class ResultQuery(serializers.Serializer):

@@ -15,7 +15,7 @@ from inpainting.api.setting_fields import NO_PRESET, Text, build_field
 from inpainting.catalog import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ADAPTER_SETTINGS, Kind
-from inpainting.core.adapter_uses import ADAPTER_LISTS, CONTROLS, IP_ADAPTERS, AdapterUse
+from inpainting.core.adapter_uses import ADAPTER_LISTS, AdapterUse
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import OUTPAINT_ROWS
@@ -123,8 +123,9 @@ def fall_back(values: dict[str, Any], catalog: Catalog, warnings: list[str]) -> 
     for name, kind in ADAPTER_SETTINGS.items():
         if name in values:
             values[name] = catalog.find_adapter(values[name], kind, name).slug if values[name] else None
-    for adapters, kind in ((CONTROLS, Kind.CONTROLNET), (IP_ADAPTERS, Kind.IP_ADAPTER)):
+    for adapters in ADAPTER_LISTS:
         listed: tuple[AdapterUse, ...] = values.get(adapters.setting, ())
+        kind = Kind(adapters.kind)
         found = [replace(use, slug=catalog.find_adapter(use.slug, kind, adapters.setting).slug) for use in listed]
         values |= {adapters.setting: tuple(found)} if found else {}
     model, legacy = values.pop("model", None), values.pop("model_name", None)

@@ -21,7 +21,7 @@ from inpainting.catalog.specs import (
     ModelSpec,
     check_scheduler,
 )
-from inpainting.core.adapter_uses import CONTROLS, IP_ADAPTERS, AdapterList
+from inpainting.core.adapter_uses import ADAPTER_LISTS, AdapterUse
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size, WindowRule
 from inpainting.core.request import ControlUse, LoraUse, PaintSettings
@@ -57,29 +57,26 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
     )
     vae = None if settings.vae is None else find_adapter(settings.vae, Kind.VAE, "vae")
 
-    def found(adapters: AdapterList, kind: Kind) -> list[tuple[Any, ModelSpec]]:
+    lists: dict[str, Any] = {}
+    named: list[ModelSpec] = []
+    for adapters in ADAPTER_LISTS:
         named_by = adapters.setting if getattr(settings, adapters.setting) else adapters.name
-        return [(use, find_adapter(use.slug, kind, named_by)) for use in adapters.uses(settings)]
-
-    controls, ip_adapters = found(CONTROLS, Kind.CONTROLNET), found(IP_ADAPTERS, Kind.IP_ADAPTER)
-    control_uses = tuple(resolved_control(use, spec) for use, spec in controls)
-    ip_adapter_uses = tuple(replace(use, slug=spec.slug) for use, spec in ip_adapters)
+        listed = [(use, find_adapter(use.slug, Kind(adapters.kind), named_by)) for use in adapters.uses(settings)]
+        uses = tuple(resolved_use(use, spec) for use, spec in listed)
+        lists |= {adapters.setting: uses, **adapters.first_settings(uses)}
+        named += [spec for _, spec in listed]
     embeddings = tuple(find_adapter(name, Kind.EMBEDDING, "embeddings") for name in settings.embeddings)
     sampling = sampling_defaults(settings, model, loras)
     settings = replace(
         settings,
         model=model.slug,
         vae=None if vae is None else vae.slug,
-        **CONTROLS.first_settings(control_uses),
-        **IP_ADAPTERS.first_settings(ip_adapter_uses),
-        controls=control_uses,
-        ip_adapters=ip_adapter_uses,
+        **lists,
         embeddings=tuple(embedding.slug for embedding in embeddings),
         steps=sampling.steps if settings.steps is None else settings.steps,
         guidance_scale=sampling.guidance_scale if settings.guidance_scale is None else settings.guidance_scale,
         scheduler=settings.scheduler or sampling.scheduler,
     )
-    named = [spec for _, spec in (*controls, *ip_adapters)]
     resolution = Resolution(
         settings=settings,
         window_rule=window_rule(settings, model),
@@ -92,19 +89,22 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
     return replace(resolution, preprocessors={kind: specs for kind, specs in preprocessors.items() if specs})
 
 
-def resolved_control(use: ControlUse, controlnet: ModelSpec) -> ControlUse:
-    """The use with the ControlNet's slug and, for a Union, its type. Raises InvalidRequest for another one's type."""
-    if controlnet.control is Control.UNION:
-        return replace(use, slug=controlnet.slug, type=use.type or Control.CANNY.value)
-    if use.type not in (None, controlnet.control):
+def resolved_use(use: AdapterUse, adapter: ModelSpec) -> AdapterUse:
+    """The use with the adapter's slug and, for a ControlNet-Union, its type. Raises InvalidRequest for the type of
+    another ControlNet."""
+    if not isinstance(use, ControlUse):
+        return replace(use, slug=adapter.slug)
+    if adapter.control is Control.UNION:
+        return replace(use, slug=adapter.slug, type=use.type or Control.CANNY.value)
+    if use.type not in (None, adapter.control):
         raise InvalidRequest(
-            f"The ControlNet {controlnet.slug} was trained on one kind of control image, {controlnet.control}; only a "
+            f"The ControlNet {adapter.slug} was trained on one kind of control image, {adapter.control}; only a "
             "Union has others.",
             code="adapter_unfit",
             field="control_type",
             actual=use.type,
         )
-    return replace(use, slug=controlnet.slug)
+    return replace(use, slug=adapter.slug)
 
 
 def sampling_defaults(settings: PaintSettings, model: ModelSpec, loras: Sequence[LoraSpec]) -> ModelSpec | FewSteps:

@@ -9,23 +9,22 @@ from rest_framework import serializers
 
 from inpainting.api.native.fields import ChangesForm, GenerationForm, Img2ImgForm
 from inpainting.api.native.schemas.base import NullIsEmpty
-from inpainting.core.adapter_uses import CONDITIONING_IMAGES, CONTROLS, IP_ADAPTERS
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES, IMAGE_PLACES, LISTS_BY_SETTING
 from inpainting.image_limits import accepted_files
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
-CONTROL_IMAGE = "The conditioning image of the first ControlNet, unless computed; scaled to the size of the image."
-IP_ADAPTER_IMAGE = "The image prompt of the first IP-Adapter; of any size."
 OR_ID = "Or the id of a mask that `POST /api/masks/` found: what it selects is repainted. "
 WITHOUT_MASK = "Without a mask the whole image is repainted, which needs a diffusion model; outpainting needs none."
 
 
 def image_help(name: str) -> str:
     """The help of a conditioning image."""
-    adapters = CONTROLS if name in CONTROLS.images else IP_ADAPTERS
-    if name == adapters.image:
-        return CONTROL_IMAGE if adapters is CONTROLS else IP_ADAPTER_IMAGE
-    default = f"; {CONTROLS.image} without it" if adapters is CONTROLS else ""
-    return f"That of entry {adapters.images.index(name) + 1} of {adapters.setting}{default}."
+    setting, index = IMAGE_PLACES[name]
+    adapters = LISTS_BY_SETTING[setting]
+    if index == 0:
+        return adapters.image_help
+    default = f"; {adapters.image} without it" if adapters.shares_image else ""
+    return f"That of entry {index + 1} of {setting}{default}."
 
 
 class ConditioningImages(serializers.Serializer):

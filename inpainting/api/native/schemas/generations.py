@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from inpainting.api.media.links import public_image_url
 from inpainting.api.native.schemas.base import Answer, Constant, FreeObject, Link, Page, UtcDateTime
-from inpainting.core.adapter_uses import ADAPTER_LISTS, CONDITIONING_IMAGES, IMAGE_LABELS
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES, IMAGE_LABELS
 from inpainting.core.codecs.formats import PNG
 from inpainting.core.settings_table import OUTPUT_FORMATS, SAFETY_TYPES
 from inpainting.generations import description
@@ -292,12 +292,13 @@ class GenerationDocument(Answer):
     metadata = Metadata(source="*")
 
     def get_fields(self) -> dict[str, serializers.Field]:
-        links = {
+        declared = super().get_fields()
+        further = {
             name: serializers.CharField(required=False, help_text=f"Link to the stored {IMAGE_LABELS[name].lower()}.")
-            for adapters in ADAPTER_LISTS
-            for name in adapters.images[1:]
+            for name in CONDITIONING_IMAGES
+            if name not in declared
         }
-        return {**super().get_fields(), **links}
+        return {**declared, **further}
 
     def get_progress(self, generation: Generation) -> Any:
         return progress_event(generation)
