@@ -129,8 +129,6 @@ class Diffusion:
         quantization, compilation = (
             "" if word == OFF else word for word in (self.options.quantization, self.options.compilation)
         )
-        if self.options.max_rows == 1:
-            compilation = ""  # when it is ready differs between two runs
         if compilation:
             import_compiler()
         freeze_imports(of="diffusers")

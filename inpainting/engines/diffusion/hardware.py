@@ -48,7 +48,7 @@ class Offload(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """quantization: one of `quantization.QUANTIZATIONS`, "" for none. compilation: BLOCKS or GRAPHS, "" for none."""
+    """quantization: one of `quantization.QUANTIZATIONS`, "" for none. compilation: BLOCKS, "" for none."""
 
     device: torch.device
     dtype: torch.dtype

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 AUTO, CUDNN = "auto", "cudnn"
 ATTENTIONS = (AUTO, CUDNN)
-OFF, BLOCKS, GRAPHS = "off", "blocks", "graphs"
-COMPILATIONS = (OFF, BLOCKS, GRAPHS)
+OFF, BLOCKS = "off", "blocks"
+COMPILATIONS = (OFF, BLOCKS)
 """How networks are compiled; see `compilation`."""
 _attention = ExitStack()
 """Holds the order of attention kernels until another one is set."""

@@ -122,14 +122,8 @@ class LatentModel(ABC):
 
     @property
     def step_network(self) -> Any:
-        """What computes a step of `network`, with the active LoRAs: it may be compiled."""
-        compiled = self._compiled
-        if compiled is None:
-            return self.network
-        if self.loras.active != ():
-            compiled.tell_plain("with LoRAs, which change its layers")
-            return self.network
-        return compiled
+        """What computes a step of `network`: it may be compiled, but not with LoRAs, which change its layers."""
+        return self.network if self._compiled is None or self.loras.active != () else self._compiled
 
     @property
     def compilation_notes(self) -> tuple[str, ...]:
@@ -139,7 +133,7 @@ class LatentModel(ABC):
     def _prepare_compilation(self) -> None:
         """Compile from the next step on. The network must be without adapters, and whole on its device."""
         if self.hardware.compilation:
-            self._compiled = CompiledNetwork(self.network, self.hardware.compilation, self.spec.slug)
+            self._compiled = CompiledNetwork(self.network, self.spec.slug)
 
     # What each family implements
 
@@ -241,8 +235,7 @@ class LatentModel(ABC):
         self.loras.unfuse()
         self.hardware = replace(self.hardware, dtype=torch.bfloat16)
         self.network.to(torch.bfloat16)
-        if self._compiled is not None:
-            self._compiled = self._compiled.compiled_anew()
+        self._prepare_compilation()
         self.notes.append(OVERFLOWED)
 
     # When memory is short
@@ -276,9 +269,7 @@ class LatentModel(ABC):
     def offload_to(self, offload: Offload) -> None:
         self._forget_encodings()
         self.loras.unfuse()
-        if self._compiled is not None:
-            self._compiled.tell_plain("while its weights wait in the machine's memory")
-            self._compiled = None
+        self._compiled = None
         self.hardware.offload(self.pipeline, offload)
         self.offload = offload
         parts = "parts" if offload is Offload.COMPONENTS else "layers"
