@@ -49,7 +49,8 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
-from inpainting.engines.diffusion.families.flux_fill import FluxState, packed
+from inpainting.engines.diffusion.families.flow import packed
+from inpainting.engines.diffusion.families.flux import FluxState
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.painting import paint
 

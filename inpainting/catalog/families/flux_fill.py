@@ -1,59 +1,20 @@
-"""FLUX.1 Fill [dev]: a transformer trained by flow matching (Lipman et al. 2022, arXiv 2210.02747)."""
+"""FLUX.1 Fill [dev]: FLUX.1 trained to fill a mask."""
 
 from __future__ import annotations
 
-from inpainting.catalog.configurations import FLUX_PARTS
-from inpainting.catalog.families import Component, DiffusersLayout, LoraSupport, ModelFamily, register
-from inpainting.core.setting import DIFFUSION
-from inpainting.core.settings_table import FLOW_SCHEDULERS, GUIDANCE_SETTINGS
-
-FLUX_LAYOUT = DiffusersLayout(
-    pipelines=("FluxFillPipeline",),
-    components={
-        "transformer": Component(("diffusers.FluxTransformer2DModel",), has_weights=True),
-        "vae": Component(("diffusers.AutoencoderKL",), has_weights=True),
-        "text_encoder": Component(("transformers.CLIPTextModel",), has_weights=True),
-        "text_encoder_2": Component(("transformers.T5EncoderModel",), has_weights=True),
-        "tokenizer": Component(("transformers.CLIPTokenizer", "transformers.CLIPTokenizerFast")),
-        "tokenizer_2": Component(("transformers.T5TokenizerFast", "transformers.T5Tokenizer")),
-        "scheduler": Component(tuple(f"diffusers.{name}" for name in FLOW_SCHEDULERS)),
-    },
-    checkpoint_component="transformer",  # without the text encoders and the VAE
-    # Patches of 2x2 latents: 16 channels of the image, 16 of its kept part, 64 pixels of the mask.
-    checkpoint_channels=4 * (16 + 16 + 64),
-)
+from inpainting.catalog.families import register
+from inpainting.catalog.families.flux import flux_family
 
 FLUX_FILL = register(
-    ModelFamily(
+    flux_family(
         name="flux-fill",
         label="FLUX.1 Fill",
-        engine=DIFFUSION,
-        layout=FLUX_LAYOUT,
         implementation="inpainting.engines.diffusion.families.flux_fill:FluxFill",
+        pipelines=("FluxFillPipeline",),
         pipeline_class="FluxFillPipeline",
-        overflows_float16=True,
-        latent_patch=2,
-        schedulers=FLOW_SCHEDULERS,
-        max_guidance_scale=100.0,  # distilled with guidance, it takes the scale as an input
+        channels=16 + 16 + 64,  # of the image, of its kept part, and the pixels of the mask
         # As on its model card.
-        defaults={
-            "steps": 50,
-            "guidance_scale": 30.0,
-            "scheduler": "FlowMatchEulerDiscreteScheduler",
-            "width": 1024,
-            "height": 1024,
-        },
-        # No unconditional pass to replace; of CLIP only the pooled output is read; its noise levels are its own.
-        ignored_settings=GUIDANCE_SETTINGS | {"clip_skip", "use_karras_sigmas", "algorithm_type"},
-        latent_channels=16,
-        vae_scaling_factor=0.3611,
-        vae_configuration=FLUX_PARTS,
-        lora=LoraSupport(
-            components=("transformer", "text_encoder"),
-            tensors=r"transformer\.|text_encoder\.|text_encoders\.(clip_l|t5xxl)\.|diffusion_model\.|base_model\.model\."
-            r"|lora_(unet|transformer|te[123]?)_|lycoris_",
-            own_tensors=r"single_transformer_blocks|(double|single)_blocks[._]\d",
-        ),
-        preview_decoder="taef1",
+        steps=50,
+        guidance_scale=30.0,
     )
 )

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from inpainting.catalog.families import register
-from inpainting.catalog.families.flux_fill import FLUX_FILL, FLUX_LAYOUT
+from inpainting.catalog.families.flux import flux_family
 
 FLUX_KONTEXT = register(
-    replace(
-        FLUX_FILL,
+    flux_family(
         name="flux-kontext",
         label="FLUX.1 Kontext",
-        layout=replace(
-            FLUX_LAYOUT,
-            pipelines=("FluxKontextPipeline", "FluxKontextInpaintPipeline"),
-            checkpoint_channels=4 * 16,  # as of FLUX.1 [dev]: the source image is tokens of its own
-        ),
         implementation="inpainting.engines.diffusion.families.flux_kontext:FluxKontext",
+        pipelines=("FluxKontextPipeline", "FluxKontextInpaintPipeline"),
         pipeline_class="FluxKontextInpaintPipeline",
+        channels=16,  # as of FLUX.1 [dev]: the source image is tokens of its own
         # The scale of its model card; the steps of diffusers' pipeline.
-        defaults={**FLUX_FILL.defaults, "steps": 28, "guidance_scale": 2.5},
+        steps=28,
+        guidance_scale=2.5,
     )
 )

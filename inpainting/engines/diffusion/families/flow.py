@@ -1,15 +1,17 @@
-"""What families of flow-matching models have in common: the beginning of an image."""
+"""What families of flow-matching models have in common: the beginning of an image, and its tokens."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import torch
+from torch.nn.functional import pixel_unshuffle
 
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion import flow_schedulers
 from inpainting.engines.diffusion.families.base import LatentModel, SampleInputs
 from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.engines.diffusion.latents import PATCH_SIZE
 from inpainting.engines.diffusion.step_weights import StepWeights
 
 
@@ -41,3 +43,8 @@ class FlowModel(LatentModel):
         weights = self.step_weights(scheduler, timesteps, flow_schedulers.read_flow_weights)
         image = codec.encode(inputs.pixels, inputs.generator if self.samples_image else None, inputs.key)
         return FlowStart(inputs, weights, image, self.draw_noise(inputs.latent_size, inputs.generator), notes)
+
+
+def packed(latents: torch.Tensor) -> torch.Tensor:
+    """[n, c, h, w] -> [n, h * w / 4, 4 * c]: patches of PATCH_SIZE latent pixels a side, as tokens."""
+    return pixel_unshuffle(latents, PATCH_SIZE).flatten(2).transpose(1, 2).contiguous()

@@ -1,53 +1,23 @@
-"""FLUX.1 Fill: a flow matching transformer that takes the mask and the kept part of the image."""
+"""FLUX.1 Fill: a transformer that takes the mask and the kept part of the image."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from diffusers import FluxFillPipeline
 from torch.nn.functional import pixel_unshuffle
 
-from inpainting.catalog.specs import ModelSpec
-from inpainting.core.errors import EngineFailed
-from inpainting.core.geometry import Size
-from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.diffusion.backends.torch import TORCH, Backend
-from inpainting.engines.diffusion.conditioning.prompt_weights import ignored_weights
-from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
-from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
-from inpainting.engines.diffusion.denoising import DenoisingState, group_of
-from inpainting.engines.diffusion.families.flow import FlowModel
-from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.core.request import InpaintRequest
+from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
+from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.families.flow import packed
+from inpainting.engines.diffusion.families.flux import Flux, FluxState
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE, VAE_SCALE_FACTOR
 
-MAX_TOKENS = 512
-"""Tokens of the prompt that the T5 encoder takes."""
 
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class FluxPrompt(TokenizedPrompts):
-    """Token ids of the prompt. clip_ids: [1, 77]. t5_ids: [1, 512]."""
-
-    clip_ids: torch.Tensor
-    t5_ids: torch.Tensor
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class FluxState(DenoisingState):
-    """A `DenoisingState` for a guidance-distilled transformer that takes patches.
-
-    text: one row. condition: [1, tokens, channels], what the transformer takes beside the patches of the latents.
-    """
-
-    condition: torch.Tensor
-
-
-class FluxFill(FlowModel):
-    """A loaded model of the family flux-fill: guidance-distilled, so one row an image and no negative prompt.
+class FluxFill(Flux):
+    """A loaded model of the family flux-fill.
 
     The condition of each token is further channels: 4 * c of the masked image, 256 of the mask's 8x8 pixels of each
     latent pixel, 1 = repaint.
@@ -55,57 +25,11 @@ class FluxFill(FlowModel):
 
     trained_for: ClassVar[str] = "filling"
     condition_dim: ClassVar[int] = 2
-    """Of [n, tokens, channels]: where the condition follows the latents."""
-
-    def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
-        super().__init__(pipeline, hardware, spec)
-        self.transformer = pipeline.transformer
-        seen = self.transformer.config.in_channels
-        if seen != (wanted := self.input_channels):
-            raise EngineFailed(
-                f"{spec.label} was not trained for {self.trained_for}: its transformer takes {seen} channels, not "
-                f"{wanted}.",
-                code="model_refused",
-            )
 
     @property
     def input_channels(self) -> int:
-        """Of a token, as the transformer was trained on."""
+        """See `Flux.input_channels`."""
         return int(PATCH_SIZE**2 * (2 * self.vae.config.latent_channels + VAE_SCALE_FACTOR**2))
-
-    def rows_for(self, settings: PaintSettings) -> int:
-        return 1
-
-    # Tokenise and encode
-
-    def tokenize(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()) -> FluxPrompt:
-        """See `LatentModel.tokenize`. CLIP takes 77 tokens of the prompt, T5 512; notes are about T5 alone."""
-        prompt = settings.prompt
-        notes = ignored_weights(prompt)
-        clip, t5 = self.pipeline.tokenizer, self.pipeline.tokenizer_2
-        clip_tokens, t5_tokens = (one(prompt, truncation=False, verbose=False).input_ids for one in (clip, t5))
-        if len(t5_tokens) > MAX_TOKENS:
-            unread = str(t5.decode(t5_tokens[MAX_TOKENS - 1 : -1])).strip()
-            notes.append(too_long("prompt", MAX_TOKENS - 1, unread))
-        return FluxPrompt(
-            notes=tuple(notes),
-            clip_ids=fixed_length(clip_tokens, clip.model_max_length, clip.pad_token_id),
-            t5_ids=fixed_length(t5_tokens, MAX_TOKENS, t5.pad_token_id),
-        )
-
-    @torch.inference_mode()
-    def encode_prompts(self, prompts: FluxPrompt, settings: PaintSettings, size: Size) -> TextConditioning:
-        """embeds: [1, 512, features], by T5. pooled: [1, features], by CLIP."""
-        key = (*prompts.clip_ids[0].tolist(), *prompts.t5_ids[0].tolist())
-        return self.encoded_once(key, lambda: self._encode(prompts))
-
-    def _encode(self, prompts: FluxPrompt) -> TextConditioning:
-        device = self.hardware.device
-        pooled = self.pipeline.text_encoder(prompts.clip_ids.to(device), output_hidden_states=False).pooler_output
-        embeds = self.pipeline.text_encoder_2(prompts.t5_ids.to(device), output_hidden_states=False)[0]
-        return TextConditioning(embeds, pooled)
-
-    # Start
 
     @torch.inference_mode()
     def start(
@@ -134,51 +58,3 @@ class FluxFill(FlowModel):
             condition=torch.cat([packed(masked_image), packed(pixel_masks)], dim=2),
         )
         return state, begun.notes
-
-    # Predict
-
-    @torch.inference_mode()
-    def predict(self, samples: Sequence[DenoisingState], backend: Backend = TORCH) -> list[torch.Tensor]:
-        """See `LatentModel.predict`. Always by torch: no other backend computes this transformer."""
-        group, dtype = group_of(samples), self.transformer.dtype
-        condition, arguments = group.once(("constants", dtype), lambda: self._constants(samples))
-        latents = packed(group.latents)
-        prediction = self.step_network(
-            hidden_states=torch.cat([latents, condition], dim=self.condition_dim).to(dtype),
-            timestep=group.timesteps / 1000,
-            return_dict=False,
-            **arguments,
-        )[0]
-        size, count = samples[0].latents.shape[-2:], latents.shape[1]
-        velocities = FluxFillPipeline._unpack_latents(prediction[:, :count].float(), *size, vae_scale_factor=1)
-        return list(velocities.split(1))
-
-    def _constants(self, samples: Sequence[DenoisingState]) -> tuple[torch.Tensor, dict[str, Any]]:
-        """What stays the same of these images in each step: their conditions, and keyword arguments."""
-        device, dtype = self.hardware.device, self.transformer.dtype
-        texts = [one.text for one in samples]
-        embeds = torch.cat([text.embeds for text in texts]).to(dtype)
-        guidance = torch.tensor([one.guidance for one in samples], device=device)
-        rows, columns = (side // PATCH_SIZE for side in samples[0].latents.shape[-2:])
-        return torch.cat([one.condition for one in samples if isinstance(one, FluxState)]), {
-            "guidance": guidance if self.transformer.config.guidance_embeds else None,
-            "pooled_projections": torch.cat([text.pooled for text in texts if text.pooled is not None]).to(dtype),
-            "encoder_hidden_states": embeds,
-            "txt_ids": torch.zeros(embeds.shape[1], 3, device=device, dtype=dtype),
-            "img_ids": self.token_places(rows, columns).to(device, dtype),
-        }
-
-    def token_places(self, rows: int, columns: int) -> torch.Tensor:
-        """[tokens, 3]: image, row and column of each token; those of the image that is painted come first."""
-        return torch.as_tensor(FluxFillPipeline._prepare_latent_image_ids(1, rows, columns, "cpu", torch.float32))
-
-
-def packed(latents: torch.Tensor) -> torch.Tensor:
-    """[n, c, h, w] -> [n, h * w / 4, 4 * c]: patches of PATCH_SIZE latent pixels a side."""
-    return torch.as_tensor(FluxFillPipeline._pack_latents(latents, *latents.shape))
-
-
-def fixed_length(tokens: list[int], length: int, pad_token_id: int) -> torch.Tensor:
-    """[1, length]: truncated before the end token, or padded."""
-    kept = tokens if len(tokens) <= length else [*tokens[: length - 1], tokens[-1]]
-    return torch.tensor([kept + [pad_token_id] * (length - len(kept))])

@@ -1,4 +1,4 @@
-"""FLUX.1 Kontext: a flow matching transformer that edits an image by instructions, and takes it as further tokens."""
+"""FLUX.1 Kontext: a transformer that edits an image by instructions, and takes it as further tokens."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import torch
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.families.flux_fill import FluxFill, FluxState, packed
+from inpainting.engines.diffusion.families.flow import packed
+from inpainting.engines.diffusion.families.flux import Flux, FluxState
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE
 
 
-class FluxKontext(FluxFill):
-    """A loaded model of the family flux-kontext: text encoders and tokens of FLUX.1 Fill, another condition.
+class FluxKontext(Flux):
+    """A loaded model of the family flux-kontext.
 
     The tokens of the source image follow those of the latents. It was not trained for masks: kept parts are restored in
     each step.
@@ -27,7 +28,7 @@ class FluxKontext(FluxFill):
 
     @property
     def input_channels(self) -> int:
-        """See `FluxFill.input_channels`."""
+        """See `Flux.input_channels`."""
         return int(PATCH_SIZE**2 * self.vae.config.latent_channels)
 
     @torch.inference_mode()
@@ -51,6 +52,6 @@ class FluxKontext(FluxFill):
         return state, begun.notes
 
     def token_places(self, rows: int, columns: int) -> torch.Tensor:
-        """See `FluxFill.token_places`. The source image is image 1, at the places of image 0."""
+        """See `Flux.token_places`. The source image is image 1, at the places of image 0."""
         places = super().token_places(rows, columns)
         return torch.cat([places, places + torch.tensor([1.0, 0.0, 0.0])])

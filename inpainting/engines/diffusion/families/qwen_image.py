@@ -13,7 +13,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
-from inpainting.engines.diffusion.families.flux_fill import packed
+from inpainting.engines.diffusion.families.flow import packed
 from inpainting.engines.diffusion.families.z_image import ZImage
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE
