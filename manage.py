@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dreamlayer_site.settings")
     if sys.argv[1:2] == ["serve"] and not {"--help", "-h"} & set(sys.argv):
-        from dreamlayer_site import supervisor
+        from dreamlayer_site.server import supervisor
 
         if "--child" not in sys.argv:
             # The parent only holds the socket and restarts its child, so no error while generating can end it.

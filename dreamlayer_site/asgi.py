@@ -14,10 +14,10 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
 from accounts.websocket_auth import TicketAuthMiddleware  # noqa: E402
-from dreamlayer_site.body_limit import BodyLimitMiddleware  # noqa: E402
-from dreamlayer_site.later_responses import LaterResponseMiddleware  # noqa: E402
 from dreamlayer_site.origins import SameOriginMiddleware  # noqa: E402
 from dreamlayer_site.request_context import RequestContextMiddleware, RoutingHandler  # noqa: E402
+from dreamlayer_site.server.body_limit import BodyLimitMiddleware  # noqa: E402
+from dreamlayer_site.server.later_responses import LaterResponseMiddleware  # noqa: E402
 from inpainting.realtime.routing import websocket_urlpatterns  # noqa: E402
 
 sockets = URLRouter(websocket_urlpatterns)

@@ -10,7 +10,7 @@ from typing import IO
 
 from django.core.management.base import CommandError
 
-from dreamlayer_site import supervisor
+from dreamlayer_site.server import supervisor
 from inpainting.storage import NOT_WRITABLE
 
 LOCK_TIMEOUT_SECONDS = supervisor.STOP_SECONDS + 5

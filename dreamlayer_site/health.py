@@ -20,8 +20,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
 
-from dreamlayer_site.body_limit import Application, Receive, Send
 from dreamlayer_site.metrics_page import metrics_page
+from dreamlayer_site.server.body_limit import Application, Receive, Send
 from inpainting.storage import is_nearly_full
 from inpainting.worker import watchdog
 

@@ -13,8 +13,8 @@ from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from dreamlayer_site.body_limit import Application, Message, Receive, Send
 from dreamlayer_site.health import MONITORING
+from dreamlayer_site.server.body_limit import Application, Message, Receive, Send
 from inpainting import metrics
 from inpainting.log_context import request_id
 

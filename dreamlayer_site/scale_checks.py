@@ -10,8 +10,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import Error, register
 
+from dreamlayer_site.server.supervisor import QUEUES, ROLES
 from dreamlayer_site.service_urls import SCHEMES, s3_options, scheme_of
-from dreamlayer_site.supervisor import QUEUES, ROLES
 from inpainting.worker.fair_queue import ANALYSES_AT_ONCE
 
 LIBRARIES = {

@@ -120,7 +120,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "dreamlayer_site.download_limit.download_limit",
+    "dreamlayer_site.server.download_limit.download_limit",
     "django.middleware.security.SecurityMiddleware",
     "dreamlayer_site.headers.PageHeaders",
     "dreamlayer_site.headers.CompressedPages",
@@ -203,7 +203,7 @@ STORAGES = {
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
-        else "dreamlayer_site.static_files.StaticFilesStorage"
+        else "dreamlayer_site.server.static_files.StaticFilesStorage"
     },
 }
 

@@ -152,7 +152,7 @@ class Installation:
 
 
 def migrate_database(folder: Path) -> None:
-    build = "from dreamlayer_site.static_files import build_static_files as build; build()"
+    build = "from dreamlayer_site.server.static_files import build_static_files as build; build()"
     Installation(folder).manage_all([["migrate", "--verbosity", "0"], ["shell", "--verbosity", "0", "-c", build]])
 
 

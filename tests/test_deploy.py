@@ -21,7 +21,7 @@ from django.core.management import get_commands
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
-from dreamlayer_site import supervisor
+from dreamlayer_site.server import supervisor
 from tests.installation import ROOT, Installation
 from tests.ports import free_port
 from tests.services import S3, s3_server, shipped_nginx

@@ -20,8 +20,8 @@ from pytest_django import Settings
 
 from accounts.models import User
 from dreamlayer_site import settings as own_settings
-from dreamlayer_site.body_limit import BodyLimitMiddleware
 from dreamlayer_site.hosts import own_hosts
+from dreamlayer_site.server.body_limit import BodyLimitMiddleware
 from inpainting.api import dialects
 from inpainting.api.media.links import SIGNER
 from inpainting.models import Generation

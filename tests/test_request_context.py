@@ -15,9 +15,9 @@ from prometheus_client import REGISTRY
 
 from accounts.models import User
 from dreamlayer_site.asgi import application
-from dreamlayer_site.body_limit import Application, Message, Receive, Send
 from dreamlayer_site.json_log import JsonFormatter
 from dreamlayer_site.request_context import RequestContextMiddleware
+from dreamlayer_site.server.body_limit import Application, Message, Receive, Send
 from inpainting.log_context import request_id, working_for
 from inpainting.models import Generation, Status
 

@@ -9,7 +9,7 @@ import pytest
 from asgiref.sync import SyncToAsync, sync_to_async
 from django.test import AsyncClient
 
-from dreamlayer_site.request_threads import KEPT_IDLE, RequestThreads
+from dreamlayer_site.server.request_threads import KEPT_IDLE, RequestThreads
 
 
 async def test_requests_one_after_another_run_on_one_thread() -> None:

@@ -22,9 +22,9 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError
 
-from dreamlayer_site import supervisor
 from dreamlayer_site.folder_lock import lock_data_folder
 from dreamlayer_site.hosts import is_address, own_hosts
+from dreamlayer_site.server import supervisor
 from tests.conftest import ALLOWED_ORIGIN
 from tests.installation import ROOT, Installation
 

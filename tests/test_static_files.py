@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 import pytest
 from django.contrib.staticfiles.storage import staticfiles_storage
 
-from dreamlayer_site.static_files import build_static_files
+from dreamlayer_site.server.static_files import build_static_files
 from tests.installation import Installation
 
 HASHED = r"\.[0-9a-f]{12}\."
@@ -87,7 +87,7 @@ def source(settings: Any, tmp_path: Path) -> Path:
     settings.STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]
     settings.STATIC_ROOT = tmp_path / "collected"
     settings.STATIC_ROOT.mkdir()
-    backend = "dreamlayer_site.static_files.StaticFilesStorage"
+    backend = "dreamlayer_site.server.static_files.StaticFilesStorage"
     settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": backend}}
     script = folder / "a.js"
     script.write_text("const painted = true\n" * 100)
@@ -114,7 +114,7 @@ def test_a_build_that_was_interrupted_is_repeated(source: Path, settings: Any, m
     build_static_files()
     source.write_text("const painted = 0")
     with monkeypatch.context() as patched:
-        patched.setattr("dreamlayer_site.static_files.call_command", fail)
+        patched.setattr("dreamlayer_site.server.static_files.call_command", fail)
         with pytest.raises(OSError, match="No space left"):
             build_static_files()
     build_static_files()

@@ -13,8 +13,8 @@ import pytest
 from daphne.http_protocol import WebRequest
 from twisted.web.http import HTTPChannel
 
-from dreamlayer_site import stopping
-from dreamlayer_site.stopping import StoppingServer
+from dreamlayer_site.server import stopping
+from dreamlayer_site.server.stopping import StoppingServer
 
 
 class Factory:

@@ -1,7 +1,7 @@
 """Responses that wait for a generation or stream its events, without a thread for each.
 
-The view returns at once; `dreamlayer_site.later_responses` waits and then sends the response. Where it is not used, as
-in Django's test client, the view waits itself.
+The view returns at once; `dreamlayer_site.server.later_responses` waits and then sends the response. Where it is not
+used, as in Django's test client, the view waits itself.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from rest_framework.exceptions import ParseError
 
-from dreamlayer_site.body_limit import max_body_bytes
+from dreamlayer_site.server.body_limit import max_body_bytes
 from inpainting.api import parsers
 from inpainting.core.errors import InvalidRequest
 

@@ -19,9 +19,9 @@ from django.db import OperationalError
 from django.test import Client
 from rest_framework.request import Request
 
-from dreamlayer_site import later_responses
 from dreamlayer_site.asgi import application
-from dreamlayer_site.later_responses import LaterResponseMiddleware
+from dreamlayer_site.server import later_responses
+from dreamlayer_site.server.later_responses import LaterResponseMiddleware
 from inpainting.api import concurrency_limits, later_response, views
 from inpainting.api.compat.deep_image import dialect as deep_image_dialect
 from inpainting.api.native.dialect import NativeApi

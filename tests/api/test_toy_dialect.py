@@ -24,8 +24,8 @@ from pytest_django import Settings
 from rest_framework.request import Request
 
 from accounts.models import ApiKey, Scope, User
-from dreamlayer_site.body_limit import BodyLimitMiddleware
-from dreamlayer_site.refusals import refusal
+from dreamlayer_site.server.body_limit import BodyLimitMiddleware
+from dreamlayer_site.server.refusals import refusal
 from inpainting.api import dialects, error_handlers
 from inpainting.api.compat.base import Dialect, Options, blank_request, json_response
 from inpainting.api.errors import ApiError, body_too_large, ended_without_result

@@ -1,6 +1,7 @@
 """Serve pages, API and websockets and run the workers: all in one process, or one role of several.
 
-`manage.py serve` starts the parent process (dreamlayer_site/supervisor.py), which runs this command as its child.
+`manage.py serve` starts the parent process (dreamlayer_site/server/supervisor.py), which runs this command as its
+child.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from django.db import connection
 from django.urls import reverse
 
 from accounts import first_administrator
-from dreamlayer_site import supervisor
 from dreamlayer_site.celery import app
-from dreamlayer_site.daphne_server import LimitedServer, ReceivedBodyMiddleware
 from dreamlayer_site.folder_lock import lock_data_folder
 from dreamlayer_site.health import only_monitoring
 from dreamlayer_site.hosts import ALL_INTERFACES, is_address, is_loopback
-from dreamlayer_site.static_files import build_static_files
+from dreamlayer_site.server import supervisor
+from dreamlayer_site.server.daphne_server import LimitedServer, ReceivedBodyMiddleware
+from dreamlayer_site.server.static_files import build_static_files
 from inpainting.core.garbage import freeze_imports
 from inpainting.engines.base import Queue
 from inpainting.generations.recovery import recover, start_poller, stop_working

@@ -28,7 +28,7 @@ STOP_SECONDS = 10
 """The default of --stop-seconds: after as long, `docker stop` kills a container."""
 MAX_SECONDS = 86_400
 """A day: a timer of the system does not take every number."""
-ENV_FILE = Path(__file__).resolve().parent.parent / ".env"
+ENV_FILE = Path(__file__).resolve().parents[2] / ".env"
 ROLES = ("all", "web", "worker")
 QUEUES = ("cpu", "gpu", "hooks")
 MAX_FILES = 2**20

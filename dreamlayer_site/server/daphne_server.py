@@ -17,9 +17,9 @@ from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server
 from django.conf import settings
 
-from dreamlayer_site.body_limit import Application, Message, Receive, Send, max_body_bytes
-from dreamlayer_site.connections import ConnectionLimits, LimitedChannel
-from dreamlayer_site.stopping import StoppingServer
+from dreamlayer_site.server.body_limit import Application, Message, Receive, Send, max_body_bytes
+from dreamlayer_site.server.connections import ConnectionLimits, LimitedChannel
+from dreamlayer_site.server.stopping import StoppingServer
 from inpainting.api.errors import body_too_large
 
 RECEIVED_BODY = "dreamlayer.received_body"

@@ -11,7 +11,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.http import HTTPChannel
 
 from dreamlayer_site.client_address import client_address
-from dreamlayer_site.refusals import body_too_slow, head_too_slow, refusal, server_full, too_many_connections
+from dreamlayer_site.server.refusals import body_too_slow, head_too_slow, refusal, server_full, too_many_connections
 from inpainting.api.errors import ApiError
 
 HEALTH_CHECK = "/livez"

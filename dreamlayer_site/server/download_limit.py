@@ -13,7 +13,7 @@ from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
 
 from dreamlayer_site.client_address import client_address
-from dreamlayer_site.refusals import too_many_downloads
+from dreamlayer_site.server.refusals import too_many_downloads
 from inpainting.api.error_handlers import render_error
 from inpainting.media.streaming import IteratorResponse
 

@@ -17,9 +17,9 @@ from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIHandler
 from django.http import HttpResponse
 
-from dreamlayer_site.body_limit import Message, Receive, Send, takes_images
-from dreamlayer_site.refusals import refusal
-from dreamlayer_site.request_threads import RequestThreads
+from dreamlayer_site.server.body_limit import Message, Receive, Send, takes_images
+from dreamlayer_site.server.refusals import refusal
+from dreamlayer_site.server.request_threads import RequestThreads
 from inpainting.api.dialects import dialect_at
 from inpainting.api.errors import Busy, api_error
 from inpainting.api.later_response import ARRIVED, DISCONNECTED, LATER, EventStream, LaterResponse

@@ -1,6 +1,6 @@
 """Refuses request bodies that are too large, under any ASGI server.
 
-`serve` refuses earlier, in dreamlayer_site/daphne_server.py, before the body has arrived.
+`serve` refuses earlier, in dreamlayer_site/server/daphne_server.py, before the body has arrived.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.urls import Resolver404, resolve
 
-from dreamlayer_site.refusals import refusal
+from dreamlayer_site.server.refusals import refusal
 from inpainting.api.errors import body_too_large
 
 Message = Mapping[str, Any]
