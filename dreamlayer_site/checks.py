@@ -13,10 +13,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from dreamlayer_site.hosts import is_loopback
 
-POSITIVE = (
-    *("CONNECTIONS", "CONNECTIONS_PER_ADDRESS", "DOWNLOADS_PER_ADDRESS", "DOWNLOAD_WAIT_SECONDS", "SEND_SECONDS"),
-    *("REQUEST_HEAD_SECONDS", "REQUEST_BODY_SECONDS", "REQUEST_BODY_BYTES_PER_SECOND"),
-)
+POSITIVE = ("CONNECTIONS", "CONNECTIONS_PER_ADDRESS")
 
 
 @register("security")

@@ -10,9 +10,9 @@ from pathlib import Path
 import environ
 from csp.constants import NONCE, NONE, SELF
 
+from dreamlayer_site.former_variables import refuse_former
 from dreamlayer_site.hosts import own_hosts, without_traceback
 from dreamlayer_site.private_folder import make_private
-from dreamlayer_site.renamed_variables import refuse_renamed
 from dreamlayer_site.secret_key import load_or_create_secret_key
 from dreamlayer_site.service_urls import (
     EMBEDDED_BROKER,
@@ -25,7 +25,7 @@ from dreamlayer_site.service_urls import (
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 environ.Env.read_env(BASE_DIR / ".env")
-refuse_renamed(os.environ)
+refuse_former(os.environ)
 
 # All data of this installation: database, images, secret key. Only its owner may read it, whatever the umask is.
 USERS_UMASK = os.umask(0o077)
@@ -232,7 +232,7 @@ MAX_BODY_BYTES_WITHOUT_IMAGES = 64 * 2**10
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 FILE_UPLOAD_MAX_MEMORY_SIZE = 4 * 2**20
 # High enough that a batch slightly over the limit gets a precise error; more parts are not parsed at all.
-BATCH_MAX_ITEMS = env.int("DREAMLAYER_BATCH_MAX_ITEMS", 100)
+BATCH_MAX_ITEMS = 100
 DATA_UPLOAD_MAX_NUMBER_FIELDS = DATA_UPLOAD_MAX_NUMBER_FILES = 200 + 3 * BATCH_MAX_ITEMS
 
 # Connections of one process: all of them, and those of one address. Both are lower where the process may open fewer
@@ -240,14 +240,14 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = DATA_UPLOAD_MAX_NUMBER_FILES = 200 + 3 * BATCH_M
 CONNECTIONS = env.int("DREAMLAYER_CONNECTIONS", 8000)
 CONNECTIONS_PER_ADDRESS = env.int("DREAMLAYER_CONNECTIONS_PER_ADDRESS", 1500)
 # How long the head of a request may take, how long its body may arrive at any speed, and its average speed after that.
-REQUEST_HEAD_SECONDS = env.float("DREAMLAYER_REQUEST_HEAD_SECONDS", 30)
-REQUEST_BODY_SECONDS = env.float("DREAMLAYER_REQUEST_BODY_SECONDS", 30)
-REQUEST_BODY_BYTES_PER_SECOND = env.int("DREAMLAYER_REQUEST_BODY_BYTES_PER_SECOND", 32 * 1024)
+REQUEST_HEAD_SECONDS = 30
+REQUEST_BODY_SECONDS = 30
+REQUEST_BODY_BYTES_PER_SECOND = 32 * 1024
 # A client that takes nothing of its response for this long is disconnected.
-SEND_SECONDS = env.float("DREAMLAYER_SEND_SECONDS", 60)
+SEND_SECONDS = 60
 # Images and archives that one address may receive at the same time from one process. More have to wait.
-DOWNLOADS_PER_ADDRESS = env.int("DREAMLAYER_DOWNLOADS_PER_ADDRESS", 32)
-DOWNLOAD_WAIT_SECONDS = env.float("DREAMLAYER_DOWNLOAD_WAIT_SECONDS", 10)
+DOWNLOADS_PER_ADDRESS = 32
+DOWNLOAD_WAIT_SECONDS = 10
 
 # Accounts
 AUTH_USER_MODEL = "accounts.User"
@@ -334,16 +334,16 @@ SPECTACULAR_SETTINGS = {
 }
 RESULT_LINK_HOURS = env.int("DREAMLAYER_RESULT_LINK_HOURS", 24)
 # How long the ModelsLab API waits for a result before it answers `processing`. Its clients give up after 60 seconds.
-MODELSLAB_WAIT_SECONDS = env.float("DREAMLAYER_MODELSLAB_WAIT_SECONDS", 25.0)
+MODELSLAB_WAIT_SECONDS = 25.0
 
 # Outbound requests (image URLs, webhooks) reach only public addresses on ports 80 and 443, and these exceptions.
 SERVICE_WEBHOOK_BODY = "inpainting.api.dialects.webhook_body"  # what webhooks.py, below the API, calls
 ALLOWED_NETWORKS = [ip_network(text) for text in env.list("DREAMLAYER_ALLOWED_NETWORKS", default=[])]
 ALLOWED_PORTS = [int(text) for text in env.list("DREAMLAYER_ALLOWED_PORTS", default=[])]
 # Concurrent downloads of image URLs per user and web process. Each occupies a thread for up to 15 seconds.
-FETCHES_PER_USER = env.int("DREAMLAYER_FETCHES_PER_USER", 4)
+FETCHES_PER_USER = 4
 # Concurrent selections of objects (POST /api/masks/) per user and web process. Each computes for up to a few seconds.
-SEGMENTATIONS_PER_USER = env.int("DREAMLAYER_SEGMENTATIONS_PER_USER", 2)
+SEGMENTATIONS_PER_USER = 2
 
 # The broker. Its messages only make workers read the database; the embedded one is in the memory of the process.
 BROKER_URL = env.str("DREAMLAYER_BROKER_URL", "")
@@ -399,8 +399,8 @@ LEASE_SECONDS = env.float("DREAMLAYER_LEASE_SECONDS", 30)
 DRAIN_SECONDS = env.float("DREAMLAYER_DRAIN_SECONDS", 0)
 
 # How often the authorization of open websockets is checked, and the number of sockets per user and process.
-LIVE_RECHECK_SECONDS = env.float("DREAMLAYER_LIVE_RECHECK_SECONDS", 60)
-LIVE_SOCKETS_PER_USER = env.int("DREAMLAYER_LIVE_SOCKETS_PER_USER", 50)
+LIVE_RECHECK_SECONDS = 60
+LIVE_SOCKETS_PER_USER = 50
 
 CHANNEL_URL = env.str("DREAMLAYER_CHANNEL_URL", "")
 CHANNEL_LAYERS = {"default": channel_layer_settings(CHANNEL_URL)}

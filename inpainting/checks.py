@@ -99,15 +99,3 @@ def quantization_is_known_and_installed(app_configs: Sequence[AppConfig] | None,
             id="inpainting.W002",
         )
     ]
-
-
-@register()
-def modelslab_answers_before_its_clients_give_up(
-    app_configs: Sequence[AppConfig] | None, **_: Any
-) -> list[CheckMessage]:
-    """Refuse waits of which clients would not see the end: some disconnect after 60 seconds."""
-    seconds = settings.MODELSLAB_WAIT_SECONDS
-    if 0 <= seconds < 60:
-        return []
-    message = f"DREAMLAYER_MODELSLAB_WAIT_SECONDS is {seconds:g}."
-    return [Error(message, hint="It is at least 0 and below 60.", id="inpainting.E003")]

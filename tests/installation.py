@@ -29,6 +29,11 @@ for command in json.loads(sys.argv[1]):
 """
 
 
+def overriding(**settings: float) -> dict[str, str]:
+    """The environment of a process in which these settings of the site have other values."""
+    return {"DJANGO_SETTINGS_MODULE": "tests.overridden_settings", "OVERRIDDEN_SETTINGS": json.dumps(settings)}
+
+
 class Installation:
     """A data folder, a port, and the commands of one installation."""
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 
 from dreamlayer_site.checks import POSITIVE
-from dreamlayer_site.renamed_variables import RENAMED
+from dreamlayer_site.former_variables import REMOVED, RENAMED, refuse_former
 from inpainting.checks import CHOICES, IMAGE_LIMITS
 from inpainting.engines.diffusion import quantization
 from tests.installation import ROOT
@@ -59,16 +60,6 @@ def test_a_quantisation_is_known_and_its_library_installed(
         assert [f"pip install {library}" in str(hint) for hint in messages] == ([] if is_installed else [True])
 
 
-@pytest.mark.parametrize("seconds", [-1.0, 60.0, float("nan")])
-def test_the_wait_of_the_modelslab_api_is_shorter_than_its_clients(settings: Any, seconds: float) -> None:
-    for possible in (0.0, 59.0):
-        settings.MODELSLAB_WAIT_SECONDS = possible
-        call_command("check")
-    settings.MODELSLAB_WAIT_SECONDS = seconds
-    with pytest.raises(CommandError, match="DREAMLAYER_MODELSLAB_WAIT_SECONDS is "):
-        call_command("check")
-
-
 @pytest.mark.parametrize("name", POSITIVE)
 def test_a_limit_of_zero_is_refused(settings: Any, name: str) -> None:
     setattr(settings, name, 0)
@@ -82,3 +73,10 @@ def test_a_variable_under_its_former_name_stops_the_start_and_names_the_new_one(
     started = subprocess.run(command, cwd=ROOT, env={**os.environ, former: "web"}, capture_output=True, text=True)
     assert started.returncode != 0
     assert f"{former} is now {RENAMED[former]}" in started.stderr
+
+
+@pytest.mark.parametrize("former", REMOVED)
+def test_a_variable_that_is_no_longer_read_stops_the_start_with_what_holds_instead(former: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=f"{former} no longer exists: {REMOVED[former]}"):
+        refuse_former({former: "1"})
+    assert former not in (ROOT / "dreamlayer_site/settings.py").read_text()

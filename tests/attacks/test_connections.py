@@ -14,7 +14,7 @@ import pytest
 
 from tests.attacks.clients import connect, requests, status_of
 from tests.attacks.measurement import MB, Measurement
-from tests.installation import Installation
+from tests.installation import Installation, overriding
 
 pytestmark = pytest.mark.attack
 
@@ -32,7 +32,7 @@ def started_with_usual_file_limit() -> Iterator[None]:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("server_environment", [{"DREAMLAYER_REQUEST_HEAD_SECONDS": "8"}])
+@pytest.mark.parametrize("server_environment", [overriding(REQUEST_HEAD_SECONDS=8)])
 def test_silent_connections_beyond_the_usual_file_limit(
     started_with_usual_file_limit: None, server: Installation
 ) -> None:
@@ -50,13 +50,7 @@ def test_silent_connections_beyond_the_usual_file_limit(
 @pytest.mark.full
 @pytest.mark.parametrize(
     "server_environment",
-    [
-        {
-            "DREAMLAYER_REQUEST_HEAD_SECONDS": "2",
-            "DREAMLAYER_REQUEST_BODY_SECONDS": "2",
-            "DREAMLAYER_REQUEST_BODY_BYTES_PER_SECOND": "1000",
-        }
-    ],
+    [overriding(REQUEST_HEAD_SECONDS=2, REQUEST_BODY_SECONDS=2, REQUEST_BODY_BYTES_PER_SECOND=1000)],
 )
 def test_requests_that_arrive_slowly_are_ended(server: Installation) -> None:
     with Measurement(server) as measured, ExitStack() as stack:

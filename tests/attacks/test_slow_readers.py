@@ -11,7 +11,7 @@ import pytest
 
 from tests.attacks.clients import large_archive, large_result, requests, status_of
 from tests.attacks.measurement import MB, Measurement
-from tests.installation import Installation
+from tests.installation import Installation, overriding
 
 pytestmark = [pytest.mark.attack, pytest.mark.full]
 
@@ -20,7 +20,7 @@ SIZE = 30 * MB
 
 @pytest.fixture
 def server_environment() -> dict[str, str]:
-    return {"DREAMLAYER_SEND_SECONDS": "4", "DREAMLAYER_DOWNLOAD_WAIT_SECONDS": "2"}
+    return overriding(SEND_SECONDS=4, DOWNLOAD_WAIT_SECONDS=2)
 
 
 @pytest.mark.parametrize("kind", ["result", "range", "archive"])

@@ -25,7 +25,7 @@ import pytest
 
 from tests import postgres
 from tests.disk_bucket import DiskBucket, disk_bucket
-from tests.installation import Installation
+from tests.installation import Installation, overriding
 from tests.scaled_site import Site
 from tests.service_clients import base64_of
 from tests.services import Nginx, PgBouncer, Redis, pgbouncer, redis_server, shipped_nginx
@@ -58,8 +58,8 @@ class Cluster:
     ) -> None:
         self.folder, self.redis, self.s3, self.database, self.pool = folder, redis, s3, database, pool
         environment = {
+            **overriding(LIVE_SOCKETS_PER_USER=300),
             "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",
-            "DREAMLAYER_LIVE_SOCKETS_PER_USER": "300",
             **environment,
         }
         (folder / "site").mkdir()

@@ -20,7 +20,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.worker.run import run_waiting
 from tests import image_host
 from tests.compat.modelslab import FETCH, INPAINT, encoded, error, keep_waiting, pixels, post, white_repaints
-from tests.installation import Installation
+from tests.installation import Installation, overriding
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # The package is written for pydantic 2.0.
@@ -97,7 +97,7 @@ def follow(form: str, content: dict[str, Any], key: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def impatient_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Installation, str]]:
     """A running server that waits for no result, and a key."""
-    site = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_MODELSLAB_WAIT_SECONDS="0")
+    site = Installation(tmp_path_factory.mktemp("site"), **overriding(MODELSLAB_WAIT_SECONDS=0))
     key = site.migrate_with_key()
     with site.serving():
         yield site, key
