@@ -1,4 +1,4 @@
-"""Compare first fillings of an outpainting's border, and write the images of docs/outpainting.md.
+"""Compare first fillings of an outpainting's border, and write the images of docs/use/outpainting.md.
 
     .venv/bin/python -m benchmarks.outpainting [--photos DIR] [--out DIR]
 
@@ -40,7 +40,7 @@ SHOWN = 360
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--photos", type=Path, help="a folder of photos in place of those of scikit-image")
-    arguments.add_argument("--out", type=Path, default=Path("docs/outpainting"), help="where to write the images")
+    arguments.add_argument("--out", type=Path, default=Path("docs/use/outpainting"), help="where to write the images")
     options = arguments.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     print("| photo | edge pixels | noise | quick-fill | seconds |\n|---|---|---|---|---|")

@@ -52,7 +52,7 @@ def main() -> None:
     photos = pairs_in(options.photos) if options.photos else default_photos()
     with tempfile.TemporaryDirectory() as folder:
         rows = [table(name, *pair, Path(folder), rounds=rounds) for name, pair in photos.items()]
-        sheet = options.sheet or (None if options.photos else ROOT / "docs" / "quick-fill-contact-sheet.jpg")
+        sheet = options.sheet or (None if options.photos else ROOT / "docs/extend/quick-fill.jpg")
         if sheet:
             quality = [cv2.IMWRITE_JPEG_QUALITY, 86] if sheet.suffix == ".jpg" else []
             cv2.imwrite(str(sheet), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR), quality)

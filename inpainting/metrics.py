@@ -1,4 +1,4 @@
-"""The counters and histograms of this process, exported by `/metrics` for Prometheus; docs/monitoring.md lists them.
+"""The counters and histograms of this process, which `/metrics` exports to Prometheus; see docs/run/monitoring.md.
 
 The waiting generations are not among them: they are counted in the database, see `inpainting.worker.queue_metrics`.
 Names of models come from the catalog, so that the number of labels is bounded.

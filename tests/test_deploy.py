@@ -134,7 +134,7 @@ def test_every_variable_is_a_setting() -> None:
 
 
 def test_every_file_and_command_of_the_page_on_several_machines_exists() -> None:
-    page = (ROOT / "docs/scaling.md").read_text()
+    page = (ROOT / "docs/run/scaling.md").read_text()
     files = {*re.findall(r"`((?:tests|deploy|benchmarks)/[\w./-]+)`", page)}
     assert len(files) >= 12
     assert [name for name in sorted(files) if not (ROOT / name).exists()] == []
@@ -216,8 +216,8 @@ def test_links_behind_nginx_have_its_port(tmp_path: Path, photo_png: bytes, mask
 
 
 def test_nginx_has_the_lines_that_were_tried() -> None:
-    """The server of docs/operations.md, but for names, certificates, and web processes that come and go."""
-    page = (ROOT / "docs/operations.md").read_text().partition("<!-- nginx -->\n```nginx\n")[2].partition("```")[0]
+    """The server of docs/run/operations.md, but for names, certificates, and web processes that come and go."""
+    page = (ROOT / "docs/run/operations.md").read_text().partition("<!-- nginx -->\n```nginx\n")[2].partition("```")[0]
     tried, shipped = set(page.splitlines()), set((ROOT / "deploy/nginx.conf").read_text().splitlines())
     replaced = ("    server 127.0.0.1:8000;", "    listen 443 ssl http2;", "    server_name ", "    ssl_certificate")
     assert [line for line in tried - shipped if not line.startswith(replaced)] == []

@@ -90,10 +90,12 @@ def test_a_sender_that_cannot_send_the_images_is_refused(
 def test_nginx_sends_files_after_the_web_process_has_checked_the_request(
     tmp_path: Path, photo_png: bytes, mask_png: bytes
 ) -> None:
-    """With the location of docs/scaling.md."""
+    """With the location of docs/run/scaling.md."""
     site = Installation(tmp_path / "data", DREAMLAYER_IMAGES_SENT_BY="nginx")
     key = site.migrate_with_key()
-    found = re.search(r"<!-- nginx location -->\n```nginx\n(.*?)```", (ROOT / "docs/scaling.md").read_text(), re.DOTALL)
+    found = re.search(
+        r"<!-- nginx location -->\n```nginx\n(.*?)```", (ROOT / "docs/run/scaling.md").read_text(), re.DOTALL
+    )
     assert found is not None
     location = found[1].replace("/srv/pictures/", f"{tmp_path}/data/pictures/")
     proxied = f"location / {{ proxy_pass {site.url}; proxy_set_header Host $http_host; }} {location}"

@@ -166,7 +166,7 @@ def exported() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize(
-    "name", ["alerts.yaml", "dashboard.json", "../kubernetes/dreamlayer.yaml", "../../docs/monitoring.md"]
+    "name", ["alerts.yaml", "dashboard.json", "../kubernetes/dreamlayer.yaml", "../../docs/run/monitoring.md"]
 )
 def test_every_metric_that_is_named_exists(name: str, db: None) -> None:
     text = (ROOT / "deploy/monitoring" / name).read_text()

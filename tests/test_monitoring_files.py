@@ -17,7 +17,7 @@ from tests.installation import ROOT
 
 MONITORING = ROOT / "deploy/monitoring"
 DASHBOARD: dict[str, Any] = json.loads((MONITORING / "dashboard.json").read_text())
-EXAMPLE = re.search(r"```yaml\n(scrape_configs:.*?)```", (ROOT / "docs/monitoring.md").read_text(), re.DOTALL)
+EXAMPLE = re.search(r"```yaml\n(scrape_configs:.*?)```", (ROOT / "docs/run/monitoring.md").read_text(), re.DOTALL)
 MINUTES = 20
 """How long the time series of the alerts' tests are."""
 FIRING: dict[str, tuple[dict[str, str], dict[str, str], str]] = {

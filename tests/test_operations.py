@@ -1,4 +1,4 @@
-"""The commands of docs/operations.md: back up a running server, restore, move."""
+"""The commands of docs/run/operations.md: back up a running server, restore, move."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests.installation import ROOT, Installation
 
-PAGE = (ROOT / "docs/operations.md").read_text()
+PAGE = (ROOT / "docs/run/operations.md").read_text()
 
 
 def command(name: str) -> str:

@@ -177,7 +177,7 @@ def test_a_process_that_is_to_stop_finishes_its_work_or_returns_it(
 def test_a_backup_is_restored_into_another_database_and_bucket(
     scaled: Site, servers: tuple[Redis, S3], tmp_path: Path, photo_png: bytes, mask_png: bytes
 ) -> None:
-    """With the commands of docs/scaling.md."""
+    """With the commands of docs/run/scaling.md."""
     with scaled.serving(scaled.process("worker", "--queues", "cpu")):
         scaled.paint(photo_png, mask_png)
         url = scaled.accept(photo_png, mask_png)  # may be queued or running in the backup
@@ -201,8 +201,8 @@ def test_a_backup_is_restored_into_another_database_and_bucket(
 
 
 def run_documented(command: str, environment: Mapping[str, str]) -> str:
-    """Run the block of docs/scaling.md that contains the command; return its output."""
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/scaling.md").read_text(), re.DOTALL)
+    """Run the block of docs/run/scaling.md that contains the command; return its output."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/run/scaling.md").read_text(), re.DOTALL)
     (block,) = (block for block in blocks if command in block)
     path = f"{postgres.binaries()}:{os.environ['PATH']}"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""`docs/settings.md`, written from the table of settings."""
+"""`docs/use/settings.md`, written from the table of settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ that of the editor and of the history. "Read by" names the engines that use the 
 has no effect, the metadata lists it under `ignored`. Some model families ignore further settings, see
 [models.md](models.md).
 
-This file is generated: `python manage.py settings_document > docs/settings.md`.
+This file is generated: `python manage.py settings_document > docs/use/settings.md`.
 """
 COLUMNS = ("Setting", "Label", "Values", "Default", "Read by", "Description")
 MAX_LISTED_CHOICES = 6

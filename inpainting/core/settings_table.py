@@ -1,7 +1,7 @@
 """The table of settings: each field of `PaintSettings` declares its limits, default, label, help and readers.
 
 Everything else derives from it: the checks below, the fields of the API and its OpenAPI schema, the options of the CLI,
-the inputs of the editor, the rows of the history and `docs/settings.md`.
+the inputs of the editor, the rows of the history and `docs/use/settings.md`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A first filling of an outpainting's border for engines that start from the source image.
 
 With a strength below 1 a model keeps part of what it starts from. From edge pixels that are drawn out it makes streaks
-or a frame; quick-fill's border continues the scene. docs/outpainting.md compares them.
+or a frame; quick-fill's border continues the scene. docs/use/outpainting.md compares them.
 """
 
 from __future__ import annotations

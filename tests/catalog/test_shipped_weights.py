@@ -1,4 +1,4 @@
-"""The table of published weights in `docs/models.md` is that of the declaration."""
+"""The table of published weights in `docs/extend/model-files.md` is that of the declaration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inpainting.catalog.shipped_weights import UNTRIED, WEIGHTS_RUNS
 from inpainting.catalog.specs import ADAPTER_LABELS
 from tests.installation import ROOT
 
-DOCUMENT = (ROOT / "docs/models.md").read_text()
+DOCUMENT = (ROOT / "docs/extend/model-files.md").read_text()
 HEADING = "| what | kind | state | date | test |\n|---|---|---|---|---|\n"
 KIND_WORDS = {**KINDS, SEGMENTATION: "segmenter", CAPTIONS: "captioner", PREPROCESSING: "preprocessor"}
 EVERY_SHIPPED = (*SHIPPED, *SHIPPED_ADAPTERS, *SHIPPED_TOOLS)
@@ -35,7 +35,7 @@ def table() -> str:
 def test_the_document_has_the_table_of_the_declaration() -> None:
     found = re.search(re.escape(HEADING) + r"(?:\|.*\n)*", DOCUMENT)
     assert found is not None
-    assert found[0] == table(), f"docs/models.md needs this table:\n{table()}"
+    assert found[0] == table(), f"docs/extend/model-files.md needs this table:\n{table()}"
 
 
 def test_a_shipped_model_is_untried_unless_its_weights_were_run() -> None:

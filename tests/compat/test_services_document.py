@@ -1,4 +1,4 @@
-"""docs/apis.md: each service has a section whose command works as printed."""
+"""docs/use/services.md: each service has a section whose command works as printed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from inpainting.api import dialects
 from tests import image_host
 from tests.installation import ROOT, Installation
 
-DOCUMENT = (ROOT / "docs" / "apis.md").read_text()
+DOCUMENT = (ROOT / "docs/use/services.md").read_text()
 COMMANDS = re.findall(r"^## ([^\n]+)\n(?:(?!^## ).*\n)*?```bash\n((?:.*\n)*?)```", DOCUMENT, re.MULTILINE)
 """The heading of each section with a command, and its first one."""
 SERVICES = {one.name: one for one in dialects.registered() if one.name != "native"}

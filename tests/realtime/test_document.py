@@ -1,4 +1,4 @@
-"""docs/live.md: its example program runs against a real server, and every event and close code is listed."""
+"""docs/use/live.md: its example program runs against a real server, and every event and close code is listed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from inpainting.realtime.events import Event
 from tests.installation import ROOT, Installation
 
 pytest.importorskip("websockets")
-TEXT = (ROOT / "docs" / "live.md").read_text()
+TEXT = (ROOT / "docs/use/live.md").read_text()
 
 
 def test_the_example_program_receives_events_until_the_end(

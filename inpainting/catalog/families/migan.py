@@ -14,6 +14,6 @@ MIGAN = register(
         implementation="inpainting.engines.erase.network_inputs:migan_inputs",
         defaults={"width": 512, "height": 512},
         graph_scales=True,
-        is_chosen_by_auto=False,  # it invents objects more often than quick-fill, see docs/models.md
+        is_chosen_by_auto=False,  # it invents objects more often than quick-fill, see docs/use/models.md
     )
 )

@@ -33,7 +33,7 @@ MARGIN = 24
 so that mirroring costs as much as a seam where the image has detail at its edge: its symmetry would show."""
 UNIQUE_COST = np.float32(0.25)
 """Data cost of a source for each squared level of its uniqueness. The costs were chosen by eye on the photos in
-docs/outpainting.md: with twice of it a sky is copied into the middle of a wall."""
+docs/use/outpainting.md: with twice of it a sky is copied into the middle of a wall."""
 DEPTH_COST = 8.0
 """Data cost of a source one breadth of the band away from the image's edge."""
 UP_COST, ALONG_COST = 60.0, 20.0

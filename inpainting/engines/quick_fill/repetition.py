@@ -10,7 +10,7 @@ from inpainting.engines.quick_fill.labelling import Labelling
 
 REPEAT_COST = 10.0
 """Data cost of a source for each other place that it is copied to, times its `detail`. Chosen by eye on the photos in
-docs/outpainting.md: without it stars, leaves and windows become rows of copies."""
+docs/use/outpainting.md: without it stars, leaves and windows become rows of copies."""
 DETAIL = 8.0
 """Root mean square of the gradients in levels, above which each repetition is seen."""
 MIN_DETAIL = 0.15

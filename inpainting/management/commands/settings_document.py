@@ -1,4 +1,4 @@
-"""Print the table of settings as Markdown, for `docs/settings.md`."""
+"""Print the table of settings as Markdown, for `docs/use/settings.md`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from inpainting.cli.settings_document import settings_document
 
 
 class Command(BaseCommand):
-    help = "Print the table of settings as Markdown; docs/settings.md is made with it."
+    help = "Print the table of settings as Markdown; docs/use/settings.md is made with it."
     requires_system_checks: list[str] = []  # noqa: RUF012 - the attribute is Django's
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Parity and batching on a real GPU, in its native precision. Needs no Django: see docs/performance.md."""
+"""Parity and batching on a real GPU, in its native precision. Needs no Django: see docs/measured.md."""
 
 from __future__ import annotations
 
