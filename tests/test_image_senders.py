@@ -118,6 +118,6 @@ def test_nginx_sends_files_after_the_web_process_has_checked_the_request(
         (stored,) = (tmp_path / "data" / "pictures" / "generatedimage").rglob("*.png")
         assert stored.read_bytes() == data
         assert stored.stat().st_mode & 0o777 == 0o640
-        assert fetch(f"{front}/stored-pictures/{stored.relative_to(tmp_path / 'data' / 'images')}")[0] == 404
+        assert fetch(f"{front}/stored-pictures/{stored.relative_to(tmp_path / 'data' / 'pictures')}")[0] == 404
         stored.unlink()
         assert fetch(url, **{"X-API-Key": key})[0] == 410
