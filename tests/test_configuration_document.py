@@ -15,11 +15,11 @@ WORDS_FOR_NOTHING = ("none", "off", "this machine's names", "SQLite in the data 
 
 def variables() -> dict[str, ast.expr]:
     """Each variable that the settings file reads -> its default there."""
-    found = {}
+    found: dict[str, ast.expr] = {}
     for node in ast.walk(ast.parse((ROOT / "dreamlayer_site/settings.py").read_text())):
         if isinstance(node, ast.Call) and re.match(r"env\.\w+$", ast.unparse(node.func)) and node.args:
             name, *default = [*node.args, *(word.value for word in node.keywords if word.arg == "default")]
-            if isinstance(name, ast.Constant):
+            if isinstance(name, ast.Constant) and isinstance(name.value, str):
                 found.setdefault(name.value, default[0])
     return found
 
