@@ -13,12 +13,22 @@ from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.models import Analysis, Generation
 from tests.earlier_schema import SAMPLES, SETTINGS, filled, schema_of, upgrade
 
 DEVELOPMENT = [("inpainting", "0001_squashed_0046")]
-RENAMED = {"asked": "requested"}
-"""Columns of the development version -> their names since."""
+RENAMED = {
+    "asked": "requested",
+    "draftpicture_id": "draftimage_id",
+    "inpainting_draft_pictures": "inpainting_draft_images",
+    "inpainting_draftpicture": "inpainting_draftimage",
+    "inpainting_referencepicture": "inpainting_referenceimage",
+    "inpainting_uploadedpicture": "inpainting_uploadedimage",
+}
+"""Columns and tables of the development version -> their names since."""
+MOVED = {f"{name}_id" for name in CONDITIONING_IMAGES}
+"""Columns of generations that are rows of a table since."""
 
 
 @pytest.fixture
@@ -40,6 +50,11 @@ def stored() -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def plain(uuid: object) -> str:
+    """A key as SQLite stores it."""
+    return str(uuid).replace("-", "")
+
+
 @pytest.mark.django_db(transaction=True)  # SQLite edits its schema outside transactions only
 def test_every_row_is_kept_and_read(development: Apps) -> None:
     for model in development.get_app_config("inpainting").get_models():
@@ -50,11 +65,19 @@ def test_every_row_is_kept_and_read(development: Apps) -> None:
     upgrade()
     after = stored()
     for table, rows in before.items():
-        assert len(after[table]) == len(rows), table
-        for old, new in zip(rows, after[table], strict=True):
-            assert {name: new[RENAMED.get(name, name)] for name in old} == old, table
+        found = after[RENAMED.get(table, table)]
+        assert len(found) == len(rows), table
+        for old, new in zip(rows, found, strict=True):
+            assert {name: new[RENAMED.get(name, name)] for name in old.keys() - MOVED} == {
+                name: value for name, value in old.items() if name not in MOVED
+            }, table
+    images = {
+        plain(row["id"]): {name: plain(row[f"{name}_id"]) for name in CONDITIONING_IMAGES}
+        for row in before["inpainting_generation"]
+    }
     for generation in Generation.objects.all():
         assert (generation.settings, generation.requested) == (SETTINGS, SAMPLES["requested"])
+        assert {name: plain(image.pk) for name, image in generation.references.items()} == images[plain(generation.pk)]
 
 
 @pytest.mark.django_db(transaction=True)

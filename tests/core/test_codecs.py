@@ -61,7 +61,7 @@ def test_encoding_and_decoding_loses_nothing(image: CanonicalImage, embedded: di
 
 
 @settings(max_examples=50, deadline=None)
-@given(image=images())
+@given(canonical=images())
 def test_opencv_and_pillow_read_our_png(canonical: CanonicalImage) -> None:
     image = Image.open(io.BytesIO(encode_png(canonical)))
     image.load()

@@ -25,6 +25,7 @@ LEFT_OUT = {
     "admin.LogEntry": "what administrators did in Django's pages, which the audit log has too",
     "inpainting.Analysis": "a search for a mask or for words, deleted a day after; a mask that is kept is in uploads/",
     "inpainting.AnalysisMask": "goes with its analysis",
+    "inpainting.ConditioningImage": "the images themselves are in control-images/ and ip-adapter-images/",
     "inpainting.Flow": "the place in the queue of the user's next generation",
     "inpainting.IdempotencyKey": "made by programs, and kept for a day",
     "inpainting.LedgerEntry": "counts the last day's generations against limits",

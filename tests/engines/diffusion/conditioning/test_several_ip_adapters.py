@@ -63,8 +63,8 @@ def adapters(folder: Path, models: dict[str, ModelSpec]) -> dict[str, dict[str, 
 
 def asked(*uses: IPAdapterUse, **settings: Any) -> InpaintRequest:
     """A request with these IP-Adapters and an image for each."""
-    images: dict[str, Any] = dict(zip(IP_ADAPTERS.images, IMAGES[: len(uses)], strict=False))
-    return replace(request(ip_adapters=uses, **settings), **images)
+    images = dict(zip(IP_ADAPTERS.images, IMAGES[: len(uses)], strict=False))
+    return replace(request(ip_adapters=uses, **settings), conditioning_images=images)
 
 
 def named(specs: dict[str, ModelSpec], *uses: IPAdapterUse) -> list[ModelSpec]:
