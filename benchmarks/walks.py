@@ -31,7 +31,7 @@ from skimage import data
 from benchmarks.footprint import tree_of
 from tests.browser.conftest import CHROMIUM_FLAGS, PATIENCE_MS, chromium_path, sign_up
 from tests.browser.walks import Done, cover_large_photo, erase_from_own_photo, erase_from_sample, large_photo
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 Walk = Callable[[Page, Done], None]
 Row = tuple[str, str]

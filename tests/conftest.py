@@ -32,9 +32,9 @@ from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.generations.submit import Submission, submit
 from inpainting.models import Batch, BatchItem, Generation, undeleted_file
 from inpainting.worker import own_threads, watchdog
-from tests import scratch, strategies
-from tests.image_host import image_host
-from tests.installation import Installation, migrate_database
+from tests.support import scratch, strategies
+from tests.support.image_host import image_host
+from tests.support.installation import Installation, migrate_database
 
 ALLOWED_ORIGIN = "https://front.example"
 """Scripts of this origin may use the API of `site`."""
@@ -152,8 +152,9 @@ def polled_work_runs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def diffusion_requests(
     settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, db: None
 ) -> list[InpaintRequest]:
-    """The requests that the diffusion engine received. It is a fake, with the models of `tests.fake_diffusion`."""
-    from tests import fake_diffusion
+    """The requests that the diffusion engine received. It is a fake; its models are those of
+    `tests.support.fake_diffusion`."""
+    from tests.support import fake_diffusion
 
     settings.MODELS_DIR = tmp_path / "models"
     fake_diffusion.install_models()

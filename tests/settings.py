@@ -5,7 +5,7 @@ DREAMLAYER_TEST_POSTGRES=1 runs the tests on a PostgreSQL server that is started
 
 import os
 
-from tests import postgres, scratch
+from tests.support import postgres, scratch
 
 # Several workers share the processors: threads that wait for each other would only spin.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

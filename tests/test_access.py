@@ -61,7 +61,7 @@ from inpainting.models import (
 from inpainting.models.generation_request import NATIVE
 from inpainting.realtime.consumers import NOT_FOUND
 from inpainting.realtime.routing import websocket_urlpatterns
-from tests import analyses, drafts
+from tests.support import analyses, drafts
 
 Cell = int | str
 FOUND = {"segmenter": "grabcut", "box": [0, 0, 8, 8], "area": 64, "score": None}

@@ -16,7 +16,7 @@ from dreamlayer_site.checks import POSITIVE
 from dreamlayer_site.former_variables import REMOVED, RENAMED, refuse_former
 from inpainting.checks import CHOICES, IMAGE_LIMITS
 from inpainting.engines.diffusion import quantization
-from tests.installation import ROOT
+from tests.support.installation import ROOT
 
 
 @pytest.mark.parametrize("word", ["0", "Off", "cpu", ""])

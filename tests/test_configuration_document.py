@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
-from tests.installation import ROOT
+from tests.support.installation import ROOT
 
 PAGE = (ROOT / "docs/run/configuration.md").read_text()
 ROWS = dict(re.findall(r"^\| `([A-Z_]+)` \| ([^|]+) \|", PAGE, re.MULTILINE))

@@ -22,9 +22,9 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from dreamlayer_site.server import supervisor
-from tests.installation import ROOT, Installation
-from tests.ports import free_port
-from tests.services import S3, s3_server, shipped_nginx
+from tests.support.installation import ROOT, Installation
+from tests.support.ports import free_port
+from tests.support.services import S3, s3_server, shipped_nginx
 
 VALUES = {"POSTGRES_PASSWORD": "a", "S3_SECRET": "b", "DREAMLAYER_SECRET_KEY": "c" * 60, "DOMAIN": "paint.example.org"}
 SETTINGS = (ROOT / "dreamlayer_site/settings.py").read_text()

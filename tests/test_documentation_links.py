@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.installation import ROOT
+from tests.support.installation import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.DOTALL | re.MULTILINE)

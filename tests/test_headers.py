@@ -25,7 +25,7 @@ from dreamlayer_site.server.body_limit import BodyLimitMiddleware
 from inpainting.api import dialects
 from inpainting.api.media.links import SIGNER
 from inpainting.models import Generation
-from tests.installation import ROOT, Installation
+from tests.support.installation import ROOT, Installation
 
 Generate = Callable[..., Generation]
 FOREIGN = "https://front.example"

@@ -18,8 +18,8 @@ from dreamlayer_site.scale_checks import images_can_be_sent
 from dreamlayer_site.service_urls import storage_settings
 from inpainting.api.media.links import public_image_url
 from inpainting.models import Generation
-from tests.installation import ROOT, Installation
-from tests.services import BUCKET, S3, nginx, s3_server
+from tests.support.installation import ROOT, Installation
+from tests.support.services import BUCKET, S3, nginx, s3_server
 
 Generate = Callable[..., Generation]
 

@@ -26,7 +26,7 @@ from inpainting.models import Generation, WebhookDelivery
 from inpainting.worker.fair_queue import start_next
 from inpainting.worker.queue_metrics import QueueCollector
 from inpainting.worker.run import run
-from tests.installation import ROOT
+from tests.support.installation import ROOT
 
 Generate = Callable[..., Generation]
 TOKEN = {"Authorization": "Bearer of-prometheus"}

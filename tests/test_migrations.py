@@ -11,8 +11,8 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
-from tests.earlier_schema import filled, schema_of, upgrade
-from tests.migration_rules import problems
+from tests.support.earlier_schema import filled, schema_of, upgrade
+from tests.support.migration_rules import problems
 
 RELEASED = [("inpainting", "0002_version_0_1"), ("accounts", "0001_squashed_0005")]
 """What the version knows that still serves while later migrations run."""

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from inpainting.moderation import warn_where_unavailable
-from tests.fakes import pretend_missing
+from tests.support.fakes import pretend_missing
 
 
 def error_of_the_check() -> str:

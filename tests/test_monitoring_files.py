@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.installation import ROOT
+from tests.support.installation import ROOT
 
 MONITORING = ROOT / "deploy/monitoring"
 DASHBOARD: dict[str, Any] = json.loads((MONITORING / "dashboard.json").read_text())

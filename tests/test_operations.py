@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.installation import ROOT, Installation
+from tests.support.installation import ROOT, Installation
 
 PAGE = (ROOT / "docs/run/operations.md").read_text()
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import postgres
-from tests.scaled_site import Site
-from tests.services import rabbitmq_server, redis_server
+from tests.support import postgres
+from tests.support.scaled_site import Site
+from tests.support.services import rabbitmq_server, redis_server
 
 pytestmark = pytest.mark.full
 

@@ -31,9 +31,9 @@ from inpainting.models import Generation, SourceImage, Status, UndeletedFile, un
 from inpainting.s3_storage import ObjectReader, S3ImageStorage
 from inpainting.storage import StorageUnavailable, out_of_space
 from inpainting.worker.run import run_waiting
-from tests.service_clients import CALLS, Caller
-from tests.services import BUCKET, S3, s3_server
-from tests.tcp_proxy import tcp_proxy
+from tests.support.service_clients import CALLS, Caller
+from tests.support.services import BUCKET, S3, s3_server
+from tests.support.tcp_proxy import tcp_proxy
 
 Generate = Callable[..., Generation]
 SHAPES = {

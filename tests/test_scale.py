@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import postgres
-from tests.installation import ROOT, Installation
-from tests.scaled_site import Site
-from tests.services import S3, Redis, pgbouncer, redis_server, s3_server
+from tests.support import postgres
+from tests.support.installation import ROOT, Installation
+from tests.support.scaled_site import Site
+from tests.support.services import S3, Redis, pgbouncer, redis_server, s3_server
 
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "onnxruntime"}
 
@@ -102,7 +102,7 @@ def test_networks_select_in_workers_of_which_one_is_killed_and_never_in_the_web_
 ) -> None:
     """The workers alone have the model's files. Each accepted selection ends once, with one mask."""
     pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
-    from tests import tiny_networks
+    from tests.support import tiny_networks
 
     (network := tmp_path / "u2netp.onnx").write_bytes(tiny_networks.salient(64))
     (tmp_path / "site").mkdir()

@@ -26,7 +26,7 @@ from dreamlayer_site.folder_lock import lock_data_folder
 from dreamlayer_site.hosts import is_address, own_hosts
 from dreamlayer_site.server import supervisor
 from tests.conftest import ALLOWED_ORIGIN
-from tests.installation import ROOT, Installation
+from tests.support.installation import ROOT, Installation
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from tests import postgres
-from tests.installation import Installation
-from tests.scaled_site import Site, ids
-from tests.services import S3, Redis, redis_server, s3_server
-from tests.tcp_proxy import State, TcpProxy, tcp_proxy
+from tests.support import postgres
+from tests.support.installation import Installation
+from tests.support.scaled_site import Site, ids
+from tests.support.services import S3, Redis, redis_server, s3_server
+from tests.support.tcp_proxy import State, TcpProxy, tcp_proxy
 
 pytestmark = pytest.mark.full
 

@@ -15,7 +15,7 @@ import pytest
 from django.contrib.staticfiles.storage import staticfiles_storage
 
 from dreamlayer_site.server.static_files import build_static_files
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 HASHED = r"\.[0-9a-f]{12}\."
 YEAR_SECONDS = 31_536_000

@@ -15,7 +15,7 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.models import Analysis, Generation
-from tests.earlier_schema import SAMPLES, SETTINGS, filled, schema_of, upgrade
+from tests.support.earlier_schema import SAMPLES, SETTINGS, filled, schema_of, upgrade
 
 DEVELOPMENT = [("inpainting", "0001_squashed_0046")]
 RENAMED = {

@@ -24,7 +24,7 @@ from inpainting.core.codecs import encode_png
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.painting import paint
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 SLUG = "bench"
 LOADED_BY = 2

@@ -29,7 +29,7 @@ from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.host_memory import HostMemory
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import weights_bytes
-from tests import tiny_models
+from tests.support import tiny_models
 
 STEP_SECONDS = 0.05
 """About a guided step of SDXL at 1024x1024 on a data centre's GPU."""

@@ -43,7 +43,7 @@ from inpainting.engines.diffusion.families.flux import MAX_TOKENS
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from tests import tiny_models
+from tests.support import tiny_models
 
 LOG_VARIANCE = -20.0
 SCHEDULER = "DPMSolverMultistepScheduler"

@@ -27,7 +27,7 @@ from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import weights_bytes
-from tests import tiny_loras
+from tests.support import tiny_loras
 
 LORA, WEIGHT = "ink", 0.8
 

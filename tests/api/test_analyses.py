@@ -31,9 +31,9 @@ from inpainting.segmenters.grabcut import GrabCut
 from inpainting.webhooks import message_body
 from inpainting.worker import own_threads
 from inpainting.worker.run import run_waiting
-from tests.analyses import queued
 from tests.api.bodies import text
 from tests.conftest import png
+from tests.support.analyses import queued
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

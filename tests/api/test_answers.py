@@ -30,10 +30,10 @@ from inpainting.models import (
     WebhookAttempt,
     WebhookDelivery,
 )
-from tests.analyses import queued
 from tests.api.bodies import shape_a, upload
 from tests.conftest import png
-from tests.drafts import document as draft_document
+from tests.support.analyses import queued
+from tests.support.drafts import document as draft_document
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 

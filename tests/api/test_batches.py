@@ -38,8 +38,8 @@ from inpainting.media import archives
 from inpainting.models import Batch, BatchItem, Generation, Retention, UserLimits, WebhookDelivery
 from inpainting.models.images import StoredImage
 from tests.api.bodies import data_url, text, upload
-from tests.commit_failures import lose_the_commit_reply
 from tests.conftest import png
+from tests.support.commit_failures import lose_the_commit_reply
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 

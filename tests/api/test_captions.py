@@ -41,7 +41,7 @@ def test_without_a_model_the_colours_are_named_and_the_answer_says_so(alices_pro
 
 def test_an_installed_model_describes_and_is_named(alices_program: Client, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the diffusion engine is not installed")
-    from tests import tiny_vision_models
+    from tests.support import tiny_vision_models
 
     folder = tiny_vision_models.saved(tmp_path / "carried", "blip")
     call_command("pull_model", "blip-base", "--yes", f"--from={folder}", stdout=StringIO())

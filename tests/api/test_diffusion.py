@@ -25,9 +25,9 @@ from inpainting.engines.diffusion.engine import Diffusion
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.models import Generation, InferenceModel, Status
 from inpainting.worker.run import run_waiting
-from tests import tiny_models
 from tests.api.bodies import shape_a, shape_b, upload
-from tests.catalog_entries import add_model
+from tests.support import tiny_models
+from tests.support.catalog_entries import add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 

@@ -19,9 +19,9 @@ from accounts.models import User
 from inpainting.core.codecs import decode_image
 from inpainting.core.settings_table import MAX_LORAS
 from inpainting.models import Generation, InferenceModel, Lora
-from tests import tiny_loras, tiny_models, tiny_vaes
 from tests.api.painting import answer_for, result
-from tests.catalog_entries import add_lora, add_model
+from tests.support import tiny_loras, tiny_models, tiny_vaes
+from tests.support.catalog_entries import add_lora, add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

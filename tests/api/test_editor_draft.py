@@ -19,7 +19,7 @@ from inpainting.core.codecs import decode_image
 from inpainting.media import conversions
 from inpainting.models import DraftImage
 from tests.core import heifs, hostile, tiffs
-from tests.drafts import document, sha256, with_photo
+from tests.support.drafts import document, sha256, with_photo
 
 pytestmark = pytest.mark.django_db(transaction=True)
 URL = "/api/draft/"

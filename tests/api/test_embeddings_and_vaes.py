@@ -13,11 +13,11 @@ from django.test import Client
 
 from accounts.models import User
 from inpainting.models import Generation, InferenceModel
-from tests import tiny_embeddings, tiny_models, tiny_vaes
 from tests.api.bodies import shape_a, shape_b
 from tests.api.painting import metadata_for, result
-from tests.catalog_entries import add_model
-from tests.matrix import first_alone
+from tests.support import tiny_embeddings, tiny_models, tiny_vaes
+from tests.support.catalog_entries import add_model
+from tests.support.matrix import first_alone
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -20,7 +20,7 @@ from inpainting.generations.delete import delete
 from inpainting.models import Generation, UploadedImage
 from inpainting.models.images import StoredImage
 from tests.api.ended_keys import KEY_ENDS, end_key
-from tests.matrix import each_value_once
+from tests.support.matrix import each_value_once
 
 pytestmark = pytest.mark.django_db
 

@@ -20,10 +20,10 @@ from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.models import Generation, InferenceModel
 from inpainting.planning import planner
-from tests import tiny_networks
 from tests.api.bodies import shape_a
-from tests.fakes import pretend_installed, pretend_missing
-from tests.hub import tiny_model, written
+from tests.support import tiny_networks
+from tests.support.fakes import pretend_installed, pretend_missing
+from tests.support.hub import tiny_model, written
 
 Install = Callable[[str], InferenceModel]
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.

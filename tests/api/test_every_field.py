@@ -25,10 +25,18 @@ from inpainting.catalog.specs import Control
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import GUIDANCE_SETTINGS
 from inpainting.models import Generation
-from tests import tiny_adapters, tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_networks, tiny_vaes
 from tests.api.bodies import shape_a, upload
-from tests.catalog_entries import add_lora, add_model
 from tests.conftest import png
+from tests.support import (
+    tiny_adapters,
+    tiny_checker,
+    tiny_embeddings,
+    tiny_loras,
+    tiny_models,
+    tiny_networks,
+    tiny_vaes,
+)
+from tests.support.catalog_entries import add_lora, add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

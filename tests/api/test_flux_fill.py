@@ -16,9 +16,9 @@ from django.test import Client
 pytest.importorskip("torch", reason="diffusion is not installed")
 
 from inpainting.models import Generation, InferenceModel
-from tests import tiny_loras, tiny_models
 from tests.api.bodies import shape_a, shape_b
-from tests.catalog_entries import add_model
+from tests.support import tiny_loras, tiny_models
+from tests.support.catalog_entries import add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 

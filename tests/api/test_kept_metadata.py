@@ -17,7 +17,7 @@ from inpainting.models import GeneratedImage, Generation
 from tests.api.bodies import shape_a
 from tests.api.painting import answer_for, metadata_for
 from tests.commands.running import inpaint
-from tests.photo_metadata import SECRETS, exif_values, with_metadata, xmp_of
+from tests.support.photo_metadata import SECRETS, exif_values, with_metadata, xmp_of
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 

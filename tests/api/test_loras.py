@@ -15,10 +15,10 @@ from django.test import Client
 from accounts.models import User
 from inpainting.catalog.store.lora_store import remove
 from inpainting.models import Generation, Lora
-from tests import tiny_loras, tiny_models
 from tests.api.bodies import shape_a, shape_b
 from tests.api.painting import metadata_for, result
-from tests.catalog_entries import add_lora, add_model
+from tests.support import tiny_loras, tiny_models
+from tests.support.catalog_entries import add_lora, add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -25,9 +25,9 @@ from inpainting.media import recent_images as kept
 from inpainting.models import Generation
 from inpainting.segmenters import registry
 from inpainting.segmenters.grabcut import GrabCut
-from tests import drafts
 from tests.api.bodies import data_url, text, upload
 from tests.conftest import png
+from tests.support import drafts
 
 
 @pytest.fixture

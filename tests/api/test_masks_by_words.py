@@ -18,9 +18,9 @@ pytest.importorskip("torch", reason="the diffusion engine is not installed")
 from inpainting.core.image import CanonicalImage
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Detection, Selection, candidates_of
-from tests import tiny_vision_models
 from tests.api.bodies import text
 from tests.conftest import png
+from tests.support import tiny_vision_models
 
 DETECTOR = "grounding-dino-tiny"
 PHOTO = data.coffee()[:150, :220]

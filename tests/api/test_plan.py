@@ -10,9 +10,9 @@ from django.test import Client
 
 from inpainting.core.settings_table import SETTINGS
 from inpainting.models import Generation
-from tests.catalog_entries import add_model
-from tests.fakes import pretend_installed
-from tests.hub import tiny_model, written
+from tests.support.catalog_entries import add_model
+from tests.support.fakes import pretend_installed
+from tests.support.hub import tiny_model, written
 
 GUIDED = {"negative_prompt", "guidance_start", "guidance_end", "guidance_rescale"}
 

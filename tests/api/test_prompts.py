@@ -12,10 +12,10 @@ from django.test import Client
 
 from accounts.models import User
 from inpainting.models import Generation
-from tests import tiny_models
 from tests.api.bodies import shape_a, shape_b
 from tests.api.painting import metadata_for, result
-from tests.catalog_entries import add_model
+from tests.support import tiny_models
+from tests.support.catalog_entries import add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -38,10 +38,10 @@ from inpainting.engines.quick_fill.engine import QuickFill
 from inpainting.generations.delete import delete
 from inpainting.models import GeneratedImage, Generation, InferenceModel
 from inpainting.worker.run import run_waiting
-from tests import tiny_checker
 from tests.api.bodies import shape_a, upload
 from tests.conftest import png
-from tests.fakes import planned, pretend_missing
+from tests.support import tiny_checker
+from tests.support.fakes import planned, pretend_missing
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 CHESS_BOARD = np.kron(np.indices((8, 12)).sum(0) % 2, np.ones((8, 8), int))[:, :, None].repeat(3, 2) * 255

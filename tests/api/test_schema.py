@@ -29,9 +29,9 @@ from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.image import CanonicalImage
 from inpainting.generations.uploads import store_mask
 from inpainting.models import Batch, Generation, WebhookDelivery
-from tests import analyses, drafts
 from tests.api.bodies import text
-from tests.strategies import PROFILES
+from tests.support import analyses, drafts
+from tests.support.strategies import PROFILES
 
 Generate = Callable[..., Generation]
 OPERATIONS = [

@@ -12,7 +12,7 @@ from django.test import Client
 from inpainting.core.codecs import decode_image
 from inpainting.models import Generation
 from tests.api.bodies import data_url, shape_a, shape_b, shape_c, text, upload
-from tests.matrix import each_value_once
+from tests.support.matrix import each_value_once
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 

@@ -42,9 +42,9 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.models import GeneratedImage, Generation, Status, UserLimits, WebhookDelivery
 from inpainting.realtime.following import follow
 from inpainting.webhooks import deliver_due
-from tests import fake_diffusion
 from tests.net.fake_network import Listener
 from tests.net.fake_network import answer as http_answer
+from tests.support import fake_diffusion
 from tests.webhooks.receiving import messages, open_to, url_of
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.

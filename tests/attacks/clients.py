@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 FIRST_GENERATION_HANGS = {
     "DJANGO_SETTINGS_MODULE": "tests.chaos.settings",

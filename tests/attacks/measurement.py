@@ -12,7 +12,7 @@ from typing import Self
 
 import psutil
 
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 MB = 10**6
 SAMPLE_SECONDS = 0.05

@@ -14,7 +14,7 @@ import pytest
 
 from tests.attacks.clients import connect, requests, status_of
 from tests.attacks.measurement import MB, Measurement
-from tests.installation import Installation, overriding
+from tests.support.installation import Installation, overriding
 
 pytestmark = pytest.mark.attack
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.apps import CRASH
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = [pytest.mark.attack, pytest.mark.full]
 
@@ -88,7 +88,7 @@ def test_a_generation_fails_only_for_crashes_while_it_ran_alone(server: Installa
 def test_diffusion_jobs_that_share_steps_survive_crashes(
     installed: tuple[Installation, str], submit: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    tiny_models = pytest.importorskip("tests.tiny_models", reason="diffusion is not installed")
+    tiny_models = pytest.importorskip("tests.support.tiny_models", reason="diffusion is not installed")
     server = installed[0]
     folder: Path = tmp_path_factory.mktemp("models") / "tiny"
     tiny_models.saved(folder)

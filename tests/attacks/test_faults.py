@@ -19,7 +19,7 @@ import pytest
 
 from tests.attacks.clients import large_archive
 from tests.attacks.measurement import MB
-from tests.installation import ROOT, Installation
+from tests.support.installation import ROOT, Installation
 
 pytestmark = [pytest.mark.attack, pytest.mark.full]
 

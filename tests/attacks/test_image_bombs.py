@@ -14,7 +14,7 @@ from tests.attacks.measurement import MB, Measurement
 from tests.core import hostile, tiffs
 from tests.core.hostile_heifs import REFUSED as HEIF_LIES
 from tests.core.hostile_tiffs import HOSTILE as TIFF_LIES
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.attack
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.attacks.measurement import MB, Measurement
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.attack
 

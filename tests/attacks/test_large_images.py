@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.attacks.measurement import MB, Measurement
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.attack
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.attacks.measurement import MB, Measurement
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = [pytest.mark.attack, pytest.mark.full]
 

@@ -11,8 +11,8 @@ import pytest
 
 from inpainting.api import dialects
 from tests.attacks.measurement import MB, Measurement
-from tests.installation import Installation
-from tests.service_clients import CALLS, Caller
+from tests.support.installation import Installation
+from tests.support.service_clients import CALLS, Caller
 
 pytestmark = [pytest.mark.attack, pytest.mark.full]
 

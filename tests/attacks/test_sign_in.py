@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.attacks.measurement import MB, Measurement
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = [pytest.mark.attack, pytest.mark.full]
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.attacks.clients import large_archive, large_result, requests, status_of
 from tests.attacks.measurement import MB, Measurement
-from tests.installation import Installation, overriding
+from tests.support.installation import Installation, overriding
 
 pytestmark = [pytest.mark.attack, pytest.mark.full]
 

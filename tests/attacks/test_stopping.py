@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.attacks.clients import FIRST_GENERATION_HANGS
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = [pytest.mark.attack, pytest.mark.full]
 

@@ -15,7 +15,7 @@ from inpainting.core.codecs import encode_png
 from inpainting.core.image import CanonicalImage
 from tests.attacks.clients import FIRST_GENERATION_HANGS
 from tests.attacks.measurement import MB, Measurement
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = [pytest.mark.attack, pytest.mark.full]
 

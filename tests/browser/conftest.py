@@ -37,7 +37,7 @@ except ImportError:  # Playwright comes with the development extras
     if os.environ.get("CI") == "true":
         raise
 
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 Run = Callable[[str, str], Any]
 PATIENCE_MS = 30_000

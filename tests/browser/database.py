@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 LOCK_SECONDS = 20
 

@@ -25,7 +25,7 @@ from skimage import data
 from tests.browser.conftest import CHROMIUM_FLAGS, PASSWORD, PATIENCE_MS, chromium_path
 from tests.browser.devices import drag
 from tests.browser.editor_page import Pixels, drop, wait_on_a_fake_generation, written
-from tests.installation import ROOT, Installation
+from tests.support.installation import ROOT, Installation
 
 PHOTO = ROOT / "static/img/sample.jpg"
 ROCKET = ((0.5, 0.33), (0.5, 0.98))

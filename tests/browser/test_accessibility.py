@@ -16,7 +16,7 @@ from tests.browser.devices import press
 from tests.browser.editor_page import Pixels, generate, open_photo, paint_line, white_square
 from tests.browser.routes import named_routes, opens, paths
 from tests.conftest import png
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 IN_OTHER_TESTS = {"setup", "mfa_edit_webauthn", "mfa_remove_webauthn", "account_reset_password_from_key"}
 """Checked by test_content_policy.py and test_accounts.py; here with tokens that have ended."""

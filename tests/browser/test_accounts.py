@@ -17,7 +17,7 @@ from tests.browser.accessibility import violations
 from tests.browser.conftest import PASSWORD, confirm, sign_up, watched_page
 from tests.browser.devices import Device
 from tests.browser.painting import paint
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = [
     pytest.mark.browser,

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.database import set_states
 from tests.browser.devices import ON_A_PHONE_TOO, ON_EVERY_DEVICE, press
 from tests.browser.editor_page import SIDE, Pixels, drop, paint_line, white_square, written
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 

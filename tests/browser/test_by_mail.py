@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.accessibility import violations
 from tests.browser.conftest import PASSWORD, watched_page
 from tests.browser.devices import Device
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = [
     pytest.mark.browser,

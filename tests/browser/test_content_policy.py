@@ -15,7 +15,7 @@ from skimage import data
 from tests.browser.accessibility import violations
 from tests.browser.conftest import PASSWORD, PATIENCE_MS, confirm
 from tests.browser.devices import DEVICES, ON_A_PHONE_TOO, Device
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 

@@ -13,9 +13,9 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 
 from playwright.sync_api import Page, expect
 
-from tests import tiny_models, tiny_vision_models
 from tests.browser.editor_page import close_settings, more_settings, open_photo
-from tests.installation import Installation
+from tests.support import tiny_models, tiny_vision_models
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 

@@ -14,7 +14,6 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 
 from playwright.sync_api import Page, expect
 
-from tests import tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_vaes
 from tests.browser.devices import ON_A_PHONE_TOO
 from tests.browser.editor_page import (
     AT_FIRST,
@@ -31,7 +30,8 @@ from tests.browser.editor_page import (
     white_square,
 )
 from tests.conftest import png
-from tests.installation import Installation
+from tests.support import tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_vaes
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 

@@ -20,7 +20,7 @@ from tests.browser.accessibility import violations
 from tests.browser.conftest import CHROMIUM_FLAGS, PASSWORD, sign_up, watched_page
 from tests.browser.devices import ON_A_PHONE_TOO, Device
 from tests.browser.editor_page import drop, more_settings, open_photo, paint_line, start, white_square, written
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 

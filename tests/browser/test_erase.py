@@ -12,10 +12,10 @@ pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
 
 from playwright.sync_api import Browser, expect
 
-from tests import tiny_networks
 from tests.browser.conftest import sign_up, watched_page
 from tests.browser.editor_page import more_settings, open_photo, paint_line, start
-from tests.installation import Installation
+from tests.support import tiny_networks
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 

@@ -12,9 +12,9 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 
 from playwright.sync_api import Page, expect
 
-from tests import tiny_models
 from tests.browser.editor_page import AT_FIRST, MS_TO_LOAD, kept_metadata, more_settings, open_photo, paint_line, start
-from tests.installation import Installation
+from tests.support import tiny_models
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 

@@ -14,7 +14,7 @@ from tests.browser.database import change
 from tests.browser.devices import ON_A_PHONE_TOO, Device
 from tests.browser.editor_page import is_red
 from tests.browser.painting import paint
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 
 @pytest.fixture(scope="module")

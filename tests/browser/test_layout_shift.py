@@ -12,7 +12,7 @@ from tests.browser.conftest import watched_page
 from tests.browser.devices import ON_A_PHONE_TOO, Device
 from tests.browser.editor_page import Pixels
 from tests.conftest import png
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 

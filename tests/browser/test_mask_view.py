@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, StorageState, expect
 from tests.browser.conftest import watched_page
 from tests.browser.devices import ON_EVERY_DEVICE, press
 from tests.browser.editor_page import is_red, open_photo, paint_line, written
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, Dialog, Page, expect
 
 from tests.browser.conftest import PASSWORD, watched_page
-from tests.hub import REPO, UNET_FP16, Hub, serving, tiny_model, weights
-from tests.installation import Installation
+from tests.support.hub import REPO, UNET_FP16, Hub, serving, tiny_model, weights
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 

@@ -20,7 +20,7 @@ from selenium.common.exceptions import WebDriverException
 
 from tests.browser.conftest import PASSWORD
 from tests.browser.engines import BiDiError, Engine, firefox, webkit
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = [
     pytest.mark.full,

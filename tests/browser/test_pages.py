@@ -13,7 +13,7 @@ from tests.browser.devices import DEVICES
 from tests.browser.editor_page import Pixels, generate, open_photo, paint_line, written
 from tests.browser.painting import paint
 from tests.browser.routes import opens, paths
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 

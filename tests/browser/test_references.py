@@ -21,13 +21,13 @@ from inpainting.core.codecs.accepted import ACCEPTED
 from inpainting.core.conditioning_images import prepare_control_image
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
-from tests.adapter_folders import ip_adapter, network
 from tests.browser.conftest import empty_draft, watched_page
 from tests.browser.devices import ON_A_PHONE_TOO
 from tests.browser.editor_page import more_settings, open_photo, paint_line, start
 from tests.conftest import png
-from tests.hub import tiny_model, written
-from tests.installation import Installation
+from tests.support.adapter_folders import ip_adapter, network
+from tests.support.hub import tiny_model, written
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 

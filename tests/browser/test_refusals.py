@@ -14,7 +14,7 @@ from tests.browser.conftest import PASSWORD, emails, sign_up, watched_page
 from tests.browser.database import change
 from tests.browser.devices import ON_A_PHONE_TOO, Device, drag, press
 from tests.browser.walks import ROCKET
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = [pytest.mark.browser, pytest.mark.full]
 

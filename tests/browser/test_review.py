@@ -16,7 +16,7 @@ from tests.browser.accessibility import violations
 from tests.browser.conftest import ADMINISTRATOR, sign_up, watched_page
 from tests.browser.painting import paint
 from tests.conftest import png
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 

@@ -12,11 +12,11 @@ pytest.importorskip("torch", reason="a light installation has no safety checker"
 
 from playwright.sync_api import Browser, expect
 
-from tests import tiny_checker
 from tests.browser.conftest import PASSWORD, watched_page
 from tests.browser.devices import ON_A_PHONE_TOO, Device
 from tests.browser.editor_page import close_settings, more_settings, open_details, open_photo, paint_line, start
-from tests.installation import Installation
+from tests.support import tiny_checker
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 SENTENCE = "Hidden by the safety checker"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests import image_host
-from tests.installation import Installation
+from tests.support import image_host
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 

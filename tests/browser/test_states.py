@@ -30,7 +30,7 @@ from tests.browser.editor_page import (
 )
 from tests.browser.painting import paint
 from tests.browser.walks import ROCKET
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 

@@ -18,7 +18,7 @@ from tests.browser.conftest import watched_page
 from tests.browser.devices import ON_A_PHONE_TOO, Device, press, reveal
 from tests.browser.editor_page import SIDE, Pixels, generate, kept_generation, open_photo, photo_box
 from tests.conftest import png
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 WIDTH, HEIGHT, SCALE = 300, 200, 3

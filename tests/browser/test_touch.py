@@ -12,7 +12,7 @@ from tests.browser.conftest import empty_draft, watched_page
 from tests.browser.devices import DEVICES, Point, drag, point_at, press
 from tests.browser.editor_page import generate, is_red, more_settings, open_photo, photo_box
 from tests.browser.touch import Place, Touch
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 

@@ -16,10 +16,10 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 
 from playwright.sync_api import Page, expect
 
-from tests import tiny_mobile_sam, tiny_vision_models
 from tests.browser.devices import press
 from tests.browser.editor_page import generate, kept_generation, open_photo, written
-from tests.installation import Installation
+from tests.support import tiny_mobile_sam, tiny_vision_models
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
 

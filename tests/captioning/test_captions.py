@@ -55,7 +55,7 @@ def test_blip_describes_as_transformers_does(tmp_path: Path) -> None:
     import transformers
     from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
-    from tests import tiny_vision_models
+    from tests.support import tiny_vision_models
 
     folder = tiny_vision_models.saved(tmp_path / "carried", "blip")
     call_command("pull_model", "blip-base", "--yes", f"--from={folder}", stdout=StringIO())
@@ -78,7 +78,7 @@ def test_florence_2_describes_as_transformers_does(tmp_path: Path) -> None:
     import transformers
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    from tests import tiny_vision_models
+    from tests.support import tiny_vision_models
 
     folder = tiny_vision_models.saved(tmp_path / "carried", "florence2")
     call_command("pull_model", "florence2-base", "--yes", f"--from={folder}", stdout=StringIO())
@@ -105,7 +105,7 @@ def test_blip_reads_the_rows_of_a_image_a_few_pixels_high(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, height: int
 ) -> None:
     pytest.importorskip("torch", reason="the diffusion engine is not installed")
-    from tests import tiny_vision_models
+    from tests.support import tiny_vision_models
 
     folder = tiny_vision_models.saved(tmp_path / "blip", "blip")
     spec = InferenceModel.objects.get(slug="blip-base").spec
@@ -130,8 +130,8 @@ def test_blip_is_fed_as_by_its_authors_with_the_published_settings(tmp_path: Pat
     """salesforce/BLIP, predict.py: 384 pixels square, bicubic, CLIP's normalisation; 3 beams, no sampling. The words
     are free, as in the model's card; the authors' own are “an image of”."""
     pytest.importorskip("torch", reason="the diffusion engine is not installed")
-    from tests import published_preprocessors as published
-    from tests import tiny_vision_models
+    from tests.support import published_preprocessors as published
+    from tests.support import tiny_vision_models
 
     folder = published.put_into(tiny_vision_models.saved(tmp_path / "blip", "blip"), "blip")
     spec, photo = InferenceModel.objects.get(slug="blip-base").spec, data.coffee()[:, :530]
@@ -148,8 +148,8 @@ def test_florence_2_is_fed_as_by_its_authors_with_the_published_settings(tmp_pat
     """microsoft/Florence-2-base, processing_florence2.py: 768 pixels square, bicubic, 577 tokens for the image, and
     the question of the task “<CAPTION>”; 3 beams, no sampling, as in the model's card."""
     pytest.importorskip("torch", reason="the diffusion engine is not installed")
-    from tests import published_preprocessors as published
-    from tests import tiny_vision_models
+    from tests.support import published_preprocessors as published
+    from tests.support import tiny_vision_models
 
     folder = published.put_into(tiny_vision_models.saved(tmp_path / "florence2", "florence2"), "florence2")
     spec, photo = InferenceModel.objects.get(slug="florence2-base").spec, data.coffee()[:, :530]

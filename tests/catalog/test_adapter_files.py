@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from inpainting.catalog.inspection.adapter_files import adapter_files, check_adapter, single_file_configuration
 from inpainting.catalog.inspection.files import ModelRefused, installed_weights
 from inpainting.catalog.specs import Kind
-from tests.adapter_folders import ip_adapter, network
+from tests.support.adapter_folders import ip_adapter, network
 
 ADAPTERS = [
     *("README.md", "models/image_encoder/config.json", "models/image_encoder/model.safetensors"),

@@ -14,7 +14,7 @@ from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.shipped import SHIPPED
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import InvalidRequest
-from tests.hub import tiny_model, weights, written
+from tests.support.hub import tiny_model, weights, written
 
 INDEX = {
     "_class_name": "FluxFillPipeline",

@@ -22,7 +22,7 @@ from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.catalog.specs import Source
 from inpainting.core.errors import InvalidRequest
 from inpainting.models import InferenceModel
-from tests.hub import tiny_model, written
+from tests.support.hub import tiny_model, written
 
 
 @pytest.fixture

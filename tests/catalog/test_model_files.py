@@ -16,7 +16,7 @@ from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.shipped import SHIPPED
 from inpainting.catalog.specs import FEW_STEPS, FewSteps, LoraKind, ModelSpec
 from inpainting.core.errors import InvalidRequest
-from tests.hub import INDEX, checkpoint, tiny_model, weights, written
+from tests.support.hub import INDEX, checkpoint, tiny_model, weights, written
 
 
 @pytest.fixture
@@ -316,7 +316,7 @@ def test_a_distilled_lora_has_the_steps_and_the_scheduler_of_its_model_card(kind
 
 def test_a_preprocessor_may_name_code_for_an_autoprocessor_and_nothing_else_may(tmp_path: Path) -> None:
     """The preprocessor_config.json of microsoft/Florence-2-base does. No file of code is taken or loaded."""
-    from tests.published_preprocessors import PUBLISHED
+    from tests.support.published_preprocessors import PUBLISHED
 
     def florence(**files: object) -> Path:
         texts = {"config": {"model_type": "florence2"}, "preprocessor_config": PUBLISHED["florence2"], **files}

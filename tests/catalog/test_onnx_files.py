@@ -14,8 +14,8 @@ from onnx import TensorProto, helper
 from inpainting.catalog.inspection import onnx_files, onnx_protobuf
 from inpainting.catalog.inspection.files import ModelRefused, only_file
 from inpainting.catalog.inspection.model_files import check_model
-from tests import tiny_networks
-from tests.tiny_networks import lama, migan
+from tests.support import tiny_networks
+from tests.support.tiny_networks import lama, migan
 
 
 @pytest.fixture

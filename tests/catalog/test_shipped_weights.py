@@ -10,7 +10,7 @@ from inpainting.catalog.shipped import KINDS, SHIPPED, SHIPPED_ADAPTERS
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.catalog.shipped_weights import UNTRIED, WEIGHTS_RUNS
 from inpainting.catalog.specs import ADAPTER_LABELS
-from tests.installation import ROOT
+from tests.support.installation import ROOT
 
 DOCUMENT = (ROOT / "docs/extend/model-files.md").read_text()
 HEADING = "| what | kind | state | date | test |\n|---|---|---|---|---|\n"

@@ -23,9 +23,9 @@ from inpainting.core.setting import DIFFUSION
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.models import Generation
-from tests import tiny_models
 from tests.api.bodies import shape_a
-from tests.catalog_entries import add_model
+from tests.support import tiny_models
+from tests.support.catalog_entries import add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)  # workers are notified on commit
 

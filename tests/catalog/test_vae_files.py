@@ -9,7 +9,7 @@ import pytest
 from inpainting.catalog.inspection.adapter_files import check_adapter
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.specs import Kind
-from tests.adapter_folders import network
+from tests.support.adapter_folders import network
 
 
 @pytest.mark.parametrize(

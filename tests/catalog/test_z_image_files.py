@@ -12,7 +12,7 @@ from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.lora_files import check_lora
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.shipped import SHIPPED
-from tests.hub import weights, written
+from tests.support.hub import weights, written
 
 INDEX = {
     "_class_name": "ZImagePipeline",

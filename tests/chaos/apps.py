@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep, Plan, Queue, Step
-from tests.fakes import PlainEngine
+from tests.support.fakes import PlainEngine
 
 FAIL_POINTS = ["accept before", "accept after", "result before", "result after", "commit before", "commit after"]
 STEPS = 6

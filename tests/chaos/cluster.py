@@ -23,12 +23,12 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from tests import postgres
-from tests.disk_bucket import DiskBucket, disk_bucket
-from tests.installation import Installation, overriding
-from tests.scaled_site import Site
-from tests.service_clients import base64_of
-from tests.services import Nginx, PgBouncer, Redis, pgbouncer, redis_server, shipped_nginx
+from tests.support import postgres
+from tests.support.disk_bucket import DiskBucket, disk_bucket
+from tests.support.installation import Installation, overriding
+from tests.support.scaled_site import Site
+from tests.support.service_clients import base64_of
+from tests.support.services import Nginx, PgBouncer, Redis, pgbouncer, redis_server, shipped_nginx
 
 SIZE = float(os.environ.get("CHAOS_SIZE", "1"))
 GENERATIONS, KILLS, SOCKETS, RUNNING = (max(10, round(SIZE * number)) for number in (1000, 100, 1000, 200))

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.apps import FAIL_POINTS
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.chaos
 

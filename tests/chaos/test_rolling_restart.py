@@ -13,7 +13,7 @@ import pytest
 
 from tests.chaos.apps import QUICK
 from tests.chaos.cluster import CLIENTS, RUNNING, SIZE, Cluster, Program, check_ends, cluster_in
-from tests.installation import Installation
+from tests.support.installation import Installation
 
 pytestmark = pytest.mark.chaos
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.installation import Installation
-from tests.service_clients import CALLS, Caller
+from tests.support.installation import Installation
+from tests.support.service_clients import CALLS, Caller
 
 pytestmark = pytest.mark.chaos
 

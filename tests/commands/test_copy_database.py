@@ -17,8 +17,8 @@ from dreamlayer_site import database_copy
 from dreamlayer_site.database_copy import CopyRefused
 from dreamlayer_site.folder_lock import lock_data_folder
 from dreamlayer_site.service_urls import database_settings
-from tests import postgres
-from tests.installation import Installation
+from tests.support import postgres
+from tests.support.installation import Installation
 
 
 def dump(installation: Installation) -> list[dict[str, object]]:

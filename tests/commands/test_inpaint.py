@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpainting.core.codecs import decode_image
-from tests import tiny_checker
-from tests.catalog_entries import add_model
 from tests.commands.running import inpaint
 from tests.core import heifs, hostile, tiffs
+from tests.support import tiny_checker
+from tests.support.catalog_entries import add_model
 
 pytestmark = pytest.mark.django_db  # `auto` chooses an engine by the catalog
 

@@ -13,9 +13,9 @@ from skimage import data
 
 from inpainting.core.request import InpaintRequest, LoraUse
 from inpainting.models import Lora
-from tests import fake_diffusion
 from tests.commands.running import inpaint
 from tests.conftest import png
+from tests.support import fake_diffusion
 
 pytestmark = pytest.mark.django_db
 

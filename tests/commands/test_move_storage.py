@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from tests.services import BUCKET, S3, s3_server
+from tests.support.services import BUCKET, S3, s3_server
 
 NAMES = {f"mask/{number:02x}/{number}.png" for number in range(12)}
 

@@ -27,7 +27,6 @@ from inpainting.core.codecs.formats import TOO_LARGE
 from inpainting.models import Generation, InferenceModel, Status, UserLimits, WebhookDelivery
 from inpainting.webhooks import deliver_due
 from inpainting.worker import watchdog
-from tests import fake_diffusion
 from tests.compat.arrival import Clock
 from tests.compat.deep_image import (
     GENERATE,
@@ -46,6 +45,7 @@ from tests.compat.deep_image import (
 )
 from tests.conftest import png
 from tests.net.fake_network import Listener, answer
+from tests.support import fake_diffusion
 from tests.webhooks.receiving import messages, open_to, url_of
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.

@@ -19,7 +19,6 @@ from inpainting.api.concurrency_limits import limit_segmentations
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.generations import analyses
 from inpainting.models import Analysis, Generation
-from tests.analyses import accepted
 from tests.compat.deep_image import (
     GENERATE,
     MASK_URL,
@@ -34,6 +33,7 @@ from tests.compat.deep_image import (
     refused,
     serve_images,
 )
+from tests.support.analyses import accepted
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -66,7 +66,7 @@ def test_outpainting_goes_on_where_the_captioning_model_is_incomplete(
     program: Client, diffusion_requests: list[InpaintRequest], tmp_path: Path, missing: str
 ) -> None:
     pytest.importorskip("torch", reason="the diffusion engine is not installed")
-    from tests import tiny_vision_models
+    from tests.support import tiny_vision_models
 
     folder = tiny_vision_models.saved(tmp_path / "carried", "blip")
     call_command("pull_model", "blip-base", "--yes", f"--from={folder}", stdout=StringIO())
@@ -83,7 +83,7 @@ def test_a_worker_describes_for_a_web_process(
     program: Client, diffusion_requests: list[InpaintRequest], tmp_path: Path, settings: Any, broken: bool
 ) -> None:
     pytest.importorskip("torch", reason="the diffusion engine is not installed")
-    from tests import tiny_vision_models
+    from tests.support import tiny_vision_models
 
     folder = tiny_vision_models.saved(tmp_path / "carried", "blip")
     call_command("pull_model", "blip-base", "--yes", f"--from={folder}", stdout=StringIO())

@@ -25,8 +25,8 @@ from inpainting.models import Generation, Status, UserLimits
 from inpainting.webhooks import deliver_due
 from tests.compat.fooocus import URL, base64_of, post, stored_mask, task_of
 from tests.conftest import png
-from tests.matrix import each_value_once
 from tests.net.fake_network import Listener, answer
+from tests.support.matrix import each_value_once
 from tests.webhooks.receiving import messages, open_to, url_of
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.

@@ -18,12 +18,12 @@ from inpainting.api.compat.fooocus.body import GenerateBody
 from inpainting.core.request import InpaintRequest, LoraUse
 from inpainting.generations import submit
 from inpainting.models import Generation, Lora
-from tests import fake_diffusion
-from tests.adapter_folders import network
-from tests.catalog_entries import add_model
 from tests.compat.fooocus import base64_of, post, stored_mask, task_of
 from tests.conftest import png
-from tests.strategies import examples
+from tests.support import fake_diffusion
+from tests.support.adapter_folders import network
+from tests.support.catalog_entries import add_model
+from tests.support.strategies import examples
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

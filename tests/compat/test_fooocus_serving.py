@@ -13,8 +13,8 @@ import pytest
 import requests
 from PIL import Image
 
-from tests import image_host
-from tests.installation import Installation
+from tests.support import image_host
+from tests.support.installation import Installation
 
 PATIENCE_SECONDS = 120
 

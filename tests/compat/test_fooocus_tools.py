@@ -26,9 +26,9 @@ from inpainting.engines.loaded_models import loaded_models
 from inpainting.models import Analysis
 from inpainting.segmenters import registry
 from inpainting.segmenters.grabcut import GrabCut
-from tests.analyses import accepted
 from tests.compat.fooocus import base64_of, post
 from tests.conftest import png
+from tests.support.analyses import accepted
 
 MASK, DESCRIBE = "/v1/tools/generate_mask", "/v1/tools/describe-image"
 
@@ -58,7 +58,7 @@ def mask_of(response: Any) -> Image.Image:
 
 def install(slug: str, tmp_path: Path, **network: Any) -> None:
     pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
-    from tests import tiny_networks
+    from tests.support import tiny_networks
 
     path = tmp_path / f"{slug}.onnx"
     path.write_bytes(tiny_networks.salient(64, **network))
@@ -181,7 +181,7 @@ def test_the_form_of_earlier_versions_is_read(alices_program: Client) -> None:
 
 def test_sam_masks_what_the_words_name_in_rgb_black_and_white(alices_program: Client, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the diffusion engine is not installed")
-    from tests import tiny_vision_models
+    from tests.support import tiny_vision_models
 
     body = {"image": PHOTO, "mask_model": "sam", "dino_prompt_text": "disc", "box_threshold": 0, "text_threshold": 0}
     for slug, family in (("grounding-dino-tiny", "grounding-dino"), ("sam-vit-base", "sam")):
@@ -233,7 +233,7 @@ def test_a_worker_describes_alike_and_an_incomplete_model_is_a_clear_error(
     alices_program: Client, tmp_path: Path, settings: Any
 ) -> None:
     pytest.importorskip("torch", reason="the diffusion engine is not installed")
-    from tests import tiny_vision_models
+    from tests.support import tiny_vision_models
 
     folder = tiny_vision_models.saved(tmp_path / "carried", "blip")
     call_command("pull_model", "blip-base", "--yes", f"--from={folder}", stdout=StringIO())

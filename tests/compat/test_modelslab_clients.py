@@ -18,9 +18,9 @@ from pytest_django import Settings
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.worker.run import run_waiting
-from tests import image_host
 from tests.compat.modelslab import FETCH, INPAINT, encoded, error, keep_waiting, pixels, post, white_repaints
-from tests.installation import Installation, overriding
+from tests.support import image_host
+from tests.support.installation import Installation, overriding
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # The package is written for pydantic 2.0.

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from inpainting.catalog import families
 from inpainting.core.settings_table import SCHEDULERS
 from inpainting.models import Generation, InferenceModel
-from tests import tiny_adapters, tiny_checker, tiny_loras, tiny_models, tiny_vaes
-from tests.catalog_entries import add_lora, add_model
 from tests.compat.modelslab import INPAINT, encoded, error, post, success, white_repaints
+from tests.support import tiny_adapters, tiny_checker, tiny_loras, tiny_models, tiny_vaes
+from tests.support.catalog_entries import add_lora, add_model
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -18,8 +18,8 @@ from PIL import Image
 from pytest_django import Settings
 
 from inpainting.models import Generation
-from tests import fake_diffusion
 from tests.conftest import png
+from tests.support import fake_diffusion
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 

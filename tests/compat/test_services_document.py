@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from inpainting.api import dialects
-from tests import image_host
-from tests.installation import ROOT, Installation
+from tests.support import image_host
+from tests.support.installation import ROOT, Installation
 
 DOCUMENT = (ROOT / "docs/use/services.md").read_text()
 COMMANDS = re.findall(r"^## ([^\n]+)\n(?:(?!^## ).*\n)*?```bash\n((?:.*\n)*?)```", DOCUMENT, re.MULTILINE)

@@ -16,8 +16,8 @@ import requests
 import yaml
 from PIL import Image
 
-from tests import image_host
-from tests.installation import Installation
+from tests.support import image_host
+from tests.support.installation import Installation
 
 SNIPPETS = Path(__file__).parent.parent / "payloads" / "snippets"
 

@@ -21,7 +21,7 @@ from inpainting.core.errors import InvalidImage, InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage, Pixels
 from tests.core import hostile
-from tests.strategies import examples
+from tests.support.strategies import examples
 
 PROFILES = {1: (None, hostile.grey_profile()), 3: (None, hostile.srgb_profile(), hostile.swapped_profile())}
 

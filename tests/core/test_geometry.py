@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size, Window, WindowRule, plan_window, row_strips
-from tests.strategies import boxes_in, examples, sizes, window_rules
+from tests.support.strategies import boxes_in, examples, sizes, window_rules
 
 PLANS = sizes(300).flatmap(lambda size: st.tuples(st.just(size), boxes_in(size), window_rules()))
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from inpainting.core.codecs import IntakeLimits, decode_image, encode_png
 from inpainting.core.errors import InvalidImage
 from tests.core import heifs, hostile, tiffs
-from tests.strategies import examples
+from tests.support.strategies import examples
 
 HEAD = b"\x89PNG\r\n\x1a\n"
 TEXT = hostile.chunk(b"tEXt", b"comment\0" + hostile.SCRIPT)

@@ -15,7 +15,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import Mask
 from inpainting.core.mask_operations import NAMES, Operation
-from tests import strategies
+from tests.support import strategies
 
 COCO = {"size": [9, 10], "counts": "61X13mN000`0"}
 """From the documentation of COCO's masks: columns 6 and 7 of 10, of 9 rows."""

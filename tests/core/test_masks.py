@@ -27,7 +27,7 @@ from inpainting.core.masks import (
     scaling_note,
 )
 from inpainting.core.request import PaintSettings
-from tests.strategies import examples, masks, sizes
+from tests.support.strategies import examples, masks, sizes
 
 BLACK, WHITE, TRANSPARENT = MaskPolarity
 MASKS = sizes(40).flatmap(masks)

@@ -18,8 +18,8 @@ from inpainting.core.codecs.formats import JPEG, WEBP, encode_copy
 from inpainting.core.codecs.xmp import MAX_PACKET_BYTES, read_rights, write_rights
 from inpainting.core.metadata import KINDS_BY_CHOICE, MAX_TEXT_CHARACTERS, NO_METADATA, Metadata, Rights
 from tests.core import hostile
-from tests.photo_metadata import PACKET, SECRETS, camera_exif, exif_values, with_metadata, xmp_of
-from tests.strategies import examples
+from tests.support.photo_metadata import PACKET, SECRETS, camera_exif, exif_values, with_metadata, xmp_of
+from tests.support.strategies import examples
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 SOURCES = (*FORMATS, "TIFF", "AVIF", "HEIC")

@@ -13,7 +13,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.outpainting import Anchor, Fit, Outpaint, extend, outpaint_from
-from tests.strategies import images, sizes
+from tests.support.strategies import images, sizes
 
 SIDES = st.integers(0, 40)
 SIZES = sizes(60)

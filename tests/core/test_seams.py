@@ -13,7 +13,7 @@ from skimage import data
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.seams import seam_score
 from tests.core.shapes import disc
-from tests.strategies import masks, sizes
+from tests.support.strategies import masks, sizes
 
 
 def stepped(pixels: NDArray[np.uint8], mask: Mask, levels: int) -> CanonicalImage:

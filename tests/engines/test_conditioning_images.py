@@ -19,7 +19,7 @@ from inpainting.core.request import ControlUse, InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep, Plan
 from inpainting.engines.conditioning_images import ignored_images, images_to_compute
 from inpainting.engines.painting import paint
-from tests.fakes import PlainEngine, declared, planned, settings_planned
+from tests.support.fakes import PlainEngine, declared, planned, settings_planned
 
 
 @dataclass

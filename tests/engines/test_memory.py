@@ -21,7 +21,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Plan
 from inpainting.engines.painting import paint
-from tests.fakes import planned
+from tests.support.fakes import planned
 
 WIDTH, HEIGHT = 4096, 3072
 MAX_SHARE = 0.5

@@ -20,8 +20,8 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.painting import paint
 from inpainting.engines.passes import MAX_PASSES, gap, passes
-from tests.fakes import PlainEngine, declared, planned
-from tests.strategies import boxes_in, examples, sizes
+from tests.support.fakes import PlainEngine, declared, planned
+from tests.support.strategies import boxes_in, examples, sizes
 
 RULE = WindowRule(0.5, 8, min_side=32, max_side=64, multiple=8)
 

@@ -22,8 +22,8 @@ from inpainting.engines import painting
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.painting import NOTHING_TO_DO, Painting, paint
 from inpainting.worker.run import report
-from tests.fakes import PlainEngine, declared, planned
-from tests.strategies import examples, images, masks, sizes, window_rules
+from tests.support.fakes import PlainEngine, declared, planned
+from tests.support.strategies import examples, images, masks, sizes, window_rules
 
 
 @dataclass

@@ -25,7 +25,7 @@ from inpainting.generations.delete import delete_all_of_user
 from inpainting.generations.retention import sweep
 from inpainting.models import Draft, DraftImage, Retention, UserLimits
 from tests.conftest import png
-from tests.drafts import document, sha256, stored, with_photo
+from tests.support.drafts import document, sha256, stored, with_photo
 
 pytestmark = pytest.mark.django_db(transaction=True)  # files are deleted on commit
 DAY = timedelta(days=1)

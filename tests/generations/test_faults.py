@@ -36,8 +36,8 @@ from inpainting.models import GeneratedImage, Generation, IdempotencyKey, Ledger
 from inpainting.worker import run as running
 from inpainting.worker import watchdog
 from inpainting.worker.run import run_waiting
-from tests.commit_failures import lose_the_commit_reply
-from tests.small_disk import fill, make_room, small_disk
+from tests.support.commit_failures import lose_the_commit_reply
+from tests.support.small_disk import fill, make_room, small_disk
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Generate = Callable[..., Generation]

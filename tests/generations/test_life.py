@@ -29,7 +29,7 @@ from inpainting.worker import run as running
 from inpainting.worker import watchdog as watching
 from inpainting.worker.run import run, run_waiting
 from inpainting.worker.watchdog import Heartbeat
-from tests.fakes import PlainEngine
+from tests.support.fakes import PlainEngine
 
 Generate = Callable[..., Generation]
 

@@ -25,9 +25,9 @@ from inpainting.generations.batches import BatchInput, retry, submit_batch
 from inpainting.generations.submit import Submission, submit
 from inpainting.models import Generation
 from inpainting.planning import planner
-from tests import fake_diffusion
 from tests.api.bodies import shape_a, upload
 from tests.conftest import png
+from tests.support import fake_diffusion
 
 pytestmark = pytest.mark.django_db
 GUIDE = np.ascontiguousarray(data.coffee()[:64, :96])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inpainting.net.addresses import SPECIAL_IPV4, is_allowed_by_exception, is_blocked
-from tests.strategies import examples
+from tests.support.strategies import examples
 
 
 def table(text: str) -> list[str]:

@@ -12,7 +12,7 @@ from inpainting.net import OutboundPolicy, is_allowed_url
 from inpainting.net.network_errors import Failure, NetworkError
 from inpainting.net.url_parsing import Target, parse_url, resolve_redirect
 from tests.net.urls import PRIVATE, REFUSED
-from tests.strategies import examples
+from tests.support.strategies import examples
 
 LIMITS = OutboundPolicy()
 

@@ -40,7 +40,7 @@ def folder(settings: Any, tmp_path: Path) -> Path:
 
 
 def pull_tiny(folder: Path) -> Path:
-    from tests import tiny_vision_models
+    from tests.support import tiny_vision_models
 
     tiny_vision_models.saved(folder, "depth-anything")
     call_command("pull_model", "depth-anything-v2-small", "--yes", f"--from={folder}", stdout=StringIO())
@@ -86,8 +86,8 @@ def test_it_is_fed_as_by_its_authors_with_the_published_settings(
     """Depth-Anything-V2, depth_anything_v2/dpt.py, `image2tensor`: RGB, the shorter side at 518 pixels, both multiples
     of 14, cubic, ImageNet's normalisation. The published processor scales an image of less than 518 pixels by its
     longer side, where the authors' code scales it up by the shorter one."""
-    from tests import published_preprocessors as published
-    from tests import tiny_vision_models
+    from tests.support import published_preprocessors as published
+    from tests.support import tiny_vision_models
 
     folder = published.put_into(tiny_vision_models.saved(tmp_path / "depth", "depth-anything"), "depth-anything")
     (spec,) = (one for one in SHIPPED_TOOLS if one.family == "depth-anything")

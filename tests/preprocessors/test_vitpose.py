@@ -24,10 +24,10 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.loaded_models import LoadedModels
 from inpainting.preprocessors import control_image, rt_detr, vitpose
 from inpainting.preprocessors.skeletons import drawn, openpose_points
-from tests import published_preprocessors as published
-from tests.adapter_folders import network
 from tests.api.bodies import shape_a
-from tests.catalog_entries import add_model
+from tests.support import published_preprocessors as published
+from tests.support.adapter_folders import network
+from tests.support.catalog_entries import add_model
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -45,7 +45,7 @@ def folders(settings: Any, tmp_path: Path) -> dict[str, Path]:
 
 
 def pull_tiny(folder: Path, family: str) -> Path:
-    from tests import tiny_vision_models
+    from tests.support import tiny_vision_models
 
     tiny_vision_models.saved(folder, family)
     call_command("pull_model", SLUGS[family], "--yes", f"--from={folder}", stdout=StringIO())
@@ -183,7 +183,7 @@ def test_both_models_are_needed(settings: Any, tmp_path: Path) -> None:
 def test_a_model_of_other_key_points_is_refused(tmp_path: Path) -> None:
     import transformers
 
-    from tests import tiny_vision_models
+    from tests.support import tiny_vision_models
 
     other = tiny_vision_models.saved(tmp_path / "other", "vitpose")
     config = transformers.VitPoseConfig.from_pretrained(other)

@@ -12,7 +12,7 @@ import pytest
 
 from inpainting.realtime import consumers
 from inpainting.realtime.events import Event
-from tests.installation import ROOT, Installation
+from tests.support.installation import ROOT, Installation
 
 pytest.importorskip("websockets")
 TEXT = (ROOT / "docs/use/live.md").read_text()

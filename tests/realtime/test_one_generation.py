@@ -18,7 +18,7 @@ from inpainting.realtime import events
 from inpainting.realtime.consumers import NOT_FOUND, GenerationConsumer
 from inpainting.worker.run import run_waiting
 from tests.realtime.sockets import events_until_end, session_socket, signed_in
-from tests.threads import with_own_connection
+from tests.support.threads import with_own_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

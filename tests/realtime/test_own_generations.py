@@ -13,7 +13,7 @@ from inpainting.realtime.consumers import SIGNED_OUT, TOO_MANY, GenerationEvents
 from inpainting.worker.run import run_waiting
 from tests.realtime.conftest import Wait
 from tests.realtime.sockets import close_code, events_until_end, session_socket
-from tests.threads import with_own_connection
+from tests.support.threads import with_own_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

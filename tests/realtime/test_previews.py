@@ -24,7 +24,7 @@ from inpainting.worker.progress import encode_preview
 from inpainting.worker.run import run_waiting
 from tests.realtime.conftest import Wait
 from tests.realtime.sockets import events_until_end, session_socket
-from tests.threads import with_own_connection
+from tests.support.threads import with_own_connection
 
 pytestmark = pytest.mark.django_db(transaction=True)
 GREEN = (20, 200, 40)

@@ -11,7 +11,7 @@ from asgiref.sync import async_to_sync
 
 from dreamlayer_site.service_urls import channel_layer_settings
 from inpainting.realtime.redis_channel_layer import RedisChannelLayer
-from tests.services import Redis, redis_server
+from tests.support.services import Redis, redis_server
 
 
 @pytest.fixture

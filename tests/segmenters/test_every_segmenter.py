@@ -24,9 +24,9 @@ from inpainting.core.image import CanonicalImage
 from inpainting.models import InferenceModel
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Detection, Hint, Point, Segmenter, Selection, candidates_of
-from tests import tiny_mobile_sam, tiny_networks
 from tests.api.bodies import text
 from tests.conftest import png
+from tests.support import tiny_mobile_sam, tiny_networks
 
 MODELS = {
     "u2net": "u2netp",
@@ -111,11 +111,11 @@ def network_of(folder: Path, family: str) -> Path:
     if family == "mobile-sam":
         return tiny_mobile_sam.saved(folder)
     if family in ("sam", "sam2"):
-        from tests import brightness_networks
+        from tests.support import brightness_networks
 
         return brightness_networks.saved(folder, family)
     if family == "grounding-dino":
-        from tests import tiny_vision_models
+        from tests.support import tiny_vision_models
 
         return tiny_vision_models.saved(folder, family)
     path = folder.with_suffix(".onnx")

@@ -20,8 +20,8 @@ from inpainting.core.image import CanonicalImage
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Point, Segmenter, Selection, candidates_of
 from inpainting.segmenters.networks.mobile_sam import MobileSam
-from tests import tiny_mobile_sam
-from tests.tiny_networks import with_external_numbers
+from tests.support import tiny_mobile_sam
+from tests.support.tiny_networks import with_external_numbers
 
 PHOTO = data.coffee()[:150, :220]
 CLICKS = Selection((Point(120.5, 70), Point(20, 20, is_object=False)))
@@ -125,7 +125,7 @@ def test_a_further_click_computes_no_second_embedding(segmenter: Segmenter, monk
 def test_it_outlines_what_grounding_dino_finds(segmenter: Segmenter, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="the diffusion engine is not installed")
     from inpainting.segmenters.base import Detection
-    from tests import tiny_vision_models
+    from tests.support import tiny_vision_models
 
     folder = tiny_vision_models.saved(tmp_path / "dino", "grounding-dino")
     call_command("pull_model", "grounding-dino-tiny", "--yes", f"--from={folder}", stdout=StringIO())

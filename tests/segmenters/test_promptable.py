@@ -32,8 +32,8 @@ from inpainting.segmenters.networks.by_words import boxes_of
 from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter
 from inpainting.segmenters.networks.detector_models import Detector
 from inpainting.segmenters.networks.sam_models import Sam, Sam2
-from tests import published_preprocessors as published
-from tests import tiny_vision_models
+from tests.support import published_preprocessors as published
+from tests.support import tiny_vision_models
 
 Install = Callable[..., CatalogSegmenter]
 PHOTO = data.coffee()[:150, :220]

@@ -27,7 +27,7 @@ from inpainting.models import InferenceModel
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Segmenter, Selection, candidates_of
 from inpainting.segmenters.networks import catalog_segmenter, salient_objects
-from tests import tiny_networks
+from tests.support import tiny_networks
 
 Install = Callable[..., Segmenter]
 PARAMETERS = {

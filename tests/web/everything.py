@@ -35,7 +35,7 @@ from inpainting.models import (
     WebhookSecret,
 )
 from tests.accounts.codes import add_app
-from tests.analyses import queued
+from tests.support.analyses import queued
 
 Generate = Callable[..., Generation]
 

@@ -23,8 +23,8 @@ from inpainting.admin.dashboard import percentile
 from inpainting.engines import registry
 from inpainting.generations.review import give_verdict
 from inpainting.models import Analysis, Generation, InferenceModel, ModelState, Status, UserLimits, Verdict
-from tests.analyses import queued
 from tests.conftest import png
+from tests.support.analyses import queued
 
 Generate = Callable[..., Generation]
 LIST = "/admin/inpainting/generation/"

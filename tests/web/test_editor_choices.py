@@ -16,8 +16,8 @@ from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS, RANGES, by_name
 from inpainting.models import Generation, InferenceModel
 from inpainting.planning import planner
-from tests.fakes import pretend_installed, pretend_missing
-from tests.hub import tiny_model, written
+from tests.support.fakes import pretend_installed, pretend_missing
+from tests.support.hub import tiny_model, written
 
 Install = Callable[[str], InferenceModel]
 

@@ -17,7 +17,7 @@ from inpainting.catalog.shipped import SHIPPED
 from inpainting.catalog.shipped_weights import UNTRIED, WEIGHTS_RUNS
 from inpainting.catalog.specs import Source
 from inpainting.models import InferenceModel, Lora, ModelState
-from tests.hub import tiny_model, written
+from tests.support.hub import tiny_model, written
 
 
 @pytest.fixture

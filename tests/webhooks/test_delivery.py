@@ -19,7 +19,7 @@ from inpainting.models import DeliveryState, WebhookAttempt, WebhookDelivery, We
 from inpainting.net import Failure, OutboundPolicy, PostFailure
 from inpainting.webhooks import RETRY_SECONDS, deliver, deliver_due, signing_secrets
 from tests.net.fake_network import PUBLIC, FakeNetwork, Handler, Listener, answer, silent
-from tests.threads import with_own_connection
+from tests.support.threads import with_own_connection
 from tests.webhooks.receiving import let_time_pass, messages, open_to, seeded, url_of
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.installation import Installation
 from tests.net.fake_network import Listener, answer
+from tests.support.installation import Installation
 from tests.webhooks.receiving import messages, url_of
 
 

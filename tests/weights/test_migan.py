@@ -25,7 +25,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.erase.engine import Erase
 from inpainting.engines.painting import paint
-from tests.fakes import planned, window_plan
+from tests.support.fakes import planned, window_plan
 from tests.weights.published import PublishedFile
 
 pytestmark = pytest.mark.weights

@@ -16,7 +16,7 @@ from skimage import data
 from inpainting.core.image import CanonicalImage
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Segmenter, Selection
-from tests import tiny_networks
+from tests.support import tiny_networks
 from tests.weights.drawn import ASTRONAUT, COAT, CUP, Outline, overlap
 from tests.weights.published import PublishedFile
 

@@ -11,7 +11,7 @@ from accounts.models import User
 from inpainting.engines import registry
 from inpainting.models import Generation, Status
 from inpainting.worker.fair_queue import CANDIDATES, OVERTAKEN_SLOTS, start_next
-from tests.strategies import examples
+from tests.support.strategies import examples
 from tests.worker.queueing import UNIT, add, order, users
 
 

@@ -18,7 +18,7 @@ from inpainting.models import Generation, Status
 from inpainting.worker import run_time_estimates
 from inpainting.worker.fair_queue import start_next
 from inpainting.worker.run_time_estimates import QueuePosition, positions, queue_position
-from tests.strategies import examples
+from tests.support.strategies import examples
 from tests.worker.queueing import UNIT, add, finish_all, order, start_all, users
 from tests.worker.round_robin import round_robin
 

@@ -24,7 +24,7 @@ from inpainting.worker import fair_queue, own_threads
 from inpainting.worker import run as running
 from inpainting.worker.run import run, run_waiting
 from inpainting.worker.waiting import wait_until_ended
-from tests.threads import with_own_connection
+from tests.support.threads import with_own_connection
 
 Generate = Callable[..., Generation]
 

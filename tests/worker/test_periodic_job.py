@@ -15,8 +15,8 @@ from django.utils import timezone
 from accounts.models import User
 from inpainting.generations import retention, undoable_delete
 from inpainting.models import PeriodicJob
-from tests import postgres
-from tests.installation import ROOT, Installation
+from tests.support import postgres
+from tests.support.installation import ROOT, Installation
 
 JOBS = 30
 CLAIM = f"""

@@ -13,7 +13,7 @@ from inpainting.generations import recovery
 from inpainting.models import Generation, Status
 from inpainting.worker import fair_queue, own_threads, watchdog
 from inpainting.worker.fair_queue import start_next
-from tests.fakes import PlainEngine, declared
+from tests.support.fakes import PlainEngine, declared
 
 Generate = Callable[..., Generation]
 

@@ -32,7 +32,7 @@ def test_it_is_loaded_beside_the_thread_of_the_device(
     pytest.importorskip("torch", reason="diffusion is not installed")
     from inpainting.engines.diffusion.engine import Diffusion, Options
     from inpainting.engines.diffusion.serving import model_loading
-    from tests import tiny_models
+    from tests.support import tiny_models
 
     settings.MODELS_DIR, settings.LOAD_SD_INPAINT = tmp_path / "models", load_sd_inpaint
     settings.DIFFUSION_WARM_UP = "" if load_sd_inpaint else "tiny"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.hub import Hub
+from tests.support.hub import Hub
 
 PutOnline = Callable[[Hub], None]
 

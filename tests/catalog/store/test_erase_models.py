@@ -13,9 +13,9 @@ from django.core.management import CommandError, call_command
 from inpainting.catalog import families
 from inpainting.catalog.shipped import SHIPPED
 from inpainting.models import InferenceModel, ModelState
-from tests import tiny_networks
 from tests.catalog.store.conftest import PutOnline
-from tests.hub import Hub, serving
+from tests.support import tiny_networks
+from tests.support.hub import Hub, serving
 
 BUILDERS: dict[str, Callable[..., bytes]] = {"lama": tiny_networks.lama, "migan": tiny_networks.migan}
 FILES = {"lama": "lama_fp32.onnx", "migan": "migan_pipeline_v2.onnx"}

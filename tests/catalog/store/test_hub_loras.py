@@ -18,9 +18,9 @@ from safetensors.torch import save
 
 from inpainting.catalog.lookup import Catalog
 from inpainting.models import Lora
-from tests import tiny_loras, tiny_models
 from tests.catalog.store.conftest import PutOnline
-from tests.hub import COMMIT, REPO, Hub, serving
+from tests.support import tiny_loras, tiny_models
+from tests.support.hub import COMMIT, REPO, Hub, serving
 
 pytestmark = pytest.mark.django_db
 LCM, STYLE = "lcm.safetensors", "style.safetensors"

@@ -18,10 +18,10 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 from inpainting.catalog.store.pull import remove_files
 from inpainting.core.codecs import decode_image, read_png_texts
 from inpainting.models import Generation, InferenceModel
-from tests import original_layout, tiny_models
 from tests.api.bodies import shape_a
 from tests.catalog.store.conftest import PutOnline
-from tests.hub import REPO, Hub, serving
+from tests.support import original_layout, tiny_models
+from tests.support.hub import REPO, Hub, serving
 
 pytestmark = pytest.mark.django_db(transaction=True)  # workers are notified on commit
 

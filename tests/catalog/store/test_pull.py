@@ -20,7 +20,7 @@ from inpainting.catalog.store.pull import remove_files
 from inpainting.catalog.store.sources import ModelUnavailable
 from inpainting.models import InferenceModel, ModelState
 from tests.catalog.store.conftest import PutOnline
-from tests.hub import COMMIT, REPO, UNET_FP16, Hub, checkpoint, serving, tiny_model, weights, written
+from tests.support.hub import COMMIT, REPO, UNET_FP16, Hub, checkpoint, serving, tiny_model, weights, written
 
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="a light installation has no hub library")
 UNET = UNET_FP16

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub import REPO, UNET_FP16, serving, tiny_model
-from tests.installation import Installation
+from tests.support.hub import REPO, UNET_FP16, serving, tiny_model
+from tests.support.installation import Installation
 
 pytest.importorskip("huggingface_hub", reason="a light installation has no hub library")
 

@@ -22,7 +22,7 @@ from inpainting.net import OutboundPolicy, RemoteFile, open_remote_file
 from tests.net.fake_network import OTHER_PUBLIC, PUBLIC, FakeNetwork, Handler, Listener, answer, authority
 
 pytest.importorskip("onnx", reason="a light installation has no onnx")
-from tests import tiny_networks
+from tests.support import tiny_networks
 
 NAME, STORE = "releases.example", "files.example"
 URL = f"https://{NAME}/v1/mine.onnx"

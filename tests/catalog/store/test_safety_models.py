@@ -22,9 +22,9 @@ from inpainting.core.request import PaintSettings
 from inpainting.models import InferenceModel, ModelState
 from inpainting.moderation import find_safety_checker
 from inpainting.planning import planner
-from tests import tiny_checker
 from tests.catalog.store.conftest import PutOnline
-from tests.hub import Hub, serving
+from tests.support import tiny_checker
+from tests.support.hub import Hub, serving
 
 PUBLISHED_AS_SAFETENSORS = "1664e306d2258485321cbbd8083074c9474d4e41"
 """The commit of refs/pr/41, which other programs name too (Acly/krita-ai-diffusion): main has the weights as a pickle

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from safetensors.numpy import save_file
 
 from inpainting.models import InferenceModel, Lora
-from tests.hub import checkpoint, tiny_model, weights, written
+from tests.support.hub import checkpoint, tiny_model, weights, written
 
 
 @pytest.fixture

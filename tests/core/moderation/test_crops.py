@@ -15,7 +15,7 @@ from inpainting.core.geometry import Box
 from inpainting.core.image import Mask
 from inpainting.core.masks import nonempty_bounds
 from inpainting.core.moderation.crops import FEW, MAX_ACROSS, checker_crops
-from tests.strategies import SEEDS, masks, sizes
+from tests.support.strategies import SEEDS, masks, sizes
 
 
 @st.composite

@@ -9,8 +9,8 @@ import torch
 
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_models
 from tests.engines.diffusion.pipelines import CPU, KINDS
+from tests.support import tiny_models
 
 
 @pytest.fixture(autouse=True, scope="package")

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from inpainting.catalog.inspection import flux_file
 from inpainting.engines.diffusion.conditioning.flux_layer_names import original_name
-from tests import tiny_models
+from tests.support import tiny_models
 
 WIDTH = 128
 NORMS = {

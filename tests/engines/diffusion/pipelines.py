@@ -19,7 +19,7 @@ from inpainting.engines.base import Step
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.latent_codec import LatentCodec
-from tests import tiny_models
+from tests.support import tiny_models
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
 SIDE = 64

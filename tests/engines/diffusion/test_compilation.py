@@ -26,10 +26,10 @@ from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.kernels import BLOCKS, OFF
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from tests import tiny_adapters, tiny_loras, tiny_models
 from tests.engines.diffusion.conditioning import adapter_requests
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import request, wait_until
+from tests.support import tiny_adapters, tiny_loras, tiny_models
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")
 

@@ -14,7 +14,7 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.engine import Diffusion
-from tests.fakes import planned
+from tests.support.fakes import planned
 
 if TYPE_CHECKING:
     from inpainting.engines.diffusion.serving.batcher import Batcher

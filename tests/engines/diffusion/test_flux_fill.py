@@ -33,7 +33,6 @@ from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.painting import paint
-from tests import tiny_models
 from tests.engines.diffusion.flux_reference import SIZE, assert_equal, diffusers_result, request
 from tests.engines.diffusion.pipelines import (
     CPU,
@@ -43,7 +42,8 @@ from tests.engines.diffusion.pipelines import (
     ignore_step,
 )
 from tests.engines.diffusion.serving.batches import wait_until
-from tests.fakes import planned
+from tests.support import tiny_models
+from tests.support.fakes import planned
 
 EULER, HEUN = FLOW_SCHEDULERS
 

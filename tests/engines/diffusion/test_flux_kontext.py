@@ -22,7 +22,6 @@ from inpainting.engines.diffusion.families.flux_kontext import FluxKontext
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_loras, tiny_models
 from tests.engines.diffusion.flux_reference import SIZE, assert_equal
 from tests.engines.diffusion.pipelines import (
     CPU,
@@ -34,6 +33,7 @@ from tests.engines.diffusion.pipelines import (
     ignore_step,
 )
 from tests.engines.diffusion.plain_flow import request
+from tests.support import tiny_loras, tiny_models
 
 EULER, HEUN = FLOW_SCHEDULERS
 

@@ -13,10 +13,10 @@ from django.core.management import CommandError, call_command
 
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.models import InferenceModel
-from tests import tiny_models
 from tests.engines.diffusion import flux_files
 from tests.engines.diffusion.flux_reference import request
 from tests.engines.diffusion.pipelines import CPU, denoised
+from tests.support import tiny_models
 
 pytestmark = pytest.mark.django_db
 

@@ -15,9 +15,9 @@ from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras, active_loras
 from inpainting.engines.diffusion.families.flux_fill import FluxFill
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_loras, tiny_models
 from tests.engines.diffusion.flux_reference import assert_equal, diffusers_result, request
 from tests.engines.diffusion.pipelines import CPU, denoised
+from tests.support import tiny_loras, tiny_models
 
 RANK = 4
 IMAGE, TEXT = ("to_q", "to_k", "to_v"), ("add_q_proj", "add_k_proj", "add_v_proj")

@@ -22,10 +22,10 @@ from inpainting.catalog.inspection.model_files import check_model
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.models import InferenceModel
-from tests import original_layout
 from tests.engines.diffusion import flux_files
 from tests.engines.diffusion.flux_reference import assert_equal, diffusers_result, request
 from tests.engines.diffusion.pipelines import CPU, denoised
+from tests.support import original_layout
 
 pytestmark = pytest.mark.django_db
 TRANSFORMER, CLIP, T5, VAE = "flux1-fill-dev", "clip_l", "t5xxl_fp16", "ae"

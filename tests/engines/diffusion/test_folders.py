@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_adapters, tiny_checker, tiny_models
 from tests.engines.diffusion.pipelines import CPU
+from tests.support import tiny_adapters, tiny_checker, tiny_models
 
 
 @pytest.mark.parametrize("family", ["sd", "sdxl"])

@@ -20,11 +20,11 @@ from inpainting.engines.diffusion.hardware import Offload
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
 from inpainting.models import InferenceModel
-from tests import tiny_loras
 from tests.engines.diffusion import flux_files
 from tests.engines.diffusion.flux_reference import assert_equal, diffusers_result, request
 from tests.engines.diffusion.pipelines import CPU, denoised
 from tests.engines.diffusion.serving.devices import give_the_cpu_one_name
+from tests.support import tiny_loras
 
 pytestmark = pytest.mark.django_db
 

@@ -20,7 +20,7 @@ from inpainting.engines.diffusion.hardware import Hardware, choose
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_models
+from tests.support import tiny_models
 
 pytestmark = [
     pytest.mark.gpu,

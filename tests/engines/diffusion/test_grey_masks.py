@@ -14,7 +14,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_models
+from tests.support import tiny_models
 
 STEPS = 10
 

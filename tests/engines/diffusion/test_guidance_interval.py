@@ -18,7 +18,6 @@ from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_models
 from tests.engines.diffusion.pipelines import (
     CPU,
     KINDS,
@@ -30,7 +29,8 @@ from tests.engines.diffusion.pipelines import (
     run_reference,
 )
 from tests.engines.diffusion.serving.batches import UNetCalls
-from tests.matrix import each_value_once
+from tests.support import tiny_models
+from tests.support.matrix import each_value_once
 
 GUIDANCE = 7.5
 

@@ -19,8 +19,8 @@ from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_models
 from tests.engines.diffusion.pipelines import CPU, ignore_step, request
+from tests.support import tiny_models
 
 ENCODINGS = {("sd", True): 2, ("sd", False): 1, ("sdxl", True): 2, ("flux-fill", True): 2} | {
     (family, True): 1 for family in ("qwen-image", "z-image")

@@ -15,7 +15,6 @@ import torch
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_models
 from tests.engines.diffusion.pipelines import (
     CPU,
     KINDS,
@@ -27,7 +26,8 @@ from tests.engines.diffusion.pipelines import (
     request,
     run_reference,
 )
-from tests.matrix import each_value_once
+from tests.support import tiny_models
+from tests.support.matrix import each_value_once
 
 STRENGTHS = (0.3, 0.75, 1.0)
 

@@ -24,7 +24,7 @@ from inpainting.engines.diffusion.serving import step_executor
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.step_weights import read_weights
-from tests import tiny_models
+from tests.support import tiny_models
 
 CPU = Hardware(torch.device("cpu"), torch.float32)
 

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from transformers import Qwen2_5_VLConfig, Qwen3Config
 
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_models
 from tests.engines.diffusion.pipelines import CPU
+from tests.support import tiny_models
 
 POSITIONS = "text_model.embeddings.position_ids"
 VAE_LAYERS = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}

@@ -20,10 +20,10 @@ from inpainting.engines.diffusion.serving import model_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
-from tests import original_layout, tiny_delta_loras, tiny_loras, tiny_models
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
 from tests.engines.diffusion.pipelines import CPU, denoised, ignore_step, request
 from tests.engines.diffusion.serving.devices import give_the_cpu_one_name
+from tests.support import original_layout, tiny_delta_loras, tiny_loras, tiny_models
 
 installed = pytest.mark.parametrize(
     "word",

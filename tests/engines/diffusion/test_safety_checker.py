@@ -28,8 +28,8 @@ from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache
 from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK
 from inpainting.engines.moderation import apply_safety_checker, checker_cache, padded_to_square
 from inpainting.engines.painting import Painting
-from tests import published_preprocessors as published
-from tests import tiny_checker, tiny_models
+from tests.support import published_preprocessors as published
+from tests.support import tiny_checker, tiny_models
 
 IMAGES = {"astronaut": data.astronaut, "chelsea": data.chelsea, "coffee": data.coffee, "rocket": data.rocket}
 

@@ -12,8 +12,8 @@ from diffusers import LCMScheduler, UniPCMultistepScheduler
 
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_models
 from tests.engines.diffusion.pipelines import CPU, ddim_request, denoised
+from tests.support import tiny_models
 
 
 @pytest.mark.parametrize("name", schedulers.NAMES)

@@ -18,8 +18,8 @@ from inpainting.catalog.specs import Control, Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
 from inpainting.models import InferenceModel
-from tests import original_layout, tiny_adapters, tiny_models
 from tests.engines.diffusion.pipelines import CPU
+from tests.support import original_layout, tiny_adapters, tiny_models
 
 CONTROLNET = {
     "controlnet_cond_embedding.conv_in": "input_hint_block.0",

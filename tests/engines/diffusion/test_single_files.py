@@ -20,10 +20,10 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.families.sd import RESCALED, StableDiffusion
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
-from tests import original_layout, tiny_models
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
 from tests.engines.diffusion.pipelines import CPU, SIDE, denoised, reference_of, request, run_reference
-from tests.matrix import each_value_once, first_alone
+from tests.support import original_layout, tiny_models
+from tests.support.matrix import each_value_once, first_alone
 
 BUILDERS: dict[str, Callable[..., Any]] = {"sd": tiny_models.sd, "sdxl": original_layout.sdxl}
 

@@ -14,10 +14,10 @@ from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.hardware import finite_checks
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.diffusion.step_weights import read_weights
-from tests import tiny_models
 from tests.engines.diffusion.operations import Operations
 from tests.engines.diffusion.pipelines import CPU, request
-from tests.matrix import each_value_once
+from tests.support import tiny_models
+from tests.support.matrix import each_value_once
 
 
 class NoNetwork(Backend):

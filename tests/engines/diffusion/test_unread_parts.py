@@ -13,10 +13,10 @@ from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import original_layout, tiny_models
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import request
+from tests.support import original_layout, tiny_models
 
 EXTRA = {
     "model_ema.decay": torch.zeros(1),

@@ -27,10 +27,10 @@ from inpainting.engines.diffusion.serving.jobs import Job, JobSucceeded
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.diffusion.vae_formats import latent_format
-from tests import tiny_models, tiny_vaes
 from tests.engines.diffusion.conditioning.adapter_requests import admit_all
 from tests.engines.diffusion.pipelines import CPU, KINDS, denoised, ignore_step, reference_result, request
-from tests.matrix import each_value_once
+from tests.support import tiny_models, tiny_vaes
+from tests.support.matrix import each_value_once
 
 CLASSES = ["AutoencoderKL", "AutoencoderTiny"]
 

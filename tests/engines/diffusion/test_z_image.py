@@ -22,7 +22,6 @@ from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_loras, tiny_models
 from tests.engines.diffusion.pipelines import (
     CPU,
     STEPS,
@@ -33,6 +32,7 @@ from tests.engines.diffusion.pipelines import (
     ignore_step,
 )
 from tests.engines.diffusion.plain_flow import assert_equal, paint, request, rows_of_shared_calls
+from tests.support import tiny_loras, tiny_models
 
 EULER, HEUN = FLOW_SCHEDULERS
 LORA = "ink"

@@ -27,8 +27,8 @@ from inpainting.engines.erase.declaration import ERASE
 from inpainting.engines.erase.engine import PREVIEW_SIDE, Erase
 from inpainting.engines.painting import Painting, paint
 from inpainting.engines.plan import Planner
-from tests import tiny_networks
-from tests.fakes import OneModel, planned, pretend_missing, window_plan
+from tests.support import tiny_networks
+from tests.support.fakes import OneModel, planned, pretend_missing, window_plan
 
 GRAPHS: dict[str, Callable[..., bytes]] = {"lama": tiny_networks.lama, "migan": tiny_networks.migan}
 

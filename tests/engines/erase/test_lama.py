@@ -27,8 +27,8 @@ from inpainting.engines.erase import onnx_networks
 from inpainting.engines.erase.engine import Erase
 from inpainting.engines.onnx_sessions import run_session
 from inpainting.engines.painting import paint
-from tests import tiny_networks
-from tests.fakes import planned, window_plan
+from tests.support import tiny_networks
+from tests.support.fakes import planned, window_plan
 
 RESULT = (12.4, 250.7, 259.0)
 """Red, green and blue of each pixel that the network returns; the published one also exceeds 255 slightly."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from numpy.typing import NDArray
 
 from inpainting.engines.erase.mask_regions import split_into_regions
-from tests.strategies import masks, sizes
+from tests.support.strategies import masks, sizes
 
 SIDE = 512
 

@@ -18,8 +18,8 @@ from inpainting.engines.quick_fill.bands import MARGIN, Band, PlacedBand, bands_
 from inpainting.engines.quick_fill.engine import BAND_EFFORT
 from inpainting.engines.quick_fill.filling import fill
 from inpainting.engines.quick_fill.hole_graph import Floats, HoleGraph, Ints, build_graph
-from tests.quick_fill import flat_error, paint, weave
-from tests.strategies import boxes_in, examples, sizes
+from tests.support.quick_fill import flat_error, paint, weave
+from tests.support.strategies import boxes_in, examples, sizes
 
 Bytes = NDArray[np.uint8]
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from inpainting.engines.quick_fill.colour_cost import colour_costs
 from inpainting.engines.quick_fill.hole_graph import HoleGraph, build_graph
-from tests.quick_fill import paint
+from tests.support.quick_fill import paint
 
 Bytes = NDArray[np.uint8]
 

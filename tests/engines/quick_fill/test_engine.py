@@ -19,9 +19,9 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.quick_fill.engine import QuickFill, fill_all
 from inpainting.engines.quick_fill.holes import split_mask
-from tests.fakes import window_plan
-from tests.quick_fill import disc, flat_error, paint, weave
-from tests.strategies import examples
+from tests.support.fakes import window_plan
+from tests.support.quick_fill import disc, flat_error, paint, weave
+from tests.support.strategies import examples
 
 Bytes = NDArray[np.uint8]
 

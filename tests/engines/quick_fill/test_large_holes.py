@@ -12,7 +12,7 @@ from inpainting.core.geometry import Box, Size
 from inpainting.engines.quick_fill import engine, holes, large_holes, scratches
 from inpainting.engines.quick_fill.holes import split_mask
 from inpainting.engines.quick_fill.large_holes import downscaling
-from tests.quick_fill import disc, paint
+from tests.support.quick_fill import disc, paint
 
 Bytes = NDArray[np.uint8]
 

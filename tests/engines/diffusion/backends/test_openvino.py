@@ -30,10 +30,10 @@ from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import file_fingerprint, load
-from tests import tiny_loras, tiny_models, tiny_vaes
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import UNetCalls, has_arrived, request, wait_until
-from tests.matrix import first_alone
+from tests.support import tiny_loras, tiny_models, tiny_vaes
+from tests.support.matrix import first_alone
 
 if not is_installed():
     pytest.skip("OpenVINO is not installed; “pip install .[diffusion]” installs it on x86-64.", allow_module_level=True)

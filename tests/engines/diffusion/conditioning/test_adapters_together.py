@@ -16,10 +16,10 @@ from inpainting.engines import registry
 from inpainting.engines.base import Engine
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.planning import planner
-from tests import tiny_adapters, tiny_models
-from tests.catalog_entries import add_model
 from tests.engines.diffusion.conditioning.adapter_requests import request
 from tests.engines.diffusion.pipelines import ignore_step
+from tests.support import tiny_adapters, tiny_models
+from tests.support.catalog_entries import add_model
 
 pytestmark = pytest.mark.django_db
 

@@ -19,7 +19,6 @@ from inpainting.engines.diffusion.conditioning import controlnet
 from inpainting.engines.diffusion.serving import adapter_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
-from tests import tiny_adapters, tiny_models
 from tests.engines.diffusion.conditioning.adapter_requests import (
     SENT,
     batcher,
@@ -31,7 +30,8 @@ from tests.engines.diffusion.conditioning.adapter_requests import (
     request,
 )
 from tests.engines.diffusion.pipelines import CPU, KINDS, SIDE, ignore_step
-from tests.matrix import each_value_once, first_alone
+from tests.support import tiny_adapters, tiny_models
+from tests.support.matrix import each_value_once, first_alone
 
 HALF: dict[str, Any] = {"control_strength": 0.5}
 MIDDLE: dict[str, Any] = {"control_start": 0.2, "control_end": 0.8}

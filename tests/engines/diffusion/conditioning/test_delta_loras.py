@@ -17,9 +17,9 @@ from inpainting.engines.diffusion.conditioning.delta_weights import LayerDelta
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
 from inpainting.engines.diffusion.conditioning.lora_layer_names import layers_by_name, layers_of
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import original_layout, tiny_delta_loras, tiny_loras, tiny_models
 from tests.engines.diffusion.pipelines import CPU, FAMILIES, ddim_request, denoised, loaded_reference, run_reference
-from tests.matrix import each_value_once
+from tests.support import original_layout, tiny_delta_loras, tiny_loras, tiny_models
+from tests.support.matrix import each_value_once
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from inpainting.engines.diffusion.conditioning.fused_weights import fused_byte_c
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras, active_loras
 from inpainting.engines.diffusion.quantization import quantize
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_delta_loras, tiny_loras, tiny_models
 from tests.engines.diffusion.operations import Operations
 from tests.engines.diffusion.pipelines import CPU, ddim_request, denoised, loaded_reference, run_reference
+from tests.support import tiny_delta_loras, tiny_loras, tiny_models
 
 KINDS = ["plain", "full", *tiny_delta_loras.CONFIGURATIONS]
 

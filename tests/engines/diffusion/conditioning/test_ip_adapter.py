@@ -21,7 +21,6 @@ from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import InFlightSample, WaitingSample
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_adapters, tiny_loras, tiny_models
 from tests.engines.diffusion.conditioning.adapter_requests import (
     SENT,
     batcher,
@@ -33,7 +32,8 @@ from tests.engines.diffusion.conditioning.adapter_requests import (
     request,
 )
 from tests.engines.diffusion.pipelines import CPU, FAMILIES, KINDS
-from tests.matrix import each_value_once, first_alone
+from tests.support import tiny_adapters, tiny_loras, tiny_models
+from tests.support.matrix import each_value_once, first_alone
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,9 @@ from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_models
 from tests.engines.diffusion.pipelines import CPU, FAMILIES, SIDE, ddim_request, ignore_step
-from tests.matrix import each_value_once, first_alone
+from tests.support import tiny_models
+from tests.support.matrix import each_value_once, first_alone
 
 LAYERS = {
     "sd": ReturnedEmbeddingsType.LAST_HIDDEN_STATES_NORMALIZED,

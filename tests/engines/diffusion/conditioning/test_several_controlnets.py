@@ -16,7 +16,6 @@ from PIL import Image
 from inpainting.catalog.specs import Control, ModelSpec
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import ControlUse, InpaintRequest
-from tests import tiny_adapters, tiny_models
 from tests.engines.diffusion.conditioning.adapter_requests import (
     UNION_NUMBERS,
     WITH_CONTROLNET,
@@ -29,6 +28,7 @@ from tests.engines.diffusion.conditioning.adapter_requests import (
     request,
 )
 from tests.engines.diffusion.pipelines import loaded_reference, run_reference
+from tests.support import tiny_adapters, tiny_models
 
 EDGES, HOLE, MAP = ControlUse("edges", 0.5, 0.0, 0.6), ControlUse("hole", 1.5), ControlUse("map", 0.8, 0.2, 1.0)
 

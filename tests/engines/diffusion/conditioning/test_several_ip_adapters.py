@@ -18,7 +18,6 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, IPAdapterUse
 from inpainting.engines.diffusion.conditioning import ip_adapter
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_adapters, tiny_models
 from tests.engines.diffusion.conditioning.adapter_requests import (
     PROMPT,
     batcher,
@@ -28,7 +27,8 @@ from tests.engines.diffusion.conditioning.adapter_requests import (
     request,
 )
 from tests.engines.diffusion.pipelines import CPU, FAMILIES, loaded_reference, run_reference
-from tests.matrix import first_alone
+from tests.support import tiny_adapters, tiny_models
+from tests.support.matrix import first_alone
 
 IMAGES = [
     PROMPT,

@@ -17,8 +17,8 @@ from inpainting.engines.diffusion.encoding_cache import MAX_TEXTS, EncodingCache
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_loras, tiny_models
 from tests.engines.diffusion.pipelines import CPU, ignore_step, request
+from tests.support import tiny_loras, tiny_models
 
 FAMILIES = ("sd", "sdxl", "flux-fill", "qwen-image", "z-image")
 SIZE = Size(64, 64)

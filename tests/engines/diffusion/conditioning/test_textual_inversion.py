@@ -21,7 +21,6 @@ from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import alias_text_model, load
-from tests import tiny_embeddings, tiny_models, tiny_vaes
 from tests.engines.diffusion.pipelines import (
     CPU,
     FAMILIES,
@@ -31,7 +30,8 @@ from tests.engines.diffusion.pipelines import (
     loaded_reference,
     run_reference,
 )
-from tests.matrix import each_value_once, first_alone
+from tests.support import tiny_embeddings, tiny_models, tiny_vaes
+from tests.support.matrix import each_value_once, first_alone
 
 
 @pytest.fixture(autouse=True)

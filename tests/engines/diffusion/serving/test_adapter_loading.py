@@ -20,9 +20,9 @@ from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_adapters, tiny_embeddings, tiny_loras, tiny_models, tiny_vaes
 from tests.engines.diffusion.conditioning.adapter_requests import request
 from tests.engines.diffusion.pipelines import CPU, ignore_step
+from tests.support import tiny_adapters, tiny_embeddings, tiny_loras, tiny_models, tiny_vaes
 
 SERVING = "inpainting.engines.diffusion.serving"
 LOADED_BY = {

@@ -31,10 +31,10 @@ from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_models
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import STEPS, UNetCalls, has_arrived, request, wait_until
-from tests.matrix import first_alone
+from tests.support import tiny_models
+from tests.support.matrix import first_alone
 
 
 @pytest.fixture(scope="module")

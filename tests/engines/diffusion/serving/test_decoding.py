@@ -15,9 +15,9 @@ from inpainting.engines.diffusion.serving import step_executor
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job, JobSucceeded
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from tests import tiny_models
 from tests.engines.diffusion.pipelines import CPU, SIDE
 from tests.engines.diffusion.serving.batches import STEPS, request
+from tests.support import tiny_models
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,10 @@ from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.host_memory import HostMemory
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
-from tests import tiny_models
 from tests.engines.diffusion.pipelines import CPU, SIDE, ignore_step
 from tests.engines.diffusion.serving.batches import request
 from tests.engines.diffusion.serving.devices import CountingDevice
+from tests.support import tiny_models
 
 OWN_SIZE, LARGER = Size(SIDE, SIDE), Size(2 * SIDE, SIDE)
 

@@ -17,11 +17,11 @@ from inpainting.engines.diffusion.families.base import OVERFLOWED
 from inpainting.engines.diffusion.hardware import FiniteCheck, Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from tests import tiny_adapters, tiny_models
 from tests.engines.diffusion.conditioning import adapter_requests
 from tests.engines.diffusion.pipelines import ignore_step
 from tests.engines.diffusion.serving.batches import STEPS, request
-from tests.matrix import first_alone
+from tests.support import tiny_adapters, tiny_models
+from tests.support.matrix import first_alone
 
 OVERFLOW_AT = 3
 

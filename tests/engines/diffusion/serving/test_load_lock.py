@@ -19,8 +19,8 @@ from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
 from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK, serialized
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import original_layout, tiny_adapters, tiny_checker, tiny_loras, tiny_models, tiny_vaes
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
+from tests.support import original_layout, tiny_adapters, tiny_checker, tiny_loras, tiny_models, tiny_vaes
 
 HALF = Hardware(torch.device("cpu"), torch.bfloat16)
 

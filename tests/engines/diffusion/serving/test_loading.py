@@ -17,12 +17,12 @@ from inpainting.engines.diffusion.hardware import Hardware, Offload, is_device_l
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import original_layout, tiny_models
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import UNetCalls, request, wait_until
 from tests.engines.diffusion.serving.devices import CountingDevice, byte_count, leaves, networks_of
-from tests.matrix import first_alone
+from tests.support import original_layout, tiny_models
+from tests.support.matrix import first_alone
 
 LOAD = "inpainting.engines.diffusion.serving.model_cache.load"
 

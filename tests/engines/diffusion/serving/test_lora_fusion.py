@@ -22,9 +22,9 @@ from inpainting.engines.diffusion.serving.jobs import Job, JobSucceeded
 from inpainting.engines.diffusion.serving.lora_fusion import FEWEST_STEPS
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_delta_loras, tiny_loras, tiny_models
 from tests.engines.diffusion.pipelines import CPU
 from tests.engines.diffusion.serving.batches import request
+from tests.support import tiny_delta_loras, tiny_loras, tiny_models
 
 ONE, TWO = "one", "two"
 

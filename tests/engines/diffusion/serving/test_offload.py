@@ -16,11 +16,11 @@ from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
-from tests import tiny_loras, tiny_models
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import request
 from tests.engines.diffusion.serving.devices import give_the_cpu_one_name, networks_of
-from tests.matrix import each_value_once
+from tests.support import tiny_loras, tiny_models
+from tests.support.matrix import each_value_once
 
 FAMILIES = ("sd", "sdxl", "flux-fill")
 

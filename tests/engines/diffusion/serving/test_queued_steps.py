@@ -12,9 +12,9 @@ from inpainting.engines.diffusion.hardware import DeviceTimer, FiniteCheck, Hard
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from tests import tiny_models
 from tests.engines.diffusion.pipelines import ignore_step
 from tests.engines.diffusion.serving.batches import STEPS, request
+from tests.support import tiny_models
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import FILES_REPLACED, InFlightSample, WaitingSample
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from tests import tiny_adapters, tiny_models
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import request
-from tests.matrix import first_alone
+from tests.support import tiny_adapters, tiny_models
+from tests.support.matrix import first_alone
 
 Painted = tuple[list[NDArray[np.uint8]], tuple[str, ...]]
 

@@ -8,9 +8,9 @@ from prometheus_client import REGISTRY
 
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from tests import tiny_models
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import request
+from tests.support import tiny_models
 
 
 def test_steps_loads_and_evictions_are_counted(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from inpainting.engines.diffusion.serving.host_memory import HostMemory
 from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
-from tests import tiny_models
 from tests.engines.diffusion.serving.batches import UNetCalls, request
 from tests.engines.diffusion.serving.devices import CountingDevice
+from tests.support import tiny_models
 
 LOAD = "inpainting.engines.diffusion.serving.model_cache.load"
 STEPS_IN_A_PHASE = 3

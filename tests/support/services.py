@@ -22,8 +22,8 @@ from kombu import Connection
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-from tests.installation import ROOT, Installation
-from tests.ports import free_port
+from tests.support.installation import ROOT, Installation
+from tests.support.ports import free_port
 
 DEBIAN_RABBITMQ = Path("/usr/lib/rabbitmq/lib")
 DRIP_SECONDS = 0.1

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tests import tiny_vision_models
+from tests.support import tiny_vision_models
 
 SCORES = {0: 0.2, 1: 0.7, 2: 0.9, 3: 0.8}
 """Of the mask for several points, and of the three for one."""

@@ -50,7 +50,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import PaintSettings
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.families.base import LatentModel
-from tests import scratch
+from tests.support import scratch
 
 FEATURES = 32
 

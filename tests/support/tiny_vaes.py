@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderTiny
 
 from inpainting.catalog.specs import Kind, ModelSpec
-from tests import tiny_models
+from tests.support import tiny_models
 
 
 def tiny(**more: Any) -> AutoencoderTiny:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
-from tests.tiny_networks import number
+from tests.support.tiny_networks import number
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 ENCODER, DECODER = "mobile_sam_image_encoder.onnx", "sam_mask_decoder_multi.onnx"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.quick_fill.engine import QuickFill
-from tests.fakes import window_plan
+from tests.support.fakes import window_plan
 
 Bytes = NDArray[np.uint8]
 

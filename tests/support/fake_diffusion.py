@@ -17,11 +17,11 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.diffusion.engine import Diffusion
 from inpainting.models import InferenceModel
-from tests import scratch
-from tests.adapter_folders import ip_adapter, network
-from tests.catalog_entries import add_model
-from tests.fakes import pretend_installed
-from tests.hub import tiny_model, written
+from tests.support import scratch
+from tests.support.adapter_folders import ip_adapter, network
+from tests.support.catalog_entries import add_model
+from tests.support.fakes import pretend_installed
+from tests.support.hub import tiny_model, written
 
 CONTROLS = ("inpaint", "canny", "depth", "scribble", "tile")
 

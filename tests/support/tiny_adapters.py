@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from inpainting.catalog.specs import Control, Kind, ModelSpec
-from tests.tiny_models import FEATURES
+from tests.support.tiny_models import FEATURES
 
 HIDDEN_SIZE, EMBEDDING_SIZE = 32, 16
 """Features of an image patch in the encoder, and of the whole image."""

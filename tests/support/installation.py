@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from tests import scratch
-from tests.ports import free_port
+from tests.support import scratch
+from tests.support.ports import free_port
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 RUN_COMMANDS = """
 import json, os, sys
 from django.core.management import execute_from_command_line
@@ -31,7 +31,7 @@ for command in json.loads(sys.argv[1]):
 
 def overriding(**settings: float) -> dict[str, str]:
     """The environment of a process in which these settings of the site have other values."""
-    return {"DJANGO_SETTINGS_MODULE": "tests.overridden_settings", "OVERRIDDEN_SETTINGS": json.dumps(settings)}
+    return {"DJANGO_SETTINGS_MODULE": "tests.support.overridden_settings", "OVERRIDDEN_SETTINGS": json.dumps(settings)}
 
 
 class Installation:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import CLIPTextModelWithProjection
 
-from tests import tiny_models
+from tests.support import tiny_models
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 UNET_ENDS = {

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 State = Literal["open", "cut", "stalled"]
 POLL_SECONDS = 0.05

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from werkzeug.serving import make_server
 
-from tests.ports import free_port
-from tests.services import BUCKET, KEY, SECRET, Bucket, Quiet, Server, refusal
+from tests.support.ports import free_port
+from tests.support.services import BUCKET, KEY, SECRET, Bucket, Quiet, Server, refusal
 
 
 class DiskBucket(Bucket, Server):

@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 DEBIAN = Path("/usr/lib/postgresql")
 START_ATTEMPTS = 20

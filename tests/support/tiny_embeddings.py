@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from inpainting.catalog import families
 from inpainting.catalog.specs import Kind, ModelSpec
-from tests.tiny_models import FEATURES
+from tests.support.tiny_models import FEATURES
 
 
 def allow(monkeypatch: pytest.MonkeyPatch) -> None:

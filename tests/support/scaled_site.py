@@ -11,7 +11,7 @@ from uuid import UUID
 
 import psycopg
 
-from tests.installation import ROOT, Installation
+from tests.support.installation import ROOT, Installation
 
 
 class Site:
