@@ -50,7 +50,7 @@ def run_all(jobs: list[FileJob], at_once: int, stdout: OutputWrapper, stderr: Ou
     failed = 0
     stopped = threading.Event()
     executor, run = executor_for(jobs, at_once, stopped)
-    with executor, tqdm(total=len(jobs), unit="picture", leave=False) as bar:
+    with executor, tqdm(total=len(jobs), unit="image", leave=False) as bar:
         futures = {executor.submit(run, job): job for job in jobs}
         try:
             for future in as_completed(futures):
