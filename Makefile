@@ -68,6 +68,9 @@ lint: install-dev
 	$(BIN)/bandit --configfile pyproject.toml --quiet --recursive accounts dreamlayer_site inpainting manage.py
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	DREAMLAYER_BEHIND_TLS=1 $(BIN)/python manage.py check --deploy --fail-level WARNING
+	@command -v npm >/dev/null || { echo "npm is not installed: the JavaScript is not checked."; exit 0; }; \
+	npm ci --no-audit --no-fund --silent || { echo "npm cannot install: the JavaScript is not checked."; exit 0; }; \
+	npm run --silent lint
 
 screenshots: install-dev
 	$(BIN)/python -m tests.browser.screenshots docs/screenshots

@@ -166,6 +166,7 @@ END
 }
 
 lint() {
+  install_npm || true  # without it, make lint says that the JavaScript is not checked
   make lint
 }
 

@@ -4,15 +4,21 @@
 import { csrfToken, renew } from "session"
 
 export class ApiError extends Error {
+  /** @param {{status: number, message: string, code?: string, field?: string, limit?: number | null}} problem */
   constructor({ status, message, code = "", field = "", limit = null }) {
     super(message)
-    Object.assign(this, { status, code, field, limit })
+    this.status = status
+    this.code = code
+    this.field = field
+    this.limit = limit
   }
 }
 
 export const get = (url, options = {}) => call(url, { method: "GET", ...options })
 
-/** @param {{onProgress?: (share: number) => void}} options  onProgress: how much of the body is sent, 0 to 1 */
+/** @param {string} url @param {any} [body] @param {object} [headers]
+ *  @param {{onProgress?: (share: number) => void, signal?: AbortSignal, inBackground?: boolean}} [options]
+ *  onProgress: how much of the body is sent, 0 to 1 */
 export const post = (url, body, headers = {}, options = {}) => call(url, { method: "POST", body, headers, ...options })
 
 /** An image of this site as a File, as if it had been picked from the disk. Rejects with an ApiError. */
@@ -49,16 +55,20 @@ async function isSessionMissing(response) {
   return response.status === 403 && (await response.clone().json().catch(() => null))?.code === "csrf"
 }
 
+/** @param {string} url @param {Parameters<typeof call>[1]} options */
 async function reach(url, { inBackground, onProgress, ...options }) {
   const headers = options.method === "GET" ? options.headers : { ...options.headers, "X-CSRFToken": csrfToken() }
   try {
-    return await (onProgress ? sendReporting : fetch)(url, { credentials: "same-origin", ...options, headers }, onProgress)
+    if (onProgress) return await sendReporting(url, { ...options, headers }, onProgress)
+    return await fetch(url, { credentials: "same-origin", ...options, headers })
   } catch {
     throw offline()
   }
 }
 
-/** As fetch, which cannot report how much is sent. */
+/** As fetch, which cannot report how much is sent.
+ *  @param {string} url @param {{method: string, body?: any, headers?: object, signal?: AbortSignal}} options
+ *  @param {(share: number) => void} onProgress @returns {Promise<Response>} */
 function sendReporting(url, { method, body, headers, signal }, onProgress) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest()

@@ -6,6 +6,7 @@ import { askToSignIn } from "sign_in"
 export const account = document.body.dataset.account ?? ""
 
 const SESSION_URL = "/session/"
+/** @returns {NodeListOf<HTMLInputElement>} */
 const tokenFields = () => document.querySelectorAll("input[name=csrfmiddlewaretoken]")
 let token = tokenFields()[0]?.value ?? "" // scripts cannot read the CSRF cookie
 

@@ -19,7 +19,7 @@ export class Progress {
   }
 
   start() {
-    const { root, bar, cancel } = this.#elements
+    const { root, bar } = this.#elements
     root.hidden = false
     bar.removeAttribute("value") // an indeterminate bar
     this.#shown = {}

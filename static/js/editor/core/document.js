@@ -68,7 +68,10 @@ export const replaceLast = (document, entry) => push({ ...document, cursor: docu
 export const withState = (document, changes) => freeze({ ...document, ...changes })
 
 /** Which result of a generation was painted on last, from 0. @param {Document} document @param {string} id */
-export const keptImage = ({ entries }, id) => entries.findLast(({ kind, parent }) => kind === "photo" && parent === id)?.image ?? 0
+export function keptImage({ entries }, id) {
+  const photo = entries.findLast((entry) => entry.kind === "photo" && entry.parent === id)
+  return photo?.kind === "photo" ? photo.image : 0
+}
 
 /** The first photo stays: there is nothing to show before it. */
 export const canUndo = ({ entries, cursor }) => cursor > (entries[0]?.kind === "photo" ? 1 : 0)

@@ -4,10 +4,12 @@
 import { sha256 } from "editor/core/sha256"
 
 const kept = new Map()
+/** @typedef {{put: (id: string, blob: Blob) => Promise<unknown>, get: (id: string) => Promise<Blob | null>}} Store */
+/** @type {Store} */
 let store = { put: async () => {}, get: async () => null }
 
 /** Keeps the images in another store too, and finds there what is not in memory.
- *  @param {{put: (id: string, blob: Blob) => Promise<unknown>, get: (id: string) => Promise<Blob | null>}} other */
+ *  @param {Store} other */
 export function keepIn(other) {
   store = other
 }

@@ -8,7 +8,7 @@
  *  points: [x, y]; two opposite corners of a rectangle or of an ellipse's box, or the corners of a polygon, at least three */
 /** @typedef {{kind: "wand", erases: boolean, x: number, y: number, tolerance: number, contiguous: boolean}} Wand
  *  the pixels whose colour is like that at (x, y); tolerance: 0 to 255 for each channel */
-/** @typedef {{kind: "picture", erases: boolean, picture: string, box: number[]}} ImageInBox
+/** @typedef {{kind: "picture", erases: boolean, picture: string, box: readonly number[]}} ImageInBox
  *  an image by its id, white = selected, drawn in the box [left, top, right, bottom] */
 /** @typedef {{kind: "file", picture: string, name: string, repaints: string}} MaskFile
  *  replaces the mask; repaints: which part of the file is repainted */

@@ -10,10 +10,10 @@ import { Mask, composite, inverted } from "./tiles.js"
 import { wandMask } from "./wand.js"
 
 /** @param {Mask} mask @param {import("../core/operations.js").Operation} operation
- *  @param {{photo: () => Promise<object>, picture: (id: string) => Promise<ImageBitmap>}} sources
+ *  @param {{photo: () => Promise<{width: number, height: number, rgba: Uint8Array}>, picture: (id: string) => Promise<ImageBitmap>}} sources
  *  the photo's pixels for the wand, and images by their id @returns {Promise<Mask>} */
 export async function draw(mask, operation, sources) {
-  const add = (cover) => composite(mask, cover, operation.erases)
+  const add = (cover) => composite(mask, cover, "erases" in operation && operation.erases)
   switch (operation.kind) {
     case "stroke": return drawStroke(mask, operation)
     case "shape": return add(shapeMask(mask, operation))
@@ -26,7 +26,7 @@ export async function draw(mask, operation, sources) {
     case "invert": return inverted(mask)
     case "clear": return new Mask(mask.width, mask.height)
   }
-  throw new RangeError(`"${operation.kind}" is not an operation`)
+  throw new RangeError(`"${/** @type {any} */ (operation).kind}" is not an operation`)
 }
 
 async function imageIn(mask, { picture }, box, valueOf, sources) {

@@ -153,7 +153,8 @@ export class Drawing {
     }
   }
 
-  /** The part of the mask that the page shows. Display tiles that it did not have are sent whole. @param {View} view */
+  /** The part of the mask that the page shows. Display tiles that it did not have are sent whole.
+   *  @param {{view: View}} message */
   view({ view }) {
     const all = displayTiles({ left: 0, top: 0, right: this.mask.width, bottom: this.mask.height }, view.level)
     const before = this.#view?.level === view.level && !this.#preview ? this.#sent : new Set()

@@ -74,7 +74,10 @@ class PartlyMaxima {
   #best = 0 // the row, from the middle of the disc, in which the last search found most
 
   constructor(bytes, width, height, radius, halves) {
-    Object.assign(this, { width, height, radius, halves })
+    this.width = width
+    this.height = height
+    this.radius = radius
+    this.halves = halves
     const values = bytes.map((value) => (value === 255 ? 0 : value))
     const groups = new Uint8Array(width * Math.ceil(height / GROUP)) // the maximum of GROUP rows
     for (let i = 0; i < values.length; i++) {

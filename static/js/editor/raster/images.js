@@ -50,10 +50,11 @@ export function photoPixels(bitmap, width, height) {
   return { width, height, rgba }
 }
 
-/** The pixels of a canvas of `width` x `height` on which the image is drawn at `place`: left, top, width, height. */
-function pixels(bitmap, width, height, place) {
+/** The pixels of a canvas of `width` x `height` on which the image is drawn at `place`: left, top, width, height.
+ *  @param {ImageBitmap} bitmap @param {number} width @param {number} height @param {number[]} place */
+function pixels(bitmap, width, height, [left, top, drawnWidth, drawnHeight]) {
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })
   context.imageSmoothingQuality = "high"
-  context.drawImage(bitmap, ...place)
+  context.drawImage(bitmap, left, top, drawnWidth, drawnHeight)
   return context.getImageData(0, 0, width, height).data
 }

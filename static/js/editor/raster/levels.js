@@ -43,8 +43,9 @@ export function pixels(mask, level, column, row, { left, top, right, bottom }, c
 }
 
 /** The mask at a level, as a mask of its own whose tiles are the display tiles; those that are not in `box` are empty.
- *  @param {{left: number, top: number, right: number, bottom: number}} box columns and rows */
-export function reduced(mask, level, { left, top, right, bottom }) {
+ *  @param {{left: number, top: number, right: number, bottom: number}} box  columns and rows */
+export function reduced(mask, level, box) {
+  const { left, top, right, bottom } = box
   const small = new Mask(Math.ceil(mask.width / 2 ** level), Math.ceil(mask.height / 2 ** level))
   return small.map((empty, index) => {
     const [column, row] = [index % small.columns, Math.floor(index / small.columns)]

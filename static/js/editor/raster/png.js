@@ -5,7 +5,7 @@ import { SIDE } from "./tiles.js"
 const GREY = 0
 const FILTER_UP = 2 // rows of a mask are mostly equal to those above
 
-/** @param {Mask} mask @returns {Promise<Blob>} */
+/** @param {import("./tiles.js").Mask} mask @returns {Promise<Blob>} */
 export async function png(mask) {
   const header = new DataView(new ArrayBuffer(13))
   header.setUint32(0, mask.width)

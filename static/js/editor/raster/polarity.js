@@ -23,7 +23,7 @@ export class PolarityReader {
   }
 
   /** @param {string | null} known the part that is repainted, where that is known: "dark" or "light"
-   *  @returns {{repaints: "dark" | "light" | "transparent" | "opaque", flat: boolean}} flat: one colour only, so nothing is repainted */
+   *  @returns {{repaints: string, flat: boolean}} repaints: dark, light, transparent or opaque; flat: one colour only, so nothing is repainted */
   read(known = null) {
     const { clear, dark, light } = this.#seen
     const byAlpha = !known && clear > 0 && (dark === 0 || light === 0)

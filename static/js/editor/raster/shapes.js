@@ -4,9 +4,12 @@ import { Mask, SIDE, tileOf } from "./tiles.js"
 
 const ELLIPSE_ERROR = 0.05 // pixels between the ellipse and the polygon that is drawn for it
 
-/** The shape alone, as a mask. @param {import("../core/operations.js").Shape} shape */
+/** The shape alone, as a mask.
+ *  @param {{width: number, height: number}} size @param {import("../core/operations.js").Shape} operation */
 export function shapeMask({ width, height }, { shape, points }) {
-  return polygonMask(width, height, { rectangle, ellipse, polygon: (corners) => corners }[shape](points))
+  /** @type {Record<string, (points: number[][]) => number[][]>} */
+  const corners = { rectangle, ellipse, polygon: (given) => given }
+  return polygonMask(width, height, corners[shape](points))
 }
 
 const rectangle = ([[x, y], [right, bottom]]) => [[x, y], [right, y], [right, bottom], [x, bottom]]
@@ -42,6 +45,7 @@ function polygonMask(width, height, points) {
     if (!crossing.length) continue
     areas.fill(0)
     for (const edge of crossing) addEdge(areas, stride, edge, top, bottom, width)
+    /** @type {[number, Uint8Array][]} */
     const tiles = mask.indicesIn({ left, top, right, bottom }).map((index) => [index, new Uint8Array(SIDE * SIDE)])
     for (let y = 0; y < bottom - top; y++) {
       let sum = 0

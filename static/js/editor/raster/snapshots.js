@@ -9,7 +9,7 @@ export class Snapshots {
   #tiles = 0
   #limit
 
-  /** @param {Mask} first the mask before all operations */
+  /** @param {import("./tiles.js").Mask} first the mask before all operations */
   constructor(first, limitBytes) {
     this.#limit = limitBytes / TILE_BYTES
     this.#keep(0, first)
@@ -19,7 +19,7 @@ export class Snapshots {
     return this.#tiles * TILE_BYTES
   }
 
-  /** The kept mask nearest to `count` operations, of at most as many. @returns {{count: number, mask: Mask}} */
+  /** The kept mask nearest to `count` operations, of at most as many. @returns {{count: number, mask: import("./tiles.js").Mask}} */
   nearest(count) {
     let found = Math.min(count, this.#masks.length - 1)
     while (!this.#masks[found]) found--

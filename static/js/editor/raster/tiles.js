@@ -24,7 +24,8 @@ export class Tile {
 
 /** A mask of `width` x `height` pixels. Its tiles are not changed once it is drawn. */
 export class Mask {
-  /** @param {(Tile | EMPTY | FULL)[]} [tiles] row by row; without them, the mask is empty */
+  /** @param {number} width @param {number} height
+   *  @param {(Tile | typeof EMPTY | typeof FULL)[] | null} [tiles] row by row; without them, the mask is empty */
   constructor(width, height, tiles = null) {
     this.width = width
     this.height = height
