@@ -52,5 +52,8 @@ PRIVATE_ATTRIBUTES = (
     Private(
         "diffusers.loaders.unet:UNet2DConditionLoadersMixin", "_convert_ip_adapter_image_proj_to_diffusers", "loading"
     ),
-    Private("torch", "_dynamo", "the limit of compiled versions"),
+    Private("torch._dynamo.config", "recompile_limit", "the limit of compiled versions"),
+    Private("torch", "_dynamo", "the same"),
+    Private("torch.compiler", "_inductor", "imported before garbage collection leaves imports out"),
+    Private("huggingface_hub.utils", "_headers", "the headers of requests to the hub"),
 )

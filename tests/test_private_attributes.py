@@ -26,6 +26,12 @@ def modules() -> Iterator[ast.Module]:
                 yield ast.parse(path.read_text())
 
 
+def private_parts(*modules: str) -> set[str]:
+    """The private packages and modules in these dotted names."""
+    parts = {part for module in modules for part in module.split(".")}
+    return {part for part in parts if part.startswith("_") and not part.startswith("__")}
+
+
 def used_and_own(tree: ast.Module) -> tuple[set[str], set[str]]:
     """The private names that a module reads from objects, and the names that it defines."""
     used, own = set(), set()
@@ -39,6 +45,10 @@ def used_and_own(tree: ast.Module) -> tuple[set[str], set[str]]:
                 own.add(name)
             case ast.Attribute(attr=name) if name.startswith("_") and not name.startswith("__"):
                 used.add(name)
+            case ast.Import(names=names):
+                used |= private_parts(*(alias.name for alias in names))
+            case ast.ImportFrom(module=str(module)):
+                used |= private_parts(module)
     return used, own
 
 
