@@ -31,7 +31,7 @@ from inpainting.core.codecs.formats import with_quality
 from inpainting.core.metadata import NO_METADATA
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.generations import history
-from inpainting.generations.submit import Submission, submit
+from inpainting.generations.submit import submit
 from inpainting.models import Generation, Status
 from inpainting.models.generation_request import NATIVE
 from inpainting.worker import watchdog
@@ -94,39 +94,23 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
     """Parse, submit, wait and render: the one way from a request to its response."""
     arrived_at = arrival_time(request)
     try:
-        inpaint_request, options = dialect.parse(request)
+        inpaint_request, submission = dialect.parse(request)
     except Repeated as repeated:
         generation = repeated.generation
         history.refuse_removed(generation)
     else:
-        engine = options.engine
+        engine = submission.engine
         if dialect.name != NATIVE:  # Other services have a default of their own, whatever the source is.
             own = with_quality(inpaint_request.settings, NO_METADATA)
             inpaint_request = replace(inpaint_request, settings=own)
         # Without a diffusion model nothing can be painted where nothing is kept.
         needed = inpaint_request.mask.any() if settings.COMPAT_REQUIRE_DIFFUSION else inpaint_request.mask.all()
         if dialect.name != NATIVE and needed:
-            engine = require_diffusion(options.catalog)
+            engine = require_diffusion(submission.catalog)
             inpaint_request = replace(inpaint_request, settings=replace(inpaint_request.settings, step_down=False))
-        submission = Submission(
-            request.user,
-            engine=engine,
-            source_name=options.source_name,
-            warnings=options.warnings,
-            webhook_url=options.webhook_url,
-            service=dialect.name,
-            ignored_fields=options.ignored_fields,
-            sent_fields=[name for name in dialect.settings_by_field if name in options.sent_fields],
-            service_data=options.service_data,
-            expires_at=options.expires_at,
-        )
-        generation = submit(
-            inpaint_request,
-            submission,
-            idempotency=options.idempotency,
-            parent=options.parent,
-            catalog=options.catalog,
-        )
+        sent = tuple(name for name in dialect.settings_by_field if name in submission.sent_fields)
+        accepted = replace(submission, owner=request.user, service=dialect.name, engine=engine, sent_fields=sent)
+        generation = submit(inpaint_request, accepted)
     max_wait_seconds, events = dialect.max_wait_seconds(request), dialect.events(generation, request)
     drop_body(request)
     if events is not None:

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -34,49 +34,61 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
-    """The parts of a submitted request that are not in its plan.
+class SubmissionColumns:
+    """The attributes of a submission that are columns of `Generation`, each by the column's name."""
 
-    engine: as requested, its name or "auto". source_name: the file name of the source image. warnings: from reading the
-    request; those of the plan follow. service, ignored_fields, sent_fields, service_data, expires_at: see the columns
-    of `Generation`.
-    """
-
-    owner: Any
+    owner: Any = None
+    """None until the view knows the user."""
     _: KW_ONLY
-    engine: str = registry.AUTO
-    source_name: str = ""
-    warnings: Sequence[str] = ()
     webhook_url: str = ""
     service: str = NATIVE
-    ignored_fields: Sequence[str] = ()
-    sent_fields: Sequence[str] = ()
-    service_data: Mapping[str, Any] | None = None
+    """Name of the dialect."""
+    sent_fields: tuple[str, ...] = ()
+    """Names of the service's fields that the request had, as the caller sent them."""
+    ignored_fields: tuple[str, ...] = ()
+    """Names of the service's fields that were sent and have no effect."""
+    service_data: Mapping[str, Any] = field(default_factory=dict)
+    """JSON that `Dialect.render` finds on the generation, such as an identifier of the caller. Never a key."""
     expires_at: datetime | None = None
+    """When the generation is deleted with its results; None: as the owner's retention says."""
+    parent: Generation | None = None
+    """The generation that this one continues or runs again."""
+
+    def columns(self) -> dict[str, Any]:
+        """The values by column, as a row has them after it was read: tuples are lists."""
+        values = {column.name: getattr(self, column.name) for column in fields(SubmissionColumns)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def submit(
-    request: InpaintRequest,
-    submission: Submission,
-    *,
-    idempotency: Idempotency | None = None,
-    parent: Generation | None = None,
-    catalog: Catalog | None = None,
-) -> Generation:
+@dataclass(frozen=True, slots=True)
+class Submission(SubmissionColumns):
+    """The parts of a submitted request that are not in its `InpaintRequest`."""
+
+    _: KW_ONLY
+    engine: str = registry.AUTO
+    """As requested: the name of an engine, or `auto`."""
+    source_name: str = ""
+    """File name of the source image."""
+    warnings: Sequence[str] = ()
+    """Sentences about values that were changed while reading the request; those of the plan follow."""
+    idempotency: Idempotency | None = None
+    catalog: Catalog | None = None
+    """The catalog, where reading the request has searched it."""
+
+
+def submit(request: InpaintRequest, submission: Submission) -> Generation:
     """Accept a request and return its queued generation; a repeated Idempotency-Key returns the earlier one.
 
-    parent: the generation that this one continues or runs again.
-    catalog: one that the caller has already read, else a new one.
     Raises InvalidRequest for a request that cannot be planned (see `Planner.plan`), for a webhook_url that is not
     allowed and for a key that was used with another request; LimitReached if the owner has reached a limit.
     """
-    started = time.perf_counter()
+    started, idempotency = time.perf_counter(), submission.idempotency
     if submission.webhook_url:
         webhooks.check_url(submission.webhook_url, field="webhook_url")
-    plan = planner(catalog).plan(request, submission.engine, seed=random_seed())
+    plan = planner(submission.catalog).plan(request, submission.engine, seed=random_seed())
     try:
         with deleting_uncommitted_files() as prepared:
-            generation = prepare_generation(plan, submission, parent=parent)
+            generation = prepare_generation(plan, submission)
             prepared.append(generation)
             with transaction.atomic(durable=True):
                 save_and_notify(generation, Allowance(submission.owner))
@@ -102,9 +114,7 @@ def deleting_uncommitted_files() -> Iterator[list[Generation]]:
         delete_uncommitted_files(image for generation in prepared for image in generation.inputs.values())
 
 
-def prepare_generation(
-    plan: Plan, submission: Submission, *, parent: Generation | None = None, shared: SharedImages | None = None
-) -> Generation:
+def prepare_generation(plan: Plan, submission: Submission, *, shared: SharedImages | None = None) -> Generation:
     """Write the images to storage and return the unsaved generation. Call within `deleting_uncommitted_files`.
 
     shared: see `Generation.from_request`. Raises OSError if a disk is full or nearly full.
@@ -112,23 +122,16 @@ def prepare_generation(
     check_free_space()
     generation = Generation.from_request(
         plan.request,
-        owner=submission.owner,
         engine=plan.engine.name,
         engine_reason=plan.reason,
         requested=RequestedSettings(submission.engine, plan.requested.to_dict(exclude_defaults=True)),
         ignored=plan.ignored,
         source_name=submission.source_name,
         warnings=[*submission.warnings, *plan.warnings],
-        webhook_url=submission.webhook_url,
-        service=submission.service,
-        ignored_fields=submission.ignored_fields,
-        sent_fields=submission.sent_fields,
-        service_data=submission.service_data,
-        parent=parent,
         shared=shared,
         cost=cost_of(plan.window.work.area, images=plan.settings.num_images, steps=plan.settings.steps),
+        **submission.columns(),
     )
-    generation.expires_at = submission.expires_at
     generation.request_id = request_id.get()
     generation.likely_seconds = expected_seconds(generation)
     return generation

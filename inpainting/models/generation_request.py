@@ -95,18 +95,13 @@ class GenerationRequest(models.Model):
         ignored: Collection[str] = (),
         source_name: str = "",
         warnings: Sequence[str] = (),
-        webhook_url: str = "",
-        service: str = NATIVE,
-        ignored_fields: Sequence[str] = (),
-        sent_fields: Sequence[str] = (),
-        service_data: Mapping[str, Any] | None = None,
-        parent: models.Model | None = None,
         shared: SharedImages | None = None,
-        cost: int = UNIT_COST,
+        **columns: Any,
     ) -> Self:
         """Write the images to storage and return the unsaved generation; see `save_new`.
 
         shared: conditioning images to reuse instead of writing them again; new ones are added to it.
+        columns: values of other columns, by name.
         """
         images = request.conditioning_images
         keys = {} if shared is None else {name: (name, content_digest(image)) for name, image in images.items()}
@@ -139,13 +134,7 @@ class GenerationRequest(models.Model):
             placement={} if request.placement is None else request.placement.to_dict(),
             painted_pixels=int(np.count_nonzero(request.mask)),
             warnings=list(warnings),
-            webhook_url=webhook_url,
-            service=service,
-            ignored_fields=list(ignored_fields),
-            sent_fields=list(sent_fields),
-            service_data=dict(service_data or {}),
-            parent=parent,
-            cost=cost,
+            **columns,
         )
         generation.references = references
         return generation

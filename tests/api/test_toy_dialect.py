@@ -27,7 +27,7 @@ from accounts.models import ApiKey, Scope, User
 from dreamlayer_site.server.body_limit import BodyLimitMiddleware
 from dreamlayer_site.server.refusals import refusal
 from inpainting.api import dialects, error_handlers
-from inpainting.api.compat.base import Dialect, Options, blank_request, json_response
+from inpainting.api.compat.base import Dialect, blank_request, json_response
 from inpainting.api.errors import ApiError, body_too_large, ended_without_result
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.parsers import JsonObjectParser
@@ -39,6 +39,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.generations.submit import Submission
 from inpainting.models import GeneratedImage, Generation, Status, UserLimits, WebhookDelivery
 from inpainting.realtime.following import follow
 from inpainting.webhooks import deliver_due
@@ -80,7 +81,7 @@ class Toy(Dialect):
     def read_api_key(self, request: Request) -> str | None:
         return body_of(request).get("token") or request.headers.get("X-Toy-Token")
 
-    def parse(self, request: Request) -> tuple[InpaintRequest, Options]:
+    def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         body = body_of(request)
         for name in ("photo", "hole"):
             if not isinstance(body.get(name), str):
@@ -92,7 +93,7 @@ class Toy(Dialect):
         inpaint_request, warnings = build_request(photo, hole, settings, MaskPolarity.WHITE_REPAINTS)
         if "text_to_image" in body:
             inpaint_request = blank_request(Size(24, 16), settings)
-        return inpaint_request, Options(
+        return inpaint_request, Submission(
             engine=body.get("engine", "auto"),
             sent_fields=tuple(body),
             warnings=warnings,

@@ -66,7 +66,7 @@ def files() -> set[Path]:
 @pytest.mark.usefixtures("_no_worker")
 def test_fifty_parallel_calls_with_one_key_make_one_generation(alice: User, request_: InpaintRequest) -> None:
     before = files()
-    made = all_at_once(50, lambda _: submit.submit(request_, submit.Submission(alice), idempotency=ONE))
+    made = all_at_once(50, lambda _: submit.submit(request_, submit.Submission(alice, idempotency=ONE)))
     generation = Generation.objects.get()
     assert made == [generation] * 50
     assert SourceImage.objects.count() == 1
@@ -76,13 +76,13 @@ def test_fifty_parallel_calls_with_one_key_make_one_generation(alice: User, requ
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_no_worker")
 def test_a_key_reused_with_another_request_is_refused(alice: User, bob: User, request_: InpaintRequest) -> None:
-    generation = submit.submit(request_, submit.Submission(alice), idempotency=ONE)
+    generation = submit.submit(request_, submit.Submission(alice, idempotency=ONE))
     assert ONE.earlier(alice) == generation
     with pytest.raises(InvalidRequest) as caught:
-        submit.submit(request_, submit.Submission(alice), idempotency=OTHER)
+        submit.submit(request_, submit.Submission(alice, idempotency=OTHER))
     assert caught.value.code == "idempotency_key_reused"
     assert (
-        submit.submit(request_, submit.Submission(bob), idempotency=OTHER) != generation
+        submit.submit(request_, submit.Submission(bob, idempotency=OTHER)) != generation
     )  # each owner's keys are their own
 
 

@@ -108,7 +108,7 @@ def test_every_way_to_submit_stores_the_plan(case: Case, request_: InpaintReques
     expected = facts_of(planner().plan(request_, case.engine))
     submitted = submit(request_, Submission(alice, engine=case.engine))
     assert stored(submitted) == expected
-    again = submit(submitted.to_request(request_.settings), Submission(alice, engine=case.engine), parent=submitted)
+    again = submit(submitted.to_request(request_.settings), Submission(alice, engine=case.engine, parent=submitted))
     assert stored(again) == expected
     batch = submit_batch([BatchInput("a", request_)], owner=alice, engine=case.engine)
     item: Any = batch.items.get().generation

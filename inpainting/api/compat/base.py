@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +23,6 @@ from rest_framework.request import Request
 
 from inpainting.api.errors import ApiError
 from inpainting.api.later_response import arrival_time
-from inpainting.catalog.lookup import Catalog
 from inpainting.core import masks
 from inpainting.core.codecs import DecodedImage
 from inpainting.core.geometry import Size
@@ -33,40 +31,13 @@ from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.resizing import resize
-from inpainting.engines import registry
-from inpainting.generations.idempotency import Idempotency
+from inpainting.generations.submit import Submission
 from inpainting.models import Generation
 
 FIELD_NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
 MAX_IGNORED_FIELDS = 50
 """Names of ignored fields that a response lists at most."""
 ENGINE_HEADER, MODEL_HEADER, IGNORED_HEADER = "X-DreamLayer-Engine", "X-DreamLayer-Model", "X-DreamLayer-Ignored"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """The parts of an HTTP request that are not in the `InpaintRequest`."""
-
-    engine: str = registry.AUTO
-    """Name of an engine, or `auto`."""
-    source_name: str = ""
-    """Name of the uploaded file."""
-    warnings: tuple[str, ...] = ()
-    """Sentences about values that were changed while reading the request."""
-    webhook_url: str = ""
-    sent_fields: tuple[str, ...] = ()
-    """Names of the service's fields that the request had, as the caller sent them."""
-    ignored_fields: tuple[str, ...] = ()
-    """Names of the service's fields that were sent and have no effect."""
-    service_data: Mapping[str, Any] = field(default_factory=dict)
-    """JSON that `render` finds in `generation.service_data`, such as an identifier of the caller. Never a key."""
-    expires_at: datetime | None = None
-    """When the generation is deleted with its results; None: as the owner's retention says."""
-    idempotency: Idempotency | None = None
-    catalog: Catalog | None = None
-    """The catalog, where reading the request has searched it."""
-    parent: Generation | None = None
-    """The generation whose result this one edits further."""
 
 
 class Repeated(Exception):
@@ -105,7 +76,7 @@ class Dialect(ABC):
         """
 
     @abstractmethod
-    def parse(self, request: Request) -> tuple[InpaintRequest, Options]:
+    def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         """Read the request. Raises Repeated; any other exception is answered by `render_error`."""
 
     @abstractmethod
@@ -142,7 +113,7 @@ class Dialect(ABC):
         return None
 
     def webhook_body(self, generation: Generation) -> Mapping[str, Any] | str | None:
-        """The JSON that is posted to `Options.webhook_url` for an ended generation; None: none for this end.
+        """The JSON that is posted to `Submission.webhook_url` for an ended generation; None: none for this end.
 
         Called for every attempt to deliver it.
         """

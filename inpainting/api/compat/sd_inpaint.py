@@ -14,7 +14,7 @@ from rest_framework.request import Request
 
 from accounts.authentication import key_from_headers
 from inpainting.api.compat import fastapi
-from inpainting.api.compat.base import Dialect, Options, json_response
+from inpainting.api.compat.base import Dialect, json_response
 from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.errors import ApiError, ended_without_result
 from inpainting.api.images import ImageRole, SentImage, read_image
@@ -28,6 +28,7 @@ from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import MAX_SEED
+from inpainting.generations.submit import Submission
 from inpainting.media.files import file_response
 from inpainting.models import GeneratedImage, Generation, Status
 
@@ -97,7 +98,7 @@ class SdInpainting(Dialect):
     def read_api_key(self, request: Request) -> str | None:
         return key_from_headers(request)
 
-    def parse(self, request: Request) -> tuple[InpaintRequest, Options]:
+    def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         idempotency = read_idempotency(request)
         fields = fastapi.form_fields(request)
         form = fastapi.validate(Form, fields, is_form=True)
@@ -119,7 +120,7 @@ class SdInpainting(Dialect):
             model=catalog.closest_installed(SD_INPAINT_MODEL),
         )
         inpaint_request, warnings = build_request(image, mask, settings, MaskPolarity.WHITE_REPAINTS)
-        return inpaint_request, Options(
+        return inpaint_request, Submission(
             source_name=sent.name,
             warnings=warnings,
             sent_fields=tuple(fields),

@@ -12,12 +12,13 @@ from django.urls import URLPattern, URLResolver, include, path
 from rest_framework.request import Request
 
 from accounts.authentication import key_from_headers
-from inpainting.api.compat.base import Dialect, Options, json_response
+from inpainting.api.compat.base import Dialect, json_response
 from inpainting.api.errors import ApiError, ended_without_result
 from inpainting.api.native import requests
 from inpainting.api.native.schemas.base import Problem
 from inpainting.api.native.schemas.generations import Pending, img2img_result
 from inpainting.core.request import InpaintRequest
+from inpainting.generations.submit import Submission
 from inpainting.models import Generation, Status
 from inpainting.models.generation_request import NATIVE
 from inpainting.worker.run_time_estimates import queue_position
@@ -39,7 +40,7 @@ class NativeApi(Dialect):
     def read_api_key(self, request: Request) -> str | None:
         return key_from_headers(request)
 
-    def parse(self, request: Request) -> tuple[InpaintRequest, Options]:
+    def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         return requests.parse(request)
 
     def max_wait_seconds(self, request: Request) -> float | None:

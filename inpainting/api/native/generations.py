@@ -134,9 +134,12 @@ class GenerationRunAgain(AnyBodyView):
             source_name=generation.source.name,
             warnings=[*warnings, *notes],
             webhook_url=values.get("webhook_url", ""),
+            parent=generation,
+            idempotency=idempotency,
+            catalog=catalog,
         )
         changed = generation.to_request(settings, {**no_longer, **references})
-        again = submit(changed, submission, idempotency=idempotency, parent=generation, catalog=catalog)
+        again = submit(changed, submission)
         return Response(pending_answer(again), status=202)
 
 

@@ -12,7 +12,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Scope
-from inpainting.api.compat.base import Options
 from inpainting.api.native.bodies import Body, read_body
 from inpainting.api.native.fields import checked, settings_from
 from inpainting.api.native.requests import IMAGE_FIELDS, read
@@ -28,6 +27,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.generations.description import ignored_setting_names
 from inpainting.generations.settings_plan import describe_plan
+from inpainting.generations.submit import Submission
 from inpainting.planning import planner
 from inpainting.worker.run_time_estimates import Workload, estimator_for
 
@@ -75,9 +75,9 @@ def plan_without_images(body: Body) -> dict[str, Any]:
     return PlanAnswer.render({**values, "warnings": [*warnings, *values["warnings"]]})
 
 
-def plan_with_images(request: InpaintRequest, options: Options) -> dict[str, Any]:
+def plan_with_images(request: InpaintRequest, submission: Submission) -> dict[str, Any]:
     """mask: the effective one, white = repaint. window: left, top, right, bottom of the part that the engine gets."""
-    plan = planner(options.catalog).plan(request, options.engine)
+    plan = planner(submission.catalog).plan(request, submission.engine)
     settings, image, window = plan.settings, plan.request.image, plan.window
     box, png = window.box, encode_png(CanonicalImage(plan.mask[:, :, None]))
     painted = int(np.count_nonzero(plan.request.mask))
@@ -97,6 +97,6 @@ def plan_with_images(request: InpaintRequest, options: Options) -> dict[str, Any
         "work_size": [window.work.width, window.work.height],
         "estimate_seconds": estimator_for(plan.engine.name).seconds([work])[0],
         "ignored": ignored_setting_names(plan.ignored, settings.to_dict()),
-        "warnings": [*options.warnings, *plan.warnings],
+        "warnings": [*submission.warnings, *plan.warnings],
     }
     return ImagePlanAnswer.render(values)

@@ -1,4 +1,4 @@
-"""A body of `POST /api/img2img` -> `InpaintRequest` and `Options`."""
+"""A body of `POST /api/img2img` -> `InpaintRequest` and `Submission`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from rest_framework.request import Request
 
 from inpainting import webhooks
-from inpainting.api.compat.base import MAX_IGNORED_FIELDS, Options, Repeated, shown_name
+from inpainting.api.compat.base import MAX_IGNORED_FIELDS, Repeated, shown_name
 from inpainting.api.images import IMAGE, read_image
 from inpainting.api.native.bodies import Body, Shape, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
@@ -24,6 +24,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.generations import history
 from inpainting.generations.idempotency import Idempotency
+from inpainting.generations.submit import Submission
 from inpainting.image_limits import image_limits
 from inpainting.models import Generation
 from inpainting.planning import planner
@@ -36,7 +37,7 @@ KNOWN_FIELDS = frozenset([*GenerationForm().get_fields(), *ALIASES, *IMAGE_FIELD
 """The fields that are read from a body; the last by Django."""
 
 
-def parse(request: Request) -> tuple[InpaintRequest, Options]:
+def parse(request: Request) -> tuple[InpaintRequest, Submission]:
     """Raises Repeated where the same body was accepted with the same Idempotency-Key, before any image is read."""
     body = read_body(request)
     idempotency = read_idempotency(request, body)
@@ -51,7 +52,7 @@ def read_idempotency(request: Request, body: Body) -> Idempotency | None:
     return None if key is None else Idempotency(key, body.digest(request.path.rstrip("/")))
 
 
-def read(body: Body, request: Request, *, idempotency: Idempotency | None = None) -> tuple[InpaintRequest, Options]:
+def read(body: Body, request: Request, *, idempotency: Idempotency | None = None) -> tuple[InpaintRequest, Submission]:
     """Read and check the body. The first error is raised, in the order of the published API: a missing image, the
     fields, the image, the mask; then the conditioning images."""
     sent = body.image(*IMAGE_FIELDS)
@@ -77,7 +78,7 @@ def read(body: Body, request: Request, *, idempotency: Idempotency | None = None
     images = conditioning_images_in(body, request)
     decoded, polarity = (None, MaskPolarity.BLACK_REPAINTS) if mask is None else (mask.decoded, mask.polarity)
     inpaint_request, notes = build_request(image, decoded, settings, polarity, images, outpaint, limits=image_limits())
-    return inpaint_request, Options(
+    return inpaint_request, Submission(
         engine=engine,
         source_name=sent.name,
         warnings=(*warnings, *notes),

@@ -16,7 +16,7 @@ from django.urls import URLPattern, re_path
 from rest_framework.request import Request
 
 from accounts.authentication import key_from_headers
-from inpainting.api.compat.base import Dialect, Options, json_response, origin_of
+from inpainting.api.compat.base import Dialect, json_response, origin_of
 from inpainting.api.compat.deep_image import views
 from inpainting.api.compat.deep_image.answers import error_body, result_url
 from inpainting.api.compat.deep_image.body import parameters_of
@@ -26,6 +26,7 @@ from inpainting.api.errors import ApiError, ended_without_result
 from inpainting.api.media.links import ending_key
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.description import all_warnings
+from inpainting.generations.submit import Submission
 from inpainting.models import Generation, Status
 
 ANSWER_SECONDS = 24.0
@@ -59,14 +60,14 @@ class DeepImage(Dialect):
     def read_api_key(self, request: Request) -> str | None:
         return key_from_headers(request)
 
-    def parse(self, request: Request) -> tuple[InpaintRequest, Options]:
+    def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         idempotency = read_idempotency(request)
         data: Any = request.data
         fields = {name: value for name, value in data.items() if name not in request.FILES}
-        inpaint_request, options = read_request(
+        inpaint_request, submission = read_request(
             parameters_of(fields), source_file(request), request, fetch_until=self.fetch_until(request)
         )
-        return inpaint_request, replace(options, idempotency=idempotency)
+        return inpaint_request, replace(submission, idempotency=idempotency)
 
     def max_accept_seconds(self, path: str) -> float | None:
         return ACCEPT_SECONDS if path.rstrip("/").endswith("/process_result") else None

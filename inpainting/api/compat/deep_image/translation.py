@@ -13,7 +13,7 @@ from rest_framework.request import Request
 
 from inpainting import webhooks
 from inpainting.api.analyses import describe_in_worker, runs_in_worker
-from inpainting.api.compat.base import MAX_IGNORED_FIELDS, Options, build_scaled_request, origin_of, shown_name
+from inpainting.api.compat.base import MAX_IGNORED_FIELDS, build_scaled_request, origin_of, shown_name
 from inpainting.api.compat.deep_image.body import INPAINTING, RequestForm, echo, names_of, unknown_fields
 from inpainting.api.concurrency_limits import computing, limit_segmentations
 from inpainting.api.images import ImageRole, SentImage, read_image
@@ -30,6 +30,7 @@ from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.declaration import DIFFUSION
+from inpainting.generations.submit import Submission
 from inpainting.image_limits import image_limits
 from inpainting.planning import planner
 
@@ -44,7 +45,7 @@ def source_file(request: Request) -> SentImage | None:
 
 def read_request(
     sent: dict[str, Any], file: SentImage | None, request: Request, *, fetch_until: float | None
-) -> tuple[InpaintRequest, Options]:
+) -> tuple[InpaintRequest, Submission]:
     """Read and check the fields, then the images. Raises InvalidRequest and DRF's ValidationError."""
     form, catalog = RequestForm(data=sent), Catalog()
     form.is_valid(raise_exception=True)
@@ -84,7 +85,7 @@ def read_request(
     for_webhook = {"origin": origin_of(request), "key": ending_key(request), "request": echo(sent, form)}
     return (
         inpaint_request,
-        Options(
+        Submission(
             source_name=source.name,
             warnings=(*notes, *described),
             sent_fields=tuple(names_of(sent, form)),

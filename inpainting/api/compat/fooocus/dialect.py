@@ -15,7 +15,7 @@ from rest_framework.request import Request
 
 from accounts.authentication import key_from_headers
 from inpainting.api.compat import fastapi
-from inpainting.api.compat.base import Dialect, Options, json_response, origin_of
+from inpainting.api.compat.base import Dialect, json_response, origin_of
 from inpainting.api.compat.fooocus import tools, views
 from inpainting.api.compat.fooocus.body import NOT_STORED, Delivery, GenerateBody, OutputFormat
 from inpainting.api.compat.fooocus.events import stream
@@ -29,6 +29,7 @@ from inpainting.api.parsers import AnyTypeJsonParser, FormDataParser, body_of
 from inpainting.api.views import InpaintView
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.description import all_warnings
+from inpainting.generations.submit import Submission
 from inpainting.models import Generation, Status
 
 FORMATS = {
@@ -85,20 +86,20 @@ class Fooocus(Dialect):
     def read_api_key(self, request: Request) -> str | None:
         return key_from_headers(request)
 
-    def parse(self, request: Request) -> tuple[InpaintRequest, Options]:
+    def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         idempotency = read_idempotency(request)
         body = fastapi.validate(GenerateBody, body_of(request))
         sent = tuple(body.model_fields_set)
         if content_type := accepted_image_type(request):
             body = body.model_copy(update={"image_number": 1, "output_format": FORMATS[content_type]})
-        inpaint_request, options = translate(body, request)
+        inpaint_request, submission = translate(body, request)
         data = {
             "origin": origin_of(request),
             "key": ending_key(request),
             "request": body.model_dump(mode="json", exclude_defaults=True, exclude=NOT_STORED),
             "inpaints": bool(body.inpaint_mask_image_upload and not body.outpaint_selections),
         }
-        return inpaint_request, replace(options, idempotency=idempotency, sent_fields=sent, service_data=data)
+        return inpaint_request, replace(submission, idempotency=idempotency, sent_fields=sent, service_data=data)
 
     def max_wait_seconds(self, request: Request) -> float | None:
         is_async = fastapi.validate(Delivery, body_of(request)).async_process and not accepted_image_type(request)

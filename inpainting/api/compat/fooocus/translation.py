@@ -13,7 +13,7 @@ import numpy as np
 from django.conf import settings as django_settings
 from rest_framework.request import Request
 
-from inpainting.api.compat.base import Options, blank_request
+from inpainting.api.compat.base import blank_request
 from inpainting.api.compat.fooocus.body import GenerateBody, Side, UpscaleOrVary
 from inpainting.api.compat.fooocus.image_prompts import with_image_prompts
 from inpainting.api.compat.fooocus.settings import Notes, read_settings
@@ -27,6 +27,7 @@ from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.outpainting import Outpaint, extend
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import RANGES
+from inpainting.generations.submit import Submission
 from inpainting.image_limits import image_limits
 
 IMAGE = ImageRole(code_prefix="image", error_prefix="Invalid inpaint_input_image")
@@ -47,7 +48,7 @@ DEFAULT_SHARE = 3
 """Of a side: its pixels divided by this are added where outpaint_distance has no number for it."""
 
 
-def translate(body: GenerateBody, http_request: Request) -> tuple[InpaintRequest, Options]:
+def translate(body: GenerateBody, http_request: Request) -> tuple[InpaintRequest, Submission]:
     """Read the images and the settings. Without an image, or without mask and sides, it is text-to-image."""
     if body.uov_method is not UpscaleOrVary.DISABLED:
         raise NotBuilt("Upscaling and variation are not built yet.")
@@ -63,7 +64,7 @@ def translate(body: GenerateBody, http_request: Request) -> tuple[InpaintRequest
     if not (request.conditioning_images and body.inpaints):
         unread += ("mixing_image_prompt_and_inpaint",)
     notes.ignored.extend(name for name in unread if body.differs_from_default(name))
-    return request, Options(
+    return request, Submission(
         warnings=tuple(notes.warnings),
         webhook_url=body.webhook_url or django_settings.FOOOCUS_WEBHOOK_URL,
         ignored_fields=tuple(dict.fromkeys(notes.ignored)),

@@ -14,7 +14,7 @@ from django.urls import URLPattern, path, reverse
 from rest_framework.request import Request
 
 from accounts.authentication import key_from_headers
-from inpainting.api.compat.base import Dialect, Options, json_response
+from inpainting.api.compat.base import Dialect, json_response
 from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.compat.modelslab import views
 from inpainting.api.compat.modelslab.answers import error_body, eta, inline_image, links_of, yes_or_no
@@ -24,6 +24,7 @@ from inpainting.api.later_response import arrival_time
 from inpainting.api.parsers import AnyTypeJsonParser, body_of
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.description import all_warnings, nsfw_content_detected
+from inpainting.generations.submit import Submission
 from inpainting.models import Generation, Status
 
 MIN_FETCH_SECONDS = 5
@@ -69,11 +70,11 @@ class ModelsLab(Dialect):
         in_body = body_of(request).get("key")
         return str(in_body) if in_body else key_from_headers(request) or request.headers.get("key")
 
-    def parse(self, request: Request) -> tuple[InpaintRequest, Options]:
+    def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         idempotency = read_idempotency(request, api_key_field="key")
         sent = {name: value for name, value in body_of(request).items() if name != "key" and value not in (None, "")}
-        inpaint_request, options = read_request(sent, request, fetch_until=self.fetch_until(request))
-        return inpaint_request, replace(options, idempotency=idempotency)
+        inpaint_request, submission = read_request(sent, request, fetch_until=self.fetch_until(request))
+        return inpaint_request, replace(submission, idempotency=idempotency)
 
     def fetch_until(self, request: Request) -> float | None:
         """As long as the response may take; at least MIN_FETCH_SECONDS, since a late response is no error here."""

@@ -11,7 +11,7 @@ from django.utils import timezone
 from rest_framework.request import Request
 
 from inpainting import webhooks
-from inpainting.api.compat.base import Options, build_scaled_request, origin_of
+from inpainting.api.compat.base import build_scaled_request, origin_of
 from inpainting.api.compat.modelslab.body import MAX_STEPS, RANGES, InpaintForm
 from inpainting.api.compat.modelslab.views import TEMPORARY
 from inpainting.api.images import ImageRole, SentImage, read_image
@@ -26,6 +26,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, LoraUse, PaintSettings
 from inpainting.core.settings_table import ALGORITHM_SPELLINGS, MAX_PROMPT_CHARACTERS
 from inpainting.core.validation import abbreviate, check_range
+from inpainting.generations.submit import Submission
 
 T = TypeVar("T")
 ENHANCEMENTS = ("highly detailed", "sharp focus", "natural lighting", "high quality")
@@ -38,7 +39,7 @@ MAX_LISTED_FIELDS = 20
 
 def read_request(
     sent: Mapping[str, Any], request: Request, *, fetch_until: float | None
-) -> tuple[InpaintRequest, Options]:
+) -> tuple[InpaintRequest, Submission]:
     """Read and check the fields, then the images. sent: the body without empty fields and without the key.
 
     Raises InvalidRequest and DRF's ValidationError.
@@ -52,7 +53,7 @@ def read_request(
         webhooks.check_url(values["webhook"], field="webhook")
     read = partial(read_image, request=request, fetch_until=fetch_until)
     inpaint_request, notes = reading.images(settings, read)
-    return inpaint_request, Options(
+    return inpaint_request, Submission(
         warnings=(*reading.warnings, *notes),
         webhook_url=values.get("webhook", ""),
         expires_at=timezone.now() + TEMPORARY if values["temp"] else None,
