@@ -1,7 +1,7 @@
 // The measurements of editor_mask.py: the editor's mask, and the plain way: one canvas for the whole mask, all operations
 // redrawn for each change, and its pixels read back for the coverage.
 
-import { feather, grow, stroke } from "editor/core/operations"
+import { feather, grow, stroke } from "editor/document/operations"
 import { MaskView } from "editor/view/mask_view"
 
 const PREPARED = 40 // strokes before the measurement

@@ -68,7 +68,7 @@ def test_the_modules_of_a_worker_are_imported_by_the_names_that_pages_import(sit
         imported = {urljoin(address, path) for path in re.findall(r'\bfrom "([^"]+)"', script)}
         waiting += imported - seen
         seen |= imported
-    assert {modules["editor/raster/tiles"], modules["editor/core/operations"]} <= seen <= set(modules.values())
+    assert {modules["editor/raster/tiles"], modules["editor/document/operations"]} <= seen <= set(modules.values())
 
 
 def test_plain_names_are_served_for_a_short_time(site: Installation) -> None:

@@ -16,7 +16,7 @@ register = template.Library()
 
 @register.inclusion_tag("includes/import_map.html", takes_context=True)
 def import_map(context: template.Context) -> dict[str, Any]:
-    """Map each module, by its path below `static/js` without the suffix, to its URL: `editor/brush`."""
+    """Map each module, by its path below `static/js` without the suffix, to its URL: `editor/tools/brush`."""
     return {"imports": imports(settings.STATIC_URL), "request": context["request"]}
 
 

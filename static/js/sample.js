@@ -1,9 +1,9 @@
 // The first page for visitors: erase from the sample photo. Only the mask is sent.
 
 import { dropzone, guardPage } from "dropzone"
-import { canUndo, push, undo } from "editor/core/document"
-import { shape, stroke } from "editor/core/operations"
-import { Store } from "editor/core/store"
+import { canUndo, push, undo } from "editor/document/document"
+import { shape, stroke } from "editor/document/operations"
+import { Store } from "editor/document/store"
 import { keep } from "waiting_photo"
 
 const $ = (id) => document.getElementById(id)

@@ -1,7 +1,7 @@
 // On every page: the navigation shows the present page, menus and messages close, buttons copy, dangerous forms ask first, times are local, running generations
 // refresh, drafts of other accounts are deleted from this browser.
 
-import { forgetOtherAccounts } from "editor/draft/local"
+import { forgetOtherAccounts } from "editor/document/local"
 import { account } from "session"
 
 forgetOtherAccounts(account)

@@ -28,7 +28,7 @@ PAGE = "/keys/"
 """A page with the scripts' import map, but without the editor."""
 OPEN = """async () => {
     const [{ Store }, { Draft, inWords }, document_, operations, pictures, { account }] = await Promise.all(
-        ["core/store", "draft/draft", "core/document", "core/operations", "core/images"]
+        ["document/store", "document/draft", "document/document", "document/operations", "document/images"]
             .map((name) => import(`editor/${name}`)).concat(import("session")))
     const store = new Store()
     const said = []

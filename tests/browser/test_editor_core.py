@@ -64,7 +64,7 @@ def test_undo_and_redo_equal_a_plain_model(run: Run, seed: int) -> None:
         }}
         return wrong
     """
-    assert run("editor/core/document", body) == []
+    assert run("editor/document/document", body) == []
 
 
 def test_a_document_names_the_images_of_undone_entries_too(run: Run) -> None:
@@ -75,7 +75,7 @@ def test_a_document_names_the_images_of_undone_entries_too(run: Run) -> None:
         document = m.push(document, { kind: "mask", operation: { kind: "invert" } })
         return [...m.imageIds(m.undo(m.push(document, { kind: "mask", operation: file })))]
     """
-    assert run("editor/core/document", body) == ["a" * 64, "b" * 64]
+    assert run("editor/document/document", body) == ["a" * 64, "b" * 64]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_damaged_document_is_refused(run: Run, change: str) -> None:
     body = f"""
         try {{ m.readDocument({{ ...m.emptyDocument(), {change} }}) }} catch (error) {{ return error.name }}
     """
-    assert run("editor/core/document", body) == "RangeError"
+    assert run("editor/document/document", body) == "RangeError"
 
 
 OPERATIONS = [
@@ -121,7 +121,7 @@ def test_an_operation_survives_json_and_cannot_be_changed(run: Run, operation: s
         const made = m.operation({operation})
         return [JSON.stringify(made), frozen(made)]
     """
-    assert run("editor/core/operations", body) == [operation, True]
+    assert run("editor/document/operations", body) == [operation, True]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_an_operation_survives_json_and_cannot_be_changed(run: Run, operation: s
 )
 def test_a_wrong_operation_is_refused(run: Run, call: str) -> None:
     body = f"try {{ m.{call} }} catch (error) {{ return error.name }}"
-    assert run("editor/core/operations", body) == "RangeError"
+    assert run("editor/document/operations", body) == "RangeError"
 
 
 def test_the_mask_file_is_kept_until_it_is_cleared(run: Run) -> None:
@@ -152,7 +152,7 @@ def test_the_mask_file_is_kept_until_it_is_cleared(run: Run) -> None:
         const file = m.file({{ picture: "{ID}", name: "a.png", repaints: "dark" }})
         return [[file, m.INVERT], [file, m.CLEAR], [m.INVERT]].map((each) => m.fileBeneath(each)?.name ?? null)
     """
-    assert run("editor/core/operations", body) == ["a.png", None, None]
+    assert run("editor/document/operations", body) == ["a.png", None, None]
 
 
 def test_the_store_calls_its_listeners_with_the_document_before_and_after(run: Run) -> None:
@@ -167,7 +167,7 @@ def test_the_store_calls_its_listeners_with_the_document_before_and_after(run: R
         store.update((document) => ({ ...document, step: "result" }))
         return [seen, store.document.step, store.view === view]
     """
-    assert run("editor/core/store", body) == [[["editing", "painting"]], "result", True]
+    assert run("editor/document/store", body) == [[["editing", "painting"]], "result", True]
 
 
 def test_a_image_is_found_by_the_hash_of_its_file(run: Run) -> None:
@@ -175,11 +175,11 @@ def test_a_image_is_found_by_the_hash_of_its_file(run: Run) -> None:
         const id = await m.put(new Blob(["photo"]))
         return [id, await (await m.get(id)).text(), await m.get("0".repeat(64))]
     """
-    assert run("editor/core/images", body) == [hashlib.sha256(b"photo").hexdigest(), "photo", None]
+    assert run("editor/document/images", body) == [hashlib.sha256(b"photo").hexdigest(), "photo", None]
 
 
 @pytest.mark.parametrize("length", [0, 1, 55, 56, 63, 64, 65, 119, 120, 1000])
 def test_the_fallback_hash_is_sha_256(run: Run, length: int) -> None:
     body = f"return [...m.digestOf(new Uint8Array({length}).map((_, i) => i * 7).buffer)]"
     expected = hashlib.sha256(bytes(i * 7 % 256 for i in range(length))).digest()
-    assert bytes(run("editor/core/sha256", body)) == expected
+    assert bytes(run("editor/document/sha256", body)) == expected

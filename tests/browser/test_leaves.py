@@ -16,17 +16,17 @@ def test_a_point_converts_to_screen_coordinates_and_back(run: Run) -> None:
         const viewport = { scale: 0.37, left: -12.5, top: 40 }
         return m.toImage(viewport, m.toScreen(viewport, { x: 123.25, y: 7.5 }))
     """
-    point = run("editor/viewport", body)
+    point = run("editor/view/viewport", body)
     assert point == pytest.approx({"x": 123.25, "y": 7.5})
 
 
 def test_an_image_point_is_not_accepted_as_a_screen_point(run: Run) -> None:
     body = "return Number.isNaN(m.toImage({ scale: 1, left: 0, top: 0 }, { x: 1, y: 1 }).x)"
-    assert run("editor/viewport", body) is True
+    assert run("editor/view/viewport", body) is True
 
 
 def test_a_fitted_photo_is_whole_and_centred(run: Run) -> None:
-    fitted = run("editor/viewport", "return m.fit({ width: 400, height: 200 }, { width: 220, height: 300 }, 10)")
+    fitted = run("editor/view/viewport", "return m.fit({ width: 400, height: 200 }, { width: 220, height: 300 }, 10)")
     assert fitted == pytest.approx({"scale": 0.5, "left": 10, "top": 100})
 
 
@@ -37,7 +37,7 @@ def test_zooming_keeps_the_point_under_the_pointer(run: Run) -> None:
         const smallest = m.zoomAt(before, under, 0.01, 0.2).scale
         return [after.scale, m.toImage(before, under), m.toImage(after, under), smallest]
     """
-    scale, before, after, smallest = run("editor/viewport", body)
+    scale, before, after, smallest = run("editor/view/viewport", body)
     assert scale == pytest.approx(1.5)
     assert after == pytest.approx(before)
     assert smallest == 0.2
@@ -51,7 +51,7 @@ def test_a_pinch_keeps_the_points_under_the_fingers(run: Run) -> None:
         const pinched = m.pinch(viewport, before, after, 0.1)
         return after.map((point) => m.toImage(pinched, point))
     """
-    assert run("editor/viewport", body) == [{"x": 10, "y": 10}, {"x": 30, "y": 10}]
+    assert run("editor/view/viewport", body) == [{"x": 10, "y": 10}, {"x": 30, "y": 10}]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_steps_of_an_edit_tree_are_listed_branch_by_branch(run: Run) -> None
         const listed = m.inOrder(made).map(({ id, number, from, branches }) => [id, number, from, branches])
         return [listed, m.pathTo(made, "c"), m.merged(made, [step("a", null, 9)]).length]
     """
-    listed, path, count = run("editor/tree/tree", body)
+    listed, path, count = run("editor/flow/tree", body)
     assert listed == [["a", 1, 0, False], ["b", 2, 1, False], ["c", 3, 2, False], ["d", 4, 1, True], ["e", 5, 0, True]]
     assert path == ["c", "b", "a"]
     assert count == 5
@@ -105,14 +105,14 @@ def test_a_step_is_made_of_a_generation_with_a_result(run: Run) -> None:
         const ignored = { ...generation, metadata: { prompt: "a bus", ignored: ["prompt"] } }
         return [m.stepOf(generation), m.stepOf(ignored).label, m.stepOf({ ...generation, images: [] })]
     """
-    step, label, nothing = run("editor/tree/tree", body)
+    step, label, nothing = run("editor/flow/tree", body)
     assert (step["url"], step["thumbnail"], step["label"]) == ("/0/?format=png", "/0/thumbnail/", "a bus")
     assert (label, nothing) == ("Erased", None)
 
 
 def test_a_request_is_written_as_a_curl_command_that_a_shell_reads_back(run: Run) -> None:
     requested = '{ prompt: "it\'s @ <b>", seed: 7, loras: [{ slug: "ink" }], vae: null, negative_prompt: "" }'
-    command = run("editor/curl", f"return m.asCurl('https://a.example/api/img2img', {requested})")
+    command = run("editor/flow/curl", f"return m.asCurl('https://a.example/api/img2img', {requested})")
     words = shlex.split(command)
     assert words[:2] == ["curl", "https://a.example/api/img2img"]
     sent = [words[index + 1] for index, word in enumerate(words) if word == "--form-string"]

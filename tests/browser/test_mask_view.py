@@ -22,7 +22,7 @@ pytestmark = pytest.mark.browser
 
 # mask: of a blue photo that fills the stage of 600 x 400 CSS pixels; at(canvas, x, y): RGBA of one of these pixels
 STAGE = """async ([width, height]) => {
-    const modules = await Promise.all(["view/mask_view", "core/operations"].map((name) => import(`editor/${name}`)))
+    const modules = await Promise.all(["view/mask_view", "document/operations"].map((name) => import(`editor/${name}`)))
     const canvases = "<canvas id=photo></canvas><canvas id=overlay></canvas>"
     document.body.insertAdjacentHTML("beforeend", `<div id=s>${canvases}</div>`)
     const [surface, photo, overlay] = ["s", "photo", "overlay"].map((id) => document.getElementById(id))

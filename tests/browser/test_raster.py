@@ -180,7 +180,7 @@ def test_random_operations_equal_those_on_a_plain_array(run: Run, seed: int) -> 
         }}
         return []
     """
-    assert run("editor/core/operations", body) == []
+    assert run("editor/document/operations", body) == []
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_a_pixel_of_a_shape_is_the_area_inside(run: Run, shape: str) -> None:
         }})
         return [largest(read(), expected), read().reduce((a, b) => a + b, 0) / expected.reduce((a, b) => a + b, 0)]
     """
-    most, ratio = run("editor/core/operations", body)
+    most, ratio = run("editor/document/operations", body)
     assert most <= 16
     assert ratio == pytest.approx(1, abs=1e-3)
 
@@ -240,7 +240,7 @@ def test_a_wide_disc_and_a_blur_reach_over_tiles(run: Run) -> None:
         const row = (y) => [...read().subarray(y * width, (y + 1) * width)]
         return [wrong, row(0), row(150)]
     """
-    wrong, first, middle = run("editor/core/operations", body)
+    wrong, first, middle = run("editor/document/operations", body)
     assert wrong == 0
     assert first == middle
     assert middle[:238] == [255] * 238
@@ -261,7 +261,7 @@ def test_a_soft_mask_grows_by_a_wide_disc(run: Run, pixels: int) -> None:
         await drawing.show({{ keep: 2, added: [operation], count: 3 }})
         return [largest(read(), PLAIN.grow(before, operation)), largest(read(), before)]
     """
-    difference, change = run("editor/core/operations", body)
+    difference, change = run("editor/document/operations", body)
     assert difference == 0
     assert change > 100
 
@@ -294,7 +294,7 @@ def test_a_stroke_has_the_same_pixels_whether_its_next_point_is_known_or_not(run
         }}
         return [different, covered]
     """
-    different, covered = run("editor/raster/stroke", body)
+    different, covered = run("editor/raster/stroke/stroke", body)
     assert different == 0
     assert covered > 1
 
@@ -307,7 +307,7 @@ def test_the_png_is_the_mask_with_black_for_what_is_repainted(run: Run) -> None:
         const bytes = new Uint8Array(await (await png(drawing.mask)).arrayBuffer())
         return [btoa(String.fromCharCode(...bytes)), [...read()]]
     """
-    encoded, values = run("editor/core/operations", body)
+    encoded, values = run("editor/document/operations", body)
     with Image.open(io.BytesIO(base64.b64decode(encoded))) as image:
         image.load()
         assert image.mode == "L"
@@ -340,7 +340,7 @@ def test_old_snapshots_are_dropped_and_drawn_again(run: Run) -> None:
         snapshots.truncate(2)
         return [seen, snapshots.bytes <= 20 * 87382, snapshots.nearest(70).count]
     """
-    seen, is_small, nearest = run("editor/core/operations", body)
+    seen, is_small, nearest = run("editor/document/operations", body)
     assert seen == [[True, True], [False, True], [False, True], [True, True], [True, True]]
     assert is_small
     assert nearest <= 2
@@ -358,7 +358,7 @@ def test_a_stroke_is_seen_at_once_and_not_drawn_at_full_size_if_it_is_undone(run
         await drawing.show({{ keep: -1, added: [], count: 1 }})
         return [seen, undone, largest(read(), PLAIN.stroke(each(() => 0), stroke))]
     """
-    assert run("editor/core/operations", body) == [[True, True, True], [0, 0, False], 0]
+    assert run("editor/document/operations", body) == [[True, True, True], [0, 0, False], 0]
 
 
 def test_the_parts_of_a_mask_are_counted(run: Run) -> None:
@@ -370,7 +370,7 @@ def test_the_parts_of_a_mask_are_counted(run: Run) -> None:
         await drawing.show({{ keep: 0, added, count: 4 }})
         return specks(drawing.mask)
     """
-    assert run("editor/core/operations", body) == {"count": 3, "largest": 100}
+    assert run("editor/document/operations", body) == {"count": 3, "largest": 100}
 
 
 # Four RGBA pixels, of which the last differs.

@@ -25,8 +25,8 @@ WIDTH, HEIGHT, SCALE = 300, 200, 3
 """Of the photo, and how many CSS pixels one of its pixels takes on the stage."""
 
 STAGE = """async (photo) => {
-    const modules = ["core/store", "core/document", "core/images", "view/mask_view", "tools/toolbox", "input/pointer",
-        "input/commands", "input/zoom"]
+    const modules = ["document/store", "document/document", "document/images", "view/mask_view", "tools/toolbox",
+        "input/pointer", "input/commands", "input/zoom"]
     const imported = await Promise.all(modules.map((name) => import(`editor/${name}`)))
     const { Store, push, put, MaskView, Toolbox, listen, Commands, zoomCommands } = Object.assign({}, ...imported)
     document.body.insertAdjacentHTML("beforeend", `<div id="stage" tabindex="0" role="application" aria-label="Stage">

@@ -5,9 +5,9 @@ import { masksOf, sorted } from "batch/pairs"
 import { keep, take } from "batch/waiting"
 import { element } from "dom"
 import { dropzone, guardPage } from "dropzone"
-import { Refused, checkMaskFile, decode, drawPreview, photoLimits, readPhoto } from "editor/files"
-import { sha256 } from "editor/core/sha256"
-import { isForPeople } from "editor/messages"
+import { Refused, checkMaskFile, decode, drawPreview, photoLimits, readPhoto } from "editor/document/files"
+import { sha256 } from "editor/document/sha256"
+import { isForPeople } from "editor/form/messages"
 import { PolarityReader } from "editor/raster/polarity"
 
 const $ = (id) => document.getElementById(id)

@@ -1,10 +1,10 @@
 // A request to paint as plain JSON, so that the draft keeps it until the server has answered: after a reload, or a lost
 // connection, the same request is sent again under the same Idempotency-Key and is painted once.
 
-import { get, put } from "editor/core/images"
+import { get, put } from "editor/document/images"
 
 /** @typedef {{key: string, fields: Record<string, string>, files: Record<string, {picture: string, name: string}>}} Request
- *  key: of the header Idempotency-Key; files: their ids in core/images.js */
+ *  key: of the header Idempotency-Key; files: their ids in document/images.js */
 
 /** Describes a request and keeps its files. It is the `former` one, with its key, where that asked for the same.
  *  @param {Record<string, string | number>} fields @param {Record<string, File>} files

@@ -4,7 +4,7 @@
 // One finger paints, two fingers move and zoom. While a pen is in use, fingers do not paint: they may be a palm.
 // The wheel zooms; the middle button, and any button while `isHand()`, drag. The right button and a pen's eraser erase.
 
-import { pan, pinch, toImage, zoomAt } from "editor/viewport"
+import { pan, pinch, toImage, zoomAt } from "editor/view/viewport"
 
 /** @typedef {{x: number, y: number, pressure: number, type: "mouse" | "pen" | "touch", shift: boolean, alt: boolean, erases: boolean}} Point
  *  x, y: in pixels of the photo; pressure: 0 to 1, and 1 where the device does not measure it */

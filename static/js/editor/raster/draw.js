@@ -5,11 +5,11 @@ import { feather, grow } from "./grow.js"
 import { imageMask } from "./images.js"
 import { REPAINTED, selected } from "./polarity.js"
 import { shapeMask } from "./shapes.js"
-import { drawStroke } from "./stroke.js"
+import { drawStroke } from "./stroke/stroke.js"
 import { Mask, composite, inverted } from "./tiles.js"
 import { wandMask } from "./wand.js"
 
-/** @param {Mask} mask @param {import("../core/operations.js").Operation} operation
+/** @param {Mask} mask @param {import("../document/operations.js").Operation} operation
  *  @param {{photo: () => Promise<{width: number, height: number, rgba: Uint8Array}>, picture: (id: string) => Promise<ImageBitmap>}} sources
  *  the photo's pixels for the wand, and images by their id @returns {Promise<Mask>} */
 export async function draw(mask, operation, sources) {

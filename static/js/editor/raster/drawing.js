@@ -1,10 +1,10 @@
 // The mask of one photo: its operations, what they draw, and which pixels of that the page needs anew.
 
-import { extended } from "../core/operations.js"
-import { Backlog } from "./backlog.js"
+import { extended } from "../document/operations.js"
+import { Backlog } from "./stroke/backlog.js"
 import { draw } from "./draw.js"
 import { displayTiles, levelOf, pixels, uniform } from "./levels.js"
-import { Preview } from "./preview.js"
+import { Preview } from "./stroke/preview.js"
 import { Snapshots } from "./snapshots.js"
 import { Mask, SIDE } from "./tiles.js"
 

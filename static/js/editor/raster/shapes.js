@@ -5,7 +5,7 @@ import { Mask, SIDE, tileOf } from "./tiles.js"
 const ELLIPSE_ERROR = 0.05 // pixels between the ellipse and the polygon that is drawn for it
 
 /** The shape alone, as a mask.
- *  @param {{width: number, height: number}} size @param {import("../core/operations.js").Shape} operation */
+ *  @param {{width: number, height: number}} size @param {import("../document/operations.js").Shape} operation */
 export function shapeMask({ width, height }, { shape, points }) {
   /** @type {Record<string, (points: number[][]) => number[][]>} */
   const corners = { rectangle, ellipse, polygon: (given) => given }

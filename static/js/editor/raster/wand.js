@@ -3,7 +3,7 @@
 import { made, SIDE } from "./tiles.js"
 
 /** The selected pixels as a mask. @param {{width: number, height: number, rgba: Uint8Array}} photo
- *  @param {import("../core/operations.js").Wand} wand */
+ *  @param {import("../document/operations.js").Wand} wand */
 export function wandMask(photo, { x, y, tolerance, contiguous }) {
   const { width, height, rgba } = photo
   const [startX, startY] = [Math.floor(x), Math.floor(y)]

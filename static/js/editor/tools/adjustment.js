@@ -1,6 +1,6 @@
 // Growing, shrinking and feathering the mask: shown on the canvas while the number of pixels is chosen.
 
-import { feather, grow } from "editor/core/operations"
+import { feather, grow } from "editor/document/operations"
 
 const KINDS = {
   grow: { label: "Grow by", operation: (pixels) => grow(pixels), pixels: 4 },

@@ -1,6 +1,6 @@
 // The brush and the eraser: strokes along the pointer; straight lines by the option, or from the last stroke's end with Shift.
 
-import { stroke } from "editor/core/operations"
+import { stroke } from "editor/document/operations"
 import { distance } from "editor/tools/geometry"
 import { StraightLine } from "editor/tools/straight_line"
 

@@ -1,7 +1,7 @@
 // The crosshair: the pointer of people who use the keyboard. Arrow keys move it, Enter uses the tool there.
 
 import { visible } from "editor/tools/geometry"
-import { pan, toScreen } from "editor/viewport"
+import { pan, toScreen } from "editor/view/viewport"
 
 const STEP = 8, FAST = 40 // pixels of the screen
 const FROM_EDGE = 24

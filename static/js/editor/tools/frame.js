@@ -1,6 +1,6 @@
 // The outpainting frame: its edges and corners are dragged outward; the document keeps the margins.
 
-import { push } from "editor/core/document"
+import { push } from "editor/document/document"
 import { dragged, edgesAt, isEmpty } from "editor/tools/frame_geometry"
 
 const REACH = 14, FINGER = 24 // pixels of the screen around an edge, for a mouse and for a finger

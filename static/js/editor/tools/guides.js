@@ -1,6 +1,6 @@
 // Lines over the photo that are no part of the mask: the brush's ring, outlines of shapes, the crosshair, the frame.
 
-import { toScreen } from "editor/viewport"
+import { toScreen } from "editor/view/viewport"
 
 const SVG = "http://www.w3.org/2000/svg"
 
@@ -18,7 +18,7 @@ export class Guides {
     surface.append(this.#layer)
   }
 
-  /** @param {Guide[]} guides @param {import("editor/viewport").Viewport} viewport */
+  /** @param {Guide[]} guides @param {import("editor/view/viewport").Viewport} viewport */
   draw(guides, viewport) {
     const screen = ([x, y]) => {
       const { left, top } = toScreen(viewport, { x, y })

@@ -3,7 +3,7 @@
 import { setFrame } from "editor/tools/frame"
 import { SIDES, framed, limited, sizeOf, withRatio } from "editor/tools/frame_geometry"
 import { clipped, placeOf, sizeAt } from "editor/tools/geometry"
-import { shape } from "editor/core/operations"
+import { shape } from "editor/document/operations"
 
 const SLIDER = 1000
 const $ = (id) => document.getElementById(id)

@@ -1,8 +1,8 @@
 // Shapes that are filled when they are finished: rectangle and ellipse by two corners, lasso by a drag, polygon by clicks.
 
-import { picture, shape } from "editor/core/operations"
-import { put } from "editor/core/images"
-import { blobOf } from "editor/tools/finder"
+import { picture, shape } from "editor/document/operations"
+import { put } from "editor/document/images"
+import { blobOf } from "editor/tools/object/finder"
 import { boundsOf, boxOf, clipped, distance, squared, thinned } from "editor/tools/geometry"
 
 const CLOSEST = 2 // pixels of the screen between two points of a lasso

@@ -1,7 +1,7 @@
 // The magic wand: a click selects the pixels of a similar colour, connected ones or all. Its options tune the last click.
 
-import { replaceLast } from "editor/core/document"
-import { wand as operation } from "editor/core/operations"
+import { replaceLast } from "editor/document/document"
+import { wand as operation } from "editor/document/operations"
 
 /** @param {import("./toolbox.js").Tooling} tooling */
 export function wand({ add, options, photo, store }) {

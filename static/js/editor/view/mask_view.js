@@ -1,13 +1,13 @@
 // The photo on the stage with its mask. Operations are drawn by a worker (raster/worker.js); what changed comes back and
 // is painted. All methods that change the mask return at once; `drawn()` and the questions wait for those before them.
 
-import { extended } from "editor/core/operations"
-import { get } from "editor/core/images"
+import { extended } from "editor/document/operations"
+import { get } from "editor/document/images"
 import { sizeOf } from "editor/tools/frame_geometry"
 import { COLOUR } from "editor/view/overlay"
 import { Painter } from "editor/view/painter"
 import { touch } from "editor/view/screen"
-import { fit, pan, toImage, zoomAt } from "editor/viewport"
+import { fit, pan, toImage, zoomAt } from "editor/view/viewport"
 
 const FRAME_ROOM = 44 // CSS pixels around the frame: a finger's width to drag an edge outward
 const TILE_SIDE = 256 // pixels of a display tile (raster/levels.js)
@@ -139,7 +139,7 @@ export class MaskView {
   // --- the mask ---
 
   /** Shows the mask that these operations make. While the worker draws, only the last call waits to be drawn.
-   *  @param {import("../core/operations.js").Operation[]} operations */
+   *  @param {import("../document/operations.js").Operation[]} operations */
   show(operations) {
     this.#next = operations
     if (this.#live || this.#answered >= this.#shownBy) this.#showNext()

@@ -3,11 +3,11 @@
 // Every input of a setting has the attribute data-setting, its name is that of the API and data-label is for people.
 // Which engine `auto` takes, what is used where a field is empty and what has no effect is in the plan's answer.
 
-import { AdapterRows, inLists, inRows, namesOf, settingOf } from "editor/adapter_rows"
-import { ConditioningImage } from "editor/conditioning_image"
-import { Embeddings } from "editor/embeddings"
-import { Loras } from "editor/loras"
-import { Plan } from "editor/plan"
+import { AdapterRows, inLists, inRows, namesOf, settingOf } from "editor/form/adapter_rows"
+import { ConditioningImage } from "editor/form/conditioning_image"
+import { Embeddings } from "editor/form/embeddings"
+import { Loras } from "editor/form/loras"
+import { Plan } from "editor/form/plan"
 
 export class SettingsForm {
   #form

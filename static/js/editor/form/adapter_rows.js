@@ -3,7 +3,7 @@
 // The inputs of the first row have the names of its settings in the API, those of the nth end in _n. The API takes
 // several as a list, whose nth entry has the nth image.
 
-import { ConditioningImage } from "editor/conditioning_image"
+import { ConditioningImage } from "editor/form/conditioning_image"
 
 /** List -> the settings of its first entry, by their fields in an entry. */
 const LISTS = {

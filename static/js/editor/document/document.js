@@ -1,9 +1,9 @@
 // The document: all that is edited, as plain JSON, and undo and redo over it. Every function returns a new document.
 // Pure: no DOM.
 
-import { operation } from "editor/core/operations"
+import { operation } from "editor/document/operations"
 
-/** @typedef {{id: string, name: string, width: number, height: number}} Photo  id: of its file in core/images.js */
+/** @typedef {{id: string, name: string, width: number, height: number}} Photo  id: of its file in document/images.js */
 /** @typedef {{left: number, top: number, right: number, bottom: number}} Frame  margins of outpainting in pixels of the photo, >= 0 */
 /** @typedef {{kind: "photo", photo: Photo, parent: string | null, image: number}
  *   | {kind: "mask", operation: import("./operations.js").Operation} | {kind: "frame", frame: Frame}} Entry

@@ -1,7 +1,7 @@
 // Presets: settings under a name, kept in this browser.
 
 import { element } from "dom"
-import { remember, remembered } from "editor/remembered"
+import { remember, remembered } from "editor/form/remembered"
 
 export class Presets {
   #list

@@ -1,8 +1,8 @@
 // The mask from a file: reading it, and what the menu of the mask shows of it.
 
-import { fileBeneath, file as maskFile } from "editor/core/operations"
-import { get, put } from "editor/core/images"
-import { checkMaskFile, decode } from "editor/files"
+import { fileBeneath, file as maskFile } from "editor/document/operations"
+import { get, put } from "editor/document/images"
+import { checkMaskFile, decode } from "editor/document/files"
 
 export class MaskFile {
   #elements

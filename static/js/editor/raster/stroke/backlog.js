@@ -23,8 +23,8 @@ export class Backlog {
     this.#strokes = this.#strokes.filter((each) => each.count <= count)
   }
 
-  /** Draws a part of the oldest stroke. @param {import("./tiles.js").Mask} mask with the strokes before it
-   *  @returns {{mask: import("./tiles.js").Mask, count: number} | null} the mask with all of it, once it is drawn */
+  /** Draws a part of the oldest stroke. @param {import("../tiles.js").Mask} mask with the strokes before it
+   *  @returns {{mask: import("../tiles.js").Mask, count: number} | null} the mask with all of it, once it is drawn */
   step(mask) {
     const [oldest] = this.#strokes
     oldest.drawer ??= new StrokeDrawer(mask, oldest.stroke)

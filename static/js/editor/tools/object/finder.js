@@ -15,7 +15,7 @@ const AROUND_VIEW = 0.25
 export class Finder {
   #parts = new Map() // side -> {key, part}: of the last request
 
-  /** @param {import("./toolbox.js").Tooling} tooling */
+  /** @param {import("../toolbox.js").Tooling} tooling */
   constructor({ photo, photoBitmap, surface, url, view }) {
     Object.assign(this, { photo, photoBitmap, surface, url, view })
   }

@@ -1,9 +1,9 @@
 // Painting: sends the request, follows its generation, shows the progress in the hole and the result in the photo's place.
 
-import { rememberInAddress } from "editor/address"
-import { EDITING, withState } from "editor/core/document"
-import { isForPeople, placeOf, say } from "editor/messages"
-import { remember } from "editor/remembered"
+import { rememberInAddress } from "editor/flow/address"
+import { EDITING, withState } from "editor/document/document"
+import { isForPeople, placeOf, say } from "editor/form/messages"
+import { remember } from "editor/form/remembered"
 import { fieldsOf, isEmpty } from "editor/tools/frame_geometry"
 import { touch } from "editor/view/screen"
 import { isUnanswered } from "job/job"

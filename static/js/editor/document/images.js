@@ -1,7 +1,7 @@
 // Images of a document by their id, the SHA-256 of the file in hexadecimal digits. Kept in memory, and in the store of the
 // draft where there is one.
 
-import { sha256 } from "editor/core/sha256"
+import { sha256 } from "editor/document/sha256"
 
 const kept = new Map()
 /** @typedef {{put: (id: string, blob: Blob) => Promise<unknown>, get: (id: string) => Promise<Blob | null>}} Store */

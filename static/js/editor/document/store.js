@@ -1,6 +1,6 @@
 // Holds the document and tells listeners of its changes. Pure: no DOM.
 
-import { emptyDocument, view } from "editor/core/document"
+import { emptyDocument, view } from "editor/document/document"
 
 export class Store {
   #document

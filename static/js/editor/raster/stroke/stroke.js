@@ -1,7 +1,7 @@
 // Draws a stroke of a round brush on a mask, piece by piece. Drawn in pieces or at once, the pixels are the same.
 
 import { Capsule, Edge } from "./capsule.js"
-import { EMPTY, FULL, SIDE, Tile, blend, bytesOf, settled } from "./tiles.js"
+import { EMPTY, FULL, SIDE, Tile, blend, bytesOf, settled } from "../tiles.js"
 
 const LARGEST_STEP = 0.02 // of the radius: a piece with changing pressure is drawn in parts of one radius each
 
@@ -10,8 +10,8 @@ export class StrokeDrawer {
   #last = null
   #edge = null // of the last radius
 
-  /** @param {import("./tiles.js").Mask} base @param {import("../core/operations.js").Stroke} stroke its points are not read
-   *  @param {import("./tiles.js").Box} limit whole tiles: nothing is drawn outside of it */
+  /** @param {import("../tiles.js").Mask} base @param {import("../../document/operations.js").Stroke} stroke its points are not read
+   *  @param {import("../tiles.js").Box} limit whole tiles: nothing is drawn outside of it */
   constructor(base, { erases, size, hardness }, limit = { left: 0, top: 0, right: base.width, bottom: base.height }) {
     this.base = base
     this.limit = limit
@@ -22,7 +22,7 @@ export class StrokeDrawer {
     this.#cover = new Array(base.tiles.length)
   }
 
-  /** Draws more points. @returns {Map<number, import("./tiles.js").Box>} the changed tiles: the part of each, in its own pixels */
+  /** Draws more points. @returns {Map<number, import("../tiles.js").Box>} the changed tiles: the part of each, in its own pixels */
   add(points) {
     const steps = this.steps(points)
     for (let step = steps.next(); ; step = steps.next()) if (step.done) return step.value
@@ -96,7 +96,7 @@ export class StrokeDrawer {
     }
   }
 
-  /** Draws the line on a tile's cover. @returns {import("./tiles.js").Box | null} what changed, in the tile's pixels */
+  /** Draws the line on a tile's cover. @returns {import("../tiles.js").Box | null} what changed, in the tile's pixels */
   #draw(line, edge, { outside, inside, top }, index, tile, box) {
     const changed = { left: SIDE, top: SIDE, right: 0, bottom: 0 }
     const span = { left: SIDE, right: 0 } // the changed pixels of a row

@@ -1,6 +1,6 @@
 // A line with round ends: which pixels of a row it covers, and how opaque its soft edge is there.
 
-import { SIDE } from "./tiles.js"
+import { SIDE } from "../tiles.js"
 
 const STEPS = 4096 // of an edge's squares of distances: several for each opacity
 // By opacity: the part of the soft edge from outside on, 0 to 1, at which it begins. There 255 times the curve 3t^2 - 2t^3 is

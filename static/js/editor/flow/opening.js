@@ -1,9 +1,9 @@
 // What the editor opens with: the draft, a generation that the address names, or the settings of last time.
 
 import { fetchFile, get } from "api"
-import { opensAnother, rememberInAddress } from "editor/address"
-import { say, saying } from "editor/messages"
-import { remembered } from "editor/remembered"
+import { opensAnother, rememberInAddress } from "editor/flow/address"
+import { say, saying } from "editor/form/messages"
+import { remembered } from "editor/form/remembered"
 import { isComplete } from "job/request"
 import { take } from "waiting_photo"
 

@@ -1,7 +1,7 @@
 // Sends the document to the server: its new images first, then the document with the revision that it is based on. One
 // request at a time, at most QUIET_MS after the last change, and less often while the server cannot be reached.
 
-import { imageIds } from "editor/core/document"
+import { imageIds } from "editor/document/document"
 
 export const QUIET_MS = 800
 const FIRST_RETRY_MS = 2000

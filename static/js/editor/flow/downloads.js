@@ -1,7 +1,7 @@
 // The menu beside the download button: the shown result in other formats, with or without its settings, and as a command.
 
 import { element } from "dom"
-import { asCurl } from "editor/curl"
+import { asCurl } from "editor/flow/curl"
 import { stem } from "format"
 
 const EXTENSIONS = { png: "png", jpeg: "jpg", webp: "webp" }

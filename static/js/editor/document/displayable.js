@@ -2,7 +2,7 @@
 // file stays what is sent and painted on.
 
 import { call, fetchFile } from "api"
-import { sha256 } from "editor/core/sha256"
+import { sha256 } from "editor/document/sha256"
 import { isShownEverywhere } from "photo_types"
 
 const shown = new WeakMap() // file -> a promise of its PNG

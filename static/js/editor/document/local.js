@@ -35,7 +35,7 @@ export class LocalDraft {
   }
 
   /** Writes the document; of the entries only those that changed, which are compared by identity.
-   *  @param {import("../core/document.js").Document} document @returns {Promise<boolean>} whether it is kept */
+   *  @param {import("./document.js").Document} document @returns {Promise<boolean>} whether it is kept */
   async save({ entries, ...rest }, { revision, isSynced }) {
     if (!this.#database) return false
     try {

@@ -3,9 +3,9 @@
 
 import { fetchFile } from "api"
 import { dropzone } from "dropzone"
-import { get, put } from "editor/core/images"
-import { drawPreview, readPhoto } from "editor/files"
-import { saying } from "editor/messages"
+import { get, put } from "editor/document/images"
+import { drawPreview, readPhoto } from "editor/document/files"
+import { saying } from "editor/form/messages"
 
 /** What a ControlNet takes that is not computed from the photo. */
 const IMAGES = {

@@ -1,8 +1,8 @@
 // “Describe the photo”: fills the prompt with words for it (POST /api/captions/). Ctrl+Z in the prompt takes them back.
 
 import { post } from "api"
-import { saying } from "editor/messages"
-import { cut } from "editor/tools/finder"
+import { saying } from "editor/form/messages"
+import { cut } from "editor/tools/object/finder"
 
 const SIDE = 512 // what captioners see of it, or less
 

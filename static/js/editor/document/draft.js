@@ -1,11 +1,11 @@
 // The draft: what is open in the editor, kept in this browser at once and on the server within a second.
 
 import { call, fetchFile, get } from "api"
-import { emptyDocument, imageIds, readDocument } from "editor/core/document"
-import * as pictures from "editor/core/images"
-import { LocalDraft } from "editor/draft/local"
-import { chosen, merged } from "editor/draft/merge"
-import { Sync } from "editor/draft/sync"
+import { emptyDocument, imageIds, readDocument } from "editor/document/document"
+import * as pictures from "editor/document/images"
+import { LocalDraft } from "editor/document/local"
+import { chosen, merged } from "editor/document/merge"
+import { Sync } from "editor/document/sync"
 import { imagesOf } from "job/request"
 import { isSignedIn } from "session"
 
@@ -32,8 +32,8 @@ export class Draft {
    *
    *  onState: called with each State; onAdopt: with a document that came from this browser or from another device;
    *  onOtherDevice: another device's changes were joined with those of this page.
-   *  @param {{account: string, store: import("../core/store.js").Store, onState: (state: State) => void,
-   *    onAdopt?: (document: import("../core/document.js").Document) => void, onOtherDevice: () => void}} options
+   *  @param {{account: string, store: import("./store.js").Store, onState: (state: State) => void,
+   *    onAdopt?: (document: import("./document.js").Document) => void, onOtherDevice: () => void}} options
    *  @returns {Promise<Draft>} once the document is in the store */
   static async open({ account, store, ...listeners }) {
     const draft = new Draft(store, await LocalDraft.open(account), listeners)

@@ -1,7 +1,7 @@
 // Messages of the page: each kind of error has its place beside the input that it concerns.
 
 import { ApiError } from "api"
-import { Refused } from "editor/files"
+import { Refused } from "editor/document/files"
 
 /** Shows a message at one of the places of the page: photo, mask, prompt or generate; an empty one removes it. */
 export function say(place, message) {

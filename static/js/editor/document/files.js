@@ -1,6 +1,6 @@
 // Reads files from the disk as a photo or a mask for the editor; raises Refused with a message for the person.
 
-import { displayable } from "editor/displayable"
+import { displayable } from "editor/document/displayable"
 import { bytes } from "format"
 import { FORMATS, isPhoto } from "photo_types"
 

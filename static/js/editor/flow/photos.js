@@ -2,12 +2,12 @@
 
 import { fetchFile } from "api"
 import { isBatch, sorted } from "batch/pairs"
-import { rememberInAddress } from "editor/address"
-import { EDITING, keptImage, push, withState } from "editor/core/document"
-import { get as getImage, put } from "editor/core/images"
-import { displayable } from "editor/displayable"
-import { Refused, decode, readPhoto, sortFiles } from "editor/files"
-import { say, saying } from "editor/messages"
+import { rememberInAddress } from "editor/flow/address"
+import { EDITING, keptImage, push, withState } from "editor/document/document"
+import { get as getImage, put } from "editor/document/images"
+import { displayable } from "editor/document/displayable"
+import { Refused, decode, readPhoto, sortFiles } from "editor/document/files"
+import { say, saying } from "editor/form/messages"
 
 export class Photos {
   photo = null // {id, name, width, height, file, shown, bitmap}

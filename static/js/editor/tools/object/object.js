@@ -1,22 +1,22 @@
-// Selects an object by a click on it, a box around it or words for it: the server finds its pixels (editor/tools/finder.js).
+// Selects an object by a click on it, a box around it or words for it: the server finds its pixels (editor/tools/object/finder.js).
 //
 // A further click can belong to the last object: Shift adds what is there to it, Shift and Alt take it away; so does the
 // option of the tool. Each click is one step of undo, after which the clicks before it count again. A click while the
 // server still looks for the object of the one before takes its place; where both mark the same object, both count.
 // The server may find several masks, such as a part and the whole: `resize` puts the next smaller or larger one in place.
 
-import { replaceLast } from "editor/core/document"
-import { picture } from "editor/core/operations"
-import { put } from "editor/core/images"
-import { blobOf, difference } from "editor/tools/finder"
+import { replaceLast } from "editor/document/document"
+import { picture } from "editor/document/operations"
+import { put } from "editor/document/images"
+import { blobOf, difference } from "editor/tools/object/finder"
 import { boxOf, clipped, distance } from "editor/tools/geometry"
-import { hovering } from "editor/tools/hover"
+import { hovering } from "editor/tools/object/hover"
 
 const AROUND_BOX = 0.4
 const TO_DRAG = 6 // pixels of the screen: a shorter drag is a click
 const NOTHING = "No object was found here. Try a box around it."
 
-/** @param {import("./toolbox.js").Tooling} tooling */
+/** @param {import("../toolbox.js").Tooling} tooling */
 export function object({ add, finder, options, photo, redraw, refresh, say, scale, store, words }) {
   const hover = hovering({ finder, redraw })
   const found = new WeakMap() // operation -> {part, hints, mask}: what was asked for it

@@ -1,14 +1,14 @@
 // Strokes as the page sees them until they are drawn at full size: drawn at the level of the view, and only in its tiles.
 
-import { reduced } from "./levels.js"
+import { reduced } from "../levels.js"
 import { StrokeDrawer } from "./stroke.js"
-import { SIDE } from "./tiles.js"
+import { SIDE } from "../tiles.js"
 
 export class Preview {
   #drawer = null
   #limit
 
-  /** @param {import("./tiles.js").Mask} base what is drawn at full size @param {import("./drawing.js").View} view */
+  /** @param {import("../tiles.js").Mask} base what is drawn at full size @param {import("../drawing.js").View} view */
   constructor(base, view) {
     const { level, left, top, right, bottom } = view
     this.base = base
@@ -32,7 +32,7 @@ export class Preview {
     this.mask = this.#drawer.mask
   }
 
-  /** @returns {Map<number, import("./tiles.js").Box>} the changed display tiles: the part of each */
+  /** @returns {Map<number, import("../tiles.js").Box>} the changed display tiles: the part of each */
   add(points) {
     const scale = 2 ** -this.level
     return this.#drawer.add(points.map(([x, y, pressure]) => [x * scale, y * scale, pressure]))

@@ -1,7 +1,7 @@
 // The strip of steps beside the photo: the photo and all that was made of it; one press returns to a step.
 
 import { get } from "api"
-import { inOrder, merged, pathTo, stepOf } from "editor/tree/tree"
+import { inOrder, merged, pathTo, stepOf } from "editor/flow/tree"
 
 export class Strip {
   #list
@@ -19,7 +19,7 @@ export class Strip {
     this.#imageOf = imageOf
   }
 
-  /** Begins anew with the file of a photo; `picture` is its id in core/images.js, `shown` what the browser shows of it. */
+  /** Begins anew with the file of a photo; `picture` is its id in document/images.js, `shown` what the browser shows of it. */
   begin(file, picture, shown) {
     URL.revokeObjectURL(this.#photo?.thumbnail)
     this.#photo = { id: null, label: "The photo", number: 0, file, picture, thumbnail: URL.createObjectURL(shown) }
