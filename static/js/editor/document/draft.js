@@ -23,6 +23,7 @@ export class Draft {
   #onState
   #onAdopt
   #onOtherDevice
+  /** @type {import("./sync.js").State} */
   #state = { name: "saved", message: "", progress: null }
   #kept = null // the document that is in this browser
   #keeping = null
@@ -42,6 +43,8 @@ export class Draft {
     return draft
   }
 
+  /** @param {import("./store.js").Store} store @param {LocalDraft} local
+   *  @param {Omit<Parameters<typeof Draft.open>[0], "account" | "store">} listeners */
   constructor(store, local, { onState, onAdopt = () => {}, onOtherDevice }) {
     this.#store = store
     this.#local = local
