@@ -18,6 +18,7 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from accounts.models import User
+from dreamlayer_site.server.body_limit import max_body_bytes
 from inpainting.api.native.schemas import batches as batch_schemas
 from inpainting.catalog import families
 from inpainting.catalog.shipped import SHIPPED
@@ -370,6 +371,7 @@ def test_the_former_dry_run_names_the_route_of_plans(
     answer = alices_program.post(f"/api/img2img/dry-run{slash}", shape_a(photo_png, mask_png))
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert "/api/plan/" in answer.json()["message"]
+    assert max_body_bytes(f"/api/img2img/dry-run{slash}") == max_body_bytes("/api/plan/"), "not 413 in its place"
 
 
 def test_a_plan_grows_the_mask_and_refuses_invalid_requests(

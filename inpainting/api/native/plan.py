@@ -61,6 +61,7 @@ class FormerDryRun(AnyBodyView):
     """Names the route that took the place of `/api/img2img/dry-run`."""
 
     required_scope = Scope.GENERATE
+    takes_images = True  # as it did, or its callers would be told that their bodies are too large
 
     @extend_schema(exclude=True)
     def post(self, request: Request) -> Response:
