@@ -154,6 +154,8 @@ def test_an_offloaded_model_is_computed_without(spec: ModelSpec, monkeypatch: py
     assert isinstance(model.step_network, CompiledNetwork)
     model.offload_to(Offload.COMPONENTS)
     assert model.step_network is model.unet
+    model.use_bfloat16()
+    assert model.step_network is model.unet, "its weights still wait in the machine's memory"
     model.leave_device()
     model.enter_device(Offload.NONE)
     assert isinstance(model.step_network, CompiledNetwork)

@@ -235,7 +235,8 @@ class LatentModel(ABC):
         self.loras.unfuse()
         self.hardware = replace(self.hardware, dtype=torch.bfloat16)
         self.network.to(torch.bfloat16)
-        self._prepare_compilation()
+        if self.offload is Offload.NONE:
+            self._prepare_compilation()
         self.notes.append(OVERFLOWED)
 
     # When memory is short
