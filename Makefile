@@ -69,7 +69,7 @@ lint: install-dev
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	DREAMLAYER_BEHIND_TLS=1 $(BIN)/python manage.py check --deploy --fail-level WARNING
 	@command -v npm >/dev/null || { echo "npm is not installed: the JavaScript is not checked."; exit 0; }; \
-	npm ci --no-audit --no-fund --silent || { echo "npm cannot install: the JavaScript is not checked."; exit 0; }; \
+	[ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund --silent || { echo "npm cannot install: the JavaScript is not checked."; exit 0; }; \
 	npm run --silent lint
 
 screenshots: install-dev

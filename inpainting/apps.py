@@ -32,11 +32,10 @@ def add_shipped_models(*, using: str = DEFAULT_DB_ALIAS, apps: Any = global_apps
     except LookupError:
         return  # the table does not exist at the migration that was chosen
     columns = {field.name for field in model._meta.fields}
-    longest = model._meta.get_field("repo").max_length
     rows = model.objects.using(using)
     existing = set(rows.values_list("slug", flat=True))
-    shipped = (*SHIPPED, *(SHIPPED_ADAPTERS if "kind" in columns else ()), *SHIPPED_TOOLS)
-    missing = [spec_columns(spec) for spec in shipped if spec.slug not in existing and len(spec.repo) <= longest]
+    shipped = (*SHIPPED, *SHIPPED_ADAPTERS, *SHIPPED_TOOLS)
+    missing = [spec_columns(spec) for spec in shipped if spec.slug not in existing]
     # Another process may add them at the same moment.
     rows.bulk_create(
         [model(**{name: value for name, value in values.items() if name in columns}) for values in missing],

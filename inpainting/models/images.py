@@ -209,7 +209,7 @@ def grey_pixels(mask: CanonicalImage) -> MaskPixels:
 class ReferenceImages(models.QuerySet["ReferenceImage"]):
     def unused(self) -> ReferenceImages:
         """Those of no generation."""
-        return self.filter(**{relation.name: None for relation in self.model._meta.related_objects})
+        return self.filter(uses=None)
 
 
 class ReferenceImage(PreviewedImage):

@@ -10,7 +10,7 @@ from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls.converters import StringConverter
-from drf_spectacular.utils import OpenApiParameter
+from drf_spectacular.utils import OpenApiParameter, extend_schema_view
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
@@ -101,28 +101,30 @@ NAME = OpenApiParameter(
 )
 
 
-class GenerationConditioningImage(InputImage):
-    @documented(
+@extend_schema_view(
+    get=documented(
         "Get a control image, scaled to the source image, or an image prompt",
         IMAGE,
         problems=PROBLEMS,
         parameters=[NAME],
         name="conditioning_image_retrieve",
     )
-    def get(self, request: Request, pk: UUID, name: str = "") -> HttpResponseBase:
-        return super().get(request, pk, name)
+)
+class GenerationConditioningImage(InputImage):
+    pass
 
 
-class GenerationConditioningImagePreview(Preview, InputImage):
-    @documented(
+@extend_schema_view(
+    get=documented(
         "Get the preview of a conditioning image",
         THUMBNAIL,
         problems=REDUCED_PROBLEMS,
         parameters=[NAME],
         name="conditioning_image_preview_retrieve",
     )
-    def get(self, request: Request, pk: UUID, name: str = "") -> HttpResponseBase:
-        return super().get(request, pk, name)
+)
+class GenerationConditioningImagePreview(Preview, InputImage):
+    pass
 
 
 class ResultQuery(serializers.Serializer):

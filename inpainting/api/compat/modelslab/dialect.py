@@ -140,10 +140,10 @@ class ModelsLab(Dialect):
         }
 
     def fields_of_ignored_settings(self, generation: Generation) -> list[str]:
-        idle = super().fields_of_ignored_settings(generation)
+        ignored = super().fields_of_ignored_settings(generation)
         if "safety_checker_type" in generation.sent_fields and not generation.settings["safety_checker_type"]:
-            idle.append("safety_checker_type")  # The safety checker is off.
-        return idle
+            ignored.append("safety_checker_type")  # The safety checker is off.
+        return ignored
 
     def meta(self, generation: Generation) -> dict[str, Any]:
         """The settings that were painted with. Booleans are texts, as the service's are."""

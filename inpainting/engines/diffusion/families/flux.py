@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -64,9 +65,9 @@ class Flux(FlowModel):
             )
 
     @property
+    @abstractmethod
     def input_channels(self) -> int:
         """Of a token, as the transformer was trained on."""
-        raise NotImplementedError
 
     def rows_for(self, settings: PaintSettings) -> int:
         return 1
