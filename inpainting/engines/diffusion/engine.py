@@ -14,14 +14,14 @@ from django.conf import settings as site
 from numpy.typing import NDArray
 
 from inpainting.catalog.specs import Kind, ModelSpec
-from inpainting.core.garbage import freeze_imports
-from inpainting.core.keepalive import run_in_thread
 from inpainting.core.request import PaintSettings
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.diffusion.backends import openvino
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.engines.diffusion.kernels import AUTO, Kernels
 from inpainting.engines.diffusion.quantization import OFF
+from inpainting.garbage import freeze_imports
+from inpainting.keepalive import run_in_thread
 
 if TYPE_CHECKING:
     from inpainting.engines.diffusion.serving.backend_selection import BackendSelector

@@ -12,9 +12,9 @@ from typing import Any
 from rest_framework.request import Request
 
 from inpainting.api.analyses import describe_in_worker, runs_in_worker
-from inpainting.api.compat.base import MAX_IGNORED_FIELDS, build_scaled_request, origin_of, shown_name
 from inpainting.api.compat.deep_image.body import INPAINTING, RequestForm, echo, names_of, unknown_fields
 from inpainting.api.concurrency_limits import computing, limit_segmentations
+from inpainting.api.dialect import MAX_IGNORED_FIELDS, build_scaled_request, origin_of, shown_name
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.media.links import ending_key
 from inpainting.captioning import describe_colours, find_captioner

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from django.utils import timezone
 from rest_framework.request import Request
 
-from inpainting.api.compat.base import build_scaled_request, origin_of
 from inpainting.api.compat.modelslab.body import MAX_STEPS, RANGES, InpaintForm
 from inpainting.api.compat.modelslab.views import TEMPORARY
+from inpainting.api.dialect import build_scaled_request, origin_of
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.media.links import ending_key
 from inpainting.catalog import families
