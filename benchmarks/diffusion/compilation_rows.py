@@ -21,7 +21,6 @@ from inpainting.core.geometry import Size
 from inpainting.engines.diffusion import compilation
 from inpainting.engines.diffusion.compilation import import_compiler
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.kernels import BLOCKS
 from inpainting.garbage import freeze_imports
 
 
@@ -29,7 +28,7 @@ def compiled(model: Any, bench: Bench) -> Any:
     """The engine's model with the same weights, compiled."""
     if not bench.hardware.is_cuda:
         compilation.OPTIONS["backend"] = "eager"
-    return type(model)(model.pipeline, replace(model.hardware, compilation=BLOCKS), model.spec)
+    return type(model)(model.pipeline, replace(model.hardware, compilation="blocks"), model.spec)
 
 
 def step(model: Any, samples: list[DenoisingState]) -> torch.Tensor:
