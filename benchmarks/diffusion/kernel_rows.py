@@ -16,7 +16,7 @@ from benchmarks.diffusion.gpu_rows import batch
 from benchmarks.diffusion.measuring import Row, difference
 from benchmarks.diffusion.models import begun, request, twin
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.kernels import CUDNN, DEFAULT_KERNELS, Kernels
+from inpainting.networks.device.kernels import CUDNN, DEFAULT_KERNELS, Kernels
 
 Call = Callable[[], torch.Tensor]
 CHOICES = {

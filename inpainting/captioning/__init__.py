@@ -16,7 +16,7 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.image import CanonicalImage
-from inpainting.engines.loaded_models import loaded_models
+from inpainting.networks.cache import loaded_models
 
 NO_MODEL = "colours"
 """In place of a model's name: the description was made from the colours alone."""

@@ -21,7 +21,7 @@ class Blip:
         from transformers import AutoTokenizer, BlipProcessor
         from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
-        from inpainting.engines.transformers_models import load_model, load_processor
+        from inpainting.networks.transformers_models import load_model, load_processor
 
         model = load_model(spec, path)
         images = load_processor(spec, BlipImageProcessorPil, path)

@@ -23,7 +23,7 @@ class Florence2:
         from transformers import AutoTokenizer, Florence2Processor
         from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-        from inpainting.engines.transformers_models import load_model, load_processor, loading
+        from inpainting.networks.transformers_models import load_model, load_processor, loading
 
         model = load_model(spec, path)
         images = load_processor(spec, CLIPImageProcessorPil, path)

@@ -24,7 +24,7 @@ class RTDetr:
         """The model and its processor. Raises EngineFailed: `model_refused`, `model_unavailable`."""
         from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 
-        from inpainting.engines.transformers_models import load_model, load_processor
+        from inpainting.networks.transformers_models import load_model, load_processor
 
         return load_model(spec, path), load_processor(spec, RTDetrImageProcessorPil, path)
 

@@ -31,7 +31,7 @@ class VitPose:
         """The model and its processor. Raises EngineFailed: `model_refused`, `model_unavailable`."""
         from transformers.models.vitpose.image_processing_pil_vitpose import VitPoseImageProcessorPil
 
-        from inpainting.engines.transformers_models import load_model, load_processor
+        from inpainting.networks.transformers_models import load_model, load_processor
 
         model, processor = load_model(spec, path), load_processor(spec, VitPoseImageProcessorPil, path)
         if model.config.num_labels != COCO_POINTS:

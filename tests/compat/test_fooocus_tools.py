@@ -22,8 +22,8 @@ from inpainting.api.compat.fooocus.body import MaskModel
 from inpainting.captioning import Caption, Style
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage
-from inpainting.engines.loaded_models import loaded_models
 from inpainting.models import Analysis
+from inpainting.networks.cache import loaded_models
 from inpainting.segmenters import registry
 from inpainting.segmenters.grabcut import GrabCut
 from tests.compat.fooocus import base64_of, post

@@ -16,7 +16,7 @@ from inpainting.catalog import families
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.loaded_models import MAX_LOADED, LoadedModels
+from inpainting.networks.cache import MAX_LOADED, LoadedModels
 
 SPEC: Any = SimpleNamespace(slug="counted-tool")
 

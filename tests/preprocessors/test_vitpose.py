@@ -21,7 +21,7 @@ from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.loaded_models import LoadedModels
+from inpainting.networks.cache import LoadedModels
 from inpainting.preprocessors import control_image, rt_detr, vitpose
 from inpainting.preprocessors.skeletons import drawn, openpose_points
 from tests.api.bodies import shape_a

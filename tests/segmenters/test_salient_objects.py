@@ -22,8 +22,8 @@ from inpainting.catalog.shipped_tools import SALIENT_OBJECTS
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Box
 from inpainting.core.image import CanonicalImage
-from inpainting.engines.loaded_models import LoadedModels
 from inpainting.models import InferenceModel
+from inpainting.networks.cache import LoadedModels
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Segmenter, Selection, candidates_of
 from inpainting.segmenters.networks import catalog_segmenter, salient_objects

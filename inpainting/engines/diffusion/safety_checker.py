@@ -29,7 +29,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.keepalive import TIMEOUT_SECONDS, run_in_thread
 from inpainting.core.moderation.policy import UNAVAILABLE
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS
-from inpainting.engines.diffusion.serving.load_lock import serialized
+from inpainting.networks.load_lock import serialized
 
 logger = logging.getLogger(__name__)
 transformers.utils.logging.disable_progress_bar()

@@ -12,7 +12,7 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage, Mask
-from inpainting.engines.loaded_models import loaded_models
+from inpainting.networks.cache import loaded_models
 from inpainting.segmenters.base import Candidate, Hint, LoadsModel, Selection, UsesOthers
 
 

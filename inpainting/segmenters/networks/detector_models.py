@@ -13,7 +13,7 @@ from transformers.models.grounding_dino.image_processing_pil_grounding_dino impo
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
-from inpainting.engines.transformers_models import load_model, load_processor
+from inpainting.networks.transformers_models import load_model, load_processor
 from inpainting.segmenters.base import Detection, check_side_ratio
 
 

@@ -15,7 +15,7 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import Mask
-from inpainting.engines.transformers_models import load_model, load_processor
+from inpainting.networks.transformers_models import load_model, load_processor
 from inpainting.segmenters.base import Candidate, Selection
 from inpainting.segmenters.networks.fed_images import Embeddings, fed_size, is_ambiguous, mask_of, unpadded
 

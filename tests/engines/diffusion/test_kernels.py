@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend
 
-from inpainting.engines.diffusion import hardware
 from inpainting.engines.diffusion.engine import Diffusion, Options
-from inpainting.engines.diffusion.kernels import CUDNN, DEFAULT_KERNELS, Kernels
+from inpainting.networks.device import hardware
+from inpainting.networks.device.kernels import CUDNN, DEFAULT_KERNELS, Kernels
 
 PACKAGE = Path(hardware.__file__).parents[2]
 FLAGS = ("allow_tf32", "benchmark", "sdpa_kernel", "set_float32_matmul_precision", "fp32_precision")

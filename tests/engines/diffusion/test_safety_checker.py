@@ -25,9 +25,9 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window
 from inpainting.core.image import CanonicalImage
 from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache
-from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK
 from inpainting.engines.moderation import apply_safety_checker, checker_cache, padded_to_square
 from inpainting.engines.painting import Painting
+from inpainting.networks.load_lock import LOAD_LOCK
 from tests.support import published_preprocessors as published
 from tests.support import tiny_checker, tiny_models
 

@@ -21,11 +21,11 @@ from inpainting.engines.diffusion.backends.torch import Backend
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora, ActiveLoras, LoraFile
 from inpainting.engines.diffusion.families.base import LatentModel
-from inpainting.engines.diffusion.hardware import Hardware, Offload, is_out_of_memory
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
 from inpainting.engines.diffusion.serving.background_loader import BackgroundLoader, Load
 from inpainting.engines.diffusion.serving.host_memory import HostMemory
 from inpainting.engines.diffusion.serving.model_loading import file_fingerprint, load, weights_bytes
+from inpainting.networks.device.hardware import Hardware, Offload, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 

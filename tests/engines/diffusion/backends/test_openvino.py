@@ -24,12 +24,12 @@ from inpainting.engines.base import Step
 from inpainting.engines.diffusion.backends.openvino import is_installed
 from inpainting.engines.diffusion.backends.torch import TORCH
 from inpainting.engines.diffusion.engine import Diffusion, Options
-from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import file_fingerprint, load
+from inpainting.networks.device.hardware import Hardware
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import UNetCalls, has_arrived, request, wait_until
 from tests.support import tiny_loras, tiny_models, tiny_vaes

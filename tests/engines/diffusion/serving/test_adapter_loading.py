@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from inpainting.catalog.specs import Control, LoraSpec, ModelSpec
 from inpainting.core.request import InpaintRequest, LoraUse
-from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.networks.device.hardware import Hardware, Offload
+from inpainting.networks.load_lock import LOAD_LOCK
 from tests.engines.diffusion.conditioning.adapter_requests import request
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.support import tiny_adapters, tiny_embeddings, tiny_loras, tiny_models, tiny_vaes

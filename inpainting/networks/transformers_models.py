@@ -16,7 +16,7 @@ from inpainting.catalog.families import TransformersLayout
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.diffusion.serving.load_lock import serialized
+from inpainting.networks.load_lock import serialized
 
 logger = logging.getLogger(__name__)
 transformers.utils.logging.disable_progress_bar()

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from inpainting.engines.diffusion.hardware import is_device_lost, is_out_of_memory
+from inpainting.networks.device.hardware import is_device_lost, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 import torch
 
-from inpainting.engines.diffusion.kernels import DEFAULT_KERNELS, Kernels
-from inpainting.engines.diffusion.quantization import is_quantized
+from inpainting.networks.device.kernels import DEFAULT_KERNELS, Kernels
+from inpainting.networks.device.quantization import is_quantized
 
 WEIGHTS_SHARE = 0.6
 """The share of device memory that weights may take; samples in flight need the rest."""
