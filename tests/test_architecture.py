@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "diffusers", "transformers", "accelerate")
 IMPORTED_ONLY_BY: dict[str, str | tuple[str, ...]] = dict.fromkeys(
-    HEAVY, ("inpainting.engines.diffusion", "inpainting.networks.device")
+    HEAVY, ("inpainting.engines.diffusion", "inpainting.networks")
 )
 IMPORTED_ONLY_BY |= dict.fromkeys(
     ("torch", "transformers"),

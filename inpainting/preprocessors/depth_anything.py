@@ -34,12 +34,11 @@ class DepthAnything:
         Scaled to the whole range as in transformers' pipeline "depth-estimation"; all black where all is equally near.
         Raises EngineFailed, `model_produced_invalid_output`, for numbers that are not finite.
         """
-        import torch
+        from inpainting.networks.transformers_models import run_model
 
         model, processor = loaded
         inputs = processor(images=Image.fromarray(squeezed(pixels)), return_tensors="pt")
-        with torch.inference_mode():
-            output = model(**inputs)
+        output = run_model(model, model, **inputs)
         (found,) = processor.post_process_depth_estimation(output, [pixels.shape[:2]])
         depth = found["predicted_depth"].numpy().reshape(pixels.shape[:2])  # sides of one pixel are left out
         if not np.isfinite(depth).all():

@@ -33,13 +33,12 @@ class RTDetr:
 
         In pixels, as COCO states boxes; they may reach beyond the image.
         """
-        import torch
+        from inpainting.networks.transformers_models import run_model
 
         model, processor = loaded
         image = Image.fromarray(pixels)
         inputs = processor(images=image, return_tensors="pt", input_data_format="channels_last")
-        with torch.inference_mode():
-            output = model(**inputs)
+        output = run_model(model, model, **inputs)
         (found,) = processor.post_process_object_detection(output, MIN_SCORE, [pixels.shape[:2]])
         boxes: NDArray[np.float32] = found["boxes"][found["labels"] == PERSON].numpy()
         boxes[:, 2:] -= boxes[:, :2]

@@ -63,11 +63,12 @@ class VitPose:
         """
         import torch
 
+        from inpainting.networks.transformers_models import run_model
+
         model, processor = loaded
         image = Image.fromarray(pixels)
         inputs = processor(images=image, boxes=[boxes], return_tensors="pt", input_data_format="channels_last")
-        with torch.inference_mode():
-            output = model(**inputs, dataset_index=torch.full((len(boxes),), COCO))
+        output = run_model(model, model, **inputs, dataset_index=torch.full((len(boxes),), COCO))
         (found,) = processor.post_process_pose_estimation(output, [boxes])
         height, width = pixels.shape[:2]
         people = []

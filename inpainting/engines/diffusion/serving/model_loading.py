@@ -41,18 +41,6 @@ diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
 
 
-def file_fingerprint(spec: ModelSpec | LoraSpec) -> int:
-    """Modification time of a model's files in nanoseconds, which changes when they are replaced; 0 without files."""
-    if spec.path is None:
-        return 0
-    try:
-        # An adapter's folder is renamed into the models folder, and has its own time.
-        path = spec.path / INDEX if spec.kind is Kind.CHECKPOINT and spec.path.is_dir() else spec.path
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
 def weights_bytes(spec: ModelSpec | LoraSpec, dtype: torch.dtype, quantization: str = "") -> int:
     """Memory of a model's weights in that dtype; 0 if its files cannot be read: loading them reports the error.
 

@@ -71,7 +71,7 @@ def a_lora(folder: Path) -> Callable[[], object]:
 def a_safety_checker(folder: Path) -> Callable[[], object]:
     tiny_checker.saved(folder, tiny_checker.checker())
     spec = ModelSpec(slug="safety-checker", label="Safety checker", family="safety-checker", path=folder)
-    return lambda: safety_checker.SafetyCheckerCache().get(spec, lambda: None)
+    return lambda: safety_checker.loaded(spec)
 
 
 @pytest.mark.parametrize(

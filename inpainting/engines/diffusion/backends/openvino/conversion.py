@@ -49,7 +49,7 @@ class ConversionFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ConversionRequest:
-    """The conversion of one kind of networks of a model with LoRAs. fingerprint: see `file_fingerprint`."""
+    """The conversion of one kind of networks of a model with LoRAs. fingerprint: see `networks.files`."""
 
     kind: str
     slug: str
