@@ -23,7 +23,7 @@ NO_MODEL = "colours"
 """In place of a model's name: the description was made from the colours alone."""
 MAX_COLOURS = 2
 MIN_SHARE = 0.15
-"""Of the pixels: rarer colours are not named."""
+"""The smallest share of the pixels: rarer colours are not named."""
 HUES = ("red", "orange", "yellow", "green", "turquoise", "blue", "purple", "pink", "red")
 HUE_ENDS = (8, 22, 35, 80, 98, 128, 150, 172)
 """Upper ends of HUES in OpenCV's hues of 0 to 179."""

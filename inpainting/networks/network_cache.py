@@ -34,9 +34,9 @@ class LoadedNetwork:
 
     slug: str
     fingerprint: int
-    """Of the files that it was read from."""
+    """The fingerprint of the files that it was read from."""
     byte_count: int
-    """Of its weights."""
+    """The bytes of its weights."""
     network: Any
 
 
@@ -55,7 +55,7 @@ class NetworkCache:
         """limit: the bytes for the networks of a device."""
         self._limit = limit
         self._loaded: OrderedDict[tuple[Path, str], LoadedNetwork] = OrderedDict()
-        """By path and device, the least recently used first."""
+        """The networks by path and device, the least recently used first."""
         self._lock = threading.Lock()
         self._loading: defaultdict[tuple[Path, str], threading.Lock] = defaultdict(threading.Lock)
 
@@ -126,7 +126,7 @@ class NetworkCache:
             return known
 
     def _evict(self, device: str, byte_count: int, kept: int = 0) -> bool:
-        """As `evict_to`, but so many networks stay in any case. The caller holds the lock."""
+        """Evict as `evict_to` does, but keep so many networks in any case. The caller holds the lock."""
         keys = [key for key in self._loaded if key[1] == device]
         evictable = keys[: len(keys) - kept]
         is_evicted = False

@@ -15,7 +15,8 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 
 MAX_RATIO = 4
-"""Of the sides: the processor would make a longer image thousands of pixels long, or leave it no pixel across."""
+"""The largest ratio of the sides: the processor would make a longer image thousands of pixels long, or leave it no
+pixel across."""
 
 
 @dataclass(frozen=True, slots=True)

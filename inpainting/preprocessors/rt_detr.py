@@ -15,7 +15,7 @@ from inpainting.catalog.specs import ModelSpec
 PERSON = 0
 """The class of people among those of COCO that detectors number, as the published models count them."""
 MIN_SCORE = 0.5
-"""Of a box, as in DWPose (Z. Yang et al., ICCV Workshops 2023) and in transformers' post-processing."""
+"""The lowest score of a box, as in DWPose (Z. Yang et al., ICCV Workshops 2023) and transformers' post-processing."""
 
 
 @dataclass(frozen=True, slots=True)

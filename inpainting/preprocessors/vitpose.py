@@ -16,11 +16,11 @@ from inpainting.preprocessors.rt_detr import RT_DETR
 from inpainting.preprocessors.skeletons import COCO_POINTS, drawn, openpose_points
 
 MIN_SCORE = 0.3
-"""Of a key point, as in DWPose (Z. Yang et al., ICCV Workshops 2023)."""
+"""The lowest score of a key point, as in DWPose (Z. Yang et al., ICCV Workshops 2023)."""
 MAX_PEOPLE = 20
 """The likeliest ones. ViTPose computes each apart."""
 MIN_SIDE = 4
-"""Of images, in pixels; transformers mistakes the rows of a smaller one for its channels."""
+"""The shortest side of an image, in pixels; transformers mistakes the rows of a smaller one for its channels."""
 COCO = 0
 """The data set whose key points a ViTPose+ is asked for; others have one alone."""
 

@@ -211,8 +211,8 @@ def test_a_pose_and_a_depth_map_in_turn_load_each_network_once(
         return load(implementation, spec, path)
 
     for family in (*SLUGS, "depth-anything"):
-        kind = type(families.get(family).load_implementation())
-        monkeypatch.setattr(kind, "load", lambda *arguments, load=kind.load: recorded(load, *arguments))
+        owner = type(families.get(family).load_implementation())
+        monkeypatch.setattr(owner, "load", lambda *arguments, load=owner.load: recorded(load, *arguments))
     for kind in (Control.OPENPOSE, Control.DEPTH) * 3:
         control_image(Catalog().find_preprocessor(kind), CanonicalImage(ASTRONAUT))
     assert sorted(loaded) == ["depth-anything", "rt-detr", "vitpose"]

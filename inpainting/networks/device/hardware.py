@@ -49,12 +49,14 @@ class Offload(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """quantization: one of `quantization.QUANTIZATIONS`, "" for none. compilation: BLOCKS, "" for none."""
+    """A device, and how networks compute on it."""
 
     device: torch.device
     dtype: torch.dtype
     quantization: str = ""
+    """One of `quantization.QUANTIZATIONS`, "" for none."""
     compilation: str = ""
+    """BLOCKS, "" for none."""
 
     @property
     def is_cuda(self) -> bool:
