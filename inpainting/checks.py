@@ -12,8 +12,8 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from inpainting.core.codecs.intake import HIGHEST_MEBIBYTES, HIGHEST_MEGAPIXELS, HIGHEST_SIDE
 from inpainting.core.moderation.policy import OFF
 from inpainting.core.settings_table import SAFETY_TYPES
-from inpainting.engines.diffusion import quantization
 from inpainting.engines.diffusion.declaration import DIFFUSION
+from inpainting.networks.device import quantization
 
 CHOICES = {
     "DIFFUSION_OPENVINO": (("auto", "off"), "inpainting.E002"),

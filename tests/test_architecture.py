@@ -13,15 +13,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "diffusers", "transformers", "accelerate")
-IMPORTED_ONLY_BY: dict[str, str | tuple[str, ...]] = dict.fromkeys(HEAVY, "inpainting.engines.diffusion")
+IMPORTED_ONLY_BY: dict[str, str | tuple[str, ...]] = dict.fromkeys(
+    HEAVY, ("inpainting.engines.diffusion", "inpainting.networks")
+)
 IMPORTED_ONLY_BY |= dict.fromkeys(
     ("torch", "transformers"),
     (
-        *("inpainting.engines.diffusion", "inpainting.engines.transformers_models"),
+        *("inpainting.engines.diffusion", "inpainting.networks"),
         *("inpainting.segmenters.networks", "inpainting.captioning.", "inpainting.preprocessors."),
     ),
 )
-IMPORTED_ONLY_BY["onnxruntime"] = "inpainting.engines.onnx_sessions"
+IMPORTED_ONLY_BY["onnxruntime"] = "inpainting.networks.onnx_sessions"
 IMPORTED_ONLY_BY["openvino"] = "inpainting.engines.diffusion.backends.openvino.library"
 IMPORTED_ONLY_BY |= dict.fromkeys(("boto3", "botocore", "storages"), "inpainting.storage.s3")
 IMPORTED_ONLY_BY["channels_redis"] = "inpainting.realtime.redis_channel_layer"
@@ -47,7 +49,9 @@ FLOORS = [
         *("inpainting.realtime.redis_channel_layer", "inpainting.storage", "inpainting.storage.s3"),
         *("inpainting.apps", "inpainting.checks", "inpainting.net", "inpainting.media"),
     ],
-    ["inpainting.engines", "inpainting.segmenters", "inpainting.captioning", "inpainting.preprocessors"],
+    ["inpainting.engines"],
+    ["inpainting.segmenters", "inpainting.captioning", "inpainting.preprocessors"],
+    ["inpainting.networks"],
     ["inpainting.catalog"],
     [
         *("inpainting.database", "inpainting.metrics", "inpainting.log_context", "inpainting.image_limits"),

@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from dreamlayer_site.checks import POSITIVE
 from dreamlayer_site.former_variables import REMOVED, RENAMED, refuse_former
 from inpainting.checks import CHOICES, IMAGE_LIMITS
-from inpainting.engines.diffusion import quantization
+from inpainting.networks.device import quantization
 from tests.support.installation import ROOT
 
 

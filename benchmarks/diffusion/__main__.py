@@ -44,7 +44,7 @@ from benchmarks.diffusion import (
 )
 from benchmarks.diffusion.bench import Bench
 from benchmarks.diffusion.measuring import Row, heading
-from inpainting.engines.diffusion import hardware
+from inpainting.networks.device import hardware
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CPU_MODULES = (cpu_rows, lock_rows, loading_rows)

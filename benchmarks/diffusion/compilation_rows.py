@@ -18,10 +18,10 @@ from benchmarks.diffusion.gpu_rows import batch
 from benchmarks.diffusion.measuring import Row, difference
 from benchmarks.diffusion.models import begun, flop, flux_flop, request
 from inpainting.core.geometry import Size
-from inpainting.engines.diffusion import compilation
-from inpainting.engines.diffusion.compilation import import_compiler
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.garbage import freeze_imports
+from inpainting.networks.device import compilation
+from inpainting.networks.device.compilation import import_compiler
 
 
 def compiled(model: Any, bench: Bench) -> Any:

@@ -43,10 +43,10 @@ from inpainting.engines.base import OnStep, Plan
 from inpainting.engines.diffusion.declaration import window_rule
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.engine import Diffusion
-from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.painting import paint
+from inpainting.networks.device.hardware import Hardware
 
 DEFAULT_STEPS = 30
 IN_FLOAT32 = Hardware(torch.device("cpu"), torch.float32)

@@ -17,10 +17,10 @@ from diffusers import StableDiffusionInpaintPipeline
 
 from benchmarks.diffusion.models import plain_job, request, spec_of
 from benchmarks.diffusion.serving import ignore
-from inpainting.engines.diffusion import hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
+from inpainting.networks.device import hardware
 
 
 def main(folder: str, device: str, side: str, who: str) -> None:

@@ -28,9 +28,9 @@ from benchmarks.plans import planned
 from inpainting.core.codecs import encode_png
 from inpainting.core.geometry import WindowRule
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.painting import paint
 from inpainting.engines.quick_fill.engine import QuickFill
+from inpainting.networks.device.hardware import Hardware
 
 STEPS_AT_A_TIME = 10
 SHORTER_SECONDS = 0.0005

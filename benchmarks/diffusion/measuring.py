@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from inpainting.engines.diffusion.hardware import Hardware
+from inpainting.networks.device.hardware import Hardware
 
 HALF_GATE, FULL_GATE = 2e-2, 1e-5
 """How far from the peer, as relative L2, a row computed in 16 or in 32 bits may be and still count."""

@@ -40,9 +40,9 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.families.flux import MAX_TOKENS
-from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
+from inpainting.networks.device.hardware import Hardware
 from tests.support import tiny_models
 
 LOG_VARIANCE = -20.0

@@ -16,13 +16,14 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.image import CanonicalImage
-from inpainting.engines.loaded_models import loaded_models
+from inpainting.networks.device.choice import or_on_cpu
+from inpainting.networks.network_cache import network_cache
 
 NO_MODEL = "colours"
 """In place of a model's name: the description was made from the colours alone."""
 MAX_COLOURS = 2
 MIN_SHARE = 0.15
-"""Of the pixels: rarer colours are not named."""
+"""The smallest share of the pixels: rarer colours are not named."""
 HUES = ("red", "orange", "yellow", "green", "turquoise", "blue", "purple", "pink", "red")
 HUE_ENDS = (8, 22, 35, 80, 98, 128, 150, 172)
 """Upper ends of HUES in OpenCV's hues of 0 to 179."""
@@ -53,12 +54,13 @@ class Captioner:
 
     def loaded(self) -> Any:
         """The loaded model, as the family's `load` returns it. Raises EngineFailed where it cannot be loaded."""
-        return loaded_models.of(self.spec)
+        return network_cache.of(self.spec)
 
     def describe(self, image: CanonicalImage, style: Style = Style.PHOTO) -> Caption:
         """Raises EngineFailed. `loaded` first loads the model, where that is not to happen here."""
-        implementation, model = families.get(self.spec.family).load_implementation(), self.loaded()
-        return Caption(implementation.caption(model, self.spec, to_rgb8(image), BEGINNINGS[style]), self.spec.slug)
+        implementation, pixels = families.get(self.spec.family).load_implementation(), to_rgb8(image)
+        text = or_on_cpu(lambda: implementation.caption(self.loaded(), self.spec, pixels, BEGINNINGS[style]))
+        return Caption(text, self.spec.slug)
 
 
 def find_captioner(catalog: Catalog | None = None) -> Captioner | None:

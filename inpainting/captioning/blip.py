@@ -21,7 +21,7 @@ class Blip:
         from transformers import AutoTokenizer, BlipProcessor
         from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
-        from inpainting.engines.transformers_models import load_model, load_processor
+        from inpainting.networks.transformers_models import load_model, load_processor
 
         model = load_model(spec, path)
         images = load_processor(spec, BlipImageProcessorPil, path)
@@ -29,14 +29,13 @@ class Blip:
 
     def caption(self, loaded: Any, spec: ModelSpec, pixels: NDArray[np.uint8], beginning: str) -> str:
         """A sentence about RGB [height, width, 3] that begins with these words, by beam search: always the same."""
-        import torch
+        from inpainting.networks.transformers_models import run_model
 
         model, processor = loaded
         inputs = processor(
             images=pixels, text=f"{beginning} of", return_tensors="pt", input_data_format="channels_last"
         )
-        with torch.inference_mode():
-            tokens = model.generate(**inputs, max_new_tokens=MAX_TOKENS, num_beams=3, do_sample=False)
+        tokens = run_model(model, model.generate, **inputs, max_new_tokens=MAX_TOKENS, num_beams=3, do_sample=False)
         return str(processor.decode(tokens[0], skip_special_tokens=True)).strip()
 
 

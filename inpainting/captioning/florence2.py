@@ -23,7 +23,7 @@ class Florence2:
         from transformers import AutoTokenizer, Florence2Processor
         from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-        from inpainting.engines.transformers_models import load_model, load_processor, loading
+        from inpainting.networks.transformers_models import load_model, load_processor, loading
 
         model = load_model(spec, path)
         images = load_processor(spec, CLIPImageProcessorPil, path)
@@ -33,12 +33,11 @@ class Florence2:
 
     def caption(self, loaded: Any, spec: ModelSpec, pixels: NDArray[np.uint8], beginning: str) -> str:
         """A sentence about RGB [height, width, 3], put after these words, by beam search: always the same."""
-        import torch
+        from inpainting.networks.transformers_models import run_model
 
         model, processor = loaded
         inputs = processor(images=pixels, text=TASK, return_tensors="pt", input_data_format="channels_last")
-        with torch.inference_mode():
-            tokens = model.generate(**inputs, max_new_tokens=MAX_TOKENS, num_beams=3, do_sample=False)
+        tokens = run_model(model, model.generate, **inputs, max_new_tokens=MAX_TOKENS, num_beams=3, do_sample=False)
         sentence = str(processor.decode(tokens[0], skip_special_tokens=True)).strip().rstrip(".")
         return f"{beginning} of {sentence[:1].lower()}{sentence[1:]}" if sentence else beginning
 

@@ -1,15 +1,19 @@
-"""Find the conditioning images of a request that its plan does not read, and the one that each ControlNet reads."""
+"""The conditioning images of a request: those that its plan does not read, those that are computed from its image."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 
 from inpainting.catalog import families
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.catalog.specs import COMPUTED_CONTROLS, Control, ModelSpec
 from inpainting.core.adapter_uses import ADAPTER_LISTS, CONTROLS, AdapterList
 from inpainting.core.errors import InvalidRequest
-from inpainting.engines.base import SettingsPlan
+from inpainting.core.image import CanonicalImage
+from inpainting.engines.base import Plan, SettingsPlan
+from inpainting.keepalive import run_in_thread
+from inpainting.preprocessors import control_image
 
 EXPECTED_IMAGES = {
     Control.DEPTH: "a depth map",
@@ -40,6 +44,24 @@ def ignored_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
         else:
             reasons |= ignored_image_prompts(adapters, plan, sent)
     return reasons
+
+
+def computed_images(plan: Plan, keepalive: Callable[[], None]) -> tuple[dict[str, CanonicalImage], list[str]]:
+    """The missing control images of a plan by their names, at the size of its image; and a note about each.
+
+    keepalive: called meanwhile, see `run_in_thread`.
+    Raises EngineFailed, see `control_image`.
+    """
+    wanted = images_to_compute(plan, plan.images)
+    images = {
+        specs: run_in_thread(partial(control_image, specs, plan.request.image), keepalive)
+        for specs in dict.fromkeys(wanted.values())
+    }
+    notes = [
+        f"{name} was not sent: {' and '.join(spec.label for spec in specs)} computed it from the image."
+        for name, specs in wanted.items()
+    ]
+    return {name: images[specs] for name, specs in wanted.items()}, notes
 
 
 def images_to_compute(plan: SettingsPlan, sent: Collection[str]) -> dict[str, tuple[ModelSpec, ...]]:

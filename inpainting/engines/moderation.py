@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,12 +23,15 @@ from inpainting.core.moderation.hiding import hide
 from inpainting.core.moderation.policy import UNAVAILABLE
 from inpainting.engines.base import Catalog
 from inpainting.engines.diffusion.declaration import DIFFUSION
+from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS
 from inpainting.engines.painting import Painting
-from inpainting.keepalive import run_in_thread
+from inpainting.keepalive import TIMEOUT_SECONDS, run_in_thread
 
 if TYPE_CHECKING:
-    from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache
+    from inpainting.engines.diffusion.safety_checker import SafetyChecker
 
+LOADING_TIMEOUT_SECONDS = LOADING_SECONDS + TIMEOUT_SECONDS
+"""For importing torch and loading the checker, which waits for a model that is being loaded."""
 Moderate = Callable[[Painting, Callable[[], None]], Painting]
 """`apply_safety_checker` with its checker and type. Called with the painting and `keepalive`."""
 
@@ -68,8 +71,8 @@ def apply_safety_checker(
     shown = (
         padded_to_square(to_rgb8(CanonicalImage(pixels[box.slices]))) for box in checker_crops(painting.mask, 1 / scale)
     )
-    cache = run_in_thread(checker_cache, keepalive)
-    if not cache.get(checker, keepalive).flags_any(shown, keepalive):
+    loaded = run_in_thread(partial(loaded_checker, checker), keepalive, seconds=LOADING_TIMEOUT_SECONDS)
+    if not loaded.flags_any(shown, keepalive):
         return replace(painting, nsfw_content_detected=False)
     return replace(
         painting,
@@ -87,9 +90,11 @@ def padded_to_square(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image if height == width else np.pad(image, ((0, side - height), (0, side - width), (0, 0)), "edge")
 
 
-@cache
-def checker_cache() -> SafetyCheckerCache:
-    """The loaded safety checkers of this process. The first use imports torch."""
-    from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache
+def loaded_checker(spec: ModelSpec) -> SafetyChecker:
+    """The safety checker in memory. The first use imports torch.
 
-    return SafetyCheckerCache()
+    Raises EngineFailed, `safety_checker_unavailable`.
+    """
+    from inpainting.engines.diffusion.safety_checker import loaded
+
+    return loaded(spec)

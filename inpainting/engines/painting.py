@@ -20,9 +20,9 @@ from inpainting.core.masks import coverage, is_grey, nonempty_bounds
 from inpainting.core.request import InpaintRequest
 from inpainting.core.settings_table import MAX_SEED, RANGES
 from inpainting.engines.base import Engine, OnStep, Plan, Step
+from inpainting.engines.conditioning_images import computed_images
 from inpainting.engines.prefill import prefilled
 from inpainting.keepalive import run_in_thread
-from inpainting.preprocessors import computed_images
 
 MAX_IMAGES = int(RANGES["num_images"][1])
 NOTHING_TO_DO = "A strength of 0 leaves the image as it is."

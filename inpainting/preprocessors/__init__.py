@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+import numpy as np
+from numpy.typing import NDArray
 
 from inpainting.catalog import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.image import CanonicalImage
-from inpainting.engines.base import Plan
-from inpainting.engines.conditioning_images import images_to_compute
-from inpainting.engines.loaded_models import loaded_models
-from inpainting.keepalive import run_in_thread
-
-
-def computed_images(plan: Plan, keepalive: Callable[[], None]) -> tuple[dict[str, CanonicalImage], list[str]]:
-    """The missing control images of a plan by their names, at the size of its image; and a note about each.
-
-    keepalive: called meanwhile, see `run_in_thread`.
-    Raises EngineFailed, see `control_image`.
-    """
-    wanted = images_to_compute(plan, plan.images)
-    images = {
-        specs: run_in_thread(partial(control_image, specs, plan.request.image), keepalive)
-        for specs in dict.fromkeys(wanted.values())
-    }
-    notes = [
-        f"{name} was not sent: {' and '.join(spec.label for spec in specs)} computed it from the image."
-        for name, specs in wanted.items()
-    ]
-    return {name: images[specs] for name, specs in wanted.items()}, notes
+from inpainting.networks.device.choice import or_on_cpu
+from inpainting.networks.network_cache import network_cache
 
 
 def control_image(specs: tuple[ModelSpec, ...], image: CanonicalImage) -> CanonicalImage:
@@ -38,6 +18,11 @@ def control_image(specs: tuple[ModelSpec, ...], image: CanonicalImage) -> Canoni
 
     Raises EngineFailed where a model cannot be loaded or finds nothing to draw.
     """
-    implementation = families.get(specs[0].family).load_implementation()
-    loaded = [loaded_models.of(spec) for spec in specs]
-    return CanonicalImage(implementation.control_image(loaded[0], to_rgb8(image), *loaded[1:]))
+    implementation, pixels = families.get(specs[0].family).load_implementation(), to_rgb8(image)
+
+    def compute() -> NDArray[np.uint8]:
+        network, *needed = (network_cache.of(spec) for spec in specs)
+        control: NDArray[np.uint8] = implementation.control_image(network, pixels, *needed)
+        return control
+
+    return CanonicalImage(or_on_cpu(compute))

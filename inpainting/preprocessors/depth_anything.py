@@ -15,7 +15,8 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 
 MAX_RATIO = 4
-"""Of the sides: the processor would make a longer image thousands of pixels long, or leave it no pixel across."""
+"""The largest ratio of the sides: the processor would make a longer image thousands of pixels long, or leave it no
+pixel across."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class DepthAnything:
         """The model and its processor. Raises EngineFailed: `model_refused`, `model_unavailable`."""
         from transformers.models.dpt.image_processing_pil_dpt import DPTImageProcessorPil
 
-        from inpainting.engines.transformers_models import load_model, load_processor
+        from inpainting.networks.transformers_models import load_model, load_processor
 
         return load_model(spec, path), load_processor(spec, DPTImageProcessorPil, path)
 
@@ -34,12 +35,11 @@ class DepthAnything:
         Scaled to the whole range as in transformers' pipeline "depth-estimation"; all black where all is equally near.
         Raises EngineFailed, `model_produced_invalid_output`, for numbers that are not finite.
         """
-        import torch
+        from inpainting.networks.transformers_models import run_model
 
         model, processor = loaded
         inputs = processor(images=Image.fromarray(squeezed(pixels)), return_tensors="pt")
-        with torch.inference_mode():
-            output = model(**inputs)
+        output = run_model(model, model, **inputs)
         (found,) = processor.post_process_depth_estimation(output, [pixels.shape[:2]])
         depth = found["predicted_depth"].numpy().reshape(pixels.shape[:2])  # sides of one pixel are left out
         if not np.isfinite(depth).all():

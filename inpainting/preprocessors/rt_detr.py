@@ -15,7 +15,7 @@ from inpainting.catalog.specs import ModelSpec
 PERSON = 0
 """The class of people among those of COCO that detectors number, as the published models count them."""
 MIN_SCORE = 0.5
-"""Of a box, as in DWPose (Z. Yang et al., ICCV Workshops 2023) and in transformers' post-processing."""
+"""The lowest score of a box, as in DWPose (Z. Yang et al., ICCV Workshops 2023) and transformers' post-processing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class RTDetr:
         """The model and its processor. Raises EngineFailed: `model_refused`, `model_unavailable`."""
         from transformers.models.rt_detr.image_processing_pil_rt_detr import RTDetrImageProcessorPil
 
-        from inpainting.engines.transformers_models import load_model, load_processor
+        from inpainting.networks.transformers_models import load_model, load_processor
 
         return load_model(spec, path), load_processor(spec, RTDetrImageProcessorPil, path)
 
@@ -33,13 +33,12 @@ class RTDetr:
 
         In pixels, as COCO states boxes; they may reach beyond the image.
         """
-        import torch
+        from inpainting.networks.transformers_models import run_model
 
         model, processor = loaded
         image = Image.fromarray(pixels)
         inputs = processor(images=image, return_tensors="pt", input_data_format="channels_last")
-        with torch.inference_mode():
-            output = model(**inputs)
+        output = run_model(model, model, **inputs)
         (found,) = processor.post_process_object_detection(output, MIN_SCORE, [pixels.shape[:2]])
         boxes: NDArray[np.float32] = found["boxes"][found["labels"] == PERSON].numpy()
         boxes[:, 2:] -= boxes[:, :2]

@@ -16,11 +16,11 @@ from inpainting.preprocessors.rt_detr import RT_DETR
 from inpainting.preprocessors.skeletons import COCO_POINTS, drawn, openpose_points
 
 MIN_SCORE = 0.3
-"""Of a key point, as in DWPose (Z. Yang et al., ICCV Workshops 2023)."""
+"""The lowest score of a key point, as in DWPose (Z. Yang et al., ICCV Workshops 2023)."""
 MAX_PEOPLE = 20
 """The likeliest ones. ViTPose computes each apart."""
 MIN_SIDE = 4
-"""Of images, in pixels; transformers mistakes the rows of a smaller one for its channels."""
+"""The shortest side of an image, in pixels; transformers mistakes the rows of a smaller one for its channels."""
 COCO = 0
 """The data set whose key points a ViTPose+ is asked for; others have one alone."""
 
@@ -31,7 +31,7 @@ class VitPose:
         """The model and its processor. Raises EngineFailed: `model_refused`, `model_unavailable`."""
         from transformers.models.vitpose.image_processing_pil_vitpose import VitPoseImageProcessorPil
 
-        from inpainting.engines.transformers_models import load_model, load_processor
+        from inpainting.networks.transformers_models import load_model, load_processor
 
         model, processor = load_model(spec, path), load_processor(spec, VitPoseImageProcessorPil, path)
         if model.config.num_labels != COCO_POINTS:
@@ -63,11 +63,12 @@ class VitPose:
         """
         import torch
 
+        from inpainting.networks.transformers_models import run_model
+
         model, processor = loaded
         image = Image.fromarray(pixels)
         inputs = processor(images=image, boxes=[boxes], return_tensors="pt", input_data_format="channels_last")
-        with torch.inference_mode():
-            output = model(**inputs, dataset_index=torch.full((len(boxes),), COCO))
+        output = run_model(model, model, **inputs, dataset_index=torch.full((len(boxes),), COCO))
         (found,) = processor.post_process_pose_estimation(output, [boxes])
         height, width = pixels.shape[:2]
         people = []

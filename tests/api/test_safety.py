@@ -31,7 +31,6 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep, Plan, Step
-from inpainting.engines.moderation import checker_cache
 from inpainting.engines.painting import paint
 from inpainting.engines.quick_fill.declaration import QUICK_FILL
 from inpainting.engines.quick_fill.engine import QuickFill
@@ -67,7 +66,6 @@ class FlaggedEngine(QuickFill):
 def _registered_engine(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> None:
     monkeypatch.setitem(registry.engines(), "flagged", FlaggedEngine())
     settings.MODELS_DIR = tmp_path / "models"
-    checker_cache.cache_clear()
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from inpainting.api.compat.fooocus.body import MaskModel
 from inpainting.captioning import Caption, Style
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage
-from inpainting.engines.loaded_models import loaded_models
 from inpainting.models import Analysis
 from inpainting.segmenters import registry
 from inpainting.segmenters.grabcut import GrabCut
@@ -241,7 +240,6 @@ def test_a_worker_describes_alike_and_an_incomplete_model_is_a_clear_error(
     assert (there.status_code, there.content) == (200, here.content)
     assert there.headers["X-DreamLayer-Captioner"] == here.headers["X-DreamLayer-Captioner"] == "blip-base"
     (tmp_path / "models" / "blip-base" / "config.json").write_text("{}")
-    loaded_models._loaded.clear()
     for response in in_both_roles(alices_program, {"image": PHOTO}, DESCRIBE, settings):
         assert (response.status_code, "blip" in response.json()["detail"].lower()) == (400, True), response.content
 

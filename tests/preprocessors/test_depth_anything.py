@@ -121,6 +121,8 @@ def test_thin_images_have_a_depth_map_too(folder: Path, shape: tuple[int, int]) 
 class Flat:
     """A model and its processor, which find everything equally near."""
 
+    device = "cpu"
+
     def __init__(self, depth: float) -> None:
         self.depth = depth
 

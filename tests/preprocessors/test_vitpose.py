@@ -16,12 +16,14 @@ from django.test import Client
 from PIL import Image
 from skimage import data
 
+from inpainting.catalog import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
+from inpainting.catalog.specs import Control, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.loaded_models import LoadedModels
+from inpainting.networks.network_cache import NetworkCache
 from inpainting.preprocessors import control_image, rt_detr, vitpose
 from inpainting.preprocessors.skeletons import drawn, openpose_points
 from tests.api.bodies import shape_a
@@ -86,7 +88,7 @@ PERSON = "LABEL_0"
 
 def test_the_boxes_are_those_of_transformers(folders: dict[str, Path], easily_seen: None) -> None:
     _, spec = Catalog().find_preprocessor("openpose")
-    boxes = rt_detr.RT_DETR.people(LoadedModels().of(spec), ASTRONAUT)
+    boxes = rt_detr.RT_DETR.people(NetworkCache().of(spec), ASTRONAUT)
     expected = expected_boxes(folders["rt-detr"])
     assert len(expected) == len(boxes) > 1
     assert np.allclose(boxes, expected, atol=1)
@@ -191,8 +193,29 @@ def test_a_model_of_other_key_points_is_refused(tmp_path: Path) -> None:
     transformers.VitPoseForPoseEstimation(config).save_pretrained(other)
     (spec,) = (one for one in SHIPPED_TOOLS if one.family == "vitpose")
     with pytest.raises(EngineFailed, match="finds 21 key points") as caught:
-        LoadedModels().of(replace(spec, path=other))
+        NetworkCache().of(replace(spec, path=other))
     assert caught.value.code == "model_refused"
+
+
+def test_a_pose_and_a_depth_map_in_turn_load_each_network_once(
+    folders: dict[str, Path], easily_seen: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.support import tiny_vision_models
+
+    depth = tiny_vision_models.saved(tmp_path / "depth", "depth-anything")
+    call_command("pull_model", "depth-anything-v2-small", "--yes", f"--from={depth}", stdout=StringIO())
+    loaded = []
+
+    def recorded(load: Any, implementation: Any, spec: ModelSpec, path: Path) -> Any:
+        loaded.append(spec.family)
+        return load(implementation, spec, path)
+
+    for family in (*SLUGS, "depth-anything"):
+        owner = type(families.get(family).load_implementation())
+        monkeypatch.setattr(owner, "load", lambda *arguments, load=owner.load: recorded(load, *arguments))
+    for kind in (Control.OPENPOSE, Control.DEPTH) * 3:
+        control_image(Catalog().find_preprocessor(kind), CanonicalImage(ASTRONAUT))
+    assert sorted(loaded) == ["depth-anything", "rt-detr", "vitpose"]
 
 
 @pytest.fixture

@@ -193,9 +193,9 @@ def test_a_further_click_computes_no_second_embedding_and_few_are_kept(
     model = segmenter.loaded().model
     embed = model.get_image_embeddings
 
-    def recorded(pixels: Any) -> Any:
-        computed.append(pixels)
-        return embed(pixels)
+    def recorded(pixel_values: Any) -> Any:
+        computed.append(pixel_values)
+        return embed(pixel_values)
 
     monkeypatch.setattr(model, "get_image_embeddings", recorded)
     photos = [CanonicalImage(np.roll(PHOTO, turn, axis=1)) for turn in range(3)]

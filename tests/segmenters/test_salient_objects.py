@@ -22,11 +22,10 @@ from inpainting.catalog.shipped_tools import SALIENT_OBJECTS
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Box
 from inpainting.core.image import CanonicalImage
-from inpainting.engines.loaded_models import LoadedModels
 from inpainting.models import InferenceModel
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Segmenter, Selection, candidates_of
-from inpainting.segmenters.networks import catalog_segmenter, salient_objects
+from inpainting.segmenters.networks import salient_objects
 from tests.support import tiny_networks
 
 Install = Callable[..., Segmenter]
@@ -155,16 +154,10 @@ def test_a_model_of_ones_own_is_found_by_its_name(tmp_path: Path) -> None:
     assert registry.find("mine").segment(CanonicalImage(data.coffee()[:50, :70]), Selection()).shape == (50, 70)
 
 
-def test_few_networks_stay_loaded_and_a_changed_file_is_loaded_again(
-    install: Install, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fresh = LoadedModels()
-    monkeypatch.setattr(catalog_segmenter, "loaded_models", fresh)
+def test_a_network_whose_file_has_changed_is_loaded_again(install: Install) -> None:
     photo = CanonicalImage(data.coffee()[:40, :40])
-    for slug in ("u2net", "u2netp", "silueta"):
-        install(slug, network_of(slug, side=64)).segment(photo, Selection())
-    assert [path.parent.name for path in fresh._loaded] == ["u2netp", "silueta"]
-    flat = registry.find("silueta")
-    path = flat.spec.path  # type: ignore[attr-defined]
+    segmenter = install("silueta", network_of("silueta", side=64))
+    assert segmenter.segment(photo, Selection()).any()
+    path = segmenter.spec.path  # type: ignore[attr-defined]
     path.write_bytes(network_of("silueta", side=64, gain=0))
-    assert not flat.segment(photo, Selection()).any()
+    assert not segmenter.segment(photo, Selection()).any()

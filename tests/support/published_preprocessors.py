@@ -96,6 +96,8 @@ class Fed(Exception):
 class Recorder:
     """In place of a loaded model."""
 
+    device = "cpu"
+
     def __call__(self, **inputs: Any) -> Any:
         raise Fed(inputs)
 

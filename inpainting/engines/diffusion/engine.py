@@ -18,9 +18,9 @@ from inpainting.core.request import PaintSettings
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.diffusion.backends import openvino
 from inpainting.engines.diffusion.declaration import DIFFUSION
-from inpainting.engines.diffusion.quantization import OFF
 from inpainting.garbage import freeze_imports
 from inpainting.keepalive import run_in_thread
+from inpainting.networks.device.quantization import OFF
 
 if TYPE_CHECKING:
     from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
@@ -111,11 +111,11 @@ class Diffusion:
 
     @cached_property
     def _batcher(self) -> Batcher:
-        from inpainting.engines.diffusion import hardware
-        from inpainting.engines.diffusion.compilation import import_compiler
         from inpainting.engines.diffusion.serving.batcher import Batcher
         from inpainting.engines.diffusion.serving.host_memory import HostMemory
         from inpainting.engines.diffusion.serving.model_cache import ModelCache
+        from inpainting.networks.device import hardware
+        from inpainting.networks.device.compilation import import_compiler
 
         quantization, compilation = (
             "" if word == OFF else word for word in (self.options.quantization, self.options.compilation)

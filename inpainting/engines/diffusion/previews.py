@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.hardware import HostCopy
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
+from inpainting.networks.device.hardware import HostCopy
 
 MIN_KEPT_LATENTS = 32
 """The minimum number of kept latent pixels to fit a matrix to: with fewer its colours would be arbitrary."""

@@ -1,13 +1,12 @@
-"""The safety checker: diffusers' StableDiffusionSafetyChecker, loaded once in a process.
+"""The safety checker: diffusers' StableDiffusionSafetyChecker.
 
-It runs on the CPU and in float32 whichever device paints: the device belongs to the batcher's thread, images of engines
-without a device are checked too, and an image gets the same answer on every machine.
+It runs on the CPU and in float32 whichever device paints: images of engines without a device are checked too, and an
+image gets the same answer on every machine.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
@@ -27,9 +26,9 @@ from inpainting.catalog.inspection.transformers_folder import PREPROCESSOR
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.core.moderation.policy import UNAVAILABLE
-from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS
-from inpainting.engines.diffusion.serving.load_lock import serialized
-from inpainting.keepalive import TIMEOUT_SECONDS, run_in_thread
+from inpainting.keepalive import run_in_thread
+from inpainting.networks.load_lock import serialized
+from inpainting.networks.network_cache import network_cache
 
 logger = logging.getLogger(__name__)
 transformers.utils.logging.disable_progress_bar()
@@ -38,32 +37,6 @@ logging.getLogger("diffusers.pipelines.stable_diffusion.safety_checker").setLeve
 
 BATCH_SIZE = 4
 """Images in one call."""
-LOADING_TIMEOUT_SECONDS = LOADING_SECONDS + TIMEOUT_SECONDS
-"""Loading waits for a model that is being loaded."""
-
-
-class SafetyCheckerCache:
-    """The loaded checker. It is loaded again when its files have changed."""
-
-    def __init__(self) -> None:
-        self._loaded: dict[Path, tuple[int, SafetyChecker]] = {}
-        self._loading = threading.Lock()
-
-    def get(self, spec: ModelSpec, keepalive: Callable[[], None]) -> SafetyChecker:
-        """Raises EngineFailed (`safety_checker_unavailable`) if it cannot be loaded."""
-        return run_in_thread(partial(self._get, spec), keepalive, seconds=LOADING_TIMEOUT_SECONDS)
-
-    def _get(self, spec: ModelSpec) -> SafetyChecker:
-        if spec.path is None or not (spec.path / PREPROCESSOR).is_file():
-            raise EngineFailed(install_hint(spec.slug, spec.label), code=UNAVAILABLE)
-        with self._loading:
-            changed_at = (spec.path / PREPROCESSOR).stat().st_mtime_ns
-            known = self._loaded.get(spec.path)
-            if known is None or known[0] != changed_at:
-                self._loaded.clear()  # more than one is never in use
-                known = changed_at, load(spec, spec.path)
-                self._loaded[spec.path] = known
-        return known[1]
 
 
 class SafetyChecker:
@@ -85,6 +58,14 @@ class SafetyChecker:
         rest = iter(images)
         batches = iter(lambda: list(islice(rest, BATCH_SIZE)), [])  # at most one batch in memory
         return any(any(run_in_thread(partial(self.check, batch), keepalive)) for batch in batches)
+
+
+def loaded(spec: ModelSpec) -> SafetyChecker:
+    """The checker in memory. Raises EngineFailed, `safety_checker_unavailable`, if it cannot be loaded."""
+    if spec.path is None or not (spec.path / PREPROCESSOR).is_file():
+        raise EngineFailed(install_hint(spec.slug, spec.label), code=UNAVAILABLE)
+    checker: SafetyChecker = network_cache.get(load, spec, spec.path)
+    return checker
 
 
 @serialized

@@ -5,18 +5,15 @@ Cheap to import: onnxruntime is loaded with the first network.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting import metrics
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window
@@ -25,6 +22,7 @@ from inpainting.core.resizing import resized
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.erase.declaration import ERASE
 from inpainting.engines.erase.mask_regions import split_into_regions, window_around
+from inpainting.networks.network_cache import network_cache
 
 if TYPE_CHECKING:
     from inpainting.engines.erase.onnx_networks import OnnxNetwork
@@ -36,10 +34,6 @@ class Erase:
     """LaMa and MI-GAN. For several images the input is rotated and mirrored: image n by symmetry n of the square."""
 
     declaration = ERASE
-
-    def __init__(self) -> None:
-        self._loaded: dict[Path, tuple[int, OnnxNetwork]] = {}
-        self._loading = threading.Lock()
 
     def inpaint(self, plan: Plan, on_step: OnStep) -> Iterable[NDArray[np.uint8]]:
         """`settings.num_images` images [height, width, 3], equal to the source image where the mask is 0.
@@ -73,7 +67,7 @@ class Erase:
             yield out
 
     def network(self, spec: ModelSpec) -> OnnxNetwork:
-        """The loaded network; a file that has changed is loaded again. The first call imports onnxruntime.
+        """The network in memory. The first call imports onnxruntime.
 
         Raises EngineFailed (`model_unavailable`, `model_refused`) if it cannot be loaded.
         """
@@ -81,13 +75,8 @@ class Erase:
 
         if spec.path is None:
             raise EngineFailed(install_hint(spec.slug, spec.label), code="model_unavailable")
-        with self._loading:
-            modified_at = spec.path.stat().st_mtime_ns if spec.path.exists() else 0
-            loaded = self._loaded.get(spec.path)
-            if loaded is None or loaded[0] != modified_at:
-                with metrics.MODEL_LOAD_SECONDS.labels(spec.slug, "disk").time():
-                    loaded = self._loaded[spec.path] = modified_at, OnnxNetwork(spec, spec.path)
-        return loaded[1]
+        network: OnnxNetwork = network_cache.get(OnnxNetwork, spec, spec.path)
+        return network
 
 
 def region_window(box: Box, unknown: NDArray[np.bool_], side: int) -> Window:

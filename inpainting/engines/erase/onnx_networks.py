@@ -14,7 +14,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.engines.erase.network_inputs import PrepareInputs, without_hole
-from inpainting.engines.onnx_sessions import load_session, run_session
+from inpainting.networks.onnx_sessions import load_session, run_session
 
 SIDE = 512
 """Side of the window in pixels for a graph with dynamic sizes: both families were published for it."""

@@ -12,7 +12,8 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage, Mask
-from inpainting.engines.loaded_models import loaded_models
+from inpainting.networks.device.choice import or_on_cpu
+from inpainting.networks.network_cache import network_cache
 from inpainting.segmenters.base import Candidate, Hint, LoadsModel, Selection, UsesOthers
 
 
@@ -50,14 +51,14 @@ class CatalogSegmenter:
         return self.candidates(image, selection)[0].mask
 
     def candidates(self, image: CanonicalImage, selection: Selection) -> list[Candidate]:
-        return self.networks.candidates(self.loaded(), self.spec, image, selection)
+        return or_on_cpu(lambda: self.networks.candidates(self.loaded(), self.spec, image, selection))
 
     def others(self, selection: Selection) -> Sequence[LoadsModel]:
         return self.networks.others(selection) if isinstance(self.networks, UsesOthers) else ()
 
     def loaded(self) -> Any:
         """The model, loaded by the family's `load`. Raises EngineFailed where it cannot be loaded."""
-        return loaded_models.of(self.spec)
+        return network_cache.of(self.spec)
 
 
 def installed(catalog: Catalog) -> list[CatalogSegmenter]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from transformers import AutoTokenizer, GroundingDinoProcessor
@@ -13,7 +12,7 @@ from transformers.models.grounding_dino.image_processing_pil_grounding_dino impo
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
-from inpainting.engines.transformers_models import load_model, load_processor
+from inpainting.networks.transformers_models import load_model, load_processor, run_model
 from inpainting.segmenters.base import Detection, check_side_ratio
 
 
@@ -36,8 +35,7 @@ class Detector:
         inputs = self.processor(
             images=Image.fromarray(pixels), text=text, return_tensors="pt", input_data_format="channels_last"
         )
-        with torch.inference_mode():
-            output = self.model(**inputs)
+        output = run_model(self.model, self.model, **inputs)
         found = self.processor.post_process_grounded_object_detection(
             output,
             inputs["input_ids"],

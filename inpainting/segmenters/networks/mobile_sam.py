@@ -17,7 +17,7 @@ from PIL import Image
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.onnx_sessions import open_session, run_for_outputs
+from inpainting.networks.onnx_sessions import open_session, run_for_outputs
 from inpainting.segmenters.base import Candidate, Selection
 from inpainting.segmenters.networks.fed_images import Embeddings, fed_size, is_ambiguous, mask_of, unpadded
 

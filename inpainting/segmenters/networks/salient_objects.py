@@ -48,13 +48,13 @@ class SalientObjects:
 
     def load(self, spec: ModelSpec, path: Path) -> Any:
         """The onnxruntime session. Raises EngineFailed: `model_refused`, `model_unavailable`."""
-        from inpainting.engines.onnx_sessions import load_session
+        from inpainting.networks.onnx_sessions import load_session
 
         return load_session(spec, path)
 
     def candidates(self, session: Any, spec: ModelSpec, image: CanonicalImage, selection: Selection) -> list[Candidate]:
         """One soft mask. Raises InvalidRequest for an unknown category, and EngineFailed."""
-        from inpainting.engines.onnx_sessions import run_session
+        from inpainting.networks.onnx_sessions import run_session
 
         channel = self.channel(selection.category)
         node = session.get_inputs()[0]

@@ -15,7 +15,7 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import Mask
-from inpainting.engines.transformers_models import load_model, load_processor
+from inpainting.networks.transformers_models import load_model, load_processor, run_model
 from inpainting.segmenters.base import Candidate, Selection
 from inpainting.segmenters.networks.fed_images import Embeddings, fed_size, is_ambiguous, mask_of, unpadded
 
@@ -33,14 +33,17 @@ class PromptableModel:
 
     def outline(self, pixels: RGB, selections: Sequence[Selection], *, max_masks: int = 3) -> list[list[Candidate]]:
         """The masks of RGB [height, width, 3] for each selection, best rated first. Raises EngineFailed."""
-        with torch.inference_mode():
-            embedding, size = self._embeddings.of(pixels, self.embed), (pixels.shape[0], pixels.shape[1])
-            return [self.decoded(embedding, selection, size, max_masks) for selection in selections]
+        embedding, size = self._embeddings.of(pixels, self.embed), (pixels.shape[0], pixels.shape[1])
+        return [self.decoded(embedding, selection, size, max_masks) for selection in selections]
 
     def decoded(self, embedding: Any, selection: Selection, size: tuple[int, int], max_masks: int) -> list[Candidate]:
         """The best masks of an image of that height and width, from its embedding."""
-        output = self.model(
-            image_embeddings=embedding, multimask_output=is_ambiguous(selection), **self.prompts(selection, size)
+        output = run_model(
+            self.model,
+            self.model,
+            image_embeddings=embedding,
+            multimask_output=is_ambiguous(selection),
+            **self.prompts(selection, size),
         )
         scores, logits = output.iou_scores[0, 0], output.pred_masks[0, 0]  # [masks], [masks, side, side]
         if not (torch.isfinite(scores).all() and torch.isfinite(logits).all()):
@@ -53,7 +56,8 @@ class PromptableModel:
         ]
 
     def embed(self, pixels: RGB) -> Any:
-        return self.model.get_image_embeddings(self.tensor(pixels))
+        """The embedding of an image, on the CPU: the embeddings that are kept take no memory of a GPU."""
+        return run_model(self.model, self.model.get_image_embeddings, pixel_values=self.tensor(pixels))
 
     def prompts(self, selection: Selection, size: tuple[int, int]) -> dict[str, torch.Tensor]:
         """Points [1, 1, points, 2] with labels and the box [1, 1, 4], in pixels of the model's input."""

@@ -17,8 +17,8 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.families.base import LatentModel
-from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.networks.device.hardware import Hardware
 from tests.support import tiny_models
 
 CPU = Hardware(torch.device("cpu"), torch.float32)

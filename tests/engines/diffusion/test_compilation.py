@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from inpainting.catalog.specs import Control, Kind, LoraSpec, ModelSpec
 from inpainting.core.request import LoraUse
-from inpainting.engines.diffusion import compilation, engine
-from inpainting.engines.diffusion.compilation import CompiledNetwork
+from inpainting.engines.diffusion import engine
 from inpainting.engines.diffusion.engine import Diffusion, Options
-from inpainting.engines.diffusion.hardware import Hardware, Offload
-from inpainting.engines.diffusion.quantization import OFF
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
+from inpainting.networks.device import compilation
+from inpainting.networks.device.compilation import CompiledNetwork
+from inpainting.networks.device.hardware import Hardware, Offload
+from inpainting.networks.device.quantization import OFF
 from tests.engines.diffusion.conditioning import adapter_requests
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import request, wait_until

@@ -14,12 +14,12 @@ from django.core.management import call_command
 
 from inpainting.catalog.specs import LoraSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.diffusion import quantization
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora
-from inpainting.engines.diffusion.hardware import Offload
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
 from inpainting.models import InferenceModel
+from inpainting.networks.device import quantization
+from inpainting.networks.device.hardware import Offload
 from tests.engines.diffusion import flux_files
 from tests.engines.diffusion.flux_reference import assert_equal, diffusers_result, request
 from tests.engines.diffusion.pipelines import CPU, denoised

@@ -19,11 +19,11 @@ from inpainting.engines.base import Step
 from inpainting.engines.diffusion import previews, schedulers
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.hardware import Hardware, HostCopy
 from inpainting.engines.diffusion.serving import step_executor
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.step_weights import read_weights
+from inpainting.networks.device.hardware import Hardware, HostCopy
 from tests.support import tiny_models
 
 CPU = Hardware(torch.device("cpu"), torch.float32)

@@ -13,13 +13,13 @@ from diffusers import BitsAndBytesConfig
 from inpainting.catalog.specs import LoraSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import LoraUse
-from inpainting.engines.diffusion import quantization
-from inpainting.engines.diffusion.hardware import Hardware, Offload
-from inpainting.engines.diffusion.quantization import BITSANDBYTES, NETWORKS, QUANTIZATIONS, dequantized
 from inpainting.engines.diffusion.serving import model_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
+from inpainting.networks.device import quantization
+from inpainting.networks.device.hardware import Hardware, Offload
+from inpainting.networks.device.quantization import BITSANDBYTES, NETWORKS, QUANTIZATIONS, dequantized
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
 from tests.engines.diffusion.pipelines import CPU, denoised, ignore_step, request
 from tests.engines.diffusion.serving.devices import give_the_cpu_one_name

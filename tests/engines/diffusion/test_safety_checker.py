@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,10 +23,10 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window
 from inpainting.core.image import CanonicalImage
-from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache
-from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK
-from inpainting.engines.moderation import apply_safety_checker, checker_cache, padded_to_square
+from inpainting.engines.diffusion import safety_checker
+from inpainting.engines.moderation import apply_safety_checker, padded_to_square
 from inpainting.engines.painting import Painting
+from inpainting.networks.load_lock import LOAD_LOCK
 from tests.support import published_preprocessors as published
 from tests.support import tiny_checker, tiny_models
 
@@ -49,7 +48,7 @@ def spec_of(folder: Path) -> ModelSpec:
 
 def test_its_results_equal_those_of_diffusers(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
     model = tiny_checker.rigged(photos["astronaut"], photos["chelsea"])
-    mine = SafetyCheckerCache().get(spec_of(tiny_checker.saved(tmp_path / "checker", model)), ignore_keepalive)
+    mine = safety_checker.loaded(spec_of(tiny_checker.saved(tmp_path / "checker", model)))
     theirs = tiny_models.sd(tmp_path / "pipeline")
     theirs.safety_checker, theirs.feature_extractor = model, tiny_checker.processor()
     noise = np.random.default_rng(3).integers(0, 256, (9, 48, 64, 3), np.uint8)
@@ -75,7 +74,7 @@ def test_special_care_concepts_lower_the_threshold_as_in_diffusers(tmp_path: Pat
                 model.special_care_embeds[1] = model.concept_embeds[3]
                 model.special_care_embeds_weights[1] = 0.9
         folder = tiny_checker.saved(tmp_path / str(is_special_care), model)
-        assert SafetyCheckerCache().get(spec_of(folder), ignore_keepalive).check([photo]) == [expected]
+        assert safety_checker.loaded(spec_of(folder)).check([photo]) == [expected]
 
 
 def test_weights_with_the_original_names_are_loaded(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
@@ -84,7 +83,7 @@ def test_weights_with_the_original_names_are_loaded(tmp_path: Path, photos: dict
     configuration = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**configuration, "architectures": ["SafetyChecker"]}))
     save_file(tiny_checker.as_first_published(model), folder / "model.safetensors", metadata={"format": "pt"})
-    assert SafetyCheckerCache().get(spec_of(folder), ignore_keepalive).check([photos["coffee"], photos["rocket"]]) == [
+    assert safety_checker.loaded(spec_of(folder)).check([photos["coffee"], photos["rocket"]]) == [
         True,
         False,
     ]
@@ -121,7 +120,7 @@ def test_it_is_fed_as_by_diffusers_with_the_published_settings(tmp_path: Path) -
     """CLIP's preprocessing (openai/CLIP, clip.py): the shorter side at 224 pixels, bicubic, the middle, CLIP's
     normalisation; in float32, though the published weights are float16."""
     model, folder = as_published(tmp_path)
-    checker = SafetyCheckerCache().get(spec_of(folder), ignore_keepalive)
+    checker = safety_checker.loaded(spec_of(folder))
     assert {tensor.dtype for tensor in checker.model.parameters()} == {torch.float32}
     assert torch.allclose(checker.model.concept_embeds, model.concept_embeds.half().float())
     photo = data.coffee()
@@ -161,7 +160,7 @@ def test_a_checker_that_cannot_flag_anything_is_refused(
     spoil(tensors)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(EngineFailed, match=problem) as refused:
-        SafetyCheckerCache().get(spec_of(folder), ignore_keepalive)
+        safety_checker.loaded(spec_of(folder))
     assert refused.value.code == "safety_checker_unavailable"
 
 
@@ -171,24 +170,23 @@ def test_a_checker_with_uninitialised_weights_is_refused(tmp_path: Path, monkeyp
     loading_info: dict[str, set[str]] = {"missing_keys": set(), "mismatched_keys": set()}
     monkeypatch.setattr(type(model), "from_pretrained", lambda *_, **__: (model.to("meta"), loading_info))
     with pytest.raises(EngineFailed, match="The safety checker cannot be loaded") as refused:
-        SafetyCheckerCache().get(spec_of(folder), ignore_keepalive)
+        safety_checker.loaded(spec_of(folder))
     assert refused.value.code == "safety_checker_unavailable"
 
 
 def test_a_missing_checker_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(EngineFailed, match="pull_model safety-checker") as refused:
-        SafetyCheckerCache().get(spec_of(tmp_path / "nothing"), ignore_keepalive)
+        safety_checker.loaded(spec_of(tmp_path / "nothing"))
     assert refused.value.code == "safety_checker_unavailable"
 
 
-def test_it_is_loaded_once_until_its_files_change(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
+def test_it_is_loaded_once_until_its_weights_change(tmp_path: Path, photos: dict[str, NDArray[np.uint8]]) -> None:
     folder = tiny_checker.saved(tmp_path, tiny_checker.rigged(photos["coffee"], photos["rocket"]))
-    known = SafetyCheckerCache()
-    first = known.get(spec_of(folder), ignore_keepalive)
-    assert known.get(spec_of(folder), ignore_keepalive) is first
-    tiny_checker.saved(folder, tiny_checker.rigged(photos["rocket"], photos["coffee"]))
-    os.utime(folder / "preprocessor_config.json", ns=(1, 1))
-    assert known.get(spec_of(folder), ignore_keepalive).check([photos["coffee"], photos["rocket"]]) == [False, True]
+    first = safety_checker.loaded(spec_of(folder))
+    assert safety_checker.loaded(spec_of(folder)) is first
+    other = tiny_checker.saved(tmp_path / "other", tiny_checker.rigged(photos["rocket"], photos["coffee"]))
+    (other / "model.safetensors").replace(folder / "model.safetensors")
+    assert safety_checker.loaded(spec_of(folder)).check([photos["coffee"], photos["rocket"]]) == [False, True]
 
 
 def test_waiting_for_the_load_lock_sends_keepalives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +209,9 @@ def test_waiting_for_the_load_lock_sends_keepalives(tmp_path: Path, monkeypatch:
 
         monkeypatch.setattr("inpainting.keepalive.KEEPALIVE_SECONDS", 0.01)
         monkeypatch.setattr("inpainting.keepalive.time", SimpleNamespace(monotonic=clock))
-        SafetyCheckerCache().get(spec_of(folder), alive)
+        square = data.coffee()[:200, :200]
+        painting = painting_of(square, np.full(square.shape[:2], 255, np.uint8))
+        apply_safety_checker(painting, alive, how="black", checker=spec_of(folder))
     assert called_at[:2] == [200, 400]
 
 
@@ -245,7 +245,6 @@ def test_only_the_painted_part_of_an_image_is_checked(tmp_path: Path) -> None:
     on_cat, on_cup = np.zeros((2, *image.shape[:2]), np.uint8)
     on_cat[50:150, 50:150] = 255
     on_cup[50:150, 850:950] = 255
-    checker_cache.cache_clear()
     found = apply_safety_checker(painting_of(image, on_cat), ignore_keepalive, how="black", checker=spec)
     passed = apply_safety_checker(painting_of(image, on_cup), ignore_keepalive, how="black", checker=spec)
     assert (passed.nsfw_content_detected, passed.hidden_by, passed.unhidden) == (False, None, None)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from inpainting.engines.diffusion import hardware
+from inpainting.networks.device import hardware
 
 
 def flags() -> set[bool]:

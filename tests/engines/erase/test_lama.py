@@ -25,8 +25,8 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.erase import onnx_networks
 from inpainting.engines.erase.engine import Erase
-from inpainting.engines.onnx_sessions import run_session
 from inpainting.engines.painting import paint
+from inpainting.networks.onnx_sessions import run_session
 from tests.support import tiny_networks
 from tests.support.fakes import planned, window_plan
 

@@ -23,7 +23,7 @@ from inpainting.catalog.inspection.lora_layers import (
     MID,
     UP,
 )
-from inpainting.engines.diffusion.quantization import dequantized
+from inpainting.networks.device.quantization import dequantized
 
 LAYER_TYPES = (Linear, Conv2d, GroupNorm, LayerNorm)
 """Layers that a LoRA may change."""

@@ -33,8 +33,8 @@ from inpainting.core.adapter_uses import IP_ADAPTERS
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
-from inpainting.engines.diffusion.serving.load_lock import serialized
+from inpainting.networks.device.hardware import Hardware, is_out_of_memory
+from inpainting.networks.load_lock import serialized
 
 LAYERS_PREFIX, PROJECTION_PREFIX = "ip_adapter.", "image_proj."
 """Prefixes of the tensors in an adapter's file."""

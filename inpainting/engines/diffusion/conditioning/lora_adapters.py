@@ -26,9 +26,9 @@ from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion.conditioning.delta_layers import DeltaLoras, Deltas, LayerUnfit, deltas_of
 from inpainting.engines.diffusion.conditioning.fused_weights import fused_byte_count
 from inpainting.engines.diffusion.conditioning.lora_layer_names import is_known, layers_by_name, needs_diffusers
-from inpainting.engines.diffusion.hardware import is_out_of_memory
 from inpainting.engines.diffusion.serving.ignored_weights import tensor_notes
-from inpainting.engines.diffusion.serving.load_lock import serialized
+from inpainting.networks.device.hardware import is_out_of_memory
+from inpainting.networks.load_lock import serialized
 
 logger = logging.getLogger(__name__)
 

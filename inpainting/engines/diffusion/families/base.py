@@ -20,18 +20,18 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
-from inpainting.engines.diffusion.compilation import CompiledNetwork
 from inpainting.engines.diffusion.conditioning.lora_adapters import LoadedLoras
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding, EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.encoding_cache import MAX_IMAGES, MAX_SCHEDULES, MAX_TEXTS, Encoded, EncodingCache
-from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.latent_codec import LatentCodec, to_tensor
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
-from inpainting.engines.diffusion.quantization import stored_bytes
 from inpainting.engines.diffusion.step_weights import StepWeights, read_weights
 from inpainting.engines.diffusion.vae_formats import latent_channels, latent_format
+from inpainting.networks.device.compilation import CompiledNetwork
+from inpainting.networks.device.hardware import Hardware, Offload
+from inpainting.networks.device.quantization import stored_bytes
 
 OVERFLOWED = "Numbers of the model left the range of float16: it computed in bfloat16."
 

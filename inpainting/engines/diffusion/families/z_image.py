@@ -20,8 +20,8 @@ from inpainting.engines.diffusion.conditioning.text_conditioning import TextCond
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.families.flow import FlowModel
-from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.networks.device.hardware import Hardware
 
 MAX_TOKENS = 512
 """Tokens that the transformer takes, with those of the template."""

@@ -16,9 +16,9 @@ from inpainting.catalog.inspection.files import CONFIG, WEIGHTS, ModelRefused, j
 from inpainting.catalog.specs import ADAPTER_LABELS, Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.conditioning import ip_adapter
-from inpainting.engines.diffusion.hardware import Hardware, is_out_of_memory
 from inpainting.engines.diffusion.serving.ignored_weights import tensor_notes
-from inpainting.engines.diffusion.serving.load_lock import serialized
+from inpainting.networks.device.hardware import Hardware, is_out_of_memory
+from inpainting.networks.load_lock import serialized
 
 logger = logging.getLogger(__name__)
 

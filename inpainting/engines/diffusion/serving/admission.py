@@ -45,25 +45,30 @@ class Admission:
     def admit(self) -> None:
         """Start those images that may start. The others keep their order."""
         deferred: deque[WaitingSample] = deque()
-        for sample in self.workload.waiting:
-            job = sample.job
-            if job.is_done:
-                continue
-            try:
-                if not self._may_start(job, deferred):
+        with self.cache.one_look():
+            for sample in self.workload.waiting:
+                if not sample.job.is_done and not self._admit_image(sample, deferred):
                     deferred.append(sample)
-                    continue
-            except Exception as error:
-                fail(job, logged(error))
-                continue
-            self.workload.starting = job
-            try:
-                started = self.start(sample)
-            finally:
-                self.workload.starting = None
-            if isinstance(started, Exception):
-                fail(job, started)
         self.workload.waiting = deferred
+
+    def _admit_image(self, sample: WaitingSample, deferred: Sequence[WaitingSample]) -> bool:
+        """Start an image if it may start, or fail its job. False if it goes on waiting, as `deferred` do."""
+        job = sample.job
+        try:
+            if not self._may_start(job, deferred):
+                return False
+        except Exception as error:
+            fail(job, logged(error))
+            return True
+        self.workload.starting = job
+        try:
+            with self.cache.one_look():
+                started = self.start(sample)
+        finally:
+            self.workload.starting = None
+        if isinstance(started, Exception):
+            fail(job, started)
+        return True
 
     # May it start?
 

@@ -171,7 +171,7 @@ class Batcher:
         self.workload.drop_finished()
         self.admission.admit()
         self._load_early()
-        if not self.workload.batches and self.cache.is_loading:
+        if not self.workload.batches and self.cache.waits_for_a_load:
             self._wait_for_loader()
             return
         batch = self.workload.next_batch()
@@ -183,7 +183,7 @@ class Batcher:
     def _wait_for_loader(self) -> None:
         """Wait until what is being loaded is ready, or a new job has arrived."""
         with self.watchdog.deadline(LOADING_SECONDS):
-            while self.cache.is_loading and self._arrivals.empty():
+            while self.cache.waits_for_a_load and self._arrivals.empty():
                 time.sleep(POLL_SECONDS)
 
     def _load_early(self) -> None:

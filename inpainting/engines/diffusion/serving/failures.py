@@ -8,9 +8,9 @@ from typing import Protocol, TypeVar
 
 from inpainting.core.errors import OUT_OF_MEMORY, DeviceLost, EngineFailed, PaintingError
 from inpainting.core.geometry import Size
-from inpainting.engines.diffusion.hardware import is_device_lost, is_out_of_memory
 from inpainting.engines.diffusion.serving.jobs import UNLIMITED, InFlightSample, Job, StepBatch
 from inpainting.engines.diffusion.serving.workload import Workload
+from inpainting.networks.device.hardware import is_device_lost, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 

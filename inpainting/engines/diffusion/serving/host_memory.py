@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from inpainting.engines.diffusion.hardware import free_machine_bytes
+from inpainting.networks.device.memory import free_machine_bytes
 
 if TYPE_CHECKING:
     from inpainting.engines.diffusion.families.base import LatentModel

@@ -26,8 +26,8 @@ from inpainting.engines.diffusion.conditioning.text_conditioning import TextCond
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.families.base import LatentModel
-from inpainting.engines.diffusion.hardware import FiniteCheck
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
+from inpainting.networks.device.hardware import FiniteCheck
 
 UNLIMITED = sys.maxsize
 FILES_REPLACED = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 from inpainting.engines.diffusion.backends.torch import TORCH
-from inpainting.engines.diffusion.hardware import Offload, is_out_of_memory
 from inpainting.engines.diffusion.serving.jobs import StepBatch
 from inpainting.engines.diffusion.serving.workload import Workload
+from inpainting.networks.device.hardware import Offload, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import logging
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -21,11 +22,14 @@ from inpainting.engines.diffusion.backends.torch import Backend
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora, ActiveLoras, LoraFile
 from inpainting.engines.diffusion.families.base import LatentModel
-from inpainting.engines.diffusion.hardware import Hardware, Offload, is_out_of_memory
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
 from inpainting.engines.diffusion.serving.background_loader import BackgroundLoader, Load
 from inpainting.engines.diffusion.serving.host_memory import HostMemory
-from inpainting.engines.diffusion.serving.model_loading import file_fingerprint, load, weights_bytes
+from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
+from inpainting.networks.device.hardware import Hardware, Offload, is_out_of_memory
+from inpainting.networks.files import fingerprint
+from inpainting.networks.load_lock import is_held_elsewhere
+from inpainting.networks.network_cache import NetworkCache, network_cache
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +94,8 @@ class ModelCache:
     Models and adapters are loaded on a thread beside it, one at a time, so that the device goes on with others.
 
     budget_bytes: weights kept at most; one model is always allowed. models_dir: where preview decoders may be.
-    host_memory: of evicted models, where the device has a memory of its own.
+    host_memory: of evicted models, where the device has a memory of its own. other_networks: those of segmenters,
+    preprocessors and others, whose memory on the device goes to models that need it.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class ModelCache:
         *,
         models_dir: Path | None = None,
         host_memory: HostMemory | None = None,
+        other_networks: NetworkCache = network_cache,
     ) -> None:
         self.hardware = hardware
         self.budget_bytes = budget_bytes
@@ -112,6 +118,9 @@ class ModelCache:
         self._sizes: dict[LoadKey, int] = {}
         self._loader = BackgroundLoader()
         self._host_memory = host_memory or HostMemory()
+        self._other_networks = other_networks
+        self._fingerprints: dict[Path, int] | None = None
+        """The fingerprints of the files that were looked at, inside `one_look`."""
         self._leaving: list[LatentModel] = []
         """Evicted models that are still in the device's memory."""
         self._offloads: dict[str, tuple[Offload, int]] = {}
@@ -126,7 +135,7 @@ class ModelCache:
 
     @property
     def used_bytes(self) -> int:
-        loaded = sum(one.byte_count for loaded in (self._models, self._adapters) for one in loaded.values())
+        loaded = sum(item.byte_count for item in (*self._models.values(), *self._adapters.values()))
         return self._loader.byte_count + loaded
 
     @property
@@ -134,26 +143,57 @@ class ModelCache:
         """Whether a model or adapter is being loaded that is not ready yet."""
         return self._loader.is_busy
 
+    @property
+    def waits_for_a_load(self) -> bool:
+        """Whether images may have to wait until a network is loaded, for this cache or by another thread."""
+        return self.is_loading or is_held_elsewhere()
+
     def loaded(self, spec: ModelSpec) -> LatentModel | None:
         """The model if it is loaded from the files as they are now."""
         model = self._models.get(spec.slug)
-        return model if model is not None and model.fingerprint == file_fingerprint(spec) else None
+        return model if model is not None and model.fingerprint == self._fingerprint(spec) else None
+
+    @contextmanager
+    def one_look(self) -> Iterator[None]:
+        """Look at the files of each model and adapter once inside the context, and anew in a context inside it.
+
+        A folder takes a tenth of a millisecond or more, and several questions are asked about each waiting image.
+        """
+        outer, self._fingerprints = self._fingerprints, {}
+        try:
+            yield
+        finally:
+            self._fingerprints = None if outer is None else {}
+
+    def _fingerprint(self, spec: ModelSpec | LoraSpec) -> int:
+        if self._fingerprints is None or spec.path is None:
+            return fingerprint(spec.path)
+        if spec.path not in self._fingerprints:
+            self._fingerprints[spec.path] = fingerprint(spec.path)
+        return self._fingerprints[spec.path]
+
+    def _load_key(self, spec: ModelSpec | LoraSpec) -> LoadKey:
+        return LoadKey(spec.slug, self._fingerprint(spec))
 
     def has_room(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE, *, evicts_models: bool = False) -> bool:
         """Whether a model is loaded, or can be without evicting anything in use.
 
         evicts_models: whether other models that are not in use may be evicted for it.
         """
-        if self.loaded(spec) is not None or self._loader.has(load_key(spec)):
+        if self.loaded(spec) is not None or self._loader.has(self._load_key(spec)):
             return True
         models = [self._models[slug] for slug in self._idle_models(in_use)] if evicts_models else []
-        kept = [model for model in self._models.values() if not any(model is one for one in models)]
+        kept = [model for model in self._models.values() if not any(model is evictable for evictable in models)]
         evictable = sum(
             [
                 *(model.byte_count for model in models),
                 *(self._adapters[slug].byte_count for slug in self._idle_adapters(in_use)),
                 *(model.loras.evictable_bytes(in_use.loras) for model in kept),
-                *(one.byte_count for model, _, one in self._idle_backends(in_use) if any(model is it for it in kept)),
+                *(
+                    backend.byte_count
+                    for model, _, backend in self._idle_backends(in_use)
+                    if any(model is other for other in kept)
+                ),
             ]
         )
         return self.used_bytes - evictable + self._weights_bytes(spec) <= self.budget_bytes
@@ -170,11 +210,13 @@ class ModelCache:
         True once `ensure_loras_loaded` and `adapter` need not wait for them. Raises EngineFailed if one cannot be
         loaded; when memory is short they are left to load it.
         """
+        if is_held_elsewhere() and self._builds_layers(adapters, model):
+            return False  # others paint while another thread loads a network, such as that of a segmenter
         in_use = in_use.with_job(model, adapters)
         missing = (self._adapter_load(spec) for spec in adapters.networks if self._loaded_adapter(spec) is None)
-        missing_loras = (self._lora_load(one, model) for one in model.loras.missing(adapters.loras))
-        for one in chain(missing, missing_loras):
-            if not self._prepare(one, in_use):
+        missing_loras = (self._lora_load(lora, model) for lora in model.loras.missing(adapters.loras))
+        for adapter_load in chain(missing, missing_loras):
+            if not self._prepare(adapter_load, in_use):
                 return False
             if (error := self._loader.finish()) is not None:
                 if is_out_of_memory(error):
@@ -184,6 +226,8 @@ class ModelCache:
 
     def _builds_layers(self, adapters: ActiveAdapters, model: LatentModel) -> bool:
         """Whether a job adds layers to its UNet, which would wait for a network that is being loaded."""
+        if model.loras.missing(adapters.loras):
+            return True
         adapter = adapters.network(Kind.IP_ADAPTER)
         loaded = None if adapter is None else self._loaded_adapter(adapter)
         return loaded is not None and not loaded.network.has_processors(model.unet)
@@ -228,7 +272,7 @@ class ModelCache:
     def _model_load(self, spec: ModelSpec) -> Load:
         if self._models.pop(spec.slug, None) is not None:  # its files were replaced; batches that use it still hold it
             self._collect_garbage()
-        key, (offload, _) = load_key(spec), self._offloads.get(spec.slug, NOT_OFFLOADED)
+        key, (offload, _) = self._load_key(spec), self._offloads.get(spec.slug, NOT_OFFLOADED)
         byte_count = self._weights_bytes(spec)
 
         def read() -> Any:
@@ -247,7 +291,7 @@ class ModelCache:
 
     def _adapter_load(self, spec: ModelSpec) -> Load:
         self._adapters.pop(spec.slug, None)  # its files were replaced
-        key = load_key(spec)
+        key = self._load_key(spec)
 
         def keep(network: Any) -> None:
             byte_count = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
@@ -263,7 +307,7 @@ class ModelCache:
         return Load((lora.name, id(model)), self._weights_bytes(lora.spec), read, partial(model.loras.load, lora))
 
     def _weights_bytes(self, spec: ModelSpec | LoraSpec) -> int:
-        key = load_key(spec)
+        key = self._load_key(spec)
         if key not in self._sizes:
             self._sizes[key] = weights_bytes(spec, self.hardware.dtype, self.hardware.quantization)
         return self._sizes[key]
@@ -282,14 +326,15 @@ class ModelCache:
         A model that waits in the machine's memory is evicted, to be loaded whole.
         """
         is_saving = model.memory_fallbacks or model.offload is not Offload.NONE
-        if not is_saving or any(model is one for one in in_use.models) or not model.fits_unsaved(size):
+        if not is_saving or any(model is used for used in in_use.models) or not model.fits_unsaved(size):
             return
         if model.offload is Offload.NONE:
             model.stop_saving()
             return
         _, room_before = self._offloads.get(model.spec.slug, NOT_OFFLOADED)
         evictable = [self._models[slug] for slug in self._idle_models(in_use) if self._models[slug] is not model]
-        room = self.hardware.free_bytes() + sum(one.byte_count for one in evictable if one.offload is Offload.NONE)
+        room = self.hardware.free_bytes() + self._other_networks.used_bytes(str(self.hardware.device))
+        room += sum(other.byte_count for other in evictable if other.offload is Offload.NONE)
         if room >= model.byte_count * WHOLE_FACTOR and room > room_before:
             self._offloads.pop(model.spec.slug, None)
             self._leaving.append(self._models.pop(model.spec.slug))
@@ -305,8 +350,8 @@ class ModelCache:
         Raises EngineFailed (`lora_unavailable`, `lora_refused`, `lora_unfit`) if one cannot be loaded.
         """
         in_use = in_use.with_job(model, ActiveAdapters(loras))
-        for one in model.loras.missing(loras):
-            self._load(self._lora_load(one, model), in_use)
+        for lora in model.loras.missing(loras):
+            self._load(self._lora_load(lora, model), in_use)
         model.loras.unload_idle(keep=in_use.loras)
 
     def adapter(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> Any:
@@ -322,7 +367,7 @@ class ModelCache:
     def _loaded_adapter(self, spec: ModelSpec) -> LoadedAdapter | None:
         """The adapter if it is loaded from the files as they are now."""
         adapter = self._adapters.get(spec.slug)
-        return adapter if adapter is not None and adapter.fingerprint == file_fingerprint(spec) else None
+        return adapter if adapter is not None and adapter.fingerprint == self._fingerprint(spec) else None
 
     def preview_decoder(self, family: str) -> torch.nn.Module | None:
         """The preview decoder of a family; None if it is not installed or cannot be loaded."""
@@ -353,11 +398,12 @@ class ModelCache:
     # Evict
 
     def evict(self, in_use: InUse = NOTHING_IN_USE) -> bool:
-        """Evict fused weights, else the least recently used backend, LoRA, adapter, or model that is not in use.
+        """Evict the networks of others, else fused weights, else the least recently used object that is not in use.
 
-        LoRAs of that model are not fused again, so that memory is not short again. False if there is nothing to evict.
+        That is a backend, LoRA, adapter or model. LoRAs that were fused are not fused again, so that memory is not
+        short again. False if there is nothing to evict.
         """
-        is_evicted = self._unfuse(for_good=True) or self._evict_one(in_use)
+        is_evicted = self._leave_to_others(0) or self._unfuse(for_good=True) or self._evict_one(in_use)
         self._remove(self._leaving)
         return is_evicted
 
@@ -382,6 +428,13 @@ class ModelCache:
                 return True
         return False
 
+    def _leave_to_others(self, byte_count: int) -> bool:
+        """Evict the networks of others until they take so many bytes of the device at most. False if they did."""
+        is_evicted = self._other_networks.evict_to(str(self.hardware.device), byte_count)
+        if is_evicted:
+            self._collect_garbage()
+        return is_evicted
+
     def _unfuse(self, *, for_good: bool = False) -> bool:
         """Drop the fused weights of a model, whose LoRAs then are hooks. False if there are none."""
         model = next((model for model in self._models.values() if model.loras.fused), None)
@@ -392,6 +445,7 @@ class ModelCache:
 
     def _evict_for(self, wanted_bytes: int, in_use: InUse) -> None:
         """Evict until so many bytes are free, or nothing is left to evict."""
+        self._leave_to_others(self.budget_bytes - self.used_bytes - wanted_bytes)
         while self.used_bytes + wanted_bytes > self.budget_bytes:
             if not self._evict_one(in_use):
                 return
@@ -424,21 +478,17 @@ class ModelCache:
             (model, key, backend)
             for model in self._models.values()
             for key, backend in model.backends.items()
-            if not any(backend is one for one in in_use.backends)
+            if not any(backend is used for used in in_use.backends)
         ]
-        return sorted(idle, key=lambda one: one[2].last_used)
+        return sorted(idle, key=lambda found: found[2].last_used)
 
     def _idle_adapters(self, in_use: InUse) -> list[str]:
         used = {spec.slug for spec in in_use.adapters}
         return [slug for slug in self._adapters if slug not in used]
 
     def _idle_models(self, in_use: InUse) -> list[str]:
-        return [slug for slug, model in self._models.items() if not any(model is one for one in in_use.models)]
+        return [slug for slug, model in self._models.items() if not any(model is used for used in in_use.models)]
 
     def _collect_garbage(self) -> None:
         gc.collect()  # the components of a pipeline refer to each other
         self.hardware.empty_cache()
-
-
-def load_key(spec: ModelSpec | LoraSpec) -> LoadKey:
-    return LoadKey(spec.slug, file_fingerprint(spec))

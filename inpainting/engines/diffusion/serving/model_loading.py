@@ -27,30 +27,18 @@ from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.diffusion.hardware import Hardware, Offload, is_out_of_memory
-from inpainting.engines.diffusion.quantization import NETWORKS, is_quantized, predicted_bytes, quantize, read_gguf
 from inpainting.engines.diffusion.serving.adapter_loading import variant_in, weights_variant
 from inpainting.engines.diffusion.serving.ignored_weights import checkpoint_notes, configuration_notes, tensor_notes
-from inpainting.engines.diffusion.serving.load_lock import serialized
 from inpainting.engines.diffusion.serving.part_files import foreign_file_in, missing_weights, read_foreign, read_tensors
+from inpainting.networks.device.hardware import Hardware, Offload, is_out_of_memory
+from inpainting.networks.device.quantization import NETWORKS, is_quantized, predicted_bytes, quantize, read_gguf
+from inpainting.networks.load_lock import serialized
 
 logger = logging.getLogger(__name__)
 
 # Progress bars would fill the log.
 diffusers.utils.logging.disable_progress_bar()
 transformers.utils.logging.disable_progress_bar()
-
-
-def file_fingerprint(spec: ModelSpec | LoraSpec) -> int:
-    """Modification time of a model's files in nanoseconds, which changes when they are replaced; 0 without files."""
-    if spec.path is None:
-        return 0
-    try:
-        # An adapter's folder is renamed into the models folder, and has its own time.
-        path = spec.path / INDEX if spec.kind is Kind.CHECKPOINT and spec.path.is_dir() else spec.path
-        return path.stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def weights_bytes(spec: ModelSpec | LoraSpec, dtype: torch.dtype, quantization: str = "") -> int:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from inpainting.catalog.inspection.checkpoint_tensors import is_extra, scaled_weights
 from inpainting.catalog.inspection.files import WEIGHTS
 from inpainting.catalog.inspection.safetensors_header import read_header
-from inpainting.engines.diffusion.serving.load_lock import serialized
+from inpainting.networks.load_lock import serialized
 
 ORIGINAL_VAE = "decoder.mid.block_1."
 """In the names of a VAE's tensors in the original layout (Rombach et al. 2022, `ldm/modules/diffusionmodules`)."""

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from inpainting import metrics
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.denoising import advance
-from inpainting.engines.diffusion.hardware import DeviceTimer, FiniteCheck, finite_checks
 from inpainting.engines.diffusion.latent_codec import invalid_output
 from inpainting.engines.diffusion.previews import Due, Preview, previews_of
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
@@ -22,6 +21,7 @@ from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS
 from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, logged, preview_failed
 from inpainting.engines.diffusion.serving.jobs import InFlightSample, StepBatch, StepTaken, WaitingSample, count_rows
 from inpainting.engines.diffusion.serving.lora_fusion import fuse_loras
+from inpainting.networks.device.hardware import DeviceTimer, FiniteCheck, finite_checks
 
 logger = logging.getLogger(__name__)
 

@@ -24,12 +24,13 @@ from inpainting.engines.base import Step
 from inpainting.engines.diffusion.backends.openvino import is_installed
 from inpainting.engines.diffusion.backends.torch import TORCH
 from inpainting.engines.diffusion.engine import Diffusion, Options
-from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
-from inpainting.engines.diffusion.serving.model_loading import file_fingerprint, load
+from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.networks.device.hardware import Hardware
+from inpainting.networks.files import fingerprint
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import UNetCalls, has_arrived, request, wait_until
 from tests.support import tiny_loras, tiny_models, tiny_vaes
@@ -233,7 +234,7 @@ def test_damaged_files_are_converted_again(folder: Path, specs: dict[str, ModelS
         convert_in_process(request)
 
     request = conversion.make_request(
-        "unet", before.cache.get(specs["sd"]), file_fingerprint(specs["sd"]), (), folder, ROOM
+        "unet", before.cache.get(specs["sd"]), fingerprint(specs["sd"].path), (), folder, ROOM
     )
     weights = request.folder / "unet.bin"
     content = bytearray(weights.read_bytes())

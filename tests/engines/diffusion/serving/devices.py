@@ -9,7 +9,7 @@ import accelerate
 import pytest
 import torch
 
-from inpainting.engines.diffusion.hardware import Hardware, Offload
+from inpainting.networks.device.hardware import Hardware, Offload
 
 HOOKS: list[Any] = []
 

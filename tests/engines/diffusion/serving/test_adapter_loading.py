@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,11 +16,11 @@ from numpy.typing import NDArray
 
 from inpainting.catalog.specs import Control, LoraSpec, ModelSpec
 from inpainting.core.request import InpaintRequest, LoraUse
-from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.networks.device.hardware import Hardware, Offload
+from inpainting.networks.load_lock import LOAD_LOCK
 from tests.engines.diffusion.conditioning.adapter_requests import request
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.support import tiny_adapters, tiny_embeddings, tiny_loras, tiny_models, tiny_vaes
@@ -151,6 +152,29 @@ def test_layers_of_an_adapter_are_not_added_while_a_network_is_built(
         finally:
             go.set()
         assert building.result(60).any()
+        assert waiting.result(60).any()
+
+
+@pytest.mark.parametrize("kind", ["lora", "ip-adapter"])
+def test_others_paint_while_another_thread_loads_a_network(
+    spec: ModelSpec, adapters: dict[str, Any], kind: str
+) -> None:
+    """Such as that of a segmenter: only an image whose adapter adds layers waits for it."""
+    batcher = Batcher(ModelCache(CPU, 10**9))
+    paint(batcher, request(), spec)
+    if kind == "ip-adapter":
+        batcher.cache.adapter(adapters[kind])
+    with ThreadPoolExecutor(1) as another, ThreadPoolExecutor(1) as pool:
+        another.submit(LOAD_LOCK.acquire).result()
+        try:
+            waiting = pool.submit(paint, batcher, request(**NAMED[kind]), spec, kind, adapters[kind])
+            while not batcher.workload.waiting:
+                time.sleep(0.001)
+            painted = ThreadPoolExecutor(1).submit(paint, batcher, request(), spec)
+            assert painted.result(60).any()
+            assert not waiting.done()
+        finally:
+            another.submit(LOAD_LOCK.release).result()
         assert waiting.result(60).any()
 
 

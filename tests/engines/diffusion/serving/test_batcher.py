@@ -24,13 +24,13 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.serving import device_watchdog, model_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.networks.device.hardware import Hardware, Offload
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import STEPS, UNetCalls, has_arrived, request, wait_until
 from tests.support import tiny_models

@@ -14,9 +14,9 @@ from inpainting.catalog.specs import Control, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.families.base import OVERFLOWED
-from inpainting.engines.diffusion.hardware import FiniteCheck, Hardware
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
+from inpainting.networks.device.hardware import FiniteCheck, Hardware
 from tests.engines.diffusion.conditioning import adapter_requests
 from tests.engines.diffusion.pipelines import ignore_step
 from tests.engines.diffusion.serving.batches import STEPS, request

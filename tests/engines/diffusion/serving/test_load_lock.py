@@ -15,10 +15,10 @@ from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion import safety_checker
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora
-from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
-from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK, serialized
 from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.networks.device.hardware import Hardware
+from inpainting.networks.load_lock import LOAD_LOCK, serialized
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
 from tests.support import original_layout, tiny_adapters, tiny_checker, tiny_loras, tiny_models, tiny_vaes
 
@@ -71,7 +71,7 @@ def a_lora(folder: Path) -> Callable[[], object]:
 def a_safety_checker(folder: Path) -> Callable[[], object]:
     tiny_checker.saved(folder, tiny_checker.checker())
     spec = ModelSpec(slug="safety-checker", label="Safety checker", family="safety-checker", path=folder)
-    return lambda: safety_checker.SafetyCheckerCache().get(spec, lambda: None)
+    return lambda: safety_checker.loaded(spec)
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ import torch
 
 from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.request import LoraUse
-from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.networks.device.hardware import Hardware, Offload
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import request
 from tests.engines.diffusion.serving.devices import give_the_cpu_one_name, networks_of

@@ -11,9 +11,9 @@ import pytest
 import torch
 from accelerate import cpu_offload_with_hook
 
-from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
+from inpainting.networks.device.hardware import Hardware, Offload
 from tests.engines.diffusion.pipelines import ignore_step
 from tests.engines.diffusion.serving.batches import request
 from tests.engines.diffusion.serving.devices import networks_of

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from inpainting.core.errors import DeviceLost
-from inpainting.engines.diffusion.hardware import DeviceTimer, FiniteCheck, Hardware
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
+from inpainting.networks.device.hardware import DeviceTimer, FiniteCheck, Hardware
 from tests.engines.diffusion.pipelines import ignore_step
 from tests.engines.diffusion.serving.batches import STEPS, request
 from tests.support import tiny_models

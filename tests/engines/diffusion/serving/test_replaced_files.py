@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from inpainting.catalog.specs import Control, ModelSpec
 from inpainting.core.request import InpaintRequest
+from inpainting.engines.diffusion.serving import model_cache
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import FILES_REPLACED, InFlightSample, WaitingSample
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
+from inpainting.networks.files import fingerprint
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import request
 from tests.support import tiny_adapters, tiny_models
@@ -63,6 +66,42 @@ def test_after_a_replacement_images_are_those_of_the_new_files_with_a_note(tmp_p
     for image, ((alone,), _) in zip(images, expected, strict=True):
         assert np.abs(image.astype(int) - alone).max() <= 1
     assert notes == (FILES_REPLACED,)
+
+
+def test_a_network_that_is_replaced_inside_the_folder_is_noticed(tmp_path: Path) -> None:
+    """Also where model_index.json, and the time of the folder, stay as they were."""
+    spec = tiny_models.saved(tmp_path / "one")
+    cache = ModelCache(CPU, 10**9)
+    before = cache.get(spec)
+    assert cache.get(spec) is before
+    (weights,) = (tmp_path / "one" / "unet").glob("*.safetensors")
+    tiny_models.saved(tmp_path / "other", seed=5)
+    (tmp_path / "other" / "unet" / weights.name).replace(weights)
+    assert cache.loaded(spec) is None
+    after = cache.get(spec)
+    assert not torch.equal(next(before.unet.parameters()), next(after.unet.parameters()))
+
+
+def test_files_are_looked_at_once_for_all_that_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, looks = tiny_models.saved(tmp_path / "one"), []
+
+    def look(path: Path | None) -> int:
+        looks.append(path)
+        return fingerprint(path)
+
+    cache = ModelCache(CPU, 10**9)
+    cache.get(spec)
+    monkeypatch.setattr(model_cache, "fingerprint", look)
+    with cache.one_look():
+        assert cache.loaded(spec) is cache.loaded(spec) is not None
+        assert len(looks) == 1
+        with cache.one_look():
+            cache.get(spec)
+        cache.loaded(spec)
+        assert len(looks) == 3
+    cache.loaded(spec)
+    cache.loaded(spec)
+    assert len(looks) == 5
 
 
 def test_after_an_eviction_the_same_files_give_the_same_images_without_a_note(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from inpainting.catalog.specs import ModelSpec
-from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.host_memory import HostMemory
 from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
+from inpainting.networks.device.hardware import Hardware, Offload
 from tests.engines.diffusion.serving.batches import UNetCalls, request
 from tests.engines.diffusion.serving.devices import CountingDevice
 from tests.support import tiny_models

@@ -27,8 +27,8 @@ from inpainting.catalog.store.converted_networks import NetworkStore
 from inpainting.engines.diffusion.backends.openvino.library import PrePostProcessor, ov, version
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora, ActiveLoras
 from inpainting.engines.diffusion.families.base import LatentModel
-from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.networks.device.hardware import Hardware
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class ConversionFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ConversionRequest:
-    """The conversion of one kind of networks of a model with LoRAs. fingerprint: see `file_fingerprint`."""
+    """The conversion of one kind of networks of a model with LoRAs. fingerprint: see `networks.files`."""
 
     kind: str
     slug: str

@@ -31,7 +31,7 @@ from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
 from inpainting.engines.diffusion.serving.model_cache import NOTHING_IN_USE, InUse, ModelCache
-from inpainting.engines.diffusion.serving.model_loading import file_fingerprint
+from inpainting.networks.files import fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -133,9 +133,9 @@ class OpenVinoSelector(BackendSelector):
 
     def _begin(self, model: LatentModel, key: BackendKey, in_use: InUse) -> None:
         size, loras = key
-        fingerprint, store = file_fingerprint(model.spec), (self.models_dir, self.cache_bytes)
+        read_from, store = fingerprint(model.spec.path), (self.models_dir, self.cache_bytes)
         conversions = {
-            kind: make_request(kind, model, fingerprint, loras if kind == "unet" else (), *store) for kind in KINDS
+            kind: make_request(kind, model, read_from, loras if kind == "unet" else (), *store) for kind in KINDS
         }
         if loras and not conversions["unet"].folder.is_dir():
             self._uses[loras] += 1

@@ -59,6 +59,14 @@ class ThreadDefaultDtype(TorchFunctionMode):  # type: ignore[misc]  # torch decl
         return func(*args, **kwargs)
 
 
+def is_held_elsewhere() -> bool:
+    """Whether another thread is loading a network, for which a thread that loads one now would wait."""
+    if LOAD_LOCK.acquire(blocking=False):
+        LOAD_LOCK.release()
+        return False
+    return True
+
+
 def serialized(load: Callable[Arguments, Loaded]) -> Callable[Arguments, Loaded]:
     """Decorate a function that builds networks: it holds LOAD_LOCK, and torch's default dtype stays the same."""
 

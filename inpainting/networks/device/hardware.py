@@ -14,7 +14,8 @@ from typing import Any
 import psutil
 import torch
 
-from inpainting.engines.diffusion.quantization import is_quantized
+from inpainting.networks.device.memory import free_device_bytes, memory_bytes
+from inpainting.networks.device.quantization import is_quantized
 
 WEIGHTS_SHARE = 0.6
 """The share of device memory that weights may take; samples in flight need the rest."""
@@ -47,12 +48,14 @@ class Offload(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """quantization: one of `quantization.QUANTIZATIONS`, "" for none. compilation: "blocks", "" for none."""
+    """A device, and how networks compute on it."""
 
     device: torch.device
     dtype: torch.dtype
     quantization: str = ""
+    """One of `quantization.QUANTIZATIONS`, "" for none."""
     compilation: str = ""
+    """"blocks"; "" for none."""
 
     @property
     def is_cuda(self) -> bool:
@@ -136,15 +139,12 @@ class Hardware:
         return int(torch.cuda.max_memory_allocated(self.device)) if self.is_cuda else 0
 
     def memory_bytes(self) -> int:
-        if self.is_cuda:
-            return int(torch.cuda.get_device_properties(self.device).total_memory)
-        return _machine_memory_bytes()
+        return memory_bytes(str(self.device))
 
     def free_bytes(self) -> int:
         """Free memory, including what torch's allocator has cached."""
         if self.is_cuda:
-            free, _ = torch.cuda.mem_get_info(self.device)
-            return int(free + torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device))
+            return free_device_bytes(str(self.device))
         return int(psutil.virtual_memory().available)
 
 
@@ -234,6 +234,13 @@ def finite_checks(tensors: torch.Tensor) -> list[FiniteCheck]:
     return [FiniteCheck(largest, number) for number in range(len(tensors))]
 
 
+def choose_device(device: str) -> torch.device:
+    """The requested device, or the best of this machine for "auto". device: as of `choose`."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    return torch.device(device)
+
+
 def choose(device: str = "auto", precision: str = "auto") -> Hardware:
     """The requested device and precision, or the best of this machine.
 
@@ -243,9 +250,7 @@ def choose(device: str = "auto", precision: str = "auto") -> Hardware:
     A CUDA device multiplies float32 with 10 bits of mantissa (TF32) in the whole process, as diffusers recommends
     (https://huggingface.co/docs/diffusers/v0.34.0/optimization/fp16), unless float32 is requested.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    chosen = torch.device(device)
+    chosen = choose_device(device)
     if chosen.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "float32"
     if precision != "auto":
@@ -279,39 +284,3 @@ def cpu_has_bfloat16() -> bool:
         return False
     flags = next((line.split() for line in info.splitlines() if line.startswith(("flags", "Features"))), [])
     return any(flag in flags for flag in BFLOAT16_FLAGS)
-
-
-def free_machine_bytes() -> int:
-    """Free memory of the machine, or of the container if that is less; files that the system caches count as free."""
-    free = int(psutil.virtual_memory().available)
-    limit = _container_limit()
-    if limit is None:
-        return free
-    used = _container_number("memory.current") or 0
-    cached = next(
-        (line.split()[1] for line in _container_file("memory.stat") if line.startswith("inactive_file ")), "0"
-    )
-    return min(free, max(0, limit - used + int(cached)))
-
-
-def _machine_memory_bytes() -> int:
-    """The machine's memory, or the container's limit if that is lower."""
-    machine, limit = int(psutil.virtual_memory().total), _container_limit()
-    return machine if limit is None else min(machine, limit)
-
-
-def _container_limit() -> int | None:
-    return _container_number("memory.max")
-
-
-def _container_number(name: str) -> int | None:
-    """A number that cgroup v2 gives for the container; None without one."""
-    line = next(iter(_container_file(name)), "")
-    return int(line) if line.isdigit() else None
-
-
-def _container_file(name: str) -> list[str]:
-    try:
-        return (Path("/sys/fs/cgroup") / name).read_text().splitlines()
-    except OSError:
-        return []

@@ -1,22 +1,26 @@
-"""Loads models in transformers' layout on the CPU. Imports torch and transformers."""
+"""Loads and runs models in transformers' layout. Imports torch and transformers."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 import transformers
+from accelerate.utils import send_to_device
 
 from inpainting.catalog import families
 from inpainting.catalog.families import TransformersLayout
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.diffusion.serving.load_lock import serialized
+from inpainting.networks.device.choice import current_device
+from inpainting.networks.device.hardware import Hardware, is_out_of_memory
+from inpainting.networks.device.memory import CPU
+from inpainting.networks.load_lock import serialized
 
 logger = logging.getLogger(__name__)
 transformers.utils.logging.disable_progress_bar()
@@ -24,7 +28,11 @@ transformers.utils.logging.disable_progress_bar()
 
 @serialized
 def load_model(spec: ModelSpec, folder: Path) -> Any:
-    """The model, in float32. Raises EngineFailed, `model_refused` or `model_unavailable`, also where a weight lacks."""
+    """The model, in float32, on the current device.
+
+    Raises EngineFailed, `model_refused` or `model_unavailable`, also where a weight is missing. Out-of-memory
+    errors pass unchanged.
+    """
     check_model(folder, spec.family)
     layout = cast(TransformersLayout, families.get(spec.family).layout)
     with loading(spec):
@@ -34,7 +42,18 @@ def load_model(spec: ModelSpec, folder: Path) -> Any:
     missing = sorted([*info["missing_keys"], *map(str, info["mismatched_keys"])])
     if missing:
         raise EngineFailed(f"The model {spec.label} lacks {missing[0]}.", code="model_unavailable")
-    return model.eval()
+    hardware = Hardware(torch.device(current_device()), torch.float32)
+    with hardware.copying():
+        return model.eval().to(hardware.device)
+
+
+def run_model(model: Any, compute: Callable[..., Any], **inputs: Any) -> Any:
+    """What `compute`, the model or one of its methods, returns for these inputs, without gradients.
+
+    The tensors among the inputs are moved to the model's device, those of the result to the CPU.
+    """
+    with torch.inference_mode():
+        return send_to_device(compute(**send_to_device(inputs, model.device)), CPU)
 
 
 def load_processor(spec: ModelSpec, processor_class: Any, folder: Path) -> Any:
@@ -45,10 +64,15 @@ def load_processor(spec: ModelSpec, processor_class: Any, folder: Path) -> Any:
 
 @contextmanager
 def loading(spec: ModelSpec) -> Iterator[None]:
-    """Translate the errors of transformers about missing, damaged and unsuitable files."""
+    """Translate the errors of transformers about missing, damaged and unsuitable files.
+
+    Out-of-memory errors pass unchanged.
+    """
     try:
         yield
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        if is_out_of_memory(error):
+            raise
         logger.exception("%s cannot be loaded", spec.slug)
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise EngineFailed(f"The model {spec.label} cannot be loaded: {reason}", code="model_unavailable") from error

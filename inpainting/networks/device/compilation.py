@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from inpainting.engines.diffusion.hardware import is_device_lost, is_out_of_memory
+from inpainting.networks.device.hardware import is_device_lost, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
 OPTIONS: dict[str, Any] = {}
-"""Of `torch.compile`."""
+"""The options of `torch.compile`."""
 RECOMPILE_LIMIT = 64
 """Compiled versions of one function, above which torch computes it plainly: the blocks of a UNet differ in size, and
 each number of rows and size of image has its own. Torch's default is 8."""

@@ -1,0 +1,1 @@
+"""Networks in memory, for engines, segmenters, captioners, preprocessors and the safety checker."""

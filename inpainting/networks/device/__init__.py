@@ -1,0 +1,1 @@
+"""The device that computes networks, and how: kernels, compilation, quantised weights."""
