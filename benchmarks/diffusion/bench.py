@@ -13,10 +13,10 @@ import torch
 
 from benchmarks.diffusion.measuring import Figure, Row, contest
 from benchmarks.diffusion.models import compiled, loaded, random_pipeline, spec_of, twin
-from inpainting.catalog import families
-from inpainting.engines.diffusion.families.flux_fill import FluxFill
+from inpainting import families
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.model_loading import hardware_for
+from inpainting.families.flux_fill.network import FluxFill
 
 SMALLER = 8
 """By how much sides shrink where tiny models only walk the path."""

@@ -10,13 +10,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from inpainting.catalog import families
-from inpainting.catalog.families import CAPTIONS
+from inpainting import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.image import CanonicalImage
 from inpainting.engines.loaded_models import loaded_models
+from inpainting.families.declaration import CAPTIONS
 
 NO_MODEL = "colours"
 """In place of a model's name: the description was made from the colours alone."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.core import masks
 from inpainting.core.codecs.formats import check_fits, losses, with_quality
 from inpainting.core.errors import InvalidRequest

@@ -11,12 +11,12 @@ from typing import Any, cast
 import torch
 import transformers
 
-from inpainting.catalog import families
-from inpainting.catalog.families import TransformersLayout
+from inpainting import families
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.serving.load_lock import serialized
+from inpainting.families.layouts import TransformersLayout
 
 logger = logging.getLogger(__name__)
 transformers.utils.logging.disable_progress_bar()

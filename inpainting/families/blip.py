@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from inpainting.catalog.families import CAPTIONS, TOKENIZER_FILES, ModelFamily, TransformersLayout, register
+from inpainting.families import register
+from inpainting.families.declaration import CAPTIONS, ModelFamily
+from inpainting.families.layouts import TOKENIZER_FILES, TransformersLayout
 
 BLIP = register(
     ModelFamily(

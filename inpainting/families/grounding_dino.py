@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from inpainting.catalog.families import SEGMENTATION, TOKENIZER_FILES, ModelFamily, TransformersLayout, register
+from inpainting.families import register
+from inpainting.families.declaration import SEGMENTATION, ModelFamily
+from inpainting.families.layouts import TOKENIZER_FILES, TransformersLayout
 
 GROUNDING_DINO = register(
     ModelFamily(

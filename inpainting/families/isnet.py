@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from inpainting.catalog.families import SEGMENTATION, ModelFamily, register
-from inpainting.catalog.families.u2net import LAYOUT
+from inpainting.families import register
+from inpainting.families.declaration import SEGMENTATION, ModelFamily
+from inpainting.families.u2net import LAYOUT
 
 ISNET = register(
     ModelFamily(

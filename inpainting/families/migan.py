@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from inpainting.catalog.families import ModelFamily, OnnxLayout, register
 from inpainting.core.setting import ERASE
+from inpainting.families import register
+from inpainting.families.declaration import ModelFamily
+from inpainting.families.layouts import OnnxLayout
 
 MIGAN = register(
     ModelFamily(

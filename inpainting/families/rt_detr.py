@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from inpainting.catalog.families import PREPROCESSING, ModelFamily, TransformersLayout, register
+from inpainting.families import register
+from inpainting.families.declaration import PREPROCESSING, ModelFamily
+from inpainting.families.layouts import TransformersLayout
 
 RT_DETR = register(
     ModelFamily(

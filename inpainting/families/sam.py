@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from inpainting.catalog.families import SEGMENTATION, ModelFamily, TransformersLayout, register
+from inpainting.families import register
+from inpainting.families.declaration import SEGMENTATION, ModelFamily
+from inpainting.families.layouts import TransformersLayout
 
 SAM = register(
     ModelFamily(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from inpainting.catalog.families import ANY_NAME, SEGMENTATION, ModelFamily, OnnxLayout, register
+from inpainting.families import register
+from inpainting.families.declaration import SEGMENTATION, ModelFamily
+from inpainting.families.layouts import ANY_NAME, OnnxLayout
 
 LAYOUT = OnnxLayout(
     element_type=(1, "float32"),

@@ -1,24 +1,23 @@
-"""Declarations of model families: complete, without heavy imports, and the only place that names a family."""
+"""Declarations of model families are complete and without heavy imports."""
 
 from __future__ import annotations
 
-import ast
 from importlib.util import find_spec
-from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
-from inpainting.catalog import families
-from inpainting.catalog.families import TOOLS, DiffusersLayout, ModelFamily
+from inpainting import families
+from inpainting.catalog.inspection.component_file import component_file_class
 from inpainting.catalog.shipped import SHIPPED, SHIPPED_ADAPTERS
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.settings_table import SETTINGS
 from inpainting.engines import registry
+from inpainting.families.declaration import TOOLS, ModelFamily
+from inpainting.families.layouts import DiffusersLayout, OwnLayout
 from inpainting.models import InferenceModel, Lora
 
-ROOT = Path(__file__).resolve().parents[2]
 DECLARED = families.registered()
-MAY_NAME_FAMILIES = ("inpainting/catalog/families", "inpainting/catalog/shipped", "inpainting/migrations")
 
 
 @pytest.mark.parametrize("family", DECLARED, ids=[family.name for family in DECLARED])
@@ -29,6 +28,13 @@ def test_a_declaration_refers_only_to_what_exists(family: ModelFamily) -> None:
     assert family.ignored_settings <= {row.name for row in SETTINGS}
     module = family.implementation.partition(":")[0]
     assert not module or find_spec(module) is not None
+    assert family.lora is None or family.lora.load_original_name() is not None or family.lora.original_name == ""
+    component_file = component_file_class(family.name)
+    assert family.has_component_files == (component_file is not None)
+    assert component_file is None or component_file_class(component_file.usual_family) is component_file
+    if isinstance(family.layout, OwnLayout):
+        assert resolve_name(family.layout.check)
+        assert resolve_name(family.layout.needed_files)
     if isinstance(family.layout, DiffusersLayout):
         assert family.pipeline_class in family.layout.pipelines
         components = family.layout.components
@@ -51,22 +57,6 @@ def test_a_name_is_declared_once() -> None:
         families.register(DECLARED[0])
     with pytest.raises(families.UnknownFamily, match="no model family flux-9"):
         families.get("flux-9")
-
-
-def test_no_other_module_names_a_family() -> None:
-    names = set(families.generating())
-    found = []
-    for path in sorted((ROOT / "inpainting").rglob("*.py")):
-        place = path.relative_to(ROOT).as_posix()
-        if place.startswith(MAY_NAME_FAMILIES):
-            continue
-        nodes = ast.walk(ast.parse(path.read_text()))
-        texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-        found += [f"{place} names {name}" for name in sorted(names & texts)]
-    for path in sorted((ROOT / "static").rglob("*.js")):
-        text = path.read_text()
-        found += [f"{path.name} names {name}" for name in sorted(names) if f'"{name}"' in text or f"'{name}'" in text]
-    assert found == []
 
 
 def test_layers_of_the_text_encoder_are_counted_from_the_one_that_the_family_was_trained_on() -> None:

@@ -17,11 +17,12 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 
 import torch
 
-from inpainting.catalog import families
-from inpainting.catalog.families import Component, DiffusersLayout, ModelFamily
+from inpainting import families
 from inpainting.core.setting import DIFFUSION
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
-from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.families.declaration import ModelFamily
+from inpainting.families.layouts import Component, DiffusersLayout
+from inpainting.families.sd.network import StableDiffusion
 from inpainting.models import Generation
 from tests.api.bodies import shape_a
 from tests.support import tiny_models

@@ -9,8 +9,8 @@ from torch.nn.functional import pixel_unshuffle
 
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion import flow_schedulers
-from inpainting.engines.diffusion.families.base import LatentModel, SampleInputs
 from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.engines.diffusion.latent_model import LatentModel, SampleInputs
 from inpainting.engines.diffusion.latents import PATCH_SIZE
 from inpainting.engines.diffusion.step_weights import StepWeights
 

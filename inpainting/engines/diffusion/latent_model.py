@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import max_pool2d
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
@@ -80,7 +80,7 @@ class LatentModel(ABC):
         self.unet: Any = getattr(pipeline, "unet", None)
         """None in families with a transformer."""
         support = families.get(spec.family).lora
-        self.loras = LoadedLoras(pipeline, () if support is None else support.components)
+        self.loras = LoadedLoras(pipeline, support)
         self._texts = EncodingCache(MAX_TEXTS)
         self._images = EncodingCache(MAX_IMAGES)
         self._step_weights = EncodingCache(MAX_SCHEDULES)

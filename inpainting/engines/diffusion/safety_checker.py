@@ -22,7 +22,6 @@ from PIL import Image
 
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.model_files import check_model
-from inpainting.catalog.inspection.safety_checker_files import variant_in
 from inpainting.catalog.inspection.transformers_folder import PREPROCESSOR
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
@@ -30,6 +29,7 @@ from inpainting.core.keepalive import TIMEOUT_SECONDS, run_in_thread
 from inpainting.core.moderation.policy import UNAVAILABLE
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS
 from inpainting.engines.diffusion.serving.load_lock import serialized
+from inpainting.families.safety_checker.files import variant_in
 
 logger = logging.getLogger(__name__)
 transformers.utils.logging.disable_progress_bar()

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from inpainting.catalog.configurations import FLUX_PARTS
-from inpainting.catalog.families import Component, DiffusersLayout, LoraSupport, ModelFamily
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import FLOW_SCHEDULERS, GUIDANCE_SETTINGS
+from inpainting.families.declaration import LoraSupport, ModelFamily
+from inpainting.families.layouts import Component, DiffusersLayout
 
+CONFIGURATIONS = "parts/flux"
+"""The name in `catalog.configurations` of those that a transformer lacks. Z-Image has the same VAE."""
 LORAS = LoraSupport(
     components=("transformer", "text_encoder"),
     tensors=r"transformer\.|text_encoder\.|text_encoders\.(clip_l|t5xxl)\.|diffusion_model\.|base_model\.model\."
     r"|lora_(unet|transformer|te[123]?)_|lycoris_",
     own_tensors=r"single_transformer_blocks|(double|single)_blocks[._]\d",
+    # In diffusers' names the alphas, and names from before PEFT; in those of the original all outside the blocks.
+    not_read=r"transformer\.(single_)?transformer_blocks\.(.*\.alpha\Z|(?!.*\.lora_[AB]))|lora_unet_(double|single)_blocks"
+    r"|diffusion_model\.(double_blocks|single_blocks|(img|txt|time|vector|guidance)_in|final_layer)",
+    original_name="inpainting.families.flux.lora_names:original_name",
 )
 """One object, since LoRAs are added for the first of the families that share it."""
 
@@ -42,8 +48,8 @@ def flux_family(
             "tokenizer_2": Component(("transformers.T5TokenizerFast", "transformers.T5Tokenizer")),
             "scheduler": Component(tuple(f"diffusers.{name}" for name in FLOW_SCHEDULERS)),
         },
-        checkpoint_component="transformer",  # without the text encoders and the VAE
-        checkpoint_channels=4 * channels,  # patches of 2x2 latents
+        component_file="inpainting.families.flux.files:FluxFile",
+        file_channels=4 * channels,  # patches of 2x2 latents
     )
     return ModelFamily(
         name=name,
@@ -67,7 +73,7 @@ def flux_family(
         ignored_settings=GUIDANCE_SETTINGS | {"clip_skip", "use_karras_sigmas", "algorithm_type"},
         latent_channels=16,
         vae_scaling_factor=0.3611,
-        vae_configuration=FLUX_PARTS,
+        vae_configuration=CONFIGURATIONS,
         lora=LORAS,
         preview_decoder="taef1",
     )

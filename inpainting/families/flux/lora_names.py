@@ -6,6 +6,7 @@ There the projections of an attention layer are one, and in single blocks also t
 from __future__ import annotations
 
 import re
+from typing import Any
 
 ATTENTION = ("q", "k", "v")
 DOUBLE_BLOCK = {
@@ -43,8 +44,8 @@ OUTSIDE = {
 }
 
 
-def original_name(path: str) -> tuple[str, int] | None:
-    """(name in the original, part of its outputs) for a layer's path in diffusers; None if it has none."""
+def original_name(path: str, transformer: Any) -> tuple[str, int] | None:
+    """Return (name in the original, part of its outputs) for a layer's path in diffusers; None if it has none."""
     if path in OUTSIDE:
         return OUTSIDE[path], 0
     found = re.fullmatch(r"(\w+)\.(\d+)\.(.+)", path)

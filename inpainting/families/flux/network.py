@@ -19,7 +19,7 @@ from inpainting.engines.diffusion.conditioning.prompt_weights import ignored_wei
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
-from inpainting.engines.diffusion.families.flow import FlowModel, packed
+from inpainting.engines.diffusion.flow_model import FlowModel, packed
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.latents import PATCH_SIZE
 

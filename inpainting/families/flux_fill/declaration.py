@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from inpainting.catalog.families import register
-from inpainting.catalog.families.flux import flux_family
+from inpainting.families import register
+from inpainting.families.flux.declaration import flux_family
 
 FLUX_FILL = register(
     flux_family(
         name="flux-fill",
         label="FLUX.1 Fill",
-        implementation="inpainting.engines.diffusion.families.flux_fill:FluxFill",
+        implementation="inpainting.families.flux_fill.network:FluxFill",
         pipelines=("FluxFillPipeline",),
         pipeline_class="FluxFillPipeline",
         channels=16 + 16 + 64,  # of the image, of its kept part, and the pixels of the mask

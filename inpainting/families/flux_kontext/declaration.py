@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from inpainting.catalog.families import register
-from inpainting.catalog.families.flux import flux_family
+from inpainting.families import register
+from inpainting.families.flux.declaration import flux_family
 
 FLUX_KONTEXT = register(
     flux_family(
         name="flux-kontext",
         label="FLUX.1 Kontext",
-        implementation="inpainting.engines.diffusion.families.flux_kontext:FluxKontext",
+        implementation="inpainting.families.flux_kontext.network:FluxKontext",
         pipelines=("FluxKontextPipeline", "FluxKontextInpaintPipeline"),
         pipeline_class="FluxKontextInpaintPipeline",
         channels=16,  # as of FLUX.1 [dev]: the source image is tokens of its own

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from inpainting.catalog.families import Component, DiffusersLayout, LoraSupport, ModelFamily, register
-from inpainting.catalog.families.z_image import LORA_PREFIXES
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import FLOW_SCHEDULERS
+from inpainting.families import register
+from inpainting.families.declaration import LoraSupport, ModelFamily
+from inpainting.families.layouts import Component, DiffusersLayout
+from inpainting.families.z_image.declaration import LORA_PREFIXES
 
 QWEN_IMAGE = register(
     ModelFamily(
@@ -23,7 +25,7 @@ QWEN_IMAGE = register(
             },
             checkpoint_prefix=None,  # checkpoints of one file lack the text encoder
         ),
-        implementation="inpainting.engines.diffusion.families.qwen_image:QwenImage",
+        implementation="inpainting.families.qwen_image.network:QwenImage",
         pipeline_class="QwenImageInpaintPipeline",
         overflows_float16=True,
         latent_patch=2,
@@ -43,6 +45,8 @@ QWEN_IMAGE = register(
             tensors=rf"({LORA_PREFIXES})?(transformer_blocks|time_text_embed|img_in|txt_in|norm_out|proj_out)[._]",
             # The attention layers have the names of FLUX's, which has 19 of these blocks and not 60.
             own_tensors=rf"\A({LORA_PREFIXES})?transformer_blocks[._](\d+[._](img|txt)_(mlp|mod)|(19|[2-5]\d)[._])",
+            # diffusers drops the alphas of these blocks, and names from before PEFT.
+            not_read=r"transformer\.transformer_blocks\.(.*\.alpha\Z|(?!.*\.lora_[AB]))",
         ),
     )
 )

@@ -13,10 +13,10 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
-from inpainting.engines.diffusion.families.flow import packed
-from inpainting.engines.diffusion.families.z_image import ZImage
+from inpainting.engines.diffusion.flow_model import packed
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE
+from inpainting.families.z_image.network import ZImage
 
 
 class QwenImage(ZImage):

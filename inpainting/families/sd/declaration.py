@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from inpainting.catalog.families import (
-    Component,
-    DiffusersLayout,
-    EmbeddingSupport,
-    LoraSupport,
-    ModelFamily,
-    register,
-)
 from inpainting.core.setting import DIFFUSION
+from inpainting.families import register
+from inpainting.families.declaration import EmbeddingSupport, LoraSupport, ModelFamily
+from inpainting.families.layouts import Component, DiffusersLayout
 
 SCHEDULERS = tuple(
     f"diffusers.{name}"
@@ -52,7 +47,8 @@ REFUSALS = {
     "which no scheduler here supports."
 }
 LORA_TENSORS = r"base_model\.model\.|(unet|text_encoder(_2)?)\.|lora_(unet|te[12]?)_"
-"""In the names of diffusers, of PEFT and of kohya-ss."""
+"""Beginnings of the names by diffusers, PEFT and kohya-ss."""
+ORIGINAL_NAME = "inpainting.families.sd.lora_names:original_name"
 
 SD = register(
     ModelFamily(
@@ -71,7 +67,7 @@ SD = register(
             checkpoint_parts={**CHECKPOINT_PARTS, "cond_stage_model.": ""},
             refusals=REFUSALS,
         ),
-        implementation="inpainting.engines.diffusion.families.sd:StableDiffusion",
+        implementation="inpainting.families.sd.network:StableDiffusion",
         pipeline_class="StableDiffusionInpaintPipeline",
         # Generated images are checked apart from the pipeline, whichever engine made them (`engines.moderation`).
         pipeline_arguments={
@@ -87,7 +83,12 @@ SD = register(
         latent_channels=4,
         vae_scaling_factor=0.18215,
         vae_configuration="sd15",
-        lora=LoraSupport(components=("unet", "text_encoder"), tensors=LORA_TENSORS, own_tensors=r"\Alora_te_"),
+        lora=LoraSupport(
+            components=("unet", "text_encoder"),
+            tensors=LORA_TENSORS,
+            own_tensors=r"\Alora_te_",
+            original_name=ORIGINAL_NAME,
+        ),
         embedding=EmbeddingSupport(widths=(frozenset({768, 1024}),)),
         preview_decoder="taesd",
     )

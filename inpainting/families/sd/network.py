@@ -34,8 +34,8 @@ from inpainting.engines.diffusion.conditioning.textual_inversion import (
     replaced_embeddings,
 )
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
-from inpainting.engines.diffusion.families.base import LatentModel, SampleInputs
 from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.engines.diffusion.latent_model import LatentModel, SampleInputs
 from inpainting.engines.diffusion.step_weights import StepWeights
 
 ZERO_SNR_GUIDANCE_RESCALE = 0.7

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from inpainting.catalog.families import (
-    Component,
-    DiffusersLayout,
-    EmbeddingSupport,
-    LoraSupport,
-    ModelFamily,
-    register,
-)
-from inpainting.catalog.families.sd import CHECKPOINT_PARTS, COMPONENTS, LORA_TENSORS, REFUSALS
 from inpainting.core.setting import DIFFUSION
+from inpainting.families import register
+from inpainting.families.declaration import EmbeddingSupport, LoraSupport, ModelFamily
+from inpainting.families.layouts import Component, DiffusersLayout
+from inpainting.families.sd.declaration import CHECKPOINT_PARTS, COMPONENTS, LORA_TENSORS, ORIGINAL_NAME, REFUSALS
 
 SDXL = register(
     ModelFamily(
@@ -38,7 +33,7 @@ SDXL = register(
             checkpoint_parts={**CHECKPOINT_PARTS, "conditioner.": ""},
             refusals=REFUSALS,
         ),
-        implementation="inpainting.engines.diffusion.families.sdxl:StableDiffusionXL",
+        implementation="inpainting.families.sdxl.network:StableDiffusionXL",
         pipeline_class="StableDiffusionXLInpaintPipeline",
         # A watermark would change pixels outside the mask too.
         pipeline_arguments={"add_watermarker": False, "feature_extractor": None, "image_encoder": None},
@@ -55,6 +50,7 @@ SDXL = register(
             tensors=LORA_TENSORS,
             # Its UNet has blocks of several transformers.
             own_tensors=r"\A(lora_te2_|text_encoder_2\.)|\d[._]transformer_blocks[._][1-9]",
+            original_name=ORIGINAL_NAME,
         ),
         embedding=EmbeddingSupport(tensors=("clip_l", "clip_g"), widths=(frozenset({768}), frozenset({1280}))),
         preview_decoder="taesdxl",

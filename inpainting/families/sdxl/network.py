@@ -16,7 +16,7 @@ from inpainting.core.request import PaintSettings
 from inpainting.engines.diffusion.conditioning.prompt_encoding import PromptEmbedding, VectorPositions
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.conditioning.textual_inversion import replaced_embeddings
-from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.families.sd.network import StableDiffusion
 
 
 class StableDiffusionXL(StableDiffusion):

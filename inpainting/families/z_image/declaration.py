@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from inpainting.catalog.configurations import FLUX_PARTS
-from inpainting.catalog.families import Component, DiffusersLayout, LoraSupport, ModelFamily, register
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import FLOW_SCHEDULERS
+from inpainting.families import register
+from inpainting.families.declaration import LoraSupport, ModelFamily
+from inpainting.families.flux.declaration import CONFIGURATIONS
+from inpainting.families.layouts import Component, DiffusersLayout
 
 LORA_PREFIXES = r"((transformer|diffusion_model)\.|lora_unet_)"
-"""Of tensor names by diffusers, ai-toolkit and kohya-ss."""
+"""The prefixes of tensor names by diffusers, ai-toolkit and kohya-ss."""
 
 Z_IMAGE = register(
     ModelFamily(
@@ -26,7 +28,7 @@ Z_IMAGE = register(
             },
             checkpoint_prefix=None,  # checkpoints of one file lack the text encoder
         ),
-        implementation="inpainting.engines.diffusion.families.z_image:ZImage",
+        implementation="inpainting.families.z_image.network:ZImage",
         pipeline_class="ZImageInpaintPipeline",
         overflows_float16=True,
         latent_patch=2,
@@ -43,7 +45,7 @@ Z_IMAGE = register(
         ignored_settings=frozenset({"clip_skip", "use_karras_sigmas", "algorithm_type"}),
         latent_channels=16,
         vae_scaling_factor=0.3611,
-        vae_configuration=FLUX_PARTS,  # it has FLUX.1's VAE
+        vae_configuration=CONFIGURATIONS,  # it has FLUX.1's VAE
         lora=LoraSupport(
             components=("transformer",),
             tensors=rf"{LORA_PREFIXES}(layers|noise_refiner|context_refiner|\w+_embedder|all_final_layer)[._]",

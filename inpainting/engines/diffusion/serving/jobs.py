@@ -25,8 +25,8 @@ from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompts
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.hardware import FiniteCheck
+from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 
 UNLIMITED = sys.maxsize
