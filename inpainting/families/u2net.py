@@ -14,9 +14,8 @@ LAYOUT = OnnxLayout(
         "BiRefNet. Those networks take images in another size and range"
     },
 )
-"""Of all families of U²-Net, IS-Net and BiRefNet. MODNet has the same input and output; its masks would have holes.
-
-Of BiRefNet, with each of its backbones: github.com/ZhengPeng7/BiRefNet, models/, has batch and layer norms alone."""
+"""The layout of all families of U²-Net, IS-Net and BiRefNet. MODNet has the same input and output, and its masks would
+have holes. BiRefNet has batch and layer norms alone with each backbone (github.com/ZhengPeng7/BiRefNet, models/)."""
 
 U2NET = register(
     ModelFamily(

@@ -33,9 +33,9 @@ def flux_family(
     steps: int,
     guidance_scale: float,
 ) -> ModelFamily:
-    """Return the declaration of a family of FLUX.1, which differs from the others in these alone.
+    """Return the declaration of a family of FLUX.1, which differs from the others in these arguments alone.
 
-    channels: of a latent pixel, as the transformer takes it. pipelines, pipeline_class: see `ModelFamily`.
+    channels: of a latent pixel, as the transformer takes it. The others are described at the fields of `ModelFamily`.
     """
     layout = DiffusersLayout(
         pipelines=pipelines,

@@ -50,7 +50,7 @@ class FluxFile(ComponentFile):
     label: ClassVar[str] = "transformer of FLUX"
     component: ClassVar[str] = TRANSFORMER
     mark: ClassVar[str] = "double_blocks.0."
-    usual_family: ClassVar[str] = "flux-fill"  # the only one whose number of channels no other transformer has
+    usual_family: ClassVar[str] = "flux-fill"  # no other transformer has its number of channels
     others: ClassVar[Sequence[str]] = tuple(COMPONENTS)
     hint: ClassVar[str] = (
         f"FOLDER is an installed model of the family, or a folder in diffusers' layout with {', '.join(COMPONENTS)}: "

@@ -29,20 +29,20 @@ MAX_TOKENS = 512
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class FluxPrompt(TokenizedPrompts):
-    """Token ids of the prompt. clip_ids: [1, 77]. t5_ids: [1, 512]."""
+    """Token ids of the prompt."""
 
     clip_ids: torch.Tensor
+    """[1, 77]"""
     t5_ids: torch.Tensor
+    """[1, 512]"""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class FluxState(DenoisingState):
-    """A `DenoisingState` for a guidance-distilled transformer that takes patches.
-
-    text: one row. condition: [1, tokens, channels], what the transformer takes beside the patches of the latents.
-    """
+    """A `DenoisingState` for a guidance-distilled transformer that takes patches. Its text has one row."""
 
     condition: torch.Tensor
+    """What the transformer takes beside the patches of the latents, [1, tokens, channels]."""
 
 
 class Flux(FlowModel):
@@ -51,7 +51,7 @@ class Flux(FlowModel):
     trained_for: ClassVar[str]
     """What its transformer was trained for, in a word: its input channels differ."""
     condition_dim: ClassVar[int]
-    """Of [n, tokens, channels]: where the condition follows the latents."""
+    """The dimension of [n, tokens, channels] in which the condition follows the latents."""
 
     def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
         super().__init__(pipeline, hardware, spec)
@@ -67,7 +67,7 @@ class Flux(FlowModel):
     @property
     @abstractmethod
     def input_channels(self) -> int:
-        """Of a token, as the transformer was trained on."""
+        """Return the channels of a token that the transformer was trained on."""
 
     def rows_for(self, settings: PaintSettings) -> int:
         return 1
@@ -75,11 +75,13 @@ class Flux(FlowModel):
     # Tokenise and encode
 
     def tokenize(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()) -> FluxPrompt:
-        """See `LatentModel.tokenize`. CLIP takes 77 tokens of the prompt, T5 512; notes are about T5 alone."""
+        """Tokenize the prompt. CLIP takes 77 tokens of it and T5 512; notes are about T5 alone."""
         prompt = settings.prompt
         notes = ignored_weights(prompt)
         clip, t5 = self.pipeline.tokenizer, self.pipeline.tokenizer_2
-        clip_tokens, t5_tokens = (one(prompt, truncation=False, verbose=False).input_ids for one in (clip, t5))
+        clip_tokens, t5_tokens = (
+            tokenizer(prompt, truncation=False, verbose=False).input_ids for tokenizer in (clip, t5)
+        )
         if len(t5_tokens) > MAX_TOKENS:
             unread = str(t5.decode(t5_tokens[MAX_TOKENS - 1 : -1])).strip()
             notes.append(too_long("prompt", MAX_TOKENS - 1, unread))
@@ -91,7 +93,7 @@ class Flux(FlowModel):
 
     @torch.inference_mode()
     def encode_prompts(self, prompts: FluxPrompt, settings: PaintSettings, size: Size) -> TextConditioning:
-        """embeds: [1, 512, features], by T5. pooled: [1, features], by CLIP."""
+        """Return `embeds` of [1, 512, features] by T5 and `pooled` of [1, features] by CLIP."""
         key = (*prompts.clip_ids[0].tolist(), *prompts.t5_ids[0].tolist())
         return self.encoded_once(key, lambda: self._encode(prompts))
 
@@ -105,7 +107,7 @@ class Flux(FlowModel):
 
     @torch.inference_mode()
     def predict(self, samples: Sequence[DenoisingState], backend: Backend = TORCH) -> list[torch.Tensor]:
-        """See `LatentModel.predict`. Always by torch: no other backend computes this transformer."""
+        """Predict as `LatentModel.predict` describes, always by torch: no other backend computes this transformer."""
         group, dtype = group_of(samples), self.transformer.dtype
         condition, arguments = group.once(("constants", dtype), lambda: self._constants(samples))
         latents = packed(group.latents)
@@ -120,13 +122,13 @@ class Flux(FlowModel):
         return list(velocities.split(1))
 
     def _constants(self, samples: Sequence[DenoisingState]) -> tuple[torch.Tensor, dict[str, Any]]:
-        """What stays the same of these images in each step: their conditions, and keyword arguments."""
+        """Return what stays the same of these images in each step: their conditions, and keyword arguments."""
         device, dtype = self.hardware.device, self.transformer.dtype
-        texts = [one.text for one in samples]
+        texts = [sample.text for sample in samples]
         embeds = torch.cat([text.embeds for text in texts]).to(dtype)
-        guidance = torch.tensor([one.guidance for one in samples], device=device)
+        guidance = torch.tensor([sample.guidance for sample in samples], device=device)
         rows, columns = (side // PATCH_SIZE for side in samples[0].latents.shape[-2:])
-        return torch.cat([one.condition for one in samples if isinstance(one, FluxState)]), {
+        return torch.cat([sample.condition for sample in samples if isinstance(sample, FluxState)]), {
             "guidance": guidance if self.transformer.config.guidance_embeds else None,
             "pooled_projections": torch.cat([text.pooled for text in texts if text.pooled is not None]).to(dtype),
             "encoder_hidden_states": embeds,
@@ -135,11 +137,11 @@ class Flux(FlowModel):
         }
 
     def token_places(self, rows: int, columns: int) -> torch.Tensor:
-        """[tokens, 3]: image, row and column of each token; those of the image that is painted come first."""
+        """Return [tokens, 3]: image, row and column of each token; those of the image that is painted come first."""
         return torch.as_tensor(FluxFillPipeline._prepare_latent_image_ids(1, rows, columns, "cpu", torch.float32))
 
 
 def fixed_length(tokens: list[int], length: int, pad_token_id: int) -> torch.Tensor:
-    """[1, length]: truncated before the end token, or padded."""
+    """Return the tokens as [1, length]: truncated before the end token, or padded."""
     kept = tokens if len(tokens) <= length else [*tokens[: length - 1], tokens[-1]]
     return torch.tensor([kept + [pad_token_id] * (length - len(kept))])

@@ -28,14 +28,14 @@ class FluxFill(Flux):
 
     @property
     def input_channels(self) -> int:
-        """See `Flux.input_channels`."""
+        """Return the channels of a token: of two patches of latents, and of the mask's pixels."""
         return int(PATCH_SIZE**2 * (2 * self.vae.config.latent_channels + VAE_SCALE_FACTOR**2))
 
     @torch.inference_mode()
     def start(
         self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
     ) -> tuple[DenoisingState, tuple[str, ...]]:
-        """See `LatentModel.start`. The window's sides are multiples of 16.
+        """Start an image as `LatentModel.start` describes. The window's sides are multiples of 16.
 
         The transformer takes the mask pixel by pixel, where grey of half and more is to be repainted.
         """

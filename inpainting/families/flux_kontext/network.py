@@ -28,14 +28,14 @@ class FluxKontext(Flux):
 
     @property
     def input_channels(self) -> int:
-        """See `Flux.input_channels`."""
+        """Return the channels of a token: those of the patch of latents."""
         return int(PATCH_SIZE**2 * self.vae.config.latent_channels)
 
     @torch.inference_mode()
     def start(
         self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
     ) -> tuple[DenoisingState, tuple[str, ...]]:
-        """See `LatentModel.start`. The window's sides are multiples of 16."""
+        """Start an image as `LatentModel.start` describes. The window's sides are multiples of 16."""
         begun = self.begin(request, index, codec or self.codec())
         state = FluxState(
             latents=begun.latents,
@@ -52,6 +52,6 @@ class FluxKontext(Flux):
         return state, begun.notes
 
     def token_places(self, rows: int, columns: int) -> torch.Tensor:
-        """See `Flux.token_places`. The source image is image 1, at the places of image 0."""
+        """Return the places of all tokens. The source image is image 1, at the places of image 0."""
         places = super().token_places(rows, columns)
         return torch.cat([places, places + torch.tensor([1.0, 0.0, 0.0])])

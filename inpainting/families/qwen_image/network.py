@@ -29,11 +29,11 @@ class QwenImage(ZImage):
         "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial "
         "relationships of the objects and background:<|im_end|>\n<|im_start|>user\n"
     )
-    """Of the template in `QwenImageInpaintPipeline`, as is `skipped_tokens`."""
+    """The text of the template in `QwenImageInpaintPipeline`, where `skipped_tokens` is from too."""
     skipped_tokens: ClassVar[int] = 34
 
     def _encode(self, ids: list[int]) -> torch.Tensor:
-        """See `ZImage._encode`; by the last layer."""
+        """Return [tokens, features] by the last layer, for token ids without padding."""
         given = torch.tensor([ids], device=self.hardware.device)
         encoded = self.pipeline.text_encoder(given, output_hidden_states=True, use_cache=False, logits_to_keep=1)
         return torch.as_tensor(encoded.hidden_states[-1][0, self.skipped_tokens :])
@@ -41,14 +41,14 @@ class QwenImage(ZImage):
     def start(
         self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
     ) -> tuple[DenoisingState, tuple[str, ...]]:
-        """See `LatentModel.start`. The window's sides are multiples of 16."""
+        """Start an image as `LatentModel.start` describes. The window's sides are multiples of 16."""
         state, notes = super().start(request, index, text, codec)
         state.guidance_rescale = 0.0  # `guided` has rescaled it
         return state, notes
 
     @torch.inference_mode()
     def predict(self, samples: Sequence[DenoisingState], backend: Backend = TORCH) -> list[torch.Tensor]:
-        """See `LatentModel.predict`. Always by torch: no other backend computes this transformer.
+        """Predict as `LatentModel.predict` describes, always by torch: no other backend computes this transformer.
 
         Both rows of a guided image are its guided prediction, which `DenoisingState.advance` leaves as it is.
         """
@@ -69,30 +69,34 @@ class QwenImage(ZImage):
                 img_shapes=[shape] * len(tokens[part]),
                 return_dict=False,
             )[0]
-        velocities = torch.stack(answers).float().split([one.rows for one in samples])
-        rows = torch.cat([guided(velocity, one.guidance) for one, velocity in zip(samples, velocities, strict=True)])
+        velocities = torch.stack(answers).float().split([sample.rows for sample in samples])
+        rows = torch.cat(
+            [guided(velocity, sample.guidance) for sample, velocity in zip(samples, velocities, strict=True)]
+        )
         velocity = FluxFillPipeline._unpack_latents(rows, height, width, vae_scale_factor=1)
-        return list(velocity.split([one.rows for one in samples]))
+        return list(velocity.split([sample.rows for sample in samples]))
 
     def _texts_of(self, samples: Sequence[DenoisingState]) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Padded texts, [rows, tokens, features], and True where they are not padding, [rows, tokens].
+        """Return padded texts, [rows, tokens, features], and True where they are not padding, [rows, tokens].
 
-        None where there is no padding: attention is faster without a mask.
+        The second is None where there is no padding: attention is faster without a mask.
         """
-        texts = [row for one in samples for row in one.step_text.row_embeds]
+        texts = [row for sample in samples for row in sample.step_text.row_embeds]
         embeds = pad_sequence(texts, batch_first=True).to(self.transformer.dtype)
         mask = pad_sequence([torch.ones(len(row), dtype=torch.bool) for row in texts], batch_first=True)
         return embeds, None if mask.all() else mask.to(embeds.device)
 
 
 def guided(velocity: torch.Tensor, scale: float) -> torch.Tensor:
-    """[rows, tokens, channels] with guidance in all rows, at the length that each token has without it.
+    """Return [rows, tokens, channels] with guidance in all rows, at the length that each token has without it.
 
-    As `QwenImageInpaintPipeline` does.
+    `QwenImageInpaintPipeline` does the same.
     """
     if len(velocity) == 1:
         return velocity
     unprompted, prompted = velocity.split(1)
     combined = unprompted + scale * (prompted - unprompted)
-    length, combined_length = (torch.linalg.vector_norm(one, dim=-1, keepdim=True) for one in (prompted, combined))
+    length, combined_length = (
+        torch.linalg.vector_norm(tokens, dim=-1, keepdim=True) for tokens in (prompted, combined)
+    )
     return (combined * (length / combined_length)).expand_as(velocity)

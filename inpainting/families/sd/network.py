@@ -49,10 +49,11 @@ DISTILLED = "This model was distilled with its guidance:"
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class ChunkedPrompts(TokenizedPrompts):
-    """The prompts as chunks for each text encoder. negative: None where there is no guidance."""
+    """The prompts as chunks for each text encoder."""
 
     positive: Sequence[PromptChunks]
     negative: Sequence[PromptChunks] | None
+    """None where there is no guidance."""
 
     @property
     def chunk_count(self) -> int:
@@ -112,7 +113,7 @@ class StableDiffusion(LatentModel):
     def _tokenize(
         self, field: str, prompt: str, vectors: Sequence[EmbeddingVectors]
     ) -> tuple[list[PromptChunks], list[str]]:
-        """One prompt for each text encoder, and notes about what of it the model does not read."""
+        """Return one prompt for each text encoder, and notes about what of it the model does not read."""
         spans, notes = parse_weights(prompt)
         vectors = vectors or [{} for _ in self.encoders]
         chunks = [
@@ -125,7 +126,7 @@ class StableDiffusion(LatentModel):
         return chunks, [*notes, too_long(field, tokens, unread)]
 
     def _ignored(self, settings: PaintSettings, used_embeddings: Collection[str]) -> Iterator[str]:
-        """Notes about settings that have no effect."""
+        """Yield notes about settings that have no effect."""
         if self.is_guidance_distilled:
             if settings.negative_prompt:
                 yield f"{DISTILLED} the negative prompt was not read."
@@ -141,7 +142,7 @@ class StableDiffusion(LatentModel):
 
     @torch.inference_mode()
     def encode_prompts(self, prompts: ChunkedPrompts, settings: PaintSettings, size: Size) -> TextConditioning:
-        """See `LatentModel.encode_prompts`. `clip_skip` is for the prompt alone, as in diffusers' pipelines."""
+        """Encode both prompts. `clip_skip` is for the prompt alone, as in diffusers' pipelines."""
         skipped = (settings.clip_skip or 1) - 1 or None  # diffusers counts the layers that are skipped
         positive = self._encode(prompts.positive, prompts.chunk_count, skipped)
         negative = None
@@ -162,9 +163,9 @@ class StableDiffusion(LatentModel):
         return TextConditioning(torch.cat([negative.embeds, positive.embeds]))
 
     def _encode(self, prompt: Sequence[PromptChunks], count: int, skipped: int | None) -> PromptEmbedding:
-        """The text encoders' embeddings of a prompt, side by side; those of textual inversions are not kept."""
+        """Return the text encoders' embeddings of a prompt, side by side; those of textual inversions are not kept."""
         words = tuple(chunks.words for chunks in prompt)
-        if any(one is None for one in words):
+        if any(text is None for text in words):
             return self._encode_now(prompt, count, skipped)
         return self.encoded_once((words, count, skipped), lambda: self._encode_now(prompt, count, skipped))
 
@@ -173,13 +174,16 @@ class StableDiffusion(LatentModel):
             encode_chunks(chunks, count, tokenizer, partial(self.run_text_encoder, encoder, skipped))
             for chunks, (tokenizer, encoder) in zip(prompt, self.encoders, strict=True)
         ]
-        embeds = torch.cat([one.embeds for one in embeddings], -1)
-        return PromptEmbedding(embeds, torch.cat([one.pooled for one in embeddings], -1))
+        embeds = torch.cat([embedding.embeds for embedding in embeddings], -1)
+        return PromptEmbedding(embeds, torch.cat([embedding.pooled for embedding in embeddings], -1))
 
     def run_text_encoder(
         self, encoder: Any, skipped: int | None, ids: torch.Tensor, positions: VectorPositions
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `prompt_encoding.RunEncoder`. skipped: number of last layers that are not run, None for none."""
+        """Run an encoder as `prompt_encoding.RunEncoder` describes.
+
+        skipped: number of last layers that are not run, None for none.
+        """
         with replaced_embeddings(encoder, positions):
             output = encoder(ids.to(self.hardware.device), output_hidden_states=skipped is not None)
         if skipped is None:
@@ -194,7 +198,7 @@ class StableDiffusion(LatentModel):
     def start(
         self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
     ) -> tuple[DenoisingState, tuple[str, ...]]:
-        """See `LatentModel.start`. The window's sides are multiples of 8."""
+        """Start an image as `LatentModel.start` describes. The window's sides are multiples of 8."""
         settings, inputs, codec = request.settings, self.sample_inputs(request, index), codec or self.codec()
         weights, notes = self._schedule(settings)
         latents, noise, image = self._first_latents(settings, inputs, codec, weights)
@@ -253,7 +257,7 @@ class StableDiffusion(LatentModel):
         codec: LatentCodec,
         weights: StepWeights,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """The initial latents, their noise, and the source's latents if they were needed."""
+        """Return the initial latents, their noise, and the source's latents if they were needed."""
         starts_from_image = settings.strength < 1
         image = None
         if starts_from_image or not self.is_inpainting:
@@ -267,23 +271,24 @@ class StableDiffusion(LatentModel):
 
     @torch.inference_mode()
     def predict(self, samples: Sequence[DenoisingState], backend: Backend = TORCH) -> list[torch.Tensor]:
-        """See `LatentModel.predict`. The samples' texts have equal numbers of chunks."""
+        """Predict as `LatentModel.predict` describes. The samples' texts have equal numbers of chunks."""
         groups: dict[Any, list[DenoisingState]] = {}
-        for one in samples:  # they differ where an adapter's files were replaced, or one of several has a scale of 0
-            groups.setdefault(one.adapter_ids, []).append(one)
+        # They differ where an adapter's files were replaced, or one of several has a scale of 0.
+        for sample in samples:
+            groups.setdefault(sample.adapter_ids, []).append(sample)
         if len(groups) > 1:
             found = {
-                id(one): by
+                id(sample): prediction
                 for same in groups.values()
-                for one, by in zip(same, self.predict(same, backend), strict=True)
+                for sample, prediction in zip(same, self.predict(same, backend), strict=True)
             }
-            return [found[id(one)] for one in samples]
+            return [found[id(sample)] for sample in samples]
         group, dtype = group_of(samples), self.unet.dtype
         inputs, timesteps = group.model_input.to(dtype), group.timesteps
         embeds, conditions = group.once(("text", dtype), lambda: self._stacked_texts(samples))
-        controls = [(one.controls, one.rows) for one in samples]
+        controls = [(sample.controls, sample.rows) for sample in samples]
         residuals = controlnet.residuals(controls, inputs, timesteps, embeds, conditions)
-        image_prompts = [(one.image_prompts, one.rows) for one in samples]
+        image_prompts = [(sample.image_prompts, sample.rows) for sample in samples]
         with ip_adapter.with_image_prompts(self.unet, image_prompts, embeds) as hidden_states:
             arguments = {"encoder_hidden_states": hidden_states, **conditions, **residuals}
             # The scales of image prompts are those of all rows.
@@ -295,14 +300,14 @@ class StableDiffusion(LatentModel):
                 prediction = backend.predict(unet, inputs, timesteps, **arguments)
             else:
                 prediction = predict_in_parts(backend, unet, inputs, timesteps, size, **arguments)
-        return list(prediction.float().split([one.rows for one in samples]))
+        return list(prediction.float().split([sample.rows for sample in samples]))
 
     def _stacked_texts(self, samples: Sequence[DenoisingState]) -> tuple[torch.Tensor, dict[str, Any]]:
-        """The texts of this step, and `conditions`."""
-        texts = [one.step_text for one in samples]
+        """Return the texts of this step, and `conditions`."""
+        texts = [sample.step_text for sample in samples]
         return torch.cat([text.embeds for text in texts]).to(self.unet.dtype), self.conditions(texts)
 
     def conditions(self, texts: Sequence[TextConditioning]) -> dict[str, Any]:
-        """Further keyword arguments of the UNet."""
+        """Return further keyword arguments of the UNet."""
         embeddings = [text.guidance_embedding for text in texts if text.guidance_embedding is not None]
         return {"timestep_cond": torch.cat(embeddings).to(self.unet.dtype)} if embeddings else {}

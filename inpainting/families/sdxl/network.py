@@ -31,7 +31,10 @@ class StableDiffusionXL(StableDiffusion):
     def run_text_encoder(
         self, encoder: Any, skipped: int | None, ids: torch.Tensor, positions: VectorPositions
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `prompt_encoding.RunEncoder`. Takes the layer before the last; only the second encoder pools."""
+        """Run an encoder as `prompt_encoding.RunEncoder` describes, to the layer before the last.
+
+        Only the second encoder pools.
+        """
         with replaced_embeddings(encoder, positions):
             output = encoder(ids.to(self.hardware.device), output_hidden_states=True)
         embeds = output.hidden_states[-((skipped or 0) + 2)]
@@ -40,7 +43,7 @@ class StableDiffusionXL(StableDiffusion):
     def text_conditioning(
         self, positive: PromptEmbedding, negative: PromptEmbedding | None, settings: PaintSettings, size: Size
     ) -> TextConditioning:
-        """The rows of both prompts, and the sizes. An empty negative prompt is zeros, where the model says so."""
+        """Return the rows of both prompts, and the sizes. An empty negative prompt is zeros where the model says so."""
         # Original size, top left corner of the crop, target size. The refiner's aesthetic score is not for this UNet.
         shape = (size.height, size.width)
         time_ids = torch.tensor([[*shape, 0, 0, *shape]], dtype=torch.float32, device=self.hardware.device)

@@ -75,14 +75,14 @@ class ZImage(FlowModel):
 
     @torch.inference_mode()
     def encode_prompts(self, prompts: ZImagePrompts, settings: PaintSettings, size: Size) -> TextConditioning:
-        """embeds: [rows, tokens, features], by the layer that the transformer was trained on."""
+        """Return `embeds` of [rows, tokens, features] by the layer that the transformer was trained on."""
         rows = [self.encoded_once(tuple(ids), partial(self._encode, ids)) for ids in prompts.ids]
         return TextConditioning(pad_sequence(rows, batch_first=True), lengths=tuple(len(row) for row in rows))
 
     def _encode(self, ids: list[int]) -> torch.Tensor:
-        """Token ids -> [tokens, features], by the layer before the last.
+        """Return [tokens, features] by the layer before the last, for token ids without padding.
 
-        Without padding: a token attends only to those before it.
+        A token attends only to those before it.
         """
         given = torch.tensor([ids], device=self.hardware.device)
         hidden_states = self.pipeline.text_encoder(given, output_hidden_states=True, use_cache=False).hidden_states
@@ -94,7 +94,7 @@ class ZImage(FlowModel):
     def start(
         self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
     ) -> tuple[DenoisingState, tuple[str, ...]]:
-        """See `LatentModel.start`. The window's sides are multiples of 16."""
+        """Start an image as `LatentModel.start` describes. The window's sides are multiples of 16."""
         settings, begun = request.settings, self.begin(request, index, codec or self.codec())
         weights, notes = begun.weights, begun.notes
         guided = schedulers.steps_within(len(weights), settings.guidance_start, settings.guidance_end)
@@ -120,13 +120,13 @@ class ZImage(FlowModel):
 
     @torch.inference_mode()
     def predict(self, samples: Sequence[DenoisingState], backend: Backend = TORCH) -> list[torch.Tensor]:
-        """See `LatentModel.predict`. Always by torch: no other backend computes this transformer."""
+        """Predict as `LatentModel.predict` describes, always by torch: no other backend computes this transformer."""
         group, dtype = group_of(samples), self.transformer.dtype
         # Each row is an image of one frame; the transformer counts time from noise to image.
         frames = group.model_input.to(dtype)[:, :, None]
         times = 1 - group.timesteps / 1000
         embeds = group.once(
-            ("text", dtype), lambda: [row.to(dtype) for one in samples for row in one.step_text.row_embeds]
+            ("text", dtype), lambda: [row.to(dtype) for sample in samples for row in sample.step_text.row_embeds]
         )
         size = self.rows_per_call or len(frames)
         answers: list[torch.Tensor] = []
@@ -134,4 +134,4 @@ class ZImage(FlowModel):
             part = slice(first, first + size)
             answers += self.step_network(list(frames[part]), times[part], embeds[part], return_dict=False)[0]
         velocity = -torch.stack(answers)[:, :, 0].float()
-        return list(velocity.split([one.rows for one in samples]))
+        return list(velocity.split([sample.rows for sample in samples]))
