@@ -8,7 +8,7 @@ from typing import Any
 
 from inpainting import families
 from inpainting.catalog.inspection.checkpoint_tensors import VELOCITY, check_tensors
-from inpainting.catalog.inspection.component_file import not_recognised, recognised
+from inpainting.catalog.inspection.component_file import recognise, unrecognised_error
 from inpainting.catalog.inspection.diffusers_folder import (
     check_family,
     check_folder_texts,
@@ -33,11 +33,11 @@ def check_checkpoint(path: Path, family: str) -> None:
     layout, label = diffusers_layout(family), families.get(family).label
     check_single_file(path, may_be_gguf=families.get(family).has_component_files)
     header = read_weights_header(path)
-    if (component := recognised(path, header)) is not None:
+    if (component := recognise(path, header)) is not None:
         component.check()
         raise ModelRefused(component.command())
     if families.get(family).has_component_files:
-        raise not_recognised(path, family)
+        raise unrecognised_error(path, family)
     if layout.checkpoint_prefix is None:
         raise ModelRefused(
             f"{path.name} is one file; a model of the family {family} comes as a folder in diffusers' layout alone, "

@@ -94,7 +94,7 @@ class ComponentFile(ABC):
         """
 
     @abstractmethod
-    def absent(self, weights: Collection[str]) -> list[str]:
+    def absent_components(self, weights: Collection[str]) -> list[str]:
         """Return those of `others` that a model with these weights lacks."""
 
     @abstractmethod
@@ -131,7 +131,7 @@ def component_labels() -> str:
     return " or ".join(known.label for known in component_file_classes())
 
 
-def recognised(path: Path, header: Mapping[str, Any]) -> ComponentFile | None:
+def recognise(path: Path, header: Mapping[str, Any]) -> ComponentFile | None:
     """Return the file as one of one component, None where its tensors are of no known component."""
     return next((known(path, header) for known in component_file_classes() if known.recognises(header)), None)
 
@@ -140,11 +140,11 @@ def read_component_file(path: Path, family: str) -> ComponentFile:
     """Read a file of one component of the family. Raises ModelRefused where it is none."""
     header, known = read_weights_header(path), component_file_class(family)
     if known is None or not known.recognises(header):
-        raise not_recognised(path, family)
+        raise unrecognised_error(path, family)
     return known(path, header)
 
 
-def not_recognised(path: Path, family: str) -> ModelRefused:
+def unrecognised_error(path: Path, family: str) -> ModelRefused:
     known = component_file_class(family)
     if known is None:
         return ModelRefused(f"Models of the family {family} come in no files of one component.")

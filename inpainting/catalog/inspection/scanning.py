@@ -27,7 +27,7 @@ from inpainting.catalog.inspection.component_file import (
     component_file_classes,
     component_labels,
     read_component_file,
-    recognised,
+    recognise,
 )
 from inpainting.catalog.inspection.diffusers_folder import check_folder, pipeline_families, pipeline_files
 from inpainting.catalog.inspection.embedding_files import MAX_EMBEDDING_BYTES
@@ -131,7 +131,7 @@ def scan(folder: Path) -> Iterator[Found]:
         if found.component and not found.lacks_components
     }
     for found in all_found:
-        completed = checked(found.path, partial(completed_at, found=found, parts=parts))
+        completed = checked(found.path, partial(complete, found=found, parts=parts))
         yield completed or found
 
 
@@ -242,7 +242,7 @@ def file_at(path: Path) -> Found | None:
     if suffix not in (WEIGHTS, GGUF):
         raise ModelRefused(f"{suffix} files are not recognised by a scan.")
     header = read_weights_header(path)
-    component_file = recognised(path, header)
+    component_file = recognise(path, header)
     if suffix == GGUF and component_file is None:
         raise ModelRefused(f"Its weights are quantised (GGUF), and it is no {component_labels()}.")
     if any(is_change(shapes) for shapes in layers_in(header).values()) or any(
@@ -280,7 +280,7 @@ def component_in(path: Path, header: Mapping[str, Any]) -> tuple[str, str]:
     return "", ""
 
 
-def completed_at(path: Path, found: Found, parts: Mapping[str, Path]) -> Found:
+def complete(path: Path, found: Found, parts: Mapping[str, Path]) -> Found:
     """Return a file of one component with those that it lacks. parts: files by component; any other file as it is.
 
     Raises ModelRefused where some are not among them.
@@ -289,7 +289,7 @@ def completed_at(path: Path, found: Found, parts: Mapping[str, Path]) -> Found:
         return found
     file = read_component_file(path, found.family)
     needed = {component: part for component, part in parts.items() if component not in file.beside}
-    if file.absent(file.weights(needed)):
+    if file.absent_components(file.weights(needed)):
         raise ModelRefused(file.command(needed.values()))
     return replace(found, parts=tuple(needed.values()))
 

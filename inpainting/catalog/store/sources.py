@@ -177,7 +177,7 @@ class LocalSource:
         file.check(model.family)
         self._weights = file.weights(file.files_by_component(self.parts))
         names: list[str] = []
-        if absent := file.absent(self._weights):
+        if absent := file.absent_components(self._weights):
             self._parts = self._find_parts(model, file, absent)
             names = file.files_among(names_in(self._parts, is_cached=True), model.variant, model.family, absent)
         self._configuration = folder = self._temporary_folder()

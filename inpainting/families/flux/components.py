@@ -51,7 +51,7 @@ UNUSED = f"{BESIDE['text_encoder']}text_projection.weight"
 """Saved by ComfyUI with CLIP-L; FLUX.1 takes the features before that projection."""
 
 
-def listed(components: Iterable[str]) -> str:
+def join_labels(components: Iterable[str]) -> str:
     return " and ".join(LABELS[component] for component in components)
 
 

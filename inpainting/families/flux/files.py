@@ -30,7 +30,7 @@ from inpainting.families.flux.components import (
     component_files,
     components_beside,
     files_by_component,
-    listed,
+    join_labels,
     published_component,
     slice_beside,
     write_components,
@@ -73,7 +73,7 @@ class FluxFile(ComponentFile):
         known, file = families.get(family or self.usual_family), self.path.name
         channels, expected = input_channels(self.transformer), diffusers_layout(known.name).file_channels
         if channels != expected:
-            beside = f", with {listed(self.beside)} beside it" if self.beside else ""
+            beside = f", with {join_labels(self.beside)} beside it" if self.beside else ""
             hints = "".join(
                 f" If it is {same.label}, add it with --family {same.name}."
                 for same in families_of_files()
@@ -94,8 +94,8 @@ class FluxFile(ComponentFile):
         words = ["add_model", slug_of(self.path.stem), "--family", family.name, "--from", str(self.path)]
         words += [word for file in files for word in ("--part", str(file))]
         if len(self.beside) == len(BESIDE):
-            return f"{self.path.name} is {family.label} with {listed(self.beside)}. Type {shell(*words)}."
-        alone = "alone" if not self.beside else f"with {listed(self.beside)} alone"
+            return f"{self.path.name} is {family.label} with {join_labels(self.beside)}. Type {shell(*words)}."
+        alone = "alone" if not self.beside else f"with {join_labels(self.beside)} alone"
         command = shell(*words, "--config", "FOLDER")
         return f"{self.path.name} is the transformer of {family.label} {alone}. Type {command}. {self.hint}"
 
@@ -127,7 +127,7 @@ class FluxFile(ComponentFile):
                 weights[f"{component}/{file}"] = slice_beside(self.path, self.header, component)
         return weights
 
-    def absent(self, weights: Collection[str]) -> list[str]:
+    def absent_components(self, weights: Collection[str]) -> list[str]:
         return absent_components(weights)
 
     def check_folder(self, folder: Path, components: Collection[str]) -> None:
