@@ -25,11 +25,11 @@ from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.inspection.transformers_folder import PREPROCESSOR
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
-from inpainting.core.keepalive import TIMEOUT_SECONDS, run_in_thread
 from inpainting.core.moderation.policy import UNAVAILABLE
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS
 from inpainting.engines.diffusion.serving.load_lock import serialized
 from inpainting.families.safety_checker.files import variant_in
+from inpainting.keepalive import TIMEOUT_SECONDS, run_in_thread
 
 logger = logging.getLogger(__name__)
 transformers.utils.logging.disable_progress_bar()

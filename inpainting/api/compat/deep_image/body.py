@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-from inpainting.api.compat.base import shown_name
+from inpainting.api.dialect import shown_name
 from inpainting.api.images import ImageText
 from inpainting.api.parsers import JSON_VALUES, json_object
 from inpainting.api.setting_fields import Integer, Number, Text, build_field

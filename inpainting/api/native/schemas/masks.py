@@ -8,7 +8,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from inpainting.api.compat.base import origin_of
+from inpainting.api.dialect import origin_of
 from inpainting.api.media.links import ending_key, image_link
 from inpainting.api.native.mask_objects import MaskFormat
 from inpainting.api.native.schemas.base import Answer, Constant, Link, Page, UtcDateTime
