@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from inpainting import families
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "diffusers", "transformers", "accelerate")
@@ -23,6 +27,8 @@ IMPORTED_ONLY_BY |= dict.fromkeys(
         *("inpainting.segmenters.networks", "inpainting.captioning.", "inpainting.preprocessors."),
     ),
 )
+FAMILY_NETWORK = re.compile(r"inpainting\.families\.\w+\.network\Z")
+"""The modules of the families that may import torch and diffusers. They stand above the rest of their packages."""
 IMPORTED_ONLY_BY["onnxruntime"] = "inpainting.networks.onnx_sessions"
 IMPORTED_ONLY_BY["openvino"] = "inpainting.engines.diffusion.backends.openvino.library"
 IMPORTED_ONLY_BY |= dict.fromkeys(("boto3", "botocore", "storages"), "inpainting.storage.s3")
@@ -52,7 +58,7 @@ FLOORS = [
     ["inpainting.engines"],
     ["inpainting.segmenters", "inpainting.captioning", "inpainting.preprocessors"],
     ["inpainting.networks"],
-    ["inpainting.catalog"],
+    ["inpainting.catalog", "inpainting.families"],
     [
         *("inpainting.database", "inpainting.metrics", "inpainting.log_context", "inpainting.image_limits"),
         *("inpainting.garbage", "inpainting.keepalive"),
@@ -62,6 +68,23 @@ FLOORS = [
 
 
 SURFACES = ("inpainting.api", "inpainting.web", "inpainting.admin", "inpainting.cli", "inpainting.realtime.consumers")
+
+NAMES_A_FAMILY = {
+    "inpainting.catalog.shipped": "lists published models with their families",
+    "inpainting.catalog.inspection.few_step_models": "recognises published LoRAs by their names",
+    "inpainting.api.compat": "has another service's names of models and settings",
+    "inpainting.worker.warm_up": "loads the model of the SD Inpainting API",
+    "dreamlayer_site.settings": "has the switch for the model of the SD Inpainting API",
+    "dreamlayer_site.private_attributes": "names what diffusers calls after the family",
+    "inpainting.engines.diffusion.flow_schedulers": "imports what diffusers keeps with one family's pipeline",
+    "inpainting.captioning": "computes with the models of each family in a module of its own",
+    "inpainting.preprocessors": "computes with the models of each family in a module of its own",
+    "inpainting.segmenters.networks": "computes with the models of each family in a module of its own",
+    "inpainting.engines.erase.network_inputs": "makes the inputs of each family's networks",
+}
+"""Modules and packages outside the families that name one -> what they do that needs the name."""
+SHARED_NAMES = {"safety_checker"}
+"""Names that are also those of a setting, so that every part of the program has them."""
 
 
 @cache
@@ -85,6 +108,8 @@ def imports(tree: ast.Module) -> set[str]:
 
 
 def layer_of(name: str) -> int | None:
+    if FAMILY_NETWORK.match(name):
+        return layer_of("inpainting.engines")
     return next(
         (
             number
@@ -203,8 +228,79 @@ def test_heavy_libraries_are_imported_by_their_engine_alone() -> None:
     for package in ("inpainting", "accounts", "dreamlayer_site"):
         for name, imported_names in modules(package).items():
             for found in imported_names:
-                importer = IMPORTED_ONLY_BY.get(found.partition(".")[0])
-                assert importer is None or name.startswith(importer), f"{name} imports {found}"
+                library = found.partition(".")[0]
+                importer = IMPORTED_ONLY_BY.get(library)
+                is_network = library in HEAVY and FAMILY_NETWORK.match(name)
+                assert importer is None or is_network or name.startswith(importer), f"{name} imports {found}"
+
+
+def test_the_network_of_a_family_is_imported_by_those_of_other_families_alone() -> None:
+    """The declaration names it by its path, so a process without models of the family never loads it."""
+    for name, imported_names in modules("inpainting").items():
+        networks = [found for found in imported_names if FAMILY_NETWORK.match(found.rpartition(".")[0])]
+        assert not networks or FAMILY_NETWORK.match(name), f"{name} imports {networks}"
+
+
+def family_names() -> set[str]:
+    """The names of all families and of their packages, with underscores."""
+    names = {name.replace("-", "_") for name in families.names()}
+    packages = {path.parent.name for path in (ROOT / "inpainting/families").glob("*/__init__.py")}
+    return (names | packages) - SHARED_NAMES
+
+
+def names_in(text: str, names: set[str]) -> set[str]:
+    """Those of `names` that are words of a text, in whatever spelling."""
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)
+    plain = re.sub(r"[^a-z0-9]", "_", parted.lower())
+    return {name for name in names if re.search(rf"(?<![a-z0-9]){name}(?![a-z0-9])", plain)}
+
+
+def code_words(tree: ast.Module) -> Iterator[str]:
+    """Identifiers, imports and strings, without docstrings."""
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str() as text) if id(node) not in documentation:
+                yield text
+            case ast.Name(id=text) | ast.Attribute(attr=text) | ast.arg(arg=text) | ast.keyword(arg=str() as text):
+                yield text
+            case ast.FunctionDef(name=text) | ast.AsyncFunctionDef(name=text) | ast.ClassDef(name=text):
+                yield text
+            case ast.ImportFrom(module=text, names=aliases):
+                yield from (text or "", *(alias.name for alias in aliases))
+            case ast.Import(names=aliases):
+                yield from (alias.name for alias in aliases)
+
+
+def test_no_other_module_names_a_family() -> None:
+    names, wrong, excused = family_names(), [], set()
+    for package in ("inpainting", "accounts", "dreamlayer_site"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            if module.startswith(("inpainting.families", "inpainting.migrations")):
+                continue
+            found = {name for text in code_words(ast.parse(path.read_text())) for name in names_in(text, names)}
+            reasons = {known for known in NAMES_A_FAMILY if module.startswith(known)}
+            excused |= reasons if found else set()
+            wrong += [] if reasons else [f"{module} names {name}" for name in sorted(found)]
+    for path in sorted((ROOT / "static").rglob("*.js")):
+        texts = re.findall(r"""["'`]([\w-]+)["'`]""", path.read_text())
+        wrong += [f"{path.name} names {text}" for text in texts if text.replace("-", "_") in names]
+    assert wrong == []
+    assert excused == NAMES_A_FAMILY.keys(), "a reason that no module needs any more"
+
+
+def test_the_inspection_of_files_names_no_family_in_its_texts_either() -> None:
+    for path in sorted((ROOT / "inpainting/catalog/inspection").glob("*.py")):
+        if path.stem != "few_step_models":
+            assert not names_in(path.read_text(), family_names()), path.name
+
+
+def test_a_name_is_found_in_every_spelling() -> None:
+    names = {"flux_fill", "flux"}
+    assert names_in("FluxFill", names) == names_in("flux-fill", names) == names_in("FLUX_FILL", names) == names
+    assert names_in("read_flux", names) == {"flux"}
+    assert names_in("fluxion influx", names) == set()
 
 
 def test_a_command_starts_without_views_servers_and_heavy_libraries() -> None:

@@ -13,9 +13,9 @@ import torch
 
 from benchmarks.diffusion.measuring import Figure, Row, contest
 from benchmarks.diffusion.models import compiled, loaded, random_pipeline, spec_of, twin
-from inpainting.catalog import families
-from inpainting.engines.diffusion.families.flux_fill import FluxFill
+from inpainting import families
 from inpainting.engines.diffusion.serving.model_loading import hardware_for
+from inpainting.families.flux_fill.network import FluxFill
 from inpainting.networks.device.hardware import Hardware
 
 SMALLER = 8

@@ -41,7 +41,7 @@ from benchmarks.diffusion.models import (
     twin,
 )
 from benchmarks.diffusion.serving import Arrival, Served, ignore, in_batches, one_at_a_time, step_by_step
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import Cancelled
 from inpainting.core.geometry import Size
@@ -49,10 +49,10 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
-from inpainting.engines.diffusion.families.flow import packed
-from inpainting.engines.diffusion.families.flux import FluxState
+from inpainting.engines.diffusion.flow_model import packed
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.painting import paint
+from inpainting.families.flux.network import FluxState
 
 EVERY_STEPS = 3
 """People arrive as often as a plain loop takes for so many steps."""

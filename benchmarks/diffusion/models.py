@@ -32,16 +32,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
 from benchmarks.diffusion.measuring import Figure, Sample, timed
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.families.flux import MAX_TOKENS
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
+from inpainting.families.flux.network import MAX_TOKENS
 from inpainting.networks.device.hardware import Hardware
 from tests.support import tiny_models
 

@@ -10,12 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from inpainting.catalog import families
-from inpainting.catalog.families import CAPTIONS
+from inpainting import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.image import CanonicalImage
+from inpainting.families.declaration import CAPTIONS
 from inpainting.networks.device.choice import or_on_cpu
 from inpainting.networks.network_cache import network_cache
 

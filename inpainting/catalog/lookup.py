@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from inpainting.catalog import families
-from inpainting.catalog.families import PREPROCESSING
+from inpainting import families
 from inpainting.catalog.inspection.adapter_files import TINY_VAE, class_name_in
 from inpainting.catalog.rows.inference_model import InferenceModel, ModelState
 from inpainting.catalog.rows.lora import Lora
@@ -14,6 +13,7 @@ from inpainting.catalog.specs import ADAPTER_LABELS, DraftAdapters, Kind, LoraKi
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import DIFFUSION
 from inpainting.database.compiled_query import CompiledQuery
+from inpainting.families.declaration import PREPROCESSING
 
 
 class Catalog:
@@ -55,7 +55,7 @@ class Catalog:
         return [row for row in self._rows if row.kind == kind and row.family in generating]
 
     def tools(self, use: str) -> list[InferenceModel]:
-        """The models that paint nothing, installed or not. use: one of `families.TOOLS`."""
+        """The models that paint nothing, installed or not. use: one of `families.declaration.TOOLS`."""
         names = families.names(engine=use)
         return [row for row in self._rows if row.kind == Kind.CHECKPOINT and row.family in names]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from inpainting.catalog import families
-from inpainting.catalog.families import MODERATION
+from inpainting import families
 from inpainting.catalog.specs import Control, Kind, ModelSpec
 from inpainting.core.setting import DIFFUSION, ERASE
+from inpainting.families.declaration import MODERATION
 
 SD_INPAINT_MODEL = "runwayml/stable-diffusion-inpainting"
 """The model of the SD Inpainting API, by its published name; an alias below."""

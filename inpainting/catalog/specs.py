@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import ValueType
 from inpainting.core.settings_table import RANGES, SETTINGS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.catalog.specs import COMPUTED_CONTROLS, Control, ModelSpec
 from inpainting.core.adapter_uses import ADAPTER_LISTS, CONTROLS, AdapterList

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.catalog.families import MODERATION
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import InvalidRequest
@@ -25,6 +24,7 @@ from inpainting.engines.base import Catalog
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS
 from inpainting.engines.painting import Painting
+from inpainting.families.declaration import MODERATION
 from inpainting.keepalive import TIMEOUT_SECONDS, run_in_thread
 
 if TYPE_CHECKING:

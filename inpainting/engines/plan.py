@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.shipped import no_model_message
 from inpainting.core import masks
 from inpainting.core.codecs.formats import check_fits, losses, with_quality

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from inpainting.catalog import families
-from inpainting.catalog.families import ModelFamily
+from inpainting import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ADAPTER_SETTINGS, Kind
 from inpainting.core.errors import InvalidRequest
@@ -16,6 +15,7 @@ from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import RANGES, SETTINGS
 from inpainting.engines.base import SettingsPlan
 from inpainting.engines.registry import AUTO
+from inpainting.families.declaration import ModelFamily
 from inpainting.generations.description import with_public_names
 from inpainting.planning import planner
 

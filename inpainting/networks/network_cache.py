@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inpainting import metrics
-from inpainting.catalog import families
-from inpainting.catalog.families import TransformersLayout
+from inpainting import families, metrics
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
+from inpainting.families.layouts import TransformersLayout
 from inpainting.networks.device.choice import computing_on, current_device, or_on_cpu
 from inpainting.networks.device.memory import CPU, free_device_bytes, memory_bytes
 from inpainting.networks.files import fingerprint, weights_bytes

@@ -12,11 +12,11 @@ import torch
 import transformers
 from accelerate.utils import send_to_device
 
-from inpainting.catalog import families
-from inpainting.catalog.families import TransformersLayout
+from inpainting import families
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
+from inpainting.families.layouts import TransformersLayout
 from inpainting.networks.device.choice import current_device
 from inpainting.networks.device.hardware import Hardware, is_out_of_memory
 from inpainting.networks.device.memory import CPU

@@ -7,9 +7,9 @@ from functools import cache
 from importlib import import_module
 
 from inpainting import segmenters as package
-from inpainting.catalog.families import SEGMENTATION
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.errors import InvalidRequest
+from inpainting.families.declaration import SEGMENTATION
 from inpainting.segmenters.base import Segmenter
 from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter, installed
 

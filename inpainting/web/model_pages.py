@@ -15,12 +15,12 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.audit import Action
 from accounts.models import AuditEntry, SignedInRequest
-from inpainting.catalog import families
-from inpainting.catalog.families import CAPTIONS, MODERATION, PREPROCESSING, SEGMENTATION
+from inpainting import families
 from inpainting.catalog.specs import Kind
 from inpainting.catalog.store.pull import remove_files, start_pull_process
 from inpainting.core.errors import PaintingError
 from inpainting.core.setting import DIFFUSION, ERASE
+from inpainting.families.declaration import CAPTIONS, MODERATION, PREPROCESSING, SEGMENTATION
 from inpainting.models import InferenceModel, Lora, ModelState
 
 UNKNOWN = ""

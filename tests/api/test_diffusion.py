@@ -22,7 +22,7 @@ from inpainting.core.codecs import decode_image
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.engines.diffusion.engine import Diffusion
-from inpainting.engines.diffusion.families.sd import StableDiffusion
+from inpainting.families.sd.network import StableDiffusion
 from inpainting.models import Generation, InferenceModel, Status
 from inpainting.worker.run import run_waiting
 from tests.api.bodies import shape_a, shape_b, upload

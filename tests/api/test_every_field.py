@@ -19,11 +19,12 @@ pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
 from django.test import Client
 from skimage import data
 
+from inpainting import families
 from inpainting.api.native.fields import Img2ImgForm
-from inpainting.catalog import families
 from inpainting.catalog.specs import Control
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import GUIDANCE_SETTINGS
+from inpainting.families.declaration import MODERATION
 from inpainting.models import Generation
 from tests.api.bodies import shape_a, upload
 from tests.conftest import png
@@ -188,7 +189,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def everything(files: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_embeddings.allow(monkeypatch)
-    for family in [*families.generating(), *families.names(engine=families.MODERATION)]:
+    for family in [*families.generating(), *families.names(engine=MODERATION)]:
         origin = files / (f"{family}.onnx" if family in ("lama", "migan") else family)
         add_model(f"tiny-{family}", origin, family=family, width=64, height=64, steps=3)
     add_lora("ink", files / "ink.safetensors")

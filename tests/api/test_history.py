@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from accounts.models import User
 from dreamlayer_site.server.body_limit import max_body_bytes
+from inpainting import families
 from inpainting.api.native.schemas import batches as batch_schemas
-from inpainting.catalog import families
 from inpainting.catalog.shipped import SHIPPED
 from inpainting.core.codecs import decode_image
 from inpainting.core.image import CanonicalImage

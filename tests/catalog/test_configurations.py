@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from inpainting.catalog import configurations, families
-from inpainting.catalog.configurations import FLUX_PARTS
+from inpainting import families
+from inpainting.catalog import configurations
 from inpainting.catalog.inspection.diffusers_folder import check_folder_texts
-from inpainting.catalog.inspection.flux_file import PARTS
+from inpainting.families.flux.declaration import CONFIGURATIONS
+from inpainting.families.flux.transformer import COMPONENTS
 
 diffusers = pytest.importorskip("diffusers", reason="a light installation has no diffusers")
 torch = pytest.importorskip("torch", reason="a light installation has no torch")
@@ -62,7 +63,7 @@ BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_line
         ("sd15", "vae/config.json", {"scaling_factor": 0.18215}),
         ("sd2", "vae/config.json", {"scaling_factor": 0.18215}),
         ("sdxl", "vae/config.json", {"scaling_factor": 0.13025, "force_upcast": True}),
-        (FLUX_PARTS, "vae/config.json", {"scaling_factor": 0.3611, "shift_factor": 0.1159, "latent_channels": 16}),
+        (CONFIGURATIONS, "vae/config.json", {"scaling_factor": 0.3611, "shift_factor": 0.1159, "latent_channels": 16}),
         ("sd15", "unet/config.json", {"attention_head_dim": 8}),
         ("sd2", "unet/config.json", {"attention_head_dim": [5, 10, 20, 20], "use_linear_projection": True}),
         ("sdxl", "unet/config.json", {"attention_head_dim": [5, 10, 20], "addition_time_embed_dim": 256}),
@@ -70,8 +71,8 @@ BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_line
         ("sd2", "text_encoder/config.json", {"hidden_act": "gelu", "num_attention_heads": 16}),
         ("sdxl", "text_encoder/config.json", {"hidden_act": "quick_gelu", "num_attention_heads": 12}),
         ("sdxl", "text_encoder_2/config.json", {"hidden_act": "gelu", "num_attention_heads": 20}),
-        (FLUX_PARTS, "text_encoder/config.json", {"hidden_act": "quick_gelu", "num_attention_heads": 12}),
-        (FLUX_PARTS, "text_encoder_2/config.json", {"feed_forward_proj": "gated-gelu", "num_heads": 64}),
+        (CONFIGURATIONS, "text_encoder/config.json", {"hidden_act": "quick_gelu", "num_attention_heads": 12}),
+        (CONFIGURATIONS, "text_encoder_2/config.json", {"feed_forward_proj": "gated-gelu", "num_heads": 64}),
         ("sd15", "tokenizer/tokenizer_config.json", {"pad_token": "<|endoftext|>", "model_max_length": 77}),
         ("sd2", "tokenizer/tokenizer_config.json", {"pad_token": "!", "model_max_length": 77}),  # number 0, as OpenCLIP
         ("sdxl", "model_index.json", {"force_zeros_for_empty_prompt": True}),
@@ -86,21 +87,21 @@ def test_a_configuration_has_the_published_values_that_no_number_of_parameters_s
 
 
 def test_the_parts_of_flux_have_the_published_number_of_parameters(tmp_path: Path) -> None:
-    configurations.write_flux_parts(tmp_path, PARTS)
+    configurations.write_components(CONFIGURATIONS, tmp_path, COMPONENTS)
     sizes = {}
     with torch.device("meta"):
         for part in FLUX_SIZES:
             if part == "vae":
                 network = diffusers.AutoencoderKL.from_config(diffusers.AutoencoderKL.load_config(tmp_path / part))
             else:
-                network_class = getattr(transformers, PARTS[part][1])
+                network_class = getattr(transformers, COMPONENTS[part][1])
                 network = network_class(network_class.config_class.from_pretrained(tmp_path / part))
             sizes[part] = sum(one.numel() for one in network.parameters())
     assert sizes == FLUX_SIZES
 
 
 def test_text_gets_the_numbers_of_t5(tmp_path: Path) -> None:
-    configurations.write_flux_parts(tmp_path, {"tokenizer_2"})
+    configurations.write_components(CONFIGURATIONS, tmp_path, {"tokenizer_2"})
     assert [path.name for path in tmp_path.iterdir()] == ["tokenizer_2"]
     tokenizer = transformers.T5TokenizerFast.from_pretrained(tmp_path / "tokenizer_2", local_files_only=True)
     # As in the documentation of transformers (T5, "Training" and "Inference").

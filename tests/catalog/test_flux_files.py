@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.inspection.diffusers_folder import pipeline_files
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.model_files import check_model

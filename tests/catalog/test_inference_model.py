@@ -13,9 +13,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
+from inpainting import families
 from inpainting.api.native.fields import Img2ImgForm, checked
 from inpainting.apps import add_shipped_models
-from inpainting.catalog import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.shipped import SHIPPED, SHIPPED_ADAPTERS
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS

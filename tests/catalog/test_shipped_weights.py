@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from inpainting.catalog import families
-from inpainting.catalog.families import CAPTIONS, PREPROCESSING, SEGMENTATION
+from inpainting import families
 from inpainting.catalog.shipped import KINDS, SHIPPED, SHIPPED_ADAPTERS
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.catalog.shipped_weights import UNTRIED, WEIGHTS_RUNS
 from inpainting.catalog.specs import ADAPTER_LABELS
+from inpainting.families.declaration import CAPTIONS, PREPROCESSING, SEGMENTATION
 from tests.support.installation import ROOT
 
 DOCUMENT = (ROOT / "docs/extend/model-files.md").read_text()

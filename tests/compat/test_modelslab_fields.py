@@ -15,7 +15,7 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 
 from numpy.typing import NDArray
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.core.settings_table import SCHEDULERS
 from inpainting.models import Generation, InferenceModel
 from tests.compat.modelslab import INPAINT, encoded, error, post, success, white_repaints

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import DeviceLost, EngineFailed

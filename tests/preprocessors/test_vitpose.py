@@ -16,7 +16,7 @@ from django.test import Client
 from PIL import Image
 from skimage import data
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.catalog.specs import Control, ModelSpec

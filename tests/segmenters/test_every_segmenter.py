@@ -15,12 +15,12 @@ from django.core.management import call_command
 from django.test import Client
 from PIL import Image
 
-from inpainting.catalog import families
-from inpainting.catalog.families import SEGMENTATION
+from inpainting import families
 from inpainting.core.codecs import decode_image
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box
 from inpainting.core.image import CanonicalImage
+from inpainting.families.declaration import SEGMENTATION
 from inpainting.models import InferenceModel
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Detection, Hint, Point, Segmenter, Selection, candidates_of

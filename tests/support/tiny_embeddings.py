@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.specs import Kind, ModelSpec
 from tests.support.tiny_models import FEATURES
 

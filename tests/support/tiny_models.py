@@ -44,12 +44,12 @@ from transformers import (
     T5TokenizerFast,
 )
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.request import PaintSettings
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
-from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.latent_model import LatentModel
 from tests.support import scratch
 
 FEATURES = 32

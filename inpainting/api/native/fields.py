@@ -10,9 +10,9 @@ from typing import Any
 
 from rest_framework import serializers
 
+from inpainting import families
 from inpainting.api.samplers import SAMPLERS
 from inpainting.api.setting_fields import NO_PRESET, Text, build_field
-from inpainting.catalog import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ADAPTER_SETTINGS, Kind
 from inpainting.core.adapter_uses import ADAPTER_LISTS, AdapterUse
@@ -23,6 +23,7 @@ from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import ALL_SCHEDULERS, RANGES, SETTINGS, by_name
 from inpainting.core.validation import check_range
 from inpainting.engines import registry
+from inpainting.families.declaration import MAX_GUIDANCE_SCALE
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
 SETTING_NAMES = {row.public_name: row.name for row in SETTINGS}
@@ -99,7 +100,7 @@ def checked(
     serializer.is_valid(raise_exception=True)
     values = fall_back(dict(serializer.validated_data), catalog, warnings)
     requested = values.get("guidance_scale", 0.0)
-    if clamp and requested > families.MAX_GUIDANCE_SCALE:
+    if clamp and requested > MAX_GUIDANCE_SCALE:
         values["guidance_scale"] = nearest = min(requested, max_guidance_of(values.get("model"), catalog))
         if nearest != requested:
             warnings.append(f"guidance_scale was {requested}; {nearest} was used.")
@@ -168,7 +169,7 @@ def settings_from(
     if named.get("preset") == NO_PRESET:
         named["preset"] = None
     guidance = named.get("guidance_scale") or 0.0
-    if guidance > families.MAX_GUIDANCE_SCALE:
+    if guidance > MAX_GUIDANCE_SCALE:
         model = named.get("model", start.get("model"))
         check_range("guidance_scale", guidance, RANGES["guidance_scale"][0], max_guidance_of(model, catalog))
     kept: Mapping[str, Any] = start
@@ -190,4 +191,4 @@ def without(settings: Mapping[str, Any], empty: Collection[str]) -> dict[str, An
 def max_guidance_of(model: str | None, catalog: Catalog) -> float:
     """Return the maximum guidance scale of the model with that slug, or of the default model for None."""
     row = catalog.requested_row(model) or catalog.default()
-    return families.MAX_GUIDANCE_SCALE if row is None else families.get(row.family).max_guidance_scale
+    return MAX_GUIDANCE_SCALE if row is None else families.get(row.family).max_guidance_scale

@@ -21,7 +21,6 @@ from typing import Any
 
 HERE = Path(__file__).parent
 NAMES = tuple(sorted(path.stem for path in HERE.glob("*.json")))
-FLUX_PARTS = "parts/flux"
 TOKENIZER = "tokenizer_config.json"
 T5 = "T5TokenizerFast"
 WORD_END = "</w>"
@@ -34,10 +33,10 @@ def write_configuration(name: str, folder: Path) -> None:
     write_files(files_of(name), folder)
 
 
-def write_flux_parts(folder: Path, names: Container[str]) -> None:
-    """Write components of FLUX.1 without weights into a folder: text encoders, tokenizers and VAE, those of `names`."""
-    files = files_of(FLUX_PARTS)
-    write_files({path: values for path, values in files.items() if path.partition("/")[0] in names}, folder)
+def write_components(name: str, folder: Path, components: Container[str]) -> None:
+    """Write some components of a pipeline without weights into a folder. name: as `files_of` takes it."""
+    files = files_of(name)
+    write_files({path: values for path, values in files.items() if path.partition("/")[0] in components}, folder)
 
 
 def write_files(files: Mapping[str, Any], folder: Path) -> None:
@@ -60,7 +59,7 @@ def write_files(files: Mapping[str, Any], folder: Path) -> None:
 
 
 def vae_configuration(name: str) -> dict[str, Any]:
-    """Return the configuration of the VAE of one of NAMES, or of FLUX_PARTS."""
+    """Return the configuration of a VAE. name: as `files_of` takes it."""
     return dict(files_of(name)["vae/config.json"])
 
 
@@ -77,6 +76,7 @@ def controlnet_configuration(name: str) -> dict[str, Any]:
 
 
 def files_of(name: str) -> dict[str, Any]:
+    """Return the files of one of NAMES, or of those in `parts/`, by their names in diffusers' layout."""
     return dict(json.loads((HERE / f"{name}.json").read_bytes()))
 
 

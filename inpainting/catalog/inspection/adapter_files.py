@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from inpainting.catalog import configurations, families
-from inpainting.catalog.families import DiffusersLayout
+from inpainting import families
+from inpainting.catalog import configurations
 from inpainting.catalog.inspection.checkpoint_file import text_features
 from inpainting.catalog.inspection.diffusers_folder import check_configuration, is_text, is_variant
 from inpainting.catalog.inspection.embedding_files import check_embedding
@@ -28,6 +28,7 @@ from inpainting.catalog.inspection.files import (
 )
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import ADAPTER_LABELS, Kind
+from inpainting.families.layouts import DiffusersLayout
 
 USUAL_CHANNELS = 4
 """Of latents, where the configuration of a VAE does not tell (the defaults of diffusers' classes)."""

@@ -1,4 +1,4 @@
-"""One checkpoint file in the original layout of Stable Diffusion, and the folder of its configuration."""
+"""One checkpoint file in the original layout (Rombach et al. 2022), and the folder of its configuration."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from inpainting.catalog import families
-from inpainting.catalog.families import DiffusersLayout
-from inpainting.catalog.inspection.checkpoint_tensors import FLUX_TENSOR, VELOCITY, check_tensors
+from inpainting import families
+from inpainting.catalog.inspection.checkpoint_tensors import VELOCITY, check_tensors
+from inpainting.catalog.inspection.component_file import recognise, unrecognised_error
 from inpainting.catalog.inspection.diffusers_folder import (
     check_family,
     check_folder_texts,
@@ -16,9 +16,9 @@ from inpainting.catalog.inspection.diffusers_folder import (
     is_text,
 )
 from inpainting.catalog.inspection.files import CONFIG, INDEX, ModelRefused, check_single_file, json_object, names_in
-from inpainting.catalog.inspection.flux_file import check_transformer, flux_command, is_flux
 from inpainting.catalog.inspection.gguf_header import read_weights_header
 from inpainting.catalog.shipped import of_family
+from inpainting.families.layouts import DiffusersLayout
 
 CONFIGURATION = "config"
 """Folder beside a checkpoint with what its weights lack: a pipeline in diffusers' layout without weights."""
@@ -30,21 +30,22 @@ PLAIN_CHANNELS, INPAINTING_CHANNELS = 4, 9
 
 def check_checkpoint(path: Path, family: str) -> None:
     """Check one checkpoint of that family, and its configuration if that lies beside it. Raises ModelRefused."""
-    check_single_file(path, may_be_gguf=bool(diffusers_layout(family).checkpoint_component))
+    layout, label = diffusers_layout(family), families.get(family).label
+    check_single_file(path, may_be_gguf=families.get(family).has_component_files)
     header = read_weights_header(path)
-    if is_flux(header):
-        check_transformer(header, path.name)
-        raise ModelRefused(flux_command(path, header))
-    if diffusers_layout(family).checkpoint_component:
-        raise ModelRefused(f"{path.name} is no transformer of FLUX: no tensor is called {FLUX_TENSOR}…")
-    if diffusers_layout(family).checkpoint_prefix is None:
+    if (component := recognise(path, header)) is not None:
+        component.check()
+        raise ModelRefused(component.command())
+    if families.get(family).has_component_files:
+        raise unrecognised_error(path, family)
+    if layout.checkpoint_prefix is None:
         raise ModelRefused(
             f"{path.name} is one file; a model of the family {family} comes as a folder in diffusers' layout alone, "
             "for its text encoders are in no checkpoint of one file."
             + "".join(f" “python manage.py pull_model {spec.slug}” gets one." for spec in of_family(family))
         )
     if not any(name.startswith(UNET_PREFIX) for name in header):
-        raise ModelRefused(f"{path.name} is no Stable Diffusion checkpoint: no tensor is called {UNET_PREFIX}…")
+        raise ModelRefused(f"{path.name} is no checkpoint of {label}: no tensor is called {UNET_PREFIX}…")
     check_family(detect_checkpoint_family(header), family)
     channels = unet_channels(header)
     if channels not in (PLAIN_CHANNELS, INPAINTING_CHANNELS):
@@ -52,7 +53,7 @@ def check_checkpoint(path: Path, family: str) -> None:
             f"{path.name} takes {channels} channels; {PLAIN_CHANNELS} (plain) and {INPAINTING_CHANNELS} (inpainting) "
             "are supported."
         )
-    check_tensors(header, diffusers_layout(family), path.name)
+    check_tensors(header, layout, path.name)
     if configuration_folder(path).is_dir():
         check_folder_texts(configuration_folder(path), family)
 

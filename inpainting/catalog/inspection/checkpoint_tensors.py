@@ -6,14 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from inpainting.catalog.families import DiffusersLayout
 from inpainting.catalog.inspection.files import ModelRefused, quoted
+from inpainting.families.layouts import DiffusersLayout
 
 VELOCITY, ZERO_SNR = "v_pred", "ztsnr"
 """Tensors of any content, as ComfyUI and trainers write them: the model predicts velocity (Salimans and Ho 2022, arXiv
 2202.00512); its noise schedule ends in pure noise (Lin et al. 2023, arXiv 2305.08891)."""
-FLUX_TENSOR = "double_blocks.0."
-"""In the names of a transformer of FLUX as published, after a prefix that some programs add."""
 WEIGHT, SCALES = ".weight", (".scale_weight", ".weight_scale")
 """ComfyUI's scaled fp8: `NAME.weight` times one of these, one number or one for each row, is the weight."""
 FLOAT8 = ("F8_E4M3", "F8_E5M2")

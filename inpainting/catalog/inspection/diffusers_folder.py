@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from inpainting.catalog import families
-from inpainting.catalog.families import DiffusersLayout
-from inpainting.catalog.inspection.checkpoint_tensors import FLUX_TENSOR, check_numbers
+from inpainting import families
+from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
+from inpainting.catalog.inspection.component_file import component_file_class, component_file_classes
 from inpainting.catalog.inspection.files import (
     CONFIG,
     GGUF,
@@ -28,6 +28,7 @@ from inpainting.catalog.inspection.files import (
 )
 from inpainting.catalog.inspection.gguf_header import read_gguf_header
 from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.families.layouts import DiffusersLayout
 
 CODE_REFERENCES = ("auto_map", "custom_pipelines", "trust_remote_code")
 QUANTISATION = "quantization_config"
@@ -42,23 +43,22 @@ def check_folder(folder: Path, family: str, names: Sequence[str] | None = None) 
     """
     names = names_in(folder) if names is None else names
     components = check_folder_texts(folder, family, names)
-    layout = diffusers_layout(family)
-    declared = layout.components
+    declared, component_file = diffusers_layout(family).components, component_file_class(family)
     for name in components:
         if not declared[name].has_loaded_weights:
             continue
         inside = [path.name for path in map(PurePosixPath, names) if path.parent.as_posix() == name]
         if CONFIG not in inside:
             raise ModelRefused(f"{name} holds no {CONFIG}.")
-        suffixes = (WEIGHTS, GGUF) if name == layout.checkpoint_component else (WEIGHTS,)
+        suffixes = (WEIGHTS, GGUF) if component_file is not None and name == component_file.component else (WEIGHTS,)
         if not any(one.endswith(suffixes) for one in inside):
             raise ModelRefused(f"{name} holds no {WEIGHTS} file.")
     for file in names:
         if file.endswith(WEIGHTS):
             header, component = read_header(folder / file), declared.get(PurePosixPath(file).parent.as_posix())
             is_text_encoder = component is not None and component.is_of_transformers and file.endswith(WHOLE_WEIGHTS)
-            is_flux = any(FLUX_TENSOR in name for name in header)
-            check_numbers(header, file, may_be_scaled=is_text_encoder or is_flux)
+            is_component_file = any(known.recognises(header) for known in component_file_classes())
+            check_numbers(header, file, may_be_scaled=is_text_encoder or is_component_file)
         elif file.endswith(GGUF):
             read_gguf_header(folder / file)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, check_names, quoted
 from inpainting.catalog.inspection.lora_files import TYPES, LoraRefused, check_finite
 from inpainting.catalog.inspection.safetensors_header import read_header

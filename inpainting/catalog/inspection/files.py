@@ -14,13 +14,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from inpainting import families
 from inpainting.catalog.specs import check_slug
 from inpainting.core.errors import EngineFailed
 
 INDEX = "model_index.json"
-"""At the top of a pipeline's folder."""
+"""The file at the top of a pipeline's folder."""
 CONFIG = "config.json"
-"""In the folder of one network: of an adapter, a safety checker or a pipeline's component."""
+"""The file in the folder of one network: of an adapter, a safety checker or a pipeline's component."""
 WEIGHTS = ".safetensors"
 ONNX = ".onnx"
 GGUF = ".gguf"
@@ -31,7 +32,7 @@ PROGRAMS = (".py", ".so", ".sh", ".exe", ".dll")
 PEFT_CONFIG = "adapter_config.json"
 """transformers loads the weights beside such a file onto any model of the same folder."""
 CHUNK_BYTES = 4 * 2**20
-"""Read at a time of a file of weights."""
+"""Bytes of a file of weights that are read at a time."""
 MAX_JSON_BYTES = 32 * 2**20
 """The largest JSON files of published models are fast tokenizers of a few MB."""
 
@@ -111,8 +112,9 @@ def check_single_file(path: Path, *, may_be_gguf: bool = False) -> None:
     """Refuse one file that is not safetensors, or GGUF where that is allowed, by its name. Raises ModelRefused."""
     check_names([path.name])
     if path.suffix.lower() == GGUF and not may_be_gguf:
+        known = " and ".join(family.label for family in families.registered() if family.has_component_files)
         raise ModelRefused(
-            f"{path.name} holds quantised weights (GGUF), which are supported for transformers of FLUX.1 alone; "
+            f"{path.name} holds quantised weights (GGUF), which are supported for transformers of {known} alone; "
             f"add {WEIGHTS} files."
         )
     if path.suffix.lower() not in ((WEIGHTS, GGUF) if may_be_gguf else (WEIGHTS,)):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, check_names, quoted
 from inpainting.catalog.inspection.lora_layers import (
     are_complete,
@@ -79,7 +79,9 @@ def check_lora(path: Path, family: str) -> None:
         raise LoraRefused(f"{path.name} is a LoRA for models of the family {seen}, not {family}.")
     check_tensors(header, path.name, family)
     check_configuration(path)
-    if lora_configuration(path) is not None and not is_read_by_diffusers(header):
+    support = families.get(family).lora
+    not_read = "" if support is None else support.not_read
+    if lora_configuration(path) is not None and not is_read_by_diffusers(header, not_read):
         raise LoraRefused(f"{path.name} has a configuration of PEFT, which is supported for plain LoRAs only.")
 
 

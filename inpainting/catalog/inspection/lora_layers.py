@@ -39,11 +39,8 @@ ENDINGS = {
 PEFT_PREFIX = "base_model.model."
 INPUT_LAYER = "x_embedder"
 """The first layer of a transformer, which takes more channels in models for filling."""
-NOT_READ = (
-    r"base_model\.model\.|text_encoders\.|lora_transformer_|lycoris_|lora_unet_(double|single)_blocks"
-    r"|diffusion_model\.(double_blocks|single_blocks|(img|txt|time|vector|guidance)_in|final_layer)"
-)
-FLUX = r"transformer\.(single_)?transformer_blocks\."
+NOT_READ = r"base_model\.model\.|text_encoders\.|lora_transformer_|lycoris_"
+"""Beginnings of the names of tensors that diffusers' loader drops for every family."""
 DIFFUSERS_READS = frozenset({DOWN, UP, ALPHA, MAGNITUDE})
 LOHA = frozenset({"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"})
 
@@ -66,17 +63,16 @@ def layers_in(header: Mapping[str, Any]) -> dict[str, dict[str, Shape]]:
     return layers
 
 
-def is_read_by_diffusers(names: Collection[str]) -> bool:
+def is_read_by_diffusers(names: Collection[str], not_read: str) -> bool:
     """Whether diffusers' loader reads all of these tensors.
 
-    It drops the norms of a DoRA in LyCORIS' names, the alphas of FLUX's layers in diffusers' names, and parts
-    of FLUX in the names of the original; an input layer with more channels changes the model itself.
+    It drops the norms of a DoRA in LyCORIS' names, and what the family declares as `LoraSupport.not_read`. An input
+    layer with more channels changes the model itself.
     """
+    dropped = f"{NOT_READ}|{not_read}" if not_read else NOT_READ
     for name in names:
         layer, factor = split_name(name) or (name, "")
-        if factor not in DIFFUSERS_READS or re.match(NOT_READ, layer) or layer.endswith(INPUT_LAYER):
-            return False
-        if re.match(FLUX, layer) and (factor == ALPHA or not (".lora_A" in name or ".lora_B" in name)):
+        if factor not in DIFFUSERS_READS or re.match(dropped, name) or layer.endswith(INPUT_LAYER):
             return False
     return True
 

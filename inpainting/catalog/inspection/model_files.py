@@ -6,21 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from inpainting.catalog import families
-from inpainting.catalog.families import (
-    DiffusersLayout,
-    OnnxFolderLayout,
-    OnnxLayout,
-    SafetyCheckerLayout,
-    TransformersLayout,
-)
+from inpainting import families
 from inpainting.catalog.inspection.checkpoint_file import check_checkpoint
 from inpainting.catalog.inspection.diffusers_folder import check_folder, pipeline_files
 from inpainting.catalog.inspection.files import INDEX, ONNX, ModelRefused, only_file
 from inpainting.catalog.inspection.onnx_files import check_onnx
 from inpainting.catalog.inspection.onnx_folder import check_onnx_folder, onnx_folder_files
-from inpainting.catalog.inspection.safety_checker_files import check_safety_checker, safety_checker_files
 from inpainting.catalog.inspection.transformers_folder import check_transformers_folder, transformers_files
+from inpainting.families.layouts import DiffusersLayout, OnnxFolderLayout, OnnxLayout, OwnLayout, TransformersLayout
 
 
 def check_model(path: Path, family: str, names: Sequence[str] | None = None) -> None:
@@ -38,8 +31,8 @@ def check_model(path: Path, family: str, names: Sequence[str] | None = None) -> 
             check_onnx(path, family, layout)
         case OnnxFolderLayout():
             check_onnx_folder(path, family, layout)
-        case SafetyCheckerLayout():
-            check_safety_checker(path)
+        case OwnLayout():
+            layout.check_folder(path)
         case TransformersLayout():
             check_transformers_folder(path, layout)
         case DiffusersLayout() if path.is_dir():
@@ -62,8 +55,8 @@ def model_files(names: Iterable[str], family: str, variant: str, read_index: Cal
             return [only_file(at_the_top or names, ONNX, variant)]
         case OnnxFolderLayout():
             return onnx_folder_files(names, layout)
-        case SafetyCheckerLayout():
-            return safety_checker_files(names, variant)
+        case OwnLayout():
+            return layout.files_among(names, variant)
         case TransformersLayout():
             return transformers_files(names, layout)
         case DiffusersLayout():

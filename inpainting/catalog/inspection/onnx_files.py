@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inpainting.catalog.families import ANY_NAME, OnnxLayout
 from inpainting.catalog.inspection import onnx_protobuf
 from inpainting.catalog.inspection.files import ONNX, ModelRefused, check_names, quoted
 from inpainting.catalog.inspection.onnx_protobuf import OnnxFile
+from inpainting.families.layouts import ANY_NAME, OnnxLayout
 
 MAX_ONNX_BYTES = 2**30
-"""The largest that is published, BiRefNet, has 973 MB; protobuf itself ends at 2 GB."""
+"""The largest that is published has 973 MB; protobuf itself ends at 2 GB."""
 ONNX_DOMAINS = frozenset({"", "ai.onnx"})
 """Operator domains that a graph may use: ONNX's own, by either name. Others run libraries of third parties."""
 ONNX_SIDES = (64, 2048)

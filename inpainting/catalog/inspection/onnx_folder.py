@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from inpainting.catalog.families import OnnxFolderLayout
 from inpainting.catalog.inspection.files import ModelRefused, check_names, names_in, quoted
 from inpainting.catalog.inspection.onnx_files import read_onnx
+from inpainting.families.layouts import OnnxFolderLayout
 
 FLOAT32 = 1
 """ONNX's number of the type."""

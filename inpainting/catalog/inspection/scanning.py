@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.inspection.adapter_files import (
     CLASSES,
     IP_ADAPTER_TENSORS,
@@ -23,7 +23,12 @@ from inpainting.catalog.inspection.adapter_files import (
     single_file_configuration,
 )
 from inpainting.catalog.inspection.checkpoint_file import UNET_PREFIX, check_checkpoint, detect_checkpoint_family
-from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
+from inpainting.catalog.inspection.component_file import (
+    component_file_classes,
+    component_labels,
+    read_component_file,
+    recognise,
+)
 from inpainting.catalog.inspection.diffusers_folder import check_folder, pipeline_families, pipeline_files
 from inpainting.catalog.inspection.embedding_files import MAX_EMBEDDING_BYTES
 from inpainting.catalog.inspection.few_step_models import few_step_lora
@@ -41,23 +46,6 @@ from inpainting.catalog.inspection.files import (
     quoted,
     shell,
     slug_of,
-)
-from inpainting.catalog.inspection.flux_file import (
-    LABELS,
-    TRANSFORMER,
-    check_transformer,
-    flux_command,
-    flux_family,
-    is_flux,
-    parts_beside,
-)
-from inpainting.catalog.inspection.flux_parts import (
-    NETWORKS,
-    TOKENIZERS,
-    absent_parts,
-    parts_in,
-    published_part,
-    weights_in,
 )
 from inpainting.catalog.inspection.gguf_header import read_weights_header
 from inpainting.catalog.inspection.lora_files import OTHER_KINDS, check_lora, detect_family
@@ -77,23 +65,28 @@ SUFFIXES = (WEIGHTS, ONNX, GGUF, *PICKLES)
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A model, adapter or LoRA, or a file that cannot be added.
-
-    path: as `add_model --from` takes it. kind: a `Kind` or LORA, "" for what cannot be added. control: of a ControlNet.
-    variant: as of `ModelSpec`. reason: why it cannot be added, "" where it can. component: of FLUX.1, where the file
-    holds one; parts: for a transformer, the files of the others.
-    """
+    """A model, adapter or LoRA, or a file that cannot be added."""
 
     path: Path
+    """The file or folder, as `add_model --from` takes it."""
     kind: Kind | str = ""
+    """A `Kind` or LORA; "" for what cannot be added."""
     family: str = ""
+    """The family of the model, or of the models that the adapter or LoRA is for."""
     control: str = ""
+    """The kind of control image of a ControlNet."""
     variant: str = ""
+    """As in `ModelSpec`."""
     reason: str = ""
+    """Why it cannot be added; "" where it can."""
     lora_kind: LoraKind = LoraKind.STYLE
+    """The kind of a LoRA."""
     steps: int | None = None
+    """The steps that a LoRA was distilled to; None where it was not, or its name does not tell."""
     component: str = ""
+    """The component of a pipeline that the file holds alone; "" for all other files."""
     parts: tuple[Path, ...] = ()
+    """The files of the other components, where the component is added as a model."""
 
     @property
     def slug(self) -> str:
@@ -106,6 +99,11 @@ class Found:
         return slug_of(name)
 
     @property
+    def lacks_components(self) -> bool:
+        """Whether it is a model whose file holds one component alone."""
+        return self.kind is Kind.CHECKPOINT and self.component != ""
+
+    @property
     def size(self) -> int:
         """Bytes of the file; 0 for a folder."""
         return self.path.stat().st_size if self.path.is_file() else 0
@@ -113,8 +111,9 @@ class Found:
     @property
     def weights(self) -> Sequence[Path | TensorSlice]:
         """The files of weights that may belong to it."""
-        if self.component == TRANSFORMER:
-            return [*weights_in(self.path, read_weights_header(self.path), parts_in(self.parts)).values()]
+        if self.lacks_components:
+            file = read_component_file(self.path, self.family)
+            return [*file.weights(file.files_by_component(self.parts)).values()]
         if self.path.is_file():
             return [self.path]
         files = [path for path in self.path.rglob("*") if path.suffix in (WEIGHTS, ONNX)]
@@ -125,14 +124,19 @@ class Found:
 
 def scan(folder: Path) -> Iterator[Found]:
     """Yield what lies in a folder and below it, files that are damaged or refused with the reason."""
-    found = list(files_and_folders(folder))
-    parts = {one.component: one.path for one in sorted(found, key=lambda one: one.size) if one.component in NETWORKS}
-    for one in found:
-        yield one if one.component != TRANSFORMER else checked(one.path, partial(transformer_at, parts=parts)) or one
+    all_found = list(files_and_folders(folder))
+    parts = {
+        found.component: found.path
+        for found in sorted(all_found, key=lambda found: found.size)
+        if found.component and not found.lacks_components
+    }
+    for found in all_found:
+        completed = checked(found.path, partial(complete, found=found, parts=parts))
+        yield completed or found
 
 
 def files_and_folders(folder: Path) -> Iterator[Found]:
-    """Yield what lies in a folder and below it, transformers without their parts."""
+    """Yield what lies in a folder and below it, files of one component without the others."""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = Path(place)
@@ -238,25 +242,24 @@ def file_at(path: Path) -> Found | None:
     if suffix not in (WEIGHTS, GGUF):
         raise ModelRefused(f"{suffix} files are not recognised by a scan.")
     header = read_weights_header(path)
-    if suffix == GGUF and not is_flux(header):
-        raise ModelRefused("Its weights are quantised (GGUF), and it is no transformer of FLUX.")
+    component_file = recognise(path, header)
+    if suffix == GGUF and component_file is None:
+        raise ModelRefused(f"Its weights are quantised (GGUF), and it is no {component_labels()}.")
     if any(is_change(shapes) for shapes in layers_in(header).values()) or any(
         mark in name for name in header for mark in OTHER_KINDS
     ):
         return lora_at(path, header)
-    if is_flux(header):
-        check_transformer(header, path.name)
-        return Found(path, Kind.CHECKPOINT, flux_family(), component=TRANSFORMER)
+    if component_file is not None:
+        component_file.check()
+        return Found(path, Kind.CHECKPOINT, component_file.usual_family, component=component_file.component)
     if any(name.startswith(UNET_PREFIX) for name in header):
         family = detect_checkpoint_family(header)
         check_checkpoint(path, family)
         return Found(path, Kind.CHECKPOINT, family)
     if header and all(name.startswith(IP_ADAPTER_TENSORS) for name in header):
         return ip_adapter_at(path, header)
-    component = published_part(header)
-    if component in TOKENIZERS:
-        check_numbers(header, path.name, may_be_scaled=True)
-        reason = f"It is {LABELS[component]}, a text encoder of FLUX.1, which is added together with a transformer."
+    component, reason = component_in(path, header)
+    if reason:
         return Found(path, component=component, reason=reason)
     for kind, mark in SINGLE_FILES.items():
         if any(re.search(mark, name) for name in header):
@@ -266,14 +269,29 @@ def file_at(path: Path) -> Found | None:
     raise ModelRefused(f"No model or adapter that is supported holds {quoted(next(iter(header), 'nothing'))}.")
 
 
-def transformer_at(path: Path, parts: Mapping[str, Path]) -> Found:
-    """A transformer of FLUX.1 Fill with what it lacks, of these files by component. Raises ModelRefused without it."""
-    header = read_weights_header(path)
-    beside = parts_beside(header)
-    needed = {component: part for component, part in parts.items() if component not in beside}
-    if absent_parts(weights_in(path, header, needed)):
-        raise ModelRefused(flux_command(path, header, needed.values()))
-    return Found(path, Kind.CHECKPOINT, flux_family(), component=TRANSFORMER, parts=tuple(needed.values()))
+def component_in(path: Path, header: Mapping[str, Any]) -> tuple[str, str]:
+    """Return which component a file holds that another one lacks, and why it is not added alone; "" for neither.
+
+    Raises ModelRefused.
+    """
+    for known in component_file_classes():
+        if component := known.component_in(header):
+            return component, known.reason_alone(component, header, path.name)
+    return "", ""
+
+
+def complete(path: Path, found: Found, parts: Mapping[str, Path]) -> Found:
+    """Return a file of one component with those that it lacks. parts: files by component; any other file as it is.
+
+    Raises ModelRefused where some are not among them.
+    """
+    if not found.lacks_components:
+        return found
+    file = read_component_file(path, found.family)
+    needed = {component: part for component, part in parts.items() if component not in file.beside}
+    if file.absent_components(file.weights(needed)):
+        raise ModelRefused(file.command(needed.values()))
+    return replace(found, parts=tuple(needed.values()))
 
 
 def lora_at(path: Path, header: Mapping[str, Any]) -> Found:

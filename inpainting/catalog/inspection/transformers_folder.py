@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from inpainting.catalog.families import TransformersLayout
 from inpainting.catalog.inspection.diffusers_folder import check_configuration
 from inpainting.catalog.inspection.files import (
     CONFIG,
@@ -18,6 +17,7 @@ from inpainting.catalog.inspection.files import (
     quoted,
 )
 from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.families.layouts import TransformersLayout
 
 PREPROCESSOR = "preprocessor_config.json"
 PROCESSOR = "processor_config.json"
@@ -40,7 +40,7 @@ def transformers_files(names: Iterable[str], layout: TransformersLayout) -> list
 def check_configurations(folder: Path, names: Iterable[str]) -> None:
     """Check the JSON files among these files. Raises ModelRefused.
 
-    A preprocessor may name code for an AutoProcessor, as Florence-2's does: preprocessors are loaded by their class.
+    A preprocessor may name code for an AutoProcessor, since preprocessors are loaded by their class.
     """
     for name in names:
         if name.endswith(".json"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.specs import Control, Kind, LoraKind, Source
 from inpainting.core.settings_table import ALL_SCHEDULERS
 

@@ -14,7 +14,8 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from inpainting.catalog import families, specs
+from inpainting import families
+from inpainting.catalog import specs
 from inpainting.catalog.inspection.files import ModelRefused, installed_weights, model_folder
 from inpainting.catalog.rows.choices import (
     control_choices,

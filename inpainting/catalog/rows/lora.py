@@ -9,7 +9,8 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from inpainting.catalog import families, specs
+from inpainting import families
+from inpainting.catalog import specs
 from inpainting.catalog.inspection.files import WEIGHTS
 from inpainting.catalog.rows.choices import lora_family_choices, lora_kind_choices
 from inpainting.catalog.rows.fields import range_validators, slug_field

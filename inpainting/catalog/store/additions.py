@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.inspection.files import GGUF, ONNX, WEIGHTS
 from inpainting.catalog.inspection.scanning import LORA, Found
 from inpainting.catalog.inspection.tensor_slice import TensorSlice

@@ -18,7 +18,7 @@ from typing import Any
 from django.conf import settings
 from django.template.defaultfilters import filesizeformat
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.inspection.checkpoint_file import configuration_folder
 from inpainting.catalog.inspection.diffusers_folder import is_ignored_weight
 from inpainting.catalog.inspection.few_step_models import few_step_defaults

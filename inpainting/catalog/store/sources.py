@@ -6,15 +6,15 @@ import json
 import os
 import shutil
 import weakref
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any, Protocol
+from typing import Protocol
 
-from inpainting.catalog import configurations, families
-from inpainting.catalog.families import DiffusersLayout, OnnxLayout
+from inpainting import families
+from inpainting.catalog import configurations
 from inpainting.catalog.inspection.adapter_files import (
     adapter_files,
     check_adapter,
@@ -28,6 +28,7 @@ from inpainting.catalog.inspection.checkpoint_file import (
     configuration_folder,
     usual_configuration,
 )
+from inpainting.catalog.inspection.component_file import ComponentFile, component_labels, read_component_file
 from inpainting.catalog.inspection.files import (
     CHUNK_BYTES,
     CONFIG,
@@ -39,25 +40,13 @@ from inpainting.catalog.inspection.files import (
     names_in,
     unsafe_names,
 )
-from inpainting.catalog.inspection.flux_file import (
-    PARTS,
-    PARTS_HINT,
-    check_parts,
-    check_transformer,
-    is_flux,
-    is_of_one_component,
-    part_files,
-    transformer_tensors,
-    written_files,
-)
-from inpainting.catalog.inspection.flux_parts import absent_parts, parts_in, weights_in, write_parts
-from inpainting.catalog.inspection.gguf_header import read_weights_header
 from inpainting.catalog.inspection.model_files import check_model, model_files
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import Kind, Source
 from inpainting.core.errors import EngineFailed
+from inpainting.families.layouts import DiffusersLayout, OnnxLayout
 
 OnBytes = Callable[[int], None]
 """Called with the number of bytes received since the last call."""
@@ -72,16 +61,18 @@ class ModelUnavailable(EngineFailed):
 
 @dataclass(frozen=True, slots=True)
 class ManifestFile:
-    """One file: its name in the model's folder, its size, and the hashes that its source promises, if any.
-
-    sha256, md5: of the bytes, in hex. git_sha1: of git's blob, in hex.
-    """
+    """One file, and the hashes that its source promises, if any."""
 
     name: str
+    """The name in the model's folder."""
     size: int
+    """Bytes of the file."""
     sha256: str = ""
+    """Hash of the bytes, in hex."""
     git_sha1: str = ""
+    """Hash of git's blob, in hex."""
     md5: str = ""
+    """Hash of the bytes, in hex."""
 
     @property
     def published_hash(self) -> str:
@@ -92,16 +83,15 @@ class ManifestFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All files of a model. revision: the hub's commit hash; of local files the pinned one, or "".
-
-    left: names of pickles and programs that lie beside them in a local folder and are not installed.
-    """
+    """All files of a model."""
 
     source: Source
     revision: str
+    """The hub's commit hash; of local files the pinned one, or ""."""
     files: tuple[ManifestFile, ...]
     licence: str = ""
     left: tuple[str, ...] = ()
+    """Names of pickles and programs that lie beside the files in a local folder and are not installed."""
 
     @property
     def size_bytes(self) -> int:
@@ -131,8 +121,8 @@ class LocalSource:
     config: for a checkpoint, whose file lacks text encoder and scheduler settings: the slug of an installed model whose
     configuration is copied, a folder in diffusers' layout, with or without weights, or a name in
     `catalog.configurations`. "" is the published configuration for weights of its shape, or that of an installed model.
-    For a transformer alone: the slug of an installed model, or a folder, whose other components are copied.
-    parts: files of text encoders and of the VAE that a transformer lacks, in place of those of `config`.
+    For a file of one component: the slug of an installed model, or a folder, whose other components are copied.
+    parts: files of components that such a file lacks, in place of those of `config`.
     is_linked: whether the files get a second name in the folder of models, in place of a copy.
     """
 
@@ -142,6 +132,7 @@ class LocalSource:
         self.parts = parts
         self.is_linked = is_linked
         self._configuration: Path | None = None
+        self._file: ComponentFile | None = None
         self._parts: Path | None = None
         self._weights: dict[str, Path | TensorSlice] = {}
         self._has_installed_parts = False
@@ -151,9 +142,9 @@ class LocalSource:
             raise ModelUnavailable(f"There is no folder and no file {self.path}.")
         is_checkpoint = model.kind == Kind.CHECKPOINT
         is_onnx = is_checkpoint and isinstance(families.get(model.family).layout, OnnxLayout)
-        is_part = is_checkpoint and is_of_one_component(families.get(model.family))
-        if self.parts and (not is_part or self.path.is_dir()):
-            raise ModelRefused("--part is for a transformer of FLUX.1 in one file, which lacks those parts.")
+        is_component = is_checkpoint and families.get(model.family).has_component_files
+        if self.parts and (not is_component or self.path.is_dir()):
+            raise ModelRefused(f"--part is for a {component_labels()} in one file, which lacks those parts.")
         if self.path.is_dir():
             present = names_in(self.path, is_cached=True)
             names = self._names_in_folder(model, present)
@@ -164,8 +155,8 @@ class LocalSource:
                 return replace(manifest, left=tuple(unsafe_names(sorted(set(present) - set(names)))))
             self.path = self.path / names[0]
         kind = Kind(model.kind)
-        if is_part:
-            return self._transformer_manifest(model)
+        if is_component:
+            return self._component_manifest(model)
         if kind in (Kind.VAE, Kind.CONTROLNET):
             folder = self._temporary_folder()
             configuration = single_file_configuration(self.path, model.family, kind)
@@ -179,42 +170,38 @@ class LocalSource:
             names += [f"{CONFIGURATION}/{name}" for name in configuration_files(self._configuration, model.family)]
         return self._manifest(model, Source.FILE, names)
 
-    def _transformer_manifest(self, model: InferenceModel) -> Manifest:
-        """The files of a transformer with the parts that it lacks. Raises ModelRefused and ModelUnavailable."""
+    def _component_manifest(self, model: InferenceModel) -> Manifest:
+        """The files of a component with the others that it lacks. Raises ModelRefused and ModelUnavailable."""
         check_single_file(self.path, may_be_gguf=True)
-        header = read_weights_header(self.path)
-        if not is_flux(header):
-            check_installable(self.path, model)
-        check_transformer(header, self.path.name, model.family)
-        self._weights = weights_in(self.path, header, parts_in(self.parts))
+        self._file = file = read_component_file(self.path, model.family)
+        file.check(model.family)
+        self._weights = file.weights(file.files_by_component(self.parts))
         names: list[str] = []
-        if absent := absent_parts(self._weights):
-            self._parts = self._find_parts(model, header, absent)
-            names = part_files(names_in(self._parts, is_cached=True), model.variant, model.family, absent)
+        if absent := file.absent_components(self._weights):
+            self._parts = self._find_parts(model, file, absent)
+            names = file.files_among(names_in(self._parts, is_cached=True), model.variant, model.family, absent)
         self._configuration = folder = self._temporary_folder()
-        write_parts(folder, self._weights, header)
-        for name, values in written_files(transformer_tensors(header), model.family).items():
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_text(json.dumps(values, indent=2))
+        file.write_configurations(folder, self._weights, model.family)
         return self._manifest(model, Source.FOLDER, [*names_in(folder), *self._weights, *names])
 
-    def _find_parts(self, model: InferenceModel, header: Mapping[str, Any], absent: Collection[str]) -> Path:
-        """Return the folder with what a transformer lacks. Raises ModelRefused, ModelUnavailable."""
+    def _find_parts(self, model: InferenceModel, file: ComponentFile, absent: Collection[str]) -> Path:
+        """Return the folder with what a component lacks. Raises ModelRefused, ModelUnavailable."""
         if self.config:
             named = self._named_configuration()
-            check_parts(named, header, absent)
+            file.check_folder(named, absent)
             self._has_installed_parts = InferenceModel.objects.filter(slug=self.config).exists()
             return named
         for folder in map(installed_configuration, InferenceModel.objects.filter(family=model.family)):
             if folder is not None and folder.is_dir():
                 try:
-                    check_parts(folder, header, absent)
+                    file.check_folder(folder, absent)
                 except ModelRefused:
                     continue
                 self._has_installed_parts = True
                 return folder
         raise ModelUnavailable(
-            f"{self.path.name} is the transformer alone, without {', '.join(absent)}: add --config FOLDER. {PARTS_HINT}"
+            f"{self.path.name} is the {file.component} alone, without {', '.join(absent)}: add --config FOLDER. "
+            f"{file.hint}"
         )
 
     def _names_in_folder(self, model: InferenceModel, present: list[str]) -> list[str]:
@@ -292,8 +279,8 @@ class LocalSource:
 
     def _is_installed_part(self, name: str) -> bool:
         """Whether a file is already in the folder of models, where only whole folders are replaced."""
-        is_part = name not in self._weights and name.partition("/")[0] in PARTS
-        return self._has_installed_parts and is_part
+        others = () if self._file is None else self._file.others
+        return self._has_installed_parts and name not in self._weights and name.partition("/")[0] in others
 
     def _origin(self, name: str) -> Path | TensorSlice:
         if name in self._weights:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.specs import (
     ADAPTER_LABELS,
     FEW_STEPS,

@@ -21,11 +21,11 @@ from PIL import Image
 
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.model_files import check_model
-from inpainting.catalog.inspection.safety_checker_files import variant_in
 from inpainting.catalog.inspection.transformers_folder import PREPROCESSOR
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.core.moderation.policy import UNAVAILABLE
+from inpainting.families.safety_checker.files import variant_in
 from inpainting.keepalive import run_in_thread
 from inpainting.networks.load_lock import serialized
 from inpainting.networks.network_cache import network_cache

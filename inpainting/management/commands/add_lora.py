@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import filesizeformat
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.specs import LoraKind, check_slug
 from inpainting.catalog.store.hub import HubSource, go_online
 from inpainting.catalog.store.lora_store import add, pull

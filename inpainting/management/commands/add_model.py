@@ -8,7 +8,9 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from inpainting.catalog import configurations, families
+from inpainting import families
+from inpainting.catalog import configurations
+from inpainting.catalog.inspection.component_file import component_labels
 from inpainting.catalog.inspection.files import shell
 from inpainting.catalog.inspection.scanning import scan
 from inpainting.catalog.specs import Control, Kind, LoraKind, ModelSpec, Source
@@ -48,7 +50,7 @@ class Command(BaseCommand):
             default="",
             metavar="NAME",
             help="for a checkpoint file: installed model or folder in diffusers' layout with the same configuration, "
-            f"or one of {', '.join(configurations.NAMES)}; for a transformer of FLUX.1 in one file: installed "
+            f"or one of {', '.join(configurations.NAMES)}; for a {component_labels()} in one file: installed "
             "model or folder with its text encoders, tokenizers and VAE",
         )
         parser.add_argument(
@@ -57,7 +59,7 @@ class Command(BaseCommand):
             default=[],
             type=Path,
             metavar="FILE",
-            help="for a transformer of FLUX.1 in one file: file of a text encoder (clip_l, t5xxl) or of the VAE "
+            help=f"for a {component_labels()} in one file: file of a text encoder (clip_l, t5xxl) or of the VAE "
             "(ae), as ComfyUI has them; may be repeated",
         )
         parser.add_argument("--label", help="name on the pages; default: the slug")

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from inpainting.catalog.families import SEGMENTATION
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage
+from inpainting.families.declaration import SEGMENTATION
 from inpainting.segmenters.base import MAX_BOXES, Candidate, Detection, Hint, Selection
 from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter, installed
 from inpainting.segmenters.networks.promptable import Promptable

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from inpainting.catalog import families
-from inpainting.catalog.families import SEGMENTATION
+from inpainting import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage, Mask
+from inpainting.families.declaration import SEGMENTATION
 from inpainting.networks.device.choice import or_on_cpu
 from inpainting.networks.network_cache import network_cache
 from inpainting.segmenters.base import Candidate, Hint, LoadsModel, Selection, UsesOthers

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.shipped import SHIPPED
 from inpainting.models import InferenceModel, ModelState
 from tests.catalog.store.conftest import PutOnline

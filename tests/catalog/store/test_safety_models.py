@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from accounts.models import User
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.shipped import SAFETENSORS_REVISIONS, SHIPPED
 from inpainting.core.errors import InvalidRequest

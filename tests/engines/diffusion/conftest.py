@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.families.sd.network import StableDiffusion
 from tests.engines.diffusion.pipelines import CPU, KINDS
 from tests.support import tiny_models
 

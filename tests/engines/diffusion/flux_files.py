@@ -14,8 +14,8 @@ from diffusers import FluxTransformer2DModel
 from diffusers.loaders import single_file_model, single_file_utils
 from safetensors.torch import save_file
 
-from inpainting.catalog.inspection import flux_file
-from inpainting.engines.diffusion.conditioning.flux_layer_names import original_name
+from inpainting.families.flux import transformer as flux_transformer
+from inpainting.families.flux.lora_names import original_name
 from tests.support import tiny_models
 
 WIDTH = 128
@@ -34,7 +34,7 @@ def allow_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     exec(source.replace("inner_dim = 3072", f"inner_dim = {WIDTH}"), names)  # noqa: S102 - diffusers' own source
     loadable = single_file_model.SINGLE_FILE_LOADABLE_CLASSES["FluxTransformer2DModel"]
     monkeypatch.setitem(loadable, "checkpoint_mapping_fn", names[name])
-    monkeypatch.setattr(flux_file, "WIDTH", WIDTH)
+    monkeypatch.setattr(flux_transformer, "WIDTH", WIDTH)
 
 
 def pipeline(scratch: Path, *, guidance: bool = True) -> Any:
@@ -79,7 +79,7 @@ def published_tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
             norm = NORMS[found[3]] if not found[1] else NORMS[found[3]].removeprefix("img_attn.")
             parts[f"{found[1] or 'double_'}blocks.{found[2]}.{norm}.scale"] = {0: tensor}
         else:
-            original = original_name(layer)
+            original = original_name(layer, None)
             assert original is not None, name
             parts.setdefault(f"{original[0]}.{end}", {})[original[1]] = tensor
     return {name: torch.cat([of[number] for number in sorted(of)]).contiguous() for name, of in parts.items()}

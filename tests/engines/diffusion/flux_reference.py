@@ -12,7 +12,7 @@ from skimage import data
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.diffusion.families.flux_fill import FluxFill
+from inpainting.families.flux_fill.network import FluxFill
 from tests.engines.diffusion.pipelines import STEPS, call_arguments, counting_steps
 
 SIZE = Size(96, 64)

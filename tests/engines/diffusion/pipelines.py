@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 from skimage import data
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
-from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.networks.device.hardware import Hardware
 from tests.support import tiny_models
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from skimage import data
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, plan_window
@@ -26,12 +26,12 @@ from inpainting.engines.base import Step
 from inpainting.engines.diffusion import flow_schedulers, previews
 from inpainting.engines.diffusion.declaration import window_rule
 from inpainting.engines.diffusion.engine import Diffusion
-from inpainting.engines.diffusion.families.flux_fill import FluxFill
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.painting import paint
+from inpainting.families.flux_fill.network import FluxFill
 from inpainting.networks.device.hardware import Hardware
 from tests.engines.diffusion.flux_reference import SIZE, assert_equal, diffusers_result, request
 from tests.engines.diffusion.pipelines import (

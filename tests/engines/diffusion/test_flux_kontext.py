@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest, LoraUse
 from inpainting.core.settings_table import FLOW_SCHEDULERS
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora
-from inpainting.engines.diffusion.families.flux_kontext import FluxKontext
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.families.flux_kontext.network import FluxKontext
 from tests.engines.diffusion.flux_reference import SIZE, assert_equal
 from tests.engines.diffusion.pipelines import (
     CPU,

@@ -13,8 +13,8 @@ from inpainting.catalog.inspection.lora_files import LoraRefused, check_lora
 from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras, active_loras
-from inpainting.engines.diffusion.families.flux_fill import FluxFill
 from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.families.flux_fill.network import FluxFill
 from tests.engines.diffusion.flux_reference import assert_equal, diffusers_result, request
 from tests.engines.diffusion.pipelines import CPU, denoised
 from tests.support import tiny_loras, tiny_models

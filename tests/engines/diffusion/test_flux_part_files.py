@@ -46,13 +46,13 @@ def comfyui(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settin
     settings.MODELS_DIR = tmp_path / "models"
     flux_files.allow_tiny(monkeypatch)
 
-    def write_flux_parts(folder: Path, names: Container[str]) -> None:
+    def write_components(name: str, folder: Path, names: Container[str]) -> None:
         for part in whole.iterdir():
             if part.is_dir() and part.name in names:
                 unweighed = shutil.ignore_patterns("*.safetensors")
                 shutil.copytree(part, folder / part.name, dirs_exist_ok=True, ignore=unweighed)
 
-    monkeypatch.setattr(configurations, "write_flux_parts", write_flux_parts)
+    monkeypatch.setattr(configurations, "write_components", write_components)
     parts = {f"{part}/config.json": json.loads((whole / part / "config.json").read_text()) for part in COMPONENTS}
     monkeypatch.setattr(configurations, "files_of", lambda name: parts)
     folder = tmp_path / "comfyui"

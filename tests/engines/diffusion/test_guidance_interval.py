@@ -14,10 +14,10 @@ import torch
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
-from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.families.sd.network import StableDiffusion
 from tests.engines.diffusion.pipelines import (
     CPU,
     KINDS,

@@ -14,8 +14,8 @@ import torch
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load

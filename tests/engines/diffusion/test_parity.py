@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from inpainting.engines.diffusion import schedulers
-from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.families.sd.network import StableDiffusion
 from tests.engines.diffusion.pipelines import (
     CPU,
     KINDS,

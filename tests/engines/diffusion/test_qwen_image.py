@@ -18,11 +18,11 @@ from inpainting.core.adapter_uses import LoraUse
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import FLOW_SCHEDULERS
-from inpainting.engines.diffusion.families.qwen_image import QwenImage, guided
-from inpainting.engines.diffusion.families.z_image import MAX_TOKENS
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.families.qwen_image.network import QwenImage, guided
+from inpainting.families.z_image.network import MAX_TOKENS
 from inpainting.networks.device.hardware import Hardware
 from tests.engines.diffusion.pipelines import (
     CPU,

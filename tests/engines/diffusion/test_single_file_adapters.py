@@ -13,7 +13,8 @@ import torch
 from django.core.management import CommandError, call_command
 from safetensors.torch import load_file, save_file
 
-from inpainting.catalog import configurations, families
+from inpainting import families
+from inpainting.catalog import configurations
 from inpainting.catalog.specs import Control, Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter

@@ -10,9 +10,9 @@ import torch
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.backends.torch import Backend
 from inpainting.engines.diffusion.denoising import DenoisingState, advance
-from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.diffusion.step_weights import read_weights
+from inpainting.families.sd.network import StableDiffusion
 from inpainting.networks.device.hardware import finite_checks
 from tests.engines.diffusion.operations import Operations
 from tests.engines.diffusion.pipelines import CPU, request

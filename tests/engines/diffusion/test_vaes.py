@@ -19,7 +19,6 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
-from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
 from inpainting.engines.diffusion.serving.batcher import Batcher
@@ -27,6 +26,7 @@ from inpainting.engines.diffusion.serving.jobs import Job, JobSucceeded
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.diffusion.vae_formats import latent_format
+from inpainting.families.sd.network import StableDiffusion
 from tests.engines.diffusion.conditioning.adapter_requests import admit_all
 from tests.engines.diffusion.pipelines import CPU, KINDS, denoised, ignore_step, reference_result, request
 from tests.support import tiny_models, tiny_vaes

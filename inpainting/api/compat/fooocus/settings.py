@@ -7,11 +7,11 @@ from typing import Any
 
 from django.utils.text import slugify
 
+from inpainting import families
 from inpainting.api.compat.fooocus.body import GenerateBody, Performance
 from inpainting.api.compat.fooocus.styles import STYLES, apply_styles
 from inpainting.api.errors import MAX_QUOTED_CHARACTERS
 from inpainting.api.samplers import SAMPLERS
-from inpainting.catalog import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import Kind, LoraKind
@@ -19,6 +19,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import LoraUse, PaintSettings
 from inpainting.core.settings_table import MAX_LORAS, MAX_SEED, RANGES
 from inpainting.core.validation import abbreviate
+from inpainting.families.declaration import MAX_GUIDANCE_SCALE
 
 NONE = ("", "None")
 DEFAULT_VAE = "Default (model)"
@@ -130,7 +131,7 @@ def sampling(body: GenerateBody, model: InferenceModel | None, notes: Notes) -> 
     family = families.get(model.family) if model else None
     found: dict[str, Any] = {}
     if "guidance_scale" in body.model_fields_set:
-        highest = family.max_guidance_scale if family else families.MAX_GUIDANCE_SCALE
+        highest = family.max_guidance_scale if family else MAX_GUIDANCE_SCALE
         found["guidance_scale"] = notes.clamp("guidance_scale", body.guidance_scale, highest)
     if "clip_skip" in body.model_fields_set:
         layer = int(notes.clamp("clip_skip", body.clip_skip, RANGES["clip_skip"][1]))

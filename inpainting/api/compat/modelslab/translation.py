@@ -10,13 +10,12 @@ from typing import Any, TypeVar
 from django.utils import timezone
 from rest_framework.request import Request
 
+from inpainting import families
 from inpainting.api.compat.modelslab.body import MAX_STEPS, RANGES, InpaintForm
 from inpainting.api.compat.modelslab.views import TEMPORARY
 from inpainting.api.dialect import build_scaled_request, origin_of
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.media.links import ending_key
-from inpainting.catalog import families
-from inpainting.catalog.families import ModelFamily
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import Kind
 from inpainting.core.codecs import DecodedImage
@@ -25,6 +24,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, LoraUse, PaintSettings
 from inpainting.core.settings_table import ALGORITHM_SPELLINGS, MAX_PROMPT_CHARACTERS
 from inpainting.core.validation import abbreviate, check_range
+from inpainting.families.declaration import ModelFamily
 from inpainting.generations.submit import Submission
 
 T = TypeVar("T")

@@ -6,8 +6,8 @@ from typing import Any
 
 from rest_framework import serializers
 
+from inpainting import families
 from inpainting.api.native.schemas.base import Answer, Constant
-from inpainting.catalog import families
 from inpainting.catalog.specs import ADAPTER_LABELS, Control
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings

@@ -27,6 +27,7 @@ from inpainting.engines.diffusion.conditioning.delta_layers import DeltaLoras, D
 from inpainting.engines.diffusion.conditioning.fused_weights import fused_byte_count
 from inpainting.engines.diffusion.conditioning.lora_layer_names import is_known, layers_by_name, needs_diffusers
 from inpainting.engines.diffusion.serving.ignored_weights import tensor_notes
+from inpainting.families.declaration import LoraSupport
 from inpainting.networks.device.hardware import is_out_of_memory
 from inpainting.networks.load_lock import serialized
 
@@ -95,9 +96,11 @@ class LoadedLoras:
     targets: names of the pipeline's components that LoRAs may change.
     """
 
-    def __init__(self, pipeline: Any, targets: Sequence[str]) -> None:
+    def __init__(self, pipeline: Any, support: LoraSupport | None) -> None:
         self.pipeline = pipeline
-        self.targets = targets
+        self.targets = () if support is None else support.components
+        self._not_read = "" if support is None else support.not_read
+        self._original_name = None if support is None else support.load_original_name()
         self._bytes: OrderedDict[str, int] = OrderedDict()
         self._deltas = DeltaLoras()
         self._unread: dict[str, tuple[str, ...]] = {}
@@ -156,8 +159,8 @@ class LoadedLoras:
             name: tensor.to(device, copy=True) if tensor.ndim > 1 else tensor.clone()
             for name, tensor in load_file(path).items()
         }
-        by_name, configuration = layers_by_name(self._components_by_name), lora_configuration(path)
-        is_plain = is_read_by_diffusers(tensors)
+        by_name, configuration = layers_by_name(self._components_by_name, self._original_name), lora_configuration(path)
+        is_plain = is_read_by_diffusers(tensors, self._not_read)
         unread = tuple(name for name in tensors if not is_known(name, by_name, is_plain=is_plain))
         deltas = None
         if not is_plain or (configuration is None and not needs_diffusers(tensors)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from torch.nn import Module
 
 from inpainting.catalog.inspection.lora_layers import MAGNITUDE, PEFT_PREFIX, split_name
 from inpainting.engines.diffusion.conditioning.delta_weights import LAYER_TYPES
-from inpainting.engines.diffusion.conditioning.flux_layer_names import original_name
+from inpainting.families.declaration import OriginalName
 
 UNDERSCORED = {
     "unet": ("lora_unet",),
@@ -27,25 +26,6 @@ TEXT_MODEL = "text_model."
 """Precedes the names of a text encoder's layers in files that were made for transformers 4."""
 OLD_NAME, OLD_ENDING = ".processor.", ".lora_linear_layer"
 """In the names that diffusers gave to layers before it used PEFT."""
-ORIGINAL_NAMES = {
-    "conv_in": "input_blocks.0.0",
-    "time_embedding.linear_1": "time_embed.0",
-    "time_embedding.linear_2": "time_embed.2",
-    "add_embedding.linear_1": "label_emb.0.0",
-    "add_embedding.linear_2": "label_emb.0.2",
-    "conv_norm_out": "out.0",
-    "conv_out": "out.2",
-}
-"""Layers of a UNet in diffusers' names and in those of the original layout, which kohya-ss trains SDXL in."""
-ORIGINAL_PARTS = {
-    "norm1": "in_layers.0",
-    "conv1": "in_layers.2",
-    "time_emb_proj": "emb_layers.1",
-    "norm2": "out_layers.0",
-    "conv2": "out_layers.3",
-    "conv_shortcut": "skip_connection",
-}
-"""Layers of a block of residuals, likewise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,12 +39,15 @@ class NamedLayer:
     part: int = 0
 
 
-def layers_by_name(components: Mapping[str, Any]) -> dict[str, list[NamedLayer]]:
-    """Name in a file -> the layers whose outputs it gives, in their order. components: of a pipeline, by name."""
+def layers_by_name(components: Mapping[str, Any], original_name: OriginalName | None) -> dict[str, list[NamedLayer]]:
+    """Return the layers whose outputs a name in a file gives, in their order, by that name.
+
+    components: of a pipeline, by name. original_name: see `LoraSupport.original_name`.
+    """
     found: dict[str, list[NamedLayer]] = {}
     for component_name, component in components.items():
         for path, layer in layers_of(component):
-            for name, part in names_of(component_name, path, component):
+            for name, part in names_of(component_name, path, component, original_name):
                 found.setdefault(name, []).append(NamedLayer(component_name, path, layer, part))
     return {name: sorted(layers, key=lambda one: one.part) for name, layers in found.items()}
 
@@ -101,10 +84,12 @@ def layers_of(component: Any) -> Iterator[tuple[str, Module]]:
             yield from ((f"{name}.{path}", layer) for path, layer in layers_of(module))
 
 
-def names_of(component_name: str, path: str, component: Any) -> Iterator[tuple[str, int]]:
-    """All names of a layer with its part of that name's layer: those of diffusers, PEFT, kohya-ss, ComfyUI.
+def names_of(
+    component_name: str, path: str, component: Any, original_name: OriginalName | None
+) -> Iterator[tuple[str, int]]:
+    """Yield all names of a layer with its part of that name's layer: those of diffusers, PEFT, kohya-ss, ComfyUI.
 
-    A transformer's layers also have the names without a component, as in the files of Qwen-Image-Lightning.
+    A transformer's layers also have the names without a component, as distilled LoRAs are published.
     """
     is_text = component_name.startswith("text_encoder")
     paths = [(path, 0), (f"{TEXT_MODEL}{path}", 0)] if is_text else [(path, 0)]
@@ -112,7 +97,7 @@ def names_of(component_name: str, path: str, component: Any) -> Iterator[tuple[s
         yield f"{component_name}.{one}", part
         yield f"{PEFT_PREFIX}{component_name}.{one}", part
     if not is_text:
-        original = unet_name(path, component) if component_name == "unet" else original_name(path)
+        original = None if original_name is None else original_name(path, component)
         paths += [] if original is None else [original]
         yield from ((f"{PEFT_PREFIX}{one}", part) for one, part in paths)
     if component_name == "transformer":
@@ -122,36 +107,3 @@ def names_of(component_name: str, path: str, component: Any) -> Iterator[tuple[s
             yield f"{DOTTED[component_name]}.{one}", part
         for prefix in UNDERSCORED.get(component_name, ()):
             yield f"{prefix}_{one.replace('.', '_')}", part
-
-
-def unet_name(path: str, unet: Any) -> tuple[str, int] | None:
-    """See `flux_layer_names.original_name`: for a UNet, whose layers are the same in the original layout."""
-    name = original_path(path, unet)
-    return None if name is None else (name, 0)
-
-
-def original_path(path: str, unet: Any) -> str | None:
-    """The path of a UNet's layer in the original layout; None if it has none there."""
-    if path in ORIGINAL_NAMES:
-        return ORIGINAL_NAMES[path]
-    if found := re.match(r"mid_block\.(resnets|attentions)\.(\d+)\.(.+)", path):
-        kind, number, rest = found.groups()
-        return f"middle_block.{2 * int(number) + (kind == 'attentions')}.{original_part(rest)}"
-    layers = unet.config.layers_per_block
-    found = re.match(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)", path)
-    if found is None or not isinstance(layers, int):
-        return None
-    way, block, kind, number, rest = found.groups()
-    first = int(block) * (layers + 1)
-    if kind == "downsamplers":
-        return f"input_blocks.{first + layers + 1}.0.op"
-    if kind == "upsamplers":
-        has_attention = hasattr(unet.up_blocks[int(block)], "attentions")
-        return f"output_blocks.{first + layers}.{2 if has_attention else 1}.{rest}"
-    start = f"input_blocks.{first + int(number) + 1}" if way == "down" else f"output_blocks.{first + int(number)}"
-    return f"{start}.{1 if kind == 'attentions' else 0}.{original_part(rest)}"
-
-
-def original_part(path: str) -> str:
-    head, _, rest = path.partition(".")
-    return ".".join(part for part in (ORIGINAL_PARTS.get(head, head), rest) if part)

@@ -9,7 +9,7 @@ from typing import Any
 import diffusers
 import torch
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.inspection.adapter_files import CLASSES, check_adapter, check_tiny_vae
 from inpainting.catalog.inspection.diffusers_folder import is_variant
 from inpainting.catalog.inspection.files import CONFIG, WEIGHTS, ModelRefused, json_object

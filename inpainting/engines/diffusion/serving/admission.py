@@ -15,7 +15,7 @@ from inpainting.engines.diffusion import previews
 from inpainting.engines.diffusion.conditioning import controlnet, ip_adapter
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
-from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.serving.batch_tuner import MAX_ROWS
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
 from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, logged

@@ -5,7 +5,7 @@ from __future__ import annotations
 from inpainting.core.geometry import Size
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
-from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.serving.model_cache import NOTHING_IN_USE, InUse
 
 

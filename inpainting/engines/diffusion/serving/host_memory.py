@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from inpainting.networks.device.memory import free_machine_bytes
 
 if TYPE_CHECKING:
-    from inpainting.engines.diffusion.families.base import LatentModel
+    from inpainting.engines.diffusion.latent_model import LatentModel
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import diffusers
 
-from inpainting.catalog.families import DiffusersLayout
 from inpainting.catalog.inspection.checkpoint_tensors import ignored_tensors, is_weight
 from inpainting.catalog.inspection.files import CONFIG, INDEX, json_in, quoted
+from inpainting.families.layouts import DiffusersLayout
 
 SCHEDULER = "scheduler"
 SCHEDULER_CONFIG = "scheduler_config.json"

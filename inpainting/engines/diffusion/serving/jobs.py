@@ -25,7 +25,7 @@ from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompts
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 from inpainting.networks.device.hardware import FiniteCheck
 

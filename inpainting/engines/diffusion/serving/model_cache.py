@@ -21,7 +21,7 @@ from inpainting.core.geometry import Size
 from inpainting.engines.diffusion.backends.torch import Backend
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora, ActiveLoras, LoraFile
-from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
 from inpainting.engines.diffusion.serving.background_loader import BackgroundLoader, Load
 from inpainting.engines.diffusion.serving.host_memory import HostMemory

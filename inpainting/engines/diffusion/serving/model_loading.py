@@ -15,13 +15,12 @@ import transformers
 from diffusers.loaders.single_file import load_single_file_sub_model
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 
-from inpainting.catalog import families
-from inpainting.catalog.families import DiffusersLayout, ModelFamily
+from inpainting import families
 from inpainting.catalog.inspection.checkpoint_file import CONFIGURATION, configuration_folder, unet_channels
 from inpainting.catalog.inspection.checkpoint_tensors import VELOCITY, ZERO_SNR, is_extra, is_weight
+from inpainting.catalog.inspection.component_file import WEIGHTS_NAMES, component_file_class
 from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
 from inpainting.catalog.inspection.files import GGUF, INDEX, WEIGHTS, ModelRefused
-from inpainting.catalog.inspection.flux_file import TRANSFORMER, WEIGHTS_NAMES, is_flux
 from inpainting.catalog.inspection.gguf_header import is_gguf, read_weights_header
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.inspection.safetensors_header import read_header
@@ -30,6 +29,8 @@ from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.serving.adapter_loading import variant_in, weights_variant
 from inpainting.engines.diffusion.serving.ignored_weights import checkpoint_notes, configuration_notes, tensor_notes
 from inpainting.engines.diffusion.serving.part_files import foreign_file_in, missing_weights, read_foreign, read_tensors
+from inpainting.families.declaration import ModelFamily
+from inpainting.families.layouts import DiffusersLayout
 from inpainting.networks.device.hardware import Hardware, Offload, is_out_of_memory
 from inpainting.networks.device.quantization import NETWORKS, is_quantized, predicted_bytes, quantize, read_gguf
 from inpainting.networks.load_lock import serialized
@@ -166,8 +167,8 @@ def read_folder(
     for name, component_class in component_classes(family).items():
         if not (folder / name).is_dir():
             continue
-        if (original := flux_file_in(folder / name)) is not None:
-            parts[name], unread = read_flux(component_class, original, dtype)
+        if (original := component_file_in(folder / name, family.name)) is not None:
+            parts[name], unread = read_component(component_class, original, dtype)
             notes += tensor_notes(name, unread)
             continue
         if (foreign := foreign_file_in(folder / name, component_class)) is not None:
@@ -191,14 +192,17 @@ def read_folder(
     return pipeline, notes
 
 
-def flux_file_in(folder: Path) -> Path | None:
-    """The weights in a component's folder if they are a transformer of FLUX with its published names."""
-    paths = [folder / name for name in WEIGHTS_NAMES if folder.name == TRANSFORMER]
-    return next((path for path in paths if path.is_file() and is_flux(read_weights_header(path))), None)
+def component_file_in(folder: Path, family: str) -> Path | None:
+    """The weights in a component's folder if they are a file of the family's with its published names."""
+    known = component_file_class(family)
+    if known is None or folder.name != known.component:
+        return None
+    paths = [path for name in WEIGHTS_NAMES if (path := folder / name).is_file()]
+    return next((path for path in paths if known.recognises(read_weights_header(path))), None)
 
 
-def read_flux(component_class: type[Any], path: Path, dtype: torch.dtype) -> tuple[Any, list[str]]:
-    """Read a transformer of FLUX with its published names, and the configuration beside it.
+def read_component(component_class: type[Any], path: Path, dtype: torch.dtype) -> tuple[Any, list[str]]:
+    """Read a component with its published names, and the configuration beside it.
 
     Also returns the names of tensors that nothing reads.
     """

@@ -17,6 +17,7 @@ from inpainting.engines.diffusion.conditioning.delta_weights import LayerDelta
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
 from inpainting.engines.diffusion.conditioning.lora_layer_names import layers_by_name, layers_of
 from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.families.sd.lora_names import original_name
 from tests.engines.diffusion.pipelines import CPU, FAMILIES, ddim_request, denoised, loaded_reference, run_reference
 from tests.support import original_layout, tiny_delta_loras, tiny_loras, tiny_models
 from tests.support.matrix import each_value_once
@@ -94,7 +95,7 @@ def test_the_names_of_every_trainer_are_read(
 
 def test_names_of_the_original_layout_are_those_that_diffusers_reads(specs: dict[str, ModelSpec]) -> None:
     unet = load(specs["sdxl"], CPU).unet
-    known = layers_by_name({"unet": unet})
+    known = layers_by_name({"unet": unet}, original_name)
     per_block = unet.config.layers_per_block + 1
     layers = [path for path, _ in layers_of(unet)]
     for path in layers:

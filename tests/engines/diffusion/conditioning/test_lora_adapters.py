@@ -17,10 +17,10 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest, LoraUse
 from inpainting.engines.diffusion.conditioning import lora_adapters
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
-from inpainting.engines.diffusion.families.sd import StableDiffusion
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
+from inpainting.families.sd.network import StableDiffusion
 from tests.engines.diffusion.pipelines import (
     CPU,
     FAMILIES,

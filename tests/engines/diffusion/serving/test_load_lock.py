@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from inpainting.catalog import families
+from inpainting import families
 from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion import safety_checker

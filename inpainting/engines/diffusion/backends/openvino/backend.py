@@ -15,7 +15,7 @@ from inpainting.core.geometry import Size
 from inpainting.engines.diffusion.backends.openvino.conversion import DECODER, ENCODER, UNET, unet_shapes
 from inpainting.engines.diffusion.backends.openvino.library import core
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
-from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
 logger = logging.getLogger(__name__)

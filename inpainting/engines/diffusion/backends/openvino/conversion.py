@@ -26,7 +26,7 @@ from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.catalog.store.converted_networks import NetworkStore
 from inpainting.engines.diffusion.backends.openvino.library import PrePostProcessor, ov, version
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora, ActiveLoras
-from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.networks.device.hardware import Hardware
 

@@ -27,7 +27,7 @@ from inpainting.engines.diffusion.backends.openvino.conversion import (
 from inpainting.engines.diffusion.backends.openvino.library import has_bfloat16
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
-from inpainting.engines.diffusion.families.base import LatentModel
+from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
 from inpainting.engines.diffusion.serving.model_cache import NOTHING_IN_USE, InUse, ModelCache

@@ -1,1 +1,0 @@
-"""Per family: prompt encoding, start of a sample, and prediction."""

@@ -1,0 +1,50 @@
+"""What families of flow-matching models have in common: the beginning of an image, and its tokens."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch.nn.functional import pixel_unshuffle
+
+from inpainting.core.request import InpaintRequest
+from inpainting.engines.diffusion import flow_schedulers
+from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.engines.diffusion.latent_model import LatentModel, SampleInputs
+from inpainting.engines.diffusion.latents import PATCH_SIZE
+from inpainting.engines.diffusion.step_weights import StepWeights
+
+
+class FlowStart(NamedTuple):
+    """An image before its first step. image, noise: [1, c, h, w]. notes: of the scheduler."""
+
+    inputs: SampleInputs
+    weights: StepWeights
+    image: torch.Tensor
+    noise: torch.Tensor
+    notes: tuple[str, ...]
+
+    @property
+    def latents(self) -> torch.Tensor:
+        return self.weights.add_noise(self.image, self.noise, 0)
+
+
+class FlowModel(LatentModel):
+    """A loaded flow-matching model."""
+
+    samples_image = True
+    """Whether the source image's latents are drawn from the VAE's distribution, before the noise, or are its mode."""
+
+    def begin(self, request: InpaintRequest, index: int, codec: LatentCodec) -> FlowStart:
+        inputs = self.sample_inputs(request, index)
+        scheduler, timesteps, notes = flow_schedulers.schedule(
+            request.settings, self.spec, self.scheduler_config, inputs.latent_size
+        )
+        weights = self.step_weights(scheduler, timesteps, flow_schedulers.read_flow_weights)
+        image = codec.encode(inputs.pixels, inputs.generator if self.samples_image else None, inputs.key)
+        return FlowStart(inputs, weights, image, self.draw_noise(inputs.latent_size, inputs.generator), notes)
+
+
+def packed(latents: torch.Tensor) -> torch.Tensor:
+    """[n, c, h, w] -> [n, h * w / 4, 4 * c]: patches of PATCH_SIZE latent pixels a side, as tokens."""
+    return pixel_unshuffle(latents, PATCH_SIZE).flatten(2).transpose(1, 2).contiguous()

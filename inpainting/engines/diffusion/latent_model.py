@@ -1,0 +1,316 @@
+"""A loaded model: what all families share, and what each one implements."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import max_pool2d
+
+from inpainting import families
+from inpainting.catalog.specs import ModelSpec
+from inpainting.core.errors import EngineFailed
+from inpainting.core.geometry import Size
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.diffusion.backends.torch import TORCH, Backend
+from inpainting.engines.diffusion.conditioning.lora_adapters import LoadedLoras
+from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
+from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding, EmbeddingVectors
+from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.encoding_cache import MAX_IMAGES, MAX_SCHEDULES, MAX_TEXTS, Encoded, EncodingCache
+from inpainting.engines.diffusion.latent_codec import LatentCodec, to_tensor
+from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
+from inpainting.engines.diffusion.step_weights import StepWeights, read_weights
+from inpainting.engines.diffusion.vae_formats import latent_channels, latent_format
+from inpainting.networks.device.compilation import CompiledNetwork
+from inpainting.networks.device.hardware import Hardware, Offload
+from inpainting.networks.device.quantization import stored_bytes
+
+OVERFLOWED = "Numbers of the model left the range of float16: it computed in bfloat16."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleInputs:
+    """The tensors that every family derives from a request.
+
+    pixels: [1, 3, 8h, 8w], -1 to 1. pixel_mask: [1, 1, 8h, 8w], 1 = repaint. mask: [1, 1, h, w] on the device, the
+    largest of the 64 pixels of each latent pixel, so that a scratch thinner than a latent pixel is repainted.
+    is_grey: whether the mask is partial anywhere.
+    key, masked_key: digests of the pixels, and of the pixels and the mask; equal for equal ones.
+    """
+
+    pixels: torch.Tensor
+    pixel_mask: torch.Tensor
+    mask: torch.Tensor
+    generator: torch.Generator
+    is_grey: bool
+    key: bytes
+    masked_key: bytes
+
+    @property
+    def latent_size(self) -> tuple[int, int]:
+        return self.mask.shape[-2], self.mask.shape[-1]
+
+
+class LatentModel(ABC):
+    """A loaded model. Only the device's thread uses it.
+
+    pipeline: a diffusers pipeline of the family. Its components are used, but its `__call__` is not, and no state of a
+    generation is kept on it.
+    """
+
+    respects_force_upcast: ClassVar[bool] = False
+    """Whether `force_upcast` in a VAE's configuration is true of the family, or only diffusers' default."""
+
+    splits_rows: ClassVar[bool] = False
+    """Whether `predict` follows `rows_per_call`."""
+
+    def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
+        self.pipeline = pipeline
+        self.hardware = hardware
+        self.spec = spec
+        self.vae = pipeline.vae
+        self.unet: Any = getattr(pipeline, "unet", None)
+        """None in families with a transformer."""
+        support = families.get(spec.family).lora
+        self.loras = LoadedLoras(pipeline, support)
+        self._texts = EncodingCache(MAX_TEXTS)
+        self._images = EncodingCache(MAX_IMAGES)
+        self._step_weights = EncodingCache(MAX_SCHEDULES)
+        self.scheduler_config: Mapping[str, Any] = pipeline.scheduler.config
+        self.memory_fallbacks: list[str] = []
+        """Sentences about what was done to save memory, for the metadata of every image painted since."""
+        self.notes: list[str] = []
+        """Sentences about how its files were read and it computes, for the metadata of every image painted since."""
+        self.backends: dict[Any, Backend] = {}
+        """Other backends compiled from this model, by image size and LoRAs."""
+        self.is_tiled = False
+        """Whether images are encoded and decoded in tiles, to save memory."""
+        self.fingerprint = 0
+        """Of the files that it was read from; 0 for none."""
+        self.offload = Offload.NONE
+        self.rows_per_call: int | None = None
+        """Rows of a step batch that are computed at a time; None is all."""
+        self.unsaved_area: int | None = None
+        """Memory was short for an image of so many pixels; None where it was not."""
+        self._compiled: CompiledNetwork | None = None
+        self._prepare_compilation()
+
+    @property
+    def byte_count(self) -> int:
+        """Bytes of all weights, including those of its LoRAs and of its other backends."""
+        backend_bytes = sum(backend.byte_count for backend in self.backends.values())
+        return self._own_bytes + self.loras.byte_count + backend_bytes
+
+    @cached_property
+    def _own_bytes(self) -> int:
+        modules = [part for part in self.pipeline.components.values() if isinstance(part, torch.nn.Module)]
+        total = sum(stored_bytes(tensor) for module in modules for tensor in (*module.parameters(), *module.buffers()))
+        return total - self.loras.layer_byte_count
+
+    @property
+    def network(self) -> Any:
+        """The network that takes the steps: a UNet or a transformer."""
+        return self.pipeline.transformer if self.unet is None else self.unet
+
+    @property
+    def step_network(self) -> Any:
+        """What computes a step of `network`: it may be compiled, but not with LoRAs, which change its layers."""
+        return self.network if self._compiled is None or self.loras.active != () else self._compiled
+
+    @property
+    def compilation_notes(self) -> tuple[str, ...]:
+        """Why its network is not compiled although that was asked for, for the metadata."""
+        return () if self._compiled is None or self._compiled.rejection is None else (self._compiled.rejection,)
+
+    def _prepare_compilation(self) -> None:
+        """Compile from the next step on. The network must be without adapters, and whole on its device."""
+        if self.hardware.compilation:
+            self._compiled = CompiledNetwork(self.network, self.spec.slug)
+
+    # What each family implements
+
+    @abstractmethod
+    def rows_for(self, settings: PaintSettings) -> int:
+        """Rows of a step batch that an image takes at most."""
+
+    @abstractmethod
+    def tokenize(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()) -> TokenizedPrompts:
+        """Tokenize a request's prompts. vectors: of its textual inversions, for each text encoder."""
+
+    @abstractmethod
+    def encode_prompts(self, prompts: Any, settings: PaintSettings, size: Size) -> TextConditioning:
+        """Encode what `tokenize` returned, for an image of `size`."""
+
+    def embedding_vectors(self, embeddings: Sequence[Embedding]) -> tuple[EmbeddingVectors, ...]:
+        """The vectors of textual inversions for `tokenize`. Raises EngineFailed, `adapter_unfit`."""
+        raise EngineFailed(f"{self.spec.label} takes no embeddings.", code="adapter_unfit")
+
+    @abstractmethod
+    def start(
+        self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
+    ) -> tuple[DenoisingState, tuple[str, ...]]:
+        """The state before the first step of image `index` of a request whose source image is the window.
+
+        Draws random numbers in the order of diffusers' pipeline, so that a seed gives the same image. codec: another
+        than the model's own. Also returns notes for the metadata.
+        """
+
+    @abstractmethod
+    def predict(self, samples: Sequence[DenoisingState], backend: Backend = TORCH) -> list[torch.Tensor]:
+        """One call of the network for samples of one size, each at its own timestep.
+
+        Returns the prediction for each one's `advance`, in float32.
+        """
+
+    # Shared by the families
+
+    def encoded_once(self, key: Hashable, encode: Callable[[], Encoded]) -> Encoded:
+        """What `encode` returns for a text, or returned for the same key with the same active LoRAs before."""
+        active = self.loras.active
+        return encode() if active is None else self._texts.get((active, key), encode)
+
+    def guidance(self, settings: PaintSettings) -> float:
+        return self.spec.guidance_scale if settings.guidance_scale is None else settings.guidance_scale
+
+    def step_weights(
+        self, scheduler: Any, timesteps: torch.Tensor, read: Callable[[Any, torch.Tensor], StepWeights] = read_weights
+    ) -> StepWeights:
+        """The weights of a scheduler that was set to begin with `timesteps`, read once for equal ones."""
+        key = (scheduler.to_json_string(), scheduler.num_inference_steps, *timesteps.tolist())
+        return self._step_weights.get(key, lambda: read(scheduler, timesteps))
+
+    def sample_inputs(self, request: InpaintRequest, index: int) -> SampleInputs:
+        pixel_mask = torch.from_numpy(request.mask.astype(np.float32) / 255)[None, None]
+        mask = max_pool2d(pixel_mask, VAE_SCALE_FACTOR)
+        key = digest(request.image.pixels)
+        return SampleInputs(
+            pixels=to_tensor(request.image.pixels),
+            pixel_mask=pixel_mask,
+            mask=mask.to(self.hardware.device),
+            is_grey=bool(((mask > 0) & (mask < 1)).any()),
+            generator=torch.Generator().manual_seed((request.settings.seed + index) % 2**63),
+            key=key,
+            masked_key=key + digest(request.mask),
+        )
+
+    def draw_noise(self, latent_size: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
+        """Noise [1, c, h, w], drawn on the CPU: the same on every device."""
+        shape = (1, latent_channels(self.vae), *latent_size)
+        return torch.randn(shape, generator=generator).to(self.hardware.device)
+
+    def codec(self, vae: Any | None = None, backend: Backend = TORCH) -> LatentCodec:
+        """Encode and decode with the model's own VAE by `backend`, or with another VAE by torch.
+
+        A VAE that overflows float16 is held in bfloat16 from the first call on, where the device computes that: it
+        takes as much memory, and need not be converted for each call.
+
+        Raises EngineFailed, `adapter_unfit`, for another VAE with another format of latents.
+        """
+        if vae is None:
+            overflows = self._overflows(self.vae)
+            return LatentCodec(self.vae, self.hardware.device, backend, overflows, images=self._images)
+        if latent_format(vae) != latent_format(self.vae):
+            raise EngineFailed(
+                f"The VAE gives latents of {latent_format(vae)}; {self.spec.label} wants {latent_format(self.vae)}.",
+                code="adapter_unfit",
+            )
+        return LatentCodec(vae, self.hardware.device, TORCH, self._overflows(vae), self.is_tiled, self._images)
+
+    def _overflows(self, vae: Any) -> bool:
+        overflows = self.respects_force_upcast and bool(getattr(vae.config, "force_upcast", False))
+        if overflows and vae.dtype == torch.float16 and self.hardware.has_bfloat16:
+            vae.to(torch.bfloat16)
+        return overflows
+
+    def use_bfloat16(self) -> None:
+        """Compute the network in bfloat16, which has the range of float32, until the model is loaded again."""
+        self.loras.unfuse()
+        self.hardware = replace(self.hardware, dtype=torch.bfloat16)
+        self.network.to(torch.bfloat16)
+        if self.offload is Offload.NONE:
+            self._prepare_compilation()
+        self.notes.append(OVERFLOWED)
+
+    # When memory is short
+
+    def save_memory(self, size: Size) -> bool:
+        """Switch to the next way of computing that needs less memory and more time. False if there is none left.
+
+        size: of the image that memory was too short for.
+        """
+        self.unsaved_area = min(size.area, self.unsaved_area or size.area)
+        if not self.is_tiled:
+            # No attention slicing: scaled_dot_product_attention already holds less memory than the slices would.
+            self.is_tiled = True
+            self.vae.enable_slicing()
+            self.vae.enable_tiling()
+            self.memory_fallbacks.append("Memory was short: images were encoded and decoded in tiles.")
+            return True
+        if self.splits_rows and self.rows_per_call is None:
+            self.rows_per_call = 1
+            self.memory_fallbacks.append("Memory was short: the rows of a step were computed one after another.")
+            return True
+        return self.offload_more()
+
+    def offload_more(self) -> bool:
+        """Keep more of the model in the machine's memory. False if that is not possible."""
+        if not self.hardware.can_offload or self.offload is Offload.LAYERS:
+            return False
+        self.offload_to(Offload(self.offload + 1))
+        return True
+
+    def offload_to(self, offload: Offload) -> None:
+        self._forget_encodings()
+        self.loras.unfuse()
+        self._compiled = None
+        self.hardware.offload(self.pipeline, offload)
+        self.offload = offload
+        parts = "parts" if offload is Offload.COMPONENTS else "layers"
+        self.memory_fallbacks.append(f"Memory was short: {parts} of the model waited in the machine's memory.")
+
+    def fits_unsaved(self, size: Size) -> bool:
+        """Whether an image is smaller than all for which memory was saved."""
+        return self.unsaved_area is None or size.area < self.unsaved_area
+
+    def stop_saving(self) -> None:
+        """Undo `save_memory`, except for the placement of the weights. No image may be in progress."""
+        self.is_tiled, self.rows_per_call, self.unsaved_area = False, None, None
+        self.vae.disable_slicing()
+        self.vae.disable_tiling()
+        self.memory_fallbacks.clear()
+
+    def leave_device(self) -> None:
+        """Move all weights into the machine's memory, and forget LoRAs, backends and how memory was saved."""
+        self.loras.unload_all()
+        self.backends.clear()
+        self._compiled = None
+        self._forget_encodings()
+        self.hardware.remove(self.pipeline)
+        self.stop_saving()
+        self.offload = Offload.NONE
+
+    def _forget_encodings(self) -> None:
+        """Free what the cached encodings of texts and images take of the device's memory."""
+        self._texts.clear()
+        self._images.clear()
+
+    def enter_device(self, offload: Offload) -> None:
+        """Place the weights, which are in the machine's memory. offload: what of them stays there."""
+        if offload is Offload.NONE:
+            self.hardware.place(self.pipeline)
+            self._prepare_compilation()
+        else:
+            self.offload_to(offload)
+
+
+def digest(pixels: NDArray[Any]) -> bytes:
+    """Equal for equal pixels of equal shape."""
+    return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).digest()

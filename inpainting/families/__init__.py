@@ -1,0 +1,79 @@
+"""Model families: one package or module each, found by its place in this folder.
+
+A family of the diffusion engine is a package of these modules:
+
+- `declaration` holds plain data and calls `register`.
+- `network` computes. It alone imports torch.
+- `files` tells what a file of the family is, where its layout alone does not.
+- `lora_names` holds the names of its layers that LoRA files have besides those of diffusers.
+
+The declaration names the others by their paths, and they are imported when they are needed, so no other module imports
+them. A family whose models a segmenter, a captioner, a preprocessor or the erase engine computes with is a declaration
+alone, and one module. `tests/test_architecture.py` lists the modules outside this folder that name a family.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+
+from inpainting.families.declaration import ModelFamily
+
+
+class UnknownFamily(LookupError):
+    """No family of that name is registered."""
+
+
+registry: dict[str, ModelFamily] = {}
+"""Every known family by its name."""
+
+
+def register(family: ModelFamily) -> ModelFamily:
+    """Make a family known under its name. Raises ValueError where the name is taken."""
+    if family.name in registry:
+        raise ValueError(f"The model family {family.name} is registered already.")
+    registry[family.name] = family
+    return family
+
+
+def get(name: str) -> ModelFamily:
+    """Return the family of that name. Raises UnknownFamily."""
+    try:
+        return registry[name]
+    except KeyError:
+        raise UnknownFamily(f"There is no model family {name}.") from None
+
+
+def registered() -> tuple[ModelFamily, ...]:
+    """Return all families by name."""
+    return tuple(registry[name] for name in sorted(registry))
+
+
+def names(*, engine: str | None = None) -> list[str]:
+    """Return the names of all families, or of those of one engine."""
+    return [family.name for family in registered() if engine in (None, family.engine)]
+
+
+def generating() -> list[str]:
+    """Return the names of the families that people may choose models of."""
+    return [family.name for family in registered() if family.generates]
+
+
+def lora_family(name: str) -> str:
+    """Return the family that LoRAs of a family's models are added for: the first of those that share them.
+
+    Raises UnknownFamily.
+    """
+    lora = get(name).lora
+    return name if lora is None else next(family.name for family in registered() if family.lora is lora)
+
+
+def with_loras() -> list[str]:
+    """Return the names of the families that LoRAs are added for."""
+    return [
+        family.name for family in registered() if family.lora is not None and lora_family(family.name) == family.name
+    ]
+
+
+for _module in pkgutil.iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}.declaration" if _module.ispkg else f"{__name__}.{_module.name}")

@@ -1,0 +1,152 @@
+"""The declaration of a model family: plain data, so every process knows every family without torch or onnxruntime."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from inpainting.core.settings_table import SCHEDULERS
+from inpainting.families.layouts import DiffusersLayout, Layout
+
+MODERATION, SEGMENTATION, CAPTIONS, PREPROCESSING = "moderation", "segmentation", "captions", "preprocessing"
+"""In place of an engine's name: the models are safety checkers, segmenters, captioners or preprocessors, which compute
+control images. They paint nothing."""
+TOOLS = frozenset({MODERATION, SEGMENTATION, CAPTIONS, PREPROCESSING})
+MAX_GUIDANCE_SCALE = 20.0
+"""The highest `guidance_scale` of families that declare no other."""
+
+OriginalName = Callable[[str, Any], tuple[str, int] | None]
+"""Takes the path of a layer in diffusers and its network; see `LoraSupport.original_name`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoraSupport:
+    """What a LoRA may change of a family's pipelines, and the names that it has there.
+
+    Families that share one object share their LoRAs.
+    """
+
+    components: tuple[str, ...]
+    """Names of the pipeline's components that a LoRA may change."""
+    tensors: str
+    """Pattern that the beginning of each tensor's name matches."""
+    own_tensors: str
+    """Pattern that only tensor names of this family's LoRAs contain."""
+    not_read: str = ""
+    """Pattern of the beginnings of tensor names that diffusers' loader drops, besides those of every family."""
+    original_name: str = ""
+    """The function for the names of layers in the layout in which the network was published, as "module:name".
+
+    It takes the path of a layer in diffusers and the network, and returns the name and which part of that layer's
+    outputs it gives; None for a layer that has no other name. It is "" where trainers save diffusers' names alone.
+    """
+
+    def load_original_name(self) -> OriginalName | None:
+        """Return the function that `original_name` names."""
+        return pkgutil.resolve_name(self.original_name) if self.original_name else None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingSupport:
+    """Textual inversion files: the tensor for each text encoder, and the widths that its vectors may have."""
+
+    widths: tuple[frozenset[int], ...]
+    """The widths for each text encoder."""
+    tensors: tuple[str, ...] = ()
+    """The tensor's name for each text encoder; empty where the file holds one tensor of any name."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ModelFamily:
+    """A model architecture: how its models are built, checked, loaded and run.
+
+    Whether a model was trained for inpainting is read from its weights.
+    """
+
+    name: str
+    """In the API, the catalog and commands."""
+    label: str
+    """For people."""
+    engine: str
+    """The name of an engine, DIFFUSION or ERASE, or one of TOOLS."""
+    layout: Layout
+    """What its files look like."""
+    implementation: str = ""
+    """The class or function that computes, as "module:name". It is imported with the first model of the family."""
+
+    # Of diffusion
+
+    pipeline_class: str = ""
+    """The class of diffusers that its files are loaded with."""
+    pipeline_arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments for that class, such as components that are not loaded."""
+    overflows_float16: bool = False
+    """Whether its activations do not fit float16, so that bfloat16 is used instead."""
+    latent_patch: int = 1
+    """Latent pixels along each side of one token; 1 where the network sees latent pixels."""
+    schedulers: tuple[str, ...] = SCHEDULERS
+    """Names of the schedulers that its models can run."""
+    max_guidance_scale: float = MAX_GUIDANCE_SCALE
+    """The highest `guidance_scale` that a request may have."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Values of a model of which nothing else is known."""
+    ignored_settings: frozenset[str] = frozenset()
+    """Names of `PaintSettings` fields that change nothing."""
+    reads_prompt_weights: bool = False
+    """Whether `(words:1.3)` in a prompt has an effect."""
+    text_layer: int = 1
+    """The layer of the text encoder, counted from the end, whose output its networks were trained on."""
+    text_features: Mapping[int, str] = field(default_factory=dict)
+    """Widths of text features that its networks attend to -> slug of a shipped model of that width."""
+    configurations: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """Widths of text features -> names in `catalog.configurations` for a checkpoint of one file: of models that predict
+    noise, and of those that predict velocity if there are any."""
+    latent_channels: int | None = None
+    """Channels of its VAEs' latents; None where that is not checked."""
+    vae_scaling_factor: float | None = None
+    """The factor of its VAEs' latents; None where that is not checked."""
+    vae_configuration: str = ""
+    """Name in `catalog.configurations` of the published one, for VAEs of one file; "" where there is none."""
+    lora: LoraSupport | None = None
+    """None where its models take no LoRAs."""
+    embedding: EmbeddingSupport | None = None
+    """None where its models take no textual inversions."""
+    preview_decoder: str = ""
+    """Slug of the shipped tiny VAE that decodes previews."""
+    shared_image_encoder_mark: str = ""
+    """IP-Adapters with this in their names use the image encoder of another family's in the same repository."""
+
+    # Of other engines and tools
+
+    computes: str = ""
+    """The kind of control image that a preprocessor computes, as in `specs.Control`."""
+    needs: tuple[str, ...] = ()
+    """Families of which a preprocessor uses one installed model each."""
+    graph_scales: bool = False
+    """Whether the graph of an ONNX file with dynamic sizes scales the image to the network's size and its result back;
+    others get a square."""
+    is_chosen_by_auto: bool = True
+    """Whether `auto` takes the engine where its model is the default."""
+
+    @property
+    def generates(self) -> bool:
+        """Whether people may choose its models to paint with."""
+        return self.engine not in TOOLS
+
+    @property
+    def has_component_files(self) -> bool:
+        """Whether a file may hold one component of its models, so that the others come from elsewhere."""
+        return isinstance(self.layout, DiffusersLayout) and bool(self.layout.component_file)
+
+    def clip_skip_of_layer(self, layer: int) -> int:
+        """Return the setting `clip_skip`, 1 for `text_layer`, for a layer of the text encoder counted from its end.
+
+        Other services count so; no layer after `text_layer` can be used.
+        """
+        return max(1, layer - self.text_layer + 1)
+
+    def load_implementation(self) -> Any:
+        """Import and return the class or function that computes with models of the family."""
+        return pkgutil.resolve_name(self.implementation)

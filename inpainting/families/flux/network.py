@@ -1,0 +1,147 @@
+"""FLUX.1: what the models of the FLUX families share, which differ in what their transformer is conditioned on."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from diffusers import FluxFillPipeline
+
+from inpainting.catalog.specs import ModelSpec
+from inpainting.core.errors import EngineFailed
+from inpainting.core.geometry import Size
+from inpainting.core.request import PaintSettings
+from inpainting.engines.diffusion.backends.torch import TORCH, Backend
+from inpainting.engines.diffusion.conditioning.prompt_weights import ignored_weights
+from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
+from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
+from inpainting.engines.diffusion.denoising import DenoisingState, group_of
+from inpainting.engines.diffusion.flow_model import FlowModel, packed
+from inpainting.engines.diffusion.latents import PATCH_SIZE
+from inpainting.networks.device.hardware import Hardware
+
+MAX_TOKENS = 512
+"""Tokens of the prompt that the T5 encoder takes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FluxPrompt(TokenizedPrompts):
+    """Token ids of the prompt."""
+
+    clip_ids: torch.Tensor
+    """[1, 77]"""
+    t5_ids: torch.Tensor
+    """[1, 512]"""
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class FluxState(DenoisingState):
+    """A `DenoisingState` for a guidance-distilled transformer that takes patches. Its text has one row."""
+
+    condition: torch.Tensor
+    """What the transformer takes beside the patches of the latents, [1, tokens, channels]."""
+
+
+class Flux(FlowModel):
+    """A loaded model of a family of FLUX.1: guidance-distilled, so one row an image and no negative prompt."""
+
+    trained_for: ClassVar[str]
+    """What its transformer was trained for, in a word: its input channels differ."""
+    condition_dim: ClassVar[int]
+    """The dimension of [n, tokens, channels] in which the condition follows the latents."""
+
+    def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
+        super().__init__(pipeline, hardware, spec)
+        self.transformer = pipeline.transformer
+        seen = self.transformer.config.in_channels
+        if seen != (wanted := self.input_channels):
+            raise EngineFailed(
+                f"{spec.label} was not trained for {self.trained_for}: its transformer takes {seen} channels, not "
+                f"{wanted}.",
+                code="model_refused",
+            )
+
+    @property
+    @abstractmethod
+    def input_channels(self) -> int:
+        """Return the channels of a token that the transformer was trained on."""
+
+    def rows_for(self, settings: PaintSettings) -> int:
+        return 1
+
+    # Tokenise and encode
+
+    def tokenize(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()) -> FluxPrompt:
+        """Tokenize the prompt. CLIP takes 77 tokens of it and T5 512; notes are about T5 alone."""
+        prompt = settings.prompt
+        notes = ignored_weights(prompt)
+        clip, t5 = self.pipeline.tokenizer, self.pipeline.tokenizer_2
+        clip_tokens, t5_tokens = (
+            tokenizer(prompt, truncation=False, verbose=False).input_ids for tokenizer in (clip, t5)
+        )
+        if len(t5_tokens) > MAX_TOKENS:
+            unread = str(t5.decode(t5_tokens[MAX_TOKENS - 1 : -1])).strip()
+            notes.append(too_long("prompt", MAX_TOKENS - 1, unread))
+        return FluxPrompt(
+            notes=tuple(notes),
+            clip_ids=fixed_length(clip_tokens, clip.model_max_length, clip.pad_token_id),
+            t5_ids=fixed_length(t5_tokens, MAX_TOKENS, t5.pad_token_id),
+        )
+
+    @torch.inference_mode()
+    def encode_prompts(self, prompts: FluxPrompt, settings: PaintSettings, size: Size) -> TextConditioning:
+        """Return `embeds` of [1, 512, features] by T5 and `pooled` of [1, features] by CLIP."""
+        key = (*prompts.clip_ids[0].tolist(), *prompts.t5_ids[0].tolist())
+        return self.encoded_once(key, lambda: self._encode(prompts))
+
+    def _encode(self, prompts: FluxPrompt) -> TextConditioning:
+        device = self.hardware.device
+        pooled = self.pipeline.text_encoder(prompts.clip_ids.to(device), output_hidden_states=False).pooler_output
+        embeds = self.pipeline.text_encoder_2(prompts.t5_ids.to(device), output_hidden_states=False)[0]
+        return TextConditioning(embeds, pooled)
+
+    # Predict
+
+    @torch.inference_mode()
+    def predict(self, samples: Sequence[DenoisingState], backend: Backend = TORCH) -> list[torch.Tensor]:
+        """Predict as `LatentModel.predict` describes, always by torch: no other backend computes this transformer."""
+        group, dtype = group_of(samples), self.transformer.dtype
+        condition, arguments = group.once(("constants", dtype), lambda: self._constants(samples))
+        latents = packed(group.latents)
+        prediction = self.step_network(
+            hidden_states=torch.cat([latents, condition], dim=self.condition_dim).to(dtype),
+            timestep=group.timesteps / 1000,
+            return_dict=False,
+            **arguments,
+        )[0]
+        size, count = samples[0].latents.shape[-2:], latents.shape[1]
+        velocities = FluxFillPipeline._unpack_latents(prediction[:, :count].float(), *size, vae_scale_factor=1)
+        return list(velocities.split(1))
+
+    def _constants(self, samples: Sequence[DenoisingState]) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Return what stays the same of these images in each step: their conditions, and keyword arguments."""
+        device, dtype = self.hardware.device, self.transformer.dtype
+        texts = [sample.text for sample in samples]
+        embeds = torch.cat([text.embeds for text in texts]).to(dtype)
+        guidance = torch.tensor([sample.guidance for sample in samples], device=device)
+        rows, columns = (side // PATCH_SIZE for side in samples[0].latents.shape[-2:])
+        return torch.cat([sample.condition for sample in samples if isinstance(sample, FluxState)]), {
+            "guidance": guidance if self.transformer.config.guidance_embeds else None,
+            "pooled_projections": torch.cat([text.pooled for text in texts if text.pooled is not None]).to(dtype),
+            "encoder_hidden_states": embeds,
+            "txt_ids": torch.zeros(embeds.shape[1], 3, device=device, dtype=dtype),
+            "img_ids": self.token_places(rows, columns).to(device, dtype),
+        }
+
+    def token_places(self, rows: int, columns: int) -> torch.Tensor:
+        """Return [tokens, 3]: image, row and column of each token; those of the image that is painted come first."""
+        return torch.as_tensor(FluxFillPipeline._prepare_latent_image_ids(1, rows, columns, "cpu", torch.float32))
+
+
+def fixed_length(tokens: list[int], length: int, pad_token_id: int) -> torch.Tensor:
+    """Return the tokens as [1, length]: truncated before the end token, or padded."""
+    kept = tokens if len(tokens) <= length else [*tokens[: length - 1], tokens[-1]]
+    return torch.tensor([kept + [pad_token_id] * (length - len(kept))])
