@@ -135,8 +135,8 @@ class ModelCache:
 
     @property
     def used_bytes(self) -> int:
-        loaded = sum(item.byte_count for item in (*self._models.values(), *self._adapters.values()))
-        return self._loader.byte_count + loaded
+        models = sum(model.byte_count for model in self._models.values())
+        return self._loader.byte_count + models + sum(adapter.byte_count for adapter in self._adapters.values())
 
     @property
     def is_loading(self) -> bool:
