@@ -111,7 +111,7 @@ class Cursor:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class SearchPage:
     """The rows, newest first, and the cursors of the pages beside it; None where there is none."""
 
     rows: list[Generation]
@@ -119,14 +119,14 @@ class Page:
     older: Cursor | None
 
 
-def page_of(found: QuerySet[Generation], *, older_than: Cursor | None, newer_than: Cursor | None) -> Page:
+def page_of(found: QuerySet[Generation], *, older_than: Cursor | None, newer_than: Cursor | None) -> SearchPage:
     if newer_than is not None:
         rows = newer(found, newer_than)[: PAGE_LENGTH + 1]
         more, kept = len(rows) > PAGE_LENGTH, list(rows)[:PAGE_LENGTH][::-1]
-        return Page(kept, Cursor.of(kept[0]) if more else None, Cursor.of(kept[-1]) if kept else None)
+        return SearchPage(kept, Cursor.of(kept[0]) if more else None, Cursor.of(kept[-1]) if kept else None)
     rows = older(found, older_than)[: PAGE_LENGTH + 1]
     more, kept = len(rows) > PAGE_LENGTH, list(rows)[:PAGE_LENGTH]
-    return Page(kept, Cursor.of(kept[0]) if kept and older_than else None, Cursor.of(kept[-1]) if more else None)
+    return SearchPage(kept, Cursor.of(kept[0]) if kept and older_than else None, Cursor.of(kept[-1]) if more else None)
 
 
 def older(found: QuerySet[Generation], than: Cursor | None) -> QuerySet[Generation]:

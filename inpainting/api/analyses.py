@@ -19,7 +19,7 @@ from inpainting.api.errors import ENDED_STATUSES, STOPPING, ApiError, api_error
 from inpainting.api.later_response import LaterResponse, respond_later
 from inpainting.api.recent_images import ReadImage
 from inpainting.api.views import drop_body
-from inpainting.captioning import Caption, Style
+from inpainting.captioning import Caption, CaptionStyle
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import CanonicalImage, Mask
@@ -93,7 +93,9 @@ def describe_in_worker(image: CanonicalImage, user: Any, *, service: str) -> Cap
     """
     data = encode_png(image)
     sent = AnalysedImage(data, hashlib.sha256(data).hexdigest(), image.size)
-    wanted = AnalysisRequest(user, Task.CAPTION, {"style": Style.PHOTO}, service=service, ends_with_response=True)
+    wanted = AnalysisRequest(
+        user, Task.CAPTION, {"style": CaptionStyle.PHOTO}, service=service, ends_with_response=True
+    )
     analysis = submit_analysis(wanted, sent)
     async_to_sync(wait_until_ended)(analysis.pk, patience_seconds=DESCRIBE_SECONDS)
     try:

@@ -14,14 +14,14 @@ from inpainting.api.concurrency_limits import computing, limit_segmentations
 from inpainting.api.images import ImageRole, SentImage
 from inpainting.api.later_response import has_disconnected
 from inpainting.api.recent_images import read_recent
-from inpainting.captioning import Caption, Style, describe_colours, find_captioner
+from inpainting.captioning import Caption, CaptionStyle, describe_colours, find_captioner
 from inpainting.generations.analyses import AnalysisRequest
 from inpainting.models.analysis import Task
 
 
 def respond_with_caption(
     sent: SentImage,
-    style: Style,
+    style: CaptionStyle,
     request: Request,
     *,
     role: ImageRole,

@@ -24,7 +24,7 @@ from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.image import CanonicalImage, Strips
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.metadata import Metadata
+from inpainting.core.metadata import ImageMetadata
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
@@ -145,7 +145,7 @@ class FileJob:
             else f"{LABELS[copy.format]} of quality {copy.quality}; before it was compressed: ",
         )
 
-    def encoded_png(self, index: int, image: CanonicalImage, metadata: Metadata) -> bytes:
+    def encoded_png(self, index: int, image: CanonicalImage, metadata: ImageMetadata) -> bytes:
         texts = {}
         if self.embeds_settings:
             texts = generation_parameters(self.plan.engine.name, self.plan.settings.to_dict(), index=index)

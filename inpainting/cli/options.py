@@ -11,7 +11,7 @@ from typing import Any
 from inpainting.core.adapter_uses import IMAGE_LABELS, LISTS_BY_SETTING, AdapterUse, LoraUse, entry_fields
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.outpainting import OUTPAINT_ROWS, SIDES, Outpaint, outpaint_from
-from inpainting.core.setting import LISTS, Group, Setting, ValueType
+from inpainting.core.setting import LISTS, Setting, SettingGroup, ValueType
 from inpainting.core.settings_table import SETTINGS, PaintSettings
 
 METAVARS = {
@@ -30,8 +30,8 @@ _OPTIONS = {row.name: "--" + (row.option or row.name).replace("_", "-") for row 
 
 def add_setting_options(parser: ArgumentParser) -> None:
     """Add an option for each row of the settings table, except rows with a `no_option`, and those of outpainting."""
-    groups = {group: parser.add_argument_group(group) for group in Group}
-    groups[Group.OUTPAINT].add_argument(
+    groups = {group: parser.add_argument_group(group) for group in SettingGroup}
+    groups[SettingGroup.OUTPAINT].add_argument(
         "--outpaint",
         type=pixels_of_sides,
         metavar="SIDE=PX,...",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size, row_strips
-from inpainting.core.metadata import NO_METADATA, Metadata
+from inpainting.core.metadata import NO_METADATA, ImageMetadata
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Mask = NDArray[np.uint8]
@@ -42,7 +42,7 @@ class CanonicalImage:
 
     pixels: Pixels
     icc_profile: bytes | None = None
-    metadata: Metadata = NO_METADATA
+    metadata: ImageMetadata = NO_METADATA
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.shape[2] not in MODES:

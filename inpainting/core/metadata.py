@@ -13,7 +13,7 @@ MAX_TEXT_CHARACTERS = 500
 """Of one text. All of them together fit into one segment of a JPEG, 64 KB."""
 
 
-class Directory(StrEnum):
+class ExifDirectory(StrEnum):
     """A directory of Exif: the image's own (IFD0), that of Exif's private tags, that of the GPS."""
 
     IMAGE = "image"
@@ -21,7 +21,7 @@ class Directory(StrEnum):
     GPS = "gps"
 
 
-class Kind(StrEnum):
+class MetadataKind(StrEnum):
     """What a tag says."""
 
     COPYRIGHT = "copyright"
@@ -33,9 +33,9 @@ class Kind(StrEnum):
 
 KINDS_BY_CHOICE = MappingProxyType(
     {
-        "copyright": frozenset({Kind.COPYRIGHT}),
-        "all": frozenset(Kind) - {Kind.GPS},
-        "all_with_gps": frozenset(Kind),
+        "copyright": frozenset({MetadataKind.COPYRIGHT}),
+        "all": frozenset(MetadataKind) - {MetadataKind.GPS},
+        "all_with_gps": frozenset(MetadataKind),
     }
 )
 """Choice of the setting `keep_metadata` -> the kinds of tags that it keeps. Every choice keeps the rights of XMP."""
@@ -45,10 +45,10 @@ KINDS_BY_CHOICE = MappingProxyType(
 class ExifTag:
     """A tag of Exif. number, type: as TIFF counts them. value: big-endian, texts with the NUL that ends them."""
 
-    directory: Directory
+    directory: ExifDirectory
     number: int
     type: int
-    kind: Kind
+    kind: MetadataKind
     value: bytes
 
 
@@ -68,7 +68,7 @@ class Rights:
 
 
 @dataclass(frozen=True, slots=True)
-class Metadata:
+class ImageMetadata:
     """jpeg_quality: the quality, 1 to 100, that a JPEG was saved with, as its tables say; None for other files.
 
     tags, rights: those that a result may keep; all others are dropped when the file is read.
@@ -83,16 +83,16 @@ class Metadata:
         """Whether it holds neither tags nor rights."""
         return not self.tags and self.rights == Rights()
 
-    def kept(self, choice: str | None) -> Metadata:
+    def kept(self, choice: str | None) -> ImageMetadata:
         """The part that a result and its source keep. choice: of the setting `keep_metadata`; None keeps no more than
         the quality.
         """
         if choice is None:
-            return Metadata(self.jpeg_quality)
+            return ImageMetadata(self.jpeg_quality)
         return replace(self, tags=tuple(tag for tag in self.tags if tag.kind in KINDS_BY_CHOICE[choice]))
 
 
-NO_METADATA = Metadata()
+NO_METADATA = ImageMetadata()
 
 
 def clean_text(text: str) -> str:

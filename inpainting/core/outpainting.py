@@ -23,7 +23,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Placement, Size
 from inpainting.core.image import CanonicalImage, Mask, Pixels
 from inpainting.core.resizing import resize
-from inpainting.core.setting import EVERY_ENGINE, Group, rows_of, setting
+from inpainting.core.setting import EVERY_ENGINE, SettingGroup, rows_of, setting
 
 SIZE = re.compile(r"([1-9][0-9]{0,5})[xX]([1-9][0-9]{0,5})")
 RATIO = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,4})?):([0-9]{1,4}(?:\.[0-9]{1,4})?)")
@@ -57,7 +57,7 @@ class Fit(StrEnum):
     CONTAIN = "contain"
 
 
-_canvas = partial(setting, group=Group.OUTPAINT, read_by=frozenset({EVERY_ENGINE}))
+_canvas = partial(setting, group=SettingGroup.OUTPAINT, read_by=frozenset({EVERY_ENGINE}))
 _side = partial(
     _canvas,
     default=0,

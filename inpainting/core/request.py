@@ -11,7 +11,7 @@ from inpainting.core.adapter_uses import CONTROLS, ControlUse, IPAdapterUse, Lor
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Placement
 from inpainting.core.image import CanonicalImage, Mask
-from inpainting.core.metadata import Metadata
+from inpainting.core.metadata import ImageMetadata
 from inpainting.core.settings_table import PaintSettings
 
 __all__ = ["ControlUse", "IPAdapterUse", "InpaintRequest", "LoraUse", "PaintSettings"]
@@ -50,6 +50,6 @@ class InpaintRequest:
         object.__setattr__(self, "mask", view)
 
     @property
-    def kept_metadata(self) -> Metadata:
+    def kept_metadata(self) -> ImageMetadata:
         """The metadata of the source image that its results keep."""
         return self.image.metadata.kept(self.settings.keep_metadata)

@@ -45,7 +45,7 @@ LISTS_BY_ENTRY: Mapping[type, ValueType] = {
 }
 
 
-class Group(StrEnum):
+class SettingGroup(StrEnum):
     """Headings under which forms and documents list the settings, in this order."""
 
     PROMPT = "Prompt"
@@ -93,7 +93,7 @@ class Setting:
 
     label: str
     help: str
-    group: Group
+    group: SettingGroup
     name: str = ""
     type: ValueType = ValueType.TEXT
     default: Any = None

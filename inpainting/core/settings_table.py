@@ -33,9 +33,9 @@ from inpainting.core.setting import (
     ERASE,
     EVERY_ENGINE,
     QUICK_FILL,
-    Group,
     IgnoredWhen,
     Setting,
+    SettingGroup,
     rows_of,
     setting,
 )
@@ -68,14 +68,14 @@ LOSSLESS = IgnoredWhen("output_format", "png", "PNG files are lossless, so their
 UNGUIDED = IgnoredWhen("guidance_scale", 1.0, "It has no effect at a guidance scale of 1, which turns guidance off.")
 
 
-_prompt = partial(setting, group=Group.PROMPT, default="", max_length=MAX_PROMPT_CHARACTERS)
-_result = partial(setting, group=Group.RESULT)
-_sampling = partial(setting, group=Group.SAMPLING)
-_mask = partial(setting, group=Group.MASK)
-_model = partial(setting, group=Group.MODEL)
-_controlnet = partial(setting, group=Group.CONTROLNET)
-_ip_adapter = partial(setting, group=Group.IP_ADAPTER)
-_safety = partial(setting, group=Group.SAFETY, read_by=ALL_ENGINES)
+_prompt = partial(setting, group=SettingGroup.PROMPT, default="", max_length=MAX_PROMPT_CHARACTERS)
+_result = partial(setting, group=SettingGroup.RESULT)
+_sampling = partial(setting, group=SettingGroup.SAMPLING)
+_mask = partial(setting, group=SettingGroup.MASK)
+_model = partial(setting, group=SettingGroup.MODEL)
+_controlnet = partial(setting, group=SettingGroup.CONTROLNET)
+_ip_adapter = partial(setting, group=SettingGroup.IP_ADAPTER)
+_safety = partial(setting, group=SettingGroup.SAFETY, read_by=ALL_ENGINES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import Control, DraftAdapters, Kind, LoraSpec, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, Kind, LoraSpec, ModelSpec, PresetAdapters
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Window, WindowRule
 from inpainting.core.image import CanonicalImage, Mask
@@ -55,7 +55,7 @@ OnStep = Callable[[Step], None]
 """Called after each step, at least once a second; raises `core.errors.Cancelled` to stop the engine."""
 
 
-class Catalog(Protocol):
+class ModelCatalog(Protocol):
     """The models, LoRAs and adapters of a site. Every lookup raises InvalidRequest, whose message lists the
     available names or explains how to install the missing one."""
 
@@ -69,7 +69,7 @@ class Catalog(Protocol):
         """The installed adapter of that slug or alias. field: the setting that names it, for errors."""
         ...
 
-    def draft_adapters(self, family: str) -> DraftAdapters:
+    def preset_adapters(self, family: str) -> PresetAdapters:
         """The LoRA and the VAE of the preset `draft`."""
         ...
 
@@ -100,7 +100,7 @@ class Resolution:
     loras: tuple[LoraSpec, ...] = ()
     adapters: tuple[ModelSpec, ...] = ()
     embeddings: tuple[ModelSpec, ...] = ()
-    preprocessors: Mapping[Control, tuple[ModelSpec, ...]] = field(default_factory=dict)
+    preprocessors: Mapping[ControlImageKind, tuple[ModelSpec, ...]] = field(default_factory=dict)
 
     @property
     def required_model(self) -> ModelSpec:
@@ -110,11 +110,13 @@ class Resolution:
         return self.model
 
     @property
-    def controls(self) -> tuple[Control, ...]:
+    def controls(self) -> tuple[ControlImageKind, ...]:
         """The kinds of the control images, in the order of the ControlNets; of a Union, the requested one."""
         kinds = {adapter.slug: adapter.control for adapter in self.adapters if adapter.kind is Kind.CONTROLNET}
         uses = [(use, kind) for use in self.settings.control_uses if (kind := kinds.get(use.slug))]
-        return tuple(Control(use.type) if kind is Control.UNION and use.type else kind for use, kind in uses)
+        return tuple(
+            ControlImageKind(use.type) if kind is ControlImageKind.UNION and use.type else kind for use, kind in uses
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +134,7 @@ class EngineDeclaration:
     queue: Queue
     ignored_settings: frozenset[str]
     needs_surroundings: bool
-    resolve: Callable[[PaintSettings, Catalog], Resolution]
+    resolve: Callable[[PaintSettings, ModelCatalog], Resolution]
     library: str = ""
 
     @property

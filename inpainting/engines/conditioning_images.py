@@ -6,19 +6,19 @@ from collections.abc import Collection, Mapping
 
 from inpainting.catalog import families
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
-from inpainting.catalog.specs import COMPUTED_CONTROLS, Control, ModelSpec
+from inpainting.catalog.specs import COMPUTED_CONTROLS, ControlImageKind, ModelSpec
 from inpainting.core.adapter_uses import ADAPTER_LISTS, CONTROLS, AdapterList
 from inpainting.core.errors import InvalidRequest
 from inpainting.engines.base import SettingsPlan
 
 EXPECTED_IMAGES = {
-    Control.DEPTH: "a depth map",
-    Control.SCRIBBLE: "a drawing",
-    Control.OPENPOSE: "a skeleton as OpenPose draws it",
-    Control.LINEART: "a line drawing, white on black",
-    Control.SOFTEDGE: "an image of soft edges, white on black",
-    Control.NORMAL: "a map of surface normals",
-    Control.SEGMENT: "a map of segments in the colours of ADE20K",
+    ControlImageKind.DEPTH: "a depth map",
+    ControlImageKind.SCRIBBLE: "a drawing",
+    ControlImageKind.OPENPOSE: "a skeleton as OpenPose draws it",
+    ControlImageKind.LINEART: "a line drawing, white on black",
+    ControlImageKind.SOFTEDGE: "an image of soft edges, white on black",
+    ControlImageKind.NORMAL: "a map of surface normals",
+    ControlImageKind.SEGMENT: "a map of segments in the colours of ADE20K",
 }
 """The control images that a request must send, unless a preprocessor computes them; those of other controls are taken
 from the source image."""
@@ -52,13 +52,13 @@ def images_to_compute(plan: SettingsPlan, sent: Collection[str]) -> dict[str, tu
     }
 
 
-def applied_kinds(plan: SettingsPlan) -> dict[int, Control]:
+def applied_kinds(plan: SettingsPlan) -> dict[int, ControlImageKind]:
     """The kinds of the control images by the number of their ControlNet, from 0, without those of strength 0."""
     uses = plan.settings.control_uses
     return {number: kind for number, kind in enumerate(plan.controls) if uses[number].strength}
 
 
-def shares_image(number: int, kinds: Mapping[int, Control], sent: Collection[str]) -> bool:
+def shares_image(number: int, kinds: Mapping[int, ControlImageKind], sent: Collection[str]) -> bool:
     """Whether a ControlNet without an image of its own reads control_image: one that was sent, unless another needs it
     for another kind, or else one that is computed for the same kind."""
     if number == 0:
@@ -131,7 +131,7 @@ def check_control_images(plan: SettingsPlan, sent: Collection[str]) -> None:
             )
 
 
-def preprocessor_hint(kind: Control) -> str:
+def preprocessor_hint(kind: ControlImageKind) -> str:
     """The end of a sentence that names what computes control images of that kind; "" where there is nothing."""
     family = next((spec.family for spec in SHIPPED_TOOLS if families.get(spec.family).computes == kind), None)
     if family is None:
@@ -143,13 +143,13 @@ def preprocessor_hint(kind: Control) -> str:
     return f", or install {' and '.join(spec.label for spec in specs)}, which {verb} it: {commands}"
 
 
-def needs_shared_image(number: int, kinds: Mapping[int, Control], sent: Collection[str]) -> bool:
+def needs_shared_image(number: int, kinds: Mapping[int, ControlImageKind], sent: Collection[str]) -> bool:
     """Whether a ControlNet cannot be applied without control_image. See `control_image_of`."""
     has_own = number > 0 and CONTROLS.images[number] in sent
     return kinds[number] in EXPECTED_IMAGES and not has_own
 
 
-def control_image_of(number: int, kinds: Mapping[int, Control], sent: Collection[str]) -> str | None:
+def control_image_of(number: int, kinds: Mapping[int, ControlImageKind], sent: Collection[str]) -> str | None:
     """The name of the control image that a ControlNet reads; None where its input is computed.
 
     number: in the list of ControlNets, from 0. kinds: number -> the kind of its control image, of all that are applied.
@@ -162,7 +162,7 @@ def control_image_of(number: int, kinds: Mapping[int, Control], sent: Collection
     own = CONTROLS.images[number]
     if number > 0 and own in sent:
         return own
-    is_tile = kinds[number] is Control.TILE
+    is_tile = kinds[number] is ControlImageKind.TILE
     if is_tile and any(needs_shared_image(other, kinds, sent) for other in kinds):
         return None
     return CONTROLS.image if CONTROLS.image in sent else None

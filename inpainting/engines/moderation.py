@@ -22,7 +22,7 @@ from inpainting.core.keepalive import run_in_thread
 from inpainting.core.moderation.crops import checker_crops
 from inpainting.core.moderation.hiding import hide
 from inpainting.core.moderation.policy import UNAVAILABLE
-from inpainting.engines.base import Catalog
+from inpainting.engines.base import ModelCatalog
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.engines.painting import Painting
 
@@ -33,7 +33,7 @@ Moderate = Callable[[Painting, Callable[[], None]], Painting]
 """`apply_safety_checker` with its checker and type. Called with the painting and `keepalive`."""
 
 
-def find_safety_checker(catalog: Catalog) -> ModelSpec:
+def find_safety_checker(catalog: ModelCatalog) -> ModelSpec:
     """The installed safety checker. Raises InvalidRequest, `safety_checker_unavailable`, with what is missing."""
     if not DIFFUSION.is_installed:
         raise InvalidRequest(

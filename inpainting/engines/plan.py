@@ -21,7 +21,7 @@ from inpainting.core.moderation import policy
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import auto_reason, find_ignored
 from inpainting.engines import registry
-from inpainting.engines.base import Catalog, EngineDeclaration, Plan, Resolution, SettingsPlan
+from inpainting.engines.base import EngineDeclaration, ModelCatalog, Plan, Resolution, SettingsPlan
 from inpainting.engines.conditioning_images import ignored_images
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.engines.erase.declaration import ERASE
@@ -31,7 +31,7 @@ from inpainting.engines.quick_fill.declaration import QUICK_FILL
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class EngineChoice:
     """The chosen engine, and the reason as a sentence for people."""
 
     engine: EngineDeclaration
@@ -46,7 +46,7 @@ class Planner:
     max_megapixels: the limit on what a new request repaints, see `SettingsPlan`.
     """
 
-    catalog: Catalog
+    catalog: ModelCatalog
     safety_checker: str
     max_megapixels: float | None = None
 
@@ -57,7 +57,7 @@ class Planner:
         """
         plan = self.plan_settings(request.settings, engine, seed=seed)
         if why := nothing_to_paint(request.placement, request.mask):
-            plan = self._plan_without_model(plan, Choice(QUICK_FILL, why))
+            plan = self._plan_without_model(plan, EngineChoice(QUICK_FILL, why))
         return plan_images(request, plan)
 
     def plan_settings(self, requested: PaintSettings, engine: str = registry.AUTO, *, seed: int = 0) -> SettingsPlan:
@@ -84,7 +84,7 @@ class Planner:
         declaration, settings = registry.find(engine).declaration, request.settings
         resolution = self.resolve(declaration, replace(settings, preset=None))
         resolution = replace(resolution, settings=replace(resolution.settings, preset=settings.preset))
-        return plan_images(request, planned(resolution, Choice(declaration, ""), settings))
+        return plan_images(request, planned(resolution, EngineChoice(declaration, ""), settings))
 
     def step_down(self, plan: Plan) -> Plan | None:
         """The plan with a less demanding engine, after device memory ran out; None if none can paint the request.
@@ -100,12 +100,12 @@ class Planner:
         except InvalidRequest:
             return None
 
-    def _plan_without_model(self, plan: SettingsPlan, choice: Choice) -> SettingsPlan:
+    def _plan_without_model(self, plan: SettingsPlan, choice: EngineChoice) -> SettingsPlan:
         """The same settings for another engine."""
         resolution = self.resolve(choice.engine, replace(plan.settings, model=None))
         return planned(resolution, choice, plan.requested, plan.warnings)
 
-    def choose(self, engine: str = registry.AUTO, requested: PaintSettings | None = None) -> Choice:
+    def choose(self, engine: str = registry.AUTO, requested: PaintSettings | None = None) -> EngineChoice:
         """The engine of that name; for "auto" the best one. Raises InvalidRequest, `engine_not_found`.
 
         "auto" takes the engine of the requested model; else diffusion if a model is installed and a prompt or another
@@ -114,24 +114,24 @@ class Planner:
         requested: None if the settings are not known yet.
         """
         if engine != registry.AUTO:
-            return Choice(registry.find(engine).declaration, "The request names this engine.")
+            return EngineChoice(registry.find(engine).declaration, "The request names this engine.")
         settings = requested or PaintSettings()
         if settings.model and self.catalog.find_family(settings.model) in families.names(engine=ERASE.name):
-            return Choice(ERASE, f"The request names the model {settings.model}.")
+            return EngineChoice(ERASE, f"The request names the model {settings.model}.")
         why = auto_reason(settings)
         if (why or requested is None) and DIFFUSION.is_installed and self.catalog.has_installed(DIFFUSION.name):
-            return Choice(DIFFUSION, f"{why}, and a diffusion model is installed.")
+            return EngineChoice(DIFFUSION, f"{why}, and a diffusion model is installed.")
         why = f"{why}, but no diffusion model is installed" if why else "There is no prompt"
         return self._without_prompt(f"{why}, so the masked area is filled from the rest of the image")
 
-    def _without_prompt(self, why: str) -> Choice:
+    def _without_prompt(self, why: str) -> EngineChoice:
         """The best engine that needs no prompt. why: the beginning of the reason."""
         if not (ERASE.is_installed and self.catalog.has_installed(ERASE.name)):
-            return Choice(QUICK_FILL, f"{why}; no model for erasing is installed.")
+            return EngineChoice(QUICK_FILL, f"{why}; no model for erasing is installed.")
         family = families.get(self.catalog.find(None, ERASE.name).family)
         if not family.is_chosen_by_auto:
-            return Choice(QUICK_FILL, f"{why}; {family.label}, which is installed, invents objects more often.")
-        return Choice(ERASE, f"{why}.")
+            return EngineChoice(QUICK_FILL, f"{why}; {family.label}, which is installed, invents objects more often.")
+        return EngineChoice(ERASE, f"{why}.")
 
     def resolve(self, engine: EngineDeclaration, settings: PaintSettings) -> Resolution:
         """The settings with the engine's defaults. Raises InvalidRequest, also where its library is not installed."""
@@ -217,7 +217,7 @@ def check_amount(mask: Mask, plan: SettingsPlan) -> None:
 
 
 def planned(
-    resolution: Resolution, choice: Choice, requested: PaintSettings, warnings: tuple[str, ...] = ()
+    resolution: Resolution, choice: EngineChoice, requested: PaintSettings, warnings: tuple[str, ...] = ()
 ) -> SettingsPlan:
     """The plan of resolved settings."""
     return SettingsPlan(

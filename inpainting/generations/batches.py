@@ -47,7 +47,7 @@ class BatchInput:
 
 
 @dataclass(frozen=True, slots=True)
-class Retried:
+class RetryResult:
     """The result of `retry`: indexes of the items that are queued again, and the errors of the refused ones."""
 
     accepted: tuple[int, ...]
@@ -184,7 +184,7 @@ def cancel(batch: Batch) -> bool:
     return sum(generation.cancel() for generation in live) > 0
 
 
-def retry(batch: Batch) -> Retried:
+def retry(batch: Batch) -> RetryResult:
     """Run the failed and cancelled items again with the same settings: each becomes a new generation, a child of the
     former one, that shares its images.
 
@@ -218,7 +218,7 @@ def retry(batch: Batch) -> Retried:
             items[index].replace_generation(waiting[index])
         if refusals and not done:
             raise refusals[min(refusals)]
-    return Retried(tuple(done), refusals)
+    return RetryResult(tuple(done), refusals)
 
 
 def copy_for_rerun(former: Generation) -> Generation:

@@ -108,7 +108,7 @@ class _FormPlan:
         return native | {name: value for name, value in resolved.items() if value is not None}
 
     def choices(self, family: ModelFamily) -> dict[str, list[str]]:
-        has_draft = family.lora is not None and not self.catalog.draft_adapters(family.name).missing(family.name)
+        has_draft = family.lora is not None and not self.catalog.preset_adapters(family.name).missing(family.name)
         return {"scheduler": list(family.schedulers), "preset": ["draft"] if has_draft else []}
 
     def adapters(self, family: str | None) -> dict[str, list[str]]:

@@ -35,7 +35,7 @@ RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ArchiveEntry:
     """A file of the archive, and its entry in the manifest."""
 
     name: str
@@ -44,7 +44,7 @@ class Entry:
 
 
 def zip_response(
-    entries: Iterable[Entry], manifest: dict[str, Any], *, made_at: datetime, filename: str
+    entries: Iterable[ArchiveEntry], manifest: dict[str, Any], *, made_at: datetime, filename: str
 ) -> IteratorResponse:
     """A download of the entries and, last, a manifest.json. Nothing is compressed, since images already are.
 
@@ -59,7 +59,7 @@ def zip_response(
     return IteratorResponse(zip_chunks(entries, manifest, made_at), content_type="application/zip", headers=headers)
 
 
-def zip_chunks(entries: Iterable[Entry], manifest: dict[str, Any], made_at: datetime) -> Iterator[bytes]:
+def zip_chunks(entries: Iterable[ArchiveEntry], manifest: dict[str, Any], made_at: datetime) -> Iterator[bytes]:
     buffer, files = UnsentBytes(), []
     with ZipFile(buffer, "w", ZIP_STORED) as archive:
         for entry in entries:

@@ -135,7 +135,7 @@ class Analysis(QueuedWork, StoredImage):  # type: ignore[misc]  # both have crea
         """A refused request is no failure of the server, which the alerts count."""
         return "refused" if self.is_refused else super()._outcome
 
-    def _change(self, condition: models.Q, event: events.Event | None, **changes: Any) -> bool:
+    def _change(self, condition: models.Q, event: events.GenerationEvent | None, **changes: Any) -> bool:
         """With the end, the image as it was sent is no longer needed."""
         file = self.file
         if changes.get("status") not in ENDED or not file.name:
@@ -151,7 +151,7 @@ class Analysis(QueuedWork, StoredImage):  # type: ignore[misc]  # both have crea
             raise
         return True
 
-    def _publish(self, event: events.Event) -> None:
+    def _publish(self, event: events.GenerationEvent) -> None:
         """Websockets send the events of generations alone."""
 
     # Properties

@@ -25,7 +25,7 @@ from inpainting.core.codecs import STORED_LIMITS, decode_image, encode_png, thum
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, LossyCopy, format_of
 from inpainting.core.image import CanonicalImage
 from inpainting.core.image import Mask as MaskPixels
-from inpainting.core.metadata import NO_METADATA, Metadata
+from inpainting.core.metadata import NO_METADATA, ImageMetadata
 from inpainting.models import recent_inputs
 from inpainting.models.undeleted_file import delete_file
 
@@ -173,7 +173,7 @@ class SourceImage(ThumbnailedImage):
 
     @classmethod
     def from_image(
-        cls, owner: Any, canonical: CanonicalImage, *, name: str = "", metadata: Metadata = NO_METADATA
+        cls, owner: Any, canonical: CanonicalImage, *, name: str = "", metadata: ImageMetadata = NO_METADATA
     ) -> SourceImage:
         """Write the file to storage; the row is not saved yet. metadata: for the file."""
         image = cls(owner=owner, name=name[-255:])

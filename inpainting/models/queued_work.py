@@ -109,7 +109,7 @@ class QueuedWork(ConditionalUpdate):
         return True
 
     def advance(
-        self, step: int, steps: int, *, seconds_left: float | None = None, preview: events.Preview | None = None
+        self, step: int, steps: int, *, seconds_left: float | None = None, preview: events.StepPreview | None = None
     ) -> bool:
         """Record a step and renew the lease. False: stop, it was cancelled or another worker holds it.
 
@@ -193,7 +193,7 @@ class QueuedWork(ConditionalUpdate):
         """Running, under the fence that was read."""
         return models.Q(status=Status.RUNNING, fence=self.fence)
 
-    def _change(self, condition: models.Q, event: events.Event | None, **changes: Any) -> bool:
+    def _change(self, condition: models.Q, event: events.GenerationEvent | None, **changes: Any) -> bool:
         """Update this row if the condition holds, and publish the event on commit."""
         former_fence = self.fence
         try:
@@ -212,7 +212,7 @@ class QueuedWork(ConditionalUpdate):
             raise
         return True
 
-    def _publish(self, event: events.Event) -> None:
+    def _publish(self, event: events.GenerationEvent) -> None:
         """Robust: an event that cannot be sent must not undo or hide the committed change."""
         transaction.on_commit(lambda: events.publish(self.pk, self.owner_id, event), robust=True)
 

@@ -193,7 +193,7 @@ class GenerationEventsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc
         """Return the generations whose current state is sent on connecting."""
         raise NotImplementedError
 
-    async def send_event(self, pk: UUID, event: events.Event) -> None:
+    async def send_event(self, pk: UUID, event: events.GenerationEvent) -> None:
         raise NotImplementedError
 
 
@@ -215,7 +215,7 @@ class GenerationConsumer(GenerationEventsConsumer):
     def initial_generations(self) -> list[Generation]:
         return list(history.for_user(self.scope["user"]).filter(pk=self.pk))
 
-    async def send_event(self, pk: UUID, event: events.Event) -> None:
+    async def send_event(self, pk: UUID, event: events.GenerationEvent) -> None:
         await self.send_json(event)
 
 
@@ -231,7 +231,7 @@ class OwnGenerationsConsumer(GenerationEventsConsumer):
     def initial_generations(self) -> list[Generation]:
         return list(history.unfinished(self.scope["user"]))
 
-    async def send_event(self, pk: UUID, event: events.Event) -> None:
+    async def send_event(self, pk: UUID, event: events.GenerationEvent) -> None:
         await self.send_json({"id": str(pk), **event})
 
 

@@ -7,7 +7,7 @@ from inpainting.realtime import events
 from inpainting.worker.run_time_estimates import QueuePosition, remaining_seconds
 
 
-def current_event(generation: Generation, place: QueuePosition | None) -> events.Event:
+def current_event(generation: Generation, place: QueuePosition | None) -> events.GenerationEvent:
     """Return the event of the current state. place: position in the queue, or None if it is not known or not queued."""
     match generation.status:
         case Status.RUNNING:
@@ -21,13 +21,13 @@ def current_event(generation: Generation, place: QueuePosition | None) -> events
     return queued_event(place)
 
 
-def queued_event(place: QueuePosition | None) -> events.Event:
+def queued_event(place: QueuePosition | None) -> events.GenerationEvent:
     if place is None:
         return events.queued()
     return events.queued(place.position, place.eta, is_minimum=place.is_minimum)
 
 
-def progress_event(generation: Generation) -> events.Event | None:
+def progress_event(generation: Generation) -> events.GenerationEvent | None:
     """Return the progress of a running or ended generation; None before the first step."""
     if not generation.steps:
         return None

@@ -29,7 +29,7 @@ NEAR = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class LimitUsage:
     """The use of one limit by a user; limit: None for no limit."""
 
     label: str
@@ -61,15 +61,15 @@ def account(request: SignedInRequest) -> HttpResponse:
     return render(request, "account.html", context)
 
 
-def usages(user: User, used_bytes: int) -> list[Usage]:
+def usages(user: User, used_bytes: int) -> list[LimitUsage]:
     """The user's usage of each limit, in the order of the page."""
     limits, used = UserLimits.for_user(user) or UserLimits(), spent(user)
     return [
-        Usage("Generations queued or running", waiting(user), limits.waiting),
-        Usage("Generations in the last minute", used["per_minute"], limits.per_minute),
-        Usage("Generations in the last 24 hours", used["per_day"], limits.per_day),
-        Usage("Megapixels in the last 24 hours", used["megapixels_per_day"], limits.megapixels_per_day),
-        Usage("Megabytes stored", used_bytes // 10**6, limits.stored_megabytes),
+        LimitUsage("Generations queued or running", waiting(user), limits.waiting),
+        LimitUsage("Generations in the last minute", used["per_minute"], limits.per_minute),
+        LimitUsage("Generations in the last 24 hours", used["per_day"], limits.per_day),
+        LimitUsage("Megapixels in the last 24 hours", used["megapixels_per_day"], limits.megapixels_per_day),
+        LimitUsage("Megabytes stored", used_bytes // 10**6, limits.stored_megabytes),
     ]
 
 

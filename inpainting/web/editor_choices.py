@@ -9,7 +9,7 @@ from django.conf import settings
 from inpainting.captioning import NO_MODEL, find_captioner
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.rows.inference_model import InferenceModel
-from inpainting.catalog.specs import COMPUTED_CONTROLS, Control, Kind
+from inpainting.catalog.specs import COMPUTED_CONTROLS, ControlImageKind, Kind
 from inpainting.core.adapter_uses import LORA_WEIGHTS
 from inpainting.core.codecs.accepted import ACCEPT_ATTRIBUTE, ACCEPTED
 from inpainting.core.errors import InvalidRequest
@@ -58,7 +58,7 @@ def choices() -> dict[str, Any]:
     catalog = Catalog()
     engines = [engine_choice(engine.declaration, catalog) for engine in registry.engines().values()]
     has_model = any(engine["models"] for engine in engines if engine["name"] == DIFFUSION.name)
-    computed = sorted(kind for kind in Control if catalog.find_preprocessor(kind)) if has_model else []
+    computed = sorted(kind for kind in ControlImageKind if catalog.find_preprocessor(kind)) if has_model else []
     adapters = [adapter_choice(row, computed) for row in catalog.adapters] if has_model else []
     return {
         "engines": engines,
@@ -119,7 +119,7 @@ def safety_choices() -> dict[str, Any] | None:
     }
 
 
-def adapter_choice(row: InferenceModel, computed: list[Control]) -> dict[str, Any]:
+def adapter_choice(row: InferenceModel, computed: list[ControlImageKind]) -> dict[str, Any]:
     """A VAE, an embedding, a ControlNet or an IP-Adapter, for the page. computed: control images that need no file."""
     return {
         "slug": row.slug,

@@ -25,7 +25,7 @@ from inpainting.engines import registry
 from inpainting.generations import history, undoable_delete
 from inpainting.generations.edit_tree import in_tree
 from inpainting.generations.search import search, values_in_use
-from inpainting.media.archives import Entry, Names, zip_response
+from inpainting.media.archives import ArchiveEntry, Names, zip_response
 from inpainting.models import Generation, InferenceModel, Status
 from inpainting.models.generation_request import NATIVE
 from inpainting.web.state_labels import STATE_LABELS
@@ -211,7 +211,7 @@ def download_selected(request: SignedInRequest) -> HttpResponseBase:
     return zip_response(entries, {"generations": len(generations)}, made_at=now, filename=filename)
 
 
-def archive_entries(generations: list[Generation]) -> Iterator[Entry]:
+def archive_entries(generations: list[Generation]) -> Iterator[ArchiveEntry]:
     names = Names("manifest.json")
     for number, generation in enumerate(generations, 1):
         for image in generation.images.all():
@@ -226,4 +226,4 @@ def archive_entries(generations: list[Generation]) -> Iterator[Entry]:
             name = names.unique(
                 generation.source.name, fallback=f"picture-{number:03}", extension=EXTENSIONS[image.format]
             )
-            yield Entry(name, image.delivered, about)
+            yield ArchiveEntry(name, image.delivered, about)

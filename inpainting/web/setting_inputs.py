@@ -7,7 +7,7 @@ from typing import Any
 
 from inpainting.core.adapter_uses import ADAPTER_LISTS, IMAGE_LABELS, AdapterList
 from inpainting.core.codecs.formats import LABELS as FILE_FORMATS
-from inpainting.core.setting import Group, Setting, ValueType
+from inpainting.core.setting import Setting, SettingGroup, ValueType
 from inpainting.core.settings_table import SETTINGS
 
 PLACED_BY_HAND = frozenset(
@@ -15,7 +15,7 @@ PLACED_BY_HAND = frozenset(
     | {"safety_checker", "safety_checker_type"}
 )
 """Settings whose inputs the template writes out: they stand elsewhere on the page, or are more than one input."""
-ADAPTERS = frozenset({Group.CONTROLNET, Group.IP_ADAPTER})
+ADAPTERS = frozenset({SettingGroup.CONTROLNET, SettingGroup.IP_ADAPTER})
 """Groups whose inputs stand beside the choice of their adapter."""
 FULL_WIDTH = frozenset({ValueType.TEXT, ValueType.CATALOG_NAME})
 LONGEST_UNIT = 2

@@ -16,7 +16,7 @@ from inpainting.core.codecs.exif import read_tags
 from inpainting.core.codecs.exif_writing import exif_block
 from inpainting.core.codecs.formats import JPEG, WEBP, encode_copy
 from inpainting.core.codecs.xmp import MAX_PACKET_BYTES, read_rights, write_rights
-from inpainting.core.metadata import KINDS_BY_CHOICE, MAX_TEXT_CHARACTERS, NO_METADATA, Metadata, Rights
+from inpainting.core.metadata import KINDS_BY_CHOICE, MAX_TEXT_CHARACTERS, NO_METADATA, ImageMetadata, Rights
 from tests.core import hostile
 from tests.support.photo_metadata import PACKET, SECRETS, camera_exif, exif_values, with_metadata, xmp_of
 from tests.support.strategies import examples
@@ -122,7 +122,7 @@ def test_the_longest_metadata_fit_into_a_jpeg() -> None:
     rights = Rights((longest,) * 10, longest, longest, longest, longest)
     image = decode_image(with_metadata(photo(), "PNG")).image
     for format in (JPEG, WEBP):
-        data = encode_copy(image, format, 90, metadata=Metadata(None, tags, rights)).data
+        data = encode_copy(image, format, 90, metadata=ImageMetadata(None, tags, rights)).data
         assert decode_image(data).image.metadata.rights.creators == rights.creators
 
 

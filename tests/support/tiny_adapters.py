@@ -10,7 +10,7 @@ from diffusers import ControlNetModel, ControlNetUnionModel
 from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from inpainting.catalog.specs import Control, Kind, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, Kind, ModelSpec
 from tests.support.tiny_models import FEATURES
 
 HIDDEN_SIZE, EMBEDDING_SIZE = 32, 16
@@ -59,7 +59,7 @@ def controlnet(family: str, *, seed: int = 0, modes: int = 0, **more: Any) -> An
     return network.eval()
 
 
-def saved_controlnet(folder: Path, family: str, control: Control, *, seed: int = 0, **more: Any) -> ModelSpec:
+def saved_controlnet(folder: Path, family: str, control: ControlImageKind, *, seed: int = 0, **more: Any) -> ModelSpec:
     controlnet(family, seed=seed, **more).save_pretrained(folder, safe_serialization=True)
     return ModelSpec(
         slug=folder.name, label=folder.name, family=family, kind=Kind.CONTROLNET, control=control, path=folder

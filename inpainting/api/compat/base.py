@@ -40,7 +40,7 @@ MAX_IGNORED_FIELDS = 50
 ENGINE_HEADER, MODEL_HEADER, IGNORED_HEADER = "X-DreamLayer-Engine", "X-DreamLayer-Model", "X-DreamLayer-Ignored"
 
 
-class Repeated(Exception):
+class RepeatedRequest(Exception):
     """Raised by `Dialect.parse` for a request that was accepted before, by its idempotency key."""
 
     def __init__(self, generation: Generation) -> None:
@@ -77,7 +77,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
-        """Read the request. Raises Repeated; any other exception is answered by `render_error`."""
+        """Read the request. Raises RepeatedRequest; any other exception is answered by `render_error`."""
 
     @abstractmethod
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:

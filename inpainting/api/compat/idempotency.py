@@ -10,7 +10,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from rest_framework.request import Request
 
-from inpainting.api.compat.base import Repeated
+from inpainting.api.compat.base import RepeatedRequest
 from inpainting.generations.idempotency import Idempotency
 
 
@@ -18,7 +18,7 @@ def read_idempotency(request: Request, *, api_key_field: str = "") -> Idempotenc
     """The key with the digest of path and body; None without the header. Call it before any image is read.
 
     api_key_field: the field of the body that holds the caller's API key, and is not in the digest.
-    Raises Repeated for a request that was accepted before, and InvalidRequest for a key of another request.
+    Raises RepeatedRequest for a request that was accepted before, and InvalidRequest for a key of another request.
     """
     key = request.headers.get("Idempotency-Key")
     if key is None:
@@ -26,7 +26,7 @@ def read_idempotency(request: Request, *, api_key_field: str = "") -> Idempotenc
     idempotency = Idempotency(key, body_digest(request, api_key_field))
     earlier = idempotency.earlier(request.user)
     if earlier is not None:
-        raise Repeated(earlier)
+        raise RepeatedRequest(earlier)
     return idempotency
 
 

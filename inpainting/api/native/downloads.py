@@ -51,7 +51,7 @@ class InputImage(ImageView):
         return file
 
 
-class Preview:
+class PreviewFile:
     """Mixin: the preview of the image."""
 
     def file_of(self, image: Any) -> File:
@@ -70,7 +70,7 @@ class GenerationSourceThumbnail(GenerationSource):
 
 
 @documented("Get the preview of the source image", THUMBNAIL, problems=REDUCED_PROBLEMS)
-class GenerationSourcePreview(Preview, GenerationSource):
+class GenerationSourcePreview(PreviewFile, GenerationSource):
     pass
 
 
@@ -80,7 +80,7 @@ class GenerationMask(InputImage):
 
 
 @documented("Get the preview of the mask", THUMBNAIL, problems=REDUCED_PROBLEMS)
-class GenerationMaskPreview(Preview, GenerationMask):
+class GenerationMaskPreview(PreviewFile, GenerationMask):
     pass
 
 
@@ -123,7 +123,7 @@ class GenerationConditioningImage(InputImage):
         name="conditioning_image_preview_retrieve",
     )
 )
-class GenerationConditioningImagePreview(Preview, InputImage):
+class GenerationConditioningImagePreview(PreviewFile, InputImage):
     pass
 
 

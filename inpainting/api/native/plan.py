@@ -29,12 +29,12 @@ from inpainting.generations.description import ignored_setting_names
 from inpainting.generations.settings_plan import describe_plan
 from inpainting.generations.submit import Submission
 from inpainting.planning import planner
-from inpainting.worker.run_time_estimates import Workload, estimator_for
+from inpainting.worker.run_time_estimates import GenerationFeatures, estimator_for
 
 ANSWERS = PolymorphicProxySerializer("Plan", [PlanAnswer, ImagePlanAnswer], resource_type_field_name=None)
 
 
-class Plan(AnyBodyView):
+class PlanView(AnyBodyView):
     """Takes the body of POST /api/img2img, with or without its images, and stores nothing.
 
     With images, the answer has the effective mask and the window; what POST /api/img2img would refuse is refused.
@@ -82,7 +82,7 @@ def plan_with_images(request: InpaintRequest, submission: Submission) -> dict[st
     settings, image, window = plan.settings, plan.request.image, plan.window
     box, png = window.box, encode_png(CanonicalImage(plan.mask[:, :, None]))
     painted = int(np.count_nonzero(plan.request.mask))
-    work = Workload(painted, image.size.area, len(png), settings.num_images, settings.steps or 0)
+    work = GenerationFeatures(painted, image.size.area, len(png), settings.num_images, settings.steps or 0)
     values = {
         "engine": plan.engine.name,
         "engine_reason": plan.reason,

@@ -8,7 +8,7 @@ from typing import Any
 from rest_framework.request import Request
 
 from inpainting import webhooks
-from inpainting.api.compat.base import MAX_IGNORED_FIELDS, Repeated, shown_name
+from inpainting.api.compat.base import MAX_IGNORED_FIELDS, RepeatedRequest, shown_name
 from inpainting.api.images import IMAGE, read_image
 from inpainting.api.native.bodies import Body, Shape, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
@@ -38,12 +38,12 @@ KNOWN_FIELDS = frozenset([*GenerationForm().get_fields(), *ALIASES, *IMAGE_FIELD
 
 
 def parse(request: Request) -> tuple[InpaintRequest, Submission]:
-    """Raises Repeated where the same body was accepted with the same Idempotency-Key, before any image is read."""
+    """Raises RepeatedRequest where the same body was accepted with the same Idempotency-Key, before any image is read."""
     body = read_body(request)
     idempotency = read_idempotency(request, body)
     earlier = idempotency.earlier(request.user) if idempotency else None
     if earlier is not None:
-        raise Repeated(earlier)
+        raise RepeatedRequest(earlier)
     return read(body, request, idempotency=idempotency)
 
 

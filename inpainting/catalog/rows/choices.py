@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from inpainting.catalog import families
-from inpainting.catalog.specs import Control, Kind, LoraKind, Source
+from inpainting.catalog.specs import ControlImageKind, Kind, LoraKind, Source
 from inpainting.core.settings_table import ALL_SCHEDULERS
 
 Choices = list[tuple[str, str]]
@@ -29,7 +29,7 @@ def lora_kind_choices() -> Choices:
 
 
 def control_choices() -> Choices:
-    return named(Control)
+    return named(ControlImageKind)
 
 
 def source_choices() -> Choices:

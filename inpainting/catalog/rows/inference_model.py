@@ -280,7 +280,7 @@ class InferenceModel(ConditionalUpdate):
         columns = {name: getattr(self, name) for name in SPEC_COLUMNS}
         typed = {
             "kind": Kind(self.kind),
-            "control": specs.Control(self.control) if self.control else None,
+            "control": specs.ControlImageKind(self.control) if self.control else None,
             "source": specs.Source(self.source),
             "aliases": tuple(self.aliases),
         }

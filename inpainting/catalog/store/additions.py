@@ -10,11 +10,11 @@ from django.core.exceptions import ValidationError
 
 from inpainting.catalog import families
 from inpainting.catalog.inspection.files import GGUF, ONNX, WEIGHTS
-from inpainting.catalog.inspection.scanning import LORA, Found
+from inpainting.catalog.inspection.scanning import LORA, FoundModel
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.rows.lora import Lora
-from inpainting.catalog.specs import Control, Kind, ModelSpec, Source
+from inpainting.catalog.specs import ControlImageKind, Kind, ModelSpec, Source
 from inpainting.catalog.store import lora_store
 from inpainting.catalog.store.converted_networks import sha256_file
 from inpainting.catalog.store.pull import pull
@@ -39,7 +39,7 @@ def add(model: InferenceModel, source: LocalSource) -> Manifest:
     return manifest
 
 
-def named(found: list[Found]) -> Iterator[tuple[str, bool, Found]]:
+def named(found: list[FoundModel]) -> Iterator[tuple[str, bool, FoundModel]]:
     """Yield what a scan has found, each with its slug in the catalog, and whether it is there.
 
     What is not there gets a slug that nothing else has; "" is for what cannot be added.
@@ -59,7 +59,7 @@ def named(found: list[Found]) -> Iterator[tuple[str, bool, Found]]:
         yield slug, is_known, one
 
 
-def known_slug(found: Found) -> str:
+def known_slug(found: FoundModel) -> str:
     """Return the slug of the model or LoRA in the catalog whose weights lie there; "" where there is none.
 
     Files are compared where their sizes are equal, by their place on the disk, which hard links share, and by hash.
@@ -90,12 +90,12 @@ def is_same(path: Path | TensorSlice, other: Path, size: int, sha256: str) -> bo
     return (other.exists() and path.samefile(other)) or sha256_file(path) == sha256
 
 
-def rows(found: Found) -> Any:
+def rows(found: FoundModel) -> Any:
     """Return the rows among which a model or LoRA is."""
     return Lora.objects if found.kind == LORA else InferenceModel.objects
 
 
-def add_found(slug: str, found: Found, *, is_linked: bool) -> str:
+def add_found(slug: str, found: FoundModel, *, is_linked: bool) -> str:
     """Add what a scan has found. Return why it was not added, or what was left of it; "" for nothing.
 
     is_linked: by hard links, which take no space, where its disk is that of the models.
@@ -117,7 +117,7 @@ def add_found(slug: str, found: Found, *, is_linked: bool) -> str:
                 label=slug,
                 family=found.family,
                 kind=Kind(found.kind),
-                control=Control(found.control) if found.control else None,
+                control=ControlImageKind(found.control) if found.control else None,
                 source=Source.FOLDER,
                 variant=found.variant,
                 **families.get(found.family).defaults,

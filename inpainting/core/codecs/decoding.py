@@ -39,7 +39,7 @@ class DecodedImage:
 def decode_image(data: bytes, *, field: str = "image", limits: IntakeLimits = DEFAULT_LIMITS) -> DecodedImage:
     """Decode a file of an ACCEPTED format to the canonical image: upright, L, LA, RGB or RGBA.
 
-    8 or 16 bits a channel, alpha, the colour profile and what `Metadata` holds are kept; 10 and 12 bits become 16.
+    8 or 16 bits a channel, alpha, the colour profile and what `ImageMetadata` holds are kept; 10 and 12 bits become 16.
     Palette and CMYK are converted, of several frames or pages the first is taken, a profile that does not match is
     dropped: each with a warning. `field` is the request's field that the bytes were sent in; errors name it.
 

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable
 
 from inpainting.core.codecs.exif import LONG, POINTERS, SIZES, UNDEFINED
-from inpainting.core.metadata import Directory, ExifTag
+from inpainting.core.metadata import ExifDirectory, ExifTag
 
 HEADER = b"MM\0*\0\0\0\x08"
 """Big-endian, 42, and the offset of the first directory, behind these 8 bytes."""
@@ -20,10 +20,10 @@ def exif_block(tags: Iterable[ExifTag], comment: str = "") -> bytes:
 
     comment: ASCII text for the tag UserComment. Raises UnicodeEncodeError for another text.
     """
-    directories: dict[Directory, list[Entry]] = {directory: [] for directory in Directory}
+    directories: dict[ExifDirectory, list[Entry]] = {directory: [] for directory in ExifDirectory}
     for tag in tags:
         directories[tag.directory].append((tag.number, tag.type, tag.value))
-    image, photo = directories[Directory.IMAGE], directories[Directory.PHOTO]
+    image, photo = directories[ExifDirectory.IMAGE], directories[ExifDirectory.PHOTO]
     if comment:
         photo.append((USER_COMMENT, UNDEFINED, b"ASCII\0\0\0" + comment.encode("ascii")))
     if photo:

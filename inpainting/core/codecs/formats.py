@@ -17,7 +17,7 @@ from inpainting.core.codecs.xmp import write_rights
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
-from inpainting.core.metadata import NO_METADATA, Metadata
+from inpainting.core.metadata import NO_METADATA, ImageMetadata
 from inpainting.core.settings_table import DEFAULT_QUALITY, PaintSettings
 
 PNG, JPEG, WEBP = "png", "jpeg", "webp"
@@ -81,21 +81,21 @@ def losses(image: CanonicalImage, format: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def default_quality(metadata: Metadata) -> int:
+def default_quality(metadata: ImageMetadata) -> int:
     """The quality of a copy that was requested without one: that of a JPEG source, within QUALITIES_OF_COPIES."""
     lowest, highest = QUALITIES_OF_COPIES
     estimated = metadata.jpeg_quality
     return DEFAULT_QUALITY if estimated is None else min(max(estimated, lowest), highest)
 
 
-def with_quality(settings: PaintSettings, source: Metadata) -> PaintSettings:
+def with_quality(settings: PaintSettings, source: ImageMetadata) -> PaintSettings:
     """The settings with the default quality where they request copies without naming one."""
     if settings.output_format == PNG or settings.quality is not None:
         return settings
     return replace(settings, quality=default_quality(source))
 
 
-def copy_for(image: CanonicalImage, settings: PaintSettings, metadata: Metadata = NO_METADATA) -> LossyCopy:
+def copy_for(image: CanonicalImage, settings: PaintSettings, metadata: ImageMetadata = NO_METADATA) -> LossyCopy:
     """The lossy copy that the settings request, whose format is not PNG. metadata: see `encode_copy`."""
     return encode_copy(
         image,
@@ -113,7 +113,7 @@ def encode_copy(
     *,
     max_kilobytes: int | None = None,
     comment: str = "",
-    metadata: Metadata = NO_METADATA,
+    metadata: ImageMetadata = NO_METADATA,
 ) -> LossyCopy:
     """The image as JPEG or WebP, with its colour profile; see `losses`.
 
@@ -138,7 +138,7 @@ def encode_copy(
     return best
 
 
-def _metadata_options(format: str, metadata: Metadata, comment: str) -> dict[str, bytes]:
+def _metadata_options(format: str, metadata: ImageMetadata, comment: str) -> dict[str, bytes]:
     """Options of `Image.save`. The metadata alone fits into a JPEG: its texts are bounded."""
     exif = exif_block(metadata.tags, comment)
     if format == JPEG and len(exif) > MAX_JPEG_EXIF:

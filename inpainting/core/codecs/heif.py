@@ -27,7 +27,7 @@ from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
 from inpainting.core.codecs.xmp import read_rights
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels
-from inpainting.core.metadata import Metadata
+from inpainting.core.metadata import ImageMetadata
 
 AV1, HEVC = b"av01", b"hvc1"
 CONFIGURATIONS = {AV1: b"av1C", HEVC: b"hvcC"}
@@ -83,7 +83,7 @@ def parse_heif(data: bytes, intake: Intake) -> ParsedFile:
     )
 
 
-def _metadata(items: Items) -> Metadata:
+def _metadata(items: Items) -> ImageMetadata:
     """What the first items of Exif and XMP say that describe the image (ISO/IEC 23008-12, annex A.2 and A.3).
 
     Damaged ones, and those in several pieces, which could repeat the file many times, are left out.
@@ -95,7 +95,7 @@ def _metadata(items: Items) -> Metadata:
         return b"" if item is None or len(item.extents) != 1 else items.body(item)
 
     exif = first(b"Exif")
-    return Metadata(tags=read_tags(exif[4 + int.from_bytes(exif[:4]) :]), rights=read_rights(first(b"mime")))
+    return ImageMetadata(tags=read_tags(exif[4 + int.from_bytes(exif[:4]) :]), rights=read_rights(first(b"mime")))
 
 
 def _examine(items: Items, item: Item, tiles: list[Item], sizes: BitstreamSizes) -> tuple[_Coded, Size]:

@@ -21,7 +21,7 @@ from inpainting.core.codecs.parsed_file import ParsedFile
 from inpainting.core.codecs.xmp import JPEG_HEADER, read_rights
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels
-from inpainting.core.metadata import Metadata
+from inpainting.core.metadata import ImageMetadata
 
 SIGNATURE = b"\xff\xd8\xff"
 SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
@@ -220,7 +220,7 @@ class _JpegParser:
             icc_profile=profile,
             orientation=read_orientation(self.exif),
             warnings=tuple(dict.fromkeys(self.warnings)),
-            metadata=Metadata(self._quality(), read_tags(self.exif), read_rights(self.xmp)),
+            metadata=ImageMetadata(self._quality(), read_tags(self.exif), read_rights(self.xmp)),
         )
 
     def _quality(self) -> int | None:

@@ -21,13 +21,13 @@ from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
 from inpainting.core.codecs.xmp import PNG_KEYWORD, read_rights
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels
-from inpainting.core.metadata import Metadata
+from inpainting.core.metadata import ImageMetadata
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 JPEG_QUALITY = b"jpQu"
-"""A private chunk of one byte: the quality of the JPEG that the image was read from, see `Metadata`."""
+"""A private chunk of one byte: the quality of the JPEG that the image was read from, see `ImageMetadata`."""
 GREY, COLOUR, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6
 DEPTHS = {GREY: (1, 2, 4, 8, 16), COLOUR: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), COLOUR_ALPHA: (8, 16)}
 MIN_UNCOUNTED_IDAT_BYTES = 1024
@@ -125,7 +125,7 @@ def parse_png(data: bytes, intake: Intake) -> ParsedFile:
         icc_profile=profile,
         orientation=read_orientation(exif),
         warnings=tuple(warnings),
-        metadata=Metadata(_jpeg_quality(found), read_tags(exif), read_rights(xmp)),
+        metadata=ImageMetadata(_jpeg_quality(found), read_tags(exif), read_rights(xmp)),
     )
 
 

@@ -21,7 +21,7 @@ from inpainting.core.codecs.png import JPEG_QUALITY, SIGNATURE, chunk
 from inpainting.core.codecs.png_text import text_chunks
 from inpainting.core.codecs.xmp import PNG_KEYWORD, write_rights
 from inpainting.core.image import CanonicalImage, Pixels
-from inpainting.core.metadata import NO_METADATA, Metadata
+from inpainting.core.metadata import NO_METADATA, ImageMetadata
 
 COLOUR_TYPES = {"L": 0, "LA": 4, "RGB": 2, "RGBA": 6}
 UP = 2
@@ -32,7 +32,7 @@ BAND_BYTES = 2**20
 
 
 def encode_png(
-    image: CanonicalImage, *, texts: Mapping[str, str] | None = None, metadata: Metadata = NO_METADATA
+    image: CanonicalImage, *, texts: Mapping[str, str] | None = None, metadata: ImageMetadata = NO_METADATA
 ) -> bytes:
     """The image as a PNG that decodes to the same pixels, depth and profile, bit for bit.
 
@@ -52,7 +52,7 @@ def encode_png(
     return file.getvalue()
 
 
-def _metadata_chunks(metadata: Metadata) -> Iterator[bytes]:
+def _metadata_chunks(metadata: ImageMetadata) -> Iterator[bytes]:
     if exif := exif_block(metadata.tags):
         yield chunk(b"eXIf", exif)
     if packet := write_rights(metadata.rights):

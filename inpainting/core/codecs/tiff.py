@@ -16,14 +16,14 @@ from inpainting.core.codecs.exif import UPRIGHT, read_tags
 from inpainting.core.codecs.intake import MEBI, Intake
 from inpainting.core.codecs.parsed_file import ParsedFile
 from inpainting.core.codecs.sniffing import CAMERA_RAW
-from inpainting.core.codecs.tiff_directory import CLASSIC, HOW, Directory, read_directory, read_first_directory
+from inpainting.core.codecs.tiff_directory import CLASSIC, HOW, TiffDirectory, read_directory, read_first_directory
 from inpainting.core.codecs.tiff_jpeg import MAX_TABLE_BYTES, max_jpeg_chunks, shared_segments
 from inpainting.core.codecs.tiff_pixels import Layout, decode_pixels
 from inpainting.core.codecs.tiff_storage import DEFLATE, JPEG, LIBTIFF, LZW, UNCOMPRESSED, Storage
 from inpainting.core.codecs.xmp import MAX_PACKET_BYTES, read_rights
 from inpainting.core.errors import InvalidImage
 from inpainting.core.geometry import Size
-from inpainting.core.metadata import Metadata
+from inpainting.core.metadata import ImageMetadata
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_A_STRIP, STRIP_BYTES, PLANAR = 273, 274, 277, 278, 279, 284
@@ -103,11 +103,11 @@ def parse_tiff(data: bytes, intake: Intake) -> ParsedFile:
         orientation=orientation if 1 <= orientation <= 8 else UPRIGHT,
         warnings=_warnings(directory, layout, photometric, samples, has_profile=cmyk_profile is not None),
         # The tags of a TIFF are those of Exif, which has its structure; a BigTIFF has another one.
-        metadata=Metadata(tags=read_tags(data), rights=read_rights(_packet(directory))),
+        metadata=ImageMetadata(tags=read_tags(data), rights=read_rights(_packet(directory))),
     )
 
 
-def _packet(directory: Directory) -> bytes:
+def _packet(directory: TiffDirectory) -> bytes:
     """The XMP packet; empty where it is missing, damaged or too large."""
     try:
         return directory.bytes_of(XMP, max_bytes=MAX_PACKET_BYTES) or b""
@@ -115,7 +115,7 @@ def _packet(directory: Directory) -> bytes:
         return b""
 
 
-def _is_raw(directory: Directory) -> bool:
+def _is_raw(directory: TiffDirectory) -> bool:
     """Whether it is a camera's raw file, whose first page is mostly a small preview (CR2, DNG, NEF, ARW, PEF, SRW)."""
     data, intake = directory.data, directory.intake
     if DNG_VERSION in directory or (data.startswith(CLASSIC) and data[8:10] == b"CR"):
@@ -128,7 +128,7 @@ def _is_raw(directory: Directory) -> bool:
         return False  # damaged further pages do not matter
 
 
-def _colour_kind(directory: Directory) -> tuple[int, int, int]:
+def _colour_kind(directory: TiffDirectory) -> tuple[int, int, int]:
     """Photometric interpretation, samples a pixel and bits a sample. Raises InvalidImage for those not read here."""
     intake = directory.intake
     photometric = directory.number(PHOTOMETRIC, -1)
@@ -160,7 +160,7 @@ def _colour_kind(directory: Directory) -> tuple[int, int, int]:
     return photometric, samples, min(depths)
 
 
-def _size(directory: Directory, photometric: int, samples: int, bits: int) -> Size:
+def _size(directory: TiffDirectory, photometric: int, samples: int, bits: int) -> Size:
     """The size, within the limits; more samples may not take more bytes than MAX_PIXEL_BITS at the limit of pixels."""
     limits, width, height = directory.intake.limits, directory.number(WIDTH, 0), directory.number(HEIGHT, 0)
     if samples * bits > MAX_PIXEL_BITS:
@@ -174,7 +174,7 @@ def _size(directory: Directory, photometric: int, samples: int, bits: int) -> Si
     return directory.intake.checked_size(width, height)
 
 
-def _palette(directory: Directory, bits: int) -> NDArray[np.uint8]:
+def _palette(directory: TiffDirectory, bits: int) -> NDArray[np.uint8]:
     """[colours, 3]. The tag holds all reds, then all greens, then all blues, with 16 bits (section 5)."""
     values = directory.numbers(PALETTE_TAG)
     if len(values) != 3 * 2**bits:
@@ -183,7 +183,7 @@ def _palette(directory: Directory, bits: int) -> NDArray[np.uint8]:
     return (values >> 8 if values.max() > 255 else values).astype(np.uint8).reshape(3, -1).T
 
 
-def _storage(directory: Directory, size: Size, samples: int, bits: int, photometric: int) -> Storage:
+def _storage(directory: TiffDirectory, size: Size, samples: int, bits: int, photometric: int) -> Storage:
     """Where the pixels are: every strip or tile within the file, in their number. Raises InvalidImage."""
     intake = directory.intake
     max_chunks, chunks = intake.limits.max_tiff_chunks, "strips or tiles"
@@ -246,7 +246,7 @@ def _fits(tile: Size, size: Size) -> bool:
 
 
 def _warnings(
-    directory: Directory, layout: Layout, photometric: int, samples: int, *, has_profile: bool
+    directory: TiffDirectory, layout: Layout, photometric: int, samples: int, *, has_profile: bool
 ) -> tuple[str, ...]:
     noun, found = directory.intake.noun, []
     if directory.next_offset:

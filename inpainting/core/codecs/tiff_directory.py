@@ -28,7 +28,7 @@ ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TiffEntry:
     """The value of one tag: `count` items of the type `kind` in `data`, from `start` on."""
 
     kind: int
@@ -37,12 +37,12 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Directory:
+class TiffDirectory:
     """The tags of one image. `next_offset`: of the next directory; 0 for none."""
 
     data: bytes
     order: str
-    entries: Mapping[int, Entry]
+    entries: Mapping[int, TiffEntry]
     next_offset: int
     intake: Intake
 
@@ -79,12 +79,12 @@ class Directory:
         self._check(entry)
         return self.data[entry.start : entry.start + entry.count]
 
-    def _check(self, entry: Entry) -> None:
+    def _check(self, entry: TiffEntry) -> None:
         if entry.start + entry.count * ITEM_BYTES[entry.kind] > len(self.data):
             raise self.intake.damaged("it ends early")
 
 
-def read_first_directory(data: bytes, intake: Intake) -> Directory:
+def read_first_directory(data: bytes, intake: Intake) -> TiffDirectory:
     """The directory that the header of a TIFF points at. Raises InvalidImage."""
     order = "<" if data.startswith(b"II") else ">"
     layout = "Q" if data.startswith(BIG) else "I"
@@ -95,14 +95,14 @@ def read_first_directory(data: bytes, intake: Intake) -> Directory:
     return read_directory(data, offset, intake)
 
 
-def read_directory(data: bytes, offset: int, intake: Intake) -> Directory:
+def read_directory(data: bytes, offset: int, intake: Intake) -> TiffDirectory:
     """The directory at an offset; of a tag that occurs twice, the first is taken. Raises InvalidImage."""
     order = "<" if data.startswith(b"II") else ">"
     big = data.startswith(BIG)
     count_layout, word, inline = ("Q", "Q", 8) if big else ("H", "I", 4)
     entry_layout = f"{order}HH{word}"
     entry_bytes = struct.calcsize(entry_layout) + inline
-    entries: dict[int, Entry] = {}
+    entries: dict[int, TiffEntry] = {}
     try:
         (count,) = struct.unpack_from(order + count_layout, data, offset)
         if count > MAX_ENTRIES:
@@ -114,9 +114,9 @@ def read_directory(data: bytes, offset: int, intake: Intake) -> Directory:
             if items * ITEM_BYTES.get(kind, 1) > inline:
                 (value,) = struct.unpack_from(order + word, data, value)
             if kind in ITEM_BYTES:  # a reader skips fields of a type that it does not know (section 2)
-                entries.setdefault(tag, Entry(kind, items, value))
+                entries.setdefault(tag, TiffEntry(kind, items, value))
             position += entry_bytes
         (next_offset,) = struct.unpack_from(order + word, data, position)
     except (struct.error, OverflowError) as error:
         raise intake.damaged("it ends early") from error
-    return Directory(data, order, entries, next_offset, intake)
+    return TiffDirectory(data, order, entries, next_offset, intake)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.core.codecs.tiff_decompression import decompress
-from inpainting.core.codecs.tiff_storage import Batch, Storage
+from inpainting.core.codecs.tiff_storage import ChunkBatch, Storage
 from inpainting.core.image import Pixels
 
 
@@ -43,7 +43,7 @@ def read_samples(storage: Storage, kept: Sequence[int]) -> Pixels:
     return result
 
 
-def _read(storage: Storage, batch: Batch, rows: NDArray[np.uint8]) -> Pixels:
+def _read(storage: Storage, batch: ChunkBatch, rows: NDArray[np.uint8]) -> Pixels:
     """The samples of a batch [rows, columns, samples], in the memory of `rows` [rows, row bytes]."""
     decompress(storage, batch, rows)
     samples: Pixels = rows
@@ -57,7 +57,7 @@ def _read(storage: Storage, batch: Batch, rows: NDArray[np.uint8]) -> Pixels:
     return samples
 
 
-def _side_by_side(samples: Pixels, storage: Storage, batch: Batch) -> Pixels:
+def _side_by_side(samples: Pixels, storage: Storage, batch: ChunkBatch) -> Pixels:
     """The tiles of a batch, which lie one below the other, in the rows of tiles that they belong to."""
     height, tiles = storage.chunk.height, batch.last - batch.first
     down = max(1, tiles // storage.across)

@@ -20,7 +20,7 @@ small chunk."""
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class ChunkBatch:
     """Chunks `first` to `last` of one plane: whole rows of chunks, or a part of one row.
 
     top, left: its place in the plane, left in columns of `Storage.columns`. rows: of all chunks, one below the other.
@@ -87,7 +87,7 @@ class Storage:
         """The bytes of each chunk, decompressed."""
         return self.chunk_rows() * self.row_bytes
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[ChunkBatch]:
         """All chunks, in batches of at most BATCH_BYTES or of one chunk. Strips are whole rows of chunks."""
         rows = self.chunk_rows()
         most = max(1, BATCH_BYTES // (self.chunk.height * self.row_bytes))
@@ -99,9 +99,9 @@ class Storage:
                     first = (plane * self.down + row) * self.across + column
                     last = min(first + side_by_side, end) if rows_of_chunks == 1 else end
                     top, left = row * self.chunk.height, column * self.columns
-                    yield Batch(plane, first, last, top, left, int(rows[first:last].sum()))
+                    yield ChunkBatch(plane, first, last, top, left, int(rows[first:last].sum()))
 
-    def bodies(self, batch: Batch) -> list[memoryview]:
+    def bodies(self, batch: ChunkBatch) -> list[memoryview]:
         """The stored bytes of each chunk."""
         view, chunks = memoryview(self.data), slice(batch.first, batch.last)
         places = zip(self.offsets[chunks].tolist(), self.lengths[chunks].tolist(), strict=True)

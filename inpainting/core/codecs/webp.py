@@ -19,7 +19,7 @@ from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
 from inpainting.core.codecs.xmp import read_rights
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels
-from inpainting.core.metadata import Metadata
+from inpainting.core.metadata import ImageMetadata
 
 ALPHA_FLAG = 0x10
 FRAME_HEADER_BYTES = 16
@@ -75,7 +75,7 @@ def parse_webp(data: bytes, intake: Intake) -> ParsedFile:
         icc_profile=found.get(b"ICCP"),
         orientation=read_orientation(exif),
         warnings=(f"The {intake.noun} is animated; its first frame is used.",) if frames > 1 else (),
-        metadata=Metadata(tags=read_tags(exif), rights=read_rights(found.get(b"XMP ", b""))),
+        metadata=ImageMetadata(tags=read_tags(exif), rights=read_rights(found.get(b"XMP ", b""))),
     )
 
 

@@ -13,7 +13,7 @@ from inpainting.catalog import families
 from inpainting.catalog.specs import (
     ADAPTER_LABELS,
     FEW_STEPS,
-    Control,
+    ControlImageKind,
     FewSteps,
     Kind,
     LoraKind,
@@ -28,7 +28,7 @@ from inpainting.core.request import ControlUse, LoraUse, PaintSettings
 from inpainting.core.setting import DIFFUSION as NAME
 from inpainting.core.settings_table import FLOW_SCHEDULERS, MAX_LORAS, RANGES, not_read_by
 from inpainting.core.validation import check_range
-from inpainting.engines.base import Catalog, EngineDeclaration, Queue, Resolution
+from inpainting.engines.base import EngineDeclaration, ModelCatalog, Queue, Resolution
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
 CONTEXT, MIN_CONTEXT = 0.5, 32
@@ -36,7 +36,7 @@ CONTEXT, MIN_CONTEXT = 0.5, 32
 Adapter = TypeVar("Adapter", LoraSpec, ModelSpec)
 
 
-def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
+def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
     """Fill in the model's defaults where the settings have none, and look up the adapters.
 
     Raises InvalidRequest if the model, a LoRA or an adapter is not installed or is of another family, if the preset is
@@ -94,8 +94,8 @@ def resolved_use(use: AdapterUse, adapter: ModelSpec) -> AdapterUse:
     another ControlNet."""
     if not isinstance(use, ControlUse):
         return replace(use, slug=adapter.slug)
-    if adapter.control is Control.UNION:
-        return replace(use, slug=adapter.slug, type=use.type or Control.CANNY.value)
+    if adapter.control is ControlImageKind.UNION:
+        return replace(use, slug=adapter.slug, type=use.type or ControlImageKind.CANNY.value)
     if use.type not in (None, adapter.control):
         raise InvalidRequest(
             f"The ControlNet {adapter.slug} was trained on one kind of control image, {adapter.control}; only a "
@@ -113,7 +113,7 @@ def sampling_defaults(settings: PaintSettings, model: ModelSpec, loras: Sequence
     return next((lora.few_steps for lora in active if lora.few_steps), model)
 
 
-def with_preset(settings: PaintSettings, model: ModelSpec, catalog: Catalog) -> PaintSettings:
+def with_preset(settings: PaintSettings, model: ModelSpec, catalog: ModelCatalog) -> PaintSettings:
     """Add the adapters of the preset `draft`: an LCM LoRA, which sets steps, guidance and scheduler, and a tiny VAE.
 
     Raises InvalidRequest, `preset_unavailable`, if one of them is not installed.
@@ -124,7 +124,7 @@ def with_preset(settings: PaintSettings, model: ModelSpec, catalog: Catalog) -> 
         raise InvalidRequest(
             f"Models of the family {model.family} have no drafts.", code="preset_unavailable", field="preset"
         )
-    draft = catalog.draft_adapters(model.family)
+    draft = catalog.preset_adapters(model.family)
     if draft.lora is None or draft.vae is None:
         missing = " and ".join(draft.missing(model.family))
         raise InvalidRequest(

@@ -6,13 +6,13 @@ from inpainting.core.geometry import WindowRule
 from inpainting.core.request import PaintSettings
 from inpainting.core.setting import QUICK_FILL as NAME
 from inpainting.core.settings_table import not_read_by
-from inpainting.engines.base import Catalog, EngineDeclaration, Queue, Resolution
+from inpainting.engines.base import EngineDeclaration, ModelCatalog, Queue, Resolution
 
 CONTEXT = 1.0
 MIN_CONTEXT = 64
 
 
-def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
+def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
     return Resolution(settings=settings, window_rule=WindowRule(context=CONTEXT, min_context=MIN_CONTEXT))
 
 

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from inpainting.catalog import configurations, families
 from inpainting.catalog.inspection.files import shell
 from inpainting.catalog.inspection.scanning import scan
-from inpainting.catalog.specs import Control, Kind, LoraKind, ModelSpec, Source
+from inpainting.catalog.specs import ControlImageKind, Kind, LoraKind, ModelSpec, Source
 from inpainting.catalog.store.additions import add, add_found, named
 from inpainting.catalog.store.hub import check_repo
 from inpainting.catalog.store.pull import PullLost
@@ -40,7 +40,9 @@ class Command(BaseCommand):
             help="a checkpoint paints by itself; the others are adapters for checkpoints of the family",
         )
         parser.add_argument(
-            "--control", choices=[control.value for control in Control], help="kind of control image of a ControlNet"
+            "--control",
+            choices=[control.value for control in ControlImageKind],
+            help="kind of control image of a ControlNet",
         )
         parser.add_argument("--from", dest="origin", metavar="FOLDER_FILE_URL_OR_HUB_REPO")
         parser.add_argument(
@@ -95,7 +97,7 @@ class Command(BaseCommand):
                     label=options["label"] or options["slug"],
                     family=options["family"],
                     kind=Kind(options["kind"]),
-                    control=Control(options["control"]) if options["control"] else None,
+                    control=ControlImageKind(options["control"]) if options["control"] else None,
                     source=Source.FOLDER if is_local else remote,
                     repo="" if is_local else options["origin"],
                     variant=options["variant"],

@@ -17,7 +17,7 @@ import torch
 from diffusers import ModelMixin
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import Control, Kind, LoraSpec, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, Kind, LoraSpec, ModelSpec
 from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion import compilation, engine
 from inpainting.engines.diffusion.compilation import CompiledNetwork
@@ -201,7 +201,7 @@ def test_controlnets_are_inputs_of_the_compiled_network_and_image_prompts_layers
     backend = Backend()
     one, plain = batcher(monkeypatch, backend), plain_batcher()
     if kind is Kind.CONTROLNET:
-        part = tiny_adapters.saved_controlnet(tmp_path / "edges", "sd", Control.CANNY)
+        part = tiny_adapters.saved_controlnet(tmp_path / "edges", "sd", ControlImageKind.CANNY)
         wanted = adapter_requests.request(control="edges")
     else:
         part = tiny_adapters.saved_adapter(tmp_path / "look", "sd", tiny_adapters.adapter(plain.cache.get(spec).unet))

@@ -27,7 +27,7 @@ MAX_ECHOED_CHARACTERS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class SideLength:
     """A side of the result: pixels, or a percentage of the source's."""
 
     number: Fraction
@@ -40,14 +40,14 @@ class Side:
 class SideField(serializers.Field):
     """`1024`, `"1024"` or `"200%"`."""
 
-    def to_internal_value(self, data: Any) -> Side:
+    def to_internal_value(self, data: Any) -> SideLength:
         found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(%?)", "" if data is True else str(data).strip())
         if found is None or not float(found[1]):
             raise InvalidRequest(
                 f"{self.field_name} must be a number of pixels or a percentage such as “200%”.",
                 field=self.field_name,
             )
-        return Side(Fraction(found[1]), bool(found[2]))
+        return SideLength(Fraction(found[1]), bool(found[2]))
 
 
 class FitField(serializers.Field):

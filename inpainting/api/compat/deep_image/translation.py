@@ -20,7 +20,7 @@ from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.media.links import ending_key
 from inpainting.captioning import describe_colours, find_captioner
 from inpainting.catalog.lookup import Catalog
-from inpainting.catalog.specs import Control, Kind
+from inpainting.catalog.specs import ControlImageKind, Kind
 from inpainting.core.codecs.formats import PNG
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Size
@@ -201,7 +201,7 @@ def inpaint_controlnet(requested: PaintSettings, catalog: Catalog) -> str | None
     if model is None or planner(catalog).choose(requested=requested).engine is not DIFFUSION:
         return None
     compatible = (row for row in catalog.adapters if row.kind == Kind.CONTROLNET and row.family == model.family)
-    return next((row.slug for row in compatible if row.control == Control.INPAINT), None)
+    return next((row.slug for row in compatible if row.control == ControlImageKind.INPAINT), None)
 
 
 def fields_without_use(values: Mapping[str, Any], paint_settings: PaintSettings) -> Iterator[str]:

@@ -40,7 +40,7 @@ class Performance(StrEnum):
     HYPER_SD = "Hyper-SD"
 
 
-class Side(StrEnum):
+class OutpaintSide(StrEnum):
     LEFT = "Left"
     RIGHT = "Right"
     TOP = "Top"
@@ -128,7 +128,7 @@ class FieldsWithEffect(Delivery):
     inpaint_strength: Share = 1.0
     inpaint_respective_field: Share = 0.618
     inpaint_erode_or_dilate: Annotated[int, Field(ge=-64, le=64)] = 0
-    outpaint_selections: Annotated[list[Side], Few] = []
+    outpaint_selections: Annotated[list[OutpaintSide], Few] = []
     outpaint_distance: Annotated[list[int], Field(min_length=4, max_length=4)] = [0, 0, 0, 0]
     controlnet_image: Annotated[list[ImagePrompt], Few] = [ImagePrompt()]
     mixing_image_prompt_and_inpaint: bool = False

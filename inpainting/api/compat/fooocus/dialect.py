@@ -71,7 +71,7 @@ class Fooocus(Dialect):
         generate = InpaintView.as_view(parser_classes=(AnyTypeJsonParser,))
         generate_mask = tools.GenerateMask.as_view(parser_classes=(AnyTypeJsonParser,))
         describe_image = tools.DescribeImage.as_view(parser_classes=(FormDataParser, AnyTypeJsonParser))
-        control = views.Control.as_view(parser_classes=(AnyTypeJsonParser,))
+        control = views.ControlView.as_view(parser_classes=(AnyTypeJsonParser,))
         return [
             re_path(r"^v1/engine/generate/?$", generate),
             re_path(r"^v1/engine/control/?$", control),

@@ -13,7 +13,7 @@ from channels.db import database_sync_to_async
 from inpainting.api.compat.fooocus.tasks import output_links, png_base64
 from inpainting.generations.history import GenerationRemoved
 from inpainting.models import Generation, Status
-from inpainting.realtime.events import Event
+from inpainting.realtime.events import GenerationEvent
 from inpainting.realtime.following import follow
 
 PING = b": ping\r\n\r\n"
@@ -40,7 +40,7 @@ async def stream(pk: UUID, *, shows_previews: bool, meta: Meta) -> AsyncIterator
     yield await database_sync_to_async(last_event)(pk, meta)
 
 
-async def png_preview(event: Event, shows_previews: bool) -> str | None:
+async def png_preview(event: GenerationEvent, shows_previews: bool) -> str | None:
     """The preview of an event as a data URL."""
     if not shows_previews or "preview" not in event:
         return None

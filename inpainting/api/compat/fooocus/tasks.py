@@ -14,7 +14,7 @@ from inpainting.api.compat.fooocus.body import IMAGES, GenerateBody
 from inpainting.api.media.links import InputImage, image_link, result_link
 from inpainting.media.archives import safe_stem
 from inpainting.models import Generation, Status
-from inpainting.realtime.events import Preview, last_preview
+from inpainting.realtime.events import StepPreview, last_preview
 
 STATES = {
     Status.QUEUED: None,
@@ -74,7 +74,7 @@ def task_status(generation: Generation) -> str | None:
     return STATES[Status(generation.status)]
 
 
-def png_base64(preview: Preview) -> str:
+def png_base64(preview: StepPreview) -> str:
     """A preview as a PNG, the format that the service sends."""
     buffer = io.BytesIO()
     Image.open(io.BytesIO(base64.b64decode(preview["url"].partition(",")[2]))).save(buffer, "png")

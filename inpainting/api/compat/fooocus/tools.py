@@ -24,7 +24,7 @@ from inpainting.api.later_response import has_disconnected
 from inpainting.api.parsers import body_of
 from inpainting.api.recent_images import read_recent
 from inpainting.api.views import DialectView
-from inpainting.captioning import Caption, Style
+from inpainting.captioning import Caption, CaptionStyle
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage, Mask
@@ -141,7 +141,7 @@ class DescribeImage(DialectView):
     def post(self, request: Request) -> HttpResponseBase:
         """`{"describe": …}`. Both the JSON of the service and the form of its earlier versions are read."""
         sent, image_type = read_description_request(request)
-        style = Style(image_type.lower())
+        style = CaptionStyle(image_type.lower())
         return respond_with_caption(sent, style, request, role=IMAGE, dialect=self.dialect, render=render_caption)
 
 

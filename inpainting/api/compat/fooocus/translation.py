@@ -14,7 +14,7 @@ from django.conf import settings as django_settings
 from rest_framework.request import Request
 
 from inpainting.api.compat.base import blank_request
-from inpainting.api.compat.fooocus.body import GenerateBody, Side, UpscaleOrVary
+from inpainting.api.compat.fooocus.body import GenerateBody, OutpaintSide, UpscaleOrVary
 from inpainting.api.compat.fooocus.image_prompts import with_image_prompts
 from inpainting.api.compat.fooocus.settings import Notes, read_settings
 from inpainting.api.errors import NotBuilt
@@ -141,8 +141,19 @@ def grown(mask: Mask, pixels: int) -> Mask:
 
 def outpaint_of(body: GenerateBody, size: Size) -> Outpaint:
     """The pixels to add at each selected side."""
-    sides = dict(zip((Side.LEFT, Side.TOP, Side.RIGHT, Side.BOTTOM), body.outpaint_distance, strict=True))
-    lengths = {Side.LEFT: size.width, Side.RIGHT: size.width, Side.TOP: size.height, Side.BOTTOM: size.height}
+    sides = dict(
+        zip(
+            (OutpaintSide.LEFT, OutpaintSide.TOP, OutpaintSide.RIGHT, OutpaintSide.BOTTOM),
+            body.outpaint_distance,
+            strict=True,
+        )
+    )
+    lengths = {
+        OutpaintSide.LEFT: size.width,
+        OutpaintSide.RIGHT: size.width,
+        OutpaintSide.TOP: size.height,
+        OutpaintSide.BOTTOM: size.height,
+    }
     distances: dict[str, Any] = {
         side.value.lower(): sides[side] if sides[side] > 0 else max(1, lengths[side] // DEFAULT_SHARE)
         for side in body.outpaint_selections

@@ -77,7 +77,7 @@ class TaskList(TaskView):
         })  # fmt: skip
 
 
-class Control(TaskView):
+class ControlView(TaskView):
     required_scope = Scope.GENERATE
 
     def post(self, request: Request) -> HttpResponse:

@@ -55,7 +55,7 @@ class ModelsLab(Dialect):
     @property
     def urls(self) -> Sequence[URLPattern]:
         inpaint, fetch, upload = (
-            view.as_view(parser_classes=(AnyTypeJsonParser,)) for view in (views.Inpaint, views.Fetch, views.Upload)
+            view.as_view(parser_classes=(AnyTypeJsonParser,)) for view in (views.Inpaint, views.Fetch, views.UploadView)
         )
         routes = [
             *(("images/inpaint", inpaint), ("images/fetch", fetch), ("images/fetch/<str:number>", fetch)),

@@ -46,7 +46,7 @@ def read_request(
     """
     form = InpaintForm(data={"num_inference_steps": sent["steps"], **sent} if "steps" in sent else sent)
     form.is_valid(raise_exception=True)
-    catalog, reading = Catalog(), Reading(form.validated_data, sent)
+    catalog, reading = Catalog(), FormTranslation(form.validated_data, sent)
     settings = reading.settings(catalog)
     values = reading.values
     if "webhook" in values:
@@ -68,7 +68,7 @@ def read_request(
     )
 
 
-class Reading:
+class FormTranslation:
     """The request of validated values: its settings and images, with warnings and ignored fields."""
 
     def __init__(self, values: Mapping[str, Any], sent: Mapping[str, Any]) -> None:

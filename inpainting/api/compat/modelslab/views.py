@@ -55,7 +55,7 @@ class Fetch(KeyedView):
         return self.dialect.render(generation, request)
 
 
-class Upload(KeyedView):
+class UploadView(KeyedView):
     """`POST`: store an image for a day. Its link may be sent as `init_image`, `mask_image` or `ip_adapter_image`."""
 
     takes_images = True

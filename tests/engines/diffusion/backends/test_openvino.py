@@ -40,7 +40,7 @@ if not is_installed():
 
 from inpainting.catalog.store import converted_networks
 from inpainting.engines.diffusion.backends.openvino import backend, conversion, library
-from inpainting.engines.diffusion.backends.openvino.backend import CompilationPlan, CompiledNetwork, OpenVinoBackend
+from inpainting.engines.diffusion.backends.openvino.backend import CompilationPlan, OpenVinoBackend, OpenVinoNetwork
 from inpainting.engines.diffusion.backends.openvino.selector import OpenVinoSelector, supports
 
 HALF = Hardware(torch.device("cpu"), torch.bfloat16)
@@ -255,13 +255,13 @@ def test_a_network_that_differs_is_rejected_with_a_note(
     painted(before, specs["sd"])
     ready(before)
     spec, batcher = specs["sd"], batcher_in(folder)
-    compute, counted = CompiledNetwork.compute, []
+    compute, counted = OpenVinoNetwork.compute, []
 
-    def wrong(part: CompiledNetwork, inputs: Any) -> torch.Tensor:
+    def wrong(part: OpenVinoNetwork, inputs: Any) -> torch.Tensor:
         counted.append(part.what)
         return compute(part, inputs) * (1.1 if part.what == "unet" else 1)
 
-    monkeypatch.setattr(CompiledNetwork, "compute", wrong)
+    monkeypatch.setattr(OpenVinoNetwork, "compute", wrong)
     for _ in range(2):
         (image,), notes = batcher.paint(request(), spec, ignore_step)
         assert notes == ("OpenVINO's result differed from torch's at unet (0.1); torch computed that.",)
@@ -275,15 +275,15 @@ def test_after_a_failure_in_the_middle_torch_computes_the_rest(
     batcher = batcher_in(folder)
     painted(batcher, specs["sd"])
     ready(batcher)
-    compute, counted = CompiledNetwork.compute, []
+    compute, counted = OpenVinoNetwork.compute, []
 
-    def breaking(part: CompiledNetwork, inputs: Any) -> torch.Tensor:
+    def breaking(part: OpenVinoNetwork, inputs: Any) -> torch.Tensor:
         counted.append(part.what)
         if part.what == "unet" and counted.count("unet") == 3:
             raise RuntimeError("no more")
         return compute(part, inputs)
 
-    monkeypatch.setattr(CompiledNetwork, "compute", breaking)
+    monkeypatch.setattr(OpenVinoNetwork, "compute", breaking)
     (image,), notes = batcher.paint(request(), specs["sd"], ignore_step)
     assert notes == ("OpenVINO failed at unet (RuntimeError); torch computed that.",)
     assert largest_difference(image, by_torch(specs["sd"])) <= 1
@@ -440,7 +440,7 @@ def test_compilation_does_not_read_the_model_while_it_changes(
     batcher = batcher_in(folder, convert=forbidden)
     model, networks = batcher.cache.get(specs["sd"]), batcher.backends
     assert isinstance(networks, OpenVinoSelector)
-    monkeypatch.setattr(backend, "CompiledNetwork", lambda what, path, shapes, dtype: (what, shapes[0], dtype))
+    monkeypatch.setattr(backend, "OpenVinoNetwork", lambda what, path, shapes, dtype: (what, shapes[0], dtype))
     with pytest.MonkeyPatch.context() as painting:
 
         def remove_networks(*_: object) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from inpainting.catalog.specs import Control, LoraSpec, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, LoraSpec, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import LoraUse
@@ -213,7 +213,7 @@ def test_a_controlnet_a_lora_and_an_ip_adapter_together_equal_the_reference_pipe
     kind: str,
 ) -> None:
     spec, adapter = models[family, inpainting], adapters[family, kind]
-    control = tiny_adapters.saved_controlnet(folder / f"depth-{family}", family, Control.DEPTH)
+    control = tiny_adapters.saved_controlnet(folder / f"depth-{family}", family, ControlImageKind.DEPTH)
     requested = request(
         control=control.slug,
         loras=(LoraUse(lora[family].slug, 0.7),),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import Control, LoraSpec, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, LoraSpec, ModelSpec
 from inpainting.core.request import InpaintRequest, LoraUse
 from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.serving.batcher import Batcher
@@ -54,7 +54,7 @@ def adapters(spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> dict[
     lora = tiny_loras.saved(folder / "ink.safetensors", tiny_loras.weights(pipeline))
     return {
         "lora": LoraSpec(slug="ink", label="Ink", family="sd", digest="ink", path=lora),
-        "controlnet": tiny_adapters.saved_controlnet(folder / "canny", "sd", Control.CANNY),
+        "controlnet": tiny_adapters.saved_controlnet(folder / "canny", "sd", ControlImageKind.CANNY),
         "ip-adapter": tiny_adapters.saved_adapter(folder / "look", "sd", tiny_adapters.adapter(pipeline.unet)),
         "vae": tiny_vaes.saved(folder / "vae"),
         "embedding": tiny_embeddings.saved(folder / "word.safetensors", "sd"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from inpainting.catalog.specs import Control, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.families.base import OVERFLOWED
@@ -91,7 +91,7 @@ def test_an_answer_that_comes_one_step_later_is_read_then_or_before_decoding(
 def test_adapters_loaded_in_float16_work_with_a_model_in_bfloat16(tmp_path: Path) -> None:
     spec = tiny_models.saved(tmp_path / "one")
     one = batcher(torch.float16)
-    control = tiny_adapters.saved_controlnet(tmp_path / "control", "sd", Control.CANNY)
+    control = tiny_adapters.saved_controlnet(tmp_path / "control", "sd", ControlImageKind.CANNY)
     tensors = tiny_adapters.adapter(one.cache.get(spec).unet)
     prompt = tiny_adapters.saved_adapter(tmp_path / "prompt", "sd", {k: one.half() for k, one in tensors.items()})
     overflow(one, spec, when=lambda model: model.unet.dtype == torch.float16)

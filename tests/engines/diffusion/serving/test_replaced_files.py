@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import Control, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, ModelSpec
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import FILES_REPLACED, InFlightSample, WaitingSample
@@ -47,7 +47,7 @@ def painted(
 
 @pytest.mark.parametrize("controlled", first_alone(True, False))
 def test_after_a_replacement_images_are_those_of_the_new_files_with_a_note(tmp_path: Path, controlled: bool) -> None:
-    control = tiny_adapters.saved_controlnet(tmp_path / "control", "sd", Control.CANNY)
+    control = tiny_adapters.saved_controlnet(tmp_path / "control", "sd", ControlImageKind.CANNY)
     adapters = (control,) if controlled else ()
     spec = tiny_models.saved(tmp_path / "one")
     expected = [
