@@ -69,7 +69,7 @@ class LocalAuthentication(BaseAuthentication):
             return None
         if not is_same_origin(request):
             raise PermissionDenied("Pages of another origin need an API key.", code="csrf")
-        user = User.objects.local()
+        user = User.objects.get_local_user()
         # A person who can sign in as the local user could read the generations of all anonymous requests.
         return None if user.has_usable_password() or not user.is_active else (user, None)
 

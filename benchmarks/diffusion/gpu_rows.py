@@ -49,7 +49,7 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
-from inpainting.engines.diffusion.families.flow import packed
+from inpainting.engines.diffusion.families.flow import pack
 from inpainting.engines.diffusion.families.flux import FluxState
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.painting import paint
@@ -213,7 +213,7 @@ def plain_flux_step(pipeline: Any, samples: Sequence[DenoisingState]) -> torch.T
     masked = torch.cat([one.condition for one in samples if isinstance(one, FluxState)])
     patches = torch.as_tensor(
         network(
-            hidden_states=torch.cat([packed(group_of(samples).latents), masked], dim=2).to(dtype),
+            hidden_states=torch.cat([pack(group_of(samples).latents), masked], dim=2).to(dtype),
             timestep=torch.cat([one.step_timesteps for one in samples]).to(device, dtype) / 1000,
             guidance=torch.tensor([one.guidance for one in samples], device=device),
             pooled_projections=torch.cat([one.text.pooled for one in samples if one.text.pooled is not None]).to(dtype),

@@ -218,7 +218,7 @@ def refuse_over(
     if used + adding > limit:
         seconds = retry_after_seconds() if callable(retry_after_seconds) else retry_after_seconds
         if seconds is not None:
-            advice = f"Try again in {in_words(seconds)}."
+            advice = f"Try again in {describe_duration(seconds)}."
         raise LimitReached(
             f"Your limit for {what} is {limit}, and {used} are used. {advice}".strip(),
             what=what,
@@ -229,7 +229,7 @@ def refuse_over(
         )
 
 
-def in_words(seconds: int) -> str:
+def describe_duration(seconds: int) -> str:
     """A time to wait, rounded up: "42 s", "5 min", "3 h"."""
     if seconds < 120:
         return f"{seconds} s"

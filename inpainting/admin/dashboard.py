@@ -56,7 +56,7 @@ def dashboard(user: Any) -> dict[str, Any]:
         "running": running(now) if may_see else [],
         "failures": failures(now) if may_see else [],
         "times": times(now) if may_see else [],
-        "to_review": to_review() if may_see else None,
+        "to_review": count_reviews() if may_see else None,
         "storage": storage() if may_see else None,
         "models": models() if user.has_perm("inpainting.view_inferencemodel") else None,
         "entries": entries() if user.has_perm("accounts.view_auditentry") else None,
@@ -140,7 +140,7 @@ def percentile(values: Sequence[float], percent: int) -> float:
     return sorted(values)[max(0, rank - 1)]
 
 
-def to_review() -> dict[str, int]:
+def count_reviews() -> dict[str, int]:
     """The numbers of generations with a verdict."""
     counted = Generation.objects.exclude(verdict=Verdict.NONE).order_by().values_list("verdict").annotate(Count("pk"))
     return {verdict.value: dict(counted).get(verdict.value, 0) for verdict in Verdict if verdict.value}

@@ -18,7 +18,7 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from inpainting.admin.details import SMALL, image_file, image_url, images_of, log_of, recipe_rows
-from inpainting.admin.search import Cursor, Filters, newer, older, page_of
+from inpainting.admin.search import Cursor, Filters, find_newer, find_older, page_of
 from inpainting.core.errors import InvalidRequest
 from inpainting.engines import registry
 from inpainting.generations.review import (
@@ -91,15 +91,15 @@ class GenerationAdmin(admin.ModelAdmin):
     def one_page(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         require(self.has_view_permission(request))
         generation = self.find(pk)
-        found, query, place = Filters(request.GET).matching(), filter_query(request), Cursor.of(generation)
+        found, query, place = Filters(request.GET).matching(), filter_query(request), Cursor.from_generation(generation)
         context = {
             "title": "Review of a generation",
             "generation": generation,
             "images": images_of(generation),
             "recipe": recipe_rows(generation),
             "log": log_of(generation),
-            "next": link_to(older(found, place).first(), query),
-            "previous": link_to(newer(found, place).first(), query),
+            "next": link_to(find_older(found, place).first(), query),
+            "previous": link_to(find_newer(found, place).first(), query),
             "list": with_parameter(query, newer=None),
             "query": query.urlencode(),
             "verdicts": [choice for choice in Verdict.choices if choice[0]],
@@ -125,7 +125,9 @@ class GenerationAdmin(admin.ModelAdmin):
             return redirect(here)
         messages.success(request, f"The verdict is saved: {Verdict(values['verdict']).label}.")
         following = (
-            older(Filters(query).matching(), Cursor.of(generation)).first() if "advance" in request.POST else None
+            find_older(Filters(query).matching(), Cursor.from_generation(generation)).first()
+            if "advance" in request.POST
+            else None
         )
         return redirect(link_to(following, query) or here)
 

@@ -94,7 +94,7 @@ class Cursor:
     pk: UUID
 
     @classmethod
-    def of(cls, generation: Generation) -> Cursor:
+    def from_generation(cls, generation: Generation) -> Cursor:
         return cls(generation.created_at, generation.pk)
 
     @classmethod
@@ -121,15 +121,21 @@ class SearchPage:
 
 def page_of(found: QuerySet[Generation], *, older_than: Cursor | None, newer_than: Cursor | None) -> SearchPage:
     if newer_than is not None:
-        rows = newer(found, newer_than)[: PAGE_LENGTH + 1]
+        rows = find_newer(found, newer_than)[: PAGE_LENGTH + 1]
         more, kept = len(rows) > PAGE_LENGTH, list(rows)[:PAGE_LENGTH][::-1]
-        return SearchPage(kept, Cursor.of(kept[0]) if more else None, Cursor.of(kept[-1]) if kept else None)
-    rows = older(found, older_than)[: PAGE_LENGTH + 1]
+        return SearchPage(
+            kept, Cursor.from_generation(kept[0]) if more else None, Cursor.from_generation(kept[-1]) if kept else None
+        )
+    rows = find_older(found, older_than)[: PAGE_LENGTH + 1]
     more, kept = len(rows) > PAGE_LENGTH, list(rows)[:PAGE_LENGTH]
-    return SearchPage(kept, Cursor.of(kept[0]) if kept and older_than else None, Cursor.of(kept[-1]) if more else None)
+    return SearchPage(
+        kept,
+        Cursor.from_generation(kept[0]) if kept and older_than else None,
+        Cursor.from_generation(kept[-1]) if more else None,
+    )
 
 
-def older(found: QuerySet[Generation], than: Cursor | None) -> QuerySet[Generation]:
+def find_older(found: QuerySet[Generation], than: Cursor | None) -> QuerySet[Generation]:
     """Older ones, the newest of them first."""
     if than is not None:
         # Not (a < x or a = x and b < y), for which SQLite reads two indexes and sorts.
@@ -137,7 +143,7 @@ def older(found: QuerySet[Generation], than: Cursor | None) -> QuerySet[Generati
     return found.order_by("-created_at", "-pk")
 
 
-def newer(found: QuerySet[Generation], than: Cursor) -> QuerySet[Generation]:
+def find_newer(found: QuerySet[Generation], than: Cursor) -> QuerySet[Generation]:
     """Newer ones, the oldest of them first."""
     found = found.filter(created_at__gte=than.created_at).exclude(created_at=than.created_at, pk__lte=than.pk)
     return found.order_by("created_at", "pk")

@@ -78,7 +78,7 @@ def _render_current(
         if not analysis.has_ended:
             return dialect.render_error(STOPPING) if render_pending is None else render_pending(analysis)
         succeeded = analysis.status == Status.SUCCEEDED
-        response = render(analysis) if succeeded else dialect.render_error(ended_without_result(analysis))
+        response = render(analysis) if succeeded else dialect.render_error(ending_error(analysis))
         if not keeps:
             analysis.delete()
         return response
@@ -124,7 +124,7 @@ def pixels_of(stored: StoredImage) -> Mask:
         raise ImageGone from error
 
 
-def ended_without_result(analysis: Analysis) -> ApiError:
+def ending_error(analysis: Analysis) -> ApiError:
     """The error of an analysis that failed or was cancelled."""
     status = ENDED_STATUSES[Status(analysis.status)]
     if analysis.is_refused:

@@ -20,7 +20,7 @@ HasLeft = Callable[[], bool]
 """Whether the client of a request has disconnected: `has_disconnected` of `later_response`."""
 
 
-def never() -> bool:
+def is_never_gone() -> bool:
     return False
 
 
@@ -34,7 +34,7 @@ class ConcurrencyLimit:
         self._lock = threading.Lock()
 
     @contextmanager
-    def __call__(self, user: Any, has_left: HasLeft = never) -> Iterator[None]:
+    def __call__(self, user: Any, has_left: HasLeft = is_never_gone) -> Iterator[None]:
         """Count one more of this user. Raises LimitReached at the limit.
 
         has_left: then it counts no more, since it ends as soon as it can and its client has sent another request.
@@ -64,7 +64,7 @@ _computations = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
 
 
 @contextmanager
-def computing(has_left: HasLeft = never) -> Iterator[None]:
+def computing(has_left: HasLeft = is_never_gone) -> Iterator[None]:
     """Held while an object is selected or an image is described.
 
     Raises Busy if it is not its turn in WAIT_SECONDS, and ClientLeft where the client has disconnected by then.

@@ -39,7 +39,7 @@ def unregister(dialect: Dialect) -> None:
         urlpatterns.remove(pattern)
 
 
-def registered() -> list[Dialect]:
+def registered_dialects() -> list[Dialect]:
     load()
     return list(_dialects)
 

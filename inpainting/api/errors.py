@@ -128,7 +128,7 @@ def body_too_large(max_bytes: int) -> ApiError:
     return ApiError(status=413, code="body_too_large", message=message, limit=max_bytes)
 
 
-def ended_without_result(generation: Generation) -> ApiError:
+def ending_error(generation: Generation) -> ApiError:
     """The error of a generation that failed or was cancelled."""
     is_refused = generation.error_code in REFUSED_WHILE_PAINTING
     return ApiError(

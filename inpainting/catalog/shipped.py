@@ -309,7 +309,7 @@ KINDS = {DIFFUSION: "diffusion model", ERASE: "model for erasing", MODERATION: "
 """Engine -> the word for its models in messages."""
 
 
-def of_family(family: str) -> list[ModelSpec]:
+def models_of_family(family: str) -> list[ModelSpec]:
     """Return the shipped models of a family."""
     return [spec for spec in SHIPPED if spec.family == family]
 

@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 from inpainting import moderation
 from inpainting.cli.file_job import FileJob
 from inpainting.cli.options import option_name, outpaint_from_options, settings_from_options
-from inpainting.cli.passed_over import passed_over
+from inpainting.cli.passed_over import list_passed_over
 from inpainting.core.adapter_uses import ADAPTER_LISTS, CONDITIONING_IMAGES, IMAGE_LABELS
 from inpainting.core.codecs.accepted import SUFFIXES
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, format_of
@@ -103,7 +103,7 @@ def folder_jobs(images: Path, masks: Path | None, out: Path, make: MakeJob, exte
         for image in images_in(images)
     ]
     if not jobs:
-        raise CommandError("\n".join([f"There is no image in {images}.", *passed_over(images, [out])]))
+        raise CommandError("\n".join([f"There is no image in {images}.", *list_passed_over(images, [out])]))
     check_results_differ(jobs)
     if out.resolve() in {path.resolve() for path in (images, masks) if path is not None}:
         raise CommandError("The results need a folder of their own.")

@@ -101,7 +101,7 @@ def _arguments(row: Setting) -> dict[str, Any]:
     return arguments
 
 
-def weighted(use: Callable[[str, float], Any], text: str) -> Any:
+def parse_weighted(use: Callable[[str, float], Any], text: str) -> Any:
     """Parse SLUG or SLUG:WEIGHT."""
     slug, _, weight = text.partition(":")
     try:
@@ -138,7 +138,7 @@ def adapter_use(use: type[AdapterUse], text: str) -> AdapterUse:
 PARSERS: Mapping[ValueType, Callable[[str], Any]] = {
     ValueType.INTEGER: int,
     ValueType.NUMBER: float,
-    ValueType.LORAS: partial(weighted, LoraUse),
+    ValueType.LORAS: partial(parse_weighted, LoraUse),
 }
 
 

@@ -12,7 +12,7 @@ from inpainting.core.errors import InvalidImage
 from inpainting.image_limits import image_limits
 
 
-def passed_over(folder: Path, used: Iterable[Path]) -> Iterator[str]:
+def list_passed_over(folder: Path, used: Iterable[Path]) -> Iterator[str]:
     """A sentence for everything in the folder that is not among the used paths. Raises OSError."""
     known = {path.resolve() for path in used}
     for path in sorted(folder.iterdir()):

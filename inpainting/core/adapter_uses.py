@@ -185,7 +185,7 @@ class AdapterList:
                         field=setting,
                     )
 
-    def merged(self, stored: Mapping[str, Any], sent: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def merge(self, stored: Mapping[str, Any], sent: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return stored and sent settings without those that the list and the first entry's settings say twice.
 
         stored: as `PaintSettings.to_dict` gives them. A list that is sent replaces the stored settings of its first

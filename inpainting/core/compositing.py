@@ -19,9 +19,9 @@ from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.feathering import Feather
 from inpainting.core.geometry import Box, Window, row_strips
 from inpainting.core.image import CanonicalImage, Mask, PatchedImage, Pixels, Strips
-from inpainting.core.masks import bounds, luminance, scaled
+from inpainting.core.masks import bounds, luminance, scale_mask
 from inpainting.core.poisson import HarmonicSurface
-from inpainting.core.resizing import resized
+from inpainting.core.resizing import resize_pixels
 from inpainting.core.seams import Seam, levels, true_pixels
 
 RING = 12
@@ -54,12 +54,12 @@ class Composite:
 
 def cut(image: CanonicalImage, mask: Mask, window: Window) -> tuple[CanonicalImage, Mask]:
     """An engine's input: the window in 8-bit RGB and its part of the mask, both at the window's work size."""
-    return cut_image(image, window), scaled(mask[window.box.slices], window.work)
+    return cut_image(image, window), scale_mask(mask[window.box.slices], window.work)
 
 
 def cut_image(image: CanonicalImage, window: Window) -> CanonicalImage:
     """The window in 8-bit RGB, at the window's work size."""
-    return CanonicalImage(resized(to_rgb8(CanonicalImage(image.pixels[window.box.slices])), window.work))
+    return CanonicalImage(resize_pixels(to_rgb8(CanonicalImage(image.pixels[window.box.slices])), window.work))
 
 
 def composite(
@@ -83,7 +83,7 @@ def composite(
         raise InvalidRequest(f"the mask's {marked} extends beyond the window's {window.box}", field="mask")
 
     box = marked.expanded(RING).clipped(window.box)
-    patch = _Patch.of(image, mask, box, resized(painting, window.box.size)[box.relative_to(window.box).slices])
+    patch = _Patch.of(image, mask, box, resize_pixels(painting, window.box.size)[box.relative_to(window.box).slices])
     correction = patch.correction((box.left, box.top))
     pixels = image.pixels[box.slices].copy()
     patch.paint(pixels, correction, Feather(mask, blur, box) if blur > 0 else None)
@@ -179,7 +179,7 @@ class _Patch:
 
     def colour_match(self) -> ColourMatch | None:
         """Fitted on the ring of kept pixels around the mask; None where the engine copied these."""
-        ring = _dilated(self.inside, cv2.MORPH_RECT, RING) & self.known
+        ring = _dilate(self.inside, cv2.MORPH_RECT, RING) & self.known
         if not any(self._differs(ring, top, bottom) for top, bottom in row_strips(*ring.shape)):
             return None
         at = _sample(ring, MAX_PAIRS)
@@ -192,16 +192,16 @@ class _Patch:
 
     def blend(self, match: ColourMatch | None) -> HarmonicSurface | None:
         """The correction that makes the painting meet the known pixels around it; None if none is needed."""
-        rows, columns = _sample(_dilated(self.inside, cv2.MORPH_CROSS, 1) & self.known, MAX_POINTS)
+        rows, columns = _sample(_dilate(self.inside, cv2.MORPH_CROSS, 1) & self.known, MAX_POINTS)
         painted = levels(self.painted[rows, columns])
         difference = levels(self.colour[rows, columns]) - (painted if match is None else match(painted))
         if not rows.size or float(np.abs(difference).max()) <= HALF_A_LEVEL:
             return None
         return HarmonicSurface(self.inside.shape, rows, columns, difference)
 
-    def continued_alpha(self, alpha: Pixels) -> HarmonicSurface | float:
+    def continue_alpha(self, alpha: Pixels) -> HarmonicSurface | float:
         """Alpha inside the mask, in levels: one number where all kept alpha beside it is the same."""
-        rows, columns = _sample(_dilated(self.inside, cv2.MORPH_CROSS, 1) & ~self.inside, MAX_POINTS)
+        rows, columns = _sample(_dilate(self.inside, cv2.MORPH_CROSS, 1) & ~self.inside, MAX_POINTS)
         beside = levels(alpha[rows, columns])[:, np.newaxis]
         if not rows.size:
             return 255.0
@@ -214,7 +214,7 @@ class _Patch:
 
         weights: of this patch; None where the mask's own values are the weights.
         """
-        alpha = None if self.alpha is None else self.continued_alpha(self.alpha)
+        alpha = None if self.alpha is None else self.continue_alpha(self.alpha)
         full, unit = (255, 1) if pixels.dtype == np.uint8 else (65535, 257)
         is_copy = weights is None and alpha is None and correction.colour_match is None and correction.blend is None
         for top, bottom in row_strips(*self.mask.shape):
@@ -264,7 +264,7 @@ def _sample(plane: NDArray[np.bool_], max_count: int) -> tuple[NDArray[np.intp],
     return rows, columns
 
 
-def _dilated(inside: NDArray[np.bool_], shape: int, pixels: int) -> NDArray[np.bool_]:
+def _dilate(inside: NDArray[np.bool_], shape: int, pixels: int) -> NDArray[np.bool_]:
     """Dilation by a structuring element of this OpenCV shape and radius; the border counts as outside."""
     kernel = cv2.getStructuringElement(shape, (2 * pixels + 1, 2 * pixels + 1))
     wider = cv2.dilate(inside.view(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)

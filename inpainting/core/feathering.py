@@ -106,7 +106,7 @@ class Feather:
                 pairs.append(_touching(above, np.where(labels[0] > 0, labels[0] + starts[-1], 0)))
             above = np.where(labels[-1] > 0, labels[-1] + starts[-1], 0)
             starts.append(starts[-1] + count)
-        roots = _joined(starts[-1], pairs)
+        roots = _join_components(starts[-1], pairs)
         of_components = np.zeros(starts[-1], np.float32)
         np.maximum.at(of_components, roots, np.concatenate(deepest))
         lengths = np.minimum(np.maximum(of_components[roots], 0.5), np.float32(self._width))
@@ -130,7 +130,7 @@ def _touching(above: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.
     return np.unique(both[:, (both > 0).all(axis=0)], axis=1).T
 
 
-def _joined(count: int, pairs: Sequence[NDArray[np.int64]]) -> NDArray[np.intp]:
+def _join_components(count: int, pairs: Sequence[NDArray[np.int64]]) -> NDArray[np.intp]:
     """For each of `count` components the one that stands for all that are joined with it."""
     parents = list(range(count))
 

@@ -213,12 +213,12 @@ def plan_window(mask_bounds: Box, image: Size, rule: WindowRule) -> Window:
 def _exact_window(box: Box, image: Size, work: Size) -> Window:
     """The window of the work size's aspect ratio around `box`, at the image's own scale unless the box is larger."""
     scale = max(1.0, box.size.width / work.width, box.size.height / work.height)
-    left, right = _enlarged(box.left, box.right, round(work.width * scale), image.width)
-    top, bottom = _enlarged(box.top, box.bottom, round(work.height * scale), image.height)
+    left, right = _enlarge(box.left, box.right, round(work.width * scale), image.width)
+    top, bottom = _enlarge(box.top, box.bottom, round(work.height * scale), image.height)
     return Window(Box(left, top, right, bottom), work)
 
 
-def _enlarged(start: int, end: int, side: int, limit: int) -> tuple[int, int]:
+def _enlarge(start: int, end: int, side: int, limit: int) -> tuple[int, int]:
     """start..end enlarged to `side` and kept within 0..limit; shorter only where the limit is."""
     side = min(max(side, end - start), limit)
     start = min(max(start - (side - (end - start)) // 2, 0), limit - side)
@@ -236,7 +236,7 @@ def _axis(start: int, end: int, side: int, limit: int, scale: float, rule: Windo
         work = max(round(side * scale / rule.multiple), 1) * rule.multiple
     if rule.largest is not None:
         work = min(work, rule.largest)
-    return *_enlarged(start, end, side, limit), work
+    return *_enlarge(start, end, side, limit), work
 
 
 def row_strips(height: int, width: int) -> list[tuple[int, int]]:

@@ -89,7 +89,7 @@ class CanonicalImage:
         """All rows in strips of about a megapixel, each with the number of its first row."""
         return ((top, self.rows(top, bottom)) for top, bottom in row_strips(self.size.height, self.size.width))
 
-    def same_as(self, other: CanonicalImage) -> bool:
+    def equals(self, other: CanonicalImage) -> bool:
         """Equal pixels, depth and profile."""
         return (
             self.bits == other.bits

@@ -56,7 +56,7 @@ def mask_of_run_lengths(lengths: Sequence[int], size: Size) -> Mask:
     return np.repeat(values, lengths).reshape(size.width, size.height).T.copy()
 
 
-def compressed(lengths: Sequence[int]) -> str:
+def compress_run_lengths(lengths: Sequence[int]) -> str:
     """Run lengths as COCO's compressed text: differences to the length two before, 5 bits in each character."""
     text = bytearray()
     for index, length in enumerate(lengths):
@@ -70,7 +70,7 @@ def compressed(lengths: Sequence[int]) -> str:
     return text.decode()
 
 
-def decompressed(text: str) -> list[int]:
+def decompress_run_lengths(text: str) -> list[int]:
     """The run lengths of COCO's compressed text. Raises InvalidRequest for anything else, and above MAX_RUNS."""
     lengths: list[int] = []
     number = shift = 0
@@ -132,7 +132,7 @@ def _pairs(order: NDArray[np.intp]) -> NDArray[np.intp]:
     return partner
 
 
-def filled(rings: Iterable[Ring], size: Size) -> Mask:
+def fill_outlines(rings: Iterable[Ring], size: Size) -> Mask:
     """The pixels whose centre lies inside the outlines by the even-odd rule; outlines may leave the image.
 
     Raises InvalidRequest (`mask_too_complex`) where the outlines cross more than MAX_CROSSINGS rows in all.
@@ -197,7 +197,7 @@ def rings_of_path(path: str) -> list[Ring]:
             if name == "M" and index == 0:
                 rings.append([])
             rings[-1].append((x, y))
-    return checked_rings(rings)
+    return check_rings(rings)
 
 
 def _segments(path: str) -> Iterable[tuple[str, list[float]]]:
@@ -223,7 +223,7 @@ def _has_its_numbers(name: str, numbers: list[float]) -> bool:
     return not numbers if count == 0 else bool(numbers) and len(numbers) % count == 0
 
 
-def checked_rings(rings: Iterable[Sequence[tuple[float, float]]]) -> list[Ring]:
+def check_rings(rings: Iterable[Sequence[tuple[float, float]]]) -> list[Ring]:
     """The outlines as arrays. Raises InvalidRequest for coordinates beyond a million and above MAX_CORNERS."""
     arrays = [np.asarray(ring, np.float64).reshape(-1, 2) for ring in rings]
     corners = sum(map(len, arrays))

@@ -57,10 +57,10 @@ def normalise(image: CanonicalImage, *, polarity: MaskPolarity, size: Size) -> M
             mask = 255 - mask
         if image.alpha is not None:
             mask = cv2.multiply(mask, to_8_bits(image.alpha), scale=1 / 255).reshape(mask.shape)
-    return scaled(mask, size)
+    return scale_mask(mask, size)
 
 
-def scaled(mask: Mask, size: Size) -> Mask:
+def scale_mask(mask: Mask, size: Size) -> Mask:
     """The mask scaled to another size, each axis by its own factor; no repainted pixel is lost.
 
     Shrinking takes the maximum of the pixels that are merged: averaging would turn a thin stroke grey and
@@ -165,11 +165,11 @@ def grow(mask: Mask, pixels: int) -> Mask:
     # kept pixel around them.
     part = box.expanded(max(pixels, 1)).clipped(image).slices
     grown = np.zeros_like(mask)
-    grown[part] = _dilated(mask[part], pixels) if pixels > 0 else 255 - _dilated(255 - mask[part], -pixels)
+    grown[part] = _dilate(mask[part], pixels) if pixels > 0 else 255 - _dilate(255 - mask[part], -pixels)
     return grown
 
 
-def _dilated(mask: Mask, radius: int) -> Mask:
+def _dilate(mask: Mask, radius: int) -> Mask:
     """The maximum within a disc: by distance for a mask without grey, else computed by its columns.
 
     The maximum in a column of half-height h is that of two columns of half-height h - 1, one pixel up and one down. So
@@ -177,7 +177,7 @@ def _dilated(mask: Mask, radius: int) -> Mask:
     against 110 ms at radius 64, and a request may set 256.
     """
     if not is_grey(mask):
-        return _dilated_by_distance(mask, radius)
+        return _dilate_by_distance(mask, radius)
     width = mask.shape[1]
     column, column_half = mask.copy(), 0
     result = np.zeros_like(mask)
@@ -195,7 +195,7 @@ def _dilated(mask: Mask, radius: int) -> Mask:
     return result
 
 
-def _dilated_by_distance(mask: Mask, radius: int) -> Mask:
+def _dilate_by_distance(mask: Mask, radius: int) -> Mask:
     """The pixels of a mask without grey that are at most `radius` from a repainted one."""
     height, width = mask.shape
     rows = max(STRIP_PIXELS // width, 2 * radius)

@@ -83,7 +83,7 @@ class ImageMetadata:
         """Whether it holds neither tags nor rights."""
         return not self.tags and self.rights == Rights()
 
-    def kept(self, choice: str | None) -> ImageMetadata:
+    def select(self, choice: str | None) -> ImageMetadata:
         """The part that a result and its source keep. choice: of the setting `keep_metadata`; None keeps no more than
         the quality.
         """

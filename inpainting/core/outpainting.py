@@ -117,13 +117,13 @@ class Outpaint:
         if targets and len(given) > 1:
             raise InvalidRequest(f"{given[0]} and {targets[-1]} contradict each other: send one.", field=targets[-1])
         if self.anchor and not targets:
-            raise _without("anchor", "outpaint_size or outpaint_ratio")
+            raise _missing_error("anchor", "outpaint_size or outpaint_ratio")
         if self.fit and not self.size:
-            raise _without("fit", "outpaint_size")
+            raise _missing_error("fit", "outpaint_size")
         if self.size and not SIZE.fullmatch(self.size):
-            raise _malformed("size", "width and height in pixels, such as 1536x1024")
+            raise _malformed_error("size", "width and height in pixels, such as 1536x1024")
         if self.ratio and not ((found := RATIO.fullmatch(self.ratio)) and float(found[1]) and float(found[2])):
-            raise _malformed("ratio", "width and height, such as 16:9")
+            raise _malformed_error("ratio", "width and height, such as 16:9")
 
     @property
     def field(self) -> str:
@@ -192,7 +192,7 @@ def extend(
     pixels = cv2.copyMakeBorder(np.ascontiguousarray(placed.pixels), *borders, cv2.BORDER_REPLICATE)
     pixels = pixels.reshape(placement.canvas.height, placement.canvas.width, -1)
     band = np.full(pixels.shape[:2], 255, np.uint8)
-    band[box.slices] = 0 if mask is None else masks.scaled(mask, box.size)
+    band[box.slices] = 0 if mask is None else masks.scale_mask(mask, box.size)
     if not (band.any() or placement.is_scaled or may_be_unchanged):
         raise InvalidRequest(
             f"Nothing to outpaint: the result would have the size of the image, {placement.canvas}.",
@@ -207,18 +207,18 @@ def check_canvas(canvas: Size, image: CanonicalImage, *, field: str, limits: Int
     intake, kind = Intake(field, limits), " after outpainting"
     if image.bits == 16:
         max_pixels = limits.max_pixels_16_bit
-        intake.checked_size(canvas.width, canvas.height, max_pixels=max_pixels, kind=f"{kind}, with 16 bits a channel")
+        intake.check_size(canvas.width, canvas.height, max_pixels=max_pixels, kind=f"{kind}, with 16 bits a channel")
     else:
-        intake.checked_size(canvas.width, canvas.height, kind=kind)
+        intake.check_size(canvas.width, canvas.height, kind=kind)
 
 
 def _box(left: int, top: int, size: Size) -> Box:
     return Box(left, top, left + size.width, top + size.height)
 
 
-def _without(name: str, other: str) -> InvalidRequest:
+def _missing_error(name: str, other: str) -> InvalidRequest:
     return InvalidRequest(f"outpaint_{name} has no effect without {other}.", field=f"outpaint_{name}")
 
 
-def _malformed(name: str, expected: str) -> InvalidRequest:
+def _malformed_error(name: str, expected: str) -> InvalidRequest:
     return InvalidRequest(f"outpaint_{name} must be {expected}.", field=f"outpaint_{name}")

@@ -1,6 +1,7 @@
 """Smooth surfaces on the pixel grid: multigrid solvers for Laplace's and the screened Poisson equation.
 
-Three problems that share one pair of multigrid transfer operators (`halve`, `double`) and the five-point Laplacian:
+Three problems that share one pair of multigrid transfer operators (`halve_size`, `double_size`) and the five-point
+Laplacian:
 
 - `HarmonicSurface`: Laplace's equation, values given at single pixels. Gradient-domain blending in compositing adds it
   to a patch: the patch keeps its gradients and meets the image around it.
@@ -84,7 +85,7 @@ class HarmonicSurface:
         for channel, coarse in enumerate(self._coarse):
             values = np.zeros(known.shape, np.float32)
             values[at] = self._values[part, channel]
-            fine = self._relaxed(double(coarse[first // 2 : (last + 1) // 2], known.shape), values, known)
+            fine = self._relax(double_size(coarse[first // 2 : (last + 1) // 2], known.shape), values, known)
             surface[:, :, channel] = fine[top - first : bottom - first]
         return surface
 
@@ -109,10 +110,10 @@ class HarmonicSurface:
     def _solve(self, values: Floats, known: NDArray[np.uint8]) -> Floats:
         if max(values.shape) == 1:
             return values
-        coarse = self._solve(*_mean(halve(values * known), halve(known.astype(np.float32))))
-        return self._relaxed(double(coarse, values.shape), values, known)
+        coarse = self._solve(*_mean(halve_size(values * known), halve_size(known.astype(np.float32))))
+        return self._relax(double_size(coarse, values.shape), values, known)
 
-    def _relaxed(self, surface: Floats, values: Floats, known: NDArray[np.uint8]) -> Floats:
+    def _relax(self, surface: Floats, values: Floats, known: NDArray[np.uint8]) -> Floats:
         cv2.copyTo(values, known, surface)
         for kernel in self._kernels:
             surface = cv2.filter2D(surface, -1, kernel, borderType=cv2.BORDER_REPLICATE).reshape(values.shape)
@@ -162,12 +163,12 @@ def pull_push(image: Floats, known: Bools) -> Floats:
     if known.all() or max(known.shape) < 2:
         return image
     weight = known.astype(np.float32)[:, :, None]
-    mean, found = _mean(halve(image * weight), halve(weight))
+    mean, found = _mean(halve_size(image * weight), halve_size(weight))
     coarse = pull_push(mean, found[:, :, 0] > 0)
-    return np.where(known[:, :, None], image, double(coarse, known.shape))
+    return np.where(known[:, :, None], image, double_size(coarse, known.shape))
 
 
-def halve(plane: Floats) -> Floats:
+def halve_size(plane: Floats) -> Floats:
     """Restriction: means of 2x2 blocks of [height, width, ...]; an odd last row or column is padded with zeros."""
     height, width = plane.shape[0] + plane.shape[0] % 2, plane.shape[1] + plane.shape[1] % 2
     if (height, width) != plane.shape[:2]:
@@ -179,7 +180,7 @@ def halve(plane: Floats) -> Floats:
     return half.reshape(height // 2, width // 2, *plane.shape[2:])
 
 
-def double(plane: Floats, shape: tuple[int, ...]) -> Floats:
+def double_size(plane: Floats, shape: tuple[int, ...]) -> Floats:
     """Prolongation: [height, width, ...] bilinearly at twice the size, less the row or column an odd `shape` lacks."""
     height, width = plane.shape[:2]
     doubled = cv2.resize(plane, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
@@ -212,7 +213,7 @@ def _screened_operators(hole: Bools, screening: float) -> list[tuple[Floats, Flo
     """
     planes = [hole.astype(np.float32)]
     while min(planes[-1].shape) > 4:
-        planes.append(halve(planes[-1]))
+        planes.append(halve_size(planes[-1]))
     operators = []
     for level, plane in enumerate(planes):
         degree = cv2.filter2D(np.ones_like(plane), -1, NEIGHBOURS, borderType=cv2.BORDER_CONSTANT)
@@ -231,8 +232,8 @@ def _v_cycle(force: Floats, operators: list[tuple[Floats, Floats, Floats]]) -> F
         value += weight * (force - _apply(value, diagonal))
     if not coarser:
         return value
-    residual = halve(mask * (force - _apply(value, diagonal))) * np.float32(4) * coarser[0][0]
-    value += mask * double(_v_cycle(residual, coarser), mask.shape)
+    residual = halve_size(mask * (force - _apply(value, diagonal))) * np.float32(4) * coarser[0][0]
+    value += mask * double_size(_v_cycle(residual, coarser), mask.shape)
     for _ in range(SMOOTHINGS):
         value += weight * (force - _apply(value, diagonal))
     return value

@@ -52,4 +52,4 @@ class InpaintRequest:
     @property
     def kept_metadata(self) -> ImageMetadata:
         """The metadata of the source image that its results keep."""
-        return self.image.metadata.kept(self.settings.keep_metadata)
+        return self.image.metadata.select(self.settings.keep_metadata)

@@ -44,7 +44,7 @@ class Seam:
         corner: left and top of these arrays in the image, so that a part of it is measured in the same segments.
         """
         height, width = inside.shape
-        beside_edge = true_pixels(_measured_rows(inside) & (inside != _eroded(inside)))
+        beside_edge = true_pixels(_measured_rows(inside) & (inside != _erode(inside)))
         found = [_pairs(*beside_edge, known, *step) for step in ((0, 1), (0, -1), (1, 0), (-1, 0))]
         rows, columns, down, across = (np.concatenate(parts) for parts in zip(*found, strict=True))
         if not rows.size:
@@ -108,7 +108,7 @@ def _measured_rows(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return inside & (np.arange(len(inside)) // SEGMENT % stride == 0)[:, np.newaxis]
 
 
-def _eroded(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _erode(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """`inside` without the pixels that have a 4-neighbour outside of it; the border of the array is no edge."""
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     return cv2.erode(inside.view(np.uint8), cross).view(np.bool_)

@@ -460,7 +460,7 @@ GUIDANCE_SETTINGS = frozenset(row.name for row in SETTINGS if row.ignored_when i
 _BY_NAME = {row.name: row for row in SETTINGS}
 
 
-def by_name(name: str) -> Setting:
+def find_setting(name: str) -> Setting:
     """Return the row of that setting. Raises KeyError."""
     return _BY_NAME[name]
 
@@ -470,7 +470,7 @@ def public_names(names: Iterable[str]) -> list[str]:
     return sorted(PUBLIC_NAMES.get(name, name) for name in names)
 
 
-def not_read_by(engine: str) -> frozenset[str]:
+def settings_ignored_by(engine: str) -> frozenset[str]:
     """Return the names of the settings that never affect what this engine paints.
 
     An engine that no row names reads what every engine reads; it may declare more.

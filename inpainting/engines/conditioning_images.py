@@ -77,7 +77,7 @@ def reason_of_no_image(adapters: AdapterList, plan: SettingsPlan) -> str:
     return f"{plan.engine.name} paints without {without}"
 
 
-def beyond(adapters: AdapterList, count: int) -> dict[str, str]:
+def find_extra_images(adapters: AdapterList, count: int) -> dict[str, str]:
     """The images of entries that a list of `count` does not have, each with the reason."""
     return {
         name: f"the request names {count} {adapters.noun}{'s' * (count > 1)}, and it is that of number {number}"
@@ -93,7 +93,7 @@ def ignored_control_images(plan: SettingsPlan, sent: Collection[str]) -> dict[st
     check_control_images(plan, available)
     read = {control_image_of(number, kinds, available) for number in kinds}
     computed = [uses[number].slug for number, kind in kinds.items() if kind in COMPUTED_CONTROLS]
-    reasons = beyond(CONTROLS, len(uses))
+    reasons = find_extra_images(CONTROLS, len(uses))
     for name, use in zip(CONTROLS.images, uses, strict=False):
         if name in read or name not in sent:
             continue
@@ -178,4 +178,4 @@ def ignored_image_prompts(adapters: AdapterList, plan: SettingsPlan, sent: Colle
                 code=f"{adapters.image}_missing",
                 field=name,
             )
-    return beyond(adapters, len(uses))
+    return find_extra_images(adapters, len(uses))

@@ -66,7 +66,7 @@ def apply_safety_checker(
     image = painting.image if painting.make_unfaded is None else painting.make_unfaded()
     pixels, (scale, _) = image.pixels, painting.window.scale
     shown = (
-        padded_to_square(to_rgb8(CanonicalImage(pixels[box.slices]))) for box in checker_crops(painting.mask, 1 / scale)
+        pad_to_square(to_rgb8(CanonicalImage(pixels[box.slices]))) for box in checker_crops(painting.mask, 1 / scale)
     )
     cache = run_in_thread(checker_cache, keepalive)
     if not cache.get(checker, keepalive).flags_any(shown, keepalive):
@@ -80,7 +80,7 @@ def apply_safety_checker(
     )
 
 
-def padded_to_square(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def pad_to_square(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The image padded to a square by repeating its edge: the checker crops anything else to its middle."""
     height, width = image.shape[:2]
     side = max(height, width)

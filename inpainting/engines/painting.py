@@ -21,8 +21,8 @@ from inpainting.core.masks import coverage, is_grey, nonempty_bounds
 from inpainting.core.request import InpaintRequest
 from inpainting.core.settings_table import MAX_SEED, RANGES
 from inpainting.engines.base import Engine, OnStep, Plan, Step
-from inpainting.engines.prefill import prefilled
-from inpainting.preprocessors import computed_images
+from inpainting.engines.prefill import prefill_border
+from inpainting.preprocessors import compute_images
 
 MAX_IMAGES = int(RANGES["num_images"][1])
 NOTHING_TO_DO = "A strength of 0 leaves the image as it is."
@@ -80,17 +80,17 @@ def paint_each(plan: Plan, engine: Engine, on_step: OnStep) -> Iterator[Painting
     if is_empty or (plan.settings.strength == 0 and "strength" not in plan.ignored):
         notes = () if is_empty else (NOTHING_TO_DO,)
         on_step(Step(1, 1, box=plan.window.box, notes=notes))
-        return iter([unchanged(plan, notes)] * plan.settings.num_images)
+        return iter([keep_unchanged(plan, notes)] * plan.settings.num_images)
     relay = StepRelay(plan.window.box, on_step)
-    plan = with_computed_images(plan, relay)
-    return composite_each(plan, engine_images(prefilled(plan, relay), engine, relay), relay)
+    plan = add_computed_images(plan, relay)
+    return composite_each(plan, engine_images(prefill_border(plan, relay), engine, relay), relay)
 
 
-def with_computed_images(plan: Plan, relay: StepRelay) -> Plan:
+def add_computed_images(plan: Plan, relay: StepRelay) -> Plan:
     """The plan with the control images that were not sent and that a model computes."""
     if not plan.preprocessors:
         return plan
-    images, notes = computed_images(plan, lambda: relay(Step(0, 0)))
+    images, notes = compute_images(plan, lambda: relay(Step(0, 0)))
     relay.notes.extend(notes)
     return replace(plan, images={**plan.images, **images})
 
@@ -99,11 +99,11 @@ def engine_images(plan: Plan, engine: Engine, relay: StepRelay) -> Iterable[NDAr
     """The engine's images of the window, in one pass or in several."""
     if not plan.passes:
         return engine.inpaint(cut_out(plan), relay)
-    images = (painted_in_passes(plan, engine, index, relay) for index in range(plan.settings.num_images))
+    images = (paint_in_passes(plan, engine, index, relay) for index in range(plan.settings.num_images))
     return chain([next(images)], images)  # The first at once: a lack of memory is to be raised by the call.
 
 
-def painted_in_passes(plan: Plan, engine: Engine, index: int, relay: StepRelay) -> NDArray[np.uint8]:
+def paint_in_passes(plan: Plan, engine: Engine, index: int, relay: StepRelay) -> NDArray[np.uint8]:
     """Image `index` of the window: each pass paints its part of the mask beside what those before it painted."""
     image = CanonicalImage(to_rgb8(plan.request.image))
     images, count = plan.settings.num_images, len(plan.passes)
@@ -125,13 +125,13 @@ def painted_in_passes(plan: Plan, engine: Engine, index: int, relay: StepRelay) 
 def composite_each(plan: Plan, images: Iterable[NDArray[np.uint8]], relay: StepRelay) -> Iterator[Painting]:
     number = 0
     for image in images:
-        yield composited(plan, image, relay)
+        yield composite_window(plan, image, relay)
         number += 1
     if number != (count := plan.settings.num_images):
         raise EngineFailed(f"{plan.engine.name} should return {count} images, got {number}")
 
 
-def unchanged(plan: Plan, notes: tuple[str, ...]) -> Painting:
+def keep_unchanged(plan: Plan, notes: tuple[str, ...]) -> Painting:
     return Painting(
         image=plan.request.image,
         mask=plan.mask,
@@ -161,7 +161,7 @@ def cut_out(plan: Plan) -> Plan:
     return replace(plan, request=request, settings=settings, mask=mask, images=images)
 
 
-def composited(plan: Plan, painted: NDArray[np.uint8], relay: StepRelay) -> Painting:
+def composite_window(plan: Plan, painted: NDArray[np.uint8], relay: StepRelay) -> Painting:
     """The source image with an engine's image of the window [height, width, 3] in it."""
     image, mask, window, blur = plan.request.image, plan.mask, plan.window, plan.settings.mask_blur
     done = run_in_thread(partial(composite, image, mask, window, painted, blur=blur), relay.repeat)

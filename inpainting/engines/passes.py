@@ -21,7 +21,7 @@ MAX_PASSES = 16
 """Larger borders get larger tiles, whose windows are scaled down."""
 
 
-def passes(mask: Mask, window: Window, rule: WindowRule) -> tuple[Box, ...]:
+def plan_passes(mask: Mask, window: Window, rule: WindowRule) -> tuple[Box, ...]:
     """The parts of the mask to paint in turn: what lies within the source image, then tiles; () for a single pass.
 
     A tile has half the model's longest side, so that its window shows as much of the image around it. A work
@@ -38,13 +38,13 @@ def passes(mask: Mask, window: Window, rule: WindowRule) -> tuple[Box, ...]:
 
 def tiles_around(kept: Box, canvas: Box, side: int) -> list[Box]:
     """Boxes of at most `side` pixels a side that cover the canvas around `kept`, the nearest first, corners last."""
-    columns = cuts((canvas.left, kept.left, kept.right, canvas.right), side)
-    rows = cuts((canvas.top, kept.top, kept.bottom, canvas.bottom), side)
+    columns = cut_points((canvas.left, kept.left, kept.right, canvas.right), side)
+    rows = cut_points((canvas.top, kept.top, kept.bottom, canvas.bottom), side)
     boxes = [Box(left, top, right, bottom) for top, bottom in rows for left, right in columns]
     return sorted((box for box in boxes if not kept.contains(box)), key=lambda box: gap(box, kept))
 
 
-def cuts(edges: tuple[int, ...], side: int) -> list[tuple[int, int]]:
+def cut_points(edges: tuple[int, ...], side: int) -> list[tuple[int, int]]:
     """Start and end of equal parts of at most `side` pixels between each edge and the next."""
     found = []
     for start, end in pairwise(edges):

@@ -13,7 +13,7 @@ import numpy as np
 
 from inpainting.catalog import families
 from inpainting.core import masks
-from inpainting.core.codecs.formats import check_fits, losses, with_quality
+from inpainting.core.codecs.formats import check_fits, describe_losses, with_quality
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Placement, Window, plan_window
 from inpainting.core.image import CanonicalImage, Mask
@@ -26,7 +26,7 @@ from inpainting.engines.conditioning_images import ignored_images
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.engines.erase.declaration import ERASE
 from inpainting.engines.moderation import find_safety_checker
-from inpainting.engines.passes import passes
+from inpainting.engines.passes import plan_passes
 from inpainting.engines.quick_fill.declaration import QUICK_FILL
 
 
@@ -72,7 +72,7 @@ class Planner:
         settings, warnings = policy.resolve(replace(requested, seed=requested.seed or seed), self.safety_checker)
         if settings.safety_checker:
             find_safety_checker(self.catalog)
-        plan = planned(self.resolve(choice.engine, settings), choice, requested, warnings)
+        plan = make_settings_plan(self.resolve(choice.engine, settings), choice, requested, warnings)
         return replace(plan, max_megapixels=self.max_megapixels)
 
     def plan_stored(self, request: InpaintRequest, engine: str) -> Plan:
@@ -84,7 +84,7 @@ class Planner:
         declaration, settings = registry.find(engine).declaration, request.settings
         resolution = self.resolve(declaration, replace(settings, preset=None))
         resolution = replace(resolution, settings=replace(resolution.settings, preset=settings.preset))
-        return plan_images(request, planned(resolution, EngineChoice(declaration, ""), settings))
+        return plan_images(request, make_settings_plan(resolution, EngineChoice(declaration, ""), settings))
 
     def step_down(self, plan: Plan) -> Plan | None:
         """The plan with a less demanding engine, after device memory ran out; None if none can paint the request.
@@ -94,7 +94,7 @@ class Planner:
         if plan.engine.name != DIFFUSION.name:
             return None
         why = "The device's memory was too small for the model, so the gap was closed from the image itself"
-        choice = self._without_prompt(why)
+        choice = self._choose_without_prompt(why)
         try:
             return plan_images(plan.request, self._plan_without_model(plan, choice))
         except InvalidRequest:
@@ -103,7 +103,7 @@ class Planner:
     def _plan_without_model(self, plan: SettingsPlan, choice: EngineChoice) -> SettingsPlan:
         """The same settings for another engine."""
         resolution = self.resolve(choice.engine, replace(plan.settings, model=None))
-        return planned(resolution, choice, plan.requested, plan.warnings)
+        return make_settings_plan(resolution, choice, plan.requested, plan.warnings)
 
     def choose(self, engine: str = registry.AUTO, requested: PaintSettings | None = None) -> EngineChoice:
         """The engine of that name; for "auto" the best one. Raises InvalidRequest, `engine_not_found`.
@@ -122,9 +122,9 @@ class Planner:
         if (why or requested is None) and DIFFUSION.is_installed and self.catalog.has_installed(DIFFUSION.name):
             return EngineChoice(DIFFUSION, f"{why}, and a diffusion model is installed.")
         why = f"{why}, but no diffusion model is installed" if why else "There is no prompt"
-        return self._without_prompt(f"{why}, so the masked area is filled from the rest of the image")
+        return self._choose_without_prompt(f"{why}, so the masked area is filled from the rest of the image")
 
-    def _without_prompt(self, why: str) -> EngineChoice:
+    def _choose_without_prompt(self, why: str) -> EngineChoice:
         """The best engine that needs no prompt. why: the beginning of the reason."""
         if not (ERASE.is_installed and self.catalog.has_installed(ERASE.name)):
             return EngineChoice(QUICK_FILL, f"{why}; no model for erasing is installed.")
@@ -149,7 +149,7 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     plan = replace(plan, settings=with_quality(plan.settings, request.image.metadata))
     mask = masks.effective_mask(request.mask, plan.settings)
     check_fits(request.image.size, plan.settings.output_format)
-    lost = (*losses(request.image, plan.settings.output_format), *metadata_notes(request.image, plan.settings))
+    lost = (*describe_losses(request.image, plan.settings.output_format), *metadata_notes(request.image, plan.settings))
     if why := nothing_to_paint(request.placement, mask):
         return Plan(
             **_fields_of(plan) | {"warnings": (*plan.warnings, why, *lost)},
@@ -170,7 +170,7 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     unread = ignored_images(plan, images)
     notes = (f"{name} was not read: {why}." for name, why in unread.items() if name in images)
     window = plan_window(bounds, request.image.size, plan.window_rule)
-    parts = () if request.placement is None else passes(mask, window, plan.window_rule)
+    parts = () if request.placement is None else plan_passes(mask, window, plan.window_rule)
     about_mask = masks.check(mask) if request.placement is None else ()
     if parts:
         window = replace(window, work=window.box.size)
@@ -187,7 +187,7 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
 
 def metadata_notes(image: CanonicalImage, settings: PaintSettings) -> tuple[str, ...]:
     """A sentence for people where metadata is to be kept and the image has none of it."""
-    if settings.keep_metadata is None or not image.metadata.kept(settings.keep_metadata).is_empty:
+    if settings.keep_metadata is None or not image.metadata.select(settings.keep_metadata).is_empty:
         return ()
     return (f"The image has no metadata that keep_metadata={settings.keep_metadata} would keep.",)
 
@@ -216,7 +216,7 @@ def check_amount(mask: Mask, plan: SettingsPlan) -> None:
         )
 
 
-def planned(
+def make_settings_plan(
     resolution: Resolution, choice: EngineChoice, requested: PaintSettings, warnings: tuple[str, ...] = ()
 ) -> SettingsPlan:
     """The plan of resolved settings."""
@@ -225,12 +225,12 @@ def planned(
         engine=choice.engine,
         reason=choice.reason,
         requested=requested,
-        ignored=ignored(choice.engine, resolution),
+        ignored=find_ignored_settings(choice.engine, resolution),
         warnings=warnings,
     )
 
 
-def ignored(engine: EngineDeclaration, resolution: Resolution) -> dict[str, str]:
+def find_ignored_settings(engine: EngineDeclaration, resolution: Resolution) -> dict[str, str]:
     """The settings without effect, each with the reason: the engine, the model family or another setting ignores it."""
     reasons = find_ignored(resolution.settings)
     if resolution.model is not None:

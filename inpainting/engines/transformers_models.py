@@ -16,13 +16,13 @@ from inpainting.catalog.families import TransformersLayout
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.diffusion.serving.load_lock import serialized
+from inpainting.engines.diffusion.serving.load_lock import serialize
 
 logger = logging.getLogger(__name__)
 transformers.utils.logging.disable_progress_bar()
 
 
-@serialized
+@serialize
 def load_model(spec: ModelSpec, folder: Path) -> Any:
     """The model, in float32. Raises EngineFailed, `model_refused` or `model_unavailable`, also where a weight lacks."""
     check_model(folder, spec.family)

@@ -118,7 +118,7 @@ def submit_batch(
                     item.generation = prepare(one)
                     prepared.append(item.generation)
                 except InvalidRequest as error:
-                    refusals[item.index] = without_traceback(error)
+                    refusals[item.index] = remove_traceback(error)
                 del one  # free its images before the next are read
             if not items:
                 raise InvalidRequest("A batch has at least one image.", code="field_missing", field="images")
@@ -140,7 +140,7 @@ def submit_batch(
     return batch
 
 
-def without_traceback(error: InvalidRequest) -> InvalidRequest:
+def remove_traceback(error: InvalidRequest) -> InvalidRequest:
     """The error without its traceback, whose frames hold the image for as long as the error is kept."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
@@ -256,14 +256,14 @@ def delete_batch(batch: Batch) -> bool:
         present = Generation.objects.filter(batch_item__batch=batch)
         if present.filter(status__in=LIVE).exists():
             return False
-        every = with_former(list(present.values_list("pk", flat=True)))
+        every = add_former(list(present.values_list("pk", flat=True)))
         for pk in Generation.objects.filter(pk__in=every).exclude(verdict=Verdict.REMOVED).values_list("pk", flat=True):
             delete_ended(pk)
         batch.delete()
     return True
 
 
-def with_former(pks: Sequence[UUID]) -> list[UUID]:
+def add_former(pks: Sequence[UUID]) -> list[UUID]:
     """These generations and those that they were retried from."""
     every: list[UUID] = []
     while pks:

@@ -196,7 +196,7 @@ class Mask(PreviewedImage):
     def read_pixels(self) -> MaskPixels:
         return grey_pixels(self.read())
 
-    def take_pixels(self) -> MaskPixels:
+    def read_kept_pixels(self) -> MaskPixels:
         """The pixels of `take`."""
         return grey_pixels(self.take())
 

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from inpainting import metrics
 from inpainting.compiled_query import CompiledQuery, CompiledUpdate, Parameter
 from inpainting.engines.base import Queue
-from inpainting.leases import NOT_LEASED, ConditionalUpdate, in_seconds
+from inpainting.leases import NOT_LEASED, ConditionalUpdate, seconds_from_now
 from inpainting.models import completion_waiters, fair_tags
 from inpainting.models.webhook_delivery import WebhookDelivery
 from inpainting.realtime import events
@@ -122,7 +122,7 @@ class QueuedWork(ConditionalUpdate):
             event,
             step=step,
             steps=steps,
-            lease_until=in_seconds(settings.LEASE_SECONDS),
+            lease_until=seconds_from_now(settings.LEASE_SECONDS),
         )
 
     def fail(self, *, code: str, message: str) -> bool:
@@ -173,7 +173,7 @@ class QueuedWork(ConditionalUpdate):
 
     def release(self, *, pause_seconds: float = 0) -> bool:
         """Return it to the queue without counting the attempt, as when the server stops or a disk is full."""
-        return self._return_to_queue(lease_until=in_seconds(pause_seconds), attempts=models.F("attempts") - 1)
+        return self._return_to_queue(lease_until=seconds_from_now(pause_seconds), attempts=models.F("attempts") - 1)
 
     def _return_to_queue(self, **changes: Any) -> bool:
         # The new fence blocks updates by the former worker, which may still be running.
@@ -241,7 +241,7 @@ class QueuedWork(ConditionalUpdate):
     @classmethod
     def abandoned(cls, *, grace_seconds: float) -> models.QuerySet[Self]:
         """Running with a lease that expired at least `grace_seconds` ago."""
-        return cls._default_manager.filter(status=Status.RUNNING, lease_until__lt=in_seconds(-grace_seconds))
+        return cls._default_manager.filter(status=Status.RUNNING, lease_until__lt=seconds_from_now(-grace_seconds))
 
     # Properties
 
@@ -274,7 +274,7 @@ def _start(model: type[QueuedWork], lease_seconds: float) -> CompiledUpdate:
         started_at=Now(),
         attempts=models.F("attempts") + 1,
         fence=models.F("fence") + 1,
-        lease_until=in_seconds(lease_seconds),
+        lease_until=seconds_from_now(lease_seconds),
         worker=Parameter("worker", model._meta.get_field("worker")),
         step=0,
         steps=0,

@@ -15,7 +15,7 @@ from inpainting.engines.conditioning_images import images_to_compute
 from inpainting.engines.loaded_models import loaded_models
 
 
-def computed_images(plan: Plan, keepalive: Callable[[], None]) -> tuple[dict[str, CanonicalImage], list[str]]:
+def compute_images(plan: Plan, keepalive: Callable[[], None]) -> tuple[dict[str, CanonicalImage], list[str]]:
     """The missing control images of a plan by their names, at the size of its image; and a note about each.
 
     keepalive: called meanwhile, see `run_in_thread`.

@@ -18,10 +18,10 @@ def current_event(generation: Generation, place: QueuePosition | None) -> events
             return events.failed(code=generation.error_code, message=generation.error_message)
         case Status.CANCELLED:
             return events.cancelled()
-    return queued_event(place)
+    return make_queued_event(place)
 
 
-def queued_event(place: QueuePosition | None) -> events.GenerationEvent:
+def make_queued_event(place: QueuePosition | None) -> events.GenerationEvent:
     if place is None:
         return events.queued()
     return events.queued(place.position, place.eta, is_minimum=place.is_minimum)

@@ -75,7 +75,7 @@ def select(pixels: RGB, objects: Sequence[tuple[int, int]], others: Sequence[tup
     to_others = distances(graph, (beside | {*graph.border}) - on)
     is_object = to_object < to_others
     mask = np.where(is_object[graph.labels], np.uint8(255), np.uint8(0))
-    return cv2.medianBlur(connected(mask, objects), 5)
+    return cv2.medianBlur(keep_connected(mask, objects), 5)
 
 
 def distances(graph: Graph, starts: Iterable[int]) -> NDArray[np.float64]:
@@ -87,7 +87,7 @@ def distances(graph: Graph, starts: Iterable[int]) -> NDArray[np.float64]:
     return found
 
 
-def connected(mask: Mask, points: Sequence[tuple[int, int]]) -> Mask:
+def keep_connected(mask: Mask, points: Sequence[tuple[int, int]]) -> Mask:
     """The components of a mask that contain one of the points (x, y)."""
     _, labels = cv2.connectedComponents(mask, connectivity=8)
     wanted = {int(labels[y, x]) for x, y in points} - {0}

@@ -48,7 +48,7 @@ def generation_page(request: HttpRequest, pk: UUID) -> HttpResponse:
         "model_label": labels.get(generation.settings.get("model") or ""),
         "shares": [
             {"share": one, "index": one.image.index, "url": request.build_absolute_uri(link_of(one))}
-            for one in shares.of_generation(generation)
+            for one in shares.find_of_generation(generation)
         ],
         "share_days": shares.DAYS,
     }

@@ -134,14 +134,14 @@ def card(generation: Generation, models: Mapping[str, str]) -> dict[str, Any]:
     return {
         "generation": generation,
         "title": generation.prompt or generation.source.name or "Photo",
-        "painted_with": painted_with(generation, models),
+        "painted_with": engine_label(generation, models),
         "url": reverse("generation", args=[generation.pk]),
         "thumbnail": result or source,
         "before": source if result else None,
     }
 
 
-def painted_with(generation: Generation, models: Mapping[str, str]) -> str:
+def engine_label(generation: Generation, models: Mapping[str, str]) -> str:
     """The label of the model, its slug if it is no longer in the catalog; the engine's label if it uses no model."""
     model = generation.settings.get("model")
     if not model or "model" in registry.find(generation.engine).declaration.ignored_settings:
@@ -156,7 +156,7 @@ def model_labels() -> dict[str, str]:
 # The selection
 
 
-def selected(request: HttpRequest, name: str = "generation") -> list[UUID]:
+def selected_pks(request: HttpRequest, name: str = "generation") -> list[UUID]:
     """The primary keys in the form's fields of that name. Malformed ones are left out."""
     pks = []
     for text in request.POST.getlist(name)[:MAX_SELECTED]:
@@ -167,7 +167,7 @@ def selected(request: HttpRequest, name: str = "generation") -> list[UUID]:
     return pks
 
 
-def back(request: HttpRequest) -> HttpResponse:
+def redirect_back(request: HttpRequest) -> HttpResponse:
     """To the address that the form names, of this site, else to the history."""
     wanted = request.POST.get("next", "")
     return redirect(wanted if url_has_allowed_host_and_scheme(wanted, None) else "history")
@@ -176,36 +176,36 @@ def back(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def delete_selected(request: SignedInRequest) -> HttpResponse:
-    undoable_delete.hide(request.user, selected(request))
-    return back(request)
+    undoable_delete.hide(request.user, selected_pks(request))
+    return redirect_back(request)
 
 
 @require_POST
 @login_required
 def restore_deleted(request: SignedInRequest) -> HttpResponse:
-    undoable_delete.restore(request.user, selected(request))
-    return back(request)
+    undoable_delete.restore(request.user, selected_pks(request))
+    return redirect_back(request)
 
 
 @require_POST
 @login_required
 def mark_favourites(request: SignedInRequest) -> HttpResponse:
     """`star` and `unstar` name one generation; without them the whole selection becomes a favourite."""
-    starred, unstarred = selected(request, "star"), selected(request, "unstar")
+    starred, unstarred = selected_pks(request, "star"), selected_pks(request, "unstar")
     own = history.for_user(request.user).order_by()
-    own.filter(pk__in=starred or ([] if unstarred else selected(request))).update(is_favourite=True)
+    own.filter(pk__in=starred or ([] if unstarred else selected_pks(request))).update(is_favourite=True)
     own.filter(pk__in=unstarred).update(is_favourite=False)
-    return back(request)
+    return redirect_back(request)
 
 
 @require_POST
 @login_required
 def download_selected(request: SignedInRequest) -> HttpResponseBase:
     """The results of the selection as a ZIP. Generations without a result are left out."""
-    generations = list(history.for_user(request.user).filter(pk__in=selected(request)))
+    generations = list(history.for_user(request.user).filter(pk__in=selected_pks(request)))
     entries = list(archive_entries(generations))
     if not entries:
-        return back(request)
+        return redirect_back(request)
     now = timezone.localtime()
     filename = f"dreamlayer-{now:%Y-%m-%d-%H%M}.zip"
     return zip_response(entries, {"generations": len(generations)}, made_at=now, filename=filename)

@@ -87,7 +87,7 @@ class ModelGroup:
 
 def groups(models: Iterable[InferenceModel]) -> list[ModelGroup]:
     """Return the groups of the page in its order, without empty ones."""
-    engines = {family.name: family.engine for family in families.registered()}
+    engines = {family.name: family.engine for family in families.registered_families()}
     members: dict[str, list[InferenceModel]] = {title: [] for title in TITLES.values()}
     for model in models:
         key = engines.get(model.family, UNKNOWN) if model.kind == Kind.CHECKPOINT else model.kind

@@ -40,10 +40,10 @@ def adapter_list(adapters: AdapterList, inputs: Mapping[str, dict[str, Any]]) ->
     name, *others = (inputs[setting] for setting in adapters.first)
     rows = [
         {
-            "id": numbered(name, number, adapters)["id"],
+            "id": number_input(name, number, adapters)["id"],
             "number": number,
-            "adapter": numbered(name, number, adapters),
-            "numbers": [numbered(one, number, adapters) for one in others],
+            "adapter": number_input(name, number, adapters),
+            "numbers": [number_input(one, number, adapters) for one in others],
             "image_label": IMAGE_LABELS[image],
         }
         for number, image in enumerate(adapters.images, 1)
@@ -51,7 +51,7 @@ def adapter_list(adapters: AdapterList, inputs: Mapping[str, dict[str, Any]]) ->
     return {"id": name["id"], "noun": adapters.noun, "rows": rows}
 
 
-def numbered(one: dict[str, Any], number: int, adapters: AdapterList) -> dict[str, Any]:
+def number_input(one: dict[str, Any], number: int, adapters: AdapterList) -> dict[str, Any]:
     """An input of the first entry as that of another."""
     if number == 1:
         return one

@@ -74,7 +74,7 @@ def shared_page(request: HttpRequest, token: str) -> HttpResponse:
 @require_safe
 def shared_image(request: HttpRequest, token: str) -> HttpResponseBase:
     """The result in the requested format, as a download."""
-    image = shared_or_404(token).image
+    image = get_share_or_404(token).image
     filename = f"dreamlayer.{EXTENSIONS[image.format]}"
     try:
         return linked_image_response(request, image.delivered, {**INERT, **PUBLIC}, filename=filename)
@@ -84,14 +84,14 @@ def shared_image(request: HttpRequest, token: str) -> HttpResponseBase:
 
 @require_safe
 def shared_preview(request: HttpRequest, token: str) -> HttpResponseBase:
-    image = shared_or_404(token).image
+    image = get_share_or_404(token).image
     try:
         return linked_image_response(request, preview_of(image), {**INERT, **PUBLIC})
     except ImageUnavailable as error:
         return HttpResponse(error.message, status=error.status, content_type="text/plain")
 
 
-def shared_or_404(token: str) -> Share:
+def get_share_or_404(token: str) -> Share:
     shared = shares.find(token)
     if shared is None:
         raise Http404

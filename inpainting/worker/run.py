@@ -223,7 +223,7 @@ def store(image: GeneratedImage, painting: Painting, canonical: CanonicalImage, 
 
     A copy in the requested format is encoded and written meanwhile, from the same pixels.
     """
-    kept = canonical.metadata.kept(requested.keep_metadata)
+    kept = canonical.metadata.select(requested.keep_metadata)
     if requested.output_format == PNG:
         store_png(image, painting, canonical, kept)
         return

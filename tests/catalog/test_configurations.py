@@ -34,7 +34,7 @@ CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
 @pytest.mark.parametrize("name", configurations.NAMES)
 def test_a_configuration_is_accepted_and_has_the_published_number_of_parameters(name: str, tmp_path: Path) -> None:
     configurations.write_configuration(name, tmp_path)
-    (family,) = (one.name for one in families.registered() if name in sum(one.configurations.values(), ()))
+    (family,) = (one.name for one in families.registered_families() if name in sum(one.configurations.values(), ()))
     components = check_folder_texts(tmp_path, family)
     for part, size in SIZES[name].items():
         with torch.device("meta"):

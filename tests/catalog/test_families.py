@@ -17,7 +17,7 @@ from inpainting.engines import registry
 from inpainting.models import InferenceModel, Lora
 
 ROOT = Path(__file__).resolve().parents[2]
-DECLARED = families.registered()
+DECLARED = families.registered_families()
 MAY_NAME_FAMILIES = ("inpainting/catalog/families", "inpainting/catalog/shipped", "inpainting/migrations")
 
 

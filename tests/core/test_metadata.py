@@ -55,7 +55,7 @@ def photo() -> Image.Image:
 
 def encoded(source: bytes, format: str, choice: str | None, *, comment: str = "") -> bytes:
     image = decode_image(source).image
-    kept = image.metadata.kept(choice)
+    kept = image.metadata.select(choice)
     if format == "PNG":
         return encode_png(image, texts={"dreamlayer": comment} if comment else {}, metadata=kept)
     return encode_copy(image, format.lower(), 90, comment=comment, metadata=kept).data
@@ -223,7 +223,7 @@ def test_a_packet_of_deeply_nested_elements_is_read() -> None:
 
 def test_every_choice_but_the_named_one_leaves_the_position_out() -> None:
     metadata = decode_image(with_metadata(photo(), "WEBP")).image.metadata
-    with_position = [name for name in KINDS_BY_CHOICE if any(tag.kind == "gps" for tag in metadata.kept(name).tags)]
+    with_position = [name for name in KINDS_BY_CHOICE if any(tag.kind == "gps" for tag in metadata.select(name).tags)]
     assert with_position == ["all_with_gps"]
-    assert metadata.kept(None) == NO_METADATA
+    assert metadata.select(None) == NO_METADATA
     assert re.search(r"tags=\(ExifTag", repr(metadata))

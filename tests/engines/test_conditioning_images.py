@@ -66,7 +66,7 @@ def test_the_control_image_is_cropped_to_the_window() -> None:
     request = scene(guide=PHOTO, control="lines")
     for rule in (WindowRule(0.5, min_context=4), WindowRule(0.5, min_side=128, max_side=128, multiple=64)):
         seen, warnings = done(request, Guided(rule=rule))
-        assert seen.conditioning_images["control_image"].same_as(seen.image)
+        assert seen.conditioning_images["control_image"].equals(seen.image)
         assert warnings == ()
     assert seen.image.size.width == 128
     other = done(scene(guide=CanonicalImage(255 - PHOTO.pixels), control="lines"), Guided())[0].conditioning_images.get(

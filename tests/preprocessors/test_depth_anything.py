@@ -167,7 +167,7 @@ def test_the_depth_of_a_turned_photo_is_that_of_the_photo_upright(
     expected, depth = (request.conditioning_images.get("control_image") for request in diffusion_requests)
     assert expected is not None
     assert depth is not None
-    assert depth.same_as(expected)
+    assert depth.equals(expected)
 
 
 def test_the_editor_asks_for_no_depth_map_where_one_is_computed(

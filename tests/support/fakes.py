@@ -15,7 +15,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import base
 from inpainting.engines.base import Engine, EngineDeclaration, ModelCatalog, Plan, Queue, Resolution, SettingsPlan
 from inpainting.engines.plan import EngineChoice, plan_images
-from inpainting.engines.plan import planned as planned_settings
+from inpainting.engines.plan import make_settings_plan as planned_settings
 
 
 def declared(

@@ -16,7 +16,7 @@ from tests.support.tiny_models import FEATURES
 
 def allow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Declare the families with the text feature sizes of the tiny models."""
-    for family in families.registered():
+    for family in families.registered_families():
         if family.embedding is not None:
             widths = tuple(frozenset({FEATURES}) for _ in family.embedding.widths)
             declared = replace(family, embedding=replace(family.embedding, widths=widths))

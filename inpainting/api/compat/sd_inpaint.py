@@ -16,7 +16,7 @@ from accounts.authentication import key_from_headers
 from inpainting.api.compat import fastapi
 from inpainting.api.compat.base import Dialect, json_response
 from inpainting.api.compat.idempotency import read_idempotency
-from inpainting.api.errors import ApiError, ended_without_result
+from inpainting.api.errors import ApiError, ending_error
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.views import DialectView, InpaintView
 from inpainting.catalog.lookup import Catalog
@@ -130,7 +130,7 @@ class SdInpainting(Dialect):
 
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
         if generation.status != Status.SUCCEEDED:
-            return self.render_error(ended_without_result(generation))
+            return self.render_error(ending_error(generation))
         return rgb_png_response(generation.images.get(index=0), {**PNG_HEADERS, **self.meta_headers(generation)})
 
     def render_error(self, error: ApiError) -> HttpResponse:

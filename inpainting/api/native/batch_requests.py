@@ -11,8 +11,8 @@ from rest_framework.request import Request
 from inpainting.api.images import IMAGE, SentImage, read_image
 from inpainting.api.native.bodies import read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
-from inpainting.api.native.fields import Img2ImgForm, checked, settings_from
-from inpainting.api.native.requests import checked_webhook_url, read_idempotency
+from inpainting.api.native.fields import Img2ImgForm, check_fields, settings_from
+from inpainting.api.native.requests import read_idempotency, read_webhook_url
 from inpainting.api.native.sent_masks import SentMask, read_mask
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.codecs import DecodedImage
@@ -56,9 +56,9 @@ def accept_batch(request: Request) -> Batch:
     is_outpainting = any(row.public_name in body.fields for row in OUTPAINT_ROWS)
     check_counts(len(images), len(masks), needs_masks=not is_outpainting)
     catalog = Catalog()
-    values, warnings = checked(Img2ImgForm, body.fields, catalog, clamp=body.is_lenient)
+    values, warnings = check_fields(Img2ImgForm, body.fields, catalog, clamp=body.is_lenient)
     paint_settings, polarity = settings_from(values, catalog), MaskPolarity(values["mask_polarity"])
-    webhook_url, engine = checked_webhook_url(values), values.get("engine", registry.AUTO)
+    webhook_url, engine = read_webhook_url(values), values.get("engine", registry.AUTO)
     registry.check_name(engine)  # Before any image is read.
     shared = SharedInput(
         paint_settings, polarity, outpaint_from(values), warnings, conditioning_images_in(body, request)

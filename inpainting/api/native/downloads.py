@@ -25,7 +25,7 @@ from inpainting.api.setting_fields import Choice
 from inpainting.api.views import ImageView
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.codecs.formats import EXTENSIONS, FORMATS_BY_EXTENSION, PNG
-from inpainting.core.settings_table import by_name
+from inpainting.core.settings_table import find_setting
 from inpainting.media.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, image_response, linked_image_response
 from inpainting.media.previews import preview_of, thumbnail_of
 from inpainting.models import GeneratedImage, SourceImage
@@ -129,7 +129,7 @@ class GenerationConditioningImagePreview(PreviewFile, InputImage):
 
 class ResultQuery(serializers.Serializer):
     format = Choice(
-        by_name("output_format"),
+        find_setting("output_format"),
         required=False,
         help_text="png: the lossless PNG. A format that was not requested is a lossy copy made for this response.",
     )

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from accounts.models import Scope
 from inpainting.api.native.bodies import Body, read_body
-from inpainting.api.native.fields import checked, settings_from
+from inpainting.api.native.fields import check_fields, settings_from
 from inpainting.api.native.requests import IMAGE_FIELDS, read
 from inpainting.api.native.schemas.bodies import Upload
 from inpainting.api.native.schemas.plan import ImagePlanAnswer, PlanAnswer, PlanForm, PlanJson
@@ -70,7 +70,7 @@ class FormerDryRun(AnyBodyView):
 
 def plan_without_images(body: Body) -> dict[str, Any]:
     catalog = Catalog()
-    fields, warnings = checked(PlanForm, body.fields, catalog, clamp=True)
+    fields, warnings = check_fields(PlanForm, body.fields, catalog, clamp=True)
     engine, models = fields.get("engine", registry.AUTO), fields.pop("models", {})
     values = describe_plan(settings_from(fields, catalog), catalog, engine, models)
     return PlanAnswer.render({**values, "warnings": [*warnings, *values["warnings"]]})

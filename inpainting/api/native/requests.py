@@ -12,7 +12,7 @@ from inpainting.api.compat.base import MAX_IGNORED_FIELDS, RepeatedRequest, show
 from inpainting.api.images import IMAGE, read_image
 from inpainting.api.native.bodies import Body, Shape, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
-from inpainting.api.native.fields import ALIASES, GenerationForm, checked, settings_from
+from inpainting.api.native.fields import ALIASES, GenerationForm, check_fields, settings_from
 from inpainting.api.native.sent_masks import read_mask
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
@@ -38,7 +38,10 @@ KNOWN_FIELDS = frozenset([*GenerationForm().get_fields(), *ALIASES, *IMAGE_FIELD
 
 
 def parse(request: Request) -> tuple[InpaintRequest, Submission]:
-    """Raises RepeatedRequest where the same body was accepted with the same Idempotency-Key, before any image is read."""
+    """Read the request of a body.
+
+    Raises RepeatedRequest, before any image is read, where the same body was accepted with the same Idempotency-Key.
+    """
     body = read_body(request)
     idempotency = read_idempotency(request, body)
     earlier = idempotency.earlier(request.user) if idempotency else None
@@ -60,8 +63,8 @@ def read(body: Body, request: Request, *, idempotency: Idempotency | None = None
         field = "input_image" if body.shape is Shape.JSON else "image"
         raise InvalidRequest("No image file provided", code="field_missing", field=field)
     catalog = Catalog()
-    values, warnings = checked(GenerationForm, body.fields, catalog, clamp=body.is_lenient)
-    settings, webhook_url = settings_from(values, catalog), checked_webhook_url(values)
+    values, warnings = check_fields(GenerationForm, body.fields, catalog, clamp=body.is_lenient)
+    settings, webhook_url = settings_from(values, catalog), read_webhook_url(values)
     parent = parent_in(values, request.user)
     outpaint = outpaint_from(values)
     engine = values.get("engine", registry.AUTO)
@@ -106,7 +109,7 @@ def parent_in(values: Mapping[str, Any], user: Any) -> Generation | None:
     return parent
 
 
-def checked_webhook_url(values: Mapping[str, Any]) -> str:
+def read_webhook_url(values: Mapping[str, Any]) -> str:
     """The form's webhook_url; "" if there is none. Raises InvalidRequest for a URL that is not allowed."""
     url: str = values.get("webhook_url", "")
     if url:

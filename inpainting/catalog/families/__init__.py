@@ -170,8 +170,8 @@ class ModelFamily:
     preview_decoder: slug of the shipped tiny VAE, in the folder of all models.
     shared_image_encoder_mark: IP-Adapters with this in their name use the image encoder of another family's adapters in
     the same repository.
-    computes: of preprocessors, the kind of control image, as in `specs.Control`. needs: families of which it uses one
-    installed model each.
+    computes: of preprocessors, the kind of control image, as in `specs.ControlImageKind`. needs: families of which it
+    uses one installed model each.
     graph_scales: of ONNX files with dynamic sizes, whether the graph scales the image to the network's size and its
     result back; others get a square. is_chosen_by_auto: whether `auto` takes the engine where its model is the default.
     """
@@ -246,19 +246,19 @@ def get(name: str) -> ModelFamily:
         raise UnknownFamily(f"There is no model family {name}.") from None
 
 
-def registered() -> tuple[ModelFamily, ...]:
+def registered_families() -> tuple[ModelFamily, ...]:
     """Return all families by name."""
     return tuple(registry[name] for name in sorted(registry))
 
 
 def names(*, engine: str | None = None) -> list[str]:
     """Return the names of all families, or of those of one engine."""
-    return [family.name for family in registered() if engine in (None, family.engine)]
+    return [family.name for family in registered_families() if engine in (None, family.engine)]
 
 
 def generating() -> list[str]:
     """Return the names of the families that people may choose models of."""
-    return [family.name for family in registered() if family.generates]
+    return [family.name for family in registered_families() if family.generates]
 
 
 def lora_family(name: str) -> str:
@@ -267,12 +267,12 @@ def lora_family(name: str) -> str:
     Raises UnknownFamily.
     """
     lora = get(name).lora
-    return name if lora is None else next(family.name for family in registered() if family.lora is lora)
+    return name if lora is None else next(family.name for family in registered_families() if family.lora is lora)
 
 
-def with_loras() -> list[str]:
+def families_with_loras() -> list[str]:
     """Return the names of the families that LoRAs are added for."""
-    return [one.name for one in registered() if one.lora is not None and lora_family(one.name) == one.name]
+    return [one.name for one in registered_families() if one.lora is not None and lora_family(one.name) == one.name]
 
 
 for _module in pkgutil.iter_modules(__path__):

@@ -141,7 +141,7 @@ def parse_json(data: bytes, name: str) -> Any:
         raise ModelRefused(f"{name} is not JSON.") from error
 
 
-def quoted(value: object) -> str:
+def quote(value: object) -> str:
     """Return foreign text in quotation marks, cut to the length that a message can show."""
     return f"“{str(value)[:80]}”"
 

@@ -23,7 +23,7 @@ from inpainting.catalog.inspection.files import (
     ModelRefused,
     check_names,
     json_object,
-    quoted,
+    quote,
     shell,
     slug_of,
 )
@@ -81,7 +81,7 @@ def flux_family() -> str:
 
 def transformer_families() -> list[ModelFamily]:
     """Return the families with models of such files."""
-    return [one for one in families.registered() if is_of_one_component(one)]
+    return [one for one in families.registered_families() if is_of_one_component(one)]
 
 
 def flux_command(path: Path, header: Mapping[str, Any], parts: Iterable[Path] = ()) -> str:
@@ -89,8 +89,8 @@ def flux_command(path: Path, header: Mapping[str, Any], parts: Iterable[Path] = 
     words = ["add_model", slug_of(path.stem), "--family", flux_family(), "--from", str(path)]
     words += [word for part in parts for word in ("--part", str(part))]
     if len(beside := parts_beside(header)) == len(TOGETHER):
-        return f"{path.name} is FLUX.1 Fill with {listed(beside)}. Type {shell(*words)}."
-    alone = "alone" if not beside else f"with {listed(beside)} alone"
+        return f"{path.name} is FLUX.1 Fill with {join_names(beside)}. Type {shell(*words)}."
+    alone = "alone" if not beside else f"with {join_names(beside)} alone"
     command = shell(*words, "--config", "FOLDER")
     return f"{path.name} is the transformer of FLUX.1 Fill {alone}. Type {command}. {PARTS_HINT}"
 
@@ -105,7 +105,7 @@ def parts_beside(header: Mapping[str, Any]) -> list[str]:
     return [part for part, start in TOGETHER.items() if any(name.startswith(start) for name in header)]
 
 
-def listed(components: Iterable[str]) -> str:
+def join_names(components: Iterable[str]) -> str:
     return " and ".join(LABELS[one] for one in components)
 
 
@@ -133,7 +133,7 @@ def check_transformer(header: Mapping[str, Any], file: str, family: str = "") ->
     header = transformer_tensors(header)
     channels, expected = input_channels(header), diffusers_layout(known.name).checkpoint_channels
     if channels != expected:
-        others = f", with {listed(beside)} beside it" if beside else ""
+        others = f", with {join_names(beside)} beside it" if beside else ""
         same = [one for one in transformer_families() if diffusers_layout(one.name).checkpoint_channels == channels]
         hints = "".join(f" If it is {one.label}, add it with --family {one.name}." for one in same)
         raise ModelRefused(
@@ -223,4 +223,4 @@ def check_parts(folder: Path, header: Mapping[str, Any], parts: Collection[str])
         check_configuration(configuration, Path(part, CONFIG), {})
         actual, expected = configuration.get(key), shape_of(header, tensor)[-1]
         if actual != expected:
-            raise ModelRefused(f"{part} gives features of {quoted(actual)}, the transformer takes {expected}.")
+            raise ModelRefused(f"{part} gives features of {quote(actual)}, the transformer takes {expected}.")

@@ -38,7 +38,7 @@ from inpainting.catalog.inspection.files import (
     ModelRefused,
     json_object,
     names_in,
-    quoted,
+    quote,
     shell,
     slug_of,
 )
@@ -128,7 +128,7 @@ def scan(folder: Path) -> Iterator[FoundModel]:
     found = list(files_and_folders(folder))
     parts = {one.component: one.path for one in sorted(found, key=lambda one: one.size) if one.component in NETWORKS}
     for one in found:
-        yield one if one.component != TRANSFORMER else checked(one.path, partial(transformer_at, parts=parts)) or one
+        yield one if one.component != TRANSFORMER else check_path(one.path, partial(transformer_at, parts=parts)) or one
 
 
 def files_and_folders(folder: Path) -> Iterator[FoundModel]:
@@ -138,7 +138,7 @@ def files_and_folders(folder: Path) -> Iterator[FoundModel]:
         here = Path(place)
         found = None
         if INDEX in names or CONFIG in names:
-            found = checked(here, pipeline_in if INDEX in names else network_in)
+            found = check_path(here, pipeline_in if INDEX in names else network_in)
         if found is not None:
             folders.clear()
             yield found
@@ -151,11 +151,11 @@ def files_and_folders(folder: Path) -> Iterator[FoundModel]:
                 continue
             if not path.resolve().is_relative_to(folder.resolve()):
                 yield FoundModel(path, reason="It is a link that leads out of the folder.")
-            elif (one := checked(path, file_at)) is not None:
+            elif (one := check_path(path, file_at)) is not None:
                 yield one
 
 
-def checked(path: Path, look: Callable[[Path], FoundModel | None]) -> FoundModel | None:
+def check_path(path: Path, look: Callable[[Path], FoundModel | None]) -> FoundModel | None:
     """Return what `look` finds, with the reason for which it was refused."""
     try:
         return look(path)
@@ -170,7 +170,7 @@ def pipeline_in(folder: Path) -> FoundModel:
     index = json_object((folder / INDEX).read_bytes(), INDEX)
     family = pipeline_families().get(str(index.get("_class_name")))
     if family is None:
-        raise ModelRefused(f"It is a pipeline of the class {quoted(index.get('_class_name'))}, which is not supported.")
+        raise ModelRefused(f"It is a pipeline of the class {quote(index.get('_class_name'))}, which is not supported.")
     check_folder(folder, family, pipeline_files(names_in(folder, is_cached=True), index, HALF, family))
     return FoundModel(folder, Kind.CHECKPOINT, family, variant=HALF)
 
@@ -187,7 +187,7 @@ def adapter_at(path: Path, kind: Kind, variant: str = "") -> FoundModel:
     check = single_file_configuration if path.is_file() and kind is not Kind.EMBEDDING else check_adapter
     found = FoundModel(path, kind, variant=variant)
     matching, refusals = [], []
-    for family in families.registered():
+    for family in families.registered_families():
         if not (family.text_features or (kind is Kind.VAE and family.latent_channels)):
             continue  # it supports no such adapters
         try:
@@ -260,10 +260,10 @@ def file_at(path: Path) -> FoundModel | None:
         return FoundModel(path, component=component, reason=reason)
     for kind, mark in SINGLE_FILES.items():
         if any(re.search(mark, name) for name in header):
-            return replace(checked(path, partial(adapter_at, kind=kind)) or FoundModel(path), component=component)
+            return replace(check_path(path, partial(adapter_at, kind=kind)) or FoundModel(path), component=component)
     if path.stat().st_size <= MAX_EMBEDDING_BYTES and len(header) <= 2:
         return adapter_at(path, Kind.EMBEDDING)
-    raise ModelRefused(f"No model or adapter that is supported holds {quoted(next(iter(header), 'nothing'))}.")
+    raise ModelRefused(f"No model or adapter that is supported holds {quote(next(iter(header), 'nothing'))}.")
 
 
 def transformer_at(path: Path, parts: Mapping[str, Path]) -> FoundModel:
@@ -279,7 +279,7 @@ def transformer_at(path: Path, parts: Mapping[str, Path]) -> FoundModel:
 def lora_at(path: Path, header: Mapping[str, Any]) -> FoundModel:
     family = detect_family(header)
     if family is None:
-        known = families.with_loras()
+        known = families.families_with_loras()
         command = shell("add_lora", FoundModel(path, LORA).slug, "--family", known[0], "--from", str(path))
         raise ModelRefused(f"It is a LoRA of no certain family. Type {command}; --family is {' or '.join(known)}.")
     check_lora(path, family)
@@ -299,7 +299,7 @@ def supported_kinds(family: str) -> set[LoraKind]:
 def ip_adapter_at(path: Path, header: Mapping[str, Any]) -> FoundModel:
     """An IP-Adapter, whose image encoder must lie beside it. Raises ModelRefused."""
     width = next((tensor["shape"][-1] for name, tensor in header.items() if name.endswith("to_k_ip.weight")), 0)
-    matching = [family.name for family in families.registered() if width in family.text_features]
+    matching = [family.name for family in families.registered_families() if width in family.text_features]
     if len(matching) != 1:
         raise ModelRefused(f"It is an IP-Adapter for text features of {width}, which no family has.")
     if not (path.parent / IMAGE_ENCODER / CONFIG).is_file():

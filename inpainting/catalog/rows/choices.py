@@ -17,7 +17,7 @@ def family_choices() -> Choices:
 
 def lora_family_choices() -> Choices:
     """The families whose models take LoRAs."""
-    return [(name, name) for name in families.with_loras()]
+    return [(name, name) for name in families.families_with_loras()]
 
 
 def kind_choices() -> Choices:

@@ -39,7 +39,7 @@ def add(model: InferenceModel, source: LocalSource) -> Manifest:
     return manifest
 
 
-def named(found: list[FoundModel]) -> Iterator[tuple[str, bool, FoundModel]]:
+def name_found(found: list[FoundModel]) -> Iterator[tuple[str, bool, FoundModel]]:
     """Yield what a scan has found, each with its slug in the catalog, and whether it is there.
 
     What is not there gets a slug that nothing else has; "" is for what cannot be added.

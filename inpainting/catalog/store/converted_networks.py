@@ -51,7 +51,7 @@ class NetworkStore:
         return is_complete
 
     @contextmanager
-    def locked(self) -> Iterator[int]:
+    def lock(self) -> Iterator[int]:
         """Hold the lock for conversions: one takes as much memory as the model. Removes what aborted ones left behind.
 
         Yields the descriptor of the lock, for a child process that must keep it should this process die.
@@ -64,7 +64,7 @@ class NetworkStore:
             yield lock.fileno()
 
     @contextmanager
-    def staged(self, folder: Path) -> Iterator[Path]:
+    def stage_folder(self, folder: Path) -> Iterator[Path]:
         """Yield a folder to write into, which then becomes `folder` at once. Requires the lock."""
         with tempfile.TemporaryDirectory(dir=self.root, prefix=STAGING, ignore_cleanup_errors=True) as scratch:
             draft = Path(scratch, "files")

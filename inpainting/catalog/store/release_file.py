@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from inpainting.catalog.inspection.files import ModelRefused, quoted
+from inpainting.catalog.inspection.files import ModelRefused, quote
 from inpainting.catalog.inspection.model_files import model_files
 from inpainting.catalog.inspection.onnx_files import check_onnx_size
 from inpainting.catalog.rows.inference_model import InferenceModel
@@ -45,7 +45,7 @@ def release(url: str) -> tuple[str, str, str]:
     match = URL.fullmatch(url)
     if match is None:
         raise ModelRefused(
-            f"{quoted(url)} is no https address of an .onnx file, with “#sha256=…” or “#md5=…” at its end or without."
+            f"{quote(url)} is no https address of an .onnx file, with “#sha256=…” or “#md5=…” at its end or without."
         )
     return match["name"], match["sha256"] or "", match["md5"] or ""
 

@@ -66,7 +66,7 @@ def to_8_bits(pixels: Pixels) -> NDArray[np.uint8]:
     return cv2.convertScaleAbs(np.ascontiguousarray(pixels), alpha=1 / 257).reshape(pixels.shape)
 
 
-def on_white(colour: NDArray[np.uint8], image: CanonicalImage) -> NDArray[np.uint8]:
+def composite_on_white(colour: NDArray[np.uint8], image: CanonicalImage) -> NDArray[np.uint8]:
     """`colour` [height, width, channels] composited on white by the image's alpha."""
     alpha = image.alpha
     if alpha is None:

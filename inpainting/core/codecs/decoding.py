@@ -57,9 +57,9 @@ def decode_image(data: bytes, *, field: str = "image", limits: IntakeLimits = DE
     try:
         pixels = parsed.decode()
     except DecodingFailed as error:
-        raise intake.damaged(f"it ends early or is corrupt ({error})") from error
+        raise intake.damage_error(f"it ends early or is corrupt ({error})") from error
     if (pixels.shape[1], pixels.shape[0]) != (parsed.size.width, parsed.size.height):
-        raise intake.damaged("its sizes contradict each other")
+        raise intake.damage_error("its sizes contradict each other")
     image = CanonicalImage(apply_orientation(pixels, parsed.orientation), profile, parsed.metadata)
     return DecodedImage(image, format, tuple(warnings))
 

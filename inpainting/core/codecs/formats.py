@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from inpainting.core.codecs.colour import on_white, to_8_bits, to_srgb
+from inpainting.core.codecs.colour import composite_on_white, to_8_bits, to_srgb
 from inpainting.core.codecs.exif_writing import exif_block
 from inpainting.core.codecs.xmp import write_rights
 from inpainting.core.errors import InvalidRequest
@@ -71,7 +71,7 @@ def check_fits(size: Size, format: str) -> None:
         )
 
 
-def losses(image: CanonicalImage, format: str) -> tuple[str, ...]:
+def describe_losses(image: CanonicalImage, format: str) -> tuple[str, ...]:
     """What a copy of the image in the format lacks beyond lossy compression: sentences for people."""
     found = []
     if format != PNG and image.bits == 16:
@@ -115,19 +115,19 @@ def encode_copy(
     comment: str = "",
     metadata: ImageMetadata = NO_METADATA,
 ) -> LossyCopy:
-    """The image as JPEG or WebP, with its colour profile; see `losses`.
+    """The image as JPEG or WebP, with its colour profile; see `describe_losses`.
 
     comment: ASCII text for the Exif tag UserComment; left out where it does not fit into a JPEG (64 KB).
     metadata: tags and rights for the file; those of the image are not written.
     max_kilobytes: the size to reach, at the highest quality up to `quality` that does; if none does, quality 1. A lower
     quality is also taken where WebP cannot hold the image at a higher one, as with 40 megapixels of noise.
     """
-    image, options = _prepared(canonical, format)
+    image, options = _prepare(canonical, format)
     options |= _metadata_options(format, metadata, comment)
     max_bytes = math.inf if max_kilobytes is None else max_kilobytes * KILOBYTE
     best, lowest, tried, highest = None, 1, quality, quality
     while lowest <= highest:
-        data = _encoded(image, format, tried, options)
+        data = _encode_file(image, format, tried, options)
         if data is not None and (len(data) <= max_bytes or tried == 1):
             best, lowest = LossyCopy(data, format, tried, fits=len(data) <= max_bytes), tried + 1
         else:
@@ -147,7 +147,7 @@ def _metadata_options(format: str, metadata: ImageMetadata, comment: str) -> dic
     return {name: data for name, data in options.items() if data}
 
 
-def _encoded(image: Image.Image, format: str, quality: int, options: Mapping[str, Any]) -> bytes | None:
+def _encode_file(image: Image.Image, format: str, quality: int, options: Mapping[str, Any]) -> bytes | None:
     """The bytes of a file; None for a WebP whose block modes exceed 512 KB, the limit of the format (error 6)."""
     buffer = io.BytesIO()
     try:
@@ -159,12 +159,12 @@ def _encoded(image: Image.Image, format: str, quality: int, options: Mapping[str
     return buffer.getvalue()
 
 
-def _prepared(image: CanonicalImage, format: str) -> tuple[Image.Image, dict[str, Any]]:
+def _prepare(image: CanonicalImage, format: str) -> tuple[Image.Image, dict[str, Any]]:
     """The image as Pillow encodes it, and further options of `Image.save`."""
     image = CanonicalImage(image.pixels, image.icc_profile)  # A patched image is copied whenever it is read whole.
     colour, profile = to_8_bits(image.colour), image.icc_profile
     if format == JPEG:
-        colour = on_white(colour, image)
+        colour = composite_on_white(colour, image)
         return Image.fromarray(colour[:, :, 0] if colour.shape[2] == 1 else colour), {"icc_profile": profile}
     if colour.shape[2] == 1:
         colour, profile = to_srgb(colour, profile), None  # WebP has no grey, and so no profiles of grey

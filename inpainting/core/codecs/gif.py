@@ -22,7 +22,7 @@ GRAPHIC_CONTROL = 0xF9
 def parse_gif(data: bytes, intake: Intake) -> ParsedFile:
     """Parse a GIF up to its second frame. Raises InvalidImage."""
     if len(data) < 13:
-        raise intake.damaged("it ends early")
+        raise intake.damage_error("it ends early")
     reader = _BlockReader(data, intake)
     position = 13 + _table_bytes(data[10])
     essential = [data[:position]]
@@ -43,13 +43,13 @@ def parse_gif(data: bytes, intake: Intake) -> ParsedFile:
                 position = reader.after_frame(position)
                 essential.append(data[start:position])
                 left, top, width, height = (_two_bytes(data, start + at) for at in (1, 3, 5, 7))
-                intake.checked_size(width, height)
+                intake.check_size(width, height)
         else:
-            raise intake.damaged("its blocks are corrupt")
+            raise intake.damage_error("its blocks are corrupt")
     if not images:
-        raise intake.damaged("it holds no image data")
+        raise intake.damage_error("it holds no image data")
     # As in browsers and Pillow, a frame larger than the logical screen enlarges it.
-    size = intake.checked_size(max(_two_bytes(data, 6), left + width), max(_two_bytes(data, 8), top + height))
+    size = intake.check_size(max(_two_bytes(data, 6), left + width), max(_two_bytes(data, 8), top + height))
     warnings = [f"The {intake.noun} has a palette; it is kept in true colour."]
     if images > 1:
         warnings.append(f"The {intake.noun} is animated; its first frame is used.")
@@ -69,7 +69,7 @@ class _BlockReader:
 
     def byte(self, position: int) -> int:
         if position >= len(self.data):
-            raise self.intake.damaged("it ends early")
+            raise self.intake.damage_error("it ends early")
         return self.data[position]
 
     def after_frame(self, position: int) -> int:

@@ -63,14 +63,16 @@ def parse_heif(data: bytes, intake: Intake) -> ParsedFile:
     if alpha is not None:
         alpha_coded, alpha_size = _examine(items, alpha.item, alpha.tiles, sizes)
         if alpha_size != size or alpha_coded.kind != coded.kind:
-            raise intake.damaged("its sizes contradict each other")
+            raise intake.damage_error("its sizes contradict each other")
         written += _collect(items, alpha.item, alpha.tiles, offset=len(written), alpha_of=0)
     left, top, cropped = _crop(primary, size, intake)
     is_premultiplied = alpha is not None and alpha.is_premultiplied
     colours = [body for item in (primary, *tiles[:1]) for body in item.properties_of(b"colr")]
     profile = next((body[4:] for body in colours if body[:4] in (b"prof", b"rICC")), None)
     if profile is not None and len(profile) > intake.limits.max_profile_bytes:
-        raise intake.damaged(f"it contains an oversized colour profile (over {intake.limits.max_profile_bytes} bytes)")
+        raise intake.damage_error(
+            f"it contains an oversized colour profile (over {intake.limits.max_profile_bytes} bytes)"
+        )
     brand = b"avif" if coded.kind == AV1 else b"heic"
     return ParsedFile(
         size=cropped,
@@ -104,7 +106,7 @@ def _examine(items: Items, item: Item, tiles: list[Item], sizes: BitstreamSizes)
     items.check_bodies([item, *tiles])
     coded = [_examine_coded(items, tile, sizes) for tile in tiles or [item]]
     if any(one != coded[0] for one in coded):
-        raise intake.damaged("its parts contradict each other")
+        raise intake.damage_error("its parts contradict each other")
     kind, size = coded[0]
     if not tiles:
         return kind, size
@@ -113,13 +115,13 @@ def _examine(items: Items, item: Item, tiles: list[Item], sizes: BitstreamSizes)
     try:
         _, _, last_row, last_column, width, height = struct.unpack_from(layout, body)
     except struct.error as error:
-        raise intake.damaged("its items are corrupt") from error
-    whole = _checked_size(width, height, kind, intake)
+        raise intake.damage_error("its items are corrupt") from error
+    whole = _check_size(width, height, kind, intake)
     if (last_row + 1) * (last_column + 1) != len(tiles) or not (
         last_column * size.width < width <= (last_column + 1) * size.width
         and last_row * size.height < height <= (last_row + 1) * size.height
     ):
-        raise intake.damaged("its sizes contradict each other")
+        raise intake.damage_error("its sizes contradict each other")
     return kind, whole
 
 
@@ -131,25 +133,25 @@ def _examine_coded(items: Items, item: Item, sizes: BitstreamSizes) -> tuple[_Co
         raise intake.refusal("type_unsupported", problem)
     configurations, extents = item.properties_of(CONFIGURATIONS[item.kind]), item.properties_of(b"ispe")
     if len(configurations) != 1 or len(extents) != 1 or len(extents[0]) != 12:
-        raise intake.damaged("its items are corrupt")
+        raise intake.damage_error("its items are corrupt")
     unknown = next((one for one in item.properties if one.is_essential and one.kind not in KNOWN_PROPERTIES), None)
     if unknown is not None:
         kind = unknown.kind.decode("latin-1")
         problem = f"file needs the feature {kind!r}, which is not read; export it as {EXPORT_AS}."
         raise intake.refusal("type_unsupported", problem)
-    coded = _coded(item.kind, configurations[0], intake)
+    coded = _read_coded(item.kind, configurations[0], intake)
     width, height = struct.unpack_from(">II", extents[0], 4)
-    size = _checked_size(width, height, coded, intake)
+    size = _check_size(width, height, coded, intake)
     read_sizes = sizes.av1 if item.kind == AV1 else sizes.hevc
     for own_width, own_height in read_sizes(configurations[0], items.body(item)):
         if not (0 <= own_width - width <= MAX_PADDING and 0 <= own_height - height <= MAX_PADDING):
-            raise intake.damaged("its sizes contradict each other")
+            raise intake.damage_error("its sizes contradict each other")
     return coded, size
 
 
-def _coded(kind: bytes, configuration: bytes, intake: Intake) -> _Coded:
+def _read_coded(kind: bytes, configuration: bytes, intake: Intake) -> _Coded:
     if len(configuration) < (4 if kind == AV1 else 23):
-        raise intake.damaged("its items are corrupt")
+        raise intake.damage_error("its items are corrupt")
     if kind == AV1:  # https://aomediacodec.github.io/av1-isobmff/#av1codecconfigurationbox
         flags = configuration[2]
         bits = 12 if flags & 0x20 else 10 if flags & 0x40 else 8
@@ -162,11 +164,11 @@ def _coded(kind: bytes, configuration: bytes, intake: Intake) -> _Coded:
     return _Coded(kind, bits, is_grey)
 
 
-def _checked_size(width: int, height: int, coded: _Coded, intake: Intake) -> Size:
+def _check_size(width: int, height: int, coded: _Coded, intake: Intake) -> Size:
     if coded.bits == 8:
-        return intake.checked_size(width, height)
+        return intake.check_size(width, height)
     max_pixels = intake.limits.max_pixels_16_bit
-    return intake.checked_size(width, height, max_pixels=max_pixels, kind=f" with {coded.bits} bits a channel")
+    return intake.check_size(width, height, max_pixels=max_pixels, kind=f" with {coded.bits} bits a channel")
 
 
 def _collect(
@@ -174,11 +176,11 @@ def _collect(
 ) -> list[WrittenItem]:
     """The image and, if it is a grid, its tiles; `offset` is the place of the image in the list of written items."""
     places = tuple(range(offset + 1, offset + 1 + len(tiles)))
-    first = WrittenItem(item.kind, items.body(item), _kept(item), places, alpha_of)
-    return [first, *(WrittenItem(tile.kind, items.body(tile), _kept(tile)) for tile in tiles)]
+    first = WrittenItem(item.kind, items.body(item), _kept_properties(item), places, alpha_of)
+    return [first, *(WrittenItem(tile.kind, items.body(tile), _kept_properties(tile)) for tile in tiles)]
 
 
-def _kept(item: Item) -> tuple[Property, ...]:
+def _kept_properties(item: Item) -> tuple[Property, ...]:
     return tuple(
         one
         for one in item.properties
@@ -195,13 +197,13 @@ def _crop(item: Item, size: Size, intake: Intake) -> tuple[int, int, Size]:
         numbers = struct.unpack(">IIIIiIiI", apertures[0])
         width, height, across, down = (Fraction(*numbers[at : at + 2]) for at in (0, 2, 4, 6))
     except (struct.error, ZeroDivisionError) as error:
-        raise intake.damaged("its crop is corrupt") from error
+        raise intake.damage_error("its crop is corrupt") from error
     left, top = across + (size.width - width) / 2, down + (size.height - height) / 2
     if any(one.denominator != 1 or one < 0 for one in (width, height, left, top)):
-        raise intake.damaged("its crop is corrupt")
+        raise intake.damage_error("its crop is corrupt")
     if left + width > size.width or top + height > size.height:
-        raise intake.damaged("its sizes contradict each other")
-    return int(left), int(top), intake.checked_size(int(width), int(height))
+        raise intake.damage_error("its sizes contradict each other")
+    return int(left), int(top), intake.check_size(int(width), int(height))
 
 
 def _orientation(item: Item) -> int:

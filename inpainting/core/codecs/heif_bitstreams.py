@@ -68,7 +68,7 @@ class BitstreamSizes:
             elif _hevc_kind(unit) in HEVC_SLICES and len(unit) > 2:
                 images += unit[2] >> 7  # first_slice_segment_in_pic_flag
         if images != 1:
-            raise self.intake.damaged("its image data is corrupt")
+            raise self.intake.damage_error("its image data is corrupt")
         return sizes | more
 
     def av1(self, configuration: bytes, body: bytes) -> frozenset[tuple[int, int]]:
@@ -82,7 +82,7 @@ class BitstreamSizes:
         if frames > MAX_FRAMES:
             raise self.intake.too_complex("frames in one image", limit=MAX_FRAMES)
         if not frames:
-            raise self.intake.damaged("it holds no image data")
+            raise self.intake.damage_error("it holds no image data")
         return sizes | more
 
     def _read_hevc_configuration(self, configuration: bytes) -> tuple[int, frozenset[tuple[int, int]]]:

@@ -27,7 +27,7 @@ def boxes(data: bytes, intake: Intake) -> Iterator[tuple[bytes, bytes]]:
             length = len(data) - position
         end = position + length
         if start > end or end > len(data):
-            raise intake.damaged("it ends early")
+            raise intake.damage_error("it ends early")
         yield kind, data[start:end]
         position = end
 
@@ -60,7 +60,7 @@ class BoxReader:
     def bytes(self, size: int) -> bytes:
         end = self.position + size
         if end > len(self.body):
-            raise self.intake.damaged("its boxes are corrupt")
+            raise self.intake.damage_error("its boxes are corrupt")
         self.position, part = end, self.body[self.position : end]
         return part
 

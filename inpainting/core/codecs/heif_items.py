@@ -61,7 +61,7 @@ class Items:
         try:
             return [self.by_number[number] for number in self.references.get((kind, item.number), [])]
         except KeyError as error:
-            raise self.intake.damaged("its items are corrupt") from error
+            raise self.intake.damage_error("its items are corrupt") from error
 
     def referring(self, kind: bytes, item: Item) -> list[Item]:
         """The items that refer to an item."""
@@ -84,9 +84,9 @@ class Items:
                 end = offset + length if length else len(source)
                 total += end - offset
                 if offset > end or end > len(source):
-                    raise self.intake.damaged("it ends early")
+                    raise self.intake.damage_error("it ends early")
         if total > len(self.data):
-            raise self.intake.damaged("its parts overlap")
+            raise self.intake.damage_error("its parts overlap")
 
     def body(self, item: Item) -> bytes:
         """The bytes of an item that was checked."""
@@ -104,7 +104,7 @@ def read_items(data: bytes, intake: Intake) -> Items:
         found.setdefault(kind, body)
     if b"meta" not in found:
         problem = "file is a film without a still image; export one frame as PNG or JPEG."
-        raise intake.refusal("type_unsupported", problem) if b"moov" in found else intake.damaged("it ends early")
+        raise intake.refusal("type_unsupported", problem) if b"moov" in found else intake.damage_error("it ends early")
     parts: dict[bytes, bytes] = {}
     for kind, body in boxes(found[b"meta"][4:], intake):
         parts.setdefault(kind, body)
@@ -115,7 +115,7 @@ def read_items(data: bytes, intake: Intake) -> Items:
     version, _ = reader.version_and_flags()
     primary = items.get(reader.number(4 if version else 2))
     if primary is None:
-        raise intake.damaged("it holds no image data")
+        raise intake.damage_error("it holds no image data")
     references = _read_references(parts[b"iref"], intake) if b"iref" in parts else {}
     return Items(data, parts.get(b"idat", b""), primary, items, references, b"moov" in found, intake)
 
@@ -150,7 +150,7 @@ def _read_locations(reader: BoxReader, items: dict[int, Item]) -> None:
     offset_size, length_size, base_size = sizes >> 4, sizes & 15, more_sizes >> 4
     index_size = more_sizes & 15 if version else 0
     if not {offset_size, length_size, base_size, index_size} <= {0, 4, 8}:
-        raise reader.intake.damaged("its boxes are corrupt")
+        raise reader.intake.damage_error("its boxes are corrupt")
     id_size = 4 if version > 1 else 2
     extents = 0
     for _ in range(_count(reader, id_size)):
@@ -195,7 +195,7 @@ def _read_associations(reader: BoxReader, known: list[tuple[bytes, bytes]], item
             index = reader.number(size)
             number = index & ~essential
             if number > len(known):
-                raise reader.intake.damaged("its boxes are corrupt")
+                raise reader.intake.damage_error("its boxes are corrupt")
             if number and item is not None:
                 kind, body = known[number - 1]
                 if kind != b"colr" and len(body) > MAX_PROPERTY_BYTES:

@@ -97,7 +97,7 @@ class Intake:
         """The warning for pixels of fewer than 8 bits."""
         return f"The {self.noun} has {bits} {'bit' if bits == 1 else 'bits'} a pixel; it is kept with 8."
 
-    def damaged(self, reason: str) -> InvalidImage:
+    def damage_error(self, reason: str) -> InvalidImage:
         return self.refusal("damaged", f"file is damaged: {reason}.")
 
     def too_complex(self, parts: str, *, limit: int) -> InvalidImage:
@@ -105,7 +105,7 @@ class Intake:
             "too_complex", f"has more than {limit} {parts}; that is the most allowed.", limit=limit, actual=f"> {limit}"
         )
 
-    def checked_size(self, width: int, height: int, *, max_pixels: int | None = None, kind: str = "") -> Size:
+    def check_size(self, width: int, height: int, *, max_pixels: int | None = None, kind: str = "") -> Size:
         """The size, if it is within the limits; raises InvalidImage otherwise. Called before anything is decoded.
 
         max_pixels: the limit for images of a `kind` ("in CMYK"), if it is below that of all images.

@@ -43,7 +43,7 @@ def tables_in(segment: bytes) -> Iterator[tuple[int, Table]]:
         position += 1 + size
 
 
-def estimated_quality(luminance: Table, chrominance: Table | None) -> int:
+def estimate_quality(luminance: Table, chrominance: Table | None) -> int:
     """The quality, 1 to 100, whose tables are closest to these. chrominance: None where there is but one table."""
     distances = _distances(luminance, LUMINANCE)
     if chrominance is not None:

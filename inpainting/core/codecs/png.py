@@ -68,22 +68,22 @@ def chunks(data: bytes, intake: Intake) -> Iterator[tuple[bytes, Body]]:
     position, counted, kind = len(SIGNATURE), 0, b""
     while kind != b"IEND":
         if position + 12 > len(data):
-            raise intake.damaged("it ends early")
+            raise intake.damage_error("it ends early")
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 8 + length
         if not kind.isalpha() or (position == len(SIGNATURE)) != (kind == b"IHDR"):
-            raise intake.damaged("its chunks are corrupt")
+            raise intake.damage_error("its chunks are corrupt")
         if end + 4 > len(data):
-            raise intake.damaged("it ends early")
+            raise intake.damage_error("it ends early")
         counted += kind != b"IDAT" or length < MIN_UNCOUNTED_IDAT_BYTES
         if counted > intake.limits.max_png_chunks:
             raise intake.too_complex("chunks", limit=intake.limits.max_png_chunks)
         body = data[position + 8 : end] if kind != b"IDAT" else view[position + 8 : end]
         if kind in CRITICAL or kind == b"tRNS":
             if struct.unpack_from(">I", data, end)[0] != checksum(kind, body):
-                raise intake.damaged("a checksum in it is wrong")
+                raise intake.damage_error("a checksum in it is wrong")
         elif kind[:1].isupper():
-            raise intake.damaged("it holds an unknown critical chunk")
+            raise intake.damage_error("it holds an unknown critical chunk")
         yield kind, body
         position = end + 4
 
@@ -145,24 +145,26 @@ def read_text(kind: bytes, body: bytes, max_bytes: int, intake: Intake) -> tuple
         rest = rest[1:]  # compression method
     elif kind == b"iTXt":
         rest = rest[2:].partition(b"\0")[2].partition(b"\0")[2]  # flag, method; language; translated keyword
-    text = _decompressed(rest, max_bytes) if compressed else rest
+    text = _decompress(rest, max_bytes) if compressed else rest
     if text is not None and len(text) > max_bytes:
-        raise intake.damaged(f"it contains an oversized text block (over {intake.limits.max_text_bytes} bytes of text)")
+        raise intake.damage_error(
+            f"it contains an oversized text block (over {intake.limits.max_text_bytes} bytes of text)"
+        )
     return keyword, text or b""
 
 
 def _parse_header(body: bytes, intake: Intake) -> tuple[Size, int, int, bool]:
     """Size, bits a channel and colour type of an IHDR chunk, and whether the rows are interlaced."""
     if len(body) != 13:
-        raise intake.damaged("its header is corrupt")
+        raise intake.damage_error("its header is corrupt")
     width, height, depth, colour_type, compression, filtering, interlace = struct.unpack(">IIBBBBB", body)
     if depth not in DEPTHS.get(colour_type, ()) or compression or filtering or interlace > 1:
-        raise intake.damaged("its header is corrupt")
+        raise intake.damage_error("its header is corrupt")
     if depth == 16:
         max_pixels = intake.limits.max_pixels_16_bit
-        size = intake.checked_size(width, height, max_pixels=max_pixels, kind=" with 16 bits a channel")
+        size = intake.check_size(width, height, max_pixels=max_pixels, kind=" with 16 bits a channel")
     else:
-        size = intake.checked_size(width, height)
+        size = intake.check_size(width, height)
     return size, depth, colour_type, bool(interlace)
 
 
@@ -170,15 +172,17 @@ def _parse_profile(body: bytes | None, intake: Intake) -> tuple[bytes | None, li
     """The colour profile of an iCCP chunk: name, NUL, method, zlib stream."""
     if body is None:
         return None, []
-    profile = _decompressed(body.partition(b"\0")[2][1:], intake.limits.max_profile_bytes)
+    profile = _decompress(body.partition(b"\0")[2][1:], intake.limits.max_profile_bytes)
     if profile is None:
         return None, [f"The {intake.noun}'s colour profile is damaged and was left out."]
     if len(profile) > intake.limits.max_profile_bytes:
-        raise intake.damaged(f"it contains an oversized colour profile (over {intake.limits.max_profile_bytes} bytes)")
+        raise intake.damage_error(
+            f"it contains an oversized colour profile (over {intake.limits.max_profile_bytes} bytes)"
+        )
     return profile, []
 
 
-def _stored(essential: list[tuple[bytes, Body]], rows_bytes: int) -> list[tuple[bytes, Body]]:
+def _store_uncompressed(essential: list[tuple[bytes, Body]], rows_bytes: int) -> list[tuple[bytes, Body]]:
     """The chunks with the same image data in stored blocks (RFC 1951, section 3.2.4), decompressed by ISA-L.
 
     The decoder's own zlib would take three times as long. Chunks are returned as they are where that gains nothing, and
@@ -208,7 +212,7 @@ def _stored(essential: list[tuple[bytes, Body]], rows_bytes: int) -> list[tuple[
     return [*essential[:first], *((b"IDAT", body) for body in stored), *essential[end:]]
 
 
-def _decompressed(compressed: bytes, max_bytes: int) -> bytes | None:
+def _decompress(compressed: bytes, max_bytes: int) -> bytes | None:
     """The first `max_bytes` + 1 decompressed bytes of a zlib stream; None if it is not a zlib stream."""
     try:
         return zlib.decompressobj().decompress(compressed, max_bytes + 1)
@@ -220,7 +224,7 @@ def _decode(
     essential: list[tuple[bytes, Body]], size: Size, rows_bytes: int, depth: int, colour_type: int, key: bytes
 ) -> Pixels:
     """essential: the chunks that the decoder needs. rows_bytes: of all filtered rows; 0 for interlaced ones."""
-    parts = (part for one in _stored(essential, rows_bytes) for part in chunk_parts(*one))
+    parts = (part for one in _store_uncompressed(essential, rows_bytes) for part in chunk_parts(*one))
     pixels = decode_with_opencv(SIGNATURE, *parts, size=size)
     if colour_type == GREY_ALPHA:
         # OpenCV expands it: three equal grey channels, then alpha.

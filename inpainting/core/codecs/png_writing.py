@@ -47,7 +47,7 @@ def encode_png(
         file.write(chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(image.icc_profile)))
     file.writelines(_metadata_chunks(metadata))
     file.writelines(text_chunks(texts or {}))
-    file.writelines(chunk(b"IDAT", body) for body in _compressed(image))
+    file.writelines(chunk(b"IDAT", body) for body in _compress(image))
     file.write(chunk(b"IEND", b""))
     return file.getvalue()
 
@@ -61,7 +61,7 @@ def _metadata_chunks(metadata: ImageMetadata) -> Iterator[bytes]:
         yield chunk(JPEG_QUALITY, bytes([metadata.jpeg_quality]))
 
 
-def _compressed(image: CanonicalImage) -> Iterator[bytes]:
+def _compress(image: CanonicalImage) -> Iterator[bytes]:
     """The zlib stream of all filtered rows, in pieces.
 
     On filtered photographs, level 2 of ISA-L takes a third of the time of zlib's run lengths (Z_RLE, level 1), and the

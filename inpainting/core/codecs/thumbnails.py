@@ -34,10 +34,10 @@ def shrunk(image: CanonicalImage, side: int) -> CanonicalImage:
         raise InvalidRequest(f"a thumbnail is at least 1 pixel wide, got {side}", field="side", limit=1, actual=side)
     share = min(1.0, side / image.size.longer)
     size = Size(max(1, round(image.size.width * share)), max(1, round(image.size.height * share)))
-    return resize(_reduced(image, int(1 / share / FINER)), size)
+    return resize(_reduce(image, int(1 / share / FINER)), size)
 
 
-def _reduced(image: CanonicalImage, factor: int) -> CanonicalImage:
+def _reduce(image: CanonicalImage, factor: int) -> CanonicalImage:
     """The image at a whole fraction of its size, by strips, so that no copy of a large one is made."""
     if factor < 2 or image.size.shorter < factor:
         return image

@@ -165,20 +165,20 @@ def _size(directory: TiffDirectory, photometric: int, samples: int, bits: int) -
     limits, width, height = directory.intake.limits, directory.number(WIDTH, 0), directory.number(HEIGHT, 0)
     if samples * bits > MAX_PIXEL_BITS:
         kind, max_pixels = f" with {samples} channels of {bits} bits", limits.max_pixels * MAX_PIXEL_BITS
-        directory.intake.checked_size(width, height, max_pixels=max_pixels // (samples * bits), kind=kind)
+        directory.intake.check_size(width, height, max_pixels=max_pixels // (samples * bits), kind=kind)
     if photometric == SEPARATED:
-        return directory.intake.checked_size(width, height, max_pixels=limits.max_pixels_cmyk, kind=" in CMYK")
+        return directory.intake.check_size(width, height, max_pixels=limits.max_pixels_cmyk, kind=" in CMYK")
     if bits == 16:
         max_pixels = limits.max_pixels_16_bit
-        return directory.intake.checked_size(width, height, max_pixels=max_pixels, kind=" with 16 bits a channel")
-    return directory.intake.checked_size(width, height)
+        return directory.intake.check_size(width, height, max_pixels=max_pixels, kind=" with 16 bits a channel")
+    return directory.intake.check_size(width, height)
 
 
 def _palette(directory: TiffDirectory, bits: int) -> NDArray[np.uint8]:
     """[colours, 3]. The tag holds all reds, then all greens, then all blues, with 16 bits (section 5)."""
     values = directory.numbers(PALETTE_TAG)
     if len(values) != 3 * 2**bits:
-        raise directory.intake.damaged("its palette is corrupt")
+        raise directory.intake.damage_error("its palette is corrupt")
     # Some programs write 8-bit values; libtiff tells them by the same rule.
     return (values >> 8 if values.max() > 255 else values).astype(np.uint8).reshape(3, -1).T
 
@@ -194,12 +194,12 @@ def _storage(directory: TiffDirectory, size: Size, samples: int, bits: int, phot
         width, height = directory.number(TILE_WIDTH, 0), directory.number(TILE_HEIGHT, 0)
         offsets, lengths = directory.numbers(TILE_OFFSETS, max_count=max_chunks, noun=chunks), TILE_BYTES
         if width < 1 or height < 1 or not _fits(Size(width, height), size):
-            raise intake.damaged("the size of its tiles is corrupt")
+            raise intake.damage_error("the size of its tiles is corrupt")
     else:
         width, height = size.width, directory.number(ROWS_A_STRIP, size.height)
         offsets, lengths = directory.numbers(STRIP_OFFSETS, max_count=max_chunks, noun=chunks), STRIP_BYTES
         if height < 1:
-            raise intake.damaged("the size of its strips is corrupt")
+            raise intake.damage_error("the size of its strips is corrupt")
         height = min(height, size.height)
     planes = samples if directory.number(PLANAR, 1) == 2 else 1
     jpeg_segments = b""
@@ -229,13 +229,13 @@ def _storage(directory: TiffDirectory, size: Size, samples: int, bits: int, phot
         problem = f"a strip or tile of more than {MAX_LIBTIFF_BYTES // MEBI} MiB in this compression"
         raise intake.refusal("type_unsupported", f"is a TIFF with {problem}; {HOW}")
     if len(offsets) != planes * storage.across * storage.down or len(counts) != len(offsets):
-        raise intake.damaged("the number of its strips or tiles does not fit its size")
+        raise intake.damage_error("the number of its strips or tiles does not fit its size")
     if (offsets < 0).any() or (counts < 0).any() or (counts > len(directory.data) - offsets).any():
-        raise intake.damaged("it ends early")
+        raise intake.damage_error("it ends early")
     if int(counts.sum()) > len(directory.data):
-        raise intake.damaged("its strips or tiles overlap")
+        raise intake.damage_error("its strips or tiles overlap")
     if compression == UNCOMPRESSED and (counts < storage.chunk_bytes()).any():
-        raise intake.damaged("it holds too little image data for its size")
+        raise intake.damage_error("it holds too little image data for its size")
     return storage
 
 

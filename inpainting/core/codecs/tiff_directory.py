@@ -58,7 +58,7 @@ class TiffDirectory:
         if entry is None:
             return np.zeros(0, np.int64)
         if entry.kind not in INTEGERS:
-            raise self.intake.damaged("its tags are corrupt")
+            raise self.intake.damage_error("its tags are corrupt")
         if entry.count > max_count:
             raise self.intake.too_complex(noun, limit=max_count)
         self._check(entry)
@@ -75,13 +75,13 @@ class TiffDirectory:
         if entry is None or entry.kind not in BYTES:
             return None
         if entry.count > max_bytes:
-            raise self.intake.damaged(f"tag {tag} in it has more than {max_bytes} bytes")
+            raise self.intake.damage_error(f"tag {tag} in it has more than {max_bytes} bytes")
         self._check(entry)
         return self.data[entry.start : entry.start + entry.count]
 
     def _check(self, entry: TiffEntry) -> None:
         if entry.start + entry.count * ITEM_BYTES[entry.kind] > len(self.data):
-            raise self.intake.damaged("it ends early")
+            raise self.intake.damage_error("it ends early")
 
 
 def read_first_directory(data: bytes, intake: Intake) -> TiffDirectory:
@@ -91,7 +91,7 @@ def read_first_directory(data: bytes, intake: Intake) -> TiffDirectory:
     try:
         (offset,) = struct.unpack_from(order + layout, data, 8 if layout == "Q" else 4)
     except struct.error as error:
-        raise intake.damaged("it ends early") from error
+        raise intake.damage_error("it ends early") from error
     return read_directory(data, offset, intake)
 
 
@@ -118,5 +118,5 @@ def read_directory(data: bytes, offset: int, intake: Intake) -> TiffDirectory:
             position += entry_bytes
         (next_offset,) = struct.unpack_from(order + word, data, position)
     except (struct.error, OverflowError) as error:
-        raise intake.damaged("it ends early") from error
+        raise intake.damage_error("it ends early") from error
     return TiffDirectory(data, order, entries, next_offset, intake)

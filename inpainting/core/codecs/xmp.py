@@ -40,7 +40,7 @@ def read_rights(packet: bytes) -> Rights:
     return Rights(
         creators=tuple(_texts(descriptions, DC, "creator")[:MAX_CREATORS]),
         rights=_text(descriptions, DC, "rights"),
-        marked=_marked(_text(descriptions, XMP_RIGHTS, "Marked")),
+        marked=_parse_boolean(_text(descriptions, XMP_RIGHTS, "Marked")),
         usage_terms=_text(descriptions, XMP_RIGHTS, "UsageTerms"),
         web_statement=_text(descriptions, XMP_RIGHTS, "WebStatement"),
     )
@@ -82,7 +82,7 @@ def _text(descriptions: Iterable[ElementTree.Element], namespace: str, name: str
     return next(iter(_texts(descriptions, namespace, name)), "")
 
 
-def _marked(text: str) -> str:
+def _parse_boolean(text: str) -> str:
     """The value of a property of the type Boolean (8.2.1.1); "" for any other text."""
     return text if text in ("True", "False") else ""
 

@@ -48,7 +48,7 @@ def checker_crops(mask: Mask, grain: float = 1.0) -> list[Box]:
     """
     height, width = mask.shape
     finest = round(FINEST * max(1.0, grain, math.sqrt(mask.size / MAX_PIXELS)))
-    overview = with_surroundings(nonempty_bounds(mask), Size(width, height))
+    overview = add_surroundings(nonempty_bounds(mask), Size(width, height))
     side, max_side = overview.size.shorter, 2 * finest * REACH // FINEST
     closer = [
         box for box in close_ups(mask, finest) if side > box.size.shorter * SMALL or side > max_side >= box.size.shorter
@@ -66,13 +66,13 @@ def close_ups(mask: Mask, finest: int) -> list[Box]:
     parts = overlapping_tiles(is_large[labels], reach) if is_large.any() else []
     boxes: list[Box] = []
     for number in range(CLASSES):
-        boxes = [*grouped(components, image, finest << number), *parts]
+        boxes = [*group_boxes(components, image, finest << number), *parts]
         if len(boxes) <= FEW:
             break
     return boxes
 
 
-def grouped(components: NDArray[np.int64], image: Size, finest: int) -> list[Box]:
+def group_boxes(components: NDArray[np.int64], image: Size, finest: int) -> list[Box]:
     """Boxes of components [components, left top width height], each wholly in one: alone where no other is near.
 
     Components whose longer side is under `finest`, or under twice that, and so on, share squares of twice that side:
@@ -87,10 +87,10 @@ def grouped(components: NDArray[np.int64], image: Size, finest: int) -> list[Box
     boxes = []
     for one, count in zip(first.tolist(), counts.tolist(), strict=True):
         if count > 1:
-            boxes.append(clipped_square(int(left[one]), int(top[one]), 2 * int(reach[one]), image))
+            boxes.append(clip_square(int(left[one]), int(top[one]), 2 * int(reach[one]), image))
         else:
             x, y, width, height = components[one].tolist()
-            boxes.append(with_surroundings(Box(x, y, x + width, y + height), image))
+            boxes.append(add_surroundings(Box(x, y, x + width, y + height), image))
     return boxes
 
 
@@ -98,11 +98,11 @@ def overlapping_tiles(repainted: NDArray[np.bool_], reach: int) -> list[Box]:
     """The squares of twice `reach`, overlapping by half, in which any pixel of `repainted` [height, width] is true."""
     height, width = repainted.shape
     lefts, tops = (np.unique(nearest_tile(np.arange(side), np.array(reach), side)).tolist() for side in (width, height))
-    tiles = [clipped_square(left, top, 2 * reach, Size(width, height)) for top, left in product(tops, lefts)]
+    tiles = [clip_square(left, top, 2 * reach, Size(width, height)) for top, left in product(tops, lefts)]
     return [box for box in tiles if repainted[box.slices].any()]
 
 
-def clipped_square(left: int, top: int, side: int, image: Size) -> Box:
+def clip_square(left: int, top: int, side: int, image: Size) -> Box:
     return Box(left, top, min(left + side, image.width), min(top + side, image.height))
 
 
@@ -118,15 +118,15 @@ def nearest_tile(points: NDArray[Any], reach: NDArray[np.int64], length: int) ->
     return np.rint(number * step).astype(np.int64)
 
 
-def with_surroundings(box: Box, image: Size) -> Box:
+def add_surroundings(box: Box, image: Size) -> Box:
     """The box with context around it, as nearly square as the image has room for."""
     side = box.size.longer + 2 * max(MIN_SURROUNDINGS, round(box.size.longer * SURROUNDINGS))
-    left, right = centred(box.left, box.right, side, image.width)
-    top, bottom = centred(box.top, box.bottom, side, image.height)
+    left, right = centre_interval(box.left, box.right, side, image.width)
+    top, bottom = centre_interval(box.top, box.bottom, side, image.height)
     return Box(left, top, right, bottom)
 
 
-def centred(start: int, end: int, length: int, available: int) -> tuple[int, int]:
+def centre_interval(start: int, end: int, length: int, available: int) -> tuple[int, int]:
     """An interval of `length` centred on start..end, shifted and shortened to stay within 0..available."""
     length = min(length, available)
     begin = min(max(0, (start + end - length) // 2), available - length)

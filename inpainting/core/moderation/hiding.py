@@ -41,21 +41,21 @@ def hide(image: CanonicalImage, mask: Mask, how: str) -> CanonicalImage:
     return CanonicalImage(pixels, image.icc_profile)
 
 
-def blurred(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
+def blur(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
     """A few averages, interpolated."""
-    return enlarged(averages(colour), colour, cv2.INTER_LINEAR)
+    return enlarge(averages(colour), colour, cv2.INTER_LINEAR)
 
 
-def pixelated(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
+def pixelate(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
     """The same averages as squares."""
-    return enlarged(averages(colour), colour, cv2.INTER_NEAREST_EXACT)
+    return enlarge(averages(colour), colour, cv2.INTER_NEAREST_EXACT)
 
 
-def blackened(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
+def blacken(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
     return np.zeros_like(colour)
 
 
-def labelled(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
+def draw_label(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
     """Plain grey with TEXT as large as it fits into the mask; without text where it would be illegible."""
     layer = np.full(colour.shape[:2], GREY, np.uint8)
     best = max((fit_text(lines, inside) for lines in LINE_BREAKS), key=lambda fit: fit[0])
@@ -66,10 +66,10 @@ def labelled(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
 
 
 METHODS: dict[str, Callable[[Pixels, NDArray[np.bool_]], Pixels]] = {
-    "blur": blurred,
-    "pixelate": pixelated,
-    "black": blackened,
-    "sensitive_content_text": labelled,
+    "blur": blur,
+    "pixelate": pixelate,
+    "black": blacken,
+    "sensitive_content_text": draw_label,
 }
 
 
@@ -82,7 +82,7 @@ def averages(colour: Pixels) -> Pixels:
     return cast("Pixels", cv2.resize(np.ascontiguousarray(colour), size, interpolation=cv2.INTER_AREA))
 
 
-def enlarged(small: Pixels, like: Pixels, interpolation: int) -> Pixels:
+def enlarge(small: Pixels, like: Pixels, interpolation: int) -> Pixels:
     """`small` at the size of `like`."""
     height, width = like.shape[:2]
     return cast("Pixels", cv2.resize(small, (width, height), interpolation=interpolation).reshape(like.shape))

@@ -26,7 +26,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size, WindowRule
 from inpainting.core.request import ControlUse, LoraUse, PaintSettings
 from inpainting.core.setting import DIFFUSION as NAME
-from inpainting.core.settings_table import FLOW_SCHEDULERS, MAX_LORAS, RANGES, not_read_by
+from inpainting.core.settings_table import FLOW_SCHEDULERS, MAX_LORAS, RANGES, settings_ignored_by
 from inpainting.core.validation import check_range
 from inpainting.engines.base import EngineDeclaration, ModelCatalog, Queue, Resolution
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
@@ -44,7 +44,7 @@ def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
     """
     model = catalog.find(settings.model, NAME)
     check_supported(settings, model)
-    settings = with_preset(settings, model, catalog)
+    settings = apply_preset(settings, model, catalog)
 
     def find_adapter(name: str, kind: Kind, field: str) -> ModelSpec:
         adapter = catalog.find_adapter(name, kind, field)
@@ -113,7 +113,7 @@ def sampling_defaults(settings: PaintSettings, model: ModelSpec, loras: Sequence
     return next((lora.few_steps for lora in active if lora.few_steps), model)
 
 
-def with_preset(settings: PaintSettings, model: ModelSpec, catalog: ModelCatalog) -> PaintSettings:
+def apply_preset(settings: PaintSettings, model: ModelSpec, catalog: ModelCatalog) -> PaintSettings:
     """Add the adapters of the preset `draft`: an LCM LoRA, which sets steps, guidance and scheduler, and a tiny VAE.
 
     Raises InvalidRequest, `preset_unavailable`, if one of them is not installed.
@@ -179,15 +179,15 @@ def window_rule(settings: PaintSettings, model: ModelSpec) -> WindowRule:
     cell = VAE_SCALE_FACTOR * families.get(model.family).latent_patch
     if settings.width is not None or settings.height is not None:
         sides = (settings.width or model.width, settings.height or model.height)
-        return WindowRule(context, min_context, exact=Size(*(whole_cells(side, cell) for side in sides)))
+        return WindowRule(context, min_context, exact=Size(*(round_to_cells(side, cell) for side in sides)))
     native = min(model.width, model.height)
     # Small models still paint well at 1.5 times their training size; large ones are slow enough without.
     max_side = native if native >= 1024 else native * 3 // 2
-    multiple = whole_cells(native // 4, cell)
+    multiple = round_to_cells(native // 4, cell)
     return WindowRule(context, min_context, min_side=native, max_side=max_side, multiple=multiple)
 
 
-def whole_cells(pixels: int, cell: int) -> int:
+def round_to_cells(pixels: int, cell: int) -> int:
     """The nearest multiple of `cell` pixels, at least one."""
     return max(1, round(pixels / cell)) * cell
 
@@ -196,7 +196,7 @@ DIFFUSION = EngineDeclaration(
     name=NAME,
     label="Diffusion",
     queue=Queue.GPU,
-    ignored_settings=not_read_by(NAME),
+    ignored_settings=settings_ignored_by(NAME),
     needs_surroundings=False,
     resolve=resolve,
     library="torch",

@@ -29,7 +29,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.keepalive import TIMEOUT_SECONDS, run_in_thread
 from inpainting.core.moderation.policy import UNAVAILABLE
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS
-from inpainting.engines.diffusion.serving.load_lock import serialized
+from inpainting.engines.diffusion.serving.load_lock import serialize
 
 logger = logging.getLogger(__name__)
 transformers.utils.logging.disable_progress_bar()
@@ -87,7 +87,7 @@ class SafetyChecker:
         return any(any(run_in_thread(partial(self.check, batch), keepalive)) for batch in batches)
 
 
-@serialized
+@serialize
 def load(spec: ModelSpec, folder: Path) -> SafetyChecker:
     """Check a safety checker's files and load them. Raises EngineFailed, `safety_checker_unavailable`.
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from inpainting.core.geometry import WindowRule
 from inpainting.core.request import PaintSettings
 from inpainting.core.setting import ERASE as NAME
-from inpainting.core.settings_table import not_read_by
+from inpainting.core.settings_table import settings_ignored_by
 from inpainting.engines.base import EngineDeclaration, ModelCatalog, Queue, Resolution
 
 CONTEXT, MIN_CONTEXT = 0.5, 256
@@ -25,7 +25,7 @@ ERASE = EngineDeclaration(
     name=NAME,
     label="Erase",
     queue=Queue.CPU,
-    ignored_settings=not_read_by(NAME),
+    ignored_settings=settings_ignored_by(NAME),
     needs_surroundings=True,
     resolve=resolve,
     library="onnxruntime",

@@ -20,8 +20,8 @@ from inpainting import metrics
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window
-from inpainting.core.masks import scaled
-from inpainting.core.resizing import resized
+from inpainting.core.masks import scale_mask
+from inpainting.core.resizing import resize_pixels
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.erase.declaration import ERASE
 from inpainting.engines.erase.mask_regions import split_into_regions, window_around
@@ -66,7 +66,7 @@ class Erase:
                 visible, hole = network_input(out[here], unknown[here], network.work_size(window.box.size))
                 painted = network.paint(visible, hole, symmetry=symmetry, on_wait=partial(on_step, step))
                 own = regions.labels[here] == number
-                out[here][own] = resized(painted, window.box.size)[own]
+                out[here][own] = resize_pixels(painted, window.box.size)[own]
                 unknown[here][own] = False
                 step = Step(step.done + 1, step.of)
                 on_step(replace(step, preview=scaled_preview(out)))
@@ -107,10 +107,10 @@ def network_input(
     """
     height, width = unknown.shape
     smaller = Size(min(width, work.width), min(height, work.height))
-    pixels, hole = resized(pixels, smaller), scaled(unknown.astype(np.uint8) * 255, smaller)
+    pixels, hole = resize_pixels(pixels, smaller), scale_mask(unknown.astype(np.uint8) * 255, smaller)
     if smaller != work:
         dilated = cv2.dilate(hole, np.ones((3, 3), np.uint8))
-        hole = scaled(hole if dilated.all() else dilated, work)
+        hole = scale_mask(hole if dilated.all() else dilated, work)
         pixels = cv2.resize(pixels, (work.width, work.height), interpolation=cv2.INTER_LINEAR)
     return pixels, hole > 0
 

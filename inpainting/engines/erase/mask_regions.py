@@ -77,10 +77,10 @@ def split_into_regions(mask: NDArray[np.bool_], side: int) -> MaskRegions:
                 labels[tile.slices][here] = len(boxes)
     if len(boxes) > MAX_REGIONS:
         return split_into_regions(mask, 2 * side)
-    return joined(MaskRegions(labels, tuple(boxes)), side)
+    return join_regions(MaskRegions(labels, tuple(boxes)), side)
 
 
-def joined(regions: MaskRegions, side: int) -> MaskRegions:
+def join_regions(regions: MaskRegions, side: int) -> MaskRegions:
     """The regions with each joined to an earlier one where a window of both is not coarser: each costs a run."""
     height, width = regions.labels.shape
     # [regions, 4]: left, top, and right and bottom negated, so that the minimum of two rows bounds both.

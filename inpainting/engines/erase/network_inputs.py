@@ -30,7 +30,7 @@ def migan_inputs(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> Inputs:
     }
 
 
-def without_hole(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def fill_hole_with_nearest(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """The image [height, width, 3] with each pixel of the hole in the colour of the nearest known pixel.
 
     LaMa masks the hole inside its graph, so its contents do not matter. MI-GAN's graph fades its result in over the

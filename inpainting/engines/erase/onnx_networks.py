@@ -13,7 +13,7 @@ from inpainting.catalog import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
-from inpainting.engines.erase.network_inputs import PrepareInputs, without_hole
+from inpainting.engines.erase.network_inputs import PrepareInputs, fill_hole_with_nearest
 from inpainting.engines.onnx_sessions import load_session, run_session
 
 SIDE = 512
@@ -50,11 +50,12 @@ class OnnxNetwork:
     ) -> NDArray[np.uint8]:
         """The network's output: RGB [height, width, 3] with the hole [height, width] filled, all pixels reconstructed.
 
-        What the image holds in the hole is not used, see `without_hole`. symmetry: 0 to 7, see `transformed`.
+        What the image holds in the hole is not used, see `fill_hole_with_nearest`.
+        symmetry: 0 to 7, see `apply_symmetry`.
         on_wait: called while the network runs; an exception from it terminates the run. Raises EngineFailed.
         """
-        visible = transformed(without_hole(image, hole), symmetry)
-        feeds = self.inputs(visible, transformed(hole, symmetry))
+        visible = apply_symmetry(fill_hole_with_nearest(image, hole), symmetry)
+        feeds = self.inputs(visible, apply_symmetry(hole, symmetry))
         painted = run_session(self.session, self.label, feeds, on_wait)
         if painted.shape != (1, 3, *visible.shape[:2]) or not np.isfinite(painted).all():
             raise EngineFailed(
@@ -66,7 +67,7 @@ class OnnxNetwork:
         return np.ascontiguousarray(inverse_transformed(colours.transpose(1, 2, 0), symmetry))
 
 
-def transformed(pixels: NDArray[Any], symmetry: int) -> NDArray[Any]:
+def apply_symmetry(pixels: NDArray[Any], symmetry: int) -> NDArray[Any]:
     """Pixels under a symmetry of the square, 0 to 7. Its bits: 1 flips columns, 2 flips rows, 4 transposes."""
     pixels = pixels[:, ::-1] if symmetry & 1 else pixels
     pixels = pixels[::-1] if symmetry & 2 else pixels

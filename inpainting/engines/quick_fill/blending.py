@@ -69,7 +69,7 @@ def jumps(image: Bytes, graph: HoleGraph, offsets: Ints, labels: Ints, box: Box,
     first, second, first_as_second, second_as_first = first[ok], second[ok], first_as_second[ok], second_as_first[ok]
     at_first = colour(first_as_second) - colour(source[first])
     at_second = colour(source[second]) - colour(second_as_first)
-    jump = attenuated((at_first + at_second) * np.float32(0.5), light)
+    jump = attenuate((at_first + at_second) * np.float32(0.5), light)
     add(first, jump)
     add(second, -jump)
 
@@ -84,11 +84,11 @@ def jumps(image: Bytes, graph: HoleGraph, offsets: Ints, labels: Ints, box: Box,
         inside = (there_rows >= 0) & (there_rows < height) & (there_columns >= 0) & (there_columns < width)
         inside[inside] = graph.known[there_rows[inside], there_columns[inside]]
         neighbour = image[rows[inside], columns[inside]].astype(np.float32)
-        add(nodes[inside], attenuated(neighbour - image[there_rows[inside], there_columns[inside]], light))
+        add(nodes[inside], attenuate(neighbour - image[there_rows[inside], there_columns[inside]], light))
     return force
 
 
-def attenuated(jump: Floats, light: Light) -> Floats:
+def attenuate(jump: Floats, light: Light) -> Floats:
     """`jump` [n, 3], large ones reduced to nothing by a Gaussian of their size."""
     squared = (jump**2).sum(axis=1, keepdims=True)
     return jump * np.exp(-squared / np.float32(light.same**2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from inpainting.core.geometry import WindowRule
 from inpainting.core.request import PaintSettings
 from inpainting.core.setting import QUICK_FILL as NAME
-from inpainting.core.settings_table import not_read_by
+from inpainting.core.settings_table import settings_ignored_by
 from inpainting.engines.base import EngineDeclaration, ModelCatalog, Queue, Resolution
 
 CONTEXT = 1.0
@@ -20,7 +20,7 @@ QUICK_FILL = EngineDeclaration(
     name=NAME,
     label="Quick fill",
     queue=Queue.CPU,
-    ignored_settings=not_read_by(NAME),
+    ignored_settings=settings_ignored_by(NAME),
     needs_surroundings=True,
     resolve=resolve,
 )

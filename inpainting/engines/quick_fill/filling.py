@@ -16,7 +16,7 @@ from inpainting.engines.quick_fill.labelling import Labelling
 from inpainting.engines.quick_fill.offsets import coverage, dominant, find_matches
 from inpainting.engines.quick_fill.progress import Report, subrange
 from inpainting.engines.quick_fill.repetition import RepetitionLabelling
-from inpainting.engines.quick_fill.upsampling import near_seams, upsample
+from inpainting.engines.quick_fill.upsampling import find_nodes_near_seams, upsample
 
 QUERIES = 4_000
 """Patches whose most similar patch is searched for, at most."""
@@ -154,7 +154,7 @@ def label_coarse(
     matches = find_matches(lab, known, near, queries, rng, subrange(report, 0.0, 0.2))
     most_labels = int(effort * min(LABELS, 32 + pixels // 30)) + 4
     offsets = dominant(matches, coverage(graph.hole, graph.known), most_labels)
-    offsets = with_coverage(graph, offsets)
+    offsets = add_coverage(graph, offsets)
     if band is None:
         breadth = np.float32(np.sqrt(np.ptp(graph.rows) + 1.0) * np.sqrt(np.ptp(graph.columns) + 1.0))
         far = (VERTICAL_COST * abs(offsets[:, 0]) + HORIZONTAL_COST * abs(offsets[:, 1])).astype(np.float32) / breadth
@@ -179,12 +179,12 @@ def label_coarse(
     # a second round is worth its time only near seams, and for offsets in use; in bands all may repeat less
     again = np.unique(labelling.labels).tolist()
     for index, label in enumerate(again):
-        labelling.expand(label, candidates=near_seams(graph, labelling.labels, 3) if band is None else None)
+        labelling.expand(label, candidates=find_nodes_near_seams(graph, labelling.labels, 3) if band is None else None)
         report(0.75 + 0.25 * (index + 1) / len(again))
     return offsets, labelling.labels
 
 
-def with_coverage(graph: HoleGraph, offsets: Ints) -> Ints:
+def add_coverage(graph: HoleGraph, offsets: Ints) -> Ints:
     """`offsets` and a few more, until each pixel of the hole has one with a known source, as far as possible."""
     every = slice(None)
     found = [offsets.reshape(-1, 2)]

@@ -83,7 +83,7 @@ class HoleGraph:
         top, left = max(0, int(rows.min()) - margin), max(0, int(columns.min()) - margin)
         box = slice(top, int(rows.max()) + margin + 1), slice(left, int(columns.max()) + margin + 1)
         here, known = self.features[box], self.known[box]
-        there = shifted(self.features, self.known, top + int(offset[0]), left + int(offset[1]), known.shape)
+        there = shift_features(self.features, self.known, top + int(offset[0]), left + int(offset[1]), known.shape)
         distance = np.where(known, feature_distance(here, there), np.float32(0))
         side = 2 * REACH + 1
         around = cv2.boxFilter(distance, cv2.CV_32F, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
@@ -104,7 +104,7 @@ class HoleGraph:
 
 def build_graph(image: Bytes, known: Bools, hole: Bools, factor: int) -> HoleGraph:
     """The graph of `image` [h, w, 3 RGB] downscaled by `factor`, of which h and w are multiples."""
-    image, known, hole = downscaled(image, known, hole, factor)
+    image, known, hole = downscale(image, known, hole, factor)
     height, width = hole.shape
     features = np.empty((height, width, CHANNELS), np.int16)
     features[:, :, :3] = cv2.cvtColor(image, cv2.COLOR_RGB2Lab)
@@ -123,7 +123,7 @@ def build_graph(image: Bytes, known: Bools, hole: Bools, factor: int) -> HoleGra
     return HoleGraph(features, known, hole, rows, columns, first, second)
 
 
-def downscaled(image: Bytes, known: Bools, hole: Bools, factor: int) -> tuple[Bytes, Bools, Bools]:
+def downscale(image: Bytes, known: Bools, hole: Bools, factor: int) -> tuple[Bytes, Bools, Bools]:
     """All three at 1 / `factor` of their size, of which their sides are multiples.
 
     A downscaled pixel is known where all its pixels are, and in the hole where any of them is.
@@ -149,7 +149,7 @@ def feature_distance(left: NDArray[np.int16], right: NDArray[np.int16]) -> Float
     return np.minimum(squared, np.float32(MAX_DISTANCE**2)) * SCALE
 
 
-def shifted(
+def shift_features(
     features: NDArray[np.int16], known: Bools, top: int, left: int, shape: tuple[int, ...]
 ) -> NDArray[np.int16]:
     """[*shape, CHANNELS] of `features` from (top, left) on; UNKNOWN where that is outside or unknown."""

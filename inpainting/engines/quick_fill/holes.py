@@ -48,7 +48,7 @@ def split_mask(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Box]]:
         thick = [chosen & (part.deepest > MANY_RADIUS) for part, chosen in zip(parts, thick, strict=True)]
         found = thick_boxes(parts, thick, mask)
     if len(found) > MAX_HOLES:
-        found = joined_in_cells(found)
+        found = join_in_cells(found)
     for part, chosen in zip(parts, thick, strict=True):
         here = mask[part.region.slices]
         thin[part.region.slices] = here & ~chosen[part.numbers] if chosen.any() else here
@@ -67,9 +67,9 @@ def regions(mask: NDArray[np.bool_]) -> list[Box]:
         Box(BLOCK * left, BLOCK * top, BLOCK * (left + width), BLOCK * (top + height)).clipped(whole)
         for left, top, width, height, _ in stats[1:].tolist()
     ]
-    found = grouped(found, mask.shape)
+    found = group_boxes(found, mask.shape)
     for _ in range(MAX_PASSES):
-        joined = grouped(found, mask.shape, reach=0)
+        joined = group_boxes(found, mask.shape, reach=0)
         is_stable = len(joined) == len(found)
         if is_stable:
             break
@@ -134,7 +134,7 @@ def thick_boxes(parts: list[Part], thick: list[NDArray[np.bool_]], mask: NDArray
         for part, chosen in zip(parts, thick, strict=True)
         for number in np.flatnonzero(chosen)
     }
-    return tiled(grouped(list(depths), mask.shape), depths, mask)
+    return tile_holes(group_boxes(list(depths), mask.shape), depths, mask)
 
 
 def row_slices(plane: NDArray[np.bool_]) -> list[slice]:
@@ -154,7 +154,7 @@ def grown(core: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return cv2.dilate(core.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))) > 0
 
 
-def grouped(boxes: list[Box], shape: tuple[int, ...], reach: float = 1 / 8) -> list[Box]:
+def group_boxes(boxes: list[Box], shape: tuple[int, ...], reach: float = 1 / 8) -> list[Box]:
     """Those whose surroundings (`reach` times their size, at least 8 pixels) touch share one box."""
     canvas = np.zeros((shape[0] // CELL + 2, shape[1] // CELL + 2), np.uint8)
     for box in boxes:
@@ -169,7 +169,7 @@ def grouped(boxes: list[Box], shape: tuple[int, ...], reach: float = 1 / 8) -> l
     return list(groups.values())
 
 
-def tiled(holes: list[Box], depths: dict[Box, float], mask: NDArray[np.bool_]) -> list[Box]:
+def tile_holes(holes: list[Box], depths: dict[Box, float], mask: NDArray[np.bool_]) -> list[Box]:
     """Long and slender holes cut into tiles, each as small as its part of the hole; others as they are.
 
     depths: of the components.
@@ -198,7 +198,7 @@ def even_tiles(box: Box, side: int) -> list[Box]:
     return [Box(left, top, right, bottom) for top, bottom in pairwise(tops) for left, right in pairwise(lefts)]
 
 
-def joined_in_cells(holes: list[Box]) -> list[Box]:
+def join_in_cells(holes: list[Box]) -> list[Box]:
     """One box for all holes whose centres are in the same cell of the grid."""
     cells: dict[tuple[int, int], Box] = {}
     for hole in holes:

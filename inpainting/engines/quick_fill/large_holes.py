@@ -15,7 +15,7 @@ import numpy as np
 from inpainting.core.geometry import row_strips
 from inpainting.engines.quick_fill.bands import Band
 from inpainting.engines.quick_fill.filling import Filling, fill
-from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, downscaled
+from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, downscale
 from inpainting.engines.quick_fill.progress import Report, subrange
 from inpainting.engines.quick_fill.scratches import interpolate_roughly
 
@@ -51,15 +51,15 @@ def fill_downscaled(
     down, right = -height % factor, -width % factor
     padded = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE) if down or right else image
     known, padded_hole = (np.pad(plane, ((0, down), (0, right))) if down or right else plane for plane in (known, hole))
-    small, small_known, small_hole = downscaled(padded, known, padded_hole, factor)
+    small, small_known, small_hole = downscale(padded, known, padded_hole, factor)
     del padded, known, padded_hole
     if not small_known.any():
         return interpolate_roughly(image, hole, report)
     filling = fill(small, small_known, small_hole, effort, rng, subrange(report, 0.0, 0.9), band)
-    return with_detail(image, hole, small, filling, factor, subrange(report, 0.9, 1.0))
+    return fill_with_detail(image, hole, small, filling, factor, subrange(report, 0.9, 1.0))
 
 
-def with_detail(image: Bytes, hole: Bools, small: Bytes, filling: Filling, factor: int, report: Report) -> Bytes:
+def fill_with_detail(image: Bytes, hole: Bools, small: Bytes, filling: Filling, factor: int, report: Report) -> Bytes:
     """Fill `hole` [h, w] in `image` [h, w, 3] as `filling` fills it in `small`, which is the image / `factor`.
 
     Pixels without a source are interpolated from the downscaled filling.
@@ -85,12 +85,12 @@ def with_detail(image: Bytes, hole: Bools, small: Bytes, filling: Filling, facto
         image[top:bottom][at] = np.clip(colour, 0, 255)
         if not copied.all():
             at = down[~copied], right[~copied]
-            image[top:bottom][at] = upscaled(filled, top, bottom, factor, width)[at]
+            image[top:bottom][at] = upscale(filled, top, bottom, factor, width)[at]
         report(bottom / height)
     return image
 
 
-def upscaled(image: Bytes, top: int, bottom: int, factor: int, width: int) -> Bytes:
+def upscale(image: Bytes, top: int, bottom: int, factor: int, width: int) -> Bytes:
     """Rows top to bottom of `image`, bilinearly at `factor` times its size, [bottom - top, width, 3]."""
     first, last = max(top // factor - 1, 0), min(bottom // factor + 2, image.shape[0])
     size = image.shape[1] * factor, (last - first) * factor

@@ -53,7 +53,7 @@ def find_matches(
             sample(np.argwhere(complete & far), max_count // 3, rng),
         ]
     ).astype(np.int32)
-    strips = in_strips(features, complete)
+    strips = cut_into_strips(features, complete)
     min_distance = max(2, max(known.shape) // 15)
     blocks = [queries[start : start + BLOCK] for start in range(0, len(queries), BLOCK)]
     offsets = [np.zeros((0, 2), np.int32)]
@@ -86,7 +86,7 @@ def nearest(
     return (np.column_stack([row, column]) - at).astype(np.int32), best[strip, every] < EXCLUDED / 2
 
 
-def in_strips(features: NDArray[np.float32], complete: NDArray[np.bool_]) -> NDArray[np.float32]:
+def cut_into_strips(features: NDArray[np.float32], complete: NDArray[np.bool_]) -> NDArray[np.float32]:
     """[h, strips, features + 1, <= STRIP]: the matrices that queries are multiplied with; the last row: squared norms.
 
     BLAS does not split products this small over threads, which would cost more time than they save here, and far more

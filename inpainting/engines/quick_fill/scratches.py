@@ -45,15 +45,15 @@ def close_scratches(image: NDArray[np.uint8], damage: NDArray[np.bool_], report:
     """A copy of `image` [h, w, 3] with `damage` [h, w] interpolated; roughly, where a surface would take minutes."""
     whole = Box.whole(Size(damage.shape[1], damage.shape[0]))
     effort = sum(np.count_nonzero(damage[tile.slices]) ** 1.5 for tile in whole.tiles(TILE))
-    return by_tiles(biharmonic_fill if effort <= MAX_EFFORT else rough_fill, image, damage, report)
+    return interpolate_by_tiles(biharmonic_fill if effort <= MAX_EFFORT else rough_fill, image, damage, report)
 
 
 def interpolate_roughly(image: NDArray[np.uint8], hole: NDArray[np.bool_], report: Report) -> NDArray[np.uint8]:
     """A copy of `image` [h, w, 3] with `hole` [h, w] filled by means of the known pixels around."""
-    return by_tiles(rough_fill, image, hole, report)
+    return interpolate_by_tiles(rough_fill, image, hole, report)
 
 
-def by_tiles(
+def interpolate_by_tiles(
     interpolate: Interpolate, image: NDArray[np.uint8], damage: NDArray[np.bool_], report: Report
 ) -> NDArray[np.uint8]:
     """A copy of `image` [h, w, 3] with `damage` [h, w] interpolated, tile by tile."""

@@ -30,29 +30,29 @@ def upsample(
     labels = plane[fine.rows // ratio, fine.columns // ratio]
     used, places = np.unique(labels, return_inverse=True)
     labels = places.astype(np.int32)
-    offsets = refined(fine, offsets[used] * np.int32(ratio), labels)
+    offsets = refine_offsets(fine, offsets[used] * np.int32(ratio), labels)
     report(0.3)
-    band = near_seams(fine, labels, ratio + 1) | (fine.source(slice(None), offsets[labels]) < 0)
-    nodes = np.flatnonzero(near(fine, band, 1))
+    band = find_nodes_near_seams(fine, labels, ratio + 1) | (fine.source(slice(None), offsets[labels]) < 0)
+    nodes = np.flatnonzero(find_nodes_near(fine, band, 1))
     graph = fine.subgraph(nodes)
     band, inner = band[nodes], labels[nodes]
     labelling = Labelling(graph, offsets, lambda label, at: graph.data_cost(at, offsets[label]), inner)
     for label in range(len(offsets)):
-        labelling.expand(label, candidates=band & near(graph, labelling.labels == label, 2 * ratio + 1))
+        labelling.expand(label, candidates=band & find_nodes_near(graph, labelling.labels == label, 2 * ratio + 1))
         report(0.3 + 0.7 * (label + 1) / len(offsets))
     labels[nodes] = labelling.labels
     return offsets, labels
 
 
-def near_seams(graph: HoleGraph, labels: Ints, reach: int) -> Bools:
+def find_nodes_near_seams(graph: HoleGraph, labels: Ints, reach: int) -> Bools:
     """[n]: the nodes within `reach` pixels of a change of label."""
     at = labels[graph.first] != labels[graph.second]
     seam = np.zeros(len(labels), bool)
     seam[graph.first[at]] = seam[graph.second[at]] = True
-    return near(graph, seam, reach)
+    return find_nodes_near(graph, seam, reach)
 
 
-def near(graph: HoleGraph, nodes: Bools, reach: int) -> Bools:
+def find_nodes_near(graph: HoleGraph, nodes: Bools, reach: int) -> Bools:
     """[n]: the nodes within `reach` pixels (a square) of one of `nodes` [n]."""
     if not nodes.any():
         return nodes
@@ -64,7 +64,7 @@ def near(graph: HoleGraph, nodes: Bools, reach: int) -> Bools:
     return cv2.dilate(plane, np.ones((side, side), np.uint8))[rows, columns] > 0
 
 
-def refined(graph: HoleGraph, offsets: Ints, labels: Ints) -> Ints:
+def refine_offsets(graph: HoleGraph, offsets: Ints, labels: Ints) -> Ints:
     """Each offset shifted by up to a pixel, to where its region matches the pixels around it best."""
     box = bounds(graph.hole, 2)
     image = graph.features[box.slices].copy()

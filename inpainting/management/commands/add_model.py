@@ -12,7 +12,7 @@ from inpainting.catalog import configurations, families
 from inpainting.catalog.inspection.files import shell
 from inpainting.catalog.inspection.scanning import scan
 from inpainting.catalog.specs import ControlImageKind, Kind, LoraKind, ModelSpec, Source
-from inpainting.catalog.store.additions import add, add_found, named
+from inpainting.catalog.store.additions import add, add_found, name_found
 from inpainting.catalog.store.hub import check_repo
 from inpainting.catalog.store.pull import PullLost
 from inpainting.catalog.store.release_file import RELEASE, release
@@ -132,7 +132,7 @@ class Command(BaseCommand):
         if not folder.is_dir():
             raise CommandError(f"There is no folder {folder}.")
         ready = 0
-        for slug, is_known, found in named(list(scan(folder))):
+        for slug, is_known, found in name_found(list(scan(folder))):
             place = found.path.relative_to(folder).as_posix()
             if found.reason:
                 self.stdout.write(f"  left  {place}: {found.reason}")

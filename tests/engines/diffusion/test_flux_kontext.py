@@ -98,7 +98,7 @@ def test_jobs_that_share_the_calls_have_the_results_they_have_alone(spec: ModelS
 
 def test_loras_for_flux_change_it_as_in_the_reference_pipeline(model: FluxKontext, tmp_path: Path) -> None:
     assert families.lora_family("flux-kontext") == "flux-fill"
-    assert "flux-kontext" not in families.with_loras()
+    assert "flux-kontext" not in families.families_with_loras()
     layer = "transformer_blocks.0.attn.to_q"
     linear = model.transformer.get_submodule(layer)
     tensors = {

@@ -15,7 +15,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion import quantization
 from inpainting.engines.diffusion.hardware import Hardware, Offload
-from inpainting.engines.diffusion.quantization import BITSANDBYTES, NETWORKS, QUANTIZATIONS, dequantized
+from inpainting.engines.diffusion.quantization import BITSANDBYTES, NETWORKS, QUANTIZATIONS, dequantize
 from inpainting.engines.diffusion.serving import model_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
@@ -124,7 +124,7 @@ def test_nf4_equals_the_network_that_diffusers_quantises(
     assert weights.keys() == expected.keys()
     for place, weight in weights.items():
         assert torch.equal(weight, expected[place]), place
-        assert torch.equal(dequantized(weight), dequantized(expected[place])), place
+        assert torch.equal(dequantize(weight), dequantize(expected[place])), place
 
 
 @with_bitsandbytes

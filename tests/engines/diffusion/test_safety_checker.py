@@ -26,7 +26,7 @@ from inpainting.core.geometry import Box, Size, Window
 from inpainting.core.image import CanonicalImage
 from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache
 from inpainting.engines.diffusion.serving.load_lock import LOAD_LOCK
-from inpainting.engines.moderation import apply_safety_checker, checker_cache, padded_to_square
+from inpainting.engines.moderation import apply_safety_checker, checker_cache, pad_to_square
 from inpainting.engines.painting import Painting
 from tests.support import published_preprocessors as published
 from tests.support import tiny_checker, tiny_models
@@ -232,7 +232,7 @@ def painting_of(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Painting:
 @pytest.mark.parametrize(("height", "width"), [(20, 400), (400, 20), (30, 30)])
 def test_an_image_that_is_not_square_is_checked_completely(height: int, width: int) -> None:
     photo = data.astronaut()[:height, :width]
-    shown = padded_to_square(photo)
+    shown = pad_to_square(photo)
     assert shown.shape == (max(height, width), max(height, width), 3)
     assert np.array_equal(shown[:height, :width], photo)
 

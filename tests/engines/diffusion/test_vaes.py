@@ -170,7 +170,7 @@ def test_when_memory_is_short_it_is_tiled_for_that_model_alone(
         return decode(*arguments, **more)
 
     vae.decode = watched
-    model.save_memory(Size(64, 64))
+    model.reduce_memory(Size(64, 64))
     for one in (model, models["sd", True]):
         one.codec(vae).decode(torch.zeros(1, 4, 8, 8))
         assert not vae.use_tiling

@@ -15,7 +15,7 @@ from inpainting.api.images import ImageText
 from inpainting.api.parsers import JSON_VALUES, json_object
 from inpainting.api.setting_fields import Integer, Number, Text, build_field
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.settings_table import RANGES, by_name
+from inpainting.core.settings_table import RANGES, find_setting
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
 INPAINTING = "inpainting"
@@ -91,10 +91,10 @@ class GenerateForm(serializers.Serializer):
         error_messages={"invalid_choice": "adapter_type {input} is not available; inpainting and outpainting are."},
     )
     ip_image2 = ImageText(required=False)
-    description = build_field(by_name("prompt"))
-    additional_prompt = build_field(by_name("prompt"))
-    negative_prompt = build_field(by_name("negative_prompt"))
-    sample_num = build_field(by_name("seed"))
+    description = build_field(find_setting("prompt"))
+    additional_prompt = build_field(find_setting("prompt"))
+    negative_prompt = build_field(find_setting("negative_prompt"))
+    sample_num = build_field(find_setting("seed"))
     controlnet_conditioning_scale = Number(required=False, min_value=0.0, max_value=1.0)
 
 
@@ -114,7 +114,7 @@ class RequestForm(serializers.Serializer):
     height = SideField(required=False)
     fit = FitField(required=False)
     background = BackgroundForm(required=False)
-    output_format = build_field(by_name("output_format"))
+    output_format = build_field(find_setting("output_format"))
     quality = Integer(required=False, min_value=0, max_value=100)
     output_quality = Integer(required=False, min_value=0, max_value=100, help_text="Sent by some clients.")
     max_file_size = KilobytesField(required=False)
@@ -133,13 +133,13 @@ def parameters_of(fields: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidRequest(f"parameters cannot be read as JSON: {error}", field="parameters") from error
     if not isinstance(parameters, dict):
         raise InvalidRequest("parameters must be a JSON object.", field="parameters")
-    return without_nulls({**fields, **parameters})
+    return remove_nulls({**fields, **parameters})
 
 
-def without_nulls(fields: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
+def remove_nulls(fields: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
     """depth: of the objects that are read; a request may be nested much deeper."""
     return {
-        name: without_nulls(value, depth - 1) if isinstance(value, dict) and depth > 1 else value
+        name: remove_nulls(value, depth - 1) if isinstance(value, dict) and depth > 1 else value
         for name, value in fields.items()
         if value is not None
     }

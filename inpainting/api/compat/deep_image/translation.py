@@ -63,7 +63,7 @@ def read_request(
     if generate.get("adapter_type") == INPAINTING:
         mask = read(image_text("ip_image2", generate["ip_image2"]), MASK)
     paint_settings = settings_of(values, generate, image.format, catalog)
-    paint_settings, described = with_description(paint_settings, image.image, values, catalog, request.user)
+    paint_settings, described = add_description(paint_settings, image.image, values, catalog, request.user)
     size, ignored = requested_size(values, image.image), [*unknown_fields(sent, form)]
     ignored += fields_without_use(values, paint_settings)
     ignored += [shown_name(name) for name in request.FILES if name != source.field]
@@ -97,7 +97,7 @@ def read_request(
     )
 
 
-def with_description(
+def add_description(
     requested: PaintSettings, image: CanonicalImage, values: Mapping[str, Any], catalog: Catalog, user: Any
 ) -> tuple[PaintSettings, list[str]]:
     """Let outpainting without a prompt begin from a description of the image, as the service does; say whose it is.

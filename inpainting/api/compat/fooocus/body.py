@@ -19,11 +19,11 @@ NO_IMAGE = ("", "None", "none", "null", "string")
 """Texts that stand for no image. `string` is what the service's interactive documentation fills in."""
 
 
-def without_placeholder(value: Any) -> Any:
+def remove_placeholder(value: Any) -> Any:
     return None if value in NO_IMAGE else value
 
 
-SentImage = Annotated[str | None, BeforeValidator(without_placeholder)]
+SentImage = Annotated[str | None, BeforeValidator(remove_placeholder)]
 """A URL, base64 or a data URL."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
@@ -195,7 +195,7 @@ class GenerateBody(FieldsWithEffect):
     def differs_from_default(self, name: str) -> bool:
         return bool(getattr(self, name) != type(self).model_fields[name].default)
 
-    def without_effect(self) -> list[str]:
+    def ineffective_fields(self) -> list[str]:
         """The fields without effect that were sent with another value than their default."""
         without_effect = type(self).model_fields.keys() - FieldsWithEffect.model_fields.keys()
         return sorted(filter(self.differs_from_default, without_effect))

@@ -22,7 +22,7 @@ from inpainting.api.compat.fooocus.events import stream
 from inpainting.api.compat.fooocus.tasks import pending_task, task
 from inpainting.api.compat.fooocus.translation import translate
 from inpainting.api.compat.idempotency import read_idempotency
-from inpainting.api.errors import ApiError, ended_without_result
+from inpainting.api.errors import ApiError, ending_error
 from inpainting.api.media.links import ending_key
 from inpainting.api.media.results import result_bytes
 from inpainting.api.parsers import AnyTypeJsonParser, FormDataParser, body_of
@@ -119,7 +119,7 @@ class Fooocus(Dialect):
 
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
         if not generation.service_data:  # deleted while the response waited
-            return self.render_error(ended_without_result(generation))
+            return self.render_error(ending_error(generation))
         meta, headers = self.meta(generation), self.meta_headers(generation)
         if content_type := accepted_image_type(request):
             image = generation.images.first()

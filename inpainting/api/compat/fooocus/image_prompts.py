@@ -22,7 +22,7 @@ IMAGE_PROMPTS = (ControlType.IMAGE_PROMPT, ControlType.FACE_SWAP)
 """The types that have an IP-Adapter here; those of FACE_SWAP have `face` in their names."""
 
 
-def with_image_prompts(
+def add_image_prompts(
     request: InpaintRequest,
     body: GenerateBody,
     catalog: Catalog,

@@ -66,7 +66,7 @@ class GenerateMask(DialectView):
         render = partial(
             render_mask,
             is_rgb=body.mask_model is MaskModel.SAM,
-            headers={SEGMENTER_HEADER: segmenter.name, IGNORED_HEADER: ", ".join(unread(body, segmenter))},
+            headers={SEGMENTER_HEADER: segmenter.name, IGNORED_HEADER: ", ".join(find_ignored_fields(body, segmenter))},
         )
         sent, user = SentImage("image", body.image), request.user
         if isinstance(segmenter, LoadsModel) and runs_in_worker():
@@ -100,7 +100,7 @@ def find_segmenter(body: MaskBody) -> tuple[Segmenter, Selection]:
         raise InvalidRequest("dino_prompt_text is empty; the model sam needs words.", field="dino_prompt_text")
     try:
         if body.mask_model is MaskModel.SAM:
-            return by_words(body)
+            return select_by_words(body)
         category = body.cloth_category if body.mask_model is MaskModel.U2NET_CLOTH_SEG else ""
         return registry.find(body.mask_model), Selection(category=category)
     except InvalidRequest as error:
@@ -109,7 +109,7 @@ def find_segmenter(body: MaskBody) -> tuple[Segmenter, Selection]:
         return registry.find(BUILT_IN), Selection()
 
 
-def by_words(body: MaskBody) -> tuple[Segmenter, Selection]:
+def select_by_words(body: MaskBody) -> tuple[Segmenter, Selection]:
     """Raises InvalidRequest where no model finds by words, or the requested SAM is not installed."""
     detection = Detection(
         box_threshold=body.box_threshold,
@@ -125,7 +125,7 @@ def by_words(body: MaskBody) -> tuple[Segmenter, Selection]:
     return segmenter, Selection(words=body.dino_prompt_text, detection=detection)
 
 
-def unread(body: MaskBody, segmenter: Segmenter) -> list[str]:
+def find_ignored_fields(body: MaskBody, segmenter: Segmenter) -> list[str]:
     """The fields that were sent and changed nothing, because the segmenter does not read them."""
     read = {"image", "mask_model", "allow_built_in"}
     if Hint.WORDS in segmenter.reads:

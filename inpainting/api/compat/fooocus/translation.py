@@ -15,13 +15,13 @@ from rest_framework.request import Request
 
 from inpainting.api.compat.base import blank_request
 from inpainting.api.compat.fooocus.body import GenerateBody, OutpaintSide, UpscaleOrVary
-from inpainting.api.compat.fooocus.image_prompts import with_image_prompts
+from inpainting.api.compat.fooocus.image_prompts import add_image_prompts
 from inpainting.api.compat.fooocus.settings import Notes, read_settings
 from inpainting.api.errors import NotBuilt
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.catalog.lookup import Catalog
 from inpainting.core import masks
-from inpainting.core.codecs.colour import on_white, to_8_bits
+from inpainting.core.codecs.colour import composite_on_white, to_8_bits
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.outpainting import Outpaint, extend
@@ -52,7 +52,7 @@ def translate(body: GenerateBody, http_request: Request) -> tuple[InpaintRequest
     """Read the images and the settings. Without an image, or without mask and sides, it is text-to-image."""
     if body.uov_method is not UpscaleOrVary.DISABLED:
         raise NotBuilt("Upscaling and variation are not built yet.")
-    notes, catalog = Notes(body.without_effect()), Catalog()
+    notes, catalog = Notes(body.ineffective_fields()), Catalog()
     settings = read_settings(body, catalog, notes)
     if body.inpaints:
         unread = SIZE_FIELDS + (INPAINT_ONLY_FIELDS if body.outpaint_selections else ("outpaint_distance",))
@@ -60,7 +60,7 @@ def translate(body: GenerateBody, http_request: Request) -> tuple[InpaintRequest
     else:
         unread = IMAGE_FIELDS
         request = blank_request(text_to_image_size(body, notes), settings)
-    request = with_image_prompts(request, body, catalog, notes, partial(read_image, request=http_request))
+    request = add_image_prompts(request, body, catalog, notes, partial(read_image, request=http_request))
     if not (request.conditioning_images and body.inpaints):
         unread += ("mixing_image_prompt_and_inpaint",)
     notes.ignored.extend(name for name in unread if body.differs_from_default(name))
@@ -101,7 +101,7 @@ def inpaint_request(body: GenerateBody, settings: PaintSettings, http_request: R
         decoded = read_image(sent, MASK, http_request)
         scaled = masks.scaling_note(decoded.image.size, canonical.size)
         notes.warnings.extend([*decoded.warnings, *([scaled] if scaled else [])])
-        mask = grown(masks.scaled(binary_mask(decoded.image), canonical.size), body.inpaint_erode_or_dilate)
+        mask = grown(masks.scale_mask(binary_mask(decoded.image), canonical.size), body.inpaint_erode_or_dilate)
     if mask is None or body.outpaint_selections:
         canonical, mask, placement = extend(canonical, outpaint_of(body, canonical.size), mask, limits=image_limits())
         return InpaintRequest(canonical, mask, replace(settings, strength=1.0), placement=placement)
@@ -118,7 +118,7 @@ def opaque(image: CanonicalImage) -> CanonicalImage:
         return image
     if image.alpha.min() == np.iinfo(image.alpha.dtype).max:
         return replace(image, pixels=image.colour)
-    return CanonicalImage(on_white(to_8_bits(image.colour), image), image.icc_profile)
+    return CanonicalImage(composite_on_white(to_8_bits(image.colour), image), image.icc_profile)
 
 
 def binary_mask(image: CanonicalImage) -> Mask:

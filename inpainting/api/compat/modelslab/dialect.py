@@ -19,7 +19,7 @@ from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.compat.modelslab import views
 from inpainting.api.compat.modelslab.answers import error_body, eta, inline_image, links_of, yes_or_no
 from inpainting.api.compat.modelslab.translation import read_request
-from inpainting.api.errors import ApiError, ended_without_result
+from inpainting.api.errors import ApiError, ending_error
 from inpainting.api.later_response import arrival_time
 from inpainting.api.parsers import AnyTypeJsonParser, body_of
 from inpainting.core.request import InpaintRequest
@@ -89,7 +89,7 @@ class ModelsLab(Dialect):
         if not generation.has_ended:
             return json_response(self.processing(generation))
         if generation.status != Status.SUCCEEDED:
-            return self.render_error(ended_without_result(generation))
+            return self.render_error(ending_error(generation))
         return json_response(self.success(generation), headers=self.meta_headers(generation))
 
     def render_error(self, error: ApiError) -> HttpResponse:
@@ -102,7 +102,7 @@ class ModelsLab(Dialect):
         track_id = generation.service_data.get("track_id")
         if generation.status == Status.SUCCEEDED:
             return {**self.success(generation, inline=False), "track_id": track_id}
-        message = ended_without_result(generation).message
+        message = ending_error(generation).message
         return {"status": "failed", "id": generation.number, "message": message, "track_id": track_id}
 
     def success(self, generation: Generation, *, inline: bool = True) -> dict[str, Any]:

@@ -82,13 +82,13 @@ class FormTranslation:
         """Raises InvalidRequest for a model, LoRA, VAE or IP-Adapter that is unknown or not installed."""
         values = self.values
         name = values["model_id"]
-        slug = found("Model", name, "model_id", partial(catalog.closest_installed, name))
+        slug = find_named("Model", name, "model_id", partial(catalog.closest_installed, name))
         self.ignored += ["model_id"] * (slug is None)
         row = catalog.default() if slug is None else catalog.find_row(slug)
         family = None if row is None else families.get(row.family)
         algorithm = values.get("algorithm_type")
         return PaintSettings(
-            prompt=enhanced(values["prompt"]) if values["enhance_prompt"] else values["prompt"],
+            prompt=enhance(values["prompt"]) if values["enhance_prompt"] else values["prompt"],
             negative_prompt=values["negative_prompt"],
             num_images=values["samples"],
             seed=values["seed"],
@@ -129,7 +129,7 @@ class FormTranslation:
             strengths *= len(names)
         uses = []
         for index, name in enumerate(names):
-            spec = found("LoRA", name, "lora_model", partial(catalog.find_lora, name))
+            spec = find_named("LoRA", name, "lora_model", partial(catalog.find_lora, name))
             try:
                 weight = float(strengths[index]) if index < len(strengths) else 1.0
             except ValueError as error:
@@ -142,7 +142,7 @@ class FormTranslation:
     def vae(self, catalog: Catalog) -> str | None:
         names = split(self.values.get("vae"))
         finds = [partial(catalog.find_adapter, name, Kind.VAE, "vae") for name in names]
-        slugs = [found("VAE", name, "vae", find).slug for name, find in zip(names, finds, strict=True)]
+        slugs = [find_named("VAE", name, "vae", find).slug for name, find in zip(names, finds, strict=True)]
         if len(slugs) > 1:
             self.warnings.append(f"A model has one VAE; {names[0]} was used.")
         return slugs[0] if slugs else None
@@ -153,7 +153,7 @@ class FormTranslation:
             self.ignored += [field for field in ("ip_adapter_image", "ip_adapter_scale") if field in self.values]
             return {}
         find = partial(catalog.find_adapter, name, Kind.IP_ADAPTER, "ip_adapter_id")
-        spec = found("IP-Adapter", name, "ip_adapter_id", find)
+        spec = find_named("IP-Adapter", name, "ip_adapter_id", find)
         if "ip_adapter_image" not in self.values:
             raise InvalidRequest("ip_adapter_image is required", code="field_missing", field="ip_adapter_image")
         return {"ip_adapter": spec.slug, "ip_adapter_scale": self.values.get("ip_adapter_scale")}
@@ -176,14 +176,14 @@ def split(text: str | None) -> list[str]:
     return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
-def enhanced(prompt: str) -> str:
+def enhance(prompt: str) -> str:
     """The prompt with those of ENHANCEMENTS that it lacks; an empty one stays empty."""
     words = [words for words in ENHANCEMENTS if words not in prompt.lower()]
     longer = ", ".join([prompt.rstrip(" ,."), *words])
     return longer if prompt.strip() and len(longer) <= MAX_PROMPT_CHARACTERS else prompt
 
 
-def found(what: str, name: str, field: str, find: Callable[[], T]) -> T:
+def find_named(what: str, name: str, field: str, find: Callable[[], T]) -> T:
     """Return the result of `find`. Raises its InvalidRequest with a message of this service."""
     try:
         return find()

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from accounts.models import Scope
 from inpainting.api.compat.base import json_response, origin_of
 from inpainting.api.compat.modelslab.answers import error_body
-from inpainting.api.errors import NOT_FOUND, ended_without_result
+from inpainting.api.errors import NOT_FOUND, ending_error
 from inpainting.api.images import URL, ImageRole, SentImage, read_image
 from inpainting.api.media.links import ending_key, image_link
 from inpainting.api.parsers import body_of
@@ -49,9 +49,7 @@ class Fetch(KeyedView):
             return self.dialect.render_error(replace(NOT_FOUND, message="Request not found"))
         history.refuse_removed(generation)
         if generation.status in (Status.FAILED, Status.CANCELLED):
-            return json_response(
-                {**error_body(ended_without_result(generation)), "id": generation.number, "output": []}
-            )
+            return json_response({**error_body(ending_error(generation)), "id": generation.number, "output": []})
         return self.dialect.render(generation, request)
 
 

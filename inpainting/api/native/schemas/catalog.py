@@ -78,7 +78,7 @@ class ModelDocument(Answer):
 class LoraDocument(Answer):
     slug = serializers.CharField(help_text="Its name in `loras`.")
     name = serializers.CharField(source="label")
-    family = serializers.ChoiceField(families.with_loras(), help_text="Of the models that it fits.")
+    family = serializers.ChoiceField(families.families_with_loras(), help_text="Of the models that it fits.")
     kind = serializers.ChoiceField(["style", "lcm", "lightning", "hyper"])
     trigger = serializers.CharField(help_text="Words that the prompt must contain.")
     licence = serializers.CharField()

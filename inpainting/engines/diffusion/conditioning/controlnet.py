@@ -221,7 +221,7 @@ def residuals(
     for (_, mode), controlled in calls.items():
         index = torch.tensor([row for one in controlled for row in one.rows], device=inputs.device)
         scales = torch.tensor([one.strength for one in controlled for _ in one.rows], device=inputs.device)
-        outputs = called(controlled, mode, inputs, timesteps, embeds, conditions, index)
+        outputs = call_controlnet(controlled, mode, inputs, timesteps, embeds, conditions, index)
         scaled = [(output * scales[:, None, None, None]).to(inputs.dtype) for output in outputs]
         if len(index) == count and not totals:
             totals = scaled
@@ -243,7 +243,7 @@ class Controlled:
     rows: range
 
 
-def called(
+def call_controlnet(
     controlled: Sequence[Controlled],
     mode: int | None,
     inputs: torch.Tensor,

@@ -23,7 +23,7 @@ from inpainting.catalog.inspection.lora_layers import (
     MID,
     UP,
 )
-from inpainting.engines.diffusion.quantization import dequantized
+from inpainting.engines.diffusion.quantization import dequantize
 
 LAYER_TYPES = (Linear, Conv2d, GroupNorm, LayerNorm)
 """Layers that a LoRA may change."""
@@ -120,8 +120,8 @@ class LayerDelta:
         weight, bias = self.weight(), self.bias
         if self.in_scales is not None:
             scaled = (inputs * along_channels(self.in_scales, layer)).to(inputs.dtype)
-            return layer.forward(scaled) - output + applied(layer, scaled, weight, bias)
-        change = applied(layer, inputs, weight, bias)
+            return layer.forward(scaled) - output + apply_layer(layer, scaled, weight, bias)
+        change = apply_layer(layer, inputs, weight, bias)
         if self.out_scales is None:
             return change
         ratio = along_channels(self.out_scales, layer)
@@ -177,8 +177,8 @@ def product(factors: Mapping[str, torch.Tensor]) -> torch.Tensor:
             return tucker(factors[MID], up.T, down.flatten(1))
         return up @ down.flatten(1)
     if "hada_w1_a" in factors:
-        return half(factors, "hada_w1", "hada_t1") * half(factors, "hada_w2", "hada_t2")
-    first, second = half(factors, "lokr_w1", ""), half(factors, "lokr_w2", "lokr_t2")
+        return compute_factor(factors, "hada_w1", "hada_t1") * compute_factor(factors, "hada_w2", "hada_t2")
+    first, second = compute_factor(factors, "lokr_w1", ""), compute_factor(factors, "lokr_w2", "lokr_t2")
     return torch.kron(first.reshape(*first.shape, *[1] * (second.ndim - 2)), second.contiguous())
 
 
@@ -195,7 +195,7 @@ def low_rank(
     if isinstance(layer, Linear):
         return linear(scale * strength * linear(inputs, matrix(down)), matrix(up), bias)
     change = (product(factors) * scale * strength).reshape(weight_shape(layer))
-    return applied(layer, inputs, change, bias)
+    return apply_layer(layer, inputs, change, bias)
 
 
 def matrix(factor: torch.Tensor) -> torch.Tensor:
@@ -203,7 +203,7 @@ def matrix(factor: torch.Tensor) -> torch.Tensor:
     return factor if factor.ndim == 2 else factor.flatten(1)
 
 
-def half(factors: Mapping[str, torch.Tensor], stem: str, core: str) -> torch.Tensor:
+def compute_factor(factors: Mapping[str, torch.Tensor], stem: str, core: str) -> torch.Tensor:
     """One half of a LoHa or LoKr: whole, a product of matrices, or a Tucker decomposition."""
     if stem in factors:
         return factors[stem]
@@ -234,7 +234,7 @@ def data_of(layer: Module, name: str) -> torch.Tensor:
     waiting = getattr(getattr(layer, "_hf_hook", None), "weights_map", None)
     if parameter.is_meta and waiting is not None:
         parameter = torch.as_tensor(waiting[name])
-    return dequantized(parameter).detach()
+    return dequantize(parameter).detach()
 
 
 def along_channels(values: torch.Tensor, layer: Module) -> torch.Tensor:
@@ -242,7 +242,7 @@ def along_channels(values: torch.Tensor, layer: Module) -> torch.Tensor:
     return values.reshape(-1, 1, 1) if isinstance(layer, Conv2d) else values
 
 
-def applied(
+def apply_layer(
     layer: Module, inputs: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None
 ) -> torch.Tensor:
     """A layer's output with another weight and bias, None for zeros. Every such layer is linear in the two."""

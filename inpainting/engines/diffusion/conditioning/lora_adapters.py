@@ -28,7 +28,7 @@ from inpainting.engines.diffusion.conditioning.fused_weights import fused_byte_c
 from inpainting.engines.diffusion.conditioning.lora_layer_names import is_known, layers_by_name, needs_diffusers
 from inpainting.engines.diffusion.hardware import is_out_of_memory
 from inpainting.engines.diffusion.serving.ignored_weights import tensor_notes
-from inpainting.engines.diffusion.serving.load_lock import serialized
+from inpainting.engines.diffusion.serving.load_lock import serialize
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ class LoadedLoras:
                 deltas = deltas_of(tensors, by_name)
         return LoraFile(tensors, configuration, deltas, unread)
 
-    @serialized
+    @serialize
     def load(self, lora: ActiveLora, file: LoraFile | None = None) -> None:
         """Load a LoRA into the model. file: what `read` returned; left out, the file is read now.
 

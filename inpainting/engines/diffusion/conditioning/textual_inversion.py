@@ -84,7 +84,7 @@ def split_at_placeholders(text: str, slugs: Sequence[str]) -> list[tuple[str, st
 
 
 @contextmanager
-def replaced_embeddings(encoder: Any, positions: Mapping[tuple[int, int], torch.Tensor]) -> Iterator[None]:
+def replace_embeddings(encoder: Any, positions: Mapping[tuple[int, int], torch.Tensor]) -> Iterator[None]:
     """Let a text encoder read these vectors at (row, column) of its token ids while the context lasts."""
     if not positions:
         yield

@@ -9,7 +9,7 @@ import torch
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.families.flow import packed
+from inpainting.engines.diffusion.families.flow import pack
 from inpainting.engines.diffusion.families.flux import Flux, FluxState
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE
@@ -47,7 +47,7 @@ class FluxKontext(Flux):
             image=begun.image,
             noise=begun.noise,
             generator=begun.inputs.generator,
-            condition=packed(begun.image),
+            condition=pack(begun.image),
         )
         return state, begun.notes
 

@@ -15,7 +15,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import PaintSettings
 from inpainting.engines.diffusion.conditioning.prompt_encoding import PromptEmbedding, VectorPositions
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
-from inpainting.engines.diffusion.conditioning.textual_inversion import replaced_embeddings
+from inpainting.engines.diffusion.conditioning.textual_inversion import replace_embeddings
 from inpainting.engines.diffusion.families.sd import StableDiffusion
 
 
@@ -32,7 +32,7 @@ class StableDiffusionXL(StableDiffusion):
         self, encoder: Any, skipped: int | None, ids: torch.Tensor, positions: VectorPositions
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `prompt_encoding.RunEncoder`. Takes the layer before the last; only the second encoder pools."""
-        with replaced_embeddings(encoder, positions):
+        with replace_embeddings(encoder, positions):
             output = encoder(ids.to(self.hardware.device), output_hidden_states=True)
         embeds = output.hidden_states[-((skipped or 0) + 2)]
         return embeds, output[0] if output[0].ndim == 2 else embeds.new_empty(len(ids), 0)

@@ -18,7 +18,7 @@ from inpainting.engines.diffusion.conditioning.text_conditioning import TextCond
 from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.serving.batch_tuner import MAX_ROWS
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
-from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, logged
+from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, log_unexpected
 from inpainting.engines.diffusion.serving.jobs import InFlightSample, Job, StepBatch, WaitingSample
 from inpainting.engines.diffusion.serving.model_cache import ModelToLoad
 from inpainting.engines.diffusion.serving.workload import Workload
@@ -54,7 +54,7 @@ class Admission:
                     deferred.append(sample)
                     continue
             except Exception as error:
-                fail(job, logged(error))
+                fail(job, log_unexpected(error))
                 continue
             self.workload.starting = job
             try:
@@ -70,7 +70,7 @@ class Admission:
     def _may_start(self, job: Job, deferred: Sequence[WaitingSample]) -> bool:
         """Whether one more image may start now. deferred: those that arrived earlier and may not."""
         if (model := self.cache.loaded(job.spec)) is not None:
-            self.cache.stop_saving_memory(model, job.size, self.workload.in_use())
+            self.cache.stop_reducing_memory(model, job.size, self.workload.in_use())
             model = self.cache.loaded(job.spec)
         key = self.workload.key(job, model)
         # No image overtakes one with the same key, nor any while a model waits for memory that others use.

@@ -59,7 +59,7 @@ class ThreadDefaultDtype(TorchFunctionMode):  # type: ignore[misc]  # torch decl
         return func(*args, **kwargs)
 
 
-def serialized(load: Callable[Arguments, Loaded]) -> Callable[Arguments, Loaded]:
+def serialize(load: Callable[Arguments, Loaded]) -> Callable[Arguments, Loaded]:
     """Decorate a function that builds networks: it holds LOAD_LOCK, and torch's default dtype stays the same."""
 
     @wraps(load)

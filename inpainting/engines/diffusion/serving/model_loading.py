@@ -31,7 +31,7 @@ from inpainting.engines.diffusion.hardware import Hardware, Offload, is_out_of_m
 from inpainting.engines.diffusion.quantization import NETWORKS, is_quantized, predicted_bytes, quantize, read_gguf
 from inpainting.engines.diffusion.serving.adapter_loading import variant_in, weights_variant
 from inpainting.engines.diffusion.serving.ignored_weights import checkpoint_notes, configuration_notes, tensor_notes
-from inpainting.engines.diffusion.serving.load_lock import serialized
+from inpainting.engines.diffusion.serving.load_lock import serialize
 from inpainting.engines.diffusion.serving.part_files import foreign_file_in, missing_weights, read_foreign, read_tensors
 
 logger = logging.getLogger(__name__)
@@ -186,7 +186,7 @@ def read_folder(
             part, loading_info = read_foreign(component_class, foreign, dtype)
         else:
             is_transformers = issubclass(component_class, transformers.PreTrainedModel)
-            part, loading_info = serialized(component_class.from_pretrained)(
+            part, loading_info = serialize(component_class.from_pretrained)(
                 folder / name,
                 variant=variant_in(folder / name),
                 use_safetensors=True,
@@ -199,7 +199,7 @@ def read_folder(
             raise ValueError(missing_weights(folder / name))
         notes += tensor_notes(name, [one for one in loading_info["unexpected_keys"] if not is_extra(one)])
         parts[name] = part.eval()
-    pipeline = serialized(pipeline_class.from_pretrained)(folder, use_safetensors=True, local_files_only=True, **parts)
+    pipeline = serialize(pipeline_class.from_pretrained)(folder, use_safetensors=True, local_files_only=True, **parts)
     return pipeline, notes
 
 
@@ -220,7 +220,7 @@ def read_flux(component_class: type[Any], path: Path, dtype: torch.dtype) -> tup
         numbers = read_tensors(path, read_header(path), dtype)
         tensors, arguments = {name: one for name, one in numbers.items() if not is_extra(name)}, {}
     try:
-        part = serialized(component_class.from_single_file)(
+        part = serialize(component_class.from_single_file)(
             tensors, config=str(path.parent), torch_dtype=dtype, local_files_only=True, **arguments
         )
     except KeyError as error:  # the conversion takes each tensor by its name
@@ -253,7 +253,7 @@ def read_checkpoint(
         if not (config / name).is_dir():
             continue
         try:
-            part = serialized(load_single_file_sub_model)(
+            part = serialize(load_single_file_sub_model)(
                 library_name=component_class.__module__.partition(".")[0],
                 class_name=component_class.__name__,
                 name=name,
@@ -271,7 +271,7 @@ def read_checkpoint(
             raise ValueError(missing_weights(path))
         parts[name] = part
     # It loads the tokenizers and the scheduler.
-    pipeline = serialized(pipeline_class.from_single_file)(
+    pipeline = serialize(pipeline_class.from_single_file)(
         str(path), config=str(config), local_files_only=True, **parts, **family.pipeline_arguments
     )
     set_noise_schedule(pipeline.scheduler, header)

@@ -19,7 +19,7 @@ from inpainting.engines.diffusion.latent_codec import invalid_output
 from inpainting.engines.diffusion.previews import Due, Preview, previews_of
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
-from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, logged, preview_failed
+from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, log_unexpected, preview_failed
 from inpainting.engines.diffusion.serving.jobs import InFlightSample, StepBatch, StepTaken, WaitingSample, count_rows
 from inpainting.engines.diffusion.serving.lora_fusion import fuse_loras
 
@@ -176,7 +176,7 @@ class StepExecutor:
         try:
             return check is None or check.is_finite
         except Exception as error:
-            fail(sample.job, logged(error))
+            fail(sample.job, log_unexpected(error))
             return False
 
     def _start_again(self, sample: InFlightSample, batch: StepBatch, *, steps_reported: int) -> None:
@@ -205,16 +205,16 @@ def due_previews(samples: Sequence[InFlightSample]) -> dict[InFlightSample, Prev
         if previewer is not None and now - sample.job.previewed_at >= PREVIEW_INTERVAL_SECONDS:
             sample.job.previewed_at = now
             groups.setdefault(previewer.group, {})[sample] = previewer, sample.state
-    return {sample: preview for group in groups.values() for sample, preview in made_together(group).items()}
+    return {sample: preview for group in groups.values() for sample, preview in make_together(group).items()}
 
 
-def made_together(group: Mapping[InFlightSample, Due]) -> dict[InFlightSample, Preview]:
+def make_together(group: Mapping[InFlightSample, Due]) -> dict[InFlightSample, Preview]:
     """The previews of images of one group; where that fails each is made alone."""
     try:
         return dict(zip(group, previews_of([*group.values()]), strict=True))
     except Exception as error:
         if len(group) > 1:
-            alone = [made_together({sample: due}) for sample, due in group.items()]
+            alone = [make_together({sample: due}) for sample, due in group.items()]
             return {sample: preview for one in alone for sample, preview in one.items()}
         preview_failed(next(iter(group)), error)
         return {}

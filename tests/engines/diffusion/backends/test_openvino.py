@@ -64,7 +64,7 @@ def specs(folder: Path) -> dict[str, ModelSpec]:
 
 def convert_in_process(request: conversion.ConversionRequest) -> None:
     """Convert without a subprocess. No other thread may load a model meanwhile: diffusers cannot load two at once."""
-    with request.store.locked():
+    with request.store.lock():
         if not request.store.use(request.folder):
             conversion.convert(request)
 
@@ -379,7 +379,7 @@ def test_unsupported_sizes_and_precisions_are_left_to_torch(folder: Path, specs:
     assert supports(model, Size(64, 96))
     assert not supports(model, Size(64, 72)), "a side of the latents that cannot be halved"
     assert not supports(load(specs["sd"], Hardware(torch.device("cpu"), torch.float16)), Size(64, 64))
-    model.save_memory(Size(64, 64))
+    model.reduce_memory(Size(64, 64))
     assert not supports(model, Size(64, 64)), "in tiles"
 
 

@@ -145,14 +145,14 @@ def test_models_that_were_removed_leave_the_machines_memory_when_the_next_is_rea
 def test_a_smaller_image_is_painted_as_before_memory_was_short(specs: dict[str, ModelSpec]) -> None:
     one = Batcher(ModelCache(CPU, 10**9))
     model = one.cache.get(specs["sd"])
-    for size, is_saving in ((OWN_SIZE, True), (LARGER, False)):
-        while model.save_memory(size):
+    for size, is_reduced in ((OWN_SIZE, True), (LARGER, False)):
+        while model.reduce_memory(size):
             pass
         _, notes = one.paint(request(), specs["sd"], ignore_step)
-        assert any("Memory was short" in note for note in notes) is is_saving
-        assert model.is_tiled is is_saving
-        assert (model.rows_per_call is not None) is is_saving
-        model.stop_saving()
+        assert any("Memory was short" in note for note in notes) is is_reduced
+        assert model.is_tiled is is_reduced
+        assert (model.rows_per_call is not None) is is_reduced
+        model.stop_reducing()
 
 
 @pytest.mark.parametrize("has_room", [True, False])
@@ -162,7 +162,7 @@ def test_an_offloaded_model_is_whole_again_when_there_is_room(
     one = batcher(device)
     model: Any = one.cache.get(specs["sd"])
     expected = one.paint(request(), specs["sd"], ignore_step)[0][0]
-    model.save_memory(LARGER)
+    model.reduce_memory(LARGER)
     model.offload_to(Offload.COMPONENTS)
     device.placed.clear()
     if not has_room:

@@ -64,7 +64,7 @@ def test_the_hooks_of_all_networks_are_set_and_removed(
     expected = one.paint(requested, specs[family], ignore_step)[0][0]
     model: Any = one.cache.get(specs[family])
     model.offload_to(offload)
-    model.unsaved_area = 1  # so that it is not loaded whole for the next image
+    model.degraded_area = 1  # so that it is not loaded whole for the next image
     hooked = hooks(model.pipeline)
     is_by_layer = offload is Offload.LAYERS
     assert all(count > is_by_layer for name, count in hooked.items() if name != "vae"), hooked
@@ -104,7 +104,7 @@ def test_a_lora_is_read_for_an_offloaded_model(
     model: Any = one.cache.get(specs["sd"])
     plain = one.paint(request(), specs["sd"], ignore_step)[0][0]
     model.offload_to(offload)
-    model.unsaved_area = 1  # so that it is not loaded whole for the next image
+    model.degraded_area = 1  # so that it is not loaded whole for the next image
     image = one.paint(requested, specs["sd"], ignore_step, [lora])[0][0]
     assert one.cache.get(specs["sd"]) is model
     assert model.offload is offload
