@@ -76,7 +76,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Model):
         return value.pk
     if isinstance(value, QuerySet | list | tuple):
-        return [plain(one) for one in value]
+        return [plain(element) for element in value]
     return value if isinstance(value, int | float | str | None) else str(value)
 
 

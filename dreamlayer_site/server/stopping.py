@@ -83,7 +83,11 @@ class StoppingServer(Server):  # type: ignore[misc]  # daphne ships no types
         """The channels of the connections that are no websockets, without those that were refused and linger."""
         wrappers = [wrapper for port in self.ports for wrapper in port.factory.protocols]
         channels = [wrapper.wrappedProtocol for wrapper in wrappers]
-        return [one for one in channels if isinstance(one, HTTPChannel) and not getattr(one, "refused", False)]
+        return [
+            channel
+            for channel in channels
+            if isinstance(channel, HTTPChannel) and not getattr(channel, "refused", False)
+        ]
 
     def applications(self, protocol_class: type[Any]) -> list[asyncio.Future[None]]:
         """The running applications of HTTP requests (WebRequest), or of all connections (object)."""

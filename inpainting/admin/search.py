@@ -31,7 +31,11 @@ class Filters(forms.Form):
     q = forms.CharField(required=False, max_length=300, label="Search", help_text="prompt, e-mail address or id")
     verdict = forms.ChoiceField(
         required=False,
-        choices=[*ANY, (UNREVIEWED, "not reviewed"), *((one.value, one.label) for one in Verdict if one.value)],
+        choices=[
+            *ANY,
+            (UNREVIEWED, "not reviewed"),
+            *((choice.value, choice.label) for choice in Verdict if choice.value),
+        ],
     )
     status = forms.ChoiceField(required=False, choices=[*ANY, *Status.choices])
     engine = forms.ChoiceField(required=False)

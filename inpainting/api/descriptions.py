@@ -38,7 +38,9 @@ def respond_with_caption(
             request.user, Task.CAPTION, {"style": style}, service=dialect.name, ends_with_response=True
         )
         accepted = accept(wanted, read_recent(sent, request, role))
-        return answer_later(accepted, request, dialect, lambda one: render(Caption(one.caption, one.model)))
+        return answer_later(
+            accepted, request, dialect, lambda analysis: render(Caption(analysis.caption, analysis.model))
+        )
     has_left = partial(has_disconnected, request)
     with limit_segmentations(request.user, has_left):
         image = read_recent(sent, request, role).image

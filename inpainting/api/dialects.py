@@ -58,7 +58,7 @@ def dialect_at(url_path: str) -> Dialect | None:
 def webhook_body(generation: Generation) -> Mapping[str, Any] | str | None:
     """The message of the generation's service; None where the service sends none, or is no longer served."""
     load()
-    dialect = next((one for one in _dialects if one.name == generation.service), None)
+    dialect = next((dialect for dialect in _dialects if dialect.name == generation.service), None)
     return None if dialect is None else dialect.webhook_body(generation)
 
 

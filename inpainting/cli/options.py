@@ -123,7 +123,7 @@ def adapter_use(use: type[AdapterUse], text: str) -> AdapterUse:
     for assignment in assignments:
         name, _, value = assignment.strip().partition("=")
         if name not in entries:
-            allowed = ", ".join(f"{one}={'NAME' if entry.choices else 'X'}" for one, entry in entries.items())
+            allowed = ", ".join(f"{key}={'NAME' if entry.choices else 'X'}" for key, entry in entries.items())
             raise ArgumentTypeError(f"{assignment!r} is not one of {allowed}")
         try:
             values[name] = value if entries[name].choices else float(value)

@@ -72,7 +72,7 @@ def choice(choices: tuple[str, ...]) -> Any:
 
 def entry_fields(use: type[AdapterUse]) -> dict[str, EntryField]:
     """The fields of an entry beside its slug, by their names."""
-    return {one.name: one.metadata["entry"] for one in fields(use) if one.metadata}
+    return {declared.name: declared.metadata["entry"] for declared in fields(use) if declared.metadata}
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,6 @@ def _join_components(count: int, pairs: Sequence[NDArray[np.int64]]) -> NDArray[
         return component
 
     for pair in pairs:
-        for one, other in pair.tolist():
-            parents[root(one)] = root(other)
+        for first, other in pair.tolist():
+            parents[root(first)] = root(other)
     return np.array([root(component) for component in range(count)], np.intp)

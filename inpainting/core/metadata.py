@@ -97,5 +97,5 @@ NO_METADATA = ImageMetadata()
 
 def clean_text(text: str) -> str:
     """The text in one line without control characters, of at most MAX_TEXT_CHARACTERS."""
-    printable = "".join(one if one.isprintable() else " " for one in text[: 2 * MAX_TEXT_CHARACTERS])
+    printable = "".join(character if character.isprintable() else " " for character in text[: 2 * MAX_TEXT_CHARACTERS])
     return " ".join(printable.split())[:MAX_TEXT_CHARACTERS]

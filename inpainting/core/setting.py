@@ -183,17 +183,17 @@ def rows_of(declaration: type) -> tuple[Setting, ...]:
     """Return the rows that the fields of a dataclass declare, completed with the name and type of the field."""
     types = get_type_hints(declaration)
     rows = []
-    for one in fields(declaration):
-        row: Setting = one.metadata["setting"]
+    for declared in fields(declaration):
+        row: Setting = declared.metadata["setting"]
         ignored_when = row.ignored_when
         if row.adapter:
             ignored_when = IgnoredWhen(row.adapter, None, f"It has no effect unless {row.adapter} is set.")
         rows.append(
             replace(
                 row,
-                name=one.name,
-                public_name=row.public_name or one.name,
-                type=_value_type(types[one.name], row),
+                name=declared.name,
+                public_name=row.public_name or declared.name,
+                type=_value_type(types[declared.name], row),
                 ignored_when=ignored_when,
             )
         )

@@ -436,7 +436,7 @@ class PaintSettings:
         unknown = sorted(values.keys() - {row.name for row in SETTINGS})
         if unknown:
             raise InvalidRequest(f"Unknown settings: {', '.join(unknown)}.", field=unknown[0])
-        uses = {name: tuple(use(**one) for one in values.get(name, ())) for name, use in USES.items()}
+        uses = {name: tuple(use(**entry) for entry in values.get(name, ())) for name, use in USES.items()}
         named = {**values, **uses, "embeddings": tuple(values.get("embeddings", ()))}
         stored = named.get("algorithm_type")
         if stored in ALGORITHM_SPELLINGS:

@@ -115,9 +115,9 @@ def paint_in_passes(plan: Plan, engine: Engine, index: int, relay: StepRelay) ->
         settings = replace(plan.settings, num_images=1, seed=seed)
         request = replace(plan.request, image=image, mask=mask, settings=settings)
         window = plan_window(nonempty_bounds(mask), image.size, plan.window_rule)
-        one = replace(plan, request=request, settings=settings, mask=mask, window=window)
+        pass_plan = replace(plan, request=request, settings=settings, mask=mask, window=window)
         follow = partial(relay.follow_pass, index * count + number, images * count, window.box)
-        (painted,) = engine.inpaint(cut_out(one), follow)
+        (painted,) = engine.inpaint(cut_out(pass_plan), follow)
         image = CanonicalImage(composite(image, mask, window, painted, blur=0).image.pixels)
     return to_rgb8(image)[plan.window.box.slices]
 

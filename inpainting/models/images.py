@@ -335,13 +335,13 @@ def delete_uncommitted_files(written: Iterable[StoredImage]) -> None:
             doubtful.setdefault(type(image), []).append(image)
     for model, images in doubtful.items():
         try:
-            kept = model._default_manager.in_bulk([one.pk for one in images])
+            kept = model._default_manager.in_bulk([image.pk for image in images])
         except Error:
             logger.warning("The database does not answer; the files of uncommitted rows stay", exc_info=True)
             continue
-        for one in images:
-            if one.pk not in kept:
-                one.delete_files()
+        for stored in images:
+            if stored.pk not in kept:
+                stored.delete_files()
 
 
 @receiver(post_delete, sender=SourceImage)

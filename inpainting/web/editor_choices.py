@@ -80,7 +80,7 @@ def choices() -> dict[str, Any]:
 
 def words_segmenter() -> str:
     """The name of a segmenter that can be used and finds objects by words; empty where there is none."""
-    return next((one.name for one in segmenters.usable() if Hint.WORDS in one.reads), "")
+    return next((segmenter.name for segmenter in segmenters.usable() if Hint.WORDS in segmenter.reads), "")
 
 
 def engine_choice(engine: EngineDeclaration, catalog: Catalog) -> dict[str, Any]:

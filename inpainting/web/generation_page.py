@@ -47,8 +47,8 @@ def generation_page(request: HttpRequest, pk: UUID) -> HttpResponse:
         "hidden_sentence": HIDDEN_SENTENCE,
         "model_label": labels.get(generation.settings.get("model") or ""),
         "shares": [
-            {"share": one, "index": one.image.index, "url": request.build_absolute_uri(link_of(one))}
-            for one in shares.find_of_generation(generation)
+            {"share": share, "index": share.image.index, "url": request.build_absolute_uri(link_of(share))}
+            for share in shares.find_of_generation(generation)
         ],
         "share_days": shares.DAYS,
     }
@@ -79,8 +79,13 @@ def page_details(generation: Generation) -> dict[str, Any]:
         "seconds": generation.seconds,
         **{name: input_url(generation, name) for name in INPUT_IMAGES},
         "conditioning_images": [
-            {"label": IMAGE_LABELS[name], "url": input_url(generation, name), "width": one.width, "height": one.height}
-            for name, one in generation.references.items()
+            {
+                "label": IMAGE_LABELS[name],
+                "url": input_url(generation, name),
+                "width": reference.width,
+                "height": reference.height,
+            }
+            for name, reference in generation.references.items()
         ],
         "images": [
             {

@@ -43,7 +43,7 @@ def adapter_list(adapters: AdapterList, inputs: Mapping[str, dict[str, Any]]) ->
             "id": number_input(name, number, adapters)["id"],
             "number": number,
             "adapter": number_input(name, number, adapters),
-            "numbers": [number_input(one, number, adapters) for one in others],
+            "numbers": [number_input(other, number, adapters) for other in others],
             "image_label": IMAGE_LABELS[image],
         }
         for number, image in enumerate(adapters.images, 1)
@@ -51,13 +51,13 @@ def adapter_list(adapters: AdapterList, inputs: Mapping[str, dict[str, Any]]) ->
     return {"id": name["id"], "noun": adapters.noun, "rows": rows}
 
 
-def number_input(one: dict[str, Any], number: int, adapters: AdapterList) -> dict[str, Any]:
+def number_input(entry: dict[str, Any], number: int, adapters: AdapterList) -> dict[str, Any]:
     """An input of the first entry as that of another."""
     if number == 1:
-        return one
-    noun, label = adapters.noun, one["label"]
+        return entry
+    noun, label = adapters.noun, entry["label"]
     label = label.replace(noun, f"{noun} {number}") if noun in label else f"{label} {number}"
-    return {**one, "id": f"{one['id']}-{number}", "name": f"{one['name']}_{number}", "label": label}
+    return {**entry, "id": f"{entry['id']}-{number}", "name": f"{entry['name']}_{number}", "label": label}
 
 
 def sections(inputs: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:

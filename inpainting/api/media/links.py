@@ -149,7 +149,7 @@ def belongs_to_hidden(image: SourceImage | Mask | ReferenceImage) -> bool:
         with_it = list(Generation.objects.filter(reduce(or_, columns)).only("verdict", "deleted_at"))
     else:
         with_it = list(image.generations.only("verdict", "deleted_at"))
-    return any(one.is_removed for one in with_it) or all(one.is_hidden for one in with_it)
+    return any(generation.is_removed for generation in with_it) or all(generation.is_hidden for generation in with_it)
 
 
 def is_usable(key: str) -> bool:

@@ -45,18 +45,18 @@ def name_found(found: list[FoundModel]) -> Iterator[tuple[str, bool, FoundModel]
     What is not there gets a slug that nothing else has; "" is for what cannot be added.
     """
     taken: set[tuple[bool, str]] = set()
-    for one in found:
-        if one.reason:
-            yield "", False, one
+    for item in found:
+        if item.reason:
+            yield "", False, item
             continue
-        slug, number = known_slug(one), 1
+        slug, number = known_slug(item), 1
         is_known = bool(slug)
-        slug = slug or one.slug
-        while not is_known and ((one.kind == LORA, slug) in taken or rows(one).filter(slug=slug).exists()):
+        slug = slug or item.slug
+        while not is_known and ((item.kind == LORA, slug) in taken or rows(item).filter(slug=slug).exists()):
             number += 1
-            slug = f"{one.slug}-{number}"
-        taken.add((one.kind == LORA, slug))
-        yield slug, is_known, one
+            slug = f"{item.slug}-{number}"
+        taken.add((item.kind == LORA, slug))
+        yield slug, is_known, item
 
 
 def known_slug(found: FoundModel) -> str:
@@ -66,7 +66,7 @@ def known_slug(found: FoundModel) -> str:
     """
     paths = [path for path in found.weights if isinstance(path, TensorSlice) or path.is_file()]
     for row in rows(found).order_by("pk"):
-        if all(any(is_same(path, *one) for path in paths) for one in weights_of(row)) and weights_of(row):
+        if all(any(is_same(path, *weight) for path in paths) for weight in weights_of(row)) and weights_of(row):
             return str(row.slug)
     return ""
 
@@ -77,8 +77,8 @@ def weights_of(row: InferenceModel | Lora) -> list[tuple[Path, int, str]]:
         return [(row.path, row.size_bytes, row.sha256)]
     if not row.is_installed:
         return []
-    files = ((row.folder / name, one["size"], one["sha256"]) for name, one in row.files.items())
-    return [one for one in files if one[0].suffix in (WEIGHTS, ONNX, GGUF)]
+    files = ((row.folder / name, entry["size"], entry["sha256"]) for name, entry in row.files.items())
+    return [file for file in files if file[0].suffix in (WEIGHTS, ONNX, GGUF)]
 
 
 def is_same(path: Path | TensorSlice, other: Path, size: int, sha256: str) -> bool:

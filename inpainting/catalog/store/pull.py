@@ -137,7 +137,11 @@ def install(model: InferenceModel, source: ModelSource, manifest: Manifest) -> N
 
 def own_defaults(model: InferenceModel) -> dict[str, Any]:
     """Return the defaults that an installed model's configuration gives; {} where the row has other than the usual."""
-    usual = {one.name: one.default for one in fields(ModelSpec) if one.name in ("steps", "guidance_scale", "scheduler")}
+    usual = {
+        declared.name: declared.default
+        for declared in fields(ModelSpec)
+        if declared.name in ("steps", "guidance_scale", "scheduler")
+    }
     usual |= {name: value for name, value in families.get(model.family).defaults.items() if name in usual}
     weights = model.weights
     if model.kind != Kind.CHECKPOINT or weights is None or any(getattr(model, name) != usual[name] for name in usual):

@@ -230,7 +230,8 @@ class LocalSource:
     def _manifest(self, model: InferenceModel, source: Source, names: list[str]) -> Manifest:
         origins = ((name, self._origin(name)) for name in names)
         files = tuple(
-            ManifestFile(name, one.stat().st_size if isinstance(one, Path) else one.size) for name, one in origins
+            ManifestFile(name, origin.stat().st_size if isinstance(origin, Path) else origin.size)
+            for name, origin in origins
         )
         return Manifest(source, model.revision, files)
 

@@ -105,7 +105,7 @@ def _examine(items: Items, item: Item, tiles: list[Item], sizes: BitstreamSizes)
     intake = items.intake
     items.check_bodies([item, *tiles])
     coded = [_examine_coded(items, tile, sizes) for tile in tiles or [item]]
-    if any(one != coded[0] for one in coded):
+    if any(item_coded != coded[0] for item_coded in coded):
         raise intake.damage_error("its parts contradict each other")
     kind, size = coded[0]
     if not tiles:
@@ -134,7 +134,7 @@ def _examine_coded(items: Items, item: Item, sizes: BitstreamSizes) -> tuple[_Co
     configurations, extents = item.properties_of(CONFIGURATIONS[item.kind]), item.properties_of(b"ispe")
     if len(configurations) != 1 or len(extents) != 1 or len(extents[0]) != 12:
         raise intake.damage_error("its items are corrupt")
-    unknown = next((one for one in item.properties if one.is_essential and one.kind not in KNOWN_PROPERTIES), None)
+    unknown = next((prop for prop in item.properties if prop.is_essential and prop.kind not in KNOWN_PROPERTIES), None)
     if unknown is not None:
         kind = unknown.kind.decode("latin-1")
         problem = f"file needs the feature {kind!r}, which is not read; export it as {EXPORT_AS}."
@@ -182,9 +182,9 @@ def _collect(
 
 def _kept_properties(item: Item) -> tuple[Property, ...]:
     return tuple(
-        one
-        for one in item.properties
-        if one.kind in KEPT_PROPERTIES or (one.kind == b"colr" and one.body[:4] == b"nclx" and len(one.body) <= 16)
+        prop
+        for prop in item.properties
+        if prop.kind in KEPT_PROPERTIES or (prop.kind == b"colr" and prop.body[:4] == b"nclx" and len(prop.body) <= 16)
     )
 
 
@@ -199,7 +199,7 @@ def _crop(item: Item, size: Size, intake: Intake) -> tuple[int, int, Size]:
     except (struct.error, ZeroDivisionError) as error:
         raise intake.damage_error("its crop is corrupt") from error
     left, top = across + (size.width - width) / 2, down + (size.height - height) / 2
-    if any(one.denominator != 1 or one < 0 for one in (width, height, left, top)):
+    if any(fraction.denominator != 1 or fraction < 0 for fraction in (width, height, left, top)):
         raise intake.damage_error("its crop is corrupt")
     if left + width > size.width or top + height > size.height:
         raise intake.damage_error("its sizes contradict each other")
@@ -214,11 +214,11 @@ def _orientation(item: Item) -> int:
     """
     marked = np.arange(6, dtype=np.uint8).reshape(2, 3, 1)
     turned = marked
-    for one in item.properties:
-        value = one.body[0] if one.body else 0
-        if one.kind == b"irot":
+    for prop in item.properties:
+        value = prop.body[0] if prop.body else 0
+        if prop.kind == b"irot":
             turned = np.rot90(turned, value & 3)
-        elif one.kind == b"imir":
+        elif prop.kind == b"imir":
             turned = turned[:, ::-1] if value & 1 else turned[::-1]
     return next(number for number in range(1, 9) if np.array_equal(apply_orientation(marked, number), turned))
 

@@ -35,8 +35,8 @@ def find_alpha(items: Items, image: Item) -> Alpha | None:
     premultiplied = {_is_premultiplied(items, tile, alpha) for tile, alpha in zip(tiles, alphas, strict=False)}
     if len(alphas) != len(tiles) or len(premultiplied) != 1:
         raise items.intake.damage_error("its parts contradict each other")
-    properties = [one for one in image.properties if one.kind == b"ispe"]
-    properties += [one for one in alphas[0].properties if one.kind in KEPT_OF_TILES]
+    properties = [prop for prop in image.properties if prop.kind == b"ispe"]
+    properties += [prop for prop in alphas[0].properties if prop.kind in KEPT_OF_TILES]
     return Alpha(Item(0, image.kind, properties, image.extents, image.source), alphas, premultiplied.pop())
 
 

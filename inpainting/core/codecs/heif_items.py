@@ -41,7 +41,7 @@ class Item:
     source: int = IN_FILE
 
     def properties_of(self, kind: bytes) -> list[bytes]:
-        return [one.body for one in self.properties if one.kind == kind]
+        return [prop.body for prop in self.properties if prop.kind == kind]
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,8 +62,8 @@ def _properties(items: list[WrittenItem]) -> bytes:
     entries = []
     for number, item in enumerate(items, 1):
         entries.append(struct.pack(">HB", number, len(item.properties)))
-        for one in item.properties:
-            index = indices.setdefault((one.kind, one.body), len(indices) + 1)
-            entries.append(struct.pack(">H", one.is_essential << 15 | index))
+        for prop in item.properties:
+            index = indices.setdefault((prop.kind, prop.body), len(indices) + 1)
+            entries.append(struct.pack(">H", prop.is_essential << 15 | index))
     associations = full_box(b"ipma", 0, 1, struct.pack(">I", len(items)), *entries)
     return box(b"iprp", box(b"ipco", *(box(kind, body) for kind, body in indices)), associations)

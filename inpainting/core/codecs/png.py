@@ -224,7 +224,7 @@ def _decode(
     essential: list[tuple[bytes, Body]], size: Size, rows_bytes: int, depth: int, colour_type: int, key: bytes
 ) -> Pixels:
     """essential: the chunks that the decoder needs. rows_bytes: of all filtered rows; 0 for interlaced ones."""
-    parts = (part for one in _store_uncompressed(essential, rows_bytes) for part in chunk_parts(*one))
+    parts = (part for pieces in _store_uncompressed(essential, rows_bytes) for part in chunk_parts(*pieces))
     pixels = decode_with_opencv(SIGNATURE, *parts, size=size)
     if colour_type == GREY_ALPHA:
         # OpenCV expands it: three equal grey channels, then alpha.

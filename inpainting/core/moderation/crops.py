@@ -85,11 +85,11 @@ def group_boxes(components: NDArray[np.int64], image: Size, finest: int) -> list
     top = nearest_tile(middle[:, 1], reach, image.height)
     _, first, counts = np.unique(power << 32 | left << 16 | top, return_index=True, return_counts=True)
     boxes = []
-    for one, count in zip(first.tolist(), counts.tolist(), strict=True):
+    for index, count in zip(first.tolist(), counts.tolist(), strict=True):
         if count > 1:
-            boxes.append(clip_square(int(left[one]), int(top[one]), 2 * int(reach[one]), image))
+            boxes.append(clip_square(int(left[index]), int(top[index]), 2 * int(reach[index]), image))
         else:
-            x, y, width, height = components[one].tolist()
+            x, y, width, height = components[index].tolist()
             boxes.append(add_surroundings(Box(x, y, x + width, y + height), image))
     return boxes
 

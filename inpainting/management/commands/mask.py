@@ -104,7 +104,7 @@ class Command(BaseCommand):
         image, out = options["image"], options["out"]
         if image.is_dir():
             images = images_in(image)
-            yield from list_passed_over(image, [out, *images, *(out / f"{one.stem}_mask.png" for one in images)])
+            yield from list_passed_over(image, [out, *images, *(out / f"{path.stem}_mask.png" for path in images)])
 
     def jobs(self, options: dict[str, Any]) -> list[MaskJob]:
         """A job for each image. Raises InvalidRequest unless the object is marked, and CommandError for paths."""

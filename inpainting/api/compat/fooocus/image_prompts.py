@@ -60,5 +60,7 @@ def adapter_for(prompt: ImagePrompt, model: str | None, catalog: Catalog) -> str
     if row is None or prompt.cn_type not in IMAGE_PROMPTS:
         return None
     is_face = prompt.cn_type is ControlType.FACE_SWAP
-    adapters = [one for one in catalog.adapters if one.kind == Kind.IP_ADAPTER and one.family == row.family]
-    return next((one.slug for one in adapters if ("face" in one.slug) == is_face), None)
+    adapters = [
+        adapter for adapter in catalog.adapters if adapter.kind == Kind.IP_ADAPTER and adapter.family == row.family
+    ]
+    return next((adapter.slug for adapter in adapters if ("face" in adapter.slug) == is_face), None)
