@@ -38,7 +38,7 @@ def step(model: Any, samples: list[DenoisingState]) -> torch.Tensor:
 
 def compiled_row(bench: Bench, key: str, model: Any, samples: list[DenoisingState], row_flop: float) -> Row:
     import_compiler()
-    freeze_imports(of="the compiler")  # as the engine does before it loads its first model
+    freeze_imports(package="the compiler")  # as the engine does before it loads its first model
     fast, started = compiled(model, bench), time.perf_counter()
     step(fast, samples)
     bench.hardware.synchronize()

@@ -9,7 +9,7 @@ from inpainting.core.resizing import resize_pixels
 
 
 def prepare_control_image(image: CanonicalImage, size: Size) -> CanonicalImage:
-    """8-bit RGB at the source image's `size`, transparent pixels composited on white.
+    """Return 8-bit RGB at the source image's `size`, transparent pixels composited on white.
 
     No colour conversion: a depth map is no photo, and a control image computed from a photo has that photo's colours.
     """
@@ -17,5 +17,5 @@ def prepare_control_image(image: CanonicalImage, size: Size) -> CanonicalImage:
 
 
 def prepare_ip_adapter_image(image: CanonicalImage) -> CanonicalImage:
-    """8-bit sRGB at its own size, transparent pixels composited on white."""
+    """Return 8-bit sRGB at its own size, transparent pixels composited on white."""
     return CanonicalImage(composite_on_white(to_srgb(to_8_bits(image.colour), image.icc_profile), image))

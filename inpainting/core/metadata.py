@@ -10,7 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 MAX_TEXT_CHARACTERS = 500
-"""Of one text. All of them together fit into one segment of a JPEG, 64 KB."""
+"""The limit of one text. All of them together fit into one segment of a JPEG, 64 KB."""
 
 
 class ExifDirectory(StrEnum):
@@ -43,13 +43,14 @@ KINDS_BY_CHOICE = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class ExifTag:
-    """A tag of Exif. number, type: as TIFF counts them. value: big-endian, texts with the NUL that ends them."""
+    """A tag of Exif."""
 
     directory: ExifDirectory
+    # `number`, `type`: as TIFF counts them.
     number: int
     type: int
     kind: MetadataKind
-    value: bytes
+    value: bytes  # big-endian, texts with the NUL that ends them
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,11 @@ class Rights:
 
 @dataclass(frozen=True, slots=True)
 class ImageMetadata:
-    """jpeg_quality: the quality, 1 to 100, that a JPEG was saved with, as its tables say; None for other files.
+    """What is kept of an image file beside its pixels."""
 
-    tags, rights: those that a result may keep; all others are dropped when the file is read.
-    """
-
+    # The quality, 1 to 100, that a JPEG was saved with, as its tables say; None for other files.
     jpeg_quality: int | None = None
+    # `tags`, `rights`: those that a result may keep; all others are dropped when the file is read.
     tags: tuple[ExifTag, ...] = ()
     rights: Rights = Rights()
 
@@ -84,8 +84,9 @@ class ImageMetadata:
         return not self.tags and self.rights == Rights()
 
     def select(self, choice: str | None) -> ImageMetadata:
-        """The part that a result and its source keep. choice: of the setting `keep_metadata`; None keeps no more than
-        the quality.
+        """Return the part that a result and its source keep.
+
+        choice: of the setting `keep_metadata`; None keeps no more than the quality.
         """
         if choice is None:
             return ImageMetadata(self.jpeg_quality)
@@ -96,6 +97,6 @@ NO_METADATA = ImageMetadata()
 
 
 def clean_text(text: str) -> str:
-    """The text in one line without control characters, of at most MAX_TEXT_CHARACTERS."""
+    """Return the text in one line without control characters, of at most MAX_TEXT_CHARACTERS."""
     printable = "".join(character if character.isprintable() else " " for character in text[: 2 * MAX_TEXT_CHARACTERS])
     return " ".join(printable.split())[:MAX_TEXT_CHARACTERS]

@@ -21,17 +21,16 @@ __all__ = ["ControlUse", "IPAdapterUse", "InpaintRequest", "LoraUse", "PaintSett
 class InpaintRequest:
     """A source image, its mask ([height, width], uint8, 255 = repaint) and the settings.
 
-    conditioning_images: by their names, see `AdapterList.images`. Control images have the size of the source image; one
-    that is missing is computed from it, or is that of the first ControlNet. Image prompts have any size.
-    placement: where the image was outpainted (see `core.outpainting`); `image` is the whole canvas then.
-
     Raises InvalidRequest for a mask of another shape or type, and for a mask or control image of another size.
     """
 
     image: CanonicalImage
     mask: Mask
     settings: PaintSettings = field(default_factory=PaintSettings)
+    # By their names, see `AdapterList.images`. Control images have the size of the source image; one that is missing is
+    # computed from it, or is that of the first ControlNet. Image prompts have any size.
     conditioning_images: Mapping[str, CanonicalImage] = field(default_factory=dict)
+    # Where the image was outpainted (see `core.outpainting`); `image` is the whole canvas then.
     placement: Placement | None = None
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ P = TypeVar("P", bound=Pixels)
 
 
 def resize(image: CanonicalImage, size: Size) -> CanonicalImage:
-    """The image at another size, in its own mode and depth, as `resize_pixels` scales.
+    """Return the image at another size, in its own mode and depth, as `resize_pixels` scales.
 
     Colours are weighted with their alpha, or the colours of transparent pixels would bleed into the edges.
     """
@@ -38,7 +38,7 @@ def resize(image: CanonicalImage, size: Size) -> CanonicalImage:
 
 
 def resize_pixels(pixels: P, size: Size) -> P:
-    """Pixels [height, width, channels] at another size: area averages for shrinking, Lanczos for enlarging."""
+    """Return pixels [height, width, channels] at another size: area averages for shrinking, Lanczos for enlarging."""
     height, width = pixels.shape[:2]
     smaller = Size(min(width, size.width), min(height, size.height))
     scaled = pixels

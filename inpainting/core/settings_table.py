@@ -57,7 +57,7 @@ FLOW_SCHEDULERS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteSche
 ALL_SCHEDULERS = (*SCHEDULERS, *FLOW_SCHEDULERS)
 OUTPUT_FORMATS = ("png", "jpeg", "webp")
 DEFAULT_QUALITY = 85
-"""Of Deep-Image's API; hardly visible on photographs at a quarter of the bytes of quality 100."""
+"""The default of Deep-Image's API; hardly visible on photographs at a quarter of the bytes of quality 100."""
 ALGORITHM_TYPES = ("none", "dpmsolver++", "sde-dpmsolver++")
 SAFETY_TYPES = ("blur", "pixelate", "black", "sensitive_content_text")
 PRESETS = ("draft",)

@@ -92,7 +92,7 @@ def _read_header(data: bytes, header_bytes: int, intake: Intake) -> _Header:
 
 
 def _palette(data: bytes, header_bytes: int, bits: int, end: int, intake: Intake) -> NDArray[np.uint8]:
-    """The colours [2 ** bits, 3] of the table between header and pixels; those that it lacks are black."""
+    """Return the colours [2 ** bits, 3] of the table between header and pixels; those that it lacks are black."""
     start, item = FILE_HEADER_BYTES + header_bytes, 3 if header_bytes == CORE else 4
     declared = int.from_bytes(data[46:50], "little") if header_bytes != CORE else 0
     count = min(declared or 2**bits, 2**bits, max(0, end - start) // item)
@@ -105,7 +105,7 @@ def _palette(data: bytes, header_bytes: int, bits: int, end: int, intake: Intake
 
 
 def _masks(data: bytes, header: _Header, header_bytes: int, intake: Intake) -> tuple[int, int, int, int]:
-    """The masks of red, green, blue and alpha; those of a BITMAPINFOHEADER follow it."""
+    """Return the masks of red, green, blue and alpha; those of a BITMAPINFOHEADER follow it."""
     if header.compression == RGB:
         return DEFAULT_MASKS.get(header.bits, (0, 0, 0, 0))
     count = 4 if header_bytes >= 56 or header.compression == ALPHA_BIT_FIELDS else 3

@@ -65,7 +65,7 @@ def decode_image(data: bytes, *, field: str = "image", limits: IntakeLimits = DE
 
 
 def inspect_image(data: bytes, *, field: str = "image", limits: IntakeLimits = DEFAULT_LIMITS) -> tuple[str, Size]:
-    """The format of an image file and its size before rotation, by its structure alone: no pixel is decoded.
+    """Return the format of an image file and its size before rotation, by its structure alone: no pixel is decoded.
 
     Raises InvalidImage as `decode_image` does, except where only the pixels are damaged.
     """

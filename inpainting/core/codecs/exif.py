@@ -89,7 +89,8 @@ def read_tags(exif: bytes) -> tuple[ExifTag, ...]:
 
 
 def _header(exif: bytes) -> tuple[str, int]:
-    """Byte order, as struct writes it, and offset of the first directory; the end of the data where it has no header.
+    """Return the byte order, as struct writes it, and offset of the first directory; the end of the data where it has
+    no header.
 
     A TIFF header is the byte order, 42, and the offset.
     """
@@ -100,7 +101,8 @@ def _header(exif: bytes) -> tuple[str, int]:
 
 
 def _entries(exif: bytes, order: str, start: int) -> Iterator[tuple[int, int, int, int]]:
-    """Number, type, count of values and offset of the value field, 4 bytes, of each entry of the directory at `start`.
+    """Yield number, type, count of values and offset of the value field, 4 bytes, of each entry of the directory at
+    `start`.
 
     A directory is a count and entries of 12 bytes. It ends where the data does.
     """
@@ -113,7 +115,7 @@ def _entries(exif: bytes, order: str, start: int) -> Iterator[tuple[int, int, in
 
 
 def _value(exif: bytes, order: str, number: int, type: int, count: int, at: int) -> bytes:
-    """The value of an entry as `ExifTag` holds it; empty where it is damaged, too long or blank."""
+    """Return the value of an entry as `ExifTag` holds it; empty where it is damaged, too long or blank."""
     size = count * SIZES[type]
     if size > MAX_VALUE_BYTES:
         return b""
@@ -130,7 +132,7 @@ def _value(exif: bytes, order: str, number: int, type: int, count: int, at: int)
 
 
 def _text(raw: bytes, *, parts: int) -> bytes:
-    """A text in UTF-8 with the NUL that ends it; empty for a blank one.
+    """Return a text in UTF-8 with the NUL that ends it; empty for a blank one.
 
     parts: how many texts that end with a NUL are read: a copyright may be the photographer's, then the editor's.
     """

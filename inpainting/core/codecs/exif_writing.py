@@ -16,9 +16,10 @@ Entry = tuple[int, int, bytes]
 
 
 def exif_block(tags: Iterable[ExifTag], comment: str = "") -> bytes:
-    """A TIFF header and the directories of the tags; empty without any.
+    """Return a TIFF header and the directories of the tags; empty without any.
 
-    comment: ASCII text for the tag UserComment. Raises UnicodeEncodeError for another text.
+    comment: ASCII text for the tag UserComment.
+    Raises UnicodeEncodeError for another text.
     """
     directories: dict[ExifDirectory, list[Entry]] = {directory: [] for directory in ExifDirectory}
     for tag in tags:
@@ -41,7 +42,7 @@ def exif_block(tags: Iterable[ExifTag], comment: str = "") -> bytes:
 
 
 def _directory(entries: Iterable[Entry], start: int) -> bytes:
-    """A directory at the offset `start`, and the values that its entries point to behind it."""
+    """Return a directory at the offset `start`, and the values that its entries point to behind it."""
     ordered = sorted(entries)
     fields, values = [], b""
     values_start = start + 2 + 12 * len(ordered) + 4

@@ -46,16 +46,16 @@ PARTITION_0_OVERFLOW = "encoding error 6"
 
 @dataclass(frozen=True, slots=True)
 class LossyCopy:
-    """The bytes of a copy, and how it was made. fits: whether it has at most `max_kilobytes`."""
+    """The bytes of a copy, and how it was made."""
 
     data: bytes
     format: str
     quality: int
-    fits: bool = True
+    fits: bool = True  # whether it has at most `max_kilobytes`
 
 
 def format_of(filename: str) -> str | None:
-    """The format of a file by the extension of its name; None for a name with another one."""
+    """Return the format of a file by the extension of its name; None for a name with another one."""
     stem, _, extension = filename.rpartition(".")
     return FORMATS_BY_EXTENSION.get(extension.lower()) if stem else None
 
@@ -72,7 +72,7 @@ def check_fits(size: Size, format: str) -> None:
 
 
 def describe_losses(image: CanonicalImage, format: str) -> tuple[str, ...]:
-    """What a copy of the image in the format lacks beyond lossy compression: sentences for people."""
+    """Return what a copy of the image in the format lacks beyond lossy compression: sentences for people."""
     found = []
     if format != PNG and image.bits == 16:
         found.append(f"{LABELS[format]} holds 8 bits a channel: the 16 bits of the image are rounded.")
@@ -82,21 +82,25 @@ def describe_losses(image: CanonicalImage, format: str) -> tuple[str, ...]:
 
 
 def default_quality(metadata: ImageMetadata) -> int:
-    """The quality of a copy that was requested without one: that of a JPEG source, within QUALITIES_OF_COPIES."""
+    """Return the quality of a copy that was requested without one: that of a JPEG source, within
+    QUALITIES_OF_COPIES."""
     lowest, highest = QUALITIES_OF_COPIES
     estimated = metadata.jpeg_quality
     return DEFAULT_QUALITY if estimated is None else min(max(estimated, lowest), highest)
 
 
 def with_quality(settings: PaintSettings, source: ImageMetadata) -> PaintSettings:
-    """The settings with the default quality where they request copies without naming one."""
+    """Return the settings with the default quality where they request copies without naming one."""
     if settings.output_format == PNG or settings.quality is not None:
         return settings
     return replace(settings, quality=default_quality(source))
 
 
 def copy_for(image: CanonicalImage, settings: PaintSettings, metadata: ImageMetadata = NO_METADATA) -> LossyCopy:
-    """The lossy copy that the settings request, whose format is not PNG. metadata: see `encode_copy`."""
+    """Return the lossy copy that the settings request, whose format is not PNG.
+
+    metadata: see `encode_copy`.
+    """
     return encode_copy(
         image,
         settings.output_format,
@@ -115,12 +119,12 @@ def encode_copy(
     comment: str = "",
     metadata: ImageMetadata = NO_METADATA,
 ) -> LossyCopy:
-    """The image as JPEG or WebP, with its colour profile; see `describe_losses`.
+    """Return the image as JPEG or WebP, with its colour profile; see `describe_losses`.
 
     comment: ASCII text for the Exif tag UserComment; left out where it does not fit into a JPEG (64 KB).
     metadata: tags and rights for the file; those of the image are not written.
     max_kilobytes: the size to reach, at the highest quality up to `quality` that does; if none does, quality 1. A lower
-    quality is also taken where WebP cannot hold the image at a higher one, as with 40 megapixels of noise.
+        quality is also taken where WebP cannot hold the image at a higher one, as with 40 megapixels of noise.
     """
     image, options = _prepare(canonical, format)
     options |= _metadata_options(format, metadata, comment)
@@ -139,7 +143,7 @@ def encode_copy(
 
 
 def _metadata_options(format: str, metadata: ImageMetadata, comment: str) -> dict[str, bytes]:
-    """Options of `Image.save`. The metadata alone fits into a JPEG: its texts are bounded."""
+    """Return options of `Image.save`. The metadata alone fits into a JPEG: its texts are bounded."""
     exif = exif_block(metadata.tags, comment)
     if format == JPEG and len(exif) > MAX_JPEG_EXIF:
         exif = exif_block(metadata.tags)
@@ -148,7 +152,8 @@ def _metadata_options(format: str, metadata: ImageMetadata, comment: str) -> dic
 
 
 def _encode_file(image: Image.Image, format: str, quality: int, options: Mapping[str, Any]) -> bytes | None:
-    """The bytes of a file; None for a WebP whose block modes exceed 512 KB, the limit of the format (error 6)."""
+    """Return the bytes of a file; None for a WebP whose block modes exceed 512 KB, the limit of the format (error
+    6)."""
     buffer = io.BytesIO()
     try:
         image.save(buffer, format, quality=quality, **options)
@@ -160,7 +165,7 @@ def _encode_file(image: Image.Image, format: str, quality: int, options: Mapping
 
 
 def _prepare(image: CanonicalImage, format: str) -> tuple[Image.Image, dict[str, Any]]:
-    """The image as Pillow encodes it, and further options of `Image.save`."""
+    """Return the image as Pillow encodes it, and further options of `Image.save`."""
     image = CanonicalImage(image.pixels, image.icc_profile)  # A patched image is copied whenever it is read whole.
     colour, profile = to_8_bits(image.colour), image.icc_profile
     if format == JPEG:

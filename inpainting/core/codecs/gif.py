@@ -73,11 +73,12 @@ class _BlockReader:
         return self.data[position]
 
     def after_frame(self, position: int) -> int:
-        """The position after an image descriptor, its colour table and its data blocks."""
+        """Return the position after an image descriptor, its colour table and its data blocks."""
         return self.after_blocks(position + 11 + _table_bytes(self.byte(position + 9)))
 
     def after_blocks(self, position: int) -> int:
-        """The position after a chain of blocks: each a length of 1-255 and that many bytes; a length of 0 ends it."""
+        """Return the position after a chain of blocks: each a length of 1-255 and that many bytes; a length of 0 ends
+        it."""
         while length := self.byte(position):
             position += 1 + length
             self.blocks += 1
@@ -92,7 +93,7 @@ def _decode(data: bytes) -> Pixels:
 
 
 def _table_bytes(flags: int) -> int:
-    """Size of the colour table that a flags byte declares."""
+    """Return size of the colour table that a flags byte declares."""
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 

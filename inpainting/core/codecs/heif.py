@@ -46,10 +46,10 @@ BAND_ROWS = 256
 
 @dataclass(frozen=True, slots=True)
 class _Coded:
-    """What all coded images of one image have in common. `bits`: of a sample, 8, 10 or 12."""
+    """What all coded images of one image have in common."""
 
     kind: bytes
-    bits: int
+    bits: int  # of a sample, 8, 10 or 12
     is_grey: bool
 
 
@@ -86,7 +86,7 @@ def parse_heif(data: bytes, intake: Intake) -> ParsedFile:
 
 
 def _metadata(items: Items) -> ImageMetadata:
-    """What the first items of Exif and XMP say that describe the image (ISO/IEC 23008-12, annex A.2 and A.3).
+    """Return what the first items of Exif and XMP say that describe the image (ISO/IEC 23008-12, annex A.2 and A.3).
 
     Damaged ones, and those in several pieces, which could repeat the file many times, are left out.
     """
@@ -101,7 +101,8 @@ def _metadata(items: Items) -> ImageMetadata:
 
 
 def _examine(items: Items, item: Item, tiles: list[Item], sizes: BitstreamSizes) -> tuple[_Coded, Size]:
-    """How an image is coded, and its size; that of all its coded images is checked against their own bitstreams."""
+    """Return how an image is coded, and its size; that of all its coded images is checked against their own
+    bitstreams."""
     intake = items.intake
     items.check_bodies([item, *tiles])
     coded = [_examine_coded(items, tile, sizes) for tile in tiles or [item]]
@@ -174,7 +175,8 @@ def _check_size(width: int, height: int, coded: _Coded, intake: Intake) -> Size:
 def _collect(
     items: Items, item: Item, tiles: list[Item], *, offset: int = 0, alpha_of: int | None = None
 ) -> list[WrittenItem]:
-    """The image and, if it is a grid, its tiles; `offset` is the place of the image in the list of written items."""
+    """Return the image and, if it is a grid, its tiles; `offset` is the place of the image in the list of written
+    items."""
     places = tuple(range(offset + 1, offset + 1 + len(tiles)))
     first = WrittenItem(item.kind, items.body(item), _kept_properties(item), places, alpha_of)
     return [first, *(WrittenItem(tile.kind, items.body(tile), _kept_properties(tile)) for tile in tiles)]
@@ -189,7 +191,7 @@ def _kept_properties(item: Item) -> tuple[Property, ...]:
 
 
 def _crop(item: Item, size: Size, intake: Intake) -> tuple[int, int, Size]:
-    """Left, top and size of the clean aperture (ISO/IEC 14496-12, section 12.1.4); everything without one."""
+    """Return left, top and size of the clean aperture (ISO/IEC 14496-12, section 12.1.4); everything without one."""
     apertures = item.properties_of(b"clap")
     if not apertures:
         return 0, 0, size
@@ -207,7 +209,7 @@ def _crop(item: Item, size: Size, intake: Intake) -> tuple[int, int, Size]:
 
 
 def _orientation(item: Item) -> int:
-    """Rotation and mirroring, in the order of the file, as an EXIF orientation.
+    """Return rotation and mirroring, in the order of the file, as an EXIF orientation.
 
     irot: quarter turns anticlockwise (ISO/IEC 23008-12, section 6.5.10); imir: axis 0 exchanges top and bottom, 1 left
     and right (section 6.5.12).

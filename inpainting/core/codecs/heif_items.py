@@ -18,25 +18,27 @@ IN_FILE, IN_META = 0, 1
 """Construction methods of iloc: offsets into the file, or into the box idat."""
 
 MAX_PROPERTY_BYTES = 4096
-"""Of each property but colour profiles: all items may name the same one, and it is read and written for each."""
+"""The limit of each property but colour profiles: all items may name the same one, and it is read and written for
+each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """A box of ipco, as one item has it. `is_essential`: a reader that does not know it cannot show the item."""
+    """A box of ipco, as one item has it."""
 
     kind: bytes
     body: bytes
-    is_essential: bool
+    is_essential: bool  # a reader that does not know it cannot show the item
 
 
 @dataclass(slots=True)
 class Item:
-    """`extents`: parts of the file or of idat, each an offset and a length; a length of 0 reaches to the end."""
+    """An item of a HEIF file."""
 
     number: int
     kind: bytes
     properties: list[Property] = field(default_factory=list)
+    # Parts of the file or of idat, each an offset and a length; a length of 0 reaches to the end.
     extents: list[tuple[int, int]] = field(default_factory=list)
     source: int = IN_FILE
 
@@ -46,25 +48,26 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """All items of a file. `references`: by kind and the number of the item that refers, the numbers it refers to."""
+    """All items of a file."""
 
     data: bytes
     idat: bytes
     primary: Item
     by_number: dict[int, Item]
+    # By kind and the number of the item that refers, the numbers it refers to.
     references: dict[tuple[bytes, int], list[int]]
     has_movie: bool
     intake: Intake
 
     def referred(self, kind: bytes, item: Item) -> list[Item]:
-        """The items that an item refers to. Raises InvalidImage where one does not exist."""
+        """Return the items that an item refers to. Raises InvalidImage where one does not exist."""
         try:
             return [self.by_number[number] for number in self.references.get((kind, item.number), [])]
         except KeyError as error:
             raise self.intake.damage_error("its items are corrupt") from error
 
     def referring(self, kind: bytes, item: Item) -> list[Item]:
-        """The items that refer to an item."""
+        """Return the items that refer to an item."""
         return [
             self.by_number[number]
             for (reference, number), targets in self.references.items()
@@ -72,11 +75,12 @@ class Items:
         ]
 
     def tiles(self, item: Item) -> list[Item]:
-        """The tiles of a grid; none of another item."""
+        """Return the tiles of a grid; none of another item."""
         return self.referred(b"dimg", item) if item.kind == GRID else []
 
     def check_bodies(self, items: Iterable[Item]) -> None:
-        """Raises InvalidImage where the bytes of items lie outside of the file, or overlap to more than it has."""
+        """Check the bytes of all items. Raises InvalidImage where the bytes of items lie outside of the file, or
+        overlap to more than it has."""
         total = 0
         for item in items:
             source = self._source(item)
@@ -89,7 +93,7 @@ class Items:
             raise self.intake.damage_error("its parts overlap")
 
     def body(self, item: Item) -> bytes:
-        """The bytes of an item that was checked."""
+        """Return the bytes of an item that was checked."""
         source = self._source(item)
         return b"".join(source[offset : offset + length if length else None] for offset, length in item.extents)
 
@@ -121,7 +125,7 @@ def read_items(data: bytes, intake: Intake) -> Items:
 
 
 def auxiliary_kind(item: Item) -> bytes:
-    """What an auxiliary image is for, a URN (ISO/IEC 23008-12, section 6.5.8); empty for other items."""
+    """Return what an auxiliary image is for, a URN (ISO/IEC 23008-12, section 6.5.8); empty for other items."""
     return next((body[4:] for body in item.properties_of(b"auxC")), b"")
 
 

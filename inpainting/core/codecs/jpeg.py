@@ -37,7 +37,8 @@ MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 BLOCK = 8
 """Side of a block, the square of samples that is coded together."""
 MAX_PART_SEGMENTS = 64
-"""Of a JPEG that is a part of another file. Encoders write 3 to 12: tables, a header and a scan of each component."""
+"""The limit for a JPEG that is a part of another file. Encoders write 3 to 12: tables, a header and a scan of each
+component."""
 
 
 def parse_jpeg(data: bytes, intake: Intake) -> ParsedFile:
@@ -58,7 +59,9 @@ class JpegPart:
 
 
 def parse_jpeg_part(data: bytes, shared: bytes, intake: Intake) -> JpegPart:
-    """Parse a part, whose metadata is ignored. shared: segments for the decoder that all parts have in common.
+    """Parse a part, whose metadata is ignored.
+
+    shared: segments for the decoder that all parts have in common.
 
     Raises InvalidImage, also for more scans than sequential coding needs.
     """
@@ -75,7 +78,7 @@ def parse_jpeg_part(data: bytes, shared: bytes, intake: Intake) -> JpegPart:
 
 
 def read_jpeg_tables(data: bytes, intake: Intake) -> bytes:
-    """The DQT and DHT segments of a JPEG that holds only tables (T.81 B.5). Raises InvalidImage."""
+    """Return the DQT and DHT segments of a JPEG that holds only tables (T.81 B.5). Raises InvalidImage."""
     parser = _JpegParser(data, intake)
     parser.read()
     return b"".join(segment for segment in parser.essential if segment[1] in (DQT, DHT))
@@ -83,9 +86,9 @@ def read_jpeg_tables(data: bytes, intake: Intake) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """A frame header (T.81 B.2.2). coding: one of FRAMES."""
+    """A frame header (T.81 B.2.2)."""
 
-    coding: int
+    coding: int  # one of FRAMES
     size: Size
     body: bytes
 
@@ -193,7 +196,8 @@ class _JpegParser:
             self.warnings.append(f"The {self.intake.noun} file holds several images; the first is used.")
 
     def checked_frame(self) -> tuple[_Frame, list[tuple[int, int]]]:
-        """The header, and the sampling factors of each component. Raises InvalidImage for too few or other data."""
+        """Return the header, and the sampling factors of each component. Raises InvalidImage for too few or other
+        data."""
         if self.frame is None or not self.scans:
             raise self.intake.damage_error("it holds no image data")
         factors = _sampling_factors(self.frame, self.intake)
@@ -202,7 +206,7 @@ class _JpegParser:
         return self.frame, factors
 
     def parsed(self) -> ParsedFile:
-        """The image that was read. Raises InvalidImage."""
+        """Return the image that was read. Raises InvalidImage."""
         frame, factors = self.checked_frame()
         profile = b"".join(self.profile_parts[number] for number in sorted(self.profile_parts)) or None
         parts = (*self.essential, bytes([0xFF, EOI]))
@@ -224,14 +228,15 @@ class _JpegParser:
         )
 
     def _quality(self) -> int | None:
-        """The estimated quality; None without a table. The second component, of colour, has a table of its own."""
+        """Return the estimated quality; None without a table. The second component, of colour, has a table of its
+        own."""
         numbers = [] if self.frame is None else list(self.frame.body[8 : 6 + 3 * self.frame.body[5] : 3])
         luminance, *others = [self.tables.get(number) for number in dict.fromkeys(numbers)]
         return None if luminance is None else estimate_quality(luminance, next(iter(others), None))
 
 
 def _sampling_factors(frame: _Frame, intake: Intake) -> list[tuple[int, int]]:
-    """Horizontal and vertical sampling factor of each component (T.81 B.2.2)."""
+    """Return horizontal and vertical sampling factor of each component (T.81 B.2.2)."""
     precision, count = frame.body[0], frame.body[5]
     if precision != 8:
         raise intake.refusal("type_unsupported", f"is a JPEG with {precision} bits a sample; send one with 8.")
@@ -244,7 +249,7 @@ def _sampling_factors(frame: _Frame, intake: Intake) -> list[tuple[int, int]]:
 
 
 def _min_coded_bits(frame: _Frame, factors: list[tuple[int, int]]) -> int:
-    """The fewest bits that can code a frame. A file with fewer only declares a large image, and is damaged.
+    """Return the fewest bits that can code a frame. A file with fewer only declares a large image, and is damaged.
 
     A block costs at least one bit for its DC value and, unless progressive, one for "end of block" (T.81 F.1.2, G.1.2).
     """

@@ -39,21 +39,21 @@ MAX_STORED_BLOCK = 65_535
 DECOMPRESSION_ERROR = cast(type[Exception], igzip_lib.error)
 Body = bytes | memoryview
 MAX_GAINING_RATIO = 8
-"""Of rows to compressed bytes. Zlib decompresses denser data, such as masks, as fast as ISA-L."""
+"""The ratio of rows to compressed bytes. Zlib decompresses denser data, such as masks, as fast as ISA-L."""
 
 
 def chunk(kind: bytes, body: Body) -> bytes:
-    """The bytes of one chunk: length, kind, body, CRC-32 of kind and body."""
+    """Return the bytes of one chunk: length, kind, body, CRC-32 of kind and body."""
     return b"".join(chunk_parts(kind, body))
 
 
 def chunk_parts(kind: bytes, body: Body) -> tuple[bytes, bytes, Body, bytes]:
-    """The parts of a chunk, to be joined with those of others: its body is not copied before."""
+    """Return the parts of a chunk, to be joined with those of others: its body is not copied before."""
     return struct.pack(">I", len(body)), kind, body, struct.pack(">I", checksum(kind, body))
 
 
 def checksum(kind: bytes, body: Body) -> int:
-    """The CRC-32 of a chunk; ISA-L's takes a tenth of zlib's time."""
+    """Return the CRC-32 of a chunk; ISA-L's takes a tenth of zlib's time."""
     crc: int = isal_zlib.crc32(body, isal_zlib.crc32(kind))
     return crc
 
@@ -135,7 +135,7 @@ def _jpeg_quality(found: dict[bytes, bytes]) -> int | None:
 
 
 def read_text(kind: bytes, body: bytes, max_bytes: int, intake: Intake) -> tuple[bytes, bytes]:
-    """Keyword and text of a tEXt, zTXt or iTXt chunk, in its own encoding (Latin-1; iTXt: UTF-8).
+    """Return keyword and text of a tEXt, zTXt or iTXt chunk, in its own encoding (Latin-1; iTXt: UTF-8).
 
     Raises InvalidImage if the text has more than `max_bytes` bytes. A malformed chunk has no text.
     """
@@ -154,7 +154,7 @@ def read_text(kind: bytes, body: bytes, max_bytes: int, intake: Intake) -> tuple
 
 
 def _parse_header(body: bytes, intake: Intake) -> tuple[Size, int, int, bool]:
-    """Size, bits a channel and colour type of an IHDR chunk, and whether the rows are interlaced."""
+    """Return size, bits a channel and colour type of an IHDR chunk, and whether the rows are interlaced."""
     if len(body) != 13:
         raise intake.damage_error("its header is corrupt")
     width, height, depth, colour_type, compression, filtering, interlace = struct.unpack(">IIBBBBB", body)
@@ -169,7 +169,7 @@ def _parse_header(body: bytes, intake: Intake) -> tuple[Size, int, int, bool]:
 
 
 def _parse_profile(body: bytes | None, intake: Intake) -> tuple[bytes | None, list[str]]:
-    """The colour profile of an iCCP chunk: name, NUL, method, zlib stream."""
+    """Return the colour profile of an iCCP chunk: name, NUL, method, zlib stream."""
     if body is None:
         return None, []
     profile = _decompress(body.partition(b"\0")[2][1:], intake.limits.max_profile_bytes)
@@ -183,7 +183,7 @@ def _parse_profile(body: bytes | None, intake: Intake) -> tuple[bytes | None, li
 
 
 def _store_uncompressed(essential: list[tuple[bytes, Body]], rows_bytes: int) -> list[tuple[bytes, Body]]:
-    """The chunks with the same image data in stored blocks (RFC 1951, section 3.2.4), decompressed by ISA-L.
+    """Return the chunks with the same image data in stored blocks (RFC 1951, section 3.2.4), decompressed by ISA-L.
 
     The decoder's own zlib would take three times as long. Chunks are returned as they are where that gains nothing, and
     where the data is large, out of place, damaged or not of `rows_bytes` bytes: the decoder handles these.
@@ -213,7 +213,7 @@ def _store_uncompressed(essential: list[tuple[bytes, Body]], rows_bytes: int) ->
 
 
 def _decompress(compressed: bytes, max_bytes: int) -> bytes | None:
-    """The first `max_bytes` + 1 decompressed bytes of a zlib stream; None if it is not a zlib stream."""
+    """Return the first `max_bytes` + 1 decompressed bytes of a zlib stream; None if it is not a zlib stream."""
     try:
         return zlib.decompressobj().decompress(compressed, max_bytes + 1)
     except zlib.error:
@@ -223,7 +223,11 @@ def _decompress(compressed: bytes, max_bytes: int) -> bytes | None:
 def _decode(
     essential: list[tuple[bytes, Body]], size: Size, rows_bytes: int, depth: int, colour_type: int, key: bytes
 ) -> Pixels:
-    """essential: the chunks that the decoder needs. rows_bytes: of all filtered rows; 0 for interlaced ones."""
+    """Decode a PNG of these chunks.
+
+    essential: the chunks that the decoder needs.
+    rows_bytes: of all filtered rows; 0 for interlaced ones.
+    """
     parts = (part for pieces in _store_uncompressed(essential, rows_bytes) for part in chunk_parts(*pieces))
     pixels = decode_with_opencv(SIGNATURE, *parts, size=size)
     if colour_type == GREY_ALPHA:

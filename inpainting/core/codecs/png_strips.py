@@ -36,7 +36,7 @@ class PngStrips:
             raise self._damage_error()
 
     def strips(self) -> Iterator[tuple[int, Pixels]]:
-        """All rows [rows, width, channels] in strips, each with the number of its first row."""
+        """Yield all rows [rows, width, channels] in strips, each with the number of its first row."""
         row_bytes = self.size.width * self._channels * self.bits // 8
         stream = _Stream(self._bodies)
         above = np.zeros(row_bytes, np.uint8)
@@ -73,7 +73,7 @@ class _Stream:
         self._decompressor = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_ZLIB)
 
     def read(self, count: int) -> bytes:
-        """The next `count` bytes; fewer where the stream ends or is damaged."""
+        """Return the next `count` bytes; fewer where the stream ends or is damaged."""
         found, left = [], count
         try:
             while left and not self._decompressor.eof:

@@ -34,10 +34,11 @@ BAND_BYTES = 2**20
 def encode_png(
     image: CanonicalImage, *, texts: Mapping[str, str] | None = None, metadata: ImageMetadata = NO_METADATA
 ) -> bytes:
-    """The image as a PNG that decodes to the same pixels, depth and profile, bit for bit.
+    """Return the image as a PNG that decodes to the same pixels, depth and profile, bit for bit.
 
-    texts: one iTXt chunk for each keyword; `read_png_texts` reads them. metadata: in chunks of its own; that of the
-    image is not written. Raises ValueError for a keyword or text that PNG cannot hold.
+    texts: one iTXt chunk for each keyword; `read_png_texts` reads them.
+    metadata: in chunks of its own; that of the image is not written.
+    Raises ValueError for a keyword or text that PNG cannot hold.
     """
     colour_type = COLOUR_TYPES[image.mode]
     header = struct.pack(">IIBBBBB", image.size.width, image.size.height, image.bits, colour_type, 0, 0, 0)
@@ -62,7 +63,7 @@ def _metadata_chunks(metadata: ImageMetadata) -> Iterator[bytes]:
 
 
 def _compress(image: CanonicalImage) -> Iterator[bytes]:
-    """The zlib stream of all filtered rows, in pieces.
+    """Yield the zlib stream of all filtered rows, in pieces.
 
     On filtered photographs, level 2 of ISA-L takes a third of the time of zlib's run lengths (Z_RLE, level 1), and the
     files differ by a few percent.
@@ -84,6 +85,6 @@ def _compress(image: CanonicalImage) -> Iterator[bytes]:
 
 
 def _big_endian_bytes(rows: Pixels) -> NDArray[np.uint8]:
-    """[rows, bytes of a row]; 16 bits with the high byte first (section 7.1)."""
+    """Return [rows, bytes of a row]; 16 bits with the high byte first (section 7.1)."""
     ordered = np.ascontiguousarray(rows if rows.dtype == np.uint8 else rows.astype(">u2"))
     return ordered.reshape(len(rows), -1).view(np.uint8)

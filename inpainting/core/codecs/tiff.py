@@ -69,7 +69,7 @@ MAX_PIXEL_BITS = 64
 MAX_LIBTIFF_BYTES = 170 * MEBI
 """A strip or tile is decompressed whole by libtiff, twice in memory, and Pillow refuses more than 170.6 MiB."""
 MAX_PADDING_PIXELS = 2**23
-"""Beside an eighth of the image: as many as in a row of 8192 pixels in tiles of 1024."""
+"""The limit beside an eighth of the image: as many as in a row of 8192 pixels in tiles of 1024."""
 
 
 def parse_tiff(data: bytes, intake: Intake) -> ParsedFile:
@@ -108,7 +108,7 @@ def parse_tiff(data: bytes, intake: Intake) -> ParsedFile:
 
 
 def _packet(directory: TiffDirectory) -> bytes:
-    """The XMP packet; empty where it is missing, damaged or too large."""
+    """Return the XMP packet; empty where it is missing, damaged or too large."""
     try:
         return directory.bytes_of(XMP, max_bytes=MAX_PACKET_BYTES) or b""
     except InvalidImage:
@@ -116,7 +116,8 @@ def _packet(directory: TiffDirectory) -> bytes:
 
 
 def _is_raw(directory: TiffDirectory) -> bool:
-    """Whether it is a camera's raw file, whose first page is mostly a small preview (CR2, DNG, NEF, ARW, PEF, SRW)."""
+    """Return whether it is a camera's raw file, whose first page is mostly a small preview (CR2, DNG, NEF, ARW, PEF,
+    SRW)."""
     data, intake = directory.data, directory.intake
     if DNG_VERSION in directory or (data.startswith(CLASSIC) and data[8:10] == b"CR"):
         return True
@@ -129,7 +130,8 @@ def _is_raw(directory: TiffDirectory) -> bool:
 
 
 def _colour_kind(directory: TiffDirectory) -> tuple[int, int, int]:
-    """Photometric interpretation, samples a pixel and bits a sample. Raises InvalidImage for those not read here."""
+    """Return photometric interpretation, samples a pixel and bits a sample. Raises InvalidImage for those not read
+    here."""
     intake = directory.intake
     photometric = directory.number(PHOTOMETRIC, -1)
     samples = directory.number(SAMPLES, 1)
@@ -161,7 +163,8 @@ def _colour_kind(directory: TiffDirectory) -> tuple[int, int, int]:
 
 
 def _size(directory: TiffDirectory, photometric: int, samples: int, bits: int) -> Size:
-    """The size, within the limits; more samples may not take more bytes than MAX_PIXEL_BITS at the limit of pixels."""
+    """Return the size, within the limits; more samples may not take more bytes than MAX_PIXEL_BITS at the limit of
+    pixels."""
     limits, width, height = directory.intake.limits, directory.number(WIDTH, 0), directory.number(HEIGHT, 0)
     if samples * bits > MAX_PIXEL_BITS:
         kind, max_pixels = f" with {samples} channels of {bits} bits", limits.max_pixels * MAX_PIXEL_BITS
@@ -175,7 +178,7 @@ def _size(directory: TiffDirectory, photometric: int, samples: int, bits: int) -
 
 
 def _palette(directory: TiffDirectory, bits: int) -> NDArray[np.uint8]:
-    """[colours, 3]. The tag holds all reds, then all greens, then all blues, with 16 bits (section 5)."""
+    """Return [colours, 3]. The tag holds all reds, then all greens, then all blues, with 16 bits (section 5)."""
     values = directory.numbers(PALETTE_TAG)
     if len(values) != 3 * 2**bits:
         raise directory.intake.damage_error("its palette is corrupt")
@@ -184,7 +187,7 @@ def _palette(directory: TiffDirectory, bits: int) -> NDArray[np.uint8]:
 
 
 def _storage(directory: TiffDirectory, size: Size, samples: int, bits: int, photometric: int) -> Storage:
-    """Where the pixels are: every strip or tile within the file, in their number. Raises InvalidImage."""
+    """Return where the pixels are: every strip or tile within the file, in their number. Raises InvalidImage."""
     intake = directory.intake
     max_chunks, chunks = intake.limits.max_tiff_chunks, "strips or tiles"
     compression = directory.number(COMPRESSION, UNCOMPRESSED)
@@ -240,7 +243,7 @@ def _storage(directory: TiffDirectory, size: Size, samples: int, bits: int, phot
 
 
 def _fits(tile: Size, size: Size) -> bool:
-    """Whether tiles, which are all stored whole, have not many more pixels than the image."""
+    """Return whether tiles, which are all stored whole, have not many more pixels than the image."""
     across, down = -(-size.width // tile.width), -(-size.height // tile.height)
     return across * tile.width * down * tile.height <= size.area + size.area // 8 + MAX_PADDING_PIXELS
 

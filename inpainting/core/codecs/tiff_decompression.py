@@ -69,7 +69,8 @@ def _read_rows(data: bytes, target: NDArray[np.uint8]) -> None:
 
 
 def _grey_tiff(bodies: list[memoryview], rows: int, storage: Storage) -> bytes:
-    """A little-endian TIFF of 8-bit grey with these strips; its tags are the seven that libtiff needs, and two more."""
+    """Return a little-endian TIFF of 8-bit grey with these strips; its tags are the seven that libtiff needs, and two
+    more."""
     count, header = len(bodies), 8 + 2 + 9 * 12 + 4
     starts = np.cumsum([header + 8 * count, *(len(body) for body in bodies)])[:-1]
     single = count == 1

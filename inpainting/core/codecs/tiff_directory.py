@@ -38,19 +38,20 @@ class TiffEntry:
 
 @dataclass(frozen=True, slots=True)
 class TiffDirectory:
-    """The tags of one image. `next_offset`: of the next directory; 0 for none."""
+    """The tags of one image."""
 
     data: bytes
     order: str
     entries: Mapping[int, TiffEntry]
-    next_offset: int
+    next_offset: int  # of the next directory; 0 for none
     intake: Intake
 
     def __contains__(self, tag: int) -> bool:
         return tag in self.entries
 
     def numbers(self, tag: int, *, max_count: int = MAX_ENTRIES, noun: str = "values in a tag") -> NDArray[np.int64]:
-        """The integers of a tag; none where it is missing. Raises InvalidImage for more than `max_count`, or others.
+        """Return the integers of a tag; none where it is missing. Raises InvalidImage for more than `max_count`, or
+        others.
 
         Numbers beyond 63 bits become negative.
         """
@@ -65,12 +66,12 @@ class TiffDirectory:
         return np.frombuffer(self.data, self.order + INTEGERS[entry.kind], entry.count, entry.start).astype(np.int64)
 
     def number(self, tag: int, default: int) -> int:
-        """The first integer of a tag, or the default where the tag is missing or empty."""
+        """Return the first integer of a tag, or the default where the tag is missing or empty."""
         found = self.numbers(tag)
         return int(found[0]) if len(found) else default
 
     def bytes_of(self, tag: int, *, max_bytes: int) -> bytes | None:
-        """The bytes of a tag; None where it is missing or of another type. Raises InvalidImage for too many."""
+        """Return the bytes of a tag; None where it is missing or of another type. Raises InvalidImage for too many."""
         entry = self.entries.get(tag)
         if entry is None or entry.kind not in BYTES:
             return None
@@ -85,7 +86,7 @@ class TiffDirectory:
 
 
 def read_first_directory(data: bytes, intake: Intake) -> TiffDirectory:
-    """The directory that the header of a TIFF points at. Raises InvalidImage."""
+    """Return the directory that the header of a TIFF points at. Raises InvalidImage."""
     order = "<" if data.startswith(b"II") else ">"
     layout = "Q" if data.startswith(BIG) else "I"
     try:
@@ -96,7 +97,7 @@ def read_first_directory(data: bytes, intake: Intake) -> TiffDirectory:
 
 
 def read_directory(data: bytes, offset: int, intake: Intake) -> TiffDirectory:
-    """The directory at an offset; of a tag that occurs twice, the first is taken. Raises InvalidImage."""
+    """Return the directory at an offset; of a tag that occurs twice, the first is taken. Raises InvalidImage."""
     order = "<" if data.startswith(b"II") else ">"
     big = data.startswith(BIG)
     count_layout, word, inline = ("Q", "Q", 8) if big else ("H", "I", 4)

@@ -20,22 +20,23 @@ CMYK_SAMPLES = 4
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the samples mean. `colour_samples`: 1 (grey or index), 3 or 4 (CMYK); `alpha`: the number of that sample.
+    """What the samples mean.
 
-    `palette` [colours, 3] belongs to indices. `is_inverted`: 0 is white.
+    `palette` [colours, 3] belongs to indices.
     """
 
     size: Size
     bits: int
-    colour_samples: int
-    alpha: int | None
+    colour_samples: int  # 1 (grey or index), 3 or 4 (CMYK)
+    alpha: int | None  # the number of that sample
     is_premultiplied: bool
-    is_inverted: bool
+    is_inverted: bool  # 0 is white
     palette: NDArray[np.uint8] | None
 
 
 def decode_pixels(storage: Storage, layout: Layout, cmyk_profile: bytes | None) -> Pixels:
-    """The pixels of the page [height, width, channels]. Raises DecodingFailed, or InvalidImage for unread JPEGs."""
+    """Return the pixels of the page [height, width, channels]. Raises DecodingFailed, or InvalidImage for unread
+    JPEGs."""
     alpha = [] if layout.alpha is None else [layout.alpha]
     pixels = read_samples(storage, [*range(layout.colour_samples), *alpha])
     if layout.bits < 8:
@@ -52,7 +53,7 @@ def decode_pixels(storage: Storage, layout: Layout, cmyk_profile: bytes | None) 
 
 
 def _unpack(packed: Pixels, layout: Layout) -> NDArray[np.uint8]:
-    """Samples of 1, 2 or 4 bits, one in each byte; grey is scaled to the whole range, indices are not."""
+    """Return samples of 1, 2 or 4 bits, one in each byte; grey is scaled to the whole range, indices are not."""
     rows = cast(NDArray[np.uint8], packed[:, :, 0])
     shifts = np.arange(8 - layout.bits, -1, -layout.bits, dtype=np.uint8)
     values = (rows[:, :, np.newaxis] >> shifts) & np.uint8(2**layout.bits - 1)
@@ -61,7 +62,7 @@ def _unpack(packed: Pixels, layout: Layout) -> NDArray[np.uint8]:
 
 
 def _convert_to_rgb(pixels: Pixels, profile: bytes | None) -> NDArray[np.uint8]:
-    """CMYK with or without alpha, as RGB with 8 bits. By strips, so that no other copy is made."""
+    """Return CMYK with or without alpha, as RGB with 8 bits. By strips, so that no other copy is made."""
     height, width, channels = pixels.shape
     converted, convert = np.empty((height, width, channels - 1), np.uint8), cmyk_to_rgb(profile)
     for top, bottom in row_strips(height, width):

@@ -13,7 +13,8 @@ from inpainting.core.image import Pixels
 
 
 def read_samples(storage: Storage, kept: Sequence[int]) -> Pixels:
-    """The samples with these numbers, ascending: [height, width, kept], or of under 8 bits [height, row bytes, 1].
+    """Return the samples with these numbers, ascending: [height, width, kept], or of under 8 bits [height, row bytes,
+    1].
 
     A few strips or tiles are held beside the result. Raises DecodingFailed, and InvalidImage for JPEGs that are not
     read.
@@ -44,7 +45,7 @@ def read_samples(storage: Storage, kept: Sequence[int]) -> Pixels:
 
 
 def _read(storage: Storage, batch: ChunkBatch, rows: NDArray[np.uint8]) -> Pixels:
-    """The samples of a batch [rows, columns, samples], in the memory of `rows` [rows, row bytes]."""
+    """Return the samples of a batch [rows, columns, samples], in the memory of `rows` [rows, row bytes]."""
     decompress(storage, batch, rows)
     samples: Pixels = rows
     if storage.bits == 16:
@@ -58,7 +59,7 @@ def _read(storage: Storage, batch: ChunkBatch, rows: NDArray[np.uint8]) -> Pixel
 
 
 def _side_by_side(samples: Pixels, storage: Storage, batch: ChunkBatch) -> Pixels:
-    """The tiles of a batch, which lie one below the other, in the rows of tiles that they belong to."""
+    """Return the tiles of a batch, which lie one below the other, in the rows of tiles that they belong to."""
     height, tiles = storage.chunk.height, batch.last - batch.first
     down = max(1, tiles // storage.across)
     placed = samples.reshape(down, tiles // down, height, storage.columns, storage.samples).transpose(0, 2, 1, 3, 4)

@@ -26,7 +26,7 @@ FRAME_HEADER_BYTES = 16
 
 
 def chunks(data: bytes, intake: Intake) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and body of each chunk; raises InvalidImage where one reaches past the end or there are too many."""
+    """Yield kind and body of each chunk; raises InvalidImage where one reaches past the end or there are too many."""
     position, count = 0, 0
     while position < len(data):
         count += 1
@@ -80,7 +80,7 @@ def parse_webp(data: bytes, intake: Intake) -> ParsedFile:
 
 
 def _first_frame(image: dict[bytes, bytes], intake: Intake) -> tuple[Size, bytes]:
-    """The size of one frame, and a WebP file of that frame alone."""
+    """Return the size of one frame, and a WebP file of that frame alone."""
     lossy, lossless = image.get(b"VP8 ", b""), image.get(b"VP8L", b"")
     if lossy[3:6] == b"\x9d\x01\x2a" and len(lossy) >= 10:
         across, down = struct.unpack_from("<HH", lossy, 6)
