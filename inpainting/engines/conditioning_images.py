@@ -25,7 +25,7 @@ from the source image."""
 
 
 def ignored_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
-    """The names of the conditioning images that the plan does not read, each with the reason.
+    """Return the names of the conditioning images that the plan does not read, each with the reason.
 
     sent: the names of those that the request has.
     Raises InvalidRequest where one is read and was not sent: `control_image_missing`, `ip_adapter_image_missing`.
@@ -43,7 +43,8 @@ def ignored_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
 
 
 def images_to_compute(plan: SettingsPlan, sent: Collection[str]) -> dict[str, tuple[ModelSpec, ...]]:
-    """The names of the control images that were not sent and that a preprocessor computes, each with its models."""
+    """Return the names of the control images that were not sent and that a preprocessor computes, each with its
+    models."""
     kinds = applied_kinds(plan)
     return {
         CONTROLS.images[number]: plan.preprocessors[kind]
@@ -53,14 +54,14 @@ def images_to_compute(plan: SettingsPlan, sent: Collection[str]) -> dict[str, tu
 
 
 def applied_kinds(plan: SettingsPlan) -> dict[int, ControlImageKind]:
-    """The kinds of the control images by the number of their ControlNet, from 0, without those of strength 0."""
+    """Return the kinds of the control images by the number of their ControlNet, from 0, without those of strength 0."""
     uses = plan.settings.control_uses
     return {number: kind for number, kind in enumerate(plan.controls) if uses[number].strength}
 
 
 def shares_image(number: int, kinds: Mapping[int, ControlImageKind], sent: Collection[str]) -> bool:
-    """Whether a ControlNet without an image of its own reads control_image: one that was sent, unless another needs it
-    for another kind, or else one that is computed for the same kind."""
+    """Return whether a ControlNet without an image of its own reads control_image: one that was sent, unless another
+    needs it for another kind, or else one that is computed for the same kind."""
     if number == 0:
         return False
     if CONTROLS.image not in sent:
@@ -70,7 +71,7 @@ def shares_image(number: int, kinds: Mapping[int, ControlImageKind], sent: Colle
 
 
 def reason_of_no_image(adapters: AdapterList, plan: SettingsPlan) -> str:
-    """Why none of the images of these adapters is read."""
+    """Return why none of the images of these adapters is read."""
     if not adapters.uses(plan.settings):
         return f"the request names no {adapters.name}"
     without = "a control" if adapters is CONTROLS else "an IP-Adapter"
@@ -78,7 +79,7 @@ def reason_of_no_image(adapters: AdapterList, plan: SettingsPlan) -> str:
 
 
 def find_extra_images(adapters: AdapterList, count: int) -> dict[str, str]:
-    """The images of entries that a list of `count` does not have, each with the reason."""
+    """Return the images of entries that a list of `count` does not have, each with the reason."""
     return {
         name: f"the request names {count} {adapters.noun}{'s' * (count > 1)}, and it is that of number {number}"
         for number, name in enumerate(adapters.images, 1)
@@ -87,7 +88,7 @@ def find_extra_images(adapters: AdapterList, count: int) -> dict[str, str]:
 
 
 def ignored_control_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
-    """The control images that no ControlNet reads, each with the reason. See `ignored_images`."""
+    """Return the control images that no ControlNet reads, each with the reason. See `ignored_images`."""
     uses, kinds = plan.settings.control_uses, applied_kinds(plan)
     available = {*sent, *images_to_compute(plan, sent)}
     check_control_images(plan, available)
@@ -132,7 +133,7 @@ def check_control_images(plan: SettingsPlan, sent: Collection[str]) -> None:
 
 
 def preprocessor_hint(kind: ControlImageKind) -> str:
-    """The end of a sentence that names what computes control images of that kind; "" where there is nothing."""
+    """Return the end of a sentence that names what computes control images of that kind; "" where there is nothing."""
     family = next((spec.family for spec in SHIPPED_TOOLS if families.get(spec.family).computes == kind), None)
     if family is None:
         return ""
@@ -144,15 +145,16 @@ def preprocessor_hint(kind: ControlImageKind) -> str:
 
 
 def needs_shared_image(number: int, kinds: Mapping[int, ControlImageKind], sent: Collection[str]) -> bool:
-    """Whether a ControlNet cannot be applied without control_image. See `control_image_of`."""
+    """Return whether a ControlNet cannot be applied without control_image. See `control_image_of`."""
     has_own = number > 0 and CONTROLS.images[number] in sent
     return kinds[number] in EXPECTED_IMAGES and not has_own
 
 
 def control_image_of(number: int, kinds: Mapping[int, ControlImageKind], sent: Collection[str]) -> str | None:
-    """The name of the control image that a ControlNet reads; None where its input is computed.
+    """Return the name of the control image that a ControlNet reads; None where its input is computed.
 
-    number: in the list of ControlNets, from 0. kinds: number -> the kind of its control image, of all that are applied.
+    number: in the list of ControlNets, from 0.
+    kinds: number -> the kind of its control image, of all that are applied.
     sent: the names of the images that the request has.
     A ControlNet after the first reads control_image where it has no image of its own; a tile ControlNet reads it only
     where no other needs it.
@@ -169,7 +171,7 @@ def control_image_of(number: int, kinds: Mapping[int, ControlImageKind], sent: C
 
 
 def ignored_image_prompts(adapters: AdapterList, plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
-    """The images of no adapter of a list whose entries need one each, with the reason. See `ignored_images`."""
+    """Return the images of no adapter of a list whose entries need one each, with the reason. See `ignored_images`."""
     uses = adapters.uses(plan.settings)
     for name, use in zip(adapters.images, uses, strict=False):
         if name not in sent:

@@ -34,7 +34,8 @@ Moderate = Callable[[Painting, Callable[[], None]], Painting]
 
 
 def find_safety_checker(catalog: ModelCatalog) -> ModelSpec:
-    """The installed safety checker. Raises InvalidRequest, `safety_checker_unavailable`, with what is missing."""
+    """Return the installed safety checker. Raises InvalidRequest, `safety_checker_unavailable`, with what is
+    missing."""
     if not DIFFUSION.is_installed:
         raise InvalidRequest(
             "The safety checker is on, and this light installation cannot run it; "
@@ -57,8 +58,8 @@ def apply_safety_checker(
     The checker sees crops of the repainted pixels with their surroundings (`core.moderation.crops`), not the rest of
     the image, which the owner supplied and which is never hidden. The crops show the painting unfaded, because anyone
     who has the source image could undo the fading.
-    how: one of `settings_table.SAFETY_TYPES`. keepalive: called while the checker computes; an exception that it raises
-    stops the check.
+    how: one of `settings_table.SAFETY_TYPES`.
+    keepalive: called while the checker computes; an exception that it raises stops the check.
     Raises EngineFailed, `safety_checker_unavailable`.
     """
     if not painting.mask.any():
@@ -81,7 +82,7 @@ def apply_safety_checker(
 
 
 def pad_to_square(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image padded to a square by repeating its edge: the checker crops anything else to its middle."""
+    """Return the image padded to a square by repeating its edge: the checker crops anything else to its middle."""
     height, width = image.shape[:2]
     side = max(height, width)
     return image if height == width else np.pad(image, ((0, side - height), (0, side - width), (0, 0)), "edge")
@@ -89,7 +90,7 @@ def pad_to_square(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @cache
 def checker_cache() -> SafetyCheckerCache:
-    """The loaded safety checkers of this process. The first use imports torch."""
+    """Return the loaded safety checkers of this process. The first use imports torch."""
     from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache
 
     return SafetyCheckerCache()

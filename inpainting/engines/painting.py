@@ -30,32 +30,26 @@ NOTHING_TO_DO = "A strength of 0 leaves the image as it is."
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Painting:
-    """One result and how it was made.
+    """One result and how it was made."""
 
-    image: the whole image, painted; where `mask` (the effective one, after grow) is 0 its pixels are the source's.
-    window: the part that the engine got, at `window.work`. coverage: share of the image that was repainted, 0 to 1.
-    seam_score, seam_score_plain, colour_matched, seam_blended: see `compositing.Composite`.
-    notes: sentences for people about what differs from the request.
-    make_unfaded: makes the image without the fading of `mask_blur` and of grey in the mask; None where nothing fades.
-    nsfw_content_detected: the safety checker's result, None where it has not run. hidden_by: how the image was hidden
-    then, one of `settings_table.SAFETY_TYPES`, None where it was not; unhidden: the image as it was painted.
-    computed_by: see `Step`.
-    """
-
+    # The whole image, painted; where `mask` (the effective one, after grow) is 0 its pixels are the source's.
     image: CanonicalImage
     mask: Mask
-    window: Window
-    coverage: float
+    window: Window  # the part that the engine got, at `window.work`
+    coverage: float  # share of the image that was repainted, 0 to 1
+    # `seam_score`, `seam_score_plain`, `colour_matched`, `seam_blended`: see `compositing.Composite`.
     seam_score: float
     seam_score_plain: float
     colour_matched: bool
     seam_blended: bool
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # sentences for people about what differs from the request
+    # Makes the image without the fading of `mask_blur` and of grey in the mask; None where nothing fades.
     make_unfaded: Callable[[], CanonicalImage] | None = None
-    nsfw_content_detected: bool | None = None
+    nsfw_content_detected: bool | None = None  # the safety checker's result, None where it has not run
+    # How the image was hidden then, one of `settings_table.SAFETY_TYPES`, None where it was not.
     hidden_by: str | None = None
-    unhidden: CanonicalImage | None = None
-    computed_by: str = ""
+    unhidden: CanonicalImage | None = None  # the image as it was painted
+    computed_by: str = ""  # see `Step`
 
     @property
     def work(self) -> Size:
@@ -64,12 +58,12 @@ class Painting:
 
 
 def paint(plan: Plan, engine: Engine, on_step: OnStep) -> list[Painting]:
-    """All results of `paint_each`."""
+    """Return all results of `paint_each`."""
     return list(paint_each(plan, engine, on_step))
 
 
 def paint_each(plan: Plan, engine: Engine, on_step: OnStep) -> Iterator[Painting]:
-    """`settings.num_images` paintings of a plan, each composited when it is taken; its images are never changed.
+    """Return `settings.num_images` paintings of a plan, each composited when it is taken; its images are never changed.
 
     Where the mask is empty, or the engine reads `strength` and it is 0, nothing is painted: the window is not even
     scaled. The last step is reported again with each image that is composited.
@@ -87,7 +81,7 @@ def paint_each(plan: Plan, engine: Engine, on_step: OnStep) -> Iterator[Painting
 
 
 def add_computed_images(plan: Plan, relay: StepRelay) -> Plan:
-    """The plan with the control images that were not sent and that a model computes."""
+    """Return the plan with the control images that were not sent and that a model computes."""
     if not plan.preprocessors:
         return plan
     images, notes = compute_images(plan, lambda: relay(Step(0, 0)))
@@ -96,7 +90,7 @@ def add_computed_images(plan: Plan, relay: StepRelay) -> Plan:
 
 
 def engine_images(plan: Plan, engine: Engine, relay: StepRelay) -> Iterable[NDArray[np.uint8]]:
-    """The engine's images of the window, in one pass or in several."""
+    """Return the engine's images of the window, in one pass or in several."""
     if not plan.passes:
         return engine.inpaint(cut_out(plan), relay)
     images = (paint_in_passes(plan, engine, index, relay) for index in range(plan.settings.num_images))
@@ -104,7 +98,7 @@ def engine_images(plan: Plan, engine: Engine, relay: StepRelay) -> Iterable[NDAr
 
 
 def paint_in_passes(plan: Plan, engine: Engine, index: int, relay: StepRelay) -> NDArray[np.uint8]:
-    """Image `index` of the window: each pass paints its part of the mask beside what those before it painted."""
+    """Return image `index` of the window: each pass paints its part of the mask beside what those before it painted."""
     image = CanonicalImage(to_rgb8(plan.request.image))
     images, count = plan.settings.num_images, len(plan.passes)
     for number, part in enumerate(plan.passes):
@@ -146,7 +140,7 @@ def keep_unchanged(plan: Plan, notes: tuple[str, ...]) -> Painting:
 
 
 def cut_out(plan: Plan) -> Plan:
-    """The plan of the window alone, at `window.work`, with the conditioning images that are read.
+    """Return the plan of the window alone, at `window.work`, with the conditioning images that are read.
 
     `mask_grow` and `mask_blur` are 0: the mask is grown already, and compositing blurs it. Control images are cut as
     the source image is; those of IP-Adapters are passed on whole.
@@ -162,7 +156,7 @@ def cut_out(plan: Plan) -> Plan:
 
 
 def composite_window(plan: Plan, painted: NDArray[np.uint8], relay: StepRelay) -> Painting:
-    """The source image with an engine's image of the window [height, width, 3] in it."""
+    """Return the source image with an engine's image of the window [height, width, 3] in it."""
     image, mask, window, blur = plan.request.image, plan.mask, plan.window, plan.settings.mask_blur
     done = run_in_thread(partial(composite, image, mask, window, painted, blur=blur), relay.repeat)
     relay.repeat()
@@ -208,6 +202,6 @@ class StepRelay:
 
 
 def composite_unfaded(image: CanonicalImage, mask: Mask, window: Window, painted: NDArray[np.uint8]) -> CanonicalImage:
-    """The image with an engine's image in it wherever the mask is above 0, without fading."""
+    """Return the image with an engine's image in it wherever the mask is above 0, without fading."""
     everywhere = np.where(mask > 0, np.uint8(255), np.uint8(0))
     return composite(image, everywhere, window, painted, blur=0).image

@@ -40,15 +40,11 @@ class EngineChoice:
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Plans the requests of a site.
+    """Plans the requests of a site."""
 
-    catalog: one for each request, which reads it once. safety_checker: the site's policy, see `core.moderation.policy`.
-    max_megapixels: the limit on what a new request repaints, see `SettingsPlan`.
-    """
-
-    catalog: ModelCatalog
-    safety_checker: str
-    max_megapixels: float | None = None
+    catalog: ModelCatalog  # one for each request, which reads it once
+    safety_checker: str  # the site's policy, see `core.moderation.policy`
+    max_megapixels: float | None = None  # the limit on what a new request repaints, see `SettingsPlan`
 
     def plan(self, request: InpaintRequest, engine: str = registry.AUTO, *, seed: int = 0) -> Plan:
         """Plan a request with its images. Raises what `plan_settings` and `plan_images` raise.
@@ -63,7 +59,8 @@ class Planner:
     def plan_settings(self, requested: PaintSettings, engine: str = registry.AUTO, *, seed: int = 0) -> SettingsPlan:
         """Choose the engine, apply the safety checker's policy and fill in every default.
 
-        engine: its name, or "auto" for the best one. seed: used where the settings have none.
+        engine: its name, or "auto" for the best one.
+        seed: used where the settings have none.
         Raises InvalidRequest for an unknown engine, for a model, LoRA or adapter that is unknown, not installed or of
         another family, for settings that the model does not support, and where the safety checker is on and
         unavailable.
@@ -87,7 +84,8 @@ class Planner:
         return plan_images(request, make_settings_plan(resolution, EngineChoice(declaration, ""), settings))
 
     def step_down(self, plan: Plan) -> Plan | None:
-        """The plan with a less demanding engine, after device memory ran out; None if none can paint the request.
+        """Return the plan with a less demanding engine, after device memory ran out; None if none can paint the
+        request.
 
         Diffusion falls back to the engine that `auto` takes without a prompt; the other engines have no fallback.
         """
@@ -101,12 +99,12 @@ class Planner:
             return None
 
     def _plan_without_model(self, plan: SettingsPlan, choice: EngineChoice) -> SettingsPlan:
-        """The same settings for another engine."""
+        """Return the same settings for another engine."""
         resolution = self.resolve(choice.engine, replace(plan.settings, model=None))
         return make_settings_plan(resolution, choice, plan.requested, plan.warnings)
 
     def choose(self, engine: str = registry.AUTO, requested: PaintSettings | None = None) -> EngineChoice:
-        """The engine of that name; for "auto" the best one. Raises InvalidRequest, `engine_not_found`.
+        """Return the engine of that name; for "auto" the best one. Raises InvalidRequest, `engine_not_found`.
 
         "auto" takes the engine of the requested model; else diffusion if a model is installed and a prompt or another
         setting needs it; else, as diffusion does worse without a prompt, erase if the family of its default model
@@ -125,7 +123,10 @@ class Planner:
         return self._choose_without_prompt(f"{why}, so the masked area is filled from the rest of the image")
 
     def _choose_without_prompt(self, why: str) -> EngineChoice:
-        """The best engine that needs no prompt. why: the beginning of the reason."""
+        """Return the best engine that needs no prompt.
+
+        why: the beginning of the reason.
+        """
         if not (ERASE.is_installed and self.catalog.has_installed(ERASE.name)):
             return EngineChoice(QUICK_FILL, f"{why}; no model for erasing is installed.")
         family = families.get(self.catalog.find(None, ERASE.name).family)
@@ -134,13 +135,14 @@ class Planner:
         return EngineChoice(ERASE, f"{why}.")
 
     def resolve(self, engine: EngineDeclaration, settings: PaintSettings) -> Resolution:
-        """The settings with the engine's defaults. Raises InvalidRequest, also where its library is not installed."""
+        """Return the settings with the engine's defaults. Raises InvalidRequest, also where its library is not
+        installed."""
         engine.check_installed()
         return engine.resolve(settings, self.catalog)
 
 
 def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
-    """The whole plan of a request whose settings are planned. The request's own settings are not read.
+    """Return the whole plan of a request whose settings are planned. The request's own settings are not read.
 
     Raises InvalidRequest: `mask_empty`; `mask_full` where the engine needs something that is kept; `too_much_to_paint`
     above `plan.max_megapixels`; `control_image_missing`, `ip_adapter_image_missing`; `field_invalid` for an image that
@@ -186,14 +188,15 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
 
 
 def metadata_notes(image: CanonicalImage, settings: PaintSettings) -> tuple[str, ...]:
-    """A sentence for people where metadata is to be kept and the image has none of it."""
+    """Return a sentence for people where metadata is to be kept and the image has none of it."""
     if settings.keep_metadata is None or not image.metadata.select(settings.keep_metadata).is_empty:
         return ()
     return (f"The image has no metadata that keep_metadata={settings.keep_metadata} would keep.",)
 
 
 def nothing_to_paint(placement: Placement | None, mask: Mask) -> str:
-    """A sentence for people where an outpainting's source image covers the canvas and the mask is empty, else ""."""
+    """Return a sentence for people where an outpainting's source image covers the canvas and the mask is empty, else
+    ""."""
     if placement is None or mask.any():
         return ""
     scaled = f", scaled from {placement.source} to {placement.canvas}," if placement.is_scaled else ""
@@ -219,7 +222,7 @@ def check_amount(mask: Mask, plan: SettingsPlan) -> None:
 def make_settings_plan(
     resolution: Resolution, choice: EngineChoice, requested: PaintSettings, warnings: tuple[str, ...] = ()
 ) -> SettingsPlan:
-    """The plan of resolved settings."""
+    """Return the plan of resolved settings."""
     return SettingsPlan(
         **_fields_of(resolution),
         engine=choice.engine,
@@ -231,7 +234,8 @@ def make_settings_plan(
 
 
 def find_ignored_settings(engine: EngineDeclaration, resolution: Resolution) -> dict[str, str]:
-    """The settings without effect, each with the reason: the engine, the model family or another setting ignores it."""
+    """Return the settings without effect, each with the reason: the engine, the model family or another setting ignores
+    it."""
     reasons = find_ignored(resolution.settings)
     if resolution.model is not None:
         family = families.get(resolution.model.family)
@@ -240,5 +244,5 @@ def find_ignored_settings(engine: EngineDeclaration, resolution: Resolution) -> 
 
 
 def _fields_of(instance: Resolution) -> dict[str, Any]:
-    """Field name -> value, to build a more specific plan from."""
+    """Return field name -> value, to build a more specific plan from."""
     return {field.name: getattr(instance, field.name) for field in fields(instance)}

@@ -24,7 +24,8 @@ SIDE = 384
 
 
 def prefill_border(plan: Plan, on_step: OnStep) -> Plan:
-    """The plan with the border filled in its image, which becomes 8-bit RGB; the same plan where none is needed."""
+    """Return the plan with the border filled in its image, which becomes 8-bit RGB; the same plan where none is
+    needed."""
     kept = masks.bounds((plan.mask == 0).view(np.uint8))
     starts_from_image = "strength" not in plan.ignored and plan.settings.strength < 1
     if plan.request.placement is None or not starts_from_image or kept is None:

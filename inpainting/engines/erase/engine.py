@@ -42,7 +42,7 @@ class Erase:
         self._loading = threading.Lock()
 
     def inpaint(self, plan: Plan, on_step: OnStep) -> Iterable[NDArray[np.uint8]]:
-        """`settings.num_images` images [height, width, 3], equal to the source image where the mask is 0.
+        """Yield `settings.num_images` images [height, width, 3], equal to the source image where the mask is 0.
 
         Each is computed when it is taken: eight of 40 megapixels would need a gigabyte.
         One step per region. While the network runs, `on_step` gets the last step again, so that it can raise Cancelled.
@@ -73,7 +73,7 @@ class Erase:
             yield out
 
     def network(self, spec: ModelSpec) -> OnnxNetwork:
-        """The loaded network; a file that has changed is loaded again. The first call imports onnxruntime.
+        """Return the loaded network; a file that has changed is loaded again. The first call imports onnxruntime.
 
         Raises EngineFailed (`model_unavailable`, `model_refused`) if it cannot be loaded.
         """
@@ -91,7 +91,8 @@ class Erase:
 
 
 def region_window(box: Box, unknown: NDArray[np.bool_], side: int) -> Window:
-    """The square around a region, for a network of this side; the whole image if the square has no known pixel."""
+    """Return the square around a region, for a network of this side; the whole image if the square has no known
+    pixel."""
     size = Size(unknown.shape[1], unknown.shape[0])
     window = window_around(box, size, side)
     return window_around(Box.whole(size), size, side) if unknown[window.box.slices].all() else window
@@ -116,7 +117,7 @@ def network_input(
 
 
 def scaled_preview(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image scaled down to at most PREVIEW_SIDE pixels a side."""
+    """Return the image scaled down to at most PREVIEW_SIDE pixels a side."""
     height, width = image.shape[:2]
     scale = min(1.0, PREVIEW_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))

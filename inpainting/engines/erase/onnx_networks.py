@@ -36,10 +36,11 @@ class OnnxNetwork:
         self.scales = family.graph_scales and not isinstance(width, int)
 
     def work_size(self, window: Size) -> Size:
-        """The size at which the network gets a window: its square, or nearly the window's own where the graph scales.
+        """Return the size at which the network gets a window: its square, or nearly the window's own where the graph
+        scales.
 
-        MI-GAN's graph crops to the hole and 128 pixels around it, and fades its result in after scaling it back. At
-        512 pixels its seams were stronger on each of 12 photos than with the window's own size.
+        MI-GAN's graph crops to the hole and 128 pixels around it, and fades its result in after scaling it back. At 512
+        pixels its seams were stronger on each of 12 photos than with the window's own size.
         """
         if not self.scales:
             return Size(self.side, self.side)
@@ -48,11 +49,13 @@ class OnnxNetwork:
     def paint(
         self, image: NDArray[np.uint8], hole: NDArray[np.bool_], *, symmetry: int, on_wait: Callable[[], None]
     ) -> NDArray[np.uint8]:
-        """The network's output: RGB [height, width, 3] with the hole [height, width] filled, all pixels reconstructed.
+        """Return the network's output: RGB [height, width, 3] with the hole [height, width] filled, all pixels
+        reconstructed.
 
         What the image holds in the hole is not used, see `fill_hole_with_nearest`.
         symmetry: 0 to 7, see `apply_symmetry`.
-        on_wait: called while the network runs; an exception from it terminates the run. Raises EngineFailed.
+        on_wait: called while the network runs; an exception from it terminates the run.
+        Raises EngineFailed.
         """
         visible = apply_symmetry(fill_hole_with_nearest(image, hole), symmetry)
         feeds = self.inputs(visible, apply_symmetry(hole, symmetry))
@@ -68,7 +71,7 @@ class OnnxNetwork:
 
 
 def apply_symmetry(pixels: NDArray[Any], symmetry: int) -> NDArray[Any]:
-    """Pixels under a symmetry of the square, 0 to 7. Its bits: 1 flips columns, 2 flips rows, 4 transposes."""
+    """Return pixels under a symmetry of the square, 0 to 7. Its bits: 1 flips columns, 2 flips rows, 4 transposes."""
     pixels = pixels[:, ::-1] if symmetry & 1 else pixels
     pixels = pixels[::-1] if symmetry & 2 else pixels
     return pixels.swapaxes(0, 1) if symmetry & 4 else pixels

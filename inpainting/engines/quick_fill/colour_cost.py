@@ -13,8 +13,8 @@ import numpy as np
 from inpainting.engines.quick_fill.hole_graph import SCALE, Bools, Floats, HoleGraph, Indexes, Ints
 
 WEIGHT = np.float32(0.5) * SCALE
-"""Of the squared distance from the most similar sample. Chosen by eye: a tenth of it has no effect, and with six times
-of it benches break."""
+"""The weight of the squared distance from the most similar sample. Chosen by eye: a tenth of it has no effect, and with
+six times of it benches break."""
 DISTANCE = 4000.0
 """Squared levels of 0..255 by which a sample one breadth of the hole away differs on top of its colour."""
 SAMPLES = 160
@@ -30,7 +30,7 @@ CELL = 4
 
 
 def colour_costs(graph: HoleGraph, offsets: Ints) -> Floats:
-    """[k, nodes]: the cost of each of `offsets` [k, 2]; 0 where there is no known pixel near the source."""
+    """Return [k, nodes]: the cost of each of `offsets` [k, 2]; 0 where there is no known pixel near the source."""
     height, width = graph.shape
     cells, cell_of_node = np.unique((graph.rows // CELL) * width + graph.columns // CELL, return_inverse=True)
     rows, columns = (CELL * part + CELL // 2 for part in np.divmod(cells, width))
@@ -50,7 +50,7 @@ def colour_costs(graph: HoleGraph, offsets: Ints) -> Floats:
 
 
 def compute_features(graph: HoleGraph) -> tuple[Floats, Bools]:
-    """([h, w, 4] Lab and detail, blurred over known pixels only; [h, w] whether there are any)."""
+    """Return ([h, w, 4] Lab and detail, blurred over known pixels only; [h, w] whether there are any)."""
     known = graph.known.astype(np.float32)
     weight = cv2.GaussianBlur(known, (0, 0), BLUR)
     lab = cv2.GaussianBlur(graph.features[:, :, :3] * known[:, :, None], (0, 0), BLUR)
@@ -62,7 +62,7 @@ def compute_features(graph: HoleGraph) -> tuple[Floats, Bools]:
 
 
 def sample_around(graph: HoleGraph) -> Indexes:
-    """[<= SAMPLES, 2]: rows and columns of known pixels around the hole, evenly spaced in reading order."""
+    """Return [<= SAMPLES, 2]: rows and columns of known pixels around the hole, evenly spaced in reading order."""
     side = 2 * RING + 1
     ring = cv2.dilate(graph.hole.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
     ring_known = ring & graph.known

@@ -42,14 +42,11 @@ SMOOTH = 4.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Filling:
-    """A filled hole. image: [h, w, 3]. graph: of the image, padded at the right and below.
+    """A filled hole."""
 
-    offsets: [nodes of the graph, 2], from each pixel of the hole to the one that was copied before blending.
-    """
-
-    image: Bytes
-    graph: HoleGraph
-    offsets: Ints
+    image: Bytes  # [h, w, 3]
+    graph: HoleGraph  # of the image, padded at the right and below
+    offsets: Ints  # [nodes of the graph, 2], from each pixel of the hole to the one that was copied before blending
 
 
 def coarse_factor(hole_pixels: int, area: int) -> int:
@@ -69,10 +66,11 @@ def fill(
     report: Report,
     band: Band | None = None,
 ) -> Filling:
-    """`image` [h, w, 3] with `hole` [h, w] filled from `known` [h, w]; other pixels are neither changed nor used.
+    """Return `image` [h, w, 3] with `hole` [h, w] filled from `known` [h, w]; other pixels are neither changed nor
+    used.
 
-    effort: 0..1, the share of the usual number of offsets that is searched for and tried. band: None for a hole that is
-    surrounded by known pixels; a trend would run away where they are on one side only.
+    effort: 0..1, the share of the usual number of offsets that is searched for and tried.
+    band: None for a hole that is surrounded by known pixels; a trend would run away where they are on one side only.
     """
     report(0.0)
     trend = None if band else smooth_trend(image, known, hole)
@@ -89,7 +87,7 @@ def fill(
 
 
 def smooth_trend(image: Bytes, known: Bools, hole: Bools) -> NDArray[np.float32] | None:
-    """[h, w, 3]: the quadratic surface fitted to the hole's surroundings, or None where they are not smooth."""
+    """Return [h, w, 3]: the quadratic surface fitted to the hole's surroundings, or None where they are not smooth."""
     surroundings = cv2.dilate(hole.astype(np.uint8), np.ones((2 * RING + 1, 2 * RING + 1), np.uint8)) > 0
     rows, columns = np.nonzero(surroundings & known)
     if len(rows) < 30:
@@ -118,7 +116,7 @@ def fill_textured(
     report: Report,
     band: Band | None = None,
 ) -> Filling:
-    """As `fill`, by copying alone."""
+    """Return what `fill` returns, by copying alone."""
     factor = coarse_factor(int(np.count_nonzero(hole)), hole.size)
     height, width = hole.shape
     down, right = -height % factor, -width % factor  # sides must be multiples of the coarse factor
@@ -144,7 +142,7 @@ def fill_textured(
 def label_coarse(
     graph: HoleGraph, effort: float, rng: np.random.Generator, report: Report, band: Band | None
 ) -> tuple[Ints, Ints]:
-    """(offsets [k, 2], labels [n]) of the hole's pixels on the coarse level."""
+    """Return (offsets [k, 2], labels [n]) of the hole's pixels on the coarse level."""
     pixels = len(graph.rows)
     side = 2 * (max(graph.shape) // 12) + 9
     near = cv2.dilate(graph.hole.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
@@ -185,7 +183,7 @@ def label_coarse(
 
 
 def add_coverage(graph: HoleGraph, offsets: Ints) -> Ints:
-    """`offsets` and a few more, until each pixel of the hole has one with a known source, as far as possible."""
+    """Return `offsets` and a few more, until each pixel of the hole has one with a known source, as far as possible."""
     every = slice(None)
     found = [offsets.reshape(-1, 2)]
     uncovered = np.ones(len(graph.rows), bool)

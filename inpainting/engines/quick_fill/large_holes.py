@@ -25,11 +25,14 @@ the resolution, and looks the same."""
 MAX_AREA = 18_000_000
 """Pixels of a hole's surroundings at full resolution, at most: 20 bytes each."""
 MAX_AREAS = 60_000_000
-"""Of all holes together: about 10 seconds."""
+"""The limit for all holes together: about 10 seconds."""
 
 
 def downscaling(hole_pixels: int, areas: list[int]) -> int:
-    """The factor by which an image has to be downscaled for its holes. areas: of the surroundings of each hole."""
+    """Return the factor by which an image has to be downscaled for its holes.
+
+    areas: of the surroundings of each hole.
+    """
     excess = max(hole_pixels / MAX_HOLE, max(areas, default=0) / MAX_AREA, sum(areas) / MAX_AREAS)
     return max(1, math.ceil(math.sqrt(excess)))
 
@@ -44,7 +47,8 @@ def fill_downscaled(
     report: Report,
     band: Band | None = None,
 ) -> Bytes:
-    """As `filling.fill`, at 1 / `factor` of the size. Above 1 it writes `image` itself: a copy may be 60 MB."""
+    """Return what `filling.fill` returns, at 1 / `factor` of the size. Above 1 it writes `image` itself: a copy may be
+    60 MB."""
     if factor == 1:
         return fill(image, known, hole, effort, rng, report, band).image
     height, width = hole.shape
@@ -91,7 +95,7 @@ def fill_with_detail(image: Bytes, hole: Bools, small: Bytes, filling: Filling, 
 
 
 def upscale(image: Bytes, top: int, bottom: int, factor: int, width: int) -> Bytes:
-    """Rows top to bottom of `image`, bilinearly at `factor` times its size, [bottom - top, width, 3]."""
+    """Return rows top to bottom of `image`, bilinearly at `factor` times its size, [bottom - top, width, 3]."""
     first, last = max(top // factor - 1, 0), min(bottom // factor + 2, image.shape[0])
     size = image.shape[1] * factor, (last - first) * factor
     part = cv2.resize(image[first:last], size, interpolation=cv2.INTER_LINEAR)

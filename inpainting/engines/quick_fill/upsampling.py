@@ -24,7 +24,7 @@ SHIFTS = sorted(((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)), 
 def upsample(
     coarse: HoleGraph, fine: HoleGraph, offsets: Ints, labels: Ints, ratio: int, report: Report
 ) -> tuple[Ints, Ints]:
-    """(offsets [k, 2], labels [n]) for `fine`, which is `ratio` times as large as `coarse`."""
+    """Return (offsets [k, 2], labels [n]) for `fine`, which is `ratio` times as large as `coarse`."""
     plane = np.full(coarse.shape, -1, np.int32)
     plane[coarse.rows, coarse.columns] = labels
     labels = plane[fine.rows // ratio, fine.columns // ratio]
@@ -45,7 +45,7 @@ def upsample(
 
 
 def find_nodes_near_seams(graph: HoleGraph, labels: Ints, reach: int) -> Bools:
-    """[n]: the nodes within `reach` pixels of a change of label."""
+    """Return [n]: the nodes within `reach` pixels of a change of label."""
     at = labels[graph.first] != labels[graph.second]
     seam = np.zeros(len(labels), bool)
     seam[graph.first[at]] = seam[graph.second[at]] = True
@@ -53,7 +53,7 @@ def find_nodes_near_seams(graph: HoleGraph, labels: Ints, reach: int) -> Bools:
 
 
 def find_nodes_near(graph: HoleGraph, nodes: Bools, reach: int) -> Bools:
-    """[n]: the nodes within `reach` pixels (a square) of one of `nodes` [n]."""
+    """Return [n]: the nodes within `reach` pixels (a square) of one of `nodes` [n]."""
     if not nodes.any():
         return nodes
     top, left = int(graph.rows.min()), int(graph.columns.min())
@@ -65,7 +65,7 @@ def find_nodes_near(graph: HoleGraph, nodes: Bools, reach: int) -> Bools:
 
 
 def refine_offsets(graph: HoleGraph, offsets: Ints, labels: Ints) -> Ints:
-    """Each offset shifted by up to a pixel, to where its region matches the pixels around it best."""
+    """Return each offset shifted by up to a pixel, to where its region matches the pixels around it best."""
     box = bounds(graph.hole, 2)
     image = graph.features[box.slices].copy()
     image[~graph.known[box.slices]] = UNKNOWN
