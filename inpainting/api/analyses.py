@@ -37,7 +37,7 @@ Render = Callable[[Analysis], HttpResponseBase]
 
 
 def runs_in_worker() -> bool:
-    """Whether models that select and describe are loaded by the workers alone, and not by this process."""
+    """Return whether models that select and describe are loaded by the workers alone, and not by this process."""
     return settings.ROLE == "web"
 
 
@@ -57,10 +57,10 @@ def answer_later(
     keeps: bool = False,
     render_pending: Render | None = None,
 ) -> HttpResponseBase:
-    """The response when the analysis has ended, or `max_wait_seconds` later; an analysis that failed is an error.
+    """Respond when the analysis has ended, or `max_wait_seconds` later; an analysis that failed is an error.
 
-    keeps: whether the analysis stays after its response, for later requests to name it. render_pending: the response
-    for one that has not ended; without it that is an error.
+    keeps: whether the analysis stays after its response, for later requests to name it.
+    render_pending: the response for one that has not ended; without it that is an error.
     """
     drop_body(request)
     current = partial(_render_current, analysis.pk, dialect, render=render, keeps=keeps, render_pending=render_pending)
@@ -87,7 +87,8 @@ def _render_current(
 
 
 def describe_in_worker(image: CanonicalImage, user: Any, *, service: str) -> Caption:
-    """The description of an image by a worker's captioner, within DESCRIBE_SECONDS, for requests that need it at once.
+    """Return the description of an image by a worker's captioner, within DESCRIBE_SECONDS, for requests that need it at
+    once.
 
     Raises EngineFailed where there is none by then, and what `submit_analysis` raises.
     """
@@ -112,12 +113,12 @@ def describe_in_worker(image: CanonicalImage, user: Any, *, service: str) -> Cap
 
 
 def best_mask_of(analysis: Analysis) -> Mask:
-    """Raises ImageGone where its file is gone."""
+    """Return the best mask of an analysis. Raises ImageGone where its file is gone."""
     return pixels_of(analysis.masks.get(index=0))
 
 
 def pixels_of(stored: StoredImage) -> Mask:
-    """The pixels of a stored mask. Raises ImageGone where its file is gone."""
+    """Return the pixels of a stored mask. Raises ImageGone where its file is gone."""
     try:
         return grey_pixels(stored.read())
     except FileNotFoundError as error:
@@ -125,7 +126,7 @@ def pixels_of(stored: StoredImage) -> Mask:
 
 
 def ending_error(analysis: Analysis) -> ApiError:
-    """The error of an analysis that failed or was cancelled."""
+    """Return the error of an analysis that failed or was cancelled."""
     status = ENDED_STATUSES[Status(analysis.status)]
     if analysis.is_refused:
         status = 429 if analysis.error_code in (RATE, QUOTA) else 400

@@ -25,12 +25,16 @@ def is_never_gone() -> bool:
 
 
 class ConcurrencyLimit:
-    """Counts what is in progress. what: in words, for the error. setting: the name of the setting with the limit."""
+    """Counts what is in progress.
+
+    what: in words, for the error.
+    setting: the name of the setting with the limit.
+    """
 
     def __init__(self, what: str, setting: str) -> None:
         self.what, self.setting = what, setting
         self.active: defaultdict[int, list[HasLeft]] = defaultdict(list)
-        """In progress, by the primary key of the user."""
+        """What is in progress, by the primary key of the user."""
         self._lock = threading.Lock()
 
     @contextmanager
@@ -65,7 +69,7 @@ _computations = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
 
 @contextmanager
 def computing(has_left: HasLeft = is_never_gone) -> Iterator[None]:
-    """Held while an object is selected or an image is described.
+    """Count a computation, in a context that is held while an object is selected or an image is described.
 
     Raises Busy if it is not its turn in WAIT_SECONDS, and ClientLeft where the client has disconnected by then.
     """

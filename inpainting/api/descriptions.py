@@ -28,7 +28,7 @@ def respond_with_caption(
     dialect: Dialect,
     render: Callable[[Caption], HttpResponseBase],
 ) -> HttpResponseBase:
-    """The response with the words for an image, by a model or without one by its colours.
+    """Return the response with the words for an image, by a model or without one by its colours.
 
     Raises what `read_recent`, `submit_analysis` and the captioner raise.
     """

@@ -15,7 +15,7 @@ from inpainting.generations.idempotency import Idempotency
 
 
 def read_idempotency(request: Request, *, api_key_field: str = "") -> Idempotency | None:
-    """The key with the digest of path and body; None without the header. Call it before any image is read.
+    """Return the key with the digest of path and body; None without the header. Call it before any image is read.
 
     api_key_field: the field of the body that holds the caller's API key, and is not in the digest.
     Raises RepeatedRequest for a request that was accepted before, and InvalidRequest for a key of another request.
@@ -31,7 +31,7 @@ def read_idempotency(request: Request, *, api_key_field: str = "") -> Idempotenc
 
 
 def body_digest(request: Request, api_key_field: str) -> str:
-    """SHA-256, in hexadecimal, of the path and the body; independent of the order of its fields."""
+    """Return SHA-256, in hexadecimal, of the path and the body; independent of the order of its fields."""
     data: Any = request.data
     lists = dict(data.lists()) if isinstance(data, QueryDict) else {name: [value] for name, value in data.items()}
     digest = hashlib.sha256(request.path.rstrip("/").encode())

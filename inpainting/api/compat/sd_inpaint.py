@@ -58,7 +58,7 @@ class Form(BaseModel):
 
 
 class Health(DialectView):
-    """Does not depend on a model."""
+    """The health check, which does not depend on a model."""
 
     def get(self, request: Request) -> HttpResponse:
         body = {"status": "healthy", "service": "stable-diffusion-inpaint", "model": SD_INPAINT_MODEL}
@@ -66,14 +66,14 @@ class Health(DialectView):
 
 
 class SiteHealth(DialectView):
-    """`/health/` of the service's host. This server's own checks are `/livez` and `/readyz`."""
+    """The health check `/health/` of the service's host. This server's own checks are `/livez` and `/readyz`."""
 
     def get(self, request: Request) -> HttpResponse:
         return json_response({"status": "ok"})
 
 
 class SdInpainting(Dialect):
-    """`/sd-inpaint/`. Errors are `{"detail"}`, as in FastAPI."""
+    """The dialect under `/sd-inpaint/`. Errors are `{"detail"}`, as in FastAPI."""
 
     name: ClassVar[str] = "sd-inpaint"
     prefixes: ClassVar[tuple[str, ...]] = ("/sd-inpaint", "/health")
@@ -143,12 +143,13 @@ DIALECT = SdInpainting()
 
 
 def seed_in_range(seed: int) -> int:
-    """A seed from 1 to MAX_SEED for any whole number, always the same one; those in the range stay as they are."""
+    """Return a seed from 1 to MAX_SEED for any whole number, always the same one; those in the range stay as they
+    are."""
     return (seed - 1) % MAX_SEED + 1
 
 
 def rgb_png_response(image: GeneratedImage, headers: Mapping[str, str]) -> HttpResponseBase:
-    """The result as 8-bit RGB, without its alpha: the stored file, or a copy where that has another mode."""
+    """Return the result as 8-bit RGB, without its alpha: the stored file, or a copy where that has another mode."""
     with image.file.open("rb") as file:
         is_rgb = file.read(26)[24:] == RGB_8_BIT
     if is_rgb:

@@ -23,7 +23,7 @@ ADAPTER_TYPES = ("generate_background", "upscale", INPAINTING)
 """The adapter types that are available here: of outpainting all, the first one by default."""
 BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 MAX_ECHOED_CHARACTERS = 2_000
-"""Of each text of a request in its webhook."""
+"""The limit for each text of a request in its webhook."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class SideLength:
 
 
 class SideField(serializers.Field):
-    """`1024`, `"1024"` or `"200%"`."""
+    """A side of the result, sent as `1024`, `"1024"` or `"200%"`."""
 
     def to_internal_value(self, data: Any) -> SideLength:
         found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(%?)", "" if data is True else str(data).strip())
@@ -71,7 +71,7 @@ class FitField(serializers.Field):
 
 
 class KilobytesField(serializers.Field):
-    """`500000` bytes, or `"1MB"`, in kilobytes of 1000 bytes."""
+    """A size, sent as `500000` bytes or as `"1MB"`, in kilobytes of 1000 bytes."""
 
     def to_internal_value(self, data: Any) -> int:
         found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)\s*([kmg]?b|)", str(data).strip().lower())
@@ -122,7 +122,8 @@ class RequestForm(serializers.Serializer):
 
 
 def parameters_of(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a request without empty ones. Forms, and some clients in JSON, send them as one JSON text."""
+    """Return the fields of a request without empty ones. Forms, and some clients in JSON, send them as one JSON
+    text."""
     fields = dict(fields)
     parameters = fields.pop("parameters", {})
     try:
@@ -137,7 +138,10 @@ def parameters_of(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remove_nulls(fields: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
-    """depth: of the objects that are read; a request may be nested much deeper."""
+    """Return the fields without those that are null.
+
+    depth: how many levels of objects are read; a request may be nested much deeper.
+    """
     return {
         name: remove_nulls(value, depth - 1) if isinstance(value, dict) and depth > 1 else value
         for name, value in fields.items()
@@ -146,7 +150,8 @@ def remove_nulls(fields: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
 
 
 def names_of(sent: Mapping[str, Any], form: serializers.Serializer, prefix: str = "") -> Iterator[str]:
-    """Names of the form's fields that were sent, in objects with their path: `background.generate.description`."""
+    """Yield names of the form's fields that were sent, in objects with their path:
+    `background.generate.description`."""
     for name, value in sent.items():
         field = form.fields.get(name)
         if isinstance(field, serializers.Serializer):
@@ -156,7 +161,7 @@ def names_of(sent: Mapping[str, Any], form: serializers.Serializer, prefix: str 
 
 
 def unknown_fields(sent: Mapping[str, Any], form: serializers.Serializer, prefix: str = "") -> Iterator[str]:
-    """Names of the fields with a value that the form does not have; of odd names only a placeholder."""
+    """Yield names of the fields with a value that the form does not have; of odd names only a placeholder."""
     for name, value in sent.items():
         field = form.fields.get(name)
         if isinstance(field, serializers.Serializer):
@@ -166,7 +171,7 @@ def unknown_fields(sent: Mapping[str, Any], form: serializers.Serializer, prefix
 
 
 def echo(sent: Mapping[str, Any], form: serializers.Serializer) -> dict[str, Any]:
-    """The form's fields for the webhook, long texts, such as images in base64, cut.
+    """Return the form's fields for the webhook, long texts, such as images in base64, cut.
 
     All other fields are left out: their values are not checked, and one may be the caller's key.
     """

@@ -36,7 +36,7 @@ ACCEPT_SECONDS = 20.0
 
 
 class DeepImage(Dialect):
-    """`/rest_api/`."""
+    """The dialect under `/rest_api/`."""
 
     name: ClassVar[str] = "deep-image"
     prefixes: ClassVar[tuple[str, ...]] = ("/rest_api/",)
@@ -89,7 +89,7 @@ class DeepImage(Dialect):
         return {**super().meta(generation), "warnings": all_warnings(generation)}
 
     def webhook_body(self, generation: Generation) -> dict[str, Any] | None:
-        """None for a failure, for which no webhook is documented."""
+        """Return the message of a success, and None for a failure, for which no webhook is documented."""
         if generation.status != Status.SUCCEEDED:
             return None
         sent = generation.service_data

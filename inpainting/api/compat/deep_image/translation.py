@@ -126,7 +126,8 @@ def add_description(
 
 
 def image_text(field: str, text: str) -> SentImage:
-    """A URL, a data URL, base64, or base64 after `base64,`. Raises InvalidRequest for the service's own storage."""
+    """Return a URL, a data URL, base64, or base64 after `base64,`. Raises InvalidRequest for the service's own
+    storage."""
     text = text.strip()
     if text[:10].lower() == "storage://":
         raise InvalidRequest("There is no storage here: send a URL, base64 or a file.", code="url_invalid", field=field)
@@ -149,7 +150,7 @@ def check_task(values: Mapping[str, Any], generate: Mapping[str, Any]) -> None:
 
 
 def requested_size(values: Mapping[str, Any], image: CanonicalImage) -> Size | None:
-    """Width and height as requested; one alone keeps the source's ratio; None: the source's size.
+    """Return width and height as requested; one alone keeps the source's ratio; None: the source's size.
 
     Raises InvalidRequest above the limits of images.
     """
@@ -168,7 +169,7 @@ def requested_size(values: Mapping[str, Any], image: CanonicalImage) -> Size | N
 
 
 def fit_within(source: Size, bounds: Size) -> Size:
-    """The largest size of the source's ratio within the bounds."""
+    """Return the largest size of the source's ratio within the bounds."""
     scale = min(Fraction(bounds.width, source.width), Fraction(bounds.height, source.height))
     return Size(max(1, round(source.width * scale)), max(1, round(source.height * scale)))
 
@@ -176,7 +177,10 @@ def fit_within(source: Size, bounds: Size) -> Size:
 def settings_of(
     values: Mapping[str, Any], generate: Mapping[str, Any], source_format: str, catalog: Catalog
 ) -> PaintSettings:
-    """source_format: of the source's file, the default for the result."""
+    """Return the settings of validated values.
+
+    source_format: the format of the source's file, the default for the result.
+    """
     texts = (generate.get("description"), generate.get("additional_prompt"))
     quality = values.get("quality", values.get("output_quality"))
     own_format = source_format.lower() if source_format in ("JPEG", "WEBP") else PNG
@@ -196,7 +200,7 @@ def settings_of(
 
 
 def inpaint_controlnet(requested: PaintSettings, catalog: Catalog) -> str | None:
-    """The first installed ControlNet for inpainting with the model that will paint; None if there is none."""
+    """Return the first installed ControlNet for inpainting with the model that will paint; None if there is none."""
     model = catalog.default()
     if model is None or planner(catalog).choose(requested=requested).engine is not DIFFUSION:
         return None
@@ -205,7 +209,7 @@ def inpaint_controlnet(requested: PaintSettings, catalog: Catalog) -> str | None
 
 
 def fields_without_use(values: Mapping[str, Any], paint_settings: PaintSettings) -> Iterator[str]:
-    """Names of the fields that the form has and that this request has no use for."""
+    """Yield names of the fields that the form has and that this request has no use for."""
     generate = values.get("background", {}).get("generate", {})
     if "ip_image2" in generate and generate.get("adapter_type") != INPAINTING:
         yield "background.generate.ip_image2"

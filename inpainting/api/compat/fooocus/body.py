@@ -29,7 +29,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 Name = Annotated[str, Field(max_length=500)]
 Few = Field(max_length=100)
-"""Of a list. The service has no limits on texts and lists; a request is stored, so it must not be large."""
+"""The limit of a list. The service has no limits on texts and lists; a request is stored, so it must not be large."""
 
 
 class Performance(StrEnum):
@@ -196,7 +196,7 @@ class GenerateBody(FieldsWithEffect):
         return bool(getattr(self, name) != type(self).model_fields[name].default)
 
     def ineffective_fields(self) -> list[str]:
-        """The fields without effect that were sent with another value than their default."""
+        """Return the fields without effect that were sent with another value than their default."""
         without_effect = type(self).model_fields.keys() - FieldsWithEffect.model_fields.keys()
         return sorted(filter(self.differs_from_default, without_effect))
 

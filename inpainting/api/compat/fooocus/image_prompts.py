@@ -1,4 +1,4 @@
-"""`controlnet_image` of a `GenerateBody` -> the image prompts of installed IP-Adapters."""
+"""Translates `controlnet_image` of a `GenerateBody` to the image prompts of installed IP-Adapters."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add_image_prompts(
     notes: Notes,
     read: Callable[[SentImage, ImageRole], DecodedImage],
 ) -> InpaintRequest:
-    """The request with the images of controlnet_image as image prompts; as it was where none can be used."""
+    """Return the request with the images of controlnet_image as image prompts; as it was where none can be used."""
     prompts = [prompt for prompt in body.controlnet_image if prompt.cn_img]
     if prompts and body.inpaints and not body.mixing_image_prompt_and_inpaint:
         notes.ignore(FIELD, "inpainting reads it with mixing_image_prompt_and_inpaint.")
@@ -55,7 +55,7 @@ def add_image_prompts(
 
 
 def adapter_for(prompt: ImagePrompt, model: str | None, catalog: Catalog) -> str | None:
-    """The slug of the first installed IP-Adapter for an image of this type and the model; None without one."""
+    """Return the slug of the first installed IP-Adapter for an image of this type and the model; None without one."""
     row = catalog.find_row(model) if model else catalog.default()
     if row is None or prompt.cn_type not in IMAGE_PROMPTS:
         return None

@@ -92,7 +92,7 @@ def render_mask(mask: Mask, *, is_rgb: bool, headers: Mapping[str, str]) -> Http
 
 
 def find_segmenter(body: MaskBody) -> tuple[Segmenter, Selection]:
-    """The requested segmenter, or the built-in one where the caller or the site allows it, and what it gets.
+    """Return the requested segmenter, or the built-in one where the caller or the site allows it, and what it gets.
 
     Raises InvalidRequest, `model_unavailable`, with the command that installs the model.
     """
@@ -110,7 +110,8 @@ def find_segmenter(body: MaskBody) -> tuple[Segmenter, Selection]:
 
 
 def select_by_words(body: MaskBody) -> tuple[Segmenter, Selection]:
-    """Raises InvalidRequest where no model finds by words, or the requested SAM is not installed."""
+    """Return the segmenter that finds by words, and what it gets. Raises InvalidRequest where no model finds by words,
+    or the requested SAM is not installed."""
     detection = Detection(
         box_threshold=body.box_threshold,
         text_threshold=body.text_threshold,
@@ -126,7 +127,7 @@ def select_by_words(body: MaskBody) -> tuple[Segmenter, Selection]:
 
 
 def find_ignored_fields(body: MaskBody, segmenter: Segmenter) -> list[str]:
-    """The fields that were sent and changed nothing, because the segmenter does not read them."""
+    """Return the fields that were sent and changed nothing, because the segmenter does not read them."""
     read = {"image", "mask_model", "allow_built_in"}
     if Hint.WORDS in segmenter.reads:
         read |= DETECTION_FIELDS

@@ -45,7 +45,7 @@ ASPECT_RATIO = re.compile(r"(\d{1,5})\D(\d{1,5})")
 DEFAULT_SIZE = Size(1152, 896)
 MASK_THRESHOLD = 127
 DEFAULT_SHARE = 3
-"""Of a side: its pixels divided by this are added where outpaint_distance has no number for it."""
+"""The pixels of a side divided by this are added where outpaint_distance has no number for it."""
 
 
 def translate(body: GenerateBody, http_request: Request) -> tuple[InpaintRequest, Submission]:
@@ -113,7 +113,7 @@ def inpaint_request(body: GenerateBody, settings: PaintSettings, http_request: R
 
 
 def opaque(image: CanonicalImage) -> CanonicalImage:
-    """The image without alpha: composited on white, in 8 bits a channel, where a pixel is transparent."""
+    """Return the image without alpha: composited on white, in 8 bits a channel, where a pixel is transparent."""
     if image.alpha is None:
         return image
     if image.alpha.min() == np.iinfo(image.alpha.dtype).max:
@@ -122,7 +122,7 @@ def opaque(image: CanonicalImage) -> CanonicalImage:
 
 
 def binary_mask(image: CanonicalImage) -> Mask:
-    """255 where the mean of the channels is above 127, else 0; transparent pixels count as black."""
+    """Return 255 where the mean of the channels is above 127, else 0; transparent pixels count as black."""
     colour = to_8_bits(image.colour)
     total = colour.sum(axis=2, dtype=np.uint16)
     threshold = MASK_THRESHOLD * colour.shape[2]
@@ -133,14 +133,14 @@ def binary_mask(image: CanonicalImage) -> Mask:
 
 
 def grown(mask: Mask, pixels: int) -> Mask:
-    """The mask dilated by a square of 3x3 `pixels` times; for a negative number eroded."""
+    """Return the mask dilated by a square of 3x3 `pixels` times; for a negative number eroded."""
     square = np.ones((2 * abs(pixels) + 1, 2 * abs(pixels) + 1), np.uint8)
     changed = cv2.dilate(mask, square) if pixels > 0 else cv2.erode(mask, square)
     return np.asarray(changed, np.uint8)
 
 
 def outpaint_of(body: GenerateBody, size: Size) -> Outpaint:
-    """The pixels to add at each selected side."""
+    """Return the pixels to add at each selected side."""
     sides = dict(
         zip(
             (OutpaintSide.LEFT, OutpaintSide.TOP, OutpaintSide.RIGHT, OutpaintSide.BOTTOM),
@@ -162,7 +162,8 @@ def outpaint_of(body: GenerateBody, size: Size) -> Outpaint:
 
 
 def padding_of(mask: Mask, share: float) -> int:
-    """Pixels around the mask's bounds that make them `share` of the image's width and height; 0 for a larger mask."""
+    """Return pixels around the mask's bounds that make them `share` of the image's width and height; 0 for a larger
+    mask."""
     height, width = mask.shape
     bounds = masks.nonempty_bounds(mask).size
     padding = max(share * width - bounds.width, share * height - bounds.height, 0) / 2

@@ -112,7 +112,8 @@ class StyleList(DialectView):
 
 
 def convert_to_utc(time: datetime) -> datetime:
-    """The time in UTC, which is that of one without a time zone; beyond the first and the last year the nearest one."""
+    """Return the time in UTC, which is that of one without a time zone; beyond the first and the last year the nearest
+    one."""
     try:
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except OverflowError:

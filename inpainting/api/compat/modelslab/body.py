@@ -23,7 +23,8 @@ from inpainting.core.validation import check_text
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
 MAX_STEPS, DEFAULT_STEPS = 20, 31
-"""As published: the default exceeds the maximum, so that a request without steps has MAX_STEPS."""
+"""The numbers are the published ones: the default exceeds the maximum, so that a request without steps has
+MAX_STEPS."""
 RANGES: Mapping[str, tuple[float, float]] = {
     "width": (256, 1024),
     "height": (256, 1024),

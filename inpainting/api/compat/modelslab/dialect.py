@@ -28,11 +28,12 @@ from inpainting.generations.submit import Submission
 from inpainting.models import Generation, Status
 
 MIN_FETCH_SECONDS = 5
-"""For the images behind URLs, however short the wait is and however long the request waited for its turn."""
+"""The least time for the images behind URLs, however short the wait is and however long the request waited for its
+turn."""
 
 
 class ModelsLab(Dialect):
-    """`/api/v6/`. Errors are `{"status": "error", "message", "messege", "code"}`."""
+    """The dialect under `/api/v6/`. Errors are `{"status": "error", "message", "messege", "code"}`."""
 
     name: ClassVar[str] = "modelslab"
     prefixes: ClassVar[tuple[str, ...]] = ("/api/v6/",)
@@ -66,7 +67,7 @@ class ModelsLab(Dialect):
         return [*plain, *(path(f"api/v6/{route}/", view) for route, view in routes)]
 
     def read_api_key(self, request: Request) -> str | None:
-        """Of the body, else of a header: `Authorization: Bearer`, `X-API-Key` or `key`."""
+        """Return the key of the body, else that of a header: `Authorization: Bearer`, `X-API-Key` or `key`."""
         in_body = body_of(request).get("key")
         return str(in_body) if in_body else key_from_headers(request) or request.headers.get("key")
 
@@ -77,7 +78,8 @@ class ModelsLab(Dialect):
         return inpaint_request, replace(submission, idempotency=idempotency)
 
     def fetch_until(self, request: Request) -> float | None:
-        """As long as the response may take; at least MIN_FETCH_SECONDS, since a late response is no error here."""
+        """Return a time as far away as the response may take; at least MIN_FETCH_SECONDS, since a late response is no
+        error here."""
         in_time: float = arrival_time(request) + site.MODELSLAB_WAIT_SECONDS
         return max(in_time, time.monotonic() + MIN_FETCH_SECONDS)
 
@@ -106,7 +108,10 @@ class ModelsLab(Dialect):
         return {"status": "failed", "id": generation.number, "message": message, "track_id": track_id}
 
     def success(self, generation: Generation, *, inline: bool = True) -> dict[str, Any]:
-        """inline: images as base64 where the request has `base64`."""
+        """Return the body of a success.
+
+        inline: whether images are sent as base64 where the request has `base64`.
+        """
         links, images = links_of(generation), generation.images.all()
         return {
             "status": "success",
@@ -146,7 +151,7 @@ class ModelsLab(Dialect):
         return ignored
 
     def meta(self, generation: Generation) -> dict[str, Any]:
-        """The settings that were painted with. Booleans are texts, as the service's are."""
+        """Return the settings that were painted with. Booleans are texts, as the service's are."""
         settings, data = generation.settings, generation.service_data
         same = ("prompt", "negative_prompt", "guidance_scale", "strength", "seed", "scheduler", "vae")
         return {

@@ -40,7 +40,9 @@ MAX_LISTED_FIELDS = 20
 def read_request(
     sent: Mapping[str, Any], request: Request, *, fetch_until: float | None
 ) -> tuple[InpaintRequest, Submission]:
-    """Read and check the fields, then the images. sent: the body without empty fields and without the key.
+    """Read and check the fields, then the images.
+
+    sent: the body without empty fields and without the key.
 
     Raises InvalidRequest and DRF's ValidationError.
     """
@@ -79,7 +81,8 @@ class FormTranslation:
         self.warnings: list[str] = []
 
     def settings(self, catalog: Catalog) -> PaintSettings:
-        """Raises InvalidRequest for a model, LoRA, VAE or IP-Adapter that is unknown or not installed."""
+        """Return the settings. Raises InvalidRequest for a model, LoRA, VAE or IP-Adapter that is unknown or not
+        installed."""
         values = self.values
         name = values["model_id"]
         slug = find_named("Model", name, "model_id", partial(catalog.closest_installed, name))
@@ -161,7 +164,7 @@ class FormTranslation:
     def images(
         self, settings: PaintSettings, read: Callable[[SentImage, ImageRole], DecodedImage]
     ) -> tuple[InpaintRequest, tuple[str, ...]]:
-        """The request with its images, scaled to width x height, and warnings about them."""
+        """Return the request with its images, scaled to width x height, and warnings about them."""
         names = ("init_image", "mask_image", *(("ip_adapter_image",) if settings.ip_adapter else ()))
         roles = {name: "mask" if name == "mask_image" else "image" for name in names}
         source, mask, *references = [
@@ -177,7 +180,7 @@ def split(text: str | None) -> list[str]:
 
 
 def enhance(prompt: str) -> str:
-    """The prompt with those of ENHANCEMENTS that it lacks; an empty one stays empty."""
+    """Return the prompt with those of ENHANCEMENTS that it lacks; an empty one stays empty."""
     words = [words for words in ENHANCEMENTS if words not in prompt.lower()]
     longer = ", ".join([prompt.rstrip(" ,."), *words])
     return longer if prompt.strip() and len(longer) <= MAX_PROMPT_CHARACTERS else prompt

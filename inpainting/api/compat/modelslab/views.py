@@ -30,7 +30,7 @@ UPLOAD = ImageRole(code_prefix="image", error_prefix="Invalid image", own_max_by
 
 
 class Inpaint(InpaintView, KeyedView):
-    """`POST`: see InpaintView."""
+    """The view that paints; see InpaintView."""
 
 
 class Fetch(KeyedView):
