@@ -55,7 +55,7 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 
 class LocalAuthentication(BaseAuthentication):
-    """With DREAMLAYER_ANONYMOUS_API, authenticates requests without a key or session as the local user. Comes last.
+    """Authenticates requests without a key or session as the local user, with DREAMLAYER_ANONYMOUS_API. Comes last.
 
     A page of another origin can make a browser on this machine send such requests too. Requests that a browser sends
     for another origin are therefore refused, unless the origin is in CORS_ALLOWED_ORIGINS.
