@@ -47,6 +47,6 @@ def own_hosts(bind_host: str) -> list[str]:
 
 
 def remove_traceback(record: logging.LogRecord) -> bool:
-    """A filter of log records that removes the traceback."""
+    """Return a filter of log records that removes the traceback."""
     record.exc_info = record.exc_text = None
     return True

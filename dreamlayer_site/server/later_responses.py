@@ -119,7 +119,7 @@ class LaterResponseMiddleware:
 
 
 def max_turn_seconds(scope: Scope) -> float | None:
-    """How long a request may wait for its turn; None: without a limit."""
+    """Return how long a request may wait for its turn; None: without a limit."""
     dialect = dialect_at(scope["path"])
     return None if dialect is None else dialect.max_accept_seconds(scope["path"])
 

@@ -23,7 +23,8 @@ class RequestThreads:
 
     @contextmanager
     def use_thread(self) -> Iterator[None]:
-        """Inside, `sync_to_async` and Django's handler use one of the threads, which no other request uses."""
+        """Reserve a thread for the context, in which `sync_to_async` and Django's handler use one of the threads, which
+        no other request uses."""
         thread = self._idle.pop() if self._idle else ThreadSensitiveContext()
         token = SyncToAsync.thread_sensitive_context.set(thread)
         try:
