@@ -50,7 +50,7 @@ class QueuedWork(ConditionalUpdate):
     """
 
     NAME: ClassVar[str]
-    """In the names of its webhook events."""
+    """The word in the names of its webhook events."""
     ACTIVITY: ClassVar[str]
     """The work in words, for the error after crashes."""
 
@@ -114,7 +114,7 @@ class QueuedWork(ConditionalUpdate):
         """Record a step and renew the lease. False: stop, it was cancelled or another worker holds it.
 
         steps: 0 while unknown, such as before a model is loaded. seconds_left and preview are sent to listeners and not
-        stored.
+            stored.
         """
         event = events.progress(step, steps, seconds_left=seconds_left, preview=preview) if steps else events.running()
         return self._change(
@@ -163,7 +163,7 @@ class QueuedWork(ConditionalUpdate):
         return self._return_to_queue(lease_until=None, run_alone=True)
 
     def _ran_beside_others(self) -> bool:
-        """Whether its process ran others, which are still recorded as running or were requeued a moment ago."""
+        """Return whether its process ran others, which are still recorded as running or were requeued a moment ago."""
         running_or_requeued = models.Q(status=Status.RUNNING) | models.Q(status=Status.QUEUED, run_alone=True)
         others = (
             model._default_manager.filter(running_or_requeued, worker=self.worker).exclude(pk=self.pk)
@@ -213,7 +213,7 @@ class QueuedWork(ConditionalUpdate):
         return True
 
     def _publish(self, event: events.GenerationEvent) -> None:
-        """Robust: an event that cannot be sent must not undo or hide the committed change."""
+        """Send an event. One that cannot be sent must not undo or hide the committed change."""
         transaction.on_commit(lambda: events.publish(self.pk, self.owner_id, event), robust=True)
 
     @property
@@ -230,17 +230,17 @@ class QueuedWork(ConditionalUpdate):
 
     @classmethod
     def startable(cls) -> models.QuerySet[Self]:
-        """Queued, and past their earliest start."""
+        """Return what is queued and past their earliest start."""
         return cls._default_manager.filter(NOT_LEASED, finished_at=None, status=Status.QUEUED)
 
     @classmethod
     def running_here(cls) -> models.QuerySet[Self]:
-        """Held by this process."""
+        """Return what this process holds."""
         return cls._default_manager.filter(status=Status.RUNNING, worker=WORKER)
 
     @classmethod
     def abandoned(cls, *, grace_seconds: float) -> models.QuerySet[Self]:
-        """Running with a lease that expired at least `grace_seconds` ago."""
+        """Return what is running with a lease that expired at least `grace_seconds` ago."""
         return cls._default_manager.filter(status=Status.RUNNING, lease_until__lt=seconds_from_now(-grace_seconds))
 
     # Properties
@@ -258,7 +258,7 @@ class QueuedWork(ConditionalUpdate):
 
 
 def runs_alone_here() -> list[bool]:
-    """Of all work that this process holds, whether it must run alone."""
+    """Return for all work that this process holds whether it must run alone."""
     return [bool(run_alone) for (run_alone,) in _running_here.rows(worker=WORKER)]
 
 

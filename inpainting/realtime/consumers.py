@@ -198,7 +198,7 @@ class GenerationEventsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc
 
 
 class GenerationConsumer(GenerationEventsConsumer):
-    """`/ws/generations/<id>/`"""
+    """The events of one generation, at `/ws/generations/<id>/`."""
 
     @property
     def pk(self) -> UUID:
@@ -220,7 +220,7 @@ class GenerationConsumer(GenerationEventsConsumer):
 
 
 class OwnGenerationsConsumer(GenerationEventsConsumer):
-    """`/ws/generations/`: each message also has the generation's `id`."""
+    """The events of all generations of the user, at `/ws/generations/`; each message also has the generation's `id`."""
 
     async def refusal(self) -> int | None:
         return None if self.scope["user"].is_authenticated else SIGNED_OUT

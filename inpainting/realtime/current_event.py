@@ -8,7 +8,10 @@ from inpainting.worker.run_time_estimates import QueuePosition, remaining_second
 
 
 def current_event(generation: Generation, place: QueuePosition | None) -> events.GenerationEvent:
-    """Return the event of the current state. place: position in the queue, or None if it is not known or not queued."""
+    """Return the event of the current state.
+
+    place: position in the queue, or None if it is not known or not queued.
+    """
     match generation.status:
         case Status.RUNNING:
             return progress_event(generation) or events.running()

@@ -17,20 +17,18 @@ MAX_PREVIEWS = 64
 
 
 class StepPreview(TypedDict):
-    """A preview of the unfinished image. url: a data URL of at most 256x256 pixels.
+    """A preview of the unfinished image."""
 
-    box: the part of the source image that it shows: left, top, right, bottom in pixels.
-    """
-
-    url: str
-    box: list[int]
+    url: str  # a data URL of at most 256x256 pixels
+    box: list[int]  # the part of the source image that it shows: left, top, right, bottom in pixels
 
 
 class GenerationEvent(TypedDict):
-    """position: 1 starts next. eta, seconds_left: seconds until the generation ends. Null without an estimate."""
+    """A change of a generation, as it is sent to clients."""
 
     type: Literal["queued", "running", "progress", "succeeded", "failed", "cancelled"]
-    position: NotRequired[int | None]
+    position: NotRequired[int | None]  # 1 starts next
+    # `eta`, `seconds_left`: seconds until the generation ends. Null without an estimate.
     eta: NotRequired[float | None]
     position_is_minimum: NotRequired[bool]
     step: NotRequired[int]
@@ -102,7 +100,7 @@ _keeping = threading.Lock()
 
 
 def last_preview(generation_id: UUID) -> StepPreview | None:
-    """The preview that this process sent last for a running generation; None if it sent none."""
+    """Return the preview that this process sent last for a running generation; None if it sent none."""
     return _previews.get(generation_id)
 
 
