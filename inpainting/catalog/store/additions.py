@@ -82,7 +82,7 @@ def weights_of(row: InferenceModel | Lora) -> list[tuple[Path, int, str]]:
 
 
 def is_same(path: Path | TensorSlice, other: Path, size: int, sha256: str) -> bool:
-    """Whether a file holds what another one of that size and hash does."""
+    """Return whether a file holds what another one of that size and hash does."""
     if isinstance(path, TensorSlice):
         return path.size == size and path.sha256() == sha256
     if path.stat().st_size != size:

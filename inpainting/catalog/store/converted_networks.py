@@ -19,12 +19,15 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 FOLDER = ".openvino"
-"""In the folder of all models: no slug begins with a full stop."""
+"""A folder in that of all models: no slug begins with a full stop."""
 MANIFEST, STAGING, LOCK = "files.json", ".coming-", "lock"
 
 
 class NetworkStore:
-    """Folders of networks, `slug/name`, shared by all processes of a machine. budget_bytes: maximum total size."""
+    """Folders of networks, `slug/name`, shared by all processes of a machine.
+
+    budget_bytes: maximum total size.
+    """
 
     def __init__(self, models_dir: Path, budget_bytes: int) -> None:
         self.root = models_dir / FOLDER
@@ -34,7 +37,8 @@ class NetworkStore:
         return self.root / slug / name
 
     def use(self, folder: Path) -> bool:
-        """Whether a folder holds all files as they were written; marks it as used. A damaged folder is removed."""
+        """Return whether a folder holds all files as they were written; marks it as used. A damaged folder is
+        removed."""
         try:
             written = json.loads((folder / MANIFEST).read_text())
             is_complete = all(sha256_file(folder / name) == digest for name, digest in written.items())

@@ -23,7 +23,8 @@ from inpainting.catalog.store.sources import Manifest, link
 def add(lora: Lora, origin: Path, *, is_linked: bool = False) -> None:
     """Save a new LoRA with a copy of its file. Raises LoraRefused, ValidationError and OSError, and then adds nothing.
 
-    The copy is checked too: the original may change meanwhile. is_linked: see `LocalSource`.
+    The copy is checked too: the original may change meanwhile.
+    is_linked: see `LocalSource`.
     """
     check_lora(origin, lora.family)
     with stage_file(lora) as copy:

@@ -36,7 +36,7 @@ from inpainting.catalog.store.sources import (
 from inpainting.core.errors import PaintingError
 
 STAGING = ".staging"
-"""In the folder of all models: no slug begins with a full stop, and a rename on one disk moves a folder at once."""
+"""A folder in that of all models: no slug begins with a full stop, and a rename on one disk moves a folder at once."""
 PROGRESS_SECONDS = 1.0
 
 
@@ -189,7 +189,9 @@ def check_free_space(staging: Path, manifest: Manifest) -> None:
 def verify(
     path: Path, file: ManifestFile, pinned: Mapping[str, Any] | None, report: Callable[[str], object]
 ) -> dict[str, Any]:
-    """Return a file's hash and size, to be pinned. report: called with a sentence while the file is read.
+    """Return a file's hash and size, to be pinned.
+
+    report: called with a sentence while the file is read.
 
     Raises ModelRefused for other bytes than promised or pinned, and removes the file.
     """

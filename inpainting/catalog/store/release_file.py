@@ -27,13 +27,15 @@ URL = re.compile(
 
 
 class Remote(Protocol):
-    """size: of the whole file in bytes. body: from the requested byte on."""
+    """The response of a server with a file."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """The size of the whole file in bytes."""
 
     @property
-    def body(self) -> Iterator[bytes]: ...
+    def body(self) -> Iterator[bytes]:
+        """The bytes from the requested one on."""
 
 
 OpenRemote = Callable[[str, int], AbstractContextManager[Remote]]
@@ -41,7 +43,7 @@ OpenRemote = Callable[[str, int], AbstractContextManager[Remote]]
 
 
 def release(url: str) -> tuple[str, str, str]:
-    """The name of the file at an address, its SHA-256 and its MD5, "" where not stated. Raises ModelRefused."""
+    """Return the name of the file at an address, its SHA-256 and its MD5, "" where not stated. Raises ModelRefused."""
     match = URL.fullmatch(url)
     if match is None:
         raise ModelRefused(

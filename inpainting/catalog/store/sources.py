@@ -72,15 +72,13 @@ class ModelUnavailable(EngineFailed):
 
 @dataclass(frozen=True, slots=True)
 class ManifestFile:
-    """One file: its name in the model's folder, its size, and the hashes that its source promises, if any.
-
-    sha256, md5: of the bytes, in hex. git_sha1: of git's blob, in hex.
-    """
+    """One file: its name in the model's folder, its size, and the hashes that its source promises, if any."""
 
     name: str
     size: int
+    # `sha256`, `md5`: of the bytes, in hex.
     sha256: str = ""
-    git_sha1: str = ""
+    git_sha1: str = ""  # of git's blob, in hex
     md5: str = ""
 
     @property
@@ -92,15 +90,13 @@ class ManifestFile:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All files of a model. revision: the hub's commit hash; of local files the pinned one, or "".
-
-    left: names of pickles and programs that lie beside them in a local folder and are not installed.
-    """
+    """All files of a model."""
 
     source: Source
-    revision: str
+    revision: str  # the hub's commit hash; of local files the pinned one, or ""
     files: tuple[ManifestFile, ...]
     licence: str = ""
+    # Names of pickles and programs that lie beside them in a local folder and are not installed.
     left: tuple[str, ...] = ()
 
     @property
@@ -129,9 +125,9 @@ class LocalSource:
     """A folder, a `.safetensors` checkpoint or adapter, or an `.onnx` network of this machine.
 
     config: for a checkpoint, whose file lacks text encoder and scheduler settings: the slug of an installed model whose
-    configuration is copied, a folder in diffusers' layout, with or without weights, or a name in
-    `catalog.configurations`. "" is the published configuration for weights of its shape, or that of an installed model.
-    For a transformer alone: the slug of an installed model, or a folder, whose other components are copied.
+        configuration is copied, a folder in diffusers' layout, with or without weights, or a name in
+        `catalog.configurations`. "" is the published configuration for weights of its shape, or that of an installed
+        model. For a transformer alone: the slug of an installed model, or a folder, whose other components are copied.
     parts: files of text encoders and of the VAE that a transformer lacks, in place of those of `config`.
     is_linked: whether the files get a second name in the folder of models, in place of a copy.
     """
@@ -180,7 +176,7 @@ class LocalSource:
         return self._manifest(model, Source.FILE, names)
 
     def _transformer_manifest(self, model: InferenceModel) -> Manifest:
-        """The files of a transformer with the parts that it lacks. Raises ModelRefused and ModelUnavailable."""
+        """Return the files of a transformer with the parts that it lacks. Raises ModelRefused and ModelUnavailable."""
         check_single_file(self.path, may_be_gguf=True)
         header = read_weights_header(self.path)
         if not is_flux(header):
@@ -218,7 +214,8 @@ class LocalSource:
         )
 
     def _names_in_folder(self, model: InferenceModel, present: list[str]) -> list[str]:
-        """The model's files in a folder that may hold others too. Of a pipeline or adapter the safe ones are enough."""
+        """Return the model's files in a folder that may hold others too. Of a pipeline or adapter the safe ones are
+        enough."""
         if model.kind != Kind.CHECKPOINT:
             names = adapter_files(present, Kind(model.kind), model.family, model.variant)
         else:
@@ -292,7 +289,7 @@ class LocalSource:
                 on_bytes(len(chunk))
 
     def _is_installed_part(self, name: str) -> bool:
-        """Whether a file is already in the folder of models, where only whole folders are replaced."""
+        """Return whether a file is already in the folder of models, where only whole folders are replaced."""
         is_part = name not in self._weights and name.partition("/")[0] in PARTS
         return self._has_installed_parts and is_part
 
