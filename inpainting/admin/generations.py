@@ -166,7 +166,7 @@ class GenerationAdmin(admin.ModelAdmin):
         return self.render(request, "selected", context)
 
     def image(self, request: HttpRequest, pk: UUID, which: str) -> HttpResponseBase:
-        """An image of a generation; see `image_file`."""
+        """Return an image of a generation; see `image_file`."""
         require(self.has_view_permission(request))
         try:
             return image_or_text_response(request, image_file(self.find(pk), which))
@@ -174,7 +174,7 @@ class GenerationAdmin(admin.ModelAdmin):
             return HttpResponse(error.message, status=error.status, headers=error.headers, content_type="text/plain")
 
     def apply(self, action: str, pks: Sequence[UUID], note: str, *, by: Any) -> int:
-        """Returns the number of generations that were changed."""
+        """Apply an action and return the number of generations that were changed."""
         if action == DELETE:
             return delete_as_administrator(pks, by=by)
         return give_verdict(pks, Verdict(action), note=note, by=by)
@@ -198,7 +198,7 @@ def require(allowed: bool) -> None:
 
 
 def card(generation: Generation, query: QueryDict) -> dict[str, Any]:
-    """A row of the list: the result, or else the source."""
+    """Return a row of the list: the result, or else the source."""
     images = list(generation.images.all())
     return {
         "generation": generation,
@@ -211,7 +211,7 @@ def card(generation: Generation, query: QueryDict) -> dict[str, Any]:
 
 
 def filter_query(request: HttpRequest) -> QueryDict:
-    """The filters of the request that are set, without the place in the list."""
+    """Return the filters of the request that are set, without the place in the list."""
     query = QueryDict(mutable=True)
     for name in Filters.base_fields:
         if request.GET.get(name):
@@ -220,21 +220,21 @@ def filter_query(request: HttpRequest) -> QueryDict:
 
 
 def with_parameter(query: QueryDict, **parameters: Cursor | None) -> str:
-    """The path of the list with these filters, and the parameters that are not None."""
+    """Return the path of the list with these filters, and the parameters that are not None."""
     changed = query.copy()
     changed.update({name: str(value) for name, value in parameters.items() if value is not None})
     return reverse(LIST) + (f"?{changed.urlencode()}" if changed else "")
 
 
 def link_to(generation: Generation | None, query: QueryDict) -> str:
-    """The path of the page of a generation, which keeps the filters; empty for None."""
+    """Return the path of the page of a generation, which keeps the filters; empty for None."""
     if generation is None:
         return ""
     return reverse(ONE, args=[generation.pk]) + (f"?{query.urlencode()}" if query else "")
 
 
 def valid_ids(texts: Sequence[str]) -> list[UUID]:
-    """The ids, at most MAX_GENERATIONS; texts that are no ids are left out."""
+    """Return the ids, at most MAX_GENERATIONS; texts that are no ids are left out."""
     found = []
     for text in texts[:MAX_GENERATIONS]:
         try:

@@ -51,7 +51,7 @@ class Filters(forms.Form):
         self.fields["engine"].choices = [*ANY, *engines]  # type: ignore[attr-defined]
 
     def matching(self) -> QuerySet[Generation]:
-        """The generations that match, in no order; none if a filter is invalid."""
+        """Return the generations that match, in no order; none if a filter is invalid."""
         if not self.is_valid():
             return Generation.objects.none()
         values = self.cleaned_data
@@ -72,7 +72,8 @@ class Filters(forms.Form):
 
 
 def words(text: str) -> Q:
-    """The condition for an id, for a part of an e-mail address if it contains @, else for every word of the prompt."""
+    """Return the condition for an id, for a part of an e-mail address if it contains @, else for every word of the
+    prompt."""
     try:
         return Q(pk=UUID(text))
     except ValueError:
@@ -103,7 +104,7 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str) -> Cursor | None:
-        """None for a text that `str` did not make."""
+        """Parse what `str` has made; return None for any other text."""
         microseconds, _, pk = text.partition("-")
         try:
             return cls(EPOCH + timedelta(microseconds=int(microseconds)), UUID(pk))
@@ -140,7 +141,7 @@ def page_of(found: QuerySet[Generation], *, older_than: Cursor | None, newer_tha
 
 
 def find_older(found: QuerySet[Generation], than: Cursor | None) -> QuerySet[Generation]:
-    """Older ones, the newest of them first."""
+    """Return older generations, the newest of them first."""
     if than is not None:
         # Not (a < x or a = x and b < y), for which SQLite reads two indexes and sorts.
         found = found.filter(created_at__lte=than.created_at).exclude(created_at=than.created_at, pk__gte=than.pk)
@@ -148,6 +149,6 @@ def find_older(found: QuerySet[Generation], than: Cursor | None) -> QuerySet[Gen
 
 
 def find_newer(found: QuerySet[Generation], than: Cursor) -> QuerySet[Generation]:
-    """Newer ones, the oldest of them first."""
+    """Return newer generations, the oldest of them first."""
     found = found.filter(created_at__gte=than.created_at).exclude(created_at=than.created_at, pk__lte=than.pk)
     return found.order_by("created_at", "pk")

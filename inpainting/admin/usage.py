@@ -46,7 +46,7 @@ def usage_page(request: HttpRequest) -> HttpResponse:
 
 
 def usage_of(users: list[User]) -> list[dict[str, Any]]:
-    """One row for each user, in the same order. The number of queries does not depend on the number of users."""
+    """Return one row for each user, in the same order. The number of queries does not depend on the number of users."""
     ids = [user.pk for user in users]
     counted = index_by_owner(
         Generation.objects.filter(owner__in=ids).order_by().values("owner").annotate(

@@ -30,11 +30,11 @@ NEAR = 0.8
 
 @dataclass(frozen=True, slots=True)
 class LimitUsage:
-    """The use of one limit by a user; limit: None for no limit."""
+    """The use of one limit by a user;"""
 
     label: str
     used: int
-    limit: int | None
+    limit: int | None  # None for no limit
 
     @property
     def is_reached(self) -> bool:
@@ -62,7 +62,7 @@ def account(request: SignedInRequest) -> HttpResponse:
 
 
 def usages(user: User, used_bytes: int) -> list[LimitUsage]:
-    """The user's usage of each limit, in the order of the page."""
+    """Return the user's usage of each limit, in the order of the page."""
     limits, used = UserLimits.for_user(user) or UserLimits(), spent(user)
     return [
         LimitUsage("Generations queued or running", waiting(user), limits.waiting),
@@ -77,7 +77,7 @@ def usages(user: User, used_bytes: int) -> list[LimitUsage]:
 @require_safe
 @login_required
 def export(request: SignedInRequest) -> HttpResponseBase:
-    """Everything of the user as a ZIP. An interrupted download can be resumed while nothing has changed."""
+    """Return everything of the user as a ZIP. An interrupted download can be resumed while nothing has changed."""
     archive = archive_of(request.user)
     headers = {
         **INERT,

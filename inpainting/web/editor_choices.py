@@ -40,7 +40,7 @@ SAFETY_LABELS = {
 
 
 def page_limits() -> dict[str, Any]:
-    """The context of pages that take photos: what a photo and a mask may have."""
+    """Return the context of pages that take photos: what a photo and a mask may have."""
     limits = image_limits()
     return {
         "max_image_bytes": limits.max_bytes,
@@ -54,7 +54,8 @@ def page_limits() -> dict[str, Any]:
 
 
 def choices() -> dict[str, Any]:
-    """The context of the editor's form: engines and their models, LoRAs, adapters, inputs, plan of an empty form."""
+    """Return the context of the editor's form: engines and their models, LoRAs, adapters, inputs, plan of an empty
+    form."""
     catalog = Catalog()
     engines = [engine_choice(engine.declaration, catalog) for engine in registry.engines().values()]
     has_model = any(engine["models"] for engine in engines if engine["name"] == DIFFUSION.name)
@@ -79,14 +80,14 @@ def choices() -> dict[str, Any]:
 
 
 def words_segmenter() -> str:
-    """The name of a segmenter that can be used and finds objects by words; empty where there is none."""
+    """Return the name of a segmenter that can be used and finds objects by words; empty where there is none."""
     return next((segmenter.name for segmenter in segmenters.usable() if Hint.WORDS in segmenter.reads), "")
 
 
 def engine_choice(engine: EngineDeclaration, catalog: Catalog) -> dict[str, Any]:
-    """models: the installed ones, the default first; none where the engine's library is missing. shown_from: how many
-    models make the choice of one visible. missing: the engine needs a model and has none. reads_prompt: others
-    erase."""
+    """Return the context of an engine. models: the installed ones, the default first; none where the engine's library
+    is missing. shown_from: how many models make the choice of one visible. missing: the engine needs a model and has
+    none. reads_prompt: others erase."""
     rows = catalog.installed(engine.name) if engine.is_installed else []
     is_diffusion = engine.name == DIFFUSION.name
     return {
@@ -101,7 +102,7 @@ def engine_choice(engine: EngineDeclaration, catalog: Catalog) -> dict[str, Any]
 
 
 def safety_choices() -> dict[str, Any] | None:
-    """The choices for the safety checker, the site's own first; None where no checker is installed.
+    """Return the choices for the safety checker, the site's own first; None where no checker is installed.
 
     turned_on: the type that applies to a request which turned the checker on without a type; "" is the site's own.
     """
@@ -120,7 +121,10 @@ def safety_choices() -> dict[str, Any] | None:
 
 
 def adapter_choice(row: InferenceModel, computed: list[ControlImageKind]) -> dict[str, Any]:
-    """A VAE, an embedding, a ControlNet or an IP-Adapter, for the page. computed: control images that need no file."""
+    """Return a VAE, an embedding, a ControlNet or an IP-Adapter, for the page.
+
+    computed: control images that need no file.
+    """
     return {
         "slug": row.slug,
         "label": row.label,

@@ -60,7 +60,7 @@ def link_of(shared: Any) -> str:
 
 
 def summary(generation: Generation) -> str:
-    """A sentence about the result: "Erased in 1.4 s, nothing else touched."; empty unless it succeeded."""
+    """Return a sentence about the result: "Erased in 1.4 s, nothing else touched."; empty unless it succeeded."""
     if generation.status != Status.SUCCEEDED or generation.seconds is None:
         return ""
     verb = "Painted" if generation.prompt and "prompt" not in generation.ignored else "Erased"
@@ -72,7 +72,7 @@ def summary(generation: Generation) -> str:
 
 
 def page_details(generation: Generation) -> dict[str, Any]:
-    """Values for the template that are not fields of the row."""
+    """Return values for the template that are not fields of the row."""
     return {
         "id": generation.pk,
         "error": {"message": generation.error_message} if generation.error_code else None,

@@ -65,7 +65,7 @@ class HistoryFilter(forms.Form):
                 self.fields[name].widget = forms.HiddenInput()
 
     def found(self, generations: QuerySet[Generation]) -> QuerySet[Generation]:
-        """The generations that meet the valid parts of the query."""
+        """Return the generations that meet the valid parts of the query."""
         self.is_valid()
         values = self.cleaned_data
         found = search(
@@ -85,7 +85,7 @@ class HistoryFilter(forms.Form):
 
 
 def start_of(day: Any, *, days_later: int = 0) -> datetime | None:
-    """Midnight of the day in the current time zone."""
+    """Return midnight of the day in the current time zone."""
     if day is None:
         return None
     return timezone.make_aware(datetime.combine(day + timedelta(days=days_later), time.min))
@@ -120,14 +120,14 @@ def history_page(request: SignedInRequest) -> HttpResponse:
 
 
 def undo_seconds(deleted_at: datetime | None) -> int:
-    """Seconds that are left to undo a deletion."""
+    """Return the seconds that are left to undo a deletion."""
     if deleted_at is None:
         return 0
     return max(1, undoable_delete.UNDO_SECONDS - int((timezone.now() - deleted_at).total_seconds()))
 
 
 def card(generation: Generation, models: Mapping[str, str]) -> dict[str, Any]:
-    """The context of a generation's card."""
+    """Return the context of a generation's card."""
     first = next(iter(generation.images.all()), None)
     source = reverse("generation-source-thumbnail", args=[generation.pk])
     result = reverse("generation-image-thumbnail", args=[generation.pk, first.index]) if first else None
@@ -142,7 +142,8 @@ def card(generation: Generation, models: Mapping[str, str]) -> dict[str, Any]:
 
 
 def engine_label(generation: Generation, models: Mapping[str, str]) -> str:
-    """The label of the model, its slug if it is no longer in the catalog; the engine's label if it uses no model."""
+    """Return the label of the model, its slug if it is no longer in the catalog; the engine's label if it uses no
+    model."""
     model = generation.settings.get("model")
     if not model or "model" in registry.find(generation.engine).declaration.ignored_settings:
         return registry.label(generation.engine)
@@ -157,7 +158,7 @@ def model_labels() -> dict[str, str]:
 
 
 def selected_pks(request: HttpRequest, name: str = "generation") -> list[UUID]:
-    """The primary keys in the form's fields of that name. Malformed ones are left out."""
+    """Return the primary keys in the form's fields of that name. Malformed ones are left out."""
     pks = []
     for text in request.POST.getlist(name)[:MAX_SELECTED]:
         try:
@@ -168,7 +169,7 @@ def selected_pks(request: HttpRequest, name: str = "generation") -> list[UUID]:
 
 
 def redirect_back(request: HttpRequest) -> HttpResponse:
-    """To the address that the form names, of this site, else to the history."""
+    """Redirect to the address that the form names, of this site, else to the history."""
     wanted = request.POST.get("next", "")
     return redirect(wanted if url_has_allowed_host_and_scheme(wanted, None) else "history")
 
@@ -190,7 +191,8 @@ def restore_deleted(request: SignedInRequest) -> HttpResponse:
 @require_POST
 @login_required
 def mark_favourites(request: SignedInRequest) -> HttpResponse:
-    """`star` and `unstar` name one generation; without them the whole selection becomes a favourite."""
+    """Mark favourites: `star` and `unstar` name one generation; without them the whole selection becomes a
+    favourite."""
     starred, unstarred = selected_pks(request, "star"), selected_pks(request, "unstar")
     own = history.for_user(request.user).order_by()
     own.filter(pk__in=starred or ([] if unstarred else selected_pks(request))).update(is_favourite=True)
@@ -201,7 +203,7 @@ def mark_favourites(request: SignedInRequest) -> HttpResponse:
 @require_POST
 @login_required
 def download_selected(request: SignedInRequest) -> HttpResponseBase:
-    """The results of the selection as a ZIP. Generations without a result are left out."""
+    """Return the results of the selection as a ZIP. Generations without a result are left out."""
     generations = list(history.for_user(request.user).filter(pk__in=selected_pks(request)))
     entries = list(archive_entries(generations))
     if not entries:

@@ -60,7 +60,7 @@ def revoke_share(request: SignedInRequest, pk: UUID) -> HttpResponse:
 
 @require_safe
 def shared_page(request: HttpRequest, token: str) -> HttpResponse:
-    """The result alone: neither its owner, nor the source, the mask or the settings."""
+    """Return the result alone: neither its owner, nor the source, the mask or the settings."""
     shared = shares.find(token)
     if shared is None:
         response = render(request, "link_ended.html", {"reason": ENDED}, status=404)
@@ -73,7 +73,7 @@ def shared_page(request: HttpRequest, token: str) -> HttpResponse:
 
 @require_safe
 def shared_image(request: HttpRequest, token: str) -> HttpResponseBase:
-    """The result in the requested format, as a download."""
+    """Return the result in the requested format, as a download."""
     image = get_share_or_404(token).image
     filename = f"dreamlayer.{EXTENSIONS[image.format]}"
     try:

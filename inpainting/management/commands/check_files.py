@@ -57,7 +57,7 @@ class Command(BaseCommand):
 
 
 def hours(text: str) -> int:
-    """1 to 100000. A shorter time could delete the files of a generation in progress."""
+    """Parse a number of hours from 1 to 100000. A shorter time could delete the files of a generation in progress."""
     if not text.isdecimal() or not 1 <= int(text) <= 100_000:
         raise ArgumentTypeError(f"{text} is not a number of hours from 1 to 100000")
     return int(text)

@@ -86,7 +86,7 @@ class Command(BaseCommand):
 
 
 def used_paths(jobs: Iterable[FileJob], options: Mapping[str, Any]) -> Iterator[Path]:
-    """The paths that the jobs read and write."""
+    """Yield the paths that the jobs read and write."""
     yield options["out"]
     for job in jobs:
         yield from (job.image, *job.results, *job.conditioning_images.values())

@@ -100,14 +100,15 @@ class Command(BaseCommand):
             self.stderr.write(f"{len(jobs)} selected. {closing}")
 
     def list_passed_over(self, options: dict[str, Any]) -> Iterator[str]:
-        """A sentence for everything in the folder that is no image and no mask written here."""
+        """Yield a sentence for everything in the folder that is no image and no mask written here."""
         image, out = options["image"], options["out"]
         if image.is_dir():
             images = images_in(image)
             yield from list_passed_over(image, [out, *images, *(out / f"{path.stem}_mask.png" for path in images)])
 
     def jobs(self, options: dict[str, Any]) -> list[MaskJob]:
-        """A job for each image. Raises InvalidRequest unless the object is marked, and CommandError for paths."""
+        """Return a job for each image. Raises InvalidRequest unless the object is marked, and CommandError for
+        paths."""
         image, out = options["image"], options["out"]
         selection = Selection(
             points=tuple(options["points"] or ()),
