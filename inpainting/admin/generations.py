@@ -63,8 +63,8 @@ class GenerationAdmin(admin.ModelAdmin):
         wrap, name = self.admin_site.admin_view, "inpainting_generation_{}".format
         return [
             path("", wrap(require_GET(self.list_page)), name=name("changelist")),
-            path("selected/", wrap(require_POST(self.selected)), name=name("selected")),
-            path("<uuid:pk>/change/", wrap(require_GET(self.one_page)), name=name("change")),
+            path("selected/", wrap(require_POST(self.change_selected)), name=name("selected")),
+            path("<uuid:pk>/change/", wrap(require_GET(self.change_page)), name=name("change")),
             path("<uuid:pk>/verdict/", wrap(require_POST(self.verdict)), name=name("verdict")),
             path("<uuid:pk>/picture/<str:which>/", wrap(require_GET(self.image)), name=name("picture")),
         ]
@@ -88,7 +88,7 @@ class GenerationAdmin(admin.ModelAdmin):
         }
         return self.render(request, "list", context)
 
-    def one_page(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+    def change_page(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         require(self.has_view_permission(request))
         generation = self.find(pk)
         found, query, place = Filters(request.GET).matching(), filter_query(request), Cursor.from_generation(generation)
@@ -131,7 +131,7 @@ class GenerationAdmin(admin.ModelAdmin):
         )
         return redirect(link_to(following, query) or here)
 
-    def selected(self, request: HttpRequest) -> HttpResponse:
+    def change_selected(self, request: HttpRequest) -> HttpResponse:
         """Ask for confirmation, then change the selected generations."""
         form, query = SelectionForm(request.POST), QueryDict(request.POST.get("query", ""))
         back = with_parameter(query, newer=None)

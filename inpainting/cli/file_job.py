@@ -153,9 +153,9 @@ def return_freed_memory() -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write under another name first, so that `path` never holds part of the data."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_bytes(data)
-        draft.replace(path)
+        temporary.write_bytes(data)
+        temporary.replace(path)
     finally:
-        draft.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

@@ -71,11 +71,11 @@ def zip_chunks(entries: Iterable[ArchiveEntry], manifest: dict[str, Any], made_a
             with image, archive.open(ImageInfo(entry.name, made_at, image), "w") as stored:
                 for chunk in chunks_of(image):
                     stored.write(chunk)
-                    yield buffer.take()
+                    yield buffer.take_bytes()
             files.append({**entry.about, "file": entry.name})
         text = json.dumps({**manifest, "files": files}, indent=2, cls=DjangoJSONEncoder)
         archive.writestr(ZipInfo("manifest.json", made_at.timetuple()[:6]), text)
-    yield buffer.take()
+    yield buffer.take_bytes()
 
 
 class ArchiveChanged(Exception):
@@ -150,8 +150,8 @@ class Archive:
                     with archive.open(info, "w") as stored:
                         for chunk in chunks_of(file):
                             stored.write(chunk)
-                            yield buffer.take()
-        yield buffer.take()
+                            yield buffer.take_bytes()
+        yield buffer.take_bytes()
 
 
 class ImageInfo(ZipInfo):
@@ -207,7 +207,7 @@ class UnsentBytes:
     def close(self) -> None:
         """Do nothing; ZipFile calls it."""
 
-    def take(self) -> bytes:
+    def take_bytes(self) -> bytes:
         """Return what was written since the last call."""
         data = self._unsent.getvalue()
         self._sent_bytes += len(data)

@@ -166,7 +166,7 @@ class Analysis(QueuedWork, StoredImage):  # type: ignore[misc]  # both have crea
 
 
 class AnalysisMask(StoredImage):
-    """One of the masks that were found, the best one with index 0. score: None where the segmenter gives none."""
+    """One of the masks that were found, the best one with index 0; `score` is None where the segmenter gives none."""
 
     analysis = models.ForeignKey(Analysis, on_delete=models.CASCADE, related_name="masks")
     index = models.PositiveSmallIntegerField()

@@ -157,8 +157,8 @@ class GenerationRequest(models.Model):
         """
         sent = dict(references or {})
         try:
-            kept = {n: stored.take() for n, stored in self.references.items() if n not in sent}
-            image, mask = self.source.take(), self.mask.read_kept_pixels()
+            kept = {n: stored.read_once() for n, stored in self.references.items() if n not in sent}
+            image, mask = self.source.read_once(), self.mask.read_kept_pixels()
         except FileNotFoundError as error:
             raise self.image_gone() from error
         placement = Placement.from_dict(self.placement, image.size) if self.placement else None

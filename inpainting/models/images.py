@@ -94,16 +94,16 @@ class StoredImage(models.Model):
         """Keep the image that was just written for a worker of this process."""
         recent_inputs.keep(str(self.file.name), image)
 
-    def take(self) -> CanonicalImage:
+    def read_once(self) -> CanonicalImage:
         """Return what `read` returns, without decoding the image that `keep_decoded` keeps again."""
-        kept = recent_inputs.take(str(self.file.name))
+        kept = recent_inputs.pop(str(self.file.name))
         if kept is None or not self.file.storage.exists(str(self.file.name)):
             return self.read()
         return kept
 
     def delete_files(self) -> None:
         """Delete the files that were written, now or, while the storage does not delete them, later."""
-        recent_inputs.take(str(self.file.name))
+        recent_inputs.pop(str(self.file.name))
         for name in self.file_fields():
             if file := getattr(self, name):
                 delete_file(file)
@@ -200,8 +200,8 @@ class Mask(PreviewedImage):
         return grey_pixels(self.read())
 
     def read_kept_pixels(self) -> MaskPixels:
-        """Return the pixels of the image that `take` returns."""
-        return grey_pixels(self.take())
+        """Return the pixels of the image that `read_once` returns."""
+        return grey_pixels(self.read_once())
 
 
 def grey_pixels(mask: CanonicalImage) -> MaskPixels:

@@ -85,9 +85,12 @@ def words_segmenter() -> str:
 
 
 def engine_choice(engine: EngineDeclaration, catalog: Catalog) -> dict[str, Any]:
-    """Return the context of an engine. models: the installed ones, the default first; none where the engine's library
-    is missing. shown_from: how many models make the choice of one visible. missing: the engine needs a model and has
-    none. reads_prompt: others erase."""
+    """Return the context of an engine.
+
+    `models` are the installed ones, the default first; none where the engine's library is missing. `shown_from` is how
+    many models make the choice of one visible. `missing` is set where the engine needs a model and has none.
+    `reads_prompt` is not set for engines that erase.
+    """
     rows = catalog.installed(engine.name) if engine.is_installed else []
     is_diffusion = engine.name == DIFFUSION.name
     return {

@@ -71,16 +71,16 @@ class NetworkStore:
     def stage_folder(self, folder: Path) -> Iterator[Path]:
         """Yield a folder to write into, which then becomes `folder` at once. Requires the lock."""
         with tempfile.TemporaryDirectory(dir=self.root, prefix=STAGING, ignore_cleanup_errors=True) as scratch:
-            draft = Path(scratch, "files")
-            draft.mkdir()
-            yield draft
-            written = {path.name: sha256_file(path) for path in sorted(draft.iterdir())}
-            (draft / MANIFEST).write_text(json.dumps(written))
-            for path in [*draft.iterdir(), draft]:
+            staging = Path(scratch, "files")
+            staging.mkdir()
+            yield staging
+            written = {path.name: sha256_file(path) for path in sorted(staging.iterdir())}
+            (staging / MANIFEST).write_text(json.dumps(written))
+            for path in [*staging.iterdir(), staging]:
                 sync(path)
             folder.parent.mkdir(exist_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
-            draft.rename(folder)
+            staging.rename(folder)
 
     def evict(self, *, keep: set[Path]) -> None:
         """Remove the least recently used folders, but those to keep, until the rest is within the budget."""

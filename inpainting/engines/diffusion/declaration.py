@@ -124,25 +124,25 @@ def apply_preset(settings: PaintSettings, model: ModelSpec, catalog: ModelCatalo
         raise InvalidRequest(
             f"Models of the family {model.family} have no drafts.", code="preset_unavailable", field="preset"
         )
-    draft = catalog.preset_adapters(model.family)
-    if draft.lora is None or draft.vae is None:
-        missing = " and ".join(draft.missing(model.family))
+    preset = catalog.preset_adapters(model.family)
+    if preset.lora is None or preset.vae is None:
+        missing = " and ".join(preset.missing(model.family))
         raise InvalidRequest(
             f"The preset draft needs, for models of the family {model.family}: {missing}.",
             code="preset_unavailable",
             field="preset",
         )
-    weight = next((use.weight for use in settings.loras if use.slug == draft.lora and use.weight), 1.0)
-    others = [use for use in settings.loras if use.slug != draft.lora]
+    weight = next((use.weight for use in settings.loras if use.slug == preset.lora and use.weight), 1.0)
+    others = [use for use in settings.loras if use.slug != preset.lora]
     if len(others) >= MAX_LORAS:
         raise InvalidRequest(
-            f"A draft uses the LoRA {draft.lora}; beside it at most {MAX_LORAS - 1} are allowed.",
+            f"A draft uses the LoRA {preset.lora}; beside it at most {MAX_LORAS - 1} are allowed.",
             code="field_out_of_range",
             field="loras",
             limit=MAX_LORAS - 1,
             actual=len(others),
         )
-    return replace(settings, loras=(LoraUse(draft.lora, weight), *others), vae=settings.vae or draft.vae)
+    return replace(settings, loras=(LoraUse(preset.lora, weight), *others), vae=settings.vae or preset.vae)
 
 
 def check_family(adapter: Adapter, label: str, model: ModelSpec, family: str, *, code: str, field: str) -> Adapter:

@@ -24,7 +24,7 @@ scales down by interpolation without a filter, which drops pixels beyond a facto
 
 
 class OnnxNetwork:
-    """A session of one ONNX file. side: height and width of its window, in pixels."""
+    """A session of one ONNX file; `side` is the height and the width of its window, in pixels."""
 
     def __init__(self, spec: ModelSpec, path: Path) -> None:
         self.session = load_session(spec, path)
