@@ -72,7 +72,9 @@ class Catalog:
         for row in tools:
             family = families.get(row.family)
             if family.computes == control and row.is_installed:
-                needed = [[one for one in tools if one.family == name and one.is_installed] for name in family.needs]
+                needed = [
+                    [tool for tool in tools if tool.family == name and tool.is_installed] for name in family.needs
+                ]
                 if all(needed):
                     return (row.spec, *(rows[0].spec for rows in needed))
         return ()

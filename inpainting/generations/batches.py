@@ -96,12 +96,12 @@ def submit_batch(
     plan_settings = cache(partial(planner(catalog).plan_settings, engine=engine, seed=random_seed()))
     shared = SharedImages()
 
-    def prepare(one: BatchInput) -> Generation:
-        if isinstance(one.request, InvalidRequest):
-            raise one.request
-        plan = plan_images(one.request, plan_settings(one.request.settings))
+    def prepare(batch_input: BatchInput) -> Generation:
+        if isinstance(batch_input.request, InvalidRequest):
+            raise batch_input.request
+        plan = plan_images(batch_input.request, plan_settings(batch_input.request.settings))
         submission = Submission(
-            owner, engine=engine, source_name=one.name, warnings=one.warnings, webhook_url=webhook_url
+            owner, engine=engine, source_name=batch_input.name, warnings=batch_input.warnings, webhook_url=webhook_url
         )
         return prepare_generation(plan, submission, shared=shared)
 
@@ -111,15 +111,15 @@ def submit_batch(
         with transaction.atomic():
             Allowance(owner).check()  # before an image is read
         with deleting_uncommitted_files() as prepared:
-            for one in inputs:
-                item = BatchItem(index=len(items), name=one.name)
+            for given in inputs:
+                item = BatchItem(index=len(items), name=given.name)
                 items.append(item)
                 try:
-                    item.generation = prepare(one)
+                    item.generation = prepare(given)
                     prepared.append(item.generation)
                 except InvalidRequest as error:
                     refusals[item.index] = remove_traceback(error)
-                del one  # free its images before the next are read
+                del given  # free its images before the next are read
             if not items:
                 raise InvalidRequest("A batch has at least one image.", code="field_missing", field="images")
             waiting = {item.index: item.generation for item in items if item.generation is not None}

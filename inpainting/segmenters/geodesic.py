@@ -171,11 +171,11 @@ def borders(
     """The pairs of neighbouring regions, and the mean gradient along the border of each pair."""
     count = int(labels.max()) + 1
     pairs, strengths = [], []
-    for one, other in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-        differ = labels[one] != labels[other]
-        a, b = labels[one][differ].astype(np.int64), labels[other][differ].astype(np.int64)
+    for near, other in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        differ = labels[near] != labels[other]
+        a, b = labels[near][differ].astype(np.int64), labels[other][differ].astype(np.int64)
         pairs.append(np.minimum(a, b) * count + np.maximum(a, b))
-        strengths.append(np.maximum(gradient[one], gradient[other])[differ])
+        strengths.append(np.maximum(gradient[near], gradient[other])[differ])
     found, index = np.unique(np.concatenate(pairs), return_inverse=True)
     means = np.bincount(index, np.concatenate(strengths)) / np.maximum(np.bincount(index), 1)
     return found // count, found % count, means

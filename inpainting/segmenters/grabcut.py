@@ -77,9 +77,9 @@ def mask_from(image: RGB, guess: tuple[Mask, float] | None, box: Box, selection:
     return mask
 
 
-def is_same(one: Mask, other: Mask) -> bool:
-    either = np.count_nonzero(one | other)
-    return bool(np.count_nonzero(one & other) >= SAME * either)
+def is_same(plane: Mask, other: Mask) -> bool:
+    either = np.count_nonzero(plane | other)
+    return bool(np.count_nonzero(plane & other) >= SAME * either)
 
 
 def create() -> GrabCut:

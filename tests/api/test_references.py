@@ -434,7 +434,7 @@ def test_a_batch_uses_them_for_every_image_and_stores_them_once(
         assert whole.conditioning_images["ip_adapter_image"].equals(prepare_ip_adapter_image(CanonicalImage(LOOK)))
     # Each is stored once, the control image once for each image size.
     assert len(written) == ReferenceImage.objects.count() == 3
-    guides = [one.references["control_image"] for one in (first, second, third)]
+    guides = [each.references["control_image"] for each in (first, second, third)]
     assert guides[0] == guides[2] != guides[1]
     assert (
         first.references["ip_adapter_image"]

@@ -76,7 +76,7 @@ def test_the_least_recently_used_model_is_evicted_and_a_failed_load_is_tried_aga
 def test_of_the_catalog_a_missing_library_or_missing_files_are_told(
     slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (spec,) = (one for one in SHIPPED_TOOLS if one.slug == slug)
+    (spec,) = (tool for tool in SHIPPED_TOOLS if tool.slug == slug)
     with pytest.raises(EngineFailed, match=f"pull_model {slug}"):
         LoadedModels().of(spec)
 

@@ -152,5 +152,5 @@ def saved_adapter(
     torch.manual_seed(seed)
     encoder(embedding_size=embedding_size).save_pretrained(folder / "models" / "image_encoder", safe_serialization=True)
     path = folder / "models" / f"{folder.name}.safetensors"
-    save_file({name: one.contiguous() for name, one in tensors.items()}, path)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
     return ModelSpec(slug=folder.name, label=folder.name, family=family, kind=Kind.IP_ADAPTER, path=folder)

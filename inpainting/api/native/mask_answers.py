@@ -20,7 +20,7 @@ from inpainting.segmenters.base import Candidate
 
 def selection_values(candidates: Sequence[Candidate], segmenter: str, form: str) -> dict[str, Any]:
     """The values of a SelectedMask that is not stored: of the first candidate, and the others beside it."""
-    best, *others = ({**answer(one.mask, form), "score": one.score} for one in candidates)
+    best, *others = ({**answer(candidate.mask, form), "score": candidate.score} for candidate in candidates)
     return {**best, "segmenter": segmenter, "candidates": others}
 
 

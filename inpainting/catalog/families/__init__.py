@@ -272,7 +272,11 @@ def lora_family(name: str) -> str:
 
 def families_with_loras() -> list[str]:
     """Return the names of the families that LoRAs are added for."""
-    return [one.name for one in registered_families() if one.lora is not None and lora_family(one.name) == one.name]
+    return [
+        family.name
+        for family in registered_families()
+        if family.lora is not None and lora_family(family.name) == family.name
+    ]
 
 
 for _module in pkgutil.iter_modules(__path__):

@@ -100,7 +100,9 @@ def check_vae(configuration: Mapping[str, Any], family: str) -> None:
     if expected is not None and channels != expected:
         raise ModelRefused(f"This VAE gives latents of {quote(channels)} channels, not {expected}.")
     factors = {
-        one.name: one.vae_scaling_factor for one in families.registered_families() if one.vae_scaling_factor is not None
+        family.name: family.vae_scaling_factor
+        for family in families.registered_families()
+        if family.vae_scaling_factor is not None
     }
     matching = [name for name, usual in factors.items() if isinstance(factor, float) and abs(factor - usual) < 1e-6]
     if matching and family not in matching:
@@ -111,7 +113,9 @@ def check_text_features(configuration: Mapping[str, Any], family: str) -> None:
     """Refuse a ControlNet that attends to text features of another family's width."""
     width = configuration.get("cross_attention_dim", 0)
     matching = [
-        one.name for one in families.registered_families() if isinstance(width, int) and width in one.text_features
+        family.name
+        for family in families.registered_families()
+        if isinstance(width, int) and width in family.text_features
     ]
     if matching and family not in matching:
         raise ModelRefused(f"This is a ControlNet for models of the family {matching[0]}, not {family}.")
@@ -243,8 +247,8 @@ def image_encoder_for(adapter: str, family: str, names: Iterable[str]) -> PurePo
 def network_files(names: Iterable[str], folder: PurePosixPath, variant: str) -> list[str]:
     """Return a network's files in a folder: its texts, and weights of that variant, or else plain ones."""
     inside = [name for name in names if PurePosixPath(name).parent == folder]
-    for one in (variant, ""):
-        weights = [name for name in inside if is_variant(name, one)]
+    for suffix in (variant, ""):
+        weights = [name for name in inside if is_variant(name, suffix)]
         if any(name.endswith(WEIGHTS) for name in weights):
             return [*(name for name in inside if name.endswith(".json") and is_text(name)), *weights]
     raise ModelRefused(f"There is no {WEIGHTS} file of a network in {folder}.")

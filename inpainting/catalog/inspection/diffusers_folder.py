@@ -51,7 +51,7 @@ def check_folder(folder: Path, family: str, names: Sequence[str] | None = None) 
         if CONFIG not in inside:
             raise ModelRefused(f"{name} holds no {CONFIG}.")
         suffixes = (WEIGHTS, GGUF) if name == layout.checkpoint_component else (WEIGHTS,)
-        if not any(one.endswith(suffixes) for one in inside):
+        if not any(path.endswith(suffixes) for path in inside):
             raise ModelRefused(f"{name} holds no {WEIGHTS} file.")
     for file in names:
         if file.endswith(WEIGHTS):
@@ -165,7 +165,7 @@ def pipeline_files(names: Iterable[str], index: Mapping[str, Any], variant: str,
         inside = [name for name in names if PurePosixPath(name).parent.as_posix() == component]
         weights = [name for name in inside if name.endswith(WEIGHTS)]
         if declared[component].has_loaded_weights:
-            present = {one for one in (variant, "") for name in weights if is_variant(name, one)}
+            present = {suffix for suffix in (variant, "") for name in weights if is_variant(name, suffix)}
             if not present:
                 others = [name for name in inside if PurePosixPath(name).suffix in PICKLES] or ["no weights at all"]
                 raise ModelRefused(f"{component} comes without a {WEIGHTS} file; it has {', '.join(others[:4])}.")

@@ -76,12 +76,12 @@ SCHEDULER = {
 
 def flux_family() -> str:
     """Return the family of FLUX.1 Fill."""
-    return next(one.name for one in transformer_families() if PIPELINE["_class_name"] == one.pipeline_class)
+    return next(family.name for family in transformer_families() if PIPELINE["_class_name"] == family.pipeline_class)
 
 
 def transformer_families() -> list[ModelFamily]:
     """Return the families with models of such files."""
-    return [one for one in families.registered_families() if is_of_one_component(one)]
+    return [family for family in families.registered_families() if is_of_one_component(family)]
 
 
 def flux_command(path: Path, header: Mapping[str, Any], parts: Iterable[Path] = ()) -> str:
@@ -106,7 +106,7 @@ def parts_beside(header: Mapping[str, Any]) -> list[str]:
 
 
 def join_names(components: Iterable[str]) -> str:
-    return " and ".join(LABELS[one] for one in components)
+    return " and ".join(LABELS[component] for component in components)
 
 
 def weights_name(path: Path) -> str:
@@ -134,8 +134,10 @@ def check_transformer(header: Mapping[str, Any], file: str, family: str = "") ->
     channels, expected = input_channels(header), diffusers_layout(known.name).checkpoint_channels
     if channels != expected:
         others = f", with {join_names(beside)} beside it" if beside else ""
-        same = [one for one in transformer_families() if diffusers_layout(one.name).checkpoint_channels == channels]
-        hints = "".join(f" If it is {one.label}, add it with --family {one.name}." for one in same)
+        same = [
+            family for family in transformer_families() if diffusers_layout(family.name).checkpoint_channels == channels
+        ]
+        hints = "".join(f" If it is {file.label}, add it with --family {file.name}." for file in same)
         raise ModelRefused(
             f"{file} is a transformer of FLUX with {channels} input channels{others}; {known.label} has {expected}."
             f"{hints} Those that make images of text alone (dev, schnell, Krea), or follow edges or depth (Canny, "

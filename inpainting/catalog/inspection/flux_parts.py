@@ -77,8 +77,8 @@ def weights_in(path: Path, header: Mapping[str, Any], parts: Mapping[str, Path])
             weights[name] = parts[component]
         elif component in inside:
             start = TOGETHER[component]
-            names = [one for one in header if one.startswith(start) and one != UNUSED]
-            weights[name] = TensorSlice(path, {one: one.removeprefix(start) for one in names}, header)
+            names = [name for name in header if name.startswith(start) and name != UNUSED]
+            weights[name] = TensorSlice(path, {name: name.removeprefix(start) for name in names}, header)
     return weights
 
 
@@ -88,7 +88,7 @@ def write_parts(folder: Path, weights: Mapping[str, Path | TensorSlice], header:
     header: of the transformer's file. Raises ModelRefused for quantised weights, and those of another size.
     """
     components = [name.partition("/")[0] for name in weights]
-    configurations.write_flux_parts(folder, {*components, *(TOKENIZERS.get(one, "") for one in components)})
+    configurations.write_flux_parts(folder, {*components, *(TOKENIZERS.get(component, "") for component in components)})
     check_parts(folder, header, components)
     for name, origin in weights.items():
         component = name.partition("/")[0]
@@ -127,5 +127,5 @@ def published_part(header: Mapping[str, Any]) -> str:
 def absent_parts(weights: Collection[str]) -> list[str]:
     """Return what a transformer lacks beside these weights, tokenizers included."""
     there = {name.partition("/")[0] for name in weights}
-    there |= {TOKENIZERS.get(one, "") for one in there}
+    there |= {TOKENIZERS.get(component, "") for component in there}
     return [part for part in PARTS if part not in there]

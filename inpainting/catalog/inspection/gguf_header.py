@@ -139,7 +139,7 @@ def tensors(
     """Yield name and description of each tensor. start: of the numbers in the file."""
     for name, shape, kind, offset in described:
         if kind not in TYPES:
-            known = ", ".join(one for one, *_ in TYPES.values())
+            known = ", ".join(type_name for type_name, *_ in TYPES.values())
             raise ModelRefused(f"{file} is of a type that is not supported ({quote(name)}: {kind}); known are {known}.")
         dtype, block, block_bytes = TYPES[kind]
         count = math.prod(shape)

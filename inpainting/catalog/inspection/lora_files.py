@@ -88,8 +88,8 @@ def lora_file(names: Iterable[str], name: str) -> str:
 
     Raises LoraRefused where there is none or it is not clear which is meant.
     """
-    files = sorted(one for one in names if one.endswith(WEIGHTS))
-    matching = [one for one in files if name in ("", one)]
+    files = sorted(name for name in names if name.endswith(WEIGHTS))
+    matching = [file for file in files if name in ("", file)]
     if len(matching) != 1:
         found = ", ".join(files[:8]) or "none"
         raise LoraRefused(f"Exactly one {WEIGHTS} file is needed, or the one named with --file; found: {found}.")
@@ -127,7 +127,7 @@ def detect_family(header: Mapping[str, Any]) -> str | None:
     widths = {input_width(shapes) for name, shapes in layers if re.search(r"attn2[._](processor\.)?to_[kv]", name)}
     named = map(families.get, families.families_with_loras())
     supports = [(known, known.lora) for known in named if known.lora is not None]
-    for known, support in sorted(supports, key=lambda one: -len(one[1].components)):
+    for known, support in sorted(supports, key=lambda family: -len(family[1].components)):
         if widths & known.text_features.keys() or any(re.search(support.own_tensors, name) for name in header):
             return known.name
     return None

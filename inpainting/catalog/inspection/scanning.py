@@ -126,9 +126,15 @@ class FoundModel:
 def scan(folder: Path) -> Iterator[FoundModel]:
     """Yield what lies in a folder and below it, files that are damaged or refused with the reason."""
     found = list(files_and_folders(folder))
-    parts = {one.component: one.path for one in sorted(found, key=lambda one: one.size) if one.component in NETWORKS}
-    for one in found:
-        yield one if one.component != TRANSFORMER else check_path(one.path, partial(transformer_at, parts=parts)) or one
+    parts = {
+        file.component: file.path for file in sorted(found, key=lambda file: file.size) if file.component in NETWORKS
+    }
+    for item in found:
+        yield (
+            item
+            if item.component != TRANSFORMER
+            else check_path(item.path, partial(transformer_at, parts=parts)) or item
+        )
 
 
 def files_and_folders(folder: Path) -> Iterator[FoundModel]:
@@ -151,8 +157,8 @@ def files_and_folders(folder: Path) -> Iterator[FoundModel]:
                 continue
             if not path.resolve().is_relative_to(folder.resolve()):
                 yield FoundModel(path, reason="It is a link that leads out of the folder.")
-            elif (one := check_path(path, file_at)) is not None:
-                yield one
+            elif (checked := check_path(path, file_at)) is not None:
+                yield checked
 
 
 def check_path(path: Path, look: Callable[[Path], FoundModel | None]) -> FoundModel | None:

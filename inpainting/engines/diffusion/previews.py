@@ -74,14 +74,14 @@ def make_previewer(
 @torch.inference_mode()
 def previews_of(images: Sequence[Due]) -> list[Preview]:
     """Send the device the work of the previews of images of one `group`, without waiting for it."""
-    latents = torch.cat([pool(current_estimate(state).float(), one.size) for one, state in images])
+    latents = torch.cat([pool(current_estimate(state).float(), previewer.size) for previewer, state in images])
     colours = torch.nan_to_num(images[0][0].colours(latents)).round().clamp(0, 255).to(torch.uint8)
     copy = HostCopy(colours.permute(0, 2, 3, 1).contiguous())
 
-    def preview(number: int, one: Previewer) -> Preview:
-        return lambda: composite(one.mask, copy.read()[number].numpy(), one.image)
+    def preview(number: int, previewer: Previewer) -> Preview:
+        return lambda: composite(previewer.mask, copy.read()[number].numpy(), previewer.image)
 
-    return [preview(number, one) for number, (one, _) in enumerate(images)]
+    return [preview(number, previewer) for number, (previewer, _) in enumerate(images)]
 
 
 def pool(tensor: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

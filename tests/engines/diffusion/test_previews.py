@@ -193,8 +193,8 @@ def test_one_call_of_the_decoder_makes_the_previews_of_images_of_one_size(
     states = [denoising(torch.randn(1, 4, 8, side), torch.zeros(1, 4, 8, side), mask[..., :side]) for side in (8, 8, 6)]
     pixels = [np.full((64, 8 * state.latents.shape[-1], 3), 9, np.uint8) for state in states]
     samples: Any = []
-    for state, one in zip(states, pixels, strict=True):
-        previewer = previews.make_previewer(one, state, network)
+    for state, pixel in zip(states, pixels, strict=True):
+        previewer = previews.make_previewer(pixel, state, network)
         job = SimpleNamespace(previewed_at=-1.0, spec=SimpleNamespace(slug="sd"))
         samples.append(Sample(state=state, previewer=previewer, job=job))
     together = step_executor.due_previews(samples)

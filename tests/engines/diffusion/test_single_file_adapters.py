@@ -34,8 +34,8 @@ def without(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Te
 
 def original_controlnet(network: Any) -> dict[str, torch.Tensor]:
     """The tensors of a ControlNet by the names of lllyasviel/ControlNet, without a prefix."""
-    own = {name: one for name, one in network.state_dict().items() if name.startswith("controlnet_")}
-    shared = [(name, one) for name, one in network.state_dict().items() if name not in own]
+    own = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("controlnet_")}
+    shared = [(name, tensor) for name, tensor in network.state_dict().items() if name not in own]
 
     class Shared:
         config = network.config
@@ -80,7 +80,7 @@ def controlnet_files(folder: Path, layout: str) -> Any:
 def test_one_file_gives_the_network_that_was_saved(tmp_path: Path, kind: Kind, layout: str) -> None:
     network, tensors = (vae_files if kind is Kind.VAE else controlnet_files)(tmp_path, layout)
     (tmp_path / "config.json").write_text(network.to_json_string())
-    save_file({name: one.clone().contiguous() for name, one in tensors.items()}, tmp_path / "my.v2.safetensors")
+    save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, tmp_path / "my.v2.safetensors")
     control = ControlImageKind.CANNY if kind is Kind.CONTROLNET else None
     spec = ModelSpec(slug="mine", label="Mine", family="sd", kind=kind, control=control, path=tmp_path)
     loaded = load_adapter(spec, CPU)

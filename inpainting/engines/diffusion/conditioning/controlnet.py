@@ -227,8 +227,8 @@ def residuals(
             totals = scaled
             continue
         # Not multiplied by 0: half-precision features of an uncontrolled row may be infinite.
-        totals = totals or [one.new_zeros(count, *one.shape[1:]) for one in scaled]
-        totals = [total.index_add(0, index, one) for total, one in zip(totals, scaled, strict=True)]
+        totals = totals or [output.new_zeros(count, *output.shape[1:]) for output in scaled]
+        totals = [total.index_add(0, index, output) for total, output in zip(totals, scaled, strict=True)]
     if not totals:
         return {}
     return {"down_block_additional_residuals": totals[:-1], "mid_block_additional_residual": totals[-1]}
@@ -266,7 +266,9 @@ def call_controlnet(
         inputs[index, :LATENT_CHANNELS].to(dtype),
         timesteps[index],
         encoder_hidden_states=embeds[index].to(dtype),
-        added_cond_kwargs=None if added is None else {key: one[index].to(dtype) for key, one in added.items()},
+        added_cond_kwargs=None
+        if added is None
+        else {key: residual[index].to(dtype) for key, residual in added.items()},
         return_dict=False,
         **more,
     )

@@ -97,8 +97,8 @@ class DeltaLoras:
     def fuse_for_good(self, weights: Mapping[str, float]) -> None:
         """Add the differences to the weights of the layers, for a conversion of the model."""
         for layer, changes in self.by_layer(weights).items():
-            for one in fused_weights(weights, {layer: changes}).parameters:
-                one.own.data = one.fused.data
+            for parameter in fused_weights(weights, {layer: changes}).parameters:
+                parameter.own.data = parameter.fused.data
 
     def by_layer(
         self, weights: Mapping[str, float], network: torch.nn.Module | None = None
@@ -127,7 +127,9 @@ def deltas_of(tensors: Mapping[str, torch.Tensor], by_name: Mapping[str, Sequenc
         layers = by_name.get(layer_name, ())
         try:
             shares = share_out(factors, layers)
-            deltas += [(one.layer, LayerDelta.of(share, one.layer)) for one, share in zip(layers, shares, strict=True)]
+            deltas += [
+                (layer.layer, LayerDelta.of(share, layer.layer)) for layer, share in zip(layers, shares, strict=True)
+            ]
         except (ValueError, RuntimeError) as error:
             raise LayerUnfit(f"the layer {quote(layer_name)} has another shape there.") from error
     return deltas
@@ -136,9 +138,9 @@ def deltas_of(tensors: Mapping[str, torch.Tensor], by_name: Mapping[str, Sequenc
 def share_out(tensors: dict[str, torch.Tensor], layers: Sequence[NamedLayer]) -> list[dict[str, torch.Tensor]]:
     """The tensors for each of the layers that share them."""
     if len(layers) == 1:
-        (one,) = layers
-        return [pad_to_channels(tensors, one.layer) if one.path == INPUT_LAYER else tensors]
-    return split_outputs(tensors, [weight_shape(one.layer)[0] for one in layers]) if layers else []
+        (layer,) = layers
+        return [pad_to_channels(tensors, layer.layer) if layer.path == INPUT_LAYER else tensors]
+    return split_outputs(tensors, [weight_shape(layer.layer)[0] for layer in layers]) if layers else []
 
 
 def pad_to_channels(tensors: dict[str, torch.Tensor], layer: torch.nn.Module) -> dict[str, torch.Tensor]:

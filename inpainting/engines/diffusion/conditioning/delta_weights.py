@@ -56,7 +56,7 @@ class LayerDelta:
         """The difference for a layer. Raises ValueError or RuntimeError where the shapes differ."""
         norms = {name: tensors[name] for name in (MAGNITUDE, DORA_SCALE) if name in tensors}
         dtype = layer.weight.dtype if layer.weight.dtype.is_floating_point else torch.float32
-        factors = {name: one.to(dtype) for name, one in tensors.items() if name != ALPHA and name not in norms}
+        factors = {name: tensor.to(dtype) for name, tensor in tensors.items() if name != ALPHA and name not in norms}
         delta = cls(factors, weight_shape(layer), scale_of(tensors))
         # Tensors without data show whether the shapes fit, without a product as large as the layer.
         if delta.without_data().weight() is None and delta.bias is None:
@@ -64,7 +64,7 @@ class LayerDelta:
         if delta.bias is not None and (getattr(layer, "bias", None) is None or delta.bias.shape != layer.bias.shape):
             raise ValueError("The layer has another bias.")
         for name, norm in norms.items():
-            exact = cls({key: one.float() for key, one in factors.items()}, delta.shape, delta.scale)
+            exact = cls({key: factor.float() for key, factor in factors.items()}, delta.shape, delta.scale)
             delta._set_norm(layer, exact.weight(), norm.float(), is_output=name == MAGNITUDE)
         return delta
 
@@ -97,15 +97,15 @@ class LayerDelta:
 
     def without_data(self) -> LayerDelta:
         """The same with factors of the device `meta`, which have shapes only."""
-        return LayerDelta({name: one.to("meta") for name, one in self.factors.items()}, self.shape, self.scale)
+        return LayerDelta({name: factor.to("meta") for name, factor in self.factors.items()}, self.shape, self.scale)
 
     def to(self, like: torch.Tensor) -> None:
         """Move the factors to the device and dtype of a tensor."""
         if next(iter(self.factors.values())).device == like.device and all(
-            one.dtype == like.dtype for one in self.factors.values()
+            factor.dtype == like.dtype for factor in self.factors.values()
         ):
             return
-        self.factors = {name: one.to(like) for name, one in self.factors.items()}
+        self.factors = {name: factor.to(like) for name, factor in self.factors.items()}
         self.out_scales = None if self.out_scales is None else self.out_scales.to(like.device)
         self.in_scales = None if self.in_scales is None else self.in_scales.to(like.device)
 
@@ -133,7 +133,9 @@ class LayerDelta:
         """The differences of weight and bias at a weight of 1, in float32, for fusing them into the layer."""
         weight = data_of(layer, "weight")
         self.to(weight)
-        change = LayerDelta({name: one.float() for name, one in self.factors.items()}, self.shape, self.scale).weight()
+        change = LayerDelta(
+            {name: factor.float() for name, factor in self.factors.items()}, self.shape, self.scale
+        ).weight()
         if self.out_scales is not None and change is not None:
             ratio = self.out_scales.reshape(-1, *[1] * (len(self.shape) - 1))
             change = ratio * (weight + change) - weight
@@ -156,7 +158,7 @@ def split_outputs(tensors: Mapping[str, torch.Tensor], counts: Sequence[int]) ->
     """
     by_output = [name for name in OUTPUTS_FIRST if name in tensors]
     if not by_output or any(name.startswith("hada_t") for name in tensors):
-        tensors = {name: one for name, one in tensors.items() if name in NORMS_AND_BIAS} | {
+        tensors = {name: tensor for name, tensor in tensors.items() if name in NORMS_AND_BIAS} | {
             DIFF: product(tensors).flatten(1) * scale_of(tensors)
         }
         by_output = [DIFF]

@@ -66,7 +66,7 @@ def layers_by_name(components: Mapping[str, Any]) -> dict[str, list[NamedLayer]]
         for path, layer in layers_of(component):
             for name, part in names_of(component_name, path, component):
                 found.setdefault(name, []).append(NamedLayer(component_name, path, layer, part))
-    return {name: sorted(layers, key=lambda one: one.part) for name, layers in found.items()}
+    return {name: sorted(layers, key=lambda layer_path: layer_path.part) for name, layers in found.items()}
 
 
 def is_known(tensor: str, by_name: Mapping[str, Sequence[NamedLayer]], *, is_plain: bool) -> bool:
@@ -108,20 +108,20 @@ def names_of(component_name: str, path: str, component: Any) -> Iterator[tuple[s
     """
     is_text = component_name.startswith("text_encoder")
     paths = [(path, 0), (f"{TEXT_MODEL}{path}", 0)] if is_text else [(path, 0)]
-    for one, part in paths:
-        yield f"{component_name}.{one}", part
-        yield f"{PEFT_PREFIX}{component_name}.{one}", part
+    for layer_path, part in paths:
+        yield f"{component_name}.{layer_path}", part
+        yield f"{PEFT_PREFIX}{component_name}.{layer_path}", part
     if not is_text:
         original = unet_name(path, component) if component_name == "unet" else original_name(path)
         paths += [] if original is None else [original]
-        yield from ((f"{PEFT_PREFIX}{one}", part) for one, part in paths)
+        yield from ((f"{PEFT_PREFIX}{layer_path}", part) for layer_path, part in paths)
     if component_name == "transformer":
         yield path, 0
-    for one, part in paths:
+    for layer_path, part in paths:
         if component_name in DOTTED:
-            yield f"{DOTTED[component_name]}.{one}", part
+            yield f"{DOTTED[component_name]}.{layer_path}", part
         for prefix in UNDERSCORED.get(component_name, ()):
-            yield f"{prefix}_{one.replace('.', '_')}", part
+            yield f"{prefix}_{layer_path.replace('.', '_')}", part
 
 
 def unet_name(path: str, unet: Any) -> tuple[str, int] | None:

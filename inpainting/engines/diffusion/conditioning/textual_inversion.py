@@ -57,15 +57,16 @@ def embedding_vectors(
     Raises EngineFailed, `adapter_unfit`, for vectors of another width than the encoder's.
     """
     found: tuple[dict[str, torch.Tensor], ...] = tuple({} for _ in encoders)
-    for one in embeddings:
-        for vectors, tensor, encoder in zip(found, one.tensors, encoders, strict=True):
+    for embedding in embeddings:
+        for vectors, tensor, encoder in zip(found, embedding.tensors, encoders, strict=True):
             width = encoder.get_input_embeddings().weight.shape[-1]
             if tensor.shape[-1] != width:
                 raise EngineFailed(
-                    f"The embedding {one.slug} has vectors of {tensor.shape[-1]} features; {label} reads {width}.",
+                    f"The embedding {embedding.slug} has vectors of {tensor.shape[-1]} features; "
+                    f"{label} reads {width}.",
                     code="adapter_unfit",
                 )
-            vectors[one.slug] = tensor.reshape(-1, width)
+            vectors[embedding.slug] = tensor.reshape(-1, width)
     return found
 
 

@@ -79,7 +79,9 @@ class Flux(FlowModel):
         prompt = settings.prompt
         notes = ignored_weights(prompt)
         clip, t5 = self.pipeline.tokenizer, self.pipeline.tokenizer_2
-        clip_tokens, t5_tokens = (one(prompt, truncation=False, verbose=False).input_ids for one in (clip, t5))
+        clip_tokens, t5_tokens = (
+            tokenizer(prompt, truncation=False, verbose=False).input_ids for tokenizer in (clip, t5)
+        )
         if len(t5_tokens) > MAX_TOKENS:
             unread = str(t5.decode(t5_tokens[MAX_TOKENS - 1 : -1])).strip()
             notes.append(too_long("prompt", MAX_TOKENS - 1, unread))
@@ -122,11 +124,11 @@ class Flux(FlowModel):
     def _constants(self, samples: Sequence[DenoisingState]) -> tuple[torch.Tensor, dict[str, Any]]:
         """What stays the same of these images in each step: their conditions, and keyword arguments."""
         device, dtype = self.hardware.device, self.transformer.dtype
-        texts = [one.text for one in samples]
+        texts = [sample.text for sample in samples]
         embeds = torch.cat([text.embeds for text in texts]).to(dtype)
-        guidance = torch.tensor([one.guidance for one in samples], device=device)
+        guidance = torch.tensor([sample.guidance for sample in samples], device=device)
         rows, columns = (side // PATCH_SIZE for side in samples[0].latents.shape[-2:])
-        return torch.cat([one.condition for one in samples if isinstance(one, FluxState)]), {
+        return torch.cat([sample.condition for sample in samples if isinstance(sample, FluxState)]), {
             "guidance": guidance if self.transformer.config.guidance_embeds else None,
             "pooled_projections": torch.cat([text.pooled for text in texts if text.pooled is not None]).to(dtype),
             "encoder_hidden_states": embeds,

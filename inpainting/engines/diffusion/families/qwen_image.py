@@ -69,19 +69,19 @@ class QwenImage(ZImage):
                 img_shapes=[shape] * len(tokens[part]),
                 return_dict=False,
             )[0]
-        velocities = torch.stack(answers).float().split([one.rows for one in samples])
+        velocities = torch.stack(answers).float().split([sample.rows for sample in samples])
         rows = torch.cat(
-            [apply_guidance(velocity, one.guidance) for one, velocity in zip(samples, velocities, strict=True)]
+            [apply_guidance(velocity, sample.guidance) for sample, velocity in zip(samples, velocities, strict=True)]
         )
         velocity = FluxFillPipeline._unpack_latents(rows, height, width, vae_scale_factor=1)
-        return list(velocity.split([one.rows for one in samples]))
+        return list(velocity.split([sample.rows for sample in samples]))
 
     def _texts_of(self, samples: Sequence[DenoisingState]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Padded texts, [rows, tokens, features], and True where they are not padding, [rows, tokens].
 
         None where there is no padding: attention is faster without a mask.
         """
-        texts = [row for one in samples for row in one.step_text.row_embeds]
+        texts = [row for sample in samples for row in sample.step_text.row_embeds]
         embeds = pad_sequence(texts, batch_first=True).to(self.transformer.dtype)
         mask = pad_sequence([torch.ones(len(row), dtype=torch.bool) for row in texts], batch_first=True)
         return embeds, None if mask.all() else mask.to(embeds.device)
@@ -96,5 +96,7 @@ def apply_guidance(velocity: torch.Tensor, scale: float) -> torch.Tensor:
         return velocity
     unprompted, prompted = velocity.split(1)
     combined = unprompted + scale * (prompted - unprompted)
-    length, combined_length = (torch.linalg.vector_norm(one, dim=-1, keepdim=True) for one in (prompted, combined))
+    length, combined_length = (
+        torch.linalg.vector_norm(velocity, dim=-1, keepdim=True) for velocity in (prompted, combined)
+    )
     return (combined * (length / combined_length)).expand_as(velocity)

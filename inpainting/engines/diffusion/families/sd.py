@@ -164,7 +164,7 @@ class StableDiffusion(LatentModel):
     def _encode(self, prompt: Sequence[PromptChunks], count: int, skipped: int | None) -> PromptEmbedding:
         """The text encoders' embeddings of a prompt, side by side; those of textual inversions are not kept."""
         words = tuple(chunks.words for chunks in prompt)
-        if any(one is None for one in words):
+        if any(word is None for word in words):
             return self._encode_now(prompt, count, skipped)
         return self.encoded_once((words, count, skipped), lambda: self._encode_now(prompt, count, skipped))
 
@@ -173,8 +173,8 @@ class StableDiffusion(LatentModel):
             encode_chunks(chunks, count, tokenizer, partial(self.run_text_encoder, encoder, skipped))
             for chunks, (tokenizer, encoder) in zip(prompt, self.encoders, strict=True)
         ]
-        embeds = torch.cat([one.embeds for one in embeddings], -1)
-        return PromptEmbedding(embeds, torch.cat([one.pooled for one in embeddings], -1))
+        embeds = torch.cat([embedding.embeds for embedding in embeddings], -1)
+        return PromptEmbedding(embeds, torch.cat([embedding.pooled for embedding in embeddings], -1))
 
     def run_text_encoder(
         self, encoder: Any, skipped: int | None, ids: torch.Tensor, positions: VectorPositions
@@ -269,21 +269,21 @@ class StableDiffusion(LatentModel):
     def predict(self, samples: Sequence[DenoisingState], backend: Backend = TORCH) -> list[torch.Tensor]:
         """See `LatentModel.predict`. The samples' texts have equal numbers of chunks."""
         groups: dict[Any, list[DenoisingState]] = {}
-        for one in samples:  # they differ where an adapter's files were replaced, or one of several has a scale of 0
-            groups.setdefault(one.adapter_ids, []).append(one)
+        for sample in samples:  # they differ where an adapter's files were replaced, or one of several has a scale of 0
+            groups.setdefault(sample.adapter_ids, []).append(sample)
         if len(groups) > 1:
             found = {
-                id(one): by
+                id(sample): by
                 for same in groups.values()
-                for one, by in zip(same, self.predict(same, backend), strict=True)
+                for sample, by in zip(same, self.predict(same, backend), strict=True)
             }
-            return [found[id(one)] for one in samples]
+            return [found[id(sample)] for sample in samples]
         group, dtype = group_of(samples), self.unet.dtype
         inputs, timesteps = group.model_input.to(dtype), group.timesteps
         embeds, conditions = group.once(("text", dtype), lambda: self._stacked_texts(samples))
-        controls = [(one.controls, one.rows) for one in samples]
+        controls = [(sample.controls, sample.rows) for sample in samples]
         residuals = controlnet.residuals(controls, inputs, timesteps, embeds, conditions)
-        image_prompts = [(one.image_prompts, one.rows) for one in samples]
+        image_prompts = [(sample.image_prompts, sample.rows) for sample in samples]
         with ip_adapter.with_image_prompts(self.unet, image_prompts, embeds) as hidden_states:
             arguments = {"encoder_hidden_states": hidden_states, **conditions, **residuals}
             # The scales of image prompts are those of all rows.
@@ -295,11 +295,11 @@ class StableDiffusion(LatentModel):
                 prediction = backend.predict(unet, inputs, timesteps, **arguments)
             else:
                 prediction = predict_in_parts(backend, unet, inputs, timesteps, size, **arguments)
-        return list(prediction.float().split([one.rows for one in samples]))
+        return list(prediction.float().split([sample.rows for sample in samples]))
 
     def _stacked_texts(self, samples: Sequence[DenoisingState]) -> tuple[torch.Tensor, dict[str, Any]]:
         """The texts of this step, and `conditions`."""
-        texts = [one.step_text for one in samples]
+        texts = [sample.step_text for sample in samples]
         return torch.cat([text.embeds for text in texts]).to(self.unet.dtype), self.conditions(texts)
 
     def conditions(self, texts: Sequence[TextConditioning]) -> dict[str, Any]:

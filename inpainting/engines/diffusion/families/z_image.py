@@ -126,7 +126,7 @@ class ZImage(FlowModel):
         frames = group.model_input.to(dtype)[:, :, None]
         times = 1 - group.timesteps / 1000
         embeds = group.once(
-            ("text", dtype), lambda: [row.to(dtype) for one in samples for row in one.step_text.row_embeds]
+            ("text", dtype), lambda: [row.to(dtype) for sample in samples for row in sample.step_text.row_embeds]
         )
         size = self.rows_per_call or len(frames)
         answers: list[torch.Tensor] = []
@@ -134,4 +134,4 @@ class ZImage(FlowModel):
             part = slice(first, first + size)
             answers += self.step_network(list(frames[part]), times[part], embeds[part], return_dict=False)[0]
         velocity = -torch.stack(answers)[:, :, 0].float()
-        return list(velocity.split([one.rows for one in samples]))
+        return list(velocity.split([sample.rows for sample in samples]))

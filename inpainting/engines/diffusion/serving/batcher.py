@@ -88,7 +88,7 @@ class Batcher:
         cancels the job.
         """
         active = ActiveAdapters(active_loras(request.settings.loras, loras), tuple(adapters))
-        job = Job(request, spec, active, [read_embedding(one) for one in embeddings])
+        job = Job(request, spec, active, [read_embedding(embedding) for embedding in embeddings])
         self._ensure_thread()
         self._arrivals.put(job)
         try:

@@ -65,7 +65,7 @@ def value_notes(path: Path, folder: Path, known: Collection[str]) -> Iterator[st
 
 def parameters(classes: Iterable[Any]) -> set[str]:
     """The names of all values that these classes are configured with."""
-    return {name for one in classes for name in inspect.signature(one.__init__).parameters}
+    return {name for type_ in classes for name in inspect.signature(type_.__init__).parameters}
 
 
 def join_names(names: Collection[str]) -> str:

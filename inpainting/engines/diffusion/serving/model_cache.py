@@ -126,7 +126,7 @@ class ModelCache:
 
     @property
     def used_bytes(self) -> int:
-        loaded = sum(one.byte_count for loaded in (self._models, self._adapters) for one in loaded.values())
+        loaded = sum(entry.byte_count for loaded in (self._models, self._adapters) for entry in loaded.values())
         return self._loader.byte_count + loaded
 
     @property
@@ -147,13 +147,17 @@ class ModelCache:
         if self.loaded(spec) is not None or self._loader.has(load_key(spec)):
             return True
         models = [self._models[slug] for slug in self._idle_models(in_use)] if evicts_models else []
-        kept = [model for model in self._models.values() if not any(model is one for one in models)]
+        kept = [model for model in self._models.values() if not any(model is loaded for loaded in models)]
         evictable = sum(
             [
                 *(model.byte_count for model in models),
                 *(self._adapters[slug].byte_count for slug in self._idle_adapters(in_use)),
                 *(model.loras.evictable_bytes(in_use.loras) for model in kept),
-                *(one.byte_count for model, _, one in self._idle_backends(in_use) if any(model is it for it in kept)),
+                *(
+                    backend.byte_count
+                    for model, _, backend in self._idle_backends(in_use)
+                    if any(model is it for it in kept)
+                ),
             ]
         )
         return self.used_bytes - evictable + self._weights_bytes(spec) <= self.budget_bytes
@@ -172,7 +176,7 @@ class ModelCache:
         """
         in_use = in_use.with_job(model, adapters)
         missing = (self._adapter_load(spec) for spec in adapters.networks if self._loaded_adapter(spec) is None)
-        missing_loras = (self._lora_load(one, model) for one in model.loras.missing(adapters.loras))
+        missing_loras = (self._lora_load(lora, model) for lora in model.loras.missing(adapters.loras))
         for one in chain(missing, missing_loras):
             if not self._prepare(one, in_use):
                 return False
@@ -282,14 +286,16 @@ class ModelCache:
         A model that waits in the machine's memory is evicted, to be loaded whole.
         """
         is_reduced = model.memory_fallbacks or model.offload is not Offload.NONE
-        if not is_reduced or any(model is one for one in in_use.models) or not model.fits_undegraded(size):
+        if not is_reduced or any(model is loaded for loaded in in_use.models) or not model.fits_undegraded(size):
             return
         if model.offload is Offload.NONE:
             model.stop_reducing()
             return
         _, room_before = self._offloads.get(model.spec.slug, NOT_OFFLOADED)
         evictable = [self._models[slug] for slug in self._idle_models(in_use) if self._models[slug] is not model]
-        room = self.hardware.free_bytes() + sum(one.byte_count for one in evictable if one.offload is Offload.NONE)
+        room = self.hardware.free_bytes() + sum(
+            model.byte_count for model in evictable if model.offload is Offload.NONE
+        )
         if room >= model.byte_count * WHOLE_FACTOR and room > room_before:
             self._offloads.pop(model.spec.slug, None)
             self._leaving.append(self._models.pop(model.spec.slug))
@@ -305,8 +311,8 @@ class ModelCache:
         Raises EngineFailed (`lora_unavailable`, `lora_refused`, `lora_unfit`) if one cannot be loaded.
         """
         in_use = in_use.with_job(model, ActiveAdapters(loras))
-        for one in model.loras.missing(loras):
-            self._load(self._lora_load(one, model), in_use)
+        for lora in model.loras.missing(loras):
+            self._load(self._lora_load(lora, model), in_use)
         model.loras.unload_idle(keep=in_use.loras)
 
     def adapter(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> Any:
@@ -424,16 +430,16 @@ class ModelCache:
             (model, key, backend)
             for model in self._models.values()
             for key, backend in model.backends.items()
-            if not any(backend is one for one in in_use.backends)
+            if not any(backend is used for used in in_use.backends)
         ]
-        return sorted(idle, key=lambda one: one[2].last_used)
+        return sorted(idle, key=lambda entry: entry[2].last_used)
 
     def _idle_adapters(self, in_use: InUse) -> list[str]:
         used = {spec.slug for spec in in_use.adapters}
         return [slug for slug in self._adapters if slug not in used]
 
     def _idle_models(self, in_use: InUse) -> list[str]:
-        return [slug for slug, model in self._models.items() if not any(model is one for one in in_use.models)]
+        return [slug for slug, model in self._models.items() if not any(model is loaded for loaded in in_use.models)]
 
     def _collect_garbage(self) -> None:
         gc.collect()  # the components of a pipeline refer to each other

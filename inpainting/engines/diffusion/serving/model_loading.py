@@ -197,7 +197,7 @@ def read_folder(
         # transformers fills missing weights with random numbers.
         if loading_info["missing_keys"]:
             raise ValueError(missing_weights(folder / name))
-        notes += tensor_notes(name, [one for one in loading_info["unexpected_keys"] if not is_extra(one)])
+        notes += tensor_notes(name, [key for key in loading_info["unexpected_keys"] if not is_extra(key)])
         parts[name] = part.eval()
     pipeline = serialize(pipeline_class.from_pretrained)(folder, use_safetensors=True, local_files_only=True, **parts)
     return pipeline, notes
@@ -218,7 +218,7 @@ def read_flux(component_class: type[Any], path: Path, dtype: torch.dtype) -> tup
         tensors, arguments = read_gguf(path, dtype)
     else:
         numbers = read_tensors(path, read_header(path), dtype)
-        tensors, arguments = {name: one for name, one in numbers.items() if not is_extra(name)}, {}
+        tensors, arguments = {name: number for name, number in numbers.items() if not is_extra(name)}, {}
     try:
         part = serialize(component_class.from_single_file)(
             tensors, config=str(path.parent), torch_dtype=dtype, local_files_only=True, **arguments

@@ -47,7 +47,7 @@ def read_foreign(component_class: type[Any], path: Path, dtype: torch.dtype) -> 
             raise ValueError(missing_weights(path.parent)) from error
         missing = [name for name, tensor in vae.state_dict().items() if tensor.is_meta]
         return vae, {"missing_keys": missing, "unexpected_keys": ignored_of_vae(header, vae)}
-    tensors = {name: one for name, one in read_tensors(path, header, dtype).items() if not is_extra(name)}
+    tensors = {name: tensor for name, tensor in read_tensors(path, header, dtype).items() if not is_extra(name)}
     configuration = component_class.config_class.from_pretrained(path.parent, local_files_only=True)
     encoder, info = serialize(component_class.from_pretrained)(
         None, config=configuration, state_dict=tensors, dtype=dtype, output_loading_info=True

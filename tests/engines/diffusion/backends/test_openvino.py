@@ -98,8 +98,8 @@ def by_torch(spec: ModelSpec, hardware: Hardware = CPU, **settings: Any) -> NDAr
     return painted(Batcher(ModelCache(hardware, ROOM), max_rows=1), spec, **settings)[0]
 
 
-def largest_difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
-    return int(np.abs(one.astype(int) - other).max())
+def largest_difference(pixels: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
+    return int(np.abs(pixels.astype(int) - other).max())
 
 
 class LeftToTorch:
@@ -187,7 +187,7 @@ def test_an_image_is_bit_identical_in_a_batch_and_alone(folder: Path, specs: dic
     ready(batcher)
     alone = [painted(batcher, spec, seed=seed)[0] for seed in range(4)]
     together, _ = batcher.paint(request(seed=0, num_images=4), spec, ignore_step)
-    assert [one.tobytes() for one in together] == [one.tobytes() for one in alone]
+    assert [one.tobytes() for one in together] == [previews.tobytes() for previews in alone]
 
 
 @pytest.mark.full

@@ -57,9 +57,9 @@ def shared_batcher() -> Batcher:
 
 
 def painted(
-    one: Batcher, requested: InpaintRequest, spec: ModelSpec, parts: Sequence[ModelSpec] = ()
+    engine: Batcher, requested: InpaintRequest, spec: ModelSpec, parts: Sequence[ModelSpec] = ()
 ) -> NDArray[np.uint8]:
-    return one.paint(naming(parts, requested), spec, ignore_step, (), parts)[0][0]
+    return engine.paint(naming(parts, requested), spec, ignore_step, (), parts)[0][0]
 
 
 def naming(parts: Sequence[ModelSpec], requested: InpaintRequest) -> InpaintRequest:
@@ -81,8 +81,8 @@ def denoised_latents(
     """The final latents of our loop, all requests in one batch."""
     loop = by or shared_batcher()
     jobs = [
-        Job(naming(parts, one), spec, ActiveAdapters(active_loras(one.settings.loras, loras), tuple(parts)))
-        for one in requested
+        Job(naming(parts, sent), spec, ActiveAdapters(active_loras(sent.settings.loras, loras), tuple(parts)))
+        for sent in requested
     ]
     loop.cache.get(spec)  # beside other models it would be loaded on another thread
     for job in jobs:
@@ -168,5 +168,5 @@ def close(denoised_latents: torch.Tensor, diffusers_result: torch.Tensor) -> Non
     torch.testing.assert_close(denoised_latents, diffusers_result, rtol=1e-4, atol=1e-4)
 
 
-def differ(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return not torch.allclose(one, other, atol=1e-2)
+def differ(tensor: torch.Tensor, other: torch.Tensor) -> bool:
+    return not torch.allclose(tensor, other, atol=1e-2)

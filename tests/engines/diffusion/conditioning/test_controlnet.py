@@ -87,7 +87,9 @@ def test_a_controlnet_equals_the_reference_pipeline(
 
 @pytest.mark.parametrize(
     ("family", "control"),
-    each_value_once(["sd", "sdxl"], [one for one in ControlImageKind if one is not ControlImageKind.UNION]),
+    each_value_once(
+        ["sd", "sdxl"], [image_kind for image_kind in ControlImageKind if image_kind is not ControlImageKind.UNION]
+    ),
 )
 def test_each_control_gets_the_kind_of_image_it_was_trained_on(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], family: str, control: ControlImageKind
@@ -144,9 +146,9 @@ def test_samples_of_a_batch_are_controlled_as_they_are_alone(
         )
     ]
     together = denoised_latents(spec, requested, [part])
-    for one, latents in zip(requested, together, strict=True):
-        close(latents, denoised_latents(spec, [one], [part])[0])
-        assert differ(latents, denoised_latents(spec, [one])[0])
+    for sent, latents in zip(requested, together, strict=True):
+        close(latents, denoised_latents(spec, [sent], [part])[0])
+        assert differ(latents, denoised_latents(spec, [sent])[0])
 
 
 def test_the_controlnet_is_called_once_for_all_samples_and_not_in_steps_without_any(
@@ -342,8 +344,8 @@ def test_kinds_of_a_union_share_the_calls_of_the_unet(
         for number, kind in enumerate(["depth", "canny", "depth", "tile"])
     ]
     together = denoised_latents(spec, requested, [union])
-    for one, latents in zip(requested, together, strict=True):
-        close(latents, denoised_latents(spec, [one], [union])[0])
+    for sent, latents in zip(requested, together, strict=True):
+        close(latents, denoised_latents(spec, [sent], [union])[0])
 
 
 def test_a_union_without_promax_refuses_tile_and_a_plain_one_is_no_union(

@@ -169,8 +169,8 @@ def test_in_one_batch_each_has_its_own_image_prompt_and_scale(
         request(seed=1, steps=5, ip_adapter_image=SENT),
     ]
     together = denoised_latents(spec, requested, [part])
-    for one, latents in zip(requested, together, strict=True):
-        close(latents, denoised_latents(spec, [one], [part])[0])
+    for sent, latents in zip(requested, together, strict=True):
+        close(latents, denoised_latents(spec, [sent], [part])[0])
     assert differ(together[0], together[2])
 
 
@@ -188,11 +188,11 @@ def test_jobs_with_different_ip_adapters_and_without_one_run_at_once(
     requested = [request(seed=seed) for seed in range(len(adapter_lists))]
     with ThreadPoolExecutor(len(requested)) as pool:
         waiting = [
-            pool.submit(painted, loop, one, spec, parts) for one, parts in zip(requested, adapter_lists, strict=True)
+            pool.submit(painted, loop, sent, spec, parts) for sent, parts in zip(requested, adapter_lists, strict=True)
         ]
         results = [future.result(60) for future in waiting]
-    for one, parts, result in zip(requested, adapter_lists, results, strict=True):
-        alone = painted(batcher(1), one, spec, parts)
+    for sent, parts, result in zip(requested, adapter_lists, results, strict=True):
+        alone = painted(batcher(1), sent, spec, parts)
         assert np.abs(result.astype(int) - alone).max() <= (0 if max_rows == 1 else 1)
 
 

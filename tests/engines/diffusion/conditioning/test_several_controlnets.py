@@ -148,8 +148,8 @@ def test_samples_with_the_same_controlnets_share_steps_and_equal_those_alone(
     network.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
     together = denoised_latents(spec, requested, both, by=loop)
     assert calls == [4, 2, 3]  # of five steps; a guided sample has two rows
-    for one, latents in zip(requested, together, strict=True):
-        close(latents, denoised_latents(spec, [one], both)[0])
+    for sent, latents in zip(requested, together, strict=True):
+        close(latents, denoised_latents(spec, [sent], both)[0])
 
 
 def test_a_tile_is_computed_where_the_control_image_is_another_controlnets(
@@ -163,7 +163,7 @@ def test_a_tile_is_computed_where_the_control_image_is_another_controlnets(
     photo = {"tile": requested.image, "map": requested.conditioning_images["control_image"]}
     networks = {"tile": tile, "map": depth}
     alone = [replace(requested, conditioning_images={"control_image": photo[use.slug]}) for use in uses]
-    images = [control_image(networks[use.slug], one) for use, one in zip(uses, alone, strict=True)]
+    images = [control_image(networks[use.slug], previews) for use, previews in zip(uses, alone, strict=True)]
     close(beside, reference(spec, requested, networks, control_image=images))
 
 

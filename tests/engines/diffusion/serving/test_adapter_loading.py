@@ -129,8 +129,8 @@ def test_layers_of_an_adapter_are_not_added_while_a_network_is_built(
 ) -> None:
     other = tiny_models.saved(tmp_path / "other", seed=1)
     batcher, named = Batcher(ModelCache(CPU, 10**9)), NAMED["ip-adapter"]
-    for one in (spec, other):
-        batcher.cache.get(one)
+    for model_spec in (spec, other):
+        batcher.cache.get(model_spec)
     paint(batcher, request(**named), spec, "ip-adapter", adapters["ip-adapter"])
     begun, go = threading.Event(), threading.Event()
 
