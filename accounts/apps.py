@@ -16,7 +16,8 @@ class AccountsConfig(AppConfig):
 
 
 def api_views_declare_their_scope(**_: Any) -> list[CheckMessage]:
-    """The check of accounts/checks.py. Commands without checks do not wait for the import of DRF and all views."""
+    """Return the check of accounts/checks.py. Commands without checks do not wait for the import of DRF and all
+    views."""
     from accounts import checks
 
     return [*checks.api_views_declare_their_scope()]

@@ -48,7 +48,8 @@ class AppendOnlyQuerySet(models.QuerySet["AuditEntry"]):
 
 
 def user_reference(help_text: str) -> models.ForeignKey[Any]:
-    """A reference that outlives the account: without a constraint, deleting a user leaves the number of the account."""
+    """Return a reference that outlives the account: without a constraint, deleting a user leaves the number of the
+    account."""
     return models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.DO_NOTHING, db_constraint=False, null=True, related_name="+",
         help_text=help_text,
@@ -100,7 +101,8 @@ class AuditEntry(models.Model):
     ) -> AuditEntry:
         """Add an entry. Call it in the transaction of the change.
 
-        subject: the id of the user whose data it is. before, after: the values that were changed, by their names.
+        subject: the id of the user whose data it is.
+        before, after: the values that were changed, by their names.
         """
         return cls.objects.create(
             actor_id=getattr(actor, "pk", None),
@@ -125,12 +127,12 @@ class AuditEntry(models.Model):
 
     @property
     def subject_name(self) -> str:
-        """As `actor_name`; empty if the target belongs to no user."""
+        """Return the address or number of the subject, as `actor_name` does; empty if the target belongs to no user."""
         return account_name(self.subject_id, self.subject)
 
     @property
     def changes(self) -> list[tuple[str, Any, Any]]:
-        """Name, value before and value after, for each value that was changed, by name."""
+        """Return name, value before and value after for each value that was changed, by name."""
         names = sorted({*self.before, *self.after})
         return [(name, self.before.get(name), self.after.get(name)) for name in names]
 

@@ -55,7 +55,7 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 
 class LocalAuthentication(BaseAuthentication):
-    """With DREAMLAYER_ANONYMOUS_API, authenticates requests without a key or session as the local user. Comes last.
+    """Authenticates requests without a key or session as the local user, with DREAMLAYER_ANONYMOUS_API. Comes last.
 
     A page of another origin can make a browser on this machine send such requests too. Requests that a browser sends
     for another origin are therefore refused, unless the origin is in CORS_ALLOWED_ORIGINS.
@@ -69,7 +69,7 @@ class LocalAuthentication(BaseAuthentication):
             return None
         if not is_same_origin(request):
             raise PermissionDenied("Pages of another origin need an API key.", code="csrf")
-        user = User.objects.local()
+        user = User.objects.get_local_user()
         # A person who can sign in as the local user could read the generations of all anonymous requests.
         return None if user.has_usable_password() or not user.is_active else (user, None)
 

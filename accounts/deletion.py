@@ -19,7 +19,7 @@ def lock(user: User) -> None:
     Raises OnlyAdministrator.
     """
     administrators = User.objects.select_for_update().filter(is_superuser=True, is_active=True).order_by("pk")
-    if [one.pk for one in administrators] == [user.pk]:
+    if [administrator.pk for administrator in administrators] == [user.pk]:
         raise OnlyAdministrator
     User.objects.select_for_update().get(pk=user.pk)
 

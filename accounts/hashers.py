@@ -32,7 +32,7 @@ class HashingThreads:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="password")
 
     def run(self, work: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
-        """The result of `work`. Raises HashingBusy at once if `max_waiting` others are already waiting."""
+        """Return the result of `work`. Raises HashingBusy at once if `max_waiting` others are already waiting."""
         if not self._free.acquire(blocking=False):
             raise HashingBusy
         try:

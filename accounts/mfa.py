@@ -40,31 +40,31 @@ class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth ships no t
 
 class LoginWebAuthnForm(forms.LoginWebAuthnForm):  # type: ignore[misc]
     def clean_credential(self) -> Authenticator:
-        with _malformed_refused():
+        with _refuse_malformed():
             return super().clean_credential()
 
 
 class AuthenticateWebAuthnForm(forms.AuthenticateWebAuthnForm):  # type: ignore[misc]
     def clean_credential(self) -> Authenticator:
-        with _malformed_refused():
+        with _refuse_malformed():
             return super().clean_credential()
 
 
 class ReauthenticateWebAuthnForm(forms.ReauthenticateWebAuthnForm):  # type: ignore[misc]
     def clean_credential(self) -> Authenticator:
-        with _malformed_refused():
+        with _refuse_malformed():
             return super().clean_credential()
 
 
 class AddWebAuthnForm(forms.AddWebAuthnForm):  # type: ignore[misc]
     def clean(self) -> dict[str, object]:
-        with _malformed_refused():
+        with _refuse_malformed():
             cleaned: dict[str, object] = super().clean()
             return cleaned
 
 
 @contextmanager
-def _malformed_refused() -> Iterator[None]:
+def _refuse_malformed() -> Iterator[None]:
     """Raise ValidationError for JSON that is no credential, which fido2 2.2 answers with these errors."""
     try:
         yield

@@ -66,7 +66,7 @@ class UserManager(BaseUserManager["User"]):
     def create_superuser(self, email: str, password: str | None = None) -> User:
         return self._create(email, password, is_staff=True, is_superuser=True)
 
-    def local(self) -> User:
+    def get_local_user(self) -> User:
         """Return the account of requests without a key; the first call creates it, without a password."""
         return self.get_or_create(email=LOCAL_EMAIL, defaults={"password": make_password(None)})[0]
 

@@ -15,12 +15,12 @@ from accounts.models import AuditEntry, User
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """passkeys: passkeys and security keys. keys: API keys that are not revoked; expired ones count."""
+    """What an account is secured by, and who is signed in to it."""
 
     has_totp: bool
-    passkeys: int
+    passkeys: int  # passkeys and security keys
     sessions: int
-    keys: int
+    keys: int  # API keys that are not revoked; expired ones count
 
     @property
     def has_second_factor(self) -> bool:
@@ -39,7 +39,7 @@ def overview(user: User) -> Overview:
 
 
 def account_record(user: User) -> dict[str, Any]:
-    """A user's account for the export, without secrets and without times that change with every sign-in.
+    """Return a user's account for the export, without secrets and without times that change with every sign-in.
 
     Of the audit log, what was done with the user's data and when, without the names and notes of administrators.
     """

@@ -60,7 +60,7 @@ class RecordedSite(admin.AdminSite):
 
 
 def changes_of(form: forms.BaseForm) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The values before and after, by the names of the fields that the form changes."""
+    """Return the values before and after, by the names of the fields that the form changes."""
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
     for name in form.changed_data:
@@ -72,16 +72,16 @@ def changes_of(form: forms.BaseForm) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON: rows by their primary keys."""
+    """Return the value as JSON: rows by their primary keys."""
     if isinstance(value, Model):
         return value.pk
     if isinstance(value, QuerySet | list | tuple):
-        return [plain(one) for one in value]
+        return [plain(element) for element in value]
     return value if isinstance(value, int | float | str | None) else str(value)
 
 
 def subject_of(obj: Model) -> Any:
-    """The id of the user whose row it is; None if it belongs to no user."""
+    """Return the id of the user whose row it is; None if it belongs to no user."""
     if isinstance(obj, User):
         return obj.pk
     return getattr(obj, "owner_id", None) or getattr(obj, "user_id", None)

@@ -81,13 +81,13 @@ def create_first_administrator(request: HttpRequest, token: str) -> HttpResponse
 @never_cache
 @require_GET
 def session(request: HttpRequest) -> HttpResponse:
-    """The account that is signed in, and a CSRF token: for a page whose session or token has ended meanwhile."""
+    """Return the account that is signed in, and a CSRF token: for a page whose session or token has ended meanwhile."""
     account = str(request.user.pk) if request.user.is_authenticated else None
     return JsonResponse({"account": account, "csrf_token": get_token(request)})
 
 
 def too_many_requests(request: HttpRequest) -> HttpResponse:
-    """The response when a rate limit of allauth is exceeded. All of its limits are per minute."""
+    """Return the response when a rate limit of allauth is exceeded. All of its limits are per minute."""
     response = render(request, "429.html", status=429)
     response.headers["Retry-After"] = "60"
     return response

@@ -69,11 +69,11 @@ def measured(site: Site, scenes: list[tuple[bytes, bytes]]) -> list[Sample]:
     """Submit all at once and wait for the last. Generations without an estimate are left out."""
     answers = [json.loads(site.fill(image, mask, prefer="respond-async")) for image, mask in scenes]
     samples = []
-    for one in answers:
-        ended = until_ended(site, one["url"])
+    for answer in answers:
+        ended = until_ended(site, answer["url"])
         truth = at(ended["finished_at"]) - at(ended["created_at"])
-        if one["eta"] is not None:
-            samples.append(Sample(one["position"], one["eta"], truth))
+        if answer["eta"] is not None:
+            samples.append(Sample(answer["position"], answer["eta"], truth))
     return samples
 
 

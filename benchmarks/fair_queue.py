@@ -174,7 +174,7 @@ def fill_queue(waiting: int, firsts: list[Generation]) -> None:
         some = firsts[after : after + waiting - made]
         tags = {"start_tag": number * COST, "finish_tag": (number + 1) * COST, "likely_seconds": 2.0}
         state = {"status": "queued", "started_at": None, "finished_at": None, "created_at": timezone.now()}
-        made += copy_rows(len(some), [one.pk for one in some], **tags, **state)
+        made += copy_rows(len(some), [request.pk for request in some], **tags, **state)
         for one in some if number == (waiting - 1) // len(firsts) else ():
             ends = {"next_tag": tags["finish_tag"], "next_single_tag": tags["finish_tag"]}
             Flow.objects.update_or_create(owner_id=one.owner_id, queue="cpu", defaults=ends)

@@ -27,7 +27,7 @@ def main() -> None:
         import inpainting.engines.diffusion.serving.batcher  # noqa: F401
 
         row("the site and the diffusion engine", repeats)
-        freeze_imports(of="diffusers")
+        freeze_imports(package="diffusers")
         row("the same, frozen", repeats)
 
 

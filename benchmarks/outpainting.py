@@ -25,7 +25,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.seams import seam_score
 from inpainting.engines.base import Plan
 from inpainting.engines.painting import paint
-from inpainting.engines.plan import Choice, plan_images, planned
+from inpainting.engines.plan import EngineChoice, make_settings_plan, plan_images
 from inpainting.engines.quick_fill.declaration import QUICK_FILL, resolve
 from inpainting.engines.quick_fill.engine import QuickFill
 
@@ -86,7 +86,7 @@ def spectral_noise(photo: Bytes, shape: tuple[int, ...]) -> Bytes:
 def quick_fill_plan(request: InpaintRequest) -> Plan:
     settings = request.settings
     resolution = resolve(settings, None)  # type: ignore[arg-type] # quick-fill reads no catalog
-    return plan_images(request, planned(resolution, Choice(QUICK_FILL, ""), settings))
+    return plan_images(request, make_settings_plan(resolution, EngineChoice(QUICK_FILL, ""), settings))
 
 
 def write(path: Path, before: Bytes, after: Bytes) -> None:

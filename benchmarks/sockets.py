@@ -80,7 +80,7 @@ async def measured(port: int, people: list[list[str]], options: argparse.Namespa
     started, sockets = time.perf_counter(), []
     for first in range(0, options.sockets, AT_ONCE):
         batch = range(first, min(first + AT_ONCE, options.sockets))
-        sockets += await asyncio.gather(*(opened(port, sessions[one // SOCKETS_OF_A_USER]) for one in batch))
+        sockets += await asyncio.gather(*(opened(port, sessions[index // SOCKETS_OF_A_USER]) for index in batch))
     seconds = time.perf_counter() - started
     await asyncio.sleep(options.settle)
     after = resident_megabytes(child)
@@ -91,7 +91,9 @@ async def measured(port: int, people: list[list[str]], options: argparse.Namespa
     print(f"goal: under {GOAL_MEGABYTES} MB for 1000")
     # The sockets work: those of the first user receive the events of a generation.
     await asyncio.to_thread(warm_up, Site(port, key))
-    received = await asyncio.wait_for(asyncio.gather(*(until_painted(one) for one in sockets[:SOCKETS_OF_A_USER])), 60)
+    received = await asyncio.wait_for(
+        asyncio.gather(*(until_painted(socket) for socket in sockets[:SOCKETS_OF_A_USER])), 60
+    )
     print(f"{len(received)} of one user's sockets received all events of a generation")
     for one in sockets:
         one.transport.abort()

@@ -18,7 +18,7 @@ POSITIVE = ("CONNECTIONS", "CONNECTIONS_PER_ADDRESS")
 
 @register("security")
 def anonymous_api_needs_loopback(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Error]:
-    """With DREAMLAYER_ANONYMOUS_API all clients act as the local user, so only this machine may reach the server."""
+    """Require a loopback address with DREAMLAYER_ANONYMOUS_API, where all clients act as the local user."""
     reachable = settings.BEHIND_TLS or not is_loopback(settings.BIND_HOST)
     if settings.ANONYMOUS_API != "on" or not reachable:
         return []
@@ -34,7 +34,7 @@ def anonymous_api_needs_loopback(app_configs: Sequence[AppConfig] | None, **_: A
 
 @register("security")
 def allowed_hosts_has_no_wildcard(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Error]:
-    """With "*" a page of another site can reach this server under its own host name (DNS rebinding)."""
+    """Refuse "*": with it a page of another site can reach this server under its own host name (DNS rebinding)."""
     if "*" not in settings.ALLOWED_HOSTS:
         return []
     return [
@@ -48,7 +48,7 @@ def allowed_hosts_has_no_wildcard(app_configs: Sequence[AppConfig] | None, **_: 
 
 @register("security")
 def limits_are_positive(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Error]:
-    """With a limit of 0 nothing would be served."""
+    """Require positive limits: with a limit of 0 nothing would be served."""
     return [
         Error(f"DREAMLAYER_{name} is {getattr(settings, name):g}.", hint="It is more than 0.", id="dreamlayer.E003")
         for name in POSITIVE

@@ -64,7 +64,7 @@ def copy_model(model: type[models.Model]) -> int:
 
 
 def stored_models() -> list[type[models.Model]]:
-    """All models with a table of their own, with those of many-to-many relations."""
+    """Return all models with a table of their own, with those of many-to-many relations."""
     found = apps.get_models(include_auto_created=True)
     return [model for model in found if model._meta.managed and not model._meta.proxy]
 

@@ -28,7 +28,7 @@ class PageHeaders(CSPMiddleware):
     """Adds HEADERS, and Content-Security-Policy with a nonce per response. Headers set by a view are kept."""
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
-        """Its methods do not block, so that no other thread calls them."""
+        """Call the middleware in the event loop: its methods do not block, so that no other thread calls them."""
         get_response: Any = self.get_response
         self.process_request(request)
         return self.process_response(request, await get_response(request))
@@ -46,7 +46,7 @@ class CompressedPages(GZipMiddleware):
     """
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
-        """Only pages go through another thread."""
+        """Compress pages in another thread; other responses pass."""
         get_response: Any = self.get_response
         response: HttpResponseBase = await get_response(request)
         return await sync_to_async(self.process_response)(request, response) if is_page(response) else response

@@ -86,7 +86,7 @@ def find_database_problem() -> str:
 
 
 def is_migrated() -> bool:
-    """Whether all migrations of this version have been applied. Read until they have."""
+    """Return whether all migrations of this version have been applied. Read until they have."""
     global _is_migrated
     if not _is_migrated:
         executor = MigrationExecutor(connection)
@@ -103,13 +103,13 @@ def find_storage_problem() -> str:
 
 
 def find_servers_away() -> dict[str, str]:
-    """The broker and the channel layer, if they are servers that cannot be reached."""
+    """Return the broker and the channel layer, if they are servers that cannot be reached."""
     urls = {"broker": settings.BROKER_URL, "channel_layer": settings.CHANNEL_URL}
     return {name: "away" for name, url in urls.items() if url and not is_reachable(url)}
 
 
 def is_reachable(url: str) -> bool:
-    """Whether the server of a URL accepts connections. Unix sockets are not tried."""
+    """Return whether the server of a URL accepts connections. Unix sockets are not tried."""
     parts = urlsplit(url)
     if not parts.hostname:
         return True
@@ -155,7 +155,7 @@ def monitoring(get_response: Any) -> Any:
 
 
 def only_monitoring(application: Application) -> Application:
-    """An ASGI application for workers, which answers 404 to all other paths."""
+    """Return an ASGI application for workers, which answers 404 to all other paths."""
 
     async def limited(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] in MONITORING:

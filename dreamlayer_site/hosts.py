@@ -46,7 +46,7 @@ def own_hosts(bind_host: str) -> list[str]:
     return sorted(hosts)
 
 
-def without_traceback(record: logging.LogRecord) -> bool:
-    """A filter of log records that removes the traceback."""
+def remove_traceback(record: logging.LogRecord) -> bool:
+    """Return a filter of log records that removes the traceback."""
     record.exc_info = record.exc_text = None
     return True

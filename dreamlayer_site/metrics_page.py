@@ -14,7 +14,7 @@ database_registry.register(QueueCollector())
 
 
 def metrics_page(request: HttpRequest) -> HttpResponse:
-    """The metrics as text. 404 without DREAMLAYER_METRICS_TOKEN, 401 for a request that does not send it."""
+    """Return the metrics as text. 404 without DREAMLAYER_METRICS_TOKEN, 401 for a request that does not send it."""
     if not settings.METRICS_TOKEN:
         return HttpResponse(status=404)
     if not constant_time_compare(request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}"):

@@ -17,8 +17,9 @@ from accounts.websocket_auth import ticket_in_url
 class SameOriginMiddleware:
     """ASGI middleware that compares the Origin header with the Host header, port included.
 
-    The port matters because browsers send cookies to all ports of a host. session_application: serves pages of this
-    site by their session. ticket_application: serves pages and programs that have a ticket in the URL.
+    The port matters because browsers send cookies to all ports of a host.
+    session_application: serves pages of this site by their session.
+    ticket_application: serves pages and programs that have a ticket in the URL.
     """
 
     def __init__(self, *, session_application: Any, ticket_application: Any) -> None:

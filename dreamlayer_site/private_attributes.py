@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 
 class Private(NamedTuple):
-    """owner: the class or module that has the attribute, as "module:name" or "module"."""
+    """A private attribute of a library, and why it is used."""
 
-    owner: str
+    owner: str  # the class or module that has the attribute, as "module:name" or "module"
     name: str
     reason: str
 

@@ -73,13 +73,13 @@ class RoutingHandler(ASGIHandler):
 
 
 def request_id_of(scope: dict[str, Any]) -> str:
-    """The id that the client or a proxy sent, if it is well-formed, else a new one."""
+    """Return the id that the client or a proxy sent, if it is well-formed, else a new one."""
     sent = dict(scope["headers"]).get(HEADER, b"")
     return sent.decode() if WELL_FORMED.fullmatch(sent) else uuid.uuid4().hex
 
 
 def route_of(path: str, route: list[str]) -> str:
-    """The URL pattern of the view, never the path: paths have unlimited values, and some contain secrets."""
+    """Return the URL pattern of the view, never the path: paths have unlimited values, and some contain secrets."""
     if route:
         return route[0]
     if path in MONITORING:

@@ -12,10 +12,10 @@ def load_or_create_secret_key(folder: Path) -> str:
     """Return the key stored in `folder`; create it if there is none. Concurrent processes get the same key."""
     path = folder / "secret-key"
     if not path.exists():
-        draft = folder / f"secret-key.{os.getpid()}"
-        draft.touch(mode=0o600)
-        draft.write_text(secrets.token_urlsafe(64))
+        temporary = folder / f"secret-key.{os.getpid()}"
+        temporary.touch(mode=0o600)
+        temporary.write_text(secrets.token_urlsafe(64))
         with suppress(FileExistsError):  # another process was first; its key is used
-            os.link(draft, path)
-        draft.unlink()
+            os.link(temporary, path)
+        temporary.unlink()
     return path.read_text().strip()

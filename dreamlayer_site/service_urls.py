@@ -31,7 +31,10 @@ REDIS_SECONDS = 3
 
 
 def database_settings(url: str, *, connections: int) -> dict[str, Any]:
-    """An entry of DATABASES. connections: of one process to PostgreSQL, at most."""
+    """Return an entry of DATABASES.
+
+    connections: of one process to PostgreSQL, at most.
+    """
     database: dict[str, Any] = environ.Env.db_url_config(url)
     options = database.setdefault("OPTIONS", {})
     if database["ENGINE"] == "django.db.backends.sqlite3":
@@ -54,7 +57,8 @@ def database_settings(url: str, *, connections: int) -> dict[str, Any]:
 
 
 def broker_settings(url: str) -> dict[str, Any]:
-    """Celery's settings of the connection to the broker. Publishing fails within seconds; consumers connect forever."""
+    """Return Celery's settings of the connection to the broker. Publishing fails within seconds; consumers connect
+    forever."""
     options: dict[str, Any] = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
     if scheme_of(url) in ("redis", "rediss"):
         timeouts = {"socket_connect_timeout": CONNECT_SECONDS, "socket_timeout": REDIS_SECONDS}
@@ -71,7 +75,7 @@ def broker_settings(url: str) -> dict[str, Any]:
 
 
 def channel_layer_settings(url: str) -> dict[str, Any]:
-    """An entry of CHANNEL_LAYERS. Without a URL: in the memory of the process."""
+    """Return an entry of CHANNEL_LAYERS. Without a URL: in the memory of the process."""
     if not url:
         return {"BACKEND": IN_MEMORY_CHANNEL_LAYER}
     host = {"address": url, "socket_connect_timeout": CONNECT_SECONDS, "health_check_interval": 15}
@@ -80,10 +84,12 @@ def channel_layer_settings(url: str) -> dict[str, Any]:
 
 
 def storage_settings(url: str, *, default_folder: Path, group_reads: bool = False) -> dict[str, Any]:
-    """An entry of STORAGES. Without a URL: files in `default_folder`. group_reads: whether the files' group may read.
+    """Return an entry of STORAGES. Without a URL: files in `default_folder`.
 
-    file:///folder, or s3://KEY:SECRET@host/bucket/prefix?region=eu-central-1&tls=false. Without KEY:SECRET, boto3
-    looks for credentials as usual; reserved characters in them are percent-encoded.
+    group_reads: whether the files' group may read.
+
+    file:///folder, or s3://KEY:SECRET@host/bucket/prefix?region=eu-central-1&tls=false. Without KEY:SECRET, boto3 looks
+    for credentials as usual; reserved characters in them are percent-encoded.
     """
     parts = urlsplit(url)
     if parts.scheme == "s3":
@@ -99,7 +105,7 @@ def storage_settings(url: str, *, default_folder: Path, group_reads: bool = Fals
 
 
 def s3_options(url: str) -> dict[str, Any]:
-    """The options of django-storages' S3Storage."""
+    """Return the options of django-storages' S3Storage."""
     parts = urlsplit(url)
     query: Mapping[str, str] = dict(parse_qsl(parts.query))
     bucket, _, prefix = parts.path.strip("/").partition("/")

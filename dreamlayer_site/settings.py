@@ -11,7 +11,7 @@ import environ
 from csp.constants import NONCE, NONE, SELF
 
 from dreamlayer_site.former_variables import refuse_former
-from dreamlayer_site.hosts import own_hosts, without_traceback
+from dreamlayer_site.hosts import own_hosts, remove_traceback
 from dreamlayer_site.private_folder import make_private
 from dreamlayer_site.secret_key import load_or_create_secret_key
 from dreamlayer_site.service_urls import (
@@ -417,7 +417,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     # An invalid Host header is one line: the traceback has only Django's code.
     "filters": {
-        "no_traceback": {"()": "django.utils.log.CallbackFilter", "callback": without_traceback},
+        "no_traceback": {"()": "django.utils.log.CallbackFilter", "callback": remove_traceback},
     },
     "formatters": {
         "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},

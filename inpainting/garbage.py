@@ -11,11 +11,11 @@ from functools import cache
 
 
 @cache
-def freeze_imports(of: str) -> None:
-    """Leave what exists now out of all later garbage collections of this process. of: called again, it does nothing.
+def freeze_imports(package: str) -> None:
+    """Leave what exists now out of all later garbage collections of this process.
 
-    To be called after imports and before models are loaded: a frozen network whose parts refer to each other would
-    never be freed. https://docs.python.org/3/library/gc.html#gc.freeze
+    Called again for the same `package`, it does nothing. Call it after imports and before models are loaded: a frozen
+    network whose parts refer to each other would never be freed. https://docs.python.org/3/library/gc.html#gc.freeze
     """
     gc.collect()
     gc.freeze()

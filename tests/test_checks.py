@@ -56,7 +56,7 @@ def test_a_quantisation_is_known_and_its_library_installed(
     settings.DIFFUSION_QUANTIZATION = word
     for is_installed in (True, False):
         monkeypatch.setattr(quantization, "is_installed", lambda name, yes=is_installed: yes or name != library)
-        messages = [one.hint for one in run_checks() if one.id == "inpainting.W002"]
+        messages = [check.hint for check in run_checks() if check.id == "inpainting.W002"]
         assert [f"pip install {library}" in str(hint) for hint in messages] == ([] if is_installed else [True])
 
 

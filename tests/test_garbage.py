@@ -22,8 +22,8 @@ def _nothing_is_frozen() -> Iterator[None]:
     gc.freeze()
 
 
-def is_collected(one: object) -> bool:
-    return any(one is other for other in gc.get_objects())
+def is_collected(value: object) -> bool:
+    return any(value is other for other in gc.get_objects())
 
 
 def test_imported_libraries_are_left_out_and_models_are_not() -> None:

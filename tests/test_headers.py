@@ -152,7 +152,9 @@ def test_other_origins_are_refused_unless_allowed(client: Client, db: None, sett
         assert preflight(client, path, FOREIGN) == {}
 
 
-@pytest.mark.parametrize("prefix", sorted(prefix for one in dialects.registered() for prefix in one.prefixes))
+@pytest.mark.parametrize(
+    "prefix", sorted(prefix for dialect in dialects.registered_dialects() for prefix in dialect.prefixes)
+)
 def test_an_allowed_origin_can_call_every_dialect(client: Client, db: None, settings: Settings, prefix: str) -> None:
     assert "access-control-allow-origin" not in preflight(client, prefix, FOREIGN)
     settings.CORS_ALLOWED_ORIGINS = [FOREIGN]

@@ -173,7 +173,7 @@ def test_every_metric_that_is_named_exists(name: str, db: None) -> None:
     families = {re.sub("_(bucket|count|sum)$", "", one) for one in exported()}
     named = set(re.findall(r"\bdreamlayer_[a-z_]+", text))
     assert named - {*families, *exported()} == set()
-    assert {one for one in families if name.endswith(".md")} <= named
+    assert {family for family in families if name.endswith(".md")} <= named
 
 
 def expressions() -> list[str]:

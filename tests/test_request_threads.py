@@ -15,7 +15,7 @@ from dreamlayer_site.server.request_threads import KEPT_IDLE, RequestThreads
 async def test_requests_one_after_another_run_on_one_thread() -> None:
     threads, used = RequestThreads(), set()
     for _ in range(3):
-        with threads.one():
+        with threads.use_thread():
             used.add(await sync_to_async(get_ident)())
     assert len(used) == 1
 
@@ -29,12 +29,12 @@ async def test_requests_at_once_run_on_a_thread_each_of_which_some_stay() -> Non
         return get_ident()
 
     async def request() -> int:
-        with threads.one():
+        with threads.use_thread():
             return await sync_to_async(thread)()
 
     used = await asyncio.gather(*(request() for _ in range(number)))
     assert len(set(used)) == number
-    with threads.one():
+    with threads.use_thread():
         assert await sync_to_async(get_ident)() in used
 
 

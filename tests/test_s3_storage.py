@@ -262,7 +262,7 @@ def test_check_files_finds_orphans_and_missing_files(
     call_command("check_files", "--hashes", stdout=out)
     assert out.getvalue() == "5 named by rows, 5 files: 0 missing, 0 without a row, 0 altered.\n"
     default_storage.save("mask/ab/orphan.png", ContentFile(b"no row's"))
-    monkeypatch.setattr("inpainting.management.commands.check_files.older", lambda file, than: True)
+    monkeypatch.setattr("inpainting.management.commands.check_files.is_older", lambda file, than: True)
     bucket.client.delete_object(Bucket=BUCKET, Key=str(generation.source.file.name))
     with pytest.raises(CommandError):
         call_command("check_files", "--repair", stdout=out)

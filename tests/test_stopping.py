@@ -129,7 +129,7 @@ async def test_connections_that_wait_in_the_backlog_are_accepted_and_later_ones_
     address = port.socket.getsockname()
     clients = [socket.create_connection(address) for _ in range(3)]
     await server.finish()
-    assert {one.getpeername() for one in port.accepted} == {one.getsockname() for one in clients}
+    assert {one.getpeername() for one in port.accepted} == {client.getsockname() for client in clients}
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address)
     for connection in (*clients, *port.accepted):
@@ -138,7 +138,7 @@ async def test_connections_that_wait_in_the_backlog_are_accepted_and_later_ones_
 
 async def test_it_waits_for_requests_that_arrive_and_closes_idle_connections() -> None:
     server, arriving, idle, websocket = server_of(), Channel(1), Channel(0), object()
-    server.ports[0].factory.protocols += [Wrapper(one) for one in (arriving, idle, websocket)]
+    server.ports[0].factory.protocols += [Wrapper(connection) for connection in (arriving, idle, websocket)]
     finish = asyncio.create_task(server.finish())
     await asyncio.sleep(0.3)
     assert not finish.done()

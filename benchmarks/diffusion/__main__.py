@@ -138,7 +138,7 @@ def rows_in(words: str) -> list[str]:
     """The rows that a word names: rows, groups, or `gpu` for all rows of a GPU."""
     known = {**{name.lower(): (name,) for name in ROWS}, **GROUPS, "gpu": tuple(GPU_ROWS)}
     names: list[str] = []
-    for word in (one.strip().lower() for one in words.split(",")):
+    for word in (word.strip().lower() for word in words.split(",")):
         if word and word not in known:
             raise argparse.ArgumentTypeError(f"no row {word}; there are {', '.join([*GROUPS, 'gpu', *ROWS])}")
         names += known.get(word, ())

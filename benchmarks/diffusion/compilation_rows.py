@@ -37,7 +37,7 @@ def step(model: Any, samples: list[DenoisingState]) -> torch.Tensor:
 
 def compiled_row(bench: Bench, key: str, model: Any, samples: list[DenoisingState], row_flop: float) -> Row:
     import_compiler()
-    freeze_imports(of="the compiler")  # as the engine does before it loads its first model
+    freeze_imports(package="the compiler")  # as the engine does before it loads its first model
     fast, started = compiled(model, bench), time.perf_counter()
     step(fast, samples)
     bench.hardware.synchronize()
@@ -46,7 +46,7 @@ def compiled_row(bench: Bench, key: str, model: Any, samples: list[DenoisingStat
         raise RuntimeError(fast.compilation_notes[0])
     calls = {"ours": partial(step, model, samples), "a": partial(step, fast, samples)}
     found = bench.contest(calls, budget_seconds=12, inner=1 if bench.small else 5, warm=2)
-    rows, side_pixels = sum(one.rows for one in samples), 8 * samples[0].latents.shape[-1]
+    rows, side_pixels = sum(sample.rows for sample in samples), 8 * samples[0].latents.shape[-1]
     return Row(
         key,
         f"{model.spec.label} step, {rows} rows, {side_pixels}x{side_pixels}",

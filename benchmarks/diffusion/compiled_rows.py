@@ -43,7 +43,7 @@ def whole_row(bench: Bench, key: str, sides: Sides, step: Step, samples: list[De
         "b": lambda: step(fast, samples).clone(),  # the next replay of its graph writes over it
     }
     found = bench.contest(calls, budget_seconds=20, inner=1 if bench.small else 5, warm=2)
-    rows = sum(one.rows for one in samples)
+    rows = sum(sample.rows for sample in samples)
     side = 8 * samples[0].latents.shape[-1]
     return Row(
         key,
@@ -67,7 +67,7 @@ def g18(bench: Bench) -> Iterator[Row]:
 def plain_sdxl_step(pipeline: Any, samples: list[DenoisingState]) -> torch.Tensor:
     """The same rows through a pipeline's own UNet, with the sizes that SDXL takes."""
     unet = pipeline.unet
-    texts = [one.step_text for one in samples]
+    texts = [sample.step_text for sample in samples]
     added = {
         "text_embeds": torch.cat([text.pooled for text in texts if text.pooled is not None]).to(unet.dtype),
         "time_ids": torch.cat([text.time_ids for text in texts if text.time_ids is not None]).to(unet.dtype),

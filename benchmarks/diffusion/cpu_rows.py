@@ -172,10 +172,10 @@ def c4(bench: Bench) -> Iterator[Row]:
     step = step_figures(bench, 2)
     whole = {
         name: Figure(
-            (one.median + DEFAULT_STEPS * step[name].median,),
-            busy=(one.busy_median + DEFAULT_STEPS * step[name].busy_median,),
+            (measured.median + DEFAULT_STEPS * step[name].median,),
+            busy=(measured.busy_median + DEFAULT_STEPS * step[name].busy_median,),
         )
-        for name, one in vae.items()
+        for name, measured in vae.items()
     }
     yield Row(
         "C4",
@@ -245,7 +245,7 @@ def bound(samples: dict[int, Sample], area: int) -> Figure:
 
 
 def grown(samples: dict[int, Sample]) -> str:
-    return ", ".join(f"{side} {one.wall:.1f} s" for side, one in samples.items())
+    return ", ".join(f"{side} {sample.wall:.1f} s" for side, sample in samples.items())
 
 
 def window_parity(bench: Bench, wanted: InpaintRequest, painted: NDArray[np.uint8]) -> float:
@@ -296,7 +296,7 @@ def c5(bench: Bench) -> Iterator[Row]:
 
     model.start = starting
     hook = model.unet.register_forward_pre_hook(count)
-    jobs = [Job(one, model.spec) for one in requests]
+    jobs = [Job(sent, model.spec) for sent in requests]
     started = time.perf_counter()
     turn = 0
     while turn <= JOIN_EVERY * len(jobs) or not batcher.is_idle:
@@ -310,11 +310,11 @@ def c5(bench: Bench) -> Iterator[Row]:
     hook.remove()
     model.start = start
     shared, alone, parity, theirs = calls, 0, 0.0, 0.0
-    for seed, one in enumerate(requests):
+    for seed, sent in enumerate(requests):
         if seed == cancelled:
             continue
         started = time.perf_counter()
-        expected = plain_jobs(model.pipeline, [one], output_type="latent", draws_itself=True)
+        expected = plain_jobs(model.pipeline, [sent], output_type="latent", draws_itself=True)
         theirs += time.perf_counter() - started
         alone += len(denoisings[seed].timesteps)
         parity = max(parity, difference(denoisings[seed].latents, expected))
@@ -356,22 +356,27 @@ def c6(bench: Bench) -> Iterator[Row]:
 
         served: dict[str, Served] = {
             "ours": step_by_step(arrivals, batcher_with(model), model.spec),
-            "a": one_at_a_time(arrivals, lambda one: jobs([one])[0]),
+            "a": one_at_a_time(arrivals, lambda sent: jobs([sent])[0]),
             "b": in_batches(arrivals, jobs, most=8, window=0.05),
         }
-        waits = {name: Figure((one.wait(50),)) for name, one in served.items()}
+        waits = {name: Figure((measured.wait(50),)) for name, measured in served.items()}
         yield Row(
             "C6",
             f"simulated: {len(arrivals)} people, 3 users, 2 sizes, load {load}; median wait",
             waits["ours"],
             waits["a"],
             waits["b"],
-            parity=0.0 if all(len(one.images) == len(arrivals) for one in served.values()) else None,
+            parity=0.0 if all(len(entry.images) == len(arrivals) for entry in served.values()) else None,
             note="A one at a time, B request batching (8, 50 ms); load 1 is what one at a time can do; the step "
-            "sleeps. " + "; ".join(f"{name}: {one.summary()}" for name, one in served.items()),
+            "sleeps. " + "; ".join(f"{name}: {measured.summary()}" for name, measured in served.items()),
             more={
-                name: {"p50": one.wait(50), "p95": one.wait(95), "rate": one.images_a_second, "jain": one.fairness}
-                for name, one in served.items()
+                name: {
+                    "p50": measured.wait(50),
+                    "p95": measured.wait(95),
+                    "rate": measured.images_a_second,
+                    "jain": measured.fairness,
+                }
+                for name, measured in served.items()
             },
         )
 
@@ -394,10 +399,10 @@ def sleeping_model(bench: Bench) -> Any:
     model = loaded(random_pipeline("sd", bench.scratch, IN_FLOAT32, tiny=True), IN_FLOAT32, spec_of("sd", 64))
 
     def predict(samples: list[DenoisingState], backend: Any) -> list[torch.Tensor]:
-        rows = sum(one.rows for one in samples)
+        rows = sum(sample.rows for sample in samples)
         height, width = samples[0].latents.shape[-2:]
         time.sleep(sleep_seconds(rows, Size(8 * width, 8 * height)))
-        return [torch.zeros(one.rows, 4, height, width) for one in samples]
+        return [torch.zeros(sample.rows, 4, height, width) for sample in samples]
 
     def decode(latents: torch.Tensor) -> list[NDArray[np.uint8]]:
         return [np.zeros((8 * latents.shape[-2], 8 * latents.shape[-1], 3), np.uint8) for _ in latents]

@@ -49,7 +49,7 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
-from inpainting.engines.diffusion.flow_model import packed
+from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.painting import paint
 from inpainting.families.flux.network import FluxState
@@ -71,8 +71,8 @@ def plain_step(pipeline: Any, samples: Sequence[DenoisingState], **more: Any) ->
     """The same rows through a pipeline's own UNet. more: its further arguments."""
     dtype, device = pipeline.unet.dtype, pipeline.unet.device
     inputs = group_of(samples).model_input.to(dtype)
-    times = torch.cat([one.step_timesteps for one in samples]).to(device)
-    text = torch.cat([one.text.embeds for one in samples]).to(dtype)
+    times = torch.cat([sample.step_timesteps for sample in samples]).to(device)
+    text = torch.cat([sample.text.embeds for sample in samples]).to(dtype)
     return torch.as_tensor(
         pipeline.unet(inputs, times, encoder_hidden_states=text, return_dict=False, **more)[0].float()
     )
@@ -131,8 +131,8 @@ def captured(model: Any, samples: list[DenoisingState]) -> Callable[[], torch.Te
     with torch.inference_mode():
         dtype = model.unet.dtype
         rows = group_of(samples).model_input.to(dtype)
-        inputs = rows, torch.cat([one.step_timesteps for one in samples]).to(hardware.device)
-        text = torch.cat([one.text.embeds for one in samples]).to(dtype)
+        inputs = rows, torch.cat([sample.step_timesteps for sample in samples]).to(hardware.device)
+        text = torch.cat([sample.text.embeds for sample in samples]).to(dtype)
     if not hardware.is_cuda:
         return call
     side_stream = torch.cuda.Stream()
@@ -187,7 +187,7 @@ def paint_all(batcher: Any, wanted: Sequence[InpaintRequest], model: Any) -> NDA
     if len(wanted) == 1:
         return pixels(batcher.paint(wanted[0], model.spec, ignore)[0])
     with ThreadPoolExecutor(len(wanted)) as pool:
-        return pixels([found[0][0] for found in pool.map(lambda one: batcher.paint(one, model.spec, ignore), wanted)])
+        return pixels([found[0][0] for found in pool.map(lambda sent: batcher.paint(sent, model.spec, ignore), wanted)])
 
 
 def pixels(images: Sequence[Any]) -> NDArray[np.float64]:
@@ -209,14 +209,16 @@ def plain_flux_step(pipeline: Any, samples: Sequence[DenoisingState]) -> torch.T
     network = pipeline.transformer
     dtype, device = network.dtype, network.device
     height, width = samples[0].latents.shape[-2:]
-    text = torch.cat([one.text.embeds for one in samples]).to(dtype)
-    masked = torch.cat([one.condition for one in samples if isinstance(one, FluxState)])
+    text = torch.cat([sample.text.embeds for sample in samples]).to(dtype)
+    masked = torch.cat([sample.condition for sample in samples if isinstance(sample, FluxState)])
     patches = torch.as_tensor(
         network(
-            hidden_states=torch.cat([packed(group_of(samples).latents), masked], dim=2).to(dtype),
-            timestep=torch.cat([one.step_timesteps for one in samples]).to(device, dtype) / 1000,
-            guidance=torch.tensor([one.guidance for one in samples], device=device),
-            pooled_projections=torch.cat([one.text.pooled for one in samples if one.text.pooled is not None]).to(dtype),
+            hidden_states=torch.cat([pack(group_of(samples).latents), masked], dim=2).to(dtype),
+            timestep=torch.cat([sample.step_timesteps for sample in samples]).to(device, dtype) / 1000,
+            guidance=torch.tensor([sample.guidance for sample in samples], device=device),
+            pooled_projections=torch.cat(
+                [sample.text.pooled for sample in samples if sample.text.pooled is not None]
+            ).to(dtype),
             encoder_hidden_states=text,
             txt_ids=torch.zeros(text.shape[1], 3, device=device, dtype=dtype),
             img_ids=pipeline._prepare_latent_image_ids(len(samples), height // 2, width // 2, device, dtype),
@@ -231,7 +233,7 @@ def g5(bench: Bench) -> Iterator[Row]:
     row_flop = flux_flop(sides.ours, Size(side, side))
     for rows in (1, 4):
         wanted = [request(side, seed=seed, steps=4, scheduler=None, guidance_scale=30.0) for seed in range(rows)]
-        samples = [begun(sides.ours, one) for one in wanted]
+        samples = [begun(sides.ours, item) for item in wanted]
         calls: dict[str, Callable[[], Any]] = {
             "ours": lambda samples=samples: torch.cat(sides.ours.predict(samples)),  # type: ignore[misc]
             "a": lambda samples=samples: plain_flux_step(sides.a, samples),  # type: ignore[misc]
@@ -275,7 +277,7 @@ def g3(bench: Bench) -> Iterator[Row]:
         for _ in range(2):
             for name, serve in contestants.items():
                 rounds[name].append(serve())
-        seconds = {name: Figure(tuple(one.seconds for one in served)) for name, served in rounds.items()}
+        seconds = {name: Figure(tuple(entry.seconds for entry in served)) for name, served in rounds.items()}
         last = {name: served[-1] for name, served in rounds.items()}
         yield Row(
             "G3",
@@ -286,8 +288,8 @@ def g3(bench: Bench) -> Iterator[Row]:
             floor=bench.floor(people * job_flop(sides.ours, Size(side, side), steps=steps, rows=2)),
             parity=difference(pixels(last["ours"].images), pixels(last["a"].images)),
             note="A one at a time, B batches of 8 once all have come, both eager; "
-            + "; ".join(f"{name}: {one.summary()}" for name, one in last.items()),
-            more={name: {"p50": one.wait(50), "p95": one.wait(95)} for name, one in last.items()},
+            + "; ".join(f"{name}: {measured.summary()}" for name, measured in last.items()),
+            more={name: {"p50": measured.wait(50), "p95": measured.wait(95)} for name, measured in last.items()},
         )
 
 
@@ -304,12 +306,12 @@ def g11(bench: Bench) -> Iterator[Row]:
     wanted = [request(side, seed=seed, steps=steps) for seed in range(people)]
     batcher = batcher_with(sides.ours)
 
-    def ours(one: InpaintRequest) -> bytes:
-        return encode_png(CanonicalImage(batcher.paint(one, sides.ours.spec, ignore)[0][0]))
+    def ours(sent: InpaintRequest) -> bytes:
+        return encode_png(CanonicalImage(batcher.paint(sent, sides.ours.spec, ignore)[0][0]))
 
-    def plain(one: InpaintRequest) -> bytes:
+    def plain(sent: InpaintRequest) -> bytes:
         file = io.BytesIO()
-        Image.fromarray(plain_job(sides.a, one)).save(file, "PNG")
+        Image.fromarray(plain_job(sides.a, sent)).save(file, "PNG")
         return file.getvalue()
 
     made: dict[str, list[bytes]] = {}
@@ -319,11 +321,11 @@ def g11(bench: Bench) -> Iterator[Row]:
             made["ours"] = list(pool.map(ours, wanted))
 
     def in_turn(some: Sequence[InpaintRequest] = wanted) -> None:
-        made["a"] = [plain(one) for one in some]
+        made["a"] = [plain(sent) for sent in some]
 
     together()
     found = bench.contest({"ours": together, "a": in_turn}, budget_seconds=15, warm=0)
-    decoded = {name: pixels([Image.open(io.BytesIO(one)) for one in files]) for name, files in made.items()}
+    decoded = {name: pixels([Image.open(io.BytesIO(file)) for file in files]) for name, files in made.items()}
     # Of the plain loop two people are enough: all are served alike, and a profile of many kernels is slow to read.
     busy = {"ours": busy_share(bench, together), "a": busy_share(bench, lambda: in_turn(wanted[:2]))}
     yield Row(

@@ -120,8 +120,8 @@ def load(person: Person) -> Iterator[None]:
             yield
         finally:
             over.set()
-    for one in running:
-        one.result()
+    for job in running:
+        job.result()
 
 
 def timed_calls(call: Callable[[], object], count: int) -> Figure:

@@ -81,7 +81,7 @@ class Steps:
 def c8(bench: Bench) -> Iterator[Row]:
     """Ours: the longest gap. A: the longest one before. B: the median one before, which is a step."""
     device = SimulatedDevice(torch.device("cpu"), torch.float32)
-    freeze_imports(of="diffusers")  # as the engine does before it loads its first model
+    freeze_imports(package="diffusers")  # as the engine does before it loads its first model
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the loader then has the other processor of two
     painting = saved(bench, "painting", random_pipeline("sd", bench.scratch, device, tiny=True))

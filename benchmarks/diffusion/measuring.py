@@ -119,7 +119,7 @@ class Row:
         sides = {"ours": self.ours, "a": self.a, "b": self.b}
         return {
             **{"row": self.key, "what": self.what, "unit": self.unit},
-            **{name: one.as_json() for name, one in sides.items() if one is not None},
+            **{name: side.as_json() for name, side in sides.items() if side is not None},
             **{"floor": self.floor, "parity": self.parity, "gate": self.gate, "counts": self.counts},
             **{"note": self.note, **self.more},
         }
@@ -192,9 +192,9 @@ def contest(
             found[name].append(timed(hardware, call, inner))
     return {
         name: Figure(
-            tuple(one.wall for one in samples),
-            tuple(one.device for one in samples if one.device is not None),
-            tuple(one.busy for one in samples),
+            tuple(sample.wall for sample in samples),
+            tuple(sample.device for sample in samples if sample.device is not None),
+            tuple(sample.busy for sample in samples),
         )
         for name, samples in found.items()
     }

@@ -252,17 +252,17 @@ def plain_jobs(
     """
     settings, size = wanted[0].settings, wanted[0].image.size
     pipeline.scheduler, _ = schedulers.make(str(settings.scheduler), pipeline.scheduler.config)
-    generators = [torch.Generator().manual_seed(one.settings.seed) for one in wanted]
+    generators = [torch.Generator().manual_seed(item.settings.seed) for item in wanted]
     cells = (1, 4, size.height // 8, size.width // 8)
     noise = None
     if not draws_itself:
         drawn = torch.cat([torch.randn(cells, generator=generator) for generator in generators])
         noise = drawn.to(pipeline.unet.device, pipeline.unet.dtype)
     return pipeline(
-        prompt=[one.settings.prompt for one in wanted],
-        negative_prompt=[one.settings.negative_prompt for one in wanted],
-        image=[Image.fromarray(np.asarray(one.image.pixels)) for one in wanted],
-        mask_image=[Image.fromarray(one.mask) for one in wanted],
+        prompt=[item.settings.prompt for item in wanted],
+        negative_prompt=[item.settings.negative_prompt for item in wanted],
+        image=[Image.fromarray(np.asarray(item.image.pixels)) for item in wanted],
+        mask_image=[Image.fromarray(item.mask) for item in wanted],
         height=size.height,
         width=size.width,
         strength=settings.strength,
@@ -305,8 +305,8 @@ class Heartbeat:
     def seconds(self) -> Figure:
         """Of one encoding and one decoding."""
         return Figure(
-            (sum(statistics.median(one.wall for one in samples) for samples in self.samples.values()),),
-            busy=(sum(statistics.median(one.busy for one in samples) for samples in self.samples.values()),),
+            (sum(statistics.median(sample.wall for sample in samples) for samples in self.samples.values()),),
+            busy=(sum(statistics.median(sample.busy for sample in samples) for samples in self.samples.values()),),
         )
 
 

@@ -53,7 +53,13 @@ class Served:
         """Jain's index of the users' mean slowdowns (wait by the time alone): 1 is even, 1/users is one takes all."""
         users = sorted({arrival.user for arrival in self.arrivals})
         slow = [
-            np.mean([wait / one.alone for one, wait in zip(self.arrivals, self.waits, strict=True) if one.user == user])
+            np.mean(
+                [
+                    wait / arrival.alone
+                    for arrival, wait in zip(self.arrivals, self.waits, strict=True)
+                    if arrival.user == user
+                ]
+            )
             for user in users
         ]
         return float(np.sum(slow) ** 2 / (len(slow) * np.sum(np.square(slow))))
@@ -109,12 +115,12 @@ def in_batches(
     waits, images = [0.0] * len(arrivals), [None] * len(arrivals)
     while waiting:
         first = waiting[0][1]
-        alike = [(index, one) for index, one in waiting if one.request.image.size == first.request.image.size]
+        alike = [(index, job) for index, job in waiting if job.request.image.size == first.request.image.size]
         clock.sleep_until(min(max(clock.now, first.at) + window, alike[:most][-1][1].at) if most > 1 else first.at)
         clock.sleep_until(first.at)
-        batch = [(index, one) for index, one in alike if one.at <= clock.now][:most]
-        for (index, one), image in zip(batch, jobs([one.request for _, one in batch]), strict=True):
-            waits[index], images[index] = clock.now - one.at, image
+        batch = [(index, sample) for index, sample in alike if sample.at <= clock.now][:most]
+        for (index, job), image in zip(batch, jobs([state.request for _, state in batch]), strict=True):
+            waits[index], images[index] = clock.now - job.at, image
         taken = {index for index, _ in batch}
-        waiting = [(index, one) for index, one in waiting if index not in taken]
+        waiting = [(index, job) for index, job in waiting if index not in taken]
     return Served(arrivals, clock.now, waits, images)

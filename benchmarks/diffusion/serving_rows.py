@@ -39,7 +39,9 @@ def g12(bench: Bench) -> Iterator[Row]:
     """One LoRA of rank 16 on the attention of the UNet."""
     sides, side = bench.sd, bench.side(512)
     tensors = tiny_loras.weights(twin(sides.a, torch.float32).to("cpu"), rank=16, parts=["unet"])
-    file = tiny_loras.saved(bench.scratch / f"{LORA}.safetensors", {name: 0.1 * one for name, one in tensors.items()})
+    file = tiny_loras.saved(
+        bench.scratch / f"{LORA}.safetensors", {name: 0.1 * tensor for name, tensor in tensors.items()}
+    )
     lora = ActiveLora(LoraSpec(LORA, LORA, "sd", path=file), WEIGHT)
     unfused, fused = (twin(sides.a, bench.hardware.dtype) for _ in range(2))
     for pipeline in (unfused, fused):
@@ -81,8 +83,8 @@ def g13(bench: Bench) -> Iterator[Row]:
     torch.manual_seed(0)
     decoder = AutoencoderTiny().to(device, dtype).eval().decoder
     wanted = [request(side, seed=seed, steps=4) for seed in range(8)]
-    states = [begun(bench.sd.ours, one) for one in wanted]
-    windows = [np.asarray(one.image.pixels, np.uint8) for one in wanted]
+    states = [begun(bench.sd.ours, item) for item in wanted]
+    windows = [np.asarray(item.image.pixels, np.uint8) for item in wanted]
     shows = [previews.make_previewer(window, state, decoder) for window, state in zip(windows, states, strict=True)]
 
     def ours() -> list[Any]:
@@ -93,10 +95,10 @@ def g13(bench: Bench) -> Iterator[Row]:
     def plain() -> list[Any]:
         """Decoded one after another and put together on the host, as a callback of diffusers would do it."""
         shown = []
-        for window, state, one in zip(windows, states, wanted, strict=True):
+        for window, state, item in zip(windows, states, wanted, strict=True):
             colours = decoder(state.latents.to(device, dtype))[0].float().permute(1, 2, 0) * 127.5 + 127.5
             painted = colours.cpu().numpy().round().clip(0, 255).astype(np.uint8)
-            shown.append(np.where(one.mask[:, :, None] > 0, painted, window))
+            shown.append(np.where(item.mask[:, :, None] > 0, painted, window))
         return shown
 
     found = bench.contest({"ours": ours, "a": plain}, budget_seconds=5, warm=2)
@@ -160,14 +162,16 @@ def g15(bench: Bench) -> Iterator[Row]:
 
     def together() -> None:
         with ThreadPoolExecutor(len(wanted)) as pool:
-            painted["ours"] = list(pool.map(lambda one: batcher.paint(one, sides.ours.spec, ignore)[0][0], wanted))
+            painted["ours"] = list(pool.map(lambda sent: batcher.paint(sent, sides.ours.spec, ignore)[0][0], wanted))
 
     def in_turn() -> None:
-        painted["a"] = [plain_job(sides.a, one) for one in wanted]
+        painted["a"] = [plain_job(sides.a, item) for item in wanted]
 
     together()  # the tuner finds while it runs how many rows pay off
     found = bench.contest({"ours": together, "a": in_turn}, budget_seconds=15)
-    flat = {name: np.concatenate([one.ravel() for one in shown]).astype(float) for name, shown in painted.items()}
+    flat = {
+        name: np.concatenate([element.ravel() for element in shown]).astype(float) for name, shown in painted.items()
+    }
     yield Row(
         "G15",
         f"SD 1.5, 6 people with images of 3 sizes, {steps} guided steps; seconds for all",
@@ -196,8 +200,8 @@ def g16(bench: Bench) -> Iterator[Row]:
         for name, found in times.items():
             done = subprocess.run([*command, name], env=os.environ, capture_output=True, text=True, check=True)
             found.append(json.loads(done.stdout.splitlines()[-1]))
-    ours, plain = (Figure(tuple(one["first"] for one in found)) for found in times.values())
-    least = {key: min(one[key] for one in times["ours"]) for key in ("loading", "second")}
+    ours, plain = (Figure(tuple(item["first"] for item in found)) for found in times.values())
+    least = {key: min(time[key] for time in times["ours"]) for key in ("loading", "second")}
     yield Row(
         "G16",
         "the first request of a process, 2 guided steps, after its model is loaded",

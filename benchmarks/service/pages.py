@@ -64,7 +64,9 @@ def pages(site: Site, report: Report) -> None:
     assert status == 200, body
     small, small_mask = scene(64)
     site.fill(encoded(small, ".png"), encoded(255 - small_mask, ".png"))  # until the queue is empty again
-    generation = next(one for one in json.loads(site.ask("GET", "/api/generations/")[1])["results"] if one["images"])
+    generation = next(
+        result for result in json.loads(site.ask("GET", "/api/generations/")[1])["results"] if result["images"]
+    )
     detail, result = f"/api/generations/{generation['id']}/", urlsplit(generation["images"][0]["url"]).path
     report.contest("C10", "GET a result", lambda: got(site, result), site.livez, BARE)
     shell(site, MANY.format(count=LISTED))
@@ -91,8 +93,8 @@ def beside_waiting_callers(site: Site, report: Report) -> None:
         with suppress(OSError, HTTPException, AssertionError):  # the server stops while callers still wait
             site.fill(image, black)
 
-    one = threading.Thread(target=wait, daemon=True)
-    one.start()
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
     time.sleep(1)
     with_one = [timed(lambda: got(site, "/accounts/login/")) for _ in range(30)]
     report.row("C10", "a page while one caller waits", with_one, alone, "while no caller waits")

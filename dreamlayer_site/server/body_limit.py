@@ -23,7 +23,7 @@ Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 
 def takes_images(path: str) -> bool:
-    """Whether the view at this path reads images from a request's body."""
+    """Return whether the view at this path reads images from a request's body."""
     try:
         view = resolve(path).func
     except Resolver404:
@@ -32,7 +32,7 @@ def takes_images(path: str) -> bool:
 
 
 def max_body_bytes(path: str, content_type: str = "") -> int:
-    """The largest body of this media type that the view at this path reads."""
+    """Return the largest body of this media type that the view at this path reads."""
     if not takes_images(path):
         return settings.MAX_BODY_BYTES_WITHOUT_IMAGES
     has_files = content_type.strip().lower().startswith(FILE_TYPES)

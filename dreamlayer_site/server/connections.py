@@ -145,7 +145,7 @@ class LimitedConnection(ProtocolWrapper):  # type: ignore[misc]
         return self.problem
 
     def request_done(self) -> None:
-        """Behind a proxy, the next request may be of another client."""
+        """Forget the client: behind a proxy, the next request may be of another one."""
         if settings.BEHIND_TLS:
             self.factory.discount(self)
 

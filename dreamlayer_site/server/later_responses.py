@@ -73,7 +73,7 @@ class LaterResponseMiddleware:
             except TimeoutError:
                 await self.handler.send_response(busy(scope), send)
                 return
-            with self.threads.one():
+            with self.threads.use_thread():
                 await self.handler(handled, noting_receive, withholding_send)
         if not found:
             return
@@ -102,7 +102,7 @@ class LaterResponseMiddleware:
                 }
             await send(message)
 
-        with self.threads.one():
+        with self.threads.use_thread():
             response = await sync_to_async(later.render)()
             if isinstance(response, HttpResponse):
                 response.headers["Content-Length"] = str(len(response.content))
@@ -114,12 +114,12 @@ class LaterResponseMiddleware:
     async def abandon(self, later: LaterResponse | EventStream) -> None:
         """Let what nobody waits for any more be cancelled."""
         if isinstance(later, LaterResponse) and later.on_disconnect is not None:
-            with self.threads.one():
+            with self.threads.use_thread():
                 await sync_to_async(later.on_disconnect)()
 
 
 def max_turn_seconds(scope: Scope) -> float | None:
-    """How long a request may wait for its turn; None: without a limit."""
+    """Return how long a request may wait for its turn; None: without a limit."""
     dialect = dialect_at(scope["path"])
     return None if dialect is None else dialect.max_accept_seconds(scope["path"])
 

@@ -12,7 +12,7 @@ RETRY_AFTER = {"Retry-After": "5"}
 
 
 def refusal(error: ApiError, path: str, *, origin: str) -> HttpResponse:
-    """The error of the API that the path belongs to. The connection is closed, since the rest is not read."""
+    """Return the error of the API that the path belongs to. The connection is closed, since the rest is not read."""
     response = render_error(error, path)
     response["Connection"] = "close"
     response["Content-Length"] = str(len(response.content))

@@ -22,8 +22,9 @@ class RequestThreads:
         self._idle: list[ThreadSensitiveContext] = []
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """Inside, `sync_to_async` and Django's handler use one of the threads, which no other request uses."""
+    def use_thread(self) -> Iterator[None]:
+        """Reserve a thread for the context, in which `sync_to_async` and Django's handler use one of the threads, which
+        no other request uses."""
         thread = self._idle.pop() if self._idle else ThreadSensitiveContext()
         token = SyncToAsync.thread_sensitive_context.set(thread)
         try:

@@ -49,7 +49,7 @@ def build_static_files() -> None:
 
 
 def sources_digest() -> str:
-    """A SHA-256 of the names, sizes and times of all source files; reading their content would take longer."""
+    """Return a SHA-256 of the names, sizes and times of all source files; reading their content would take longer."""
     digest = hashlib.sha256()
     for finder in finders.get_finders():
         for name, storage in finder.list(UNUSED):

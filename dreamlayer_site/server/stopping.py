@@ -29,7 +29,7 @@ CANCEL_SECONDS = 0.5
 
 
 class StoppingServer(Server):  # type: ignore[misc]  # daphne ships no types
-    """On SIGINT and SIGTERM it takes no more connections, finishes the responses, and ends within `stop_seconds`.
+    """Takes no more connections after SIGINT and SIGTERM, finishes the responses, and ends within `stop_seconds`.
 
     before_stop: called in a thread at once; it lets the responses that wait for a result end.
     """
@@ -80,13 +80,17 @@ class StoppingServer(Server):  # type: ignore[misc]  # daphne ships no types
                 channel.loseConnection()
 
     def open_channels(self) -> list[Any]:
-        """The channels of the connections that are no websockets, without those that were refused and linger."""
+        """Return the channels of the connections that are no websockets, without those that were refused and linger."""
         wrappers = [wrapper for port in self.ports for wrapper in port.factory.protocols]
         channels = [wrapper.wrappedProtocol for wrapper in wrappers]
-        return [one for one in channels if isinstance(one, HTTPChannel) and not getattr(one, "refused", False)]
+        return [
+            channel
+            for channel in channels
+            if isinstance(channel, HTTPChannel) and not getattr(channel, "refused", False)
+        ]
 
     def applications(self, protocol_class: type[Any]) -> list[asyncio.Future[None]]:
-        """The running applications of HTTP requests (WebRequest), or of all connections (object)."""
+        """Return the running applications of HTTP requests (WebRequest), or of all connections (object)."""
         found = [
             details.get("application_instance")
             for protocol, details in self.connections.items()

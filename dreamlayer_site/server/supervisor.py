@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def seconds(text: str) -> float:
-    """A number of seconds, less than a day. Raises ValueError."""
+    """Return a number of seconds, less than a day. Raises ValueError."""
     value = float(text)
     if not 0 <= value < MAX_SECONDS:  # true of NaN, too
         raise ValueError(f"{text} is not at least 0 and less than {MAX_SECONDS}")
@@ -73,7 +73,7 @@ def seconds(text: str) -> float:
 
 
 def queues(text: str) -> str:
-    """Names of queues, separated by commas, as the child reads them."""
+    """Return names of queues, separated by commas, as the child reads them."""
     names = [name.strip() for name in text.split(",")]
     if not set(names) <= set(QUEUES):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of {', '.join(QUEUES)}")
@@ -109,7 +109,7 @@ def supervise(arguments: list[str]) -> int:
 
 
 def read_drain_seconds() -> float:
-    """How long a stopping child may finish its running generations, in seconds. Raises ValueError."""
+    """Return how long a stopping child may finish its running generations, in seconds. Raises ValueError."""
     if ENV_FILE.exists():
         from environ import Env  # not at the top: without the file it is not needed here
 
@@ -142,7 +142,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def stop_with_parent(arguments: list[str]) -> None:
-    """In the child, exit when the parent has died.
+    """Exit, in the child, when the parent has died.
 
     The parent holds the other end of a pipe, which closes however the parent ends.
     """
@@ -167,7 +167,10 @@ class Supervisor:
         *,
         drain_seconds: float = 0,
     ) -> None:
-        """settings: environment variables of the child."""
+        """Supervise a child.
+
+        settings: environment variables of the child.
+        """
         self.listener = listener
         self.settings = settings
         self.stop_seconds = stop_seconds

@@ -22,7 +22,8 @@ def import_map(context: template.Context) -> dict[str, Any]:
 
 @cache
 def imports(static_url: str) -> SafeString:
-    """The entries, which a process reads once: looking up a hundred URLs takes a third of the time of a small page.
+    """Return the entries, which a process reads once: looking up a hundred URLs takes a third of the time of a small
+    page.
 
     static_url: of all static files, with the path below which the site is served.
     """

@@ -59,7 +59,9 @@ STORED: tuple[tuple[type[Model], str, Combinable], ...] = (
 
 
 class LimitReached(InvalidRequest):
-    """A limit is reached. retry_after_seconds: None if only the end or deletion of a generation helps.
+    """A limit is reached.
+
+    retry_after_seconds: None if only the end or deletion of a generation helps.
 
     what: what is limited, in words.
     """
@@ -106,7 +108,8 @@ class Allowance:
     def spend_analysis(self, analysis: Analysis, *, per_minute: bool) -> None:
         """Count an accepted analysis, before its row is saved: as waiting, stored, and of its own kind per minute.
 
-        per_minute: whether that limit applies to it. Raises LimitReached if it exceeds a limit.
+        per_minute: whether that limit applies to it.
+        Raises LimitReached if it exceeds a limit.
         """
         if self.limits is not None:
             self._check_waiting(self.limits)
@@ -214,11 +217,14 @@ def refuse_over(
     adding: int = 1,
     advice: str = "",
 ) -> None:
-    """Raise LimitReached if `used` plus `adding` exceed the limit. advice: what helps, where waiting alone does not."""
+    """Raise LimitReached if `used` plus `adding` exceed the limit.
+
+    advice: what helps, where waiting alone does not.
+    """
     if used + adding > limit:
         seconds = retry_after_seconds() if callable(retry_after_seconds) else retry_after_seconds
         if seconds is not None:
-            advice = f"Try again in {in_words(seconds)}."
+            advice = f"Try again in {describe_duration(seconds)}."
         raise LimitReached(
             f"Your limit for {what} is {limit}, and {used} are used. {advice}".strip(),
             what=what,
@@ -229,8 +235,8 @@ def refuse_over(
         )
 
 
-def in_words(seconds: int) -> str:
-    """A time to wait, rounded up: "42 s", "5 min", "3 h"."""
+def describe_duration(seconds: int) -> str:
+    """Return a time to wait, rounded up: "42 s", "5 min", "3 h"."""
     if seconds < 120:
         return f"{seconds} s"
     minutes = math.ceil(seconds / 60)
@@ -243,7 +249,7 @@ def prune_ledger(now: datetime) -> int:
 
 
 def spent(owner: Any) -> dict[str, int]:
-    """Current usage of the limits per minute and per 24 hours, by their names; deleted generations count."""
+    """Return the current usage of the limits per minute and per 24 hours, by their names; deleted generations count."""
     today = _recent_entries(owner, Act.GENERATION, DAY)
     return {
         "per_minute": _recent_entries(owner, Act.GENERATION, MINUTE).count(),
@@ -253,17 +259,17 @@ def spent(owner: Any) -> dict[str, int]:
 
 
 def waiting(owner: Any) -> int:
-    """Number of a user's generations and analyses that are queued or running."""
+    """Return the number of a user's generations and analyses that are queued or running."""
     return sum(model._default_manager.filter(owner=owner, finished_at=None).count() for model in (Generation, Analysis))
 
 
 def stored_bytes(owner: Any) -> int:
-    """Bytes of all stored images of a user, without thumbnails and previews."""
+    """Return the bytes of all stored images of a user, without thumbnails and previews."""
     return stored_bytes_of([owner.pk])[owner.pk]
 
 
 def stored_bytes_of(owners: Collection[int]) -> dict[int, int]:
-    """Primary key of each user -> bytes as `stored_bytes` counts them."""
+    """Return a mapping of each user's primary key to the bytes, as `stored_bytes` counts them."""
     stored = dict.fromkeys(owners, 0)
     for model, owner, files in STORED:
         images = model._default_manager.filter(**{f"{owner}__in": owners}).order_by()
@@ -273,7 +279,7 @@ def stored_bytes_of(owners: Collection[int]) -> dict[int, int]:
 
 
 def all_stored_bytes() -> int:
-    """Bytes of the stored images of all users, as `stored_bytes` counts them."""
+    """Return the bytes of the stored images of all users, as `stored_bytes` counts them."""
     return sum(model._default_manager.aggregate(n=Sum(files))["n"] or 0 for model, _, files in STORED)
 
 
@@ -282,6 +288,6 @@ def _recent_entries(owner: Any, act: Act, window: timedelta) -> QuerySet[LedgerE
 
 
 def _until_free(counted: QuerySet[LedgerEntry], window: timedelta) -> int:
-    """Seconds until the oldest counted entry leaves the window."""
+    """Return the seconds until the oldest counted entry leaves the window."""
     oldest = counted.order_by("at").values_list("at", flat=True).first()
     return 1 if oldest is None else max(1, math.ceil((oldest + window - timezone.now()).total_seconds()))

@@ -21,12 +21,12 @@ class TimeFilter(admin.DateFieldListFilter):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(admin.ModelAdmin):
-    list_display = ("at", "who", "what", "whose", "changed")
-    list_display_links = ("at", "what")
+    list_display = ("at", "administrator", "entry_label", "data_of", "changes")
+    list_display_links = ("at", "entry_label")
     list_filter = ("action", ("at", TimeFilter), "target_type")
     search_fields = ("actor__email", "subject__email", "target_id", "note")
     date_hierarchy = "at"
-    readonly_fields = fields = ("at", "who", "what", "whose", "note", "changed")
+    readonly_fields = fields = ("at", "administrator", "entry_label", "data_of", "note", "changes")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
         # Without the join, reading the actor of a deleted account raises DoesNotExist.
@@ -45,19 +45,19 @@ class AuditEntryAdmin(admin.ModelAdmin):
         return False
 
     @admin.display(description="administrator", ordering="actor")
-    def who(self, entry: AuditEntry) -> str:
+    def administrator(self, entry: AuditEntry) -> str:
         return entry.actor_name
 
     @admin.display(description="data of", ordering="subject")
-    def whose(self, entry: AuditEntry) -> str:
+    def data_of(self, entry: AuditEntry) -> str:
         return entry.subject_name
 
     @admin.display(description="what")
-    def what(self, entry: AuditEntry) -> str:
+    def entry_label(self, entry: AuditEntry) -> str:
         return str(entry)
 
     @admin.display(description="before → after")
-    def changed(self, entry: AuditEntry) -> SafeString:
+    def changes(self, entry: AuditEntry) -> SafeString:
         lines = (
             (name, "–" if before in (None, "") else before, "–" if after in (None, "") else after)
             for name, before, after in entry.changes

@@ -41,12 +41,12 @@ STORED_SECONDS = 300
 
 @admin.site.admin_view
 def dashboard_page(request: HttpRequest) -> HttpResponse:
-    """The first page of the admin."""
+    """Return the first page of the admin."""
     return admin.site.index(request, dashboard(request.user))
 
 
 def dashboard(user: Any) -> dict[str, Any]:
-    """The context of the dashboard, with what the user may see."""
+    """Return the context of the dashboard, with what the user may see."""
     now = timezone.now()
     may_see = user.has_perm("inpainting.view_generation")
     return {
@@ -56,7 +56,7 @@ def dashboard(user: Any) -> dict[str, Any]:
         "running": running(now) if may_see else [],
         "failures": failures(now) if may_see else [],
         "times": times(now) if may_see else [],
-        "to_review": to_review() if may_see else None,
+        "to_review": count_reviews() if may_see else None,
         "storage": storage() if may_see else None,
         "models": models() if user.has_perm("inpainting.view_inferencemodel") else None,
         "entries": entries() if user.has_perm("accounts.view_auditentry") else None,
@@ -64,7 +64,7 @@ def dashboard(user: Any) -> dict[str, Any]:
 
 
 def queues(now: datetime) -> list[dict[str, Any]]:
-    """For each queue: how much waits, the seconds that the oldest waits, how much runs."""
+    """Return for each queue how much waits, the seconds that the oldest waits, how much runs."""
     queued, runs = Q(status=Status.QUEUED), Q(status=Status.RUNNING)
     counted: dict[str, Any] = {}
     for model in queued_models():
@@ -89,7 +89,7 @@ def queues(now: datetime) -> list[dict[str, Any]]:
 
 
 def running(now: datetime) -> list[dict[str, Any]]:
-    """The running generations by worker, and the seconds until their leases end, negative after that."""
+    """Return the running generations by worker, and the seconds until their leases end, negative after that."""
     rows = Generation.objects.filter(status=Status.RUNNING).order_by("worker", "started_at")[:MAX_RUNNING]
     return [
         {
@@ -103,7 +103,7 @@ def running(now: datetime) -> list[dict[str, Any]]:
 
 
 def failures(now: datetime) -> list[Mapping[str, Any]]:
-    """The most frequent error codes of the last week, with their numbers in the last day and week."""
+    """Return the most frequent error codes of the last week, with their numbers in the last day and week."""
     failed = Generation.objects.filter(status=Status.FAILED, created_at__gte=now - WEEK).order_by()
     counted = failed.values("error_code").annotate(
         day=Count("pk", filter=Q(created_at__gte=now - DAY)), week=Count("pk")
@@ -122,7 +122,7 @@ class EngineTimes:
 
 
 def times(now: datetime) -> list[EngineTimes]:
-    """Of the generations of the last week, at most the last MAX_TIMES, by engine."""
+    """Return the times of the generations of the last week, at most the last MAX_TIMES, by engine."""
     recent = Generation.objects.filter(status=Status.SUCCEEDED, created_at__gte=now - WEEK).order_by("-created_at")
     seconds: dict[str, list[float]] = defaultdict(list)
     for engine, started, finished in recent.values_list("engine", "started_at", "finished_at")[:MAX_TIMES]:
@@ -135,13 +135,13 @@ def times(now: datetime) -> list[EngineTimes]:
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """By the nearest-rank method: the smallest value that `percent` of the values do not exceed."""
+    """Return, by the nearest-rank method, the smallest value that `percent` of the values do not exceed."""
     rank = -(-len(values) * percent // 100)
     return sorted(values)[max(0, rank - 1)]
 
 
-def to_review() -> dict[str, int]:
-    """The numbers of generations with a verdict."""
+def count_reviews() -> dict[str, int]:
+    """Return the numbers of generations with a verdict."""
     counted = Generation.objects.exclude(verdict=Verdict.NONE).order_by().values_list("verdict").annotate(Count("pk"))
     return {verdict.value: dict(counted).get(verdict.value, 0) for verdict in Verdict if verdict.value}
 
@@ -155,7 +155,7 @@ def storage() -> dict[str, Any]:
 
 
 def models() -> dict[str, Any]:
-    """The models that are installed, being downloaded, failed, and loaded by this process.
+    """Return the models that are installed, being downloaded, failed, and loaded by this process.
 
     Each installed one with whether it is loaded, and the reason why it could not be before its first request, if so.
     """
@@ -170,5 +170,5 @@ def models() -> dict[str, Any]:
 
 
 def entries() -> list[AuditEntry]:
-    """The newest entries of the audit log."""
+    """Return the newest entries of the audit log."""
     return list(AuditEntry.objects.select_related("actor", "subject")[:MAX_ENTRIES])

@@ -21,7 +21,7 @@ PREVIEW, SMALL = "preview", "small"
 
 
 def image_file(generation: Generation, which: str) -> File:
-    """The file of an image: `source`, `mask`, the name of a conditioning image, or the index of a result.
+    """Return the file of an image: `source`, `mask`, the name of a conditioning image, or the index of a result.
 
     With `-preview` its preview; with `-small` the thumbnail of the source or of a result. Raises Http404 for others,
     and what `preview_of` raises. Results that the safety checker hid are those that their owner gets.
@@ -45,7 +45,7 @@ def image_url(generation: Generation, which: str) -> str:
 
 
 def images_of(generation: Generation) -> list[dict[str, Any]]:
-    """The images in the order of the page; `hidden` is the link to a result as it was painted."""
+    """Return the images in the order of the page; `hidden` is the link to a result as it was painted."""
     rows: list[dict[str, Any]] = [
         {"label": "Source", "which": "source", "image": generation.source, "alt": "The photo as it was"},
         {"label": "Mask: white is repainted", "which": "mask", "image": generation.mask, "alt": "The mask"},
@@ -73,7 +73,7 @@ def images_of(generation: Generation) -> list[dict[str, Any]]:
 
 
 def recipe_rows(generation: Generation) -> list[tuple[str, Any]]:
-    """Label and value of what was requested and measured, without empty values."""
+    """Return label and value of what was requested and measured, without empty values."""
     recipe = metadata(generation)
     labels = dict(InferenceModel.objects.values_list("slug", "label"))
     results = [measurements(image) for image in generation.images.all()]
@@ -104,6 +104,6 @@ def recipe_rows(generation: Generation) -> list[tuple[str, Any]]:
 
 
 def log_of(generation: Generation) -> list[AuditEntry]:
-    """The newest entries of the audit log about it."""
+    """Return the newest entries of the audit log about a generation."""
     entries = AuditEntry.objects.filter(target_type=generation._meta.label_lower, target_id=str(generation.pk))
     return list(entries.select_related("actor", "subject")[:MAX_ENTRIES])

@@ -18,7 +18,7 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from inpainting.admin.details import SMALL, image_file, image_url, images_of, log_of, recipe_rows
-from inpainting.admin.search import Cursor, Filters, newer, older, page_of
+from inpainting.admin.search import Cursor, Filters, find_newer, find_older, page_of
 from inpainting.core.errors import InvalidRequest
 from inpainting.engines import registry
 from inpainting.generations.review import (
@@ -63,8 +63,8 @@ class GenerationAdmin(admin.ModelAdmin):
         wrap, name = self.admin_site.admin_view, "inpainting_generation_{}".format
         return [
             path("", wrap(require_GET(self.list_page)), name=name("changelist")),
-            path("selected/", wrap(require_POST(self.selected)), name=name("selected")),
-            path("<uuid:pk>/change/", wrap(require_GET(self.one_page)), name=name("change")),
+            path("selected/", wrap(require_POST(self.change_selected)), name=name("selected")),
+            path("<uuid:pk>/change/", wrap(require_GET(self.change_page)), name=name("change")),
             path("<uuid:pk>/verdict/", wrap(require_POST(self.verdict)), name=name("verdict")),
             path("<uuid:pk>/picture/<str:which>/", wrap(require_GET(self.image)), name=name("picture")),
         ]
@@ -88,18 +88,18 @@ class GenerationAdmin(admin.ModelAdmin):
         }
         return self.render(request, "list", context)
 
-    def one_page(self, request: HttpRequest, pk: UUID) -> HttpResponse:
+    def change_page(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         require(self.has_view_permission(request))
         generation = self.find(pk)
-        found, query, place = Filters(request.GET).matching(), filter_query(request), Cursor.of(generation)
+        found, query, place = Filters(request.GET).matching(), filter_query(request), Cursor.from_generation(generation)
         context = {
             "title": "Review of a generation",
             "generation": generation,
             "images": images_of(generation),
             "recipe": recipe_rows(generation),
             "log": log_of(generation),
-            "next": link_to(older(found, place).first(), query),
-            "previous": link_to(newer(found, place).first(), query),
+            "next": link_to(find_older(found, place).first(), query),
+            "previous": link_to(find_newer(found, place).first(), query),
             "list": with_parameter(query, newer=None),
             "query": query.urlencode(),
             "verdicts": [choice for choice in Verdict.choices if choice[0]],
@@ -125,11 +125,13 @@ class GenerationAdmin(admin.ModelAdmin):
             return redirect(here)
         messages.success(request, f"The verdict is saved: {Verdict(values['verdict']).label}.")
         following = (
-            older(Filters(query).matching(), Cursor.of(generation)).first() if "advance" in request.POST else None
+            find_older(Filters(query).matching(), Cursor.from_generation(generation)).first()
+            if "advance" in request.POST
+            else None
         )
         return redirect(link_to(following, query) or here)
 
-    def selected(self, request: HttpRequest) -> HttpResponse:
+    def change_selected(self, request: HttpRequest) -> HttpResponse:
         """Ask for confirmation, then change the selected generations."""
         form, query = SelectionForm(request.POST), QueryDict(request.POST.get("query", ""))
         back = with_parameter(query, newer=None)
@@ -164,7 +166,7 @@ class GenerationAdmin(admin.ModelAdmin):
         return self.render(request, "selected", context)
 
     def image(self, request: HttpRequest, pk: UUID, which: str) -> HttpResponseBase:
-        """An image of a generation; see `image_file`."""
+        """Return an image of a generation; see `image_file`."""
         require(self.has_view_permission(request))
         try:
             return image_or_text_response(request, image_file(self.find(pk), which))
@@ -172,7 +174,7 @@ class GenerationAdmin(admin.ModelAdmin):
             return HttpResponse(error.message, status=error.status, headers=error.headers, content_type="text/plain")
 
     def apply(self, action: str, pks: Sequence[UUID], note: str, *, by: Any) -> int:
-        """Returns the number of generations that were changed."""
+        """Apply an action and return the number of generations that were changed."""
         if action == DELETE:
             return delete_as_administrator(pks, by=by)
         return give_verdict(pks, Verdict(action), note=note, by=by)
@@ -196,7 +198,7 @@ def require(allowed: bool) -> None:
 
 
 def card(generation: Generation, query: QueryDict) -> dict[str, Any]:
-    """A row of the list: the result, or else the source."""
+    """Return a row of the list: the result, or else the source."""
     images = list(generation.images.all())
     return {
         "generation": generation,
@@ -209,7 +211,7 @@ def card(generation: Generation, query: QueryDict) -> dict[str, Any]:
 
 
 def filter_query(request: HttpRequest) -> QueryDict:
-    """The filters of the request that are set, without the place in the list."""
+    """Return the filters of the request that are set, without the place in the list."""
     query = QueryDict(mutable=True)
     for name in Filters.base_fields:
         if request.GET.get(name):
@@ -218,21 +220,21 @@ def filter_query(request: HttpRequest) -> QueryDict:
 
 
 def with_parameter(query: QueryDict, **parameters: Cursor | None) -> str:
-    """The path of the list with these filters, and the parameters that are not None."""
+    """Return the path of the list with these filters, and the parameters that are not None."""
     changed = query.copy()
     changed.update({name: str(value) for name, value in parameters.items() if value is not None})
     return reverse(LIST) + (f"?{changed.urlencode()}" if changed else "")
 
 
 def link_to(generation: Generation | None, query: QueryDict) -> str:
-    """The path of the page of a generation, which keeps the filters; empty for None."""
+    """Return the path of the page of a generation, which keeps the filters; empty for None."""
     if generation is None:
         return ""
     return reverse(ONE, args=[generation.pk]) + (f"?{query.urlencode()}" if query else "")
 
 
 def valid_ids(texts: Sequence[str]) -> list[UUID]:
-    """The ids, at most MAX_GENERATIONS; texts that are no ids are left out."""
+    """Return the ids, at most MAX_GENERATIONS; texts that are no ids are left out."""
     found = []
     for text in texts[:MAX_GENERATIONS]:
         try:

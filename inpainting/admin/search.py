@@ -31,7 +31,11 @@ class Filters(forms.Form):
     q = forms.CharField(required=False, max_length=300, label="Search", help_text="prompt, e-mail address or id")
     verdict = forms.ChoiceField(
         required=False,
-        choices=[*ANY, (UNREVIEWED, "not reviewed"), *((one.value, one.label) for one in Verdict if one.value)],
+        choices=[
+            *ANY,
+            (UNREVIEWED, "not reviewed"),
+            *((choice.value, choice.label) for choice in Verdict if choice.value),
+        ],
     )
     status = forms.ChoiceField(required=False, choices=[*ANY, *Status.choices])
     engine = forms.ChoiceField(required=False)
@@ -47,7 +51,7 @@ class Filters(forms.Form):
         self.fields["engine"].choices = [*ANY, *engines]  # type: ignore[attr-defined]
 
     def matching(self) -> QuerySet[Generation]:
-        """The generations that match, in no order; none if a filter is invalid."""
+        """Return the generations that match, in no order; none if a filter is invalid."""
         if not self.is_valid():
             return Generation.objects.none()
         values = self.cleaned_data
@@ -68,7 +72,8 @@ class Filters(forms.Form):
 
 
 def words(text: str) -> Q:
-    """The condition for an id, for a part of an e-mail address if it contains @, else for every word of the prompt."""
+    """Return the condition for an id, for a part of an e-mail address if it contains @, else for every word of the
+    prompt."""
     try:
         return Q(pk=UUID(text))
     except ValueError:
@@ -94,12 +99,12 @@ class Cursor:
     pk: UUID
 
     @classmethod
-    def of(cls, generation: Generation) -> Cursor:
+    def from_generation(cls, generation: Generation) -> Cursor:
         return cls(generation.created_at, generation.pk)
 
     @classmethod
     def parse(cls, text: str) -> Cursor | None:
-        """None for a text that `str` did not make."""
+        """Parse what `str` has made; return None for any other text."""
         microseconds, _, pk = text.partition("-")
         try:
             return cls(EPOCH + timedelta(microseconds=int(microseconds)), UUID(pk))
@@ -111,7 +116,7 @@ class Cursor:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class SearchPage:
     """The rows, newest first, and the cursors of the pages beside it; None where there is none."""
 
     rows: list[Generation]
@@ -119,25 +124,31 @@ class Page:
     older: Cursor | None
 
 
-def page_of(found: QuerySet[Generation], *, older_than: Cursor | None, newer_than: Cursor | None) -> Page:
+def page_of(found: QuerySet[Generation], *, older_than: Cursor | None, newer_than: Cursor | None) -> SearchPage:
     if newer_than is not None:
-        rows = newer(found, newer_than)[: PAGE_LENGTH + 1]
+        rows = find_newer(found, newer_than)[: PAGE_LENGTH + 1]
         more, kept = len(rows) > PAGE_LENGTH, list(rows)[:PAGE_LENGTH][::-1]
-        return Page(kept, Cursor.of(kept[0]) if more else None, Cursor.of(kept[-1]) if kept else None)
-    rows = older(found, older_than)[: PAGE_LENGTH + 1]
+        return SearchPage(
+            kept, Cursor.from_generation(kept[0]) if more else None, Cursor.from_generation(kept[-1]) if kept else None
+        )
+    rows = find_older(found, older_than)[: PAGE_LENGTH + 1]
     more, kept = len(rows) > PAGE_LENGTH, list(rows)[:PAGE_LENGTH]
-    return Page(kept, Cursor.of(kept[0]) if kept and older_than else None, Cursor.of(kept[-1]) if more else None)
+    return SearchPage(
+        kept,
+        Cursor.from_generation(kept[0]) if kept and older_than else None,
+        Cursor.from_generation(kept[-1]) if more else None,
+    )
 
 
-def older(found: QuerySet[Generation], than: Cursor | None) -> QuerySet[Generation]:
-    """Older ones, the newest of them first."""
+def find_older(found: QuerySet[Generation], than: Cursor | None) -> QuerySet[Generation]:
+    """Return older generations, the newest of them first."""
     if than is not None:
         # Not (a < x or a = x and b < y), for which SQLite reads two indexes and sorts.
         found = found.filter(created_at__lte=than.created_at).exclude(created_at=than.created_at, pk__gte=than.pk)
     return found.order_by("-created_at", "-pk")
 
 
-def newer(found: QuerySet[Generation], than: Cursor) -> QuerySet[Generation]:
-    """Newer ones, the oldest of them first."""
+def find_newer(found: QuerySet[Generation], than: Cursor) -> QuerySet[Generation]:
+    """Return newer generations, the oldest of them first."""
     found = found.filter(created_at__gte=than.created_at).exclude(created_at=than.created_at, pk__lte=than.pk)
     return found.order_by("created_at", "pk")

@@ -46,9 +46,9 @@ def usage_page(request: HttpRequest) -> HttpResponse:
 
 
 def usage_of(users: list[User]) -> list[dict[str, Any]]:
-    """One row for each user, in the same order. The number of queries does not depend on the number of users."""
+    """Return one row for each user, in the same order. The number of queries does not depend on the number of users."""
     ids = [user.pk for user in users]
-    counted = by_owner(
+    counted = index_by_owner(
         Generation.objects.filter(owner__in=ids).order_by().values("owner").annotate(
             count=Count("pk"),
             failed=Count("pk", filter=Q(status=Status.FAILED)),
@@ -80,7 +80,7 @@ def usage_of(users: list[User]) -> list[dict[str, Any]]:
     return rows
 
 
-def by_owner(rows: Iterable[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
+def index_by_owner(rows: Iterable[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
     return {row["owner"]: row for row in rows}
 
 

@@ -19,7 +19,7 @@ from inpainting.api.errors import ENDED_STATUSES, STOPPING, ApiError, api_error
 from inpainting.api.later_response import LaterResponse, respond_later
 from inpainting.api.recent_images import ReadImage
 from inpainting.api.views import drop_body
-from inpainting.captioning import Caption, Style
+from inpainting.captioning import Caption, CaptionStyle
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import CanonicalImage, Mask
@@ -37,7 +37,7 @@ Render = Callable[[Analysis], HttpResponseBase]
 
 
 def runs_in_worker() -> bool:
-    """Whether models that select and describe are loaded by the workers alone, and not by this process."""
+    """Return whether models that select and describe are loaded by the workers alone, and not by this process."""
     return settings.ROLE == "web"
 
 
@@ -57,10 +57,10 @@ def answer_later(
     keeps: bool = False,
     render_pending: Render | None = None,
 ) -> HttpResponseBase:
-    """The response when the analysis has ended, or `max_wait_seconds` later; an analysis that failed is an error.
+    """Respond when the analysis has ended, or `max_wait_seconds` later; an analysis that failed is an error.
 
-    keeps: whether the analysis stays after its response, for later requests to name it. render_pending: the response
-    for one that has not ended; without it that is an error.
+    keeps: whether the analysis stays after its response, for later requests to name it.
+    render_pending: the response for one that has not ended; without it that is an error.
     """
     drop_body(request)
     current = partial(_render_current, analysis.pk, dialect, render=render, keeps=keeps, render_pending=render_pending)
@@ -78,7 +78,7 @@ def _render_current(
         if not analysis.has_ended:
             return dialect.render_error(STOPPING) if render_pending is None else render_pending(analysis)
         succeeded = analysis.status == Status.SUCCEEDED
-        response = render(analysis) if succeeded else dialect.render_error(ended_without_result(analysis))
+        response = render(analysis) if succeeded else dialect.render_error(ending_error(analysis))
         if not keeps:
             analysis.delete()
         return response
@@ -87,13 +87,16 @@ def _render_current(
 
 
 def describe_in_worker(image: CanonicalImage, user: Any, *, service: str) -> Caption:
-    """The description of an image by a worker's captioner, within DESCRIBE_SECONDS, for requests that need it at once.
+    """Return the description of an image by a worker's captioner, within DESCRIBE_SECONDS, for requests that need it at
+    once.
 
     Raises EngineFailed where there is none by then, and what `submit_analysis` raises.
     """
     data = encode_png(image)
     sent = AnalysedImage(data, hashlib.sha256(data).hexdigest(), image.size)
-    wanted = AnalysisRequest(user, Task.CAPTION, {"style": Style.PHOTO}, service=service, ends_with_response=True)
+    wanted = AnalysisRequest(
+        user, Task.CAPTION, {"style": CaptionStyle.PHOTO}, service=service, ends_with_response=True
+    )
     analysis = submit_analysis(wanted, sent)
     async_to_sync(wait_until_ended)(analysis.pk, patience_seconds=DESCRIBE_SECONDS)
     try:
@@ -110,20 +113,20 @@ def describe_in_worker(image: CanonicalImage, user: Any, *, service: str) -> Cap
 
 
 def best_mask_of(analysis: Analysis) -> Mask:
-    """Raises ImageGone where its file is gone."""
+    """Return the best mask of an analysis. Raises ImageGone where its file is gone."""
     return pixels_of(analysis.masks.get(index=0))
 
 
 def pixels_of(stored: StoredImage) -> Mask:
-    """The pixels of a stored mask. Raises ImageGone where its file is gone."""
+    """Return the pixels of a stored mask. Raises ImageGone where its file is gone."""
     try:
         return grey_pixels(stored.read())
     except FileNotFoundError as error:
         raise ImageGone from error
 
 
-def ended_without_result(analysis: Analysis) -> ApiError:
-    """The error of an analysis that failed or was cancelled."""
+def ending_error(analysis: Analysis) -> ApiError:
+    """Return the error of an analysis that failed or was cancelled."""
     status = ENDED_STATUSES[Status(analysis.status)]
     if analysis.is_refused:
         status = 429 if analysis.error_code in (RATE, QUOTA) else 400

@@ -20,21 +20,25 @@ HasLeft = Callable[[], bool]
 """Whether the client of a request has disconnected: `has_disconnected` of `later_response`."""
 
 
-def never() -> bool:
+def is_never_gone() -> bool:
     return False
 
 
 class ConcurrencyLimit:
-    """Counts what is in progress. what: in words, for the error. setting: the name of the setting with the limit."""
+    """Counts what is in progress.
+
+    what: in words, for the error.
+    setting: the name of the setting with the limit.
+    """
 
     def __init__(self, what: str, setting: str) -> None:
         self.what, self.setting = what, setting
         self.active: defaultdict[int, list[HasLeft]] = defaultdict(list)
-        """In progress, by the primary key of the user."""
+        """What is in progress, by the primary key of the user."""
         self._lock = threading.Lock()
 
     @contextmanager
-    def __call__(self, user: Any, has_left: HasLeft = never) -> Iterator[None]:
+    def __call__(self, user: Any, has_left: HasLeft = is_never_gone) -> Iterator[None]:
         """Count one more of this user. Raises LimitReached at the limit.
 
         has_left: then it counts no more, since it ends as soon as it can and its client has sent another request.
@@ -64,8 +68,8 @@ _computations = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
 
 
 @contextmanager
-def computing(has_left: HasLeft = never) -> Iterator[None]:
-    """Held while an object is selected or an image is described.
+def computing(has_left: HasLeft = is_never_gone) -> Iterator[None]:
+    """Count a computation, in a context that is held while an object is selected or an image is described.
 
     Raises Busy if it is not its turn in WAIT_SECONDS, and ClientLeft where the client has disconnected by then.
     """

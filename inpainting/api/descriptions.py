@@ -14,21 +14,21 @@ from inpainting.api.dialect import Dialect
 from inpainting.api.images import ImageRole, SentImage
 from inpainting.api.later_response import has_disconnected
 from inpainting.api.recent_images import read_recent
-from inpainting.captioning import Caption, Style, describe_colours, find_captioner
+from inpainting.captioning import Caption, CaptionStyle, describe_colours, find_captioner
 from inpainting.generations.analyses import AnalysisRequest
 from inpainting.models.analysis import Task
 
 
 def respond_with_caption(
     sent: SentImage,
-    style: Style,
+    style: CaptionStyle,
     request: Request,
     *,
     role: ImageRole,
     dialect: Dialect,
     render: Callable[[Caption], HttpResponseBase],
 ) -> HttpResponseBase:
-    """The response with the words for an image, by a model or without one by its colours.
+    """Return the response with the words for an image, by a model or without one by its colours.
 
     Raises what `read_recent`, `submit_analysis` and the captioner raise.
     """
@@ -38,7 +38,9 @@ def respond_with_caption(
             request.user, Task.CAPTION, {"style": style}, service=dialect.name, ends_with_response=True
         )
         accepted = accept(wanted, read_recent(sent, request, role))
-        return answer_later(accepted, request, dialect, lambda one: render(Caption(one.caption, one.model)))
+        return answer_later(
+            accepted, request, dialect, lambda analysis: render(Caption(analysis.caption, analysis.model))
+        )
     has_left = partial(has_disconnected, request)
     with limit_segmentations(request.user, has_left):
         image = read_recent(sent, request, role).image

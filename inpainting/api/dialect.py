@@ -40,7 +40,7 @@ MAX_IGNORED_FIELDS = 50
 ENGINE_HEADER, MODEL_HEADER, IGNORED_HEADER = "X-DreamLayer-Engine", "X-DreamLayer-Model", "X-DreamLayer-Ignored"
 
 
-class Repeated(Exception):
+class RepeatedRequest(Exception):
     """Raised by `Dialect.parse` for a request that was accepted before, by its idempotency key."""
 
     def __init__(self, generation: Generation) -> None:
@@ -70,74 +70,77 @@ class Dialect(ABC):
 
     @abstractmethod
     def read_api_key(self, request: Request) -> str | None:
-        """The API key of the request; None if there is none.
+        """Return the API key of the request; None if there is none.
 
         May read `request.data`.
         """
 
     @abstractmethod
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
-        """Read the request. Raises Repeated; any other exception is answered by `render_error`."""
+        """Read the request. Raises RepeatedRequest; any other exception is answered by `render_error`."""
 
     @abstractmethod
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
-        """The response for a generation: succeeded, failed or cancelled; waiting or running, after `max_wait_seconds`
-        and, where `answers_before_the_end`, when the server stops.
+        """Return the response for a generation: succeeded, failed or cancelled; waiting or running, after
+        `max_wait_seconds` and, where `answers_before_the_end`, when the server stops.
 
         The body of the request is empty by then: its images are not kept while the response waits.
         """
 
     @abstractmethod
     def render_error(self, error: ApiError) -> HttpResponse:
-        """The response for an error anywhere below the prefixes: views, authentication, routing, the body limit."""
+        """Return the response for an error anywhere below the prefixes: views, authentication, routing, the body
+        limit."""
 
     def max_wait_seconds(self, request: Request) -> float | None:
-        """The longest time from the request's arrival to the response; None: as long as the generation takes."""
+        """Return the longest time from the request's arrival to the response; None: as long as the generation takes."""
         return None
 
     def max_accept_seconds(self, path: str) -> float | None:
-        """The longest time from a request's arrival until its turn has come and its images have been fetched.
+        """Return the longest time from a request's arrival until its turn has come and its images have been fetched.
 
         After it the request is refused with 503; None: no limit.
         """
         return None
 
     def fetch_until(self, request: Request) -> float | None:
-        """When the images behind URLs must have arrived, for `read_image`, on the monotonic clock; None: no limit
-        for all of them together."""
+        """Return when the images behind URLs must have arrived, for `read_image`, on the monotonic clock; None: no
+        limit for all of them together."""
         seconds = self.max_accept_seconds(request.path)
         return None if seconds is None else arrival_time(request) + seconds
 
     def events(self, generation: Generation, request: Request) -> AsyncIterator[bytes] | None:
-        """The server-sent events that are the response, instead of `render`'s; None: no events were requested."""
+        """Return the server-sent events that are the response, instead of `render`'s; None: no events were
+        requested."""
         return None
 
     def webhook_body(self, generation: Generation) -> Mapping[str, Any] | str | None:
-        """The JSON that is posted to `Submission.webhook_url` for an ended generation; None: none for this end.
+        """Return the JSON that is posted to `Submission.webhook_url` for an ended generation; None: none for this end.
 
         Called for every attempt to deliver it.
         """
         return None
 
     def meta(self, generation: Generation) -> dict[str, Any]:
-        """The object under `meta` in the JSON of a service, beside its own fields: engine, model, ignored fields."""
+        """Return the object under `meta` in the JSON of a service, beside its own fields: engine, model, ignored
+        fields."""
         ignored = list(dict.fromkeys([*self.fields_of_ignored_settings(generation), *generation.ignored_fields]))
         model = None if "model" in generation.ignored else generation.settings.get("model")
         return {"engine": generation.engine, "model": model, "ignored": ignored}
 
     def fields_of_ignored_settings(self, generation: Generation) -> list[str]:
-        """The fields that were sent and whose settings have no effect."""
+        """Return the fields that were sent and whose settings have no effect."""
         return [field for field in generation.sent_fields if self.settings_by_field[field] in generation.ignored]
 
     def meta_headers(self, generation: Generation) -> dict[str, str]:
-        """`meta` as headers, for every response with a result."""
+        """Return `meta` as headers, for every response with a result."""
         meta = self.meta(generation)
         headers = {ENGINE_HEADER: meta["engine"], IGNORED_HEADER: ", ".join(meta["ignored"])}
         return {**headers, **({MODEL_HEADER: meta["model"]} if meta["model"] else {})}
 
 
 def blank_request(size: Size, settings: PaintSettings) -> InpaintRequest:
-    """Text-to-image: a grey image, repainted as a whole."""
+    """Return a request for text-to-image: a grey image, repainted as a whole."""
     image = CanonicalImage(np.full((size.height, size.width, 3), 127, np.uint8))
     return InpaintRequest(image, np.full((size.height, size.width), 255, np.uint8), replace(settings, strength=1.0))
 
@@ -149,7 +152,7 @@ def build_scaled_request(
     size: Size,
     references: Mapping[str, DecodedImage] | None = None,
 ) -> tuple[InpaintRequest, tuple[str, ...]]:
-    """As `build_request`, with source and mask scaled to `size`. White in the mask repaints.
+    """Return what `build_request` returns, with source and mask scaled to `size`. White in the mask repaints.
 
     A mask of another size is reported in the sizes as sent.
     """
@@ -162,16 +165,16 @@ def build_scaled_request(
 
 
 def origin_of(request: Request) -> str:
-    """The address of this site as the client calls it, such as `https://host:8000`."""
+    """Return the address of this site as the client calls it, such as `https://host:8000`."""
     return request.build_absolute_uri("/").rstrip("/")
 
 
 def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
-    """A JSON response that needs no DRF view around it, for `Dialect.render_error`."""
+    """Return a JSON response that needs no DRF view around it, for `Dialect.render_error`."""
     content = JSONRenderer().render(body)
     return HttpResponse(content, status=status, headers=dict(headers or {}), content_type="application/json")
 
 
 def shown_name(name: str) -> str:
-    """The name of an ignored field as responses list it."""
+    """Return the name of an ignored field as responses list it."""
     return name if FIELD_NAME.fullmatch(name) else "(another name)"

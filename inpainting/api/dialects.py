@@ -39,13 +39,13 @@ def unregister(dialect: Dialect) -> None:
         urlpatterns.remove(pattern)
 
 
-def registered() -> list[Dialect]:
+def registered_dialects() -> list[Dialect]:
     load()
     return list(_dialects)
 
 
 def dialect_at(url_path: str) -> Dialect | None:
-    """The dialect that a path belongs to: the one with the longest matching prefix, or None."""
+    """Return the dialect that a path belongs to: the one with the longest matching prefix, or None."""
     matches = [
         (len(prefix), dialect)
         for dialect in _dialects
@@ -56,7 +56,7 @@ def dialect_at(url_path: str) -> Dialect | None:
 
 
 def webhook_body(generation: Generation) -> Mapping[str, Any] | str | None:
-    """The message of the generation's service; None where the service sends none, or is no longer served."""
+    """Return the message of the generation's service; None where the service sends none, or is no longer served."""
     load()
     dialect = next((dialect for dialect in _dialects if dialect.name == generation.service), None)
     return None if dialect is None else dialect.webhook_body(generation)

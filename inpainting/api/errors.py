@@ -119,8 +119,8 @@ def body_too_large(max_bytes: int) -> ApiError:
     return ApiError(status=413, code="body_too_large", message=message, limit=max_bytes)
 
 
-def ended_without_result(generation: Generation) -> ApiError:
-    """The error of a generation that failed or was cancelled."""
+def ending_error(generation: Generation) -> ApiError:
+    """Return the error of a generation that failed or was cancelled."""
     is_refused = generation.error_code in REFUSED_WHILE_PAINTING
     return ApiError(
         status=400 if is_refused else ENDED_STATUSES[Status(generation.status)],
@@ -201,7 +201,7 @@ def image_unavailable(error: ImageUnavailable) -> ApiError:
 
 
 def invalid_field(error: exceptions.ValidationError) -> ApiError:
-    """The first invalid field of a form, in words."""
+    """Return the first invalid field of a form, in words."""
     details: Any = error.detail  # field -> a list of problems, or, for an object, its entries alike
     name, problems = next(iter(details.items()))
     while isinstance(problems, dict):

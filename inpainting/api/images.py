@@ -111,7 +111,9 @@ MASK = ImageRole(
 
 
 def read_image(sent: SentImage, role: ImageRole, request: Request, *, fetch_until: float | None = None) -> DecodedImage:
-    """Read and decode an image. request: its user's own links may be read, and their limit of fetches counts.
+    """Read and decode an image.
+
+    request: its user's own links may be read, and their limit of fetches counts.
 
     fetch_until: when an image behind a URL must have arrived, on the monotonic clock; see `fetch_policy`.
     Raises InvalidImage, LimitReached, Busy, and what `net.download_image` raises.
@@ -141,7 +143,7 @@ _decoding = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
 
 
 def read_bytes(sent: SentImage, role: ImageRole, request: Request, *, fetch_until: float | None = None) -> bytes:
-    """The bytes of the file, of the base64 text, or behind the URL; at most role.max_bytes."""
+    """Return the bytes of the file, of the base64 text, or behind the URL; at most role.max_bytes."""
     if isinstance(sent.value, UploadedFile):
         return file_bytes(sent, sent.value, role)
     text = sent.value.strip()
@@ -155,7 +157,8 @@ def read_bytes(sent: SentImage, role: ImageRole, request: Request, *, fetch_unti
 
 
 def fetch_policy(role: ImageRole, until: float | None) -> OutboundPolicy:
-    """The site's policy with the limits of the role, and with what is left of the time `until`, in whole seconds.
+    """Return the site's policy with the limits of the role, and with what is left of the time `until`, in whole
+    seconds.
 
     Raises Busy where less than a second is left.
     """
@@ -169,7 +172,8 @@ def fetch_policy(role: ImageRole, until: float | None) -> OutboundPolicy:
 
 
 def check_png(sent: SentImage, data: bytes, role: ImageRole) -> None:
-    """Raises InvalidImage unless the declared type and the first bytes are those of a PNG."""
+    """Check that a file is a PNG. Raises InvalidImage unless the declared type and the first bytes are those of a
+    PNG."""
     declared = (getattr(sent.value, "content_type", None) or "").lower()
     if declared not in {"image/png", *UNDECLARED_TYPES} or (data and not data.startswith(PNG_START)):
         raise role.invalid(sent, "Mask file must be PNG format", "type_unsupported")
@@ -186,7 +190,8 @@ def file_bytes(sent: SentImage, file: UploadedFile, role: ImageRole) -> bytes:
 
 
 def base64_bytes(sent: SentImage, text: str, role: ImageRole) -> bytes:
-    """Bytes of base64 (RFC 4648 section 4, line breaks allowed), bare or in a data URL; measured before decoding."""
+    """Return bytes of base64 (RFC 4648 section 4, line breaks allowed), bare or in a data URL; measured before
+    decoding."""
     start = DATA_URL.match(text)
     bare = "".join((text[start.end() :] if start else text).split())
     size = len(bare) * 3 // 4 - bare[-2:].count("=")

@@ -49,13 +49,14 @@ class EventStream:
 
 
 def arrival_time(request: Request) -> float:
-    """When the request arrived, before it waited for its turn; without the middleware: now. On the monotonic clock."""
+    """Return when the request arrived, before it waited for its turn; without the middleware: now. On the monotonic
+    clock."""
     arrived: float = getattr(request, "scope", {}).get(ARRIVED, time.monotonic())
     return arrived
 
 
 def has_disconnected(request: Request) -> bool:
-    """Whether the client has left, so that nobody reads the response. Without the middleware it never has."""
+    """Return whether the client has left, so that nobody reads the response. Without the middleware it never has."""
     disconnected = getattr(request, "scope", {}).get(DISCONNECTED)
     return disconnected is not None and disconnected.is_set()
 

@@ -85,7 +85,8 @@ def documented(
 
 
 def drop_duplicate_paths(endpoints: list[Endpoint]) -> list[Endpoint]:
-    """drf-spectacular hook: keep one of the two slash forms of a path, and one of the two paths of signed links."""
+    """Keep, as a hook of drf-spectacular, one of the two slash forms of a path, and one of the two paths of signed
+    links."""
     paths = {path for path, *_ in endpoints}
     twins = {path for path in paths if path.startswith("/api/images/") or path.rstrip("/") in paths - {path}}
     return [endpoint for endpoint in endpoints if endpoint[0] not in twins]

@@ -32,14 +32,14 @@ _large_body = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How often some ASCII characters may occur in a body."""
+    """A limit on how often some ASCII characters may occur in a body."""
 
     characters: bytes
     occurrences: int
     what: str
 
     def count(self, data: bytes, before: int = 0) -> int:
-        """The occurrences in these bytes and `before` them. Raises InvalidRequest if there are too many."""
+        """Return the occurrences in these bytes and `before` them. Raises InvalidRequest if there are too many."""
         count = before + sum(data.count(character) for character in self.characters)
         if count > self.occurrences:
             message = f"The body has too many {self.what}; at most {self.occurrences} are read."
@@ -50,7 +50,7 @@ class Limit:
 JSON_VALUES = Limit(b",[{", 20_000, "values")
 """Each value follows a comma or a bracket. Base64 has none of them, and a batch of 100 images a few hundred."""
 FORM_ESCAPES = Limit(b"%", 400_000, "escaped characters")
-"""As many are in 10 MB of base64. Decoding them takes 0.3 s and 100 MB."""
+"""10 MB of base64 have so many. Decoding them takes 0.3 s and 100 MB."""
 
 
 ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -103,7 +103,8 @@ class LimitedBodyParser(BaseParser):
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        """Raises InvalidRequest for more occurrences than `limit`, RequestDataTooBig, and what `parse_body` raises."""
+        """Parse a body. Raises InvalidRequest for more occurrences than `limit`, RequestDataTooBig, and what
+        `parse_body` raises."""
         max_bytes = self.max_bytes or settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         chunk, count, body = stream.read(LARGE_BYTES), 0, BytesIO()
         with one_at_a_time(len(chunk) == LARGE_BYTES):
@@ -118,7 +119,7 @@ class LimitedBodyParser(BaseParser):
 
     @abstractmethod
     def parse_body(self, body: BytesIO, parser_context: Mapping[str, Any]) -> Any:
-        """The values of the whole body."""
+        """Return the values of the whole body."""
 
 
 class JsonObjectParser(LimitedBodyParser):
@@ -150,7 +151,7 @@ class AnyTypeJsonParser(JsonObjectParser):
 
 
 def body_of(request: Request) -> dict[str, Any]:
-    """The body of a request that JsonObjectParser reads."""
+    """Return the body of a request that JsonObjectParser reads."""
     return cast("dict[str, Any]", request.data)
 
 

@@ -20,7 +20,7 @@ from rest_framework.views import APIView
 from accounts.authentication import LocalAuthentication
 from accounts.models import Scope
 from inpainting.api.authentication import DialectKeyAuthentication
-from inpainting.api.dialect import Dialect, Repeated
+from inpainting.api.dialect import Dialect, RepeatedRequest
 from inpainting.api.dialects import dialect_at
 from inpainting.api.errors import STOPPING, api_error
 from inpainting.api.later_response import LaterResponse, arrival_time, respond_later, stream_later
@@ -89,7 +89,7 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
     arrived_at = arrival_time(request)
     try:
         inpaint_request, submission = dialect.parse(request)
-    except Repeated as repeated:
+    except RepeatedRequest as repeated:
         generation = repeated.generation
         history.refuse_removed(generation)
     else:

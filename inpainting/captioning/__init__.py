@@ -30,12 +30,12 @@ HUE_ENDS = (8, 22, 35, 80, 98, 128, 150, 172)
 GREYS = ("black", "dark grey", "grey", "light grey", "white")
 
 
-class Style(StrEnum):
+class CaptionStyle(StrEnum):
     PHOTO = "photo"
     ANIME = "anime"
 
 
-BEGINNINGS = {Style.PHOTO: "a photo", Style.ANIME: "an anime drawing"}
+BEGINNINGS = {CaptionStyle.PHOTO: "a photo", CaptionStyle.ANIME: "an anime drawing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Captioner:
         """The loaded model, as the family's `load` returns it. Raises EngineFailed where it cannot be loaded."""
         return network_cache.of(self.spec)
 
-    def describe(self, image: CanonicalImage, style: Style = Style.PHOTO) -> Caption:
+    def describe(self, image: CanonicalImage, style: CaptionStyle = CaptionStyle.PHOTO) -> Caption:
         """Raises EngineFailed. `loaded` first loads the model, where that is not to happen here."""
         implementation, pixels = families.get(self.spec.family).load_implementation(), to_rgb8(image)
         text = or_on_cpu(lambda: implementation.caption(self.loaded(), self.spec, pixels, BEGINNINGS[style]))
@@ -69,7 +69,7 @@ def find_captioner(catalog: Catalog | None = None) -> Captioner | None:
     return next((Captioner(row.spec) for row in rows if row.is_installed), None)
 
 
-def describe_colours(image: CanonicalImage, style: Style = Style.PHOTO) -> Caption:
+def describe_colours(image: CanonicalImage, style: CaptionStyle = CaptionStyle.PHOTO) -> Caption:
     """Name the commonest colours: all that is certain without a model."""
     small = cv2.resize(to_rgb8(image), (64, 64), interpolation=cv2.INTER_AREA)
     hue, saturation, value = (channel.ravel() for channel in cv2.split(cv2.cvtColor(small, cv2.COLOR_RGB2HSV)))

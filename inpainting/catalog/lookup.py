@@ -9,7 +9,7 @@ from inpainting.catalog.inspection.adapter_files import TINY_VAE, class_name_in
 from inpainting.catalog.rows.inference_model import InferenceModel, ModelState
 from inpainting.catalog.rows.lora import Lora
 from inpainting.catalog.shipped import SHIPPED_ALIASES, no_model_message
-from inpainting.catalog.specs import ADAPTER_LABELS, DraftAdapters, Kind, LoraKind, LoraSpec, ModelSpec
+from inpainting.catalog.specs import ADAPTER_LABELS, Kind, LoraKind, LoraSpec, ModelSpec, PresetAdapters
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import DIFFUSION
 from inpainting.database.compiled_query import CompiledQuery
@@ -72,7 +72,9 @@ class Catalog:
         for row in tools:
             family = families.get(row.family)
             if family.computes == control and row.is_installed:
-                needed = [[one for one in tools if one.family == name and one.is_installed] for name in family.needs]
+                needed = [
+                    [tool for tool in tools if tool.family == name and tool.is_installed] for name in family.needs
+                ]
                 if all(needed):
                     return (row.spec, *(rows[0].spec for rows in needed))
         return ()
@@ -177,13 +179,13 @@ class Catalog:
         matching[0].check_installed(field=field)
         return matching[0].spec
 
-    def draft_adapters(self, family: str) -> DraftAdapters:
+    def preset_adapters(self, family: str) -> PresetAdapters:
         """Return the first LCM LoRA and the first tiny VAE of that family."""
         lora_family = families.lora_family(family)
         lcm = [row.slug for row in self.loras if (row.family, row.kind) == (lora_family, LoraKind.LCM)]
         vaes = [row for row in self.adapters if (row.family, row.kind) == (family, Kind.VAE)]
         tiny = [row.slug for row in vaes if row.weights is not None and class_name_in(row.weights) == TINY_VAE]
-        return DraftAdapters(lora=next(iter(lcm), None), vae=next(iter(tiny), None))
+        return PresetAdapters(lora=next(iter(lcm), None), vae=next(iter(tiny), None))
 
 
 _enabled_models = CompiledQuery(lambda: InferenceModel.objects.filter(enabled=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inpainting import families
-from inpainting.catalog.specs import Control, Kind, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, Kind, ModelSpec
 from inpainting.core.setting import DIFFUSION, ERASE
 from inpainting.families.declaration import MODERATION
 
@@ -247,11 +247,11 @@ SHIPPED_ADAPTERS = (
             aliases=(f"lllyasviel/{name}", name),
         )
         for control, name, size_bytes in (
-            (Control.INPAINT, "control_v11p_sd15_inpaint", 723 * MB),
-            (Control.CANNY, "control_v11p_sd15_canny", 723 * MB),
-            (Control.DEPTH, "control_v11f1p_sd15_depth", 723 * MB),
-            (Control.SCRIBBLE, "control_v11p_sd15_scribble", 723 * MB),
-            (Control.TILE, "control_v11f1e_sd15_tile", 1_445 * MB),  # published in float32 alone
+            (ControlImageKind.INPAINT, "control_v11p_sd15_inpaint", 723 * MB),
+            (ControlImageKind.CANNY, "control_v11p_sd15_canny", 723 * MB),
+            (ControlImageKind.DEPTH, "control_v11f1p_sd15_depth", 723 * MB),
+            (ControlImageKind.SCRIBBLE, "control_v11p_sd15_scribble", 723 * MB),
+            (ControlImageKind.TILE, "control_v11f1e_sd15_tile", 1_445 * MB),  # published in float32 alone
         )
     ),
     *(
@@ -267,7 +267,7 @@ SHIPPED_ADAPTERS = (
             size_bytes=2_500 * MB,
             aliases=(f"diffusers/controlnet-{control}-sdxl-1.0",),
         )
-        for control in (Control.CANNY, Control.DEPTH)
+        for control in (ControlImageKind.CANNY, ControlImageKind.DEPTH)
     ),
     *(
         ModelSpec(
@@ -309,7 +309,7 @@ KINDS = {DIFFUSION: "diffusion model", ERASE: "model for erasing", MODERATION: "
 """Engine -> the word for its models in messages."""
 
 
-def of_family(family: str) -> list[ModelSpec]:
+def models_of_family(family: str) -> list[ModelSpec]:
     """Return the shipped models of a family."""
     return [spec for spec in SHIPPED if spec.family == family]
 

@@ -42,7 +42,7 @@ ADAPTER_LABELS = {
 """Adapter kinds in messages."""
 
 
-class Control(StrEnum):
+class ControlImageKind(StrEnum):
     """Kind of control image of a ControlNet. The caller sends it, unless it is among COMPUTED_CONTROLS."""
 
     INPAINT = "inpaint"
@@ -59,7 +59,7 @@ class Control(StrEnum):
     """A ControlNet that was trained on several kinds; the setting `control_type` chooses one of them."""
 
 
-COMPUTED_CONTROLS = frozenset({Control.INPAINT, Control.CANNY})
+COMPUTED_CONTROLS = frozenset({ControlImageKind.INPAINT, ControlImageKind.CANNY})
 """Computed from the source image."""
 
 
@@ -128,7 +128,7 @@ class ModelSpec:
     label: str
     family: str
     kind: Kind = Kind.CHECKPOINT
-    control: Control | None = None
+    control: ControlImageKind | None = None
     source: Source = Source.HUB
     repo: str = ""
     revision: str = ""
@@ -149,7 +149,7 @@ class ModelSpec:
         check_slug(self.slug)
         if (self.control is not None) != (self.kind is Kind.CONTROLNET):
             raise InvalidRequest(
-                f"A ControlNet, and no other model, has a kind of control image: {', '.join(Control)}."
+                f"A ControlNet, and no other model, has a kind of control image: {', '.join(ControlImageKind)}."
             )
         if self.revision and not re.match(REVISION, self.revision):
             raise InvalidRequest("A revision is a whole commit hash of 40 characters.", field="revision")
@@ -191,7 +191,7 @@ class LoraSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class DraftAdapters:
+class PresetAdapters:
     """Slugs of the LCM LoRA and the tiny VAE of the preset `draft`; None where none is installed."""
 
     lora: str | None = None

@@ -24,7 +24,7 @@ from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.image import CanonicalImage, Strips
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.metadata import Metadata
+from inpainting.core.metadata import ImageMetadata
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
@@ -38,18 +38,14 @@ HIDDEN = "What was painted is hidden: the safety checker found something in it. 
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """The measurements on a written file, and the warnings about it.
-
-    outside_mask_changed_pixels: of a lossy file, before it was compressed. lossy: the beginning of the report on such a
-    file; "" for PNG.
-    """
+    """The measurements on a written file, and the warnings about it."""
 
     out: Path
-    outside_mask_changed_pixels: int
+    outside_mask_changed_pixels: int  # of a lossy file, before it was compressed
     sha256: str
     seam_score: float
     warnings: tuple[str, ...]
-    lossy: str = ""
+    lossy: str = ""  # the beginning of the report on such a file; "" for PNG
 
     def __str__(self) -> str:
         return (
@@ -62,23 +58,19 @@ class FileReport:
 class FileJob:
     """One image to paint: its files, where the results go, and the plan of its settings.
 
-    mask: None repaints the whole image, or with `outpaint` the new border. conditioning_images: by their names in
-    `InpaintRequest`.
-    moderate: the check that every result has to pass; None where the safety checker is off.
-    embeds_settings: whether the results contain the settings as text. limits: on the images and on the canvas.
     The first result is written to `out`, the second beside it as NAME-2.png, and so on.
     """
 
     image: Path
-    mask: Path | None
+    mask: Path | None  # None repaints the whole image, or with `outpaint` the new border
     out: Path
     plan: SettingsPlan
     polarity: MaskPolarity
-    moderate: Moderate | None = None
-    conditioning_images: Mapping[str, Path] = field(default_factory=dict)
+    moderate: Moderate | None = None  # the check that every result has to pass; None where the safety checker is off
+    conditioning_images: Mapping[str, Path] = field(default_factory=dict)  # by their names in `InpaintRequest`
     outpaint: Outpaint | None = None
-    embeds_settings: bool = True
-    limits: IntakeLimits = DEFAULT_LIMITS
+    embeds_settings: bool = True  # whether the results contain the settings as text
+    limits: IntakeLimits = DEFAULT_LIMITS  # on the images and on the canvas
 
     def run(self, on_step: OnStep) -> list[FileReport]:
         """Paint, write each result, read it again and measure it. Raises PaintingError and OSError.
@@ -100,7 +92,7 @@ class FileJob:
         return reports[::-1]
 
     def request(self, image: DecodedImage) -> tuple[InpaintRequest, tuple[str, ...]]:
-        """The request, and warnings about its images."""
+        """Return the request, and warnings about its images."""
         mask = None if self.mask is None else decode_image(self.mask.read_bytes(), field="mask", limits=self.limits)
         paths = self.conditioning_images
         images = {name: decode_image(path.read_bytes(), field=name, limits=self.limits) for name, path in paths.items()}
@@ -145,7 +137,7 @@ class FileJob:
             else f"{LABELS[copy.format]} of quality {copy.quality}; before it was compressed: ",
         )
 
-    def encoded_png(self, index: int, image: CanonicalImage, metadata: Metadata) -> bytes:
+    def encoded_png(self, index: int, image: CanonicalImage, metadata: ImageMetadata) -> bytes:
         texts = {}
         if self.embeds_settings:
             texts = generation_parameters(self.plan.engine.name, self.plan.settings.to_dict(), index=index)
@@ -161,9 +153,9 @@ def return_freed_memory() -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write under another name first, so that `path` never holds part of the data."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_bytes(data)
-        draft.replace(path)
+        temporary.write_bytes(data)
+        temporary.replace(path)
     finally:
-        draft.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

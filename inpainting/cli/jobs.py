@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 from inpainting import moderation
 from inpainting.cli.file_job import FileJob
 from inpainting.cli.options import option_name, outpaint_from_options, settings_from_options
-from inpainting.cli.passed_over import passed_over
+from inpainting.cli.passed_over import list_passed_over
 from inpainting.core.adapter_uses import ADAPTER_LISTS, CONDITIONING_IMAGES, IMAGE_LABELS
 from inpainting.core.codecs.accepted import SUFFIXES
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, format_of
@@ -30,7 +30,9 @@ MakeJob = Callable[[Path, Path | None, Path], FileJob]
 
 
 def build_jobs(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[FileJob]:
-    """The jobs of a command line. warn: called with each sentence about settings that are changed or ignored.
+    """Return the jobs of a command line.
+
+    warn: called with each sentence about settings that are changed or ignored.
 
     Raises CommandError for paths, and InvalidRequest for settings, that cannot be painted.
     """
@@ -62,7 +64,7 @@ def build_jobs(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[
 
 
 def output_format(options: Mapping[str, Any]) -> str:
-    """The format of the results: that of --out's extension, or of --output-format for a folder.
+    """Return the format of the results: that of --out's extension, or of --output-format for a folder.
 
     Raises CommandError where they contradict each other, and for another extension.
     """
@@ -78,7 +80,7 @@ def output_format(options: Mapping[str, Any]) -> str:
 
 
 def plan_from_options(options: Mapping[str, Any], warn: Callable[[str], None]) -> SettingsPlan:
-    """The plan of the options' settings, with a random seed where they have none."""
+    """Return the plan of the options' settings, with a random seed where they have none."""
     requested = settings_from_options(options)
     seed = random_seed() if options["seed"] is None else options["seed"]
     plan = planner().plan_settings(requested, options["engine"], seed=seed)
@@ -90,20 +92,23 @@ def plan_from_options(options: Mapping[str, Any], warn: Callable[[str], None]) -
 
 
 def single_job(image: Path, mask: Path | None, out: Path, make: MakeJob, extension: str) -> list[FileJob]:
-    """out: the file to write, or a folder for it."""
+    """Return the job of one image.
+
+    out: the file to write, or a folder for it.
+    """
     if out.is_dir():
         out = out / f"{image.stem}.{extension}"
     return [make(image, None if mask is None else mask_path(image, mask), out)]
 
 
 def folder_jobs(images: Path, masks: Path | None, out: Path, make: MakeJob, extension: str) -> list[FileJob]:
-    """A job for each image in the folder. Makes the folder `out`."""
+    """Return a job for each image in the folder. Makes the folder `out`."""
     jobs = [
         make(image, None if masks is None else mask_path(image, masks), out / f"{image.stem}.{extension}")
         for image in images_in(images)
     ]
     if not jobs:
-        raise CommandError("\n".join([f"There is no image in {images}.", *passed_over(images, [out])]))
+        raise CommandError("\n".join([f"There is no image in {images}.", *list_passed_over(images, [out])]))
     check_results_differ(jobs)
     if out.resolve() in {path.resolve() for path in (images, masks) if path is not None}:
         raise CommandError("The results need a folder of their own.")
@@ -122,7 +127,7 @@ def check_results_differ(jobs: Iterable[FileJob]) -> None:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The images in a folder, in order; files called NAME_mask are masks."""
+    """Return the images in a folder, in order; files called NAME_mask are masks."""
     return [
         path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES and not path.stem.endswith("_mask")
     ]

@@ -11,7 +11,7 @@ from typing import Any
 from inpainting.core.adapter_uses import IMAGE_LABELS, LISTS_BY_SETTING, AdapterUse, LoraUse, entry_fields
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.outpainting import OUTPAINT_ROWS, SIDES, Outpaint, outpaint_from
-from inpainting.core.setting import LISTS, Group, Setting, ValueType
+from inpainting.core.setting import LISTS, Setting, SettingGroup, ValueType
 from inpainting.core.settings_table import SETTINGS, PaintSettings
 
 METAVARS = {
@@ -30,8 +30,8 @@ _OPTIONS = {row.name: "--" + (row.option or row.name).replace("_", "-") for row 
 
 def add_setting_options(parser: ArgumentParser) -> None:
     """Add an option for each row of the settings table, except rows with a `no_option`, and those of outpainting."""
-    groups = {group: parser.add_argument_group(group) for group in Group}
-    groups[Group.OUTPAINT].add_argument(
+    groups = {group: parser.add_argument_group(group) for group in SettingGroup}
+    groups[SettingGroup.OUTPAINT].add_argument(
         "--outpaint",
         type=pixels_of_sides,
         metavar="SIDE=PX,...",
@@ -101,7 +101,7 @@ def _arguments(row: Setting) -> dict[str, Any]:
     return arguments
 
 
-def weighted(use: Callable[[str, float], Any], text: str) -> Any:
+def parse_weighted(use: Callable[[str, float], Any], text: str) -> Any:
     """Parse SLUG or SLUG:WEIGHT."""
     slug, _, weight = text.partition(":")
     try:
@@ -123,7 +123,7 @@ def adapter_use(use: type[AdapterUse], text: str) -> AdapterUse:
     for assignment in assignments:
         name, _, value = assignment.strip().partition("=")
         if name not in entries:
-            allowed = ", ".join(f"{one}={'NAME' if entry.choices else 'X'}" for one, entry in entries.items())
+            allowed = ", ".join(f"{key}={'NAME' if entry.choices else 'X'}" for key, entry in entries.items())
             raise ArgumentTypeError(f"{assignment!r} is not one of {allowed}")
         try:
             values[name] = value if entries[name].choices else float(value)
@@ -138,7 +138,7 @@ def adapter_use(use: type[AdapterUse], text: str) -> AdapterUse:
 PARSERS: Mapping[ValueType, Callable[[str], Any]] = {
     ValueType.INTEGER: int,
     ValueType.NUMBER: float,
-    ValueType.LORAS: partial(weighted, LoraUse),
+    ValueType.LORAS: partial(parse_weighted, LoraUse),
 }
 
 

@@ -1,4 +1,4 @@
-"""What of a folder is not painted, and why, in sentences."""
+"""Lists what of a folder is not painted, and why, in sentences."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from inpainting.core.errors import InvalidImage
 from inpainting.image_limits import image_limits
 
 
-def passed_over(folder: Path, used: Iterable[Path]) -> Iterator[str]:
-    """A sentence for everything in the folder that is not among the used paths. Raises OSError."""
+def list_passed_over(folder: Path, used: Iterable[Path]) -> Iterator[str]:
+    """Yield a sentence for everything in the folder that is not among the used paths. Raises OSError."""
     known = {path.resolve() for path in used}
     for path in sorted(folder.iterdir()):
         if path.resolve() not in known:
@@ -21,7 +21,7 @@ def passed_over(folder: Path, used: Iterable[Path]) -> Iterator[str]:
 
 
 def count_of(passed: Iterable[str]) -> str:
-    """The end of a closing line about that many sentences: "3 were passed over."; empty for none."""
+    """Return the end of a closing line about that many sentences: "3 were passed over."; empty for none."""
     count = len([*passed])
     return f"{count} {'was' if count == 1 else 'were'} passed over." if count else ""
 

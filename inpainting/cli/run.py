@@ -71,7 +71,7 @@ def run_all(jobs: list[FileJob], at_once: int, stdout: OutputWrapper, stderr: Ou
 def executor_for(
     jobs: list[FileJob], at_once: int, stopped: threading.Event
 ) -> tuple[Executor, Callable[[FileJob], Outcome]]:
-    """The executor for jobs of one engine, and the function that it runs for each job.
+    """Return the executor for jobs of one engine, and the function that it runs for each job.
 
     Engines with a model run on threads, which share the loaded model and its batches; the others in processes.
     stopped: set it to end jobs on threads soon.
@@ -112,7 +112,7 @@ def job_outcome(future: Future[Outcome]) -> Outcome:
 
 
 def report_lines(reports: list[FileReport]) -> list[str]:
-    """Each warning once, then the measurements on each result."""
+    """Return each warning once, then the measurements on each result."""
     warnings = dict.fromkeys(warning for report in reports for warning in report.warnings)
     return [*warnings, *map(str, reports)]
 

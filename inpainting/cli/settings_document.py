@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inpainting.cli.options import ROWS, option_name
-from inpainting.core.setting import EVERY_ENGINE, Group, Setting, ValueType
+from inpainting.core.setting import EVERY_ENGINE, Setting, SettingGroup, ValueType
 
 HEADING = """# Settings
 
@@ -21,7 +21,7 @@ MAX_LISTED_CHOICES = 6
 def settings_document() -> str:
     """Return the document as Markdown, one table for each group."""
     parts = [HEADING]
-    for group in Group:
+    for group in SettingGroup:
         rows = [row for row in ROWS if row.group is group]
         parts.append("\n".join([f"## {group}\n", line(COLUMNS), line(["---"] * len(COLUMNS)), *map(table_row, rows)]))
     return "\n".join(f"{part}\n" for part in parts).replace("\n\n\n", "\n\n").rstrip() + "\n"

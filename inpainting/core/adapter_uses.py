@@ -41,17 +41,17 @@ class LoraUse:
 
 @dataclass(frozen=True, slots=True)
 class EntryField:
-    """A field of an entry of an `AdapterList`, beside its slug: a number within a range, or one of a few choices.
+    """A field of an entry of an `AdapterList`, beside its slug: a number within a range, or one of a few choices."""
 
-    default: of the field; None leaves it to the adapter.
-    """
-
-    default: float | None
+    default: float | None  # of the field; None leaves it to the adapter
     range: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
 
     def check(self, name: str, value: Any, setting: str) -> None:
-        """Raise InvalidRequest unless the value is allowed. setting: the one that lists the entry."""
+        """Raise InvalidRequest unless the value is allowed.
+
+        setting: the one that lists the entry.
+        """
         if self.range is not None:
             check_range(name, value, *self.range, field=setting)
         elif value is not None and value not in self.choices:
@@ -71,20 +71,20 @@ def choice(choices: tuple[str, ...]) -> Any:
 
 
 def entry_fields(use: type[AdapterUse]) -> dict[str, EntryField]:
-    """The fields of an entry beside its slug, by their names."""
-    return {one.name: one.metadata["entry"] for one in fields(use) if one.metadata}
+    """Return the fields of an entry beside its slug, by their names."""
+    return {declared.name: declared.metadata["entry"] for declared in fields(use) if declared.metadata}
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterUse:
-    """Base class of the entries of an `AdapterList`. slug: in the catalog, or an alias.
+    """Base class of the entries of an `AdapterList`.
 
     Raises InvalidRequest for a field out of its range.
     """
 
     SETTING: ClassVar[str]
 
-    slug: str
+    slug: str  # in the catalog, or an alias
 
     def __post_init__(self) -> None:
         check_text(self.SETTING, self.slug, MAX_NAME_CHARACTERS)
@@ -94,17 +94,15 @@ class AdapterUse:
 
 @dataclass(frozen=True, slots=True)
 class ControlUse(AdapterUse):
-    """A ControlNet of a request.
-
-    start, end: the shares of the steps between which it is applied, 0 to 1. type: of a ControlNet-Union, the kind of
-    its control image; None leaves the choice to the ControlNet.
-    """
+    """A ControlNet of a request."""
 
     SETTING = "controls"
 
     strength: float = number(1.0, *CONTROL_STRENGTHS)
+    # `start`, `end`: the shares of the steps between which it is applied, 0 to 1.
     start: float = number(0.0, 0.0, 1.0)
     end: float = number(1.0, 0.0, 1.0)
+    # Of a ControlNet-Union, the kind of its control image; None leaves the choice to the ControlNet.
     type: str | None = choice(CONTROL_TYPES)
 
     def __post_init__(self) -> None:
@@ -117,34 +115,28 @@ class ControlUse(AdapterUse):
 
 @dataclass(frozen=True, slots=True)
 class IPAdapterUse(AdapterUse):
-    """An IP-Adapter of a request. scale: the weight of its image prompt."""
+    """An IP-Adapter of a request."""
 
     SETTING = "ip_adapters"
 
-    scale: float = number(1.0, *IP_ADAPTER_SCALES)
+    scale: float = number(1.0, *IP_ADAPTER_SCALES)  # the weight of its image prompt
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterList:
-    """A setting that lists adapters, and the settings that stand for its first entry.
+    """A setting that lists adapters, and the settings that stand for its first entry."""
 
-    use: the class of an entry. kind: of the adapters in the catalog. noun: of one entry, for people. limit: the number
-    of entries at most. is_repeatable: whether entries may be equal, since each has an image of its own.
-    image: the conditioning image of the first entry, by its name in a request. image_label, image_help: of that image,
-    for people. shares_image: whether an entry without an image of its own has that of the first.
-    first: setting -> the field of the first entry; the first of them names the adapter.
-    """
-
-    use: type[AdapterUse]
-    kind: str
-    noun: str
-    limit: int
-    image: str
+    use: type[AdapterUse]  # the class of an entry
+    kind: str  # of the adapters in the catalog
+    noun: str  # of one entry, for people
+    limit: int  # the number of entries at most
+    image: str  # the conditioning image of the first entry, by its name in a request
+    # `image_label`, `image_help`: of that image, for people.
     image_label: str
     image_help: str
-    first: Mapping[str, str]
-    shares_image: bool = False
-    is_repeatable: bool = False
+    first: Mapping[str, str]  # setting -> the field of the first entry; the first of them names the adapter
+    shares_image: bool = False  # whether an entry without an image of its own has that of the first
+    is_repeatable: bool = False  # whether entries may be equal, since each has an image of its own
 
     @property
     def setting(self) -> str:
@@ -185,12 +177,12 @@ class AdapterList:
                         field=setting,
                     )
 
-    def merged(self, stored: Mapping[str, Any], sent: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def merge(self, stored: Mapping[str, Any], sent: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return stored and sent settings without those that the list and the first entry's settings say twice.
 
         stored: as `PaintSettings.to_dict` gives them. A list that is sent replaces the stored settings of its first
-        entry. Settings of the first entry that are sent change it in a stored list; None resets one, and without a
-        name for the adapter nothing is left of the list.
+            entry. Settings of the first entry that are sent change it in a stored list; None resets one, and without a
+            name for the adapter nothing is left of the list.
         """
         changes = {name: sent[setting] for setting, name in self.first.items() if setting in sent}
         if self.setting in sent:

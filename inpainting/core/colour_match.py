@@ -24,22 +24,23 @@ ROUNDS = 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ColourMatch:
-    """Per channel, in levels 0-255: colour -> gain * colour + offset. gain, offset: [channels]."""
+    """The match of each channel, in levels 0-255: a colour becomes gain * colour + offset."""
 
+    # `gain`, `offset`: [channels].
     gain: NDArray[np.float32]
     offset: NDArray[np.float32]
 
     def __call__(self, colour: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The matched colours [..., channels]."""
+        """Return the matched colours [..., channels]."""
         return colour * self.gain + self.offset
 
 
 def fit_colour_match(painted: NDArray[np.float32], kept: NDArray[np.float32]) -> ColourMatch | None:
-    """The match that takes `painted` to `kept`, two lists [pixels, channels] of the same places, levels 0-255.
+    """Return the match that takes `painted` to `kept`, two lists [pixels, channels] of the same places, levels 0-255.
 
-    Robust: pairs that the fit cannot explain (a shadow painted away) are left out, by their distance in median
-    absolute deviations. The gain is the ratio of the spreads (reduced major axis): least squares would give too low
-    a one where both sides are noisy. None where there are too few pairs, or nothing to change.
+    Robust: pairs that the fit cannot explain (a shadow painted away) are left out, by their distance in median absolute
+    deviations. The gain is the ratio of the spreads (reduced major axis): least squares would give too low a one where
+    both sides are noisy. None where there are too few pairs, or nothing to change.
     """
     if len(painted) < MIN_PAIRS:
         return None
@@ -53,7 +54,7 @@ def fit_colour_match(painted: NDArray[np.float32], kept: NDArray[np.float32]) ->
 
 
 def _fit_line(painted: NDArray[np.float64], kept: NDArray[np.float64]) -> tuple[float, float]:
-    """Gain and offset of one channel, fitted to the inliers of the previous round."""
+    """Return gain and offset of one channel, fitted to the inliers of the previous round."""
     gain, offset = 1.0, float(np.median(kept - painted))
     for _ in range(ROUNDS):
         error = np.abs(kept - gain * painted - offset)
@@ -66,7 +67,7 @@ def _fit_line(painted: NDArray[np.float64], kept: NDArray[np.float64]) -> tuple[
 
 
 def _gain(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """The ratio of the standard deviations within GAIN_LIMITS; 1 where contrasts cannot be compared."""
+    """Return the ratio of the standard deviations within GAIN_LIMITS; 1 where contrasts cannot be compared."""
     spread_x, spread_y = float(x.std()), float(y.std())
     if min(spread_x, spread_y) < MIN_SPREAD:
         return 1.0

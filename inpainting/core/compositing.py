@@ -19,9 +19,9 @@ from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.feathering import Feather
 from inpainting.core.geometry import Box, Window, row_strips
 from inpainting.core.image import CanonicalImage, Mask, PatchedImage, Pixels, Strips
-from inpainting.core.masks import bounds, luminance, scaled
+from inpainting.core.masks import bounds, luminance, scale_mask
 from inpainting.core.poisson import HarmonicSurface
-from inpainting.core.resizing import resized
+from inpainting.core.resizing import resize_pixels
 from inpainting.core.seams import Seam, levels, true_pixels
 
 RING = 12
@@ -34,18 +34,16 @@ MAX_POINTS = 1_000_000
 """Kept pixels beside the mask that a surface goes through; of more, every n-th: a checkerboard has them everywhere."""
 
 HALF_A_LEVEL = 0.5
-"""In levels of 255. An 8-bit engine cannot reproduce the image any closer, so smaller differences are ignored."""
+"""Half a level of 255. An 8-bit engine cannot reproduce the image any closer, so smaller differences are ignored."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Composite:
-    """The image with an engine's image in it.
-
-    seam_score, seam_score_plain: as `seams.seam_score` defines it, with the corrections that were kept and without
-    any, before feathering and grey mask values soften the edge. The first is never the higher one.
-    """
+    """The image with an engine's image in it."""
 
     image: CanonicalImage
+    # `seam_score`, `seam_score_plain`: as `seams.seam_score` defines it, with the corrections that were kept and
+    # without any, before feathering and grey mask values soften the edge. The first is never the higher one.
     seam_score: float
     seam_score_plain: float
     colour_matched: bool
@@ -53,13 +51,13 @@ class Composite:
 
 
 def cut(image: CanonicalImage, mask: Mask, window: Window) -> tuple[CanonicalImage, Mask]:
-    """An engine's input: the window in 8-bit RGB and its part of the mask, both at the window's work size."""
-    return cut_image(image, window), scaled(mask[window.box.slices], window.work)
+    """Return an engine's input: the window in 8-bit RGB and its part of the mask, both at the window's work size."""
+    return cut_image(image, window), scale_mask(mask[window.box.slices], window.work)
 
 
 def cut_image(image: CanonicalImage, window: Window) -> CanonicalImage:
-    """The window in 8-bit RGB, at the window's work size."""
-    return CanonicalImage(resized(to_rgb8(CanonicalImage(image.pixels[window.box.slices])), window.work))
+    """Return the window in 8-bit RGB, at the window's work size."""
+    return CanonicalImage(resize_pixels(to_rgb8(CanonicalImage(image.pixels[window.box.slices])), window.work))
 
 
 def composite(
@@ -68,8 +66,8 @@ def composite(
     """Put an engine's image ([height, width, 3] at the window's work size) into the image where the mask is over 0.
 
     blur: width in pixels of the ramp that fades it in, inward from the mask's edge. The result has the image's size,
-    mode, depth and profile, and its pixels wherever the mask is 0. Alpha inside the mask continues the kept alpha
-    around it, and is opaque where nothing is kept.
+        mode, depth and profile, and its pixels wherever the mask is 0. Alpha inside the mask continues the kept alpha
+        around it, and is opaque where nothing is kept.
     Raises EngineFailed for a painting of another shape, InvalidRequest for a mask that extends beyond the window.
     """
     if painting.dtype != np.uint8 or painting.shape != (window.work.height, window.work.width, 3):
@@ -83,7 +81,7 @@ def composite(
         raise InvalidRequest(f"the mask's {marked} extends beyond the window's {window.box}", field="mask")
 
     box = marked.expanded(RING).clipped(window.box)
-    patch = _Patch.of(image, mask, box, resized(painting, window.box.size)[box.relative_to(window.box).slices])
+    patch = _Patch.of(image, mask, box, resize_pixels(painting, window.box.size)[box.relative_to(window.box).slices])
     correction = patch.correction((box.left, box.top))
     pixels = image.pixels[box.slices].copy()
     patch.paint(pixels, correction, Feather(mask, blur, box) if blur > 0 else None)
@@ -132,18 +130,14 @@ class _Correction:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Patch:
-    """The mask's bounds and a ring around them; all arrays are [height, width, ...] of that box and never written.
-
-    inside: repainted, wholly or partly. known: kept, with a colour that is visible. painted: the engine's image
-    in the image's channels, 8 bits.
-    """
+    """The mask's bounds and a ring around them; all arrays are [height, width, ...] of that box and never written."""
 
     colour: Pixels
     alpha: Pixels | None
     mask: Mask
-    inside: NDArray[np.bool_]
-    known: NDArray[np.bool_]
-    painted: NDArray[np.uint8]
+    inside: NDArray[np.bool_]  # repainted, wholly or partly
+    known: NDArray[np.bool_]  # kept, with a colour that is visible
+    painted: NDArray[np.uint8]  # the engine's image in the image's channels, 8 bits
 
     @classmethod
     def of(cls, image: CanonicalImage, mask: Mask, box: Box, painted: NDArray[np.uint8]) -> _Patch:
@@ -155,7 +149,10 @@ class _Patch:
         return cls(colour, alpha, part, ~kept, kept if alpha is None else kept & (alpha > 0), painted)
 
     def correction(self, corner: tuple[int, int]) -> _Correction:
-        """Colour match first, then blend, each kept if it lowers the seam score. corner: left and top in the image."""
+        """Return the colour match and the blend, in this order, each kept if it lowers the seam score.
+
+        corner: left and top in the image.
+        """
         seam = Seam.around(self.colour, self.inside, self.known, corner)
         at_seam = levels(self.painted[seam.rows, seam.columns])
         plain = best = seam.score(at_seam)
@@ -178,30 +175,31 @@ class _Patch:
         return _Correction(match, blend, best, plain)
 
     def colour_match(self) -> ColourMatch | None:
-        """Fitted on the ring of kept pixels around the mask; None where the engine copied these."""
-        ring = _dilated(self.inside, cv2.MORPH_RECT, RING) & self.known
+        """Return the match that is fitted on the ring of kept pixels around the mask; None where the engine copied
+        these."""
+        ring = _dilate(self.inside, cv2.MORPH_RECT, RING) & self.known
         if not any(self._differs(ring, top, bottom) for top, bottom in row_strips(*ring.shape)):
             return None
         at = _sample(ring, MAX_PAIRS)
         return fit_colour_match(levels(self.painted[at]), levels(self.colour[at]))
 
     def _differs(self, ring: NDArray[np.bool_], top: int, bottom: int) -> bool:
-        """Whether the painting has other values than the image in the ring, in these rows."""
+        """Return whether the painting has other values than the image in the ring, in these rows."""
         painted = self.painted[top:bottom].astype(self.colour.dtype, copy=False)
         return cv2.norm(painted, self.colour[top:bottom], cv2.NORM_INF, ring[top:bottom].view(np.uint8)) != 0
 
     def blend(self, match: ColourMatch | None) -> HarmonicSurface | None:
-        """The correction that makes the painting meet the known pixels around it; None if none is needed."""
-        rows, columns = _sample(_dilated(self.inside, cv2.MORPH_CROSS, 1) & self.known, MAX_POINTS)
+        """Return the correction that makes the painting meet the known pixels around it; None if none is needed."""
+        rows, columns = _sample(_dilate(self.inside, cv2.MORPH_CROSS, 1) & self.known, MAX_POINTS)
         painted = levels(self.painted[rows, columns])
         difference = levels(self.colour[rows, columns]) - (painted if match is None else match(painted))
         if not rows.size or float(np.abs(difference).max()) <= HALF_A_LEVEL:
             return None
         return HarmonicSurface(self.inside.shape, rows, columns, difference)
 
-    def continued_alpha(self, alpha: Pixels) -> HarmonicSurface | float:
-        """Alpha inside the mask, in levels: one number where all kept alpha beside it is the same."""
-        rows, columns = _sample(_dilated(self.inside, cv2.MORPH_CROSS, 1) & ~self.inside, MAX_POINTS)
+    def continue_alpha(self, alpha: Pixels) -> HarmonicSurface | float:
+        """Return alpha inside the mask, in levels: one number where all kept alpha beside it is the same."""
+        rows, columns = _sample(_dilate(self.inside, cv2.MORPH_CROSS, 1) & ~self.inside, MAX_POINTS)
         beside = levels(alpha[rows, columns])[:, np.newaxis]
         if not rows.size:
             return 255.0
@@ -214,7 +212,7 @@ class _Patch:
 
         weights: of this patch; None where the mask's own values are the weights.
         """
-        alpha = None if self.alpha is None else self.continued_alpha(self.alpha)
+        alpha = None if self.alpha is None else self.continue_alpha(self.alpha)
         full, unit = (255, 1) if pixels.dtype == np.uint8 else (65535, 257)
         is_copy = weights is None and alpha is None and correction.colour_match is None and correction.blend is None
         for top, bottom in row_strips(*self.mask.shape):
@@ -251,7 +249,7 @@ class _Patch:
 
 
 def _sample(plane: NDArray[np.bool_], max_count: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of the true pixels; of every n-th, where there are more than `max_count`."""
+    """Return rows and columns of the true pixels; of every n-th, where there are more than `max_count`."""
     every = max(1, -(-int(np.count_nonzero(plane)) // max_count))
     if every == 1:
         return true_pixels(plane)
@@ -264,8 +262,8 @@ def _sample(plane: NDArray[np.bool_], max_count: int) -> tuple[NDArray[np.intp],
     return rows, columns
 
 
-def _dilated(inside: NDArray[np.bool_], shape: int, pixels: int) -> NDArray[np.bool_]:
-    """Dilation by a structuring element of this OpenCV shape and radius; the border counts as outside."""
+def _dilate(inside: NDArray[np.bool_], shape: int, pixels: int) -> NDArray[np.bool_]:
+    """Return dilation by a structuring element of this OpenCV shape and radius; the border counts as outside."""
     kernel = cv2.getStructuringElement(shape, (2 * pixels + 1, 2 * pixels + 1))
     wider = cv2.dilate(inside.view(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     return np.asarray(wider, np.bool_)

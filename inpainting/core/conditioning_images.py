@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from inpainting.core.codecs.colour import on_white, to_8_bits, to_rgb8, to_srgb
+from inpainting.core.codecs.colour import composite_on_white, to_8_bits, to_rgb8, to_srgb
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
-from inpainting.core.resizing import resized
+from inpainting.core.resizing import resize_pixels
 
 
 def prepare_control_image(image: CanonicalImage, size: Size) -> CanonicalImage:
-    """8-bit RGB at the source image's `size`, transparent pixels composited on white.
+    """Return 8-bit RGB at the source image's `size`, transparent pixels composited on white.
 
     No colour conversion: a depth map is no photo, and a control image computed from a photo has that photo's colours.
     """
-    return CanonicalImage(resized(on_white(to_rgb8(image), image), size))
+    return CanonicalImage(resize_pixels(composite_on_white(to_rgb8(image), image), size))
 
 
 def prepare_ip_adapter_image(image: CanonicalImage) -> CanonicalImage:
-    """8-bit sRGB at its own size, transparent pixels composited on white."""
-    return CanonicalImage(on_white(to_srgb(to_8_bits(image.colour), image.icc_profile), image))
+    """Return 8-bit sRGB at its own size, transparent pixels composited on white."""
+    return CanonicalImage(composite_on_white(to_srgb(to_8_bits(image.colour), image.icc_profile), image))

@@ -43,7 +43,7 @@ class Feather:
         self._lengths = [] if self._is_sharp else self._ramp_lengths()
 
     def rows(self, top: int, bottom: int) -> NDArray[np.float32]:
-        """Rows top to bottom: [bottom - top, width of the box]. Fast where rows are asked for in their order."""
+        """Return rows top to bottom: [bottom - top, width of the box]. Fast where rows are asked for in their order."""
         parts = []
         for number, (first, last) in enumerate(self._strips):
             if first < bottom and top < last:
@@ -66,7 +66,8 @@ class Feather:
         return weights[start : start + bottom - top, self._inner.left : self._inner.right]
 
     def _rows_of(self, top: int, bottom: int) -> tuple[int, int]:
-        """The rows of the mask that a strip of the box stands for: the first and the last have the pixel around it."""
+        """Return the rows of the mask that a strip of the box stands for: the first and the last have the pixel around
+        it."""
         height = self._inner.size.height
         return (
             0 if top == 0 else self._inner.top + top,
@@ -74,13 +75,14 @@ class Feather:
         )
 
     def _components(self, first: int, last: int) -> tuple[int, NDArray[np.int32]]:
-        """The components of these rows alone: their count, with that of the pixels outside, and each pixel's number."""
+        """Return the components of these rows alone: their count, with that of the pixels outside, and each pixel's
+        number."""
         inside = (self._mask[first:last] > 0).view(np.uint8)
         count, labels = cv2.connectedComponents(inside, connectivity=8, ltype=cv2.CV_32S)
         return count, np.asarray(labels, np.int32)
 
     def _depth(self, first: int, last: int) -> NDArray[np.float32]:
-        """Distance to the mask's edge of the pixels in these rows, exact up to the width and larger beyond it.
+        """Return distance to the mask's edge of the pixels in these rows, exact up to the width and larger beyond it.
 
         Distances are between pixel centres; the edge lies half a pixel before the first one inside.
         """
@@ -94,7 +96,7 @@ class Feather:
         return depth
 
     def _ramp_lengths(self) -> list[NDArray[np.float32]]:
-        """For each strip the length of the ramp in each of its components, by what the whole component has."""
+        """Return for each strip the length of the ramp in each of its components, by what the whole component has."""
         starts, deepest, pairs, above = [0], [], [], None
         for top, bottom in self._strips:
             first, last = self._rows_of(top, bottom)
@@ -106,7 +108,7 @@ class Feather:
                 pairs.append(_touching(above, np.where(labels[0] > 0, labels[0] + starts[-1], 0)))
             above = np.where(labels[-1] > 0, labels[-1] + starts[-1], 0)
             starts.append(starts[-1] + count)
-        roots = _joined(starts[-1], pairs)
+        roots = _join_components(starts[-1], pairs)
         of_components = np.zeros(starts[-1], np.float32)
         np.maximum.at(of_components, roots, np.concatenate(deepest))
         lengths = np.minimum(np.maximum(of_components[roots], 0.5), np.float32(self._width))
@@ -114,7 +116,8 @@ class Feather:
 
 
 def squared_distances(inside: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The squared distance of each pixel to the nearest one that is 0, as whole numbers: exact up to a thousand pixels.
+    """Return the squared distance of each pixel to the nearest one that is 0, as whole numbers: exact up to a thousand
+    pixels.
 
     OpenCV's distances differ in their last bit with the place of the array in memory (5.0, measured).
     """
@@ -123,15 +126,15 @@ def squared_distances(inside: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _touching(above: NDArray[np.int64], below: NDArray[np.int64]) -> NDArray[np.int64]:
-    """[pairs, 2]: the components of two rows that touch, also by a corner."""
+    """Return [pairs, 2]: the components of two rows that touch, also by a corner."""
     both = np.concatenate(
         [np.stack([above, below]), np.stack([above[1:], below[:-1]]), np.stack([above[:-1], below[1:]])], axis=1
     )
     return np.unique(both[:, (both > 0).all(axis=0)], axis=1).T
 
 
-def _joined(count: int, pairs: Sequence[NDArray[np.int64]]) -> NDArray[np.intp]:
-    """For each of `count` components the one that stands for all that are joined with it."""
+def _join_components(count: int, pairs: Sequence[NDArray[np.int64]]) -> NDArray[np.intp]:
+    """Return for each of `count` components the one that stands for all that are joined with it."""
     parents = list(range(count))
 
     def root(component: int) -> int:
@@ -140,6 +143,6 @@ def _joined(count: int, pairs: Sequence[NDArray[np.int64]]) -> NDArray[np.intp]:
         return component
 
     for pair in pairs:
-        for one, other in pair.tolist():
-            parents[root(one)] = root(other)
+        for first, other in pair.tolist():
+            parents[root(first)] = root(other)
     return np.array([root(component) for component in range(count)], np.intp)

@@ -54,26 +54,26 @@ class Box:
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """For indexing pixels: `pixels[box.slices]`."""
+        """The slices that index the pixels of the box: `pixels[box.slices]`."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     @classmethod
     def whole(cls, image: Size) -> Box:
-        """All of an image."""
+        """Return all of an image."""
         return cls(0, 0, image.width, image.height)
 
     def expanded(self, pixels: int) -> Box:
-        """Larger by `pixels` on every side; it may extend beyond the image."""
+        """Return a box that is larger by `pixels` on every side; it may extend beyond the image."""
         return Box(self.left - pixels, self.top - pixels, self.right + pixels, self.bottom + pixels)
 
     def clipped(self, to: Box) -> Box:
-        """The intersection with `to`. Raises InvalidRequest where it is empty."""
+        """Return the intersection with `to`. Raises InvalidRequest where it is empty."""
         return Box(
             max(self.left, to.left), max(self.top, to.top), min(self.right, to.right), min(self.bottom, to.bottom)
         )
 
     def union(self, other: Box) -> Box:
-        """The smallest box that contains both."""
+        """Return the smallest box that contains both."""
         return Box(
             min(self.left, other.left),
             min(self.top, other.top),
@@ -82,7 +82,7 @@ class Box:
         )
 
     def tiles(self, side: int) -> list[Box]:
-        """Squares of that side that cover the box, row by row; smaller at its right and bottom."""
+        """Return squares of that side that cover the box, row by row; smaller at its right and bottom."""
         return [
             Box(left, top, left + side, top + side).clipped(self)
             for top in range(self.top, self.bottom, side)
@@ -98,31 +98,29 @@ class Box:
         )
 
     def moved(self, right: int, down: int) -> Box:
-        """This box that many pixels further right and down."""
+        """Return this box that many pixels further right and down."""
         return Box(self.left + right, self.top + down, self.right + right, self.bottom + down)
 
     def relative_to(self, other: Box) -> Box:
-        """This box in coordinates whose origin is the top left corner of `other`."""
+        """Return this box in coordinates whose origin is the top left corner of `other`."""
         return self.moved(-other.left, -other.top)
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the source image of an outpainting lies on the canvas.
-
-    source: its size as it was sent. box: in the pixels of the canvas; of another size where the source was scaled.
-    """
+    """Where the source image of an outpainting lies on the canvas."""
 
     canvas: Size
-    source: Size
-    box: Box
+    source: Size  # its size as it was sent
+    box: Box  # in the pixels of the canvas; of another size where the source was scaled
 
     @property
     def is_scaled(self) -> bool:
         return self.box.size != self.source
 
     def to_dict(self) -> dict[str, Any]:
-        """As the metadata of a generation contain it: without the canvas, whose size is that of the result."""
+        """Return the window as the metadata of a generation contain it: without the canvas, whose size is that of the
+        result."""
         box = [self.box.left, self.box.top, self.box.right, self.box.bottom]
         return {"source_width": self.source.width, "source_height": self.source.height, "source_box": box}
 
@@ -135,18 +133,17 @@ class Placement:
 class WindowRule:
     """The context around the mask that an engine needs, and the sizes at which it works.
 
-    context: pixels added on each side, as a share of the mask's longer side, and at least `min_context` pixels.
-    min_side, max_side: the window is enlarged, or scaled for the engine, until the sides of its work size lie
-    between them (max_side None: no limit). multiple: the work size's sides are multiples of this.
-    exact: the work size, overriding the sides above; only an image too small for its aspect ratio is stretched.
     Raises ValueError for a rule that no window can satisfy: rules come from engines, not from requests.
     """
 
-    context: float
+    context: float  # pixels added on each side, as a share of the mask's longer side, and at least `min_context` pixels
     min_context: int = 32
+    # `min_side`, `max_side`: the window is enlarged, or scaled for the engine, until the sides of its work size lie
+    # between them (max_side None: no limit).
     min_side: int = 1
     max_side: int | None = None
-    multiple: int = 1
+    multiple: int = 1  # the work size's sides are multiples of this
+    # The work size, overriding the sides above; only an image too small for its aspect ratio is stretched.
     exact: Size | None = None
 
     def __post_init__(self) -> None:
@@ -211,22 +208,24 @@ def plan_window(mask_bounds: Box, image: Size, rule: WindowRule) -> Window:
 
 
 def _exact_window(box: Box, image: Size, work: Size) -> Window:
-    """The window of the work size's aspect ratio around `box`, at the image's own scale unless the box is larger."""
+    """Return the window of the work size's aspect ratio around `box`, at the image's own scale unless the box is
+    larger."""
     scale = max(1.0, box.size.width / work.width, box.size.height / work.height)
-    left, right = _enlarged(box.left, box.right, round(work.width * scale), image.width)
-    top, bottom = _enlarged(box.top, box.bottom, round(work.height * scale), image.height)
+    left, right = _enlarge(box.left, box.right, round(work.width * scale), image.width)
+    top, bottom = _enlarge(box.top, box.bottom, round(work.height * scale), image.height)
     return Window(Box(left, top, right, bottom), work)
 
 
-def _enlarged(start: int, end: int, side: int, limit: int) -> tuple[int, int]:
-    """start..end enlarged to `side` and kept within 0..limit; shorter only where the limit is."""
+def _enlarge(start: int, end: int, side: int, limit: int) -> tuple[int, int]:
+    """Return start..end enlarged to `side` and kept within 0..limit; shorter only where the limit is."""
     side = min(max(side, end - start), limit)
     start = min(max(start - (side - (end - start)) // 2, 0), limit - side)
     return start, start + side
 
 
 def _axis(start: int, end: int, side: int, limit: int, scale: float, rule: WindowRule) -> tuple[int, int, int]:
-    """Along one axis: enlarge start..end to `side` or a little more, within 0..limit; its ends and its work side."""
+    """Enlarge, along one axis, start..end to `side` or a little more, within 0..limit; return its ends and its work
+    side."""
     # Binary fractions: 3 * (512 / 3) may come out a hair over 512 and must not round up to the next multiple.
     work = max(math.ceil(side * scale / rule.multiple - 1e-9) * rule.multiple, rule.smallest)
     if work / scale <= limit:
@@ -236,10 +235,10 @@ def _axis(start: int, end: int, side: int, limit: int, scale: float, rule: Windo
         work = max(round(side * scale / rule.multiple), 1) * rule.multiple
     if rule.largest is not None:
         work = min(work, rule.largest)
-    return *_enlarged(start, end, side, limit), work
+    return *_enlarge(start, end, side, limit), work
 
 
 def row_strips(height: int, width: int) -> list[tuple[int, int]]:
-    """Top and bottom of horizontal strips of about a megapixel: what is held as float at any one time."""
+    """Return top and bottom of horizontal strips of about a megapixel: what is held as float at any one time."""
     rows = max(2**20 // width, 64)
     return [(top, min(top + rows, height)) for top in range(0, height, rows)]

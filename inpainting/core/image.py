@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size, row_strips
-from inpainting.core.metadata import NO_METADATA, Metadata
+from inpainting.core.metadata import NO_METADATA, ImageMetadata
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Mask = NDArray[np.uint8]
@@ -36,13 +36,12 @@ class Strips(Protocol):
 class CanonicalImage:
     """Pixels [height, width, channels] of 8 or 16 bits, read-only, upright; channels are L, LA, RGB or RGBA.
 
-    metadata: of its file; encoders write what they are given of it, see `Metadata.kept`.
     Raises InvalidRequest for any other shape or type.
     """
 
     pixels: Pixels
     icc_profile: bytes | None = None
-    metadata: Metadata = NO_METADATA
+    metadata: ImageMetadata = NO_METADATA  # of its file; encoders write what they are given of it, see `Metadata.kept`
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.shape[2] not in MODES:
@@ -78,19 +77,19 @@ class CanonicalImage:
 
     @property
     def alpha(self) -> Pixels | None:
-        """[height, width], or None where the image has none."""
+        """The alpha channel [height, width], or None where the image has none."""
         return self.pixels[:, :, -1] if self.has_alpha else None
 
     def rows(self, top: int, bottom: int) -> Pixels:
-        """Rows top to bottom of the pixels, read-only."""
+        """Return rows top to bottom of the pixels, read-only."""
         return self.pixels[top:bottom]
 
     def strips(self) -> Iterator[tuple[int, Pixels]]:
-        """All rows in strips of about a megapixel, each with the number of its first row."""
+        """Return all rows in strips of about a megapixel, each with the number of its first row."""
         return ((top, self.rows(top, bottom)) for top, bottom in row_strips(self.size.height, self.size.width))
 
-    def same_as(self, other: CanonicalImage) -> bool:
-        """Equal pixels, depth and profile."""
+    def equals(self, other: CanonicalImage) -> bool:
+        """Return whether both have equal pixels, depth and profile."""
         return (
             self.bits == other.bits
             and np.array_equal(self.pixels, other.pixels)
@@ -99,16 +98,14 @@ class CanonicalImage:
 
 
 class PatchedImage(CanonicalImage):
-    """A source image with other pixels within a box. What they share is held once; `rows` copies a few rows.
-
-    patch: [height, width, channels] of the box, in the source's mode and depth. `pixels` is a copy of the whole image
-    that is made whenever it is read.
-    """
+    """A source image with other pixels within a box. What they share is held once; `rows` copies a few rows."""
 
     __slots__ = ("box", "patch", "source")
 
     source: CanonicalImage
     box: Box
+    # [height, width, channels] of the box, in the source's mode and depth. `pixels` is a copy of the whole image that
+    # is made whenever it is read.
     patch: Pixels
 
     def __init__(self, source: CanonicalImage, box: Box, patch: Pixels) -> None:

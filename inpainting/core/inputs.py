@@ -34,9 +34,9 @@ def build_request(
 ) -> tuple[InpaintRequest, tuple[str, ...]]:
     """Build the request, with warnings about its images. A mask of another size is scaled to the image.
 
-    mask: None repaints the whole image; with `outpaint`, the border alone. conditioning_images: by their names in
-    `InpaintRequest`; a control image is scaled to the canvas. may_be_unchanged, limits of the canvas: see
-    `outpainting.extend`.
+    mask: None repaints the whole image; with `outpaint`, the border alone.
+    conditioning_images: by their names in `InpaintRequest`; a control image is scaled to the canvas. may_be_unchanged,
+        limits of the canvas: see `outpainting.extend`.
     """
     canonical, pixels, placement = image.image, None, None
     has_mask = mask is not None or outpaint is not None
@@ -59,7 +59,7 @@ def build_request(
 def prepare_conditioning_images(
     images: Mapping[str, DecodedImage], size: Size
 ) -> tuple[dict[str, CanonicalImage], list[str]]:
-    """The conditioning images in canonical form for a source image of this size, and warnings about them."""
+    """Return the conditioning images in canonical form for a source image of this size, and warnings about them."""
     prepared: dict[str, CanonicalImage] = {}
     warnings: list[str] = []
     for name, decoded in images.items():

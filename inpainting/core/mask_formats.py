@@ -31,7 +31,7 @@ Ring = NDArray[np.float64]
 
 
 def run_lengths(mask: Mask) -> list[int]:
-    """The lengths of alternating runs, column by column from the top left, beginning with pixels not selected.
+    """Return the lengths of alternating runs, column by column from the top left, beginning with pixels not selected.
 
     COCO's uncompressed `counts` (cocodataset.org, format of results). Any value above 0 is selected.
     Raises InvalidRequest (`mask_too_complex`) above MAX_RUNS.
@@ -47,7 +47,7 @@ def run_lengths(mask: Mask) -> list[int]:
 
 
 def mask_of_run_lengths(lengths: Sequence[int], size: Size) -> Mask:
-    """The mask of COCO's uncompressed `counts`. Raises InvalidRequest unless the lengths add up to the size."""
+    """Return the mask of COCO's uncompressed `counts`. Raises InvalidRequest unless the lengths add up to the size."""
     if not all(type(length) is int and 0 <= length <= size.area for length in lengths) or sum(lengths) != size.area:
         message = f"The counts of a run-length mask of {size} must be whole numbers that add up to {size.area}."
         raise InvalidRequest(message, code="mask_invalid", field="mask")
@@ -56,7 +56,7 @@ def mask_of_run_lengths(lengths: Sequence[int], size: Size) -> Mask:
     return np.repeat(values, lengths).reshape(size.width, size.height).T.copy()
 
 
-def compressed(lengths: Sequence[int]) -> str:
+def compress_run_lengths(lengths: Sequence[int]) -> str:
     """Run lengths as COCO's compressed text: differences to the length two before, 5 bits in each character."""
     text = bytearray()
     for index, length in enumerate(lengths):
@@ -70,8 +70,8 @@ def compressed(lengths: Sequence[int]) -> str:
     return text.decode()
 
 
-def decompressed(text: str) -> list[int]:
-    """The run lengths of COCO's compressed text. Raises InvalidRequest for anything else, and above MAX_RUNS."""
+def decompress_run_lengths(text: str) -> list[int]:
+    """Return the run lengths of COCO's compressed text. Raises InvalidRequest for anything else, and above MAX_RUNS."""
     lengths: list[int] = []
     number = shift = 0
     for character in text:
@@ -93,7 +93,8 @@ def decompressed(text: str) -> list[int]:
 
 
 def outlines(mask: Mask) -> list[Ring]:
-    """The outlines of the selected pixels along the pixels' edges; filled by the even-odd rule they give the mask.
+    """Return the outlines of the selected pixels along the pixels' edges; filled by the even-odd rule they give the
+    mask.
 
     Corners of a region with right angles alternate between both directions, so those in one row are joined in pairs,
     and so are those in one column. Raises InvalidRequest (`mask_too_complex`) above MAX_CORNERS.
@@ -126,14 +127,15 @@ def outlines(mask: Mask) -> list[Ring]:
 
 
 def _pairs(order: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The corner that each is joined to: the first in this order to the second, the third to the fourth, and so on."""
+    """Return the corner that each is joined to: the first in this order to the second, the third to the fourth, and so
+    on."""
     partner = np.empty_like(order)
     partner[order[0::2]], partner[order[1::2]] = order[1::2], order[0::2]
     return partner
 
 
-def filled(rings: Iterable[Ring], size: Size) -> Mask:
-    """The pixels whose centre lies inside the outlines by the even-odd rule; outlines may leave the image.
+def fill_outlines(rings: Iterable[Ring], size: Size) -> Mask:
+    """Return the pixels whose centre lies inside the outlines by the even-odd rule; outlines may leave the image.
 
     Raises InvalidRequest (`mask_too_complex`) where the outlines cross more than MAX_CROSSINGS rows in all.
     """
@@ -156,13 +158,13 @@ def filled(rings: Iterable[Ring], size: Size) -> Mask:
 
 
 def _edges(rings: Iterable[Ring]) -> tuple[list[Ring], list[Ring]]:
-    """The beginnings and the ends of all edges."""
+    """Return the beginnings and the ends of all edges."""
     closed = [ring for ring in rings if len(ring)]
     return closed, [np.roll(ring, -1, axis=0) for ring in closed]
 
 
 def svg_path(rings: Iterable[Ring]) -> str:
-    """The `d` of an SVG path, for `fill-rule="evenodd"`; corners of pixels, so whole numbers."""
+    """Return the `d` of an SVG path, for `fill-rule="evenodd"`; corners of pixels, so whole numbers."""
     return " ".join("M" + "L".join(f"{x:.0f} {y:.0f}" for x, y in ring) + "Z" for ring in rings)
 
 
@@ -171,7 +173,8 @@ _LENGTHS = {"M": 2, "L": 2, "H": 1, "V": 1, "Z": 0}
 
 
 def rings_of_path(path: str) -> list[Ring]:
-    """The outlines of an SVG path of straight lines: M, L, H, V and Z, absolute or relative (SVG 2, section 9.3).
+    """Return the outlines of an SVG path of straight lines: M, L, H, V and Z, absolute or relative (SVG 2, section
+    9.3).
 
     Raises InvalidRequest for curves, for malformed paths, and above MAX_PATH_CHARACTERS or MAX_CORNERS.
     """
@@ -197,11 +200,11 @@ def rings_of_path(path: str) -> list[Ring]:
             if name == "M" and index == 0:
                 rings.append([])
             rings[-1].append((x, y))
-    return checked_rings(rings)
+    return check_rings(rings)
 
 
 def _segments(path: str) -> Iterable[tuple[str, list[float]]]:
-    """The commands of a path with their numbers."""
+    """Return the commands of a path with their numbers."""
     found: list[tuple[str, list[float]]] = []
     for match in _TOKEN.finditer(path):
         if match[3] or (match[1] and match[1].upper() not in _LENGTHS) or (match[2] and not found):
@@ -223,8 +226,8 @@ def _has_its_numbers(name: str, numbers: list[float]) -> bool:
     return not numbers if count == 0 else bool(numbers) and len(numbers) % count == 0
 
 
-def checked_rings(rings: Iterable[Sequence[tuple[float, float]]]) -> list[Ring]:
-    """The outlines as arrays. Raises InvalidRequest for coordinates beyond a million and above MAX_CORNERS."""
+def check_rings(rings: Iterable[Sequence[tuple[float, float]]]) -> list[Ring]:
+    """Return the outlines as arrays. Raises InvalidRequest for coordinates beyond a million and above MAX_CORNERS."""
     arrays = [np.asarray(ring, np.float64).reshape(-1, 2) for ring in rings]
     corners = sum(map(len, arrays))
     check_count("mask", corners, MAX_CORNERS, f"The outlines have {corners} corners")

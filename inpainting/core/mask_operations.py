@@ -65,11 +65,11 @@ def remove_specks(mask: Mask, area: int) -> Mask:
 
 @dataclass(frozen=True, slots=True)
 class Numeric:
-    """An operation with a whole number; `default`: the number where none is sent, None where it must be sent."""
+    """An operation with a whole number;"""
 
     apply: Callable[[Mask, int], Mask]
     highest: int
-    default: int | None = None
+    default: int | None = None  # the number where none is sent, None where it must be sent
 
 
 NUMERIC: dict[str, Numeric] = {
@@ -91,13 +91,13 @@ NAMES = (*NUMERIC, "invert", *COMBINING)
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation. pixels: the number of a NUMERIC one, a width or an area.
+    """One operation.
 
     Raises InvalidRequest for an unknown name, and for a number that is missing or out of range.
     """
 
     name: str
-    pixels: int | None = None
+    pixels: int | None = None  # the number of a NUMERIC one, a width or an area
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
@@ -120,7 +120,9 @@ class Operation:
         return self.name in COMBINING
 
     def apply(self, mask: Mask, other: Mask | None = None) -> Mask:
-        """The mask after this operation. other: the mask that it is combined with.
+        """Return the mask after this operation.
+
+        other: the mask that it is combined with.
 
         Raises InvalidRequest without another mask where one is needed, and (`mask_size_mismatch`) for another size.
         """

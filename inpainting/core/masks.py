@@ -35,10 +35,10 @@ class MaskPolarity(StrEnum):
 
 
 def normalise(image: CanonicalImage, *, polarity: MaskPolarity, size: Size) -> Mask:
-    """A caller's mask in the canonical form, scaled to `size`.
+    """Return a caller's mask in the canonical form, scaled to `size`.
 
-    Colour is converted to luminance. Under the black or white polarity transparent pixels of a mask with alpha are
-    kept (as if composited on the kept colour); `transparent_repaints` reads the alpha alone.
+    Colour is converted to luminance. Under the black or white polarity transparent pixels of a mask with alpha are kept
+    (as if composited on the kept colour); `transparent_repaints` reads the alpha alone.
     Raises InvalidRequest (`mask_has_no_alpha`) for that polarity and a mask without alpha.
     """
     if polarity is MaskPolarity.TRANSPARENT_REPAINTS:
@@ -57,15 +57,15 @@ def normalise(image: CanonicalImage, *, polarity: MaskPolarity, size: Size) -> M
             mask = 255 - mask
         if image.alpha is not None:
             mask = cv2.multiply(mask, to_8_bits(image.alpha), scale=1 / 255).reshape(mask.shape)
-    return scaled(mask, size)
+    return scale_mask(mask, size)
 
 
-def scaled(mask: Mask, size: Size) -> Mask:
-    """The mask scaled to another size, each axis by its own factor; no repainted pixel is lost.
+def scale_mask(mask: Mask, size: Size) -> Mask:
+    """Return the mask scaled to another size, each axis by its own factor; no repainted pixel is lost.
 
-    Shrinking takes the maximum of the pixels that are merged: averaging would turn a thin stroke grey and
-    thresholding would drop it, and a remainder of a scratch or of an object's rim is worse than an extra pixel.
-    Enlarging repeats pixels, but interpolates a mask with greys. A binary mask stays binary.
+    Shrinking takes the maximum of the pixels that are merged: averaging would turn a thin stroke grey and thresholding
+    would drop it, and a remainder of a scratch or of an object's rim is worse than an extra pixel. Enlarging repeats
+    pixels, but interpolates a mask with greys. A binary mask stays binary.
     """
     height, width = mask.shape
     if (width, height) == (size.width, size.height):
@@ -84,7 +84,8 @@ def scaled(mask: Mask, size: Size) -> Mask:
 
 
 def scaling_note(mask: Size, image: Size, *, noun: str = "mask") -> str | None:
-    """A warning that the mask, or the image called `noun`, was scaled to the image's size; None if it was not."""
+    """Return a warning that the mask, or the image called `noun`, was scaled to the image's size; None if it was
+    not."""
     if mask == image:
         return None
     note = f"The {noun} is {mask}, the image {image}: the {noun} was scaled to the image."
@@ -93,7 +94,7 @@ def scaling_note(mask: Size, image: Size, *, noun: str = "mask") -> str | None:
 
 
 def effective_mask(mask: Mask, settings: PaintSettings) -> Mask:
-    """The mask after `mask_grow`. Raises InvalidRequest (`mask_empty`) if shrinking leaves nothing."""
+    """Return the mask after `mask_grow`. Raises InvalidRequest (`mask_empty`) if shrinking leaves nothing."""
     grown = grow(mask, settings.mask_grow)
     if settings.mask_grow < 0 and mask.any() and not grown.any():
         raise InvalidRequest(
@@ -106,7 +107,7 @@ def effective_mask(mask: Mask, settings: PaintSettings) -> Mask:
 
 
 def check(mask: Mask) -> tuple[str, ...]:
-    """Warnings about a canonical mask. Raises InvalidRequest (`mask_empty`) if no pixel is repainted."""
+    """Return warnings about a canonical mask. Raises InvalidRequest (`mask_empty`) if no pixel is repainted."""
     nonempty_bounds(mask)
     share = coverage(mask)
     if share > NEARLY_FULL:
@@ -118,7 +119,7 @@ def check(mask: Mask) -> tuple[str, ...]:
 
 
 def nonempty_bounds(mask: Mask) -> Box:
-    """The bounds of a mask. Raises InvalidRequest (`mask_empty`) if it keeps every pixel."""
+    """Return the bounds of a mask. Raises InvalidRequest (`mask_empty`) if it keeps every pixel."""
     box = bounds(mask)
     if box is None:
         raise InvalidRequest(
@@ -130,18 +131,18 @@ def nonempty_bounds(mask: Mask) -> Box:
 
 
 def coverage(mask: Mask) -> float:
-    """The share of pixels that are repainted, fully or partially: 0 to 1."""
+    """Return the share of pixels that are repainted, fully or partially: 0 to 1."""
     return int(np.count_nonzero(mask)) / mask.size
 
 
 def bounds(mask: Mask) -> Box | None:
-    """The smallest box that contains every pixel above 0; None for an empty mask."""
+    """Return the smallest box that contains every pixel above 0; None for an empty mask."""
     left, top, width, height = cv2.boundingRect(mask)
     return Box(left, top, left + width, top + height) if width else None
 
 
 def is_grey(mask: Mask) -> bool:
-    """Whether any pixel is repainted only partially."""
+    """Return whether any pixel is repainted only partially."""
     strips = row_strips(*mask.shape)
     return any(((mask[top:bottom] > 0) & (mask[top:bottom] < 255)).any() for top, bottom in strips)
 
@@ -165,19 +166,19 @@ def grow(mask: Mask, pixels: int) -> Mask:
     # kept pixel around them.
     part = box.expanded(max(pixels, 1)).clipped(image).slices
     grown = np.zeros_like(mask)
-    grown[part] = _dilated(mask[part], pixels) if pixels > 0 else 255 - _dilated(255 - mask[part], -pixels)
+    grown[part] = _dilate(mask[part], pixels) if pixels > 0 else 255 - _dilate(255 - mask[part], -pixels)
     return grown
 
 
-def _dilated(mask: Mask, radius: int) -> Mask:
-    """The maximum within a disc: by distance for a mask without grey, else computed by its columns.
+def _dilate(mask: Mask, radius: int) -> Mask:
+    """Return the maximum within a disc: by distance for a mask without grey, else computed by its columns.
 
     The maximum in a column of half-height h is that of two columns of half-height h - 1, one pixel up and one down. So
     the cost grows with the radius, where that of OpenCV's general kernel grows with the area: on a megapixel 20 ms
     against 110 ms at radius 64, and a request may set 256.
     """
     if not is_grey(mask):
-        return _dilated_by_distance(mask, radius)
+        return _dilate_by_distance(mask, radius)
     width = mask.shape[1]
     column, column_half = mask.copy(), 0
     result = np.zeros_like(mask)
@@ -195,8 +196,8 @@ def _dilated(mask: Mask, radius: int) -> Mask:
     return result
 
 
-def _dilated_by_distance(mask: Mask, radius: int) -> Mask:
-    """The pixels of a mask without grey that are at most `radius` from a repainted one."""
+def _dilate_by_distance(mask: Mask, radius: int) -> Mask:
+    """Return the pixels of a mask without grey that are at most `radius` from a repainted one."""
     height, width = mask.shape
     rows = max(STRIP_PIXELS // width, 2 * radius)
     result = np.zeros_like(mask)
@@ -212,17 +213,18 @@ def _dilated_by_distance(mask: Mask, radius: int) -> Mask:
 
 
 def feather(mask: Mask, width: int) -> NDArray[np.float32]:
-    """All weights of `Feather` at once: [height, width]."""
+    """Return all weights of `Feather` at once: [height, width]."""
     return Feather(mask, width).rows(0, len(mask))
 
 
 def luminance(colour: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """[height, width] from [height, width, 1 or 3]: ITU-R BT.601 weights, rounded as Pillow does it for mode L."""
+    """Return [height, width] from [height, width, 1 or 3]: ITU-R BT.601 weights, rounded as Pillow does it for mode
+    L."""
     if colour.shape[2] == 1:
         return colour[:, :, 0]
     return np.asarray(Image.fromarray(np.ascontiguousarray(colour)).convert("L"))
 
 
 def _percent(share: float) -> str:
-    """The share as text; never a rounded 100 % for a mask that is not full."""
+    """Return the share as text; never a rounded 100 % for a mask that is not full."""
     return "all" if share == 1 else f"{min(share * 100, 99.9):.3g} %"

@@ -10,10 +10,10 @@ from enum import StrEnum
 from types import MappingProxyType
 
 MAX_TEXT_CHARACTERS = 500
-"""Of one text. All of them together fit into one segment of a JPEG, 64 KB."""
+"""The limit of one text. All of them together fit into one segment of a JPEG, 64 KB."""
 
 
-class Directory(StrEnum):
+class ExifDirectory(StrEnum):
     """A directory of Exif: the image's own (IFD0), that of Exif's private tags, that of the GPS."""
 
     IMAGE = "image"
@@ -21,7 +21,7 @@ class Directory(StrEnum):
     GPS = "gps"
 
 
-class Kind(StrEnum):
+class MetadataKind(StrEnum):
     """What a tag says."""
 
     COPYRIGHT = "copyright"
@@ -33,9 +33,9 @@ class Kind(StrEnum):
 
 KINDS_BY_CHOICE = MappingProxyType(
     {
-        "copyright": frozenset({Kind.COPYRIGHT}),
-        "all": frozenset(Kind) - {Kind.GPS},
-        "all_with_gps": frozenset(Kind),
+        "copyright": frozenset({MetadataKind.COPYRIGHT}),
+        "all": frozenset(MetadataKind) - {MetadataKind.GPS},
+        "all_with_gps": frozenset(MetadataKind),
     }
 )
 """Choice of the setting `keep_metadata` -> the kinds of tags that it keeps. Every choice keeps the rights of XMP."""
@@ -43,13 +43,14 @@ KINDS_BY_CHOICE = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class ExifTag:
-    """A tag of Exif. number, type: as TIFF counts them. value: big-endian, texts with the NUL that ends them."""
+    """A tag of Exif."""
 
-    directory: Directory
+    directory: ExifDirectory
+    # `number`, `type`: as TIFF counts them.
     number: int
     type: int
-    kind: Kind
-    value: bytes
+    kind: MetadataKind
+    value: bytes  # big-endian, texts with the NUL that ends them
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +69,12 @@ class Rights:
 
 
 @dataclass(frozen=True, slots=True)
-class Metadata:
-    """jpeg_quality: the quality, 1 to 100, that a JPEG was saved with, as its tables say; None for other files.
+class ImageMetadata:
+    """What is kept of an image file beside its pixels."""
 
-    tags, rights: those that a result may keep; all others are dropped when the file is read.
-    """
-
+    # The quality, 1 to 100, that a JPEG was saved with, as its tables say; None for other files.
     jpeg_quality: int | None = None
+    # `tags`, `rights`: those that a result may keep; all others are dropped when the file is read.
     tags: tuple[ExifTag, ...] = ()
     rights: Rights = Rights()
 
@@ -83,19 +83,20 @@ class Metadata:
         """Whether it holds neither tags nor rights."""
         return not self.tags and self.rights == Rights()
 
-    def kept(self, choice: str | None) -> Metadata:
-        """The part that a result and its source keep. choice: of the setting `keep_metadata`; None keeps no more than
-        the quality.
+    def select(self, choice: str | None) -> ImageMetadata:
+        """Return the part that a result and its source keep.
+
+        choice: of the setting `keep_metadata`; None keeps no more than the quality.
         """
         if choice is None:
-            return Metadata(self.jpeg_quality)
+            return ImageMetadata(self.jpeg_quality)
         return replace(self, tags=tuple(tag for tag in self.tags if tag.kind in KINDS_BY_CHOICE[choice]))
 
 
-NO_METADATA = Metadata()
+NO_METADATA = ImageMetadata()
 
 
 def clean_text(text: str) -> str:
-    """The text in one line without control characters, of at most MAX_TEXT_CHARACTERS."""
-    printable = "".join(one if one.isprintable() else " " for one in text[: 2 * MAX_TEXT_CHARACTERS])
+    """Return the text in one line without control characters, of at most MAX_TEXT_CHARACTERS."""
+    printable = "".join(character if character.isprintable() else " " for character in text[: 2 * MAX_TEXT_CHARACTERS])
     return " ".join(printable.split())[:MAX_TEXT_CHARACTERS]

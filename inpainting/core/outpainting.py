@@ -23,7 +23,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Placement, Size
 from inpainting.core.image import CanonicalImage, Mask, Pixels
 from inpainting.core.resizing import resize
-from inpainting.core.setting import EVERY_ENGINE, Group, rows_of, setting
+from inpainting.core.setting import EVERY_ENGINE, SettingGroup, rows_of, setting
 
 SIZE = re.compile(r"([1-9][0-9]{0,5})[xX]([1-9][0-9]{0,5})")
 RATIO = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,4})?):([0-9]{1,4}(?:\.[0-9]{1,4})?)")
@@ -44,7 +44,8 @@ class Anchor(StrEnum):
     BOTTOM_RIGHT = "bottom_right"
 
     def offset(self, across: int, down: int) -> tuple[int, int]:
-        """Left and top of the source image, where the canvas is wider by `across` pixels and higher by `down`."""
+        """Return left and top of the source image, where the canvas is wider by `across` pixels and higher by
+        `down`."""
         words = self.split("_")
         left = 0 if "left" in words else across if "right" in words else across // 2
         return left, 0 if "top" in words else down if "bottom" in words else down // 2
@@ -57,7 +58,7 @@ class Fit(StrEnum):
     CONTAIN = "contain"
 
 
-_canvas = partial(setting, group=Group.OUTPAINT, read_by=frozenset({EVERY_ENGINE}))
+_canvas = partial(setting, group=SettingGroup.OUTPAINT, read_by=frozenset({EVERY_ENGINE}))
 _side = partial(
     _canvas,
     default=0,
@@ -71,21 +72,22 @@ _side = partial(
 class Outpaint:
     """The canvas of a request: pixels to add to the sides, or a size, or a ratio of width to height.
 
-    The fields are rows as those of `PaintSettings`; their public names begin with `outpaint_`. size: "1536x1024".
-    ratio: "16:9"; the canvas is the smallest one of that ratio that holds the source image. anchor: for size and ratio.
-    fit: for a size. Raises InvalidRequest for values out of range and for fields that contradict each other.
+    The fields are rows as those of `PaintSettings`; their public names begin with `outpaint_`.
+    Raises InvalidRequest for values out of range and for fields that contradict each other.
     """
 
     left: int = _side(label="Outpaint left", help="Pixels to add on the left.")
     top: int = _side(label="Outpaint top", help="Pixels to add above.")
     right: int = _side(label="Outpaint right", help="Pixels to add on the right.")
     bottom: int = _side(label="Outpaint bottom", help="Pixels to add below.")
+    # "1536x1024".
     size: str | None = _canvas(
         label="Outpaint to a size",
         help="Size of the result, such as 1536x1024, in place of pixels for the sides.",
         default_text="none",
         max_length=13,
     )
+    # "16:9"; the canvas is the smallest one of that ratio that holds the source image.
     ratio: str | None = _canvas(
         label="Outpaint to a ratio",
         help="Ratio of width to height, such as 16:9, in place of a size: pixels are added to the two sides that are "
@@ -93,12 +95,14 @@ class Outpaint:
         default_text="none",
         max_length=19,
     )
+    # For size and ratio.
     anchor: str | None = _canvas(
         label="Anchor",
         help="Where the source image lies in the result, for outpaint_size and outpaint_ratio.",
         default_text=Anchor.CENTER.value,
         choices=tuple(anchor.value for anchor in Anchor),
     )
+    # For a size.
     fit: str | None = _canvas(
         label="Fit",
         help="For outpaint_size: scale_down makes a source image that is larger than the result smaller; contain also "
@@ -117,13 +121,13 @@ class Outpaint:
         if targets and len(given) > 1:
             raise InvalidRequest(f"{given[0]} and {targets[-1]} contradict each other: send one.", field=targets[-1])
         if self.anchor and not targets:
-            raise _without("anchor", "outpaint_size or outpaint_ratio")
+            raise _missing_error("anchor", "outpaint_size or outpaint_ratio")
         if self.fit and not self.size:
-            raise _without("fit", "outpaint_size")
+            raise _missing_error("fit", "outpaint_size")
         if self.size and not SIZE.fullmatch(self.size):
-            raise _malformed("size", "width and height in pixels, such as 1536x1024")
+            raise _malformed_error("size", "width and height in pixels, such as 1536x1024")
         if self.ratio and not ((found := RATIO.fullmatch(self.ratio)) and float(found[1]) and float(found[2])):
-            raise _malformed("ratio", "width and height, such as 16:9")
+            raise _malformed_error("ratio", "width and height, such as 16:9")
 
     @property
     def field(self) -> str:
@@ -131,7 +135,7 @@ class Outpaint:
         return f"outpaint_{next((name for name in ('size', 'ratio', *SIDES) if getattr(self, name)), 'left')}"
 
     def placement(self, source: Size) -> Placement:
-        """Where a source image of this size lies on the canvas. Limits on the canvas are not checked."""
+        """Return where a source image of this size lies on the canvas. Limits on the canvas are not checked."""
         if not self.size and not self.ratio:
             canvas = Size(source.width + self.left + self.right, source.height + self.top + self.bottom)
             return Placement(canvas, source, _box(self.left, self.top, source))
@@ -160,7 +164,7 @@ OUTPAINT_ROWS = tuple(
 
 
 def outpaint_from(values: Mapping[str, Any]) -> Outpaint | None:
-    """The `Outpaint` of a request's values by public name; None where they ask for no canvas.
+    """Return the `Outpaint` of a request's values by public name; None where they ask for no canvas.
 
     Raises InvalidRequest.
     """
@@ -178,10 +182,10 @@ def extend(
     may_be_unchanged: bool = False,
     limits: IntakeLimits = DEFAULT_LIMITS,
 ) -> tuple[CanonicalImage, Mask, Placement]:
-    """The canvas with the source image on it, the mask of the border, and where the source image lies.
+    """Return the canvas with the source image on it, the mask of the border, and where the source image lies.
 
     mask: canonical, of the source image's size; it is placed with the image and repainted as well. The border continues
-    the edge pixels. The source image's pixels are the same bit for bit where `Placement.is_scaled` is False.
+        the edge pixels. The source image's pixels are the same bit for bit where `Placement.is_scaled` is False.
     The mask is empty where a scaled source image covers the canvas; with `may_be_unchanged` also where one covers it
     that was not scaled. Raises InvalidRequest: `image_dimensions` for a canvas above the limits, else `mask_empty`.
     """
@@ -192,7 +196,7 @@ def extend(
     pixels = cv2.copyMakeBorder(np.ascontiguousarray(placed.pixels), *borders, cv2.BORDER_REPLICATE)
     pixels = pixels.reshape(placement.canvas.height, placement.canvas.width, -1)
     band = np.full(pixels.shape[:2], 255, np.uint8)
-    band[box.slices] = 0 if mask is None else masks.scaled(mask, box.size)
+    band[box.slices] = 0 if mask is None else masks.scale_mask(mask, box.size)
     if not (band.any() or placement.is_scaled or may_be_unchanged):
         raise InvalidRequest(
             f"Nothing to outpaint: the result would have the size of the image, {placement.canvas}.",
@@ -207,18 +211,18 @@ def check_canvas(canvas: Size, image: CanonicalImage, *, field: str, limits: Int
     intake, kind = Intake(field, limits), " after outpainting"
     if image.bits == 16:
         max_pixels = limits.max_pixels_16_bit
-        intake.checked_size(canvas.width, canvas.height, max_pixels=max_pixels, kind=f"{kind}, with 16 bits a channel")
+        intake.check_size(canvas.width, canvas.height, max_pixels=max_pixels, kind=f"{kind}, with 16 bits a channel")
     else:
-        intake.checked_size(canvas.width, canvas.height, kind=kind)
+        intake.check_size(canvas.width, canvas.height, kind=kind)
 
 
 def _box(left: int, top: int, size: Size) -> Box:
     return Box(left, top, left + size.width, top + size.height)
 
 
-def _without(name: str, other: str) -> InvalidRequest:
+def _missing_error(name: str, other: str) -> InvalidRequest:
     return InvalidRequest(f"outpaint_{name} has no effect without {other}.", field=f"outpaint_{name}")
 
 
-def _malformed(name: str, expected: str) -> InvalidRequest:
+def _malformed_error(name: str, expected: str) -> InvalidRequest:
     return InvalidRequest(f"outpaint_{name} must be {expected}.", field=f"outpaint_{name}")

@@ -1,6 +1,7 @@
 """Smooth surfaces on the pixel grid: multigrid solvers for Laplace's and the screened Poisson equation.
 
-Three problems that share one pair of multigrid transfer operators (`halve`, `double`) and the five-point Laplacian:
+Three problems that share one pair of multigrid transfer operators (`halve_size`, `double_size`) and the five-point
+Laplacian:
 
 - `HarmonicSurface`: Laplace's equation, values given at single pixels. Gradient-domain blending in compositing adds it
   to a patch: the patch keeps its gradients and meets the image around it.
@@ -29,13 +30,13 @@ Bools = NDArray[np.bool_]
 
 SWEEPS = 24
 SLOWEST = 0.02
-"""Of `HarmonicSurface`: each level's sweeps damp the errors whose eigenvalue of I - J (J: the mean of the four
-neighbours) is from SLOWEST to 2, waves up to 22 pixels long, to a sixtieth; longer ones are short enough on a coarser
-level."""
+"""The bound of `HarmonicSurface`: each level's sweeps damp the errors whose eigenvalue of I - J (J: the mean of the
+four neighbours) is from SLOWEST to 2, waves up to 22 pixels long, to a sixtieth; longer ones are short enough on a
+coarser level."""
 
 CYCLES = 6
-"""Of `screened_poisson`: under 2 % of the largest correction is left, measured against a direct solver with forces at
-random places."""
+"""The V-cycles of `screened_poisson`: under 2 % of the largest correction is left, measured against a direct solver
+with forces at random places."""
 SMOOTHINGS = 2
 COARSEST_SMOOTHINGS = 30
 OMEGA = np.float32(0.8)
@@ -70,7 +71,7 @@ class HarmonicSurface:
         self._coarse = [self._solve(*self._half_size(channel)) for channel in range(values.shape[1])]
 
     def strip(self, top: int, bottom: int) -> Floats:
-        """Rows top to bottom of the surface: [bottom - top, width, channels]."""
+        """Return rows top to bottom of the surface: [bottom - top, width, channels]."""
         height, width = self._shape
         # A sweep moves information by one row, and resizing is wrong in the last row before a cut: with a rim this wide
         # the strip equals the same rows of the whole.
@@ -84,12 +85,12 @@ class HarmonicSurface:
         for channel, coarse in enumerate(self._coarse):
             values = np.zeros(known.shape, np.float32)
             values[at] = self._values[part, channel]
-            fine = self._relaxed(double(coarse[first // 2 : (last + 1) // 2], known.shape), values, known)
+            fine = self._relax(double_size(coarse[first // 2 : (last + 1) // 2], known.shape), values, known)
             surface[:, :, channel] = fine[top - first : bottom - first]
         return surface
 
     def at(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Floats:
-        """The surface at some pixels, in any order: [pixels, channels]."""
+        """Return the surface at some pixels, in any order: [pixels, channels]."""
         values = np.empty((len(rows), len(self._coarse)), np.float32)
         for top, bottom in row_strips(*self._shape):
             here = (rows >= top) & (rows < bottom)
@@ -98,7 +99,7 @@ class HarmonicSurface:
         return values
 
     def _half_size(self, channel: int) -> tuple[Floats, NDArray[np.uint8]]:
-        """The known values at half size and where they are, straight from the list of points."""
+        """Return the known values at half size and where they are, straight from the list of points."""
         shape = (self._shape[0] + 1) // 2, (self._shape[1] + 1) // 2
         at = self._rows // 2, self._columns // 2
         total, count = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
@@ -109,10 +110,10 @@ class HarmonicSurface:
     def _solve(self, values: Floats, known: NDArray[np.uint8]) -> Floats:
         if max(values.shape) == 1:
             return values
-        coarse = self._solve(*_mean(halve(values * known), halve(known.astype(np.float32))))
-        return self._relaxed(double(coarse, values.shape), values, known)
+        coarse = self._solve(*_mean(halve_size(values * known), halve_size(known.astype(np.float32))))
+        return self._relax(double_size(coarse, values.shape), values, known)
 
-    def _relaxed(self, surface: Floats, values: Floats, known: NDArray[np.uint8]) -> Floats:
+    def _relax(self, surface: Floats, values: Floats, known: NDArray[np.uint8]) -> Floats:
         cv2.copyTo(values, known, surface)
         for kernel in self._kernels:
             surface = cv2.filter2D(surface, -1, kernel, borderType=cv2.BORDER_REPLICATE).reshape(values.shape)
@@ -123,7 +124,8 @@ class HarmonicSurface:
 def screened_poisson(
     force: Floats, hole: Bools, screening: float, on_cycle: Callable[[float], None] = lambda share: None
 ) -> Floats:
-    """The u [h, w, 3] with (degree + screening) u - (sum of u over the neighbours) = force in `hole`, and 0 elsewhere.
+    """Return the u [h, w, 3] with (degree + screening) u - (sum of u over the neighbours) = force in `hole`, and 0
+    elsewhere.
 
     degree: how many of the four neighbours lie in the image, so that its border exerts no force (Neumann); at the
     hole's edge u is 0 (Dirichlet). The screening term limits the reach of a force to about 1 / sqrt(screening) pixels
@@ -155,20 +157,21 @@ def screened_poisson(
 
 
 def pull_push(image: Floats, known: Bools) -> Floats:
-    """`image` [h, w, channels] where `known` [h, w]; elsewhere means of known pixels nearby, from ever coarser levels.
+    """Return `image` [h, w, channels] where `known` [h, w]; elsewhere means of known pixels nearby, from ever coarser
+    levels.
 
     S. Gortler, R. Grzeszczuk, R. Szeliski, M. Cohen, "The Lumigraph" (SIGGRAPH 1996), section 3.4.
     """
     if known.all() or max(known.shape) < 2:
         return image
     weight = known.astype(np.float32)[:, :, None]
-    mean, found = _mean(halve(image * weight), halve(weight))
+    mean, found = _mean(halve_size(image * weight), halve_size(weight))
     coarse = pull_push(mean, found[:, :, 0] > 0)
-    return np.where(known[:, :, None], image, double(coarse, known.shape))
+    return np.where(known[:, :, None], image, double_size(coarse, known.shape))
 
 
-def halve(plane: Floats) -> Floats:
-    """Restriction: means of 2x2 blocks of [height, width, ...]; an odd last row or column is padded with zeros."""
+def halve_size(plane: Floats) -> Floats:
+    """Restrict to means of 2x2 blocks of [height, width, ...]; an odd last row or column is padded with zeros."""
     height, width = plane.shape[0] + plane.shape[0] % 2, plane.shape[1] + plane.shape[1] % 2
     if (height, width) != plane.shape[:2]:
         down, right = height - plane.shape[0], width - plane.shape[1]
@@ -179,25 +182,25 @@ def halve(plane: Floats) -> Floats:
     return half.reshape(height // 2, width // 2, *plane.shape[2:])
 
 
-def double(plane: Floats, shape: tuple[int, ...]) -> Floats:
-    """Prolongation: [height, width, ...] bilinearly at twice the size, less the row or column an odd `shape` lacks."""
+def double_size(plane: Floats, shape: tuple[int, ...]) -> Floats:
+    """Prolong [height, width, ...] bilinearly to twice the size, less the row or column an odd `shape` lacks."""
     height, width = plane.shape[:2]
     doubled = cv2.resize(plane, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
     return np.ascontiguousarray(doubled.reshape(2 * height, 2 * width, *plane.shape[2:])[: shape[0], : shape[1]])
 
 
 def _mean(total: Floats, count: Floats) -> tuple[Floats, NDArray[np.uint8]]:
-    """total / count where there is any count, else 0; and where that is."""
+    """Return total / count where there is any count, else 0; and where that is."""
     known = count > 0
     return np.divide(total, count, out=np.zeros_like(total), where=known), known.view(np.uint8)
 
 
 def _chebyshev_kernels() -> list[Floats]:
-    """Relaxations u + w (J u - u) whose weights w are the reciprocals of Chebyshev's nodes on SLOWEST..2.
+    """Return relaxations u + w (J u - u) whose weights w are the reciprocals of Chebyshev's nodes on SLOWEST..2.
 
-    So the product of all sweeps is the polynomial that is least over that range (Young, "On Richardson's method",
-    1953; for images "scheduled relaxation Jacobi", Yang and Mittal 2014). Long and short steps alternate: one long
-    step alone amplifies short waves, and their growth must not exceed the range of float32.
+    So the product of all sweeps is the polynomial that is least over that range (Young, "On Richardson's method", 1953;
+    for images "scheduled relaxation Jacobi", Yang and Mittal 2014). Long and short steps alternate: one long step alone
+    amplifies short waves, and their growth must not exceed the range of float32.
     """
     nodes = np.cos(np.pi * (2 * np.arange(1, SWEEPS + 1) - 1) / (2 * SWEEPS))
     weights = 1 / ((2 + SLOWEST) / 2 + (2 - SLOWEST) / 2 * nodes)  # short steps first
@@ -206,13 +209,14 @@ def _chebyshev_kernels() -> list[Floats]:
 
 
 def _screened_operators(hole: Bools, screening: float) -> list[tuple[Floats, Floats, Floats]]:
-    """The unknowns, the operator's diagonal and the weight of a sweep on each level, finest first: three [h, w, 3].
+    """Return the unknowns, the operator's diagonal and the weight of a sweep on each level, finest first: three [h, w,
+    3].
 
     For each channel, since numpy multiplies arrays of one shape several times as fast as it broadcasts a last axis.
     """
     planes = [hole.astype(np.float32)]
     while min(planes[-1].shape) > 4:
-        planes.append(halve(planes[-1]))
+        planes.append(halve_size(planes[-1]))
     operators = []
     for level, plane in enumerate(planes):
         degree = cv2.filter2D(np.ones_like(plane), -1, NEIGHBOURS, borderType=cv2.BORDER_CONSTANT)
@@ -224,22 +228,22 @@ def _screened_operators(hole: Bools, screening: float) -> list[tuple[Floats, Flo
 
 
 def _v_cycle(force: Floats, operators: list[tuple[Floats, Floats, Floats]]) -> Floats:
-    """One multigrid V-cycle from zero towards the solution for `force`."""
+    """Return one multigrid V-cycle from zero towards the solution for `force`."""
     (mask, diagonal, weight), coarser = operators[0], operators[1:]
     value = weight * force  # the first sweep from zero
     for _ in range((SMOOTHINGS if coarser else COARSEST_SMOOTHINGS) - 1):
         value += weight * (force - _apply(value, diagonal))
     if not coarser:
         return value
-    residual = halve(mask * (force - _apply(value, diagonal))) * np.float32(4) * coarser[0][0]
-    value += mask * double(_v_cycle(residual, coarser), mask.shape)
+    residual = halve_size(mask * (force - _apply(value, diagonal))) * np.float32(4) * coarser[0][0]
+    value += mask * double_size(_v_cycle(residual, coarser), mask.shape)
     for _ in range(SMOOTHINGS):
         value += weight * (force - _apply(value, diagonal))
     return value
 
 
 def _apply(value: Floats, diagonal: Floats) -> Floats:
-    """The screened Laplacian of `value` [h, w, 3]."""
+    """Return the screened Laplacian of `value` [h, w, 3]."""
     return diagonal * value - cv2.filter2D(value, -1, NEIGHBOURS, borderType=cv2.BORDER_CONSTANT)
 
 

@@ -11,7 +11,7 @@ from inpainting.core.adapter_uses import CONTROLS, ControlUse, IPAdapterUse, Lor
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Placement
 from inpainting.core.image import CanonicalImage, Mask
-from inpainting.core.metadata import Metadata
+from inpainting.core.metadata import ImageMetadata
 from inpainting.core.settings_table import PaintSettings
 
 __all__ = ["ControlUse", "IPAdapterUse", "InpaintRequest", "LoraUse", "PaintSettings"]
@@ -32,7 +32,10 @@ class InpaintRequest:
     image: CanonicalImage
     mask: Mask
     settings: PaintSettings = field(default_factory=PaintSettings)
+    # By their names, see `AdapterList.images`. Control images have the size of the source image; one that is missing is
+    # computed from it, or is that of the first ControlNet. Image prompts have any size.
     conditioning_images: Mapping[str, CanonicalImage] = field(default_factory=dict)
+    # Where the image was outpainted (see `core.outpainting`); `image` is the whole canvas then.
     placement: Placement | None = None
     has_mask: bool = True
 
@@ -52,6 +55,6 @@ class InpaintRequest:
         object.__setattr__(self, "mask", view)
 
     @property
-    def kept_metadata(self) -> Metadata:
+    def kept_metadata(self) -> ImageMetadata:
         """The metadata of the source image that its results keep."""
-        return self.image.metadata.kept(self.settings.keep_metadata)
+        return self.image.metadata.select(self.settings.keep_metadata)

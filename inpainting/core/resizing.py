@@ -14,14 +14,14 @@ P = TypeVar("P", bound=Pixels)
 
 
 def resize(image: CanonicalImage, size: Size) -> CanonicalImage:
-    """The image at another size, in its own mode and depth, as `resized` scales.
+    """Return the image at another size, in its own mode and depth, as `resize_pixels` scales.
 
     Colours are weighted with their alpha, or the colours of transparent pixels would bleed into the edges.
     """
     if image.size == size:
         return image
     if not image.has_alpha:
-        pixels = resized(cast(Pixels, np.ascontiguousarray(image.pixels)), size)
+        pixels = resize_pixels(cast(Pixels, np.ascontiguousarray(image.pixels)), size)
         return CanonicalImage(pixels, image.icc_profile, image.metadata)
     pixels = image.pixels
     full = float(np.iinfo(pixels.dtype).max)
@@ -30,15 +30,15 @@ def resize(image: CanonicalImage, size: Size) -> CanonicalImage:
         plane = pixels[:, :, channel].copy()
         if channel < pixels.shape[2] - 1:
             cv2.multiply(plane, np.ascontiguousarray(pixels[:, :, -1]), dst=plane, scale=1 / full)
-        scaled[:, :, channel] = resized(plane[:, :, np.newaxis], size)[:, :, 0]
+        scaled[:, :, channel] = resize_pixels(plane[:, :, np.newaxis], size)[:, :, 0]
     for top, bottom in row_strips(size.height, size.width):
         shares = np.maximum(scaled[top:bottom, :, -1:].astype(np.float32), 1) / full
         scaled[top:bottom, :, :-1] = (scaled[top:bottom, :, :-1] / shares).clip(0, full).round()
     return CanonicalImage(scaled, image.icc_profile, image.metadata)
 
 
-def resized(pixels: P, size: Size) -> P:
-    """Pixels [height, width, channels] at another size: area averages for shrinking, Lanczos for enlarging."""
+def resize_pixels(pixels: P, size: Size) -> P:
+    """Return pixels [height, width, channels] at another size: area averages for shrinking, Lanczos for enlarging."""
     height, width = pixels.shape[:2]
     smaller = Size(min(width, size.width), min(height, size.height))
     scaled = pixels

@@ -23,28 +23,25 @@ NATURAL_FLOOR = 1.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seam:
-    """All pairs of a repainted pixel and a known 4-neighbour, and how much the known side varies by itself.
+    """All pairs of a repainted pixel and a known 4-neighbour, and how much the known side varies by itself."""
 
-    rows, columns: the repainted pixel of each pair. beside: the known one's colour, [pairs, channels] in levels 0-255.
-    segment: the number of the edge segment that a pair belongs to. natural: the mean jump between known pixels nearby.
-    """
-
+    # `rows`, `columns`: the repainted pixel of each pair.
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
-    beside: NDArray[np.float32]
-    segment: NDArray[np.intp]
-    natural: float
+    beside: NDArray[np.float32]  # the known one's colour, [pairs, channels] in levels 0-255
+    segment: NDArray[np.intp]  # the number of the edge segment that a pair belongs to
+    natural: float  # the mean jump between known pixels nearby
 
     @classmethod
     def around(
         cls, colour: Pixels, inside: NDArray[np.bool_], known: NDArray[np.bool_], corner: tuple[int, int] = (0, 0)
     ) -> Seam:
-        """The edge of `inside` [height, width] against `known` in `colour` [height, width, 1 or 3].
+        """Return the edge of `inside` [height, width] against `known` in `colour` [height, width, 1 or 3].
 
         corner: left and top of these arrays in the image, so that a part of it is measured in the same segments.
         """
         height, width = inside.shape
-        beside_edge = true_pixels(_measured_rows(inside) & (inside != _eroded(inside)))
+        beside_edge = true_pixels(_measured_rows(inside) & (inside != _erode(inside)))
         found = [_pairs(*beside_edge, known, *step) for step in ((0, 1), (0, -1), (1, 0), (-1, 0))]
         rows, columns, down, across = (np.concatenate(parts) for parts in zip(*found, strict=True))
         if not rows.size:
@@ -65,18 +62,19 @@ class Seam:
         return cls(rows, columns, first, segment, _mean_jump(steps, where))
 
     def score(self, painted: NDArray[np.float32]) -> float:
-        """The seam score with these colours ([pairs, channels], levels) at `rows`, `columns`; see `seam_score`."""
+        """Return the seam score with these colours ([pairs, channels], levels) at `rows`, `columns`; see
+        `seam_score`."""
         return _mean_jump(painted - self.beside, self.segment) / (2 * (self.natural + NATURAL_FLOOR))
 
 
 def seam_score(image: CanonicalImage, mask: Mask) -> float:
-    """The visibility of the mask's edge in an image: visible from 1 on, lower is better, 0 if there is no edge.
+    """Return the visibility of the mask's edge in an image: visible from 1 on, lower is better, 0 if there is no edge.
 
     J: over all pairs of 4-neighbours p (mask > 0) and q (mask = 0), the difference of colour p - q, averaged with its
-    sign over segments of 16 pixels of edge, its root mean square over the channels averaged over the segments, each
-    by its number of pairs. N: the same, of the two next pairs further out, both kept: the image's own variation
-    nearby, which no painting changes. The score is J / 2(N + 1), in levels of 255: at 1 the edge jumps twice as much
-    as its surroundings do (or by two levels where these are flat). A natural continuation scores about 0.5 or less.
+    sign over segments of 16 pixels of edge, its root mean square over the channels averaged over the segments, each by
+    its number of pairs. N: the same, of the two next pairs further out, both kept: the image's own variation nearby,
+    which no painting changes. The score is J / 2(N + 1), in levels of 255: at 1 the edge jumps twice as much as its
+    surroundings do (or by two levels where these are flat). A natural continuation scores about 0.5 or less.
     Transparent kept pixels are left out.
     """
     inside, colour, alpha = mask > 0, image.colour, image.alpha
@@ -86,12 +84,12 @@ def seam_score(image: CanonicalImage, mask: Mask) -> float:
 
 
 def levels(pixels: Pixels) -> NDArray[np.float32]:
-    """8 or 16 bits as levels 0-255: one unit for both depths, exact to a hundredth of a 16-bit step."""
+    """Return 8 or 16 bits as levels 0-255: one unit for both depths, exact to a hundredth of a 16-bit step."""
     return pixels.astype(np.float32) * np.float32(1 if pixels.dtype == np.uint8 else 1 / 257)
 
 
 def true_pixels(plane: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of the true pixels of `plane` [height, width].
+    """Return rows and columns of the true pixels of `plane` [height, width].
 
     `np.nonzero` takes six times as long, since it counts along both axes.
     """
@@ -100,7 +98,7 @@ def true_pixels(plane: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.
 
 
 def _measured_rows(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """`inside`, without the rows that are left out because the edge is long."""
+    """Return `inside`, without the rows that are left out because the edge is long."""
     edge = np.count_nonzero(inside[1:] != inside[:-1]) + np.count_nonzero(inside[:, 1:] != inside[:, :-1])
     stride = -(-edge // MAX_PAIRS)
     if stride <= 1:
@@ -108,8 +106,8 @@ def _measured_rows(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return inside & (np.arange(len(inside)) // SEGMENT % stride == 0)[:, np.newaxis]
 
 
-def _eroded(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """`inside` without the pixels that have a 4-neighbour outside of it; the border of the array is no edge."""
+def _erode(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return `inside` without the pixels that have a 4-neighbour outside of it; the border of the array is no edge."""
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     return cv2.erode(inside.view(np.uint8), cross).view(np.bool_)
 
@@ -117,7 +115,7 @@ def _eroded(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _pairs(
     rows: NDArray[np.intp], columns: NDArray[np.intp], known: NDArray[np.bool_], down: int, across: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Of these pixels, those whose neighbour at (down, across) is known: rows, columns, and the offset to it."""
+    """Return those of these pixels whose neighbour at (down, across) is known: rows, columns, and the offset to it."""
     height, width = known.shape
     y, x = rows + down, columns + across
     there = (y >= 0) & (y < height) & (x >= 0) & (x < width)
@@ -127,7 +125,8 @@ def _pairs(
 
 
 def _mean_jump(steps: NDArray[np.float32], segment: NDArray[np.intp]) -> float:
-    """Steps [n, channels] averaged with their sign in each segment; the mean size of those, each weighted by its n."""
+    """Return steps [n, channels] averaged with their sign in each segment; the mean size of those, each weighted by its
+    n."""
     if not segment.size:
         return 0.0
     count = np.bincount(segment)

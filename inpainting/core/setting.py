@@ -17,7 +17,8 @@ P = ParamSpec("P")
 QUICK_FILL, ERASE, DIFFUSION = "quick-fill", "erase", "diffusion"
 """Names of the engines that the table distinguishes, and whose models the catalog has."""
 EVERY_ENGINE = "*"
-"""In `read_by`: read by the steps around every engine, such as growing the mask and the safety checker."""
+"""Stands in `read_by` for what is read by the steps around every engine, such as growing the mask and the safety
+checker."""
 
 
 class ValueType(StrEnum):
@@ -45,7 +46,7 @@ LISTS_BY_ENTRY: Mapping[type, ValueType] = {
 }
 
 
-class Group(StrEnum):
+class SettingGroup(StrEnum):
     """Headings under which forms and documents list the settings, in this order."""
 
     PROMPT = "Prompt"
@@ -61,61 +62,49 @@ class Group(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class IgnoredWhen:
-    """A setting has no effect while the resolved setting `setting` equals `value`. reason: a sentence for people."""
+    """A setting has no effect while the resolved setting `setting` equals `value`."""
 
     setting: str
     value: Any
-    reason: str
+    reason: str  # a sentence for people
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """Everything that is known about one setting. The texts are English, for forms, OpenAPI, the CLI and the docs.
+    """Everything that is known about one setting. The texts are English, for forms, OpenAPI, the CLI and the docs."""
 
-    name, type: filled in from the field of `PaintSettings` that declares the row.
-    default: the value of a request that does not send it; None leaves the choice to the model, the engine or the site.
-    default_text: what applies while it is None, in a few words, where `default` does not say it.
-    label: the name in forms and in the history, without the unit. unit: of numbers, such as "px".
-    help: one or two sentences. placeholder: an example in empty text fields.
-    range: the lowest and the highest number, both allowed. step: the interval of a slider; other numbers take any
-    float, or any whole number. max_length: of a text in characters, of a list in entries.
-    choices: the names that are allowed. choice_code: the error code for any other name. spellings: other spellings that
-    the API and the CLI accept -> the choice.
-    catalog_kind: of catalog names, the kind of the entry.
-    public_name: the name in the API where it differs from `name`. aliases: further names that the API accepts.
-    read_by: names of the engines that read it, or EVERY_ENGINE. A model family may ignore it nevertheless; see
-    `catalog`. ignored_when: the condition under which it has no effect.
-    auto_reason: why the engine `auto` takes diffusion where the setting is set, as the beginning of a sentence.
-    adapter: the setting that selects the adapter to which this setting belongs. It is idle without an adapter; with
-    one, None becomes `adapter_default` if there is one.
-    option: the name of the CLI option where it differs from `name`. no_option: why the CLI has none.
-    """
-
-    label: str
-    help: str
-    group: Group
+    label: str  # the name in forms and in the history, without the unit
+    help: str  # one or two sentences
+    group: SettingGroup
+    # `name`, `type`: filled in from the field of `PaintSettings` that declares the row.
     name: str = ""
     type: ValueType = ValueType.TEXT
+    # The value of a request that does not send it; None leaves the choice to the model, the engine or the site.
     default: Any = None
-    default_text: str = ""
-    unit: str = ""
-    placeholder: str = ""
-    range: tuple[float, float] | None = None
-    step: float | None = None
-    max_length: int | None = None
-    choices: tuple[str, ...] = ()
-    choice_code: str = "field_invalid"
+    default_text: str = ""  # what applies while it is None, in a few words, where `default` does not say it
+    unit: str = ""  # of numbers, such as "px"
+    placeholder: str = ""  # an example in empty text fields
+    range: tuple[float, float] | None = None  # the lowest and the highest number, both allowed
+    step: float | None = None  # the interval of a slider; other numbers take any float, or any whole number
+    max_length: int | None = None  # of a text in characters, of a list in entries
+    choices: tuple[str, ...] = ()  # the names that are allowed
+    choice_code: str = "field_invalid"  # the error code for any other name
+    # Other spellings that the API and the CLI accept -> the choice.
     spellings: Mapping[str, str] = field(default_factory=dict, hash=False)
-    catalog_kind: str = ""
-    public_name: str = ""
-    aliases: tuple[str, ...] = ()
+    catalog_kind: str = ""  # of catalog names, the kind of the entry
+    public_name: str = ""  # the name in the API where it differs from `name`
+    aliases: tuple[str, ...] = ()  # further names that the API accepts
+    # Names of the engines that read it, or EVERY_ENGINE. A model family may ignore it nevertheless; see `catalog`.
     read_by: frozenset[str] = frozenset({DIFFUSION})
-    ignored_when: IgnoredWhen | None = None
+    ignored_when: IgnoredWhen | None = None  # the condition under which it has no effect
+    # Why the engine `auto` takes diffusion where the setting is set, as the beginning of a sentence.
     auto_reason: str = ""
+    # The setting that selects the adapter to which this setting belongs. It is idle without an adapter; with one, None
+    # becomes `adapter_default` if there is one.
     adapter: str = ""
     adapter_default: float | None = None
-    option: str = ""
-    no_option: str = ""
+    option: str = ""  # the name of the CLI option where it differs from `name`
+    no_option: str = ""  # why the CLI has none
 
     @property
     def default_words(self) -> str:
@@ -183,17 +172,17 @@ def rows_of(declaration: type) -> tuple[Setting, ...]:
     """Return the rows that the fields of a dataclass declare, completed with the name and type of the field."""
     types = get_type_hints(declaration)
     rows = []
-    for one in fields(declaration):
-        row: Setting = one.metadata["setting"]
+    for declared in fields(declaration):
+        row: Setting = declared.metadata["setting"]
         ignored_when = row.ignored_when
         if row.adapter:
             ignored_when = IgnoredWhen(row.adapter, None, f"It has no effect unless {row.adapter} is set.")
         rows.append(
             replace(
                 row,
-                name=one.name,
-                public_name=row.public_name or one.name,
-                type=_value_type(types[one.name], row),
+                name=declared.name,
+                public_name=row.public_name or declared.name,
+                type=_value_type(types[declared.name], row),
                 ignored_when=ignored_when,
             )
         )

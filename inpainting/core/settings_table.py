@@ -33,9 +33,9 @@ from inpainting.core.setting import (
     ERASE,
     EVERY_ENGINE,
     QUICK_FILL,
-    Group,
     IgnoredWhen,
     Setting,
+    SettingGroup,
     rows_of,
     setting,
 )
@@ -57,7 +57,7 @@ FLOW_SCHEDULERS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteSche
 ALL_SCHEDULERS = (*SCHEDULERS, *FLOW_SCHEDULERS)
 OUTPUT_FORMATS = ("png", "jpeg", "webp")
 DEFAULT_QUALITY = 85
-"""Of Deep-Image's API; hardly visible on photographs at a quarter of the bytes of quality 100."""
+"""The default of Deep-Image's API; hardly visible on photographs at a quarter of the bytes of quality 100."""
 ALGORITHM_TYPES = ("none", "dpmsolver++", "sde-dpmsolver++")
 SAFETY_TYPES = ("blur", "pixelate", "black", "sensitive_content_text")
 PRESETS = ("draft",)
@@ -68,14 +68,14 @@ LOSSLESS = IgnoredWhen("output_format", "png", "PNG files are lossless, so their
 UNGUIDED = IgnoredWhen("guidance_scale", 1.0, "It has no effect at a guidance scale of 1, which turns guidance off.")
 
 
-_prompt = partial(setting, group=Group.PROMPT, default="", max_length=MAX_PROMPT_CHARACTERS)
-_result = partial(setting, group=Group.RESULT)
-_sampling = partial(setting, group=Group.SAMPLING)
-_mask = partial(setting, group=Group.MASK)
-_model = partial(setting, group=Group.MODEL)
-_controlnet = partial(setting, group=Group.CONTROLNET)
-_ip_adapter = partial(setting, group=Group.IP_ADAPTER)
-_safety = partial(setting, group=Group.SAFETY, read_by=ALL_ENGINES)
+_prompt = partial(setting, group=SettingGroup.PROMPT, default="", max_length=MAX_PROMPT_CHARACTERS)
+_result = partial(setting, group=SettingGroup.RESULT)
+_sampling = partial(setting, group=SettingGroup.SAMPLING)
+_mask = partial(setting, group=SettingGroup.MASK)
+_model = partial(setting, group=SettingGroup.MODEL)
+_controlnet = partial(setting, group=SettingGroup.CONTROLNET)
+_ip_adapter = partial(setting, group=SettingGroup.IP_ADAPTER)
+_safety = partial(setting, group=SettingGroup.SAFETY, read_by=ALL_ENGINES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -436,7 +436,7 @@ class PaintSettings:
         unknown = sorted(values.keys() - {row.name for row in SETTINGS})
         if unknown:
             raise InvalidRequest(f"Unknown settings: {', '.join(unknown)}.", field=unknown[0])
-        uses = {name: tuple(use(**one) for one in values.get(name, ())) for name, use in USES.items()}
+        uses = {name: tuple(use(**entry) for entry in values.get(name, ())) for name, use in USES.items()}
         named = {**values, **uses, "embeddings": tuple(values.get("embeddings", ()))}
         stored = named.get("algorithm_type")
         if stored in ALGORITHM_SPELLINGS:
@@ -460,7 +460,7 @@ GUIDANCE_SETTINGS = frozenset(row.name for row in SETTINGS if row.ignored_when i
 _BY_NAME = {row.name: row for row in SETTINGS}
 
 
-def by_name(name: str) -> Setting:
+def find_setting(name: str) -> Setting:
     """Return the row of that setting. Raises KeyError."""
     return _BY_NAME[name]
 
@@ -470,7 +470,7 @@ def public_names(names: Iterable[str]) -> list[str]:
     return sorted(PUBLIC_NAMES.get(name, name) for name in names)
 
 
-def not_read_by(engine: str) -> frozenset[str]:
+def settings_ignored_by(engine: str) -> frozenset[str]:
     """Return the names of the settings that never affect what this engine paints.
 
     An engine that no row names reads what every engine reads; it may declare more.

@@ -32,7 +32,10 @@ def check_slug(slug: str, *, field: str) -> None:
 
 
 def check_count(name: str, count: int, limit: int, description: str) -> None:
-    """Refuse a count above the limit. description: the count in words, as the message begins."""
+    """Refuse a count above the limit.
+
+    description: the count in words, as the message begins.
+    """
     if count > limit:
         raise InvalidRequest(
             f"{description}; at most {limit} are allowed.",
@@ -44,7 +47,10 @@ def check_count(name: str, count: int, limit: int, description: str) -> None:
 
 
 def check_range(name: str, value: float, lowest: float, highest: float, *, field: str = "") -> None:
-    """Refuse a value that is not lowest <= value <= highest; NaN never is. field: the field that contains the value."""
+    """Refuse a value that is not lowest <= value <= highest; NaN never is.
+
+    field: the field that contains the value.
+    """
     if not lowest <= value <= highest:
         text = abbreviate(value)
         allowed = f"at most {highest}" if lowest == -math.inf else f"between {lowest} and {highest}"

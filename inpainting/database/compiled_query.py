@@ -104,7 +104,7 @@ class CompiledUpdate:
 
 
 @contextmanager
-def ordered_by_index() -> Iterator[None]:
+def order_by_index() -> Iterator[None]:
     """A transaction whose queries read the first rows of an order from an index, and do not sort all rows for them.
 
     The planner of PostgreSQL sorts where it expects few rows, as counted by the last ANALYZE. Autovacuum starts one

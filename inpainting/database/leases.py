@@ -12,7 +12,7 @@ LONGEST_SECONDS = 600
 """No lease and no pause lasts longer. One that ends later is older than a change of the clock to an earlier time."""
 
 
-def in_seconds(seconds: float) -> models.ExpressionWrapper:
+def seconds_from_now(seconds: float) -> models.ExpressionWrapper:
     """The database's present time plus `seconds`, which may be negative."""
     return models.ExpressionWrapper(Now() + timedelta(seconds=seconds), output_field=models.DateTimeField())
 
@@ -20,8 +20,8 @@ def in_seconds(seconds: float) -> models.ExpressionWrapper:
 NOT_LEASED = (
     models.Q(lease_until=None)
     # Not Now(), which SQLite compares as text: without the microseconds that stored times have.
-    | models.Q(lease_until__lte=in_seconds(0))
-    | models.Q(lease_until__gt=in_seconds(LONGEST_SECONDS))
+    | models.Q(lease_until__lte=seconds_from_now(0))
+    | models.Q(lease_until__gt=seconds_from_now(LONGEST_SECONDS))
 )
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import Control, DraftAdapters, Kind, LoraSpec, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, Kind, LoraSpec, ModelSpec, PresetAdapters
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Window, WindowRule
 from inpainting.core.image import CanonicalImage, Mask
@@ -36,71 +36,66 @@ class Queue(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Progress: `done` of `of` steps, 0 while that is not known.
-
-    preview: the unfinished image, small, RGB [height, width, 3]. box: the part of the image that it shows; engines
-    leave it out, `painting.paint` fills it in. notes: sentences about what differs from the request. computed_by: which
-    backend computes, and how precisely, where the engine has several.
-    """
+    """The progress of an engine: `done` of `of` steps, 0 while that is not known."""
 
     done: int
     of: int
-    preview: NDArray[np.uint8] | None = None
-    box: Box | None = None
-    notes: tuple[str, ...] = ()
-    computed_by: str = ""
+    preview: NDArray[np.uint8] | None = None  # the unfinished image, small, RGB [height, width, 3]
+    box: Box | None = None  # the part of the image that it shows; engines leave it out, `painting.paint` fills it in
+    notes: tuple[str, ...] = ()  # sentences about what differs from the request
+    computed_by: str = ""  # which backend computes, and how precisely, where the engine has several
 
 
 OnStep = Callable[[Step], None]
 """Called after each step, at least once a second; raises `core.errors.Cancelled` to stop the engine."""
 
 
-class Catalog(Protocol):
+class ModelCatalog(Protocol):
     """The models, LoRAs and adapters of a site. Every lookup raises InvalidRequest, whose message lists the
     available names or explains how to install the missing one."""
 
     def find(self, name: str | None, engine: str) -> ModelSpec:
-        """The installed model of that slug or alias, for that engine; None is the engine's default model."""
+        """Return the installed model of that slug or alias, for that engine; None is the engine's default model."""
         ...
 
     def find_lora(self, slug: str) -> LoraSpec: ...
 
     def find_adapter(self, name: str, kind: Kind, field: str) -> ModelSpec:
-        """The installed adapter of that slug or alias. field: the setting that names it, for errors."""
+        """Return the installed adapter of that slug or alias.
+
+        field: the setting that names it, for errors.
+        """
         ...
 
-    def draft_adapters(self, family: str) -> DraftAdapters:
-        """The LoRA and the VAE of the preset `draft`."""
+    def preset_adapters(self, family: str) -> PresetAdapters:
+        """Return the LoRA and the VAE of the preset `draft`."""
         ...
 
     def find_preprocessor(self, control: str) -> tuple[ModelSpec, ...]:
-        """The installed models that compute control images of that kind, see `Resolution`; empty without."""
+        """Return the installed models that compute control images of that kind, see `Resolution`; empty without."""
         ...
 
     def has_installed(self, engine: str) -> bool: ...
 
     def find_family(self, name: str) -> str | None:
-        """The family of the model of that name, installed or not; None for an unknown name."""
+        """Return the family of the model of that name, installed or not; None for an unknown name."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Resolution:
-    """Settings resolved by an engine.
+    """Settings resolved by an engine."""
 
-    settings: with every default filled in. window_rule: how the engine's window is placed and scaled. model: None if
-    the engine needs none. loras, embeddings: in the order of the settings. adapters: the VAE, ControlNets and
-    IP-Adapters that the settings name, each once. preprocessors: by the kind of control image, of the kinds that the
-    ControlNets take, the installed models that compute one: the model that does, then those that it needs.
-    """
-
-    settings: PaintSettings
-    window_rule: WindowRule
-    model: ModelSpec | None = None
+    settings: PaintSettings  # with every default filled in
+    window_rule: WindowRule  # how the engine's window is placed and scaled
+    model: ModelSpec | None = None  # None if the engine needs none
+    # `loras`, `embeddings`: in the order of the settings.
     loras: tuple[LoraSpec, ...] = ()
-    adapters: tuple[ModelSpec, ...] = ()
+    adapters: tuple[ModelSpec, ...] = ()  # the VAE, ControlNets and IP-Adapters that the settings name, each once
     embeddings: tuple[ModelSpec, ...] = ()
-    preprocessors: Mapping[Control, tuple[ModelSpec, ...]] = field(default_factory=dict)
+    # By the kind of control image, of the kinds that the ControlNets take, the installed models that compute one: the
+    # model that does, then those that it needs.
+    preprocessors: Mapping[ControlImageKind, tuple[ModelSpec, ...]] = field(default_factory=dict)
 
     @property
     def required_model(self) -> ModelSpec:
@@ -110,30 +105,27 @@ class Resolution:
         return self.model
 
     @property
-    def controls(self) -> tuple[Control, ...]:
+    def controls(self) -> tuple[ControlImageKind, ...]:
         """The kinds of the control images, in the order of the ControlNets; of a Union, the requested one."""
         kinds = {adapter.slug: adapter.control for adapter in self.adapters if adapter.kind is Kind.CONTROLNET}
         uses = [(use, kind) for use in self.settings.control_uses if (kind := kinds.get(use.slug))]
-        return tuple(Control(use.type) if kind is Control.UNION and use.type else kind for use, kind in uses)
+        return tuple(
+            ControlImageKind(use.type) if kind is ControlImageKind.UNION and use.type else kind for use, kind in uses
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineDeclaration:
-    """The static properties of an engine; importing a declaration loads no heavy library.
+    """The static properties of an engine; importing a declaration loads no heavy library."""
 
-    name: in the API and in `core.settings_table`. label: for people. ignored_settings: names of the settings that it
-    never reads. needs_surroundings: it paints from pixels that are kept, so it cannot repaint the whole image.
-    library: the package that it computes with, which the extra of the engine's name installs; "" for none.
-    resolve: raises InvalidRequest for settings that it cannot paint, and where a model or adapter is not installed.
-    """
-
-    name: str
-    label: str
+    name: str  # in the API and in `core.settings_table`
+    label: str  # for people
     queue: Queue
-    ignored_settings: frozenset[str]
-    needs_surroundings: bool
-    resolve: Callable[[PaintSettings, Catalog], Resolution]
-    library: str = ""
+    ignored_settings: frozenset[str]  # names of the settings that it never reads
+    needs_surroundings: bool  # it paints from pixels that are kept, so it cannot repaint the whole image
+    # Raises InvalidRequest for settings that it cannot paint, and where a model or adapter is not installed.
+    resolve: Callable[[PaintSettings, ModelCatalog], Resolution]
+    library: str = ""  # the package that it computes with, which the extra of the engine's name installs; "" for none
 
     @property
     def is_installed(self) -> bool:
@@ -152,40 +144,32 @@ class EngineDeclaration:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SettingsPlan(Resolution):
-    """The part of a plan that does not depend on the images.
-
-    reason: a sentence for people, why this engine was chosen. requested: the settings before they were resolved.
-    max_megapixels: to repaint, all images together; None: no limit.
-    ignored: the names of the settings without effect, each with the reason. warnings: sentences for people.
-    """
+    """The part of a plan that does not depend on the images."""
 
     engine: EngineDeclaration
-    reason: str
-    requested: PaintSettings
-    ignored: Mapping[str, str]
-    warnings: tuple[str, ...] = ()
-    max_megapixels: float | None = None
+    reason: str  # a sentence for people, why this engine was chosen
+    requested: PaintSettings  # the settings before they were resolved
+    ignored: Mapping[str, str]  # the names of the settings without effect, each with the reason
+    warnings: tuple[str, ...] = ()  # sentences for people
+    max_megapixels: float | None = None  # to repaint, all images together; None: no limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan(SettingsPlan):
-    """The whole plan of one request.
+    """The whole plan of one request."""
 
-    request: the images as they were sent, with the resolved settings. mask: the effective one, after `mask_grow`.
-    window: the part of the image that the engine gets, and its size there. passes: the boxes whose part of the mask is
-    painted in turn, where an outpainting needs several passes; the engine gets a window for each, and `window` holds
-    them all. images: the conditioning images that the engine reads, by their names in `InpaintRequest`.
-    """
-
-    request: InpaintRequest
-    mask: Mask
-    window: Window
+    request: InpaintRequest  # the images as they were sent, with the resolved settings
+    mask: Mask  # the effective one, after `mask_grow`
+    window: Window  # the part of the image that the engine gets, and its size there
+    # The boxes whose part of the mask is painted in turn, where an outpainting needs several passes; the engine gets a
+    # window for each, and `window` holds them all.
     passes: tuple[Box, ...] = ()
+    # The conditioning images that the engine reads, by their names in `InpaintRequest`.
     images: Mapping[str, CanonicalImage] = field(default_factory=dict)
 
 
 class Engine(Protocol):
-    """Paints windows. Deterministic: the same plan gives the same bytes."""
+    """An engine paints windows. It is deterministic: the same plan gives the same bytes."""
 
     declaration: EngineDeclaration
 

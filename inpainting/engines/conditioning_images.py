@@ -7,7 +7,7 @@ from functools import partial
 
 from inpainting import families
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
-from inpainting.catalog.specs import COMPUTED_CONTROLS, Control, ModelSpec
+from inpainting.catalog.specs import COMPUTED_CONTROLS, ControlImageKind, ModelSpec
 from inpainting.core.adapter_uses import ADAPTER_LISTS, CONTROLS, AdapterList
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage
@@ -16,20 +16,20 @@ from inpainting.keepalive import run_in_thread
 from inpainting.preprocessors import control_image
 
 EXPECTED_IMAGES = {
-    Control.DEPTH: "a depth map",
-    Control.SCRIBBLE: "a drawing",
-    Control.OPENPOSE: "a skeleton as OpenPose draws it",
-    Control.LINEART: "a line drawing, white on black",
-    Control.SOFTEDGE: "an image of soft edges, white on black",
-    Control.NORMAL: "a map of surface normals",
-    Control.SEGMENT: "a map of segments in the colours of ADE20K",
+    ControlImageKind.DEPTH: "a depth map",
+    ControlImageKind.SCRIBBLE: "a drawing",
+    ControlImageKind.OPENPOSE: "a skeleton as OpenPose draws it",
+    ControlImageKind.LINEART: "a line drawing, white on black",
+    ControlImageKind.SOFTEDGE: "an image of soft edges, white on black",
+    ControlImageKind.NORMAL: "a map of surface normals",
+    ControlImageKind.SEGMENT: "a map of segments in the colours of ADE20K",
 }
 """The control images that a request must send, unless a preprocessor computes them; those of other controls are taken
 from the source image."""
 
 
 def ignored_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
-    """The names of the conditioning images that the plan does not read, each with the reason.
+    """Return the names of the conditioning images that the plan does not read, each with the reason.
 
     sent: the names of those that the request has.
     Raises InvalidRequest where one is read and was not sent: `control_image_missing`, `ip_adapter_image_missing`.
@@ -46,7 +46,7 @@ def ignored_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
     return reasons
 
 
-def computed_images(plan: Plan, keepalive: Callable[[], None]) -> tuple[dict[str, CanonicalImage], list[str]]:
+def compute_images(plan: Plan, keepalive: Callable[[], None]) -> tuple[dict[str, CanonicalImage], list[str]]:
     """The missing control images of a plan by their names, at the size of its image; and a note about each.
 
     keepalive: called meanwhile, see `run_in_thread`.
@@ -65,7 +65,8 @@ def computed_images(plan: Plan, keepalive: Callable[[], None]) -> tuple[dict[str
 
 
 def images_to_compute(plan: SettingsPlan, sent: Collection[str]) -> dict[str, tuple[ModelSpec, ...]]:
-    """The names of the control images that were not sent and that a preprocessor computes, each with its models."""
+    """Return the names of the control images that were not sent and that a preprocessor computes, each with its
+    models."""
     kinds = applied_kinds(plan)
     return {
         CONTROLS.images[number]: plan.preprocessors[kind]
@@ -74,15 +75,15 @@ def images_to_compute(plan: SettingsPlan, sent: Collection[str]) -> dict[str, tu
     }
 
 
-def applied_kinds(plan: SettingsPlan) -> dict[int, Control]:
-    """The kinds of the control images by the number of their ControlNet, from 0, without those of strength 0."""
+def applied_kinds(plan: SettingsPlan) -> dict[int, ControlImageKind]:
+    """Return the kinds of the control images by the number of their ControlNet, from 0, without those of strength 0."""
     uses = plan.settings.control_uses
     return {number: kind for number, kind in enumerate(plan.controls) if uses[number].strength}
 
 
-def shares_image(number: int, kinds: Mapping[int, Control], sent: Collection[str]) -> bool:
-    """Whether a ControlNet without an image of its own reads control_image: one that was sent, unless another needs it
-    for another kind, or else one that is computed for the same kind."""
+def shares_image(number: int, kinds: Mapping[int, ControlImageKind], sent: Collection[str]) -> bool:
+    """Return whether a ControlNet without an image of its own reads control_image: one that was sent, unless another
+    needs it for another kind, or else one that is computed for the same kind."""
     if number == 0:
         return False
     if CONTROLS.image not in sent:
@@ -92,15 +93,15 @@ def shares_image(number: int, kinds: Mapping[int, Control], sent: Collection[str
 
 
 def reason_of_no_image(adapters: AdapterList, plan: SettingsPlan) -> str:
-    """Why none of the images of these adapters is read."""
+    """Return why none of the images of these adapters is read."""
     if not adapters.uses(plan.settings):
         return f"the request names no {adapters.name}"
     without = "a control" if adapters is CONTROLS else "an IP-Adapter"
     return f"{plan.engine.name} paints without {without}"
 
 
-def beyond(adapters: AdapterList, count: int) -> dict[str, str]:
-    """The images of entries that a list of `count` does not have, each with the reason."""
+def find_extra_images(adapters: AdapterList, count: int) -> dict[str, str]:
+    """Return the images of entries that a list of `count` does not have, each with the reason."""
     return {
         name: f"the request names {count} {adapters.noun}{'s' * (count > 1)}, and it is that of number {number}"
         for number, name in enumerate(adapters.images, 1)
@@ -109,13 +110,13 @@ def beyond(adapters: AdapterList, count: int) -> dict[str, str]:
 
 
 def ignored_control_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
-    """The control images that no ControlNet reads, each with the reason. See `ignored_images`."""
+    """Return the control images that no ControlNet reads, each with the reason. See `ignored_images`."""
     uses, kinds = plan.settings.control_uses, applied_kinds(plan)
     available = {*sent, *images_to_compute(plan, sent)}
     check_control_images(plan, available)
     read = {control_image_of(number, kinds, available) for number in kinds}
     computed = [uses[number].slug for number, kind in kinds.items() if kind in COMPUTED_CONTROLS]
-    reasons = beyond(CONTROLS, len(uses))
+    reasons = find_extra_images(CONTROLS, len(uses))
     for name, use in zip(CONTROLS.images, uses, strict=False):
         if name in read or name not in sent:
             continue
@@ -153,8 +154,8 @@ def check_control_images(plan: SettingsPlan, sent: Collection[str]) -> None:
             )
 
 
-def preprocessor_hint(kind: Control) -> str:
-    """The end of a sentence that names what computes control images of that kind; "" where there is nothing."""
+def preprocessor_hint(kind: ControlImageKind) -> str:
+    """Return the end of a sentence that names what computes control images of that kind; "" where there is nothing."""
     family = next((spec.family for spec in SHIPPED_TOOLS if families.get(spec.family).computes == kind), None)
     if family is None:
         return ""
@@ -165,16 +166,17 @@ def preprocessor_hint(kind: Control) -> str:
     return f", or install {' and '.join(spec.label for spec in specs)}, which {verb} it: {commands}"
 
 
-def needs_shared_image(number: int, kinds: Mapping[int, Control], sent: Collection[str]) -> bool:
-    """Whether a ControlNet cannot be applied without control_image. See `control_image_of`."""
+def needs_shared_image(number: int, kinds: Mapping[int, ControlImageKind], sent: Collection[str]) -> bool:
+    """Return whether a ControlNet cannot be applied without control_image. See `control_image_of`."""
     has_own = number > 0 and CONTROLS.images[number] in sent
     return kinds[number] in EXPECTED_IMAGES and not has_own
 
 
-def control_image_of(number: int, kinds: Mapping[int, Control], sent: Collection[str]) -> str | None:
-    """The name of the control image that a ControlNet reads; None where its input is computed.
+def control_image_of(number: int, kinds: Mapping[int, ControlImageKind], sent: Collection[str]) -> str | None:
+    """Return the name of the control image that a ControlNet reads; None where its input is computed.
 
-    number: in the list of ControlNets, from 0. kinds: number -> the kind of its control image, of all that are applied.
+    number: in the list of ControlNets, from 0.
+    kinds: number -> the kind of its control image, of all that are applied.
     sent: the names of the images that the request has.
     A ControlNet after the first reads control_image where it has no image of its own; a tile ControlNet reads it only
     where no other needs it.
@@ -184,14 +186,14 @@ def control_image_of(number: int, kinds: Mapping[int, Control], sent: Collection
     own = CONTROLS.images[number]
     if number > 0 and own in sent:
         return own
-    is_tile = kinds[number] is Control.TILE
+    is_tile = kinds[number] is ControlImageKind.TILE
     if is_tile and any(needs_shared_image(other, kinds, sent) for other in kinds):
         return None
     return CONTROLS.image if CONTROLS.image in sent else None
 
 
 def ignored_image_prompts(adapters: AdapterList, plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
-    """The images of no adapter of a list whose entries need one each, with the reason. See `ignored_images`."""
+    """Return the images of no adapter of a list whose entries need one each, with the reason. See `ignored_images`."""
     uses = adapters.uses(plan.settings)
     for name, use in zip(adapters.images, uses, strict=False):
         if name not in sent:
@@ -200,4 +202,4 @@ def ignored_image_prompts(adapters: AdapterList, plan: SettingsPlan, sent: Colle
                 code=f"{adapters.image}_missing",
                 field=name,
             )
-    return beyond(adapters, len(uses))
+    return find_extra_images(adapters, len(uses))

@@ -20,7 +20,7 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.moderation.crops import checker_crops
 from inpainting.core.moderation.hiding import hide
 from inpainting.core.moderation.policy import UNAVAILABLE
-from inpainting.engines.base import Catalog
+from inpainting.engines.base import ModelCatalog
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS
 from inpainting.engines.painting import Painting
@@ -36,8 +36,9 @@ Moderate = Callable[[Painting, Callable[[], None]], Painting]
 """`apply_safety_checker` with its checker and type. Called with the painting and `keepalive`."""
 
 
-def find_safety_checker(catalog: Catalog) -> ModelSpec:
-    """The installed safety checker. Raises InvalidRequest, `safety_checker_unavailable`, with what is missing."""
+def find_safety_checker(catalog: ModelCatalog) -> ModelSpec:
+    """Return the installed safety checker. Raises InvalidRequest, `safety_checker_unavailable`, with what is
+    missing."""
     if not DIFFUSION.is_installed:
         raise InvalidRequest(
             "The safety checker is on, and this light installation cannot run it; "
@@ -60,8 +61,8 @@ def apply_safety_checker(
     The checker sees crops of the repainted pixels with their surroundings (`core.moderation.crops`), not the rest of
     the image, which the owner supplied and which is never hidden. The crops show the painting unfaded, because anyone
     who has the source image could undo the fading.
-    how: one of `settings_table.SAFETY_TYPES`. keepalive: called while the checker computes; an exception that it raises
-    stops the check.
+    how: one of `settings_table.SAFETY_TYPES`.
+    keepalive: called while the checker computes; an exception that it raises stops the check.
     Raises EngineFailed, `safety_checker_unavailable`.
     """
     if not painting.mask.any():
@@ -69,7 +70,7 @@ def apply_safety_checker(
     image = painting.image if painting.make_unfaded is None else painting.make_unfaded()
     pixels, (scale, _) = image.pixels, painting.window.scale
     shown = (
-        padded_to_square(to_rgb8(CanonicalImage(pixels[box.slices]))) for box in checker_crops(painting.mask, 1 / scale)
+        pad_to_square(to_rgb8(CanonicalImage(pixels[box.slices]))) for box in checker_crops(painting.mask, 1 / scale)
     )
     loaded = run_in_thread(partial(loaded_checker, checker), keepalive, seconds=LOADING_TIMEOUT_SECONDS)
     if not loaded.flags_any(shown, keepalive):
@@ -83,8 +84,8 @@ def apply_safety_checker(
     )
 
 
-def padded_to_square(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image padded to a square by repeating its edge: the checker crops anything else to its middle."""
+def pad_to_square(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the image padded to a square by repeating its edge: the checker crops anything else to its middle."""
     height, width = image.shape[:2]
     side = max(height, width)
     return image if height == width else np.pad(image, ((0, side - height), (0, side - width), (0, 0)), "edge")

@@ -20,8 +20,8 @@ from inpainting.core.masks import coverage, is_grey, nonempty_bounds
 from inpainting.core.request import InpaintRequest
 from inpainting.core.settings_table import MAX_SEED, RANGES
 from inpainting.engines.base import Engine, OnStep, Plan, Step
-from inpainting.engines.conditioning_images import computed_images
-from inpainting.engines.prefill import prefilled
+from inpainting.engines.conditioning_images import compute_images
+from inpainting.engines.prefill import prefill_border
 from inpainting.keepalive import run_in_thread
 
 MAX_IMAGES = int(RANGES["num_images"][1])
@@ -30,32 +30,26 @@ NOTHING_TO_DO = "A strength of 0 leaves the image as it is."
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Painting:
-    """One result and how it was made.
+    """One result and how it was made."""
 
-    image: the whole image, painted; where `mask` (the effective one, after grow) is 0 its pixels are the source's.
-    window: the part that the engine got, at `window.work`. coverage: share of the image that was repainted, 0 to 1.
-    seam_score, seam_score_plain, colour_matched, seam_blended: see `compositing.Composite`.
-    notes: sentences for people about what differs from the request.
-    make_unfaded: makes the image without the fading of `mask_blur` and of grey in the mask; None where nothing fades.
-    nsfw_content_detected: the safety checker's result, None where it has not run. hidden_by: how the image was hidden
-    then, one of `settings_table.SAFETY_TYPES`, None where it was not; unhidden: the image as it was painted.
-    computed_by: see `Step`.
-    """
-
+    # The whole image, painted; where `mask` (the effective one, after grow) is 0 its pixels are the source's.
     image: CanonicalImage
     mask: Mask
-    window: Window
-    coverage: float
+    window: Window  # the part that the engine got, at `window.work`
+    coverage: float  # share of the image that was repainted, 0 to 1
+    # `seam_score`, `seam_score_plain`, `colour_matched`, `seam_blended`: see `compositing.Composite`.
     seam_score: float
     seam_score_plain: float
     colour_matched: bool
     seam_blended: bool
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # sentences for people about what differs from the request
+    # Makes the image without the fading of `mask_blur` and of grey in the mask; None where nothing fades.
     make_unfaded: Callable[[], CanonicalImage] | None = None
-    nsfw_content_detected: bool | None = None
+    nsfw_content_detected: bool | None = None  # the safety checker's result, None where it has not run
+    # How the image was hidden then, one of `settings_table.SAFETY_TYPES`, None where it was not.
     hidden_by: str | None = None
-    unhidden: CanonicalImage | None = None
-    computed_by: str = ""
+    unhidden: CanonicalImage | None = None  # the image as it was painted
+    computed_by: str = ""  # see `Step`
 
     @property
     def work(self) -> Size:
@@ -64,12 +58,12 @@ class Painting:
 
 
 def paint(plan: Plan, engine: Engine, on_step: OnStep) -> list[Painting]:
-    """All results of `paint_each`."""
+    """Return all results of `paint_each`."""
     return list(paint_each(plan, engine, on_step))
 
 
 def paint_each(plan: Plan, engine: Engine, on_step: OnStep) -> Iterator[Painting]:
-    """`settings.num_images` paintings of a plan, each composited when it is taken; its images are never changed.
+    """Return `settings.num_images` paintings of a plan, each composited when it is taken; its images are never changed.
 
     Where the mask is empty, or the engine reads `strength` and it is 0, nothing is painted: the window is not even
     scaled. The last step is reported again with each image that is composited.
@@ -80,31 +74,31 @@ def paint_each(plan: Plan, engine: Engine, on_step: OnStep) -> Iterator[Painting
     if is_empty or (plan.settings.strength == 0 and "strength" not in plan.ignored):
         notes = () if is_empty else (NOTHING_TO_DO,)
         on_step(Step(1, 1, box=plan.window.box, notes=notes))
-        return iter([unchanged(plan, notes)] * plan.settings.num_images)
+        return iter([keep_unchanged(plan, notes)] * plan.settings.num_images)
     relay = StepRelay(plan.window.box, on_step)
-    plan = with_computed_images(plan, relay)
-    return composite_each(plan, engine_images(prefilled(plan, relay), engine, relay), relay)
+    plan = add_computed_images(plan, relay)
+    return composite_each(plan, engine_images(prefill_border(plan, relay), engine, relay), relay)
 
 
-def with_computed_images(plan: Plan, relay: StepRelay) -> Plan:
-    """The plan with the control images that were not sent and that a model computes."""
+def add_computed_images(plan: Plan, relay: StepRelay) -> Plan:
+    """Return the plan with the control images that were not sent and that a model computes."""
     if not plan.preprocessors:
         return plan
-    images, notes = computed_images(plan, lambda: relay(Step(0, 0)))
+    images, notes = compute_images(plan, lambda: relay(Step(0, 0)))
     relay.notes.extend(notes)
     return replace(plan, images={**plan.images, **images})
 
 
 def engine_images(plan: Plan, engine: Engine, relay: StepRelay) -> Iterable[NDArray[np.uint8]]:
-    """The engine's images of the window, in one pass or in several."""
+    """Return the engine's images of the window, in one pass or in several."""
     if not plan.passes:
         return engine.inpaint(cut_out(plan), relay)
-    images = (painted_in_passes(plan, engine, index, relay) for index in range(plan.settings.num_images))
+    images = (paint_in_passes(plan, engine, index, relay) for index in range(plan.settings.num_images))
     return chain([next(images)], images)  # The first at once: a lack of memory is to be raised by the call.
 
 
-def painted_in_passes(plan: Plan, engine: Engine, index: int, relay: StepRelay) -> NDArray[np.uint8]:
-    """Image `index` of the window: each pass paints its part of the mask beside what those before it painted."""
+def paint_in_passes(plan: Plan, engine: Engine, index: int, relay: StepRelay) -> NDArray[np.uint8]:
+    """Return image `index` of the window: each pass paints its part of the mask beside what those before it painted."""
     image = CanonicalImage(to_rgb8(plan.request.image))
     images, count = plan.settings.num_images, len(plan.passes)
     for number, part in enumerate(plan.passes):
@@ -115,9 +109,9 @@ def painted_in_passes(plan: Plan, engine: Engine, index: int, relay: StepRelay) 
         settings = replace(plan.settings, num_images=1, seed=seed)
         request = replace(plan.request, image=image, mask=mask, settings=settings)
         window = plan_window(nonempty_bounds(mask), image.size, plan.window_rule)
-        one = replace(plan, request=request, settings=settings, mask=mask, window=window)
+        pass_plan = replace(plan, request=request, settings=settings, mask=mask, window=window)
         follow = partial(relay.follow_pass, index * count + number, images * count, window.box)
-        (painted,) = engine.inpaint(cut_out(one), follow)
+        (painted,) = engine.inpaint(cut_out(pass_plan), follow)
         image = CanonicalImage(composite(image, mask, window, painted, blur=0).image.pixels)
     return to_rgb8(image)[plan.window.box.slices]
 
@@ -125,13 +119,13 @@ def painted_in_passes(plan: Plan, engine: Engine, index: int, relay: StepRelay) 
 def composite_each(plan: Plan, images: Iterable[NDArray[np.uint8]], relay: StepRelay) -> Iterator[Painting]:
     number = 0
     for image in images:
-        yield composited(plan, image, relay)
+        yield composite_window(plan, image, relay)
         number += 1
     if number != (count := plan.settings.num_images):
         raise EngineFailed(f"{plan.engine.name} should return {count} images, got {number}")
 
 
-def unchanged(plan: Plan, notes: tuple[str, ...]) -> Painting:
+def keep_unchanged(plan: Plan, notes: tuple[str, ...]) -> Painting:
     return Painting(
         image=plan.request.image,
         mask=plan.mask,
@@ -146,7 +140,7 @@ def unchanged(plan: Plan, notes: tuple[str, ...]) -> Painting:
 
 
 def cut_out(plan: Plan) -> Plan:
-    """The plan of the window alone, at `window.work`, with the conditioning images that are read.
+    """Return the plan of the window alone, at `window.work`, with the conditioning images that are read.
 
     `mask_grow` and `mask_blur` are 0: the mask is grown already, and compositing blurs it. Control images are cut as
     the source image is; those of IP-Adapters are passed on whole.
@@ -161,8 +155,8 @@ def cut_out(plan: Plan) -> Plan:
     return replace(plan, request=request, settings=settings, mask=mask, images=images)
 
 
-def composited(plan: Plan, painted: NDArray[np.uint8], relay: StepRelay) -> Painting:
-    """The source image with an engine's image of the window [height, width, 3] in it."""
+def composite_window(plan: Plan, painted: NDArray[np.uint8], relay: StepRelay) -> Painting:
+    """Return the source image with an engine's image of the window [height, width, 3] in it."""
     image, mask, window, blur = plan.request.image, plan.mask, plan.window, plan.settings.mask_blur
     done = run_in_thread(partial(composite, image, mask, window, painted, blur=blur), relay.repeat)
     relay.repeat()
@@ -208,6 +202,6 @@ class StepRelay:
 
 
 def composite_unfaded(image: CanonicalImage, mask: Mask, window: Window, painted: NDArray[np.uint8]) -> CanonicalImage:
-    """The image with an engine's image in it wherever the mask is above 0, without fading."""
+    """Return the image with an engine's image in it wherever the mask is above 0, without fading."""
     everywhere = np.where(mask > 0, np.uint8(255), np.uint8(0))
     return composite(image, everywhere, window, painted, blur=0).image

@@ -21,11 +21,12 @@ MAX_PASSES = 16
 """Larger borders get larger tiles, whose windows are scaled down."""
 
 
-def passes(mask: Mask, window: Window, rule: WindowRule) -> tuple[Box, ...]:
-    """The parts of the mask to paint in turn: what lies within the source image, then tiles; () for a single pass.
+def plan_passes(mask: Mask, window: Window, rule: WindowRule) -> tuple[Box, ...]:
+    """Return the parts of the mask to paint in turn: what lies within the source image, then tiles; () for a single
+    pass.
 
-    A tile has half the model's longest side, so that its window shows as much of the image around it. A work
-    size of the request is painted in one pass.
+    A tile has half the model's longest side, so that its window shows as much of the image around it. A work size of
+    the request is painted in one pass.
     """
     kept = masks.bounds((mask == 0).view(np.uint8))
     if kept is None or rule.largest is None or rule.exact is not None or min(window.scale) >= MIN_SCALE:
@@ -37,14 +38,15 @@ def passes(mask: Mask, window: Window, rule: WindowRule) -> tuple[Box, ...]:
 
 
 def tiles_around(kept: Box, canvas: Box, side: int) -> list[Box]:
-    """Boxes of at most `side` pixels a side that cover the canvas around `kept`, the nearest first, corners last."""
-    columns = cuts((canvas.left, kept.left, kept.right, canvas.right), side)
-    rows = cuts((canvas.top, kept.top, kept.bottom, canvas.bottom), side)
+    """Return boxes of at most `side` pixels a side that cover the canvas around `kept`, the nearest first, corners
+    last."""
+    columns = cut_points((canvas.left, kept.left, kept.right, canvas.right), side)
+    rows = cut_points((canvas.top, kept.top, kept.bottom, canvas.bottom), side)
     boxes = [Box(left, top, right, bottom) for top, bottom in rows for left, right in columns]
     return sorted((box for box in boxes if not kept.contains(box)), key=lambda box: gap(box, kept))
 
 
-def cuts(edges: tuple[int, ...], side: int) -> list[tuple[int, int]]:
+def cut_points(edges: tuple[int, ...], side: int) -> list[tuple[int, int]]:
     """Start and end of equal parts of at most `side` pixels between each edge and the next."""
     found = []
     for start, end in pairwise(edges):
@@ -54,6 +56,6 @@ def cuts(edges: tuple[int, ...], side: int) -> list[tuple[int, int]]:
 
 
 def gap(box: Box, kept: Box) -> int:
-    """The pixels between two boxes, across and down; 1 more for each direction in which they do not overlap."""
+    """Return the pixels between two boxes, across and down; 1 more for each direction in which they do not overlap."""
     across = max(kept.left - box.right, box.left - kept.right, -1) + 1
     return across + max(kept.top - box.bottom, box.top - kept.bottom, -1) + 1

@@ -14,7 +14,7 @@ import numpy as np
 from inpainting import families
 from inpainting.catalog.shipped import no_model_message
 from inpainting.core import masks
-from inpainting.core.codecs.formats import check_fits, losses, with_quality
+from inpainting.core.codecs.formats import check_fits, describe_losses, with_quality
 from inpainting.core.errors import InvalidRequest, ModelUnavailable
 from inpainting.core.geometry import Box, Placement, Window, plan_window
 from inpainting.core.image import CanonicalImage, Mask
@@ -23,17 +23,17 @@ from inpainting.core.moderation import policy
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import auto_reason, find_ignored
 from inpainting.engines import registry
-from inpainting.engines.base import Catalog, EngineDeclaration, Plan, Resolution, SettingsPlan
+from inpainting.engines.base import EngineDeclaration, ModelCatalog, Plan, Resolution, SettingsPlan
 from inpainting.engines.conditioning_images import ignored_images
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.engines.erase.declaration import ERASE
 from inpainting.engines.moderation import find_safety_checker
-from inpainting.engines.passes import passes
+from inpainting.engines.passes import plan_passes
 from inpainting.engines.quick_fill.declaration import QUICK_FILL
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class EngineChoice:
     """The chosen engine, and the reason as a sentence for people."""
 
     engine: EngineDeclaration
@@ -42,17 +42,12 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Plans the requests of a site.
+    """Plans the requests of a site."""
 
-    catalog: one for each request, which reads it once. safety_checker: the site's policy, see `core.moderation.policy`.
-    max_megapixels: the limit on what a new request repaints, see `SettingsPlan`.
-    requires_diffusion: other services' requests are painted by a diffusion model alone.
-    """
-
-    catalog: Catalog
-    safety_checker: str
-    max_megapixels: float | None = None
-    requires_diffusion: bool = False
+    catalog: ModelCatalog  # one for each request, which reads it once
+    safety_checker: str  # the site's policy, see `core.moderation.policy`
+    max_megapixels: float | None = None  # the limit on what a new request repaints, see `SettingsPlan`
+    requires_diffusion: bool = False  # other services' requests are painted by a diffusion model alone
 
     def plan(self, request: InpaintRequest, engine: str = registry.AUTO, *, seed: int = 0) -> Plan:
         """Plan a request with its images. Raises what `plan_settings` and `plan_images` raise.
@@ -78,13 +73,14 @@ class Planner:
     def _plan(self, request: InpaintRequest, settings: PaintSettings, engine: str, seed: int) -> Plan:
         plan = self.plan_settings(settings, engine, seed=seed)
         if why := nothing_to_paint(request.placement, request.mask):
-            plan = self._plan_without_model(plan, Choice(QUICK_FILL, why))
+            plan = self._plan_without_model(plan, EngineChoice(QUICK_FILL, why))
         return plan_images(request, plan)
 
     def plan_settings(self, requested: PaintSettings, engine: str = registry.AUTO, *, seed: int = 0) -> SettingsPlan:
         """Choose the engine, apply the safety checker's policy and fill in every default.
 
-        engine: its name, or "auto" for the best one. seed: used where the settings have none.
+        engine: its name, or "auto" for the best one.
+        seed: used where the settings have none.
         Raises InvalidRequest for an unknown engine, for a model, LoRA or adapter that is unknown, not installed or of
         another family, for settings that the model does not support, and where the safety checker is on and
         unavailable.
@@ -93,7 +89,7 @@ class Planner:
         settings, warnings = policy.resolve(replace(requested, seed=requested.seed or seed), self.safety_checker)
         if settings.safety_checker:
             find_safety_checker(self.catalog)
-        plan = planned(self.resolve(choice.engine, settings), choice, requested, warnings)
+        plan = make_settings_plan(self.resolve(choice.engine, settings), choice, requested, warnings)
         return replace(plan, max_megapixels=self.max_megapixels)
 
     def plan_stored(self, request: InpaintRequest, engine: str) -> Plan:
@@ -105,29 +101,30 @@ class Planner:
         declaration, settings = registry.find(engine).declaration, request.settings
         resolution = self.resolve(declaration, replace(settings, preset=None))
         resolution = replace(resolution, settings=replace(resolution.settings, preset=settings.preset))
-        return plan_images(request, planned(resolution, Choice(declaration, ""), settings))
+        return plan_images(request, make_settings_plan(resolution, EngineChoice(declaration, ""), settings))
 
     def step_down(self, plan: Plan) -> Plan | None:
-        """The plan with a less demanding engine, after device memory ran out; None if none can paint the request.
+        """Return the plan with a less demanding engine, after device memory ran out; None if none can paint the
+        request.
 
         Diffusion falls back to the engine that `auto` takes without a prompt; the other engines have no fallback.
         """
         if plan.engine.name != DIFFUSION.name:
             return None
         why = "The device's memory was too small for the model, so the gap was closed from the image itself"
-        choice = self._without_prompt(why)
+        choice = self._choose_without_prompt(why)
         try:
             return plan_images(plan.request, self._plan_without_model(plan, choice))
         except InvalidRequest:
             return None
 
-    def _plan_without_model(self, plan: SettingsPlan, choice: Choice) -> SettingsPlan:
-        """The same settings for another engine."""
+    def _plan_without_model(self, plan: SettingsPlan, choice: EngineChoice) -> SettingsPlan:
+        """Return the same settings for another engine."""
         resolution = self.resolve(choice.engine, replace(plan.settings, model=None))
-        return planned(resolution, choice, plan.requested, plan.warnings)
+        return make_settings_plan(resolution, choice, plan.requested, plan.warnings)
 
-    def choose(self, engine: str = registry.AUTO, requested: PaintSettings | None = None) -> Choice:
-        """The engine of that name; for "auto" the best one. Raises InvalidRequest, `engine_not_found`.
+    def choose(self, engine: str = registry.AUTO, requested: PaintSettings | None = None) -> EngineChoice:
+        """Return the engine of that name; for "auto" the best one. Raises InvalidRequest, `engine_not_found`.
 
         "auto" takes the engine of the requested model; else diffusion if a model is installed and a prompt or another
         setting needs it; else, as diffusion does worse without a prompt, erase if the family of its default model
@@ -135,33 +132,37 @@ class Planner:
         requested: None if the settings are not known yet.
         """
         if engine != registry.AUTO:
-            return Choice(registry.find(engine).declaration, "The request names this engine.")
+            return EngineChoice(registry.find(engine).declaration, "The request names this engine.")
         settings = requested or PaintSettings()
         if settings.model and self.catalog.find_family(settings.model) in families.names(engine=ERASE.name):
-            return Choice(ERASE, f"The request names the model {settings.model}.")
+            return EngineChoice(ERASE, f"The request names the model {settings.model}.")
         why = auto_reason(settings)
         if (why or requested is None) and DIFFUSION.is_installed and self.catalog.has_installed(DIFFUSION.name):
-            return Choice(DIFFUSION, f"{why}, and a diffusion model is installed.")
+            return EngineChoice(DIFFUSION, f"{why}, and a diffusion model is installed.")
         why = f"{why}, but no diffusion model is installed" if why else "There is no prompt"
-        return self._without_prompt(f"{why}, so the masked area is filled from the rest of the image")
+        return self._choose_without_prompt(f"{why}, so the masked area is filled from the rest of the image")
 
-    def _without_prompt(self, why: str) -> Choice:
-        """The best engine that needs no prompt. why: the beginning of the reason."""
+    def _choose_without_prompt(self, why: str) -> EngineChoice:
+        """Return the best engine that needs no prompt.
+
+        why: the beginning of the reason.
+        """
         if not (ERASE.is_installed and self.catalog.has_installed(ERASE.name)):
-            return Choice(QUICK_FILL, f"{why}; no model for erasing is installed.")
+            return EngineChoice(QUICK_FILL, f"{why}; no model for erasing is installed.")
         family = families.get(self.catalog.find(None, ERASE.name).family)
         if not family.is_chosen_by_auto:
-            return Choice(QUICK_FILL, f"{why}; {family.label}, which is installed, invents objects more often.")
-        return Choice(ERASE, f"{why}.")
+            return EngineChoice(QUICK_FILL, f"{why}; {family.label}, which is installed, invents objects more often.")
+        return EngineChoice(ERASE, f"{why}.")
 
     def resolve(self, engine: EngineDeclaration, settings: PaintSettings) -> Resolution:
-        """The settings with the engine's defaults. Raises InvalidRequest, also where its library is not installed."""
+        """Return the settings with the engine's defaults. Raises InvalidRequest, also where its library is not
+        installed."""
         engine.check_installed()
         return engine.resolve(settings, self.catalog)
 
 
 def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
-    """The whole plan of a request whose settings are planned. The request's own settings are not read.
+    """Return the whole plan of a request whose settings are planned. The request's own settings are not read.
 
     Raises InvalidRequest: `mask_empty`; `mask_required` and `mask_full` where the engine needs something that is kept;
     `too_much_to_paint` above `plan.max_megapixels`; `control_image_missing`, `ip_adapter_image_missing`;
@@ -170,7 +171,7 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     plan = replace(plan, settings=with_quality(plan.settings, request.image.metadata))
     mask = masks.effective_mask(request.mask, plan.settings)
     check_fits(request.image.size, plan.settings.output_format)
-    lost = (*losses(request.image, plan.settings.output_format), *metadata_notes(request.image, plan.settings))
+    lost = (*describe_losses(request.image, plan.settings.output_format), *metadata_notes(request.image, plan.settings))
     if why := nothing_to_paint(request.placement, mask):
         return Plan(
             **_fields_of(plan) | {"warnings": (*plan.warnings, why, *lost)},
@@ -197,7 +198,7 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     unread = ignored_images(plan, images)
     notes = (f"{name} was not read: {why}." for name, why in unread.items() if name in images)
     window = plan_window(bounds, request.image.size, plan.window_rule)
-    parts = () if request.placement is None else passes(mask, window, plan.window_rule)
+    parts = () if request.placement is None else plan_passes(mask, window, plan.window_rule)
     about_mask = masks.check(mask) if request.placement is None else ()
     if parts:
         window = replace(window, work=window.box.size)
@@ -213,14 +214,15 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
 
 
 def metadata_notes(image: CanonicalImage, settings: PaintSettings) -> tuple[str, ...]:
-    """A sentence for people where metadata is to be kept and the image has none of it."""
-    if settings.keep_metadata is None or not image.metadata.kept(settings.keep_metadata).is_empty:
+    """Return a sentence for people where metadata is to be kept and the image has none of it."""
+    if settings.keep_metadata is None or not image.metadata.select(settings.keep_metadata).is_empty:
         return ()
     return (f"The image has no metadata that keep_metadata={settings.keep_metadata} would keep.",)
 
 
 def nothing_to_paint(placement: Placement | None, mask: Mask) -> str:
-    """A sentence for people where an outpainting's source image covers the canvas and the mask is empty, else ""."""
+    """Return a sentence for people where an outpainting's source image covers the canvas and the mask is empty, else
+    ""."""
     if placement is None or mask.any():
         return ""
     scaled = f", scaled from {placement.source} to {placement.canvas}," if placement.is_scaled else ""
@@ -243,22 +245,23 @@ def check_amount(mask: Mask, plan: SettingsPlan) -> None:
         )
 
 
-def planned(
-    resolution: Resolution, choice: Choice, requested: PaintSettings, warnings: tuple[str, ...] = ()
+def make_settings_plan(
+    resolution: Resolution, choice: EngineChoice, requested: PaintSettings, warnings: tuple[str, ...] = ()
 ) -> SettingsPlan:
-    """The plan of resolved settings."""
+    """Return the plan of resolved settings."""
     return SettingsPlan(
         **_fields_of(resolution),
         engine=choice.engine,
         reason=choice.reason,
         requested=requested,
-        ignored=ignored(choice.engine, resolution),
+        ignored=find_ignored_settings(choice.engine, resolution),
         warnings=warnings,
     )
 
 
-def ignored(engine: EngineDeclaration, resolution: Resolution) -> dict[str, str]:
-    """The settings without effect, each with the reason: the engine, the model family or another setting ignores it."""
+def find_ignored_settings(engine: EngineDeclaration, resolution: Resolution) -> dict[str, str]:
+    """Return the settings without effect, each with the reason: the engine, the model family or another setting ignores
+    it."""
     reasons = find_ignored(resolution.settings)
     if resolution.model is not None:
         family = families.get(resolution.model.family)
@@ -267,5 +270,5 @@ def ignored(engine: EngineDeclaration, resolution: Resolution) -> dict[str, str]
 
 
 def _fields_of(instance: Resolution) -> dict[str, Any]:
-    """Field name -> value, to build a more specific plan from."""
+    """Return field name -> value, to build a more specific plan from."""
     return {field.name: getattr(instance, field.name) for field in fields(instance)}

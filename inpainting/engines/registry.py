@@ -11,12 +11,12 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.engines.base import Engine, Queue
 
 AUTO = "auto"
-"""In place of an engine's name: the best one for the request, see `engines.plan.choose`."""
+"""Stands for the name of the best engine for the request, see `engines.plan.choose`."""
 
 
 @cache
 def engines() -> dict[str, Engine]:
-    """Every engine by its name, made by `create` of its module `engine`.
+    """Return every engine by its name, made by `create` of its module `engine`.
 
     First called at start-up by one thread, so that one set uses the device.
     """
@@ -28,7 +28,7 @@ def engines() -> dict[str, Engine]:
 
 
 def find(name: str) -> Engine:
-    """The engine of that name. Raises InvalidRequest, `engine_not_found`, which lists the names."""
+    """Return the engine of that name. Raises InvalidRequest, `engine_not_found`, which lists the names."""
     engine = engines().get(name)
     if engine is None:
         raise InvalidRequest(
@@ -47,19 +47,20 @@ def check_name(name: str) -> None:
 
 
 def loaded_models(queue: Queue | None = None) -> set[str]:
-    """The slugs of the models in the memory of this process, of the engines of one queue or of all."""
+    """Return the slugs of the models in the memory of this process, of the engines of one queue or of all."""
     used = (engine for engine in engines().values() if queue in (None, engine.declaration.queue))
     return {slug for engine in used for slug in getattr(engine, "loaded_models", ())}
 
 
 def early_failures() -> dict[str, str]:
-    """The slugs of the models that this process could not load before their first request -> why."""
+    """Return the slugs of the models that this process could not load before their first request, each with the
+    reason."""
     return {
         slug: reason for engine in engines().values() for slug, reason in getattr(engine, "early_failures", {}).items()
     }
 
 
 def label(name: str) -> str:
-    """The engine's name for people; `name` itself where no such engine exists any more."""
+    """Return the engine's name for people; `name` itself where no such engine exists any more."""
     engine = engines().get(name)
     return name if engine is None else engine.declaration.label

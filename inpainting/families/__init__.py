@@ -44,19 +44,19 @@ def get(name: str) -> ModelFamily:
         raise UnknownFamily(f"There is no model family {name}.") from None
 
 
-def registered() -> tuple[ModelFamily, ...]:
+def registered_families() -> tuple[ModelFamily, ...]:
     """Return all families by name."""
     return tuple(registry[name] for name in sorted(registry))
 
 
 def names(*, engine: str | None = None) -> list[str]:
     """Return the names of all families, or of those of one engine."""
-    return [family.name for family in registered() if engine in (None, family.engine)]
+    return [family.name for family in registered_families() if engine in (None, family.engine)]
 
 
 def generating() -> list[str]:
     """Return the names of the families that people may choose models of."""
-    return [family.name for family in registered() if family.generates]
+    return [family.name for family in registered_families() if family.generates]
 
 
 def lora_family(name: str) -> str:
@@ -65,13 +65,15 @@ def lora_family(name: str) -> str:
     Raises UnknownFamily.
     """
     lora = get(name).lora
-    return name if lora is None else next(family.name for family in registered() if family.lora is lora)
+    return name if lora is None else next(family.name for family in registered_families() if family.lora is lora)
 
 
-def with_loras() -> list[str]:
+def families_with_loras() -> list[str]:
     """Return the names of the families that LoRAs are added for."""
     return [
-        family.name for family in registered() if family.lora is not None and lora_family(family.name) == family.name
+        family.name
+        for family in registered_families()
+        if family.lora is not None and lora_family(family.name) == family.name
     ]
 
 

@@ -47,7 +47,7 @@ class BatchInput:
 
 
 @dataclass(frozen=True, slots=True)
-class Retried:
+class RetryResult:
     """The result of `retry`: indexes of the items that are queued again, and the errors of the refused ones."""
 
     accepted: tuple[int, ...]
@@ -96,12 +96,12 @@ def submit_batch(
     plan_settings = cache(partial(planner(catalog).plan_settings, engine=engine, seed=random_seed()))
     shared = SharedImages()
 
-    def prepare(one: BatchInput) -> Generation:
-        if isinstance(one.request, InvalidRequest):
-            raise one.request
-        plan = plan_images(one.request, plan_settings(one.request.settings))
+    def prepare(batch_input: BatchInput) -> Generation:
+        if isinstance(batch_input.request, InvalidRequest):
+            raise batch_input.request
+        plan = plan_images(batch_input.request, plan_settings(batch_input.request.settings))
         submission = Submission(
-            owner, engine=engine, source_name=one.name, warnings=one.warnings, webhook_url=webhook_url
+            owner, engine=engine, source_name=batch_input.name, warnings=batch_input.warnings, webhook_url=webhook_url
         )
         return prepare_generation(plan, submission, shared=shared)
 
@@ -111,15 +111,15 @@ def submit_batch(
         with transaction.atomic():
             Allowance(owner).check()  # before an image is read
         with deleting_uncommitted_files() as prepared:
-            for one in inputs:
-                item = BatchItem(index=len(items), name=one.name)
+            for given in inputs:
+                item = BatchItem(index=len(items), name=given.name)
                 items.append(item)
                 try:
-                    item.generation = prepare(one)
+                    item.generation = prepare(given)
                     prepared.append(item.generation)
                 except InvalidRequest as error:
-                    refusals[item.index] = without_traceback(error)
-                del one  # free its images before the next are read
+                    refusals[item.index] = remove_traceback(error)
+                del given  # free its images before the next are read
             if not items:
                 raise InvalidRequest("A batch has at least one image.", code="field_missing", field="images")
             waiting = {item.index: item.generation for item in items if item.generation is not None}
@@ -140,7 +140,7 @@ def submit_batch(
     return batch
 
 
-def without_traceback(error: InvalidRequest) -> InvalidRequest:
+def remove_traceback(error: InvalidRequest) -> InvalidRequest:
     """The error without its traceback, whose frames hold the image for as long as the error is kept."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
@@ -184,7 +184,7 @@ def cancel(batch: Batch) -> bool:
     return sum(generation.cancel() for generation in live) > 0
 
 
-def retry(batch: Batch) -> Retried:
+def retry(batch: Batch) -> RetryResult:
     """Run the failed and cancelled items again with the same settings: each becomes a new generation, a child of the
     former one, that shares its images.
 
@@ -218,7 +218,7 @@ def retry(batch: Batch) -> Retried:
             items[index].replace_generation(waiting[index])
         if refusals and not done:
             raise refusals[min(refusals)]
-    return Retried(tuple(done), refusals)
+    return RetryResult(tuple(done), refusals)
 
 
 def copy_for_rerun(former: Generation) -> Generation:
@@ -256,14 +256,14 @@ def delete_batch(batch: Batch) -> bool:
         present = Generation.objects.filter(batch_item__batch=batch)
         if present.filter(status__in=LIVE).exists():
             return False
-        every = with_former(list(present.values_list("pk", flat=True)))
+        every = add_former(list(present.values_list("pk", flat=True)))
         for pk in Generation.objects.filter(pk__in=every).exclude(verdict=Verdict.REMOVED).values_list("pk", flat=True):
             delete_ended(pk)
         batch.delete()
     return True
 
 
-def with_former(pks: Sequence[UUID]) -> list[UUID]:
+def add_former(pks: Sequence[UUID]) -> list[UUID]:
     """These generations and those that they were retried from."""
     every: list[UUID] = []
     while pks:

@@ -29,7 +29,7 @@ def metadata(generation: Generation) -> dict[str, Any]:
         "service": generation.service,
         "engine": generation.engine,
         "engine_reason": generation.engine_reason,
-        "requested": requested(generation),
+        "requested": requested_settings(generation),
         **{f"{name}_sha256": stored.sha256 for name, stored in generation.references.items()},
         "ignored": ignored_setting_names(generation.ignored, settings),
         "ignored_fields": generation.ignored_fields,
@@ -40,7 +40,7 @@ def metadata(generation: Generation) -> dict[str, Any]:
     }
 
 
-def requested(generation: Generation) -> dict[str, Any]:
+def requested_settings(generation: Generation) -> dict[str, Any]:
     """The engine and settings as sent, under their public names, without defaults."""
     sent = generation.requested_settings
     settings = {name: value for name, value in sent.settings.items() if value is not None}

@@ -39,7 +39,7 @@ def save(owner: Any, document: Mapping[str, Any], *, revision: int, images: Coll
     images: the SHA-256 of each file that the document names.
     Raises InvalidRequest: `field_invalid`, `draft_changed` for another revision, and `draft_pictures_missing`.
     """
-    text = checked(document)
+    text = check_document(document)
     with transaction.atomic():
         lock_owner(owner)
         draft = find(owner)
@@ -57,7 +57,7 @@ def save(owner: Any, document: Mapping[str, Any], *, revision: int, images: Coll
     return draft
 
 
-def checked(document: Mapping[str, Any]) -> str:
+def check_document(document: Mapping[str, Any]) -> str:
     """The document as JSON text. Raises InvalidRequest for one that the editor cannot have written."""
 
     def require(is_valid: bool, expected: str) -> None:

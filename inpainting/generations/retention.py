@@ -66,7 +66,7 @@ def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
         deleted += sum(delete_ended(pk) for pk in too_old.values_list("pk", flat=True)[:at_most])
         if deleted >= at_most:
             break
-        before, owner = now - timedelta(days=retention.days or 0), of_user(retention.user_id)
+        before, owner = now - timedelta(days=retention.days or 0), owner_condition(retention.user_id)
         WebhookDelivery.objects.filter(owner, created_at__lt=before).exclude(state=DeliveryState.PENDING).delete()
         Batch.emptied(before=before).filter(owner).delete()
         for draft in Draft.objects.filter(owner, saved_at__lt=before).exclude(document="").select_related("owner"):
@@ -100,9 +100,11 @@ def too_old_after(days: int | None, user: Any, *, now: datetime) -> QuerySet[Gen
     """Generations of a user, or with None of all users, that ended more than `days` ago. Empty for days of None."""
     if days is None:
         return Generation.objects.none()
-    return Generation.objects.filter(of_user(user), status__in=ENDED, finished_at__lt=now - timedelta(days=days))
+    return Generation.objects.filter(
+        owner_condition(user), status__in=ENDED, finished_at__lt=now - timedelta(days=days)
+    )
 
 
-def of_user(user: Any) -> Q:
+def owner_condition(user: Any) -> Q:
     """The condition on the owner of a row; none for None."""
     return Q() if user is None else Q(owner=user)

@@ -29,11 +29,11 @@ def setting_rows(metadata: Mapping[str, Any], catalog_labels: Mapping[str, str])
         value = metadata.get(METADATA_NAMES.get(row.name, row.public_name))
         if row.name not in WRITTEN_BY_TEMPLATE and value not in (None, row.default, row.adapter_default):
             label = row.label_with_unit
-            rows.append({"name": row.public_name, "label": label, "value": displayed(row, value, catalog_labels)})
+            rows.append({"name": row.public_name, "label": label, "value": display_value(row, value, catalog_labels)})
     return rows
 
 
-def displayed(row: Setting, value: Any, catalog_labels: Mapping[str, str]) -> Any:
+def display_value(row: Setting, value: Any, catalog_labels: Mapping[str, str]) -> Any:
     if row.type is ValueType.BOOLEAN:
         return "on" if value else "off"
     return catalog_labels.get(value, value) if row.type is ValueType.CATALOG_NAME else value

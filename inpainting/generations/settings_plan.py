@@ -108,8 +108,8 @@ class _FormPlan:
         return native | {name: value for name, value in resolved.items() if value is not None}
 
     def choices(self, family: ModelFamily) -> dict[str, list[str]]:
-        has_draft = family.lora is not None and not self.catalog.draft_adapters(family.name).missing(family.name)
-        return {"scheduler": list(family.schedulers), "preset": ["draft"] if has_draft else []}
+        has_preset = family.lora is not None and not self.catalog.preset_adapters(family.name).missing(family.name)
+        return {"scheduler": list(family.schedulers), "preset": ["draft"] if has_preset else []}
 
     def adapters(self, family: str | None) -> dict[str, list[str]]:
         """The slugs of the installed adapters of the family, by the setting that names them."""

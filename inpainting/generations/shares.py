@@ -36,7 +36,7 @@ def find(token: str) -> Share | None:
     return shared if shared is not None and shared.is_usable else None
 
 
-def of_generation(generation: Any) -> list[Share]:
+def find_of_generation(generation: Any) -> list[Share]:
     """The links to results of a generation that work, newest first."""
     shares = Share.objects.filter(image__generation=generation, expires_at__gt=timezone.now())
     return list(shares.select_related("image__generation").order_by("-created_at"))

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from inpainting.database.leases import in_seconds
+from inpainting.database.leases import seconds_from_now
 from inpainting.generations import history
 from inpainting.generations.delete import delete_ended
 from inpainting.models import Generation, PeriodicJob
@@ -46,7 +46,7 @@ def restore(user: Any, pks: Collection[UUID]) -> int:
 
 def recently_deleted(user: Any) -> QuerySet[Generation]:
     """The user's generations whose deletion can be undone."""
-    return Generation.objects.filter(owner=user, deleted_at__gt=in_seconds(-UNDO_SECONDS)).order_by("-deleted_at")
+    return Generation.objects.filter(owner=user, deleted_at__gt=seconds_from_now(-UNDO_SECONDS)).order_by("-deleted_at")
 
 
 def purge_if_due() -> None:
@@ -66,5 +66,5 @@ def purge() -> None:
 
 def hidden_too_long() -> QuerySet[Generation]:
     """The generations whose deletion can no longer be undone, except those that still run."""
-    too_late = in_seconds(-UNDO_SECONDS - GRACE_SECONDS)
+    too_late = seconds_from_now(-UNDO_SECONDS - GRACE_SECONDS)
     return Generation.objects.filter(deleted_at__lt=too_late, status__in=ENDED).order_by("deleted_at")

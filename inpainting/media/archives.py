@@ -35,7 +35,7 @@ RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ArchiveEntry:
     """A file of the archive, and its entry in the manifest."""
 
     name: str
@@ -44,9 +44,9 @@ class Entry:
 
 
 def zip_response(
-    entries: Iterable[Entry], manifest: dict[str, Any], *, made_at: datetime, filename: str
+    entries: Iterable[ArchiveEntry], manifest: dict[str, Any], *, made_at: datetime, filename: str
 ) -> IteratorResponse:
-    """A download of the entries and, last, a manifest.json. Nothing is compressed, since images already are.
+    """Return a download of the entries and, last, a manifest.json. Nothing is compressed, since images already are.
 
     A file that is missing when its turn comes is left out, and marked as missing in the manifest.
     """
@@ -59,7 +59,7 @@ def zip_response(
     return IteratorResponse(zip_chunks(entries, manifest, made_at), content_type="application/zip", headers=headers)
 
 
-def zip_chunks(entries: Iterable[Entry], manifest: dict[str, Any], made_at: datetime) -> Iterator[bytes]:
+def zip_chunks(entries: Iterable[ArchiveEntry], manifest: dict[str, Any], made_at: datetime) -> Iterator[bytes]:
     buffer, files = UnsentBytes(), []
     with ZipFile(buffer, "w", ZIP_STORED) as archive:
         for entry in entries:
@@ -71,11 +71,11 @@ def zip_chunks(entries: Iterable[Entry], manifest: dict[str, Any], made_at: date
             with image, archive.open(ImageInfo(entry.name, made_at, image), "w") as stored:
                 for chunk in chunks_of(image):
                     stored.write(chunk)
-                    yield buffer.take()
+                    yield buffer.take_bytes()
             files.append({**entry.about, "file": entry.name})
         text = json.dumps({**manifest, "files": files}, indent=2, cls=DjangoJSONEncoder)
         archive.writestr(ZipInfo("manifest.json", made_at.timetuple()[:6]), text)
-    yield buffer.take()
+    yield buffer.take_bytes()
 
 
 class ArchiveChanged(Exception):
@@ -84,11 +84,11 @@ class ArchiveChanged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of an Archive. stored: its name in the storage; empty: `content` is the file."""
+    """A file of an Archive."""
 
     name: str
     size: int
-    stored: str = ""
+    stored: str = ""  # its name in the storage; empty: `content` is the file
     content: bytes = b""
 
     def open(self) -> File:
@@ -97,10 +97,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A ZIP of known length. made_at: the date of all its files."""
+    """A ZIP of known length."""
 
     members: Sequence[Member]
-    made_at: datetime
+    made_at: datetime  # the date of all its files
 
     @property
     def etag(self) -> str:
@@ -111,7 +111,8 @@ class Archive:
         return f'"{digest.hexdigest()[:32]}"'
 
     def __len__(self) -> int:
-        """Bytes of all chunks; the sizes are those of APPNOTE 6.3.10, sections 4.3.7 and 4.3.12 to 4.3.16."""
+        """Return the bytes of all chunks; the sizes are those of APPNOTE 6.3.10, sections 4.3.7 and 4.3.12 to
+        4.3.16."""
         files = directory = 0
         for member in self.members:
             name = len(member.name.encode())
@@ -121,7 +122,7 @@ class Archive:
         return files + directory + 22 + (56 + 20 if is_zip64 else 0)
 
     def chunks(self, wanted: range) -> Iterator[bytes]:
-        """The bytes of the range. Those before it are read and dropped: the end needs the checksums of all files.
+        """Yield the bytes of the range. Those before it are read and dropped: the end needs the checksums of all files.
 
         Raises ArchiveChanged, which ends the download early.
         """
@@ -149,8 +150,8 @@ class Archive:
                     with archive.open(info, "w") as stored:
                         for chunk in chunks_of(file):
                             stored.write(chunk)
-                            yield buffer.take()
-        yield buffer.take()
+                            yield buffer.take_bytes()
+        yield buffer.take_bytes()
 
 
 class ImageInfo(ZipInfo):
@@ -206,7 +207,7 @@ class UnsentBytes:
     def close(self) -> None:
         """Do nothing; ZipFile calls it."""
 
-    def take(self) -> bytes:
+    def take_bytes(self) -> bytes:
         """Return what was written since the last call."""
         data = self._unsent.getvalue()
         self._sent_bytes += len(data)
@@ -221,7 +222,7 @@ class Names:
         self._taken = {name.casefold() for name in taken}
 
     def unique(self, preferred: str, *, fallback: str, extension: str) -> str:
-        """`preferred` with another extension; `fallback` if it has no safe character."""
+        """Return `preferred` with another extension; `fallback` if it has no safe character."""
         stem = safe_stem(preferred) or fallback
         name, number = f"{stem}.{extension}", 1
         while name.casefold() in self._taken:
@@ -232,7 +233,7 @@ class Names:
 
 
 def safe_stem(name: str) -> str:
-    """The file name of a path without its extension; unsafe characters are replaced by underscores."""
+    """Return the file name of a path without its extension; unsafe characters are replaced by underscores."""
     last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
     stem = UNSAFE.sub("_", last.rpartition(".")[0] or last)[:MAX_STEM_CHARACTERS].strip(" .")
     return f"_{stem}" if RESERVED.fullmatch(stem) else stem

@@ -16,8 +16,8 @@ _converting = threading.BoundedSemaphore()
 
 @contextmanager
 def converting() -> Iterator[None]:
-    """Raises ConversionsBusy if it is not its turn within WAIT_SECONDS; ImageGone for a file that is gone;
-    StorageAway if the storage does not answer.
+    """Convert in the context, one image at a time. Raises ConversionsBusy if it is not its turn within WAIT_SECONDS;
+    ImageGone for a file that is gone; StorageAway if the storage does not answer.
     """
     if not _converting.acquire(timeout=WAIT_SECONDS):
         raise ConversionsBusy

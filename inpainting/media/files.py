@@ -91,7 +91,8 @@ class RangeNotSatisfiable(ImageUnavailable):
 def image_response(
     request: HttpRequest | Request, file: File, headers: dict[str, str], *, filename: str | None = None
 ) -> HttpResponseBase:
-    """The file's bytes, or the requested range of them; with a filename, as a download. 304 where the ETag matches.
+    """Return the file's bytes, or the requested range of them; with a filename, as a download. 304 where the ETag
+    matches.
 
     With IMAGES_SENT_BY "nginx", a stored file is named to nginx, which sends it.
     Raises ImageGone, StorageAway and RangeNotSatisfiable.
@@ -108,7 +109,7 @@ def image_response(
 def linked_image_response(
     request: HttpRequest | Request, file: File, headers: dict[str, str], *, filename: str | None = None
 ) -> HttpResponseBase:
-    """As `image_response`, for a signed link; with IMAGES_SENT_BY "bucket", a redirect to the bucket.
+    """Return what `image_response` returns, for a signed link; with IMAGES_SENT_BY "bucket", a redirect to the bucket.
 
     Only for links: a client would send the API key or cookie of another request to the bucket, too.
     """
@@ -124,7 +125,7 @@ def linked_image_response(
 
 
 def size_of(file: File) -> int:
-    """The bytes of a stored file. Raises ImageGone and StorageAway."""
+    """Return the bytes of a stored file. Raises ImageGone and StorageAway."""
     try:
         return int(file.size)
     except (FileNotFoundError, ValueError) as error:
@@ -146,7 +147,7 @@ def ranged_response(
     etag: str,
     headers: Mapping[str, str],
 ) -> HttpResponseBase:
-    """`chunks(range)` of all `size` bytes, or of the requested range. 304 where the ETag matches.
+    """Return `chunks(range)` of all `size` bytes, or of the requested range. 304 where the ETag matches.
 
     Raises RangeNotSatisfiable.
     """
@@ -168,7 +169,7 @@ def ranged_response(
 
 
 def image_or_text_response(request: HttpRequest, file: File, headers: dict[str, str] = OWNERS_ONLY) -> HttpResponseBase:
-    """As `image_response`, for pages: an error is answered as plain text."""
+    """Return what `image_response` returns, for pages: an error is answered as plain text."""
     try:
         return image_response(request, file, headers)
     except ImageUnavailable as error:
@@ -181,7 +182,7 @@ def file_response(file: File, byte_range: range, headers: dict[str, str]) -> Ite
 
 
 def requested_range(size: int, header: str) -> range | None:
-    """The byte range of a Range header (RFC 9110, section 14); empty where it lies beyond the file.
+    """Return the byte range of a Range header (RFC 9110, section 14); empty where it lies beyond the file.
 
     None, for the whole file, where the header is absent, malformed, or names several ranges.
     """

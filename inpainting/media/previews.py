@@ -16,17 +16,18 @@ logger = logging.getLogger(__name__)
 
 
 def preview_of(image: PreviewedImage) -> File:
-    """WebP of at most 1600 pixels a side. Raises ImageGone and ConversionsBusy as `reduced` does."""
-    return reduced(image, "preview")
+    """Return a WebP of at most 1600 pixels a side. Raises ImageGone and ConversionsBusy as `reduced_copy` does."""
+    return reduced_copy(image, "preview")
 
 
 def thumbnail_of(image: ThumbnailedImage) -> File:
-    """WebP of at most 384 pixels a side. Raises ImageGone and ConversionsBusy as `reduced` does."""
-    return reduced(image, "thumbnail")
+    """Return a WebP of at most 384 pixels a side. Raises ImageGone and ConversionsBusy as `reduced_copy` does."""
+    return reduced_copy(image, "thumbnail")
 
 
-def reduced(image: PreviewedImage, field: str) -> File:
-    """A reduced copy of an image; where it cannot be stored, as on a full disk, one that is made for this response.
+def reduced_copy(image: PreviewedImage, field: str) -> File:
+    """Return a reduced copy of an image; where it cannot be stored, as on a full disk, one that is made for this
+    response.
 
     Raises ImageGone, and ConversionsBusy if other images are being converted for too long.
     """

@@ -9,14 +9,15 @@ from collections.abc import Callable
 from inpainting.core.image import CanonicalImage
 
 MAX_BYTES = 128 * 2**20
-"""Of all pixels together: three photos of 12 megapixels."""
+"""The limit of all pixels together: three photos of 12 megapixels."""
 
 _images: OrderedDict[str, CanonicalImage] = OrderedDict()
 _lock = threading.Lock()
 
 
 def recent_image(sha256: str, decode: Callable[[], CanonicalImage]) -> CanonicalImage:
-    """The image of the bytes with that SHA-256: the one that is kept, else what `decode` returns, kept from now on.
+    """Return the image of the bytes with that SHA-256: the one that is kept, else what `decode` returns, kept from now
+    on.
 
     Raises what `decode` raises.
     """

@@ -40,7 +40,7 @@ class IteratorResponse(StreamingHttpResponse):
 
 
 def file_chunks(file: File, byte_range: range) -> Iterator[bytes]:
-    """The bytes of the range. The file is opened at the first chunk and closed however the iteration ends."""
+    """Yield the bytes of the range. The file is opened at the first chunk and closed however the iteration ends."""
     with file.open("rb") as opened:
         opened.seek(byte_range.start)
         left = len(byte_range)

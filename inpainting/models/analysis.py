@@ -91,7 +91,10 @@ class Analysis(QueuedWork, StoredImage):  # type: ignore[misc]  # both have crea
     # Mutators
 
     def save_new(self, *, weight: int = 1) -> None:
-        """Save the row with its place in the queue. weight: of the owner."""
+        """Save the row with its place in the queue.
+
+        weight: of the owner.
+        """
         with transaction.atomic(savepoint=False):
             self.queue = Queue.ANALYSIS
             slot = fair_tags.take_slot(self, weight=weight, in_batch=False)
@@ -103,7 +106,8 @@ class Analysis(QueuedWork, StoredImage):  # type: ignore[misc]  # both have crea
     ) -> bool:
         """Save the masks, all or none. False if it was cancelled meanwhile or another worker holds it.
 
-        stored: the best mask, as an image of the owner. result: values of other columns.
+        stored: the best mask, as an image of the owner.
+        result: values of other columns.
         """
         held = self._held & models.Q(cancel_requested=False)
         with transaction.atomic():
@@ -135,8 +139,8 @@ class Analysis(QueuedWork, StoredImage):  # type: ignore[misc]  # both have crea
         """A refused request is no failure of the server, which the alerts count."""
         return "refused" if self.is_refused else super()._outcome
 
-    def _change(self, condition: models.Q, event: events.Event | None, **changes: Any) -> bool:
-        """With the end, the image as it was sent is no longer needed."""
+    def _change(self, condition: models.Q, event: events.GenerationEvent | None, **changes: Any) -> bool:
+        """Delete the image as it was sent with the end, after which it is no longer needed."""
         file = self.file
         if changes.get("status") not in ENDED or not file.name:
             return super()._change(condition, event, **changes)
@@ -151,7 +155,7 @@ class Analysis(QueuedWork, StoredImage):  # type: ignore[misc]  # both have crea
             raise
         return True
 
-    def _publish(self, event: events.Event) -> None:
+    def _publish(self, event: events.GenerationEvent) -> None:
         """Websockets send the events of generations alone."""
 
     # Properties
@@ -162,7 +166,7 @@ class Analysis(QueuedWork, StoredImage):  # type: ignore[misc]  # both have crea
 
 
 class AnalysisMask(StoredImage):
-    """One of the masks that were found, the best one with index 0. score: None where the segmenter gives none."""
+    """One of the masks that were found, the best one with index 0; `score` is None where the segmenter gives none."""
 
     analysis = models.ForeignKey(Analysis, on_delete=models.CASCADE, related_name="masks")
     index = models.PositiveSmallIntegerField()
@@ -176,7 +180,7 @@ class AnalysisMask(StoredImage):
 
 
 def mask_values(candidate: Candidate, segmenter: str) -> dict[str, Any]:
-    """`found` of an UploadedImage with this mask, which is not empty."""
+    """Return `found` of an UploadedImage with this mask, which is not empty."""
     box = masks.bounds(candidate.mask)
     return {
         "segmenter": segmenter,
@@ -191,7 +195,7 @@ def selection_to_dict(selection: Selection) -> dict[str, Any]:
 
 
 def selection_from(values: Mapping[str, Any]) -> Selection:
-    """The selection of `selection_to_dict`, also after JSON."""
+    """Return the selection of `selection_to_dict`, also after JSON."""
     box = values["box"]
     return Selection(
         **{name: values[name] for name in ("words", "category", "tolerance")},

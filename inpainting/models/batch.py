@@ -34,7 +34,7 @@ class Batch(models.Model):
 
     @classmethod
     def emptied(cls, *, before: datetime) -> models.QuerySet[Batch]:
-        """Batches created before the given time whose generations are all deleted."""
+        """Return batches created before the given time whose generations are all deleted."""
         return cls.objects.filter(created_at__lt=before).exclude(items__generation__isnull=False)
 
 

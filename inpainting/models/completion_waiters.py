@@ -12,17 +12,17 @@ from typing import Protocol
 from uuid import UUID
 
 
-class Event(Protocol):
+class WaiterEvent(Protocol):
     def set(self) -> None:
         """Called from any thread."""
 
 
 _lock = threading.Lock()
-_waiting: dict[UUID, list[Event]] = {}
+_waiting: dict[UUID, list[WaiterEvent]] = {}
 
 
 @contextmanager
-def waking(event: Event, pk: UUID) -> Iterator[None]:
+def waking(event: WaiterEvent, pk: UUID) -> Iterator[None]:
     """Set the event when the end of the generation is committed in this process, and at `wake_all`."""
     with _lock:
         _waiting.setdefault(pk, []).append(event)

@@ -38,7 +38,10 @@ class ConditioningImage(models.Model):
 
     @classmethod
     def of(cls, generation: models.Model, references: Mapping[str, ReferenceImage]) -> list[Self]:
-        """The unsaved rows of a generation. references: its images, by their names in the request."""
+        """Return the unsaved rows of a generation.
+
+        references: its images, by their names in the request.
+        """
         places = {IMAGE_PLACES[name]: image for name, image in references.items()}
         return [
             cls(generation=generation, role=role, index=index, image=image) for (role, index), image in places.items()

@@ -31,7 +31,12 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Coalesce
 
-from inpainting.database.compiled_query import CompiledQuery, CompiledUpdate, Parameter, ordered_by_index
+from inpainting.database.compiled_query import (
+    CompiledQuery,
+    CompiledUpdate,
+    Parameter,
+    order_by_index,
+)
 from inpainting.engines.base import Queue
 
 OVERHEAD_PIXELS = 1 << 16
@@ -154,7 +159,7 @@ def _lock_flow(generation: Queued) -> tuple[Flow, int]:
     """The flow, created where it is missing, and the present virtual time of its queue."""
     key = {"owner": generation.owner_id, "queue": generation.queue}
     flow_of = _flow(model_in(generation.queue))
-    with ordered_by_index():
+    with order_by_index():
         rows = flow_of.rows(**key)
     if not rows:
         VirtualTime.objects.bulk_create([VirtualTime(queue=generation.queue)], ignore_conflicts=True)

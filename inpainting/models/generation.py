@@ -21,18 +21,19 @@ from inpainting.realtime import events
 
 
 def random_number() -> int:
-    """A random integer that JavaScript represents exactly (Number.MAX_SAFE_INTEGER)."""
+    """Return a random integer that JavaScript represents exactly (Number.MAX_SAFE_INTEGER)."""
     return secrets.randbelow(2**53 - 1) + 1
 
 
 def model_of(engine: str, settings: Mapping[str, Any]) -> str:
-    """The name of the model that an engine uses with these settings; empty for engines without models."""
+    """Return the name of the model that an engine uses with these settings; empty for engines without models."""
     ignored = registry.find(engine).declaration.ignored_settings
     return "" if "model" in ignored else settings.get("model") or ""
 
 
 class Generation(Reviewed, QueuedWork, GenerationRequest):
-    """Only the methods under "Mutators", here and in `QueuedWork`, change the state."""
+    """A request to paint, its state and its results. Only the methods under "Mutators", here and in `QueuedWork`,
+    change the state."""
 
     NAME, ACTIVITY = "generation", "painting this image"
 
@@ -86,7 +87,8 @@ class Generation(Reviewed, QueuedWork, GenerationRequest):
     def save_new(self, *, weight: int = 1, in_batch: bool = False) -> None:
         """Save the rows of a generation made by `from_request` or `copy_for_rerun`, with its place in the queue.
 
-        weight: of the owner. in_batch: whether it is an image of a batch, which gives way to single generations.
+        weight: of the owner.
+        in_batch: whether it is an image of a batch, which gives way to single generations.
         """
         with transaction.atomic(savepoint=False):
             self.queue = registry.find(self.engine).declaration.queue

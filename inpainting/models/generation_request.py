@@ -140,7 +140,7 @@ class GenerationRequest(models.Model):
         return generation
 
     def copy_for_rerun(self) -> Self:
-        """An unsaved child with the same request and the same images; see `save_new`."""
+        """Return an unsaved child with the same request and the same images; see `save_new`."""
         names = {field.name for field in GenerationRequest._meta.local_fields} - {"id", "parent"}
         child = type(self)(**{name: getattr(self, name) for name in names}, parent=self)
         child.references = self.references
@@ -151,13 +151,14 @@ class GenerationRequest(models.Model):
     ) -> InpaintRequest:
         """Rebuild the request from the stored images.
 
-        settings, references: replace the stored ones. references: by their names in the request; None removes one.
+        settings, references: replace the stored ones.
+        references: by their names in the request; None removes one.
         Raises InvalidImage, `image_gone`, where a file is gone.
         """
         sent = dict(references or {})
         try:
-            kept = {n: stored.take() for n, stored in self.references.items() if n not in sent}
-            image, mask = self.source.take(), self.mask.take_pixels()
+            kept = {n: stored.read_once() for n, stored in self.references.items() if n not in sent}
+            image, mask = self.source.read_once(), self.mask.read_kept_pixels()
         except FileNotFoundError as error:
             raise self.image_gone() from error
         placement = Placement.from_dict(self.placement, image.size) if self.placement else None
@@ -166,7 +167,7 @@ class GenerationRequest(models.Model):
 
     @staticmethod
     def image_gone() -> InvalidImage:
-        """The error for a file of a generation that is no longer in storage."""
+        """Return the error for a file of a generation that is no longer in storage."""
         return InvalidImage("An image of this generation is gone; send it again.", code="image_gone", field="image")
 
     # Properties

@@ -25,7 +25,7 @@ from inpainting.core.codecs import STORED_LIMITS, decode_image, encode_png, thum
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, LossyCopy, format_of
 from inpainting.core.image import CanonicalImage
 from inpainting.core.image import Mask as MaskPixels
-from inpainting.core.metadata import NO_METADATA, Metadata
+from inpainting.core.metadata import NO_METADATA, ImageMetadata
 from inpainting.models import recent_inputs
 from inpainting.models.undeleted_file import delete_file
 
@@ -48,7 +48,7 @@ REDUCTIONS = {"thumbnail": THUMBNAIL, "preview": PREVIEW}
 
 
 def private_name(instance: models.Model, filename: str) -> str:
-    """A random name in one of 256 folders, with the suffix of `filename`.
+    """Return a random name in one of 256 folders, with the suffix of `filename`.
 
     No two attempts share a name, so a late worker cannot overwrite a file that another worker stored.
     """
@@ -81,11 +81,11 @@ class StoredImage(models.Model):
         self.file.save("picture.png", ContentFile(png), save=False)
 
     def read(self) -> CanonicalImage:
-        """The image, decoded from its file. Raises FileNotFoundError where the file is gone."""
+        """Return the image, decoded from its file. Raises FileNotFoundError where the file is gone."""
         return decode_image(self.read_bytes(), limits=STORED_LIMITS).image
 
     def read_bytes(self) -> bytes:
-        """The bytes of the file. Raises FileNotFoundError where it is gone."""
+        """Return the bytes of the file. Raises FileNotFoundError where it is gone."""
         with self.file.open("rb") as file:
             data: bytes = file.read()
             return data
@@ -94,23 +94,23 @@ class StoredImage(models.Model):
         """Keep the image that was just written for a worker of this process."""
         recent_inputs.keep(str(self.file.name), image)
 
-    def take(self) -> CanonicalImage:
-        """As `read`, but for the image that `keep_decoded` keeps, which is not decoded again."""
-        kept = recent_inputs.take(str(self.file.name))
+    def read_once(self) -> CanonicalImage:
+        """Return what `read` returns, without decoding the image that `keep_decoded` keeps again."""
+        kept = recent_inputs.pop(str(self.file.name))
         if kept is None or not self.file.storage.exists(str(self.file.name)):
             return self.read()
         return kept
 
     def delete_files(self) -> None:
         """Delete the files that were written, now or, while the storage does not delete them, later."""
-        recent_inputs.take(str(self.file.name))
+        recent_inputs.pop(str(self.file.name))
         for name in self.file_fields():
             if file := getattr(self, name):
                 delete_file(file)
 
     @classmethod
     def file_fields(cls) -> list[str]:
-        """The names of the fields that name files."""
+        """Return the names of the fields that name files."""
         return [field.name for field in cls._meta.get_fields() if isinstance(field, models.FileField)]
 
 
@@ -160,7 +160,7 @@ class ThumbnailedImage(PreviewedImage):
 
 
 def reduced_webp(image: CanonicalImage, field: str) -> bytes:
-    """The bytes of a reduced copy of the kind that a field holds."""
+    """Return the bytes of a reduced copy of the kind that a field holds."""
     kind = REDUCTIONS[field]
     return thumbnail_webp(image, side=kind.side, max_bytes=kind.max_bytes)
 
@@ -173,9 +173,12 @@ class SourceImage(ThumbnailedImage):
 
     @classmethod
     def from_image(
-        cls, owner: Any, canonical: CanonicalImage, *, name: str = "", metadata: Metadata = NO_METADATA
+        cls, owner: Any, canonical: CanonicalImage, *, name: str = "", metadata: ImageMetadata = NO_METADATA
     ) -> SourceImage:
-        """Write the file to storage; the row is not saved yet. metadata: for the file."""
+        """Write the file to storage; the row is not saved yet.
+
+        metadata: for the file.
+        """
         image = cls(owner=owner, name=name[-255:])
         image.write(encode_png(canonical, metadata=metadata), canonical)
         return image
@@ -196,9 +199,9 @@ class Mask(PreviewedImage):
     def read_pixels(self) -> MaskPixels:
         return grey_pixels(self.read())
 
-    def take_pixels(self) -> MaskPixels:
-        """The pixels of `take`."""
-        return grey_pixels(self.take())
+    def read_kept_pixels(self) -> MaskPixels:
+        """Return the pixels of the image that `read_once` returns."""
+        return grey_pixels(self.read_once())
 
 
 def grey_pixels(mask: CanonicalImage) -> MaskPixels:
@@ -208,7 +211,7 @@ def grey_pixels(mask: CanonicalImage) -> MaskPixels:
 
 class ReferenceImages(models.QuerySet["ReferenceImage"]):
     def unused(self) -> ReferenceImages:
-        """Those of no generation."""
+        """Return the images of no generation."""
         return self.filter(uses=None)
 
 
@@ -250,7 +253,7 @@ class UploadedImage(StoredImage):
 
 
 def content_digest(image: CanonicalImage) -> str:
-    """A SHA-256 that is equal for equal images. Computing it is much faster than encoding a PNG."""
+    """Return a SHA-256 that is equal for equal images. Computing it is much faster than encoding a PNG."""
     pixels = image.pixels
     whole = hashlib.sha256(f"{pixels.shape} {pixels.dtype} {image.icc_profile!r}".encode())
     whole.update(np.ascontiguousarray(pixels).data)
@@ -335,13 +338,13 @@ def delete_uncommitted_files(written: Iterable[StoredImage]) -> None:
             doubtful.setdefault(type(image), []).append(image)
     for model, images in doubtful.items():
         try:
-            kept = model._default_manager.in_bulk([one.pk for one in images])
+            kept = model._default_manager.in_bulk([image.pk for image in images])
         except Error:
             logger.warning("The database does not answer; the files of uncommitted rows stay", exc_info=True)
             continue
-        for one in images:
-            if one.pk not in kept:
-                one.delete_files()
+        for stored in images:
+            if stored.pk not in kept:
+                stored.delete_files()
 
 
 @receiver(post_delete, sender=SourceImage)

@@ -46,7 +46,7 @@ class UserLimits(models.Model):
 
     @classmethod
     def for_user(cls, user: Any) -> UserLimits | None:
-        """The limits that apply to a user, or None."""
+        """Return the limits that apply to a user, or None."""
         return next(iter(_of_user.instances(user=user.pk)), None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models.functions import Now
 
-from inpainting.database.leases import in_seconds
+from inpainting.database.leases import seconds_from_now
 
 
 class PeriodicJob(models.Model):
@@ -24,7 +24,7 @@ class PeriodicJob(models.Model):
         One conditional UPDATE, of which several at once succeed once.
         """
         # Read first: processes ask once a second, and on SQLite an UPDATE of no row waits for the write lock, too.
-        if cls.objects.filter(name=name, due_at__gt=Now(), due_at__lte=in_seconds(2 * seconds)).exists():
+        if cls.objects.filter(name=name, due_at__gt=Now(), due_at__lte=seconds_from_now(2 * seconds)).exists():
             return False
         if cls._claim(name, seconds):
             return True
@@ -35,9 +35,9 @@ class PeriodicJob(models.Model):
     def _claim(cls, name: str, seconds: float) -> bool:
         is_due = models.Q(due_at=None) | models.Q(due_at__lte=Now())
         # No claim lasts so long: the clock was set back. Twice, since a claim may wait for another one to commit.
-        clock_was_set_back = models.Q(due_at__gt=in_seconds(2 * seconds))
+        clock_was_set_back = models.Q(due_at__gt=seconds_from_now(2 * seconds))
         due = cls.objects.filter(is_due | clock_was_set_back, name=name)
-        return bool(due.update(due_at=in_seconds(seconds)))
+        return bool(due.update(due_at=seconds_from_now(seconds)))
 
     @classmethod
     def release(cls, name: str) -> None:

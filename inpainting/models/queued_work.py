@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from inpainting import metrics
 from inpainting.database.compiled_query import CompiledQuery, CompiledUpdate, Parameter
-from inpainting.database.leases import NOT_LEASED, ConditionalUpdate, in_seconds
+from inpainting.database.leases import NOT_LEASED, ConditionalUpdate, seconds_from_now
 from inpainting.engines.base import Queue
 from inpainting.models import completion_waiters, fair_tags
 from inpainting.models.webhook_delivery import WebhookDelivery
@@ -50,7 +50,7 @@ class QueuedWork(ConditionalUpdate):
     """
 
     NAME: ClassVar[str]
-    """In the names of its webhook events."""
+    """The word in the names of its webhook events."""
     ACTIVITY: ClassVar[str]
     """The work in words, for the error after crashes."""
 
@@ -109,12 +109,12 @@ class QueuedWork(ConditionalUpdate):
         return True
 
     def advance(
-        self, step: int, steps: int, *, seconds_left: float | None = None, preview: events.Preview | None = None
+        self, step: int, steps: int, *, seconds_left: float | None = None, preview: events.StepPreview | None = None
     ) -> bool:
         """Record a step and renew the lease. False: stop, it was cancelled or another worker holds it.
 
         steps: 0 while unknown, such as before a model is loaded. seconds_left and preview are sent to listeners and not
-        stored.
+            stored.
         """
         event = events.progress(step, steps, seconds_left=seconds_left, preview=preview) if steps else events.running()
         return self._change(
@@ -122,7 +122,7 @@ class QueuedWork(ConditionalUpdate):
             event,
             step=step,
             steps=steps,
-            lease_until=in_seconds(settings.LEASE_SECONDS),
+            lease_until=seconds_from_now(settings.LEASE_SECONDS),
         )
 
     def fail(self, *, code: str, message: str) -> bool:
@@ -163,7 +163,7 @@ class QueuedWork(ConditionalUpdate):
         return self._return_to_queue(lease_until=None, run_alone=True)
 
     def _ran_beside_others(self) -> bool:
-        """Whether its process ran others, which are still recorded as running or were requeued a moment ago."""
+        """Return whether its process ran others, which are still recorded as running or were requeued a moment ago."""
         running_or_requeued = models.Q(status=Status.RUNNING) | models.Q(status=Status.QUEUED, run_alone=True)
         others = (
             model._default_manager.filter(running_or_requeued, worker=self.worker).exclude(pk=self.pk)
@@ -173,7 +173,7 @@ class QueuedWork(ConditionalUpdate):
 
     def release(self, *, pause_seconds: float = 0) -> bool:
         """Return it to the queue without counting the attempt, as when the server stops or a disk is full."""
-        return self._return_to_queue(lease_until=in_seconds(pause_seconds), attempts=models.F("attempts") - 1)
+        return self._return_to_queue(lease_until=seconds_from_now(pause_seconds), attempts=models.F("attempts") - 1)
 
     def _return_to_queue(self, **changes: Any) -> bool:
         # The new fence blocks updates by the former worker, which may still be running.
@@ -193,7 +193,7 @@ class QueuedWork(ConditionalUpdate):
         """Running, under the fence that was read."""
         return models.Q(status=Status.RUNNING, fence=self.fence)
 
-    def _change(self, condition: models.Q, event: events.Event | None, **changes: Any) -> bool:
+    def _change(self, condition: models.Q, event: events.GenerationEvent | None, **changes: Any) -> bool:
         """Update this row if the condition holds, and publish the event on commit."""
         former_fence = self.fence
         try:
@@ -212,8 +212,8 @@ class QueuedWork(ConditionalUpdate):
             raise
         return True
 
-    def _publish(self, event: events.Event) -> None:
-        """Robust: an event that cannot be sent must not undo or hide the committed change."""
+    def _publish(self, event: events.GenerationEvent) -> None:
+        """Send an event. One that cannot be sent must not undo or hide the committed change."""
         transaction.on_commit(lambda: events.publish(self.pk, self.owner_id, event), robust=True)
 
     @property
@@ -230,18 +230,18 @@ class QueuedWork(ConditionalUpdate):
 
     @classmethod
     def startable(cls) -> models.QuerySet[Self]:
-        """Queued, and past their earliest start."""
+        """Return what is queued and past their earliest start."""
         return cls._default_manager.filter(NOT_LEASED, finished_at=None, status=Status.QUEUED)
 
     @classmethod
     def running_here(cls) -> models.QuerySet[Self]:
-        """Held by this process."""
+        """Return what this process holds."""
         return cls._default_manager.filter(status=Status.RUNNING, worker=WORKER)
 
     @classmethod
     def abandoned(cls, *, grace_seconds: float) -> models.QuerySet[Self]:
-        """Running with a lease that expired at least `grace_seconds` ago."""
-        return cls._default_manager.filter(status=Status.RUNNING, lease_until__lt=in_seconds(-grace_seconds))
+        """Return what is running with a lease that expired at least `grace_seconds` ago."""
+        return cls._default_manager.filter(status=Status.RUNNING, lease_until__lt=seconds_from_now(-grace_seconds))
 
     # Properties
 
@@ -258,7 +258,7 @@ class QueuedWork(ConditionalUpdate):
 
 
 def runs_alone_here() -> list[bool]:
-    """Of all work that this process holds, whether it must run alone."""
+    """Return for all work that this process holds whether it must run alone."""
     return [bool(run_alone) for (run_alone,) in _running_here.rows(worker=WORKER)]
 
 
@@ -274,7 +274,7 @@ def _start(model: type[QueuedWork], lease_seconds: float) -> CompiledUpdate:
         started_at=Now(),
         attempts=models.F("attempts") + 1,
         fence=models.F("fence") + 1,
-        lease_until=in_seconds(lease_seconds),
+        lease_until=seconds_from_now(lease_seconds),
         worker=Parameter("worker", model._meta.get_field("worker")),
         step=0,
         steps=0,

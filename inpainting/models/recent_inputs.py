@@ -28,7 +28,7 @@ def keep(name: str, image: CanonicalImage) -> None:
             _bytes -= oldest.pixels.nbytes
 
 
-def take(name: str) -> CanonicalImage | None:
+def pop(name: str) -> CanonicalImage | None:
     """The image of the file `name`, which is kept no longer; None where it is not kept."""
     global _bytes
     with _lock:

@@ -42,7 +42,9 @@ class Retention(models.Model):
 
     @classmethod
     def set(cls, user: Any, days: int | None) -> Retention:
-        """Set the retention of a user, or with None the maximum for all users. days: None for as long as is allowed.
+        """Set the retention of a user, or with None the maximum for all users.
+
+        days: None for as long as is allowed.
 
         Raises ValidationError for less than a day and for more than the maximum.
         """
@@ -54,11 +56,11 @@ class Retention(models.Model):
 
     @classmethod
     def maximum(cls) -> int | None:
-        """The maximum for all users in days; None: for ever."""
+        """Return the maximum for all users in days; None: for ever."""
         return cls.objects.filter(user=None).values_list("days", flat=True).first()
 
     @classmethod
     def for_user(cls, user: Any) -> int | None:
-        """The number of days after which a user's generations are deleted; None: never."""
+        """Return the number of days after which a user's generations are deleted; None: never."""
         rows = cls.objects.filter(models.Q(user=user) | models.Q(user=None), days__isnull=False)
         return min(rows.values_list("days", flat=True), default=None)

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models, transaction
 from django.db.models.functions import Coalesce, Now
 
-from inpainting.database.leases import NOT_LEASED, ConditionalUpdate, in_seconds
+from inpainting.database.leases import NOT_LEASED, ConditionalUpdate, seconds_from_now
 from inpainting.net import host_of, site_policy
 
 MAX_URL_CHARACTERS = 2_000
@@ -139,7 +139,7 @@ class WebhookDelivery(ConditionalUpdate):
         return self._update_where(
             models.Q(state=DeliveryState.PENDING, next_attempt_at__lte=Now()) & NOT_LEASED,
             fence=models.F("fence") + 1,
-            lease_until=in_seconds(lease_seconds),
+            lease_until=seconds_from_now(lease_seconds),
         )
 
     def mark_delivered(self, attempt: WebhookAttempt) -> bool:
@@ -147,7 +147,7 @@ class WebhookDelivery(ConditionalUpdate):
 
     def schedule_retry(self, attempt: WebhookAttempt, *, pause_seconds: float) -> bool:
         """Record a failed attempt and when the next one is due."""
-        return self._record_failure(attempt, next_attempt_at=in_seconds(pause_seconds))
+        return self._record_failure(attempt, next_attempt_at=seconds_from_now(pause_seconds))
 
     def mark_failed(self, attempt: WebhookAttempt) -> bool:
         """Record the last failed attempt."""
@@ -175,7 +175,7 @@ class WebhookDelivery(ConditionalUpdate):
         with transaction.atomic():
             if not self._record(attempt, tries=models.F("tries") + 1, **changes):
                 return False
-            pause = in_seconds(HOST_PAUSE_SECONDS)
+            pause = seconds_from_now(HOST_PAUSE_SECONDS)
             others = WebhookDelivery.objects.filter(NOT_LEASED, state=DeliveryState.PENDING, next_attempt_at__lt=pause)
             others.filter(owner=self.owner_id, host=self.host).exclude(pk=self.pk).update(next_attempt_at=pause)
         return True

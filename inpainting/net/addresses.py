@@ -56,8 +56,8 @@ ISATAP, ISATAP_MASK = 0x0000_5EFE, 0xFCFF_FFFF
 def is_blocked(address: str, *, allowed: Iterable[Network] = ()) -> bool:
     """Return whether requests to `address`, an IPv4 or IPv6 address as text, are blocked.
 
-    `allowed`: special networks that the administrator allows. An IPv4 address embedded in an IPv6 address must be
-    allowed by itself. Text that is not an address and addresses with a zone index are blocked.
+    allowed: special networks that the administrator allows. An IPv4 address embedded in an IPv6 address must be allowed
+        by itself. Text that is not an address and addresses with a zone index are blocked.
     """
     try:
         outer = ip_address(address)

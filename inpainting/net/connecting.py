@@ -31,7 +31,7 @@ class Deadline:
         self._start = clock()
         self._end = self._start + seconds
 
-    def left(self, at_most: float = float("inf")) -> float:
+    def seconds_left(self, at_most: float = float("inf")) -> float:
         """Return the seconds left, more than 0. Raises NetworkError(TIMEOUT) after the deadline."""
         left = self._end - self._clock()
         if left <= 0:
@@ -123,7 +123,7 @@ def _allowed_addresses(
     if target.is_address:
         addresses = [target.host]
     else:
-        addresses = list(_resolve_within(target, transport, deadline.left(policy.dns_seconds)))
+        addresses = list(_resolve_within(target, transport, deadline.seconds_left(policy.dns_seconds)))
         if not addresses:
             raise NetworkError(Failure.DNS_FAILED)
     own_name = target.host in policy.own_names
@@ -166,7 +166,7 @@ def _connect_to_first(
     failure = Failure.CONNECT_FAILED
     for address in addresses[:MAX_ADDRESSES_TRIED]:
         try:
-            return transport.connect(address, port, deadline.left(policy.connect_seconds)), address
+            return transport.connect(address, port, deadline.seconds_left(policy.connect_seconds)), address
         except TimeoutError:
             failure = Failure.TIMEOUT
         except OSError:
@@ -182,7 +182,7 @@ def _peer_address(raw_socket: socket.socket) -> str:
 
 
 def _start_tls(raw_socket: socket.socket, name: str, transport: NetworkTransport, deadline: Deadline) -> ssl.SSLSocket:
-    raw_socket.settimeout(deadline.left())
+    raw_socket.settimeout(deadline.seconds_left())
     try:
         return transport.tls().wrap_socket(raw_socket, server_hostname=name)
     except TimeoutError as error:

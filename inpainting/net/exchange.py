@@ -81,7 +81,7 @@ def _next_event(connection: Connection, http: h11.Connection, deadline: Deadline
 
 
 def _receive(connection: Connection, deadline: Deadline) -> bytes:
-    connection.socket.settimeout(deadline.left())
+    connection.socket.settimeout(deadline.seconds_left())
     try:
         return connection.socket.recv(READ_BYTES)
     except OSError as error:
@@ -91,7 +91,7 @@ def _receive(connection: Connection, deadline: Deadline) -> bytes:
 def _send(connection: Connection, data: bytes, deadline: Deadline) -> None:
     rest = memoryview(data)
     while rest:
-        connection.socket.settimeout(deadline.left())
+        connection.socket.settimeout(deadline.seconds_left())
         try:
             rest = rest[connection.socket.send(rest) :]
         except OSError as error:

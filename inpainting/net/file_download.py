@@ -17,10 +17,10 @@ from inpainting.net.url_parsing import parse_url, resolve_redirect
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file on another server. size: of the whole file in bytes. body: from the requested byte on."""
+    """A file on another server."""
 
-    size: int
-    body: Iterator[bytes]
+    size: int  # of the whole file in bytes
+    body: Iterator[bytes]  # from the requested byte on
 
 
 class DownloadFailed(EngineFailed):
@@ -59,7 +59,8 @@ def open_remote_file(
 
 
 def size_of(status: int, headers: Mapping[str, str], first_byte: int) -> int:
-    """The size of the whole file from the head of an answer. Raises DownloadFailed, or NetworkError for a bad head."""
+    """Return the size of the whole file from the head of an answer. Raises DownloadFailed, or NetworkError for a bad
+    head."""
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise NetworkError(Failure.BAD_ANSWER)
     if status == 206:

@@ -23,9 +23,10 @@ NOT_ALLOWED = (
 def download_image(url: str, *, field: str, policy: OutboundPolicy, transport: NetworkTransport | None = None) -> bytes:
     """Return the response body, at most policy.max_bytes. The codecs check whether it is an image.
 
-    field: the request field that held the URL, for error messages. Raises InvalidRequest with code url_not_allowed,
-    url_not_found (no such host), url_tls_error, url_timeout, url_too_large or url_fetch_failed (`actual` is the other
-    server's status, if there was one). No packet is sent to a blocked address.
+    field: the request field that held the URL, for error messages.
+    Raises InvalidRequest with code url_not_allowed, url_not_found (no such host), url_tls_error, url_timeout,
+    url_too_large or url_fetch_failed (`actual` is the other server's status, if there was one). No packet is sent to a
+    blocked address.
     """
     deadline = Deadline(policy.total_seconds)
     try:

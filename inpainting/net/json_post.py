@@ -17,21 +17,20 @@ MAX_BODY_START_BYTES = 512
 
 @dataclass(frozen=True, slots=True)
 class PostResponse:
-    """The receiver responded, with any status. Redirects are not followed.
-
-    body_start: at most MAX_BODY_START_BYTES. Empty if only DREAMLAYER_ALLOWED_NETWORKS allows the address,
-    because users can read the delivery log. retry_after: the value of the header.
-    """
+    """The receiver responded, with any status. Redirects are not followed."""
 
     status: int
+    # At most MAX_BODY_START_BYTES. Empty if only DREAMLAYER_ALLOWED_NETWORKS allows the address, because users can read
+    # the delivery log.
     body_start: bytes
     seconds: float
-    retry_after: str | None = None
+    retry_after: str | None = None  # the value of the header
 
 
 @dataclass(frozen=True, slots=True)
 class PostFailure:
-    """No response. After NOT_ALLOWED and DNS_FAILED nothing was sent; otherwise the message may have arrived."""
+    """The receiver did not respond. After NOT_ALLOWED and DNS_FAILED nothing was sent; otherwise the message may have
+    arrived."""
 
     failure: Failure
     seconds: float
@@ -46,10 +45,12 @@ def post_json(
     policy: OutboundPolicy,
     transport: NetworkTransport | None = None,
 ) -> PostResponse | PostFailure:
-    """Post `body` once, without retries or redirects. headers: in addition to content-type and content-length.
+    """Post `body` once, without retries or redirects.
 
-    deadline_seconds: for everything from parsing the URL to reading the status line. Raises h11.LocalProtocolError for
-    invalid headers.
+    headers: in addition to content-type and content-length.
+
+    deadline_seconds: for everything from parsing the URL to reading the status line.
+    Raises h11.LocalProtocolError for invalid headers.
     """
     deadline = Deadline(deadline_seconds)
     try:

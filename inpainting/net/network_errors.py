@@ -16,7 +16,8 @@ class Failure(StrEnum):
 
 
 class NetworkError(Exception):
-    """Internal to this package: `download_image` and `post_json` translate it into their own results."""
+    """The error of a request, internal to this package: `download_image` and `post_json` translate it into their own
+    results."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.value)

@@ -13,20 +13,17 @@ DEFAULT_OPEN_PORTS = frozenset({80, 443})
 
 @dataclass(frozen=True, slots=True)
 class OutboundPolicy:
-    """The rules of one outbound request. Raises ValueError for values out of range.
+    """The rules of one outbound request. Raises ValueError for values out of range."""
 
-    allowed_networks, allowed_ports: allowed by the administrator besides public addresses and ports 80 and 443.
-    own_names: host names of this site, in lower case; refused unless their addresses are in allowed_networks.
-    total_seconds: from parsing the URL to the last byte, redirects included. connect_seconds: per address.
-    """
-
+    # `allowed_networks`, `allowed_ports`: allowed by the administrator besides public addresses and ports 80 and 443.
     allowed_networks: tuple[Network, ...] = ()
     allowed_ports: frozenset[int] = frozenset()
+    # Host names of this site, in lower case; refused unless their addresses are in allowed_networks.
     own_names: frozenset[str] = frozenset()
     max_bytes: int = 32 * 2**20
     max_redirects: int = 3
-    total_seconds: float = 15.0
-    connect_seconds: float = 3.0
+    total_seconds: float = 15.0  # from parsing the URL to the last byte, redirects included
+    connect_seconds: float = 3.0  # per address
     dns_seconds: float = 3.0
 
     def __post_init__(self) -> None:

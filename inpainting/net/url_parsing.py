@@ -30,10 +30,10 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A parsed URL. host: a lower-case ASCII name, or an IP address in its canonical form, without brackets."""
+    """A parsed URL."""
 
     scheme: str
-    host: str
+    host: str  # a lower-case ASCII name, or an IP address in its canonical form, without brackets
     port: int
     path: str  # with the query; ASCII, starts with a slash
 

@@ -67,7 +67,7 @@ def is_held_elsewhere() -> bool:
     return True
 
 
-def serialized(load: Callable[Arguments, Loaded]) -> Callable[Arguments, Loaded]:
+def serialize(load: Callable[Arguments, Loaded]) -> Callable[Arguments, Loaded]:
     """Decorate a function that builds networks: it holds LOAD_LOCK, and torch's default dtype stays the same."""
 
     @wraps(load)

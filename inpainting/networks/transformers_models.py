@@ -20,13 +20,13 @@ from inpainting.families.layouts import TransformersLayout
 from inpainting.networks.device.choice import current_device
 from inpainting.networks.device.hardware import Hardware, is_out_of_memory
 from inpainting.networks.device.memory import CPU
-from inpainting.networks.load_lock import serialized
+from inpainting.networks.load_lock import serialize
 
 logger = logging.getLogger(__name__)
 transformers.utils.logging.disable_progress_bar()
 
 
-@serialized
+@serialize
 def load_model(spec: ModelSpec, folder: Path) -> Any:
     """The model, in float32, on the current device.
 

@@ -38,7 +38,7 @@ class DepthAnything:
         from inpainting.networks.transformers_models import run_model
 
         model, processor = loaded
-        inputs = processor(images=Image.fromarray(squeezed(pixels)), return_tensors="pt")
+        inputs = processor(images=Image.fromarray(limit_ratio(pixels)), return_tensors="pt")
         output = run_model(model, model, **inputs)
         (found,) = processor.post_process_depth_estimation(output, [pixels.shape[:2]])
         depth = found["predicted_depth"].numpy().reshape(pixels.shape[:2])  # sides of one pixel are left out
@@ -52,7 +52,7 @@ class DepthAnything:
         return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
 
 
-def squeezed(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def limit_ratio(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The image, its shorter side scaled up where it is less than 1 / MAX_RATIO of the longer one."""
     height, width = pixels.shape[:2]
     least = -(-max(height, width) // MAX_RATIO)

@@ -24,7 +24,7 @@ class ThreadSafeInMemoryChannelLayer(InMemoryChannelLayer):  # type: ignore[misc
         return str(await super().new_channel(prefix))
 
     def has_members(self, group: str) -> bool:
-        """Whether a channel of this process is in the group. May be called from any thread."""
+        """Return whether a channel of this process is in the group. May be called from any thread."""
         return bool(self.groups.get(group))
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from accounts import websocket_auth
 from inpainting.generations import history
 from inpainting.models import Generation, Status
 from inpainting.realtime import events
-from inpainting.realtime.current_event import current_event, queued_event
+from inpainting.realtime.current_event import current_event, make_queued_event
 from inpainting.realtime.queue_positions import broadcaster
 from inpainting.worker.run_time_estimates import Positions
 
@@ -52,7 +52,7 @@ class GenerationEventsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc
         self.authorized = False  # until `connect` has checked it, and after the socket is closed
         self.queued: dict[UUID, int | None] = {}  # waiting generations: the position that was sent last
         self.rechecks: asyncio.Task[None] | None = None
-        with self.counted(scope["user"].pk) as within_limit:
+        with self.count_socket(scope["user"].pk) as within_limit:
             self.within_limit = within_limit
             try:
                 await super().__call__(scope, receive, send)
@@ -64,7 +64,7 @@ class GenerationEventsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc
 
     @classmethod
     @contextmanager
-    def counted(cls, user_id: int | None) -> Iterator[bool]:
+    def count_socket(cls, user_id: int | None) -> Iterator[bool]:
         """Count the socket while it is open. Yields False if the user has the allowed number of sockets already."""
         within_limit = user_id is None or cls.open_sockets[user_id] < settings.LIVE_SOCKETS_PER_USER
         if user_id is None or not within_limit:
@@ -123,13 +123,13 @@ class GenerationEventsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc
                 continue  # it was among those that are counted, and has started a moment ago
             if place is not None and is_worth_sending(sent, place.position):
                 self.queued[pk] = place.position
-                await self.send_event(pk, queued_event(place))
+                await self.send_event(pk, make_queued_event(place))
 
     async def send_position(self, pk: UUID) -> None:
         place = await broadcaster().position_of(pk)
         self.queued[pk] = place.position if place else None
         broadcaster().subscribe(self)
-        await self.send_event(pk, queued_event(place))
+        await self.send_event(pk, make_queued_event(place))
 
     def forget_position(self, pk: UUID) -> None:
         self.queued.pop(pk, None)
@@ -193,12 +193,12 @@ class GenerationEventsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc
         """Return the generations whose current state is sent on connecting."""
         raise NotImplementedError
 
-    async def send_event(self, pk: UUID, event: events.Event) -> None:
+    async def send_event(self, pk: UUID, event: events.GenerationEvent) -> None:
         raise NotImplementedError
 
 
 class GenerationConsumer(GenerationEventsConsumer):
-    """`/ws/generations/<id>/`"""
+    """The events of one generation, at `/ws/generations/<id>/`."""
 
     @property
     def pk(self) -> UUID:
@@ -215,12 +215,12 @@ class GenerationConsumer(GenerationEventsConsumer):
     def initial_generations(self) -> list[Generation]:
         return list(history.for_user(self.scope["user"]).filter(pk=self.pk))
 
-    async def send_event(self, pk: UUID, event: events.Event) -> None:
+    async def send_event(self, pk: UUID, event: events.GenerationEvent) -> None:
         await self.send_json(event)
 
 
 class OwnGenerationsConsumer(GenerationEventsConsumer):
-    """`/ws/generations/`: each message also has the generation's `id`."""
+    """The events of all generations of the user, at `/ws/generations/`; each message also has the generation's `id`."""
 
     async def refusal(self) -> int | None:
         return None if self.scope["user"].is_authenticated else SIGNED_OUT
@@ -231,7 +231,7 @@ class OwnGenerationsConsumer(GenerationEventsConsumer):
     def initial_generations(self) -> list[Generation]:
         return list(history.unfinished(self.scope["user"]))
 
-    async def send_event(self, pk: UUID, event: events.Event) -> None:
+    async def send_event(self, pk: UUID, event: events.GenerationEvent) -> None:
         await self.send_json({"id": str(pk), **event})
 
 

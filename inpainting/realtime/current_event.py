@@ -7,8 +7,11 @@ from inpainting.realtime import events
 from inpainting.worker.run_time_estimates import QueuePosition, remaining_seconds
 
 
-def current_event(generation: Generation, place: QueuePosition | None) -> events.Event:
-    """Return the event of the current state. place: position in the queue, or None if it is not known or not queued."""
+def current_event(generation: Generation, place: QueuePosition | None) -> events.GenerationEvent:
+    """Return the event of the current state.
+
+    place: position in the queue, or None if it is not known or not queued.
+    """
     match generation.status:
         case Status.RUNNING:
             return progress_event(generation) or events.running()
@@ -18,16 +21,16 @@ def current_event(generation: Generation, place: QueuePosition | None) -> events
             return events.failed(code=generation.error_code, message=generation.error_message)
         case Status.CANCELLED:
             return events.cancelled()
-    return queued_event(place)
+    return make_queued_event(place)
 
 
-def queued_event(place: QueuePosition | None) -> events.Event:
+def make_queued_event(place: QueuePosition | None) -> events.GenerationEvent:
     if place is None:
         return events.queued()
     return events.queued(place.position, place.eta, is_minimum=place.is_minimum)
 
 
-def progress_event(generation: Generation) -> events.Event | None:
+def progress_event(generation: Generation) -> events.GenerationEvent | None:
     """Return the progress of a running or ended generation; None before the first step."""
     if not generation.steps:
         return None

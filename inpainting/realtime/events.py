@@ -16,43 +16,43 @@ MAX_PREVIEWS = 64
 """Running generations whose last preview is kept in this process, at about 20 kB each."""
 
 
-class Preview(TypedDict):
-    """A preview of the unfinished image. url: a data URL of at most 256x256 pixels.
+class StepPreview(TypedDict):
+    """A preview of the unfinished image."""
 
-    box: the part of the source image that it shows: left, top, right, bottom in pixels.
-    """
-
-    url: str
-    box: list[int]
+    url: str  # a data URL of at most 256x256 pixels
+    box: list[int]  # the part of the source image that it shows: left, top, right, bottom in pixels
 
 
-class Event(TypedDict):
-    """position: 1 starts next. eta, seconds_left: seconds until the generation ends. Null without an estimate."""
+class GenerationEvent(TypedDict):
+    """A change of a generation, as it is sent to clients."""
 
     type: Literal["queued", "running", "progress", "succeeded", "failed", "cancelled"]
-    position: NotRequired[int | None]
+    position: NotRequired[int | None]  # 1 starts next
+    # `eta`, `seconds_left`: seconds until the generation ends. Null without an estimate.
     eta: NotRequired[float | None]
     position_is_minimum: NotRequired[bool]
     step: NotRequired[int]
     of: NotRequired[int]
     percent: NotRequired[int]
     seconds_left: NotRequired[float | None]
-    preview: NotRequired[Preview]
+    preview: NotRequired[StepPreview]
     code: NotRequired[str]
     message: NotRequired[str]
 
 
-def queued(position: int | None = None, eta: float | None = None, *, is_minimum: bool = False) -> Event:
-    event: Event = {"type": "queued", "position": position, "eta": eta}
+def queued(position: int | None = None, eta: float | None = None, *, is_minimum: bool = False) -> GenerationEvent:
+    event: GenerationEvent = {"type": "queued", "position": position, "eta": eta}
     return {**event, "position_is_minimum": True} if is_minimum else event
 
 
-def running() -> Event:
+def running() -> GenerationEvent:
     return {"type": "running"}
 
 
-def progress(step: int, of: int, *, seconds_left: float | None = None, preview: Preview | None = None) -> Event:
-    event: Event = {
+def progress(
+    step: int, of: int, *, seconds_left: float | None = None, preview: StepPreview | None = None
+) -> GenerationEvent:
+    event: GenerationEvent = {
         "type": "progress",
         "step": step,
         "of": of,
@@ -64,15 +64,15 @@ def progress(step: int, of: int, *, seconds_left: float | None = None, preview: 
     return event
 
 
-def succeeded() -> Event:
+def succeeded() -> GenerationEvent:
     return {"type": "succeeded"}
 
 
-def failed(*, code: str, message: str) -> Event:
+def failed(*, code: str, message: str) -> GenerationEvent:
     return {"type": "failed", "code": code, "message": message}
 
 
-def cancelled() -> Event:
+def cancelled() -> GenerationEvent:
     return {"type": "cancelled"}
 
 
@@ -84,7 +84,7 @@ def owner_group(owner_id: int) -> str:
     return f"owner-{owner_id}"
 
 
-def publish(generation_id: UUID, owner_id: int, event: Event) -> None:
+def publish(generation_id: UUID, owner_id: int, event: GenerationEvent) -> None:
     """Send the event to all connected clients. Best effort: a client that missed one reads the state from the API."""
     _keep_preview(generation_id, event)
     groups = [generation_group(generation_id), owner_group(owner_id)]
@@ -95,16 +95,16 @@ def publish(generation_id: UUID, owner_id: int, event: Event) -> None:
         async_to_sync(_send)(groups, {"type": "generation.event", "id": str(generation_id), "event": event})
 
 
-_previews: OrderedDict[UUID, Preview] = OrderedDict()
+_previews: OrderedDict[UUID, StepPreview] = OrderedDict()
 _keeping = threading.Lock()
 
 
-def last_preview(generation_id: UUID) -> Preview | None:
-    """The preview that this process sent last for a running generation; None if it sent none."""
+def last_preview(generation_id: UUID) -> StepPreview | None:
+    """Return the preview that this process sent last for a running generation; None if it sent none."""
     return _previews.get(generation_id)
 
 
-def _keep_preview(generation_id: UUID, event: Event) -> None:
+def _keep_preview(generation_id: UUID, event: GenerationEvent) -> None:
     with _keeping:
         if event["type"] != "progress":
             _previews.pop(generation_id, None)

@@ -19,7 +19,9 @@ HEARTBEAT_SECONDS = 15.0
 """Proxies close connections on which nothing is sent for a minute or less."""
 
 
-async def follow(pk: UUID, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> AsyncIterator[events.Event | None]:
+async def follow(
+    pk: UUID, *, heartbeat_seconds: float = HEARTBEAT_SECONDS
+) -> AsyncIterator[events.GenerationEvent | None]:
     """Yield the events until the generation has ended, was deleted, or this process stops; the last one is not among
     them. None after each `heartbeat_seconds` without an event.
 

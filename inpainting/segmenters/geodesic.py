@@ -75,7 +75,7 @@ def select(pixels: RGB, objects: Sequence[tuple[int, int]], others: Sequence[tup
     to_others = distances(graph, (beside | {*graph.border}) - on)
     is_object = to_object < to_others
     mask = np.where(is_object[graph.labels], np.uint8(255), np.uint8(0))
-    return cv2.medianBlur(connected(mask, objects), 5)
+    return cv2.medianBlur(keep_connected(mask, objects), 5)
 
 
 def distances(graph: Graph, starts: Iterable[int]) -> NDArray[np.float64]:
@@ -87,7 +87,7 @@ def distances(graph: Graph, starts: Iterable[int]) -> NDArray[np.float64]:
     return found
 
 
-def connected(mask: Mask, points: Sequence[tuple[int, int]]) -> Mask:
+def keep_connected(mask: Mask, points: Sequence[tuple[int, int]]) -> Mask:
     """The components of a mask that contain one of the points (x, y)."""
     _, labels = cv2.connectedComponents(mask, connectivity=8)
     wanted = {int(labels[y, x]) for x, y in points} - {0}
@@ -171,11 +171,11 @@ def borders(
     """The pairs of neighbouring regions, and the mean gradient along the border of each pair."""
     count = int(labels.max()) + 1
     pairs, strengths = [], []
-    for one, other in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-        differ = labels[one] != labels[other]
-        a, b = labels[one][differ].astype(np.int64), labels[other][differ].astype(np.int64)
+    for near, other in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        differ = labels[near] != labels[other]
+        a, b = labels[near][differ].astype(np.int64), labels[other][differ].astype(np.int64)
         pairs.append(np.minimum(a, b) * count + np.maximum(a, b))
-        strengths.append(np.maximum(gradient[one], gradient[other])[differ])
+        strengths.append(np.maximum(gradient[near], gradient[other])[differ])
     found, index = np.unique(np.concatenate(pairs), return_inverse=True)
     means = np.bincount(index, np.concatenate(strengths)) / np.maximum(np.bincount(index), 1)
     return found // count, found % count, means

@@ -16,7 +16,7 @@ from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage, Mask
-from inpainting.core.resizing import resized
+from inpainting.core.resizing import resize_pixels
 from inpainting.segmenters import geodesic, walker
 from inpainting.segmenters.base import Candidate, Hint, Point, Selection, box_around
 
@@ -77,9 +77,9 @@ def mask_from(image: RGB, guess: tuple[Mask, float] | None, box: Box, selection:
     return mask
 
 
-def is_same(one: Mask, other: Mask) -> bool:
-    either = np.count_nonzero(one | other)
-    return bool(np.count_nonzero(one & other) >= SAME * either)
+def is_same(plane: Mask, other: Mask) -> bool:
+    either = np.count_nonzero(plane | other)
+    return bool(np.count_nonzero(plane & other) >= SAME * either)
 
 
 def create() -> GrabCut:
@@ -89,7 +89,7 @@ def create() -> GrabCut:
 def cut(pixels: RGB, window: Box, box: Box, guess: tuple[Mask, float] | None, selection: Selection) -> Mask:
     """The mask of a window of the image. guess: the whole image's, at a scale; None: the outline or the box."""
     scale = min(1.0, WORKING_SIDE / window.size.longer)
-    small = resized(pixels, scaled_size(window.size, scale))
+    small = resize_pixels(pixels, scaled_size(window.size, scale))
     height, width = small.shape[:2]
     if selection.outline:
         labels = labels_of_outline(selection.outline, window, scale, Size(width, height))
@@ -116,7 +116,7 @@ def cut(pixels: RGB, window: Box, box: Box, guess: tuple[Mask, float] | None, se
             seeds.append((x, y))
     found = grab_cut(small, labels, ITERATIONS if guess is None else 1)
     if seeds:
-        found = geodesic.connected(found, seeds)
+        found = geodesic.keep_connected(found, seeds)
     enlarged = cv2.resize(found, (window.size.width, window.size.height), interpolation=cv2.INTER_LINEAR)
     return np.where(enlarged > 127, np.uint8(255), np.uint8(0))
 
@@ -156,7 +156,7 @@ def guesses_from(
     """First guesses of an object from its points, one for each radius: at a scale of the image, with bounds in it."""
     height, width = image.shape[:2]
     scale = min(1.0, WORKING_SIDE / max(width, height))
-    small = resized(image, scaled_size(Size(width, height), scale))
+    small = resize_pixels(image, scaled_size(Size(width, height), scale))
 
     def pixel(point: Point) -> tuple[int, int]:
         return min(int(point.x * scale), small.shape[1] - 1), min(int(point.y * scale), small.shape[0] - 1)

@@ -12,7 +12,7 @@ import numpy as np
 from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.geometry import Box
 from inpainting.core.image import CanonicalImage, Mask
-from inpainting.core.resizing import resized
+from inpainting.core.resizing import resize_pixels
 from inpainting.segmenters import geodesic, grabcut
 from inpainting.segmenters.base import Hint, Selection
 
@@ -30,7 +30,7 @@ class Saliency:
     def segment(self, canonical: CanonicalImage, selection: Selection) -> Mask:
         image, whole = to_rgb8(canonical), Box.whole(canonical.size)
         scale = min(1.0, grabcut.WORKING_SIDE / canonical.size.longer)
-        region = salient_region(resized(image, grabcut.scaled_size(canonical.size, scale)))
+        region = salient_region(resize_pixels(image, grabcut.scaled_size(canonical.size, scale)))
         if not region.any():
             return np.zeros(image.shape[:2], np.uint8)
         return grabcut.cut(image, whole, whole, (region, scale), selection)

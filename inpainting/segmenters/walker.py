@@ -62,7 +62,7 @@ def select(
         place = np.clip(1 - (away / radius) ** 2, -3, 1)
         inside = walk(graph, by_colour + PLACE * place + by_way, on, beside) > 0.5
         mask = np.where(inside[graph.labels], np.uint8(255), np.uint8(0))
-        masks.append(geodesic.connected(mask, objects))
+        masks.append(geodesic.keep_connected(mask, objects))
     return masks
 
 

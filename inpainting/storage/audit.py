@@ -65,7 +65,7 @@ def missing(name: NamedFile, storage: Storage = default_storage) -> bool:
     return not storage.exists(name.file) and name.has_row()
 
 
-def altered(name: NamedFile, storage: Storage = default_storage) -> bool:
+def is_altered(name: NamedFile, storage: Storage = default_storage) -> bool:
     """Whether the bytes differ from those written. Reads the whole file; False for thumbnails and missing files."""
     if not name.sha256:
         return False
@@ -79,7 +79,7 @@ def altered(name: NamedFile, storage: Storage = default_storage) -> bool:
     return digest.hexdigest() != name.sha256
 
 
-def older(file: str, *, than: datetime, storage: Storage = default_storage) -> bool:
+def is_older(file: str, *, than: datetime, storage: Storage = default_storage) -> bool:
     """Whether the file was written before that time; False for a missing file."""
     try:
         return storage.get_modified_time(file) < than

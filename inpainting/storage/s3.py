@@ -47,7 +47,7 @@ CLIENT_CONFIG = Config(
 
 
 @contextmanager
-def translated(name: str) -> Iterator[None]:
+def translate_errors(name: str) -> Iterator[None]:
     """Raise FileNotFoundError, the OSError of a full disk, or StorageUnavailable instead of boto3's exceptions."""
     try:
         yield
@@ -99,13 +99,13 @@ class S3ImageStorage(S3Storage, ImageStorage):  # type: ignore[misc]  # django-s
     def get(self, name: str, start: int = 0) -> dict[str, Any]:
         """The response to a GET of the object from byte `start` on; "Body" is a stream."""
         byte_range = {"Range": f"bytes={start}-"} if start else {}
-        with translated(name):
+        with translate_errors(name):
             response: dict[str, Any] = self.client.get_object(**self.at(name), **byte_range)
         return response
 
     def head(self, name: str) -> dict[str, Any]:
         """The response to a HEAD of the object. Raises FileNotFoundError."""
-        with translated(name):
+        with translate_errors(name):
             response: dict[str, Any] = self.client.head_object(**self.at(name))
         return response
 
@@ -115,14 +115,14 @@ class S3ImageStorage(S3Storage, ImageStorage):  # type: ignore[misc]  # django-s
     def _save(self, name: str, content: File) -> str:
         parameters = self._get_write_parameters(name)
         content.seek(0)
-        with translated(name):
+        with translate_errors(name):
             self.client.upload_fileobj(
                 KeptOpen(content), **self.at(name), ExtraArgs=parameters, Config=self.transfer_config
             )
         return name
 
     def delete(self, name: str) -> None:
-        with translated(name), suppress(FileNotFoundError):
+        with translate_errors(name), suppress(FileNotFoundError):
             self.client.delete_object(**self.at(name))
 
     def exists(self, name: str) -> bool:
@@ -142,7 +142,7 @@ class S3ImageStorage(S3Storage, ImageStorage):  # type: ignore[misc]  # django-s
     def presigned_url(self, name: str, *, seconds: int, headers: Mapping[str, str]) -> str:
         """A link to the object for everyone who has it. headers: of the response, of those in RESPONSE_HEADERS."""
         sent = {RESPONSE_HEADERS[key]: value for key, value in headers.items() if key in RESPONSE_HEADERS}
-        with translated(name):
+        with translate_errors(name):
             return str(
                 self.client.generate_presigned_url("get_object", Params={**self.at(name), **sent}, ExpiresIn=seconds)
             )
@@ -151,7 +151,7 @@ class S3ImageStorage(S3Storage, ImageStorage):  # type: ignore[misc]  # django-s
         """A request lists a thousand files."""
         prefix = f"{self.location.strip('/')}/" if self.location else ""
         pages = self.client.get_paginator("list_objects_v2")
-        with translated(prefix):
+        with translate_errors(prefix):
             for page in pages.paginate(Bucket=self.bucket_name, Prefix=prefix):
                 for found in page.get("Contents", ()):
                     yield found["Key"].removeprefix(prefix), found["Size"]
@@ -213,7 +213,7 @@ class ObjectReader(io.RawIOBase):
             self.body = self.storage.get(self.object_name, self.position)["Body"]
         started = time.monotonic()
         try:
-            with translated(self.object_name):
+            with translate_errors(self.object_name):
                 # What has arrived: `read` waits for all of it, for hours if each byte arrives within READ_SECONDS.
                 data: bytes = self.body._raw_stream.read1(byte_count)
             self.received += len(data)

@@ -29,12 +29,12 @@ NEAR = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """The use of one limit by a user; limit: None for no limit."""
+class LimitUsage:
+    """The use of one limit by a user;"""
 
     label: str
     used: int
-    limit: int | None
+    limit: int | None  # None for no limit
 
     @property
     def is_reached(self) -> bool:
@@ -61,15 +61,15 @@ def account(request: SignedInRequest) -> HttpResponse:
     return render(request, "account.html", context)
 
 
-def usages(user: User, used_bytes: int) -> list[Usage]:
-    """The user's usage of each limit, in the order of the page."""
+def usages(user: User, used_bytes: int) -> list[LimitUsage]:
+    """Return the user's usage of each limit, in the order of the page."""
     limits, used = UserLimits.for_user(user) or UserLimits(), spent(user)
     return [
-        Usage("Generations queued or running", waiting(user), limits.waiting),
-        Usage("Generations in the last minute", used["per_minute"], limits.per_minute),
-        Usage("Generations in the last 24 hours", used["per_day"], limits.per_day),
-        Usage("Megapixels in the last 24 hours", used["megapixels_per_day"], limits.megapixels_per_day),
-        Usage("Megabytes stored", used_bytes // 10**6, limits.stored_megabytes),
+        LimitUsage("Generations queued or running", waiting(user), limits.waiting),
+        LimitUsage("Generations in the last minute", used["per_minute"], limits.per_minute),
+        LimitUsage("Generations in the last 24 hours", used["per_day"], limits.per_day),
+        LimitUsage("Megapixels in the last 24 hours", used["megapixels_per_day"], limits.megapixels_per_day),
+        LimitUsage("Megabytes stored", used_bytes // 10**6, limits.stored_megabytes),
     ]
 
 
@@ -77,7 +77,7 @@ def usages(user: User, used_bytes: int) -> list[Usage]:
 @require_safe
 @login_required
 def export(request: SignedInRequest) -> HttpResponseBase:
-    """Everything of the user as a ZIP. An interrupted download can be resumed while nothing has changed."""
+    """Return everything of the user as a ZIP. An interrupted download can be resumed while nothing has changed."""
     archive = archive_of(request.user)
     headers = {
         **INERT,

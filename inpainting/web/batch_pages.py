@@ -49,7 +49,7 @@ def batch_page(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 def row_of(item: BatchItem) -> dict[str, Any]:
-    """The template's values of an item: before its end the thumbnail is that of the source image."""
+    """Return the template's values of an item: before its end the thumbnail is that of the source image."""
     generation = item.generation
     is_shown = generation is not None and not generation.is_hidden
     image = next(iter(generation.images.all()), None) if generation is not None and is_shown else None

@@ -9,7 +9,7 @@ from django.conf import settings
 from inpainting.captioning import NO_MODEL, find_captioner
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.rows.inference_model import InferenceModel
-from inpainting.catalog.specs import COMPUTED_CONTROLS, Control, Kind
+from inpainting.catalog.specs import COMPUTED_CONTROLS, ControlImageKind, Kind
 from inpainting.core.adapter_uses import LORA_WEIGHTS
 from inpainting.core.codecs.accepted import ACCEPT_ATTRIBUTE, ACCEPTED
 from inpainting.core.errors import InvalidRequest
@@ -40,7 +40,7 @@ SAFETY_LABELS = {
 
 
 def page_limits() -> dict[str, Any]:
-    """The context of pages that take photos: what a photo and a mask may have."""
+    """Return the context of pages that take photos: what a photo and a mask may have."""
     limits = image_limits()
     return {
         "max_image_bytes": limits.max_bytes,
@@ -54,11 +54,12 @@ def page_limits() -> dict[str, Any]:
 
 
 def choices() -> dict[str, Any]:
-    """The context of the editor's form: engines and their models, LoRAs, adapters, inputs, plan of an empty form."""
+    """Return the context of the editor's form: engines and their models, LoRAs, adapters, inputs, plan of an empty
+    form."""
     catalog = Catalog()
     engines = [engine_choice(engine.declaration, catalog) for engine in registry.engines().values()]
     has_model = any(engine["models"] for engine in engines if engine["name"] == DIFFUSION.name)
-    computed = sorted(kind for kind in Control if catalog.find_preprocessor(kind)) if has_model else []
+    computed = sorted(kind for kind in ControlImageKind if catalog.find_preprocessor(kind)) if has_model else []
     adapters = [adapter_choice(row, computed) for row in catalog.adapters] if has_model else []
     return {
         "engines": engines,
@@ -79,14 +80,17 @@ def choices() -> dict[str, Any]:
 
 
 def words_segmenter() -> str:
-    """The name of a segmenter that can be used and finds objects by words; empty where there is none."""
-    return next((one.name for one in segmenters.usable() if Hint.WORDS in one.reads), "")
+    """Return the name of a segmenter that can be used and finds objects by words; empty where there is none."""
+    return next((segmenter.name for segmenter in segmenters.usable() if Hint.WORDS in segmenter.reads), "")
 
 
 def engine_choice(engine: EngineDeclaration, catalog: Catalog) -> dict[str, Any]:
-    """models: the installed ones, the default first; none where the engine's library is missing. shown_from: how many
-    models make the choice of one visible. missing: the engine needs a model and has none. reads_prompt: others
-    erase."""
+    """Return the context of an engine.
+
+    `models` are the installed ones, the default first; none where the engine's library is missing. `shown_from` is how
+    many models make the choice of one visible. `missing` is set where the engine needs a model and has none.
+    `reads_prompt` is not set for engines that erase.
+    """
     rows = catalog.installed(engine.name) if engine.is_installed else []
     is_diffusion = engine.name == DIFFUSION.name
     return {
@@ -101,7 +105,7 @@ def engine_choice(engine: EngineDeclaration, catalog: Catalog) -> dict[str, Any]
 
 
 def safety_choices() -> dict[str, Any] | None:
-    """The choices for the safety checker, the site's own first; None where no checker is installed.
+    """Return the choices for the safety checker, the site's own first; None where no checker is installed.
 
     turned_on: the type that applies to a request which turned the checker on without a type; "" is the site's own.
     """
@@ -119,8 +123,11 @@ def safety_choices() -> dict[str, Any] | None:
     }
 
 
-def adapter_choice(row: InferenceModel, computed: list[Control]) -> dict[str, Any]:
-    """A VAE, an embedding, a ControlNet or an IP-Adapter, for the page. computed: control images that need no file."""
+def adapter_choice(row: InferenceModel, computed: list[ControlImageKind]) -> dict[str, Any]:
+    """Return a VAE, an embedding, a ControlNet or an IP-Adapter, for the page.
+
+    computed: control images that need no file.
+    """
     return {
         "slug": row.slug,
         "label": row.label,

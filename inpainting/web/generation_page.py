@@ -47,8 +47,8 @@ def generation_page(request: HttpRequest, pk: UUID) -> HttpResponse:
         "hidden_sentence": HIDDEN_SENTENCE,
         "model_label": labels.get(generation.settings.get("model") or ""),
         "shares": [
-            {"share": one, "index": one.image.index, "url": request.build_absolute_uri(link_of(one))}
-            for one in shares.of_generation(generation)
+            {"share": share, "index": share.image.index, "url": request.build_absolute_uri(link_of(share))}
+            for share in shares.find_of_generation(generation)
         ],
         "share_days": shares.DAYS,
     }
@@ -60,7 +60,7 @@ def link_of(shared: Any) -> str:
 
 
 def summary(generation: Generation) -> str:
-    """A sentence about the result: "Erased in 1.4 s, nothing else touched."; empty unless it succeeded."""
+    """Return a sentence about the result: "Erased in 1.4 s, nothing else touched."; empty unless it succeeded."""
     if generation.status != Status.SUCCEEDED or generation.seconds is None:
         return ""
     verb = "Painted" if generation.prompt and "prompt" not in generation.ignored else "Erased"
@@ -72,15 +72,20 @@ def summary(generation: Generation) -> str:
 
 
 def page_details(generation: Generation) -> dict[str, Any]:
-    """Values for the template that are not fields of the row."""
+    """Return values for the template that are not fields of the row."""
     return {
         "id": generation.pk,
         "error": {"message": generation.error_message} if generation.error_code else None,
         "seconds": generation.seconds,
         **{name: input_url(generation, name) for name in INPUT_IMAGES},
         "conditioning_images": [
-            {"label": IMAGE_LABELS[name], "url": input_url(generation, name), "width": one.width, "height": one.height}
-            for name, one in generation.references.items()
+            {
+                "label": IMAGE_LABELS[name],
+                "url": input_url(generation, name),
+                "width": reference.width,
+                "height": reference.height,
+            }
+            for name, reference in generation.references.items()
         ],
         "images": [
             {

@@ -25,7 +25,7 @@ from inpainting.engines import registry
 from inpainting.generations import history, undoable_delete
 from inpainting.generations.edit_tree import in_tree
 from inpainting.generations.search import search, values_in_use
-from inpainting.media.archives import Entry, Names, zip_response
+from inpainting.media.archives import ArchiveEntry, Names, zip_response
 from inpainting.models import Generation, InferenceModel, Status
 from inpainting.models.generation_request import NATIVE
 from inpainting.web.state_labels import STATE_LABELS
@@ -65,7 +65,7 @@ class HistoryFilter(forms.Form):
                 self.fields[name].widget = forms.HiddenInput()
 
     def found(self, generations: QuerySet[Generation]) -> QuerySet[Generation]:
-        """The generations that meet the valid parts of the query."""
+        """Return the generations that meet the valid parts of the query."""
         self.is_valid()
         values = self.cleaned_data
         found = search(
@@ -85,7 +85,7 @@ class HistoryFilter(forms.Form):
 
 
 def start_of(day: Any, *, days_later: int = 0) -> datetime | None:
-    """Midnight of the day in the current time zone."""
+    """Return midnight of the day in the current time zone."""
     if day is None:
         return None
     return timezone.make_aware(datetime.combine(day + timedelta(days=days_later), time.min))
@@ -120,29 +120,30 @@ def history_page(request: SignedInRequest) -> HttpResponse:
 
 
 def undo_seconds(deleted_at: datetime | None) -> int:
-    """Seconds that are left to undo a deletion."""
+    """Return the seconds that are left to undo a deletion."""
     if deleted_at is None:
         return 0
     return max(1, undoable_delete.UNDO_SECONDS - int((timezone.now() - deleted_at).total_seconds()))
 
 
 def card(generation: Generation, models: Mapping[str, str]) -> dict[str, Any]:
-    """The context of a generation's card."""
+    """Return the context of a generation's card."""
     first = next(iter(generation.images.all()), None)
     source = reverse("generation-source-thumbnail", args=[generation.pk])
     result = reverse("generation-image-thumbnail", args=[generation.pk, first.index]) if first else None
     return {
         "generation": generation,
         "title": generation.prompt or generation.source.name or "Photo",
-        "painted_with": painted_with(generation, models),
+        "painted_with": engine_label(generation, models),
         "url": reverse("generation", args=[generation.pk]),
         "thumbnail": result or source,
         "before": source if result else None,
     }
 
 
-def painted_with(generation: Generation, models: Mapping[str, str]) -> str:
-    """The label of the model, its slug if it is no longer in the catalog; the engine's label if it uses no model."""
+def engine_label(generation: Generation, models: Mapping[str, str]) -> str:
+    """Return the label of the model, its slug if it is no longer in the catalog; the engine's label if it uses no
+    model."""
     model = generation.settings.get("model")
     if not model or "model" in registry.find(generation.engine).declaration.ignored_settings:
         return registry.label(generation.engine)
@@ -156,8 +157,8 @@ def model_labels() -> dict[str, str]:
 # The selection
 
 
-def selected(request: HttpRequest, name: str = "generation") -> list[UUID]:
-    """The primary keys in the form's fields of that name. Malformed ones are left out."""
+def selected_pks(request: HttpRequest, name: str = "generation") -> list[UUID]:
+    """Return the primary keys in the form's fields of that name. Malformed ones are left out."""
     pks = []
     for text in request.POST.getlist(name)[:MAX_SELECTED]:
         try:
@@ -167,8 +168,8 @@ def selected(request: HttpRequest, name: str = "generation") -> list[UUID]:
     return pks
 
 
-def back(request: HttpRequest) -> HttpResponse:
-    """To the address that the form names, of this site, else to the history."""
+def redirect_back(request: HttpRequest) -> HttpResponse:
+    """Redirect to the address that the form names, of this site, else to the history."""
     wanted = request.POST.get("next", "")
     return redirect(wanted if url_has_allowed_host_and_scheme(wanted, None) else "history")
 
@@ -176,42 +177,43 @@ def back(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def delete_selected(request: SignedInRequest) -> HttpResponse:
-    undoable_delete.hide(request.user, selected(request))
-    return back(request)
+    undoable_delete.hide(request.user, selected_pks(request))
+    return redirect_back(request)
 
 
 @require_POST
 @login_required
 def restore_deleted(request: SignedInRequest) -> HttpResponse:
-    undoable_delete.restore(request.user, selected(request))
-    return back(request)
+    undoable_delete.restore(request.user, selected_pks(request))
+    return redirect_back(request)
 
 
 @require_POST
 @login_required
 def mark_favourites(request: SignedInRequest) -> HttpResponse:
-    """`star` and `unstar` name one generation; without them the whole selection becomes a favourite."""
-    starred, unstarred = selected(request, "star"), selected(request, "unstar")
+    """Mark favourites: `star` and `unstar` name one generation; without them the whole selection becomes a
+    favourite."""
+    starred, unstarred = selected_pks(request, "star"), selected_pks(request, "unstar")
     own = history.for_user(request.user).order_by()
-    own.filter(pk__in=starred or ([] if unstarred else selected(request))).update(is_favourite=True)
+    own.filter(pk__in=starred or ([] if unstarred else selected_pks(request))).update(is_favourite=True)
     own.filter(pk__in=unstarred).update(is_favourite=False)
-    return back(request)
+    return redirect_back(request)
 
 
 @require_POST
 @login_required
 def download_selected(request: SignedInRequest) -> HttpResponseBase:
-    """The results of the selection as a ZIP. Generations without a result are left out."""
-    generations = list(history.for_user(request.user).filter(pk__in=selected(request)))
+    """Return the results of the selection as a ZIP. Generations without a result are left out."""
+    generations = list(history.for_user(request.user).filter(pk__in=selected_pks(request)))
     entries = list(archive_entries(generations))
     if not entries:
-        return back(request)
+        return redirect_back(request)
     now = timezone.localtime()
     filename = f"dreamlayer-{now:%Y-%m-%d-%H%M}.zip"
     return zip_response(entries, {"generations": len(generations)}, made_at=now, filename=filename)
 
 
-def archive_entries(generations: list[Generation]) -> Iterator[Entry]:
+def archive_entries(generations: list[Generation]) -> Iterator[ArchiveEntry]:
     names = Names("manifest.json")
     for number, generation in enumerate(generations, 1):
         for image in generation.images.all():
@@ -226,4 +228,4 @@ def archive_entries(generations: list[Generation]) -> Iterator[Entry]:
             name = names.unique(
                 generation.source.name, fallback=f"picture-{number:03}", extension=EXTENSIONS[image.format]
             )
-            yield Entry(name, image.delivered, about)
+            yield ArchiveEntry(name, image.delivered, about)

@@ -69,7 +69,7 @@ def models_page(request: SignedInRequest) -> HttpResponse:
 
 
 @dataclass(frozen=True)
-class Group:
+class ModelGroup:
     """Models under one heading of the page, installed ones first."""
 
     title: str
@@ -85,15 +85,15 @@ class Group:
         return any(model.state != ModelState.NOT_INSTALLED for model in self.models)
 
 
-def groups(models: Iterable[InferenceModel]) -> list[Group]:
+def groups(models: Iterable[InferenceModel]) -> list[ModelGroup]:
     """Return the groups of the page in its order, without empty ones."""
-    engines = {family.name: family.engine for family in families.registered()}
+    engines = {family.name: family.engine for family in families.registered_families()}
     members: dict[str, list[InferenceModel]] = {title: [] for title in TITLES.values()}
     for model in models:
         key = engines.get(model.family, UNKNOWN) if model.kind == Kind.CHECKPOINT else model.kind
         members[TITLES[key]].append(model)
     return [
-        Group(title, sorted(found, key=lambda model: not model.is_installed))
+        ModelGroup(title, sorted(found, key=lambda model: not model.is_installed))
         for title, found in members.items()
         if found
     ]

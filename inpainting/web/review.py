@@ -16,7 +16,7 @@ from inpainting.models import GeneratedImage
 
 @require_GET
 def hidden_image(request: HttpRequest, pk: UUID, index: int) -> HttpResponseBase:
-    """The unhidden result. 404 for everyone but reviewers, including the owner. Each access is recorded."""
+    """Return the unhidden result. 404 for everyone but reviewers, including the owner. Each access is recorded."""
     if not (request.user.is_staff and request.user.has_perm("inpainting.view_generation")):
         raise Http404
     hidden = GeneratedImage.objects.select_related("generation").exclude(hidden_file="")

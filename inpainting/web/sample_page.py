@@ -27,7 +27,7 @@ def first_page(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def erase(request: HttpRequest) -> HttpResponse:
-    """The sample photo without what the mask in the field `mask` covers, as a PNG."""
+    """Return the sample photo without what the mask in the field `mask` covers, as a PNG."""
     if not settings.SAMPLE:
         raise Http404
     if not consume(request, action="sample"):

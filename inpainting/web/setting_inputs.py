@@ -7,7 +7,7 @@ from typing import Any
 
 from inpainting.core.adapter_uses import ADAPTER_LISTS, IMAGE_LABELS, AdapterList
 from inpainting.core.codecs.formats import LABELS as FILE_FORMATS
-from inpainting.core.setting import Group, Setting, ValueType
+from inpainting.core.setting import Setting, SettingGroup, ValueType
 from inpainting.core.settings_table import SETTINGS
 
 PLACED_BY_HAND = frozenset(
@@ -15,7 +15,7 @@ PLACED_BY_HAND = frozenset(
     | {"safety_checker", "safety_checker_type"}
 )
 """Settings whose inputs the template writes out: they stand elsewhere on the page, or are more than one input."""
-ADAPTERS = frozenset({Group.CONTROLNET, Group.IP_ADAPTER})
+ADAPTERS = frozenset({SettingGroup.CONTROLNET, SettingGroup.IP_ADAPTER})
 """Groups whose inputs stand beside the choice of their adapter."""
 FULL_WIDTH = frozenset({ValueType.TEXT, ValueType.CATALOG_NAME})
 LONGEST_UNIT = 2
@@ -26,7 +26,7 @@ LABELS_OF_BOOLEANS = {"true": "On", "false": "Off"}
 
 
 def setting_inputs() -> dict[str, Any]:
-    """Part of the form -> its input or inputs: one for each setting placed by hand, lists for the others."""
+    """Return the inputs of each part of the form: one for each setting placed by hand, lists for the others."""
     inputs = {row.name: setting_input(row) for row in SETTINGS}
     return {
         **{name: inputs[name] for name in PLACED_BY_HAND},
@@ -36,14 +36,15 @@ def setting_inputs() -> dict[str, Any]:
 
 
 def adapter_list(adapters: AdapterList, inputs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The inputs of each entry of a list of adapters: those of the first one's settings, numbered for the others."""
+    """Return the inputs of each entry of a list of adapters: those of the first one's settings, numbered for the
+    others."""
     name, *others = (inputs[setting] for setting in adapters.first)
     rows = [
         {
-            "id": numbered(name, number, adapters)["id"],
+            "id": number_input(name, number, adapters)["id"],
             "number": number,
-            "adapter": numbered(name, number, adapters),
-            "numbers": [numbered(one, number, adapters) for one in others],
+            "adapter": number_input(name, number, adapters),
+            "numbers": [number_input(other, number, adapters) for other in others],
             "image_label": IMAGE_LABELS[image],
         }
         for number, image in enumerate(adapters.images, 1)
@@ -51,17 +52,17 @@ def adapter_list(adapters: AdapterList, inputs: Mapping[str, dict[str, Any]]) ->
     return {"id": name["id"], "noun": adapters.noun, "rows": rows}
 
 
-def numbered(one: dict[str, Any], number: int, adapters: AdapterList) -> dict[str, Any]:
-    """An input of the first entry as that of another."""
+def number_input(entry: dict[str, Any], number: int, adapters: AdapterList) -> dict[str, Any]:
+    """Return an input of the first entry as that of another."""
     if number == 1:
-        return one
-    noun, label = adapters.noun, one["label"]
+        return entry
+    noun, label = adapters.noun, entry["label"]
     label = label.replace(noun, f"{noun} {number}") if noun in label else f"{label} {number}"
-    return {**one, "id": f"{one['id']}-{number}", "name": f"{one['name']}_{number}", "label": label}
+    return {**entry, "id": f"{entry['id']}-{number}", "name": f"{entry['name']}_{number}", "label": label}
 
 
 def sections(inputs: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """The inputs that the page lists by their groups, in the order of the table."""
+    """Return the inputs that the page lists by their groups, in the order of the table."""
     listed = [row for row in SETTINGS if row.name not in PLACED_BY_HAND and row.group not in ADAPTERS]
     groups = dict.fromkeys(row.group for row in listed)
     return [
@@ -70,7 +71,7 @@ def sections(inputs: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def setting_input(row: Setting) -> dict[str, Any]:
-    """The context of `includes/setting_input.html`."""
+    """Return the context of `includes/setting_input.html`."""
     lowest, highest = row.range or (None, None)
     return {
         "id": row.name.replace("_", "-"),
@@ -91,7 +92,7 @@ def setting_input(row: Setting) -> dict[str, Any]:
 
 
 def input_element(row: Setting) -> str:
-    """The kind of form element: textarea, slider, number or select."""
+    """Return the kind of form element: textarea, slider, number or select."""
     if row.type is ValueType.TEXT:
         return "textarea"
     if row.range is not None:
@@ -100,7 +101,8 @@ def input_element(row: Setting) -> str:
 
 
 def select_options(row: Setting) -> list[tuple[str, str]]:
-    """Value and label of each option; the first stands for the default. Catalog names are filled in by the page."""
+    """Return value and label of each option; the first stands for the default. Catalog names are filled in by the
+    page."""
     if row.type is ValueType.CATALOG_NAME:
         return [("", row.default_words[:1].upper() + row.default_words[1:])]
     if row.default in row.choices:
@@ -114,12 +116,12 @@ def select_options(row: Setting) -> list[tuple[str, str]]:
 
 
 def label_of(choice: str) -> str:
-    """The label of a choice."""
+    """Return the label of a choice."""
     return FILE_FORMATS.get(choice, choice).removesuffix("Scheduler")
 
 
 def html_number(value: float | None) -> str:
-    """A number for an HTML attribute: decimal point, no separators, no exponent; "" for None."""
+    """Return a number for an HTML attribute: decimal point, no separators, no exponent; "" for None."""
     if value is None:
         return ""
     return str(int(value)) if value == int(value) else str(value)

@@ -60,7 +60,7 @@ def revoke_share(request: SignedInRequest, pk: UUID) -> HttpResponse:
 
 @require_safe
 def shared_page(request: HttpRequest, token: str) -> HttpResponse:
-    """The result alone: neither its owner, nor the source, the mask or the settings."""
+    """Return the result alone: neither its owner, nor the source, the mask or the settings."""
     shared = shares.find(token)
     if shared is None:
         response = render(request, "link_ended.html", {"reason": ENDED}, status=404)
@@ -73,8 +73,8 @@ def shared_page(request: HttpRequest, token: str) -> HttpResponse:
 
 @require_safe
 def shared_image(request: HttpRequest, token: str) -> HttpResponseBase:
-    """The result in the requested format, as a download."""
-    image = shared_or_404(token).image
+    """Return the result in the requested format, as a download."""
+    image = get_share_or_404(token).image
     filename = f"dreamlayer.{EXTENSIONS[image.format]}"
     try:
         return linked_image_response(request, image.delivered, {**INERT, **PUBLIC}, filename=filename)
@@ -84,14 +84,14 @@ def shared_image(request: HttpRequest, token: str) -> HttpResponseBase:
 
 @require_safe
 def shared_preview(request: HttpRequest, token: str) -> HttpResponseBase:
-    image = shared_or_404(token).image
+    image = get_share_or_404(token).image
     try:
         return linked_image_response(request, preview_of(image), {**INERT, **PUBLIC})
     except ImageUnavailable as error:
         return HttpResponse(error.message, status=error.status, content_type="text/plain")
 
 
-def shared_or_404(token: str) -> Share:
+def get_share_or_404(token: str) -> Share:
     shared = shares.find(token)
     if shared is None:
         raise Http404

@@ -15,7 +15,7 @@ from inpainting.web.editor_choices import choices, page_limits
 
 @require_GET
 def first_page(request: HttpRequest) -> HttpResponse:
-    """The editor; the sample photo for visitors, who sign in first where they follow a link into the editor."""
+    """Return the editor; the sample photo for visitors, who sign in first where they follow a link into the editor."""
     if request.user.is_authenticated or request.GET or not settings.SAMPLE:
         return editor(request)
     return sample_page.first_page(request)

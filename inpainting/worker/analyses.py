@@ -13,7 +13,7 @@ from django.db import connections, transaction
 from django.utils import timezone
 
 from inpainting.accounting.limits import check_upload
-from inpainting.captioning import Style, describe_colours, find_captioner
+from inpainting.captioning import CaptionStyle, describe_colours, find_captioner
 from inpainting.core.codecs import STORED_LIMITS, decode_image, encode_png
 from inpainting.core.errors import InvalidImage
 from inpainting.core.image import CanonicalImage
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
-class Findings:
+class AnalysisResult:
     """The arguments of `Analysis.succeed`; the files are written, the rows are not saved yet."""
 
     masks: list[AnalysisMask] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Findings:
         return [*self.masks, *([] if self.stored is None else [self.stored])]
 
 
-def analyse(analysis: Analysis, findings: Findings, renew_lease: Callable[[], None]) -> None:
+def analyse(analysis: Analysis, findings: AnalysisResult, renew_lease: Callable[[], None]) -> None:
     """Add what is found to `findings`, file by file, so that the caller can delete them.
 
     renew_lease: called meanwhile; for a model or an image that takes longer than a minute or two it ends.
@@ -57,8 +57,10 @@ def analyse(analysis: Analysis, findings: Findings, renew_lease: Callable[[], No
     _beside(partial(store, analysis, candidates, findings), renew_lease)
 
 
-def describe(analysis: Analysis, image: CanonicalImage, findings: Findings, renew_lease: Callable[[], None]) -> None:
-    captioner, style = find_captioner(), Style(analysis.options["style"])
+def describe(
+    analysis: Analysis, image: CanonicalImage, findings: AnalysisResult, renew_lease: Callable[[], None]
+) -> None:
+    captioner, style = find_captioner(), CaptionStyle(analysis.options["style"])
     if captioner is None:
         caption = describe_colours(image, style)
     else:
@@ -81,7 +83,7 @@ def read_image(analysis: Analysis) -> CanonicalImage:
         raise InvalidImage(message, code="image_gone", field="image") from error
 
 
-def store(analysis: Analysis, candidates: Sequence[Candidate], findings: Findings) -> None:
+def store(analysis: Analysis, candidates: Sequence[Candidate], findings: AnalysisResult) -> None:
     """Write the masks to storage, and the best one again as an image of the owner where that is requested."""
     for index, candidate in enumerate(candidates):
         mask = AnalysisMask(analysis=analysis, index=index, score=candidate.score)
@@ -96,7 +98,7 @@ def store(analysis: Analysis, candidates: Sequence[Candidate], findings: Finding
             findings.stored.write(png, image)
 
 
-def commit(analysis: Analysis, findings: Findings) -> bool:
+def commit(analysis: Analysis, findings: AnalysisResult) -> bool:
     """Save what was found. False as of `Analysis.succeed`. Raises LimitReached where the owner has too many masks."""
     with transaction.atomic():
         if findings.stored is not None:

@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from inpainting.database.compiled_query import CompiledQuery, Parameter, ordered_by_index
+from inpainting.database.compiled_query import CompiledQuery, Parameter, order_by_index
 from inpainting.database.leases import NOT_LEASED
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
@@ -72,7 +72,7 @@ def worker_count(queue: Queue) -> int:
 def fair_order_in(queue: Queue = Queue.CPU, *, limit: int | None = None) -> list[tuple[UUID, float | None]]:
     """Waiting generations in the order in which they start, each with its likely seconds; the first `limit` of them."""
     order: list[tuple[UUID, float | None]] = []
-    with ordered_by_index():
+    with order_by_index():
         for alone in (True, False):
             order += waiting_in(queue, alone=alone).values_list("id", "likely_seconds")[:limit]
     return order[:limit]
@@ -83,7 +83,7 @@ def seconds_before(generation: Generation, limit: int) -> list[float | None]:
     first, fewer_attempts, earlier = _before(limit)
     values = {name: getattr(generation, name) for name in ("queue", *START_ORDER)}
     alone = generation.run_alone
-    with ordered_by_index():
+    with order_by_index():
         rows = [] if alone else first.rows(queue=generation.queue)
         rows += fewer_attempts.rows(**values, alone=alone) if generation.attempts else []
         rows += earlier.rows(**values, alone=alone)
@@ -119,18 +119,18 @@ def start_next(queue: Queue = Queue.CPU) -> Any:
         while not watchdog.draining.is_set():
             with transaction.atomic():
                 # SQLite has one writing transaction at a time.
-                with ordered_by_index():
+                with order_by_index():
                     first = next(iter(_next(queue).instances(queue=queue, alone=must_run_alone)), None)
                 if first is None:
                     return None
                 preferred = None
                 if isinstance(first, Generation) and not must_run_alone:
-                    preferred = _with_loaded_model(first, registry.loaded_models(queue))
+                    preferred = _find_with_loaded_model(first, registry.loaded_models(queue))
                 work = preferred or first
                 if work.start():
                     if preferred is not None:
                         fair_tags.record_overtaking(preferred)
-                    return _with_input_images(work) if isinstance(work, Generation) else work
+                    return _read_input_images(work) if isinstance(work, Generation) else work
     return None
 
 
@@ -141,12 +141,12 @@ def stop_claiming() -> None:
         pass
 
 
-def _with_loaded_model(first: Generation, loaded: Collection[str]) -> Generation | None:
+def _find_with_loaded_model(first: Generation, loaded: Collection[str]) -> Generation | None:
     """A generation, locked, whose model this process has loaded and that may overtake the first in line; None: none."""
     if not loaded or first.settings.get("model") in loaded:
         return None
     latest = first.start_tag + OVERTAKEN_SLOTS * (first.finish_tag - first.start_tag)
-    with ordered_by_index():
+    with order_by_index():
         candidates = _candidates.rows(queue=first.queue, attempts=first.attempts, latest=latest)
     for pk, model in candidates:
         if model in loaded and (claimed := _unclaimed.instances(pk=pk)):
@@ -154,7 +154,7 @@ def _with_loaded_model(first: Generation, loaded: Collection[str]) -> Generation
     return None
 
 
-def _with_input_images(generation: Generation) -> Generation:
+def _read_input_images(generation: Generation) -> Generation:
     """Read its input images, by as many queries: joined to that of the generation they take longer."""
     for name in JOINED_IMAGES:
         pk = getattr(generation, f"{name}_id")
@@ -169,7 +169,7 @@ def _by_pk(model: Any) -> CompiledQuery[Any]:
     return CompiledQuery(lambda: model.objects.filter(pk=Parameter("pk", model._meta.pk)))
 
 
-def unclaimed(waiting: QuerySet[Work]) -> QuerySet[Work]:
+def lock_unclaimed(waiting: QuerySet[Work]) -> QuerySet[Work]:
     """Those that may start now, locked. Those that other processes are starting are skipped."""
     return waiting.filter(NOT_LEASED, cancel_requested=False).select_for_update(skip_locked=True, no_key=True)
 
@@ -191,11 +191,11 @@ def _waiting_alone(queue: Queue) -> CompiledQuery[QueuedWork]:
 def _next(queue: Queue) -> CompiledQuery[QueuedWork]:
     """The first in line, locked."""
     model, alone = fair_tags.model_in(queue), _parameter("run_alone", "alone")
-    return CompiledQuery(lambda: unclaimed(waiting(model, _parameter("queue"), alone=alone))[:1])
+    return CompiledQuery(lambda: lock_unclaimed(waiting(model, _parameter("queue"), alone=alone))[:1])
 
 
 _unclaimed = CompiledQuery(
-    lambda: unclaimed(Generation.objects.filter(status=Status.QUEUED, pk=Parameter("pk", Generation._meta.pk)))
+    lambda: lock_unclaimed(Generation.objects.filter(status=Status.QUEUED, pk=Parameter("pk", Generation._meta.pk)))
 )
 _candidates = CompiledQuery(
     lambda: (

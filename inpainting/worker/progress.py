@@ -97,7 +97,7 @@ class Reporter(LeaseRenewal):
         return expected_seconds(self.generation)
 
 
-def encode_preview(step: Step, icc_profile: bytes | None) -> events.Preview | None:
+def encode_preview(step: Step, icc_profile: bytes | None) -> events.StepPreview | None:
     """The preview of a step as sent to listeners; None if it has none."""
     if step.preview is None or step.box is None:
         return None

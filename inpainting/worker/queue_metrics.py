@@ -37,12 +37,12 @@ class QueueCollector(Collector):
         try:
             for queue in Queue:
                 for model in models_in(queue, Status.QUEUED):
-                    waiting = live(queue, Status.QUEUED).filter(model=model)
+                    waiting = live_rows(queue, Status.QUEUED).filter(model=model)
                     depth.add_metric([queue, model], count(waiting))
                     oldest = waiting.order_by("created_at").values_list("created_at", flat=True).first()
                     age.add_metric([queue, model], seconds_since(oldest))
                 for model in models_in(queue, Status.RUNNING):
-                    running.add_metric([queue, model], count(live(queue, Status.RUNNING).filter(model=model)))
+                    running.add_metric([queue, model], count(live_rows(queue, Status.RUNNING).filter(model=model)))
             pending = WebhookDelivery.objects.filter(state=DeliveryState.PENDING, next_attempt_at__lte=Now())
             first = pending.order_by("next_attempt_at").values_list("next_attempt_at", flat=True).first()
             due.add_metric([], pending.order_by()[:MAX_COUNTED].count())
@@ -55,7 +55,7 @@ class QueueCollector(Collector):
         yield from (up, depth, age, running, due, lag)
 
 
-def live(queue: Queue, status: Status) -> QuerySet[QueuedWork]:
+def live_rows(queue: Queue, status: Status) -> QuerySet[QueuedWork]:
     rows: QuerySet[QueuedWork] = model_in(queue).objects.filter(finished_at=None, queue=queue, status=status)
     return rows.order_by()
 
@@ -69,7 +69,7 @@ def models_in(queue: Queue, status: Status) -> Iterator[str]:
     """The different models of a queue, each found by one access to an index, as "" for engines without models."""
     beyond = Q()
     for _ in range(MAX_MODELS):
-        rows = live(queue, status).filter(beyond).order_by("model")
+        rows = live_rows(queue, status).filter(beyond).order_by("model")
         model = rows.values_list("model", flat=True).first()
         if model is None:
             return

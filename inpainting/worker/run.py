@@ -26,7 +26,7 @@ from inpainting.core.errors import (
     PaintingError,
 )
 from inpainting.core.image import CanonicalImage
-from inpainting.core.metadata import Metadata
+from inpainting.core.metadata import ImageMetadata
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue
@@ -40,7 +40,7 @@ from inpainting.planning import planner
 from inpainting.storage import StorageUnavailable, out_of_space
 from inpainting.worker import own_threads
 from inpainting.worker import watchdog as watching
-from inpainting.worker.analyses import Findings, analyse, commit
+from inpainting.worker.analyses import AnalysisResult, analyse, commit
 from inpainting.worker.fair_queue import start_next, worker_count
 from inpainting.worker.large_images import one_at_a_time
 from inpainting.worker.progress import DATABASE_UNAVAILABLE, LeaseRenewal, Reporter
@@ -135,7 +135,7 @@ def paint(generation: Generation, queue: Queue, watch: Heartbeat, cleanup: ExitS
 
 def find(analysis: Analysis, watch: Heartbeat, cleanup: ExitStack) -> None:
     """Find what the analysis is about and end it. cleanup: as of `paint`."""
-    findings = Findings()
+    findings = AnalysisResult()
     cleanup.callback(lambda: delete_uncommitted_files(findings.files))
     try:
         analyse(analysis, findings, LeaseRenewal(analysis, watch).renew_lease)
@@ -223,7 +223,7 @@ def store(image: GeneratedImage, painting: Painting, canonical: CanonicalImage, 
 
     A copy in the requested format is encoded and written meanwhile, from the same pixels.
     """
-    kept = canonical.metadata.kept(requested.keep_metadata)
+    kept = canonical.metadata.select(requested.keep_metadata)
     if requested.output_format == PNG:
         store_png(image, painting, canonical, kept)
         return
@@ -237,7 +237,7 @@ def store(image: GeneratedImage, painting: Painting, canonical: CanonicalImage, 
         image.report["notes"].append(TOO_LARGE)
 
 
-def store_png(image: GeneratedImage, painting: Painting, canonical: CanonicalImage, metadata: Metadata) -> None:
+def store_png(image: GeneratedImage, painting: Painting, canonical: CanonicalImage, metadata: ImageMetadata) -> None:
     texts = {}
     if settings.EMBED_SETTINGS:
         texts = generation_parameters(image.generation.engine, image.generation.settings, index=image.index)
@@ -264,7 +264,7 @@ def store_thumbnails(thumbnails: Iterable[tuple[ThumbnailedImage, CanonicalImage
 
 
 def store_copy(
-    image: GeneratedImage, canonical: CanonicalImage, requested: PaintSettings, metadata: Metadata
+    image: GeneratedImage, canonical: CanonicalImage, requested: PaintSettings, metadata: ImageMetadata
 ) -> LossyCopy:
     """Write a copy of the result in the requested format to storage."""
     copy = copy_for(canonical, requested, metadata)

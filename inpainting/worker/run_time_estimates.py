@@ -33,7 +33,7 @@ PACE_FROM = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Workload:
+class GenerationFeatures:
     """The features of a generation before it starts. mask_bytes: size of the mask's PNG, large for ragged masks."""
 
     painted_pixels: int
@@ -56,7 +56,7 @@ class RuntimeEstimator:
     the median of the neighbours by painted pixels alone had 48 %.
     """
 
-    def __init__(self, done: Sequence[tuple[Workload, float]]) -> None:
+    def __init__(self, done: Sequence[tuple[GenerationFeatures, float]]) -> None:
         """done: workload and seconds of past generations, the newest first."""
         self._features = np.array([work.logs for work, _ in done], np.float64)
         if not len(done):
@@ -68,7 +68,7 @@ class RuntimeEstimator:
         self._slopes: NDArray[np.float64] = np.linalg.solve(squares, centred.T @ (logs - self._mean_log))
         self._residuals = logs - self._mean_log - centred @ self._slopes
 
-    def seconds(self, works: Sequence[Workload]) -> list[float | None]:
+    def seconds(self, works: Sequence[GenerationFeatures]) -> list[float | None]:
         """The estimate for each workload; None without observations."""
         if not len(self._features) or not works:
             return [None] * len(works)
@@ -120,12 +120,12 @@ _newest_done = CompiledQuery(
 )
 
 
-def workload_from(fields: Sequence[Any]) -> Workload:
+def workload_from(fields: Sequence[Any]) -> GenerationFeatures:
     painted, width, height, mask_bytes, made = fields
-    return Workload(painted, width * height, mask_bytes, made["num_images"], made["steps"] or 0)
+    return GenerationFeatures(painted, width * height, mask_bytes, made["num_images"], made["steps"] or 0)
 
 
-def generation_workload(generation: Generation) -> Workload:
+def generation_workload(generation: Generation) -> GenerationFeatures:
     source = generation.source
     size = source.width, source.height
     return workload_from((generation.painted_pixels, *size, generation.mask.byte_count, generation.settings))

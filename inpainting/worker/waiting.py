@@ -55,7 +55,7 @@ async def wait_until_ended(pk: UUID, *, patience_seconds: float | None = None) -
     return not watchdog.stopping.is_set()
 
 
-def ended_among(pks: Sequence[UUID]) -> set[UUID]:
+def find_ended(pks: Sequence[UUID]) -> set[UUID]:
     """Those of the generations and analyses that have ended or were deleted."""
     ended = set(pks)
     for model in queued_models():
@@ -66,9 +66,9 @@ def ended_among(pks: Sequence[UUID]) -> set[UUID]:
 
 
 async def read_ended(pks: Sequence[UUID]) -> set[UUID]:
-    """As `ended_among`, in a thread; none while the database does not answer."""
+    """As `find_ended`, in a thread; none while the database does not answer."""
     try:
-        return await database_sync_to_async(ended_among)(pks)
+        return await database_sync_to_async(find_ended)(pks)
     except (DatabaseError, InterfaceError):
         logger.warning("The database does not answer; polling again in a moment", exc_info=True)
         return set()

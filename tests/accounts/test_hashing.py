@@ -63,7 +63,7 @@ def test_more_than_may_wait_are_refused() -> None:
         with pytest.raises(HashingBusy):
             hashing.run(work)
         end.set()
-        assert all(one.result(timeout=30) for one in accepted)
+        assert all(thread.result(timeout=30) for thread in accepted)
     assert hashing.run(work)
 
 

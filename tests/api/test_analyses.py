@@ -283,7 +283,10 @@ def test_a_request_that_only_the_worker_can_refuse_is_refused_as_at_once(
     alices_program: Client, network: Network, settings: Any, monkeypatch: pytest.MonkeyPatch, stored: bool
 ) -> None:
     settings.ROLE = "web"
-    ended = {one: metrics.ENDED.labels(Queue.ANALYSIS, "network", one)._value.get() for one in ("refused", "succeeded")}
+    ended = {
+        outcome: metrics.ENDED.labels(Queue.ANALYSIS, "network", outcome)._value.get()
+        for outcome in ("refused", "succeeded")
+    }
     monkeypatch.setattr(limits, "FOUND_MASKS", 0)
     disc = np.full((64, 96, 3), 110, np.uint8)
     cv2.circle(disc, (60, 35), 10, (220, 20, 20), -1)

@@ -424,8 +424,8 @@ def test_the_list_is_paginated_and_has_only_the_users_batches(
         assert page["count"] == 3
         seen += page["results"]
         url = page["next"]
-    assert [one["id"] for one in seen] == every
-    assert [(one["done"], one["total"], one["status"]) for one in seen] == [(2, 2, "done")] * 3
+    assert [batch["id"] for batch in seen] == every
+    assert [(batch["done"], batch["total"], batch["status"]) for batch in seen] == [(2, 2, "done")] * 3
     assert bobs_program.get(URL).json()["count"] == 0
     assert alices_program.get(URL + "?page=9").status_code == 404
     assert alices_program.get(URL + "?page_size=0").status_code == 400
@@ -581,7 +581,7 @@ def test_a_retry_over_a_limit_lists_the_items_that_were_not_retried(
     UserLimits.objects.create(user=alice, per_day=4)
     body = alices_program.post(f"{URL}{mixed_batch.pk}/retry/").json()
     assert body["retried"] == [1]
-    assert [(one["index"], one["code"]) for one in body["not_retried"]] == [
+    assert [(item["index"], item["code"]) for item in body["not_retried"]] == [
         (2, "quota_exceeded"),
         (3, "new_picture_needed"),
     ]
@@ -625,10 +625,10 @@ def test_the_archive_has_unchanged_results_and_a_manifest(post_batch: PostBatch,
     for name, file in zip(names, stored, strict=True):
         assert archive.read(name) == Path(file.path).read_bytes()
     manifest = json.loads(archive.read("manifest.json"))
-    assert [one["file"] for one in manifest["files"]] == names
+    assert [file["file"] for file in manifest["files"]] == names
     assert manifest["items"][2]["status"] == "refused"
     assert datetime.fromisoformat(manifest["created_at"]) - batch.created_at < timedelta(milliseconds=1)
-    assert {UUID(one["generation"]) for one in manifest["files"]} == {generation.pk for generation in generations}
+    assert {UUID(file["generation"]) for file in manifest["files"]} == {generation.pk for generation in generations}
 
 
 def test_archive_names_are_safe_and_unique() -> None:
@@ -668,7 +668,7 @@ def test_a_result_with_a_missing_file_is_left_out_and_named_in_the_manifest(
     Path(first.images.get().file.path).unlink()
     archive = archive_of(alices_program, batch)
     assert archive.namelist() == ["photo-1.png", "manifest.json"]
-    assert [one["file"] for one in json.loads(archive.read("manifest.json"))["files"]] == [None, "photo-1.png"]
+    assert [file["file"] for file in json.loads(archive.read("manifest.json"))["files"]] == [None, "photo-1.png"]
 
 
 def test_the_archive_holds_at_most_one_result_in_memory(post_batch: PostBatch, alices_program: Client) -> None:

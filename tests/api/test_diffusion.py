@@ -161,7 +161,7 @@ def test_generations_of_eight_users_share_step_batches(
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(one, range(8)))
     hook.remove()
-    assert {Generation.objects.get(pk=one.pk).status for one in generations} == {Status.SUCCEEDED}
+    assert {Generation.objects.get(pk=generation.pk).status for generation in generations} == {Status.SUCCEEDED}
     assert sum(calls) == 8 * 8 * 2
     assert max(calls) > 2
 

@@ -27,7 +27,7 @@ def continued(client: Client, parent: object, photo_png: bytes, mask_png: bytes)
 
 
 def tree(client: Client, of: object) -> set[str]:
-    return {one["id"] for one in client.get("/api/generations/", {"tree": str(of)}).json()["results"]}
+    return {result["id"] for result in client.get("/api/generations/", {"tree": str(of)}).json()["results"]}
 
 
 def test_a_generation_has_the_parent_that_was_sent(
@@ -42,7 +42,7 @@ def test_a_generation_has_the_parent_that_was_sent(
     assert (whole["parent"], whole["metadata"]["parent"]) == (str(first.pk), str(first.pk))
     root = alices_program.get(f"/api/generations/{first.pk}/").json()
     assert (root["parent"], root["children"]) == (None, [child, by_json["id"]])
-    listed = {one["id"]: one["parent"] for one in alices_program.get("/api/generations/").json()["results"]}
+    listed = {result["id"]: result["parent"] for result in alices_program.get("/api/generations/").json()["results"]}
     assert listed == {str(first.pk): None, child: str(first.pk), by_json["id"]: str(first.pk)}
 
 

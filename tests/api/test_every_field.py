@@ -21,7 +21,7 @@ from skimage import data
 
 from inpainting import families
 from inpainting.api.native.fields import Img2ImgForm
-from inpainting.catalog.specs import Control
+from inpainting.catalog.specs import ControlImageKind
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import GUIDANCE_SETTINGS
 from inpainting.families.declaration import MODERATION
@@ -180,8 +180,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_embeddings.saved(folder / "cat.safetensors")
     tiny_vaes.saved(folder / "soft")
     tiny_vaes.saved(folder / "rough", kind="AutoencoderTiny")
-    tiny_adapters.saved_controlnet(folder / "edges", "sd", Control.CANNY)
-    tiny_adapters.saved_controlnet(folder / "all", "sd", Control.UNION, modes=8)
+    tiny_adapters.saved_controlnet(folder / "edges", "sd", ControlImageKind.CANNY)
+    tiny_adapters.saved_controlnet(folder / "all", "sd", ControlImageKind.UNION, modes=8)
     tiny_adapters.saved_adapter(folder / "look", "sd", tiny_adapters.adapter(tiny_models.sd(folder / "words").unet))
     return folder
 

@@ -48,7 +48,7 @@ def queued(photo: NDArray[np.uint8], hole: NDArray[np.uint8]) -> Callable[..., G
 
 
 def found(client: Client, **query: Any) -> list[str]:
-    return [one["id"] for one in client.get("/api/generations/", query).json()["results"]]
+    return [result["id"] for result in client.get("/api/generations/", query).json()["results"]]
 
 
 def test_the_list_has_only_the_users_generations_newest_first(
@@ -88,7 +88,7 @@ def test_the_list_is_paginated_with_links(
     seen, counts = [], set()
     while url:
         page = alices_program.get(url).json()
-        seen += [one["id"] for one in page["results"]]
+        seen += [result["id"] for result in page["results"]]
         counts.add(page["count"])
         url = page["next"]
     assert (seen, counts) == (every, {5})
@@ -251,7 +251,7 @@ def test_interrupting_stops_only_the_callers_newest_generation(
         answer = alices_program.post(url, {}, content_type="application/json")
         assert (answer.status_code, answer.json()) == (200, {"status": "received"})
         assert not newer.advance(1, 2)
-    states = [Generation.objects.get(pk=one.pk).status for one in (ended, older, newer, theirs)]
+    states = [Generation.objects.get(pk=generation.pk).status for generation in (ended, older, newer, theirs)]
     assert states == [Status.SUCCEEDED, Status.CANCELLED, Status.RUNNING, Status.QUEUED]
     assert alices_program.post(url).json() == {"status": "received"}
 
@@ -261,7 +261,7 @@ def test_a_queued_generation_has_its_queue_position(
 ) -> None:
     generate(alice)
     waiting = [queued(alice) for _ in range(2)]
-    places = [alices_program.get(f"/api/generations/{one.pk}/").json() for one in waiting]
+    places = [alices_program.get(f"/api/generations/{job.pk}/").json() for job in waiting]
     assert [place["position"] for place in places] == [1, 2]
     assert 0 <= places[0]["eta"] <= places[1]["eta"]
 

@@ -174,7 +174,7 @@ def test_own_links_are_read_from_storage_as_pngs(
         assert answer.status_code == 200, link
         source = Generation.objects.latest("created_at").source.read()
         read = generation.source if "/inputs/" in link else generation.images.get()
-        assert source.same_as(read.read())
+        assert source.equals(read.read())
         upload.seek(0)
         refused = bobs_program.post("/api/img2img", body)
         assert (refused.status_code, refused.json()["code"]) == (400, "url_not_allowed")

@@ -72,9 +72,9 @@ def test_both_images_reach_the_engine_and_are_stored_and_listed(
         prepare_ip_adapter_image(CanonicalImage(LOOK)),
     )
     whole = newest().to_request()
-    assert whole.conditioning_images["control_image"].same_as(guide)
+    assert whole.conditioning_images["control_image"].equals(guide)
     assert request.conditioning_images["control_image"].size == request.image.size
-    assert request.conditioning_images["ip_adapter_image"].same_as(look)
+    assert request.conditioning_images["ip_adapter_image"].equals(look)
     assert request.settings.control_strength == 1.5
 
     content = alices_program.get(f"/api/generations/{newest().pk}/").json()
@@ -85,7 +85,7 @@ def test_both_images_reach_the_engine_and_are_stored_and_listed(
         assert content[name] == f"/api/generations/{newest().pk}/{path}/"
         answer = alices_program.get(content[name])
         sent = b"".join(answer.streaming_content)  # type: ignore[attr-defined]
-        assert decode_image(sent).image.same_as(image)
+        assert decode_image(sent).image.equals(image)
         assert hashlib.sha256(sent).hexdigest() == content["metadata"][f"{name}_sha256"]
         assert answer["Content-Type"] == "image/png"
         assert alices_program.get(content[name], headers={"If-None-Match": answer["ETag"]}).status_code == 304
@@ -308,10 +308,10 @@ def test_running_again_keeps_the_images_or_takes_new_ones(
     assert run_again(alices_program, second, control="scribble", control_image=other).status_code == 202
     third = newest().to_request()
     assert third.settings.control == "scribble"
-    assert third.conditioning_images["control_image"].same_as(
+    assert third.conditioning_images["control_image"].equals(
         prepare_control_image(CanonicalImage(255 - DEPTH), Size(96, 64))
     )
-    assert third.conditioning_images["ip_adapter_image"].same_as(prepare_ip_adapter_image(CanonicalImage(LOOK)))
+    assert third.conditioning_images["ip_adapter_image"].equals(prepare_ip_adapter_image(CanonicalImage(LOOK)))
     assert any("was scaled to the image" in warning for warning in newest().warnings)
 
 
@@ -428,13 +428,13 @@ def test_a_batch_uses_them_for_every_image_and_stores_them_once(
         assert request.conditioning_images.keys() == {"control_image", "ip_adapter_image"}
     first, second, third = Generation.objects.order_by("created_at")
     for whole in (first.to_request(), second.to_request()):
-        assert whole.conditioning_images["control_image"].same_as(
+        assert whole.conditioning_images["control_image"].equals(
             prepare_control_image(CanonicalImage(DEPTH), whole.image.size)
         )
-        assert whole.conditioning_images["ip_adapter_image"].same_as(prepare_ip_adapter_image(CanonicalImage(LOOK)))
+        assert whole.conditioning_images["ip_adapter_image"].equals(prepare_ip_adapter_image(CanonicalImage(LOOK)))
     # Each is stored once, the control image once for each image size.
     assert len(written) == ReferenceImage.objects.count() == 3
-    guides = [one.references["control_image"] for one in (first, second, third)]
+    guides = [each.references["control_image"] for each in (first, second, third)]
     assert guides[0] == guides[2] != guides[1]
     assert (
         first.references["ip_adapter_image"]

@@ -262,7 +262,9 @@ def test_every_answer_matches_the_schema(
 def can_be_invalid(operation: dict[str, Any]) -> bool:
     """Whether a request can be invalid: it has a body, or a parameter that is not text in the path."""
     demanding = [
-        one for one in operation.get("parameters", []) if one["in"] != "path" or one["schema"] != {"type": "string"}
+        parameter
+        for parameter in operation.get("parameters", [])
+        if parameter["in"] != "path" or parameter["schema"] != {"type": "string"}
     ]
     return "requestBody" in operation or bool(demanding)
 

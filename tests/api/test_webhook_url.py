@@ -76,7 +76,7 @@ def test_running_again_uses_only_its_own_webhook_url(alices_program: Client, pho
     silent = alices_program.post(url).json()["id"]
     notified = alices_program.post(url, {"webhook_url": HOOK + "/again"}).json()["id"]
     assert alices_program.post(url, {"webhook_url": "http://127.0.0.1/"}).json()["field"] == "webhook_url"
-    by_generation = {str(one.generation_id): one.url for one in WebhookDelivery.objects.all()}
+    by_generation = {str(delivery.generation_id): delivery.url for delivery in WebhookDelivery.objects.all()}
     assert by_generation == {first: HOOK, notified: HOOK + "/again"}
     assert Generation.objects.filter(pk=silent).exists()
 

@@ -22,7 +22,7 @@ CALLERS = 50
 def test_every_caller_of_mixed_services_gets_its_own_result(server: Installation, server_key: str) -> None:
     calls = list(islice(cycle(CALLS.items()), CALLERS))
     callers = [Caller(server.url, server_key, number) for number in range(CALLERS)]
-    assert {name.split(",")[0] for name in CALLS} == {dialect.name for dialect in dialects.registered()}
+    assert {name.split(",")[0] for name in CALLS} == {dialect.name for dialect in dialects.registered_dialects()}
     assert len({caller.colour for caller in callers}) == CALLERS
     started = time.monotonic()
     with Measurement(server) as measured, ThreadPoolExecutor(CALLERS) as pool:

@@ -121,7 +121,7 @@ def test_the_editor_is_light_and_its_controls_lie_near_the_photo(
 
         page.on("requestfinished", keep)
         page.goto("/", wait_until="networkidle")  # with an empty cache
-        weight = sum(one.sizes()["responseBodySize"] for one in requests if one.resource_type != "image")
+        weight = sum(request.sizes()["responseBodySize"] for request in requests if request.resource_type != "image")
         assert 100_000 < weight <= MAX_BYTES, "with the scripts of the worker"
         open_photo(page, photo_file)
         paint_line(page, from_left=0.4, to_left=0.6)

@@ -152,7 +152,7 @@ def test_both_images_are_sent_stored_and_reopened(page: Page, images: dict[str, 
     assert (recipe["ip_adapter"], recipe["ip_adapter_scale"]) == ("look", 0.4)
     whole = Size(recipe["width"], recipe["height"])
     guided = decode_image(page.request.get(content["control_image"]).body()).image
-    assert guided.same_as(prepare_control_image(CanonicalImage(np.asarray(GUIDE)), whole))
+    assert guided.equals(prepare_control_image(CanonicalImage(np.asarray(GUIDE)), whole))
     assert np.array_equal(decode_image(page.request.get(content["ip_adapter_image"]).body()).image.pixels, LOOK)
 
     page.goto(f"/generations/{content['id']}/")

@@ -12,7 +12,7 @@ from django.core.management import call_command
 from PIL import Image
 from skimage import data
 
-from inpainting.captioning import NO_MODEL, Caption, Style, describe_colours, find_captioner
+from inpainting.captioning import NO_MODEL, Caption, CaptionStyle, describe_colours, find_captioner
 from inpainting.captioning.blip import BLIP
 from inpainting.captioning.florence2 import FLORENCE2
 from inpainting.core.image import CanonicalImage
@@ -39,10 +39,12 @@ def test_without_a_model_the_commonest_colours_are_named(colour: tuple[int, int,
     pixels = np.full((50, 70, 3), colour, np.uint8)
     for image in (CanonicalImage(pixels), CanonicalImage(pixels.astype(np.uint16) * 257)):
         assert (describe_colours(image).text, describe_colours(image).captioner) == (text, NO_MODEL)
-    assert describe_colours(CanonicalImage(pixels), Style.ANIME).text == text.replace("a photo", "an anime drawing")
+    assert describe_colours(CanonicalImage(pixels), CaptionStyle.ANIME).text == text.replace(
+        "a photo", "an anime drawing"
+    )
 
 
-def describe(image: CanonicalImage, style: Style = Style.PHOTO) -> Caption:
+def describe(image: CanonicalImage, style: CaptionStyle = CaptionStyle.PHOTO) -> Caption:
     """By the model that was installed."""
     captioner = find_captioner()
     assert captioner
@@ -63,7 +65,7 @@ def test_blip_describes_as_transformers_does(tmp_path: Path) -> None:
     images = BlipImageProcessorPil.from_pretrained(folder)
     processor = transformers.BlipProcessor(images, transformers.AutoTokenizer.from_pretrained(folder))
     model = transformers.BlipForConditionalGeneration.from_pretrained(folder).eval()
-    for style, beginning in ((Style.PHOTO, "a photo of"), (Style.ANIME, "an anime drawing of")):
+    for style, beginning in ((CaptionStyle.PHOTO, "a photo of"), (CaptionStyle.ANIME, "an anime drawing of")):
         inputs = processor(images=Image.fromarray(photo), text=beginning, return_tensors="pt")
         with torch.inference_mode():
             tokens = model.generate(**inputs, max_new_tokens=40, num_beams=3, do_sample=False)
@@ -96,7 +98,7 @@ def test_florence_2_describes_as_transformers_does(tmp_path: Path) -> None:
     for image in (CanonicalImage(photo), CanonicalImage(photo.astype(np.uint16) * 257)):
         caption = describe(image)
         assert (caption.text, caption.captioner) == (f"a photo of {sentence}", "florence2-base")
-    assert describe(CanonicalImage(photo), Style.ANIME).text == f"an anime drawing of {sentence}"
+    assert describe(CanonicalImage(photo), CaptionStyle.ANIME).text == f"an anime drawing of {sentence}"
     assert describe(CanonicalImage(photo[:1, :40])).text.startswith("a photo of")
 
 

@@ -35,7 +35,9 @@ CLASSES = {"unet": "UNet2DConditionModel", "vae": "AutoencoderKL"}
 @pytest.mark.parametrize("name", configurations.NAMES)
 def test_a_configuration_is_accepted_and_has_the_published_number_of_parameters(name: str, tmp_path: Path) -> None:
     configurations.write_configuration(name, tmp_path)
-    (family,) = (one.name for one in families.registered() if name in sum(one.configurations.values(), ()))
+    (family,) = (
+        family.name for family in families.registered_families() if name in sum(family.configurations.values(), ())
+    )
     components = check_folder_texts(tmp_path, family)
     for part, size in SIZES[name].items():
         with torch.device("meta"):
@@ -45,7 +47,7 @@ def test_a_configuration_is_accepted_and_has_the_published_number_of_parameters(
             else:
                 network_class = getattr(transformers, components[part])
                 network = network_class(network_class.config_class.from_pretrained(tmp_path / part))
-        assert sum(one.numel() for one in network.parameters()) == size, part
+        assert sum(parameter.numel() for parameter in network.parameters()) == size, part
 
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
@@ -96,7 +98,7 @@ def test_the_parts_of_flux_have_the_published_number_of_parameters(tmp_path: Pat
             else:
                 network_class = getattr(transformers, COMPONENTS[part][1])
                 network = network_class(network_class.config_class.from_pretrained(tmp_path / part))
-            sizes[part] = sum(one.numel() for one in network.parameters())
+            sizes[part] = sum(parameter.numel() for parameter in network.parameters())
     assert sizes == FLUX_SIZES
 
 

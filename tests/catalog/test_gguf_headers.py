@@ -47,7 +47,7 @@ def test_types_are_those_of_the_format() -> None:
 
 def test_the_tensors_are_where_the_library_finds_them(path: Path) -> None:
     header = read_gguf_header(path)
-    assert {name: (one["dtype"], one["shape"]) for name, one in header.items()} == {
+    assert {name: (entry["dtype"], entry["shape"]) for name, entry in header.items()} == {
         "a.bias": ("F32", [3]),
         "a.weight": ("Q8_0", [*SHAPE]),
     }

@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from inpainting import families
-from inpainting.api.native.fields import Img2ImgForm, checked
+from inpainting.api.native.fields import Img2ImgForm, check_fields
 from inpainting.apps import add_shipped_models
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.shipped import SHIPPED, SHIPPED_ADAPTERS
@@ -195,10 +195,10 @@ def test_the_resolved_slug_is_stored_in_the_settings(
 ) -> None:
     install(model, settings, tmp_path)
     for fields in ({"model": "runwayml/stable-diffusion-inpainting"}, {"model_name": "sd15-inpainting"}):
-        values, warnings = checked(Img2ImgForm, {"prompt": "", **fields}, Catalog(), clamp=False)
+        values, warnings = check_fields(Img2ImgForm, {"prompt": "", **fields}, Catalog(), clamp=False)
         assert (values["model"], warnings) == ("sd15-inpainting", [])
     InferenceModel.objects.filter(pk=model.pk).update(is_fallback=True)
-    values, warnings = checked(Img2ImgForm, {"prompt": "", "model": "dreamshaper"}, Catalog(), clamp=False)
+    values, warnings = check_fields(Img2ImgForm, {"prompt": "", "model": "dreamshaper"}, Catalog(), clamp=False)
     assert values["model"] == "sd15-inpainting"
     assert "dreamshaper" in warnings[0]
     listed = alices_program.get("/api/models/").json()["models"]

@@ -71,9 +71,9 @@ def test_a_folder_takes_one_control_image_for_all_or_one_for_each(
     images = (folder / "images", folder / "masks", "-o", folder / "out", "--control", "depth", "--control-image")
     inpaint(*images, folder / "guides")
     assert {
-        int(one.conditioning_images["control_image"].pixels[0, 0, 0])
-        for one in requests
-        if one.conditioning_images.get("control_image")
+        int(request.conditioning_images["control_image"].pixels[0, 0, 0])
+        for request in requests
+        if request.conditioning_images.get("control_image")
     } == {10, 90, 200}
     requests.clear()
     for file in (folder / "out").iterdir():

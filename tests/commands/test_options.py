@@ -11,7 +11,7 @@ from inpainting.cli.options import add_setting_options, option_name, outpaint_fr
 from inpainting.core.adapter_uses import ControlUse, IPAdapterUse, LoraUse
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.setting import Setting, ValueType
-from inpainting.core.settings_table import SETTINGS, PaintSettings, by_name
+from inpainting.core.settings_table import SETTINGS, PaintSettings, find_setting
 
 WITHOUT_OPTION = {"step_down", "safety_checker"}
 NAMED_OTHERWISE = {"loras": "--lora", "embeddings": "--embedding", "safety_checker_type": "--safety-checker"}
@@ -98,4 +98,4 @@ def test_the_help_states_ranges_and_defaults(parser: ArgumentParser) -> None:
     text = " ".join(parser.format_help().split())
     assert "0 to 1. (default: 0.75)" in text
     assert "-256 to 256 px." in text
-    assert by_name("steps").help in text
+    assert find_setting("steps").help in text

@@ -687,7 +687,7 @@ def test_without_a_valid_key_the_answer_is_forbidden(client: Client, body: dict[
 def test_with_the_anonymous_api_no_key_is_needed(client: Client, body: dict[str, Any], settings: Settings) -> None:
     settings.ANONYMOUS_API = "on"
     task = task_of(post(client, body))
-    assert Generation.objects.get().owner == User.objects.local()
+    assert Generation.objects.get().owner == User.objects.get_local_user()
     assert client.get(f"/tasks/{task['task_id']}").json()["task_status"] == "finished"
     assert post(client, body, **{"X-API-KEY": "dl_wrong"}).status_code == 403
 

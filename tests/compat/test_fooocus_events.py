@@ -20,7 +20,7 @@ from inpainting.core.codecs import thumbnail_webp
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.models import Generation
-from inpainting.realtime.events import Event, Preview, progress, queued, running
+from inpainting.realtime.events import GenerationEvent, StepPreview, progress, queued, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,9 +48,9 @@ async def test_progress_and_previews_are_sent(
     generation: Generation, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, shows_previews: bool
 ) -> None:
     webp = base64.b64encode(thumbnail_webp(CanonicalImage(photo), side=64)).decode()
-    preview: Preview = {"url": f"data:image/webp;base64,{webp}", "box": [0, 0, 96, 64]}
+    preview: StepPreview = {"url": f"data:image/webp;base64,{webp}", "box": [0, 0, 96, 64]}
 
-    async def follow(pk: object) -> AsyncIterator[Event | None]:
+    async def follow(pk: object) -> AsyncIterator[GenerationEvent | None]:
         for event in (queued(), None, running(), progress(1, 2, preview=preview), progress(2, 2)):
             yield event
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from inpainting.api import concurrency_limits, descriptions
 from inpainting.api.compat.fooocus.body import MaskModel
-from inpainting.captioning import Caption, Style
+from inpainting.captioning import Caption, CaptionStyle
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage
 from inpainting.models import Analysis
@@ -252,7 +252,7 @@ def test_a_captioning_model_is_loaded_before_a_turn_to_compute_is_taken(
             with concurrency_limits.computing():  # fails where the request computes already
                 pass
 
-        def describe(self, image: CanonicalImage, style: Style) -> Caption:
+        def describe(self, image: CanonicalImage, style: CaptionStyle) -> Caption:
             return Caption("a disc", "loading")
 
     monkeypatch.setattr(concurrency_limits, "WAIT_SECONDS", 0.01)

@@ -60,7 +60,7 @@ def test_every_answer_of_a_service_has_its_shape(
     operation = schema.find_operation_by_label(name)
     assert operation is not None
     raw = operation.definition.raw
-    can_be_invalid = "requestBody" in raw or any(one["in"] == "query" for one in raw.get("parameters", []))
+    can_be_invalid = "requestBody" in raw or any(parameter["in"] == "query" for parameter in raw.get("parameters", []))
     if mode is GenerationMode.NEGATIVE and not can_be_invalid:
         return
     images = [base64.b64encode(png(pixels)).decode() for pixels in (photo, hole)]

@@ -37,7 +37,7 @@ PHOTO_URL, MASK_URL = "https://photos.example/room.png", "https://photos.example
 def filled(value: Any, texts: dict[str, str]) -> Any:
     """The value with what its texts stand for."""
     if isinstance(value, dict):
-        return {name: filled(one, texts) for name, one in value.items()}
+        return {name: filled(tensor, texts) for name, tensor in value.items()}
     if isinstance(value, str):
         for name, text in texts.items():
             value = value.replace(f"{{{name}}}", text)

@@ -119,7 +119,7 @@ def test_each_field_of_dreamlayers_documentation_works_is_listed_or_is_refused(
 ) -> None:
     fields = {"prompt": "", "image": SimpleUploadedFile("input.png", png(photo), "image/png")}
     fields["mask"] = SimpleUploadedFile("mask.png", png(255 - hole), "image/png")
-    changed = {name: one for name, one in {**fields, field: value}.items() if one is not None}
+    changed = {name: sent for name, sent in {**fields, field: value}.items() if sent is not None}
     answer = alices_program.post("/api/img2img", changed).json()
     if answer["status"] == "error":
         assert (answer["code"], answer["field"]) == (effect, field)

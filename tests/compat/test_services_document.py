@@ -17,7 +17,7 @@ from tests.support.installation import ROOT, Installation
 DOCUMENT = (ROOT / "docs/use/services.md").read_text()
 COMMANDS = re.findall(r"^## ([^\n]+)\n(?:(?!^## ).*\n)*?```bash\n((?:.*\n)*?)```", DOCUMENT, re.MULTILINE)
 """The heading of each section with a command, and its first one."""
-SERVICES = {one.name: one for one in dialects.registered() if one.name != "native"}
+SERVICES = {dialect.name: dialect for dialect in dialects.registered_dialects() if dialect.name != "native"}
 
 
 def test_every_service_has_a_section_with_a_command() -> None:

@@ -51,7 +51,7 @@ def grid(tiles: Sequence[Sequence[WrittenItem]], columns: int) -> bytes:
 
 def with_configuration(image: WrittenItem, kind: bytes, configuration: bytes) -> WrittenItem:
     """kind: of the codec's box, b"av1C" or b"hvcC"."""
-    properties = [one for one in image.properties if one.kind != kind]
+    properties = [item_property for item_property in image.properties if item_property.kind != kind]
     return replace(image, properties=(Property(kind, configuration, True), *properties))
 
 

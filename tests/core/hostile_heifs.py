@@ -65,7 +65,7 @@ def grid_of_units() -> bytes:
 def avif_grid_of_configurations() -> bytes:
     """An AVIF of 900 tiles that share one configuration of 2,046 units."""
     (image,) = heif_grids.images_of(heifs.avif(RGB[:64, :64], quality=1))
-    (own,) = (one.body for one in image.properties if one.kind == b"av1C")
+    (own,) = (item_property.body for item_property in image.properties if item_property.kind == b"av1C")
     configuration = own[:4] + (MAX_PROPERTY_BYTES - 4) // 2 * EMPTY_UNIT
     return heif_grids.grid([[heif_grids.with_configuration(image, b"av1C", configuration)]] * 900, columns=30)
 
@@ -73,7 +73,7 @@ def avif_grid_of_configurations() -> bytes:
 def heic_grid_of_configurations(count: int = 1) -> bytes:
     """A HEIC of 900 tiles that share so many configurations, each of nearly 2,000 units."""
     (image,) = heif_grids.images_of(heifs.heic(np.ascontiguousarray(RGB[:64, :64]), quality=1))
-    (own,) = (one.body for one in image.properties if one.kind == b"hvcC")
+    (own,) = (item_property.body for item_property in image.properties if item_property.kind == b"hvcC")
     most = (MAX_PROPERTY_BYTES - len(own) - 3) // 2
     tiles = []
     for number in range(count):

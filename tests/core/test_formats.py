@@ -18,9 +18,9 @@ from inpainting.core.codecs.formats import (
     WEBP,
     check_fits,
     copy_for,
+    describe_losses,
     encode_copy,
     format_of,
-    losses,
 )
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
@@ -105,7 +105,7 @@ def test_the_quality_of_a_webp_is_lowered_until_the_format_can_hold_the_image(
 
 def test_losses_name_depth_and_transparency(photo: NDArray[np.uint8]) -> None:
     lost = {
-        (mode, bits, format): " ".join(losses(image(photo, mode, bits), format))
+        (mode, bits, format): " ".join(describe_losses(image(photo, mode, bits), format))
         for mode in CHANNELS
         for bits in (8, 16)
         for format in (PNG, JPEG, WEBP)

@@ -11,7 +11,7 @@ from skimage import data as photos
 from inpainting.core.codecs import decode_image, encode_png
 from inpainting.core.codecs.formats import default_quality
 from inpainting.core.codecs.jpeg_quality import tables_in
-from inpainting.core.metadata import Metadata
+from inpainting.core.metadata import ImageMetadata
 from tests.core import hostile
 
 
@@ -75,4 +75,11 @@ def test_a_stored_image_keeps_the_quality_of_its_file() -> None:
 
 
 def test_the_default_of_copies_is_between_75_and_98() -> None:
-    assert [default_quality(Metadata(quality)) for quality in (1, 75, 90, 98, 100, None)] == [75, 75, 90, 98, 98, 85]
+    assert [default_quality(ImageMetadata(quality)) for quality in (1, 75, 90, 98, 100, None)] == [
+        75,
+        75,
+        90,
+        98,
+        98,
+        85,
+    ]

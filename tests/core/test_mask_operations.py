@@ -121,17 +121,19 @@ def test_run_lengths_and_outlines_give_the_same_mask_back(data: st.DataObject) -
     drawn = data.draw(strategies.masks(size))
     mask = np.where(drawn > 0, np.uint8(255), np.uint8(0))
     lengths = mask_formats.run_lengths(mask)
-    assert mask_formats.decompressed(mask_formats.compressed(lengths)) == lengths
+    assert mask_formats.decompress_run_lengths(mask_formats.compress_run_lengths(lengths)) == lengths
     assert np.array_equal(mask_formats.mask_of_run_lengths(lengths, size), mask)
     rings = mask_formats.outlines(mask)
-    assert np.array_equal(mask_formats.filled(rings, size), mask)
-    assert np.array_equal(mask_formats.filled(mask_formats.rings_of_path(mask_formats.svg_path(rings)), size), mask)
+    assert np.array_equal(mask_formats.fill_outlines(rings, size), mask)
+    assert np.array_equal(
+        mask_formats.fill_outlines(mask_formats.rings_of_path(mask_formats.svg_path(rings)), size), mask
+    )
 
 
 def test_the_compressed_text_is_cocos() -> None:
-    lengths = mask_formats.decompressed(str(COCO["counts"]))
+    lengths = mask_formats.decompress_run_lengths(str(COCO["counts"]))
     mask = mask_formats.mask_of_run_lengths(lengths, Size(10, 9))
-    assert mask_formats.compressed(mask_formats.run_lengths(mask)) == COCO["counts"]
+    assert mask_formats.compress_run_lengths(mask_formats.run_lengths(mask)) == COCO["counts"]
 
 
 def test_a_hole_is_an_outline_of_its_own() -> None:
@@ -147,14 +149,14 @@ def test_a_hole_is_an_outline_of_its_own() -> None:
     ["M1 1 L6 1 6,5 1 5 Z", "m1 1h5v4h-5z", "M1,1H6V5H1", "M1 1 6 1 6 5 1 5", "M 10e-1 1 l5 0 0 4 -5 0z"],
 )
 def test_straight_paths_are_read_however_they_are_written(path: str) -> None:
-    mask = mask_formats.filled(mask_formats.rings_of_path(path), Size(8, 6))
+    mask = mask_formats.fill_outlines(mask_formats.rings_of_path(path), Size(8, 6))
     expected = np.zeros((6, 8), np.uint8)
     expected[1:5, 1:6] = 255
     assert np.array_equal(mask, expected)
 
 
 def test_an_outline_may_leave_the_image() -> None:
-    mask = mask_formats.filled(mask_formats.rings_of_path("M-5 -5H3V20H-5Z"), Size(8, 6))
+    mask = mask_formats.fill_outlines(mask_formats.rings_of_path("M-5 -5H3V20H-5Z"), Size(8, 6))
     assert mask[:, :3].all()
     assert not mask[:, 3:].any()
 
@@ -176,7 +178,7 @@ def test_coordinates_far_away_are_refused(path: str) -> None:
 @pytest.mark.parametrize("text", ["~~~", "P", "PPPPPPPPPPPPPPPPPPPP0", "\u20ac", "1 1"])
 def test_texts_that_are_not_cocos_are_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match="COCO"):
-        mask_formats.decompressed(text)
+        mask_formats.decompress_run_lengths(text)
 
 
 @pytest.mark.parametrize("lengths", [[], [5], [90, -1, 1], [10**30], [True], ["90"], [45.0, 45.0], [91]])
@@ -197,7 +199,7 @@ def test_noise_has_too_many_runs() -> None:
         mask_formats.run_lengths(noise)
     assert refused.value.code == "mask_too_complex"
     with pytest.raises(InvalidRequest, match="COCO"):
-        mask_formats.decompressed("1" * (mask_formats.MAX_RUNS + 1))
+        mask_formats.decompress_run_lengths("1" * (mask_formats.MAX_RUNS + 1))
 
 
 def test_noise_has_too_many_corners() -> None:
@@ -210,4 +212,4 @@ def test_noise_has_too_many_corners() -> None:
 def test_outlines_that_cross_too_many_rows_are_refused() -> None:
     zigzag = [(float(index % 8), 4000.0 * (index % 2)) for index in range(4000)]
     with pytest.raises(InvalidRequest, match="too long"):
-        mask_formats.filled(mask_formats.checked_rings([zigzag]), Size(8, 4000))
+        mask_formats.fill_outlines(mask_formats.check_rings([zigzag]), Size(8, 4000))

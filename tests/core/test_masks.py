@@ -23,7 +23,7 @@ from inpainting.core.masks import (
     invert,
     is_grey,
     normalise,
-    scaled,
+    scale_mask,
     scaling_note,
 )
 from inpainting.core.request import PaintSettings
@@ -94,7 +94,7 @@ def test_a_mask_of_another_size_is_stretched_over_the_image() -> None:
 @settings(max_examples=examples(100), deadline=None)
 def test_scaling_adds_no_grey_and_loses_no_repainted_pixel(mask: Mask, size: Size) -> None:
     binary = np.where(mask > 0, np.uint8(255), np.uint8(0))
-    result = scaled(binary, size)
+    result = scale_mask(binary, size)
     assert result.shape == (size.height, size.width)
     assert set(np.unique(result)) <= {0, 255}
     rows, columns = np.nonzero(binary)
@@ -108,13 +108,13 @@ def test_scaling_adds_no_grey_and_loses_no_repainted_pixel(mask: Mask, size: Siz
 def test_a_hairline_survives_being_scaled_down() -> None:
     mask = np.zeros((400, 400), np.uint8)
     mask[:, 123] = 255
-    assert (scaled(mask, Size(50, 50)).max(axis=1) == 255).all()
-    assert coverage(scaled(mask, Size(50, 50))) <= 2 / 50
+    assert (scale_mask(mask, Size(50, 50)).max(axis=1) == 255).all()
+    assert coverage(scale_mask(mask, Size(50, 50))) <= 2 / 50
 
 
 def test_greys_stay_soft_when_enlarged() -> None:
     ramp = np.repeat(np.linspace(0, 255, 8).astype(np.uint8)[np.newaxis], 8, axis=0)
-    assert len(np.unique(scaled(ramp, Size(64, 64)))) > 30
+    assert len(np.unique(scale_mask(ramp, Size(64, 64)))) > 30
 
 
 def test_scaling_and_stretching_give_a_warning() -> None:

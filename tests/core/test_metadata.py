@@ -16,7 +16,7 @@ from inpainting.core.codecs.exif import read_tags
 from inpainting.core.codecs.exif_writing import exif_block
 from inpainting.core.codecs.formats import JPEG, WEBP, encode_copy
 from inpainting.core.codecs.xmp import MAX_PACKET_BYTES, read_rights, write_rights
-from inpainting.core.metadata import KINDS_BY_CHOICE, MAX_TEXT_CHARACTERS, NO_METADATA, Metadata, Rights
+from inpainting.core.metadata import KINDS_BY_CHOICE, MAX_TEXT_CHARACTERS, NO_METADATA, ImageMetadata, Rights
 from tests.core import hostile
 from tests.support.photo_metadata import PACKET, SECRETS, camera_exif, exif_values, with_metadata, xmp_of
 from tests.support.strategies import examples
@@ -55,7 +55,7 @@ def photo() -> Image.Image:
 
 def encoded(source: bytes, format: str, choice: str | None, *, comment: str = "") -> bytes:
     image = decode_image(source).image
-    kept = image.metadata.kept(choice)
+    kept = image.metadata.select(choice)
     if format == "PNG":
         return encode_png(image, texts={"dreamlayer": comment} if comment else {}, metadata=kept)
     return encode_copy(image, format.lower(), 90, comment=comment, metadata=kept).data
@@ -122,7 +122,7 @@ def test_the_longest_metadata_fit_into_a_jpeg() -> None:
     rights = Rights((longest,) * 10, longest, longest, longest, longest)
     image = decode_image(with_metadata(photo(), "PNG")).image
     for format in (JPEG, WEBP):
-        data = encode_copy(image, format, 90, metadata=Metadata(None, tags, rights)).data
+        data = encode_copy(image, format, 90, metadata=ImageMetadata(None, tags, rights)).data
         assert decode_image(data).image.metadata.rights.creators == rights.creators
 
 
@@ -223,7 +223,7 @@ def test_a_packet_of_deeply_nested_elements_is_read() -> None:
 
 def test_every_choice_but_the_named_one_leaves_the_position_out() -> None:
     metadata = decode_image(with_metadata(photo(), "WEBP")).image.metadata
-    with_position = [name for name in KINDS_BY_CHOICE if any(tag.kind == "gps" for tag in metadata.kept(name).tags)]
+    with_position = [name for name in KINDS_BY_CHOICE if any(tag.kind == "gps" for tag in metadata.select(name).tags)]
     assert with_position == ["all_with_gps"]
-    assert metadata.kept(None) == NO_METADATA
+    assert metadata.select(None) == NO_METADATA
     assert re.search(r"tags=\(ExifTag", repr(metadata))

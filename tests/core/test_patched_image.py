@@ -31,11 +31,11 @@ def patched(depth: type[np.uint8 | np.uint16] = np.uint8, channels: int = 3) -> 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])
 def test_it_is_the_whole_image_to_everything_that_reads_it(depth: type[np.uint8 | np.uint16], channels: int) -> None:
     image, whole = patched(depth, channels)
-    assert image.same_as(whole)
+    assert image.equals(whole)
     names = ("size", "mode", "bits", "has_alpha", "icc_profile")
     assert [getattr(image, name) for name in names] == [getattr(whole, name) for name in names]
     assert encode_png(image) == encode_png(whole)
-    assert shrunk(image, 8).same_as(shrunk(whole, 8))
+    assert shrunk(image, 8).equals(shrunk(whole, 8))
 
 
 @pytest.mark.parametrize(("top", "bottom"), [(0, 5), (0, 6), (10, 20), (25, 40), (26, 40), (0, 40)])

@@ -11,7 +11,7 @@ from skimage import data
 
 from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage, PatchedImage, Pixels
-from inpainting.core.resizing import resize, resized
+from inpainting.core.resizing import resize, resize_pixels
 
 SIZES = [Size(75, 61), Size(302, 262), Size(200, 90), Size(100, 300)]
 
@@ -32,8 +32,8 @@ def test_colours_are_weighted_with_alpha(depth: type[np.uint8 | np.uint16], chan
     shares = image.pixels[:, :, -1:] / full
     multiplied = np.rint(image.colour * shares).astype(depth)
     scaled = resize(image, size)
-    alpha = resized(cast(Pixels, np.ascontiguousarray(image.pixels[:, :, -1:])), size)
-    expected = resized(cast(Pixels, multiplied), size) / (np.maximum(alpha, 1) / full)
+    alpha = resize_pixels(cast(Pixels, np.ascontiguousarray(image.pixels[:, :, -1:])), size)
+    expected = resize_pixels(cast(Pixels, multiplied), size) / (np.maximum(alpha, 1) / full)
     assert np.array_equal(scaled.pixels[:, :, -1:], alpha)
     # A level of the multiplied colours, which are rounded, is full / alpha levels of the colours.
     assert (np.abs(scaled.colour - expected.clip(0, full)) <= full / np.maximum(alpha, 1) + 1).all()

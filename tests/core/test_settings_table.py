@@ -18,9 +18,9 @@ from inpainting.core.settings_table import (
     SETTINGS,
     PaintSettings,
     auto_reason,
-    by_name,
     find_ignored,
-    not_read_by,
+    find_setting,
+    settings_ignored_by,
 )
 
 NUMBERS = [row for row in SETTINGS if row.range is not None]
@@ -68,11 +68,11 @@ def test_rows_refer_to_settings_that_exist_and_names_are_unique() -> None:
     public = [name for row in SETTINGS for name in (row.public_name, *row.aliases)]
     assert len(public) == len(set(public))
     for row in SETTINGS:
-        assert row.adapter == "" or by_name(row.adapter).catalog_kind, row.name
+        assert row.adapter == "" or find_setting(row.adapter).catalog_kind, row.name
         assert row.ignored_when is None or row.ignored_when.setting in known, row.name
         is_number_of_adapter = bool(row.adapter) and row.type is ValueType.NUMBER
         assert (row.adapter_default is not None) == is_number_of_adapter, row.name
-        assert by_name(row.name) is row
+        assert find_setting(row.name) is row
 
 
 def test_the_limits_are_the_published_ones() -> None:
@@ -185,10 +185,10 @@ def test_settings_of_another_release_are_read_or_refused_by_name() -> None:
 
 def test_what_each_engine_does_not_read() -> None:
     every = {row.name for row in SETTINGS}
-    assert not_read_by(QUICK_FILL) == every - READ_BY_EVERY_ENGINE - {"seed"}
-    assert not_read_by(ERASE) == every - READ_BY_EVERY_ENGINE - {"model"}
-    assert not_read_by(DIFFUSION) == set()
-    assert not_read_by("an engine that no row names") == every - READ_BY_EVERY_ENGINE
+    assert settings_ignored_by(QUICK_FILL) == every - READ_BY_EVERY_ENGINE - {"seed"}
+    assert settings_ignored_by(ERASE) == every - READ_BY_EVERY_ENGINE - {"model"}
+    assert settings_ignored_by(DIFFUSION) == set()
+    assert settings_ignored_by("an engine that no row names") == every - READ_BY_EVERY_ENGINE
 
 
 def test_a_prompt_and_whatever_only_diffusion_can_use_are_reasons_for_diffusion() -> None:
@@ -198,7 +198,7 @@ def test_a_prompt_and_whatever_only_diffusion_can_use_are_reasons_for_diffusion(
     chosen = {"preset": "draft", "model": "sd15", "vae": "soft", "control": "edges", "ip_adapter": "look"}
     lists = {"loras": (LoraUse("ink"),), "embeddings": ("cat",)}
     for name, value in {**chosen, **lists}.items():
-        assert auto_reason(settings_of(**{name: value})) == by_name(name).auto_reason != ""
+        assert auto_reason(settings_of(**{name: value})) == find_setting(name).auto_reason != ""
 
 
 def test_settings_without_effect_come_with_the_reason() -> None:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage import data
 
-from inpainting.catalog.specs import Control, Kind, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, Kind, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import WindowRule
 from inpainting.core.image import CanonicalImage
@@ -26,7 +26,7 @@ from tests.support.fakes import PlainEngine, declared, planned, settings_planned
 class Guided(PlainEngine):
     """Returns its input and records the request."""
 
-    guide: Control = Control.DEPTH
+    guide: ControlImageKind = ControlImageKind.DEPTH
     ignored: frozenset[str] = frozenset()
     rule: WindowRule = field(default_factory=lambda: WindowRule(0.5, min_context=4))
     seen: list[InpaintRequest] = field(default_factory=list)
@@ -66,7 +66,7 @@ def test_the_control_image_is_cropped_to_the_window() -> None:
     request = scene(guide=PHOTO, control="lines")
     for rule in (WindowRule(0.5, min_context=4), WindowRule(0.5, min_side=128, max_side=128, multiple=64)):
         seen, warnings = done(request, Guided(rule=rule))
-        assert seen.conditioning_images["control_image"].same_as(seen.image)
+        assert seen.conditioning_images["control_image"].equals(seen.image)
         assert warnings == ()
     assert seen.image.size.width == 128
     other = done(scene(guide=CanonicalImage(255 - PHOTO.pixels), control="lines"), Guided())[0].conditioning_images.get(
@@ -83,16 +83,16 @@ def test_the_image_prompt_is_passed_uncropped() -> None:
     assert warnings == ()
 
 
-@pytest.mark.parametrize("guide", [Control.DEPTH, Control.SCRIBBLE])
-def test_a_control_image_that_cannot_be_computed_must_be_sent(guide: Control) -> None:
+@pytest.mark.parametrize("guide", [ControlImageKind.DEPTH, ControlImageKind.SCRIBBLE])
+def test_a_control_image_that_cannot_be_computed_must_be_sent(guide: ControlImageKind) -> None:
     with pytest.raises(InvalidRequest) as caught:
         done(scene(control="lines"), Guided(guide))
     assert (caught.value.code, caught.value.field) == ("control_image_missing", "control_image")
     assert "lines" in caught.value.message
 
 
-@pytest.mark.parametrize("guide", [Control.INPAINT, Control.CANNY, Control.TILE])
-def test_a_computed_control_image_need_not_be_sent(guide: Control) -> None:
+@pytest.mark.parametrize("guide", [ControlImageKind.INPAINT, ControlImageKind.CANNY, ControlImageKind.TILE])
+def test_a_computed_control_image_need_not_be_sent(guide: ControlImageKind) -> None:
     seen, warnings = done(scene(control="lines"), Guided(guide))
     assert (seen.conditioning_images.get("control_image"), warnings) == (None, ())
 
@@ -107,7 +107,11 @@ def test_an_ip_adapter_needs_an_image_prompt() -> None:
     ("request_", "engine", "message"),
     [
         (scene(guide=PHOTO), Guided(), "control_image was not read: the request names no control."),
-        (scene(guide=PHOTO, control="lines"), Guided(Control.CANNY), "the input of lines is computed from the image."),
+        (
+            scene(guide=PHOTO, control="lines"),
+            Guided(ControlImageKind.CANNY),
+            "the input of lines is computed from the image.",
+        ),
         (scene(guide=PHOTO, control="lines"), Guided(ignored=frozenset({"control"})), "paints without a control."),
         (scene(look=REFERENCE), Guided(), "ip_adapter_image was not read: the request names no ip_adapter."),
         (scene(look=REFERENCE, ip_adapter="a"), Guided(ignored=frozenset({"ip_adapter"})), "without an IP-Adapter."),
@@ -131,15 +135,15 @@ def test_an_engine_without_controlnet_support_requires_no_control_image() -> Non
 
 
 def test_tile_uses_a_control_image_if_one_is_sent() -> None:
-    seen, warnings = done(scene(guide=PHOTO, control="lines"), Guided(Control.TILE))
+    seen, warnings = done(scene(guide=PHOTO, control="lines"), Guided(ControlImageKind.TILE))
     assert seen.conditioning_images.get("control_image") is not None
     assert warnings == ()
 
 
 def test_controlnets_that_need_images_of_different_kinds_are_refused() -> None:
     engine = Guided()
-    pose = ModelSpec(slug="pose", label="Pose", family="sd", kind=Kind.CONTROLNET, control=Control.OPENPOSE)
-    edges = replace(pose, slug="edges", control=Control.CANNY)
+    pose = ModelSpec(slug="pose", label="Pose", family="sd", kind=Kind.CONTROLNET, control=ControlImageKind.OPENPOSE)
+    edges = replace(pose, slug="edges", control=ControlImageKind.CANNY)
     (lines,) = engine.declaration.resolve(PaintSettings(), None).adapters  # type: ignore[arg-type]  # not read
     engine.declaration = declared(rule=engine.rule, adapters=(lines, pose, edges))
     images = {"control_image": PHOTO, "control_image_2": CanonicalImage(255 - PHOTO.pixels)}
@@ -161,13 +165,16 @@ def test_controlnets_that_need_images_of_different_kinds_are_refused() -> None:
 
 
 def test_the_images_that_a_preprocessor_computes_are_those_that_no_other_serves() -> None:
-    depth = ModelSpec(slug="depth", label="Depth", family="sd", kind=Kind.CONTROLNET, control=Control.DEPTH)
-    near, pose = replace(depth, slug="near"), replace(depth, slug="pose", control=Control.OPENPOSE)
-    tile, edges = replace(depth, slug="tile", control=Control.TILE), replace(depth, slug="edges", control=Control.CANNY)
+    depth = ModelSpec(slug="depth", label="Depth", family="sd", kind=Kind.CONTROLNET, control=ControlImageKind.DEPTH)
+    near, pose = replace(depth, slug="near"), replace(depth, slug="pose", control=ControlImageKind.OPENPOSE)
+    tile, edges = (
+        replace(depth, slug="tile", control=ControlImageKind.TILE),
+        replace(depth, slug="edges", control=ControlImageKind.CANNY),
+    )
     estimator = ModelSpec(slug="estimator", label="Estimator", family="depth-anything")
     engine = Guided()
     engine.declaration = declared(
-        adapters=(depth, near, pose, tile, edges), preprocessors={Control.DEPTH: (estimator,)}
+        adapters=(depth, near, pose, tile, edges), preprocessors={ControlImageKind.DEPTH: (estimator,)}
     )
 
     def computed(*slugs: str, sent: Collection[str] = ()) -> list[str]:
@@ -191,11 +198,11 @@ def test_the_images_that_a_preprocessor_computes_are_those_that_no_other_serves(
 
 
 def test_a_controlnet_of_strength_0_needs_no_control_image_and_has_none_computed() -> None:
-    depth = ModelSpec(slug="depth", label="Depth", family="sd", kind=Kind.CONTROLNET, control=Control.DEPTH)
-    near, edges = replace(depth, slug="near"), replace(depth, slug="edges", control=Control.CANNY)
+    depth = ModelSpec(slug="depth", label="Depth", family="sd", kind=Kind.CONTROLNET, control=ControlImageKind.DEPTH)
+    near, edges = replace(depth, slug="near"), replace(depth, slug="edges", control=ControlImageKind.CANNY)
     estimator = ModelSpec(slug="estimator", label="Estimator", family="depth-anything")
     engine, without = Guided(), Guided()
-    engine.declaration = declared(adapters=(depth, near, edges), preprocessors={Control.DEPTH: (estimator,)})
+    engine.declaration = declared(adapters=(depth, near, edges), preprocessors={ControlImageKind.DEPTH: (estimator,)})
     without.declaration = declared(adapters=(depth, near, edges))
 
     def uses(**strengths: float) -> PaintSettings:

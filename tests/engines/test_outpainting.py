@@ -19,7 +19,7 @@ from inpainting.core.outpainting import Outpaint, extend
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.painting import paint
-from inpainting.engines.passes import MAX_PASSES, gap, passes
+from inpainting.engines.passes import MAX_PASSES, gap, plan_passes
 from tests.support.fakes import PlainEngine, declared, planned
 from tests.support.strategies import boxes_in, examples, sizes
 
@@ -60,7 +60,7 @@ def test_passes_paint_every_pixel_of_the_border_once_and_the_nearest_first(place
     mask[kept.slices] = 0
     if not mask.any():
         return
-    parts = passes(mask, plan_window(Box.whole(size), size, RULE), RULE)
+    parts = plan_passes(mask, plan_window(Box.whole(size), size, RULE), RULE)
     if not parts:
         return
     times = np.zeros(mask.shape, int)
@@ -79,7 +79,7 @@ def test_passes_paint_every_pixel_of_the_border_once_and_the_nearest_first(place
 def test_a_border_that_the_model_sees_well_is_one_pass(rule: WindowRule, size: Size) -> None:
     mask = np.full((size.height, size.width), 255, np.uint8)
     mask[20:40, 20:40] = 0
-    assert passes(mask, plan_window(Box.whole(size), size, rule), rule) == ()
+    assert plan_passes(mask, plan_window(Box.whole(size), size, rule), rule) == ()
 
 
 def test_several_passes_leave_the_source_as_it_is_and_each_sees_those_before_it() -> None:
@@ -111,8 +111,8 @@ def test_a_image_depends_on_its_own_seed_alone_in_several_passes_too() -> None:
     both = outpainting((60, 60), Outpaint(left=50, bottom=50), seed=3, num_images=2, strength=1.0)
     second = outpainting((60, 60), Outpaint(left=50, bottom=50), seed=4, strength=1.0)
     found = [paint(planned(request, NoiseEngine()), NoiseEngine(), lambda step: None) for request in (both, second)]
-    assert found[0][1].image.same_as(found[1][0].image)
-    assert not found[0][0].image.same_as(found[1][0].image)
+    assert found[0][1].image.equals(found[1][0].image)
+    assert not found[0][0].image.equals(found[1][0].image)
 
 
 @pytest.mark.parametrize(

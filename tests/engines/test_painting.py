@@ -90,7 +90,7 @@ def test_every_pixel_outside_the_mask_is_unchanged(request: InpaintRequest, rule
         assert np.array_equal(result.image.pixels[kept], image.pixels[kept])
         assert outside_mask_changed_pixels(image, result.image, grown) == 0
         assert 0 <= result.seam_score <= result.seam_score_plain
-    assert request.image.same_as(image)
+    assert request.image.equals(image)
     assert np.array_equal(request.mask, mask)
 
 
@@ -146,7 +146,7 @@ def test_each_requested_image_is_painted_and_the_same_seed_repeats_it() -> None:
     first = done(scene(num_images=3, seed=8), NoiseEngine())
     again = done(scene(num_images=3, seed=8), NoiseEngine())
     assert len({result.image.pixels.tobytes() for result in first}) == 3
-    assert all(a.image.same_as(b.image) for a, b in zip(first, again, strict=True))
+    assert all(a.image.equals(b.image) for a, b in zip(first, again, strict=True))
 
 
 def test_it_refuses_an_empty_mask_before_the_engine_starts() -> None:
@@ -207,12 +207,12 @@ def test_strength_0_changes_no_pixel_if_the_engine_reads_strength() -> None:
     request, engine = scene(strength=0.0, num_images=2), NoiseEngine(WindowRule(0.5, max_side=16))
     steps: list[Step] = []
     results = paint(planned(request, engine), engine, steps.append)
-    assert [result.image.same_as(request.image) for result in results] == [True, True]
+    assert [result.image.equals(request.image) for result in results] == [True, True]
     assert not engine.seen
     assert [result.notes for result in results] == [(NOTHING_TO_DO,)] * 2
     assert [(step.done, step.of) for step in steps] == [(1, 1)]
     assert report(results[0])["seam_score_plain"] == 0
-    assert not done(request, WithoutStrength())[0].image.same_as(request.image)
+    assert not done(request, WithoutStrength())[0].image.equals(request.image)
 
 
 def test_cancelled_passes_through() -> None:

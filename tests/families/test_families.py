@@ -17,7 +17,7 @@ from inpainting.families.declaration import TOOLS, ModelFamily
 from inpainting.families.layouts import DiffusersLayout, OwnLayout
 from inpainting.models import InferenceModel, Lora
 
-DECLARED = families.registered()
+DECLARED = families.registered_families()
 
 
 @pytest.mark.parametrize("family", DECLARED, ids=[family.name for family in DECLARED])

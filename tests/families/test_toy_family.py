@@ -99,7 +99,7 @@ def test_its_model_is_added_and_paints_through_the_api(
     hole: Any,
 ) -> None:
     add_model("plaything", folder, family="toy")
-    (offered,) = [one for one in alices_program.get("/api/models").json()["models"] if one["id"] == "plaything"]
+    (offered,) = [entry for entry in alices_program.get("/api/models").json()["models"] if entry["id"] == "plaything"]
     assert (offered["family"], offered["installed"], offered["defaults"]) == ("toy", True, dict(toy.defaults))
 
     body = shape_a(photo_png, mask_png, prompt="a cat", seed="3", clip_skip="2", denoising_strength="1")

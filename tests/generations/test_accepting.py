@@ -27,7 +27,13 @@ from inpainting.generations.idempotency import Idempotency
 from inpainting.models import Batch, Generation, LedgerEntry, SourceImage, UserLimits
 from inpainting.planning import planner
 from inpainting.worker import run_time_estimates
-from inpainting.worker.run_time_estimates import QueuePosition, RuntimeEstimator, Workload, queue_position, seconds_left
+from inpainting.worker.run_time_estimates import (
+    GenerationFeatures,
+    QueuePosition,
+    RuntimeEstimator,
+    queue_position,
+    seconds_left,
+)
 
 Generate = Callable[..., Generation]
 ONE, OTHER = Idempotency("key-1", "a" * 64), Idempotency("key-1", "b" * 64)
@@ -239,20 +245,20 @@ def test_accepting_does_not_wait_for_locks_on_other_rows_of_the_owner(alice: Use
 
 
 def test_the_estimate_is_the_time_of_the_most_similar_generations() -> None:
-    small, large = Workload(100, 10_000, 300), Workload(10_000, 1_000_000, 5_000)
+    small, large = GenerationFeatures(100, 10_000, 300), GenerationFeatures(10_000, 1_000_000, 5_000)
     past = RuntimeEstimator([(small, 1.0)] * 9 + [(large, 5.0)] * 9)
     assert past.seconds([small, large]) == [pytest.approx(1.0, rel=0.05), pytest.approx(5.0, rel=0.05)]
     assert RuntimeEstimator([]).seconds([small]) == [None]
 
 
 def test_the_estimate_depends_on_the_outline_of_the_mask() -> None:
-    blob, scratches = Workload(10_000, 1_000_000, 900), Workload(10_000, 1_000_000, 9_000)
+    blob, scratches = GenerationFeatures(10_000, 1_000_000, 900), GenerationFeatures(10_000, 1_000_000, 9_000)
     estimates = RuntimeEstimator([(blob, 4.0), (scratches, 0.25)] * 8).seconds([blob, scratches])
     assert estimates == [pytest.approx(4.0, rel=0.2), pytest.approx(0.25, rel=0.2)]
 
 
 def test_of_similar_generations_the_newest_count_most() -> None:
-    work = Workload(10_000, 1_000_000, 900)
+    work = GenerationFeatures(10_000, 1_000_000, 900)
     assert RuntimeEstimator([(work, 6.0)] * 10 + [(work, 1.0)] * 100).seconds([work]) == [pytest.approx(6.0, rel=0.01)]
 
 

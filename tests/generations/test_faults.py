@@ -396,8 +396,8 @@ def test_a_submit_with_a_lost_commit_reply_keeps_its_files_and_its_key(
     monkeypatch.setattr(submit, "save_and_notify", keep_without_reply)
     answer = ask()
     monkeypatch.setattr(submit, "save_and_notify", save_and_notify)
-    for one in gone:
-        del vars(one)["_cursor"]
+    for generation in gone:
+        del vars(generation)["_cursor"]
     assert (answer.status_code, answer.json()["code"]) == (503, "try_again")
     run_waiting()  # no worker was notified; the poller does it
     assert Generation.objects.get().status == Status.SUCCEEDED

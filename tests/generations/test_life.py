@@ -76,7 +76,7 @@ def test_a_stored_request_is_restored_unchanged(alice: User, channels: int, dept
     generation = Generation.from_request(request, owner=alice, engine="quick-fill")
     generation.save_new()
     back = Generation.objects.get(pk=generation.pk).to_request()
-    assert back.image.same_as(request.image)
+    assert back.image.equals(request.image)
     assert np.array_equal(back.mask, mask)
     assert back.settings == settings
 

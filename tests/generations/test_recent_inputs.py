@@ -56,7 +56,7 @@ def test_inputs_of_another_process_are_read_from_storage(
 ) -> None:
     generation = generate(alice, run=False)
     for name in list(recent_inputs._images):
-        recent_inputs.take(name)
+        recent_inputs.pop(name)
     decoded = reads(monkeypatch)
     run_waiting()
     assert decoded == ["sourceimage", "mask", "generatedimage"]
@@ -78,8 +78,8 @@ def test_the_oldest_images_go_first(photo: NDArray[np.uint8], monkeypatch: pytes
     monkeypatch.setattr(recent_inputs, "MAX_BYTES", 2 * photo.nbytes)
     for name in "abc":
         recent_inputs.keep(name, image)
-    assert [recent_inputs.take(name) is not None for name in "abca"] == [False, True, True, False]
+    assert [recent_inputs.pop(name) is not None for name in "abca"] == [False, True, True, False]
     monkeypatch.setattr(recent_inputs, "MAX_BYTES", photo.nbytes - 1)
     recent_inputs.keep("d", image)
-    assert recent_inputs.take("d") is None
+    assert recent_inputs.pop("d") is None
     assert recent_inputs._bytes == 0

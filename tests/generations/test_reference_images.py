@@ -52,8 +52,8 @@ def files() -> set[Path]:
 def test_the_restored_request_has_both_reference_images(alice: User, both: Generate) -> None:
     made = Generation.objects.get(pk=both(alice).pk)
     request = made.to_request()
-    assert request.conditioning_images["control_image"].same_as(GUIDE)
-    assert request.conditioning_images["ip_adapter_image"].same_as(LOOK)
+    assert request.conditioning_images["control_image"].equals(GUIDE)
+    assert request.conditioning_images["ip_adapter_image"].equals(LOOK)
     assert {image.owner for image in made.references.values()} == {alice}
     assert {str(image.file.name).partition("/")[0] for image in made.references.values()} == {"referenceimage"}
 
@@ -70,7 +70,7 @@ def test_every_conditioning_image_is_stored_restored_copied_and_deleted(
     second.save_new()
     restored = Generation.objects.get(pk=second.pk).to_request().conditioning_images
     assert restored.keys() == images.keys()
-    assert all(restored[name].same_as(image) for name, image in images.items())
+    assert all(restored[name].equals(image) for name, image in images.items())
     if not owner_is_deleted:
         assert second.cancel()
         assert delete(first)

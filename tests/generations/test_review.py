@@ -35,9 +35,11 @@ def boss(db: None) -> User:
 
 
 def remove(*generations: Generation, by: User, reason: str = "not allowed here") -> None:
-    assert give_verdict([one.pk for one in generations], Verdict.REMOVED, note=reason, by=by) == len(generations)
-    for one in generations:
-        one.refresh_from_db()
+    assert give_verdict([generation.pk for generation in generations], Verdict.REMOVED, note=reason, by=by) == len(
+        generations
+    )
+    for generation in generations:
+        generation.refresh_from_db()
 
 
 def test_a_verdict_is_kept_with_its_note_and_every_change_of_it_is_in_the_audit_log(
@@ -74,7 +76,7 @@ def test_the_lists_leave_removed_generations_out_and_the_history_names_the_reaso
 ) -> None:
     removed, kept = generate(alice), generate(alice)
     remove(removed, by=boss, reason="<b>private</b>")
-    ids = [one["id"] for one in alices_program.get("/api/generations/").json()["results"]]
+    ids = [result["id"] for result in alices_program.get("/api/generations/").json()["results"]]
     assert ids == [str(kept.pk)]
     client.force_login(alice)
     page = client.get("/history/").content.decode()
@@ -89,7 +91,7 @@ def test_links_to_the_inputs_of_a_removed_generation_lead_nowhere(
     alice: User, boss: User, generate: Generate, client: Client
 ) -> None:
     generation = generate(alice)
-    links = [image_link("inputs", "a.png", one, origin="") for one in (generation.source, generation.mask)]
+    links = [image_link("inputs", "a.png", stored, origin="") for stored in (generation.source, generation.mask)]
     own = f"/api/generations/{generation.pk}/images/0/"
     assert [client.get(link).status_code for link in links] == [200, 200]
     request = Request(APIRequestFactory().get("/"))

@@ -53,7 +53,7 @@ def test_a_deleted_generation_is_hidden_everywhere(
     for path in (url, url + "source/", url + "images/0/"):
         assert alices_program.get(path).status_code == 404
     assert alices_program.delete(url).status_code == 404
-    assert [one["id"] for one in alices_program.get("/api/generations/").json()["results"]] == [str(other.pk)]
+    assert [result["id"] for result in alices_program.get("/api/generations/").json()["results"]] == [str(other.pk)]
     shown = alices_program.get(f"/api/batches/{batch.pk}/").json()
     assert (shown["items"][0]["status"], shown["items"][0]["images"]) == ("deleted", [])
 

@@ -44,7 +44,7 @@ def image(photo: NDArray[np.uint8]) -> CanonicalImage:
 
 def test_an_upload_is_deleted_with_its_file_when_it_expires(alice: User, image: CanonicalImage) -> None:
     uploaded = store_upload(alice, image, keep_for=DAY)
-    assert UploadedImage.objects.get().read().same_as(image)
+    assert UploadedImage.objects.get().read().equals(image)
     assert {name.file for name in named_files()} == {uploaded.file.name}
     assert sweep(timezone.now() + DAY - timedelta(minutes=1))
     assert len(files()) == 1

@@ -90,7 +90,7 @@ def test_it_is_fed_as_by_its_authors_with_the_published_settings(
     from tests.support import tiny_vision_models
 
     folder = published.put_into(tiny_vision_models.saved(tmp_path / "depth", "depth-anything"), "depth-anything")
-    (spec,) = (one for one in SHIPPED_TOOLS if one.family == "depth-anything")
+    (spec,) = (tool for tool in SHIPPED_TOOLS if tool.family == "depth-anything")
     _, processor = DEPTH_ANYTHING.load(spec, folder)
     photo = np.ascontiguousarray(photo)
     inputs = published.fed_by(lambda: DEPTH_ANYTHING.control_image((published.Recorder(), processor), photo))
@@ -169,7 +169,7 @@ def test_the_depth_of_a_turned_photo_is_that_of_the_photo_upright(
     expected, depth = (request.conditioning_images.get("control_image") for request in diffusion_requests)
     assert expected is not None
     assert depth is not None
-    assert depth.same_as(expected)
+    assert depth.equals(expected)
 
 
 def test_the_editor_asks_for_no_depth_map_where_one_is_computed(

@@ -19,7 +19,7 @@ from skimage import data
 from inpainting import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
-from inpainting.catalog.specs import Control, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
@@ -76,9 +76,9 @@ def expected_boxes(folder: Path) -> list[list[float]]:
         image_processor=RTDetrImageProcessorPil.from_pretrained(folder),
     )
     found = detect(Image.fromarray(ASTRONAUT), threshold=0.2)
-    assert len({one["label"] for one in found}) > 1
+    assert len({item["label"] for item in found}) > 1
     corners = [
-        [one["box"][side] for side in ("xmin", "ymin", "xmax", "ymax")] for one in found if one["label"] == PERSON
+        [item["box"][side] for side in ("xmin", "ymin", "xmax", "ymax")] for item in found if item["label"] == PERSON
     ]
     return [[left, top, right - left, bottom - top] for left, top, right, bottom in corners]
 
@@ -125,7 +125,7 @@ def test_a_pose_is_that_of_transformers_in_any_mode(
 def test_rt_detr_is_fed_as_by_its_authors_with_the_published_settings(folders: dict[str, Path]) -> None:
     """lyuwenyu/RT-DETR, rtdetr_pytorch/tools/export_onnx.py: 640 pixels square, bilinear, 0 to 1, not normalised."""
     published.put_into(folders["rt-detr"], "rt-detr")
-    (spec,) = (one for one in SHIPPED_TOOLS if one.family == "rt-detr")
+    (spec,) = (tool for tool in SHIPPED_TOOLS if tool.family == "rt-detr")
     _, processor = rt_detr.RT_DETR.load(spec, folders["rt-detr"])
     photo = data.coffee()
     inputs = published.fed_by(lambda: rt_detr.RT_DETR.people((published.Recorder(), processor), photo))
@@ -138,7 +138,7 @@ def test_vitpose_is_fed_as_by_its_authors_with_the_published_settings(folders: d
     """ViTPose (mmpose, TopDownAffine with `use_udp`): the box widened to 3 by 4 and by a quarter, 192 x 256 pixels,
     from centre to centre of the outermost ones, bilinear, black outside of the photo, ImageNet's normalisation."""
     published.put_into(folders["vitpose"], "vitpose")
-    (spec,) = (one for one in SHIPPED_TOOLS if one.family == "vitpose")
+    (spec,) = (tool for tool in SHIPPED_TOOLS if tool.family == "vitpose")
     _, processor = vitpose.VITPOSE.load(spec, folders["vitpose"])
     photo, boxes = data.astronaut(), np.array([[150, 5, 160, 260], [0, 300, 400, 200]], np.float32)
     inputs = published.fed_by(lambda: vitpose.VITPOSE.people((published.Recorder(), processor), photo, boxes))
@@ -191,7 +191,7 @@ def test_a_model_of_other_key_points_is_refused(tmp_path: Path) -> None:
     config = transformers.VitPoseConfig.from_pretrained(other)
     config.num_labels = 21
     transformers.VitPoseForPoseEstimation(config).save_pretrained(other)
-    (spec,) = (one for one in SHIPPED_TOOLS if one.family == "vitpose")
+    (spec,) = (tool for tool in SHIPPED_TOOLS if tool.family == "vitpose")
     with pytest.raises(EngineFailed, match="finds 21 key points") as caught:
         NetworkCache().of(replace(spec, path=other))
     assert caught.value.code == "model_refused"
@@ -213,7 +213,7 @@ def test_a_pose_and_a_depth_map_in_turn_load_each_network_once(
     for family in (*SLUGS, "depth-anything"):
         owner = type(families.get(family).load_implementation())
         monkeypatch.setattr(owner, "load", lambda *arguments, load=owner.load: recorded(load, *arguments))
-    for kind in (Control.OPENPOSE, Control.DEPTH) * 3:
+    for kind in (ControlImageKind.OPENPOSE, ControlImageKind.DEPTH) * 3:
         control_image(Catalog().find_preprocessor(kind), CanonicalImage(ASTRONAUT))
     assert sorted(loaded) == ["depth-anything", "rt-detr", "vitpose"]
 

@@ -11,7 +11,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from inpainting.realtime import consumers
-from inpainting.realtime.events import Event
+from inpainting.realtime.events import GenerationEvent
 from tests.support.installation import ROOT, Installation
 
 pytest.importorskip("websockets")
@@ -40,7 +40,7 @@ def test_the_example_program_receives_events_until_the_end(
 
 
 def test_every_event_and_close_code_is_listed() -> None:
-    for word in (*get_args(get_type_hints(Event)["type"]), *Event.__annotations__):
+    for word in (*get_args(get_type_hints(GenerationEvent)["type"]), *GenerationEvent.__annotations__):
         assert f"`{word}`" in TEXT, word
     for code in (consumers.BROKEN, consumers.SIGNED_OUT, consumers.NOT_FOUND, consumers.TOO_MANY):
         assert f"| {code} |" in TEXT

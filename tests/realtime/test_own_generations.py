@@ -26,7 +26,7 @@ async def test_on_connecting_the_current_states_are_sent(alice: User, bob: User,
     socket = await in_database(session_socket)(alice)
     await socket.connect()
     messages = [await socket.receive_json_from() for _ in range(3)]
-    assert [message["id"] for message in messages] == [str(one.pk) for one in (running, first, second)]
+    assert [message["id"] for message in messages] == [str(generation.pk) for generation in (running, first, second)]
     assert (messages[0]["type"], messages[0]["percent"]) == ("progress", 25)
     # Bob's generation is first, because no generation of his has started yet; Alice's two follow.
     assert [(message["type"], message["position"]) for message in messages[1:]] == [("queued", 2), ("queued", 3)]
@@ -59,7 +59,7 @@ async def test_the_number_of_sockets_per_user_is_limited(
 ) -> None:
     settings.LIVE_SOCKETS_PER_USER = 2  # type: ignore[attr-defined]
     path = f"/ws/generations/{waiting.pk}/"
-    sockets = [await in_database(session_socket)(alice, one) for one in ("/ws/generations/", path, path)]
+    sockets = [await in_database(session_socket)(alice, address) for address in ("/ws/generations/", path, path)]
     for socket in sockets:
         await socket.connect()
     assert await close_code(sockets[2]) == TOO_MANY

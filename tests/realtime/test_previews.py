@@ -87,7 +87,7 @@ def decoded(url: str) -> NDArray[np.uint8]:
 
 def test_the_last_preview_of_few_running_generations_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "MAX_PREVIEWS", 2)
-    previews = [events.Preview(url=str(index), box=[]) for index in range(4)]
+    previews = [events.StepPreview(url=str(index), box=[]) for index in range(4)]
     pks = [uuid4() for _ in range(3)]
     for pk, preview in zip([*pks, pks[2]], previews, strict=True):
         events.publish(pk, 1, events.progress(1, 2, preview=preview))

@@ -37,8 +37,8 @@ async def test_positions_are_sent_as_the_queue_moves(path: str, alice: User, bob
         pass
     assert message["type"] == "running"
     assert not broadcaster().subscribers  # no generation of this client waits any more
-    for one in (second, last):
-        await in_database(one.cancel)()
+    for response in (second, last):
+        await in_database(response.cancel)()
     assert await socket.receive_nothing()
     await socket.disconnect()
 
@@ -65,8 +65,8 @@ async def test_the_api_and_a_new_socket_report_the_same_state(alice: User, wait:
     sent, answer = await both()
     progress = answer["progress"]
     assert isinstance(progress, dict)
-    for one in (sent, progress):
-        assert one.pop("seconds_left") is not None
+    for event in (sent, progress):
+        assert event.pop("seconds_left") is not None
     assert sent == progress == {"type": "progress", "step": 1, "of": 4, "percent": 25}
     await in_database(mine.fail)(code="engine_failed", message="no")
     sent, answer = await both()
@@ -176,10 +176,10 @@ def test_estimates_divide_the_queue_among_the_workers(
     all_of_them = [wait(alice) for _ in range(4)]
     past = run_time_estimates.RuntimeEstimator([(run_time_estimates.generation_workload(all_of_them[0]), 4.0)])
     monkeypatch.setattr(run_time_estimates, "estimator_for", lambda engine: past)
-    assert [run_time_estimates.positions().first[one.pk].eta for one in all_of_them] == [4.0, 4.0, 8.0, 8.0]
+    assert [run_time_estimates.positions().first[socket.pk].eta for socket in all_of_them] == [4.0, 4.0, 8.0, 8.0]
     all_of_them[0].start()
     found = run_time_estimates.positions().first
-    assert [found[one.pk].position for one in all_of_them[1:]] == [1, 2, 3]
+    assert [found[socket.pk].position for socket in all_of_them[1:]] == [1, 2, 3]
     assert found[all_of_them[1].pk].eta == 4.0
 
 

@@ -39,9 +39,9 @@ async def test_signing_out_closes_the_sockets_of_that_session_at_once(
     path = path.format(waiting.pk)
     here, elsewhere = await in_database(signed_in)(alice), await in_database(signed_in)(alice)
     socket, other = await in_database(session_socket)(here, path), await in_database(session_socket)(elsewhere, path)
-    for one in (socket, other):
-        await one.connect()
-        await one.receive_json_from()
+    for client in (socket, other):
+        await client.connect()
+        await client.receive_json_from()
     await in_database(here.post)("/accounts/logout/")
     assert await close_code(socket) == SIGNED_OUT
     assert await other.receive_nothing()

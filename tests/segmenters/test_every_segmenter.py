@@ -151,8 +151,8 @@ def test_candidates_are_rated_and_the_first_is_the_mask(install: Callable[[str],
     segmenter = install(name)
     found = candidates_of(segmenter, CanonicalImage(disc()), marked(segmenter))
     assert np.array_equal(found[0].mask, segmenter.segment(CanonicalImage(disc()), marked(segmenter)))
-    assert all(one.score is None or 0 <= one.score <= 1 for one in found)
-    assert [one.mask.shape for one in found] == [(60, 90)] * len(found)
+    assert all(item.score is None or 0 <= item.score <= 1 for item in found)
+    assert [item.mask.shape for item in found] == [(60, 90)] * len(found)
 
 
 @EVERY

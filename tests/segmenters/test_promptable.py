@@ -333,7 +333,7 @@ def test_grounding_dino_is_fed_as_by_its_authors_with_the_published_settings(
 def test_the_mask_is_what_sam_outlines_in_the_best_boxes(install: Install) -> None:
     outliner, segmenter = install("slimsam"), install("grounding-dino-tiny")
     photo, every = CanonicalImage(PHOTO), Detection(box_threshold=0, text_threshold=0)
-    found = sorted(segmenter.loaded().find(PHOTO, "cup", every), key=lambda one: -one[0])
+    found = sorted(segmenter.loaded().find(PHOTO, "cup", every), key=lambda scored: -scored[0])
     best = Detection(box_threshold=0, text_threshold=0, max_detections=1)
     (box,) = boxes_of(found, best, photo.size)
     mask = segmenter.segment(photo, Selection(words="cup", detection=best))

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from inpainting.catalog.specs import DraftAdapters, Kind, LoraSpec, ModelSpec
+from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec, PresetAdapters
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, WindowRule, plan_window
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import base
-from inpainting.engines.base import Catalog, Engine, EngineDeclaration, Plan, Queue, Resolution, SettingsPlan
-from inpainting.engines.plan import Choice, plan_images
-from inpainting.engines.plan import planned as planned_settings
+from inpainting.engines.base import Engine, EngineDeclaration, ModelCatalog, Plan, Queue, Resolution, SettingsPlan
+from inpainting.engines.plan import EngineChoice, plan_images
+from inpainting.engines.plan import make_settings_plan as planned_settings
 
 
 def declared(
@@ -28,7 +28,7 @@ def declared(
 ) -> EngineDeclaration:
     """The declaration of an engine that keeps settings as they are. resolved: further fields of its `Resolution`."""
 
-    def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
+    def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
         return Resolution(settings=settings, window_rule=rule or WindowRule(context=0.5), **resolved)
 
     return EngineDeclaration(
@@ -54,7 +54,7 @@ def planned(request: InpaintRequest, engine: Engine, model: ModelSpec | None = N
 
 def settings_planned(settings: PaintSettings, engine: Engine, model: ModelSpec | None = None) -> SettingsPlan:
     resolution = engine.declaration.resolve(settings, OneModel(model))
-    return planned_settings(resolution, Choice(engine.declaration, ""), settings)
+    return planned_settings(resolution, EngineChoice(engine.declaration, ""), settings)
 
 
 def window_plan(request: InpaintRequest, engine: Engine, model: ModelSpec | None = None) -> Plan:
@@ -83,8 +83,8 @@ class OneModel:
     def find_adapter(self, name: str, kind: Kind, field: str) -> ModelSpec:
         raise InvalidRequest("There are no adapters here.", code="adapter_not_found")
 
-    def draft_adapters(self, family: str) -> DraftAdapters:
-        return DraftAdapters()
+    def preset_adapters(self, family: str) -> PresetAdapters:
+        return PresetAdapters()
 
     def find_preprocessor(self, control: str) -> tuple[ModelSpec, ...]:
         return ()

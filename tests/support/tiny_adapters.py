@@ -10,7 +10,7 @@ from diffusers import ControlNetModel, ControlNetUnionModel
 from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from inpainting.catalog.specs import Control, Kind, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, Kind, ModelSpec
 from tests.support.tiny_models import FEATURES
 
 HIDDEN_SIZE, EMBEDDING_SIZE = 32, 16
@@ -59,7 +59,7 @@ def controlnet(family: str, *, seed: int = 0, modes: int = 0, **more: Any) -> An
     return network.eval()
 
 
-def saved_controlnet(folder: Path, family: str, control: Control, *, seed: int = 0, **more: Any) -> ModelSpec:
+def saved_controlnet(folder: Path, family: str, control: ControlImageKind, *, seed: int = 0, **more: Any) -> ModelSpec:
     controlnet(family, seed=seed, **more).save_pretrained(folder, safe_serialization=True)
     return ModelSpec(
         slug=folder.name, label=folder.name, family=family, kind=Kind.CONTROLNET, control=control, path=folder
@@ -152,5 +152,5 @@ def saved_adapter(
     torch.manual_seed(seed)
     encoder(embedding_size=embedding_size).save_pretrained(folder / "models" / "image_encoder", safe_serialization=True)
     path = folder / "models" / f"{folder.name}.safetensors"
-    save_file({name: one.contiguous() for name, one in tensors.items()}, path)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
     return ModelSpec(slug=folder.name, label=folder.name, family=family, kind=Kind.IP_ADAPTER, path=folder)

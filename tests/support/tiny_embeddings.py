@@ -16,7 +16,7 @@ from tests.support.tiny_models import FEATURES
 
 def allow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Declare the families with the text feature sizes of the tiny models."""
-    for family in families.registered():
+    for family in families.registered_families():
         if family.embedding is not None:
             widths = tuple(frozenset({FEATURES}) for _ in family.embedding.widths)
             declared = replace(family, embedding=replace(family.embedding, widths=widths))
@@ -31,5 +31,5 @@ def saved(
     names = ("clip_l", "clip_g") if family == "sdxl" else (name,)
     width = more.get("width", FEATURES)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({one: torch.randn(vectors, width, generator=generator) for one in names}, path)
+    save_file({name: torch.randn(vectors, width, generator=generator) for name in names}, path)
     return ModelSpec(slug=path.stem, label=path.stem, family=family, kind=Kind.EMBEDDING, path=path)

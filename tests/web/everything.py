@@ -93,7 +93,7 @@ def files_of(user: User) -> set[str]:
     images: list[Any] = [*DraftImage.objects.filter(owner=user), *UploadedImage.objects.filter(owner=user)]
     for generation in Generation.objects.filter(owner=user):
         images += [*generation.inputs.values(), *generation.images.all()]
-    stored = [getattr(one, field, None) for one in images for field in ("file", "thumbnail")]
+    stored = [getattr(image, field, None) for image in images for field in ("file", "thumbnail")]
     names = {file.name for file in stored if file}
     assert all(default_storage.exists(name) for name in names)
     return names

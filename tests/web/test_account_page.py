@@ -98,7 +98,7 @@ def test_the_export_has_all_images_and_settings_and_nothing_of_others(
     assert str(bobs.pk).encode() not in data
     image = generation.images.get()
     listed = json.loads(archive.read("generations.json"))
-    mine = next(one for one in listed if one["id"] == str(generation.pk))
+    mine = next(item for item in listed if item["id"] == str(generation.pk))
     assert mine["metadata"]["prompt"] == "a lawn"
     assert archive.read(mine["results"][0]["file"]) == Path(image.file.path).read_bytes()
     assert archive.read(mine["pictures"]["source"]) == Path(generation.source.file.path).read_bytes()
@@ -148,7 +148,7 @@ def test_lost_files_and_hidden_and_removed_images_are_left_out(alice: User, alic
     image.save()
     data = exported(alices).getvalue()
     archive = zipfile.ZipFile(io.BytesIO(data))
-    listed = {one["id"]: one for one in json.loads(archive.read("generations.json"))}
+    listed = {generation["id"]: generation for generation in json.loads(archive.read("generations.json"))}
     assert listed[str(lost.pk)]["results"] == [{"file": None}]
     assert str(removed.pk) not in listed
     account = json.loads(archive.read("account.json"))

@@ -179,7 +179,7 @@ def test_pages_follow_each_other_without_gaps_and_never_count_the_rows(
         page = client.get(page.context["older"])
         assert "status=queued" in page.context["newer"]
     assert [len(rows) for rows in seen] == [3, 3, 1]
-    assert sorted(row.pk for rows in seen for row in rows) == sorted(one.pk for one in generations)
+    assert sorted(row.pk for rows in seen for row in rows) == sorted(generation.pk for generation in generations)
     back = client.get(page.context["newer"])
     assert [row["generation"] for row in back.context["rows"]] == seen[1]
     back = client.get(back.context["newer"])
@@ -282,7 +282,7 @@ def test_usage_sums_up_what_each_user_has_and_may(
     assert (rows[alice]["count"], rows[bob]["count"]) == (1, 0)
     assert rows[alice]["seconds"] == pytest.approx(generation.seconds, abs=1e-3)
     files = [*generation.inputs.values(), *generation.images.all()]
-    assert rows[alice]["stored"] == sum(one.byte_count for one in files)
+    assert rows[alice]["stored"] == sum(file.byte_count for file in files)
     assert (rows[alice]["limits"].per_day, rows[alice]["own_limits"]) == (9, False)
     assert (rows[bob]["limits"].per_day, rows[bob]["own_limits"]) == (3, True)
     assert rows[alice]["seen"] == generation.created_at

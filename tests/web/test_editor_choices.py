@@ -13,7 +13,7 @@ from django.test import Client
 from accounts.models import User
 from inpainting.catalog.specs import Source
 from inpainting.core.request import PaintSettings
-from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS, RANGES, by_name
+from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS, RANGES, find_setting
 from inpainting.models import Generation, InferenceModel
 from inpainting.planning import planner
 from tests.support.fakes import pretend_installed, pretend_missing
@@ -106,7 +106,7 @@ def test_installed_models_are_offered_by_label_with_the_preferred_one_first(
 def test_every_number_and_text_has_the_limits_of_the_api(client: Client, alice: User) -> None:
     page = editor(client, alice)
     for name, (lowest, highest) in RANGES.items():
-        field = re.search(rf'<input [^>]*name="{by_name(name).public_name}"[^>]*>', page)
+        field = re.search(rf'<input [^>]*name="{find_setting(name).public_name}"[^>]*>', page)
         assert field is not None, name
         assert f'min="{lowest:.0f}" max="{int(highest)}"' in field[0]
     assert page.count(f'maxlength="{MAX_PROMPT_CHARACTERS}"') == 2

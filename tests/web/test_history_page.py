@@ -162,7 +162,9 @@ def test_a_shared_link_ends_when_it_expires_or_is_revoked(
 ) -> None:
     image = generate(alice).images.get()
     first, second = shares.share(image, days=1), shares.share(image, days=1)
-    links = [f"/shared/{shares.token(one)}/{part}" for one in (first, second) for part in ("", "picture/", "preview/")]
+    links = [
+        f"/shared/{shares.token(either)}/{part}" for either in (first, second) for part in ("", "picture/", "preview/")
+    ]
     Share.objects.filter(pk=first.pk).update(expires_at=timezone.now())
     bobs_browser = Client()
     bobs_browser.force_login(bob)

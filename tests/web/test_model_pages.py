@@ -193,7 +193,7 @@ def test_the_admin_edits_a_model_and_a_new_revision_clears_the_checksums(
 def test_groups_without_installed_models_are_folded_except_the_first(client: Client, administrator: User) -> None:
     def opened() -> list[bool]:
         found = re.findall(r'<details class="model-group"( open)?>', client.get("/models/").content.decode())
-        return [bool(one) for one in found]
+        return [bool(item) for item in found]
 
     before = opened()
     assert len(before) > 5

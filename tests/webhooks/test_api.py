@@ -67,7 +67,7 @@ def test_own_deliveries_are_listed_newest_first_in_pages(alice: User, bob: User,
     WebhookDelivery.create_test(bob, URL)
     first = alices_program.get("/api/webhooks/deliveries/?page_size=2").json()
     second = alices_program.get(first["next"]).json()
-    assert [one["id"] for one in [*first["results"], *second["results"]]] == ids[::-1]
+    assert [result["id"] for result in [*first["results"], *second["results"]]] == ids[::-1]
     assert (first["count"], second["next"]) == (3, None)
     assert alices_program.get("/api/webhooks/deliveries/?page=9").status_code == 404
     assert alices_program.get("/api/webhooks/deliveries/?page=x").status_code == 400

@@ -33,10 +33,10 @@ def test_equal_costs_start_in_the_rounds_of_plain_round_robin(sent_by: list[int]
     for generation in sent:
         rounds[generation.pk] = number[generation.owner_id]
         number[generation.owner_id] += 1
-    plain = list(round_robin([(one.pk, one.owner_id) for one in sent], {}))
+    plain = list(round_robin([(field.pk, field.owner_id) for field in sent], {}))
     fair = order()
     assert [rounds[pk] for pk in fair] == [rounds[pk] for pk in plain]  # of one round, the older ones first
-    assert [one.pk for one in start_all()] == fair
+    assert [thread.pk for thread in start_all()] == fair
 
 
 ACTIONS = st.lists(
@@ -123,9 +123,9 @@ def test_a_user_with_many_batches_has_one_turn_in_each_round(
     alice, bob = users(2)
     sent = [add(alice, in_batch=in_batch) for in_batch, number in sent_by_alice for _ in range(number)]
     sent += [add(bob) for _ in range(sent_by_bob)]
-    owners = {one.pk: one.owner_id for one in sent}
+    owners = {field.pk: field.owner_id for field in sent}
     plain = [owners[pk] for pk in round_robin(owners.items(), {})]
-    assert [one.owner_id for one in start_all()] == plain
+    assert [thread.owner_id for thread in start_all()] == plain
 
 
 @pytest.mark.django_db
@@ -149,10 +149,10 @@ def test_a_single_generation_does_not_wait_for_a_batch_and_every_second_slot_sta
     first, second = add(alice), add(alice)
     owners = [batch, bobs, [first, second]]
     started = list(start_all())
-    kinds = [next(index for index, some in enumerate(owners) if one in some) for one in started]
+    kinds = [next(index for index, some in enumerate(owners) if thread in some) for thread in started]
     assert [set(kinds[at : at + 2]) for at in range(0, 8, 2)] == [{1, 2}, {0, 1}] * 2  # alice and bob still take turns
     assert set(kinds[8:]) == {0}
-    assert sorted(one.pk for one in started) == sorted(one.pk for some in owners for one in some)
+    assert sorted(thread.pk for thread in started) == sorted(request.pk for some in owners for request in some)
 
 
 @pytest.mark.django_db
@@ -161,7 +161,7 @@ def test_a_user_with_twice_the_weight_is_served_twice_as_often(alice: User, bob:
         add(alice, weight=2)
         add(bob)
     started = [start_next() for _ in range(9)]
-    assert sum(one.owner == alice for one in started if one) == 6
+    assert sum(thread.owner == alice for thread in started if thread) == 6
 
 
 @pytest.mark.django_db
@@ -245,17 +245,17 @@ def test_workers_that_claim_at_once_start_each_generation_once(alice: User, bob:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(started) == len({one.pk for one in started}) == 20
+    assert len(started) == len({thread.pk for thread in started}) == 20
 
 
 @pytest.mark.django_db
 def test_a_position_is_counted_up_to_a_limit(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_time_estimates, "EXACT_POSITIONS", 3)
     waiting = [add(alice, likely_seconds=2.0) for _ in range(6)]
-    every = [queue_position(one) for one in waiting]
+    every = [queue_position(job) for job in waiting]
     beyond = QueuePosition(4, 8.0, is_minimum=True)
     assert every == [QueuePosition(index, 2.0 * index) for index in (1, 2, 3)] + [beyond] * 3
-    assert [positions().of(one.pk) for one in waiting] == every
+    assert [positions().of(job.pk) for job in waiting] == every
 
 
 @pytest.mark.django_db

@@ -60,7 +60,9 @@ def crashed_together(owner: User, generate: Generate, number: int = 3) -> list[G
 
 def test_a_crash_beside_others_is_no_attempt_and_one_alone_is(alice: User, generate: Generate) -> None:
     first, *_ = generations = crashed_together(alice, generate)
-    assert {(one.status, one.attempts, one.run_alone) for one in generations} == {(Status.QUEUED, 0, True)}
+    assert {(generation.status, generation.attempts, generation.run_alone) for generation in generations} == {
+        (Status.QUEUED, 0, True)
+    }
     assert start_next() == first
     crash()
     first.refresh_from_db()

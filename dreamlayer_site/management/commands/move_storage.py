@@ -42,7 +42,7 @@ class Command(BaseCommand):
 
 
 def storage_at(url: str) -> ImageStorage:
-    """The storage of a URL; of an empty one, the folder of the images."""
+    """Return the storage of a URL; of an empty one, the folder of the images."""
     if url and scheme_of(url) not in SCHEMES["STORAGE_URL"]:
         raise CommandError(f"{url.partition(':')[0]}: is not file: or s3:.")
     described = storage_settings(url, default_folder=settings.DATA_DIR / "pictures")

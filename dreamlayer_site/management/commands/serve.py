@@ -67,7 +67,7 @@ class Command(BaseCommand):
         # Not earlier: its middleware reads the names of the static files.
         from dreamlayer_site.asgi import application
 
-        freeze_imports(of="the site")
+        freeze_imports(package="the site")
         waiting = start_working() if settings.QUEUES else 0
         if settings.ROLE == "worker":
             self.stdout.write(f"A worker for {', '.join(settings.QUEUES)}; {site_address(listener_fd)}/readyz")

@@ -26,7 +26,10 @@ REASONS = {"not_found": "Not Found", "method_not_allowed": "Method Not Allowed"}
 
 
 class InvalidBody(InvalidRequest):
-    """A body that FastAPI answers with 422. details: the entries of its `detail` list."""
+    """A body that FastAPI answers with 422.
+
+    details: the entries of its `detail` list.
+    """
 
     def __init__(self, details: list[dict[str, Any]]) -> None:
         super().__init__("; ".join(str(entry["msg"]) for entry in details), code="field_invalid")
@@ -59,13 +62,14 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def form_fields(request: Request) -> dict[str, Any]:
-    """The fields of a form without the empty ones, which FastAPI treats as not sent. Of a repeated field the last."""
+    """Return the fields of a form without the empty ones, which FastAPI treats as not sent. Of a repeated field the
+    last."""
     sent = request.data.dict() if isinstance(request.data, QueryDict) else {}
     return {name: value for name, value in sent.items() if value != ""}
 
 
 def validate(model: type[Model], fields: Mapping[str, Any], *, is_form: bool = False, place: str = "body") -> Model:
-    """The fields as that model. Raises InvalidBody, with the errors in the order of the model's fields.
+    """Return the fields as that model. Raises InvalidBody, with the errors in the order of the model's fields.
 
     place: the first part of each `loc`, `body` or `query`.
     """
@@ -77,40 +81,42 @@ def validate(model: type[Model], fields: Mapping[str, Any], *, is_form: bool = F
 
 
 def detail(entry: dict[str, Any], *, is_form: bool, place: str) -> dict[str, Any]:
-    """An error of pydantic as FastAPI shows it. Missing form fields and parameters have no input; long ones are cut."""
+    """Return an error of pydantic as FastAPI shows it. Missing form fields and parameters have no input; long ones are
+    cut."""
     is_missing = entry["type"] == "missing" and (is_form or place == "query")
-    shown = {**entry, "loc": [place, *entry["loc"]], "input": None if is_missing else abbreviated(entry["input"])}
+    shown = {**entry, "loc": [place, *entry["loc"]], "input": None if is_missing else abbreviate_value(entry["input"])}
     if "error" in shown.get("ctx", {}):
         shown["ctx"] = {"error": {}}
     return shown
 
 
-def abbreviated(value: Any) -> Any:
-    """A JSON value with long texts cut, such as images in base64; a file by its name."""
+def abbreviate_value(value: Any) -> Any:
+    """Return a JSON value with long texts cut, such as images in base64; a file by its name."""
     match value:
         case str():
             return value if len(value) <= MAX_QUOTED_CHARACTERS else f"{value[:MAX_QUOTED_CHARACTERS]}…"
         case dict():
-            return {name: abbreviated(entry) for name, entry in value.items()}
+            return {name: abbreviate_value(entry) for name, entry in value.items()}
         case list():
-            return [abbreviated(entry) for entry in value]
+            return [abbreviate_value(entry) for entry in value]
         case UploadedFile():
             return value.name
     return value
 
 
 def render_error(error: ApiError) -> HttpResponse:
-    """`{"detail"}` with the list of an InvalidBody, the list for malformed JSON, or the message of any other error."""
+    """Return `{"detail"}` with the list of an InvalidBody, the list for malformed JSON, or the message of any other
+    error."""
     if isinstance(error.cause, InvalidBody):
         return json_response({"detail": error.cause.details}, status=422)
     if isinstance(error.cause, ParseError) and isinstance(error.cause.__cause__, ValueError):
-        return json_response({"detail": [malformed_json(error.cause.__cause__)]}, status=422)
+        return json_response({"detail": [describe_malformed_json(error.cause.__cause__)]}, status=422)
     body = {"detail": REASONS.get(error.code, error.message)}
     return json_response(body, status=error.status, headers=error.headers)
 
 
-def malformed_json(error: ValueError) -> dict[str, Any]:
-    """The entry for a body that cannot be read, also for one that is no object or holds NaN."""
+def describe_malformed_json(error: ValueError) -> dict[str, Any]:
+    """Return the entry for a body that cannot be read, also for one that is no object or holds NaN."""
     position, reason = (error.pos, error.msg) if isinstance(error, json.JSONDecodeError) else (0, str(error))
     return {
         "type": "json_invalid",

@@ -10,15 +10,15 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from rest_framework.request import Request
 
-from inpainting.api.dialect import Repeated
+from inpainting.api.dialect import RepeatedRequest
 from inpainting.generations.idempotency import Idempotency
 
 
 def read_idempotency(request: Request, *, api_key_field: str = "") -> Idempotency | None:
-    """The key with the digest of path and body; None without the header. Call it before any image is read.
+    """Return the key with the digest of path and body; None without the header. Call it before any image is read.
 
     api_key_field: the field of the body that holds the caller's API key, and is not in the digest.
-    Raises Repeated for a request that was accepted before, and InvalidRequest for a key of another request.
+    Raises RepeatedRequest for a request that was accepted before, and InvalidRequest for a key of another request.
     """
     key = request.headers.get("Idempotency-Key")
     if key is None:
@@ -26,12 +26,12 @@ def read_idempotency(request: Request, *, api_key_field: str = "") -> Idempotenc
     idempotency = Idempotency(key, body_digest(request, api_key_field))
     earlier = idempotency.earlier(request.user)
     if earlier is not None:
-        raise Repeated(earlier)
+        raise RepeatedRequest(earlier)
     return idempotency
 
 
 def body_digest(request: Request, api_key_field: str) -> str:
-    """SHA-256, in hexadecimal, of the path and the body; independent of the order of its fields."""
+    """Return SHA-256, in hexadecimal, of the path and the body; independent of the order of its fields."""
     data: Any = request.data
     lists = dict(data.lists()) if isinstance(data, QueryDict) else {name: [value] for name, value in data.items()}
     digest = hashlib.sha256(request.path.rstrip("/").encode())

@@ -16,7 +16,7 @@ from accounts.authentication import key_from_headers
 from inpainting.api.compat import fastapi
 from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.dialect import Dialect, json_response
-from inpainting.api.errors import ApiError, ended_without_result
+from inpainting.api.errors import ApiError, ending_error
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.views import DialectView, InpaintView
 from inpainting.catalog.lookup import Catalog
@@ -58,7 +58,7 @@ class Form(BaseModel):
 
 
 class Health(DialectView):
-    """Does not depend on a model."""
+    """The health check, which does not depend on a model."""
 
     def get(self, request: Request) -> HttpResponse:
         body = {"status": "healthy", "service": "stable-diffusion-inpaint", "model": SD_INPAINT_MODEL}
@@ -66,14 +66,14 @@ class Health(DialectView):
 
 
 class SiteHealth(DialectView):
-    """`/health/` of the service's host. This server's own checks are `/livez` and `/readyz`."""
+    """The health check `/health/` of the service's host. This server's own checks are `/livez` and `/readyz`."""
 
     def get(self, request: Request) -> HttpResponse:
         return json_response({"status": "ok"})
 
 
 class SdInpainting(Dialect):
-    """`/sd-inpaint/`. Errors are `{"detail"}`, as in FastAPI."""
+    """The dialect under `/sd-inpaint/`. Errors are `{"detail"}`, as in FastAPI."""
 
     name: ClassVar[str] = "sd-inpaint"
     prefixes: ClassVar[tuple[str, ...]] = ("/sd-inpaint", "/health")
@@ -130,7 +130,7 @@ class SdInpainting(Dialect):
 
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
         if generation.status != Status.SUCCEEDED:
-            return self.render_error(ended_without_result(generation))
+            return self.render_error(ending_error(generation))
         return rgb_png_response(generation.images.get(index=0), {**PNG_HEADERS, **self.meta_headers(generation)})
 
     def render_error(self, error: ApiError) -> HttpResponse:
@@ -143,12 +143,13 @@ DIALECT = SdInpainting()
 
 
 def seed_in_range(seed: int) -> int:
-    """A seed from 1 to MAX_SEED for any whole number, always the same one; those in the range stay as they are."""
+    """Return a seed from 1 to MAX_SEED for any whole number, always the same one; those in the range stay as they
+    are."""
     return (seed - 1) % MAX_SEED + 1
 
 
 def rgb_png_response(image: GeneratedImage, headers: Mapping[str, str]) -> HttpResponseBase:
-    """The result as 8-bit RGB, without its alpha: the stored file, or a copy where that has another mode."""
+    """Return the result as 8-bit RGB, without its alpha: the stored file, or a copy where that has another mode."""
     with image.file.open("rb") as file:
         is_rgb = file.read(26)[24:] == RGB_8_BIT
     if is_rgb:

@@ -54,21 +54,22 @@ IMAGE_ROUTES = {
 
 
 def ending_key(request: Request | HttpRequest) -> int | None:
-    """The primary key of the request's API key if links made with it end with it."""
+    """Return the primary key of the request's API key if links made with it end with it."""
     key = getattr(request, "auth", None)
     return key.pk if isinstance(key, ApiKey) and key.ends_links else None
 
 
 def public_image_url(image: GeneratedImage, request: Request | HttpRequest) -> str:
-    """An absolute, signed link that expires after RESULT_LINK_HOURS, or earlier with a key that ends its links."""
+    """Return an absolute, signed link that expires after RESULT_LINK_HOURS, or earlier with a key that ends its
+    links."""
     key = ending_key(request)
     named = image.pk.hex if key is None else f"{image.pk.hex}-{key}"
     return request.build_absolute_uri(reverse("public-image", args=[SIGNER.sign(named), EXTENSIONS[image.format]]))
 
 
 def public_image(token: str) -> GeneratedImage | None:
-    """The image of a signed link. None if the link was altered, it or its key has ended, or the image was deleted or
-    removed."""
+    """Return the image of a signed link. None if the link was altered, it or its key has ended, or the image was
+    deleted or removed."""
     try:
         signed = SIGNER.unsign(token, max_age=settings.RESULT_LINK_HOURS * 3600)
     except signing.BadSignature:
@@ -87,12 +88,14 @@ def result_link(
     key: int | None = None,
     hours: float | None = None,
 ) -> str:
-    """A signed link to a result that ends in `name`. It may be made before the result exists, and leads to 404 until
-    then.
+    """Return a signed link to a result that ends in `name`. It may be made before the result exists, and leads to 404
+    until then.
 
-    folder: `generations`, or `images` or `outputs` with a date, as in `outputs/2026-11-22`. name: its extension is the
-    format of the image. origin: such as `https://host:8000`. key: see `ending_key`. hours: until the link expires;
-    None: RESULT_LINK_HOURS.
+    folder: `generations`, or `images` or `outputs` with a date, as in `outputs/2026-11-22`.
+    name: its extension is the format of the image.
+    origin: such as `https://host:8000`.
+    key: see `ending_key`.
+    hours: until the link expires; None: RESULT_LINK_HOURS.
     """
     return _named_link(folder, name, (RESULT, generation.pk, index), origin=origin, key=key, hours=hours)
 
@@ -106,7 +109,10 @@ def image_link(
     key: int | None = None,
     hours: float | None = None,
 ) -> str:
-    """A signed link to an input or uploaded image; see `result_link`. folder: also `inputs`."""
+    """Return a signed link to an input or uploaded image; see `result_link`.
+
+    folder: also `inputs`.
+    """
     kind = str(image._meta.model_name)
     return _named_link(folder, name, (kind, image.pk, 0), origin=origin, key=key, hours=hours)
 
@@ -121,13 +127,13 @@ def _named_link(
 
 
 def signer(folder: str, name: str) -> signing.Signer:
-    """The signer of the tokens in links of that folder and file name, both of which it signs too."""
+    """Return the signer of the tokens in links of that folder and file name, both of which it signs too."""
     return signing.Signer(salt=f"dreamlayer.named-picture/{folder}/{name}", sep=".")
 
 
 def named_image(folder: str, token: str, name: str) -> AnyImage | None:
-    """The image of a link with a name. None if any part of the link was altered, the link, its key or the generation
-    has ended, there is no such image (yet), or an administrator removed a generation that has it."""
+    """Return the image of a link with a name. None if any part of the link was altered, the link, its key or the
+    generation has ended, there is no such image (yet), or an administrator removed a generation that has it."""
     try:
         kind, pk, index, expires, key = signer(folder, name).unsign(token).split("-")
     except signing.BadSignature:
@@ -143,17 +149,18 @@ def named_image(folder: str, token: str, name: str) -> AnyImage | None:
 
 
 def belongs_to_hidden(image: SourceImage | Mask | ReferenceImage) -> bool:
-    """Whether an administrator removed one of the generations with this input image, or their owner deleted all."""
+    """Return whether an administrator removed one of the generations with this input image, or their owner deleted
+    all."""
     if isinstance(image, ReferenceImage):
         columns = (Q(**{name: image}) for name in CONDITIONING_IMAGES)
         with_it = list(Generation.objects.filter(reduce(or_, columns)).only("verdict", "deleted_at"))
     else:
         with_it = list(image.generations.only("verdict", "deleted_at"))
-    return any(one.is_removed for one in with_it) or all(one.is_hidden for one in with_it)
+    return any(generation.is_removed for generation in with_it) or all(generation.is_hidden for generation in with_it)
 
 
 def is_usable(key: str) -> bool:
-    """Whether links that end with this key, "" for none, work."""
+    """Return whether links that end with this key, "" for none, work."""
     row = ApiKey.objects.select_related("owner").filter(pk=key).first() if key else None
     return not key or (row is not None and row.is_usable)
 
@@ -167,7 +174,7 @@ def find_result(**where: Any) -> GeneratedImage | None:
 
 
 def read_own_link(url: str, request: Request, *, field: str) -> bytes | None:
-    """The file of the image behind a link of this site, read from storage; None for the URL of another site.
+    """Return the file of the image behind a link of this site, read from storage; None for the URL of another site.
 
     Raises InvalidRequest for a link of this site that leads to no image of the user's, PermissionDenied if it is not
     signed and the request's API key may not read the history.
@@ -202,7 +209,7 @@ def own_route(url: str) -> tuple[str, dict[str, object]] | None:
 
 
 def image_of(route: str, arguments: dict[str, Any], user: Any) -> AnyImage | None:
-    """The image of the route if it is the user's."""
+    """Return the image of the route if it is the user's."""
     if "token" in arguments:
         image = named_image(**arguments) if route == "named-picture" else public_image(arguments["token"])
         return image if image is not None and owner_of(image) == user.pk else None
@@ -220,5 +227,5 @@ def image_of(route: str, arguments: dict[str, Any], user: Any) -> AnyImage | Non
 
 
 def owner_of(image: AnyImage) -> Any:
-    """The primary key of the image's owner."""
+    """Return the primary key of the image's owner."""
     return image.generation.owner_id if isinstance(image, GeneratedImage) else image.owner_id

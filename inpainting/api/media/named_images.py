@@ -19,7 +19,7 @@ CONVERTING_FOLDERS = ("outputs", "inputs")
 
 @require_safe
 def get_named_image(request: HttpRequest, folder: str, token: str, name: str) -> HttpResponseBase:
-    """The image in the format of the name's extension. Every error has an empty body: 404, 410, 416 or 503."""
+    """Return the image in the format of the name's extension. Every error has an empty body: 404, 410, 416 or 503."""
     image = named_image(folder, token, name)
     if image is None:
         return nothing_here(request)
@@ -38,11 +38,11 @@ def get_named_image(request: HttpRequest, folder: str, token: str, name: str) ->
 
 
 def nothing_here(request: HttpRequest) -> HttpResponse:
-    """404 with an empty body. Not to be cached, since a link may be made before its result."""
+    """Return 404 with an empty body. Not to be cached, since a link may be made before its result."""
     return HttpResponse(status=404, headers=FOR_EVERY_ORIGIN)
 
 
 def accepted_format(accept: str) -> str | None:
-    """The format that an Accept header names alone; None for several types, or another one."""
+    """Return the format that an Accept header names alone; None for several types, or another one."""
     kind, _, subtype = accept.strip().lower().partition("/")
     return FORMATS_BY_EXTENSION.get(subtype) if kind == "image" else None

@@ -15,7 +15,7 @@ from inpainting.models.images import StoredImage
 
 
 def file_in_format(image: StoredImage, format: str, *, quality: int | None = None) -> FieldFile | ContentFile:
-    """The stored file in that format; where there is none, a lossy copy that is made now and not stored.
+    """Return the stored file in that format; where there is none, a lossy copy that is made now and not stored.
 
     quality: of that copy; None: see `default_quality`.
     Raises ImageGone, and ConversionsBusy if other images are being converted for too long.
@@ -32,7 +32,7 @@ def file_in_format(image: StoredImage, format: str, *, quality: int | None = Non
 
 
 def result_with_settings(image: GeneratedImage, format: str, *, embedded: bool) -> FieldFile | ContentFile:
-    """The result in that format, with or without the settings: a text of a PNG, the UserComment of other files.
+    """Return the result in that format, with or without the settings: a text of a PNG, the UserComment of other files.
 
     Raises as `file_in_format` does.
     """
@@ -54,7 +54,7 @@ def result_with_settings(image: GeneratedImage, format: str, *, embedded: bool) 
 
 
 def result_bytes(image: GeneratedImage, format: str = "") -> bytes:
-    """The bytes of a result in a format; "" for the requested one. Raises as `file_in_format` does."""
+    """Return the bytes of a result in a format; "" for the requested one. Raises as `file_in_format` does."""
     try:
         with file_in_format(image, format or image.format).open("rb") as file:
             data: bytes = file.read()

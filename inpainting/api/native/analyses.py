@@ -31,24 +31,24 @@ def answer(analysis: Analysis, request: Request, *, keeps: bool) -> HttpResponse
     """
     max_wait_seconds, applied = parse_prefer_header(request)
     if max_wait_seconds == 0:
-        return pending(analysis, applied=applied)
+        return pending_response(analysis, applied=applied)
     return answer_later(
         analysis,
         request,
         DIALECT,
-        partial(found, request=request),
+        partial(result_response, request=request),
         max_wait_seconds=max_wait_seconds,
         keeps=keeps,
-        render_pending=partial(pending, applied=applied),
+        render_pending=partial(pending_response, applied=applied),
     )
 
 
-def pending(analysis: Analysis, *, applied: str) -> HttpResponseBase:
+def pending_response(analysis: Analysis, *, applied: str) -> HttpResponseBase:
     headers = {"Location": reverse("analysis", args=[analysis.pk]), "Preference-Applied": applied}
     return json_response(PendingAnalysis.render(analysis), status=202, headers=headers)
 
 
-def found(analysis: Analysis, *, request: Request) -> HttpResponseBase:
+def result_response(analysis: Analysis, *, request: Request) -> HttpResponseBase:
     status = 200 if analysis.mask is None else 201
     return json_response(masks_found_by(analysis, request), status=status, headers=location(analysis.mask))
 

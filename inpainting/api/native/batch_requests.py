@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from inpainting.api.images import IMAGE, SentImage, read_image
 from inpainting.api.native.bodies import read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
-from inpainting.api.native.fields import Img2ImgForm, checked, settings_from
+from inpainting.api.native.fields import Img2ImgForm, check_fields, settings_from
 from inpainting.api.native.requests import read_idempotency
 from inpainting.api.native.sent_masks import SentMask, read_mask
 from inpainting.catalog.lookup import Catalog
@@ -56,7 +56,7 @@ def accept_batch(request: Request) -> Batch:
     is_outpainting = any(row.public_name in body.fields for row in OUTPAINT_ROWS)
     check_counts(len(images), len(masks), needs_masks=not is_outpainting)
     catalog = Catalog()
-    values, warnings = checked(Img2ImgForm, body.fields, catalog, clamp=body.is_lenient)
+    values, warnings = check_fields(Img2ImgForm, body.fields, catalog, clamp=body.is_lenient)
     paint_settings, polarity = settings_from(values, catalog), MaskPolarity(values["mask_polarity"])
     engine = values.get("engine", registry.AUTO)
     registry.check_name(engine)  # Before any image is read.

@@ -30,7 +30,7 @@ from inpainting.api.openapi import ACCEPTING, KEY, documented
 from inpainting.api.views import AnyBodyView, ImageView
 from inpainting.core.codecs.formats import EXTENSIONS, PNG
 from inpainting.generations import batches
-from inpainting.media.archives import Entry, Names, zip_response
+from inpainting.media.archives import ArchiveEntry, Names, zip_response
 from inpainting.models import Batch, Status
 
 
@@ -142,7 +142,7 @@ class BatchResults(ImageView):
         return zip_response(entries, manifest, made_at=batch.created_at, filename=filename)
 
 
-def archive_entries(batch: Batch) -> Iterator[Entry]:
+def archive_entries(batch: Batch) -> Iterator[ArchiveEntry]:
     names = Names("manifest.json")
     for item in batch.items.all():
         generation = item.generation
@@ -159,4 +159,4 @@ def archive_entries(batch: Batch) -> Iterator[Entry]:
             }
             fallback, extension = f"image-{item.index + 1:03}", EXTENSIONS[image.format]
             name = names.unique(item.name, fallback=fallback, extension=extension)
-            yield Entry(name, image.delivered, about)
+            yield ArchiveEntry(name, image.delivered, about)

@@ -38,8 +38,8 @@ class Captions(AnyBodyView):
         style, image = form.validated_data["style"], body.image("image")
         if image is None:
             raise InvalidRequest("image is missing.", code="field_missing", field="image")
-        return respond_with_caption(image, style, request, role=IMAGE, dialect=DIALECT, render=described)
+        return respond_with_caption(image, style, request, role=IMAGE, dialect=DIALECT, render=caption_response)
 
 
-def described(caption: Caption) -> HttpResponseBase:
+def caption_response(caption: Caption) -> HttpResponseBase:
     return json_response(DescribedImage.render(caption))

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 
 from accounts.authentication import key_from_headers
 from inpainting.api.dialect import Dialect, json_response
-from inpainting.api.errors import ApiError, ended_without_result
+from inpainting.api.errors import ApiError, ending_error
 from inpainting.api.native import requests
 from inpainting.api.native.schemas.base import Problem
 from inpainting.api.native.schemas.generations import Pending, img2img_result
@@ -51,7 +51,7 @@ class NativeApi(Dialect):
         if max_wait_seconds == 0 or not generation.has_ended:
             return json_response(pending_answer(generation), status=202, headers={"Preference-Applied": applied})
         if generation.status != Status.SUCCEEDED:
-            return self.render_error(ended_without_result(generation))
+            return self.render_error(ending_error(generation))
         return json_response(img2img_result(generation, request))
 
     def render_error(self, error: ApiError) -> HttpResponse:

@@ -25,7 +25,7 @@ from inpainting.api.setting_fields import Choice
 from inpainting.api.views import ImageView
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.codecs.formats import EXTENSIONS, FORMATS_BY_EXTENSION, PNG
-from inpainting.core.settings_table import by_name
+from inpainting.core.settings_table import find_setting
 from inpainting.media.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, image_response, linked_image_response
 from inpainting.media.previews import preview_of, thumbnail_of
 from inpainting.models import GeneratedImage, SourceImage
@@ -51,7 +51,7 @@ class InputImage(ImageView):
         return file
 
 
-class Preview:
+class PreviewFile:
     """Mixin: the preview of the image."""
 
     def file_of(self, image: Any) -> File:
@@ -70,7 +70,7 @@ class GenerationSourceThumbnail(GenerationSource):
 
 
 @documented("Get the preview of the source image", THUMBNAIL, problems=REDUCED_PROBLEMS)
-class GenerationSourcePreview(Preview, GenerationSource):
+class GenerationSourcePreview(PreviewFile, GenerationSource):
     pass
 
 
@@ -80,7 +80,7 @@ class GenerationMask(InputImage):
 
 
 @documented("Get the preview of the mask", THUMBNAIL, problems=REDUCED_PROBLEMS)
-class GenerationMaskPreview(Preview, GenerationMask):
+class GenerationMaskPreview(PreviewFile, GenerationMask):
     pass
 
 
@@ -123,13 +123,13 @@ class GenerationConditioningImage(InputImage):
         name="conditioning_image_preview_retrieve",
     )
 )
-class GenerationConditioningImagePreview(Preview, InputImage):
+class GenerationConditioningImagePreview(PreviewFile, InputImage):
     pass
 
 
 class ResultQuery(serializers.Serializer):
     format = Choice(
-        by_name("output_format"),
+        find_setting("output_format"),
         required=False,
         help_text="png: the lossless PNG. A format that was not requested is a lossy copy made for this response.",
     )

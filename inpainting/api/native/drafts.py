@@ -40,7 +40,7 @@ class DraftParser(JsonObjectParser):
     """Long strokes have many points: 500,000 values are about 125,000 points, which take 40 MB when parsed."""
 
     limit = Limit(b",[{", 500_000, "values")
-    storable = False  # `drafts.checked` refuses what cannot be stored: it keeps the document as text.
+    storable = False  # `drafts.check_document` refuses what cannot be stored: it keeps the document as text.
     max_bytes = 8 * 2**20
 
 

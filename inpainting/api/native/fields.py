@@ -20,7 +20,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import OUTPAINT_ROWS
 from inpainting.core.request import PaintSettings
-from inpainting.core.settings_table import ALL_SCHEDULERS, RANGES, SETTINGS, by_name
+from inpainting.core.settings_table import ALL_SCHEDULERS, RANGES, SETTINGS, find_setting
 from inpainting.core.validation import check_range
 from inpainting.engines import registry
 from inpainting.families.declaration import MAX_GUIDANCE_SCALE
@@ -72,7 +72,7 @@ class Img2ImgForm(ChangesForm):
     )
     setting_fields: Mapping[str, serializers.Field] = {
         **ChangesForm.setting_fields,
-        "prompt": build_field(by_name("prompt"), is_required=True),
+        "prompt": build_field(find_setting("prompt"), is_required=True),
         **{row.public_name: build_field(row) for row in OUTPAINT_ROWS},
     }
 
@@ -86,7 +86,7 @@ class GenerationForm(Img2ImgForm):
     )
 
 
-def checked(
+def check_fields(
     form: type[serializers.Serializer], fields: Mapping[str, Any], catalog: Catalog, *, clamp: bool
 ) -> tuple[dict[str, Any], list[str]]:
     """Validate fields with a form. Returns its values by public name, and warnings about clamped or replaced values.
@@ -174,17 +174,17 @@ def settings_from(
         check_range("guidance_scale", guidance, RANGES["guidance_scale"][0], max_guidance_of(model, catalog))
     kept: Mapping[str, Any] = start
     for adapters in ADAPTER_LISTS:
-        kept, named = adapters.merged(kept, named)
+        kept, named = adapters.merge(kept, named)
     return replace(PaintSettings.from_dict({name: value for name, value in kept.items() if name not in named}), **named)
 
 
-def without(settings: Mapping[str, Any], empty: Collection[str]) -> dict[str, Any]:
+def remove_empty(settings: Mapping[str, Any], empty: Collection[str]) -> dict[str, Any]:
     """Return the settings without those whose fields were sent empty. empty: names of fields."""
     public = {(ALIASES | LEGACY).get(name, name) for name in empty}
     removed = {SETTING_NAMES.get(name, name) for name in public}
     kept: Mapping[str, Any] = settings
     for adapters in ADAPTER_LISTS:
-        kept, _ = adapters.merged(kept, dict.fromkeys(removed))
+        kept, _ = adapters.merge(kept, dict.fromkeys(removed))
     return {name: value for name, value in kept.items() if name not in removed}
 
 

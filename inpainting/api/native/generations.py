@@ -15,7 +15,7 @@ from inpainting.api.errors import Conflict
 from inpainting.api.native.bodies import Body, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.dialect import pending_answer
-from inpainting.api.native.fields import ChangesForm, checked, settings_from, without
+from inpainting.api.native.fields import ChangesForm, check_fields, remove_empty, settings_from
 from inpainting.api.native.pagination import read_query, render_page
 from inpainting.api.native.requests import read_idempotency
 from inpainting.api.native.schemas.bodies import CHANGES
@@ -122,12 +122,12 @@ class GenerationRunAgain(AnyBodyView):
             return Response(pending_answer(earlier), status=202)
         refuse_outpainting(body)
         catalog = Catalog()
-        values, warnings = checked(ChangesForm, body.fields, catalog, clamp=False)
+        values, warnings = check_fields(ChangesForm, body.fields, catalog, clamp=False)
         size = Size(generation.source.width, generation.source.height)
         references, notes = prepare_conditioning_images(conditioning_images_in(body, request), size)
         former = generation.requested_settings
         no_longer = {name: None for name in CONDITIONING_IMAGES if name in body.empty}
-        settings = settings_from(values, catalog, without(former.settings, body.empty))
+        settings = settings_from(values, catalog, remove_empty(former.settings, body.empty))
         submission = Submission(
             request.user,
             engine=values.get("engine", registry.AUTO if "engine" in body.empty else former.engine),

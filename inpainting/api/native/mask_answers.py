@@ -18,9 +18,9 @@ from inpainting.models import Analysis, UploadedImage
 from inpainting.segmenters.base import Candidate
 
 
-def selected(candidates: Sequence[Candidate], segmenter: str, form: str) -> dict[str, Any]:
+def selection_values(candidates: Sequence[Candidate], segmenter: str, form: str) -> dict[str, Any]:
     """The values of a SelectedMask that is not stored: of the first candidate, and the others beside it."""
-    best, *others = ({**answer(one.mask, form), "score": one.score} for one in candidates)
+    best, *others = ({**answer(candidate.mask, form), "score": candidate.score} for candidate in candidates)
     return {**best, "segmenter": segmenter, "candidates": others}
 
 
@@ -37,7 +37,7 @@ def answer(mask: Mask, form: str) -> dict[str, Any]:
 
 
 def selected_mask(values: Mapping[str, Any], stored: UploadedImage | None, request: Request) -> dict[str, Any]:
-    """A rendered SelectedMask. values: of `selected`. stored: the mask, where it is stored."""
+    """A rendered SelectedMask. values: of `selection_values`. stored: the mask, where it is stored."""
     about = {} if stored is None else FoundMask.render(stored, request=request)
     return SelectedMask.render({**about, **values})
 
@@ -55,5 +55,7 @@ def masks_found_by(analysis: Analysis, request: Request) -> dict[str, Any]:
     """A rendered SelectedMask of an analysis that has succeeded. Raises ImageGone."""
     candidates = [Candidate(pixels_of(mask), mask.score) for mask in analysis.masks.all()]
     return selected_mask(
-        selected(candidates, analysis.model, analysis.options.get("format", MaskFormat.PNG)), analysis.mask, request
+        selection_values(candidates, analysis.model, analysis.options.get("format", MaskFormat.PNG)),
+        analysis.mask,
+        request,
     )

@@ -13,10 +13,10 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.mask_formats import (
-    checked_rings,
-    compressed,
-    decompressed,
-    filled,
+    check_rings,
+    compress_run_lengths,
+    decompress_run_lengths,
+    fill_outlines,
     mask_of_run_lengths,
     outlines,
     rings_of_path,
@@ -44,7 +44,7 @@ def encode_mask(mask: Mask, form: str) -> str | dict[str, Any]:
         return "data:image/png;base64," + base64.b64encode(encode_png(CanonicalImage(mask[:, :, None]))).decode()
     size = list(mask.shape)
     if form == MaskFormat.RLE:
-        return {"size": size, "counts": compressed(run_lengths(mask))}
+        return {"size": size, "counts": compress_run_lengths(run_lengths(mask))}
     return {"size": size, "path": svg_path(outlines(mask))}
 
 
@@ -66,11 +66,11 @@ def _mask_of(sent: dict[str, Any]) -> Mask:
     size = _size(sent.get("size"))
     match {name: value for name, value in sent.items() if name != "size"}:
         case {"counts": str(text), **others} if not others:
-            return mask_of_run_lengths(decompressed(text), size)
+            return mask_of_run_lengths(decompress_run_lengths(text), size)
         case {"counts": list(lengths), **others} if not others:
             return mask_of_run_lengths(lengths, size)
         case {"path": str(path), **others} if not others:
-            return filled(rings_of_path(path), size)
+            return fill_outlines(rings_of_path(path), size)
         case {"polygons": list(polygons), **others} if not others:
             return _union(polygons, size)
     message = "A mask that is an object needs size and one of counts (a text or a list), path (a text) and polygons."
@@ -100,7 +100,7 @@ def _union(polygons: list[Any], size: Size) -> Mask:
         rings.append(list(zip(numbers[::2], numbers[1::2], strict=True)))
     mask = np.zeros((size.height, size.width), np.uint8)
     pixels = 0
-    for ring in checked_rings(rings):
+    for ring in check_rings(rings):
         left, top = np.maximum(np.floor(ring.min(axis=0)), 0).astype(int).tolist()
         right, bottom = np.minimum(np.ceil(ring.max(axis=0)), (size.width, size.height)).astype(int).tolist()
         if right <= left or bottom <= top:
@@ -109,5 +109,5 @@ def _union(polygons: list[Any], size: Size) -> Mask:
         pixels += box.size.area
         if pixels > 2 * image_limits().max_pixels:
             raise InvalidRequest("The polygons overlap too much.", code="mask_too_complex", field="mask")
-        mask[box.slices] |= filled([ring - (box.left, box.top)], box.size)
+        mask[box.slices] |= fill_outlines([ring - (box.left, box.top)], box.size)
     return mask

@@ -24,7 +24,7 @@ from inpainting.api.later_response import has_disconnected
 from inpainting.api.native import analyses
 from inpainting.api.native.bodies import Body, read_body
 from inpainting.api.native.dialect import parse_prefer_header
-from inpainting.api.native.mask_answers import location, selected, selected_mask, stored_candidate
+from inpainting.api.native.mask_answers import location, selected_mask, selection_values, stored_candidate
 from inpainting.api.native.pagination import PageQuery, read_query, render_page
 from inpainting.api.native.requests import read_idempotency
 from inpainting.api.native.schemas.analyses import PendingAnalysis
@@ -94,7 +94,7 @@ class Masks(AnyBodyView):
         segmenter = registry.find(values.get("segmenter", registry.DEFAULT))
         selection = selection_of(values)
         selection.check_for(segmenter)
-        sent = sent_image(body, values)
+        sent = read_sent_image(body, values)
         if is_for_worker(segmenter, values, request):
             read = read_recent(sent, request)
             keeps = idempotency is not None or "webhook_url" in values
@@ -106,16 +106,16 @@ class Masks(AnyBodyView):
             load_models_of(segmenter, selection)
             with computing(has_left):
                 candidates = candidates_of(segmenter, image, selection)
-                found = selected(candidates, segmenter.name, values["format"])
+                found = selection_values(candidates, segmenter.name, values["format"])
             if not values["store"] or not found["area"]:
                 return Response(selected_mask(found, None, request))
             about = mask_values(candidates[0], segmenter.name)
             stored = store_mask(request.user, candidates[0].mask, about, idempotency=idempotency)
-        return created(found, stored, request)
+        return created_response(found, stored, request)
 
 
-def created(values: Mapping[str, Any], stored: UploadedImage, request: Request) -> Response:
-    """The answer about a mask that is stored. values: of `selected`."""
+def created_response(values: Mapping[str, Any], stored: UploadedImage, request: Request) -> Response:
+    """The answer about a mask that is stored. values: of `selection_values`."""
     return Response(selected_mask(values, stored, request), status=201, headers=location(stored))
 
 
@@ -124,7 +124,7 @@ def earlier_answer(request: Request, idempotency: Idempotency, form: str) -> Htt
     stored = idempotency.earlier_mask(request.user)
     if stored is not None:
         segmenter = (stored.found or {}).get("segmenter", "")
-        return created(selected([stored_candidate(stored)], segmenter, form), stored, request)
+        return created_response(selection_values([stored_candidate(stored)], segmenter, form), stored, request)
     analysis = idempotency.earlier_analysis(request.user)
     return None if analysis is None else analyses.answer(analysis, request, keeps=True)
 
@@ -188,7 +188,7 @@ class MaskFile(ImageView):
         return image_response(request, own_mask(request, pk).file, OWNERS_ONLY)
 
 
-def sent_image(body: Body, values: Mapping[str, Any]) -> SentImage:
+def read_sent_image(body: Body, values: Mapping[str, Any]) -> SentImage:
     """The field `image`, or the image whose id is sent. Raises InvalidRequest unless exactly one of them is sent."""
     image = body.image("image")
     named = [SentImage(name, reverse(route, args=[values[name]])) for name, route in BY_ID.items() if name in values]

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from accounts.models import Scope
 from inpainting.api.native.bodies import Body, read_body
-from inpainting.api.native.fields import checked, settings_from
+from inpainting.api.native.fields import check_fields, settings_from
 from inpainting.api.native.requests import IMAGE_FIELDS, read
 from inpainting.api.native.schemas.bodies import Upload
 from inpainting.api.native.schemas.plan import ImagePlanAnswer, PlanAnswer, PlanForm, PlanJson
@@ -29,12 +29,12 @@ from inpainting.generations.description import ignored_setting_names
 from inpainting.generations.settings_plan import describe_plan
 from inpainting.generations.submit import Submission
 from inpainting.planning import planner
-from inpainting.worker.run_time_estimates import Workload, estimator_for
+from inpainting.worker.run_time_estimates import GenerationFeatures, estimator_for
 
 ANSWERS = PolymorphicProxySerializer("Plan", [PlanAnswer, ImagePlanAnswer], resource_type_field_name=None)
 
 
-class Plan(AnyBodyView):
+class PlanView(AnyBodyView):
     """Takes the body of POST /api/img2img, with or without its images, and stores nothing.
 
     With images, the answer has the effective mask and the window; what POST /api/img2img would refuse is refused.
@@ -70,7 +70,7 @@ class FormerDryRun(AnyBodyView):
 
 def plan_without_images(body: Body) -> dict[str, Any]:
     catalog = Catalog()
-    fields, warnings = checked(PlanForm, body.fields, catalog, clamp=True)
+    fields, warnings = check_fields(PlanForm, body.fields, catalog, clamp=True)
     engine, models = fields.get("engine", registry.AUTO), fields.pop("models", {})
     values = describe_plan(settings_from(fields, catalog), catalog, engine, models)
     return PlanAnswer.render({**values, "warnings": [*warnings, *values["warnings"]]})
@@ -82,7 +82,7 @@ def plan_with_images(request: InpaintRequest, submission: Submission) -> dict[st
     settings, image, window = plan.settings, plan.request.image, plan.window
     box, png = window.box, encode_png(CanonicalImage(plan.mask[:, :, None]))
     painted = int(np.count_nonzero(plan.request.mask))
-    work = Workload(painted, image.size.area, len(png), settings.num_images, settings.steps or 0)
+    work = GenerationFeatures(painted, image.size.area, len(png), settings.num_images, settings.steps or 0)
     values = {
         "engine": plan.engine.name,
         "engine_reason": plan.reason,

@@ -7,11 +7,11 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from inpainting.api.dialect import MAX_IGNORED_FIELDS, Repeated, shown_name
+from inpainting.api.dialect import MAX_IGNORED_FIELDS, RepeatedRequest, shown_name
 from inpainting.api.images import IMAGE, read_image
 from inpainting.api.native.bodies import Body, Shape, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
-from inpainting.api.native.fields import ALIASES, GenerationForm, checked, settings_from
+from inpainting.api.native.fields import ALIASES, GenerationForm, check_fields, settings_from
 from inpainting.api.native.sent_masks import read_mask
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
@@ -36,12 +36,15 @@ KNOWN_FIELDS = frozenset([*GenerationForm().get_fields(), *ALIASES, *IMAGE_FIELD
 
 
 def parse(request: Request) -> tuple[InpaintRequest, Submission]:
-    """Raises Repeated where the same body was accepted with the same Idempotency-Key, before any image is read."""
+    """Read the request of a body.
+
+    Raises RepeatedRequest, before any image is read, where the same body was accepted with the same Idempotency-Key.
+    """
     body = read_body(request)
     idempotency = read_idempotency(request, body)
     earlier = idempotency.earlier(request.user) if idempotency else None
     if earlier is not None:
-        raise Repeated(earlier)
+        raise RepeatedRequest(earlier)
     return read(body, request, idempotency=idempotency)
 
 
@@ -58,7 +61,7 @@ def read(body: Body, request: Request, *, idempotency: Idempotency | None = None
         field = "input_image" if body.shape is Shape.JSON else "image"
         raise InvalidRequest("No image file provided", code="field_missing", field=field)
     catalog = Catalog()
-    values, warnings = checked(GenerationForm, body.fields, catalog, clamp=body.is_lenient)
+    values, warnings = check_fields(GenerationForm, body.fields, catalog, clamp=body.is_lenient)
     settings = settings_from(values, catalog)
     parent = parent_in(values, request.user)
     outpaint = outpaint_from(values)

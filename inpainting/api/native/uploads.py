@@ -33,7 +33,7 @@ class UploadMask(AnyBodyView):
     )
     def post(self, request: Request) -> Response:
         """The response has a link that `mask` accepts in place of the file."""
-        sent = sent_mask(request)
+        sent = read_sent_mask(request)
         mask = read_image(sent, MASK, request)
         uploaded = store_upload(request.user, mask.image, keep_for=timedelta(hours=settings.RESULT_LINK_HOURS))
         name = f"{safe_stem(sent.name) or 'mask'}.png"
@@ -46,7 +46,7 @@ class UploadMask(AnyBodyView):
         return Response(UploadedMask.render(values))
 
 
-def sent_mask(request: Request) -> SentImage:
+def read_sent_mask(request: Request) -> SentImage:
     """The field `file`. Raises InvalidRequest where there is none, or where its name does not end in .png."""
     body = read_body(request)
     sent = body.image("file")

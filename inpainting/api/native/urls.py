@@ -91,7 +91,7 @@ urlpatterns = [
     path("api/masks/operations/", mask_operations.MaskOperations.as_view(), name="mask-operations"),
     path("api/models", catalog.Models.as_view(), name="models"),
     path("api/models/", catalog.Models.as_view()),
-    path("api/plan/", plan.Plan.as_view(), name="plan"),
+    path("api/plan/", plan.PlanView.as_view(), name="plan"),
     path("api/schema/", openapi.Schema.as_view(), name="schema"),
     path("api/docs/", openapi.Docs.as_view(), name="api-docs"),
     path("api/tickets/", tickets.Tickets.as_view(), name="tickets"),

@@ -24,7 +24,7 @@ from inpainting.catalog.inspection.files import (
     files_in,
     json_in,
     only_file,
-    quoted,
+    quote,
 )
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import ADAPTER_LABELS, Kind
@@ -67,12 +67,12 @@ def check_adapter(path: Path, family: str, kind: Kind) -> None:
 
 def check_network(folder: Path, family: str, kind: Kind) -> None:
     """Check a folder of one network in diffusers' layout: its configuration and its weights. Raises ModelRefused."""
-    texts = checked_texts(folder)
+    texts = check_texts(folder)
     configuration = texts.get(Path(CONFIG), {})
     class_name = configuration.get("_class_name")
     if class_name not in CLASSES[kind]:
         known = " and ".join(sorted(CLASSES[kind]))
-        raise ModelRefused(f"{folder.name} names the class {quoted(class_name)} in its {CONFIG}; known are {known}.")
+        raise ModelRefused(f"{folder.name} names the class {quote(class_name)} in its {CONFIG}; known are {known}.")
     if kind is Kind.VAE:
         check_vae(configuration, family)
     else:
@@ -99,8 +99,12 @@ def check_vae(configuration: Mapping[str, Any], family: str) -> None:
     expected, factor = families.get(family).latent_channels, configuration.get("scaling_factor")
     channels = configuration.get("latent_channels", USUAL_CHANNELS)
     if expected is not None and channels != expected:
-        raise ModelRefused(f"This VAE gives latents of {quoted(channels)} channels, not {expected}.")
-    factors = {one.name: one.vae_scaling_factor for one in families.registered() if one.vae_scaling_factor is not None}
+        raise ModelRefused(f"This VAE gives latents of {quote(channels)} channels, not {expected}.")
+    factors = {
+        family.name: family.vae_scaling_factor
+        for family in families.registered_families()
+        if family.vae_scaling_factor is not None
+    }
     matching = [name for name, usual in factors.items() if isinstance(factor, float) and abs(factor - usual) < 1e-6]
     if matching and family not in matching:
         raise ModelRefused(f"This is a VAE for models of the family {' or '.join(matching)}, not {family}.")
@@ -109,14 +113,18 @@ def check_vae(configuration: Mapping[str, Any], family: str) -> None:
 def check_text_features(configuration: Mapping[str, Any], family: str) -> None:
     """Refuse a ControlNet that attends to text features of another family's width."""
     width = configuration.get("cross_attention_dim", 0)
-    matching = [one.name for one in families.registered() if isinstance(width, int) and width in one.text_features]
+    matching = [
+        family.name
+        for family in families.registered_families()
+        if isinstance(width, int) and width in family.text_features
+    ]
     if matching and family not in matching:
         raise ModelRefused(f"This is a ControlNet for models of the family {matching[0]}, not {family}.")
 
 
 def check_ip_adapter(folder: Path) -> None:
     """Check the one file of an IP-Adapter and the folder of its image encoder. Raises ModelRefused."""
-    texts = checked_texts(folder)
+    texts = check_texts(folder)
     adapter, encoder = ip_adapter_file(folder), image_encoder_folder(folder)
     header = read_header(adapter)
     if FULL_TENSOR not in header and any(name in header for name in FACE_ID_TENSORS):
@@ -126,14 +134,14 @@ def check_ip_adapter(folder: Path) -> None:
         )
     foreign = next((name for name in header if not name.startswith(IP_ADAPTER_TENSORS)), None)
     if foreign is not None:
-        raise ModelRefused(f"{adapter.name} is no IP-Adapter: it holds {quoted(foreign)}.")
+        raise ModelRefused(f"{adapter.name} is no IP-Adapter: it holds {quote(foreign)}.")
     configuration = texts.get(encoder.relative_to(folder) / CONFIG, {})
     if configuration.get("architectures") != [ENCODER_CLASS]:
         raise ModelRefused(f"{IMAGE_ENCODER} holds no {CONFIG} of a {ENCODER_CLASS}.")
     check_weights(encoder.iterdir())
 
 
-def checked_texts(folder: Path) -> dict[Path, dict[str, Any]]:
+def check_texts(folder: Path) -> dict[Path, dict[str, Any]]:
     """Check the names and the JSON files of a folder. Return its JSON objects by path relative to the folder."""
     if not folder.is_dir():
         raise ModelRefused(f"{folder.name} is no folder.")
@@ -240,8 +248,8 @@ def image_encoder_for(adapter: str, family: str, names: Iterable[str]) -> PurePo
 def network_files(names: Iterable[str], folder: PurePosixPath, variant: str) -> list[str]:
     """Return a network's files in a folder: its texts, and weights of that variant, or else plain ones."""
     inside = [name for name in names if PurePosixPath(name).parent == folder]
-    for one in (variant, ""):
-        weights = [name for name in inside if is_variant(name, one)]
+    for suffix in (variant, ""):
+        weights = [name for name in inside if is_variant(name, suffix)]
         if any(name.endswith(WEIGHTS) for name in weights):
             return [*(name for name in inside if name.endswith(".json") and is_text(name)), *weights]
     raise ModelRefused(f"There is no {WEIGHTS} file of a network in {folder}.")

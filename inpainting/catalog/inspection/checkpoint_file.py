@@ -17,7 +17,7 @@ from inpainting.catalog.inspection.diffusers_folder import (
 )
 from inpainting.catalog.inspection.files import CONFIG, INDEX, ModelRefused, check_single_file, json_object, names_in
 from inpainting.catalog.inspection.gguf_header import read_weights_header
-from inpainting.catalog.shipped import of_family
+from inpainting.catalog.shipped import models_of_family
 from inpainting.families.layouts import DiffusersLayout
 
 CONFIGURATION = "config"
@@ -42,7 +42,7 @@ def check_checkpoint(path: Path, family: str) -> None:
         raise ModelRefused(
             f"{path.name} is one file; a model of the family {family} comes as a folder in diffusers' layout alone, "
             "for its text encoders are in no checkpoint of one file."
-            + "".join(f" “python manage.py pull_model {spec.slug}” gets one." for spec in of_family(family))
+            + "".join(f" “python manage.py pull_model {spec.slug}” gets one." for spec in models_of_family(family))
         )
     if not any(name.startswith(UNET_PREFIX) for name in header):
         raise ModelRefused(f"{path.name} is no checkpoint of {label}: no tensor is called {UNET_PREFIX}…")
@@ -63,7 +63,7 @@ def detect_checkpoint_family(names: Iterable[str]) -> str:
     names = list(names)
     prefixes = {
         family.layout.checkpoint_prefix: family.name
-        for family in families.registered()
+        for family in families.registered_families()
         if isinstance(family.layout, DiffusersLayout) and family.layout.checkpoint_prefix is not None
     }
     present = (prefix for prefix in prefixes if any(name.startswith(prefix) for name in names))

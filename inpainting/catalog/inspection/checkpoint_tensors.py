@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from inpainting.catalog.inspection.files import ModelRefused, quoted
+from inpainting.catalog.inspection.files import ModelRefused, quote
 from inpainting.families.layouts import DiffusersLayout
 
 VELOCITY, ZERO_SNR = "v_pred", "ztsnr"
@@ -32,10 +32,10 @@ def check_tensors(header: Mapping[str, Any], layout: DiffusersLayout, file: str)
     """Refuse tensors that mark another kind of model, and numbers that cannot be read exactly. Raises ModelRefused."""
     for name in header:
         if reason := layout.refusal(name):
-            raise ModelRefused(f"{file} holds {quoted(name)}, {reason}")
+            raise ModelRefused(f"{file} holds {quote(name)}, {reason}")
     for name, tensor in header.items():
         if is_weight(name, layout) and tensor["dtype"] not in FLOATS:
-            raise ModelRefused(f"{file} is quantised: {quoted(name)} holds {tensor['dtype']} numbers.")
+            raise ModelRefused(f"{file} is quantised: {quote(name)} holds {tensor['dtype']} numbers.")
     check_scales(header, file)
 
 
@@ -45,7 +45,7 @@ def check_scales(header: Mapping[str, Any], file: str) -> None:
         weight, shape = header.get(name), header[scale]["shape"]
         rows = [weight["shape"][0], *[1] * (len(weight["shape"]) - 1)] if weight and weight["shape"] else []
         if weight is None or weight["dtype"] not in FLOAT8 or shape not in ([], [1], rows):
-            raise ModelRefused(f"{file} is quantised: {quoted(scale)} is no scale of fp8 numbers that is supported.")
+            raise ModelRefused(f"{file} is quantised: {quote(scale)} is no scale of fp8 numbers that is supported.")
 
 
 def check_numbers(header: Mapping[str, Any], file: str, *, may_be_scaled: bool = False) -> None:
@@ -56,7 +56,7 @@ def check_numbers(header: Mapping[str, Any], file: str, *, may_be_scaled: bool =
     for name, tensor in header.items():
         is_scale = name.endswith(SCALES) and not may_be_scaled
         if is_scale or (name.endswith(WEIGHT) and tensor["dtype"] not in FLOATS):
-            raise ModelRefused(f"{file} is quantised: {quoted(name)} holds {tensor['dtype']} numbers.")
+            raise ModelRefused(f"{file} is quantised: {quote(name)} holds {tensor['dtype']} numbers.")
     check_scales(header, file)
 
 

@@ -24,7 +24,7 @@ from inpainting.catalog.inspection.files import (
     json_in,
     json_object,
     names_in,
-    quoted,
+    quote,
 )
 from inpainting.catalog.inspection.gguf_header import read_gguf_header
 from inpainting.catalog.inspection.safetensors_header import read_header
@@ -87,7 +87,7 @@ def check_index(index: Mapping[str, Any], family: str) -> dict[str, str]:
     """
     pipeline, pipelines = index.get("_class_name"), pipeline_families()
     if not isinstance(pipeline, str) or pipeline not in pipelines:
-        raise ModelRefused(f"{INDEX} names the pipeline {quoted(pipeline)}; known are {', '.join(pipelines)}.")
+        raise ModelRefused(f"{INDEX} names the pipeline {quote(pipeline)}; known are {', '.join(pipelines)}.")
     check_family(pipelines[pipeline], family)
     layout = diffusers_layout(family)
     declared = layout.components
@@ -101,7 +101,7 @@ def check_index(index: Mapping[str, Any], family: str) -> dict[str, str]:
         if name not in declared or pair not in declared[name].pairs:
             reason = layout.refusal(str(pair[-1])) if pair else ""
             reason = reason or "which is not on the list of known classes."
-            raise ModelRefused(f"{INDEX} names {quoted(value)} as {name[:60]}, {reason}")
+            raise ModelRefused(f"{INDEX} names {quote(value)} as {name[:60]}, {reason}")
         components[name] = str(pair[1])
     missing = [name for name, component in declared.items() if component.is_required and name not in components]
     if missing:
@@ -113,7 +113,7 @@ def pipeline_families() -> dict[str, str]:
     """Return the family of each pipeline class that some family declares."""
     return {
         pipeline: family.name
-        for family in families.registered()
+        for family in families.registered_families()
         if isinstance(family.layout, DiffusersLayout)
         for pipeline in family.layout.pipelines
     }
@@ -143,12 +143,12 @@ def check_configuration(configuration: object, path: Path, components: Mapping[s
         raise ModelRefused(f"{path.as_posix()} is of a quantised network ({QUANTISATION}), which is not supported.")
     component, class_name = path.parent.as_posix(), configuration.get("_class_name")
     if path.parent != Path(".") and class_name is not None and class_name != components.get(component):
-        raise ModelRefused(f"{path.as_posix()} names the class {quoted(class_name)}, {INDEX} another.")
+        raise ModelRefused(f"{path.as_posix()} names the class {quote(class_name)}, {INDEX} another.")
     shards = configuration.get("weight_map")
     if isinstance(shards, dict):
         for shard in set(map(str, shards.values())):
             if not re.fullmatch(r"[\w.-]+\.safetensors", shard):
-                raise ModelRefused(f"{path.as_posix()} names the file {quoted(shard)}.")
+                raise ModelRefused(f"{path.as_posix()} names the file {quote(shard)}.")
 
 
 def pipeline_files(names: Iterable[str], index: Mapping[str, Any], variant: str, family: str) -> list[str]:
@@ -165,7 +165,7 @@ def pipeline_files(names: Iterable[str], index: Mapping[str, Any], variant: str,
         inside = [name for name in names if PurePosixPath(name).parent.as_posix() == component]
         weights = [name for name in inside if name.endswith(WEIGHTS)]
         if declared[component].has_loaded_weights:
-            present = {one for one in (variant, "") for name in weights if is_variant(name, one)}
+            present = {suffix for suffix in (variant, "") for name in weights if is_variant(name, suffix)}
             if not present:
                 others = [name for name in inside if PurePosixPath(name).suffix in PICKLES] or ["no weights at all"]
                 raise ModelRefused(f"{component} comes without a {WEIGHTS} file; it has {', '.join(others[:4])}.")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from inpainting import families
-from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, check_names, quoted
+from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, check_names, quote
 from inpainting.catalog.inspection.lora_files import TYPES, LoraRefused, check_finite
 from inpainting.catalog.inspection.safetensors_header import read_header
 
@@ -40,7 +40,7 @@ def check_embedding(path: Path, family: str) -> None:
         width = header[name]["shape"][-1]
         if width not in widths:
             known = " or ".join(map(str, sorted(widths)))
-            raise ModelRefused(f"{path.name} holds vectors of {width} features in {quoted(name)}, not of {known}.")
+            raise ModelRefused(f"{path.name} holds vectors of {width} features in {quote(name)}, not of {known}.")
     try:
         check_finite(path)
     except LoraRefused as error:
@@ -49,7 +49,7 @@ def check_embedding(path: Path, family: str) -> None:
 
 def detect_families(header: Mapping[str, Any], file: str) -> list[str]:
     """Return the families that have embeddings with these tensors. Raises ModelRefused where there is none."""
-    supports = {known.name: known.embedding for known in families.registered() if known.embedding is not None}
+    supports = {known.name: known.embedding for known in families.registered_families() if known.embedding is not None}
     matching = [
         name
         for name, support in supports.items()
@@ -71,9 +71,9 @@ def check_shape(tensor: Mapping[str, Any], name: str, file: str) -> int:
     """Return the number of vectors in a tensor. Raises ModelRefused for another type or shape."""
     shape = tensor["shape"]
     if tensor["dtype"] not in TYPES:
-        raise ModelRefused(f"{file} holds {tensor['dtype']} numbers in {quoted(name)}; known are {', '.join(TYPES)}.")
+        raise ModelRefused(f"{file} holds {tensor['dtype']} numbers in {quote(name)}; known are {', '.join(TYPES)}.")
     if len(shape) not in (1, 2):
-        raise ModelRefused(f"{file} is no embedding: {quoted(name)} has {len(shape)} dimensions.")
+        raise ModelRefused(f"{file} is no embedding: {quote(name)} has {len(shape)} dimensions.")
     count = int(shape[0]) if len(shape) == 2 else 1
     if not 1 <= count <= MAX_VECTORS:
         raise ModelRefused(f"{file} holds {count} vectors; from 1 to {MAX_VECTORS} are allowed.")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from inpainting.catalog.inspection.files import GGUF, ModelRefused, quoted
+from inpainting.catalog.inspection.files import GGUF, ModelRefused, quote
 from inpainting.catalog.inspection.safetensors_header import MAX_DIMENSIONS, MAX_HEADER_BYTES, read_header
 
 MAGIC, VERSIONS = b"GGUF", (2, 3)
@@ -77,11 +77,11 @@ def read_gguf_header(path: Path) -> dict[str, Any]:
         described = [reader.tensor() for _ in range(tensor_count)]
         alignment = notes.get(ALIGNMENT, DEFAULT_ALIGNMENT)
         if not isinstance(alignment, int) or not 0 < alignment <= 2**16:
-            raise reader.damaged(f"{ALIGNMENT} is {quoted(alignment)}.")
+            raise reader.damage_error(f"{ALIGNMENT} is {quote(alignment)}.")
         start = -(-file.tell() // alignment) * alignment
     header = dict(tensors(described, path.name, start, alignment))
     if len(header) != len(described):
-        raise reader.damaged("Two tensors have one name.")
+        raise reader.damage_error("Two tensors have one name.")
     check_spans(header, reader)
     return header
 
@@ -95,12 +95,12 @@ class Reader:
     size: int
     values: int = 0
 
-    def damaged(self, reason: str) -> ModelRefused:
+    def damage_error(self, reason: str) -> ModelRefused:
         return ModelRefused(f"{self.name} is damaged: {reason}")
 
     def take(self, count: int) -> bytes:
         if count > min(MAX_HEADER_BYTES, self.size) - self.file.tell():
-            raise self.damaged("Its header does not fit.")
+            raise self.damage_error("Its header does not fit.")
         return self.file.read(count)
 
     def numbers(self, kinds: str) -> tuple[Any, ...]:
@@ -118,11 +118,11 @@ class Reader:
         if kind in NUMBERS:
             return self.numbers(NUMBERS[kind])[0]
         if kind != ARRAY:
-            raise self.damaged(f"A note has the unknown type {kind}.")
+            raise self.damage_error(f"A note has the unknown type {kind}.")
         kind, count = self.numbers("IQ")
         self.values += count
         if self.values > MAX_VALUES or kind not in (TEXT, *NUMBERS):
-            raise self.damaged(f"A note holds {count} values of the type {kind}.")
+            raise self.damage_error(f"A note holds {count} values of the type {kind}.")
         for _ in range(count):
             self.text() if kind == TEXT else self.numbers(NUMBERS[kind])
         return None
@@ -132,7 +132,7 @@ class Reader:
         name = self.text()
         (dimensions,) = self.numbers("I")
         if dimensions > MAX_DIMENSIONS:
-            raise self.damaged(f"{quoted(name)} has {dimensions} dimensions.")
+            raise self.damage_error(f"{quote(name)} has {dimensions} dimensions.")
         return name, [*reversed(self.numbers("Q" * dimensions))], *self.numbers("IQ")
 
 
@@ -142,14 +142,12 @@ def tensors(
     """Yield name and description of each tensor. start: of the numbers in the file."""
     for name, shape, kind, offset in described:
         if kind not in TYPES:
-            known = ", ".join(one for one, *_ in TYPES.values())
-            raise ModelRefused(
-                f"{file} is of a type that is not supported ({quoted(name)}: {kind}); known are {known}."
-            )
+            known = ", ".join(type_name for type_name, *_ in TYPES.values())
+            raise ModelRefused(f"{file} is of a type that is not supported ({quote(name)}: {kind}); known are {known}.")
         dtype, block, block_bytes = TYPES[kind]
         count = math.prod(shape)
         if offset % alignment or not shape or shape[-1] % block or not 0 < count < 2**63:
-            raise ModelRefused(f"{file} is damaged: {quoted(name)} is described wrongly.")
+            raise ModelRefused(f"{file} is damaged: {quote(name)} is described wrongly.")
         begin = start + offset
         yield name, {"dtype": dtype, "shape": shape, "data_offsets": [begin, begin + count // block * block_bytes]}
 
@@ -159,5 +157,5 @@ def check_spans(header: Mapping[str, Any], reader: Reader) -> None:
     at = 0
     for begin, end, name in sorted((*tensor["data_offsets"], name) for name, tensor in header.items()):
         if begin < at or end > reader.size:
-            raise reader.damaged(f"{quoted(name)} lies from byte {begin} to {end}.")
+            raise reader.damage_error(f"{quote(name)} lies from byte {begin} to {end}.")
         at = end

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting import families
-from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, check_names, quoted
+from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, check_names, quote
 from inpainting.catalog.inspection.lora_layers import (
     are_complete,
     input_width,
@@ -90,8 +90,8 @@ def lora_file(names: Iterable[str], name: str) -> str:
 
     Raises LoraRefused where there is none or it is not clear which is meant.
     """
-    files = sorted(one for one in names if one.endswith(WEIGHTS))
-    matching = [one for one in files if name in ("", one)]
+    files = sorted(name for name in names if name.endswith(WEIGHTS))
+    matching = [file for file in files if name in ("", file)]
     if len(matching) != 1:
         found = ", ".join(files[:8]) or "none"
         raise LoraRefused(f"Exactly one {WEIGHTS} file is needed, or the one named with --file; found: {found}.")
@@ -106,19 +106,17 @@ def check_tensors(header: Mapping[str, Any], file: str, family: str) -> None:
             if mark in name:
                 raise LoraRefused(f"{file} is {kind}, which is not supported.")
         if support is None or not re.match(support.tensors, name):
-            raise LoraRefused(f"{file} is no LoRA for {families.get(family).label}: it holds {quoted(name)}.")
+            raise LoraRefused(f"{file} is no LoRA for {families.get(family).label}: it holds {quote(name)}.")
         if tensor["dtype"] not in TYPES:
-            raise LoraRefused(
-                f"{file} holds {tensor['dtype']} numbers in {quoted(name)}; known are {', '.join(TYPES)}."
-            )
+            raise LoraRefused(f"{file} holds {tensor['dtype']} numbers in {quote(name)}; known are {', '.join(TYPES)}.")
         if split_name(name) is None:
-            raise LoraRefused(f"{file} is no LoRA: it holds {quoted(name)}.")
+            raise LoraRefused(f"{file} is no LoRA: it holds {quote(name)}.")
     layers = layers_in(header)
     if not layers:
         raise LoraRefused(f"{file} is no LoRA: it changes nothing.")
     for layer, shapes in sorted(layers.items()):
         if not are_complete(shapes):
-            raise LoraRefused(f"{file} is damaged: the tensors of {quoted(layer)} do not fit together.")
+            raise LoraRefused(f"{file} is damaged: the tensors of {quote(layer)} do not fit together.")
 
 
 def detect_family(header: Mapping[str, Any]) -> str | None:
@@ -129,9 +127,9 @@ def detect_family(header: Mapping[str, Any]) -> str | None:
     """
     layers = layers_in(header).items()
     widths = {input_width(shapes) for name, shapes in layers if re.search(r"attn2[._](processor\.)?to_[kv]", name)}
-    named = map(families.get, families.with_loras())
+    named = map(families.get, families.families_with_loras())
     supports = [(known, known.lora) for known in named if known.lora is not None]
-    for known, support in sorted(supports, key=lambda one: -len(one[1].components)):
+    for known, support in sorted(supports, key=lambda family: -len(family[1].components)):
         if widths & known.text_features.keys() or any(re.search(support.own_tensors, name) for name in header):
             return known.name
     return None
@@ -141,7 +139,7 @@ def check_configuration(path: Path) -> None:
     """Refuse a PEFT configuration in the file that sets more than numbers and names of layers."""
     for name, value in (lora_configuration(path) or {}).items():
         if value and not HARMLESS.search(name):
-            raise LoraRefused(f"{path.name} is configured with {quoted(name)}; only plain LoRAs are supported.")
+            raise LoraRefused(f"{path.name} is configured with {quote(name)}; only plain LoRAs are supported.")
 
 
 def lora_configuration(path: Path) -> dict[str, Any] | None:
@@ -173,4 +171,4 @@ def check_finite(path: Path) -> None:
         bits: NDArray[Any] = np.memmap(path, np.uint8, "r", offset=start + begin, shape=(end - begin,)).view(kind)
         for at in range(0, len(bits), CHUNK_NUMBERS):
             if bool(np.any((bits[at : at + CHUNK_NUMBERS] & exponent) == exponent)):
-                raise LoraRefused(f"{path.name} is damaged: {quoted(name)} holds numbers that are not finite.")
+                raise LoraRefused(f"{path.name} is damaged: {quote(name)} holds numbers that are not finite.")

@@ -49,7 +49,7 @@ Shape = tuple[int, ...]
 
 def split_name(name: str) -> tuple[str, str] | None:
     """(layer, what the tensor is for it), or None for a tensor of no LoRA."""
-    ending = next((one for one in ENDINGS if name.endswith(one)), None)
+    ending = next((ending for ending in ENDINGS if name.endswith(ending)), None)
     return None if ending is None else (name.removesuffix(ending), ENDINGS[ending])
 
 
@@ -103,7 +103,7 @@ def are_complete(shapes: Mapping[str, Shape]) -> bool:
 def input_width(shapes: Mapping[str, Shape]) -> int | None:
     """The number of inputs of a linear layer, as its factors show it; None where they do not."""
     if {"lokr_w1", "lokr_w1_b"} & shapes.keys():
-        first, second = (shapes.get(f"lokr_w{one}", shapes.get(f"lokr_w{one}_b", (0,))) for one in (1, 2))
+        first, second = (shapes.get(f"lokr_w{count}", shapes.get(f"lokr_w{count}_b", (0,))) for count in (1, 2))
         return first[-1] * second[-1]
     shape = next((shapes[name] for name in (DOWN, "hada_w1_b", DIFF) if name in shapes), ())
     return shape[1] if len(shape) == 2 else None

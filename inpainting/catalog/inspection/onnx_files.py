@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from inpainting.catalog.inspection import onnx_protobuf
-from inpainting.catalog.inspection.files import ONNX, ModelRefused, check_names, quoted
+from inpainting.catalog.inspection.files import ONNX, ModelRefused, check_names, quote
 from inpainting.catalog.inspection.onnx_protobuf import OnnxFile
 from inpainting.families.layouts import ANY_NAME, OnnxLayout
 
@@ -41,7 +41,7 @@ def read_onnx(path: Path) -> OnnxFile:
         raise ModelRefused(f"{path.name} needs numbers of another file; a network must hold them itself.")
     foreign = sorted(file.domains - ONNX_DOMAINS)
     if foreign or "function" in file.messages or "training" in file.messages:
-        what = f"operators of {quoted(foreign[0])}" if foreign else "functions or training of its own"
+        what = f"operators of {quote(foreign[0])}" if foreign else "functions or training of its own"
         raise ModelRefused(f"{path.name} uses {what}; only ONNX's own operators are taken.")
     return file
 
@@ -60,7 +60,7 @@ def check_inputs_and_output(name: str, file: OnnxFile, family: str, layout: Onnx
     if set(file.inputs) != set(wanted) or not file.outputs:
         names = ", ".join(sorted(file.inputs)) or "nothing"
         expected = "one image" if ANY_NAME in wanted else " and ".join(wanted)
-        raise ModelRefused(f"{name} takes {quoted(names)}; the family {family} takes {expected}.")
+        raise ModelRefused(f"{name} takes {quote(names)}; the family {family} takes {expected}.")
     for value in (*file.inputs.values(), next(iter(file.outputs.values()))):
         if value.type != number:
             raise ModelRefused(
@@ -70,7 +70,7 @@ def check_inputs_and_output(name: str, file: OnnxFile, family: str, layout: Onnx
     for part, channels in wanted.items():
         shape = file.inputs[part].shape
         if len(shape) != 4 or shape[0] not in (None, 1) or shape[1] not in (None, channels):
-            raise ModelRefused(f"{name} takes {quoted(part)} in another shape than [1, {channels}, height, width].")
+            raise ModelRefused(f"{name} takes {quote(part)} in another shape than [1, {channels}, height, width].")
         sides |= set(shape[2:])
     if len(sides) > 1 or not all(side is None or ONNX_SIDES[0] <= side <= ONNX_SIDES[1] for side in sides):
         raise ModelRefused(f"{name} must take squares of {ONNX_SIDES[0]} to {ONNX_SIDES[1]} pixels, or any size.")

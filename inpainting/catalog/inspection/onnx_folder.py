@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from inpainting.catalog.inspection.files import ModelRefused, check_names, names_in, quoted
+from inpainting.catalog.inspection.files import ModelRefused, check_names, names_in, quote
 from inpainting.catalog.inspection.onnx_files import read_onnx
 from inpainting.families.layouts import OnnxFolderLayout
 
@@ -33,12 +33,12 @@ def check_onnx_folder(folder: Path, family: str, layout: OnnxFolderLayout) -> No
         file, wanted = read_onnx(folder / name), layout.inputs[name]
         if set(file.inputs) != set(wanted):
             found = ", ".join(sorted(file.inputs)) or "nothing"
-            raise ModelRefused(f"{name} takes {quoted(found)}; the family {family} takes {', '.join(wanted)}.")
+            raise ModelRefused(f"{name} takes {quote(found)}; the family {family} takes {', '.join(wanted)}.")
         for part, shape in wanted.items():
             value = file.inputs[part]
             if value.type != FLOAT32 or not fits(value.shape, shape):
                 sides = ", ".join("any" if side is None else str(side) for side in shape)
-                raise ModelRefused(f"{name} takes {quoted(part)} as something else than float32 [{sides}].")
+                raise ModelRefused(f"{name} takes {quote(part)} as something else than float32 [{sides}].")
 
 
 def fits(shape: Shape, wanted: Shape) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, quoted
+from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, quote
 
 MAX_HEADER_BYTES = 100_000_000
 """The limit of the safetensors library (`MAX_HEADER_SIZE`)."""
@@ -56,7 +56,7 @@ def read_header(path: Path) -> dict[str, Any]:
     at = 0
     for begin, end, name in sorted(tensor_spans(header, path.name)):
         if begin != at:
-            raise ModelRefused(f"{path.name} is damaged: {quoted(name)} begins at byte {begin}, not at {at}.")
+            raise ModelRefused(f"{path.name} is damaged: {quote(name)} begins at byte {begin}, not at {at}.")
         at = end
     if at != size - 8 - length:
         raise ModelRefused(f"{path.name} is damaged: it has {size - 8 - length} bytes of numbers, its header {at}.")
@@ -74,7 +74,7 @@ def tensor_spans(header: Mapping[str, Any], file: str) -> Iterator[tuple[int, in
                 raise ValueError(shape)
             bits = TYPE_BITS[dtype]
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelRefused(f"{file} is damaged: {quoted(name)} is described wrongly.") from error
+            raise ModelRefused(f"{file} is damaged: {quote(name)} is described wrongly.") from error
         if (end - begin) * 8 != math.prod(shape) * bits:
-            raise ModelRefused(f"{file} is damaged: {quoted(name)} has not the length of its shape.")
+            raise ModelRefused(f"{file} is damaged: {quote(name)} has not the length of its shape.")
         yield begin, end, name

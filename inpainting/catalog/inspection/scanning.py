@@ -43,7 +43,7 @@ from inpainting.catalog.inspection.files import (
     ModelRefused,
     json_object,
     names_in,
-    quoted,
+    quote,
     shell,
     slug_of,
 )
@@ -51,7 +51,7 @@ from inpainting.catalog.inspection.gguf_header import read_weights_header
 from inpainting.catalog.inspection.lora_files import OTHER_KINDS, check_lora, detect_family
 from inpainting.catalog.inspection.lora_layers import is_change, layers_in
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
-from inpainting.catalog.specs import FEW_STEPS, Control, Kind, LoraKind
+from inpainting.catalog.specs import FEW_STEPS, ControlImageKind, Kind, LoraKind
 
 KIND = "KIND"
 """In place of an option's value that the user has to choose."""
@@ -64,7 +64,7 @@ SUFFIXES = (WEIGHTS, ONNX, GGUF, *PICKLES)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundModel:
     """A model, adapter or LoRA, or a file that cannot be added."""
 
     path: Path
@@ -122,7 +122,7 @@ class Found:
         return files
 
 
-def scan(folder: Path) -> Iterator[Found]:
+def scan(folder: Path) -> Iterator[FoundModel]:
     """Yield what lies in a folder and below it, files that are damaged or refused with the reason."""
     all_found = list(files_and_folders(folder))
     parts = {
@@ -131,18 +131,18 @@ def scan(folder: Path) -> Iterator[Found]:
         if found.component and not found.lacks_components
     }
     for found in all_found:
-        completed = checked(found.path, partial(complete, found=found, parts=parts))
+        completed = check_path(found.path, partial(complete, found=found, parts=parts))
         yield completed or found
 
 
-def files_and_folders(folder: Path) -> Iterator[Found]:
+def files_and_folders(folder: Path) -> Iterator[FoundModel]:
     """Yield what lies in a folder and below it, files of one component without the others."""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = Path(place)
         found = None
         if INDEX in names or CONFIG in names:
-            found = checked(here, pipeline_in if INDEX in names else network_in)
+            found = check_path(here, pipeline_in if INDEX in names else network_in)
         if found is not None:
             folders.clear()
             yield found
@@ -154,44 +154,44 @@ def files_and_folders(folder: Path) -> Iterator[Found]:
             if path.suffix.lower() not in SUFFIXES:
                 continue
             if not path.resolve().is_relative_to(folder.resolve()):
-                yield Found(path, reason="It is a link that leads out of the folder.")
-            elif (one := checked(path, file_at)) is not None:
-                yield one
+                yield FoundModel(path, reason="It is a link that leads out of the folder.")
+            elif (checked := check_path(path, file_at)) is not None:
+                yield checked
 
 
-def checked(path: Path, look: Callable[[Path], Found | None]) -> Found | None:
+def check_path(path: Path, look: Callable[[Path], FoundModel | None]) -> FoundModel | None:
     """Return what `look` finds, with the reason for which it was refused."""
     try:
         return look(path)
     except ModelRefused as error:
-        return Found(path, reason=error.message)
+        return FoundModel(path, reason=error.message)
     except OSError as error:
-        return Found(path, reason=f"It cannot be read: {error.strerror or error}.")
+        return FoundModel(path, reason=f"It cannot be read: {error.strerror or error}.")
 
 
-def pipeline_in(folder: Path) -> Found:
+def pipeline_in(folder: Path) -> FoundModel:
     """A pipeline in diffusers' layout. Raises ModelRefused."""
     index = json_object((folder / INDEX).read_bytes(), INDEX)
     family = pipeline_families().get(str(index.get("_class_name")))
     if family is None:
-        raise ModelRefused(f"It is a pipeline of the class {quoted(index.get('_class_name'))}, which is not supported.")
+        raise ModelRefused(f"It is a pipeline of the class {quote(index.get('_class_name'))}, which is not supported.")
     check_folder(folder, family, pipeline_files(names_in(folder, is_cached=True), index, HALF, family))
-    return Found(folder, Kind.CHECKPOINT, family, variant=HALF)
+    return FoundModel(folder, Kind.CHECKPOINT, family, variant=HALF)
 
 
-def network_in(folder: Path) -> Found | None:
+def network_in(folder: Path) -> FoundModel | None:
     """A VAE or ControlNet in diffusers' layout; None for another folder with a config.json. Raises ModelRefused."""
     class_name = json_object((folder / CONFIG).read_bytes(), CONFIG).get("_class_name")
     kind = next((kind for kind, names in CLASSES.items() if class_name in names), None)
     return None if kind is None else adapter_at(folder, kind, HALF)
 
 
-def adapter_at(path: Path, kind: Kind, variant: str = "") -> Found:
+def adapter_at(path: Path, kind: Kind, variant: str = "") -> FoundModel:
     """An adapter of that kind, for the one family that accepts it. Raises ModelRefused."""
     check = single_file_configuration if path.is_file() and kind is not Kind.EMBEDDING else check_adapter
-    found = Found(path, kind, variant=variant)
+    found = FoundModel(path, kind, variant=variant)
     matching, refusals = [], []
-    for family in families.registered():
+    for family in families.registered_families():
         if not (family.text_features or (kind is Kind.VAE and family.latent_channels)):
             continue  # it supports no such adapters
         try:
@@ -203,14 +203,14 @@ def adapter_at(path: Path, kind: Kind, variant: str = "") -> Found:
         raise refusals[0]
     control = ""
     if kind is Kind.CONTROLNET:
-        control = Control.UNION.value if is_union(path) else control_of(found.slug)
+        control = ControlImageKind.UNION.value if is_union(path) else control_of(found.slug)
     if len(matching) > 1 or (kind is Kind.CONTROLNET and not control):
         raise ModelRefused(unclear(found, matching, control))
     found = replace(found, control=control)
     return replace(found, family=matching[0])
 
 
-def unclear(found: Found, matching: Sequence[str], control: str) -> str:
+def unclear(found: FoundModel, matching: Sequence[str], control: str) -> str:
     """Return what a scan does not know of an adapter, and the command that states it.
 
     matching: families that it may be for. control: the kind of control image of a ControlNet, "" where that is unknown.
@@ -223,18 +223,18 @@ def unclear(found: Found, matching: Sequence[str], control: str) -> str:
         options += ["--control", control or KIND]
         if not control:
             reasons.append("Its name does not tell the kind of control image.")
-            choices.append(f"{KIND} is one of {', '.join(Control)}")
+            choices.append(f"{KIND} is one of {', '.join(ControlImageKind)}")
     command = shell("add_model", found.slug, "--family", matching[0], *options, "--from", str(found.path))
     return f"{' '.join(reasons)} Type {command}; {'; '.join(choices)}."
 
 
 def control_of(name: str) -> str:
     """Return the kind of control image that the name of a ControlNet contains; "" for none or several."""
-    matching = [control for control in Control if control.value in name]
+    matching = [control for control in ControlImageKind if control.value in name]
     return matching[0] if len(matching) == 1 else ""
 
 
-def file_at(path: Path) -> Found | None:
+def file_at(path: Path) -> FoundModel | None:
     """A model, adapter or LoRA of one file. Raises ModelRefused for one that is not known."""
     suffix = path.suffix.lower()
     if suffix in PICKLES:
@@ -251,22 +251,22 @@ def file_at(path: Path) -> Found | None:
         return lora_at(path, header)
     if component_file is not None:
         component_file.check()
-        return Found(path, Kind.CHECKPOINT, component_file.usual_family, component=component_file.component)
+        return FoundModel(path, Kind.CHECKPOINT, component_file.usual_family, component=component_file.component)
     if any(name.startswith(UNET_PREFIX) for name in header):
         family = detect_checkpoint_family(header)
         check_checkpoint(path, family)
-        return Found(path, Kind.CHECKPOINT, family)
+        return FoundModel(path, Kind.CHECKPOINT, family)
     if header and all(name.startswith(IP_ADAPTER_TENSORS) for name in header):
         return ip_adapter_at(path, header)
     component, reason = component_in(path, header)
     if reason:
-        return Found(path, component=component, reason=reason)
+        return FoundModel(path, component=component, reason=reason)
     for kind, mark in SINGLE_FILES.items():
         if any(re.search(mark, name) for name in header):
-            return replace(checked(path, partial(adapter_at, kind=kind)) or Found(path), component=component)
+            return replace(check_path(path, partial(adapter_at, kind=kind)) or FoundModel(path), component=component)
     if path.stat().st_size <= MAX_EMBEDDING_BYTES and len(header) <= 2:
         return adapter_at(path, Kind.EMBEDDING)
-    raise ModelRefused(f"No model or adapter that is supported holds {quoted(next(iter(header), 'nothing'))}.")
+    raise ModelRefused(f"No model or adapter that is supported holds {quote(next(iter(header), 'nothing'))}.")
 
 
 def component_in(path: Path, header: Mapping[str, Any]) -> tuple[str, str]:
@@ -280,7 +280,7 @@ def component_in(path: Path, header: Mapping[str, Any]) -> tuple[str, str]:
     return "", ""
 
 
-def complete(path: Path, found: Found, parts: Mapping[str, Path]) -> Found:
+def complete(path: Path, found: FoundModel, parts: Mapping[str, Path]) -> FoundModel:
     """Return a file of one component with those that it lacks. parts: files by component; any other file as it is.
 
     Raises ModelRefused where some are not among them.
@@ -294,18 +294,18 @@ def complete(path: Path, found: Found, parts: Mapping[str, Path]) -> Found:
     return replace(found, parts=tuple(needed.values()))
 
 
-def lora_at(path: Path, header: Mapping[str, Any]) -> Found:
+def lora_at(path: Path, header: Mapping[str, Any]) -> FoundModel:
     family = detect_family(header)
     if family is None:
-        known = families.with_loras()
-        command = shell("add_lora", Found(path, LORA).slug, "--family", known[0], "--from", str(path))
+        known = families.families_with_loras()
+        command = shell("add_lora", FoundModel(path, LORA).slug, "--family", known[0], "--from", str(path))
         raise ModelRefused(f"It is a LoRA of no certain family. Type {command}; --family is {' or '.join(known)}.")
     check_lora(path, family)
     # A file in the hub's cache has the name of its repository above.
     names = (path.stem, *(folder.name for folder in path.parents if folder.name.startswith("models--")))
     kinds = [few_step_lora(name.replace("--", "/")) for name in names]
     kind, steps = next((one for one in kinds if one[0] in supported_kinds(family)), (LoraKind.STYLE, None))
-    return Found(path, LORA, family, lora_kind=kind, steps=steps)
+    return FoundModel(path, LORA, family, lora_kind=kind, steps=steps)
 
 
 def supported_kinds(family: str) -> set[LoraKind]:
@@ -314,12 +314,12 @@ def supported_kinds(family: str) -> set[LoraKind]:
     return {kind for kind, few_steps in FEW_STEPS.items() if few_steps.scheduler in schedulers}
 
 
-def ip_adapter_at(path: Path, header: Mapping[str, Any]) -> Found:
+def ip_adapter_at(path: Path, header: Mapping[str, Any]) -> FoundModel:
     """An IP-Adapter, whose image encoder must lie beside it. Raises ModelRefused."""
     width = next((tensor["shape"][-1] for name, tensor in header.items() if name.endswith("to_k_ip.weight")), 0)
-    matching = [family.name for family in families.registered() if width in family.text_features]
+    matching = [family.name for family in families.registered_families() if width in family.text_features]
     if len(matching) != 1:
         raise ModelRefused(f"It is an IP-Adapter for text features of {width}, which no family has.")
     if not (path.parent / IMAGE_ENCODER / CONFIG).is_file():
         raise ModelRefused(f"It is an IP-Adapter without the folder {IMAGE_ENCODER} beside it.")
-    return Found(path.parent, Kind.IP_ADAPTER, matching[0], variant=path.stem)
+    return FoundModel(path.parent, Kind.IP_ADAPTER, matching[0], variant=path.stem)

@@ -14,7 +14,7 @@ from inpainting.catalog.inspection.files import (
     json_in,
     json_object,
     names_in,
-    quoted,
+    quote,
 )
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.families.layouts import TransformersLayout
@@ -65,5 +65,5 @@ def check_transformers_folder(folder: Path, layout: TransformersLayout) -> None:
     check_configurations(folder, transformers_files(names, layout))
     model_type = json_object((folder / CONFIG).read_bytes(), CONFIG).get("model_type")
     if model_type not in layout.model_types:
-        raise ModelRefused(f"{CONFIG} is of a {quoted(model_type)}, not of a {layout.model_types[0]}.")
+        raise ModelRefused(f"{CONFIG} is of a {quote(model_type)}, not of a {layout.model_types[0]}.")
     read_header(folder / MODEL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from inpainting import families
-from inpainting.catalog.specs import Control, Kind, LoraKind, Source
+from inpainting.catalog.specs import ControlImageKind, Kind, LoraKind, Source
 from inpainting.core.settings_table import ALL_SCHEDULERS
 
 Choices = list[tuple[str, str]]
@@ -17,7 +17,7 @@ def family_choices() -> Choices:
 
 def lora_family_choices() -> Choices:
     """The families whose models take LoRAs."""
-    return [(name, name) for name in families.with_loras()]
+    return [(name, name) for name in families.families_with_loras()]
 
 
 def kind_choices() -> Choices:
@@ -29,7 +29,7 @@ def lora_kind_choices() -> Choices:
 
 
 def control_choices() -> Choices:
-    return named(Control)
+    return named(ControlImageKind)
 
 
 def source_choices() -> Choices:

@@ -31,7 +31,7 @@ from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.settings_table import RANGES
 from inpainting.core.validation import check_range
-from inpainting.database.leases import NOT_LEASED, ConditionalUpdate, in_seconds
+from inpainting.database.leases import NOT_LEASED, ConditionalUpdate, seconds_from_now
 
 PULL_LEASE_SECONDS = 300
 """The time without progress after which a pull is considered dead and another may start."""
@@ -172,7 +172,7 @@ class InferenceModel(ConditionalUpdate):
             done_bytes=0,
             total_bytes=0,
             fence=models.F("fence") + 1,
-            lease_until=in_seconds(PULL_LEASE_SECONDS),
+            lease_until=seconds_from_now(PULL_LEASE_SECONDS),
         )
 
     def progress(self, done_bytes: int, total_bytes: int, message: str) -> bool:
@@ -182,7 +182,7 @@ class InferenceModel(ConditionalUpdate):
             done_bytes=done_bytes,
             total_bytes=total_bytes,
             message=message[:500],
-            lease_until=in_seconds(PULL_LEASE_SECONDS),
+            lease_until=seconds_from_now(PULL_LEASE_SECONDS),
         )
 
     def pin(self, revision: str, files: dict[str, dict[str, Any]]) -> bool:
@@ -281,7 +281,7 @@ class InferenceModel(ConditionalUpdate):
         columns = {name: getattr(self, name) for name in SPEC_COLUMNS}
         typed = {
             "kind": Kind(self.kind),
-            "control": specs.Control(self.control) if self.control else None,
+            "control": specs.ControlImageKind(self.control) if self.control else None,
             "source": specs.Source(self.source),
             "aliases": tuple(self.aliases),
         }

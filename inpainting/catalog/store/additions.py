@@ -10,11 +10,11 @@ from django.core.exceptions import ValidationError
 
 from inpainting import families
 from inpainting.catalog.inspection.files import GGUF, ONNX, WEIGHTS
-from inpainting.catalog.inspection.scanning import LORA, Found
+from inpainting.catalog.inspection.scanning import LORA, FoundModel
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.rows.lora import Lora
-from inpainting.catalog.specs import Control, Kind, ModelSpec, Source
+from inpainting.catalog.specs import ControlImageKind, Kind, ModelSpec, Source
 from inpainting.catalog.store import lora_store
 from inpainting.catalog.store.converted_networks import sha256_file
 from inpainting.catalog.store.pull import pull
@@ -39,34 +39,34 @@ def add(model: InferenceModel, source: LocalSource) -> Manifest:
     return manifest
 
 
-def named(found: list[Found]) -> Iterator[tuple[str, bool, Found]]:
+def name_found(found: list[FoundModel]) -> Iterator[tuple[str, bool, FoundModel]]:
     """Yield what a scan has found, each with its slug in the catalog, and whether it is there.
 
     What is not there gets a slug that nothing else has; "" is for what cannot be added.
     """
     taken: set[tuple[bool, str]] = set()
-    for one in found:
-        if one.reason:
-            yield "", False, one
+    for item in found:
+        if item.reason:
+            yield "", False, item
             continue
-        slug, number = known_slug(one), 1
+        slug, number = known_slug(item), 1
         is_known = bool(slug)
-        slug = slug or one.slug
-        while not is_known and ((one.kind == LORA, slug) in taken or rows(one).filter(slug=slug).exists()):
+        slug = slug or item.slug
+        while not is_known and ((item.kind == LORA, slug) in taken or rows(item).filter(slug=slug).exists()):
             number += 1
-            slug = f"{one.slug}-{number}"
-        taken.add((one.kind == LORA, slug))
-        yield slug, is_known, one
+            slug = f"{item.slug}-{number}"
+        taken.add((item.kind == LORA, slug))
+        yield slug, is_known, item
 
 
-def known_slug(found: Found) -> str:
+def known_slug(found: FoundModel) -> str:
     """Return the slug of the model or LoRA in the catalog whose weights lie there; "" where there is none.
 
     Files are compared where their sizes are equal, by their place on the disk, which hard links share, and by hash.
     """
     paths = [path for path in found.weights if isinstance(path, TensorSlice) or path.is_file()]
     for row in rows(found).order_by("pk"):
-        if all(any(is_same(path, *one) for path in paths) for one in weights_of(row)) and weights_of(row):
+        if all(any(is_same(path, *weight) for path in paths) for weight in weights_of(row)) and weights_of(row):
             return str(row.slug)
     return ""
 
@@ -77,12 +77,12 @@ def weights_of(row: InferenceModel | Lora) -> list[tuple[Path, int, str]]:
         return [(row.path, row.size_bytes, row.sha256)]
     if not row.is_installed:
         return []
-    files = ((row.folder / name, one["size"], one["sha256"]) for name, one in row.files.items())
-    return [one for one in files if one[0].suffix in (WEIGHTS, ONNX, GGUF)]
+    files = ((row.folder / name, entry["size"], entry["sha256"]) for name, entry in row.files.items())
+    return [file for file in files if file[0].suffix in (WEIGHTS, ONNX, GGUF)]
 
 
 def is_same(path: Path | TensorSlice, other: Path, size: int, sha256: str) -> bool:
-    """Whether a file holds what another one of that size and hash does."""
+    """Return whether a file holds what another one of that size and hash does."""
     if isinstance(path, TensorSlice):
         return path.size == size and path.sha256() == sha256
     if path.stat().st_size != size:
@@ -90,12 +90,12 @@ def is_same(path: Path | TensorSlice, other: Path, size: int, sha256: str) -> bo
     return (other.exists() and path.samefile(other)) or sha256_file(path) == sha256
 
 
-def rows(found: Found) -> Any:
+def rows(found: FoundModel) -> Any:
     """Return the rows among which a model or LoRA is."""
     return Lora.objects if found.kind == LORA else InferenceModel.objects
 
 
-def add_found(slug: str, found: Found, *, is_linked: bool) -> str:
+def add_found(slug: str, found: FoundModel, *, is_linked: bool) -> str:
     """Add what a scan has found. Return why it was not added, or what was left of it; "" for nothing.
 
     is_linked: by hard links, which take no space, where its disk is that of the models.
@@ -117,7 +117,7 @@ def add_found(slug: str, found: Found, *, is_linked: bool) -> str:
                 label=slug,
                 family=found.family,
                 kind=Kind(found.kind),
-                control=Control(found.control) if found.control else None,
+                control=ControlImageKind(found.control) if found.control else None,
                 source=Source.FOLDER,
                 variant=found.variant,
                 **families.get(found.family).defaults,

@@ -19,12 +19,15 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 FOLDER = ".openvino"
-"""In the folder of all models: no slug begins with a full stop."""
+"""A folder in that of all models: no slug begins with a full stop."""
 MANIFEST, STAGING, LOCK = "files.json", ".coming-", "lock"
 
 
 class NetworkStore:
-    """Folders of networks, `slug/name`, shared by all processes of a machine. budget_bytes: maximum total size."""
+    """Folders of networks, `slug/name`, shared by all processes of a machine.
+
+    budget_bytes: maximum total size.
+    """
 
     def __init__(self, models_dir: Path, budget_bytes: int) -> None:
         self.root = models_dir / FOLDER
@@ -34,7 +37,8 @@ class NetworkStore:
         return self.root / slug / name
 
     def use(self, folder: Path) -> bool:
-        """Whether a folder holds all files as they were written; marks it as used. A damaged folder is removed."""
+        """Return whether a folder holds all files as they were written; marks it as used. A damaged folder is
+        removed."""
         try:
             written = json.loads((folder / MANIFEST).read_text())
             is_complete = all(sha256_file(folder / name) == digest for name, digest in written.items())
@@ -51,7 +55,7 @@ class NetworkStore:
         return is_complete
 
     @contextmanager
-    def locked(self) -> Iterator[int]:
+    def lock(self) -> Iterator[int]:
         """Hold the lock for conversions: one takes as much memory as the model. Removes what aborted ones left behind.
 
         Yields the descriptor of the lock, for a child process that must keep it should this process die.
@@ -64,19 +68,19 @@ class NetworkStore:
             yield lock.fileno()
 
     @contextmanager
-    def staged(self, folder: Path) -> Iterator[Path]:
+    def stage_folder(self, folder: Path) -> Iterator[Path]:
         """Yield a folder to write into, which then becomes `folder` at once. Requires the lock."""
         with tempfile.TemporaryDirectory(dir=self.root, prefix=STAGING, ignore_cleanup_errors=True) as scratch:
-            draft = Path(scratch, "files")
-            draft.mkdir()
-            yield draft
-            written = {path.name: sha256_file(path) for path in sorted(draft.iterdir())}
-            (draft / MANIFEST).write_text(json.dumps(written))
-            for path in [*draft.iterdir(), draft]:
+            staging = Path(scratch, "files")
+            staging.mkdir()
+            yield staging
+            written = {path.name: sha256_file(path) for path in sorted(staging.iterdir())}
+            (staging / MANIFEST).write_text(json.dumps(written))
+            for path in [*staging.iterdir(), staging]:
                 sync(path)
             folder.parent.mkdir(exist_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
-            draft.rename(folder)
+            staging.rename(folder)
 
     def evict(self, *, keep: set[Path]) -> None:
         """Remove the least recently used folders, but those to keep, until the rest is within the budget."""

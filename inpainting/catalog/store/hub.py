@@ -60,18 +60,18 @@ class HubSource:
         for name in names:
             if name.endswith(ONNX):
                 check_onnx_size(name, siblings[name].size or 0)
-        return Manifest(Source.HUB, revision, tuple(promised(siblings[name]) for name in names), licence=licence)
+        return Manifest(Source.HUB, revision, tuple(promised_file(siblings[name]) for name in names), licence=licence)
 
     def lora_manifest(self, lora: Lora, name: str) -> Manifest:
         """Return one file of a LoRA's repository: the one of that name, or the only safetensors file for ""."""
         revision, siblings, licence = self.listing(lora.repo, lora.revision)
-        file = promised(siblings[lora_file(siblings, name)])
+        file = promised_file(siblings[lora_file(siblings, name)])
         return Manifest(Source.HUB, revision, (file,), licence=licence)
 
     def listing(self, repo: str, revision: str) -> tuple[str, dict[str, Any], str]:
         """Return the commit hash of a revision ("" is the newest), its files with size and hash, and the licence."""
         check_repo(repo)
-        with translated_errors(repo):
+        with translate_errors(repo):
             from huggingface_hub import HfApi
 
             info = HfApi(endpoint=self.endpoint).model_info(repo, revision=revision or None, files_metadata=True)
@@ -103,7 +103,7 @@ class HubSource:
 
     def append(self, repo: str, revision: str, name: str, file: IO[bytes], size: int, on_bytes: OnBytes) -> None:
         """Append to an open file what is missing of `size` bytes."""
-        with translated_errors(repo):
+        with translate_errors(repo):
             from huggingface_hub import hf_hub_url
             from huggingface_hub.file_download import http_get
             from huggingface_hub.utils._headers import build_hf_headers
@@ -121,7 +121,7 @@ class HubSource:
             file.flush()
 
 
-def promised(sibling: Any) -> ManifestFile:
+def promised_file(sibling: Any) -> ManifestFile:
     """Return a file of the hub's listing with its hash. Raises ModelRefused where size or hash are missing."""
     sha256 = sibling.lfs.sha256 if sibling.lfs else ""
     if sibling.size is None or not (sha256 or sibling.blob_id):
@@ -145,7 +145,7 @@ def reporting_bar(on_bytes: OnBytes) -> type[tqdm]:
 
 
 @contextmanager
-def translated_errors(repo: str) -> Iterator[None]:
+def translate_errors(repo: str) -> Iterator[None]:
     """Raise the library's errors as ModelUnavailable, each with what helps."""
     try:
         import httpx2

@@ -23,10 +23,11 @@ from inpainting.catalog.store.sources import Manifest, link
 def add(lora: Lora, origin: Path, *, is_linked: bool = False) -> None:
     """Save a new LoRA with a copy of its file. Raises LoraRefused, ValidationError and OSError, and then adds nothing.
 
-    The copy is checked too: the original may change meanwhile. is_linked: see `LocalSource`.
+    The copy is checked too: the original may change meanwhile.
+    is_linked: see `LocalSource`.
     """
     check_lora(origin, lora.family)
-    with staged(lora) as copy:
+    with stage_file(lora) as copy:
         lora.sha256, lora.size_bytes = copy_file(origin, copy, is_linked=is_linked)
 
 
@@ -40,7 +41,7 @@ def pull(lora: Lora, hub: HubSource, manifest: Manifest) -> None:
         raise too_large(file.name)
     lora.revision = manifest.revision
     lora.licence = lora.licence or manifest.licence
-    with staged(lora) as copy:
+    with stage_file(lora) as copy:
         check_free_space(copy.parent, manifest)
         hub.fetch(lora.repo, manifest.revision, file, copy, lambda count: None)
         pinned = verify(copy, file, None, lambda message: None)
@@ -48,7 +49,7 @@ def pull(lora: Lora, hub: HubSource, manifest: Manifest) -> None:
 
 
 @contextmanager
-def staged(lora: Lora) -> Iterator[Path]:
+def stage_file(lora: Lora) -> Iterator[Path]:
     """Yield a path to write the file to; then check it, save the row and move the file into place together."""
     parent = lora.path.parent
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)

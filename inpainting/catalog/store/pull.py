@@ -36,7 +36,7 @@ from inpainting.catalog.store.sources import (
 from inpainting.core.errors import PaintingError
 
 STAGING = ".staging"
-"""In the folder of all models: no slug begins with a full stop, and a rename on one disk moves a folder at once."""
+"""A folder in that of all models: no slug begins with a full stop, and a rename on one disk moves a folder at once."""
 PROGRESS_SECONDS = 1.0
 
 
@@ -137,7 +137,11 @@ def install(model: InferenceModel, source: ModelSource, manifest: Manifest) -> N
 
 def own_defaults(model: InferenceModel) -> dict[str, Any]:
     """Return the defaults that an installed model's configuration gives; {} where the row has other than the usual."""
-    usual = {one.name: one.default for one in fields(ModelSpec) if one.name in ("steps", "guidance_scale", "scheduler")}
+    usual = {
+        declared.name: declared.default
+        for declared in fields(ModelSpec)
+        if declared.name in ("steps", "guidance_scale", "scheduler")
+    }
     usual |= {name: value for name, value in families.get(model.family).defaults.items() if name in usual}
     weights = model.weights
     if model.kind != Kind.CHECKPOINT or weights is None or any(getattr(model, name) != usual[name] for name in usual):
@@ -185,7 +189,9 @@ def check_free_space(staging: Path, manifest: Manifest) -> None:
 def verify(
     path: Path, file: ManifestFile, pinned: Mapping[str, Any] | None, report: Callable[[str], object]
 ) -> dict[str, Any]:
-    """Return a file's hash and size, to be pinned. report: called with a sentence while the file is read.
+    """Return a file's hash and size, to be pinned.
+
+    report: called with a sentence while the file is read.
 
     Raises ModelRefused for other bytes than promised or pinned, and removes the file.
     """

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from inpainting.catalog.inspection.files import ModelRefused, quoted
+from inpainting.catalog.inspection.files import ModelRefused, quote
 from inpainting.catalog.inspection.model_files import model_files
 from inpainting.catalog.inspection.onnx_files import check_onnx_size
 from inpainting.catalog.rows.inference_model import InferenceModel
@@ -27,13 +27,15 @@ URL = re.compile(
 
 
 class Remote(Protocol):
-    """size: of the whole file in bytes. body: from the requested byte on."""
+    """The response of a server with a file."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """The size of the whole file in bytes."""
 
     @property
-    def body(self) -> Iterator[bytes]: ...
+    def body(self) -> Iterator[bytes]:
+        """The bytes from the requested one on."""
 
 
 OpenRemote = Callable[[str, int], AbstractContextManager[Remote]]
@@ -41,11 +43,11 @@ OpenRemote = Callable[[str, int], AbstractContextManager[Remote]]
 
 
 def release(url: str) -> tuple[str, str, str]:
-    """The name of the file at an address, its SHA-256 and its MD5, "" where not stated. Raises ModelRefused."""
+    """Return the name of the file at an address, its SHA-256 and its MD5, "" where not stated. Raises ModelRefused."""
     match = URL.fullmatch(url)
     if match is None:
         raise ModelRefused(
-            f"{quoted(url)} is no https address of an .onnx file, with “#sha256=…” or “#md5=…” at its end or without."
+            f"{quote(url)} is no https address of an .onnx file, with “#sha256=…” or “#md5=…” at its end or without."
         )
     return match["name"], match["sha256"] or "", match["md5"] or ""
 

@@ -90,6 +90,7 @@ class Manifest:
     """The hub's commit hash; of local files the pinned one, or ""."""
     files: tuple[ManifestFile, ...]
     licence: str = ""
+    # Names of pickles and programs that lie beside them in a local folder and are not installed.
     left: tuple[str, ...] = ()
     """Names of pickles and programs that lie beside the files in a local folder and are not installed."""
 
@@ -205,7 +206,8 @@ class LocalSource:
         )
 
     def _names_in_folder(self, model: InferenceModel, present: list[str]) -> list[str]:
-        """The model's files in a folder that may hold others too. Of a pipeline or adapter the safe ones are enough."""
+        """Return the model's files in a folder that may hold others too. Of a pipeline or adapter the safe ones are
+        enough."""
         if model.kind != Kind.CHECKPOINT:
             names = adapter_files(present, Kind(model.kind), model.family, model.variant)
         else:
@@ -217,7 +219,8 @@ class LocalSource:
     def _manifest(self, model: InferenceModel, source: Source, names: list[str]) -> Manifest:
         origins = ((name, self._origin(name)) for name in names)
         files = tuple(
-            ManifestFile(name, one.stat().st_size if isinstance(one, Path) else one.size) for name, one in origins
+            ManifestFile(name, origin.stat().st_size if isinstance(origin, Path) else origin.size)
+            for name, origin in origins
         )
         return Manifest(source, model.revision, files)
 

@@ -29,10 +29,10 @@ FORMATS = {
 }
 *_first, _last = (format.label for format in FORMATS.values())
 ACCEPTED = f"{', '.join(_first)} or {_last}"
-"""For messages: "PNG, JPEG, ... or HEIC"."""
+"""The formats in messages: "PNG, JPEG, ... or HEIC"."""
 EXPORT_AS = "TIFF, PNG or JPEG"
 """What the programs that make other images can export."""
-CONTENT_TYPES = tuple(one for format in FORMATS.values() for one in format.content_types)
-SUFFIXES = tuple(one for format in FORMATS.values() for one in format.suffixes)
+CONTENT_TYPES = tuple(content_type for format in FORMATS.values() for content_type in format.content_types)
+SUFFIXES = tuple(suffix for format in FORMATS.values() for suffix in format.suffixes)
 ACCEPT_ATTRIBUTE = ",".join((*CONTENT_TYPES, *SUFFIXES))
-"""Of a file input. The endings are for systems that know no type of a newer format."""
+"""The attribute `accept` of a file input. The endings are for systems that know no type of a newer format."""

@@ -44,18 +44,18 @@ def parse_bmp(data: bytes, intake: Intake) -> ParsedFile:
     """Parse a BMP. Raises InvalidImage."""
     header_bytes = int.from_bytes(data[14:18], "little")
     if len(data) < FILE_HEADER_BYTES + header_bytes:
-        raise intake.damaged("it ends early")
+        raise intake.damage_error("it ends early")
     if header_bytes not in HEADER_BYTES:
-        raise intake.damaged("its header is corrupt")
+        raise intake.damage_error("its header is corrupt")
     header = _read_header(data, header_bytes, intake)
     start = int.from_bytes(data[10:14], "little")
     body = data[start:]
     row_bytes = -(-header.size.width * header.bits // 32) * 4
     if header.compression in (RLE8, RLE4):
         if not body:
-            raise intake.damaged("it ends early")
+            raise intake.damage_error("it ends early")
     elif len(body) < row_bytes * header.size.height:
-        raise intake.damaged("it ends early")
+        raise intake.damage_error("it ends early")
     warnings = []
     if header.bits <= 8:
         palette = _palette(data, header_bytes, header.bits, start, intake)
@@ -82,22 +82,22 @@ def _read_header(data: bytes, header_bytes: int, intake: Intake) -> _Header:
     else:
         width, height, planes, bits, compression = struct.unpack_from("<iiHHI", data, 18)
     if planes != 1 or width < 0 or (height < 0 and compression in (RLE8, RLE4)):
-        raise intake.damaged("its header is corrupt")
+        raise intake.damage_error("its header is corrupt")
     if compression not in DEPTHS:
         problem = f"is a BMP with compression of kind {compression}; export it as PNG or JPEG."
         raise intake.refusal("type_unsupported", problem)
     if bits not in DEPTHS[compression]:
-        raise intake.damaged("its header is corrupt")
-    return _Header(intake.checked_size(width, abs(height)), height < 0, bits, compression)
+        raise intake.damage_error("its header is corrupt")
+    return _Header(intake.check_size(width, abs(height)), height < 0, bits, compression)
 
 
 def _palette(data: bytes, header_bytes: int, bits: int, end: int, intake: Intake) -> NDArray[np.uint8]:
-    """The colours [2 ** bits, 3] of the table between header and pixels; those that it lacks are black."""
+    """Return the colours [2 ** bits, 3] of the table between header and pixels; those that it lacks are black."""
     start, item = FILE_HEADER_BYTES + header_bytes, 3 if header_bytes == CORE else 4
     declared = int.from_bytes(data[46:50], "little") if header_bytes != CORE else 0
     count = min(declared or 2**bits, 2**bits, max(0, end - start) // item)
     if declared > 2**bits or not count or len(data) < start + count * item:
-        raise intake.damaged("its palette is corrupt")
+        raise intake.damage_error("its palette is corrupt")
     palette = np.zeros((2**bits, 3), np.uint8)
     colours = np.frombuffer(data, np.uint8, count * item, start).reshape(count, item)
     palette[:count] = colours[:, 2::-1]  # stored as blue, green, red
@@ -105,21 +105,21 @@ def _palette(data: bytes, header_bytes: int, bits: int, end: int, intake: Intake
 
 
 def _masks(data: bytes, header: _Header, header_bytes: int, intake: Intake) -> tuple[int, int, int, int]:
-    """The masks of red, green, blue and alpha; those of a BITMAPINFOHEADER follow it."""
+    """Return the masks of red, green, blue and alpha; those of a BITMAPINFOHEADER follow it."""
     if header.compression == RGB:
         return DEFAULT_MASKS.get(header.bits, (0, 0, 0, 0))
     count = 4 if header_bytes >= 56 or header.compression == ALPHA_BIT_FIELDS else 3
     try:
         masks = struct.unpack_from(f"<{count}I", data, FILE_HEADER_BYTES + INFO)
     except struct.error as error:
-        raise intake.damaged("it ends early") from error
+        raise intake.damage_error("it ends early") from error
     red, green, blue, alpha = (*masks, 0)[:4]
     for mask in (red, green, blue, alpha):
         lowest = mask & -mask
         if mask >> header.bits or (lowest and (mask // lowest + 1) & (mask // lowest)):
-            raise intake.damaged("its colour masks are corrupt")
+            raise intake.damage_error("its colour masks are corrupt")
     if not (red and green and blue):
-        raise intake.damaged("its colour masks are corrupt")
+        raise intake.damage_error("its colour masks are corrupt")
     return red, green, blue, alpha
 
 
@@ -128,7 +128,9 @@ def _profile(data: bytes, header_bytes: int, intake: Intake) -> bytes | None:
         return None
     offset, length = struct.unpack_from("<II", data, 126)
     if length > intake.limits.max_profile_bytes:
-        raise intake.damaged(f"it contains an oversized colour profile (over {intake.limits.max_profile_bytes} bytes)")
+        raise intake.damage_error(
+            f"it contains an oversized colour profile (over {intake.limits.max_profile_bytes} bytes)"
+        )
     return data[FILE_HEADER_BYTES + offset : FILE_HEADER_BYTES + offset + length]
 
 

@@ -22,7 +22,7 @@ PROFILE_ERRORS: tuple[type[Exception], ...] = (ImageCms.PyCMSError, *PILLOW_ERRO
 
 
 def profile_matches(profile: bytes | None, space: str) -> bool:
-    """Whether an ICC profile is valid and describes pixels of this colour space ("RGB ", "GRAY" or "CMYK").
+    """Return whether an ICC profile is valid and describes pixels of this colour space ("RGB ", "GRAY" or "CMYK").
 
     ICC.1:2022 section 7.2: size in bytes 0-3, colour space in 16-19, "acsp" in 36-39. The rest is valid if LittleCMS
     can build a conversion to sRGB from it.
@@ -39,17 +39,17 @@ def profile_matches(profile: bytes | None, space: str) -> bool:
 
 
 def cmyk_to_rgb(profile: bytes | None) -> Callable[[Image.Image], Image.Image]:
-    """The conversion of CMYK images to sRGB: by a profile, or without one as (1-C)(1-K) for each colour."""
+    """Return the conversion of CMYK images to sRGB: by a profile, or without one as (1-C)(1-K) for each colour."""
     if profile is None:
         return lambda image: image.convert("RGB")
     return _to_srgb(profile, "CMYK").apply
 
 
 def to_rgb8(image: CanonicalImage) -> NDArray[np.uint8]:
-    """The image as 8-bit RGB for an engine: [height, width, 3], read-only, sharing its memory where possible.
+    """Return the image as 8-bit RGB for an engine: [height, width, 3], read-only, sharing its memory where possible.
 
-    16-bit values are rounded to 8 bits (value / 257); grey is repeated; alpha is dropped, so that transparent
-    pixels show their stored colours. The values stay in the image's own colour space.
+    16-bit values are rounded to 8 bits (value / 257); grey is repeated; alpha is dropped, so that transparent pixels
+    show their stored colours. The values stay in the image's own colour space.
     """
     colour = to_8_bits(image.colour)
     if colour.shape[2] == 1:
@@ -66,8 +66,8 @@ def to_8_bits(pixels: Pixels) -> NDArray[np.uint8]:
     return cv2.convertScaleAbs(np.ascontiguousarray(pixels), alpha=1 / 257).reshape(pixels.shape)
 
 
-def on_white(colour: NDArray[np.uint8], image: CanonicalImage) -> NDArray[np.uint8]:
-    """`colour` [height, width, channels] composited on white by the image's alpha."""
+def composite_on_white(colour: NDArray[np.uint8], image: CanonicalImage) -> NDArray[np.uint8]:
+    """Return `colour` [height, width, channels] composited on white by the image's alpha."""
     alpha = image.alpha
     if alpha is None:
         return colour
@@ -95,7 +95,7 @@ def divide_by_alpha(pixels: Pixels) -> None:
 
 
 def to_srgb(colour: NDArray[np.uint8], profile: bytes | None) -> NDArray[np.uint8]:
-    """8-bit grey or RGB [height, width, 1 or 3] as sRGB [height, width, 3]; an unsuitable profile is ignored."""
+    """Return 8-bit grey or RGB [height, width, 1 or 3] as sRGB [height, width, 3]; an unsuitable profile is ignored."""
     grey = colour.shape[2] == 1
     if profile is not None and profile_matches(profile, "GRAY" if grey else "RGB "):
         image = Image.fromarray(np.ascontiguousarray(colour[:, :, 0] if grey else colour))

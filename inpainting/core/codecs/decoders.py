@@ -48,7 +48,8 @@ LARGE_PIXELS = 16_000_000
 def decode_with_opencv(*data: bytes | memoryview, size: Size | None = None) -> Pixels:
     """Decode one PNG, JPEG, WebP, BMP or deep AVIF to [height, width, channels]: red, green, blue (, alpha).
 
-    data: the parts of the file, in their order. size: of the image, where it may be large.
+    data: the parts of the file, in their order.
+    size: of the image, where it may be large.
     Depth and alpha are kept; grey with alpha comes back as four channels. Samples of 10 and 12 bits keep their values
     in 16 bits. Raises DecodingFailed.
     """
@@ -70,7 +71,7 @@ def decode_with_opencv(*data: bytes | memoryview, size: Size | None = None) -> P
 
 
 def _decode_from_file(data: tuple[bytes | memoryview, ...]) -> Pixels | None:
-    """As `cv2.imdecode`; the parts are not joined in memory either."""
+    """Return what `cv2.imdecode` returns; the parts are not joined in memory either."""
     with tempfile.TemporaryDirectory(prefix="dreamlayer-") as folder:
         path = Path(folder, "picture")
         with path.open("wb") as file:

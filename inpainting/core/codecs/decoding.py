@@ -39,7 +39,7 @@ class DecodedImage:
 def decode_image(data: bytes, *, field: str = "image", limits: IntakeLimits = DEFAULT_LIMITS) -> DecodedImage:
     """Decode a file of an ACCEPTED format to the canonical image: upright, L, LA, RGB or RGBA.
 
-    8 or 16 bits a channel, alpha, the colour profile and what `Metadata` holds are kept; 10 and 12 bits become 16.
+    8 or 16 bits a channel, alpha, the colour profile and what `ImageMetadata` holds are kept; 10 and 12 bits become 16.
     Palette and CMYK are converted, of several frames or pages the first is taken, a profile that does not match is
     dropped: each with a warning. `field` is the request's field that the bytes were sent in; errors name it.
 
@@ -57,15 +57,15 @@ def decode_image(data: bytes, *, field: str = "image", limits: IntakeLimits = DE
     try:
         pixels = parsed.decode()
     except DecodingFailed as error:
-        raise intake.damaged(f"it ends early or is corrupt ({error})") from error
+        raise intake.damage_error(f"it ends early or is corrupt ({error})") from error
     if (pixels.shape[1], pixels.shape[0]) != (parsed.size.width, parsed.size.height):
-        raise intake.damaged("its sizes contradict each other")
+        raise intake.damage_error("its sizes contradict each other")
     image = CanonicalImage(apply_orientation(pixels, parsed.orientation), profile, parsed.metadata)
     return DecodedImage(image, format, tuple(warnings))
 
 
 def inspect_image(data: bytes, *, field: str = "image", limits: IntakeLimits = DEFAULT_LIMITS) -> tuple[str, Size]:
-    """The format of an image file and its size before rotation, by its structure alone: no pixel is decoded.
+    """Return the format of an image file and its size before rotation, by its structure alone: no pixel is decoded.
 
     Raises InvalidImage as `decode_image` does, except where only the pixels are damaged.
     """

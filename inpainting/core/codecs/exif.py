@@ -13,7 +13,7 @@ import cv2
 from numpy.typing import NDArray
 
 from inpainting.core.image import Pixels
-from inpainting.core.metadata import Directory, ExifTag, Kind, clean_text
+from inpainting.core.metadata import ExifDirectory, ExifTag, MetadataKind, clean_text
 
 UPRIGHT = 1
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
@@ -21,35 +21,35 @@ BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
 SIZES = {BYTE: 1, ASCII: 1, RATIONAL: 8}
 """Type -> bytes of one value."""
 ORIENTATION, COPYRIGHT = 0x112, 0x8298
-POINTERS = {0x8769: Directory.PHOTO, 0x8825: Directory.GPS}
+POINTERS = {0x8769: ExifDirectory.PHOTO, 0x8825: ExifDirectory.GPS}
 """Tag of the image's directory -> the directory whose offset it holds."""
 MAX_ENTRIES = 1000
 """Entries of a directory that are read."""
 MAX_VALUE_BYTES = 4096
-TAGS: dict[tuple[Directory, int], tuple[int, int, Kind]] = {
-    (Directory.IMAGE, 0x010F): (ASCII, 0, Kind.CAMERA),  # Make
-    (Directory.IMAGE, 0x0110): (ASCII, 0, Kind.CAMERA),  # Model
-    (Directory.IMAGE, 0x0132): (ASCII, 0, Kind.DATE),  # DateTime
-    (Directory.IMAGE, 0x013B): (ASCII, 0, Kind.COPYRIGHT),  # Artist
-    (Directory.IMAGE, COPYRIGHT): (ASCII, 0, Kind.COPYRIGHT),
-    (Directory.PHOTO, 0x9003): (ASCII, 0, Kind.DATE),  # DateTimeOriginal
-    (Directory.PHOTO, 0x9004): (ASCII, 0, Kind.DATE),  # DateTimeDigitized
-    (Directory.PHOTO, 0x9010): (ASCII, 0, Kind.DATE),  # OffsetTime
-    (Directory.PHOTO, 0x9011): (ASCII, 0, Kind.DATE),  # OffsetTimeOriginal
-    (Directory.PHOTO, 0x9012): (ASCII, 0, Kind.DATE),  # OffsetTimeDigitized
-    (Directory.PHOTO, 0x9290): (ASCII, 0, Kind.DATE),  # SubSecTime
-    (Directory.PHOTO, 0x9291): (ASCII, 0, Kind.DATE),  # SubSecTimeOriginal
-    (Directory.PHOTO, 0x9292): (ASCII, 0, Kind.DATE),  # SubSecTimeDigitized
-    (Directory.PHOTO, 0xA432): (RATIONAL, 4, Kind.LENS),  # LensSpecification
-    (Directory.PHOTO, 0xA433): (ASCII, 0, Kind.LENS),  # LensMake
-    (Directory.PHOTO, 0xA434): (ASCII, 0, Kind.LENS),  # LensModel
-    (Directory.GPS, 0): (BYTE, 4, Kind.GPS),  # GPSVersionID
-    (Directory.GPS, 1): (ASCII, 0, Kind.GPS),  # GPSLatitudeRef
-    (Directory.GPS, 2): (RATIONAL, 3, Kind.GPS),  # GPSLatitude
-    (Directory.GPS, 3): (ASCII, 0, Kind.GPS),  # GPSLongitudeRef
-    (Directory.GPS, 4): (RATIONAL, 3, Kind.GPS),  # GPSLongitude
-    (Directory.GPS, 5): (BYTE, 1, Kind.GPS),  # GPSAltitudeRef
-    (Directory.GPS, 6): (RATIONAL, 1, Kind.GPS),  # GPSAltitude
+TAGS: dict[tuple[ExifDirectory, int], tuple[int, int, MetadataKind]] = {
+    (ExifDirectory.IMAGE, 0x010F): (ASCII, 0, MetadataKind.CAMERA),  # Make
+    (ExifDirectory.IMAGE, 0x0110): (ASCII, 0, MetadataKind.CAMERA),  # Model
+    (ExifDirectory.IMAGE, 0x0132): (ASCII, 0, MetadataKind.DATE),  # DateTime
+    (ExifDirectory.IMAGE, 0x013B): (ASCII, 0, MetadataKind.COPYRIGHT),  # Artist
+    (ExifDirectory.IMAGE, COPYRIGHT): (ASCII, 0, MetadataKind.COPYRIGHT),
+    (ExifDirectory.PHOTO, 0x9003): (ASCII, 0, MetadataKind.DATE),  # DateTimeOriginal
+    (ExifDirectory.PHOTO, 0x9004): (ASCII, 0, MetadataKind.DATE),  # DateTimeDigitized
+    (ExifDirectory.PHOTO, 0x9010): (ASCII, 0, MetadataKind.DATE),  # OffsetTime
+    (ExifDirectory.PHOTO, 0x9011): (ASCII, 0, MetadataKind.DATE),  # OffsetTimeOriginal
+    (ExifDirectory.PHOTO, 0x9012): (ASCII, 0, MetadataKind.DATE),  # OffsetTimeDigitized
+    (ExifDirectory.PHOTO, 0x9290): (ASCII, 0, MetadataKind.DATE),  # SubSecTime
+    (ExifDirectory.PHOTO, 0x9291): (ASCII, 0, MetadataKind.DATE),  # SubSecTimeOriginal
+    (ExifDirectory.PHOTO, 0x9292): (ASCII, 0, MetadataKind.DATE),  # SubSecTimeDigitized
+    (ExifDirectory.PHOTO, 0xA432): (RATIONAL, 4, MetadataKind.LENS),  # LensSpecification
+    (ExifDirectory.PHOTO, 0xA433): (ASCII, 0, MetadataKind.LENS),  # LensMake
+    (ExifDirectory.PHOTO, 0xA434): (ASCII, 0, MetadataKind.LENS),  # LensModel
+    (ExifDirectory.GPS, 0): (BYTE, 4, MetadataKind.GPS),  # GPSVersionID
+    (ExifDirectory.GPS, 1): (ASCII, 0, MetadataKind.GPS),  # GPSLatitudeRef
+    (ExifDirectory.GPS, 2): (RATIONAL, 3, MetadataKind.GPS),  # GPSLatitude
+    (ExifDirectory.GPS, 3): (ASCII, 0, MetadataKind.GPS),  # GPSLongitudeRef
+    (ExifDirectory.GPS, 4): (RATIONAL, 3, MetadataKind.GPS),  # GPSLongitude
+    (ExifDirectory.GPS, 5): (BYTE, 1, MetadataKind.GPS),  # GPSAltitudeRef
+    (ExifDirectory.GPS, 6): (RATIONAL, 1, MetadataKind.GPS),  # GPSAltitude
 }
 """Directory and number of the tags that may be kept -> type, number of values (0: any), and what they say. No serial
 numbers or names of owners, no notes of the maker, no thumbnail, and no orientation, as pixels are stored upright."""
@@ -73,11 +73,11 @@ def read_tags(exif: bytes) -> tuple[ExifTag, ...]:
     What is damaged, of another type than TAGS says, or longer than MAX_VALUE_BYTES is left out.
     """
     order, start = _header(exif)
-    starts = {Directory.IMAGE: start}
+    starts = {ExifDirectory.IMAGE: start}
     for number, type, count, at in _entries(exif, order, start):
         if number in POINTERS and (type, count) == (LONG, 1):
             (starts[POINTERS[number]],) = struct.unpack_from(order + "I", exif, at)
-    found: dict[tuple[Directory, int], ExifTag] = {}
+    found: dict[tuple[ExifDirectory, int], ExifTag] = {}
     for directory, offset in starts.items():
         for number, type, count, at in _entries(exif, order, offset):
             expected, length, kind = TAGS.get((directory, number), NOT_KEPT)
@@ -89,7 +89,8 @@ def read_tags(exif: bytes) -> tuple[ExifTag, ...]:
 
 
 def _header(exif: bytes) -> tuple[str, int]:
-    """Byte order, as struct writes it, and offset of the first directory; the end of the data where it has no header.
+    """Return the byte order, as struct writes it, and offset of the first directory; the end of the data where it has
+    no header.
 
     A TIFF header is the byte order, 42, and the offset.
     """
@@ -100,7 +101,8 @@ def _header(exif: bytes) -> tuple[str, int]:
 
 
 def _entries(exif: bytes, order: str, start: int) -> Iterator[tuple[int, int, int, int]]:
-    """Number, type, count of values and offset of the value field, 4 bytes, of each entry of the directory at `start`.
+    """Yield number, type, count of values and offset of the value field, 4 bytes, of each entry of the directory at
+    `start`.
 
     A directory is a count and entries of 12 bytes. It ends where the data does.
     """
@@ -113,7 +115,7 @@ def _entries(exif: bytes, order: str, start: int) -> Iterator[tuple[int, int, in
 
 
 def _value(exif: bytes, order: str, number: int, type: int, count: int, at: int) -> bytes:
-    """The value of an entry as `ExifTag` holds it; empty where it is damaged, too long or blank."""
+    """Return the value of an entry as `ExifTag` holds it; empty where it is damaged, too long or blank."""
     size = count * SIZES[type]
     if size > MAX_VALUE_BYTES:
         return b""
@@ -130,7 +132,7 @@ def _value(exif: bytes, order: str, number: int, type: int, count: int, at: int)
 
 
 def _text(raw: bytes, *, parts: int) -> bytes:
-    """A text in UTF-8 with the NUL that ends it; empty for a blank one.
+    """Return a text in UTF-8 with the NUL that ends it; empty for a blank one.
 
     parts: how many texts that end with a NUL are read: a copyright may be the photographer's, then the editor's.
     """

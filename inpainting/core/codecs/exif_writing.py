@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterable
 
 from inpainting.core.codecs.exif import LONG, POINTERS, SIZES, UNDEFINED
-from inpainting.core.metadata import Directory, ExifTag
+from inpainting.core.metadata import ExifDirectory, ExifTag
 
 HEADER = b"MM\0*\0\0\0\x08"
 """Big-endian, 42, and the offset of the first directory, behind these 8 bytes."""
@@ -16,14 +16,15 @@ Entry = tuple[int, int, bytes]
 
 
 def exif_block(tags: Iterable[ExifTag], comment: str = "") -> bytes:
-    """A TIFF header and the directories of the tags; empty without any.
+    """Return a TIFF header and the directories of the tags; empty without any.
 
-    comment: ASCII text for the tag UserComment. Raises UnicodeEncodeError for another text.
+    comment: ASCII text for the tag UserComment.
+    Raises UnicodeEncodeError for another text.
     """
-    directories: dict[Directory, list[Entry]] = {directory: [] for directory in Directory}
+    directories: dict[ExifDirectory, list[Entry]] = {directory: [] for directory in ExifDirectory}
     for tag in tags:
         directories[tag.directory].append((tag.number, tag.type, tag.value))
-    image, photo = directories[Directory.IMAGE], directories[Directory.PHOTO]
+    image, photo = directories[ExifDirectory.IMAGE], directories[ExifDirectory.PHOTO]
     if comment:
         photo.append((USER_COMMENT, UNDEFINED, b"ASCII\0\0\0" + comment.encode("ascii")))
     if photo:
@@ -41,7 +42,7 @@ def exif_block(tags: Iterable[ExifTag], comment: str = "") -> bytes:
 
 
 def _directory(entries: Iterable[Entry], start: int) -> bytes:
-    """A directory at the offset `start`, and the values that its entries point to behind it."""
+    """Return a directory at the offset `start`, and the values that its entries point to behind it."""
     ordered = sorted(entries)
     fields, values = [], b""
     values_start = start + 2 + 12 * len(ordered) + 4

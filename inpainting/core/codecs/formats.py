@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from inpainting.core.codecs.colour import on_white, to_8_bits, to_srgb
+from inpainting.core.codecs.colour import composite_on_white, to_8_bits, to_srgb
 from inpainting.core.codecs.exif_writing import exif_block
 from inpainting.core.codecs.xmp import write_rights
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
-from inpainting.core.metadata import NO_METADATA, Metadata
+from inpainting.core.metadata import NO_METADATA, ImageMetadata
 from inpainting.core.settings_table import DEFAULT_QUALITY, PaintSettings
 
 PNG, JPEG, WEBP = "png", "jpeg", "webp"
@@ -46,16 +46,16 @@ PARTITION_0_OVERFLOW = "encoding error 6"
 
 @dataclass(frozen=True, slots=True)
 class LossyCopy:
-    """The bytes of a copy, and how it was made. fits: whether it has at most `max_kilobytes`."""
+    """The bytes of a copy, and how it was made."""
 
     data: bytes
     format: str
     quality: int
-    fits: bool = True
+    fits: bool = True  # whether it has at most `max_kilobytes`
 
 
 def format_of(filename: str) -> str | None:
-    """The format of a file by the extension of its name; None for a name with another one."""
+    """Return the format of a file by the extension of its name; None for a name with another one."""
     stem, _, extension = filename.rpartition(".")
     return FORMATS_BY_EXTENSION.get(extension.lower()) if stem else None
 
@@ -71,8 +71,8 @@ def check_fits(size: Size, format: str) -> None:
         )
 
 
-def losses(image: CanonicalImage, format: str) -> tuple[str, ...]:
-    """What a copy of the image in the format lacks beyond lossy compression: sentences for people."""
+def describe_losses(image: CanonicalImage, format: str) -> tuple[str, ...]:
+    """Return what a copy of the image in the format lacks beyond lossy compression: sentences for people."""
     found = []
     if format != PNG and image.bits == 16:
         found.append(f"{LABELS[format]} holds 8 bits a channel: the 16 bits of the image are rounded.")
@@ -81,22 +81,26 @@ def losses(image: CanonicalImage, format: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def default_quality(metadata: Metadata) -> int:
-    """The quality of a copy that was requested without one: that of a JPEG source, within QUALITIES_OF_COPIES."""
+def default_quality(metadata: ImageMetadata) -> int:
+    """Return the quality of a copy that was requested without one: that of a JPEG source, within
+    QUALITIES_OF_COPIES."""
     lowest, highest = QUALITIES_OF_COPIES
     estimated = metadata.jpeg_quality
     return DEFAULT_QUALITY if estimated is None else min(max(estimated, lowest), highest)
 
 
-def with_quality(settings: PaintSettings, source: Metadata) -> PaintSettings:
-    """The settings with the default quality where they request copies without naming one."""
+def with_quality(settings: PaintSettings, source: ImageMetadata) -> PaintSettings:
+    """Return the settings with the default quality where they request copies without naming one."""
     if settings.output_format == PNG or settings.quality is not None:
         return settings
     return replace(settings, quality=default_quality(source))
 
 
-def copy_for(image: CanonicalImage, settings: PaintSettings, metadata: Metadata = NO_METADATA) -> LossyCopy:
-    """The lossy copy that the settings request, whose format is not PNG. metadata: see `encode_copy`."""
+def copy_for(image: CanonicalImage, settings: PaintSettings, metadata: ImageMetadata = NO_METADATA) -> LossyCopy:
+    """Return the lossy copy that the settings request, whose format is not PNG.
+
+    metadata: see `encode_copy`.
+    """
     return encode_copy(
         image,
         settings.output_format,
@@ -113,21 +117,21 @@ def encode_copy(
     *,
     max_kilobytes: int | None = None,
     comment: str = "",
-    metadata: Metadata = NO_METADATA,
+    metadata: ImageMetadata = NO_METADATA,
 ) -> LossyCopy:
-    """The image as JPEG or WebP, with its colour profile; see `losses`.
+    """Return the image as JPEG or WebP, with its colour profile; see `describe_losses`.
 
     comment: ASCII text for the Exif tag UserComment; left out where it does not fit into a JPEG (64 KB).
     metadata: tags and rights for the file; those of the image are not written.
     max_kilobytes: the size to reach, at the highest quality up to `quality` that does; if none does, quality 1. A lower
-    quality is also taken where WebP cannot hold the image at a higher one, as with 40 megapixels of noise.
+        quality is also taken where WebP cannot hold the image at a higher one, as with 40 megapixels of noise.
     """
-    image, options = _prepared(canonical, format)
+    image, options = _prepare(canonical, format)
     options |= _metadata_options(format, metadata, comment)
     max_bytes = math.inf if max_kilobytes is None else max_kilobytes * KILOBYTE
     best, lowest, tried, highest = None, 1, quality, quality
     while lowest <= highest:
-        data = _encoded(image, format, tried, options)
+        data = _encode_file(image, format, tried, options)
         if data is not None and (len(data) <= max_bytes or tried == 1):
             best, lowest = LossyCopy(data, format, tried, fits=len(data) <= max_bytes), tried + 1
         else:
@@ -138,8 +142,8 @@ def encode_copy(
     return best
 
 
-def _metadata_options(format: str, metadata: Metadata, comment: str) -> dict[str, bytes]:
-    """Options of `Image.save`. The metadata alone fits into a JPEG: its texts are bounded."""
+def _metadata_options(format: str, metadata: ImageMetadata, comment: str) -> dict[str, bytes]:
+    """Return options of `Image.save`. The metadata alone fits into a JPEG: its texts are bounded."""
     exif = exif_block(metadata.tags, comment)
     if format == JPEG and len(exif) > MAX_JPEG_EXIF:
         exif = exif_block(metadata.tags)
@@ -147,8 +151,9 @@ def _metadata_options(format: str, metadata: Metadata, comment: str) -> dict[str
     return {name: data for name, data in options.items() if data}
 
 
-def _encoded(image: Image.Image, format: str, quality: int, options: Mapping[str, Any]) -> bytes | None:
-    """The bytes of a file; None for a WebP whose block modes exceed 512 KB, the limit of the format (error 6)."""
+def _encode_file(image: Image.Image, format: str, quality: int, options: Mapping[str, Any]) -> bytes | None:
+    """Return the bytes of a file; None for a WebP whose block modes exceed 512 KB, the limit of the format (error
+    6)."""
     buffer = io.BytesIO()
     try:
         image.save(buffer, format, quality=quality, **options)
@@ -159,12 +164,12 @@ def _encoded(image: Image.Image, format: str, quality: int, options: Mapping[str
     return buffer.getvalue()
 
 
-def _prepared(image: CanonicalImage, format: str) -> tuple[Image.Image, dict[str, Any]]:
-    """The image as Pillow encodes it, and further options of `Image.save`."""
+def _prepare(image: CanonicalImage, format: str) -> tuple[Image.Image, dict[str, Any]]:
+    """Return the image as Pillow encodes it, and further options of `Image.save`."""
     image = CanonicalImage(image.pixels, image.icc_profile)  # A patched image is copied whenever it is read whole.
     colour, profile = to_8_bits(image.colour), image.icc_profile
     if format == JPEG:
-        colour = on_white(colour, image)
+        colour = composite_on_white(colour, image)
         return Image.fromarray(colour[:, :, 0] if colour.shape[2] == 1 else colour), {"icc_profile": profile}
     if colour.shape[2] == 1:
         colour, profile = to_srgb(colour, profile), None  # WebP has no grey, and so no profiles of grey

@@ -22,7 +22,7 @@ GRAPHIC_CONTROL = 0xF9
 def parse_gif(data: bytes, intake: Intake) -> ParsedFile:
     """Parse a GIF up to its second frame. Raises InvalidImage."""
     if len(data) < 13:
-        raise intake.damaged("it ends early")
+        raise intake.damage_error("it ends early")
     reader = _BlockReader(data, intake)
     position = 13 + _table_bytes(data[10])
     essential = [data[:position]]
@@ -43,13 +43,13 @@ def parse_gif(data: bytes, intake: Intake) -> ParsedFile:
                 position = reader.after_frame(position)
                 essential.append(data[start:position])
                 left, top, width, height = (_two_bytes(data, start + at) for at in (1, 3, 5, 7))
-                intake.checked_size(width, height)
+                intake.check_size(width, height)
         else:
-            raise intake.damaged("its blocks are corrupt")
+            raise intake.damage_error("its blocks are corrupt")
     if not images:
-        raise intake.damaged("it holds no image data")
+        raise intake.damage_error("it holds no image data")
     # As in browsers and Pillow, a frame larger than the logical screen enlarges it.
-    size = intake.checked_size(max(_two_bytes(data, 6), left + width), max(_two_bytes(data, 8), top + height))
+    size = intake.check_size(max(_two_bytes(data, 6), left + width), max(_two_bytes(data, 8), top + height))
     warnings = [f"The {intake.noun} has a palette; it is kept in true colour."]
     if images > 1:
         warnings.append(f"The {intake.noun} is animated; its first frame is used.")
@@ -69,15 +69,16 @@ class _BlockReader:
 
     def byte(self, position: int) -> int:
         if position >= len(self.data):
-            raise self.intake.damaged("it ends early")
+            raise self.intake.damage_error("it ends early")
         return self.data[position]
 
     def after_frame(self, position: int) -> int:
-        """The position after an image descriptor, its colour table and its data blocks."""
+        """Return the position after an image descriptor, its colour table and its data blocks."""
         return self.after_blocks(position + 11 + _table_bytes(self.byte(position + 9)))
 
     def after_blocks(self, position: int) -> int:
-        """The position after a chain of blocks: each a length of 1-255 and that many bytes; a length of 0 ends it."""
+        """Return the position after a chain of blocks: each a length of 1-255 and that many bytes; a length of 0 ends
+        it."""
         while length := self.byte(position):
             position += 1 + length
             self.blocks += 1
@@ -92,7 +93,7 @@ def _decode(data: bytes) -> Pixels:
 
 
 def _table_bytes(flags: int) -> int:
-    """Size of the colour table that a flags byte declares."""
+    """Return size of the colour table that a flags byte declares."""
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 

@@ -27,7 +27,7 @@ from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
 from inpainting.core.codecs.xmp import read_rights
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels
-from inpainting.core.metadata import Metadata
+from inpainting.core.metadata import ImageMetadata
 
 AV1, HEVC = b"av01", b"hvc1"
 CONFIGURATIONS = {AV1: b"av1C", HEVC: b"hvcC"}
@@ -46,10 +46,10 @@ BAND_ROWS = 256
 
 @dataclass(frozen=True, slots=True)
 class _Coded:
-    """What all coded images of one image have in common. `bits`: of a sample, 8, 10 or 12."""
+    """What all coded images of one image have in common."""
 
     kind: bytes
-    bits: int
+    bits: int  # of a sample, 8, 10 or 12
     is_grey: bool
 
 
@@ -63,14 +63,16 @@ def parse_heif(data: bytes, intake: Intake) -> ParsedFile:
     if alpha is not None:
         alpha_coded, alpha_size = _examine(items, alpha.item, alpha.tiles, sizes)
         if alpha_size != size or alpha_coded.kind != coded.kind:
-            raise intake.damaged("its sizes contradict each other")
+            raise intake.damage_error("its sizes contradict each other")
         written += _collect(items, alpha.item, alpha.tiles, offset=len(written), alpha_of=0)
     left, top, cropped = _crop(primary, size, intake)
     is_premultiplied = alpha is not None and alpha.is_premultiplied
     colours = [body for item in (primary, *tiles[:1]) for body in item.properties_of(b"colr")]
     profile = next((body[4:] for body in colours if body[:4] in (b"prof", b"rICC")), None)
     if profile is not None and len(profile) > intake.limits.max_profile_bytes:
-        raise intake.damaged(f"it contains an oversized colour profile (over {intake.limits.max_profile_bytes} bytes)")
+        raise intake.damage_error(
+            f"it contains an oversized colour profile (over {intake.limits.max_profile_bytes} bytes)"
+        )
     brand = b"avif" if coded.kind == AV1 else b"heic"
     return ParsedFile(
         size=cropped,
@@ -83,8 +85,8 @@ def parse_heif(data: bytes, intake: Intake) -> ParsedFile:
     )
 
 
-def _metadata(items: Items) -> Metadata:
-    """What the first items of Exif and XMP say that describe the image (ISO/IEC 23008-12, annex A.2 and A.3).
+def _metadata(items: Items) -> ImageMetadata:
+    """Return what the first items of Exif and XMP say that describe the image (ISO/IEC 23008-12, annex A.2 and A.3).
 
     Damaged ones, and those in several pieces, which could repeat the file many times, are left out.
     """
@@ -95,16 +97,17 @@ def _metadata(items: Items) -> Metadata:
         return b"" if item is None or len(item.extents) != 1 else items.body(item)
 
     exif = first(b"Exif")
-    return Metadata(tags=read_tags(exif[4 + int.from_bytes(exif[:4]) :]), rights=read_rights(first(b"mime")))
+    return ImageMetadata(tags=read_tags(exif[4 + int.from_bytes(exif[:4]) :]), rights=read_rights(first(b"mime")))
 
 
 def _examine(items: Items, item: Item, tiles: list[Item], sizes: BitstreamSizes) -> tuple[_Coded, Size]:
-    """How an image is coded, and its size; that of all its coded images is checked against their own bitstreams."""
+    """Return how an image is coded, and its size; that of all its coded images is checked against their own
+    bitstreams."""
     intake = items.intake
     items.check_bodies([item, *tiles])
     coded = [_examine_coded(items, tile, sizes) for tile in tiles or [item]]
-    if any(one != coded[0] for one in coded):
-        raise intake.damaged("its parts contradict each other")
+    if any(item_coded != coded[0] for item_coded in coded):
+        raise intake.damage_error("its parts contradict each other")
     kind, size = coded[0]
     if not tiles:
         return kind, size
@@ -113,13 +116,13 @@ def _examine(items: Items, item: Item, tiles: list[Item], sizes: BitstreamSizes)
     try:
         _, _, last_row, last_column, width, height = struct.unpack_from(layout, body)
     except struct.error as error:
-        raise intake.damaged("its items are corrupt") from error
-    whole = _checked_size(width, height, kind, intake)
+        raise intake.damage_error("its items are corrupt") from error
+    whole = _check_size(width, height, kind, intake)
     if (last_row + 1) * (last_column + 1) != len(tiles) or not (
         last_column * size.width < width <= (last_column + 1) * size.width
         and last_row * size.height < height <= (last_row + 1) * size.height
     ):
-        raise intake.damaged("its sizes contradict each other")
+        raise intake.damage_error("its sizes contradict each other")
     return kind, whole
 
 
@@ -131,25 +134,25 @@ def _examine_coded(items: Items, item: Item, sizes: BitstreamSizes) -> tuple[_Co
         raise intake.refusal("type_unsupported", problem)
     configurations, extents = item.properties_of(CONFIGURATIONS[item.kind]), item.properties_of(b"ispe")
     if len(configurations) != 1 or len(extents) != 1 or len(extents[0]) != 12:
-        raise intake.damaged("its items are corrupt")
-    unknown = next((one for one in item.properties if one.is_essential and one.kind not in KNOWN_PROPERTIES), None)
+        raise intake.damage_error("its items are corrupt")
+    unknown = next((prop for prop in item.properties if prop.is_essential and prop.kind not in KNOWN_PROPERTIES), None)
     if unknown is not None:
         kind = unknown.kind.decode("latin-1")
         problem = f"file needs the feature {kind!r}, which is not read; export it as {EXPORT_AS}."
         raise intake.refusal("type_unsupported", problem)
-    coded = _coded(item.kind, configurations[0], intake)
+    coded = _read_coded(item.kind, configurations[0], intake)
     width, height = struct.unpack_from(">II", extents[0], 4)
-    size = _checked_size(width, height, coded, intake)
+    size = _check_size(width, height, coded, intake)
     read_sizes = sizes.av1 if item.kind == AV1 else sizes.hevc
     for own_width, own_height in read_sizes(configurations[0], items.body(item)):
         if not (0 <= own_width - width <= MAX_PADDING and 0 <= own_height - height <= MAX_PADDING):
-            raise intake.damaged("its sizes contradict each other")
+            raise intake.damage_error("its sizes contradict each other")
     return coded, size
 
 
-def _coded(kind: bytes, configuration: bytes, intake: Intake) -> _Coded:
+def _read_coded(kind: bytes, configuration: bytes, intake: Intake) -> _Coded:
     if len(configuration) < (4 if kind == AV1 else 23):
-        raise intake.damaged("its items are corrupt")
+        raise intake.damage_error("its items are corrupt")
     if kind == AV1:  # https://aomediacodec.github.io/av1-isobmff/#av1codecconfigurationbox
         flags = configuration[2]
         bits = 12 if flags & 0x20 else 10 if flags & 0x40 else 8
@@ -162,32 +165,33 @@ def _coded(kind: bytes, configuration: bytes, intake: Intake) -> _Coded:
     return _Coded(kind, bits, is_grey)
 
 
-def _checked_size(width: int, height: int, coded: _Coded, intake: Intake) -> Size:
+def _check_size(width: int, height: int, coded: _Coded, intake: Intake) -> Size:
     if coded.bits == 8:
-        return intake.checked_size(width, height)
+        return intake.check_size(width, height)
     max_pixels = intake.limits.max_pixels_16_bit
-    return intake.checked_size(width, height, max_pixels=max_pixels, kind=f" with {coded.bits} bits a channel")
+    return intake.check_size(width, height, max_pixels=max_pixels, kind=f" with {coded.bits} bits a channel")
 
 
 def _collect(
     items: Items, item: Item, tiles: list[Item], *, offset: int = 0, alpha_of: int | None = None
 ) -> list[WrittenItem]:
-    """The image and, if it is a grid, its tiles; `offset` is the place of the image in the list of written items."""
+    """Return the image and, if it is a grid, its tiles; `offset` is the place of the image in the list of written
+    items."""
     places = tuple(range(offset + 1, offset + 1 + len(tiles)))
-    first = WrittenItem(item.kind, items.body(item), _kept(item), places, alpha_of)
-    return [first, *(WrittenItem(tile.kind, items.body(tile), _kept(tile)) for tile in tiles)]
+    first = WrittenItem(item.kind, items.body(item), _kept_properties(item), places, alpha_of)
+    return [first, *(WrittenItem(tile.kind, items.body(tile), _kept_properties(tile)) for tile in tiles)]
 
 
-def _kept(item: Item) -> tuple[Property, ...]:
+def _kept_properties(item: Item) -> tuple[Property, ...]:
     return tuple(
-        one
-        for one in item.properties
-        if one.kind in KEPT_PROPERTIES or (one.kind == b"colr" and one.body[:4] == b"nclx" and len(one.body) <= 16)
+        prop
+        for prop in item.properties
+        if prop.kind in KEPT_PROPERTIES or (prop.kind == b"colr" and prop.body[:4] == b"nclx" and len(prop.body) <= 16)
     )
 
 
 def _crop(item: Item, size: Size, intake: Intake) -> tuple[int, int, Size]:
-    """Left, top and size of the clean aperture (ISO/IEC 14496-12, section 12.1.4); everything without one."""
+    """Return left, top and size of the clean aperture (ISO/IEC 14496-12, section 12.1.4); everything without one."""
     apertures = item.properties_of(b"clap")
     if not apertures:
         return 0, 0, size
@@ -195,28 +199,28 @@ def _crop(item: Item, size: Size, intake: Intake) -> tuple[int, int, Size]:
         numbers = struct.unpack(">IIIIiIiI", apertures[0])
         width, height, across, down = (Fraction(*numbers[at : at + 2]) for at in (0, 2, 4, 6))
     except (struct.error, ZeroDivisionError) as error:
-        raise intake.damaged("its crop is corrupt") from error
+        raise intake.damage_error("its crop is corrupt") from error
     left, top = across + (size.width - width) / 2, down + (size.height - height) / 2
-    if any(one.denominator != 1 or one < 0 for one in (width, height, left, top)):
-        raise intake.damaged("its crop is corrupt")
+    if any(fraction.denominator != 1 or fraction < 0 for fraction in (width, height, left, top)):
+        raise intake.damage_error("its crop is corrupt")
     if left + width > size.width or top + height > size.height:
-        raise intake.damaged("its sizes contradict each other")
-    return int(left), int(top), intake.checked_size(int(width), int(height))
+        raise intake.damage_error("its sizes contradict each other")
+    return int(left), int(top), intake.check_size(int(width), int(height))
 
 
 def _orientation(item: Item) -> int:
-    """Rotation and mirroring, in the order of the file, as an EXIF orientation.
+    """Return rotation and mirroring, in the order of the file, as an EXIF orientation.
 
     irot: quarter turns anticlockwise (ISO/IEC 23008-12, section 6.5.10); imir: axis 0 exchanges top and bottom, 1 left
     and right (section 6.5.12).
     """
     marked = np.arange(6, dtype=np.uint8).reshape(2, 3, 1)
     turned = marked
-    for one in item.properties:
-        value = one.body[0] if one.body else 0
-        if one.kind == b"irot":
+    for prop in item.properties:
+        value = prop.body[0] if prop.body else 0
+        if prop.kind == b"irot":
             turned = np.rot90(turned, value & 3)
-        elif one.kind == b"imir":
+        elif prop.kind == b"imir":
             turned = turned[:, ::-1] if value & 1 else turned[::-1]
     return next(number for number in range(1, 9) if np.array_equal(apply_orientation(marked, number), turned))
 

@@ -12,15 +12,15 @@ KEPT_OF_TILES = (b"pixi", b"auxC")
 
 @dataclass(frozen=True, slots=True)
 class Alpha:
-    """The alpha of an image. tiles: those of the item if it is a grid. is_premultiplied: it multiplies the colours."""
+    """The alpha of an image."""
 
     item: Item
-    tiles: list[Item]
-    is_premultiplied: bool
+    tiles: list[Item]  # those of the item if it is a grid
+    is_premultiplied: bool  # it multiplies the colours
 
 
 def find_alpha(items: Items, image: Item) -> Alpha | None:
-    """The alpha of an image, or of the tiles of a grid as one grid.
+    """Return the alpha of an image, or of the tiles of a grid as one grid.
 
     Raises InvalidImage where some tiles alone have alpha, or the colours of some alone are multiplied with it.
     """
@@ -34,14 +34,14 @@ def find_alpha(items: Items, image: Item) -> Alpha | None:
         return None
     premultiplied = {_is_premultiplied(items, tile, alpha) for tile, alpha in zip(tiles, alphas, strict=False)}
     if len(alphas) != len(tiles) or len(premultiplied) != 1:
-        raise items.intake.damaged("its parts contradict each other")
-    properties = [one for one in image.properties if one.kind == b"ispe"]
-    properties += [one for one in alphas[0].properties if one.kind in KEPT_OF_TILES]
+        raise items.intake.damage_error("its parts contradict each other")
+    properties = [prop for prop in image.properties if prop.kind == b"ispe"]
+    properties += [prop for prop in alphas[0].properties if prop.kind in KEPT_OF_TILES]
     return Alpha(Item(0, image.kind, properties, image.extents, image.source), alphas, premultiplied.pop())
 
 
 def _alpha_items(items: Items) -> dict[int, Item]:
-    """The first alpha item of each item that has one, by the number of that item."""
+    """Return the first alpha item of each item that has one, by the number of that item."""
     found: dict[int, Item] = {}
     for (kind, number), targets in items.references.items():
         item = items.by_number.get(number)

@@ -16,11 +16,11 @@ AV1_SEQUENCE_HEADER, AV1_FRAME_HEADER, AV1_FRAME = 1, 3, 6
 MAX_FRAMES = 8
 """Frames that one coded AV1 image may have: the layers of a progressive image (section 6.4.1: at most 4)."""
 MAX_UNITS = 8192
-"""Of all coded images of a file and their configurations: eight for each tile of the largest grid. An image of
-HEVC's highest level has at most 600 slices (H.265, table A.8)."""
+"""The limit for all coded images of a file and their configurations: eight for each tile of the largest grid. An image
+of HEVC's highest level has at most 600 slices (H.265, table A.8)."""
 PROFILE_BITS, LEVEL_BITS = 88, 8
 EXAMINED_BYTES = 512
-"""Of a sequence header: what lies before the sizes has at most 326 bytes."""
+"""The examined bytes of a sequence header: what lies before the sizes has at most 326 bytes."""
 
 
 class BitReader:
@@ -35,7 +35,7 @@ class BitReader:
         return found & (1 << count) - 1
 
     def exponential(self) -> int:
-        """An unsigned Exp-Golomb code (H.265, section 9.2) or AV1's uvlc, which is the same."""
+        """Return an unsigned Exp-Golomb code (H.265, section 9.2) or AV1's uvlc, which is the same."""
         zeros = 0
         while zeros < 32 and not self.bits(1):
             zeros += 1
@@ -55,7 +55,8 @@ class BitstreamSizes:
         self._av1_configuration = cache(self._read_av1)
 
     def hevc(self, configuration: bytes, body: bytes) -> frozenset[tuple[int, int]]:
-        """The sizes of all sequence parameter sets of a coded image and of its box hvcC (ISO/IEC 14496-15, 8.3.3).
+        """Return the sizes of all sequence parameter sets of a coded image and of its box hvcC (ISO/IEC 14496-15,
+        8.3.3).
 
         Raises InvalidImage for damaged data, more than one image, and too many units.
         """
@@ -68,11 +69,11 @@ class BitstreamSizes:
             elif _hevc_kind(unit) in HEVC_SLICES and len(unit) > 2:
                 images += unit[2] >> 7  # first_slice_segment_in_pic_flag
         if images != 1:
-            raise self.intake.damaged("its image data is corrupt")
+            raise self.intake.damage_error("its image data is corrupt")
         return sizes | more
 
     def av1(self, configuration: bytes, body: bytes) -> frozenset[tuple[int, int]]:
-        """The largest sizes of all sequence headers of a coded image and of its box av1C.
+        """Return the largest sizes of all sequence headers of a coded image and of its box av1C.
 
         Raises InvalidImage for damaged data, too many frames and too many units.
         """
@@ -82,11 +83,11 @@ class BitstreamSizes:
         if frames > MAX_FRAMES:
             raise self.intake.too_complex("frames in one image", limit=MAX_FRAMES)
         if not frames:
-            raise self.intake.damaged("it holds no image data")
+            raise self.intake.damage_error("it holds no image data")
         return sizes | more
 
     def _read_hevc_configuration(self, configuration: bytes) -> tuple[int, frozenset[tuple[int, int]]]:
-        """The number of bytes of a unit's length in the coded image, and the sizes."""
+        """Return the number of bytes of a unit's length in the coded image, and the sizes."""
         reader = BoxReader(configuration, self.intake)
         reader.bytes(21)
         length_size = (reader.number(1) & 3) + 1
@@ -104,7 +105,7 @@ class BitstreamSizes:
         return reader.bytes(reader.number(length_size))
 
     def _read_av1(self, data: bytes) -> tuple[int, frozenset[tuple[int, int]]]:
-        """The number of frames, and the sizes, of open bitstream units (section 5.3)."""
+        """Return the number of frames, and the sizes, of open bitstream units (section 5.3)."""
         reader, frames, sizes = BoxReader(data, self.intake), 0, set()
         while not reader.is_at_end():
             self._count_unit()

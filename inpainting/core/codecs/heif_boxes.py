@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from inpainting.core.codecs.intake import Intake
 
 MAX_BOXES = 4096
-"""In one box; a phone's photo has six at the top and about sixteen properties."""
+"""The limit in one box; a phone's photo has six at the top and about sixteen properties."""
 
 
 def boxes(data: bytes, intake: Intake) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and body of each box. Raises InvalidImage where one reaches past the end or there are too many."""
+    """Yield kind and body of each box. Raises InvalidImage where one reaches past the end or there are too many."""
     position, count = 0, 0
     while position < len(data):
         count += 1
@@ -27,7 +27,7 @@ def boxes(data: bytes, intake: Intake) -> Iterator[tuple[bytes, bytes]]:
             length = len(data) - position
         end = position + length
         if start > end or end > len(data):
-            raise intake.damaged("it ends early")
+            raise intake.damage_error("it ends early")
         yield kind, data[start:end]
         position = end
 
@@ -54,13 +54,13 @@ class BoxReader:
         return both >> 24, both & 0xFFFFFF
 
     def number(self, size: int) -> int:
-        """The unsigned number of `size` bytes; 0 for none."""
+        """Return the unsigned number of `size` bytes; 0 for none."""
         return int.from_bytes(self.bytes(size))
 
     def bytes(self, size: int) -> bytes:
         end = self.position + size
         if end > len(self.body):
-            raise self.intake.damaged("its boxes are corrupt")
+            raise self.intake.damage_error("its boxes are corrupt")
         self.position, part = end, self.body[self.position : end]
         return part
 

@@ -18,53 +18,56 @@ IN_FILE, IN_META = 0, 1
 """Construction methods of iloc: offsets into the file, or into the box idat."""
 
 MAX_PROPERTY_BYTES = 4096
-"""Of each property but colour profiles: all items may name the same one, and it is read and written for each."""
+"""The limit of each property but colour profiles: all items may name the same one, and it is read and written for
+each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """A box of ipco, as one item has it. `is_essential`: a reader that does not know it cannot show the item."""
+    """A box of ipco, as one item has it."""
 
     kind: bytes
     body: bytes
-    is_essential: bool
+    is_essential: bool  # a reader that does not know it cannot show the item
 
 
 @dataclass(slots=True)
 class Item:
-    """`extents`: parts of the file or of idat, each an offset and a length; a length of 0 reaches to the end."""
+    """An item of a HEIF file."""
 
     number: int
     kind: bytes
     properties: list[Property] = field(default_factory=list)
+    # Parts of the file or of idat, each an offset and a length; a length of 0 reaches to the end.
     extents: list[tuple[int, int]] = field(default_factory=list)
     source: int = IN_FILE
 
     def properties_of(self, kind: bytes) -> list[bytes]:
-        return [one.body for one in self.properties if one.kind == kind]
+        return [prop.body for prop in self.properties if prop.kind == kind]
 
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """All items of a file. `references`: by kind and the number of the item that refers, the numbers it refers to."""
+    """All items of a file."""
 
     data: bytes
     idat: bytes
     primary: Item
     by_number: dict[int, Item]
+    # By kind and the number of the item that refers, the numbers it refers to.
     references: dict[tuple[bytes, int], list[int]]
     has_movie: bool
     intake: Intake
 
     def referred(self, kind: bytes, item: Item) -> list[Item]:
-        """The items that an item refers to. Raises InvalidImage where one does not exist."""
+        """Return the items that an item refers to. Raises InvalidImage where one does not exist."""
         try:
             return [self.by_number[number] for number in self.references.get((kind, item.number), [])]
         except KeyError as error:
-            raise self.intake.damaged("its items are corrupt") from error
+            raise self.intake.damage_error("its items are corrupt") from error
 
     def referring(self, kind: bytes, item: Item) -> list[Item]:
-        """The items that refer to an item."""
+        """Return the items that refer to an item."""
         return [
             self.by_number[number]
             for (reference, number), targets in self.references.items()
@@ -72,11 +75,12 @@ class Items:
         ]
 
     def tiles(self, item: Item) -> list[Item]:
-        """The tiles of a grid; none of another item."""
+        """Return the tiles of a grid; none of another item."""
         return self.referred(b"dimg", item) if item.kind == GRID else []
 
     def check_bodies(self, items: Iterable[Item]) -> None:
-        """Raises InvalidImage where the bytes of items lie outside of the file, or overlap to more than it has."""
+        """Check the bytes of all items. Raises InvalidImage where the bytes of items lie outside of the file, or
+        overlap to more than it has."""
         total = 0
         for item in items:
             source = self._source(item)
@@ -84,12 +88,12 @@ class Items:
                 end = offset + length if length else len(source)
                 total += end - offset
                 if offset > end or end > len(source):
-                    raise self.intake.damaged("it ends early")
+                    raise self.intake.damage_error("it ends early")
         if total > len(self.data):
-            raise self.intake.damaged("its parts overlap")
+            raise self.intake.damage_error("its parts overlap")
 
     def body(self, item: Item) -> bytes:
-        """The bytes of an item that was checked."""
+        """Return the bytes of an item that was checked."""
         source = self._source(item)
         return b"".join(source[offset : offset + length if length else None] for offset, length in item.extents)
 
@@ -104,7 +108,7 @@ def read_items(data: bytes, intake: Intake) -> Items:
         found.setdefault(kind, body)
     if b"meta" not in found:
         problem = "file is a film without a still image; export one frame as PNG or JPEG."
-        raise intake.refusal("type_unsupported", problem) if b"moov" in found else intake.damaged("it ends early")
+        raise intake.refusal("type_unsupported", problem) if b"moov" in found else intake.damage_error("it ends early")
     parts: dict[bytes, bytes] = {}
     for kind, body in boxes(found[b"meta"][4:], intake):
         parts.setdefault(kind, body)
@@ -115,13 +119,13 @@ def read_items(data: bytes, intake: Intake) -> Items:
     version, _ = reader.version_and_flags()
     primary = items.get(reader.number(4 if version else 2))
     if primary is None:
-        raise intake.damaged("it holds no image data")
+        raise intake.damage_error("it holds no image data")
     references = _read_references(parts[b"iref"], intake) if b"iref" in parts else {}
     return Items(data, parts.get(b"idat", b""), primary, items, references, b"moov" in found, intake)
 
 
 def auxiliary_kind(item: Item) -> bytes:
-    """What an auxiliary image is for, a URN (ISO/IEC 23008-12, section 6.5.8); empty for other items."""
+    """Return what an auxiliary image is for, a URN (ISO/IEC 23008-12, section 6.5.8); empty for other items."""
     return next((body[4:] for body in item.properties_of(b"auxC")), b"")
 
 
@@ -150,7 +154,7 @@ def _read_locations(reader: BoxReader, items: dict[int, Item]) -> None:
     offset_size, length_size, base_size = sizes >> 4, sizes & 15, more_sizes >> 4
     index_size = more_sizes & 15 if version else 0
     if not {offset_size, length_size, base_size, index_size} <= {0, 4, 8}:
-        raise reader.intake.damaged("its boxes are corrupt")
+        raise reader.intake.damage_error("its boxes are corrupt")
     id_size = 4 if version > 1 else 2
     extents = 0
     for _ in range(_count(reader, id_size)):
@@ -195,7 +199,7 @@ def _read_associations(reader: BoxReader, known: list[tuple[bytes, bytes]], item
             index = reader.number(size)
             number = index & ~essential
             if number > len(known):
-                raise reader.intake.damaged("its boxes are corrupt")
+                raise reader.intake.damage_error("its boxes are corrupt")
             if number and item is not None:
                 kind, body = known[number - 1]
                 if kind != b"colr" and len(body) > MAX_PROPERTY_BYTES:

@@ -11,7 +11,8 @@ from inpainting.core.codecs.heif_items import Property
 
 @dataclass(frozen=True, slots=True)
 class WrittenItem:
-    """References are positions in the list of items: `tiles` of a grid; `alpha_of`, the item it is the alpha of."""
+    """An item to write. References are positions in the list of items: `tiles` of a grid; `alpha_of`, the item it is
+    the alpha of."""
 
     kind: bytes
     body: bytes
@@ -21,7 +22,10 @@ class WrittenItem:
 
 
 def write_heif(brand: bytes, items: list[WrittenItem]) -> bytes:
-    """The file of these items, of which the first is the image. brand: b"avif" or b"heic"."""
+    """Return the file of these items, of which the first is the image.
+
+    brand: b"avif" or b"heic".
+    """
     file_type = box(b"ftyp", brand, struct.pack(">I", 0), brand, b"mif1", b"miaf")
     # The locations have the same length whatever they are, so the length of meta is known before them.
     start = len(file_type) + len(_meta(items, 0)) + 8
@@ -29,7 +33,10 @@ def write_heif(brand: bytes, items: list[WrittenItem]) -> bytes:
 
 
 def _meta(items: list[WrittenItem], start: int) -> bytes:
-    """The box meta; start: where the first item's body lies in the file."""
+    """Return the box meta;
+
+    start: where the first item's body lies in the file.
+    """
     count = struct.pack(">H", len(items))
     infos, places, references = [], [], []
     for number, item in enumerate(items, 1):
@@ -62,8 +69,8 @@ def _properties(items: list[WrittenItem]) -> bytes:
     entries = []
     for number, item in enumerate(items, 1):
         entries.append(struct.pack(">HB", number, len(item.properties)))
-        for one in item.properties:
-            index = indices.setdefault((one.kind, one.body), len(indices) + 1)
-            entries.append(struct.pack(">H", one.is_essential << 15 | index))
+        for prop in item.properties:
+            index = indices.setdefault((prop.kind, prop.body), len(indices) + 1)
+            entries.append(struct.pack(">H", prop.is_essential << 15 | index))
     associations = full_box(b"ipma", 0, 1, struct.pack(">I", len(items)), *entries)
     return box(b"iprp", box(b"ipco", *(box(kind, body) for kind, body in indices)), associations)

@@ -15,15 +15,7 @@ class IntakeLimits:
     """Limits on the size and complexity of a file. Within the default ones no decode takes over 3 s or 700 MB (measured
     by benchmarks/codecs.py).
 
-    Sides in pixels. `max_pixels_cmyk`: 20 million pixels of CMYK take about a second to convert. `max_jpeg_scans` stops
-    files that are small but slow: a 419 KiB progressive JPEG of 3,010 scans takes libjpeg a minute.
-    `max_jpeg_scan_samples` is the sum over all scans of pixels x components in that scan, for large images of many
-    scans, as each visits every block again. At 40 megapixels it allows 25 scans of one component; libjpeg's own
-    progressive images come to 14 (CMYK: 24). `max_png_chunks` does not count image data in chunks of at least 1 KiB.
-    `max_text_bytes` and `max_profile_bytes` are sizes after decompression, all texts of the file together.
-    `max_gif_blocks` are the data blocks of the first frame; whole ones hold 255 bytes, so 32 MiB are 131,586 of them.
-    `max_tiff_chunks` are the strips or tiles of the first page. `max_heif_items` are the tiles, thumbnails and metadata
-    of an AVIF or HEIC: libheif reads no more, and a phone's photo has about 60.
+    Sides in pixels.
     """
 
     max_bytes: int = 32 * MEBI
@@ -31,6 +23,15 @@ class IntakeLimits:
     max_side: int = 8192
     max_pixels: int = 40_000_000
     max_pixels_16_bit: int = 20_000_000
+    # 20 million pixels of CMYK take about a second to convert. `max_jpeg_scans` stops files that are small but slow: a
+    # 419 KiB progressive JPEG of 3,010 scans takes libjpeg a minute. `max_jpeg_scan_samples` is the sum over all scans
+    # of pixels x components in that scan, for large images of many scans, as each visits every block again. At 40
+    # megapixels it allows 25 scans of one component; libjpeg's own progressive images come to 14 (CMYK: 24).
+    # `max_png_chunks` does not count image data in chunks of at least 1 KiB. `max_text_bytes` and `max_profile_bytes`
+    # are sizes after decompression, all texts of the file together. `max_gif_blocks` are the data blocks of the first
+    # frame; whole ones hold 255 bytes, so 32 MiB are 131,586 of them. `max_tiff_chunks` are the strips or tiles of the
+    # first page. `max_heif_items` are the tiles, thumbnails and metadata of an AVIF or HEIC: libheif reads no more, and
+    # a phone's photo has about 60.
     max_pixels_cmyk: int = 20_000_000
     max_jpeg_scans: int = 64
     max_jpeg_scan_samples: int = 1_000_000_000
@@ -50,7 +51,7 @@ HIGHEST_MEGAPIXELS, HIGHEST_SIDE, HIGHEST_MEBIBYTES = 120, 16_384, 512
 
 
 def limits_of(*, megapixels: float, max_side: int, mebibytes: int) -> IntakeLimits:
-    """The limits of a site: `max_pixels` in millions, `max_side` in pixels, and `max_bytes` in MiB.
+    """Return the limits of a site: `max_pixels` in millions, `max_side` in pixels, and `max_bytes` in MiB.
 
     Where `megapixels` is above the default, images of 16 bits a channel and of CMYK may have as many pixels as others,
     and a JPEG as many scans as one of the default size.
@@ -69,8 +70,8 @@ def limits_of(*, megapixels: float, max_side: int, mebibytes: int) -> IntakeLimi
 
 
 STORED_LIMITS = limits_of(megapixels=HIGHEST_MEGAPIXELS, max_side=HIGHEST_SIDE, mebibytes=1024)
-"""For files that this program wrote: a lossless file may have more bytes than the upload had, and the administrator may
-have lowered the limits since."""
+"""The limits for files that this program wrote: a lossless file may have more bytes than the upload had, and the
+administrator may have lowered the limits since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +89,17 @@ class Intake:
     def refusal(
         self, code: str, message: str, *, limit: int | str | None = None, actual: int | str | None = None
     ) -> InvalidImage:
-        """The error to raise: `code` gets the prefix `image_` or `mask_`, `message` "The image" or "The mask"."""
+        """Return the error to raise: `code` gets the prefix `image_` or `mask_`, `message` "The image" or "The
+        mask"."""
         return InvalidImage(
             f"The {self.noun} {message}", code=f"{self.noun}_{code}", field=self.field, limit=limit, actual=actual
         )
 
     def few_bits(self, bits: int) -> str:
-        """The warning for pixels of fewer than 8 bits."""
+        """Return the warning for pixels of fewer than 8 bits."""
         return f"The {self.noun} has {bits} {'bit' if bits == 1 else 'bits'} a pixel; it is kept with 8."
 
-    def damaged(self, reason: str) -> InvalidImage:
+    def damage_error(self, reason: str) -> InvalidImage:
         return self.refusal("damaged", f"file is damaged: {reason}.")
 
     def too_complex(self, parts: str, *, limit: int) -> InvalidImage:
@@ -105,8 +107,9 @@ class Intake:
             "too_complex", f"has more than {limit} {parts}; that is the most allowed.", limit=limit, actual=f"> {limit}"
         )
 
-    def checked_size(self, width: int, height: int, *, max_pixels: int | None = None, kind: str = "") -> Size:
-        """The size, if it is within the limits; raises InvalidImage otherwise. Called before anything is decoded.
+    def check_size(self, width: int, height: int, *, max_pixels: int | None = None, kind: str = "") -> Size:
+        """Return the size, if it is within the limits; raises InvalidImage otherwise. Called before anything is
+        decoded.
 
         max_pixels: the limit for images of a `kind` ("in CMYK"), if it is below that of all images.
         """

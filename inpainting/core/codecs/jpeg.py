@@ -16,12 +16,12 @@ from inpainting.core.codecs.colour import cmyk_to_rgb, profile_matches
 from inpainting.core.codecs.decoders import decode_with_opencv, decode_with_pillow
 from inpainting.core.codecs.exif import read_orientation, read_tags
 from inpainting.core.codecs.intake import Intake
-from inpainting.core.codecs.jpeg_quality import Table, estimated_quality, tables_in
+from inpainting.core.codecs.jpeg_quality import Table, estimate_quality, tables_in
 from inpainting.core.codecs.parsed_file import ParsedFile
 from inpainting.core.codecs.xmp import JPEG_HEADER, read_rights
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels
-from inpainting.core.metadata import Metadata
+from inpainting.core.metadata import ImageMetadata
 
 SIGNATURE = b"\xff\xd8\xff"
 SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
@@ -37,7 +37,8 @@ MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")
 BLOCK = 8
 """Side of a block, the square of samples that is coded together."""
 MAX_PART_SEGMENTS = 64
-"""Of a JPEG that is a part of another file. Encoders write 3 to 12: tables, a header and a scan of each component."""
+"""The limit for a JPEG that is a part of another file. Encoders write 3 to 12: tables, a header and a scan of each
+component."""
 
 
 def parse_jpeg(data: bytes, intake: Intake) -> ParsedFile:
@@ -58,7 +59,9 @@ class JpegPart:
 
 
 def parse_jpeg_part(data: bytes, shared: bytes, intake: Intake) -> JpegPart:
-    """Parse a part, whose metadata is ignored. shared: segments for the decoder that all parts have in common.
+    """Parse a part, whose metadata is ignored.
+
+    shared: segments for the decoder that all parts have in common.
 
     Raises InvalidImage, also for more scans than sequential coding needs.
     """
@@ -69,13 +72,13 @@ def parse_jpeg_part(data: bytes, shared: bytes, intake: Intake) -> JpegPart:
     frame, factors = parser.checked_frame()
     is_progressive = frame.coding == PROGRESSIVE
     if parser.scans > len(factors) and not is_progressive:
-        raise intake.damaged("one of its JPEG parts has more scans than channels")
+        raise intake.damage_error("one of its JPEG parts has more scans than channels")
     parts = (*parser.essential, bytes([0xFF, EOI]))
     return JpegPart(frame.size, is_progressive, len(factors), partial(decode_with_opencv, *parts, size=frame.size))
 
 
 def read_jpeg_tables(data: bytes, intake: Intake) -> bytes:
-    """The DQT and DHT segments of a JPEG that holds only tables (T.81 B.5). Raises InvalidImage."""
+    """Return the DQT and DHT segments of a JPEG that holds only tables (T.81 B.5). Raises InvalidImage."""
     parser = _JpegParser(data, intake)
     parser.read()
     return b"".join(segment for segment in parser.essential if segment[1] in (DQT, DHT))
@@ -83,9 +86,9 @@ def read_jpeg_tables(data: bytes, intake: Intake) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """A frame header (T.81 B.2.2). coding: one of FRAMES."""
+    """A frame header (T.81 B.2.2)."""
 
-    coding: int
+    coding: int  # one of FRAMES
     size: Size
     body: bytes
 
@@ -120,7 +123,7 @@ class _JpegParser:
     def _next_marker(self, position: int) -> int:
         found = MARKER.search(self.data, position)
         if found is None:
-            raise self.intake.damaged("it ends early")
+            raise self.intake.damage_error("it ends early")
         return found.start()
 
     def _segment_end(self, marker: int, start: int) -> int:
@@ -128,7 +131,7 @@ class _JpegParser:
         length = int.from_bytes(self.data[start : start + 2])
         self.segments += 1
         if length < 2 or marker == SOI or start + length > len(self.data):
-            raise self.intake.damaged("its segments are corrupt, or it ends early")
+            raise self.intake.damage_error("its segments are corrupt, or it ends early")
         if self.segments > self.intake.limits.max_jpeg_segments:
             raise self.intake.too_complex("segments", limit=self.intake.limits.max_jpeg_segments)
         return start + length
@@ -156,20 +159,20 @@ class _JpegParser:
 
     def _read_frame(self, coding: int, body: bytes) -> None:
         if self.frame is not None or len(body) < 6:
-            raise self.intake.damaged("its header is corrupt")
+            raise self.intake.damage_error("its header is corrupt")
         width, height = int.from_bytes(body[3:5]), int.from_bytes(body[1:3])
         if body[5] == 4:
             max_pixels = self.intake.limits.max_pixels_cmyk
-            size = self.intake.checked_size(width, height, max_pixels=max_pixels, kind=" in CMYK")
+            size = self.intake.check_size(width, height, max_pixels=max_pixels, kind=" in CMYK")
         else:
-            size = self.intake.checked_size(width, height)
+            size = self.intake.check_size(width, height)
         self.frame = _Frame(coding, size, body)
 
     def _read_scan(self, body: bytes, end: int) -> int:
         limits = self.intake.limits
         self.scans += 1
         if self.frame is None:
-            raise self.intake.damaged("it has no header before its image data")
+            raise self.intake.damage_error("it has no header before its image data")
         if self.scans > limits.max_jpeg_scans:
             raise self.intake.too_complex("scans", limit=limits.max_jpeg_scans)
         self.samples += self.frame.size.area * (body[0] if body else 0)  # components in this scan (T.81 B.2.3)
@@ -193,16 +196,17 @@ class _JpegParser:
             self.warnings.append(f"The {self.intake.noun} file holds several images; the first is used.")
 
     def checked_frame(self) -> tuple[_Frame, list[tuple[int, int]]]:
-        """The header, and the sampling factors of each component. Raises InvalidImage for too few or other data."""
+        """Return the header, and the sampling factors of each component. Raises InvalidImage for too few or other
+        data."""
         if self.frame is None or not self.scans:
-            raise self.intake.damaged("it holds no image data")
+            raise self.intake.damage_error("it holds no image data")
         factors = _sampling_factors(self.frame, self.intake)
         if self.coded_bytes * 8 < _min_coded_bits(self.frame, factors):
-            raise self.intake.damaged("it holds far too little image data for its size")
+            raise self.intake.damage_error("it holds far too little image data for its size")
         return self.frame, factors
 
     def parsed(self) -> ParsedFile:
-        """The image that was read. Raises InvalidImage."""
+        """Return the image that was read. Raises InvalidImage."""
         frame, factors = self.checked_frame()
         profile = b"".join(self.profile_parts[number] for number in sorted(self.profile_parts)) or None
         parts = (*self.essential, bytes([0xFF, EOI]))
@@ -220,31 +224,32 @@ class _JpegParser:
             icc_profile=profile,
             orientation=read_orientation(self.exif),
             warnings=tuple(dict.fromkeys(self.warnings)),
-            metadata=Metadata(self._quality(), read_tags(self.exif), read_rights(self.xmp)),
+            metadata=ImageMetadata(self._quality(), read_tags(self.exif), read_rights(self.xmp)),
         )
 
     def _quality(self) -> int | None:
-        """The estimated quality; None without a table. The second component, of colour, has a table of its own."""
+        """Return the estimated quality; None without a table. The second component, of colour, has a table of its
+        own."""
         numbers = [] if self.frame is None else list(self.frame.body[8 : 6 + 3 * self.frame.body[5] : 3])
         luminance, *others = [self.tables.get(number) for number in dict.fromkeys(numbers)]
-        return None if luminance is None else estimated_quality(luminance, next(iter(others), None))
+        return None if luminance is None else estimate_quality(luminance, next(iter(others), None))
 
 
 def _sampling_factors(frame: _Frame, intake: Intake) -> list[tuple[int, int]]:
-    """Horizontal and vertical sampling factor of each component (T.81 B.2.2)."""
+    """Return horizontal and vertical sampling factor of each component (T.81 B.2.2)."""
     precision, count = frame.body[0], frame.body[5]
     if precision != 8:
         raise intake.refusal("type_unsupported", f"is a JPEG with {precision} bits a sample; send one with 8.")
     if count not in (1, 3, 4) or len(frame.body) != 6 + 3 * count:
-        raise intake.damaged("its header is corrupt")
+        raise intake.damage_error("its header is corrupt")
     factors = [(byte >> 4, byte & 15) for byte in frame.body[7 : 6 + 3 * count : 3]]
     if not all(1 <= factor <= 4 for pair in factors for factor in pair):
-        raise intake.damaged("its header is corrupt")
+        raise intake.damage_error("its header is corrupt")
     return factors
 
 
 def _min_coded_bits(frame: _Frame, factors: list[tuple[int, int]]) -> int:
-    """The fewest bits that can code a frame. A file with fewer only declares a large image, and is damaged.
+    """Return the fewest bits that can code a frame. A file with fewer only declares a large image, and is damaged.
 
     A block costs at least one bit for its DC value and, unless progressive, one for "end of block" (T.81 F.1.2, G.1.2).
     """

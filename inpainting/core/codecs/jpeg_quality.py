@@ -31,7 +31,7 @@ Table = NDArray[np.int64]
 
 
 def tables_in(segment: bytes) -> Iterator[tuple[int, Table]]:
-    """Number and elements of each table of a DQT segment (T.81 B.2.4.1), up to the first that is damaged."""
+    """Yield number and elements of each table of a DQT segment (T.81 B.2.4.1), up to the first that is damaged."""
     position = 0
     while position < len(segment):
         precision, number = divmod(segment[position], 16)
@@ -43,8 +43,11 @@ def tables_in(segment: bytes) -> Iterator[tuple[int, Table]]:
         position += 1 + size
 
 
-def estimated_quality(luminance: Table, chrominance: Table | None) -> int:
-    """The quality, 1 to 100, whose tables are closest to these. chrominance: None where there is but one table."""
+def estimate_quality(luminance: Table, chrominance: Table | None) -> int:
+    """Return the quality, 1 to 100, whose tables are closest to these.
+
+    chrominance: None where there is but one table.
+    """
     distances = _distances(luminance, LUMINANCE)
     if chrominance is not None:
         distances = distances + _distances(chrominance, CHROMINANCE)
@@ -52,7 +55,7 @@ def estimated_quality(luminance: Table, chrominance: Table | None) -> int:
 
 
 def _distances(table: Table, example: tuple[int, ...]) -> NDArray[np.int64]:
-    """For each quality the sum of the squared differences between the table and the scaled example."""
+    """Return for each quality the sum of the squared differences between the table and the scaled example."""
     qualities = np.arange(1, 101)
     percent = np.where(qualities < 50, 5000 // qualities, 200 - 2 * qualities)
     scaled = (np.array(example)[ZIGZAG] * percent[:, np.newaxis] + 50) // 100

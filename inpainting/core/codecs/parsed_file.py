@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from inpainting.core.codecs.exif import UPRIGHT
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels
-from inpainting.core.metadata import NO_METADATA, Metadata
+from inpainting.core.metadata import NO_METADATA, ImageMetadata
 
 
 class DecodingFailed(Exception):
@@ -30,4 +30,4 @@ class ParsedFile:
     icc_profile: bytes | None = None
     orientation: int = UPRIGHT
     warnings: tuple[str, ...] = ()
-    metadata: Metadata = NO_METADATA
+    metadata: ImageMetadata = NO_METADATA

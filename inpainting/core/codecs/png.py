@@ -21,13 +21,13 @@ from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
 from inpainting.core.codecs.xmp import PNG_KEYWORD, read_rights
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels
-from inpainting.core.metadata import Metadata
+from inpainting.core.metadata import ImageMetadata
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 JPEG_QUALITY = b"jpQu"
-"""A private chunk of one byte: the quality of the JPEG that the image was read from, see `Metadata`."""
+"""A private chunk of one byte: the quality of the JPEG that the image was read from, see `ImageMetadata`."""
 GREY, COLOUR, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6
 DEPTHS = {GREY: (1, 2, 4, 8, 16), COLOUR: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), COLOUR_ALPHA: (8, 16)}
 MIN_UNCOUNTED_IDAT_BYTES = 1024
@@ -39,21 +39,21 @@ MAX_STORED_BLOCK = 65_535
 DECOMPRESSION_ERROR = cast(type[Exception], igzip_lib.error)
 Body = bytes | memoryview
 MAX_GAINING_RATIO = 8
-"""Of rows to compressed bytes. Zlib decompresses denser data, such as masks, as fast as ISA-L."""
+"""The ratio of rows to compressed bytes. Zlib decompresses denser data, such as masks, as fast as ISA-L."""
 
 
 def chunk(kind: bytes, body: Body) -> bytes:
-    """The bytes of one chunk: length, kind, body, CRC-32 of kind and body."""
+    """Return the bytes of one chunk: length, kind, body, CRC-32 of kind and body."""
     return b"".join(chunk_parts(kind, body))
 
 
 def chunk_parts(kind: bytes, body: Body) -> tuple[bytes, bytes, Body, bytes]:
-    """The parts of a chunk, to be joined with those of others: its body is not copied before."""
+    """Return the parts of a chunk, to be joined with those of others: its body is not copied before."""
     return struct.pack(">I", len(body)), kind, body, struct.pack(">I", checksum(kind, body))
 
 
 def checksum(kind: bytes, body: Body) -> int:
-    """The CRC-32 of a chunk; ISA-L's takes a tenth of zlib's time."""
+    """Return the CRC-32 of a chunk; ISA-L's takes a tenth of zlib's time."""
     crc: int = isal_zlib.crc32(body, isal_zlib.crc32(kind))
     return crc
 
@@ -68,22 +68,22 @@ def chunks(data: bytes, intake: Intake) -> Iterator[tuple[bytes, Body]]:
     position, counted, kind = len(SIGNATURE), 0, b""
     while kind != b"IEND":
         if position + 12 > len(data):
-            raise intake.damaged("it ends early")
+            raise intake.damage_error("it ends early")
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 8 + length
         if not kind.isalpha() or (position == len(SIGNATURE)) != (kind == b"IHDR"):
-            raise intake.damaged("its chunks are corrupt")
+            raise intake.damage_error("its chunks are corrupt")
         if end + 4 > len(data):
-            raise intake.damaged("it ends early")
+            raise intake.damage_error("it ends early")
         counted += kind != b"IDAT" or length < MIN_UNCOUNTED_IDAT_BYTES
         if counted > intake.limits.max_png_chunks:
             raise intake.too_complex("chunks", limit=intake.limits.max_png_chunks)
         body = data[position + 8 : end] if kind != b"IDAT" else view[position + 8 : end]
         if kind in CRITICAL or kind == b"tRNS":
             if struct.unpack_from(">I", data, end)[0] != checksum(kind, body):
-                raise intake.damaged("a checksum in it is wrong")
+                raise intake.damage_error("a checksum in it is wrong")
         elif kind[:1].isupper():
-            raise intake.damaged("it holds an unknown critical chunk")
+            raise intake.damage_error("it holds an unknown critical chunk")
         yield kind, body
         position = end + 4
 
@@ -125,7 +125,7 @@ def parse_png(data: bytes, intake: Intake) -> ParsedFile:
         icc_profile=profile,
         orientation=read_orientation(exif),
         warnings=tuple(warnings),
-        metadata=Metadata(_jpeg_quality(found), read_tags(exif), read_rights(xmp)),
+        metadata=ImageMetadata(_jpeg_quality(found), read_tags(exif), read_rights(xmp)),
     )
 
 
@@ -135,7 +135,7 @@ def _jpeg_quality(found: dict[bytes, bytes]) -> int | None:
 
 
 def read_text(kind: bytes, body: bytes, max_bytes: int, intake: Intake) -> tuple[bytes, bytes]:
-    """Keyword and text of a tEXt, zTXt or iTXt chunk, in its own encoding (Latin-1; iTXt: UTF-8).
+    """Return keyword and text of a tEXt, zTXt or iTXt chunk, in its own encoding (Latin-1; iTXt: UTF-8).
 
     Raises InvalidImage if the text has more than `max_bytes` bytes. A malformed chunk has no text.
     """
@@ -145,41 +145,45 @@ def read_text(kind: bytes, body: bytes, max_bytes: int, intake: Intake) -> tuple
         rest = rest[1:]  # compression method
     elif kind == b"iTXt":
         rest = rest[2:].partition(b"\0")[2].partition(b"\0")[2]  # flag, method; language; translated keyword
-    text = _decompressed(rest, max_bytes) if compressed else rest
+    text = _decompress(rest, max_bytes) if compressed else rest
     if text is not None and len(text) > max_bytes:
-        raise intake.damaged(f"it contains an oversized text block (over {intake.limits.max_text_bytes} bytes of text)")
+        raise intake.damage_error(
+            f"it contains an oversized text block (over {intake.limits.max_text_bytes} bytes of text)"
+        )
     return keyword, text or b""
 
 
 def _parse_header(body: bytes, intake: Intake) -> tuple[Size, int, int, bool]:
-    """Size, bits a channel and colour type of an IHDR chunk, and whether the rows are interlaced."""
+    """Return size, bits a channel and colour type of an IHDR chunk, and whether the rows are interlaced."""
     if len(body) != 13:
-        raise intake.damaged("its header is corrupt")
+        raise intake.damage_error("its header is corrupt")
     width, height, depth, colour_type, compression, filtering, interlace = struct.unpack(">IIBBBBB", body)
     if depth not in DEPTHS.get(colour_type, ()) or compression or filtering or interlace > 1:
-        raise intake.damaged("its header is corrupt")
+        raise intake.damage_error("its header is corrupt")
     if depth == 16:
         max_pixels = intake.limits.max_pixels_16_bit
-        size = intake.checked_size(width, height, max_pixels=max_pixels, kind=" with 16 bits a channel")
+        size = intake.check_size(width, height, max_pixels=max_pixels, kind=" with 16 bits a channel")
     else:
-        size = intake.checked_size(width, height)
+        size = intake.check_size(width, height)
     return size, depth, colour_type, bool(interlace)
 
 
 def _parse_profile(body: bytes | None, intake: Intake) -> tuple[bytes | None, list[str]]:
-    """The colour profile of an iCCP chunk: name, NUL, method, zlib stream."""
+    """Return the colour profile of an iCCP chunk: name, NUL, method, zlib stream."""
     if body is None:
         return None, []
-    profile = _decompressed(body.partition(b"\0")[2][1:], intake.limits.max_profile_bytes)
+    profile = _decompress(body.partition(b"\0")[2][1:], intake.limits.max_profile_bytes)
     if profile is None:
         return None, [f"The {intake.noun}'s colour profile is damaged and was left out."]
     if len(profile) > intake.limits.max_profile_bytes:
-        raise intake.damaged(f"it contains an oversized colour profile (over {intake.limits.max_profile_bytes} bytes)")
+        raise intake.damage_error(
+            f"it contains an oversized colour profile (over {intake.limits.max_profile_bytes} bytes)"
+        )
     return profile, []
 
 
-def _stored(essential: list[tuple[bytes, Body]], rows_bytes: int) -> list[tuple[bytes, Body]]:
-    """The chunks with the same image data in stored blocks (RFC 1951, section 3.2.4), decompressed by ISA-L.
+def _store_uncompressed(essential: list[tuple[bytes, Body]], rows_bytes: int) -> list[tuple[bytes, Body]]:
+    """Return the chunks with the same image data in stored blocks (RFC 1951, section 3.2.4), decompressed by ISA-L.
 
     The decoder's own zlib would take three times as long. Chunks are returned as they are where that gains nothing, and
     where the data is large, out of place, damaged or not of `rows_bytes` bytes: the decoder handles these.
@@ -208,8 +212,8 @@ def _stored(essential: list[tuple[bytes, Body]], rows_bytes: int) -> list[tuple[
     return [*essential[:first], *((b"IDAT", body) for body in stored), *essential[end:]]
 
 
-def _decompressed(compressed: bytes, max_bytes: int) -> bytes | None:
-    """The first `max_bytes` + 1 decompressed bytes of a zlib stream; None if it is not a zlib stream."""
+def _decompress(compressed: bytes, max_bytes: int) -> bytes | None:
+    """Return the first `max_bytes` + 1 decompressed bytes of a zlib stream; None if it is not a zlib stream."""
     try:
         return zlib.decompressobj().decompress(compressed, max_bytes + 1)
     except zlib.error:
@@ -219,8 +223,12 @@ def _decompressed(compressed: bytes, max_bytes: int) -> bytes | None:
 def _decode(
     essential: list[tuple[bytes, Body]], size: Size, rows_bytes: int, depth: int, colour_type: int, key: bytes
 ) -> Pixels:
-    """essential: the chunks that the decoder needs. rows_bytes: of all filtered rows; 0 for interlaced ones."""
-    parts = (part for one in _stored(essential, rows_bytes) for part in chunk_parts(*one))
+    """Decode a PNG of these chunks.
+
+    essential: the chunks that the decoder needs.
+    rows_bytes: of all filtered rows; 0 for interlaced ones.
+    """
+    parts = (part for pieces in _store_uncompressed(essential, rows_bytes) for part in chunk_parts(*pieces))
     pixels = decode_with_opencv(SIGNATURE, *parts, size=size)
     if colour_type == GREY_ALPHA:
         # OpenCV expands it: three equal grey channels, then alpha.

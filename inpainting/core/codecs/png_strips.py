@@ -33,27 +33,27 @@ class PngStrips:
         self.mode = MODES[self._channels]
         self._bodies = [body for kind, body in others if kind == b"IDAT"]
         if self.bits not in (8, 16) or any(methods):
-            raise self._damaged()
+            raise self._damage_error()
 
     def strips(self) -> Iterator[tuple[int, Pixels]]:
-        """All rows [rows, width, channels] in strips, each with the number of its first row."""
+        """Yield all rows [rows, width, channels] in strips, each with the number of its first row."""
         row_bytes = self.size.width * self._channels * self.bits // 8
         stream = _Stream(self._bodies)
         above = np.zeros(row_bytes, np.uint8)
         for top, bottom in row_strips(self.size.height, self.size.width):
             lines = np.frombuffer(stream.read((bottom - top) * (1 + row_bytes)), np.uint8)
             if lines.size != (bottom - top) * (1 + row_bytes):
-                raise self._damaged()
+                raise self._damage_error()
             lines = lines.reshape(bottom - top, 1 + row_bytes)
             if (lines[:, 0] != UP).any():
-                raise self._damaged()
+                raise self._damage_error()
             rows = np.empty((bottom - top, row_bytes), np.uint8)
             for row, line in zip(rows, lines[:, 1:], strict=True):
                 np.add(above, line, out=row)
                 above = row
             yield top, self._pixels(rows)
         if stream.read(1) or not stream.is_complete:
-            raise self._damaged()
+            raise self._damage_error()
 
     def _pixels(self, rows: NDArray[np.uint8]) -> Pixels:
         shape = len(rows), self.size.width, self._channels
@@ -61,8 +61,8 @@ class PngStrips:
             return rows.reshape(shape)
         return cast(Pixels, rows.view(">u2").astype(np.uint16).reshape(shape))
 
-    def _damaged(self) -> InvalidImage:
-        return self._intake.damaged("it is not as it was written")
+    def _damage_error(self) -> InvalidImage:
+        return self._intake.damage_error("it is not as it was written")
 
 
 class _Stream:
@@ -73,7 +73,7 @@ class _Stream:
         self._decompressor = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_ZLIB)
 
     def read(self, count: int) -> bytes:
-        """The next `count` bytes; fewer where the stream ends or is damaged."""
+        """Return the next `count` bytes; fewer where the stream ends or is damaged."""
         found, left = [], count
         try:
             while left and not self._decompressor.eof:

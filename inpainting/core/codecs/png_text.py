@@ -18,7 +18,8 @@ SETTINGS_TEXT = "dreamlayer"
 
 
 def generation_parameters(engine: str, settings: Mapping[str, object], *, index: int) -> dict[str, str]:
-    """The text that makes a result reproducible: its engine, the fields of PaintSettings, its index in the generation.
+    """Return the text that makes a result reproducible: its engine, the fields of PaintSettings, its index in the
+    generation.
 
     Raises TypeError for settings that JSON cannot represent.
     """
@@ -26,7 +27,8 @@ def generation_parameters(engine: str, settings: Mapping[str, object], *, index:
 
 
 def text_chunks(texts: Mapping[str, str]) -> Iterator[bytes]:
-    """One uncompressed iTXt chunk for each entry. Raises ValueError for a keyword or text that PNG cannot hold."""
+    """Yield one uncompressed iTXt chunk for each entry. Raises ValueError for a keyword or text that PNG cannot
+    hold."""
     for keyword, text in texts.items():
         if len(keyword) > MAX_KEYWORD or not KEYWORD.fullmatch(keyword):
             raise ValueError(f"a PNG keyword is 1-79 printable Latin-1 characters, got {keyword!r}")
@@ -37,7 +39,8 @@ def text_chunks(texts: Mapping[str, str]) -> Iterator[bytes]:
 
 
 def replace_png_texts(data: bytes, texts: Mapping[str, str]) -> bytes:
-    """The same PNG with these texts in place of its own. An XMP packet stays: it is metadata that was asked to be kept.
+    """Return the same PNG with these texts in place of its own. An XMP packet stays: it is metadata that was asked to
+    be kept.
 
     Raises InvalidImage for a damaged PNG, and ValueError as `text_chunks`.
     """
@@ -51,7 +54,7 @@ def replace_png_texts(data: bytes, texts: Mapping[str, str]) -> bytes:
 
 
 def read_png_texts(data: bytes) -> dict[str, str]:
-    """All texts of a PNG by their keywords; empty for other files. Raises InvalidImage for a damaged PNG."""
+    """Return all texts of a PNG by their keywords; empty for other files. Raises InvalidImage for a damaged PNG."""
     if not data.startswith(SIGNATURE):
         return {}
     intake = Intake("image", DEFAULT_LIMITS)

@@ -21,7 +21,7 @@ from inpainting.core.codecs.png import JPEG_QUALITY, SIGNATURE, chunk
 from inpainting.core.codecs.png_text import text_chunks
 from inpainting.core.codecs.xmp import PNG_KEYWORD, write_rights
 from inpainting.core.image import CanonicalImage, Pixels
-from inpainting.core.metadata import NO_METADATA, Metadata
+from inpainting.core.metadata import NO_METADATA, ImageMetadata
 
 COLOUR_TYPES = {"L": 0, "LA": 4, "RGB": 2, "RGBA": 6}
 UP = 2
@@ -32,12 +32,13 @@ BAND_BYTES = 2**20
 
 
 def encode_png(
-    image: CanonicalImage, *, texts: Mapping[str, str] | None = None, metadata: Metadata = NO_METADATA
+    image: CanonicalImage, *, texts: Mapping[str, str] | None = None, metadata: ImageMetadata = NO_METADATA
 ) -> bytes:
-    """The image as a PNG that decodes to the same pixels, depth and profile, bit for bit.
+    """Return the image as a PNG that decodes to the same pixels, depth and profile, bit for bit.
 
-    texts: one iTXt chunk for each keyword; `read_png_texts` reads them. metadata: in chunks of its own; that of the
-    image is not written. Raises ValueError for a keyword or text that PNG cannot hold.
+    texts: one iTXt chunk for each keyword; `read_png_texts` reads them.
+    metadata: in chunks of its own; that of the image is not written.
+    Raises ValueError for a keyword or text that PNG cannot hold.
     """
     colour_type = COLOUR_TYPES[image.mode]
     header = struct.pack(">IIBBBBB", image.size.width, image.size.height, image.bits, colour_type, 0, 0, 0)
@@ -47,12 +48,12 @@ def encode_png(
         file.write(chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(image.icc_profile)))
     file.writelines(_metadata_chunks(metadata))
     file.writelines(text_chunks(texts or {}))
-    file.writelines(chunk(b"IDAT", body) for body in _compressed(image))
+    file.writelines(chunk(b"IDAT", body) for body in _compress(image))
     file.write(chunk(b"IEND", b""))
     return file.getvalue()
 
 
-def _metadata_chunks(metadata: Metadata) -> Iterator[bytes]:
+def _metadata_chunks(metadata: ImageMetadata) -> Iterator[bytes]:
     if exif := exif_block(metadata.tags):
         yield chunk(b"eXIf", exif)
     if packet := write_rights(metadata.rights):
@@ -61,8 +62,8 @@ def _metadata_chunks(metadata: Metadata) -> Iterator[bytes]:
         yield chunk(JPEG_QUALITY, bytes([metadata.jpeg_quality]))
 
 
-def _compressed(image: CanonicalImage) -> Iterator[bytes]:
-    """The zlib stream of all filtered rows, in pieces.
+def _compress(image: CanonicalImage) -> Iterator[bytes]:
+    """Yield the zlib stream of all filtered rows, in pieces.
 
     On filtered photographs, level 2 of ISA-L takes a third of the time of zlib's run lengths (Z_RLE, level 1), and the
     files differ by a few percent.
@@ -84,6 +85,6 @@ def _compressed(image: CanonicalImage) -> Iterator[bytes]:
 
 
 def _big_endian_bytes(rows: Pixels) -> NDArray[np.uint8]:
-    """[rows, bytes of a row]; 16 bits with the high byte first (section 7.1)."""
+    """Return [rows, bytes of a row]; 16 bits with the high byte first (section 7.1)."""
     ordered = np.ascontiguousarray(rows if rows.dtype == np.uint8 else rows.astype(">u2"))
     return ordered.reshape(len(rows), -1).view(np.uint8)

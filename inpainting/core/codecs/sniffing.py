@@ -72,7 +72,8 @@ def describe(data: bytes) -> tuple[str, str]:
 
 
 def _brands(data: bytes) -> set[bytes]:
-    """The major and the compatible brands of a file in the ISO base media file format (ISO/IEC 14496-12, 4.3)."""
+    """Return the major and the compatible brands of a file in the ISO base media file format (ISO/IEC 14496-12,
+    4.3)."""
     if data[4:8] != b"ftyp":
         return set()
     end = min(int.from_bytes(data[:4]), EXAMINED_BRANDS)

@@ -16,8 +16,8 @@ from inpainting.core.image import CanonicalImage, Pixels
 from inpainting.core.resizing import resize
 
 QUALITIES = (80, 60, 40, 20, 5)
-"""From the first on, until the file is small enough. At 384 pixels a detailed photo has 21 KB at 80, and grass 55 KB at
-80 and 36 KB at 40."""
+"""The qualities are tried from the first on, until the file is small enough. At 384 pixels a detailed photo has 21 KB
+at 80, and grass 55 KB at 80 and 36 KB at 40."""
 
 FINER = 3
 """A large image is first reduced to this many times the size of the thumbnail: each axis of it then averages at least
@@ -26,7 +26,7 @@ STRIP_PIXELS = 2**20
 
 
 def shrunk(image: CanonicalImage, side: int) -> CanonicalImage:
-    """The image scaled down to fit into side x side pixels, never up.
+    """Return the image scaled down to fit into side x side pixels, never up.
 
     Raises InvalidRequest for a side under 1 pixel.
     """
@@ -34,11 +34,11 @@ def shrunk(image: CanonicalImage, side: int) -> CanonicalImage:
         raise InvalidRequest(f"a thumbnail is at least 1 pixel wide, got {side}", field="side", limit=1, actual=side)
     share = min(1.0, side / image.size.longer)
     size = Size(max(1, round(image.size.width * share)), max(1, round(image.size.height * share)))
-    return resize(_reduced(image, int(1 / share / FINER)), size)
+    return resize(_reduce(image, int(1 / share / FINER)), size)
 
 
-def _reduced(image: CanonicalImage, factor: int) -> CanonicalImage:
-    """The image at a whole fraction of its size, by strips, so that no copy of a large one is made."""
+def _reduce(image: CanonicalImage, factor: int) -> CanonicalImage:
+    """Return the image at a whole fraction of its size, by strips, so that no copy of a large one is made."""
     if factor < 2 or image.size.shorter < factor:
         return image
     width, height = image.size.width, image.size.height
@@ -51,7 +51,7 @@ def _reduced(image: CanonicalImage, factor: int) -> CanonicalImage:
 
 
 def thumbnail_webp(canonical: CanonicalImage, *, side: int, max_bytes: float = math.inf) -> bytes:
-    """The image in 8-bit sRGB, scaled down to fit into side x side pixels (never up), as WebP; alpha is kept.
+    """Return the image in 8-bit sRGB, scaled down to fit into side x side pixels (never up), as WebP; alpha is kept.
 
     max_bytes: the file is made at the highest of QUALITIES at which it is no larger, else at the lowest.
     Raises InvalidRequest for a side under 1 pixel.

@@ -16,14 +16,14 @@ from inpainting.core.codecs.exif import UPRIGHT, read_tags
 from inpainting.core.codecs.intake import MEBI, Intake
 from inpainting.core.codecs.parsed_file import ParsedFile
 from inpainting.core.codecs.sniffing import CAMERA_RAW
-from inpainting.core.codecs.tiff_directory import CLASSIC, HOW, Directory, read_directory, read_first_directory
+from inpainting.core.codecs.tiff_directory import CLASSIC, HOW, TiffDirectory, read_directory, read_first_directory
 from inpainting.core.codecs.tiff_jpeg import MAX_TABLE_BYTES, max_jpeg_chunks, shared_segments
 from inpainting.core.codecs.tiff_pixels import Layout, decode_pixels
 from inpainting.core.codecs.tiff_storage import DEFLATE, JPEG, LIBTIFF, LZW, UNCOMPRESSED, Storage
 from inpainting.core.codecs.xmp import MAX_PACKET_BYTES, read_rights
 from inpainting.core.errors import InvalidImage
 from inpainting.core.geometry import Size
-from inpainting.core.metadata import Metadata
+from inpainting.core.metadata import ImageMetadata
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_A_STRIP, STRIP_BYTES, PLANAR = 273, 274, 277, 278, 279, 284
@@ -69,7 +69,7 @@ MAX_PIXEL_BITS = 64
 MAX_LIBTIFF_BYTES = 170 * MEBI
 """A strip or tile is decompressed whole by libtiff, twice in memory, and Pillow refuses more than 170.6 MiB."""
 MAX_PADDING_PIXELS = 2**23
-"""Beside an eighth of the image: as many as in a row of 8192 pixels in tiles of 1024."""
+"""The limit beside an eighth of the image: as many as in a row of 8192 pixels in tiles of 1024."""
 
 
 def parse_tiff(data: bytes, intake: Intake) -> ParsedFile:
@@ -103,20 +103,21 @@ def parse_tiff(data: bytes, intake: Intake) -> ParsedFile:
         orientation=orientation if 1 <= orientation <= 8 else UPRIGHT,
         warnings=_warnings(directory, layout, photometric, samples, has_profile=cmyk_profile is not None),
         # The tags of a TIFF are those of Exif, which has its structure; a BigTIFF has another one.
-        metadata=Metadata(tags=read_tags(data), rights=read_rights(_packet(directory))),
+        metadata=ImageMetadata(tags=read_tags(data), rights=read_rights(_packet(directory))),
     )
 
 
-def _packet(directory: Directory) -> bytes:
-    """The XMP packet; empty where it is missing, damaged or too large."""
+def _packet(directory: TiffDirectory) -> bytes:
+    """Return the XMP packet; empty where it is missing, damaged or too large."""
     try:
         return directory.bytes_of(XMP, max_bytes=MAX_PACKET_BYTES) or b""
     except InvalidImage:
         return b""
 
 
-def _is_raw(directory: Directory) -> bool:
-    """Whether it is a camera's raw file, whose first page is mostly a small preview (CR2, DNG, NEF, ARW, PEF, SRW)."""
+def _is_raw(directory: TiffDirectory) -> bool:
+    """Return whether it is a camera's raw file, whose first page is mostly a small preview (CR2, DNG, NEF, ARW, PEF,
+    SRW)."""
     data, intake = directory.data, directory.intake
     if DNG_VERSION in directory or (data.startswith(CLASSIC) and data[8:10] == b"CR"):
         return True
@@ -128,8 +129,9 @@ def _is_raw(directory: Directory) -> bool:
         return False  # damaged further pages do not matter
 
 
-def _colour_kind(directory: Directory) -> tuple[int, int, int]:
-    """Photometric interpretation, samples a pixel and bits a sample. Raises InvalidImage for those not read here."""
+def _colour_kind(directory: TiffDirectory) -> tuple[int, int, int]:
+    """Return photometric interpretation, samples a pixel and bits a sample. Raises InvalidImage for those not read
+    here."""
     intake = directory.intake
     photometric = directory.number(PHOTOMETRIC, -1)
     samples = directory.number(SAMPLES, 1)
@@ -160,31 +162,32 @@ def _colour_kind(directory: Directory) -> tuple[int, int, int]:
     return photometric, samples, min(depths)
 
 
-def _size(directory: Directory, photometric: int, samples: int, bits: int) -> Size:
-    """The size, within the limits; more samples may not take more bytes than MAX_PIXEL_BITS at the limit of pixels."""
+def _size(directory: TiffDirectory, photometric: int, samples: int, bits: int) -> Size:
+    """Return the size, within the limits; more samples may not take more bytes than MAX_PIXEL_BITS at the limit of
+    pixels."""
     limits, width, height = directory.intake.limits, directory.number(WIDTH, 0), directory.number(HEIGHT, 0)
     if samples * bits > MAX_PIXEL_BITS:
         kind, max_pixels = f" with {samples} channels of {bits} bits", limits.max_pixels * MAX_PIXEL_BITS
-        directory.intake.checked_size(width, height, max_pixels=max_pixels // (samples * bits), kind=kind)
+        directory.intake.check_size(width, height, max_pixels=max_pixels // (samples * bits), kind=kind)
     if photometric == SEPARATED:
-        return directory.intake.checked_size(width, height, max_pixels=limits.max_pixels_cmyk, kind=" in CMYK")
+        return directory.intake.check_size(width, height, max_pixels=limits.max_pixels_cmyk, kind=" in CMYK")
     if bits == 16:
         max_pixels = limits.max_pixels_16_bit
-        return directory.intake.checked_size(width, height, max_pixels=max_pixels, kind=" with 16 bits a channel")
-    return directory.intake.checked_size(width, height)
+        return directory.intake.check_size(width, height, max_pixels=max_pixels, kind=" with 16 bits a channel")
+    return directory.intake.check_size(width, height)
 
 
-def _palette(directory: Directory, bits: int) -> NDArray[np.uint8]:
-    """[colours, 3]. The tag holds all reds, then all greens, then all blues, with 16 bits (section 5)."""
+def _palette(directory: TiffDirectory, bits: int) -> NDArray[np.uint8]:
+    """Return [colours, 3]. The tag holds all reds, then all greens, then all blues, with 16 bits (section 5)."""
     values = directory.numbers(PALETTE_TAG)
     if len(values) != 3 * 2**bits:
-        raise directory.intake.damaged("its palette is corrupt")
+        raise directory.intake.damage_error("its palette is corrupt")
     # Some programs write 8-bit values; libtiff tells them by the same rule.
     return (values >> 8 if values.max() > 255 else values).astype(np.uint8).reshape(3, -1).T
 
 
-def _storage(directory: Directory, size: Size, samples: int, bits: int, photometric: int) -> Storage:
-    """Where the pixels are: every strip or tile within the file, in their number. Raises InvalidImage."""
+def _storage(directory: TiffDirectory, size: Size, samples: int, bits: int, photometric: int) -> Storage:
+    """Return where the pixels are: every strip or tile within the file, in their number. Raises InvalidImage."""
     intake = directory.intake
     max_chunks, chunks = intake.limits.max_tiff_chunks, "strips or tiles"
     compression = directory.number(COMPRESSION, UNCOMPRESSED)
@@ -194,12 +197,12 @@ def _storage(directory: Directory, size: Size, samples: int, bits: int, photomet
         width, height = directory.number(TILE_WIDTH, 0), directory.number(TILE_HEIGHT, 0)
         offsets, lengths = directory.numbers(TILE_OFFSETS, max_count=max_chunks, noun=chunks), TILE_BYTES
         if width < 1 or height < 1 or not _fits(Size(width, height), size):
-            raise intake.damaged("the size of its tiles is corrupt")
+            raise intake.damage_error("the size of its tiles is corrupt")
     else:
         width, height = size.width, directory.number(ROWS_A_STRIP, size.height)
         offsets, lengths = directory.numbers(STRIP_OFFSETS, max_count=max_chunks, noun=chunks), STRIP_BYTES
         if height < 1:
-            raise intake.damaged("the size of its strips is corrupt")
+            raise intake.damage_error("the size of its strips is corrupt")
         height = min(height, size.height)
     planes = samples if directory.number(PLANAR, 1) == 2 else 1
     jpeg_segments = b""
@@ -229,24 +232,24 @@ def _storage(directory: Directory, size: Size, samples: int, bits: int, photomet
         problem = f"a strip or tile of more than {MAX_LIBTIFF_BYTES // MEBI} MiB in this compression"
         raise intake.refusal("type_unsupported", f"is a TIFF with {problem}; {HOW}")
     if len(offsets) != planes * storage.across * storage.down or len(counts) != len(offsets):
-        raise intake.damaged("the number of its strips or tiles does not fit its size")
+        raise intake.damage_error("the number of its strips or tiles does not fit its size")
     if (offsets < 0).any() or (counts < 0).any() or (counts > len(directory.data) - offsets).any():
-        raise intake.damaged("it ends early")
+        raise intake.damage_error("it ends early")
     if int(counts.sum()) > len(directory.data):
-        raise intake.damaged("its strips or tiles overlap")
+        raise intake.damage_error("its strips or tiles overlap")
     if compression == UNCOMPRESSED and (counts < storage.chunk_bytes()).any():
-        raise intake.damaged("it holds too little image data for its size")
+        raise intake.damage_error("it holds too little image data for its size")
     return storage
 
 
 def _fits(tile: Size, size: Size) -> bool:
-    """Whether tiles, which are all stored whole, have not many more pixels than the image."""
+    """Return whether tiles, which are all stored whole, have not many more pixels than the image."""
     across, down = -(-size.width // tile.width), -(-size.height // tile.height)
     return across * tile.width * down * tile.height <= size.area + size.area // 8 + MAX_PADDING_PIXELS
 
 
 def _warnings(
-    directory: Directory, layout: Layout, photometric: int, samples: int, *, has_profile: bool
+    directory: TiffDirectory, layout: Layout, photometric: int, samples: int, *, has_profile: bool
 ) -> tuple[str, ...]:
     noun, found = directory.intake.noun, []
     if directory.next_offset:

@@ -19,10 +19,10 @@ from inpainting.core.codecs.intake import MEBI
 from inpainting.core.codecs.parsed_file import DecodingFailed
 from inpainting.core.codecs.png import DECOMPRESSION_ERROR
 from inpainting.core.codecs.tiff_jpeg import decode_jpeg_chunk
-from inpainting.core.codecs.tiff_storage import JPEG, LIBTIFF, UNCOMPRESSED, Batch, Storage
+from inpainting.core.codecs.tiff_storage import JPEG, LIBTIFF, UNCOMPRESSED, ChunkBatch, Storage
 
 
-def decompress(storage: Storage, batch: Batch, target: NDArray[np.uint8]) -> None:
+def decompress(storage: Storage, batch: ChunkBatch, target: NDArray[np.uint8]) -> None:
     """Fill [rows, row bytes] with the rows of a batch's chunks. Raises DecodingFailed or InvalidImage."""
     bodies = storage.bodies(batch)
     if storage.compression in LIBTIFF:
@@ -69,7 +69,8 @@ def _read_rows(data: bytes, target: NDArray[np.uint8]) -> None:
 
 
 def _grey_tiff(bodies: list[memoryview], rows: int, storage: Storage) -> bytes:
-    """A little-endian TIFF of 8-bit grey with these strips; its tags are the seven that libtiff needs, and two more."""
+    """Return a little-endian TIFF of 8-bit grey with these strips; its tags are the seven that libtiff needs, and two
+    more."""
     count, header = len(bodies), 8 + 2 + 9 * 12 + 4
     starts = np.cumsum([header + 8 * count, *(len(body) for body in bodies)])[:-1]
     single = count == 1

@@ -28,7 +28,7 @@ ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TiffEntry:
     """The value of one tag: `count` items of the type `kind` in `data`, from `start` on."""
 
     kind: int
@@ -37,20 +37,21 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Directory:
-    """The tags of one image. `next_offset`: of the next directory; 0 for none."""
+class TiffDirectory:
+    """The tags of one image."""
 
     data: bytes
     order: str
-    entries: Mapping[int, Entry]
-    next_offset: int
+    entries: Mapping[int, TiffEntry]
+    next_offset: int  # of the next directory; 0 for none
     intake: Intake
 
     def __contains__(self, tag: int) -> bool:
         return tag in self.entries
 
     def numbers(self, tag: int, *, max_count: int = MAX_ENTRIES, noun: str = "values in a tag") -> NDArray[np.int64]:
-        """The integers of a tag; none where it is missing. Raises InvalidImage for more than `max_count`, or others.
+        """Return the integers of a tag; none where it is missing. Raises InvalidImage for more than `max_count`, or
+        others.
 
         Numbers beyond 63 bits become negative.
         """
@@ -58,51 +59,51 @@ class Directory:
         if entry is None:
             return np.zeros(0, np.int64)
         if entry.kind not in INTEGERS:
-            raise self.intake.damaged("its tags are corrupt")
+            raise self.intake.damage_error("its tags are corrupt")
         if entry.count > max_count:
             raise self.intake.too_complex(noun, limit=max_count)
         self._check(entry)
         return np.frombuffer(self.data, self.order + INTEGERS[entry.kind], entry.count, entry.start).astype(np.int64)
 
     def number(self, tag: int, default: int) -> int:
-        """The first integer of a tag, or the default where the tag is missing or empty."""
+        """Return the first integer of a tag, or the default where the tag is missing or empty."""
         found = self.numbers(tag)
         return int(found[0]) if len(found) else default
 
     def bytes_of(self, tag: int, *, max_bytes: int) -> bytes | None:
-        """The bytes of a tag; None where it is missing or of another type. Raises InvalidImage for too many."""
+        """Return the bytes of a tag; None where it is missing or of another type. Raises InvalidImage for too many."""
         entry = self.entries.get(tag)
         if entry is None or entry.kind not in BYTES:
             return None
         if entry.count > max_bytes:
-            raise self.intake.damaged(f"tag {tag} in it has more than {max_bytes} bytes")
+            raise self.intake.damage_error(f"tag {tag} in it has more than {max_bytes} bytes")
         self._check(entry)
         return self.data[entry.start : entry.start + entry.count]
 
-    def _check(self, entry: Entry) -> None:
+    def _check(self, entry: TiffEntry) -> None:
         if entry.start + entry.count * ITEM_BYTES[entry.kind] > len(self.data):
-            raise self.intake.damaged("it ends early")
+            raise self.intake.damage_error("it ends early")
 
 
-def read_first_directory(data: bytes, intake: Intake) -> Directory:
-    """The directory that the header of a TIFF points at. Raises InvalidImage."""
+def read_first_directory(data: bytes, intake: Intake) -> TiffDirectory:
+    """Return the directory that the header of a TIFF points at. Raises InvalidImage."""
     order = "<" if data.startswith(b"II") else ">"
     layout = "Q" if data.startswith(BIG) else "I"
     try:
         (offset,) = struct.unpack_from(order + layout, data, 8 if layout == "Q" else 4)
     except struct.error as error:
-        raise intake.damaged("it ends early") from error
+        raise intake.damage_error("it ends early") from error
     return read_directory(data, offset, intake)
 
 
-def read_directory(data: bytes, offset: int, intake: Intake) -> Directory:
-    """The directory at an offset; of a tag that occurs twice, the first is taken. Raises InvalidImage."""
+def read_directory(data: bytes, offset: int, intake: Intake) -> TiffDirectory:
+    """Return the directory at an offset; of a tag that occurs twice, the first is taken. Raises InvalidImage."""
     order = "<" if data.startswith(b"II") else ">"
     big = data.startswith(BIG)
     count_layout, word, inline = ("Q", "Q", 8) if big else ("H", "I", 4)
     entry_layout = f"{order}HH{word}"
     entry_bytes = struct.calcsize(entry_layout) + inline
-    entries: dict[int, Entry] = {}
+    entries: dict[int, TiffEntry] = {}
     try:
         (count,) = struct.unpack_from(order + count_layout, data, offset)
         if count > MAX_ENTRIES:
@@ -114,9 +115,9 @@ def read_directory(data: bytes, offset: int, intake: Intake) -> Directory:
             if items * ITEM_BYTES.get(kind, 1) > inline:
                 (value,) = struct.unpack_from(order + word, data, value)
             if kind in ITEM_BYTES:  # a reader skips fields of a type that it does not know (section 2)
-                entries.setdefault(tag, Entry(kind, items, value))
+                entries.setdefault(tag, TiffEntry(kind, items, value))
             position += entry_bytes
         (next_offset,) = struct.unpack_from(order + word, data, position)
     except (struct.error, OverflowError) as error:
-        raise intake.damaged("it ends early") from error
-    return Directory(data, order, entries, next_offset, intake)
+        raise intake.damage_error("it ends early") from error
+    return TiffDirectory(data, order, entries, next_offset, intake)

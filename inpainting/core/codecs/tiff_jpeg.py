@@ -17,16 +17,19 @@ from inpainting.core.geometry import Size
 MAX_TABLE_BYTES = 8192
 MIN_CHUNK_PIXELS = 64 * 64
 FREE_CHUNKS = 1024
-"""As many as 8192 rows in strips of 8 rows, the lowest that JPEG has: those of a narrow image have few pixels."""
+"""The number is that of 8192 rows in strips of 8 rows, the lowest that JPEG has: those of a narrow image have few
+pixels."""
 
 
 def max_jpeg_chunks(size: Size) -> int:
-    """The most strips or tiles that are JPEGs: each costs a parse and a decoder, so small ones are bounded."""
+    """Return the most strips or tiles that are JPEGs: each costs a parse and a decoder, so small ones are bounded."""
     return FREE_CHUNKS + size.area // MIN_CHUNK_PIXELS
 
 
 def shared_segments(tables: bytes, samples: int, intake: Intake, *, is_ycbcr: bool) -> bytes:
-    """The segments that each chunk of `samples` channels is decoded with. tables: the value of the tag JPEGTables.
+    """Return the segments that each chunk of `samples` channels is decoded with.
+
+    tables: the value of the tag JPEGTables.
 
     An Adobe segment states whether three components are YCbCr; without one decoders guess. Raises InvalidImage.
     """

@@ -20,26 +20,27 @@ CMYK_SAMPLES = 4
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the samples mean. `colour_samples`: 1 (grey or index), 3 or 4 (CMYK); `alpha`: the number of that sample.
+    """What the samples mean.
 
-    `palette` [colours, 3] belongs to indices. `is_inverted`: 0 is white.
+    `palette` [colours, 3] belongs to indices.
     """
 
     size: Size
     bits: int
-    colour_samples: int
-    alpha: int | None
+    colour_samples: int  # 1 (grey or index), 3 or 4 (CMYK)
+    alpha: int | None  # the number of that sample
     is_premultiplied: bool
-    is_inverted: bool
+    is_inverted: bool  # 0 is white
     palette: NDArray[np.uint8] | None
 
 
 def decode_pixels(storage: Storage, layout: Layout, cmyk_profile: bytes | None) -> Pixels:
-    """The pixels of the page [height, width, channels]. Raises DecodingFailed, or InvalidImage for unread JPEGs."""
+    """Return the pixels of the page [height, width, channels]. Raises DecodingFailed, or InvalidImage for unread
+    JPEGs."""
     alpha = [] if layout.alpha is None else [layout.alpha]
     pixels = read_samples(storage, [*range(layout.colour_samples), *alpha])
     if layout.bits < 8:
-        pixels = _unpacked(pixels, layout)
+        pixels = _unpack(pixels, layout)
     if layout.palette is not None:
         colours = layout.palette[pixels[:, :, 0]]
         pixels = cast(Pixels, np.dstack([colours, pixels[:, :, 1]])) if alpha else colours
@@ -48,11 +49,11 @@ def decode_pixels(storage: Storage, layout: Layout, cmyk_profile: bytes | None) 
         np.subtract(np.iinfo(pixels.dtype).max, colour, out=colour)
     if layout.is_premultiplied:
         divide_by_alpha(pixels)
-    return _in_rgb(pixels, cmyk_profile) if layout.colour_samples == CMYK_SAMPLES else pixels
+    return _convert_to_rgb(pixels, cmyk_profile) if layout.colour_samples == CMYK_SAMPLES else pixels
 
 
-def _unpacked(packed: Pixels, layout: Layout) -> NDArray[np.uint8]:
-    """Samples of 1, 2 or 4 bits, one in each byte; grey is scaled to the whole range, indices are not."""
+def _unpack(packed: Pixels, layout: Layout) -> NDArray[np.uint8]:
+    """Return samples of 1, 2 or 4 bits, one in each byte; grey is scaled to the whole range, indices are not."""
     rows = cast(NDArray[np.uint8], packed[:, :, 0])
     shifts = np.arange(8 - layout.bits, -1, -layout.bits, dtype=np.uint8)
     values = (rows[:, :, np.newaxis] >> shifts) & np.uint8(2**layout.bits - 1)
@@ -60,8 +61,8 @@ def _unpacked(packed: Pixels, layout: Layout) -> NDArray[np.uint8]:
     return values if layout.palette is not None else values * np.uint8(255 // (2**layout.bits - 1))
 
 
-def _in_rgb(pixels: Pixels, profile: bytes | None) -> NDArray[np.uint8]:
-    """CMYK with or without alpha, as RGB with 8 bits. By strips, so that no other copy is made."""
+def _convert_to_rgb(pixels: Pixels, profile: bytes | None) -> NDArray[np.uint8]:
+    """Return CMYK with or without alpha, as RGB with 8 bits. By strips, so that no other copy is made."""
     height, width, channels = pixels.shape
     converted, convert = np.empty((height, width, channels - 1), np.uint8), cmyk_to_rgb(profile)
     for top, bottom in row_strips(height, width):

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.core.codecs.tiff_decompression import decompress
-from inpainting.core.codecs.tiff_storage import Batch, Storage
+from inpainting.core.codecs.tiff_storage import ChunkBatch, Storage
 from inpainting.core.image import Pixels
 
 
 def read_samples(storage: Storage, kept: Sequence[int]) -> Pixels:
-    """The samples with these numbers, ascending: [height, width, kept], or of under 8 bits [height, row bytes, 1].
+    """Return the samples with these numbers, ascending: [height, width, kept], or of under 8 bits [height, row bytes,
+    1].
 
     A few strips or tiles are held beside the result. Raises DecodingFailed, and InvalidImage for JPEGs that are not
     read.
@@ -43,8 +44,8 @@ def read_samples(storage: Storage, kept: Sequence[int]) -> Pixels:
     return result
 
 
-def _read(storage: Storage, batch: Batch, rows: NDArray[np.uint8]) -> Pixels:
-    """The samples of a batch [rows, columns, samples], in the memory of `rows` [rows, row bytes]."""
+def _read(storage: Storage, batch: ChunkBatch, rows: NDArray[np.uint8]) -> Pixels:
+    """Return the samples of a batch [rows, columns, samples], in the memory of `rows` [rows, row bytes]."""
     decompress(storage, batch, rows)
     samples: Pixels = rows
     if storage.bits == 16:
@@ -57,8 +58,8 @@ def _read(storage: Storage, batch: Batch, rows: NDArray[np.uint8]) -> Pixels:
     return samples
 
 
-def _side_by_side(samples: Pixels, storage: Storage, batch: Batch) -> Pixels:
-    """The tiles of a batch, which lie one below the other, in the rows of tiles that they belong to."""
+def _side_by_side(samples: Pixels, storage: Storage, batch: ChunkBatch) -> Pixels:
+    """Return the tiles of a batch, which lie one below the other, in the rows of tiles that they belong to."""
     height, tiles = storage.chunk.height, batch.last - batch.first
     down = max(1, tiles // storage.across)
     placed = samples.reshape(down, tiles // down, height, storage.columns, storage.samples).transpose(0, 2, 1, 3, 4)

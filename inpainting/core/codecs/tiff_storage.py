@@ -20,18 +20,16 @@ small chunk."""
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Chunks `first` to `last` of one plane: whole rows of chunks, or a part of one row.
-
-    top, left: its place in the plane, left in columns of `Storage.columns`. rows: of all chunks, one below the other.
-    """
+class ChunkBatch:
+    """Chunks `first` to `last` of one plane: whole rows of chunks, or a part of one row."""
 
     plane: int
     first: int
     last: int
+    # `top`, `left`: its place in the plane, left in columns of `Storage.columns`.
     top: int
     left: int
-    rows: int
+    rows: int  # of all chunks, one below the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +66,27 @@ class Storage:
 
     @property
     def columns(self) -> int:
-        """Of a chunk: pixels, or with under 8 bits a sample, bytes."""
+        """The columns of a chunk: pixels, or with under 8 bits a sample, bytes."""
         return self.chunk.width if self.bits >= 8 else self.row_bytes
 
     @property
     def row_bytes(self) -> int:
-        """Of one row of a chunk: rows begin at whole bytes."""
+        """The bytes of one row of a chunk: rows begin at whole bytes."""
         return -(-self.chunk.width * self.samples * self.bits // 8)
 
     def chunk_rows(self) -> NDArray[np.int64]:
-        """The rows of each chunk: the last strip of each plane holds those that are left, tiles are padded."""
+        """Return the rows of each chunk: the last strip of each plane holds those that are left, tiles are padded."""
         rows = np.full((self.planes, self.down, self.across), self.chunk.height, np.int64)
         if not self.is_tiled:
             rows[:, -1] = self.size.height - (self.down - 1) * self.chunk.height
         return rows.reshape(-1)
 
     def chunk_bytes(self) -> NDArray[np.int64]:
-        """The bytes of each chunk, decompressed."""
+        """Return the bytes of each chunk, decompressed."""
         return self.chunk_rows() * self.row_bytes
 
-    def batches(self) -> Iterator[Batch]:
-        """All chunks, in batches of at most BATCH_BYTES or of one chunk. Strips are whole rows of chunks."""
+    def batches(self) -> Iterator[ChunkBatch]:
+        """Yield all chunks, in batches of at most BATCH_BYTES or of one chunk. Strips are whole rows of chunks."""
         rows = self.chunk_rows()
         most = max(1, BATCH_BYTES // (self.chunk.height * self.row_bytes))
         rows_of_chunks, side_by_side = max(1, most // self.across), min(most, self.across)
@@ -99,10 +97,10 @@ class Storage:
                     first = (plane * self.down + row) * self.across + column
                     last = min(first + side_by_side, end) if rows_of_chunks == 1 else end
                     top, left = row * self.chunk.height, column * self.columns
-                    yield Batch(plane, first, last, top, left, int(rows[first:last].sum()))
+                    yield ChunkBatch(plane, first, last, top, left, int(rows[first:last].sum()))
 
-    def bodies(self, batch: Batch) -> list[memoryview]:
-        """The stored bytes of each chunk."""
+    def bodies(self, batch: ChunkBatch) -> list[memoryview]:
+        """Return the stored bytes of each chunk."""
         view, chunks = memoryview(self.data), slice(batch.first, batch.last)
         places = zip(self.offsets[chunks].tolist(), self.lengths[chunks].tolist(), strict=True)
         return [view[offset : offset + length] for offset, length in places]

@@ -19,14 +19,14 @@ from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
 from inpainting.core.codecs.xmp import read_rights
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels
-from inpainting.core.metadata import Metadata
+from inpainting.core.metadata import ImageMetadata
 
 ALPHA_FLAG = 0x10
 FRAME_HEADER_BYTES = 16
 
 
 def chunks(data: bytes, intake: Intake) -> Iterator[tuple[bytes, bytes]]:
-    """Kind and body of each chunk; raises InvalidImage where one reaches past the end or there are too many."""
+    """Yield kind and body of each chunk; raises InvalidImage where one reaches past the end or there are too many."""
     position, count = 0, 0
     while position < len(data):
         count += 1
@@ -35,7 +35,7 @@ def chunks(data: bytes, intake: Intake) -> Iterator[tuple[bytes, bytes]]:
         kind, length = data[position : position + 4], int.from_bytes(data[position + 4 : position + 8], "little")
         end = position + 8 + length
         if position + 8 > len(data) or end > len(data):
-            raise intake.damaged("it ends early")
+            raise intake.damage_error("it ends early")
         yield kind, data[position + 8 : end]
         position = end + length % 2  # bodies are padded to an even length
 
@@ -48,7 +48,7 @@ def parse_webp(data: bytes, intake: Intake) -> ParsedFile:
     """Parse a WebP. Raises InvalidImage."""
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
-        raise intake.damaged("it ends early")
+        raise intake.damage_error("it ends early")
     found: dict[bytes, bytes] = {}  # the first of each kind
     frames = 0
     for kind, body in chunks(data[12:end], intake):
@@ -57,8 +57,8 @@ def parse_webp(data: bytes, intake: Intake) -> ParsedFile:
     canvas, left, top, image = None, 0, 0, found
     if b"VP8X" in found:
         if len(found[b"VP8X"]) < 10:
-            raise intake.damaged("its header is corrupt")
-        canvas = intake.checked_size(_three_bytes(found[b"VP8X"], 4) + 1, _three_bytes(found[b"VP8X"], 7) + 1)
+            raise intake.damage_error("its header is corrupt")
+        canvas = intake.check_size(_three_bytes(found[b"VP8X"], 4) + 1, _three_bytes(found[b"VP8X"], 7) + 1)
     if frames:
         frame = found[b"ANMF"]
         left, top = 2 * _three_bytes(frame, 0), 2 * _three_bytes(frame, 3)
@@ -67,7 +67,7 @@ def parse_webp(data: bytes, intake: Intake) -> ParsedFile:
     exif = found.get(b"EXIF", b"").removeprefix(b"Exif\0\0")
     canvas = canvas or size
     if left + size.width > canvas.width or top + size.height > canvas.height or (not frames and canvas != size):
-        raise intake.damaged("its sizes contradict each other")
+        raise intake.damage_error("its sizes contradict each other")
     return ParsedFile(
         size=canvas,
         decode=partial(_decode, data, canvas, left, top),
@@ -75,16 +75,16 @@ def parse_webp(data: bytes, intake: Intake) -> ParsedFile:
         icc_profile=found.get(b"ICCP"),
         orientation=read_orientation(exif),
         warnings=(f"The {intake.noun} is animated; its first frame is used.",) if frames > 1 else (),
-        metadata=Metadata(tags=read_tags(exif), rights=read_rights(found.get(b"XMP ", b""))),
+        metadata=ImageMetadata(tags=read_tags(exif), rights=read_rights(found.get(b"XMP ", b""))),
     )
 
 
 def _first_frame(image: dict[bytes, bytes], intake: Intake) -> tuple[Size, bytes]:
-    """The size of one frame, and a WebP file of that frame alone."""
+    """Return the size of one frame, and a WebP file of that frame alone."""
     lossy, lossless = image.get(b"VP8 ", b""), image.get(b"VP8L", b"")
     if lossy[3:6] == b"\x9d\x01\x2a" and len(lossy) >= 10:
         across, down = struct.unpack_from("<HH", lossy, 6)
-        size = intake.checked_size(across & 0x3FFF, down & 0x3FFF)
+        size = intake.check_size(across & 0x3FFF, down & 0x3FFF)
         parts = chunk(b"VP8 ", lossy)
         if b"ALPH" in image:
             sides = (size.width - 1).to_bytes(3, "little") + (size.height - 1).to_bytes(3, "little")
@@ -92,10 +92,10 @@ def _first_frame(image: dict[bytes, bytes], intake: Intake) -> tuple[Size, bytes
             parts = header + chunk(b"ALPH", image[b"ALPH"]) + parts
     elif lossless[:1] == b"\x2f" and len(lossless) >= 5:
         bits = int.from_bytes(lossless[1:5], "little")
-        size = intake.checked_size((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
+        size = intake.check_size((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
         parts = chunk(b"VP8L", lossless)
     else:
-        raise intake.damaged("it holds no image data")
+        raise intake.damage_error("it holds no image data")
     return size, b"RIFF" + struct.pack("<I", 4 + len(parts)) + b"WEBP" + parts
 
 

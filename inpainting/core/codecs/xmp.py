@@ -23,7 +23,8 @@ LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 
 
 def read_rights(packet: bytes) -> Rights:
-    """The rights of a packet in UTF-8; none where it is damaged, has over MAX_PACKET_BYTES, or declares entities.
+    """Return the rights of a packet in UTF-8; none where it is damaged, has over MAX_PACKET_BYTES, or declares
+    entities.
 
     An entity can only be declared in a document type declaration, which XMP does not use.
     """
@@ -40,14 +41,14 @@ def read_rights(packet: bytes) -> Rights:
     return Rights(
         creators=tuple(_texts(descriptions, DC, "creator")[:MAX_CREATORS]),
         rights=_text(descriptions, DC, "rights"),
-        marked=_marked(_text(descriptions, XMP_RIGHTS, "Marked")),
+        marked=_parse_boolean(_text(descriptions, XMP_RIGHTS, "Marked")),
         usage_terms=_text(descriptions, XMP_RIGHTS, "UsageTerms"),
         web_statement=_text(descriptions, XMP_RIGHTS, "WebStatement"),
     )
 
 
 def write_rights(rights: Rights) -> bytes:
-    """A packet of the rights; empty without any."""
+    """Return a packet of the rights; empty without any."""
     properties = [
         _array("dc:creator", "Seq", rights.creators),
         _array("dc:rights", "Alt", filter(None, [rights.rights])),
@@ -67,7 +68,8 @@ def write_rights(rights: Rights) -> bytes:
 
 
 def _texts(descriptions: Iterable[ElementTree.Element], namespace: str, name: str) -> list[str]:
-    """The texts of a property, which is an attribute, an element or an array; of alternatives the default one first."""
+    """Return the texts of a property, which is an attribute, an element or an array; of alternatives the default one
+    first."""
     found: list[str] = []
     for description in descriptions:
         found.append(description.get(f"{{{namespace}}}{name}", ""))
@@ -82,8 +84,8 @@ def _text(descriptions: Iterable[ElementTree.Element], namespace: str, name: str
     return next(iter(_texts(descriptions, namespace, name)), "")
 
 
-def _marked(text: str) -> str:
-    """The value of a property of the type Boolean (8.2.1.1); "" for any other text."""
+def _parse_boolean(text: str) -> str:
+    """Return the value of a property of the type Boolean (8.2.1.1); "" for any other text."""
     return text if text in ("True", "False") else ""
 
 

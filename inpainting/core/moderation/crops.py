@@ -22,7 +22,8 @@ SMALL = 2
 FINEST, CLASSES = 64, 4
 """Components under 64 repainted pixels a side, under 128, 256 and 512, are shown in crops of twice that side."""
 REACH = FINEST << (CLASSES - 1)
-"""In a crop of twice this side. diffusers' own pipeline shows the checker a whole image of SDXL, which is 1024."""
+"""Components are shown in a crop of twice this side. diffusers' own pipeline shows the checker a whole image of SDXL,
+which is 1024."""
 FEW = 16
 """Close-ups allowed for any image: two batches of the network."""
 MAX_PIXELS = 4096**2
@@ -32,7 +33,7 @@ MAX_ACROSS = 16
 
 
 def checker_crops(mask: Mask, grain: float = 1.0) -> list[Box]:
-    """Squares that together show all repainted pixels, each with its surroundings.
+    """Return squares that together show all repainted pixels, each with its surroundings.
 
     An overview of everything, and close-ups where that shows too little: each connected component of the mask in a
     square of at most eight times its side, or of 256 pixels, so that a distant dot does not shrink it; and all that was
@@ -41,14 +42,14 @@ def checker_crops(mask: Mask, grain: float = 1.0) -> list[Box]:
     MAX_ACROSS of them is cut into longer parts.
 
     grain: mask pixels for each painted pixel, where the painting was scaled up. The sides above are in painted pixels,
-    and larger by sqrt(pixels / 4096^2) in a larger image. Where components alone would take more than FEW crops the
-    smallest share theirs, in the end all under 512 pixels, in squares of 1024. Every crop costs a second or more of a
-    processor; of squares that large, which overlap by half, there are at most 165 for any mask: 16 of everything, 64 of
-    components, 64 of parts of larger ones, and 21 of those as a whole.
+        and larger by sqrt(pixels / 4096^2) in a larger image. Where components alone would take more than FEW crops the
+        smallest share theirs, in the end all under 512 pixels, in squares of 1024. Every crop costs a second or more of
+        a processor; of squares that large, which overlap by half, there are at most 165 for any mask: 16 of everything,
+        64 of components, 64 of parts of larger ones, and 21 of those as a whole.
     """
     height, width = mask.shape
     finest = round(FINEST * max(1.0, grain, math.sqrt(mask.size / MAX_PIXELS)))
-    overview = with_surroundings(nonempty_bounds(mask), Size(width, height))
+    overview = add_surroundings(nonempty_bounds(mask), Size(width, height))
     side, max_side = overview.size.shorter, 2 * finest * REACH // FINEST
     closer = [
         box for box in close_ups(mask, finest) if side > box.size.shorter * SMALL or side > max_side >= box.size.shorter
@@ -57,7 +58,7 @@ def checker_crops(mask: Mask, grain: float = 1.0) -> list[Box]:
 
 
 def close_ups(mask: Mask, finest: int) -> list[Box]:
-    """Boxes that hold each component wholly, and each part of those larger than the last class."""
+    """Return boxes that hold each component wholly, and each part of those larger than the last class."""
     height, width = mask.shape
     image, reach = Size(width, height), finest * REACH // FINEST
     _, labels, stats, _ = cv2.connectedComponentsWithStats((mask > 0).view(np.uint8), connectivity=8)
@@ -66,14 +67,14 @@ def close_ups(mask: Mask, finest: int) -> list[Box]:
     parts = overlapping_tiles(is_large[labels], reach) if is_large.any() else []
     boxes: list[Box] = []
     for number in range(CLASSES):
-        boxes = [*grouped(components, image, finest << number), *parts]
+        boxes = [*group_boxes(components, image, finest << number), *parts]
         if len(boxes) <= FEW:
             break
     return boxes
 
 
-def grouped(components: NDArray[np.int64], image: Size, finest: int) -> list[Box]:
-    """Boxes of components [components, left top width height], each wholly in one: alone where no other is near.
+def group_boxes(components: NDArray[np.int64], image: Size, finest: int) -> list[Box]:
+    """Return boxes of components [components, left top width height], each wholly in one: alone where no other is near.
 
     Components whose longer side is under `finest`, or under twice that, and so on, share squares of twice that side:
     each goes to the square whose middle is nearest.
@@ -85,29 +86,30 @@ def grouped(components: NDArray[np.int64], image: Size, finest: int) -> list[Box
     top = nearest_tile(middle[:, 1], reach, image.height)
     _, first, counts = np.unique(power << 32 | left << 16 | top, return_index=True, return_counts=True)
     boxes = []
-    for one, count in zip(first.tolist(), counts.tolist(), strict=True):
+    for index, count in zip(first.tolist(), counts.tolist(), strict=True):
         if count > 1:
-            boxes.append(clipped_square(int(left[one]), int(top[one]), 2 * int(reach[one]), image))
+            boxes.append(clip_square(int(left[index]), int(top[index]), 2 * int(reach[index]), image))
         else:
-            x, y, width, height = components[one].tolist()
-            boxes.append(with_surroundings(Box(x, y, x + width, y + height), image))
+            x, y, width, height = components[index].tolist()
+            boxes.append(add_surroundings(Box(x, y, x + width, y + height), image))
     return boxes
 
 
 def overlapping_tiles(repainted: NDArray[np.bool_], reach: int) -> list[Box]:
-    """The squares of twice `reach`, overlapping by half, in which any pixel of `repainted` [height, width] is true."""
+    """Return the squares of twice `reach`, overlapping by half, in which any pixel of `repainted` [height, width] is
+    true."""
     height, width = repainted.shape
     lefts, tops = (np.unique(nearest_tile(np.arange(side), np.array(reach), side)).tolist() for side in (width, height))
-    tiles = [clipped_square(left, top, 2 * reach, Size(width, height)) for top, left in product(tops, lefts)]
+    tiles = [clip_square(left, top, 2 * reach, Size(width, height)) for top, left in product(tops, lefts)]
     return [box for box in tiles if repainted[box.slices].any()]
 
 
-def clipped_square(left: int, top: int, side: int, image: Size) -> Box:
+def clip_square(left: int, top: int, side: int, image: Size) -> Box:
     return Box(left, top, min(left + side, image.width), min(top + side, image.height))
 
 
 def nearest_tile(points: NDArray[Any], reach: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Starts of the tiles whose middle is nearest to `points`, along one axis.
+    """Return starts of the tiles whose middle is nearest to `points`, along one axis.
 
     Tiles of length 2 `reach` cover 0..length, overlapping by half; so an interval shorter than `reach` lies wholly in
     the tile nearest to its middle.
@@ -118,23 +120,24 @@ def nearest_tile(points: NDArray[Any], reach: NDArray[np.int64], length: int) ->
     return np.rint(number * step).astype(np.int64)
 
 
-def with_surroundings(box: Box, image: Size) -> Box:
-    """The box with context around it, as nearly square as the image has room for."""
+def add_surroundings(box: Box, image: Size) -> Box:
+    """Return the box with context around it, as nearly square as the image has room for."""
     side = box.size.longer + 2 * max(MIN_SURROUNDINGS, round(box.size.longer * SURROUNDINGS))
-    left, right = centred(box.left, box.right, side, image.width)
-    top, bottom = centred(box.top, box.bottom, side, image.height)
+    left, right = centre_interval(box.left, box.right, side, image.width)
+    top, bottom = centre_interval(box.top, box.bottom, side, image.height)
     return Box(left, top, right, bottom)
 
 
-def centred(start: int, end: int, length: int, available: int) -> tuple[int, int]:
-    """An interval of `length` centred on start..end, shifted and shortened to stay within 0..available."""
+def centre_interval(start: int, end: int, length: int, available: int) -> tuple[int, int]:
+    """Return an interval of `length` centred on start..end, shifted and shortened to stay within 0..available."""
     length = min(length, available)
     begin = min(max(0, (start + end - length) // 2), available - length)
     return begin, begin + length
 
 
 def squares(box: Box) -> Iterator[Box]:
-    """The fewest squares of the box's shorter side that cover it, overlapping by half; MAX_ACROSS for thin boxes."""
+    """Yield the fewest squares of the box's shorter side that cover it, overlapping by half; MAX_ACROSS for thin
+    boxes."""
     long = box.size.longer
     side = max(box.size.shorter, -(-2 * long // (MAX_ACROSS + 1)))
     count = max(1, -(-2 * long // side) - 1)

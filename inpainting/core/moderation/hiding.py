@@ -27,7 +27,7 @@ SEARCH_STEPS = 12
 
 
 def hide(image: CanonicalImage, mask: Mask, how: str) -> CanonicalImage:
-    """The image with every pixel hidden whose mask value is over 0, however small.
+    """Return the image with every pixel hidden whose mask value is over 0, however small.
 
     how: one of `settings_table.SAFETY_TYPES`. Its size, mode, depth, profile and alpha stay.
     """
@@ -41,22 +41,22 @@ def hide(image: CanonicalImage, mask: Mask, how: str) -> CanonicalImage:
     return CanonicalImage(pixels, image.icc_profile)
 
 
-def blurred(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
-    """A few averages, interpolated."""
-    return enlarged(averages(colour), colour, cv2.INTER_LINEAR)
+def blur(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
+    """Return a few averages, interpolated."""
+    return enlarge(averages(colour), colour, cv2.INTER_LINEAR)
 
 
-def pixelated(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
-    """The same averages as squares."""
-    return enlarged(averages(colour), colour, cv2.INTER_NEAREST_EXACT)
+def pixelate(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
+    """Return the same averages as squares."""
+    return enlarge(averages(colour), colour, cv2.INTER_NEAREST_EXACT)
 
 
-def blackened(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
+def blacken(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
     return np.zeros_like(colour)
 
 
-def labelled(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
-    """Plain grey with TEXT as large as it fits into the mask; without text where it would be illegible."""
+def draw_label(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
+    """Return plain grey with TEXT as large as it fits into the mask; without text where it would be illegible."""
     layer = np.full(colour.shape[:2], GREY, np.uint8)
     best = max((fit_text(lines, inside) for lines in LINE_BREAKS), key=lambda fit: fit[0])
     if best[0] >= MIN_SCALE:
@@ -66,15 +66,16 @@ def labelled(colour: Pixels, inside: NDArray[np.bool_]) -> Pixels:
 
 
 METHODS: dict[str, Callable[[Pixels, NDArray[np.bool_]], Pixels]] = {
-    "blur": blurred,
-    "pixelate": pixelated,
-    "black": blackened,
-    "sensitive_content_text": labelled,
+    "blur": blur,
+    "pixelate": pixelate,
+    "black": blacken,
+    "sensitive_content_text": draw_label,
 }
 
 
 def averages(colour: Pixels) -> Pixels:
-    """Area averages: an image so small that nothing in it is recognisable, its proportions kept to the nearest."""
+    """Return area averages: an image so small that nothing in it is recognisable, its proportions kept to the
+    nearest."""
     height, width = colour.shape[:2]
     cells = min(CELLS, max(1, max(height, width) // MIN_CELL))
     cell = max(height, width) / cells
@@ -82,14 +83,14 @@ def averages(colour: Pixels) -> Pixels:
     return cast("Pixels", cv2.resize(np.ascontiguousarray(colour), size, interpolation=cv2.INTER_AREA))
 
 
-def enlarged(small: Pixels, like: Pixels, interpolation: int) -> Pixels:
-    """`small` at the size of `like`."""
+def enlarge(small: Pixels, like: Pixels, interpolation: int) -> Pixels:
+    """Return `small` at the size of `like`."""
     height, width = like.shape[:2]
     return cast("Pixels", cv2.resize(small, (width, height), interpolation=interpolation).reshape(like.shape))
 
 
 def fit_text(lines: tuple[str, ...], inside: NDArray[np.bool_]) -> tuple[float, tuple[str, ...], tuple[int, int]]:
-    """The largest scale of the font at which the lines lie wholly inside, the lines, and x, y of their middle.
+    """Return the largest scale of the font at which the lines lie wholly inside, the lines, and x, y of their middle.
 
     Bisects the scale on a small copy of the mask, in which only pixels count that are wholly inside.
     """
@@ -115,7 +116,7 @@ def fit_text(lines: tuple[str, ...], inside: NDArray[np.bool_]) -> tuple[float, 
 
 
 def text_size(lines: tuple[str, ...], scale: float) -> tuple[float, float]:
-    """Width and height in pixels of the lines with a margin around them."""
+    """Return width and height in pixels of the lines with a margin around them."""
     thickness = stroke_thickness(scale)
     sizes = [cv2.getTextSize(line, FONT, scale, thickness)[0] for line in lines]
     tall = sizes[0][1] * (1 + LINE_HEIGHT * (len(lines) - 1)) * 1.4  # below the baseline too: letters have descenders

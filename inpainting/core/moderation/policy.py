@@ -17,11 +17,11 @@ STAYS_ON = "The safety checker stays on: this site's administrator has turned it
 
 
 def resolve(settings: PaintSettings, site: str) -> tuple[PaintSettings, tuple[str, ...]]:
-    """The settings that apply, and a warning for each request that the site overrides.
+    """Return the settings that apply, and a warning for each request that the site overrides.
 
     site: OFF, or the type that is on for all requests. A request may turn the checker on or choose a type that leaves
-    less of the image; never turn it off, and never a type that leaves more. `safety_checker_type` is None where it
-    is off.
+        less of the image; never turn it off, and never a type that leaves more. `safety_checker_type` is None where it
+        is off.
     """
     requested = settings.safety_checker_type
     if site == OFF:

@@ -13,7 +13,7 @@ from inpainting import families
 from inpainting.catalog.specs import (
     ADAPTER_LABELS,
     FEW_STEPS,
-    Control,
+    ControlImageKind,
     FewSteps,
     Kind,
     LoraKind,
@@ -26,9 +26,9 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size, WindowRule
 from inpainting.core.request import ControlUse, LoraUse, PaintSettings
 from inpainting.core.setting import DIFFUSION as NAME
-from inpainting.core.settings_table import FLOW_SCHEDULERS, MAX_LORAS, RANGES, not_read_by
+from inpainting.core.settings_table import FLOW_SCHEDULERS, MAX_LORAS, RANGES, settings_ignored_by
 from inpainting.core.validation import check_range
-from inpainting.engines.base import Catalog, EngineDeclaration, Queue, Resolution
+from inpainting.engines.base import EngineDeclaration, ModelCatalog, Queue, Resolution
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
 CONTEXT, MIN_CONTEXT = 0.5, 32
@@ -36,7 +36,7 @@ CONTEXT, MIN_CONTEXT = 0.5, 32
 Adapter = TypeVar("Adapter", LoraSpec, ModelSpec)
 
 
-def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
+def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
     """Fill in the model's defaults where the settings have none, and look up the adapters.
 
     Raises InvalidRequest if the model, a LoRA or an adapter is not installed or is of another family, if the preset is
@@ -44,7 +44,7 @@ def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
     """
     model = catalog.find(settings.model, NAME)
     check_supported(settings, model)
-    settings = with_preset(settings, model, catalog)
+    settings = apply_preset(settings, model, catalog)
 
     def find_adapter(name: str, kind: Kind, field: str) -> ModelSpec:
         adapter = catalog.find_adapter(name, kind, field)
@@ -94,8 +94,8 @@ def resolved_use(use: AdapterUse, adapter: ModelSpec) -> AdapterUse:
     another ControlNet."""
     if not isinstance(use, ControlUse):
         return replace(use, slug=adapter.slug)
-    if adapter.control is Control.UNION:
-        return replace(use, slug=adapter.slug, type=use.type or Control.CANNY.value)
+    if adapter.control is ControlImageKind.UNION:
+        return replace(use, slug=adapter.slug, type=use.type or ControlImageKind.CANNY.value)
     if use.type not in (None, adapter.control):
         raise InvalidRequest(
             f"The ControlNet {adapter.slug} was trained on one kind of control image, {adapter.control}; only a "
@@ -113,7 +113,7 @@ def sampling_defaults(settings: PaintSettings, model: ModelSpec, loras: Sequence
     return next((lora.few_steps for lora in active if lora.few_steps), model)
 
 
-def with_preset(settings: PaintSettings, model: ModelSpec, catalog: Catalog) -> PaintSettings:
+def apply_preset(settings: PaintSettings, model: ModelSpec, catalog: ModelCatalog) -> PaintSettings:
     """Add the adapters of the preset `draft`: an LCM LoRA, which sets steps, guidance and scheduler, and a tiny VAE.
 
     Raises InvalidRequest, `preset_unavailable`, if one of them is not installed.
@@ -124,25 +124,25 @@ def with_preset(settings: PaintSettings, model: ModelSpec, catalog: Catalog) -> 
         raise InvalidRequest(
             f"Models of the family {model.family} have no drafts.", code="preset_unavailable", field="preset"
         )
-    draft = catalog.draft_adapters(model.family)
-    if draft.lora is None or draft.vae is None:
-        missing = " and ".join(draft.missing(model.family))
+    preset = catalog.preset_adapters(model.family)
+    if preset.lora is None or preset.vae is None:
+        missing = " and ".join(preset.missing(model.family))
         raise InvalidRequest(
             f"The preset draft needs, for models of the family {model.family}: {missing}.",
             code="preset_unavailable",
             field="preset",
         )
-    weight = next((use.weight for use in settings.loras if use.slug == draft.lora and use.weight), 1.0)
-    others = [use for use in settings.loras if use.slug != draft.lora]
+    weight = next((use.weight for use in settings.loras if use.slug == preset.lora and use.weight), 1.0)
+    others = [use for use in settings.loras if use.slug != preset.lora]
     if len(others) >= MAX_LORAS:
         raise InvalidRequest(
-            f"A draft uses the LoRA {draft.lora}; beside it at most {MAX_LORAS - 1} are allowed.",
+            f"A draft uses the LoRA {preset.lora}; beside it at most {MAX_LORAS - 1} are allowed.",
             code="field_out_of_range",
             field="loras",
             limit=MAX_LORAS - 1,
             actual=len(others),
         )
-    return replace(settings, loras=(LoraUse(draft.lora, weight), *others), vae=settings.vae or draft.vae)
+    return replace(settings, loras=(LoraUse(preset.lora, weight), *others), vae=settings.vae or preset.vae)
 
 
 def check_family(adapter: Adapter, label: str, model: ModelSpec, family: str, *, code: str, field: str) -> Adapter:
@@ -179,15 +179,15 @@ def window_rule(settings: PaintSettings, model: ModelSpec) -> WindowRule:
     cell = VAE_SCALE_FACTOR * families.get(model.family).latent_patch
     if settings.width is not None or settings.height is not None:
         sides = (settings.width or model.width, settings.height or model.height)
-        return WindowRule(context, min_context, exact=Size(*(whole_cells(side, cell) for side in sides)))
+        return WindowRule(context, min_context, exact=Size(*(round_to_cells(side, cell) for side in sides)))
     native = min(model.width, model.height)
     # Small models still paint well at 1.5 times their training size; large ones are slow enough without.
     max_side = native if native >= 1024 else native * 3 // 2
-    multiple = whole_cells(native // 4, cell)
+    multiple = round_to_cells(native // 4, cell)
     return WindowRule(context, min_context, min_side=native, max_side=max_side, multiple=multiple)
 
 
-def whole_cells(pixels: int, cell: int) -> int:
+def round_to_cells(pixels: int, cell: int) -> int:
     """The nearest multiple of `cell` pixels, at least one."""
     return max(1, round(pixels / cell)) * cell
 
@@ -196,7 +196,7 @@ DIFFUSION = EngineDeclaration(
     name=NAME,
     label="Diffusion",
     queue=Queue.GPU,
-    ignored_settings=not_read_by(NAME),
+    ignored_settings=settings_ignored_by(NAME),
     needs_surroundings=False,
     resolve=resolve,
     library="torch",

@@ -65,12 +65,14 @@ class DenoisingState:
     @property
     def controls(self) -> list[tuple[ControlNetConditioning, float]]:
         """The ControlNets, each with its strength in this step."""
-        return [(one, one.strength_at(self.index, len(self.timesteps))) for one in self.controlnets]
+        return [
+            (controlnet, controlnet.strength_at(self.index, len(self.timesteps))) for controlnet in self.controlnets
+        ]
 
     @property
     def adapter_ids(self) -> tuple[frozenset[int], tuple[int, ...]]:
         """Equal for samples whose ControlNets and IP-Adapters are the same objects in memory, the latter in order."""
-        networks = frozenset(id(one.network) for one in self.controlnets)
+        networks = frozenset(id(controlnet.network) for controlnet in self.controlnets)
         return networks, tuple(map(id, self.image_prompts.adapters if self.image_prompts else ()))
 
     @property
@@ -109,7 +111,7 @@ class DenoisingState:
         if estimates is None or not self.terms:
             return None
         weights, columns = estimates[self.index - 1].tolist(), self._columns(self.terms)
-        return torch.stack([weight * one for weight, one in zip(weights, columns, strict=True)]).sum(0)
+        return torch.stack([weight * column for weight, column in zip(weights, columns, strict=True)]).sum(0)
 
     def table(self, outputs: int, terms: int) -> torch.Tensor:
         key = outputs, terms
@@ -129,7 +131,9 @@ class DenoisingState:
 
     def _columns(self, steps: Sequence[StepTerms]) -> list[torch.Tensor]:
         found = [steps[lag][kind] if lag < len(steps) else None for lag, kind in self.weights.terms]
-        return [self.latents if one is None else one for one in found]  # any numbers that are finite: their weight is 0
+        return [
+            self.latents if item is None else item for item in found
+        ]  # any numbers that are finite: their weight is 0
 
     def advance(self, prediction: torch.Tensor) -> None:
         """Take a step alone. prediction: the network's output, [rows, 4, h, w]."""
@@ -144,8 +148,8 @@ class StepGroup:
     """
 
     def __init__(self, states: Sequence[DenoisingState]) -> None:
-        self._members = [weakref.ref(one) for one in states]
-        self._rows = [one.rows for one in states]
+        self._members = [weakref.ref(state) for state in states]
+        self._rows = [state.rows for state in states]
         device = states[0].latents.device
         ends = list(accumulate(self._rows))
         rows = [number for number, count in enumerate(self._rows) for _ in range(count)]
@@ -153,16 +157,20 @@ class StepGroup:
         indices = torch.tensor([*rows, *starts, *(end - 1 for end in ends)], device=device)
         self.sample_of_row, self.unguided, self.prompted = indices.split([len(rows), len(states), len(states)])
         self.is_guided = starts != [end - 1 for end in ends]
-        scales = torch.tensor([[one.guidance, one.guidance_rescale * (one.rows > 1)] for one in states]).to(device)
+        scales = torch.tensor([[state.guidance, state.guidance_rescale * (state.rows > 1)] for state in states]).to(
+            device
+        )
         self.guidance, rescale = scales[:, :, None, None, None].unbind(1)
-        self.rescale = rescale if any(one.guidance_rescale and one.rows > 1 for one in states) else None
-        self._outputs = max(one.weights.outputs for one in states)
-        self._terms = max(len(one.weights.terms) for one in states)
+        self.rescale = rescale if any(state.guidance_rescale and state.rows > 1 for state in states) else None
+        self._outputs = max(state.weights.outputs for state in states)
+        self._terms = max(len(state.weights.terms) for state in states)
         self._kept: dict[Hashable, Any] = {}
         self._numbers: tuple[list[int], torch.Tensor] | None = None
 
     def is_of(self, states: Sequence[DenoisingState]) -> bool:
-        return self._members == [weakref.ref(one) for one in states] and self._rows == [one.rows for one in states]
+        return self._members == [weakref.ref(state) for state in states] and self._rows == [
+            state.rows for state in states
+        ]
 
     @property
     def states(self) -> list[DenoisingState]:
@@ -177,7 +185,7 @@ class StepGroup:
     @property
     def latents(self) -> torch.Tensor:
         """[images, 4, h, w]"""
-        return torch.cat([one.latents for one in self.states])
+        return torch.cat([state.latents for state in self.states])
 
     @property
     def timesteps(self) -> torch.Tensor:
@@ -211,7 +219,7 @@ class StepGroup:
         columns: the terms of each image.
         """
         padded = [[*terms, *[terms[0]] * (self._terms - len(terms))] for terms in columns]
-        stacked = torch.cat([one for terms in padded for one in terms]).unflatten(0, (len(padded), self._terms))
+        stacked = torch.cat([term for terms in padded for term in terms]).unflatten(0, (len(padded), self._terms))
         weights = self._step_numbers()[:, 5:].unflatten(1, (self._outputs, self._terms))
         return (weights[..., None, None, None] * stacked[:, None]).sum(2).unbind(1)
 
@@ -231,30 +239,32 @@ class StepGroup:
     def _step_numbers(self) -> torch.Tensor:
         """This step's row of each image's table."""
         states = self.states
-        indices = [one.index for one in states]
+        indices = [state.index for state in states]
         if self._numbers is None or self._numbers[0] != indices:
-            rows = [one.table(self._outputs, self._terms)[one.index][None] for one in states]
+            rows = [state.table(self._outputs, self._terms)[state.index][None] for state in states]
             self._numbers = indices, torch.cat(rows)
         return self._numbers[1]
 
     def _masked(self) -> torch.Tensor | None:
         """What an inpainting UNet takes beside the latents, [images, 5, h, w]; None for a plain one."""
-        parts = [[(one.mask >= 0.5).float(), one.masked_image] for one in self.states if one.masked_image is not None]
+        parts = [
+            [(state.mask >= 0.5).float(), state.masked_image] for state in self.states if state.masked_image is not None
+        ]
         return torch.cat([torch.cat(part, dim=1) for part in parts]) if parts else None
 
     def _kept_parts(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor] | None:
         """Images, noises, and masks in which 1 is never restored; None if nothing of any image is restored."""
-        if all(one.image is None for one in self.states):
+        if all(state.image is None for state in self.states):
             return None
         images, masks = [], []
-        for one in self.states:
-            images.append(one.noise if one.image is None else one.image)
-            if one.image is None:
-                masks.append(torch.ones_like(one.mask))
+        for state in self.states:
+            images.append(state.noise if state.image is None else state.image)
+            if state.image is None:
+                masks.append(torch.ones_like(state.mask))
             else:
                 # An inpainting UNet predicts the kept parts itself, as it was trained to; compositing discards them.
-                masks.append(one.mask if one.masked_image is None else one.mask.masked_fill(one.mask == 0, 1.0))
-        return torch.cat(images), torch.cat([one.noise for one in self.states]), torch.cat(masks)
+                masks.append(state.mask if state.masked_image is None else state.mask.masked_fill(state.mask == 0, 1.0))
+        return torch.cat(images), torch.cat([state.noise for state in self.states]), torch.cat(masks)
 
 
 @torch.inference_mode()
@@ -265,8 +275,8 @@ def advance(states: Sequence[DenoisingState], predictions: Sequence[torch.Tensor
     """
     group = group_of(states)
     guided = group.guided_predictions(torch.cat(list(predictions))).split(1)
-    now = [(one.latents, prediction, one.draw(), None) for one, prediction in zip(states, guided, strict=True)]
-    latents, *carried = group.weighted_sums([one.columns(terms) for one, terms in zip(states, now, strict=True)])
+    now = [(state.latents, prediction, state.draw(), None) for state, prediction in zip(states, guided, strict=True)]
+    latents, *carried = group.weighted_sums([state.columns(terms) for state, terms in zip(states, now, strict=True)])
     latents = group.restore_kept(latents)
     for number, (state, terms) in enumerate(zip(states, now, strict=True)):
         state.terms.appendleft((*terms[:3], carried[0][number : number + 1] if carried else None))

@@ -45,6 +45,6 @@ class FlowModel(LatentModel):
         return FlowStart(inputs, weights, image, self.draw_noise(inputs.latent_size, inputs.generator), notes)
 
 
-def packed(latents: torch.Tensor) -> torch.Tensor:
+def pack(latents: torch.Tensor) -> torch.Tensor:
     """[n, c, h, w] -> [n, h * w / 4, 4 * c]: patches of PATCH_SIZE latent pixels a side, as tokens."""
     return pixel_unshuffle(latents, PATCH_SIZE).flatten(2).transpose(1, 2).contiguous()

@@ -98,7 +98,7 @@ class LatentModel(ABC):
         self.offload = Offload.NONE
         self.rows_per_call: int | None = None
         """Rows of a step batch that are computed at a time; None is all."""
-        self.unsaved_area: int | None = None
+        self.degraded_area: int | None = None
         """Memory was short for an image of so many pixels; None where it was not."""
         self._compiled: CompiledNetwork | None = None
         self._prepare_compilation()
@@ -241,12 +241,12 @@ class LatentModel(ABC):
 
     # When memory is short
 
-    def save_memory(self, size: Size) -> bool:
+    def reduce_memory(self, size: Size) -> bool:
         """Switch to the next way of computing that needs less memory and more time. False if there is none left.
 
         size: of the image that memory was too short for.
         """
-        self.unsaved_area = min(size.area, self.unsaved_area or size.area)
+        self.degraded_area = min(size.area, self.degraded_area or size.area)
         if not self.is_tiled:
             # No attention slicing: scaled_dot_product_attention already holds less memory than the slices would.
             self.is_tiled = True
@@ -276,13 +276,13 @@ class LatentModel(ABC):
         parts = "parts" if offload is Offload.COMPONENTS else "layers"
         self.memory_fallbacks.append(f"Memory was short: {parts} of the model waited in the machine's memory.")
 
-    def fits_unsaved(self, size: Size) -> bool:
+    def fits_undegraded(self, size: Size) -> bool:
         """Whether an image is smaller than all for which memory was saved."""
-        return self.unsaved_area is None or size.area < self.unsaved_area
+        return self.degraded_area is None or size.area < self.degraded_area
 
-    def stop_saving(self) -> None:
-        """Undo `save_memory`, except for the placement of the weights. No image may be in progress."""
-        self.is_tiled, self.rows_per_call, self.unsaved_area = False, None, None
+    def stop_reducing(self) -> None:
+        """Undo `reduce_memory`, except for the placement of the weights. No image may be in progress."""
+        self.is_tiled, self.rows_per_call, self.degraded_area = False, None, None
         self.vae.disable_slicing()
         self.vae.disable_tiling()
         self.memory_fallbacks.clear()
@@ -294,7 +294,7 @@ class LatentModel(ABC):
         self._compiled = None
         self._forget_encodings()
         self.hardware.remove(self.pipeline)
-        self.stop_saving()
+        self.stop_reducing()
         self.offload = Offload.NONE
 
     def _forget_encodings(self) -> None:

@@ -58,12 +58,12 @@ def make_previewer(
     """
     height, width = state.latents.shape[-2:]
     is_painted = (state.mask > 0).cpu()
-    colours = fitted_colours(pixels, state, ~is_painted) if decoder is None else decoded_colours(decoder)
+    colours = fit_colours(pixels, state, ~is_painted) if decoder is None else decode_colours(decoder)
     if colours is None:
         return None
     scale = 1.0 if decoder is None else min(1.0, MAX_LATENT_SIDE / max(height, width))
     size = max(1, round(height * scale)), max(1, round(width * scale))
-    mask = pooled(is_painted.float(), size)[0, 0].numpy() > 0
+    mask = pool(is_painted.float(), size)[0, 0].numpy() > 0
     if decoder is not None:
         mask = mask.repeat(VAE_SCALE_FACTOR, axis=0).repeat(VAE_SCALE_FACTOR, axis=1)
     image = np.asarray(cv2.resize(pixels, mask.shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
@@ -74,17 +74,17 @@ def make_previewer(
 @torch.inference_mode()
 def previews_of(images: Sequence[Due]) -> list[Preview]:
     """Send the device the work of the previews of images of one `group`, without waiting for it."""
-    latents = torch.cat([pooled(current_estimate(state).float(), one.size) for one, state in images])
+    latents = torch.cat([pool(current_estimate(state).float(), previewer.size) for previewer, state in images])
     colours = torch.nan_to_num(images[0][0].colours(latents)).round().clamp(0, 255).to(torch.uint8)
     copy = HostCopy(colours.permute(0, 2, 3, 1).contiguous())
 
-    def preview(number: int, one: Previewer) -> Preview:
-        return lambda: composited(one.mask, copy.read()[number].numpy(), one.image)
+    def preview(number: int, previewer: Previewer) -> Preview:
+        return lambda: composite(previewer.mask, copy.read()[number].numpy(), previewer.image)
 
-    return [preview(number, one) for number, (one, _) in enumerate(images)]
+    return [preview(number, previewer) for number, (previewer, _) in enumerate(images)]
 
 
-def pooled(tensor: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def pool(tensor: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """[1, c, h, w], scaled down to a height and a width by the mean of the pixels."""
     return tensor if tensor.shape[-2:] == size else torch.nn.functional.interpolate(tensor, size, mode="area")
 
@@ -94,12 +94,12 @@ def current_estimate(state: DenoisingState) -> torch.Tensor:
     return state.latents if state.pred_original_sample is None else state.pred_original_sample
 
 
-def decoded_colours(decoder: torch.nn.Module) -> Colours:
+def decode_colours(decoder: torch.nn.Module) -> Colours:
     weight = next(decoder.parameters())
     return lambda latents: decoder(latents.to(weight.device, weight.dtype)).float() * 127.5 + 127.5
 
 
-def fitted_colours(pixels: NDArray[np.uint8], state: DenoisingState, is_kept: torch.Tensor) -> Colours | None:
+def fit_colours(pixels: NDArray[np.uint8], state: DenoisingState, is_kept: torch.Tensor) -> Colours | None:
     """Fit a matrix from latents to colours by least squares, on the kept part [1, 1, h, w] of the window [8h, 8w, 3].
 
     Latents are nearly linear in colour, and a matrix fitted to the request's own source image suits every VAE. Returns
@@ -119,6 +119,6 @@ def fitted_colours(pixels: NDArray[np.uint8], state: DenoisingState, is_kept: to
     return lambda latents: torch.nn.functional.conv2d(latents, matrix[:, :-1, None, None], matrix[:, -1])
 
 
-def composited(mask: NDArray[np.bool_], colours: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def composite(mask: NDArray[np.bool_], colours: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """`image` [h, w, 3] with `colours` [h, w, 3] inside the mask [h, w]."""
     return np.where(mask[:, :, None], colours, image)

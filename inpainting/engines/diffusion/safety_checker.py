@@ -27,7 +27,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.moderation.policy import UNAVAILABLE
 from inpainting.families.safety_checker.files import variant_in
 from inpainting.keepalive import run_in_thread
-from inpainting.networks.load_lock import serialized
+from inpainting.networks.load_lock import serialize
 from inpainting.networks.network_cache import network_cache
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def loaded(spec: ModelSpec) -> SafetyChecker:
     return checker
 
 
-@serialized
+@serialize
 def load(spec: ModelSpec, folder: Path) -> SafetyChecker:
     """Check a safety checker's files and load them. Raises EngineFailed, `safety_checker_unavailable`.
 

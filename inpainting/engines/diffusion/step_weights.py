@@ -137,7 +137,7 @@ def read_weights(
             rows["carried"].append(scheduler.last_sample)
             scheduler.last_sample = carried
     tables = {name: torch.stack([row.flatten().double() for row in table]) for name, table in rows.items() if table}
-    terms, packed = without_zeros(tables)
+    terms, packed = remove_zeros(tables)
     return StepWeights(
         timesteps,
         float(scheduler.init_noise_sigma) if hasattr(scheduler, "init_noise_sigma") else 1.0,
@@ -164,7 +164,7 @@ def scheduler_noise_weights(scheduler: Any, timestep: torch.Tensor) -> tuple[flo
     return of_image, of_noise
 
 
-def without_zeros(tables: dict[str, torch.Tensor]) -> tuple[tuple[Term, ...], dict[str, torch.Tensor]]:
+def remove_zeros(tables: dict[str, torch.Tensor]) -> tuple[tuple[Term, ...], dict[str, torch.Tensor]]:
     """The terms of which any step of any table [steps, KINDS * steps] has a weight, and the tables with these alone."""
     places = [
         (step, int(place))

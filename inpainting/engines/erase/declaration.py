@@ -7,14 +7,14 @@ from dataclasses import replace
 from inpainting.core.geometry import WindowRule
 from inpainting.core.request import PaintSettings
 from inpainting.core.setting import ERASE as NAME
-from inpainting.core.settings_table import not_read_by
-from inpainting.engines.base import Catalog, EngineDeclaration, Queue, Resolution
+from inpainting.core.settings_table import settings_ignored_by
+from inpainting.engines.base import EngineDeclaration, ModelCatalog, Queue, Resolution
 
 CONTEXT, MIN_CONTEXT = 0.5, 256
 """Around the mask at its own scale: enough that an island at its rim still gets a whole window of 512 pixels."""
 
 
-def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
+def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
     model = catalog.find(settings.model, NAME)
     return Resolution(
         settings=replace(settings, model=model.slug), window_rule=WindowRule(CONTEXT, MIN_CONTEXT), model=model
@@ -25,7 +25,7 @@ ERASE = EngineDeclaration(
     name=NAME,
     label="Erase",
     queue=Queue.CPU,
-    ignored_settings=not_read_by(NAME),
+    ignored_settings=settings_ignored_by(NAME),
     needs_surroundings=True,
     resolve=resolve,
     library="onnxruntime",

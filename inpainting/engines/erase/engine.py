@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window
-from inpainting.core.masks import scaled
-from inpainting.core.resizing import resized
+from inpainting.core.masks import scale_mask
+from inpainting.core.resizing import resize_pixels
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.erase.declaration import ERASE
 from inpainting.engines.erase.mask_regions import split_into_regions, window_around
@@ -36,7 +36,7 @@ class Erase:
     declaration = ERASE
 
     def inpaint(self, plan: Plan, on_step: OnStep) -> Iterable[NDArray[np.uint8]]:
-        """`settings.num_images` images [height, width, 3], equal to the source image where the mask is 0.
+        """Yield `settings.num_images` images [height, width, 3], equal to the source image where the mask is 0.
 
         Each is computed when it is taken: eight of 40 megapixels would need a gigabyte.
         One step per region. While the network runs, `on_step` gets the last step again, so that it can raise Cancelled.
@@ -60,7 +60,7 @@ class Erase:
                 visible, hole = network_input(out[here], unknown[here], network.work_size(window.box.size))
                 painted = network.paint(visible, hole, symmetry=symmetry, on_wait=partial(on_step, step))
                 own = regions.labels[here] == number
-                out[here][own] = resized(painted, window.box.size)[own]
+                out[here][own] = resize_pixels(painted, window.box.size)[own]
                 unknown[here][own] = False
                 step = Step(step.done + 1, step.of)
                 on_step(replace(step, preview=scaled_preview(out)))
@@ -80,7 +80,8 @@ class Erase:
 
 
 def region_window(box: Box, unknown: NDArray[np.bool_], side: int) -> Window:
-    """The square around a region, for a network of this side; the whole image if the square has no known pixel."""
+    """Return the square around a region, for a network of this side; the whole image if the square has no known
+    pixel."""
     size = Size(unknown.shape[1], unknown.shape[0])
     window = window_around(box, size, side)
     return window_around(Box.whole(size), size, side) if unknown[window.box.slices].all() else window
@@ -96,16 +97,16 @@ def network_input(
     """
     height, width = unknown.shape
     smaller = Size(min(width, work.width), min(height, work.height))
-    pixels, hole = resized(pixels, smaller), scaled(unknown.astype(np.uint8) * 255, smaller)
+    pixels, hole = resize_pixels(pixels, smaller), scale_mask(unknown.astype(np.uint8) * 255, smaller)
     if smaller != work:
         dilated = cv2.dilate(hole, np.ones((3, 3), np.uint8))
-        hole = scaled(hole if dilated.all() else dilated, work)
+        hole = scale_mask(hole if dilated.all() else dilated, work)
         pixels = cv2.resize(pixels, (work.width, work.height), interpolation=cv2.INTER_LINEAR)
     return pixels, hole > 0
 
 
 def scaled_preview(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image scaled down to at most PREVIEW_SIDE pixels a side."""
+    """Return the image scaled down to at most PREVIEW_SIDE pixels a side."""
     height, width = image.shape[:2]
     scale = min(1.0, PREVIEW_SIDE / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))

@@ -27,14 +27,14 @@ REGION_CONTEXT, MIN_REGION_CONTEXT = 0.5, 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskRegions:
-    """labels: [height, width], the number of a pixel's region, from 1, and 0 outside the mask. boxes: their bounds."""
+    """The regions of a mask."""
 
-    labels: NDArray[np.int32]
-    boxes: tuple[Box, ...]
+    labels: NDArray[np.int32]  # [height, width], the number of a pixel's region, from 1, and 0 outside the mask
+    boxes: tuple[Box, ...]  # their bounds
 
 
 def split_into_regions(mask: NDArray[np.bool_], side: int) -> MaskRegions:
-    """The regions of a mask [height, width] for windows of `side` pixels.
+    """Return the regions of a mask [height, width] for windows of `side` pixels.
 
     Small components whose centres lie in the same cell of a grid of half a side share a region, and so do the parts of
     slender components in one cell. Any other component is a region of its own, to which the window is scaled. Regions
@@ -77,17 +77,17 @@ def split_into_regions(mask: NDArray[np.bool_], side: int) -> MaskRegions:
                 labels[tile.slices][here] = len(boxes)
     if len(boxes) > MAX_REGIONS:
         return split_into_regions(mask, 2 * side)
-    return joined(MaskRegions(labels, tuple(boxes)), side)
+    return join_regions(MaskRegions(labels, tuple(boxes)), side)
 
 
-def joined(regions: MaskRegions, side: int) -> MaskRegions:
-    """The regions with each joined to an earlier one where a window of both is not coarser: each costs a run."""
+def join_regions(regions: MaskRegions, side: int) -> MaskRegions:
+    """Return the regions with each joined to an earlier one where a window of both is not coarser: each costs a run."""
     height, width = regions.labels.shape
     # [regions, 4]: left, top, and right and bottom negated, so that the minimum of two rows bounds both.
     edges = np.array([(box.left, box.top, -box.right, -box.bottom) for box in regions.boxes], np.int64).reshape(-1, 4)
 
     def window_side(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The longer side of the window in the image as `window_around` places it: the more, the coarser."""
+        """Return the longer side of the window in the image as `window_around` places it: the more, the coarser."""
         left, top, right, bottom = rows.T[0], rows.T[1], -rows.T[2], -rows.T[3]
         longer = np.maximum(right - left, bottom - top)
         margin = np.maximum(np.ceil(REGION_CONTEXT * longer).astype(np.int64), MIN_REGION_CONTEXT)
@@ -111,5 +111,5 @@ def joined(regions: MaskRegions, side: int) -> MaskRegions:
 
 
 def window_around(box: Box, size: Size, side: int) -> Window:
-    """The square around a region of an image of that size, which the network sees at `side` pixels."""
+    """Return the square around a region of an image of that size, which the network sees at `side` pixels."""
     return plan_window(box, size, WindowRule(REGION_CONTEXT, MIN_REGION_CONTEXT, exact=Size(side, side)))

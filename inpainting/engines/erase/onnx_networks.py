@@ -13,7 +13,7 @@ from inpainting import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
-from inpainting.engines.erase.network_inputs import PrepareInputs, without_hole
+from inpainting.engines.erase.network_inputs import PrepareInputs, fill_hole_with_nearest
 from inpainting.networks.onnx_sessions import load_session, run_session
 
 SIDE = 512
@@ -24,7 +24,7 @@ scales down by interpolation without a filter, which drops pixels beyond a facto
 
 
 class OnnxNetwork:
-    """A session of one ONNX file. side: height and width of its window, in pixels."""
+    """A session of one ONNX file; `side` is the height and the width of its window, in pixels."""
 
     def __init__(self, spec: ModelSpec, path: Path) -> None:
         self.session = load_session(spec, path)
@@ -36,10 +36,11 @@ class OnnxNetwork:
         self.scales = family.graph_scales and not isinstance(width, int)
 
     def work_size(self, window: Size) -> Size:
-        """The size at which the network gets a window: its square, or nearly the window's own where the graph scales.
+        """Return the size at which the network gets a window: its square, or nearly the window's own where the graph
+        scales.
 
-        MI-GAN's graph crops to the hole and 128 pixels around it, and fades its result in after scaling it back. At
-        512 pixels its seams were stronger on each of 12 photos than with the window's own size.
+        MI-GAN's graph crops to the hole and 128 pixels around it, and fades its result in after scaling it back. At 512
+        pixels its seams were stronger on each of 12 photos than with the window's own size.
         """
         if not self.scales:
             return Size(self.side, self.side)
@@ -48,13 +49,16 @@ class OnnxNetwork:
     def paint(
         self, image: NDArray[np.uint8], hole: NDArray[np.bool_], *, symmetry: int, on_wait: Callable[[], None]
     ) -> NDArray[np.uint8]:
-        """The network's output: RGB [height, width, 3] with the hole [height, width] filled, all pixels reconstructed.
+        """Return the network's output: RGB [height, width, 3] with the hole [height, width] filled, all pixels
+        reconstructed.
 
-        What the image holds in the hole is not used, see `without_hole`. symmetry: 0 to 7, see `transformed`.
-        on_wait: called while the network runs; an exception from it terminates the run. Raises EngineFailed.
+        What the image holds in the hole is not used, see `fill_hole_with_nearest`.
+        symmetry: 0 to 7, see `apply_symmetry`.
+        on_wait: called while the network runs; an exception from it terminates the run.
+        Raises EngineFailed.
         """
-        visible = transformed(without_hole(image, hole), symmetry)
-        feeds = self.inputs(visible, transformed(hole, symmetry))
+        visible = apply_symmetry(fill_hole_with_nearest(image, hole), symmetry)
+        feeds = self.inputs(visible, apply_symmetry(hole, symmetry))
         painted = run_session(self.session, self.label, feeds, on_wait)
         if painted.shape != (1, 3, *visible.shape[:2]) or not np.isfinite(painted).all():
             raise EngineFailed(
@@ -66,8 +70,8 @@ class OnnxNetwork:
         return np.ascontiguousarray(inverse_transformed(colours.transpose(1, 2, 0), symmetry))
 
 
-def transformed(pixels: NDArray[Any], symmetry: int) -> NDArray[Any]:
-    """Pixels under a symmetry of the square, 0 to 7. Its bits: 1 flips columns, 2 flips rows, 4 transposes."""
+def apply_symmetry(pixels: NDArray[Any], symmetry: int) -> NDArray[Any]:
+    """Return pixels under a symmetry of the square, 0 to 7. Its bits: 1 flips columns, 2 flips rows, 4 transposes."""
     pixels = pixels[:, ::-1] if symmetry & 1 else pixels
     pixels = pixels[::-1] if symmetry & 2 else pixels
     return pixels.swapaxes(0, 1) if symmetry & 4 else pixels

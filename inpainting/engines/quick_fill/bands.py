@@ -55,15 +55,13 @@ MIRROR_SIDESTEPS = (0.0, 0.2, -0.2)
 
 @dataclass(frozen=True, slots=True)
 class PlacedBand:
-    """A band in the image. axis: 0 at the top or bottom, 1 at the left or right. inward: 1 or -1, from the band to the
-    image along this axis. canvas: the band, its sources and what lies behind them. known: the pixels to copy from.
-    """
+    """A band in the image."""
 
-    axis: int
-    inward: int
+    axis: int  # 0 at the top or bottom, 1 at the left or right
+    inward: int  # 1 or -1, from the band to the image along this axis
     breadth: int
-    canvas: Box
-    known: Box
+    canvas: Box  # the band, its sources and what lies behind them
+    known: Box  # the pixels to copy from
 
     @property
     def box(self) -> Box:
@@ -91,7 +89,7 @@ class PlacedBand:
         return self.length * (self.box.size.area // self.breadth)
 
     def _from_edge(self, pixels: int) -> Box:
-        """The part of the canvas up to that far from the edge at which the band lies."""
+        """Return the part of the canvas up to that far from the edge at which the band lies."""
         edges = [self.canvas.left, self.canvas.top, self.canvas.right, self.canvas.bottom]
         if self.inward > 0:
             edges[3 - self.axis] = edges[1 - self.axis] + pixels
@@ -100,24 +98,27 @@ class PlacedBand:
         return Box(*edges)
 
     def hole(self) -> Bools:
-        """The band in `with_mirror`'s image."""
+        """Return the band in `with_mirror`'s image."""
         size = self.box.size
         hole = np.zeros((self.length, size.width) if self.axis == 0 else (size.height, self.length), bool)
         self.unmirrored(hole)[self.box.relative_to(self.around).slices] = True
         return hole
 
     def with_mirror(self, image: Bytes) -> Bytes:
-        """A copy of `image`'s part `around`, and behind it the strip's mirror image and its edge drawn out."""
+        """Return a copy of `image`'s part `around`, and behind it the strip's mirror image and its edge drawn out."""
         return self._extended(image[self.around.slices], self.breadth, self.strip, MARGIN)
 
     def unmirrored(self, plane: NDArray[Scalar]) -> NDArray[Scalar]:
-        """The part `around` of an array that is laid out as `with_mirror`'s image is."""
+        """Return the part `around` of an array that is laid out as `with_mirror`'s image is."""
         end = self.breadth + self.strip
         part = slice(0, end) if self.inward > 0 else slice(-end, None)
         return plane[part] if self.axis == 0 else plane[:, part]
 
     def band(self, levels: Floats) -> Band:
-        """levels: the uniqueness of `known`, at any scale."""
+        """Return the band for a graph.
+
+        levels: the uniqueness of `known`, at any scale.
+        """
         scale = levels.shape[self.axis] / (self.known.size.height, self.known.size.width)[self.axis]
         breadth, strip, margin = (max(1, round(scale * part)) for part in (self.breadth, self.strip, MARGIN))
         ends = [(0, 0), (0, 0)]
@@ -138,16 +139,16 @@ class PlacedBand:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Band:
-    """axis, inward, breadth, strip: see `PlacedBand`. uniqueness: of `with_mirror`'s image, [h, w] at any scale."""
+    """A band at the scale of a graph; see `PlacedBand` for `axis`, `inward`, `breadth` and `strip`."""
 
     axis: int
     inward: int
     breadth: int
     strip: int
-    uniqueness: Floats
+    uniqueness: Floats  # of `with_mirror`'s image, [h, w] at any scale
 
     def offsets(self, graph: HoleGraph) -> Ints:
-        """[k, 2]: offsets to try besides those by which the image repeats itself."""
+        """Return [k, 2]: offsets to try besides those by which the image repeats itself."""
         scale = self._scale(graph)
         sidesteps = SIDESTEPS if self.axis == 0 else (0.0,)
         steps = [(step * self.breadth, side) for step in STEPS for side in sidesteps]
@@ -157,7 +158,7 @@ class Band:
         return np.rint(np.column_stack(columns if self.axis == 0 else columns[::-1])).astype(np.int32)
 
     def costs(self, graph: HoleGraph, offsets: Ints) -> Floats:
-        """[k, nodes]: the cost of copying from that far, from what is that unique and from what is mirrored."""
+        """Return [k, nodes]: the cost of copying from that far, from what is that unique and from what is mirrored."""
         breadth = self.breadth / self._scale(graph)
         height, width = graph.shape
         depth, original_depth = self._depths(graph)
@@ -173,19 +174,20 @@ class Band:
         return costs
 
     def without_margin(self, graph: HoleGraph) -> Bools:
-        """[h, w]: the known pixels but for the margin, which would match the strip everywhere."""
+        """Return [h, w]: the known pixels but for the margin, which would match the strip everywhere."""
         depth, _ = self._depths(graph)
         return graph.known & (depth < 2 * self.strip // self._scale(graph))
 
     def originals(self, graph: HoleGraph) -> Ints:
-        """[h, w]: the flat index of each pixel, for mirrored ones and the margin of the pixel that they repeat."""
+        """Return [h, w]: the flat index of each pixel, for mirrored ones and the margin of the pixel that they
+        repeat."""
         at = np.indices(graph.shape, np.int32)
         depth, original_depth = self._depths(graph)
         at[self.axis] += self.inward * (original_depth - depth)
         return at[0] * np.int32(graph.shape[1]) + at[1]
 
     def _depths(self, graph: HoleGraph) -> tuple[Ints, Ints]:
-        """How far from the edge pixels lie inward, and those that they repeat do: two [h, 1] or [1, w]."""
+        """Return how far from the edge pixels lie inward, and those that they repeat do: two [h, 1] or [1, w]."""
         scale, at = self._scale(graph), np.arange(graph.shape[self.axis], dtype=np.int32)
         strip = self.strip // scale
         depth = at - -(-self.breadth // scale) if self.inward > 0 else (MARGIN // scale + 2 * strip - 1) - at
@@ -193,12 +195,12 @@ class Band:
         return depth, np.minimum(depth, np.maximum(2 * strip - 1 - depth, 0))
 
     def _scale(self, graph: HoleGraph) -> int:
-        """Pixels of the image to a side of the graph's."""
+        """Return the pixels of the image to a side of the graph's."""
         return max(1, round((self.breadth + 2 * self.strip + MARGIN) / graph.shape[self.axis]))
 
 
 def obliqueness(graph: HoleGraph) -> Floats:
-    """[h, w]: how strong lines are that are neither horizontal nor vertical, in levels.
+    """Return [h, w]: how strong lines are that are neither horizontal nor vertical, in levels.
 
     The mixed element of the structure tensor: J. Bigün, G. Granlund, "Optimal Orientation Detection of Linear Symmetry"
     (ICCV 1987).
@@ -208,7 +210,8 @@ def obliqueness(graph: HoleGraph) -> Floats:
 
 
 def kept_box(known: Box, image: Size, min_breadth: float) -> Box:
-    """The box around the known pixels, enlarged to each edge of the image that is no further than `min_breadth`."""
+    """Return the box around the known pixels, enlarged to each edge of the image that is no further than
+    `min_breadth`."""
     return Box(
         known.left if known.left > min_breadth else 0,
         known.top if known.top > min_breadth else 0,
@@ -218,7 +221,7 @@ def kept_box(known: Box, image: Size, min_breadth: float) -> Box:
 
 
 def bands_around(kept: Box, image: Size) -> list[PlacedBand]:
-    """In the order to fill them in: left and right, then top and bottom over the whole width."""
+    """Return the bands in the order to fill them in: left and right, then top and bottom over the whole width."""
     width, height = image.width, image.height
     across = Box(0, kept.top, width, kept.bottom)
     sides = (

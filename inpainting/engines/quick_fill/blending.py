@@ -18,21 +18,20 @@ from inpainting.engines.quick_fill.progress import Report
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """screening: a correction fades over about 1 / sqrt(screening) pixels. same: levels of 0..255; jumps across a seam
-    well above this are edges in the image, not changes of light."""
+    """What counts as a change of light."""
 
-    screening: float
-    same: float
+    screening: float  # a correction fades over about 1 / sqrt(screening) pixels
+    same: float  # levels of 0..255; jumps across a seam well above this are edges in the image, not changes of light
 
 
 HOLE_LIGHT = Light(screening=1e-3, same=16.0)
 """Corrections fade over 32 pixels."""
 BAND_LIGHT = Light(screening=1e-5, same=40.0)
-"""For sources far from the place they are copied to: a sky changes over hundreds of pixels."""
+"""The light for sources far from the place they are copied to: a sky changes over hundreds of pixels."""
 
 
 def blend(image: Bytes, graph: HoleGraph, offsets: Ints, labels: Ints, light: Light, report: Report) -> Bytes:
-    """`image` [h, w, 3] with the hole's pixels copied and blended; interpolated where a label has no source."""
+    """Return `image` [h, w, 3] with the hole's pixels copied and blended; interpolated where a label has no source."""
     box = bounds(graph.hole, 1)
     rows, columns = graph.rows - box.top, graph.columns - box.left
     source = graph.source(slice(None), offsets[labels])
@@ -50,7 +49,7 @@ def blend(image: Bytes, graph: HoleGraph, offsets: Ints, labels: Ints, light: Li
 
 
 def jumps(image: Bytes, graph: HoleGraph, offsets: Ints, labels: Ints, box: Box, light: Light) -> Floats:
-    """[box, 3]: the right-hand side of the Poisson equation, the jumps at the seams; zero away from them."""
+    """Return [box, 3]: the right-hand side of the Poisson equation, the jumps at the seams; zero away from them."""
     pixels = image.reshape(-1, 3)
     force = np.zeros((box.size.height, box.size.width, 3), np.float32)
     source = graph.source(slice(None), offsets[labels])
@@ -69,7 +68,7 @@ def jumps(image: Bytes, graph: HoleGraph, offsets: Ints, labels: Ints, box: Box,
     first, second, first_as_second, second_as_first = first[ok], second[ok], first_as_second[ok], second_as_first[ok]
     at_first = colour(first_as_second) - colour(source[first])
     at_second = colour(source[second]) - colour(second_as_first)
-    jump = attenuated((at_first + at_second) * np.float32(0.5), light)
+    jump = attenuate((at_first + at_second) * np.float32(0.5), light)
     add(first, jump)
     add(second, -jump)
 
@@ -84,11 +83,11 @@ def jumps(image: Bytes, graph: HoleGraph, offsets: Ints, labels: Ints, box: Box,
         inside = (there_rows >= 0) & (there_rows < height) & (there_columns >= 0) & (there_columns < width)
         inside[inside] = graph.known[there_rows[inside], there_columns[inside]]
         neighbour = image[rows[inside], columns[inside]].astype(np.float32)
-        add(nodes[inside], attenuated(neighbour - image[there_rows[inside], there_columns[inside]], light))
+        add(nodes[inside], attenuate(neighbour - image[there_rows[inside], there_columns[inside]], light))
     return force
 
 
-def attenuated(jump: Floats, light: Light) -> Floats:
-    """`jump` [n, 3], large ones reduced to nothing by a Gaussian of their size."""
+def attenuate(jump: Floats, light: Light) -> Floats:
+    """Return `jump` [n, 3], large ones reduced to nothing by a Gaussian of their size."""
     squared = (jump**2).sum(axis=1, keepdims=True)
     return jump * np.exp(-squared / np.float32(light.same**2))

@@ -13,8 +13,8 @@ import numpy as np
 from inpainting.engines.quick_fill.hole_graph import SCALE, Bools, Floats, HoleGraph, Indexes, Ints
 
 WEIGHT = np.float32(0.5) * SCALE
-"""Of the squared distance from the most similar sample. Chosen by eye: a tenth of it has no effect, and with six times
-of it benches break."""
+"""The weight of the squared distance from the most similar sample. Chosen by eye: a tenth of it has no effect, and with
+six times of it benches break."""
 DISTANCE = 4000.0
 """Squared levels of 0..255 by which a sample one breadth of the hole away differs on top of its colour."""
 SAMPLES = 160
@@ -30,18 +30,18 @@ CELL = 4
 
 
 def colour_costs(graph: HoleGraph, offsets: Ints) -> Floats:
-    """[k, nodes]: the cost of each of `offsets` [k, 2]; 0 where there is no known pixel near the source."""
+    """Return [k, nodes]: the cost of each of `offsets` [k, 2]; 0 where there is no known pixel near the source."""
     height, width = graph.shape
     cells, cell_of_node = np.unique((graph.rows // CELL) * width + graph.columns // CELL, return_inverse=True)
     rows, columns = (CELL * part + CELL // 2 for part in np.divmod(cells, width))
     source_rows = np.clip(rows + offsets[:, :1], 0, height - 1)
     source_columns = np.clip(columns + offsets[:, 1:], 0, width - 1)
-    colours, known = compared_features(graph)
+    colours, known = compute_features(graph)
     sources = np.ascontiguousarray(np.moveaxis(colours[source_rows, source_columns], 2, 0))
     near = np.float32(DISTANCE / ((np.ptp(graph.rows) + 1.0) * (np.ptp(graph.columns) + 1.0)))
     nearest = np.full(source_rows.shape, np.inf, np.float32)
     # elementwise and sample by sample: a matrix product would be split over threads, which costs more than it saves
-    for row, column in sampled_around(graph).tolist():
+    for row, column in sample_around(graph).tolist():
         distance = near * ((rows - row) ** 2 + (columns - column) ** 2).astype(np.float32)
         difference = sources - colours[row, column][:, None, None]
         difference *= difference
@@ -49,8 +49,8 @@ def colour_costs(graph: HoleGraph, offsets: Ints) -> Floats:
     return (WEIGHT * np.where(known[source_rows, source_columns], nearest, np.float32(0)))[:, cell_of_node]
 
 
-def compared_features(graph: HoleGraph) -> tuple[Floats, Bools]:
-    """([h, w, 4] Lab and detail, blurred over known pixels only; [h, w] whether there are any)."""
+def compute_features(graph: HoleGraph) -> tuple[Floats, Bools]:
+    """Return ([h, w, 4] Lab and detail, blurred over known pixels only; [h, w] whether there are any)."""
     known = graph.known.astype(np.float32)
     weight = cv2.GaussianBlur(known, (0, 0), BLUR)
     lab = cv2.GaussianBlur(graph.features[:, :, :3] * known[:, :, None], (0, 0), BLUR)
@@ -61,8 +61,8 @@ def compared_features(graph: HoleGraph) -> tuple[Floats, Bools]:
     return np.dstack([lab, DETAIL * np.minimum(detail, MAX_DETAIL)]), weight > 0.01
 
 
-def sampled_around(graph: HoleGraph) -> Indexes:
-    """[<= SAMPLES, 2]: rows and columns of known pixels around the hole, evenly spaced in reading order."""
+def sample_around(graph: HoleGraph) -> Indexes:
+    """Return [<= SAMPLES, 2]: rows and columns of known pixels around the hole, evenly spaced in reading order."""
     side = 2 * RING + 1
     ring = cv2.dilate(graph.hole.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
     ring_known = ring & graph.known

@@ -5,14 +5,14 @@ from __future__ import annotations
 from inpainting.core.geometry import WindowRule
 from inpainting.core.request import PaintSettings
 from inpainting.core.setting import QUICK_FILL as NAME
-from inpainting.core.settings_table import not_read_by
-from inpainting.engines.base import Catalog, EngineDeclaration, Queue, Resolution
+from inpainting.core.settings_table import settings_ignored_by
+from inpainting.engines.base import EngineDeclaration, ModelCatalog, Queue, Resolution
 
 CONTEXT = 1.0
 MIN_CONTEXT = 64
 
 
-def resolve(settings: PaintSettings, catalog: Catalog) -> Resolution:
+def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
     return Resolution(settings=settings, window_rule=WindowRule(context=CONTEXT, min_context=MIN_CONTEXT))
 
 
@@ -20,7 +20,7 @@ QUICK_FILL = EngineDeclaration(
     name=NAME,
     label="Quick fill",
     queue=Queue.CPU,
-    ignored_settings=not_read_by(NAME),
+    ignored_settings=settings_ignored_by(NAME),
     needs_surroundings=True,
     resolve=resolve,
 )

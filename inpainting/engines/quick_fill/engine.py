@@ -33,7 +33,7 @@ class QuickFill:
     declaration = QUICK_FILL
 
     def inpaint(self, plan: Plan, on_step: OnStep) -> Iterable[NDArray[np.uint8]]:
-        """`settings.num_images` images [height, width, 3], equal to the source image where the mask is 0.
+        """Yield `settings.num_images` images [height, width, 3], equal to the source image where the mask is 0.
 
         Each is made when it is taken: eight of 40 megapixels would be a gigabyte.
 
@@ -70,7 +70,7 @@ class QuickFill:
 def fill_all(
     image: NDArray[np.uint8], mask: NDArray[np.bool_], holes: list[Box], seed: tuple[int, int], report: Report
 ) -> NDArray[np.uint8]:
-    """A copy of `image` [h, w, 3] with the holes in `mask` [h, w] filled in turn; filled ones count as known."""
+    """Return a copy of `image` [h, w, 3] with the holes in `mask` [h, w] filled in turn; filled ones count as known."""
     out = image.copy()
     unknown = mask.copy()
     whole = Box.whole(Size(mask.shape[1], mask.shape[0]))
@@ -98,7 +98,7 @@ def fill_all(
 
 
 def share_of_holes(holes: list[Box], bands: list[PlacedBand]) -> float:
-    """The share of the time that holes take, before bands are filled."""
+    """Return the share of the time that holes take, before bands are filled."""
     areas = [sum(hole.size.area for hole in holes), sum(band.box.size.area for band in bands)]
     return areas[0] / max(1, sum(areas))
 
@@ -106,7 +106,7 @@ def share_of_holes(holes: list[Box], bands: list[PlacedBand]) -> float:
 def fill_bands(
     image: NDArray[np.uint8], bands: list[PlacedBand], seed: tuple[int, int], report: Report
 ) -> NDArray[np.uint8]:
-    """`image` [h, w, 3], which is written, with the bands filled in turn; filled ones count as known."""
+    """Return `image` [h, w, 3], which is written, with the bands filled in turn; filled ones count as known."""
     factor = downscaling(sum(band.box.size.area for band in bands), [band.area for band in bands])
     levels: dict[Box, NDArray[np.float32]] = {}
     for number, place in enumerate(bands):

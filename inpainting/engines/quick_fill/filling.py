@@ -16,7 +16,7 @@ from inpainting.engines.quick_fill.labelling import Labelling
 from inpainting.engines.quick_fill.offsets import coverage, dominant, find_matches
 from inpainting.engines.quick_fill.progress import Report, subrange
 from inpainting.engines.quick_fill.repetition import RepetitionLabelling
-from inpainting.engines.quick_fill.upsampling import near_seams, upsample
+from inpainting.engines.quick_fill.upsampling import find_nodes_near_seams, upsample
 
 QUERIES = 4_000
 """Patches whose most similar patch is searched for, at most."""
@@ -42,14 +42,11 @@ SMOOTH = 4.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Filling:
-    """A filled hole. image: [h, w, 3]. graph: of the image, padded at the right and below.
+    """A filled hole."""
 
-    offsets: [nodes of the graph, 2], from each pixel of the hole to the one that was copied before blending.
-    """
-
-    image: Bytes
-    graph: HoleGraph
-    offsets: Ints
+    image: Bytes  # [h, w, 3]
+    graph: HoleGraph  # of the image, padded at the right and below
+    offsets: Ints  # [nodes of the graph, 2], from each pixel of the hole to the one that was copied before blending
 
 
 def coarse_factor(hole_pixels: int, area: int) -> int:
@@ -69,10 +66,11 @@ def fill(
     report: Report,
     band: Band | None = None,
 ) -> Filling:
-    """`image` [h, w, 3] with `hole` [h, w] filled from `known` [h, w]; other pixels are neither changed nor used.
+    """Return `image` [h, w, 3] with `hole` [h, w] filled from `known` [h, w]; other pixels are neither changed nor
+    used.
 
-    effort: 0..1, the share of the usual number of offsets that is searched for and tried. band: None for a hole that is
-    surrounded by known pixels; a trend would run away where they are on one side only.
+    effort: 0..1, the share of the usual number of offsets that is searched for and tried.
+    band: None for a hole that is surrounded by known pixels; a trend would run away where they are on one side only.
     """
     report(0.0)
     trend = None if band else smooth_trend(image, known, hole)
@@ -89,7 +87,7 @@ def fill(
 
 
 def smooth_trend(image: Bytes, known: Bools, hole: Bools) -> NDArray[np.float32] | None:
-    """[h, w, 3]: the quadratic surface fitted to the hole's surroundings, or None where they are not smooth."""
+    """Return [h, w, 3]: the quadratic surface fitted to the hole's surroundings, or None where they are not smooth."""
     surroundings = cv2.dilate(hole.astype(np.uint8), np.ones((2 * RING + 1, 2 * RING + 1), np.uint8)) > 0
     rows, columns = np.nonzero(surroundings & known)
     if len(rows) < 30:
@@ -118,7 +116,7 @@ def fill_textured(
     report: Report,
     band: Band | None = None,
 ) -> Filling:
-    """As `fill`, by copying alone."""
+    """Return what `fill` returns, by copying alone."""
     factor = coarse_factor(int(np.count_nonzero(hole)), hole.size)
     height, width = hole.shape
     down, right = -height % factor, -width % factor  # sides must be multiples of the coarse factor
@@ -144,7 +142,7 @@ def fill_textured(
 def label_coarse(
     graph: HoleGraph, effort: float, rng: np.random.Generator, report: Report, band: Band | None
 ) -> tuple[Ints, Ints]:
-    """(offsets [k, 2], labels [n]) of the hole's pixels on the coarse level."""
+    """Return (offsets [k, 2], labels [n]) of the hole's pixels on the coarse level."""
     pixels = len(graph.rows)
     side = 2 * (max(graph.shape) // 12) + 9
     near = cv2.dilate(graph.hole.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
@@ -154,7 +152,7 @@ def label_coarse(
     matches = find_matches(lab, known, near, queries, rng, subrange(report, 0.0, 0.2))
     most_labels = int(effort * min(LABELS, 32 + pixels // 30)) + 4
     offsets = dominant(matches, coverage(graph.hole, graph.known), most_labels)
-    offsets = with_coverage(graph, offsets)
+    offsets = add_coverage(graph, offsets)
     if band is None:
         breadth = np.float32(np.sqrt(np.ptp(graph.rows) + 1.0) * np.sqrt(np.ptp(graph.columns) + 1.0))
         far = (VERTICAL_COST * abs(offsets[:, 0]) + HORIZONTAL_COST * abs(offsets[:, 1])).astype(np.float32) / breadth
@@ -179,13 +177,13 @@ def label_coarse(
     # a second round is worth its time only near seams, and for offsets in use; in bands all may repeat less
     again = np.unique(labelling.labels).tolist()
     for index, label in enumerate(again):
-        labelling.expand(label, candidates=near_seams(graph, labelling.labels, 3) if band is None else None)
+        labelling.expand(label, candidates=find_nodes_near_seams(graph, labelling.labels, 3) if band is None else None)
         report(0.75 + 0.25 * (index + 1) / len(again))
     return offsets, labelling.labels
 
 
-def with_coverage(graph: HoleGraph, offsets: Ints) -> Ints:
-    """`offsets` and a few more, until each pixel of the hole has one with a known source, as far as possible."""
+def add_coverage(graph: HoleGraph, offsets: Ints) -> Ints:
+    """Return `offsets` and a few more, until each pixel of the hole has one with a known source, as far as possible."""
     every = slice(None)
     found = [offsets.reshape(-1, 2)]
     uncovered = np.ones(len(graph.rows), bool)

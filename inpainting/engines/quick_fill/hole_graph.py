@@ -29,7 +29,7 @@ UNKNOWN = 260
 MAX_DISTANCE = 120.0
 """Levels: the feature distance is truncated here, beyond which two pixels are simply different."""
 SCALE = np.float32(1 / 30)
-"""Of squared levels. The distance is squared so that one glaring break costs more than many faint ones."""
+"""The scale of squared levels. The distance is squared so that one glaring break costs more than many faint ones."""
 IMPOSSIBLE = np.float32(1e5)
 """The data cost of an offset whose source pixel is unknown."""
 REACH = 4
@@ -39,17 +39,16 @@ CONTEXT_WEIGHT = np.float32(0.25 / (2 * REACH + 1))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HoleGraph:
-    """Made once per level by `build_graph`, never changed.
+    """Made once per level by `build_graph`, never changed."""
 
-    features: [h, w, CHANNELS]; known, hole: [h, w]; rows, columns: [n] of the nodes; first, second: [edges], the
-    nodes at both ends.
-    """
-
-    features: NDArray[np.int16]
+    features: NDArray[np.int16]  # [h, w, CHANNELS]
+    # `known`, `hole`: [h, w].
     known: Bools
     hole: Bools
+    # `rows`, `columns`: [n] of the nodes.
     rows: Ints
     columns: Ints
+    # `first`, `second`: [edges], the nodes at both ends.
     first: Ints
     second: Ints
 
@@ -58,7 +57,8 @@ class HoleGraph:
         return self.hole.shape[0], self.hole.shape[1]
 
     def source(self, nodes: NDArray[np.integer] | slice, offsets: Ints) -> Indexes:
-        """[nodes]: flat indexes of the source pixels under `offsets` ([2] or [nodes, 2]); -1 for unknown ones."""
+        """Return [nodes]: flat indexes of the source pixels under `offsets` ([2] or [nodes, 2]); -1 for unknown
+        ones."""
         height, width = self.shape
         rows = self.rows[nodes] + offsets[..., 0]
         columns = self.columns[nodes] + offsets[..., 1]
@@ -67,14 +67,15 @@ class HoleGraph:
         return np.where(inside & self.known.ravel()[flat], flat, -1)
 
     def source_features(self, nodes: NDArray[np.integer] | slice, offsets: Ints) -> NDArray[np.int16]:
-        """[nodes, CHANNELS]: the features the nodes take over under `offsets`."""
+        """Return [nodes, CHANNELS]: the features the nodes take over under `offsets`."""
         source = self.source(nodes, offsets)
         found = self.features.reshape(-1, CHANNELS)[source]
         found[source < 0] = UNKNOWN
         return found
 
     def data_cost(self, nodes: Indexes, offset: Ints) -> Floats:
-        """[nodes]: IMPOSSIBLE for an unknown source, plus the mismatch of the known pixels around node and source."""
+        """Return [nodes]: IMPOSSIBLE for an unknown source, plus the mismatch of the known pixels around node and
+        source."""
         cost = np.where(self.source(nodes, offset) < 0, IMPOSSIBLE, np.float32(0))
         if not len(nodes):
             return cost
@@ -83,7 +84,7 @@ class HoleGraph:
         top, left = max(0, int(rows.min()) - margin), max(0, int(columns.min()) - margin)
         box = slice(top, int(rows.max()) + margin + 1), slice(left, int(columns.max()) + margin + 1)
         here, known = self.features[box], self.known[box]
-        there = shifted(self.features, self.known, top + int(offset[0]), left + int(offset[1]), known.shape)
+        there = shift_features(self.features, self.known, top + int(offset[0]), left + int(offset[1]), known.shape)
         distance = np.where(known, feature_distance(here, there), np.float32(0))
         side = 2 * REACH + 1
         around = cv2.boxFilter(distance, cv2.CV_32F, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
@@ -92,7 +93,7 @@ class HoleGraph:
         return cost + (CONTEXT_WEIGHT * around + beside)[rows - top, columns - left]
 
     def subgraph(self, nodes: Indexes) -> HoleGraph:
-        """The graph of only these nodes (ascending) and the edges between them."""
+        """Return the graph of only these nodes (ascending) and the edges between them."""
         number = np.full(len(self.rows), -1, np.int32)
         number[nodes] = np.arange(len(nodes), dtype=np.int32)
         first, second = number[self.first], number[self.second]
@@ -103,8 +104,8 @@ class HoleGraph:
 
 
 def build_graph(image: Bytes, known: Bools, hole: Bools, factor: int) -> HoleGraph:
-    """The graph of `image` [h, w, 3 RGB] downscaled by `factor`, of which h and w are multiples."""
-    image, known, hole = downscaled(image, known, hole, factor)
+    """Return the graph of `image` [h, w, 3 RGB] downscaled by `factor`, of which h and w are multiples."""
+    image, known, hole = downscale(image, known, hole, factor)
     height, width = hole.shape
     features = np.empty((height, width, CHANNELS), np.int16)
     features[:, :, :3] = cv2.cvtColor(image, cv2.COLOR_RGB2Lab)
@@ -123,8 +124,8 @@ def build_graph(image: Bytes, known: Bools, hole: Bools, factor: int) -> HoleGra
     return HoleGraph(features, known, hole, rows, columns, first, second)
 
 
-def downscaled(image: Bytes, known: Bools, hole: Bools, factor: int) -> tuple[Bytes, Bools, Bools]:
-    """All three at 1 / `factor` of their size, of which their sides are multiples.
+def downscale(image: Bytes, known: Bools, hole: Bools, factor: int) -> tuple[Bytes, Bools, Bools]:
+    """Return all three at 1 / `factor` of their size, of which their sides are multiples.
 
     A downscaled pixel is known where all its pixels are, and in the hole where any of them is.
     """
@@ -137,22 +138,22 @@ def downscaled(image: Bytes, known: Bools, hole: Bools, factor: int) -> tuple[By
 
 
 def any_in_blocks(plane: Bools, side: int) -> Bools:
-    """[h / side, w / side]: whether any pixel of each block is true."""
+    """Return [h / side, w / side]: whether any pixel of each block is true."""
     dilated = cv2.dilate(plane.view(np.uint8), np.ones((side, side), np.uint8), anchor=(0, 0))
     return dilated[::side, ::side] > 0
 
 
 def feature_distance(left: NDArray[np.int16], right: NDArray[np.int16]) -> Floats:
-    """[...]: the truncated squared distance of two arrays of features [..., CHANNELS]."""
+    """Return [...]: the truncated squared distance of two arrays of features [..., CHANNELS]."""
     difference = (left - right).astype(np.float32)
     squared = np.einsum("...j,...j->...", difference, difference)
     return np.minimum(squared, np.float32(MAX_DISTANCE**2)) * SCALE
 
 
-def shifted(
+def shift_features(
     features: NDArray[np.int16], known: Bools, top: int, left: int, shape: tuple[int, ...]
 ) -> NDArray[np.int16]:
-    """[*shape, CHANNELS] of `features` from (top, left) on; UNKNOWN where that is outside or unknown."""
+    """Return [*shape, CHANNELS] of `features` from (top, left) on; UNKNOWN where that is outside or unknown."""
     height, width = known.shape
     out = np.full((shape[0], shape[1], CHANNELS), UNKNOWN, np.int16)
     rows = slice(max(0, top), max(0, min(height, top + shape[0])))
@@ -164,7 +165,7 @@ def shifted(
 
 
 def bounds(plane: Bools, margin: int) -> Box:
-    """The smallest box around the true pixels, expanded by `margin`. Raises ValueError where none is true."""
+    """Return the smallest box around the true pixels, expanded by `margin`. Raises ValueError where none is true."""
     box = masks.bounds(plane.view(np.uint8))
     if box is None:
         raise ValueError("no pixel is true, so there are no bounds")

@@ -39,7 +39,8 @@ GRID = 2048
 
 
 def split_mask(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Box]]:
-    """(thin damage [h, w], boxes of the holes): together they cover the mask. A box holds one or several nearby."""
+    """Return (thin damage [h, w], boxes of the holes): together they cover the mask. A box holds one or several
+    nearby."""
     thin = np.zeros_like(mask)
     parts = [Part.of(mask, region) for region in regions(mask)]
     thick = [part.deepest > np.where(part.from_scratches, CROSSING_RADIUS, THIN_RADIUS) for part in parts]
@@ -48,7 +49,7 @@ def split_mask(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Box]]:
         thick = [chosen & (part.deepest > MANY_RADIUS) for part, chosen in zip(parts, thick, strict=True)]
         found = thick_boxes(parts, thick, mask)
     if len(found) > MAX_HOLES:
-        found = joined_in_cells(found)
+        found = join_in_cells(found)
     for part, chosen in zip(parts, thick, strict=True):
         here = mask[part.region.slices]
         thin[part.region.slices] = here & ~chosen[part.numbers] if chosen.any() else here
@@ -56,7 +57,7 @@ def split_mask(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], list[Box]]:
 
 
 def regions(mask: NDArray[np.bool_]) -> list[Box]:
-    """Disjoint boxes that cover the mask. No two of them hold parts of holes that are near each other.
+    """Return disjoint boxes that cover the mask. No two of them hold parts of holes that are near each other.
 
     Only around the masked pixels: a `Part` takes ten bytes a pixel while it is made.
     """
@@ -67,9 +68,9 @@ def regions(mask: NDArray[np.bool_]) -> list[Box]:
         Box(BLOCK * left, BLOCK * top, BLOCK * (left + width), BLOCK * (top + height)).clipped(whole)
         for left, top, width, height, _ in stats[1:].tolist()
     ]
-    found = grouped(found, mask.shape)
+    found = group_boxes(found, mask.shape)
     for _ in range(MAX_PASSES):
-        joined = grouped(found, mask.shape, reach=0)
+        joined = group_boxes(found, mask.shape, reach=0)
         is_stable = len(joined) == len(found)
         if is_stable:
             break
@@ -81,22 +82,17 @@ def regions(mask: NDArray[np.bool_]) -> list[Box]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """The components of the mask in one region of the image.
-
-    numbers: [h, w], the component that each pixel belongs to. boxes: of the components, in the image. deepest: [n],
-    their greatest depths; 0 for what is certainly thin. from_scratches: [n], whether a component is the crossing of
-    scratches.
-    """
+    """The components of the mask in one region of the image."""
 
     region: Box
-    numbers: NDArray[np.int32]
-    boxes: list[Box]
-    deepest: NDArray[np.float32]
-    from_scratches: NDArray[np.bool_]
+    numbers: NDArray[np.int32]  # [h, w], the component that each pixel belongs to
+    boxes: list[Box]  # of the components, in the image
+    deepest: NDArray[np.float32]  # [n], their greatest depths; 0 for what is certainly thin
+    from_scratches: NDArray[np.bool_]  # [n], whether a component is the crossing of scratches
 
     @classmethod
     def of(cls, mask: NDArray[np.bool_], region: Box) -> Part:
-        """The pixels at the edges of `region` are 0 in `mask`, or lie at the image's border.
+        """Take the part in `region`, at whose edges the pixels are 0 in `mask`, or lie at the image's border.
 
         A component that is mostly deep is a hole, including its thin ends. Of one that is mostly thin, such as crossing
         scratches, only the parts too deep for a crossing are holes.
@@ -128,34 +124,35 @@ class Part:
 
 
 def thick_boxes(parts: list[Part], thick: list[NDArray[np.bool_]], mask: NDArray[np.bool_]) -> list[Box]:
-    """The holes to fill: the components that are `thick` [n] in each of `parts`, some joined or cut into tiles."""
+    """Return the holes to fill: the components that are `thick` [n] in each of `parts`, some joined or cut into
+    tiles."""
     depths = {
         part.boxes[number]: float(part.deepest[number])
         for part, chosen in zip(parts, thick, strict=True)
         for number in np.flatnonzero(chosen)
     }
-    return tiled(grouped(list(depths), mask.shape), depths, mask)
+    return tile_holes(group_boxes(list(depths), mask.shape), depths, mask)
 
 
 def row_slices(plane: NDArray[np.bool_]) -> list[slice]:
-    """Strips of rows, so that the indexes of a large mask's pixels are not held all at once."""
+    """Return strips of rows, so that the indexes of a large mask's pixels are not held all at once."""
     return [slice(top, bottom) for top, bottom in row_strips(*plane.shape)]
 
 
 def edge_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Distance in pixels to the nearest pixel outside the mask; the image's border is no edge."""
+    """Return distance in pixels to the nearest pixel outside the mask; the image's border is no edge."""
     padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     return cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_5)[1:-1, 1:-1]
 
 
 def grown(core: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pixels that belong to a deep core: dilated back by the depth that the threshold removed."""
+    """Return the pixels that belong to a deep core: dilated back by the depth that the threshold removed."""
     side = 2 * int(np.ceil(THIN_RADIUS)) + 3
     return cv2.dilate(core.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))) > 0
 
 
-def grouped(boxes: list[Box], shape: tuple[int, ...], reach: float = 1 / 8) -> list[Box]:
-    """Those whose surroundings (`reach` times their size, at least 8 pixels) touch share one box."""
+def group_boxes(boxes: list[Box], shape: tuple[int, ...], reach: float = 1 / 8) -> list[Box]:
+    """Join boxes: those whose surroundings (`reach` times their size, at least 8 pixels) touch share one box."""
     canvas = np.zeros((shape[0] // CELL + 2, shape[1] // CELL + 2), np.uint8)
     for box in boxes:
         margin = max(8, int(box.size.longer * reach))
@@ -169,8 +166,8 @@ def grouped(boxes: list[Box], shape: tuple[int, ...], reach: float = 1 / 8) -> l
     return list(groups.values())
 
 
-def tiled(holes: list[Box], depths: dict[Box, float], mask: NDArray[np.bool_]) -> list[Box]:
-    """Long and slender holes cut into tiles, each as small as its part of the hole; others as they are.
+def tile_holes(holes: list[Box], depths: dict[Box, float], mask: NDArray[np.bool_]) -> list[Box]:
+    """Return long and slender holes cut into tiles, each as small as its part of the hole; others as they are.
 
     depths: of the components.
     """
@@ -191,15 +188,15 @@ def tiled(holes: list[Box], depths: dict[Box, float], mask: NDArray[np.bool_]) -
 
 
 def even_tiles(box: Box, side: int) -> list[Box]:
-    """Tiles of about `side` pixels a side, row by row, none of them a sliver."""
+    """Return tiles of about `side` pixels a side, row by row, none of them a sliver."""
     columns, rows = (max(1, round(length / side)) for length in (box.size.width, box.size.height))
     lefts = [box.left + box.size.width * column // columns for column in range(columns + 1)]
     tops = [box.top + box.size.height * row // rows for row in range(rows + 1)]
     return [Box(left, top, right, bottom) for top, bottom in pairwise(tops) for left, right in pairwise(lefts)]
 
 
-def joined_in_cells(holes: list[Box]) -> list[Box]:
-    """One box for all holes whose centres are in the same cell of the grid."""
+def join_in_cells(holes: list[Box]) -> list[Box]:
+    """Return one box for all holes whose centres are in the same cell of the grid."""
     cells: dict[tuple[int, int], Box] = {}
     for hole in holes:
         cell = (hole.top + hole.bottom) // 2 // GRID, (hole.left + hole.right) // 2 // GRID

@@ -30,7 +30,10 @@ DataCost = Callable[[int, Indexes], Floats]
 
 
 class Labelling:
-    """A labelling whose energy each expansion lowers. labels: [n], for each node an index into `offsets` [k, 2]."""
+    """A labelling whose energy each expansion lowers.
+
+    labels: [n], for each node an index into `offsets` [k, 2].
+    """
 
     def __init__(self, graph: HoleGraph, offsets: Ints, data_cost: DataCost, labels: Ints) -> None:
         self.graph = graph
@@ -48,7 +51,10 @@ class Labelling:
         self._update_edges(np.arange(len(graph.first)))
 
     def expand(self, label: int, candidates: Bools | None = None) -> None:
-        """Make the expansion move to `label` that lowers the energy most. candidates: [n], the nodes that may move."""
+        """Make the expansion move to `label` that lowers the energy most.
+
+        candidates: [n], the nodes that may move.
+        """
         graph = self.graph
         free = self.labels != label
         if candidates is not None:
@@ -112,9 +118,10 @@ def _minimum_cut(
     only_first: Floats,
     only_second: Floats,
 ) -> Bools:
-    """[nodes]: which of the free nodes move, by the minimum cut of the expansion's binary energy.
+    """Return [nodes]: which of the free nodes move, by the minimum cut of the expansion's binary energy.
 
-    node_change: [nodes], what moving adds to the data cost. first, second: the ends of the edges with a free node;
+    node_change: [nodes], what moving adds to the data cost.
+    first, second: the ends of the edges with a free node;
     neither, only_first, only_second: the cost of each edge if these ends move. If both do, it is 0.
     """
     index = np.empty(len(free), np.int32)

@@ -15,7 +15,7 @@ import numpy as np
 from inpainting.core.geometry import row_strips
 from inpainting.engines.quick_fill.bands import Band
 from inpainting.engines.quick_fill.filling import Filling, fill
-from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, downscaled
+from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, downscale
 from inpainting.engines.quick_fill.progress import Report, subrange
 from inpainting.engines.quick_fill.scratches import interpolate_roughly
 
@@ -25,11 +25,14 @@ the resolution, and looks the same."""
 MAX_AREA = 18_000_000
 """Pixels of a hole's surroundings at full resolution, at most: 20 bytes each."""
 MAX_AREAS = 60_000_000
-"""Of all holes together: about 10 seconds."""
+"""The limit for all holes together: about 10 seconds."""
 
 
 def downscaling(hole_pixels: int, areas: list[int]) -> int:
-    """The factor by which an image has to be downscaled for its holes. areas: of the surroundings of each hole."""
+    """Return the factor by which an image has to be downscaled for its holes.
+
+    areas: of the surroundings of each hole.
+    """
     excess = max(hole_pixels / MAX_HOLE, max(areas, default=0) / MAX_AREA, sum(areas) / MAX_AREAS)
     return max(1, math.ceil(math.sqrt(excess)))
 
@@ -44,22 +47,23 @@ def fill_downscaled(
     report: Report,
     band: Band | None = None,
 ) -> Bytes:
-    """As `filling.fill`, at 1 / `factor` of the size. Above 1 it writes `image` itself: a copy may be 60 MB."""
+    """Return what `filling.fill` returns, at 1 / `factor` of the size. Above 1 it writes `image` itself: a copy may be
+    60 MB."""
     if factor == 1:
         return fill(image, known, hole, effort, rng, report, band).image
     height, width = hole.shape
     down, right = -height % factor, -width % factor
     padded = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE) if down or right else image
     known, padded_hole = (np.pad(plane, ((0, down), (0, right))) if down or right else plane for plane in (known, hole))
-    small, small_known, small_hole = downscaled(padded, known, padded_hole, factor)
+    small, small_known, small_hole = downscale(padded, known, padded_hole, factor)
     del padded, known, padded_hole
     if not small_known.any():
         return interpolate_roughly(image, hole, report)
     filling = fill(small, small_known, small_hole, effort, rng, subrange(report, 0.0, 0.9), band)
-    return with_detail(image, hole, small, filling, factor, subrange(report, 0.9, 1.0))
+    return fill_with_detail(image, hole, small, filling, factor, subrange(report, 0.9, 1.0))
 
 
-def with_detail(image: Bytes, hole: Bools, small: Bytes, filling: Filling, factor: int, report: Report) -> Bytes:
+def fill_with_detail(image: Bytes, hole: Bools, small: Bytes, filling: Filling, factor: int, report: Report) -> Bytes:
     """Fill `hole` [h, w] in `image` [h, w, 3] as `filling` fills it in `small`, which is the image / `factor`.
 
     Pixels without a source are interpolated from the downscaled filling.
@@ -85,13 +89,13 @@ def with_detail(image: Bytes, hole: Bools, small: Bytes, filling: Filling, facto
         image[top:bottom][at] = np.clip(colour, 0, 255)
         if not copied.all():
             at = down[~copied], right[~copied]
-            image[top:bottom][at] = upscaled(filled, top, bottom, factor, width)[at]
+            image[top:bottom][at] = upscale(filled, top, bottom, factor, width)[at]
         report(bottom / height)
     return image
 
 
-def upscaled(image: Bytes, top: int, bottom: int, factor: int, width: int) -> Bytes:
-    """Rows top to bottom of `image`, bilinearly at `factor` times its size, [bottom - top, width, 3]."""
+def upscale(image: Bytes, top: int, bottom: int, factor: int, width: int) -> Bytes:
+    """Return rows top to bottom of `image`, bilinearly at `factor` times its size, [bottom - top, width, 3]."""
     first, last = max(top // factor - 1, 0), min(bottom // factor + 2, image.shape[0])
     size = image.shape[1] * factor, (last - first) * factor
     part = cv2.resize(image[first:last], size, interpolation=cv2.INTER_LINEAR)

@@ -34,11 +34,14 @@ def find_matches(
     rng: np.random.Generator,
     report: Report,
 ) -> NDArray[np.int32]:
-    """[n, 2]: the offsets from up to `max_count` known patches to the most similar one that is not a close neighbour.
+    """Return [n, 2]: the offsets from up to `max_count` known patches to the most similar one that is not a close
+    neighbour.
 
     Close is up to max(height, width) / 15 pixels (He and Sun).
 
-    lab: [h, w, 3] in 0..255; known: [h, w]; near: [h, w], around the hole, where two thirds of the patches are sampled.
+    lab: [h, w, 3] in 0..255;
+    known: [h, w];
+    near: [h, w], around the hole, where two thirds of the patches are sampled.
     """
     height, width = known.shape
     if min(height, width) < PATCH:
@@ -53,7 +56,7 @@ def find_matches(
             sample(np.argwhere(complete & far), max_count // 3, rng),
         ]
     ).astype(np.int32)
-    strips = in_strips(features, complete)
+    strips = cut_into_strips(features, complete)
     min_distance = max(2, max(known.shape) // 15)
     blocks = [queries[start : start + BLOCK] for start in range(0, len(queries), BLOCK)]
     offsets = [np.zeros((0, 2), np.int32)]
@@ -67,7 +70,8 @@ def find_matches(
 def nearest(
     at: NDArray[np.int32], features: NDArray[np.float32], strips: NDArray[np.float32], min_distance: int
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Offsets [n, 2] from patches `at` [n, 2] to the most similar ones over `min_distance` away, and whether any is."""
+    """Return offsets [n, 2] from patches `at` [n, 2] to the most similar ones over `min_distance` away, and whether any
+    is."""
     width = strips.shape[3]
     every = np.arange(len(at))
     queries = np.column_stack([-2 * features[at[:, 0], at[:, 1]], np.ones(len(at), np.float32)])
@@ -86,8 +90,9 @@ def nearest(
     return (np.column_stack([row, column]) - at).astype(np.int32), best[strip, every] < EXCLUDED / 2
 
 
-def in_strips(features: NDArray[np.float32], complete: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """[h, strips, features + 1, <= STRIP]: the matrices that queries are multiplied with; the last row: squared norms.
+def cut_into_strips(features: NDArray[np.float32], complete: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return [h, strips, features + 1, <= STRIP]: the matrices that queries are multiplied with; the last row: squared
+    norms.
 
     BLAS does not split products this small over threads, which would cost more time than they save here, and far more
     on a busy machine.
@@ -103,14 +108,14 @@ def in_strips(features: NDArray[np.float32], complete: NDArray[np.bool_]) -> NDA
 
 
 def sample(rows: NDArray[np.int64], max_count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """At most `max_count` of the rows, in their order."""
+    """Return at most `max_count` of the rows, in their order."""
     if len(rows) <= max_count:
         return rows
     return rows[np.sort(rng.choice(len(rows), max_count, replace=False))]
 
 
 def patch_features(lab: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[h-7, w-7, 16]: the low frequencies of each patch's orthonormal DCT, rounded to integers.
+    """Return [h-7, w-7, 16]: the low frequencies of each patch's orthonormal DCT, rounded to integers.
 
     Integers below 2**24 are summed exactly in float32, so matches do not depend on how a matrix product is split over
     threads.
@@ -131,7 +136,7 @@ def patch_features(lab: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def dominant(matches: NDArray[np.int32], covers: NDArray[np.float32], max_count: int) -> NDArray[np.int32]:
-    """[<= max_count, 2]: the peaks of the histogram of `matches` [n, 2] (and their opposites), best first.
+    """Return [<= max_count, 2]: the peaks of the histogram of `matches` [n, 2] (and their opposites), best first.
 
     covers: [2h-1, 2w-1], for each offset (zero in the middle) the share of the hole with a known source.
     """
@@ -150,7 +155,7 @@ def dominant(matches: NDArray[np.int32], covers: NDArray[np.float32], max_count:
 
 
 def coverage(hole: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """[2h-1, 2w-1]: for each offset (zero in the middle) the share of hole pixels with a known source."""
+    """Return [2h-1, 2w-1]: for each offset (zero in the middle) the share of hole pixels with a known source."""
     height, width = hole.shape
     shape = cv2.getOptimalDFTSize(2 * height - 1), cv2.getOptimalDFTSize(2 * width - 1)
     spectrum = np.conj(np.fft.rfft2(hole, shape)) * np.fft.rfft2(known, shape)

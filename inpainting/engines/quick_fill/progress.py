@@ -27,5 +27,5 @@ class Progress:
 
 
 def subrange(report: Report, start: float, end: float) -> Report:
-    """The report for a piece of work that is `start`..`end` of a larger one."""
+    """Return the report for a piece of work that is `start`..`end` of a larger one."""
     return lambda share: report(start + (end - start) * share)

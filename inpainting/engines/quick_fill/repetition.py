@@ -19,7 +19,11 @@ BLUR = 2.5
 
 
 class RepetitionLabelling(Labelling):
-    """costs: [k, nodes] of each label; originals: [h, w], the flat index of the pixel that each source shows."""
+    """A labelling that avoids visible repetitions.
+
+    costs: the cost of each label, [k, nodes].
+    originals: the flat index of the pixel that each source shows, [h, w].
+    """
 
     def __init__(self, graph: HoleGraph, offsets: Ints, costs: Floats, labels: Ints, originals: Ints) -> None:
         super().__init__(graph, offsets, lambda label, nodes: costs[label, nodes], labels)
@@ -30,7 +34,8 @@ class RepetitionLabelling(Labelling):
         self._nodes = np.arange(len(labels))
 
     def expand(self, label: int, candidates: Bools | None = None) -> None:
-        """As `Labelling.expand`; the places that a source is copied to are those before the move."""
+        """Expand a label as `Labelling.expand` does; the places that a source is copied to are those before the
+        move."""
         now, then = self._sources[self.labels, self._nodes], self._sources[label]
         uses = np.bincount(now, minlength=len(self._repeat_cost))
         self._node_cost = self._costs[self.labels, self._nodes] + self._repeat_cost[now] * (uses[now] - 1)
@@ -40,7 +45,7 @@ class RepetitionLabelling(Labelling):
 
 
 def detail(graph: HoleGraph) -> Floats:
-    """[h, w]: MIN_DETAIL..1, how well a repetition of each pixel's surroundings is seen."""
+    """Return [h, w]: MIN_DETAIL..1, how well a repetition of each pixel's surroundings is seen."""
     gradients = graph.features[:, :, 3:].astype(np.float32)
     mean_square = cv2.GaussianBlur((gradients**2).sum(axis=2), (0, 0), BLUR)
     return np.clip(np.sqrt(mean_square) / np.float32(DETAIL), np.float32(MIN_DETAIL), np.float32(1))

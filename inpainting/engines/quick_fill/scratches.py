@@ -36,27 +36,28 @@ REACH = 2
 STENCIL = [(d, r) for d in range(-REACH, REACH + 1) for r in range(-REACH, REACH + 1) if abs(d) + abs(r) <= REACH]
 """The pixels that the Laplacian of the Laplacian of a pixel reads: rows down, columns right."""
 KNOWN, OUTSIDE = -1, -2
-"""In place of a pixel's number: not in the hole; not in the image."""
+"""Stand in place of a pixel's number: not in the hole; not in the image."""
 
 Interpolate = Callable[[NDArray[np.uint8], NDArray[np.bool_]], NDArray[np.uint8]]
 
 
 def close_scratches(image: NDArray[np.uint8], damage: NDArray[np.bool_], report: Report) -> NDArray[np.uint8]:
-    """A copy of `image` [h, w, 3] with `damage` [h, w] interpolated; roughly, where a surface would take minutes."""
+    """Return a copy of `image` [h, w, 3] with `damage` [h, w] interpolated; roughly, where a surface would take
+    minutes."""
     whole = Box.whole(Size(damage.shape[1], damage.shape[0]))
     effort = sum(np.count_nonzero(damage[tile.slices]) ** 1.5 for tile in whole.tiles(TILE))
-    return by_tiles(biharmonic_fill if effort <= MAX_EFFORT else rough_fill, image, damage, report)
+    return interpolate_by_tiles(biharmonic_fill if effort <= MAX_EFFORT else rough_fill, image, damage, report)
 
 
 def interpolate_roughly(image: NDArray[np.uint8], hole: NDArray[np.bool_], report: Report) -> NDArray[np.uint8]:
-    """A copy of `image` [h, w, 3] with `hole` [h, w] filled by means of the known pixels around."""
-    return by_tiles(rough_fill, image, hole, report)
+    """Return a copy of `image` [h, w, 3] with `hole` [h, w] filled by means of the known pixels around."""
+    return interpolate_by_tiles(rough_fill, image, hole, report)
 
 
-def by_tiles(
+def interpolate_by_tiles(
     interpolate: Interpolate, image: NDArray[np.uint8], damage: NDArray[np.bool_], report: Report
 ) -> NDArray[np.uint8]:
-    """A copy of `image` [h, w, 3] with `damage` [h, w] interpolated, tile by tile."""
+    """Return a copy of `image` [h, w, 3] with `damage` [h, w] interpolated, tile by tile."""
     out = image.copy()
     whole = Box.whole(Size(damage.shape[1], damage.shape[0]))
     tiles = whole.tiles(TILE)
@@ -71,12 +72,13 @@ def by_tiles(
 
 
 def rough_fill(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """`image` [h, w, 3] with `hole` [h, w] filled by `pull_push`."""
+    """Return `image` [h, w, 3] with `hole` [h, w] filled by `pull_push`."""
     return np.clip(np.rint(pull_push(image.astype(np.float32), ~hole)), 0, 255).astype(np.uint8)
 
 
 def biharmonic_fill(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """`image` [h, w, 3] with `hole` [h, w] filled by the least squared Laplacian + TENSION * squared gradient."""
+    """Return `image` [h, w, 3] with `hole` [h, w] filled by the least squared Laplacian + TENSION * squared
+    gradient."""
     from scipy.sparse.linalg import splu  # takes as long to import as Django, so only where there are scratches
 
     if hole.all():
@@ -91,7 +93,8 @@ def biharmonic_fill(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArra
 
 
 def surface_equations(image: NDArray[np.uint8], hole: NDArray[np.bool_]) -> tuple[csc_matrix, NDArray[np.float64]]:
-    """The matrix [n, n] and the right side [n, 3] of the equations for the n pixels of `hole` [h, w], row by row.
+    """Return the matrix [n, n] and the right side [n, 3] of the equations for the n pixels of `hole` [h, w], row by
+    row.
 
     The matrix is L L + TENSION L, where L is the graph Laplacian: the number of neighbours on the diagonal, and -1 for
     each. Entry by entry, since multiplying sparse matrices takes as long as the factorisation.

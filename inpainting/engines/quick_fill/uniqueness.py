@@ -21,7 +21,8 @@ OWN = 8
 
 
 def uniqueness(image: Bytes, report: Report) -> Floats:
-    """[h, w], scaled down: how much the surroundings of a pixel differ, in levels, from the most similar at the rim."""
+    """Return [h, w], scaled down: how much the surroundings of a pixel differ, in levels, from the most similar at the
+    rim."""
     height, width = image.shape[:2]
     scale = min(1.0, SIDE / max(height, width))
     size = max(PATCH, round(width * scale)), max(PATCH, round(height * scale))

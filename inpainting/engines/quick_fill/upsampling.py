@@ -24,36 +24,36 @@ SHIFTS = sorted(((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)), 
 def upsample(
     coarse: HoleGraph, fine: HoleGraph, offsets: Ints, labels: Ints, ratio: int, report: Report
 ) -> tuple[Ints, Ints]:
-    """(offsets [k, 2], labels [n]) for `fine`, which is `ratio` times as large as `coarse`."""
+    """Return (offsets [k, 2], labels [n]) for `fine`, which is `ratio` times as large as `coarse`."""
     plane = np.full(coarse.shape, -1, np.int32)
     plane[coarse.rows, coarse.columns] = labels
     labels = plane[fine.rows // ratio, fine.columns // ratio]
     used, places = np.unique(labels, return_inverse=True)
     labels = places.astype(np.int32)
-    offsets = refined(fine, offsets[used] * np.int32(ratio), labels)
+    offsets = refine_offsets(fine, offsets[used] * np.int32(ratio), labels)
     report(0.3)
-    band = near_seams(fine, labels, ratio + 1) | (fine.source(slice(None), offsets[labels]) < 0)
-    nodes = np.flatnonzero(near(fine, band, 1))
+    band = find_nodes_near_seams(fine, labels, ratio + 1) | (fine.source(slice(None), offsets[labels]) < 0)
+    nodes = np.flatnonzero(find_nodes_near(fine, band, 1))
     graph = fine.subgraph(nodes)
     band, inner = band[nodes], labels[nodes]
     labelling = Labelling(graph, offsets, lambda label, at: graph.data_cost(at, offsets[label]), inner)
     for label in range(len(offsets)):
-        labelling.expand(label, candidates=band & near(graph, labelling.labels == label, 2 * ratio + 1))
+        labelling.expand(label, candidates=band & find_nodes_near(graph, labelling.labels == label, 2 * ratio + 1))
         report(0.3 + 0.7 * (label + 1) / len(offsets))
     labels[nodes] = labelling.labels
     return offsets, labels
 
 
-def near_seams(graph: HoleGraph, labels: Ints, reach: int) -> Bools:
-    """[n]: the nodes within `reach` pixels of a change of label."""
+def find_nodes_near_seams(graph: HoleGraph, labels: Ints, reach: int) -> Bools:
+    """Return [n]: the nodes within `reach` pixels of a change of label."""
     at = labels[graph.first] != labels[graph.second]
     seam = np.zeros(len(labels), bool)
     seam[graph.first[at]] = seam[graph.second[at]] = True
-    return near(graph, seam, reach)
+    return find_nodes_near(graph, seam, reach)
 
 
-def near(graph: HoleGraph, nodes: Bools, reach: int) -> Bools:
-    """[n]: the nodes within `reach` pixels (a square) of one of `nodes` [n]."""
+def find_nodes_near(graph: HoleGraph, nodes: Bools, reach: int) -> Bools:
+    """Return [n]: the nodes within `reach` pixels (a square) of one of `nodes` [n]."""
     if not nodes.any():
         return nodes
     top, left = int(graph.rows.min()), int(graph.columns.min())
@@ -64,8 +64,8 @@ def near(graph: HoleGraph, nodes: Bools, reach: int) -> Bools:
     return cv2.dilate(plane, np.ones((side, side), np.uint8))[rows, columns] > 0
 
 
-def refined(graph: HoleGraph, offsets: Ints, labels: Ints) -> Ints:
-    """Each offset shifted by up to a pixel, to where its region matches the pixels around it best."""
+def refine_offsets(graph: HoleGraph, offsets: Ints, labels: Ints) -> Ints:
+    """Return each offset shifted by up to a pixel, to where its region matches the pixels around it best."""
     box = bounds(graph.hole, 2)
     image = graph.features[box.slices].copy()
     image[~graph.known[box.slices]] = UNKNOWN

@@ -20,7 +20,7 @@ from inpainting.catalog.inspection.files import (
     check_single_file,
     json_in,
     json_object,
-    quoted,
+    quote,
 )
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
@@ -138,7 +138,7 @@ def check_widths(folder: Path, header: Mapping[str, Any], components: Collection
         check_configuration(configuration, Path(component, CONFIG), {})
         actual, expected = configuration.get(key), shape_of(header, tensor)[-1]
         if actual != expected:
-            raise ModelRefused(f"{component} gives features of {quoted(actual)}, the transformer takes {expected}.")
+            raise ModelRefused(f"{component} gives features of {quote(actual)}, the transformer takes {expected}.")
 
 
 def write_components(folder: Path, weights: Mapping[str, Path | TensorSlice], header: Mapping[str, Any]) -> None:

@@ -145,4 +145,4 @@ class FluxFile(ComponentFile):
 
 def families_of_files() -> list[ModelFamily]:
     """Return the families with models of such files."""
-    return [family for family in families.registered() if component_file_class(family.name) is FluxFile]
+    return [family for family in families.registered_families() if component_file_class(family.name) is FluxFile]

@@ -19,7 +19,7 @@ from inpainting.engines.diffusion.conditioning.prompt_weights import ignored_wei
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
-from inpainting.engines.diffusion.flow_model import FlowModel, packed
+from inpainting.engines.diffusion.flow_model import FlowModel, pack
 from inpainting.engines.diffusion.latents import PATCH_SIZE
 from inpainting.networks.device.hardware import Hardware
 
@@ -87,8 +87,8 @@ class Flux(FlowModel):
             notes.append(too_long("prompt", MAX_TOKENS - 1, unread))
         return FluxPrompt(
             notes=tuple(notes),
-            clip_ids=fixed_length(clip_tokens, clip.model_max_length, clip.pad_token_id),
-            t5_ids=fixed_length(t5_tokens, MAX_TOKENS, t5.pad_token_id),
+            clip_ids=pad_or_truncate(clip_tokens, clip.model_max_length, clip.pad_token_id),
+            t5_ids=pad_or_truncate(t5_tokens, MAX_TOKENS, t5.pad_token_id),
         )
 
     @torch.inference_mode()
@@ -110,7 +110,7 @@ class Flux(FlowModel):
         """Predict as `LatentModel.predict` describes, always by torch: no other backend computes this transformer."""
         group, dtype = group_of(samples), self.transformer.dtype
         condition, arguments = group.once(("constants", dtype), lambda: self._constants(samples))
-        latents = packed(group.latents)
+        latents = pack(group.latents)
         prediction = self.step_network(
             hidden_states=torch.cat([latents, condition], dim=self.condition_dim).to(dtype),
             timestep=group.timesteps / 1000,
@@ -141,7 +141,7 @@ class Flux(FlowModel):
         return torch.as_tensor(FluxFillPipeline._prepare_latent_image_ids(1, rows, columns, "cpu", torch.float32))
 
 
-def fixed_length(tokens: list[int], length: int, pad_token_id: int) -> torch.Tensor:
+def pad_or_truncate(tokens: list[int], length: int, pad_token_id: int) -> torch.Tensor:
     """Return the tokens as [1, length]: truncated before the end token, or padded."""
     kept = tokens if len(tokens) <= length else [*tokens[: length - 1], tokens[-1]]
     return torch.tensor([kept + [pad_token_id] * (length - len(kept))])

@@ -10,7 +10,7 @@ from torch.nn.functional import pixel_unshuffle
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.flow_model import packed
+from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE, VAE_SCALE_FACTOR
 from inpainting.families.flux.network import Flux, FluxState
@@ -55,6 +55,6 @@ class FluxFill(Flux):
             image=begun.image if inputs.is_grey else None,
             noise=begun.noise,
             generator=inputs.generator,
-            condition=torch.cat([packed(masked_image), packed(pixel_masks)], dim=2),
+            condition=torch.cat([pack(masked_image), pack(pixel_masks)], dim=2),
         )
         return state, begun.notes

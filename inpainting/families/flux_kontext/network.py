@@ -9,7 +9,7 @@ import torch
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.flow_model import packed
+from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE
 from inpainting.families.flux.network import Flux, FluxState
@@ -47,7 +47,7 @@ class FluxKontext(Flux):
             image=begun.image,
             noise=begun.noise,
             generator=begun.inputs.generator,
-            condition=packed(begun.image),
+            condition=pack(begun.image),
         )
         return state, begun.notes
 

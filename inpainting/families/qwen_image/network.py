@@ -13,7 +13,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
-from inpainting.engines.diffusion.flow_model import packed
+from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE
 from inpainting.families.z_image.network import ZImage
@@ -43,7 +43,7 @@ class QwenImage(ZImage):
     ) -> tuple[DenoisingState, tuple[str, ...]]:
         """Start an image as `LatentModel.start` describes. The window's sides are multiples of 16."""
         state, notes = super().start(request, index, text, codec)
-        state.guidance_rescale = 0.0  # `guided` has rescaled it
+        state.guidance_rescale = 0.0  # `apply_guidance` has rescaled it
         return state, notes
 
     @torch.inference_mode()
@@ -53,7 +53,7 @@ class QwenImage(ZImage):
         Both rows of a guided image are its guided prediction, which `DenoisingState.advance` leaves as it is.
         """
         group, dtype = group_of(samples), self.transformer.dtype
-        tokens, times = packed(group.model_input).to(dtype), group.timesteps / 1000
+        tokens, times = pack(group.model_input).to(dtype), group.timesteps / 1000
         embeds, mask = group.once(("text", dtype), lambda: self._texts_of(samples))
         height, width = samples[0].latents.shape[-2:]
         shape = [(1, height // PATCH_SIZE, width // PATCH_SIZE)]
@@ -71,7 +71,7 @@ class QwenImage(ZImage):
             )[0]
         velocities = torch.stack(answers).float().split([sample.rows for sample in samples])
         rows = torch.cat(
-            [guided(velocity, sample.guidance) for sample, velocity in zip(samples, velocities, strict=True)]
+            [apply_guidance(velocity, sample.guidance) for sample, velocity in zip(samples, velocities, strict=True)]
         )
         velocity = FluxFillPipeline._unpack_latents(rows, height, width, vae_scale_factor=1)
         return list(velocity.split([sample.rows for sample in samples]))
@@ -87,7 +87,7 @@ class QwenImage(ZImage):
         return embeds, None if mask.all() else mask.to(embeds.device)
 
 
-def guided(velocity: torch.Tensor, scale: float) -> torch.Tensor:
+def apply_guidance(velocity: torch.Tensor, scale: float) -> torch.Tensor:
     """Return [rows, tokens, channels] with guidance in all rows, at the length that each token has without it.
 
     `QwenImageInpaintPipeline` does the same.

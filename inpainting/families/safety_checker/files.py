@@ -13,7 +13,7 @@ from inpainting.catalog.inspection.files import (
     check_names,
     json_object,
     names_in,
-    quoted,
+    quote,
 )
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.inspection.transformers_folder import PREPROCESSOR, check_configurations
@@ -42,12 +42,12 @@ def check_safety_checker(folder: Path) -> None:
     configuration = json_object((folder / CONFIG).read_bytes(), CONFIG)
     classes = configuration.get("architectures")
     if not isinstance(classes, list) or len(classes) != 1 or classes[0] not in CHECKER_CLASSES:
-        raise ModelRefused(f"{CONFIG} names {quoted(classes)}, not the class of a safety checker.")
+        raise ModelRefused(f"{CONFIG} names {quote(classes)}, not the class of a safety checker.")
     processor = json_object((folder / PREPROCESSOR).read_bytes(), PREPROCESSOR)
     class_name = processor.get("image_processor_type", processor.get("feature_extractor_type"))
     if class_name not in IMAGE_PROCESSORS:
         raise ModelRefused(
-            f"{PREPROCESSOR} names the class {quoted(class_name)}, which is not on the list of known classes."
+            f"{PREPROCESSOR} names the class {quote(class_name)}, which is not on the list of known classes."
         )
     weights = needed[-1]
     header = read_header(folder / weights)

@@ -31,7 +31,7 @@ from inpainting.engines.diffusion.conditioning.textual_inversion import (
     EmbeddingVectors,
     embedding_vectors,
     placeholder,
-    replaced_embeddings,
+    replace_embeddings,
 )
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.latent_codec import LatentCodec
@@ -184,7 +184,7 @@ class StableDiffusion(LatentModel):
 
         skipped: number of last layers that are not run, None for none.
         """
-        with replaced_embeddings(encoder, positions):
+        with replace_embeddings(encoder, positions):
             output = encoder(ids.to(self.hardware.device), output_hidden_states=skipped is not None)
         if skipped is None:
             embeds = output[0]

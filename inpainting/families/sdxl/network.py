@@ -15,7 +15,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import PaintSettings
 from inpainting.engines.diffusion.conditioning.prompt_encoding import PromptEmbedding, VectorPositions
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
-from inpainting.engines.diffusion.conditioning.textual_inversion import replaced_embeddings
+from inpainting.engines.diffusion.conditioning.textual_inversion import replace_embeddings
 from inpainting.families.sd.network import StableDiffusion
 
 
@@ -35,7 +35,7 @@ class StableDiffusionXL(StableDiffusion):
 
         Only the second encoder pools.
         """
-        with replaced_embeddings(encoder, positions):
+        with replace_embeddings(encoder, positions):
             output = encoder(ids.to(self.hardware.device), output_hidden_states=True)
         embeds = output.hidden_states[-((skipped or 0) + 2)]
         return embeds, output[0] if output[0].ndim == 2 else embeds.new_empty(len(ids), 0)

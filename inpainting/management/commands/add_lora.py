@@ -23,7 +23,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("slug", help="name in the API: a-z, 0-9, full stop, underscore, hyphen")
-        parser.add_argument("--family", required=True, choices=families.with_loras())
+        parser.add_argument("--family", required=True, choices=families.families_with_loras())
         origin = parser.add_mutually_exclusive_group(required=True)
         origin.add_argument("--from", dest="origin", metavar="FILE", help="local file to copy; no network")
         origin.add_argument("--repo", default="", metavar="OWNER/NAME", help="repository on the hub to download from")

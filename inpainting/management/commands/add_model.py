@@ -13,8 +13,8 @@ from inpainting.catalog import configurations
 from inpainting.catalog.inspection.component_file import component_labels
 from inpainting.catalog.inspection.files import shell
 from inpainting.catalog.inspection.scanning import scan
-from inpainting.catalog.specs import Control, Kind, LoraKind, ModelSpec, Source
-from inpainting.catalog.store.additions import add, add_found, named
+from inpainting.catalog.specs import ControlImageKind, Kind, LoraKind, ModelSpec, Source
+from inpainting.catalog.store.additions import add, add_found, name_found
 from inpainting.catalog.store.hub import check_repo
 from inpainting.catalog.store.pull import PullLost
 from inpainting.catalog.store.release_file import RELEASE, release
@@ -42,7 +42,9 @@ class Command(BaseCommand):
             help="a checkpoint paints by itself; the others are adapters for checkpoints of the family",
         )
         parser.add_argument(
-            "--control", choices=[control.value for control in Control], help="kind of control image of a ControlNet"
+            "--control",
+            choices=[control.value for control in ControlImageKind],
+            help="kind of control image of a ControlNet",
         )
         parser.add_argument("--from", dest="origin", metavar="FOLDER_FILE_URL_OR_HUB_REPO")
         parser.add_argument(
@@ -97,7 +99,7 @@ class Command(BaseCommand):
                     label=options["label"] or options["slug"],
                     family=options["family"],
                     kind=Kind(options["kind"]),
-                    control=Control(options["control"]) if options["control"] else None,
+                    control=ControlImageKind(options["control"]) if options["control"] else None,
                     source=Source.FOLDER if is_local else remote,
                     repo="" if is_local else options["origin"],
                     variant=options["variant"],
@@ -132,7 +134,7 @@ class Command(BaseCommand):
         if not folder.is_dir():
             raise CommandError(f"There is no folder {folder}.")
         ready = 0
-        for slug, is_known, found in named(list(scan(folder))):
+        for slug, is_known, found in name_found(list(scan(folder))):
             place = found.path.relative_to(folder).as_posix()
             if found.reason:
                 self.stdout.write(f"  left  {place}: {found.reason}")

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from inpainting.storage import ImageStorage
-from inpainting.storage.audit import altered, missing, named_files, older
+from inpainting.storage.audit import is_altered, is_older, missing, named_files
 
 
 class Command(BaseCommand):
@@ -37,9 +37,9 @@ class Command(BaseCommand):
         files = {name for name, _ in cast(ImageStorage, default_storage).names_and_sizes()}
         rows = list(named_files())
         gone = [name for name in rows if name.file not in files and missing(name)]
-        changed = [name for name in rows if options["hashes"] and name.file in files and altered(name)]
+        changed = [name for name in rows if options["hashes"] and name.file in files and is_altered(name)]
         unnamed = sorted(files - {name.file for name in rows})
-        orphans = [file for file in unnamed if older(file, than=before)]
+        orphans = [file for file in unnamed if is_older(file, than=before)]
         for name in gone:
             self.stdout.write(f"missing  {name}")
         for name in changed:
@@ -57,7 +57,7 @@ class Command(BaseCommand):
 
 
 def hours(text: str) -> int:
-    """1 to 100000. A shorter time could delete the files of a generation in progress."""
+    """Parse a number of hours from 1 to 100000. A shorter time could delete the files of a generation in progress."""
     if not text.isdecimal() or not 1 <= int(text) <= 100_000:
         raise ArgumentTypeError(f"{text} is not a number of hours from 1 to 100000")
     return int(text)

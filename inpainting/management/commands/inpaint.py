@@ -15,7 +15,7 @@ from inpainting.checks import IMAGE_LIMITS_TAG
 from inpainting.cli.file_job import FileJob
 from inpainting.cli.jobs import build_jobs
 from inpainting.cli.options import add_image_options, add_setting_options
-from inpainting.cli.passed_over import count_of, passed_over
+from inpainting.cli.passed_over import count_of, list_passed_over
 from inpainting.cli.run import error_message, run_all, run_one
 from inpainting.core.errors import PaintingError
 from inpainting.core.masks import MaskPolarity
@@ -65,7 +65,7 @@ class Command(BaseCommand):
         if options["jobs"] < 1:
             raise CommandError("--jobs must be at least 1.")
         is_folder = options["image"].is_dir()
-        passed = list(passed_over(options["image"], used_paths(jobs, options))) if is_folder else []
+        passed = list(list_passed_over(options["image"], used_paths(jobs, options))) if is_folder else []
         for sentence in passed:
             self.stderr.write(sentence)
         waiting = [job for job in jobs if not (is_folder and job.out.exists())]
@@ -86,7 +86,7 @@ class Command(BaseCommand):
 
 
 def used_paths(jobs: Iterable[FileJob], options: Mapping[str, Any]) -> Iterator[Path]:
-    """The paths that the jobs read and write."""
+    """Yield the paths that the jobs read and write."""
     yield options["out"]
     for job in jobs:
         yield from (job.image, *job.results, *job.conditioning_images.values())

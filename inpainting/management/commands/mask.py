@@ -14,7 +14,7 @@ from inpainting.checks import IMAGE_LIMITS_TAG
 from inpainting.cli import mask_job
 from inpainting.cli.jobs import images_in
 from inpainting.cli.mask_job import MaskJob
-from inpainting.cli.passed_over import count_of, passed_over
+from inpainting.cli.passed_over import count_of, list_passed_over
 from inpainting.cli.run import error_message
 from inpainting.core.errors import PaintingError
 from inpainting.core.mask_operations import COMBINING, NAMES
@@ -79,7 +79,7 @@ class Command(BaseCommand):
             registry.find(options["segmenter"])
         except (PaintingError, OSError) as error:
             raise CommandError(error_message(error)) from error
-        passed = list(self.passed_over(options))
+        passed = list(self.list_passed_over(options))
         for sentence in passed:
             self.stderr.write(sentence)
         failed = 0
@@ -99,15 +99,16 @@ class Command(BaseCommand):
         if closing:
             self.stderr.write(f"{len(jobs)} selected. {closing}")
 
-    def passed_over(self, options: dict[str, Any]) -> Iterator[str]:
-        """A sentence for everything in the folder that is no image and no mask written here."""
+    def list_passed_over(self, options: dict[str, Any]) -> Iterator[str]:
+        """Yield a sentence for everything in the folder that is no image and no mask written here."""
         image, out = options["image"], options["out"]
         if image.is_dir():
             images = images_in(image)
-            yield from passed_over(image, [out, *images, *(out / f"{one.stem}_mask.png" for one in images)])
+            yield from list_passed_over(image, [out, *images, *(out / f"{path.stem}_mask.png" for path in images)])
 
     def jobs(self, options: dict[str, Any]) -> list[MaskJob]:
-        """A job for each image. Raises InvalidRequest unless the object is marked, and CommandError for paths."""
+        """Return a job for each image. Raises InvalidRequest unless the object is marked, and CommandError for
+        paths."""
         image, out = options["image"], options["out"]
         selection = Selection(
             points=tuple(options["points"] or ()),

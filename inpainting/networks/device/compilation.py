@@ -31,7 +31,7 @@ class CompiledNetwork:
         self.network, self.slug = network, slug
         self.rejection: str | None = None
         """A sentence for the metadata if compiling has failed."""
-        self._compiled: Any = with_same_weights(network)
+        self._compiled: Any = copy_with_same_weights(network)
         try:
             self._compiled.compile_repeated_blocks(**OPTIONS)
         except ValueError as error:
@@ -61,6 +61,6 @@ def import_compiler() -> None:
     torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
 
 
-def with_same_weights(network: torch.nn.Module) -> torch.nn.Module:
+def copy_with_same_weights(network: torch.nn.Module) -> torch.nn.Module:
     """A network whose modules are its own and whose weights are those of `network`, in no further memory."""
     return copy.deepcopy(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})

@@ -123,7 +123,7 @@ def _quantize_to_nf4(network: Any, device: Any) -> None:
     network.is_loaded_in_4bit = True  # read by peft
 
 
-def dequantized(weight: Any) -> Any:
+def dequantize(weight: Any) -> Any:
     """The numbers of a layer's parameter as a plain tensor, which it is already unless it was quantised."""
     if hasattr(weight, "quant_state"):
         from bitsandbytes.functional import dequantize_4bit

@@ -42,7 +42,7 @@ class ByWords:
         detection = selection.detection
         outliner = next(iter(self.others(selection)), None)
         pixels = to_rgb8(image)
-        found = sorted(loaded.find(pixels, selection.words, detection), key=lambda one: -one[0])
+        found = sorted(loaded.find(pixels, selection.words, detection), key=lambda scored: -scored[0])
         boxes = boxes_of(found, detection, image.size)
         mask = np.zeros(pixels.shape[:2], np.uint8)
         if outliner is None:
@@ -85,7 +85,7 @@ def find_outliner(name: str) -> CatalogSegmenter:
         row = catalog.find_tool(name, SEGMENTATION)
         if row is not None:
             return CatalogSegmenter(row.spec, is_installed=row.is_installed)
-    outliner = next((one for one in installed(catalog) if isinstance(one.networks, Promptable)), None)
+    outliner = next((segmenter for segmenter in installed(catalog) if isinstance(segmenter.networks, Promptable)), None)
     if outliner is None:
         raise InvalidRequest(
             "No model that outlines objects is installed; “python manage.py pull_model slimsam” gets a small one.",

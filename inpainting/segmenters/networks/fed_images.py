@@ -40,7 +40,7 @@ def fed_size(height: int, width: int, longer: int) -> tuple[int, int]:
     return int(height * scale + 0.5), int(width * scale + 0.5)
 
 
-def unpadded(logits: NDArray[np.float32], side: int, fed: tuple[int, int]) -> NDArray[np.float32]:
+def remove_padding(logits: NDArray[np.float32], side: int, fed: tuple[int, int]) -> NDArray[np.float32]:
     """The logits [height, width] of an image of the size `fed`, which padding made a square of this side."""
     return cv2.resize(logits, (side, side), interpolation=cv2.INTER_LINEAR)[: fed[0], : fed[1]]
 

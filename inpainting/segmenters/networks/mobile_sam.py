@@ -19,7 +19,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.networks.onnx_sessions import open_session, run_for_outputs
 from inpainting.segmenters.base import Candidate, Selection
-from inpainting.segmenters.networks.fed_images import Embeddings, fed_size, is_ambiguous, mask_of, unpadded
+from inpainting.segmenters.networks.fed_images import Embeddings, fed_size, is_ambiguous, mask_of, remove_padding
 
 RGB = NDArray[np.uint8]
 SIDE = 1024
@@ -71,7 +71,8 @@ class MobileSam:
         rated, found = scores[0, fitting], logits[0, fitting]
         return [
             Candidate(
-                mask_of(unpadded(found[index], SIDE, fed), shape[0], shape[1]), min(1.0, max(0.0, float(rated[index])))
+                mask_of(remove_padding(found[index], SIDE, fed), shape[0], shape[1]),
+                min(1.0, max(0.0, float(rated[index]))),
             )
             for index in np.argsort(-rated, kind="stable")[:max_masks].tolist()
         ]

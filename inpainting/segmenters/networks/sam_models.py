@@ -17,7 +17,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.image import Mask
 from inpainting.networks.transformers_models import load_model, load_processor, run_model
 from inpainting.segmenters.base import Candidate, Selection
-from inpainting.segmenters.networks.fed_images import Embeddings, fed_size, is_ambiguous, mask_of, unpadded
+from inpainting.segmenters.networks.fed_images import Embeddings, fed_size, is_ambiguous, mask_of, remove_padding
 
 RGB = NDArray[np.uint8]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -108,7 +108,7 @@ class Sam(PromptableModel):
         return width / size[1], height / size[0]
 
     def full_size(self, logits: torch.Tensor, size: tuple[int, int]) -> Mask:
-        return mask_of(unpadded(logits.numpy(), self.processor.pad_size["height"], self.fed_size(size)), *size)
+        return mask_of(remove_padding(logits.numpy(), self.processor.pad_size["height"], self.fed_size(size)), *size)
 
 
 class Sam2(PromptableModel):

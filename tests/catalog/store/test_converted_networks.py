@@ -13,7 +13,7 @@ from inpainting.catalog.store.converted_networks import LOCK, MANIFEST, STAGING,
 
 def put(store: NetworkStore, slug: str, content: bytes = b"numbers") -> Path:
     place = store.folder(slug, "unet-1")
-    with store.locked(), store.staged(place) as folder:
+    with store.lock(), store.stage_folder(place) as folder:
         (folder / "unet.bin").write_bytes(content)
     return place
 
@@ -31,7 +31,7 @@ def test_an_interrupted_conversion_leaves_no_files(tmp_path: Path) -> None:
     place = store.folder("tiny", "unet-1")
 
     def interrupt() -> None:
-        with store.locked(), store.staged(place) as folder:
+        with store.lock(), store.stage_folder(place) as folder:
             (folder / "unet.bin").write_bytes(b"num")
             raise OSError("full")
 
@@ -45,7 +45,7 @@ def test_files_of_a_dead_process_are_removed_by_the_next_conversion(tmp_path: Pa
     store = NetworkStore(tmp_path, 10**6)
     left = store.root / f"{STAGING}abc" / "files"
     left.mkdir(parents=True)
-    with store.locked():
+    with store.lock():
         assert not left.parent.exists()
 
 
@@ -81,7 +81,7 @@ def test_the_least_recently_used_conversions_are_removed_first(tmp_path: Path) -
 
 def test_the_lock_excludes_other_processes(tmp_path: Path) -> None:
     store = NetworkStore(tmp_path, 10**6)
-    with store.locked(), (store.root / LOCK).open("w") as other, pytest.raises(BlockingIOError):
+    with store.lock(), (store.root / LOCK).open("w") as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with (store.root / LOCK).open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -133,7 +133,7 @@ def test_the_commands_for_what_is_left_can_be_typed_as_they_are(folder: Path, db
     lora = {f"{layer}.lora_down.weight": np.ones((4, 9)), f"{layer}.lora_up.weight": np.ones((8, 4))}
     place.mkdir()
     for name, values in (("plain net", tensors), ("a hat", lora)):
-        save_file({key: one.astype(np.float32) for key, one in values.items()}, place / f"{name}.safetensors")
+        save_file({key: value.astype(np.float32) for key, value in values.items()}, place / f"{name}.safetensors")
     found = scan(str(folder))
     control = found["my nets/plain net.safetensors"]
     assert "does not tell the kind of control image. Type" in control
@@ -213,7 +213,9 @@ def test_what_is_in_the_catalog_is_known_by_its_weights_and_not_by_its_name(
     def save(folder: str, value: float) -> None:
         (place / folder).mkdir(parents=True)
         tensors = {f"{layer}.lora_down.weight": np.full((4, 768), value), f"{layer}.lora_up.weight": np.ones((8, 4))}
-        save_file({key: one.astype(np.float32) for key, one in tensors.items()}, place / folder / "hat.safetensors")
+        save_file(
+            {key: tensor.astype(np.float32) for key, tensor in tensors.items()}, place / folder / "hat.safetensors"
+        )
         (place / folder / "style.safetensors").write_bytes(checkpoint(features=768 if value == 1 else 1024))
 
     save("b", 1)

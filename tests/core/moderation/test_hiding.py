@@ -49,7 +49,7 @@ def test_pixels_of_the_faintest_mask_value_are_hidden_too(how: str) -> None:
     image = in_shape("RGB", 8)
     mask = np.ones((300, 400), np.uint8)
     full = np.full_like(mask, 255)
-    assert hide(image, mask, how).same_as(hide(image, full, how))
+    assert hide(image, mask, how).equals(hide(image, full, how))
 
 
 def with_text(text: str) -> NDArray[np.uint8]:

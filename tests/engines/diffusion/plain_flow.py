@@ -62,7 +62,7 @@ def rows_of_shared_calls(spec: ModelSpec) -> list[int]:
         lambda module, given, named: rows.append(len(given[0] if given else named["hidden_states"])), with_kwargs=True
     )
     with ThreadPoolExecutor(6) as pool:
-        results = list(pool.map(lambda one: batcher.paint(one, spec, ignore_step)[0][0], requested))
-    for one, result in zip(requested, results, strict=True):
-        assert np.abs(result.astype(int) - paint(spec, one)[0]).max() <= 1
+        results = list(pool.map(lambda sent: batcher.paint(sent, spec, ignore_step)[0][0], requested))
+    for sent, result in zip(requested, results, strict=True):
+        assert np.abs(result.astype(int) - paint(spec, sent)[0]).max() <= 1
     return rows

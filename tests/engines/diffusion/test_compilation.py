@@ -17,7 +17,7 @@ import torch
 from diffusers import ModelMixin
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import Control, Kind, LoraSpec, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, Kind, LoraSpec, ModelSpec
 from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion import engine
 from inpainting.engines.diffusion.engine import Diffusion, Options
@@ -82,8 +82,8 @@ def plain_batcher() -> Batcher:
     return Batcher(ModelCache(CPU, 10**9))
 
 
-def painted(one: Batcher, spec: ModelSpec, **more: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    images, notes = one.paint(request(), spec, ignore_step, **more)
+def painted(batcher_: Batcher, spec: ModelSpec, **more: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    images, notes = batcher_.paint(request(), spec, ignore_step, **more)
     return images[0].astype(int), notes
 
 
@@ -102,10 +102,10 @@ def test_the_blocks_of_every_family_are_compiled(tmp_path: Path, family: str, mo
 def test_a_network_that_fails_is_computed_without(
     spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, backend: Backend
 ) -> None:
-    one = batcher(monkeypatch, backend)
+    batcher_ = batcher(monkeypatch, backend)
     expected, _ = painted(plain_batcher(), spec)
     for _ in range(2):
-        image, notes = painted(one, spec)
+        image, notes = painted(batcher_, spec)
         assert np.array_equal(image, expected)
         assert len(notes) == 1
         assert notes[0].startswith("The network could not be compiled (")
@@ -125,9 +125,9 @@ def test_a_network_without_repeated_blocks_is_computed_without(spec: ModelSpec) 
 
 def test_a_model_that_is_loaded_early_is_compiled_early(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = Backend()
-    one = batcher(monkeypatch, backend)
-    one.warm(spec)
-    wait_until(lambda: one.arrival_count == 0 and one.is_idle)
+    batcher_ = batcher(monkeypatch, backend)
+    batcher_.warm(spec)
+    wait_until(lambda: batcher_.arrival_count == 0 and batcher_.is_idle)
     assert backend.calls > 0
 
 
@@ -164,12 +164,12 @@ def test_an_offloaded_model_is_computed_without(spec: ModelSpec, monkeypatch: py
 
 def test_the_compiled_network_follows_another_precision(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = Backend()
-    one = batcher(monkeypatch, backend)
-    painted(one, spec)
-    model = one.cache.get(spec)
+    batcher_ = batcher(monkeypatch, backend)
+    painted(batcher_, spec)
+    model = batcher_.cache.get(spec)
     model.use_bfloat16()
     before = backend.calls
-    painted(one, spec)
+    painted(batcher_, spec)
     assert backend.calls > before
     assert model.step_network.rejection is None
 
@@ -202,7 +202,7 @@ def test_controlnets_are_inputs_of_the_compiled_network_and_image_prompts_layers
     backend = Backend()
     one, plain = batcher(monkeypatch, backend), plain_batcher()
     if kind is Kind.CONTROLNET:
-        part = tiny_adapters.saved_controlnet(tmp_path / "edges", "sd", Control.CANNY)
+        part = tiny_adapters.saved_controlnet(tmp_path / "edges", "sd", ControlImageKind.CANNY)
         wanted = adapter_requests.request(control="edges")
     else:
         part = tiny_adapters.saved_adapter(tmp_path / "look", "sd", tiny_adapters.adapter(plain.cache.get(spec).unet))

@@ -178,14 +178,14 @@ def test_jobs_that_join_late_share_the_calls_with_the_results_they_have_alone(sp
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(batcher.paint, requested[0], spec, ignore_step)
         assert calls.begun.wait(30)
-        rest = [pool.submit(batcher.paint, one, spec, ignore_step) for one in requested[1:]]
+        rest = [pool.submit(batcher.paint, sent, spec, ignore_step) for sent in requested[1:]]
         wait_until(lambda: batcher.arrival_count == len(rest))
         calls.go.set()
         results = [future.result(60)[0][0] for future in (first, *rest)]
     assert (calls.rows[0], max(calls.rows)) == (1, 8)
     assert len(calls.rows) <= 2 * (STEPS + 2)  # Heun's method takes two calls a step
-    for one, result in zip(requested, results, strict=True):
-        assert np.abs(result.astype(int) - alone(spec, one)).max() <= 1
+    for sent, result in zip(requested, results, strict=True):
+        assert np.abs(result.astype(int) - alone(spec, sent)).max() <= 1
 
 
 def test_along_a_ramp_lower_mask_values_stay_closer_to_the_image(model: FluxFill) -> None:
@@ -274,10 +274,10 @@ def test_a_transformer_without_inpainting_channels_is_refused(tmp_path: Path, sp
 
 def test_when_memory_is_short_images_are_decoded_in_tiles_with_a_note(spec: ModelSpec) -> None:
     loaded = load(spec, CPU)
-    assert loaded.save_memory(Size(64, 64))
+    assert loaded.reduce_memory(Size(64, 64))
     assert loaded.vae.use_tiling
     assert loaded.memory_fallbacks
-    assert not loaded.save_memory(Size(64, 64))
+    assert not loaded.reduce_memory(Size(64, 64))
 
 
 @pytest.mark.parametrize("has_decoder", [True, False])

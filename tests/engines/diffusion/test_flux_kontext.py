@@ -90,15 +90,15 @@ def test_jobs_that_share_the_calls_have_the_results_they_have_alone(spec: ModelS
     requested = [request(seed=seed, steps=STEPS + seed % 2, guidance_scale=2.0 + seed) for seed in range(4)]
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda one: batcher.paint(one, spec, ignore_step)[0][0], requested))
-    for one, image in zip(requested, together, strict=True):
-        alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(one, spec, ignore_step)[0][0]
+        together = list(pool.map(lambda sent: batcher.paint(sent, spec, ignore_step)[0][0], requested))
+    for sent, image in zip(requested, together, strict=True):
+        alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(sent, spec, ignore_step)[0][0]
         assert np.abs(image.astype(int) - alone).max() <= 1
 
 
 def test_loras_for_flux_change_it_as_in_the_reference_pipeline(model: FluxKontext, tmp_path: Path) -> None:
     assert families.lora_family("flux-kontext") == "flux-fill"
-    assert "flux-kontext" not in families.with_loras()
+    assert "flux-kontext" not in families.families_with_loras()
     layer = "transformer_blocks.0.attn.to_q"
     linear = model.transformer.get_submodule(layer)
     tensors = {

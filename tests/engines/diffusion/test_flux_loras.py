@@ -92,8 +92,8 @@ def text_layers(model: FluxFill) -> dict[str, torch.Tensor]:
 def painted(model: FluxFill, path: Path, weight: float = 1.0) -> tuple[torch.Tensor, ActiveLoras]:
     used = LoraSpec(slug=path.stem, label=path.stem, family="flux-fill", digest=path.stem, path=path)
     active = active_loras([LoraUse(path.stem, weight)], [used])
-    for one in model.loras.missing(active):
-        model.loras.load(one)
+    for lora in model.loras.missing(active):
+        model.loras.load(lora)
     model.loras.activate(active)
     return denoised(model, request()), active
 
@@ -234,4 +234,4 @@ def test_fused_into_the_transformer_they_equal_hooks_and_leave_it_bit_identical(
     assert not any(layer._forward_hooks for layer in model.transformer.modules())
     model.loras.unfuse()
     assert torch.equal(denoised(model, request()), before)
-    assert all(one is own for one, own in zip(model.transformer.parameters(), weights, strict=True))
+    assert all(parameter is own for parameter, own in zip(model.transformer.parameters(), weights, strict=True))

@@ -60,7 +60,9 @@ def comfyui(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settin
     flux_files.save_file_of(whole, named(folder, TRANSFORMER))
     shutil.copy(whole / "text_encoder_2/model.safetensors", named(folder, T5))
     clip = load_file(whole / "text_encoder/model.safetensors")
-    save(named(folder, CLIP), {f"text_model.{name.removeprefix('text_model.')}": one for name, one in clip.items()})
+    save(
+        named(folder, CLIP), {f"text_model.{name.removeprefix('text_model.')}": tensor for name, tensor in clip.items()}
+    )
     save(named(folder, VAE), vae_tensors(whole))
     return folder
 
@@ -70,13 +72,13 @@ def named(folder: Path, name: str) -> Path:
 
 
 def save(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    save_file({name: one.clone().contiguous() for name, one in tensors.items()}, path)
+    save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, path)
 
 
 def vae_tensors(whole: Path) -> dict[str, torch.Tensor]:
     """The VAE's weights with the names of Black Forest Labs, which are those of the original layout."""
     tensors = original_layout.vae(AutoencoderKL.from_pretrained(whole / "vae"))
-    return {name.removeprefix(original_layout.VAE): one for name, one in tensors.items()}
+    return {name.removeprefix(original_layout.VAE): tensor for name, tensor in tensors.items()}
 
 
 def arguments(folder: Path, *parts: str) -> list[str]:
@@ -99,13 +101,13 @@ def refusal(folder: Path, *options: str) -> str:
 def scaled(path: Path) -> None:
     """Store the matrices of a text encoder or transformer as scaled fp8, as ComfyUI does."""
     tensors = {"scaled_fp8": torch.zeros(0, dtype=torch.float8_e4m3fn)}
-    for name, one in load_file(path).items():
-        if one.ndim == 2 and "block" in name and name.endswith(".weight"):
-            scale = one.abs().max() / 448
-            tensors[name] = (one / scale).to(torch.float8_e4m3fn)
+    for name, tensor in load_file(path).items():
+        if tensor.ndim == 2 and "block" in name and name.endswith(".weight"):
+            scale = tensor.abs().max() / 448
+            tensors[name] = (tensor / scale).to(torch.float8_e4m3fn)
             tensors[f"{name.removesuffix('.weight')}.scale_weight"] = scale
         else:
-            tensors[name] = one
+            tensors[name] = tensor
     save(path, tensors)
 
 
@@ -138,7 +140,7 @@ def test_fp8_of_a_text_encoder_is_read_with_its_scales(whole: Path, comfyui: Pat
     if is_scaled:
         scaled(path)
     else:
-        save(path, {name: one.to(torch.float8_e4m3fn) for name, one in load_file(path).items()})
+        save(path, {name: tensor.to(torch.float8_e4m3fn) for name, tensor in load_file(path).items()})
     model = load(added(comfyui, *arguments(comfyui, VAE, T5, CLIP)).spec, CPU)
     assert not model.notes
     encoder, expected = model.pipeline.text_encoder_2, T5EncoderModel.from_pretrained(whole / "text_encoder_2")
@@ -153,7 +155,7 @@ def test_fp8_of_a_transformer_is_read_with_its_scales(whole: Path, comfyui: Path
     if is_scaled:
         scaled(path)
     else:
-        save(path, {name: one.to(torch.float8_e4m3fn) for name, one in load_file(path).items()})
+        save(path, {name: tensor.to(torch.float8_e4m3fn) for name, tensor in load_file(path).items()})
     model = load(added(comfyui, *arguments(comfyui, VAE, T5, CLIP)).spec, CPU)
     assert not model.notes
     expected = FluxTransformer2DModel.from_pretrained(whole / "transformer").state_dict()
@@ -222,9 +224,11 @@ def test_a_part_of_another_model_is_refused(
 
 def together(folder: Path, *names: str, **more: torch.Tensor) -> None:
     """Join the files of parts with the transformer into one, with the names of ComfyUI's checkpoints."""
-    tensors = {f"model.diffusion_model.{name}": one for name, one in load_file(named(folder, TRANSFORMER)).items()}
+    tensors = {
+        f"model.diffusion_model.{name}": tensor for name, tensor in load_file(named(folder, TRANSFORMER)).items()
+    }
     for name in names:
-        tensors |= {f"{PREFIXES[name]}{key}": one for key, one in load_file(named(folder, name)).items()}
+        tensors |= {f"{PREFIXES[name]}{key}": tensor for key, tensor in load_file(named(folder, name)).items()}
         named(folder, name).unlink()
     save(named(folder, TRANSFORMER), {**tensors, **more})
 
@@ -251,12 +255,12 @@ def tensors_in(model: InferenceModel, part: str) -> dict[str, torch.Tensor]:
 
 def test_what_a_file_lacks_comes_from_other_files_which_have_precedence(comfyui: Path) -> None:
     shutil.copy(named(comfyui, VAE), named(comfyui, "other"))
-    save(named(comfyui, "other"), {name: one + 1 for name, one in load_file(named(comfyui, "other")).items()})
+    save(named(comfyui, "other"), {name: tensor + 1 for name, tensor in load_file(named(comfyui, "other")).items()})
     together(comfyui, VAE, CLIP)
     assert "without text_encoder_2, tokenizer_2:" in refusal(comfyui)
     model = added(comfyui, *arguments(comfyui, T5, "other"))
     stored, expected = tensors_in(model, "vae"), load_file(named(comfyui, "other"))
-    assert all(torch.equal(stored[name], one) for name, one in expected.items())
+    assert all(torch.equal(stored[name], value) for name, value in expected.items())
     load(model.spec, CPU)
 
 
@@ -294,7 +298,7 @@ def scan(folder: Path, *options: str) -> dict[str, str]:
 
 
 def test_a_scan_adds_the_transformer_with_the_files_of_its_parts(comfyui: Path) -> None:
-    small = {name: one.to(torch.float8_e4m3fn) for name, one in load_file(named(comfyui, T5)).items()}
+    small = {name: tensor.to(torch.float8_e4m3fn) for name, tensor in load_file(named(comfyui, T5)).items()}
     save(named(comfyui, "t5xxl_fp8_e4m3fn"), small)
     found = scan(comfyui, "--add")
     (new,) = [said for said in found.values() if said.startswith("new ")]

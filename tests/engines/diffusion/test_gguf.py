@@ -86,8 +86,8 @@ def test_its_weights_stay_quantised_in_memory(whole: Path, tmp_path: Path) -> No
     spec = added(gguf_file(whole, tmp_path / "fill.gguf"), "--config", str(whole)).spec
     call_command("add_model", "whole", "--family", "flux-fill", "--from", str(whole), stdout=StringIO())
     sizes = {
-        one.slug: (ModelCache(CPU, 10**9).get(one).byte_count, weights_bytes(one, torch.float32))
-        for one in (spec, InferenceModel.objects.get(slug="whole").spec)
+        model_spec.slug: (ModelCache(CPU, 10**9).get(model_spec).byte_count, weights_bytes(model_spec, torch.float32))
+        for model_spec in (spec, InferenceModel.objects.get(slug="whole").spec)
     }
     for actual, predicted in sizes.values():
         assert abs(predicted - actual) < 0.05 * actual

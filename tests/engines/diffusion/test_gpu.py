@@ -98,10 +98,10 @@ def test_batched_results_equal_single_results_on_the_gpu(specs: dict[str, ModelS
     requested = [request(seed=seed, steps=STEPS + seed) for seed in range(6)]
     company = Batcher(ModelCache(hardware, 10**10), max_rows=32)
     with ThreadPoolExecutor(len(requested)) as pool:
-        results = list(pool.map(lambda one: company.paint(one, specs[family], ignore_step)[0][0], requested))
+        results = list(pool.map(lambda sent: company.paint(sent, specs[family], ignore_step)[0][0], requested))
     alone = Batcher(ModelCache(hardware, 10**10), max_rows=1)
-    for one, result in zip(requested, results, strict=True):
-        (expected,) = alone.paint(one, specs[family], ignore_step)[0]
+    for sent, result in zip(requested, results, strict=True):
+        (expected,) = alone.paint(sent, specs[family], ignore_step)[0]
         # The kernel depends on the number of rows, and 16-bit kernels round differently.
         assert np.abs(result.astype(int) - expected).mean() <= 1
 

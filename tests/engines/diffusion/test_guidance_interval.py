@@ -59,8 +59,8 @@ def diffusers_result(model: StableDiffusion, requested: InpaintRequest, guided: 
             was_guided = is_guided
             # diffusers' own way to change it in a callback ("Dynamic classifier-free guidance" in its documentation)
             pipeline._guidance_scale = GUIDANCE if is_guided else 1.0
-            for name, one in tensors.items():
-                tensors[name] = texts.get(name, torch.cat([one] * 2)) if is_guided else one.chunk(2)[-1]
+            for name, tensor in tensors.items():
+                tensors[name] = texts.get(name, torch.cat([tensor] * 2)) if is_guided else tensor.chunk(2)[-1]
         return tensors
 
     names = ["latents", "prompt_embeds", "mask", "masked_image_latents"]
@@ -128,13 +128,13 @@ def test_samples_with_guidance_in_later_steps_reserve_their_rows(
     ]
     calls = UNetCalls(batcher, spec, held=True)
     with ThreadPoolExecutor(len(requested)) as pool:
-        futures = [pool.submit(batcher.paint, one, spec, ignore_step) for one in requested]
+        futures = [pool.submit(batcher.paint, sent, spec, ignore_step) for sent in requested]
         assert calls.begun.wait(30)
         calls.go.set()
         results = [future.result(60)[0][0] for future in futures]
     assert max(calls.rows) <= 4
-    for one, result in zip(requested, results, strict=True):
-        alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(one, spec, ignore_step)[0][0]
+    for sent, result in zip(requested, results, strict=True):
+        alone = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(sent, spec, ignore_step)[0][0]
         assert np.abs(result.astype(int) - alone).max() <= 1
 
 

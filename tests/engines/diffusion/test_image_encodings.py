@@ -45,7 +45,7 @@ def counted_encodings(model: LatentModel) -> Iterator[list[int]]:
 def started(model: LatentModel, requested: InpaintRequest, index: int, codec: LatentCodec | None) -> list[Any]:
     text = tiny_models.encoded(model, requested.settings, requested.image.size)
     state, _ = model.start(requested, index, text, codec)
-    return [one for one in (state.latents, state.image, state.masked_image, state.noise) if one is not None]
+    return [tensor for tensor in (state.latents, state.image, state.masked_image, state.noise) if tensor is not None]
 
 
 @pytest.mark.parametrize(("kind", "count"), ENCODINGS.items())
@@ -61,7 +61,7 @@ def test_four_images_are_drawn_from_one_encoding_of_each_image(
         together = [started(model, requested, index, None) for index in range(4)]
         assert len(calls) == count
     for expected, found in zip(alone, together, strict=True):
-        assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+        assert all(torch.equal(wanted, other) for wanted, other in zip(expected, found, strict=True))
     assert not torch.equal(together[0][0], together[1][0])
 
 

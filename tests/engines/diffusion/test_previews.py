@@ -159,7 +159,7 @@ def test_previews_are_composed_on_the_callers_thread_where_a_failure_costs_only_
 ) -> None:
     monkeypatch.setattr("inpainting.engines.diffusion.serving.step_executor.PREVIEW_INTERVAL_SECONDS", 0)
     threads: list[str] = []
-    composited = previews.composited
+    composited = previews.composite
 
     def compose(*parts: Any) -> Any:
         threads.append(threading.current_thread().name)
@@ -167,7 +167,7 @@ def test_previews_are_composed_on_the_callers_thread_where_a_failure_costs_only_
             raise ValueError("no preview")
         return composited(*parts)
 
-    monkeypatch.setattr(previews, "composited", compose)
+    monkeypatch.setattr(previews, "composite", compose)
     mask = np.zeros((64, 64), np.uint8)
     mask[8:24, 8:24] = 255
     request = InpaintRequest(
@@ -193,8 +193,8 @@ def test_one_call_of_the_decoder_makes_the_previews_of_images_of_one_size(
     states = [denoising(torch.randn(1, 4, 8, side), torch.zeros(1, 4, 8, side), mask[..., :side]) for side in (8, 8, 6)]
     pixels = [np.full((64, 8 * state.latents.shape[-1], 3), 9, np.uint8) for state in states]
     samples: Any = []
-    for state, one in zip(states, pixels, strict=True):
-        previewer = previews.make_previewer(one, state, network)
+    for state, pixel in zip(states, pixels, strict=True):
+        previewer = previews.make_previewer(pixel, state, network)
         job = SimpleNamespace(previewed_at=-1.0, spec=SimpleNamespace(slug="sd"))
         samples.append(Sample(state=state, previewer=previewer, job=job))
     together = step_executor.due_previews(samples)
@@ -209,7 +209,7 @@ def test_one_call_of_the_decoder_makes_the_previews_of_images_of_one_size(
 
 def test_a_failing_preview_ends_only_those_of_its_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inpainting.engines.diffusion.serving.step_executor.PREVIEW_INTERVAL_SECONDS", 0)
-    composited, composed = previews.composited, []
+    composited, composed = previews.composite, []
 
     def compose(*parts: Any) -> Any:
         composed.append(parts)
@@ -217,7 +217,7 @@ def test_a_failing_preview_ends_only_those_of_its_image(tmp_path: Path, monkeypa
             raise ValueError("no preview")
         return composited(*parts)
 
-    monkeypatch.setattr(previews, "composited", compose)
+    monkeypatch.setattr(previews, "composite", compose)
     mask = np.zeros((64, 64), np.uint8)
     mask[8:24, 8:24] = 255
     settings = PaintSettings(steps=8, strength=1.0, num_images=2)

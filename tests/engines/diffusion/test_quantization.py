@@ -19,7 +19,7 @@ from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
 from inpainting.networks.device import quantization
 from inpainting.networks.device.hardware import Hardware, Offload
-from inpainting.networks.device.quantization import BITSANDBYTES, NETWORKS, QUANTIZATIONS, dequantized
+from inpainting.networks.device.quantization import BITSANDBYTES, NETWORKS, QUANTIZATIONS, dequantize
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
 from tests.engines.diffusion.pipelines import CPU, denoised, ignore_step, request
 from tests.engines.diffusion.serving.devices import give_the_cpu_one_name
@@ -53,11 +53,11 @@ def test_a_quantised_network_takes_fewer_bytes_for_nearly_the_same_image(
         spec = spec_of(path, "sd")
     scheduler = "FlowMatchEulerDiscreteScheduler" if family == "flux-fill" else "DDIMScheduler"
     requested = request(scheduler=scheduler, strength=1.0, negative_prompt="")
-    whole, small = (Batcher(ModelCache(one, 10**9)) for one in (CPU, hardware(word)))
+    whole, small = (Batcher(ModelCache(device, 10**9)) for device in (CPU, hardware(word)))
     expected = whole.paint(requested, spec, ignore_step)[0][0].astype(int)
     difference = np.abs(small.paint(requested, spec, ignore_step)[0][0] - expected)
     assert 0 < difference.mean() < 3
-    bytes_of = [one.cache.get(spec).byte_count for one in (whole, small)]
+    bytes_of = [image.cache.get(spec).byte_count for image in (whole, small)]
     assert bytes_of[1] < bytes_of[0]
     predicted = weights_bytes(spec, torch.float32, word)
     assert abs(predicted - bytes_of[1]) < 0.1 * bytes_of[1]
@@ -72,10 +72,10 @@ def test_a_lora_changes_a_quantised_network(tmp_path: Path, word: str, kind: str
     path = save(tmp_path / "ink.safetensors", tiny_loras.weights(load(spec, CPU).pipeline, parts=["unet"]))
     lora = LoraSpec(slug="ink", label="Ink", family="sd", digest="ink", path=path)
     whole, small, without = (
-        Batcher(ModelCache(one, 10**9))
+        Batcher(ModelCache(device, 10**9))
         .paint(request(loras=(LoraUse("ink", share * weight),), strength=1.0), spec, ignore_step, [lora])[0][0]
         .astype(int)
-        for one, share in ((CPU, 1), (hardware(word), 1), (CPU, 0))
+        for device, share in ((CPU, 1), (hardware(word), 1), (CPU, 0))
     )
     assert np.abs(whole - small).mean() < 0.5 * np.abs(whole - without).mean()
 
@@ -87,10 +87,10 @@ def test_a_dora_reads_the_weights_of_a_quantised_network(tmp_path: Path, word: s
     path = tiny_loras.saved(tmp_path / "ink.safetensors", tensors)
     lora = LoraSpec(slug="ink", label="Ink", family="sd", digest="ink", path=path)
     whole, small = (
-        Batcher(ModelCache(one, 10**9)).paint(
+        Batcher(ModelCache(device, 10**9)).paint(
             request(loras=(LoraUse("ink"),), strength=1.0), spec, ignore_step, [lora]
         )[0][0]
-        for one in (CPU, hardware(word))
+        for device in (CPU, hardware(word))
     )
     assert np.abs(whole.astype(int) - small).mean() < 3
 
@@ -117,14 +117,14 @@ def test_nf4_equals_the_network_that_diffusers_quantises(
         ),
     )
     layers, expected_layers = dict(network.named_modules()), dict(reference.named_modules())
-    assert {place: type(one) for place, one in layers.items()} == {
-        place: type(one) for place, one in expected_layers.items()
+    assert {place: type(layer) for place, layer in layers.items()} == {
+        place: type(layer) for place, layer in expected_layers.items()
     }
     weights, expected = dict(network.named_parameters()), dict(reference.named_parameters())
     assert weights.keys() == expected.keys()
     for place, weight in weights.items():
         assert torch.equal(weight, expected[place]), place
-        assert torch.equal(dequantized(weight), dequantized(expected[place])), place
+        assert torch.equal(dequantize(weight), dequantize(expected[place])), place
 
 
 @with_bitsandbytes

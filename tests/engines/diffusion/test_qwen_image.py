@@ -21,7 +21,7 @@ from inpainting.core.settings_table import FLOW_SCHEDULERS
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
-from inpainting.families.qwen_image.network import QwenImage, guided
+from inpainting.families.qwen_image.network import QwenImage, apply_guidance
 from inpainting.families.z_image.network import MAX_TOKENS
 from inpainting.networks.device.hardware import Hardware
 from tests.engines.diffusion.pipelines import (
@@ -122,11 +122,11 @@ def test_guidance_is_applied_between_its_start_and_end_only(model: QwenImage) ->
 def test_guidance_keeps_the_length_of_each_token(model: QwenImage) -> None:
     torch.manual_seed(0)
     velocity = torch.randn(2, 24, 64)
-    rows = guided(velocity, 7.0)
+    rows = apply_guidance(velocity, 7.0)
     assert torch.equal(rows[0], rows[1])
     torch.testing.assert_close(rows[1].norm(dim=-1), velocity[1].norm(dim=-1))
     assert not torch.allclose(rows[1], velocity[1], atol=0.1)
-    assert torch.equal(guided(velocity[:1], 7.0), velocity[:1])
+    assert torch.equal(apply_guidance(velocity[:1], 7.0), velocity[:1])
 
 
 # Prompts
@@ -180,9 +180,9 @@ def test_each_image_of_a_request_equals_one_with_the_next_seed(spec: ModelSpec) 
 
 def test_when_memory_is_short_rows_are_computed_one_after_another(spec: ModelSpec) -> None:
     loaded, requested = load(spec, CPU), request(guidance_scale=4.0)
-    assert loaded.save_memory(Size(64, 64))  # tiles
+    assert loaded.reduce_memory(Size(64, 64))  # tiles
     before = denoised(loaded, requested)
-    assert loaded.save_memory(Size(64, 64))
+    assert loaded.reduce_memory(Size(64, 64))
     calls: list[int] = []
     loaded.transformer.register_forward_pre_hook(
         lambda module, args, given: calls.append(len(given["hidden_states"])), with_kwargs=True

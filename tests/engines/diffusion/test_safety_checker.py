@@ -24,7 +24,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window
 from inpainting.core.image import CanonicalImage
 from inpainting.engines.diffusion import safety_checker
-from inpainting.engines.moderation import apply_safety_checker, padded_to_square
+from inpainting.engines.moderation import apply_safety_checker, pad_to_square
 from inpainting.engines.painting import Painting
 from inpainting.networks.load_lock import LOAD_LOCK
 from tests.support import published_preprocessors as published
@@ -232,7 +232,7 @@ def painting_of(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Painting:
 @pytest.mark.parametrize(("height", "width"), [(20, 400), (400, 20), (30, 30)])
 def test_an_image_that_is_not_square_is_checked_completely(height: int, width: int) -> None:
     photo = data.astronaut()[:height, :width]
-    shown = padded_to_square(photo)
+    shown = pad_to_square(photo)
     assert shown.shape == (max(height, width), max(height, width), 3)
     assert np.array_equal(shown[:height, :width], photo)
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from inpainting import families
 from inpainting.catalog import configurations
-from inpainting.catalog.specs import Control, Kind, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
 from inpainting.models import InferenceModel
@@ -35,8 +35,8 @@ def without(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Te
 
 def original_controlnet(network: Any) -> dict[str, torch.Tensor]:
     """The tensors of a ControlNet by the names of lllyasviel/ControlNet, without a prefix."""
-    own = {name: one for name, one in network.state_dict().items() if name.startswith("controlnet_")}
-    shared = [(name, one) for name, one in network.state_dict().items() if name not in own]
+    own = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("controlnet_")}
+    shared = [(name, tensor) for name, tensor in network.state_dict().items() if name not in own]
 
     class Shared:
         config = network.config
@@ -81,8 +81,8 @@ def controlnet_files(folder: Path, layout: str) -> Any:
 def test_one_file_gives_the_network_that_was_saved(tmp_path: Path, kind: Kind, layout: str) -> None:
     network, tensors = (vae_files if kind is Kind.VAE else controlnet_files)(tmp_path, layout)
     (tmp_path / "config.json").write_text(network.to_json_string())
-    save_file({name: one.clone().contiguous() for name, one in tensors.items()}, tmp_path / "my.v2.safetensors")
-    control = Control.CANNY if kind is Kind.CONTROLNET else None
+    save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, tmp_path / "my.v2.safetensors")
+    control = ControlImageKind.CANNY if kind is Kind.CONTROLNET else None
     spec = ModelSpec(slug="mine", label="Mine", family="sd", kind=kind, control=control, path=tmp_path)
     loaded = load_adapter(spec, CPU)
     for name, expected in network.state_dict().items():
@@ -146,7 +146,7 @@ def test_a_union_of_one_file_is_the_network_that_was_saved(
 
 
 def test_a_union_names_what_nothing_reads_and_what_is_missing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    spec = tiny_adapters.saved_controlnet(tmp_path, "sdxl", Control.UNION, modes=8)
+    spec = tiny_adapters.saved_controlnet(tmp_path, "sdxl", ControlImageKind.UNION, modes=8)
     path = tmp_path / "diffusion_pytorch_model.safetensors"
     tensors = load_file(path)
     save_file({**tensors, "extra.weight": torch.zeros(2)}, path)

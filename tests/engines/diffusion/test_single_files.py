@@ -131,7 +131,7 @@ def notes_of(model: StableDiffusion, requested: InpaintRequest) -> tuple[str, ..
 def test_scaled_fp8_gives_the_product_of_weights_and_scales(tmp_path: Path, family: str, per_row: bool) -> None:
     path = prepared(tmp_path, BUILDERS[family](tmp_path), family)
     tensors, expected = load_file(path), load_file(path)
-    for name in [name for name, one in tensors.items() if name.endswith("to_q.weight") or "mlp.fc1.weight" in name]:
+    for name in [name for name, tensor in tensors.items() if name.endswith("to_q.weight") or "mlp.fc1.weight" in name]:
         scale = torch.linspace(3, 5, len(tensors[name]))[:, None] / 1e4 if per_row else torch.tensor(3e-4)
         tensors[name] = (tensors[name] / scale).to(torch.float8_e4m3fn)
         tensors[name.removesuffix("weight") + "scale_weight"] = scale
@@ -155,14 +155,14 @@ def test_copies_of_weights_take_no_memory(tmp_path: Path) -> None:
     path = original_layout.saved(pipeline, tmp_path / "plain" / "mine.safetensors")
     tensors = load_file(path)
     averaged = {
-        f"model_ema.{name.removeprefix('model.').replace('.', '')}": one.clone()
-        for name, one in tensors.items()
+        f"model_ema.{name.removeprefix('model.').replace('.', '')}": tensor.clone()
+        for name, tensor in tensors.items()
         if name.startswith("model.")
     }
     beside = tmp_path / "ema" / "mine.safetensors"
     beside.parent.mkdir()
     save_file({**tensors, **averaged, "betas": torch.zeros(1000)}, beside)
-    counted = [weights_bytes(spec_of(one, "sd"), torch.float16) for one in (path, beside)]
+    counted = [weights_bytes(spec_of(file, "sd"), torch.float16) for file in (path, beside)]
     assert counted[0] == counted[1] > 0
 
 

@@ -89,8 +89,8 @@ def test_images_with_different_schedulers_and_guidance_advance_together_as_alone
         for state in alone:
             state.advance(answer(state))
         advance(together, [answer(state) for state in together])
-    for one, other in zip(alone, together, strict=True):
-        torch.testing.assert_close(one.latents, other.latents, rtol=1e-5, atol=1e-5)
+    for single, other in zip(alone, together, strict=True):
+        torch.testing.assert_close(single.latents, other.latents, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["DDIMScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler"])

@@ -92,9 +92,9 @@ def test_each_generation_uses_its_own_vae(
 
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
     with ThreadPoolExecutor(len(requested)) as pool:
-        results = [future.result(60) for future in [pool.submit(paint, batcher, one) for one in requested]]
-    for one, result in zip(requested, results, strict=True):
-        alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), one)
+        results = [future.result(60) for future in [pool.submit(paint, batcher, sent) for sent in requested]]
+    for sent, result in zip(requested, results, strict=True):
+        alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), sent)
         assert np.abs(result.astype(int) - alone).max() <= 1
     assert len({result.tobytes() for result in results}) == len(requested)
     assert len(batcher.workload.known_keys) == 3
@@ -170,9 +170,9 @@ def test_when_memory_is_short_it_is_tiled_for_that_model_alone(
         return decode(*arguments, **more)
 
     vae.decode = watched
-    model.save_memory(Size(64, 64))
-    for one in (model, models["sd", True]):
-        one.codec(vae).decode(torch.zeros(1, 4, 8, 8))
+    model.reduce_memory(Size(64, 64))
+    for loaded in (model, models["sd", True]):
+        loaded.codec(vae).decode(torch.zeros(1, 4, 8, 8))
         assert not vae.use_tiling
     assert tiled == [True, False]
 

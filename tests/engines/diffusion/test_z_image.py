@@ -164,9 +164,9 @@ def test_each_image_of_a_request_equals_one_with_the_next_seed(spec: ModelSpec) 
 
 def test_when_memory_is_short_rows_are_computed_one_after_another(spec: ModelSpec) -> None:
     loaded, requested = load(spec, CPU), request(guidance_scale=4.0)
-    assert loaded.save_memory(Size(64, 64))  # tiles
+    assert loaded.reduce_memory(Size(64, 64))  # tiles
     before = denoised(loaded, requested)
-    assert loaded.save_memory(Size(64, 64))
+    assert loaded.reduce_memory(Size(64, 64))
     calls: list[int] = []
     loaded.transformer.register_forward_pre_hook(lambda module, given: calls.append(len(given[0])))
     assert_equal(denoised(loaded, requested), before)

@@ -16,14 +16,17 @@ UNIDENTIFIED = re.compile("(image|mask)_(type_unsupported|damaged|base64_invalid
 
 
 def result_url(generation: Generation, *, origin: str, key: int | None) -> str:
-    """A link that needs no key and expires; clients take the file name from its end. key: see `ending_key`."""
+    """Return a link that needs no key and expires; clients take the file name from its end.
+
+    key: see `ending_key`.
+    """
     extension = EXTENSIONS[generation.settings.get("output_format", PNG)]
     folder = f"images/{generation.created_at:%Y-%m-%d}"
     return result_link(folder, f"{generation.pk}.{extension}", generation, origin=origin, key=key)
 
 
 def error_body(error: ApiError) -> tuple[int, dict[str, Any]]:
-    """Status and body of an error, with the documented texts where there are any."""
+    """Return status and body of an error, with the documented texts where there are any."""
     if error.generation_id is not None:
         return 500, {"message": error.message, "status": "failed", "job": str(error.generation_id)}
     if error.code == "key_missing":
@@ -46,7 +49,7 @@ def error_body(error: ApiError) -> tuple[int, dict[str, Any]]:
 
 
 def limit_body(error: ApiError) -> tuple[int, dict[str, Any]]:
-    """429 for limits of a moment, 400 for those of a day and of storage."""
+    """Return 429 for limits of a moment, 400 for those of a day and of storage."""
     if error.code == RATE or getattr(error.cause, "what", "") == WAITING:
         message = (
             f"Image cannot be processed right now. Your rate limit is {error.limit} and you are currently processing "

@@ -15,7 +15,7 @@ from inpainting.api.images import ImageText
 from inpainting.api.parsers import JSON_VALUES, json_object
 from inpainting.api.setting_fields import Integer, Number, Text, build_field
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.settings_table import RANGES, by_name
+from inpainting.core.settings_table import RANGES, find_setting
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
 INPAINTING = "inpainting"
@@ -23,11 +23,11 @@ ADAPTER_TYPES = ("generate_background", "upscale", INPAINTING)
 """The adapter types that are available here: of outpainting all, the first one by default."""
 BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 MAX_ECHOED_CHARACTERS = 2_000
-"""Of each text of a request in its webhook."""
+"""The limit for each text of a request in its webhook."""
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class SideLength:
     """A side of the result: pixels, or a percentage of the source's."""
 
     number: Fraction
@@ -38,16 +38,16 @@ class Side:
 
 
 class SideField(serializers.Field):
-    """`1024`, `"1024"` or `"200%"`."""
+    """A side of the result, sent as `1024`, `"1024"` or `"200%"`."""
 
-    def to_internal_value(self, data: Any) -> Side:
+    def to_internal_value(self, data: Any) -> SideLength:
         found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(%?)", "" if data is True else str(data).strip())
         if found is None or not float(found[1]):
             raise InvalidRequest(
                 f"{self.field_name} must be a number of pixels or a percentage such as “200%”.",
                 field=self.field_name,
             )
-        return Side(Fraction(found[1]), bool(found[2]))
+        return SideLength(Fraction(found[1]), bool(found[2]))
 
 
 class FitField(serializers.Field):
@@ -71,7 +71,7 @@ class FitField(serializers.Field):
 
 
 class KilobytesField(serializers.Field):
-    """`500000` bytes, or `"1MB"`, in kilobytes of 1000 bytes."""
+    """A size, sent as `500000` bytes or as `"1MB"`, in kilobytes of 1000 bytes."""
 
     def to_internal_value(self, data: Any) -> int:
         found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)\s*([kmg]?b|)", str(data).strip().lower())
@@ -91,10 +91,10 @@ class GenerateForm(serializers.Serializer):
         error_messages={"invalid_choice": "adapter_type {input} is not available; inpainting and outpainting are."},
     )
     ip_image2 = ImageText(required=False)
-    description = build_field(by_name("prompt"))
-    additional_prompt = build_field(by_name("prompt"))
-    negative_prompt = build_field(by_name("negative_prompt"))
-    sample_num = build_field(by_name("seed"))
+    description = build_field(find_setting("prompt"))
+    additional_prompt = build_field(find_setting("prompt"))
+    negative_prompt = build_field(find_setting("negative_prompt"))
+    sample_num = build_field(find_setting("seed"))
     controlnet_conditioning_scale = Number(required=False, min_value=0.0, max_value=1.0)
 
 
@@ -114,7 +114,7 @@ class RequestForm(serializers.Serializer):
     height = SideField(required=False)
     fit = FitField(required=False)
     background = BackgroundForm(required=False)
-    output_format = build_field(by_name("output_format"))
+    output_format = build_field(find_setting("output_format"))
     quality = Integer(required=False, min_value=0, max_value=100)
     output_quality = Integer(required=False, min_value=0, max_value=100, help_text="Sent by some clients.")
     max_file_size = KilobytesField(required=False)
@@ -122,7 +122,8 @@ class RequestForm(serializers.Serializer):
 
 
 def parameters_of(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a request without empty ones. Forms, and some clients in JSON, send them as one JSON text."""
+    """Return the fields of a request without empty ones. Forms, and some clients in JSON, send them as one JSON
+    text."""
     fields = dict(fields)
     parameters = fields.pop("parameters", {})
     try:
@@ -133,20 +134,24 @@ def parameters_of(fields: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidRequest(f"parameters cannot be read as JSON: {error}", field="parameters") from error
     if not isinstance(parameters, dict):
         raise InvalidRequest("parameters must be a JSON object.", field="parameters")
-    return without_nulls({**fields, **parameters})
+    return remove_nulls({**fields, **parameters})
 
 
-def without_nulls(fields: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
-    """depth: of the objects that are read; a request may be nested much deeper."""
+def remove_nulls(fields: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
+    """Return the fields without those that are null.
+
+    depth: how many levels of objects are read; a request may be nested much deeper.
+    """
     return {
-        name: without_nulls(value, depth - 1) if isinstance(value, dict) and depth > 1 else value
+        name: remove_nulls(value, depth - 1) if isinstance(value, dict) and depth > 1 else value
         for name, value in fields.items()
         if value is not None
     }
 
 
 def names_of(sent: Mapping[str, Any], form: serializers.Serializer, prefix: str = "") -> Iterator[str]:
-    """Names of the form's fields that were sent, in objects with their path: `background.generate.description`."""
+    """Yield names of the form's fields that were sent, in objects with their path:
+    `background.generate.description`."""
     for name, value in sent.items():
         field = form.fields.get(name)
         if isinstance(field, serializers.Serializer):
@@ -156,7 +161,7 @@ def names_of(sent: Mapping[str, Any], form: serializers.Serializer, prefix: str 
 
 
 def unknown_fields(sent: Mapping[str, Any], form: serializers.Serializer, prefix: str = "") -> Iterator[str]:
-    """Names of the fields with a value that the form does not have; of odd names only a placeholder."""
+    """Yield names of the fields with a value that the form does not have; of odd names only a placeholder."""
     for name, value in sent.items():
         field = form.fields.get(name)
         if isinstance(field, serializers.Serializer):
@@ -166,7 +171,7 @@ def unknown_fields(sent: Mapping[str, Any], form: serializers.Serializer, prefix
 
 
 def echo(sent: Mapping[str, Any], form: serializers.Serializer) -> dict[str, Any]:
-    """The form's fields for the webhook, long texts, such as images in base64, cut.
+    """Return the form's fields for the webhook, long texts, such as images in base64, cut.
 
     All other fields are left out: their values are not checked, and one may be the caller's key.
     """

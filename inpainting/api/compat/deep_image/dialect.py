@@ -22,7 +22,7 @@ from inpainting.api.compat.deep_image.body import parameters_of
 from inpainting.api.compat.deep_image.translation import read_request, source_file
 from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.dialect import Dialect, json_response, origin_of
-from inpainting.api.errors import ApiError, ended_without_result
+from inpainting.api.errors import ApiError, ending_error
 from inpainting.api.media.links import ending_key
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.description import all_warnings
@@ -36,7 +36,7 @@ ACCEPT_SECONDS = 20.0
 
 
 class DeepImage(Dialect):
-    """`/rest_api/`."""
+    """The dialect under `/rest_api/`."""
 
     name: ClassVar[str] = "deep-image"
     prefixes: ClassVar[tuple[str, ...]] = ("/rest_api/",)
@@ -80,7 +80,7 @@ class DeepImage(Dialect):
             # Not `received` or `not_started`: the documented client stops polling at both.
             return json_response({"status": "in_progress", "job": str(generation.pk)})
         if generation.status != Status.SUCCEEDED:
-            return self.render_error(ended_without_result(generation))
+            return self.render_error(ending_error(generation))
         url = result_url(generation, origin=origin_of(request), key=ending_key(request))
         body = {"status": "complete", "result_url": url, "job": str(generation.pk), "meta": self.meta(generation)}
         return json_response(body, headers=self.meta_headers(generation))
@@ -89,7 +89,7 @@ class DeepImage(Dialect):
         return {**super().meta(generation), "warnings": all_warnings(generation)}
 
     def webhook_body(self, generation: Generation) -> dict[str, Any] | None:
-        """None for a failure, for which no webhook is documented."""
+        """Return the message of a success, and None for a failure, for which no webhook is documented."""
         if generation.status != Status.SUCCEEDED:
             return None
         sent = generation.service_data

@@ -19,7 +19,7 @@ from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.media.links import ending_key
 from inpainting.captioning import describe_colours, find_captioner
 from inpainting.catalog.lookup import Catalog
-from inpainting.catalog.specs import Control, Kind
+from inpainting.catalog.specs import ControlImageKind, Kind
 from inpainting.core.codecs.formats import PNG
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Size
@@ -60,7 +60,7 @@ def read_request(
     if generate.get("adapter_type") == INPAINTING:
         mask = read(image_text("ip_image2", generate["ip_image2"]), MASK)
     paint_settings = settings_of(values, generate, image.format, catalog)
-    paint_settings, described = with_description(paint_settings, image.image, values, catalog, request.user)
+    paint_settings, described = add_description(paint_settings, image.image, values, catalog, request.user)
     size, ignored = requested_size(values, image.image), [*unknown_fields(sent, form)]
     ignored += fields_without_use(values, paint_settings)
     ignored += [shown_name(name) for name in request.FILES if name != source.field]
@@ -95,7 +95,7 @@ def read_request(
     )
 
 
-def with_description(
+def add_description(
     requested: PaintSettings, image: CanonicalImage, values: Mapping[str, Any], catalog: Catalog, user: Any
 ) -> tuple[PaintSettings, list[str]]:
     """Let outpainting without a prompt begin from a description of the image, as the service does; say whose it is.
@@ -124,7 +124,8 @@ def with_description(
 
 
 def image_text(field: str, text: str) -> SentImage:
-    """A URL, a data URL, base64, or base64 after `base64,`. Raises InvalidRequest for the service's own storage."""
+    """Return a URL, a data URL, base64, or base64 after `base64,`. Raises InvalidRequest for the service's own
+    storage."""
     text = text.strip()
     if text[:10].lower() == "storage://":
         raise InvalidRequest("There is no storage here: send a URL, base64 or a file.", code="url_invalid", field=field)
@@ -147,7 +148,7 @@ def check_task(values: Mapping[str, Any], generate: Mapping[str, Any]) -> None:
 
 
 def requested_size(values: Mapping[str, Any], image: CanonicalImage) -> Size | None:
-    """Width and height as requested; one alone keeps the source's ratio; None: the source's size.
+    """Return width and height as requested; one alone keeps the source's ratio; None: the source's size.
 
     Raises InvalidRequest above the limits of images.
     """
@@ -166,7 +167,7 @@ def requested_size(values: Mapping[str, Any], image: CanonicalImage) -> Size | N
 
 
 def fit_within(source: Size, bounds: Size) -> Size:
-    """The largest size of the source's ratio within the bounds."""
+    """Return the largest size of the source's ratio within the bounds."""
     scale = min(Fraction(bounds.width, source.width), Fraction(bounds.height, source.height))
     return Size(max(1, round(source.width * scale)), max(1, round(source.height * scale)))
 
@@ -174,7 +175,10 @@ def fit_within(source: Size, bounds: Size) -> Size:
 def settings_of(
     values: Mapping[str, Any], generate: Mapping[str, Any], source_format: str, catalog: Catalog
 ) -> PaintSettings:
-    """source_format: of the source's file, the default for the result."""
+    """Return the settings of validated values.
+
+    source_format: the format of the source's file, the default for the result.
+    """
     texts = (generate.get("description"), generate.get("additional_prompt"))
     quality = values.get("quality", values.get("output_quality"))
     own_format = source_format.lower() if source_format in ("JPEG", "WEBP") else PNG
@@ -194,16 +198,16 @@ def settings_of(
 
 
 def inpaint_controlnet(requested: PaintSettings, catalog: Catalog) -> str | None:
-    """The first installed ControlNet for inpainting with the model that will paint; None if there is none."""
+    """Return the first installed ControlNet for inpainting with the model that will paint; None if there is none."""
     model = catalog.default()
     if model is None or planner(catalog).choose(requested=requested).engine is not DIFFUSION:
         return None
     compatible = (row for row in catalog.adapters if row.kind == Kind.CONTROLNET and row.family == model.family)
-    return next((row.slug for row in compatible if row.control == Control.INPAINT), None)
+    return next((row.slug for row in compatible if row.control == ControlImageKind.INPAINT), None)
 
 
 def fields_without_use(values: Mapping[str, Any], paint_settings: PaintSettings) -> Iterator[str]:
-    """Names of the fields that the form has and that this request has no use for."""
+    """Yield names of the fields that the form has and that this request has no use for."""
     generate = values.get("background", {}).get("generate", {})
     if "ip_image2" in generate and generate.get("adapter_type") != INPAINTING:
         yield "background.generate.ip_image2"

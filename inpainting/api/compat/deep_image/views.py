@@ -23,7 +23,7 @@ UNLIMITED_CREDITS = 1_000_000
 
 
 class Process(InpaintView, KeyedView):
-    """`process` and `process_result`."""
+    """The views `process` and `process_result`."""
 
 
 class Result(KeyedView):

@@ -19,17 +19,17 @@ NO_IMAGE = ("", "None", "none", "null", "string")
 """Texts that stand for no image. `string` is what the service's interactive documentation fills in."""
 
 
-def without_placeholder(value: Any) -> Any:
+def remove_placeholder(value: Any) -> Any:
     return None if value in NO_IMAGE else value
 
 
-SentImage = Annotated[str | None, BeforeValidator(without_placeholder)]
+SentImage = Annotated[str | None, BeforeValidator(remove_placeholder)]
 """A URL, base64 or a data URL."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Prompt = Annotated[str, Field(max_length=MAX_PROMPT_CHARACTERS)]
 Name = Annotated[str, Field(max_length=500)]
 Few = Field(max_length=100)
-"""Of a list. The service has no limits on texts and lists; a request is stored, so it must not be large."""
+"""The limit of a list. The service has no limits on texts and lists; a request is stored, so it must not be large."""
 
 
 class Performance(StrEnum):
@@ -40,7 +40,7 @@ class Performance(StrEnum):
     HYPER_SD = "Hyper-SD"
 
 
-class Side(StrEnum):
+class OutpaintSide(StrEnum):
     LEFT = "Left"
     RIGHT = "Right"
     TOP = "Top"
@@ -128,7 +128,7 @@ class FieldsWithEffect(Delivery):
     inpaint_strength: Share = 1.0
     inpaint_respective_field: Share = 0.618
     inpaint_erode_or_dilate: Annotated[int, Field(ge=-64, le=64)] = 0
-    outpaint_selections: Annotated[list[Side], Few] = []
+    outpaint_selections: Annotated[list[OutpaintSide], Few] = []
     outpaint_distance: Annotated[list[int], Field(min_length=4, max_length=4)] = [0, 0, 0, 0]
     controlnet_image: Annotated[list[ImagePrompt], Few] = [ImagePrompt()]
     mixing_image_prompt_and_inpaint: bool = False
@@ -195,8 +195,8 @@ class GenerateBody(FieldsWithEffect):
     def differs_from_default(self, name: str) -> bool:
         return bool(getattr(self, name) != type(self).model_fields[name].default)
 
-    def without_effect(self) -> list[str]:
-        """The fields without effect that were sent with another value than their default."""
+    def ineffective_fields(self) -> list[str]:
+        """Return the fields without effect that were sent with another value than their default."""
         without_effect = type(self).model_fields.keys() - FieldsWithEffect.model_fields.keys()
         return sorted(filter(self.differs_from_default, without_effect))
 

@@ -22,7 +22,7 @@ from inpainting.api.compat.fooocus.tasks import pending_task, task
 from inpainting.api.compat.fooocus.translation import translate
 from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.dialect import Dialect, json_response, origin_of
-from inpainting.api.errors import ApiError, ended_without_result
+from inpainting.api.errors import ApiError, ending_error
 from inpainting.api.media.links import ending_key
 from inpainting.api.media.results import result_bytes
 from inpainting.api.parsers import AnyTypeJsonParser, FormDataParser, body_of
@@ -42,7 +42,8 @@ FORMATS = {
 
 
 class Fooocus(Dialect):
-    """`/v1/` and `/tasks`. Errors are `{"detail"}`, as in FastAPI; without a valid key 403 in place of 401."""
+    """The dialect under `/v1/` and `/tasks`. Errors are `{"detail"}`, as in FastAPI; without a valid key 403 in place
+    of 401."""
 
     name: ClassVar[str] = "fooocus"
     prefixes: ClassVar[tuple[str, ...]] = ("/v1/", "/tasks")
@@ -71,7 +72,7 @@ class Fooocus(Dialect):
         generate = InpaintView.as_view(parser_classes=(AnyTypeJsonParser,))
         generate_mask = tools.GenerateMask.as_view(parser_classes=(AnyTypeJsonParser,))
         describe_image = tools.DescribeImage.as_view(parser_classes=(FormDataParser, AnyTypeJsonParser))
-        control = views.Control.as_view(parser_classes=(AnyTypeJsonParser,))
+        control = views.ControlView.as_view(parser_classes=(AnyTypeJsonParser,))
         return [
             re_path(r"^v1/engine/generate/?$", generate),
             re_path(r"^v1/engine/control/?$", control),
@@ -112,14 +113,15 @@ class Fooocus(Dialect):
         return stream(generation.pk, shows_previews=shows_previews, meta=self.meta)
 
     def meta(self, generation: Generation) -> dict[str, Any]:
-        """Also the prompts with the words of the styles, the warnings, and the error of a failed generation."""
+        """Return `meta` and the prompts with the words of the styles, the warnings, and the error of a failed
+        generation."""
         prompts = {name: generation.settings[name] for name in ("prompt", "negative_prompt")}
         error = {"error": generation.error_message} if generation.status == Status.FAILED else {}
         return {**super().meta(generation), **prompts, "warnings": all_warnings(generation), **error}
 
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
         if not generation.service_data:  # deleted while the response waited
-            return self.render_error(ended_without_result(generation))
+            return self.render_error(ending_error(generation))
         meta, headers = self.meta(generation), self.meta_headers(generation)
         if content_type := accepted_image_type(request):
             image = generation.images.first()
@@ -131,7 +133,7 @@ class Fooocus(Dialect):
         return json_response(shown, headers=headers)
 
     def webhook_body(self, generation: Generation) -> Mapping[str, Any] | str:
-        """The task; as the service sends it, where the site wants it so: JSON in a JSON text."""
+        """Return the task; as the service sends it, where the site wants it so: JSON in a JSON text."""
         message = task(generation, self.meta(generation))
         return json.dumps(message) if settings.FOOOCUS_WEBHOOK_AS_TEXT else message
 
@@ -144,7 +146,7 @@ class Fooocus(Dialect):
 
 
 def accepted_image_type(request: Request) -> str | None:
-    """The media type of the response where the Accept header names one image type alone; None for JSON."""
+    """Return the media type of the response where the Accept header names one image type alone; None for JSON."""
     accept = request.headers.get("Accept", "").strip().lower()
     if not accept.startswith("image/") or accept.count("/") != 1:
         return None

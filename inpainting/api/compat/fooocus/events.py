@@ -13,7 +13,7 @@ from channels.db import database_sync_to_async
 from inpainting.api.compat.fooocus.tasks import output_links, png_base64
 from inpainting.generations.history import GenerationRemoved
 from inpainting.models import Generation, Status
-from inpainting.realtime.events import Event
+from inpainting.realtime.events import GenerationEvent
 from inpainting.realtime.following import follow
 
 PING = b": ping\r\n\r\n"
@@ -27,7 +27,7 @@ Meta = Callable[[Generation], dict[str, Any]]
 
 
 async def stream(pk: UUID, *, shows_previews: bool, meta: Meta) -> AsyncIterator[bytes]:
-    """The progress of a generation, and as the last event its results with the dialect's `meta`."""
+    """Yield the progress of a generation, and as the last event its results with the dialect's `meta`."""
     yield encode(0, "Waiting for the task to start")
     async for event in follow(pk):
         if event is None:
@@ -40,8 +40,8 @@ async def stream(pk: UUID, *, shows_previews: bool, meta: Meta) -> AsyncIterator
     yield await database_sync_to_async(last_event)(pk, meta)
 
 
-async def png_preview(event: Event, shows_previews: bool) -> str | None:
-    """The preview of an event as a data URL."""
+async def png_preview(event: GenerationEvent, shows_previews: bool) -> str | None:
+    """Return the preview of an event as a data URL."""
     if not shows_previews or "preview" not in event:
         return None
     return f"data:image/png;base64,{await sync_to_async(png_base64, thread_sensitive=False)(event['preview'])}"
@@ -68,7 +68,7 @@ def encode(
     images: Sequence[str] = (),
     meta: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """One event in the service's form: its clients read the JSON after `data: ` and skip the second, empty line.
+    """Return one event in the service's form: its clients read the JSON after `data: ` and skip the second, empty line.
 
     meta: our own field beside those of the service.
     """

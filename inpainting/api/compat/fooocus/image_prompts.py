@@ -1,4 +1,4 @@
-"""`controlnet_image` of a `GenerateBody` -> the image prompts of installed IP-Adapters."""
+"""Translates `controlnet_image` of a `GenerateBody` to the image prompts of installed IP-Adapters."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ IMAGE_PROMPTS = (ControlType.IMAGE_PROMPT, ControlType.FACE_SWAP)
 """The types that have an IP-Adapter here; those of FACE_SWAP have `face` in their names."""
 
 
-def with_image_prompts(
+def add_image_prompts(
     request: InpaintRequest,
     body: GenerateBody,
     catalog: Catalog,
     notes: Notes,
     read: Callable[[SentImage, ImageRole], DecodedImage],
 ) -> InpaintRequest:
-    """The request with the images of controlnet_image as image prompts; as it was where none can be used."""
+    """Return the request with the images of controlnet_image as image prompts; as it was where none can be used."""
     prompts = [prompt for prompt in body.controlnet_image if prompt.cn_img]
     if prompts and body.inpaints and not body.mixing_image_prompt_and_inpaint:
         notes.ignore(FIELD, "inpainting reads it with mixing_image_prompt_and_inpaint.")
@@ -55,10 +55,12 @@ def with_image_prompts(
 
 
 def adapter_for(prompt: ImagePrompt, model: str | None, catalog: Catalog) -> str | None:
-    """The slug of the first installed IP-Adapter for an image of this type and the model; None without one."""
+    """Return the slug of the first installed IP-Adapter for an image of this type and the model; None without one."""
     row = catalog.find_row(model) if model else catalog.default()
     if row is None or prompt.cn_type not in IMAGE_PROMPTS:
         return None
     is_face = prompt.cn_type is ControlType.FACE_SWAP
-    adapters = [one for one in catalog.adapters if one.kind == Kind.IP_ADAPTER and one.family == row.family]
-    return next((one.slug for one in adapters if ("face" in one.slug) == is_face), None)
+    adapters = [
+        adapter for adapter in catalog.adapters if adapter.kind == Kind.IP_ADAPTER and adapter.family == row.family
+    ]
+    return next((adapter.slug for adapter in adapters if ("face" in adapter.slug) == is_face), None)

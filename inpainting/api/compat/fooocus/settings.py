@@ -57,7 +57,8 @@ class Notes:
 
 
 def read_settings(body: GenerateBody, catalog: Catalog, notes: Notes) -> PaintSettings:
-    """The settings that do not depend on images. Raises InvalidRequest, `model_not_found`, for an unknown model."""
+    """Return the settings that do not depend on images. Raises InvalidRequest, `model_not_found`, for an unknown
+    model."""
     model = find_model(body, catalog, notes)
     row = catalog.find_row(model) if model else catalog.default()
     prompt = "\n".join(filter(None, [body.inpaint_additional_prompt, body.prompt]))
@@ -93,7 +94,8 @@ def find_model(body: GenerateBody, catalog: Catalog, notes: Notes) -> str | None
 
 
 def find_loras(body: GenerateBody, catalog: Catalog, model: InferenceModel | None, notes: Notes) -> tuple[LoraUse, ...]:
-    """The installed LoRAs among those sent, by slug or file name, and the one of the performance for that model."""
+    """Return the installed LoRAs among those sent, by slug or file name, and the one of the performance for that
+    model."""
     found: dict[str, float] = {}
     kind = FAST_LORAS.get(body.performance_selection)
     family = families.lora_family(model.family) if model else ""
@@ -127,7 +129,7 @@ def find_vae(body: GenerateBody, catalog: Catalog, notes: Notes) -> str | None:
 
 
 def sampling(body: GenerateBody, model: InferenceModel | None, notes: Notes) -> dict[str, Any]:
-    """The sampling settings of the fields that were sent; those that were not are the model's."""
+    """Return the sampling settings of the fields that were sent; those that were not are the model's."""
     family = families.get(model.family) if model else None
     found: dict[str, Any] = {}
     if "guidance_scale" in body.model_fields_set:

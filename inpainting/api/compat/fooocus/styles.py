@@ -43,7 +43,7 @@ STYLES = {
 
 
 def apply_styles(prompt: str, negative_prompt: str, names: Iterable[str]) -> tuple[str, str]:
-    """Both prompts with the words of the styles behind them; unknown names change nothing."""
+    """Return both prompts with the words of the styles behind them; unknown names change nothing."""
     styles = [STYLES[name] for name in names if name in STYLES]
     return (
         ", ".join(filter(None, [prompt, *(style.prompt for style in styles)])),

@@ -14,7 +14,7 @@ from inpainting.api.compat.fooocus.body import IMAGES, GenerateBody
 from inpainting.api.media.links import InputImage, image_link, result_link
 from inpainting.media.archives import safe_stem
 from inpainting.models import Generation, Status
-from inpainting.realtime.events import Preview, last_preview
+from inpainting.realtime.events import StepPreview, last_preview
 
 STATES = {
     Status.QUEUED: None,
@@ -26,11 +26,14 @@ STATES = {
 CONTROL = "control"
 """The entry of a generation's service_data for the action that interrupted it."""
 UNKNOWN = -1
-"""Of numbers that a task does not have yet."""
+"""Stands for numbers that a task does not have yet."""
 
 
 def task(generation: Generation, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """The record of a generation in any state. meta: our own field beside those of the service."""
+    """Return the record of a generation in any state.
+
+    meta: our own field beside those of the service.
+    """
     common = {
         "id": UNKNOWN if generation.number is None else generation.number,
         "task_id": generation.pk.hex,
@@ -53,7 +56,7 @@ def task(generation: Generation, meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pending_task(generation: Generation, meta: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer to a request with `async_process`."""
+    """Return the answer to a request with `async_process`."""
     return {
         "id": UNKNOWN,
         "task_id": generation.pk.hex,
@@ -74,20 +77,20 @@ def task_status(generation: Generation) -> str | None:
     return STATES[Status(generation.status)]
 
 
-def png_base64(preview: Preview) -> str:
-    """A preview as a PNG, the format that the service sends."""
+def png_base64(preview: StepPreview) -> str:
+    """Return a preview as a PNG, the format that the service sends."""
     buffer = io.BytesIO()
     Image.open(io.BytesIO(base64.b64decode(preview["url"].partition(",")[2]))).save(buffer, "png")
     return base64.b64encode(buffer.getvalue()).decode()
 
 
 def milliseconds(time: datetime | None) -> int | None:
-    """Since 1970."""
+    """Return a time in milliseconds since 1970."""
     return None if time is None else int(time.timestamp() * 1000)
 
 
 def request_parameters(generation: Generation) -> dict[str, Any]:
-    """The request with all defaults, the seed that was used, and links in place of its images.
+    """Return the request with all defaults, the seed that was used, and links in place of its images.
 
     An outpainted image has no link: what is stored of it is the larger canvas.
     """
@@ -106,7 +109,7 @@ def request_parameters(generation: Generation) -> dict[str, Any]:
 
 
 def output_links(generation: Generation) -> list[str]:
-    """Signed links to the results, which need no key and expire."""
+    """Return signed links to the results, which need no key and expire."""
     data, request = generation.service_data, generation.service_data["request"]
     time = generation.finished_at or generation.created_at
     extension = request.get("output_format", "png")

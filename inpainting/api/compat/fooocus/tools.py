@@ -24,7 +24,7 @@ from inpainting.api.later_response import has_disconnected
 from inpainting.api.parsers import body_of
 from inpainting.api.recent_images import read_recent
 from inpainting.api.views import DialectView
-from inpainting.captioning import Caption, Style
+from inpainting.captioning import Caption, CaptionStyle
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage, Mask
@@ -66,7 +66,7 @@ class GenerateMask(DialectView):
         render = partial(
             render_mask,
             is_rgb=body.mask_model is MaskModel.SAM,
-            headers={SEGMENTER_HEADER: segmenter.name, IGNORED_HEADER: ", ".join(unread(body, segmenter))},
+            headers={SEGMENTER_HEADER: segmenter.name, IGNORED_HEADER: ", ".join(find_ignored_fields(body, segmenter))},
         )
         sent, user = SentImage("image", body.image), request.user
         if isinstance(segmenter, LoadsModel) and runs_in_worker():
@@ -92,7 +92,7 @@ def render_mask(mask: Mask, *, is_rgb: bool, headers: Mapping[str, str]) -> Http
 
 
 def find_segmenter(body: MaskBody) -> tuple[Segmenter, Selection]:
-    """The requested segmenter, or the built-in one where the caller or the site allows it, and what it gets.
+    """Return the requested segmenter, or the built-in one where the caller or the site allows it, and what it gets.
 
     Raises InvalidRequest, `model_unavailable`, with the command that installs the model.
     """
@@ -100,7 +100,7 @@ def find_segmenter(body: MaskBody) -> tuple[Segmenter, Selection]:
         raise InvalidRequest("dino_prompt_text is empty; the model sam needs words.", field="dino_prompt_text")
     try:
         if body.mask_model is MaskModel.SAM:
-            return by_words(body)
+            return select_by_words(body)
         category = body.cloth_category if body.mask_model is MaskModel.U2NET_CLOTH_SEG else ""
         return registry.find(body.mask_model), Selection(category=category)
     except InvalidRequest as error:
@@ -109,8 +109,9 @@ def find_segmenter(body: MaskBody) -> tuple[Segmenter, Selection]:
         return registry.find(BUILT_IN), Selection()
 
 
-def by_words(body: MaskBody) -> tuple[Segmenter, Selection]:
-    """Raises InvalidRequest where no model finds by words, or the requested SAM is not installed."""
+def select_by_words(body: MaskBody) -> tuple[Segmenter, Selection]:
+    """Return the segmenter that finds by words, and what it gets. Raises InvalidRequest where no model finds by words,
+    or the requested SAM is not installed."""
     detection = Detection(
         box_threshold=body.box_threshold,
         text_threshold=body.text_threshold,
@@ -125,8 +126,8 @@ def by_words(body: MaskBody) -> tuple[Segmenter, Selection]:
     return segmenter, Selection(words=body.dino_prompt_text, detection=detection)
 
 
-def unread(body: MaskBody, segmenter: Segmenter) -> list[str]:
-    """The fields that were sent and changed nothing, because the segmenter does not read them."""
+def find_ignored_fields(body: MaskBody, segmenter: Segmenter) -> list[str]:
+    """Return the fields that were sent and changed nothing, because the segmenter does not read them."""
     read = {"image", "mask_model", "allow_built_in"}
     if Hint.WORDS in segmenter.reads:
         read |= DETECTION_FIELDS
@@ -141,7 +142,7 @@ class DescribeImage(DialectView):
     def post(self, request: Request) -> HttpResponseBase:
         """`{"describe": …}`. Both the JSON of the service and the form of its earlier versions are read."""
         sent, image_type = read_description_request(request)
-        style = Style(image_type.lower())
+        style = CaptionStyle(image_type.lower())
         return respond_with_caption(sent, style, request, role=IMAGE, dialect=self.dialect, render=render_caption)
 
 

@@ -13,15 +13,15 @@ import numpy as np
 from django.conf import settings as django_settings
 from rest_framework.request import Request
 
-from inpainting.api.compat.fooocus.body import GenerateBody, Side, UpscaleOrVary
-from inpainting.api.compat.fooocus.image_prompts import with_image_prompts
+from inpainting.api.compat.fooocus.body import GenerateBody, OutpaintSide, UpscaleOrVary
+from inpainting.api.compat.fooocus.image_prompts import add_image_prompts
 from inpainting.api.compat.fooocus.settings import Notes, read_settings
 from inpainting.api.dialect import blank_request
 from inpainting.api.errors import NotBuilt
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.catalog.lookup import Catalog
 from inpainting.core import masks
-from inpainting.core.codecs.colour import on_white, to_8_bits
+from inpainting.core.codecs.colour import composite_on_white, to_8_bits
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.outpainting import Outpaint, extend
@@ -45,14 +45,14 @@ ASPECT_RATIO = re.compile(r"(\d{1,5})\D(\d{1,5})")
 DEFAULT_SIZE = Size(1152, 896)
 MASK_THRESHOLD = 127
 DEFAULT_SHARE = 3
-"""Of a side: its pixels divided by this are added where outpaint_distance has no number for it."""
+"""The pixels of a side divided by this are added where outpaint_distance has no number for it."""
 
 
 def translate(body: GenerateBody, http_request: Request) -> tuple[InpaintRequest, Submission]:
     """Read the images and the settings. Without an image, or without mask and sides, it is text-to-image."""
     if body.uov_method is not UpscaleOrVary.DISABLED:
         raise NotBuilt("Upscaling and variation are not built yet.")
-    notes, catalog = Notes(body.without_effect()), Catalog()
+    notes, catalog = Notes(body.ineffective_fields()), Catalog()
     settings = read_settings(body, catalog, notes)
     if body.inpaints:
         unread = SIZE_FIELDS + (INPAINT_ONLY_FIELDS if body.outpaint_selections else ("outpaint_distance",))
@@ -60,7 +60,7 @@ def translate(body: GenerateBody, http_request: Request) -> tuple[InpaintRequest
     else:
         unread = IMAGE_FIELDS
         request = blank_request(text_to_image_size(body, notes), settings)
-    request = with_image_prompts(request, body, catalog, notes, partial(read_image, request=http_request))
+    request = add_image_prompts(request, body, catalog, notes, partial(read_image, request=http_request))
     if not (request.conditioning_images and body.inpaints):
         unread += ("mixing_image_prompt_and_inpaint",)
     notes.ignored.extend(name for name in unread if body.differs_from_default(name))
@@ -101,7 +101,7 @@ def inpaint_request(body: GenerateBody, settings: PaintSettings, http_request: R
         decoded = read_image(sent, MASK, http_request)
         scaled = masks.scaling_note(decoded.image.size, canonical.size)
         notes.warnings.extend([*decoded.warnings, *([scaled] if scaled else [])])
-        mask = grown(masks.scaled(binary_mask(decoded.image), canonical.size), body.inpaint_erode_or_dilate)
+        mask = grown(masks.scale_mask(binary_mask(decoded.image), canonical.size), body.inpaint_erode_or_dilate)
     if mask is None or body.outpaint_selections:
         canonical, mask, placement = extend(canonical, outpaint_of(body, canonical.size), mask, limits=image_limits())
         return InpaintRequest(canonical, mask, replace(settings, strength=1.0), placement=placement)
@@ -113,16 +113,16 @@ def inpaint_request(body: GenerateBody, settings: PaintSettings, http_request: R
 
 
 def opaque(image: CanonicalImage) -> CanonicalImage:
-    """The image without alpha: composited on white, in 8 bits a channel, where a pixel is transparent."""
+    """Return the image without alpha: composited on white, in 8 bits a channel, where a pixel is transparent."""
     if image.alpha is None:
         return image
     if image.alpha.min() == np.iinfo(image.alpha.dtype).max:
         return replace(image, pixels=image.colour)
-    return CanonicalImage(on_white(to_8_bits(image.colour), image), image.icc_profile)
+    return CanonicalImage(composite_on_white(to_8_bits(image.colour), image), image.icc_profile)
 
 
 def binary_mask(image: CanonicalImage) -> Mask:
-    """255 where the mean of the channels is above 127, else 0; transparent pixels count as black."""
+    """Return 255 where the mean of the channels is above 127, else 0; transparent pixels count as black."""
     colour = to_8_bits(image.colour)
     total = colour.sum(axis=2, dtype=np.uint16)
     threshold = MASK_THRESHOLD * colour.shape[2]
@@ -133,16 +133,27 @@ def binary_mask(image: CanonicalImage) -> Mask:
 
 
 def grown(mask: Mask, pixels: int) -> Mask:
-    """The mask dilated by a square of 3x3 `pixels` times; for a negative number eroded."""
+    """Return the mask dilated by a square of 3x3 `pixels` times; for a negative number eroded."""
     square = np.ones((2 * abs(pixels) + 1, 2 * abs(pixels) + 1), np.uint8)
     changed = cv2.dilate(mask, square) if pixels > 0 else cv2.erode(mask, square)
     return np.asarray(changed, np.uint8)
 
 
 def outpaint_of(body: GenerateBody, size: Size) -> Outpaint:
-    """The pixels to add at each selected side."""
-    sides = dict(zip((Side.LEFT, Side.TOP, Side.RIGHT, Side.BOTTOM), body.outpaint_distance, strict=True))
-    lengths = {Side.LEFT: size.width, Side.RIGHT: size.width, Side.TOP: size.height, Side.BOTTOM: size.height}
+    """Return the pixels to add at each selected side."""
+    sides = dict(
+        zip(
+            (OutpaintSide.LEFT, OutpaintSide.TOP, OutpaintSide.RIGHT, OutpaintSide.BOTTOM),
+            body.outpaint_distance,
+            strict=True,
+        )
+    )
+    lengths = {
+        OutpaintSide.LEFT: size.width,
+        OutpaintSide.RIGHT: size.width,
+        OutpaintSide.TOP: size.height,
+        OutpaintSide.BOTTOM: size.height,
+    }
     distances: dict[str, Any] = {
         side.value.lower(): sides[side] if sides[side] > 0 else max(1, lengths[side] // DEFAULT_SHARE)
         for side in body.outpaint_selections
@@ -151,7 +162,8 @@ def outpaint_of(body: GenerateBody, size: Size) -> Outpaint:
 
 
 def padding_of(mask: Mask, share: float) -> int:
-    """Pixels around the mask's bounds that make them `share` of the image's width and height; 0 for a larger mask."""
+    """Return pixels around the mask's bounds that make them `share` of the image's width and height; 0 for a larger
+    mask."""
     height, width = mask.shape
     bounds = masks.nonempty_bounds(mask).size
     padding = max(share * width - bounds.width, share * height - bounds.height, 0) / 2

@@ -33,7 +33,7 @@ CONTROLS = {"stop": "task stoped", "skip": "task skiped"}
 class TaskView(DialectView):
     required_scope = Scope.READ
 
-    def own(self) -> QuerySet[Generation]:
+    def own_generations(self) -> QuerySet[Generation]:
         return history.for_user(self.request.user).filter(service=self.dialect.name)
 
     def task(self, generation: Generation) -> dict[str, Any]:
@@ -53,11 +53,11 @@ class TaskDetail(TaskView):
 class TaskList(TaskView):
     def get(self, request: Request) -> HttpResponse:
         query = fastapi.validate(TaskQuery, request.query_params.dict(), place="query")
-        found = self.own().order_by("-created_at")
+        found = self.own_generations().order_by("-created_at")
         if query.start_at:
-            found = found.filter(created_at__gte=in_utc(query.start_at))
+            found = found.filter(created_at__gte=convert_to_utc(query.start_at))
         if query.end_at:
-            found = found.filter(created_at__lte=in_utc(query.end_at))
+            found = found.filter(created_at__lte=convert_to_utc(query.end_at))
         if query.action == "delete":
             if isinstance(request.auth, ApiKey) and Scope.MANAGE not in request.auth.scopes:
                 raise PermissionDenied
@@ -77,7 +77,7 @@ class TaskList(TaskView):
         })  # fmt: skip
 
 
-class Control(TaskView):
+class ControlView(TaskView):
     required_scope = Scope.GENERATE
 
     def post(self, request: Request) -> HttpResponse:
@@ -85,7 +85,9 @@ class Control(TaskView):
         action = fastapi.validate(ControlQuery, request.query_params.dict(), place="query").action
         if action not in CONTROLS:
             return json_response({"message": "Invalid control action"})
-        running = self.own().filter(status=Status.RUNNING, cancel_requested=False).order_by("started_at").first()
+        running = (
+            self.own_generations().filter(status=Status.RUNNING, cancel_requested=False).order_by("started_at").first()
+        )
         if running is None or not running.cancel():
             return json_response({"message": "No task running"})
         data = {**running.service_data, CONTROL: action}
@@ -109,8 +111,9 @@ class StyleList(DialectView):
         return json_response(list(STYLES))
 
 
-def in_utc(time: datetime) -> datetime:
-    """The time in UTC, which is that of one without a time zone; beyond the first and the last year the nearest one."""
+def convert_to_utc(time: datetime) -> datetime:
+    """Return the time in UTC, which is that of one without a time zone; beyond the first and the last year the nearest
+    one."""
     try:
         return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     except OverflowError:

@@ -24,7 +24,8 @@ MESSAGES = {
 
 
 def error_body(error: ApiError) -> dict[str, Any]:
-    """`messege` is the spelling of earlier versions, which clients are advised to read as well."""
+    """Return the body of an error; `messege` is the spelling of earlier versions, which clients are advised to read as
+    well."""
     message = MESSAGES.get(error.code, error.message)
     field = error.field or ""
     if error.code == "field_missing":
@@ -44,7 +45,7 @@ def eta(generation: Generation) -> int:
 
 
 def links_of(generation: Generation) -> list[str]:
-    """A link for each result, also before there is one."""
+    """Return a link for each result, also before there is one."""
     data = generation.service_data
     names = [f"{index}-{generation.number:x}.png" for index in range(generation.settings["num_images"])]
     return [

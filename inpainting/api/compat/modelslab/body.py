@@ -17,13 +17,14 @@ from inpainting.core.settings_table import (
     MAX_SEED,
     SAFETY_TYPES,
     SCHEDULERS,
-    by_name,
+    find_setting,
 )
 from inpainting.core.validation import check_text
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
 MAX_STEPS, DEFAULT_STEPS = 20, 31
-"""As published: the default exceeds the maximum, so that a request without steps has MAX_STEPS."""
+"""The numbers are the published ones: the default exceeds the maximum, so that a request without steps has
+MAX_STEPS."""
 RANGES: Mapping[str, tuple[float, float]] = {
     "width": (256, 1024),
     "height": (256, 1024),
@@ -85,7 +86,7 @@ class InpaintForm(serializers.Serializer):
     safety_checker_type = choice(SAFETY_TYPES)
     seed = Seed(max_value=MAX_SEED, default=0)
     guidance_scale = number("guidance_scale", default=7.5)
-    strength = number("strength", default=by_name("strength").default)
+    strength = number("strength", default=find_setting("strength").default)
     scheduler = choice(SCHEDULERS)
     use_karras_sigmas = serializers.BooleanField(default=True)
     algorithm_type = choice((*ALGORITHM_TYPES, *ALGORITHM_SPELLINGS))

@@ -19,7 +19,7 @@ from inpainting.api.compat.modelslab import views
 from inpainting.api.compat.modelslab.answers import error_body, eta, inline_image, links_of, yes_or_no
 from inpainting.api.compat.modelslab.translation import read_request
 from inpainting.api.dialect import Dialect, json_response
-from inpainting.api.errors import ApiError, ended_without_result
+from inpainting.api.errors import ApiError, ending_error
 from inpainting.api.later_response import arrival_time
 from inpainting.api.parsers import AnyTypeJsonParser, body_of
 from inpainting.core.request import InpaintRequest
@@ -28,11 +28,12 @@ from inpainting.generations.submit import Submission
 from inpainting.models import Generation, Status
 
 MIN_FETCH_SECONDS = 5
-"""For the images behind URLs, however short the wait is and however long the request waited for its turn."""
+"""The least time for the images behind URLs, however short the wait is and however long the request waited for its
+turn."""
 
 
 class ModelsLab(Dialect):
-    """`/api/v6/`. Errors are `{"status": "error", "message", "messege", "code"}`."""
+    """The dialect under `/api/v6/`. Errors are `{"status": "error", "message", "messege", "code"}`."""
 
     name: ClassVar[str] = "modelslab"
     prefixes: ClassVar[tuple[str, ...]] = ("/api/v6/",)
@@ -55,7 +56,7 @@ class ModelsLab(Dialect):
     @property
     def urls(self) -> Sequence[URLPattern]:
         inpaint, fetch, upload = (
-            view.as_view(parser_classes=(AnyTypeJsonParser,)) for view in (views.Inpaint, views.Fetch, views.Upload)
+            view.as_view(parser_classes=(AnyTypeJsonParser,)) for view in (views.Inpaint, views.Fetch, views.UploadView)
         )
         routes = [
             *(("images/inpaint", inpaint), ("images/fetch", fetch), ("images/fetch/<str:number>", fetch)),
@@ -66,7 +67,7 @@ class ModelsLab(Dialect):
         return [*plain, *(path(f"api/v6/{route}/", view) for route, view in routes)]
 
     def read_api_key(self, request: Request) -> str | None:
-        """Of the body, else of a header: `Authorization: Bearer`, `X-API-Key` or `key`."""
+        """Return the key of the body, else that of a header: `Authorization: Bearer`, `X-API-Key` or `key`."""
         in_body = body_of(request).get("key")
         return str(in_body) if in_body else key_from_headers(request) or request.headers.get("key")
 
@@ -77,7 +78,8 @@ class ModelsLab(Dialect):
         return inpaint_request, replace(submission, idempotency=idempotency)
 
     def fetch_until(self, request: Request) -> float | None:
-        """As long as the response may take; at least MIN_FETCH_SECONDS, since a late response is no error here."""
+        """Return a time as far away as the response may take; at least MIN_FETCH_SECONDS, since a late response is no
+        error here."""
         in_time: float = arrival_time(request) + site.MODELSLAB_WAIT_SECONDS
         return max(in_time, time.monotonic() + MIN_FETCH_SECONDS)
 
@@ -89,7 +91,7 @@ class ModelsLab(Dialect):
         if not generation.has_ended:
             return json_response(self.processing(generation))
         if generation.status != Status.SUCCEEDED:
-            return self.render_error(ended_without_result(generation))
+            return self.render_error(ending_error(generation))
         return json_response(self.success(generation), headers=self.meta_headers(generation))
 
     def render_error(self, error: ApiError) -> HttpResponse:
@@ -102,11 +104,14 @@ class ModelsLab(Dialect):
         track_id = generation.service_data.get("track_id")
         if generation.status == Status.SUCCEEDED:
             return {**self.success(generation, inline=False), "track_id": track_id}
-        message = ended_without_result(generation).message
+        message = ending_error(generation).message
         return {"status": "failed", "id": generation.number, "message": message, "track_id": track_id}
 
     def success(self, generation: Generation, *, inline: bool = True) -> dict[str, Any]:
-        """inline: images as base64 where the request has `base64`."""
+        """Return the body of a success.
+
+        inline: whether images are sent as base64 where the request has `base64`.
+        """
         links, images = links_of(generation), generation.images.all()
         return {
             "status": "success",
@@ -146,7 +151,7 @@ class ModelsLab(Dialect):
         return ignored
 
     def meta(self, generation: Generation) -> dict[str, Any]:
-        """The settings that were painted with. Booleans are texts, as the service's are."""
+        """Return the settings that were painted with. Booleans are texts, as the service's are."""
         settings, data = generation.settings, generation.service_data
         same = ("prompt", "negative_prompt", "guidance_scale", "strength", "seed", "scheduler", "vae")
         return {

@@ -39,13 +39,15 @@ MAX_LISTED_FIELDS = 20
 def read_request(
     sent: Mapping[str, Any], request: Request, *, fetch_until: float | None
 ) -> tuple[InpaintRequest, Submission]:
-    """Read and check the fields, then the images. sent: the body without empty fields and without the key.
+    """Read and check the fields, then the images.
+
+    sent: the body without empty fields and without the key.
 
     Raises InvalidRequest and DRF's ValidationError.
     """
     form = InpaintForm(data={"num_inference_steps": sent["steps"], **sent} if "steps" in sent else sent)
     form.is_valid(raise_exception=True)
-    catalog, reading = Catalog(), Reading(form.validated_data, sent)
+    catalog, reading = Catalog(), FormTranslation(form.validated_data, sent)
     settings = reading.settings(catalog)
     values = reading.values
     read = partial(read_image, request=request, fetch_until=fetch_until)
@@ -66,7 +68,7 @@ def read_request(
     )
 
 
-class Reading:
+class FormTranslation:
     """The request of validated values: its settings and images, with warnings and ignored fields."""
 
     def __init__(self, values: Mapping[str, Any], sent: Mapping[str, Any]) -> None:
@@ -77,16 +79,17 @@ class Reading:
         self.warnings: list[str] = []
 
     def settings(self, catalog: Catalog) -> PaintSettings:
-        """Raises InvalidRequest for a model, LoRA, VAE or IP-Adapter that is unknown or not installed."""
+        """Return the settings. Raises InvalidRequest for a model, LoRA, VAE or IP-Adapter that is unknown or not
+        installed."""
         values = self.values
         name = values["model_id"]
-        slug = found("Model", name, "model_id", partial(catalog.closest_installed, name))
+        slug = find_named("Model", name, "model_id", partial(catalog.closest_installed, name))
         self.ignored += ["model_id"] * (slug is None)
         row = catalog.default() if slug is None else catalog.find_row(slug)
         family = None if row is None else families.get(row.family)
         algorithm = values.get("algorithm_type")
         return PaintSettings(
-            prompt=enhanced(values["prompt"]) if values["enhance_prompt"] else values["prompt"],
+            prompt=enhance(values["prompt"]) if values["enhance_prompt"] else values["prompt"],
             negative_prompt=values["negative_prompt"],
             num_images=values["samples"],
             seed=values["seed"],
@@ -127,7 +130,7 @@ class Reading:
             strengths *= len(names)
         uses = []
         for index, name in enumerate(names):
-            spec = found("LoRA", name, "lora_model", partial(catalog.find_lora, name))
+            spec = find_named("LoRA", name, "lora_model", partial(catalog.find_lora, name))
             try:
                 weight = float(strengths[index]) if index < len(strengths) else 1.0
             except ValueError as error:
@@ -140,7 +143,7 @@ class Reading:
     def vae(self, catalog: Catalog) -> str | None:
         names = split(self.values.get("vae"))
         finds = [partial(catalog.find_adapter, name, Kind.VAE, "vae") for name in names]
-        slugs = [found("VAE", name, "vae", find).slug for name, find in zip(names, finds, strict=True)]
+        slugs = [find_named("VAE", name, "vae", find).slug for name, find in zip(names, finds, strict=True)]
         if len(slugs) > 1:
             self.warnings.append(f"A model has one VAE; {names[0]} was used.")
         return slugs[0] if slugs else None
@@ -151,7 +154,7 @@ class Reading:
             self.ignored += [field for field in ("ip_adapter_image", "ip_adapter_scale") if field in self.values]
             return {}
         find = partial(catalog.find_adapter, name, Kind.IP_ADAPTER, "ip_adapter_id")
-        spec = found("IP-Adapter", name, "ip_adapter_id", find)
+        spec = find_named("IP-Adapter", name, "ip_adapter_id", find)
         if "ip_adapter_image" not in self.values:
             raise InvalidRequest("ip_adapter_image is required", code="field_missing", field="ip_adapter_image")
         return {"ip_adapter": spec.slug, "ip_adapter_scale": self.values.get("ip_adapter_scale")}
@@ -159,7 +162,7 @@ class Reading:
     def images(
         self, settings: PaintSettings, read: Callable[[SentImage, ImageRole], DecodedImage]
     ) -> tuple[InpaintRequest, tuple[str, ...]]:
-        """The request with its images, scaled to width x height, and warnings about them."""
+        """Return the request with its images, scaled to width x height, and warnings about them."""
         names = ("init_image", "mask_image", *(("ip_adapter_image",) if settings.ip_adapter else ()))
         roles = {name: "mask" if name == "mask_image" else "image" for name in names}
         source, mask, *references = [
@@ -174,14 +177,14 @@ def split(text: str | None) -> list[str]:
     return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
-def enhanced(prompt: str) -> str:
-    """The prompt with those of ENHANCEMENTS that it lacks; an empty one stays empty."""
+def enhance(prompt: str) -> str:
+    """Return the prompt with those of ENHANCEMENTS that it lacks; an empty one stays empty."""
     words = [words for words in ENHANCEMENTS if words not in prompt.lower()]
     longer = ", ".join([prompt.rstrip(" ,."), *words])
     return longer if prompt.strip() and len(longer) <= MAX_PROMPT_CHARACTERS else prompt
 
 
-def found(what: str, name: str, field: str, find: Callable[[], T]) -> T:
+def find_named(what: str, name: str, field: str, find: Callable[[], T]) -> T:
     """Return the result of `find`. Raises its InvalidRequest with a message of this service."""
     try:
         return find()

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from accounts.models import Scope
 from inpainting.api.compat.modelslab.answers import error_body
 from inpainting.api.dialect import json_response, origin_of
-from inpainting.api.errors import NOT_FOUND, ended_without_result
+from inpainting.api.errors import NOT_FOUND, ending_error
 from inpainting.api.images import URL, ImageRole, SentImage, read_image
 from inpainting.api.media.links import ending_key, image_link
 from inpainting.api.parsers import body_of
@@ -30,7 +30,7 @@ UPLOAD = ImageRole(code_prefix="image", error_prefix="Invalid image", own_max_by
 
 
 class Inpaint(InpaintView, KeyedView):
-    """`POST`: see InpaintView."""
+    """The view that paints; see InpaintView."""
 
 
 class Fetch(KeyedView):
@@ -49,13 +49,11 @@ class Fetch(KeyedView):
             return self.dialect.render_error(replace(NOT_FOUND, message="Request not found"))
         history.refuse_removed(generation)
         if generation.status in (Status.FAILED, Status.CANCELLED):
-            return json_response(
-                {**error_body(ended_without_result(generation)), "id": generation.number, "output": []}
-            )
+            return json_response({**error_body(ending_error(generation)), "id": generation.number, "output": []})
         return self.dialect.render(generation, request)
 
 
-class Upload(KeyedView):
+class UploadView(KeyedView):
     """`POST`: store an image for a day. Its link may be sent as `init_image`, `mask_image` or `ip_adapter_image`."""
 
     takes_images = True

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from inpainting.api.native.schemas.base import Answer, Constant, Link, NumberOrText, Page, UtcDateTime
 from inpainting.api.native.schemas.generations import POSITION_IS_MINIMUM, QueueFields
 from inpainting.core.errors import InvalidRequest
-from inpainting.generations.batches import LIVE, Retried, error_details
+from inpainting.generations.batches import LIVE, RetryResult, error_details
 from inpainting.generations.description import image_url
 from inpainting.generations.history import GenerationRemoved
 from inpainting.models import Batch, BatchItem, Status
@@ -83,16 +83,16 @@ class NotRetriedDocument(ItemErrorDocument):
 
 
 class BatchRetriedDocument(BatchAcceptedDocument):
-    # Context: also `outcome`, the Retried.
+    # Context: also `outcome`, the RetryResult.
     retried = serializers.ListField(child=serializers.IntegerField(), help_text="Indexes of the items that wait again.")
     not_retried = NotRetriedDocument(many=True, help_text="Items without a result that cannot be retried, and why.")
 
     def get_retried(self, batch: Batch) -> Sequence[int]:
-        outcome: Retried = self.context["outcome"]
+        outcome: RetryResult = self.context["outcome"]
         return outcome.accepted
 
     def get_not_retried(self, batch: Batch) -> list[dict[str, Any]]:
-        outcome: Retried = self.context["outcome"]
+        outcome: RetryResult = self.context["outcome"]
         refused = {item.index: NEEDS_NEW_IMAGE for item in batch.items.all() if item.state == REFUSED}
         problems = sorted((refused | outcome.refused).items())
         return [{"index": index, **error_details(error)} for index, error in problems]

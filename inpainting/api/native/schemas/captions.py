@@ -5,13 +5,15 @@ from __future__ import annotations
 from rest_framework import serializers
 
 from inpainting.api.native.schemas.base import Answer, Constant
-from inpainting.captioning import NO_MODEL, Style
+from inpainting.captioning import NO_MODEL, CaptionStyle
 from inpainting.image_limits import accepted_files
 
 
 class CaptionForm(serializers.Serializer):
     style = serializers.ChoiceField(  # type: ignore[assignment]  # the metaclass collects it
-        [*Style], default=Style.PHOTO, help_text="The style of the words: of a photo, or the tags of a drawing."
+        [*CaptionStyle],
+        default=CaptionStyle.PHOTO,
+        help_text="The style of the words: of a photo, or the tags of a drawing.",
     )
 
 

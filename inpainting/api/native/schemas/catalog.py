@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from inpainting import families
 from inpainting.api.native.schemas.base import Answer, Constant
-from inpainting.catalog.specs import ADAPTER_LABELS, Control
+from inpainting.catalog.specs import ADAPTER_LABELS, ControlImageKind
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import public_names
@@ -78,7 +78,7 @@ class ModelDocument(Answer):
 class LoraDocument(Answer):
     slug = serializers.CharField(help_text="Its name in `loras`.")
     name = serializers.CharField(source="label")
-    family = serializers.ChoiceField(families.with_loras(), help_text="Of the models that it fits.")
+    family = serializers.ChoiceField(families.families_with_loras(), help_text="Of the models that it fits.")
     kind = serializers.ChoiceField(["style", "lcm", "lightning", "hyper"])
     trigger = serializers.CharField(help_text="Words that the prompt must contain.")
     licence = serializers.CharField()
@@ -97,7 +97,7 @@ class AdapterDocument(Answer):
     kind = serializers.ChoiceField([kind.value for kind in ADAPTER_LABELS])
     family = serializers.ChoiceField(families.generating(), help_text="Of the models that it fits.")
     control = serializers.ChoiceField(
-        [control.value for control in Control],
+        [control.value for control in ControlImageKind],
         allow_null=True,
         help_text="The kind of image that conditions a ControlNet.",
     )

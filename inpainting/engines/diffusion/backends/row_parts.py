@@ -25,7 +25,7 @@ def rows_of(value: Any, part: slice, count: int) -> Any:
     if isinstance(value, torch.Tensor):
         return value[part] if value.ndim and len(value) == count else value
     if isinstance(value, dict):
-        return {name: rows_of(one, part, count) for name, one in value.items()}
+        return {name: rows_of(tensor, part, count) for name, tensor in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(rows_of(one, part, count) for one in value)
+        return type(value)(rows_of(element, part, count) for element in value)
     return value

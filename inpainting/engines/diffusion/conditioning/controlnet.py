@@ -15,7 +15,7 @@ import torch
 from diffusers import ControlNetUnionModel
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import Control, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, ModelSpec
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import CanonicalImage
@@ -36,16 +36,16 @@ LATENT_CHANNELS, IMAGE_CHANNELS = 4, 3
 HOLE = -1.0
 """Value of masked pixels in the conditioning image of an inpainting ControlNet."""
 UNION_MODES = {
-    Control.OPENPOSE: 0,
-    Control.DEPTH: 1,
-    Control.SOFTEDGE: 2,
-    Control.SCRIBBLE: 2,
-    Control.CANNY: 3,
-    Control.LINEART: 3,
-    Control.NORMAL: 4,
-    Control.SEGMENT: 5,
-    Control.TILE: 6,
-    Control.INPAINT: 7,
+    ControlImageKind.OPENPOSE: 0,
+    ControlImageKind.DEPTH: 1,
+    ControlImageKind.SOFTEDGE: 2,
+    ControlImageKind.SCRIBBLE: 2,
+    ControlImageKind.CANNY: 3,
+    ControlImageKind.LINEART: 3,
+    ControlImageKind.NORMAL: 4,
+    ControlImageKind.SEGMENT: 5,
+    ControlImageKind.TILE: 6,
+    ControlImageKind.INPAINT: 7,
 }
 """The published modes of ControlNet-Union for SDXL (xinsir/controlnet-union-sdxl-1.0); the last two are of ProMax.
 
@@ -113,15 +113,15 @@ def condition(network: Any, control: RequestedControl, request: InpaintRequest, 
         strength=use.strength,
         start=use.start,
         end=use.end,
-        mode=UNION_MODES[kind_of_image(spec, use)] if spec.control is Control.UNION else None,
+        mode=UNION_MODES[kind_of_image(spec, use)] if spec.control is ControlImageKind.UNION else None,
     )
 
 
-def kind_of_image(spec: ModelSpec, use: ControlUse) -> Control:
+def kind_of_image(spec: ModelSpec, use: ControlUse) -> ControlImageKind:
     """The kind of control image; of a ControlNet-Union the requested one."""
-    if spec.control is Control.UNION:
-        return Control(use.type or Control.CANNY)
-    return spec.control or Control.CANNY
+    if spec.control is ControlImageKind.UNION:
+        return ControlImageKind(use.type or ControlImageKind.CANNY)
+    return spec.control or ControlImageKind.CANNY
 
 
 def conditioning_image(
@@ -133,16 +133,16 @@ def conditioning_image(
     """
     window = np.asarray(request.image.pixels, np.uint8)
     control = kind_of_image(spec, use)
-    if control is Control.INPAINT:
+    if control is ControlImageKind.INPAINT:
         image = to_unit_range(window)
-        image[request.mask > 127] = 0.0 if spec.control is Control.UNION else HOLE
+        image[request.mask > 127] = 0.0 if spec.control is ControlImageKind.UNION else HOLE
         return image
-    if control is Control.CANNY:
+    if control is ControlImageKind.CANNY:
         edges = cv2.Canny(window, *CANNY_THRESHOLDS)
         return to_unit_range(np.repeat(edges[:, :, None], IMAGE_CHANNELS, axis=2))
     if sent is not None:
         return to_unit_range(to_rgb8(sent))
-    if control is Control.TILE:
+    if control is ControlImageKind.TILE:
         return to_unit_range(window)
     raise EngineFailed(
         f"The ControlNet {spec.slug} needs a control image ({control}), and none was sent.",
@@ -158,7 +158,7 @@ def to_unit_range(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 def check_fits(network: Any, unet: Any, spec: ModelSpec, label: str, use: ControlUse) -> None:
     """Raises EngineFailed, `adapter_unfit`, unless the ControlNet was made for UNets of that shape and knows the
     requested kind of control image."""
-    if (spec.control is Control.UNION) != is_union(network):
+    if (spec.control is ControlImageKind.UNION) != is_union(network):
         actual, stated = "a ControlNet-Union", "a ControlNet for one kind of control image"
         if not is_union(network):
             actual, stated = stated, actual
@@ -221,14 +221,14 @@ def residuals(
     for (_, mode), controlled in calls.items():
         index = torch.tensor([row for one in controlled for row in one.rows], device=inputs.device)
         scales = torch.tensor([one.strength for one in controlled for _ in one.rows], device=inputs.device)
-        outputs = called(controlled, mode, inputs, timesteps, embeds, conditions, index)
+        outputs = call_controlnet(controlled, mode, inputs, timesteps, embeds, conditions, index)
         scaled = [(output * scales[:, None, None, None]).to(inputs.dtype) for output in outputs]
         if len(index) == count and not totals:
             totals = scaled
             continue
         # Not multiplied by 0: half-precision features of an uncontrolled row may be infinite.
-        totals = totals or [one.new_zeros(count, *one.shape[1:]) for one in scaled]
-        totals = [total.index_add(0, index, one) for total, one in zip(totals, scaled, strict=True)]
+        totals = totals or [output.new_zeros(count, *output.shape[1:]) for output in scaled]
+        totals = [total.index_add(0, index, output) for total, output in zip(totals, scaled, strict=True)]
     if not totals:
         return {}
     return {"down_block_additional_residuals": totals[:-1], "mid_block_additional_residual": totals[-1]}
@@ -243,7 +243,7 @@ class Controlled:
     rows: range
 
 
-def called(
+def call_controlnet(
     controlled: Sequence[Controlled],
     mode: int | None,
     inputs: torch.Tensor,
@@ -266,7 +266,9 @@ def called(
         inputs[index, :LATENT_CHANNELS].to(dtype),
         timesteps[index],
         encoder_hidden_states=embeds[index].to(dtype),
-        added_cond_kwargs=None if added is None else {key: one[index].to(dtype) for key, one in added.items()},
+        added_cond_kwargs=None
+        if added is None
+        else {key: residual[index].to(dtype) for key, residual in added.items()},
         return_dict=False,
         **more,
     )

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 
-from inpainting.catalog.inspection.files import quoted
+from inpainting.catalog.inspection.files import quote
 from inpainting.catalog.inspection.lora_layers import DOWN, INPUT_LAYER, split_name
 from inpainting.engines.diffusion.conditioning.delta_weights import LayerDelta, split_outputs, weight_shape
 from inpainting.engines.diffusion.conditioning.fused_weights import FusedWeights, fused_weights
@@ -97,8 +97,8 @@ class DeltaLoras:
     def fuse_for_good(self, weights: Mapping[str, float]) -> None:
         """Add the differences to the weights of the layers, for a conversion of the model."""
         for layer, changes in self.by_layer(weights).items():
-            for one in fused_weights(weights, {layer: changes}).parameters:
-                one.own.data = one.fused.data
+            for parameter in fused_weights(weights, {layer: changes}).parameters:
+                parameter.own.data = parameter.fused.data
 
     def by_layer(
         self, weights: Mapping[str, float], network: torch.nn.Module | None = None
@@ -126,22 +126,24 @@ def deltas_of(tensors: Mapping[str, torch.Tensor], by_name: Mapping[str, Sequenc
     for layer_name, factors in grouped.items():
         layers = by_name.get(layer_name, ())
         try:
-            shares = shared_out(factors, layers)
-            deltas += [(one.layer, LayerDelta.of(share, one.layer)) for one, share in zip(layers, shares, strict=True)]
+            shares = share_out(factors, layers)
+            deltas += [
+                (layer.layer, LayerDelta.of(share, layer.layer)) for layer, share in zip(layers, shares, strict=True)
+            ]
         except (ValueError, RuntimeError) as error:
-            raise LayerUnfit(f"the layer {quoted(layer_name)} has another shape there.") from error
+            raise LayerUnfit(f"the layer {quote(layer_name)} has another shape there.") from error
     return deltas
 
 
-def shared_out(tensors: dict[str, torch.Tensor], layers: Sequence[NamedLayer]) -> list[dict[str, torch.Tensor]]:
+def share_out(tensors: dict[str, torch.Tensor], layers: Sequence[NamedLayer]) -> list[dict[str, torch.Tensor]]:
     """The tensors for each of the layers that share them."""
     if len(layers) == 1:
-        (one,) = layers
-        return [padded(tensors, one.layer) if one.path == INPUT_LAYER else tensors]
-    return split_outputs(tensors, [weight_shape(one.layer)[0] for one in layers]) if layers else []
+        (layer,) = layers
+        return [pad_to_channels(tensors, layer.layer) if layer.path == INPUT_LAYER else tensors]
+    return split_outputs(tensors, [weight_shape(layer.layer)[0] for layer in layers]) if layers else []
 
 
-def padded(tensors: dict[str, torch.Tensor], layer: torch.nn.Module) -> dict[str, torch.Tensor]:
+def pad_to_channels(tensors: dict[str, torch.Tensor], layer: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Tensors for the first layer of a transformer that takes more channels than the one they were trained in, as a
     model for filling does; they change nothing of the further ones, as in diffusers."""
     if DOWN not in tensors:

@@ -23,7 +23,7 @@ from inpainting.catalog.inspection.lora_layers import (
     MID,
     UP,
 )
-from inpainting.networks.device.quantization import dequantized
+from inpainting.networks.device.quantization import dequantize
 
 LAYER_TYPES = (Linear, Conv2d, GroupNorm, LayerNorm)
 """Layers that a LoRA may change."""
@@ -56,7 +56,7 @@ class LayerDelta:
         """The difference for a layer. Raises ValueError or RuntimeError where the shapes differ."""
         norms = {name: tensors[name] for name in (MAGNITUDE, DORA_SCALE) if name in tensors}
         dtype = layer.weight.dtype if layer.weight.dtype.is_floating_point else torch.float32
-        factors = {name: one.to(dtype) for name, one in tensors.items() if name != ALPHA and name not in norms}
+        factors = {name: tensor.to(dtype) for name, tensor in tensors.items() if name != ALPHA and name not in norms}
         delta = cls(factors, weight_shape(layer), scale_of(tensors))
         # Tensors without data show whether the shapes fit, without a product as large as the layer.
         if delta.without_data().weight() is None and delta.bias is None:
@@ -64,7 +64,7 @@ class LayerDelta:
         if delta.bias is not None and (getattr(layer, "bias", None) is None or delta.bias.shape != layer.bias.shape):
             raise ValueError("The layer has another bias.")
         for name, norm in norms.items():
-            exact = cls({key: one.float() for key, one in factors.items()}, delta.shape, delta.scale)
+            exact = cls({key: factor.float() for key, factor in factors.items()}, delta.shape, delta.scale)
             delta._set_norm(layer, exact.weight(), norm.float(), is_output=name == MAGNITUDE)
         return delta
 
@@ -97,15 +97,15 @@ class LayerDelta:
 
     def without_data(self) -> LayerDelta:
         """The same with factors of the device `meta`, which have shapes only."""
-        return LayerDelta({name: one.to("meta") for name, one in self.factors.items()}, self.shape, self.scale)
+        return LayerDelta({name: factor.to("meta") for name, factor in self.factors.items()}, self.shape, self.scale)
 
     def to(self, like: torch.Tensor) -> None:
         """Move the factors to the device and dtype of a tensor."""
         if next(iter(self.factors.values())).device == like.device and all(
-            one.dtype == like.dtype for one in self.factors.values()
+            factor.dtype == like.dtype for factor in self.factors.values()
         ):
             return
-        self.factors = {name: one.to(like) for name, one in self.factors.items()}
+        self.factors = {name: factor.to(like) for name, factor in self.factors.items()}
         self.out_scales = None if self.out_scales is None else self.out_scales.to(like.device)
         self.in_scales = None if self.in_scales is None else self.in_scales.to(like.device)
 
@@ -120,8 +120,8 @@ class LayerDelta:
         weight, bias = self.weight(), self.bias
         if self.in_scales is not None:
             scaled = (inputs * along_channels(self.in_scales, layer)).to(inputs.dtype)
-            return layer.forward(scaled) - output + applied(layer, scaled, weight, bias)
-        change = applied(layer, inputs, weight, bias)
+            return layer.forward(scaled) - output + apply_layer(layer, scaled, weight, bias)
+        change = apply_layer(layer, inputs, weight, bias)
         if self.out_scales is None:
             return change
         ratio = along_channels(self.out_scales, layer)
@@ -133,7 +133,9 @@ class LayerDelta:
         """The differences of weight and bias at a weight of 1, in float32, for fusing them into the layer."""
         weight = data_of(layer, "weight")
         self.to(weight)
-        change = LayerDelta({name: one.float() for name, one in self.factors.items()}, self.shape, self.scale).weight()
+        change = LayerDelta(
+            {name: factor.float() for name, factor in self.factors.items()}, self.shape, self.scale
+        ).weight()
         if self.out_scales is not None and change is not None:
             ratio = self.out_scales.reshape(-1, *[1] * (len(self.shape) - 1))
             change = ratio * (weight + change) - weight
@@ -156,7 +158,7 @@ def split_outputs(tensors: Mapping[str, torch.Tensor], counts: Sequence[int]) ->
     """
     by_output = [name for name in OUTPUTS_FIRST if name in tensors]
     if not by_output or any(name.startswith("hada_t") for name in tensors):
-        tensors = {name: one for name, one in tensors.items() if name in NORMS_AND_BIAS} | {
+        tensors = {name: tensor for name, tensor in tensors.items() if name in NORMS_AND_BIAS} | {
             DIFF: product(tensors).flatten(1) * scale_of(tensors)
         }
         by_output = [DIFF]
@@ -177,8 +179,8 @@ def product(factors: Mapping[str, torch.Tensor]) -> torch.Tensor:
             return tucker(factors[MID], up.T, down.flatten(1))
         return up @ down.flatten(1)
     if "hada_w1_a" in factors:
-        return half(factors, "hada_w1", "hada_t1") * half(factors, "hada_w2", "hada_t2")
-    first, second = half(factors, "lokr_w1", ""), half(factors, "lokr_w2", "lokr_t2")
+        return compute_factor(factors, "hada_w1", "hada_t1") * compute_factor(factors, "hada_w2", "hada_t2")
+    first, second = compute_factor(factors, "lokr_w1", ""), compute_factor(factors, "lokr_w2", "lokr_t2")
     return torch.kron(first.reshape(*first.shape, *[1] * (second.ndim - 2)), second.contiguous())
 
 
@@ -195,7 +197,7 @@ def low_rank(
     if isinstance(layer, Linear):
         return linear(scale * strength * linear(inputs, matrix(down)), matrix(up), bias)
     change = (product(factors) * scale * strength).reshape(weight_shape(layer))
-    return applied(layer, inputs, change, bias)
+    return apply_layer(layer, inputs, change, bias)
 
 
 def matrix(factor: torch.Tensor) -> torch.Tensor:
@@ -203,7 +205,7 @@ def matrix(factor: torch.Tensor) -> torch.Tensor:
     return factor if factor.ndim == 2 else factor.flatten(1)
 
 
-def half(factors: Mapping[str, torch.Tensor], stem: str, core: str) -> torch.Tensor:
+def compute_factor(factors: Mapping[str, torch.Tensor], stem: str, core: str) -> torch.Tensor:
     """One half of a LoHa or LoKr: whole, a product of matrices, or a Tucker decomposition."""
     if stem in factors:
         return factors[stem]
@@ -234,7 +236,7 @@ def data_of(layer: Module, name: str) -> torch.Tensor:
     waiting = getattr(getattr(layer, "_hf_hook", None), "weights_map", None)
     if parameter.is_meta and waiting is not None:
         parameter = torch.as_tensor(waiting[name])
-    return dequantized(parameter).detach()
+    return dequantize(parameter).detach()
 
 
 def along_channels(values: torch.Tensor, layer: Module) -> torch.Tensor:
@@ -242,7 +244,7 @@ def along_channels(values: torch.Tensor, layer: Module) -> torch.Tensor:
     return values.reshape(-1, 1, 1) if isinstance(layer, Conv2d) else values
 
 
-def applied(
+def apply_layer(
     layer: Module, inputs: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None
 ) -> torch.Tensor:
     """A layer's output with another weight and bias, None for zeros. Every such layer is linear in the two."""

@@ -36,21 +36,21 @@ class FusedWeights:
 
     @property
     def layers(self) -> Collection[Module]:
-        return {one.layer for one in self.parameters}
+        return {parameter.layer for parameter in self.parameters}
 
     @property
     def byte_count(self) -> int:
-        return sum(one.fused.nbytes for one in self.parameters)
+        return sum(parameter.fused.nbytes for parameter in self.parameters)
 
     def insert(self) -> None:
         """Let the layers compute with the fused parameters."""
-        for one in self.parameters:
-            setattr(one.layer, one.name, one.fused)
+        for parameter in self.parameters:
+            setattr(parameter.layer, parameter.name, parameter.fused)
 
     def remove(self) -> None:
         """Let the layers compute with their own parameters, as before `insert`."""
-        for one in self.parameters:
-            setattr(one.layer, one.name, one.own)
+        for parameter in self.parameters:
+            setattr(parameter.layer, parameter.name, parameter.own)
 
 
 @torch.no_grad()

@@ -34,7 +34,7 @@ from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
 from inpainting.networks.device.hardware import Hardware, is_out_of_memory
-from inpainting.networks.load_lock import serialized
+from inpainting.networks.load_lock import serialize
 
 LAYERS_PREFIX, PROJECTION_PREFIX = "ip_adapter.", "image_proj."
 """Prefixes of the tensors in an adapter's file."""
@@ -120,7 +120,7 @@ class LoadedIPAdapter:
             self._processors[unet] = self._make_processors(unet)
         return self._processors[unet]
 
-    @serialized
+    @serialize
     def _make_processors(self, unet: Any) -> list[Layer]:
         if token_features(self.projection) != unet.config.cross_attention_dim:
             raise self._unfit_error()
@@ -171,11 +171,11 @@ def encode_prompts(
         scales.append(use.scale)
     if not adapters:
         return None
-    layers = joined_layers([adapter.attention_processors(unet) for adapter in adapters])
+    layers = join_layers([adapter.attention_processors(unet) for adapter in adapters])
     return ImagePrompts(tuple(adapters), tuple(tokens), tuple(scales), layers)
 
 
-def joined_layers(layers: Sequence[list[Layer]]) -> list[Layer]:
+def join_layers(layers: Sequence[list[Layer]]) -> list[Layer]:
     """One processor for each cross-attention layer, which has the weights of all adapters in order.
 
     layers: those of each adapter for the same UNet. Their weights are shared, not copied.
@@ -216,13 +216,13 @@ def with_image_prompts(
         torch.tensor([prompt.scales[n] for prompt, rows in prompts for _ in range(rows)], device=embeds.device)
         for n in numbers
     ]
-    with attached(unet, prompts[0][0].layers, [RowScale(rows[:, None, None]) for rows in scales]):
+    with attach_processors(unet, prompts[0][0].layers, [RowScale(rows[:, None, None]) for rows in scales]):
         # As the UNet's own `encoder_hid_proj` returns them: the projection was computed once, in `encode_image`.
         yield embeds, tokens
 
 
 @contextmanager
-def attached(unet: Any, layers: Sequence[Layer], scales: list[RowScale]) -> Iterator[None]:
+def attach_processors(unet: Any, layers: Sequence[Layer], scales: list[RowScale]) -> Iterator[None]:
     """Replace the attention processors of a UNet within the context. scales: of each IP-Adapter."""
     before = [attention.processor for attention, _ in layers]
     try:
@@ -236,7 +236,7 @@ def attached(unet: Any, layers: Sequence[Layer], scales: list[RowScale]) -> Iter
             attention.set_processor(processor_before)
 
 
-@serialized
+@serialize
 def load(spec: ModelSpec, hardware: Hardware) -> LoadedIPAdapter:
     """Load an IP-Adapter from its folder, which has been checked, into the device's memory.
 

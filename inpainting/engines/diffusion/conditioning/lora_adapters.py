@@ -29,7 +29,7 @@ from inpainting.engines.diffusion.conditioning.lora_layer_names import is_known,
 from inpainting.engines.diffusion.serving.ignored_weights import tensor_notes
 from inpainting.families.declaration import LoraSupport
 from inpainting.networks.device.hardware import is_out_of_memory
-from inpainting.networks.load_lock import serialized
+from inpainting.networks.load_lock import serialize
 
 logger = logging.getLogger(__name__)
 
@@ -62,13 +62,13 @@ ActiveLoras = tuple[ActiveLora, ...]
 
 def weights_of(loras: Sequence[ActiveLora]) -> dict[str, float]:
     """The weights of LoRAs by the names of their adapters."""
-    return {one.name: one.weight for one in loras}
+    return {lora.name: lora.weight for lora in loras}
 
 
 def active_loras(uses: Sequence[LoraUse], specs: Sequence[LoraSpec]) -> ActiveLoras:
     """A request's LoRAs with a weight other than 0. specs: those of `uses`, in their order."""
     active = [ActiveLora(spec, use.weight) for use, spec in zip(uses, specs, strict=True) if use.weight]
-    return tuple(sorted(active, key=lambda one: one.spec.slug))
+    return tuple(sorted(active, key=lambda lora: lora.spec.slug))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,10 +136,10 @@ class LoadedLoras:
     @property
     def need_trailing_timesteps(self) -> bool:
         """Whether an active LoRA was distilled to timesteps that are counted from the end of the noise schedule."""
-        return any(one.spec.few_steps is not None and one.spec.few_steps.is_trailing for one in self._active or ())
+        return any(lora.spec.few_steps is not None and lora.spec.few_steps.is_trailing for lora in self._active or ())
 
     def missing(self, loras: ActiveLoras) -> list[ActiveLora]:
-        return [one for one in loras if one.name not in self._bytes]
+        return [lora for lora in loras if lora.name not in self._bytes]
 
     def read(self, lora: ActiveLora) -> LoraFile:
         """Check a LoRA's file and read it into the memory of the model; the model stays unchanged. On any thread.
@@ -168,7 +168,7 @@ class LoadedLoras:
                 deltas = deltas_of(tensors, by_name)
         return LoraFile(tensors, configuration, deltas, unread)
 
-    @serialized
+    @serialize
     def load(self, lora: ActiveLora, file: LoraFile | None = None) -> None:
         """Load a LoRA into the model. file: what `read` returned; left out, the file is read now.
 
@@ -209,7 +209,7 @@ class LoadedLoras:
 
     def notes(self, loras: ActiveLoras) -> tuple[str, ...]:
         """Sentences about tensors of these LoRAs that the model has no layers for."""
-        return tuple(note for one in loras for note in self._unread.get(one.name, ()))
+        return tuple(note for lora in loras for note in self._unread.get(lora.name, ()))
 
     def _load_layers(self, name: str, file: LoraFile) -> None:
         with self._without_text_model_alias(), self._configured(file.configuration):
@@ -217,26 +217,26 @@ class LoadedLoras:
 
     def activate(self, loras: ActiveLoras) -> None:
         """Activate these LoRAs, which are loaded, and no others."""
-        for one in loras:
-            self._bytes.move_to_end(one.name)
+        for lora in loras:
+            self._bytes.move_to_end(lora.name)
         if loras == self._active:
             return
         self._active = None
-        layers = [one for one in loras if one.name not in self._deltas]
-        names, weights = [one.name for one in layers], [one.weight for one in layers]
+        layers = [lora for lora in loras if lora.name not in self._deltas]
+        names, weights = [layer.name for layer in layers], [layer.weight for layer in layers]
         for component in self._components:
             if layers:
                 set_weights_and_activate_adapters(component, names, weights)
             set_adapter_layers(component, enabled=bool(layers))
-        deltas = weights_of([one for one in loras if one.name in self._deltas])
+        deltas = weights_of([lora for lora in loras if lora.name in self._deltas])
         self._deltas.activate(deltas, may_be_fused=not layers)
         self._active = loras
 
     def bytes_to_fuse(self, loras: ActiveLoras, network: torch.nn.Module) -> int:
         """Bytes that `fuse` takes for these LoRAs, which are loaded; 0 if they cannot or must not be fused."""
-        if not self._may_fuse or any(one.name not in self._deltas for one in loras):
+        if not self._may_fuse or any(lora.name not in self._deltas for lora in loras):
             return 0
-        names = tuple(one.name for one in loras)
+        names = tuple(lora.name for lora in loras)
         if names not in self._bytes_to_fuse:
             self._bytes_to_fuse[names] = fused_byte_count(self._deltas.by_layer(weights_of(loras), network))
         return self._bytes_to_fuse[names]
@@ -263,11 +263,11 @@ class LoadedLoras:
     def fuse_for_good(self, loras: ActiveLoras) -> None:
         """Fuse these LoRAs, which are loaded, into the weights of the UNet for good, for a conversion of the model."""
         self.activate(())
-        self._deltas.fuse_for_good(weights_of([one for one in loras if one.name in self._deltas]))
-        layers = tuple(one for one in loras if one.name not in self._deltas)
+        self._deltas.fuse_for_good(weights_of([lora for lora in loras if lora.name in self._deltas]))
+        layers = tuple(lora for lora in loras if lora.name not in self._deltas)
         if layers:
             self.activate(layers)
-            self.pipeline.fuse_lora(components=["unet"], adapter_names=[one.name for one in layers])
+            self.pipeline.fuse_lora(components=["unet"], adapter_names=[layer.name for layer in layers])
             self.pipeline.unload_lora_weights()
 
     def unload_idle(self, *, keep: Collection[str]) -> None:

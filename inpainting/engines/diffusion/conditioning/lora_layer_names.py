@@ -49,7 +49,7 @@ def layers_by_name(components: Mapping[str, Any], original_name: OriginalName | 
         for path, layer in layers_of(component):
             for name, part in names_of(component_name, path, component, original_name):
                 found.setdefault(name, []).append(NamedLayer(component_name, path, layer, part))
-    return {name: sorted(layers, key=lambda one: one.part) for name, layers in found.items()}
+    return {name: sorted(layers, key=lambda layer_path: layer_path.part) for name, layers in found.items()}
 
 
 def is_known(tensor: str, by_name: Mapping[str, Sequence[NamedLayer]], *, is_plain: bool) -> bool:
@@ -93,17 +93,17 @@ def names_of(
     """
     is_text = component_name.startswith("text_encoder")
     paths = [(path, 0), (f"{TEXT_MODEL}{path}", 0)] if is_text else [(path, 0)]
-    for one, part in paths:
-        yield f"{component_name}.{one}", part
-        yield f"{PEFT_PREFIX}{component_name}.{one}", part
+    for layer_path, part in paths:
+        yield f"{component_name}.{layer_path}", part
+        yield f"{PEFT_PREFIX}{component_name}.{layer_path}", part
     if not is_text:
         original = None if original_name is None else original_name(path, component)
         paths += [] if original is None else [original]
-        yield from ((f"{PEFT_PREFIX}{one}", part) for one, part in paths)
+        yield from ((f"{PEFT_PREFIX}{layer_path}", part) for layer_path, part in paths)
     if component_name == "transformer":
         yield path, 0
-    for one, part in paths:
+    for layer_path, part in paths:
         if component_name in DOTTED:
-            yield f"{DOTTED[component_name]}.{one}", part
+            yield f"{DOTTED[component_name]}.{layer_path}", part
         for prefix in UNDERSCORED.get(component_name, ()):
-            yield f"{prefix}_{one.replace('.', '_')}", part
+            yield f"{prefix}_{layer_path.replace('.', '_')}", part

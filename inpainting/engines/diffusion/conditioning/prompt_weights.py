@@ -50,16 +50,16 @@ def parse_weights(prompt: str) -> tuple[list[Span], tuple[str, ...]]:
     within = [1.0]
     before = 0
     for mark in MARK.finditer(prompt):
-        spans.append(Span(prompt[before : numbers.get(mark.start(), mark.start())], clamped(within[-1])))
+        spans.append(Span(prompt[before : numbers.get(mark.start(), mark.start())], clamp(within[-1])))
         before = mark.end()
         if mark.start() in weights:
             within.append(min(within[-1] * weights[mark.start()], MAX_PRODUCT))
         elif mark.start() in numbers:
             within.pop()
         else:
-            spans.append(Span(mark[0][-1], clamped(within[-1])))
-    spans.append(Span(prompt[before:], clamped(within[-1])))
-    return joined(spans), tuple(dict.fromkeys(notes))
+            spans.append(Span(mark[0][-1], clamp(within[-1])))
+    spans.append(Span(prompt[before:], clamp(within[-1])))
+    return join_spans(spans), tuple(dict.fromkeys(notes))
 
 
 def ignored_weights(prompt: str) -> list[str]:
@@ -67,11 +67,11 @@ def ignored_weights(prompt: str) -> list[str]:
     return [WEIGHTS_IGNORED] if any(span.weight != 1 for span in parse_weights(prompt)[0]) else []
 
 
-def clamped(weight: float) -> float:
+def clamp(weight: float) -> float:
     return min(max(weight, WEIGHT_RANGE[0]), WEIGHT_RANGE[1])
 
 
-def joined(spans: list[Span]) -> list[Span]:
+def join_spans(spans: list[Span]) -> list[Span]:
     """Join neighbours of equal weight, so that text without weights is tokenised as a whole."""
     whole: list[Span] = []
     for span in spans:

@@ -57,15 +57,16 @@ def embedding_vectors(
     Raises EngineFailed, `adapter_unfit`, for vectors of another width than the encoder's.
     """
     found: tuple[dict[str, torch.Tensor], ...] = tuple({} for _ in encoders)
-    for one in embeddings:
-        for vectors, tensor, encoder in zip(found, one.tensors, encoders, strict=True):
+    for embedding in embeddings:
+        for vectors, tensor, encoder in zip(found, embedding.tensors, encoders, strict=True):
             width = encoder.get_input_embeddings().weight.shape[-1]
             if tensor.shape[-1] != width:
                 raise EngineFailed(
-                    f"The embedding {one.slug} has vectors of {tensor.shape[-1]} features; {label} reads {width}.",
+                    f"The embedding {embedding.slug} has vectors of {tensor.shape[-1]} features; "
+                    f"{label} reads {width}.",
                     code="adapter_unfit",
                 )
-            vectors[one.slug] = tensor.reshape(-1, width)
+            vectors[embedding.slug] = tensor.reshape(-1, width)
     return found
 
 
@@ -84,7 +85,7 @@ def split_at_placeholders(text: str, slugs: Sequence[str]) -> list[tuple[str, st
 
 
 @contextmanager
-def replaced_embeddings(encoder: Any, positions: Mapping[tuple[int, int], torch.Tensor]) -> Iterator[None]:
+def replace_embeddings(encoder: Any, positions: Mapping[tuple[int, int], torch.Tensor]) -> Iterator[None]:
     """Let a text encoder read these vectors at (row, column) of its token ids while the context lasts."""
     if not positions:
         yield

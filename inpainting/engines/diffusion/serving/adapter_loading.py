@@ -18,7 +18,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.conditioning import ip_adapter
 from inpainting.engines.diffusion.serving.ignored_weights import tensor_notes
 from inpainting.networks.device.hardware import Hardware, is_out_of_memory
-from inpainting.networks.load_lock import serialized
+from inpainting.networks.load_lock import serialize
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def load_adapter(spec: ModelSpec, hardware: Hardware) -> Any:
         raise EngineFailed(f"{name} cannot be loaded; see the server's log.", code="adapter_unavailable") from error
 
 
-@serialized
+@serialize
 def load_network(folder: Path, kind: Kind, hardware: Hardware) -> Any:
     """Load a network in diffusers' layout. Raises ModelRefused for a class that is not allowed for that kind."""
     configuration = json_object((folder / CONFIG).read_bytes(), CONFIG)

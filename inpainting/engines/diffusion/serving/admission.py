@@ -18,7 +18,7 @@ from inpainting.engines.diffusion.conditioning.text_conditioning import TextCond
 from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.serving.batch_tuner import MAX_ROWS
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
-from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, logged
+from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, log_unexpected
 from inpainting.engines.diffusion.serving.jobs import InFlightSample, Job, StepBatch, WaitingSample
 from inpainting.engines.diffusion.serving.model_cache import ModelToLoad
 from inpainting.engines.diffusion.serving.workload import Workload
@@ -58,7 +58,7 @@ class Admission:
             if not self._may_start(job, deferred):
                 return False
         except Exception as error:
-            fail(job, logged(error))
+            fail(job, log_unexpected(error))
             return True
         self.workload.starting = job
         try:
@@ -75,15 +75,15 @@ class Admission:
     def _may_start(self, job: Job, deferred: Sequence[WaitingSample]) -> bool:
         """Whether one more image may start now. deferred: those that arrived earlier and may not."""
         if (model := self.cache.loaded(job.spec)) is not None:
-            self.cache.stop_saving_memory(model, job.size, self.workload.in_use())
+            self.cache.stop_reducing_memory(model, job.size, self.workload.in_use())
             model = self.cache.loaded(job.spec)
         key = self.workload.key(job, model)
         # No image overtakes one with the same key, nor any while a model waits for memory that others use.
-        same_model = [one.job for one in deferred if one.job.spec.slug == job.spec.slug]
-        if any(self.workload.key(one, model) == key for one in same_model):
+        same_model = [waiting_job.job for waiting_job in deferred if waiting_job.job.spec.slug == job.spec.slug]
+        if any(self.workload.key(job, model) == key for job in same_model):
             return False
         in_use = self.workload.in_use()
-        deferred_specs = {one.job.spec.slug: one.job.spec for one in deferred}
+        deferred_specs = {waiting_job.job.spec.slug: waiting_job.job.spec for waiting_job in deferred}
         if not all(self.cache.has_room(spec, in_use, evicts_models=True) for spec in deferred_specs.values()):
             return False
         if in_use.models and not self.cache.has_room(job.spec, in_use, evicts_models=True):
@@ -138,7 +138,7 @@ class Admission:
         state.controlnets, state.image_prompts = job.controlnets or (), job.image_prompts
         job.add_notes(*notes)
         steps = len(state.timesteps)
-        idle = [one.slug for one in state.controlnets if not one.applies_in(steps)]
+        idle = [network.slug for network in state.controlnets if not network.applies_in(steps)]
         job.add_notes(*map(controlnet.NEVER_APPLIED.format, idle))
         job.steps_total = steps * job.request.settings.num_images
         window = np.asarray(job.request.image.pixels, np.uint8)
@@ -189,10 +189,10 @@ class Admission:
     ) -> tuple[ControlNetConditioning, ...]:
         """All ControlNets of a request. Raises EngineFailed if one cannot be used."""
         conditionings = []
-        for one in controlnet.requested_controls(specs, request):
-            network = self._network(one.spec)
-            controlnet.check_fits(network, model.unet, one.spec, model.spec.label, one.use)
-            conditionings.append(controlnet.condition(network, one, request, self.cache.hardware.device))
+        for control in controlnet.requested_controls(specs, request):
+            network = self._network(control.spec)
+            controlnet.check_fits(network, model.unet, control.spec, model.spec.label, control.use)
+            conditionings.append(controlnet.condition(network, control, request, self.cache.hardware.device))
         return tuple(conditionings)
 
     def _network(self, spec: ModelSpec) -> Any:

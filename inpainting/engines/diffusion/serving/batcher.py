@@ -28,7 +28,7 @@ from inpainting.engines.diffusion.previews import Preview
 from inpainting.engines.diffusion.serving.admission import Admission
 from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
-from inpainting.engines.diffusion.serving.failures import RetryPolicy, preview_failed, unexpected
+from inpainting.engines.diffusion.serving.failures import RetryPolicy, preview_failed, unexpected_error
 from inpainting.engines.diffusion.serving.jobs import InFlightSample, Job, JobSucceeded, StepTaken
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.step_executor import StepExecutor
@@ -88,7 +88,7 @@ class Batcher:
         cancels the job.
         """
         active = ActiveAdapters(active_loras(request.settings.loras, loras), tuple(adapters))
-        job = Job(request, spec, active, [read_embedding(one) for one in embeddings])
+        job = Job(request, spec, active, [read_embedding(embedding) for embedding in embeddings])
         self._ensure_thread()
         self._arrivals.put(job)
         try:
@@ -112,7 +112,7 @@ class Batcher:
                 continue
             match message:
                 case StepTaken(sample, last, preview):
-                    on_step(last if preview is None else replace(last, preview=composed(preview, sample)))
+                    on_step(last if preview is None else replace(last, preview=compose_preview(preview, sample)))
                 case Exception():
                     raise message
                 case JobSucceeded(images, notes):
@@ -154,7 +154,7 @@ class Batcher:
             except Exception as error:
                 logger.exception("The diffusion loop failed, and with it all of its jobs")
                 for job in self.workload.clear():
-                    job.fail(unexpected(error))
+                    job.fail(unexpected_error(error))
 
     def _take_arrivals(self) -> None:
         """Take new jobs. Blocks only if there is nothing else to do."""
@@ -220,7 +220,7 @@ class Batcher:
         self.early_failures[spec.slug] = reason
 
 
-def composed(preview: Preview, sample: InFlightSample) -> NDArray[np.uint8] | None:
+def compose_preview(preview: Preview, sample: InFlightSample) -> NDArray[np.uint8] | None:
     """The image of a preview; None where it fails, which must not fail the job. Raises DeviceLost."""
     try:
         return preview()

@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 class SavesMemory(Protocol):
     """A model, loaded or about to be."""
 
-    def save_memory(self, size: Size) -> bool:
+    def reduce_memory(self, size: Size) -> bool:
         """Switch to the next way of working that needs less memory and more time. False if there is none left.
 
         size: of the image that memory was too short for.
@@ -61,7 +61,7 @@ class RetryPolicy:
             try:
                 return list(work(items))
             except Exception as error:
-                failure = logged(error)
+                failure = log_unexpected(error)
             is_memory_short = is_out_of_memory(failure)
             if is_memory_short:
                 self.cache.hardware.empty_cache()
@@ -73,13 +73,13 @@ class RetryPolicy:
                 return [result for part in parts for result in self.run(work, part, model, batch)]
             if not is_memory_short:
                 return [failure]
-            if not self.cache.evict(self.workload.in_use()) and not model.save_memory(items[0].size):
+            if not self.cache.evict(self.workload.in_use()) and not model.reduce_memory(items[0].size):
                 return [failure]
             if batch is not None:
                 batch.max_samples = UNLIMITED  # more may fit now; that is found out anew
 
 
-def logged(error: Exception) -> Exception:
+def log_unexpected(error: Exception) -> Exception:
     """Log an unexpected error. Returns it without its traceback, which would keep tensors alive. Raises DeviceLost."""
     if not isinstance(error, PaintingError):
         logger.error("Diffusion failed: %s", error, exc_info=error)
@@ -93,12 +93,12 @@ def fail(job: Job, error: Exception) -> None:
     """End a job with the error that its caller gets."""
     if is_out_of_memory(error):
         error = out_of_memory(job)
-    job.fail(error if isinstance(error, PaintingError) else unexpected(error))
+    job.fail(error if isinstance(error, PaintingError) else unexpected_error(error))
 
 
 def preview_failed(sample: InFlightSample, error: Exception) -> None:
     """End the previews of an image. Raises DeviceLost."""
-    logger.warning("No more previews of an image by %s: %s", sample.job.spec.slug, logged(error))
+    logger.warning("No more previews of an image by %s: %s", sample.job.spec.slug, log_unexpected(error))
     sample.previewer = None
 
 
@@ -109,6 +109,6 @@ def out_of_memory(job: Job) -> EngineFailed:
     )
 
 
-def unexpected(error: Exception) -> EngineFailed:
+def unexpected_error(error: Exception) -> EngineFailed:
     """The error for a caller whose request is not the cause."""
     return EngineFailed(f"The model failed ({type(error).__name__}); see the server's log.", code="model_failed")

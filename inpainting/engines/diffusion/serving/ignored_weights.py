@@ -10,7 +10,7 @@ from typing import Any
 import diffusers
 
 from inpainting.catalog.inspection.checkpoint_tensors import ignored_tensors, is_weight
-from inpainting.catalog.inspection.files import CONFIG, INDEX, json_in, quoted
+from inpainting.catalog.inspection.files import CONFIG, INDEX, json_in, quote
 from inpainting.families.layouts import DiffusersLayout
 
 SCHEDULER = "scheduler"
@@ -21,7 +21,7 @@ SHOWN = 3
 def tensor_notes(place: str, names: Collection[str]) -> Iterator[str]:
     """A note about tensors of a file or folder, if there are any."""
     if names:
-        yield f"{place} holds tensors that nothing reads ({len(names)}): {listed(names)}."
+        yield f"{place} holds tensors that nothing reads ({len(names)}): {join_names(names)}."
 
 
 def checkpoint_notes(
@@ -60,14 +60,14 @@ def configuration_notes(folder: Path, components: Mapping[str, Any], layout: Dif
 def value_notes(path: Path, folder: Path, known: Collection[str]) -> Iterator[str]:
     unread = sorted(name for name in json_in(path) if name not in known and not name.startswith("_"))
     if unread:
-        yield f"{path.relative_to(folder).as_posix()} has values that nothing reads: {listed(unread)}."
+        yield f"{path.relative_to(folder).as_posix()} has values that nothing reads: {join_names(unread)}."
 
 
 def parameters(classes: Iterable[Any]) -> set[str]:
     """The names of all values that these classes are configured with."""
-    return {name for one in classes for name in inspect.signature(one.__init__).parameters}
+    return {name for type_ in classes for name in inspect.signature(type_.__init__).parameters}
 
 
-def listed(names: Collection[str]) -> str:
-    shown = ", ".join(quoted(name) for name in sorted(names)[:SHOWN])
+def join_names(names: Collection[str]) -> str:
+    shown = ", ".join(quote(name) for name in sorted(names)[:SHOWN])
     return shown if len(names) <= SHOWN else f"{shown} and others"

@@ -73,7 +73,7 @@ class ModelToLoad:
     cache: ModelCache
     spec: ModelSpec
 
-    def save_memory(self, size: Size) -> bool:
+    def reduce_memory(self, size: Size) -> bool:
         """Load more of it into the machine's memory from now on. False if that is not possible."""
         return self.cache.offload_more(self.spec)
 
@@ -320,16 +320,16 @@ class ModelCache:
         self._offloads[spec.slug] = Offload(offload + 1), self.hardware.free_bytes()
         return True
 
-    def stop_saving_memory(self, model: LatentModel, size: Size, in_use: InUse) -> None:
+    def stop_reducing_memory(self, model: LatentModel, size: Size, in_use: InUse) -> None:
         """Let a model compute as it did before memory was short, if it is idle and memory suffices for an image again.
 
         A model that waits in the machine's memory is evicted, to be loaded whole.
         """
         is_saving = model.memory_fallbacks or model.offload is not Offload.NONE
-        if not is_saving or any(model is used for used in in_use.models) or not model.fits_unsaved(size):
+        if not is_saving or any(model is used for used in in_use.models) or not model.fits_undegraded(size):
             return
         if model.offload is Offload.NONE:
-            model.stop_saving()
+            model.stop_reducing()
             return
         _, room_before = self._offloads.get(model.spec.slug, NOT_OFFLOADED)
         evictable = [self._models[slug] for slug in self._idle_models(in_use) if self._models[slug] is not model]

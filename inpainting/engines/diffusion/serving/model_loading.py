@@ -33,7 +33,7 @@ from inpainting.families.declaration import ModelFamily
 from inpainting.families.layouts import DiffusersLayout
 from inpainting.networks.device.hardware import Hardware, Offload, is_out_of_memory
 from inpainting.networks.device.quantization import NETWORKS, is_quantized, predicted_bytes, quantize, read_gguf
-from inpainting.networks.load_lock import serialized
+from inpainting.networks.load_lock import serialize
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +175,7 @@ def read_folder(
             part, loading_info = read_foreign(component_class, foreign, dtype)
         else:
             is_transformers = issubclass(component_class, transformers.PreTrainedModel)
-            part, loading_info = serialized(component_class.from_pretrained)(
+            part, loading_info = serialize(component_class.from_pretrained)(
                 folder / name,
                 variant=variant_in(folder / name),
                 use_safetensors=True,
@@ -186,9 +186,9 @@ def read_folder(
         # transformers fills missing weights with random numbers.
         if loading_info["missing_keys"]:
             raise ValueError(missing_weights(folder / name))
-        notes += tensor_notes(name, [one for one in loading_info["unexpected_keys"] if not is_extra(one)])
+        notes += tensor_notes(name, [key for key in loading_info["unexpected_keys"] if not is_extra(key)])
         parts[name] = part.eval()
-    pipeline = serialized(pipeline_class.from_pretrained)(folder, use_safetensors=True, local_files_only=True, **parts)
+    pipeline = serialize(pipeline_class.from_pretrained)(folder, use_safetensors=True, local_files_only=True, **parts)
     return pipeline, notes
 
 
@@ -210,9 +210,9 @@ def read_component(component_class: type[Any], path: Path, dtype: torch.dtype) -
         tensors, arguments = read_gguf(path, dtype)
     else:
         numbers = read_tensors(path, read_header(path), dtype)
-        tensors, arguments = {name: one for name, one in numbers.items() if not is_extra(name)}, {}
+        tensors, arguments = {name: number for name, number in numbers.items() if not is_extra(name)}, {}
     try:
-        part = serialized(component_class.from_single_file)(
+        part = serialize(component_class.from_single_file)(
             tensors, config=str(path.parent), torch_dtype=dtype, local_files_only=True, **arguments
         )
     except KeyError as error:  # the conversion takes each tensor by its name
@@ -245,7 +245,7 @@ def read_checkpoint(
         if not (config / name).is_dir():
             continue
         try:
-            part = serialized(load_single_file_sub_model)(
+            part = serialize(load_single_file_sub_model)(
                 library_name=component_class.__module__.partition(".")[0],
                 class_name=component_class.__name__,
                 name=name,
@@ -263,7 +263,7 @@ def read_checkpoint(
             raise ValueError(missing_weights(path))
         parts[name] = part
     # It loads the tokenizers and the scheduler.
-    pipeline = serialized(pipeline_class.from_single_file)(
+    pipeline = serialize(pipeline_class.from_single_file)(
         str(path), config=str(config), local_files_only=True, **parts, **family.pipeline_arguments
     )
     set_noise_schedule(pipeline.scheduler, header)

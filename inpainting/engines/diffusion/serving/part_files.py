@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from inpainting.catalog.inspection.checkpoint_tensors import is_extra, scaled_weights
 from inpainting.catalog.inspection.files import WEIGHTS
 from inpainting.catalog.inspection.safetensors_header import read_header
-from inpainting.networks.load_lock import serialized
+from inpainting.networks.load_lock import serialize
 
 ORIGINAL_VAE = "decoder.mid.block_1."
 """In the names of a VAE's tensors in the original layout (Rombach et al. 2022, `ldm/modules/diffusionmodules`)."""
@@ -40,16 +40,16 @@ def read_foreign(component_class: type[Any], path: Path, dtype: torch.dtype) -> 
     header = read_header(path)
     if issubclass(component_class, diffusers.AutoencoderKL):
         try:
-            vae = serialized(component_class.from_single_file)(
+            vae = serialize(component_class.from_single_file)(
                 str(path), config=str(path.parent), torch_dtype=dtype, local_files_only=True
             )
         except NotImplementedError as error:  # raised by torch for a tensor without data
             raise ValueError(missing_weights(path.parent)) from error
         missing = [name for name, tensor in vae.state_dict().items() if tensor.is_meta]
         return vae, {"missing_keys": missing, "unexpected_keys": ignored_of_vae(header, vae)}
-    tensors = {name: one for name, one in read_tensors(path, header, dtype).items() if not is_extra(name)}
+    tensors = {name: tensor for name, tensor in read_tensors(path, header, dtype).items() if not is_extra(name)}
     configuration = component_class.config_class.from_pretrained(path.parent, local_files_only=True)
-    encoder, info = serialized(component_class.from_pretrained)(
+    encoder, info = serialize(component_class.from_pretrained)(
         None, config=configuration, state_dict=tensors, dtype=dtype, output_loading_info=True
     )
     return encoder, info

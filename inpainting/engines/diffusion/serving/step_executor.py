@@ -18,7 +18,7 @@ from inpainting.engines.diffusion.latent_codec import invalid_output
 from inpainting.engines.diffusion.previews import Due, Preview, previews_of
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
-from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, logged, preview_failed
+from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, log_unexpected, preview_failed
 from inpainting.engines.diffusion.serving.jobs import InFlightSample, StepBatch, StepTaken, WaitingSample, count_rows
 from inpainting.engines.diffusion.serving.lora_fusion import fuse_loras
 from inpainting.networks.device.hardware import DeviceTimer, FiniteCheck, finite_checks
@@ -79,7 +79,7 @@ class StepExecutor:
 
         The others are decoded in later turns, so that other batches step meanwhile.
         """
-        for sample in [one for one in batch.samples if one.state.is_done and not one.job.is_done]:
+        for sample in [sample for sample in batch.samples if sample.state.is_done and not sample.job.is_done]:
             with self.watchdog.step_deadline(batch.tuner.expected_seconds(batch.rows)):
                 is_finite = self._is_finite(sample, sample.finite)
             if is_finite:
@@ -115,13 +115,15 @@ class StepExecutor:
     def _record_known(self) -> None:
         """Record the steps whose times are known, without waiting for the others."""
         while self._measured and self._measured[0].timer.is_known:
-            one = self._measured.pop(0)
-            seconds = one.timer.seconds
-            allowed = one.tuner.rows if self.max_rows is None else self.max_rows
-            one.tuner.record(one.rows, seconds, one.byte_count)
-            metrics.STEP_SECONDS.labels(one.slug).observe(seconds)
-            metrics.STEP_ROWS.labels(one.slug).observe(one.rows)
-            metrics.STEP_OCCUPANCY.labels(one.slug).observe(min(1, one.rows / allowed))  # 1: an image of many rows
+            measured = self._measured.pop(0)
+            seconds = measured.timer.seconds
+            allowed = measured.tuner.rows if self.max_rows is None else self.max_rows
+            measured.tuner.record(measured.rows, seconds, measured.byte_count)
+            metrics.STEP_SECONDS.labels(measured.slug).observe(seconds)
+            metrics.STEP_ROWS.labels(measured.slug).observe(measured.rows)
+            metrics.STEP_OCCUPANCY.labels(measured.slug).observe(
+                min(1, measured.rows / allowed)
+            )  # 1: an image of many rows
 
     def _decode(self, batch: StepBatch, samples: Sequence[InFlightSample]) -> list[NDArray[np.uint8]]:
         vaes = {id(sample.job.vae): sample.job.vae for sample in samples}
@@ -176,7 +178,7 @@ class StepExecutor:
         try:
             return check is None or check.is_finite
         except Exception as error:
-            fail(sample.job, logged(error))
+            fail(sample.job, log_unexpected(error))
             return False
 
     def _start_again(self, sample: InFlightSample, batch: StepBatch, *, steps_reported: int) -> None:
@@ -205,16 +207,16 @@ def due_previews(samples: Sequence[InFlightSample]) -> dict[InFlightSample, Prev
         if previewer is not None and now - sample.job.previewed_at >= PREVIEW_INTERVAL_SECONDS:
             sample.job.previewed_at = now
             groups.setdefault(previewer.group, {})[sample] = previewer, sample.state
-    return {sample: preview for group in groups.values() for sample, preview in made_together(group).items()}
+    return {sample: preview for group in groups.values() for sample, preview in make_together(group).items()}
 
 
-def made_together(group: Mapping[InFlightSample, Due]) -> dict[InFlightSample, Preview]:
+def make_together(group: Mapping[InFlightSample, Due]) -> dict[InFlightSample, Preview]:
     """The previews of images of one group; where that fails each is made alone."""
     try:
         return dict(zip(group, previews_of([*group.values()]), strict=True))
     except Exception as error:
         if len(group) > 1:
-            alone = [made_together({sample: due}) for sample, due in group.items()]
-            return {sample: preview for one in alone for sample, preview in one.items()}
+            alone = [make_together({sample: due}) for sample, due in group.items()]
+            return {sample: preview for previews in alone for sample, preview in previews.items()}
         preview_failed(next(iter(group)), error)
         return {}

@@ -113,7 +113,7 @@ class Workload:
         backends = [*(batch.backend for batch in self.batches), *(job.backend for job in begun if not job.is_done)]
         return InUse(
             models=[model for model in models if model is not None],
-            adapters=[spec for one in adapters for spec in one.networks],
+            adapters=[spec for adapter in adapters for spec in adapter.networks],
             backends=[backend for backend in backends if backend is not TORCH],
-            loras=[lora.name for one in adapters for lora in one.loras],
+            loras=[lora.name for adapter in adapters for lora in adapter.loras],
         )

@@ -41,7 +41,7 @@ if not is_installed():
 
 from inpainting.catalog.store import converted_networks
 from inpainting.engines.diffusion.backends.openvino import backend, conversion, library
-from inpainting.engines.diffusion.backends.openvino.backend import CompilationPlan, CompiledNetwork, OpenVinoBackend
+from inpainting.engines.diffusion.backends.openvino.backend import CompilationPlan, OpenVinoBackend, OpenVinoNetwork
 from inpainting.engines.diffusion.backends.openvino.selector import OpenVinoSelector, supports
 
 HALF = Hardware(torch.device("cpu"), torch.bfloat16)
@@ -65,7 +65,7 @@ def specs(folder: Path) -> dict[str, ModelSpec]:
 
 def convert_in_process(request: conversion.ConversionRequest) -> None:
     """Convert without a subprocess. No other thread may load a model meanwhile: diffusers cannot load two at once."""
-    with request.store.locked():
+    with request.store.lock():
         if not request.store.use(request.folder):
             conversion.convert(request)
 
@@ -99,8 +99,8 @@ def by_torch(spec: ModelSpec, hardware: Hardware = CPU, **settings: Any) -> NDAr
     return painted(Batcher(ModelCache(hardware, ROOM), max_rows=1), spec, **settings)[0]
 
 
-def largest_difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
-    return int(np.abs(one.astype(int) - other).max())
+def largest_difference(pixels: NDArray[np.uint8], other: NDArray[np.uint8]) -> int:
+    return int(np.abs(pixels.astype(int) - other).max())
 
 
 class LeftToTorch:
@@ -188,7 +188,7 @@ def test_an_image_is_bit_identical_in_a_batch_and_alone(folder: Path, specs: dic
     ready(batcher)
     alone = [painted(batcher, spec, seed=seed)[0] for seed in range(4)]
     together, _ = batcher.paint(request(seed=0, num_images=4), spec, ignore_step)
-    assert [one.tobytes() for one in together] == [one.tobytes() for one in alone]
+    assert [one.tobytes() for one in together] == [previews.tobytes() for previews in alone]
 
 
 @pytest.mark.full
@@ -256,13 +256,13 @@ def test_a_network_that_differs_is_rejected_with_a_note(
     painted(before, specs["sd"])
     ready(before)
     spec, batcher = specs["sd"], batcher_in(folder)
-    compute, counted = CompiledNetwork.compute, []
+    compute, counted = OpenVinoNetwork.compute, []
 
-    def wrong(part: CompiledNetwork, inputs: Any) -> torch.Tensor:
+    def wrong(part: OpenVinoNetwork, inputs: Any) -> torch.Tensor:
         counted.append(part.what)
         return compute(part, inputs) * (1.1 if part.what == "unet" else 1)
 
-    monkeypatch.setattr(CompiledNetwork, "compute", wrong)
+    monkeypatch.setattr(OpenVinoNetwork, "compute", wrong)
     for _ in range(2):
         (image,), notes = batcher.paint(request(), spec, ignore_step)
         assert notes == ("OpenVINO's result differed from torch's at unet (0.1); torch computed that.",)
@@ -276,15 +276,15 @@ def test_after_a_failure_in_the_middle_torch_computes_the_rest(
     batcher = batcher_in(folder)
     painted(batcher, specs["sd"])
     ready(batcher)
-    compute, counted = CompiledNetwork.compute, []
+    compute, counted = OpenVinoNetwork.compute, []
 
-    def breaking(part: CompiledNetwork, inputs: Any) -> torch.Tensor:
+    def breaking(part: OpenVinoNetwork, inputs: Any) -> torch.Tensor:
         counted.append(part.what)
         if part.what == "unet" and counted.count("unet") == 3:
             raise RuntimeError("no more")
         return compute(part, inputs)
 
-    monkeypatch.setattr(CompiledNetwork, "compute", breaking)
+    monkeypatch.setattr(OpenVinoNetwork, "compute", breaking)
     (image,), notes = batcher.paint(request(), specs["sd"], ignore_step)
     assert notes == ("OpenVINO failed at unet (RuntimeError); torch computed that.",)
     assert largest_difference(image, by_torch(specs["sd"])) <= 1
@@ -380,7 +380,7 @@ def test_unsupported_sizes_and_precisions_are_left_to_torch(folder: Path, specs:
     assert supports(model, Size(64, 96))
     assert not supports(model, Size(64, 72)), "a side of the latents that cannot be halved"
     assert not supports(load(specs["sd"], Hardware(torch.device("cpu"), torch.float16)), Size(64, 64))
-    model.save_memory(Size(64, 64))
+    model.reduce_memory(Size(64, 64))
     assert not supports(model, Size(64, 64)), "in tiles"
 
 
@@ -441,7 +441,7 @@ def test_compilation_does_not_read_the_model_while_it_changes(
     batcher = batcher_in(folder, convert=forbidden)
     model, networks = batcher.cache.get(specs["sd"]), batcher.backends
     assert isinstance(networks, OpenVinoSelector)
-    monkeypatch.setattr(backend, "CompiledNetwork", lambda what, path, shapes, dtype: (what, shapes[0], dtype))
+    monkeypatch.setattr(backend, "OpenVinoNetwork", lambda what, path, shapes, dtype: (what, shapes[0], dtype))
     with pytest.MonkeyPatch.context() as painting:
 
         def remove_networks(*_: object) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from inpainting.catalog.specs import Control, Kind, LoraSpec, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, Kind, LoraSpec, ModelSpec
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
@@ -57,9 +57,9 @@ def shared_batcher() -> Batcher:
 
 
 def painted(
-    one: Batcher, requested: InpaintRequest, spec: ModelSpec, parts: Sequence[ModelSpec] = ()
+    engine: Batcher, requested: InpaintRequest, spec: ModelSpec, parts: Sequence[ModelSpec] = ()
 ) -> NDArray[np.uint8]:
-    return one.paint(naming(parts, requested), spec, ignore_step, (), parts)[0][0]
+    return engine.paint(naming(parts, requested), spec, ignore_step, (), parts)[0][0]
 
 
 def naming(parts: Sequence[ModelSpec], requested: InpaintRequest) -> InpaintRequest:
@@ -81,8 +81,8 @@ def denoised_latents(
     """The final latents of our loop, all requests in one batch."""
     loop = by or shared_batcher()
     jobs = [
-        Job(naming(parts, one), spec, ActiveAdapters(active_loras(one.settings.loras, loras), tuple(parts)))
-        for one in requested
+        Job(naming(parts, sent), spec, ActiveAdapters(active_loras(sent.settings.loras, loras), tuple(parts)))
+        for sent in requested
     ]
     loop.cache.get(spec)  # beside other models it would be loaded on another thread
     for job in jobs:
@@ -114,7 +114,7 @@ def diffusers_result(
     if control is None:
         reference = loaded_reference(spec, requested)
     else:
-        is_union = control.control is Control.UNION
+        is_union = control.control is ControlImageKind.UNION
         network_class = diffusers.ControlNetUnionModel if is_union else diffusers.ControlNetModel
         network = network_class.from_pretrained(control.path)
         pipelines = WITH_UNION if is_union else WITH_CONTROLNET
@@ -149,16 +149,16 @@ def control_image(spec: ModelSpec, requested: InpaintRequest) -> Any:
     import cv2
 
     window = np.asarray(requested.image.pixels)
-    if spec.control is Control.UNION:
-        kind = Control(requested.settings.control_type or "canny")
-        if kind is Control.INPAINT:
+    if spec.control is ControlImageKind.UNION:
+        kind = ControlImageKind(requested.settings.control_type or "canny")
+        if kind is ControlImageKind.INPAINT:
             return Image.fromarray(np.where(requested.mask[:, :, None] > 127, np.uint8(0), window))
         return control_image(replace(spec, control=kind), requested)
-    if spec.control is Control.INPAINT:
+    if spec.control is ControlImageKind.INPAINT:
         shares = window.astype(np.float32) / 255.0
         shares[requested.mask.astype(np.float32) / 255.0 > 0.5] = -1.0
         return torch.from_numpy(shares.transpose(2, 0, 1)[None])
-    if spec.control is Control.CANNY:
+    if spec.control is ControlImageKind.CANNY:
         edges = cv2.Canny(window, 100, 200)[:, :, None]
         return Image.fromarray(np.concatenate([edges, edges, edges], axis=2))
     return Image.fromarray(np.asarray((requested.conditioning_images.get("control_image") or requested.image).pixels))
@@ -168,5 +168,5 @@ def close(denoised_latents: torch.Tensor, diffusers_result: torch.Tensor) -> Non
     torch.testing.assert_close(denoised_latents, diffusers_result, rtol=1e-4, atol=1e-4)
 
 
-def differ(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return not torch.allclose(one, other, atol=1e-2)
+def differ(tensor: torch.Tensor, other: torch.Tensor) -> bool:
+    return not torch.allclose(tensor, other, atol=1e-2)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import Control
+from inpainting.catalog.specs import ControlImageKind
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
@@ -28,9 +28,9 @@ pytestmark = pytest.mark.django_db
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scratch")
     tiny_models.saved(folder / "tiny")
-    tiny_adapters.saved_controlnet(folder / "edges", "sd", Control.CANNY)
-    tiny_adapters.saved_controlnet(folder / "far", "sd", Control.DEPTH, cross_attention_dim=48)
-    tiny_adapters.saved_controlnet(folder / "large", "sdxl", Control.CANNY)
+    tiny_adapters.saved_controlnet(folder / "edges", "sd", ControlImageKind.CANNY)
+    tiny_adapters.saved_controlnet(folder / "far", "sd", ControlImageKind.DEPTH, cross_attention_dim=48)
+    tiny_adapters.saved_controlnet(folder / "large", "sdxl", ControlImageKind.CANNY)
     tensors = tiny_adapters.adapter(tiny_models.sd(folder).unet, kind="plus")
     tiny_adapters.saved_adapter(folder / "look", "sd", tensors)
     return folder

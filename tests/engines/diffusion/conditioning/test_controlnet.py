@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import Control, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import ControlUse, InpaintRequest
@@ -55,7 +55,7 @@ def models(folder: Path) -> dict[tuple[str, bool], ModelSpec]:
 @pytest.fixture(scope="module")
 def canny(folder: Path) -> dict[str, ModelSpec]:
     return {
-        family: tiny_adapters.saved_controlnet(folder / f"canny-{family}", family, Control.CANNY)
+        family: tiny_adapters.saved_controlnet(folder / f"canny-{family}", family, ControlImageKind.CANNY)
         for family in tiny_adapters.TEXT_FEATURES
     }
 
@@ -86,16 +86,19 @@ def test_a_controlnet_equals_the_reference_pipeline(
 
 
 @pytest.mark.parametrize(
-    ("family", "control"), each_value_once(["sd", "sdxl"], [one for one in Control if one is not Control.UNION])
+    ("family", "control"),
+    each_value_once(
+        ["sd", "sdxl"], [image_kind for image_kind in ControlImageKind if image_kind is not ControlImageKind.UNION]
+    ),
 )
 def test_each_control_gets_the_kind_of_image_it_was_trained_on(
-    models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], family: str, control: Control
+    models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], family: str, control: ControlImageKind
 ) -> None:
     spec, part = models[family, True], replace(canny[family], control=control)
     requested = request(control=part.slug)
     (latents,) = denoised_latents(spec, [requested], [part])
     close(latents, diffusers_result(spec, requested, [part]))
-    if control is not Control.CANNY:
+    if control is not ControlImageKind.CANNY:
         assert differ(latents, denoised_latents(spec, [requested], [canny[family]])[0])
 
 
@@ -107,23 +110,23 @@ def input_of(spec: ModelSpec, requested: InpaintRequest) -> NDArray[np.float32]:
 
 def test_conditioning_images_of_inpaint_canny_depth_and_tile(canny: dict[str, ModelSpec]) -> None:
     requested = request()
-    hole = input_of(replace(canny["sd"], control=Control.INPAINT), requested)
+    hole = input_of(replace(canny["sd"], control=ControlImageKind.INPAINT), requested)
     assert (hole[requested.mask > 127] == -1).all()
     kept = requested.mask == 0
     assert np.array_equal((hole[kept] * 255).round(), requested.image.pixels[kept])
     edges = input_of(canny["sd"], requested)
     assert set(np.unique(edges)) == {0, 1}
-    depth = replace(canny["sd"], control=Control.DEPTH)
+    depth = replace(canny["sd"], control=ControlImageKind.DEPTH)
     grey = CanonicalImage(np.ascontiguousarray(np.asarray(SENT.pixels, np.uint8)[:, :, :1]))
     sent = input_of(depth, replace(requested, conditioning_images={"control_image": grey}))
     assert np.array_equal((sent * 255).round(), np.repeat(grey.pixels, 3, axis=2))
-    tile = input_of(replace(depth, control=Control.TILE), replace(requested, conditioning_images={}))
+    tile = input_of(replace(depth, control=ControlImageKind.TILE), replace(requested, conditioning_images={}))
     assert np.array_equal((tile * 255).round(), requested.image.pixels)
 
 
-@pytest.mark.parametrize("control", [Control.DEPTH, Control.SCRIBBLE])
+@pytest.mark.parametrize("control", [ControlImageKind.DEPTH, ControlImageKind.SCRIBBLE])
 def test_a_request_without_a_required_control_image_fails(
-    models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], control: Control
+    models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], control: ControlImageKind
 ) -> None:
     part = replace(canny["sd"], control=control)
     with pytest.raises(EngineFailed, match=f"needs a control image \\({control}\\)") as failed:
@@ -143,9 +146,9 @@ def test_samples_of_a_batch_are_controlled_as_they_are_alone(
         )
     ]
     together = denoised_latents(spec, requested, [part])
-    for one, latents in zip(requested, together, strict=True):
-        close(latents, denoised_latents(spec, [one], [part])[0])
-        assert differ(latents, denoised_latents(spec, [one])[0])
+    for sent, latents in zip(requested, together, strict=True):
+        close(latents, denoised_latents(spec, [sent], [part])[0])
+        assert differ(latents, denoised_latents(spec, [sent])[0])
 
 
 def test_the_controlnet_is_called_once_for_all_samples_and_not_in_steps_without_any(
@@ -198,7 +201,7 @@ def test_an_adapter_for_another_shape_is_refused_without_effect_on_other_jobs(
         {"in_channels": 9},
     ]
     for number, shape in enumerate(others):
-        wrong = tiny_adapters.saved_controlnet(folder / f"wrong-{number}", "sd", Control.CANNY, **shape)
+        wrong = tiny_adapters.saved_controlnet(folder / f"wrong-{number}", "sd", ControlImageKind.CANNY, **shape)
         with pytest.raises(EngineFailed, match="does not fit") as failed:
             painted(loop, request(), spec, [wrong])
         assert failed.value.code == "adapter_unfit"
@@ -211,7 +214,7 @@ def test_a_missing_or_damaged_controlnet_is_an_error(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], folder: Path
 ) -> None:
     spec = models["sd", True]
-    broken = tiny_adapters.saved_controlnet(folder / "broken", "sd", Control.CANNY)
+    broken = tiny_adapters.saved_controlnet(folder / "broken", "sd", ControlImageKind.CANNY)
     weights = folder / "broken" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     for part, code in ((replace(broken, path=folder / "gone"), "adapter_unavailable"), (broken, "adapter_refused")):
@@ -311,7 +314,7 @@ def test_samples_of_a_batch_that_ran_out_of_memory_are_painted_in_smaller_batche
 
 @pytest.fixture(scope="module")
 def union(folder: Path) -> ModelSpec:
-    return tiny_adapters.saved_controlnet(folder / "union", "sdxl", Control.UNION, modes=8)
+    return tiny_adapters.saved_controlnet(folder / "union", "sdxl", ControlImageKind.UNION, modes=8)
 
 
 @pytest.mark.parametrize(
@@ -341,19 +344,22 @@ def test_kinds_of_a_union_share_the_calls_of_the_unet(
         for number, kind in enumerate(["depth", "canny", "depth", "tile"])
     ]
     together = denoised_latents(spec, requested, [union])
-    for one, latents in zip(requested, together, strict=True):
-        close(latents, denoised_latents(spec, [one], [union])[0])
+    for sent, latents in zip(requested, together, strict=True):
+        close(latents, denoised_latents(spec, [sent], [union])[0])
 
 
 def test_a_union_without_promax_refuses_tile_and_a_plain_one_is_no_union(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec], folder: Path
 ) -> None:
-    spec, six = models["sdxl", True], tiny_adapters.saved_controlnet(folder / "six", "sdxl", Control.UNION, modes=6)
+    spec, six = (
+        models["sdxl", True],
+        tiny_adapters.saved_controlnet(folder / "six", "sdxl", ControlImageKind.UNION, modes=6),
+    )
     for part, message in (
         (six, "tile"),
-        (replace(canny["sdxl"], control=Control.UNION), "the catalog states a ControlNet-Union."),
+        (replace(canny["sdxl"], control=ControlImageKind.UNION), "the catalog states a ControlNet-Union."),
         (
-            replace(six, control=Control.CANNY),
+            replace(six, control=ControlImageKind.CANNY),
             "those of a ControlNet-Union; the catalog states a ControlNet for one",
         ),
     ):

@@ -36,10 +36,10 @@ def lora(path: Path, family: str, tensors: dict[str, torch.Tensor]) -> LoraSpec:
 
 def painted(model: Any, used: list[LoraSpec], weights: list[float]) -> torch.Tensor:
     """The final latents of our loop with these LoRAs."""
-    uses = tuple(LoraUse(one.slug, weight) for one, weight in zip(used, weights, strict=True))
+    uses = tuple(LoraUse(active_lora.slug, weight) for active_lora, weight in zip(used, weights, strict=True))
     active = active_loras(uses, used)
-    for one in model.loras.missing(active):
-        model.loras.load(one)
+    for active_lora in model.loras.missing(active):
+        model.loras.load(active_lora)
     model.loras.activate(active)
     return denoised(model, ddim_request())
 
@@ -69,7 +69,7 @@ def test_they_equal_the_layers_of_peft(
     tensors = tiny_delta_loras.tensors(tiny_delta_loras.injected(load(specs[family], CPU).unet, kind))
     assert any("conv" in name for name in tensors)
     ours = painted(model, [lora(tmp_path / "one.safetensors", family, tensors)], [weight])
-    theirs = expected(specs[family], lambda one: tiny_delta_loras.injected(one.unet, kind, weight=weight))
+    theirs = expected(specs[family], lambda model: tiny_delta_loras.injected(model.unet, kind, weight=weight))
     assert_equal(ours, theirs)
     assert not torch.allclose(ours, painted(model, [], []), atol=1e-2)
 
@@ -90,7 +90,7 @@ def test_the_names_of_every_trainer_are_read(
         tiny_delta_loras.injected(load(specs["sd"], CPU).unet, "loha"), name_of, dots=dots
     )
     ours = painted(load(specs["sd"], CPU), [lora(tmp_path / "one.safetensors", "sd", tensors)], [1.0])
-    assert_equal(ours, expected(specs["sd"], lambda one: tiny_delta_loras.injected(one.unet, "loha")))
+    assert_equal(ours, expected(specs["sd"], lambda model: tiny_delta_loras.injected(model.unet, "loha")))
 
 
 def test_names_of_the_original_layout_are_those_that_diffusers_reads(specs: dict[str, ModelSpec]) -> None:
@@ -113,7 +113,7 @@ def test_a_plain_lora_in_names_of_peft_equals_the_one_in_names_of_diffusers(
     wrapped = lora(
         tmp_path / "wrapped.safetensors",
         "sd",
-        {f"base_model.model.{name.removeprefix('unet.')}": one for name, one in tensors.items()},
+        {f"base_model.model.{name.removeprefix('unet.')}": tensor for name, tensor in tensors.items()},
     )
     assert_equal(painted(model, [wrapped], [0.7]), painted(model, [plain], [0.7]))
 
@@ -207,13 +207,15 @@ def test_they_are_added_to_plain_loras_and_fused_as_they_are_applied(
     weights = [0.5, 0.8, -0.3]
     model, fused = load(spec, CPU), load(spec, CPU)
     applied = painted(model, used, weights)
-    active = active_loras([LoraUse(one.slug, weight) for one, weight in zip(used, weights, strict=True)], used)
-    for one in active:
-        fused.loras.load(one)
+    active = active_loras(
+        [LoraUse(active_lora.slug, weight) for active_lora, weight in zip(used, weights, strict=True)], used
+    )
+    for active_lora in active:
+        fused.loras.load(active_lora)
     fused.loras.fuse_for_good(active)
     assert_equal(denoised(fused, ddim_request()), applied)
-    alone = [painted(model, [one], [weight]) for one, weight in zip(used, weights, strict=True)]
-    assert not any(torch.allclose(applied, one, atol=1e-2) for one in alone)
+    alone = [painted(model, [active_lora], [weight]) for active_lora, weight in zip(used, weights, strict=True)]
+    assert not any(torch.allclose(applied, previews, atol=1e-2) for previews in alone)
 
 
 def test_one_of_another_shape_names_the_layer(specs: dict[str, ModelSpec], tmp_path: Path) -> None:
@@ -267,7 +269,7 @@ def test_shapes_are_checked_without_the_whole_product(monkeypatch: pytest.Monkey
     product = delta_weights.product
 
     def noted(factors: dict[str, torch.Tensor]) -> torch.Tensor:
-        devices.extend(one.device.type for one in factors.values())
+        devices.extend(factor.device.type for factor in factors.values())
         return product(factors)
 
     monkeypatch.setattr(delta_weights, "product", noted)

@@ -46,9 +46,11 @@ def lora(path: Path, kind: str, spec: ModelSpec) -> LoraSpec:
 
 
 def loaded(model: Any, used: list[LoraSpec], weights: list[float]) -> ActiveLoras:
-    active = active_loras([LoraUse(one.slug, weight) for one, weight in zip(used, weights, strict=True)], used)
-    for one in model.loras.missing(active):
-        model.loras.load(one)
+    active = active_loras(
+        [LoraUse(active_lora.slug, weight) for active_lora, weight in zip(used, weights, strict=True)], used
+    )
+    for active_lora in model.loras.missing(active):
+        model.loras.load(active_lora)
     return active
 
 
@@ -69,7 +71,9 @@ def count_operations(model: Any, active: ActiveLoras) -> int:
 
 def own_weights(model: Any) -> dict[str, tuple[int, torch.Tensor]]:
     """The place in memory and a copy of each parameter of the UNet."""
-    return {name: (one.data_ptr(), one.detach().clone()) for name, one in model.unet.named_parameters()}
+    return {
+        name: (parameter.data_ptr(), parameter.detach().clone()) for name, parameter in model.unet.named_parameters()
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -91,7 +95,7 @@ def test_they_equal_hooks_and_leave_the_model_bit_identical(
     assert torch.equal(painted(model, active), fused), "the fused weights stay for the next time"
     model.loras.unfuse()
     assert torch.equal(painted(model, ()), before)
-    assert all(one is other for one, other in zip(model.unet.parameters(), parameters, strict=True))
+    assert all(parameter is other for parameter, other in zip(model.unet.parameters(), parameters, strict=True))
     for name, (place, copy) in own_weights(model).items():
         assert place == weights[name][0]
         assert torch.equal(copy, weights[name][1]), name
@@ -115,11 +119,11 @@ def test_a_set_equals_its_hooks_and_only_with_its_own_weights(spec: ModelSpec, m
     used = [lora(tmp_path / f"{kind}.safetensors", kind, spec) for kind in ("plain", "full", "dora", "lokr")]
     active = loaded(model, used, [0.5, 0.3, 0.8, -0.3])
     others = [loaded(model, used, [0.5, 0.3, 0.8, 0.3]), loaded(model, used[:3], [0.5, 0.3, 0.8])]
-    hooked = [painted(model, one) for one in (active, *others)]
+    hooked = [painted(model, active_lora) for active_lora in (active, *others)]
     model.loras.fuse(active, model.unet)
-    fused = [painted(model, one) for one in (active, *others)]
+    fused = [painted(model, active_lora) for active_lora in (active, *others)]
     torch.testing.assert_close(fused[0], hooked[0], rtol=2e-4, atol=2e-4)
-    assert all(torch.equal(one, other) for one, other in zip(fused[1:], hooked[1:], strict=True))
+    assert all(torch.equal(tensor, other) for tensor, other in zip(fused[1:], hooked[1:], strict=True))
 
 
 def test_a_dora_that_is_read_beside_fused_weights_is_scaled_by_the_own_ones(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from inpainting.catalog.specs import Control, LoraSpec, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, LoraSpec, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import LoraUse
@@ -169,8 +169,8 @@ def test_in_one_batch_each_has_its_own_image_prompt_and_scale(
         request(seed=1, steps=5, ip_adapter_image=SENT),
     ]
     together = denoised_latents(spec, requested, [part])
-    for one, latents in zip(requested, together, strict=True):
-        close(latents, denoised_latents(spec, [one], [part])[0])
+    for sent, latents in zip(requested, together, strict=True):
+        close(latents, denoised_latents(spec, [sent], [part])[0])
     assert differ(together[0], together[2])
 
 
@@ -188,11 +188,11 @@ def test_jobs_with_different_ip_adapters_and_without_one_run_at_once(
     requested = [request(seed=seed) for seed in range(len(adapter_lists))]
     with ThreadPoolExecutor(len(requested)) as pool:
         waiting = [
-            pool.submit(painted, loop, one, spec, parts) for one, parts in zip(requested, adapter_lists, strict=True)
+            pool.submit(painted, loop, sent, spec, parts) for sent, parts in zip(requested, adapter_lists, strict=True)
         ]
         results = [future.result(60) for future in waiting]
-    for one, parts, result in zip(requested, adapter_lists, results, strict=True):
-        alone = painted(batcher(1), one, spec, parts)
+    for sent, parts, result in zip(requested, adapter_lists, results, strict=True):
+        alone = painted(batcher(1), sent, spec, parts)
         assert np.abs(result.astype(int) - alone).max() <= (0 if max_rows == 1 else 1)
 
 
@@ -213,7 +213,7 @@ def test_a_controlnet_a_lora_and_an_ip_adapter_together_equal_the_reference_pipe
     kind: str,
 ) -> None:
     spec, adapter = models[family, inpainting], adapters[family, kind]
-    control = tiny_adapters.saved_controlnet(folder / f"depth-{family}", family, Control.DEPTH)
+    control = tiny_adapters.saved_controlnet(folder / f"depth-{family}", family, ControlImageKind.DEPTH)
     requested = request(
         control=control.slug,
         loras=(LoraUse(lora[family].slug, 0.7),),

@@ -58,8 +58,8 @@ def loras(specs: dict[str, ModelSpec], tmp_path_factory: pytest.TempPathFactory)
 def denoised_latents(model: StableDiffusion, requested: InpaintRequest, used: list[LoraSpec]) -> torch.Tensor:
     """The final latents of our loop."""
     on = active_loras(requested.settings.loras, used)
-    for one in model.loras.missing(on):
-        model.loras.load(one)
+    for lora in model.loras.missing(on):
+        model.loras.load(lora)
     model.loras.activate(on)
     return denoised(model, requested)
 
@@ -144,15 +144,15 @@ def test_jobs_with_different_loras_run_at_once_with_the_results_they_have_alone(
         )
     ]
 
-    def paint(batcher: Batcher, one: InpaintRequest) -> NDArray[np.uint8]:
-        active = [loras[use.slug] for use in one.settings.loras]
-        return batcher.paint(one, specs[family], ignore_step, active)[0][0]
+    def paint(batcher: Batcher, request: InpaintRequest) -> NDArray[np.uint8]:
+        active = [loras[use.slug] for use in request.settings.loras]
+        return batcher.paint(request, specs[family], ignore_step, active)[0][0]
 
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=max_rows)
     with ThreadPoolExecutor(len(requested)) as pool:
-        results = [future.result(60) for future in [pool.submit(paint, batcher, one) for one in requested]]
-    for one, result in zip(requested, results, strict=True):
-        alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), one)
+        results = [future.result(60) for future in [pool.submit(paint, batcher, request) for request in requested]]
+    for request, result in zip(requested, results, strict=True):
+        alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), request)
         assert np.abs(result.astype(int) - alone).max() <= (0 if max_rows == 1 else 1)
     assert len({result.tobytes() for result in results}) == len(requested)
 
@@ -162,9 +162,9 @@ def test_only_jobs_with_the_same_loras_and_weights_share_unet_calls(
 ) -> None:
     spec, batcher = specs["sd"], Batcher(ModelCache(CPU, 10**9), max_rows=32)
     uses = [(LoraUse("sd-0", 0.5), LoraUse("sd-1")), (LoraUse("sd-1"), LoraUse("sd-0", 0.5)), (LoraUse("sd-0"),)]
-    for one in uses:
-        ticket_worn = active_loras(one, [loras[use.slug] for use in one])
-        assert (ticket_worn == active_loras(uses[0], [loras[use.slug] for use in uses[0]])) == (len(one) == 2)
+    for adapter_use in uses:
+        ticket_worn = active_loras(adapter_use, [loras[use.slug] for use in adapter_use])
+        assert (ticket_worn == active_loras(uses[0], [loras[use.slug] for use in uses[0]])) == (len(adapter_use) == 2)
     batcher.paint(ddim_request(loras=uses[0]), spec, ignore_step, [loras[use.slug] for use in uses[0]])
     batcher.paint(ddim_request(loras=uses[1]), spec, ignore_step, [loras[use.slug] for use in uses[1]])
     assert len(batcher.workload.known_keys) == 1
@@ -226,7 +226,7 @@ def test_idle_loras_are_evicted_when_memory_for_weights_is_short(
     bare = cache.used_bytes
 
     def loaded() -> list[str]:
-        return [slug for slug, one in active.items() if not model.loras.missing(one)]
+        return [slug for slug, adapter in active.items() if not model.loras.missing(adapter)]
 
     for slug in ("sd-0", "sd-2"):
         cache.ensure_loras_loaded(active[slug], model)

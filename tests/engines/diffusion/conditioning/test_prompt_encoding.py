@@ -56,9 +56,11 @@ def compel_embeds(model: StableDiffusion, fragments: list[tuple[str, float]]) ->
     )
     parts = []
     with torch.inference_mode():
-        for one in provider.embedding_providers:
-            ids, weights, mask = one.get_token_ids_and_expand_weights(*map(list, zip(*fragments, strict=True)), "cpu")
-            parts.append(one.build_weighted_embedding_tensor(ids, weights, mask))
+        for provider_ in provider.embedding_providers:
+            ids, weights, mask = provider_.get_token_ids_and_expand_weights(
+                *map(list, zip(*fragments, strict=True)), "cpu"
+            )
+            parts.append(provider_.build_weighted_embedding_tensor(ids, weights, mask))
     return torch.cat(parts, dim=-1)[0]
 
 
@@ -149,14 +151,14 @@ def test_prompts_of_all_lengths_run_at_once_with_the_results_they_have_alone(
         ddim_request(prompt=f"({LONG}:0.8)", guidance_scale=1.0),
     ]
 
-    def paint(batcher: Batcher, one: InpaintRequest) -> NDArray[np.uint8]:
-        return batcher.paint(one, spec, ignore_step)[0][0]
+    def paint(batcher: Batcher, request: InpaintRequest) -> NDArray[np.uint8]:
+        return batcher.paint(request, spec, ignore_step)[0][0]
 
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
     with ThreadPoolExecutor(len(requested)) as pool:
-        results = [future.result(60) for future in [pool.submit(paint, batcher, one) for one in requested]]
-    for one, result in zip(requested, results, strict=True):
-        alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), one)
+        results = [future.result(60) for future in [pool.submit(paint, batcher, request) for request in requested]]
+    for request, result in zip(requested, results, strict=True):
+        alone = paint(Batcher(ModelCache(CPU, 10**9), max_rows=1), request)
         assert np.abs(result.astype(int) - alone).max() <= 1
     assert len({result.tobytes() for result in results}) == len(requested)
     assert sorted(key.chunk_count for key in batcher.workload.known_keys) == [1, 3]

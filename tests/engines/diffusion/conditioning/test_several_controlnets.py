@@ -13,7 +13,7 @@ import torch
 from diffusers.models.controlnets.multicontrolnet_union import MultiControlNetUnionModel
 from PIL import Image
 
-from inpainting.catalog.specs import Control, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, ModelSpec
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import ControlUse, InpaintRequest
 from tests.engines.diffusion.conditioning.adapter_requests import (
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def parts(folder: Path) -> dict[str, dict[str, ModelSpec]]:
     """Family -> the ControlNets of that family by their slugs."""
-    kinds = {"edges": Control.CANNY, "hole": Control.INPAINT, "map": Control.DEPTH}
+    kinds = {"edges": ControlImageKind.CANNY, "hole": ControlImageKind.INPAINT, "map": ControlImageKind.DEPTH}
     return {
         family: {
             slug: replace(
@@ -65,7 +65,7 @@ def named(specs: dict[str, ModelSpec], *uses: ControlUse) -> list[ModelSpec]:
 def reference(spec: ModelSpec, requested: InpaintRequest, specs: dict[str, ModelSpec], **more: Any) -> torch.Tensor:
     """The result of diffusers' pipeline with a list of ControlNets."""
     uses = requested.settings.controls
-    is_union = specs[uses[0].slug].control is Control.UNION
+    is_union = specs[uses[0].slug].control is ControlImageKind.UNION
     network_class = diffusers.ControlNetUnionModel if is_union else diffusers.ControlNetModel
     networks = [network_class.from_pretrained(specs[use.slug].path) for use in uses]
     pipelines = WITH_UNION if is_union else WITH_CONTROLNET
@@ -114,7 +114,7 @@ def test_several_controlnets_equal_the_reference_pipeline(
 
 def test_a_union_used_for_two_kinds_equals_the_reference_pipeline(folder: Path) -> None:
     plain = tiny_models.saved(folder / "plain", "sdxl", inpainting=False)  # diffusers' pipeline takes no other
-    union = tiny_adapters.saved_controlnet(folder / "union", "sdxl", Control.UNION, modes=8)
+    union = tiny_adapters.saved_controlnet(folder / "union", "sdxl", ControlImageKind.UNION, modes=8)
     uses = ControlUse("union", 0.7, type="depth"), ControlUse("union", 1.2, 0.2, 0.8, type="inpaint")
     requested = request(controls=uses)
     (latents,) = denoised_latents(plain, [requested], [union])
@@ -148,30 +148,30 @@ def test_samples_with_the_same_controlnets_share_steps_and_equal_those_alone(
     network.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
     together = denoised_latents(spec, requested, both, by=loop)
     assert calls == [4, 2, 3]  # of five steps; a guided sample has two rows
-    for one, latents in zip(requested, together, strict=True):
-        close(latents, denoised_latents(spec, [one], both)[0])
+    for sent, latents in zip(requested, together, strict=True):
+        close(latents, denoised_latents(spec, [sent], both)[0])
 
 
 def test_a_tile_is_computed_where_the_control_image_is_another_controlnets(
     models: dict[str, ModelSpec], parts: dict[str, dict[str, ModelSpec]]
 ) -> None:
     spec, depth = models["sd"], parts["sd"]["map"]
-    tile = replace(parts["sd"]["hole"], slug="tile", control=Control.TILE)
+    tile = replace(parts["sd"]["hole"], slug="tile", control=ControlImageKind.TILE)
     uses = ControlUse("map"), ControlUse("tile")
     (beside,) = denoised_latents(spec, [request(controls=uses)], [depth, tile])
     requested = request(controls=uses)
     photo = {"tile": requested.image, "map": requested.conditioning_images["control_image"]}
     networks = {"tile": tile, "map": depth}
     alone = [replace(requested, conditioning_images={"control_image": photo[use.slug]}) for use in uses]
-    images = [control_image(networks[use.slug], one) for use, one in zip(uses, alone, strict=True)]
+    images = [control_image(networks[use.slug], previews) for use, previews in zip(uses, alone, strict=True)]
     close(beside, reference(spec, requested, networks, control_image=images))
 
 
 def test_each_has_its_own_control_image(models: dict[str, ModelSpec], parts: dict[str, dict[str, ModelSpec]]) -> None:
     """Two that were trained on different kinds, which cannot share one; the tile has the second image."""
     spec, depth = models["sd"], parts["sd"]["map"]
-    tile = replace(parts["sd"]["hole"], slug="tile", control=Control.TILE)
-    scribble = replace(parts["sd"]["edges"], slug="lines", control=Control.SCRIBBLE)
+    tile = replace(parts["sd"]["hole"], slug="tile", control=ControlImageKind.TILE)
+    scribble = replace(parts["sd"]["edges"], slug="lines", control=ControlImageKind.SCRIBBLE)
     uses = ControlUse("map"), ControlUse("tile", 0.7), ControlUse("lines", 0.5)
     shared = request(controls=uses)
     pixels = np.asarray(shared.conditioning_images["control_image"].pixels, np.uint8)

@@ -79,7 +79,7 @@ def reference(spec: ModelSpec, requested: InpaintRequest, specs: dict[str, Model
     pipeline.load_ip_adapter(
         folders,
         subfolder=["models"] * len(uses),
-        weight_name=[f"{Path(one).name}.safetensors" for one in folders],
+        weight_name=[f"{Path(place).name}.safetensors" for place in folders],
         image_encoder_folder=str(Path(folders[0]) / "models" / "image_encoder"),
         local_files_only=True,
     )
@@ -151,8 +151,8 @@ def test_in_one_batch_each_has_its_own_scales_and_the_model_is_unchanged_afterwa
     unet.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
     together = denoised_latents(spec, requested, both, by=loop)
     assert calls[:2] == [5, 2]
-    for one, latents in zip(requested, together, strict=True):
-        close(latents, denoised_latents(spec, [one], both)[0])
+    for sent, latents in zip(requested, together, strict=True):
+        close(latents, denoised_latents(spec, [sent], both)[0])
     assert differ(together[0], together[2])
     assert unet.attn_processors == processors
     assert torch.equal(denoised_latents(spec, [request()], by=loop)[0], before)

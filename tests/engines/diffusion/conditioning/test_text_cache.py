@@ -42,7 +42,7 @@ def test_equal_texts_are_encoded_once_and_others_apart(specs: dict[str, ModelSpe
     calls = count_calls(model.pipeline.text_encoder)
     prompts = ["a red bus", "a blue bus", "a red bus", "a blue bus"]
     settings = [PaintSettings(prompt=prompt, negative_prompt="blur", guidance_scale=5.0) for prompt in prompts]
-    texts = [tiny_models.encoded(model, one, SIZE).embeds for one in settings]
+    texts = [tiny_models.encoded(model, setting, SIZE).embeds for setting in settings]
     assert len(calls) == (2 if family == "flux-fill" else 3)  # FLUX.1 Fill has no negative prompt
     assert torch.equal(texts[0], texts[2])
     assert not torch.equal(texts[0], texts[1])
@@ -74,7 +74,7 @@ def test_eight_requests_with_the_same_words_encode_them_once_for_each_set_of_lor
     assert len(calls) == 2  # the prompt and the negative prompt
     inked = [paint(loras=(LoraUse("ink"),)) for _ in range(4)]
     assert len(calls) == 4
-    assert all(np.array_equal(one, plain[0]) for one in (*plain, paint()))
+    assert all(np.array_equal(painting, plain[0]) for painting in (*plain, paint()))
     assert not np.array_equal(inked[0], plain[0])
 
 

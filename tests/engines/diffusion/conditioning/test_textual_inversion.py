@@ -60,20 +60,20 @@ def embeddings(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str]
 
 def denoised_latents(model: StableDiffusion, requested: InpaintRequest, used: list[ModelSpec]) -> torch.Tensor:
     """The final latents of our loop."""
-    return denoised(model, requested, model.embedding_vectors([read_embedding(one) for one in used]))
+    return denoised(model, requested, model.embedding_vectors([read_embedding(lora) for lora in used]))
 
 
 def diffusers_result(spec: ModelSpec, requested: InpaintRequest, used: list[ModelSpec]) -> Any:
     """The result of diffusers' pipeline with the embeddings loaded by its own loader."""
     reference = loaded_reference(spec, requested)
     alias_text_model(reference.text_encoder)
-    for one in used:
-        assert one.path is not None
-        tensors = load_file(one.path)
+    for lora in used:
+        assert lora.path is not None
+        tensors = load_file(lora.path)
         for end, name in (("", "clip_l"), ("_2", "clip_g")) if len(tensors) == 2 else (("", next(iter(tensors))),):
             reference.load_textual_inversion(
                 tensors[name],
-                token=f"<{one.slug}>",
+                token=f"<{lora.slug}>",
                 tokenizer=getattr(reference, f"tokenizer{end}"),
                 text_encoder=getattr(reference, f"text_encoder{end}"),
             )
@@ -98,8 +98,8 @@ def test_embeddings_equal_the_reference_pipeline(
     family: str,
     words: dict[str, Any],
 ) -> None:
-    used = [one for (of, slug), one in embeddings.items() if of == family and f"<{slug}>" in str(words)]
-    requested = ddim_request(embeddings=tuple(one.slug for one in used), **words)
+    used = [embedding for (of, slug), embedding in embeddings.items() if of == family and f"<{slug}>" in str(words)]
+    requested = ddim_request(embeddings=tuple(lora.slug for lora in used), **words)
     latents = denoised_latents(load(specs[family], CPU), requested, used)
     torch.testing.assert_close(latents, diffusers_result(specs[family], requested, used), rtol=1e-4, atol=1e-4)
     assert not torch.allclose(latents, diffusers_result(specs[family], requested, []), atol=1e-2)
@@ -113,8 +113,8 @@ def test_requests_without_the_embedding_read_its_placeholder_as_words(
     plain, with_it = ddim_request(prompt="a bus, <ink>"), ddim_request(prompt="a bus, <ink>", embeddings=("ink",))
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=32)
 
-    def paint(one: InpaintRequest) -> NDArray[np.uint8]:
-        return batcher.paint(one, specs[family], ignore_step, embeddings=[ink] if one is with_it else [])[0][0]
+    def paint(request: InpaintRequest) -> NDArray[np.uint8]:
+        return batcher.paint(request, specs[family], ignore_step, embeddings=[ink] if request is with_it else [])[0][0]
 
     before = paint(plain)
     with ThreadPoolExecutor(4) as pool:
@@ -167,9 +167,9 @@ def test_a_missing_embedding_or_one_of_another_width_fails_only_its_job(
     wide = tiny_embeddings.saved(tmp_path / "wide.safetensors", width=768)
     gone = tiny_embeddings.saved(tmp_path / "gone.safetensors")
     (tmp_path / "gone.safetensors").unlink()
-    for one, code in ((wide, "adapter_refused"), (gone, "adapter_unavailable")):
+    for embedding, code in ((wide, "adapter_refused"), (gone, "adapter_unavailable")):
         with pytest.raises(EngineFailed) as failed:
-            batcher.paint(ddim_request(embeddings=(one.slug,)), specs["sd"], ignore_step, embeddings=[one])
+            batcher.paint(ddim_request(embeddings=(embedding.slug,)), specs["sd"], ignore_step, embeddings=[embedding])
         assert failed.value.code == code
     monkeypatch.undo()
     with pytest.raises(EngineFailed, match="has vectors of 768 features; Tiny sd reads 32") as failed:

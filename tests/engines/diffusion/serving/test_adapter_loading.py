@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import Control, LoraSpec, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, LoraSpec, ModelSpec
 from inpainting.core.request import InpaintRequest, LoraUse
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
@@ -55,7 +55,7 @@ def adapters(spec: ModelSpec, tmp_path_factory: pytest.TempPathFactory) -> dict[
     lora = tiny_loras.saved(folder / "ink.safetensors", tiny_loras.weights(pipeline))
     return {
         "lora": LoraSpec(slug="ink", label="Ink", family="sd", digest="ink", path=lora),
-        "controlnet": tiny_adapters.saved_controlnet(folder / "canny", "sd", Control.CANNY),
+        "controlnet": tiny_adapters.saved_controlnet(folder / "canny", "sd", ControlImageKind.CANNY),
         "ip-adapter": tiny_adapters.saved_adapter(folder / "look", "sd", tiny_adapters.adapter(pipeline.unet)),
         "vae": tiny_vaes.saved(folder / "vae"),
         "embedding": tiny_embeddings.saved(folder / "word.safetensors", "sd"),
@@ -130,8 +130,8 @@ def test_layers_of_an_adapter_are_not_added_while_a_network_is_built(
 ) -> None:
     other = tiny_models.saved(tmp_path / "other", seed=1)
     batcher, named = Batcher(ModelCache(CPU, 10**9)), NAMED["ip-adapter"]
-    for one in (spec, other):
-        batcher.cache.get(one)
+    for model_spec in (spec, other):
+        batcher.cache.get(model_spec)
     paint(batcher, request(**named), spec, "ip-adapter", adapters["ip-adapter"])
     begun, go = threading.Event(), threading.Event()
 

@@ -71,7 +71,7 @@ def together(batcher: Batcher) -> Iterator[Callable[..., list[Future[Any]]]]:
             calls = UNetCalls(batcher, spec, held=True)
             first = pool.submit(batcher.paint, requested[0], spec, ignore_step)
             assert calls.begun.wait(30)
-            rest = [pool.submit(batcher.paint, one, spec, ignore_step) for one in requested[1:]]
+            rest = [pool.submit(batcher.paint, sent, spec, ignore_step) for sent in requested[1:]]
             wait_until(lambda: batcher.arrival_count == len(rest))
             calls.go.set()
             submit_all.calls = calls  # type: ignore[attr-defined]
@@ -92,8 +92,8 @@ def test_eight_jobs_share_the_unet_calls_with_the_results_they_have_alone(
     results = [future.result(60)[0][0] for future in together(requested, specs[slug])]
     assert len(together.calls.rows) < 2 * STEPS * 2  # second-order schedulers such as Heun's take two calls a step
     assert max(together.calls.rows) > 8
-    for one, result in zip(requested, results, strict=True):
-        assert np.abs(result.astype(int) - alone(specs, one, slug)[0]).max() <= 1
+    for sent, result in zip(requested, results, strict=True):
+        assert np.abs(result.astype(int) - alone(specs, sent, slug)[0]).max() <= 1
 
 
 def test_eight_jobs_of_n_steps_take_fewer_than_two_n_calls(sd: ModelSpec, together: Any) -> None:
@@ -159,7 +159,7 @@ def test_a_failing_sample_fails_only_its_job(sd: ModelSpec, batcher: Batcher, to
     bad, bad_states = request(seed=666), WeakSet[DenoisingState]()
 
     def predict(samples: Any, backend: Any) -> Any:
-        if any(one in bad_states for one in samples):
+        if any(sample in bad_states for sample in samples):
             raise RuntimeError("a bad one")
         return whole(samples, backend)
 
@@ -444,11 +444,11 @@ def test_a_smaller_job_does_not_overtake_a_waiting_one_with_the_same_key(batcher
     for job in (running, waiting, newcomer):
         batcher.workload.add(job)
     batcher.admission.admit()
-    assert [one.job for one in batcher.workload.waiting] == [waiting, newcomer]
+    assert [job.job for job in batcher.workload.waiting] == [waiting, newcomer]
     other = Job(request(guidance_scale=1.0, prompt="a red bus " * 40), sd)
     batcher.workload.add(other)
     batcher.admission.admit()
-    assert [one.job for one in batcher.workload.waiting] == [waiting, newcomer], "a longer text has another key"
+    assert [job.job for job in batcher.workload.waiting] == [waiting, newcomer], "a longer text has another key"
 
 
 def test_a_batch_takes_no_more_samples_than_have_fitted_into_memory(batcher: Batcher, sd: ModelSpec) -> None:
@@ -458,7 +458,7 @@ def test_a_batch_takes_no_more_samples_than_have_fitted_into_memory(batcher: Bat
         batcher.admission.admit()
         for batch in batcher.workload.batches:
             batch.max_samples = 1
-    assert [one.job for one in batcher.workload.waiting] == [waiting]
+    assert [job.job for job in batcher.workload.waiting] == [waiting]
 
 
 def test_a_missing_model_folder_is_a_clear_error(tmp_path: Path) -> None:

@@ -39,11 +39,11 @@ def painted(spec: ModelSpec, *requests: InpaintRequest, leaves_at: int | None = 
     batcher, done = Batcher(ModelCache(CPU, 10**9), max_rows=32), []
     model = batcher.cache.get(spec)
     decode = model.vae.decode
-    jobs = [Job(one, spec) for one in requests]
+    jobs = [Job(sent, spec) for sent in requests]
 
     def decoded(latents: torch.Tensor, **more: Any) -> Any:
         done.append(f"decode {len(latents)}")
-        jobs[0].is_done |= leaves_at == len([one for one in done if one.startswith("decode")])
+        jobs[0].is_done |= leaves_at == len([step for step in done if step.startswith("decode")])
         return decode(latents, **more)
 
     model.vae.decode = decoded
@@ -53,7 +53,9 @@ def painted(spec: ModelSpec, *requests: InpaintRequest, leaves_at: int | None = 
     while not batcher.is_idle:
         batcher.run_once()
     messages = [[job.messages.get() for _ in range(job.messages.qsize())] for job in jobs]
-    return [one[-1].images if one and isinstance(one[-1], JobSucceeded) else [] for one in messages], done
+    return [
+        message[-1].images if message and isinstance(message[-1], JobSucceeded) else [] for message in messages
+    ], done
 
 
 def test_five_images_are_decoded_two_at_a_time_between_the_steps_of_another(
@@ -75,7 +77,7 @@ def test_an_image_larger_than_the_limit_is_decoded_alone(spec: ModelSpec, monkey
     monkeypatch.setattr(step_executor, "MAX_DECODED_PIXELS", 1)
     (images,), done = painted(spec, request(num_images=2))
     assert len(images) == 2
-    assert [one for one in done if one.startswith("decode")] == ["decode 1"] * 2
+    assert [step for step in done if step.startswith("decode")] == ["decode 1"] * 2
 
 
 def test_images_of_a_caller_who_has_left_are_not_decoded(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:

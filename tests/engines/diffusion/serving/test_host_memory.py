@@ -52,23 +52,23 @@ def loads(slug: str, source: str) -> float:
 def test_an_evicted_model_comes_back_without_its_files(
     specs: dict[str, ModelSpec], device: CountingDevice, share: float
 ) -> None:
-    one = batcher(device, weights_bytes(specs["sd"], torch.float32) + 1, share)
+    engine = batcher(device, weights_bytes(specs["sd"], torch.float32) + 1, share)
     before = {source: loads("sd", source) for source in ("disk", "memory")}
-    images = [one.paint(request(), specs[name], ignore_step)[0][0] for name in ("sd", "other", "sd")]
+    images = [engine.paint(request(), specs[name], ignore_step)[0][0] for name in ("sd", "other", "sd")]
     assert np.array_equal(images[0], images[2])
     assert not np.array_equal(images[0], images[1])
-    assert [model.spec.slug for model in one.cache.models] == ["sd"]
+    assert [model.spec.slug for model in engine.cache.models] == ["sd"]
     count = {source: loads("sd", source) - before[source] for source in before}
     assert count == ({"disk": 1, "memory": 1} if share else {"disk": 2, "memory": 0})
 
 
 def test_files_that_were_replaced_are_read(tmp_path: Path, device: CountingDevice, specs: dict[str, ModelSpec]) -> None:
     spec = tiny_models.saved(tmp_path / "one")
-    one = batcher(device, 1)
-    before = one.paint(request(), spec, ignore_step)[0][0]
-    one.paint(request(), specs["sd"], ignore_step)
+    engine = batcher(device, 1)
+    before = engine.paint(request(), spec, ignore_step)[0][0]
+    engine.paint(request(), specs["sd"], ignore_step)
     tiny_models.saved(tmp_path / "one", seed=5)
-    assert not np.array_equal(one.paint(request(), spec, ignore_step)[0][0], before)
+    assert not np.array_equal(engine.paint(request(), spec, ignore_step)[0][0], before)
 
 
 def test_of_a_model_whose_files_were_replaced_only_the_last_version_is_kept(specs: dict[str, ModelSpec]) -> None:
@@ -82,9 +82,9 @@ def test_of_a_model_whose_files_were_replaced_only_the_last_version_is_kept(spec
 
 
 def test_a_model_that_leaves_the_device_takes_no_encodings_along(specs: dict[str, ModelSpec]) -> None:
-    one = Batcher(ModelCache(CPU, 10**9))
-    one.paint(request(), specs["sd"], ignore_step)
-    model = one.cache.get(specs["sd"])
+    engine = Batcher(ModelCache(CPU, 10**9))
+    engine.paint(request(), specs["sd"], ignore_step)
+    model = engine.cache.get(specs["sd"])
     assert model._texts._encodings
     assert model._images._encodings
     model.leave_device()
@@ -131,43 +131,43 @@ def test_kept_models_give_way_to_one_that_is_being_read(
 def test_models_that_were_removed_leave_the_machines_memory_when_the_next_is_read(
     tmp_path: Path, specs: dict[str, ModelSpec], device: CountingDevice
 ) -> None:
-    one = batcher(device, 1)
+    engine = batcher(device, 1)
     removed = tiny_models.saved(tmp_path / "removed")
-    one.paint(request(), removed, ignore_step)
-    one.paint(request(), specs["sd"], ignore_step)
-    assert list(one.cache._host_memory._models) == ["removed"]
+    engine.paint(request(), removed, ignore_step)
+    engine.paint(request(), specs["sd"], ignore_step)
+    assert list(engine.cache._host_memory._models) == ["removed"]
     assert removed.path is not None
     shutil.rmtree(removed.path)
-    one.paint(request(), specs["other"], ignore_step)
-    assert list(one.cache._host_memory._models) == ["sd"]
+    engine.paint(request(), specs["other"], ignore_step)
+    assert list(engine.cache._host_memory._models) == ["sd"]
 
 
 def test_a_smaller_image_is_painted_as_before_memory_was_short(specs: dict[str, ModelSpec]) -> None:
-    one = Batcher(ModelCache(CPU, 10**9))
-    model = one.cache.get(specs["sd"])
-    for size, is_saving in ((OWN_SIZE, True), (LARGER, False)):
-        while model.save_memory(size):
+    engine = Batcher(ModelCache(CPU, 10**9))
+    model = engine.cache.get(specs["sd"])
+    for size, is_reduced in ((OWN_SIZE, True), (LARGER, False)):
+        while model.reduce_memory(size):
             pass
-        _, notes = one.paint(request(), specs["sd"], ignore_step)
-        assert any("Memory was short" in note for note in notes) is is_saving
-        assert model.is_tiled is is_saving
-        assert (model.rows_per_call is not None) is is_saving
-        model.stop_saving()
+        _, notes = engine.paint(request(), specs["sd"], ignore_step)
+        assert any("Memory was short" in note for note in notes) is is_reduced
+        assert model.is_tiled is is_reduced
+        assert (model.rows_per_call is not None) is is_reduced
+        model.stop_reducing()
 
 
 @pytest.mark.parametrize("has_room", [True, False])
 def test_an_offloaded_model_is_whole_again_when_there_is_room(
     specs: dict[str, ModelSpec], device: CountingDevice, has_room: bool
 ) -> None:
-    one = batcher(device)
-    model: Any = one.cache.get(specs["sd"])
-    expected = one.paint(request(), specs["sd"], ignore_step)[0][0]
-    model.save_memory(LARGER)
+    engine = batcher(device)
+    model: Any = engine.cache.get(specs["sd"])
+    expected = engine.paint(request(), specs["sd"], ignore_step)[0][0]
+    model.reduce_memory(LARGER)
     model.offload_to(Offload.COMPONENTS)
     device.placed.clear()
     if not has_room:
-        one.cache.hardware = CountingDevice(device.device, device.dtype, capacity=model.byte_count)
-    image, notes = one.paint(request(), specs["sd"], ignore_step)
+        engine.cache.hardware = CountingDevice(device.device, device.dtype, capacity=model.byte_count)
+    image, notes = engine.paint(request(), specs["sd"], ignore_step)
     assert np.array_equal(image[0], expected)
     assert device.placed == ([Offload.NONE] if has_room else [])
     assert any("Memory was short" in note for note in notes) is not has_room

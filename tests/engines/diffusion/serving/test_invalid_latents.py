@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from inpainting.catalog.specs import Control, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.latent_model import OVERFLOWED
@@ -31,10 +31,10 @@ def batcher(dtype: torch.dtype) -> Batcher:
 
 
 def overflow(
-    one: Batcher, spec: ModelSpec, *, when: Callable[[Any], bool] = lambda model: True, at: int = OVERFLOW_AT
+    engine: Batcher, spec: ModelSpec, *, when: Callable[[Any], bool] = lambda model: True, at: int = OVERFLOW_AT
 ) -> list[int]:
     """Make a model's predictions infinite from its call number `at` on. Returns the list of its calls."""
-    model, calls = one.cache.get(spec), []
+    model, calls = engine.cache.get(spec), []
     predict = model.predict
 
     def overflowing(samples: Any, backend: Any) -> Any:
@@ -50,10 +50,10 @@ def overflow(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_latents_that_are_not_finite_fail_at_that_step(tmp_path: Path, dtype: torch.dtype) -> None:
     spec = tiny_models.saved(tmp_path / "one")
-    one = batcher(dtype)
-    calls = overflow(one, spec)
+    engine = batcher(dtype)
+    calls = overflow(engine, spec)
     with pytest.raises(EngineFailed) as failed:
-        one.paint(request(), spec, ignore_step)
+        engine.paint(request(), spec, ignore_step)
     assert failed.value.code == "model_produced_invalid_output"
     assert len(calls) == OVERFLOW_AT
 
@@ -62,10 +62,10 @@ def test_latents_that_are_not_finite_fail_at_that_step(tmp_path: Path, dtype: to
 def test_a_model_that_overflows_in_float16_paints_in_bfloat16_with_a_note(tmp_path: Path, family: str) -> None:
     spec = tiny_models.saved(tmp_path / "one", family)
     expected, _ = batcher(torch.bfloat16).paint(request(num_images=2), spec, ignore_step)
-    one = batcher(torch.float16)
-    calls = overflow(one, spec, when=lambda model: model.unet.dtype == torch.float16)
+    engine = batcher(torch.float16)
+    calls = overflow(engine, spec, when=lambda model: model.unet.dtype == torch.float16)
     steps: list[Step] = []
-    images, notes = one.paint(request(num_images=2), spec, steps.append)
+    images, notes = engine.paint(request(num_images=2), spec, steps.append)
     assert notes == (OVERFLOWED,)
     assert len(calls) == OVERFLOW_AT + STEPS
     assert {step.computed_by for step in steps if step.done == 2 * STEPS} == {"torch, bfloat16"}
@@ -80,21 +80,21 @@ def test_an_answer_that_comes_one_step_later_is_read_then_or_before_decoding(
 ) -> None:
     monkeypatch.setattr(FiniteCheck, "is_queued", True)
     spec = tiny_models.saved(tmp_path / "one")
-    one = batcher(torch.float16)
-    calls = overflow(one, spec, when=lambda model: model.unet.dtype == torch.float16, at=at)
+    engine = batcher(torch.float16)
+    calls = overflow(engine, spec, when=lambda model: model.unet.dtype == torch.float16, at=at)
     steps: list[Step] = []
-    assert one.paint(request(), spec, steps.append)[1] == (OVERFLOWED,)
+    assert engine.paint(request(), spec, steps.append)[1] == (OVERFLOWED,)
     assert len(calls) == min(at + 1, STEPS) + STEPS
     assert max(step.done for step in steps) == STEPS
 
 
 def test_adapters_loaded_in_float16_work_with_a_model_in_bfloat16(tmp_path: Path) -> None:
     spec = tiny_models.saved(tmp_path / "one")
-    one = batcher(torch.float16)
-    control = tiny_adapters.saved_controlnet(tmp_path / "control", "sd", Control.CANNY)
-    tensors = tiny_adapters.adapter(one.cache.get(spec).unet)
-    prompt = tiny_adapters.saved_adapter(tmp_path / "prompt", "sd", {k: one.half() for k, one in tensors.items()})
-    overflow(one, spec, when=lambda model: model.unet.dtype == torch.float16)
-    images, notes = one.paint(adapter_requests.request(), spec, ignore_step, (), (control, prompt))
+    engine = batcher(torch.float16)
+    control = tiny_adapters.saved_controlnet(tmp_path / "control", "sd", ControlImageKind.CANNY)
+    tensors = tiny_adapters.adapter(engine.cache.get(spec).unet)
+    prompt = tiny_adapters.saved_adapter(tmp_path / "prompt", "sd", {k: tensor.half() for k, tensor in tensors.items()})
+    overflow(engine, spec, when=lambda model: model.unet.dtype == torch.float16)
+    images, notes = engine.paint(adapter_requests.request(), spec, ignore_step, (), (control, prompt))
     assert notes == (OVERFLOWED,)
     assert images[0].std() > 0

@@ -18,7 +18,7 @@ from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.networks.device.hardware import Hardware
-from inpainting.networks.load_lock import LOAD_LOCK, serialized
+from inpainting.networks.load_lock import LOAD_LOCK, serialize
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
 from tests.support import original_layout, tiny_adapters, tiny_checker, tiny_loras, tiny_models, tiny_vaes
 
@@ -109,11 +109,11 @@ def test_other_loaders_wait_while_a_network_is_built(
 
 
 def test_the_load_lock_is_reentrant_and_released_after_an_error() -> None:
-    @serialized
+    @serialize
     def inner() -> str:
         return "loaded"
 
-    @serialized
+    @serialize
     def outer() -> str:
         raise RuntimeError(inner())
 

@@ -57,7 +57,7 @@ def fused_sets(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     fuse = LoadedLoras.fuse
 
     def noting(self: LoadedLoras, active: Any, network: torch.nn.Module) -> None:
-        noted.append([one.spec.slug for one in active])
+        noted.append([lora.spec.slug for lora in active])
         fuse(self, active, network)
 
     monkeypatch.setattr(LoadedLoras, "fuse", noting)
@@ -65,7 +65,7 @@ def fused_sets(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
 
 def submit(batcher: Batcher, spec: ModelSpec, used: Sequence[LoraSpec], **settings: Any) -> Job:
-    requested = request(loras=tuple(LoraUse(one.slug, 0.8) for one in used), **settings)
+    requested = request(loras=tuple(LoraUse(lora.slug, 0.8) for lora in used), **settings)
     job = Job(requested, spec, ActiveAdapters(active_loras(requested.settings.loras, used)))
     batcher.workload.add(job)
     return job
@@ -235,4 +235,4 @@ def test_weights_that_move_or_are_converted_are_the_models_own(
     model.loras.unfuse()
     assert model.loras.active == (), "nothing was fused"
     own = load(spec, CPU).unet.to(torch.bfloat16).state_dict()
-    assert all(torch.equal(one, own[name]) for name, one in model.unet.state_dict().items())
+    assert all(torch.equal(tensor, own[name]) for name, tensor in model.unet.state_dict().items())

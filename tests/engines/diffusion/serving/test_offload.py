@@ -51,8 +51,12 @@ def batcher() -> Batcher:
 
 def hooks(pipeline: Any) -> dict[str, int]:
     """The number of modules with a hook of accelerate, by the component of a pipeline."""
-    components = {name: one for name, one in pipeline.components.items() if isinstance(one, torch.nn.Module)}
-    return {name: sum(hasattr(part, "_hf_hook") for part in one.modules()) for name, one in components.items()}
+    components = {
+        name: component for name, component in pipeline.components.items() if isinstance(component, torch.nn.Module)
+    }
+    return {
+        name: sum(hasattr(part, "_hf_hook") for part in component.modules()) for name, component in components.items()
+    }
 
 
 @pytest.mark.parametrize(("family", "offload"), each_value_once(FAMILIES, [Offload.COMPONENTS, Offload.LAYERS]))
@@ -64,7 +68,7 @@ def test_the_hooks_of_all_networks_are_set_and_removed(
     expected = one.paint(requested, specs[family], ignore_step)[0][0]
     model: Any = one.cache.get(specs[family])
     model.offload_to(offload)
-    model.unsaved_area = 1  # so that it is not loaded whole for the next image
+    model.degraded_area = 1  # so that it is not loaded whole for the next image
     hooked = hooks(model.pipeline)
     is_by_layer = offload is Offload.LAYERS
     assert all(count > is_by_layer for name, count in hooked.items() if name != "vae"), hooked
@@ -94,19 +98,19 @@ def test_a_lora_is_read_for_an_offloaded_model(
         layer = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_out_0"
         weight = pipeline.unet.down_blocks[1].attentions[0].transformer_blocks[0].attn2.to_out[0].weight
         norms = weight.detach().norm(dim=1, keepdim=True) if "outputs" in kind else weight.detach().norm(dim=0)[None]
-        tensors = {name: one for name, one in tensors.items() if name.startswith(f"{layer}.")}
+        tensors = {name: tensor for name, tensor in tensors.items() if name.startswith(f"{layer}.")}
         tensors[f"{layer}.dora_scale"] = 4 * norms
     path = tiny_loras.saved(tmp_path / "ink.safetensors", tensors)
     lora = LoraSpec(slug="ink", label="Ink", family="sd", digest="ink", path=path)
     requested = request(loras=(LoraUse("ink", 0.7),))
     expected = batcher().paint(requested, specs["sd"], ignore_step, [lora])[0][0]
-    one = batcher()
-    model: Any = one.cache.get(specs["sd"])
-    plain = one.paint(request(), specs["sd"], ignore_step)[0][0]
+    engine = batcher()
+    model: Any = engine.cache.get(specs["sd"])
+    plain = engine.paint(request(), specs["sd"], ignore_step)[0][0]
     model.offload_to(offload)
-    model.unsaved_area = 1  # so that it is not loaded whole for the next image
-    image = one.paint(requested, specs["sd"], ignore_step, [lora])[0][0]
-    assert one.cache.get(specs["sd"]) is model
+    model.degraded_area = 1  # so that it is not loaded whole for the next image
+    image = engine.paint(requested, specs["sd"], ignore_step, [lora])[0][0]
+    assert engine.cache.get(specs["sd"]) is model
     assert model.offload is offload
     assert np.abs(image.astype(int) - expected).max() <= 1
     assert np.abs(image.astype(int) - plain).max() > 3

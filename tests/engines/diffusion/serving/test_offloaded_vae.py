@@ -37,10 +37,10 @@ class HookedDevice(Hardware):
 @pytest.mark.parametrize("overflows", [True, False])
 def test_a_vae_is_converted_beside_the_hooks(tmp_path: Path, overflows: bool) -> None:
     spec = tiny_models.saved(tmp_path / "model", "sdxl")
-    one = Batcher(ModelCache(HookedDevice(torch.device("cpu"), torch.float16), 10**9))
-    model: Any = one.cache.get(spec)
+    engine = Batcher(ModelCache(HookedDevice(torch.device("cpu"), torch.float16), 10**9))
+    model: Any = engine.cache.get(spec)
     model.vae.register_to_config(force_upcast=overflows)
-    expected = one.paint(request(), spec, ignore_step)[0][0]
+    expected = engine.paint(request(), spec, ignore_step)[0][0]
     calls: list[int] = []
 
     def short(module: torch.nn.Module, arguments: Any) -> None:
@@ -49,7 +49,7 @@ def test_a_vae_is_converted_beside_the_hooks(tmp_path: Path, overflows: bool) ->
             raise torch.OutOfMemoryError("CUDA out of memory")
 
     model.unet.register_forward_pre_hook(short)
-    image, notes = one.paint(request(), spec, ignore_step)
+    image, notes = engine.paint(request(), spec, ignore_step)
     assert model.offload is Offload.COMPONENTS
     assert all(hasattr(network, "_hf_hook") for network in networks_of(model.pipeline))
     assert model.vae.dtype == torch.float16

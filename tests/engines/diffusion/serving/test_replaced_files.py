@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from inpainting.catalog.specs import Control, ModelSpec
+from inpainting.catalog.specs import ControlImageKind, ModelSpec
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.serving import model_cache
 from inpainting.engines.diffusion.serving.batcher import Batcher
@@ -50,7 +50,7 @@ def painted(
 
 @pytest.mark.parametrize("controlled", first_alone(True, False))
 def test_after_a_replacement_images_are_those_of_the_new_files_with_a_note(tmp_path: Path, controlled: bool) -> None:
-    control = tiny_adapters.saved_controlnet(tmp_path / "control", "sd", Control.CANNY)
+    control = tiny_adapters.saved_controlnet(tmp_path / "control", "sd", ControlImageKind.CANNY)
     adapters = (control,) if controlled else ()
     spec = tiny_models.saved(tmp_path / "one")
     expected = [

@@ -28,7 +28,7 @@ float32 is 0.011), 1e-6 in float32. A network that computes something else has a
 """
 
 
-class CompiledNetwork:
+class OpenVinoNetwork:
     """A network compiled for one row. Its first result is compared with torch's; if they differ, torch takes over."""
 
     def __init__(self, what: str, path: Path, shapes: Sequence[tuple[int, ...]], dtype: torch.dtype) -> None:
@@ -94,7 +94,7 @@ class OpenVinoBackend(Backend):
     name = "openvino"
 
     def __init__(
-        self, unet: CompiledNetwork, encoder: CompiledNetwork, decoder: CompiledNetwork, byte_count: int
+        self, unet: OpenVinoNetwork, encoder: OpenVinoNetwork, decoder: OpenVinoNetwork, byte_count: int
     ) -> None:
         self.unet, self.encoder, self.decoder = unet, encoder, decoder
         self.byte_count = byte_count
@@ -174,8 +174,8 @@ class CompilationPlan:
 def compile_backend(plan: CompilationPlan, *, unet_folder: Path, vae_folder: Path) -> OpenVinoBackend:
     """Compile converted networks. Takes seconds and as much memory as the weights. Raises RuntimeError."""
     return OpenVinoBackend(
-        CompiledNetwork(UNET, unet_folder / f"{UNET}.xml", plan.unet, plan.dtype),
-        CompiledNetwork(ENCODER, vae_folder / f"{ENCODER}.xml", [plan.encoder], plan.vae_dtype),
-        CompiledNetwork(DECODER, vae_folder / f"{DECODER}.xml", [plan.decoder], plan.vae_dtype),
+        OpenVinoNetwork(UNET, unet_folder / f"{UNET}.xml", plan.unet, plan.dtype),
+        OpenVinoNetwork(ENCODER, vae_folder / f"{ENCODER}.xml", [plan.encoder], plan.vae_dtype),
+        OpenVinoNetwork(DECODER, vae_folder / f"{DECODER}.xml", [plan.decoder], plan.vae_dtype),
         plan.byte_count,
     )

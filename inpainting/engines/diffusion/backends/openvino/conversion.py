@@ -102,7 +102,7 @@ def convert_in_subprocess(request: ConversionRequest) -> None:
 
     A subprocess returns all of its memory when it ends, and does not hold this process's GIL.
     """
-    with request.store.locked() as lock:
+    with request.store.lock() as lock:
         if not request.store.use(request.folder):
             _run(request, lock)
 
@@ -132,18 +132,18 @@ def convert(request: ConversionRequest) -> None:
     """Convert and store the files, with the store locked. The least recently used files may be removed for them."""
     spec = ModelSpec(slug=request.slug, label=request.label, family=request.family, path=Path(request.path))
     model = load(spec, Hardware(torch.device("cpu"), getattr(torch, request.dtype)))
-    parts = networks(fused(model, request), request.kind)
+    parts = networks(fuse_loras_for_network(model, request), request.kind)
     needed = sum(tensor.nbytes for module, _ in parts.values() for tensor in module.state_dict().values())
     free = shutil.disk_usage(request.store.root).free
     if free < DISK_FACTOR * needed:
         raise ConversionFailed(f"{needed} bytes are needed on the disk, {free} are free")
-    with request.store.staged(request.folder) as folder:
+    with request.store.stage_folder(request.folder) as folder:
         for name, (module, examples) in parts.items():
             write(module, examples, folder / f"{name}.xml")
     request.store.evict(keep={request.folder})
 
 
-def fused(model: LatentModel, request: ConversionRequest) -> LatentModel:
+def fuse_loras_for_network(model: LatentModel, request: ConversionRequest) -> LatentModel:
     """The model with its LoRAs fused into the UNet's weights."""
     loras = tuple(
         ActiveLora(LoraSpec(slug=slug, label=slug, family=request.family, digest=digest, path=Path(path)), weight)
