@@ -25,12 +25,11 @@ from inpainting.engines.diffusion.conditioning.lora_adapters import LoadedLoras
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding, EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.encoding_cache import MAX_IMAGES, MAX_SCHEDULES, MAX_TEXTS, Encoded, EncodingCache
+from inpainting.engines.diffusion.encoding_cache import MAX_IMAGES, MAX_TEXTS, Encoded, EncodingCache
 from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.latent_codec import LatentCodec, to_tensor
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 from inpainting.engines.diffusion.quantization import stored_bytes
-from inpainting.engines.diffusion.step_weights import StepWeights, read_weights
 from inpainting.engines.diffusion.vae_formats import latent_channels, latent_format
 
 OVERFLOWED = "Numbers of the model left the range of float16: it computed in bfloat16."
@@ -83,7 +82,6 @@ class LatentModel(ABC):
         self.loras = LoadedLoras(pipeline, () if support is None else support.components)
         self._texts = EncodingCache(MAX_TEXTS)
         self._images = EncodingCache(MAX_IMAGES)
-        self._step_weights = EncodingCache(MAX_SCHEDULES)
         self.scheduler_config: Mapping[str, Any] = pipeline.scheduler.config
         self.memory_fallbacks: list[str] = []
         """Sentences about what was done to save memory, for the metadata of every image painted since."""
@@ -179,13 +177,6 @@ class LatentModel(ABC):
 
     def guidance(self, settings: PaintSettings) -> float:
         return self.spec.guidance_scale if settings.guidance_scale is None else settings.guidance_scale
-
-    def step_weights(
-        self, scheduler: Any, timesteps: torch.Tensor, read: Callable[[Any, torch.Tensor], StepWeights] = read_weights
-    ) -> StepWeights:
-        """The weights of a scheduler that was set to begin with `timesteps`, read once for equal ones."""
-        key = (scheduler.to_json_string(), scheduler.num_inference_steps, *timesteps.tolist())
-        return self._step_weights.get(key, lambda: read(scheduler, timesteps))
 
     def sample_inputs(self, request: InpaintRequest, index: int) -> SampleInputs:
         pixel_mask = torch.from_numpy(request.mask.astype(np.float32) / 255)[None, None]
