@@ -110,8 +110,7 @@ class LatentModel(ABC):
     @cached_property
     def _own_bytes(self) -> int:
         modules = [part for part in self.pipeline.components.values() if isinstance(part, torch.nn.Module)]
-        total = sum(stored_bytes(tensor) for module in modules for tensor in (*module.parameters(), *module.buffers()))
-        return total - self.loras.layer_byte_count
+        return sum(stored_bytes(tensor) for module in modules for tensor in (*module.parameters(), *module.buffers()))
 
     @property
     def network(self) -> Any:
