@@ -51,13 +51,13 @@ ActiveLoras = tuple[ActiveLora, ...]
 
 def weights_of(loras: Sequence[ActiveLora]) -> dict[str, float]:
     """The weights of LoRAs by the names of their adapters."""
-    return {one.name: one.weight for one in loras}
+    return {lora.name: lora.weight for lora in loras}
 
 
 def active_loras(uses: Sequence[LoraUse], specs: Sequence[LoraSpec]) -> ActiveLoras:
     """A request's LoRAs with a weight other than 0. specs: those of `uses`, in their order."""
     active = [ActiveLora(spec, use.weight) for use, spec in zip(uses, specs, strict=True) if use.weight]
-    return tuple(sorted(active, key=lambda one: one.spec.slug))
+    return tuple(sorted(active, key=lambda lora: lora.spec.slug))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,10 +113,10 @@ class LoadedLoras:
     @property
     def need_trailing_timesteps(self) -> bool:
         """Whether an active LoRA was distilled to timesteps that are counted from the end of the noise schedule."""
-        return any(one.spec.few_steps is not None and one.spec.few_steps.is_trailing for one in self._active or ())
+        return any(lora.spec.few_steps is not None and lora.spec.few_steps.is_trailing for lora in self._active or ())
 
     def missing(self, loras: ActiveLoras) -> list[ActiveLora]:
-        return [one for one in loras if one.name not in self._bytes]
+        return [lora for lora in loras if lora.name not in self._bytes]
 
     def read(self, lora: ActiveLora) -> LoraFile:
         """Check a LoRA's file and read it into the memory of the model; the model stays unchanged. On any thread.
@@ -169,12 +169,12 @@ class LoadedLoras:
 
     def notes(self, loras: ActiveLoras) -> tuple[str, ...]:
         """Sentences about tensors of these LoRAs that the model has no layers for."""
-        return tuple(note for one in loras for note in self._unread.get(one.name, ()))
+        return tuple(note for lora in loras for note in self._unread.get(lora.name, ()))
 
     def activate(self, loras: ActiveLoras) -> None:
         """Activate these LoRAs, which are loaded, and no others."""
-        for one in loras:
-            self._bytes.move_to_end(one.name)
+        for lora in loras:
+            self._bytes.move_to_end(lora.name)
         if loras != self._active:
             self._active = None
             self._deltas.activate(weights_of(loras))
@@ -184,7 +184,7 @@ class LoadedLoras:
         """Bytes that `fuse` takes for these LoRAs, which are loaded; 0 if they cannot or must not be fused."""
         if not self._may_fuse:
             return 0
-        names = tuple(one.name for one in loras)
+        names = tuple(lora.name for lora in loras)
         if names not in self._bytes_to_fuse:
             self._bytes_to_fuse[names] = fused_byte_count(self._deltas.by_layer(weights_of(loras), network))
         return self._bytes_to_fuse[names]
