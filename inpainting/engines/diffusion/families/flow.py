@@ -9,9 +9,10 @@ from torch.nn.functional import pixel_unshuffle
 
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion import flow_schedulers
-from inpainting.engines.diffusion.families.base import LatentModel, SampleInputs
+from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE
+from inpainting.engines.diffusion.sample_inputs import SampleInputs
 from inpainting.engines.diffusion.schedule import Schedule
 
 
@@ -36,7 +37,7 @@ class FlowModel(LatentModel):
     """Whether the source image's latents are drawn from the VAE's distribution, before the noise, or are its mode."""
 
     def begin(self, request: InpaintRequest, index: int, codec: LatentCodec) -> FlowStart:
-        inputs = self.sample_inputs(request, index)
+        inputs = SampleInputs.of(request, index, self.hardware.device)
         schedule, notes = flow_schedulers.schedule(
             request.settings, self.spec, self.scheduler_config, inputs.latent_size
         )

@@ -34,8 +34,9 @@ from inpainting.engines.diffusion.conditioning.textual_inversion import (
     replaced_embeddings,
 )
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
-from inpainting.engines.diffusion.families.base import LatentModel, SampleInputs
+from inpainting.engines.diffusion.families.base import LatentModel
 from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.engines.diffusion.sample_inputs import SampleInputs
 from inpainting.engines.diffusion.schedule import Schedule
 
 ZERO_SNR_GUIDANCE_RESCALE = 0.7
@@ -195,7 +196,8 @@ class StableDiffusion(LatentModel):
         self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
     ) -> tuple[DenoisingState, tuple[str, ...]]:
         """See `LatentModel.start`. The window's sides are multiples of 8."""
-        settings, inputs, codec = request.settings, self.sample_inputs(request, index), codec or self.codec()
+        settings, codec = request.settings, codec or self.codec()
+        inputs = SampleInputs.of(request, index, self.hardware.device)
         schedule, notes = self._schedule(settings)
         latents, noise, image = self._first_latents(settings, inputs, codec, schedule)
         masked_image = None

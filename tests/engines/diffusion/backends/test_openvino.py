@@ -27,8 +27,9 @@ from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.engines.diffusion.hardware import Hardware
 from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.device_memory import InUse
 from inpainting.engines.diffusion.serving.jobs import Job
-from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import file_fingerprint, load
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import UNetCalls, has_arrived, request, wait_until

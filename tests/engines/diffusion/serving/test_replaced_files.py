@@ -68,6 +68,6 @@ def test_after_a_replacement_images_are_those_of_the_new_files_with_a_note(tmp_p
 def test_after_an_eviction_the_same_files_give_the_same_images_without_a_note(tmp_path: Path) -> None:
     spec = tiny_models.saved(tmp_path / "one")
     before = painted(spec, request(num_images=2))
-    after = painted(spec, request(num_images=2), after_first_start=lambda batcher: batcher.cache._models.clear())
+    after = painted(spec, request(num_images=2), after_first_start=lambda batcher: batcher.cache.memory.models.clear())
     assert np.array_equal(before[0], after[0])
     assert after[1] == before[1] == ()
