@@ -136,8 +136,8 @@ def _models_are_freed() -> Iterator[None]:
     yield
     batchers = [thread._target.__self__ for thread in threading.enumerate() if thread.name == "diffusion"]  # type: ignore[attr-defined]
     for batcher in batchers:
-        batcher.cache._models.clear()
-        batcher.cache._adapters.clear()
+        batcher.cache.memory.models.clear()
+        batcher.cache.memory.adapters.clear()
     if batchers:
         gc.collect()
 

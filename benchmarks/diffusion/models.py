@@ -201,7 +201,7 @@ def loaded(pipeline: Any, hardware: Hardware, spec: ModelSpec) -> Any:
 def batcher_with(model: Any, *, max_rows: int | None = None) -> Batcher:
     """A batcher whose cache holds this one model."""
     cache = ModelCache(model.hardware, 10**15)
-    cache.add(model)
+    cache.memory.add(model)
     return Batcher(cache, max_rows=max_rows)
 
 

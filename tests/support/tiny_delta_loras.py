@@ -33,6 +33,9 @@ PEFT_ENDINGS = {
 """PEFT's names of tensors in a wrapped layer and those of LyCORIS. Others have `.default` at their ends."""
 
 
+MAGNITUDE = "lora_magnitude_vector"
+
+
 def injected(unet: Any, kind: str, *, seed: int = 0, weight: float = 1.0) -> Any:
     """PEFT's layers of that kind put into a UNet, with random weights; the UNet is changed."""
     torch.manual_seed(seed)
@@ -65,6 +68,16 @@ def tensors(unet: Any, name_of: Any = "lora_unet_{}".format, *, dots: bool = Fal
             if ending == "dora_scale":
                 tensor = tensor.reshape(-1, *[1] * (layer.get_base_layer().weight.ndim - 1))
             found[f"{stem}.{ending}"] = tensor
+    return found
+
+
+def named_by_peft(unet: Any) -> dict[str, torch.Tensor]:
+    """The weights of injected layers of a DoRA in the names of PEFT."""
+    endings = {"lora_down.weight": "lora_A.weight", "lora_up.weight": "lora_B.weight", "dora_scale": MAGNITUDE}
+    found = {}
+    for name, tensor in tensors(unet, "unet.{}".format, dots=True).items():
+        ending = next((one for one in endings if name.endswith(one)), "")
+        found[name.removesuffix(ending) + endings.get(ending, "")] = tensor
     return found
 
 

@@ -63,9 +63,10 @@ def saved(path: Path, tensors: dict[str, torch.Tensor]) -> Path:
     return path
 
 
-def saved_by_peft(path: Path, tensors: dict[str, torch.Tensor]) -> Path:
-    """Save a UNet's tensors with a configuration of PEFT: rank 4, alpha 32."""
+def saved_by_peft(path: Path, tensors: dict[str, torch.Tensor], **values: Any) -> Path:
+    """Save a UNet's tensors with a configuration of PEFT: rank 4, alpha 32, and other values."""
     layers = sorted({name.removeprefix("unet.").partition(".lora_")[0] for name in tensors})
-    configuration = {"unet.r": 4, "unet.lora_alpha": 32, "unet.target_modules": layers}
+    configuration: dict[str, Any] = {"unet.r": 4, "unet.lora_alpha": 32, "unet.target_modules": layers}
+    configuration |= {f"unet.{name}": value for name, value in values.items()}
     save_file(tensors, path, metadata={"format": "pt", "lora_adapter_metadata": json.dumps(configuration)})
     return path

@@ -13,7 +13,7 @@ from django.core.management import call_command
 
 from dreamlayer_site.management.commands import serve
 from inpainting.engines import registry
-from inpainting.engines.diffusion.serving import model_cache
+from inpainting.engines.diffusion.serving import loads
 from inpainting.worker.warm_up import start_warming_up
 
 pytestmark = pytest.mark.django_db(transaction=True)  # another thread reads the catalog
@@ -47,7 +47,7 @@ def test_it_is_loaded_beside_the_thread_of_the_device(
         loading.append(threading.current_thread().name)
         return load(*arguments)
 
-    monkeypatch.setattr(model_cache, "load", noted)
+    monkeypatch.setattr(loads, "load", noted)
     warm_up()
     for _ in range(3000):
         if engine.batcher.cache.models:

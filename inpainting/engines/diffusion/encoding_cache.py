@@ -10,8 +10,6 @@ MAX_TEXTS = 32
 """Texts that are kept: 20 MB for SDXL, 130 MB for FLUX in half precision."""
 MAX_IMAGES = 16
 """Images that are kept, masked ones too: 8 MB for SDXL at 1024 x 1024, 17 MB for FLUX in half precision."""
-MAX_SCHEDULES = 32
-"""Weights of schedulers that are kept: 5 kB for 50 steps."""
 Encoded = TypeVar("Encoded")
 
 

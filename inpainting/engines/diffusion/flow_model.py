@@ -10,23 +10,24 @@ from torch.nn.functional import pixel_unshuffle
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion import flow_schedulers
 from inpainting.engines.diffusion.latent_codec import LatentCodec
-from inpainting.engines.diffusion.latent_model import LatentModel, SampleInputs
+from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.latents import PATCH_SIZE
-from inpainting.engines.diffusion.step_weights import StepWeights
+from inpainting.engines.diffusion.sample_inputs import SampleInputs
+from inpainting.engines.diffusion.schedule import Schedule
 
 
 class FlowStart(NamedTuple):
     """An image before its first step. image, noise: [1, c, h, w]. notes: of the scheduler."""
 
     inputs: SampleInputs
-    weights: StepWeights
+    schedule: Schedule
     image: torch.Tensor
     noise: torch.Tensor
     notes: tuple[str, ...]
 
     @property
     def latents(self) -> torch.Tensor:
-        return self.weights.add_noise(self.image, self.noise, 0)
+        return self.schedule.noised(self.image, self.noise)
 
 
 class FlowModel(LatentModel):
@@ -36,13 +37,12 @@ class FlowModel(LatentModel):
     """Whether the source image's latents are drawn from the VAE's distribution, before the noise, or are its mode."""
 
     def begin(self, request: InpaintRequest, index: int, codec: LatentCodec) -> FlowStart:
-        inputs = self.sample_inputs(request, index)
-        scheduler, timesteps, notes = flow_schedulers.schedule(
+        inputs = SampleInputs.of(request, index, self.hardware.device)
+        schedule, notes = flow_schedulers.schedule(
             request.settings, self.spec, self.scheduler_config, inputs.latent_size
         )
-        weights = self.step_weights(scheduler, timesteps, flow_schedulers.read_flow_weights)
         image = codec.encode(inputs.pixels, inputs.generator if self.samples_image else None, inputs.key)
-        return FlowStart(inputs, weights, image, self.draw_noise(inputs.latent_size, inputs.generator), notes)
+        return FlowStart(inputs, schedule, image, self.draw_noise(inputs.latent_size, inputs.generator), notes)
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:

@@ -14,8 +14,8 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import FLOW_SCHEDULERS, SCHEDULERS
 from inpainting.engines.diffusion.latents import PATCH_SIZE
+from inpainting.engines.diffusion.schedule import Schedule
 from inpainting.engines.diffusion.schedulers import scheduler_parameters
-from inpainting.engines.diffusion.step_weights import StepWeights, read_weights
 
 EULER, HEUN = FLOW_SCHEDULERS
 FALLBACKS = {"HeunDiscreteScheduler": HEUN, "KarrasVeScheduler": HEUN}
@@ -28,15 +28,16 @@ diffusers has UniPC and the DPM solvers with flow matching sigmas, but none of t
 
 def schedule(
     settings: PaintSettings, spec: ModelSpec, config: Mapping[str, Any], latent_size: tuple[int, int]
-) -> tuple[Any, torch.Tensor, tuple[str, ...]]:
-    """A new scheduler of `make` for a request, its timesteps by `begin`, and the notes.
+) -> tuple[Schedule, tuple[str, ...]]:
+    """The steps of a request by a new scheduler of `make`, and the notes about it.
 
     latent_size: height and width of the latents, each a multiple of PATCH_SIZE.
     """
     scheduler, notes = make(settings.scheduler or spec.scheduler, config)
     steps, (height, width) = settings.steps or spec.steps, latent_size
     patches = (height // PATCH_SIZE) * (width // PATCH_SIZE)
-    return scheduler, begin(scheduler, config, steps=steps, strength=settings.strength, patches=patches), notes
+    timesteps = begin(scheduler, config, steps=steps, strength=settings.strength, patches=patches)
+    return Schedule(scheduler, timesteps), notes
 
 
 def make(name: str, config: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
@@ -75,24 +76,6 @@ def begin(scheduler: Any, config: Mapping[str, Any], *, steps: int, strength: fl
     first = skipped * scheduler.order
     scheduler.set_begin_index(first)
     return torch.as_tensor(scheduler.timesteps[first:])
-
-
-def sigma_at(scheduler: Any, timestep: torch.Tensor) -> float:
-    """Share of noise in the latents at a timestep, 0 to 1."""
-    return float(timestep) / float(scheduler.config.num_train_timesteps)
-
-
-def read_flow_weights(scheduler: Any, timesteps: torch.Tensor) -> StepWeights:
-    """See `read_weights`. The network predicts the velocity from image to noise.
-
-    Y. Lipman et al., "Flow Matching for Generative Modeling" (2022, arXiv 2210.02747).
-    """
-    return read_weights(
-        scheduler,
-        timesteps,
-        noise_weights=lambda timestep: (1 - sigma_at(scheduler, timestep), sigma_at(scheduler, timestep)),
-        estimate=lambda latents, velocity, timestep: latents - sigma_at(scheduler, timestep) * velocity,
-    )
 
 
 def make_supported(class_name: str, config: Mapping[str, Any]) -> Any:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch.nn.functional import max_pool2d
 
 from inpainting import families
 from inpainting.catalog.specs import ModelSpec
@@ -24,39 +20,14 @@ from inpainting.engines.diffusion.conditioning.lora_adapters import LoadedLoras
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding, EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.encoding_cache import MAX_IMAGES, MAX_SCHEDULES, MAX_TEXTS, Encoded, EncodingCache
-from inpainting.engines.diffusion.latent_codec import LatentCodec, to_tensor
-from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
-from inpainting.engines.diffusion.step_weights import StepWeights, read_weights
+from inpainting.engines.diffusion.encoding_cache import MAX_IMAGES, MAX_TEXTS, Encoded, EncodingCache
+from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.vae_formats import latent_channels, latent_format
 from inpainting.networks.device.compilation import CompiledNetwork
 from inpainting.networks.device.hardware import Hardware, Offload
 from inpainting.networks.device.quantization import stored_bytes
 
 OVERFLOWED = "Numbers of the model left the range of float16: it computed in bfloat16."
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SampleInputs:
-    """The tensors that every family derives from a request.
-
-    pixels: [1, 3, 8h, 8w], -1 to 1. pixel_mask: [1, 1, 8h, 8w], 1 = repaint. mask: [1, 1, h, w] on the device, the
-    largest of the 64 pixels of each latent pixel, so that a scratch thinner than a latent pixel is repainted.
-    is_grey: whether the mask is partial anywhere.
-    key, masked_key: digests of the pixels, and of the pixels and the mask; equal for equal ones.
-    """
-
-    pixels: torch.Tensor
-    pixel_mask: torch.Tensor
-    mask: torch.Tensor
-    generator: torch.Generator
-    is_grey: bool
-    key: bytes
-    masked_key: bytes
-
-    @property
-    def latent_size(self) -> tuple[int, int]:
-        return self.mask.shape[-2], self.mask.shape[-1]
 
 
 class LatentModel(ABC):
@@ -83,7 +54,6 @@ class LatentModel(ABC):
         self.loras = LoadedLoras(pipeline, support)
         self._texts = EncodingCache(MAX_TEXTS)
         self._images = EncodingCache(MAX_IMAGES)
-        self._step_weights = EncodingCache(MAX_SCHEDULES)
         self.scheduler_config: Mapping[str, Any] = pipeline.scheduler.config
         self.memory_fallbacks: list[str] = []
         """Sentences about what was done to save memory, for the metadata of every image painted since."""
@@ -112,8 +82,7 @@ class LatentModel(ABC):
     @cached_property
     def _own_bytes(self) -> int:
         modules = [part for part in self.pipeline.components.values() if isinstance(part, torch.nn.Module)]
-        total = sum(stored_bytes(tensor) for module in modules for tensor in (*module.parameters(), *module.buffers()))
-        return total - self.loras.layer_byte_count
+        return sum(stored_bytes(tensor) for module in modules for tensor in (*module.parameters(), *module.buffers()))
 
     @property
     def network(self) -> Any:
@@ -180,27 +149,6 @@ class LatentModel(ABC):
     def guidance(self, settings: PaintSettings) -> float:
         return self.spec.guidance_scale if settings.guidance_scale is None else settings.guidance_scale
 
-    def step_weights(
-        self, scheduler: Any, timesteps: torch.Tensor, read: Callable[[Any, torch.Tensor], StepWeights] = read_weights
-    ) -> StepWeights:
-        """The weights of a scheduler that was set to begin with `timesteps`, read once for equal ones."""
-        key = (scheduler.to_json_string(), scheduler.num_inference_steps, *timesteps.tolist())
-        return self._step_weights.get(key, lambda: read(scheduler, timesteps))
-
-    def sample_inputs(self, request: InpaintRequest, index: int) -> SampleInputs:
-        pixel_mask = torch.from_numpy(request.mask.astype(np.float32) / 255)[None, None]
-        mask = max_pool2d(pixel_mask, VAE_SCALE_FACTOR)
-        key = digest(request.image.pixels)
-        return SampleInputs(
-            pixels=to_tensor(request.image.pixels),
-            pixel_mask=pixel_mask,
-            mask=mask.to(self.hardware.device),
-            is_grey=bool(((mask > 0) & (mask < 1)).any()),
-            generator=torch.Generator().manual_seed((request.settings.seed + index) % 2**63),
-            key=key,
-            masked_key=key + digest(request.mask),
-        )
-
     def draw_noise(self, latent_size: tuple[int, int], generator: torch.Generator) -> torch.Tensor:
         """Noise [1, c, h, w], drawn on the CPU: the same on every device."""
         shape = (1, latent_channels(self.vae), *latent_size)
@@ -214,21 +162,20 @@ class LatentModel(ABC):
 
         Raises EngineFailed, `adapter_unfit`, for another VAE with another format of latents.
         """
-        if vae is None:
-            overflows = self._overflows(self.vae)
-            return LatentCodec(self.vae, self.hardware.device, backend, overflows, images=self._images)
-        if latent_format(vae) != latent_format(self.vae):
+        is_own = vae is None
+        vae = self.vae if vae is None else vae
+        if not is_own and latent_format(vae) != latent_format(self.vae):
             raise EngineFailed(
                 f"The VAE gives latents of {latent_format(vae)}; {self.spec.label} wants {latent_format(self.vae)}.",
                 code="adapter_unfit",
             )
-        return LatentCodec(vae, self.hardware.device, TORCH, self._overflows(vae), self.is_tiled, self._images)
-
-    def _overflows(self, vae: Any) -> bool:
         overflows = self.respects_force_upcast and bool(getattr(vae.config, "force_upcast", False))
         if overflows and vae.dtype == torch.float16 and self.hardware.has_bfloat16:
             vae.to(torch.bfloat16)
-        return overflows
+        device, images = self.hardware.device, self._images
+        if is_own:
+            return LatentCodec(vae, device, backend, overflows, images=images)
+        return LatentCodec(vae, device, TORCH, overflows, self.is_tiled, images)
 
     def use_bfloat16(self) -> None:
         """Compute the network in bfloat16, which has the range of float32, until the model is loaded again."""
@@ -276,10 +223,6 @@ class LatentModel(ABC):
         parts = "parts" if offload is Offload.COMPONENTS else "layers"
         self.memory_fallbacks.append(f"Memory was short: {parts} of the model waited in the machine's memory.")
 
-    def fits_undegraded(self, size: Size) -> bool:
-        """Whether an image is smaller than all for which memory was saved."""
-        return self.degraded_area is None or size.area < self.degraded_area
-
     def stop_reducing(self) -> None:
         """Undo `reduce_memory`, except for the placement of the weights. No image may be in progress."""
         self.is_tiled, self.rows_per_call, self.degraded_area = False, None, None
@@ -309,8 +252,3 @@ class LatentModel(ABC):
             self._prepare_compilation()
         else:
             self.offload_to(offload)
-
-
-def digest(pixels: NDArray[Any]) -> bytes:
-    """Equal for equal pixels of equal shape."""
-    return hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).digest()

@@ -49,7 +49,7 @@ class FluxFill(Flux):
             latents=begun.latents,
             text=text,
             guidance=self.guidance(request.settings),
-            weights=begun.weights,
+            schedule=begun.schedule,
             mask=inputs.mask,
             masked_image=masked_image,
             image=begun.image if inputs.is_grey else None,

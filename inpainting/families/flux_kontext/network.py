@@ -41,7 +41,7 @@ class FluxKontext(Flux):
             latents=begun.latents,
             text=text,
             guidance=self.guidance(request.settings),
-            weights=begun.weights,
+            schedule=begun.schedule,
             mask=begun.inputs.mask,
             masked_image=None,
             image=begun.image,

@@ -35,8 +35,9 @@ from inpainting.engines.diffusion.conditioning.textual_inversion import (
 )
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.latent_codec import LatentCodec
-from inpainting.engines.diffusion.latent_model import LatentModel, SampleInputs
-from inpainting.engines.diffusion.step_weights import StepWeights
+from inpainting.engines.diffusion.latent_model import LatentModel
+from inpainting.engines.diffusion.sample_inputs import SampleInputs
+from inpainting.engines.diffusion.schedule import Schedule
 
 ZERO_SNR_GUIDANCE_RESCALE = 0.7
 """For models with zero terminal SNR (Lin et al. 2023, arXiv 2305.08891, section 3.4)."""
@@ -198,10 +199,11 @@ class StableDiffusion(LatentModel):
     def start(
         self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
     ) -> tuple[DenoisingState, tuple[str, ...]]:
-        """Start an image as `LatentModel.start` describes. The window's sides are multiples of 8."""
-        settings, inputs, codec = request.settings, self.sample_inputs(request, index), codec or self.codec()
-        weights, notes = self._schedule(settings)
-        latents, noise, image = self._first_latents(settings, inputs, codec, weights)
+        """See `LatentModel.start`. The window's sides are multiples of 8."""
+        settings, codec = request.settings, codec or self.codec()
+        inputs = SampleInputs.of(request, index, self.hardware.device)
+        schedule, notes = self._schedule(settings)
+        latents, noise, image = self._first_latents(settings, inputs, codec, schedule)
         masked_image = None
         if self.is_inpainting:
             masked = inputs.pixels * (inputs.pixel_mask < 0.5)
@@ -213,7 +215,7 @@ class StableDiffusion(LatentModel):
         elif codec.samples_latents:
             # diffusers encodes the masked image here too, and does not use it.
             self.draw_noise(inputs.latent_size, inputs.generator)
-        guided = schedulers.steps_within(len(weights), settings.guidance_start, settings.guidance_end)
+        guided = schedulers.steps_within(len(schedule), settings.guidance_start, settings.guidance_end)
         if self.is_guided(settings) and not guided:
             notes = (*notes, schedulers.NONE_GUIDED)
         rescale = settings.guidance_rescale
@@ -225,7 +227,7 @@ class StableDiffusion(LatentModel):
             latents=latents,
             text=text,
             guidance=self.guidance(settings),
-            weights=weights,
+            schedule=schedule,
             mask=inputs.mask,
             masked_image=masked_image,
             image=image,
@@ -236,7 +238,7 @@ class StableDiffusion(LatentModel):
         )
         return state, notes
 
-    def _schedule(self, settings: PaintSettings) -> tuple[StepWeights, tuple[str, ...]]:
+    def _schedule(self, settings: PaintSettings) -> tuple[Schedule, tuple[str, ...]]:
         scheduler, notes = schedulers.make(
             settings.scheduler or self.spec.scheduler,
             self.scheduler_config,
@@ -248,14 +250,14 @@ class StableDiffusion(LatentModel):
         if steps > max_steps:
             notes = (*notes, f"The request has {steps} steps; {type(scheduler).__name__} takes at most {max_steps}.")
         timesteps = schedulers.begin(scheduler, min(steps, max_steps), settings.strength)
-        return self.step_weights(scheduler, timesteps), notes
+        return Schedule(scheduler, timesteps), notes
 
     def _first_latents(
         self,
         settings: PaintSettings,
         inputs: SampleInputs,
         codec: LatentCodec,
-        weights: StepWeights,
+        schedule: Schedule,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Return the initial latents, their noise, and the source's latents if they were needed."""
         starts_from_image = settings.strength < 1
@@ -264,8 +266,8 @@ class StableDiffusion(LatentModel):
             image = codec.encode(inputs.pixels, inputs.generator, inputs.key)
         noise = self.draw_noise(inputs.latent_size, inputs.generator)
         if starts_from_image and image is not None:
-            return weights.add_noise(image, noise, 0), noise, image
-        return noise * weights.init_noise_sigma, noise, image
+            return schedule.noised(image, noise), noise, image
+        return schedule.first_latents(noise), noise, image
 
     # Predict
 

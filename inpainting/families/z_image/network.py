@@ -96,8 +96,8 @@ class ZImage(FlowModel):
     ) -> tuple[DenoisingState, tuple[str, ...]]:
         """Start an image as `LatentModel.start` describes. The window's sides are multiples of 16."""
         settings, begun = request.settings, self.begin(request, index, codec or self.codec())
-        weights, notes = begun.weights, begun.notes
-        guided = schedulers.steps_within(len(weights), settings.guidance_start, settings.guidance_end)
+        schedule, notes = begun.schedule, begun.notes
+        guided = schedulers.steps_within(len(schedule), settings.guidance_start, settings.guidance_end)
         if self.is_guided(settings) and not guided:
             notes = (*notes, schedulers.NONE_GUIDED)
         state = DenoisingState(
@@ -105,7 +105,7 @@ class ZImage(FlowModel):
             text=text,
             # The pipeline of diffusers counts guidance from 0: its scale is lower by 1.
             guidance=self.guidance(settings),
-            weights=weights,
+            schedule=schedule,
             mask=begun.inputs.mask,
             masked_image=None,
             image=begun.image,

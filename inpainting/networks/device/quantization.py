@@ -120,7 +120,7 @@ def _quantize_to_nf4(network: Any, device: Any) -> None:
         # On CPUs with AVX512-BF16 its first call would rearrange the weights, which nothing else can read then.
         quantized.support_avx512bf16_for_cpu = False
         network.set_submodule(name, quantized.eval())
-    network.is_loaded_in_4bit = True  # read by peft
+    network.is_loaded_in_4bit = True  # read by `is_quantized`
 
 
 def dequantize(weight: Any) -> Any:

@@ -19,10 +19,10 @@ from inpainting.engines.base import Step
 from inpainting.engines.diffusion import previews, schedulers
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.schedule import Schedule
 from inpainting.engines.diffusion.serving import step_executor
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.step_weights import read_weights
 from inpainting.networks.device.hardware import Hardware, HostCopy
 from tests.support import tiny_models
 
@@ -40,9 +40,9 @@ class Sample:
 
 def denoising(latents: torch.Tensor, known: torch.Tensor, mask: torch.Tensor) -> DenoisingState:
     scheduler, _ = schedulers.make("DDIMScheduler", DDIMScheduler().config)
-    weights = read_weights(scheduler, schedulers.begin(scheduler, 1, 1.0))
+    schedule = Schedule(scheduler, schedulers.begin(scheduler, 1, 1.0))
     text = TextConditioning(torch.zeros(1, 1, 1))
-    return DenoisingState(latents, text, 1.0, weights, mask, None, known, latents, torch.Generator())
+    return DenoisingState(latents, text, 1.0, schedule, mask, None, known, latents, torch.Generator())
 
 
 def test_a_preview_is_exact_where_colours_are_linear_in_the_latents() -> None:

@@ -54,11 +54,11 @@ def test_a_flow_matching_model_has_its_published_noise_levels(
 ) -> None:
     """At 1024x1024, which is 64x64 patches. The model card of Z-Image-Turbo counts its eight steps as nine."""
     (spec,) = [spec for spec in SHIPPED if spec.slug == slug]
-    _, timesteps, notes = flow_schedulers.schedule(PaintSettings(strength=1.0), spec, config, (128, 128))
+    schedule, notes = flow_schedulers.schedule(PaintSettings(strength=1.0), spec, config, (128, 128))
     expected = shifted(np.linspace(1, 0, spec.steps + 1)[:-1], shift)
     if last is not None:
         expected = stretched(expected, last)
-    np.testing.assert_allclose(timesteps.numpy() / 1000, expected, rtol=1e-5)
+    np.testing.assert_allclose(schedule.timesteps.numpy() / 1000, expected, rtol=1e-5)
     assert notes == ()
 
 

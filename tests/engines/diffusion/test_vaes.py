@@ -22,8 +22,9 @@ from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdap
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.device_memory import InUse
 from inpainting.engines.diffusion.serving.jobs import Job, JobSucceeded
-from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.diffusion.vae_formats import latent_format
 from inpainting.families.sd.network import StableDiffusion

@@ -40,16 +40,23 @@ NORMS_AND_BIAS = (MAGNITUDE, DORA_SCALE, DIFF_BIAS)
 class LayerDelta:
     """The difference that a LoRA makes to one layer.
 
-    factors: by the names of `catalog.inspection.lora_layers`. shape: of the layer's weight. scale: alpha / rank.
-    out_scales, in_scales: of a DoRA, the ratio of its norm to that of the changed weight, for each output or input, in
-    float32.
+    A DoRA has norms, which are in float32. Those in LyCORIS' names belong to the LoRA at a weight of 1: another weight
+    interpolates between the layer without it and with it. Those of PEFT belong to it at every weight.
     """
 
     factors: dict[str, torch.Tensor]
+    """The tensors by the names of `catalog.inspection.lora_layers`."""
     shape: tuple[int, ...]
+    """The shape of the layer's weight."""
     scale: float
+    """alpha / rank."""
     out_scales: torch.Tensor | None = None
+    """The ratio of a norm of LyCORIS to that of the changed weight, for each output."""
     in_scales: torch.Tensor | None = None
+    """The same for each input."""
+    out_norms: torch.Tensor | None = None
+    """[4, outputs]: PEFT's norm; the squared norm of the layer's weight, its inner product with the difference, and the
+    squared norm of the difference."""
 
     @classmethod
     def of(cls, tensors: Mapping[str, torch.Tensor], layer: Module) -> LayerDelta:
@@ -64,16 +71,22 @@ class LayerDelta:
         if delta.bias is not None and (getattr(layer, "bias", None) is None or delta.bias.shape != layer.bias.shape):
             raise ValueError("The layer has another bias.")
         for name, norm in norms.items():
-            exact = cls({key: factor.float() for key, factor in factors.items()}, delta.shape, delta.scale)
-            delta._set_norm(layer, exact.weight(), norm.float(), is_output=name == MAGNITUDE)
+            exact = cls({key: one.float() for key, one in factors.items()}, delta.shape, delta.scale)
+            delta._set_norm(layer, exact.weight(), norm.float(), is_of_peft=name == MAGNITUDE)
         return delta
 
-    def _set_norm(self, layer: Module, change: torch.Tensor | None, norm: torch.Tensor, *, is_output: bool) -> None:
+    def _set_norm(self, layer: Module, change: torch.Tensor | None, norm: torch.Tensor, *, is_of_peft: bool) -> None:
         weight = data_of(layer, "weight")
         if change is None or weight.is_meta or weight.shape != self.shape:
             raise ValueError("The weights of the layer cannot be read.")
-        merged = change.to(weight.device).add_(weight)
-        if is_output or norm.shape[0] == self.shape[0]:
+        change = change.to(weight.device)
+        if is_of_peft:
+            own, added = weight.float().flatten(1), change.flatten(1)
+            products = (own * own).sum(1), (own * added).sum(1), (added * added).sum(1)
+            self.out_norms = torch.stack([norm.to(weight.device).reshape(products[0].shape), *products])
+            return
+        merged = change.add_(weight)
+        if norm.shape[0] == self.shape[0]:
             norms = merged.flatten(1).norm(dim=1)
             self.out_scales = norm.reshape(norms.shape) / norms
         else:  # the first versions of LyCORIS
@@ -82,7 +95,7 @@ class LayerDelta:
 
     @property
     def byte_count(self) -> int:
-        tensors = (*self.factors.values(), self.out_scales, self.in_scales)
+        tensors = (*self.factors.values(), self.out_scales, self.in_scales, self.out_norms)
         return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
     @property
@@ -108,13 +121,26 @@ class LayerDelta:
         self.factors = {name: factor.to(like) for name, factor in self.factors.items()}
         self.out_scales = None if self.out_scales is None else self.out_scales.to(like.device)
         self.in_scales = None if self.in_scales is None else self.in_scales.to(like.device)
+        self.out_norms = None if self.out_norms is None else self.out_norms.to(like.device)
 
     def change(self, layer: Module, inputs: torch.Tensor, output: torch.Tensor, strength: float) -> torch.Tensor:
         """The difference of a layer's output. strength: the weight of the LoRA."""
         self.to(inputs)
-        if self.out_scales is None and self.in_scales is None and self.factors.keys() <= LOW_RANK:
+        if not self.has_norms and self.factors.keys() <= LOW_RANK:
             return low_rank(layer, inputs, self.factors, self.scale, strength)
+        if self.out_norms is not None:
+            return self.at(strength)._whole_change(layer, inputs, output)
         return strength * self._whole_change(layer, inputs, output)
+
+    @property
+    def has_norms(self) -> bool:
+        return any(norms is not None for norms in (self.out_scales, self.in_scales, self.out_norms))
+
+    def at(self, strength: float) -> LayerDelta:
+        """A DoRA of PEFT with a weight, as a DoRA of LyCORIS with a weight of 1."""
+        factors = self.factors if self.bias is None else {**self.factors, DIFF_BIAS: strength * self.bias}
+        ratio = None if self.out_norms is None else out_ratio(self.out_norms, strength)
+        return LayerDelta(factors, self.shape, strength * self.scale, out_scales=ratio)
 
     def _whole_change(self, layer: Module, inputs: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         weight, bias = self.weight(), self.bias
@@ -129,20 +155,27 @@ class LayerDelta:
         added = change if bias is None else change - along_channels(bias, layer)
         return change + (ratio - 1).to(output.dtype) * (plain + added)
 
-    def dense(self, layer: Module) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """The differences of weight and bias at a weight of 1, in float32, for fusing them into the layer."""
+    def dense(self, layer: Module, strength: float) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """The differences of weight and bias, in float32, for fusing them into the layer."""
         weight = data_of(layer, "weight")
         self.to(weight)
-        change = LayerDelta(
-            {name: factor.float() for name, factor in self.factors.items()}, self.shape, self.scale
-        ).weight()
+        if self.out_norms is not None:
+            return self.at(strength).dense(layer, 1.0)
+        change = LayerDelta({name: one.float() for name, one in self.factors.items()}, self.shape, self.scale).weight()
         if self.out_scales is not None and change is not None:
             ratio = self.out_scales.reshape(-1, *[1] * (len(self.shape) - 1))
             change = ratio * (weight + change) - weight
         if self.in_scales is not None and change is not None:
             ratio = self.in_scales.reshape(1, -1, *[1] * (len(self.shape) - 2))
             change = ratio * (weight + change) - weight
-        return change, self.bias
+        bias = None if self.bias is None else strength * self.bias
+        return None if change is None else strength * change, bias
+
+
+def out_ratio(norms: torch.Tensor, strength: float) -> torch.Tensor:
+    """The ratio of PEFT's norm to that of a layer's weight with its difference, for each output. norms: `out_norms`."""
+    norm, own, product, change = norms
+    return norm / (own + 2 * strength * product + strength**2 * change).sqrt()
 
 
 def scale_of(tensors: Mapping[str, torch.Tensor]) -> float:

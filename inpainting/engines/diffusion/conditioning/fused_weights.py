@@ -60,11 +60,11 @@ def fused_weights(weights: Mapping[str, float], by_layer: ChangesByLayer) -> Fus
     for layer, changes in by_layer.items():
         sums: dict[str, torch.Tensor] = {}
         for delta, weight in changes:
-            for name, change in zip(("weight", "bias"), delta.dense(layer), strict=True):
+            for name, change in zip(("weight", "bias"), delta.dense(layer, weight), strict=True):
                 if change is not None:
                     total = sums.get(name)
                     sums[name] = own_parameter(layer, name).float() if total is None else total
-                    sums[name] = sums[name].add(change, alpha=weight)
+                    sums[name] = sums[name].add(change)
         for name, total in sums.items():
             own = own_parameter(layer, name)
             fused = Parameter(total.to(own.dtype), requires_grad=False)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import warnings
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,29 +14,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers.utils.peft_utils import delete_adapter_layers, set_adapter_layers, set_weights_and_activate_adapters
 from safetensors.torch import load_file
 
 from inpainting.catalog.inspection.lora_files import check_lora, lora_configuration
-from inpainting.catalog.inspection.lora_layers import is_read_by_diffusers
 from inpainting.catalog.specs import LoraSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion.conditioning.delta_layers import DeltaLoras, Deltas, LayerUnfit, deltas_of
 from inpainting.engines.diffusion.conditioning.fused_weights import fused_byte_count
-from inpainting.engines.diffusion.conditioning.lora_layer_names import is_known, layers_by_name, needs_diffusers
+from inpainting.engines.diffusion.conditioning.lora_layer_names import current_names, is_known, layers_by_name
 from inpainting.engines.diffusion.serving.ignored_weights import tensor_notes
 from inpainting.families.declaration import LoraSupport
 from inpainting.networks.device.hardware import is_out_of_memory
-from inpainting.networks.load_lock import serialize
 
 logger = logging.getLogger(__name__)
-
-# Loading a second LoRA into a model is intended here.
-warnings.filterwarnings("ignore", message="Already found a `peft_config`", category=UserWarning)
-
-# LoRAs of quantised networks are never merged.
-warnings.filterwarnings("ignore", message="TorchaoLoraLinear was instantiated without", category=UserWarning)
 
 MAX_IDLE_LORAS = 8
 """LoRAs that stay loaded in a model while no generation uses them."""
@@ -73,16 +63,12 @@ def active_loras(uses: Sequence[LoraUse], specs: Sequence[LoraSpec]) -> ActiveLo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoraFile:
-    """A LoRA that was read for a model and has not changed it yet.
+    """A LoRA that was read for a model and has not changed it yet."""
 
-    tensors: as in the file. configuration: of PEFT, as diffusers saves it; None in most files. deltas: the difference
-    for each layer; None where diffusers adds layers for it. unread: names of tensors that the model has no layers for.
-    """
-
-    tensors: dict[str, torch.Tensor]
-    configuration: dict[str, Any] | None
-    deltas: Deltas | None
+    deltas: Deltas
+    """The difference for each layer."""
     unread: tuple[str, ...]
+    """The names of tensors that the model has no layers for."""
 
 
 class LoadedLoras:
@@ -90,8 +76,7 @@ class LoadedLoras:
 
     Without them the model computes, bit for bit, what it computed before the first one was loaded: its own weights
     never change. LoRAs are hooks (`delta_layers`), whose factors are computed beside the device's thread, and one set
-    of them may be fused besides; only plain LoRAs with a configuration of PEFT, those with its DoRA, and those in the
-    earlier names of diffusers are loaded by diffusers, as layers, and never fused.
+    of them may be fused besides.
 
     targets: names of the pipeline's components that LoRAs may change.
     """
@@ -124,13 +109,8 @@ class LoadedLoras:
         return 0 if self._deltas.fused is None else self._deltas.fused.byte_count
 
     @property
-    def layer_byte_count(self) -> int:
-        """Bytes of the weights that are layers of the model."""
-        return sum(byte_count for name, byte_count in self._bytes.items() if name not in self._deltas)
-
-    @property
     def active(self) -> ActiveLoras | None:
-        """The active set; None where it is not known, between loading a LoRA and `activate`."""
+        """The active set; None between fusing or unloading a LoRA and `activate`."""
         return self._active
 
     @property
@@ -151,7 +131,7 @@ class LoadedLoras:
         if path is None or not path.is_file():
             raise EngineFailed(f"The file of the LoRA {spec.slug} is gone.", code="lora_unavailable")
         check_lora(path, spec.family)
-        device = self._components[0].device
+        device = next(iter(self._components.values())).device
         if device.type == "meta":  # of a model that is offloaded by layers
             device = torch.device("cpu")
         tensors = {
@@ -159,39 +139,22 @@ class LoadedLoras:
             name: tensor.to(device, copy=True) if tensor.ndim > 1 else tensor.clone()
             for name, tensor in load_file(path).items()
         }
-        by_name, configuration = layers_by_name(self._components_by_name, self._original_name), lora_configuration(path)
-        is_plain = is_read_by_diffusers(tensors, self._not_read)
-        unread = tuple(name for name in tensors if not is_known(name, by_name, is_plain=is_plain))
-        deltas = None
-        if not is_plain or (configuration is None and not needs_diffusers(tensors)):
-            with self._fitting(lora):
-                deltas = deltas_of(tensors, by_name)
-        return LoraFile(tensors, configuration, deltas, unread)
+        by_name = layers_by_name(self._components, self._original_name)
+        with self._fitting(lora):
+            tensors = current_names(tensors)
+            deltas = deltas_of(tensors, by_name, lora_configuration(path) or {})
+        return LoraFile(deltas, tuple(name for name in tensors if not is_known(name, by_name)))
 
-    @serialize
     def load(self, lora: ActiveLora, file: LoraFile | None = None) -> None:
         """Load a LoRA into the model. file: what `read` returned; left out, the file is read now.
 
-        Raises EngineFailed: those of `read`, and `lora_unfit` if it was made for a model of another shape; the model is
-        then unchanged.
+        Raises EngineFailed: those of `read`, and `lora_unfit` if it changes nothing of the model.
         """
         spec, file = lora.spec, file or self.read(lora)
-        self._active = None  # loading activates the LoRA
-        self._deltas.activate({})  # diffusers reads the own weights of layers for a DoRA
-        self._bytes_to_fuse.clear()
-        try:
-            with self._fitting(lora):
-                if file.deltas is not None:
-                    self._bytes[lora.name] = self._deltas.load(lora.name, file.deltas)
-                else:
-                    self._load_layers(lora.name, file)
-                    self._bytes[lora.name] = self._cast_to_model_dtype(lora.name)
-        except Exception:
-            self._unload(lora.name)
-            raise
-        if not self._bytes[lora.name]:
-            self._unload(lora.name)
+        if not file.deltas:
             raise EngineFailed(f"The LoRA {spec.slug} changes nothing of this model.", code="lora_unfit")
+        self._bytes_to_fuse.clear()
+        self._bytes[lora.name] = self._deltas.load(lora.name, file.deltas)
         self._unread[lora.name] = tuple(tensor_notes(f"The LoRA {spec.slug}", file.unread))
 
     @contextmanager
@@ -211,30 +174,18 @@ class LoadedLoras:
         """Sentences about tensors of these LoRAs that the model has no layers for."""
         return tuple(note for lora in loras for note in self._unread.get(lora.name, ()))
 
-    def _load_layers(self, name: str, file: LoraFile) -> None:
-        with self._without_text_model_alias(), self._configured(file.configuration):
-            self.pipeline.load_lora_weights(dict(file.tensors), adapter_name=name)
-
     def activate(self, loras: ActiveLoras) -> None:
         """Activate these LoRAs, which are loaded, and no others."""
         for lora in loras:
             self._bytes.move_to_end(lora.name)
-        if loras == self._active:
-            return
-        self._active = None
-        layers = [lora for lora in loras if lora.name not in self._deltas]
-        names, weights = [layer.name for layer in layers], [layer.weight for layer in layers]
-        for component in self._components:
-            if layers:
-                set_weights_and_activate_adapters(component, names, weights)
-            set_adapter_layers(component, enabled=bool(layers))
-        deltas = weights_of([lora for lora in loras if lora.name in self._deltas])
-        self._deltas.activate(deltas, may_be_fused=not layers)
-        self._active = loras
+        if loras != self._active:
+            self._active = None
+            self._deltas.activate(weights_of(loras))
+            self._active = loras
 
     def bytes_to_fuse(self, loras: ActiveLoras, network: torch.nn.Module) -> int:
         """Bytes that `fuse` takes for these LoRAs, which are loaded; 0 if they cannot or must not be fused."""
-        if not self._may_fuse or any(lora.name not in self._deltas for lora in loras):
+        if not self._may_fuse:
             return 0
         names = tuple(lora.name for lora in loras)
         if names not in self._bytes_to_fuse:
@@ -263,12 +214,7 @@ class LoadedLoras:
     def fuse_for_good(self, loras: ActiveLoras) -> None:
         """Fuse these LoRAs, which are loaded, into the weights of the UNet for good, for a conversion of the model."""
         self.activate(())
-        self._deltas.fuse_for_good(weights_of([lora for lora in loras if lora.name in self._deltas]))
-        layers = tuple(lora for lora in loras if lora.name not in self._deltas)
-        if layers:
-            self.activate(layers)
-            self.pipeline.fuse_lora(components=["unet"], adapter_names=[layer.name for layer in layers])
-            self.pipeline.unload_lora_weights()
+        self._deltas.fuse_for_good(weights_of(loras))
 
     def unload_idle(self, *, keep: Collection[str]) -> None:
         """Unload the least recently used, except those named in `keep`, down to MAX_IDLE_LORAS."""
@@ -300,56 +246,8 @@ class LoadedLoras:
         self._active = None
         self._deltas.unload(name)
         self._fused = () if self._deltas.fused is None else self._fused
-        for component in self._components:
-            if name in getattr(component, "peft_config", {}):
-                set_weights_and_activate_adapters(component, [], [])
-                delete_adapter_layers(component, name)
-
-    @contextmanager
-    def _configured(self, configuration: dict[str, Any] | None) -> Iterator[None]:
-        """Give diffusers' loader the configuration of a file, which it only reads from files that it opens itself."""
-
-        def lora_state_dict(*arguments: Any, **more: Any) -> tuple[Any, ...]:
-            # Tensors, alphas of those pipelines that have them apart, configuration.
-            *others, _ = type(self.pipeline).lora_state_dict(*arguments, **more)
-            return (*others, configuration)
-
-        self.pipeline.lora_state_dict = lora_state_dict
-        try:
-            yield
-        finally:
-            del self.pipeline.lora_state_dict
-
-    @contextmanager
-    def _without_text_model_alias(self) -> Iterator[None]:
-        """Remove the `text_model` alias that model loading sets for clip_skip: it misleads diffusers' LoRA loader."""
-        aliased = [component for component in self._components if component.__dict__.get("text_model") is component]
-        for component in aliased:
-            del component.__dict__["text_model"]
-        try:
-            yield
-        finally:
-            for component in aliased:
-                component.__dict__["text_model"] = component
-
-    def _cast_to_model_dtype(self, name: str) -> int:
-        """Cast a LoRA's weights to the dtype of the component that they change. Returns their bytes."""
-        count = 0
-        for component in self._components:
-            component.eval()
-            dtype = component.dtype  # looks through all parameters
-            for place, tensor in component.named_parameters():
-                if name in place:
-                    tensor.data = tensor.data.to(dtype)
-                    tensor.requires_grad_(False)
-                    count += tensor.nbytes
-        return count
 
     @property
-    def _components(self) -> list[Any]:
-        return list(self._components_by_name.values())
-
-    @property
-    def _components_by_name(self) -> dict[str, Any]:
+    def _components(self) -> dict[str, Any]:
         found = {name: getattr(self.pipeline, name, None) for name in self.targets}
         return {name: component for name, component in found.items() if component is not None}

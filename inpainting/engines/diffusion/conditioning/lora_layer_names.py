@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from peft.tuners.tuners_utils import BaseTunerLayer
+from diffusers.utils import convert_state_dict_to_peft, convert_unet_state_dict_to_peft
+from torch import Tensor
 from torch.nn import Module
 
-from inpainting.catalog.inspection.lora_layers import MAGNITUDE, PEFT_PREFIX, split_name
+from inpainting.catalog.inspection.lora_layers import PEFT_PREFIX, split_name
 from inpainting.engines.diffusion.conditioning.delta_weights import LAYER_TYPES
 from inpainting.families.declaration import OriginalName
 
@@ -24,8 +25,8 @@ DOTTED = {"transformer": "diffusion_model", "text_encoder": "text_encoders.clip_
 """The same in files for ComfyUI."""
 TEXT_MODEL = "text_model."
 """Precedes the names of a text encoder's layers in files that were made for transformers 4."""
-OLD_NAME, OLD_ENDING = ".processor.", ".lora_linear_layer"
-"""In the names that diffusers gave to layers before it used PEFT."""
+EARLIER_NAMES = (".processor.", "_lora.", ".lora_linear_layer.")
+"""Parts of the names that diffusers gave to tensors before it used PEFT."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,32 +53,30 @@ def layers_by_name(components: Mapping[str, Any], original_name: OriginalName | 
     return {name: sorted(layers, key=lambda layer_path: layer_path.part) for name, layers in found.items()}
 
 
-def is_known(tensor: str, by_name: Mapping[str, Sequence[NamedLayer]], *, is_plain: bool) -> bool:
-    """Whether a tensor of a LoRA is for one of these layers.
-
-    is_plain: diffusers loads the LoRA, which also knows its own earlier names.
-    """
+def is_known(tensor: str, by_name: Mapping[str, Sequence[NamedLayer]]) -> bool:
+    """Whether a tensor of a LoRA is for one of these layers."""
     split = split_name(tensor)
-    if split is None or split[0] in by_name:
-        return split is not None
-    return is_plain and has_earlier_name(tensor)
+    return split is not None and split[0] in by_name
 
 
-def needs_diffusers(tensors: Iterable[str]) -> bool:
-    """Whether diffusers must load a plain LoRA: one with a DoRA of PEFT, or in the names from before it used PEFT."""
-    return any((split_name(name) or ("", ""))[1] == MAGNITUDE or has_earlier_name(name) for name in tensors)
+def current_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a LoRA by the names that diffusers has given them since it uses PEFT."""
+    if not any(has_earlier_name(name) for name in tensors):
+        return tensors
+    of_text = {name: tensor for name, tensor in tensors.items() if name.startswith("text_encoder")}
+    others = {name: tensor for name, tensor in tensors.items() if name not in of_text}
+    if any(has_earlier_name(name) for name in of_text):
+        of_text = convert_state_dict_to_peft(of_text)
+    return convert_unet_state_dict_to_peft(others) | of_text
 
 
 def has_earlier_name(tensor: str) -> bool:
-    return OLD_NAME in tensor or f"{OLD_ENDING}." in tensor
+    return any(part in tensor for part in EARLIER_NAMES)
 
 
 def layers_of(component: Any) -> Iterator[tuple[str, Module]]:
-    """The layers of a network that a LoRA may change, by their path; those that PEFT wraps instead of its wrappers."""
+    """The layers of a network that a LoRA may change, by their path."""
     for name, module in component.named_children():
-        if isinstance(module, BaseTunerLayer):
-            # What is inside may be unloaded while another thread reads a LoRA for the same network.
-            module = module.get_base_layer()
         if isinstance(module, LAYER_TYPES):
             yield name, module
         else:

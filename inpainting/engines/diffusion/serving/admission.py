@@ -20,7 +20,7 @@ from inpainting.engines.diffusion.serving.batch_tuner import MAX_ROWS
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
 from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, log_unexpected
 from inpainting.engines.diffusion.serving.jobs import InFlightSample, Job, StepBatch, WaitingSample
-from inpainting.engines.diffusion.serving.model_cache import ModelToLoad
+from inpainting.engines.diffusion.serving.loads import ModelToLoad
 from inpainting.engines.diffusion.serving.workload import Workload
 
 MEMORY_SHARE = 0.9
@@ -45,7 +45,7 @@ class Admission:
     def admit(self) -> None:
         """Start those images that may start. The others keep their order."""
         deferred: deque[WaitingSample] = deque()
-        with self.cache.one_look():
+        with self.cache.loads.one_look():
             for sample in self.workload.waiting:
                 if not sample.job.is_done and not self._admit_image(sample, deferred):
                     deferred.append(sample)
@@ -62,7 +62,7 @@ class Admission:
             return True
         self.workload.starting = job
         try:
-            with self.cache.one_look():
+            with self.cache.loads.one_look():
                 started = self.start(sample)
         finally:
             self.workload.starting = None
@@ -117,7 +117,7 @@ class Admission:
         """Start an image and add it to its batch. Returns the error if it cannot. Raises DeviceLost."""
         job = sample.job
         with self.watchdog.deadline(LOADING_SECONDS):
-            (model,) = self.retries.run(lambda _: [self._model(job)], [job], ModelToLoad(self.cache, job.spec))
+            (model,) = self.retries.run(lambda _: [self._model(job)], [job], ModelToLoad(self.cache.loads, job.spec))
             if isinstance(model, Exception):
                 return model
             (started,) = self.retries.run(lambda _: [self._start(job, sample.index)], [job], model)

@@ -6,7 +6,7 @@ from inpainting.core.geometry import Size
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
 from inpainting.engines.diffusion.latent_model import LatentModel
-from inpainting.engines.diffusion.serving.model_cache import NOTHING_IN_USE, InUse
+from inpainting.engines.diffusion.serving.device_memory import NOTHING_IN_USE, InUse
 
 
 class BackendSelector:

@@ -43,6 +43,6 @@ def fuse_loras(batch: StepBatch, workload: Workload) -> None:
 def is_fusable(batch: StepBatch) -> bool:
     """Whether torch computes enough steps of a batch with weights that stay in the device's memory."""
     model, states = batch.model, [sample.state for sample in batch.samples]
-    steps = max((len(state.weights) - state.index for state in states), default=0)
+    steps = max((len(state.schedule) - state.index for state in states), default=0)
     is_whole = model.offload is Offload.NONE and not model.memory_fallbacks
     return is_whole and batch.backend is TORCH and steps >= FEWEST_STEPS

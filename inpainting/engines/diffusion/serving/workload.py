@@ -10,8 +10,9 @@ from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
+from inpainting.engines.diffusion.serving.device_memory import InUse
 from inpainting.engines.diffusion.serving.jobs import BatchKey, Job, StepBatch, WaitingSample
-from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
 
 MAX_TUNERS = 64
 """Batch keys of a model whose step times are remembered."""

@@ -26,8 +26,9 @@ from inpainting.engines.diffusion.backends.torch import TORCH
 from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.device_memory import InUse
 from inpainting.engines.diffusion.serving.jobs import Job
-from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.networks.device.hardware import Hardware
 from inpainting.networks.files import fingerprint

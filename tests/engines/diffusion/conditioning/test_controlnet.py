@@ -18,7 +18,8 @@ from inpainting.core.request import ControlUse, InpaintRequest
 from inpainting.engines.diffusion.conditioning import controlnet
 from inpainting.engines.diffusion.serving import adapter_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
+from inpainting.engines.diffusion.serving.device_memory import InUse
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from tests.engines.diffusion.conditioning.adapter_requests import (
     SENT,
     batcher,

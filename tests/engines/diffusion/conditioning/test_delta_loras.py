@@ -74,6 +74,17 @@ def test_they_equal_the_layers_of_peft(
     assert not torch.allclose(ours, painted(model, [], []), atol=1e-2)
 
 
+@pytest.mark.parametrize("weight", [1.0, 0.6])
+def test_a_dora_of_peft_equals_its_layers_at_every_weight(
+    specs: dict[str, ModelSpec], tmp_path: Path, weight: float
+) -> None:
+    model = load(specs["sd"], CPU)
+    tensors = tiny_delta_loras.named_by_peft(tiny_delta_loras.injected(load(specs["sd"], CPU).unet, "dora"))
+    ours = painted(model, [lora(tmp_path / "one.safetensors", "sd", tensors)], [weight])
+    theirs = expected(specs["sd"], lambda one: tiny_delta_loras.injected(one.unet, "dora", weight=weight))
+    assert_equal(ours, theirs)
+
+
 @pytest.mark.parametrize(
     ("name_of", "dots"),
     [
@@ -258,7 +269,6 @@ def test_the_differences_are_computed_when_the_file_is_read(
     modules = list(model.unet.named_modules())
     with monkeypatch.context() as patch:
         patch.setattr(LayerDelta, "of", lambda *_: pytest.fail("computed on the device's thread"))
-        patch.setattr(model.pipeline, "load_lora_weights", lambda *_, **__: pytest.fail("layers were added"))
         model.loras.load(active, file)
     assert modules == list(model.unet.named_modules())
     assert not torch.allclose(painted(model, [used], [1.0]), painted(model, [], []), atol=1e-2)
@@ -278,14 +288,3 @@ def test_shapes_are_checked_without_the_whole_product(monkeypatch: pytest.Monkey
     assert devices == ["meta", "meta"]
     with pytest.raises(RuntimeError):
         LayerDelta.of(tensors, Linear(6, 7))
-
-
-def test_a_network_is_walked_while_a_lora_that_diffusers_loaded_is_removed(specs: dict[str, ModelSpec]) -> None:
-    unet = load(specs["sd"], CPU).unet
-    expected = [path for path, _ in layers_of(unet)]
-    tiny_delta_loras.injected(unet, "dora")
-    layers = layers_of(unet)
-    found = [next(layers)[0]]
-    for layer in tiny_delta_loras.tuner_layers(unet).values():
-        layer.delete_adapter("default")
-    assert found + [path for path, _ in layers] == expected

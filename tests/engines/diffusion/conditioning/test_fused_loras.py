@@ -19,7 +19,7 @@ from tests.engines.diffusion.operations import Operations
 from tests.engines.diffusion.pipelines import CPU, ddim_request, denoised, loaded_reference, run_reference
 from tests.support import tiny_delta_loras, tiny_loras, tiny_models
 
-KINDS = ["plain", "full", *tiny_delta_loras.CONFIGURATIONS]
+KINDS = ["plain", "full", "dora of peft", *tiny_delta_loras.CONFIGURATIONS]
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,8 @@ def lora(path: Path, kind: str, spec: ModelSpec) -> LoraSpec:
         tensors = tiny_loras.weights(fresh.pipeline)
     elif kind == "full":
         tensors = tiny_delta_loras.changed_weights(fresh.pipeline)
+    elif kind == "dora of peft":
+        tensors = tiny_delta_loras.named_by_peft(tiny_delta_loras.injected(fresh.unet, "dora"))
     else:
         tensors = tiny_delta_loras.tensors(tiny_delta_loras.injected(fresh.unet, kind))
     tiny_loras.saved(path, tensors)
@@ -149,28 +151,6 @@ def test_unloading_one_of_a_set_drops_the_fused_weights(spec: ModelSpec, model: 
     assert model.loras.evict_one(keep=[active[1].name])
     assert model.loras.fused == ()
     assert model.loras.fused_byte_count == 0
-    assert torch.equal(painted(model, ()), before)
-
-
-def test_layers_that_another_lora_adds_lie_around_the_fused_ones(spec: ModelSpec, model: Any, tmp_path: Path) -> None:
-    plain = lora(tmp_path / "plain.safetensors", "plain", spec)
-    tensors = tiny_loras.weights(load(spec, CPU).pipeline, seed=1, parts=["unet"])
-    path = tiny_loras.saved_by_peft(tmp_path / "adding.safetensors", tensors)
-    adding = LoraSpec(slug="adding", label="adding", family="sd", digest="adding", path=path)
-    before = painted(model, ())
-    sets = [loaded(model, used, [0.7] * len(used)) for used in ([plain], [adding], [plain, adding])]
-    hooked = [painted(model, active) for active in sets]
-    assert [model.loras.bytes_to_fuse(active, model.unet) > 0 for active in sets] == [True, False, False]
-    model.loras.unload_all()
-    active = loaded(model, [plain], [0.7])
-    model.loras.fuse(active, model.unet)
-    model.loras.activate(active)
-    loaded(model, [adding], [0.7])
-    found = [painted(model, active) for active in sets]
-    torch.testing.assert_close(found[0], hooked[0], rtol=2e-4, atol=2e-4)
-    assert torch.equal(found[1], hooked[1])
-    assert torch.equal(found[2], hooked[2])
-    model.loras.unload_all()
     assert torch.equal(painted(model, ()), before)
 
 

@@ -18,7 +18,8 @@ from inpainting.core.request import InpaintRequest, LoraUse
 from inpainting.engines.diffusion.conditioning import lora_adapters
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
 from inpainting.engines.diffusion.serving.batcher import Batcher
-from inpainting.engines.diffusion.serving.model_cache import InUse, ModelCache
+from inpainting.engines.diffusion.serving.device_memory import InUse
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
 from inpainting.families.sd.network import StableDiffusion
 from tests.engines.diffusion.pipelines import (
@@ -91,18 +92,49 @@ def test_loras_equal_the_reference_pipeline(
     assert not torch.allclose(latents, diffusers_result(specs[family], requested, []), atol=1e-2)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"use_rslora": True, "lora_alpha": 8},
+        {"lora_alpha": 2, "alpha_pattern": {"attn2.to_q": 16, "^mid.*to_v": 12}},
+    ],
+)
 def test_a_configuration_of_peft_in_a_file_equals_the_reference_pipeline(
-    specs: dict[str, ModelSpec], tmp_path: Path
+    specs: dict[str, ModelSpec], tmp_path: Path, values: dict[str, Any]
 ) -> None:
     model = load(specs["sd"], CPU)
     tensors = tiny_loras.weights(model.pipeline, parts=["unet"])
-    path = tiny_loras.saved_by_peft(tmp_path / "configured.safetensors", tensors)
+    path = tiny_loras.saved_by_peft(tmp_path / "configured.safetensors", tensors, **values)
     lora = LoraSpec(slug="configured", label="", family="sd", digest="configured", path=path)
     requested = ddim_request(loras=(LoraUse("configured"),))
     latents = denoised_latents(model, requested, [lora])
     torch.testing.assert_close(latents, diffusers_result(specs["sd"], requested, [lora]), rtol=1e-4, atol=1e-4)
     bare = replace(lora, digest="bare", path=tiny_loras.saved(tmp_path / "bare.safetensors", tensors))
     assert not torch.allclose(latents, diffusers_result(specs["sd"], requested, [bare]), atol=1e-2)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_names_from_before_diffusers_used_peft_are_read_as_it_reads_them(
+    specs: dict[str, ModelSpec], tmp_path: Path, family: str
+) -> None:
+    model = load(specs[family], CPU)
+    tensors = {earlier_name(name): tensor for name, tensor in tiny_loras.weights(model.pipeline).items()}
+    path = tiny_loras.saved(tmp_path / "earlier.safetensors", tensors)
+    lora = LoraSpec(slug="earlier", label="", family=family, digest="earlier", path=path)
+    requested = ddim_request(loras=(LoraUse("earlier", 0.7),))
+    latents = denoised_latents(model, requested, [lora])
+    assert model.loras.notes(active_loras(requested.settings.loras, [lora])) == ()
+    torch.testing.assert_close(latents, diffusers_result(specs[family], requested, [lora]), rtol=1e-4, atol=1e-4)
+
+
+def earlier_name(name: str) -> str:
+    layer, way = name.removesuffix(".weight").rsplit(".", 1)
+    half = {"lora_A": "down", "lora_B": "up"}[way]
+    attention, _, part = layer.removesuffix(".0").rpartition(".")
+    if layer.startswith("text_encoder"):
+        return f"{attention}.to_{part.removesuffix('_proj')}_lora.{half}.weight"
+    return f"{attention}.processor.{part}_lora.{half}.weight"
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -141,7 +141,7 @@ def test_layers_of_an_adapter_are_not_added_while_a_network_is_built(
             assert go.wait(60)
             return load(spec, hardware, offload)
 
-    monkeypatch.setattr(f"{SERVING}.model_cache.load", build)
+    monkeypatch.setattr(f"{SERVING}.loads.load", build)
     with ThreadPoolExecutor(2) as pool:
         building = pool.submit(paint, batcher, request(), tiny_models.saved(tmp_path / "third", seed=2))
         try:

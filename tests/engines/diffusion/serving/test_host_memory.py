@@ -135,11 +135,11 @@ def test_models_that_were_removed_leave_the_machines_memory_when_the_next_is_rea
     removed = tiny_models.saved(tmp_path / "removed")
     engine.paint(request(), removed, ignore_step)
     engine.paint(request(), specs["sd"], ignore_step)
-    assert list(engine.cache._host_memory._models) == ["removed"]
+    assert list(engine.cache.memory.host_memory._models) == ["removed"]
     assert removed.path is not None
     shutil.rmtree(removed.path)
     engine.paint(request(), specs["other"], ignore_step)
-    assert list(engine.cache._host_memory._models) == ["sd"]
+    assert list(engine.cache.memory.host_memory._models) == ["sd"]
 
 
 def test_a_smaller_image_is_painted_as_before_memory_was_short(specs: dict[str, ModelSpec]) -> None:

@@ -11,16 +11,15 @@ import pytest
 import torch
 
 from inpainting import families
-from inpainting.catalog.specs import LoraSpec, ModelSpec
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion import safety_checker
-from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.networks.device.hardware import Hardware
 from inpainting.networks.load_lock import LOAD_LOCK, serialize
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
-from tests.support import original_layout, tiny_adapters, tiny_checker, tiny_loras, tiny_models, tiny_vaes
+from tests.support import original_layout, tiny_adapters, tiny_checker, tiny_models, tiny_vaes
 
 HALF = Hardware(torch.device("cpu"), torch.bfloat16)
 
@@ -60,14 +59,6 @@ def an_active_ip_adapter(folder: Path) -> Callable[[], object]:
     return lambda: adapter.attention_processors(unet)  # type: ignore[attr-defined] # load_adapter returns object here
 
 
-def a_lora(folder: Path) -> Callable[[], object]:
-    model = load(tiny_models.saved(folder / "model"), HALF)
-    tensors = tiny_loras.weights(model.pipeline, parts=["unet"])
-    path = tiny_loras.saved_by_peft(folder / "lora.safetensors", tensors)  # becomes layers, unlike others
-    one = ActiveLora(LoraSpec(slug="lora", label="LoRA", family="sd", digest="d", path=path), 1.0)
-    return lambda: model.loras.load(one)
-
-
 def a_safety_checker(folder: Path) -> Callable[[], object]:
     tiny_checker.saved(folder, tiny_checker.checker())
     spec = ModelSpec(slug="safety-checker", label="Safety checker", family="safety-checker", path=folder)
@@ -77,7 +68,7 @@ def a_safety_checker(folder: Path) -> Callable[[], object]:
 @pytest.mark.parametrize(
     "prepared",
     [
-        *(a_folder, a_checkpoint, a_vae, a_preview_decoder, an_ip_adapter, an_active_ip_adapter, a_lora),
+        *(a_folder, a_checkpoint, a_vae, a_preview_decoder, an_ip_adapter, an_active_ip_adapter),
         a_safety_checker,
     ],
 )

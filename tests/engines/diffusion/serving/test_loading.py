@@ -24,7 +24,7 @@ from tests.engines.diffusion.serving.devices import CountingDevice, byte_count, 
 from tests.support import original_layout, tiny_models
 from tests.support.matrix import first_alone
 
-LOAD = "inpainting.engines.diffusion.serving.model_cache.load"
+LOAD = "inpainting.engines.diffusion.serving.loads.load"
 
 
 @pytest.fixture(scope="module")

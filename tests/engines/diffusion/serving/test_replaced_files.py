@@ -92,10 +92,10 @@ def test_files_are_looked_at_once_for_all_that_wait(tmp_path: Path, monkeypatch:
     cache = ModelCache(CPU, 10**9)
     cache.get(spec)
     monkeypatch.setattr(model_cache, "fingerprint", look)
-    with cache.one_look():
+    with cache.loads.one_look():
         assert cache.loaded(spec) is cache.loaded(spec) is not None
         assert len(looks) == 1
-        with cache.one_look():
+        with cache.loads.one_look():
             cache.get(spec)
         cache.loaded(spec)
         assert len(looks) == 3
@@ -107,6 +107,6 @@ def test_files_are_looked_at_once_for_all_that_wait(tmp_path: Path, monkeypatch:
 def test_after_an_eviction_the_same_files_give_the_same_images_without_a_note(tmp_path: Path) -> None:
     spec = tiny_models.saved(tmp_path / "one")
     before = painted(spec, request(num_images=2))
-    after = painted(spec, request(num_images=2), after_first_start=lambda batcher: batcher.cache._models.clear())
+    after = painted(spec, request(num_images=2), after_first_start=lambda batcher: batcher.cache.memory.models.clear())
     assert np.array_equal(before[0], after[0])
     assert after[1] == before[1] == ()

@@ -23,7 +23,7 @@ from tests.engines.diffusion.serving.batches import UNetCalls, request
 from tests.engines.diffusion.serving.devices import CountingDevice
 from tests.support import tiny_models
 
-LOAD = "inpainting.engines.diffusion.serving.model_cache.load"
+LOAD = "inpainting.engines.diffusion.serving.loads.load"
 STEPS_IN_A_PHASE = 3
 
 

@@ -30,7 +30,8 @@ from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
 from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
-from inpainting.engines.diffusion.serving.model_cache import NOTHING_IN_USE, InUse, ModelCache
+from inpainting.engines.diffusion.serving.device_memory import NOTHING_IN_USE, InUse
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.networks.files import fingerprint
 
 logger = logging.getLogger(__name__)
