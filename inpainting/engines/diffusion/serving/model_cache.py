@@ -429,11 +429,11 @@ class ModelCache:
         return False
 
     def _leave_to_others(self, byte_count: int) -> bool:
-        """Evict the networks of others until they take so many bytes of the device at most. False if they did."""
-        is_evicted = self._other_networks.evict_to(str(self.hardware.device), byte_count)
-        if is_evicted:
-            self._collect_garbage()
-        return is_evicted
+        """Evict the networks of others until they take so many bytes of the device at most. False if they did.
+
+        No garbage is collected, which would delay steps: unlike pipelines, these networks are freed with their last use.
+        """
+        return self._other_networks.evict_to(str(self.hardware.device), byte_count)
 
     def _unfuse(self, *, for_good: bool = False) -> bool:
         """Drop the fused weights of a model, whose LoRAs then are hooks. False if there are none."""
