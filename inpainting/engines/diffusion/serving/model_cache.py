@@ -431,7 +431,7 @@ class ModelCache:
     def _leave_to_others(self, byte_count: int) -> bool:
         """Evict the networks of others until they take so many bytes of the device at most. False if they did.
 
-        No garbage is collected, which would delay steps: unlike pipelines, these networks are freed with their last use.
+        No garbage is collected, which would delay steps: these networks are freed with their last use.
         """
         return self._other_networks.evict_to(str(self.hardware.device), byte_count)
 
