@@ -45,7 +45,13 @@ FLOORS = [
     [
         *("inpainting.models", "inpainting.realtime.events", "inpainting.realtime.channel_layers"),
         *("inpainting.realtime.redis_channel_layer", "inpainting.storage", "inpainting.s3_storage"),
-        *("inpainting.apps", "inpainting.checks", "inpainting.net", "inpainting.media"),
+        *(
+            "inpainting.apps",
+            "inpainting.checks",
+            "inpainting.net",
+            "inpainting.media",
+            "inpainting.database.fair_tags",
+        ),
     ],
     ["inpainting.engines", "inpainting.segmenters", "inpainting.captioning", "inpainting.preprocessors"],
     ["inpainting.catalog"],

@@ -29,7 +29,7 @@ from inpainting.media.files import ImageGone
 from inpainting.models import Analysis, Status
 from inpainting.models.analysis import Task
 from inpainting.models.images import StoredImage, grey_pixels
-from inpainting.worker.waiting import wait_until_ended
+from inpainting.worker.waiters import wait_until_ended
 
 DESCRIBE_SECONDS = 2.5
 """Short: the request holds its turn meanwhile, and others with images wait behind it."""

@@ -15,13 +15,13 @@ from django.utils import timezone
 from inpainting import webhooks
 from inpainting.accounting.limits import Allowance, LimitReached
 from inpainting.core.geometry import Size
+from inpainting.database.fair_tags import cost_of
 from inpainting.engines.base import Queue
 from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.submit import notify_workers
 from inpainting.log_context import request_id
 from inpainting.models import Analysis
 from inpainting.models.analysis import Task
-from inpainting.models.fair_tags import cost_of
 from inpainting.models.generation_request import NATIVE
 from inpainting.models.images import delete_uncommitted_files
 from inpainting.storage import check_free_space

@@ -18,12 +18,12 @@ from inpainting import metrics, tasks, webhooks
 from inpainting.accounting.limits import Allowance, LimitReached
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.request import InpaintRequest
+from inpainting.database.fair_tags import cost_of
 from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue
 from inpainting.generations.idempotency import Idempotency
 from inpainting.log_context import request_id
 from inpainting.models import Generation
-from inpainting.models.fair_tags import cost_of
 from inpainting.models.generation_request import NATIVE, RequestedSettings, SharedImages
 from inpainting.models.images import delete_uncommitted_files
 from inpainting.planning import planner

@@ -1,4 +1,4 @@
-"""The order in which queued generations start: by their tags, see `inpainting.models.fair_tags`.
+"""The order in which queued generations start: by their tags, see `inpainting.database.fair_tags`.
 
 A worker that has models loaded prefers generations that use them, since loading another model takes seconds: such a
 generation may overtake the first in line if its start tag is at most OVERTAKEN_SLOTS slots of that one behind. Tags do
@@ -21,10 +21,11 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from inpainting.compiled_query import CompiledQuery, Parameter, ordered_by_index
+from inpainting.database import fair_tags
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.leases import NOT_LEASED
-from inpainting.models import Generation, Status, fair_tags
+from inpainting.models import Generation, Status
 from inpainting.models.generation_request import JOINED_IMAGES
 from inpainting.models.queued_work import START_ORDER, QueuedWork, runs_alone_here
 from inpainting.worker import watchdog

@@ -30,11 +30,11 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.keepalive import run_in_thread
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Queue
-from inpainting.generations import recovery, submit
+from inpainting.generations import submit
 from inpainting.media.previews import thumbnail_of
 from inpainting.models import GeneratedImage, Generation, IdempotencyKey, LedgerEntry, Mask, SourceImage, Status
+from inpainting.worker import poller, watchdog
 from inpainting.worker import run as running
-from inpainting.worker import watchdog
 from inpainting.worker.run import run_waiting
 from tests.support.commit_failures import lose_the_commit_reply
 from tests.support.small_disk import fill, make_room, small_disk
@@ -282,7 +282,7 @@ def test_a_generation_that_waits_for_the_database_is_not_requeued(
     def poll() -> None:
         lock.rollback()
         Generation.objects.update(lease_until="2020-01-01T00:00:00Z")
-        recovery.poll()
+        poller.poll()
 
     during_a_database_wait(monkeypatch, poll)
     after_the_start(monkeypatch, lambda: lock.execute("BEGIN EXCLUSIVE"))
@@ -313,7 +313,7 @@ def test_a_result_that_a_stopping_process_cannot_commit_is_run_again(
     assert files() == before
     watchdog.draining.clear()
     watchdog.stopping.clear()
-    assert recovery.recover() == 1
+    assert poller.recover() == 1
     generation.refresh_from_db()
     assert generation.status == Status.SUCCEEDED
 

@@ -21,12 +21,12 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import OnStep, Plan, Queue, Step
-from inpainting.generations.recovery import recover
 from inpainting.generations.submit import Submission, submit
 from inpainting.models import GeneratedImage, Generation, Status
 from inpainting.worker import progress
 from inpainting.worker import run as running
 from inpainting.worker import watchdog as watching
+from inpainting.worker.poller import recover
 from inpainting.worker.run import run, run_waiting
 from inpainting.worker.watchdog import Heartbeat
 from tests.support.fakes import PlainEngine

@@ -15,9 +15,8 @@ from kombu.exceptions import OperationalError
 from accounts.models import User
 from inpainting import tasks
 from inpainting.engines.base import Queue
-from inpainting.generations import recovery
 from inpainting.models import Generation, Status
-from inpainting.worker import own_threads
+from inpainting.worker import own_threads, poller
 from inpainting.worker.run import run_while_idle
 
 Generate = Callable[..., Generation]
@@ -48,11 +47,11 @@ def test_the_poller_starts_what_waits_in_the_queues_of_its_process(
 ) -> None:
     generation = generate(alice, run=False)
     settings.QUEUES = ["gpu", "hooks"]
-    recovery.poll()
+    poller.poll()
     generation.refresh_from_db()
     assert generation.status == Status.QUEUED  # this process does not work on its queue
     settings.QUEUES = ["cpu"]
-    recovery.poll()
+    poller.poll()
     generation.refresh_from_db()
     assert generation.status == Status.SUCCEEDED
 
