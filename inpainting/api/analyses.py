@@ -1,4 +1,4 @@
-"""Segmenters and captioners that run in a worker: a web process of its own (role `web`) loads no model."""
+"""Requests that a worker's segmenter or captioner answers."""
 
 from __future__ import annotations
 
@@ -31,14 +31,10 @@ from inpainting.models.analysis import Task
 from inpainting.models.images import StoredImage, grey_pixels
 from inpainting.worker.waiters import wait_until_ended
 
-DESCRIBE_SECONDS = 2.5
-"""Short: the request holds its turn meanwhile, and others with images wait behind it."""
+DESCRIBE_SECONDS, LOAD_SECONDS = 2.5, 20.0
+"""How long a request waits that needs a description at once: short, since it holds its turn meanwhile and others with
+images wait behind it. LOAD_SECONDS where the workers are threads of this process: the first one loads the model."""
 Render = Callable[[Analysis], HttpResponseBase]
-
-
-def runs_in_worker() -> bool:
-    """Whether models that select and describe are loaded by the workers alone, and not by this process."""
-    return settings.ROLE == "web"
 
 
 def accept(request: AnalysisRequest, read: ReadImage, *, idempotency: Idempotency | None = None) -> Analysis:
@@ -87,7 +83,7 @@ def _render_current(
 
 
 def describe_in_worker(image: CanonicalImage, user: Any, *, service: str) -> Caption:
-    """The description of an image by a worker's captioner, within DESCRIBE_SECONDS, for requests that need it at once.
+    """The description of an image by a worker's captioner, for requests that need it at once: see DESCRIBE_SECONDS.
 
     Raises EngineFailed where there is none by then, and what `submit_analysis` raises.
     """
@@ -95,7 +91,8 @@ def describe_in_worker(image: CanonicalImage, user: Any, *, service: str) -> Cap
     sent = AnalysedImage(data, hashlib.sha256(data).hexdigest(), image.size)
     wanted = AnalysisRequest(user, Task.CAPTION, {"style": Style.PHOTO}, service=service, ends_with_response=True)
     analysis = submit_analysis(wanted, sent)
-    async_to_sync(wait_until_ended)(analysis.pk, patience_seconds=DESCRIBE_SECONDS)
+    patience_seconds = DESCRIBE_SECONDS if settings.ROLE == "web" else LOAD_SECONDS
+    async_to_sync(wait_until_ended)(analysis.pk, patience_seconds=patience_seconds)
     try:
         analysis.refresh_from_db()
     except Analysis.DoesNotExist as error:
