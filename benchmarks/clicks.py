@@ -3,8 +3,8 @@
     python -m benchmarks.clicks [--clicks 15]
 
 Further clicks on a photo that is sent with each of them and decoded once: with nothing running, and beside a photo of
-24 megapixels that quick-fill paints again and again. Then a photo of 64 x 64, where computing takes no time: a click with
-`colour`, in the request's thread, and a description by its colours, which is a row that a worker runs.
+24 megapixels that quick-fill paints again and again. Then a photo of 64 x 64, where computing takes no time: a click
+with `colour`, in the request's thread, and a description by its colours, which is a row that a worker runs.
 """
 
 from __future__ import annotations

@@ -18,13 +18,13 @@ from inpainting.core.geometry import Size
 from inpainting.database.fair_tags import cost_of
 from inpainting.engines.base import Queue
 from inpainting.generations.idempotency import Idempotency
-from inpainting.generations.submit import notify_workers
 from inpainting.log_context import request_id
 from inpainting.models import Analysis
 from inpainting.models.analysis import Task
 from inpainting.models.generation_request import NATIVE
 from inpainting.models.images import delete_uncommitted_files
 from inpainting.storage import check_free_space
+from inpainting.tasks import notify_workers
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from kombu.exceptions import OperationalError
 
-from inpainting import metrics, tasks, webhooks
+from inpainting import metrics, webhooks
 from inpainting.accounting.limits import Allowance, LimitReached
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.request import InpaintRequest
@@ -28,6 +27,7 @@ from inpainting.models.generation_request import NATIVE, RequestedSettings, Shar
 from inpainting.models.images import delete_uncommitted_files
 from inpainting.planning import planner
 from inpainting.storage import check_free_space
+from inpainting.tasks import notify_workers
 from inpainting.worker.run_time_estimates import expected_seconds
 
 logger = logging.getLogger(__name__)
@@ -159,11 +159,3 @@ def save_and_notify(generation: Generation, allowance: Allowance, *, in_batch: b
 def record_accepted(generation: Generation) -> None:
     metrics.ACCEPTED.labels(generation.queue, generation.model).inc()
     logger.info("%s is accepted", generation, extra={"fields": {"generation_id": str(generation.pk)}})
-
-
-def notify_workers(queue: Queue = Queue.CPU) -> None:
-    """Send the queue's workers a message. If it is lost, a worker finds the row at its next poll."""
-    try:
-        tasks.BY_QUEUE[queue].delay()
-    except OperationalError:
-        logger.warning("The broker does not answer; the workers poll the database", exc_info=True)

@@ -31,6 +31,12 @@ def start(name: str, work: Callable[[], object], *, at_most: int) -> None:
         threading.Thread(target=_run, args=(name, work_and_close), name=f"{name} (poller)", daemon=True).start()
 
 
+def count_running(name: str) -> int:
+    """How often work of that name runs."""
+    with _lock:
+        return _running[name]
+
+
 def wait_until_idle(*, seconds: float) -> bool:
     """Wait until no work runs. False if some still does after `seconds`."""
     with _lock:

@@ -105,7 +105,7 @@ def start_waiting_work() -> None:
     for queue in Queue:
         if queue.served_with not in settings.QUEUES:
             continue
-        idle = max(0, worker_count(queue) - watchdog.count_running(queue))
+        idle = max(0, worker_count(queue) - own_threads.count_running(queue))
         for _ in range(startable_in(queue)[:idle].count()):
             own_threads.start(queue, partial(run_waiting, queue), at_most=worker_count(queue))
     if HOOKS in settings.QUEUES and WebhookDelivery.due().exists():

@@ -75,7 +75,7 @@ def run(work: QueuedWork, queue: Queue = Queue.CPU) -> None:
 
 def run_claimed(work: QueuedWork, queue: Queue) -> None:
     """As `run`. Ends, releases or fails the work, unless it is deleted or another worker holds it."""
-    with heartbeat(str(work), queue) as watch, ExitStack() as cleanup:
+    with heartbeat(str(work)) as watch, ExitStack() as cleanup:
         try:
             if isinstance(work, Generation):
                 paint(work, queue, watch, cleanup)

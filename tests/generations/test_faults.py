@@ -29,7 +29,6 @@ from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.image import CanonicalImage
 from inpainting.core.keepalive import run_in_thread
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.base import Queue
 from inpainting.generations import submit
 from inpainting.media.previews import thumbnail_of
 from inpainting.models import GeneratedImage, Generation, IdempotencyKey, LedgerEntry, Mask, SourceImage, Status
@@ -60,7 +59,7 @@ def waits(generate: Generate, monkeypatch: pytest.MonkeyPatch) -> Generate:
 
     def make(owner: User, **images: CanonicalImage) -> Generation:
         with monkeypatch.context() as away:
-            away.setattr(tasks.run_waiting, "delay", lambda: None)
+            away.setattr(tasks.run_waiting, "apply_async", lambda *arguments, **options: None)
             return generate(owner, **images)
 
     return make
@@ -331,7 +330,7 @@ def test_a_commit_that_the_disk_refuses_is_retried(
     pauses = during_a_database_wait(monkeypatch, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard)))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))  # no file may become larger
     try:
-        assert running.retry_until_committed(generation.release, watchdog.Heartbeat("a test", Queue.CPU))
+        assert running.retry_until_committed(generation.release, watchdog.Heartbeat("a test"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert len(pauses) == 1

@@ -173,11 +173,12 @@ def test_a_failing_event_or_notification_undoes_nothing(
 def test_a_notification_that_cannot_be_sent_loses_nothing(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def down() -> None:
+    def down(*arguments: object, **options: object) -> None:
         raise BrokerDown("the broker is down")
 
     with monkeypatch.context() as broken_broker:
-        broken_broker.setattr(tasks.run_waiting, "delay", down)
+        broken_broker.setattr(tasks.run_waiting, "apply_async", down)
+        broken_broker.setattr(tasks, "_paused_until", 0.0)
         generation = generate(alice)
     assert generation.status == Status.QUEUED
     poller.poll()
