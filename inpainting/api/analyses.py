@@ -16,8 +16,9 @@ from rest_framework.request import Request
 from inpainting.accounting.limits import QUOTA, RATE
 from inpainting.api.compat.base import Dialect
 from inpainting.api.errors import ENDED_STATUSES, STOPPING, ApiError, api_error
+from inpainting.api.images import ImageRole, SentImage
 from inpainting.api.later_response import LaterResponse, respond_later
-from inpainting.api.recent_images import ReadImage
+from inpainting.api.recent_images import ReadImage, read_recent
 from inpainting.api.views import drop_body
 from inpainting.captioning import Caption, Style
 from inpainting.core.codecs import encode_png
@@ -80,6 +81,26 @@ def _render_current(
         return response
     except Exception as error:
         return dialect.render_error(api_error(error))
+
+
+def respond_with_caption(
+    sent: SentImage,
+    style: Style,
+    request: Request,
+    *,
+    role: ImageRole,
+    dialect: Dialect,
+    render: Callable[[Caption], HttpResponseBase],
+) -> HttpResponseBase:
+    """The response with the words for an image, by a model or without one by its colours.
+
+    Raises what `read_recent` and `submit_analysis` raise.
+    """
+    wanted = AnalysisRequest(
+        request.user, Task.CAPTION, {"style": style}, service=dialect.name, ends_with_response=True
+    )
+    accepted = accept(wanted, read_recent(sent, request, role))
+    return answer_later(accepted, request, dialect, lambda analysis: render(Caption(analysis.caption, analysis.model)))
 
 
 def describe_in_worker(image: CanonicalImage, user: Any, *, service: str) -> Caption:

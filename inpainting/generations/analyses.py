@@ -41,7 +41,7 @@ class AnalysisRequest:
     """A request to find an object or to describe an image.
 
     segmenter, stores_mask, options, service: see the columns of `Analysis`. ends_with_response: the client waits for
-    its end, and it is deleted then. Such a request does not count per minute, as where no worker is needed.
+    its end, and it is deleted then. Such a request does not count per minute, nor does one that needs no worker.
     """
 
     owner: Any

@@ -262,7 +262,7 @@ class QueuedWork(ConditionalUpdate):
 
 
 def runs_alone_here() -> list[bool]:
-    """Of all work that this process holds, whether it must run alone."""
+    """Return for all work that this process holds whether it must run alone."""
     return [bool(run_alone) for (run_alone,) in _running_here.rows(worker=WORKER)]
 
 

@@ -35,7 +35,7 @@ CANDIDATES = 64
 """How many waiting generations are searched for a loaded model: a claim costs the same however many wait."""
 
 ANALYSES_AT_ONCE = min(2, max(1, (os.cpu_count() or 2) // 2))
-"""Of a process. Each computes on all processors for up to a few seconds, so that generations keep some."""
+"""How many a process runs. Each computes on all processors for up to a few seconds, so that generations keep some."""
 
 Work = TypeVar("Work", bound=QueuedWork)
 
@@ -58,7 +58,7 @@ def waiting_in(queue: object, *, alone: object) -> QuerySet[Generation]:
 
 
 def waiting(model: type[Work], queue: object, *, alone: object) -> QuerySet[Work]:
-    """As `waiting_in`, of any model of queued work."""
+    """Return what `waiting_in` does, for any model of queued work."""
     queued = model._default_manager.filter(finished_at=None, status=Status.QUEUED, queue=queue)
     # `run_alone IN (1)` is found in an index of SQLite, `run_alone` is not.
     return queued.filter(run_alone__in=[alone]).order_by(*START_ORDER)

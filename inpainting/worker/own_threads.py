@@ -19,7 +19,7 @@ def run(name: str, work: Callable[[], object], *, at_most: int) -> None:
 
 
 def start(name: str, work: Callable[[], object], *, at_most: int) -> None:
-    """As `run`, on a new thread, whose database connections are closed at its end."""
+    """Do what `run` does on a new thread, whose database connections are closed at its end."""
 
     def work_and_close() -> None:
         try:

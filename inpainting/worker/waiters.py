@@ -112,7 +112,7 @@ def ended_among(pks: Sequence[UUID]) -> set[UUID]:
 
 
 async def read_ended(pks: Sequence[UUID]) -> set[UUID]:
-    """As `ended_among`, in a thread; none while the database does not answer."""
+    """Call `ended_among` in a thread. Returns none while the database does not answer."""
     try:
         return await database_sync_to_async(ended_among)(pks)
     except (DatabaseError, InterfaceError):

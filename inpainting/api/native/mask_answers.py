@@ -20,7 +20,7 @@ from inpainting.segmenters.base import Candidate
 
 def selected(candidates: Sequence[Candidate], segmenter: str, form: str) -> dict[str, Any]:
     """The values of a SelectedMask that is not stored: of the first candidate, and the others beside it."""
-    best, *others = ({**answer(one.mask, form), "score": one.score} for one in candidates)
+    best, *others = ({**answer(found.mask, form), "score": found.score} for found in candidates)
     return {**best, "segmenter": segmenter, "candidates": others}
 
 

@@ -13,11 +13,10 @@ from django.http import HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
-from inpainting.api.analyses import accept, answer_later, best_mask_of
+from inpainting.api.analyses import accept, answer_later, best_mask_of, respond_with_caption
 from inpainting.api.compat import fastapi
 from inpainting.api.compat.base import IGNORED_HEADER, json_response
 from inpainting.api.compat.fooocus.body import DescribeBody, DescribeForm, ImageType, MaskBody, MaskModel
-from inpainting.api.descriptions import respond_with_caption
 from inpainting.api.images import ImageRole, SentImage
 from inpainting.api.parsers import body_of
 from inpainting.api.recent_images import read_recent
