@@ -39,9 +39,10 @@ from django.core.management import call_command
 from django.db import connection
 
 from accounts.models import User
+from inpainting.database import fair_tags
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
-from inpainting.models import Flow, Generation, Mask, SourceImage, VirtualTime, fair_tags
+from inpainting.models import Flow, Generation, Mask, SourceImage, VirtualTime
 from inpainting.worker.fair_queue import start_next
 from inpainting.worker.progress import PROGRESS_EVERY_SECONDS
 

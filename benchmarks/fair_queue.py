@@ -35,8 +35,9 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"  # a data folder, and a 
 django.setup()
 
 from accounts.models import User
+from inpainting.database import fair_tags
 from inpainting.engines.base import Queue
-from inpainting.models import Flow, Generation, Mask, SourceImage, Status, VirtualTime, fair_tags
+from inpainting.models import Flow, Generation, Mask, SourceImage, Status, VirtualTime
 from inpainting.worker.fair_queue import start_next
 from inpainting.worker.queue_metrics import QueueCollector
 from inpainting.worker.run_time_estimates import queue_position

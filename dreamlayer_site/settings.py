@@ -352,11 +352,6 @@ CELERY_BROKER_URL = BROKER_URL or EMBEDDED_BROKER
 IS_ALONE = ROLE == "all" and not BROKER_URL
 vars().update({f"CELERY_{name}": value for name, value in broker_settings(CELERY_BROKER_URL).items()})
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_DEFAULT_QUEUE = "cpu"
-CELERY_TASK_ROUTES = {
-    "run_waiting_on_gpu": {"queue": "gpu"},  # waits for the thread that owns the device
-    "run_waiting_analyses": {"queue": "analysis"},  # beside the generations of the CPU
-}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 

@@ -1,83 +1,50 @@
-"""The Celery tasks."""
+"""The Celery task. Its message only wakes a worker, which otherwise looks into the database each second."""
 
 from __future__ import annotations
 
-import threading
+import logging
 import time
-from collections import defaultdict, deque
-from typing import Any
 
-from celery import Task, shared_task
+from celery import shared_task
 from django.conf import settings
 from kombu.exceptions import OperationalError
 
 from inpainting.engines.base import Queue
+from inpainting.worker import own_threads
+from inpainting.worker.fair_queue import worker_count
 from inpainting.worker.run import run_while_idle
 
+logger = logging.getLogger(__name__)
+
 NOTIFICATION_SECONDS = 10
-"""Lifetime of a wake-up message. The poller sends another every second, so an older one is of no use."""
+"""Lifetime of a message. The poller looks every second, so an older one is of no use."""
 
 PAUSE_SECONDS = 5.0
 """How long no message is sent after the broker did not answer: each attempt takes seconds where it is unreachable."""
 
-UNREAD_MESSAGES = 16
-"""Unread messages of a task in the embedded broker, at most: each wakes one worker for all rows there are by then."""
-
 _paused_until = 0.0
-_unread: defaultdict[str, deque[float]] = defaultdict(deque)
-"""Task -> when its messages were sent that no worker of this process has read yet."""
-_lock = threading.Lock()
 
 
-class WakeUp(Task):  # type: ignore[misc]  # celery ships no types
-    """A task whose message only wakes a worker, which otherwise looks into the database each second."""
-
-    def apply_async(self, *args: Any, **options: Any) -> Any:
-        """Send the message, unless the broker did not answer a moment ago. Raises OperationalError if it does not.
-
-        In the embedded broker there are no more than UNREAD_MESSAGES: sending and reading one takes a millisecond each.
-        """
-        global _paused_until
-        if time.monotonic() < _paused_until or (settings.IS_ALONE and not self._count_unread()):
-            return None
-        try:
-            return super().apply_async(*args, **options)
-        except OperationalError:
-            _paused_until = time.monotonic() + PAUSE_SECONDS
-            raise
-
-    def _count_unread(self) -> bool:
-        """Count one more unread message. False if there are enough."""
-        now = time.monotonic()
-        with _lock:
-            unread = _unread[self.name]
-            while unread and unread[0] < now - NOTIFICATION_SECONDS:
-                unread.popleft()  # it has expired
-            if len(unread) >= UNREAD_MESSAGES:
-                return False
-            unread.append(now)
-            return True
-
-    def before_start(self, *args: Any) -> None:
-        """A worker has read a message, and has not looked into the database yet."""
-        with _lock:
-            if unread := _unread[self.name]:
-                unread.popleft()
+@shared_task(name="run_waiting", expires=NOTIFICATION_SECONDS)
+def run_waiting(queue: str) -> None:
+    run_while_idle(Queue(queue))
 
 
-@shared_task(base=WakeUp, name="run_waiting", expires=NOTIFICATION_SECONDS)
-def run_waiting() -> None:
-    run_while_idle(Queue.CPU)
+def notify_workers(queue: Queue) -> None:
+    """Send the queue's workers a message. If it is lost or not sent, a worker finds the row at its next poll."""
+    global _paused_until
+    if time.monotonic() < _paused_until or (settings.IS_ALONE and not has_idle_worker(queue)):
+        return
+    try:
+        run_waiting.apply_async([queue.value], queue=queue.value)
+    except OperationalError:
+        _paused_until = time.monotonic() + PAUSE_SECONDS
+        logger.warning("The broker does not answer; the workers poll the database", exc_info=True)
 
 
-@shared_task(base=WakeUp, name="run_waiting_on_gpu", expires=NOTIFICATION_SECONDS)
-def run_waiting_on_gpu() -> None:
-    run_while_idle(Queue.GPU)
+def has_idle_worker(queue: Queue) -> bool:
+    """Whether a message could start anything in this process: a worker that runs takes all that waits one by one.
 
-
-@shared_task(base=WakeUp, name="run_waiting_analyses", expires=NOTIFICATION_SECONDS)
-def run_waiting_analyses() -> None:
-    run_while_idle(Queue.ANALYSIS)
-
-
-BY_QUEUE = {Queue.CPU: run_waiting, Queue.GPU: run_waiting_on_gpu, Queue.ANALYSIS: run_waiting_analyses}
+    Sending and reading a message takes a millisecond, and one that nobody reads stays in the embedded broker.
+    """
+    return queue.served_with in settings.QUEUES and own_threads.count_running(queue) < worker_count(queue)

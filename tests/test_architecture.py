@@ -54,6 +54,7 @@ FLOORS = [
         *("inpainting.models", "inpainting.realtime.events", "inpainting.realtime.channel_layers"),
         *("inpainting.realtime.redis_channel_layer", "inpainting.storage", "inpainting.storage.s3"),
         *("inpainting.apps", "inpainting.checks", "inpainting.net", "inpainting.media"),
+        "inpainting.database.fair_tags",
     ],
     ["inpainting.engines"],
     ["inpainting.segmenters", "inpainting.captioning", "inpainting.preprocessors"],

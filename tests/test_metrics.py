@@ -21,8 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from accounts.models import User
 from inpainting import metrics
-from inpainting.generations import recovery
 from inpainting.models import Generation, WebhookDelivery
+from inpainting.worker import poller
 from inpainting.worker.fair_queue import start_next
 from inpainting.worker.queue_metrics import QueueCollector
 from inpainting.worker.run import run
@@ -139,16 +139,16 @@ def test_a_generation_is_counted_from_its_acceptance_to_its_end(alice: User, gen
 def test_lost_recovered_and_released_leases_are_counted(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recovery, "start_waiting_work", lambda: None)
+    monkeypatch.setattr(poller, "start_waiting_work", lambda: None)
     generate(alice, run=False)
     generation = start_next()
     assert generation is not None
     Generation.objects.update(lease_until=timezone.now() - timedelta(hours=1))
     counted = [counter._value.get() for counter in (metrics.LEASES_RECOVERED, metrics.LEASES_LOST, metrics.RELEASED)]
-    recovery.poll()
+    poller.poll()
     run(generation)
     assert start_next() == generation
-    recovery.release_own()
+    poller.release_own()
     now = [counter._value.get() for counter in (metrics.LEASES_RECOVERED, metrics.LEASES_LOST, metrics.RELEASED)]
     assert [after - before for before, after in zip(counted, now, strict=True)] == [1, 1, 1]
 

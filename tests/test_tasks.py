@@ -1,50 +1,97 @@
-"""Celery task messages are sent again every second, so a message that no worker reads must expire."""
+"""Messages wake workers: none is sent where it would start nothing, and what no worker reads expires."""
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from celery import Task
+from kombu.exceptions import OperationalError
 
 from dreamlayer_site.celery import app
 from inpainting import tasks
-
-
-@pytest.mark.parametrize("task", [tasks.run_waiting, tasks.run_waiting_on_gpu])
-def test_an_unread_notification_expires(task: object) -> None:
-    assert task.name in app.tasks  # type: ignore[attr-defined]
-    assert task.expires == tasks.NOTIFICATION_SECONDS  # type: ignore[attr-defined]
+from inpainting.engines.base import Queue
+from inpainting.worker import own_threads
+from inpainting.worker.fair_queue import worker_count
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The tasks whose messages were sent; none of them was sent before."""
-    names: list[str] = []
-    monkeypatch.setattr(Task, "apply_async", lambda task, *args, **options: names.append(task.name))
-    monkeypatch.setattr(tasks, "_unread", defaultdict(deque))
-    return names
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], str]]:
+    """The arguments of the messages that were sent, and the queues of the broker that they went to."""
+    messages: list[tuple[list[str], str]] = []
+    monkeypatch.setattr(Task, "apply_async", lambda task, arguments, queue: messages.append((arguments, queue)))
+    monkeypatch.setattr(tasks, "_paused_until", 0.0)
+    return messages
 
 
-def test_no_more_messages_are_sent_to_the_embedded_broker_while_enough_are_unread(
-    sent: list[str], settings: object, monkeypatch: pytest.MonkeyPatch
+def test_an_unread_notification_expires() -> None:
+    assert tasks.run_waiting.name in app.tasks
+    assert tasks.run_waiting.expires == tasks.NOTIFICATION_SECONDS
+
+
+@pytest.mark.parametrize("queue", list(Queue))
+def test_a_message_goes_to_the_workers_of_its_queue(
+    sent: list[tuple[list[str], str]], queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.IS_ALONE = True  # type: ignore[attr-defined]
-    for _ in range(2 * tasks.UNREAD_MESSAGES):
-        tasks.run_waiting.delay()
-    assert len(sent) == tasks.UNREAD_MESSAGES
-    tasks.run_waiting_on_gpu.delay()
-    assert sent.pop() == "run_waiting_on_gpu"
-    tasks.run_waiting.before_start("id", (), {})
-    tasks.run_waiting.delay()
-    assert len(sent) == tasks.UNREAD_MESSAGES + 1
-    monkeypatch.setattr(tasks, "NOTIFICATION_SECONDS", -1)  # all have expired
-    tasks.run_waiting.delay()
-    assert len(sent) == tasks.UNREAD_MESSAGES + 2
+    tasks.notify_workers(queue)
+    assert sent == [([queue], queue)]
+    runs: list[Queue] = []
+    monkeypatch.setattr(tasks, "run_while_idle", runs.append)
+    tasks.run_waiting(*sent[0][0])
+    assert runs == [queue]
 
 
-def test_every_message_is_sent_to_the_workers_of_other_processes(sent: list[str], settings: object) -> None:
-    settings.IS_ALONE = False  # type: ignore[attr-defined]
-    for _ in range(2 * tasks.UNREAD_MESSAGES):
-        tasks.run_waiting.delay()
-    assert len(sent) == 2 * tasks.UNREAD_MESSAGES
+def test_the_embedded_broker_gets_no_message_while_all_workers_are_at_work(
+    sent: list[tuple[list[str], str]], settings: Any
+) -> None:
+    settings.IS_ALONE = True
+    counts: list[int] = []
+
+    def count_messages(running: int) -> None:
+        tasks.notify_workers(Queue.CPU)
+        counts.append(len(sent))
+        if running < worker_count(Queue.CPU):
+            own_threads.run(Queue.CPU, partial(count_messages, running + 1), at_most=worker_count(Queue.CPU))
+
+    count_messages(0)
+    workers = worker_count(Queue.CPU)
+    assert counts == [*range(1, workers + 1), workers]
+    tasks.notify_workers(Queue.CPU)
+    assert len(sent) == workers + 1  # they have ended
+
+
+def test_the_embedded_broker_gets_no_message_that_nobody_reads(
+    sent: list[tuple[list[str], str]], settings: Any
+) -> None:
+    settings.IS_ALONE, settings.QUEUES = True, ["hooks"]
+    tasks.notify_workers(Queue.ANALYSIS)
+    assert sent == []
+
+
+def test_every_message_is_sent_to_the_workers_of_other_processes(
+    sent: list[tuple[list[str], str]], settings: Any
+) -> None:
+    settings.IS_ALONE, settings.QUEUES, settings.WORKERS = False, [], 1
+    for _ in range(3):
+        own_threads.run(Queue.CPU, lambda: tasks.notify_workers(Queue.CPU), at_most=1)
+    assert len(sent) == 3
+
+
+def test_after_a_failure_no_message_is_sent_for_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, attempts = [100.0], []
+
+    def fail(self: Task, *arguments: Any, **options: Any) -> None:
+        attempts.append(clock[0])
+        raise OperationalError
+
+    monkeypatch.setattr(Task, "apply_async", fail)
+    monkeypatch.setattr(tasks, "_paused_until", 0.0)
+    monkeypatch.setattr("inpainting.tasks.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    tasks.notify_workers(Queue.CPU)
+    tasks.notify_workers(Queue.CPU)
+    tasks.notify_workers(Queue.GPU)
+    clock[0] += tasks.PAUSE_SECONDS
+    tasks.notify_workers(Queue.CPU)
+    assert attempts == [100.0, 105.0]

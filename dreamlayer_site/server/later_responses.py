@@ -23,7 +23,7 @@ from dreamlayer_site.server.request_threads import RequestThreads
 from inpainting.api.dialects import dialect_at
 from inpainting.api.errors import Busy, api_error
 from inpainting.api.later_response import ARRIVED, DISCONNECTED, LATER, EventStream, LaterResponse
-from inpainting.worker.waiting import wait_until_ended
+from inpainting.worker.waiters import wait_until_ended
 
 Scope = dict[str, Any]
 

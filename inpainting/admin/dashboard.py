@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from accounts.models import AuditEntry
 from inpainting.accounting.limits import all_stored_bytes
+from inpainting.database.fair_tags import queued_models
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
 from inpainting.models import (
@@ -31,7 +32,6 @@ from inpainting.models import (
     Status,
     Verdict,
 )
-from inpainting.models.fair_tags import queued_models
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 MAX_RUNNING, MAX_TIMES, MAX_CODES, MAX_ENTRIES = 20, 2_000, 12, 10

@@ -1,4 +1,4 @@
-"""Segmenters and captioners that run in a worker: a web process of its own (role `web`) loads no model."""
+"""Requests that a worker's segmenter or captioner answers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from rest_framework.request import Request
 from inpainting.accounting.limits import QUOTA, RATE
 from inpainting.api.dialect import Dialect
 from inpainting.api.errors import ENDED_STATUSES, STOPPING, ApiError, api_error
+from inpainting.api.images import ImageRole, SentImage
 from inpainting.api.later_response import LaterResponse, respond_later
-from inpainting.api.recent_images import ReadImage
+from inpainting.api.recent_images import ReadImage, read_recent
 from inpainting.api.views import drop_body
 from inpainting.captioning import Caption, CaptionStyle
 from inpainting.core.codecs import encode_png
@@ -29,16 +30,12 @@ from inpainting.media.files import ImageGone
 from inpainting.models import Analysis, Status
 from inpainting.models.analysis import Task
 from inpainting.models.images import StoredImage, grey_pixels
-from inpainting.worker.waiting import wait_until_ended
+from inpainting.worker.waiters import wait_until_ended
 
-DESCRIBE_SECONDS = 2.5
-"""Short: the request holds its turn meanwhile, and others with images wait behind it."""
+DESCRIBE_SECONDS, LOAD_SECONDS = 2.5, 20.0
+"""How long a request waits that needs a description at once: short, since it holds its turn meanwhile and others with
+images wait behind it. LOAD_SECONDS where the workers are threads of this process: the first one loads the model."""
 Render = Callable[[Analysis], HttpResponseBase]
-
-
-def runs_in_worker() -> bool:
-    """Return whether models that select and describe are loaded by the workers alone, and not by this process."""
-    return settings.ROLE == "web"
 
 
 def accept(request: AnalysisRequest, read: ReadImage, *, idempotency: Idempotency | None = None) -> Analysis:
@@ -86,9 +83,28 @@ def _render_current(
         return dialect.render_error(api_error(error))
 
 
+def respond_with_caption(
+    sent: SentImage,
+    style: CaptionStyle,
+    request: Request,
+    *,
+    role: ImageRole,
+    dialect: Dialect,
+    render: Callable[[Caption], HttpResponseBase],
+) -> HttpResponseBase:
+    """The response with the words for an image, by a model or without one by its colours.
+
+    Raises what `read_recent` and `submit_analysis` raise.
+    """
+    wanted = AnalysisRequest(
+        request.user, Task.CAPTION, {"style": style}, service=dialect.name, ends_with_response=True
+    )
+    accepted = accept(wanted, read_recent(sent, request, role))
+    return answer_later(accepted, request, dialect, lambda analysis: render(Caption(analysis.caption, analysis.model)))
+
+
 def describe_in_worker(image: CanonicalImage, user: Any, *, service: str) -> Caption:
-    """Return the description of an image by a worker's captioner, within DESCRIBE_SECONDS, for requests that need it at
-    once.
+    """The description of an image by a worker's captioner, for requests that need it at once: see DESCRIBE_SECONDS.
 
     Raises EngineFailed where there is none by then, and what `submit_analysis` raises.
     """
@@ -98,7 +114,8 @@ def describe_in_worker(image: CanonicalImage, user: Any, *, service: str) -> Cap
         user, Task.CAPTION, {"style": CaptionStyle.PHOTO}, service=service, ends_with_response=True
     )
     analysis = submit_analysis(wanted, sent)
-    async_to_sync(wait_until_ended)(analysis.pk, patience_seconds=DESCRIBE_SECONDS)
+    patience_seconds = DESCRIBE_SECONDS if settings.ROLE == "web" else LOAD_SECONDS
+    async_to_sync(wait_until_ended)(analysis.pk, patience_seconds=patience_seconds)
     try:
         analysis.refresh_from_db()
     except Analysis.DoesNotExist as error:

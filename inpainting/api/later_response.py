@@ -16,7 +16,7 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
-from inpainting.worker.waiting import wait_until_ended
+from inpainting.worker.waiters import wait_until_ended
 
 LATER = "dreamlayer.later_responses"
 """The key of the ASGI scope that holds the list for the LaterResponse or EventStream of the request."""

@@ -22,8 +22,7 @@ class ReadImage:
 
 
 def read_recent(sent: SentImage, request: Request, role: ImageRole = IMAGE) -> ReadImage:
-    """Return what `read_image` returns. The bytes are read for each request, so that access to them is checked each
-    time."""
+    """Read an image like `read_image`. The bytes are read for each request, so that access is checked each time."""
     data = read_bytes(sent, role, request)
     sha256 = hashlib.sha256(data).hexdigest()
     return ReadImage(recent_image(sha256, lambda: decode_sent(sent, data, role).image), data, sha256)

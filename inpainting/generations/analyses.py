@@ -15,16 +15,16 @@ from django.utils import timezone
 from inpainting import webhooks
 from inpainting.accounting.limits import Allowance, LimitReached
 from inpainting.core.geometry import Size
+from inpainting.database.fair_tags import cost_of
 from inpainting.engines.base import Queue
 from inpainting.generations.idempotency import Idempotency
-from inpainting.generations.submit import notify_workers
 from inpainting.log_context import request_id
 from inpainting.models import Analysis
 from inpainting.models.analysis import Task
-from inpainting.models.fair_tags import cost_of
 from inpainting.models.generation_request import NATIVE
 from inpainting.models.images import delete_uncommitted_files
 from inpainting.storage import check_free_space
+from inpainting.tasks import notify_workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class AnalysisRequest:
     """A request to find an object or to describe an image.
 
     segmenter, stores_mask, options, service: see the columns of `Analysis`. ends_with_response: the client waits for
-    its end, and it is deleted then. Such a request does not count per minute, as where no worker is needed.
+    its end, and it is deleted then. Such a request does not count per minute, nor does one that needs no worker.
     """
 
     owner: Any

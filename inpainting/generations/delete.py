@@ -21,9 +21,9 @@ from inpainting.models import (
     ReferenceImage,
     SourceImage,
     UploadedImage,
-    completion_waiters,
 )
 from inpainting.models.queued_work import ENDED
+from inpainting.worker import waiters
 
 
 def delete(generation: Generation) -> bool:
@@ -93,5 +93,5 @@ def delete_all_of_user(user: Any) -> int:
         UploadedImage.objects.filter(owner=user).delete()
         drafts.empty(user)
         for pk in [*pks, *analyses]:
-            transaction.on_commit(partial(completion_waiters.wake, pk), robust=True)
+            transaction.on_commit(partial(waiters.wake, pk), robust=True)
     return len(pks)

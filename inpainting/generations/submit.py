@@ -12,22 +12,22 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from kombu.exceptions import OperationalError
 
-from inpainting import metrics, tasks, webhooks
+from inpainting import metrics, webhooks
 from inpainting.accounting.limits import Allowance, LimitReached
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.request import InpaintRequest
+from inpainting.database.fair_tags import cost_of
 from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue
 from inpainting.generations.idempotency import Idempotency
 from inpainting.log_context import request_id
 from inpainting.models import Generation
-from inpainting.models.fair_tags import cost_of
 from inpainting.models.generation_request import NATIVE, RequestedSettings, SharedImages
 from inpainting.models.images import delete_uncommitted_files
 from inpainting.planning import planner
 from inpainting.storage import check_free_space
+from inpainting.tasks import notify_workers
 from inpainting.worker.run_time_estimates import expected_seconds
 
 logger = logging.getLogger(__name__)
@@ -164,11 +164,3 @@ def save_and_notify(generation: Generation, allowance: Allowance, *, in_batch: b
 def record_accepted(generation: Generation) -> None:
     metrics.ACCEPTED.labels(generation.queue, generation.model).inc()
     logger.info("%s is accepted", generation, extra={"fields": {"generation_id": str(generation.pk)}})
-
-
-def notify_workers(queue: Queue = Queue.CPU) -> None:
-    """Send the queue's workers a message. If it is lost, a worker finds the row at its next poll."""
-    try:
-        tasks.BY_QUEUE[queue].delay()
-    except OperationalError:
-        logger.warning("The broker does not answer; the workers poll the database", exc_info=True)

@@ -6,7 +6,7 @@ from inpainting.models.analysis import Analysis, AnalysisMask
 from inpainting.models.batch import Batch, BatchItem
 from inpainting.models.conditioning_image import ConditioningImage
 from inpainting.models.draft import Draft, DraftImage
-from inpainting.models.fair_tags import Flow, VirtualTime
+from inpainting.models.flow import Flow, VirtualTime
 from inpainting.models.generation import Generation
 from inpainting.models.idempotency import IdempotencyKey
 from inpainting.models.images import GeneratedImage, Mask, ReferenceImage, SourceImage, UploadedImage

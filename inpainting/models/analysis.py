@@ -17,8 +17,8 @@ from django.db.models.signals import post_delete
 from inpainting.core import masks
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
+from inpainting.database import fair_tags
 from inpainting.engines.base import Queue
-from inpainting.models import fair_tags
 from inpainting.models.generation_request import NATIVE
 from inpainting.models.images import StoredImage, UploadedImage, delete_files_of
 from inpainting.models.queued_work import ENDED, START_ORDER, QueuedWork, Status

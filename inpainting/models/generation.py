@@ -10,8 +10,8 @@ from django.db import models, transaction
 from django.db.models.functions import Now
 
 from inpainting.core.request import PaintSettings
+from inpainting.database import fair_tags
 from inpainting.engines import registry
-from inpainting.models import fair_tags
 from inpainting.models.conditioning_image import ConditioningImage
 from inpainting.models.generation_request import GenerationRequest
 from inpainting.models.images import GeneratedImage

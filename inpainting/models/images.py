@@ -26,7 +26,7 @@ from inpainting.core.codecs.formats import EXTENSIONS, PNG, LossyCopy, format_of
 from inpainting.core.image import CanonicalImage
 from inpainting.core.image import Mask as MaskPixels
 from inpainting.core.metadata import NO_METADATA, ImageMetadata
-from inpainting.models import recent_inputs
+from inpainting.media import recent_inputs
 from inpainting.models.undeleted_file import delete_file
 
 logger = logging.getLogger(__name__)

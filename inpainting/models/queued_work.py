@@ -11,18 +11,22 @@ from typing import Any, ClassVar, Self
 from django.conf import settings
 from django.db import DatabaseError, models, transaction
 from django.db.models.functions import Now
+from django.dispatch import Signal
 
 from inpainting import metrics
+from inpainting.database import fair_tags
 from inpainting.database.compiled_query import CompiledQuery, CompiledUpdate, Parameter
 from inpainting.database.leases import NOT_LEASED, ConditionalUpdate, seconds_from_now
 from inpainting.engines.base import Queue
-from inpainting.models import completion_waiters, fair_tags
 from inpainting.models.webhook_delivery import WebhookDelivery
 from inpainting.realtime import events
 
 MAX_ATTEMPTS = 3
 WORKER = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 """The identity of this process as the holder of a lease. Host and process ID alone recur in restarted containers."""
+
+work_ended = Signal()
+"""Sent when the end of a generation or analysis is committed in this process. pk: its primary key."""
 
 
 class Status(models.TextChoices):
@@ -72,7 +76,7 @@ class QueuedWork(ConditionalUpdate):
     )
     queue = models.CharField(max_length=10, default=Queue.CPU.value, editable=False, help_text="whose workers run it")
     start_tag = models.BigIntegerField(
-        default=0, editable=False, help_text="the smallest of a queue starts next: see inpainting.models.fair_tags"
+        default=0, editable=False, help_text="the smallest of a queue starts next (start-time fair queueing)"
     )
     finish_tag = models.BigIntegerField(default=0, editable=False)
     likely_seconds = models.FloatField(
@@ -202,7 +206,7 @@ class QueuedWork(ConditionalUpdate):
                 if not self._update_where(condition, **changes):
                     return False
                 if changes.get("status") in ENDED:
-                    transaction.on_commit(lambda: completion_waiters.wake(self.pk), robust=True)
+                    transaction.on_commit(lambda: work_ended.send_robust(type(self), pk=self.pk), robust=True)
                     transaction.on_commit(self._count_end, robust=True)
                     WebhookDelivery.create_for(self._columns)
                 if event is not None:

@@ -11,7 +11,7 @@ from uuid import UUID
 from channels.layers import get_channel_layer
 
 from inpainting.realtime import events
-from inpainting.worker.waiting import wait_until_ended
+from inpainting.worker.waiters import wait_until_ended
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""The order in which queued generations start: by their tags, see `inpainting.models.fair_tags`.
+"""The order in which queued generations start: by their tags, see `inpainting.database.fair_tags`.
 
 A worker that has models loaded prefers generations that use them, since loading another model takes seconds: such a
 generation may overtake the first in line if its start tag is at most OVERTAKEN_SLOTS slots of that one behind. Tags do
@@ -20,11 +20,12 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from inpainting.database import fair_tags
 from inpainting.database.compiled_query import CompiledQuery, Parameter, order_by_index
 from inpainting.database.leases import NOT_LEASED
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
-from inpainting.models import Generation, Status, fair_tags
+from inpainting.models import Generation, Status
 from inpainting.models.generation_request import JOINED_IMAGES
 from inpainting.models.queued_work import START_ORDER, QueuedWork, runs_alone_here
 from inpainting.worker import watchdog
@@ -34,7 +35,7 @@ CANDIDATES = 64
 """How many waiting generations are searched for a loaded model: a claim costs the same however many wait."""
 
 ANALYSES_AT_ONCE = min(2, max(1, (os.cpu_count() or 2) // 2))
-"""Of a process. Each computes on all processors for up to a few seconds, so that generations keep some."""
+"""How many a process runs. Each computes on all processors for up to a few seconds, so that generations keep some."""
 
 Work = TypeVar("Work", bound=QueuedWork)
 
@@ -57,7 +58,7 @@ def waiting_in(queue: object, *, alone: object) -> QuerySet[Generation]:
 
 
 def waiting(model: type[Work], queue: object, *, alone: object) -> QuerySet[Work]:
-    """As `waiting_in`, of any model of queued work."""
+    """Return what `waiting_in` does, for any model of queued work."""
     queued = model._default_manager.filter(finished_at=None, status=Status.QUEUED, queue=queue)
     # `run_alone IN (1)` is found in an index of SQLite, `run_alone` is not.
     return queued.filter(run_alone__in=[alone]).order_by(*START_ORDER)

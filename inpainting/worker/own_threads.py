@@ -19,7 +19,7 @@ def run(name: str, work: Callable[[], object], *, at_most: int) -> None:
 
 
 def start(name: str, work: Callable[[], object], *, at_most: int) -> None:
-    """As `run`, on a new thread, whose database connections are closed at its end."""
+    """Do what `run` does on a new thread, whose database connections are closed at its end."""
 
     def work_and_close() -> None:
         try:
@@ -29,6 +29,12 @@ def start(name: str, work: Callable[[], object], *, at_most: int) -> None:
 
     if _may_run(name, at_most):
         threading.Thread(target=_run, args=(name, work_and_close), name=f"{name} (poller)", daemon=True).start()
+
+
+def count_running(name: str) -> int:
+    """How often work of that name runs."""
+    with _lock:
+        return _running[name]
 
 
 def wait_until_idle(*, seconds: float) -> bool:

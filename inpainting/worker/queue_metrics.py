@@ -12,9 +12,9 @@ from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from inpainting.database.fair_tags import model_in
 from inpainting.engines.base import Queue
 from inpainting.models import DeliveryState, Status, WebhookDelivery
-from inpainting.models.fair_tags import model_in
 from inpainting.models.queued_work import QueuedWork
 
 MAX_COUNTED = 10_000

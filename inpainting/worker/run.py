@@ -61,7 +61,7 @@ def run_waiting(queue: Queue = Queue.CPU) -> None:
 
 
 def run_while_idle(queue: Queue) -> None:
-    """As `run_waiting`, unless as many workers as this process has for the queue are at work."""
+    """Run what waits in the queue, unless as many workers as this process has for it are at work."""
     own_threads.run(queue, partial(run_waiting, queue), at_most=worker_count(queue))
 
 
@@ -74,8 +74,8 @@ def run(work: QueuedWork, queue: Queue = Queue.CPU) -> None:
 
 
 def run_claimed(work: QueuedWork, queue: Queue) -> None:
-    """As `run`. Ends, releases or fails the work, unless it is deleted or another worker holds it."""
-    with heartbeat(str(work), queue) as watch, ExitStack() as cleanup:
+    """Run the work, and end, release or fail it, unless it is deleted or another worker holds it."""
+    with heartbeat(str(work)) as watch, ExitStack() as cleanup:
         try:
             if isinstance(work, Generation):
                 paint(work, queue, watch, cleanup)
@@ -134,7 +134,7 @@ def paint(generation: Generation, queue: Queue, watch: Heartbeat, cleanup: ExitS
 
 
 def find(analysis: Analysis, watch: Heartbeat, cleanup: ExitStack) -> None:
-    """Find what the analysis is about and end it. cleanup: as of `paint`."""
+    """Find what the analysis is about and end it. cleanup: deletes the files that were written, unless committed."""
     findings = AnalysisResult()
     cleanup.callback(lambda: delete_uncommitted_files(findings.files))
     try:

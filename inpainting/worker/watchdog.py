@@ -15,8 +15,6 @@ from contextlib import contextmanager
 
 from django.conf import settings
 
-from inpainting.engines.base import Queue
-
 logger = logging.getLogger(__name__)
 
 HUNG = 70
@@ -26,9 +24,8 @@ HUNG = 70
 class Heartbeat:
     """The time of the last progress of one task."""
 
-    def __init__(self, what: str, queue: Queue) -> None:
+    def __init__(self, what: str) -> None:
         self.what = what
-        self.queue = queue
         self.beat()
 
     def beat(self) -> None:
@@ -49,9 +46,9 @@ _lock = threading.Lock()
 
 
 @contextmanager
-def heartbeat(what: str, queue: Queue = Queue.CPU) -> Iterator[Heartbeat]:
+def heartbeat(what: str) -> Iterator[Heartbeat]:
     """Watch a task: it must call `beat` at least once per lease."""
-    watch = Heartbeat(what, queue)
+    watch = Heartbeat(what)
     with _lock:
         _watches.add(watch)
     try:
@@ -59,12 +56,6 @@ def heartbeat(what: str, queue: Queue = Queue.CPU) -> Iterator[Heartbeat]:
     finally:
         with _lock:
             _watches.discard(watch)
-
-
-def count_running(queue: Queue) -> int:
-    """The number of tasks of a queue that this process runs."""
-    with _lock:
-        return sum(watch.queue is queue for watch in _watches)
 
 
 def is_running(what: str) -> bool:

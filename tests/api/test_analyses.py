@@ -20,7 +20,7 @@ from inpainting.api.native import masks
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import CanonicalImage
 from inpainting.engines.base import Queue
-from inpainting.generations import analyses, recovery
+from inpainting.generations import analyses
 from inpainting.generations.delete import delete_all_of_user
 from inpainting.generations.retention import sweep
 from inpainting.models import Act, Analysis, LedgerEntry, Status, UploadedImage, UserLimits, WebhookDelivery
@@ -30,7 +30,7 @@ from inpainting.segmenters.base import Candidate, Selection
 from inpainting.segmenters.grabcut import GrabCut
 from inpainting.storage.audit import named_files
 from inpainting.webhooks import message_body
-from inpainting.worker import own_threads
+from inpainting.worker import own_threads, poller
 from inpainting.worker.run import run_waiting
 from tests.api.bodies import text
 from tests.conftest import png
@@ -151,7 +151,7 @@ def test_a_worker_that_is_killed_loses_nothing_and_its_late_result_is_dropped(
     assert killed.start()
     assert not Analysis.objects.get().start(), "another worker holds it"
     expire_the_lease()
-    recovery.poll()
+    poller.poll()
     assert own_threads.wait_until_idle(seconds=60)
     assert alices_program.get(place).json()["status"] == "succeeded"
     assert not killed.succeed([])

@@ -109,7 +109,7 @@ def calls(
         Lora.objects.create(slug=slug, label=slug, family="sd", kind=kind, sha256="0" * 64, size_bytes=1)
     for table in (InferenceModel, Lora):
         monkeypatch.setattr(table, "is_installed", property(lambda self: True))
-    monkeypatch.setattr("inpainting.api.descriptions.find_captioner", lambda: None)
+    monkeypatch.setattr("inpainting.worker.analyses.find_captioner", lambda: None)
 
     def analysis_path() -> str:
         return f"/api/analyses/{queued(alice, photo_png).pk}/"

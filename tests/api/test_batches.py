@@ -70,7 +70,7 @@ def post_batch(alices_program: Client, photo_png: bytes, mask_png: bytes) -> Pos
 @pytest.fixture
 def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drop all notifications, so that no worker runs a generation."""
-    monkeypatch.setattr(tasks.run_waiting, "delay", lambda: None)
+    monkeypatch.setattr(tasks.run_waiting, "apply_async", lambda *arguments, **options: None)
 
 
 def photo_uploads(count: int, name: str = "photo-{}.png") -> list[Any]:
@@ -484,7 +484,7 @@ def test_cancelling_stops_only_queued_and_running_items(
 def mixed_batch(post_batch: PostBatch, monkeypatch: pytest.MonkeyPatch) -> Batch:
     """A batch with one succeeded, one failed, one cancelled and one refused item."""
     with monkeypatch.context() as patched:
-        patched.setattr(tasks.run_waiting, "delay", lambda: None)
+        patched.setattr(tasks.run_waiting, "apply_async", lambda *arguments, **options: None)
         batch = accepted_batch(post_batch(images=[*photo_uploads(3), upload(b"none")], seed="4", webhook_url=HOOK))
         succeeded, failed, cancelled, _ = (item.generation for item in batch.items.all())
         assert succeeded is not None

@@ -144,7 +144,7 @@ def test_diffusion_without_a_model_names_the_install_command(
 def test_generations_of_eight_users_share_step_batches(
     tiny: InferenceModel, generate: Any, django_user_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks.run_waiting_on_gpu, "delay", lambda: None)
+    monkeypatch.setattr(tasks.run_waiting, "apply_async", lambda *arguments, **options: None)
     settings = {"steps": 8, "strength": 1.0, "engine": "diffusion"}
     owners = [django_user_model.objects.create_user(f"user{n}@example.com", "secret") for n in range(8)]
     generations = [generate(owner, prompt="a red bus", seed=n, run=False, **settings) for n, owner in enumerate(owners)]

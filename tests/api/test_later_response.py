@@ -26,15 +26,16 @@ from inpainting.api import concurrency_limits, later_response, views
 from inpainting.api.compat.deep_image import dialect as deep_image_dialect
 from inpainting.api.native.dialect import NativeApi
 from inpainting.core.image import CanonicalImage, Mask
-from inpainting.generations import analyses, recovery, submit
+from inpainting.generations import analyses, submit
 from inpainting.generations.delete import delete_all_of_user
-from inpainting.models import Analysis, Generation, completion_waiters
+from inpainting.models import Analysis, Generation
 from inpainting.realtime import events
 from inpainting.realtime.following import follow
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Selection
 from inpainting.segmenters.grabcut import GrabCut
-from inpainting.worker.waiting import wait_until_ended
+from inpainting.worker import poller, waiters
+from inpainting.worker.waiters import wait_until_ended
 from tests.api.bodies import shape_c, text
 from tests.compat import deep_image
 from tests.compat.arrival import Clock
@@ -77,10 +78,10 @@ class Caller(ApplicationCommunicator):  # type: ignore[misc]  # channels ships n
         """Send the request; return its generation once the response waits for it."""
         await self.send()
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not completion_waiters.awaited():
+            while not waiters.awaited():
                 await asyncio.sleep(0.01)
                 assert not self.future.done() or self.future.exception() is None
-        (pk,) = completion_waiters.awaited()
+        (pk,) = waiters.awaited()
         return await Generation.objects.aget(pk=pk)
 
     async def answer(self) -> tuple[int, dict[str, str], dict[str, Any]]:
@@ -188,7 +189,7 @@ async def test_a_disconnect_ends_the_wait_but_not_the_generation(call: Call) -> 
         await caller.send_input({"type": "http.disconnect"})
         await caller.wait(PATIENCE_SECONDS)
         assert await caller.receive_nothing()
-    assert not completion_waiters.awaited()
+    assert not waiters.awaited()
     await generation.arefresh_from_db()
     assert generation.status == "queued"
 
@@ -216,7 +217,7 @@ async def test_a_disconnect_cancels_a_selection_that_no_later_request_names(
     caller = Caller(alices_key, body, "/api/masks/", **({"Idempotency-Key": key} if key else {}))
     await caller.send()
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not completion_waiters.awaited():
+        while not waiters.awaited():
             await asyncio.sleep(0.01)
     await caller.send_input({"type": "http.disconnect"})
     await caller.wait(PATIENCE_SECONDS)
@@ -291,7 +292,7 @@ async def test_a_waiting_response_holds_neither_thread_nor_body(call: Call, monk
 
 async def test_a_stopping_server_answers_with_the_202_of_the_native_api(call: Call) -> None:
     async with call() as (caller, generation):
-        await sync_to_async(recovery.release_own)()
+        await sync_to_async(poller.release_own)()
         status, _, body = await caller.answer()
     assert (status, body["id"], body["status"]) == (202, str(generation.pk), "processing")
 
@@ -301,7 +302,7 @@ async def test_a_stopping_server_answers_with_a_503_where_a_dialect_has_no_answe
 ) -> None:
     monkeypatch.setattr(NativeApi, "answers_before_the_end", False)
     async with call() as (caller, _):
-        await sync_to_async(recovery.release_own)()
+        await sync_to_async(poller.release_own)()
         status, headers, problem = await caller.answer()
     assert (status, problem["code"], headers["retry-after"]) == (503, "try_again", "5")
 
@@ -381,7 +382,7 @@ async def test_a_disconnect_ends_the_stream(call: Call, closed_streams: list[UUI
         await caller.send_input({"type": "http.disconnect"})
         await caller.wait(PATIENCE_SECONDS)
     assert closed_streams == [generation.pk]
-    assert not completion_waiters.awaited()
+    assert not waiters.awaited()
     assert not get_channel_layer().groups.get(events.generation_group(generation.pk))
     await generation.arefresh_from_db()
     assert generation.status == "queued"
@@ -390,7 +391,7 @@ async def test_a_disconnect_ends_the_stream(call: Call, closed_streams: list[UUI
 async def test_a_stopping_server_ends_the_stream(call: Call, closed_streams: list[UUID]) -> None:
     async with call() as (caller, _):
         await caller.receive_output(PATIENCE_SECONDS)
-        await sync_to_async(recovery.release_own)()
+        await sync_to_async(poller.release_own)()
         assert await chunk(caller) == b"end"
     assert len(closed_streams) == 1
 

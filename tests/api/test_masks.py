@@ -185,7 +185,6 @@ def test_a_server_that_computes_too_long_for_others_says_when_to_try_again(
         "/api/masks/": {"image": mask, "points": [[60, 30]]},
         "/api/masks/operations/": {"mask": mask, "operations": []},
         "/v1/tools/generate_mask": {"image": mask, "mask_model": "u2net", "allow_built_in": True},
-        "/v1/tools/describe-image": {"image": mask},
     }
     for url, fields in requests.items():
         with concurrency_limits.computing():

@@ -10,8 +10,8 @@ from django.test import Client
 from django.test.client import MULTIPART_CONTENT
 
 from accounts.models import User
-from inpainting import tasks
 from inpainting.core.request import InpaintRequest
+from inpainting.generations import submit
 from inpainting.models import Generation, WebhookDelivery
 from tests.api.bodies import shape_a, shape_b, shape_c
 
@@ -87,7 +87,7 @@ def test_a_rerun_has_its_parent_before_its_first_event(
     parent = generate(alice)
     parents: list[object] = []
     latest = Generation.objects.order_by("created_at")
-    monkeypatch.setattr(tasks.run_waiting, "delay", lambda: parents.extend(latest.values_list("parent", flat=True)))
+    monkeypatch.setattr(submit, "notify_workers", lambda queue: parents.extend(latest.values_list("parent", flat=True)))
     assert alices_program.post(f"/api/generations/{parent.pk}/run-again/").status_code == 202
     assert parents == [None, parent.pk]
 

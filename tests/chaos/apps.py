@@ -85,7 +85,7 @@ class ChaosConfig(AppConfig):
         with_fail_points(Generation, "succeed", "commit")
         with_fail_points(PreviewedImage, "store_reduced", "thumbnail")
         # Fail points of accepting: just before the commit, and before the workers are notified.
-        accept, notify_workers = Generation.save_new, submit.notify_workers
+        accept, notify_workers = Generation.save_new, submit.notify_workers  # type: ignore[attr-defined]
 
         def save_new(self: Generation, *, weight: int = 1, in_batch: bool = False) -> None:
             accept(self, weight=weight, in_batch=in_batch)
@@ -96,4 +96,4 @@ class ChaosConfig(AppConfig):
             notify_workers(queue)
 
         Generation.save_new = save_new  # type: ignore[method-assign]
-        submit.notify_workers = notify_after
+        submit.notify_workers = notify_after  # type: ignore[attr-defined]

@@ -56,4 +56,4 @@ def pixels(png: bytes) -> NDArray[np.uint8]:
 def keep_waiting(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     """Let requests be answered with `processing`; `run_waiting` paints them."""
     settings.MODELSLAB_WAIT_SECONDS = 0.0
-    monkeypatch.setattr(tasks.run_waiting, "delay", lambda: None)
+    monkeypatch.setattr(tasks.run_waiting, "apply_async", lambda *arguments, **options: None)

@@ -78,9 +78,10 @@ def test_outpainting_goes_on_where_the_captioning_model_is_incomplete(
     assert any(warning.startswith(note) for warning in answer.json()["meta"]["warnings"])
 
 
+@pytest.mark.parametrize("role", ["all", "web"])
 @pytest.mark.parametrize("broken", [False, True])
-def test_a_worker_describes_for_a_web_process(
-    program: Client, diffusion_requests: list[InpaintRequest], tmp_path: Path, settings: Any, broken: bool
+def test_a_worker_describes(
+    program: Client, diffusion_requests: list[InpaintRequest], tmp_path: Path, settings: Any, broken: bool, role: str
 ) -> None:
     pytest.importorskip("torch", reason="the diffusion engine is not installed")
     from tests.support import tiny_vision_models
@@ -89,7 +90,7 @@ def test_a_worker_describes_for_a_web_process(
     call_command("pull_model", "blip-base", "--yes", f"--from={folder}", stdout=StringIO())
     if broken:
         (tmp_path / "models" / "blip-base" / "config.json").write_text("{}")
-    settings.ROLE = "web"
+    settings.ROLE = role
     with accepted() as ids:
         warnings = post(program, outpainting()).json()["meta"]["warnings"]
     assert len(ids) == 1

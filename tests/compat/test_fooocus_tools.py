@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import threading
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,8 @@ from django.test import Client
 from numpy.typing import NDArray
 from PIL import Image
 
-from inpainting.api import concurrency_limits, descriptions
 from inpainting.api.compat.fooocus.body import MaskModel
-from inpainting.captioning import Caption, CaptionStyle
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.image import CanonicalImage
 from inpainting.models import Analysis
 from inpainting.segmenters import registry
 from inpainting.segmenters.grabcut import GrabCut
@@ -156,6 +152,7 @@ def test_a_key_is_needed(client: Client) -> None:
 # describe-image
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("image_type", "begins"), [(None, "a photo"), ("Photo", "a photo"), ("Anime", "an anime")])
 def test_without_a_model_the_description_names_the_colours_and_the_header_says_so(
     alices_program: Client, image_type: str | None, begins: str
@@ -168,6 +165,7 @@ def test_without_a_model_the_description_names_the_colours_and_the_header_says_s
     assert response.headers["X-DreamLayer-Captioner"] == "colours"
 
 
+@pytest.mark.django_db(transaction=True)
 def test_the_form_of_earlier_versions_is_read(alices_program: Client) -> None:
     image = SimpleUploadedFile("photo.png", png(disc()), "image/png")
     response = alices_program.post(f"{DESCRIBE}?type=Anime", {"image": image})
@@ -242,20 +240,3 @@ def test_a_worker_describes_alike_and_an_incomplete_model_is_a_clear_error(
     (tmp_path / "models" / "blip-base" / "config.json").write_text("{}")
     for response in in_both_roles(alices_program, {"image": PHOTO}, DESCRIBE, settings):
         assert (response.status_code, "blip" in response.json()["detail"].lower()) == (400, True), response.content
-
-
-def test_a_captioning_model_is_loaded_before_a_turn_to_compute_is_taken(
-    alices_program: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Loading:
-        def loaded(self) -> None:
-            with concurrency_limits.computing():  # fails where the request computes already
-                pass
-
-        def describe(self, image: CanonicalImage, style: CaptionStyle) -> Caption:
-            return Caption("a disc", "loading")
-
-    monkeypatch.setattr(concurrency_limits, "WAIT_SECONDS", 0.01)
-    monkeypatch.setattr(concurrency_limits, "_computations", threading.BoundedSemaphore(1))
-    monkeypatch.setattr(descriptions, "find_captioner", Loading)
-    assert post(alices_program, {"image": PHOTO}, DESCRIBE).json() == {"describe": "a disc"}

@@ -55,7 +55,7 @@ def waits(generate: Generate, monkeypatch: pytest.MonkeyPatch) -> Generate:
 
     def make(owner: User) -> Generation:
         with monkeypatch.context() as away:
-            away.setattr(tasks.run_waiting, "delay", lambda: None)
+            away.setattr(tasks.run_waiting, "apply_async", lambda *arguments, **options: None)
             return generate(owner)
 
     return make

@@ -28,13 +28,12 @@ from inpainting import tasks
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.base import Queue
-from inpainting.generations import recovery, submit
+from inpainting.generations import submit
 from inpainting.keepalive import run_in_thread
 from inpainting.media.previews import thumbnail_of
 from inpainting.models import GeneratedImage, Generation, IdempotencyKey, LedgerEntry, Mask, SourceImage, Status
+from inpainting.worker import poller, watchdog
 from inpainting.worker import run as running
-from inpainting.worker import watchdog
 from inpainting.worker.run import run_waiting
 from tests.support.commit_failures import lose_the_commit_reply
 from tests.support.small_disk import fill, make_room, small_disk
@@ -60,7 +59,7 @@ def waits(generate: Generate, monkeypatch: pytest.MonkeyPatch) -> Generate:
 
     def make(owner: User, **images: CanonicalImage) -> Generation:
         with monkeypatch.context() as away:
-            away.setattr(tasks.run_waiting, "delay", lambda: None)
+            away.setattr(tasks.run_waiting, "apply_async", lambda *arguments, **options: None)
             return generate(owner, **images)
 
     return make
@@ -282,7 +281,7 @@ def test_a_generation_that_waits_for_the_database_is_not_requeued(
     def poll() -> None:
         lock.rollback()
         Generation.objects.update(lease_until="2020-01-01T00:00:00Z")
-        recovery.poll()
+        poller.poll()
 
     during_a_database_wait(monkeypatch, poll)
     after_the_start(monkeypatch, lambda: lock.execute("BEGIN EXCLUSIVE"))
@@ -313,7 +312,7 @@ def test_a_result_that_a_stopping_process_cannot_commit_is_run_again(
     assert files() == before
     watchdog.draining.clear()
     watchdog.stopping.clear()
-    assert recovery.recover() == 1
+    assert poller.recover() == 1
     generation.refresh_from_db()
     assert generation.status == Status.SUCCEEDED
 
@@ -331,7 +330,7 @@ def test_a_commit_that_the_disk_refuses_is_retried(
     pauses = during_a_database_wait(monkeypatch, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard)))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))  # no file may become larger
     try:
-        assert running.retry_until_committed(generation.release, watchdog.Heartbeat("a test", Queue.CPU))
+        assert running.retry_until_committed(generation.release, watchdog.Heartbeat("a test"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert len(pauses) == 1

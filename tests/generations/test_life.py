@@ -20,13 +20,13 @@ from inpainting.core.errors import Cancelled, EngineFailed, InvalidRequest
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
-from inpainting.engines.base import OnStep, Plan, Queue, Step
-from inpainting.generations.recovery import recover
+from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.generations.submit import Submission, submit
 from inpainting.models import GeneratedImage, Generation, Status
 from inpainting.worker import progress
 from inpainting.worker import run as running
 from inpainting.worker import watchdog as watching
+from inpainting.worker.poller import recover
 from inpainting.worker.run import run, run_waiting
 from inpainting.worker.watchdog import Heartbeat
 from tests.support.fakes import PlainEngine
@@ -200,7 +200,7 @@ def test_the_reporter_always_stores_the_last_step(
 ) -> None:
     generation = started(generate(alice, run=False))
     monkeypatch.setattr(progress, "PROGRESS_EVERY_SECONDS", 3600)  # longer than this test: only the last step is stored
-    report = progress.Reporter(generation, Heartbeat("a test", Queue.CPU))
+    report = progress.Reporter(generation, Heartbeat("a test"))
     for number in (1, 2, 3):
         report(Step(number, 3))
     assert (generation.step, generation.steps) == (3, 3)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from accounts.models import User
 from inpainting.core.image import CanonicalImage
-from inpainting.models import Generation, Status, recent_inputs
+from inpainting.media import recent_inputs
+from inpainting.models import Generation, Status
 from inpainting.models.images import StoredImage
 from inpainting.worker.run import run_waiting
 

@@ -19,7 +19,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from inpainting.generations import recovery, retention
+from inpainting.generations import retention
 from inpainting.generations.retention import sweep
 from inpainting.models import (
     Act,
@@ -31,7 +31,7 @@ from inpainting.models import (
     Status,
     WebhookDelivery,
 )
-from inpainting.worker import own_threads, watchdog
+from inpainting.worker import own_threads, poller, watchdog
 
 Generate = Callable[..., Generation]
 
@@ -144,11 +144,11 @@ def poll_three_times(monkeypatch: pytest.MonkeyPatch, poll: Callable[[], object]
         if len(polls) == 3:
             raise StopPolling
 
-    monkeypatch.setattr(recovery, "poll", counted)
-    monkeypatch.setattr(recovery, "POLL_SECONDS", 0.001)
-    monkeypatch.setattr(recovery, "close_old_connections", lambda: None)
+    monkeypatch.setattr(poller, "poll", counted)
+    monkeypatch.setattr(poller, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(poller, "close_old_connections", lambda: None)
     with pytest.raises(StopPolling):
-        recovery.poll_forever()
+        poller.poll_forever(retention.sweep_if_due)
 
 
 def test_a_deletion_that_hangs_does_not_delay_polling(db: None, monkeypatch: pytest.MonkeyPatch) -> None:

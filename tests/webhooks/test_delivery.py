@@ -14,10 +14,10 @@ from pytest_django import Settings
 
 from accounts.models import User
 from inpainting import webhooks
-from inpainting.generations import recovery
 from inpainting.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookSecret
 from inpainting.net import Failure, OutboundPolicy, PostFailure
 from inpainting.webhooks import RETRY_SECONDS, deliver, deliver_due, signing_secrets
+from inpainting.worker import poller
 from tests.net.fake_network import PUBLIC, FakeNetwork, Handler, Listener, answer, silent
 from tests.support.threads import with_own_connection
 from tests.webhooks.receiving import let_time_pass, messages, open_to, seeded, url_of
@@ -243,7 +243,7 @@ def test_a_message_whose_sender_died_is_sent_again_with_the_same_id(
         deliver_due()  # the lease has not expired
         assert len(receiver.requests) == 1
         let_time_pass()
-        recovery.poll()
+        poller.poll()
         first, second = messages(receiver)
     assert first.id == second.id
     assert fresh(delivery).state == DeliveryState.DELIVERED

@@ -10,9 +10,8 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import User
-from inpainting.generations import recovery
 from inpainting.models import Generation, Status, WebhookDelivery
-from inpainting.worker import watchdog
+from inpainting.worker import poller, watchdog
 from inpainting.worker.fair_queue import start_next
 
 Generate = Callable[..., Generation]
@@ -32,7 +31,7 @@ def test_running_work_of_a_living_process_continues(alice: User, generate: Gener
     with watchdog.heartbeat(str(generation)):
         set_clock(by)
         watchdog.end_if_hung()
-        recovery.poll()
+        poller.poll()
         generation.refresh_from_db()
         assert generation.advance(1, 2)  # which renews the lease
         assert generation.lease_until is not None
@@ -46,7 +45,7 @@ def test_work_of_a_dead_process_runs_again_at_the_next_start(alice: User, genera
     generation = generate(alice, run=False)
     assert start_next() == generation
     set_clock(by)
-    recovery.recover()
+    poller.recover()
     generation.refresh_from_db()
     assert generation.status == Status.SUCCEEDED
 

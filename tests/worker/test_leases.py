@@ -17,13 +17,13 @@ from kombu.exceptions import OperationalError as BrokerDown
 
 from accounts.models import User
 from inpainting import tasks
-from inpainting.generations import recovery, submit
+from inpainting.generations import submit
 from inpainting.models import GeneratedImage, Generation, Status
 from inpainting.realtime import events
-from inpainting.worker import fair_queue, own_threads
+from inpainting.worker import fair_queue, own_threads, poller
 from inpainting.worker import run as running
 from inpainting.worker.run import run, run_waiting
-from inpainting.worker.waiting import wait_until_ended
+from inpainting.worker.waiters import wait_until_ended
 from tests.support.threads import with_own_connection
 
 Generate = Callable[..., Generation]
@@ -112,7 +112,7 @@ def test_a_stopping_server_releases_its_generations_without_counting_the_attempt
     generation = generate(alice, run=False)
     for _ in range(5):  # more often than attempts are allowed
         assert generation.start()
-        recovery.release_own()
+        poller.release_own()
         generation.refresh_from_db()
         assert (generation.status, generation.attempts) == (Status.QUEUED, 0)
 
@@ -123,7 +123,7 @@ def test_a_stopping_server_also_releases_what_it_is_about_to_start(
 ) -> None:
     monkeypatch.setattr(submit, "notify_workers", lambda queue: None)
     generation, start = generate(alice, run=False), Generation.start
-    stopping = threading.Thread(target=with_own_connection, args=[recovery.release_own])
+    stopping = threading.Thread(target=with_own_connection, args=[poller.release_own])
 
     def slow_start(self: Generation) -> bool:
         stopping.start()
@@ -148,7 +148,7 @@ def test_releasing_a_generation_after_a_cancel_ends_it(alice: User, generate: Ge
 
 def test_a_stopping_process_starts_nothing(alice: User, generate: Generate) -> None:
     generation = generate(alice, run=False)
-    recovery.release_own()
+    poller.release_own()
     assert fair_queue.start_next() is None
     assert not async_to_sync(wait_until_ended)(generation.pk)  # callers stop waiting too
 
@@ -173,14 +173,15 @@ def test_a_failing_event_or_notification_undoes_nothing(
 def test_a_notification_that_cannot_be_sent_loses_nothing(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def down() -> None:
+    def down(*arguments: object, **options: object) -> None:
         raise BrokerDown("the broker is down")
 
     with monkeypatch.context() as broken_broker:
-        broken_broker.setattr(tasks.run_waiting, "delay", down)
+        broken_broker.setattr(tasks.run_waiting, "apply_async", down)
+        broken_broker.setattr(tasks, "_paused_until", 0.0)
         generation = generate(alice)
     assert generation.status == Status.QUEUED
-    recovery.poll()
+    poller.poll()
     generation.refresh_from_db()
     assert generation.status == Status.SUCCEEDED
 
@@ -214,6 +215,6 @@ def test_before_it_stops_a_process_waits_for_what_it_runs_and_starts_nothing(
     generate(alice, run=False), generate(alice, run=False)
     started = fair_queue.start_next()
     assert started is not None
-    recovery.stop_working(drain_seconds=7)
+    poller.stop_working(drain_seconds=7)
     assert waits == [7]
     assert sorted(Generation.objects.values_list("status", "attempts")) == [("queued", 0), ("succeeded", 1)]

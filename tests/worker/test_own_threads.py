@@ -5,19 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from celery import Task
-from kombu.exceptions import OperationalError
 
 from accounts.models import User
 from inpainting import tasks
 from inpainting.engines.base import Queue
-from inpainting.generations import recovery
 from inpainting.models import Generation, Status
-from inpainting.worker import own_threads
+from inpainting.worker import own_threads, poller
 from inpainting.worker.run import run_while_idle
 
 Generate = Callable[..., Generation]
@@ -48,11 +44,11 @@ def test_the_poller_starts_what_waits_in_the_queues_of_its_process(
 ) -> None:
     generation = generate(alice, run=False)
     settings.QUEUES = ["gpu", "hooks"]
-    recovery.poll()
+    poller.poll()
     generation.refresh_from_db()
     assert generation.status == Status.QUEUED  # this process does not work on its queue
     settings.QUEUES = ["cpu"]
-    recovery.poll()
+    poller.poll()
     generation.refresh_from_db()
     assert generation.status == Status.SUCCEEDED
 
@@ -65,33 +61,13 @@ def test_messages_and_the_poller_together_start_no_more_than_there_are_workers(
 
     def start_next(queue: Queue) -> None:
         claims.append(queue)
-        tasks.run_waiting()  # as another thread would at this time
+        tasks.run_waiting("cpu")  # as another thread would at this time
 
     monkeypatch.setattr("inpainting.worker.run.start_next", start_next)
     run_while_idle(Queue.CPU)
     assert claims == [Queue.CPU]
-    tasks.run_waiting()  # the first one has ended
+    tasks.run_waiting("cpu")  # the first one has ended
     assert claims == [Queue.CPU] * 2
-
-
-def test_after_a_failure_no_message_is_sent_for_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, sent = [100.0], []
-
-    def fail(self: tasks.WakeUp, *args: Any, **options: Any) -> None:
-        sent.append(clock[0])
-        raise OperationalError
-
-    monkeypatch.setattr(Task, "apply_async", fail)
-    monkeypatch.setattr(tasks, "_paused_until", 0.0)
-    monkeypatch.setattr("inpainting.tasks.time", SimpleNamespace(monotonic=lambda: clock[0]))
-    with pytest.raises(OperationalError):
-        tasks.run_waiting.delay()
-    tasks.run_waiting.delay()
-    tasks.run_waiting_on_gpu.delay()
-    clock[0] += tasks.PAUSE_SECONDS
-    with pytest.raises(OperationalError):
-        tasks.run_waiting.delay()
-    assert sent == [100.0, 105.0]
 
 
 def test_it_waits_until_all_work_has_ended() -> None:

@@ -9,9 +9,8 @@ import pytest
 from accounts.models import User
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
-from inpainting.generations import recovery
 from inpainting.models import Generation, Status
-from inpainting.worker import fair_queue, own_threads, watchdog
+from inpainting.worker import fair_queue, own_threads, poller, watchdog
 from inpainting.worker.fair_queue import start_next
 from tests.support.fakes import PlainEngine, declared
 
@@ -163,7 +162,7 @@ def test_a_release_does_not_count_and_it_still_runs_alone(alice: User, generate:
     first, _ = crashed_together(alice, generate, 2)
     for _ in range(4):
         assert start_next() == first
-        recovery.release_own()
+        poller.release_own()
         watchdog.draining.clear()
     first.refresh_from_db()
     assert (first.attempts, first.run_alone) == (0, True)
@@ -173,8 +172,8 @@ def test_the_poller_starts_all_idle_workers(alice: User, generate: Generate, mon
     """As many workers as before start again after the last one that had to run alone."""
     started: list[str] = []
     monkeypatch.setattr(own_threads, "start", lambda name, work, at_most: started.append(name))
-    monkeypatch.setattr(recovery, "worker_count", lambda queue: 4)
+    monkeypatch.setattr(poller, "worker_count", lambda queue: 4)
     for _ in range(3):
         generate(alice, run=False)
-    recovery.poll()
+    poller.poll()
     assert started == [Queue.CPU] * 3

@@ -30,10 +30,12 @@ from dreamlayer_site.server.daphne_server import LimitedServer, ReceivedBodyMidd
 from dreamlayer_site.server.static_files import build_static_files
 from inpainting.engines.base import Queue
 from inpainting.garbage import freeze_imports
-from inpainting.generations.recovery import recover, start_poller, stop_working
+from inpainting.generations.retention import sweep_if_due
+from inpainting.generations.undoable_delete import purge_if_due
 from inpainting.moderation import warn_where_unavailable
 from inpainting.worker import watchdog
 from inpainting.worker.fair_queue import worker_count
+from inpainting.worker.poller import recover, start_poller, stop_working
 from inpainting.worker.warm_up import start_warming_up
 
 EXIT_SECONDS = 1.5
@@ -109,7 +111,7 @@ def start_working() -> int:
             start_workers(queue, worker_count(queue))
     # On other databases than SQLite another process may be running them: if not, their leases expire.
     waiting = recover() if settings.IS_ALONE and connection.vendor == "sqlite" else 0
-    start_poller()
+    start_poller(purge_if_due, sweep_if_due)
     if Queue.GPU in settings.QUEUES:
         start_warming_up()
     warn_where_unavailable()

@@ -6,7 +6,7 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from accounts.models import Scope
-from inpainting.api.descriptions import respond_with_caption
+from inpainting.api.analyses import respond_with_caption
 from inpainting.api.dialect import json_response
 from inpainting.api.images import IMAGE
 from inpainting.api.native.bodies import read_body

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,10 +16,8 @@ from rest_framework.views import APIView
 
 from accounts.models import Scope
 from inpainting.accounting.limits import LimitReached
-from inpainting.api.analyses import accept, runs_in_worker
-from inpainting.api.concurrency_limits import computing, limit_segmentations
+from inpainting.api.analyses import accept
 from inpainting.api.images import SentImage
-from inpainting.api.later_response import has_disconnected
 from inpainting.api.native import analyses
 from inpainting.api.native.bodies import Body, read_body
 from inpainting.api.native.dialect import parse_prefer_header
@@ -31,6 +28,7 @@ from inpainting.api.native.schemas.analyses import PendingAnalysis
 from inpainting.api.native.schemas.masks import MASKS, FoundMask, FoundMaskPage, MaskForm, SelectedMask, selection_of
 from inpainting.api.openapi import ACCEPTING, HOW_LONG, IMAGE, KEY, documented
 from inpainting.api.recent_images import ReadImage, read_recent
+from inpainting.api.selecting import needs_worker, select_here
 from inpainting.api.views import AnyBodyView, ImageView
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations.analyses import AnalysisRequest
@@ -40,7 +38,7 @@ from inpainting.media.files import OWNERS_ONLY, image_response
 from inpainting.models import Analysis, UploadedImage
 from inpainting.models.analysis import Task, mask_values, selection_to_dict
 from inpainting.segmenters import registry
-from inpainting.segmenters.base import LoadsModel, Segmenter, Selection, candidates_of, load_models_of
+from inpainting.segmenters.base import Candidate, Segmenter, Selection
 
 BY_ID = {"source": "generation-source", "picture": "draft-picture"}
 """Fields with the id of an image of the user, and the routes of these images."""
@@ -95,22 +93,20 @@ class Masks(AnyBodyView):
         selection = selection_of(values)
         selection.check_for(segmenter)
         sent = read_sent_image(body, values)
-        if is_for_worker(segmenter, values, request):
+        if needs_worker(segmenter) or "webhook_url" in values or parse_prefer_header(request)[0] == 0:
             read = read_recent(sent, request)
             keeps = idempotency is not None or "webhook_url" in values
             accepted = accept_analysis(request, segmenter, selection, values, read, idempotency, keeps=keeps)
             return analyses.answer(accepted, request, keeps=keeps)
-        has_left = partial(has_disconnected, request)
-        with limit_segmentations(request.user, has_left):
-            image = read_recent(sent, request).image
-            load_models_of(segmenter, selection)
-            with computing(has_left):
-                candidates = candidates_of(segmenter, image, selection)
-                found = selection_values(candidates, segmenter.name, values["format"])
-            if not values["store"] or not found["area"]:
-                return Response(selected_mask(found, None, request))
-            about = mask_values(candidates[0], segmenter.name)
-            stored = store_mask(request.user, candidates[0].mask, about, idempotency=idempotency)
+
+        def render(candidates: Sequence[Candidate]) -> tuple[Candidate, dict[str, Any]]:
+            return candidates[0], selection_values(candidates, segmenter.name, values["format"])
+
+        best, found = select_here(segmenter, selection, sent, request, render)
+        if not values["store"] or not found["area"]:
+            return Response(selected_mask(found, None, request))
+        about = mask_values(best, segmenter.name)
+        stored = store_mask(request.user, best.mask, about, idempotency=idempotency)
         return created_response(found, stored, request)
 
 
@@ -127,13 +123,6 @@ def earlier_answer(request: Request, idempotency: Idempotency, form: str) -> Htt
         return created_response(selection_values([stored_candidate(stored)], segmenter, form), stored, request)
     analysis = idempotency.earlier_analysis(request.user)
     return None if analysis is None else analyses.answer(analysis, request, keeps=True)
-
-
-def is_for_worker(segmenter: Segmenter, values: Mapping[str, Any], request: Request) -> bool:
-    """Whether a worker selects: where the request does not wait, wants a webhook, or needs a model that is not here."""
-    if "webhook_url" in values or parse_prefer_header(request)[0] == 0:
-        return True
-    return isinstance(segmenter, LoadsModel) and runs_in_worker()
 
 
 def accept_analysis(

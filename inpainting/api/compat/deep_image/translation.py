@@ -11,9 +11,9 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from inpainting.api.analyses import describe_in_worker, runs_in_worker
+from inpainting.api.analyses import describe_in_worker
 from inpainting.api.compat.deep_image.body import INPAINTING, RequestForm, echo, names_of, unknown_fields
-from inpainting.api.concurrency_limits import computing, limit_segmentations
+from inpainting.api.concurrency_limits import limit_segmentations
 from inpainting.api.dialect import MAX_IGNORED_FIELDS, build_scaled_request, origin_of, shown_name
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.media.links import ending_key
@@ -101,21 +101,14 @@ def add_description(
     """Let outpainting without a prompt begin from a description of the image, as the service does; say whose it is.
 
     Only where a diffusion model is installed: no other engine reads a prompt. Where the captioning model fails, its
-    colours are named, as without such a model. Raises LimitReached and Busy.
+    colours are named, as without such a model. Raises LimitReached.
     """
     if requested.prompt or not values.get("fit") or not (DIFFUSION.is_installed and catalog.has_installed()):
         return requested, []
     notes, captioner = [], find_captioner(catalog)
     with limit_segmentations(user):
         try:
-            if captioner is None:
-                caption = describe_colours(image)
-            elif runs_in_worker():
-                caption = describe_in_worker(image, user, service="deep-image")
-            else:
-                captioner.loaded()
-                with computing():
-                    caption = captioner.describe(image)
+            caption = describe_in_worker(image, user, service="deep-image") if captioner else describe_colours(image)
         except EngineFailed as error:
             caption = describe_colours(image)
             notes.append(f"The image was described by its colours alone: {error.message}")

@@ -13,16 +13,14 @@ from django.http import HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
-from inpainting.api.analyses import accept, answer_later, best_mask_of, runs_in_worker
+from inpainting.api.analyses import accept, answer_later, best_mask_of, respond_with_caption
 from inpainting.api.compat import fastapi
 from inpainting.api.compat.fooocus.body import DescribeBody, DescribeForm, ImageType, MaskBody, MaskModel
-from inpainting.api.concurrency_limits import computing, limit_segmentations
-from inpainting.api.descriptions import respond_with_caption
 from inpainting.api.dialect import IGNORED_HEADER, json_response
 from inpainting.api.images import ImageRole, SentImage
-from inpainting.api.later_response import has_disconnected
 from inpainting.api.parsers import body_of
 from inpainting.api.recent_images import read_recent
+from inpainting.api.selecting import needs_worker, select_here
 from inpainting.api.views import DialectView
 from inpainting.captioning import Caption, CaptionStyle
 from inpainting.core.codecs import encode_png
@@ -31,15 +29,7 @@ from inpainting.core.image import CanonicalImage, Mask
 from inpainting.generations.analyses import AnalysisRequest
 from inpainting.models.analysis import Task, selection_to_dict
 from inpainting.segmenters import registry
-from inpainting.segmenters.base import (
-    Detection,
-    Hint,
-    LoadsModel,
-    Segmenter,
-    Selection,
-    candidates_of,
-    load_models_of,
-)
+from inpainting.segmenters.base import Detection, Hint, Segmenter, Selection
 
 SEGMENTER_HEADER, CAPTIONER_HEADER = "X-DreamLayer-Segmenter", "X-DreamLayer-Captioner"
 BUILT_IN = "saliency"
@@ -68,21 +58,16 @@ class GenerateMask(DialectView):
             is_rgb=body.mask_model is MaskModel.SAM,
             headers={SEGMENTER_HEADER: segmenter.name, IGNORED_HEADER: ", ".join(find_ignored_fields(body, segmenter))},
         )
-        sent, user = SentImage("image", body.image), request.user
-        if isinstance(segmenter, LoadsModel) and runs_in_worker():
-            read, service = read_recent(sent, request, IMAGE), self.dialect.name
-            options = selection_to_dict(selection.within(read.image.size))
-            wanted = AnalysisRequest(
-                user, Task.SEGMENT, options, segmenter=segmenter.name, service=service, ends_with_response=True
-            )
-            accepted = accept(wanted, read)
-            return answer_later(accepted, request, self.dialect, lambda found: render(best_mask_of(found)))
-        has_left = partial(has_disconnected, request)
-        with limit_segmentations(user, has_left):
-            image = read_recent(sent, request, IMAGE).image
-            load_models_of(segmenter, selection)
-            with computing(has_left):
-                return render(candidates_of(segmenter, image, selection)[0].mask)
+        sent = SentImage("image", body.image)
+        if not needs_worker(segmenter):
+            return select_here(segmenter, selection, sent, request, lambda found: render(found[0].mask), role=IMAGE)
+        read, service = read_recent(sent, request, IMAGE), self.dialect.name
+        options = selection_to_dict(selection.within(read.image.size))
+        wanted = AnalysisRequest(
+            request.user, Task.SEGMENT, options, segmenter=segmenter.name, service=service, ends_with_response=True
+        )
+        accepted = accept(wanted, read)
+        return answer_later(accepted, request, self.dialect, lambda analysis: render(best_mask_of(analysis)))
 
 
 def render_mask(mask: Mask, *, is_rgb: bool, headers: Mapping[str, str]) -> HttpResponse:

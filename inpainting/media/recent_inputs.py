@@ -8,7 +8,7 @@ from collections import OrderedDict
 from inpainting.core.image import CanonicalImage
 
 MAX_BYTES = 64 * 2**20
-"""Of all pixels together: five photos of 2048 x 2048."""
+"""The limit for all pixels together: five photos of 2048 x 2048."""
 
 _images: OrderedDict[str, CanonicalImage] = OrderedDict()
 _bytes = 0

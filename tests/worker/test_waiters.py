@@ -15,10 +15,11 @@ from django.db import connection
 from django.test import Client
 
 from accounts.models import User
-from inpainting.generations import recovery, submit
+from inpainting.generations import submit
 from inpainting.generations.delete import delete_all_of_user
-from inpainting.models import Generation, Status, completion_waiters
-from inpainting.worker import waiting
+from inpainting.models import Generation, Status
+from inpainting.worker import poller, waiters
+from inpainting.worker import waiters as waiting
 from tests.api.bodies import upload
 
 Generate = Callable[..., Generation]
@@ -51,7 +52,7 @@ def waiting_for(generation: Generation) -> Iterator[Callable[[], bool]]:
 
     caller = threading.Thread(target=until_ended, daemon=True)
     caller.start()
-    while caller.is_alive() and generation.pk not in completion_waiters.awaited():
+    while caller.is_alive() and generation.pk not in waiters.awaited():
         time.sleep(0.01)
 
     def answer() -> bool:
@@ -68,7 +69,7 @@ def test_an_end_in_this_process_wakes_the_caller_without_polling(alice: User, ge
     with waiting_for(generation) as answer, waiting_for(generation) as another:
         assert generation.cancel()
         assert (answer(), another()) == (True, True)
-    assert not completion_waiters.awaited()
+    assert not waiters.awaited()
 
 
 def test_an_end_in_another_process_is_found_by_polling(alice: User, generate: Generate) -> None:
@@ -103,14 +104,14 @@ def test_polling_goes_on_after_the_request_that_began_it(
 def test_a_stopping_server_wakes_every_waiting_caller(alice: User, generate: Generate) -> None:
     generation = generate(alice, run=False)
     with waiting_for(generation) as answer:
-        recovery.release_own()
+        poller.release_own()
         assert not answer()
 
 
 def test_waiting_ends_after_the_given_time(alice: User, generate: Generate) -> None:
     generation = generate(alice, run=False)
     assert not async_to_sync(waiting.wait_until_ended)(generation.pk, patience_seconds=0.01)
-    assert not completion_waiters.awaited()
+    assert not waiters.awaited()
 
 
 @pytest.mark.usefixtures("_never_polls")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from channels.db import database_sync_to_async
 from django.db import DatabaseError, InterfaceError
+from django.dispatch import receiver
 
-from inpainting.models import completion_waiters
-from inpainting.models.fair_tags import queued_models
-from inpainting.models.queued_work import ENDED
+from inpainting.database.fair_tags import queued_models
+from inpainting.models.queued_work import ENDED, work_ended
 from inpainting.worker import watchdog
 
 logger = logging.getLogger(__name__)
@@ -22,6 +25,10 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 QUERY_PARAMETERS = 500
 """SQLite before 3.32 takes at most 999."""
+
+_lock = threading.Lock()
+_waiting: dict[UUID, list[ThreadSafeEvent]] = {}
+"""What requests of this process wait for -> the events that are set at its end."""
 
 
 class ThreadSafeEvent(asyncio.Event):
@@ -35,6 +42,45 @@ class ThreadSafeEvent(asyncio.Event):
         self.loop.call_soon_threadsafe(super().set)
 
 
+@contextmanager
+def waking(event: ThreadSafeEvent, pk: UUID) -> Iterator[None]:
+    """Set the event when the end is committed in this process, and at `wake_all`."""
+    with _lock:
+        _waiting.setdefault(pk, []).append(event)
+    try:
+        yield
+    finally:
+        with _lock:
+            _waiting[pk].remove(event)
+            if not _waiting[pk]:
+                del _waiting[pk]
+
+
+def awaited() -> set[UUID]:
+    """The generations and analyses whose end requests of this process wait for."""
+    with _lock:
+        return set(_waiting)
+
+
+def wake(pk: UUID) -> None:
+    """Let the requests go on that wait for this generation or analysis, because it has ended or was deleted."""
+    with _lock:
+        events = list(_waiting.get(pk, ()))
+    for event in events:
+        event.set()
+
+
+def wake_all() -> None:
+    """Let every request go on that waits, because this process is stopping."""
+    for pk in awaited():
+        wake(pk)
+
+
+@receiver(work_ended)
+def wake_at_end(pk: UUID, **kwargs: Any) -> None:
+    wake(pk)
+
+
 async def wait_until_ended(pk: UUID, *, patience_seconds: float | None = None) -> bool:
     """Return True once it has ended or was deleted; False after `patience_seconds` (None: no limit) or when this
     process stops.
@@ -42,7 +88,7 @@ async def wait_until_ended(pk: UUID, *, patience_seconds: float | None = None) -
     An end in this process is noticed at once, one in another process at the next poll.
     """
     event = ThreadSafeEvent()
-    with completion_waiters.waking(event, pk):  # before the first query, so that no later end is missed
+    with waking(event, pk):  # before the first query, so that no later end is missed
         if await read_ended([pk]):
             return True
         if watchdog.stopping.is_set():
@@ -66,7 +112,7 @@ def find_ended(pks: Sequence[UUID]) -> set[UUID]:
 
 
 async def read_ended(pks: Sequence[UUID]) -> set[UUID]:
-    """As `find_ended`, in a thread; none while the database does not answer."""
+    """Call `find_ended` in a thread. Returns none while the database does not answer."""
     try:
         return await database_sync_to_async(find_ended)(pks)
     except (DatabaseError, InterfaceError):
@@ -86,7 +132,7 @@ def poll_while_waiting() -> None:
 
 
 async def _poll() -> None:
-    while completion_waiters.awaited():
+    while awaited():
         await asyncio.sleep(POLL_SECONDS)
-        for pk in await read_ended(list(completion_waiters.awaited())):
-            completion_waiters.wake(pk)
+        for pk in await read_ended(list(awaited())):
+            wake(pk)

@@ -1,23 +1,22 @@
-"""The poller: requeues generations with expired leases, starts work that waits, and deletes what is to be deleted."""
+"""The poller: requeues work with expired leases, starts work that waits, and does periodic jobs."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
 
 from inpainting import metrics
+from inpainting.database.fair_tags import queued_models
 from inpainting.engines.base import Queue
-from inpainting.generations.retention import sweep_if_due
-from inpainting.generations.undoable_delete import purge_if_due
-from inpainting.models import Generation, Status, WebhookDelivery, completion_waiters
-from inpainting.models.fair_tags import queued_models
+from inpainting.models import Generation, Status, WebhookDelivery
 from inpainting.webhooks import deliver_due
-from inpainting.worker import own_threads, watchdog
+from inpainting.worker import own_threads, waiters, watchdog
 from inpainting.worker.fair_queue import startable_in, stop_claiming, worker_count
 from inpainting.worker.run import run_waiting
 
@@ -51,7 +50,7 @@ def stop_working(*, drain_seconds: float) -> None:
     if settings.QUEUES:  # otherwise other processes work for the requests that wait here
         own_threads.wait_until_idle(seconds=drain_seconds)
     else:
-        while completion_waiters.awaited() and time.monotonic() < deadline:
+        while waiters.awaited() and time.monotonic() < deadline:
             time.sleep(DRAIN_POLL_SECONDS)
     release_own()
 
@@ -60,27 +59,30 @@ def release_own() -> None:
     """Release the generations of this process, which stops, without counting the attempt."""
     stop_claiming()
     watchdog.stopping.set()
-    completion_waiters.wake_all()
+    waiters.wake_all()
     for model in queued_models():
         for work in model.running_here():
             if work.release():
                 metrics.RELEASED.inc()
 
 
-def start_poller() -> None:
-    """Start a thread that polls once a second: a wake-up message may be lost, a row is not."""
-    threading.Thread(target=poll_forever, name="poller", daemon=True).start()
+def start_poller(*periodic_jobs: Callable[[], None]) -> None:
+    """Start a thread that polls once a second: a wake-up message may be lost, a row is not.
+
+    periodic_jobs: called after each poll, such as `sweep_if_due`. Each starts what it has to do on another thread.
+    """
+    threading.Thread(target=poll_forever, args=periodic_jobs, name="poller", daemon=True).start()
 
 
-def poll_forever() -> None:
+def poll_forever(*periodic_jobs: Callable[[], None]) -> None:
     never = threading.Event()
     while not never.wait(POLL_SECONDS):
         watchdog.end_if_hung()
         try:
             poll()
             if not watchdog.draining.is_set():
-                purge_if_due()
-                sweep_if_due()
+                for start_if_due in periodic_jobs:
+                    start_if_due()
         except (DatabaseError, InterfaceError):
             logger.warning("The database does not answer; polling again in a moment", exc_info=True)
         finally:
@@ -103,7 +105,7 @@ def start_waiting_work() -> None:
     for queue in Queue:
         if queue.served_with not in settings.QUEUES:
             continue
-        idle = max(0, worker_count(queue) - watchdog.count_running(queue))
+        idle = max(0, worker_count(queue) - own_threads.count_running(queue))
         for _ in range(startable_in(queue)[:idle].count()):
             own_threads.start(queue, partial(run_waiting, queue), at_most=worker_count(queue))
     if HOOKS in settings.QUEUES and WebhookDelivery.due().exists():

@@ -23,11 +23,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from django.apps import apps
-from django.conf import settings
 from django.db import models
 from django.db.models.functions import Coalesce
 
@@ -38,6 +37,7 @@ from inpainting.database.compiled_query import (
     order_by_index,
 )
 from inpainting.engines.base import Queue
+from inpainting.models.flow import Flow, VirtualTime
 
 OVERHEAD_PIXELS = 1 << 16
 """Added to the pixels of a window: loading, compositing and storing take time however small it is."""
@@ -74,36 +74,6 @@ def model_in(queue: str) -> Any:
 def queued_models() -> list[Any]:
     """The models of all queued work."""
     return [apps.get_model("inpainting", name) for name in dict.fromkeys(QUEUED_MODELS.values())]
-
-
-class VirtualTime(models.Model):
-    """The virtual time of a queue: the largest start tag of a generation that was started."""
-
-    queue = models.CharField(max_length=10, primary_key=True)
-    tag = models.BigIntegerField(default=0)
-
-
-class Flow(models.Model):
-    """The generations of one user in one queue. Its row is locked while one is added.
-
-    next_tag: the end of the last slot. next_single_tag: the earliest start of the next single generation; every slot
-    behind it belongs to a batch. started_tag: the end of the last slot whose generation was started.
-    """
-
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    queue = models.CharField(max_length=10)
-    next_tag = models.BigIntegerField(default=0)
-    next_single_tag = models.BigIntegerField(default=0)
-    started_tag = models.BigIntegerField(default=0)
-
-    class Meta:
-        constraints: ClassVar[list[models.BaseConstraint]] = [
-            models.UniqueConstraint(fields=["owner", "queue"], name="one_flow_per_owner_and_queue")
-        ]
-        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["queue", "-started_tag"])]
-
-    def __str__(self) -> str:
-        return f"flow of user {self.owner_id} in {self.queue}"
 
 
 def cost_of(pixels: int, *, images: int, steps: int | None) -> int:
