@@ -14,6 +14,7 @@ import torch
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.device_memory import DeviceMemory
 from inpainting.engines.diffusion.serving.host_memory import HostMemory
 from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
@@ -80,11 +81,11 @@ def test_steps_go_on_in_every_phase_of_a_load(tmp_path: Path, monkeypatch: pytes
         phases.begin("read")
         return load(spec, hardware, offload)
 
-    def watched_collection(cache: ModelCache) -> None:
+    def watched_collection(memory: DeviceMemory) -> None:
         assert threading.get_ident() != device_thread, "a garbage collection delays a step"
 
     device_thread = threading.get_ident()
-    monkeypatch.setattr(ModelCache, "_collect_garbage", watched_collection)
+    monkeypatch.setattr(DeviceMemory, "collect_garbage", watched_collection)
     device.began.append(phases.begin)
     monkeypatch.setattr(LOAD, watched_load)
     batcher.workload.add(Job(request(steps=100), painting))
