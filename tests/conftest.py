@@ -42,6 +42,7 @@ ALLOWED_ORIGIN = "https://front.example"
 SHARED_SERVERS = {"site", "open_site"}
 """The fixtures with a server for all tests of a process."""
 
+pytest.register_assert_rewrite("tests.contracts")
 strategies.load_profiles()
 
 
