@@ -70,11 +70,13 @@ class FlowContract(FamilyContract):
         """The pipeline's latents in the shape of ours."""
         return torch.as_tensor(reference._unpack_latents(latents, size.height, size.width, reference.vae_scale_factor))
 
-    def reference_result(self, model: LatentModel, requested: InpaintRequest, **changes: Any) -> Any:
-        is_heun = requested.settings.scheduler == HEUN
-        scheduler = (
-            ShiftedHeun() if is_heun else diffusers.FlowMatchEulerDiscreteScheduler.from_config(model.scheduler_config)
-        )
+    def reference_result(
+        self, model: LatentModel, requested: InpaintRequest, *, scheduler: Any = None, **changes: Any
+    ) -> Any:
+        if scheduler is None and requested.settings.scheduler == HEUN:
+            scheduler = ShiftedHeun()
+        if scheduler is None:
+            scheduler = diffusers.FlowMatchEulerDiscreteScheduler.from_config(model.scheduler_config)
         kind = counting_steps(self.pipeline, scheduler)
         reference = kind(**{**model.pipeline.components, "scheduler": scheduler})
         reference.set_progress_bar_config(disable=True)

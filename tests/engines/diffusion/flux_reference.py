@@ -36,6 +36,6 @@ class FluxFillContract(FlowContract):
         return request(**settings)
 
 
-def diffusers_result(model: LatentModel, requested: InpaintRequest) -> Any:
+def diffusers_result(model: LatentModel, requested: InpaintRequest, *, scheduler: Any = None) -> Any:
     """The latents of the reference pipeline built from the same components."""
-    return FluxFillContract().reference_result(model, requested)
+    return FluxFillContract().reference_result(model, requested, scheduler=scheduler)
