@@ -194,12 +194,18 @@ def bobs_program(bobs_key: str) -> Client:
 
 
 @pytest.fixture
-def models_dir(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty models folder; the diffusion engine runs on the CPU in float32."""
+def models_folder(settings: Any, tmp_path: Path) -> Path:
+    """The models folder, which does not exist yet."""
     settings.MODELS_DIR = tmp_path / "models"
+    return Path(settings.MODELS_DIR)
+
+
+@pytest.fixture
+def models_dir(models_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The models folder; the diffusion engine runs on the CPU in float32."""
     engine = Diffusion(Options(device="cpu", precision="float32", max_rows=32))
     monkeypatch.setitem(registry.engines(), "diffusion", engine)
-    return Path(settings.MODELS_DIR)
+    return models_folder
 
 
 @pytest.fixture(scope="session")

@@ -16,14 +16,9 @@ from inpainting.core.image import CanonicalImage
 from tests.api.bodies import text, upload
 from tests.conftest import png
 
+pytestmark = pytest.mark.usefixtures("models_folder", "db")
 URL = "/api/captions/"
 RED = np.full((40, 60, 3), (220, 30, 30), np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def models_folder(tmp_path: Path, settings: Any, db: None) -> Path:
-    settings.MODELS_DIR = tmp_path / "models"
-    return tmp_path / "models"
 
 
 def test_without_a_model_the_colours_are_named_and_the_answer_says_so(alices_program: Client) -> None:
