@@ -30,7 +30,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.generations.submit import Submission, submit
-from inpainting.models import Batch, BatchItem, Generation, undeleted_file
+from inpainting.models import Batch, BatchItem, Generation, InferenceModel, undeleted_file
 from inpainting.worker import own_threads, watchdog
 from tests.support import scratch, strategies
 from tests.support.image_host import image_host
@@ -85,15 +85,19 @@ def django_db_keepdb(django_db_keepdb: bool, django_db_modify_db_settings: None)
 
 @pytest.fixture(scope="session", autouse=True)
 def _flush() -> Iterator[None]:
-    """Flush the database after tests with transactions as Django does, with two differences.
+    """Flush the database after tests with transactions as Django does, with three differences.
 
-    Content types and permissions stay: creating them again takes longer than most tests. And the audit log is emptied,
-    on SQLite by DELETE, which its triggers refuse.
+    Content types and permissions stay: creating them again takes longer than most tests. So do the shipped models where
+    the test changed none, on which the flush would spend most of its time. And the audit log is emptied, on SQLite by
+    DELETE, which its triggers refuse.
     """
     migration = import_module("accounts.migrations.0001_squashed_0005")
-    kept = {ContentType._meta.db_table, Permission._meta.db_table}
+    always_kept = {ContentType._meta.db_table, Permission._meta.db_table}
+    shipped: list[tuple[Any, ...]] = []
 
     def flush(case: TransactionTestCase) -> None:
+        rows = list(InferenceModel.objects.order_by("pk").values_list())
+        kept = always_kept | ({InferenceModel._meta.db_table} if rows == shipped else set())
         has_entries = connection.vendor == "sqlite" and AuditEntry.objects.exists()
         if has_entries:
             with connection.schema_editor() as editor:
@@ -103,7 +107,9 @@ def _flush() -> Iterator[None]:
         if has_entries:
             with connection.schema_editor() as editor:
                 migration.create_triggers(None, editor)
-        add_shipped_models()
+        if rows != shipped:
+            add_shipped_models()
+            shipped[:] = InferenceModel.objects.order_by("pk").values_list()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", flush)
