@@ -6,9 +6,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from skimage import data
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.compositing import outside_mask_changed_pixels
@@ -18,10 +20,11 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Engine, OnStep, Step
 from inpainting.engines.painting import Painting, paint
 from tests.support.fakes import planned
+from tests.support.quick_fill import disc
 
 
 class EngineContract:
-    """Painting a photo with a small hole."""
+    """Painting a photo with a hole."""
 
     name: ClassVar[str]
     """Of the engine, in the registry."""
@@ -33,6 +36,15 @@ class EngineContract:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         if "cancelled_step" in metafunc.fixturenames:
             metafunc.parametrize("cancelled_step", self.cancelled_at)
+
+    @pytest.fixture
+    def photo(self) -> NDArray[np.uint8]:
+        return np.asarray(cv2.resize(data.coffee(), (120, 80), interpolation=cv2.INTER_AREA), np.uint8)
+
+    @pytest.fixture
+    def hole(self, photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A disc so large that another seed fills it otherwise."""
+        return disc(photo.shape, (60, 40), 20)
 
     def engine(self, folder: Path) -> tuple[Engine, ModelSpec | None]:
         """A new engine and its model, whose files may be written to the folder."""
@@ -54,7 +66,8 @@ class EngineContract:
         assert len(found) == 2
         for painting in found:
             pixels = np.asarray(painting.image.pixels)
-            assert (pixels.shape, pixels.dtype) == (photo.shape, np.uint8)
+            assert pixels.shape == photo.shape
+            assert pixels.dtype == np.uint8
             assert outside_mask_changed_pixels(CanonicalImage(photo), painting.image, painting.mask) == 0
             assert (pixels[hole > 0] != photo[hole > 0]).any()
         assert (photo.tobytes(), hole.tobytes()) == before

@@ -122,15 +122,21 @@ class GuidedFlowContract(FlowContract):
             return {name.replace("transformer.", "diffusion_model.", 1): tensor for name, tensor in tensors.items()}
         return tensors
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def shifted(cls, spec: ModelSpec) -> Any:
+        """A loaded model whose noise levels depend on the image size."""
+        loaded = load(spec, CPU)
+        loaded.scheduler_config = {"use_dynamic_shifting": True, "num_train_timesteps": 1000}
+        return loaded
+
     @pytest.mark.parametrize("strength", [0.75, 1.0])
     @pytest.mark.parametrize("scheduler", [EULER, HEUN])
     def test_noise_levels_shifted_by_the_image_size_equal_the_reference_pipeline(
-        self, spec: ModelSpec, scheduler: str, strength: float
+        self, shifted: Any, scheduler: str, strength: float
     ) -> None:
-        loaded = load(spec, CPU)
-        loaded.scheduler_config = {"use_dynamic_shifting": True, "num_train_timesteps": 1000}
         requested = self.request(scheduler=scheduler, strength=strength)
-        assert_equal(denoised(loaded, requested), self.reference_result(loaded, requested))
+        assert_equal(denoised(shifted, requested), self.reference_result(shifted, requested))
 
     def test_guidance_is_applied_between_its_start_and_end_only(self, model: Any) -> None:
         plain, guided, part, never = (
@@ -183,7 +189,7 @@ class GuidedFlowContract(FlowContract):
         assert detect_family(read_header(file)) == self.family
         lora = LoraSpec(LORA, LORA, self.family, path=file)
         requested = self.request(loras=(LoraUse(LORA, 0.8),))
-        (painted,) = self.paint(spec, requested, loras=[lora])
+        (painted,), _ = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(requested, spec, ignore_step, [lora])
 
         reference = self.pipeline.from_pretrained(spec.path)
         reference.set_progress_bar_config(disable=True)
@@ -191,7 +197,7 @@ class GuidedFlowContract(FlowContract):
         reference.set_adapters([LORA], [0.8])
         arguments = {**call_arguments(requested), **self.arguments(model, requested.settings), "output_type": "pil"}
         assert_same_image(painted, np.asarray(reference(**arguments).images[0]))
-        assert np.abs(painted.astype(int) - self.paint(spec, self.request())[0]).max() > 1
+        assert np.abs(painted.astype(int) - self.paint(model, self.request())[0]).max() > 1
 
     @pytest.mark.parametrize("trainer", ["kohya", "ai-toolkit"])
     def test_tensors_of_a_lora_for_layers_that_the_model_lacks_are_named(

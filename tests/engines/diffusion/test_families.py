@@ -9,6 +9,7 @@ from pathlib import Path
 from inpainting.catalog import families
 from inpainting.core.setting import DIFFUSION
 from tests.contracts.family import FamilyContract
+from tests.support import tiny_models
 
 
 def subclasses(contract: type[FamilyContract]) -> Iterator[type[FamilyContract]]:
@@ -22,4 +23,4 @@ def test_every_family_has_a_class_of_tests() -> None:
         if "Contract)" in path.read_text():
             import_module(f"{__package__}.{path.stem}")
     tested = {subclass.family for subclass in subclasses(FamilyContract) if subclass.__name__.startswith("Test")}
-    assert tested == set(families.names(engine=DIFFUSION))
+    assert tested == set(families.names(engine=DIFFUSION)) == set(tiny_models.BUILDERS)

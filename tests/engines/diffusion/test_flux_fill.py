@@ -18,6 +18,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, plan_window
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import FLOW_SCHEDULERS, SCHEDULERS
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion import flow_schedulers, previews
@@ -212,12 +213,9 @@ class TestFluxFill(FluxFillContract):
 
 
 @pytest.mark.parametrize("native", [64, 72, 512, 1000, 1024])
-@pytest.mark.parametrize(
-    ("family", "multiple"), [("flux-fill", 16), ("flux-kontext", 16), ("qwen-image", 16), ("z-image", 16), ("sdxl", 8)]
-)
-def test_the_working_size_is_a_multiple_of_what_diffusers_pipeline_takes(
-    family: str, multiple: int, native: int
-) -> None:
+@pytest.mark.parametrize("family", families.names(engine=DIFFUSION))
+def test_the_working_size_is_a_multiple_of_what_diffusers_pipeline_takes(family: str, native: int) -> None:
+    multiple = 8 if family in ("sd", "sdxl") else 16  # a latent, or a token of two by two latents
     model = ModelSpec("mine", "Mine", family, **{**families.get(family).defaults, "width": native, "height": native})
     for requested in (PaintSettings(), PaintSettings(width=1000, height=72), PaintSettings(height=88)):
         rule = window_rule(requested, model)
