@@ -46,7 +46,7 @@ class DialectContract:
         return png(hole)
 
     def test_a_repeated_idempotency_key_paints_once(self, alices_key: str, photo_png: bytes, white: bytes) -> None:
-        program, headers = self.program(alices_key), {"Idempotency-Key": "one"}
+        program, headers = self.program(alices_key), dict[str, Any]({"Idempotency-Key": "one"})
         first, again = (self.result(self.send(program, photo_png, white, **headers)) for _ in range(2))
         assert first == again
         assert [generation.service for generation in Generation.objects.all()] == [self.dialect]
