@@ -30,7 +30,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
-from benchmarks.footprint import resident_megabytes
+from benchmarks.processes import resident_megabytes
 from tests.browser.conftest import CHROMIUM_FLAGS, chromium_path
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -28,7 +28,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from skimage import data
 
-from benchmarks.footprint import tree_of
+from benchmarks.processes import processor_seconds, tree_of
 from tests.browser.conftest import CHROMIUM_FLAGS, PATIENCE_MS, chromium_path, sign_up
 from tests.browser.walks import Done, cover_large_photo, erase_from_own_photo, erase_from_sample, large_photo
 from tests.support.installation import Installation
@@ -36,7 +36,6 @@ from tests.support.installation import Installation
 Walk = Callable[[Page, Done], None]
 Row = tuple[str, str]
 """Names of a walk and of one of its steps."""
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -111,12 +110,6 @@ def measure(browser: Browser, site: Installation, server: int, walk: Walk, name:
     walk(page, done)
     context.close()
     return found
-
-
-def processor_seconds(pid: int) -> float:
-    """User and system time (proc_pid_stat(5): utime and stime, fields 14 and 15)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 if __name__ == "__main__":

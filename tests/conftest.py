@@ -30,7 +30,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.generations.submit import Submission, submit
-from inpainting.models import Batch, BatchItem, Generation, undeleted_file
+from inpainting.models import Batch, BatchItem, Generation, InferenceModel, undeleted_file
 from inpainting.worker import own_threads, watchdog
 from tests.support import scratch, strategies
 from tests.support.image_host import image_host
@@ -42,6 +42,7 @@ ALLOWED_ORIGIN = "https://front.example"
 SHARED_SERVERS = {"site", "open_site"}
 """The fixtures with a server for all tests of a process."""
 
+pytest.register_assert_rewrite("tests.contracts")
 strategies.load_profiles()
 
 
@@ -84,15 +85,19 @@ def django_db_keepdb(django_db_keepdb: bool, django_db_modify_db_settings: None)
 
 @pytest.fixture(scope="session", autouse=True)
 def _flush() -> Iterator[None]:
-    """Flush the database after tests with transactions as Django does, with two differences.
+    """Flush the database after tests with transactions as Django does, with three differences.
 
-    Content types and permissions stay: creating them again takes longer than most tests. And the audit log is emptied,
-    on SQLite by DELETE, which its triggers refuse.
+    Content types and permissions stay: creating them again takes longer than most tests. So do the shipped models where
+    the test changed none, on which the flush would spend most of its time. And the audit log is emptied, on SQLite by
+    DELETE, which its triggers refuse.
     """
     migration = import_module("accounts.migrations.0001_squashed_0005")
-    kept = {ContentType._meta.db_table, Permission._meta.db_table}
+    always_kept = {ContentType._meta.db_table, Permission._meta.db_table}
+    shipped: list[tuple[Any, ...]] = []
 
     def flush(case: TransactionTestCase) -> None:
+        rows = list(InferenceModel.objects.order_by("pk").values_list())
+        kept = always_kept | ({InferenceModel._meta.db_table} if rows == shipped else set())
         has_entries = connection.vendor == "sqlite" and AuditEntry.objects.exists()
         if has_entries:
             with connection.schema_editor() as editor:
@@ -102,7 +107,9 @@ def _flush() -> Iterator[None]:
         if has_entries:
             with connection.schema_editor() as editor:
                 migration.create_triggers(None, editor)
-        add_shipped_models()
+        if rows != shipped:
+            add_shipped_models()
+            shipped[:] = InferenceModel.objects.order_by("pk").values_list()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", flush)
@@ -193,12 +200,18 @@ def bobs_program(bobs_key: str) -> Client:
 
 
 @pytest.fixture
-def models_dir(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty models folder; the diffusion engine runs on the CPU in float32."""
+def models_folder(settings: Any, tmp_path: Path) -> Path:
+    """The models folder, which does not exist yet."""
     settings.MODELS_DIR = tmp_path / "models"
+    return Path(settings.MODELS_DIR)
+
+
+@pytest.fixture
+def models_dir(models_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The models folder; the diffusion engine runs on the CPU in float32."""
     engine = Diffusion(Options(device="cpu", precision="float32", max_rows=32))
     monkeypatch.setitem(registry.engines(), "diffusion", engine)
-    return Path(settings.MODELS_DIR)
+    return models_folder
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.request
 from argparse import ArgumentTypeError
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from importlib.util import find_spec
@@ -39,6 +40,16 @@ def installation(tmp_path: Path) -> Installation:
 @pytest.fixture
 def key(installation: Installation) -> str:
     return installation.migrate_with_key()
+
+
+@pytest.fixture(scope="module")
+def exposed_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A running server on all interfaces that takes images of 80 MB."""
+    site = Installation(tmp_path_factory.mktemp("exposed"), DREAMLAYER_MAX_IMAGE_MB="80")
+    site.host = "0.0.0.0"  # noqa: S104 - the free port of this module
+    site.migrate_with_key()
+    with site.serving():
+        yield site
 
 
 def test_a_generation_runs_through_real_workers(
@@ -195,15 +206,13 @@ def test_it_prints_its_url_and_the_first_administrators_link(site: Installation)
     assert site.get(link[1])[0] == 200
 
 
-def test_on_all_interfaces_it_prints_the_urls_for_other_machines(installation: Installation) -> None:
-    installation.host = "0.0.0.0"  # noqa: S104 - the free port of one test
-    own = {f"http://{host}:{installation.port}" for host in own_hosts("0.0.0.0") if is_address(host)}  # noqa: S104
+def test_on_all_interfaces_it_prints_the_urls_for_other_machines(exposed_site: Installation) -> None:
+    own = {f"http://{host}:{exposed_site.port}" for host in own_hosts("0.0.0.0") if is_address(host)}  # noqa: S104
     others = {url for url in own if not url.startswith(("http://127.", "http://["))}
-    with installation.serving():
-        assert set(re.findall(r"on other machines: (\S+)/$", installation.log, re.MULTILINE)) == others
-        for url in others:
-            with urllib.request.urlopen(f"{url}/livez", timeout=20) as answer:
-                assert answer.status == 200
+    assert set(re.findall(r"on other machines: (\S+)/$", exposed_site.log, re.MULTILINE)) == others
+    for url in others:
+        with urllib.request.urlopen(f"{url}/livez", timeout=20) as answer:
+            assert answer.status == 200
 
 
 def test_a_port_in_use_is_reported(installation: Installation) -> None:
@@ -223,19 +232,16 @@ def test_a_body_that_is_too_large_is_refused(site: Installation, site_key: str) 
 
 
 def test_a_form_with_a_large_image_is_read_where_images_may_be_larger(
-    installation: Installation, key: str, photo_png: bytes, mask_png: bytes
+    exposed_site: Installation, photo_png: bytes, mask_png: bytes
 ) -> None:
-    installation.environment["DREAMLAYER_MAX_IMAGE_MB"] = "80"
+    site, key = exposed_site, exposed_site.key
     comment = bytes(65 * 2**20)  # a chunk that is skipped, so that the file is large and its pixels are few
     large = photo_png[:33] + struct.pack(">I", len(comment)) + b"coMm" + comment + bytes(4) + photo_png[33:]
-    with installation.serving():
-        status, answer = installation.img2img(key, large, mask_png)
-        assert (status, answer["status"]) == (200, "success")
-        text = json.dumps({"image": base64.b64encode(large).decode(), "prompt": ""}).encode()
-        status, body = installation.get(
-            "/api/img2img", key=key, data=text, headers={"Content-Type": "application/json"}
-        )
-        assert (status, json.loads(body)["code"]) == (413, "body_too_large")
+    status, answer = site.img2img(key, large, mask_png)
+    assert (status, answer["status"]) == (200, "success")
+    text = json.dumps({"image": base64.b64encode(large).decode(), "prompt": ""}).encode()
+    status, body = site.get("/api/img2img", key=key, data=text, headers={"Content-Type": "application/json"})
+    assert (status, json.loads(body)["code"]) == (413, "body_too_large")
 
 
 def test_an_allowed_origin_can_read_the_413(site: Installation) -> None:

@@ -32,23 +32,14 @@ from typing import Any
 import diffusers
 import torch
 
-from benchmarks.diffusion import (
-    compilation_rows,
-    compiled_rows,
-    cpu_rows,
-    gpu_rows,
-    http_row,
-    loading_rows,
-    lock_rows,
-    serving_rows,
-)
+from benchmarks.diffusion import compiled_rows, cpu_rows, gpu_rows, http_row, serving_rows
 from benchmarks.diffusion.bench import Bench
 from benchmarks.diffusion.measuring import Row, heading
 from inpainting.networks.device import hardware
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-CPU_MODULES = (cpu_rows, lock_rows, loading_rows)
-GPU_MODULES = (gpu_rows, serving_rows, http_row, compiled_rows, compilation_rows)
+CPU_MODULES = (cpu_rows,)
+GPU_MODULES = (gpu_rows, serving_rows, http_row, compiled_rows)
 GPU_ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     name: row for module in GPU_MODULES for name, row in module.ROWS.items()
 }
@@ -63,9 +54,6 @@ GROUPS = {
     "http": ("G17",),
     "sdxl": ("G4",),
     "flux": ("G5",),
-    "compiled-sd": ("G18",),
-    "compiled-sdxl": ("G19",),
-    "compiled-flux": ("G20",),
     "compiling-sd": ("G23",),
     "compiling-sdxl": ("G24",),
     "compiling-flux": ("G25",),

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.diffusion.measuring import Figure, Row, contest
+from benchmarks.diffusion.measuring import Row, contest
 from benchmarks.diffusion.models import compiled, loaded, random_pipeline, spec_of, twin
+from benchmarks.turns import Figure
 from inpainting import families
 from inpainting.engines.diffusion.serving.model_loading import hardware_for
 from inpainting.families.flux_fill.network import FluxFill

@@ -1,91 +1,78 @@
-"""Rows of a GPU against the fastest published way of diffusers: the whole network compiled with max-autotune.
+"""Rows of a GPU: compiled blocks beside the plain network, for the same weights in the same process.
 
-Compiling takes minutes, so each model is a row for a call of its own.
+On a CPU, for which no code is generated, the rows only walk the path.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 
-from benchmarks.diffusion.bench import Bench, Sides
-from benchmarks.diffusion.gpu_rows import plain_flux_step, plain_step
+from benchmarks.diffusion.bench import Bench
+from benchmarks.diffusion.gpu_rows import batch
 from benchmarks.diffusion.measuring import Row, difference
-from benchmarks.diffusion.models import begun, flop, flux_flop, request, twin
-from inpainting.core.geometry import Size
+from benchmarks.diffusion.models import begun, request
 from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.garbage import freeze_imports
+from inpainting.networks.device import compilation
+from inpainting.networks.device.compilation import import_compiler
 
-Step = Callable[[Any, list[DenoisingState]], torch.Tensor]
-
-
-def compiled_whole(pipeline: Any, bench: Bench) -> Any:
-    """A twin whose network is compiled as one graph. On a CPU nothing is generated: the row only walks the path."""
-    fast = twin(pipeline, bench.hardware.dtype, channels_last=hasattr(pipeline, "unet"))
-    options: dict[str, Any] = {"mode": "max-autotune"} if bench.hardware.is_cuda else {"backend": "eager"}
-    torch._dynamo.config.cache_size_limit = 64
-    name = "unet" if hasattr(fast, "unet") else "transformer"
-    getattr(fast, name).compile(fullgraph=True, dynamic=False, **options)
-    return fast
+Call = Callable[[], torch.Tensor]
 
 
-def whole_row(bench: Bench, key: str, sides: Sides, step: Step, samples: list[DenoisingState], row_flop: float) -> Row:
-    fast = compiled_whole(sides.a, bench)
+def stepped(model: Any, samples: list[DenoisingState]) -> torch.Tensor:
+    return torch.cat(model.predict(samples))
+
+
+def choice_row(bench: Bench, key: str, what: str, choice: str, default: Call, chosen: Call) -> Row:
+    """The same step or decoding by default and with a choice, in turns."""
+    found = bench.contest({"ours": default, "a": chosen}, budget_seconds=8, inner=1 if bench.small else 5, warm=2)
+    note = f"A: {choice}; ours: the engine's default; below 1 the choice is faster"
+    return Row(key, f"{what}: {choice}", found["ours"], found["a"], parity=difference(chosen(), default()), note=note)
+
+
+def compiled_row(bench: Bench, key: str, model: Any, what: str, samples: list[DenoisingState]) -> Row:
+    """With DREAMLAYER_DIFFUSION_COMPILE=blocks."""
+    import_compiler()
+    freeze_imports(package="the compiler")  # as the engine does before it loads its first model
+    if not bench.hardware.is_cuda:
+        compilation.OPTIONS["backend"] = "eager"
+    fast = type(model)(model.pipeline, replace(model.hardware, compilation="blocks"), model.spec)
     started = time.perf_counter()
-    step(fast, samples)
+    stepped(fast, samples)
     bench.hardware.synchronize()
-    compiling = time.perf_counter() - started
-    calls = {
-        "ours": lambda: torch.cat(sides.ours.predict(samples)),
-        "a": lambda: step(sides.b, samples),
-        "b": lambda: step(fast, samples).clone(),  # the next replay of its graph writes over it
-    }
-    found = bench.contest(calls, budget_seconds=20, inner=1 if bench.small else 5, warm=2)
-    rows = sum(sample.rows for sample in samples)
-    side = 8 * samples[0].latents.shape[-1]
-    return Row(
-        key,
-        f"{sides.ours.spec.label} step, {rows} rows, {side}x{side}, against the whole network compiled",
-        found["ours"],
-        found["a"],
-        found["b"],
-        floor=bench.floor(rows * row_flop),
-        parity=difference(calls["ours"](), step(sides.a, samples)),
-        note=f"A: diffusers with compiled blocks; B: diffusers compiled whole, max-autotune, in {compiling:.0f} s",
-    )
+    choice = f"compiled blocks, the first step {time.perf_counter() - started:.0f} s"
+    if fast.compilation_notes:
+        raise RuntimeError(fast.compilation_notes[0])
+    return choice_row(bench, key, what, choice, partial(stepped, model, samples), partial(stepped, fast, samples))
 
 
-def g18(bench: Bench) -> Iterator[Row]:
-    sides, side = bench.sd, bench.side(512)
-    for people in (1, 8):
-        samples = [begun(sides.ours, request(side, seed=seed, steps=4)) for seed in range(people)]
-        yield whole_row(bench, "G18", sides, plain_step, samples, flop(sides.ours, "unet", Size(side, side)))
+def flux_sample(bench: Bench) -> tuple[str, list[DenoisingState]]:
+    side = bench.side(1024)
+    wanted = request(side, steps=4, scheduler=None, guidance_scale=30.0)
+    return f"FLUX.1 Fill step, 1 row, {side}x{side}", [begun(bench.flux.ours, wanted)]
 
 
-def plain_sdxl_step(pipeline: Any, samples: list[DenoisingState]) -> torch.Tensor:
-    """The same rows through a pipeline's own UNet, with the sizes that SDXL takes."""
-    unet = pipeline.unet
-    texts = [sample.step_text for sample in samples]
-    added = {
-        "text_embeds": torch.cat([text.pooled for text in texts if text.pooled is not None]).to(unet.dtype),
-        "time_ids": torch.cat([text.time_ids for text in texts if text.time_ids is not None]).to(unet.dtype),
-    }
-    return plain_step(pipeline, samples, added_cond_kwargs=added)
+def g23(bench: Bench) -> Iterator[Row]:
+    side = bench.side(512)
+    for rows in (2, 16):
+        what = f"SD 1.5 step, {rows} rows, {side}x{side}"
+        yield compiled_row(bench, "G23", bench.sd.ours, what, batch(bench, rows))
 
 
-def g19(bench: Bench) -> Iterator[Row]:
-    sides, side = bench.sdxl, bench.side(1024)
-    samples = [begun(sides.ours, request(side, steps=4))]
-    yield whole_row(bench, "G19", sides, plain_sdxl_step, samples, flop(sides.ours, "unet", Size(side, side)))
+def g24(bench: Bench) -> Iterator[Row]:
+    model, side = bench.sdxl.ours, bench.side(1024)
+    yield compiled_row(bench, "G24", model, f"SDXL step, 2 rows, {side}x{side}", [begun(model, request(side, steps=4))])
 
 
-def g20(bench: Bench) -> Iterator[Row]:
-    sides, side = bench.flux, bench.side(1024)
-    samples = [begun(sides.ours, request(side, steps=4, scheduler=None, guidance_scale=30.0))]
-    yield whole_row(bench, "G20", sides, plain_flux_step, samples, flux_flop(sides.ours, Size(side, side)))
+def g25(bench: Bench) -> Iterator[Row]:
+    yield compiled_row(bench, "G25", bench.flux.ours, *flux_sample(bench))
 
 
-ROWS = {"G18": g18, "G19": g19, "G20": g20}
-SECONDS = {"G18": 420.0, "G19": 420.0, "G20": 420.0}
+ROWS = {"G23": g23, "G24": g24, "G25": g25}
+SECONDS = {"G23": 240.0, "G24": 240.0, "G25": 240.0}

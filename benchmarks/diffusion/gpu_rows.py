@@ -1,7 +1,5 @@
 """The rows of a GPU. Peer A: diffusers in float16, eager; peer B: channels last and compiled blocks.
 
-The network compiled whole, which takes minutes, is the peer of `compiled_rows`.
-
 On a CPU with --small every row takes the same path, but for what only CUDA has: events, graphs and peaks of memory.
 """
 
@@ -25,7 +23,7 @@ from PIL import Image
 
 from benchmarks.diffusion.bench import Bench, Sides, ceilings
 from benchmarks.diffusion.cpu_rows import Watched, planned, window_parity
-from benchmarks.diffusion.measuring import Figure, Row, difference, once, timed
+from benchmarks.diffusion.measuring import Row, difference, timed
 from benchmarks.diffusion.models import (
     batcher_with,
     begun,
@@ -41,6 +39,7 @@ from benchmarks.diffusion.models import (
     twin,
 )
 from benchmarks.diffusion.serving import Arrival, Served, ignore, in_batches, one_at_a_time, step_by_step
+from benchmarks.turns import Figure, once
 from inpainting import families
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import Cancelled
@@ -102,54 +101,6 @@ def g1(bench: Bench) -> Iterator[Row]:
         yield Row(
             "G1", f"SD 1.5 step, {rows} rows, {side}x{side}", found["ours"], found["a"], found.get("b"), floor, parity
         )
-        if rows in (2, 16):
-            yield lever(bench, rows, samples, found, floor)
-
-
-def lever(bench: Bench, rows: int, samples: list[DenoisingState], found: dict[str, Figure], floor: float) -> Row:
-    """What the engine could gain by a CUDA graph of the plain network; `compilation_rows` has those it can use."""
-    sides, side = bench.sd, bench.side(512)
-    started = time.perf_counter()
-    replay = captured(sides.ours, samples)
-    sides.ours.hardware.synchronize()
-    capture_seconds = time.perf_counter() - started
-    graph = bench.contest({"it": replay}, budget_seconds=6, inner=1 if bench.small else 5, warm=2)["it"]
-    note = f"the UNet's call alone; not in the engine; captured in {capture_seconds:.2f} s"
-    graph_parity = difference(replay(), plain_step(sides.a, samples))
-    what = f"lever at {rows} rows, {side}x{side}: a CUDA graph"
-    return Row("G1", what, graph, found["a"], found["b"], floor, graph_parity, note=note)
-
-
-def captured(model: Any, samples: list[DenoisingState]) -> Callable[[], torch.Tensor]:
-    """The UNet's call for these rows as a CUDA graph, its inputs where they lie. Without CUDA the plain call."""
-    hardware = model.hardware
-
-    @torch.inference_mode()
-    def call() -> torch.Tensor:
-        return torch.as_tensor(model.unet(*inputs, encoder_hidden_states=text, return_dict=False)[0])
-
-    with torch.inference_mode():
-        dtype = model.unet.dtype
-        rows = group_of(samples).model_input.to(dtype)
-        inputs = rows, torch.cat([sample.step_timesteps for sample in samples]).to(hardware.device)
-        text = torch.cat([sample.text.embeds for sample in samples]).to(dtype)
-    if not hardware.is_cuda:
-        return call
-    side_stream = torch.cuda.Stream()
-    side_stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side_stream):
-        for _ in range(3):
-            call()
-    torch.cuda.current_stream().wait_stream(side_stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        answer = call()
-
-    def replay() -> torch.Tensor:
-        graph.replay()
-        return answer
-
-    return replay
 
 
 # A whole job
@@ -261,8 +212,7 @@ def g3(bench: Bench) -> Iterator[Row]:
     batcher = batcher_with(sides.ours)
     for people in (8, 16):
         arrivals = [
-            Arrival(index * EVERY_STEPS * step, index, request(side, seed=index, steps=steps), steps * step)
-            for index in range(people)
+            Arrival(index * EVERY_STEPS * step, request(side, seed=index, steps=steps)) for index in range(people)
         ]
         for _ in range(2):
             step_by_step(arrivals, batcher, sides.ours.spec)  # until the batch size is tuned

@@ -17,9 +17,10 @@ from PIL import Image
 from benchmarks.diffusion.bench import Bench
 from benchmarks.diffusion.cpu_rows import Watched, planned
 from benchmarks.diffusion.gpu_rows import saved_model
-from benchmarks.diffusion.measuring import Figure, Row, difference
+from benchmarks.diffusion.measuring import Row, difference
 from benchmarks.diffusion.models import batcher_with, plain_job, request
 from benchmarks.diffusion.serving import ignore
+from benchmarks.turns import Figure
 from inpainting.core.codecs import encode_png
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest

@@ -1,61 +1,20 @@
-"""Timing by turns (ABAB...), the row that comes of it, and how it is printed."""
+"""Timing on a device, the row that comes of it, and how it is printed."""
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 
+from benchmarks.turns import Figure, Sample, in_turns
 from inpainting.networks.device.hardware import Hardware
 
 HALF_GATE, FULL_GATE = 2e-2, 1e-5
 """How far from the peer, as relative L2, a row computed in 16 or in 32 bits may be and still count."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """Repeated measurements of one side.
-
-    device: the same seconds as CUDA events saw them, empty without CUDA. busy: seconds of processor time, all threads
-    together: on a shared machine it is more reliable than wall-clock time.
-    """
-
-    values: tuple[float, ...]
-    device: tuple[float, ...] = ()
-    busy: tuple[float, ...] = ()
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.values)
-
-    @property
-    def least(self) -> float:
-        return min(self.values)
-
-    @property
-    def spread(self) -> float:
-        return max(self.values) - min(self.values)
-
-    def as_json(self) -> dict[str, Any]:
-        seen = {"median": self.median, "min": self.least, "spread": self.spread, "n": len(self.values)}
-        if self.device:
-            seen["device_median"] = statistics.median(self.device)
-        if self.busy:
-            seen["busy_median"] = self.busy_median
-        return seen
-
-    @property
-    def busy_median(self) -> float:
-        return statistics.median(self.busy)
-
-
-def once(value: float) -> Figure:
-    """A figure that was computed or measured a single time."""
-    return Figure((value,))
 
 
 @dataclass(slots=True)
@@ -145,13 +104,6 @@ def busy_note(ours: Figure, a: Figure, b: Figure | None = None) -> str:
     return f"{summary} (x {' and '.join(times)})"
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    wall: float
-    device: float | None
-    busy: float
-
-
 def timed(hardware: Hardware, call: Callable[[], Any], inner: int = 1) -> Sample:
     """Seconds of one of `inner` calls, by three clocks. Waits for the device at the ends only."""
     hardware.synchronize()
@@ -166,7 +118,7 @@ def timed(hardware: Hardware, call: Callable[[], Any], inner: int = 1) -> Sample
     hardware.synchronize()
     seconds = (time.perf_counter() - started) / inner
     device = events[0].elapsed_time(events[1]) / 1e3 / inner if events else None
-    return Sample(seconds, device, (time.process_time() - busy) / inner)
+    return Sample(seconds, (time.process_time() - busy) / inner, device)
 
 
 def contest(
@@ -178,26 +130,12 @@ def contest(
     inner: int = 1,
     warm: int = 1,
 ) -> dict[str, Figure]:
-    """Each side in its turn, again and again: `repeats` rounds, or two at least and what the budget holds."""
+    """The sides in turns, after `warm` calls of each."""
     for call in sides.values():
         for _ in range(warm):
             call()
-    found: dict[str, list[Sample]] = {name: [] for name in sides}
-    started = time.perf_counter()
-    for done in range(repeats):
-        used = time.perf_counter() - started
-        if done >= 2 and used + used / done > budget_seconds:
-            break
-        for name, call in sides.items():
-            found[name].append(timed(hardware, call, inner))
-    return {
-        name: Figure(
-            tuple(sample.wall for sample in samples),
-            tuple(sample.device for sample in samples if sample.device is not None),
-            tuple(sample.busy for sample in samples),
-        )
-        for name, samples in found.items()
-    }
+    measures = {name: partial(timed, hardware, call, inner) for name, call in sides.items()}
+    return in_turns(measures, repeats=repeats, budget_seconds=budget_seconds)
 
 
 def difference(ours: Any, theirs: Any) -> float:

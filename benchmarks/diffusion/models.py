@@ -31,7 +31,8 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, T5Config, T5EncoderModel
 
-from benchmarks.diffusion.measuring import Figure, Sample, timed
+from benchmarks.diffusion.measuring import timed
+from benchmarks.turns import Figure, Sample
 from inpainting import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
@@ -242,22 +243,16 @@ def begun(model: Any, wanted: InpaintRequest) -> DenoisingState:
     return denoising
 
 
-def plain_jobs(
-    pipeline: Any, wanted: list[InpaintRequest], *, output_type: str = "pil", draws_itself: bool = False
-) -> Any:
+def plain_jobs(pipeline: Any, wanted: list[InpaintRequest]) -> Any:
     """What diffusers' own pipeline paints for requests of one size and one number of steps, in one batch.
 
-    It starts from the noise that our engine draws, so that both paint the same image in every precision. In float32
-    it may draw that itself (`draws_itself`): then a scheduler that draws on finds its generator where ours does.
+    It starts from the noise that our engine draws, so that both paint the same image in every precision.
     """
     settings, size = wanted[0].settings, wanted[0].image.size
     pipeline.scheduler, _ = schedulers.make(str(settings.scheduler), pipeline.scheduler.config)
     generators = [torch.Generator().manual_seed(item.settings.seed) for item in wanted]
     cells = (1, 4, size.height // 8, size.width // 8)
-    noise = None
-    if not draws_itself:
-        drawn = torch.cat([torch.randn(cells, generator=generator) for generator in generators])
-        noise = drawn.to(pipeline.unet.device, pipeline.unet.dtype)
+    drawn = torch.cat([torch.randn(cells, generator=generator) for generator in generators])
     return pipeline(
         prompt=[item.settings.prompt for item in wanted],
         negative_prompt=[item.settings.negative_prompt for item in wanted],
@@ -269,8 +264,7 @@ def plain_jobs(
         num_inference_steps=settings.steps,
         guidance_scale=settings.guidance_scale,
         generator=generators,
-        latents=noise,
-        output_type=output_type,
+        latents=drawn.to(pipeline.unet.device, pipeline.unet.dtype),
     ).images
 
 

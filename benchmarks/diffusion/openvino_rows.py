@@ -11,8 +11,9 @@ import torch
 from diffusers import AutoencoderTiny
 
 from benchmarks.diffusion.bench import Bench
-from benchmarks.diffusion.measuring import HALF_GATE, Figure, Row, busy_note, difference, short
+from benchmarks.diffusion.measuring import HALF_GATE, Row, busy_note, difference, short
 from benchmarks.diffusion.models import begun, flop, request, twin
+from benchmarks.turns import Figure
 from inpainting.core.geometry import Size
 from inpainting.engines.diffusion.backends.openvino import is_installed
 from inpainting.engines.diffusion.backends.torch import TORCH

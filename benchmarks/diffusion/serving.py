@@ -24,19 +24,16 @@ Images = list[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrival:
-    """A request that arrives `at` seconds after the start. alone: seconds that it takes without other requests."""
+    """A request that arrives `at` seconds after the start."""
 
     at: float
-    user: int
     request: InpaintRequest
-    alone: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Served:
     """seconds: from the first arrival to the last image. waits: of each, from arrival to image."""
 
-    arrivals: Sequence[Arrival]
     seconds: float
     waits: list[float]
     images: Images
@@ -48,27 +45,8 @@ class Served:
     def images_a_second(self) -> float:
         return len(self.waits) / self.seconds
 
-    @property
-    def fairness(self) -> float:
-        """Jain's index of the users' mean slowdowns (wait by the time alone): 1 is even, 1/users is one takes all."""
-        users = sorted({arrival.user for arrival in self.arrivals})
-        slow = [
-            np.mean(
-                [
-                    wait / arrival.alone
-                    for arrival, wait in zip(self.arrivals, self.waits, strict=True)
-                    if arrival.user == user
-                ]
-            )
-            for user in users
-        ]
-        return float(np.sum(slow) ** 2 / (len(slow) * np.sum(np.square(slow))))
-
     def summary(self) -> str:
-        return (
-            f"wait p50 {self.wait(50):.2f} s, p95 {self.wait(95):.2f} s, {self.images_a_second:.2f} pictures/s, "
-            f"Jain {self.fairness:.2f}"
-        )
+        return f"wait p50 {self.wait(50):.2f} s, p95 {self.wait(95):.2f} s, {self.images_a_second:.2f} images/s"
 
 
 class Clock:
@@ -94,7 +72,7 @@ def step_by_step(arrivals: Sequence[Arrival], batcher: Batcher, spec: ModelSpec)
 
     with ThreadPoolExecutor(len(arrivals)) as pool:
         visits = list(pool.map(visit, arrivals))
-    return Served(arrivals, clock.now, [wait for wait, _ in visits], [image for _, image in visits])
+    return Served(clock.now, [wait for wait, _ in visits], [image for _, image in visits])
 
 
 def ignore(step: Step) -> None:
@@ -122,5 +100,5 @@ def in_batches(
         for (index, job), image in zip(batch, jobs([state.request for _, state in batch]), strict=True):
             waits[index], images[index] = clock.now - job.at, image
         taken = {index for index, _ in batch}
-        waiting = [(index, job) for index, job in waiting if index not in taken]
-    return Served(arrivals, clock.now, waits, images)
+        waiting = [(index, one) for index, one in waiting if index not in taken]
+    return Served(clock.now, waits, images)

@@ -17,9 +17,10 @@ from diffusers import AutoencoderTiny
 from benchmarks.diffusion import first_request
 from benchmarks.diffusion.bench import Bench
 from benchmarks.diffusion.gpu_rows import pixels, plain_step, saved_model
-from benchmarks.diffusion.measuring import Figure, Row, difference
+from benchmarks.diffusion.measuring import Row, difference
 from benchmarks.diffusion.models import batcher_with, begun, photo, plain_job, request, request_for, spec_of, twin
 from benchmarks.diffusion.serving import ignore
+from benchmarks.turns import Figure
 from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion import previews

@@ -1,30 +1,23 @@
-"""Requests, queue, sockets, pages: the service around the engine, each row with its baseline, in one run.
+"""Requests and pages: the service around the engine, each row with its baseline, in one run.
 
     python -m benchmarks.service [--rows C1,C10] [--iopaint FOLDER] [--repeats 5] [--json FILE]
 
-C1: a fill by HTTP. C7: codecs. C8: the queue, and accepting. C9: live messages. C10: the web side. C11: start and
-memory. --iopaint names a virtual environment that holds IOPaint 1.6.0, which is then served on loopback in the same
-run as C1's peer; without it that column stays empty. Prints a markdown table.
+C1: a fill by HTTP. C10: pages and lists. --iopaint names a virtual environment that holds IOPaint 1.6.0, which is then
+served on loopback in the same run as C1's peer; without it that column stays empty. Prints a markdown table.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from benchmarks.service.fills import fills
 from benchmarks.service.measuring import Report
 from benchmarks.service.pages import pages
-from benchmarks.service.pushing import push
-from benchmarks.service.queueing import queue
-from benchmarks.service.sites import ROOT, ours
+from benchmarks.service.sites import ours
 
-SERVED = {"C8": queue, "C9": push, "C10": pages}
-OWN_PROGRAMS = {"C7": ["-m", "benchmarks.codecs", "speed"], "C11": ["benchmarks/footprint.py", "--repeats", "3"]}
-ROWS = sorted(("C1", *SERVED, *OWN_PROGRAMS), key=lambda row: int(row[1:]))
+ROWS = ("C1", "C10")
 
 
 def main() -> None:
@@ -41,17 +34,11 @@ def main() -> None:
         parser.error("at least 3 repeats: fewer have no spread")
     report = Report(options.repeats, options.json)
     report.heading()
-    if {"C1", *SERVED} & set(chosen):
-        with tempfile.TemporaryDirectory() as folder, ours(Path(folder)) as site:
-            if "C1" in chosen:
-                fills(site, report, options.iopaint)
-            for row, measure in SERVED.items():
-                if row in chosen:
-                    measure(site, report)
-    for row, command in OWN_PROGRAMS.items():
-        if row in chosen:
-            print(f"\n{row}\n", flush=True)
-            subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
+    with tempfile.TemporaryDirectory() as folder, ours(Path(folder)) as site:
+        if "C1" in chosen:
+            fills(site, report, options.iopaint)
+        if "C10" in chosen:
+            pages(site, report)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+from benchmarks.turns import Figure, Sample, in_turns
 
 Clock = Callable[[], float]
 
@@ -30,14 +32,15 @@ class Report:
             flush=True,
         )
 
-    def row(self, row: str, name: str, ours: list[float], baseline: list[float] | None, what: str = "") -> None:
+    def row(self, row: str, name: str, ours: Figure, baseline: Figure | None, what: str = "") -> None:
         """Seconds of both sides; `what` names the baseline."""
         mine, theirs = summary(ours), summary(baseline) if baseline else "- | - | -"
-        ratio = f"{statistics.median(baseline) / statistics.median(ours):.2f}" if baseline else "-"
+        ratio = f"{baseline.median / ours.median:.2f}" if baseline else "-"
         load = os.getloadavg()[0]
         print(f"| {row} | {name}{'; ' + what if what else ''} | {mine} | {theirs} | {ratio} | {load:.1f} |", flush=True)
         if self.file:
-            line = {"row": row, "name": name, "ours": ours, "baseline": baseline, "is": what, "load": load}
+            values = {"ours": ours.values, "baseline": baseline.values if baseline else None}
+            line = {"row": row, "name": name, **values, "is": what, "load": load}
             with self.file.open("a") as file:
                 file.write(json.dumps(line) + "\n")
 
@@ -55,22 +58,28 @@ class Report:
 
         processors: how many processor seconds each side has used so far; printed as a row of its own.
         """
-        times = []
-        for number in range(self.repeats + 1):
-            started = [clock() for clock in processors or ()]
-            pair = [timed(ours), timed(baseline) if baseline else 0.0]
-            pair += [clock() - start for clock, start in zip(processors or (), started, strict=True)]
-            if number:
-                times.append(pair)
-        columns = [list(column) for column in zip(*times, strict=True)]
-        self.row(row, name, columns[0], columns[1] if baseline else None, what)
+        sides = {"ours": ours} | ({"baseline": baseline} if baseline else {})
+        clocks = dict(zip(sides, processors or (), strict=False))
+        measures = {name: partial(sample, call, clocks.get(name, lambda: 0.0)) for name, call in sides.items()}
+        in_turns(measures, repeats=1)
+        found = in_turns(measures, repeats=self.repeats)
+        self.row(row, name, found["ours"], found.get("baseline"), what)
         if processors is not None:
-            self.row(row, f"{name}, processor time", columns[2], columns[3], what)
+            busy = {side: Figure(figure.busy) for side, figure in found.items()}
+            self.row(row, f"{name}, processor time", busy["ours"], busy.get("baseline"), what)
 
 
-def summary(seconds: list[float]) -> str:
-    median, least, most = statistics.median(seconds) * 1e3, min(seconds) * 1e3, max(seconds) * 1e3
-    return f"{median:.2f} | {least:.2f} | {most - least:.2f}"
+def sample(call: Callable[[], object], processor_seconds: Clock) -> Sample:
+    busy = processor_seconds()
+    return Sample(timed(call), processor_seconds() - busy)
+
+
+def figure(seconds: Iterable[float]) -> Figure:
+    return Figure(tuple(seconds))
+
+
+def summary(figure: Figure) -> str:
+    return " | ".join(f"{seconds * 1e3:.2f}" for seconds in (figure.median, figure.least, figure.spread))
 
 
 def timed(call: Callable[[], object]) -> float:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 
-from benchmarks.service.measuring import Report, timed
+from benchmarks.service.measuring import Report, figure, timed
 from benchmarks.service.sites import ROOT, Site, encoded, scene
 
 WAITING, LISTED = 100, 1000
@@ -87,7 +87,7 @@ def beside_waiting_callers(site: Site, report: Report) -> None:
     blob = np.zeros_like(mask)
     cv2.ellipse(blob, (256, 256), (110, 80), 0, 0, 360, 255, -1)
     image, black = encoded(photo, ".png"), encoded(255 - blob, ".png")
-    alone = [timed(lambda: got(site, "/accounts/login/")) for _ in range(30)]
+    alone = figure(timed(lambda: got(site, "/accounts/login/")) for _ in range(30))
 
     def wait() -> None:
         with suppress(OSError, HTTPException, AssertionError):  # the server stops while callers still wait
@@ -96,12 +96,12 @@ def beside_waiting_callers(site: Site, report: Report) -> None:
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()
     time.sleep(1)
-    with_one = [timed(lambda: got(site, "/accounts/login/")) for _ in range(30)]
+    with_one = figure(timed(lambda: got(site, "/accounts/login/")) for _ in range(30))
     report.row("C10", "a page while one caller waits", with_one, alone, "while no caller waits")
     for _ in range(WAITING):
         threading.Thread(target=wait, daemon=True).start()
     time.sleep(10)
-    with_many = [timed(lambda: got(site, "/accounts/login/")) for _ in range(30)]
+    with_many = figure(timed(lambda: got(site, "/accounts/login/")) for _ in range(30))
     report.row("C10", f"a page while {WAITING} callers wait", with_many, alone, "while no caller waits")
 
 

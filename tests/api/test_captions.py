@@ -16,16 +16,13 @@ from inpainting.core.image import CanonicalImage
 from tests.api.bodies import text, upload
 from tests.conftest import png
 
-pytestmark = pytest.mark.django_db(transaction=True)  # a worker describes what is committed
+pytestmark = [
+    pytest.mark.django_db(transaction=True),  # a worker describes what is committed
+    pytest.mark.usefixtures("models_folder"),
+]
 
 URL = "/api/captions/"
 RED = np.full((40, 60, 3), (220, 30, 30), np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def models_folder(tmp_path: Path, settings: Any) -> Path:
-    settings.MODELS_DIR = tmp_path / "models"
-    return tmp_path / "models"
 
 
 def test_without_a_model_the_colours_are_named_and_the_answer_says_so(alices_program: Client) -> None:

@@ -18,11 +18,7 @@ from inpainting.captioning.florence2 import FLORENCE2
 from inpainting.core.image import CanonicalImage
 from inpainting.models import InferenceModel
 
-
-@pytest.fixture(autouse=True)
-def models_folder(tmp_path: Path, settings: Any, db: None) -> Path:
-    settings.MODELS_DIR = tmp_path / "models"
-    return tmp_path / "models"
+pytestmark = pytest.mark.usefixtures("models_folder", "db")
 
 
 @pytest.mark.parametrize(

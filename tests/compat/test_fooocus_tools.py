@@ -25,13 +25,8 @@ from tests.compat.fooocus import base64_of, post
 from tests.conftest import png
 from tests.support.analyses import accepted
 
+pytestmark = pytest.mark.usefixtures("models_folder")
 MASK, DESCRIBE = "/v1/tools/generate_mask", "/v1/tools/describe-image"
-
-
-@pytest.fixture(autouse=True)
-def models_folder(tmp_path: Path, settings: Any) -> Path:
-    settings.MODELS_DIR = tmp_path / "models"
-    return tmp_path / "models"
 
 
 def disc() -> NDArray[np.uint8]:

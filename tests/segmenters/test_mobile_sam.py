@@ -23,14 +23,9 @@ from inpainting.segmenters.networks.mobile_sam import MobileSam
 from tests.support import tiny_mobile_sam
 from tests.support.tiny_networks import with_external_numbers
 
+pytestmark = pytest.mark.usefixtures("models_folder", "db")
 PHOTO = data.coffee()[:150, :220]
 CLICKS = Selection((Point(120.5, 70), Point(20, 20, is_object=False)))
-
-
-@pytest.fixture(autouse=True)
-def models_folder(tmp_path: Path, settings: Any, db: None) -> Path:
-    settings.MODELS_DIR = tmp_path / "models"
-    return tmp_path / "models"
 
 
 @pytest.fixture

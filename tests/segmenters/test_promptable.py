@@ -35,15 +35,10 @@ from inpainting.segmenters.networks.sam_models import Sam, Sam2
 from tests.support import published_preprocessors as published
 from tests.support import tiny_vision_models
 
+pytestmark = pytest.mark.usefixtures("models_folder", "db")
 Install = Callable[..., CatalogSegmenter]
 PHOTO = data.coffee()[:150, :220]
 CLICKS = Selection((Point(60.5, 70), Point(150, 20, is_object=False)))
-
-
-@pytest.fixture(autouse=True)
-def models_folder(tmp_path: Path, settings: Any, db: None) -> Path:
-    settings.MODELS_DIR = tmp_path / "models"
-    return tmp_path / "models"
 
 
 @pytest.fixture

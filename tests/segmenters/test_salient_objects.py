@@ -28,6 +28,7 @@ from inpainting.segmenters.base import Segmenter, Selection, candidates_of
 from inpainting.segmenters.networks import salient_objects
 from tests.support import tiny_networks
 
+pytestmark = pytest.mark.usefixtures("models_folder", "db")
 Install = Callable[..., Segmenter]
 PARAMETERS = {
     "u2net": (320, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -37,12 +38,6 @@ PARAMETERS = {
     "birefnet": (1024, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 """Family -> side, mean and deviation in rembg/sessions of rembg 2.0.86; of garments in the network's own infer.py."""
-
-
-@pytest.fixture(autouse=True)
-def models_folder(tmp_path: Path, settings: Any, db: None) -> Path:
-    settings.MODELS_DIR = tmp_path / "models"
-    return tmp_path / "models"
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ MEBI = 2**20
 
 @dataclass(frozen=True, slots=True)
 class IntakeLimits:
-    """Limits on the size and complexity of a file. Within the default ones no decode takes over 3 s or 700 MB (measured
-    by benchmarks/codecs.py).
+    """Limits on the size and complexity of a file. Within the default ones no decode takes over 3 s or 700 MB, as
+    measured.
 
     Sides in pixels.
     """

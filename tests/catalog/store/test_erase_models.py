@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -17,14 +16,9 @@ from tests.catalog.store.conftest import PutOnline
 from tests.support import tiny_networks
 from tests.support.hub import Hub, serving
 
+pytestmark = pytest.mark.usefixtures("models_folder")
 BUILDERS: dict[str, Callable[..., bytes]] = {"lama": tiny_networks.lama, "migan": tiny_networks.migan}
 FILES = {"lama": "lama_fp32.onnx", "migan": "migan_pipeline_v2.onnx"}
-
-
-@pytest.fixture(autouse=True)
-def models_folder(tmp_path: Path, settings: Any) -> Path:
-    settings.MODELS_DIR = tmp_path / "models"
-    return tmp_path / "models"
 
 
 @pytest.fixture

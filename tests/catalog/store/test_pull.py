@@ -22,14 +22,9 @@ from inpainting.models import InferenceModel, ModelState
 from tests.catalog.store.conftest import PutOnline
 from tests.support.hub import COMMIT, REPO, UNET_FP16, Hub, checkpoint, serving, tiny_model, weights, written
 
+pytestmark = pytest.mark.usefixtures("models_folder")
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="a light installation has no hub library")
 UNET = UNET_FP16
-
-
-@pytest.fixture(autouse=True)
-def models_folder(tmp_path: Path, settings: Any) -> Path:
-    settings.MODELS_DIR = tmp_path / "models"
-    return tmp_path / "models"
 
 
 @pytest.fixture

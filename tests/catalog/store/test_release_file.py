@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -24,6 +23,7 @@ from tests.net.fake_network import OTHER_PUBLIC, PUBLIC, FakeNetwork, Handler, L
 pytest.importorskip("onnx", reason="a light installation has no onnx")
 from tests.support import tiny_networks
 
+pytestmark = pytest.mark.usefixtures("models_folder", "db")
 NAME, STORE = "releases.example", "files.example"
 URL = f"https://{NAME}/v1/mine.onnx"
 CONTENT = tiny_networks.salient(64)
@@ -31,10 +31,8 @@ Serve = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
-def models_folder(tmp_path: Path, settings: Any, db: None, monkeypatch: pytest.MonkeyPatch) -> Path:
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release_file, "PAUSE_SECONDS", 0)
-    settings.MODELS_DIR = tmp_path / "models"
-    return tmp_path / "models"
 
 
 class Release:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -26,17 +25,12 @@ from tests.catalog.store.conftest import PutOnline
 from tests.support import tiny_checker
 from tests.support.hub import Hub, serving
 
+pytestmark = pytest.mark.usefixtures("models_folder", "db")
 PUBLISHED_AS_SAFETENSORS = "1664e306d2258485321cbbd8083074c9474d4e41"
 """The commit of refs/pr/41, which other programs name too (Acly/krita-ai-diffusion): main has the weights as a pickle
 alone. Its model.safetensors has 608,018,440 bytes and the SHA-256 of safety_checker/model.fp16.safetensors in Stable
 Diffusion 1.5, 08902f19b1cfebd7c989f152fc0507bef6898c706a91d666509383122324b511."""
 FILES = {"config.json", "preprocessor_config.json", "model.safetensors"}
-
-
-@pytest.fixture(autouse=True)
-def models_folder(tmp_path: Path, settings: Any, db: None) -> Path:
-    settings.MODELS_DIR = tmp_path / "models"
-    return tmp_path / "models"
 
 
 @pytest.fixture

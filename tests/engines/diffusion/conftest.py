@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from inpainting.catalog.specs import ModelSpec
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.families.sd.network import StableDiffusion
 from tests.engines.diffusion.pipelines import CPU, KINDS
 from tests.support import tiny_models
+
+OTHERS: dict[str, dict[str, Any]] = {"plain": {"inpainting": False}, "other": {"seed": 1}}
+"""Models of the family `sd`: one that was not trained for inpainting, and one with other weights."""
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -19,6 +25,25 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+class Specs(dict[str, ModelSpec]):
+    """Tiny models, each saved when it is first asked for: one of each family by its name, and those of `OTHERS`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def __missing__(self, name: str) -> ModelSpec:
+        changed = OTHERS.get(name)
+        family = name if changed is None else "sd"
+        self[name] = tiny_models.saved(self.folder / name, family, **(changed or {}))
+        return self[name]
+
+
+@pytest.fixture(scope="module")
+def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
+    return Specs(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")

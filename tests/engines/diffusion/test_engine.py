@@ -1,9 +1,10 @@
-"""The diffusion engine before torch is imported."""
+"""The contract of engines for diffusion, and its steps before torch is imported."""
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,12 +13,24 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.base import Step
+from inpainting.engines.base import Engine, Step
 from inpainting.engines.diffusion.engine import Diffusion
+from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.model_cache import ModelCache
+from tests.contracts.engine import EngineContract
+from tests.engines.diffusion.pipelines import CPU
+from tests.support import tiny_models
 from tests.support.fakes import planned
 
-if TYPE_CHECKING:
-    from inpainting.engines.diffusion.serving.batcher import Batcher
+
+class TestDiffusion(EngineContract):
+    name = "diffusion"
+    settings: ClassVar[dict[str, Any]] = {"prompt": "a red bus", "steps": 3, "strength": 1.0}
+
+    def engine(self, folder: Path) -> tuple[Engine, ModelSpec | None]:
+        engine = Diffusion()
+        engine.__dict__["_batcher"] = Batcher(ModelCache(CPU, 10**9), max_rows=4)
+        return engine, tiny_models.saved(folder / "sd")
 
 
 def test_steps_are_reported_while_torch_is_imported() -> None:

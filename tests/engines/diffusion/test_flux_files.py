@@ -13,8 +13,10 @@ from diffusers import FluxFillPipeline
 from django.core.management import CommandError, call_command
 from safetensors.torch import load_file, save_file
 
+from inpainting import families
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.core.errors import EngineFailed
+from inpainting.core.setting import DIFFUSION
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.models import InferenceModel
 from tests.engines.diffusion import flux_files
@@ -127,7 +129,7 @@ def test_a_transformer_of_another_flux_is_refused_with_the_reason(
     assert f"a transformer of FLUX with {channels} input channels; FLUX.1 Fill has 384" in message
 
 
-@pytest.mark.parametrize("family", ["sd", "sdxl", "qwen-image", "z-image"])
+@pytest.mark.parametrize("family", sorted({*families.names(engine=DIFFUSION)} - {"flux-fill", "flux-kontext"}))
 def test_it_is_no_model_of_another_family(whole: Path, tmp_path: Path, family: str) -> None:
     path = flux_files.save_file_of(whole, tmp_path / "Flux Fill.safetensors", prefix=PREFIX)
     message = refusal(path, family=family)

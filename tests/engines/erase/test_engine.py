@@ -21,12 +21,13 @@ from inpainting.core.errors import Cancelled, EngineFailed, InvalidRequest
 from inpainting.core.image import CanonicalImage
 from inpainting.core.moderation.policy import OFF
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.base import OnStep, Step
+from inpainting.engines.base import Engine, OnStep, Step
 from inpainting.engines.erase import network_inputs, onnx_networks
 from inpainting.engines.erase.declaration import ERASE
 from inpainting.engines.erase.engine import PREVIEW_SIDE, Erase
 from inpainting.engines.painting import Painting, paint
 from inpainting.engines.plan import Planner
+from tests.contracts.engine import EngineContract
 from tests.support import tiny_networks
 from tests.support.fakes import OneModel, planned, pretend_missing, window_plan
 
@@ -77,6 +78,20 @@ def ignore_step(step: Step) -> None:
 
 def painted(eraser: Eraser, request: InpaintRequest) -> Painting:
     return paint(planned(request, eraser.engine, eraser.spec), eraser.engine, ignore_step)[0]
+
+
+class TestLama(EngineContract):
+    name = "erase"
+    family = "lama"
+
+    def engine(self, folder: Path) -> tuple[Engine, ModelSpec | None]:
+        path = folder / "network.onnx"
+        path.write_bytes(GRAPHS[self.family]())
+        return Erase(), ModelSpec(slug="tiny", label="Tiny", family=self.family, path=path)
+
+
+class TestMigan(TestLama):
+    family = "migan"
 
 
 @pytest.mark.parametrize("family", ["lama", "migan"])

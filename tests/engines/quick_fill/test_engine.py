@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,13 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from inpainting.core.errors import Cancelled, EngineFailed
+from inpainting.catalog.specs import ModelSpec
+from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.base import Step
+from inpainting.engines.base import Engine, Step
 from inpainting.engines.quick_fill.engine import QuickFill, fill_all
 from inpainting.engines.quick_fill.holes import split_mask
+from tests.contracts.engine import EngineContract
 from tests.support.fakes import window_plan
 from tests.support.quick_fill import disc, flat_error, paint, weave
 from tests.support.strategies import examples
@@ -31,10 +34,12 @@ def coffee() -> Bytes:
     return cv2.resize(skimage.data.coffee(), (240, 160), interpolation=cv2.INTER_AREA)
 
 
-def test_the_same_request_gives_the_same_bytes(coffee: Bytes) -> None:
-    mask = disc(coffee.shape, (120, 80), 26)
-    first, again = paint(coffee, mask, seed=9)[0], paint(coffee, mask, seed=9)[0]
-    assert first.tobytes() == again.tobytes()
+class TestQuickFill(EngineContract):
+    name = "quick-fill"
+    cancelled_at = (1, 7, 20)
+
+    def engine(self, folder: Path) -> tuple[Engine, ModelSpec | None]:
+        return QuickFill(), None
 
 
 def test_the_bytes_do_not_depend_on_the_number_of_threads(coffee: Bytes) -> None:
@@ -54,15 +59,6 @@ def test_each_of_several_images_comes_from_its_own_seed(coffee: Bytes) -> None:
     first, second = paint(coffee, mask, num_images=2)
     assert first.tobytes() == paint(coffee, mask)[0].tobytes()
     assert first.tobytes() != second.tobytes()
-
-
-def test_pixels_outside_the_mask_and_the_inputs_are_unchanged(coffee: Bytes) -> None:
-    mask = disc(coffee.shape, (60, 60), 25) | disc(coffee.shape, (180, 100), 2)
-    image_before, mask_before = coffee.tobytes(), mask.tobytes()
-    painted = paint(coffee, mask)[0]
-    assert (painted[mask == 0] == coffee[mask == 0]).all()
-    assert (painted[mask > 0] != coffee[mask > 0]).any()
-    assert (coffee.tobytes(), mask.tobytes()) == (image_before, mask_before)
 
 
 def test_the_result_does_not_depend_on_pixels_under_the_mask(coffee: Bytes) -> None:
@@ -180,22 +176,6 @@ def test_progress_never_falls_and_ends_complete(coffee: Bytes) -> None:
     assert all(before.done < after.done for before, after in pairwise(steps))
     assert steps[-1].done == steps[-1].of
     assert len({step.of for step in steps}) == 1
-
-
-@pytest.mark.parametrize("at", [1, 7, 20])
-def test_cancelled_propagates(coffee: Bytes, at: int) -> None:
-    calls = 0
-
-    def stop(step: Step) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == at:
-            raise Cancelled
-
-    mask = disc(coffee.shape, (120, 80), 26)
-    with pytest.raises(Cancelled):
-        list(QuickFill().inpaint(window_plan(InpaintRequest(CanonicalImage(coffee), mask), QuickFill()), stop))
-    assert calls == at
 
 
 def test_a_repeating_pattern_is_continued_better_than_by_telea() -> None:

@@ -39,11 +39,6 @@ MIDDLE: dict[str, Any] = {"control_start": 0.2, "control_end": 0.8}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("parts")
-
-
-@pytest.fixture(scope="module")
 def models(folder: Path) -> dict[tuple[str, bool], ModelSpec]:
     return {
         (family, inpainting): tiny_models.saved(

@@ -19,14 +19,8 @@ from inpainting.engines.diffusion.conditioning.lora_layer_names import layers_by
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.families.sd.lora_names import original_name
 from tests.engines.diffusion.pipelines import CPU, FAMILIES, ddim_request, denoised, loaded_reference, run_reference
-from tests.support import original_layout, tiny_delta_loras, tiny_loras, tiny_models
+from tests.support import original_layout, tiny_delta_loras, tiny_loras
 from tests.support.matrix import each_value_once
-
-
-@pytest.fixture(scope="module")
-def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
-    folder = tmp_path_factory.mktemp("models")
-    return {family: tiny_models.saved(folder / family, family) for family in FAMILIES}
 
 
 def lora(path: Path, family: str, tensors: dict[str, torch.Tensor]) -> LoraSpec:

@@ -37,11 +37,6 @@ from tests.support.matrix import each_value_once, first_alone
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("parts")
-
-
-@pytest.fixture(scope="module")
 def models(folder: Path) -> dict[tuple[str, bool], ModelSpec]:
     return {
         (family, inpainting): tiny_models.saved(

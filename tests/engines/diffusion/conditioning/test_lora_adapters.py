@@ -36,17 +36,11 @@ from tests.support.matrix import each_value_once, first_alone
 
 
 @pytest.fixture(scope="module")
-def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
-    folder = tmp_path_factory.mktemp("models")
-    return {family: tiny_models.saved(folder / str(family), family) for family in FAMILIES}
-
-
-@pytest.fixture(scope="module")
 def loras(specs: dict[str, ModelSpec], tmp_path_factory: pytest.TempPathFactory) -> dict[str, LoraSpec]:
     """By family and number: the first in diffusers' names, the second in kohya-ss's, the third for the UNet alone."""
     folder = tmp_path_factory.mktemp("loras")
     found = {}
-    for family, spec in specs.items():
+    for family, spec in ((family, specs[family]) for family in FAMILIES):
         pipeline = load(spec, CPU).pipeline
         ways: list[dict[str, Any]] = [{}, {"kohya": True, "rank": 2}, {"parts": ["unet"]}]
         for number, way in enumerate(ways):

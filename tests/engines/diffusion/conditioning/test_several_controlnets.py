@@ -34,11 +34,6 @@ EDGES, HOLE, MAP = ControlUse("edges", 0.5, 0.0, 0.6), ControlUse("hole", 1.5), 
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("several")
-
-
-@pytest.fixture(scope="module")
 def parts(folder: Path) -> dict[str, dict[str, ModelSpec]]:
     """Family -> the ControlNets of that family by their slugs."""
     kinds = {"edges": ControlImageKind.CANNY, "hole": ControlImageKind.INPAINT, "map": ControlImageKind.DEPTH}

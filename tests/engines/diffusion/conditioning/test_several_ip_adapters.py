@@ -39,11 +39,6 @@ PLAIN, PLUS, STRONG = IPAdapterUse("plain", 0.6), IPAdapterUse("plus", 0.8), IPA
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("several")
-
-
-@pytest.fixture(scope="module")
 def models(folder: Path) -> dict[str, ModelSpec]:
     return {family: tiny_models.saved(folder / family, family) for family in FAMILIES}
 

@@ -40,12 +40,6 @@ def _small_text_features(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
-    folder = tmp_path_factory.mktemp("models")
-    return {family: tiny_models.saved(folder / str(family), family) for family in FAMILIES}
-
-
-@pytest.fixture(scope="module")
 def embeddings(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], ModelSpec]:
     """For each family an embedding of one vector in diffusers' format, and one of three vectors."""
     folder = tmp_path_factory.mktemp("embeddings")

@@ -38,17 +38,6 @@ from tests.support import tiny_models
 from tests.support.matrix import first_alone
 
 
-@pytest.fixture(scope="module")
-def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
-    folder = tmp_path_factory.mktemp("models")
-    return {
-        "sd": tiny_models.saved(folder / "sd"),
-        "plain": tiny_models.saved(folder / "plain", inpainting=False),
-        "sdxl": tiny_models.saved(folder / "sdxl", "sdxl"),
-        "other": tiny_models.saved(folder / "other", seed=1),
-    }
-
-
 @pytest.fixture
 def sd(specs: dict[str, ModelSpec]) -> ModelSpec:
     return specs["sd"]

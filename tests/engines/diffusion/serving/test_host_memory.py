@@ -27,12 +27,6 @@ from tests.support import tiny_models
 OWN_SIZE, LARGER = Size(SIDE, SIDE), Size(2 * SIDE, SIDE)
 
 
-@pytest.fixture(scope="module")
-def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
-    folder = tmp_path_factory.mktemp("models")
-    return {name: tiny_models.saved(folder / name, seed=seed) for seed, name in enumerate(("sd", "other"))}
-
-
 @pytest.fixture
 def device() -> CountingDevice:
     return CountingDevice(torch.device("cpu"), torch.float32, capacity=10**9)
@@ -95,7 +89,7 @@ def test_a_model_that_leaves_the_device_takes_no_encodings_along(specs: dict[str
 def test_no_more_is_kept_than_a_share_of_the_free_memory(
     specs: dict[str, ModelSpec], device: CountingDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    models = [load(spec, device) for spec in specs.values()]
+    models = [load(spec, device) for spec in (specs["sd"], specs["other"])]
     for number, model in enumerate(models):
         model.fingerprint = number
     first, second = models
@@ -114,7 +108,7 @@ def test_no_more_is_kept_than_a_share_of_the_free_memory(
 def test_kept_models_give_way_to_one_that_is_being_read(
     specs: dict[str, ModelSpec], device: CountingDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = {name: load(spec, device) for name, spec in specs.items()}
+    kept = {name: load(spec, device) for name, spec in (("sd", specs["sd"]), ("other", specs["other"]))}
     size = max(model.byte_count for model in kept.values())
     memory = HostMemory(0.5)
     monkeypatch.setattr(host_memory, "free_machine_bytes", lambda: 6 * size - memory.byte_count)

@@ -27,12 +27,6 @@ from tests.support.matrix import first_alone
 LOAD = "inpainting.engines.diffusion.serving.loads.load"
 
 
-@pytest.fixture(scope="module")
-def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
-    folder = tmp_path_factory.mktemp("models")
-    return {name: tiny_models.saved(folder / name, seed=seed) for seed, name in enumerate(("sd", "other"))}
-
-
 class HeldLoad:
     """Loads a model when `go` is set."""
 

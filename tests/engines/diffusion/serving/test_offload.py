@@ -19,7 +19,7 @@ from inpainting.networks.device.hardware import Hardware, Offload
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import request
 from tests.engines.diffusion.serving.devices import give_the_cpu_one_name, networks_of
-from tests.support import tiny_loras, tiny_models
+from tests.support import tiny_loras
 from tests.support.matrix import each_value_once
 
 FAMILIES = ("sd", "sdxl", "flux-fill")
@@ -37,12 +37,6 @@ class OffloadingDevice(Hardware):
 @pytest.fixture(autouse=True)
 def _one_name_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     give_the_cpu_one_name(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def specs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelSpec]:
-    folder = tmp_path_factory.mktemp("models")
-    return {family: tiny_models.saved(folder / family, family) for family in FAMILIES}
 
 
 def batcher() -> Batcher:
