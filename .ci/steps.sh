@@ -170,6 +170,15 @@ lint() {
   make lint
 }
 
+# `make test` runs these only where npm is installed already.
+javascript() {
+  if install_npm; then
+    make test-js
+  else
+    echo "skipped: javascript, since npm could not be installed" >>"$scratch/skipped"
+  fi
+}
+
 # Run the named steps at the same time; fail, with the names, if any of them failed.
 side_by_side() {
   declare -A running=()

@@ -41,30 +41,6 @@ def box_of(page: Page, selector: str) -> FloatRect:
     return box
 
 
-@pytest.mark.parametrize(
-    ("box", "others", "place"),
-    [
-        ([400, 200, 500, 300], [], {"left": 350, "top": 312}),  # below
-        ([0, 200, 60, 300], [], {"left": 0, "top": 312}),  # moved into the space
-        ([400, 450, 500, 560], [], {"left": 350, "top": 398}),  # above
-        ([400, 20, 500, 580], [], {"left": 512, "top": 280}),  # right
-        ([700, 20, 790, 580], [], {"left": 488, "top": 280}),  # left
-        ([20, 20, 780, 580], [], None),  # no room
-        ([900, 20, 990, 580], [], None),  # not visible
-        ([400, 200, 500, 300], [{"left": 500, "top": 330, "right": 900, "bottom": 600}], {"left": 350, "top": 148}),
-    ],
-)
-def test_a_bar_lies_beside_a_box_and_never_over_it(
-    run: Run, box: list[int], others: list[dict[str, int]], place: dict[str, int] | None
-) -> None:
-    body = """
-        const free = { left: 0, top: 0, right: 800, bottom: 600 }, bar = { width: 200, height: 40 }
-    """
-    left, top, right, bottom = box
-    hole = json.dumps({"left": left, "top": top, "right": right, "bottom": bottom})
-    assert run("editor/view/beside", f"{body} return m.beside({hole}, bar, free, {json.dumps(others)})") == place
-
-
 def test_the_progress_lies_beside_the_hole_with_light_in_it_and_follows_the_zoom(page: Page, photo_file: Path) -> None:
     state, sockets = wait_on_a_fake_generation(page)
     open_photo(page, photo_file)
