@@ -44,7 +44,7 @@ STAGE = """async (photo) => {
     const id = await put(blob)
     store.update((document) => push(document, { kind: "photo", photo: { id, name: "room.png", width, height } }))
     const toolbox = new Toolbox({ surface, store, mask, url: "/api/masks/", words: "grabcut",
-        say: (text) => said.push(text) })
+        showMessage: (text) => said.push(text) })
     mask.onView = () => toolbox.redraw()
     listen(surface, { view: mask, tool: toolbox, onHover: (at, point) => toolbox.hover(at, point) })
     const commands = new Commands({ surface })

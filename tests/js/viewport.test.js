@@ -3,7 +3,7 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 
-import { beside } from "editor/view/beside"
+import { placeBeside } from "editor/view/placement"
 import { fit, pinch, toImage, toScreen, zoomAt } from "editor/view/viewport"
 
 test("a point converts to screen coordinates and back", () => {
@@ -50,6 +50,6 @@ test("a bar lies beside a box and never over it", () => {
   }
   const free = { left: 0, top: 0, right: 800, bottom: 600 }
   for (const [name, [[left, top, right, bottom], place, others = []]] of Object.entries(cases)) {
-    assert.deepEqual(beside({ left, top, right, bottom }, { width: 200, height: 40 }, free, others), place, name)
+    assert.deepEqual(placeBeside({ left, top, right, bottom }, { width: 200, height: 40 }, free, others), place, name)
   }
 })

@@ -1,6 +1,6 @@
 // The mask of a batch: several photos lead to the page of batches, and from there their mask is painted on the first of them.
 
-import { keep, take } from "batch/waiting"
+import { keep, take } from "batch/pending_files"
 
 export class BatchMask {
   #url

@@ -25,7 +25,7 @@ export function merged(steps, others) {
 }
 
 /**
- * The steps in the order of the strip: each after the step that it continues, older ones first, a branch to its end
+ * The steps in the order of the filmstrip: each after the step that it continues, older ones first, a branch to its end
  * before the next. `number` counts from 1 in the order in which they were made, `from` is the number of the step that it
  * continues (0 = the photo), `branches` says that it is not the first to continue that step.
  * @param {Step[]} steps @returns {(Step & {number: number, from: number, branches: boolean})[]}

@@ -5,7 +5,7 @@ import { fetchFile } from "api"
 import { dropzone } from "dropzone"
 import { get, put } from "editor/document/images"
 import { drawPreview, readPhoto } from "editor/document/files"
-import { saying } from "editor/form/messages"
+import { reportErrors } from "editor/form/messages"
 
 /** What a ControlNet takes that is not computed from the photo. */
 const IMAGES = {
@@ -89,7 +89,7 @@ export class ConditioningImage {
   }
 
   async take(file) {
-    await saying(this.id, async () => {
+    await reportErrors(this.id, async () => {
       const { bitmap } = await readPhoto(file, this.#limits)
       drawPreview(this.#zone.querySelector("canvas"), bitmap)
       bitmap.close()
@@ -127,7 +127,7 @@ export class ConditioningImage {
     this.forget()
     const isShared = this.#wanted && this.#control !== PHOTO && needed.every((kind) => kind === this.#control)
     const url = generation[this.image] ?? (isShared ? generation[this.first] : null)
-    if (url) await saying(this.id, async () => this.take(await fetchFile(url, `${this.id}.png`)))
+    if (url) await reportErrors(this.id, async () => this.take(await fetchFile(url, `${this.id}.png`)))
   }
 
   forget() {

@@ -97,8 +97,8 @@ export class SettingsForm {
   }
 
   /** Resolves when the plan answers the form as it stands: what is valid and what is sent depends on it. */
-  async settled() {
-    await this.#plan.settled()
+  async whenPlanned() {
+    await this.#plan.whenAnswered()
   }
 
   /** The files to send, by the names of the API. */
@@ -225,8 +225,8 @@ export class SettingsForm {
   #show() {
     const { engine_label, form } = this.#plan.latest
     this.#form.engine.options[0].textContent = `Auto (${engine_label})`
-    say("engine-help", form.hint)
-    say("weights-help", form.reads_prompt_weights ? "(words:1.3) count more, (words:0.7) less." : "")
+    showText("engine-help", form.hint)
+    showText("weights-help", form.reads_prompt_weights ? "(words:1.3) count more, (words:0.7) less." : "")
     for (const select of this.#modelSelects) {
       select.closest(".field").hidden = select.dataset.modelsOf !== form.engine || select.options.length < Number(select.dataset.shownFrom)
     }
@@ -248,10 +248,10 @@ export class SettingsForm {
       if (unread !== section.classList.contains("unread")) section.open = !unread
       section.classList.toggle("unread", unread)
     }
-    say("ignored-reason", ignored.prompt ?? "")
+    showText("ignored-reason", ignored.prompt ?? "")
     const shown = this.#inputs.filter(({ name, disabled }) => disabled && name !== "prompt" && !isHidden(this.#form.elements[name]))
     const reasons = new Set(shown.map(({ name }) => ignored[settingOf(name)]))
-    say("more-reason", reasons.size ? `Greyed out: ${[...reasons].join(" ")}` : "")
+    showText("more-reason", reasons.size ? `Greyed out: ${[...reasons].join(" ")}` : "")
   }
 
   /** What is used where the field is empty, and what it may hold for the planned model. */
@@ -301,7 +301,7 @@ export class SettingsForm {
   }
 }
 
-function say(id, sentence) {
+function showText(id, sentence) {
   const place = document.getElementById(id)
   place.textContent = sentence
   place.hidden = !sentence

@@ -80,13 +80,13 @@ export class ToolPanel {
     const { add, options, store, tool } = this.#toolbox
     const [left, top, width, height] = ["left", "top", "width", "height"].map((edge) => Number(this.#root.querySelector(`[data-edge=${edge}]`).value))
     const box = width > 0 && height > 0 ? clipped([left, top, left + width, top + height], store.view.photo) : null
-    if (!box) return this.say("This lies outside the photo.")
-    this.say("")
+    if (!box) return this.showMessage("This lies outside the photo.")
+    this.showMessage("")
     add(shape({ erases: options.values.erases, shape: tool.name, points: [box.slice(0, 2), box.slice(2)] }))
   }
 
   /** Shows a sentence below the options. */
-  say(text) {
+  showMessage(text) {
     this.#message = text
     this.#show()
   }

@@ -1,7 +1,7 @@
 // Draws a stroke of a round brush on a mask, piece by piece. Drawn in pieces or at once, the pixels are the same.
 
 import { Capsule, Edge } from "./capsule.js"
-import { EMPTY, FULL, SIDE, Tile, blend, bytesOf, settled } from "../tiles.js"
+import { EMPTY, FULL, SIDE, Tile, blend, bytesOf, simplified } from "../tiles.js"
 
 const LARGEST_STEP = 0.02 // of the radius: a piece with changing pressure is drawn in parts of one radius each
 
@@ -45,7 +45,7 @@ export class StrokeDrawer {
 
   /** The mask with the whole stroke. The drawer is of no use after it. */
   end() {
-    return this.mask.map((tile, index) => settled(tile, this.mask.boxOf(index)))
+    return this.mask.map((tile, index) => simplified(tile, this.mask.boxOf(index)))
   }
 
   *#piece(from, to, isContinued, next, changed) {

@@ -1,9 +1,9 @@
-// The strip of steps beside the photo: the photo and all that was made of it; one press returns to a step.
+// The filmstrip of steps beside the photo: the photo and all that was made of it; one press returns to a step.
 
 import { get } from "api"
 import { inOrder, merged, pathTo, stepOf } from "editor/flow/tree"
 
-export class Strip {
+export class Filmstrip {
   #list
   #onOpen
   #imageOf
@@ -32,7 +32,7 @@ export class Strip {
     this.#photo.picture = id
   }
 
-  /** Whether this generation is a step of the strip; without one, whether `picture` is its photo. */
+  /** Whether this generation is a step of the filmstrip; without one, whether `picture` is its photo. */
   has(id, picture) {
     return id ? this.#generations.some((generation) => generation.id === id) : picture === this.#photo?.picture
   }
