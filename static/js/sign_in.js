@@ -5,7 +5,7 @@ import { element } from "dom"
 const SIGN_IN_URL = "/accounts/login/"
 const LOOK_EVERY_MS = 2000
 
-/** @param {{email: string, csrfToken: () => string, isSignedIn: () => Promise<boolean>}} session
+/** @param {{email?: string, csrfToken: () => string, isSignedIn: () => Promise<boolean>}} session
  *  @returns {Promise<boolean>} whether there is a session now; false where the dialog was closed */
 export function askToSignIn({ email, csrfToken, isSignedIn }) {
   const problem = element("p", { className: "error", role: "alert", hidden: true })

@@ -25,7 +25,9 @@ export class Draft {
   #onOtherDevice
   /** @type {import("./sync.js").State} */
   #state = { name: "saved", message: "", progress: null }
+  /** @type {import("./document.js").Document | null} */
   #kept = null // the document that is in this browser
+  /** @type {Promise<void> | null} */
   #keeping = null
   #isAdopting = false
 

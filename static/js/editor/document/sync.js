@@ -17,10 +17,12 @@ export class Sync {
   #server
   #onState
   #onMerge
-  #document = null
+  /** @type {any} */
+  #document = null // to be sent
   #revision = 0
   #pictures = new Set() // those that the server has
   #isSaved = true
+  /** @type {Promise<void> | null} */
   #sending = null
   #timer = 0
   #retryMs = 0
@@ -130,6 +132,7 @@ export class Sync {
     this.#schedule(this.#retryMs)
   }
 
+  /** @param {Name} name @param {Partial<State>} [details] */
   #notify(name, { message = "", progress = null } = {}) {
     this.#onState({ name, message, progress })
   }
