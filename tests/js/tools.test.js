@@ -35,14 +35,14 @@ test("the size slider reaches half of the photo in even steps", () => {
 
 test("a frame is dragged outward only and as far as the API accepts", () => {
   const start = { left: 10, top: 0, right: 0, bottom: 0 }
-  assert.deepEqual(dragged(start, "left top", [-5.4, 30]), { left: 15, top: 0, right: 0, bottom: 0 })
-  assert.deepEqual(dragged(start, "right", [99999, 7]), { left: 10, top: 0, right: 16384, bottom: 0 })
+  assert.deepEqual(dragged(start, "left top", [-5.4, 30], 500), { left: 15, top: 0, right: 0, bottom: 0 })
+  assert.deepEqual(dragged(start, "right", [99999, 7], 500), { left: 10, top: 0, right: 500, bottom: 0 })
 })
 
 test("a size and a ratio become margins around the photo", () => {
-  assert.deepEqual(sizeOf(photo, withRatio(photo, "16:9")), { width: 711, height: 400 })
-  assert.deepEqual(sizeOf(photo, withRatio(photo, "1:1")), { width: 600, height: 600 })
-  const frame = framed(photo, { width: 701, height: 300 })
+  assert.deepEqual(sizeOf(photo, withRatio(photo, "16:9", 500)), { width: 711, height: 400 })
+  assert.deepEqual(sizeOf(photo, withRatio(photo, "1:1", 500)), { width: 600, height: 600 })
+  const frame = framed(photo, { width: 701, height: 300 }, 500)
   assert.deepEqual(frame, { left: 50, top: 0, right: 51, bottom: 0 })
   assert.deepEqual(fieldsOf(frame), { outpaint_left: 50, outpaint_top: 0, outpaint_right: 51, outpaint_bottom: 0 })
   assert.deepEqual(fieldsOf({}), {})

@@ -41,6 +41,7 @@ import { account } from "session"
 const $ = (id) => document.getElementById(id)
 const jsonIn = (id) => JSON.parse($(id).textContent)
 const root = $("editor")
+const constants = jsonIn("constants")
 const limits = { photo: photoLimits(root), maskBytes: Number(root.dataset.maxMaskBytes) }
 
 // --- the parts ----------------------------------------------------------------------------------------------------
@@ -69,7 +70,7 @@ const maskFile = new MaskFile(
   { file: $("mask-file"), empty: $("mask-empty"), name: $("mask-name"), about: $("mask-about"), preview: $("mask-preview") }, mask, limits.maskBytes,
 )
 const settingsForm = new SettingsForm($("settings"), {
-  engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limits: limits.photo, onChange: formChanged,
+  engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limits: limits.photo, constants, onChange: formChanged,
 })
 const seed = new Seed({ field: $("seed"), lock: $("seed-lock"), dice: $("seed-dice") })
 new Presets({ list: $("presets"), name: $("preset-name"), save: $("preset-save") }, {
@@ -123,7 +124,8 @@ const isDone = () => photos.state === "done" && !job.isRunning
 const isEditing = () => photos.state === "editing" && !job.isRunning
 
 const toolbox = new Toolbox({
-  surface: $("surface"), store, mask, url: $("tool-options").dataset.masksUrl, words: $("tool-options").dataset.words, isEditing, showMessage: (text) => toolPanel.showMessage(text),
+  surface: $("surface"), store, mask, url: $("tool-options").dataset.masksUrl, words: $("tool-options").dataset.words, isEditing,
+  maxMargin: constants.max_margin, showMessage: (text) => toolPanel.showMessage(text),
 })
 const toolPanel = new ToolPanel(toolbox)
 const commands = new Commands({ surface: $("surface") })

@@ -18,7 +18,6 @@ const IMAGES = {
   normal: "a map of normals",
   segment: "a map of segments",
 }
-const COMPUTED = new Set(["", "canny", "inpaint"]) // of the kinds of a ControlNet-Union; the first is its default
 const PHOTO = "tile" // without an image of this kind the photo itself is used
 
 export class ConditioningImage {
@@ -27,19 +26,22 @@ export class ConditioningImage {
   #limits
   #onChange
   #adapters
+  #computed
   #file = null
   #picture = "" // the file's id
 
   /**
    * `setting` names the adapter in the form, `image` the file, `first` that of the first adapter, which the others
    * share where they have none. `id` is the prefix of the elements' ids. `adapters` are all of that kind, [{slug, label,
-   * control, is_computed, computed}], the last the kinds that need no file. `onChange` is called when one comes or goes.
+   * control, is_computed, computed}], the last the kinds that need no file; `computed` the kinds that never need one.
+   * `onChange` is called when one comes or goes.
    */
-  constructor({ setting, image, first, id, adapters, limits, onChange }) {
+  constructor({ setting, image, first, id, adapters, computed, limits, onChange }) {
     Object.assign(this, { setting, image, first, id })
     this.#root = document.getElementById(`${id}-field`)
     this.#select = this.#root.querySelector("select")
     this.#adapters = adapters
+    this.#computed = ["", ...computed] // the first is the default of a ControlNet-Union
     this.#limits = limits
     this.#onChange = onChange
     dropzone(this.#zone, this.#zone.querySelector("input"), ([file]) => this.take(file))
@@ -178,7 +180,7 @@ export class ConditioningImage {
 
   /** In words, the image that the chosen adapter is given; empty where it needs none. */
   get #wanted() {
-    if (!this.#adapter || this.#adapter.is_computed || (this.#isUnion && COMPUTED.has(this.#control))) return ""
+    if (!this.#adapter || this.#adapter.is_computed || (this.#isUnion && this.#computed.includes(this.#control))) return ""
     return IMAGES[this.#control] ?? "an image"
   }
 
