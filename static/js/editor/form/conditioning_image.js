@@ -87,7 +87,8 @@ export class ConditioningImage {
   /** Empties the row: adapter, numbers and image. */
   clear() {
     for (const input of this.#root.querySelectorAll("[data-setting]")) input.value = ""
-    this.forget()
+    this.#file = null
+    this.#changed()
   }
 
   async take(file) {
