@@ -11,7 +11,8 @@ export class BatchMask {
   constructor({ url, ...elements }, { settings, painted }) {
     this.#url = url
     this.#elements = elements
-    Object.assign(this, { settings, painted })
+    this.settings = settings
+    this.painted = painted
   }
 
   /** Leads to the page of batches with these photos, and with the mask that is painted now. */

@@ -8,7 +8,8 @@ export class Filmstrip {
   #onOpen
   #imageOf
   #generations = [] // those with a result
-  #photo = null
+  /** @type {any} */
+  #photo = null // a step without an id; null before a photo is open
   #current = null
 
   /** `list` is an ordered list. `onOpen({id, url, file, image})` is called with the step to return to; the photo has no
@@ -73,7 +74,7 @@ export class Filmstrip {
   #show() {
     this.#list.hidden = !this.#generations.length
     if (!this.#photo) return
-    const steps = this.#generations.map((generation) => stepOf(generation, this.#imageOf(generation.id)))
+    const steps = this.#generations.flatMap((generation) => stepOf(generation, this.#imageOf(generation.id)) ?? [])
     const path = new Set(pathTo(steps, this.#current))
     this.#list.replaceChildren(...[this.#photo, ...inOrder(steps)].map((step) => this.#item(step, path)))
     this.#list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" })

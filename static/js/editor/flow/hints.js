@@ -10,6 +10,7 @@ const PAUSE_MS = 400
 export class Hints {
   #mask
   #onChange
+  /** @type {{count: number, largest: number} | null} */
   #specks = null
   #timer = 0
 

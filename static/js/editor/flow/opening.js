@@ -8,9 +8,11 @@ import { isComplete } from "job/request"
 import { take } from "pending_photo"
 
 export class Opening {
-  resumed = null // a promise, once there is a draft: that it is shown
+  /** @type {Promise<void> | null} */
+  resumed = null // once there is a draft: that it is shown
 
-  #shown = null // a promise: that the photo and mask of the document are shown
+  /** @type {Promise<void> | null} */
+  #shown = null // that the photo and mask of the document are shown
   #parts
 
   /** `parts` is {store, photos, painting, job, filmstrip, settingsForm}: of the editor. */

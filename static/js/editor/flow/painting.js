@@ -1,5 +1,6 @@
 // Painting: sends the request, follows its generation, shows the progress in the hole and the result in the photo's place.
 
+import { ApiError } from "api"
 import { rememberInAddress } from "editor/flow/address"
 import { EDITING, withState } from "editor/document/document"
 import { isForPeople, placeOf, showMessage } from "editor/form/messages"
@@ -94,7 +95,8 @@ export class Painting {
     return settingsForm.otherEngine
   }
 
-  /** The fields and the files of the request. `engine`: in place of the form's, undefined for that. */
+  /** The fields and the files of the request. `engine`: in place of the form's, undefined for that.
+   *  @returns {Promise<[Record<string, string | number>, Record<string, File>]>} */
   async #content(engine) {
     const { store, photos, mask, settingsForm } = this.#parts
     const { file, name } = photos.photo
@@ -115,9 +117,10 @@ export class Painting {
       await this.#finish(await job.run(begin))
     } catch (error) {
       if (!isForPeople(error)) throw error
-      if (error.status === 404 || !store.document.generation) this.#notAccepted(error)
+      const { status = 0, field = "" } = error instanceof ApiError ? error : {}
+      if (status === 404 || !store.document.generation) this.#notAccepted(error)
       if (job.isAborted) showMessage("generate", CANCELLED)
-      else showMessage(placeOf(error.field), error.message)
+      else showMessage(placeOf(field), error.message)
     } finally {
       job.end()
       this.#isShowing = false
@@ -145,6 +148,7 @@ export class Painting {
     const { store, photos, result, filmstrip, seed } = this.#parts
     const { image, generation: id } = store.document
     const isShown = generation.status === "succeeded"
+    /** @type {Partial<import("../document/document.js").Document>} */
     const state = isShown ? { generation: generation.id, image: id === generation.id ? image : 0, step: "result" } : EDITING
     store.update((document) => withState(document, state))
     if (isShown) {

@@ -10,6 +10,7 @@ import { Refused, decode, readPhoto, sortFiles } from "editor/document/files"
 import { reportErrors, showMessage } from "editor/form/messages"
 
 export class Photos {
+  /** @type {any} */
   photo = null // {id, name, width, height, file, shown, bitmap}
   url = "" // of what is shown of its file
 
@@ -48,7 +49,8 @@ export class Photos {
     if (mask && this.photo) await this.takeMask(mask)
   }
 
-  /** Opens a photo, or with `parent` the result `image` of that generation. `isStep`: at another step of the filmstrip. */
+  /** Opens a photo, or with `parent` the result `image` of that generation. `isStep`: at another step of the filmstrip.
+   *  @param {File} file @param {{parent?: string | null, image?: number, isStep?: boolean}} options */
   async take(file, { parent = null, image = 0, isStep = false } = {}) {
     const { store, filmstrip, job } = this.#parts
     if (job.isRunning) return
@@ -117,7 +119,8 @@ export class Photos {
     await this.openStep({ id: filmstrip.current, url: result.url, name: result.name, image: store.document.image })
   }
 
-  /** Returns to a step, whose result is painted on from there; the photo has no id. */
+  /** Returns to a step, whose result is painted on from there; the photo has no id.
+   *  @param {{id: any, file?: File, url?: string, name?: string, image?: number}} step */
   async openStep({ id, file, url, name = this.photo.name, image = keptImage(this.#parts.store.document, id) }) {
     if (this.#parts.job.isRunning) return
     await reportErrors("generate", async () => this.take(file ?? (await fetchFile(url, name)), { parent: id, image, isStep: true }))

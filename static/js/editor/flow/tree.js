@@ -37,10 +37,9 @@ export function inOrder(steps) {
   const children = Map.groupBy(made, ({ parent }) => known(parent))
   const found = []
   const waiting = (children.get(null) ?? []).toReversed()
-  while (waiting.length) {
-    const step = waiting.pop()
+  for (let step = waiting.pop(); step; step = waiting.pop()) {
     const from = known(step.parent)
-    found.push({ ...step, number: numbers.get(step.id), from: numbers.get(from) ?? 0, branches: children.get(from)[0] !== step })
+    found.push({ ...step, number: numbers.get(step.id) ?? 0, from: numbers.get(from ?? "") ?? 0, branches: children.get(from)?.[0] !== step })
     waiting.push(...(children.get(step.id) ?? []).toReversed())
   }
   return found
@@ -50,6 +49,6 @@ export function inOrder(steps) {
 export function pathTo(steps, id) {
   const byId = new Map(steps.map((step) => [step.id, step]))
   const path = []
-  for (let step = byId.get(id); step && !path.includes(step.id); step = byId.get(step.parent)) path.push(step.id)
+  for (let step = byId.get(id); step && !path.includes(step.id); step = byId.get(step.parent ?? "")) path.push(step.id)
   return path
 }

@@ -5,7 +5,7 @@ import { Refused } from "editor/document/files"
 
 /** Shows a message at one of the places of the page: photo, mask, prompt or generate; an empty one removes it. */
 export function showMessage(place, message) {
-  const element = document.getElementById(`${place}-message`)
+  const element = /** @type {HTMLElement} */ (document.getElementById(`${place}-message`))
   element.textContent = message
   element.hidden = !message
 }
