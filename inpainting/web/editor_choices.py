@@ -25,7 +25,7 @@ from inpainting.image_limits import image_limits
 from inpainting.moderation import find_safety_checker
 from inpainting.segmenters import registry as segmenters
 from inpainting.segmenters.base import Hint
-from inpainting.web.setting_inputs import html_number, setting_inputs
+from inpainting.web.setting_inputs import form_constants, html_number, setting_inputs
 
 HIDDEN_SENTENCE = (
     "Hidden by the safety checker: it found something in what was painted that may not be for everybody. "
@@ -70,6 +70,7 @@ def choices() -> dict[str, Any]:
         "loras": catalog.loras if has_model else [],
         "lora_weights": {"lowest": html_number(LORA_WEIGHTS[0]), "highest": html_number(LORA_WEIGHTS[1])},
         "inputs": setting_inputs(),
+        "constants": form_constants(),
         "safety": safety_choices(),
         "hidden_sentence": HIDDEN_SENTENCE,
         "plan": describe_plan(PaintSettings(), catalog),

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from inpainting.core.adapter_uses import ADAPTER_LISTS, IMAGE_LABELS, AdapterList
+from inpainting.catalog.specs import COMPUTED_CONTROLS
+from inpainting.core.adapter_uses import ADAPTER_LISTS, IMAGE_LABELS, AdapterList, entry_fields
 from inpainting.core.codecs.formats import LABELS as FILE_FORMATS
-from inpainting.core.setting import Setting, SettingGroup, ValueType
+from inpainting.core.outpainting import OUTPAINT_ROWS
+from inpainting.core.setting import Setting, ValueType
 from inpainting.core.settings_table import SETTINGS
 
 PLACED_BY_HAND = frozenset(
-    {"prompt", "preset", "model", "loras", "embeddings", "controls", "ip_adapters"}
-    | {"safety_checker", "safety_checker_type"}
+    {"prompt", "preset", "model", "loras", "embeddings", "safety_checker", "safety_checker_type"}
+    | {adapters.setting for adapters in ADAPTER_LISTS}
 )
 """Settings whose inputs the template writes out: they stand elsewhere on the page, or are more than one input."""
-ADAPTERS = frozenset({SettingGroup.CONTROLNET, SettingGroup.IP_ADAPTER})
-"""Groups whose inputs stand beside the choice of their adapter."""
+IN_ROWS = frozenset(setting for adapters in ADAPTER_LISTS for setting in adapters.first)
+"""Settings of the first entry of a list of adapters, whose inputs stand in its row."""
 FULL_WIDTH = frozenset({ValueType.TEXT, ValueType.CATALOG_NAME})
 LONGEST_UNIT = 2
 """Characters of a unit that is shown in the label; a longer one is left to the tooltip."""
@@ -35,6 +37,30 @@ def setting_inputs() -> dict[str, Any]:
     }
 
 
+def form_constants() -> dict[str, Any]:
+    """What the scripts of the editor know of the tables, as JSON.
+
+    `adapter_lists` are described in `static/js/editor/form/adapter_lists.js`. `computed_controls` are the kinds of
+    control images that need no file, and `max_margin` is the largest margin of outpainting, in pixels.
+    """
+    return {
+        "adapter_lists": [adapter_list_constants(adapters) for adapters in ADAPTER_LISTS],
+        "computed_controls": sorted(COMPUTED_CONTROLS),
+        "max_margin": next(row.range[1] for row in OUTPAINT_ROWS if row.range),
+    }
+
+
+def adapter_list_constants(adapters: AdapterList) -> dict[str, Any]:
+    """The names of a list's inputs, images and fields, for the scripts of the editor."""
+    return {
+        "setting": adapters.setting,
+        "id": element_id(adapters.name),
+        "images": adapters.images,
+        "first": dict(adapters.first),
+        "numbers": [name for name, entry in entry_fields(adapters.use).items() if entry.range is not None],
+    }
+
+
 def adapter_list(adapters: AdapterList, inputs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Return the inputs of each entry of a list of adapters: those of the first one's settings, numbered for the
     others."""
@@ -44,7 +70,7 @@ def adapter_list(adapters: AdapterList, inputs: Mapping[str, dict[str, Any]]) ->
             "id": number_input(name, number, adapters)["id"],
             "number": number,
             "adapter": number_input(name, number, adapters),
-            "numbers": [number_input(other, number, adapters) for other in others],
+            "numbers": [number_input(field, number, adapters) for field in others],
             "image_label": IMAGE_LABELS[image],
         }
         for number, image in enumerate(adapters.images, 1)
@@ -52,18 +78,18 @@ def adapter_list(adapters: AdapterList, inputs: Mapping[str, dict[str, Any]]) ->
     return {"id": name["id"], "noun": adapters.noun, "rows": rows}
 
 
-def number_input(entry: dict[str, Any], number: int, adapters: AdapterList) -> dict[str, Any]:
-    """Return an input of the first entry as that of another."""
+def number_input(first: dict[str, Any], number: int, adapters: AdapterList) -> dict[str, Any]:
+    """An input of the first entry as that of another."""
     if number == 1:
-        return entry
-    noun, label = adapters.noun, entry["label"]
+        return first
+    noun, label = adapters.noun, first["label"]
     label = label.replace(noun, f"{noun} {number}") if noun in label else f"{label} {number}"
-    return {**entry, "id": f"{entry['id']}-{number}", "name": f"{entry['name']}_{number}", "label": label}
+    return {**first, "id": f"{first['id']}-{number}", "name": f"{first['name']}_{number}", "label": label}
 
 
 def sections(inputs: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the inputs that the page lists by their groups, in the order of the table."""
-    listed = [row for row in SETTINGS if row.name not in PLACED_BY_HAND and row.group not in ADAPTERS]
+    """The inputs that the page lists by their groups, in the order of the table."""
+    listed = [row for row in SETTINGS if row.name not in PLACED_BY_HAND and row.name not in IN_ROWS]
     groups = dict.fromkeys(row.group for row in listed)
     return [
         {"label": group.value, "inputs": [inputs[row.name] for row in listed if row.group is group]} for group in groups
@@ -74,7 +100,7 @@ def setting_input(row: Setting) -> dict[str, Any]:
     """Return the context of `includes/setting_input.html`."""
     lowest, highest = row.range or (None, None)
     return {
-        "id": row.name.replace("_", "-"),
+        "id": element_id(row.name),
         "name": row.public_name,
         "label": row.label,
         "unit": row.unit if len(row.unit) <= LONGEST_UNIT else "",
@@ -89,6 +115,11 @@ def setting_input(row: Setting) -> dict[str, Any]:
         "placeholder": row.placeholder or row.default_words,
         "choices": select_options(row),
     }
+
+
+def element_id(name: str) -> str:
+    """The id of the input of a setting."""
+    return name.replace("_", "-")
 
 
 def input_element(row: Setting) -> str:

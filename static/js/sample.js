@@ -4,7 +4,7 @@ import { dropzone, guardPage } from "dropzone"
 import { canUndo, push, undo } from "editor/document/document"
 import { shape, stroke } from "editor/document/operations"
 import { Store } from "editor/document/store"
-import { keep } from "waiting_photo"
+import { keep } from "pending_photo"
 
 const $ = (id) => document.getElementById(id)
 const root = $("sample")
@@ -33,7 +33,7 @@ surface.addEventListener("pointerdown", (event) => {
   if (isBusy || event.button !== 0 || !event.isPrimary) return
   surface.setPointerCapture(event.pointerId)
   growing = [pointOf(event)]
-  say("")
+  showStatus("")
   draw()
   refresh()
 })
@@ -119,10 +119,10 @@ async function erase() {
     body.append("mask", await maskFile(), "mask.png")
     const response = await fetch(root.dataset.url, { method: "POST", body, credentials: "same-origin" })
     if (!response.ok) throw new Error((await response.json().catch(() => null))?.message ?? "That did not work. Try again in a moment.")
-    const picture = await response.blob()
+    const file = await response.blob()
     erased = sent
-    await showResult(picture)
-    say(`Erased in ${((performance.now() - started) / 1000).toFixed(1)} s, nothing else touched`)
+    await showResult(file)
+    showStatus(`Erased in ${((performance.now() - started) / 1000).toFixed(1)} s, nothing else touched`)
     $("choose").classList.add("primary")
   } catch (error) {
     report(error instanceof TypeError ? "The server cannot be reached. Check the connection and try again." : error.message)
@@ -130,13 +130,13 @@ async function erase() {
   work(false)
 }
 
-async function showResult(picture) {
+async function showResult(file) {
   const image = $("result")
   URL.revokeObjectURL(image.src)
-  if (!picture) erased = 0
-  image.hidden = $("before").hidden = !picture
-  if (!picture) return image.removeAttribute("src")
-  image.src = URL.createObjectURL(picture)
+  if (!file) erased = 0
+  image.hidden = $("before").hidden = !file
+  if (!file) return image.removeAttribute("src")
+  image.src = URL.createObjectURL(file)
   await image.decode()
   draw()
 }
@@ -146,19 +146,19 @@ function work(isWorking) {
   $("busy").hidden = !isWorking
   if (isWorking) {
     report("")
-    say("Erasing…")
+    showStatus("Erasing…")
     $("ring").hidden = true
   }
   refresh()
 }
 
-function say(text) {
-  $("told").hidden = !text
-  $("told").textContent = text
+function showStatus(text) {
+  $("try-status").hidden = !text
+  $("try-status").textContent = text
 }
 
 function report(text) {
-  if (text) say("")
+  if (text) showStatus("")
   $("problem").hidden = !text
   $("problem").textContent = text
 }

@@ -5,7 +5,7 @@ import { element } from "dom"
 const SIGN_IN_URL = "/accounts/login/"
 const LOOK_EVERY_MS = 2000
 
-/** @param {{email: string, csrfToken: () => string, isSignedIn: () => Promise<boolean>}} session
+/** @param {{email?: string, csrfToken: () => string, isSignedIn: () => Promise<boolean>}} session
  *  @returns {Promise<boolean>} whether there is a session now; false where the dialog was closed */
 export function askToSignIn({ email, csrfToken, isSignedIn }) {
   const problem = element("p", { className: "error", role: "alert", hidden: true })
@@ -23,7 +23,7 @@ export function askToSignIn({ email, csrfToken, isSignedIn }) {
   const dialog = element("dialog", { className: "sheet sign-in" }, form)
   dialog.setAttribute("aria-labelledby", "sign-in-title")
 
-  const say = (text) => { problem.textContent = text; problem.hidden = !text }
+  const showProblem = (text) => { problem.textContent = text; problem.hidden = !text }
   const look = () => isSignedIn().then((is) => { if (is) dialog.close("signed in") }, () => {})
 
   form.addEventListener("submit", async (event) => {
@@ -31,11 +31,11 @@ export function askToSignIn({ email, csrfToken, isSignedIn }) {
     submit.disabled = true
     try {
       const refused = await signIn(new FormData(form), csrfToken())
-      say(refused)
+      showProblem(refused)
       if (!refused && await isSignedIn()) dialog.close("signed in")
-      else if (!refused) say("One more step is needed: use the link below, in a new tab.")
+      else if (!refused) showProblem("One more step is needed: use the link below, in a new tab.")
     } catch {
-      say("The server cannot be reached. Check the connection and try again.")
+      showProblem("The server cannot be reached. Check the connection and try again.")
     }
     submit.disabled = false
   })

@@ -53,17 +53,6 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-RANDOM = """
-    let state = 1
-    const random = () => { // mulberry32
-        state = (state + 0x6D2B79F5) | 0
-        let t = Math.imul(state ^ (state >>> 15), 1 | state)
-        t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-        return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-    }
-    const whole = (limit) => Math.floor(random() * limit)
-"""
-"""JavaScript: random() and whole(limit), repeatable by `state`."""
 REQUEST_FAILED = ("Failed to load resource", "WebSocket connection to")
 """How Chromium reports a request that failed, on the console."""
 emails = (f"person{number}@example.org" for number in count(1))

@@ -115,7 +115,7 @@ class Album:
         page.set_input_files("#own-photo", PHOTO)
         page.wait_for_url("**/accounts/signup/**")
         self.take("sign-up")
-        page.evaluate("import('waiting_photo').then(({ take }) => take())")  # the editor is to be empty later
+        page.evaluate("import('pending_photo').then(({ take }) => take())")  # the editor is to be empty later
 
     def take_set_up(self) -> None:
         """Create the administrator by the link that the server printed."""
@@ -182,7 +182,7 @@ class Album:
         page = self.page
         state, sockets = wait_on_a_fake_generation(page)
         page.locator("#generate").click()
-        expect(page.locator("#light")).to_be_visible()
+        expect(page.locator("#shimmer")).to_be_visible()
         while not sockets:
             page.wait_for_timeout(50)
         sockets[-1].send(json.dumps({"type": "progress", "step": 3, "of": 12, "percent": 25, "seconds_left": 9}))

@@ -1,50 +1,11 @@
-"""The table of commands: keys, buttons with their labels and states, and the help sheet."""
+"""The commands on a page: keys, buttons with their labels and states, and the help sheet."""
 
 from __future__ import annotations
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Run
-
 pytestmark = [pytest.mark.browser, pytest.mark.smoke]
-
-
-@pytest.mark.parametrize(
-    ("key", "event", "is_match"),
-    [
-        ("Ctrl+Z", "{key: 'z', ctrlKey: true}", True),
-        ("Ctrl+Z", "{key: 'z', metaKey: true}", True),
-        ("Ctrl+Z", "{key: 'Z', ctrlKey: true, shiftKey: true}", False),
-        ("Ctrl+Shift+Z", "{key: 'Z', ctrlKey: true, shiftKey: true}", True),
-        ("B", "{key: 'b'}", True),
-        ("B", "{key: 'b', altKey: true}", False),
-        ("B", "{key: 'и', code: 'KeyB'}", True),
-        ("?", "{key: '?', shiftKey: true}", True),
-        ("+", "{key: '+', shiftKey: true}", True),
-        ("[", "{key: '[', ctrlKey: true, altKey: true, modifierAltGraph: true}", True),
-        ("Space", "{key: ' ', code: 'Space'}", True),
-        ("Shift+ArrowLeft", "{key: 'ArrowLeft', shiftKey: true}", True),
-        ("ArrowLeft", "{key: 'ArrowLeft', shiftKey: true}", False),
-    ],
-)
-def test_a_key_matches_what_is_typed_on_any_keyboard(run: Run, key: str, event: str, is_match: bool) -> None:
-    assert run("editor/input/keys", f"return m.matches(new KeyboardEvent('keydown', {event}), {key!r})") is is_match
-
-
-def test_keys_are_shown_as_the_system_writes_them(run: Run) -> None:
-    body = "return ['Ctrl+Shift+Z', '+', 'ArrowLeft', 'Space'].flatMap((key) => [m.shown(key), m.shown(key, true)])"
-    assert run("editor/input/keys", body) == ["Ctrl+Shift+Z", "⌘⇧Z", "+", "+", "←", "←", "Space", "Space"]
-
-
-def test_every_command_has_its_own_keys(run: Run) -> None:
-    body = """
-        const places = m.COMMANDS.flatMap(({ where = "", keys = [] }) => keys.map((key) => where + key))
-        return [places.filter((place, index) => places.indexOf(place) !== index),
-                new Set(m.COMMANDS.map(({ id }) => id)).size - m.COMMANDS.length]
-    """
-    assert run("editor/input/commands", body) == [[], 0]
-
 
 PLAYGROUND = """async () => {
     const { Commands } = await import("editor/input/commands")

@@ -40,16 +40,17 @@ def test_the_photo_is_described_as_a_prompt_that_undo_takes_back(
     installed_page: Page, installation: Installation, captioner: Path, photo_file: Path
 ) -> None:
     page = installed_page
-    button, prompt, told = page.get_by_role("button", name="Describe the photo"), page.locator("#prompt"), "#described"
+    button, prompt = page.get_by_role("button", name="Describe the photo"), page.locator("#prompt")
+    message = page.locator("#described")
     open_photo(page, photo_file)
     prompt.fill("a lawn")
     button.focus()
     page.keyboard.press("Enter")
     expect(prompt).to_have_value(re.compile("^a photo in "))
-    expect(page.locator(told)).to_contain_text("no captioner is installed")
+    expect(message).to_contain_text("no captioner is installed")
     page.keyboard.press("Control+z")
     expect(prompt).to_have_value("a lawn")
-    expect(page.locator(told)).to_be_hidden()
+    expect(message).to_be_hidden()
 
     more_settings(page)
     page.get_by_label("Engine").select_option("quick-fill")
@@ -64,5 +65,5 @@ def test_the_photo_is_described_as_a_prompt_that_undo_takes_back(
     expect(page.locator("#photo-covered")).to_be_visible()
     expect(button).to_be_enabled()
     button.click()
-    expect(page.locator(told)).to_contain_text("Described by BLIP base.")
+    expect(message).to_contain_text("Described by BLIP base.")
     expect(prompt).not_to_have_value("a lawn")

@@ -393,7 +393,7 @@ def test_each_step_knows_its_parent_and_an_earlier_one_can_be_branched_from(page
     third = kept_generation(page)
     assert [step["parent"] for step in (first, second, third)] == [None, first["id"], first["id"]]
     page.reload()
-    steps = page.locator("#strip button")
+    steps = page.locator("#filmstrip button")
     expect(steps).to_have_count(4)  # after the photo
     expect(steps.nth(3)).to_have_attribute("aria-current", "step")
     expect(steps.nth(3)).to_have_accessible_name("Step 3, from step 1: Erased")
@@ -410,20 +410,22 @@ def test_the_result_is_compared_in_the_place_of_the_photo(page: Page, photo_file
     result = page.locator("#result-image")
     result.evaluate("it => it.addEventListener('animationend', (event) => { it.played = event.animationName })")
     generate(page)
-    expect(page.locator("#result-told")).to_have_text(re.compile(r"^Erased in [0-9.]+ s, nothing else touched$"))
+    expect(page.locator("#result-summary")).to_have_text(re.compile(r"^Erased in [0-9.]+ s, nothing else touched$"))
     expect(page.locator("#result")).to_be_focused()
     assert (result.bounding_box(), photo_box(page)) == (before, before)
     expect(result).to_have_js_property("played", "appear")
     page.get_by_role("button", name="Divider", exact=True).click()
     divider = page.get_by_role("slider", name="Divider")
     expect(divider).to_have_attribute("aria-valuenow", "50")
-    line, gear, told = (page.locator(name).bounding_box() for name in ("#divider", "#more > summary", "#result-told"))
+    line, gear, summary = (
+        page.locator(name).bounding_box() for name in ("#divider", "#more > summary", "#result-summary")
+    )
     assert line is not None
     assert gear is not None
-    assert told is not None
+    assert summary is not None
     assert (line["y"], line["height"]) == pytest.approx((before["y"], before["height"]), abs=1)
     if device.pointer == "mouse":
-        assert gear["y"] < told["y"] + told["height"] < gear["y"] + gear["height"], "not in a row of its own"
+        assert gear["y"] < summary["y"] + summary["height"] < gear["y"] + gear["height"], "not in a row of its own"
     divider.press("ArrowRight")
     assert int(divider.get_attribute("aria-valuenow") or 0) > 50
     divider.press("Home")
@@ -549,11 +551,11 @@ def test_lifting_the_brush_erases_where_that_is_switched_on(page: Page, photo_fi
     page.get_by_label("Start as soon as the brush is lifted").check()
     close_settings(page)
     paint_line(page, from_left=0.48, to_left=0.52)
-    expect(page.locator("#strip button")).to_have_count(2)
+    expect(page.locator("#filmstrip button")).to_have_count(2)
     expect(page.locator("#generate-hint")).to_have_text(re.compile("^Erased in .*, nothing else touched.$"))
     expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
     paint_line(page, from_left=0.2, to_left=0.25)
-    expect(page.locator("#strip button")).to_have_count(3)
+    expect(page.locator("#filmstrip button")).to_have_count(3)
     expect(page.get_by_role("button", name="Step 2, from step 1: Erased")).to_be_visible()
 
 

@@ -89,5 +89,5 @@ def test_a_photo_that_a_visitor_brings_is_open_after_sign_up(visitor: Page, phot
     visitor.get_by_role("button", name="Create account").click()
     visitor.wait_for_selector("#editor[data-state=editing]")
     expect(visitor.locator("#photo-name")).to_have_text(photo_file.name)
-    kept = visitor.evaluate("import('waiting_photo').then(({ waiting }) => waiting())")
+    kept = visitor.evaluate("import('pending_photo').then(({ pendingPhoto }) => pendingPhoto())")
     assert kept is None  # opened once

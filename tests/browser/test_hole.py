@@ -28,7 +28,9 @@ pytestmark = pytest.mark.browser
 NOTE_PROGRESS = """
     window.seen = []
     new MutationObserver(() => {
-        for (const id of ["light", "progress"]) if (document.getElementById(id)?.hidden === false) window.seen.push(id)
+        for (const id of ["shimmer", "progress"]) {
+            if (document.getElementById(id)?.hidden === false) window.seen.push(id)
+        }
     }).observe(document, { subtree: true, attributes: true, attributeFilter: ["hidden"] })
 """
 """Collects the ids of what only painting shows."""
@@ -41,48 +43,24 @@ def box_of(page: Page, selector: str) -> FloatRect:
     return box
 
 
-@pytest.mark.parametrize(
-    ("box", "others", "place"),
-    [
-        ([400, 200, 500, 300], [], {"left": 350, "top": 312}),  # below
-        ([0, 200, 60, 300], [], {"left": 0, "top": 312}),  # moved into the space
-        ([400, 450, 500, 560], [], {"left": 350, "top": 398}),  # above
-        ([400, 20, 500, 580], [], {"left": 512, "top": 280}),  # right
-        ([700, 20, 790, 580], [], {"left": 488, "top": 280}),  # left
-        ([20, 20, 780, 580], [], None),  # no room
-        ([900, 20, 990, 580], [], None),  # not visible
-        ([400, 200, 500, 300], [{"left": 500, "top": 330, "right": 900, "bottom": 600}], {"left": 350, "top": 148}),
-    ],
-)
-def test_a_bar_lies_beside_a_box_and_never_over_it(
-    run: Run, box: list[int], others: list[dict[str, int]], place: dict[str, int] | None
-) -> None:
-    body = """
-        const free = { left: 0, top: 0, right: 800, bottom: 600 }, bar = { width: 200, height: 40 }
-    """
-    left, top, right, bottom = box
-    hole = json.dumps({"left": left, "top": top, "right": right, "bottom": bottom})
-    assert run("editor/view/beside", f"{body} return m.beside({hole}, bar, free, {json.dumps(others)})") == place
-
-
-def test_the_progress_lies_beside_the_hole_with_light_in_it_and_follows_the_zoom(page: Page, photo_file: Path) -> None:
+def test_the_progress_lies_beside_the_shimmering_hole_and_follows_the_zoom(page: Page, photo_file: Path) -> None:
     state, sockets = wait_on_a_fake_generation(page)
     open_photo(page, photo_file)
     paint_line(page, **HOLE)
     start(page)
-    bar, light = page.locator("#hole-bar"), page.locator("#light")
-    expect(light).to_be_visible()
+    bar, shimmer = page.locator("#hole-bar"), page.locator("#shimmer")
+    expect(shimmer).to_be_visible()
     expect(bar).to_have_attribute("data-docked", "false")
     expect(page.get_by_role("button", name="Cancel")).to_be_visible()
-    photo, hole, beside = photo_box(page), box_of(page, "#light"), box_of(page, "#hole-bar")
+    photo, hole, beside = photo_box(page), box_of(page, "#shimmer"), box_of(page, "#hole-bar")
     assert (
         hole["x"] < photo["x"] + 0.45 * photo["width"] < photo["x"] + 0.55 * photo["width"] < hole["x"] + hole["width"]
     )
     assert hole["width"] < 0.3 * photo["width"]
     assert 0 < beside["y"] - (hole["y"] + hole["height"]) < 40
-    assert page.evaluate("getComputedStyle(document.getElementById('light')).maskImage").startswith('url("blob:')
+    assert page.evaluate("getComputedStyle(document.getElementById('shimmer')).maskImage").startswith('url("blob:')
     page.get_by_role("button", name="Zoom in").click()
-    larger, moved = box_of(page, "#light"), box_of(page, "#hole-bar")
+    larger, moved = box_of(page, "#shimmer"), box_of(page, "#hole-bar")
     assert larger["width"] > 1.1 * hole["width"]
     assert moved["y"] >= larger["y"] + larger["height"]
     for _ in range(9):
@@ -91,7 +69,7 @@ def test_the_progress_lies_beside_the_hole_with_light_in_it_and_follows_the_zoom
     state["status"] = "cancelled"
     sockets[-1].send(json.dumps({"type": "cancelled"}))
     expect(page.locator("#generate-message")).to_have_text("Cancelled. Your mask is still here.")
-    expect(light).to_be_hidden()
+    expect(shimmer).to_be_hidden()
     expect(bar).to_be_hidden()
     expect(page.locator("#generate")).to_be_visible()
 
@@ -100,7 +78,7 @@ def test_a_reload_shows_the_result_at_once_without_the_progress_of_painting(page
     open_photo(page, photo_file)
     paint_line(page, **HOLE)
     generate(page)
-    expect(page.locator("#light")).to_be_hidden()
+    expect(page.locator("#shimmer")).to_be_hidden()
     expect(page.locator("#saved")).to_have_text("Saved")
     page.add_init_script(NOTE_PROGRESS)
     page.reload()
@@ -123,25 +101,25 @@ def test_the_result_of_an_extended_photo_says_that_it_was_extended(
     right.press("Tab")
     page.keyboard.press("Escape")  # closes the popover of a phone
     generate(page)
-    expect(page.locator("#result-told")).to_have_text(re.compile(r"^Extended in "))
+    expect(page.locator("#result-summary")).to_have_text(re.compile(r"^Extended in "))
 
 
-def test_a_painting_that_ends_before_its_hole_is_found_leaves_no_light(run: Run) -> None:
+def test_a_painting_that_ends_before_its_hole_is_located_leaves_no_shimmer(run: Run) -> None:
     body = """
-        const element = (id) => Object.assign(document.createElement("div"), { id, hidden: id === "light" })
-        const [bar, light, zoom, editor] = ["bar", "light", "zoom", "editor"].map(element)
-        editor.append(light)
+        const element = (id) => Object.assign(document.createElement("div"), { id, hidden: id === "shimmer" })
+        const [bar, shimmer, zoom, editor] = ["bar", "shimmer", "zoom", "editor"].map(element)
+        editor.append(shimmer)
         document.body.append(editor, bar, zoom)
         let found
         const shape = new Promise((resolve) => { found = resolve })
         const mask = { shape: () => shape, viewport: { scale: 1, left: 0, top: 0 }, free: {} }
-        const hole = new m.Hole({ bar, light, zoom, editor, dock: bar }, mask)
-        const finding = hole.find({ width: 2, height: 2 }, { left: 0, top: 0, right: 0, bottom: 0 })
-        hole.shine()
-        if (ends) hole.dim()
+        const hole = new m.Hole({ bar, shimmer, zoom, editor, dock: bar }, mask)
+        const located = hole.locate({ width: 2, height: 2 }, { left: 0, top: 0, right: 0, bottom: 0 })
+        hole.startShimmer()
+        if (ends) hole.stopShimmer()
         found({ width: 2, height: 2, rgba: new Uint8ClampedArray(16).fill(255) })
-        await finding
-        return light.hidden
+        await located
+        return shimmer.hidden
     """
     assert run("editor/view/hole", f"const ends = false; {body}") is False
     assert run("editor/view/hole", f"const ends = true; {body}") is True
@@ -153,7 +131,7 @@ def test_nothing_moves_where_less_motion_is_wanted(page: Page, photo_file: Path)
     open_photo(page, photo_file)
     paint_line(page, **HOLE)
     start(page)
-    expect(page.locator("#light")).to_be_visible()
+    expect(page.locator("#shimmer")).to_be_visible()
     expect(page.locator("#progress-bar")).to_be_visible()
     running = "document.getAnimations().filter(({ playState }) => playState === 'running').length"
     assert page.evaluate(running) == 0
@@ -162,7 +140,7 @@ def test_nothing_moves_where_less_motion_is_wanted(page: Page, photo_file: Path)
     page.emulate_media(reduced_motion="reduce")
     state["status"] = "cancelled"
     sockets[-1].send(json.dumps({"type": "cancelled"}))
-    expect(page.locator("#light")).to_be_hidden()
+    expect(page.locator("#shimmer")).to_be_hidden()
     page.unroute_all()
     generate(page)
     expect(page.locator("#result-image")).to_have_css("animation-name", "none")
@@ -211,7 +189,7 @@ def test_variations_are_flipped_and_kept_at_the_hole_and_the_strip_remembers_whi
     expect(shown).to_have_attribute("src", re.compile(r"/images/1/$"))
     page.get_by_role("button", name="Keep").click()
     expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
-    step = page.locator("#strip img").nth(1)
+    step = page.locator("#filmstrip img").nth(1)
     expect(step).to_have_attribute("src", re.compile(r"/images/1/thumbnail/$"))
     expect(page.locator("#saved")).to_have_text("Saved")
     page.reload()

@@ -128,7 +128,7 @@ def test_the_editor_is_light_and_its_controls_lie_near_the_photo(
         names = [".photo-bar", "#zoom", "#settings"]
         gaps = page.evaluate(GAPS, names)
         generate(page)
-        gaps += page.evaluate(GAPS, [*names, "#strip"])
+        gaps += page.evaluate(GAPS, [*names, "#filmstrip"])
         assert max(gaps) <= MOST_PIXELS_AWAY, gaps
 
 

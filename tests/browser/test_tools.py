@@ -40,11 +40,11 @@ STAGE = """async (photo) => {
     const store = new Store(), said = []
     const mask = new MaskView({ surface, photo: photoCanvas, overlay })
     store.subscribe(() => mask.show(store.view.operations))
-    mask.open(bitmap, { width, height, file: blob })
+    mask.open(bitmap, { width, height, shown: blob })
     const id = await put(blob)
     store.update((document) => push(document, { kind: "photo", photo: { id, name: "room.png", width, height } }))
-    const toolbox = new Toolbox({ surface, store, mask, url: "/api/masks/", words: "grabcut",
-        say: (text) => said.push(text) })
+    const toolbox = new Toolbox({ surface, store, mask, url: "/api/masks/", words: "grabcut", maxMargin: 500,
+        showMessage: (text) => said.push(text) })
     mask.onView = () => toolbox.redraw()
     listen(surface, { view: mask, tool: toolbox, onHover: (at, point) => toolbox.hover(at, point) })
     const commands = new Commands({ surface })

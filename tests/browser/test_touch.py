@@ -260,7 +260,7 @@ def test_fingers_drag_the_edges_of_the_frame_and_the_divider(phone: Page) -> Non
     touch.drag(at(phone, 0.7, 0.2), at(phone, 0.7, 0.4))  # elsewhere a finger moves the result
     assert photo_box(phone)["y"] > before["y"] + 10
 
-    photo, step = phone.locator("#strip button").first, phone.locator("#strip button").nth(1)
+    photo, step = phone.locator("#filmstrip button").first, phone.locator("#filmstrip button").nth(1)
     photo.tap()
     expect(phone.locator("#result")).to_be_hidden()
     expect(photo).to_have_attribute("aria-current", "step")

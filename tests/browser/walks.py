@@ -51,7 +51,7 @@ def erase_from_own_photo(page: Page, photo: Path, *, done: Done = ignored) -> No
     done("signed up, photo open")
     drag(page, "#in-place", (0.4, 0.5), (0.55, 0.5))
     page.get_by_role("button", name="Erase", exact=True).click()  # without a model it does not ask for a prompt
-    expect(page.locator("#result-told")).to_contain_text("nothing else touched")
+    expect(page.locator("#result-summary")).to_contain_text("nothing else touched")
     done("erased")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from django.test import Client
 
 from accounts.models import User
 from inpainting.catalog.specs import Source
+from inpainting.core.adapter_uses import ADAPTER_LISTS
+from inpainting.core.codecs.intake import HIGHEST_SIDE
 from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS, RANGES, find_setting
 from inpainting.models import Generation, InferenceModel
@@ -50,6 +53,14 @@ def install(db: None, settings: Any, tmp_path: Path) -> Install:
 def editor(client: Client, user: User) -> str:
     client.force_login(user)
     return client.get("/").content.decode()
+
+
+def constants(page: str) -> dict[str, Any]:
+    """What the scripts of the page read of the tables."""
+    found = re.search(r'<script id="constants" type="application/json">(.*?)</script>', page)
+    assert found
+    read: dict[str, Any] = json.loads(found[1])
+    return read
 
 
 def selectable_options(page: str, select: str) -> list[str]:
@@ -157,3 +168,19 @@ def test_a_web_process_without_the_files_of_a_segmenter_shows_the_editor(
     client.force_login(alice)
     assert client.get("/").status_code == 200
     assert InferenceModel.objects.get(slug="grounding-dino-tiny").is_installed == (folder_is != "of other models")
+
+
+def test_scripts_know_the_lists_of_adapters_and_the_largest_margin(client: Client, alice: User) -> None:
+    page = editor(client, alice)
+    read = constants(page)
+    assert [found["setting"] for found in read["adapter_lists"]] == [adapters.setting for adapters in ADAPTER_LISTS]
+    for found, adapters in zip(read["adapter_lists"], ADAPTER_LISTS, strict=True):
+        assert found["images"] == list(adapters.images)
+        assert found["first"] == adapters.first
+        assert found["numbers"] == [name for name in adapters.first.values() if name not in ("slug", "type")]
+        for number in range(1, adapters.limit + 1):
+            row = found["id"] if number == 1 else f"{found['id']}-{number}"
+            assert f'id="{row}-field"' in page
+        assert f'id="{found["id"]}-add"' in page
+    assert read["max_margin"] == HIGHEST_SIDE
+    assert read["computed_controls"] == ["canny", "inpaint"]

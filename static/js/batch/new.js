@@ -2,7 +2,7 @@
 
 import { ApiError, call, post } from "api"
 import { masksOf, sorted } from "batch/pairs"
-import { keep, take } from "batch/waiting"
+import { keep, take } from "batch/pending_files"
 import { element } from "dom"
 import { dropzone, guardPage } from "dropzone"
 import { Refused, checkMaskFile, decode, drawPreview, photoLimits, readPhoto } from "editor/document/files"
@@ -22,7 +22,7 @@ async function takeFiles(files) {
   const problems = others.map(({ name }) => `“${name}” is neither a photo nor a PNG mask.`)
   for (const file of photos) await adding(problems, () => addPhoto(file))
   for (const file of masks) await adding(problems, () => addMask(file))
-  say("batch-files-message", problems.join(" "))
+  showMessage("batch-files-message", problems.join(" "))
   show()
 }
 
@@ -92,7 +92,7 @@ function show() {
   $("batch-submit").disabled = now.isSending
   $("batch-actions").hidden = !count
   form.classList.toggle("filled", count > 0)
-  if ($("batch-message").textContent) say("batch-message", now.isSending ? "" : whatIsMissing())
+  if ($("batch-message").textContent) showMessage("batch-message", now.isSending ? "" : whatIsMissing())
 }
 
 function aboutMasks(isEach, masks) {
@@ -125,7 +125,7 @@ function item({ file, canvas }, mask) {
 
 async function send() {
   const missing = whatIsMissing()
-  say("batch-message", missing)
+  showMessage("batch-message", missing)
   if (missing || now.isSending) return
   now.isSending = true
   show()
@@ -134,7 +134,7 @@ async function send() {
     location.assign(form.dataset.pageUrl.replace(/0{8}-0{4}-0{4}-0{4}-0{12}/, accepted.id))
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
-    say("batch-message", error.message)
+    showMessage("batch-message", error.message)
     now.isSending = false
     $("batch-progress").hidden = true
     show()
@@ -187,7 +187,7 @@ function showProgress(text, share) {
   $("batch-progress").querySelector("progress").value = share
 }
 
-function say(id, text) {
+function showMessage(id, text) {
   $(id).textContent = text
   $(id).hidden = !text
 }
@@ -203,7 +203,7 @@ dropzone($("batch-mask"), $("batch-mask-input"), async (files) => {
   const problems = []
   if (form.elements.mask_use.value === "one") now.masks = []
   for (const file of files) await adding(problems, () => addMask(file))
-  say("batch-files-message", problems.join(" "))
+  showMessage("batch-files-message", problems.join(" "))
   show()
 })
 guardPage(takeFiles)

@@ -15,7 +15,7 @@ import { Commands } from "editor/input/commands"
 import { listen } from "editor/input/pointer"
 import { zoomCommands } from "editor/input/zoom"
 import { MaskFile } from "editor/flow/mask_file"
-import { say, saying } from "editor/form/messages"
+import { reportErrors, showMessage } from "editor/form/messages"
 import { Opening } from "editor/flow/opening"
 import { Painting } from "editor/flow/painting"
 import { Photos } from "editor/flow/photos"
@@ -28,7 +28,7 @@ import { SettingsForm } from "editor/form/settings_form"
 import { isEmpty } from "editor/tools/frame_geometry"
 import { ToolPanel } from "editor/tools/panel"
 import { Toolbox } from "editor/tools/toolbox"
-import { Strip } from "editor/flow/strip"
+import { Filmstrip } from "editor/flow/filmstrip"
 import { Compare } from "editor/view/compare"
 import { Hole } from "editor/view/hole"
 import { MaskView } from "editor/view/mask_view"
@@ -41,6 +41,7 @@ import { account } from "session"
 const $ = (id) => document.getElementById(id)
 const jsonIn = (id) => JSON.parse($(id).textContent)
 const root = $("editor")
+const constants = jsonIn("constants")
 const limits = { photo: photoLimits(root), maskBytes: Number(root.dataset.maxMaskBytes) }
 
 // --- the parts ----------------------------------------------------------------------------------------------------
@@ -57,19 +58,19 @@ const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), ove
     toolbox.redraw()
   },
   onDrawn() {
-    if (mask.coverage() > 0) painting.told = ""
+    if (mask.coverage() > 0) painting.keptSummary = ""
     refresh()
-    hints.look()
+    hints.check()
   },
   onError: refresh,
 })
-const hole = new Hole({ bar: $("hole-bar"), light: $("light"), zoom: $("zoom"), dock: $("settings"), editor: root }, mask)
+const hole = new Hole({ bar: $("hole-bar"), shimmer: $("shimmer"), zoom: $("zoom"), dock: $("settings"), editor: root }, mask)
 const hints = new Hints(mask, refresh)
 const maskFile = new MaskFile(
   { file: $("mask-file"), empty: $("mask-empty"), name: $("mask-name"), about: $("mask-about"), preview: $("mask-preview") }, mask, limits.maskBytes,
 )
 const settingsForm = new SettingsForm($("settings"), {
-  engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limits: limits.photo, onChange: formChanged,
+  engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limits: limits.photo, constants, onChange: formChanged,
 })
 const seed = new Seed({ field: $("seed"), lock: $("seed-lock"), dice: $("seed-dice") })
 new Presets({ list: $("presets"), name: $("preset-name"), save: $("preset-save") }, {
@@ -91,7 +92,7 @@ const job = new Job(root.dataset.submitUrl, {
   onAccepted: (generation) => painting.accepted(generation),
 })
 const result = new Result({
-  root: $("result"), told: $("result-told"), hold: $("compare"), download: $("download"), details: $("details"),
+  root: $("result"), summary: $("result-summary"), hold: $("compare"), download: $("download"), details: $("details"),
   warnings: $("warnings"), hidden: $("result-hidden"),
   choices: $("choices"), choiceList: $("choice-list"), before: $("choice-before"), after: $("choice-after"),
   modes: { divider: $("compare-divider"), blink: $("compare-blink"), difference: $("compare-difference") },
@@ -104,18 +105,18 @@ const batch = new BatchMask({ bar: $("batch-bar"), use: $("batch-use"), url: roo
     return photos.photo && mask.coverage() > 0 ? mask.png() : null
   },
 })
-const strip = new Strip($("strip"), { onOpen: (step) => photos.openStep(step), imageOf: (id) => keptImage(store.document, id) })
+const filmstrip = new Filmstrip($("filmstrip"), { onOpen: (step) => photos.openStep(step), imageOf: (id) => keptImage(store.document, id) })
 const photos = new Photos({ root, surface: $("surface") }, limits.photo, {
-  store, mask, maskFile, compare, result, strip, batch, job, resumed: () => opening.resumed, onChange: refresh,
+  store, mask, maskFile, compare, result, filmstrip, batch, job, resumed: () => opening.resumed, onChange: refresh,
 })
 const painting = new Painting({
-  store, photos, mask, hole, progress, job, result, strip, seed, settingsForm, draft: () => draft,
+  store, photos, mask, hole, progress, job, result, filmstrip, seed, settingsForm, draft: () => draft,
 })
 const describe = $("describe") && new Describe(
-  { button: $("describe"), prompt: $("prompt"), told: $("described") },
+  { button: $("describe"), prompt: $("prompt"), message: $("described") },
   { current: () => photos.photo, mayChange: () => !job.isRunning },
 )
-const opening = new Opening({ store, photos, painting, job, strip, settingsForm })
+const opening = new Opening({ store, photos, painting, job, filmstrip, settingsForm })
 
 // --- tools and commands -------------------------------------------------------------------------------------------
 
@@ -123,7 +124,8 @@ const isDone = () => photos.state === "done" && !job.isRunning
 const isEditing = () => photos.state === "editing" && !job.isRunning
 
 const toolbox = new Toolbox({
-  surface: $("surface"), store, mask, url: $("tool-options").dataset.masksUrl, words: $("tool-options").dataset.words, isEditing, say: (text) => toolPanel.say(text),
+  surface: $("surface"), store, mask, url: $("tool-options").dataset.masksUrl, words: $("tool-options").dataset.words, isEditing,
+  maxMargin: constants.max_margin, showMessage: (text) => toolPanel.showMessage(text),
 })
 const toolPanel = new ToolPanel(toolbox)
 const commands = new Commands({ surface: $("surface") })
@@ -225,10 +227,10 @@ $("more-close").addEventListener("click", () => {
   $("more").open = false
   $("more").querySelector("summary").focus()
 })
-$("settings").addEventListener("input", () => say("generate", "")) // the fault may be corrected now
+$("settings").addEventListener("input", () => showMessage("generate", "")) // the fault may be corrected now
 $("settings").addEventListener("submit", (event) => {
   event.preventDefault()
-  if (small.matches) $("more").open = false // it covers what is told
+  if (small.matches) $("more").open = false // it covers the messages
   painting.generate()
 })
 $("edit-mask").addEventListener("click", () => photos.back())
@@ -245,7 +247,7 @@ if (account) {
     store,
     onState: showSaved,
     onAdopt: (document) => opening.adopt(document),
-    onOtherDevice: () => say("photo", "This draft was changed on another device too. Undo leads to those changes."),
+    onOtherDevice: () => showMessage("photo", "This draft was changed on another device too. Undo leads to those changes."),
   })
 }
 root.dataset.ready = "true" // from here on the page reacts; its tests wait for it
@@ -254,6 +256,6 @@ openFromAddress({
   known: () => store.document.generation, // the draft has it, with more than the server knows
   openGeneration: (id, how) => opening.openGeneration(id, how),
   openNew: () => opening.openNew(),
-  openSample: () => saying("photo", async () => photos.take(await fetchFile(root.dataset.sampleUrl, "rocket.jpg"))),
+  openSample: () => reportErrors("photo", async () => photos.take(await fetchFile(root.dataset.sampleUrl, "rocket.jpg"))),
   openBatch: () => batch.open((photo) => photos.take(photo)),
 })

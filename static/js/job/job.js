@@ -9,8 +9,10 @@ const RETRY_MS = 1500 // while the server still accepts the same request, sent b
 export class Job {
   #url
   #listeners
-  #generation = null // {id, url, isOld}, once it is accepted
-  #sending = null // an AbortController
+  /** @type {{id: string, url: string, isOld?: boolean} | null} */
+  #generation = null // once it is accepted
+  /** @type {AbortController | null} */
+  #sending = null
 
   /** `url`: of POST /api/img2img. Listeners: onChange(): it began or ended; onSent(share): how much of the request is sent;
    *  onAccepted(generation); onEvent(event): as in follow.js. */
@@ -32,9 +34,9 @@ export class Job {
   async run(begin) {
     this.#sending = new AbortController()
     this.#listeners.onChange()
-    this.#generation = await begin()
-    this.#listeners.onAccepted(this.#generation)
-    return follow(this.#generation, this.#listeners.onEvent)
+    const generation = this.#generation = await begin()
+    this.#listeners.onAccepted(generation)
+    return follow(generation, this.#listeners.onEvent)
   }
 
   /** Call it when all that follows from the end is done: another one may begin. */
@@ -45,7 +47,7 @@ export class Job {
 
   /** Sends a request. @param {import("./request.js").Request} request @returns {Promise<{id: string, url: string}>} */
   async send(request) {
-    const { signal } = this.#sending
+    const { signal } = /** @type {AbortController} */ (this.#sending)
     const body = await formOf(request)
     for (;;) {
       try {

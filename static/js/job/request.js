@@ -27,7 +27,7 @@ export const isComplete = async (request) => (await Promise.all(imagesOf(request
 export async function formOf({ fields, files }) {
   const form = new FormData()
   for (const [name, value] of Object.entries(fields)) form.append(name, value)
-  for (const [field, { picture, name }] of Object.entries(files)) form.append(field, await get(picture), name)
+  for (const [field, { picture, name }] of Object.entries(files)) form.append(field, /** @type {Blob} */ (await get(picture)), name)
   return form
 }
 

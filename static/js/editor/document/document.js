@@ -26,8 +26,10 @@ export function emptyDocument() {
   return freeze({ version: VERSION, entries: [], cursor: 0, settings: {}, generation: null, image: 0, step: "editing", request: null })
 }
 
-/** A document from plain JSON. Raises RangeError where it is of another version or a value is missing or wrong. @returns {Document} */
-export function readDocument({ version, entries, cursor, settings, generation, image = 0, step, request = null }) {
+/** A document from plain JSON. Raises RangeError where it is of another version or a value is missing or wrong.
+ *  @param {any} json @returns {Document} */
+export function readDocument(json) {
+  const { version, entries, cursor, settings, generation, image = 0, step, request = null } = json
   check(version === VERSION, `version ${version} of a document`)
   check(Number.isInteger(cursor) && cursor >= 0 && cursor <= entries.length, `cursor ${cursor}`)
   check(STEPS.includes(step), `step ${step}`)

@@ -2,7 +2,7 @@
 
 import { call, fetchFile, get } from "api"
 import { emptyDocument, imageIds, readDocument } from "editor/document/document"
-import * as pictures from "editor/document/images"
+import * as images from "editor/document/images"
 import { LocalDraft } from "editor/document/local"
 import { chosen, merged } from "editor/document/merge"
 import { Sync } from "editor/document/sync"
@@ -25,7 +25,9 @@ export class Draft {
   #onOtherDevice
   /** @type {import("./sync.js").State} */
   #state = { name: "saved", message: "", progress: null }
+  /** @type {import("./document.js").Document | null} */
   #kept = null // the document that is in this browser
+  /** @type {Promise<void> | null} */
   #keeping = null
   #isAdopting = false
 
@@ -55,7 +57,7 @@ export class Draft {
       onState: (state) => this.#synced(state),
       onMerge: (theirs) => this.#merge(theirs),
     })
-    pictures.keepIn({
+    images.keepIn({
       put: (id, blob) => local.putImage(id, blob),
       get: async (id) => (await local.getImage(id)) ?? this.#download(id),
     })
@@ -85,7 +87,7 @@ export class Draft {
     await this.#local.keepImages(needed).catch(() => {})
     this.#keep({ isSynced: !isChanged })
     if (isChanged || !server) this.#sync.change(this.#store.document)
-    else this.#say()
+    else this.#notify()
   }
 
   #listen() {
@@ -136,13 +138,13 @@ export class Draft {
   async #write(isSynced) {
     const { document } = this.#store
     if (await this.#local.save(document, { revision: this.#sync.revision, isSynced })) this.#kept = document
-    if (document === this.#store.document) this.#say()
+    if (document === this.#store.document) this.#notify()
   }
 
   #synced(state) {
     this.#state = state
     if (state.name === "saved") this.#keep({ isSynced: true })
-    this.#say()
+    this.#notify()
   }
 
   async #download(id) {
@@ -151,7 +153,7 @@ export class Draft {
     return file
   }
 
-  #say() {
+  #notify() {
     this.#onState({ ...this.#state, isKept: this.#kept === this.#store.document })
   }
 }
@@ -172,7 +174,7 @@ const SERVER = {
     return call(DRAFT_URL, { method: "PUT", body, headers: { "Content-Type": "application/json" }, keepalive, inBackground })
   },
   async sendImage(id, onProgress) {
-    const body = await pictures.get(id)
+    const body = await images.get(id)
     if (body) await call(`${DRAFT_URL}pictures/${id}/`, { method: "PUT", body, headers: { "Content-Type": body.type || "application/octet-stream" }, onProgress, inBackground })
   },
 }

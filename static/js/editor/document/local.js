@@ -94,7 +94,7 @@ export class LocalDraft {
 export async function forgetOtherAccounts(account) {
   if (!account) return
   const databases = await globalThis.indexedDB?.databases?.().catch(() => []) ?? []
-  for (const { name } of databases) if (name.startsWith(PREFIX) && name !== PREFIX + account) indexedDB.deleteDatabase(name)
+  for (const { name } of databases) if (name?.startsWith(PREFIX) && name !== PREFIX + account) indexedDB.deleteDatabase(name)
 }
 
 async function opened(name) {

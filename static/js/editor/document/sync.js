@@ -17,10 +17,12 @@ export class Sync {
   #server
   #onState
   #onMerge
-  #document = null
+  /** @type {any} */
+  #document = null // to be sent
   #revision = 0
   #pictures = new Set() // those that the server has
   #isSaved = true
+  /** @type {Promise<void> | null} */
   #sending = null
   #timer = 0
   #retryMs = 0
@@ -58,7 +60,7 @@ export class Sync {
     this.#document = document
     this.#latest++
     this.#isSaved = false
-    if (!this.#retryMs) this.#say("saving")
+    if (!this.#retryMs) this.#notify("saving")
     this.#schedule(Math.max(QUIET_MS, this.#retryMs))
   }
 
@@ -82,7 +84,7 @@ export class Sync {
       await this.#write()
       this.#retryMs = 0
       this.#isSaved = sent === this.#latest
-      this.#say(this.#isSaved ? "saved" : "saving")
+      this.#notify(this.#isSaved ? "saved" : "saving")
     } catch (error) {
       this.#failed(error)
     }
@@ -110,7 +112,7 @@ export class Sync {
   async #sendImages(ids) {
     for (const id of ids) {
       if (this.#pictures.has(id)) continue
-      await this.#server.sendImage(id, (progress) => this.#say("saving", { progress }))
+      await this.#server.sendImage(id, (progress) => this.#notify("saving", { progress }))
       this.#pictures.add(id)
     }
   }
@@ -123,14 +125,15 @@ export class Sync {
 
   #failed(error) {
     if (!("status" in error)) throw error
-    if (error.status === 401 || error.status === 403) return this.#say("signed-out")
-    if (error.status >= 400 && error.status < 500 && error.status !== 408) return this.#say("refused", { message: error.message })
+    if (error.status === 401 || error.status === 403) return this.#notify("signed-out")
+    if (error.status >= 400 && error.status < 500 && error.status !== 408) return this.#notify("refused", { message: error.message })
     this.#retryMs = Math.min(LONGEST_RETRY_MS, 2 * this.#retryMs || FIRST_RETRY_MS)
-    this.#say("offline")
+    this.#notify("offline")
     this.#schedule(this.#retryMs)
   }
 
-  #say(name, { message = "", progress = null } = {}) {
+  /** @param {Name} name @param {Partial<State>} [details] */
+  #notify(name, { message = "", progress = null } = {}) {
     this.#onState({ name, message, progress })
   }
 }

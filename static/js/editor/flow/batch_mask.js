@@ -1,6 +1,6 @@
 // The mask of a batch: several photos lead to the page of batches, and from there their mask is painted on the first of them.
 
-import { keep, take } from "batch/waiting"
+import { keep, take } from "batch/pending_files"
 
 export class BatchMask {
   #url
@@ -11,7 +11,8 @@ export class BatchMask {
   constructor({ url, ...elements }, { settings, painted }) {
     this.#url = url
     this.#elements = elements
-    Object.assign(this, { settings, painted })
+    this.settings = settings
+    this.painted = painted
   }
 
   /** Leads to the page of batches with these photos, and with the mask that is painted now. */

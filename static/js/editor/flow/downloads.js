@@ -8,7 +8,7 @@ const EXTENSIONS = { png: "png", jpeg: "jpg", webp: "webp" }
 
 export class Downloads {
   #elements
-  #image = null
+  #image = { url: "" }
   #name = ""
   #requested = {}
 
@@ -52,7 +52,7 @@ export class Downloads {
     } catch {
       shown.textContent = command // no clipboard without HTTPS: select it for Ctrl+C
       shown.hidden = false
-      getSelection().selectAllChildren(shown)
+      getSelection()?.selectAllChildren(shown)
       label.textContent = "Press Ctrl+C"
     }
   }

@@ -10,6 +10,7 @@ const PAUSE_MS = 400
 export class Hints {
   #mask
   #onChange
+  /** @type {{count: number, largest: number} | null} */
   #specks = null
   #timer = 0
 
@@ -19,8 +20,8 @@ export class Hints {
     this.#onChange = onChange
   }
 
-  /** Looks for specks once drawing pauses. Call it when the mask has changed. */
-  look() {
+  /** Searches for specks once drawing pauses. Call it when the mask has changed. */
+  check() {
     clearTimeout(this.#timer)
     const covered = this.#mask.coverage()
     if (covered === 0 || covered > MOST_OF_SPECKS) return

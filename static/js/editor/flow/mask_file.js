@@ -8,6 +8,7 @@ export class MaskFile {
   #elements
   #mask
   #limitBytes
+  /** @type {import("../document/operations.js").MaskFile | null} */
   #shown = null // the operation
 
   /** `elements` is {file, empty, name, about, preview}: the parts of the menu; `mask` is the mask view. */

@@ -2,41 +2,43 @@
 
 import { fetchFile, get } from "api"
 import { opensAnother, rememberInAddress } from "editor/flow/address"
-import { say, saying } from "editor/form/messages"
+import { reportErrors, showMessage } from "editor/form/messages"
 import { remembered } from "editor/form/remembered"
 import { isComplete } from "job/request"
-import { take } from "waiting_photo"
+import { take } from "pending_photo"
 
 export class Opening {
-  resumed = null // a promise, once there is a draft: that it is shown
+  /** @type {Promise<void> | null} */
+  resumed = null // once there is a draft: that it is shown
 
-  #shown = null // a promise: that the photo and mask of the document are shown
+  /** @type {Promise<void> | null} */
+  #shown = null // that the photo and mask of the document are shown
   #parts
 
-  /** `parts` is {store, photos, painting, job, strip, settingsForm}: of the editor. */
+  /** `parts` is {store, photos, painting, job, filmstrip, settingsForm}: of the editor. */
   constructor(parts) {
     this.#parts = parts
   }
 
   /** The document has changed: shows what is in effect now. */
   showDocument() {
-    say("generate", "")
-    say("mask", "")
-    this.#shown = saying("photo", () => this.#parts.photos.showDocument())
+    showMessage("generate", "")
+    showMessage("mask", "")
+    this.#shown = reportErrors("photo", () => this.#parts.photos.showDocument())
   }
 
   /** Takes over a draft that is in the store. */
   adopt(document) {
-    this.resumed = saying("generate", () => this.#resume(document))
+    this.resumed = reportErrors("generate", () => this.#resume(document))
   }
 
   /** Opens the photo of a generation, or with `isFollowed` the generation itself, with its settings and its mask. */
   async openGeneration(id, { isFollowed }) {
-    const { photos, painting, strip, settingsForm } = this.#parts
-    await saying("photo", async () => {
+    const { photos, painting, filmstrip, settingsForm } = this.#parts
+    await reportErrors("photo", async () => {
       const generation = await get(`/api/generations/${encodeURIComponent(id)}/`)
       await photos.take(await fetchFile(generation.source, generation.source_name || "photo.png"), { parent: generation.parent })
-      await strip.load(id)
+      await filmstrip.load(id)
       await settingsForm.fill(generation.metadata.requested)
       await settingsForm.takeImages(generation)
       await photos.takeMask(await fetchFile(generation.mask, "mask.png"), "light") // as the server stores it: white = repaint
@@ -57,14 +59,14 @@ export class Opening {
 
   /** Fills the form; sends the request that was not answered, or follows or shows the generation that was painted or shown. */
   async #resume({ settings, generation, step, request }) {
-    const { store, photos, painting, job, strip, settingsForm } = this.#parts
+    const { store, photos, painting, job, filmstrip, settingsForm } = this.#parts
     if (Object.keys(settings).length) await settingsForm.fill(settings)
     await this.#shown
     if (job.isRunning || !photos.photo) return
     if (opensAnother(store.document.generation)) return photos.edit()
     if (step === "painting" && !generation && request && await isComplete(request)) return painting.send(async () => request)
     if (!generation || step === "editing") return photos.edit()
-    await strip.load(generation).catch(() => {}) // it may be deleted
+    await filmstrip.load(generation).catch(() => {}) // it may be deleted
     rememberInAddress(generation)
     await painting.follow(generation)
   }

@@ -1,8 +1,9 @@
 // Painting: sends the request, follows its generation, shows the progress in the hole and the result in the photo's place.
 
+import { ApiError } from "api"
 import { rememberInAddress } from "editor/flow/address"
 import { EDITING, withState } from "editor/document/document"
-import { isForPeople, placeOf, say } from "editor/form/messages"
+import { isForPeople, placeOf, showMessage } from "editor/form/messages"
 import { remember } from "editor/form/remembered"
 import { fieldsOf, isEmpty } from "editor/tools/frame_geometry"
 import { touch } from "editor/view/screen"
@@ -12,7 +13,7 @@ import { requestOf } from "job/request"
 const CANCELLED = "Cancelled. Your mask is still here."
 
 export class Painting {
-  told = "" // of a result that was kept at once, until something is painted over
+  keptSummary = "" // of a result that was kept at once, until something is painted over
 
   #isChecking = false
   #keepsAtOnce = false
@@ -20,7 +21,7 @@ export class Painting {
   #triedBoth = null // the view of the document that both engines without a prompt have painted
   #parts
 
-  /** `parts` is {store, photos, mask, hole, progress, job, result, strip, seed, settingsForm, draft}: of the editor; `draft()`
+  /** `parts` is {store, photos, mask, hole, progress, job, result, filmstrip, seed, settingsForm, draft}: of the editor; `draft()`
    *  is null without an account. */
   constructor(parts) {
     this.#parts = parts
@@ -32,7 +33,7 @@ export class Painting {
     if (mask.isBroken) return "The mask cannot be drawn. Reload the page; your work is kept."
     if (!photos.photo) return "Choose or drop a photo first."
     if (mask.coverage() > 0 || !isEmpty(store.view.frame)) return ""
-    return this.told ? `${this.told}.` : touch.matches ? "Brush over what should go." : "Brush over what should go, or drop a mask."
+    return this.keptSummary ? `${this.keptSummary}.` : touch.matches ? "Brush over what should go." : "Brush over what should go, or drop a mask."
   }
 
   /** Sends what is chosen. `keepsAtOnce`: the result is kept, so that the next stroke begins on it. */
@@ -41,10 +42,10 @@ export class Painting {
     if (job.isRunning || this.#isChecking) return
     this.#keepsAtOnce = keepsAtOnce
     this.#isChecking = true
-    await Promise.all([settingsForm.settled(), mask.drawn()])
+    await Promise.all([settingsForm.whenPlanned(), mask.drawn()])
     this.#isChecking = false
     const missing = this.missing || settingsForm.problem()
-    if (missing) return say("generate", missing)
+    if (missing) return showMessage("generate", missing)
     const engine = photos.state === "done" ? this.#engineToTryAgain() : undefined
     photos.edit()
     remember("settings", settingsForm.reusable)
@@ -82,7 +83,7 @@ export class Painting {
     const { store, mask, hole, progress } = this.#parts
     if (!this.#isShowing) this.#showProgress()
     progress.show(event)
-    if (event.preview) mask.showPreview(onPhoto(event.preview, store.view.frame)).then(() => hole.soften(), () => {}) // the next one may load
+    if (event.preview) mask.showPreview(onPhoto(event.preview, store.view.frame)).then(() => hole.fadeShimmer(), () => {}) // the next one may load
   }
 
   /** For the first repetition of what `auto` erased: the other engine that can, whose result differs more than with
@@ -94,7 +95,8 @@ export class Painting {
     return settingsForm.otherEngine
   }
 
-  /** The fields and the files of the request. `engine`: in place of the form's, undefined for that. */
+  /** The fields and the files of the request. `engine`: in place of the form's, undefined for that.
+   *  @returns {Promise<[Record<string, string | number>, Record<string, File>]>} */
   async #content(engine) {
     const { store, photos, mask, settingsForm } = this.#parts
     const { file, name } = photos.photo
@@ -109,20 +111,21 @@ export class Painting {
   /** Runs `begin`, which gives {id, url, isOld} of a generation, and follows that to its end. */
   async #run(begin) {
     const { store, photos, mask, hole, progress, job } = this.#parts
-    for (const place of ["photo", "mask", "prompt", "generate"]) say(place, "")
-    hole.find(photos.photo, store.view.frame)
+    for (const place of ["photo", "mask", "prompt", "generate"]) showMessage(place, "")
+    hole.locate(photos.photo, store.view.frame)
     try {
       await this.#finish(await job.run(begin))
     } catch (error) {
       if (!isForPeople(error)) throw error
-      if (error.status === 404 || !store.document.generation) this.#notAccepted(error)
-      if (job.isAborted) say("generate", CANCELLED)
-      else say(placeOf(error.field), error.message)
+      const { status = 0, field = "" } = error instanceof ApiError ? error : {}
+      if (status === 404 || !store.document.generation) this.#notAccepted(error)
+      if (job.isAborted) showMessage("generate", CANCELLED)
+      else showMessage(placeOf(field), error.message)
     } finally {
       job.end()
       this.#isShowing = false
       progress.end()
-      hole.dim()
+      hole.stopShimmer()
       mask.hidePreview()
       if (photos.state === "done") this.#shown()
     }
@@ -131,7 +134,7 @@ export class Painting {
   #showProgress() {
     this.#isShowing = true
     this.#parts.progress.start()
-    this.#parts.hole.shine()
+    this.#parts.hole.startShimmer()
   }
 
   /** Back to editing. The request is kept while it may have been accepted: sent again, it is painted once. */
@@ -142,21 +145,22 @@ export class Painting {
   }
 
   async #finish(generation) {
-    const { store, photos, result, strip, seed } = this.#parts
+    const { store, photos, result, filmstrip, seed } = this.#parts
     const { image, generation: id } = store.document
     const isShown = generation.status === "succeeded"
+    /** @type {Partial<import("../document/document.js").Document>} */
     const state = isShown ? { generation: generation.id, image: id === generation.id ? image : 0, step: "result" } : EDITING
     store.update((document) => withState(document, state))
     if (isShown) {
       seed.used(generation.metadata.seed)
       await result.show(generation, state.image, photos.url, photos.photo.name)
       photos.state = "done"
-      strip.add(generation)
-      strip.current = generation.id
+      filmstrip.add(generation)
+      filmstrip.current = generation.id
     } else if (generation.status === "failed") {
-      say("generate", generation.error?.message ?? "The generation failed.")
+      showMessage("generate", generation.error?.message ?? "The generation failed.")
     } else {
-      say("generate", CANCELLED)
+      showMessage("generate", CANCELLED)
     }
   }
 
@@ -164,7 +168,7 @@ export class Painting {
   #shown() {
     const { photos, result } = this.#parts
     if (!this.#keepsAtOnce || result.hasChoices) return result.focus()
-    this.told = result.told
+    this.keptSummary = result.summary
     photos.useResult()
   }
 }

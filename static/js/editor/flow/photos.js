@@ -7,9 +7,10 @@ import { EDITING, keptImage, push, withState } from "editor/document/document"
 import { get as getImage, put } from "editor/document/images"
 import { displayable } from "editor/document/displayable"
 import { Refused, decode, readPhoto, sortFiles } from "editor/document/files"
-import { say, saying } from "editor/form/messages"
+import { reportErrors, showMessage } from "editor/form/messages"
 
 export class Photos {
+  /** @type {any} */
   photo = null // {id, name, width, height, file, shown, bitmap}
   url = "" // of what is shown of its file
 
@@ -19,7 +20,7 @@ export class Photos {
   #parts
 
   /** `elements` is {root, surface}: of the page's state, and the stage; `parts` is {store, mask, maskFile, compare, result,
-   *  strip, batch, job, resumed, onChange}: of the editor; `resumed()` is a promise of the draft that is opening. */
+   *  filmstrip, batch, job, resumed, onChange}: of the editor; `resumed()` is a promise of the draft that is opening. */
   constructor({ root, surface }, limits, parts) {
     this.#root = root
     this.#surface = surface
@@ -41,44 +42,45 @@ export class Photos {
   async takeFiles(files) {
     const { store, job, batch, resumed } = this.#parts
     if (store.document.step === "result") await resumed() // the draft's result may just be opening
-    if (job.isRunning) return say("photo", "A generation is running. Wait for it, or cancel it.")
+    if (job.isRunning) return showMessage("photo", "A generation is running. Wait for it, or cancel it.")
     if (isBatch(files)) return batch.leave(sorted(files))
     const { photo, mask } = this.photo || files.length > 1 ? sortFiles(files) : { photo: files[0], mask: null }
     if (photo) await this.take(photo)
     if (mask && this.photo) await this.takeMask(mask)
   }
 
-  /** Opens a photo, or with `parent` the result `image` of that generation. `isStep`: at another step of the strip. */
+  /** Opens a photo, or with `parent` the result `image` of that generation. `isStep`: at another step of the filmstrip.
+   *  @param {File} file @param {{parent?: string | null, image?: number, isStep?: boolean}} options */
   async take(file, { parent = null, image = 0, isStep = false } = {}) {
-    const { store, strip, job } = this.#parts
+    const { store, filmstrip, job } = this.#parts
     if (job.isRunning) return
-    await saying("photo", async () => {
+    await reportErrors("photo", async () => {
       const photo = await readPhoto(file, this.#limits)
       const id = await put(file)
       this.#open({ ...photo, id }, { parent, isStep })
       const { name, width, height } = photo
       store.update((document) => push(withState(document, EDITING), { kind: "photo", photo: { id, name, width, height }, parent, image }))
-      if (parent) strip.current = parent // with the result that was kept
+      if (parent) filmstrip.current = parent // with the result that was kept
     })
   }
 
   /** Takes a mask from a file. `known`: the part that is repainted, where that is known. */
   async takeMask(file, known = null) {
     const { store, mask, maskFile, job } = this.#parts
-    if (!this.photo) return say("mask", "Open a photo first, then its mask.")
+    if (!this.photo) return showMessage("mask", "Open a photo first, then its mask.")
     if (job.isRunning) return
-    await saying("mask", async () => {
+    await reportErrors("mask", async () => {
       const { operation, flat } = await maskFile.read(file, known)
       this.edit()
       store.update((document) => push(document, { kind: "mask", operation }))
       await mask.drawn()
-      if (flat) say("mask", "Nothing is chosen by this mask. Invert chooses everything.")
+      if (flat) showMessage("mask", "Nothing is chosen by this mask. Invert chooses everything.")
     })
   }
 
   /** Shows what is in effect: another photo, or another mask. */
   async showDocument() {
-    const { store, mask, maskFile, compare, strip, onChange } = this.#parts
+    const { store, mask, maskFile, compare, filmstrip, onChange } = this.#parts
     const { photo, parent, operations } = store.view
     if (!photo) return this.#close()
     if (photo.id !== this.photo?.id) {
@@ -87,7 +89,7 @@ export class Photos {
       const shown = await displayable(file)
       const bitmap = await decode(shown, photo.name)
       if (store.view.photo?.id !== photo.id) return bitmap.close() // undone again meanwhile
-      this.#open({ ...photo, file, shown, bitmap }, { parent, isStep: strip.has(parent, photo.id) })
+      this.#open({ ...photo, file, shown, bitmap }, { parent, isStep: filmstrip.has(parent, photo.id) })
     }
     mask.show(store.view.operations)
     if (this.photo) compare.place(mask.viewport, this.photo, store.view.frame)
@@ -97,11 +99,11 @@ export class Photos {
 
   /** Back from the result to the mask. */
   edit() {
-    const { store, result, strip, onChange } = this.#parts
+    const { store, result, filmstrip, onChange } = this.#parts
     if (!this.photo) return
     result.hide()
     this.state = "editing"
-    strip.current = store.view.parent
+    filmstrip.current = store.view.parent
     if (store.document.step !== "editing") store.update((document) => withState(document, EDITING))
     onChange()
   }
@@ -113,14 +115,15 @@ export class Photos {
 
   /** Goes on from the result that is shown. */
   async useResult() {
-    const { store, result, strip } = this.#parts
-    await this.openStep({ id: strip.current, url: result.url, name: result.name, image: store.document.image })
+    const { store, result, filmstrip } = this.#parts
+    await this.openStep({ id: filmstrip.current, url: result.url, name: result.name, image: store.document.image })
   }
 
-  /** Returns to a step, whose result is painted on from there; the photo has no id. */
+  /** Returns to a step, whose result is painted on from there; the photo has no id.
+   *  @param {{id: any, file?: File, url?: string, name?: string, image?: number}} step */
   async openStep({ id, file, url, name = this.photo.name, image = keptImage(this.#parts.store.document, id) }) {
     if (this.#parts.job.isRunning) return
-    await saying("generate", async () => this.take(file ?? (await fetchFile(url, name)), { parent: id, image, isStep: true }))
+    await reportErrors("generate", async () => this.take(file ?? (await fetchFile(url, name)), { parent: id, image, isStep: true }))
     this.#surface.focus({ preventScroll: true })
   }
 
@@ -134,8 +137,8 @@ export class Photos {
     result.hide()
     this.#showStep(photo, parent, isStep)
     rememberInAddress("")
-    say("mask", "")
-    say("generate", "")
+    showMessage("mask", "")
+    showMessage("generate", "")
   }
 
   #close() {
@@ -146,12 +149,12 @@ export class Photos {
     this.#parts.onChange()
   }
 
-  /** Marks in the strip the step that is painted on; a photo that is not known there begins a new strip. */
+  /** Marks in the filmstrip the step that is painted on; a photo that is not known there begins a new filmstrip. */
   #showStep(photo, parent, isStep) {
-    const { strip } = this.#parts
-    if (!isStep) strip.begin(photo.file, photo.id, photo.shown)
-    else if (!parent) strip.picture = photo.id
-    strip.current = parent
-    if (parent && !strip.has(parent)) saying("generate", () => strip.load(parent))
+    const { filmstrip } = this.#parts
+    if (!isStep) filmstrip.begin(photo.file, photo.id, photo.shown)
+    else if (!parent) filmstrip.picture = photo.id
+    filmstrip.current = parent
+    if (parent && !filmstrip.has(parent)) reportErrors("generate", () => filmstrip.load(parent))
   }
 }

@@ -35,6 +35,7 @@ export class Progress {
     if (share === 1) bar.removeAttribute("value")
   }
 
+  /** @param {Record<string, any>} event as in job/follow.js */
   show({ status, position, position_is_minimum, eta, step, of, percent, seconds_left, connected = true }) {
     const { bar, text, detail, cancel } = this.#elements
     if (status && status !== this.#shown.status) {

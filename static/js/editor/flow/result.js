@@ -13,7 +13,7 @@ export class Result {
   #source = ""
 
   /**
-   * `elements` is {root, told, hold, modes, download, details, warnings, hidden, choices, choiceList, before,
+   * `elements` is {root, summary, hold, modes, download, details, warnings, hidden, choices, choiceList, before,
    * after, figures: {outside, seam, engine, time}}, with `modes` {divider, blink, difference}; `compare` shows the
    * image, `downloads` offers its files; `nameOf(metadata)` gives the names of engine and model; `onChoose(index)` is
    * called when another of several results is chosen.
@@ -42,7 +42,7 @@ export class Result {
     const first = image < images.length ? image : 0
     choices.hidden = images.length < 2
     const several = choices.hidden ? [] : images
-    choiceList.replaceChildren(...several.map((picture, index) => offer(picture, index, metadata.results[index]?.window, () => {
+    choiceList.replaceChildren(...several.map((image, index) => offer(image, index, metadata.results[index]?.window, () => {
       this.#onChoose(index)
       choose(index)
     })))
@@ -64,8 +64,8 @@ export class Result {
   }
 
   /** What was done, in words. */
-  get told() {
-    return this.#elements.told.textContent
+  get summary() {
+    return this.#elements.summary.textContent
   }
 
   focus() {
@@ -87,7 +87,7 @@ export class Result {
 
   /** The result that is shown, downloaded and used as the next source. */
   #choose(generation, index, name) {
-    const { download, figures, hidden, told } = this.#elements
+    const { download, figures, hidden, summary } = this.#elements
     const image = generation.images[index]
     this.url = image.copy ? `${image.url}?format=png` : image.url // the lossless one
     this.name = `${stem(name)}.png`
@@ -95,7 +95,7 @@ export class Result {
     download.download = name
     this.#downloads.show(image, name, generation.metadata.requested)
     hidden.hidden = !image.hidden_by
-    told.textContent = image.hidden_by ? "Hidden by the safety checker" : inWords(generation, image)
+    summary.textContent = image.hidden_by ? "Hidden by the safety checker" : inWords(generation, image)
     figures.outside.textContent = image.outside_mask_changed_pixels ?? "–"
     figures.outside.dataset.good = String(image.outside_mask_changed_pixels === 0)
     figures.seam.textContent = score(image.seam_score)
@@ -123,12 +123,12 @@ function extension({ copy }) {
 }
 
 /** A thumbnail as a radio button. */
-function offer(picture, index, box, onChoose) {
+function offer(image, index, box, onChoose) {
   const label = Object.assign(document.createElement("label"), { className: "choice" })
   const radio = Object.assign(document.createElement("input"), { type: "radio", name: "result", className: "visually-hidden" })
   radio.addEventListener("change", onChoose)
-  const thumbnail = Object.assign(document.createElement("img"), { src: `${picture.url}thumbnail/`, alt: `Result ${index + 1}` })
-  if (box) zoom(thumbnail, picture, box)
+  const thumbnail = Object.assign(document.createElement("img"), { src: `${image.url}thumbnail/`, alt: `Result ${index + 1}` })
+  if (box) zoom(thumbnail, image, box)
   const place = document.createElement("span")
   place.append(thumbnail)
   label.append(radio, place)

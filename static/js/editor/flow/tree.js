@@ -25,7 +25,7 @@ export function merged(steps, others) {
 }
 
 /**
- * The steps in the order of the strip: each after the step that it continues, older ones first, a branch to its end
+ * The steps in the order of the filmstrip: each after the step that it continues, older ones first, a branch to its end
  * before the next. `number` counts from 1 in the order in which they were made, `from` is the number of the step that it
  * continues (0 = the photo), `branches` says that it is not the first to continue that step.
  * @param {Step[]} steps @returns {(Step & {number: number, from: number, branches: boolean})[]}
@@ -37,10 +37,9 @@ export function inOrder(steps) {
   const children = Map.groupBy(made, ({ parent }) => known(parent))
   const found = []
   const waiting = (children.get(null) ?? []).toReversed()
-  while (waiting.length) {
-    const step = waiting.pop()
+  for (let step = waiting.pop(); step; step = waiting.pop()) {
     const from = known(step.parent)
-    found.push({ ...step, number: numbers.get(step.id), from: numbers.get(from) ?? 0, branches: children.get(from)[0] !== step })
+    found.push({ ...step, number: numbers.get(step.id) ?? 0, from: numbers.get(from ?? "") ?? 0, branches: children.get(from)?.[0] !== step })
     waiting.push(...(children.get(step.id) ?? []).toReversed())
   }
   return found
@@ -50,6 +49,6 @@ export function inOrder(steps) {
 export function pathTo(steps, id) {
   const byId = new Map(steps.map((step) => [step.id, step]))
   const path = []
-  for (let step = byId.get(id); step && !path.includes(step.id); step = byId.get(step.parent)) path.push(step.id)
+  for (let step = byId.get(id); step && !path.includes(step.id); step = byId.get(step.parent ?? "")) path.push(step.id)
   return path
 }

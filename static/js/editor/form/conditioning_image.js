@@ -5,7 +5,7 @@ import { fetchFile } from "api"
 import { dropzone } from "dropzone"
 import { get, put } from "editor/document/images"
 import { drawPreview, readPhoto } from "editor/document/files"
-import { saying } from "editor/form/messages"
+import { reportErrors } from "editor/form/messages"
 
 /** What a ControlNet takes that is not computed from the photo. */
 const IMAGES = {
@@ -18,7 +18,6 @@ const IMAGES = {
   normal: "a map of normals",
   segment: "a map of segments",
 }
-const COMPUTED = new Set(["", "canny", "inpaint"]) // of the kinds of a ControlNet-Union; the first is its default
 const PHOTO = "tile" // without an image of this kind the photo itself is used
 
 export class ConditioningImage {
@@ -27,19 +26,22 @@ export class ConditioningImage {
   #limits
   #onChange
   #adapters
+  #computed
   #file = null
   #picture = "" // the file's id
 
   /**
    * `setting` names the adapter in the form, `image` the file, `first` that of the first adapter, which the others
    * share where they have none. `id` is the prefix of the elements' ids. `adapters` are all of that kind, [{slug, label,
-   * control, is_computed, computed}], the last the kinds that need no file. `onChange` is called when one comes or goes.
+   * control, is_computed, computed}], the last the kinds that need no file; `computed` the kinds that never need one.
+   * `onChange` is called when one comes or goes.
    */
-  constructor({ setting, image, first, id, adapters, limits, onChange }) {
+  constructor({ setting, image, first, id, adapters, computed, limits, onChange }) {
     Object.assign(this, { setting, image, first, id })
     this.#root = document.getElementById(`${id}-field`)
     this.#select = this.#root.querySelector("select")
     this.#adapters = adapters
+    this.#computed = ["", ...computed] // the first is the default of a ControlNet-Union
     this.#limits = limits
     this.#onChange = onChange
     dropzone(this.#zone, this.#zone.querySelector("input"), ([file]) => this.take(file))
@@ -85,11 +87,12 @@ export class ConditioningImage {
   /** Empties the row: adapter, numbers and image. */
   clear() {
     for (const input of this.#root.querySelectorAll("[data-setting]")) input.value = ""
-    this.forget()
+    this.#file = null
+    this.#changed()
   }
 
   async take(file) {
-    await saying(this.id, async () => {
+    await reportErrors(this.id, async () => {
       const { bitmap } = await readPhoto(file, this.#limits)
       drawPreview(this.#zone.querySelector("canvas"), bitmap)
       bitmap.close()
@@ -127,7 +130,7 @@ export class ConditioningImage {
     this.forget()
     const isShared = this.#wanted && this.#control !== PHOTO && needed.every((kind) => kind === this.#control)
     const url = generation[this.image] ?? (isShared ? generation[this.first] : null)
-    if (url) await saying(this.id, async () => this.take(await fetchFile(url, `${this.id}.png`)))
+    if (url) await reportErrors(this.id, async () => this.take(await fetchFile(url, `${this.id}.png`)))
   }
 
   forget() {
@@ -178,7 +181,7 @@ export class ConditioningImage {
 
   /** In words, the image that the chosen adapter is given; empty where it needs none. */
   get #wanted() {
-    if (!this.#adapter || this.#adapter.is_computed || (this.#isUnion && COMPUTED.has(this.#control))) return ""
+    if (!this.#adapter || this.#adapter.is_computed || (this.#isUnion && this.#computed.includes(this.#control))) return ""
     return IMAGES[this.#control] ?? "an image"
   }
 

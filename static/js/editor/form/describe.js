@@ -1,7 +1,7 @@
 // “Describe the photo”: fills the prompt with words for it (POST /api/captions/). Ctrl+Z in the prompt takes them back.
 
 import { post } from "api"
-import { saying } from "editor/form/messages"
+import { reportErrors } from "editor/form/messages"
 import { cut } from "editor/tools/object/finder"
 
 const SIDE = 512 // what captioners see of it, or less
@@ -11,11 +11,11 @@ export class Describe {
   #current
   #isBusy = false
 
-  /** `elements` is {button, prompt, told}; `current()` is the photo, or null; `mayChange()`: whether the form may change. */
+  /** `elements` is {button, prompt, message}; `current()` is the photo, or null; `mayChange()`: whether the form may change. */
   constructor(elements, { current, mayChange }) {
     this.#elements = elements
     this.#current = { photo: current, mayChange }
-    elements.button.addEventListener("click", () => saying("prompt", () => this.#describe()))
+    elements.button.addEventListener("click", () => reportErrors("prompt", () => this.#describe()))
     elements.prompt.addEventListener("input", () => this.#tell(""))
     new MutationObserver(() => this.refresh()).observe(elements.prompt, { attributeFilter: ["disabled"] })
   }
@@ -61,8 +61,8 @@ export class Describe {
   }
 
   #tell(text) {
-    this.#elements.told.textContent = text
-    this.#elements.told.hidden = !text
+    this.#elements.message.textContent = text
+    this.#elements.message.hidden = !text
   }
 }
 

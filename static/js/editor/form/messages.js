@@ -4,20 +4,20 @@ import { ApiError } from "api"
 import { Refused } from "editor/document/files"
 
 /** Shows a message at one of the places of the page: photo, mask, prompt or generate; an empty one removes it. */
-export function say(place, message) {
-  const element = document.getElementById(`${place}-message`)
+export function showMessage(place, message) {
+  const element = /** @type {HTMLElement} */ (document.getElementById(`${place}-message`))
   element.textContent = message
   element.hidden = !message
 }
 
 /** Runs `action` and shows its error, if it has a message for people, at `place`. */
-export async function saying(place, action) {
-  say(place, "")
+export async function reportErrors(place, action) {
+  showMessage(place, "")
   try {
     await action()
   } catch (error) {
     if (!isForPeople(error)) throw error
-    say(place, error.message)
+    showMessage(place, error.message)
   }
 }
 

@@ -35,7 +35,7 @@ export class Plan {
   }
 
   /** Resolves when `latest` answers the newest question. */
-  async settled() {
+  async whenAnswered() {
     await this.#pending
   }
 

@@ -2,10 +2,10 @@
 
 const PREFIX = "dreamlayer."
 
-/** @returns {any} the value kept under this name, or `otherwise` */
+/** @param {string} name @param {any} otherwise @returns {any} the value kept under this name, or `otherwise` */
 export function remembered(name, otherwise = null) {
   try {
-    return JSON.parse(localStorage.getItem(PREFIX + name)) ?? otherwise
+    return JSON.parse(localStorage.getItem(PREFIX + name) ?? "null") ?? otherwise
   } catch {
     return otherwise
   }

@@ -3,7 +3,8 @@
 // Every input of a setting has the attribute data-setting, its name is that of the API and data-label is for people.
 // Which engine `auto` takes, what is used where a field is empty and what has no effect is in the plan's answer.
 
-import { AdapterRows, inLists, inRows, namesOf, settingOf } from "editor/form/adapter_rows"
+import { AdapterLists } from "editor/form/adapter_lists"
+import { AdapterRows } from "editor/form/adapter_rows"
 import { ConditioningImage } from "editor/form/conditioning_image"
 import { Embeddings } from "editor/form/embeddings"
 import { Loras } from "editor/form/loras"
@@ -17,27 +18,26 @@ export class SettingsForm {
   #plan
   #loras = new Loras()
   #embeddings
+  #adapterLists
   #adapterRows
   #isFilling = false
   #onChange = () => {}
 
   /**
    * `engines` [{name, label, missing, reads_prompt}] and `adapters` [{slug, label, kind, …}, …] are all that are installed, `plan` is
-   * the server's answer for the empty form, `limits` what an image may have. `onChange` is called when the form or
-   * what the plan says of it has changed.
+   * the server's answer for the empty form, `limits` what an image may have, `constants` {adapter_lists, computed_controls}.
+   * `onChange` is called when the form or what the plan says of it has changed.
    */
-  constructor(form, { engines, adapters, plan, limits, onChange }) {
+  constructor(form, { engines, adapters, plan, limits, constants, onChange }) {
     this.#form = form
     this.#inputs = [...form.querySelectorAll("[data-setting]")]
     this.#engines = engines
     this.#adapters = adapters
     this.#plan = new Plan(form.dataset.planUrl, plan, () => this.#show())
     this.#embeddings = new Embeddings(form.elements.prompt)
-    const shared = { adapters, limits, onChange: () => form.dispatchEvent(new Event("input")) }
-    this.#adapterRows = [
-      new AdapterRows({ ...shared, setting: "control", image: "control_image", id: "control" }),
-      new AdapterRows({ ...shared, setting: "ip_adapter", image: "ip_adapter_image", id: "ip-adapter" }),
-    ]
+    const options = { adapters, limits, computed: constants.computed_controls, onChange: () => form.dispatchEvent(new Event("input")) }
+    this.#adapterLists = new AdapterLists(constants.adapter_lists)
+    this.#adapterRows = constants.adapter_lists.map((list) => new AdapterRows(list, options))
     form.addEventListener("input", ({ target }) => {
       target.removeAttribute("aria-invalid")
       this.#showChoices()
@@ -97,8 +97,8 @@ export class SettingsForm {
   }
 
   /** Resolves when the plan answers the form as it stands: what is valid and what is sent depends on it. */
-  async settled() {
-    await this.#plan.settled()
+  async whenPlanned() {
+    await this.#plan.whenAnswered()
   }
 
   /** The files to send, by the names of the API. */
@@ -121,7 +121,7 @@ export class SettingsForm {
 
   /** Fills in what an earlier generation requested: engine and settings under the API's names. */
   async fill(request) {
-    const requested = inRows(request)
+    const requested = this.#adapterLists.inRows(request)
     this.#isFilling = true // the form is not whole yet
     try {
       for (const image of this.#images) await image.fill(requested[image.image])
@@ -136,7 +136,7 @@ export class SettingsForm {
     for (const input of this.#inputs) input.value = shortEnough(requested[input.name]) ?? input.dataset.default ?? ""
     this.#loras.fill(requested.loras ?? [])
     this.#chooseModeration(requested)
-    for (const name of ["vae", ...namesOf("control"), ...namesOf("ip_adapter")]) {
+    for (const name of ["vae", ...this.#adapterLists.adapters]) {
       const slugs = requested[name] ? [requested[name]] : []
       this.#offer(name, slugs) // until the plan says which fit
       if (this.#form.elements[name]) this.#form.elements[name].value = slugs[0] ?? ""
@@ -197,7 +197,7 @@ export class SettingsForm {
     if (this.#loras.chosen.length) values.loras = JSON.stringify(this.#loras.chosen)
     const embeddings = this.#embeddings.usedIn(`${this.#form.prompt.value} ${values.negative_prompt ?? ""}`)
     if (embeddings.length) values.embeddings = JSON.stringify(embeddings)
-    return inLists(values)
+    return this.#adapterLists.inLists(values)
   }
 
   /** How findings are hidden; the site's own way where nothing was requested, or nothing that can be chosen here. */
@@ -225,12 +225,12 @@ export class SettingsForm {
   #show() {
     const { engine_label, form } = this.#plan.latest
     this.#form.engine.options[0].textContent = `Auto (${engine_label})`
-    say("engine-help", form.hint)
-    say("weights-help", form.reads_prompt_weights ? "(words:1.3) count more, (words:0.7) less." : "")
+    showText("engine-help", form.hint)
+    showText("weights-help", form.reads_prompt_weights ? "(words:1.3) count more, (words:0.7) less." : "")
     for (const select of this.#modelSelects) {
       select.closest(".field").hidden = select.dataset.modelsOf !== form.engine || select.options.length < Number(select.dataset.shownFrom)
     }
-    for (const [setting, slugs] of Object.entries(form.adapters)) for (const name of namesOf(setting)) this.#offer(name, slugs)
+    for (const [setting, slugs] of Object.entries(form.adapters)) for (const name of this.#adapterLists.namesOf(setting)) this.#offer(name, slugs)
     for (const input of this.#inputs) this.#showLimits(input, form)
     this.#grey(form.ignored)
     this.#showChoices()
@@ -239,7 +239,7 @@ export class SettingsForm {
   /** Greys out the settings that have no effect, and says why. */
   #grey(ignored) {
     for (const input of this.#inputs) {
-      const isIgnored = settingOf(input.name) in ignored
+      const isIgnored = this.#adapterLists.settingOf(input.name) in ignored
       input.disabled = isIgnored
       input.closest(".field").classList.toggle("ignored", isIgnored)
     }
@@ -248,15 +248,15 @@ export class SettingsForm {
       if (unread !== section.classList.contains("unread")) section.open = !unread
       section.classList.toggle("unread", unread)
     }
-    say("ignored-reason", ignored.prompt ?? "")
+    showText("ignored-reason", ignored.prompt ?? "")
     const shown = this.#inputs.filter(({ name, disabled }) => disabled && name !== "prompt" && !isHidden(this.#form.elements[name]))
-    const reasons = new Set(shown.map(({ name }) => ignored[settingOf(name)]))
-    say("more-reason", reasons.size ? `Greyed out: ${[...reasons].join(" ")}` : "")
+    const reasons = new Set(shown.map(({ name }) => ignored[this.#adapterLists.settingOf(name)]))
+    showText("more-reason", reasons.size ? `Greyed out: ${[...reasons].join(" ")}` : "")
   }
 
   /** What is used where the field is empty, and what it may hold for the planned model. */
   #showLimits(input, { defaults, limits, choices }) {
-    const name = settingOf(input.name)
+    const name = this.#adapterLists.settingOf(input.name)
     const usual = defaults[name] ?? null
     if (input.type === "number") {
       input.placeholder = usual ?? input.dataset.placeholder ?? ""
@@ -301,7 +301,7 @@ export class SettingsForm {
   }
 }
 
-function say(id, sentence) {
+function showText(id, sentence) {
   const place = document.getElementById(id)
   place.textContent = sentence
   place.hidden = !sentence

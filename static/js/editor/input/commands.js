@@ -5,8 +5,8 @@
 import { openHelp } from "editor/input/help"
 import { forAria, matches, shown } from "editor/input/keys"
 
-/** @typedef {{id: string, label: string, keys?: string[], group: string, where?: "surface", inFields?: boolean, shown?: string}} Command
- *  where: "surface": its keys work only while the surface has the focus; inFields: they work in text fields too;
+/** @typedef {{id: string, label: string, keys?: string[], group: string, where?: "surface" | "result", inFields?: boolean, shown?: string}} Command
+ *  where: "surface": its keys work only while the surface has the focus; "result": before others with the same keys; inFields: they work in text fields too;
  *  shown: in place of the keys on the help sheet */
 /** @typedef {{run: (event?: Event) => void, end?: () => void, isEnabled?: () => boolean, isPressed?: () => boolean}} Handler
  *  end: the key was released; without it a held key repeats. isPressed: for commands that switch something */
@@ -71,6 +71,7 @@ export const COMMANDS = [
 export class Commands {
   #table
   #handlers = new Map()
+  /** @type {Command | null} */
   #held = null
   #isMac = /mac/i.test(navigator.platform)
   #isOverSurface
@@ -80,12 +81,16 @@ export class Commands {
     this.#table = table
     this.#isOverSurface = () => surface.matches(":hover")
     document.addEventListener("keydown", (event) => this.#keydown(event, surface))
-    document.addEventListener("keyup", (event) => { if (this.#held && matches({ ...plain(event) }, this.#held.keys[0])) this.#release(event) })
+    document.addEventListener("keyup", (event) => { if (this.#held?.keys && matches(plain(event), this.#held.keys[0])) this.#release(event) })
     window.addEventListener("blur", () => this.#release())
     document.addEventListener("click", (event) => {
-      const button = event.target.closest?.("[data-command]")
+      const target = /** @type {Element} */ (event.target)
+      /** @type {HTMLElement | null} */
+      const button = target.closest?.("[data-command]")
       if (button) this.run(button.dataset.command, event)
-      if (button && "closes" in button.dataset) button.closest(":popover-open")?.hidePopover()
+      /** @type {HTMLElement | null} */
+      const popover = button && "closes" in button.dataset ? button.closest(":popover-open") : null
+      popover?.hidePopover()
     })
     this.connect({ help: { run: () => openHelp(this.described()) } })
   }
@@ -114,8 +119,8 @@ export class Commands {
 
   /** Gives every element with data-command its label, tooltip, key and state. Call it when a state changes. */
   refresh(root = document) {
-    for (const element of root.querySelectorAll("[data-command]")) {
-      const command = this.#table.find(({ id }) => id === element.dataset.command)
+    for (const element of /** @type {NodeListOf<HTMLButtonElement>} */ (root.querySelectorAll("[data-command]"))) {
+      const command = /** @type {Command} */ (this.#table.find(({ id }) => id === element.dataset.command))
       const keys = (command.keys ?? []).map((key) => shown(key, this.#isMac))
       element.title = keys.length ? `${command.label} (${keys[0]})` : command.label
       if (command.keys) element.setAttribute("aria-keyshortcuts", command.keys.map(forAria).join(" "))
@@ -126,12 +131,13 @@ export class Commands {
     }
   }
 
-  /** Connected commands, and gestures, for the help sheet: [group, [label, keys][]][] */
+  /** Connected commands, and gestures, for the help sheet: group, then label and keys of each.
+   *  @returns {[string, [string, string[]][]][]} */
   described() {
     const rows = this.#table.filter(({ id, keys, shown }) => (this.#handlers.has(id) ? keys : shown && !keys))
     return [...Map.groupBy(rows, ({ group }) => group)].map(([group, commands]) => [
       group,
-      commands.map((command) => [command.label, command.shown ? [command.shown] : command.keys.map((key) => shown(key, this.#isMac))]),
+      commands.map((command) => [command.label, command.shown ? [command.shown] : (command.keys ?? []).map((key) => shown(key, this.#isMac))]),
     ])
   }
 
@@ -147,6 +153,7 @@ export class Commands {
   #commandOf(event, isOnSurface) {
     if (document.querySelector("dialog:modal")) return null
     if (event.key === "Escape" && document.querySelector(":popover-open")) return null // it closes that alone
+    /** @param {Command} command */
     const isHere = ({ id, where, inFields }) => {
       if (!this.isEnabled(id) || (where === "surface" && !isOnSurface)) return false
       return inFields || !isTaken(event, this.#isOverSurface())
@@ -174,5 +181,5 @@ function isTaken(event, isOverSurface) {
   return Boolean(target.matches?.("input[type=range], input[type=radio]")) && event.key.startsWith("Arrow")
 }
 
-/** An event of a key without its modifiers, which may be released first. */
+/** An event of a key without its modifiers, which may be released first. @param {KeyboardEvent} event */
 const plain = ({ key, code }) => ({ key, code, ctrlKey: false, metaKey: false, altKey: false, shiftKey: false })

@@ -2,7 +2,8 @@
 //
 // Ctrl is also the command key of a Mac. Shift is part of letters and named keys only; "?" is what is typed.
 
-/** Whether a keydown event is this key. @param {KeyboardEvent} event @param {string} key */
+/** Whether a keydown event is this key. @param {string} key
+ *  @param {Pick<KeyboardEvent, "key" | "code" | "ctrlKey" | "metaKey" | "altKey" | "shiftKey"> & Partial<KeyboardEvent>} event */
 export function matches(event, key) {
   const { ctrl, alt, shift, name } = parse(key)
   const isCharacter = event.getModifierState?.("AltGraph") // it types [ and ] on some keyboards, as Ctrl and Alt on some systems

@@ -15,6 +15,8 @@ const MIDDLE = 1, RIGHT = 2, ERASER = 5
 const ERASER_HELD = 32
 
 /**
+ * @param {HTMLElement} surface
+ * @param {{view: any, tool: any, onHover?: (screenPoint: object | null, point: object | null) => void, isHand?: () => boolean}} options
  * `view` is {viewport, minScale, setViewport}; `tool` is {down(point), move(points), up(), cancel()};
  * `onHover(screenPoint | null, point | null)` is called with the position of a mouse or pen.
  */

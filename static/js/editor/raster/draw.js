@@ -10,7 +10,7 @@ import { Mask, composite, inverted } from "./tiles.js"
 import { wandMask } from "./wand.js"
 
 /** @param {Mask} mask @param {import("../document/operations.js").Operation} operation
- *  @param {{photo: () => Promise<{width: number, height: number, rgba: Uint8Array}>, picture: (id: string) => Promise<ImageBitmap>}} sources
+ *  @param {{photo: () => Promise<{width: number, height: number, rgba: Uint8Array}>, image: (id: string) => Promise<ImageBitmap>}} sources
  *  the photo's pixels for the wand, and images by their id @returns {Promise<Mask>} */
 export async function draw(mask, operation, sources) {
   const add = (cover) => composite(mask, cover, "erases" in operation && operation.erases)
@@ -30,7 +30,7 @@ export async function draw(mask, operation, sources) {
 }
 
 async function imageIn(mask, { picture }, box, valueOf, sources) {
-  const bitmap = await sources.picture(picture)
+  const bitmap = await sources.image(picture)
   try {
     return imageMask(mask, bitmap, box, valueOf)
   } finally {

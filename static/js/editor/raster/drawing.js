@@ -18,13 +18,19 @@ export class Drawing {
   #operations = []
   #count = 0 // of the operations: those that are shown; the others are undone
   #snapshots
-  #live = null // {operation, base}: an operation that grows; base: of a shape, the mask without it
+  /** @type {{operation: any, base: Mask | null} | null} */
+  #live = null // an operation that grows; base: of a shape, the mask without it
   #backlog = new Backlog() // strokes of the operations that `mask` has not yet
+  /** @type {Preview | null} */
   #preview = null // what the page sees of them and of the stroke that grows
+  /** @type {import("./tiles.js").Tile[]} */
   #unreduced = [] // tiles of the mask that take the place of the preview, to be reduced to its level
+  /** @type {View | null} */
   #view = null
   #sent = new Set() // the display tiles that the page has
+  /** @type {Patch[]} */
   #patches = []
+  /** @type {Error[]} */
   #problems = []
 
   /** `sources` as in draw.js; `colour`: of the shown pixels, 0xBBGGRR; `snapshotBytes`: the limit of the masks of undo. */
@@ -39,8 +45,14 @@ export class Drawing {
     return this.#snapshots.bytes
   }
 
+  /** Of the view; undefined before there is one. */
   get level() {
     return this.#view?.level
+  }
+
+  /** The level of the view where there is one. */
+  get #viewLevel() {
+    return /** @type {View} */ (this.#view).level
   }
 
   /** The share of the image that is repainted, 0 to 1; of what is not drawn at full size yet, as far as it is seen. */
@@ -58,7 +70,7 @@ export class Drawing {
     const end = performance.now() + milliseconds
     while (this.isBehind && performance.now() < end) {
       if (!this.#backlog.isEmpty) this.#draw()
-      else if (this.#unreduced.length) levelOf(this.#unreduced.pop(), this.#view.level)
+      else if (this.#unreduced.length) levelOf(this.#unreduced.pop(), this.#viewLevel)
       else this.#dropPreview()
     }
   }
@@ -76,6 +88,7 @@ export class Drawing {
   /** Shows the mask itself again. */
   #dropPreview() {
     const preview = this.#preview
+    if (!preview) return
     this.#preview = null
     this.#unreduced = []
     const seen = new Set(difference(preview.first, preview.mask).map(([index]) => index))
@@ -122,7 +135,7 @@ export class Drawing {
     const { operation, base } = this.#live
     operation.points = extended(operation, points)
     if (base) this.#display(await draw(base, operation, this.sources))
-    else if (this.#preview) this.#displayPreview(this.#preview.add(points))
+    else if (this.#preview) this.#displayPreview(this.#preview, this.#preview.add(points))
   }
 
   /** Ends the operation that grows; it is the last one then. */
@@ -149,7 +162,7 @@ export class Drawing {
     else if (this.#preview) {
       const { mask } = this.#preview
       this.#preview.cancel()
-      this.#displayPreview(difference(mask, this.#preview.mask))
+      this.#displayPreview(this.#preview, difference(mask, this.#preview.mask))
     }
   }
 
@@ -159,7 +172,7 @@ export class Drawing {
     const all = displayTiles({ left: 0, top: 0, right: this.mask.width, bottom: this.mask.height }, view.level)
     const before = this.#view?.level === view.level && !this.#preview ? this.#sent : new Set()
     this.#view = view
-    if (this.#preview) this.#renewPreview()
+    if (this.#preview) this.#preview = this.#newPreview(view)
     this.#sent = new Set()
     for (let row = Math.max(0, view.top); row < Math.min(view.bottom, all.bottom); row++) {
       for (let column = Math.max(0, view.left); column < Math.min(view.right, all.right); column++) {
@@ -170,18 +183,20 @@ export class Drawing {
     }
   }
 
-  /** Draws the preview for another view. */
-  #renewPreview() {
+  /** Draws the preview for another view. @param {View} view */
+  #newPreview(view) {
     this.#unreduced = []
-    this.#preview = new Preview(this.mask, this.#view)
+    const preview = new Preview(this.mask, view)
     for (const stroke of this.#backlog.strokes) {
-      this.#preview.begin(stroke)
-      this.#preview.add(stroke.points)
-      this.#preview.end()
+      preview.begin(stroke)
+      preview.add(stroke.points)
+      preview.end()
     }
-    if (!this.#live) return
-    this.#preview.begin(this.#live.operation)
-    this.#preview.add(this.#live.operation.points)
+    if (this.#live) {
+      preview.begin(this.#live.operation)
+      preview.add(this.#live.operation.points)
+    }
+    return preview
   }
 
   #keepOperations(count) {
@@ -224,13 +239,13 @@ export class Drawing {
 
   #displayTileOf(index) {
     const { left, top } = this.mask.boxOf(index)
-    const side = SIDE << this.#view.level
+    const side = SIDE << this.#viewLevel
     return { column: Math.floor(left / side), row: Math.floor(top / side) }
   }
 
-  /** `changed`: the parts of the tiles of the preview. */
-  #displayPreview(changed) {
-    const { columns } = this.#preview.mask
+  /** `changed`: the parts of the tiles of the preview. @param {Preview} preview */
+  #displayPreview(preview, changed) {
+    const { columns } = preview.mask
     for (const [index, box] of changed) this.#patchIfSent(index % columns, Math.floor(index / columns), [box])
   }
 
@@ -239,7 +254,7 @@ export class Drawing {
   }
 
   #patch(column, row, parts) {
-    const [mask, level] = this.#preview ? [this.#preview.mask, 0] : [this.mask, this.#view.level]
+    const [mask, level] = this.#preview ? [this.#preview.mask, 0] : [this.mask, this.#viewLevel]
     const tile = uniform(mask, level, column, row)
     if (tile) this.#patches.push({ column, row, value: tile.value })
     else for (const box of parts) this.#patches.push({ column, row, box, rgba: pixels(mask, level, column, row, box, this.colour) })

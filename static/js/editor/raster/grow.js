@@ -212,7 +212,7 @@ function differsNear(mask, index, reach) {
 
 /** The columns and rows of the changed tiles of a part: their box and their indices. */
 function changedIn(part, mask, isChanged) {
-  const box = { left: part.right, top: part.bottom, right: 0, bottom: 0, indices: [] }
+  const box = { left: part.right, top: part.bottom, right: 0, bottom: 0, indices: /** @type {number[]} */ ([]) }
   for (let row = part.top; row < part.bottom; row++) {
     for (let column = part.left; column < part.right; column++) {
       const index = row * mask.columns + column

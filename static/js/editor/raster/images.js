@@ -53,7 +53,7 @@ export function photoPixels(bitmap, width, height) {
 /** The pixels of a canvas of `width` x `height` on which the image is drawn at `place`: left, top, width, height.
  *  @param {ImageBitmap} bitmap @param {number} width @param {number} height @param {number[]} place */
 function pixels(bitmap, width, height, [left, top, drawnWidth, drawnHeight]) {
-  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true }))
   context.imageSmoothingQuality = "high"
   context.drawImage(bitmap, left, top, drawnWidth, drawnHeight)
   return context.getImageData(0, 0, width, height).data

@@ -12,8 +12,10 @@ export function shapeMask({ width, height }, { shape, points }) {
   return polygonMask(width, height, corners[shape](points))
 }
 
+/** @param {number[][]} corners two opposite ones */
 const rectangle = ([[x, y], [right, bottom]]) => [[x, y], [right, y], [right, bottom], [x, bottom]]
 
+/** The corners of a polygon that is nearly an ellipse. @param {number[][]} corners of its box, two opposite ones */
 function ellipse([[x, y], [right, bottom]]) {
   const [centreX, centreY] = [(x + right) / 2, (y + bottom) / 2]
   const [a, b] = [Math.abs(right - x) / 2, Math.abs(bottom - y) / 2]

@@ -122,11 +122,11 @@ export function tileOf(alpha, box) {
   const [width, height] = [box.right - box.left, box.bottom - box.top]
   let sum = 0
   for (let y = 0; y < height; y++) for (let i = y * SIDE; i < y * SIDE + width; i++) sum += alpha[i]
-  return settled(new Tile(alpha, sum), box)
+  return simplified(new Tile(alpha, sum), box)
 }
 
 /** The tile, or EMPTY or FULL where it is that. */
-export function settled(tile, box) {
+export function simplified(tile, box) {
   if (!tile.alpha) return tile
   return tile.sum === 0 ? EMPTY : tile.sum === 255 * area(box) ? FULL : tile
 }

@@ -2,7 +2,7 @@
 //
 // What the page sees of a stroke is drawn at once, its full size between the messages; questions wait for that.
 //
-// In: {id, type, ...}, the types below; {type: "picture", picture, blob} answers a question and is handled at once.
+// In: {id, type, ...}, the types below; {type: "image", id, blob} answers a question and is handled at once.
 // Out: {id, value} or {id, error} to a question; to others {id, coverage, level, patches, bytes, problems}, with id 0 once
 // the full size is drawn, after {level, patches} where there are many patches; {needs: id of an image}.
 
@@ -21,7 +21,7 @@ let isDone = Promise.resolve()
 let isGoingOn = false
 const waiting = [] // questions
 const turns = new MessageChannel() // unlike setTimeout, without a pause
-const pictures = new Map() // id -> {promise, resolve} of a file or null
+const images = new Map() // id -> {promise, resolve} of a file or null
 
 const QUESTIONS = {
   png: () => png(drawing.mask),
@@ -39,7 +39,7 @@ const QUESTIONS = {
 }
 
 addEventListener("message", ({ data }) => {
-  if (data.type === "picture") answer(data)
+  if (data.type === "image") answer(data)
   else isDone = isDone.then(() => handle(data)).catch((error) => { postMessage({ id: data.id, error }) })
 })
 
@@ -109,27 +109,27 @@ function sources({ photo, width, height }) {
       bitmap.close()
       return pixels
     },
-    async picture(id) {
-      const blob = await picture(id)
+    async image(id) {
+      const blob = await fileOf(id)
       if (!blob) throw new Error(`The image ${id} of the mask is missing.`)
       return createImageBitmap(blob)
     },
   }
 }
 
-function answer({ picture, blob }) {
-  pictures.get(picture)?.resolve(blob)
-  if (!blob) pictures.delete(picture) // it may be there later
+function answer({ id, blob }) {
+  images.get(id)?.resolve(blob)
+  if (!blob) images.delete(id) // it may be there later
 }
 
-function picture(id) {
-  if (!pictures.has(id)) {
+function fileOf(id) {
+  if (!images.has(id)) {
     const waiting = {}
     waiting.promise = new Promise((resolve) => { waiting.resolve = resolve })
-    pictures.set(id, waiting)
+    images.set(id, waiting)
     postMessage({ needs: id })
   }
-  return pictures.get(id).promise
+  return images.get(id).promise
 }
 
 /** The mask, black on clear, of at least half and at most `side` pixels. @returns {{width, height, rgba}} */

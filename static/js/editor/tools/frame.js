@@ -6,7 +6,7 @@ import { dragged, edgesAt, isEmpty } from "editor/tools/frame_geometry"
 const REACH = 14, FINGER = 24 // pixels of the screen around an edge, for a mouse and for a finger
 
 /** @param {import("./toolbox.js").Tooling} tooling */
-export function frame({ photo, redraw, scale, store }) {
+export function frame({ maxMargin, photo, redraw, scale, store }) {
   let live = null // {edges, from, frame}
   const current = () => live?.frame ?? store.view.frame
 
@@ -20,7 +20,7 @@ export function frame({ photo, redraw, scale, store }) {
     move(points) {
       if (!live) return
       const { x, y } = points.at(-1)
-      live.frame = dragged(live.start, live.edges, [x - live.from[0], y - live.from[1]])
+      live.frame = dragged(live.start, live.edges, [x - live.from[0], y - live.from[1]], maxMargin)
       redraw()
     },
     up() {

@@ -1,30 +1,30 @@
-// The outpainting frame: margins around the photo in its pixels, all >= 0, as in the document. Pure: no DOM.
+// The outpainting frame: margins around the photo in its pixels, all >= 0, as in the document; `most`: the largest that the
+// API accepts. Pure: no DOM.
 
 export const SIDES = ["left", "top", "right", "bottom"]
-export const MOST_ON_A_SIDE = 16384 // as the API accepts
 
 /** A frame with one or more edges moved by [dx, dy] pixels. @param {string} edges such as "left" or "top right" */
-export function dragged(frame, edges, [dx, dy]) {
+export function dragged(frame, edges, [dx, dy], most) {
   const moves = { left: -dx, top: -dy, right: dx, bottom: dy }
-  return limited(Object.fromEntries(SIDES.map((side) => [side, frame[side] + (edges.includes(side) ? moves[side] : 0)])))
+  return limited(Object.fromEntries(SIDES.map((side) => [side, frame[side] + (edges.includes(side) ? moves[side] : 0)])), most)
 }
 
-export const limited = (frame) =>
-  Object.fromEntries(SIDES.map((side) => [side, Math.min(MOST_ON_A_SIDE, Math.max(0, Math.round(frame[side]) || 0))]))
+export const limited = (frame, most) =>
+  Object.fromEntries(SIDES.map((side) => [side, Math.min(most, Math.max(0, Math.round(frame[side]) || 0))]))
 
 /** The frame in which the photo has this size at least, in the middle. */
-export function framed(photo, { width, height }) {
+export function framed(photo, { width, height }, most) {
   const [wider, taller] = [Math.max(0, Math.round(width) - photo.width), Math.max(0, Math.round(height) - photo.height)]
-  return limited({ left: Math.floor(wider / 2), top: Math.floor(taller / 2), right: Math.ceil(wider / 2), bottom: Math.ceil(taller / 2) })
+  return limited({ left: Math.floor(wider / 2), top: Math.floor(taller / 2), right: Math.ceil(wider / 2), bottom: Math.ceil(taller / 2) }, most)
 }
 
 /** The frame that gives the photo a ratio such as "16:9", with the fewest pixels added. */
-export function withRatio(photo, ratio) {
+export function withRatio(photo, ratio, most) {
   const [across, down] = ratio.split(":").map(Number)
   const wanted = across / down
   return photo.width / photo.height < wanted
-    ? framed(photo, { width: Math.round(photo.height * wanted), height: photo.height })
-    : framed(photo, { width: photo.width, height: Math.round(photo.width / wanted) })
+    ? framed(photo, { width: Math.round(photo.height * wanted), height: photo.height }, most)
+    : framed(photo, { width: photo.width, height: Math.round(photo.width / wanted) }, most)
 }
 
 export const sizeOf = (photo, { left, top, right, bottom }) => ({ width: photo.width + left + right, height: photo.height + top + bottom })

@@ -21,7 +21,7 @@ export class ToolPanel {
   }
 
   #listen() {
-    const { options, adjustment, store } = this.#toolbox
+    const { options, adjustment, maxMargin, store } = this.#toolbox
     for (const control of this.#root.querySelectorAll("[data-option]")) {
       control.addEventListener("input", () => this.#setOption(control))
     }
@@ -29,15 +29,15 @@ export class ToolPanel {
     $("tool-pixels").addEventListener("input", () => adjustment.set(Number($("tool-pixels").value)))
     $("tool-words-find")?.addEventListener("click", () => this.#findWords())
     $("tool-box-add").addEventListener("click", () => this.#addBox())
-    $("tool-frame-reset").addEventListener("click", () => setFrame(store, limited({})))
-    $("tool-frame-ratio").addEventListener("input", ({ target }) => { if (target.value) setFrame(store, withRatio(store.view.photo, target.value)) })
+    $("tool-frame-reset").addEventListener("click", () => setFrame(store, limited({}, maxMargin)))
+    $("tool-frame-ratio").addEventListener("input", ({ target }) => { if (target.value) setFrame(store, withRatio(store.view.photo, target.value, maxMargin)) })
     const inputs = [...this.#root.querySelectorAll("[data-side]")]
     for (const input of inputs) {
-      input.addEventListener("change", () => setFrame(store, limited(Object.fromEntries(inputs.map((each) => [each.dataset.side, Number(each.value)])))))
+      input.addEventListener("change", () => setFrame(store, limited(Object.fromEntries(inputs.map((each) => [each.dataset.side, Number(each.value)])), maxMargin)))
     }
     const [width, height] = [$("tool-frame-width"), $("tool-frame-height")]
     for (const input of [width, height]) {
-      input.addEventListener("change", () => setFrame(store, framed(store.view.photo, { width: Number(width.value), height: Number(height.value) })))
+      input.addEventListener("change", () => setFrame(store, framed(store.view.photo, { width: Number(width.value), height: Number(height.value) }, maxMargin)))
     }
     this.#root.addEventListener("keydown", (event) => this.#onEnter(event))
   }
@@ -80,13 +80,13 @@ export class ToolPanel {
     const { add, options, store, tool } = this.#toolbox
     const [left, top, width, height] = ["left", "top", "width", "height"].map((edge) => Number(this.#root.querySelector(`[data-edge=${edge}]`).value))
     const box = width > 0 && height > 0 ? clipped([left, top, left + width, top + height], store.view.photo) : null
-    if (!box) return this.say("This lies outside the photo.")
-    this.say("")
+    if (!box) return this.showMessage("This lies outside the photo.")
+    this.showMessage("")
     add(shape({ erases: options.values.erases, shape: tool.name, points: [box.slice(0, 2), box.slice(2)] }))
   }
 
   /** Shows a sentence below the options. */
-  say(text) {
+  showMessage(text) {
     this.#message = text
     this.#show()
   }
@@ -133,8 +133,8 @@ export class ToolPanel {
     this.#fill($("tool-frame-width"), width)
     this.#fill($("tool-frame-height"), height)
     const ratio = $("tool-frame-ratio")
-    const sizes = [...ratio.options].filter(({ value }) => value && JSON.stringify(withRatio(photo, value)) === JSON.stringify(frame))
-    ratio.value = sizes[0]?.value ?? ""
+    const isOf = (value) => JSON.stringify(withRatio(photo, value, this.#toolbox.maxMargin)) === JSON.stringify(frame)
+    ratio.value = [...ratio.options].find(({ value }) => value && isOf(value))?.value ?? ""
   }
 
   #fill(input, value) {

@@ -51,18 +51,18 @@ export function box(name, tooling) {
 
 /** @param {import("./toolbox.js").Tooling} tooling */
 export function lasso(tooling) {
-  const { add, finder, mask, options, photo, redraw, say, scale } = tooling
+  const { add, finder, mask, options, photo, redraw, showMessage, scale } = tooling
   let live = null
 
   /** The object in the lasso, as one operation; the lasso itself where none is found. */
   async function snap(points, drawn) {
     const box = clipped(boundsOf(points), photo())
     if (!box) return add(drawn)
-    say("Looking for edges…")
+    showMessage("Looking for edges…")
     const part = await finder.partAround(box, AROUND_LASSO)
     const answer = await finder.find(part, { outline: thinned(points, MOST_CORNERS).map(part.inPart) }).catch((error) => ({ box: null, message: error.message }))
     if (photo()?.id !== part.photo) return
-    say(answer.box ? "" : (answer.message ?? "No edges were found; the lasso is as it was drawn."))
+    showMessage(answer.box ? "" : (answer.message ?? "No edges were found; the lasso is as it was drawn."))
     add(answer.box ? picture({ erases: drawn.erases, picture: await put(blobOf(answer.mask)), box: part.box }) : drawn)
   }
 

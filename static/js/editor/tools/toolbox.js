@@ -26,7 +26,8 @@ import { stem } from "format"
  *  @property {() => number} size of the brush, in pixels of the photo
  *  @property {() => void} redraw draws the guides
  *  @property {() => void} refresh draws them and tells the panel and the commands
- *  also store, mask, view, surface, options, url, words, finder, say(text), photoBitmap() */
+ *  @property {number} maxMargin of the frame on a side, in pixels of the photo
+ *  also store, mask, view, surface, options, url, words, finder, showMessage(text), photoBitmap() */
 
 const HARDER = 0.1
 const isBrush = ({ name }) => name === "brush" || name === "eraser"
@@ -40,13 +41,13 @@ export class Toolbox {
   #tools
 
   /** `mask` is the mask view, `view` {viewport, setViewport}; `url` that of POST /api/masks/; `words`: the segmenter that
-   *  reads words, "" for none; `say(text)` shows a sentence;
+   *  reads words, "" for none; `maxMargin`: of the frame on a side; `showMessage(text)` shows a sentence;
    *  `isEditing()`: whether the mask may be changed now. */
-  constructor({ surface, store, mask, view = mask, url, words = "", say, isEditing = () => Boolean(store.view.photo), options = new Options() }) {
-    Object.assign(this, { surface, store, mask, view, options, isEditing })
+  constructor({ surface, store, mask, view = mask, url, words = "", maxMargin, showMessage, isEditing = () => Boolean(store.view.photo), options = new Options() }) {
+    Object.assign(this, { surface, store, mask, view, options, maxMargin, isEditing })
     this.#guides = new Guides(surface)
     const tooling = {
-      surface, store, mask, view, options, url, words, say,
+      surface, store, mask, view, options, url, words, maxMargin, showMessage,
       add: (operation) => store.update((document) => push(document, { kind: "mask", operation })),
       photo: () => store.view.photo,
       photoBitmap: () => this.#photoBitmap(),

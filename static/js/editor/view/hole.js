@@ -1,7 +1,7 @@
-// What lies at the hole, the part of the photo that is repainted: light that passes over it while it is painted, and
+// What lies at the hole, the part of the photo that is repainted: a shimmer that passes over it while it is painted, and
 // beside it a bar with the progress, then with what can be done with the result. Without room there the bar is docked.
 
-import { beside, distance, GAP } from "editor/view/beside"
+import { GAP, distance, placeBeside } from "editor/view/placement"
 import { narrow } from "editor/view/screen"
 
 const SIDE = 1024 // of the mask's copy that gives its shape
@@ -10,70 +10,70 @@ const NEAR_PHOTO = 160 // how far from the hole, in pixels of the page, the bar 
 export class Hole {
   #elements
   #mask
-  #isFound = false
-  #isLit = false
+  #isLocated = false
+  #isPainting = false
   #box = null // {left, top, right, bottom} in pixels of the photo
   #whole = null // the same of the photo with its frame
-  #finding = 0
+  #searches = 0
 
-  /** `elements` is {bar, light, zoom, dock, editor}; the light lies on the surface. `mask` is the mask view. */
+  /** `elements` is {bar, shimmer, zoom, dock, editor}; the shimmer lies on the surface. `mask` is the mask view. */
   constructor(elements, mask) {
     this.#elements = elements
     this.#mask = mask
     new ResizeObserver(() => this.place()).observe(elements.bar)
   }
 
-  /** Finds the hole. `frame`: of outpainting, which is painted too. */
-  async find(photo, frame) {
-    const { light } = this.#elements
-    const finding = ++this.#finding
-    this.#isFound = false
+  /** Locates the hole. `frame`: of outpainting, which is painted too. */
+  async locate(photo, frame) {
+    const { shimmer } = this.#elements
+    const search = ++this.#searches
+    this.#isLocated = false
     const { box, shape } = await shapeOf(this.#mask, photo, frame)
-    if (finding !== this.#finding) return URL.revokeObjectURL(shape)
-    URL.revokeObjectURL(light.dataset.shape)
-    light.dataset.shape = shape
-    light.style.maskImage = `url("${shape}")`
+    if (search !== this.#searches) return URL.revokeObjectURL(shape)
+    URL.revokeObjectURL(shimmer.dataset.shape)
+    shimmer.dataset.shape = shape
+    shimmer.style.maskImage = `url("${shape}")`
     this.#box = box
     this.#whole = { left: -frame.left, top: -frame.top, right: photo.width + frame.right, bottom: photo.height + frame.bottom }
-    this.#isFound = true
-    light.hidden = !this.#isLit // painting may have ended meanwhile
+    this.#isLocated = true
+    shimmer.hidden = !this.#isPainting // painting may have ended meanwhile
     this.place()
   }
 
-  /** Painting begins: light passes over the hole, once that is found. */
-  shine() {
-    const { light, editor } = this.#elements
+  /** Painting begins: a shimmer passes over the hole, once that is located. */
+  startShimmer() {
+    const { shimmer, editor } = this.#elements
     delete editor.dataset.preview
-    this.#isLit = true
-    light.hidden = !this.#isFound
+    this.#isPainting = true
+    shimmer.hidden = !this.#isLocated
     this.place()
   }
 
-  /** A preview of the result is shown in the hole: the light lets it be seen. */
-  soften() {
+  /** A preview of the result is shown in the hole: the shimmer lets it be seen. */
+  fadeShimmer() {
     this.#elements.editor.dataset.preview = "true"
   }
 
   /** Painting has ended. The hole stays where it is. */
-  dim() {
-    this.#isLit = false
-    this.#elements.light.hidden = true
+  stopShimmer() {
+    this.#isPainting = false
+    this.#elements.shimmer.hidden = true
     delete this.#elements.editor.dataset.preview
   }
 
-  /** Puts light and bar where the hole is. Call it when the photo moves, and when the bar appears. */
+  /** Puts the shimmer and the bar where the hole is. Call it when the photo moves, and when the bar appears. */
   place() {
-    const { bar, light, zoom, dock } = this.#elements
+    const { bar, shimmer, zoom, dock } = this.#elements
     const hole = this.#box && this.#onSurface(this.#box)
-    if (hole && !light.hidden) {
-      Object.assign(light.style, {
+    if (hole && !shimmer.hidden) {
+      Object.assign(shimmer.style, {
         width: `${hole.right - hole.left}px`, height: `${hole.bottom - hole.top}px`, transform: `translate(${hole.left}px, ${hole.top}px)`,
       })
     }
     bar.dataset.docked = "false" // its size beside the hole
     const size = { width: bar.offsetWidth, height: bar.offsetHeight }
     if (!size.width) return
-    const surface = light.parentElement.getBoundingClientRect()
+    const surface = shimmer.parentElement.getBoundingClientRect()
     const { left, top, right, bottom } = zoom.getBoundingClientRect()
     const others = [{ left: left - surface.left, top: top - surface.top, right: right - surface.left, bottom: bottom - surface.top }]
     const free = this.#mask.free // above a dock of full height, which it has not beside a result
@@ -85,8 +85,8 @@ export class Hole {
 
   /** Beside the photo where that is near, so that the bar covers nothing of it, else beside the hole. */
   #placeOf(size, hole, free, others) {
-    const place = beside(this.#onSurface(this.#whole), size, free, others)
-    return place && distance(hole, place, size) <= NEAR_PHOTO ? place : beside(hole, size, free, others)
+    const place = placeBeside(this.#onSurface(this.#whole), size, free, others)
+    return place && distance(hole, place, size) <= NEAR_PHOTO ? place : placeBeside(hole, size, free, others)
   }
 
   #onSurface({ left, top, right, bottom }) {

@@ -125,10 +125,10 @@ export class MaskView {
    * the part of the photo that it shows, as left, top, right and bottom in its pixels.
    */
   async showPreview({ url, box }) {
-    const picture = new Image()
-    picture.src = this.#previewUrl = url
-    await picture.decode()
-    if (this.#previewUrl === url) this.#painter.preview = { picture, box } // otherwise a newer one came, or the generation ended
+    const image = new Image()
+    image.src = this.#previewUrl = url
+    await image.decode()
+    if (this.#previewUrl === url) this.#painter.preview = { image, box } // otherwise a newer one came, or the generation ended
   }
 
   hidePreview() {
@@ -262,7 +262,7 @@ export class MaskView {
 
   #receive({ id, needs, value, error, ...drawn }) {
     if (needs) {
-      get(needs).then((blob) => this.#worker.postMessage({ type: "picture", picture: needs, blob }))
+      get(needs).then((blob) => this.#worker.postMessage({ type: "image", id: needs, blob }))
       return
     }
     if (id === undefined) return this.#painter.take(drawn.level, drawn.patches)

@@ -13,13 +13,13 @@ const AROUND = [[1, 0], [-1, 0], [0, 1], [0, -1], [0.7, 0.7], [0.7, -0.7], [-0.7
  * @param {"overlay" | "outline" | "alone"} mode
  * @param {(context: CanvasRenderingContext2D) => void} drawMask draws the mask, opaque where it repaints
  * @param {{left: number, top: number, width: number, height: number}} photo the place of the photo
- * @param {{picture: CanvasImageSource, place: number[]} | null} preview shown in the mask instead; place: left, top, width, height
+ * @param {{image: CanvasImageSource, place: number[]} | null} preview shown in the mask instead; place: left, top, width, height
  */
 export function drawOverlay(context, mode, drawMask, photo, preview = null) {
   if (preview) {
     drawMask(context)
     context.globalCompositeOperation = "source-in" // only where the mask is
-    context.drawImage(preview.picture, ...preview.place)
+    context.drawImage(preview.image, ...preview.place)
   } else if (mode === "outline") {
     drawOutline(context, drawMask)
   } else if (mode === "alone") {

@@ -58,7 +58,7 @@ export class Painter {
     this.#spoil(null)
   }
 
-  /** @param {{picture: CanvasImageSource, box: number[]} | null} preview box: left, top, right, bottom in photo pixels */
+  /** @param {{image: CanvasImageSource, box: number[]} | null} preview box: left, top, right, bottom in photo pixels */
   set preview(preview) {
     this.#preview = preview
     this.#spoil(null)
@@ -154,14 +154,14 @@ export class Painter {
     context.clearRect(0, 0, this.#photo.width, this.#photo.height)
     const { left, top, width, height } = this.#photoPlace
     const isSmall = !this.#bitmap || (this.#overview && width <= this.#overview.width)
-    const picture = isSmall ? this.#overview : this.#bitmap
+    const image = isSmall ? this.#overview : this.#bitmap
     context.imageSmoothingEnabled = this.#viewport.scale < CRISP_FROM
     context.imageSmoothingQuality = "high"
-    const [scaleX, scaleY] = [picture.width / width, picture.height / height]
+    const [scaleX, scaleY] = [image.width / width, image.height / height]
     const [from, to] = [Math.max(0, -left), Math.min(width, this.#photo.width - left)]
     const [above, below] = [Math.max(0, -top), Math.min(height, this.#photo.height - top)]
     if (from >= to || above >= below) return
-    context.drawImage(picture, from * scaleX, above * scaleY, (to - from) * scaleX, (below - above) * scaleY,
+    context.drawImage(image, from * scaleX, above * scaleY, (to - from) * scaleX, (below - above) * scaleY,
       left + from, top + above, to - from, below - above)
   }
 
@@ -192,7 +192,7 @@ export class Painter {
     if (!this.#preview) return null
     const scale = this.#viewport.scale * this.density
     const [x, y, right, bottom] = this.#preview.box
-    return { picture: this.#preview.picture, place: [left + x * scale, top + y * scale, (right - x) * scale, (bottom - y) * scale] }
+    return { image: this.#preview.image, place: [left + x * scale, top + y * scale, (right - x) * scale, (bottom - y) * scale] }
   }
 
   #drawTiles(context, clip) {

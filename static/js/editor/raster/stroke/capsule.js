@@ -119,14 +119,14 @@ export class Capsule {
       const ahead = slab(this.dx, down * this.dy, 0, Infinity)
       ;[from, to] = [Math.max(from, ahead[0] + this.from.x - 1), Math.min(to, ahead[1] + this.from.x + 1)]
     }
-    return this.next ? this.#withoutNext(y, from, to) : [from, to]
+    return this.next ? this.#withoutNext(this.next, y, from, to) : [from, to]
   }
 
   /** The interval without what the next line draws, where that is at one end of it; a pixel of both is drawn by both. */
-  #withoutNext(y, from, to) {
+  #withoutNext(next, y, from, to) {
     const down = y - this.to.y
     const ahead = slab(this.dx, down * this.dy, 0, Infinity)
-    const aheadOfNext = slab(this.next.dx, down * this.next.dy, 0, Infinity)
+    const aheadOfNext = slab(next.dx, down * next.dy, 0, Infinity)
     const start = Math.max(ahead[0], aheadOfNext[0]) + this.to.x + 1
     const end = Math.min(ahead[1], aheadOfNext[1]) + this.to.x - 1
     if (start >= end) return [from, to]

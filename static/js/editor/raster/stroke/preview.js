@@ -5,7 +5,8 @@ import { StrokeDrawer } from "./stroke.js"
 import { SIDE } from "../tiles.js"
 
 export class Preview {
-  #drawer = null
+  /** @type {any} */
+  #drawer = null // of the stroke that was begun: a StrokeDrawer
   #limit
 
   /** @param {import("../tiles.js").Mask} base what is drawn at full size @param {import("../drawing.js").View} view */

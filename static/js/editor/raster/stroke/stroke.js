@@ -1,13 +1,14 @@
 // Draws a stroke of a round brush on a mask, piece by piece. Drawn in pieces or at once, the pixels are the same.
 
 import { Capsule, Edge } from "./capsule.js"
-import { EMPTY, FULL, SIDE, Tile, blend, bytesOf, settled } from "../tiles.js"
+import { EMPTY, FULL, SIDE, Tile, blend, bytesOf, simplified } from "../tiles.js"
 
 const LARGEST_STEP = 0.02 // of the radius: a piece with changing pressure is drawn in parts of one radius each
 
 export class StrokeDrawer {
   #cover // per tile: how opaque the stroke is, the maximum of its pieces; FULL, or undefined where it is not
   #last = null
+  /** @type {Edge | null} */
   #edge = null // of the last radius
 
   /** @param {import("../tiles.js").Mask} base @param {import("../../document/operations.js").Stroke} stroke its points are not read
@@ -45,7 +46,7 @@ export class StrokeDrawer {
 
   /** The mask with the whole stroke. The drawer is of no use after it. */
   end() {
-    return this.mask.map((tile, index) => settled(tile, this.mask.boxOf(index)))
+    return this.mask.map((tile, index) => simplified(tile, this.mask.boxOf(index)))
   }
 
   *#piece(from, to, isContinued, next, changed) {
@@ -60,8 +61,9 @@ export class StrokeDrawer {
   }
 
   #edgeOf(inner, outer) {
-    if (this.#edge?.inner !== inner || this.#edge.outer !== outer) this.#edge = new Edge(inner, outer)
-    return this.#edge
+    const known = this.#edge
+    if (known && known.inner === inner && known.outer === outer) return known
+    return (this.#edge = new Edge(inner, outer))
   }
 
   /** A line with round ends. `isContinued`: its start is already drawn with the same radius, perhaps. `next`: the end of
@@ -88,6 +90,7 @@ export class StrokeDrawer {
         left: Math.max(reach.left, tile.left) - tile.left, right: Math.min(reach.right, tile.right) - tile.left,
         top: Math.max(reach.top, tile.top) - tile.top, bottom: Math.min(reach.bottom, tile.bottom) - tile.top,
       }
+      /** @type {import("../tiles.js").Box | null} */
       let part = box
       if (line.contains(tile, inner)) this.#cover[index] = FULL
       else part = this.#draw(line, edge, { outside, inside, top: reach.top }, index, tile, box)

@@ -17,7 +17,7 @@ const TO_DRAG = 6 // pixels of the screen: a shorter drag is a click
 const NOTHING = "No object was found here. Try a box around it."
 
 /** @param {import("../toolbox.js").Tooling} tooling */
-export function object({ add, finder, options, photo, redraw, refresh, say, scale, store, words }) {
+export function object({ add, finder, options, photo, redraw, refresh, showMessage, scale, store, words }) {
   const hover = hovering({ finder, redraw })
   const found = new WeakMap() // operation -> {part, hints, mask}: what was asked for it
   const alternatives = new WeakMap() // operation -> {part, masks, at}: all that were found, smallest first, and which is in use
@@ -32,11 +32,11 @@ export function object({ add, finder, options, photo, redraw, refresh, say, scal
     asked?.controller.abort()
     const request = asked = { part, hints, controller: new AbortController(), refinable }
     const { signal } = request.controller
-    say("Looking for the object…")
+    showMessage("Looking for the object…")
     try {
       const answer = await finder.find(part, hints, fields, signal)
       if (signal.aborted || photo()?.id !== part.photo) return null
-      say(answer.box ? "" : NOTHING)
+      showMessage(answer.box ? "" : NOTHING)
       return answer.box ? bySize(answer) : null
     } catch (error) {
       if (signal.aborted) return null
@@ -104,14 +104,14 @@ export function object({ add, finder, options, photo, redraw, refresh, say, scal
   /** One more click on the last object, or beside it. before: its mask; none where its first request is not answered. */
   async function refine({ part, hints, mask: before }, point, isMore) {
     const { box: [left, top, right, bottom] } = part
-    if (point[0] < left || point[0] >= right || point[1] < top || point[1] >= bottom) return say("This is too far from the last object.")
+    if (point[0] < left || point[0] >= right || point[1] < top || point[1] >= bottom) return showMessage("This is too far from the last object.")
     const more = { ...hints, points: [...(hints.points ?? []), [...part.inPart(point), Number(isMore)]] }
     const answer = await find(part, more, { refinable: { mask: before, isMore } })
     if (!answer) return
     const mask = answer.masks[answer.at]
     const adds = isMore || !before
     const change = adds ? mask : await difference(before, mask)
-    if (!change) return say("Nothing was taken away here.")
+    if (!change) return showMessage("Nothing was taken away here.")
     await keep(part, change, !adds)
     remember(part, more, mask)
   }
@@ -127,18 +127,18 @@ export function object({ add, finder, options, photo, redraw, refresh, say, scal
 
   const isInside = ([x, y]) => Boolean(clipped([x, y, x + 0.01, y + 0.01], photo()))
   const belonging = ({ shift, alt }) => (shift ? (alt ? "less" : "more") : options.values.belongs)
-  const told = (work) => work.catch((error) => say(error.message))
+  const reportErrors = (work) => work.catch((error) => showMessage(error.message))
 
   return {
     name: "object",
     byKeys: "click",
-    words: (text) => told(selectWords(text)),
+    words: (text) => reportErrors(selectWords(text)),
     /** Whether there is a smaller (-1) or a larger (1) mask for the last operation, or (0) any other. */
     canResize(step) {
       const { masks, at } = alternatives.get(lastOperation()) ?? { masks: [] }
       return step ? Boolean(masks[at + step]) : masks.length > 1
     },
-    resize: (step) => (resizing = resizing.then(() => told(resize(step)))),
+    resize: (step) => (resizing = resizing.then(() => reportErrors(resize(step)))),
     down(point) {
       hover.drop()
       const belongs = belonging(point)
@@ -154,7 +154,7 @@ export function object({ add, finder, options, photo, redraw, refresh, say, scal
       const selection = live
       live = null
       redraw()
-      told(select(selection))
+      reportErrors(select(selection))
     },
     cancel() {
       live = null

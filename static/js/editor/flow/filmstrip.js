@@ -1,14 +1,15 @@
-// The strip of steps beside the photo: the photo and all that was made of it; one press returns to a step.
+// The filmstrip of steps beside the photo: the photo and all that was made of it; one press returns to a step.
 
 import { get } from "api"
 import { inOrder, merged, pathTo, stepOf } from "editor/flow/tree"
 
-export class Strip {
+export class Filmstrip {
   #list
   #onOpen
   #imageOf
   #generations = [] // those with a result
-  #photo = null
+  /** @type {any} */
+  #photo = null // a step without an id; null before a photo is open
   #current = null
 
   /** `list` is an ordered list. `onOpen({id, url, file, image})` is called with the step to return to; the photo has no
@@ -32,7 +33,7 @@ export class Strip {
     this.#photo.picture = id
   }
 
-  /** Whether this generation is a step of the strip; without one, whether `picture` is its photo. */
+  /** Whether this generation is a step of the filmstrip; without one, whether `picture` is its photo. */
   has(id, picture) {
     return id ? this.#generations.some((generation) => generation.id === id) : picture === this.#photo?.picture
   }
@@ -73,7 +74,7 @@ export class Strip {
   #show() {
     this.#list.hidden = !this.#generations.length
     if (!this.#photo) return
-    const steps = this.#generations.map((generation) => stepOf(generation, this.#imageOf(generation.id)))
+    const steps = this.#generations.flatMap((generation) => stepOf(generation, this.#imageOf(generation.id)) ?? [])
     const path = new Set(pathTo(steps, this.#current))
     this.#list.replaceChildren(...[this.#photo, ...inOrder(steps)].map((step) => this.#item(step, path)))
     this.#list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" })

@@ -4,13 +4,13 @@ const DATABASE = "dreamlayer-batch"
 const KEY = "waiting"
 const LONGEST_MS = 60 * 60 * 1000 // the next person at this browser should not find them
 
-/** @typedef {{photos: File[], masks: File[], painted: Blob | null, settings: object}} Waiting
+/** @typedef {{photos: File[], masks: File[], painted: Blob | null, settings: object}} PendingFiles
  *  painted: a mask from the editor, black = repainted; settings: the editor's, by the API's names */
 
-/** @param {Waiting} files */
+/** @param {PendingFiles} files */
 export const keep = (files) => withStore((store) => store.put({ ...files, keptAt: Date.now() }, KEY))
 
-/** What waits, which is forgotten. @returns {Promise<Waiting | null>} */
+/** The pending files, which are forgotten. @returns {Promise<PendingFiles | null>} */
 export async function take() {
   const kept = await withStore((store) => store.get(KEY)).catch(() => null)
   if (kept) await withStore((store) => store.delete(KEY)).catch(() => {})
@@ -20,15 +20,15 @@ export async function take() {
 async function withStore(work) {
   const opening = indexedDB.open(DATABASE, 1)
   opening.addEventListener("upgradeneeded", () => opening.result.createObjectStore("files"))
-  const database = await settled(opening)
+  const database = await resultOf(opening)
   try {
-    return await settled(work(database.transaction("files", "readwrite").objectStore("files")))
+    return await resultOf(work(database.transaction("files", "readwrite").objectStore("files")))
   } finally {
     database.close()
   }
 }
 
-const settled = (request) => new Promise((resolve, reject) => {
+const resultOf = (request) => new Promise((resolve, reject) => {
   request.addEventListener("success", () => resolve(request.result))
   request.addEventListener("error", () => reject(request.error))
 })

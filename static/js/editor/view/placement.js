@@ -10,7 +10,7 @@ export const GAP = 12
  *   box counts @param {Box[]} others boxes that must stay free too
  * @returns {{left: number, top: number} | null} null where it has no place, or nothing of the box is visible
  */
-export function beside(box, bar, free, others = []) {
+export function placeBeside(box, bar, free, others = []) {
   const seen = common(box, free)
   if (!seen) return null
   const left = within((seen.left + seen.right - bar.width) / 2, free.left, free.right - bar.width)

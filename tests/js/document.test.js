@@ -1,0 +1,123 @@
+// The document of the editor, its undo and redo, and its store.
+
+import assert from "node:assert/strict"
+import { test } from "node:test"
+
+import * as documents from "editor/document/document"
+import { chosen, merged } from "editor/document/merge"
+import { Store } from "editor/document/store"
+
+import { randomNumbers } from "./random.js"
+
+const PHOTO = { kind: "photo", photo: { id: "a".repeat(64), name: "a.png", width: 1, height: 1 } }
+const INVERT = { kind: "mask", operation: { kind: "invert" } }
+
+/** A random entry that is told apart by its number. */
+function entryOf(number, { random, from }) {
+  const kind = from(["photo", "mask", "mask", "mask", "frame"])
+  if (kind === "photo") {
+    const photo = { id: String(number).padStart(64, "0"), name: "a.png", width: 9, height: 7 }
+    return { kind, photo, parent: random() < 0.5 ? null : String(number) }
+  }
+  if (kind === "frame") return { kind, frame: { left: number, top: 0, right: 1, bottom: 2 } }
+  return { kind, operation: { kind: "grow", pixels: number } }
+}
+
+/** The view of a stack of entries. */
+function viewOf(entries) {
+  let view = { photo: null, parent: null, frame: documents.NO_FRAME, operations: [] }
+  for (const { kind, photo, parent, frame, operation } of entries) {
+    if (kind === "photo") view = { photo, parent, frame: documents.NO_FRAME, operations: [] }
+    if (kind === "frame") view = { ...view, frame }
+    if (kind === "mask") view = { ...view, operations: [...view.operations, operation] }
+  }
+  return view
+}
+
+for (let seed = 0; seed < 20; seed++) {
+  test(`undo and redo of random entries equal a stack (seed ${seed})`, () => {
+    const numbers = randomNumbers(seed)
+    let document = documents.emptyDocument()
+    let done = []
+    let undone = []
+    const mayUndo = () => done.length > (done[0]?.kind === "photo" ? 1 : 0) // the first photo stays
+    for (let number = 0; number < 200; number++) {
+      const old = document
+      const before = JSON.stringify(old)
+      const action = numbers.whole(5)
+      if (action < 2) {
+        if (mayUndo()) undone.push(done.pop())
+        document = documents.undo(document)
+      } else if (action === 2) {
+        if (undone.length) done.push(undone.pop())
+        document = documents.redo(document)
+      } else {
+        const entry = entryOf(number, numbers)
+        document = documents.push(document, entry)
+        done.push(entry)
+        undone = []
+      }
+      assert.equal(JSON.stringify(old), before, "the old document changed")
+      assert.deepEqual(documents.view(document), viewOf(done))
+      assert.equal(documents.canUndo(document), mayUndo())
+      assert.equal(documents.canRedo(document), undone.length > 0)
+      assert.deepEqual(documents.readDocument(JSON.parse(JSON.stringify(document))), document)
+    }
+  })
+}
+
+test("a document names the images of undone entries too", () => {
+  const file = { kind: "mask", operation: { kind: "file", picture: "b".repeat(64), name: "m.png", repaints: "dark" } }
+  const document = [PHOTO, INVERT, file].reduce(documents.push, documents.emptyDocument())
+  assert.deepEqual([...documents.imageIds(documents.undo(document))], ["a".repeat(64), "b".repeat(64)])
+})
+
+test("a damaged document is refused", () => {
+  const changes = [
+    { version: 2 },
+    { cursor: 1 },
+    { cursor: -1 },
+    { step: "away" },
+    { generation: 3 },
+    { entries: [{ kind: "text" }] },
+    { entries: [{ kind: "frame", frame: { left: -1, top: 0, right: 0, bottom: 0 } }] },
+    { entries: [{ kind: "mask", operation: { kind: "grow" } }] },
+  ]
+  for (const change of changes) {
+    assert.throws(() => documents.readDocument({ ...documents.emptyDocument(), ...change }), RangeError, JSON.stringify(change))
+  }
+})
+
+test("the store calls its listeners with the document before and after", () => {
+  const store = new Store()
+  const seen = []
+  const end = store.subscribe((after, before) => seen.push([before.step, after.step]))
+  const { view } = store
+  store.update((document) => document)
+  store.update((document) => ({ ...document, step: "painting" }))
+  end()
+  store.update((document) => ({ ...document, step: "result" }))
+  assert.deepEqual(seen, [["editing", "painting"]])
+  assert.equal(store.document.step, "result")
+  assert.equal(store.view, view)
+})
+
+test("another device's entries come before this one's from its photo on", () => {
+  const frame = { kind: "frame", frame: { left: 1, top: 0, right: 0, bottom: 0 } }
+  const theirs = { entries: [PHOTO, frame, INVERT], cursor: 2, step: "editing" }
+  const mine = { entries: [PHOTO, INVERT, PHOTO, frame, INVERT], cursor: 4, step: "painting" }
+  assert.deepEqual(merged(theirs, mine), { entries: [PHOTO, frame, PHOTO, frame, INVERT], cursor: 4, step: "painting" })
+  assert.equal(merged(theirs, { entries: [], cursor: 0 }), theirs)
+})
+
+test("a page opens the server's document, unless this browser has changes that the server has not", () => {
+  const [local, remote] = [{ entries: [PHOTO], cursor: 1 }, { entries: [PHOTO, INVERT], cursor: 2 }]
+  const server = { revision: 5, document: remote }
+  assert.deepEqual(chosen(null, server), { document: remote, isChanged: false })
+  assert.deepEqual(chosen({ document: local, revision: 5, isSynced: true }, server), { document: remote, isChanged: false })
+  assert.deepEqual(chosen({ document: local, revision: 5, isSynced: false }, server), { document: local, isChanged: true })
+  assert.deepEqual(chosen({ document: local, revision: 4, isSynced: false }, server).document.entries, [PHOTO, INVERT, PHOTO])
+  assert.deepEqual(chosen({ document: local, revision: 9, isSynced: true }, server).document.entries, [PHOTO, INVERT, PHOTO])
+  assert.deepEqual(chosen({ document: local, revision: 5, isSynced: true }, null), { document: local, isChanged: false })
+  assert.deepEqual(chosen(null, null), { document: null, isChanged: false })
+})
