@@ -20,7 +20,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DREAMLAYER_DATA_DIR"] = folder
         import dreamlayer_site.asgi  # noqa: F401
-        from inpainting.core.garbage import freeze_imports
+        from inpainting.garbage import freeze_imports
 
         print(f"{'what is imported':42} {'objects':>8} {'median':>9} {'worst':>9}")
         row("the site", repeats)

@@ -11,6 +11,10 @@ RENAMED = {"DREAMLAYER_PICTURES_SENT_BY": "DREAMLAYER_IMAGES_SENT_BY"}
 
 REMOVED = {
     "DREAMLAYER_BATCH_MAX_ITEMS": "a batch has at most 100 images",
+    "DREAMLAYER_DIFFUSION_ATTENTION": "torch chooses the attention kernels of a CUDA device",
+    "DREAMLAYER_DIFFUSION_CUDNN_BENCHMARK": "cuDNN does not try its algorithms for each new shape",
+    "DREAMLAYER_DIFFUSION_HOST_PERCENT": "models evicted from a GPU take at most half of the machine's free memory",
+    "DREAMLAYER_DIFFUSION_OPENVINO_MB": "OpenVINO's files take at most 20 GB",
     "DREAMLAYER_DOWNLOADS_PER_ADDRESS": "one address receives at most 32 images and archives at the same time",
     "DREAMLAYER_DOWNLOAD_WAIT_SECONDS": "a download waits at most 10 seconds for its turn",
     "DREAMLAYER_FETCHES_PER_USER": "at most 4 images are fetched from URLs at once for one user",

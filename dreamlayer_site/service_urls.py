@@ -87,7 +87,7 @@ def storage_settings(url: str, *, default_folder: Path, group_reads: bool = Fals
     """
     parts = urlsplit(url)
     if parts.scheme == "s3":
-        return {"BACKEND": "inpainting.s3_storage.S3ImageStorage", "OPTIONS": s3_options(url)}
+        return {"BACKEND": "inpainting.storage.s3.S3ImageStorage", "OPTIONS": s3_options(url)}
     return {
         "BACKEND": "inpainting.storage.DurableFileSystemStorage",
         "OPTIONS": {

@@ -368,12 +368,8 @@ DIFFUSION_DEVICE = env.str("DREAMLAYER_DIFFUSION_DEVICE", "auto")  # cpu, cuda, 
 DIFFUSION_PRECISION = env.str("DREAMLAYER_DIFFUSION_PRECISION", "auto")  # float32, float16, bfloat16
 DIFFUSION_QUANTIZATION = env.str("DREAMLAYER_DIFFUSION_QUANTIZATION", "off")  # int8, float8, nf4
 DIFFUSION_COMPILE = env.str("DREAMLAYER_DIFFUSION_COMPILE", "off")  # blocks: by torch.compile
-DIFFUSION_ATTENTION = env.str("DREAMLAYER_DIFFUSION_ATTENTION", "auto")  # of a CUDA device; cudnn: cuDNN's first
-DIFFUSION_CUDNN_BENCHMARK = env.bool("DREAMLAYER_DIFFUSION_CUDNN_BENCHMARK", False)  # try its algorithms for each shape
 DIFFUSION_MEMORY_MB = env.int("DREAMLAYER_DIFFUSION_MEMORY_MB", 0)  # for weights; 0: most of the device's memory
-DIFFUSION_HOST_PERCENT = env.int("DREAMLAYER_DIFFUSION_HOST_PERCENT", 50)  # of free RAM, for models that a GPU evicted
 DIFFUSION_OPENVINO = env.str("DREAMLAYER_DIFFUSION_OPENVINO", "auto")  # off: the CPU uses torch only
-DIFFUSION_OPENVINO_MB = env.int("DREAMLAYER_DIFFUSION_OPENVINO_MB", 20_000)  # disk space for converted models
 DIFFUSION_WARM_UP = env.str("DREAMLAYER_DIFFUSION_WARM_UP", "")  # model to load at startup
 LOAD_SD_INPAINT = env.bool("LOAD_SD_INPAINT", False)  # at startup load the model of the SD Inpainting API
 

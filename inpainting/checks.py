@@ -14,12 +14,10 @@ from inpainting.core.moderation.policy import OFF
 from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.engines.diffusion import quantization
 from inpainting.engines.diffusion.declaration import DIFFUSION
-from inpainting.engines.diffusion.kernels import ATTENTIONS, COMPILATIONS
 
 CHOICES = {
     "DIFFUSION_OPENVINO": (("auto", "off"), "inpainting.E002"),
-    "DIFFUSION_ATTENTION": (ATTENTIONS, "inpainting.E005"),
-    "DIFFUSION_COMPILE": (COMPILATIONS, "inpainting.E006"),
+    "DIFFUSION_COMPILE": (("off", "blocks"), "inpainting.E005"),
 }
 """Settings with fixed values -> these, and the identifier of the message."""
 
@@ -56,7 +54,7 @@ IMAGE_LIMITS_TAG = "image_limits"
 def image_limits_are_in_range(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """Refuse limits beyond what the program was measured with, and those that admit no image."""
     return [
-        Error(f"DREAMLAYER_{name} is {getattr(settings, name):g}.", hint=f"It is 1 to {highest}.", id="inpainting.E007")
+        Error(f"DREAMLAYER_{name} is {getattr(settings, name):g}.", hint=f"It is 1 to {highest}.", id="inpainting.E006")
         for name, highest in IMAGE_LIMITS.items()
         if not 1 <= getattr(settings, name) <= highest
     ]

@@ -10,4 +10,9 @@ from inpainting.engines.plan import Planner
 
 def planner(catalog: Catalog | None = None) -> Planner:
     """A planner for one request. catalog: the one that the request has read already."""
-    return Planner(catalog or Catalog(), settings.SAFETY_CHECKER, settings.MAX_PAINT_MEGAPIXELS)
+    return Planner(
+        catalog or Catalog(),
+        settings.SAFETY_CHECKER,
+        max_megapixels=settings.MAX_PAINT_MEGAPIXELS,
+        requires_diffusion=settings.COMPAT_REQUIRE_DIFFUSION,
+    )

@@ -23,7 +23,7 @@ IMPORTED_ONLY_BY |= dict.fromkeys(
 )
 IMPORTED_ONLY_BY["onnxruntime"] = "inpainting.engines.onnx_sessions"
 IMPORTED_ONLY_BY["openvino"] = "inpainting.engines.diffusion.backends.openvino.library"
-IMPORTED_ONLY_BY |= dict.fromkeys(("boto3", "botocore", "storages"), "inpainting.s3_storage")
+IMPORTED_ONLY_BY |= dict.fromkeys(("boto3", "botocore", "storages"), "inpainting.storage.s3")
 IMPORTED_ONLY_BY["channels_redis"] = "inpainting.realtime.redis_channel_layer"
 
 # From the top down: a package may import packages below it and those on its own line.
@@ -39,19 +39,19 @@ FLOORS = [
         "inpainting.accounting",
         "inpainting.moderation",
         "inpainting.planning",
-        "inpainting.storage_audit",
-        "inpainting.storage_copy",
+        "inpainting.storage.audit",
+        "inpainting.storage.copy",
     ],
     [
         *("inpainting.models", "inpainting.realtime.events", "inpainting.realtime.channel_layers"),
-        *("inpainting.realtime.redis_channel_layer", "inpainting.storage", "inpainting.s3_storage"),
+        *("inpainting.realtime.redis_channel_layer", "inpainting.storage", "inpainting.storage.s3"),
         *("inpainting.apps", "inpainting.checks", "inpainting.net", "inpainting.media"),
     ],
     ["inpainting.engines", "inpainting.segmenters", "inpainting.captioning", "inpainting.preprocessors"],
     ["inpainting.catalog"],
     [
-        *("inpainting.leases", "inpainting.compiled_query", "inpainting.metrics", "inpainting.log_context"),
-        "inpainting.image_limits",
+        *("inpainting.database", "inpainting.metrics", "inpainting.log_context", "inpainting.image_limits"),
+        *("inpainting.garbage", "inpainting.keepalive"),
     ],
     ["inpainting.core"],
 ]
@@ -182,6 +182,7 @@ def test_no_package_imports_the_site_and_accounts_does_not_import_inpainting() -
 
 def test_the_core_is_pure() -> None:
     allowed = {*sys.stdlib_module_names, "numpy", "cv2", "PIL", "pi_heif", "isal", "inpainting"}
+    allowed -= {"gc", "threading", "time"}  # neither the process nor its clock
     for name, imported_names in modules("inpainting/core").items():
         assert {found.partition(".")[0] for found in imported_names} <= allowed, name
 

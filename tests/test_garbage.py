@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from dreamlayer_site.management.commands import serve
-from inpainting.core.garbage import freeze_imports
 from inpainting.engines.diffusion.engine import Diffusion
+from inpainting.garbage import freeze_imports
 
 
 @pytest.fixture(autouse=True)

@@ -22,14 +22,14 @@ from django.utils import timezone
 
 from accounts.models import User
 from dreamlayer_site.service_urls import storage_settings
-from inpainting import s3_storage
 from inpainting.generations.delete import delete_ended
 from inpainting.generations.retention import sweep
 from inpainting.media.files import image_or_text_response
 from inpainting.media.streaming import CHUNK_BYTES, file_chunks
 from inpainting.models import Generation, SourceImage, Status, UndeletedFile, undeleted_file
-from inpainting.s3_storage import ObjectReader, S3ImageStorage
 from inpainting.storage import StorageUnavailable, out_of_space
+from inpainting.storage import s3 as s3_storage
+from inpainting.storage.s3 import ObjectReader, S3ImageStorage
 from inpainting.worker.run import run_waiting
 from tests.support.service_clients import CALLS, Caller
 from tests.support.services import BUCKET, S3, s3_server

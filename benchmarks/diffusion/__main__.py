@@ -38,7 +38,6 @@ from benchmarks.diffusion import (
     cpu_rows,
     gpu_rows,
     http_row,
-    kernel_rows,
     loading_rows,
     lock_rows,
     serving_rows,
@@ -49,7 +48,7 @@ from inpainting.engines.diffusion import hardware
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CPU_MODULES = (cpu_rows, lock_rows, loading_rows)
-GPU_MODULES = (gpu_rows, serving_rows, http_row, compiled_rows, kernel_rows, compilation_rows)
+GPU_MODULES = (gpu_rows, serving_rows, http_row, compiled_rows, compilation_rows)
 GPU_ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     name: row for module in GPU_MODULES for name, row in module.ROWS.items()
 }
@@ -67,8 +66,6 @@ GROUPS = {
     "compiled-sd": ("G18",),
     "compiled-sdxl": ("G19",),
     "compiled-flux": ("G20",),
-    "kernels": ("G21",),
-    "kernels-flux": ("G22",),
     "compiling-sd": ("G23",),
     "compiling-sdxl": ("G24",),
     "compiling-flux": ("G25",),

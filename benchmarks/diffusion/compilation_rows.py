@@ -17,19 +17,18 @@ from benchmarks.diffusion.bench import Bench
 from benchmarks.diffusion.gpu_rows import batch
 from benchmarks.diffusion.measuring import Row, difference
 from benchmarks.diffusion.models import begun, flop, flux_flop, request
-from inpainting.core.garbage import freeze_imports
 from inpainting.core.geometry import Size
 from inpainting.engines.diffusion import compilation
 from inpainting.engines.diffusion.compilation import import_compiler
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.kernels import BLOCKS
+from inpainting.garbage import freeze_imports
 
 
 def compiled(model: Any, bench: Bench) -> Any:
     """The engine's model with the same weights, compiled."""
     if not bench.hardware.is_cuda:
         compilation.OPTIONS["backend"] = "eager"
-    return type(model)(model.pipeline, replace(model.hardware, compilation=BLOCKS), model.spec)
+    return type(model)(model.pipeline, replace(model.hardware, compilation="blocks"), model.spec)
 
 
 def step(model: Any, samples: list[DenoisingState]) -> torch.Tensor:

@@ -22,13 +22,13 @@ from benchmarks.diffusion.measuring import Figure, Row
 from benchmarks.diffusion.models import random_pipeline, request, spec_of
 from benchmarks.diffusion.serving import ignore
 from inpainting.catalog.specs import ModelSpec
-from inpainting.core.garbage import freeze_imports
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.hardware import Hardware, Offload
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.host_memory import HostMemory
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import weights_bytes
+from inpainting.garbage import freeze_imports
 from tests.support import tiny_models
 
 STEP_SECONDS = 0.05

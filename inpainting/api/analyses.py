@@ -14,7 +14,7 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from inpainting.accounting.limits import QUOTA, RATE
-from inpainting.api.compat.base import Dialect
+from inpainting.api.dialect import Dialect
 from inpainting.api.errors import ENDED_STATUSES, STOPPING, ApiError, api_error
 from inpainting.api.later_response import LaterResponse, respond_later
 from inpainting.api.recent_images import ReadImage

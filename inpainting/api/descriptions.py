@@ -9,8 +9,8 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from inpainting.api.analyses import accept, answer_later, runs_in_worker
-from inpainting.api.compat.base import Dialect
 from inpainting.api.concurrency_limits import computing, limit_segmentations
+from inpainting.api.dialect import Dialect
 from inpainting.api.images import ImageRole, SentImage
 from inpainting.api.later_response import has_disconnected
 from inpainting.api.recent_images import read_recent

@@ -16,7 +16,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from inpainting.api import compat
 
 if TYPE_CHECKING:
-    from inpainting.api.compat.base import Dialect
+    from inpainting.api.dialect import Dialect
     from inpainting.models import Generation
 
 _dialects: dict[Dialect, list[URLPattern | URLResolver]] = {}
@@ -58,7 +58,7 @@ def dialect_at(url_path: str) -> Dialect | None:
 def webhook_body(generation: Generation) -> Mapping[str, Any] | str | None:
     """The message of the generation's service; None where the service sends none, or is no longer served."""
     load()
-    dialect = next((one for one in _dialects if one.name == generation.service), None)
+    dialect = next((dialect for dialect in _dialects if dialect.name == generation.service), None)
     return None if dialect is None else dialect.webhook_body(generation)
 
 
@@ -68,5 +68,5 @@ def load() -> None:
     modules = [module.name for module in pkgutil.iter_modules(compat.__path__, f"{compat.__name__}.")]
     for name in ("inpainting.api.native.dialect", *sorted(modules)):
         dialect = getattr(import_module(name), "DIALECT", None)
-        if dialect is not None:  # `base` has none.
+        if dialect is not None:  # `fastapi` and `idempotency` have none
             register(dialect)

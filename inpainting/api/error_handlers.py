@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 
 from inpainting.api import dialects, errors
-from inpainting.api.compat.base import Dialect
+from inpainting.api.dialect import Dialect
 from inpainting.api.errors import ApiError, api_error
 from inpainting.api.native.dialect import DIALECT as NATIVE
 

@@ -22,8 +22,7 @@ from django.http import Http404
 from rest_framework import exceptions, status
 
 from inpainting.accounting.limits import LimitReached
-from inpainting.catalog.shipped import no_model_message
-from inpainting.core.errors import InvalidImage, InvalidRequest, PaintingError
+from inpainting.core.errors import InvalidImage, InvalidRequest, ModelUnavailable, PaintingError
 from inpainting.generations.history import GenerationRemoved
 from inpainting.media.files import ImageUnavailable, StorageAway
 from inpainting.models import Generation, Status
@@ -60,14 +59,6 @@ class NotBuilt(exceptions.APIException):
 
     status_code = status.HTTP_501_NOT_IMPLEMENTED
     default_code = "not_built"
-
-
-class DiffusionRequired(exceptions.APIException):
-    """Only a diffusion model can paint the request, and none is installed."""
-
-    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
-    default_code = "model_unavailable"
-    default_detail = no_model_message()
 
 
 class Busy(exceptions.APIException):
@@ -182,7 +173,9 @@ def api_error(error: Exception) -> ApiError:
 def painting_error(error: PaintingError) -> ApiError:
     http_status = STATUSES.get(error.code, 400) if isinstance(error, InvalidRequest) else 500
     retry_after = None
-    if isinstance(error, TooLarge):
+    if isinstance(error, ModelUnavailable):
+        http_status = 503
+    elif isinstance(error, TooLarge):
         http_status = 413
     elif isinstance(error, GenerationRemoved):
         http_status = 410

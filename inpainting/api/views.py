@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, ClassVar
 from uuid import UUID
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.http import QueryDict
 from django.http.response import HttpResponseBase
@@ -21,19 +20,14 @@ from rest_framework.views import APIView
 from accounts.authentication import LocalAuthentication
 from accounts.models import Scope
 from inpainting.api.authentication import DialectKeyAuthentication
-from inpainting.api.compat.base import Dialect, Repeated
+from inpainting.api.dialect import Dialect, Repeated
 from inpainting.api.dialects import dialect_at
-from inpainting.api.errors import STOPPING, DiffusionRequired, api_error
+from inpainting.api.errors import STOPPING, api_error
 from inpainting.api.later_response import LaterResponse, arrival_time, respond_later, stream_later
 from inpainting.api.parsers import FormDataParser, JsonFormParser, UrlencodedParser
-from inpainting.catalog.lookup import Catalog
-from inpainting.core.codecs.formats import with_quality
-from inpainting.core.metadata import NO_METADATA
-from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.generations import history
 from inpainting.generations.submit import submit
 from inpainting.models import Generation, Status
-from inpainting.models.generation_request import NATIVE
 from inpainting.worker import watchdog
 
 
@@ -99,17 +93,8 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
         generation = repeated.generation
         history.refuse_removed(generation)
     else:
-        engine = submission.engine
-        if dialect.name != NATIVE:  # Other services have a default of their own, whatever the source is.
-            own = with_quality(inpaint_request.settings, NO_METADATA)
-            inpaint_request = replace(inpaint_request, settings=own)
-        # Without a diffusion model nothing can be painted where nothing is kept.
-        needed = inpaint_request.mask.any() if settings.COMPAT_REQUIRE_DIFFUSION else inpaint_request.mask.all()
-        if dialect.name != NATIVE and needed:
-            engine = require_diffusion(submission.catalog)
-            inpaint_request = replace(inpaint_request, settings=replace(inpaint_request.settings, step_down=False))
         sent = tuple(name for name in dialect.settings_by_field if name in submission.sent_fields)
-        accepted = replace(submission, owner=request.user, service=dialect.name, engine=engine, sent_fields=sent)
+        accepted = replace(submission, owner=request.user, service=dialect.name, sent_fields=sent)
         generation = submit(inpaint_request, accepted)
     max_wait_seconds, events = dialect.max_wait_seconds(request), dialect.events(generation, request)
     drop_body(request)
@@ -123,13 +108,6 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
         LaterResponse(generation.pk, max_wait_seconds, partial(render_current, dialect, request, generation.pk)),
         request,
     )
-
-
-def require_diffusion(catalog: Catalog | None) -> str:
-    """The name of the diffusion engine. Raises DiffusionRequired where it has no model."""
-    if not (DIFFUSION.is_installed and (catalog or Catalog()).has_installed(DIFFUSION.name)):
-        raise DiffusionRequired
-    return DIFFUSION.name
 
 
 def drop_body(request: Request) -> None:

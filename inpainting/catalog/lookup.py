@@ -11,9 +11,9 @@ from inpainting.catalog.rows.inference_model import InferenceModel, ModelState
 from inpainting.catalog.rows.lora import Lora
 from inpainting.catalog.shipped import SHIPPED_ALIASES, no_model_message
 from inpainting.catalog.specs import ADAPTER_LABELS, DraftAdapters, Kind, LoraKind, LoraSpec, ModelSpec
-from inpainting.compiled_query import CompiledQuery
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import DIFFUSION
+from inpainting.database.compiled_query import CompiledQuery
 
 
 class Catalog:

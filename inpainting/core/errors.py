@@ -50,6 +50,12 @@ class EngineFailed(PaintingError):
     default_code = "engine_failed"
 
 
+class ModelUnavailable(PaintingError):
+    """Only a model can paint the request, and none is installed."""
+
+    default_code = "model_unavailable"
+
+
 class DeviceLost(Exception):
     """The device fails every operation until the process is restarted."""
 

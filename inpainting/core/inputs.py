@@ -39,6 +39,7 @@ def build_request(
     `outpainting.extend`.
     """
     canonical, pixels, placement = image.image, None, None
+    has_mask = mask is not None or outpaint is not None
     warnings = list(image.warnings)
     if mask is not None:
         pixels = masks.normalise(mask.image, polarity=polarity, size=canonical.size)
@@ -51,7 +52,7 @@ def build_request(
     elif pixels is None:
         pixels = np.full((canonical.size.height, canonical.size.width), 255, np.uint8)
     prepared, more_warnings = prepare_conditioning_images(conditioning_images, canonical.size)
-    request = InpaintRequest(canonical, pixels, settings, prepared, placement)
+    request = InpaintRequest(canonical, pixels, settings, prepared, placement, has_mask)
     return request, (*warnings, *more_warnings)
 
 

@@ -18,13 +18,13 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage
-from inpainting.core.keepalive import run_in_thread
 from inpainting.core.moderation.crops import checker_crops
 from inpainting.core.moderation.hiding import hide
 from inpainting.core.moderation.policy import UNAVAILABLE
 from inpainting.engines.base import Catalog
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.engines.painting import Painting
+from inpainting.keepalive import run_in_thread
 
 if TYPE_CHECKING:
     from inpainting.engines.diffusion.safety_checker import SafetyCheckerCache

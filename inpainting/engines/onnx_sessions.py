@@ -16,7 +16,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.core.keepalive import run_in_thread
+from inpainting.keepalive import run_in_thread
 
 logger = logging.getLogger(__name__)
 

@@ -16,12 +16,12 @@ from inpainting.core.compositing import composite, cut, cut_image
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window, plan_window
 from inpainting.core.image import CanonicalImage, Mask
-from inpainting.core.keepalive import run_in_thread
 from inpainting.core.masks import coverage, is_grey, nonempty_bounds
 from inpainting.core.request import InpaintRequest
 from inpainting.core.settings_table import MAX_SEED, RANGES
 from inpainting.engines.base import Engine, OnStep, Plan, Step
 from inpainting.engines.prefill import prefilled
+from inpainting.keepalive import run_in_thread
 from inpainting.preprocessors import computed_images
 
 MAX_IMAGES = int(RANGES["num_images"][1])

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from inpainting.catalog import families
+from inpainting.catalog.shipped import no_model_message
 from inpainting.core import masks
 from inpainting.core.codecs.formats import check_fits, losses, with_quality
-from inpainting.core.errors import InvalidRequest
+from inpainting.core.errors import InvalidRequest, ModelUnavailable
 from inpainting.core.geometry import Box, Placement, Window, plan_window
 from inpainting.core.image import CanonicalImage, Mask
+from inpainting.core.metadata import NO_METADATA
 from inpainting.core.moderation import policy
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import auto_reason, find_ignored
@@ -44,18 +46,37 @@ class Planner:
 
     catalog: one for each request, which reads it once. safety_checker: the site's policy, see `core.moderation.policy`.
     max_megapixels: the limit on what a new request repaints, see `SettingsPlan`.
+    requires_diffusion: other services' requests are painted by a diffusion model alone.
     """
 
     catalog: Catalog
     safety_checker: str
     max_megapixels: float | None = None
+    requires_diffusion: bool = False
 
     def plan(self, request: InpaintRequest, engine: str = registry.AUTO, *, seed: int = 0) -> Plan:
         """Plan a request with its images. Raises what `plan_settings` and `plan_images` raise.
 
         Where nothing is to be painted (see `nothing_to_paint`) the engine is quick-fill, which loads no model.
         """
-        plan = self.plan_settings(request.settings, engine, seed=seed)
+        return self._plan(request, request.settings, engine, seed)
+
+    def plan_of_service(self, request: InpaintRequest, engine: str = registry.AUTO, *, seed: int = 0) -> Plan:
+        """Plan the request of another service's client, which cannot read why something else was painted.
+
+        The default quality of lossy copies does not depend on the source. Where nothing is kept, or everywhere if
+        `requires_diffusion`, diffusion is the engine, and no other one takes its place.
+        Raises ModelUnavailable where diffusion has no model then, and what `plan` raises.
+        """
+        settings = with_quality(request.settings, NO_METADATA)
+        if request.mask.any() if self.requires_diffusion else request.mask.all():
+            if not (DIFFUSION.is_installed and self.catalog.has_installed(DIFFUSION.name)):
+                raise ModelUnavailable(no_model_message())
+            engine, settings = DIFFUSION.name, replace(settings, step_down=False)
+        return self._plan(request, settings, engine, seed)
+
+    def _plan(self, request: InpaintRequest, settings: PaintSettings, engine: str, seed: int) -> Plan:
+        plan = self.plan_settings(settings, engine, seed=seed)
         if why := nothing_to_paint(request.placement, request.mask):
             plan = self._plan_without_model(plan, Choice(QUICK_FILL, why))
         return plan_images(request, plan)
@@ -142,9 +163,9 @@ class Planner:
 def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     """The whole plan of a request whose settings are planned. The request's own settings are not read.
 
-    Raises InvalidRequest: `mask_empty`; `mask_full` where the engine needs something that is kept; `too_much_to_paint`
-    above `plan.max_megapixels`; `control_image_missing`, `ip_adapter_image_missing`; `field_invalid` for an image that
-    the output format cannot hold.
+    Raises InvalidRequest: `mask_empty`; `mask_required` and `mask_full` where the engine needs something that is kept;
+    `too_much_to_paint` above `plan.max_megapixels`; `control_image_missing`, `ip_adapter_image_missing`;
+    `field_invalid` for an image that the output format cannot hold.
     """
     plan = replace(plan, settings=with_quality(plan.settings, request.image.metadata))
     mask = masks.effective_mask(request.mask, plan.settings)
@@ -156,6 +177,12 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
             request=replace(request, settings=plan.settings),
             mask=mask,
             window=Window(Box.whole(request.image.size), request.image.size),
+        )
+    if plan.engine.needs_surroundings and not request.has_mask:
+        raise InvalidRequest(
+            "No mask file provided. Without a mask the whole image is repainted, which only a diffusion model can do.",
+            code="mask_required",
+            field="mask",
         )
     check_amount(mask, plan)
     bounds = masks.nonempty_bounds(mask)

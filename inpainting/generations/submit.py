@@ -71,6 +71,8 @@ class Submission(SubmissionColumns):
     """File name of the source image."""
     warnings: Sequence[str] = ()
     """Sentences about values that were changed while reading the request; those of the plan follow."""
+    webhook_field: str = "webhook_url"
+    """The name of the field that held the webhook_url, for errors."""
     idempotency: Idempotency | None = None
     catalog: Catalog | None = None
     """The catalog, where reading the request has searched it."""
@@ -79,13 +81,16 @@ class Submission(SubmissionColumns):
 def submit(request: InpaintRequest, submission: Submission) -> Generation:
     """Accept a request and return its queued generation; a repeated Idempotency-Key returns the earlier one.
 
-    Raises InvalidRequest for a request that cannot be planned (see `Planner.plan`), for a webhook_url that is not
-    allowed and for a key that was used with another request; LimitReached if the owner has reached a limit.
+    Raises InvalidRequest and ModelUnavailable for a request that cannot be planned (see `Planner.plan`), InvalidRequest
+    for a webhook_url that is not allowed and for a key that was used with another request; LimitReached if the owner
+    has reached a limit.
     """
     started, idempotency = time.perf_counter(), submission.idempotency
     if submission.webhook_url:
-        webhooks.check_url(submission.webhook_url, field="webhook_url")
-    plan = planner(submission.catalog).plan(request, submission.engine, seed=random_seed())
+        webhooks.check_url(submission.webhook_url, field=submission.webhook_field)
+    site = planner(submission.catalog)
+    plan_request = site.plan if submission.service == NATIVE else site.plan_of_service
+    plan = plan_request(request, submission.engine, seed=random_seed())
     try:
         with deleting_uncommitted_files() as prepared:
             generation = prepare_generation(plan, submission)

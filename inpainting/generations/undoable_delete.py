@@ -13,9 +13,9 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from inpainting.database.leases import in_seconds
 from inpainting.generations import history
 from inpainting.generations.delete import delete_ended
-from inpainting.leases import in_seconds
 from inpainting.models import Generation, PeriodicJob
 from inpainting.models.queued_work import ENDED
 from inpainting.worker import own_threads

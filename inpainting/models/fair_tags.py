@@ -31,7 +31,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Coalesce
 
-from inpainting.compiled_query import CompiledQuery, CompiledUpdate, Parameter, ordered_by_index
+from inpainting.database.compiled_query import CompiledQuery, CompiledUpdate, Parameter, ordered_by_index
 from inpainting.engines.base import Queue
 
 OVERHEAD_PIXELS = 1 << 16

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
-from inpainting.compiled_query import CompiledQuery, Parameter
+from inpainting.database.compiled_query import CompiledQuery, Parameter
 
 
 class UserLimits(models.Model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models.functions import Now
 
-from inpainting.leases import in_seconds
+from inpainting.database.leases import in_seconds
 
 
 class PeriodicJob(models.Model):

@@ -13,9 +13,9 @@ from django.db import DatabaseError, models, transaction
 from django.db.models.functions import Now
 
 from inpainting import metrics
-from inpainting.compiled_query import CompiledQuery, CompiledUpdate, Parameter
+from inpainting.database.compiled_query import CompiledQuery, CompiledUpdate, Parameter
+from inpainting.database.leases import NOT_LEASED, ConditionalUpdate, in_seconds
 from inpainting.engines.base import Queue
-from inpainting.leases import NOT_LEASED, ConditionalUpdate, in_seconds
 from inpainting.models import completion_waiters, fair_tags
 from inpainting.models.webhook_delivery import WebhookDelivery
 from inpainting.realtime import events

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
-from inpainting.leases import ConditionalUpdate
+from inpainting.database.leases import ConditionalUpdate
 
 
 class Verdict(models.TextChoices):

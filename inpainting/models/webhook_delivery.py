@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import models, transaction
 from django.db.models.functions import Coalesce, Now
 
-from inpainting.leases import NOT_LEASED, ConditionalUpdate, in_seconds
+from inpainting.database.leases import NOT_LEASED, ConditionalUpdate, in_seconds
 from inpainting.net import host_of, site_policy
 
 MAX_URL_CHARACTERS = 2_000

@@ -9,10 +9,10 @@ from inpainting.catalog import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.image import CanonicalImage
-from inpainting.core.keepalive import run_in_thread
 from inpainting.engines.base import Plan
 from inpainting.engines.conditioning_images import images_to_compute
 from inpainting.engines.loaded_models import loaded_models
+from inpainting.keepalive import run_in_thread
 
 
 def computed_images(plan: Plan, keepalive: Callable[[], None]) -> tuple[dict[str, CanonicalImage], list[str]]:

@@ -17,7 +17,7 @@ from inpainting.captioning import Style, describe_colours, find_captioner
 from inpainting.core.codecs import STORED_LIMITS, decode_image, encode_png
 from inpainting.core.errors import InvalidImage
 from inpainting.core.image import CanonicalImage
-from inpainting.core.keepalive import run_in_thread
+from inpainting.keepalive import run_in_thread
 from inpainting.media.recent_images import recent_image
 from inpainting.models import Analysis, AnalysisMask, UploadedImage
 from inpainting.models.analysis import Task, mask_values

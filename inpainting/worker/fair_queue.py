@@ -20,10 +20,10 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from inpainting.compiled_query import CompiledQuery, Parameter, ordered_by_index
+from inpainting.database.compiled_query import CompiledQuery, Parameter, ordered_by_index
+from inpainting.database.leases import NOT_LEASED
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
-from inpainting.leases import NOT_LEASED
 from inpainting.models import Generation, Status, fair_tags
 from inpainting.models.generation_request import JOINED_IMAGES
 from inpainting.models.queued_work import START_ORDER, QueuedWork, runs_alone_here

@@ -26,12 +26,12 @@ from inpainting.core.errors import (
     PaintingError,
 )
 from inpainting.core.image import CanonicalImage
-from inpainting.core.keepalive import run_in_thread
 from inpainting.core.metadata import Metadata
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue
 from inpainting.engines.painting import Painting, paint_each
+from inpainting.keepalive import run_in_thread
 from inpainting.log_context import working_for
 from inpainting.models import Analysis, GeneratedImage, Generation
 from inpainting.models.images import THUMBNAIL, ThumbnailedImage, delete_uncommitted_files, reduced_webp

@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from numpy.typing import NDArray
 
-from inpainting.compiled_query import CompiledQuery, Parameter
+from inpainting.database.compiled_query import CompiledQuery, Parameter
 from inpainting.engines.base import Queue
 from inpainting.models import Generation, Status
 from inpainting.worker.fair_queue import fair_order_in, seconds_before, worker_count

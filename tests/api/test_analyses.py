@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from inpainting import metrics, storage_audit
+from inpainting import metrics
 from inpainting.accounting import limits
 from inpainting.api.native import masks
 from inpainting.core.errors import EngineFailed
@@ -28,6 +28,7 @@ from inpainting.models.queued_work import QueuedWork
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Candidate, Selection
 from inpainting.segmenters.grabcut import GrabCut
+from inpainting.storage.audit import named_files
 from inpainting.webhooks import message_body
 from inpainting.worker import own_threads
 from inpainting.worker.run import run_waiting
@@ -139,7 +140,7 @@ def test_a_waiting_request_is_answered_alike_by_a_worker(
     assert (unstored.status_code, "id" in unstored.json()) == (200, False)
     assert UploadedImage.objects.count() == 2
     assert not Analysis.objects.exists(), "what has been answered is not kept"
-    assert len(list(storage_audit.named_files())) == 2
+    assert len(list(named_files())) == 2
 
 
 def test_a_worker_that_is_killed_loses_nothing_and_its_late_result_is_dropped(
@@ -197,7 +198,7 @@ def test_the_limits_of_a_user_count_analyses(
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
     assert 1 <= int(refused["Retry-After"]) <= 60
     assert LedgerEntry.objects.filter(act=Act.ANALYSIS).count() == 2
-    assert len(list(storage_audit.named_files())) == 2, "refused images are not kept"
+    assert len(list(named_files())) == 2, "refused images are not kept"
 
 
 def test_a_selection_that_ends_with_its_response_does_not_count_per_minute(
@@ -259,7 +260,7 @@ def test_it_is_cancelled_and_deleted(alices_program: Client, photo_png: bytes, n
     place = find(alices_program, photo_png, ASYNC)["Location"]
     assert alices_program.post(f"{place}cancel/").json()["status"] == "cancelled"
     assert alices_program.post(f"{place}cancel/").status_code == 409
-    assert not list(storage_audit.named_files()), "the image is deleted with the end"
+    assert not list(named_files()), "the image is deleted with the end"
     assert (alices_program.delete(place).status_code, alices_program.get(place).status_code) == (204, 404)
     place = find(alices_program, photo_png, ASYNC)["Location"]
     running = Analysis.objects.get()
@@ -290,7 +291,7 @@ def test_a_request_that_only_the_worker_can_refuse_is_refused_as_at_once(
     assert (answer.status_code, answer.json().get("code")) == ((429, "quota_exceeded") if stored else (200, None))
     outcome = "refused" if stored else "succeeded"
     assert metrics.ENDED.labels(Queue.ANALYSIS, "network", outcome)._value.get() > ended[outcome]
-    assert not list(storage_audit.named_files())
+    assert not list(named_files())
 
 
 def test_the_image_is_deleted_although_the_first_end_was_not_saved(
@@ -309,7 +310,7 @@ def test_the_image_is_deleted_although_the_first_end_was_not_saved(
         broken.setattr(QueuedWork, "_change", save_and_lose)
         with pytest.raises(OperationalError):
             analysis.fail(code="a", message="b")
-    assert len(list(storage_audit.named_files())) == 1
+    assert len(list(named_files())) == 1
     assert analysis.fail(code="a", message="b")
     analysis.refresh_from_db()
     assert (analysis.status, analysis.file.name) == (Status.FAILED, "")
@@ -335,10 +336,10 @@ def test_a_model_that_fails_is_an_error_in_both_answers(
 
 def test_it_expires_and_goes_with_its_owner(alice: User, alices_program: Client, photo_png: bytes) -> None:
     find(alices_program, photo_png, ASYNC, segmenter="grabcut")
-    assert len(list(storage_audit.named_files())) == 2
+    assert len(list(named_files())) == 2
     assert sweep(timezone.now() + timedelta(hours=25))
     assert not Analysis.objects.exists()
-    assert not list(storage_audit.named_files())
+    assert not list(named_files())
     for _ in range(3):
         find(alices_program, photo_png, ASYNC, store=False)
     later = timezone.now() + timedelta(hours=25)
@@ -346,4 +347,4 @@ def test_it_expires_and_goes_with_its_owner(alice: User, alices_program: Client,
     find(alices_program, photo_png, ASYNC)
     delete_all_of_user(alice)
     assert not Analysis.objects.exists()
-    assert not list(storage_audit.named_files())
+    assert not list(named_files())

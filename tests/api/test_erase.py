@@ -109,6 +109,7 @@ def test_a_missing_model_a_foreign_model_and_a_missing_mask_are_refused(
     assert "pull_model lama" in content["message"]
     install("sd15")
     assert refused(engine="erase", model="sd15")["code"] == "model_not_of_engine"
+    install("lama")
     body = shape_a(photo_png, b"", engine="erase")
     del body["mask"]
     assert alices_program.post("/api/img2img", body).json()["code"] == "mask_required"

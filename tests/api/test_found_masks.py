@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from accounts.models import ApiKey, Scope, User
-from inpainting import storage_audit
 from inpainting.accounting import limits
 from inpainting.accounting.limits import stored_bytes
 from inpainting.core import masks
@@ -29,6 +28,7 @@ from inpainting.models import BatchItem, Generation, UploadedImage
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Candidate, Selection
 from inpainting.segmenters.grabcut import GrabCut
+from inpainting.storage.audit import named_files
 from tests.api.bodies import text, upload
 from tests.conftest import png
 
@@ -78,7 +78,7 @@ def test_a_mask_is_read_listed_and_deleted_at_its_location(alices_program: Clien
     for path in (place, found["file"], place + "file/"):
         assert alices_program.get(path).status_code == 404
     assert (alices_program.get(URL).json()["count"], UploadedImage.objects.count()) == (0, 0)
-    assert not list(storage_audit.named_files())
+    assert not list(named_files())
 
 
 def test_the_id_stands_for_the_mask_wherever_a_mask_is_sent(
@@ -178,7 +178,7 @@ def test_a_mask_expires_with_its_file(found: dict[str, Any]) -> None:
     assert UploadedImage.objects.exists()
     assert sweep(timezone.now() + timedelta(hours=25))
     assert not UploadedImage.objects.exists()
-    assert not list(storage_audit.named_files())
+    assert not list(named_files())
 
 
 def test_masks_have_a_limit_of_their_own(

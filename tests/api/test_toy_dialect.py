@@ -27,7 +27,7 @@ from accounts.models import ApiKey, Scope, User
 from dreamlayer_site.server.body_limit import BodyLimitMiddleware
 from dreamlayer_site.server.refusals import refusal
 from inpainting.api import dialects, error_handlers
-from inpainting.api.compat.base import Dialect, blank_request, json_response
+from inpainting.api.dialect import Dialect, blank_request, json_response
 from inpainting.api.errors import ApiError, body_too_large, ended_without_result
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.parsers import JsonObjectParser

@@ -16,7 +16,6 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from accounts.models import User
-from inpainting import storage_audit
 from inpainting.accounting import limits
 from inpainting.accounting.limits import LimitReached, all_stored_bytes, stored_bytes
 from inpainting.core.errors import InvalidRequest
@@ -24,6 +23,7 @@ from inpainting.generations import drafts
 from inpainting.generations.delete import delete_all_of_user
 from inpainting.generations.retention import sweep
 from inpainting.models import Draft, DraftImage, Retention, UserLimits
+from inpainting.storage.audit import named_files
 from tests.conftest import png
 from tests.support.drafts import document, sha256, stored, with_photo
 
@@ -58,7 +58,7 @@ def test_a_image_is_deleted_when_the_draft_no_longer_names_it(alice: User, photo
     assert save(alice, with_photo(b"3"), 2, second) == 3
     assert [image.sha256 for image in DraftImage.objects.all()] == [second]
     assert {str(path.relative_to(Path(settings.DATA_DIR, "pictures"))) for path in files()} == {
-        name.file for name in storage_audit.named_files()
+        name.file for name in named_files()
     }
 
 

@@ -27,10 +27,10 @@ from dreamlayer_site import health
 from inpainting import tasks
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.image import CanonicalImage
-from inpainting.core.keepalive import run_in_thread
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Queue
 from inpainting.generations import recovery, submit
+from inpainting.keepalive import run_in_thread
 from inpainting.media.previews import thumbnail_of
 from inpainting.models import GeneratedImage, Generation, IdempotencyKey, LedgerEntry, Mask, SourceImage, Status
 from inpainting.worker import run as running

@@ -13,7 +13,6 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from accounts.models import User
-from inpainting import storage_audit
 from inpainting.accounting import limits
 from inpainting.accounting.limits import LimitReached, stored_bytes
 from inpainting.core.image import CanonicalImage
@@ -21,6 +20,7 @@ from inpainting.generations.delete import delete_all_of_user
 from inpainting.generations.retention import sweep
 from inpainting.generations.uploads import store_upload
 from inpainting.models import UploadedImage, UserLimits
+from inpainting.storage.audit import named_files
 
 pytestmark = pytest.mark.django_db(transaction=True)  # files are deleted on commit
 DAY = timedelta(days=1)
@@ -45,7 +45,7 @@ def image(photo: NDArray[np.uint8]) -> CanonicalImage:
 def test_an_upload_is_deleted_with_its_file_when_it_expires(alice: User, image: CanonicalImage) -> None:
     uploaded = store_upload(alice, image, keep_for=DAY)
     assert UploadedImage.objects.get().read().same_as(image)
-    assert {name.file for name in storage_audit.named_files()} == {uploaded.file.name}
+    assert {name.file for name in named_files()} == {uploaded.file.name}
     assert sweep(timezone.now() + DAY - timedelta(minutes=1))
     assert len(files()) == 1
     assert sweep(timezone.now() + DAY + timedelta(minutes=1))

@@ -10,7 +10,7 @@ from django.utils.module_loading import import_string
 
 from dreamlayer_site.service_urls import SCHEMES, scheme_of, storage_settings
 from inpainting.storage import ImageStorage
-from inpainting.storage_copy import COPIED, GONE, copy_files
+from inpainting.storage.copy import COPIED, GONE, copy_files
 
 
 class Command(BaseCommand):

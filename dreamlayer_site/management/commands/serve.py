@@ -28,8 +28,8 @@ from dreamlayer_site.hosts import ALL_INTERFACES, is_address, is_loopback
 from dreamlayer_site.server import supervisor
 from dreamlayer_site.server.daphne_server import LimitedServer, ReceivedBodyMiddleware
 from dreamlayer_site.server.static_files import build_static_files
-from inpainting.core.garbage import freeze_imports
 from inpainting.engines.base import Queue
+from inpainting.garbage import freeze_imports
 from inpainting.generations.recovery import recover, start_poller, stop_working
 from inpainting.moderation import warn_where_unavailable
 from inpainting.worker import watchdog

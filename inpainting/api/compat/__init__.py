@@ -1,1 +1,1 @@
-"""Other services' HTTP APIs. Each module but `base` has one, as `DIALECT`, and is found by being here."""
+"""Other services' HTTP APIs. A module with a `DIALECT` is one of them, and is found by being here."""

@@ -16,7 +16,7 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
-from inpainting.api.compat.base import json_response
+from inpainting.api.dialect import json_response
 from inpainting.api.errors import MAX_QUOTED_CHARACTERS, ApiError
 from inpainting.api.parsers import FormDataParser, UrlencodedParser
 from inpainting.core.errors import InvalidRequest

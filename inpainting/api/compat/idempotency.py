@@ -10,7 +10,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from rest_framework.request import Request
 
-from inpainting.api.compat.base import Repeated
+from inpainting.api.dialect import Repeated
 from inpainting.generations.idempotency import Idempotency
 
 

@@ -14,8 +14,8 @@ from rest_framework.request import Request
 
 from accounts.authentication import key_from_headers
 from inpainting.api.compat import fastapi
-from inpainting.api.compat.base import Dialect, json_response
 from inpainting.api.compat.idempotency import read_idempotency
+from inpainting.api.dialect import Dialect, json_response
 from inpainting.api.errors import ApiError, ended_without_result
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.views import DialectView, InpaintView

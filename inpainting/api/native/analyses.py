@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from accounts.models import Scope
 from inpainting.api.analyses import answer_later
-from inpainting.api.compat.base import json_response
+from inpainting.api.dialect import json_response
 from inpainting.api.errors import Conflict
 from inpainting.api.native.dialect import DIALECT, parse_prefer_header
 from inpainting.api.native.mask_answers import location, masks_found_by

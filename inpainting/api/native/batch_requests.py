@@ -12,7 +12,7 @@ from inpainting.api.images import IMAGE, SentImage, read_image
 from inpainting.api.native.bodies import read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.fields import Img2ImgForm, checked, settings_from
-from inpainting.api.native.requests import checked_webhook_url, read_idempotency
+from inpainting.api.native.requests import read_idempotency
 from inpainting.api.native.sent_masks import SentMask, read_mask
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.codecs import DecodedImage
@@ -58,7 +58,7 @@ def accept_batch(request: Request) -> Batch:
     catalog = Catalog()
     values, warnings = checked(Img2ImgForm, body.fields, catalog, clamp=body.is_lenient)
     paint_settings, polarity = settings_from(values, catalog), MaskPolarity(values["mask_polarity"])
-    webhook_url, engine = checked_webhook_url(values), values.get("engine", registry.AUTO)
+    engine = values.get("engine", registry.AUTO)
     registry.check_name(engine)  # Before any image is read.
     shared = SharedInput(
         paint_settings, polarity, outpaint_from(values), warnings, conditioning_images_in(body, request)
@@ -70,7 +70,7 @@ def accept_batch(request: Request) -> Batch:
         (batch_input(image, mask, shared, request) for image, mask in zip(images, masks_of_items, strict=True)),
         owner=request.user,
         engine=engine,
-        webhook_url=webhook_url,
+        webhook_url=values.get("webhook_url", ""),
         idempotency=idempotency,
         catalog=catalog,
     )

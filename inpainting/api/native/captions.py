@@ -6,8 +6,8 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from accounts.models import Scope
-from inpainting.api.compat.base import json_response
 from inpainting.api.descriptions import respond_with_caption
+from inpainting.api.dialect import json_response
 from inpainting.api.images import IMAGE
 from inpainting.api.native.bodies import read_body
 from inpainting.api.native.dialect import DIALECT

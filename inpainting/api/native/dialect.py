@@ -12,7 +12,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from rest_framework.request import Request
 
 from accounts.authentication import key_from_headers
-from inpainting.api.compat.base import Dialect, json_response
+from inpainting.api.dialect import Dialect, json_response
 from inpainting.api.errors import ApiError, ended_without_result
 from inpainting.api.native import requests
 from inpainting.api.native.schemas.base import Problem

@@ -7,8 +7,7 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from inpainting import webhooks
-from inpainting.api.compat.base import MAX_IGNORED_FIELDS, Repeated, shown_name
+from inpainting.api.dialect import MAX_IGNORED_FIELDS, Repeated, shown_name
 from inpainting.api.images import IMAGE, read_image
 from inpainting.api.native.bodies import Body, Shape, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
@@ -27,7 +26,6 @@ from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.submit import Submission
 from inpainting.image_limits import image_limits
 from inpainting.models import Generation
-from inpainting.planning import planner
 
 IMAGE_FIELDS = ("image", "input_image")
 """The fields that hold the source image; the first that is sent counts."""
@@ -61,7 +59,7 @@ def read(body: Body, request: Request, *, idempotency: Idempotency | None = None
         raise InvalidRequest("No image file provided", code="field_missing", field=field)
     catalog = Catalog()
     values, warnings = checked(GenerationForm, body.fields, catalog, clamp=body.is_lenient)
-    settings, webhook_url = settings_from(values, catalog), checked_webhook_url(values)
+    settings = settings_from(values, catalog)
     parent = parent_in(values, request.user)
     outpaint = outpaint_from(values)
     engine = values.get("engine", registry.AUTO)
@@ -69,12 +67,6 @@ def read(body: Body, request: Request, *, idempotency: Idempotency | None = None
     image = read_image(sent, IMAGE, request)
     sent_mask = body.image("mask")
     mask = None if sent_mask is None else read_mask(sent_mask, request, MaskPolarity(values["mask_polarity"]))
-    if mask is None and outpaint is None and planner(catalog).choose(engine, settings).engine.needs_surroundings:
-        raise InvalidRequest(
-            "No mask file provided. Without a mask the whole image is repainted, which only a diffusion model can do.",
-            code="mask_required",
-            field="mask",
-        )
     images = conditioning_images_in(body, request)
     decoded, polarity = (None, MaskPolarity.BLACK_REPAINTS) if mask is None else (mask.decoded, mask.polarity)
     inpaint_request, notes = build_request(image, decoded, settings, polarity, images, outpaint, limits=image_limits())
@@ -82,7 +74,7 @@ def read(body: Body, request: Request, *, idempotency: Idempotency | None = None
         engine=engine,
         source_name=sent.name,
         warnings=(*warnings, *notes),
-        webhook_url=webhook_url,
+        webhook_url=values.get("webhook_url", ""),
         ignored_fields=ignored_fields(body),
         idempotency=idempotency,
         catalog=catalog,
@@ -104,11 +96,3 @@ def parent_in(values: Mapping[str, Any], user: Any) -> Generation | None:
     if parent is None:
         raise InvalidRequest("parent: You have no generation with this id.", code="parent_unknown", field="parent")
     return parent
-
-
-def checked_webhook_url(values: Mapping[str, Any]) -> str:
-    """The form's webhook_url; "" if there is none. Raises InvalidRequest for a URL that is not allowed."""
-    url: str = values.get("webhook_url", "")
-    if url:
-        webhooks.check_url(url, field="webhook_url")
-    return url

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Scope
-from inpainting.api.compat.base import origin_of
+from inpainting.api.dialect import origin_of
 from inpainting.api.images import MASK, SentImage, read_image
 from inpainting.api.media.links import ending_key, image_link
 from inpainting.api.native.bodies import read_body

@@ -30,7 +30,7 @@ from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.settings_table import RANGES
 from inpainting.core.validation import check_range
-from inpainting.leases import NOT_LEASED, ConditionalUpdate, in_seconds
+from inpainting.database.leases import NOT_LEASED, ConditionalUpdate, in_seconds
 
 PULL_LEASE_SECONDS = 300
 """The time without progress after which a pull is considered dead and another may start."""

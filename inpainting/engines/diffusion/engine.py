@@ -14,14 +14,13 @@ from django.conf import settings as site
 from numpy.typing import NDArray
 
 from inpainting.catalog.specs import Kind, ModelSpec
-from inpainting.core.garbage import freeze_imports
-from inpainting.core.keepalive import run_in_thread
 from inpainting.core.request import PaintSettings
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.diffusion.backends import openvino
 from inpainting.engines.diffusion.declaration import DIFFUSION
-from inpainting.engines.diffusion.kernels import AUTO, Kernels
 from inpainting.engines.diffusion.quantization import OFF
+from inpainting.garbage import freeze_imports
+from inpainting.keepalive import run_in_thread
 
 if TYPE_CHECKING:
     from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
@@ -41,7 +40,7 @@ class Options:
     memory_bytes: weights kept in the device's memory at most; None is most of what it has. host_share: of the
     machine's free memory that evicted models may take, 0 to 1. max_rows: see `Batcher`.
     models_dir: the folder of all models, in which a small decoder for previews may lie.
-    compilation: one of COMPILATIONS. cudnn_benchmark, attention: see `Kernels`.
+    compilation: "blocks", or OFF.
     openvino: auto or off; auto computes with it on a processor, where it is installed. openvino_bytes: what its files
     may take on the disk.
     """
@@ -50,8 +49,6 @@ class Options:
     precision: str = "auto"
     quantization: str = OFF
     compilation: str = OFF
-    cudnn_benchmark: bool = False
-    attention: str = AUTO
     memory_bytes: int | None = None
     host_share: float = 0.5
     max_rows: int | None = None
@@ -95,12 +92,6 @@ class Diffusion:
         self.batcher.warm(model)
 
     @property
-    def kernels(self) -> Kernels:
-        """Of a CUDA device. The deterministic mode excludes a choice that differs between two starts."""
-        options = self.options
-        return Kernels(cudnn_benchmark=options.cudnn_benchmark and options.max_rows != 1, attention=options.attention)
-
-    @property
     def batcher(self) -> Batcher:
         """The batcher of this process. The first use imports torch."""
         with self._making:
@@ -132,7 +123,7 @@ class Diffusion:
         if compilation:
             import_compiler()
         freeze_imports(of="diffusers")
-        chosen = hardware.choose(self.options.device, self.options.precision, self.kernels)
+        chosen = hardware.choose(self.options.device, self.options.precision)
         chosen = replace(chosen, quantization=quantization, compilation=compilation)
         budget = self.options.memory_bytes or int(chosen.memory_bytes() * hardware.WEIGHTS_SHARE)
         host_memory = HostMemory(self.options.host_share)
@@ -175,13 +166,9 @@ def create() -> Diffusion:
             precision=site.DIFFUSION_PRECISION,
             quantization=site.DIFFUSION_QUANTIZATION,
             compilation=site.DIFFUSION_COMPILE,
-            cudnn_benchmark=site.DIFFUSION_CUDNN_BENCHMARK,
-            attention=site.DIFFUSION_ATTENTION,
             memory_bytes=site.DIFFUSION_MEMORY_MB * 10**6 or None,
-            host_share=site.DIFFUSION_HOST_PERCENT / 100,
             max_rows=site.DIFFUSION_ROWS or None,
             models_dir=site.MODELS_DIR,
             openvino=site.DIFFUSION_OPENVINO,
-            openvino_bytes=site.DIFFUSION_OPENVINO_MB * 10**6,
         )
     )

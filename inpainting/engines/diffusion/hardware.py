@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 import psutil
 import torch
 
-from inpainting.engines.diffusion.kernels import DEFAULT_KERNELS, Kernels
 from inpainting.engines.diffusion.quantization import is_quantized
 
 WEIGHTS_SHARE = 0.6
@@ -48,7 +47,7 @@ class Offload(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """quantization: one of `quantization.QUANTIZATIONS`, "" for none. compilation: BLOCKS, "" for none."""
+    """quantization: one of `quantization.QUANTIZATIONS`, "" for none. compilation: "blocks", "" for none."""
 
     device: torch.device
     dtype: torch.dtype
@@ -235,18 +234,20 @@ def finite_checks(tensors: torch.Tensor) -> list[FiniteCheck]:
     return [FiniteCheck(largest, number) for number in range(len(tensors))]
 
 
-def choose(device: str = "auto", precision: str = "auto", kernels: Kernels = DEFAULT_KERNELS) -> Hardware:
+def choose(device: str = "auto", precision: str = "auto") -> Hardware:
     """The requested device and precision, or the best of this machine.
 
     device: auto, cpu, cuda, cuda:N or mps. precision: auto, float32, float16 or bfloat16; auto is float16 on a GPU,
-    and on a CPU bfloat16 if it computes that natively (two to three times as fast), else float32. kernels: of a CUDA
-    device, set for the whole process; where float32 is requested, without TF32.
+    and on a CPU bfloat16 if it computes that natively (two to three times as fast), else float32.
+
+    A CUDA device multiplies float32 with 10 bits of mantissa (TF32) in the whole process, as diffusers recommends
+    (https://huggingface.co/docs/diffusers/v0.34.0/optimization/fp16), unless float32 is requested.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     chosen = torch.device(device)
     if chosen.type == "cuda":
-        replace(kernels, tf32=kernels.tf32 and precision != "float32").use()
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "float32"
     if precision != "auto":
         return Hardware(
             chosen, {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}[precision]

@@ -26,10 +26,10 @@ from inpainting.catalog.inspection.safety_checker_files import variant_in
 from inpainting.catalog.inspection.transformers_folder import PREPROCESSOR
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
-from inpainting.core.keepalive import TIMEOUT_SECONDS, run_in_thread
 from inpainting.core.moderation.policy import UNAVAILABLE
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS
 from inpainting.engines.diffusion.serving.load_lock import serialized
+from inpainting.keepalive import TIMEOUT_SECONDS, run_in_thread
 
 logger = logging.getLogger(__name__)
 transformers.utils.logging.disable_progress_bar()

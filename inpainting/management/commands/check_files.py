@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from inpainting.storage import ImageStorage
-from inpainting.storage_audit import altered, missing, named_files, older
+from inpainting.storage.audit import altered, missing, named_files, older
 
 
 class Command(BaseCommand):

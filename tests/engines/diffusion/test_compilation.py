@@ -23,7 +23,7 @@ from inpainting.engines.diffusion import compilation, engine
 from inpainting.engines.diffusion.compilation import CompiledNetwork
 from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.engines.diffusion.hardware import Hardware, Offload
-from inpainting.engines.diffusion.kernels import BLOCKS, OFF
+from inpainting.engines.diffusion.quantization import OFF
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from tests.engines.diffusion.conditioning import adapter_requests
@@ -74,7 +74,7 @@ def spec(tmp_path: Path) -> ModelSpec:
 
 def batcher(monkeypatch: pytest.MonkeyPatch, backend: Any) -> Batcher:
     monkeypatch.setitem(compilation.OPTIONS, "backend", backend)
-    return Batcher(ModelCache(replace(CPU, compilation=BLOCKS), 10**9))
+    return Batcher(ModelCache(replace(CPU, compilation="blocks"), 10**9))
 
 
 def plain_batcher() -> Batcher:
@@ -181,14 +181,14 @@ def test_the_weights_are_not_copied(spec: ModelSpec, monkeypatch: pytest.MonkeyP
 
 def test_nothing_is_compiled_by_default() -> None:
     assert Diffusion(Options(device="cpu")).batcher.cache.hardware.compilation == ""
-    assert Diffusion(Options(device="cpu", compilation=BLOCKS)).batcher.cache.hardware.compilation == BLOCKS
+    assert Diffusion(Options(device="cpu", compilation="blocks")).batcher.cache.hardware.compilation == "blocks"
 
 
 def test_the_compiler_is_imported_before_the_imports_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     monkeypatch.setattr(compilation, "import_compiler", lambda: done.append("compiler"))
     monkeypatch.setattr(engine, "freeze_imports", lambda of: done.append(of))
-    for word, expected in ((OFF, ["diffusers"]), (BLOCKS, ["compiler", "diffusers"])):
+    for word, expected in ((OFF, ["diffusers"]), ("blocks", ["compiler", "diffusers"])):
         done.clear()
         assert Diffusion(Options(device="cpu", compilation=word)).batcher.is_idle
         assert done == expected

@@ -209,8 +209,8 @@ def test_waiting_for_the_load_lock_sends_keepalives(tmp_path: Path, monkeypatch:
             if len(called_at) == 2:
                 model.close()
 
-        monkeypatch.setattr("inpainting.core.keepalive.KEEPALIVE_SECONDS", 0.01)
-        monkeypatch.setattr("inpainting.core.keepalive.time", SimpleNamespace(monotonic=clock))
+        monkeypatch.setattr("inpainting.keepalive.KEEPALIVE_SECONDS", 0.01)
+        monkeypatch.setattr("inpainting.keepalive.time", SimpleNamespace(monotonic=clock))
         SafetyCheckerCache().get(spec_of(folder), alive)
     assert called_at[:2] == [200, 400]
 

@@ -210,7 +210,7 @@ def test_a_cancel_terminates_a_running_network(eraser: Callable[..., Eraser], mo
             raise Cancelled
 
     monkeypatch.setattr("onnxruntime.RunOptions", recorded)
-    monkeypatch.setattr("inpainting.core.keepalive.KEEPALIVE_SECONDS", 0.01)
+    monkeypatch.setattr("inpainting.keepalive.KEEPALIVE_SECONDS", 0.01)
     slow = eraser(graph=tiny_networks.lama(64, before=tiny_networks.slow_loop(3_000_000)))
     with pytest.raises(Cancelled):
         slow.inpaint(wall(holes(np.s_[300:340, 300:360])), stop)

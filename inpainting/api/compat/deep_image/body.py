@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import PlainValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from inpainting.api.compat.base import shown_name
+from inpainting.api.dialect import shown_name
 from inpainting.api.fields import Fields, ImageText, Integer, Length, Number, Range
 from inpainting.api.parsers import JSON_VALUES, json_object
 from inpainting.api.setting_types import Seed, with_settings

@@ -16,12 +16,12 @@ from django.urls import URLPattern, re_path
 from rest_framework.request import Request
 
 from accounts.authentication import key_from_headers
-from inpainting.api.compat.base import Dialect, json_response, origin_of
 from inpainting.api.compat.deep_image import views
 from inpainting.api.compat.deep_image.answers import error_body, result_url
 from inpainting.api.compat.deep_image.body import parameters_of
 from inpainting.api.compat.deep_image.translation import read_request, source_file
 from inpainting.api.compat.idempotency import read_idempotency
+from inpainting.api.dialect import Dialect, json_response, origin_of
 from inpainting.api.errors import ApiError, ended_without_result
 from inpainting.api.media.links import ending_key
 from inpainting.core.request import InpaintRequest

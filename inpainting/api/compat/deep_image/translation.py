@@ -11,11 +11,10 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from inpainting import webhooks
 from inpainting.api.analyses import describe_in_worker, runs_in_worker
-from inpainting.api.compat.base import MAX_IGNORED_FIELDS, build_scaled_request, origin_of, shown_name
 from inpainting.api.compat.deep_image.body import INPAINTING, RequestForm, echo, names_of, unknown_fields
 from inpainting.api.concurrency_limits import computing, limit_segmentations
+from inpainting.api.dialect import MAX_IGNORED_FIELDS, build_scaled_request, origin_of, shown_name
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.media.links import ending_key
 from inpainting.captioning import describe_colours, find_captioner
@@ -54,8 +53,6 @@ def read_request(
         raise InvalidRequest("File or image url is required", code="source_missing", field="url")
     check_task(values, generate)
     webhook_url = values.get("webhooks", {}).get("complete", "")
-    if webhook_url:
-        webhooks.check_url(webhook_url, field="webhooks.complete")
     read = partial(read_image, request=request, fetch_until=fetch_until)
     image, mask = read(source, SOURCE), None
     if generate.get("adapter_type") == INPAINTING:
@@ -88,6 +85,7 @@ def read_request(
             warnings=(*notes, *described),
             sent_fields=tuple(names_of(sent, RequestForm)),
             webhook_url=webhook_url,
+            webhook_field="webhooks.complete",
             ignored_fields=tuple(ignored[:MAX_IGNORED_FIELDS]),
             service_data=for_webhook if webhook_url else {},
             catalog=catalog,

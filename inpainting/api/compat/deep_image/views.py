@@ -12,7 +12,7 @@ from rest_framework.request import Request
 
 from accounts.models import ApiKey, Scope, User
 from inpainting.accounting.limits import spent
-from inpainting.api.compat.base import json_response
+from inpainting.api.dialect import json_response
 from inpainting.api.views import InpaintView, KeyedView
 from inpainting.generations import history
 from inpainting.generations.delete import delete_and_record, was_deleted

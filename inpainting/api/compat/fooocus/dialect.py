@@ -15,13 +15,13 @@ from rest_framework.request import Request
 
 from accounts.authentication import key_from_headers
 from inpainting.api.compat import fastapi
-from inpainting.api.compat.base import Dialect, json_response, origin_of
 from inpainting.api.compat.fooocus import tools, views
 from inpainting.api.compat.fooocus.body import NOT_STORED, Delivery, GenerateBody, OutputFormat
 from inpainting.api.compat.fooocus.events import stream
 from inpainting.api.compat.fooocus.tasks import pending_task, task
 from inpainting.api.compat.fooocus.translation import translate
 from inpainting.api.compat.idempotency import read_idempotency
+from inpainting.api.dialect import Dialect, json_response, origin_of
 from inpainting.api.errors import ApiError, ended_without_result
 from inpainting.api.media.links import ending_key
 from inpainting.api.media.results import result_bytes

@@ -15,10 +15,10 @@ from rest_framework.request import Request
 
 from inpainting.api.analyses import accept, answer_later, best_mask_of, runs_in_worker
 from inpainting.api.compat import fastapi
-from inpainting.api.compat.base import IGNORED_HEADER, json_response
 from inpainting.api.compat.fooocus.body import DescribeBody, DescribeForm, ImageType, MaskBody, MaskModel
 from inpainting.api.concurrency_limits import computing, limit_segmentations
 from inpainting.api.descriptions import respond_with_caption
+from inpainting.api.dialect import IGNORED_HEADER, json_response
 from inpainting.api.images import ImageRole, SentImage
 from inpainting.api.later_response import has_disconnected
 from inpainting.api.parsers import body_of

@@ -13,10 +13,10 @@ import numpy as np
 from django.conf import settings as django_settings
 from rest_framework.request import Request
 
-from inpainting.api.compat.base import blank_request
 from inpainting.api.compat.fooocus.body import GenerateBody, Side, UpscaleOrVary
 from inpainting.api.compat.fooocus.image_prompts import with_image_prompts
 from inpainting.api.compat.fooocus.settings import Notes, read_settings
+from inpainting.api.dialect import blank_request
 from inpainting.api.errors import NotBuilt
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.catalog.lookup import Catalog

@@ -13,10 +13,10 @@ from rest_framework.request import Request
 
 from accounts.models import ApiKey, Scope
 from inpainting.api.compat import fastapi
-from inpainting.api.compat.base import json_response
 from inpainting.api.compat.fooocus.body import ControlQuery, TaskQuery, TaskSelection
 from inpainting.api.compat.fooocus.styles import STYLES
 from inpainting.api.compat.fooocus.tasks import CONTROL, task
+from inpainting.api.dialect import json_response
 from inpainting.api.views import DialectView
 from inpainting.catalog.lookup import Catalog
 from inpainting.generations import history

@@ -14,11 +14,11 @@ from django.urls import URLPattern, path, reverse
 from rest_framework.request import Request
 
 from accounts.authentication import key_from_headers
-from inpainting.api.compat.base import Dialect, json_response
 from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.compat.modelslab import views
 from inpainting.api.compat.modelslab.answers import error_body, eta, inline_image, links_of, yes_or_no
 from inpainting.api.compat.modelslab.translation import read_request
+from inpainting.api.dialect import Dialect, json_response
 from inpainting.api.errors import ApiError, ended_without_result
 from inpainting.api.later_response import arrival_time
 from inpainting.api.parsers import AnyTypeJsonParser, body_of

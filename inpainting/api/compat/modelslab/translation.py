@@ -10,10 +10,9 @@ from typing import Any, TypeVar
 from django.utils import timezone
 from rest_framework.request import Request
 
-from inpainting import webhooks
-from inpainting.api.compat.base import build_scaled_request, origin_of
 from inpainting.api.compat.modelslab.body import MAX_STEPS, RANGES, InpaintForm
 from inpainting.api.compat.modelslab.views import TEMPORARY
+from inpainting.api.dialect import build_scaled_request, origin_of
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.media.links import ending_key
 from inpainting.catalog import families
@@ -48,13 +47,12 @@ def read_request(
     catalog, reading = Catalog(), Reading(form.sent(), sent)
     settings = reading.settings(catalog)
     values = reading.values
-    if "webhook" in values:
-        webhooks.check_url(values["webhook"], field="webhook")
     read = partial(read_image, request=request, fetch_until=fetch_until)
     inpaint_request, notes = reading.images(settings, read)
     return inpaint_request, Submission(
         warnings=(*reading.warnings, *notes),
         webhook_url=values.get("webhook", ""),
+        webhook_field="webhook",
         expires_at=timezone.now() + TEMPORARY if values["temp"] else None,
         sent_fields=tuple(sent),
         ignored_fields=tuple(reading.ignored),

@@ -12,8 +12,8 @@ from django.utils import timezone
 from rest_framework.request import Request
 
 from accounts.models import Scope
-from inpainting.api.compat.base import json_response, origin_of
 from inpainting.api.compat.modelslab.answers import error_body
+from inpainting.api.dialect import json_response, origin_of
 from inpainting.api.errors import NOT_FOUND, ended_without_result
 from inpainting.api.images import URL, ImageRole, SentImage, read_image
 from inpainting.api.media.links import ending_key, image_link

@@ -11,7 +11,7 @@ from django.urls import reverse
 from pydantic import Field, PlainValidator, WithJsonSchema
 from rest_framework.request import Request
 
-from inpainting.api.compat.base import origin_of
+from inpainting.api.dialect import origin_of
 from inpainting.api.fields import Fields, FromJson, Integer, Length, Number, Range
 from inpainting.api.media.links import ending_key, image_link
 from inpainting.api.native.mask_objects import MaskFormat

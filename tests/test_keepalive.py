@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from inpainting.core import keepalive
-from inpainting.core.keepalive import run_in_thread
+from inpainting import keepalive
+from inpainting.keepalive import run_in_thread
 
 
 def test_keepalive_is_called_meanwhile_and_may_raise() -> None:

@@ -1,9 +1,9 @@
 """The seam between an HTTP dialect and the application.
 
 A dialect translates one service's HTTP API: where the key is sent, how a request is read, and how results and errors
-look. The native API (`inpainting.api.native`) is one dialect, each other module of this package another. To add one,
-write a module here with a subclass of `Dialect` and an instance of it, `DIALECT`. No other file changes, unless the
-links to its images have a folder of their own: `media/urls.py`, `media/named_images.py` and `images.URL` name it.
+look. The native API (`inpainting.api.native`) is one dialect, each module of `inpainting.api.compat` another. To add
+one, write a module there with a subclass of `Dialect` and an instance of it, `DIALECT`. No other file changes, unless
+the links to its images have a folder of their own: `media/urls.py`, `media/named_images.py` and `images.URL` name it.
 """
 
 from __future__ import annotations
