@@ -31,7 +31,6 @@ PRIVATE_ATTRIBUTES = (
     Private(_REQUEST, "_data", "the same"),
     Private(_REQUEST, "_full_data", "the same"),
     Private(_REQUEST, "_request", "Django's request, whose body is forgotten too"),
-    Private("rest_framework.serializers:SerializerMetaclass", "_declared_fields", "copying all fields takes too long"),
     Private("django.http.request:HttpRequest", "_post", "the body is forgotten while a response waits"),
     Private("django.db.models.query:QuerySet", "_insert", "copy_database inserts rows as loaddata does"),
     Private("django.db.models.query:QuerySet", "_raw_delete", "copy_database replaces rows without cascades"),

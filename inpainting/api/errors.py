@@ -43,7 +43,6 @@ CODES = {
 }
 STATUSES = {"draft_changed": 409, "idempotency_in_progress": 409, "idempotency_key_reused": 422}
 """HTTP statuses of the InvalidRequest codes that are not answered with 400."""
-FIELD_CODES = {"required": "field_missing", "null": "field_missing"}
 REFUSED_WHILE_PAINTING = frozenset({"control_image_missing"})
 """Codes of generations that failed because of what was sent: nobody is in the photo whose pose is to be kept."""
 ENDED_STATUSES = {Status.CANCELLED: 409, Status.FAILED: 500}
@@ -137,8 +136,6 @@ def api_error(error: Exception) -> ApiError:
             return painting_error(error)
         case ImageUnavailable():
             return image_unavailable(error)
-        case exceptions.ValidationError():
-            return invalid_field(error)
         case exceptions.APIException():
             return framework_error(error)
         case Http404():
@@ -198,20 +195,6 @@ def painting_error(error: PaintingError) -> ApiError:
 
 def image_unavailable(error: ImageUnavailable) -> ApiError:
     return ApiError(status=error.status, code=error.code, message=error.message, headers=error.headers, cause=error)
-
-
-def invalid_field(error: exceptions.ValidationError) -> ApiError:
-    """Return the first invalid field of a form, in words."""
-    details: Any = error.detail  # field -> a list of problems, or, for an object, its entries alike
-    name, problems = next(iter(details.items()))
-    while isinstance(problems, dict):
-        problems = next(iter(problems.values()))
-    problem: exceptions.ErrorDetail = problems[0]
-    code = FIELD_CODES.get(problem.code or "", "field_invalid")
-    message = f"{name}: {problem[:MAX_QUOTED_CHARACTERS]}"
-    if code == "field_missing":
-        message = f"Missing required field: {name}"
-    return ApiError(status=400, code=code, message=message, field=name, cause=error)
 
 
 def framework_error(error: exceptions.APIException) -> ApiError:

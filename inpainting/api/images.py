@@ -10,11 +10,9 @@ import re
 import threading
 import time
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from django.core.files.uploadedfile import UploadedFile
-from rest_framework import serializers
 from rest_framework.request import Request
 
 from inpainting.api.concurrency_limits import limit_fetches
@@ -48,17 +46,6 @@ class SentImage:
             return (self.value.name or "")[-MAX_NAME_CHARACTERS:]
         link = DRAFT_IMAGE.fullmatch(self.value)
         return unquote(link[1])[-MAX_NAME_CHARACTERS:] if link else ""
-
-
-class ImageText(serializers.Field):
-    """A URL, base64 or a data URL. CharField would examine each of its millions of characters."""
-
-    default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "It must be a URL or base64."}
-
-    def to_internal_value(self, data: Any) -> str:
-        if not isinstance(data, str):
-            self.fail("invalid")
-        return data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

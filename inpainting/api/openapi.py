@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
+from drf_spectacular.drainage import set_override
+from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import Direction, OpenApiParameter, OpenApiResponse, extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
 
 from inpainting.api.native.schemas.base import Problem
 
@@ -45,6 +51,57 @@ KEY = OpenApiParameter(
     OpenApiParameter.HEADER, description="A repeated request with the same key returns the same generation.",
 )  # fmt: skip
 DOWNLOAD = OpenApiParameter("download", str, description="If present, the response is a download with a file name.")
+
+
+class DocumentSchema(GenerateJsonSchema):
+    """JSON Schema without titles, and without null as the default of fields that may be left out."""
+
+    keeps_null = False
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def field_is_required(self, field: Any, total: bool) -> bool:
+        """Of an answer, all fields are but those that are left out where they are None."""
+        in_answer = self.mode == "serialization"
+        return "serialization_exclude_if" not in field if in_answer else super().field_is_required(field, total)
+
+    def default_schema(self, schema: Any) -> dict[str, Any]:
+        if schema.get("default", self) is not None:
+            return super().default_schema(schema)
+        inner = schema["schema"]
+        return self.generate_inner(inner["schema"] if inner["type"] == "nullable" and not self.keeps_null else inner)
+
+
+class DocumentSchemaWithNull(DocumentSchema):
+    """The same for bodies in which null has a meaning."""
+
+    keeps_null = True
+
+
+class PydanticModels(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """Describes bodies and answers that are pydantic models."""
+
+    target_class = BaseModel
+    match_subclasses = True
+    priority = 1
+
+    def get_name(self, auto_schema: AutoSchema, direction: Direction) -> str:
+        set_override(self.target, "suppress_collision_warning", True)  # it may be known as a part of another already
+        return str(self.target.__name__)
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
+        schema: dict[str, Any] = self.target.model_json_schema(
+            ref_template="#/components/schemas/{model}",
+            mode="validation" if direction == "request" else "serialization",
+            schema_generator=DocumentSchemaWithNull
+            if getattr(self.target, "documents_null", False)
+            else DocumentSchema,
+        )
+        for name, definition in schema.pop("$defs", {}).items():
+            component = ResolvedComponent(name, ResolvedComponent.SCHEMA, definition, name)  # type: ignore[no-untyped-call]
+            auto_schema.registry.register_on_missing(component)
+        return schema
 
 
 def file_answers(media_type: str) -> dict[Any, Any]:

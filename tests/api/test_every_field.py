@@ -249,7 +249,7 @@ class Caller:
 
 
 def test_the_table_has_every_field() -> None:
-    assert set(ALTERNATIVES) == set(Img2ImgForm().fields)
+    assert set(ALTERNATIVES) == set(Img2ImgForm.model_fields)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -137,9 +137,12 @@ def test_fields_have_ranges_in_the_form_and_none_in_json(document: dict[str, Any
     assert (form["denoising_strength"]["minimum"], form["denoising_strength"]["maximum"]) == (0, 1)
     for name, required in (("Upload", ["image", "prompt"]), ("Json", ["input_image", "prompt"])):
         assert sorted(document["components"]["schemas"][name]["required"]) == required, "a mask may be left out"
-    assert form["mask_polarity"]["enum"] == ["black_repaints", "white_repaints", "transparent_repaints"]
+    polarity = document["components"]["schemas"]["MaskPolarity"]
+    assert form["mask_polarity"]["$ref"] == "#/components/schemas/MaskPolarity"
+    assert polarity["enum"] == ["black_repaints", "white_repaints", "transparent_repaints"]
     assert all(value.get("description") for value in form.values())
-    for slug in (form["embeddings"]["items"], form["loras"]["items"]["properties"]["slug"]):
+    lora = document["components"]["schemas"]["LoraEntry"]["properties"]
+    for slug in (form["embeddings"]["items"], lora["slug"]):
         assert (slug["maxLength"], slug["pattern"]) == (64, "^[a-z0-9][a-z0-9._-]{0,63}$")
 
 
@@ -235,13 +238,14 @@ def test_every_answer_matches_the_schema(
         if case.path_parameters and mode is GenerationMode.POSITIVE:
             parameters = path_parameters(name)
             case.path_parameters = {parameter: parameters[parameter] for parameter in case.path_parameters}
+        sent: Any = bytes if case.media_type == "multipart/form-data" else text
         if isinstance(case.body, dict) and mode is GenerationMode.POSITIVE:
-            case.body = completed_body(case.body, photo_png, mask_png)
+            case.body = completed_body(case.body, sent(photo_png), sent(mask_png))
         if name == "POST /api/masks/" and mode is GenerationMode.POSITIVE:
             # No field is required alone, so the schema allows a request without a body.
             generated = case.body if isinstance(case.body, dict) else {}
             case.media_type = case.media_type or "application/json"
-            case.body = {"image": text(photo_png), "points": "[[50, 30]]", **within_photo(generated)}
+            case.body = {"image": sent(photo_png), "points": "[[50, 30]]", **within_photo(generated)}
         if "sha256" in (case.path_parameters or {}) and case.method == "PUT" and mode is GenerationMode.POSITIVE:
             case.body = photo_png
         if mode is GenerationMode.POSITIVE and "Idempotency-Key" in (case.headers or {}):
@@ -275,14 +279,17 @@ def within_photo(body: dict[str, Any]) -> dict[str, Any]:
     return fields | ({"box": "[30, 10, 70, 50]"} if "box" in fields else {})
 
 
-def completed_body(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str, Any]:
-    """Complete a generated body with values that a schema cannot express: real images, existing names, a mask."""
-    images: dict[str, Any] = {"input_image": text(image), "image": text(image), "mask": text(mask)}
-    images |= {name: text(image) for name in CONDITIONING_IMAGES}
-    images |= {"file": text(mask), "images": [text(image)] * len(body.get("images", "")), "masks": [text(mask)]}
+def completed_body(body: dict[str, Any], image: str | bytes, mask: str | bytes) -> dict[str, Any]:
+    """Complete a generated body with values that a schema cannot express: real images, existing names, a mask.
+
+    image, mask: as they are sent, texts in JSON and files in forms.
+    """
+    images: dict[str, Any] = {"input_image": image, "image": image, "mask": mask}
+    images |= dict.fromkeys(CONDITIONING_IMAGES, image)
+    images |= {"file": mask, "images": [image] * len(body.get("images", "")), "masks": [mask]}
     completed = {**body, **{part: canonical for part, canonical in images.items() if part in body}}
     if {"image", "input_image"} & completed.keys():
-        completed["mask"] = text(mask)  # optional only with models that are not installed here
+        completed["mask"] = mask  # optional only with models that are not installed here
     if "operations" in completed:
         completed["operations"] = '[{"name": "grow", "pixels": 3}]'  # some need pixels, others a mask of this size
     if completed.get("mask_polarity") == "transparent_repaints" and set(completed) <= MASK_OPERATIONS:
@@ -291,13 +298,15 @@ def completed_body(body: dict[str, Any], image: bytes, mask: bytes) -> dict[str,
     if completed.get("prompt") == "":
         completed["prompt"] = "a lawn"  # the generator sends no empty form fields
     if "document" in completed:
-        completed |= {"document": drafts.document(), "pictures": []}
+        completed |= {"revision": 0, "document": drafts.document(), "pictures": []}
     for name in (
         "engine",
         "model",
         "vae",
         "control",
+        "controls",
         "ip_adapter",
+        "ip_adapters",
         "control_start",
         "guidance_start",
         "guidance_end",

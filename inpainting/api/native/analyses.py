@@ -45,7 +45,7 @@ def answer(analysis: Analysis, request: Request, *, keeps: bool) -> HttpResponse
 
 def pending_response(analysis: Analysis, *, applied: str) -> HttpResponseBase:
     headers = {"Location": reverse("analysis", args=[analysis.pk]), "Preference-Applied": applied}
-    return json_response(PendingAnalysis.render(analysis), status=202, headers=headers)
+    return json_response(PendingAnalysis.of(analysis).model_dump(), status=202, headers=headers)
 
 
 def result_response(analysis: Analysis, *, request: Request) -> HttpResponseBase:
@@ -67,7 +67,7 @@ class AnalysisDetail(APIView):
         "Get an analysis and what it has found", {200: AnalysisDocument}, problems=(404, 410), name="analyses_retrieve"
     )
     def get(self, request: Request, pk: UUID) -> Response:
-        return Response(AnalysisDocument.render(own_analysis(request, pk), request=request))
+        return Response(AnalysisDocument.of(own_analysis(request, pk), request).model_dump())
 
     @documented("Delete an analysis", {204: None}, problems=(404, 409), name="analyses_destroy")
     def delete(self, request: Request, pk: UUID) -> Response:
@@ -86,4 +86,4 @@ class AnalysisCancel(APIView):
         analysis = own_analysis(request, pk)
         if not analysis.cancel():
             raise Conflict("This analysis has ended already.", code="already_ended")
-        return Response(AnalysisDocument.render(analysis, request=request))
+        return Response(AnalysisDocument.of(analysis, request).model_dump())

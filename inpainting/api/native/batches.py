@@ -17,13 +17,12 @@ from accounts.models import Scope
 from inpainting.api.errors import Conflict
 from inpainting.api.native.batch_requests import accept_batch
 from inpainting.api.native.pagination import PageQuery, read_query, render_page
-from inpainting.api.native.schemas.base import Answer
 from inpainting.api.native.schemas.batches import (
     BatchAcceptedDocument,
+    BatchDocument,
     BatchPageDocument,
     BatchRetriedDocument,
     WholeBatchDocument,
-    positions_of,
 )
 from inpainting.api.native.schemas.bodies import BATCH
 from inpainting.api.openapi import ACCEPTING, KEY, documented
@@ -41,10 +40,6 @@ def own_batch(request: Request, pk: UUID) -> Batch:
     return batch
 
 
-def render(schema: type[Answer], batch: Batch, **context: Any) -> dict[str, Any]:
-    return schema.render(batch, positions=positions_of(batch), **context)
-
-
 class BatchList(AnyBodyView):
     required_scope = {"GET": Scope.READ, "POST": Scope.GENERATE}  # noqa: RUF012 - read by DRF, never changed
     takes_images = True
@@ -57,7 +52,11 @@ class BatchList(AnyBodyView):
         name="batches_list",
     )
     def get(self, request: Request) -> Response:
-        return Response(render_page(BatchPageDocument, batches.for_user(request.user), read_query(request), request))
+        return Response(
+            render_page(
+                BatchPageDocument, batches.for_user(request.user), read_query(request), request, BatchDocument.of
+            )
+        )
 
     @documented(
         "Inpaint many images",
@@ -71,7 +70,7 @@ class BatchList(AnyBodyView):
         after one of your limits is reached. The whole request is refused, and nothing kept, if a field is invalid or no
         image can be accepted."""
         batch = accept_batch(request)
-        return Response(render(BatchAcceptedDocument, own_batch(request, batch.pk)), status=202)
+        return Response(BatchAcceptedDocument.of(own_batch(request, batch.pk)).model_dump(), status=202)
 
 
 class BatchDetail(APIView):
@@ -79,7 +78,7 @@ class BatchDetail(APIView):
 
     @documented("Get a batch", {200: WholeBatchDocument}, problems=(404,))
     def get(self, request: Request, pk: UUID) -> Response:
-        return Response(render(WholeBatchDocument, own_batch(request, pk)))
+        return Response(WholeBatchDocument.of(own_batch(request, pk)).model_dump())
 
     @documented("Delete a batch with its generations and their images", {204: None}, problems=(404, 409))
     def delete(self, request: Request, pk: UUID) -> Response:
@@ -99,7 +98,7 @@ class BatchCancel(APIView):
     def post(self, request: Request, pk: UUID) -> Response:
         if not batches.cancel(own_batch(request, pk)):
             raise Conflict("Everything in this batch has ended already.", code="already_ended")
-        return Response(render(WholeBatchDocument, own_batch(request, pk)))
+        return Response(WholeBatchDocument.of(own_batch(request, pk)).model_dump())
 
 
 class BatchRetry(APIView):
@@ -118,7 +117,7 @@ class BatchRetry(APIView):
                 "Nothing in this batch failed or was cancelled. Send refused images again in a new batch.",
                 code="nothing_to_retry",
             )
-        return Response(render(BatchRetriedDocument, own_batch(request, pk), outcome=outcome), status=202)
+        return Response(BatchRetriedDocument.of_retry(own_batch(request, pk), outcome).model_dump(), status=202)
 
 
 class BatchResults(ImageView):
@@ -137,7 +136,7 @@ class BatchResults(ImageView):
         entries = list(archive_entries(batch))
         if not entries:
             raise Conflict("Nothing in this batch has succeeded yet.", code="nothing_succeeded")
-        manifest = render(WholeBatchDocument, batch)
+        manifest = WholeBatchDocument.of(batch).model_dump()
         filename = f"dreamlayer-batch-{str(pk)[:8]}.zip"
         return zip_response(entries, manifest, made_at=batch.created_at, filename=filename)
 

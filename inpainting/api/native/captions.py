@@ -33,9 +33,7 @@ class Captions(AnyBodyView):
     )
     def post(self, request: Request) -> HttpResponseBase:
         body = read_body(request)
-        form = CaptionForm(data=body.fields)
-        form.is_valid(raise_exception=True)
-        style, image = form.validated_data["style"], body.image("image")
+        style, image = CaptionForm.read(body.fields).style, body.image("image")
         if image is None:
             raise InvalidRequest("image is missing.", code="field_missing", field="image")
         return respond_with_caption(image, style, request, role=IMAGE, dialect=DIALECT, render=caption_response)

@@ -9,7 +9,12 @@ from rest_framework.views import APIView
 
 from accounts.models import Scope
 from inpainting.accounting.limits import spent, stored_bytes
-from inpainting.api.native.schemas.catalog import EnginesDocument, ModelsDocument, UsageDocument
+from inpainting.api.native.schemas.catalog import (
+    EngineDocument,
+    EnginesDocument,
+    ModelsDocument,
+    UsageDocument,
+)
 from inpainting.api.openapi import documented
 from inpainting.catalog.lookup import Catalog
 from inpainting.engines import registry
@@ -23,8 +28,9 @@ class Engines(APIView):
 
     @documented("List the engines", {200: EnginesDocument})
     def get(self, request: Request) -> Response:
-        engines = {"engines": [engine.declaration for engine in registry.engines().values()]}
-        return Response(EnginesDocument.render(engines, planner=planner()))
+        here = planner()
+        engines = [EngineDocument.of(engine.declaration, here) for engine in registry.engines().values()]
+        return Response(EnginesDocument(engines=engines).model_dump())
 
 
 class Models(APIView):
@@ -35,7 +41,11 @@ class Models(APIView):
     @documented("List the models, LoRAs and adapters", {200: ModelsDocument})
     def get(self, request: Request) -> Response:
         catalog = Catalog()
-        listed = {"models": catalog.checkpoints, "loras": catalog.loras, "adapters": catalog.adapters}
+        listed = {
+            "models": catalog.checkpoints,
+            "loras": catalog.loras,
+            "adapters": catalog.adapters,
+        }
         return Response(ModelsDocument.render(listed))
 
 

@@ -16,7 +16,7 @@ from inpainting.api.dialect import Dialect, json_response
 from inpainting.api.errors import ApiError, ending_error
 from inpainting.api.native import requests
 from inpainting.api.native.schemas.base import Problem
-from inpainting.api.native.schemas.generations import Pending, img2img_result
+from inpainting.api.native.schemas.generations import Painted, Pending
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.submit import Submission
 from inpainting.models import Generation, Status
@@ -52,17 +52,17 @@ class NativeApi(Dialect):
             return json_response(pending_answer(generation), status=202, headers={"Preference-Applied": applied})
         if generation.status != Status.SUCCEEDED:
             return self.render_error(ending_error(generation))
-        return json_response(img2img_result(generation, request))
+        return json_response(Painted.of(generation, request).model_dump())
 
     def render_error(self, error: ApiError) -> HttpResponse:
-        return json_response(Problem.render(error), status=error.status, headers=error.headers)
+        return json_response(Problem.of(error).model_dump(), status=error.status, headers=error.headers)
 
 
 DIALECT = NativeApi()
 
 
 def pending_answer(generation: Generation) -> dict[str, Any]:
-    return Pending.render(generation, place=queue_position(generation, was_just_accepted=True))
+    return Pending.of(generation, queue_position(generation, was_just_accepted=True)).model_dump()
 
 
 def parse_prefer_header(request: Request) -> tuple[float | None, str]:

@@ -11,17 +11,18 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls.converters import StringConverter
 from drf_spectacular.utils import OpenApiParameter, extend_schema_view
-from rest_framework import serializers
+from pydantic import Field
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 
 from accounts.models import Scope
+from inpainting.api.fields import Fields, extended_by
 from inpainting.api.media.links import public_image
 from inpainting.api.media.results import file_in_format, result_with_settings
 from inpainting.api.native.generations import own_generation
 from inpainting.api.native.pagination import read_query
 from inpainting.api.openapi import DOWNLOAD, IMAGE, RESULT, THUMBNAIL, documented
-from inpainting.api.setting_fields import Choice
+from inpainting.api.setting_types import Boolean, type_of
 from inpainting.api.views import ImageView
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.codecs.formats import EXTENSIONS, FORMATS_BY_EXTENSION, PNG
@@ -127,17 +128,14 @@ class GenerationConditioningImagePreview(PreviewFile, InputImage):
     pass
 
 
-class ResultQuery(serializers.Serializer):
-    format = Choice(
-        find_setting("output_format"),
-        required=False,
-        help_text="png: the lossless PNG. A format that was not requested is a lossy copy made for this response.",
-    )
-    embed_settings = serializers.BooleanField(
-        required=False,
-        allow_null=True,
-        default=None,
-        help_text="true: the settings are in the file, as text of a PNG or as UserComment of JPEG and WebP; false: "
+FORMAT = "png: the lossless PNG. A format that was not requested is a lossy copy made for this response."
+
+
+@extended_by({"format": (type_of(find_setting("output_format")) | None, Field(None, description=FORMAT))})
+class ResultQuery(Fields):
+    embed_settings: Boolean = Field(
+        None,
+        description="true: the settings are in the file, as text of a PNG or as UserComment of JPEG and WebP; false: "
         "they are not. Without it, as stored: in PNG files, unless the site has turned that off.",
     )
 
@@ -151,10 +149,12 @@ class GenerationImage(ImageView):
     def get(self, request: Request, pk: UUID, index: int) -> HttpResponseBase:
         image = own_image(request, pk, index)
         query = read_query(request, ResultQuery)
-        format, embedded = query.get("format", image.format), query["embed_settings"]
+        format, embedded = query.sent().get("format", image.format), query.embed_settings
         name = f"dreamlayer-{str(pk)[:8]}-{index}.{EXTENSIONS[format]}" if "download" in request.query_params else None
-        is_stored = embedded is None
-        file = file_in_format(image, format) if is_stored else result_with_settings(image, format, embedded=embedded)
+        if embedded is None:
+            file = file_in_format(image, format)
+        else:
+            file = result_with_settings(image, format, embedded=embedded)
         return image_response(request, file, OWNERS_ONLY, filename=name)
 
 

@@ -18,7 +18,7 @@ from accounts.models import Scope
 from inpainting.api.images import IMAGE, SentImage, decode_sent
 from inpainting.api.native.schemas.drafts import SHA256, DraftDocument, DraftForm, SavedDraft
 from inpainting.api.openapi import READING, RESULT, documented
-from inpainting.api.parsers import JsonObjectParser, Limit
+from inpainting.api.parsers import JsonObjectParser, Limit, body_of
 from inpainting.api.views import ImageView
 from inpainting.core.codecs import encode_png
 from inpainting.core.codecs.colour import to_8_bits
@@ -58,7 +58,7 @@ class DraftView(APIView):
 
     @documented("Get your draft in the editor", {200: DraftDocument}, name="draft_retrieve")
     def get(self, request: Request) -> Response:
-        return Response(DraftDocument.render(drafts.find(request.user)), headers=NOT_CACHED)
+        return Response(DraftDocument.of(drafts.find(request.user)).model_dump(), headers=NOT_CACHED)
 
     @documented(
         "Replace your draft in the editor",
@@ -70,10 +70,8 @@ class DraftView(APIView):
     def put(self, request: Request) -> Response:
         """409 `draft_changed` if its revision is no longer the one that was sent: get the newer draft first. 400
         `draft_pictures_missing` if an image was not uploaded. Images that the draft no longer names are deleted."""
-        form = DraftForm(data=request.data)
-        form.is_valid(raise_exception=True)
-        sent = form.validated_data
-        draft = drafts.save(request.user, sent["document"], revision=sent["revision"], images=set(sent["pictures"]))
+        sent = DraftForm.read(body_of(request))
+        draft = drafts.save(request.user, sent.document, revision=sent.revision, images=set(sent.pictures))
         return Response(SavedDraft.render(draft), headers=NOT_CACHED)
 
 

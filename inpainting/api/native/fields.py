@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
+from uuid import UUID
 
-from rest_framework import serializers
+from pydantic import Field
 
 from inpainting import families
+from inpainting.api.fields import Fields, Length
 from inpainting.api.samplers import SAMPLERS
-from inpainting.api.setting_fields import NO_PRESET, Text, build_field
+from inpainting.api.setting_types import NO_PRESET, with_settings
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ADAPTER_SETTINGS, Kind
 from inpainting.core.adapter_uses import ADAPTER_LISTS, AdapterUse
@@ -30,75 +31,50 @@ SETTING_NAMES = {row.public_name: row.name for row in SETTINGS}
 ALIASES = {alias: row.public_name for row in SETTINGS for alias in row.aliases}
 LEGACY = {"sampler_name": "scheduler", "model_name": "model"}
 """Fields of other services' clients -> the settings that they choose."""
+ENGINE = "A name from /api/engines/, or auto."
+PARENT = "The generation whose result this one edits further; one of yours."
 
 
-class ChangesForm(serializers.Serializer):
-    """Every setting, and the fields that are no settings. Fields that were not sent are absent from the result."""
+@with_settings(SETTINGS)
+class ChangesForm(Fields):
+    """Every setting, and the fields that are no settings."""
 
-    sampler_name = Text(
-        required=False, allow_blank=True, max_length=200, help_text=f"One of {', '.join(SAMPLERS)}; others fall back."
+    sampler_name: Annotated[str, Length(200, may_be_blank=True)] | None = Field(
+        None, description=f"One of {', '.join(SAMPLERS)}; others fall back."
     )
-    engine = Text(required=False, max_length=60, help_text="A name from /api/engines/, or auto.")
-    model_name = Text(
-        required=False, allow_blank=True, max_length=200, help_text="Like model, but an unknown one falls back."
+    engine: Annotated[str, Length(60)] | None = Field(None, description=ENGINE)
+    model_name: Annotated[str, Length(200, may_be_blank=True)] | None = Field(
+        None, description="Like model, but an unknown one falls back."
     )
-    webhook_url = Text(
-        required=False,
-        allow_blank=True,
-        max_length=MAX_URL_CHARACTERS,
-        help_text="Called when the generation has ended: an http or https URL of a public address. Running again does "
-        "not inherit it.",
+    webhook_url: Annotated[str, Length(MAX_URL_CHARACTERS, may_be_blank=True)] | None = Field(
+        None,
+        description="Called when the generation has ended: an http or https URL of a public address. Running again "
+        "does not inherit it.",
     )
-    setting_fields: Mapping[str, serializers.Field] = {row.public_name: build_field(row) for row in SETTINGS}
-
-    def get_fields(self) -> dict[str, serializers.Field]:
-        """Copies of the fields. To validate, only of those that were sent, are required or have a default: DRF skips
-        the others, and copying them takes longer than all else."""
-        declared = {**self.setting_fields, **self._declared_fields}
-        if hasattr(self, "initial_data"):
-            declared = {
-                name: field
-                for name, field in declared.items()
-                if name in self.initial_data or field.required or field.default is not serializers.empty
-            }
-        return copy.deepcopy(declared)
 
 
+@with_settings([find_setting("prompt"), *OUTPAINT_ROWS], required=["prompt"])
 class Img2ImgForm(ChangesForm):
-    mask_polarity = serializers.ChoiceField(
-        [polarity.value for polarity in MaskPolarity],
-        default=MaskPolarity.BLACK_REPAINTS.value,
-        help_text="Which part of the mask is repainted.",
-    )
-    setting_fields: Mapping[str, serializers.Field] = {
-        **ChangesForm.setting_fields,
-        "prompt": build_field(find_setting("prompt"), is_required=True),
-        **{row.public_name: build_field(row) for row in OUTPAINT_ROWS},
-    }
+    mask_polarity: MaskPolarity = Field(MaskPolarity.BLACK_REPAINTS, description="Which part of the mask is repainted.")
 
 
 class GenerationForm(Img2ImgForm):
     """The fields of one generation: those of a batch, and its parent."""
 
-    # DRF's metaclass removes declared fields from the class, so this one hides no attribute.
-    parent = serializers.UUIDField(  # type: ignore[assignment]
-        required=False, help_text="The generation whose result this one edits further; one of yours."
-    )
+    parent: UUID | None = Field(None, description=PARENT)
 
 
 def check_fields(
-    form: type[serializers.Serializer], fields: Mapping[str, Any], catalog: Catalog, *, clamp: bool
+    form: type[Fields], fields: Mapping[str, Any], catalog: Catalog, *, clamp: bool
 ) -> tuple[dict[str, Any], list[str]]:
     """Validate fields with a form. Returns its values by public name, and warnings about clamped or replaced values.
 
     clamp: move numbers outside their range to the nearest limit instead of refusing them.
-    Raises DRF's ValidationError, or InvalidRequest with the limit for a value outside its range.
+    Raises InvalidRequest, with the limit for a value outside its range.
     """
     named = {ALIASES[name]: value for name, value in fields.items() if name in ALIASES} | dict(fields)
     warnings: list[str] = []
-    serializer = form(data=named, context={"clamp": clamp, "warnings": warnings})
-    serializer.is_valid(raise_exception=True)
-    values = fall_back(dict(serializer.validated_data), catalog, warnings)
+    values = fall_back(form.read(named, clamped=warnings if clamp else None).sent(), catalog, warnings)
     requested = values.get("guidance_scale", 0.0)
     if clamp and requested > MAX_GUIDANCE_SCALE:
         values["guidance_scale"] = nearest = min(requested, max_guidance_of(values.get("model"), catalog))

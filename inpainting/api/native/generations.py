@@ -19,7 +19,12 @@ from inpainting.api.native.fields import ChangesForm, check_fields, remove_empty
 from inpainting.api.native.pagination import read_query, render_page
 from inpainting.api.native.requests import read_idempotency
 from inpainting.api.native.schemas.bodies import CHANGES
-from inpainting.api.native.schemas.generations import PageDocument, Pending, WholeGenerationDocument
+from inpainting.api.native.schemas.generations import (
+    GenerationDocument,
+    PageDocument,
+    Pending,
+    WholeGenerationDocument,
+)
 from inpainting.api.native.search import Search, search
 from inpainting.api.openapi import ACCEPTING, KEY, documented
 from inpainting.api.views import AnyBodyView
@@ -46,7 +51,7 @@ def own_generation(request: Request, pk: UUID) -> Generation:
 
 def whole_generation(request: Request, pk: UUID) -> dict[str, Any]:
     generation = own_generation(request, pk)
-    return WholeGenerationDocument.render(generation, place=queue_position(generation))
+    return WholeGenerationDocument.of(generation, place=queue_position(generation)).model_dump()
 
 
 class GenerationList(APIView):
@@ -61,7 +66,8 @@ class GenerationList(APIView):
     )
     def get(self, request: Request) -> Response:
         query = read_query(request, Search)
-        return Response(render_page(PageDocument, search(history.for_user(request.user), query), query, request))
+        found = search(history.for_user(request.user), query)
+        return Response(render_page(PageDocument, found, query, request, GenerationDocument.of))
 
 
 class GenerationDetail(APIView):

@@ -11,7 +11,7 @@ from accounts.models import Scope
 from inpainting.api.native.bodies import read_body
 from inpainting.api.native.dialect import DIALECT
 from inpainting.api.native.schemas.bodies import IMG2IMG
-from inpainting.api.native.schemas.generations import Img2ImgResult, Pending, Received
+from inpainting.api.native.schemas.generations import Painted, Pending, Received
 from inpainting.api.openapi import ACCEPTING, HOW_LONG, KEY, READING, documented
 from inpainting.api.views import AnyBodyView, inpaint
 from inpainting.generations import history
@@ -26,7 +26,7 @@ class Img2Img(AnyBodyView):
 
     @documented(
         "Inpaint an image",
-        {200: Img2ImgResult, 202: Pending},
+        {200: Painted, 202: Pending},
         problems=(*ACCEPTING, 410, 500),
         request=IMG2IMG,
         parameters=[HOW_LONG, KEY],
@@ -52,4 +52,4 @@ class Interrupt(AnyBodyView):
         newest = live.filter(cancel_requested=False).first()
         if newest is not None:
             newest.cancel()
-        return Response(Received.render(None))
+        return Response(Received().model_dump())

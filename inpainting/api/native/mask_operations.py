@@ -40,18 +40,16 @@ class MaskOperations(AnyBodyView):
     )
     def post(self, request: Request) -> Response:
         body = read_body(request)
-        form = OperationsForm(data={**body.fields, **body.files})
-        form.is_valid(raise_exception=True)
-        values = form.validated_data
+        form = OperationsForm.read({**body.fields, **body.files})
         with limit_segmentations(request.user):
-            mask = self.read("mask", values["mask"], values["mask_polarity"])
-            for index, (operation, sent) in enumerate(values["operations"]):
+            mask = self.read("mask", form.mask, form.mask_polarity)
+            for index, (operation, sent) in enumerate(form.operations):
                 place = f"operations[{index}].mask"
-                other = self.read(place, sent, values["mask_polarity"]) if operation.combines else None
+                other = self.read(place, sent, form.mask_polarity) if operation.combines else None
                 with computing():
                     mask = operation.apply(mask, other)
             with computing():
-                return Response(ChangedMask.render(answer(mask, values["format"])))
+                return Response(ChangedMask.render(answer(mask, form.format)))
 
     def read(self, field: str, sent: Any, polarity: MaskPolarity) -> Mask:
         """A mask in any of the formats. Raises InvalidRequest, and what `read_image` raises."""

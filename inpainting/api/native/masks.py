@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -58,7 +59,8 @@ class Masks(AnyBodyView):
         name="masks_list",
     )
     def get(self, request: Request) -> Response:
-        return Response(render_page(FoundMaskPage, masks_of(request.user), read_query(request), request))
+        make = partial(FoundMask.of, request=request)
+        return Response(render_page(FoundMaskPage, masks_of(request.user), read_query(request), request, make))
 
     @documented(
         "Select an object",
@@ -71,9 +73,7 @@ class Masks(AnyBodyView):
     def post(self, request: Request) -> HttpResponseBase:
         """201 with its Location where the mask was stored, otherwise 200; 202 where the request does not wait."""
         body = read_body(request)
-        form = MaskForm(data=body.fields)
-        form.is_valid(raise_exception=True)
-        values, idempotency = form.validated_data, read_idempotency(request, body)
+        values, idempotency = MaskForm.read(body.fields).sent(), read_idempotency(request, body)
         if idempotency is None:
             return self.select(request, body, values, None)
         repeated = earlier_answer(request, idempotency, values["format"])
@@ -161,7 +161,7 @@ class MaskDetail(APIView):
 
     @documented("Get a mask that was found", {200: FoundMask}, problems=(404,), name="masks_retrieve")
     def get(self, request: Request, pk: UUID) -> Response:
-        return Response(FoundMask.render(own_mask(request, pk), request=request))
+        return Response(FoundMask.of(own_mask(request, pk), request).model_dump())
 
     @documented("Delete a mask that was found", {204: None}, problems=(404,), name="masks_destroy")
     def delete(self, request: Request, pk: UUID) -> Response:

@@ -31,7 +31,7 @@ from inpainting.generations.submit import Submission
 from inpainting.planning import planner
 from inpainting.worker.run_time_estimates import GenerationFeatures, estimator_for
 
-ANSWERS = PolymorphicProxySerializer("Plan", [PlanAnswer, ImagePlanAnswer], resource_type_field_name=None)
+ANSWERS = PolymorphicProxySerializer("Plan", [PlanAnswer, ImagePlanAnswer], resource_type_field_name=None)  # type: ignore[list-item]
 
 
 class PlanView(AnyBodyView):

@@ -29,7 +29,7 @@ from inpainting.models import Generation
 
 IMAGE_FIELDS = ("image", "input_image")
 """The fields that hold the source image; the first that is sent counts."""
-KNOWN_FIELDS = frozenset([*GenerationForm().get_fields(), *ALIASES, *IMAGE_FIELDS, "mask", *CONDITIONING_IMAGES]) | {
+KNOWN_FIELDS = frozenset([*GenerationForm.model_fields, *ALIASES, *IMAGE_FIELDS, "mask", *CONDITIONING_IMAGES]) | {
     "csrfmiddlewaretoken"
 }
 """The fields that are read from a body; the last by Django."""

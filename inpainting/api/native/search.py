@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
 
 from django.db.models import QuerySet
-from rest_framework import serializers
+from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticKnownError
 
+from inpainting.api.fields import StoredText
 from inpainting.api.native.pagination import PageQuery
 from inpainting.generations.edit_tree import in_tree
 from inpainting.generations.search import search as filtered
 from inpainting.models import Generation, Status
 
 
+def read_time(text: object) -> datetime:
+    """A time in ISO 8601; UTC without a time zone. pydantic would also read numbers, as seconds."""
+    try:
+        time = datetime.fromisoformat(str(text))
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise PydanticKnownError("datetime_parsing", {"error": str(error)}) from error
+
+
+Time = Annotated[datetime, PlainValidator(read_time), WithJsonSchema({"type": "string", "format": "date-time"})]
+
+
 class Search(PageQuery):
     """The query parameters. Results contain every word of `prompt`, in any order."""
 
-    status = serializers.ChoiceField(Status.values, required=False)
-    engine = serializers.CharField(required=False, max_length=60, trim_whitespace=False)
-    service = serializers.CharField(required=False, max_length=20, help_text="native, or the name of a service.")
-    created_after = serializers.DateTimeField(required=False, help_text="ISO 8601; UTC without a time zone.")
-    created_before = serializers.DateTimeField(required=False, help_text="ISO 8601; UTC without a time zone.")
-    prompt = serializers.CharField(
-        required=False, max_length=300, allow_blank=True, help_text="Words of the prompt, in any case."
+    status: Status | None = None
+    engine: Annotated[StoredText, Field(min_length=1, max_length=60)] | None = None
+    service: Annotated[StoredText, Field(min_length=1, max_length=20)] | None = Field(
+        None, description="native, or the name of a service."
     )
-    tree = serializers.UUIDField(required=False, help_text="A generation: all of its edit tree, from the root on.")
+    created_after: Time | None = Field(None, description="ISO 8601; UTC without a time zone.")
+    created_before: Time | None = Field(None, description="ISO 8601; UTC without a time zone.")
+    prompt: Annotated[StoredText, Field(max_length=300)] | None = Field(
+        None, description="Words of the prompt, in any case."
+    )
+    tree: UUID | None = Field(None, description="A generation: all of its edit tree, from the root on.")
 
 
-def search(generations: QuerySet[Generation], query: dict[str, Any]) -> QuerySet[Generation]:
-    exact: dict[str, Any] = {name: query[name] for name in ("status", "engine", "service") if name in query}
-    others = {name: query[name] for name in ("created_after", "created_before", "prompt") if name in query}
+def search(generations: QuerySet[Generation], query: Search) -> QuerySet[Generation]:
+    sent = query.sent()
+    exact: dict[str, Any] = {name: sent[name] for name in ("status", "engine", "service") if name in sent}
+    others = {name: sent[name] for name in ("created_after", "created_before", "prompt") if name in sent}
     found = filtered(generations, exact=exact, **others)
-    return found.filter(in_tree(query["tree"])) if "tree" in query else found
+    return found.filter(in_tree(query.tree)) if query.tree else found

@@ -34,7 +34,15 @@ class Deliveries(APIView):
         name="webhook_deliveries_list",
     )
     def get(self, request: Request) -> Response:
-        return Response(render_page(DeliveriesDocument, own_deliveries(request), read_query(request), request))
+        return Response(
+            render_page(
+                DeliveriesDocument,
+                own_deliveries(request),
+                read_query(request),
+                request,
+                DeliveryDocument.model_validate,
+            )
+        )
 
 
 class DeliveryResend(APIView):
@@ -61,9 +69,7 @@ class SendTest(AnyBodyView):
     )
     def post(self, request: Request) -> Response:
         """Sends an event of the type `test` within seconds. Its delivery shows the outcome."""
-        receiver = Receiver(data=dict(read_body(request).fields))
-        receiver.is_valid(raise_exception=True)
-        url = receiver.validated_data["url"]
+        url = Receiver.read(read_body(request).fields).url
         webhooks.check_url(url, field="url")
         with transaction.atomic():
             spend_webhook(request.user)

@@ -6,16 +6,17 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
-from rest_framework import serializers
+from pydantic import PlainValidator, ValidationInfo
+from pydantic_core import PydanticCustomError
 
 from inpainting.api.dialect import shown_name
-from inpainting.api.images import ImageText
+from inpainting.api.fields import Fields, ImageText, Integer, Length, Number, Range
 from inpainting.api.parsers import JSON_VALUES, json_object
-from inpainting.api.setting_fields import Integer, Number, Text, build_field
+from inpainting.api.setting_types import Seed, with_settings
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.settings_table import RANGES, find_setting
+from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS, RANGES, find_setting
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
 INPAINTING = "inpainting"
@@ -37,88 +38,88 @@ class SideLength:
         return max(1, round(self.number * source / 100 if self.is_percentage else self.number))
 
 
-class SideField(serializers.Field):
-    """A side of the result, sent as `1024`, `"1024"` or `"200%"`."""
-
-    def to_internal_value(self, data: Any) -> SideLength:
-        found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(%?)", "" if data is True else str(data).strip())
-        if found is None or not float(found[1]):
-            raise InvalidRequest(
-                f"{self.field_name} must be a number of pixels or a percentage such as “200%”.",
-                field=self.field_name,
-            )
-        return SideLength(Fraction(found[1]), bool(found[2]))
+def read_side(value: Any, info: ValidationInfo) -> SideLength:
+    """`1024`, `"1024"` or `"200%"`."""
+    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(%?)", "" if value is True else str(value).strip())
+    if found is None or not float(found[1]):
+        raise InvalidRequest(
+            f"{info.field_name} must be a number of pixels or a percentage such as “200%”.", field=info.field_name
+        )
+    return SideLength(Fraction(found[1]), bool(found[2]))
 
 
-class FitField(serializers.Field):
-    """Whether outpainting is requested, by `{"canvas": "outpainting"}`; the other documented values scale."""
-
-    SCALING: ClassVar = (
-        {},
-        "canvas",
-        "crop",
-        "bounds",
-        "cover",
-        *({"crop": at} for at in ("item", "content", "center")),
-    )
-
-    def to_internal_value(self, data: Any) -> bool:
-        if data == {"canvas": "outpainting"}:
-            return True
-        if data not in self.SCALING:
-            raise InvalidRequest("fit has a value that is not documented.", field="fit")
-        return False
+SCALING = ({}, "canvas", "crop", "bounds", "cover", *({"crop": at} for at in ("item", "content", "center")))
+"""The documented values of `fit` besides that of outpainting."""
 
 
-class KilobytesField(serializers.Field):
-    """A size, sent as `500000` bytes or as `"1MB"`, in kilobytes of 1000 bytes."""
-
-    def to_internal_value(self, data: Any) -> int:
-        found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)\s*([kmg]?b|)", str(data).strip().lower())
-        kilobytes = int(Fraction(found[1]) * BYTES[found[2]] / 1000) if found else 0
-        if kilobytes < 1:
-            raise InvalidRequest(
-                f"{self.field_name} must be at least 1000 bytes, as a number or a size such as “1MB”.",
-                field=self.field_name,
-            )
-        return min(kilobytes, int(RANGES["max_file_kilobytes"][1]))
+def read_fit(value: Any) -> bool:
+    """Whether outpainting is requested, by `{"canvas": "outpainting"}`."""
+    if value == {"canvas": "outpainting"}:
+        return True
+    if value not in SCALING:
+        raise InvalidRequest("fit has a value that is not documented.", field="fit")
+    return False
 
 
-class GenerateForm(serializers.Serializer):
-    adapter_type = serializers.ChoiceField(
-        ADAPTER_TYPES,
-        required=False,
-        error_messages={"invalid_choice": "adapter_type {input} is not available; inpainting and outpainting are."},
-    )
-    ip_image2 = ImageText(required=False)
-    description = build_field(find_setting("prompt"))
-    additional_prompt = build_field(find_setting("prompt"))
-    negative_prompt = build_field(find_setting("negative_prompt"))
-    sample_num = build_field(find_setting("seed"))
-    controlnet_conditioning_scale = Number(required=False, min_value=0.0, max_value=1.0)
+def read_kilobytes(value: Any, info: ValidationInfo) -> int:
+    """`500000` bytes, or `"1MB"`, in kilobytes of 1000 bytes."""
+    found = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,3})?)\s*([kmg]?b|)", str(value).strip().lower())
+    kilobytes = int(Fraction(found[1]) * BYTES[found[2]] / 1000) if found else 0
+    if kilobytes < 1:
+        raise InvalidRequest(
+            f"{info.field_name} must be at least 1000 bytes, as a number or a size such as “1MB”.",
+            field=info.field_name,
+        )
+    return min(kilobytes, int(RANGES["max_file_kilobytes"][1]))
 
 
-class BackgroundForm(serializers.Serializer):
-    generate = GenerateForm(required=False)
+def check_adapter_type(name: Any) -> str:
+    if name not in ADAPTER_TYPES:
+        message = f"adapter_type {name} is not available; inpainting and outpainting are."
+        raise PydanticCustomError("adapter_type", message)
+    return str(name)
 
 
-class WebhooksForm(serializers.Serializer):
-    complete = Text(required=False, allow_blank=True, max_length=MAX_URL_CHARACTERS)
+Prompt = Annotated[str, Length(MAX_PROMPT_CHARACTERS, may_be_blank=True, is_stripped=False)]
+SideOfResult = Annotated[SideLength, PlainValidator(read_side)]
+Quality = Annotated[Integer, Range(0, 100)]
 
 
-class RequestForm(serializers.Serializer):
+class GenerateForm(Fields):
+    adapter_type: Annotated[str, PlainValidator(check_adapter_type)] | None = None
+    ip_image2: ImageText | None = None
+    description: Prompt | None = None
+    additional_prompt: Prompt | None = None
+    negative_prompt: Prompt | None = None
+    sample_num: Seed | None = None
+    controlnet_conditioning_scale: Annotated[Number, Range(0.0, 1.0)] | None = None
+
+
+class BackgroundForm(Fields):
+    generate: GenerateForm | None = None
+
+
+class WebhooksForm(Fields):
+    complete: Annotated[str, Length(MAX_URL_CHARACTERS, may_be_blank=True)] | None = None
+
+
+@with_settings([find_setting("output_format")])
+class RequestForm(Fields):
     """The fields that have an effect; all others are accepted and listed as ignored."""
 
-    url = ImageText(required=False)
-    width = SideField(required=False)
-    height = SideField(required=False)
-    fit = FitField(required=False)
-    background = BackgroundForm(required=False)
-    output_format = build_field(find_setting("output_format"))
-    quality = Integer(required=False, min_value=0, max_value=100)
-    output_quality = Integer(required=False, min_value=0, max_value=100, help_text="Sent by some clients.")
-    max_file_size = KilobytesField(required=False)
-    webhooks = WebhooksForm(required=False)
+    url: ImageText | None = None
+    width: SideOfResult | None = None
+    height: SideOfResult | None = None
+    fit: Annotated[bool, PlainValidator(read_fit)] | None = None
+    background: BackgroundForm | None = None
+    quality: Quality | None = None
+    output_quality: Quality | None = None  # sent by some clients
+    max_file_size: Annotated[int, PlainValidator(read_kilobytes)] | None = None
+    webhooks: WebhooksForm | None = None
+
+
+OBJECTS: dict[str, type[Fields]] = {"background": BackgroundForm, "generate": GenerateForm, "webhooks": WebhooksForm}
+"""Fields that are objects -> their fields."""
 
 
 def parameters_of(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,37 +150,34 @@ def remove_nulls(fields: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
     }
 
 
-def names_of(sent: Mapping[str, Any], form: serializers.Serializer, prefix: str = "") -> Iterator[str]:
-    """Yield names of the form's fields that were sent, in objects with their path:
-    `background.generate.description`."""
+def names_of(sent: Mapping[str, Any], form: type[Fields], prefix: str = "") -> Iterator[str]:
+    """Names of the form's fields that were sent, in objects with their path: `background.generate.description`."""
     for name, value in sent.items():
-        field = form.fields.get(name)
-        if isinstance(field, serializers.Serializer):
-            yield from names_of(value, field, f"{prefix}{name}.")
-        elif field is not None:
+        if name in form.model_fields and name in OBJECTS:
+            yield from names_of(value, OBJECTS[name], f"{prefix}{name}.")
+        elif name in form.model_fields:
             yield f"{prefix}{name}"
 
 
-def unknown_fields(sent: Mapping[str, Any], form: serializers.Serializer, prefix: str = "") -> Iterator[str]:
-    """Yield names of the fields with a value that the form does not have; of odd names only a placeholder."""
+def unknown_fields(sent: Mapping[str, Any], form: type[Fields], prefix: str = "") -> Iterator[str]:
+    """Names of the fields with a value that the form does not have; of odd names only a placeholder."""
     for name, value in sent.items():
-        field = form.fields.get(name)
-        if isinstance(field, serializers.Serializer):
-            yield from unknown_fields(value, field, f"{prefix}{name}.")
-        elif field is None and value not in (False, "", [], {}):
+        if name in form.model_fields and name in OBJECTS:
+            yield from unknown_fields(value, OBJECTS[name], f"{prefix}{name}.")
+        elif name not in form.model_fields and value not in (False, "", [], {}):
             yield f"{prefix}{shown_name(name)}"
 
 
-def echo(sent: Mapping[str, Any], form: serializers.Serializer) -> dict[str, Any]:
-    """Return the form's fields for the webhook, long texts, such as images in base64, cut.
+def echo(sent: Mapping[str, Any], form: type[Fields]) -> dict[str, Any]:
+    """The form's fields for the webhook, long texts, such as images in base64, cut.
 
     All other fields are left out: their values are not checked, and one may be the caller's key.
     """
     echoed: dict[str, Any] = {}
-    for name, field in form.fields.items():
+    for name in form.model_fields:
         value = sent.get(name)
-        if isinstance(field, serializers.Serializer) and isinstance(value, dict):
-            echoed[name] = echo(value, field)
+        if name in OBJECTS and isinstance(value, dict):
+            echoed[name] = echo(value, OBJECTS[name])
         elif isinstance(value, str) and len(value) > MAX_ECHOED_CHARACTERS:
             echoed[name] = f"{value[:40]}…"
         elif value is not None:

@@ -45,10 +45,8 @@ def source_file(request: Request) -> SentImage | None:
 def read_request(
     sent: dict[str, Any], file: SentImage | None, request: Request, *, fetch_until: float | None
 ) -> tuple[InpaintRequest, Submission]:
-    """Read and check the fields, then the images. Raises InvalidRequest and DRF's ValidationError."""
-    form, catalog = RequestForm(data=sent), Catalog()
-    form.is_valid(raise_exception=True)
-    values = form.validated_data
+    """Read and check the fields, then the images. Raises InvalidRequest."""
+    catalog, values = Catalog(), RequestForm.read(sent).sent()
     generate = values.get("background", {}).get("generate", {})
     source = file or (image_text("url", values["url"]) if values.get("url", "").strip() else None)
     if source is None:
@@ -61,7 +59,7 @@ def read_request(
         mask = read(image_text("ip_image2", generate["ip_image2"]), MASK)
     paint_settings = settings_of(values, generate, image.format, catalog)
     paint_settings, described = add_description(paint_settings, image.image, values, catalog, request.user)
-    size, ignored = requested_size(values, image.image), [*unknown_fields(sent, form)]
+    size, ignored = requested_size(values, image.image), [*unknown_fields(sent, RequestForm)]
     ignored += fields_without_use(values, paint_settings)
     ignored += [shown_name(name) for name in request.FILES if name != source.field]
     if file is not None and values.get("url", "").strip():
@@ -79,13 +77,13 @@ def read_request(
         if fitted != size and sent.get("fit") != "bounds":
             ignored.append("fit" if "fit" in sent else "width" if fitted.width != size.width else "height")
         inpaint_request, notes = build_scaled_request(image, mask, paint_settings, fitted)
-    for_webhook = {"origin": origin_of(request), "key": ending_key(request), "request": echo(sent, form)}
+    for_webhook = {"origin": origin_of(request), "key": ending_key(request), "request": echo(sent, RequestForm)}
     return (
         inpaint_request,
         Submission(
             source_name=source.name,
             warnings=(*notes, *described),
-            sent_fields=tuple(names_of(sent, form)),
+            sent_fields=tuple(names_of(sent, RequestForm)),
             webhook_url=webhook_url,
             webhook_field="webhooks.complete",
             ignored_fields=tuple(ignored[:MAX_IGNORED_FIELDS]),

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
-from rest_framework import serializers
+from pydantic import AfterValidator, Field, PlainValidator
+from pydantic_core import PydanticCustomError
 
-from inpainting.api.images import ImageText
-from inpainting.api.setting_fields import Integer, Number, Seed, Text
+from inpainting.api.fields import Fields, ImageText, Integer, Length, Number, Range, StoredText
+from inpainting.api.setting_types import Seed
 from inpainting.core.settings_table import (
     ALGORITHM_SPELLINGS,
     ALGORITHM_TYPES,
     MAX_PROMPT_CHARACTERS,
-    MAX_SEED,
     SAFETY_TYPES,
     SCHEDULERS,
     find_setting,
@@ -41,63 +41,61 @@ IP_ADAPTERS = (
     *("ip-adapter-plus_sdxl_vit-h", "ip-adapter-plus-face_sdxl_vit-h"),
 )
 MAX_TRACK_ID_CHARACTERS = 255
+Text = Annotated[StoredText, Field(min_length=1)]
 
 
-class TrackId(serializers.Field):
+def read_track_id(value: Any) -> str | int | float:
     """A text or a number, which is returned as it was sent."""
-
-    default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "It must be a text or a number."}
-
-    def to_internal_value(self, data: Any) -> str | int | float:
-        if isinstance(data, bool) or not isinstance(data, str | int | float) or data in (math.inf, -math.inf):
-            self.fail("invalid")
-        check_text("track_id", str(data), MAX_TRACK_ID_CHARACTERS)
-        return data
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value in (math.inf, -math.inf):
+        raise PydanticCustomError("track_id", "It must be a text or a number.")
+    check_text("track_id", str(value), MAX_TRACK_ID_CHARACTERS)
+    return value
 
 
-def number(name: str, kind: type[Integer] | type[Number] = Number, **options: Any) -> serializers.Field:
-    low, high = RANGES[name]
-    limits: dict[str, Any] = {"min_value": low, "max_value": None if high == math.inf else high}
-    return kind(required=False, **limits, **options)
+def choice(choices: Sequence[str]) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in choices:
+            raise PydanticCustomError("choice", f"It must be one of {', '.join(choices)}.")
+        return value
+
+    return AfterValidator(check)
 
 
-def choice(choices: Sequence[str]) -> serializers.ChoiceField:
-    messages: dict[str, Any] = {"invalid_choice": f"It must be one of {', '.join(choices)}."}
-    return serializers.ChoiceField(choices, required=False, error_messages=messages)
+Prompt = Annotated[str, Length(MAX_PROMPT_CHARACTERS, may_be_blank=True, is_stripped=False)]
 
 
-class InpaintForm(serializers.Serializer):
+class InpaintForm(Fields):
     """The fields of a request, after those that were sent empty or as null are dropped.
 
     Numbers and booleans may be texts: `"512"`, `"yes"`.
     """
 
-    model_id = serializers.CharField(max_length=200)
-    init_image = ImageText()
-    mask_image = ImageText()
-    prompt = Text(default="", max_length=MAX_PROMPT_CHARACTERS, trim_whitespace=False)
-    negative_prompt = Text(default="", max_length=MAX_PROMPT_CHARACTERS, trim_whitespace=False)
-    enhance_prompt = serializers.BooleanField(default=True)
-    width = number("width", Integer, default=512)
-    height = number("height", Integer, default=512)
-    samples = number("samples", Integer, default=1)
-    num_inference_steps = number("num_inference_steps", Integer, default=DEFAULT_STEPS)
-    safety_checker = serializers.BooleanField(required=False)
-    safety_checker_type = choice(SAFETY_TYPES)
-    seed = Seed(max_value=MAX_SEED, default=0)
-    guidance_scale = number("guidance_scale", default=7.5)
-    strength = number("strength", default=find_setting("strength").default)
-    scheduler = choice(SCHEDULERS)
-    use_karras_sigmas = serializers.BooleanField(default=True)
-    algorithm_type = choice((*ALGORITHM_TYPES, *ALGORITHM_SPELLINGS))
-    clip_skip = number("clip_skip", Integer, default=2)
-    vae = serializers.CharField(required=False, max_length=500)
-    lora_model = serializers.CharField(required=False, max_length=1000)
-    lora_strength = serializers.CharField(required=False, max_length=500)
-    ip_adapter_id = choice(IP_ADAPTERS)
-    ip_adapter_scale = number("ip_adapter_scale")
-    ip_adapter_image = ImageText(required=False)
-    base64 = serializers.BooleanField(default=False)
-    temp = serializers.BooleanField(default=False)
-    webhook = serializers.CharField(required=False, max_length=MAX_URL_CHARACTERS)
-    track_id = TrackId(required=False)
+    model_id: Text = Field(max_length=200)
+    init_image: ImageText
+    mask_image: ImageText
+    prompt: Prompt = ""
+    negative_prompt: Prompt = ""
+    enhance_prompt: bool = True
+    width: Annotated[Integer, Range(*RANGES["width"])] = 512
+    height: Annotated[Integer, Range(*RANGES["height"])] = 512
+    samples: Annotated[Integer, Range(*RANGES["samples"])] = 1
+    num_inference_steps: Annotated[Integer, Range(*RANGES["num_inference_steps"])] = DEFAULT_STEPS
+    safety_checker: bool | None = None
+    safety_checker_type: Annotated[str, choice(SAFETY_TYPES)] | None = None
+    seed: Seed = 0
+    guidance_scale: Annotated[Number, Range(*RANGES["guidance_scale"])] = 7.5
+    strength: Annotated[Number, Range(*RANGES["strength"])] = find_setting("strength").default
+    scheduler: Annotated[str, choice(SCHEDULERS)] | None = None
+    use_karras_sigmas: bool = True
+    algorithm_type: Annotated[str, choice((*ALGORITHM_TYPES, *ALGORITHM_SPELLINGS))] | None = None
+    clip_skip: Annotated[Integer, Range(*RANGES["clip_skip"])] = 2
+    vae: Annotated[Text, Field(max_length=500)] | None = None
+    lora_model: Annotated[Text, Field(max_length=1000)] | None = None
+    lora_strength: Annotated[Text, Field(max_length=500)] | None = None
+    ip_adapter_id: Annotated[str, choice(IP_ADAPTERS)] | None = None
+    ip_adapter_scale: Annotated[Number, Range(*RANGES["ip_adapter_scale"])] | None = None
+    ip_adapter_image: ImageText | None = None
+    base64: bool = False
+    temp: bool = False
+    webhook: Annotated[Text, Field(max_length=MAX_URL_CHARACTERS)] | None = None
+    track_id: Annotated[str | int | float, PlainValidator(read_track_id)] | None = None

@@ -43,11 +43,10 @@ def read_request(
 
     sent: the body without empty fields and without the key.
 
-    Raises InvalidRequest and DRF's ValidationError.
+    Raises InvalidRequest.
     """
-    form = InpaintForm(data={"num_inference_steps": sent["steps"], **sent} if "steps" in sent else sent)
-    form.is_valid(raise_exception=True)
-    catalog, reading = Catalog(), FormTranslation(form.validated_data, sent)
+    form = InpaintForm.read({"num_inference_steps": sent["steps"], **sent} if "steps" in sent else sent)
+    catalog, reading = Catalog(), FormTranslation(form.sent(), sent)
     settings = reading.settings(catalog)
     values = reading.values
     read = partial(read_image, request=request, fetch_until=fetch_until)
@@ -73,7 +72,7 @@ class FormTranslation:
 
     def __init__(self, values: Mapping[str, Any], sent: Mapping[str, Any]) -> None:
         self.values, self.sent = values, sent
-        known = {*InpaintForm().fields, "steps"}
+        known = {*InpaintForm.model_fields, "steps"}
         unknown = [name for name in sent if name not in known and FIELD_NAME.fullmatch(name)]
         self.ignored = unknown[:MAX_LISTED_FIELDS]
         self.warnings: list[str] = []

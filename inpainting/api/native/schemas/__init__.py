@@ -1,1 +1,1 @@
-"""The JSON of the native API. Each answer is one serializer, which both renders it and documents it in OpenAPI."""
+"""The JSON of the native API: pydantic models, which check a body or render an answer, and document it in OpenAPI."""

@@ -2,56 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Literal, Self
+from uuid import UUID
 
-from rest_framework import serializers
+from django.urls import reverse
+from pydantic import Field
+from rest_framework.request import Request
 
 from inpainting.api.native.mask_answers import masks_found_by
-from inpainting.api.native.schemas.base import Answer, Constant, Link, UtcDateTime
+from inpainting.api.native.schemas.base import Answer, Optional
+from inpainting.api.native.schemas.generations import ErrorDocument
 from inpainting.api.native.schemas.masks import SelectedMask
 from inpainting.models import Analysis, Status
 from inpainting.models.analysis import Task
 
 
 class PendingAnalysis(Answer):
-    status = Constant("processing")
-    id = serializers.UUIDField()
-    url = Link("analysis", help_text="URL that returns its state; the same as Location.")
+    status: Literal["processing"] = "processing"
+    id: UUID
+    url: str = Field(description="URL that returns its state; the same as Location.")
 
-
-class AnalysisError(Answer):
-    code = serializers.CharField(source="error_code")
-    message = serializers.CharField(source="error_message")
-
-
-class FoundSelection(SelectedMask):
-    """As the answer of a request that waits."""
-
-    def to_representation(self, instance: Any) -> dict[str, Any]:
-        rendered: dict[str, Any] = instance
-        return rendered
+    @classmethod
+    def of(cls, analysis: Analysis) -> Self:
+        return cls(id=analysis.pk, url=reverse("analysis", args=[analysis.pk]))
 
 
 class AnalysisDocument(Answer):
-    # Context: `request`.
-    id = serializers.UUIDField()
-    url = Link("analysis")
-    status = serializers.ChoiceField(Status.values)
-    task = serializers.ChoiceField(Task.values)
-    created_at = UtcDateTime()
-    finished_at = UtcDateTime(allow_null=True)
-    expires_at = UtcDateTime(help_text="When it is deleted with what it has found.")
-    error = AnalysisError(allow_null=True)
-    selection = FoundSelection(required=False, help_text="What was found, once a selection has succeeded.")
-    caption = serializers.CharField(required=False, help_text="The description, once it has been written.")
+    id: UUID
+    url: str
+    status: Status
+    task: Task
+    created_at: datetime
+    finished_at: datetime | None
+    expires_at: datetime = Field(description="When it is deleted with what it has found.")
+    error: ErrorDocument | None
+    selection: Optional[SelectedMask] = Field(None, description="What was found, once a selection has succeeded.")
+    caption: Optional[str] = Field(None, description="The description, once it has been written.")
 
-    def get_error(self, analysis: Analysis) -> Analysis | None:
-        return analysis if analysis.error_code else None
-
-    def get_selection(self, analysis: Analysis) -> dict[str, Any] | None:
-        if analysis.status != Status.SUCCEEDED or analysis.task != Task.SEGMENT:
-            return None
-        return masks_found_by(analysis, self.context["request"])
-
-    def get_caption(self, analysis: Analysis) -> str | None:
-        return analysis.caption or None
+    @classmethod
+    def of(cls, analysis: Analysis, request: Request) -> Self:
+        has_selection = analysis.status == Status.SUCCEEDED and analysis.task == Task.SEGMENT
+        return cls(
+            id=analysis.pk,
+            url=reverse("analysis", args=[analysis.pk]),
+            status=Status(analysis.status),
+            task=Task(analysis.task),
+            created_at=analysis.created_at,
+            finished_at=analysis.finished_at,
+            expires_at=analysis.expires_at,
+            error=ErrorDocument.of(analysis),
+            selection=SelectedMask(**masks_found_by(analysis, request)) if has_selection else None,
+            caption=analysis.caption or None,
+        )

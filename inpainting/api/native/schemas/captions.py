@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from rest_framework import serializers
+from pydantic import Field
 
-from inpainting.api.native.schemas.base import Answer, Constant
+from inpainting.api.fields import Fields
+from inpainting.api.native.schemas.base import Success
+from inpainting.api.native.schemas.bodies import IMAGE_FILE, IMAGE_TEXT, File
 from inpainting.captioning import NO_MODEL, CaptionStyle
-from inpainting.image_limits import accepted_files
 
 
-class CaptionForm(serializers.Serializer):
-    style = serializers.ChoiceField(  # type: ignore[assignment]  # the metaclass collects it
-        [*CaptionStyle],
-        default=CaptionStyle.PHOTO,
-        help_text="The style of the words: of a photo, or the tags of a drawing.",
+class CaptionForm(Fields):
+    style: CaptionStyle = Field(
+        CaptionStyle.PHOTO, description="The style of the words: of a photo, or the tags of a drawing."
     )
 
 
 class CaptionUploadForm(CaptionForm):
     """Form fields and a file."""
 
-    image = serializers.FileField(help_text=f"{accepted_files()}; or a text, as in JSON.")
+    image: File = Field(description=IMAGE_FILE)
 
 
 class CaptionJson(CaptionForm):
     """The same fields as in the form."""
 
-    image = serializers.CharField(help_text="Base64, a data URL, an http(s) URL, or a link of this site.")
+    image: str = Field(description=IMAGE_TEXT)
 
 
 CAPTIONS = {"multipart/form-data": CaptionUploadForm, "application/json": CaptionJson}
 
 
-class DescribedImage(Answer):
-    status = Constant("success")
-    caption = serializers.CharField(source="text", help_text="A description, for a prompt.")
-    captioner = serializers.CharField(help_text=f"The model that wrote it; `{NO_MODEL}`: its colours, without a model.")
+class DescribedImage(Success):
+    caption: str = Field(validation_alias="text", description="A description, for a prompt.")
+    captioner: str = Field(description=f"The model that wrote it; `{NO_MODEL}`: its colours, without a model.")

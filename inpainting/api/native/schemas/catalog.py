@@ -2,140 +2,126 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Self
 
-from rest_framework import serializers
+from pydantic import AliasPath, Field
 
-from inpainting import families
-from inpainting.api.native.schemas.base import Answer, Constant
-from inpainting.catalog.specs import ADAPTER_LABELS, ControlImageKind
+from inpainting.api.fields import extended_by
+from inpainting.api.native.schemas.base import Answer, Success, TextOrNull
+from inpainting.catalog.specs import Kind, LoraKind
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import public_names
 from inpainting.engines.base import EngineDeclaration
-from inpainting.models import InferenceModel, Lora, Status
+from inpainting.engines.plan import Planner
+from inpainting.models import Status
 
 
 class EngineDocument(Answer):
-    # Context: `planner`.
-    name = serializers.CharField()
-    label = serializers.CharField()  # type: ignore[assignment]
-    is_default = serializers.BooleanField()
-    accepts_prompt = serializers.BooleanField()
-    ignores = serializers.ListField(child=serializers.CharField())
-    unavailable = serializers.CharField(
-        allow_null=True, help_text="The requirement that is missing; null: it can be used."
-    )
+    name: str
+    label: str
+    is_default: bool
+    accepts_prompt: bool
+    ignores: list[str]
+    unavailable: str | None = Field(description="The requirement that is missing; null: it can be used.")
 
-    def get_is_default(self, engine: EngineDeclaration) -> bool:
-        return bool(engine == self.context["planner"].choose().engine)
-
-    def get_accepts_prompt(self, engine: EngineDeclaration) -> bool:
-        return "prompt" not in engine.ignored_settings
-
-    def get_ignores(self, engine: EngineDeclaration) -> list[str]:
-        return public_names(engine.ignored_settings)
-
-    def get_unavailable(self, engine: EngineDeclaration) -> str | None:
+    @classmethod
+    def of(cls, engine: EngineDeclaration, planner: Planner) -> Self:
+        unavailable = None
         try:
-            self.context["planner"].resolve(engine, PaintSettings())
+            planner.resolve(engine, PaintSettings())
         except InvalidRequest as error:
-            return error.message
-        return None
+            unavailable = error.message
+        return cls(
+            name=engine.name,
+            label=engine.label,
+            is_default=engine == planner.choose().engine,
+            accepts_prompt="prompt" not in engine.ignored_settings,
+            ignores=public_names(engine.ignored_settings),
+            unavailable=unavailable,
+        )
 
 
-class EnginesDocument(Answer):
-    status = Constant("success")
-    engines = EngineDocument(many=True)
+class EnginesDocument(Success):
+    engines: list[EngineDocument]
 
 
 class FewStepsDocument(Answer):
-    steps = serializers.IntegerField()
-    guidance_scale = serializers.FloatField()
-    scheduler = serializers.CharField()
+    steps: int
+    guidance_scale: float
+    scheduler: str
 
 
 class ModelDefaultsDocument(FewStepsDocument):
-    width = serializers.IntegerField()
-    height = serializers.IntegerField()
+    width: int
+    height: int
 
 
 class ModelDocument(Answer):
-    id = serializers.CharField(source="slug")
-    name = serializers.CharField(source="label")
-    filename = serializers.CharField(
-        source="slug", help_text="The id again, for clients that send it back as model_name."
+    id: str = Field(validation_alias="slug")
+    name: str = Field(validation_alias="label")
+    filename: str = Field(
+        validation_alias="slug", description="The id again, for clients that send it back as model_name."
     )
-    family = serializers.ChoiceField(families.generating())
-    installed = serializers.BooleanField(
-        source="is_installed", help_text="Whether it can be used now; an administrator can download the others."
+    family: str
+    installed: bool = Field(
+        validation_alias="is_installed",
+        description="Whether it can be used now; an administrator can download the others.",
     )
-    licence = serializers.CharField()
-    aliases = serializers.ListField(child=serializers.CharField())
-    defaults = ModelDefaultsDocument()
+    licence: str
+    aliases: list[str]
+    defaults: ModelDefaultsDocument
 
 
 class LoraDocument(Answer):
-    slug = serializers.CharField(help_text="Its name in `loras`.")
-    name = serializers.CharField(source="label")
-    family = serializers.ChoiceField(families.families_with_loras(), help_text="Of the models that it fits.")
-    kind = serializers.ChoiceField(["style", "lcm", "lightning", "hyper"])
-    trigger = serializers.CharField(help_text="Words that the prompt must contain.")
-    licence = serializers.CharField()
-    defaults = FewStepsDocument(
-        allow_null=True, help_text="Used instead of the model's own, with LoRAs for few steps; null for others."
+    slug: str = Field(description="Its name in `loras`.")
+    name: str = Field(validation_alias="label")
+    family: str = Field(description="Of the models that it fits.")
+    kind: LoraKind
+    trigger: str = Field(description="Words that the prompt must contain.")
+    licence: str
+    defaults: FewStepsDocument | None = Field(
+        validation_alias=AliasPath("spec", "few_steps"),
+        description="Used instead of the model's own, with LoRAs for few steps; null for others.",
     )
-
-    def get_defaults(self, lora: Lora) -> dict[str, Any] | None:
-        few_steps = lora.spec.few_steps
-        return None if few_steps is None else few_steps.defaults
 
 
 class AdapterDocument(Answer):
-    slug = serializers.CharField(help_text="Its name in a request's settings.")
-    name = serializers.CharField(source="label")
-    kind = serializers.ChoiceField([kind.value for kind in ADAPTER_LABELS])
-    family = serializers.ChoiceField(families.generating(), help_text="Of the models that it fits.")
-    control = serializers.ChoiceField(
-        [control.value for control in ControlImageKind],
-        allow_null=True,
-        help_text="The kind of image that conditions a ControlNet.",
-    )
-    licence = serializers.CharField()
-
-    def get_control(self, adapter: InferenceModel) -> str | None:
-        return adapter.control or None
+    slug: str = Field(description="Its name in a request's settings.")
+    name: str = Field(validation_alias="label")
+    kind: Kind
+    family: str = Field(description="Of the models that it fits.")
+    control: TextOrNull = Field(description="The kind of image that conditions a ControlNet.")
+    licence: str
 
 
-class ModelsDocument(Answer):
-    status = Constant("success")
-    models = ModelDocument(many=True)
-    loras = LoraDocument(many=True)
-    adapters = AdapterDocument(many=True)
+class ModelsDocument(Success):
+    models: list[ModelDocument]
+    loras: list[LoraDocument]
+    adapters: list[AdapterDocument]
 
 
+@extended_by(dict.fromkeys((*Status.values, "total"), (int, ...)))
 class CountsDocument(Answer):
-    def get_fields(self) -> dict[str, serializers.Field]:
-        return {name: serializers.IntegerField() for name in (*Status.values, "total")}
+    pass
 
 
 class LimitsDocument(Answer):
-    waiting = serializers.IntegerField(allow_null=True)
-    per_minute = serializers.IntegerField(allow_null=True)
-    per_day = serializers.IntegerField(allow_null=True)
-    megapixels_per_day = serializers.IntegerField(allow_null=True)
-    stored_megabytes = serializers.IntegerField(allow_null=True)
+    waiting: int | None
+    per_minute: int | None
+    per_day: int | None
+    megapixels_per_day: int | None
+    stored_megabytes: int | None
 
 
 class SpentDocument(Answer):
-    per_minute = serializers.IntegerField(help_text="Generations accepted in the last minute.")
-    per_day = serializers.IntegerField(help_text="Generations accepted in the last 24 hours.")
-    megapixels_per_day = serializers.IntegerField(help_text="Of their source images, rounded up.")
+    per_minute: int = Field(description="Generations accepted in the last minute.")
+    per_day: int = Field(description="Generations accepted in the last 24 hours.")
+    megapixels_per_day: int = Field(description="Of their source images, rounded up.")
 
 
-class UsageDocument(Answer):
-    status = Constant("success")
-    generations = CountsDocument()
-    stored_bytes = serializers.IntegerField()
-    spent = SpentDocument()
-    limits = LimitsDocument()
+class UsageDocument(Success):
+    generations: CountsDocument
+    stored_bytes: int
+    spent: SpentDocument
+    limits: LimitsDocument

@@ -3,39 +3,44 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, Self
 
-from rest_framework import serializers
+from pydantic import Field
 
 from inpainting.accounting.limits import DRAFT_IMAGES
-from inpainting.api.native.schemas.base import Answer, FreeObject, UtcDateTime
+from inpainting.api.fields import Fields, NotBoolean
+from inpainting.api.native.schemas.base import Answer
 from inpainting.models import Draft
 
 SHA256 = "[0-9a-f]{64}"
 IMAGES = "SHA-256 of each file that the document names."
 
 
-class DraftForm(serializers.Serializer):
+class DraftForm(Fields):
     """The draft that replaces the one of this revision."""
 
-    revision = serializers.IntegerField(min_value=0, max_value=2**53, help_text="The one that was read; 0: none.")
-    document = serializers.DictField(help_text="The editor's document: version, entries, cursor, settings, step.")
-    pictures = serializers.ListField(
-        child=serializers.RegexField(f"^{SHA256}$"), max_length=DRAFT_IMAGES, help_text=IMAGES
+    revision: Annotated[int, Field(ge=0, le=2**53), NotBoolean] = Field(description="The one that was read; 0: none.")
+    document: dict[str, Any] = Field(description="The editor's document: version, entries, cursor, settings, step.")
+    pictures: Annotated[list[Annotated[str, Field(pattern=f"^{SHA256}$")]], Field(max_length=DRAFT_IMAGES)] = Field(
+        description=IMAGES
     )
 
 
 class SavedDraft(Answer):
-    revision = serializers.IntegerField(help_text="One more with every change.")
-    saved_at = UtcDateTime(allow_null=True)
+    revision: int = Field(description="One more with every change.")
+    saved_at: datetime | None
 
 
 class DraftDocument(SavedDraft):
-    document = FreeObject(allow_null=True, help_text="null: there is none.")
-    pictures = serializers.ListField(child=serializers.CharField(), help_text=IMAGES)
+    document: dict[str, Any] | None = Field(description="null: there is none.")
+    pictures: list[str] = Field(description=IMAGES)
 
-    def get_document(self, draft: Draft) -> dict[str, Any] | None:
-        return json.loads(draft.document) if draft.document else None
-
-    def get_pictures(self, draft: Draft) -> list[str]:
-        return list(draft.images.values_list("sha256", flat=True).order_by("sha256")) if draft.pk else []
+    @classmethod
+    def of(cls, draft: Draft) -> Self:
+        return cls(
+            revision=draft.revision,
+            saved_at=draft.saved_at,
+            document=json.loads(draft.document) if draft.document else None,
+            pictures=list(draft.images.values_list("sha256", flat=True).order_by("sha256")) if draft.pk else [],
+        )

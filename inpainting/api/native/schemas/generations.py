@@ -2,331 +2,284 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 from uuid import UUID
 
-from drf_spectacular.utils import extend_schema_serializer
-from rest_framework import serializers
+from django.urls import reverse
+from pydantic import Field, create_model
 
+from inpainting.api.fields import extended_by
 from inpainting.api.media.links import public_image_url
-from inpainting.api.native.schemas.base import Answer, Constant, FreeObject, Link, Page, UtcDateTime
+from inpainting.api.native.schemas.base import Answer, Optional, Page, Success, optional
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES, IMAGE_LABELS
-from inpainting.core.codecs.formats import PNG
-from inpainting.core.settings_table import OUTPUT_FORMATS, SAFETY_TYPES
+from inpainting.core.request import PaintSettings
+from inpainting.core.setting import Setting, ValueType
+from inpainting.core.settings_table import SETTINGS
 from inpainting.generations import description
-from inpainting.models import GeneratedImage, Generation, Status
-from inpainting.models.generation_request import INPUT_IMAGES
+from inpainting.models import Analysis, GeneratedImage, Generation, Status
 from inpainting.realtime.current_event import progress_event
 from inpainting.worker.run_time_estimates import EXACT_POSITIONS, QueuePosition
 
 PREVIEW = "Link to a WebP of at most 1600 pixels a side."
 THUMBNAIL = "Link to a WebP of at most 384 pixels a side."
 PARENT = "The generation that this one continues or runs again; null after that one was deleted."
+SOURCE_BOX = "Outpainting: left, top, right and bottom of the image in the result; scaled where its size differs."
 
 
-class LoraUseDocument(Answer):
-    slug = serializers.CharField()
-    weight = serializers.FloatField()
+def type_of_value(row: Setting) -> Any:
+    """The type of a resolved setting in an answer."""
+    hint = get_type_hints(PaintSettings)[row.name]
+    if row.type not in (ValueType.LORAS, ValueType.ADAPTERS):
+        return hint
+    use = get_args(hint)[0]
+    fields: dict[str, Any] = {name: (kind, ...) for name, kind in get_type_hints(use).items() if name != "SETTING"}
+    entry = create_model(f"{use.__name__}Document", __base__=Answer, **fields)
+    return list[entry]  # type: ignore[valid-type]
 
 
-class ControlUseDocument(Answer):
-    slug = serializers.CharField()
-    strength = serializers.FloatField()
-    start = serializers.FloatField()
-    end = serializers.FloatField()
-    type = serializers.CharField(allow_null=True, help_text="Of a ControlNet-Union.")
+DECLARED = ("prompt", "negative_prompt", "strength", "seed", "width", "height")
+"""The settings that every metadata have, or whose names have another meaning there."""
 
 
-class IPAdapterUseDocument(Answer):
-    slug = serializers.CharField()
-    scale = serializers.FloatField()
-
-
+@extended_by(
+    {row.public_name: optional(type_of_value(row), row.help) for row in SETTINGS if row.name not in DECLARED}
+    | {f"{name}_sha256": optional(str, "Of the stored PNG.") for name in CONDITIONING_IMAGES}
+)
 class Metadata(Answer):
-    """Every resolved setting under its public name, and:"""
+    """The resolved settings, the reasons for them, and the measurements on the results."""
 
-    prompt = serializers.CharField()
-    negative_prompt = serializers.CharField()
-    denoising_strength = serializers.FloatField()
-    seed = serializers.IntegerField()
-    width = serializers.IntegerField(help_text="Of the image and the result.")
-    height = serializers.IntegerField()
-    source_width = serializers.IntegerField(required=False, help_text="Outpainting: of the image as it was sent.")
-    source_height = serializers.IntegerField(required=False)
-    source_box = serializers.ListField(
-        child=serializers.IntegerField(),
-        required=False,
-        help_text="Outpainting: left, top, right and bottom of the image in the result; scaled where its size differs.",
+    prompt: str
+    negative_prompt: str
+    denoising_strength: float
+    seed: int
+    width: int = Field(description="Of the image and the result.")
+    height: int
+    source_width: Optional[int] = Field(None, description="Outpainting: of the image as it was sent.")
+    source_height: Optional[int] = None
+    source_box: Optional[list[int]] = Field(None, description=SOURCE_BOX)
+    work_width: Optional[int] = Field(None, description="The requested width, at which the engine worked.")
+    work_height: Optional[int] = None
+    parent: UUID | None = Field(description=PARENT)
+    service: str = Field(description="The API that accepted it: native, or the name of a service.")
+    engine: str
+    engine_reason: str = Field(description="Why this engine was chosen.")
+    requested: dict[str, Any] = Field(description="Engine and settings as sent, without defaults.")
+    ignored: list[str] = Field(description="Settings that the engine does not read.")
+    ignored_fields: list[str] = Field(
+        description="Fields of the request without effect; in the native API those it lacks."
     )
-    work_width = serializers.IntegerField(required=False, help_text="The requested width, at which the engine worked.")
-    work_height = serializers.IntegerField(required=False)
-    parent = serializers.UUIDField(  # type: ignore[assignment]
-        allow_null=True, help_text=PARENT
+    warnings: list[str]
+    seconds: float | None
+    nsfw_content_detected: list[bool] | None = Field(
+        description="For each result whether the safety checker found something; null where none was examined."
     )
-    service = serializers.CharField(help_text="The API that accepted it: native, or the name of a service.")
-    engine = serializers.CharField()
-    engine_reason = serializers.CharField(help_text="Why this engine was chosen.")
-    requested = FreeObject(help_text="Engine and settings as sent, without defaults.")
-    ignored = serializers.ListField(child=serializers.CharField(), help_text="Settings that the engine does not read.")
-    ignored_fields = serializers.ListField(
-        child=serializers.CharField(),
-        help_text="Fields of the request without effect; in the native API those it lacks.",
-    )
-    warnings = serializers.ListField(child=serializers.CharField())
-    seconds = serializers.FloatField(allow_null=True)
-    loras = serializers.ListField(child=LoraUseDocument(), help_text="LoRAs and their weights.")
-    controls = serializers.ListField(
-        child=ControlUseDocument(), default=list, help_text="All ControlNets; control is the first."
-    )
-    ip_adapters = serializers.ListField(
-        child=IPAdapterUseDocument(), default=list, help_text="All IP-Adapters; ip_adapter is the first."
-    )
-    safety_checker = serializers.BooleanField(required=False, help_text="Whether results are examined.")
-    safety_checker_type = serializers.ChoiceField(
-        SAFETY_TYPES, required=False, help_text="How a result with a finding is hidden."
-    )
-    nsfw_content_detected = serializers.ListField(
-        child=serializers.BooleanField(),
-        allow_null=True,
-        help_text="For each result whether the safety checker found something; null where none was examined.",
-    )
-    embeddings = serializers.ListField(child=serializers.CharField(), help_text="Embeddings that the prompts may name.")
-    vae = serializers.CharField(required=False, help_text="The VAE that replaced the model's own.")
-    results = serializers.ListField(child=FreeObject(), help_text="The measurements on each result.")
-
-    def get_fields(self) -> dict[str, serializers.Field]:
-        of_stored = {
-            f"{name}_sha256": serializers.CharField(required=False, help_text="Of the stored PNG.")
-            for name in CONDITIONING_IMAGES
-        }
-        return {**super().get_fields(), **of_stored}
-
-    def to_representation(self, instance: Generation) -> dict[str, Any]:
-        values = description.metadata(instance)
-        return {**values, **super().to_representation(values)}
+    results: list[dict[str, Any]] = Field(description="The measurements on each result.")
 
 
 class ComfyImage(Answer):
-    filename = serializers.CharField()
-    url = serializers.URLField()
-    type = serializers.CharField()
-    subfolder = serializers.CharField()
-
-    def to_representation(self, url: str) -> dict[str, Any]:
-        return {"filename": url.rpartition("/")[2], "url": url, "type": "output", "subfolder": ""}
+    filename: str
+    url: str
+    type: str = "output"
+    subfolder: str = ""
 
 
 class ComfyResponse(Answer):
-    # Context: `urls`, the links of its results.
-    prompt_id = serializers.UUIDField(source="pk")
-    generated_images = ComfyImage(many=True)
-    all_images = ComfyImage(many=True)
-
-    def get_generated_images(self, generation: Generation) -> list[str]:
-        urls: list[str] = self.context["urls"]
-        return urls
-
-    get_all_images = get_generated_images
+    prompt_id: UUID
+    generated_images: list[ComfyImage]
+    all_images: list[ComfyImage]
 
 
-@extend_schema_serializer(component_name="Painted")
-class Img2ImgResult(Answer):
+class Painted(Success):
     """The keys of the published documentation, and those that the published front end reads."""
 
-    status = Constant("success")
-    message = serializers.CharField()
-    id = serializers.UUIDField()
-    images = serializers.ListField(child=serializers.URLField(), help_text="Signed links, valid for a day by default.")
-    metadata = Metadata(source="*")
-    comfy_response = ComfyResponse(source="*")
-    workflow = FreeObject()
-    run_id = serializers.CharField(allow_null=True)
+    message: str
+    id: UUID
+    images: list[str] = Field(description="Signed links, valid for a day by default.")
+    metadata: Metadata
+    comfy_response: ComfyResponse
+    workflow: dict[str, Any]
+    run_id: str | None
 
-    def get_message(self, generation: Generation) -> str:
-        count = len(self.context["urls"])
-        return "Image generated" if count == 1 else f"{count} images generated"
-
-    def get_images(self, generation: Generation) -> list[str]:
-        urls: list[str] = self.context["urls"]
-        return urls
-
-    def get_workflow(self, generation: Generation) -> dict[str, Any]:
-        return {}
-
-    def get_run_id(self, generation: Generation) -> None:
-        return None
-
-
-def img2img_result(generation: Generation, request: Any) -> dict[str, Any]:
-    """request: whose host the links of the results have."""
-    urls = [public_image_url(image, request) for image in generation.images.all()]
-    return Img2ImgResult.render(generation, urls=urls)
+    @classmethod
+    def of(cls, generation: Generation, request: Any) -> Self:
+        """request: whose host the links of the results have."""
+        urls = [public_image_url(image, request) for image in generation.images.all()]
+        images = [ComfyImage(filename=url.rpartition("/")[2], url=url) for url in urls]
+        return cls(
+            message="Image generated" if len(urls) == 1 else f"{len(urls)} images generated",
+            id=generation.pk,
+            images=urls,
+            metadata=Metadata.model_validate(description.metadata(generation)),
+            comfy_response=ComfyResponse(prompt_id=generation.pk, generated_images=images, all_images=images),
+            workflow={},
+            run_id=None,
+        )
 
 
 class Received(Answer):
-    status = Constant("received")
+    status: Literal["received"] = "received"
 
 
-POSITION_IS_MINIMUM = (
-    f"True where more than {EXACT_POSITIONS} generations wait before it: `position` and `eta` are at least that much."
-    " Left out otherwise."
-)
+class Place(Answer):
+    """A place in the queue."""
+
+    position: Annotated[int, Field(ge=1)] | None = Field(description="1 starts next; null: not waiting.")
+    position_is_minimum: Optional[bool] = Field(
+        None,
+        description=f"True where more than {EXACT_POSITIONS} generations wait before it: `position` and `eta` are at "
+        "least that much. Left out otherwise.",
+    )
+    eta: float | None = Field(description="Estimated seconds until it has been painted.")
+
+    @staticmethod
+    def values(place: QueuePosition | None) -> dict[str, Any]:
+        """place: None where it is not waiting."""
+        if place is None:
+            return {"position": None, "eta": None}
+        return {"position": place.position, "position_is_minimum": place.is_minimum or None, "eta": place.eta}
 
 
-class QueueFields:
-    # Values of the fields `position`, `position_is_minimum` and `eta`.
-    def place_of(self, instance: Any) -> QueuePosition | None:
-        raise NotImplementedError
+class Pending(Place):
+    status: Literal["processing"] = "processing"
+    id: UUID
+    url: str = Field(description="URL that returns its state.")
 
-    def get_position(self, instance: Any) -> int | None:
-        place = self.place_of(instance)
-        return None if place is None else place.position
-
-    def get_position_is_minimum(self, instance: Any) -> bool | None:
-        place = self.place_of(instance)
-        return (place is not None and place.is_minimum) or None
-
-    def get_eta(self, instance: Any) -> float | None:
-        place = self.place_of(instance)
-        return None if place is None else place.eta
-
-
-class QueuePositionAnswer(QueueFields, Answer):
-    # Context: `place`, the generation's place in the queue, or None.
-    position = serializers.IntegerField(allow_null=True, min_value=1, help_text="1 starts next; null: not waiting.")
-    position_is_minimum = serializers.BooleanField(required=False, help_text=POSITION_IS_MINIMUM)
-    eta = serializers.FloatField(allow_null=True, help_text="Estimated seconds until it has been painted.")
-
-    def place_of(self, instance: Any) -> QueuePosition | None:
-        place: QueuePosition | None = self.context["place"]
-        return place
-
-
-class Pending(QueuePositionAnswer):
-    status = Constant("processing")
-    id = serializers.UUIDField()
-    url = Link("generation-detail", help_text="URL that returns its state.")
+    @classmethod
+    def of(cls, generation: Generation, place: QueuePosition | None) -> Self:
+        return cls(id=generation.pk, url=reverse("generation-detail", args=[generation.pk]), **Place.values(place))
 
 
 class CopyDocument(Answer):
-    format = serializers.ChoiceField([name for name in OUTPUT_FORMATS if name != PNG])
-    quality = serializers.IntegerField()
-    lossy = serializers.BooleanField(help_text="Always true: pixels outside of the mask may differ slightly.")
-    sha256 = serializers.CharField()
-    byte_count = serializers.IntegerField()
+    format: str
+    quality: int
+    lossy: bool = Field(description="Always true: pixels outside of the mask may differ slightly.")
+    sha256: str
+    byte_count: int
 
 
 class GeneratedImageDocument(Answer):
-    url = serializers.CharField()
-    preview = serializers.CharField(help_text=PREVIEW)
-    thumbnail = serializers.CharField(help_text=THUMBNAIL)
-    width = serializers.IntegerField()
-    height = serializers.IntegerField()
-    sha256 = serializers.CharField(help_text="Of the lossless PNG.")
-    copy = CopyDocument(allow_null=True, help_text="The file in the requested output_format; null where that is png.")
-    outside_mask_changed_pixels = serializers.IntegerField(help_text="Of the PNG.")
-    seam_score = serializers.FloatField()
-    nsfw_content_detected = serializers.BooleanField(allow_null=True, help_text="Null where it was not examined.")
-    hidden_by = serializers.ChoiceField(
-        SAFETY_TYPES, allow_null=True, help_text="How the result was hidden; null where it was not."
+    url: str
+    preview: str = Field(description=PREVIEW)
+    thumbnail: str = Field(description=THUMBNAIL)
+    width: int
+    height: int
+    sha256: str = Field(description="Of the lossless PNG.")
+    copied: CopyDocument | None = Field(
+        serialization_alias="copy", description="The file in the requested output_format; null where that is png."
     )
+    outside_mask_changed_pixels: int = Field(description="Of the PNG.")
+    seam_score: float
+    nsfw_content_detected: bool | None = Field(description="Null where it was not examined.")
+    hidden_by: str | None = Field(description="How the result was hidden; null where it was not.")
 
-    def get_url(self, image: GeneratedImage) -> str:
-        return description.image_url(image)
-
-    def get_preview(self, image: GeneratedImage) -> str:
-        return f"{description.image_url(image)}preview/"
-
-    def get_thumbnail(self, image: GeneratedImage) -> str:
-        return f"{description.image_url(image)}thumbnail/"
-
-    def get_copy(self, image: GeneratedImage) -> dict[str, Any] | None:
-        copy: dict[str, Any] | None = image.report.get("copy")
-        return copy
-
-    def get_nsfw_content_detected(self, image: GeneratedImage) -> bool | None:
-        found: bool | None = image.report.get("nsfw_content_detected")
-        return found
-
-    def get_hidden_by(self, image: GeneratedImage) -> str | None:
-        how: str | None = image.report.get("hidden_by")
-        return how
+    @classmethod
+    def of(cls, image: GeneratedImage) -> Self:
+        url = description.image_url(image)
+        return cls(
+            url=url,
+            preview=f"{url}preview/",
+            thumbnail=f"{url}thumbnail/",
+            width=image.width,
+            height=image.height,
+            sha256=image.sha256,
+            copied=image.report.get("copy"),
+            outside_mask_changed_pixels=image.outside_mask_changed_pixels,
+            seam_score=image.seam_score,
+            nsfw_content_detected=image.report.get("nsfw_content_detected"),
+            hidden_by=image.report.get("hidden_by"),
+        )
 
 
 class ProgressDocument(Answer):
-    type = Constant("progress")
-    step = serializers.IntegerField()
-    of = serializers.IntegerField()
-    percent = serializers.IntegerField()
-    seconds_left = serializers.FloatField(allow_null=True, help_text="Estimated.")
+    type: Literal["progress"]
+    step: int
+    of: int
+    percent: int
+    seconds_left: float | None = Field(description="Estimated.")
 
 
 class ErrorDocument(Answer):
-    code = serializers.CharField(source="error_code")
-    message = serializers.CharField(source="error_message")
+    code: str
+    message: str
+
+    @classmethod
+    def of(cls, row: Generation | Analysis) -> Self | None:
+        return cls(code=row.error_code, message=row.error_message) if row.error_code else None
 
 
+ALWAYS_LISTED = ("control_image", "ip_adapter_image")
+
+
+@extended_by(
+    {
+        name: optional(str, f"Link to the stored {IMAGE_LABELS[name].lower()}.")
+        for name in CONDITIONING_IMAGES
+        if name not in ALWAYS_LISTED
+    }
+)
 class GenerationDocument(Answer):
-    # Some names are also DRF's. Its metaclass removes declared fields from the class, so they hide nothing.
-    id = serializers.UUIDField()
-    status = serializers.ChoiceField(Status.values)
-    engine = serializers.CharField()
-    prompt = serializers.CharField()
-    created_at = UtcDateTime()
-    started_at = UtcDateTime(allow_null=True)
-    finished_at = UtcDateTime(allow_null=True)
-    seconds = serializers.FloatField(allow_null=True)
-    progress = ProgressDocument(allow_null=True)
-    source = serializers.CharField()  # type: ignore[assignment]
-    source_preview = serializers.CharField(help_text=PREVIEW)
-    source_thumbnail = serializers.CharField(help_text=THUMBNAIL)
-    mask = serializers.CharField()
-    mask_preview = serializers.CharField(help_text=PREVIEW)
-    control_image = serializers.CharField(allow_null=True, help_text="Link to the stored conditioning image.")
-    ip_adapter_image = serializers.CharField(allow_null=True, help_text="Link to the stored image prompt.")
-    images = GeneratedImageDocument(many=True, source="images.all")
-    error = ErrorDocument(allow_null=True)
-    parent = serializers.UUIDField(  # type: ignore[assignment]
-        source="parent_id", allow_null=True, help_text=PARENT
-    )
-    metadata = Metadata(source="*")
+    id: UUID
+    status: Status
+    engine: str
+    prompt: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    seconds: float | None
+    progress: ProgressDocument | None
+    source: str | None
+    source_preview: str | None = Field(description=PREVIEW)
+    source_thumbnail: str = Field(description=THUMBNAIL)
+    mask: str | None
+    mask_preview: str | None = Field(description=PREVIEW)
+    control_image: str | None = Field(description="Link to the stored conditioning image.")
+    ip_adapter_image: str | None = Field(description="Link to the stored image prompt.")
+    images: list[GeneratedImageDocument]
+    error: ErrorDocument | None
+    parent: UUID | None = Field(description=PARENT)
+    metadata: Metadata
 
-    def get_fields(self) -> dict[str, serializers.Field]:
-        declared = super().get_fields()
-        further = {
-            name: serializers.CharField(required=False, help_text=f"Link to the stored {IMAGE_LABELS[name].lower()}.")
-            for name in CONDITIONING_IMAGES
-            if name not in declared
+    @classmethod
+    def of(cls, generation: Generation, **others: Any) -> Self:
+        links: dict[str, Any] = {
+            name: description.input_url(generation, name) for name in ("source", "mask", *CONDITIONING_IMAGES)
         }
-        return {**declared, **further}
-
-    def get_progress(self, generation: Generation) -> Any:
-        return progress_event(generation)
-
-    def value_of(self, field: serializers.Field, instance: Generation) -> Any:
-        name = str(field.field_name)
-        return description.input_url(instance, name) if name in INPUT_IMAGES else super().value_of(field, instance)
-
-    def get_source_preview(self, generation: Generation) -> str | None:
-        return description.preview_url(generation, "source")
-
-    def get_source_thumbnail(self, generation: Generation) -> str:
-        return f"{description.input_url(generation, 'source')}thumbnail/"
-
-    def get_mask_preview(self, generation: Generation) -> str | None:
-        return description.preview_url(generation, "mask")
-
-    def get_error(self, generation: Generation) -> Generation | None:
-        return generation if generation.error_code else None
+        return cls(
+            id=generation.pk,
+            status=Status(generation.status),
+            engine=generation.engine,
+            prompt=generation.prompt,
+            created_at=generation.created_at,
+            started_at=generation.started_at,
+            finished_at=generation.finished_at,
+            seconds=generation.seconds,
+            source_preview=description.preview_url(generation, "source"),
+            source_thumbnail=f"{links['source']}thumbnail/",
+            mask_preview=description.preview_url(generation, "mask"),
+            images=[GeneratedImageDocument.of(image) for image in generation.images.all()],
+            error=ErrorDocument.of(generation),
+            parent=generation.parent_id,
+            metadata=Metadata.model_validate(description.metadata(generation)),
+            **{**links, **others, "progress": progress_event(generation)},
+        )
 
 
-class WholeGenerationDocument(GenerationDocument, QueuePositionAnswer):
-    source_name = serializers.CharField(source="source.name", help_text="Name of the uploaded file; empty without one.")
-    children = serializers.ListField(child=serializers.UUIDField())
+class WholeGenerationDocument(GenerationDocument, Place):
+    source_name: str = Field(description="Name of the uploaded file; empty without one.")
+    children: list[UUID]
 
-    def get_children(self, generation: Generation) -> list[UUID]:
-        return list(generation.children.order_by("created_at").values_list("pk", flat=True))
+    @classmethod
+    def of(cls, generation: Generation, **others: Any) -> Self:
+        """place: in the queue."""
+        place: QueuePosition | None = others.pop("place")
+        return super().of(
+            generation,
+            source_name=generation.source.name,
+            children=list(generation.children.order_by("created_at").values_list("pk", flat=True)),
+            **Place.values(place),
+        )
 
 
-class PageDocument(Page):
-    results = GenerationDocument(many=True)
+class PageDocument(Page[GenerationDocument]):
+    pass

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, Self
+from uuid import UUID
 
-from drf_spectacular.utils import extend_schema_field
-from rest_framework import serializers
+from django.urls import reverse
+from pydantic import Field, PlainValidator, WithJsonSchema
+from rest_framework.request import Request
 
 from inpainting.api.dialect import origin_of
+from inpainting.api.fields import Fields, FromJson, Integer, Length, Number, Range
 from inpainting.api.media.links import ending_key, image_link
 from inpainting.api.native.mask_objects import MaskFormat
-from inpainting.api.native.schemas.base import Answer, Constant, Link, Page, UtcDateTime
+from inpainting.api.native.schemas.base import Answer, Optional, Page, Success
+from inpainting.api.native.schemas.bodies import IMAGE_FILE, IMAGE_TEXT, File
 from inpainting.api.native.schemas.drafts import SHA256
-from inpainting.api.setting_fields import Integer, Number, Text, parse_json
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box
 from inpainting.core.validation import finite_numbers
-from inpainting.image_limits import accepted_files
 from inpainting.models import UploadedImage
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 from inpainting.segmenters import registry
@@ -56,109 +59,98 @@ DETECTION = Detection()
 DETECTION_FIELDS = ("box_threshold", "text_threshold", "max_detections", "dilate")
 
 
-@extend_schema_field({"type": "array", "items": POINT, "maxItems": MAX_POINTS})
-class Points(serializers.Field):
-    """A list of [x, y] or [x, y, 1 or 0]; in forms the same list as JSON text."""
-
-    def to_internal_value(self, data: Any) -> tuple[Point, ...]:
-        entries = parse_json(data, self) if isinstance(data, str) else data
-        if not isinstance(entries, list):
-            raise InvalidRequest("points must be a list.", field="points")
-        return tuple(self._point(entry, f"points[{index}]") for index, entry in enumerate(entries[: MAX_POINTS + 1]))
-
-    def _point(self, entry: Any, place: str) -> Point:
-        numbers = finite_numbers(entry)
-        if numbers is None or len(numbers) not in (2, 3) or numbers[2:] not in ((), (0.0,), (1.0,)):
-            message = f"{place} must be [x, y], or [x, y, 1] on the object, or [x, y, 0] beside it."
-            raise InvalidRequest(message, field="points")
-        return Point(numbers[0], numbers[1], numbers[2:] != (0.0,))
+def read_points(entries: object) -> tuple[Point, ...]:
+    """The points of a list of [x, y] or [x, y, 1 or 0]."""
+    if not isinstance(entries, list):
+        raise InvalidRequest("points must be a list.", field="points")
+    return tuple(read_point(entry, f"points[{index}]") for index, entry in enumerate(entries[: MAX_POINTS + 1]))
 
 
-@extend_schema_field(BOX)
-class BoxEdges(serializers.Field):
-    """[left, top, right, bottom]; in forms as JSON text."""
-
-    def to_internal_value(self, data: Any) -> Box:
-        numbers = finite_numbers(parse_json(data, self) if isinstance(data, str) else data)
-        if numbers is None or len(numbers) != 4:
-            raise InvalidRequest("box must be [left, top, right, bottom].", field="box")
-        return box_around(*numbers)
+def read_point(entry: object, place: str) -> Point:
+    numbers = finite_numbers(entry)
+    if numbers is None or len(numbers) not in (2, 3) or numbers[2:] not in ((), (0.0,), (1.0,)):
+        message = f"{place} must be [x, y], or [x, y, 1] on the object, or [x, y, 0] beside it."
+        raise InvalidRequest(message, field="points")
+    return Point(numbers[0], numbers[1], numbers[2:] != (0.0,))
 
 
-@extend_schema_field({"type": "array", "items": {**POINT, "maxItems": 2}, "maxItems": MAX_CORNERS})
-class Outline(serializers.Field):
-    """A list of [x, y]; in forms as JSON text."""
-
-    def to_internal_value(self, data: Any) -> tuple[tuple[float, float], ...]:
-        entries = parse_json(data, self) if isinstance(data, str) else data
-        if not isinstance(entries, list):
-            raise InvalidRequest("outline must be a list.", field="outline")
-        corners = [finite_numbers(entry) for entry in entries[: MAX_CORNERS + 1]]
-        if not all(corner is not None and len(corner) == 2 for corner in corners):
-            raise InvalidRequest("Each corner of the outline must be [x, y].", field="outline")
-        return tuple((corner[0], corner[1]) for corner in corners if corner)
+def read_box(entries: object) -> Box:
+    numbers = finite_numbers(entries)
+    if numbers is None or len(numbers) != 4:
+        raise InvalidRequest("box must be [left, top, right, bottom].", field="box")
+    return box_around(*numbers)
 
 
-class MaskForm(serializers.Serializer):
+def read_outline(entries: object) -> tuple[tuple[float, float], ...]:
+    """The corners of a list of [x, y]."""
+    if not isinstance(entries, list):
+        raise InvalidRequest("outline must be a list.", field="outline")
+    corners = [finite_numbers(entry) for entry in entries[: MAX_CORNERS + 1]]
+    if not all(corner is not None and len(corner) == 2 for corner in corners):
+        raise InvalidRequest("Each corner of the outline must be [x, y].", field="outline")
+    return tuple((corner[0], corner[1]) for corner in corners if corner)
+
+
+def list_of(items: dict[str, Any], limit: int) -> WithJsonSchema:
+    return WithJsonSchema({"type": "array", "items": items, "maxItems": limit})
+
+
+Points = Annotated[tuple[Point, ...], PlainValidator(read_points), FromJson, list_of(POINT, MAX_POINTS)]
+BoxEdges = Annotated[Box, PlainValidator(read_box), FromJson, WithJsonSchema(BOX)]
+Corners = tuple[tuple[float, float], ...]
+Outline = Annotated[Corners, PlainValidator(read_outline), FromJson, list_of({**POINT, "maxItems": 2}, MAX_CORNERS)]
+
+
+class MaskForm(Fields):
     """A selection. Each segmenter reads some of points, box, outline, words and category, and needs one of some."""
 
-    points = Points(
-        required=False,
-        help_text="[[x, y, 1 or 0], …] in pixels: 1, the default, on the object, 0 beside it. In forms as JSON text.",
+    points: Points | None = Field(
+        None,
+        description="[[x, y, 1 or 0], …] in pixels: 1, the default, on the object, 0 beside it. In forms as JSON text.",
     )
-    box = BoxEdges(required=False, help_text="[left, top, right, bottom] around the object. In forms as JSON text.")
-    outline = Outline(
-        required=False,
-        help_text="[[x, y], …] roughly around the object, whose edges are found. In forms as JSON.",
+    box: BoxEdges | None = Field(
+        None, description="[left, top, right, bottom] around the object. In forms as JSON text."
     )
-    words = Text(required=False, max_length=MAX_WORDS_CHARACTERS, help_text="What to select; some segmenters read it.")
-    box_threshold = Number(
-        required=False,
-        min_value=0,
-        max_value=1,
-        help_text=f"With `words`: lowest score of a find. Default: {DETECTION.box_threshold}.",
+    outline: Outline | None = Field(
+        None, description="[[x, y], …] roughly around the object, whose edges are found. In forms as JSON."
     )
-    text_threshold = Number(
-        required=False,
-        min_value=0,
-        max_value=1,
-        help_text=f"With `words`: lowest score of a word of a find. Default: {DETECTION.text_threshold}.",
+    words: Annotated[str, Length(MAX_WORDS_CHARACTERS)] | None = Field(
+        None, description="What to select; some segmenters read it."
     )
-    max_detections = Integer(
-        required=False,
-        min_value=0,
-        max_value=MAX_BOXES,
-        help_text=f"With `words`: how many of the best finds are selected; 0, the default, is {MAX_BOXES}.",
+    box_threshold: Annotated[Number, Range(0, 1)] | None = Field(
+        None, description=f"With `words`: lowest score of a find. Default: {DETECTION.box_threshold}."
     )
-    dilate = Number(
-        required=False,
-        min_value=-MAX_DILATE,
-        max_value=MAX_DILATE,
-        help_text="With `words`: pixels by which the box of each find is widened; below 0 narrowed. Default: 0.",
+    text_threshold: Annotated[Number, Range(0, 1)] | None = Field(
+        None, description=f"With `words`: lowest score of a word of a find. Default: {DETECTION.text_threshold}."
     )
-    category = Text(required=False, max_length=60, help_text="Of garments: `upper`, `lower` or `full`. Default: all.")
-    tolerance = serializers.FloatField(
-        required=False, min_value=0, max_value=255, help_text="Of the segmenter `colour`: difference of each channel."
+    max_detections: Annotated[Integer, Range(0, MAX_BOXES)] | None = Field(
+        None, description=f"With `words`: how many of the best finds are selected; 0, the default, is {MAX_BOXES}."
     )
-    source = serializers.UUIDField(  # type: ignore[assignment]  # the metaclass collects it
-        required=False, help_text="In place of `image`: the id of a generation whose source image is read."
+    dilate: Annotated[Number, Range(-MAX_DILATE, MAX_DILATE)] | None = Field(
+        None,
+        description="With `words`: pixels by which the box of each find is widened; below 0 narrowed. Default: 0.",
     )
-    picture = serializers.RegexField(
-        f"^{SHA256}$",
-        required=False,
-        help_text="In place of `image`: the SHA-256 of an image that was sent to `/api/draft/pictures/<sha256>/`.",
+    category: Annotated[str, Length(60)] | None = Field(
+        None, description="Of garments: `upper`, `lower` or `full`. Default: all."
     )
-    format = serializers.ChoiceField([*MaskFormat], default=MaskFormat.PNG, help_text="Of the answer.")
-    segmenter = Text(required=False, max_length=60, help_text=f"Default: {registry.DEFAULT}.")
-    webhook_url = Text(
-        required=False,
-        max_length=MAX_URL_CHARACTERS,
-        help_text="Called when a worker has ended the selection, with a message of type `analysis.succeeded`, "
+    tolerance: Annotated[float, Field(ge=0, le=255)] | None = Field(
+        None, description="Of the segmenter `colour`: difference of each channel."
+    )
+    source: UUID | None = Field(
+        None, description="In place of `image`: the id of a generation whose source image is read."
+    )
+    picture: Annotated[str, Field(pattern=f"^{SHA256}$")] | None = Field(
+        None,
+        description="In place of `image`: the SHA-256 of an image that was sent to `/api/draft/pictures/<sha256>/`.",
+    )
+    format: MaskFormat = Field(MaskFormat.PNG, description="Of the answer.")
+    segmenter: Annotated[str, Length(60)] | None = Field(None, description=f"Default: {registry.DEFAULT}.")
+    webhook_url: Annotated[str, Length(MAX_URL_CHARACTERS)] | None = Field(
+        None,
+        description="Called when a worker has ended the selection, with a message of type `analysis.succeeded`, "
         "`analysis.failed` or `analysis.cancelled`.",
     )
-    store = serializers.BooleanField(
-        default=True, help_text="Whether the mask is stored, for later requests to name it by its `id`."
-    )
+    store: bool = Field(True, description="Whether the mask is stored, for later requests to name it by its `id`.")
 
 
 def selection_of(values: Mapping[str, Any]) -> Selection:
@@ -170,81 +162,82 @@ def selection_of(values: Mapping[str, Any]) -> Selection:
 class MaskUploadForm(MaskForm):
     """Form fields and a file."""
 
-    image = serializers.FileField(required=False, help_text=f"{accepted_files()}; or a text, as in JSON.")
+    image: File | None = Field(None, description=IMAGE_FILE)
 
 
 class MaskJson(MaskForm):
     """The same fields as in the form."""
 
-    image = serializers.CharField(
-        required=False, help_text="Base64, a data URL, an http(s) URL, or a link of this site."
-    )
+    image: str | None = Field(None, description=IMAGE_TEXT)
 
 
 MASKS = {"multipart/form-data": MaskUploadForm, "application/json": MaskJson}
 
 
-@extend_schema_field({"oneOf": [{"type": "string"}, MASK_OBJECT]})
-class WrittenMask(serializers.Field):
-    def to_representation(self, value: Any) -> Any:
-        return value
+WrittenMask = Annotated[Any, WithJsonSchema({"oneOf": [{"type": "string"}, MASK_OBJECT]})]
 
 
-class ChangedMask(Answer):
-    status = Constant("success")
-    mask = WrittenMask(
-        help_text="By `format`: a data URL of a PNG in which white is selected (`white_repaints`), or an object with"
+class ChangedMask(Success):
+    mask: WrittenMask = Field(
+        description="By `format`: a data URL of a PNG in which white is selected (`white_repaints`), or an object with"
         " `size` and `counts` or `path`."
     )
-    box = serializers.ListField(
-        child=serializers.IntegerField(), allow_null=True, help_text="Left, top, right, bottom of what is selected."
-    )
-    area = serializers.IntegerField(help_text="Selected pixels; 0 where nothing is selected.")
-    width = serializers.IntegerField()
-    height = serializers.IntegerField()
+    box: list[int] | None = Field(description="Left, top, right, bottom of what is selected.")
+    area: int = Field(description="Selected pixels; 0 where nothing is selected.")
+    width: int
+    height: int
 
 
 SCORE = "How well it fits, 0 to 1; null where the segmenter does not say."
 
 
 class MaskCandidate(Answer):
-    mask = WrittenMask(help_text="As `mask` of the answer.")
-    box = serializers.ListField(child=serializers.IntegerField(), allow_null=True)
-    area = serializers.IntegerField()
-    score = serializers.FloatField(allow_null=True, help_text=SCORE)
+    mask: WrittenMask = Field(description="As `mask` of the answer.")
+    box: list[int] | None
+    area: int
+    score: float | None = Field(description=SCORE)
 
 
 class FoundMask(Answer):
     """A stored mask."""
 
-    id = serializers.UUIDField(help_text="Accepted as `mask` by later requests: what it selects is repainted.")
-    file = Link("mask-file", help_text="The path of the PNG, in which white is selected.")
-    url = serializers.URLField(help_text="A signed link to the PNG, which the APIs of other services accept.")
-    created_at = UtcDateTime()
-    expires_at = UtcDateTime(help_text="When it is deleted; a day after it was found by default.")
-    segmenter = serializers.CharField(source="found.segmenter")
-    box = serializers.ListField(source="found.box", child=serializers.IntegerField())
-    area = serializers.IntegerField(source="found.area")
-    score = serializers.FloatField(source="found.score", allow_null=True, help_text=SCORE)
-    width = serializers.IntegerField()
-    height = serializers.IntegerField()
+    id: UUID = Field(description="Accepted as `mask` by later requests: what it selects is repainted.")
+    file: str = Field(description="The path of the PNG, in which white is selected.")
+    url: str = Field(description="A signed link to the PNG, which the APIs of other services accept.")
+    created_at: datetime
+    expires_at: datetime = Field(description="When it is deleted; a day after it was found by default.")
+    segmenter: str
+    box: list[int]
+    area: int
+    score: float | None = Field(description=SCORE)
+    width: int
+    height: int
 
-    def get_url(self, mask: UploadedImage) -> str:
-        request = self.context["request"]
-        return image_link("inputs", "mask.png", mask, origin=origin_of(request), key=ending_key(request))
+    @classmethod
+    def of(cls, mask: UploadedImage, request: Request) -> Self:
+        return cls(
+            id=mask.pk,
+            file=reverse("mask-file", args=[mask.pk]),
+            url=image_link("inputs", "mask.png", mask, origin=origin_of(request), key=ending_key(request)),
+            created_at=mask.created_at,
+            expires_at=mask.expires_at,
+            width=mask.width,
+            height=mask.height,
+            **(mask.found or {}),
+        )
 
 
-class FoundMaskPage(Page):
-    results = FoundMask(many=True)
+class FoundMaskPage(Page[FoundMask]):
+    pass
 
 
 class SelectedMask(ChangedMask):
-    segmenter = serializers.CharField()
-    score = serializers.FloatField(allow_null=True, help_text=SCORE)
-    candidates = MaskCandidate(many=True, help_text="Other masks that fit, best first; they are not stored.")
-    id = serializers.UUIDField(
-        required=False, help_text="Of the stored mask: accepted as `mask` by later requests. Not with `store` false."
+    segmenter: str
+    score: float | None = Field(description=SCORE)
+    candidates: list[MaskCandidate] = Field(description="Other masks that fit, best first; they are not stored.")
+    id: Optional[UUID] = Field(
+        None, description="Of the stored mask: accepted as `mask` by later requests. Not with `store` false."
     )
-    file = serializers.CharField(required=False, help_text="The path of the PNG.")
-    url = serializers.URLField(required=False, help_text="A signed link to the PNG.")
-    expires_at = UtcDateTime(required=False, help_text="When it is deleted.")
+    file: Optional[str] = Field(None, description="The path of the PNG.")
+    url: Optional[str] = Field(None, description="A signed link to the PNG.")
+    expires_at: Optional[datetime] = Field(None, description="When it is deleted.")

@@ -2,79 +2,84 @@
 
 from __future__ import annotations
 
-from rest_framework import serializers
+from typing import Annotated, Any, Literal
 
-from inpainting.api.native.fields import ChangesForm
-from inpainting.api.native.schemas.base import Answer, Constant, FreeObject, NullIsEmpty
-from inpainting.api.native.schemas.bodies import ImageTexts, Json
-from inpainting.api.native.schemas.generations import Metadata
+from pydantic import Field
+
+from inpainting.api.fields import Fields, StoredText
+from inpainting.api.native.fields import ENGINE, ChangesForm
+from inpainting.api.native.schemas.base import Answer, Optional, Success
+from inpainting.api.native.schemas.bodies import MASK_TEXT, with_images
+from inpainting.api.native.schemas.generations import SOURCE_BOX
+from inpainting.api.setting_types import with_settings
+from inpainting.core.adapter_uses import MAX_NAME_CHARACTERS
+from inpainting.core.settings_table import find_setting
+
+MODELS = "Engine -> the model to use if that engine is chosen and `model` is not sent."
 
 
 class PlanForm(ChangesForm):
-    models = serializers.DictField(
-        child=serializers.CharField(max_length=200, min_length=1, trim_whitespace=False),
-        required=False,
-        help_text="Engine -> the model to use if that engine is chosen and `model` is not sent.",
+    models: dict[str, Annotated[StoredText, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]] | None = Field(
+        None, description=MODELS
     )
 
 
-class PlanJson(NullIsEmpty, ImageTexts):
+@with_settings([find_setting("prompt")])
+@with_images("input_image", str)
+class PlanJson(Fields):
     """The fields of POST /api/img2img; numbers outside their range are clamped, with a warning."""
 
-    input_image = serializers.CharField(
-        required=False, help_text="As of POST /api/img2img. Without: only the settings."
-    )
-    mask = Json().fields["mask"]
-
-    prompt = PlanForm().fields["prompt"]
-    engine = PlanForm().fields["engine"]
-    models = PlanForm().fields["models"]
+    input_image: str | None = Field(None, description="As of POST /api/img2img. Without: only the settings.")
+    mask: str | None = Field(None, description=MASK_TEXT)
+    engine: str | None = Field(None, description=ENGINE)
+    models: dict[str, str] | None = Field(None, description=MODELS)
+    documents_null = True
 
 
 class FormOfferAnswer(Answer):
     """The choices of a settings form. With the engine auto, those that apply once there is a prompt."""
 
-    engine = serializers.CharField()
-    ignored = FreeObject(help_text="Setting -> why it has no effect.")
-    defaults = FreeObject(help_text="Setting -> the value that is used where none is sent.")
-    limits = FreeObject(help_text="Setting -> lowest and highest number, where the model narrows them.")
-    choices = FreeObject(help_text="Setting -> the names that the model takes.")
-    adapters = FreeObject(help_text="Setting -> slugs of the installed adapters that fit the model.")
-    reads_prompt_weights = serializers.BooleanField(help_text="Whether (words:1.3) in a prompt count more.")
-    hint = serializers.CharField(help_text="How a prompt would change what auto chooses; may be empty.")
+    engine: str
+    ignored: dict[str, str] = Field(description="Setting -> why it has no effect.")
+    defaults: dict[str, Any] = Field(description="Setting -> the value that is used where none is sent.")
+    limits: dict[str, Any] = Field(description="Setting -> lowest and highest number, where the model narrows them.")
+    choices: dict[str, Any] = Field(description="Setting -> the names that the model takes.")
+    adapters: dict[str, Any] = Field(description="Setting -> slugs of the installed adapters that fit the model.")
+    reads_prompt_weights: bool = Field(description="Whether (words:1.3) in a prompt count more.")
+    hint: str = Field(description="How a prompt would change what auto chooses; may be empty.")
 
 
-class PlanAnswer(Answer):
-    status = Constant("success")
-    engine = serializers.CharField()
-    engine_label = serializers.CharField()
-    engine_reason = serializers.CharField(help_text="Why this engine would be chosen.")
-    model = serializers.CharField(allow_null=True)
-    resolved = FreeObject(help_text="Every setting with its default filled in.")
-    ignored = FreeObject(help_text="Setting -> why it has no effect.")
-    warnings = serializers.ListField(child=serializers.CharField())
-    problems = FreeObject(help_text="Setting -> why it does not fit the others; it was left out of this plan.")
-    form = FormOfferAnswer()
+class PlanAnswer(Success):
+    engine: str
+    engine_label: str
+    engine_reason: str = Field(description="Why this engine would be chosen.")
+    model: str | None
+    resolved: dict[str, Any] = Field(description="Every setting with its default filled in.")
+    ignored: dict[str, str] = Field(description="Setting -> why it has no effect.")
+    warnings: list[str]
+    problems: dict[str, str] = Field(
+        description="Setting -> why it does not fit the others; it was left out of this plan."
+    )
+    form: FormOfferAnswer
 
 
-class ImagePlanAnswer(Answer):
+class ImagePlanAnswer(Success):
     """The plan of a request with images."""
 
-    status = Constant("success")
-    engine = serializers.CharField()
-    engine_reason = serializers.CharField(help_text="Why this engine would be chosen.")
-    width = serializers.IntegerField()
-    height = serializers.IntegerField()
-    source_width = Metadata().fields["source_width"]
-    source_height = Metadata().fields["source_height"]
-    source_box = Metadata().fields["source_box"]
-    mode = serializers.ChoiceField(["L", "LA", "RGB", "RGBA"])
-    bits = serializers.ChoiceField([8, 16])
-    mask = serializers.CharField(help_text="Data URL of a PNG of the effective mask: white is repainted.")
-    quality = serializers.IntegerField(allow_null=True, help_text="Of the result files; null where they are PNG.")
-    coverage = serializers.FloatField(min_value=0, max_value=1)
-    window = serializers.ListField(child=serializers.IntegerField(), help_text="Left, top, right, bottom.")
-    work_size = serializers.ListField(child=serializers.IntegerField(), help_text="Width, height.")
-    estimate_seconds = serializers.FloatField(allow_null=True)
-    ignored = serializers.ListField(child=serializers.CharField())
-    warnings = serializers.ListField(child=serializers.CharField())
+    engine: str
+    engine_reason: str = Field(description="Why this engine would be chosen.")
+    width: int
+    height: int
+    source_width: Optional[int] = Field(None, description="Outpainting: of the image as it was sent.")
+    source_height: Optional[int] = None
+    source_box: Optional[list[int]] = Field(None, description=SOURCE_BOX)
+    mode: Literal["L", "LA", "RGB", "RGBA"]
+    bits: Literal[8, 16]
+    mask: str = Field(description="Data URL of a PNG of the effective mask: white is repainted.")
+    quality: int | None = Field(description="Of the result files; null where they are PNG.")
+    coverage: float = Field(ge=0, le=1)
+    window: list[int] = Field(description="Left, top, right, bottom.")
+    work_size: list[int] = Field(description="Width, height.")
+    estimate_seconds: float | None
+    ignored: list[str]
+    warnings: list[str]

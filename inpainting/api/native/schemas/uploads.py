@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from rest_framework import serializers
+from pydantic import Field
 
-from inpainting.api.native.schemas.base import Answer, Constant
-
-
-class MaskUpload(serializers.Serializer):
-    file = serializers.FileField(help_text="PNG up to 10 MB; or a text, as in JSON.")
+from inpainting.api.fields import Fields
+from inpainting.api.native.schemas.base import Success
+from inpainting.api.native.schemas.bodies import File
 
 
-class UploadedMask(Answer):
-    status = Constant("success")
-    message = serializers.CharField()
-    filename = serializers.CharField()
-    size = serializers.IntegerField(help_text="Bytes of the file.")
-    url = serializers.URLField(help_text="A signed link that a later request may send as `mask`; a day by default.")
+class MaskUpload(Fields):
+    file: File = Field(description="PNG up to 10 MB; or a text, as in JSON.")
+
+
+class UploadedMask(Success):
+    message: str
+    filename: str
+    size: int = Field(description="Bytes of the file.")
+    url: str = Field(description="A signed link that a later request may send as `mask`; a day by default.")

@@ -2,58 +2,57 @@
 
 from __future__ import annotations
 
-from rest_framework import serializers
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
 
-from inpainting.api.native.schemas.base import Answer, Page, UtcDateTime
-from inpainting.models import DeliveryState, WebhookAttempt, WebhookEvent
+from pydantic import BeforeValidator, Field
+
+from inpainting.api.native.schemas.base import Answer, Page, TextOrNull
+from inpainting.models import DeliveryState, WebhookEvent
 
 
 class AttemptDocument(Answer):
-    at = UtcDateTime()
-    status = serializers.IntegerField(
-        allow_null=True, help_text="HTTP status of the response; null where there was none."
+    at: datetime
+    status: int | None = Field(description="HTTP status of the response; null where there was none.")
+    failure: TextOrNull = Field(description="Why there was no response: timeout, tls_failed, …")
+    milliseconds: int
+    answer: str = Field(
+        validation_alias="answer_text",
+        description="The beginning of the response; always empty for addresses in your own network.",
     )
-    failure = serializers.CharField(allow_null=True, help_text="Why there was no response: timeout, tls_failed, …")
-    milliseconds = serializers.IntegerField()
-    answer = serializers.CharField(
-        source="answer_text",
-        help_text="The beginning of the response; always empty for addresses in your own network.",
-    )
-
-    def get_failure(self, attempt: WebhookAttempt) -> str | None:
-        return attempt.failure or None
 
 
 class DeliveryDocument(Answer):
-    id = serializers.CharField(source="webhook_id", help_text="The header webhook-id, the same in every attempt.")
-    type = serializers.ChoiceField(WebhookEvent.values, source="event")
-    url = serializers.CharField()
-    generation = serializers.UUIDField(source="generation_id", allow_null=True)
-    state = serializers.ChoiceField(DeliveryState.values)
-    created_at = UtcDateTime()
-    delivered_at = UtcDateTime(allow_null=True)
-    next_attempt_at = UtcDateTime(allow_null=True)
-    attempts = AttemptDocument(many=True, source="attempts.all")
+    id: str = Field(validation_alias="webhook_id", description="The header webhook-id, the same in every attempt.")
+    type: WebhookEvent = Field(validation_alias="event")
+    url: str
+    generation: UUID | None = Field(validation_alias="generation_id")
+    state: DeliveryState
+    created_at: datetime
+    delivered_at: datetime | None
+    next_attempt_at: datetime | None
+    attempts: Annotated[list[AttemptDocument], BeforeValidator(lambda attempts: list(attempts.all()))]
 
 
-class DeliveriesDocument(Page):
-    results = DeliveryDocument(many=True)
+class DeliveriesDocument(Page[DeliveryDocument]):
+    pass
 
 
 class SecretDocument(Answer):
     """The secret that deliveries are signed with."""
 
-    secret = serializers.CharField(help_text="whsec_ and base64; any library for Standard Webhooks verifies with it.")
-    created_at = UtcDateTime()
-    former_secret_until = UtcDateTime(
-        allow_null=True, help_text="Until then deliveries are signed with the former secret too."
+    secret: str = Field(description="whsec_ and base64; any library for Standard Webhooks verifies with it.")
+    created_at: datetime
+    former_secret_until: datetime | None = Field(
+        description="Until then deliveries are signed with the former secret too."
     )
 
 
 class TicketDocument(Answer):
-    ticket = serializers.CharField(help_text="Opens one websocket, once.")
-    expires_in = serializers.IntegerField(help_text="Seconds.")
-    url = serializers.CharField(
-        help_text="Sends the events of all of your generations. For one generation, insert its id and a slash before "
+    ticket: str = Field(description="Opens one websocket, once.")
+    expires_in: int = Field(description="Seconds.")
+    url: str = Field(
+        description="Sends the events of all of your generations. For one generation, insert its id and a slash before "
         "the question mark."
     )
