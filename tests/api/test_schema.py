@@ -238,7 +238,7 @@ def test_every_answer_matches_the_schema(
         if case.path_parameters and mode is GenerationMode.POSITIVE:
             parameters = path_parameters(name)
             case.path_parameters = {parameter: parameters[parameter] for parameter in case.path_parameters}
-        sent = bytes if case.media_type == "multipart/form-data" else text
+        sent: Any = bytes if case.media_type == "multipart/form-data" else text
         if isinstance(case.body, dict) and mode is GenerationMode.POSITIVE:
             case.body = completed_body(case.body, sent(photo_png), sent(mask_png))
         if name == "POST /api/masks/" and mode is GenerationMode.POSITIVE:
