@@ -9,7 +9,7 @@ from inpainting.engines.plan import Planner
 
 
 def planner(catalog: Catalog | None = None) -> Planner:
-    """A planner for one request. catalog: the one that the request has read already."""
+    """Return a planner for one request. catalog: the one that the request has read already."""
     return Planner(
         catalog or Catalog(),
         settings.SAFETY_CHECKER,

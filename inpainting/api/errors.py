@@ -22,7 +22,7 @@ from django.http import Http404
 from rest_framework import exceptions, status
 
 from inpainting.accounting.limits import LimitReached
-from inpainting.core.errors import InvalidImage, InvalidRequest, ModelUnavailable, PaintingError
+from inpainting.core.errors import InvalidImage, InvalidRequest, ModelRequired, PaintingError
 from inpainting.generations.history import GenerationRemoved
 from inpainting.media.files import ImageUnavailable, StorageAway
 from inpainting.models import Generation, Status
@@ -173,7 +173,7 @@ def api_error(error: Exception) -> ApiError:
 def painting_error(error: PaintingError) -> ApiError:
     http_status = STATUSES.get(error.code, 400) if isinstance(error, InvalidRequest) else 500
     retry_after = None
-    if isinstance(error, ModelUnavailable):
+    if isinstance(error, ModelRequired):
         http_status = 503
     elif isinstance(error, TooLarge):
         http_status = 413

@@ -50,7 +50,7 @@ class EngineFailed(PaintingError):
     default_code = "engine_failed"
 
 
-class ModelUnavailable(PaintingError):
+class ModelRequired(PaintingError):
     """Only a model can paint the request, and none is installed."""
 
     default_code = "model_unavailable"

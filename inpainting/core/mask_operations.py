@@ -65,7 +65,7 @@ def remove_specks(mask: Mask, area: int) -> Mask:
 
 @dataclass(frozen=True, slots=True)
 class Numeric:
-    """An operation with a whole number;"""
+    """An operation with a whole number."""
 
     apply: Callable[[Mask, int], Mask]
     highest: int

@@ -21,11 +21,6 @@ __all__ = ["ControlUse", "IPAdapterUse", "InpaintRequest", "LoraUse", "PaintSett
 class InpaintRequest:
     """A source image, its mask ([height, width], uint8, 255 = repaint) and the settings.
 
-    conditioning_images: by their names, see `AdapterList.images`. Control images have the size of the source image; one
-    that is missing is computed from it, or is that of the first ControlNet. Image prompts have any size.
-    placement: where the image was outpainted (see `core.outpainting`); `image` is the whole canvas then.
-    has_mask: False where none was sent, so that `mask` covers the whole image.
-
     Raises InvalidRequest for a mask of another shape or type, and for a mask or control image of another size.
     """
 
@@ -37,7 +32,7 @@ class InpaintRequest:
     conditioning_images: Mapping[str, CanonicalImage] = field(default_factory=dict)
     # Where the image was outpainted (see `core.outpainting`); `image` is the whole canvas then.
     placement: Placement | None = None
-    has_mask: bool = True
+    has_mask: bool = True  # False where none was sent, so that `mask` covers the whole image
 
     def __post_init__(self) -> None:
         if self.mask.ndim != 2 or self.mask.dtype != np.uint8:

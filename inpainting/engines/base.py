@@ -41,7 +41,9 @@ class Step:
     done: int
     of: int
     preview: NDArray[np.uint8] | None = None  # the unfinished image, small, RGB [height, width, 3]
-    box: Box | None = None  # the part of the image that it shows; engines leave it out, `painting.paint` fills it in
+    box: Box | None = (
+        None  # the part of the image that it shows; engines leave it out, `painting.StepRelay` fills it in
+    )
     notes: tuple[str, ...] = ()  # sentences about what differs from the request
     computed_by: str = ""  # which backend computes, and how precisely, where the engine has several
 
@@ -158,7 +160,7 @@ class SettingsPlan(Resolution):
 class Plan(SettingsPlan):
     """The whole plan of one request."""
 
-    request: InpaintRequest  # the images as they were sent, with the resolved settings
+    request: InpaintRequest  # the resolved settings, and the images as they were sent, or cropped to the window
     mask: Mask  # the effective one, after `mask_grow`
     window: Window  # the part of the image that the engine gets, and its size there
     # The boxes whose part of the mask is painted in turn, where an outpainting needs several passes; the engine gets a

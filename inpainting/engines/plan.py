@@ -15,7 +15,7 @@ from inpainting import families
 from inpainting.catalog.shipped import no_model_message
 from inpainting.core import masks
 from inpainting.core.codecs.formats import check_fits, describe_losses, with_quality
-from inpainting.core.errors import InvalidRequest, ModelUnavailable
+from inpainting.core.errors import InvalidRequest, ModelRequired
 from inpainting.core.geometry import Box, Placement, Window, plan_window
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.metadata import NO_METADATA
@@ -61,12 +61,12 @@ class Planner:
 
         The default quality of lossy copies does not depend on the source. Where nothing is kept, or everywhere if
         `requires_diffusion`, diffusion is the engine, and no other one takes its place.
-        Raises ModelUnavailable where diffusion has no model then, and what `plan` raises.
+        Raises ModelRequired where diffusion has no model then, and what `plan` raises.
         """
         settings = with_quality(request.settings, NO_METADATA)
         if request.mask.any() if self.requires_diffusion else request.mask.all():
             if not (DIFFUSION.is_installed and self.catalog.has_installed(DIFFUSION.name)):
-                raise ModelUnavailable(no_model_message())
+                raise ModelRequired(no_model_message())
             engine, settings = DIFFUSION.name, replace(settings, step_down=False)
         return self._plan(request, settings, engine, seed)
 

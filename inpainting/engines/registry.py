@@ -11,7 +11,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.engines.base import Engine, Queue
 
 AUTO = "auto"
-"""Stands for the name of the best engine for the request, see `engines.plan.choose`."""
+"""Stands for the name of the best engine for the request, see `Planner.choose`."""
 
 
 @cache

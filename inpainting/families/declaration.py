@@ -121,7 +121,7 @@ class ModelFamily:
     # Of other engines and tools
 
     computes: str = ""
-    """The kind of control image that a preprocessor computes, as in `specs.Control`."""
+    """The kind of control image that a preprocessor computes, one of `specs.ControlImageKind`."""
     needs: tuple[str, ...] = ()
     """Families of which a preprocessor uses one installed model each."""
     graph_scales: bool = False

@@ -81,7 +81,7 @@ class Submission(SubmissionColumns):
 def submit(request: InpaintRequest, submission: Submission) -> Generation:
     """Accept a request and return its queued generation; a repeated Idempotency-Key returns the earlier one.
 
-    Raises InvalidRequest and ModelUnavailable for a request that cannot be planned (see `Planner.plan`), InvalidRequest
+    Raises InvalidRequest and ModelRequired for a request that cannot be planned (see `Planner.plan`), InvalidRequest
     for a webhook_url that is not allowed and for a key that was used with another request; LimitReached if the owner
     has reached a limit.
     """

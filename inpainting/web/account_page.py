@@ -30,7 +30,7 @@ NEAR = 0.8
 
 @dataclass(frozen=True, slots=True)
 class LimitUsage:
-    """The use of one limit by a user;"""
+    """The use of one limit by a user."""
 
     label: str
     used: int

@@ -99,7 +99,7 @@ def lora_file(names: Iterable[str], name: str) -> str:
 
 
 def check_tensors(header: Mapping[str, Any], file: str, family: str) -> None:
-    """Refuse tensors that are not the half of a pair or its alpha, and halves that do not fit together."""
+    """Refuse tensors that belong to no kind of LoRA, and those of a layer that do not fit together."""
     support = families.get(family).lora
     for name, tensor in header.items():
         for mark, kind in OTHER_KINDS.items():

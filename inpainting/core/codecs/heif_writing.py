@@ -33,10 +33,7 @@ def write_heif(brand: bytes, items: list[WrittenItem]) -> bytes:
 
 
 def _meta(items: list[WrittenItem], start: int) -> bytes:
-    """Return the box meta;
-
-    start: where the first item's body lies in the file.
-    """
+    """Return the box `meta`. start: where the first item's body lies in the file."""
     count = struct.pack(">H", len(items))
     infos, places, references = [], [], []
     for number, item in enumerate(items, 1):

@@ -27,21 +27,22 @@ class TakenStep(NamedTuple):
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class DenoisingState:
-    """One image between two steps. Tensors are in float32 whatever the model computes in; h, w are latent pixels."""
+    """One image between two steps. Tensors are in float32 whatever the model computes in; c is the number of latent
+    channels, h, w are latent pixels."""
 
     latents: torch.Tensor
-    """[1, 4, h, w]."""
+    """[1, c, h, w]."""
     text: TextConditioning
     guidance: float
     schedule: Schedule
     mask: torch.Tensor
     """[1, 1, h, w], 1 = repaint, 0 = keep, between = repaint for that share of the steps."""
     masked_image: torch.Tensor | None
-    """[1, 4, h, w], the kept part's latents for an inpainting UNet (9 channels); None for a plain one."""
+    """[1, c, h, w], the kept part's latents for an inpainting UNet (9 channels); None for a plain one."""
     image: torch.Tensor | None
-    """[1, 4, h, w], the source's latents, restored where the mask keeps or delays; None where none is needed."""
+    """[1, c, h, w], the source's latents, restored where the mask keeps or delays; None where none is needed."""
     noise: torch.Tensor
-    """[1, 4, h, w], the initial noise."""
+    """[1, c, h, w], the initial noise."""
     generator: torch.Generator
     """It draws the noise of the steps, on the CPU."""
     guided: range | None = None
@@ -51,7 +52,7 @@ class DenoisingState:
     controlnets: tuple[ControlNetConditioning, ...] = ()
     image_prompts: ImagePrompts | None = None
     pred_original_sample: torch.Tensor | None = None
-    """The scheduler's estimate of the final latents after the last step, [1, 4, h, w]; None if it gives none."""
+    """The scheduler's estimate of the final latents after the last step, [1, c, h, w]; None if it gives none."""
     group: StepGroup | None = None
     """The last group of which this image was the first."""
     _device_timesteps: torch.Tensor | None = None
@@ -110,24 +111,24 @@ class DenoisingState:
 
     @property
     def model_input(self) -> torch.Tensor:
-        """What the network takes in this step, [rows, 4 or 9, h, w]."""
+        """What the network takes in this step, [rows, c or 2 c + 1, h, w]."""
         scaled = self.schedule.scaled(self.latents)
         if self.masked_image is not None:
             scaled = torch.cat([scaled, (self.mask >= 0.5).float(), self.masked_image], dim=1)
         return scaled.expand(self.rows, -1, -1, -1)
 
     def taken_step(self, prediction: torch.Tensor) -> TakenStep:
-        """Compute this step without changing the image. prediction: the network's output, [rows, 4, h, w]."""
+        """Compute this step without changing the image. prediction: the network's output, [rows, c, h, w]."""
         generator = self.generator.clone_state()
         schedule, latents, estimate = self.schedule.step(self._guided(prediction), self.latents, generator)
         return TakenStep(schedule, self._with_kept_part(latents, schedule), generator, estimate)
 
     def advance(self, prediction: torch.Tensor) -> None:
-        """Take a step alone. prediction: the network's output, [rows, 4, h, w]."""
+        """Take a step alone. prediction: the network's output, [rows, c, h, w]."""
         advance([self], [prediction])
 
     def _guided(self, prediction: torch.Tensor) -> torch.Tensor:
-        """[rows, 4, h, w] -> [1, 4, h, w]"""
+        """Return the prediction with guidance, [1, c, h, w], of [rows, c, h, w]."""
         if len(prediction) == 1:
             return prediction
         # Classifier-free guidance (Ho and Salimans 2022, arXiv 2207.12598, equation 6).
@@ -175,7 +176,7 @@ class StepGroup:
 
     @property
     def latents(self) -> torch.Tensor:
-        """[images, 4, h, w]"""
+        """The latents of all images, [images, c, h, w]."""
         return torch.cat([state.latents for state in self.states])
 
     @property
@@ -185,13 +186,13 @@ class StepGroup:
 
     @property
     def model_input(self) -> torch.Tensor:
-        """[rows, 4 or 9, h, w]"""
+        """What the network takes in this step, [rows, c or 2 c + 1, h, w]."""
         return torch.cat([state.model_input for state in self.states])
 
 
 @torch.inference_mode()
 def advance(states: Sequence[DenoisingState], predictions: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Take one step of each image. Returns their latents, [images, 4, h, w].
+    """Take one step of each image. Returns their latents, [images, c, h, w].
 
     predictions: the network's output for each one's rows. If this fails no image is changed; it may be tried again.
     """

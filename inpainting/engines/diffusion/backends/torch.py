@@ -41,7 +41,7 @@ class Backend:
         encoder_hidden_states: Any,
         **conditions: Any,
     ) -> torch.Tensor:
-        """The UNet's prediction [rows, 4, h, w]. conditions: further keyword arguments of the UNet."""
+        """The UNet's prediction [rows, c, h, w]. conditions: further keyword arguments of the UNet."""
         prediction = unet(
             sample, timesteps, encoder_hidden_states=encoder_hidden_states, return_dict=False, **conditions
         )

@@ -44,10 +44,6 @@ class BackgroundLoader:
         """Whether that object is being loaded, or is ready and not kept yet."""
         return self._current is not None and self._current[0].key == key
 
-    @property
-    def is_free(self) -> bool:
-        return self._current is None
-
     def start(self, load: Load) -> None:
         """Start to load an object. The loader must be free."""
         self._current = load, self._executor.submit(load.read)

@@ -81,8 +81,9 @@ class Batcher:
     ) -> tuple[list[NDArray[np.uint8]], tuple[str, ...]]:
         """Paint `settings.num_images` images of the request's size. Also returns notes for the metadata.
 
-        The request's sides are multiples of 8. loras: those of `settings.loras`, in that order. adapters: the VAE,
-        ControlNet and IP-Adapter that the settings name. embeddings: those of `settings.embeddings`.
+        The request's sides are multiples of those of a cell of the model's latents. loras: those of `settings.loras`,
+        in that order. adapters: the VAE, ControlNets and IP-Adapters that the settings name. embeddings: those of
+        `settings.embeddings`.
 
         Raises EngineFailed, DeviceLost if only another process can use the device, and what `on_step` raises, which
         cancels the job.

@@ -34,7 +34,7 @@ MAX_DECODED_PIXELS = 2 * 1024 * 1024
 class MeasuredStep:
     """A call of a model's network. byte_count: memory it took beside the weights, 0 where that was not measured.
 
-    Without the batch, which would keep the model in memory.
+    It does not refer to the batch, which would keep the model in memory.
     """
 
     slug: str
@@ -47,7 +47,7 @@ class MeasuredStep:
 class StepExecutor:
     """Runs batches on the device. Its work is queued: of a step, only the check of the step before waits for it.
 
-    max_rows: as of Admission.
+    max_rows: see `Admission`.
     """
 
     def __init__(self, retries: RetryPolicy, watchdog: DeviceWatchdog, *, max_rows: int | None) -> None:

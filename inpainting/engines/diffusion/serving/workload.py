@@ -55,7 +55,7 @@ class Workload:
         return BatchKey(job.spec.slug, job.size, job.adapters, chunk_count, backend)
 
     def _next_backend(self, job: Job, model: LatentModel, chunk_count: int) -> Backend:
-        """Prepares nothing."""
+        """Return the backend that the next step of a job would take, without preparing it."""
         if job.text is not None:
             return job.backend
         if job.needs_torch:
@@ -75,7 +75,7 @@ class Workload:
         return batch
 
     def _tuner(self, model: LatentModel, key: BatchKey) -> BatchSizeTuner:
-        """Forgotten with the model, or when MAX_TUNERS other keys were used since."""
+        """Return the tuner of a key, which is forgotten with the model, or after MAX_TUNERS other keys."""
         tuners = self._tuners.setdefault(model, OrderedDict())
         tuner = tuners.setdefault(key, BatchSizeTuner())
         tuners.move_to_end(key)
