@@ -37,10 +37,8 @@ from inpainting.engines.diffusion.denoising import group_of
 from inpainting.engines.diffusion.engine import Diffusion
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.painting import paint
-from inpainting.networks.device.hardware import Hardware
 
 DEFAULT_STEPS = 30
-IN_FLOAT32 = Hardware(torch.device("cpu"), torch.float32)
 
 
 def c0(bench: Bench) -> Iterator[Row]:

@@ -100,5 +100,5 @@ def in_batches(
         for (index, job), image in zip(batch, jobs([state.request for _, state in batch]), strict=True):
             waits[index], images[index] = clock.now - job.at, image
         taken = {index for index, _ in batch}
-        waiting = [(index, one) for index, one in waiting if index not in taken]
+        waiting = [(index, job) for index, job in waiting if index not in taken]
     return Served(clock.now, waits, images)

@@ -171,9 +171,9 @@ class GuidedFlowContract(FlowContract):
 
     def test_when_memory_is_short_rows_are_computed_one_after_another(self, spec: ModelSpec) -> None:
         loaded, requested = load(spec, CPU), self.request(guidance_scale=4.0)
-        assert loaded.save_memory(Size(64, 64))  # tiles
+        assert loaded.reduce_memory(Size(64, 64))  # tiles
         before = denoised(loaded, requested)
-        assert loaded.save_memory(Size(64, 64))
+        assert loaded.reduce_memory(Size(64, 64))
         calls: list[int] = []
         loaded.transformer.register_forward_pre_hook(
             lambda module, given, named: calls.append(len(given[0] if given else named["hidden_states"])),

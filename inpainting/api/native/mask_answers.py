@@ -37,7 +37,7 @@ def answer(mask: Mask, form: str) -> dict[str, Any]:
 
 
 def selected_mask(values: Mapping[str, Any], stored: UploadedImage | None, request: Request) -> dict[str, Any]:
-    """A rendered SelectedMask. values: of `selected`. stored: the mask, where it is stored."""
+    """A rendered SelectedMask. values: of `selection_values`. stored: the mask, where it is stored."""
     about = {} if stored is None else dict(FoundMask.of(stored, request))
     return SelectedMask.render({**about, **values})
 

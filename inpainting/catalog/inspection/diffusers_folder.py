@@ -51,7 +51,7 @@ def check_folder(folder: Path, family: str, names: Sequence[str] | None = None) 
         if CONFIG not in inside:
             raise ModelRefused(f"{name} holds no {CONFIG}.")
         suffixes = (WEIGHTS, GGUF) if component_file is not None and name == component_file.component else (WEIGHTS,)
-        if not any(one.endswith(suffixes) for one in inside):
+        if not any(path.endswith(suffixes) for path in inside):
             raise ModelRefused(f"{name} holds no {WEIGHTS} file.")
     for file in names:
         if file.endswith(WEIGHTS):

@@ -122,7 +122,7 @@ class Diffusion:
         )
         if compilation:
             import_compiler()
-        freeze_imports(of="diffusers")
+        freeze_imports(package="diffusers")
         chosen = hardware.choose(self.options.device, self.options.precision)
         chosen = replace(chosen, quantization=quantization, compilation=compilation)
         budget = self.options.memory_bytes or int(chosen.memory_bytes() * hardware.WEIGHTS_SHARE)

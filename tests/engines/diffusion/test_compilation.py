@@ -188,7 +188,7 @@ def test_nothing_is_compiled_by_default() -> None:
 def test_the_compiler_is_imported_before_the_imports_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     monkeypatch.setattr(compilation, "import_compiler", lambda: done.append("compiler"))
-    monkeypatch.setattr(engine, "freeze_imports", lambda of: done.append(of))
+    monkeypatch.setattr(engine, "freeze_imports", lambda package: done.append(package))
     for word, expected in ((OFF, ["diffusers"]), ("blocks", ["compiler", "diffusers"])):
         done.clear()
         assert Diffusion(Options(device="cpu", compilation=word)).batcher.is_idle

@@ -164,10 +164,10 @@ class TestFluxFill(FluxFillContract):
 
     def test_when_memory_is_short_images_are_decoded_in_tiles_with_a_note(self, spec: ModelSpec) -> None:
         loaded = load(spec, CPU)
-        assert loaded.save_memory(Size(64, 64))
+        assert loaded.reduce_memory(Size(64, 64))
         assert loaded.vae.use_tiling
         assert loaded.memory_fallbacks
-        assert not loaded.save_memory(Size(64, 64))
+        assert not loaded.reduce_memory(Size(64, 64))
 
     @pytest.mark.parametrize("has_decoder", [True, False])
     def test_previews_come_from_a_small_decoder_or_a_matrix(

@@ -1,4 +1,4 @@
-"""Qwen-Image: the contract of apply_guidance flow-matching families, its guidance and the padding of its texts."""
+"""Qwen-Image: the contract of guided flow-matching families, its guidance and the padding of its texts."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class LayerDelta:
         if delta.bias is not None and (getattr(layer, "bias", None) is None or delta.bias.shape != layer.bias.shape):
             raise ValueError("The layer has another bias.")
         for name, norm in norms.items():
-            exact = cls({key: one.float() for key, one in factors.items()}, delta.shape, delta.scale)
+            exact = cls({key: factor.float() for key, factor in factors.items()}, delta.shape, delta.scale)
             delta._set_norm(layer, exact.weight(), norm.float(), is_of_peft=name == MAGNITUDE)
         return delta
 
@@ -161,7 +161,9 @@ class LayerDelta:
         self.to(weight)
         if self.out_norms is not None:
             return self.at(strength).dense(layer, 1.0)
-        change = LayerDelta({name: one.float() for name, one in self.factors.items()}, self.shape, self.scale).weight()
+        change = LayerDelta(
+            {name: factor.float() for name, factor in self.factors.items()}, self.shape, self.scale
+        ).weight()
         if self.out_scales is not None and change is not None:
             ratio = self.out_scales.reshape(-1, *[1] * (len(self.shape) - 1))
             change = ratio * (weight + change) - weight

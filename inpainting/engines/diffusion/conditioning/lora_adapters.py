@@ -84,7 +84,6 @@ class LoadedLoras:
     def __init__(self, pipeline: Any, support: LoraSupport | None) -> None:
         self.pipeline = pipeline
         self.targets = () if support is None else support.components
-        self._not_read = "" if support is None else support.not_read
         self._original_name = None if support is None else support.load_original_name()
         self._bytes: OrderedDict[str, int] = OrderedDict()
         self._deltas = DeltaLoras()

@@ -50,7 +50,7 @@ def layers_by_name(components: Mapping[str, Any], original_name: OriginalName | 
         for path, layer in layers_of(component):
             for name, part in names_of(component_name, path, component, original_name):
                 found.setdefault(name, []).append(NamedLayer(component_name, path, layer, part))
-    return {name: sorted(layers, key=lambda layer_path: layer_path.part) for name, layers in found.items()}
+    return {name: sorted(layers, key=lambda layer: layer.part) for name, layers in found.items()}
 
 
 def is_known(tensor: str, by_name: Mapping[str, Sequence[NamedLayer]]) -> bool:

@@ -183,4 +183,4 @@ class DeviceMemory:
             for key, backend in model.backends.items()
             if not any(backend is used for used in in_use.backends)
         ]
-        return sorted(idle, key=lambda idle: idle[2].last_used)
+        return sorted(idle, key=lambda found: found[2].last_used)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from inpainting.catalog.specs import ControlImageKind, ModelSpec
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.diffusion.serving import model_cache
+from inpainting.engines.diffusion.serving import loads
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import FILES_REPLACED, InFlightSample, WaitingSample
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
@@ -91,7 +91,7 @@ def test_files_are_looked_at_once_for_all_that_wait(tmp_path: Path, monkeypatch:
 
     cache = ModelCache(CPU, 10**9)
     cache.get(spec)
-    monkeypatch.setattr(model_cache, "fingerprint", look)
+    monkeypatch.setattr(loads, "fingerprint", look)
     with cache.loads.one_look():
         assert cache.loaded(spec) is cache.loaded(spec) is not None
         assert len(looks) == 1
