@@ -86,11 +86,7 @@ def submit(request: InpaintRequest, submission: Submission) -> Generation:
     has reached a limit.
     """
     started, idempotency = time.perf_counter(), submission.idempotency
-    if submission.webhook_url:
-        webhooks.check_url(submission.webhook_url, field=submission.webhook_field)
-    site = planner(submission.catalog)
-    plan_request = site.plan if submission.service == NATIVE else site.plan_of_service
-    plan = plan_request(request, submission.engine, seed=random_seed())
+    plan = plan_submission(request, submission, seed=random_seed())
     try:
         with deleting_uncommitted_files() as prepared:
             generation = prepare_generation(plan, submission)
@@ -107,6 +103,18 @@ def submit(request: InpaintRequest, submission: Submission) -> Generation:
         return earlier  # a concurrent request with the same key was first
     metrics.ACCEPT_SECONDS.observe(time.perf_counter() - started)
     return generation
+
+
+def plan_submission(request: InpaintRequest, submission: Submission, *, seed: int = 0) -> Plan:
+    """Plan a request as `submit` does, without storing anything. seed: used where the settings have none.
+
+    Raises InvalidRequest and ModelRequired, see `submit`.
+    """
+    if submission.webhook_url:
+        webhooks.check_url(submission.webhook_url, field=submission.webhook_field)
+    site = planner(submission.catalog)
+    plan = site.plan if submission.service == NATIVE else site.plan_of_service
+    return plan(request, submission.engine, seed=seed)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def test_a_checkpoint_is_accepted_for_its_own_family_alone(tmp_path: Path) -> No
     path.write_bytes(checkpoint(channels=8))
     assert "takes 8 channels" in refusal(path)
     path.write_bytes(weights(name="lora_unet_down.weight"))
-    assert "no Stable Diffusion checkpoint" in refusal(path)
+    assert "no checkpoint of Stable Diffusion" in refusal(path)
 
 
 @pytest.mark.parametrize("mark", ["edm_vpred.sigma_max", "edm_mean"])

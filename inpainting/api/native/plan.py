@@ -27,8 +27,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.generations.description import ignored_setting_names
 from inpainting.generations.settings_plan import describe_plan
-from inpainting.generations.submit import Submission
-from inpainting.planning import planner
+from inpainting.generations.submit import Submission, plan_submission
 from inpainting.worker.run_time_estimates import GenerationFeatures, estimator_for
 
 ANSWERS = PolymorphicProxySerializer("Plan", [PlanAnswer, ImagePlanAnswer], resource_type_field_name=None)  # type: ignore[list-item]
@@ -78,7 +77,7 @@ def plan_without_images(body: Body) -> dict[str, Any]:
 
 def plan_with_images(request: InpaintRequest, submission: Submission) -> dict[str, Any]:
     """mask: the effective one, white = repaint. window: left, top, right, bottom of the part that the engine gets."""
-    plan = planner(submission.catalog).plan(request, submission.engine)
+    plan = plan_submission(request, submission)
     settings, image, window = plan.settings, plan.request.image, plan.window
     box, png = window.box, encode_png(CanonicalImage(plan.mask[:, :, None]))
     painted = int(np.count_nonzero(plan.request.mask))
