@@ -85,7 +85,7 @@ def test_of_separate_workers_the_gpu_worker_loads_it(
     calls: list[bool] = []
     settings.QUEUES, settings.IS_ALONE = queues, False
     monkeypatch.setattr(serve, "start_workers", lambda queue, count: None)
-    monkeypatch.setattr(serve, "start_poller", lambda: None)
+    monkeypatch.setattr(serve, "start_poller", lambda *jobs: None)
     monkeypatch.setattr(serve, "start_warming_up", lambda: calls.append(True))
     serve.start_working()
     assert bool(calls) is warms
