@@ -12,6 +12,7 @@ import torch
 from inpainting.catalog.specs import ModelSpec
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.families.sd.network import StableDiffusion
+from inpainting.networks.network_cache import network_cache
 from tests.engines.diffusion.pipelines import CPU, KINDS
 from tests.support import tiny_models
 
@@ -25,6 +26,12 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _no_other_networks() -> None:
+    """The networks that other tests of the process have loaded would be evicted before a model."""
+    network_cache.evict_to(str(CPU.device), 0)
 
 
 class Specs(dict[str, ModelSpec]):
