@@ -11,9 +11,9 @@ const CHECK_MS = 10_000 // with one: it may be dead without a close event
 /** @typedef {{url: string, box: number[]}} Preview  of the unfinished image; box: its left, top, right and bottom in pixels */
 /** @typedef {{step?: number, of?: number, percent?: number, seconds_left?: number | null}} Steps */
 /** @typedef {{status?: string, position?: number | null, position_is_minimum?: boolean, eta?: number | null, preview?: Preview,
- *   connected?: boolean} & Steps} Event
+ *   connected?: boolean} & Steps} GenerationEvent
  *  position: in the queue, 1 starts next; connected: whether the server is reached */
-/** @typedef {(event: Event) => void} OnEvent */
+/** @typedef {(event: GenerationEvent) => void} OnEvent */
 /** @typedef {{url: string, width: number, height: number, copy: {format: string} | null, hidden_by: string | null,
  *   outside_mask_changed_pixels: number | null, seam_score: number | null}} GeneratedImage  url: of the lossless PNG */
 /** @typedef {{prompt: string, seed: number, engine: string, requested: Record<string, unknown>, ignored: string[],
@@ -51,7 +51,7 @@ export async function follow({ url, id, isOld = false }, onEvent) {
   }
 }
 
-/** The event that a socket would have sent, without the preview. @param {Generation} generation @returns {Event} */
+/** The event that a socket would have sent, without the preview. @param {Generation} generation @returns {GenerationEvent} */
 const eventOf = ({ status, position, position_is_minimum, eta, progress }) =>
   ({ status, position, position_is_minimum, eta, connected: true, ...progress })
 

@@ -96,7 +96,7 @@ export class Painting {
     if (store.document.generation !== id) store.update((document) => withState(document, { generation: id, image: 0, step: "painting", request: null }))
   }
 
-  /** Listener of the job: the generation waits or runs; with a preview, perhaps. @param {import("job/follow").Event} event */
+  /** Listener of the job: the generation waits or runs; with a preview, perhaps. @param {import("job/follow").GenerationEvent} event */
   event(event) {
     const { store, mask, hole, progress } = this.#parts
     if (!this.#isShowing) this.#showProgress()

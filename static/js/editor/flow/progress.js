@@ -38,7 +38,7 @@ export class Progress {
     if (share === 1) bar.removeAttribute("value")
   }
 
-  /** @param {import("job/follow").Event} event */
+  /** @param {import("job/follow").GenerationEvent} event */
   show({ status, position, position_is_minimum, eta, step, of, percent, seconds_left, connected = true }) {
     const { bar, text, detail, cancel } = this.#elements
     if (status && status !== this.#shown.status) {

@@ -21,6 +21,7 @@ const ERASER_HELD = 32
 /**
  * @param {HTMLElement} surface
  * @param {{view: View, tool: Tool, onHover?: (screenPoint: ScreenPoint | null, point: Point | null) => void, isHand?: () => boolean}} options
+ * onHover: called with the position of a mouse or pen, or null
  * `onHover(screenPoint | null, point | null)` is called with the position of a mouse or pen.
  */
 export function listen(surface, { view, tool, onHover = () => {}, isHand = () => surface.dataset.hand === "true" }) {

@@ -27,7 +27,7 @@ const PHOTO_KEPT_MS = 60_000 // its pixels take 4 bytes each
  *   | {type: "inspect", file: Blob, known: import("./polarity.js").Repaints | null}} Question */
 /** @typedef {{id: number} & (Open | Change | Question)} Message */
 /** @typedef {{type: "image", id: string, blob: Blob | null}} Answer */
-/** @typedef {{promise: Promise<Blob | null>, resolve: (blob: Blob | null) => void}} Awaited */
+/** @typedef {{promise: Promise<Blob | null>, resolve: (blob: Blob | null) => void}} AwaitedFile */
 /** @typedef {{level: number | undefined, patches: import("./drawing.js").Patch[], id?: number, coverage?: number, bytes?: number,
  *   problems?: Error[]}} Report */
 
@@ -38,7 +38,7 @@ let isGoingOn = false
 /** @type {({id: number} & Question)[]} */
 const waiting = [] // questions
 const turns = new MessageChannel() // unlike setTimeout, without a pause
-/** @type {Map<string, Awaited>} */
+/** @type {Map<string, AwaitedFile>} */
 const images = new Map() // id -> {promise, resolve} of a file or null
 
 const QUESTIONS = {
@@ -152,12 +152,12 @@ function answer({ id, blob }) {
 /** @param {string} id */
 function fileOf(id) {
   if (!images.has(id)) {
-    const waiting = /** @type {Awaited} */ ({})
+    const waiting = /** @type {AwaitedFile} */ ({})
     waiting.promise = new Promise((resolve) => { waiting.resolve = resolve })
     images.set(id, waiting)
     postMessage({ needs: id })
   }
-  return /** @type {Awaited} */ (images.get(id)).promise
+  return /** @type {AwaitedFile} */ (images.get(id)).promise
 }
 
 /** The mask, black on clear, of at least half and at most `side` pixels. @param {import("./tiles.js").Mask} mask @param {number} side */
