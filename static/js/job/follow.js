@@ -6,10 +6,29 @@ const ENDED = new Set(["succeeded", "failed", "cancelled"])
 const ASK_MS = 1000 // without a socket
 const CHECK_MS = 10_000 // with one: it may be dead without a close event
 
+/** @typedef {import("api").ApiError} ApiError */
+/** @typedef {{id: string, url: string, isOld?: boolean}} Followed  url: that returns its state; isOld: it may have ended before */
+/** @typedef {{url: string, box: number[]}} Preview  of the unfinished image; box: its left, top, right and bottom in pixels */
+/** @typedef {{step?: number, of?: number, percent?: number, seconds_left?: number | null}} Steps */
+/** @typedef {{status?: string, position?: number | null, position_is_minimum?: boolean, eta?: number | null, preview?: Preview,
+ *   connected?: boolean} & Steps} GenerationEvent
+ *  position: in the queue, 1 starts next; connected: whether the server is reached */
+/** @typedef {(event: GenerationEvent) => void} OnEvent */
+/** @typedef {{url: string, width: number, height: number, copy: {format: string} | null, hidden_by: string | null,
+ *   outside_mask_changed_pixels: number | null, seam_score: number | null}} GeneratedImage  url: of the lossless PNG */
+/** @typedef {{prompt: string, seed: number, engine: string, requested: Record<string, unknown>, ignored: string[],
+ *   warnings?: (string | {message: string})[], results: {window?: number[]}[], source_box?: number[]}} Metadata
+ *  requested: the settings as they were sent; ignored: those that the engine does not read */
+/** @typedef {{id: string, status: string, parent: string | null, created_at: string, seconds: number | null, source: string,
+ *   source_name?: string, mask: string, images: GeneratedImage[], error: {message: string} | null, metadata: Metadata,
+ *   position?: number | null, position_is_minimum?: boolean, eta?: number | null, progress?: Steps | null}} Generation
+ *  as the API renders it, as far as these pages read it */
+
 /**
  * Calls `onEvent({status, position, position_is_minimum, eta, step, of, percent, seconds_left, preview, connected})` and resolves with the
  * generation as the API renders it, once it has ended. `isOld`: it may have ended before, so that is asked first. A lost
  * connection is retried; a refusal (signed out, deleted) rejects with an ApiError.
+ * @param {Followed} generation @param {OnEvent} onEvent @returns {Promise<Generation>}
  */
 export async function follow({ url, id, isOld = false }, onEvent) {
   const socket = listen(id, onEvent)
@@ -17,11 +36,13 @@ export async function follow({ url, id, isOld = false }, onEvent) {
     for (let isFirst = isOld; ; isFirst = false) {
       if (!isFirst) await Promise.race([socket.ended, sleep(socket.open ? CHECK_MS : ASK_MS)])
       try {
+        /** @type {Generation} */
         const generation = await get(url)
         if (ENDED.has(generation.status)) return generation
         if (isFirst || !socket.open) onEvent(eventOf(generation))
       } catch (error) {
-        if (error.status >= 400 && error.status < 500 && error.status !== 429) throw error
+        if (/** @type {ApiError} */ (error).status >= 400 && /** @type {ApiError} */ (error).status < 500
+          && /** @type {ApiError} */ (error).status !== 429) throw error
         onEvent({ connected: false })
       }
     }
@@ -30,14 +51,16 @@ export async function follow({ url, id, isOld = false }, onEvent) {
   }
 }
 
-/** The event that a socket would have sent, without the preview. */
+/** The event that a socket would have sent, without the preview. @param {Generation} generation @returns {GenerationEvent} */
 const eventOf = ({ status, position, position_is_minimum, eta, progress }) =>
   ({ status, position, position_is_minimum, eta, connected: true, ...progress })
 
-/** A socket that passes on events. `open` is true while it works; `ended` resolves at the end or when it is lost. */
+/** A socket that passes on events. `open` is true while it works; `ended` resolves at the end or when it is lost.
+ *  @param {string} id @param {OnEvent} onEvent */
 function listen(id, onEvent) {
   const scheme = location.protocol === "https:" ? "wss" : "ws"
   const socket = new WebSocket(`${scheme}://${location.host}/ws/generations/${id}/`)
+  /** @type {(value?: unknown) => void} */
   let ended
   const self = {
     open: true, // assumed until it fails, so that no poll is wasted
@@ -59,4 +82,5 @@ function listen(id, onEvent) {
   return self
 }
 
+/** @param {number} ms */
 const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms) })

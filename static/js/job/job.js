@@ -6,16 +6,21 @@ import { formOf } from "job/request"
 
 const RETRY_MS = 1500 // while the server still accepts the same request, sent before a reload
 
+/** @typedef {import("job/follow").Followed} Followed */
+/** @typedef {{onChange: () => void, onSent: (share: number) => void, onAccepted: (generation: Followed) => void,
+ *   onEvent: import("job/follow").OnEvent}} Listeners */
+
 export class Job {
   #url
   #listeners
-  /** @type {{id: string, url: string, isOld?: boolean} | null} */
+  /** @type {Followed | null} */
   #generation = null // once it is accepted
   /** @type {AbortController | null} */
   #sending = null
 
   /** `url`: of POST /api/img2img. Listeners: onChange(): it began or ended; onSent(share): how much of the request is sent;
-   *  onAccepted(generation); onEvent(event): as in follow.js. */
+   *  onAccepted(generation); onEvent(event): as in follow.js.
+   *  @param {string} url @param {Listeners} listeners */
   constructor(url, listeners) {
     this.#url = url
     this.#listeners = listeners
@@ -30,7 +35,8 @@ export class Job {
     return Boolean(this.#sending?.signal.aborted)
   }
 
-  /** Runs `begin`, which gives {id, url, isOld} of a generation, as in follow.js, and follows that. @returns {Promise<object>} the ended generation */
+  /** Runs `begin`, which gives {id, url, isOld} of a generation, as in follow.js, and follows that.
+   *  @param {() => Promise<Followed>} begin @returns {Promise<import("job/follow").Generation>} the ended generation */
   async run(begin) {
     this.#sending = new AbortController()
     this.#listeners.onChange()
@@ -54,7 +60,7 @@ export class Job {
         const headers = { Prefer: "respond-async", "Idempotency-Key": request.key }
         return await post(this.#url, body, headers, { onProgress: this.#listeners.onSent, signal })
       } catch (error) {
-        if (error.code !== "idempotency_in_progress" || signal.aborted) throw error
+        if (/** @type {ApiError} */ (error).code !== "idempotency_in_progress" || signal.aborted) throw error
         await new Promise((resolve) => { setTimeout(resolve, RETRY_MS) })
       }
     }

@@ -5,6 +5,7 @@ import { call, fetchFile } from "api"
 import { sha256 } from "editor/document/sha256"
 import { isShownEverywhere } from "photo_types"
 
+/** @type {WeakMap<Blob, Promise<Blob>>} */
 const shown = new WeakMap() // file -> a promise of its PNG
 
 /** The file, or a PNG that shows the same. @param {Blob} file @returns {Promise<Blob>}
@@ -13,11 +14,12 @@ export async function displayable(file) {
   if (isShownEverywhere(file.type) || (await isReadable(file))) return file
   if (!shown.has(file)) {
     shown.set(file, convert(file))
-    shown.get(file).catch(() => shown.delete(file)) // it may be read later
+    ;/** @type {Promise<Blob>} */ (shown.get(file)).catch(() => shown.delete(file)) // it may be read later
   }
-  return shown.get(file)
+  return /** @type {Promise<Blob>} */ (shown.get(file))
 }
 
+/** @param {Blob} file */
 async function isReadable(file) {
   try {
     (await createImageBitmap(file)).close()
@@ -27,7 +29,7 @@ async function isReadable(file) {
   }
 }
 
-/** Sends the file as an image of the draft, where the editor would send it anyway. */
+/** Sends the file as an image of the draft, where the editor would send it anyway. @param {Blob} file */
 async function convert(file) {
   const url = `/api/draft/pictures/${await sha256(await file.arrayBuffer())}/`
   await call(url, { method: "PUT", body: file, headers: { "Content-Type": file.type || "application/octet-stream" } })

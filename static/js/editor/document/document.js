@@ -5,15 +5,21 @@ import { operation } from "editor/document/operations"
 
 /** @typedef {{id: string, name: string, width: number, height: number}} Photo  id: of its file in document/images.js */
 /** @typedef {{left: number, top: number, right: number, bottom: number}} Frame  margins of outpainting in pixels of the photo, >= 0 */
-/** @typedef {{kind: "photo", photo: Photo, parent: string | null, image: number}
- *   | {kind: "mask", operation: import("./operations.js").Operation} | {kind: "frame", frame: Frame}} Entry
+/** @typedef {import("./operations.js").Operation} Operation */
+/** @typedef {{kind: "photo", photo: Photo, parent: string | null, image: number}} PhotoEntry
  *  a photo starts with an empty mask and no frame; parent: the generation that it is a result of; image: which of its
  *  results, from 0 */
+/** @typedef {{kind: "mask", operation: Operation}} MaskEntry */
+/** @typedef {{kind: "frame", frame: Frame}} FrameEntry */
+/** @typedef {PhotoEntry | MaskEntry | FrameEntry} Entry */
+/** @typedef {{photo?: {id: string}, operation?: {picture?: string}}} WithImage  an entry, as far as its image matters */
 /** @typedef {{version: 1, entries: Entry[], cursor: number, settings: object, generation: string | null, image: number,
  *   step: "editing" | "painting" | "result", request: import("job/request").Request | null}} Document
  *  entries: all that can be undone and redone, oldest first; cursor: how many of them are in effect;
  *  settings: the form's values by the API's names; generation: the one that is painted or shown; image: which of its
  *  results is shown, from 0; request: the last one whose answer is not known; painting without a generation sends it */
+/** @typedef {{entries: {kind: string}[], cursor: number}} PlainDocument  one as plain JSON that is not checked yet */
+/** @typedef {{photo: Photo | null, parent: string | null, frame: Frame, operations: readonly Operation[]}} View */
 
 const VERSION = 1
 const STEPS = ["editing", "painting", "result"]
@@ -40,17 +46,17 @@ export function readDocument(json) {
 }
 
 /** What is in effect: the newest photo, and the frame and the operations after it.
- *  @returns {{photo: Photo | null, parent: string | null, frame: Frame, operations: import("./operations.js").Operation[]}} */
+ *  @param {Document} document @returns {View} */
 export function view({ entries, cursor }) {
   const current = entries.slice(0, cursor)
   const start = current.findLastIndex(({ kind }) => kind === "photo")
-  const { photo, parent } = current[start] ?? { photo: null, parent: null }
+  const { photo, parent } = /** @type {PhotoEntry | {photo: null, parent: null}} */ (current[start] ?? { photo: null, parent: null })
   const edits = current.slice(start + 1)
   return Object.freeze({
     photo,
     parent,
-    frame: edits.findLast(({ kind }) => kind === "frame")?.frame ?? NO_FRAME,
-    operations: Object.freeze(edits.filter(({ kind }) => kind === "mask").map(({ operation }) => operation)),
+    frame: /** @type {FrameEntry | undefined} */ (edits.findLast(({ kind }) => kind === "frame"))?.frame ?? NO_FRAME,
+    operations: Object.freeze(/** @type {MaskEntry[]} */ (edits.filter(({ kind }) => kind === "mask")).map(({ operation }) => operation)),
   })
 }
 
@@ -69,50 +75,58 @@ export const replaceLast = (document, entry) => push({ ...document, cursor: docu
  *  @returns {Document} */
 export const withState = (document, changes) => freeze({ ...document, ...changes })
 
-/** Which result of a generation was painted on last, from 0. @param {Document} document @param {string} id */
+/** Which result of a generation was painted on last, from 0. @param {Document} document @param {string | null} id */
 export function keptImage({ entries }, id) {
   const photo = entries.findLast((entry) => entry.kind === "photo" && entry.parent === id)
   return photo?.kind === "photo" ? photo.image : 0
 }
 
-/** The first photo stays: there is nothing to show before it. */
+/** The first photo stays: there is nothing to show before it. @param {Document} document */
 export const canUndo = ({ entries, cursor }) => cursor > (entries[0]?.kind === "photo" ? 1 : 0)
+/** @param {Document} document */
 export const canRedo = ({ entries, cursor }) => cursor < entries.length
 
-/** The document before its last entry; itself where there is none. */
+/** The document before its last entry; itself where there is none. @param {Document} document */
 export const undo = (document) => (canUndo(document) ? freeze({ ...document, cursor: document.cursor - 1 }) : document)
+/** @param {Document} document */
 export const redo = (document) => (canRedo(document) ? freeze({ ...document, cursor: document.cursor + 1 }) : document)
 
 /** The ids of all images that the document needs, those of undone entries and of the settings too; not those of the
- *  request, which this browser alone keeps. @returns {Set<string>} */
+ *  request, which this browser alone keeps. @param {Document} document @returns {Set<string>} */
 export function imageIds({ entries, settings }) {
   const ofSettings = Object.values(settings).map((value) => value?.picture)
-  return new Set([...entries.map(({ photo, operation }) => photo?.id ?? operation?.picture), ...ofSettings].filter(Boolean))
+  return new Set([.../** @type {WithImage[]} */ (entries).map(({ photo, operation }) => photo?.id ?? operation?.picture), ...ofSettings].filter(Boolean))
 }
 
 const CHECKED = {
+  /** @param {PhotoEntry} entry @returns {PhotoEntry} */
   photo({ photo: { id, name, width, height }, parent = null, image = 0 }) {
     check(typeof id === "string" && [width, height].every((side) => Number.isInteger(side) && side > 0), "a photo")
     return { kind: "photo", photo: Object.freeze({ id, name: String(name), width, height }), parent, image }
   },
+  /** @param {MaskEntry} entry @returns {MaskEntry} */
   mask: (entry) => ({ kind: "mask", operation: operation(entry.operation) }),
+  /** @param {FrameEntry} entry @returns {FrameEntry} */
   frame({ frame: { left, top, right, bottom } }) {
     check([left, top, right, bottom].every((margin) => margin >= 0 && Number.isFinite(margin)), "a frame")
     return { kind: "frame", frame: Object.freeze({ left, top, right, bottom }) }
   },
 }
 
+/** @param {Entry} entry of plain JSON, perhaps @returns {Entry} */
 function checked(entry) {
   check(Object.hasOwn(CHECKED, entry.kind), `an entry of the kind ${entry.kind}`)
-  return Object.freeze(CHECKED[entry.kind](entry))
+  return Object.freeze(/** @type {(entry: Entry) => Entry} */ (CHECKED[entry.kind])(entry))
 }
 
+/** @param {Document} document @returns {Document} */
 function freeze(document) {
   Object.freeze(document.entries)
   Object.freeze(document.settings)
   return Object.freeze(document)
 }
 
+/** @param {unknown} isRight @param {string} subject */
 function check(isRight, subject) {
   if (!isRight) throw new RangeError(`This is not valid in a document: ${subject}.`)
 }

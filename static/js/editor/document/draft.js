@@ -13,6 +13,8 @@ const DRAFT_URL = "/api/draft/"
 const MAX_KEEPALIVE_BYTES = 60_000 // Fetch standard: 64 KiB for all such requests of a page together
 const inBackground = true
 
+/** @typedef {import("./document.js").Document} Document */
+/** @typedef {import("./document.js").PlainDocument} PlainDocument */
 /** @typedef {{name: import("./sync.js").Name, message: string, progress: number | null, isKept: boolean}} State
  *  isKept: the present document is in this browser */
 
@@ -25,7 +27,7 @@ export class Draft {
   #onOtherDevice
   /** @type {import("./sync.js").State} */
   #state = { name: "saved", message: "", progress: null }
-  /** @type {import("./document.js").Document | null} */
+  /** @type {Document | null} */
   #kept = null // the document that is in this browser
   /** @type {Promise<void> | null} */
   #keeping = null
@@ -36,7 +38,7 @@ export class Draft {
    *  onState: called with each State; onAdopt: with a document that came from this browser or from another device;
    *  onOtherDevice: another device's changes were joined with those of this page.
    *  @param {{account: string, store: import("./store.js").Store, onState: (state: State) => void,
-   *    onAdopt?: (document: import("./document.js").Document) => void, onOtherDevice: () => void}} options
+   *    onAdopt?: (document: Document) => void, onOtherDevice: () => void}} options
    *  @returns {Promise<Draft>} once the document is in the store */
   static async open({ account, store, ...listeners }) {
     const draft = new Draft(store, await LocalDraft.open(account), listeners)
@@ -117,6 +119,7 @@ export class Draft {
     this.#keep({ isSynced: true })
   }
 
+  /** @param {PlainDocument} theirs */
   #merge(theirs) {
     this.#adopt(readDocument(merged(readable(theirs), this.#store.document)))
     this.#keep({ isSynced: false })
@@ -124,29 +127,34 @@ export class Draft {
     return this.#store.document
   }
 
+  /** @param {Document} document */
   #adopt(document) {
     this.#isAdopting = true
     this.#store.update(() => document)
     this.#isAdopting = false
   }
 
+  /** @param {{isSynced: boolean}} state */
   #keep({ isSynced }) {
     this.#keeping = this.#write(isSynced)
     return this.#keeping
   }
 
+  /** @param {boolean} isSynced */
   async #write(isSynced) {
     const { document } = this.#store
     if (await this.#local.save(document, { revision: this.#sync.revision, isSynced })) this.#kept = document
     if (document === this.#store.document) this.#notify()
   }
 
+  /** @param {import("./sync.js").State} state */
   #synced(state) {
     this.#state = state
     if (state.name === "saved") this.#keep({ isSynced: true })
     this.#notify()
   }
 
+  /** @param {string} id */
   async #download(id) {
     const file = await fetchFile(`${DRAFT_URL}pictures/${id}/`, "picture").catch(() => null)
     if (file) this.#local.putImage(id, file)
@@ -168,19 +176,23 @@ export function inWords({ name, progress, isKept }) {
 
 const SERVER = {
   read: () => get(DRAFT_URL, { inBackground }),
+  /** @param {import("./sync.js").SentDraft} draft */
   write(draft) {
     const body = JSON.stringify({ ...draft, document: undefined }).slice(0, -1) + `,"document":${jsonOf(draft.document)}}`
     const keepalive = document.hidden && body.length < MAX_KEEPALIVE_BYTES // the page may be closing
     return call(DRAFT_URL, { method: "PUT", body, headers: { "Content-Type": "application/json" }, keepalive, inBackground })
   },
+  /** @param {string} id @param {(share: number) => void} onProgress */
   async sendImage(id, onProgress) {
     const body = await images.get(id)
     if (body) await call(`${DRAFT_URL}pictures/${id}/`, { method: "PUT", body, headers: { "Content-Type": body.type || "application/octet-stream" }, onProgress, inBackground })
   },
 }
 
+/** @type {WeakMap<import("./document.js").Entry, string>} */
 const texts = new WeakMap() // of entries, which never change and may hold thousands of points
 
+/** @param {Document} document */
 function jsonOf({ entries, ...rest }) {
   const list = entries.map((entry) => {
     if (!texts.has(entry)) texts.set(entry, JSON.stringify(entry))
@@ -189,7 +201,8 @@ function jsonOf({ entries, ...rest }) {
   return `${JSON.stringify({ ...rest, entries: 0 }).slice(0, -2)}[${list.join(",")}]}`
 }
 
-/** The document from plain JSON; an empty one where there is none, or where a newer version of the page wrote it. */
+/** The document from plain JSON; an empty one where there is none, or where a newer version of the page wrote it.
+ *  @param {PlainDocument | null} json */
 function readable(json) {
   try {
     return json ? readDocument(json) : emptyDocument()

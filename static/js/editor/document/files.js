@@ -9,8 +9,11 @@ const PREVIEW_SIDE = 128
 /** The file cannot be used here. Its message is for the person. */
 export class Refused extends Error {}
 
-/** `limits` as of photoLimits; `shown` is what the browser shows of the file.
- *  @returns {Promise<{file: File, shown: Blob, bitmap: ImageBitmap, name: string, width: number, height: number}>} */
+/** @typedef {{bytes: number, side: number, pixels: number}} Limits */
+/** @typedef {{file: File, shown: Blob, bitmap: ImageBitmap, name: string, width: number, height: number}} ReadPhoto
+ *  shown: what the browser shows of the file */
+
+/** @param {File} file @param {Limits} limits @returns {Promise<ReadPhoto>} */
 export async function readPhoto(file, limits) {
   if (!isPhoto(file)) {
     throw new Refused(`“${file.name}” is not a ${FORMATS} file.`)
@@ -28,10 +31,11 @@ export async function readPhoto(file, limits) {
   return { file, shown, bitmap, name: file.name, width, height }
 }
 
-/** The limits that a page has on photos. @returns {{bytes: number, side: number, pixels: number}} */
+/** The limits that a page has on photos. @param {{dataset: DOMStringMap}} root @returns {Limits} */
 export const photoLimits = ({ dataset }) => ({ bytes: Number(dataset.maxImageBytes), side: Number(dataset.maxSide), pixels: Number(dataset.maxPixels) })
 
-/** Whether a mask file may be taken at all: by type and size, before anything is decoded. */
+/** Whether a mask file may be taken at all: by type and size, before anything is decoded.
+ *  @param {File} file @param {number} limitBytes */
 export function checkMaskFile(file, limitBytes) {
   if (file.type !== "image/png") {
     throw new Refused(`Masks must be PNG files; “${file.name}” is ${kind(file)}.`)
@@ -41,10 +45,11 @@ export function checkMaskFile(file, limitBytes) {
   }
 }
 
-/** An image in a 128-pixel square, whole, with empty space beside it. */
+/** An image in a 128-pixel square, whole, with empty space beside it.
+ *  @param {HTMLCanvasElement} canvas @param {ImageBitmap} image */
 export function drawPreview(canvas, image) {
   canvas.width = canvas.height = PREVIEW_SIDE
-  const context = canvas.getContext("2d")
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"))
   const scale = PREVIEW_SIDE / Math.max(image.width, image.height)
   const [width, height] = [image.width * scale, image.height * scale]
   const [x, y] = [(PREVIEW_SIDE - width) / 2, (PREVIEW_SIDE - height) / 2]
@@ -54,21 +59,22 @@ export function drawPreview(canvas, image) {
   context.drawImage(image, x, y, width, height)
 }
 
-/** Of files dropped together, finds the photo and the mask by their names. */
+/** Of files dropped together, finds the photo and the mask by their names. @param {File[]} files */
 export function sortFiles(files) {
   const mask = files.find((file) => /mask/i.test(file.name)) ?? null
   const photo = files.find((file) => file !== mask) ?? null
   return { photo, mask }
 }
 
-/** The image in a file that the browser can show. @returns {Promise<ImageBitmap>} */
+/** The image in a file that the browser can show. @param {Blob & {name?: string}} file @param {string} [name] @returns {Promise<ImageBitmap>} */
 export async function decode(file, name = file.name) {
   try {
     return await createImageBitmap(file) // turns the photo upright by its EXIF orientation, as the server does
   } catch (error) {
-    if (error.name !== "InvalidStateError" && error.name !== "EncodingError") throw error
+    if (/** @type {Error} */ (error).name !== "InvalidStateError" && /** @type {Error} */ (error).name !== "EncodingError") throw error
     throw new Refused(`“${name}” cannot be read as an image; it may be damaged, or too large for this browser.`)
   }
 }
 
+/** @param {File} file */
 const kind = (file) => (file.type ? `a ${file.type.replace(/^image\//, "").toUpperCase()} file` : "of an unknown kind")

@@ -3,6 +3,7 @@
 
 import { sha256 } from "editor/document/sha256"
 
+/** @type {Map<string, Blob>} */
 const kept = new Map()
 /** @typedef {{put: (id: string, blob: Blob) => Promise<unknown>, get: (id: string) => Promise<Blob | null>}} Store */
 /** @type {Store} */
@@ -24,12 +25,12 @@ export async function put(blob) {
   return id
 }
 
-/** @returns {Promise<Blob | null>} null where no such image is kept */
+/** @param {string} id @returns {Promise<Blob | null>} null where no such image is kept */
 export async function get(id) {
   if (!kept.has(id)) {
     const found = await store.get(id)
     if (!found) return null
     kept.set(id, found)
   }
-  return kept.get(id)
+  return /** @type {Blob} */ (kept.get(id))
 }

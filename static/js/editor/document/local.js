@@ -6,14 +6,17 @@
 const PREFIX = "dreamlayer-draft-of-"
 const STORES = ["head", "entries", "pictures"]
 
-/** @typedef {{document: object, revision: number, isSynced: boolean}} Kept
+/** @typedef {{revision: number, isSynced: boolean}} Basis */
+/** @typedef {{document: import("./document.js").PlainDocument} & Basis} Kept
  *  revision: of the server's draft that the document is based on; isSynced: the server has this document */
 
 export class LocalDraft {
   #database
   #writer = Math.random().toString(36)
+  /** @type {import("./document.js").Entry[]} */
   #written = [] // the entries in the database, if this page wrote last
 
+  /** @param {IDBDatabase | null} database null: there is none */
   constructor(database) {
     this.#database = database
   }
@@ -35,7 +38,7 @@ export class LocalDraft {
   }
 
   /** Writes the document; of the entries only those that changed, which are compared by identity.
-   *  @param {import("./document.js").Document} document @returns {Promise<boolean>} whether it is kept */
+   *  @param {import("./document.js").Document} document @param {Basis} basis @returns {Promise<boolean>} whether it is kept */
   async save({ entries, ...rest }, { revision, isSynced }) {
     if (!this.#database) return false
     try {
@@ -56,7 +59,7 @@ export class LocalDraft {
     }
   }
 
-  /** @returns {Promise<boolean>} whether it is kept */
+  /** @param {string} id @param {Blob} blob @returns {Promise<boolean>} whether it is kept */
   async putImage(id, blob) {
     if (!this.#database) return false
     try {
@@ -69,7 +72,7 @@ export class LocalDraft {
     }
   }
 
-  /** @returns {Promise<Blob | null>} */
+  /** @param {string} id @returns {Promise<Blob | null>} */
   async getImage(id) {
     if (!this.#database) return null
     return (await result(this.#database.transaction("pictures").objectStore("pictures").get(id)).catch(() => null)) ?? null
@@ -80,12 +83,13 @@ export class LocalDraft {
     if (!this.#database) return
     const transaction = this.#database.transaction("pictures", "readwrite")
     const pictures = transaction.objectStore("pictures")
-    for (const id of await result(pictures.getAllKeys())) if (!ids.has(id)) pictures.delete(id)
+    for (const id of /** @type {string[]} */ (await result(pictures.getAllKeys()))) if (!ids.has(id)) pictures.delete(id)
     await done(transaction)
   }
 
+  /** Where there is a database. @param {IDBTransactionMode} mode @returns {[IDBTransaction, IDBObjectStore[]]} */
   #begin(mode) {
-    const transaction = this.#database.transaction(STORES, mode)
+    const transaction = /** @type {IDBDatabase} */ (this.#database).transaction(STORES, mode)
     return [transaction, STORES.map((name) => transaction.objectStore(name))]
   }
 }
@@ -97,6 +101,7 @@ export async function forgetOtherAccounts(account) {
   for (const { name } of databases) if (name?.startsWith(PREFIX) && name !== PREFIX + account) indexedDB.deleteDatabase(name)
 }
 
+/** @param {string} name */
 async function opened(name) {
   const opening = indexedDB.open(name, 1)
   opening.addEventListener("upgradeneeded", () => { for (const name of STORES) opening.result.createObjectStore(name) })
@@ -105,11 +110,13 @@ async function opened(name) {
   return database
 }
 
+/** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
 const result = (request) => new Promise((resolve, reject) => {
   request.addEventListener("success", () => resolve(request.result))
   request.addEventListener("error", () => reject(request.error))
 })
 
+/** @param {IDBTransaction} transaction @returns {Promise<unknown>} */
 const done = (transaction) => new Promise((resolve, reject) => {
   transaction.addEventListener("complete", resolve)
   for (const end of ["abort", "error"]) transaction.addEventListener(end, () => reject(transaction.error))

@@ -1,7 +1,9 @@
 // Which document is opened, and how two devices' changes are joined. Pure: no DOM.
 
+/** @typedef {import("./document.js").PlainDocument} PlainDocument */
+
 /** Both documents in one: first the other device's, then this one's from its present photo on. What is shown is this one's,
- *  and undo leads to the other's. @returns {object} a document as plain JSON */
+ *  and undo leads to the other's. @param {PlainDocument} theirs @param {PlainDocument} mine @returns {PlainDocument} */
 export function merged(theirs, mine) {
   if (!mine.entries.length) return theirs
   const start = Math.max(0, mine.entries.slice(0, mine.cursor).findLastIndex(({ kind }) => kind === "photo"))
@@ -11,8 +13,8 @@ export function merged(theirs, mine) {
 
 /** What a page opens: the server's draft, unless this browser has changes that the server has not.
  *  @param {import("./local.js").Kept | null} kept
- *  @param {{revision: number, document: object | null} | null} server  null: it cannot be reached
- *  @returns {{document: object | null, isChanged: boolean}} isChanged: the server does not have this document */
+ *  @param {{revision: number, document: PlainDocument | null} | null} server  null: it cannot be reached
+ *  @returns {{document: PlainDocument | null, isChanged: boolean}} isChanged: the server does not have this document */
 export function chosen(kept, server) {
   if (!server) return { document: kept?.document ?? null, isChanged: Boolean(kept && !kept.isSynced) }
   const isNewest = kept && (!kept.isSynced || kept.revision > server.revision) // higher: the server was restored from a backup

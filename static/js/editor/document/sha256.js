@@ -24,16 +24,20 @@ export function digestOf(buffer) {
   return new Uint8Array(digest.buffer)
 }
 
+/** @param {number} number */
 const fraction = (number) => Math.floor((number - Math.floor(number)) * 2 ** 32)
 const PRIMES = primes(64)
 const ROUND_CONSTANTS = Uint32Array.from(PRIMES, (prime) => fraction(Math.cbrt(prime)))
 
+/** @param {number} count */
 function primes(count) {
+  /** @type {number[]} */
   const found = []
   for (let number = 2; found.length < count; number++) if (found.every((prime) => number % prime)) found.push(number)
   return found
 }
 
+/** @param {Uint32Array} hash @param {Uint32Array} w @param {DataView} data */
 function hashBlocks(hash, w, data) {
   for (let start = 0; start < data.byteLength; start += 64) {
     for (let i = 0; i < 16; i++) w[i] = data.getUint32(start + 4 * i)
@@ -52,4 +56,5 @@ function hashBlocks(hash, w, data) {
   }
 }
 
+/** @param {number} word @param {number} bits */
 const rotated = (word, bits) => (word >>> bits) | (word << (32 - bits))

@@ -2,12 +2,16 @@
 
 import { emptyDocument, view } from "editor/document/document"
 
+/** @typedef {import("./document.js").Document} Document */
+/** @typedef {(document: Document, before: Document) => void} Listener */
+
 export class Store {
   #document
   #view
+  /** @type {Set<Listener>} */
   #listeners = new Set()
 
-  /** @param {import("./document.js").Document} document */
+  /** @param {Document} document */
   constructor(document = emptyDocument()) {
     this.#document = document
     this.#view = view(document)
@@ -22,7 +26,8 @@ export class Store {
     return this.#view
   }
 
-  /** Replaces the document by `change(document)`; calls the listeners unless it is the same. */
+  /** Replaces the document by `change(document)`; calls the listeners unless it is the same.
+   *  @param {(document: Document) => Document} change */
   update(change) {
     const before = this.#document
     const after = change(before)
@@ -32,7 +37,8 @@ export class Store {
     for (const listener of [...this.#listeners]) listener(after, before)
   }
 
-  /** Calls `listener(document, documentBefore)` after each change. Returns a function that ends this. */
+  /** Calls `listener(document, documentBefore)` after each change. Returns a function that ends this.
+   *  @param {Listener} listener */
   subscribe(listener) {
     this.#listeners.add(listener)
     return () => { this.#listeners.delete(listener) }

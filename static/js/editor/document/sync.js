@@ -12,14 +12,20 @@ const UPLOAD_ATTEMPTS = 2
  *  saved: the server has the present document; offline: it cannot be reached, and is tried again;
  *  refused: it does not take the document, for the reason in `message` */
 /** @typedef {{name: Name, message: string, progress: number | null}} State  progress: of an image that is sent, 0 to 1 */
+/** @typedef {import("api").ApiError} ApiError */
+/** @typedef {import("./document.js").Document} Document */
+/** @typedef {import("./document.js").PlainDocument} PlainDocument */
+/** @typedef {{revision: number, document: Document, pictures: string[]}} SentDraft */
+/** @typedef {{revision: number, document: PlainDocument | null, pictures: string[]}} ReadDraft */
 
 export class Sync {
   #server
   #onState
   #onMerge
-  /** @type {any} */
+  /** @type {Document | null} */
   #document = null // to be sent
   #revision = 0
+  /** @type {Set<string>} */
   #pictures = new Set() // those that the server has
   #isSaved = true
   /** @type {Promise<void> | null} */
@@ -29,11 +35,11 @@ export class Sync {
   #latest = 0
 
   /** @param {{
-   *    read: () => Promise<{revision: number, document: object | null, pictures: string[]}>,
-   *    write: (draft: {revision: number, document: object, pictures: string[]}) => Promise<{revision: number}>,
+   *    read: () => Promise<ReadDraft>,
+   *    write: (draft: SentDraft) => Promise<{revision: number}>,
    *    sendImage: (id: string, onProgress: (share: number) => void) => Promise<void>,
    *  }} server  each rejects with an error of `status` (0: not reached, 401: signed out), `code` and `message`
-   *  @param {{onState: (state: State) => void, onMerge: (document: object) => object}} listeners
+   *  @param {{onState: (state: State) => void, onMerge: (document: PlainDocument) => Document}} listeners
    *  onMerge: called with the newer draft of another device; returns the document that replaces both */
   constructor(server, { onState, onMerge }) {
     this.#server = server
@@ -49,13 +55,13 @@ export class Sync {
     return this.#isSaved
   }
 
-  /** What the server has. */
+  /** What the server has. @param {Pick<ReadDraft, "revision" | "pictures">} draft */
   begin({ revision, pictures }) {
     this.#revision = revision
     this.#pictures = new Set(pictures)
   }
 
-  /** The document has changed. */
+  /** The document has changed. @param {Document} document */
   change(document) {
     this.#document = document
     this.#latest++
@@ -73,6 +79,7 @@ export class Sync {
     await this.#sending
   }
 
+  /** @param {number} ms */
   #schedule(ms) {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.flush(), ms)
@@ -86,13 +93,13 @@ export class Sync {
       this.#isSaved = sent === this.#latest
       this.#notify(this.#isSaved ? "saved" : "saving")
     } catch (error) {
-      this.#failed(error)
+      this.#failed(/** @type {ApiError | Error} */ (error))
     }
   }
 
   async #write() {
     for (let attempt = 1; ; attempt++) {
-      const document = this.#document
+      const document = /** @type {Document} */ (this.#document)
       const pictures = [...imageIds(document)]
       await this.#sendImages(pictures)
       try {
@@ -102,13 +109,14 @@ export class Sync {
         return
       } catch (error) {
         if (attempt === UPLOAD_ATTEMPTS) throw error
-        if (error.code === "draft_changed") await this.#merge()
-        else if (error.code === "draft_pictures_missing") this.#pictures.clear()
+        if (/** @type {ApiError} */ (error).code === "draft_changed") await this.#merge()
+        else if (/** @type {ApiError} */ (error).code === "draft_pictures_missing") this.#pictures.clear()
         else throw error
       }
     }
   }
 
+  /** @param {string[]} ids */
   async #sendImages(ids) {
     for (const id of ids) {
       if (this.#pictures.has(id)) continue
@@ -123,6 +131,7 @@ export class Sync {
     if (newer.document) this.#document = this.#onMerge(newer.document)
   }
 
+  /** @param {ApiError | Error} error */
   #failed(error) {
     if (!("status" in error)) throw error
     if (error.status === 401 || error.status === 403) return this.#notify("signed-out")

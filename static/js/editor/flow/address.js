@@ -2,14 +2,16 @@
 
 let wanted = new URLSearchParams(location.search) // until it is opened; the draft's photo empties the address
 
-/** Whether the address names something to open in place of what the draft shows. `known`: the draft's generation, or null. */
+/** Whether the address names something to open in place of what the draft shows. `known`: the draft's generation, or null.
+ *  @param {string | null} known */
 export function opensAnother(known) {
   const id = wanted.get("generation")
   return ["sample", "batch", "source"].some((name) => wanted.has(name)) || Boolean(id && id !== known)
 }
 
-/** @param {{resumed: Promise | null, known: () => string | null, openGeneration: Function, openNew: Function,
- *    openSample: Function, openBatch: Function}} page  resumed: when the draft is shown; known: its generation */
+/** @param {{resumed: Promise<void> | null, known: () => string | null,
+ *    openGeneration: (id: string, how: {isFollowed: boolean}) => Promise<void>, openNew: () => Promise<void>,
+ *    openSample: () => Promise<void>, openBatch: () => Promise<void>}} page  resumed: when the draft is shown; known: its generation */
 export async function openFromAddress({ resumed, known, openGeneration, openNew, openSample, openBatch }) {
   await resumed
   const followed = wanted.get("generation")
@@ -22,7 +24,7 @@ export async function openFromAddress({ resumed, known, openGeneration, openNew,
   return id ? openGeneration(id, { isFollowed: followed !== null }) : openNew()
 }
 
-/** Names the generation in the address, for a reload. */
+/** Names the generation in the address, for a reload. @param {string} id "" for none */
 export function rememberInAddress(id) {
   history.replaceState(null, "", id ? `?generation=${encodeURIComponent(id)}` : location.pathname)
 }

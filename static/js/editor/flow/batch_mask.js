@@ -15,13 +15,15 @@ export class BatchMask {
     this.painted = painted
   }
 
-  /** Leads to the page of batches with these photos, and with the mask that is painted now. */
+  /** Leads to the page of batches with these photos, and with the mask that is painted now.
+   *  @param {{photos: File[], masks: File[]}} files */
   async leave({ photos, masks }) {
     await keep({ photos, masks, painted: await this.painted(), settings: this.settings() })
     location.assign(this.#url)
   }
 
-  /** Opens the first photo of the batch that waits, to paint the mask of all on it. */
+  /** Opens the first photo of the batch that waits, to paint the mask of all on it.
+   *  @param {(photo: File) => Promise<void>} takePhoto */
   async open(takePhoto) {
     const batch = await take()
     if (!batch) return

@@ -14,5 +14,5 @@ export function asCurl(url, requested) {
   ].join(" \\\n  ")
 }
 
-/** For a POSIX shell. */
+/** For a POSIX shell. @param {string} text */
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`

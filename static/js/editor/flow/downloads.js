@@ -4,6 +4,7 @@ import { element } from "dom"
 import { asCurl } from "editor/flow/curl"
 import { stem } from "format"
 
+/** @type {Record<string, string>} */
 const EXTENSIONS = { png: "png", jpeg: "jpg", webp: "webp" }
 
 export class Downloads {
@@ -12,14 +13,16 @@ export class Downloads {
   #name = ""
   #requested = {}
 
-  /** `elements` is {formats: links with data-format, embed: a checkbox, list, curl: a button with data-url, command}. */
+  /** @param {{formats: Iterable<HTMLAnchorElement>, embed: HTMLInputElement, list: HTMLElement, curl: HTMLButtonElement,
+   *    command: HTMLElement}} elements  formats: links with data-format; embed: a checkbox; curl: with data-url */
   constructor(elements) {
     this.#elements = elements
     elements.embed.addEventListener("change", () => this.#link())
     elements.curl.addEventListener("click", () => this.#copy())
   }
 
-  /** Offers a result under its file name. `requested` are the settings of its generation. */
+  /** Offers a result under its file name. `requested` are the settings of its generation.
+   *  @param {{url: string}} image @param {string} name @param {object} requested */
   show(image, name, requested) {
     this.#image = image
     this.#name = name
@@ -38,14 +41,14 @@ export class Downloads {
     for (const link of this.#elements.formats) {
       const { format } = link.dataset
       link.href = `${this.#image.url}?format=${format}&embed_settings=${this.#elements.embed.checked}`
-      link.download = `${stem(this.#name)}.${EXTENSIONS[format]}`
+      link.download = `${stem(this.#name)}.${EXTENSIONS[/** @type {string} */ (format)]}`
     }
   }
 
   async #copy() {
     const { curl, command: shown } = this.#elements
-    const label = curl.querySelector("span")
-    const command = asCurl(new URL(curl.dataset.url, location.href).href, this.#requested)
+    const label = /** @type {HTMLElement} */ (curl.querySelector("span"))
+    const command = asCurl(new URL(/** @type {string} */ (curl.dataset.url), location.href).href, this.#requested)
     try {
       await navigator.clipboard.writeText(command)
       label.textContent = "Copied"

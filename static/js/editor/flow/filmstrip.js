@@ -3,42 +3,55 @@
 import { get } from "api"
 import { inOrder, merged, pathTo, stepOf } from "editor/flow/tree"
 
+/** @typedef {import("job/follow").Generation} Generation */
+/** @typedef {{id: null, label: string, number: 0, file: Blob | null, picture: string, url?: string, thumbnail: string,
+ *   from?: undefined, branches?: undefined}} PhotoStep
+ *  file: null where it is at `url` on the server; picture: the file's id in document/images.js */
+/** @typedef {{next: string | null, results: Generation[]}} Page */
+/** @typedef {PhotoStep | import("editor/flow/tree").PlacedStep} AnyStep */
+
 export class Filmstrip {
   #list
   #onOpen
   #imageOf
+  /** @type {Generation[]} */
   #generations = [] // those with a result
-  /** @type {any} */
-  #photo = null // a step without an id; null before a photo is open
+  /** @type {PhotoStep | null} */
+  #photo = null // null before a photo is open
+  /** @type {string | null} */
   #current = null
 
-  /** `list` is an ordered list. `onOpen({id, url, file, image})` is called with the step to return to; the photo has no
-   *  id. `imageOf(id)` gives the result of a generation that the step shows, from 0. */
+  /** `onOpen(step)` is called with the step to return to; the photo has no id. `imageOf(id)` gives the result of a
+   *  generation that the step shows, from 0.
+   *  @param {HTMLElement} list ordered
+   *  @param {{onOpen: (step: import("editor/flow/photos").OpenedStep) => void, imageOf: (id: string) => number}} options */
   constructor(list, { onOpen, imageOf }) {
     this.#list = list
     this.#onOpen = onOpen
     this.#imageOf = imageOf
   }
 
-  /** Begins anew with the file of a photo; `picture` is its id in document/images.js, `shown` what the browser shows of it. */
+  /** Begins anew with the file of a photo; `picture` is its id in document/images.js, `shown` what the browser shows of it.
+   *  @param {Blob} file @param {string} picture @param {Blob} shown */
   begin(file, picture, shown) {
-    URL.revokeObjectURL(this.#photo?.thumbnail)
+    URL.revokeObjectURL(/** @type {string} */ (this.#photo?.thumbnail))
     this.#photo = { id: null, label: "The photo", number: 0, file, picture, thumbnail: URL.createObjectURL(shown) }
     this.#generations = []
     this.current = null
   }
 
-  /** The id of the photo's file, where the photo came from the server. */
+  /** The id of the photo's file, where the photo came from the server. @param {string} id */
   set picture(id) {
-    this.#photo.picture = id
+    /** @type {PhotoStep} */ (this.#photo).picture = id
   }
 
-  /** Whether this generation is a step of the filmstrip; without one, whether `picture` is its photo. */
+  /** Whether this generation is a step of the filmstrip; without one, whether `picture` is its photo.
+   *  @param {string | null} id @param {string} [picture] */
   has(id, picture) {
     return id ? this.#generations.some((generation) => generation.id === id) : picture === this.#photo?.picture
   }
 
-  /** The id of the step that is shown or painted on; null for the photo. */
+  /** The id of the step that is shown or painted on; null for the photo. @returns {string | null} */
   get current() {
     return this.#current
   }
@@ -48,24 +61,27 @@ export class Filmstrip {
     this.#show()
   }
 
-  /** Adds a generation that has just ended, or been opened. */
+  /** Adds a generation that has just ended, or been opened. @param {Generation} generation */
   add(generation) {
     this.#take([generation])
   }
 
-  /** Adds all of the edit tree of a generation, and takes the photo at its root. */
+  /** Adds all of the edit tree of a generation, and takes the photo at its root. @param {string} id */
   async load(id) {
+    /** @type {Generation[]} */
     const all = []
-    for (let page = { next: `/api/generations/?tree=${encodeURIComponent(id)}&page_size=100` }; page.next;) {
+    for (let page = /** @type {Page} */ ({ next: `/api/generations/?tree=${encodeURIComponent(id)}&page_size=100` }); page.next;) {
       page = await get(page.next)
       all.push(...page.results)
     }
+    /** @type {Set<string | null>} */
     const ids = new Set(all.map((generation) => generation.id))
     const root = all.find(({ parent }) => !ids.has(parent))
-    if (root) Object.assign(this.#photo, { file: null, url: root.source, thumbnail: `${root.source}thumbnail/` })
+    if (root) Object.assign(/** @type {PhotoStep} */ (this.#photo), { file: null, url: root.source, thumbnail: `${root.source}thumbnail/` })
     this.#take(all)
   }
 
+  /** @param {Generation[]} generations */
   #take(generations) {
     this.#generations = merged(this.#generations, generations.filter(({ images }) => images?.length))
     this.#show()
@@ -80,6 +96,7 @@ export class Filmstrip {
     this.#list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" })
   }
 
+  /** @param {AnyStep} step @param {Set<string>} path */
   #item(step, path) {
     const item = document.createElement("li")
     item.classList.toggle("branch", Boolean(step.branches))
@@ -95,7 +112,7 @@ export class Filmstrip {
   }
 }
 
-/** "Step 3, from step 1: a red bus" */
+/** "Step 3, from step 1: a red bus" @param {AnyStep} step */
 function nameOf({ number, from, label }) {
   if (!number) return label
   return `Step ${number}, from ${from ? `step ${from}` : "the photo"}: ${label}`

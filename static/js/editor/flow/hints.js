@@ -14,7 +14,8 @@ export class Hints {
   #specks = null
   #timer = 0
 
-  /** `onChange()` is called when `text()` may have changed. */
+  /** `onChange()` is called when `text()` may have changed.
+   *  @param {Pick<import("editor/flow/photos").MaskView, "coverage" | "specks">} mask @param {() => void} onChange */
   constructor(mask, onChange) {
     this.#mask = mask
     this.#onChange = onChange

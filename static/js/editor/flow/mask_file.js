@@ -4,14 +4,19 @@ import { fileBeneath, file as maskFile } from "editor/document/operations"
 import { get, put } from "editor/document/images"
 import { checkMaskFile, decode } from "editor/document/files"
 
+/** @typedef {import("../document/operations.js").MaskFile} Operation */
+/** @typedef {import("../document/operations.js").Repaints} Repaints */
+/** @typedef {{width: number, height: number}} Size */
+
 export class MaskFile {
   #elements
   #mask
   #limitBytes
-  /** @type {import("../document/operations.js").MaskFile | null} */
+  /** @type {Operation | null} */
   #shown = null // the operation
 
-  /** `elements` is {file, empty, name, about, preview}: the parts of the menu; `mask` is the mask view. */
+  /** @param {{file: HTMLElement, empty: HTMLElement, name: HTMLElement, about: HTMLElement, preview: HTMLCanvasElement}} elements
+   *  the parts of the menu @param {Pick<import("editor/flow/photos").MaskView, "inspect" | "thumbnail">} mask @param {number} limitBytes */
   constructor(elements, mask, limitBytes) {
     this.#elements = elements
     this.#mask = mask
@@ -19,7 +24,7 @@ export class MaskFile {
   }
 
   /** The operation that uses a file, and whether its image has one colour only. Raises Refused.
-   *  @param {File} file @param {string | null} known the part that is repainted, where that is known */
+   *  @param {File} file @param {Repaints | null} known the part that is repainted, where that is known */
   async read(file, known) {
     checkMaskFile(file, this.#limitBytes)
     ;(await decode(file)).close()
@@ -27,7 +32,8 @@ export class MaskFile {
     return { operation: maskFile({ picture: await put(file), name: file.name, repaints }), flat }
   }
 
-  /** Shows the file beneath these operations, if there is one. */
+  /** Shows the file beneath these operations, if there is one.
+   *  @param {readonly import("../document/operations.js").Operation[]} operations @param {Size} photo */
   async show(operations, photo) {
     const operation = this.#shown = fileBeneath(operations)
     const { file, empty, name, about, preview } = this.#elements
@@ -35,13 +41,14 @@ export class MaskFile {
     empty.hidden = Boolean(operation)
     if (!operation) return
     name.textContent = name.title = operation.name
-    const seen = await this.#mask.inspect(await get(operation.picture), operation.repaints)
+    const seen = await this.#mask.inspect(/** @type {Blob} */ (await get(operation.picture)), operation.repaints)
     if (this.#shown !== operation) return
     about.textContent = inWords(operation, seen, photo)
     await this.#mask.thumbnail(preview)
   }
 }
 
+/** @param {Operation} operation @param {{flat: boolean} & Size} seen @param {Size} photo */
 function inWords({ repaints }, { flat, width, height }, photo) {
   if (flat) return "It has one colour only."
   const scaled = width !== photo.width || height !== photo.height ? ` Scaled from ${width} × ${height}.` : ""

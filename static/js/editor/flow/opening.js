@@ -7,6 +7,8 @@ import { remembered } from "editor/form/remembered"
 import { isComplete } from "job/request"
 import { take } from "pending_photo"
 
+/** @typedef {import("../document/document.js").Document} Document */
+
 export class Opening {
   /** @type {Promise<void> | null} */
   resumed = null // once there is a draft: that it is shown
@@ -15,7 +17,10 @@ export class Opening {
   #shown = null // that the photo and mask of the document are shown
   #parts
 
-  /** `parts` is {store, photos, painting, job, filmstrip, settingsForm}: of the editor. */
+  /** @param {{store: import("editor/document/store").Store, photos: import("editor/flow/photos").Photos,
+   *    painting: import("editor/flow/painting").Painting, job: import("job/job").Job,
+   *    filmstrip: import("editor/flow/filmstrip").Filmstrip, settingsForm: import("editor/flow/painting").SettingsForm}} parts
+   *  of the editor */
   constructor(parts) {
     this.#parts = parts
   }
@@ -27,15 +32,17 @@ export class Opening {
     this.#shown = reportErrors("photo", () => this.#parts.photos.showDocument())
   }
 
-  /** Takes over a draft that is in the store. */
+  /** Takes over a draft that is in the store. @param {Document} document */
   adopt(document) {
     this.resumed = reportErrors("generate", () => this.#resume(document))
   }
 
-  /** Opens the photo of a generation, or with `isFollowed` the generation itself, with its settings and its mask. */
+  /** Opens the photo of a generation, or with `isFollowed` the generation itself, with its settings and its mask.
+   *  @param {string} id @param {{isFollowed: boolean}} how */
   async openGeneration(id, { isFollowed }) {
     const { photos, painting, filmstrip, settingsForm } = this.#parts
     await reportErrors("photo", async () => {
+      /** @type {import("job/follow").Generation} */
       const generation = await get(`/api/generations/${encodeURIComponent(id)}/`)
       await photos.take(await fetchFile(generation.source, generation.source_name || "photo.png"), { parent: generation.parent })
       await filmstrip.load(id)
@@ -57,7 +64,8 @@ export class Opening {
     if (waiting) await photos.take(waiting)
   }
 
-  /** Fills the form; sends the request that was not answered, or follows or shows the generation that was painted or shown. */
+  /** Fills the form; sends the request that was not answered, or follows or shows the generation that was painted or shown.
+   *  @param {Document} document */
   async #resume({ settings, generation, step, request }) {
     const { store, photos, painting, job, filmstrip, settingsForm } = this.#parts
     if (Object.keys(settings).length) await settingsForm.fill(settings)

@@ -12,17 +12,34 @@ import { requestOf } from "job/request"
 
 const CANCELLED = "Cancelled. Your mask is still here."
 
+/** @typedef {import("../document/document.js").Frame} Frame */
+/** @typedef {import("editor/flow/photos").OpenPhoto} OpenPhoto */
+/** @typedef {import("job/follow").Followed} Followed */
+/** @typedef {import("job/follow").Generation} Generation */
+/** @typedef {import("job/follow").Preview} Preview */
+/** @typedef {{readonly reusable: object, readonly otherEngine: string | undefined, whenPlanned: () => Promise<unknown>,
+ *   problem: () => string, values: (options?: {engine?: string}) => Record<string, string | number>,
+ *   files: () => Record<string, File>, fill: (request: object) => Promise<void>, reuse: (settings: object) => Promise<void>,
+ *   takeImages: (generation: Generation) => Promise<void>}} SettingsForm  of form/settings_form.js */
+/** @typedef {{locate: (photo: OpenPhoto, frame: Frame) => Promise<void>, startShimmer: () => void, fadeShimmer: () => void,
+ *   stopShimmer: () => void}} Hole  of view/hole.js */
+
 export class Painting {
   keptSummary = "" // of a result that was kept at once, until something is painted over
 
   #isChecking = false
   #keepsAtOnce = false
   #isShowing = false // the progress
+  /** @type {import("../document/document.js").View | null} */
   #triedBoth = null // the view of the document that both engines without a prompt have painted
   #parts
 
-  /** `parts` is {store, photos, mask, hole, progress, job, result, filmstrip, seed, settingsForm, draft}: of the editor; `draft()`
-   *  is null without an account. */
+  /** @param {{store: import("editor/document/store").Store, photos: import("editor/flow/photos").Photos,
+   *    mask: import("editor/flow/photos").MaskView, hole: Hole, progress: import("editor/flow/progress").Progress,
+   *    job: import("job/job").Job, result: import("editor/flow/result").Result,
+   *    filmstrip: import("editor/flow/filmstrip").Filmstrip, seed: {used: (seed: number) => void}, settingsForm: SettingsForm,
+   *    draft: () => import("editor/document/draft").Draft | null}} parts
+   *  of the editor; draft: null without an account */
   constructor(parts) {
     this.#parts = parts
   }
@@ -57,7 +74,8 @@ export class Painting {
     })
   }
 
-  /** Sends the request that `requested` gives, and follows its generation. */
+  /** Sends the request that `requested` gives, and follows its generation.
+   *  @param {() => Promise<import("job/request").Request>} requested */
   async send(requested) {
     await this.#run(async () => {
       this.#showProgress()
@@ -65,12 +83,12 @@ export class Painting {
     })
   }
 
-  /** Follows a generation that was accepted before, or shows it, where it has ended. */
+  /** Follows a generation that was accepted before, or shows it, where it has ended. @param {string} id */
   async follow(id) {
     await this.#run(async () => ({ id, url: `/api/generations/${encodeURIComponent(id)}/`, isOld: true }))
   }
 
-  /** Listener of the job: the server has a generation. */
+  /** Listener of the job: the server has a generation. @param {Followed} generation */
   accepted({ id, isOld }) {
     const { store, progress } = this.#parts
     rememberInAddress(id)
@@ -78,7 +96,7 @@ export class Painting {
     if (store.document.generation !== id) store.update((document) => withState(document, { generation: id, image: 0, step: "painting", request: null }))
   }
 
-  /** Listener of the job: the generation waits or runs; with a preview, perhaps. */
+  /** Listener of the job: the generation waits or runs; with a preview, perhaps. @param {import("job/follow").GenerationEvent} event */
   event(event) {
     const { store, mask, hole, progress } = this.#parts
     if (!this.#isShowing) this.#showProgress()
@@ -96,10 +114,10 @@ export class Painting {
   }
 
   /** The fields and the files of the request. `engine`: in place of the form's, undefined for that.
-   *  @returns {Promise<[Record<string, string | number>, Record<string, File>]>} */
+   *  @param {string | undefined} engine @returns {Promise<[Record<string, string | number>, Record<string, File>]>} */
   async #content(engine) {
     const { store, photos, mask, settingsForm } = this.#parts
-    const { file, name } = photos.photo
+    const { file, name } = /** @type {OpenPhoto} */ (photos.photo)
     const painted = mask.coverage() > 0 ? new File([await mask.png()], "mask.png") : null
     const { parent, frame } = store.view
     return [
@@ -108,11 +126,12 @@ export class Painting {
     ]
   }
 
-  /** Runs `begin`, which gives {id, url, isOld} of a generation, and follows that to its end. */
+  /** Runs `begin`, which gives {id, url, isOld} of a generation, and follows that to its end.
+   *  @param {() => Promise<Followed>} begin */
   async #run(begin) {
     const { store, photos, mask, hole, progress, job } = this.#parts
     for (const place of ["photo", "mask", "prompt", "generate"]) showMessage(place, "")
-    hole.locate(photos.photo, store.view.frame)
+    hole.locate(/** @type {OpenPhoto} */ (photos.photo), store.view.frame)
     try {
       await this.#finish(await job.run(begin))
     } catch (error) {
@@ -137,13 +156,14 @@ export class Painting {
     this.#parts.hole.startShimmer()
   }
 
-  /** Back to editing. The request is kept while it may have been accepted: sent again, it is painted once. */
+  /** Back to editing. The request is kept while it may have been accepted: sent again, it is painted once. @param {Error} error */
   #notAccepted(error) {
     const { store, job } = this.#parts
     const request = isUnanswered(error) && !job.isAborted ? store.document.request : null
     store.update((document) => withState(document, { ...EDITING, request }))
   }
 
+  /** @param {Generation} generation */
   async #finish(generation) {
     const { store, photos, result, filmstrip, seed } = this.#parts
     const { image, generation: id } = store.document
@@ -153,7 +173,7 @@ export class Painting {
     store.update((document) => withState(document, state))
     if (isShown) {
       seed.used(generation.metadata.seed)
-      await result.show(generation, state.image, photos.url, photos.photo.name)
+      await result.show(generation, /** @type {number} */ (state.image), photos.url, /** @type {OpenPhoto} */ (photos.photo).name)
       photos.state = "done"
       filmstrip.add(generation)
       filmstrip.current = generation.id
@@ -173,7 +193,8 @@ export class Painting {
   }
 }
 
-/** A preview with its box on the photo in place of the canvas of an outpainting. */
+/** A preview with its box on the photo in place of the canvas of an outpainting.
+ *  @param {Preview} preview @param {Frame} frame */
 function onPhoto({ url, box: [left, top, right, bottom] }, frame) {
   return { url, box: [left - frame.left, top - frame.top, right - frame.left, bottom - frame.top] }
 }

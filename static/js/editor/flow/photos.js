@@ -9,9 +9,21 @@ import { displayable } from "editor/document/displayable"
 import { Refused, decode, readPhoto, sortFiles } from "editor/document/files"
 import { reportErrors, showMessage } from "editor/form/messages"
 
+/** @typedef {import("../document/operations.js").Operation} Operation */
+/** @typedef {import("../document/operations.js").Repaints} Repaints */
+/** @typedef {import("../document/document.js").Photo & {file: Blob, shown: Blob, bitmap: ImageBitmap}} OpenPhoto
+ *  shown: what the browser shows of the file */
+/** @typedef {{id: string | null, file?: Blob | null, url?: string, name?: string, image?: number}} OpenedStep  the photo has no id */
+/** @typedef {{readonly isBroken: boolean, readonly viewport: import("editor/view/viewport").Viewport, coverage: () => number,
+ *   open: (bitmap: ImageBitmap, photo: OpenPhoto, options: {keepView: boolean}) => void,
+ *   show: (operations: readonly Operation[]) => void, drawn: () => Promise<void>, png: () => Promise<Blob>,
+ *   specks: () => Promise<{count: number, largest: number}>, thumbnail: (canvas: HTMLCanvasElement) => Promise<void>,
+ *   inspect: (file: Blob, known: Repaints | null) => Promise<{width: number, height: number, repaints: Repaints, flat: boolean}>,
+ *   showPreview: (preview: import("job/follow").Preview) => Promise<void>, hidePreview: () => void}} MaskView  of view/mask_view.js */
+
 export class Photos {
-  /** @type {any} */
-  photo = null // {id, name, width, height, file, shown, bitmap}
+  /** @type {OpenPhoto | null} */
+  photo = null
   url = "" // of what is shown of its file
 
   #root
@@ -19,8 +31,13 @@ export class Photos {
   #limits
   #parts
 
-  /** `elements` is {root, surface}: of the page's state, and the stage; `parts` is {store, mask, maskFile, compare, result,
-   *  filmstrip, batch, job, resumed, onChange}: of the editor; `resumed()` is a promise of the draft that is opening. */
+  /** @param {{root: HTMLElement, surface: HTMLElement}} elements of the page's state, and the stage
+   *  @param {import("editor/document/files").Limits} limits
+   *  @param {{store: import("editor/document/store").Store, mask: MaskView, maskFile: import("editor/flow/mask_file").MaskFile,
+   *    compare: import("editor/flow/result").Compare, result: import("editor/flow/result").Result,
+   *    filmstrip: import("editor/flow/filmstrip").Filmstrip, batch: import("editor/flow/batch_mask").BatchMask,
+   *    job: import("job/job").Job, resumed: () => Promise<void> | null, onChange: () => void}} parts
+   *  of the editor; resumed: the draft that is opening */
   constructor({ root, surface }, limits, parts) {
     this.#root = root
     this.#surface = surface
@@ -28,17 +45,18 @@ export class Photos {
     this.#parts = parts
   }
 
-  /** "empty", "editing" or "done": a result is shown. */
+  /** "empty", "editing" or "done": a result is shown. @returns {string | undefined} */
   get state() {
     return this.#root.dataset.state
   }
 
+  /** @param {string} state */
   set state(state) {
     this.#root.dataset.state = state
     this.#surface.dataset.hand = String(state === "done")
   }
 
-  /** Takes files that were chosen or dropped: a photo, a mask, both, or a batch. */
+  /** Takes files that were chosen or dropped: a photo, a mask, both, or a batch. @param {File[]} files */
   async takeFiles(files) {
     const { store, job, batch, resumed } = this.#parts
     if (store.document.step === "result") await resumed() // the draft's result may just be opening
@@ -64,7 +82,8 @@ export class Photos {
     })
   }
 
-  /** Takes a mask from a file. `known`: the part that is repainted, where that is known. */
+  /** Takes a mask from a file. `known`: the part that is repainted, where that is known.
+   *  @param {File} file @param {Repaints | null} known */
   async takeMask(file, known = null) {
     const { store, mask, maskFile, job } = this.#parts
     if (!this.photo) return showMessage("mask", "Open a photo first, then its mask.")
@@ -94,7 +113,7 @@ export class Photos {
     mask.show(store.view.operations)
     if (this.photo) compare.place(mask.viewport, this.photo, store.view.frame)
     onChange()
-    await maskFile.show(operations, this.photo)
+    await maskFile.show(operations, /** @type {OpenPhoto} */ (this.photo))
   }
 
   /** Back from the result to the mask. */
@@ -120,13 +139,14 @@ export class Photos {
   }
 
   /** Returns to a step, whose result is painted on from there; the photo has no id.
-   *  @param {{id: any, file?: File, url?: string, name?: string, image?: number}} step */
-  async openStep({ id, file, url, name = this.photo.name, image = keptImage(this.#parts.store.document, id) }) {
+   *  @param {OpenedStep} step */
+  async openStep({ id, file, url, name = /** @type {OpenPhoto} */ (this.photo).name, image = keptImage(this.#parts.store.document, id) }) {
     if (this.#parts.job.isRunning) return
-    await reportErrors("generate", async () => this.take(file ?? (await fetchFile(url, name)), { parent: id, image, isStep: true }))
+    await reportErrors("generate", async () => this.take(/** @type {File} */ (file ?? (await fetchFile(/** @type {string} */ (url), name))), { parent: id, image, isStep: true }))
     this.#surface.focus({ preventScroll: true })
   }
 
+  /** @param {OpenPhoto} photo @param {{parent: string | null, isStep: boolean}} options */
   #open(photo, { parent, isStep }) {
     const { mask, result } = this.#parts
     URL.revokeObjectURL(this.url)
@@ -149,7 +169,8 @@ export class Photos {
     this.#parts.onChange()
   }
 
-  /** Marks in the filmstrip the step that is painted on; a photo that is not known there begins a new filmstrip. */
+  /** Marks in the filmstrip the step that is painted on; a photo that is not known there begins a new filmstrip.
+   *  @param {OpenPhoto} photo @param {string | null} parent @param {boolean} isStep */
   #showStep(photo, parent, isStep) {
     const { filmstrip } = this.#parts
     if (!isStep) filmstrip.begin(photo.file, photo.id, photo.shown)

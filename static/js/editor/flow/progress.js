@@ -2,13 +2,16 @@
 
 import { ordinal, roughly } from "format"
 
+/** @type {Record<string, string>} */
 const WORDS = { sending: "Sending the image…", queued: "Waiting for its turn…", running: "Painting…" }
 
 export class Progress {
   #elements
+  /** @type {{status?: string}} */
   #shown = {}
 
-  /** `elements` is {root, bar, text, detail, cancel}. */
+  /** @param {{root: HTMLElement, bar: HTMLProgressElement, text: HTMLElement, detail: HTMLElement, cancel: HTMLButtonElement}} elements
+   *  @param {() => void} onCancel */
   constructor(elements, onCancel) {
     this.#elements = elements
     elements.cancel.addEventListener("click", () => {
@@ -26,7 +29,7 @@ export class Progress {
     this.show({ status: "sending" })
   }
 
-  /** How much of the image is sent, 0 to 1. */
+  /** How much of the image is sent, 0 to 1. @param {number} share */
   sent(share) {
     const { bar, detail } = this.#elements
     if (this.#shown.status !== "sending") return
@@ -35,7 +38,7 @@ export class Progress {
     if (share === 1) bar.removeAttribute("value")
   }
 
-  /** @param {Record<string, any>} event as in job/follow.js */
+  /** @param {import("job/follow").GenerationEvent} event */
   show({ status, position, position_is_minimum, eta, step, of, percent, seconds_left, connected = true }) {
     const { bar, text, detail, cancel } = this.#elements
     if (status && status !== this.#shown.status) {
@@ -46,8 +49,8 @@ export class Progress {
     }
     if (typeof percent === "number") bar.value = percent
     if (!connected) detail.textContent = "No connection; trying again…"
-    else if (of) detail.textContent = joined(`Step ${step} of ${of}`, about(seconds_left, "left") || `${Math.round(percent)} %`)
-    else if (position_is_minimum) detail.textContent = `Behind more than ${(position - 1).toLocaleString()} others`
+    else if (of) detail.textContent = joined(`Step ${step} of ${of}`, about(seconds_left, "left") || `${Math.round(/** @type {number} */ (percent))} %`)
+    else if (position_is_minimum) detail.textContent = `Behind more than ${(/** @type {number} */ (position) - 1).toLocaleString()} others`
     else if (position) detail.textContent = joined(`${ordinal(position)} in line`, about(eta, "to go"))
     else detail.textContent = ""
   }
@@ -55,7 +58,7 @@ export class Progress {
   /** The request to cancel failed: the button works again. */
   allowCancel() {
     this.#elements.cancel.disabled = false
-    this.#elements.text.textContent = WORDS[this.#shown.status] ?? "Painting…"
+    this.#elements.text.textContent = WORDS[/** @type {string} */ (this.#shown.status)] ?? "Painting…"
   }
 
   end() {
@@ -63,7 +66,8 @@ export class Progress {
   }
 }
 
-/** "about 12 s left"; empty where there is no estimate. */
+/** "about 12 s left"; empty where there is no estimate. @param {number | null | undefined} seconds @param {string} what */
 const about = (seconds, what) => (typeof seconds === "number" ? `about ${roughly(seconds)} ${what}` : "")
 
+/** @param {string[]} parts */
 const joined = (...parts) => parts.filter(Boolean).join(" · ")

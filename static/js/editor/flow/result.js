@@ -4,6 +4,18 @@ import { duration, score, stem } from "format"
 
 const CHOICE_SIDE = 36 // the same as in the style sheet
 
+/** @typedef {import("job/follow").Generation} Generation */
+/** @typedef {import("job/follow").GeneratedImage} GeneratedImage */
+/** @typedef {import("editor/view/viewport").Viewport} Viewport */
+/** @typedef {{mode: string, peek: (on: boolean) => void, hide: () => void, show: (sourceUrl: string, resultUrl: string) => Promise<void>,
+ *   place: (viewport: Viewport, photo: {width: number, height: number}, frame: import("../document/document.js").Frame) => void}} Compare
+ *  of view/compare.js */
+/** @typedef {{root: HTMLElement, summary: HTMLElement, hold: HTMLElement, modes: Record<string, HTMLElement>,
+ *   download: HTMLAnchorElement, details: HTMLAnchorElement, warnings: HTMLElement, hidden: HTMLElement, choices: HTMLElement,
+ *   choiceList: HTMLElement, before: HTMLElement, after: HTMLElement,
+ *   figures: {outside: HTMLElement, seam: HTMLElement, engine: HTMLElement, time: HTMLElement}}} Elements
+ *  modes: {divider, blink, difference} */
+
 export class Result {
   #elements
   #compare
@@ -13,10 +25,11 @@ export class Result {
   #source = ""
 
   /**
-   * `elements` is {root, summary, hold, modes, download, details, warnings, hidden, choices, choiceList, before,
-   * after, figures: {outside, seam, engine, time}}, with `modes` {divider, blink, difference}; `compare` shows the
-   * image, `downloads` offers its files; `nameOf(metadata)` gives the names of engine and model; `onChoose(index)` is
-   * called when another of several results is chosen.
+   * `compare` shows the image, `downloads` offers its files; `nameOf(metadata)` gives the names of engine and model;
+   * `onChoose(index)` is called when another of several results is chosen.
+   * @param {Elements} elements
+   * @param {{compare: Compare, downloads: import("editor/flow/downloads").Downloads,
+   *   nameOf: (metadata: import("job/follow").Metadata) => string, onChoose: (index: number) => void}} options
    */
   constructor(elements, { compare, downloads, nameOf, onChoose }) {
     this.#onChoose = onChoose
@@ -32,12 +45,14 @@ export class Result {
     elements.after.addEventListener("click", () => this.flip(+1))
   }
 
-  /** Shows a succeeded generation, its result `image` (from 0) in full; resolves when that image is there. */
+  /** Shows a succeeded generation, its result `image` (from 0) in full; resolves when that image is there.
+   *  @param {Generation} generation @param {number} image @param {string} sourceUrl @param {string} sourceName */
   async show(generation, image, sourceUrl, sourceName) {
     const { images, metadata } = generation
     const { root, details, figures, warnings, choices, choiceList } = this.#elements
     this.#source = sourceUrl
     const names = images.map((_, index) => `${stem(sourceName)}-dreamlayer${images.length > 1 ? `-${index + 1}` : ""}.${extension(images[index])}`)
+    /** @param {number} index */
     const choose = (index) => this.#choose(generation, index, names[index])
     const first = image < images.length ? image : 0
     choices.hidden = images.length < 2
@@ -48,7 +63,7 @@ export class Result {
     })))
     for (const [index, radio] of choiceList.querySelectorAll("input").entries()) radio.checked = index === first
     this.#downloads.list(several, names)
-    details.href = details.dataset.url.replace("00000000-0000-0000-0000-000000000000", generation.id)
+    details.href = /** @type {string} */ (details.dataset.url).replace("00000000-0000-0000-0000-000000000000", generation.id)
     figures.engine.textContent = this.#nameOf(metadata)
     figures.time.textContent = typeof generation.seconds === "number" ? duration(generation.seconds) : "–"
     warnings.replaceChildren(...(metadata?.warnings ?? []).map(asItem))
@@ -72,7 +87,7 @@ export class Result {
     this.#elements.root.focus({ preventScroll: true })
   }
 
-  /** Chooses the next result, or the one before: `step` +1 or -1. */
+  /** Chooses the next result, or the one before: `step` +1 or -1. @param {number} step */
   flip(step) {
     const radios = [...this.#elements.choiceList.querySelectorAll("input")]
     if (radios.length < 2) return
@@ -85,7 +100,8 @@ export class Result {
     this.#compare.hide()
   }
 
-  /** The result that is shown, downloaded and used as the next source. */
+  /** The result that is shown, downloaded and used as the next source.
+   *  @param {Generation} generation @param {number} index @param {string} name */
   #choose(generation, index, name) {
     const { download, figures, hidden, summary } = this.#elements
     const image = generation.images[index]
@@ -96,33 +112,35 @@ export class Result {
     this.#downloads.show(image, name, generation.metadata.requested)
     hidden.hidden = !image.hidden_by
     summary.textContent = image.hidden_by ? "Hidden by the safety checker" : inWords(generation, image)
-    figures.outside.textContent = image.outside_mask_changed_pixels ?? "–"
+    figures.outside.textContent = /** @type {string} */ (image.outside_mask_changed_pixels ?? "–")
     figures.outside.dataset.good = String(image.outside_mask_changed_pixels === 0)
     figures.seam.textContent = score(image.seam_score)
     return this.#compare.show(this.#source, image.url)
   }
 
+  /** @param {string} mode */
   #setMode(mode) {
     this.#compare.mode = mode
     for (const [name, button] of Object.entries(this.#elements.modes)) button.setAttribute("aria-pressed", String(name === mode))
   }
 }
 
-/** "Erased in 1.4 s, nothing else touched" */
+/** "Erased in 1.4 s, nothing else touched" @param {Generation} generation @param {GeneratedImage} image */
 function inWords({ seconds, metadata }, { outside_mask_changed_pixels: changed }) {
   const isPainted = metadata.prompt && !metadata.ignored.includes("prompt")
   const done = metadata.source_box ? "Extended" : isPainted ? "Painted" : "Erased"
   const time = typeof seconds === "number" ? ` in ${duration(seconds)}` : ""
-  const outside = changed === 0 ? ", nothing else touched" : changed > 0 ? `, ${changed} pixels changed beside the mask` : ""
+  const outside = changed === 0 ? ", nothing else touched" : /** @type {number} */ (changed) > 0 ? `, ${changed} pixels changed beside the mask` : ""
   return `${done}${time}${outside}`
 }
 
-/** The file name extension of a result. */
+/** The file name extension of a result. @param {GeneratedImage} image */
 function extension({ copy }) {
   return !copy ? "png" : copy.format === "jpeg" ? "jpg" : copy.format
 }
 
-/** A thumbnail as a radio button. */
+/** A thumbnail as a radio button. `box`: of the repainted window, where it is known.
+ *  @param {GeneratedImage} image @param {number} index @param {number[] | undefined} box @param {() => void} onChoose */
 function offer(image, index, box, onChoose) {
   const label = Object.assign(document.createElement("label"), { className: "choice" })
   const radio = Object.assign(document.createElement("input"), { type: "radio", name: "result", className: "visually-hidden" })
@@ -135,10 +153,12 @@ function offer(image, index, box, onChoose) {
   return label
 }
 
-/** Zooms a thumbnail to the square around the repainted window: elsewhere the results are equal. */
+/** Zooms a thumbnail to the square around the repainted window: elsewhere the results are equal.
+ *  @param {HTMLImageElement} thumbnail @param {{width: number, height: number}} image @param {number[]} box */
 function zoom(thumbnail, { width, height }, [left, top, right, bottom]) {
   const side = Math.min(Math.max(right - left, bottom - top), width, height)
   const scale = CHOICE_SIDE / side
+  /** @param {number} from @param {number} to @param {number} whole */
   const start = (from, to, whole) => Math.min(Math.max((from + to - side) / 2, 0), whole - side)
   Object.assign(thumbnail.style, {
     width: `${width * scale}px`,
@@ -147,8 +167,10 @@ function zoom(thumbnail, { width, height }, [left, top, right, bottom]) {
   })
 }
 
-/** While the button is held, by pointer or key, `peek(true)` is in effect. */
+/** While the button is held, by pointer or key, `peek(true)` is in effect.
+ *  @param {HTMLElement} button @param {(on: boolean) => void} peek */
 function holdToPeek(button, peek) {
+  /** @param {boolean} on */
   const hold = (on) => {
     peek(on)
     button.setAttribute("aria-pressed", String(on))
@@ -160,6 +182,7 @@ function holdToPeek(button, peek) {
   button.addEventListener("contextmenu", (event) => event.preventDefault()) // a long press on a phone
 }
 
+/** @param {string | {message: string}} warning */
 function asItem(warning) {
   const item = document.createElement("li")
   item.textContent = typeof warning === "string" ? warning : warning.message

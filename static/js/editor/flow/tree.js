@@ -2,8 +2,9 @@
 
 /** @typedef {{id: string, parent: string | null, url: string, thumbnail: string, label: string, at: string}} Step
  *  url: of the result that goes on; at: when it was made, ISO 8601 */
+/** @typedef {Step & {number: number, from: number, branches: boolean}} PlacedStep */
 
-/** A step from a generation as the API renders it, with the result `image` (from 0); null without one. @returns {Step | null} */
+/** A step from a generation as the API renders it, with the result `image` (from 0); null without one. @param {import("job/follow").Generation} generation @returns {Step | null} */
 export function stepOf({ id, parent, images, metadata, created_at }, image = 0) {
   if (!images?.length) return null
   const { url, copy } = images[image] ?? images[0]
@@ -28,11 +29,13 @@ export function merged(steps, others) {
  * The steps in the order of the filmstrip: each after the step that it continues, older ones first, a branch to its end
  * before the next. `number` counts from 1 in the order in which they were made, `from` is the number of the step that it
  * continues (0 = the photo), `branches` says that it is not the first to continue that step.
- * @param {Step[]} steps @returns {(Step & {number: number, from: number, branches: boolean})[]}
+ * @param {Step[]} steps @returns {PlacedStep[]}
  */
 export function inOrder(steps) {
   const made = steps.toSorted((one, other) => one.at.localeCompare(other.at))
+  /** @type {Map<string | null, number>} */
   const numbers = new Map(made.map(({ id }, index) => [id, index + 1]))
+  /** @param {string | null} id */
   const known = (id) => (numbers.has(id) ? id : null) // a step whose parent was deleted starts at the photo
   const children = Map.groupBy(made, ({ parent }) => known(parent))
   const found = []
@@ -45,9 +48,11 @@ export function inOrder(steps) {
   return found
 }
 
-/** The ids of a step and of all that it continues, the newest first. @param {Step[]} steps @returns {string[]} */
+/** The ids of a step and of all that it continues, the newest first. @param {Step[]} steps @param {string | null} id @returns {string[]} */
 export function pathTo(steps, id) {
+  /** @type {Map<string | null, Step>} */
   const byId = new Map(steps.map((step) => [step.id, step]))
+  /** @type {string[]} */
   const path = []
   for (let step = byId.get(id); step && !path.includes(step.id); step = byId.get(step.parent ?? "")) path.push(step.id)
   return path

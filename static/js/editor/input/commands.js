@@ -70,6 +70,7 @@ export const COMMANDS = [
 
 export class Commands {
   #table
+  /** @type {Map<string, Handler>} */
   #handlers = new Map()
   /** @type {Command | null} */
   #held = null
@@ -87,7 +88,7 @@ export class Commands {
       const target = /** @type {Element} */ (event.target)
       /** @type {HTMLElement | null} */
       const button = target.closest?.("[data-command]")
-      if (button) this.run(button.dataset.command, event)
+      if (button) this.run(/** @type {string} */ (button.dataset.command), event)
       /** @type {HTMLElement | null} */
       const popover = button && "closes" in button.dataset ? button.closest(":popover-open") : null
       popover?.hidePopover()
@@ -104,20 +105,21 @@ export class Commands {
     this.refresh()
   }
 
+  /** @param {string} id */
   isEnabled(id) {
     const handler = this.#handlers.get(id)
-    return Boolean(handler) && (handler.isEnabled?.() ?? true)
+    return Boolean(handler) && (/** @type {Handler} */ (handler).isEnabled?.() ?? true)
   }
 
-  /** Runs a command, unless it is disabled. Returns whether it ran. */
+  /** Runs a command, unless it is disabled. Returns whether it ran. @param {string} id @param {Event} [event] */
   run(id, event) {
     if (!this.isEnabled(id)) return false
-    this.#handlers.get(id).run(event)
+    ;/** @type {Handler} */ (this.#handlers.get(id)).run(event)
     this.refresh()
     return true
   }
 
-  /** Gives every element with data-command its label, tooltip, key and state. Call it when a state changes. */
+  /** Gives every element with data-command its label, tooltip, key and state. Call it when a state changes. @param {ParentNode} root */
   refresh(root = document) {
     for (const element of /** @type {NodeListOf<HTMLButtonElement>} */ (root.querySelectorAll("[data-command]"))) {
       const command = /** @type {Command} */ (this.#table.find(({ id }) => id === element.dataset.command))
@@ -141,15 +143,17 @@ export class Commands {
     ])
   }
 
+  /** @param {KeyboardEvent} event @param {Element} surface */
   #keydown(event, surface) {
     const command = this.#commandOf(event, document.activeElement === surface)
     if (!command) return
-    const { end } = this.#handlers.get(command.id)
+    const { end } = /** @type {Handler} */ (this.#handlers.get(command.id))
     event.preventDefault()
     if (end && this.#held) return // it repeats
     if (this.run(command.id, event) && end) this.#held = command
   }
 
+  /** @param {KeyboardEvent} event @param {boolean} isOnSurface */
   #commandOf(event, isOnSurface) {
     if (document.querySelector("dialog:modal")) return null
     if (event.key === "Escape" && document.querySelector(":popover-open")) return null // it closes that alone
@@ -162,18 +166,20 @@ export class Commands {
     return found.find(({ where }) => where) ?? found[0]
   }
 
+  /** @param {Event} [event] */
   #release(event) {
     if (!this.#held) return
     event?.preventDefault() // or the space bar would press the button that has the focus
-    this.#handlers.get(this.#held.id).end()
+    ;/** @type {Required<Handler>} */ (this.#handlers.get(this.#held.id)).end()
     this.#held = null
   }
 }
 
 /** Whether the element with the focus needs the key itself: all of them in a text, Enter on what can be pressed. Space
- *  there presses it too, but moves the photo while the pointer is over that. */
+ *  there presses it too, but moves the photo while the pointer is over that.
+ *  @param {KeyboardEvent} event @param {boolean} isOverSurface */
 function isTaken(event, isOverSurface) {
-  const target = event.target
+  const target = /** @type {Element} */ (event.target)
   if (target.matches?.("textarea, select, [contenteditable], input:not([type=range], [type=checkbox], [type=radio], [type=button])")) return true
   const canPress = target.closest?.("button, a[href], summary, input, label, [role=button]")
   if (canPress && event.key === "Enter") return true

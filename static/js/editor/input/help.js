@@ -1,6 +1,8 @@
 // The help sheet: a dialog with the keys of all commands.
 
-/** Opens the sheet. @param {[string, [string, string[]][]][]} groups title, then label and keys of each command */
+/** @typedef {[string, [string, string[]][]]} Group  title, then label and keys of each command */
+
+/** Opens the sheet. @param {Group[]} groups */
 export function openHelp(groups) {
   const dialog = element("dialog", { className: "sheet help-sheet" })
   const close = element("button", { type: "button", className: "button", textContent: "Close", autofocus: true })
@@ -15,6 +17,7 @@ export function openHelp(groups) {
   dialog.showModal()
 }
 
+/** @param {Group} group */
 function section([title, commands]) {
   const list = element("dl", { className: "help-keys" })
   for (const [label, keys] of commands) {
@@ -24,6 +27,8 @@ function section([title, commands]) {
   return element("section", {}, element("h3", { textContent: title }), list)
 }
 
+/** @template {keyof HTMLElementTagNameMap} Name
+ *  @param {Name} name @param {object} properties @param {...(Node | string)} children @returns {HTMLElementTagNameMap[Name]} */
 function element(name, properties, ...children) {
   const made = Object.assign(document.createElement(name), properties)
   made.append(...children)

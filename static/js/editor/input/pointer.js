@@ -8,6 +8,10 @@ import { pan, pinch, toImage, zoomAt } from "editor/view/viewport"
 
 /** @typedef {{x: number, y: number, pressure: number, type: "mouse" | "pen" | "touch", shift: boolean, alt: boolean, erases: boolean}} Point
  *  x, y: in pixels of the photo; pressure: 0 to 1, and 1 where the device does not measure it */
+/** @typedef {import("editor/view/viewport").ScreenPoint} ScreenPoint */
+/** @typedef {import("editor/view/viewport").Viewport} Viewport */
+/** @typedef {{readonly viewport: Viewport, readonly minScale: number, setViewport: (viewport: Viewport) => void}} View */
+/** @typedef {{down: (point: Point) => void, move: (points: Point[]) => void, up: () => void, cancel: () => void}} Tool */
 
 const WHEEL_STEP = 0.002, PINCH_STEP = 0.01, MOST_PER_WHEEL = 150, PIXELS_PER_LINE = 16
 const PALM_MS = 30_000
@@ -16,31 +20,38 @@ const ERASER_HELD = 32
 
 /**
  * @param {HTMLElement} surface
- * @param {{view: any, tool: any, onHover?: (screenPoint: object | null, point: object | null) => void, isHand?: () => boolean}} options
- * `view` is {viewport, minScale, setViewport}; `tool` is {down(point), move(points), up(), cancel()};
+ * @param {{view: View, tool: Tool, onHover?: (screenPoint: ScreenPoint | null, point: Point | null) => void, isHand?: () => boolean}} options
+ * onHover: called with the position of a mouse or pen, or null
  * `onHover(screenPoint | null, point | null)` is called with the position of a mouse or pen.
  */
 export function listen(surface, { view, tool, onHover = () => {}, isHand = () => surface.dataset.hand === "true" }) {
+  /** @type {Map<number, ScreenPoint>} */
   const fingers = new Map() // pointerId -> ScreenPoint, of the fingers that are down
   let mode = "idle" // "paint", "drag", "pinch", or "resting": fingers that do nothing
+  /** @type {number | null} */
   let active = null // the pointerId that paints or drags
+  /** @type {ScreenPoint | null} */
   let last = null // where that was, as ScreenPoint
   let penSeenAt = -Infinity
 
+  /** @param {MouseEvent} event @returns {ScreenPoint} */
   const at = (event) => {
     const box = surface.getBoundingClientRect()
     return { left: event.clientX - box.left, top: event.clientY - box.top }
   }
+  /** @param {PointerEvent} event @returns {Point} */
   const pointOf = (event) => ({
     ...toImage(view.viewport, at(event)),
     pressure: event.pointerType === "pen" ? event.pressure : 1,
-    type: event.pointerType,
+    type: /** @type {Point["type"]} */ (event.pointerType),
     shift: event.shiftKey,
     alt: event.altKey,
     erases: event.button === RIGHT || event.button === ERASER || Boolean(event.buttons & (ERASER_HELD | RIGHT)),
   })
+  /** @param {PointerEvent} event */
   const hover = (event) => onHover(event.pointerType === "touch" ? null : at(event), pointOf(event))
 
+  /** @param {PointerEvent} event */
   function begin(event) {
     active = event.pointerId
     last = at(event)
@@ -50,6 +61,7 @@ export function listen(surface, { view, tool, onHover = () => {}, isHand = () =>
     else tool.down(pointOf(event))
   }
 
+  /** @param {PointerEvent} event */
   function fingerDown(event) {
     if (active !== null && !fingers.has(active)) return // a palm beside the pen, or a finger beside the mouse
     fingers.set(event.pointerId, at(event))
@@ -84,7 +96,7 @@ export function listen(surface, { view, tool, onHover = () => {}, isHand = () =>
         const events = event.getCoalescedEvents?.() ?? []
         tool.move((events.length ? events : [event]).map(pointOf))
       } else {
-        view.setViewport(pan(view.viewport, { left: now.left - last.left, top: now.top - last.top }))
+        view.setViewport(pan(view.viewport, { left: now.left - /** @type {ScreenPoint} */ (last).left, top: now.top - /** @type {ScreenPoint} */ (last).top }))
       }
       last = now
     } else if (fingers.has(event.pointerId)) {
@@ -92,9 +104,10 @@ export function listen(surface, { view, tool, onHover = () => {}, isHand = () =>
       fingers.set(event.pointerId, at(event))
       if (mode === "pinch" && fingers.size === 2) view.setViewport(pinch(view.viewport, before, [...fingers.values()], view.minScale))
     }
-    if (event.pointerId === active && fingers.has(active)) fingers.set(active, last)
+    if (event.pointerId === active && fingers.has(active)) fingers.set(active, /** @type {ScreenPoint} */ (last))
   })
 
+  /** @param {PointerEvent} event @param {() => void} end */
   function lift(event, end) {
     fingers.delete(event.pointerId)
     if (event.pointerId === active) {

@@ -2,7 +2,7 @@
 
 const STEP = 1.5
 
-/** `view` is {viewport, zoomBy(factor), fit()} (view/mask_view.js). */
+/** @param {{readonly viewport: import("editor/view/viewport").Viewport, zoomBy: (factor: number) => void, fit: () => void}} view */
 export function zoomCommands(view, isEnabled = () => true) {
   return {
     "zoom-in": { run: () => view.zoomBy(STEP), isEnabled },

@@ -9,10 +9,12 @@ import { drawStroke } from "./stroke/stroke.js"
 import { Mask, composite, inverted } from "./tiles.js"
 import { wandMask } from "./wand.js"
 
-/** @param {Mask} mask @param {import("../document/operations.js").Operation} operation
- *  @param {{photo: () => Promise<{width: number, height: number, rgba: Uint8Array}>, image: (id: string) => Promise<ImageBitmap>}} sources
- *  the photo's pixels for the wand, and images by their id @returns {Promise<Mask>} */
+/** @typedef {{photo: () => Promise<import("./images.js").Pixels>, image: (id: string) => Promise<ImageBitmap>}} Sources
+ *  the photo's pixels for the wand, and images by their id */
+
+/** @param {Mask} mask @param {import("../document/operations.js").Operation} operation @param {Sources} sources @returns {Promise<Mask>} */
 export async function draw(mask, operation, sources) {
+  /** @param {Mask} cover */
   const add = (cover) => composite(mask, cover, "erases" in operation && operation.erases)
   switch (operation.kind) {
     case "stroke": return drawStroke(mask, operation)
@@ -26,9 +28,11 @@ export async function draw(mask, operation, sources) {
     case "invert": return inverted(mask)
     case "clear": return new Mask(mask.width, mask.height)
   }
-  throw new RangeError(`"${/** @type {any} */ (operation).kind}" is not an operation`)
+  throw new RangeError(`"${/** @type {{kind: string}} */ (operation).kind}" is not an operation`)
 }
 
+/** @param {Mask} mask @param {{picture: string}} operation @param {readonly number[]} box
+ *  @param {import("./polarity.js").ValueOf} valueOf @param {Sources} sources */
 async function imageIn(mask, { picture }, box, valueOf, sources) {
   const bitmap = await sources.image(picture)
   try {

@@ -11,14 +11,20 @@ import { Mask, SIDE } from "./tiles.js"
 const WHOLE_TILE = Object.freeze({ left: 0, top: 0, right: SIDE, bottom: SIDE })
 
 /** @typedef {{level: number, left: number, top: number, right: number, bottom: number}} View  display tiles of levels.js */
-/** @typedef {{column: number, row: number, value?: number, box?: object, rgba?: Uint8ClampedArray}} Patch
+/** @typedef {import("./tiles.js").Box} Box */
+/** @typedef {{column: number, row: number, value?: number, box?: Box, rgba?: Uint8ClampedArray}} Patch
  *  of a display tile: all of one value, or the pixels of a part of it */
+/** @typedef {import("../document/operations.js").Operation} Operation */
+/** @typedef {import("../document/operations.js").Points} Points */
+/** @typedef {import("../document/operations.js").Stroke} Stroke */
+/** @typedef {Stroke | import("../document/operations.js").Shape} Growing */
 
 export class Drawing {
+  /** @type {Operation[]} */
   #operations = []
   #count = 0 // of the operations: those that are shown; the others are undone
   #snapshots
-  /** @type {{operation: any, base: Mask | null} | null} */
+  /** @type {{operation: Growing, base: Mask | null} | null} */
   #live = null // an operation that grows; base: of a shape, the mask without it
   #backlog = new Backlog() // strokes of the operations that `mask` has not yet
   /** @type {Preview | null} */
@@ -27,13 +33,16 @@ export class Drawing {
   #unreduced = [] // tiles of the mask that take the place of the preview, to be reduced to its level
   /** @type {View | null} */
   #view = null
+  /** @type {Set<string>} */
   #sent = new Set() // the display tiles that the page has
   /** @type {Patch[]} */
   #patches = []
   /** @type {Error[]} */
   #problems = []
 
-  /** `sources` as in draw.js; `colour`: of the shown pixels, 0xBBGGRR; `snapshotBytes`: the limit of the masks of undo. */
+  /** `sources` as in draw.js; `colour`: of the shown pixels, 0xBBGGRR; `snapshotBytes`: the limit of the masks of undo.
+   *  @param {number} width @param {number} height @param {import("./draw.js").Sources} sources
+   *  @param {{colour: number, snapshotBytes: number}} options */
   constructor(width, height, sources, { colour, snapshotBytes }) {
     this.mask = new Mask(width, height)
     this.sources = sources
@@ -70,7 +79,7 @@ export class Drawing {
     const end = performance.now() + milliseconds
     while (this.isBehind && performance.now() < end) {
       if (!this.#backlog.isEmpty) this.#draw()
-      else if (this.#unreduced.length) levelOf(this.#unreduced.pop(), this.#viewLevel)
+      else if (this.#unreduced.length) levelOf(/** @type {import("./tiles.js").Tile} */ (this.#unreduced.pop()), this.#viewLevel)
       else this.#dropPreview()
     }
   }
@@ -82,7 +91,7 @@ export class Drawing {
     this.mask = drawn.mask
     this.#snapshots.add(drawn.count, this.mask)
     if (!this.#preview) return
-    for (const [index] of difference(mask, this.mask)) if (this.mask.tiles[index].alpha) this.#unreduced.push(this.mask.tiles[index])
+    for (const [index] of difference(mask, this.mask)) if (this.mask.tiles[index].alpha) this.#unreduced.push(/** @type {import("./tiles.js").Tile} */ (this.mask.tiles[index]))
   }
 
   /** Shows the mask itself again. */
@@ -109,7 +118,8 @@ export class Drawing {
     return changes
   }
 
-  /** Shows the first `count` operations, after those from `keep` on are replaced by `added`. */
+  /** Shows the first `count` operations, after those from `keep` on are replaced by `added`.
+   *  @param {{keep: number, added: Operation[], count: number}} message */
   async show({ keep, added, count }) {
     this.#live = null
     this.#backlog.truncate(added.length ? Math.min(keep, count) : count)
@@ -120,7 +130,7 @@ export class Drawing {
     this.#display(await this.#drawn(count))
   }
 
-  /** Begins an operation that grows: a stroke or a shape. */
+  /** Begins an operation that grows: a stroke or a shape. @param {{operation: Growing}} message */
   begin({ operation }) {
     const isStroke = operation.kind === "stroke"
     if (!isStroke) this.catchUp()
@@ -129,7 +139,7 @@ export class Drawing {
     return this.extend(operation)
   }
 
-  /** Adds points as `extended` does. */
+  /** Adds points as `extended` does. @param {{points: Points}} message */
   async extend({ points }) {
     if (!this.#live) return
     const { operation, base } = this.#live
@@ -149,7 +159,7 @@ export class Drawing {
     if (base) this.#snapshots.add(this.#count, this.mask)
     else {
       this.#preview?.end()
-      this.#backlog.add(operation, this.#count)
+      this.#backlog.add(/** @type {Stroke} */ (operation), this.#count)
     }
   }
 
@@ -193,17 +203,19 @@ export class Drawing {
       preview.end()
     }
     if (this.#live) {
-      preview.begin(this.#live.operation)
+      preview.begin(/** @type {Stroke} */ (this.#live.operation))
       preview.add(this.#live.operation.points)
     }
     return preview
   }
 
+  /** @param {number} count */
   #keepOperations(count) {
     this.#operations.length = count
     this.#snapshots.truncate(count)
   }
 
+  /** @param {number} count */
   async #drawn(count) {
     let { count: from, mask } = this.#snapshots.nearest(count)
     let isWhole = true // otherwise it is tried again when it is shown the next time
@@ -211,7 +223,7 @@ export class Drawing {
       try {
         mask = await draw(mask, this.#operations[from], this.sources)
       } catch (error) {
-        this.#problems.push(error)
+        this.#problems.push(/** @type {Error} */ (error))
         isWhole = false
       }
       if (isWhole) this.#snapshots.add(from + 1, mask)
@@ -219,12 +231,14 @@ export class Drawing {
     return mask
   }
 
+  /** @param {Mask} mask */
   #display(mask) {
     const before = this.mask
     this.mask = mask
     if (!this.#view) return
     const { level } = this.#view
     const side = SIDE >> level
+    /** @type {Map<string, {column: number, row: number, parts: Box[]}>} */
     const changes = new Map() // by display tile
     for (const [index] of difference(before, mask)) {
       const { column, row } = this.#displayTileOf(index)
@@ -232,28 +246,32 @@ export class Drawing {
       const [x, y] = [(left - column * (SIDE << level)) >> level, (top - row * (SIDE << level)) >> level]
       const key = `${column} ${row}`
       if (!changes.has(key)) changes.set(key, { column, row, parts: [] })
-      addPart(changes.get(key).parts, { left: x, top: y, right: x + side, bottom: y + side })
+      addPart(/** @type {{parts: Box[]}} */ (changes.get(key)).parts, { left: x, top: y, right: x + side, bottom: y + side })
     }
     for (const { column, row, parts } of changes.values()) this.#patchIfSent(column, row, parts)
   }
 
+  /** @param {number} index */
   #displayTileOf(index) {
     const { left, top } = this.mask.boxOf(index)
     const side = SIDE << this.#viewLevel
     return { column: Math.floor(left / side), row: Math.floor(top / side) }
   }
 
-  /** `changed`: the parts of the tiles of the preview. @param {Preview} preview */
+  /** `changed`: the parts of the tiles of the preview. @param {Preview} preview @param {Iterable<[number, Box]>} changed */
   #displayPreview(preview, changed) {
     const { columns } = preview.mask
     for (const [index, box] of changed) this.#patchIfSent(index % columns, Math.floor(index / columns), [box])
   }
 
+  /** @param {number} column @param {number} row @param {Box[]} parts */
   #patchIfSent(column, row, parts) {
     if (this.#sent.has(`${column} ${row}`)) this.#patch(column, row, parts)
   }
 
+  /** @param {number} column @param {number} row @param {Box[]} parts */
   #patch(column, row, parts) {
+    /** @type {[Mask, number]} */
     const [mask, level] = this.#preview ? [this.#preview.mask, 0] : [this.mask, this.#viewLevel]
     const tile = uniform(mask, level, column, row)
     if (tile) this.#patches.push({ column, row, value: tile.value })
@@ -261,14 +279,16 @@ export class Drawing {
   }
 }
 
-/** Adds a box to others; one that goes on where the last ends joins it. */
+/** Adds a box to others; one that goes on where the last ends joins it. @param {Box[]} parts @param {Box} box */
 function addPart(parts, box) {
   const last = parts.at(-1)
   if (last && last.top === box.top && last.bottom === box.bottom && last.right === box.left) last.right = box.right
   else parts.push(box)
 }
 
+/** The tiles that differ. @param {Mask} before @param {Mask} after */
 function difference(before, after) {
+  /** @type {[number, Box][]} */
   const changed = []
   after.tiles.forEach((tile, index) => { if (tile !== before.tiles[index]) changed.push([index, WHOLE_TILE]) })
   return changed

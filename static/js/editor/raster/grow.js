@@ -3,10 +3,15 @@
 
 import { FULL, Mask, SIDE, inverted, tileOf } from "./tiles.js"
 
+/** @typedef {import("./tiles.js").AnyTile} AnyTile */
+/** @typedef {import("./tiles.js").Box} Box */
+/** @typedef {(bytes: Uint8Array, width: number, height: number) => Uint8Array | Float32Array} Change */
+
 const RUN = 8 // pixels of a row that are searched together
 const GROUP = 8 // rows of the disc that have one bound
 
-/** Each pixel becomes the maximum within a disc; a negative radius shrinks. Beyond the image its border goes on. */
+/** Each pixel becomes the maximum within a disc; a negative radius shrinks. Beyond the image its border goes on.
+ *  @param {Mask} mask @param {number} pixels @returns {Mask} */
 export function grow(mask, pixels) {
   if (pixels < 0) return inverted(grow(inverted(mask), -pixels))
   const radius = Math.round(pixels)
@@ -17,7 +22,8 @@ export function grow(mask, pixels) {
 }
 
 /** The maximum within a disc for all pixels that are `radius` away from the border. `halves`: half the disc's width, by the
- *  rows from its middle. */
+ *  rows from its middle.
+ *  @param {Uint8Array} bytes @param {number} width @param {number} height @param {number} radius @param {Int32Array} halves */
 function dilated(bytes, width, height, radius, halves) {
   const result = reached(bytes, width, height, radius, halves, 255)
   if (!isPartly(bytes)) return result
@@ -36,13 +42,15 @@ function dilated(bytes, width, height, radius, halves) {
   return result
 }
 
+/** @param {Uint8Array} bytes */
 function isPartly(bytes) {
   for (let i = 0; i < bytes.length; i++) if (bytes[i] > 0 && bytes[i] < 255) return true
   return false
 }
 
 /** 255 where a pixel of at least `least` lies within the disc. Down and up each column the distance to the nearest one is
- *  counted; it spans a part of the row, and the spans are joined from left to right and back. */
+ *  counted; it spans a part of the row, and the spans are joined from left to right and back.
+ *  @param {Uint8Array} bytes @param {number} width @param {number} height @param {number} radius @param {Int32Array} halves @param {number} least */
 function reached(bytes, width, height, radius, halves, least) {
   const far = radius + 1
   const distances = new Uint16Array(bytes.length)
@@ -73,6 +81,7 @@ function reached(bytes, width, height, radius, halves, least) {
 class PartlyMaxima {
   #best = 0 // the row, from the middle of the disc, in which the last search found most
 
+  /** @param {Uint8Array} bytes @param {number} width @param {number} height @param {number} radius @param {Int32Array} halves */
   constructor(bytes, width, height, radius, halves) {
     this.width = width
     this.height = height
@@ -88,7 +97,8 @@ class PartlyMaxima {
     this.groups = maximaOf(groups, 2 * radius + RUN)
   }
 
-  /** Raises the pixels of `result` from `start` to `end` in row `y` to the maximum within the disc around each. */
+  /** Raises the pixels of `result` from `start` to `end` in row `y` to the maximum within the disc around each.
+   *  @param {Uint8Array} result @param {number} start @param {number} end @param {number} y */
   raise(result, start, end, y) {
     const { radius, halves } = this
     const first = y * this.width
@@ -106,7 +116,9 @@ class PartlyMaxima {
     }
   }
 
-  /** Raises the pixels by the disc's row that is `down` from its middle. @returns {number} the lowest of them then */
+  /** Raises the pixels by the disc's row that is `down` from its middle.
+   *  @param {Uint8Array} result @param {number} first @param {number} start @param {number} end @param {number} y @param {number} down
+   *  @returns {number} the lowest of them then */
   #raiseFrom(result, first, start, end, y, down) {
     const half = this.halves[Math.abs(down)]
     const level = 31 - Math.clz32(2 * half + 1)
@@ -125,11 +137,12 @@ class PartlyMaxima {
   }
 }
 
-/** By level: the maximum of the 2^level values from each place on, up to `longest` values. */
+/** By level: the maximum of the 2^level values from each place on, up to `longest` values.
+ *  @param {Uint8Array} values @param {number} longest */
 function maximaOf(values, longest) {
   const levels = [values]
   for (let size = 1; 2 * size <= longest; size *= 2) {
-    const before = levels.at(-1)
+    const before = /** @type {Uint8Array} */ (levels.at(-1))
     const maxima = before.slice()
     for (let i = 0; i + size < maxima.length; i++) if (before[i + size] > maxima[i]) maxima[i] = before[i + size]
     levels.push(maxima)
@@ -137,14 +150,14 @@ function maximaOf(values, longest) {
   return levels
 }
 
-/** The maximum of `count` values. */
+/** The maximum of `count` values. @param {Uint8Array[]} levels @param {number} first @param {number} count */
 function highest(levels, first, count) {
   const level = 31 - Math.clz32(count)
   const values = levels[level]
   return Math.max(values[first], values[first + count - (1 << level)])
 }
 
-/** A blur that reaches `pixels` far: three box filters, about a Gaussian filter. */
+/** A blur that reaches `pixels` far: three box filters, about a Gaussian filter. @param {Mask} mask @param {number} pixels */
 export function feather(mask, pixels) {
   const reach = Math.round(pixels)
   const radii = [0, 1, 2].map((i) => Math.floor((reach + i) / 3)).filter((radius) => radius > 0)
@@ -159,7 +172,8 @@ export function feather(mask, pixels) {
   })
 }
 
-/** The mean of the 2 * radius + 1 values around each in its row; of no use within `radius` of the ends of rows. */
+/** The mean of the 2 * radius + 1 values around each in its row; of no use within `radius` of the ends of rows.
+ *  @param {Float32Array} values @param {Float32Array} result @param {number} width @param {number} radius */
 function meanOfRows(values, result, width, radius) {
   const count = 2 * radius + 1
   for (let first = 0; first < values.length; first += width) {
@@ -173,7 +187,8 @@ function meanOfRows(values, result, width, radius) {
   }
 }
 
-/** As `meanOfRows`, in columns. They are summed side by side, as the values lie in memory. */
+/** As `meanOfRows`, in columns. They are summed side by side, as the values lie in memory.
+ *  @param {Float32Array} values @param {Float32Array} result @param {number} width @param {number} height @param {number} radius */
 function meanOfColumns(values, result, width, height, radius) {
   const count = 2 * radius + 1
   const sums = new Float64Array(width)
@@ -190,7 +205,8 @@ function meanOfColumns(values, result, width, height, radius) {
 
 /** The mask with its tiles changed, but those that keep their value: all around is equal, or `keeps(tile)`.
  *  `change(bytes, width, height)` gives the values of a part of the mask, right for all that are `reach` away from its
- *  border. A part is so large that most of it is. */
+ *  border. A part is so large that most of it is.
+ *  @param {Mask} mask @param {number} reach @param {(tile: AnyTile) => boolean} keeps @param {Change} change */
 function changedNear(mask, reach, keeps, change) {
   const tiles = [...mask.tiles]
   const isChanged = tiles.map((tile, index) => !keeps(tile) && (Boolean(tile.alpha) || differsNear(mask, index, reach)))
@@ -204,13 +220,15 @@ function changedNear(mask, reach, keeps, change) {
   return new Mask(mask.width, mask.height, tiles)
 }
 
+/** @param {Mask} mask @param {number} index @param {number} reach */
 function differsNear(mask, index, reach) {
   const { left, top, right, bottom } = mask.boxOf(index)
   const near = { left: left - reach, top: top - reach, right: right + reach, bottom: bottom + reach }
   return mask.indicesIn(near).some((other) => mask.tiles[other] !== mask.tiles[index])
 }
 
-/** The columns and rows of the changed tiles of a part: their box and their indices. */
+/** The columns and rows of the changed tiles of a part: their box and their indices.
+ *  @param {Box} part @param {Mask} mask @param {boolean[]} isChanged by the index of a tile */
 function changedIn(part, mask, isChanged) {
   const box = { left: part.right, top: part.bottom, right: 0, bottom: 0, indices: /** @type {number[]} */ ([]) }
   for (let row = part.top; row < part.bottom; row++) {
@@ -227,6 +245,7 @@ function changedIn(part, mask, isChanged) {
   return box
 }
 
+/** @param {Mask} mask @param {AnyTile[]} tiles to be changed @param {Box & {indices: number[]}} part @param {number} reach @param {Change} change */
 function changePart(mask, tiles, { left, top, right, bottom, indices }, reach, change) {
   if (!indices.length) return
   const [width, height] = [(right - left) * SIDE + 2 * reach, (bottom - top) * SIDE + 2 * reach]

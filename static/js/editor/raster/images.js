@@ -3,7 +3,11 @@
 import { PolarityReader } from "./polarity.js"
 import { Mask, SIDE, tileOf } from "./tiles.js"
 
-/** An image scaled to a box of the mask, [left, top, right, bottom]; `valueOf(rgba, i)` gives the value of a pixel. */
+/** @typedef {{width: number, height: number, rgba: Uint8Array}} Pixels */
+
+/** An image scaled to a box of the mask, [left, top, right, bottom]; `valueOf(rgba, i)` gives the value of a pixel.
+ *  @param {{width: number, height: number}} size @param {ImageBitmap} bitmap @param {readonly number[]} place
+ *  @param {import("./polarity.js").ValueOf} valueOf */
 export function imageMask({ width, height }, bitmap, [left, top, right, bottom], valueOf) {
   const mask = new Mask(width, height)
   const box = {
@@ -31,7 +35,9 @@ export function imageMask({ width, height }, bitmap, [left, top, right, bottom],
   return mask
 }
 
-/** The part of a mask file that is repainted. @returns {{width: number, height: number, repaints: string, flat: boolean}} */
+/** The part of a mask file that is repainted.
+ *  @param {ImageBitmap} bitmap @param {import("./polarity.js").Repaints | null} known
+ *  @returns {{width: number, height: number} & import("./polarity.js").Polarity} */
 export function readPolarity(bitmap, known = null) {
   const { width, height } = bitmap
   const reader = new PolarityReader()
@@ -41,7 +47,7 @@ export function readPolarity(bitmap, known = null) {
   return { width, height, ...reader.read(known) }
 }
 
-/** All pixels of a photo. @returns {{width: number, height: number, rgba: Uint8Array}} */
+/** All pixels of a photo. @param {ImageBitmap} bitmap @param {number} width @param {number} height @returns {Pixels} */
 export function photoPixels(bitmap, width, height) {
   const rgba = new Uint8Array(4 * width * height)
   for (let top = 0; top < height; top += SIDE) {

@@ -2,9 +2,15 @@
 
 import { EMPTY, FULL, Mask, SIDE, tileOf } from "./tiles.js"
 
+/** @typedef {import("./tiles.js").Tile} Tile */
+/** @typedef {import("./tiles.js").AnyTile} AnyTile */
+/** @typedef {import("./tiles.js").Box} Box */
+/** @typedef {{bytes: Uint8Array[], stale: Box | null}} Levels  a tile's bytes by level, and which of them are to be computed anew */
+
 export const LARGEST_LEVEL = 8
 
-/** The display tiles that a box of the mask touches: their columns and rows, right and bottom exclusive. */
+/** The display tiles that a box of the mask touches: their columns and rows, right and bottom exclusive.
+ *  @param {Box} box @param {number} level @returns {Box} */
 export function displayTiles({ left, top, right, bottom }, level) {
   const side = SIDE << level
   return {
@@ -13,21 +19,24 @@ export function displayTiles({ left, top, right, bottom }, level) {
   }
 }
 
-/** What a display tile shows: EMPTY, FULL, or null where its pixels differ. */
+/** What a display tile shows: EMPTY, FULL, or null where its pixels differ.
+ *  @param {Mask} mask @param {number} level @param {number} column @param {number} row @returns {import("./tiles.js").Uniform | null} */
 export function uniform(mask, level, column, row) {
   const tiles = baseTiles(mask, level, column, row)
   const [first] = tiles
   return !first.tile.alpha && tiles.every(({ tile }) => tile === first.tile) ? first.tile : null
 }
 
-/** RGBA pixels of `colour` (0xBBGGRR) in a part of a display tile; the mask is their alpha. @returns {Uint8ClampedArray} */
+/** RGBA pixels of `colour` (0xBBGGRR) in a part of a display tile; the mask is their alpha.
+ *  @param {Mask} mask @param {number} level @param {number} column @param {number} row @param {Box} box @param {number} colour
+ *  @returns {Uint8ClampedArray} */
 export function pixels(mask, level, column, row, { left, top, right, bottom }, colour) {
   const width = right - left
   const rgba = new Uint32Array(width * (bottom - top))
   const side = SIDE >> level
   for (const { tile, x, y } of baseTiles(mask, level, column, row)) {
     if (tile === EMPTY) continue
-    const alpha = tile === FULL ? null : levelOf(tile, level)
+    const alpha = tile === FULL ? null : levelOf(/** @type {Tile} */ (tile), level)
     const [startX, endX] = [Math.max(left, x), Math.min(right, x + side)]
     for (let line = Math.max(top, y); line < Math.min(bottom, y + side); line++) {
       let to = (line - top) * width + startX - left
@@ -43,7 +52,7 @@ export function pixels(mask, level, column, row, { left, top, right, bottom }, c
 }
 
 /** The mask at a level, as a mask of its own whose tiles are the display tiles; those that are not in `box` are empty.
- *  @param {{left: number, top: number, right: number, bottom: number}} box  columns and rows */
+ *  @param {Mask} mask @param {number} level @param {Box} box  columns and rows */
 export function reduced(mask, level, box) {
   const { left, top, right, bottom } = box
   const small = new Mask(Math.ceil(mask.width / 2 ** level), Math.ceil(mask.height / 2 ** level))
@@ -54,7 +63,8 @@ export function reduced(mask, level, box) {
   })
 }
 
-/** The bytes of a display tile. */
+/** The bytes of a display tile.
+ *  @param {Mask} mask @param {number} level @param {number} column @param {number} row */
 function alphaOf(mask, level, column, row) {
   const bytes = new Uint8Array(SIDE * SIDE)
   const side = SIDE >> level
@@ -69,7 +79,8 @@ function alphaOf(mask, level, column, row) {
   return bytes
 }
 
-/** The tiles of the mask in a display tile, with their places there. */
+/** The tiles of the mask in a display tile, with their places there.
+ *  @param {Mask} mask @param {number} level @param {number} column @param {number} row */
 function baseTiles(mask, level, column, row) {
   const tiles = []
   const count = 1 << level
@@ -82,7 +93,7 @@ function baseTiles(mask, level, column, row) {
   return tiles
 }
 
-/** A tile's bytes at a level. They are kept; those in `tile.levels.stale` are computed anew. */
+/** A tile's bytes at a level. They are kept; those in `tile.levels.stale` are computed anew. @param {Tile} tile @param {number} level */
 export function levelOf(tile, level) {
   if (level === 0) return tile.alpha
   const whole = { left: 0, top: 0, right: SIDE, bottom: SIDE }
@@ -97,7 +108,8 @@ export function levelOf(tile, level) {
   return levels.bytes[level]
 }
 
-/** Computes the part of level `i` that shows `box`, in pixels of level 0, from the level before. */
+/** Computes the part of level `i` that shows `box`, in pixels of level 0, from the level before.
+ *  @param {Uint8Array[]} bytes @param {number} i @param {Box} box */
 function halve(bytes, i, { left, top, right, bottom }) {
   const [from, to] = [bytes[i - 1], bytes[i]]
   const side = SIDE >> i

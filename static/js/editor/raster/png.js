@@ -25,6 +25,7 @@ export async function png(mask) {
   return new Blob([...parts, ...chunk("IEND", new Uint8Array())], { type: "image/png" })
 }
 
+/** @param {import("./tiles.js").Mask} mask @param {WritableStreamDefaultWriter<BufferSource>} writer */
 async function write(mask, writer) {
   const { width, height, columns, tiles } = mask
   const above = new Uint8Array(width).fill(255) // of the mask: 0 in the file
@@ -50,7 +51,8 @@ async function write(mask, writer) {
   await writer.close()
 }
 
-/** A chunk of a PNG: length, type, data, CRC-32 of type and data. */
+/** A chunk of a PNG: length, type, data, CRC-32 of type and data.
+ *  @param {string} type @param {Uint8Array<ArrayBuffer>} data */
 function chunk(type, data) {
   const head = new Uint8Array(8)
   new DataView(head.buffer).setUint32(0, data.length)
@@ -65,6 +67,7 @@ const CRC_TABLE = Int32Array.from({ length: 256 }, (_, n) => {
   return n
 })
 
+/** @param {number} value @param {Uint8Array} bytes */
 function crc(value, bytes) {
   for (const byte of bytes) value = CRC_TABLE[(value ^ byte) & 255] ^ (value >>> 8)
   return value

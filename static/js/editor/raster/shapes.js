@@ -4,18 +4,20 @@ import { Mask, SIDE, tileOf } from "./tiles.js"
 
 const ELLIPSE_ERROR = 0.05 // pixels between the ellipse and the polygon that is drawn for it
 
+/** @typedef {import("../document/operations.js").Points} Points */
+
 /** The shape alone, as a mask.
  *  @param {{width: number, height: number}} size @param {import("../document/operations.js").Shape} operation */
 export function shapeMask({ width, height }, { shape, points }) {
-  /** @type {Record<string, (points: number[][]) => number[][]>} */
+  /** @type {Record<string, (points: Points) => Points>} */
   const corners = { rectangle, ellipse, polygon: (given) => given }
   return polygonMask(width, height, corners[shape](points))
 }
 
-/** @param {number[][]} corners two opposite ones */
+/** @param {Points} corners two opposite ones */
 const rectangle = ([[x, y], [right, bottom]]) => [[x, y], [right, y], [right, bottom], [x, bottom]]
 
-/** The corners of a polygon that is nearly an ellipse. @param {number[][]} corners of its box, two opposite ones */
+/** The corners of a polygon that is nearly an ellipse. @param {Points} corners of its box, two opposite ones */
 function ellipse([[x, y], [right, bottom]]) {
   const [centreX, centreY] = [(x + right) / 2, (y + bottom) / 2]
   const [a, b] = [Math.abs(right - x) / 2, Math.abs(bottom - y) / 2]
@@ -30,6 +32,7 @@ function ellipse([[x, y], [right, bottom]]) {
  * Fills by the nonzero rule, one row of tiles at a time: each edge adds its signed area to an accumulation buffer, whose
  * running sum along a row is the coverage (the method of font rasterisers: Raph Levien, "Inside the fastest font
  * renderer in the world").
+ * @param {number} width @param {number} height @param {Points} points
  */
 function polygonMask(width, height, points) {
   const mask = new Mask(width, height)
@@ -62,7 +65,9 @@ function polygonMask(width, height, points) {
   return mask
 }
 
-/** Adds an edge's part between the rows `top` and `bottom`; left of the image it counts as on its border. */
+/** Adds an edge's part between the rows `top` and `bottom`; left of the image it counts as on its border.
+ *  @param {Float32Array} areas @param {number} stride @param {Points} edge its two ends
+ *  @param {number} top @param {number} bottom @param {number} width */
 function addEdge(areas, stride, [[x0, y0], [x1, y1]], top, bottom, width) {
   if (y0 === y1) return
   const sign = y0 < y1 ? 1 : -1
@@ -77,7 +82,8 @@ function addEdge(areas, stride, [[x0, y0], [x1, y1]], top, bottom, width) {
   }
 }
 
-/** Adds a piece of an edge in one row: from `a` to `b` across, `height` (signed) down. */
+/** Adds a piece of an edge in one row: from `a` to `b` across, `height` (signed) down.
+ *  @param {Float32Array} areas @param {number} first @param {number} a @param {number} b @param {number} height @param {number} width */
 function addPiece(areas, first, a, b, height, width) {
   const [left, right] = a < b ? [a, b] : [b, a]
   if (left >= width) return
@@ -93,6 +99,7 @@ function addPiece(areas, first, a, b, height, width) {
   }
 }
 
+/** @param {Float32Array} areas @param {number} first @param {number} left @param {number} right @param {number} height */
 function spread(areas, first, left, right, height) {
   let before = 0
   const start = Math.floor(left)

@@ -8,19 +8,25 @@
 // Pure: no DOM. The modules of this folder import each other by relative paths: an import map does not reach a worker.
 
 /** @typedef {{left: number, top: number, right: number, bottom: number}} Box  in whole pixels; right, bottom: exclusive */
+/** @typedef {{readonly value: 0 | 255, readonly alpha?: undefined, readonly sum?: undefined, readonly levels?: undefined}} Uniform
+ *  a tile of which all pixels have one value */
+/** @typedef {Tile | Uniform} AnyTile */
 
 export const SIDE = 256
-/** The tiles of which every pixel is 0, or 255; they take no memory. */
+/** The tiles of which every pixel is 0, or 255; they take no memory. @type {Uniform} */
 export const EMPTY = Object.freeze({ value: 0 })
+/** @type {Uniform} */
 export const FULL = Object.freeze({ value: 255 })
 
 const BYTES = { 0: new Uint8Array(SIDE * SIDE), 255: new Uint8Array(SIDE * SIDE).fill(255) }
 
 /** A tile of which the pixels differ. `alpha`: SIDE rows of SIDE bytes; `sum`: of those that are in the image. */
 export class Tile {
+  /** @type {import("./levels.js").Levels | null} */
   levels = null // of levels.js
   uses = 0 // of snapshots.js
 
+  /** @param {Uint8Array} alpha @param {number} sum */
   constructor(alpha, sum) {
     this.alpha = alpha
     this.sum = sum
@@ -30,21 +36,22 @@ export class Tile {
 /** A mask of `width` x `height` pixels. Its tiles are not changed once it is drawn. */
 export class Mask {
   /** @param {number} width @param {number} height
-   *  @param {(Tile | typeof EMPTY | typeof FULL)[] | null} [tiles] row by row; without them, the mask is empty */
+   *  @param {AnyTile[] | null} [tiles] row by row; without them, the mask is empty */
   constructor(width, height, tiles = null) {
     this.width = width
     this.height = height
     this.columns = Math.ceil(width / SIDE)
     this.rows = Math.ceil(height / SIDE)
+    /** @type {AnyTile[]} */
     this.tiles = tiles ?? new Array(this.columns * this.rows).fill(EMPTY)
   }
 
-  /** The mask with other tiles. @param {(tile: object, index: number) => object} change */
+  /** The mask with other tiles. @param {(tile: AnyTile, index: number) => AnyTile} change */
   map(change) {
     return new Mask(this.width, this.height, this.tiles.map(change))
   }
 
-  /** The part of the image that a tile shows. @returns {Box} */
+  /** The part of the image that a tile shows. @param {number} index @returns {Box} */
   boxOf(index) {
     const left = (index % this.columns) * SIDE
     const top = Math.floor(index / this.columns) * SIDE
@@ -66,19 +73,20 @@ export class Mask {
   get coverage() {
     let sum = 0
     this.tiles.forEach((tile, index) => {
-      if (tile !== EMPTY) sum += tile === FULL ? 255 * area(this.boxOf(index)) : tile.sum
+      if (tile !== EMPTY) sum += tile === FULL ? 255 * area(this.boxOf(index)) : /** @type {Tile} */ (tile).sum
     })
     return sum / (255 * this.width * this.height)
   }
 
-  /** 0 to 255; 0 outside of the image. */
+  /** 0 to 255; 0 outside of the image. @param {number} x @param {number} y */
   at(x, y) {
     if (x < 0 || y < 0 || x >= this.width || y >= this.height) return 0
     const tile = this.tiles[Math.floor(y / SIDE) * this.columns + Math.floor(x / SIDE)]
     return tile.alpha ? tile.alpha[(y % SIDE) * SIDE + (x % SIDE)] : tile.value
   }
 
-  /** Writes a row of the image, `width` bytes, to `bytes` from `offset` on. */
+  /** Writes a row of the image, `width` bytes, to `bytes` from `offset` on.
+   *  @param {number} y @param {Uint8Array} bytes @param {number} offset */
   readRow(y, bytes, offset) {
     const first = Math.floor(y / SIDE) * this.columns
     for (let column = 0; column < this.columns; column++) {
@@ -91,7 +99,8 @@ export class Mask {
     }
   }
 
-  /** A part of the mask, `width` x `height` bytes. Outside of the image its border pixels are repeated. */
+  /** A part of the mask, `width` x `height` bytes. Outside of the image its border pixels are repeated.
+   *  @param {number} left @param {number} top @param {number} width @param {number} height */
   read(left, top, width, height) {
     const bytes = new Uint8Array(width * height)
     const inside = { left: clamp(left, this.width), right: clamp(left + width - 1, this.width) + 1 }
@@ -114,10 +123,13 @@ export class Mask {
   }
 }
 
+/** @param {number} value @param {number} size */
 const clamp = (value, size) => Math.max(0, Math.min(size - 1, value))
+/** @param {Box} box */
 export const area = ({ left, top, right, bottom }) => (right - left) * (bottom - top)
 
-/** A tile of these bytes, of which those in `box` (the part of the image that the tile shows) count. */
+/** A tile of these bytes, of which those in `box` (the part of the image that the tile shows) count.
+ *  @param {Uint8Array} alpha @param {Box} box @returns {AnyTile} */
 export function tileOf(alpha, box) {
   const [width, height] = [box.right - box.left, box.bottom - box.top]
   let sum = 0
@@ -125,16 +137,17 @@ export function tileOf(alpha, box) {
   return simplified(new Tile(alpha, sum), box)
 }
 
-/** The tile, or EMPTY or FULL where it is that. */
+/** The tile, or EMPTY or FULL where it is that. @param {AnyTile} tile @param {Box} box @returns {AnyTile} */
 export function simplified(tile, box) {
   if (!tile.alpha) return tile
   return tile.sum === 0 ? EMPTY : tile.sum === 255 * area(box) ? FULL : tile
 }
 
-/** A tile's bytes of its own, to be written to. */
+/** A tile's bytes of its own, to be written to. @param {AnyTile} tile @returns {Uint8Array} */
 export const bytesOf = (tile) => (tile.alpha ? tile.alpha.slice() : new Uint8Array(SIDE * SIDE).fill(tile.value))
 
-/** The mask with `cover` (another mask) painted on it or erased from it. */
+/** The mask with `cover` (another mask) painted on it or erased from it.
+ *  @param {Mask} mask @param {Mask} cover @param {boolean} erases */
 export function composite(mask, cover, erases) {
   return mask.map((below, index) => {
     const above = cover.tiles[index]
@@ -142,12 +155,13 @@ export function composite(mask, cover, erases) {
     if (above === FULL) return erases ? EMPTY : FULL
     const tile = new Tile(bytesOf(below), 0)
     const box = mask.boxOf(index)
-    blend(tile, below, above, erases, { left: 0, top: 0, right: box.right - box.left, bottom: box.bottom - box.top })
+    blend(tile, below, /** @type {Tile} */ (above), erases, { left: 0, top: 0, right: box.right - box.left, bottom: box.bottom - box.top })
     return tileOf(tile.alpha, box)
   })
 }
 
-/** Sets the pixels of `tile` in `box` (in the tile's own pixels) to those of `below` with `above` painted or erased. */
+/** Sets the pixels of `tile` in `box` (in the tile's own pixels) to those of `below` with `above` painted or erased.
+ *  @param {Tile} tile @param {AnyTile} below @param {Tile} above @param {boolean} erases @param {Box} box */
 export function blend(tile, below, above, erases, { left, top, right, bottom }) {
   const { alpha } = tile
   const [unders, overs] = [below.alpha ?? BYTES[below.value], above.alpha]
@@ -164,7 +178,8 @@ export function blend(tile, below, above, erases, { left, top, right, bottom }) 
   tile.sum += added
 }
 
-/** A mask whose bytes are made tile by tile; `write(alpha, box)` fills those of one. A tile that it refuses by false is empty. */
+/** A mask whose bytes are made tile by tile; `write(alpha, box)` fills those of one. A tile that it refuses by false is empty.
+ *  @param {number} width @param {number} height @param {(alpha: Uint8Array, box: Box) => boolean | void} write */
 export function made(width, height, write) {
   const empty = new Mask(width, height)
   return empty.map((_, index) => {
@@ -174,9 +189,10 @@ export function made(width, height, write) {
   })
 }
 
+/** @param {Mask} mask */
 export const inverted = (mask) => mask.map((tile, index) => {
   if (tile === EMPTY) return FULL
   if (tile === FULL) return EMPTY
   const box = mask.boxOf(index)
-  return new Tile(tile.alpha.map((value) => 255 - value), 255 * area(box) - tile.sum)
+  return new Tile(/** @type {Tile} */ (tile).alpha.map((value) => 255 - value), 255 * area(box) - /** @type {Tile} */ (tile).sum)
 })

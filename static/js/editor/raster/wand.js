@@ -2,13 +2,14 @@
 
 import { made, SIDE } from "./tiles.js"
 
-/** The selected pixels as a mask. @param {{width: number, height: number, rgba: Uint8Array}} photo
+/** The selected pixels as a mask. @param {import("./images.js").Pixels} photo
  *  @param {import("../document/operations.js").Wand} wand */
 export function wandMask(photo, { x, y, tolerance, contiguous }) {
   const { width, height, rgba } = photo
   const [startX, startY] = [Math.floor(x), Math.floor(y)]
   if (startX < 0 || startY < 0 || startX >= width || startY >= height) return made(width, height, () => false)
   const start = 4 * (startY * width + startX)
+  /** @param {number} pixel */
   const isLike = (pixel) => {
     for (let channel = 0; channel < 4; channel++) {
       if (Math.abs(rgba[4 * pixel + channel] - rgba[start + channel]) > tolerance) return false
@@ -26,12 +27,14 @@ export function wandMask(photo, { x, y, tolerance, contiguous }) {
   })
 }
 
-/** 1 for each pixel that is connected to the first one over sides of pixels that are like it. */
+/** 1 for each pixel that is connected to the first one over sides of pixels that are like it.
+ *  @param {number} width @param {number} height @param {number} startX @param {number} startY
+ *  @param {(pixel: number) => boolean} isLike */
 function connected(width, height, startX, startY, isLike) {
   const found = new Uint8Array(width * height)
   const waiting = [startY * width + startX]
   while (waiting.length) {
-    const pixel = waiting.pop()
+    const pixel = /** @type {number} */ (waiting.pop())
     if (found[pixel]) continue
     const first = pixel - (pixel % width)
     let [left, right] = [pixel, pixel]

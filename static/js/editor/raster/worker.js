@@ -16,18 +16,39 @@ import { SIDE } from "./tiles.js"
 const PATCHES = 4 // in a message: a page that takes the tiles of a whole screen at once reacts to nothing meanwhile
 const SLICE_MS = 4 // of drawing at full size, between two messages
 const PHOTO_KEPT_MS = 60_000 // its pixels take 4 bytes each
-let drawing = null
+
+/** @typedef {import("./drawing.js").Growing} Growing */
+/** @typedef {import("./images.js").Pixels} Pixels */
+/** @typedef {{type: "open", width: number, height: number, photo: Blob, colour: number, snapshotBytes: number}} Open */
+/** @typedef {{type: "show", keep: number, added: import("../document/operations.js").Operation[], count: number}
+ *   | {type: "begin", operation: Growing} | {type: "extend", points: import("../document/operations.js").Points}
+ *   | {type: "end"} | {type: "cancel"} | {type: "view", view: import("./drawing.js").View}} Change  for the drawing's method of that name */
+/** @typedef {{type: "png"} | {type: "at", x: number, y: number} | {type: "specks"} | {type: "thumbnail", side: number}
+ *   | {type: "inspect", file: Blob, known: import("./polarity.js").Repaints | null}} Question */
+/** @typedef {{id: number} & (Open | Change | Question)} Message */
+/** @typedef {{type: "image", id: string, blob: Blob | null}} Answer */
+/** @typedef {{promise: Promise<Blob | null>, resolve: (blob: Blob | null) => void}} AwaitedFile */
+/** @typedef {{level: number | undefined, patches: import("./drawing.js").Patch[], id?: number, coverage?: number, bytes?: number,
+ *   problems?: Error[]}} Report */
+
+/** Null before the first message, which opens a photo. */
+let drawing = /** @type {Drawing} */ (/** @type {unknown} */ (null))
 let isDone = Promise.resolve()
 let isGoingOn = false
+/** @type {({id: number} & Question)[]} */
 const waiting = [] // questions
 const turns = new MessageChannel() // unlike setTimeout, without a pause
+/** @type {Map<string, AwaitedFile>} */
 const images = new Map() // id -> {promise, resolve} of a file or null
 
 const QUESTIONS = {
   png: () => png(drawing.mask),
+  /** @param {{x: number, y: number}} point */
   at: ({ x, y }) => drawing.mask.at(Math.floor(x), Math.floor(y)),
   specks: () => ({ covered: drawing.mask.coverage, ...specks(drawing.mask) }),
+  /** @param {{side: number}} message */
   thumbnail: ({ side }) => thumbnail(drawing.mask, side),
+  /** @param {{file: Blob, known: import("./polarity.js").Repaints | null}} message */
   inspect: async ({ file, known }) => {
     const bitmap = await createImageBitmap(file)
     try {
@@ -45,15 +66,16 @@ addEventListener("message", ({ data }) => {
 
 turns.port1.onmessage = () => { isDone = isDone.then(goOn).catch(reportError) }
 
+/** @param {Message} message */
 async function handle(message) {
   const { id, type } = message
-  if (type in QUESTIONS) waiting.push(message)
+  if (type in QUESTIONS) waiting.push(/** @type {{id: number} & Question} */ (message))
   else {
     if (type === "open") {
       drawing?.catchUp()
       await answerQuestions()
       drawing = new Drawing(message.width, message.height, sources(message), message)
-    } else await drawing[type](message)
+    } else await /** @type {(message: Message) => unknown} */ (drawing[/** @type {Change["type"]} */ (type)])(message)
     report(id, { isWhole: type === "view" })
   }
   await afterwards()
@@ -75,7 +97,8 @@ async function afterwards() {
   }
 }
 
-/** `isWhole`: in one message, so that the page does not show a part of another level. */
+/** `isWhole`: in one message, so that the page does not show a part of another level.
+ *  @param {number} id @param {{isWhole?: boolean}} options */
 function report(id, { isWhole = false } = {}) {
   const { coverage, bytes, level } = drawing
   const { patches, problems } = drawing.takeChanges()
@@ -83,20 +106,23 @@ function report(id, { isWhole = false } = {}) {
   post({ id, coverage, level, patches, bytes, problems })
 }
 
-const post = (message) => postMessage(message, message.patches.flatMap(({ rgba }) => rgba?.buffer ?? []))
+/** @param {Report} message */
+const post = (message) => /** @type {(message: Report, transfer: object[]) => void} */ (postMessage)(message, message.patches.flatMap(({ rgba }) => rgba?.buffer ?? []))
 
 async function answerQuestions() {
   for (const message of waiting.splice(0)) {
     const { id, type } = message
     try {
-      postMessage({ id, value: await QUESTIONS[type](message) })
+      postMessage({ id, value: await /** @type {(message: Question) => unknown} */ (QUESTIONS[type])(message) })
     } catch (error) {
       postMessage({ id, error })
     }
   }
 }
 
+/** @param {Open} message @returns {import("./draw.js").Sources} */
 function sources({ photo, width, height }) {
+  /** @type {Pixels | null} */
   let pixels = null
   let timer = 0
   return {
@@ -117,22 +143,24 @@ function sources({ photo, width, height }) {
   }
 }
 
+/** @param {Answer} message */
 function answer({ id, blob }) {
   images.get(id)?.resolve(blob)
   if (!blob) images.delete(id) // it may be there later
 }
 
+/** @param {string} id */
 function fileOf(id) {
   if (!images.has(id)) {
-    const waiting = {}
+    const waiting = /** @type {AwaitedFile} */ ({})
     waiting.promise = new Promise((resolve) => { waiting.resolve = resolve })
     images.set(id, waiting)
     postMessage({ needs: id })
   }
-  return images.get(id).promise
+  return /** @type {AwaitedFile} */ (images.get(id)).promise
 }
 
-/** The mask, black on clear, of at least half and at most `side` pixels. @returns {{width, height, rgba}} */
+/** The mask, black on clear, of at least half and at most `side` pixels. @param {import("./tiles.js").Mask} mask @param {number} side */
 function thumbnail(mask, side) {
   let level = 0
   while (Math.max(mask.width, mask.height) >> level > side) level++

@@ -2,7 +2,10 @@
 
 import { StrokeDrawer } from "./stroke.js"
 
+/** @typedef {import("../../document/operations.js").Stroke} Stroke */
+
 export class Backlog {
+  /** @type {{stroke: Stroke, count: number, drawer: StrokeDrawer | null, steps: ReturnType<StrokeDrawer["steps"]> | null}[]} */
   #strokes = [] // {stroke, count, drawer, steps}; count: of the operations with it
 
   get isEmpty() {
@@ -14,11 +17,12 @@ export class Backlog {
     return this.#strokes.map(({ stroke }) => stroke)
   }
 
+  /** @param {Stroke} stroke @param {number} count */
   add(stroke, count) {
     this.#strokes.push({ stroke, count, drawer: null, steps: null })
   }
 
-  /** Forgets the strokes after the first `count` operations: undo does not wait for what it takes away. */
+  /** Forgets the strokes after the first `count` operations: undo does not wait for what it takes away. @param {number} count */
   truncate(count) {
     this.#strokes = this.#strokes.filter((each) => each.count <= count)
   }

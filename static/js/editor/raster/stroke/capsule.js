@@ -7,8 +7,12 @@ const STEPS = 4096 // of an edge's squares of distances: several for each opacit
 // that opacity less 0.5, so rounding gives it.
 const PARTS = Float64Array.from({ length: 256 }, (_, value) => 0.5 - Math.sin(Math.asin(1 - (2 * value - 1) / 255) / 3))
 
+/** @typedef {{x: number, y: number}} Point */
+/** @typedef {{left: number, right: number}} Span  of a row */
+
 /** The opacity at each distance between the two radii. */
 export class Edge {
+  /** @param {number} inner @param {number} outer */
   constructor(inner, outer) {
     this.inner = inner
     this.outer = outer
@@ -24,7 +28,9 @@ export class Edge {
     }
   }
 
-  /** Raises the values from `start` to `end` to the opacity at (slope * x + offset)^2 + rest, the square of a distance. */
+  /** Raises the values from `start` to `end` to the opacity at (slope * x + offset)^2 + rest, the square of a distance.
+   *  @param {Uint8Array} values @param {number} start @param {number} end @param {number} slope @param {number} offset @param {number} rest
+   *  @param {Span} span widened to what is raised */
   raise(values, start, end, slope, offset, rest, span) {
     const { first, scale, limits, values: opacities } = this
     let left = SIDE
@@ -50,7 +56,8 @@ export class Edge {
 export class Capsule {
   /** `withoutStart`: what lies behind its start is drawn. `next`: the end of a line from `to` on, which is drawn as well, or
    *  null. What is nearest to the point between the two and lies ahead of both is nearer to the next one, and left to it:
-   *  otherwise each of many short lines would draw a whole half disc. */
+   *  otherwise each of many short lines would draw a whole half disc.
+   *  @param {Point} from @param {Point} to @param {boolean} withoutStart @param {Point | null} next */
   constructor(from, to, withoutStart, next) {
     this.from = from
     this.to = to
@@ -61,6 +68,7 @@ export class Capsule {
     this.next = next && (next.x !== to.x || next.y !== to.y) ? { dx: next.x - to.x, dy: next.y - to.y } : null
   }
 
+  /** @param {number} x @param {number} y */
   distance(x, y) {
     const [left, top] = [x - this.from.x, y - this.from.y]
     const along = Math.max(0, Math.min(this.length, left * this.dx + top * this.dy))
@@ -68,9 +76,12 @@ export class Capsule {
     return Math.sqrt(right * right + down * down)
   }
 
-  /** Raises the pixels from `start` to `end` of a row to the opacity at their distance: from the line, or from the nearer end. */
+  /** Raises the pixels from `start` to `end` of a row to the opacity at their distance: from the line, or from the nearer end.
+   *  @param {Uint8Array} values @param {number} start @param {number} end @param {number} left @param {number} row @param {Edge} edge
+   *  @param {Span} span */
   drawEdge(values, start, end, left, row, edge, span) {
     if (start >= end) return
+    /** @param {Point} point @param {number} first @param {number} last */
     const around = (point, first, last) => edge.raise(values, first, last, 1, left + 0.5 - point.x, (row + 0.5 - point.y) ** 2, span)
     const [across, down] = [left + 0.5 - this.from.x, row + 0.5 - this.from.y]
     const [from, to] = slab(this.dx, down * this.dy, 0, this.length) // between the two ends
@@ -82,13 +93,14 @@ export class Capsule {
     around(this.dx < 0 ? this.from : this.to, last, end)
   }
 
-  /** Whether the whole box is within `radius`. */
+  /** Whether the whole box is within `radius`. @param {import("../tiles.js").Box} box @param {number} radius */
   contains({ left, top, right, bottom }, radius) {
     return this.distance(left, top) <= radius && this.distance(right, top) <= radius
       && this.distance(left, bottom) <= radius && this.distance(right, bottom) <= radius
   }
 
-  /** By row of a box: the first pixel within `radius`, and the one after the last. */
+  /** By row of a box: the first pixel within `radius`, and the one after the last.
+   *  @param {number} radius @param {{top: number, bottom: number}} box */
   intervals(radius, { top, bottom }) {
     const found = new Int32Array(2 * (bottom - top))
     if (radius <= 0) return found
@@ -101,7 +113,8 @@ export class Capsule {
     return found
   }
 
-  /** Where a row is within `radius`: [from, to], one interval because the shape is convex; from > to where it is not. */
+  /** Where a row is within `radius`: [from, to], one interval because the shape is convex; from > to where it is not.
+   *  @param {number} y @param {number} radius */
   interval(y, radius) {
     let [from, to] = [Infinity, -Infinity]
     for (const end of [this.from, this.to]) {
@@ -122,7 +135,8 @@ export class Capsule {
     return this.next ? this.#withoutNext(this.next, y, from, to) : [from, to]
   }
 
-  /** The interval without what the next line draws, where that is at one end of it; a pixel of both is drawn by both. */
+  /** The interval without what the next line draws, where that is at one end of it; a pixel of both is drawn by both.
+   *  @param {{dx: number, dy: number}} next @param {number} y @param {number} from @param {number} to */
   #withoutNext(next, y, from, to) {
     const down = y - this.to.y
     const ahead = slab(this.dx, down * this.dy, 0, Infinity)
@@ -135,9 +149,11 @@ export class Capsule {
   }
 }
 
+/** @param {number} value @param {number} low @param {number} high */
 const within = (value, low, high) => Math.max(low, Math.min(high, value))
 
-/** The x with low <= slope * x + offset <= high. */
+/** The x with low <= slope * x + offset <= high.
+ *  @param {number} slope @param {number} offset @param {number} low @param {number} high */
 function slab(slope, offset, low, high) {
   if (Math.abs(slope) < 1e-9) return offset >= low && offset <= high ? [-Infinity, Infinity] : [Infinity, -Infinity]
   const [a, b] = [(low - offset) / slope, (high - offset) / slope]

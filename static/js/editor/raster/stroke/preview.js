@@ -5,8 +5,8 @@ import { StrokeDrawer } from "./stroke.js"
 import { SIDE } from "../tiles.js"
 
 export class Preview {
-  /** @type {any} */
-  #drawer = null // of the stroke that was begun: a StrokeDrawer
+  /** @type {StrokeDrawer | null} */
+  #drawer = null // of the stroke that was begun
   #limit
 
   /** @param {import("../tiles.js").Mask} base what is drawn at full size @param {import("../drawing.js").View} view */
@@ -27,24 +27,24 @@ export class Preview {
     return Math.max(0, Math.min(1, this.base.coverage + this.mask.coverage - this.first.coverage))
   }
 
-  /** Begins a stroke; its points come by `add`. */
+  /** Begins a stroke; its points come by `add`. @param {import("../../document/operations.js").Stroke} stroke */
   begin(stroke) {
     this.#drawer = new StrokeDrawer(this.mask, { ...stroke, size: stroke.size / 2 ** this.level }, this.#limit)
     this.mask = this.#drawer.mask
   }
 
-  /** @returns {Map<number, import("../tiles.js").Box>} the changed display tiles: the part of each */
+  /** @param {import("../../document/operations.js").Points} points @returns {Map<number, import("../tiles.js").Box>} the changed display tiles: the part of each */
   add(points) {
     const scale = 2 ** -this.level
-    return this.#drawer.add(points.map(([x, y, pressure]) => [x * scale, y * scale, pressure]))
+    return /** @type {StrokeDrawer} */ (this.#drawer).add(points.map(([x, y, pressure]) => [x * scale, y * scale, pressure]))
   }
 
   end() {
-    this.mask = this.#drawer.end()
+    this.mask = /** @type {StrokeDrawer} */ (this.#drawer).end()
   }
 
   /** Takes the stroke back. */
   cancel() {
-    this.mask = this.#drawer.base
+    this.mask = /** @type {StrokeDrawer} */ (this.#drawer).base
   }
 }

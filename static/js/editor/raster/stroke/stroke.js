@@ -5,14 +5,23 @@ import { EMPTY, FULL, SIDE, Tile, blend, bytesOf, simplified } from "../tiles.js
 
 const LARGEST_STEP = 0.02 // of the radius: a piece with changing pressure is drawn in parts of one radius each
 
+/** @typedef {import("../tiles.js").Mask} Mask */
+/** @typedef {import("../tiles.js").AnyTile} AnyTile */
+/** @typedef {import("../tiles.js").Box} Box */
+/** @typedef {import("../../document/operations.js").Stroke} Stroke */
+/** @typedef {import("../../document/operations.js").Points} Points */
+/** @typedef {{x: number, y: number, radius: number}} End  of a piece */
+
 export class StrokeDrawer {
+  /** @type {(AnyTile | undefined)[]} */
   #cover // per tile: how opaque the stroke is, the maximum of its pieces; FULL, or undefined where it is not
+  /** @type {End | null} */
   #last = null
   /** @type {Edge | null} */
   #edge = null // of the last radius
 
-  /** @param {import("../tiles.js").Mask} base @param {import("../../document/operations.js").Stroke} stroke its points are not read
-   *  @param {import("../tiles.js").Box} limit whole tiles: nothing is drawn outside of it */
+  /** @param {Mask} base @param {Omit<Stroke, "kind" | "points">} stroke
+   *  @param {Box} limit whole tiles: nothing is drawn outside of it */
   constructor(base, { erases, size, hardness }, limit = { left: 0, top: 0, right: base.width, bottom: base.height }) {
     this.base = base
     this.limit = limit
@@ -23,14 +32,16 @@ export class StrokeDrawer {
     this.#cover = new Array(base.tiles.length)
   }
 
-  /** Draws more points. @returns {Map<number, import("../tiles.js").Box>} the changed tiles: the part of each, in its own pixels */
+  /** Draws more points. @param {Points} points @returns {Map<number, Box>} the changed tiles: the part of each, in its own pixels */
   add(points) {
     const steps = this.steps(points)
     for (let step = steps.next(); ; step = steps.next()) if (step.done) return step.value
   }
 
-  /** Draws more points as `add` does, and gives way after each tile. */
+  /** Draws more points as `add` does, and gives way after each tile.
+   *  @param {Points} points @returns {Generator<undefined, Map<number, Box>, void>} */
   *steps(points) {
+    /** @type {Map<number, Box>} */
     const changed = new Map()
     const ends = points.map(([x, y, pressure = 1]) => ({ x, y, radius: Math.max(0.5, (this.size / 2) * pressure) }))
     for (const [i, end] of ends.entries()) {
@@ -49,6 +60,8 @@ export class StrokeDrawer {
     return this.mask.map((tile, index) => simplified(tile, this.mask.boxOf(index)))
   }
 
+  /** @param {End} from @param {End} to @param {boolean} isContinued @param {End | undefined} next @param {Map<number, Box>} changed
+   *  @returns {Generator<undefined, void, void>} */
   *#piece(from, to, isContinued, next, changed) {
     const steps = Math.ceil(Math.abs(to.radius - from.radius) / Math.max(0.5, LARGEST_STEP * from.radius)) || 1
     let start = from
@@ -60,6 +73,7 @@ export class StrokeDrawer {
     }
   }
 
+  /** @param {number} inner @param {number} outer */
   #edgeOf(inner, outer) {
     const known = this.#edge
     if (known && known.inner === inner && known.outer === outer) return known
@@ -67,7 +81,9 @@ export class StrokeDrawer {
   }
 
   /** A line with round ends. `isContinued`: its start is already drawn with the same radius, perhaps. `next`: the end of
-   *  the line that follows, if that is known. */
+   *  the line that follows, if that is known.
+   *  @param {End} from @param {End} to @param {boolean} isContinued @param {End | undefined} next @param {Map<number, Box>} changed
+   *  @returns {Generator<undefined, void, void>} */
   *#capsule(from, to, isContinued, next, changed) {
     const outer = to.radius + 0.5
     const inner = Math.max(0, Math.min(to.radius * this.hardness, to.radius - 0.5))
@@ -90,7 +106,7 @@ export class StrokeDrawer {
         left: Math.max(reach.left, tile.left) - tile.left, right: Math.min(reach.right, tile.right) - tile.left,
         top: Math.max(reach.top, tile.top) - tile.top, bottom: Math.min(reach.bottom, tile.bottom) - tile.top,
       }
-      /** @type {import("../tiles.js").Box | null} */
+      /** @type {Box | null} */
       let part = box
       if (line.contains(tile, inner)) this.#cover[index] = FULL
       else part = this.#draw(line, edge, { outside, inside, top: reach.top }, index, tile, box)
@@ -99,7 +115,8 @@ export class StrokeDrawer {
     }
   }
 
-  /** Draws the line on a tile's cover. @returns {import("../tiles.js").Box | null} what changed, in the tile's pixels */
+  /** Draws the line on a tile's cover. @param {Capsule} line @param {Edge} edge @param {{outside: Int32Array, inside: Int32Array, top: number}} rows
+   *  @param {number} index @param {Box} tile @param {Box} box @returns {Box | null} what changed, in the tile's pixels */
   #draw(line, edge, { outside, inside, top }, index, tile, box) {
     const changed = { left: SIDE, top: SIDE, right: 0, bottom: 0 }
     const span = { left: SIDE, right: 0 } // the changed pixels of a row
@@ -108,7 +125,7 @@ export class StrokeDrawer {
       const start = Math.max(box.left, outside[at] - tile.left)
       const end = Math.min(box.right, outside[at + 1] - tile.left)
       if (start >= end) continue
-      const { alpha } = (this.#cover[index] ??= new Tile(new Uint8Array(SIDE * SIDE), 0))
+      const { alpha } = /** @type {Tile} */ (this.#cover[index] ??= new Tile(new Uint8Array(SIDE * SIDE), 0))
       const fullStart = Math.max(start, Math.min(end, inside[at] - tile.left))
       const fullEnd = Math.max(fullStart, Math.min(end, inside[at + 1] - tile.left))
       const values = alpha.subarray(row * SIDE, (row + 1) * SIDE)
@@ -133,6 +150,7 @@ export class StrokeDrawer {
     return changed.right ? changed : null
   }
 
+  /** @param {number} index @param {Box} box */
   #show(index, box) {
     const below = this.base.tiles[index]
     const cover = this.#cover[index]
@@ -140,23 +158,24 @@ export class StrokeDrawer {
       this.mask.tiles[index] = this.erases ? EMPTY : FULL
       return
     }
-    let tile = this.mask.tiles[index]
+    let tile = /** @type {Tile} */ (this.mask.tiles[index])
     if (tile === below) {
       const { left, top, right, bottom } = this.base.boxOf(index)
-      const full = below === FULL ? 255 * (right - left) * (bottom - top) : 0
+      const full = /** @type {AnyTile} */ (below) === FULL ? 255 * (right - left) * (bottom - top) : 0
       tile = this.mask.tiles[index] = new Tile(bytesOf(below), below.sum ?? full)
     }
-    blend(tile, below, cover, this.erases, box)
+    blend(tile, below, /** @type {Tile} */ (cover), this.erases, box)
     if (tile.levels) tile.levels.stale = union(tile.levels.stale, box)
   }
 }
 
+/** @param {Box | null | undefined} a @param {Box} b @returns {Box} */
 function union(a, b) {
   if (!a) return b
   return { left: Math.min(a.left, b.left), top: Math.min(a.top, b.top), right: Math.max(a.right, b.right), bottom: Math.max(a.bottom, b.bottom) }
 }
 
-/** The mask with a whole stroke. */
+/** The mask with a whole stroke. @param {Mask} mask @param {Stroke} stroke */
 export function drawStroke(mask, stroke) {
   const drawer = new StrokeDrawer(mask, stroke)
   drawer.add(stroke.points)
