@@ -88,7 +88,8 @@ export class ToolPanel {
     const text = $("tool-words").value.trim()
     if (!text) return
     $("more-options").hidePopover() // on a phone it covers the photo
-    this.#toolbox.tool.words?.(text)
+    const { words } = /** @type {Required<import("editor/tools/toolbox").Tool>} */ (this.#toolbox.tool)
+    words(text)
   }
 
   #addBox() {
