@@ -44,7 +44,7 @@ const $ = /** @type {import("dom").ById<{
   seed: HTMLInputElement, "seed-lock": HTMLButtonElement, "seed-dice": HTMLButtonElement, "preset-name": HTMLInputElement,
   "embed-settings": HTMLInputElement, "progress-bar": HTMLProgressElement, cancel: HTMLButtonElement, download: HTMLAnchorElement,
   details: HTMLAnchorElement, "choice-before": HTMLButtonElement, "choice-after": HTMLButtonElement, "compare-divider": HTMLButtonElement,
-  "compare-blink": HTMLButtonElement, "compare-difference": HTMLButtonElement, describe: HTMLButtonElement | null,
+  "compare-blink": HTMLButtonElement, "compare-difference": HTMLButtonElement, describe: HTMLButtonElement, "batch-use": HTMLButtonElement,
   prompt: HTMLTextAreaElement, "photo-input": HTMLInputElement, "camera-input": HTMLInputElement, "mask-input": HTMLInputElement,
   "change-photo": HTMLButtonElement, generate: HTMLButtonElement, more: HTMLDetailsElement, "release-erases": HTMLInputElement,
 }>} */ (
