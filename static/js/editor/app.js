@@ -44,7 +44,7 @@ const $ = /** @type {import("dom").ById<{
   seed: HTMLInputElement, "seed-lock": HTMLButtonElement, "seed-dice": HTMLButtonElement, "preset-name": HTMLInputElement,
   "embed-settings": HTMLInputElement, "progress-bar": HTMLProgressElement, cancel: HTMLButtonElement, download: HTMLAnchorElement,
   details: HTMLAnchorElement, "choice-before": HTMLButtonElement, "choice-after": HTMLButtonElement, "compare-divider": HTMLButtonElement,
-  "compare-blink": HTMLButtonElement, "compare-difference": HTMLButtonElement, describe: HTMLButtonElement, "batch-use": HTMLButtonElement,
+  "compare-blink": HTMLButtonElement, "compare-difference": HTMLButtonElement, describe: HTMLButtonElement, "batch-use": HTMLButtonElement, "copy-curl": HTMLButtonElement,
   prompt: HTMLTextAreaElement, "photo-input": HTMLInputElement, "camera-input": HTMLInputElement, "mask-input": HTMLInputElement,
   "change-photo": HTMLButtonElement, generate: HTMLButtonElement, more: HTMLDetailsElement, "release-erases": HTMLInputElement,
 }>} */ (
@@ -113,6 +113,7 @@ const result = new Result({
 }, { compare, downloads, nameOf: (metadata) => settingsForm.nameOf(metadata), onChoose: (image) => store.update((document) => withState(document, { image })) })
 const batch = new BatchMask({ bar: $("batch-bar"), use: $("batch-use"), url: /** @type {string} */ (root.dataset.batchesUrl) }, {
   settings: () => settingsForm.values(),
+  /** @returns {Promise<Blob | null>} */
   async painted() {
     await mask.drawn()
     return photos.photo && mask.coverage() > 0 ? mask.png() : null

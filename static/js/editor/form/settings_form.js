@@ -143,9 +143,10 @@ export class SettingsForm {
     return wrong.length ? whatIsWrong(/** @type {Input} */ (place)) : /** @type {ConditioningImage} */ (place).problem
   }
 
-  /** Fills in what an earlier generation requested: engine and settings under the API's names. @param {Settings} request */
+  /** Fills in what an earlier generation requested: engine and settings under the API's names.
+   *  @param {object} request with Settings, and what else a generation has */
   async fill(request) {
-    const requested = this.#adapterLists.inRows(request)
+    const requested = this.#adapterLists.inRows(/** @type {Settings} */ (request))
     this.#isFilling = true // the form is not whole yet
     try {
       for (const image of this.#images) await image.fill(/** @type {import("editor/form/conditioning_image").Kept | undefined} */ (requested[image.image]))

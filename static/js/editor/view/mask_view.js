@@ -247,7 +247,7 @@ export class MaskView {
   }
 
   /** Reads a mask file. @param {Blob} file @param {string | null} known the part that is repainted, where that is known
-   *  @returns {Promise<{width: number, height: number, repaints: string, flat: boolean}>} flat: one colour only */
+   *  @returns {Promise<{width: number, height: number, repaints: import("editor/document/operations").MaskFile["repaints"], flat: boolean}>} flat: one colour only */
   inspect(file, known = null) {
     return this.#ask({ type: "inspect", file, known })
   }
