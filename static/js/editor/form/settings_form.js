@@ -105,7 +105,7 @@ export class SettingsForm {
     return Object.fromEntries(others)
   }
 
-  /** Fills in what `reusable` gave; the prompt and the images stay. @param {Settings} settings */
+  /** Fills in what `reusable` gave; the prompt and the images stay. @param {object} settings Settings */
   async reuse(settings) {
     await this.fill({ ...settings, ...this.#keptImages, prompt: this.#form.elements.prompt.value })
   }
