@@ -121,7 +121,7 @@ const batch = new BatchMask({ bar: $("batch-bar"), use: $("batch-use"), url: /**
 })
 const filmstrip = new Filmstrip($("filmstrip"), { onOpen: (step) => photos.openStep(step), imageOf: (id) => keptImage(store.document, id) })
 const photos = new Photos({ root, surface: $("surface") }, limits.photo, {
-  store, mask, maskFile, compare, result, filmstrip, batch, job, resumed: /** @returns {Promise<void>} */ () => opening.resumed, onChange: refresh,
+  store, mask, maskFile, compare, result, filmstrip, batch, job, resumed: /** @returns {Promise<void> | null} */ () => opening.resumed, onChange: refresh,
 })
 const painting = new Painting({
   store, photos, mask, hole, progress, job, result, filmstrip, seed, settingsForm, draft: () => draft,
