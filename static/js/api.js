@@ -3,6 +3,10 @@
 
 import { csrfToken, renew } from "session"
 
+/** inBackground: see `renew` of session.js; onProgress: how much of the body is sent, 0 to 1.
+ *  @typedef {{method: string, body?: BodyInit, headers?: Record<string, string>, inBackground?: boolean, keepalive?: boolean,
+ *    onProgress?: (share: number) => void, signal?: AbortSignal}} Options */
+
 export class ApiError extends Error {
   /** @param {{status: number, message: string, code?: string, field?: string, limit?: number | null}} problem */
   constructor({ status, message, code = "", field = "", limit = null }) {
@@ -14,14 +18,13 @@ export class ApiError extends Error {
   }
 }
 
+/** @param {string} url @param {Partial<Options>} options */
 export const get = (url, options = {}) => call(url, { method: "GET", ...options })
 
-/** @param {string} url @param {any} [body] @param {object} [headers]
- *  @param {{onProgress?: (share: number) => void, signal?: AbortSignal, inBackground?: boolean}} [options]
- *  onProgress: how much of the body is sent, 0 to 1 */
+/** @param {string} url @param {BodyInit} [body] @param {Record<string, string>} [headers] @param {Partial<Options>} [options] */
 export const post = (url, body, headers = {}, options = {}) => call(url, { method: "POST", body, headers, ...options })
 
-/** An image of this site as a File, as if it had been picked from the disk. Rejects with an ApiError. */
+/** An image of this site as a File, as if it had been picked from the disk. Rejects with an ApiError. @param {string} url @param {string} name */
 export async function fetchFile(url, name) {
   const response = await answered(url, { method: "GET" })
   if (!response.ok) {
@@ -33,8 +36,7 @@ export async function fetchFile(url, name) {
 }
 
 /** The JSON of the answer; null where it has none.
- *  @param {{method: string, body?: BodyInit, headers?: object, inBackground?: boolean, keepalive?: boolean,
- *    onProgress?: (share: number) => void, signal?: AbortSignal}} options  inBackground: see `renew` of session.js */
+ *  @param {string} url @param {Options} options */
 export async function call(url, options) {
   const response = await answered(url, { ...options, headers: { Accept: "application/json", ...options.headers } })
   const answer = await response.json().catch(() => null)
@@ -42,7 +44,7 @@ export async function call(url, options) {
   throw new ApiError({ ...(answer ?? {}), status: response.status, message: answer?.message ?? inWords(response.status) })
 }
 
-/** The response; of the repeated request where the session had to be renewed. */
+/** The response; of the repeated request where the session had to be renewed. @param {string} url @param {Options} options */
 async function answered(url, options) {
   const response = await reach(url, options)
   if (!(await isSessionMissing(response))) return response
@@ -50,12 +52,13 @@ async function answered(url, options) {
   return isRenewed ? reach(url, options) : response
 }
 
+/** @param {Response} response */
 async function isSessionMissing(response) {
   if (response.status === 401) return true
   return response.status === 403 && (await response.clone().json().catch(() => null))?.code === "csrf"
 }
 
-/** @param {string} url @param {Parameters<typeof call>[1]} options */
+/** @param {string} url @param {Options} options */
 async function reach(url, { inBackground, onProgress, ...options }) {
   const headers = options.method === "GET" ? options.headers : { ...options.headers, "X-CSRFToken": csrfToken() }
   try {
@@ -67,25 +70,26 @@ async function reach(url, { inBackground, onProgress, ...options }) {
 }
 
 /** As fetch, which cannot report how much is sent.
- *  @param {string} url @param {{method: string, body?: any, headers?: object, signal?: AbortSignal}} options
+ *  @param {string} url @param {Options} options
  *  @param {(share: number) => void} onProgress @returns {Promise<Response>} */
 function sendReporting(url, { method, body, headers, signal }, onProgress) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest()
     request.open(method, url)
     request.responseType = "blob"
-    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value)
+    for (const [name, value] of Object.entries(/** @type {Record<string, string>} */ (headers))) request.setRequestHeader(name, value)
     request.upload.addEventListener("progress", ({ loaded, total }) => { if (total) onProgress(loaded / total) })
     request.addEventListener("load", () => resolve(new Response(request.status === 204 ? null : request.response, { status: request.status })))
     for (const end of ["error", "abort", "timeout"]) request.addEventListener(end, () => reject(new TypeError(end)))
     signal?.addEventListener("abort", () => request.abort())
-    request.send(body)
+    request.send(/** @type {XMLHttpRequestBodyInit | undefined} */ (body))
   })
 }
 
 const offline = () =>
   new ApiError({ status: 0, code: "offline", message: "The server cannot be reached. Check the connection and try again." })
 
+/** @param {number} status */
 function inWords(status) {
   if (status === 401 || status === 403) return "You are signed out. Sign in again, then try once more."
   if (status === 404) return "This no longer exists."

@@ -1,8 +1,10 @@
 // A zone that takes files: dropped on it or picked with its file input.
 
-/** Calls `onFiles(File[])`. While a file hovers the zone has the class `over`. */
+/** Calls `onFiles`. While a file hovers the zone has the class `over`.
+ *  @param {HTMLElement} zone @param {HTMLInputElement} input @param {(files: File[]) => void} onFiles */
 export function dropzone(zone, input, onFiles) {
   let depth = 0 // enter and leave also fire for every child
+  /** @param {number} change */
   const hover = (change) => {
     depth = Math.max(0, depth + change)
     zone.classList.toggle("over", depth > 0)
@@ -14,20 +16,21 @@ export function dropzone(zone, input, onFiles) {
     hover(-Infinity)
     if (event.defaultPrevented) return // a zone inside this one has taken them
     event.preventDefault()
-    const files = [...event.dataTransfer.files]
+    const files = [.../** @type {DataTransfer} */ (event.dataTransfer).files]
     if (files.length) onFiles(files)
   })
   input.addEventListener("change", () => {
-    const files = [...input.files]
+    const files = [.../** @type {FileList} */ (input.files)]
     input.value = "" // so that the same file can be picked again
     if (files.length) onFiles(files)
   })
 }
 
-/** Keeps a file dropped outside every zone from replacing the page. Pasted images go to `onPaste(File[])`. */
+/** Keeps a file dropped outside every zone from replacing the page. Pasted images go to `onPaste`.
+ *  @param {(files: File[]) => void} onPaste */
 export function guardPage(onPaste) {
   for (const type of ["dragover", "drop"]) {
-    document.addEventListener(type, (event) => { if (hasFiles(event)) event.preventDefault() })
+    document.addEventListener(/** @type {"dragover" | "drop"} */ (type), (event) => { if (hasFiles(event)) event.preventDefault() })
   }
   document.addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"))
@@ -37,4 +40,5 @@ export function guardPage(onPaste) {
   })
 }
 
+/** @param {DragEvent} event */
 const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files")

@@ -1,7 +1,11 @@
 // The history: more cards as one scrolls, the selection by keyboard, deletion without leaving the place, and its undo.
 
-const form = document.getElementById("selection")
-const cards = document.getElementById("cards")
+const $ = /** @type {import("dom").ById} */ (
+  /** @type {unknown} */ ((/** @type {string} */ id) => document.getElementById(id))
+)
+const form = /** @type {HTMLFormElement} */ (document.getElementById("selection"))
+const cards = $("cards")
+/** @param {string} url @param {RequestInit} [options] */
 const fetched = async (url, options) => {
   const response = await fetch(url, { credentials: "same-origin", ...options })
   if (!response.ok) throw new Error(`${url}: ${response.status}`)
@@ -10,7 +14,7 @@ const fetched = async (url, options) => {
 
 // --- more as one scrolls ---------------------------------------------------------------------------------------------
 
-const nextLink = () => document.querySelector('#pagination a[rel="next"]')
+const nextLink = () => /** @type {HTMLAnchorElement | null} */ (document.querySelector('#pagination a[rel="next"]'))
 const watcher = new IntersectionObserver(([entry]) => { if (entry.isIntersecting) loadMore() }, { rootMargin: "600px" })
 let isLoading = false
 
@@ -24,8 +28,8 @@ async function loadMore() {
     const more = [...page.querySelectorAll("#cards > .card")]
     cards.append(...more)
     localiseTimes(more)
-    document.getElementById("pagination").replaceWith(page.getElementById("pagination"))
-    document.getElementById("loaded").textContent = `${more.length} more, ${cards.childElementCount} are shown.`
+    $("pagination").replaceWith(/** @type {HTMLElement} */ (page.getElementById("pagination")))
+    $("loaded").textContent = `${more.length} more, ${cards.childElementCount} are shown.`
     watchEnd()
   } catch {
     // The links remain: they load the page, or say what is wrong.
@@ -35,9 +39,10 @@ async function loadMore() {
 }
 
 function watchEnd() {
-  if (nextLink()) watcher.observe(document.getElementById("pagination"))
+  if (nextLink()) watcher.observe($("pagination"))
 }
 
+/** @param {Element[]} elements */
 function localiseTimes(elements) {
   for (const time of elements.flatMap((element) => [...element.querySelectorAll("time")])) {
     time.textContent = new Date(time.dateTime).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" })
@@ -46,15 +51,17 @@ function localiseTimes(elements) {
 
 // --- the selection ---------------------------------------------------------------------------------------------------
 
-const boxes = () => [...cards.querySelectorAll("input[type=checkbox]")]
+const boxes = () => [.../** @type {NodeListOf<HTMLInputElement>} */ (cards.querySelectorAll("input[type=checkbox]"))]
+/** @type {HTMLInputElement | null} */
 let anchor = null // where a range begins
 
 function showCount() {
   const count = boxes().filter((box) => box.checked).length
-  document.getElementById("selected-count").textContent = count ? `${count} selected` : ""
+  $("selected-count").textContent = count ? `${count} selected` : ""
 }
 
-/** Shift selects everything from the last box on; the box itself has changed already. */
+/** Shift selects everything from the last box on; the box itself has changed already.
+ *  @param {HTMLInputElement} box @param {boolean} isRange */
 function selectRange(box, isRange) {
   const all = boxes()
   if (isRange && anchor?.isConnected) {
@@ -65,37 +72,46 @@ function selectRange(box, isRange) {
   showCount()
 }
 
+/** @param {Element} card @param {string} key */
 function moveFocus(card, key) {
   const all = [...cards.children]
   const columns = getComputedStyle(cards).gridTemplateColumns.split(" ").length
-  const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[key]
-  all[all.indexOf(card) + step]?.querySelector(".card-link").focus()
+  /** @type {Record<string, number>} */
+  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }
+  linkOf(all[all.indexOf(card) + steps[key]])?.focus()
 }
 
+/** @param {Element | null | undefined} card @returns {HTMLElement | null | undefined} */
+const linkOf = (card) => card?.querySelector(".card-link")
+
+/** @param {KeyboardEvent} event */
 function onKey(event) {
-  const card = event.target.closest(".card")
+  const target = /** @type {Element} */ (event.target)
+  const card = target.closest(".card")
   if (!card || event.ctrlKey || event.metaKey || event.altKey) return
-  const box = card.querySelector("input")
+  const box = /** @type {HTMLInputElement} */ (card.querySelector("input"))
   if (event.key.startsWith("Arrow")) moveFocus(card, event.key)
-  else if (event.key === " " && event.target.matches(".card-link")) {
+  else if (event.key === " " && target.matches(".card-link")) {
     box.checked = !box.checked
     selectRange(box, event.shiftKey)
   } else if (event.key === "Escape") form.reset()
   else if (event.key === "Delete") {
     if (!boxes().some((one) => one.checked)) box.checked = true
-    form.querySelector("[data-delete]").click()
+    const remove = /** @type {HTMLElement} */ (form.querySelector("[data-delete]"))
+    remove.click()
   } else return
   event.preventDefault()
 }
 
 // --- actions without leaving the place -------------------------------------------------------------------------------
 
+/** @param {SubmitEvent} event */
 async function onSubmit(event) {
-  const button = event.submitter
+  const button = /** @type {HTMLButtonElement | null} */ (event.submitter)
   if (!button || button.hasAttribute("data-download")) return // the browser saves the archive
   event.preventDefault()
   const body = new FormData(form, button)
-  const url = button.getAttribute("formaction") ?? form.getAttribute("action")
+  const url = /** @type {string} */ (button.getAttribute("formaction") ?? form.getAttribute("action"))
   try {
     if (button.matches(".card-star")) {
       await fetch(url, { method: "POST", body, redirect: "manual", credentials: "same-origin" })
@@ -113,26 +129,29 @@ async function onSubmit(event) {
   }
 }
 
+/** @param {string} name @param {string} value */
 const hiddenField = (name, value) => Object.assign(document.createElement("input"), { type: "hidden", name, value })
 
+/** @param {HTMLButtonElement} button */
 function toggleStar(button) {
   const isStarred = button.name === "star"
   button.name = isStarred ? "unstar" : "star"
   button.setAttribute("aria-pressed", String(isStarred))
 }
 
+/** @param {Document} page */
 function removeSelected(page) {
   const gone = [...cards.children].filter((card) => card.querySelector(":checked"))
   const last = gone.at(-1)
   const neighbour = last?.nextElementSibling ?? cards.querySelector(".card:not(:has(:checked))")
   for (const card of gone) card.remove()
-  document.getElementById("undo").replaceChildren(...page.getElementById("undo").childNodes)
+  $("undo").replaceChildren(.../** @type {HTMLElement} */ (page.getElementById("undo")).childNodes)
   const count = document.getElementById("history-count")
   if (count) count.textContent = String(Math.max(0, Number(count.textContent) - gone.length))
   showCount()
   if (!cards.childElementCount) location.reload()
   countDown()
-  const target = neighbour?.querySelector(".card-link") ?? document.querySelector("#undo button")
+  const target = linkOf(neighbour) ?? /** @type {HTMLElement | null} */ (document.querySelector("#undo button"))
   target?.focus()
 }
 
@@ -141,7 +160,7 @@ let countdown = 0
 /** Counts the seconds of the undo, then removes its message. */
 function countDown() {
   clearInterval(countdown)
-  const message = document.querySelector("#undo form")
+  const message = /** @type {HTMLElement | null} */ (document.querySelector("#undo form"))
   if (!message) return
   const until = Date.now() + 1000 * Number(message.dataset.seconds)
   const show = () => {
@@ -149,7 +168,7 @@ function countDown() {
     if (seconds <= 0) {
       clearInterval(countdown)
       message.remove()
-    } else message.querySelector(".undo-time").textContent = `This can be undone for ${seconds} s.`
+    } else /** @type {Element} */ (message.querySelector(".undo-time")).textContent = `This can be undone for ${seconds} s.`
   }
   countdown = setInterval(show, 1000)
   show()
@@ -161,7 +180,8 @@ if (form) {
   form.addEventListener("reset", () => setTimeout(showCount)) // after the boxes are cleared
   cards.addEventListener("keydown", onKey)
   cards.addEventListener("click", (event) => {
-    if (event.target.matches("input[type=checkbox]")) selectRange(event.target, event.shiftKey)
+    const target = /** @type {HTMLInputElement} */ (event.target)
+    if (target.matches("input[type=checkbox]")) selectRange(target, event.shiftKey)
   })
   showCount()
   watchEnd()

@@ -2,8 +2,11 @@
 
 const PAUSE_MS = 1500
 
+/** @param {Element} card */
+const newsIn = (card) => /** @type {Element} */ (card.querySelector(".model-news"))
+
 async function look() {
-  const onTheirWay = [...document.querySelectorAll('.model[data-state="pulling"]')]
+  const onTheirWay = [.../** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('.model[data-state="pulling"]'))]
   if (!onTheirWay.length) return
   try {
     const answer = await fetch(location.pathname, { headers: { Accept: "text/html" } })
@@ -13,7 +16,7 @@ async function look() {
         const next = fresh.getElementById(card.id)
         if (!next) continue
         if (next.dataset.state === card.dataset.state) {
-          card.querySelector(".model-news").replaceWith(document.adoptNode(next.querySelector(".model-news")))
+          newsIn(card).replaceWith(document.adoptNode(newsIn(next)))
         } else {
           card.replaceWith(document.adoptNode(next))
         }

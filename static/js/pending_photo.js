@@ -10,6 +10,7 @@ export const keep = (file) => change("readwrite", (files) => files.put({ file, k
 
 /** The pending file, or null. @returns {Promise<File | null>} */
 export async function pendingPhoto() {
+  /** @type {{file: File, keptAt: number} | null | undefined} */
   const kept = await change("readonly", (files) => files.get(KEY)).catch(() => null) // no database in private windows
   return kept && Date.now() - kept.keptAt < LONGEST_MS ? kept.file : null
 }
@@ -21,9 +22,10 @@ export async function take() {
   return file
 }
 
+/** @template T @param {IDBTransactionMode} mode @param {(files: IDBObjectStore) => IDBRequest<T>} work @returns {Promise<T>} */
 async function change(mode, work) {
   const database = await resultOf(Object.assign(indexedDB.open(DATABASE, 1), {
-    onupgradeneeded: ({ target }) => target.result.createObjectStore(FILES),
+    onupgradeneeded: (/** @type {IDBVersionChangeEvent} */ { target }) => /** @type {IDBOpenDBRequest} */ (target).result.createObjectStore(FILES),
   }))
   try {
     return await resultOf(work(database.transaction(FILES, mode).objectStore(FILES)))
@@ -32,6 +34,7 @@ async function change(mode, work) {
   }
 }
 
+/** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
 function resultOf(request) {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result)

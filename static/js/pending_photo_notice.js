@@ -5,6 +5,7 @@ import { pendingPhoto } from "pending_photo"
 const file = await pendingPhoto()
 const place = document.getElementById("pending-photo")
 if (file && place) {
-  place.querySelector("bdi").textContent = file.name
+  const name = /** @type {HTMLElement} */ (place.querySelector("bdi"))
+  name.textContent = file.name
   place.hidden = false
 }

@@ -10,5 +10,5 @@ export function isPhoto({ name, type }) {
   return TYPES.includes(type) || ENDINGS.some((ending) => name.toLowerCase().endsWith(ending))
 }
 
-/** Whether every browser can show files of this type; which of the others it can, it finds out. */
+/** Whether every browser can show files of this type; which of the others it can, it finds out. @param {string} type */
 export const isShownEverywhere = (type) => SHOWN_EVERYWHERE.includes(type)

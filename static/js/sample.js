@@ -6,24 +6,35 @@ import { shape, stroke } from "editor/document/operations"
 import { Store } from "editor/document/store"
 import { keep } from "pending_photo"
 
-const $ = (id) => document.getElementById(id)
+/** @typedef {import("editor/document/operations").Stroke} Stroke */
+/** @typedef {import("editor/document/operations").Shape} Shape */
+
+const $ = /** @type {import("dom").ById<{
+  marks: HTMLCanvasElement, form: HTMLFormElement, size: HTMLInputElement, result: HTMLImageElement, "own-photo": HTMLInputElement,
+  undo: HTMLButtonElement, erase: HTMLButtonElement, mark: HTMLButtonElement,
+}>} */ (
+  /** @type {unknown} */ ((/** @type {string} */ id) => document.getElementById(id))
+)
 const root = $("sample")
 const surface = $("surface")
-const context = $("marks").getContext("2d")
+const context = /** @type {CanvasRenderingContext2D} */ ($("marks").getContext("2d"))
 const { width, height } = context.canvas
 const ROCKET = [[302, 120], [338, 120], [352, 350], [372, 426], [268, 426], [292, 350]]
 
 const store = new Store()
+/** @type {number[][] | null} */
 let growing = null // the points of the stroke that is being painted
 let erased = 0 // how many operations the result is without
 let isBusy = false
 
-const operations = () => store.view.operations
+const operations = () => /** @type {(Stroke | Shape)[]} */ (store.view.operations)
+/** @param {Stroke | Shape} operation */
 const add = (operation) => store.update((document) => push(document, { kind: "mask", operation }))
 const size = () => Number($("size").value)
 
 // --- painting -----------------------------------------------------------------------------------------------------
 
+/** @param {PointerEvent} event */
 function pointOf(event) {
   const box = surface.getBoundingClientRect()
   return [(event.clientX - box.left) * width / box.width, (event.clientY - box.top) * height / box.height, 1]
@@ -57,6 +68,7 @@ surface.addEventListener("pointercancel", () => {
 })
 surface.addEventListener("pointerleave", () => { $("ring").hidden = true })
 
+/** @param {PointerEvent} event */
 function moveRing(event) {
   const box = surface.getBoundingClientRect()
   const side = size() * box.width / width
@@ -73,14 +85,15 @@ function draw() {
   if (growing) paint(context, "#ff2d46", [stroke({ size: size(), points: growing })])
 }
 
+/** @param {CanvasRenderingContext2D} target @param {string} colour @param {(Stroke | Shape)[]} painted */
 function paint(target, colour, painted) {
   Object.assign(target, { strokeStyle: colour, fillStyle: colour, lineCap: "round", lineJoin: "round" })
-  for (const { kind, points, size: lineWidth } of painted) {
+  for (const { kind, points, size: lineWidth } of /** @type {Stroke[]} */ (painted)) {
     target.lineWidth = lineWidth
     target.beginPath()
     for (const [x, y] of points) target.lineTo(x, y)
-    target.lineTo(...points.at(-1).slice(0, 2)) // a click is a dot
-    if (kind === "shape") target.fill()
+    target.lineTo(.../** @type {[number, number]} */ (/** @type {number[]} */ (points.at(-1)).slice(0, 2))) // a click is a dot
+    if (/** @type {string} */ (kind) === "shape") target.fill()
     else target.stroke()
   }
 }
@@ -101,13 +114,14 @@ function refresh() {
 
 // --- erasing ------------------------------------------------------------------------------------------------------
 
+/** @returns {Promise<Blob>} */
 async function maskFile() {
   const canvas = Object.assign(document.createElement("canvas"), { width, height })
-  const mask = canvas.getContext("2d")
+  const mask = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"))
   mask.fillStyle = "white"
   mask.fillRect(0, 0, width, height)
   paint(mask, "black", operations())
-  return new Promise((resolve) => { canvas.toBlob(resolve, "image/png") })
+  return new Promise((resolve) => { canvas.toBlob(/** @type {BlobCallback} */ (resolve), "image/png") })
 }
 
 async function erase() {
@@ -117,7 +131,7 @@ async function erase() {
   try {
     const body = new FormData($("form"))
     body.append("mask", await maskFile(), "mask.png")
-    const response = await fetch(root.dataset.url, { method: "POST", body, credentials: "same-origin" })
+    const response = await fetch(/** @type {string} */ (root.dataset.url), { method: "POST", body, credentials: "same-origin" })
     if (!response.ok) throw new Error((await response.json().catch(() => null))?.message ?? "That did not work. Try again in a moment.")
     const file = await response.blob()
     erased = sent
@@ -125,11 +139,12 @@ async function erase() {
     showStatus(`Erased in ${((performance.now() - started) / 1000).toFixed(1)} s, nothing else touched`)
     $("choose").classList.add("primary")
   } catch (error) {
-    report(error instanceof TypeError ? "The server cannot be reached. Check the connection and try again." : error.message)
+    report(error instanceof TypeError ? "The server cannot be reached. Check the connection and try again." : /** @type {Error} */ (error).message)
   }
   work(false)
 }
 
+/** @param {Blob | null} file */
 async function showResult(file) {
   const image = $("result")
   URL.revokeObjectURL(image.src)
@@ -141,6 +156,7 @@ async function showResult(file) {
   draw()
 }
 
+/** @param {boolean} isWorking */
 function work(isWorking) {
   isBusy = isWorking
   $("busy").hidden = !isWorking
@@ -152,11 +168,13 @@ function work(isWorking) {
   refresh()
 }
 
+/** @param {string} text */
 function showStatus(text) {
   $("try-status").hidden = !text
   $("try-status").textContent = text
 }
 
+/** @param {string} text */
 function report(text) {
   if (text) showStatus("")
   $("problem").hidden = !text
@@ -171,7 +189,7 @@ $("undo").addEventListener("click", () => store.update(undo))
 $("mark").addEventListener("click", () => { add(shape({ shape: "polygon", points: ROCKET })) })
 $("before").addEventListener("click", () => {
   const shows = surface.classList.toggle("shows-before")
-  $("before").setAttribute("aria-pressed", shows)
+  $("before").setAttribute("aria-pressed", String(shows))
 })
 document.addEventListener("keydown", (event) => {
   if (event.key.toLowerCase() !== "z" || !(event.ctrlKey || event.metaKey) || isBusy) return
@@ -181,13 +199,14 @@ document.addEventListener("keydown", (event) => {
 
 // --- a photo of one's own -----------------------------------------------------------------------------------------
 
+/** @param {File[]} files */
 async function bring([file]) {
   try {
     await keep(file)
   } catch {
     // Without storage, as in some private windows, it has to be chosen again.
   }
-  location.assign(root.dataset.signUpUrl)
+  location.assign(/** @type {string} */ (root.dataset.signUpUrl))
 }
 
 dropzone(root, $("own-photo"), bring)

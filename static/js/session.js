@@ -10,6 +10,7 @@ const SESSION_URL = "/session/"
 const tokenFields = () => document.querySelectorAll("input[name=csrfmiddlewaretoken]")
 let token = tokenFields()[0]?.value ?? "" // scripts cannot read the CSRF cookie
 
+/** @type {Promise<boolean> | null} */
 let renewal = null
 let wasDismissed = false
 
@@ -34,7 +35,8 @@ async function restored() {
 }
 
 /** Whether the session is that of the page's account. Takes its token; loads the page again for another account.
- *  Rejects with TypeError while the server cannot be reached. */
+ *  Rejects with TypeError while the server cannot be reached.
+ *  @returns {Promise<boolean>} */
 export async function isSignedIn() {
   const response = await fetch(SESSION_URL, { credentials: "same-origin", cache: "no-store" })
   if (!response.ok) throw new TypeError(`The session cannot be read: ${response.status}.`)

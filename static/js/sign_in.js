@@ -23,6 +23,7 @@ export function askToSignIn({ email, csrfToken, isSignedIn }) {
   const dialog = element("dialog", { className: "sheet sign-in" }, form)
   dialog.setAttribute("aria-labelledby", "sign-in-title")
 
+  /** @param {string} text */
   const showProblem = (text) => { problem.textContent = text; problem.hidden = !text }
   const look = () => isSignedIn().then((is) => { if (is) dialog.close("signed in") }, () => {})
 
@@ -53,16 +54,18 @@ export function askToSignIn({ email, csrfToken, isSignedIn }) {
   })
 }
 
-/** Posts the form of the sign-in page. @returns {Promise<string>} why it was refused; "" where it was not */
+/** Posts the form of the sign-in page. @param {FormData} data @param {string} token @returns {Promise<string>} why it was refused; "" where it was not */
 async function signIn(data, token) {
   const headers = { "X-CSRFToken": token, "X-Requested-With": "XMLHttpRequest", Accept: "application/json" }
   const response = await fetch(SIGN_IN_URL, { method: "POST", body: data, headers, credentials: "same-origin" })
   if (response.status === 429) return "Too many attempts. Wait a minute and try again."
   const answer = await response.json().catch(() => null)
   if (response.ok) return ""
+  /** @type {{errors?: string[], fields?: Record<string, {errors: string[]}>}} */
   const { errors = [], fields = {} } = answer?.form ?? {}
   return [...errors, ...Object.values(fields).flatMap((one) => one.errors)][0] ?? `The server answered ${response.status}. Try again in a moment.`
 }
 
+/** @param {string} label @param {HTMLInputElement} input */
 const field = (label, input) =>
   element("div", { className: "field" }, element("label", { htmlFor: input.id, textContent: label }), input)

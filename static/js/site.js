@@ -6,50 +6,52 @@ import { account } from "session"
 
 forgetOtherAccounts(account)
 
-for (const menu of document.querySelectorAll("details.menu")) {
-  document.addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false })
+for (const menu of /** @type {NodeListOf<HTMLDetailsElement>} */ (document.querySelectorAll("details.menu"))) {
+  document.addEventListener("click", (event) => { if (!menu.contains(/** @type {Node} */ (event.target))) menu.open = false })
   menu.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return
     menu.open = false
-    menu.querySelector("summary").focus()
+    const summary = /** @type {HTMLElement} */ (menu.querySelector("summary"))
+    summary.focus()
   })
 }
 
-for (const link of document.querySelectorAll("nav a[aria-current]")) { // on a phone the navigation scrolls
-  const nav = link.parentElement
+for (const link of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("nav a[aria-current]"))) { // on a phone the navigation scrolls
+  const nav = /** @type {HTMLElement} */ (link.parentElement)
   nav.scrollLeft = link.offsetLeft - nav.offsetLeft - (nav.clientWidth - link.offsetWidth) / 2
 }
 
-for (const button of document.querySelectorAll("button[data-copy]")) {
+for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("button[data-copy]"))) {
   button.addEventListener("click", async () => {
-    const source = document.getElementById(button.dataset.copy)
-    const label = button.querySelector(".label")
+    const source = /** @type {HTMLElement} */ (document.getElementById(/** @type {string} */ (button.dataset.copy)))
+    const label = /** @type {HTMLElement} */ (button.querySelector(".label"))
     try {
-      await navigator.clipboard.writeText(source.textContent.trim())
+      await navigator.clipboard.writeText(/** @type {string} */ (source.textContent).trim())
       label.textContent = "Copied"
     } catch {
-      getSelection().selectAllChildren(source) // no clipboard without HTTPS: select it for Ctrl+C
+      getSelection()?.selectAllChildren(source) // no clipboard without HTTPS: select it for Ctrl+C
       label.textContent = "Press Ctrl+C"
     }
   })
 }
 
 for (const button of document.querySelectorAll(".message .close")) {
-  button.addEventListener("click", () => button.closest(".message").remove())
+  button.addEventListener("click", () => button.closest(".message")?.remove())
 }
 
-for (const time of document.querySelectorAll("time[datetime*=T]")) { // a date alone stays
+for (const time of /** @type {NodeListOf<HTMLTimeElement>} */ (document.querySelectorAll("time[datetime*=T]"))) { // a date alone stays
   time.textContent = new Date(time.dateTime).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" })
 }
 
 document.addEventListener("submit", (event) => { // delegated, for forms that are added later
-  const question = event.target.dataset.confirm
+  const question = /** @type {HTMLElement} */ (event.target).dataset.confirm
   if (question && !confirm(question)) event.preventDefault()
 })
 
-for (const element of document.querySelectorAll("[data-follow]")) {
+for (const element of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-follow]"))) {
   const { follow } = await import("job/follow")
-  follow({ id: element.dataset.follow, url: element.dataset.url }, ({ percent }) => {
-    if (typeof percent === "number") element.querySelector("progress").value = percent
+  const { follow: id, url } = /** @type {{follow: string, url: string}} */ (/** @type {unknown} */ (element.dataset))
+  follow({ id, url }, ({ percent }) => {
+    if (typeof percent === "number") /** @type {HTMLProgressElement} */ (element.querySelector("progress")).value = percent
   }).then(() => location.reload(), () => {})
 }

@@ -1,9 +1,9 @@
 // The list of the review: select all, and how many are selected.
 
-const boxes = [...document.querySelectorAll("input[name=selected]")];
-const all = document.querySelector("[data-select-all]");
-const count = document.querySelector("[data-selected]");
-const submit = document.querySelector("[data-needs-selection]");
+const boxes = [.../** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("input[name=selected]"))];
+const all = /** @type {HTMLInputElement} */ (document.querySelector("[data-select-all]"));
+const count = /** @type {HTMLElement} */ (document.querySelector("[data-selected]"));
+const submit = /** @type {HTMLButtonElement} */ (document.querySelector("[data-needs-selection]"));
 
 if (all) {
   all.addEventListener("change", () => {

@@ -3,13 +3,24 @@
 import { ApiError, get, post } from "api"
 import { roughly } from "format"
 
-const $ = (id) => document.getElementById(id)
+/** @typedef {"succeeded" | "failed" | "refused" | "cancelled" | "queued" | "running"} Status */
+/** @typedef {{index: number, status: Status, eta: number | null, generation: string | null, images: string[],
+ *   error: {message: string} | null}} Item */
+/** @typedef {{counts: Record<Status, number>, done: number, total: number, status: string, results: string | null, items: Item[]}} Batch */
+
+const $ = /** @type {import("dom").ById<{"batch-retry": HTMLButtonElement, "batch-cancel": HTMLButtonElement}>} */ (
+  /** @type {unknown} */ ((/** @type {string} */ id) => document.getElementById(id))
+)
 const ASK_MS = 1000
-const LABELS = JSON.parse($("state-labels").textContent)
-const { url } = $("batch").dataset
+/** @type {Record<Status, string>} */
+const LABELS = JSON.parse(/** @type {string} */ ($("state-labels").textContent))
+const { url } = /** @type {{url: string}} */ (/** @type {unknown} */ ($("batch").dataset))
+/** @param {ParentNode} parent @returns {HTMLProgressElement} */
+const barIn = (parent) => /** @type {HTMLProgressElement} */ (parent.querySelector("progress"))
 
 async function follow() {
   for (;;) {
+    /** @type {Batch | null} */
     const batch = await get(url).catch((error) => {
       if (error.status === 404) location.reload()
       $("batch-progress-text").textContent = error.message
@@ -21,43 +32,47 @@ async function follow() {
   }
 }
 
+/** @param {Batch} batch */
 function show({ counts, done, total, status, results, items }) {
   const isDone = status === "done"
   $("batch-progress").hidden = isDone
-  $("batch-progress").querySelector("progress").value = done
+  barIn($("batch-progress")).value = done
   const eta = Math.max(0, ...items.map((item) => item.eta ?? 0))
   $("batch-progress-text").textContent = `${done} of ${total} done${eta ? ` · about ${roughly(eta)} to go` : ""}`
   $("batch-counts").textContent = inWords(counts)
   $("batch-zip").hidden = !results
   $("batch-cancel").hidden = isDone
   $("batch-retry").hidden = !isDone || !(counts.failed + counts.cancelled)
-  for (const item of items) showItem(document.querySelector(`#batch-items [data-index="${item.index}"]`), item)
+  for (const item of items) showItem(/** @type {HTMLElement} */ (document.querySelector(`#batch-items [data-index="${item.index}"]`)), item)
 }
 
-/** As templates/includes/batch_counts.html. */
+/** As templates/includes/batch_counts.html. @param {Batch["counts"]} counts */
 function inWords({ succeeded, failed, refused, cancelled, queued, running }) {
+  /** @type {[number, string][]} */
   const others = [[failed + refused, "without a result"], [cancelled, "cancelled"], [queued + running, "to go"]]
   return [`${succeeded} finished`, ...others.filter(([count]) => count).map((part) => part.join(" "))].join(", ")
 }
 
+/** @param {HTMLElement} card @param {Item} item */
 function showItem(card, { status, generation, images, error }) {
   if (card.dataset.status === status) return
   card.dataset.status = status
-  const badge = card.querySelector(".badge")
+  const badge = /** @type {HTMLElement} */ (card.querySelector(".badge"))
   badge.className = `badge ${status}`
   badge.textContent = LABELS[status]
-  const message = card.querySelector(".error")
+  const message = /** @type {HTMLElement} */ (card.querySelector(".error"))
   message.textContent = error?.message ?? ""
   message.hidden = !error
-  if (generation) card.querySelector("a").href = `/generations/${generation}/`
+  if (generation) /** @type {HTMLAnchorElement} */ (card.querySelector("a")).href = `/generations/${generation}/`
   if (images[0]) card.querySelector("img")?.setAttribute("src", `${images[0]}thumbnail/`)
 }
 
+/** @param {HTMLButtonElement} button */
 async function act(button) {
   button.disabled = true
   $("batch-message").hidden = true
   try {
-    await post(button.dataset.url)
+    await post(/** @type {string} */ (button.dataset.url))
     await follow()
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
@@ -67,5 +82,5 @@ async function act(button) {
   button.disabled = false
 }
 
-for (const id of ["batch-cancel", "batch-retry"]) $(id).addEventListener("click", ({ currentTarget }) => act(currentTarget))
+for (const id of ["batch-cancel", "batch-retry"]) $(id).addEventListener("click", ({ currentTarget }) => act(/** @type {HTMLButtonElement} */ (currentTarget)))
 follow()

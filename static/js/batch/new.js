@@ -10,12 +10,27 @@ import { sha256 } from "editor/document/sha256"
 import { isForPeople } from "editor/form/messages"
 import { PolarityReader } from "editor/raster/polarity"
 
-const $ = (id) => document.getElementById(id)
+/** @typedef {{file: File, canvas: HTMLCanvasElement}} Photo  canvas: its preview */
+/** @typedef {File | Blob & {name?: undefined}} Mask  without a name where it was painted in the editor */
+/** @typedef {RadioNodeList & {value: "one" | "each"}} MaskUse */
+/** @typedef {HTMLFormElement & {elements: HTMLFormControlsCollection & {
+ *   mask_use: MaskUse, mask_polarity: HTMLSelectElement, prompt: HTMLTextAreaElement}}} BatchForm */
+
+const $ = /** @type {import("dom").ById<{
+  "new-batch": BatchForm, "batch-polarity": HTMLSelectElement, "batch-submit": HTMLButtonElement, "batch-mask-preview": HTMLCanvasElement,
+  "batch-input": HTMLInputElement, "batch-mask-input": HTMLInputElement,
+}>} */ (
+  /** @type {unknown} */ ((/** @type {string} */ id) => document.getElementById(id))
+)
 const form = $("new-batch")
 const limits = { items: Number(form.dataset.maxItems), photo: photoLimits(form), maskBytes: Number(form.dataset.maxMaskBytes) }
+const polarity = /** @type {HTMLElement} */ (document.querySelector(".polarity"))
+/** @type {{photos: Photo[], masks: File[], painted: Mask | null, settings: Record<string, string>, isSending: boolean}} */
 const now = { photos: [], masks: [], painted: null, settings: {}, isSending: false }
+/** @type {Record<string, string>} */
 const POLARITY = { light: "white_repaints", dark: "black_repaints", transparent: "black_repaints", opaque: "white_repaints" }
 
+/** @param {File[]} files */
 async function takeFiles(files) {
   if (now.isSending) return
   const { photos, masks, others } = sorted(files)
@@ -26,6 +41,7 @@ async function takeFiles(files) {
   show()
 }
 
+/** @param {string[]} problems @param {() => Promise<void>} add */
 async function adding(problems, add) {
   try {
     await add()
@@ -35,6 +51,7 @@ async function adding(problems, add) {
   }
 }
 
+/** @param {File} file */
 async function addPhoto(file) {
   if (now.photos.length >= limits.items) throw new Refused(`“${file.name}” was left out: a batch has at most ${limits.items} photos.`)
   const { bitmap } = await readPhoto(file, limits.photo)
@@ -44,6 +61,7 @@ async function addPhoto(file) {
   now.photos.push({ file, canvas })
 }
 
+/** @param {File} file */
 async function addMask(file) {
   checkMaskFile(file, limits.maskBytes)
   const bitmap = await decode(file)
@@ -54,16 +72,17 @@ async function addMask(file) {
   if (now.masks.length > 1) form.elements.mask_use.value = "each"
 }
 
+/** @param {ImageBitmap} bitmap */
 function polarityOf(bitmap) {
   const canvas = new OffscreenCanvas(Math.min(512, bitmap.width), Math.min(512, bitmap.height))
-  const context = canvas.getContext("2d")
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"))
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height)
   const reader = new PolarityReader()
   reader.add(context.getImageData(0, 0, canvas.width, canvas.height).data)
   return reader.read().repaints
 }
 
-/** The mask of each photo; null where one is missing. */
+/** The mask of each photo; null where one is missing. @returns {(Mask | null)[]} */
 function chosenMasks() {
   if (form.elements.mask_use.value === "one") return now.photos.map(() => now.painted ?? now.masks[0] ?? null)
   return masksOf(now.photos.map(({ file }) => file), now.masks)
@@ -83,7 +102,7 @@ function show() {
   $("batch-photos").hidden = $("batch-masks").hidden = !now.photos.length
   $("batch-photos").replaceChildren(...now.photos.map((photo, index) => item(photo, isEach ? masks[index] : undefined)))
   $("batch-paint").hidden = isEach
-  document.querySelector(".polarity").hidden = !now.masks.length || (Boolean(now.painted) && !isEach)
+  polarity.hidden = !now.masks.length || (Boolean(now.painted) && !isEach)
   $("batch-mask-about").textContent = aboutMasks(isEach, masks)
   showPreview(isEach ? null : now.painted ?? now.masks[0])
   const count = now.photos.length
@@ -95,12 +114,14 @@ function show() {
   if ($("batch-message").textContent) showMessage("batch-message", now.isSending ? "" : whatIsMissing())
 }
 
+/** @param {boolean} isEach @param {(Mask | null)[]} masks */
 function aboutMasks(isEach, masks) {
   if (isEach) return `${masks.filter(Boolean).length} of ${now.photos.length} photos have their mask.`
   if (now.painted) return "The mask that you painted in the editor. It is scaled where a photo has another size."
   return now.masks.length ? `“${now.masks[0].name}”. It is scaled where a photo has another size.` : "A PNG, or painted on the first photo."
 }
 
+/** @param {Mask | null} file */
 async function showPreview(file) {
   const canvas = $("batch-mask-preview")
   canvas.hidden = !file
@@ -110,6 +131,7 @@ async function showPreview(file) {
   bitmap.close()
 }
 
+/** @param {Photo} photo @param {Mask | null} [mask] null where it is missing */
 function item({ file, canvas }, mask) {
   const remove = element("button", { type: "button", className: "tool", ariaLabel: `Remove ${file.name}`, textContent: "×" })
   remove.addEventListener("click", () => {
@@ -131,7 +153,7 @@ async function send() {
   show()
   try {
     const accepted = await sendAll()
-    location.assign(form.dataset.pageUrl.replace(/0{8}-0{4}-0{4}-0{4}-0{12}/, accepted.id))
+    location.assign(/** @type {string} */ (form.dataset.pageUrl).replace(/0{8}-0{4}-0{4}-0{4}-0{12}/, accepted.id))
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
     showMessage("batch-message", error.message)
@@ -144,11 +166,13 @@ async function send() {
 async function sendAll() {
   const photos = now.photos.map(({ file }) => file)
   const masks = form.elements.mask_use.value === "one" ? chosenMasks().slice(0, 1) : chosenMasks()
-  const files = [...photos, ...masks]
+  const files = /** @type {Mask[]} */ ([...photos, ...masks])
   const total = files.reduce((sum, { size }) => sum + size, 0)
+  /** @type {string[]} */
   const links = []
   let sent = 0
   for (const file of files) {
+    /** @param {number} share */
     const onProgress = (share) => showProgress(`Sending ${links.length + 1} of ${files.length}`, (sent + share * file.size) / total)
     onProgress(0)
     links.push(await upload(file, onProgress))
@@ -169,24 +193,29 @@ async function sendAll() {
   return post(form.action, JSON.stringify(body), { "Content-Type": "application/json" })
 }
 
+/** @type {Map<Mask, string>} */
 const uploaded = new Map() // file -> its link, so that a second attempt sends only what is missing
 
-/** Sends one file. @returns {Promise<string>} a link that a request names it by */
+/** Sends one file. @param {Mask} file @param {(share: number) => void} onProgress
+ *  @returns {Promise<string>} a link that a request names it by */
 async function upload(file, onProgress) {
   if (!uploaded.has(file)) {
     const url = `/api/draft/pictures/${await sha256(await file.arrayBuffer())}/`
     await call(url, { method: "PUT", body: file, headers: { "Content-Type": file.type || "application/octet-stream" }, onProgress })
     uploaded.set(file, file.name ? `${url}?name=${encodeURIComponent(file.name)}` : url)
   }
-  return uploaded.get(file)
+  return /** @type {string} */ (uploaded.get(file))
 }
 
+/** @param {string} text @param {number} share */
 function showProgress(text, share) {
   $("batch-progress").hidden = false
   $("batch-progress-text").textContent = text
-  $("batch-progress").querySelector("progress").value = share
+  const bar = /** @type {HTMLProgressElement} */ ($("batch-progress").querySelector("progress"))
+  bar.value = share
 }
 
+/** @param {string} id @param {string} text */
 function showMessage(id, text) {
   $(id).textContent = text
   $(id).hidden = !text
@@ -200,6 +229,7 @@ async function paintMask() {
 
 dropzone(form, $("batch-input"), takeFiles)
 dropzone($("batch-mask"), $("batch-mask-input"), async (files) => {
+  /** @type {string[]} */
   const problems = []
   if (form.elements.mask_use.value === "one") now.masks = []
   for (const file of files) await adding(problems, () => addMask(file))

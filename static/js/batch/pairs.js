@@ -18,11 +18,11 @@ export function sorted(files) {
 }
 
 /** The mask of each photo, by their names: "Bench mask.png" or "mask_bench.png" belongs to "bench.jpg"; null where there is none.
- *  @param {{name: string}[]} photos @param {{name: string}[]} masks */
+ *  @template {{name: string}} Mask @param {{name: string}[]} photos @param {Mask[]} masks @returns {(Mask | null)[]} */
 export function masksOf(photos, masks) {
   const byName = new Map(masks.map((mask) => [bare(mask.name), mask]))
   return photos.map(({ name }) => byName.get(bare(name)) ?? null)
 }
 
-/** "IMG 12-mask.png" -> "img12" */
+/** "IMG 12-mask.png" -> "img12" @param {string} name */
 const bare = (name) => name.replace(/\.[^.]+$/, "").replace(MASK, "").replace(/[^\p{L}\p{N}]/gu, "").toLowerCase()

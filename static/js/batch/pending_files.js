@@ -4,7 +4,7 @@ const DATABASE = "dreamlayer-batch"
 const KEY = "waiting"
 const LONGEST_MS = 60 * 60 * 1000 // the next person at this browser should not find them
 
-/** @typedef {{photos: File[], masks: File[], painted: Blob | null, settings: object}} PendingFiles
+/** @typedef {{photos: File[], masks: File[], painted: Blob | null, settings: Record<string, string>}} PendingFiles
  *  painted: a mask from the editor, black = repainted; settings: the editor's, by the API's names */
 
 /** @param {PendingFiles} files */
@@ -12,11 +12,13 @@ export const keep = (files) => withStore((store) => store.put({ ...files, keptAt
 
 /** The pending files, which are forgotten. @returns {Promise<PendingFiles | null>} */
 export async function take() {
+  /** @type {(PendingFiles & {keptAt: number}) | null | undefined} */
   const kept = await withStore((store) => store.get(KEY)).catch(() => null)
   if (kept) await withStore((store) => store.delete(KEY)).catch(() => {})
   return kept && Date.now() - kept.keptAt < LONGEST_MS ? kept : null
 }
 
+/** @template T @param {(store: IDBObjectStore) => IDBRequest<T>} work @returns {Promise<T>} */
 async function withStore(work) {
   const opening = indexedDB.open(DATABASE, 1)
   opening.addEventListener("upgradeneeded", () => opening.result.createObjectStore("files"))
@@ -28,6 +30,7 @@ async function withStore(work) {
   }
 }
 
+/** @template T @param {IDBRequest<T>} request @returns {Promise<T>} */
 const resultOf = (request) => new Promise((resolve, reject) => {
   request.addEventListener("success", () => resolve(request.result))
   request.addEventListener("error", () => reject(request.error))

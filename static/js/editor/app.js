@@ -38,8 +38,20 @@ import { share } from "format"
 import { Job } from "job/job"
 import { account } from "session"
 
-const $ = (id) => document.getElementById(id)
-const jsonIn = (id) => JSON.parse($(id).textContent)
+const $ = /** @type {import("dom").ById<{
+  "in-place": HTMLElement, "result-source": HTMLImageElement, "result-image": HTMLImageElement, "photo-canvas": HTMLCanvasElement,
+  "mask-canvas": HTMLCanvasElement, "mask-preview": HTMLCanvasElement, settings: import("editor/form/settings_form").Form,
+  seed: HTMLInputElement, "seed-lock": HTMLButtonElement, "seed-dice": HTMLButtonElement, "preset-name": HTMLInputElement,
+  "embed-settings": HTMLInputElement, "progress-bar": HTMLProgressElement, cancel: HTMLButtonElement, download: HTMLAnchorElement,
+  details: HTMLAnchorElement, "choice-before": HTMLButtonElement, "choice-after": HTMLButtonElement, "compare-divider": HTMLButtonElement,
+  "compare-blink": HTMLButtonElement, "compare-difference": HTMLButtonElement, describe: HTMLButtonElement, "batch-use": HTMLButtonElement, "copy-curl": HTMLButtonElement,
+  prompt: HTMLTextAreaElement, "photo-input": HTMLInputElement, "camera-input": HTMLInputElement, "mask-input": HTMLInputElement,
+  "change-photo": HTMLButtonElement, generate: HTMLButtonElement, more: HTMLDetailsElement, "release-erases": HTMLInputElement,
+}>} */ (
+  /** @type {unknown} */ ((/** @type {string} */ id) => document.getElementById(id))
+)
+/** @param {string} id */
+const jsonIn = (id) => JSON.parse(/** @type {string} */ ($(id).textContent))
 const root = $("editor")
 const constants = jsonIn("constants")
 const limits = { photo: photoLimits(root), maskBytes: Number(root.dataset.maxMaskBytes) }
@@ -47,6 +59,7 @@ const limits = { photo: photoLimits(root), maskBytes: Number(root.dataset.maxMas
 // --- the parts ----------------------------------------------------------------------------------------------------
 
 const store = new Store()
+/** @type {Draft | null} */
 let draft = null
 
 const compare = new Compare({ layer: $("in-place"), before: $("result-source"), after: $("result-image"), divider: $("divider") })
@@ -78,14 +91,14 @@ new Presets({ list: $("presets"), name: $("preset-name"), save: $("preset-save")
   onChoose: (settings) => settingsForm.reuse(settings),
 })
 const downloads = new Downloads({
-  formats: document.querySelectorAll("[data-format]"), embed: $("embed-settings"), list: $("downloads"),
+  formats: /** @type {NodeListOf<HTMLAnchorElement>} */ (document.querySelectorAll("[data-format]")), embed: $("embed-settings"), list: $("downloads"),
   curl: $("copy-curl"), command: $("curl-command"),
 })
 const progress = new Progress(
   { root: $("progress"), bar: $("progress-bar"), text: $("progress-text"), detail: $("progress-detail"), cancel: $("cancel") },
   async () => { if (!(await job.cancel())) progress.allowCancel() },
 )
-const job = new Job(root.dataset.submitUrl, {
+const job = new Job(/** @type {string} */ (root.dataset.submitUrl), {
   onChange: refresh,
   onSent: (sent) => progress.sent(sent),
   onEvent: (event) => painting.event(event),
@@ -98,8 +111,9 @@ const result = new Result({
   modes: { divider: $("compare-divider"), blink: $("compare-blink"), difference: $("compare-difference") },
   figures: { outside: $("figure-outside"), seam: $("figure-seam"), engine: $("figure-engine"), time: $("figure-time") },
 }, { compare, downloads, nameOf: (metadata) => settingsForm.nameOf(metadata), onChoose: (image) => store.update((document) => withState(document, { image })) })
-const batch = new BatchMask({ bar: $("batch-bar"), use: $("batch-use"), url: root.dataset.batchesUrl }, {
+const batch = new BatchMask({ bar: $("batch-bar"), use: $("batch-use"), url: /** @type {string} */ (root.dataset.batchesUrl) }, {
   settings: () => settingsForm.values(),
+  /** @returns {Promise<Blob | null>} */
   async painted() {
     await mask.drawn()
     return photos.photo && mask.coverage() > 0 ? mask.png() : null
@@ -107,7 +121,7 @@ const batch = new BatchMask({ bar: $("batch-bar"), use: $("batch-use"), url: roo
 })
 const filmstrip = new Filmstrip($("filmstrip"), { onOpen: (step) => photos.openStep(step), imageOf: (id) => keptImage(store.document, id) })
 const photos = new Photos({ root, surface: $("surface") }, limits.photo, {
-  store, mask, maskFile, compare, result, filmstrip, batch, job, resumed: () => opening.resumed, onChange: refresh,
+  store, mask, maskFile, compare, result, filmstrip, batch, job, resumed: /** @returns {Promise<void> | null} */ () => opening.resumed, onChange: refresh,
 })
 const painting = new Painting({
   store, photos, mask, hole, progress, job, result, filmstrip, seed, settingsForm, draft: () => draft,
@@ -124,11 +138,12 @@ const isDone = () => photos.state === "done" && !job.isRunning
 const isEditing = () => photos.state === "editing" && !job.isRunning
 
 const toolbox = new Toolbox({
-  surface: $("surface"), store, mask, url: $("tool-options").dataset.masksUrl, words: $("tool-options").dataset.words, isEditing,
+  surface: $("surface"), store, mask, url: /** @type {string} */ ($("tool-options").dataset.masksUrl), words: $("tool-options").dataset.words, isEditing,
   maxMargin: constants.max_margin, showMessage: (text) => toolPanel.showMessage(text),
 })
 const toolPanel = new ToolPanel(toolbox)
 const commands = new Commands({ surface: $("surface") })
+/** @param {boolean} isHeld */
 const hold = (isHeld) => { $("surface").dataset.hand = String(isHeld || photos.state === "done") }
 let mode = MODES[0]
 
@@ -192,6 +207,7 @@ function formChanged() {
   if (JSON.stringify(settings) !== JSON.stringify(store.document.settings)) store.update((document) => withState(document, { settings }))
 }
 
+/** @param {import("editor/document/draft").State} state */
 function showSaved(state) {
   $("saved").dataset.state = state.name
   $("saved").textContent = inWords(state)
@@ -208,16 +224,18 @@ store.subscribe((after, before) => {
   opening.showDocument()
 })
 
-/** Whether something has just been drawn: not by redo, and not erased from the mask. */
+/** Whether something has just been drawn: not by redo, and not erased from the mask.
+ *  @param {import("editor/document/document").Document} after @param {import("editor/document/document").Document} before */
 function isNewShape({ entries, cursor }, before) {
-  const last = entries[cursor - 1]
+  const last = /** @type {{kind: string, operation: {points?: number[][], erases?: boolean}}} */ (/** @type {unknown} */ (entries[cursor - 1]))
   return last?.kind === "mask" && last !== before.entries.at(-1) && Boolean(last.operation.points) && !last.operation.erases
 }
 
+/** @param {File[]} files */
 const takeFiles = (files) => photos.takeFiles(files)
 new ResizeObserver(() => root.style.setProperty("--dock-now", `${$("settings").offsetHeight}px`)).observe($("settings"))
 dropzone(root, $("photo-input"), takeFiles)
-$("camera-input").addEventListener("change", ({ target }) => takeFiles([...target.files]))
+$("camera-input").addEventListener("change", ({ target }) => takeFiles([.../** @type {FileList} */ (/** @type {HTMLInputElement} */ (target).files)]))
 dropzone($("mask-zone"), $("mask-input"), ([file]) => photos.takeMask(file))
 guardPage(takeFiles)
 listen($("surface"), { view: mask, tool: toolbox, onHover: (screenPoint, point) => toolbox.hover(screenPoint, point) })
@@ -225,7 +243,8 @@ for (const id of ["choose-photo", "change-photo"]) $(id).addEventListener("click
 $("take-photo").addEventListener("click", () => $("camera-input").click())
 $("more-close").addEventListener("click", () => {
   $("more").open = false
-  $("more").querySelector("summary").focus()
+  const summary = /** @type {HTMLElement} */ ($("more").querySelector("summary"))
+  summary.focus()
 })
 $("settings").addEventListener("input", () => showMessage("generate", "")) // the fault may be corrected now
 $("settings").addEventListener("submit", (event) => {
@@ -234,7 +253,7 @@ $("settings").addEventListener("submit", (event) => {
   painting.generate()
 })
 $("edit-mask").addEventListener("click", () => photos.back())
-$("release-erases").addEventListener("change", ({ target }) => remember("release-erases", target.checked))
+$("release-erases").addEventListener("change", ({ target }) => remember("release-erases", /** @type {HTMLInputElement} */ (target).checked))
 $("use-result").addEventListener("click", () => photos.useResult())
 
 // --- opening ------------------------------------------------------------------------------------------------------
@@ -256,6 +275,6 @@ openFromAddress({
   known: () => store.document.generation, // the draft has it, with more than the server knows
   openGeneration: (id, how) => opening.openGeneration(id, how),
   openNew: () => opening.openNew(),
-  openSample: () => reportErrors("photo", async () => photos.take(await fetchFile(root.dataset.sampleUrl, "rocket.jpg"))),
+  openSample: () => reportErrors("photo", async () => photos.take(await fetchFile(/** @type {string} */ (root.dataset.sampleUrl), "rocket.jpg"))),
   openBatch: () => batch.open((photo) => photos.take(photo)),
 })

@@ -8,6 +8,11 @@
  *  first: the settings of the first entry, that of the adapter before the others -> the field of an entry; numbers: the fields
  *  that are numbers */
 
+/** @typedef {import("editor/form/settings_form").Settings} Settings */
+/** @typedef {Record<string, string | undefined>} Texts  by the names of the inputs */
+/** @typedef {Record<string, string | number>} ListEntry  an adapter in a list of the API */
+
+/** @param {string} name @param {number} number */
 export const numbered = (name, number) => (number > 1 ? `${name}_${number}` : name)
 
 /** The setting that names the first adapter of a list. @param {AdapterList} list */
@@ -15,6 +20,7 @@ export const adapterOf = ({ first }) => Object.keys(first)[0]
 
 export class AdapterLists {
   #lists
+  /** @type {Map<string, string[]>} */
   #rowsOf = new Map() // setting of a first entry -> the names of its inputs in all rows
 
   /** @param {AdapterList[]} lists */
@@ -30,32 +36,35 @@ export class AdapterLists {
     return this.#lists.flatMap((list) => this.namesOf(adapterOf(list)))
   }
 
-  /** The setting that an input of any row is for: "control" of "control_2"; other names as they are. */
+  /** The setting that an input of any row is for: "control" of "control_2"; other names as they are. @param {string} name */
   settingOf(name) {
     const setting = name.replace(/_\d+$/, "")
     return this.#rowsOf.has(setting) ? setting : name
   }
 
-  /** The names of the inputs of a setting in all rows. */
+  /** The names of the inputs of a setting in all rows. @param {string} setting */
   namesOf(setting) {
     return this.#rowsOf.get(setting) ?? [setting]
   }
 
-  /** A request of the API as values of the inputs: without lists. */
+  /** A request of the API as values of the inputs: without lists.
+   *  @param {Settings} request @returns {Settings} */
   inRows(request) {
+    /** @type {Settings} */
     const values = { ...request }
     for (const { setting: list, first } of this.#lists) {
       delete values[list]
-      for (const [index, entry] of (request[list] ?? []).entries()) {
+      for (const [index, entry] of /** @type {ListEntry[]} */ (request[list] ?? []).entries()) {
         for (const [setting, field] of Object.entries(first)) values[numbered(setting, index + 1)] = entry[field] ?? undefined
       }
     }
     return values
   }
 
-  /** Values of the inputs as the fields of a request: with a list, as JSON text, where a row after the first is filled. */
+  /** Values of the inputs as the fields of a request: with a list, as JSON text, where a row after the first is filled.
+   *  @param {Texts} values @returns {Record<string, string>} */
   inLists(values) {
-    const request = { ...values }
+    const request = /** @type {Record<string, string>} */ ({ ...values })
     for (const list of this.#lists) {
       const rows = list.images.map((_, index) => entryOf(values, list, index + 1))
       const isList = rows.slice(1).some(({ slug }) => slug)
@@ -68,7 +77,9 @@ export class AdapterLists {
   }
 }
 
+/** @param {Texts} values @param {AdapterList} list @param {number} number */
 function entryOf(values, { first, numbers }, number) {
+  /** @type {ListEntry} */
   const entry = {}
   for (const [setting, field] of Object.entries(first)) {
     const value = values[numbered(setting, number)]

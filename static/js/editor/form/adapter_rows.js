@@ -6,16 +6,18 @@ import { ConditioningImage } from "editor/form/conditioning_image"
 export class AdapterRows {
   #rows
   #add
+  /** @type {Set<ConditioningImage>} */
   #added = new Set() // rows that were asked for and are still empty
 
-  /** `options` are those of ConditioningImage. @param {import("./adapter_lists.js").AdapterList} list */
+  /** @param {import("./adapter_lists.js").AdapterList} list
+   *  @param {Pick<import("./conditioning_image.js").Options, "adapters" | "limits" | "computed" | "onChange">} options */
   constructor(list, options) {
     const { id, images } = list
     this.#rows = images.map((image, index) => {
       const ids = { id: index ? `${id}-${index + 1}` : id, setting: numbered(adapterOf(list), index + 1) }
       return new ConditioningImage({ ...options, ...ids, image, first: images[0] })
     })
-    this.#add = document.getElementById(`${id}-add`)
+    this.#add = /** @type {HTMLElement} */ (document.getElementById(`${id}-add`))
     this.#add.addEventListener("click", () => {
       const [row] = this.#hidden
       this.#added.add(row)
@@ -36,7 +38,8 @@ export class AdapterRows {
     return this.#rows
   }
 
-  /** The files to send, by the names of the API: the nth image is that of the nth adapter that is chosen. */
+  /** The files to send, by the names of the API: the nth image is that of the nth adapter that is chosen.
+   *  @returns {Record<string, File>} */
   get files() {
     const chosen = this.#rows.filter(({ isChosen }) => isChosen)
     const files = chosen.map(({ file }, index) => [this.#rows[index].image, file])

@@ -6,12 +6,16 @@ import { cut } from "editor/tools/object/finder"
 
 const SIDE = 512 // what captioners see of it, or less
 
+/** @typedef {{button: HTMLButtonElement, prompt: HTMLTextAreaElement, message: HTMLElement}} Elements */
+/** @typedef {{id: string, bitmap: ImageBitmap, width: number, height: number}} Photo */
+
 export class Describe {
   #elements
   #current
   #isBusy = false
 
-  /** `elements` is {button, prompt, message}; `current()` is the photo, or null; `mayChange()`: whether the form may change. */
+  /** `elements` is {button, prompt, message}; `current()` is the photo, or null; `mayChange()`: whether the form may change.
+   *  @param {Elements} elements @param {{current: () => Photo | null, mayChange: () => boolean}} options */
   constructor(elements, { current, mayChange }) {
     this.#elements = elements
     this.#current = { photo: current, mayChange }
@@ -28,13 +32,13 @@ export class Describe {
   }
 
   async #describe() {
-    const photo = this.#current.photo()
+    const photo = /** @type {Photo} */ (this.#current.photo())
     this.#setBusy(true)
     this.#tell("Looking at the photo…")
     try {
       const form = new FormData()
       form.append("image", (await cut(photo.bitmap, photo.id, [0, 0, photo.width, photo.height], SIDE)).blob, "photo.jpg")
-      const { caption, captioner } = await post(this.#elements.button.dataset.url, form)
+      const { caption, captioner } = await post(/** @type {string} */ (this.#elements.button.dataset.url), form)
       if (this.#current.photo()?.id !== photo.id) return this.#tell("")
       this.#write(caption)
       this.#tell(inWords(captioner, this.#elements.button.dataset))
@@ -46,7 +50,7 @@ export class Describe {
     }
   }
 
-  /** As if it were typed, so that the browser's undo knows it. */
+  /** As if it were typed, so that the browser's undo knows it. @param {string} text */
   #write(text) {
     const { prompt } = this.#elements
     prompt.focus()
@@ -54,17 +58,20 @@ export class Describe {
     document.execCommand("insertText", false, text)
   }
 
+  /** @param {boolean} isBusy */
   #setBusy(isBusy) {
     this.#isBusy = isBusy
     this.#elements.button.setAttribute("aria-busy", String(isBusy))
     this.refresh()
   }
 
+  /** @param {string} text */
   #tell(text) {
     this.#elements.message.textContent = text
     this.#elements.message.hidden = !text
   }
 }
 
+/** @param {string} captioner @param {DOMStringMap} dataset */
 const inWords = (captioner, { noModel, label }) =>
   captioner === noModel ? "Only its colours: no captioner is installed." : `Described by ${label || captioner}.`

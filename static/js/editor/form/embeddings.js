@@ -1,11 +1,12 @@
 // Embeddings (textual inversion) that fit the model: a button each, which adds the embedding to the prompt.
 
 export class Embeddings {
+  /** @type {HTMLButtonElement[]} */
   #buttons
 
-  /** `prompt` is the field that a word is put into. */
+  /** `prompt` is the field that a word is put into. @param {HTMLTextAreaElement} prompt */
   constructor(prompt) {
-    this.#buttons = [...document.querySelectorAll("#embeddings [data-slug]")]
+    this.#buttons = [.../** @type {NodeListOf<HTMLButtonElement>} */ (document.querySelectorAll("#embeddings [data-slug]"))]
     for (const button of this.#buttons) {
       button.addEventListener("click", () => {
         prompt.value = `${prompt.value.trimEnd()} ${wordOf(button)}`.trimStart()
@@ -15,18 +16,22 @@ export class Embeddings {
     }
   }
 
-  /** Offers those with these slugs. */
+  /** Offers those with these slugs. @param {string[]} slugs */
   offer(slugs) {
-    for (const button of this.#buttons) button.hidden = !slugs.includes(button.dataset.slug)
+    for (const button of this.#buttons) button.hidden = !slugs.includes(slugOf(button))
     const group = document.getElementById("embeddings")
     if (group) group.hidden = this.#buttons.every((button) => button.hidden)
   }
 
-  /** The slugs of the offered ones that stand in a text. */
+  /** The slugs of the offered ones that stand in a text. @param {string} text */
   usedIn(text) {
     const used = this.#buttons.filter((button) => !button.hidden && text.toLowerCase().includes(wordOf(button)))
-    return used.map((button) => button.dataset.slug)
+    return used.map(slugOf)
   }
 }
 
-const wordOf = (button) => `<${button.dataset.slug}>`
+/** @param {HTMLButtonElement} button */
+const slugOf = (button) => /** @type {string} */ (button.dataset.slug)
+
+/** @param {HTMLButtonElement} button */
+const wordOf = (button) => `<${slugOf(button)}>`

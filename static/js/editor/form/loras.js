@@ -1,22 +1,25 @@
 // LoRAs that fit the model: a weight each; an empty one leaves the LoRA out.
 
+/** @typedef {{slug: string, weight: number}} Lora */
+
 export class Loras {
+  /** @type {HTMLElement[]} */
   #rows
 
   constructor() {
-    this.#rows = [...document.querySelectorAll("#loras [data-slug]")]
+    this.#rows = [.../** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("#loras [data-slug]"))]
   }
 
-  /** Offers those with these slugs. */
+  /** Offers those with these slugs. @param {string[]} slugs */
   offer(slugs) {
-    for (const row of this.#rows) row.hidden = !slugs.includes(row.dataset.slug)
+    for (const row of this.#rows) row.hidden = !slugs.includes(slugOf(row))
     const list = document.getElementById("loras")
     if (list) list.hidden = this.#rows.every((row) => row.hidden)
   }
 
-  /** [{slug, weight}] of the offered ones that have a weight. */
+  /** The offered ones that have a weight. @returns {Lora[]} */
   get chosen() {
-    return this.#withWeight.map((row) => ({ slug: row.dataset.slug, weight: Number(inputOf(row).value) }))
+    return this.#withWeight.map((row) => ({ slug: slugOf(row), weight: Number(inputOf(row).value) }))
   }
 
   /** For people: "Ink 0.5". */
@@ -29,7 +32,7 @@ export class Loras {
     return this.#rows.filter((row) => !row.hidden).map(inputOf).find((input) => !input.checkValidity())
   }
 
-  /** Sets these weights, [{slug, weight}], and clears all others. */
+  /** Sets these weights and clears all others. @param {Lora[]} loras */
   fill(loras) {
     for (const row of this.#rows) {
       const weight = loras.find(({ slug }) => slug === row.dataset.slug)?.weight
@@ -43,4 +46,8 @@ export class Loras {
   }
 }
 
-const inputOf = (row) => row.querySelector("input")
+/** @param {HTMLElement} row */
+const slugOf = (row) => /** @type {string} */ (row.dataset.slug)
+
+/** @param {HTMLElement} row */
+const inputOf = (row) => /** @type {HTMLInputElement} */ (row.querySelector("input"))

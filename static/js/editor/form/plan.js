@@ -4,21 +4,30 @@ import { ApiError, post } from "api"
 
 const PAUSE_MS = 150 // after the last keystroke
 
+/** What a form may hold for the planned model, by the names of the API.
+ *  @typedef {{engine: string, hint: string, reads_prompt_weights: boolean, adapters: Record<string, string[]>,
+ *    ignored: Record<string, string>, defaults: Record<string, string | null>, limits: Record<string, [string, string]>,
+ *    choices: Record<string, string[]>}} FormPlan  adapters: the slugs that fit; ignored: why a setting has no effect */
+/** The answer of the server. @typedef {{engine: string, engine_label: string, form: FormPlan}} Answer */
+/** @typedef {Record<string, unknown>} Question  the fields of the form, by the names of the API */
+
 export class Plan {
   #url
   #onAnswer
   #timer = 0
   #newest = 0
+  /** @type {Promise<void>} */
   #pending = Promise.resolve()
 
-  /** `latest` is the server's last answer; `onAnswer` is called after each new one. */
+  /** `latest` is the server's last answer; `onAnswer` is called after each new one.
+   *  @param {string} url @param {Answer} latest @param {() => void} onAnswer */
   constructor(url, latest, onAnswer) {
-    Object.assign(this, { latest })
+    this.latest = latest
     this.#url = url
     this.#onAnswer = onAnswer
   }
 
-  /** Asks once the form has been left alone for a moment. `values` gives the fields at that time. */
+  /** Asks once the form has been left alone for a moment. `values` gives the fields at that time. @param {() => Question} values */
   askSoon(values) {
     clearTimeout(this.#timer)
     const number = ++this.#newest
@@ -27,7 +36,7 @@ export class Plan {
     })
   }
 
-  /** Asks at once; resolves when the answer has been shown. */
+  /** Asks at once; resolves when the answer has been shown. @param {Question} values */
   async ask(values) {
     clearTimeout(this.#timer)
     this.#pending = this.#ask(values, ++this.#newest)
@@ -39,6 +48,7 @@ export class Plan {
     await this.#pending
   }
 
+  /** @param {Question} values @param {number} number @returns {Promise<void>} */
   async #ask(values, number) {
     try {
       const answer = await post(this.#url, JSON.stringify(values), { "Content-Type": "application/json" })

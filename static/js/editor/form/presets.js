@@ -3,11 +3,16 @@
 import { element } from "dom"
 import { remember, remembered } from "editor/form/remembered"
 
+/** @typedef {import("editor/form/settings_form").Settings} Settings */
+/** @typedef {Record<string, Settings>} ByName */
+
 export class Presets {
   #list
   #onChoose
 
-  /** `elements` is {list, name: a text field, save: a button}; `current()` gives the settings, `onChoose(settings)` takes them. */
+  /** `elements` is {list, name: a text field, save: a button}; `current()` gives the settings, `onChoose(settings)` takes them.
+   *  @param {{list: HTMLElement, name: HTMLInputElement, save: HTMLElement}} elements
+   *  @param {{current: () => Settings, onChoose: (settings: Settings) => void}} options */
   constructor({ list, name, save }, { current, onChoose }) {
     this.#list = list
     this.#onChoose = onChoose
@@ -25,12 +30,14 @@ export class Presets {
     this.#show(remembered("presets", {}))
   }
 
+  /** @param {(presets: ByName) => ByName} change */
   #change(change) {
     const presets = change(remembered("presets", {}))
     remember("presets", presets)
     this.#show(presets)
   }
 
+  /** @param {ByName} presets */
   #show(presets) {
     this.#list.replaceChildren(...Object.entries(presets).map(([name, settings]) => {
       const choose = element("button", { type: "button", className: "button", textContent: name, dir: "auto" })

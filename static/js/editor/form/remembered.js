@@ -11,6 +11,7 @@ export function remembered(name, otherwise = null) {
   }
 }
 
+/** @param {string} name @param {unknown} value as JSON */
 export function remember(name, value) {
   try {
     localStorage.setItem(PREFIX + name, JSON.stringify(value))

@@ -5,9 +5,11 @@ const LARGEST = 2 ** 32 // of those that are made here; the API takes larger one
 export class Seed {
   #field
   #lock
+  /** @type {number | null} */
   #last = null
 
-  /** `elements` is {field, lock, dice}. An empty field stands for a new seed each time. */
+  /** `elements` is {field, lock, dice}. An empty field stands for a new seed each time.
+   *  @param {{field: HTMLInputElement, lock: HTMLButtonElement, dice: HTMLButtonElement}} elements */
   constructor({ field, lock, dice }) {
     this.#field = field
     this.#lock = lock
@@ -16,7 +18,7 @@ export class Seed {
     this.refresh()
   }
 
-  /** The seed of a result, for the lock. */
+  /** The seed of a result, for the lock. @param {number} seed */
   used(seed) {
     if (Number.isSafeInteger(seed)) this.#last = seed
   }
@@ -27,8 +29,9 @@ export class Seed {
     this.#lock.disabled = this.#field.disabled
   }
 
+  /** @param {number | ""} value */
   #set(value) {
-    this.#field.value = value
+    this.#field.value = String(value)
     this.#field.dispatchEvent(new Event("input", { bubbles: true }))
   }
 }

@@ -10,8 +10,26 @@ import { Embeddings } from "editor/form/embeddings"
 import { Loras } from "editor/form/loras"
 import { Plan } from "editor/form/plan"
 
+/** @typedef {import("editor/form/conditioning_image").Adapter} Adapter */
+/** @typedef {import("editor/form/conditioning_image").Generation} Generation */
+/** @typedef {import("editor/form/plan").FormPlan} FormPlan */
+/** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Input */
+/** @typedef {{name: string, label: string, missing: string | boolean, reads_prompt: boolean}} Engine */
+/** What is entered, by the names of the API; images as {picture: id, name}.
+ *  @typedef {{engine?: string, model?: string | null, prompt?: string, loras?: import("editor/form/loras").Lora[],
+ *    safety_checker?: boolean, safety_checker_type?: string} & Record<string, unknown>} Settings */
+/** The form by the names of its inputs; `safety_checker_type`: where a checker is installed.
+ *  @typedef {HTMLFormElement & {engine: HTMLSelectElement, prompt: HTMLTextAreaElement, denoising_strength: HTMLInputElement,
+ *    strength_shown: HTMLOutputElement, safety_checker_type?: HTMLSelectElement,
+ *    elements: HTMLFormControlsCollection & Record<string, Input> & {prompt: HTMLTextAreaElement}}} Form */
+
+const $ = /** @type {import("dom").ById<{more: HTMLDetailsElement}>} */ (
+  /** @type {unknown} */ ((/** @type {string} */ id) => document.getElementById(id))
+)
+
 export class SettingsForm {
   #form
+  /** @type {Input[]} */
   #inputs
   #engines
   #adapters
@@ -27,28 +45,33 @@ export class SettingsForm {
    * `engines` [{name, label, missing, reads_prompt}] and `adapters` [{slug, label, kind, …}, …] are all that are installed, `plan` is
    * the server's answer for the empty form, `limits` what an image may have, `constants` {adapter_lists, computed_controls}.
    * `onChange` is called when the form or what the plan says of it has changed.
+   * @param {Form} form
+   * @param {{engines: Engine[], adapters: Adapter[], plan: import("editor/form/plan").Answer,
+   *   limits: import("editor/form/conditioning_image").Options["limits"], onChange: () => void,
+   *   constants: {adapter_lists: import("editor/form/adapter_lists").AdapterList[], computed_controls: string[]}}} options
    */
   constructor(form, { engines, adapters, plan, limits, constants, onChange }) {
     this.#form = form
-    this.#inputs = [...form.querySelectorAll("[data-setting]")]
+    this.#inputs = [.../** @type {NodeListOf<Input>} */ (form.querySelectorAll("[data-setting]"))]
     this.#engines = engines
     this.#adapters = adapters
-    this.#plan = new Plan(form.dataset.planUrl, plan, () => this.#show())
+    this.#plan = new Plan(/** @type {string} */ (form.dataset.planUrl), plan, () => this.#show())
     this.#embeddings = new Embeddings(form.elements.prompt)
     const options = { adapters, limits, computed: constants.computed_controls, onChange: () => form.dispatchEvent(new Event("input")) }
     this.#adapterLists = new AdapterLists(constants.adapter_lists)
     this.#adapterRows = constants.adapter_lists.map((list) => new AdapterRows(list, options))
     form.addEventListener("input", ({ target }) => {
-      target.removeAttribute("aria-invalid")
+      /** @type {Element} */ (target).removeAttribute("aria-invalid")
       this.#showChoices()
       this.#plan.askSoon(() => this.#question())
     })
-    document.getElementById("more-clear").addEventListener("click", () => this.#clear())
+    $("more-clear").addEventListener("click", () => this.#clear())
     this.#show()
     this.#onChange = onChange
   }
 
-  /** The fields to send. The prompt always, for it names the generation in the history; of the rest what has an effect. */
+  /** The fields to send. The prompt always, for it names the generation in the history; of the rest what has an effect.
+   *  @param {{engine?: string}} options @returns {Record<string, string>} */
   values({ engine = this.#form.engine.value } = {}) {
     const model = this.#modelOf(engine === "auto" ? this.#plan.latest.engine : engine)
     return { prompt: this.#form.prompt.value.trim(), engine, ...(model && { model }), ...this.#sent() }
@@ -62,7 +85,7 @@ export class SettingsForm {
     return canErase.find((name) => name !== engine)
   }
 
-  /** All that is entered, as `fill` takes it: also what has no effect now. Images are {picture: id, name}. */
+  /** All that is entered, as `fill` takes it: also what has no effect now. Images are {picture: id, name}. @returns {Settings} */
   entered() {
     const filled = this.#inputs.filter(({ value }) => value.trim()).map(({ name, value }) => [name, value])
     const moderation = this.#form.safety_checker_type?.value
@@ -76,13 +99,13 @@ export class SettingsForm {
     }
   }
 
-  /** What can be kept for another time: all but the prompt and the images, as `fill` takes it. */
+  /** What can be kept for another time: all but the prompt and the images, as `fill` takes it. @returns {Settings} */
   get reusable() {
     const others = Object.entries(this.entered()).filter(([name]) => name !== "prompt" && !(name in this.#keptImages))
     return Object.fromEntries(others)
   }
 
-  /** Fills in what `reusable` gave; the prompt and the images stay. */
+  /** Fills in what `reusable` gave; the prompt and the images stay. @param {object} settings Settings */
   async reuse(settings) {
     await this.fill({ ...settings, ...this.#keptImages, prompt: this.#form.elements.prompt.value })
   }
@@ -101,43 +124,45 @@ export class SettingsForm {
     await this.#plan.whenAnswered()
   }
 
-  /** The files to send, by the names of the API. */
+  /** The files to send, by the names of the API. @returns {Record<string, File>} */
   files() {
     return Object.assign({}, ...this.#adapterRows.map(({ files }) => files))
   }
 
   /** Why this cannot be sent, in a sentence, and puts the focus there; empty where it can. */
   problem() {
+    /** @type {Input[]} */
     const wrong = this.#inputs.filter((input) => !input.checkValidity())
     if (this.#loras.invalid) wrong.push(this.#loras.invalid)
     for (const input of wrong) input.setAttribute("aria-invalid", "true")
-    const place = wrong[0] ?? this.#images.find((image) => image.problem)
+    const place = /** @type {Input | ConditioningImage | undefined} */ (wrong[0] ?? this.#images.find((image) => image.problem))
     if (!place) return ""
-    if (place instanceof ConditioningImage || place.closest("#more")) document.getElementById("more").open = true
-    if (place instanceof HTMLElement && place.closest(".section")) place.closest(".section").open = true
+    if (place instanceof ConditioningImage || place.closest("#more")) $("more").open = true
+    if (place instanceof HTMLElement && place.closest(".section")) /** @type {HTMLDetailsElement} */ (place.closest(".section")).open = true
     place.focus()
-    return wrong.length ? whatIsWrong(place) : place.problem
+    return wrong.length ? whatIsWrong(/** @type {Input} */ (place)) : /** @type {ConditioningImage} */ (place).problem
   }
 
-  /** Fills in what an earlier generation requested: engine and settings under the API's names. */
+  /** Fills in what an earlier generation requested: engine and settings under the API's names.
+   *  @param {object} request with Settings, and what else a generation has */
   async fill(request) {
-    const requested = this.#adapterLists.inRows(request)
+    const requested = this.#adapterLists.inRows(/** @type {Settings} */ (request))
     this.#isFilling = true // the form is not whole yet
     try {
-      for (const image of this.#images) await image.fill(requested[image.image])
+      for (const image of this.#images) await image.fill(/** @type {import("editor/form/conditioning_image").Kept | undefined} */ (requested[image.image]))
     } finally {
       this.#isFilling = false
     }
     const { engine } = this.#form
-    if (this.#engines.some(({ name, missing }) => name === requested.engine && !missing)) engine.value = requested.engine
+    if (this.#engines.some(({ name, missing }) => name === requested.engine && !missing)) engine.value = /** @type {string} */ (requested.engine)
     for (const select of this.#modelSelects) {
-      if ([...select.options].some(({ value }) => value === requested.model)) select.value = requested.model
+      if ([...select.options].some(({ value }) => value === requested.model)) select.value = /** @type {string} */ (requested.model)
     }
     for (const input of this.#inputs) input.value = shortEnough(requested[input.name]) ?? input.dataset.default ?? ""
     this.#loras.fill(requested.loras ?? [])
     this.#chooseModeration(requested)
     for (const name of ["vae", ...this.#adapterLists.adapters]) {
-      const slugs = requested[name] ? [requested[name]] : []
+      const slugs = requested[name] ? [/** @type {string} */ (requested[name])] : []
       this.#offer(name, slugs) // until the plan says which fit
       if (this.#form.elements[name]) this.#form.elements[name].value = slugs[0] ?? ""
     }
@@ -145,7 +170,7 @@ export class SettingsForm {
     await this.#plan.ask({ ...this.#question(), loras: requested.loras ?? [] })
   }
 
-  /** Loads the conditioning images of an earlier generation, given as the API returns it. */
+  /** Loads the conditioning images of an earlier generation, given as the API returns it. @param {Generation} generation */
   async takeImages(generation) {
     for (const { images } of this.#adapterRows) {
       const needed = images.map((image) => image.neededKind(generation)).filter((kind) => kind !== null)
@@ -155,7 +180,7 @@ export class SettingsForm {
 
   /** Whether a prompt can be typed at all: not where no model is installed that reads one. */
   get readsPrompts() {
-    return !this.#form.elements.prompt.closest(".field").hidden
+    return !fieldOf(this.#form.elements.prompt).hidden
   }
 
   /** Whether the form asks for something to be painted, rather than only erased. */
@@ -164,7 +189,8 @@ export class SettingsForm {
     return !prompt.disabled && prompt.value.trim() !== ""
   }
 
-  /** The engine and the model of a generation, for people: "Diffusion · Tiny". */
+  /** The engine and the model of a generation, for people: "Diffusion · Tiny".
+   *  @param {{engine: string, model?: string | null, ignored: string[]}} metadata */
   nameOf({ engine, model, ignored }) {
     const label = this.#engines.find(({ name }) => name === engine)?.label ?? engine
     if (!model || ignored.includes("model")) return label
@@ -172,10 +198,12 @@ export class SettingsForm {
     return `${label} · ${option?.text ?? model}`
   }
 
+  /** @returns {HTMLSelectElement[]} */
   get #modelSelects() {
-    return [...this.#form.querySelectorAll("select[data-models-of]")]
+    return [.../** @type {NodeListOf<HTMLSelectElement>} */ (this.#form.querySelectorAll("select[data-models-of]"))]
   }
 
+  /** @param {string | undefined} engine */
   #modelOf(engine) {
     return this.#modelSelects.find((select) => select.dataset.modelsOf === engine)?.value
   }
@@ -187,7 +215,9 @@ export class SettingsForm {
     return { prompt: prompt.value.trim(), engine: engine.value, models, ...this.#sent(), loras: this.#loras.chosen }
   }
 
+  /** @returns {Record<string, string>} */
   #sent() {
+    /** @type {Record<string, string>} */
     const values = {}
     for (const { name, value, disabled } of this.#inputs) {
       if (name !== "prompt" && !disabled && value.trim()) values[name] = value.trim()
@@ -200,11 +230,12 @@ export class SettingsForm {
     return this.#adapterLists.inLists(values)
   }
 
-  /** How findings are hidden; the site's own way where nothing was requested, or nothing that can be chosen here. */
+  /** How findings are hidden; the site's own way where nothing was requested, or nothing that can be chosen here.
+   *  @param {{safety_checker?: boolean, safety_checker_type?: string}} request */
   #chooseModeration({ safety_checker, safety_checker_type } = {}) {
     const { safety_checker_type: select } = this.#form
     if (!select) return // no checker is installed
-    select.value = safety_checker_type ?? (safety_checker ? select.dataset.turnedOn : "")
+    select.value = safety_checker_type ?? (safety_checker ? /** @type {string} */ (select.dataset.turnedOn) : "")
     if (select.selectedIndex < 0) select.value = ""
   }
 
@@ -228,7 +259,7 @@ export class SettingsForm {
     showText("engine-help", form.hint)
     showText("weights-help", form.reads_prompt_weights ? "(words:1.3) count more, (words:0.7) less." : "")
     for (const select of this.#modelSelects) {
-      select.closest(".field").hidden = select.dataset.modelsOf !== form.engine || select.options.length < Number(select.dataset.shownFrom)
+      fieldOf(select).hidden = select.dataset.modelsOf !== form.engine || select.options.length < Number(select.dataset.shownFrom)
     }
     for (const [setting, slugs] of Object.entries(form.adapters)) for (const name of this.#adapterLists.namesOf(setting)) this.#offer(name, slugs)
     for (const input of this.#inputs) this.#showLimits(input, form)
@@ -236,15 +267,15 @@ export class SettingsForm {
     this.#showChoices()
   }
 
-  /** Greys out the settings that have no effect, and says why. */
+  /** Greys out the settings that have no effect, and says why. @param {FormPlan["ignored"]} ignored */
   #grey(ignored) {
     for (const input of this.#inputs) {
       const isIgnored = this.#adapterLists.settingOf(input.name) in ignored
       input.disabled = isIgnored
-      input.closest(".field").classList.toggle("ignored", isIgnored)
+      fieldOf(input).classList.toggle("ignored", isIgnored)
     }
-    for (const section of this.#form.querySelectorAll(".section")) {
-      const unread = [...section.querySelectorAll("[data-setting]")].every((input) => input.disabled)
+    for (const section of /** @type {NodeListOf<HTMLDetailsElement>} */ (this.#form.querySelectorAll(".section"))) {
+      const unread = [.../** @type {NodeListOf<Input>} */ (section.querySelectorAll("[data-setting]"))].every((input) => input.disabled)
       if (unread !== section.classList.contains("unread")) section.open = !unread
       section.classList.toggle("unread", unread)
     }
@@ -254,35 +285,37 @@ export class SettingsForm {
     showText("more-reason", reasons.size ? `Greyed out: ${[...reasons].join(" ")}` : "")
   }
 
-  /** What is used where the field is empty, and what it may hold for the planned model. */
+  /** What is used where the field is empty, and what it may hold for the planned model.
+   *  @param {Input} input @param {Pick<FormPlan, "defaults" | "limits" | "choices">} form */
   #showLimits(input, { defaults, limits, choices }) {
     const name = this.#adapterLists.settingOf(input.name)
     const usual = defaults[name] ?? null
     if (input.type === "number") {
-      input.placeholder = usual ?? input.dataset.placeholder ?? ""
-      if (limits[name]) [input.min, input.max] = limits[name]
+      const field = /** @type {HTMLInputElement} */ (input)
+      field.placeholder = usual ?? field.dataset.placeholder ?? ""
+      if (limits[name]) [field.min, field.max] = limits[name]
     }
     if (!(input instanceof HTMLSelectElement)) return
     const [first, ...others] = input.options
     if (choices[name]) for (const option of others) option.hidden = !choices[name].includes(option.value)
-    if (choices[name]) input.closest(".field").hidden = !choices[name].length
+    if (choices[name]) fieldOf(input).hidden = !choices[name].length
     if (input.selectedOptions[0]?.hidden) input.value = ""
-    first.dataset.text ??= first.textContent
+    first.dataset.text ??= /** @type {string} */ (first.textContent)
     const label = others.find(({ value }) => value === usual)?.text
     first.textContent = label ? `Default: ${label}` : first.dataset.text
   }
 
-  /** Offers the adapters with these slugs for a setting. */
+  /** Offers the adapters with these slugs for a setting. @param {string} name @param {string[]} slugs */
   #offer(name, slugs) {
     if (name === "loras") return this.#loras.offer(slugs)
     if (name === "embeddings") return this.#embeddings.offer(slugs)
-    const select = this.#form.elements[name]
+    const select = /** @type {HTMLSelectElement | undefined} */ (this.#form.elements[name])
     if (!select) return
     const chosen = select.value
     const offered = this.#adapters.filter(({ slug }) => slugs.includes(slug))
     select.replaceChildren(select.options[0], ...offered.map(({ slug, label }) => new Option(label, slug)))
     select.value = slugs.includes(chosen) ? chosen : ""
-    select.closest(".field").hidden = !offered.length
+    fieldOf(select).hidden = !offered.length
   }
 
   /** What follows from the form alone: the images that are needed, the strength, the counts, what is set. */
@@ -291,37 +324,46 @@ export class SettingsForm {
     for (const rows of this.#adapterRows) rows.show()
     strength_shown.value = Number(denoising_strength.value).toFixed(2)
     const left = prompt.maxLength - prompt.value.length
-    document.getElementById("prompt-count").textContent = left <= 100 ? `${left} left` : ""
+    $("prompt-count").textContent = left <= 100 ? `${left} left` : ""
     // Beside the heading, so that no setting goes unseen while the settings are folded away.
+    /** @param {Input} input */
     const isSet = ({ name, value, disabled, dataset }) => name !== "prompt" && !disabled && value.trim() && value !== dataset.default
     const moderation = this.#form.safety_checker_type?.value ? ["Safety checker"] : []
     const labels = [...this.#inputs.filter(isSet).map(inWords), ...this.#loras.labels, ...moderation]
-    document.getElementById("more-set").textContent = labels.join(" · ")
+    $("more-set").textContent = labels.join(" · ")
     if (!this.#isFilling) this.#onChange()
   }
 }
 
+/** @param {Element} input */
+const fieldOf = (input) => /** @type {HTMLElement} */ (input.closest(".field"))
+
+/** @param {string} id @param {string} sentence */
 function showText(id, sentence) {
-  const place = document.getElementById(id)
+  const place = $(id)
   place.textContent = sentence
   place.hidden = !sentence
 }
 
-function whatIsWrong(input) {
+/** @param {Input} field */
+function whatIsWrong(field) {
+  const input = /** @type {HTMLInputElement} */ (field)
   const { label } = input.dataset
   if (input.maxLength > 0) return `${label} has ${input.value.length} characters; at most ${input.maxLength} are allowed.`
   const kind = input.step === "any" ? "a number" : "a whole number"
   return `${label} must be ${kind} from ${input.min} to ${input.max}.`
 }
 
-/** A setting that is set: "Steps 20"; of a long text only the label. */
-function inWords({ dataset, value, selectedOptions, tagName }) {
+/** A setting that is set: "Steps 20"; of a long text only the label. @param {Input} input */
+function inWords(input) {
+  const { dataset, value, selectedOptions, tagName } = /** @type {HTMLSelectElement} */ (input)
   return tagName === "TEXTAREA" ? dataset.label : `${dataset.label} ${selectedOptions?.[0].text ?? value}`
 }
 
+/** @param {Element} input */
 const isHidden = (input) => Boolean(input.closest("[hidden]"))
 
-/** As text; undefined for numbers that JavaScript does not know to the last digit, as a seed may be. */
+/** As text; undefined for numbers that JavaScript does not know to the last digit, as a seed may be. @param {unknown} value */
 function shortEnough(value) {
   if (value === undefined || value === null) return undefined
   if (typeof value === "number" && Math.abs(value) > Number.MAX_SAFE_INTEGER) return undefined

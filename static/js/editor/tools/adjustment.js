@@ -2,6 +2,9 @@
 
 import { feather, grow } from "editor/document/operations"
 
+/** @typedef {"grow" | "shrink" | "feather"} Kind */
+
+/** @type {Record<Kind, {label: string, operation: (pixels: number) => import("editor/document/operations").Operation, pixels: number}>} */
 const KINDS = {
   grow: { label: "Grow by", operation: (pixels) => grow(pixels), pixels: 4 },
   shrink: { label: "Shrink by", operation: (pixels) => grow(-pixels), pixels: 4 },
@@ -10,12 +13,16 @@ const KINDS = {
 export const MOST_PIXELS = 200
 
 export class Adjustment {
+  /** @type {Kind | ""} */
   #kind = ""
   #pixels = 0
 
   /** @param {import("./toolbox.js").Tooling} tooling */
   constructor({ add, mask, store, refresh }) {
-    Object.assign(this, { add, mask, store, refresh })
+    this.add = add
+    this.mask = mask
+    this.store = store
+    this.refresh = refresh
   }
 
   get isOpen() {
@@ -27,15 +34,16 @@ export class Adjustment {
   }
 
   get label() {
-    return this.isOpen ? KINDS[this.#kind].label : ""
+    return this.isOpen ? KINDS[/** @type {Kind} */ (this.#kind)].label : ""
   }
 
-  /** kind: "grow", "shrink" or "feather". */
+  /** @param {Kind} kind */
   open(kind) {
     this.#kind = kind
     this.set(KINDS[kind].pixels)
   }
 
+  /** @param {number} pixels */
   set(pixels) {
     this.#pixels = Math.min(MOST_PIXELS, Math.max(1, Math.round(pixels) || 1))
     this.mask.show([...this.store.view.operations, this.#operation()])
@@ -58,6 +66,6 @@ export class Adjustment {
   }
 
   #operation() {
-    return KINDS[this.#kind].operation(this.#pixels)
+    return KINDS[/** @type {Kind} */ (this.#kind)].operation(this.#pixels)
   }
 }

@@ -5,9 +5,12 @@ import { dragged, edgesAt, isEmpty } from "editor/tools/frame_geometry"
 
 const REACH = 14, FINGER = 24 // pixels of the screen around an edge, for a mouse and for a finger
 
-/** @param {import("./toolbox.js").Tooling} tooling */
+/** @typedef {import("editor/document/document").Frame} Frame */
+
+/** @param {import("./toolbox.js").Tooling} tooling @returns {import("editor/tools/toolbox").Tool} */
 export function frame({ maxMargin, photo, redraw, scale, store }) {
-  let live = null // {edges, from, frame}
+  /** @type {{edges: string, from: number[], start: Frame, frame: Frame} | null} */
+  let live = null
   const current = () => live?.frame ?? store.view.frame
 
   return {
@@ -19,7 +22,7 @@ export function frame({ maxMargin, photo, redraw, scale, store }) {
     },
     move(points) {
       if (!live) return
-      const { x, y } = points.at(-1)
+      const { x, y } = /** @type {import("./toolbox.js").Point} */ (points.at(-1))
       live.frame = dragged(live.start, live.edges, [x - live.from[0], y - live.from[1]], maxMargin)
       redraw()
     },
@@ -45,12 +48,15 @@ export function frame({ maxMargin, photo, redraw, scale, store }) {
   }
 }
 
-/** Adds a frame to the document, unless it is the one there. */
+/** Adds a frame to the document, unless it is the one there.
+ *  @param {import("editor/document/store").Store} store @param {Frame} frame */
 export function setFrame(store, frame, before = store.view.frame) {
   if (JSON.stringify(frame) !== JSON.stringify(before)) store.update((document) => push(document, { kind: "frame", frame }))
 }
 
-/** The frame around the photo; with handles while the tool is chosen. @returns {import("./guides.js").Guide[]} */
+/** The frame around the photo; with handles while the tool is chosen.
+ *  @param {import("editor/tools/geometry").Size} photo @param {Frame} margins @param {boolean} hasHandles
+ *  @returns {import("./guides.js").Guide[]} */
 export function guidesOf(photo, margins, hasHandles) {
   if (!hasHandles && isEmpty(margins)) return []
   const inner = [0, 0, photo.width, photo.height]
@@ -58,9 +64,10 @@ export function guidesOf(photo, margins, hasHandles) {
   const [left, top, right, bottom] = outer
   const [across, down] = [(left + right) / 2, (top + bottom) / 2]
   const handles = [[left, top], [across, top], [right, top], [right, down], [right, bottom], [across, bottom], [left, bottom], [left, down]]
-  return [{ kind: "frame", inner, outer }, ...(hasHandles ? [{ kind: "handles", points: handles }] : [])]
+  return [{ kind: "frame", inner, outer }, ...(hasHandles ? [/** @type {const} */ ({ kind: "handles", points: handles })] : [])]
 }
 
+/** @type {Record<string, string>} */
 const CURSORS = {
   left: "ew-resize", right: "ew-resize", top: "ns-resize", bottom: "ns-resize",
   "left top": "nwse-resize", "right bottom": "nwse-resize", "top right": "nesw-resize", "left bottom": "nesw-resize",

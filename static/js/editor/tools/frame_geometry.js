@@ -1,24 +1,31 @@
 // The outpainting frame: margins around the photo in its pixels, all >= 0, as in the document; `most`: the largest that the
 // API accepts. Pure: no DOM.
 
+/** @typedef {import("editor/document/document").Frame} Frame */
+/** @typedef {import("editor/tools/geometry").Size} Size */
+
+/** @type {(keyof Frame)[]} */
 export const SIDES = ["left", "top", "right", "bottom"]
 
-/** A frame with one or more edges moved by [dx, dy] pixels. @param {string} edges such as "left" or "top right" */
+/** A frame with one or more edges moved by [dx, dy] pixels.
+ *  @param {Frame} frame @param {string} edges such as "left" or "top right" @param {number[]} by @param {number} most */
 export function dragged(frame, edges, [dx, dy], most) {
   const moves = { left: -dx, top: -dy, right: dx, bottom: dy }
   return limited(Object.fromEntries(SIDES.map((side) => [side, frame[side] + (edges.includes(side) ? moves[side] : 0)])), most)
 }
 
+/** @param {Partial<Frame>} frame @param {number} most @returns {Frame} */
 export const limited = (frame, most) =>
-  Object.fromEntries(SIDES.map((side) => [side, Math.min(most, Math.max(0, Math.round(frame[side]) || 0))]))
+  /** @type {Frame} */ (Object.fromEntries(SIDES.map((side) => [side, Math.min(most, Math.max(0, Math.round(/** @type {number} */ (frame[side])) || 0))])))
 
-/** The frame in which the photo has this size at least, in the middle. */
+/** The frame in which the photo has this size at least, in the middle. @param {Size} photo @param {Size} size @param {number} most */
 export function framed(photo, { width, height }, most) {
   const [wider, taller] = [Math.max(0, Math.round(width) - photo.width), Math.max(0, Math.round(height) - photo.height)]
   return limited({ left: Math.floor(wider / 2), top: Math.floor(taller / 2), right: Math.ceil(wider / 2), bottom: Math.ceil(taller / 2) }, most)
 }
 
-/** The frame that gives the photo a ratio such as "16:9", with the fewest pixels added. */
+/** The frame that gives the photo a ratio such as "16:9", with the fewest pixels added.
+ *  @param {Size} photo @param {string} ratio @param {number} most */
 export function withRatio(photo, ratio, most) {
   const [across, down] = ratio.split(":").map(Number)
   const wanted = across / down
@@ -27,15 +34,18 @@ export function withRatio(photo, ratio, most) {
     : framed(photo, { width: photo.width, height: Math.round(photo.width / wanted) }, most)
 }
 
+/** @param {Size} photo @param {Frame} frame @returns {Size} */
 export const sizeOf = (photo, { left, top, right, bottom }) => ({ width: photo.width + left + right, height: photo.height + top + bottom })
 
+/** @param {Frame} frame */
 export const isEmpty = (frame) => SIDES.every((side) => !frame[side])
 
-/** The API's fields of the frame: {outpaint_left: 64, …}; {} without one. */
+/** The API's fields of the frame: {outpaint_left: 64, …}; {} without one. @param {Frame} frame @returns {Record<string, number>} */
 export const fieldsOf = (frame) =>
   isEmpty(frame) ? {} : Object.fromEntries(SIDES.map((side) => [`outpaint_${side}`, frame[side]]))
 
-/** Which edges of the frame are at a point of the photo, "" for none. @param {number} reach in pixels of the photo */
+/** Which edges of the frame are at a point of the photo, "" for none.
+ *  @param {Size} photo @param {Frame} frame @param {number[]} point @param {number} reach in pixels of the photo */
 export function edgesAt(photo, frame, [x, y], reach) {
   const edges = { left: -frame.left, top: -frame.top, right: photo.width + frame.right, bottom: photo.height + frame.bottom }
   const inside = x > edges.left - reach && x < edges.right + reach && y > edges.top - reach && y < edges.bottom + reach

@@ -6,13 +6,22 @@ import { clipped, placeOf, sizeAt } from "editor/tools/geometry"
 import { shape } from "editor/document/operations"
 
 const SLIDER = 1000
-const $ = (id) => document.getElementById(id)
+/** @param {Element} button */
+const useOf = (button) => /** @type {SVGUseElement} */ (button.querySelector("use"))
+/** @typedef {HTMLInputElement | HTMLSelectElement} Control */
+/** @typedef {import("editor/document/document").Photo} Photo */
+
+const $ = /** @type {import("dom").ById<{
+  "tool-size": HTMLInputElement, "tool-pixels": HTMLInputElement, "tool-words": HTMLInputElement, "tool-frame-ratio": HTMLSelectElement,
+  "tool-frame-width": HTMLInputElement, "tool-frame-height": HTMLInputElement,
+}>} */ (/** @type {unknown} */ ((/** @type {string} */ id) => document.getElementById(id)))
 
 export class ToolPanel {
   #toolbox
   #root = $("tool-options")
   #message = ""
 
+  /** @param {import("editor/tools/toolbox").Toolbox} toolbox */
   constructor(toolbox) {
     this.#toolbox = toolbox
     this.#listen()
@@ -22,34 +31,38 @@ export class ToolPanel {
 
   #listen() {
     const { options, adjustment, maxMargin, store } = this.#toolbox
-    for (const control of this.#root.querySelectorAll("[data-option]")) {
+    for (const control of /** @type {NodeListOf<Control>} */ (this.#root.querySelectorAll("[data-option]"))) {
       control.addEventListener("input", () => this.#setOption(control))
     }
-    $("tool-size").addEventListener("input", () => options.set({ size: sizeAt($("tool-size").value / SLIDER, this.#largest) }))
+    $("tool-size").addEventListener("input", () => options.set({ size: sizeAt(Number($("tool-size").value) / SLIDER, this.#largest) }))
     $("tool-pixels").addEventListener("input", () => adjustment.set(Number($("tool-pixels").value)))
     $("tool-words-find")?.addEventListener("click", () => this.#findWords())
     $("tool-box-add").addEventListener("click", () => this.#addBox())
     $("tool-frame-reset").addEventListener("click", () => setFrame(store, limited({}, maxMargin)))
-    $("tool-frame-ratio").addEventListener("input", ({ target }) => { if (target.value) setFrame(store, withRatio(store.view.photo, target.value, maxMargin)) })
-    const inputs = [...this.#root.querySelectorAll("[data-side]")]
+    $("tool-frame-ratio").addEventListener("input", ({ target }) => {
+      const { value } = /** @type {HTMLSelectElement} */ (target)
+      if (value) setFrame(store, withRatio(/** @type {Photo} */ (store.view.photo), value, maxMargin))
+    })
+    const inputs = [.../** @type {NodeListOf<HTMLInputElement>} */ (this.#root.querySelectorAll("[data-side]"))]
     for (const input of inputs) {
       input.addEventListener("change", () => setFrame(store, limited(Object.fromEntries(inputs.map((each) => [each.dataset.side, Number(each.value)])), maxMargin)))
     }
     const [width, height] = [$("tool-frame-width"), $("tool-frame-height")]
     for (const input of [width, height]) {
-      input.addEventListener("change", () => setFrame(store, framed(store.view.photo, { width: Number(width.value), height: Number(height.value) }, maxMargin)))
+      input.addEventListener("change", () => setFrame(store, framed(/** @type {Photo} */ (store.view.photo), { width: Number(width.value), height: Number(height.value) }, maxMargin)))
     }
     this.#root.addEventListener("keydown", (event) => this.#onEnter(event))
   }
 
-  /** Enter uses what was typed; it does not send the form around the options. */
+  /** Enter uses what was typed; it does not send the form around the options. @param {KeyboardEvent} event */
   #onEnter(event) {
-    if (event.key !== "Enter" || !event.target.matches("input")) return
+    const target = /** @type {HTMLElement} */ (event.target)
+    if (event.key !== "Enter" || !target.matches("input")) return
     event.preventDefault()
-    if (event.target.dataset.edge) this.#addBox()
-    else if (event.target.id === "tool-words") this.#findWords()
-    else if (event.target.id === "tool-pixels") this.#toolbox.adjustment.apply()
-    else event.target.dispatchEvent(new Event("change"))
+    if (target.dataset.edge) this.#addBox()
+    else if (target.id === "tool-words") this.#findWords()
+    else if (target.id === "tool-pixels") this.#toolbox.adjustment.apply()
+    else target.dispatchEvent(new Event("change"))
   }
 
   /** The largest brush in the chosen unit. */
@@ -58,10 +71,12 @@ export class ToolPanel {
     return Math.max(100, options.values.unit === "screen" ? largestSize * view.viewport.scale : largestSize)
   }
 
+  /** @param {Control} control */
   #setOption(control) {
     const { options, view } = this.#toolbox
-    const value = control.type === "checkbox" ? control.checked : control.type === "range" ? Number(control.value) : control.value
-    const changes = { [control.dataset.option]: value }
+    const value = control.type === "checkbox" ? /** @type {HTMLInputElement} */ (control).checked : control.type === "range" ? Number(control.value) : control.value
+    /** @type {Partial<import("editor/tools/options").Values>} */
+    const changes = { [/** @type {string} */ (control.dataset.option)]: value }
     if (control.dataset.option === "unit") {
       const factor = value === "photo" ? 1 / view.viewport.scale : view.viewport.scale // the brush keeps its width
       changes.size = Math.max(1, Math.round(options.values.size * factor))
@@ -73,19 +88,20 @@ export class ToolPanel {
     const text = $("tool-words").value.trim()
     if (!text) return
     $("more-options").hidePopover() // on a phone it covers the photo
-    this.#toolbox.tool.words(text)
+    const { words } = /** @type {Required<import("editor/tools/toolbox").Tool>} */ (this.#toolbox.tool)
+    words(text)
   }
 
   #addBox() {
     const { add, options, store, tool } = this.#toolbox
-    const [left, top, width, height] = ["left", "top", "width", "height"].map((edge) => Number(this.#root.querySelector(`[data-edge=${edge}]`).value))
-    const box = width > 0 && height > 0 ? clipped([left, top, left + width, top + height], store.view.photo) : null
+    const [left, top, width, height] = ["left", "top", "width", "height"].map((edge) => Number(/** @type {HTMLInputElement} */ (this.#root.querySelector(`[data-edge=${edge}]`)).value))
+    const box = width > 0 && height > 0 ? clipped([left, top, left + width, top + height], /** @type {Photo} */ (store.view.photo)) : null
     if (!box) return this.showMessage("This lies outside the photo.")
     this.showMessage("")
-    add(shape({ erases: options.values.erases, shape: tool.name, points: [box.slice(0, 2), box.slice(2)] }))
+    add(shape({ erases: options.values.erases, shape: /** @type {"rectangle" | "ellipse"} */ (tool.name), points: [box.slice(0, 2), box.slice(2)] }))
   }
 
-  /** Shows a sentence below the options. */
+  /** Shows a sentence below the options. @param {string} text */
   showMessage(text) {
     this.#message = text
     this.#show()
@@ -97,21 +113,22 @@ export class ToolPanel {
     const photo = store.view.photo
     this.#root.hidden = !photo || !isEditing()
     this.#showChosen(tool.name)
-    for (const part of this.#root.querySelectorAll("[data-for]")) {
-      part.hidden = adjustment.isOpen || !part.dataset.for.split(" ").includes(tool.name)
+    for (const part of /** @type {NodeListOf<HTMLElement>} */ (this.#root.querySelectorAll("[data-for]"))) {
+      part.hidden = adjustment.isOpen || !/** @type {string} */ (part.dataset.for).split(" ").includes(tool.name)
     }
     $("tool-sizes").hidden ||= !tool.canResize?.(0)
-    for (const control of this.#root.querySelectorAll("[data-option]")) {
-      if (control.type === "checkbox") control.checked = values[control.dataset.option]
-      else control.value = values[control.dataset.option]
+    for (const control of /** @type {NodeListOf<Control>} */ (this.#root.querySelectorAll("[data-option]"))) {
+      const value = values[/** @type {keyof typeof values} */ (control.dataset.option)]
+      if (control.type === "checkbox") /** @type {HTMLInputElement} */ (control).checked = /** @type {boolean} */ (value)
+      else control.value = String(value)
     }
-    $("tool-size").value = SLIDER * placeOf(values.size, this.#largest)
+    $("tool-size").value = String(SLIDER * placeOf(values.size, this.#largest))
     $("tool-size-shown").textContent = `${values.size} px`
     $("tool-hardness-shown").textContent = `${Math.round(100 * values.hardness)} %`
-    $("tool-tolerance-shown").textContent = values.tolerance
+    $("tool-tolerance-shown").textContent = String(values.tolerance)
     $("tool-adjustment").hidden = !adjustment.isOpen
     $("tool-pixels-label").textContent = adjustment.label
-    $("tool-pixels").value = adjustment.pixels
+    $("tool-pixels").value = String(adjustment.pixels)
     $("tool-pixels-shown").textContent = `${adjustment.pixels} px`
     const at = crosshair.at?.map(Math.round)
     const message = this.#message || (at ? `Crosshair at ${at[0]}, ${at[1]}` : "")
@@ -119,25 +136,28 @@ export class ToolPanel {
     if (photo) this.#showFrame(photo, store.view.frame)
   }
 
-  /** The button of the tools that a phone hides shows which of them is chosen. */
+  /** The button of the tools that a phone hides shows which of them is chosen. @param {string} name */
   #showChosen(name) {
     const button = $("more-tools-button")
     const chosen = $("more-tools").querySelector(`[data-command=${name}]`)
     button.setAttribute("aria-label", chosen ? `More tools, ${chosen.getAttribute("aria-label")} chosen` : "More tools")
-    if (chosen) button.querySelector("use").setAttribute("href", chosen.querySelector("use").getAttribute("href"))
+    if (chosen) useOf(button).setAttribute("href", /** @type {string} */ (useOf(chosen).getAttribute("href")))
   }
 
+  /** @param {Photo} photo @param {import("editor/document/document").Frame} frame */
   #showFrame(photo, frame) {
-    for (const side of SIDES) this.#fill(this.#root.querySelector(`[data-side=${side}]`), frame[side])
+    for (const side of SIDES) this.#fill(/** @type {HTMLInputElement} */ (this.#root.querySelector(`[data-side=${side}]`)), frame[side])
     const { width, height } = sizeOf(photo, frame)
     this.#fill($("tool-frame-width"), width)
     this.#fill($("tool-frame-height"), height)
     const ratio = $("tool-frame-ratio")
+    /** @param {string} value */
     const isOf = (value) => JSON.stringify(withRatio(photo, value, this.#toolbox.maxMargin)) === JSON.stringify(frame)
     ratio.value = [...ratio.options].find(({ value }) => value && isOf(value))?.value ?? ""
   }
 
+  /** @param {HTMLInputElement} input @param {number} value */
   #fill(input, value) {
-    if (document.activeElement !== input || input.value === "") input.value = value
+    if (document.activeElement !== input || input.value === "") input.value = String(value)
   }
 }

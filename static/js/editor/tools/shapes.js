@@ -10,12 +10,16 @@ const MOST_CORNERS = 500 // of a lasso that is snapped to edges
 const AROUND_LASSO = 0.4 // of its longer side, which the server sees too
 const TO_CLOSE = 12 // pixels of the screen around the first corner of a polygon that close it
 
+/** @param {{x: number, y: number}} point */
 const xy = ({ x, y }) => [x, y]
+/** @param {import("editor/tools/options").Options} options @param {import("./toolbox.js").Point} point */
 const erasing = (options, point) => options.values.erases !== (point.alt || point.erases)
 
-/** name: "rectangle" or "ellipse". Shift makes a square or a circle. @param {import("./toolbox.js").Tooling} tooling */
+/** Shift makes a square or a circle. @param {"rectangle" | "ellipse"} name @param {import("./toolbox.js").Tooling} tooling
+ *  @returns {import("editor/tools/toolbox").Tool} */
 export function box(name, tooling) {
   const { mask, options, redraw, scale } = tooling
+  /** @type {{from: number[], to: number[], erases: boolean} | null} */
   let live = null
   return {
     name,
@@ -26,7 +30,7 @@ export function box(name, tooling) {
     },
     move(points) {
       if (!live) return
-      const last = points.at(-1)
+      const last = /** @type {import("./toolbox.js").Point} */ (points.at(-1))
       live.to = last.shift ? squared(live.from, xy(last)) : xy(last)
       mask.extend([live.to])
       redraw()
@@ -49,17 +53,20 @@ export function box(name, tooling) {
   }
 }
 
-/** @param {import("./toolbox.js").Tooling} tooling */
+/** @param {import("./toolbox.js").Tooling} tooling @returns {import("editor/tools/toolbox").Tool} */
 export function lasso(tooling) {
   const { add, finder, mask, options, photo, redraw, showMessage, scale } = tooling
+  /** @type {{points: number[][], erases: boolean} | null} */
   let live = null
 
-  /** The object in the lasso, as one operation; the lasso itself where none is found. */
+  /** The object in the lasso, as one operation; the lasso itself where none is found.
+   *  @param {number[][]} points @param {import("editor/document/operations").Shape} drawn */
   async function snap(points, drawn) {
     const box = clipped(boundsOf(points), photo())
     if (!box) return add(drawn)
     showMessage("Looking for edges…")
     const part = await finder.partAround(box, AROUND_LASSO)
+    /** @type {(Pick<import("editor/tools/object/finder").Answer, "box" | "mask"> & {message?: undefined}) | {box: null, message: string}} */
     const answer = await finder.find(part, { outline: thinned(points, MOST_CORNERS).map(part.inPart) }).catch((error) => ({ box: null, message: error.message }))
     if (photo()?.id !== part.photo) return
     showMessage(answer.box ? "" : (answer.message ?? "No edges were found; the lasso is as it was drawn."))
@@ -75,8 +82,9 @@ export function lasso(tooling) {
     },
     move(points) {
       if (!live) return
+      /** @type {number[][]} */
       const far = []
-      for (const point of points.map(xy)) if (distance(far.at(-1) ?? live.points.at(-1), point) * scale() >= CLOSEST) far.push(point)
+      for (const point of points.map(xy)) if (distance(/** @type {number[]} */ (far.at(-1) ?? live.points.at(-1)), point) * scale() >= CLOSEST) far.push(point)
       live.points.push(...far)
       mask.extend(far)
       redraw()
@@ -101,10 +109,13 @@ export function lasso(tooling) {
   }
 }
 
-/** Ends with a click on its first corner, a second click on its last, or Enter. @param {import("./toolbox.js").Tooling} tooling */
+/** Ends with a click on its first corner, a second click on its last, or Enter.
+ *  @param {import("./toolbox.js").Tooling} tooling @returns {import("editor/tools/toolbox").Tool} */
 export function polygon(tooling) {
   const { mask, options, redraw, scale } = tooling
-  let live = null // {corners, erases, at: where the pointer is}
+  /** @type {{corners: number[][], erases: boolean, at: number[]} | null} at: where the pointer is */
+  let live = null
+  /** @param {number[]} corner @param {number[]} point */
   const near = (corner, point) => distance(corner, point) * scale() <= TO_CLOSE
 
   function close() {
@@ -113,6 +124,7 @@ export function polygon(tooling) {
     live = null
     end(tooling, corners.length >= 3 && shape({ erases, shape: "polygon", points: corners }))
   }
+  /** @param {import("./toolbox.js").Point} point */
   function hover(point) {
     if (!live) return
     live.at = xy(point)
@@ -130,12 +142,12 @@ export function polygon(tooling) {
         return redraw()
       }
       const { corners } = live
-      if (corners.length >= 3 && (near(corners[0], corner) || distance(corners.at(-1), corner) * scale() <= 2)) return close()
+      if (corners.length >= 3 && (near(corners[0], corner) || distance(/** @type {number[]} */ (corners.at(-1)), corner) * scale() <= 2)) return close()
       corners.push(corner)
       mask.extend([corner])
       redraw()
     },
-    move: (points) => { hover(points.at(-1)) },
+    move: (points) => { hover(/** @type {import("./toolbox.js").Point} */ (points.at(-1))) },
     up() {},
     hover,
     finish: close,
@@ -154,7 +166,8 @@ export function polygon(tooling) {
 }
 
 /** Ends a shape that grows: with an operation it is added, without one it is dropped.
- *  @param {import("./toolbox.js").Tooling} tooling */
+ *  @param {import("./toolbox.js").Tooling} tooling
+ *  @param {import("editor/document/operations").Operation | false | null} operation */
 function end({ add, mask, redraw }, operation = null) {
   if (operation) {
     mask.end()

@@ -4,6 +4,7 @@ import { distance } from "editor/tools/geometry"
 
 const CLICK = 8 // pixels of the screen: a shorter drag is a click
 
+/** @param {{x: number, y: number}} point */
 const xy = ({ x, y }) => [x, y]
 
 export class StraightLine {
@@ -11,22 +12,24 @@ export class StraightLine {
   #to
   #start
 
-  /** @param {{x: number, y: number}} point where it begins @param {object} start of the stroke: erases, size, hardness */
+  /** @param {{x: number, y: number}} point where it begins @param {import("editor/tools/brush").Start} start */
   constructor(point, start) {
     this.#from = this.#to = xy(point)
     this.#start = start
   }
 
+  /** @param {{x: number, y: number}} point */
   drag(point) {
     this.#to = xy(point)
   }
 
-  /** For the page, while it is dragged. */
+  /** For the page, while it is dragged. @returns {import("editor/tools/guides").Guide} */
   get guide() {
     return { kind: "path", points: [this.#from, this.#to] }
   }
 
-  /** The stroke of it. `lastEnd`: of the stroke before, or null; `scale`: pixels of the screen for one of the photo. */
+  /** The stroke of it. `lastEnd`: of the stroke before, or null; `scale`: pixels of the screen for one of the photo.
+   *  @param {readonly number[] | null} lastEnd @param {number} scale */
   drawn(lastEnd, scale) {
     const isClick = distance(this.#from, this.#to) * scale < CLICK
     const ends = isClick ? [...(lastEnd ? [lastEnd.slice(0, 2)] : []), this.#from] : [this.#from, this.#to]

@@ -19,43 +19,96 @@ import { box, lasso, polygon } from "editor/tools/shapes"
 import { wand } from "editor/tools/wand"
 import { stem } from "format"
 
+/** @typedef {import("editor/document/operations").Operation} Operation */
+/** @typedef {import("editor/document/document").Photo} Photo */
+/** @typedef {import("editor/document/document").Frame} Frame */
+/** @typedef {import("editor/document/document").Document} Document */
+/** @typedef {import("editor/document/store").Store} Store */
+/** @typedef {import("editor/input/commands").Handler} Handler */
+/** @typedef {import("editor/view/mask_view").MaskView} MaskView */
+/** @typedef {import("editor/view/viewport").ScreenPoint} ScreenPoint */
+/** @typedef {Pick<MaskView, "viewport" | "setViewport">} View */
+
+/** Where a pointer is, or the crosshair.
+ *  @typedef {Omit<import("editor/input/pointer").Point, "type"> & {type: import("editor/input/pointer").Point["type"] | "keyboard"}} Point */
+
+/** @typedef {object} Tool
+ *  @property {string} name
+ *  @property {"click" | "drag"} byKeys whether one press of Enter at the crosshair uses it or two
+ *  @property {(point: Point) => void} down
+ *  @property {(points: Point[]) => void} move
+ *  @property {() => void} up
+ *  @property {() => void} cancel
+ *  @property {(point: Point) => void} [hover]
+ *  @property {() => void} [leave] the pointer is over the surface no more
+ *  @property {() => void} [finish] ends what is drawn
+ *  @property {() => void} [forget] the next use continues nothing
+ *  @property {() => import("editor/tools/guides").Guide[]} [guides] lines over the photo
+ *  @property {(point: Point) => string} [cursorAt]
+ *  @property {number} [ring] the diameter of what it paints
+ *  @property {boolean} [isDrawing]
+ *  @property {(text: string) => Promise<void>} [words] selects what the words say
+ *  @property {(step: number) => boolean} [canResize]
+ *  @property {(step: number) => Promise<void>} [resize] */
+
 /** What the tools are made with. @typedef {object} Tooling
- *  @property {(operation: object) => void} add adds an operation to the document
- *  @property {() => {id: string, name: string, width: number, height: number}} photo
+ *  @property {(operation: Operation) => void} add adds an operation to the document
+ *  @property {() => Photo} photo
+ *  @property {() => Promise<ImageBitmap>} photoBitmap
  *  @property {() => number} scale pixels of the screen for one of the photo
  *  @property {() => number} size of the brush, in pixels of the photo
  *  @property {() => void} redraw draws the guides
  *  @property {() => void} refresh draws them and tells the panel and the commands
  *  @property {number} maxMargin of the frame on a side, in pixels of the photo
- *  also store, mask, view, surface, options, url, words, finder, showMessage(text), photoBitmap() */
+ *  @property {Store} store
+ *  @property {MaskView} mask
+ *  @property {View} view
+ *  @property {HTMLElement} surface
+ *  @property {Options} options
+ *  @property {string} url of POST /api/masks/
+ *  @property {string} words the segmenter that reads words; "" for none
+ *  @property {Finder} finder
+ *  @property {(text: string) => void} showMessage */
 
 const HARDER = 0.1
+/** @param {Tool} tool */
 const isBrush = ({ name }) => name === "brush" || name === "eraser"
 
 export class Toolbox {
+  /** @type {Point | null} */
   #hovered = null
   #frame = 0
+  /** @type {Set<() => void>} */
   #listeners = new Set()
+  /** @type {{id: string, bitmap: ImageBitmap | null}} */
   #bitmap = { id: "", bitmap: null }
   #guides
   #tools
 
   /** `mask` is the mask view, `view` {viewport, setViewport}; `url` that of POST /api/masks/; `words`: the segmenter that
    *  reads words, "" for none; `maxMargin`: of the frame on a side; `showMessage(text)` shows a sentence;
-   *  `isEditing()`: whether the mask may be changed now. */
+   *  `isEditing()`: whether the mask may be changed now.
+   *  @param {{surface: HTMLElement, store: Store, mask: MaskView, view?: View, url: string, words?: string, maxMargin: number,
+   *    showMessage: (text: string) => void, isEditing?: () => boolean, options?: Options}} parts */
   constructor({ surface, store, mask, view = mask, url, words = "", maxMargin, showMessage, isEditing = () => Boolean(store.view.photo), options = new Options() }) {
-    Object.assign(this, { surface, store, mask, view, options, maxMargin, isEditing })
+    this.surface = surface
+    this.store = store
+    this.mask = mask
+    this.view = view
+    this.options = options
+    this.maxMargin = maxMargin
+    this.isEditing = isEditing
     this.#guides = new Guides(surface)
-    const tooling = {
+    const tooling = /** @type {Tooling} */ ({
       surface, store, mask, view, options, url, words, maxMargin, showMessage,
-      add: (operation) => store.update((document) => push(document, { kind: "mask", operation })),
-      photo: () => store.view.photo,
+      add: (/** @type {Operation} */ operation) => store.update((/** @type {Document} */ document) => push(document, { kind: "mask", operation })),
+      photo: () => /** @type {Photo} */ (store.view.photo),
       photoBitmap: () => this.#photoBitmap(),
       scale: () => view.viewport.scale,
       size: () => this.size,
       redraw: () => this.redraw(),
       refresh: () => this.refresh(),
-    }
+    })
     tooling.finder = new Finder(tooling)
     const tools = [brush("brush", tooling), brush("eraser", tooling), box("rectangle", tooling), box("ellipse", tooling), lasso(tooling), polygon(tooling), wand(tooling), object(tooling), frame(tooling)]
     this.#tools = Object.fromEntries(tools.map((tool) => [tool.name, tool]))
@@ -72,6 +125,7 @@ export class Toolbox {
     surface.addEventListener("blur", () => { this.crosshair.hide(); this.refresh() })
   }
 
+  /** @returns {Tool} */
   get tool() {
     return this.#tools[this.options.values.tool] ?? this.#tools.brush
   }
@@ -88,18 +142,20 @@ export class Toolbox {
     return largestSize(this.store.view.photo ?? { width: 0, height: 0 })
   }
 
+  /** @param {string} name */
   choose(name) {
     this.cancel()
     this.options.set({ tool: name })
   }
 
-  /** Calls `listener()` when a tool, an option or what is drawn changes. */
+  /** Calls `listener()` when a tool, an option or what is drawn changes. @param {() => void} listener */
   subscribe(listener) {
     this.#listeners.add(listener)
   }
 
   // As a tool of the pointer.
 
+  /** @param {Point} point */
   down(point) {
     if (!this.isEditing()) return
     this.adjustment.apply()
@@ -108,6 +164,7 @@ export class Toolbox {
     this.refresh()
   }
 
+  /** @param {Point[]} points */
   move(points) {
     this.tool.move(points)
   }
@@ -121,11 +178,12 @@ export class Toolbox {
     this.tool.cancel()
   }
 
+  /** @param {ScreenPoint | null} screenPoint @param {Point | null} point both null where it has left */
   hover(screenPoint, point) {
     this.#hovered = screenPoint && point
-    if (this.#hovered && this.isEditing()) this.tool.hover?.(point)
+    if (this.#hovered && this.isEditing()) this.tool.hover?.(/** @type {Point} */ (point))
     else this.tool.leave?.()
-    this.surface.style.cursor = (this.#hovered && this.isEditing() && this.tool.cursorAt?.(point)) || ""
+    this.surface.style.cursor = (this.#hovered && this.isEditing() && this.tool.cursorAt?.(/** @type {Point} */ (point))) || ""
     this.redraw()
   }
 
@@ -146,29 +204,35 @@ export class Toolbox {
     this.redraw()
   }
 
+  /** @param {boolean} canEdit @param {Photo} photo @param {Frame} margins */
   #guidesNow(canEdit, photo, margins) {
     if (!canEdit) return guidesOf(photo, margins, false)
     const guides = [...(this.tool.name === "frame" ? [] : guidesOf(photo, margins, false)), ...(this.tool.guides?.() ?? [])]
     const at = this.crosshair.at ?? (this.#hovered && [this.#hovered.x, this.#hovered.y])
     if (this.tool.ring && at) guides.push({ kind: "ring", at, size: this.size })
-    if (this.crosshair.at) guides.push({ kind: "crosshair", at })
+    if (this.crosshair.at) guides.push({ kind: "crosshair", at: /** @type {number[]} */ (at) })
     return guides
   }
 
-  /** The handlers of the commands, for Commands.connect. */
+  /** The handlers of the commands, for Commands.connect. @returns {Record<string, Handler>} */
   get commands() {
     const { options, store, adjustment, crosshair } = this
     const isEditing = () => Boolean(store.view.photo) && this.isEditing()
+    /** @param {Handler["run"]} run */
     const whileEditing = (run) => ({ run, isEnabled: isEditing })
     const mayTravel = () => !store.view.photo || this.isEditing() // the first photo itself can be redone
     const hasMask = () => isEditing() && (store.view.operations.at(-1)?.kind ?? "clear") !== "clear"
+    /** @param {Handler["run"]} run */
     const withMask = (run) => ({ run, isEnabled: hasMask })
+    /** @param {number} by */
     const hardness = (by) => options.set({ hardness: Math.round(10 * Math.min(1, Math.max(0, options.values.hardness + by))) / 10 })
+    /** @param {number} direction */
     const resize = (direction) => {
       const most = options.values.unit === "screen" ? this.largestSize * this.view.viewport.scale : this.largestSize
       options.set({ size: nextSize(options.values.size, direction, Math.max(100, most)) })
     }
-    const resizing = (step) => ({ run: () => this.tool.resize(step), isEnabled: () => isEditing() && Boolean(this.tool.canResize?.(step)) })
+    /** @param {number} step */
+    const resizing = (step) => ({ run: () => /** @type {Required<Tool>} */ (this.tool).resize(step), isEnabled: () => isEditing() && Boolean(this.tool.canResize?.(step)) })
     const tools = Object.keys(this.#tools).map((name) => [name, { run: () => this.choose(name), isEnabled: isEditing, isPressed: () => this.tool.name === name }])
     return {
       ...Object.fromEntries(tools),
@@ -190,23 +254,25 @@ export class Toolbox {
       "mask-download": { run: () => this.#download(), isEnabled: () => Boolean(store.view.photo) },
       finish: { run: () => this.#finish(), isEnabled: () => isEditing() && (adjustment.isOpen || this.tool.name === "polygon") },
       escape: { run: () => { this.cancel(); crosshair.hide(); this.refresh() }, isEnabled: () => adjustment.isOpen || Boolean(this.tool.isDrawing) || Boolean(crosshair.at) },
-      crosshair: whileEditing((event) => crosshair.move(event)),
-      press: whileEditing((event) => (adjustment.isOpen || (this.tool.isDrawing && !crosshair.at) ? this.#finish() : crosshair.press(event))),
+      crosshair: whileEditing((event) => crosshair.move(/** @type {KeyboardEvent} */ (event))),
+      press: whileEditing((event) => (adjustment.isOpen || (this.tool.isDrawing && !crosshair.at) ? this.#finish() : crosshair.press(/** @type {KeyboardEvent} */ (event)))),
     }
   }
 
   /** The first click afterwards joins no line from before. */
   #switchStraight() {
     this.cancel()
-    for (const tool of Object.values(this.#tools).filter(isBrush)) tool.forget()
+    for (const tool of Object.values(this.#tools).filter(isBrush)) /** @type {Required<Tool>} */ (tool).forget()
     this.options.set({ straight: !this.options.values.straight })
   }
 
+  /** @param {Operation} operation */
   #change(operation) {
     this.cancel()
     this.add(operation)
   }
 
+  /** @param {typeof undo} way */
   #travel(way) {
     this.cancel()
     this.store.update(way)
@@ -218,17 +284,17 @@ export class Toolbox {
   }
 
   async #photoBitmap() {
-    const { id } = this.store.view.photo
+    const { id } = /** @type {Photo} */ (this.store.view.photo)
     if (this.#bitmap.id !== id) {
       this.#bitmap.bitmap?.close()
-      this.#bitmap = { id, bitmap: await createImageBitmap(await displayable(await get(id))) }
+      this.#bitmap = { id, bitmap: await createImageBitmap(await displayable(/** @type {Blob} */ (await get(id)))) }
     }
-    return this.#bitmap.bitmap
+    return /** @type {ImageBitmap} */ (this.#bitmap.bitmap)
   }
 
   async #download() {
     const url = URL.createObjectURL(await this.mask.png())
-    Object.assign(document.createElement("a"), { href: url, download: `${stem(this.store.view.photo.name)}-mask.png` }).click()
+    Object.assign(document.createElement("a"), { href: url, download: `${stem(/** @type {Photo} */ (this.store.view.photo).name)}-mask.png` }).click()
     setTimeout(() => URL.revokeObjectURL(url), 60_000)
   }
 }

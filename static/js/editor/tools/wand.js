@@ -3,14 +3,18 @@
 import { replaceLast } from "editor/document/document"
 import { wand as operation } from "editor/document/operations"
 
-/** @param {import("./toolbox.js").Tooling} tooling */
+/** @typedef {import("editor/document/operations").Operation} Operation */
+
+/** @param {import("./toolbox.js").Tooling} tooling @returns {import("editor/tools/toolbox").Tool} */
 export function wand({ add, options, photo, store }) {
+  /** @type {import("./toolbox.js").Point | null} */
   let start = null
   options.subscribe(({ tool, tolerance, contiguous }) => { if (tool === "wand") tune({ tolerance, contiguous }) })
 
-  /** Selects anew from where the last click was, as the same step of undo. */
+  /** Selects anew from where the last click was, as the same step of undo.
+   *  @param {Pick<import("editor/tools/options").Values, "tolerance" | "contiguous">} changes */
   function tune(changes) {
-    const last = store.document.entries[store.document.cursor - 1]
+    const last = /** @type {{operation?: Operation} | undefined} */ (store.document.entries[store.document.cursor - 1])
     if (last?.operation?.kind !== "wand") return
     const tuned = operation({ ...last.operation, ...changes })
     if (JSON.stringify(tuned) === JSON.stringify(last.operation)) return

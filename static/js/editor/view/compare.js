@@ -4,6 +4,8 @@ const BLINK_MS = 600
 const KEY_STEP = 0.02 // of the stage's width
 const CRISP_FROM = 3 // CSS pixels per pixel of the photo from which single pixels are shown as squares
 
+/** @typedef {"after" | "divider" | "blink" | "difference"} Mode */
+
 export class Compare {
   #layer
   #before
@@ -12,9 +14,11 @@ export class Compare {
   #box = { left: 0, top: 0, width: 0, height: 0 }
   #share = 0.5 // of the stage's width, where the divider is
   #timer = 0
+  /** @type {Mode} */
   #mode = "after"
 
-  /** `elements` is {layer, before, after, divider}; the layer and the divider lie on the stage. */
+  /** `elements` is {layer, before, after, divider}; the layer and the divider lie on the stage.
+   *  @param {{layer: HTMLElement, before: HTMLImageElement, after: HTMLImageElement, divider: HTMLElement}} elements */
   constructor({ layer, before, after, divider }) {
     this.#layer = layer
     this.#before = before
@@ -32,11 +36,11 @@ export class Compare {
       if (!(event.key in places)) return
       event.preventDefault()
       event.stopPropagation() // arrows flip the results elsewhere
-      this.#moveTo(places[event.key])
+      this.#moveTo(places[/** @type {keyof typeof places} */ (event.key)])
     })
   }
 
-  /** "after", "divider", "blink" or "difference". */
+  /** @returns {Mode} */
   get mode() {
     return this.#mode
   }
@@ -52,7 +56,9 @@ export class Compare {
   }
 
   /** Puts the images where the photo is: `viewport` as in `viewport.js`, `photo` {width, height}. The result fills the
-   *  outpainting `frame` around it, margins in pixels of the photo. */
+   *  outpainting `frame` around it, margins in pixels of the photo.
+   *  @param {import("editor/view/viewport").Viewport} viewport @param {import("editor/tools/geometry").Size} photo
+   *  @param {import("editor/document/document").Frame} frame */
   place({ scale, left, top }, photo, frame = { left: 0, top: 0, right: 0, bottom: 0 }) {
     const size = { width: photo.width + frame.left + frame.right, height: photo.height + frame.top + frame.bottom }
     const corner = { left: left - frame.left * scale, top: top - frame.top * scale }
@@ -71,7 +77,8 @@ export class Compare {
   }
 
   /** Shows `after` in the place of `before`, both URLs; resolves when it is there. The first one fades into what is shown
-   *  until then; others replace it at once, so that they can be compared. */
+   *  until then; others replace it at once, so that they can be compared.
+   *  @param {string} before @param {string} after */
   async show(before, after) {
     if (this.#before.src !== before) this.#before.src = before
     this.#after.src = after
@@ -87,15 +94,16 @@ export class Compare {
     this.#layer.classList.remove("shown", "arriving")
   }
 
-  /** While `on` the photo is shown as it was. */
+  /** While `on` the photo is shown as it was. @param {boolean} on */
   peek(on) {
     this.#layer.classList.toggle("peeking", on)
   }
 
   get #stage() {
-    return this.#layer.parentElement.getBoundingClientRect()
+    return /** @type {HTMLElement} */ (this.#layer.parentElement).getBoundingClientRect()
   }
 
+  /** @param {number} share */
   #moveTo(share) {
     this.#share = Math.min(1, Math.max(0, share))
     this.#cut()

@@ -7,30 +7,38 @@ import { narrow } from "editor/view/screen"
 const SIDE = 1024 // of the mask's copy that gives its shape
 const NEAR_PHOTO = 160 // how far from the hole, in pixels of the page, the bar may lie beside the photo instead
 
+/** @typedef {import("editor/view/placement").Box} Box */
+/** @typedef {import("editor/tools/geometry").Size} Size */
+/** @typedef {import("editor/document/document").Frame} Frame */
+/** @typedef {import("editor/view/mask_view").MaskView} MaskView */
+
 export class Hole {
   #elements
   #mask
   #isLocated = false
   #isPainting = false
-  #box = null // {left, top, right, bottom} in pixels of the photo
+  /** @type {Box | null} */
+  #box = null // in pixels of the photo
+  /** @type {Box | null} */
   #whole = null // the same of the photo with its frame
   #searches = 0
 
-  /** `elements` is {bar, shimmer, zoom, dock, editor}; the shimmer lies on the surface. `mask` is the mask view. */
+  /** `elements` is {bar, shimmer, zoom, dock, editor}; the shimmer lies on the surface. `mask` is the mask view.
+   *  @param {Record<"bar" | "shimmer" | "zoom" | "dock" | "editor", HTMLElement>} elements @param {MaskView} mask */
   constructor(elements, mask) {
     this.#elements = elements
     this.#mask = mask
     new ResizeObserver(() => this.place()).observe(elements.bar)
   }
 
-  /** Locates the hole. `frame`: of outpainting, which is painted too. */
+  /** Locates the hole. `frame`: of outpainting, which is painted too. @param {Size} photo @param {Frame} frame */
   async locate(photo, frame) {
     const { shimmer } = this.#elements
     const search = ++this.#searches
     this.#isLocated = false
     const { box, shape } = await shapeOf(this.#mask, photo, frame)
     if (search !== this.#searches) return URL.revokeObjectURL(shape)
-    URL.revokeObjectURL(shimmer.dataset.shape)
+    URL.revokeObjectURL(/** @type {string} */ (shimmer.dataset.shape))
     shimmer.dataset.shape = shape
     shimmer.style.maskImage = `url("${shape}")`
     this.#box = box
@@ -73,7 +81,7 @@ export class Hole {
     bar.dataset.docked = "false" // its size beside the hole
     const size = { width: bar.offsetWidth, height: bar.offsetHeight }
     if (!size.width) return
-    const surface = shimmer.parentElement.getBoundingClientRect()
+    const surface = /** @type {HTMLElement} */ (shimmer.parentElement).getBoundingClientRect()
     const { left, top, right, bottom } = zoom.getBoundingClientRect()
     const others = [{ left: left - surface.left, top: top - surface.top, right: right - surface.left, bottom: bottom - surface.top }]
     const free = this.#mask.free // above a dock of full height, which it has not beside a result
@@ -83,34 +91,40 @@ export class Hole {
     bar.style.transform = place ? `translate(${Math.round(place.left + surface.left)}px, ${Math.round(place.top + surface.top)}px)` : ""
   }
 
-  /** Beside the photo where that is near, so that the bar covers nothing of it, else beside the hole. */
+  /** Beside the photo where that is near, so that the bar covers nothing of it, else beside the hole.
+   *  @param {Size} size @param {Box} hole @param {Box} free @param {Box[]} others */
   #placeOf(size, hole, free, others) {
-    const place = placeBeside(this.#onSurface(this.#whole), size, free, others)
+    const place = placeBeside(this.#onSurface(/** @type {Box} */ (this.#whole)), size, free, others)
     return place && distance(hole, place, size) <= NEAR_PHOTO ? place : placeBeside(hole, size, free, others)
   }
 
+  /** @param {Box} box */
   #onSurface({ left, top, right, bottom }) {
     const { viewport } = this.#mask
+    /** @param {number} x */
     const across = (x) => x * viewport.scale + viewport.left
+    /** @param {number} y */
     const down = (y) => y * viewport.scale + viewport.top
     return { left: across(left), top: down(top), right: across(right), bottom: down(bottom) }
   }
 }
 
-/** The hole's box in pixels of the photo, null where there is none, and the URL of an image of its shape in that box. */
+/** The hole's box in pixels of the photo, null where there is none, and the URL of an image of its shape in that box.
+ *  @param {MaskView} mask @param {Size} photo @param {Frame} frame */
 async function shapeOf(mask, photo, frame) {
   const { width, height, rgba } = await mask.shape(SIDE)
   const scale = width / photo.width
   const canvas = document.createElement("canvas")
   canvas.width = Math.max(1, Math.round(width + scale * (frame.left + frame.right)))
   canvas.height = Math.max(1, Math.round(height + scale * (frame.top + frame.bottom)))
-  const context = canvas.getContext("2d", { willReadFrequently: true })
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }))
   context.fillRect(0, 0, canvas.width, canvas.height)
   context.putImageData(new ImageData(rgba, width, height), Math.round(scale * frame.left), Math.round(scale * frame.top))
   const box = boxOf(context.getImageData(0, 0, canvas.width, canvas.height))
   if (!box) return { box: null, shape: "" }
   const cut = new OffscreenCanvas(box.right - box.left, box.bottom - box.top)
-  cut.getContext("2d").drawImage(canvas, -box.left, -box.top)
+  const cutContext = /** @type {OffscreenCanvasRenderingContext2D} */ (cut.getContext("2d"))
+  cutContext.drawImage(canvas, -box.left, -box.top)
   const inPhoto = { left: box.left / scale - frame.left, top: box.top / scale - frame.top, right: box.right / scale - frame.left, bottom: box.bottom / scale - frame.top }
   return { box: inPhoto, shape: URL.createObjectURL(await cut.convertToBlob()) }
 }

@@ -15,6 +15,19 @@ const LARGEST_LEVEL = 8
 const PREVIEW_SIDE = 128
 const SNAPSHOT_BYTES = { phone: 48 * 2 ** 20, computer: 128 * 2 ** 20 }
 
+/** @typedef {import("editor/document/operations").Operation} Operation */
+/** @typedef {import("editor/document/operations").Stroke | import("editor/document/operations").Shape} Growing */
+/** @typedef {import("editor/document/document").Frame} Frame */
+/** @typedef {import("editor/raster/drawing").Patch} Patch */
+/** @typedef {import("editor/raster/drawing").View} TileView */
+/** @typedef {import("editor/tools/geometry").Size} Size */
+/** @typedef {import("editor/view/viewport").Viewport} Viewport */
+/** @typedef {{operation: Growing, pending: number[][], message: number}} Live  pending: points; message: the last one of it */
+/** What is drawn. @typedef {{coverage: number, bytes: number, problems: string[]}} Drawn  bytes: memory of its snapshots */
+/** @typedef {Drawn & {level?: number, patches: Patch[]}} Change */
+/** A message of the worker; without an id it has display tiles only. needs: the id of an image that it needs.
+ *  @typedef {Change & {id?: number, needs?: string, value?: unknown, error?: unknown}} Answer */
+
 export class MaskView {
   isBroken = false // the worker could not be loaded, and nothing is drawn
 
@@ -22,25 +35,34 @@ export class MaskView {
   #overlay
   #painter
   #worker = new Worker(import.meta.resolve("editor/raster/worker"), { type: "module" })
+  /** @type {Size | null} */
   #photo = null
+  /** @type {Viewport} */
   #viewport = { scale: 1, left: 0, top: 0 }
+  /** @type {Frame | null} */
   #frame = null
   #isFitted = true
+  /** @type {TileView | null} */
   #view = null // the display tiles that are asked for
   #sent = 0 // messages to the worker
   #answered = 0
-  #questions = new Map() // message -> {resolve, reject}
+  /** @type {Map<number, {resolve: (value: unknown) => void, reject: (error: unknown) => void}>} */
+  #questions = new Map() // by their messages
+  /** @type {(() => void)[]} */
   #waiting = [] // for all messages to be answered
+  /** @type {Operation[]} */
   #operations = [] // those that the worker has
   #shown = 0 // how many of them are in effect
   #shownBy = 0 // the last message that said so
+  /** @type {readonly Operation[] | null} */
   #next = null // operations to show when that is answered
-  #live = null // the operation that grows: {operation, pending: points, message}
+  /** @type {Live | null} */
+  #live = null // the operation that grows
   #coverage = 0
   #previewUrl = ""
 
   /** @param {{surface: HTMLElement, photo: HTMLCanvasElement, overlay: HTMLCanvasElement}} elements
-   *  @param {{onView: Function, onDrawn: Function, onError: Function}} listeners onView(viewport, photo): the photo moved
+   *  @param {{onView?: (viewport: Viewport, photo: Size) => void, onDrawn?: (drawn: Drawn) => void, onError?: () => void}} listeners onView(viewport, photo): the photo moved
    *  or was zoomed; onDrawn({coverage, bytes, problems}): the mask changed; bytes: memory of its snapshots;
    *  onError(): `isBroken` from now on */
   constructor({ surface, photo, overlay }, { onView = () => {}, onDrawn = () => {}, onError = () => {} } = {}) {
@@ -68,13 +90,14 @@ export class MaskView {
     return this.#photo ? Math.min(1 / this.#painter.density, fit(this.#photo, this.free).scale / 2) : 1
   }
 
+  /** @param {Viewport} viewport */
   setViewport(viewport) {
     if (!this.#photo) return
     this.#isFitted = false
     this.#moveTo(viewport)
   }
 
-  /** Zooms around the middle of what is free of the panels. */
+  /** Zooms around the middle of what is free of the panels. @param {number} factor */
   zoomBy(factor) {
     const { left, top, width, height } = this.free
     this.setViewport(zoomAt(this.#viewport, { left: left + width / 2, top: top + height / 2 }, factor, this.minScale))
@@ -90,20 +113,21 @@ export class MaskView {
     this.#moveTo(pan(pan(framed, free), { left: left * framed.scale, top: top * framed.scale }))
   }
 
-  /** Fits the outpainting frame instead of the photo, with room to drag its edges outward; null: the photo again. */
+  /** Fits the outpainting frame instead of the photo, with room to drag its edges outward; null: the photo again.
+   *  @param {Frame | null} frame */
   showFrame(frame) {
     if (JSON.stringify(frame) === JSON.stringify(this.#frame)) return
     this.#frame = frame
     if (this.#isFitted) this.fit()
   }
 
-  /** "overlay", "outline" or "alone" (overlay.js). */
+  /** @param {import("editor/view/overlay").Mode} mode */
   set mode(mode) {
     this.#painter.mode = mode
   }
 
   /** Opens a photo with an empty mask. @param {ImageBitmap} bitmap @param {{width: number, height: number, shown: Blob}} photo
-   *  @param {{keepView: boolean}} options keepView: it takes the place of the one before, if it has its size */
+   *  @param {{keepView?: boolean}} options keepView: it takes the place of the one before, if it has its size */
   open(bitmap, { width, height, shown }, { keepView = false } = {}) {
     const stays = keepView && width === this.#photo?.width && height === this.#photo?.height
     this.#photo = { width, height }
@@ -139,20 +163,20 @@ export class MaskView {
   // --- the mask ---
 
   /** Shows the mask that these operations make. While the worker draws, only the last call waits to be drawn.
-   *  @param {import("../document/operations.js").Operation[]} operations */
+   *  @param {readonly Operation[]} operations */
   show(operations) {
     this.#next = operations
     if (this.#live || this.#answered >= this.#shownBy) this.#showNext()
   }
 
-  /** Begins an operation that grows: a stroke or a shape with its first points. `show` with it, after `end`, is instant. */
+  /** Begins an operation that grows: a stroke or a shape with its first points. `show` with it, after `end`, is instant.
+   *  @param {Growing} operation */
   begin(operation) {
     this.#showNext()
-    this.#live = { operation: { ...operation, points: [...operation.points] }, pending: [] }
-    this.#live.message = this.#send({ type: "begin", operation })
+    this.#live = { operation: { ...operation, points: [...operation.points] }, pending: [], message: this.#send({ type: "begin", operation }) }
   }
 
-  /** Adds points, as `extended` in operations.js. */
+  /** Adds points, as `extended` in operations.js. @param {number[][]} points */
   extend(points) {
     if (!this.#live) return
     this.#live.operation.points = extended(this.#live.operation, points)
@@ -178,7 +202,7 @@ export class MaskView {
 
   /** Resolves when all operations are drawn. */
   async drawn() {
-    if (this.#answered < this.#sent) await new Promise((resolve) => { this.#waiting.push(resolve) })
+    if (this.#answered < this.#sent) await /** @type {Promise<void>} */ (new Promise((resolve) => { this.#waiting.push(resolve) }))
   }
 
   /** The share of the photo that is repainted, 0 to 1, of what is drawn. */
@@ -192,7 +216,7 @@ export class MaskView {
     return this.#ask({ type: "specks" })
   }
 
-  /** The mask at a point of the photo, 0 to 255. @returns {Promise<number>} */
+  /** The mask at a point of the photo, 0 to 255. @param {number} x @param {number} y @returns {Promise<number>} */
   at(x, y) {
     return this.#ask({ type: "at", x, y })
   }
@@ -203,18 +227,19 @@ export class MaskView {
   }
 
   /** A copy of the mask of at most `side` pixels: black where it repaints, clear elsewhere.
-   *  @returns {Promise<{width: number, height: number, rgba: Uint8ClampedArray}>} */
+   *  @param {number} side @returns {Promise<{width: number, height: number, rgba: Uint8ClampedArray<ArrayBuffer>}>} */
   shape(side) {
     return this.#ask({ type: "thumbnail", side })
   }
 
-  /** Draws the mask, whole, in a 128-pixel square with empty space beside it: black is repainted. */
+  /** Draws the mask, whole, in a 128-pixel square with empty space beside it: black is repainted. @param {HTMLCanvasElement} canvas */
   async thumbnail(canvas) {
     const { width, height, rgba } = await this.shape(2 * PREVIEW_SIDE)
     const scale = PREVIEW_SIDE / Math.max(width, height)
+    /** @type {[number, number, number, number]} */
     const place = [(PREVIEW_SIDE - width * scale) / 2, (PREVIEW_SIDE - height * scale) / 2, width * scale, height * scale]
     canvas.width = canvas.height = PREVIEW_SIDE
-    const context = canvas.getContext("2d")
+    const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"))
     context.fillStyle = "white"
     context.fillRect(...place)
     context.imageSmoothingQuality = "high"
@@ -222,13 +247,14 @@ export class MaskView {
   }
 
   /** Reads a mask file. @param {Blob} file @param {string | null} known the part that is repainted, where that is known
-   *  @returns {Promise<{width: number, height: number, repaints: string, flat: boolean}>} flat: one colour only */
+   *  @returns {Promise<{width: number, height: number, repaints: import("editor/document/operations").MaskFile["repaints"], flat: boolean}>} flat: one colour only */
   inspect(file, known = null) {
     return this.#ask({ type: "inspect", file, known })
   }
 
   // --- the worker ---
 
+  /** @param {object} message @returns {number} its id */
   #send(message) {
     this.#overlay.setAttribute("aria-busy", "true")
     this.#worker.postMessage({ ...message, id: ++this.#sent })
@@ -249,23 +275,26 @@ export class MaskView {
     this.#shownBy = this.#send({ type: "show", keep, added, count: operations.length })
   }
 
+  /** @template T @param {object} message @returns {Promise<T>} */
   #ask(message) {
     this.#showNext()
     const id = this.#send(message)
-    return new Promise((resolve, reject) => { this.#questions.set(id, { resolve, reject }) })
+    return new Promise((resolve, reject) => { this.#questions.set(id, { resolve: /** @type {(value: unknown) => void} */ (resolve), reject }) })
   }
 
   #sendPoints() {
-    this.#live.message = this.#send({ type: "extend", points: this.#live.pending })
-    this.#live.pending = []
+    const live = /** @type {Live} */ (this.#live)
+    live.message = this.#send({ type: "extend", points: live.pending })
+    live.pending = []
   }
 
+  /** @param {Answer} answer */
   #receive({ id, needs, value, error, ...drawn }) {
     if (needs) {
       get(needs).then((blob) => this.#worker.postMessage({ type: "image", id: needs, blob }))
       return
     }
-    if (id === undefined) return this.#painter.take(drawn.level, drawn.patches)
+    if (id === undefined) return this.#painter.take(/** @type {number} */ (drawn.level), drawn.patches)
     this.#answered = Math.max(this.#answered, id) // questions may be answered later
     const question = this.#questions.get(id)
     this.#questions.delete(id)
@@ -279,6 +308,7 @@ export class MaskView {
     for (const resolve of this.#waiting.splice(0)) resolve()
   }
 
+  /** @param {Change} change */
   #take({ level, patches, coverage, bytes, problems }) {
     if (level !== undefined) this.#painter.take(level, patches)
     this.#coverage = coverage
@@ -305,6 +335,7 @@ export class MaskView {
     else this.#moveTo(this.#viewport)
   }
 
+  /** @param {Viewport} viewport */
   #moveTo(viewport) {
     const { width, height } = this.#box()
     if (!this.#photo || !width) return
@@ -324,17 +355,19 @@ export class MaskView {
     this.onView(viewport, this.#photo)
   }
 
-  /** The level at which a pixel of the mask is at most one of the screen. */
+  /** The level at which a pixel of the mask is at most one of the screen. @param {Viewport} viewport */
   #levelAt({ scale }) {
     return Math.max(0, Math.min(LARGEST_LEVEL, Math.floor(-Math.log2(scale * this.#painter.density))))
   }
 }
 
-/** Whether two operations are equal: the document's one is a copy of the one that grew. */
+/** Whether two operations are equal: the document's one is a copy of the one that grew.
+ *  @param {unknown} a @param {unknown} b @returns {boolean} */
 function isSame(a, b) {
   if (a === b) return true
   if (typeof a !== "object" || typeof b !== "object") return false
-  if (Array.isArray(a)) return a.length === b.length && a.every((value, i) => isSame(value, b[i]))
-  const keys = Object.keys(b)
-  return keys.length === Object.keys(a).length && keys.every((key) => key in a && isSame(a[key], b[key]))
+  const [one, other] = [/** @type {Record<string, unknown>} */ (a), /** @type {Record<string, unknown>} */ (b)]
+  if (Array.isArray(a)) return a.length === other.length && a.every((value, i) => isSame(value, other[i]))
+  const keys = Object.keys(other)
+  return keys.length === Object.keys(one).length && keys.every((key) => key in one && isSame(one[key], other[key]))
 }

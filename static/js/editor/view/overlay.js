@@ -1,5 +1,10 @@
 // Draws the mask over the photo in one of three ways, or an unfinished image in its place. Pure: takes a 2D context.
 
+/** @typedef {"overlay" | "outline" | "alone"} Mode */
+/** @typedef {(context: CanvasRenderingContext2D) => void} DrawMask  draws the mask, opaque where it repaints */
+/** @typedef {{left: number, top: number, width: number, height: number}} Place */
+
+/** @type {Mode[]} */
 export const MODES = ["overlay", "outline", "alone"]
 export const COLOUR = Object.freeze({ red: 255, green: 45, blue: 70 }) // as --mask in the style sheet
 
@@ -10,16 +15,16 @@ const AROUND = [[1, 0], [-1, 0], [0, 1], [0, -1], [0.7, 0.7], [0.7, -0.7], [-0.7
 
 /**
  * @param {CanvasRenderingContext2D} context clipped to what is to be drawn, and clear there
- * @param {"overlay" | "outline" | "alone"} mode
- * @param {(context: CanvasRenderingContext2D) => void} drawMask draws the mask, opaque where it repaints
- * @param {{left: number, top: number, width: number, height: number}} photo the place of the photo
+ * @param {Mode} mode
+ * @param {DrawMask} drawMask
+ * @param {Place} photo the place of the photo
  * @param {{image: CanvasImageSource, place: number[]} | null} preview shown in the mask instead; place: left, top, width, height
  */
 export function drawOverlay(context, mode, drawMask, photo, preview = null) {
   if (preview) {
     drawMask(context)
     context.globalCompositeOperation = "source-in" // only where the mask is
-    context.drawImage(preview.image, ...preview.place)
+    context.drawImage(preview.image, .../** @type {[number, number, number, number]} */ (preview.place))
   } else if (mode === "outline") {
     drawOutline(context, drawMask)
   } else if (mode === "alone") {
@@ -32,8 +37,10 @@ export function drawOverlay(context, mode, drawMask, photo, preview = null) {
   }
 }
 
-/** A line of the mask's colour around it, with a dark one around that: one of them shows on any photo. */
+/** A line of the mask's colour around it, with a dark one around that: one of them shows on any photo.
+ *  @param {CanvasRenderingContext2D} context @param {DrawMask} drawMask */
 function drawOutline(context, drawMask) {
+  /** @param {number} width @param {GlobalCompositeOperation} operation */
   const around = (width, operation) => {
     context.globalCompositeOperation = operation
     for (const [x, y] of width ? AROUND : [[0, 0]]) {
@@ -50,6 +57,7 @@ function drawOutline(context, drawMask) {
   around(0, "destination-out")
 }
 
+/** @param {CanvasRenderingContext2D} context @param {GlobalCompositeOperation} operation @param {string} colour @param {Place} place */
 function fill(context, operation, colour, { left, top, width, height }) {
   context.globalCompositeOperation = operation
   context.fillStyle = colour

@@ -8,19 +8,33 @@ const CRISP_FROM = 3 // CSS pixels per photo pixel from which single pixels are 
 const OVERVIEW_SIDE = 2048 // the photo's copy for zoomed-out views
 const LARGEST_ON_PHONES = 2 ** 24 // pixels of an image that is drawn: the limit of a canvas in iOS
 
+/** @typedef {import("editor/view/placement").Box} Box */
+/** @typedef {import("editor/raster/drawing").Patch} Patch */
+/** A display tile; without a canvas it is full.
+ *  @typedef {{column: number, row: number, canvas: HTMLCanvasElement | null, context?: CanvasRenderingContext2D}} Tile */
+/** @typedef {{image: CanvasImageSource, box: number[]}} Preview  box: left, top, right, bottom in photo pixels */
+
 export class Painter {
   #photo // the canvases
   #overlay
   #frame = 0
   #isPhotoStale = false
+  /** @type {Box | null} */
   #stale = null // the part of the overlay to paint, in device pixels
+  /** @type {ImageBitmap | null} */
   #bitmap = null
+  /** @type {HTMLCanvasElement | null} */
   #overview = null
+  /** @type {import("editor/tools/geometry").Size | null} */
   #size = null
+  /** @type {import("editor/view/viewport").Viewport} */
   #viewport = { scale: 1, left: 0, top: 0 }
   #level = 0
-  #tiles = new Map() // "column row" -> {column, row, canvas, or isFull}
+  /** @type {Map<string, Tile>} */
+  #tiles = new Map() // by "column row"
+  /** @type {import("editor/view/overlay").Mode} */
   #mode = "overlay"
+  /** @type {Preview | null} */
   #preview = null
 
   /** @param {{photo: HTMLCanvasElement, overlay: HTMLCanvasElement}} canvases one over the other
@@ -29,6 +43,7 @@ export class Painter {
     this.#photo = photo
     this.#overlay = overlay
     this.box = box
+    /** @type {(() => void) | null} */
     this.onPainted = null
   }
 
@@ -47,24 +62,27 @@ export class Painter {
     this.#preview = null
   }
 
+  /** @param {import("editor/view/viewport").Viewport} viewport */
   set viewport(viewport) {
     this.#viewport = viewport
     this.#isPhotoStale = true
     this.#spoil(null)
   }
 
+  /** @param {import("editor/view/overlay").Mode} mode */
   set mode(mode) {
     this.#mode = mode
     this.#spoil(null)
   }
 
-  /** @param {{image: CanvasImageSource, box: number[]} | null} preview box: left, top, right, bottom in photo pixels */
+  /** @param {Preview | null} preview */
   set preview(preview) {
     this.#preview = preview
     this.#spoil(null)
   }
 
-  /** Takes changed display tiles; those of another level replace all. @param {import("../raster/drawing.js").Patch[]} patches */
+  /** Takes changed display tiles; those of another level replace all.
+   *  @param {number} level @param {Patch[]} patches */
   take(level, patches) {
     if (level !== this.#level) {
       this.#tiles.clear()
@@ -73,11 +91,11 @@ export class Painter {
     }
     for (const patch of patches) {
       this.#takePatch(patch)
-      this.#spoil(this.#placeOf(patch, patch.box))
+      this.#spoil(this.#placeOf(patch, /** @type {Box | undefined} */ (patch.box)))
     }
   }
 
-  /** Drops the display tiles outside of a view. */
+  /** Drops the display tiles outside of a view. @param {Box} view */
   keep({ left, top, right, bottom }) {
     for (const [key, { column, row }] of this.#tiles) {
       if (column < left || column >= right || row < top || row >= bottom) this.#tiles.delete(key)
@@ -89,6 +107,7 @@ export class Painter {
     return window.devicePixelRatio || 1
   }
 
+  /** @param {Patch} patch */
   #takePatch({ column, row, value, box, rgba }) {
     const key = `${column} ${row}`
     if (value !== undefined) {
@@ -99,28 +118,35 @@ export class Painter {
     let tile = this.#tiles.get(key)
     if (!tile?.canvas) {
       const canvas = Object.assign(document.createElement("canvas"), { width: TILE_SIDE, height: TILE_SIDE })
-      const context = canvas.getContext("2d")
+      const context = contextOf(canvas)
       if (tile) fillWith(context, 0, 0, TILE_SIDE, TILE_SIDE)
       tile = { column, row, canvas, context }
       this.#tiles.set(key, tile)
     }
-    tile.context.putImageData(new ImageData(rgba, box.right - box.left), box.left, box.top)
+    const { left, top, right } = /** @type {Box} */ (box)
+    const pixels = new ImageData(/** @type {Uint8ClampedArray<ArrayBuffer>} */ (rgba), right - left)
+    const context = /** @type {CanvasRenderingContext2D} */ (tile.context)
+    context.putImageData(pixels, left, top)
   }
 
-  /** Where a display tile, or a part of it in its pixels, is on the canvas: whole device pixels, so that tiles meet. */
+  /** Where a display tile, or a part of it in its pixels, is on the canvas: whole device pixels, so that tiles meet.
+   *  @param {Pick<Tile, "column" | "row">} tile @param {Box} part @returns {Box} */
   #placeOf({ column, row }, { left, top, right, bottom } = { left: 0, top: 0, right: TILE_SIDE, bottom: TILE_SIDE }) {
+    /** @param {number} x */
     const across = (x) => Math.round(this.density * (this.#viewport.left + (column * TILE_SIDE + x) * 2 ** this.#level * this.#viewport.scale))
+    /** @param {number} y */
     const down = (y) => Math.round(this.density * (this.#viewport.top + (row * TILE_SIDE + y) * 2 ** this.#level * this.#viewport.scale))
     return { left: across(left), top: down(top), right: across(right), bottom: down(bottom) }
   }
 
   get #photoPlace() {
     const { scale, left, top } = this.#viewport
-    const [width, height] = [this.#size.width * scale * this.density, this.#size.height * scale * this.density]
+    const size = /** @type {import("editor/tools/geometry").Size} */ (this.#size)
+    const [width, height] = [size.width * scale * this.density, size.height * scale * this.density]
     return { left: left * this.density, top: top * this.density, width, height }
   }
 
-  /** Has a part of the overlay painted in the next frame; all of it for null. */
+  /** Has a part of the overlay painted in the next frame; all of it for null. @param {Box | null} box */
   #spoil(box) {
     const whole = { left: -Infinity, top: -Infinity, right: Infinity, bottom: Infinity }
     this.#stale = union(this.#stale ?? box ?? whole, box ?? whole)
@@ -141,6 +167,7 @@ export class Painter {
     this.onPainted?.()
   }
 
+  /** @param {HTMLCanvasElement} canvas @param {number} width @param {number} height */
   #fitToBox(canvas, width, height) {
     const [across, down] = [Math.round(width * this.density), Math.round(height * this.density)]
     if (canvas.width === across && canvas.height === down) return
@@ -150,11 +177,11 @@ export class Painter {
   }
 
   #paintPhoto() {
-    const context = this.#photo.getContext("2d")
+    const context = contextOf(this.#photo)
     context.clearRect(0, 0, this.#photo.width, this.#photo.height)
     const { left, top, width, height } = this.#photoPlace
     const isSmall = !this.#bitmap || (this.#overview && width <= this.#overview.width)
-    const image = isSmall ? this.#overview : this.#bitmap
+    const image = /** @type {HTMLCanvasElement | ImageBitmap} */ (isSmall ? this.#overview : this.#bitmap)
     context.imageSmoothingEnabled = this.#viewport.scale < CRISP_FROM
     context.imageSmoothingQuality = "high"
     const [scaleX, scaleY] = [image.width / width, image.height / height]
@@ -167,12 +194,13 @@ export class Painter {
 
   #paintOverlay() {
     const margin = 2 + OUTLINE_WIDTH // pixels beside a changed one can change with it
+    const stale = /** @type {Box} */ (this.#stale)
     const clip = {
-      left: Math.max(0, this.#stale.left - margin), right: Math.min(this.#overlay.width, this.#stale.right + margin),
-      top: Math.max(0, this.#stale.top - margin), bottom: Math.min(this.#overlay.height, this.#stale.bottom + margin),
+      left: Math.max(0, stale.left - margin), right: Math.min(this.#overlay.width, stale.right + margin),
+      top: Math.max(0, stale.top - margin), bottom: Math.min(this.#overlay.height, stale.bottom + margin),
     }
     if (clip.left >= clip.right || clip.top >= clip.bottom) return
-    const context = this.#overlay.getContext("2d")
+    const context = contextOf(this.#overlay)
     context.save()
     context.beginPath()
     context.rect(clip.left, clip.top, clip.right - clip.left, clip.bottom - clip.top)
@@ -188,6 +216,7 @@ export class Painter {
     context.restore()
   }
 
+  /** @param {import("editor/view/viewport").ScreenPoint} place */
   #previewIn({ left, top }) {
     if (!this.#preview) return null
     const scale = this.#viewport.scale * this.density
@@ -195,6 +224,7 @@ export class Painter {
     return { image: this.#preview.image, place: [left + x * scale, top + y * scale, (right - x) * scale, (bottom - y) * scale] }
   }
 
+  /** @param {CanvasRenderingContext2D} context @param {Box} clip */
   #drawTiles(context, clip) {
     for (const tile of this.#tiles.values()) {
       const { left, top, right, bottom } = this.#placeOf(tile)
@@ -207,26 +237,32 @@ export class Painter {
   }
 }
 
+/** @param {HTMLCanvasElement} canvas */
+const contextOf = (canvas) => /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"))
+
+/** @param {CanvasRenderingContext2D} context @param {number} left @param {number} top @param {number} width @param {number} height */
 function fillWith(context, left, top, width, height) {
   context.fillStyle = `rgb(${COLOUR.red} ${COLOUR.green} ${COLOUR.blue})`
   context.fillRect(left, top, width, height)
 }
 
-/** A smaller copy, or null where the image is small itself. */
+/** A smaller copy, or null where the image is small itself. @param {ImageBitmap} bitmap */
 function overviewOf(bitmap) {
   const scale = OVERVIEW_SIDE / Math.max(bitmap.width, bitmap.height)
   return scale < 0.75 ? scaled(bitmap, scale) : null
 }
 
+/** @param {ImageBitmap} bitmap @param {number} scale */
 function scaled(bitmap, scale) {
   const canvas = document.createElement("canvas")
   Object.assign(canvas, { width: Math.max(1, Math.floor(bitmap.width * scale)), height: Math.max(1, Math.floor(bitmap.height * scale)) })
-  const context = canvas.getContext("2d")
+  const context = contextOf(canvas)
   context.imageSmoothingQuality = "high"
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height)
   return canvas
 }
 
+/** @param {Box | null} a @param {Box} b @returns {Box} */
 function union(a, b) {
   if (!a) return b
   return { left: Math.min(a.left, b.left), top: Math.min(a.top, b.top), right: Math.max(a.right, b.right), bottom: Math.max(a.bottom, b.bottom) }

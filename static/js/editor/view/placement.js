@@ -28,14 +28,15 @@ export function placeBeside(box, bar, free, others = []) {
   }) ?? null
 }
 
-/** How far a bar at a place lies from a box. @param {Box} box @param {{left: number, top: number}} place */
+/** How far a bar at a place lies from a box. @param {Box} box @param {{left: number, top: number}} place
+ *  @param {{width: number, height: number}} bar */
 export function distance(box, place, bar) {
   const across = Math.max(0, place.left - box.right, box.left - place.left - bar.width)
   const down = Math.max(0, place.top - box.bottom, box.top - place.top - bar.height)
   return Math.hypot(across, down)
 }
 
-/** What two boxes have in common, or null. */
+/** What two boxes have in common, or null. @param {Box} a @param {Box} b */
 function common(a, b) {
   const both = {
     left: Math.max(a.left, b.left), top: Math.max(a.top, b.top),
@@ -44,4 +45,5 @@ function common(a, b) {
   return both.left < both.right && both.top < both.bottom ? both : null
 }
 
+/** @param {number} value @param {number} least @param {number} most */
 const within = (value, least, most) => Math.max(least, Math.min(most, value))

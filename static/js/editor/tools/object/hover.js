@@ -8,7 +8,11 @@ const MOST_SLOW = 2
 
 /** @param {{finder: import("./finder.js").Finder, redraw: () => void}} options */
 export function hovering({ finder, redraw }) {
-  let timer = 0, wanted = null, isAsking = false, rings = []
+  let timer = 0, isAsking = false
+  /** @type {number[] | null} */
+  let wanted = null
+  /** @type {number[][][]} */
+  let rings = []
   let slow = { photo: "", count: 0 }
 
   function drop() {
@@ -18,11 +22,12 @@ export function hovering({ finder, redraw }) {
     rings = []
   }
 
+  /** @param {number[]} point */
   async function ask(point) {
     const part = await finder.visiblePart(SIDE)
     if (!part) return
     const begun = performance.now()
-    const answer = await finder.find(part, { points: [part.inPart(point)] }, { format: "svg" })
+    const answer = /** @type {{mask: {path: string}}} */ (/** @type {unknown} */ (await finder.find(part, { points: [part.inPart(point)] }, { format: "svg" })))
     if (performance.now() - begun > SLOW_MS) slow.count += 1
     if (wanted !== point) return // the mouse has moved
     rings = ringsOf(answer.mask.path).map((ring) => ring.map(part.inPhoto))
@@ -33,7 +38,7 @@ export function hovering({ finder, redraw }) {
   async function askInTurn() {
     if (isAsking) return
     isAsking = true
-    for (let point = null; wanted && wanted !== point && slow.count < MOST_SLOW; ) {
+    for (let point = /** @type {number[] | null} */ (null); wanted && wanted !== point && slow.count < MOST_SLOW; ) {
       point = wanted
       await ask(point).catch(() => {}) // only a hint: no message
     }
@@ -41,7 +46,7 @@ export function hovering({ finder, redraw }) {
   }
 
   return {
-    /** The mouse is at a point of the photo. */
+    /** The mouse is at a point of the photo. @param {{x: number, y: number}} point */
     at({ x, y }) {
       drop()
       const photo = finder.photo()
@@ -50,10 +55,11 @@ export function hovering({ finder, redraw }) {
       timer = setTimeout(() => { wanted = [x, y]; askInTurn() }, REST_MS)
     },
     drop,
+    /** @returns {import("editor/tools/guides").Guide[]} */
     guides: () => (rings.length ? [{ kind: "outlines", rings }] : []),
   }
 }
 
-/** The corners of each outline of an SVG path as the server writes it: M x y L x y … Z. */
+/** The corners of each outline of an SVG path as the server writes it: M x y L x y … Z. @param {string} path */
 const ringsOf = (path) =>
   path.split("Z").filter((ring) => ring.trim()).map((ring) => ring.trim().slice(1).split("L").map((corner) => corner.split(" ").map(Number)))

@@ -16,18 +16,32 @@ const AROUND_BOX = 0.4
 const TO_DRAG = 6 // pixels of the screen: a shorter drag is a click
 const NOTHING = "No object was found here. Try a box around it."
 
-/** @param {import("../toolbox.js").Tooling} tooling */
+/** @typedef {import("editor/document/operations").Operation} Operation */
+/** @typedef {import("editor/document/operations").ImageInBox} ImageInBox */
+/** @typedef {import("editor/tools/object/finder").Part} Part */
+/** @typedef {import("editor/tools/object/finder").Hints} Hints */
+/** @typedef {{part: Part, hints: Hints, mask?: Blob}} Asked  what was asked for an operation, and its mask */
+/** @typedef {{masks: Blob[], at: number}} Masks  all that were found, smallest first, and which is in use */
+/** @typedef {{mask?: Blob, isMore?: boolean}} Refinable */
+
+/** @param {import("../toolbox.js").Tooling} tooling @returns {import("editor/tools/toolbox").Tool} */
 export function object({ add, finder, options, photo, redraw, refresh, showMessage, scale, store, words }) {
   const hover = hovering({ finder, redraw })
-  const found = new WeakMap() // operation -> {part, hints, mask}: what was asked for it
-  const alternatives = new WeakMap() // operation -> {part, masks, at}: all that were found, smallest first, and which is in use
+  /** @type {WeakMap<Operation, Asked>} */
+  const found = new WeakMap()
+  /** @type {WeakMap<Operation, Masks & {part: Part}>} */
+  const alternatives = new WeakMap()
+  /** @type {{from: number[], to: number[], belongs: import("editor/tools/options").Values["belongs"], erases: boolean} | null} */
   let live = null
   let resizing = Promise.resolve()
-  let asked = null // {part, hints, controller, refinable}: the request that is not answered yet
+  /** @type {{part: Part, hints: Hints, controller: AbortController, refinable: Refinable | null} | null} */
+  let asked = null // the request that is not answered yet
 
   /** Asks for masks in place of what is asked; null where nothing is found or something else is asked meanwhile.
    *  masks: smallest first; at: which fits best.
-   *  refinable: {mask, isMore} of the click that refines, {} of a first one, null where further clicks refine something else. */
+   *  refinable: {mask, isMore} of the click that refines, {} of a first one, null where further clicks refine something else.
+   *  @param {Part} part @param {Hints} hints @param {{fields?: Record<string, string>, refinable?: Refinable | null}} options
+   *  @returns {Promise<Masks | null>} */
   async function find(part, hints, { fields = {}, refinable = null } = {}) {
     asked?.controller.abort()
     const request = asked = { part, hints, controller: new AbortController(), refinable }
@@ -46,35 +60,43 @@ export function object({ add, finder, options, photo, redraw, refresh, showMessa
     }
   }
 
-  /** What a further click refines: what is asked, where it fits, or else the last operation. */
+  /** What a further click refines: what is asked, where it fits, or else the last operation.
+   *  @param {boolean} isMore @returns {Asked | undefined} */
   function refined(isMore) {
-    const { part, hints, refinable } = asked ?? {}
-    const fits = refinable && part.photo === photo()?.id && (!refinable.mask || refinable.isMore === isMore)
-    return fits ? { part, hints, mask: refinable.mask } : found.get(store.view.operations.at(-1))
+    const { part, hints, refinable } = /** @type {Partial<NonNullable<typeof asked>>} */ (asked ?? {})
+    const fits = refinable && /** @type {Part} */ (part).photo === photo()?.id && (!refinable.mask || refinable.isMore === isMore)
+    return fits
+      ? { part: /** @type {Part} */ (part), hints: /** @type {Hints} */ (hints), mask: refinable.mask }
+      : found.get(/** @type {Operation} */ (store.view.operations.at(-1)))
   }
 
+  /** @param {Part} part @param {Blob} mask @param {boolean} erases */
   const operationOf = async (part, mask, erases) => picture({ erases, picture: await put(mask), box: part.box })
+  /** @param {Part} part @param {Blob} mask */
   const keep = async (part, mask, erases = false) => add(await operationOf(part, mask, erases))
 
-  /** Adds what fits best; the others can take its place. */
+  /** Adds what fits best; the others can take its place.
+   *  @param {Part} part @param {Masks} found @param {boolean} erases */
   async function keepBest(part, { masks, at }, erases) {
     await keep(part, masks[at], erases)
-    alternatives.set(store.view.operations.at(-1), { part, masks, at })
+    alternatives.set(/** @type {Operation} */ (store.view.operations.at(-1)), { part, masks, at })
   }
 
-  /** Further clicks belong to the operation that was added. */
-  const remember = (part, hints, mask) => found.set(store.view.operations.at(-1), { part, hints, mask })
+  /** Further clicks belong to the operation that was added.
+   *  @param {Part} part @param {Hints} hints @param {Blob} mask */
+  const remember = (part, hints, mask) => found.set(/** @type {Operation} */ (store.view.operations.at(-1)), { part, hints, mask })
 
-  /** The last step of undo, where it is an operation of this tool. */
+  /** The last step of undo, where it is an operation of this tool.
+   *  @returns {ImageInBox} */
   const lastOperation = () => {
     const { entries, cursor } = store.document
-    return entries[cursor - 1]?.operation
+    return /** @type {{operation: ImageInBox}} */ (/** @type {unknown} */ (entries[cursor - 1]))?.operation
   }
 
-  /** Puts the next smaller (-1) or larger (1) mask in place of the last operation, as the same step of undo. */
+  /** Puts the next smaller (-1) or larger (1) mask in place of the last operation, as the same step of undo. @param {number} step */
   async function resize(step) {
     const operation = lastOperation()
-    const { part, masks, at } = alternatives.get(operation) ?? { masks: [] }
+    const { part, masks, at } = /** @type {Masks & {part: Part}} */ (alternatives.get(operation) ?? { masks: [] })
     const mask = masks[at + step]
     if (!mask) return
     const next = await operationOf(part, mask, operation.erases)
@@ -86,14 +108,15 @@ export function object({ add, finder, options, photo, redraw, refresh, showMessa
     refresh()
   }
 
+  /** @param {NonNullable<typeof live>} selection */
   async function select({ from, to, erases, belongs }) {
     const isClick = distance(from, to) * scale() < TO_DRAG
     const box = isClick ? null : clipped(boxOf(from, to), photo())
     if (isClick ? !isInside(from) : !box) return
     const last = belongs !== "new" && isClick && refined(belongs === "more")
     if (last) return refine(last, from, belongs === "more")
-    const part = await (isClick ? finder.visiblePart() : finder.partAround(box, AROUND_BOX))
-    const hints = isClick ? { points: [[...part.inPart(from), 1]] } : { box: [...part.inPart(box.slice(0, 2)), ...part.inPart(box.slice(2))] }
+    const part = /** @type {Part} */ (await (isClick ? finder.visiblePart() : finder.partAround(/** @type {number[]} */ (box), AROUND_BOX)))
+    const hints = isClick ? { points: [[...part.inPart(from), 1]] } : { box: [...part.inPart(/** @type {number[]} */ (box).slice(0, 2)), ...part.inPart(/** @type {number[]} */ (box).slice(2))] }
     const answer = await find(part, hints, { refinable: erases ? null : {} })
     if (!answer) return
     await keepBest(part, answer, erases)
@@ -101,7 +124,8 @@ export function object({ add, finder, options, photo, redraw, refresh, showMessa
     refresh()
   }
 
-  /** One more click on the last object, or beside it. before: its mask; none where its first request is not answered. */
+  /** One more click on the last object, or beside it. before: its mask; none where its first request is not answered.
+   *  @param {Asked} last @param {number[]} point @param {boolean} isMore */
   async function refine({ part, hints, mask: before }, point, isMore) {
     const { box: [left, top, right, bottom] } = part
     if (point[0] < left || point[0] >= right || point[1] < top || point[1] >= bottom) return showMessage("This is too far from the last object.")
@@ -110,12 +134,13 @@ export function object({ add, finder, options, photo, redraw, refresh, showMessa
     if (!answer) return
     const mask = answer.masks[answer.at]
     const adds = isMore || !before
-    const change = adds ? mask : await difference(before, mask)
+    const change = adds ? mask : await difference(/** @type {Blob} */ (before), mask)
     if (!change) return showMessage("Nothing was taken away here.")
     await keep(part, change, !adds)
     remember(part, more, mask)
   }
 
+  /** @param {string} text */
   async function selectWords(text) {
     const part = await finder.visiblePart()
     if (!part) return
@@ -125,9 +150,12 @@ export function object({ add, finder, options, photo, redraw, refresh, showMessa
     refresh()
   }
 
+  /** @param {number[]} point */
   const isInside = ([x, y]) => Boolean(clipped([x, y, x + 0.01, y + 0.01], photo()))
+  /** @param {import("../toolbox.js").Point} point */
   const belonging = ({ shift, alt }) => (shift ? (alt ? "less" : "more") : options.values.belongs)
-  const reportErrors = (work) => work.catch((error) => showMessage(error.message))
+  /** @param {Promise<void>} work */
+  const reportErrors = (work) => work.catch((error) => showMessage(/** @type {Error} */ (error).message))
 
   return {
     name: "object",
@@ -135,7 +163,7 @@ export function object({ add, finder, options, photo, redraw, refresh, showMessa
     words: (text) => reportErrors(selectWords(text)),
     /** Whether there is a smaller (-1) or a larger (1) mask for the last operation, or (0) any other. */
     canResize(step) {
-      const { masks, at } = alternatives.get(lastOperation()) ?? { masks: [] }
+      const { masks, at } = /** @type {Masks} */ (alternatives.get(lastOperation()) ?? { masks: [] })
       return step ? Boolean(masks[at + step]) : masks.length > 1
     },
     resize: (step) => (resizing = resizing.then(() => reportErrors(resize(step)))),
@@ -146,7 +174,7 @@ export function object({ add, finder, options, photo, redraw, refresh, showMessa
     },
     move(points) {
       if (!live) return
-      live.to = [points.at(-1).x, points.at(-1).y]
+      live.to = [/** @type {import("../toolbox.js").Point} */ (points.at(-1)).x, /** @type {import("../toolbox.js").Point} */ (points.at(-1)).y]
       redraw()
     },
     up() {
@@ -172,7 +200,8 @@ export function object({ add, finder, options, photo, redraw, refresh, showMessa
   }
 }
 
-/** The masks of an answer, smallest first, and the place of the best one among them. */
+/** The masks of an answer, smallest first, and the place of the best one among them.
+ *  @param {import("editor/tools/object/finder").Answer} answer @returns {Masks} */
 function bySize(answer) {
   const sorted = [answer, ...answer.candidates].sort((one, other) => one.area - other.area)
   return { masks: sorted.map(({ mask }) => blobOf(mask)), at: sorted.indexOf(answer) }
