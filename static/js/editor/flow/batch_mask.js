@@ -7,7 +7,7 @@ export class BatchMask {
   #elements
 
   /** @param {{bar: HTMLElement, use: HTMLButtonElement, url: string}} elements url: of the page of batches
-   *  @param {{settings: () => object, painted: () => Promise<Blob | null>}} editor what it holds: settings, and the mask */
+   *  @param {{settings: () => Record<string, string>, painted: () => Promise<Blob | null>}} editor what it holds: settings, and the mask */
   constructor({ url, ...elements }, { settings, painted }) {
     this.#url = url
     this.#elements = elements
