@@ -156,9 +156,12 @@ ImageText = Annotated[str, PlainValidator(read_image_text)]
 """A URL, base64 or a data URL. A `str` of pydantic would examine each of its millions of characters."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Check:
-    """Base class of annotations that check a value that pydantic has read, by the name of its field."""
+    """Base class of annotations that check a value that pydantic has read, by the name of its field.
+
+    None equals another: `typing` would use the first `Annotated` for all with equal arguments, and 0 equals 0.0.
+    """
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return with_info_after_validator_function(self.check, handler(source))
@@ -167,7 +170,7 @@ class Check:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Range(Check):
     """The lowest and the highest number. Others are refused with the limit, or clamped, see `Fields.read`."""
 
@@ -188,7 +191,7 @@ class Range(Check):
         return {**handler(schema), **{name: limit for name, limit in limits.items() if math.isfinite(limit)}}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Length(Check):
     """The length of a text. The error for one that is too long reports it."""
 
