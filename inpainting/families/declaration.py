@@ -136,9 +136,9 @@ class ModelFamily:
         return self.engine not in TOOLS
 
     @property
-    def has_component_files(self) -> bool:
-        """Whether a file may hold one component of its models, so that the others come from elsewhere."""
-        return isinstance(self.layout, DiffusersLayout) and bool(self.layout.component_file)
+    def component_file(self) -> str:
+        """The `ComponentFile` of its layout; "" where no file holds one component of its models without the others."""
+        return self.layout.component_file if isinstance(self.layout, DiffusersLayout) else ""
 
     def clip_skip_of_layer(self, layer: int) -> int:
         """Return the setting `clip_skip`, 1 for `text_layer`, for a layer of the text encoder counted from its end.

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 
-from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused
+from inpainting.catalog.inspection.files import ONNX, WEIGHTS, ModelRefused
 from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.networks.device.quantization import predicted_bytes
 
 NO_FILES = 0
 """The fingerprint where there is no file."""
 FLOAT32_BYTES = 4
-ONNX = ".onnx"
 
 
 def fingerprint(path: Path | None) -> int:
@@ -52,9 +51,7 @@ def weights_bytes(path: Path) -> int:
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.suffix in (WEIGHTS, ONNX)]
     try:
         return sum(
-            file.stat().st_size
-            if file.suffix == ONNX
-            else FLOAT32_BYTES * sum(math.prod(tensor["shape"]) for tensor in read_header(file).values())
+            file.stat().st_size if file.suffix == ONNX else predicted_bytes(read_header(file), FLOAT32_BYTES)
             for file in files
         )
     except (OSError, ModelRefused):

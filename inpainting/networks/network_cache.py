@@ -113,7 +113,9 @@ class NetworkCache:
         device = current_device()
         if device == CPU or (path, device) in self._loaded:
             return device
-        return device if free_device_bytes(device) >= ROOM_FACTOR * weights_bytes(path) else CPU
+        on_cpu = self._loaded.get((path, CPU))
+        byte_count = weights_bytes(path) if on_cpu is None else on_cpu.byte_count  # the headers are read once
+        return device if free_device_bytes(device) >= ROOM_FACTOR * byte_count else CPU
 
     def _take(self, key: tuple[Path, str], read_from: int) -> LoadedNetwork | None:
         """The network, from now on the most recently used one; None, and it is dropped, if its files have changed."""

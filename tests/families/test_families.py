@@ -30,7 +30,7 @@ def test_a_declaration_refers_only_to_what_exists(family: ModelFamily) -> None:
     assert not module or find_spec(module) is not None
     assert family.lora is None or family.lora.load_original_name() is not None or family.lora.original_name == ""
     component_file = component_file_class(family.name)
-    assert family.has_component_files == (component_file is not None)
+    assert bool(family.component_file) == (component_file is not None)
     assert component_file is None or component_file_class(component_file.usual_family) is component_file
     if isinstance(family.layout, OwnLayout):
         assert resolve_name(family.layout.check)

@@ -31,12 +31,12 @@ PLAIN_CHANNELS, INPAINTING_CHANNELS = 4, 9
 def check_checkpoint(path: Path, family: str) -> None:
     """Check one checkpoint of that family, and its configuration if that lies beside it. Raises ModelRefused."""
     layout, label = diffusers_layout(family), families.get(family).label
-    check_single_file(path, may_be_gguf=families.get(family).has_component_files)
+    check_single_file(path, may_be_gguf=bool(families.get(family).component_file))
     header = read_weights_header(path)
     if (component := recognise(path, header)) is not None:
         component.check()
         raise ModelRefused(component.command())
-    if families.get(family).has_component_files:
+    if families.get(family).component_file:
         raise unrecognised_error(path, family)
     if layout.checkpoint_prefix is None:
         raise ModelRefused(

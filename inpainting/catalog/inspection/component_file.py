@@ -15,7 +15,6 @@ from inpainting import families
 from inpainting.catalog.inspection.files import GGUF, WEIGHTS, ModelRefused
 from inpainting.catalog.inspection.gguf_header import is_gguf, read_weights_header
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
-from inpainting.families.layouts import DiffusersLayout
 
 WEIGHTS_NAMES = tuple(f"diffusion_pytorch_model{suffix}" for suffix in (WEIGHTS, GGUF))
 """The name of such a file in the folder of its component."""
@@ -112,8 +111,7 @@ class ComponentFile(ABC):
 
 def component_file_class(family: str) -> type[ComponentFile] | None:
     """Return what describes the files of one component of a family; None where it has none."""
-    layout = families.get(family).layout
-    name = layout.component_file if isinstance(layout, DiffusersLayout) else ""
+    name = families.get(family).component_file
     if not name:
         return None
     found: type[ComponentFile] = pkgutil.resolve_name(name)

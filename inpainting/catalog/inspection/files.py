@@ -112,7 +112,7 @@ def check_single_file(path: Path, *, may_be_gguf: bool = False) -> None:
     """Refuse one file that is not safetensors, or GGUF where that is allowed, by its name. Raises ModelRefused."""
     check_names([path.name])
     if path.suffix.lower() == GGUF and not may_be_gguf:
-        known = " and ".join(family.label for family in families.registered_families() if family.has_component_files)
+        known = " and ".join(family.label for family in families.registered_families() if family.component_file)
         raise ModelRefused(
             f"{path.name} holds quantised weights (GGUF), which are supported for transformers of {known} alone; "
             f"add {WEIGHTS} files."

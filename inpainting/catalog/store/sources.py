@@ -90,7 +90,6 @@ class Manifest:
     """The hub's commit hash; of local files the pinned one, or ""."""
     files: tuple[ManifestFile, ...]
     licence: str = ""
-    # Names of pickles and programs that lie beside them in a local folder and are not installed.
     left: tuple[str, ...] = ()
     """Names of pickles and programs that lie beside the files in a local folder and are not installed."""
 
@@ -143,7 +142,7 @@ class LocalSource:
             raise ModelUnavailable(f"There is no folder and no file {self.path}.")
         is_checkpoint = model.kind == Kind.CHECKPOINT
         is_onnx = is_checkpoint and isinstance(families.get(model.family).layout, OnnxLayout)
-        is_component = is_checkpoint and families.get(model.family).has_component_files
+        is_component = is_checkpoint and bool(families.get(model.family).component_file)
         if self.parts and (not is_component or self.path.is_dir()):
             raise ModelRefused(f"--part is for a {component_labels()} in one file, which lacks those parts.")
         if self.path.is_dir():

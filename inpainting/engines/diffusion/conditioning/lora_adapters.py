@@ -90,6 +90,7 @@ class LoadedLoras:
         self._unread: dict[str, tuple[str, ...]] = {}
         self._active: ActiveLoras | None = ()
         self._fused: ActiveLoras = ()
+        """The set that was fused last."""
         self._may_fuse = True
         self._bytes_to_fuse: dict[tuple[str, ...], int] = {}
 
@@ -100,7 +101,7 @@ class LoadedLoras:
     @property
     def fused(self) -> ActiveLoras:
         """The set whose fused weights are held, whether it is active or not; empty without any."""
-        return self._fused
+        return () if self._deltas.fused is None else self._fused
 
     @property
     def fused_byte_count(self) -> int:
@@ -196,7 +197,7 @@ class LoadedLoras:
 
         Those of another set are dropped. Deactivates all. If this fails nothing is fused.
         """
-        self._active, self._fused = None, ()
+        self._active = None
         self._deltas.fuse(weights_of(loras), network)
         self._fused = loras
 
@@ -207,7 +208,7 @@ class LoadedLoras:
         """
         self._may_fuse = self._may_fuse and not for_good
         if self._deltas.fused is not None:
-            self._active, self._fused = None, ()
+            self._active = None
             self._deltas.unfuse()
 
     def fuse_for_good(self, loras: ActiveLoras) -> None:
@@ -244,7 +245,6 @@ class LoadedLoras:
         self._unread.pop(name, None)
         self._active = None
         self._deltas.unload(name)
-        self._fused = () if self._deltas.fused is None else self._fused
 
     @property
     def _components(self) -> dict[str, Any]:

@@ -192,9 +192,12 @@ class Batcher:
         for spec in list(self._early):
             in_use = self.workload.in_use()
             try:
-                if not self.cache.has_room(spec, in_use):
+                with self.cache.loads.one_look():
+                    has_room = self.cache.has_room(spec, in_use)
+                    is_ready = has_room and self.cache.prepare(spec, in_use)
+                if not has_room:
                     self._note_early_failure(spec, "other models fill the memory.")
-                elif not self.cache.prepare(spec, in_use):
+                elif not is_ready:
                     continue
                 else:
                     with self.watchdog.deadline(LOADING_SECONDS):

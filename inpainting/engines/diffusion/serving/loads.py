@@ -75,7 +75,7 @@ class Loads:
         """A model from the machine's memory, else from its files."""
         self.memory.forget(spec.slug)  # its files were replaced
         key, (offload, _) = self.key(spec), self.offloads.get(spec.slug, NOT_OFFLOADED)
-        byte_count = self.weights_bytes(spec)
+        byte_count = self._bytes_of(spec, key)
 
         def read() -> Any:
             model = self.memory.host_memory.take(*key)
@@ -100,7 +100,7 @@ class Loads:
             byte_count = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
             self.memory.adapters[spec.slug] = LoadedAdapter(key.fingerprint, network, byte_count)
 
-        return Load(key, self.weights_bytes(spec), partial(load_adapter, spec, self.hardware), keep)
+        return Load(key, self._bytes_of(spec, key), partial(load_adapter, spec, self.hardware), keep)
 
     def lora(self, lora: ActiveLora, model: LatentModel) -> Load:
         """A LoRA for a loaded model."""
@@ -113,7 +113,9 @@ class Loads:
 
     def weights_bytes(self, spec: ModelSpec | LoraSpec) -> int:
         """Bytes that the weights in its files will take."""
-        key = self.key(spec)
+        return self._bytes_of(spec, self.key(spec))
+
+    def _bytes_of(self, spec: ModelSpec | LoraSpec, key: LoadKey) -> int:
         if key not in self._sizes:
             self._sizes[key] = weights_bytes(spec, self.hardware.dtype, self.hardware.quantization)
         return self._sizes[key]
