@@ -46,7 +46,6 @@ PROBLEMS = {
     "enum": '"{input}" is not a valid choice.',
     "list_type": "Expected a list of items.",
     "dict_type": "Expected an object.",
-    "too_short": "This field may not be blank.",
     "too_long": "Ensure this field is no longer than {max_length}.",
     "greater_than_equal": "Ensure this value is greater than or equal to {ge}.",
     "less_than_equal": "Ensure this value is less than or equal to {le}.",
@@ -170,6 +169,14 @@ class Check:
         raise NotImplementedError
 
 
+def clamp(place: str, value: float, lowest: float, highest: float, warnings: list[str]) -> float:
+    """Return the nearest number in a range. Where that is another one, a warning is added."""
+    nearest = min(max(value, lowest), highest)
+    if nearest != value:
+        warnings.append(f"{place} was {abbreviate(value)}; {nearest} was used.")
+    return nearest
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Range(Check):
     """The lowest and the highest number. Others are refused with the limit, or clamped, see `Fields.read`."""
@@ -181,10 +188,7 @@ class Range(Check):
         if info.context is None:
             check_range(str(info.field_name), value, self.lowest, self.highest)
             return value
-        nearest = min(max(value, self.lowest), self.highest)
-        if nearest != value:
-            info.context.append(f"{info.field_name} was {abbreviate(value)}; {nearest} was used.")
-        return nearest
+        return clamp(str(info.field_name), value, self.lowest, self.highest, info.context)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:
         limits = {"minimum": self.lowest, "maximum": self.highest}
@@ -219,6 +223,15 @@ def parse_json(value: Any, info: ValidationInfo) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"{info.field_name} is not JSON.", field=info.field_name) from error
+
+
+def parse_json_after(bracket: str) -> BeforeValidator:
+    """Parse texts that begin with this bracket as JSON; others are values themselves."""
+
+    def parse(value: Any, info: ValidationInfo) -> Any:
+        return parse_json(value, info) if isinstance(value, str) and value.lstrip().startswith(bracket) else value
+
+    return BeforeValidator(parse)
 
 
 FromJson = BeforeValidator(parse_json)

@@ -20,7 +20,17 @@ from pydantic import (
     create_model,
 )
 
-from inpainting.api.fields import FieldsType, FromJson, Integer, Length, Number, Range, extended_by, parse_json
+from inpainting.api.fields import (
+    FieldsType,
+    FromJson,
+    Integer,
+    Length,
+    Number,
+    Range,
+    clamp,
+    extended_by,
+    parse_json_after,
+)
 from inpainting.core.adapter_uses import (
     LISTS_BY_SETTING,
     LORA_WEIGHTS,
@@ -31,8 +41,8 @@ from inpainting.core.adapter_uses import (
     entry_fields,
 )
 from inpainting.core.setting import LISTS, Setting, ValueType
-from inpainting.core.settings_table import MAX_SEED, PRESETS, RANGES
-from inpainting.core.validation import MAX_SLUG_CHARACTERS, SLUG, abbreviate, check_count
+from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS, MAX_SEED, PRESETS, RANGES
+from inpainting.core.validation import MAX_SLUG_CHARACTERS, SLUG, check_count
 
 RANDOM_SEED = 0
 NO_PRESET = "full"
@@ -56,6 +66,7 @@ Guidance = Annotated[
     Number, Range(RANGES["guidance_scale"][0]), Field(json_schema_extra={"maximum": RANGES["guidance_scale"][1]})
 ]
 """A guidance scale. Its maximum is checked later, because it depends on the model."""
+Prompt = Annotated[str, Length(MAX_PROMPT_CHARACTERS, may_be_blank=True, is_stripped=False)]
 Boolean = Annotated[bool | None, BeforeValidator(lambda value: None if str(value).lower() in ("null", "") else value)]
 """true, false, or null; each also as text."""
 
@@ -72,13 +83,9 @@ class LoraEntry(Entry):
 
 
 def lora_uses(entries: list[LoraEntry], info: ValidationInfo) -> tuple[LoraUse, ...]:
-    lowest, highest = LORA_WEIGHTS
     for index, entry in enumerate(entries):
-        nearest = min(max(entry.weight, lowest), highest)
-        if nearest != entry.weight and info.context is not None:
-            place = f"{info.field_name}[{index}].weight"
-            info.context.append(f"{place} was {abbreviate(entry.weight)}; {nearest} was used.")
-            entry.weight = nearest
+        if info.context is not None:
+            entry.weight = clamp(f"{info.field_name}[{index}].weight", entry.weight, *LORA_WEIGHTS, info.context)
     return tuple(LoraUse(entry.slug, entry.weight) for entry in entries)
 
 
@@ -109,10 +116,6 @@ def check_entries(limit: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def read_slugs(value: Any, info: ValidationInfo) -> Any:
-    return parse_json(value, info) if isinstance(value, str) and value.lstrip().startswith("[") else value
-
-
 def type_of(row: Setting) -> Any:
     """The type of a row's values, with its limits."""
     if row.name in SPECIAL_TYPES:
@@ -136,7 +139,7 @@ def type_of(row: Setting) -> Any:
             items = Annotated[str, WithJsonSchema(SLUG_SCHEMA)]
             limits = Field(json_schema_extra={"maxItems": row.max_length, "uniqueItems": True})
             one = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
-            return Annotated[list[items], AfterValidator(tuple), one, BeforeValidator(read_slugs), limits]
+            return Annotated[list[items], AfterValidator(tuple), one, parse_json_after("["), limits]
         case ValueType.LORAS:
             limits = Field(json_schema_extra={"maxItems": row.max_length})
             return Annotated[list[LoraEntry], AfterValidator(lora_uses), FromJson, limits]

@@ -50,7 +50,7 @@ def pending_response(analysis: Analysis, *, applied: str) -> HttpResponseBase:
 
 def result_response(analysis: Analysis, *, request: Request) -> HttpResponseBase:
     status = 200 if analysis.mask is None else 201
-    return json_response(masks_found_by(analysis, request), status=status, headers=location(analysis.mask))
+    return json_response(masks_found_by(analysis, request).model_dump(), status=status, headers=location(analysis.mask))
 
 
 def own_analysis(request: Request, pk: UUID) -> Analysis:

@@ -36,10 +36,10 @@ def answer(mask: Mask, form: str) -> dict[str, Any]:
     }
 
 
-def selected_mask(values: Mapping[str, Any], stored: UploadedImage | None, request: Request) -> dict[str, Any]:
-    """A rendered SelectedMask. values: of `selection_values`. stored: the mask, where it is stored."""
+def selected_mask(values: Mapping[str, Any], stored: UploadedImage | None, request: Request) -> SelectedMask:
+    """The answer about a mask. values: of `selection_values`. stored: the mask, where it is stored."""
     about = {} if stored is None else dict(FoundMask.of(stored, request))
-    return SelectedMask.render({**about, **values})
+    return SelectedMask.model_validate({**about, **values})
 
 
 def location(stored: UploadedImage | None) -> dict[str, str]:
@@ -51,8 +51,8 @@ def stored_candidate(stored: UploadedImage) -> Candidate:
     return Candidate(pixels_of(stored), (stored.found or {}).get("score"))
 
 
-def masks_found_by(analysis: Analysis, request: Request) -> dict[str, Any]:
-    """A rendered SelectedMask of an analysis that has succeeded. Raises ImageGone."""
+def masks_found_by(analysis: Analysis, request: Request) -> SelectedMask:
+    """The answer about the masks of an analysis that has succeeded. Raises ImageGone."""
     candidates = [Candidate(pixels_of(mask), mask.score) for mask in analysis.masks.all()]
     return selected_mask(
         selection_values(candidates, analysis.model, analysis.options.get("format", MaskFormat.PNG)),

@@ -104,7 +104,7 @@ class Masks(AnyBodyView):
 
         best, found = select_here(segmenter, selection, sent, request, render)
         if not values["store"] or not found["area"]:
-            return Response(selected_mask(found, None, request))
+            return Response(selected_mask(found, None, request).model_dump())
         about = mask_values(best, segmenter.name)
         stored = store_mask(request.user, best.mask, about, idempotency=idempotency)
         return created_response(found, stored, request)
@@ -112,7 +112,7 @@ class Masks(AnyBodyView):
 
 def created_response(values: Mapping[str, Any], stored: UploadedImage, request: Request) -> Response:
     """The answer about a mask that is stored. values: of `selection_values`."""
-    return Response(selected_mask(values, stored, request), status=201, headers=location(stored))
+    return Response(selected_mask(values, stored, request).model_dump(), status=201, headers=location(stored))
 
 
 def earlier_answer(request: Request, idempotency: Idempotency, form: str) -> HttpResponseBase | None:

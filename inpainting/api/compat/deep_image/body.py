@@ -14,9 +14,9 @@ from pydantic_core import PydanticCustomError
 from inpainting.api.dialect import shown_name
 from inpainting.api.fields import Fields, ImageText, Integer, Length, Number, Range
 from inpainting.api.parsers import JSON_VALUES, json_object
-from inpainting.api.setting_types import Seed, with_settings
+from inpainting.api.setting_types import Prompt, Seed, with_settings
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS, RANGES, find_setting
+from inpainting.core.settings_table import RANGES, find_setting
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
 INPAINTING = "inpainting"
@@ -80,7 +80,6 @@ def check_adapter_type(name: Any) -> str:
     return str(name)
 
 
-Prompt = Annotated[str, Length(MAX_PROMPT_CHARACTERS, may_be_blank=True, is_stripped=False)]
 SideOfResult = Annotated[SideLength, PlainValidator(read_side)]
 Quality = Annotated[Integer, Range(0, 100)]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from rest_framework.request import Request
 
+from inpainting import webhooks
 from inpainting.api.analyses import describe_in_worker
 from inpainting.api.compat.deep_image.body import INPAINTING, RequestForm, echo, names_of, unknown_fields
 from inpainting.api.concurrency_limits import limit_segmentations
@@ -53,6 +54,8 @@ def read_request(
         raise InvalidRequest("File or image url is required", code="source_missing", field="url")
     check_task(values, generate)
     webhook_url = values.get("webhooks", {}).get("complete", "")
+    if webhook_url:  # before the image is read and described, which takes seconds
+        webhooks.check_url(webhook_url, field="webhooks.complete")
     read = partial(read_image, request=request, fetch_until=fetch_until)
     image, mask = read(source, SOURCE), None
     if generate.get("adapter_type") == INPAINTING:
@@ -85,7 +88,6 @@ def read_request(
             warnings=(*notes, *described),
             sent_fields=tuple(names_of(sent, RequestForm)),
             webhook_url=webhook_url,
-            webhook_field="webhooks.complete",
             ignored_fields=tuple(ignored[:MAX_IGNORED_FIELDS]),
             service_data=for_webhook if webhook_url else {},
             catalog=catalog,

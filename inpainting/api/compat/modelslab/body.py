@@ -9,12 +9,11 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from inpainting.api.fields import Fields, ImageText, Integer, Length, Number, Range, StoredText
-from inpainting.api.setting_types import Seed
+from inpainting.api.fields import Fields, ImageText, Integer, Number, Range, StoredText
+from inpainting.api.setting_types import Prompt, Seed
 from inpainting.core.settings_table import (
     ALGORITHM_SPELLINGS,
     ALGORITHM_TYPES,
-    MAX_PROMPT_CHARACTERS,
     SAFETY_TYPES,
     SCHEDULERS,
     find_setting,
@@ -59,9 +58,6 @@ def choice(choices: Sequence[str]) -> AfterValidator:
         return value
 
     return AfterValidator(check)
-
-
-Prompt = Annotated[str, Length(MAX_PROMPT_CHARACTERS, may_be_blank=True, is_stripped=False)]
 
 
 class InpaintForm(Fields):

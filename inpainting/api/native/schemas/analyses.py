@@ -52,6 +52,6 @@ class AnalysisDocument(Answer):
             finished_at=analysis.finished_at,
             expires_at=analysis.expires_at,
             error=ErrorDocument.of(analysis),
-            selection=SelectedMask(**masks_found_by(analysis, request)) if has_selection else None,
+            selection=masks_found_by(analysis, request) if has_selection else None,
             caption=analysis.caption or None,
         )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import Field, PlainValidator, WithJsonSchema
 
-from inpainting.api.fields import Fields, FromJson, parse_json
+from inpainting.api.fields import Fields, FromJson, parse_json_after
 from inpainting.api.native.mask_objects import MaskFormat
 from inpainting.api.native.schemas.bodies import File
 from inpainting.api.native.schemas.masks import MASK_OBJECT
@@ -53,9 +53,7 @@ Operations = Annotated[
 ]
 SentMask = Annotated[
     Any,
-    BeforeValidator(
-        lambda mask, info: parse_json(mask, info) if isinstance(mask, str) and mask.lstrip()[:1] == "{" else mask
-    ),
+    parse_json_after("{"),
     WithJsonSchema({"oneOf": [{"type": "string"}, MASK_OBJECT]}),
 ]
 """A text, or an object; in forms a file, or the object as JSON text."""
