@@ -10,9 +10,7 @@ from django.conf import settings
 from kombu.exceptions import OperationalError
 
 from inpainting.engines.base import Queue
-from inpainting.worker import own_threads
-from inpainting.worker.fair_queue import worker_count
-from inpainting.worker.run import run_while_idle
+from inpainting.worker.run import count_idle, run_while_idle
 
 logger = logging.getLogger(__name__)
 
@@ -33,18 +31,12 @@ def run_waiting(queue: str) -> None:
 def notify_workers(queue: Queue) -> None:
     """Send the queue's workers a message. If it is lost or not sent, a worker finds the row at its next poll."""
     global _paused_until
-    if time.monotonic() < _paused_until or (settings.IS_ALONE and not has_idle_worker(queue)):
+    if time.monotonic() < _paused_until:
         return
+    if settings.IS_ALONE and not count_idle(queue):
+        return  # a worker takes all that waits; a message costs a millisecond and, unread, stays in the embedded broker
     try:
         run_waiting.apply_async([queue.value], queue=queue.value)
     except OperationalError:
         _paused_until = time.monotonic() + PAUSE_SECONDS
         logger.warning("The broker does not answer; the workers poll the database", exc_info=True)
-
-
-def has_idle_worker(queue: Queue) -> bool:
-    """Whether a message could start anything in this process: a worker that runs takes all that waits one by one.
-
-    Sending and reading a message takes a millisecond, and one that nobody reads stays in the embedded broker.
-    """
-    return queue.served_with in settings.QUEUES and own_threads.count_running(queue) < worker_count(queue)

@@ -18,7 +18,7 @@ from inpainting.models import Generation, Status, WebhookDelivery
 from inpainting.webhooks import deliver_due
 from inpainting.worker import own_threads, waiters, watchdog
 from inpainting.worker.fair_queue import startable_in, stop_claiming, worker_count
-from inpainting.worker.run import run_waiting
+from inpainting.worker.run import count_idle, run_waiting
 
 logger = logging.getLogger(__name__)
 
@@ -103,10 +103,7 @@ def poll() -> None:
 def start_waiting_work() -> None:
     """Start what waits in the queues of this process, on threads of its own: no message is needed."""
     for queue in Queue:
-        if queue.served_with not in settings.QUEUES:
-            continue
-        idle = max(0, worker_count(queue) - own_threads.count_running(queue))
-        for _ in range(startable_in(queue)[:idle].count()):
+        for _ in range(startable_in(queue)[: count_idle(queue)].count()):
             own_threads.start(queue, partial(run_waiting, queue), at_most=worker_count(queue))
     if HOOKS in settings.QUEUES and WebhookDelivery.due().exists():
         own_threads.start(HOOKS, deliver_due, at_most=WEBHOOK_WORKERS)

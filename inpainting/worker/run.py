@@ -60,6 +60,13 @@ def run_waiting(queue: Queue = Queue.CPU) -> None:
         run(work, queue)
 
 
+def count_idle(queue: Queue) -> int:
+    """How many more workers of the queue this process may start."""
+    if queue.served_with not in settings.QUEUES:
+        return 0
+    return max(0, worker_count(queue) - own_threads.count_running(queue))
+
+
 def run_while_idle(queue: Queue) -> None:
     """Run what waits in the queue, unless as many workers as this process has for it are at work."""
     own_threads.run(queue, partial(run_waiting, queue), at_most=worker_count(queue))

@@ -172,7 +172,7 @@ def test_the_poller_starts_all_idle_workers(alice: User, generate: Generate, mon
     """As many workers as before start again after the last one that had to run alone."""
     started: list[str] = []
     monkeypatch.setattr(own_threads, "start", lambda name, work, at_most: started.append(name))
-    monkeypatch.setattr(poller, "worker_count", lambda queue: 4)
+    monkeypatch.setattr("inpainting.worker.run.worker_count", lambda queue: 4)
     for _ in range(3):
         generate(alice, run=False)
     poller.poll()
