@@ -1,5 +1,6 @@
 // The first page for visitors: erase from the sample photo. Only the mask is sent.
 
+import { byId } from "dom"
 import { dropzone, guardPage } from "dropzone"
 import { canUndo, push, undo } from "editor/document/document"
 import { shape, stroke } from "editor/document/operations"
@@ -12,9 +13,7 @@ import { keep } from "pending_photo"
 const $ = /** @type {import("dom").ById<{
   marks: HTMLCanvasElement, form: HTMLFormElement, size: HTMLInputElement, result: HTMLImageElement, "own-photo": HTMLInputElement,
   undo: HTMLButtonElement, erase: HTMLButtonElement, mark: HTMLButtonElement,
-}>} */ (
-  /** @type {unknown} */ ((/** @type {string} */ id) => document.getElementById(id))
-)
+}>} */ (byId)
 const root = $("sample")
 const surface = $("surface")
 const context = /** @type {CanvasRenderingContext2D} */ ($("marks").getContext("2d"))

@@ -12,7 +12,7 @@ import { randomNumbers } from "./random.js"
 const PHOTO = { kind: "photo", photo: { id: "a".repeat(64), name: "a.png", width: 1, height: 1 } }
 const INVERT = { kind: "mask", operation: { kind: "invert" } }
 
-/** A random entry that is told apart by its number. */
+/** A random entry with a number that tells it from others. */
 function entryOf(number, { random, from }) {
   const kind = from(["photo", "mask", "mask", "mask", "frame"])
   if (kind === "photo") {

@@ -1,5 +1,6 @@
 // The page of one batch: follows its items to their end; cancels and retries.
 
+import { byId } from "dom"
 import { ApiError, get, post } from "api"
 import { roughly } from "format"
 
@@ -8,9 +9,7 @@ import { roughly } from "format"
  *   error: {message: string} | null}} Item */
 /** @typedef {{counts: Record<Status, number>, done: number, total: number, status: string, results: string | null, items: Item[]}} Batch */
 
-const $ = /** @type {import("dom").ById<{"batch-retry": HTMLButtonElement, "batch-cancel": HTMLButtonElement}>} */ (
-  /** @type {unknown} */ ((/** @type {string} */ id) => document.getElementById(id))
-)
+const $ = /** @type {import("dom").ById<{"batch-retry": HTMLButtonElement, "batch-cancel": HTMLButtonElement}>} */ (byId)
 const ASK_MS = 1000
 /** @type {Record<Status, string>} */
 const LABELS = JSON.parse(/** @type {string} */ ($("state-labels").textContent))

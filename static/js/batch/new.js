@@ -3,7 +3,7 @@
 import { ApiError, call, post } from "api"
 import { masksOf, sorted } from "batch/pairs"
 import { keep, take } from "batch/pending_files"
-import { element } from "dom"
+import { byId, element } from "dom"
 import { dropzone, guardPage } from "dropzone"
 import { Refused, checkMaskFile, decode, drawPreview, photoLimits, readPhoto } from "editor/document/files"
 import { sha256 } from "editor/document/sha256"
@@ -19,9 +19,7 @@ import { PolarityReader } from "editor/raster/polarity"
 const $ = /** @type {import("dom").ById<{
   "new-batch": BatchForm, "batch-polarity": HTMLSelectElement, "batch-submit": HTMLButtonElement, "batch-mask-preview": HTMLCanvasElement,
   "batch-input": HTMLInputElement, "batch-mask-input": HTMLInputElement,
-}>} */ (
-  /** @type {unknown} */ ((/** @type {string} */ id) => document.getElementById(id))
-)
+}>} */ (byId)
 const form = $("new-batch")
 const limits = { items: Number(form.dataset.maxItems), photo: photoLimits(form), maskBytes: Number(form.dataset.maxMaskBytes) }
 const polarity = /** @type {HTMLElement} */ (document.querySelector(".polarity"))

@@ -1,5 +1,6 @@
 // The editor page: creates its parts, connects them to each other and to the elements of the page. Rules are in the parts.
 
+import { byId } from "dom"
 import { fetchFile } from "api"
 import { dropzone, guardPage } from "dropzone"
 import { openFromAddress } from "editor/flow/address"
@@ -47,9 +48,7 @@ const $ = /** @type {import("dom").ById<{
   "compare-blink": HTMLButtonElement, "compare-difference": HTMLButtonElement, describe: HTMLButtonElement, "batch-use": HTMLButtonElement, "copy-curl": HTMLButtonElement,
   prompt: HTMLTextAreaElement, "photo-input": HTMLInputElement, "camera-input": HTMLInputElement, "mask-input": HTMLInputElement,
   "change-photo": HTMLButtonElement, generate: HTMLButtonElement, more: HTMLDetailsElement, "release-erases": HTMLInputElement,
-}>} */ (
-  /** @type {unknown} */ ((/** @type {string} */ id) => document.getElementById(id))
-)
+}>} */ (byId)
 /** @param {string} id */
 const jsonIn = (id) => JSON.parse(/** @type {string} */ ($(id).textContent))
 const root = $("editor")

@@ -3,6 +3,7 @@
 // Every input of a setting has the attribute data-setting, its name is that of the API and data-label is for people.
 // Which engine `auto` takes, what is used where a field is empty and what has no effect is in the plan's answer.
 
+import { byId } from "dom"
 import { AdapterLists } from "editor/form/adapter_lists"
 import { AdapterRows } from "editor/form/adapter_rows"
 import { ConditioningImage } from "editor/form/conditioning_image"
@@ -23,9 +24,7 @@ import { Plan } from "editor/form/plan"
  *    strength_shown: HTMLOutputElement, safety_checker_type?: HTMLSelectElement,
  *    elements: HTMLFormControlsCollection & Record<string, Input> & {prompt: HTMLTextAreaElement}}} Form */
 
-const $ = /** @type {import("dom").ById<{more: HTMLDetailsElement}>} */ (
-  /** @type {unknown} */ ((/** @type {string} */ id) => document.getElementById(id))
-)
+const $ = /** @type {import("dom").ById<{more: HTMLDetailsElement}>} */ (byId)
 
 export class SettingsForm {
   #form

@@ -1,5 +1,6 @@
 // The options of the chosen tool, as controls of the page (templates/includes/tool_options.html).
 
+import { byId } from "dom"
 import { setFrame } from "editor/tools/frame"
 import { SIDES, framed, limited, sizeOf, withRatio } from "editor/tools/frame_geometry"
 import { clipped, placeOf, sizeAt } from "editor/tools/geometry"
@@ -14,7 +15,7 @@ const useOf = (button) => /** @type {SVGUseElement} */ (button.querySelector("us
 const $ = /** @type {import("dom").ById<{
   "tool-size": HTMLInputElement, "tool-pixels": HTMLInputElement, "tool-words": HTMLInputElement, "tool-frame-ratio": HTMLSelectElement,
   "tool-frame-width": HTMLInputElement, "tool-frame-height": HTMLInputElement,
-}>} */ (/** @type {unknown} */ ((/** @type {string} */ id) => document.getElementById(id)))
+}>} */ (byId)
 
 export class ToolPanel {
   #toolbox
