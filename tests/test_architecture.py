@@ -30,6 +30,7 @@ IMPORTED_ONLY_BY |= dict.fromkeys(
 FAMILY_NETWORK = re.compile(r"inpainting\.families\.\w+\.network\Z")
 """The modules of the families that may import torch and diffusers. They stand above the rest of their packages."""
 IMPORTED_ONLY_BY["onnxruntime"] = "inpainting.networks.onnx_sessions"
+IMPORTED_ONLY_BY["numba"] = "inpainting.core.compiled"
 IMPORTED_ONLY_BY["openvino"] = "inpainting.engines.diffusion.backends.openvino.library"
 IMPORTED_ONLY_BY |= dict.fromkeys(("boto3", "botocore", "storages"), "inpainting.storage.s3")
 IMPORTED_ONLY_BY["channels_redis"] = "inpainting.realtime.redis_channel_layer"
@@ -211,7 +212,7 @@ def test_no_package_imports_the_site_and_accounts_does_not_import_inpainting() -
 
 
 def test_the_core_is_pure() -> None:
-    allowed = {*sys.stdlib_module_names, "numpy", "cv2", "PIL", "pi_heif", "isal", "inpainting"}
+    allowed = {*sys.stdlib_module_names, "numpy", "cv2", "PIL", "numba", "pi_heif", "isal", "inpainting"}
     allowed -= {"gc", "threading", "time"}  # neither the process nor its clock
     for name, imported_names in modules("inpainting/core").items():
         assert {found.partition(".")[0] for found in imported_names} <= allowed, name

@@ -1,4 +1,4 @@
-"""Load the configured model at start-up, before the first request needs it, while pages are served already."""
+"""Load the configured model, and machine code, at start-up, before a request needs them, while pages are served."""
 
 from __future__ import annotations
 
@@ -14,9 +14,17 @@ from inpainting.core.errors import PaintingError
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.diffusion.engine import Diffusion
+from inpainting.engines.quick_fill.compile import compile_kernels
 from inpainting.planning import planner
 
 logger = logging.getLogger(__name__)
+
+
+def start_compiling() -> threading.Thread:
+    """Load the machine code of quick-fill on a new thread, or compile it where it is missing: ten seconds."""
+    thread = threading.Thread(target=compile_kernels, name="compile", daemon=True)
+    thread.start()
+    return thread
 
 
 def start_warming_up() -> threading.Thread | None:

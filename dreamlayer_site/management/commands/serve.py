@@ -36,7 +36,7 @@ from inpainting.moderation import warn_where_unavailable
 from inpainting.worker import watchdog
 from inpainting.worker.fair_queue import worker_count
 from inpainting.worker.poller import recover, start_poller, stop_working
-from inpainting.worker.warm_up import start_warming_up
+from inpainting.worker.warm_up import start_compiling, start_warming_up
 
 EXIT_SECONDS = 1.5
 """The part of --stop-seconds that is left for the end of the process."""
@@ -112,6 +112,8 @@ def start_working() -> int:
     # On other databases than SQLite another process may be running them: if not, their leases expire.
     waiting = recover() if settings.IS_ALONE and connection.vendor == "sqlite" else 0
     start_poller(purge_if_due, sweep_if_due)
+    if Queue.CPU in settings.QUEUES:
+        start_compiling()
     if Queue.GPU in settings.QUEUES:
         start_warming_up()
     warn_where_unavailable()

@@ -24,8 +24,9 @@ class Light:
     same: float  # levels of 0..255; jumps across a seam well above this are edges in the image, not changes of light
 
 
-HOLE_LIGHT = Light(screening=1e-3, same=16.0)
-"""Corrections fade over 32 pixels."""
+HOLE_LIGHT = Light(screening=1e-4, same=50.0)
+"""Corrections fade over 100 pixels. Chosen by eye: over 32 pixels and with 16 levels, patches of another tone are seen
+in seas and soft backgrounds; with 60 levels the colour of an edge runs into the hole."""
 BAND_LIGHT = Light(screening=1e-5, same=40.0)
 """The light for sources far from the place they are copied to: a sky changes over hundreds of pixels."""
 

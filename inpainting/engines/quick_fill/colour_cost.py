@@ -29,14 +29,16 @@ CELL = 4
 """Pixels a side of the cells whose nodes share the cost of the cell's middle."""
 
 
-def colour_costs(graph: HoleGraph, offsets: Ints) -> Floats:
-    """Return [k, nodes]: the cost of each of `offsets` [k, 2]; 0 where there is no known pixel near the source."""
+def colour_costs(graph: HoleGraph, offsets: Ints, colours: Floats, known: Bools) -> Floats:
+    """Return [k, nodes]: the cost of each of `offsets` [k, 2]; 0 where there is no known pixel near the source.
+
+    colours, known: of the graph's image, see `compute_features`.
+    """
     height, width = graph.shape
     cells, cell_of_node = np.unique((graph.rows // CELL) * width + graph.columns // CELL, return_inverse=True)
     rows, columns = (CELL * part + CELL // 2 for part in np.divmod(cells, width))
     source_rows = np.clip(rows + offsets[:, :1], 0, height - 1)
     source_columns = np.clip(columns + offsets[:, 1:], 0, width - 1)
-    colours, known = compute_features(graph)
     sources = np.ascontiguousarray(np.moveaxis(colours[source_rows, source_columns], 2, 0))
     near = np.float32(DISTANCE / ((np.ptp(graph.rows) + 1.0) * (np.ptp(graph.columns) + 1.0)))
     nearest = np.full(source_rows.shape, np.inf, np.float32)

@@ -13,6 +13,7 @@ from inpainting.core.geometry import Box, Size
 from inpainting.engines.base import OnStep, Plan
 from inpainting.engines.quick_fill.bands import PlacedBand, bands_around, kept_box
 from inpainting.engines.quick_fill.declaration import CONTEXT, MIN_CONTEXT, QUICK_FILL
+from inpainting.engines.quick_fill.filling import Search
 from inpainting.engines.quick_fill.holes import THIN_RADIUS, split_mask
 from inpainting.engines.quick_fill.large_holes import downscaling, fill_downscaled
 from inpainting.engines.quick_fill.progress import Progress, Report, subrange
@@ -62,13 +63,19 @@ class QuickFill:
         for index in range(count):
             report = subrange(progress, start + (1 - start) * index / count, start + (1 - start) * (index + 1) / count)
             seed, end = (request.settings.seed, index), share_of_holes(holes, bands)
-            filled = fill_all(base, unknown, holes, seed, subrange(report, 0, end))
+            # every second image is made without a guide, so that they differ visibly
+            filled = fill_all(base, unknown, holes, seed, index % 2 == 0, subrange(report, 0, end))
             yield fill_bands(filled, bands, seed, subrange(report, end, 1)) if bands else filled
         progress(1.0)
 
 
 def fill_all(
-    image: NDArray[np.uint8], mask: NDArray[np.bool_], holes: list[Box], seed: tuple[int, int], report: Report
+    image: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    holes: list[Box],
+    seed: tuple[int, int],
+    guided: bool,
+    report: Report,
 ) -> NDArray[np.uint8]:
     """Return a copy of `image` [h, w, 3] with the holes in `mask` [h, w] filled in turn; filled ones count as known."""
     out = image.copy()
@@ -90,7 +97,7 @@ def fill_all(
         rng = np.random.default_rng([*seed, number])
         around = out[box.slices]
         part = subrange(report, ends[number], ends[number + 1])
-        filled = fill_downscaled(around, ~unknown[box.slices], own, factor, effort, rng, part)
+        filled = fill_downscaled(around, ~unknown[box.slices], own, factor, Search(effort, guided), rng, part)
         inner = hole.relative_to(box).slices
         np.copyto(out[hole.slices], filled[inner], where=own[inner][:, :, np.newaxis])
         unknown[hole.slices] = False
@@ -115,7 +122,7 @@ def fill_bands(
             levels[place.known] = uniqueness(image[place.known.slices], subrange(part, 0.0, 0.1))
         hole, band = place.hole(), place.band(levels[place.known])
         rng, rest = np.random.default_rng([*seed, number]), subrange(part, 0.1, 1.0)
-        filled = fill_downscaled(place.with_mirror(image), ~hole, hole, factor, BAND_EFFORT, rng, rest, band)
+        filled = fill_downscaled(place.with_mirror(image), ~hole, hole, factor, Search(BAND_EFFORT), rng, rest, band)
         np.copyto(image[place.around.slices], place.unmirrored(filled), where=place.unmirrored(hole)[:, :, np.newaxis])
     return image
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from inpainting.engines.quick_fill.bands import Band
 from inpainting.engines.quick_fill.blending import BAND_LIGHT, HOLE_LIGHT, blend
-from inpainting.engines.quick_fill.colour_cost import colour_costs
+from inpainting.engines.quick_fill.colour_cost import colour_costs, compute_features
+from inpainting.engines.quick_fill.guide import make_guide
 from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, HoleGraph, Ints, build_graph
 from inpainting.engines.quick_fill.labelling import Labelling
 from inpainting.engines.quick_fill.offsets import coverage, dominant, find_matches
@@ -38,6 +39,16 @@ RING = 8
 """Pixels around the hole that a smooth trend is fitted to."""
 SMOOTH = 4.0
 """Levels of 0..255: the surroundings of a hole count as smooth up to this mean deviation from a quadratic surface."""
+SMOOTH_SHARE, TREND_ROUNDS = 0.85, 4
+"""The share of the surroundings that must deviate by at most four times as much, and how often a surface is fitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How a filling is looked for."""
+
+    effort: float = 1.0  # 0..1, the share of the usual number of offsets that is searched for and tried
+    guided: bool = True  # whether a guide is made where it can be trusted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +72,7 @@ def fill(
     image: Bytes,
     known: Bools,
     hole: Bools,
-    effort: float,
+    search: Search,
     rng: np.random.Generator,
     report: Report,
     band: Band | None = None,
@@ -69,18 +80,17 @@ def fill(
     """Return `image` [h, w, 3] with `hole` [h, w] filled from `known` [h, w]; other pixels are neither changed nor
     used.
 
-    effort: 0..1, the share of the usual number of offsets that is searched for and tried.
     band: None for a hole that is surrounded by known pixels; a trend would run away where they are on one side only.
     """
     report(0.0)
     trend = None if band else smooth_trend(image, known, hole)
     report(0.02)
     if trend is None:
-        return fill_textured(image, known, hole, effort, rng, report, band)
+        return fill_textured(image, known, hole, search, rng, report, band)
     # a sky, or a wall in slanting light: continue the trend and fill only the residual
     residual = image - trend + 128
     known = known & (np.abs(residual - 128).max(axis=2) < 100)
-    filled = fill_textured(np.clip(np.rint(residual), 0, 255).astype(np.uint8), known, hole, effort, rng, report)
+    filled = fill_textured(np.clip(np.rint(residual), 0, 255).astype(np.uint8), known, hole, search, rng, report)
     out = image.copy()
     out[hole] = np.clip(np.rint(filled.image[hole] + trend[hole] - 128), 0, 255).astype(np.uint8)
     return replace(filled, image=out)
@@ -99,9 +109,13 @@ def smooth_trend(image: Bytes, known: Bools, hole: Bools) -> NDArray[np.float32]
 
     ring = image[rows, columns].astype(np.float64)
     basis = terms(rows / scale, columns / scale)
-    surface, *_ = np.linalg.lstsq(basis, ring, rcond=None)
-    deviation = np.abs(basis @ surface - ring).max(axis=1)
-    if np.mean(deviation) > SMOOTH or np.percentile(deviation, 98) > 4 * SMOOTH:
+    inside = np.ones(len(ring), bool)
+    for _ in range(TREND_ROUNDS):  # least squares without what stands out, as a post before a sky does
+        surface, *_ = np.linalg.lstsq(basis[inside], ring[inside], rcond=None)
+        deviation = np.abs(basis @ surface - ring).max(axis=1)
+        inside = deviation <= max(4 * SMOOTH, float(np.percentile(deviation, 100 * SMOOTH_SHARE)))
+    inside = deviation <= 4 * SMOOTH
+    if np.mean(inside) < SMOOTH_SHARE or np.mean(deviation[inside]) > SMOOTH:
         return None
     y, x = np.mgrid[0 : hole.shape[0], 0 : hole.shape[1]] / scale
     return (terms(y, x) @ surface).astype(np.float32)
@@ -111,7 +125,7 @@ def fill_textured(
     image: Bytes,
     known: Bools,
     hole: Bools,
-    effort: float,
+    search: Search,
     rng: np.random.Generator,
     report: Report,
     band: Band | None = None,
@@ -126,7 +140,7 @@ def fill_textured(
     report(0.04)
     # measured shares of the time: the coarse labelling, then levels of four times as many pixels each
     start = 0.85 if factor == 1 else 0.6 if factor < 4 else 0.3
-    offsets, labels = label_coarse(graph, effort, rng, subrange(report, 0.04, start), band)
+    offsets, labels = label_coarse(graph, search, rng, subrange(report, 0.04, start), band)
     while factor > 1:
         finer = factor // 2 if factor > 3 else 1
         coarse, graph = graph, build_graph(image, known, hole, finer)
@@ -140,28 +154,35 @@ def fill_textured(
 
 
 def label_coarse(
-    graph: HoleGraph, effort: float, rng: np.random.Generator, report: Report, band: Band | None
+    graph: HoleGraph, search: Search, rng: np.random.Generator, report: Report, band: Band | None
 ) -> tuple[Ints, Ints]:
     """Return (offsets [k, 2], labels [n]) of the hole's pixels on the coarse level."""
     pixels = len(graph.rows)
     side = 2 * (max(graph.shape) // 12) + 9
     near = cv2.dilate(graph.hole.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
     lab = graph.features[:, :, :3].astype(np.float32)
-    queries = int(effort * min(QUERIES, 800 + 6 * pixels // 10))
+    queries = int(search.effort * min(QUERIES, 800 + 6 * pixels // 10))
     known = graph.known if band is None else band.without_margin(graph)
     matches = find_matches(lab, known, near, queries, rng, subrange(report, 0.0, 0.2))
-    most_labels = int(effort * min(LABELS, 32 + pixels // 30)) + 4
-    offsets = dominant(matches, coverage(graph.hole, graph.known), most_labels)
+    most_labels = int(search.effort * min(LABELS, 32 + pixels // 30)) + 4
+    covers = coverage(graph.hole, graph.known)
+    offsets = dominant(matches, covers, most_labels)
+    features, has_features = compute_features(graph)
+    guide = make_guide(graph, features, rng) if search.guided and band is None else None
+    if guide:
+        offsets = append_new(offsets, guide.suggested(covers))
     offsets = add_coverage(graph, offsets)
-    if band is None:
-        breadth = np.float32(np.sqrt(np.ptp(graph.rows) + 1.0) * np.sqrt(np.ptp(graph.columns) + 1.0))
-        far = (VERTICAL_COST * abs(offsets[:, 0]) + HORIZONTAL_COST * abs(offsets[:, 1])).astype(np.float32) / breadth
-        costs = colour_costs(graph, offsets)
-        costs += far[:, None]
-    else:
+    if band:
         offsets = np.concatenate([offsets, band.offsets(graph)])
-        costs = colour_costs(graph, offsets)
+    costs = colour_costs(graph, offsets, features, has_features)
+    if guide:
+        costs += guide.costs(graph, offsets, features)
+    if band:
         costs += band.costs(graph, offsets)
+    else:
+        breadth = np.float32(np.sqrt(np.ptp(graph.rows) + 1.0) * np.sqrt(np.ptp(graph.columns) + 1.0))
+        far = VERTICAL_COST * abs(offsets[:, 0]) + HORIZONTAL_COST * abs(offsets[:, 1])
+        costs += (far.astype(np.float32) / breadth)[:, None]
     every = np.arange(pixels)
     for cost, offset in zip(costs, offsets, strict=True):
         cost += graph.data_cost(every, offset)
@@ -180,6 +201,12 @@ def label_coarse(
         labelling.expand(label, candidates=find_nodes_near_seams(graph, labelling.labels, 3) if band is None else None)
         report(0.75 + 0.25 * (index + 1) / len(again))
     return offsets, labelling.labels
+
+
+def append_new(offsets: Ints, others: Ints) -> Ints:
+    """Return `offsets` [k, 2] and those of `others` [m, 2] that are not among them."""
+    new = (others[:, None] != offsets).any(axis=2).all(axis=1)
+    return np.concatenate([offsets, others[new]])
 
 
 def add_coverage(graph: HoleGraph, offsets: Ints) -> Ints:

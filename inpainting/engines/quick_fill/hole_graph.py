@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.core import masks
+from inpainting.core import compiled, masks
 from inpainting.core.geometry import Box, Size
 
 Bytes = NDArray[np.uint8]
@@ -30,6 +30,7 @@ MAX_DISTANCE = 120.0
 """Levels: the feature distance is truncated here, beyond which two pixels are simply different."""
 SCALE = np.float32(1 / 30)
 """The scale of squared levels. The distance is squared so that one glaring break costs more than many faint ones."""
+METRIC = np.float32(MAX_DISTANCE**2), SCALE
 IMPOSSIBLE = np.float32(1e5)
 """The data cost of an offset whose source pixel is unknown."""
 REACH = 4
@@ -41,7 +42,7 @@ CONTEXT_WEIGHT = np.float32(0.25 / (2 * REACH + 1))
 class HoleGraph:
     """Made once per level by `build_graph`, never changed."""
 
-    features: NDArray[np.int16]  # [h, w, CHANNELS]
+    pixels: NDArray[np.int16]  # [h * w + 1, CHANNELS], the features of each pixel, and UNKNOWN
     # `known`, `hole`: [h, w].
     known: Bools
     hole: Bools
@@ -55,6 +56,11 @@ class HoleGraph:
     @property
     def shape(self) -> tuple[int, int]:
         return self.hole.shape[0], self.hole.shape[1]
+
+    @property
+    def features(self) -> NDArray[np.int16]:
+        """The features of each pixel, [h, w, CHANNELS]."""
+        return self.pixels[:-1].reshape(*self.shape, CHANNELS)
 
     def source(self, nodes: NDArray[np.integer] | slice, offsets: Ints) -> Indexes:
         """Return [nodes]: flat indexes of the source pixels under `offsets` ([2] or [nodes, 2]); -1 for unknown
@@ -83,14 +89,23 @@ class HoleGraph:
         margin = REACH + 1
         top, left = max(0, int(rows.min()) - margin), max(0, int(columns.min()) - margin)
         box = slice(top, int(rows.max()) + margin + 1), slice(left, int(columns.max()) + margin + 1)
-        here, known = self.features[box], self.known[box]
-        there = shift_features(self.features, self.known, top + int(offset[0]), left + int(offset[1]), known.shape)
-        distance = np.where(known, feature_distance(here, there), np.float32(0))
+        distance = self._mismatch(box, int(offset[0]), int(offset[1]))
         side = 2 * REACH + 1
         around = cv2.boxFilter(distance, cv2.CV_32F, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
         # the direct neighbours count again: the seam between hole and known pixels runs there
         beside = cv2.boxFilter(distance, cv2.CV_32F, (3, 3), normalize=False, borderType=cv2.BORDER_CONSTANT)
         return cost + (CONTEXT_WEIGHT * around + beside)[rows - top, columns - left]
+
+    def _mismatch(self, box: tuple[slice, slice], down: int, right: int) -> Floats:
+        """Return [box]: the distance of each known pixel from the one that lies (down, right) of it; 0 for others."""
+        here, known = self.features[box], self.known[box]
+        top, left = box[0].start, box[1].start
+        if compiled.AVAILABLE:
+            from inpainting.engines.quick_fill.kernels import compute_mismatch
+
+            return compute_mismatch(self.pixels, self.known, top, left, known.shape, down, right, METRIC)
+        there = shift_features(self.features, self.known, top + down, left + right, known.shape)
+        return np.where(known, feature_distance(here, there), np.float32(0))
 
     def subgraph(self, nodes: Indexes) -> HoleGraph:
         """Return the graph of only these nodes (ascending) and the edges between them."""
@@ -99,7 +114,7 @@ class HoleGraph:
         first, second = number[self.first], number[self.second]
         kept = (first >= 0) & (second >= 0)
         return HoleGraph(
-            self.features, self.known, self.hole, self.rows[nodes], self.columns[nodes], first[kept], second[kept]
+            self.pixels, self.known, self.hole, self.rows[nodes], self.columns[nodes], first[kept], second[kept]
         )
 
 
@@ -107,7 +122,8 @@ def build_graph(image: Bytes, known: Bools, hole: Bools, factor: int) -> HoleGra
     """Return the graph of `image` [h, w, 3 RGB] downscaled by `factor`, of which h and w are multiples."""
     image, known, hole = downscale(image, known, hole, factor)
     height, width = hole.shape
-    features = np.empty((height, width, CHANNELS), np.int16)
+    pixels = np.full((height * width + 1, CHANNELS), UNKNOWN, np.int16)
+    features = pixels[:-1].reshape(height, width, CHANNELS)
     features[:, :, :3] = cv2.cvtColor(image, cv2.COLOR_RGB2Lab)
     lightness = np.ascontiguousarray(features[:, :, 0])
     # a gradient across the edge of the known pixels means nothing
@@ -121,7 +137,7 @@ def build_graph(image: Bytes, known: Bools, hole: Bools, factor: int) -> HoleGra
     right, below = hole[:, :-1] & hole[:, 1:], hole[:-1] & hole[1:]
     first = np.concatenate([number[:, :-1][right], number[:-1][below]])
     second = np.concatenate([number[:, 1:][right], number[1:][below]])
-    return HoleGraph(features, known, hole, rows, columns, first, second)
+    return HoleGraph(pixels, known, hole, rows, columns, first, second)
 
 
 def downscale(image: Bytes, known: Bools, hole: Bools, factor: int) -> tuple[Bytes, Bools, Bools]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from inpainting.core.geometry import row_strips
 from inpainting.engines.quick_fill.bands import Band
-from inpainting.engines.quick_fill.filling import Filling, fill
+from inpainting.engines.quick_fill.filling import Filling, Search, fill
 from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, downscale
 from inpainting.engines.quick_fill.progress import Report, subrange
 from inpainting.engines.quick_fill.scratches import interpolate_roughly
@@ -42,7 +42,7 @@ def fill_downscaled(
     known: Bools,
     hole: Bools,
     factor: int,
-    effort: float,
+    search: Search,
     rng: np.random.Generator,
     report: Report,
     band: Band | None = None,
@@ -50,7 +50,7 @@ def fill_downscaled(
     """Return what `filling.fill` returns, at 1 / `factor` of the size. Above 1 it writes `image` itself: a copy may be
     60 MB."""
     if factor == 1:
-        return fill(image, known, hole, effort, rng, report, band).image
+        return fill(image, known, hole, search, rng, report, band).image
     height, width = hole.shape
     down, right = -height % factor, -width % factor
     padded = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE) if down or right else image
@@ -59,7 +59,7 @@ def fill_downscaled(
     del padded, known, padded_hole
     if not small_known.any():
         return interpolate_roughly(image, hole, report)
-    filling = fill(small, small_known, small_hole, effort, rng, subrange(report, 0.0, 0.9), band)
+    filling = fill(small, small_known, small_hole, search, rng, subrange(report, 0.0, 0.9), band)
     return fill_with_detail(image, hole, small, filling, factor, subrange(report, 0.9, 1.0))
 
 

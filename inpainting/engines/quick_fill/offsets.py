@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inpainting.core import compiled
 from inpainting.engines.quick_fill.progress import Report
 
 PATCH = 8
@@ -17,6 +18,8 @@ PATCH = 8
 BLOCK = 32
 """Patches that are matched in one matrix product, against strips of the image of at most STRIP columns."""
 STRIP = 128
+COMPILED_BLOCK = 512
+"""Patches that are matched between two reports of progress, which is where a cancelled filling stops."""
 HORIZONTAL, HORIZONTAL_BONUS = 0.1, 2.0
 """Offsets whose rows are within HORIZONTAL of the height count up to 1 + HORIZONTAL_BONUS times: horizons, benches,
 walls and floors extend sideways. Chosen by eye: without it the pavement shows through a bench; with 3 a slanted one is
@@ -56,14 +59,41 @@ def find_matches(
             sample(np.argwhere(complete & far), max_count // 3, rng),
         ]
     ).astype(np.int32)
-    strips = cut_into_strips(features, complete)
     min_distance = max(2, max(known.shape) // 15)
+    if compiled.AVAILABLE:
+        return nearest_compiled(queries, features, complete, min_distance, report)
+    strips = cut_into_strips(features, complete)
     blocks = [queries[start : start + BLOCK] for start in range(0, len(queries), BLOCK)]
     offsets = [np.zeros((0, 2), np.int32)]
     for block in blocks:
         offset, found = nearest(block, features, strips, min_distance)
         offsets.append(offset[found])
         report(len(offsets) / (len(blocks) + 1))
+    return np.concatenate(offsets)
+
+
+def nearest_compiled(
+    queries: NDArray[np.int32],
+    features: NDArray[np.float32],
+    complete: NDArray[np.bool_],
+    min_distance: int,
+    report: Report,
+) -> NDArray[np.int32]:
+    """Return the offsets that `nearest` finds, by machine code."""
+    from inpainting.engines.quick_fill.kernels import find_nearest
+
+    places = np.argwhere(complete).astype(np.int32)
+    patches = features[complete].astype(np.int16)  # at most 8 * 128 each
+    order = np.argsort(patches[:, 0], kind="stable")
+    patches, places = patches[order], places[order]
+    numbers = np.full(complete.shape, -1, np.int32)
+    numbers[places[:, 0], places[:, 1]] = np.arange(len(places))
+    offsets = [np.zeros((0, 2), np.int32)]
+    for start in range(0, len(queries), COMPILED_BLOCK):
+        at = queries[start : start + COMPILED_BLOCK]
+        found = find_nearest(patches, places, numbers, features[at[:, 0], at[:, 1]].astype(np.int16), at, min_distance)
+        offsets.append((places[found] - at)[found >= 0])
+        report((start + len(at)) / len(queries))
     return np.concatenate(offsets)
 
 
@@ -140,18 +170,28 @@ def dominant(matches: NDArray[np.int32], covers: NDArray[np.float32], max_count:
 
     covers: [2h-1, 2w-1], for each offset (zero in the middle) the share of the hole with a known source.
     """
-    votes = np.zeros(covers.shape, np.float32)
-    middle = np.array([covers.shape[0] // 2, covers.shape[1] // 2])
-    for sign in (1, -1):
-        at = sign * matches + middle
-        np.add.at(votes, (at[:, 0], at[:, 1]), 1)
-    smooth = cv2.GaussianBlur(votes, (9, 9), np.sqrt(2), borderType=cv2.BORDER_CONSTANT)
-    peaks = (smooth == cv2.dilate(smooth, np.ones((5, 5), np.uint8))) & (smooth > 0) & (covers > 0)
-    rows, columns = np.nonzero(peaks)
+    votes = histogram(np.concatenate([matches, -matches]), covers.shape)
+    rows, columns = peaks(votes, covers)
+    middle = np.array(covers.shape) // 2
     slant = (rows - middle[0]) / (HORIZONTAL * middle[0])
-    score = smooth[rows, columns] * np.sqrt(covers[rows, columns]) * (1 + HORIZONTAL_BONUS * np.exp(-(slant**2)))
+    score = votes[rows, columns] * np.sqrt(covers[rows, columns]) * (1 + HORIZONTAL_BONUS * np.exp(-(slant**2)))
     order = np.argsort(-score, kind="stable")[:max_count]
     return (np.column_stack([rows, columns])[order] - middle).astype(np.int32)
+
+
+def histogram(offsets: NDArray[np.int32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return [shape]: how often each of `offsets` [n, 2] occurs, smoothed; offset zero is in the middle."""
+    votes = np.zeros(shape, np.float32)
+    at = offsets + np.array(shape) // 2
+    at = at[((at >= 0) & (at < shape)).all(axis=1)]
+    np.add.at(votes, (at[:, 0], at[:, 1]), 1)
+    return cv2.GaussianBlur(votes, (9, 9), np.sqrt(2), borderType=cv2.BORDER_CONSTANT)
+
+
+def peaks(votes: NDArray[np.float32], covers: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows and columns of the local maxima of `votes` [h, w] where `covers` [h, w] is above 0."""
+    rows, columns = np.nonzero((votes == cv2.dilate(votes, np.ones((5, 5), np.uint8))) & (votes > 0) & (covers > 0))
+    return rows, columns
 
 
 def coverage(hole: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -16,8 +16,8 @@ from inpainting.core.seams import seam_score
 from inpainting.engines.quick_fill import bands, filling, repetition
 from inpainting.engines.quick_fill.bands import MARGIN, Band, PlacedBand, bands_around, kept_box
 from inpainting.engines.quick_fill.engine import BAND_EFFORT
-from inpainting.engines.quick_fill.filling import fill
-from inpainting.engines.quick_fill.hole_graph import Floats, HoleGraph, Ints, build_graph
+from inpainting.engines.quick_fill.filling import Search, fill
+from inpainting.engines.quick_fill.hole_graph import Bools, Floats, HoleGraph, Ints, build_graph
 from tests.support.quick_fill import flat_error, paint, weave
 from tests.support.strategies import boxes_in, examples, sizes
 
@@ -79,7 +79,7 @@ def test_an_object_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     image, mask = lawn_with_a_ball()
     assert red_share(paint(image, mask)[0], mask) == 0
 
-    def no_costs(graph: HoleGraph, offsets: Ints) -> Floats:
+    def no_costs(graph: HoleGraph, offsets: Ints, colours: Floats, known: Bools) -> Floats:
         return np.zeros((len(offsets), len(graph.rows)), np.float32)
 
     monkeypatch.setattr(filling, "colour_costs", no_costs)
@@ -151,7 +151,7 @@ def test_stars_are_seldom_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
         graph, band = graph_and_band(image, placed)
         canonical = placed.with_mirror(image)
         rng = np.random.default_rng(1)
-        filled = fill(canonical, graph.known, graph.hole, BAND_EFFORT, rng, lambda done: None, band)
+        filled = fill(canonical, graph.known, graph.hole, Search(BAND_EFFORT), rng, lambda done: None, band)
         rows, columns = graph.rows + filled.offsets[:, 0], graph.columns + filled.offsets[:, 1]
         sources = band.originals(graph)[rows, columns]
         return float((np.bincount(sources)[sources] > 2).mean())

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.engines.quick_fill.colour_cost import colour_costs
+from inpainting.engines.quick_fill.colour_cost import colour_costs, compute_features
 from inpainting.engines.quick_fill.hole_graph import HoleGraph, build_graph
 from tests.support.quick_fill import paint
 
@@ -44,7 +44,7 @@ def test_a_colour_costs_less_near_where_it_occurs() -> None:
     mask = np.zeros((60, 80), np.uint8)
     mask[20:40, 20:60] = 255
     graph = graph_of(image, mask)
-    red, green = colour_costs(graph, np.array([[0, -20], [0, 40]], np.int32))
+    red, green = colour_costs(graph, np.array([[0, -20], [0, 40]], np.int32), *compute_features(graph))
     left_edge = graph.columns < 22
     assert green[left_edge].min() > 10 * red[left_edge].max()
 
@@ -53,7 +53,8 @@ def test_the_colour_of_unknown_pixels_has_no_cost() -> None:
     image, mask = wall_with_a_painted_sky()
     mask[:, 120:] = 255
     graph = graph_of(image, mask)
-    assert not colour_costs(graph, np.array([[0, 80]], np.int32))[0, graph.columns < 70].any()
+    (costs,) = colour_costs(graph, np.array([[0, 80]], np.int32), *compute_features(graph))
+    assert not costs[graph.columns < 70].any()
 
 
 def test_a_plain_source_costs_more_in_detailed_surroundings() -> None:
@@ -63,5 +64,7 @@ def test_a_plain_source_costs_more_in_detailed_surroundings() -> None:
     image[:, :120] = speckled[:, :, None]
     mask = np.zeros((120, 240), np.uint8)
     mask[50:70, 70:90] = 255
-    other_speckles, plain = colour_costs(graph_of(image, mask), np.array([[0, -40], [0, 100]], np.int32))
+    graph = graph_of(image, mask)
+    offsets = np.array([[0, -40], [0, 100]], np.int32)
+    other_speckles, plain = colour_costs(graph, offsets, *compute_features(graph))
     assert plain.min() > 3 * np.median(other_speckles)

@@ -212,7 +212,7 @@ def test_a_filled_hole_is_context_for_the_next_one(coffee: Bytes) -> None:
     assert not thin.any()
 
     def filled(image: Bytes, unknown: NDArray[np.bool_], boxes: list[Box]) -> Bytes:
-        return fill_all(image, unknown, boxes, (5, 0), lambda share: None)
+        return fill_all(image, unknown, boxes, (5, 0), True, lambda share: None)
 
     one = filled(coffee, mask, holes[:1])
     rest = mask.copy()
