@@ -21,7 +21,7 @@ from inpainting.core.shadows.views import View
 
 LIKENESS = 0.6
 """The lowest correlation of the brightness."""
-LIKENESS_OF_EDGES = 0.3
+LIKENESS_OF_EDGES = 0.45
 """The lowest correlation of the vertical gradients, which tells a mirror image from more of a post or of stripes."""
 LEAD = 0.12
 """By how much the correlation exceeds that at other places across: elsewhere the ground may look like the object."""

@@ -23,7 +23,7 @@ COARSE_SIDE = 512
 """Pixels of the longer side of the mask in which objects are told apart."""
 VIEW_SIDE = 288
 """Pixels of the longer side of a view at most."""
-SAMPLES = 4
+SAMPLES = 2
 """Pixels across and down of the image that are averaged for one of a view, at least, where it has that many."""
 SMALLEST_SIDE = 24
 """A view with a shorter side than this shows nothing of the ground."""
