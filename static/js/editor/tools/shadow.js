@@ -7,6 +7,7 @@ import { picture } from "editor/document/operations"
 import { blobOf, cut, difference } from "editor/tools/object/finder"
 
 const SIDE = 1024 // several times what the search works with
+const FIELDS = { prompt: "", engine: "quick-fill", mask_polarity: "white_repaints", include_shadow: "true" }
 const NOTHING = "No shadow or mirror image of it was found."
 
 /** @param {import("./toolbox.js").Tooling} tooling @returns {{add: () => Promise<void>}} */
@@ -21,7 +22,7 @@ export function shadow({ add, mask, photo, photoBitmap, planUrl, showMessage }) 
     const form = new FormData()
     form.append("image", blob, "photo.jpg")
     form.append("mask", marked, "mask.png")
-    for (const [name, value] of Object.entries({ mask_polarity: "white_repaints", engine: "quick-fill", include_shadow: "true" })) form.append(name, value)
+    for (const [name, value] of Object.entries(FIELDS)) form.append(name, value)
     const found = blobOf((await post(planUrl, form)).mask)
     if (photo()?.id !== id) return
     if (!(await difference(found, marked))) return showMessage(NOTHING)
