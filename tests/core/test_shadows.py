@@ -34,7 +34,7 @@ def shares(found: Mask, truth: Mask, mask: Mask) -> tuple[float, float]:
     """How much of the truth was found, and how much of what was found beyond the mask is true."""
     beyond = (found > 0) & (mask == 0)
     both = np.count_nonzero(beyond & (truth > 0))
-    return both / np.count_nonzero((truth > 0) & (mask == 0)), both / max(np.count_nonzero(beyond), 1)
+    return both / np.count_nonzero((truth > 0) & (mask == 0)), both / max(int(np.count_nonzero(beyond)), 1)
 
 
 @pytest.mark.parametrize(

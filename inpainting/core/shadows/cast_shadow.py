@@ -90,7 +90,8 @@ def find_cast_shadow(view: View) -> CastShadow | None:
     mask = np.zeros_like(view.marked)
     # Blades of grass and joints that are as dark as the shadow and hang together with it are thinner than it is.
     thinner = disc(max(1, int(0.25 * depth(region).max())))
-    mask[box.slices] = cv2.dilate(cv2.morphologyEx(region, cv2.MORPH_OPEN, thinner), disc(spread))
+    opened = cv2.morphologyEx(region, cv2.MORPH_OPEN, thinner)
+    mask[box.slices] = cv2.dilate(largest_part(opened if opened.any() else region), disc(spread))
     y, x = np.nonzero(region)
     toward = np.array([x.mean(), y.mean()]) - outline.contact.mean(axis=0)
     return CastShadow(mask, toward / max(float(np.linalg.norm(toward)), 1e-6))
@@ -223,6 +224,12 @@ def same_colour(region: Mask, ground: Ground, ratios: Ratios) -> int:
     red, green, blue = (ground.colour[away] - shade).T
     spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
     return int(np.count_nonzero(spread < 0.1 + 0.3 * ratios.strength))
+
+
+def largest_part(region: Mask) -> Mask:
+    """Return 1 on the largest connected part of a region, else 0."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(region)
+    return (labels == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())).view(np.uint8)
 
 
 def depth(region: Mask) -> NDArray[np.float32]:
