@@ -249,6 +249,13 @@ class PaintSettings:
         range=(0, 256),
         read_by=ALL_ENGINES,
     )
+    include_shadow: bool = _mask(
+        label="With its shadow",
+        help="Repaint the cast shadow and the mirror image of what is marked as well, where they are found.",
+        default=False,
+        default_text="off",
+        read_by=ALL_ENGINES,
+    )
     width: int | None = _mask(
         label="Work width",
         help="Width at which the model paints; the result keeps the size of the image.",

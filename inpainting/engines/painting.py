@@ -142,15 +142,15 @@ def keep_unchanged(plan: Plan, notes: tuple[str, ...]) -> Painting:
 def cut_out(plan: Plan) -> Plan:
     """Return the plan of the window alone, at `window.work`, with the conditioning images that are read.
 
-    `mask_grow` and `mask_blur` are 0: the mask is grown already, and compositing blurs it. Control images are cut as
-    the source image is; those of IP-Adapters are passed on whole.
+    `include_shadow`, `mask_grow` and `mask_blur` are off: the mask is grown already, and compositing blurs it. Control
+    images are cut as the source image is; those of IP-Adapters are passed on whole.
     """
     image, mask = cut(plan.request.image, plan.mask, plan.window)
     images = {
         name: cut_image(conditioning_image, plan.window) if name in CONTROLS.images else conditioning_image
         for name, conditioning_image in plan.images.items()
     }
-    settings = replace(plan.settings, mask_grow=0, mask_blur=0)
+    settings = replace(plan.settings, include_shadow=False, mask_grow=0, mask_blur=0)
     request = InpaintRequest(image, mask, settings, images)
     return replace(plan, request=request, settings=settings, mask=mask, images=images)
 

@@ -22,6 +22,7 @@ from inpainting.core.metadata import NO_METADATA
 from inpainting.core.moderation import policy
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import auto_reason, find_ignored
+from inpainting.core.shadows import find_shadow
 from inpainting.engines import registry
 from inpainting.engines.base import EngineDeclaration, ModelCatalog, Plan, Resolution, SettingsPlan
 from inpainting.engines.conditioning_images import ignored_images
@@ -169,7 +170,8 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     `field_invalid` for an image that the output format cannot hold.
     """
     plan = replace(plan, settings=with_quality(plan.settings, request.image.metadata))
-    mask = masks.effective_mask(request.mask, plan.settings)
+    marked, about_shadow = with_shadow(request, plan.settings)
+    mask = masks.effective_mask(marked, plan.settings)
     check_fits(request.image.size, plan.settings.output_format)
     lost = (*describe_losses(request.image, plan.settings.output_format), *metadata_notes(request.image, plan.settings))
     if why := nothing_to_paint(request.placement, mask):
@@ -199,10 +201,10 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     notes = (f"{name} was not read: {why}." for name, why in unread.items() if name in images)
     window = plan_window(bounds, request.image.size, plan.window_rule)
     parts = () if request.placement is None else plan_passes(mask, window, plan.window_rule)
-    about_mask = masks.check(mask) if request.placement is None else ()
+    about_mask = (*masks.check(mask), *about_shadow) if request.placement is None else about_shadow
     if parts:
         window = replace(window, work=window.box.size)
-        about_mask = (f"The border is painted in {len(parts)} passes of the model.",)
+        about_mask = (*about_mask, f"The border is painted in {len(parts)} passes of the model.")
     return Plan(
         **_fields_of(plan) | {"warnings": (*plan.warnings, *about_mask, *notes, *lost)},
         images={name: image for name, image in images.items() if name not in unread},
@@ -211,6 +213,21 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
         window=window,
         passes=parts,
     )
+
+
+def with_shadow(request: InpaintRequest, settings: PaintSettings) -> tuple[Mask, tuple[str, ...]]:
+    """Return the mask with the shadows and mirror images of what it marks, where the settings ask for them.
+
+    Where none is added, a sentence for people comes with it.
+    """
+    if not settings.include_shadow:
+        return request.mask, ()
+    if request.placement is not None:
+        return request.mask, ("include_shadow was not read: no shadow is looked for where an image is outpainted.",)
+    shadow = find_shadow(request.image, request.mask)
+    if not (shadow & ~request.mask).any():
+        return request.mask, ("No shadow or mirror image of what is marked was found, so the mask is as it was sent.",)
+    return np.maximum(request.mask, shadow), ()
 
 
 def metadata_notes(image: CanonicalImage, settings: PaintSettings) -> tuple[str, ...]:

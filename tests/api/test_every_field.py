@@ -52,6 +52,7 @@ DIFFUSION_FAMILIES = set(families.names(engine=DIFFUSION))
 FILE_FIELDS = {"output_format", "quality", "max_file_kilobytes", "keep_metadata"}
 """Fields of the result files; the pixels of the stored PNG are always the same."""
 WITHOUT_EFFECT_ON_RESULT = {"engine", "model", "model_name", "webhook_url", "step_down", *FILE_FIELDS}
+WITHOUT_EFFECT_ON_RESULT |= {"include_shadow"}  # nothing casts a shadow here; `test_shadow.py` has one
 """Further fields that choose an engine or a model, or notify the caller, and never change the result."""
 IMAGE = "an image"
 ALTERNATIVES: dict[str, Any] = {
@@ -79,6 +80,7 @@ ALTERNATIVES: dict[str, Any] = {
     "only_masked_padding": "4",
     "mask_grow": "3",
     "mask_blur": "6",
+    "include_shadow": "true",
     "mask_polarity": "white_repaints",
     "loras": json.dumps([{"slug": "ink", "weight": 1.5}]),
     "embeddings": json.dumps(["cat"]),

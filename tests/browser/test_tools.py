@@ -43,8 +43,8 @@ STAGE = """async (photo) => {
     mask.open(bitmap, { width, height, shown: blob })
     const id = await put(blob)
     store.update((document) => push(document, { kind: "photo", photo: { id, name: "room.png", width, height } }))
-    const toolbox = new Toolbox({ surface, store, mask, url: "/api/masks/", words: "grabcut", maxMargin: 500,
-        showMessage: (text) => said.push(text) })
+    const toolbox = new Toolbox({ surface, store, mask, url: "/api/masks/", planUrl: "/api/plan/", words: "grabcut",
+        maxMargin: 500, showMessage: (text) => said.push(text) })
     mask.onView = () => toolbox.redraw()
     listen(surface, { view: mask, tool: toolbox, onHover: (at, point) => toolbox.hover(at, point) })
     const commands = new Commands({ surface })

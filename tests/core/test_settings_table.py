@@ -33,7 +33,7 @@ NUMBER_LIMITS = {
 }
 """The published limits: changing one changes the API."""
 READ_BY_EVERY_ENGINE = {
-    *("num_images", "mask_grow", "mask_blur", "safety_checker", "safety_checker_type"),
+    *("num_images", "mask_grow", "mask_blur", "include_shadow", "safety_checker", "safety_checker_type"),
     *("output_format", "quality", "max_file_kilobytes", "keep_metadata"),
 }
 

@@ -137,7 +137,8 @@ const isDone = () => photos.state === "done" && !job.isRunning
 const isEditing = () => photos.state === "editing" && !job.isRunning
 
 const toolbox = new Toolbox({
-  surface: $("surface"), store, mask, url: /** @type {string} */ ($("tool-options").dataset.masksUrl), words: $("tool-options").dataset.words, isEditing,
+  surface: $("surface"), store, mask, url: /** @type {string} */ ($("tool-options").dataset.masksUrl),
+  planUrl: /** @type {string} */ ($("settings").dataset.planUrl), words: $("tool-options").dataset.words, isEditing,
   maxMargin: constants.max_margin, showMessage: (text) => toolPanel.showMessage(text),
 })
 const toolPanel = new ToolPanel(toolbox)

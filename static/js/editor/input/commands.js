@@ -44,6 +44,7 @@ export const COMMANDS = [
   { id: "grow", label: "Grow", group: MASK },
   { id: "shrink", label: "Shrink", group: MASK },
   { id: "feather", label: "Feather", group: MASK },
+  { id: "shadow", label: "With its shadow or mirror image", group: MASK },
   { id: "mask-download", label: "Download the mask", group: MASK },
   { id: "finish", label: "Close the polygon, or use the previewed change", keys: ["Enter"], group: MASK },
   { id: "escape", label: "Stop what is being drawn", keys: ["Escape"], group: MASK },

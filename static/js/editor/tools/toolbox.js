@@ -15,6 +15,7 @@ import { largestSize, nextSize } from "editor/tools/geometry"
 import { Guides } from "editor/tools/guides"
 import { object } from "editor/tools/object/object"
 import { Options } from "editor/tools/options"
+import { shadow } from "editor/tools/shadow"
 import { box, lasso, polygon } from "editor/tools/shapes"
 import { wand } from "editor/tools/wand"
 import { stem } from "format"
@@ -66,6 +67,7 @@ import { stem } from "format"
  *  @property {HTMLElement} surface
  *  @property {Options} options
  *  @property {string} url of POST /api/masks/
+ *  @property {string} planUrl of POST /api/plan/
  *  @property {string} words the segmenter that reads words; "" for none
  *  @property {Finder} finder
  *  @property {(text: string) => void} showMessage */
@@ -84,13 +86,14 @@ export class Toolbox {
   #bitmap = { id: "", bitmap: null }
   #guides
   #tools
+  #shadow
 
-  /** `mask` is the mask view, `view` {viewport, setViewport}; `url` that of POST /api/masks/; `words`: the segmenter that
-   *  reads words, "" for none; `maxMargin`: of the frame on a side; `showMessage(text)` shows a sentence;
+  /** `mask` is the mask view, `view` {viewport, setViewport}; `url` that of POST /api/masks/, `planUrl` of POST /api/plan/;
+   *  `words`: the segmenter that reads words, "" for none; `maxMargin`: of the frame on a side; `showMessage(text)` shows a sentence;
    *  `isEditing()`: whether the mask may be changed now.
-   *  @param {{surface: HTMLElement, store: Store, mask: MaskView, view?: View, url: string, words?: string, maxMargin: number,
+   *  @param {{surface: HTMLElement, store: Store, mask: MaskView, view?: View, url: string, planUrl: string, words?: string, maxMargin: number,
    *    showMessage: (text: string) => void, isEditing?: () => boolean, options?: Options}} parts */
-  constructor({ surface, store, mask, view = mask, url, words = "", maxMargin, showMessage, isEditing = () => Boolean(store.view.photo), options = new Options() }) {
+  constructor({ surface, store, mask, view = mask, url, planUrl, words = "", maxMargin, showMessage, isEditing = () => Boolean(store.view.photo), options = new Options() }) {
     this.surface = surface
     this.store = store
     this.mask = mask
@@ -100,7 +103,7 @@ export class Toolbox {
     this.isEditing = isEditing
     this.#guides = new Guides(surface)
     const tooling = /** @type {Tooling} */ ({
-      surface, store, mask, view, options, url, words, maxMargin, showMessage,
+      surface, store, mask, view, options, url, planUrl, words, maxMargin, showMessage,
       add: (/** @type {Operation} */ operation) => store.update((/** @type {Document} */ document) => push(document, { kind: "mask", operation })),
       photo: () => /** @type {Photo} */ (store.view.photo),
       photoBitmap: () => this.#photoBitmap(),
@@ -114,6 +117,7 @@ export class Toolbox {
     this.#tools = Object.fromEntries(tools.map((tool) => [tool.name, tool]))
     this.add = tooling.add
     this.adjustment = new Adjustment(tooling)
+    this.#shadow = shadow(tooling)
     this.crosshair = new Crosshair(() => this.tool, tooling)
     let photoId = store.view.photo?.id
     store.subscribe(() => {
@@ -251,6 +255,7 @@ export class Toolbox {
       grow: withMask(() => adjustment.open("grow")),
       shrink: withMask(() => adjustment.open("shrink")),
       feather: withMask(() => adjustment.open("feather")),
+      shadow: withMask(() => { this.cancel(); this.#shadow.add() }),
       "mask-download": { run: () => this.#download(), isEnabled: () => Boolean(store.view.photo) },
       finish: { run: () => this.#finish(), isEnabled: () => isEditing() && (adjustment.isOpen || this.tool.name === "polygon") },
       escape: { run: () => { this.cancel(); crosshair.hide(); this.refresh() }, isEnabled: () => adjustment.isOpen || Boolean(this.tool.isDrawing) || Boolean(crosshair.at) },
