@@ -84,6 +84,10 @@ class CanonicalImage:
         """Return rows top to bottom of the pixels, read-only."""
         return self.pixels[top:bottom]
 
+    def cropped(self, box: Box) -> CanonicalImage:
+        """Return a part of the image, which shares its memory. `box` lies within the image."""
+        return CanonicalImage(self.pixels[box.slices], self.icc_profile, self.metadata)
+
     def strips(self) -> Iterator[tuple[int, Pixels]]:
         """Return all rows in strips of about a megapixel, each with the number of its first row."""
         return ((top, self.rows(top, bottom)) for top, bottom in row_strips(self.size.height, self.size.width))
@@ -146,3 +150,7 @@ class PatchedImage(CanonicalImage):
         view = rows.view()
         view.flags.writeable = False
         return view
+
+    def cropped(self, box: Box) -> CanonicalImage:
+        """Return a part of the image that holds the whole patch. Raises InvalidRequest for any other."""
+        return PatchedImage(self.source.cropped(box), self.box.relative_to(box), self.patch)

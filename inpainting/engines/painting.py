@@ -17,6 +17,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window, plan_window
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.masks import coverage, is_grey, nonempty_bounds
+from inpainting.core.plausibility import plausibility_score
 from inpainting.core.request import InpaintRequest
 from inpainting.core.settings_table import MAX_SEED, RANGES
 from inpainting.engines.base import Engine, OnStep, Plan, Step
@@ -42,6 +43,9 @@ class Painting:
     seam_score_plain: float
     colour_matched: bool
     seam_blended: bool
+    # See `plausibility.plausibility_score`; None of an engine that paints what a prompt says, as that may well differ
+    # from what lies around it.
+    score: float | None = None
     notes: tuple[str, ...] = ()  # sentences for people about what differs from the request
     # Makes the image without the fading of `mask_blur` and of grey in the mask; None where nothing fades.
     make_unfaded: Callable[[], CanonicalImage] | None = None
@@ -160,6 +164,7 @@ def composite_window(plan: Plan, painted: NDArray[np.uint8], relay: StepRelay) -
     image, mask, window, blur = plan.request.image, plan.mask, plan.window, plan.settings.mask_blur
     done = run_in_thread(partial(composite, image, mask, window, painted, blur=blur), relay.repeat)
     relay.repeat()
+    erases = "prompt" in plan.engine.ignored_settings
     return Painting(
         image=done.image,
         mask=mask,
@@ -169,6 +174,7 @@ def composite_window(plan: Plan, painted: NDArray[np.uint8], relay: StepRelay) -
         seam_score_plain=done.seam_score_plain,
         colour_matched=done.colour_matched,
         seam_blended=done.seam_blended,
+        score=plausibility_score(done.image, mask) if erases else None,
         notes=tuple(relay.notes),
         make_unfaded=partial(composite_unfaded, image, mask, window, painted) if blur > 0 or is_grey(mask) else None,
         computed_by=relay.computed_by,

@@ -73,6 +73,7 @@ def measurements(image: GeneratedImage) -> dict[str, Any]:
         "sha256": image.sha256,
         "outside_mask_changed_pixels": image.outside_mask_changed_pixels,
         "seam_score": image.seam_score,
+        "score": image.score,
         **NOT_EXAMINED,
         **NO_COPY,
         **image.report,

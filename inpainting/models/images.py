@@ -267,6 +267,9 @@ class GeneratedImage(ThumbnailedImage):
     index = models.PositiveSmallIntegerField()
     outside_mask_changed_pixels = models.PositiveBigIntegerField()
     seam_score = models.FloatField()
+    score = models.FloatField(
+        null=True, help_text="how plausible the painted area is, 0 to 1; empty where a prompt says what is painted"
+    )
     report = models.JSONField(default=dict, help_text="window, coverage, treatment of the seam")
     hidden_file = models.FileField(
         upload_to=private_name, max_length=200, blank=True, editable=False,

@@ -254,6 +254,7 @@ def store_png(image: GeneratedImage, painting: Painting, canonical: CanonicalIma
     stored = PngStrips(image.read_bytes())
     image.outside_mask_changed_pixels = outside_mask_changed_pixels(canonical, stored, painting.mask)
     image.seam_score = painting.seam_score
+    image.score = painting.score
     image.report = report(painting)
 
 

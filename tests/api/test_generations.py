@@ -124,3 +124,18 @@ def test_a_status_changes_only_through_its_transition_methods(alice: User, gener
     assert not generation.succeed([])
     generation.refresh_from_db()
     assert (generation.status, generation.error_code) == (Status.SUCCEEDED, "")
+
+
+def test_results_are_listed_in_the_order_of_their_seeds_each_with_its_score(
+    alice: User, alices_program: Client, generate: Generate
+) -> None:
+    generation = generate(alice, num_images=3, seed=4)
+    scores = [0.2, 0.9, None]
+    painted = [image.score for image in generation.images.all()]
+    assert all(score is not None and 0 < score < 1 for score in painted)
+    for index, score in enumerate(scores):
+        generation.images.filter(index=index).update(score=score)
+    content = alices_program.get(f"/api/generations/{generation.pk}/").json()
+    assert [image["score"] for image in content["images"]] == scores
+    assert [image["url"].rstrip("/").rpartition("/")[2] for image in content["images"]] == ["0", "1", "2"]
+    assert [result["score"] for result in content["metadata"]["results"]] == scores

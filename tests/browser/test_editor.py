@@ -579,3 +579,38 @@ def test_a_mask_that_cannot_be_drawn_is_reported(page: Page, photo_file: Path) -
     open_photo(page, photo_file)
     expect(page.locator("#generate-hint")).to_have_text("The mask cannot be drawn. Reload the page; your work is kept.")
     expect(page.locator("#generate")).to_be_disabled()
+
+
+@ON_A_PHONE_TOO
+def test_the_best_result_is_first_and_try_again_shows_the_others_before_it_paints(page: Page, photo_file: Path) -> None:
+    scores = [0.2, 0.9, 0.5]
+
+    def rescore(route: Route) -> None:
+        answer = route.fetch()
+        generation = answer.json()
+        for image, score in zip(generation["images"], scores, strict=False):
+            image["score"] = score
+        route.fulfill(response=answer, json=generation)
+
+    page.route(re.compile(r"/api/generations/[0-9a-f-]{36}/$"), rescore)
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.48, to_left=0.52)
+    more_settings(page)
+    page.get_by_label("Images", exact=True).fill("3")
+    close_settings(page)
+    start(page)
+    result, again = page.locator("#result-image"), page.get_by_role("button", name="Try again")
+    for number, index in enumerate((1, 2, 0), start=1):
+        expect(page.locator("#result-summary")).to_have_text(re.compile(f"^{number} of 3: Erased"))
+        expect(result).to_have_attribute("src", re.compile(f"/images/{index}/"))
+        if number < 3:
+            again.click()
+    first = page.url
+    again.click()
+    expect(page).not_to_have_url(first)
+    expect(page.locator("#result-summary")).to_have_text(re.compile("^1 of 3: Erased"))
+    more_settings(page)
+    page.get_by_label("Images", exact=True).fill("")
+    close_settings(page)
+    again.click()
+    expect(page.locator("#result-summary")).to_have_text(re.compile("^Erased"))

@@ -108,7 +108,7 @@ const result = new Result({
   warnings: $("warnings"), hidden: $("result-hidden"),
   choices: $("choices"), choiceList: $("choice-list"), before: $("choice-before"), after: $("choice-after"),
   modes: { divider: $("compare-divider"), blink: $("compare-blink"), difference: $("compare-difference") },
-  figures: { outside: $("figure-outside"), seam: $("figure-seam"), engine: $("figure-engine"), time: $("figure-time") },
+  figures: { outside: $("figure-outside"), seam: $("figure-seam"), score: $("figure-score"), engine: $("figure-engine"), time: $("figure-time") },
 }, { compare, downloads, nameOf: (metadata) => settingsForm.nameOf(metadata), onChoose: (image) => store.update((document) => withState(document, { image })) })
 const batch = new BatchMask({ bar: $("batch-bar"), use: $("batch-use"), url: /** @type {string} */ (root.dataset.batchesUrl) }, {
   settings: () => settingsForm.values(),
@@ -250,7 +250,8 @@ $("settings").addEventListener("input", () => showMessage("generate", "")) // th
 $("settings").addEventListener("submit", (event) => {
   event.preventDefault()
   if (small.matches) $("more").open = false // it covers the messages
-  painting.generate()
+  if (event.submitter === $("generate")) painting.generate()
+  else painting.tryAgain() // by its button or a key
 })
 $("edit-mask").addEventListener("click", () => photos.back())
 $("release-erases").addEventListener("change", ({ target }) => remember("release-erases", /** @type {HTMLInputElement} */ (target).checked))

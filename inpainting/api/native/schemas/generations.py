@@ -24,6 +24,10 @@ from inpainting.worker.run_time_estimates import EXACT_POSITIONS, QueuePosition
 PREVIEW = "Link to a WebP of at most 1600 pixels a side."
 THUMBNAIL = "Link to a WebP of at most 384 pixels a side."
 PARENT = "The generation that this one continues or runs again; null after that one was deleted."
+SCORE = (
+    "How plausible the painted area is beside its surroundings: 0 to 1, higher is better. Compare it among the results "
+    "of one generation. Null where diffusion has painted it, nothing was painted, or too little is kept for comparing."
+)
 SOURCE_BOX = "Outpainting: left, top, right and bottom of the image in the result; scaled where its size differs."
 
 
@@ -170,6 +174,7 @@ class GeneratedImageDocument(Answer):
     )
     outside_mask_changed_pixels: int = Field(description="Of the PNG.")
     seam_score: float
+    score: float | None = Field(description=SCORE)
     nsfw_content_detected: bool | None = Field(description="Null where it was not examined.")
     hidden_by: str | None = Field(description="How the result was hidden; null where it was not.")
 
@@ -186,6 +191,7 @@ class GeneratedImageDocument(Answer):
             copied=image.report.get("copy"),
             outside_mask_changed_pixels=image.outside_mask_changed_pixels,
             seam_score=image.seam_score,
+            score=image.score,
             nsfw_content_detected=image.report.get("nsfw_content_detected"),
             hidden_by=image.report.get("hidden_by"),
         )
@@ -235,7 +241,7 @@ class GenerationDocument(Answer):
     mask_preview: str | None = Field(description=PREVIEW)
     control_image: str | None = Field(description="Link to the stored conditioning image.")
     ip_adapter_image: str | None = Field(description="Link to the stored image prompt.")
-    images: list[GeneratedImageDocument]
+    images: list[GeneratedImageDocument] = Field(description="In the order of their seeds.")
     error: ErrorDocument | None
     parent: UUID | None = Field(description=PARENT)
     metadata: Metadata

@@ -75,10 +75,10 @@ export const replaceLast = (document, entry) => push({ ...document, cursor: docu
  *  @returns {Document} */
 export const withState = (document, changes) => freeze({ ...document, ...changes })
 
-/** Which result of a generation was painted on last, from 0. @param {Document} document @param {string | null} id */
+/** Which result of a generation was painted on last, from 0; null where none was. @param {Document} document @param {string | null} id */
 export function keptImage({ entries }, id) {
   const photo = entries.findLast((entry) => entry.kind === "photo" && entry.parent === id)
-  return photo?.kind === "photo" ? photo.image : 0
+  return photo?.kind === "photo" ? photo.image : null
 }
 
 /** The first photo stays: there is nothing to show before it. @param {Document} document */

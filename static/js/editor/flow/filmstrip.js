@@ -5,7 +5,7 @@ import { inOrder, merged, pathTo, stepOf } from "editor/flow/tree"
 
 /** @typedef {import("job/follow").Generation} Generation */
 /** @typedef {{id: null, label: string, number: 0, file: Blob | null, picture: string, url?: string, thumbnail: string,
- *   from?: undefined, branches?: undefined}} PhotoStep
+ *   image?: undefined, from?: undefined, branches?: undefined}} PhotoStep
  *  file: null where it is at `url` on the server; picture: the file's id in document/images.js */
 /** @typedef {{next: string | null, results: Generation[]}} Page */
 /** @typedef {PhotoStep | import("editor/flow/tree").PlacedStep} AnyStep */
@@ -22,9 +22,9 @@ export class Filmstrip {
   #current = null
 
   /** `onOpen(step)` is called with the step to return to; the photo has no id. `imageOf(id)` gives the result of a
-   *  generation that the step shows, from 0.
+   *  generation that was kept, from 0; null where none was.
    *  @param {HTMLElement} list ordered
-   *  @param {{onOpen: (step: import("editor/flow/photos").OpenedStep) => void, imageOf: (id: string) => number}} options */
+   *  @param {{onOpen: (step: import("editor/flow/photos").OpenedStep) => void, imageOf: (id: string) => number | null}} options */
   constructor(list, { onOpen, imageOf }) {
     this.#list = list
     this.#onOpen = onOpen

@@ -2,6 +2,7 @@
 
 import { ApiError } from "api"
 import { rememberInAddress } from "editor/flow/address"
+import { best } from "editor/flow/ranking"
 import { EDITING, withState } from "editor/document/document"
 import { isForPeople, placeOf, showMessage } from "editor/form/messages"
 import { remember } from "editor/form/remembered"
@@ -18,7 +19,7 @@ const CANCELLED = "Cancelled. Your mask is still here."
 /** @typedef {import("job/follow").Generation} Generation */
 /** @typedef {import("job/follow").Preview} Preview */
 /** @typedef {{readonly reusable: object, readonly otherEngine: string | undefined, whenPlanned: () => Promise<unknown>,
- *   problem: () => string, values: (options?: {engine?: string}) => Record<string, string | number>,
+ *   problem: () => string, entered: () => object, values: (options?: {engine?: string}) => Record<string, string | number>,
  *   files: () => Record<string, File>, fill: (request: object) => Promise<void>, reuse: (settings: object) => Promise<void>,
  *   takeImages: (generation: Generation) => Promise<void>}} SettingsForm  of form/settings_form.js */
 /** @typedef {{locate: (photo: OpenPhoto, frame: Frame) => Promise<void>, startShimmer: () => void, fadeShimmer: () => void,
@@ -30,6 +31,7 @@ export class Painting {
   #isChecking = false
   #keepsAtOnce = false
   #isShowing = false // the progress
+  #painted = "" // what was entered for the result that is shown
   /** @type {import("../document/document.js").View | null} */
   #triedBoth = null // the view of the document that both engines without a prompt have painted
   #parts
@@ -53,6 +55,13 @@ export class Painting {
     return this.keptSummary ? `${this.keptSummary}.` : touch.matches ? "Brush over what should go." : "Brush over what should go, or drop a mask."
   }
 
+  /** Shows the next best of the results; once all were shown, or where other settings are entered, paints others. */
+  async tryAgain() {
+    const { photos, job, result } = this.#parts
+    if (photos.state === "done" && !job.isRunning && (await this.#entered()) === this.#painted && result.showNext()) return
+    await this.generate()
+  }
+
   /** Sends what is chosen. `keepsAtOnce`: the result is kept, so that the next stroke begins on it. */
   async generate({ keepsAtOnce = false } = {}) {
     const { store, photos, mask, job, settingsForm, draft } = this.#parts
@@ -64,6 +73,7 @@ export class Painting {
     const missing = this.missing || settingsForm.problem()
     if (missing) return showMessage("generate", missing)
     const engine = photos.state === "done" ? this.#engineToTryAgain() : undefined
+    this.#painted = await this.#entered()
     photos.edit()
     remember("settings", settingsForm.reusable)
     await this.send(async () => {
@@ -111,6 +121,13 @@ export class Painting {
     if (this.#triedBoth === store.view) return undefined
     this.#triedBoth = store.view
     return settingsForm.otherEngine
+  }
+
+  /** All that the form has, as a text to compare. */
+  async #entered() {
+    const { settingsForm } = this.#parts
+    await settingsForm.whenPlanned() // the model that is chosen depends on the engine of the plan
+    return JSON.stringify(settingsForm.entered())
   }
 
   /** The fields and the files of the request. `engine`: in place of the form's, undefined for that.
@@ -166,10 +183,11 @@ export class Painting {
   /** @param {Generation} generation */
   async #finish(generation) {
     const { store, photos, result, filmstrip, seed } = this.#parts
-    const { image, generation: id } = store.document
+    const { image, generation: id, step } = store.document
     const isShown = generation.status === "succeeded"
+    const shown = id === generation.id && step === "result" ? image : best(generation.images)
     /** @type {Partial<import("../document/document.js").Document>} */
-    const state = isShown ? { generation: generation.id, image: id === generation.id ? image : 0, step: "result" } : EDITING
+    const state = isShown ? { generation: generation.id, image: shown, step: "result" } : EDITING
     store.update((document) => withState(document, state))
     if (isShown) {
       seed.used(generation.metadata.seed)
@@ -177,6 +195,7 @@ export class Painting {
       photos.state = "done"
       filmstrip.add(generation)
       filmstrip.current = generation.id
+      this.#painted ||= await this.#entered() // one that was opened
     } else if (generation.status === "failed") {
       showMessage("generate", generation.error?.message ?? "The generation failed.")
     } else {

@@ -3,7 +3,7 @@
 import { fetchFile } from "api"
 import { isBatch, sorted } from "batch/pairs"
 import { rememberInAddress } from "editor/flow/address"
-import { EDITING, keptImage, push, withState } from "editor/document/document"
+import { EDITING, push, withState } from "editor/document/document"
 import { get as getImage, put } from "editor/document/images"
 import { displayable } from "editor/document/displayable"
 import { Refused, decode, readPhoto, sortFiles } from "editor/document/files"
@@ -140,7 +140,7 @@ export class Photos {
 
   /** Returns to a step, whose result is painted on from there; the photo has no id.
    *  @param {OpenedStep} step */
-  async openStep({ id, file, url, name = /** @type {OpenPhoto} */ (this.photo).name, image = keptImage(this.#parts.store.document, id) }) {
+  async openStep({ id, file, url, name = /** @type {OpenPhoto} */ (this.photo).name, image = 0 }) {
     if (this.#parts.job.isRunning) return
     await reportErrors("generate", async () => this.take(/** @type {File} */ (file ?? (await fetchFile(/** @type {string} */ (url), name))), { parent: id, image, isStep: true }))
     this.#surface.focus({ preventScroll: true })

@@ -1,5 +1,6 @@
 // The result in the dock: what was done in plain words, the results to choose from, figures, download.
 
+import { ranked, nextUnseen } from "editor/flow/ranking"
 import { duration, score, stem } from "format"
 
 const CHOICE_SIDE = 36 // the same as in the style sheet
@@ -13,7 +14,7 @@ const CHOICE_SIDE = 36 // the same as in the style sheet
 /** @typedef {{root: HTMLElement, summary: HTMLElement, hold: HTMLElement, modes: Record<string, HTMLElement>,
  *   download: HTMLAnchorElement, details: HTMLAnchorElement, warnings: HTMLElement, hidden: HTMLElement, choices: HTMLElement,
  *   choiceList: HTMLElement, before: HTMLElement, after: HTMLElement,
- *   figures: {outside: HTMLElement, seam: HTMLElement, engine: HTMLElement, time: HTMLElement}}} Elements
+ *   figures: {outside: HTMLElement, seam: HTMLElement, score: HTMLElement, engine: HTMLElement, time: HTMLElement}}} Elements
  *  modes: {divider, blink, difference} */
 
 export class Result {
@@ -23,6 +24,11 @@ export class Result {
   #downloads
   #onChoose
   #source = ""
+  #generation = "" // its id
+  /** @type {number[]} */
+  #order = [] // of its results, from 0: the best first
+  /** @type {Set<number>} */
+  #seen = new Set()
 
   /**
    * `compare` shows the image, `downloads` offers its files; `nameOf(metadata)` gives the names of engine and model;
@@ -45,24 +51,28 @@ export class Result {
     elements.after.addEventListener("click", () => this.flip(+1))
   }
 
-  /** Shows a succeeded generation, its result `image` (from 0) in full; resolves when that image is there.
+  /** Shows a succeeded generation, its result `image` (from 0, the order of the API) in full; resolves when that image is
+   *  there. The others are offered in the order of their scores, and numbered in it.
    *  @param {Generation} generation @param {number} image @param {string} sourceUrl @param {string} sourceName */
   async show(generation, image, sourceUrl, sourceName) {
     const { images, metadata } = generation
     const { root, details, figures, warnings, choices, choiceList } = this.#elements
     this.#source = sourceUrl
-    const names = images.map((_, index) => `${stem(sourceName)}-dreamlayer${images.length > 1 ? `-${index + 1}` : ""}.${extension(images[index])}`)
-    /** @param {number} index */
-    const choose = (index) => this.#choose(generation, index, names[index])
-    const first = image < images.length ? image : 0
+    this.#order = ranked(images)
+    if (this.#generation !== generation.id) this.#seen = new Set()
+    this.#generation = generation.id
+    const names = this.#order.map((index, place) => `${stem(sourceName)}-dreamlayer${images.length > 1 ? `-${place + 1}` : ""}.${extension(images[index])}`)
+    /** @param {number} place */
+    const choose = (place) => this.#choose(generation, place, names[place])
+    const first = Math.max(this.#order.indexOf(image), 0)
     choices.hidden = images.length < 2
-    const several = choices.hidden ? [] : images
-    choiceList.replaceChildren(...several.map((image, index) => offer(image, index, metadata.results[index]?.window, () => {
+    const several = choices.hidden ? [] : this.#order
+    choiceList.replaceChildren(...several.map((index, place) => offer(images[index], place, metadata.results[index]?.window, () => {
       this.#onChoose(index)
-      choose(index)
+      choose(place)
     })))
-    for (const [index, radio] of choiceList.querySelectorAll("input").entries()) radio.checked = index === first
-    this.#downloads.list(several, names)
+    for (const [place, radio] of choiceList.querySelectorAll("input").entries()) radio.checked = place === first
+    this.#downloads.list(several.map((index) => images[index]), names)
     details.href = /** @type {string} */ (details.dataset.url).replace("00000000-0000-0000-0000-000000000000", generation.id)
     figures.engine.textContent = this.#nameOf(metadata)
     figures.time.textContent = typeof generation.seconds === "number" ? duration(generation.seconds) : "–"
@@ -89,10 +99,22 @@ export class Result {
 
   /** Chooses the next result, or the one before: `step` +1 or -1. @param {number} step */
   flip(step) {
-    const radios = [...this.#elements.choiceList.querySelectorAll("input")]
+    const radios = this.#radios
     if (radios.length < 2) return
-    const index = radios.findIndex((radio) => radio.checked)
-    radios[(index + step + radios.length) % radios.length].click()
+    const place = radios.findIndex((radio) => radio.checked)
+    radios[(place + step + radios.length) % radios.length].click()
+  }
+
+  /** Chooses the best of the results that were not shown yet; false where all were. */
+  showNext() {
+    const next = nextUnseen(this.#order, this.#seen)
+    if (next === undefined) return false
+    this.#radios[this.#order.indexOf(next)].click()
+    return true
+  }
+
+  get #radios() {
+    return [...this.#elements.choiceList.querySelectorAll("input")]
   }
 
   hide() {
@@ -100,21 +122,25 @@ export class Result {
     this.#compare.hide()
   }
 
-  /** The result that is shown, downloaded and used as the next source.
-   *  @param {Generation} generation @param {number} index @param {string} name */
-  #choose(generation, index, name) {
+  /** The result that is shown, downloaded and used as the next source. `place`: in the order of the results.
+   *  @param {Generation} generation @param {number} place @param {string} name */
+  #choose(generation, place, name) {
     const { download, figures, hidden, summary } = this.#elements
+    const index = this.#order[place]
     const image = generation.images[index]
+    this.#seen.add(index)
     this.url = image.copy ? `${image.url}?format=png` : image.url // the lossless one
     this.name = `${stem(name)}.png`
     download.href = image.url
     download.download = name
     this.#downloads.show(image, name, generation.metadata.requested)
     hidden.hidden = !image.hidden_by
-    summary.textContent = image.hidden_by ? "Hidden by the safety checker" : inWords(generation, image)
+    const number = this.#order.length > 1 ? `${place + 1} of ${this.#order.length}: ` : ""
+    summary.textContent = image.hidden_by ? `${number}Hidden by the safety checker` : `${number}${inWords(generation, image)}`
     figures.outside.textContent = /** @type {string} */ (image.outside_mask_changed_pixels ?? "–")
     figures.outside.dataset.good = String(image.outside_mask_changed_pixels === 0)
     figures.seam.textContent = score(image.seam_score)
+    figures.score.textContent = score(image.score)
     return this.#compare.show(this.#source, image.url)
   }
 
@@ -139,17 +165,17 @@ function extension({ copy }) {
   return !copy ? "png" : copy.format === "jpeg" ? "jpg" : copy.format
 }
 
-/** A thumbnail as a radio button. `box`: of the repainted window, where it is known.
- *  @param {GeneratedImage} image @param {number} index @param {number[] | undefined} box @param {() => void} onChoose */
-function offer(image, index, box, onChoose) {
+/** A thumbnail as a radio button. `place`: in the order of the results; `box`: of the repainted window, where it is known.
+ *  @param {GeneratedImage} image @param {number} place @param {number[] | undefined} box @param {() => void} onChoose */
+function offer(image, place, box, onChoose) {
   const label = Object.assign(document.createElement("label"), { className: "choice" })
   const radio = Object.assign(document.createElement("input"), { type: "radio", name: "result", className: "visually-hidden" })
   radio.addEventListener("change", onChoose)
-  const thumbnail = Object.assign(document.createElement("img"), { src: `${image.url}thumbnail/`, alt: `Result ${index + 1}` })
+  const thumbnail = Object.assign(document.createElement("img"), { src: `${image.url}thumbnail/`, alt: `Result ${place + 1}` })
   if (box) zoom(thumbnail, image, box)
-  const place = document.createElement("span")
-  place.append(thumbnail)
-  label.append(radio, place)
+  const cell = document.createElement("span")
+  cell.append(thumbnail)
+  label.append(radio, cell)
   return label
 }
 

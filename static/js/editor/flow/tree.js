@@ -1,17 +1,22 @@
 // The edit tree: steps made from generations, each with the step that it continues. Pure: no DOM.
 
-/** @typedef {{id: string, parent: string | null, url: string, thumbnail: string, label: string, at: string}} Step
- *  url: of the result that goes on; at: when it was made, ISO 8601 */
+import { best } from "editor/flow/ranking"
+
+/** @typedef {{id: string, parent: string | null, image: number, url: string, thumbnail: string, label: string, at: string}} Step
+ *  image: the result that goes on, from 0; url: of that result; at: when it was made, ISO 8601 */
 /** @typedef {Step & {number: number, from: number, branches: boolean}} PlacedStep */
 
-/** A step from a generation as the API renders it, with the result `image` (from 0); null without one. @param {import("job/follow").Generation} generation @returns {Step | null} */
-export function stepOf({ id, parent, images, metadata, created_at }, image = 0) {
+/** A step from a generation as the API renders it, with the result `chosen` (from 0), or the best one; null without one.
+ *  @param {import("job/follow").Generation} generation @param {number | null} chosen @returns {Step | null} */
+export function stepOf({ id, parent, images, metadata, created_at }, chosen = null) {
   if (!images?.length) return null
-  const { url, copy } = images[image] ?? images[0]
+  const image = chosen !== null && chosen < images.length ? chosen : best(images)
+  const { url, copy } = images[image]
   const painted = metadata.prompt && !metadata.ignored.includes("prompt")
   return {
     id,
     parent,
+    image,
     url: copy ? `${url}?format=png` : url, // the lossless one
     thumbnail: `${url}thumbnail/`,
     label: painted ? metadata.prompt : "Erased",
