@@ -27,7 +27,7 @@ def test_each_photo_has_a_file_a_hash_and_a_licence_that_permits_distribution() 
         assert file.package.version, file.slug
 
 
-@pytest.mark.parametrize(("file_name", "least"), [("objects.json", 20)])
+@pytest.mark.parametrize(("file_name", "least"), [("erased.json", 40), ("objects.json", 20)])
 def test_each_mask_covers_a_part_of_a_listed_photo(file_name: str, least: int) -> None:
     entries = scenes.outlines_in(file_name)
     assert len(entries) >= least

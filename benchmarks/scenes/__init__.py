@@ -1,8 +1,9 @@
 """Photos for erasing and for selecting, with masks that were drawn for them: `erase_scenes` and `objects`.
 
 The photos come from scikit-image and from the packages of `sources.py`, which `python -m benchmarks.scenes` fetches.
-`photos.json` lists them with author and licence; all may be distributed with that attribution, in documents too. `erased.json` and
-`objects.json` hold the outlines of the masks, in pixels of the photo as it is loaded: upright, at most SIDE a side.
+`photos.json` lists them with author and licence; all may be distributed with that attribution, in
+documents too. `erased.json` and `objects.json` hold the outlines of the masks, in pixels of the photo as it is loaded:
+upright, at most SIDE a side.
 """
 
 from __future__ import annotations
