@@ -28,8 +28,8 @@ from inpainting.core.seams import seam_score
 
 Bytes = NDArray[np.uint8]
 ROWS = 6
-MARGIN = 0.3
-"""Around the hole, of its longer side, that the enlarged part shows."""
+MARGIN = 0.5
+"""How much more than the hole the enlarged part shows, of the hole's size."""
 
 
 def main() -> None:
@@ -98,12 +98,15 @@ def row(name: str, photo: Bytes, mask: Bytes, results: dict[str, Bytes]) -> Byte
 
 
 def part_around(mask: Bytes) -> tuple[slice, slice]:
-    """The part of the photo with the hole and MARGIN."""
+    """The part of the photo, of the photo's proportions, with the hole and MARGIN."""
     box = bounds(mask)
     assert box is not None, "a mask of a scene is not empty"
-    margin = round(MARGIN * max(box.size.width, box.size.height))
-    top, left = max(0, box.top - margin), max(0, box.left - margin)
-    return slice(top, box.bottom + margin), slice(left, box.right + margin)
+    height, width = mask.shape
+    share = min(1.0, (1 + MARGIN) * max(box.size.width / width, box.size.height / height))
+    rows, columns = round(share * height), round(share * width)
+    top = min(max(0, (box.top + box.bottom - rows) // 2), height - rows)
+    left = min(max(0, (box.left + box.right - columns) // 2), width - columns)
+    return slice(top, top + rows), slice(left, left + columns)
 
 
 def numbered(path: Path, number: int) -> Path:
