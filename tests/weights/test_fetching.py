@@ -6,8 +6,10 @@ import io
 import json
 import os
 import tarfile
+import zipfile
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -81,7 +83,7 @@ def test_pieces_are_joined_and_what_is_there_is_not_fetched_again(
     assert cache.path_of(NETWORK).read_bytes() == JOINED
     assert main([]) == 0
     assert calls(registry) == ["some-network@1.0.0"]
-    assert "network: was there. Licence of the weights: MIT." in capsys.readouterr().out
+    assert "network: was there. Licence of the file: MIT." in capsys.readouterr().out
     cache.path_of(NETWORK).write_bytes(b"damaged")
     assert main([]) == 0
     assert cache.path_of(NETWORK).read_bytes() == JOINED
@@ -160,3 +162,28 @@ def test_the_fixture_fails_for_a_changed_file(registry: Path, published_file: Pu
     cache.path_of(NETWORK).write_bytes(b"changed")
     with pytest.raises(pytest.fail.Exception, match=f"not {NETWORK.sha256}"):
         published_file("network")
+
+
+@pytest.mark.parametrize("client", ["apt-get", "pip"])
+def test_packages_of_debian_and_pypi_are_unpacked(
+    registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    content = b"a photo"
+    wheel = tmp_path / "photos-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as opened:
+        opened.writestr("usr/photo.jpg", content)
+    for name, script in {
+        "apt-get": "cp $(dirname $0)/../*.whl photos.deb; echo $3 >asked; mv asked $(dirname $0)/..",
+        "pip": "for package; do :; done; echo $package >$(dirname $0)/../asked; cp $(dirname $0)/../*.whl .",
+        "dpkg-deb": "mkdir -p $3/usr && unzip -p $2 >$3/usr/photo.jpg",
+    }.items():
+        program = tmp_path / "bin" / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+    registry_name: Literal["Debian", "PyPI"] = "Debian" if client == "apt-get" else "PyPI"
+    monkeypatch.setitem(cache.CLIENTS, "PyPI", ["pip", "download"])
+    package = Package("photos", "1.0", registry=registry_name)
+    photo = Published("photo", package, sha256(content).hexdigest(), "CC0-1.0", ("usr/photo.jpg",), suffix=".jpg")
+    cache.fetch(package, [photo])
+    assert cache.path_of(photo).read_bytes() == content
+    assert (tmp_path / "asked").read_text().strip() == {"apt-get": "photos=1.0", "pip": "photos==1.0"}[client]
