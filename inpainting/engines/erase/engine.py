@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.catalog.specs import ModelSpec, install_hint
+from inpainting.core import compiled
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window
 from inpainting.core.masks import scale_mask
@@ -22,12 +23,16 @@ from inpainting.core.resizing import resize_pixels
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.erase.declaration import ERASE
 from inpainting.engines.erase.mask_regions import split_into_regions, window_around
+from inpainting.engines.quick_fill.large_holes import refill
+from inpainting.engines.quick_fill.progress import Report
 from inpainting.networks.network_cache import network_cache
 
 if TYPE_CHECKING:
     from inpainting.engines.erase.onnx_networks import OnnxNetwork
 
 PREVIEW_SIDE = 256
+MAX_ENLARGEMENT = 2
+"""A network's output that is enlarged further is followed as a guide, with pixels copied from the photo."""
 
 
 class Erase:
@@ -60,7 +65,11 @@ class Erase:
                 visible, hole = network_input(out[here], unknown[here], network.work_size(window.box.size))
                 painted = network.paint(visible, hole, symmetry=symmetry, on_wait=partial(on_step, step))
                 own = regions.labels[here] == number
-                out[here][own] = resize_pixels(painted, window.box.size)[own]
+                filled = resize_pixels(painted, window.box.size)
+                if is_blurred(window.box.size, Size(hole.shape[1], hole.shape[0])) and compiled.AVAILABLE:
+                    seed = request.settings.seed, symmetry, number
+                    filled = refill(filled, out[here], unknown[here], own, seed, repeated(on_step, step))
+                out[here][own] = filled[own]
                 unknown[here][own] = False
                 step = Step(step.done + 1, step.of)
                 on_step(replace(step, preview=scaled_preview(out)))
@@ -77,6 +86,16 @@ class Erase:
             raise EngineFailed(install_hint(spec.slug, spec.label), code="model_unavailable")
         network: OnnxNetwork = network_cache.get(OnnxNetwork, spec, spec.path)
         return network
+
+
+def repeated(on_step: OnStep, step: Step) -> Report:
+    """Return a report that repeats `step`, so that it can raise Cancelled."""
+    return lambda share: on_step(step)
+
+
+def is_blurred(window: Size, work: Size) -> bool:
+    """Return whether a network's output, enlarged from `work` to `window`, is much less sharp than a photo."""
+    return window.longer > MAX_ENLARGEMENT * work.longer
 
 
 def region_window(box: Box, unknown: NDArray[np.bool_], side: int) -> Window:

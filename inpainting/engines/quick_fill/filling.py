@@ -15,6 +15,7 @@ from inpainting.engines.quick_fill.guide import make_guide
 from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, HoleGraph, Ints, build_graph
 from inpainting.engines.quick_fill.labelling import Labelling
 from inpainting.engines.quick_fill.offsets import coverage, dominant, find_matches
+from inpainting.engines.quick_fill.painted_guide import make_painted_guide
 from inpainting.engines.quick_fill.progress import Report, subrange
 from inpainting.engines.quick_fill.repetition import RepetitionLabelling
 from inpainting.engines.quick_fill.upsampling import find_nodes_near_seams, upsample
@@ -49,6 +50,7 @@ class Search:
 
     effort: float = 1.0  # 0..1, the share of the usual number of offsets that is searched for and tried
     guided: bool = True  # whether a guide is made where it can be trusted
+    painted: Bytes | None = None  # [h, w, 3], the whole image as a network painted it, in place of a guide of our own
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +92,9 @@ def fill(
     # a sky, or a wall in slanting light: continue the trend and fill only the residual
     residual = image - trend + 128
     known = known & (np.abs(residual - 128).max(axis=2) < 100)
-    filled = fill_textured(np.clip(np.rint(residual), 0, 255).astype(np.uint8), known, hole, search, rng, report)
+    filled = fill_textured(
+        np.clip(np.rint(residual), 0, 255).astype(np.uint8), known, hole, Search(search.effort), rng, report
+    )
     out = image.copy()
     out[hole] = np.clip(np.rint(filled.image[hole] + trend[hole] - 128), 0, 255).astype(np.uint8)
     return replace(filled, image=out)
@@ -135,6 +139,9 @@ def fill_textured(
     height, width = hole.shape
     down, right = -height % factor, -width % factor  # sides must be multiples of the coarse factor
     image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE)
+    if search.painted is not None:
+        painted = cv2.copyMakeBorder(search.painted, 0, down, 0, right, cv2.BORDER_REPLICATE)
+        search = replace(search, painted=painted)
     hole, known = (np.pad(plane, ((0, down), (0, right))) for plane in (hole, known))
     graph = build_graph(image, known, hole, factor)
     report(0.04)
@@ -168,7 +175,11 @@ def label_coarse(
     covers = coverage(graph.hole, graph.known)
     offsets = dominant(matches, covers, most_labels)
     features, has_features = compute_features(graph)
-    guide = make_guide(graph, features, rng) if search.guided and band is None else None
+    guide = None
+    if search.painted is not None:
+        guide = make_painted_guide(graph, search.painted)
+    elif search.guided and band is None:
+        guide = make_guide(graph, features, rng)
     if guide:
         offsets = append_new(offsets, guide.suggested(covers))
     offsets = add_coverage(graph, offsets)

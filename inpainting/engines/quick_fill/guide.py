@@ -37,6 +37,7 @@ class Guide:
     features: Floats  # [h, w, 4], as `colour_cost.compute_features` returns
     confidence: Floats  # [h, w], 0..1
     offsets: Ints  # [k, 2], from pixels of the hole to where the guide took them from
+    max_difference: np.float32 = MAX_DIFFERENCE
 
     def costs(self, graph: HoleGraph, offsets: Ints, features: Floats) -> Floats:
         """Return [k, nodes]: how much the source under each of `offsets` [k, 2] differs from the guide.
@@ -50,7 +51,7 @@ class Guide:
         for cost, offset in zip(costs, offsets, strict=True):
             difference = expected - flat[np.maximum(graph.source(slice(None), offset), 0)]
             squared = np.einsum("ij,ij->i", difference, difference)
-            cost[:] = weight * np.minimum(squared, MAX_DIFFERENCE**2)
+            cost[:] = weight * np.minimum(squared, self.max_difference**2)
         return costs
 
     def suggested(self, covers: Floats) -> Ints:

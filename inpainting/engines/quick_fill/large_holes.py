@@ -8,6 +8,7 @@ run along the borders of blocks.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -56,11 +57,26 @@ def fill_downscaled(
     padded = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE) if down or right else image
     known, padded_hole = (np.pad(plane, ((0, down), (0, right))) if down or right else plane for plane in (known, hole))
     small, small_known, small_hole = downscale(padded, known, padded_hole, factor)
+    if search.painted is not None:
+        painted = cv2.copyMakeBorder(search.painted, 0, down, 0, right, cv2.BORDER_REPLICATE)
+        painted = cv2.resize(painted, small_hole.shape[::-1], interpolation=cv2.INTER_AREA)
+        search = replace(search, painted=painted)
     del padded, known, padded_hole
     if not small_known.any():
         return interpolate_roughly(image, hole, report)
     filling = fill(small, small_known, small_hole, search, rng, subrange(report, 0.0, 0.9), band)
     return fill_with_detail(image, hole, small, filling, factor, subrange(report, 0.9, 1.0))
+
+
+def refill(painted: Bytes, image: Bytes, unknown: Bools, hole: Bools, seed: tuple[int, ...], report: Report) -> Bytes:
+    """Return [h, w, 3]: `hole` [h, w] filled with pixels of `image` [h, w, 3], as `painted` [h, w, 3] shows in coarse.
+
+    unknown: [h, w], what may not be copied, the hole and others.
+    """
+    factor = downscaling(int(np.count_nonzero(hole)), [hole.size])
+    search = Search(painted=np.where(unknown[:, :, None], painted, image))
+    rng = np.random.default_rng(seed)
+    return fill_downscaled(image.copy(), ~unknown, hole, factor, search, rng, report)
 
 
 def fill_with_detail(image: Bytes, hole: Bools, small: Bytes, filling: Filling, factor: int, report: Report) -> Bytes:

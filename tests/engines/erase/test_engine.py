@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from onnx import helper
 pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
 
 from inpainting.catalog.specs import ModelSpec
+from inpainting.core import compiled
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import Cancelled, EngineFailed, InvalidRequest
 from inpainting.core.image import CanonicalImage
@@ -143,6 +144,23 @@ def test_the_hole_holds_the_nearest_known_colours() -> None:
     assert np.array_equal(network_inputs.fill_hole_with_nearest(photo, hole), image)
     everything = np.ones_like(hole)
     assert np.array_equal(network_inputs.fill_hole_with_nearest(photo, everything), photo)
+
+
+@pytest.mark.skipif(not compiled.AVAILABLE, reason="numba is not installed")
+def test_a_hole_larger_than_twice_the_window_is_filled_with_pixels_of_the_photo(
+    eraser: Callable[..., Eraser], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = holes((slice(400, 960), slice(420, 980)), shape=(1400, 1400))
+    grain = np.random.default_rng(1).integers(-40, 41, mask.shape)[:, :, np.newaxis]
+    request = wall(mask)
+    pixels = np.where(mask[:, :, np.newaxis] > 0, request.image.pixels, request.image.pixels + grain).astype(np.uint8)
+    request = replace(request, image=CanonicalImage(pixels))
+    grainy = eraser().inpaint(request, ignore_step)[0]
+    # quick-fill copies each block of pixels with at most one change of light
+    assert grainy[mask > 0].std(axis=0) == pytest.approx(pixels[mask == 0].std(axis=0), rel=0.1)
+    np.testing.assert_array_equal(grainy[mask == 0], pixels[mask == 0])
+    monkeypatch.setattr(compiled, "AVAILABLE", False)
+    assert eraser().inpaint(request, ignore_step)[0][mask > 0].std(axis=0).max() < 5
 
 
 def test_a_filled_region_is_context_for_the_next_one(
