@@ -34,17 +34,17 @@ endif
 
 # Measured on Linux (x86-64) with torch 2.13; the packages for the tests add 0.1 GB to download and 0.4 GB on disk.
 ifneq ($(LIGHT),)
-DOWNLOAD := about 0.2 GB (0.6 GB on disk)
+DOWNLOAD := about 0.3 GB (0.8 GB on disk)
 else ifneq ($(TORCH),)
 DOWNLOAD := about 0.5 GB (2 GB on disk)
 else ifneq ($(shell uname -s),Linux)
-DOWNLOAD := about 0.4 GB (2 GB on disk); LIGHT=1 leaves diffusion out: about 0.2 GB
+DOWNLOAD := about 0.4 GB (2 GB on disk); LIGHT=1 leaves diffusion out: about 0.3 GB
 else
 define DOWNLOAD
 up to 3 GB (6 GB on disk), most of it the CUDA libraries that torch from PyPI depends on.
 To download less, press Ctrl-C and add one of these to the command:
   TORCH=cpu   about 0.5 GB (2 GB on disk): torch from $(CPU_TORCH_INDEX), which uses no NVIDIA GPU
-  LIGHT=1     about 0.2 GB (0.6 GB on disk): the built-in engine alone, without torch
+  LIGHT=1     about 0.3 GB (0.8 GB on disk): the built-in engine alone, without torch
 endef
 endif
 export DOWNLOAD

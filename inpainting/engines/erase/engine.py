@@ -67,7 +67,7 @@ class Erase:
                 own = regions.labels[here] == number
                 filled = resize_pixels(painted, window.box.size)
                 if is_blurred(window.box.size, Size(hole.shape[1], hole.shape[0])) and compiled.AVAILABLE:
-                    seed = request.settings.seed, symmetry, number
+                    seed = symmetry, number
                     filled = refill(filled, out[here], unknown[here], own, seed, repeated(on_step, step))
                 out[here][own] = filled[own]
                 unknown[here][own] = False
