@@ -16,6 +16,8 @@ from inpainting.segmenters.base import Point, Selection
 
 WORKING_SIDE = 448
 """Longer side of what GrabCut gets."""
+CHANGED_SIDE = 320
+"""The same for what a further point changes, which has to be found sooner."""
 ITERATIONS = 4
 """Of GrabCut in a box or an outline."""
 MARGIN = 0.3
@@ -56,11 +58,11 @@ def changed(pixels: RGB, window: Box, present: Mask, change: tuple[Mask, float],
 
     present: the mask of the window. change: about these pixels, of the whole image at a scale.
     """
-    scale = min(1.0, WORKING_SIDE / window.size.longer)
+    scale = min(1.0, CHANGED_SIDE / window.size.longer)
     size = scaled_size(window.size, scale)
     small = resize_pixels(pixels, size)
     adds = points[-1].is_object
-    before = cv2.resize(present, (size.width, size.height), interpolation=cv2.INTER_AREA) > 127
+    before = cv2.resize(present, (size.width, size.height), interpolation=cv2.INTER_NEAREST) > 127
     region = part_of(change, window, size)
     after = before | (region > 0) if adds else before & (region == 0)
     band = disc(max(BAND, math.ceil(GUESS_ERROR * scale / change[1])))

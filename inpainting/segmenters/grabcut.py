@@ -35,6 +35,8 @@ SMALLER, LARGER = 0.7, 1.4
 """Areas of a part and of a group, at most and at least, compared with that of the object."""
 RADIUS = 0.3
 """Of what a further point changes, in shares of the longer side: the one that fits most objects."""
+FEW = 2
+"""How much longer an image is than the window around a box, at most, for colours of the whole image."""
 GAP = 0.3
 """Cost of a gap between a mask and its box, in shares of the box, beside what `ranking.score` sums up."""
 MAX_SCENES = 8
@@ -144,9 +146,14 @@ class Finder:
         return mask
 
     def mask_in_box(self, box: Box) -> Mask:
-        """The better one of what GrabCut finds in the box, with colours from around it and from the whole image."""
+        """The better one of what GrabCut finds in the box, with colours from around it and from the whole image.
+
+        The latter is not tried for a small box, whose object would have few pixels of the reduced image.
+        """
         selection = Selection(box=box)
         near = self.cut_in(box, selection)
+        if FEW * self.window_around(box).size.longer < self.bounds.size.longer:
+            return near
         far = cutting.cut(self.image, self.bounds, box, None, selection)
         return max((near, far), key=lambda mask: self.fit(mask, box))
 
@@ -216,7 +223,7 @@ class Finder:
     def covered(self, mask: Mask) -> Regions:
         """The regions of which a mask covers more than half."""
         labels = self.scene.graph.labels
-        small = cv2.resize(mask, labels.shape[::-1], interpolation=cv2.INTER_AREA) > 127
+        small = cv2.resize(mask, labels.shape[::-1], interpolation=cv2.INTER_NEAREST) > 127
         shares = np.bincount(labels.ravel(), small.ravel(), len(self.scene.graph.areas)) / self.scene.graph.areas
         found: Regions = shares > 0.5
         return found
