@@ -1,14 +1,19 @@
-"""Small even regions of an image, and geodesic distances between them, without colour models or training.
+"""The object at some points by geodesic distance, without colour models or training.
 
-The regions are the nodes of a graph. A step between neighbours costs the more, the more their colours differ and the
-stronger the edge between them is (Bai and Sapiro 2009, "Geodesic matting"; Criminisi, Sharp, Blake 2008).
+The image is divided into small even regions, which are the nodes of a graph. A step between neighbours costs the more
+their colours differ and the stronger the edge between them is. A region belongs to the object where its nearest marked
+point is one on the object; the image's border counts as marked beside it. So a further point changes the mask around
+it (Bai and Sapiro 2009, "Geodesic matting"; Criminisi, Sharp, Blake 2008).
 """
 
 from __future__ import annotations
 
 import math
+import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import cv2
@@ -29,6 +34,8 @@ EXPONENT = 1.5
 """Above 1, one strong edge costs more than many weak ones."""
 LENGTH = 2.0
 """Cost of a step between equal regions, so that distance counts too."""
+MAX_GRAPHS = 8
+"""Graphs that are kept for further points on the same image; each takes about 4 MB."""
 
 RGB = NDArray[np.uint8]
 
@@ -39,8 +46,7 @@ class Graph:
 
     labels: [height, width], the number of each pixel's region. colours, centres, areas: [regions, 3], [regions, 2] and
     [regions], the mean L*a*b*, the mean x and y, the pixels. first, second, differences: [pairs], the neighbours and
-    how much they differ. edges, lengths: [pairs], the mean gradient along their common border, and its pixels. steps:
-    [regions, regions], the cost of each step. border: the regions at the image's border.
+    how much they differ. steps: [regions, regions], the cost of each step. border: the regions at the image's border.
     """
 
     labels: NDArray[np.int32]
@@ -50,13 +56,26 @@ class Graph:
     first: NDArray[np.int64]
     second: NDArray[np.int64]
     differences: NDArray[np.float64]
-    edges: NDArray[np.float64]
-    lengths: NDArray[np.float64]
     steps: Any
     border: list[int]
 
     def region(self, x: int, y: int) -> int:
         return int(self.labels[y, x])
+
+
+def select(pixels: RGB, objects: Sequence[tuple[int, int]], others: Sequence[tuple[int, int]]) -> Mask:
+    """255 where the nearest marked point is on the object, 0 elsewhere; only what is connected to such a point.
+
+    pixels: RGB, at most about 500 pixels a side. objects, others: points (x, y) on and beside the object.
+    """
+    graph = graph_of(pixels)
+    on = {graph.region(*point) for point in objects}
+    beside = {graph.region(*point) for point in others} - on
+    to_object = distances(graph, on)
+    to_others = distances(graph, (beside | {*graph.border}) - on)
+    is_object = to_object < to_others
+    mask = np.where(is_object[graph.labels], np.uint8(255), np.uint8(0))
+    return cv2.medianBlur(keep_connected(mask, objects), 5)
 
 
 def distances(graph: Graph, starts: Iterable[int]) -> NDArray[np.float64]:
@@ -75,8 +94,27 @@ def keep_connected(mask: Mask, points: Sequence[tuple[int, int]]) -> Mask:
     return np.where(np.isin(labels, list(wanted)), np.uint8(255), np.uint8(0))
 
 
+_graphs: OrderedDict[bytes, Graph] = OrderedDict()
+_lock = threading.Lock()
+
+
+def graph_of(pixels: RGB) -> Graph:
+    """The graph of an image, kept for the next point on it."""
+    key = blake2b(pixels.tobytes(), salt=str(pixels.shape[1]).encode()).digest()
+    with _lock:
+        graph = _graphs.get(key)
+        if graph is not None:
+            _graphs.move_to_end(key)
+            return graph
+    graph = make_graph(pixels)
+    with _lock:
+        _graphs[key] = graph
+        while len(_graphs) > MAX_GRAPHS:
+            _graphs.popitem(last=False)
+    return graph
+
+
 def make_graph(pixels: RGB) -> Graph:
-    """The regions of RGB [height, width, 3], at most about 500 pixels a side."""
     lab = cv2.bilateralFilter(cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB), 7, 25, 5)  # even out texture, keep edges
     gradient = gradient_of(lab)
     labels, count = even_regions(gradient)
@@ -91,12 +129,12 @@ def make_graph(pixels: RGB) -> Graph:
     across = np.tile(np.arange(columns, dtype=np.float64), (rows, 1))
     down = np.tile(np.arange(rows, dtype=np.float64)[:, None], (1, columns))
     found = means([colours[:, :, channel] for channel in range(3)])
-    first, second, edges, lengths = borders(labels, gradient)
+    first, second, edges = borders(labels, gradient)
     differences = np.linalg.norm(found[first] - found[second], axis=1) + EDGE * edges
     costs = differences**EXPONENT + LENGTH
     steps = csr_matrix((np.r_[costs, costs], (np.r_[first, second], np.r_[second, first])), (count, count))
     rim = np.unique(np.concatenate((labels[0], labels[-1], labels[:, 0], labels[:, -1]))).tolist()
-    return Graph(labels, found, means((across, down)), areas, first, second, differences, edges, lengths, steps, rim)
+    return Graph(labels, found, means((across, down)), areas, first, second, differences, steps, rim)
 
 
 def gradient_of(lab: RGB) -> NDArray[np.float32]:
@@ -129,8 +167,8 @@ def even_regions(gradient: NDArray[np.float32]) -> tuple[NDArray[np.int32], int]
 
 def borders(
     labels: NDArray[np.int32], gradient: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """The pairs of neighbouring regions, and the mean gradient along the border of each pair, and its pixels."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """The pairs of neighbouring regions, and the mean gradient along the border of each pair."""
     count = int(labels.max()) + 1
     pairs, strengths = [], []
     for near, other in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
@@ -139,5 +177,5 @@ def borders(
         pairs.append(np.minimum(a, b) * count + np.maximum(a, b))
         strengths.append(np.maximum(gradient[near], gradient[other])[differ])
     found, index = np.unique(np.concatenate(pairs), return_inverse=True)
-    lengths = np.bincount(index).astype(np.float64)
-    return found // count, found % count, np.bincount(index, np.concatenate(strengths)) / lengths, lengths
+    means = np.bincount(index, np.concatenate(strengths)) / np.maximum(np.bincount(index), 1)
+    return found // count, found % count, means

@@ -1,50 +1,41 @@
-"""Selects an object by points on and beside it, a box around it, or a rough outline.
+"""Selects an object with GrabCut (Rother, Kolmogorov, Blake 2004), on a reduced window around it.
 
-From the first point, `proposals` makes sets of regions that may be the object, and what those agree on that look most
-like one (`ranking`) is the guess, whose edge GrabCut moves (`cutting`). Each further point adds what is there, or takes
-it away, in the same way, so a point on the object never removes pixels and one beside it never adds any. In a box the
-better one of two masks of GrabCut is taken.
+A box or an outline is the first guess of the object. From points alone `walker` makes the first guess, one for each of
+three sizes, and GrabCut moves its edge.
 """
 
 from __future__ import annotations
 
 import math
-import threading
-from collections import OrderedDict
-from collections.abc import Hashable, Sequence
-from hashlib import blake2b
-from typing import TypeVar
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.geometry import Box
+from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.resizing import resize_pixels
-from inpainting.segmenters import cutting, geodesic, ranking, walker
+from inpainting.segmenters import geodesic, walker
 from inpainting.segmenters.base import Candidate, Hint, Point, Selection, box_around
-from inpainting.segmenters.cutting import GUESS_ERROR, MARGIN, POINT_RADIUS, RGB, WORKING_SIDE
-from inpainting.segmenters.proposals import PLACE, Scene, place_prior, prior_at, proposals_at
-from inpainting.segmenters.walker import Regions
 
-SAME = 0.9
+WORKING_SIDE = 448
+"""Longer side of what GrabCut gets. With the iterations below it takes 0.1 to 3 s, of any image."""
+ITERATIONS = 4
+MARGIN = 0.3
+"""Of the object's longer side, around it: where GrabCut learns the colours of the background."""
+POINT_RADIUS = 3
+BAND = 12
+"""How far GrabCut may move the edge of a guess from points, in pixels of what it gets."""
+GUESS_ERROR = 4
+"""How far the edge of such a guess may be from the object's, in pixels of the guess."""
+RADII = (0.3, 0.2, 0.45)
+"""Of the guesses, in shares of the longer side; the first one fits most objects of photos."""
+SAME = 0.95
 """Overlap from which on two candidates are one."""
-SMALLER, LARGER = 0.7, 1.4
-"""Areas of a part and of a group, at most and at least, compared with that of the object."""
-RADIUS = 0.3
-"""Of what a further point changes, in shares of the longer side: the one that fits most objects."""
-FEW = 2
-"""How much longer an image is than the window around a box, at most, for colours of the whole image."""
-GAP = 0.3
-"""Cost of a gap between a mask and its box, in shares of the box, beside what `ranking.score` sums up."""
-MAX_SCENES = 8
-"""Images of which the regions are kept for further points; each takes about 6 MB."""
-K = TypeVar("K")
-V = TypeVar("V")
-MAX_MASKS = 16
-"""Masks that are kept for further points, one bit for each pixel."""
+
+RGB = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 
 class GrabCut:
@@ -53,228 +44,37 @@ class GrabCut:
     reads = needs = frozenset({Hint.POINTS, Hint.BOX, Hint.OUTLINE})
 
     def segment(self, image: CanonicalImage, selection: Selection) -> Mask:
-        return Finder(to_rgb8(image)).mask(selection)
+        return self.masks(image, selection, RADII[:1])[0]
 
     def candidates(self, image: CanonicalImage, selection: Selection) -> list[Candidate]:
-        """From one point: the object, a part of it and a group with it, where they are found. They are not rated."""
-        finder = Finder(to_rgb8(image))
-        masks = [finder.mask(selection)]
-        if len(selection.points) == 1 and selection.box is None and not selection.outline:
-            masks += finder.alternatives(selection, masks[0])
-        return [Candidate(mask) for mask in masks]
-
-
-def create() -> GrabCut:
-    return GrabCut()
-
-
-_scenes: OrderedDict[bytes, Scene] = OrderedDict()
-_masks: OrderedDict[Hashable, Mask] = OrderedDict()
-_lock = threading.Lock()
-
-
-class Finder:
-    """Finds objects in one image: RGB [height, width, 3]."""
-
-    def __init__(self, image: RGB) -> None:
-        self.image, self.bounds = image, Box(0, 0, image.shape[1], image.shape[0])
-        self.scale = min(1.0, WORKING_SIDE / self.bounds.size.longer)
-        self.small = resize_pixels(image, cutting.scaled_size(self.bounds.size, self.scale))
-        self.key = blake2b(self.small.tobytes(), salt=str(self.small.shape[1]).encode()).digest()
-        with _lock:
-            scene = _scenes.get(self.key)
-        self.scene = scene or Scene(geodesic.make_graph(self.small))
-        with _lock:
-            keep(_scenes, self.key, self.scene, MAX_SCENES)
-
-    def mask(self, selection: Selection) -> Mask:
-        """The mask of a selection: of its box, outline or first point on the object, changed by each further point."""
-        points = selection.points
-        is_framed = bool(selection.outline) or selection.box is not None
-        least = 0 if is_framed else 1 + next(index for index, point in enumerate(points) if point.is_object)
-        keys = [
-            (self.key, self.bounds.size, selection.box, selection.outline, points[:count])
-            for count in range(len(points) + 1)
-        ]
-        known = (count for count in range(len(points), least - 1, -1) if self.is_remembered(keys[count]))
-        count = next(known, least)
-        mask = self.remembered(keys[count])
-        if mask is None:
-            mask = self.first_mask(selection, points[:count], is_framed=is_framed)
-        for index in range(count, len(points)):
-            self.remember(keys[index], mask)
-            self.change(mask, points[: index + 1])
-        self.remember(keys[-1], mask)
-        return mask
-
-    def first_mask(self, selection: Selection, points: Sequence[Point], *, is_framed: bool) -> Mask:
-        if selection.outline:
-            return self.cut_in(bounds_of(selection.outline, self.bounds), selection)
-        if selection.box is not None:
-            return self.mask_in_box(selection.box)
-        return self.mask_of(self.rank(points)[2], points)
-
-    def rank(self, points: Sequence[Point]) -> tuple[list[Regions], list[float], Regions]:
-        """The proposals at the last point, their scores, and what they agree on; its region alone where none is left.
-
-        points: the last one is on the object, those before it beside it.
-        """
-        graph, start = self.scene.graph, self.region(points[-1])
-        others = {self.region(point) for point in points[:-1]} - {start}
-        alone = np.arange(len(graph.areas)) == start
-        domain = np.ones(len(graph.areas), np.bool_)
-        domain[sorted(others)] = False
-        rivals = np.array(sorted({*graph.border, *others} - {start}), np.int64)
-        proposals = (proposals_at(self.scene, start, rivals, domain) if len(rivals) else []) or [alone]
-        scores = [ranking.score(self.scene, proposal, start) for proposal in proposals]
-        return proposals, scores, self.scene.component(ranking.agreed(proposals, scores) | alone, start)
-
-    def mask_of(self, regions: Regions, points: Sequence[Point]) -> Mask:
-        """The mask of an object of about these regions."""
-        guess = np.where(regions[self.scene.graph.labels], np.uint8(255), np.uint8(0))
-        box = self.bounds_of(guess)
-        for point in points:
-            if point.is_object:
-                box = box.union(pixel_of(point, self.bounds))
-        return self.cut_in(box, Selection(tuple(points)), (guess, self.scale))
-
-    def cut_in(self, box: Box, selection: Selection, guess: tuple[Mask, float] | None = None) -> Mask:
-        """What GrabCut finds in a box, an outline or around a guess."""
-        window = self.window_around(box)
-        mask = np.zeros(self.image.shape[:2], np.uint8)
-        mask[window.slices] = cutting.cut(self.image[window.slices], window, box, guess, selection)
-        return mask
-
-    def mask_in_box(self, box: Box) -> Mask:
-        """The better one of what GrabCut finds in the box, with colours from around it and from the whole image.
-
-        The latter is not tried for a small box, whose object would have few pixels of the reduced image.
-        """
-        selection = Selection(box=box)
-        near = self.cut_in(box, selection)
-        if FEW * self.window_around(box).size.longer < self.bounds.size.longer:
-            return near
-        far = cutting.cut(self.image, self.bounds, box, None, selection)
-        return max((near, far), key=lambda mask: self.fit(mask, box))
-
-    def fit(self, mask: Mask, box: Box) -> float:
-        """How much a mask looks like an object that fills its box."""
-        width, height = cv2.boundingRect(mask[box.slices])[2:]
-        regions = self.covered(mask)
-        if not regions.any() or regions.all():
-            return -math.inf
-        gaps = 2 - (width / box.size.width + height / box.size.height)
-        start = int(self.scene.graph.labels[deepest(regions[self.scene.graph.labels])])
-        return ranking.score(self.scene, regions, start) - GAP * gaps
-
-    def change(self, mask: Mask, points: Sequence[Point]) -> None:
-        """Add to a mask what is at the last point, or take it away; nothing where the mask has it so already."""
-        point, graph, pixel = points[-1], self.scene.graph, pixel_of(points[-1], self.bounds)
-        if (mask[pixel.top, pixel.left] > 0) == point.is_object:
-            return
-        start, covered = self.region(point), self.covered(mask)
-        opposed = [self.region(other) for other in points if other.is_object != point.is_object]
-        regions = (self.walk_from(points, covered) == point.is_object) & (covered != point.is_object)
-        regions[opposed] = False
-        regions[start] = True
-        piece = np.where(self.scene.component(regions, start)[graph.labels], np.uint8(255), np.uint8(0))
-        window = self.window_around(self.bounds_of(piece).union(pixel))
-        part = mask[window.slices]
-        differs = cutting.changed(self.image[window.slices], window, part, (piece, self.scale), points)
-        if point.is_object:
-            part |= differs
-        else:
-            part &= ~differs
-
-    def walk_from(self, points: Sequence[Point], covered: Regions) -> Regions:
-        """What a walk from all points finds.
-
-        covered: by the mask; where no point is on the object, it starts at the region of it that is farthest from all
-        points.
-        """
-        graph = self.scene.graph
-        others = {self.region(point) for point in points if not point.is_object}
-        objects = {self.region(point) for point in points if point.is_object} - others
-        if not objects:
-            objects = {int(np.argmax(geodesic.distances(graph, others) * covered))} - others
-        rivals = np.array(sorted({*graph.border, *others} - objects), np.int64)
-        domain = np.ones(len(graph.areas), np.bool_)
-        domain[sorted(others)] = False
-        if not objects or not len(rivals):
-            return domain
-        starts = sorted(objects)
-        prior = prior_at(graph, starts, rivals) + PLACE * place_prior(graph, starts, RADIUS)
-        return walker.walk(self.scene.weights, prior, starts, domain)
-
-    def alternatives(self, selection: Selection, mask: Mask) -> list[Mask]:
-        """A part of the object and a group with it: the best proposals of clearly another size."""
-        proposals, scores, best = self.rank(selection.points)
-        areas = self.scene.graph.areas
-        sizes = [areas[proposal].sum() / areas[best].sum() for proposal in proposals]
+        """From one point: the object, a smaller and a larger one, where they differ. They are not rated."""
         found: list[Mask] = []
-        for fits in ([size <= SMALLER for size in sizes], [size >= LARGER for size in sizes]):
-            if any(fits):
-                index = max(np.flatnonzero(fits), key=lambda index: scores[index])
-                other = self.mask_of(proposals[index], selection.points)
-                if not any(is_same(other, known) for known in (mask, *found)):
-                    found.append(other)
-        return found
+        for mask in self.masks(image, selection, RADII if len(selection.points) == 1 else RADII[:1]):
+            if not any(is_same(mask, other) for other in found):
+                found.append(mask)
+        return [Candidate(mask) for mask in found]
 
-    def covered(self, mask: Mask) -> Regions:
-        """The regions of which a mask covers more than half."""
-        labels = self.scene.graph.labels
-        small = cv2.resize(mask, labels.shape[::-1], interpolation=cv2.INTER_NEAREST) > 127
-        shares = np.bincount(labels.ravel(), small.ravel(), len(self.scene.graph.areas)) / self.scene.graph.areas
-        found: Regions = shares > 0.5
-        return found
-
-    def region(self, point: Point) -> int:
-        height, width = self.small.shape[:2]
-        return self.scene.graph.region(
-            min(int(point.x * self.scale), width - 1), min(int(point.y * self.scale), height - 1)
-        )
-
-    def bounds_of(self, guess: Mask) -> Box:
-        """Of a guess at the working size, in the image."""
-        left, top, width, height = cv2.boundingRect(guess)
-        edges = left - GUESS_ERROR, top - GUESS_ERROR, left + width + GUESS_ERROR, top + height + GUESS_ERROR
-        floored = [math.trunc(edge / self.scale) for edge in edges[:2]]
-        return Box(*floored, *(math.ceil(edge / self.scale) for edge in edges[2:])).clipped(self.bounds)
-
-    def window_around(self, box: Box) -> Box:
-        return box.expanded(math.ceil(MARGIN * box.size.longer) + 2 * POINT_RADIUS).clipped(self.bounds)
-
-    def is_remembered(self, key: Hashable) -> bool:
-        with _lock:
-            return key in _masks
-
-    def remembered(self, key: Hashable) -> Mask | None:
-        with _lock:
-            bits = _masks.get(key)
-        if bits is None:
-            return None
-        height, width = self.image.shape[:2]
-        return np.unpackbits(bits, count=height * width).reshape(height, width) * np.uint8(255)
-
-    def remember(self, key: Hashable, mask: Mask) -> None:
-        bits = np.packbits(mask)
-        with _lock:
-            keep(_masks, key, bits, MAX_MASKS)
+    def masks(self, canonical: CanonicalImage, selection: Selection, radii: Sequence[float]) -> list[Mask]:
+        image, bounds = to_rgb8(canonical), Box.whole(canonical.size)
+        guesses: list[tuple[tuple[Mask, float] | None, Box]]
+        if selection.outline:
+            guesses = [(None, bounds_of(selection.outline, bounds))]
+        elif selection.box is not None:
+            guesses = [(None, selection.box)]
+        else:
+            guesses = guesses_from(image, selection, radii)
+        return [mask_from(image, guess, box, selection) for guess, box in guesses]
 
 
-def keep(kept: OrderedDict[K, V], key: K, value: V, limit: int) -> None:
-    """Keep a value as the last used one, and drop those that were not used for longest."""
-    kept[key] = value
-    kept.move_to_end(key)
-    while len(kept) > limit:
-        kept.popitem(last=False)
-
-
-def forget() -> None:
-    """Drop what is kept of images and masks."""
-    with _lock:
-        _scenes.clear()
-        _masks.clear()
+def mask_from(image: RGB, guess: tuple[Mask, float] | None, box: Box, selection: Selection) -> Mask:
+    """The mask of the image from a guess with its bounds, or from a box."""
+    bounds = Box(0, 0, image.shape[1], image.shape[0])
+    for point in selection.objects:
+        box = box.union(pixel_of(point, bounds))
+    window = box.expanded(math.ceil(MARGIN * box.size.longer) + 2 * POINT_RADIUS).clipped(bounds)
+    mask = np.zeros(image.shape[:2], np.uint8)
+    mask[window.slices] = cut(image[window.slices], window, box, guess, selection)
+    return mask
 
 
 def is_same(plane: Mask, other: Mask) -> bool:
@@ -282,11 +82,51 @@ def is_same(plane: Mask, other: Mask) -> bool:
     return bool(np.count_nonzero(plane & other) >= SAME * either)
 
 
-def deepest(inside: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> tuple[int, int]:
-    """The row and column of the pixel that is farthest from the border of a mask."""
-    padded = cv2.copyMakeBorder(inside.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-    _, _, _, (x, y) = cv2.minMaxLoc(cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1])
-    return y, x
+def create() -> GrabCut:
+    return GrabCut()
+
+
+def cut(pixels: RGB, window: Box, box: Box, guess: tuple[Mask, float] | None, selection: Selection) -> Mask:
+    """The mask of a window of the image. guess: the whole image's, at a scale; None: the outline or the box."""
+    scale = min(1.0, WORKING_SIDE / window.size.longer)
+    small = resize_pixels(pixels, scaled_size(window.size, scale))
+    height, width = small.shape[:2]
+    if selection.outline:
+        labels = labels_of_outline(selection.outline, window, scale, Size(width, height))
+    elif guess is None:
+        labels = np.full((height, width), cv2.GC_BGD, np.uint8)
+        inner = box.relative_to(window)
+        columns, rows = (
+            slice(math.floor(start * scale), math.ceil(end * scale))
+            for start, end in ((inner.left, inner.right), (inner.top, inner.bottom))
+        )
+        labels[rows, columns] = cv2.GC_PR_FGD
+    else:
+        region = part_of(guess, window, Size(width, height))
+        labels = np.where(region > 0, np.uint8(cv2.GC_PR_FGD), np.uint8(cv2.GC_PR_BGD))
+        band = disc(max(BAND, math.ceil(GUESS_ERROR * scale / guess[1])))
+        labels[cv2.erode(region, band) > 0] = cv2.GC_FGD
+        labels[cv2.dilate(region, band) == 0] = cv2.GC_BGD
+    seeds = []
+    for point in selection.points:
+        x = min(max(int((point.x - window.left) * scale), 0), width - 1)
+        y = min(max(int((point.y - window.top) * scale), 0), height - 1)
+        cv2.circle(labels, (x, y), POINT_RADIUS, cv2.GC_FGD if point.is_object else cv2.GC_BGD, -1)
+        if point.is_object:
+            seeds.append((x, y))
+    found = grab_cut(small, labels, ITERATIONS if guess is None else 1)
+    if seeds:
+        found = geodesic.keep_connected(found, seeds)
+    enlarged = cv2.resize(found, (window.size.width, window.size.height), interpolation=cv2.INTER_LINEAR)
+    return np.where(enlarged > 127, np.uint8(255), np.uint8(0))
+
+
+def labels_of_outline(corners: Sequence[tuple[float, float]], window: Box, scale: float, size: Size) -> Mask:
+    """Probably the object inside the outline, certainly not outside of it: cv2.GC_…, of that size."""
+    ring = np.clip((np.array(corners) - (window.left, window.top)) * scale, -32_000, 32_000)  # for fillPoly
+    labels = np.full((size.height, size.width), cv2.GC_BGD, np.uint8)
+    cv2.fillPoly(labels, [np.rint(ring).astype(np.int32)], cv2.GC_PR_FGD)
+    return labels
 
 
 def bounds_of(corners: Sequence[tuple[float, float]], image: Box) -> Box:
@@ -299,6 +139,65 @@ def bounds_of(corners: Sequence[tuple[float, float]], image: Box) -> Box:
         raise InvalidRequest(message, code="field_out_of_range", field="outline") from error
 
 
+def grab_cut(pixels: RGB, labels: Mask, iterations: int) -> Mask:
+    """255 for the object. labels: cv2.GC_…; without a pixel of either kind there is nothing to tell apart."""
+    is_object = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+    if is_object.any() and not is_object.all():
+        cv2.setRNGSeed(0)  # of this thread; k-means starts at random colours
+        models = np.zeros((1, 65)), np.zeros((1, 65))
+        cv2.grabCut(np.ascontiguousarray(pixels), labels, None, *models, iterations, cv2.GC_INIT_WITH_MASK)
+        is_object = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+    return np.where(is_object, np.uint8(255), np.uint8(0))
+
+
+def guesses_from(
+    image: RGB, selection: Selection, radii: Sequence[float]
+) -> list[tuple[tuple[Mask, float] | None, Box]]:
+    """First guesses of an object from its points, one for each radius: at a scale of the image, with bounds in it."""
+    height, width = image.shape[:2]
+    scale = min(1.0, WORKING_SIDE / max(width, height))
+    small = resize_pixels(image, scaled_size(Size(width, height), scale))
+
+    def pixel(point: Point) -> tuple[int, int]:
+        return min(int(point.x * scale), small.shape[1] - 1), min(int(point.y * scale), small.shape[0] - 1)
+
+    objects = [pixel(point) for point in selection.objects]
+    others = [pixel(point) for point in selection.points if not point.is_object]
+    regions = walker.select(small, objects, others, radii)
+    return [
+        ((region, scale), bounds_of_guess(region, scale, objects[0]).clipped(Box(0, 0, width, height)))
+        for region in regions
+    ]
+
+
+def bounds_of_guess(region: Mask, scale: float, point: tuple[int, int]) -> Box:
+    """In the image; around a point of the object where the guess is empty, since the object has a few pixels only."""
+    left, top, width, height = cv2.boundingRect(region)
+    if not width:
+        (left, top), width, height = point, 1, 1
+    edges = left - GUESS_ERROR, top - GUESS_ERROR, left + width + GUESS_ERROR, top + height + GUESS_ERROR
+    floored, ceiled = [math.trunc(edge / scale) for edge in edges[:2]], [math.ceil(edge / scale) for edge in edges[2:]]
+    return Box(*floored, *ceiled)
+
+
+def part_of(guess: tuple[Mask, float], window: Box, size: Size) -> Mask:
+    """A window of the image from a mask of the whole image at a scale: 0 or 255, of that size."""
+    region, scale = guess
+    across = np.linspace(window.left * scale, window.right * scale, size.width, endpoint=False, dtype=np.float32)
+    down = np.linspace(window.top * scale, window.bottom * scale, size.height, endpoint=False, dtype=np.float32)
+    taken = cv2.remap(region, *np.meshgrid(across, down), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.where(taken > 127, np.uint8(255), np.uint8(0))
+
+
 def pixel_of(point: Point, image: Box) -> Box:
     x, y = min(int(point.x), image.right - 1), min(int(point.y), image.bottom - 1)
     return Box(x, y, x + 1, y + 1)
+
+
+def scaled_size(size: Size, scale: float) -> Size:
+    return Size(max(1, round(size.width * scale)), max(1, round(size.height * scale)))
+
+
+def disc(radius: int) -> Mask:
+    side = 2 * radius + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)

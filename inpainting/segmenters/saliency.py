@@ -13,7 +13,7 @@ from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.geometry import Box
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.resizing import resize_pixels
-from inpainting.segmenters import cutting, geodesic
+from inpainting.segmenters import geodesic, grabcut
 from inpainting.segmenters.base import Hint, Selection
 
 MIN_SHARE = 0.2
@@ -29,16 +29,16 @@ class Saliency:
 
     def segment(self, canonical: CanonicalImage, selection: Selection) -> Mask:
         image, whole = to_rgb8(canonical), Box.whole(canonical.size)
-        scale = min(1.0, cutting.WORKING_SIDE / canonical.size.longer)
-        region = salient_region(resize_pixels(image, cutting.scaled_size(canonical.size, scale)))
+        scale = min(1.0, grabcut.WORKING_SIDE / canonical.size.longer)
+        region = salient_region(resize_pixels(image, grabcut.scaled_size(canonical.size, scale)))
         if not region.any():
             return np.zeros(image.shape[:2], np.uint8)
-        return cutting.cut(image, whole, whole, (region, scale), selection)
+        return grabcut.cut(image, whole, whole, (region, scale), selection)
 
 
 def salient_region(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Mask:
     """255 where RGB [height, width, 3] is far from the border; nothing in an even image."""
-    graph = geodesic.make_graph(pixels)
+    graph = geodesic.graph_of(pixels)
     distances = geodesic.distances(graph, graph.border)
     far = np.minimum(distances, np.percentile(distances, 99))
     even = geodesic.LENGTH * min(pixels.shape[:2]) / (2 * geodesic.STEP)

@@ -1,62 +1,91 @@
-"""Random walks with priors on the regions of an image.
+"""The object at some points by random walks with priors, at several sizes.
 
 The regions of `geodesic` are the nodes of a graph whose weights fall with the difference of two regions. A region's
 value is the probability that a random walk from it reaches the object first, where each region may also end a walk, by
 what its colour and its place say (L. Grady, "Multilabel random walker image segmentation using prior models", CVPR
-2005). Colours near the point speak for the object, those of its rivals against it, unless these are themselves near
-the point.
+2005). Colours near the points speak for the object, those of the image's border against it, unless the border is
+itself near the points. Parts of an object behind strong edges, such as trousers below a shirt, may need further points.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 from scipy.sparse.linalg import splu
 
-from inpainting.segmenters.geodesic import LENGTH, Graph
+from inpainting.core.image import Mask
+from inpainting.segmenters import geodesic
+from inpainting.segmenters.geodesic import RGB, Graph
 
 NEAR = 30
 """Regions, next to the points by geodesic distance, whose colours speak for the object."""
 COLOUR_WIDTH = 5.0
 """Standard deviation of a colour of these regions, in units of L*a*b* of 8 bits."""
 UNSEEN = 0.1
-"""Density of a colour that neither the object nor its rivals have shown; less makes colours decide more."""
+"""Density of a colour that neither the object nor the border has shown; less makes colours decide more."""
+PLACE = 0.5
+"""Weight of the distance to the points beside that of the colours."""
 WAY = 0.5
-"""Weight of the way to the point, compared with that to the rivals, beside that of the colours."""
+"""Weight of the way to the points, compared with that to the border, beside that of the colours."""
 CONTRAST = 20.0
 """The difference at which the weight between two regions falls to 1/e."""
 PRIOR = 0.05
 """Weight of the priors beside that of the neighbours."""
 CERTAIN = 1e3
 """Weight of a point."""
-MEAN_BORDER = 6.0
-"""Pixels of the common border of two neighbouring regions."""
 
-Regions = NDArray[np.bool_]
 Values = NDArray[np.float64]
 
 
-def colour_prior(graph: Graph, distances: Values, rivals: NDArray[np.int64]) -> Values:
-    """For each region the logarithm of how much likelier its colour is on the object than on the rivals, at most 3.
+def select(
+    pixels: RGB, objects: Sequence[tuple[int, int]], others: Sequence[tuple[int, int]], radii: Sequence[float]
+) -> list[Mask]:
+    """A mask for each radius: 255 for the object, of about that radius; only what is connected to a point on it.
 
-    distances: of each region from the point. rivals: regions that are not the object.
+    pixels: RGB, at most about 500 pixels a side. objects, others: points (x, y) on and beside the object. radii: shares
+    of the longer side.
+    """
+    graph = geodesic.graph_of(pixels)
+    on = sorted({graph.region(*point) for point in objects})
+    beside = sorted({graph.region(*point) for point in others} - {*on})
+    distances = geodesic.distances(graph, on)
+    by_colour = colour_prior(graph, distances, beside)
+    by_way = way_prior(graph, distances, on, beside)
+    # of each region from the nearest point, in shares of the longer side
+    offsets = graph.centres[:, None] - np.array(objects, np.float64)[None]
+    away = np.sqrt((offsets**2).sum(axis=2)).min(axis=1) / max(pixels.shape[:2])
+    masks = []
+    for radius in radii:
+        place = np.clip(1 - (away / radius) ** 2, -3, 1)
+        inside = walk(graph, by_colour + PLACE * place + by_way, on, beside) > 0.5
+        mask = np.where(inside[graph.labels], np.uint8(255), np.uint8(0))
+        masks.append(geodesic.keep_connected(mask, objects))
+    return masks
+
+
+def colour_prior(graph: Graph, distances: Values, beside: Sequence[int]) -> Values:
+    """For each region the logarithm of how much likelier its colour is on the object than beside it, at most 3.
+
+    distances: from the points on the object.
     """
     near = np.argsort(distances, kind="stable")[:NEAR]
-    usual = np.median(distances[np.isfinite(distances)])
-    weights = np.clip(distances[rivals] / max(usual, 1e-9), 0, 1) ** 2
+    background = np.array([*graph.border, *beside])
+    usual = np.median(distances)
+    weights = np.clip(distances[background] / max(usual, 1e-9), 0, 1) ** 2
+    weights[len(graph.border) :] = 1
     for_object = density(graph.colours, graph.colours[near], graph.areas[near])
-    against = density(graph.colours, graph.colours[rivals], weights)
+    against = density(graph.colours, graph.colours[background], weights)
     found: Values = np.clip(np.log((for_object + UNSEEN) / (against + UNSEEN)), -3, 3)
     return found
 
 
-def way_prior(to_object: Values, to_rivals: Values) -> Values:
-    """For each region the logarithm of how much longer the way to the rivals is than that to the point."""
-    odds: Values = np.log((to_rivals + LENGTH) / (to_object + LENGTH))
+def way_prior(graph: Graph, to_object: Values, on: Sequence[int], beside: Sequence[int]) -> Values:
+    """For each region the logarithm of how much longer the way to the border or to a point beside the object is."""
+    to_others = geodesic.distances(graph, {*beside, *graph.border} - {*on})
+    odds: Values = np.log((to_others + geodesic.LENGTH) / (to_object + geodesic.LENGTH))
     return WAY * np.clip(odds, -3, 3)
 
 
@@ -68,28 +97,19 @@ def density(colours: Values, samples: Values, weights: Values) -> Values:
     return shares
 
 
-def adjacency(graph: Graph) -> Any:
-    """The weight of each pair of neighbours: [regions, regions], symmetric and sparse."""
-    weights = (np.exp(-graph.differences / CONTRAST) * graph.lengths / MEAN_BORDER) + 1e-4
+def walk(graph: Graph, prior: Values, on: Sequence[int], beside: Sequence[int]) -> Values:
+    """The probability of the object for each region. prior: its logarithmic odds by colour and place."""
+    count = len(prior)
+    ends = PRIOR * np.abs(prior)
+    probability = 1 / (1 + np.exp(-prior))
+    probability[graph.border] = np.minimum(probability[graph.border], 0.3)
+    for regions, value in ((beside, 0.0), (on, 1.0)):
+        ends[regions], probability[regions] = CERTAIN, value
+    weights = np.exp(-graph.differences / CONTRAST) + 1e-4
     pairs = np.r_[graph.first, graph.second], np.r_[graph.second, graph.first]
-    return scipy.sparse.csr_matrix((np.r_[weights, weights], pairs), (len(graph.areas),) * 2)
-
-
-def walk(weights: Any, prior: Values, starts: Sequence[int], domain: Regions) -> Regions:
-    """The regions of the domain from which a walk rather reaches the object than not.
-
-    weights: of `adjacency`. prior: logarithmic odds of each region by colour and place. starts: regions of the object.
-    domain: where the object may be; a walk that leaves it has not reached the object.
-    """
-    inside = np.flatnonzero(domain)
-    ends = PRIOR * np.abs(prior[inside])
-    probability = 1 / (1 + np.exp(-prior[inside]))
-    at = np.searchsorted(inside, starts)
-    ends[at], probability[at] = CERTAIN, 1
-    degrees = np.asarray(weights.sum(axis=1)).ravel()[inside]
-    system = scipy.sparse.diags(degrees + ends) - weights[inside][:, inside]
-    options = {"SymmetricMode": True}
-    solved = splu(system.tocsc(), permc_spec="MMD_AT_PLUS_A", options=options).solve(ends * probability)
-    found = np.zeros(len(domain), np.bool_)
-    found[inside] = solved > 0.5
-    return found
+    adjacency = scipy.sparse.csr_matrix((np.r_[weights, weights], pairs), (count, count))
+    system = scipy.sparse.diags(np.asarray(adjacency.sum(axis=1)).ravel() + ends) - adjacency
+    solved: Values = splu(system.tocsc(), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve(
+        ends * probability
+    )
+    return solved

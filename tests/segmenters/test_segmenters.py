@@ -105,12 +105,12 @@ def test_a_click_beside_the_object_takes_away_what_the_box_has_too_much() -> Non
     assert all(found[int(point.y), int(point.x)] == 0 for point in beside)
 
 
-def test_a_click_beside_the_object_takes_one_of_the_pieces_in_a_box_away() -> None:
+def test_of_several_pieces_those_with_a_point_are_selected() -> None:
     two = np.full((80, 160, 3), 60, np.uint8)
     two[20:60, 20:60] = two[20:60, 100:140] = (250, 220, 40)
     box = Box(10, 10, 150, 70)
     assert np.count_nonzero(GRABCUT.segment(CanonicalImage(two), Selection(box=box))) == 2 * 40 * 40
-    found = GRABCUT.segment(CanonicalImage(two), Selection((Point(120, 40, is_object=False),), box))
+    found = GRABCUT.segment(CanonicalImage(two), Selection((Point(40, 40),), box))
     assert found[:, 80:].max() == 0
     assert np.count_nonzero(found) == 40 * 40
 

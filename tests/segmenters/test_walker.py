@@ -1,4 +1,4 @@
-"""What clicks select one after another, and the sizes that are offered."""
+"""What one click selects, and the sizes that are offered."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from skimage import data
 
 from inpainting.core.geometry import Box
 from inpainting.core.image import CanonicalImage, Mask
-from inpainting.segmenters import geodesic, grabcut, registry, walker
+from inpainting.segmenters import geodesic, registry, walker
 from inpainting.segmenters.base import Point, Selection, candidates_of
 from inpainting.segmenters.geodesic import RGB
 
@@ -63,45 +63,19 @@ def test_equal_masks_are_offered_once_and_a_box_has_one() -> None:
         assert len(candidates_of(GRABCUT, CanonicalImage(photo), selection)) == 1
 
 
+def test_a_larger_radius_takes_more_and_points_beside_the_object_are_left_out() -> None:
+    photo = cv2.resize(data.coffee(), (448, 299))
+    small, large = walker.select(photo, [(212, 160)], [], (0.08, 0.5))
+    assert 0 < np.count_nonzero(small) < np.count_nonzero(large)
+    without = walker.select(photo, [(212, 160)], [(112, 186)], (0.5,))[0]
+    assert (without[160, 212], without[186, 112]) == (255, 0)
+
+
 def test_colours_speak_for_the_object_as_far_as_the_border_has_not_shown_them() -> None:
     photo, wanted = figure()
-    graph = geodesic.make_graph(photo)
-    prior = walker.colour_prior(graph, geodesic.distances(graph, [graph.region(200, 150)]), np.array(graph.border))
+    graph = geodesic.graph_of(photo)
+    prior = walker.colour_prior(graph, geodesic.distances(graph, [graph.region(200, 150)]), [])
     inside = np.array([wanted[int(y), int(x)] > 0 for x, y in graph.centres])
     assert prior[graph.region(200, 160)] > 1
     assert np.median(prior[inside]) > np.median(prior[~inside]) + 0.5
     assert np.abs(prior).max() <= 3
-
-
-def clicked_in_turn(photo: RGB, points: list[Point]) -> list[Mask]:
-    """The mask after each point."""
-    image = CanonicalImage(photo)
-    return [GRABCUT.segment(image, Selection(tuple(points[: count + 1]))) for count in range(len(points))]
-
-
-@pytest.mark.parametrize("name", ["coffee", "astronaut", "chelsea"])
-def test_a_point_on_the_object_removes_nothing_and_one_beside_it_adds_nothing(name: str) -> None:
-    photo = np.ascontiguousarray(getattr(data, name)())
-    height, width = photo.shape[:2]
-    rng = np.random.default_rng(7)
-    points = [Point(width / 2, height / 2)]
-    points += [
-        Point(float(rng.uniform(0, width)), float(rng.uniform(0, height)), bool(index % 2)) for index in range(6)
-    ]
-    masks = clicked_in_turn(photo, points)
-    changes = 0
-    for point, before, after in zip(points[1:], masks, masks[1:], strict=False):
-        lost, gained = np.count_nonzero(before & ~after), np.count_nonzero(after & ~before)
-        assert (lost if point.is_object else gained) == 0
-        assert (after[int(point.y), int(point.x)] > 0) == point.is_object
-        changes += int(lost + gained)
-    assert changes
-
-
-def test_masks_do_not_depend_on_what_is_kept_of_earlier_points() -> None:
-    points = [Point(300, 90), Point(150, 250), Point(300, 330, is_object=False)]
-    in_turn = clicked_in_turn(data.coffee(), points)
-    grabcut.forget()
-    assert np.array_equal(clicked_in_turn(data.coffee(), points)[-1], in_turn[-1])
-    grabcut.forget()
-    assert np.array_equal(GRABCUT.segment(CanonicalImage(data.coffee()), Selection(tuple(points))), in_turn[-1])
