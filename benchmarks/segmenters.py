@@ -5,7 +5,8 @@
 NAME is a segmenter without a model, or a model of the catalog. Where they are not installed, slimsam and sam2.1-tiny
 have random weights: their overlaps mean nothing, and the time of a further click is that of a decoder of their size.
 
-For each photo with a mask of its object: intersection over union after each click, and with the box around the object.
+For each photo with a mask of its object, by default those of `benchmarks.scenes`, which are fetched by
+`python -m benchmarks.scenes`: intersection over union after each click, and with the box around the object.
 The first click is at the point of the object that is deepest inside it; each further one at the deepest point of the
 largest part that is wrong, on the object or beside it (the procedure of Xu et al. 2016, section 3.3). The times are
 those of the first click, which has everything to compute, and of a further one, when what is computed of the image
@@ -30,13 +31,13 @@ import cv2
 import django
 import numpy as np
 from django.db import DatabaseError
-from skimage import data
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dreamlayer_site.settings")  # the registry knows models of the catalog
 django.setup()
-from inpainting.catalog.shipped_tools import TRANSFORMERS  # noqa: E402 - the repository is on the path only now
+from benchmarks.scenes import objects  # noqa: E402 - the repository is on the path only now
+from inpainting.catalog.shipped_tools import TRANSFORMERS  # noqa: E402
 from inpainting.core.errors import InvalidRequest  # noqa: E402
 from inpainting.core.geometry import Box  # noqa: E402
 from inpainting.core.image import CanonicalImage, Mask  # noqa: E402
@@ -46,24 +47,19 @@ from inpainting.segmenters.base import Hint, Point, Segmenter, Selection  # noqa
 from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter  # noqa: E402
 
 PIXELS = 12_000_000
-MILLISECONDS = {"none": (1, 300), "model": (0, 150)}
+MILLISECONDS = {"none": (1, 150), "model": (0, 150)}
 """Goals of a further click: without a model at 12 megapixels (index 1), with a small one on photos as they are."""
 RANDOM = ("slimsam", "sam2.1-tiny")
 """Models that are made with random weights where they are not installed."""
-OUTLINES = {
-    "coffee": [
-        *([80, 215], [95, 175], [125, 140], [165, 112], [172, 60], [185, 35], [215, 20], [270, 14], [330, 18]),
-        *([380, 40], [400, 65], [425, 62], [415, 115], [445, 140], [470, 185], [478, 225], [465, 285], [430, 335]),
-        *([375, 370], [300, 385], [225, 380], [160, 355], [115, 315], [88, 265]),
-    ],
-    "rocket": [[312, 425], [312, 145], [320, 133], [330, 145], [332, 425]],
-}
-"""Objects in the photos of scikit-image, drawn by hand."""
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--photos", type=Path, help="a folder of NAME.png and NAME_mask.png (white is the object)")
+    arguments.add_argument(
+        "--photos",
+        type=Path,
+        help="a folder of NAME.png and NAME_mask.png (white: the object)",
+    )
     arguments.add_argument("--segmenter", default=registry.DEFAULT, help="its name (default %(default)s)")
     arguments.add_argument("--clicks", type=int, default=5)
     arguments.add_argument("--sheet", type=Path, help="where to write the photos with what the first click selects")
@@ -180,16 +176,11 @@ def save_random(folder: Path, family: str) -> None:
 
 
 def photos_with_masks(folder: Path | None) -> Iterator[tuple[str, CanonicalImage, Mask]]:
-    for name, outline in OUTLINES.items():
-        pixels = getattr(data, name)()
-        truth = np.zeros(pixels.shape[:2], np.uint8)
-        cv2.fillPoly(truth, [np.array(outline)], 255)
-        yield name, CanonicalImage(pixels), truth
-    coins = data.coins()
-    truth = np.zeros(coins.shape, np.uint8)
-    cv2.circle(truth, (346, 187), 31, 255, -1)
-    yield "coin", CanonicalImage(np.dstack([coins] * 3)), truth
-    for path in sorted(folder.glob("*_mask.png")) if folder else ():
+    if folder is None:
+        for name, pixels, truth in objects():
+            yield name, CanonicalImage(pixels), truth
+        return
+    for path in sorted(folder.glob("*_mask.png")):
         photo = cv2.cvtColor(cv2.imread(str(path.with_stem(path.stem.removesuffix("_mask")))), cv2.COLOR_BGR2RGB)
         mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         yield (
