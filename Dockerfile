@@ -1,4 +1,4 @@
-# docker build --tag dreamlayer .                              the built-in and the erase engine: 1.2 GB
+# docker build --tag dreamlayer .                              the built-in and the erase engine: 1.4 GB
 # docker build --tag dreamlayer --build-arg VARIANT=cpu .      and diffusion on processors
 # docker build --tag dreamlayer --build-arg VARIANT=cuda .     and diffusion on NVIDIA GPUs
 # docker run --publish 8000:8000 --volume dreamlayer:/data dreamlayer

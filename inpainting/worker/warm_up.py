@@ -10,6 +10,7 @@ from django.db import DatabaseError, connections
 
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.shipped import SD_INPAINT_MODEL
+from inpainting.core import compiled
 from inpainting.core.errors import PaintingError
 from inpainting.core.request import PaintSettings
 from inpainting.engines import registry
@@ -22,9 +23,17 @@ logger = logging.getLogger(__name__)
 
 def start_compiling() -> threading.Thread:
     """Load the machine code of quick-fill on a new thread, or compile it where it is missing: ten seconds."""
-    thread = threading.Thread(target=compile_kernels, name="compile", daemon=True)
+    thread = threading.Thread(target=_compile, name="compile", daemon=True)
     thread.start()
     return thread
+
+
+def _compile() -> None:
+    try:
+        compile_kernels()
+    except Exception:
+        compiled.AVAILABLE = False
+        logger.exception("quick-fill runs without machine code. Delete the files *.nbi and *.nbc of numba's cache.")
 
 
 def start_warming_up() -> threading.Thread | None:

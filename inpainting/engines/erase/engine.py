@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 PREVIEW_SIDE = 256
 MAX_ENLARGEMENT = 2
 """A network's output that is enlarged further is followed as a guide, with pixels copied from the photo."""
+MIN_KNOWN = 0.4
+"""The share of a window to copy from, at least. Half of the window around a region that is not at an edge is known."""
 
 
 class Erase:
@@ -66,7 +68,7 @@ class Erase:
                 painted = network.paint(visible, hole, symmetry=symmetry, on_wait=partial(on_step, step))
                 own = regions.labels[here] == number
                 filled = resize_pixels(painted, window.box.size)
-                if is_blurred(window.box.size, Size(hole.shape[1], hole.shape[0])) and compiled.AVAILABLE:
+                if is_blurred(window.box.size, Size(hole.shape[1], hole.shape[0])) and can_refill(unknown[here]):
                     seed = symmetry, number
                     filled = refill(filled, out[here], unknown[here], own, seed, repeated(on_step, step))
                 out[here][own] = filled[own]
@@ -86,6 +88,11 @@ class Erase:
             raise EngineFailed(install_hint(spec.slug, spec.label), code="model_unavailable")
         network: OnnxNetwork = network_cache.get(OnnxNetwork, spec, spec.path)
         return network
+
+
+def can_refill(unknown: NDArray[np.bool_]) -> bool:
+    """Return whether there is enough to copy from in a window, and machine code for a guide."""
+    return compiled.AVAILABLE and np.count_nonzero(~unknown) >= MIN_KNOWN * unknown.size
 
 
 def repeated(on_step: OnStep, step: Step) -> Report:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from inpainting.engines.quick_fill.hole_graph import (
     Bools,
     Floats,
     HoleGraph,
-    Indexes,
     Ints,
     feature_distance,
 )
@@ -33,81 +32,38 @@ class Cut(NamedTuple):
     terminal: NDArray[np.float64]  # [free nodes], what moving adds
 
 
-class EdgeCosts(Protocol):
-    def cut(self, labels: Ints, label: int, free: Bools) -> Cut:
-        """Return the cut of the move of the free nodes [n] from `labels` [n] to `label`."""
+def make_cut(graph: HoleGraph, offsets: Ints, labels: Ints, label: int, free: Bools) -> Cut:
+    """Return the cut of the move of the free nodes [n] from `labels` [n], indexes into `offsets` [k, 2], to `label`.
 
-    def update(self, labels: Ints, moved: Indexes) -> None:
-        """Note that the nodes `moved` have changed their labels."""
-
-
-def edge_costs(graph: HoleGraph, offsets: Ints, labels: Ints) -> EdgeCosts:
-    """Return the compiled costs where numba is installed; both return the same."""
+    By machine code where numba is installed, else by NumPy; both return the same.
+    """
     if compiled.AVAILABLE:
-        return CompiledEdges(graph, offsets)
-    return NumpyEdges(graph, offsets, labels)
+        from inpainting.engines.quick_fill import kernels
 
-
-class CompiledEdges:
-    def __init__(self, graph: HoleGraph, offsets: Ints) -> None:
-        self.graph, self.offsets = graph, np.ascontiguousarray(offsets)
-
-    def cut(self, labels: Ints, label: int, free: Bools) -> Cut:
-        from inpainting.engines.quick_fill.kernels import build_cut
-
-        graph = self.graph
         nodes = graph.rows, graph.columns, graph.first, graph.second
-        return Cut(*build_cut(graph.pixels, graph.known, *nodes, self.offsets, labels, label, free, METRIC))
-
-    def update(self, labels: Ints, moved: Indexes) -> None:
-        pass  # nothing is kept between moves
-
-
-class NumpyEdges:
-    """Keeps the features of all pixels and edges between moves, as NumPy takes longer to find than to compare them."""
-
-    def __init__(self, graph: HoleGraph, offsets: Ints, labels: Ints) -> None:
-        self.graph, self.offsets = graph, offsets
-        self._current = graph.source_features(slice(None), offsets[labels])
-        self._first_as_second = np.empty((len(graph.first), CHANNELS), np.int16)
-        self._second_as_first = np.empty_like(self._first_as_second)
-        self._edge_cost = np.empty(len(graph.first), np.float32)
-        self._update_edges(labels, np.arange(len(graph.first)))
-
-    def cut(self, labels: Ints, label: int, free: Bools) -> Cut:
-        graph = self.graph
-        edges = np.flatnonzero(free[graph.first] | free[graph.second])
-        first, second = graph.first[edges], graph.second[edges]
-        touched = free.copy()
-        touched[first] = touched[second] = True
-        ends = np.flatnonzero(touched)
-        expanded = np.empty_like(self._current)
-        expanded[ends] = graph.source_features(ends, self.offsets[label])
-        change = np.zeros(len(free), np.float32)
-        change[ends] = feature_distance(self._current[ends], expanded[ends])
-        # within a region both ends have the same offset, so each differs from its new source in the same way
-        as_first, as_second = change[first], change[second]
-        seam = np.flatnonzero(labels[first] != labels[second])
-        at = edges[seam]
-        as_first[seam] = feature_distance(expanded[first[seam]], self._first_as_second[at])
-        as_second[seam] = feature_distance(self._second_as_first[at], expanded[second[seam]])
-        only_first, only_second = as_first + change[second], change[first] + as_second
-        return build_cut(free, first, second, self._edge_cost[edges], only_first, only_second)
-
-    def update(self, labels: Ints, moved: Indexes) -> None:
-        self._current[moved] = self.graph.source_features(moved, self.offsets[labels[moved]])
-        changed = np.zeros(len(labels), bool)
-        changed[moved] = True
-        self._update_edges(labels, np.flatnonzero(changed[self.graph.first] | changed[self.graph.second]))
-
-    def _update_edges(self, labels: Ints, edges: Indexes) -> None:
-        """Recompute the cost of `edges`: how much each end differs between its own offset and that of the other end."""
-        first, second = self.graph.first[edges], self.graph.second[edges]
-        self._first_as_second[edges] = self.graph.source_features(first, self.offsets[labels[second]])
-        self._second_as_first[edges] = self.graph.source_features(second, self.offsets[labels[first]])
-        self._edge_cost[edges] = feature_distance(
-            self._current[first], self._first_as_second[edges]
-        ) + feature_distance(self._current[second], self._second_as_first[edges])
+        offsets = np.ascontiguousarray(offsets)
+        return Cut(*kernels.build_cut(graph.pixels, graph.known, *nodes, offsets, labels, label, free, METRIC))
+    edges = np.flatnonzero(free[graph.first] | free[graph.second])
+    first, second = graph.first[edges], graph.second[edges]
+    touched = free.copy()
+    touched[first] = touched[second] = True
+    ends = np.flatnonzero(touched)
+    current, expanded = (np.empty((len(free), CHANNELS), np.int16) for _ in range(2))
+    current[ends] = graph.source_features(ends, offsets[labels[ends]])
+    expanded[ends] = graph.source_features(ends, offsets[label])
+    change = np.zeros(len(free), np.float32)
+    change[ends] = feature_distance(current[ends], expanded[ends])
+    # within a region both ends have the same offset, so each differs from its new source in the same way
+    as_first, as_second, neither = change[first], change[second], np.zeros(len(edges), np.float32)
+    seam = np.flatnonzero(labels[first] != labels[second])
+    at_first, at_second = first[seam], second[seam]
+    first_as_second = graph.source_features(at_first, offsets[labels[at_second]])
+    second_as_first = graph.source_features(at_second, offsets[labels[at_first]])
+    neither[seam] = feature_distance(current[at_first], first_as_second)
+    neither[seam] += feature_distance(current[at_second], second_as_first)
+    as_first[seam] = feature_distance(expanded[at_first], first_as_second)
+    as_second[seam] = feature_distance(second_as_first, expanded[at_second])
+    return build_cut(free, first, second, neither, as_first + change[second], change[first] + as_second)
 
 
 def build_cut(free: Bools, first: Ints, second: Ints, neither: Floats, only_first: Floats, only_second: Floats) -> Cut:

@@ -83,18 +83,17 @@ def fill(
     used.
 
     band: None for a hole that is surrounded by known pixels; a trend would run away where they are on one side only.
+    What a network painted has its own.
     """
     report(0.0)
-    trend = None if band else smooth_trend(image, known, hole)
+    trend = None if band or search.painted is not None else smooth_trend(image, known, hole)
     report(0.02)
     if trend is None:
         return fill_textured(image, known, hole, search, rng, report, band)
     # a sky, or a wall in slanting light: continue the trend and fill only the residual
     residual = image - trend + 128
     known = known & (np.abs(residual - 128).max(axis=2) < 100)
-    filled = fill_textured(
-        np.clip(np.rint(residual), 0, 255).astype(np.uint8), known, hole, Search(search.effort), rng, report
-    )
+    filled = fill_textured(np.clip(np.rint(residual), 0, 255).astype(np.uint8), known, hole, search, rng, report)
     out = image.copy()
     out[hole] = np.clip(np.rint(filled.image[hole] + trend[hole] - 128), 0, 255).astype(np.uint8)
     return replace(filled, image=out)

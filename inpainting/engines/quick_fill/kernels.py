@@ -144,7 +144,7 @@ def build_cut(
     free: Bools,
     metric: Metric,
 ) -> tuple[Ints, Ints, Doubles, Doubles]:
-    """Return what `edge_costs.NumpyEdges.cut` returns: (first [m], second [m], capacity [m], terminal [free nodes])."""
+    """Return what `edge_costs.make_cut` returns: (first [m], second [m], capacity [m], terminal [free nodes])."""
     index = np.cumsum(free).astype(np.int32) - np.int32(1)
     edges = np.flatnonzero(free[first] | free[second])
     count = len(rows)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import maxflow
 import numpy as np
 
-from inpainting.engines.quick_fill.edge_costs import Cut, edge_costs
+from inpainting.engines.quick_fill.edge_costs import Cut, make_cut
 from inpainting.engines.quick_fill.hole_graph import IMPOSSIBLE, Bools, Floats, HoleGraph, Indexes, Ints
 
 DataCost = Callable[[int, Indexes], Floats]
@@ -35,7 +35,6 @@ class Labelling:
         for label in np.unique(labels).tolist():
             nodes = np.flatnonzero(labels == label)
             self._node_cost[nodes] = data_cost(label, nodes)
-        self._edges = edge_costs(graph, offsets, labels)
 
     def expand(self, label: int, candidates: Bools | None = None) -> None:
         """Make the expansion move to `label` that lowers the energy most.
@@ -52,13 +51,10 @@ class Labelling:
         nodes, cost = nodes[possible], cost[possible]
         if not len(nodes):
             return
-        cut = self._edges.cut(self.labels, label, free)
+        cut = make_cut(self.graph, self.offsets, self.labels, label, free)
         moves = find_minimum(cut, cost - self._node_cost[nodes])
-        moved = nodes[moves]
-        if len(moved):
-            self.labels[moved] = label
-            self._node_cost[moved] = cost[moves]
-            self._edges.update(self.labels, moved)
+        self.labels[nodes[moves]] = label
+        self._node_cost[nodes[moves]] = cost[moves]
 
 
 def find_minimum(cut: Cut, node_change: Floats) -> Bools:

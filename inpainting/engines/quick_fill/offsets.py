@@ -61,7 +61,9 @@ def find_matches(
     ).astype(np.int32)
     min_distance = max(2, max(known.shape) // 15)
     if compiled.AVAILABLE:
-        return nearest_compiled(queries, features, complete, min_distance, report)
+        index = PatchIndex(features, complete)
+        found = index.nearest(queries, min_distance, report)
+        return (index.places[found] - queries)[found >= 0]
     strips = cut_into_strips(features, complete)
     blocks = [queries[start : start + BLOCK] for start in range(0, len(queries), BLOCK)]
     offsets = [np.zeros((0, 2), np.int32)]
@@ -72,29 +74,30 @@ def find_matches(
     return np.concatenate(offsets)
 
 
-def nearest_compiled(
-    queries: NDArray[np.int32],
-    features: NDArray[np.float32],
-    complete: NDArray[np.bool_],
-    min_distance: int,
-    report: Report,
-) -> NDArray[np.int32]:
-    """Return the offsets that `nearest` finds, by machine code."""
-    from inpainting.engines.quick_fill.kernels import find_nearest
+class PatchIndex:
+    """Finds the most similar of the patches that are complete, by machine code, as `nearest` does."""
 
-    places = np.argwhere(complete).astype(np.int32)
-    patches = features[complete].astype(np.int16)  # at most 8 * 128 each
-    order = np.argsort(patches[:, 0], kind="stable")
-    patches, places = patches[order], places[order]
-    numbers = np.full(complete.shape, -1, np.int32)
-    numbers[places[:, 0], places[:, 1]] = np.arange(len(places))
-    offsets = [np.zeros((0, 2), np.int32)]
-    for start in range(0, len(queries), COMPILED_BLOCK):
-        at = queries[start : start + COMPILED_BLOCK]
-        found = find_nearest(patches, places, numbers, features[at[:, 0], at[:, 1]].astype(np.int16), at, min_distance)
-        offsets.append((places[found] - at)[found >= 0])
-        report((start + len(at)) / len(queries))
-    return np.concatenate(offsets)
+    def __init__(self, features: NDArray[np.float32], complete: NDArray[np.bool_]) -> None:
+        self.features = features.astype(np.int16)  # at most 8 * 128 each
+        places = np.argwhere(complete).astype(np.int32)
+        patches = self.features[complete]
+        order = np.argsort(patches[:, 0], kind="stable")
+        self.patches, self.places = patches[order], places[order]
+        self.numbers = np.full(complete.shape, -1, np.int32)
+        self.numbers[self.places[:, 0], self.places[:, 1]] = np.arange(len(places))
+
+    def nearest(self, at: NDArray[np.int32], min_distance: int, report: Report) -> NDArray[np.int32]:
+        """Return [n]: for each patch `at` [n, 2] the index in `places` of the nearest one over `min_distance` away,
+        or -1."""
+        from inpainting.engines.quick_fill.kernels import find_nearest
+
+        found = [np.zeros(0, np.int32)]
+        for start in range(0, len(at), COMPILED_BLOCK):
+            block = at[start : start + COMPILED_BLOCK]
+            queries = self.features[block[:, 0], block[:, 1]]
+            found.append(find_nearest(self.patches, self.places, self.numbers, queries, block, min_distance))
+            report((start + len(block)) / len(at))
+        return np.concatenate(found)
 
 
 def nearest(

@@ -10,7 +10,7 @@ from inpainting.core import compiled
 from inpainting.engines.quick_fill.colour_cost import compute_features
 from inpainting.engines.quick_fill.guide import Guide
 from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, Floats, HoleGraph, Ints, build_graph
-from inpainting.engines.quick_fill.offsets import PATCH, patch_features
+from inpainting.engines.quick_fill.offsets import PATCH, PatchIndex, patch_features
 
 STRIDE = 3
 """Pixels between the patches that are compared."""
@@ -24,7 +24,7 @@ MAX_DIFFERENCE = np.float32(120)
 def make_painted_guide(graph: HoleGraph, painted: Bytes) -> Guide | None:
     """Return the guide of `painted` [h, w, 3 RGB], the whole image at a multiple of the graph's size; None without
     numba."""
-    if not compiled.AVAILABLE:
+    if not compiled.AVAILABLE or min(graph.shape) < PATCH:
         return None
     shown = build_graph(
         painted, np.ones(painted.shape[:2], bool), np.zeros(painted.shape[:2], bool), painted.shape[0] // graph.shape[0]
@@ -49,8 +49,6 @@ def make_painted_guide(graph: HoleGraph, painted: Bytes) -> Guide | None:
 def match_patches(graph: HoleGraph, shown: HoleGraph) -> tuple[Ints, Ints, Floats, float]:
     """Return (places [n, 2] of patches in the hole, those of the most similar known ones, their distances [n], the
     usual distance between known ones around the hole)."""
-    from inpainting.engines.quick_fill.kernels import find_nearest
-
     kernel = np.ones((PATCH, PATCH), np.uint8)
     height, width = (side - PATCH + 1 for side in graph.shape)
 
@@ -58,26 +56,22 @@ def match_patches(graph: HoleGraph, shown: HoleGraph) -> tuple[Ints, Ints, Float
         return cv2.erode(plane.view(np.uint8), kernel, anchor=(0, 0), borderValue=0)[:height, :width] > 0
 
     completed = np.where(graph.hole[:, :, None], shown.features[:, :, :3], graph.features[:, :, :3])
-    features = patch_features(completed.astype(np.float32)).astype(np.int16)
+    features = patch_features(completed.astype(np.float32))
     known, lattice = whole(graph.known), np.zeros((height, width), bool)
     lattice[::STRIDE, ::STRIDE] = True
     near = cv2.dilate(graph.hole.view(np.uint8), np.ones((31, 31), np.uint8))[:height, :width] > 0
     touching = cv2.dilate(graph.hole.view(np.uint8), kernel, anchor=(PATCH - 1, PATCH - 1))[:height, :width] > 0
-    places = np.argwhere(known).astype(np.int32)
-    order = np.argsort(features[known][:, 0], kind="stable")
-    patches, places = features[known][order], places[order]
-    numbers = np.full(known.shape, -1, np.int32)
-    numbers[places[:, 0], places[:, 1]] = np.arange(len(places))
+    index = PatchIndex(features, known)
 
-    def distances(at: Ints, min_distance: int) -> tuple[Ints, NDArray[np.float64]]:
-        queries = features[at[:, 0], at[:, 1]]
-        found = find_nearest(patches, places, numbers, queries, at, min_distance)
-        return places[found], ((queries - patches[found].astype(np.float64)) ** 2).sum(axis=1)
+    def distances(at: Ints, min_distance: int) -> tuple[Ints, Ints, NDArray[np.float64]]:
+        found = index.nearest(at, min_distance, lambda share: None)
+        at, found = at[found >= 0], found[found >= 0]
+        difference = index.features[at[:, 0], at[:, 1]] - index.patches[found].astype(np.float64)
+        return at, index.places[found], (difference**2).sum(axis=1)
 
     inside = np.argwhere(lattice & touching & whole(graph.known | graph.hole)).astype(np.int32)
     around = np.argwhere(lattice & near & known).astype(np.int32)
-    if not len(inside) or not len(around):
-        return inside[:0], inside[:0], np.zeros(0, np.float32), 1.0
-    nearest, distance = distances(inside, 0)
-    _, usual = distances(around, PATCH)
-    return inside, nearest, np.sqrt(distance).astype(np.float32), max(1.0, float(np.sqrt(np.median(usual))))
+    inside, nearest, distance = distances(inside, 0)
+    _, _, usual = distances(around, PATCH)
+    median = float(np.sqrt(np.median(usual))) if len(usual) else 0.0
+    return inside, nearest, np.sqrt(distance).astype(np.float32), max(1.0, median)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
 import skimage.data
 
 from inpainting.core import compiled
+from inpainting.engines.quick_fill import filling
 from inpainting.engines.quick_fill.colour_cost import compute_features
 from inpainting.engines.quick_fill.filling import Search, fill, smooth_trend
 from inpainting.engines.quick_fill.guide import Guide, make_guide
@@ -55,14 +58,18 @@ def test_a_filling_follows_the_guide() -> None:
     assert wrong[True] < 0.8 * wrong[False]
 
 
+@needs_numba
 def test_there_is_no_guide_in_busy_surroundings() -> None:
+    assert guide_of(*table()[:2]) is not None
     image = cv2.resize(skimage.data.gravel(), (200, 200), interpolation=cv2.INTER_AREA)
     hole = disc(image.shape, (100, 100), 30) > 0
     assert guide_of(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB), hole) is None
 
 
+@needs_numba
 def test_there_is_none_without_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
     image, hole, _ = table()
+    assert guide_of(image, hole) is not None
     monkeypatch.setattr(compiled, "AVAILABLE", False)
     assert guide_of(image, hole) is None
 
@@ -76,6 +83,24 @@ def test_every_second_image_is_made_without_a_guide(monkeypatch: pytest.MonkeyPa
     without = paint(image, mask, num_images=2)
     assert guided[0].tobytes() != without[0].tobytes()
     assert guided[1].tobytes() == without[1].tobytes()
+
+
+@needs_numba
+def test_so_it_is_where_a_trend_is_continued(monkeypatch: pytest.MonkeyPatch) -> None:
+    y, x = np.mgrid[:160, :200].astype(np.float32)
+    sky = np.stack([90 + 0.4 * x, 120 + 0.3 * y, 220 - 0.2 * x], axis=2)
+    image = np.clip(sky + np.random.default_rng(0).normal(0, 2, sky.shape), 0, 255).astype(np.uint8)
+    mask = disc(image.shape, (95, 70), 28)
+    made: list[Guide | None] = []
+
+    def noted(*arguments: Any) -> Guide | None:
+        made.append(make_guide(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(filling, "make_guide", noted)
+    paint(image, mask, num_images=2)
+    assert len(made) == 1
+    assert made[0] is not None
 
 
 def test_a_post_across_the_surroundings_does_not_hide_a_smooth_trend() -> None:

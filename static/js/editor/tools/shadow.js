@@ -9,12 +9,14 @@ import { blobOf, cut, difference } from "editor/tools/object/finder"
 const SIDE = 1024 // several times what the search works with
 const FIELDS = { prompt: "", engine: "quick-fill", mask_polarity: "white_repaints", include_shadow: "true" }
 const NOTHING = "No shadow or mirror image of it was found."
+const CHANGED = "The mask changed meanwhile, so no shadow was added."
 
 /** @param {import("./toolbox.js").Tooling} tooling @returns {{add: () => Promise<void>}} */
-export function shadow({ add, mask, photo, photoBitmap, planUrl, showMessage }) {
+export function shadow({ add, mask, photo, photoBitmap, planUrl, showMessage, store }) {
   let isLooking = false
 
   async function find() {
+    const before = store.document
     const { id, width, height } = photo()
     const box = [0, 0, width, height]
     const { blob } = await cut(await photoBitmap(), id, box, SIDE)
@@ -24,10 +26,11 @@ export function shadow({ add, mask, photo, photoBitmap, planUrl, showMessage }) 
     form.append("mask", marked, "mask.png")
     for (const [name, value] of Object.entries(FIELDS)) form.append(name, value)
     const found = blobOf((await post(planUrl, form)).mask)
-    if (photo()?.id !== id) return
-    if (!(await difference(found, marked))) return showMessage(NOTHING)
-    add(picture({ picture: await put(found), box }))
-    showMessage("")
+    const shadowed = await difference(found, marked)
+    const image = shadowed && (await put(shadowed))
+    if (store.document !== before) return showMessage(CHANGED)
+    if (image) add(picture({ picture: image, box }))
+    showMessage(image ? "" : NOTHING)
   }
 
   return {
