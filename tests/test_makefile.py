@@ -65,20 +65,22 @@ def test_without_a_supported_python_the_error_lists_the_supported_versions(tmp_p
     ("arguments", "size", "extras"),
     [
         (["TORCH=cpu"], "about 0.5 GB", "[diffusion,erase]"),
-        (["LIGHT=1"], "about 0.2 GB", ""),
-        (["LIGHT=1", "TORCH=cpu"], "about 0.2 GB", ""),
+        (["LIGHT=1"], "about 0.3 GB", ""),
+        (["LIGHT=1", "TORCH=cpu"], "about 0.3 GB", ""),
     ],
 )
 def test_it_prints_the_size_of_the_download_first(tmp_path: Path, arguments: list[str], size: str, extras: str) -> None:
-    fake_pip = tmp_path / "venv" / "bin" / "pip"
-    fake_pip.parent.mkdir(parents=True)
-    fake_pip.write_text('#!/bin/sh\necho "pip $*"\n')
-    fake_pip.chmod(0o755)
+    folder = tmp_path / "venv" / "bin"
+    folder.mkdir(parents=True)
+    for name in ("pip", "python"):
+        (folder / name).write_text(f'#!/bin/sh\necho "{name} $*"\n')
+        (folder / name).chmod(0o755)
     made = run_make(tmp_path, "install", *arguments, pythons={})
     assert made.returncode == 0
     announced, *installed = made.stdout.splitlines()[0], *re.findall(r"^pip .*", made.stdout, re.MULTILINE)
     assert f"This downloads {size}" in announced
     assert installed[-1].endswith(f"--editable .{extras}")
+    assert made.stdout.splitlines()[-1] == "python -m inpainting.engines.quick_fill.compile"
     from_pytorch = [command for command in installed if "--index-url https://download.pytorch.org/whl/cpu" in command]
     assert len(from_pytorch) == (0 if "LIGHT=1" in arguments else 1)
 
