@@ -12,8 +12,10 @@ import pytest
 from django.core.management import call_command
 
 from dreamlayer_site.management.commands import serve
+from inpainting.core import compiled
 from inpainting.engines import registry
 from inpainting.engines.diffusion.serving import loads
+from inpainting.worker import warm_up as warm_up_module
 from inpainting.worker.warm_up import start_warming_up
 
 pytestmark = pytest.mark.django_db(transaction=True)  # another thread reads the catalog
@@ -89,3 +91,29 @@ def test_of_separate_workers_the_gpu_worker_loads_it(
     monkeypatch.setattr(serve, "start_warming_up", lambda: calls.append(True))
     serve.start_working()
     assert bool(calls) is warms
+
+
+@pytest.mark.parametrize(("role", "compiles"), [("worker", True), ("all", False)])
+def test_a_worker_process_loads_the_machine_code_of_quick_fill(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, role: str, compiles: bool
+) -> None:
+    calls: list[bool] = []
+    settings.QUEUES, settings.IS_ALONE, settings.ROLE = ["cpu"], False, role
+    monkeypatch.setattr(serve, "start_workers", lambda queue, count: None)
+    monkeypatch.setattr(serve, "start_poller", lambda *jobs: None)
+    monkeypatch.setattr(serve, "start_compiling", lambda: calls.append(True))
+    serve.start_working()
+    assert bool(calls) is compiles
+
+
+def test_without_usable_machine_code_quick_fill_runs_without(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise EOFError
+
+    monkeypatch.setattr(compiled, "AVAILABLE", True)
+    monkeypatch.setattr(warm_up_module, "compile_kernels", fail)
+    warm_up_module.start_compiling().join()
+    assert not compiled.AVAILABLE
+    assert "quick-fill runs without machine code" in caplog.text

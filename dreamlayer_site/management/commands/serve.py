@@ -112,8 +112,8 @@ def start_working() -> int:
     # On other databases than SQLite another process may be running them: if not, their leases expire.
     waiting = recover() if settings.IS_ALONE and connection.vendor == "sqlite" else 0
     start_poller(purge_if_due, sweep_if_due)
-    if Queue.CPU in settings.QUEUES:
-        start_compiling()
+    if settings.ROLE == "worker" and Queue.CPU in settings.QUEUES:
+        start_compiling()  # containers keep no machine code; elsewhere make leaves it, and an idle site needs less
     if Queue.GPU in settings.QUEUES:
         start_warming_up()
     warn_where_unavailable()
