@@ -92,7 +92,7 @@ class Erase:
 
 def can_refill(unknown: NDArray[np.bool_]) -> bool:
     """Return whether there is enough to copy from in a window, and machine code for a guide."""
-    return compiled.AVAILABLE and np.count_nonzero(~unknown) >= MIN_KNOWN * unknown.size
+    return compiled.AVAILABLE and bool(np.count_nonzero(~unknown) >= MIN_KNOWN * unknown.size)
 
 
 def repeated(on_step: OnStep, step: Step) -> Report:

@@ -62,8 +62,8 @@ def find_matches(
     min_distance = max(2, max(known.shape) // 15)
     if compiled.AVAILABLE:
         index = PatchIndex(features, complete)
-        found = index.nearest(queries, min_distance, report)
-        return (index.places[found] - queries)[found >= 0]
+        nearest_patches = index.nearest(queries, min_distance, report)
+        return (index.places[nearest_patches] - queries)[nearest_patches >= 0]
     strips = cut_into_strips(features, complete)
     blocks = [queries[start : start + BLOCK] for start in range(0, len(queries), BLOCK)]
     offsets = [np.zeros((0, 2), np.int32)]
