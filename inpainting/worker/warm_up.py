@@ -31,7 +31,7 @@ def start_compiling() -> threading.Thread:
 def _compile() -> None:
     try:
         compile_kernels()
-    except Exception:
+    except Exception:  # a damaged cache raises anything; NumPy code takes the place of all kernels
         compiled.AVAILABLE = False
         logger.exception("quick-fill runs without machine code. Delete the files *.nbi and *.nbc of numba's cache.")
 

@@ -8,6 +8,7 @@ look; `labelling` computes the cost of edges from it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Indexes = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 CHANNELS = 5
 """Features of a pixel: L, a, b in 0..255, and the horizontal and vertical gradient of L."""
@@ -140,7 +142,7 @@ def build_graph(image: Bytes, known: Bools, hole: Bools, factor: int) -> HoleGra
     return HoleGraph(pixels, known, hole, rows, columns, first, second)
 
 
-def downscale(image: Bytes, known: Bools, hole: Bools, factor: int) -> tuple[Bytes, Bools, Bools]:
+def downscale(image: NDArray[Scalar], known: Bools, hole: Bools, factor: int) -> tuple[NDArray[Scalar], Bools, Bools]:
     """Return all three at 1 / `factor` of their size, of which their sides are multiples.
 
     A downscaled pixel is known where all its pixels are, and in the hole where any of them is.

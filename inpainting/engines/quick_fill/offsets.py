@@ -46,11 +46,9 @@ def find_matches(
     known: [h, w];
     near: [h, w], around the hole, where two thirds of the patches are sampled.
     """
-    height, width = known.shape
-    if min(height, width) < PATCH:
+    if min(known.shape) < PATCH:
         return np.zeros((0, 2), np.int32)
-    complete = cv2.erode(known.astype(np.uint8), np.ones((PATCH, PATCH), np.uint8), anchor=(0, 0), borderValue=0) > 0
-    complete = complete[: height - PATCH + 1, : width - PATCH + 1]
+    complete = complete_patches(known)
     features = patch_features(lab)
     close, far = near[: complete.shape[0], : complete.shape[1]], ~near[: complete.shape[0], : complete.shape[1]]
     queries = np.concatenate(
@@ -72,6 +70,12 @@ def find_matches(
         offsets.append(offset[found])
         report(len(offsets) / (len(blocks) + 1))
     return np.concatenate(offsets)
+
+
+def complete_patches(plane: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return [h-7, w-7]: whether `plane` [h, w] is true in the whole patch that begins there."""
+    whole = cv2.erode(plane.view(np.uint8), np.ones((PATCH, PATCH), np.uint8), anchor=(0, 0), borderValue=0) > 0
+    return whole[: plane.shape[0] - PATCH + 1, : plane.shape[1] - PATCH + 1]
 
 
 class PatchIndex:

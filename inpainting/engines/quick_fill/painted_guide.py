@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from inpainting.core import compiled
 from inpainting.engines.quick_fill.colour_cost import compute_features
 from inpainting.engines.quick_fill.guide import Guide
-from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, Floats, HoleGraph, Ints, build_graph
-from inpainting.engines.quick_fill.offsets import PATCH, PatchIndex, patch_features
+from inpainting.engines.quick_fill.hole_graph import Bytes, Floats, HoleGraph, Ints, build_graph
+from inpainting.engines.quick_fill.offsets import PATCH, PatchIndex, complete_patches, patch_features
 
 STRIDE = 3
 """Pixels between the patches that are compared."""
@@ -50,14 +50,11 @@ def match_patches(graph: HoleGraph, shown: HoleGraph) -> tuple[Ints, Ints, Float
     """Return (places [n, 2] of patches in the hole, those of the most similar known ones, their distances [n], the
     usual distance between known ones around the hole)."""
     kernel = np.ones((PATCH, PATCH), np.uint8)
-    height, width = (side - PATCH + 1 for side in graph.shape)
-
-    def whole(plane: Bools) -> Bools:
-        return cv2.erode(plane.view(np.uint8), kernel, anchor=(0, 0), borderValue=0)[:height, :width] > 0
-
     completed = np.where(graph.hole[:, :, None], shown.features[:, :, :3], graph.features[:, :, :3])
     features = patch_features(completed.astype(np.float32))
-    known, lattice = whole(graph.known), np.zeros((height, width), bool)
+    known = complete_patches(graph.known)
+    height, width = known.shape
+    lattice = np.zeros_like(known)
     lattice[::STRIDE, ::STRIDE] = True
     near = cv2.dilate(graph.hole.view(np.uint8), np.ones((31, 31), np.uint8))[:height, :width] > 0
     touching = cv2.dilate(graph.hole.view(np.uint8), kernel, anchor=(PATCH - 1, PATCH - 1))[:height, :width] > 0
@@ -69,7 +66,7 @@ def match_patches(graph: HoleGraph, shown: HoleGraph) -> tuple[Ints, Ints, Float
         difference = index.features[at[:, 0], at[:, 1]] - index.patches[found].astype(np.float64)
         return at, index.places[found], (difference**2).sum(axis=1)
 
-    inside = np.argwhere(lattice & touching & whole(graph.known | graph.hole)).astype(np.int32)
+    inside = np.argwhere(lattice & touching & complete_patches(graph.known | graph.hole)).astype(np.int32)
     around = np.argwhere(lattice & near & known).astype(np.int32)
     inside, nearest, distance = distances(inside, 0)
     _, _, usual = distances(around, PATCH)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from inpainting.core.compiled import compiled
 from inpainting.core.poisson import pull_push
-from inpainting.engines.quick_fill.hole_graph import Bools, Floats, Ints, any_in_blocks
+from inpainting.engines.quick_fill.hole_graph import Bools, Floats, Ints, downscale
 
 Words = NDArray[np.uint64]
 
@@ -107,9 +107,7 @@ def halve(image: Floats, known: Bools, hole: Bools) -> tuple[Floats, Bools, Bool
     down, right = hole.shape[0] % 2, hole.shape[1] % 2
     image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE)
     known, hole = (np.pad(plane, ((0, down), (0, right))) for plane in (known, hole))
-    size = hole.shape[1] // 2, hole.shape[0] // 2
-    half_hole = any_in_blocks(hole, 2)
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), ~(any_in_blocks(~known, 2) | half_hole), half_hole
+    return downscale(image, known, hole, 2)
 
 
 def double(completed: Floats, matches: Floats, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
