@@ -36,7 +36,7 @@ def schedule(
     scheduler, notes = make(settings.scheduler or spec.scheduler, config)
     steps, (height, width) = settings.steps or spec.steps, latent_size
     patches = (height // PATCH_SIZE) * (width // PATCH_SIZE)
-    timesteps = begin(scheduler, config, steps=steps, strength=settings.strength, patches=patches)
+    timesteps = begin(scheduler, config, steps=steps, strength=spec.strength_of(settings), patches=patches)
     return Schedule(scheduler, timesteps), notes
 
 
