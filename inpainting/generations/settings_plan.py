@@ -10,6 +10,7 @@ from inpainting import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ADAPTER_SETTINGS, Kind
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Box, Size, plan_window
 from inpainting.core.request import PaintSettings
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import RANGES, SETTINGS
@@ -24,15 +25,28 @@ CHOSEN_FIRST = frozenset({"model", "preset", "control", "ip_adapter"})
 """Settings without a default of their own, on which the defaults of others depend."""
 
 
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """The bounds of a mask, and the size of its image."""
+
+    box: Box
+    image: Size
+
+
 def describe_plan(
-    requested: PaintSettings, catalog: Catalog, engine: str = AUTO, models: Mapping[str, str] | None = None
+    requested: PaintSettings,
+    catalog: Catalog,
+    engine: str = AUTO,
+    models: Mapping[str, str] | None = None,
+    marked: Marked | None = None,
 ) -> dict[str, Any]:
     """The plan of the present settings, and the choices of their form, under the public names of the settings.
 
     models: engine -> the model to use if that engine is chosen and the settings name none.
+    marked: what will be marked, for the window.
     Raises InvalidRequest for an unknown engine, and for one that is not installed.
     """
-    return _FormPlan(engine, models or {}, catalog).make(requested)
+    return _FormPlan(engine, models or {}, catalog).make(requested, marked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +55,7 @@ class _FormPlan:
     models: Mapping[str, str]
     catalog: Catalog
 
-    def make(self, requested: PaintSettings) -> dict[str, Any]:
+    def make(self, requested: PaintSettings, marked: Marked | None) -> dict[str, Any]:
         plan, problems = self.plan(requested)
         with_prompt = plan
         if self.engine == AUTO and not requested.prompt:
@@ -57,6 +71,7 @@ class _FormPlan:
             "ignored": with_public_names(plan.ignored),
             "warnings": list(plan.warnings),
             "problems": with_public_names(problems),
+            **self.window(plan, marked),
             "form": self.form(with_prompt),
         }
 
@@ -81,6 +96,15 @@ class _FormPlan:
                 problems[error.field] = error.message
                 without: dict[str, Any] = {error.field: default}
                 requested = replace(requested, **without)
+
+    def window(self, plan: SettingsPlan, marked: Marked | None) -> dict[str, Any]:
+        """The part of the image that the engine would get, and the size at which it would work."""
+        if marked is None:
+            return {"window": None, "work_size": None}
+        whole, grown = Box.whole(marked.image), marked.box
+        if plan.settings.mask_grow > 0:
+            grown = marked.box.expanded(plan.settings.mask_grow).clipped(whole)
+        return plan_window(grown, marked.image, plan.window_rule).to_dict()
 
     def form(self, plan: SettingsPlan) -> dict[str, Any]:
         """The choices of the form. With the engine `auto`, those that apply once there is a prompt."""

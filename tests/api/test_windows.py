@@ -68,6 +68,24 @@ def test_a_small_mask_is_scaled_up_to_the_models_size(
     assert painted["work_size"] == [64, 64]
 
 
+def test_a_plan_without_images_has_the_window_of_a_mask_that_will_be_sent(alices_program: Client) -> None:
+    fields = {
+        "engine": "diffusion",
+        "only_masked_padding": 6,
+        "image_size": [512, 512],
+        "mask_box": [240, 200, 260, 220],
+    }
+    answer = alices_program.post("/api/plan/", fields, content_type="application/json").json()
+    assert answer["window"] == alices_program.post("/api/plan/", body(only_masked_padding=6)).json()["window"]
+    assert answer["work_size"] == [64, 64]
+    grown = alices_program.post("/api/plan/", {**fields, "mask_grow": 20}, content_type="application/json").json()
+    assert sides(grown["window"]) == (80, 80)  # a multiple of the model's
+    outside = alices_program.post("/api/plan/", {**fields, "mask_box": [0, 0, 600, 9]}, content_type="application/json")
+    assert (outside.status_code, outside.json()["field"]) == (400, "mask_box")
+    without = alices_program.post("/api/plan/", {"engine": "diffusion"}, content_type="application/json").json()
+    assert (without["window"], without["work_size"]) == (None, None)
+
+
 def test_a_padding_that_the_largest_upscaling_exceeds_is_reported(alices_program: Client) -> None:
     def warnings(**fields: int) -> list[str]:
         found: list[str] = alices_program.post("/api/plan/", body(only_masked_padding=6, **fields)).json()["warnings"]

@@ -3,8 +3,10 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
 
+import { visibleBox } from "editor/tools/geometry"
 import { placeBeside } from "editor/view/placement"
 import { fit, pinch, toImage, toScreen, zoomAt } from "editor/view/viewport"
+import { caption } from "editor/view/window_outline"
 
 test("a point converts to screen coordinates and back", () => {
   const viewport = { scale: 0.37, left: -12.5, top: 40 }
@@ -52,4 +54,18 @@ test("a bar lies beside a box and never over it", () => {
   for (const [name, [[left, top, right, bottom], place, others = []]] of Object.entries(cases)) {
     assert.deepEqual(placeBeside({ left, top, right, bottom }, { width: 200, height: 40 }, free, others), place, name)
   }
+})
+
+test("the outline of the model's window says how much of it the model sees", () => {
+  assert.equal(caption([0, 0, 100, 100], [100, 100]), "The model sees this part")
+  assert.equal(caption([50, 0, 306, 256], [1024, 1024]), "The model sees this part, 4 times as large")
+  assert.equal(caption([0, 0, 2000, 2000], [1024, 1024]), "The model sees this part, at 51 % of its size")
+})
+
+test("the box of a mask is that of its pixels that are not clear", () => {
+  const rgba = new Uint8ClampedArray(4 * 5 * 4)
+  assert.equal(visibleBox(5, 4, rgba), null)
+  rgba[4 * (1 * 5 + 2) + 3] = 1
+  rgba[4 * (3 * 5 + 4) + 3] = 255
+  assert.deepEqual(visibleBox(5, 4, rgba), [2, 1, 5, 4])
 })

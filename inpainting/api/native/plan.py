@@ -22,11 +22,13 @@ from inpainting.api.views import AnyBodyView
 from inpainting.catalog.lookup import Catalog
 from inpainting.core import masks
 from inpainting.core.codecs import encode_png
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
 from inpainting.generations.description import ignored_setting_names
-from inpainting.generations.settings_plan import describe_plan
+from inpainting.generations.settings_plan import Marked, describe_plan
 from inpainting.generations.submit import Submission, plan_submission
 from inpainting.worker.run_time_estimates import GenerationFeatures, estimator_for
 
@@ -71,8 +73,22 @@ def plan_without_images(body: Body) -> dict[str, Any]:
     catalog = Catalog()
     fields, warnings = check_fields(PlanForm, body.fields, catalog, clamp=True)
     engine, models = fields.get("engine", registry.AUTO), fields.pop("models", {})
-    values = describe_plan(settings_from(fields, catalog), catalog, engine, models)
+    marked = read_marked(fields.pop("image_size", None), fields.pop("mask_box", None))
+    values = describe_plan(settings_from(fields, catalog), catalog, engine, models, marked)
     return PlanAnswer.render({**values, "warnings": [*warnings, *values["warnings"]]})
+
+
+def read_marked(image_size: list[int] | None, mask_box: list[int] | None) -> Marked | None:
+    """Return the box of a mask that will be sent; None where it or the image's size is missing.
+
+    Raises InvalidRequest unless the box lies in the image.
+    """
+    if image_size is None or mask_box is None:
+        return None
+    size, box = Size(*image_size), Box(*mask_box)
+    if not Box.whole(size).contains(box):
+        raise InvalidRequest(f"{mask_box} extends beyond the image of {size}.", field="mask_box")
+    return Marked(box, size)
 
 
 def plan_with_images(request: InpaintRequest, submission: Submission) -> dict[str, Any]:

@@ -32,6 +32,7 @@ import { Toolbox } from "editor/tools/toolbox"
 import { Filmstrip } from "editor/flow/filmstrip"
 import { Compare } from "editor/view/compare"
 import { Hole } from "editor/view/hole"
+import { WindowOutline, marked } from "editor/view/window_outline"
 import { MaskView } from "editor/view/mask_view"
 import { MODES } from "editor/view/overlay"
 import { small } from "editor/view/screen"
@@ -67,16 +68,19 @@ const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), ove
     $("zoom-shown").textContent = `${Math.round(100 * viewport.scale)} %`
     compare.place(viewport, photo, store.view.frame)
     hole.place()
+    windowOutline.place()
     toolbox.redraw()
   },
   onDrawn() {
     if (mask.coverage() > 0) painting.keptSummary = ""
     refresh()
     hints.check()
+    maskChanged()
   },
   onError: refresh,
 })
 const hole = new Hole({ bar: $("hole-bar"), shimmer: $("shimmer"), zoom: $("zoom"), dock: $("settings"), editor: root }, mask)
+const windowOutline = new WindowOutline($("window-outline"), mask)
 const hints = new Hints(mask, refresh)
 const maskFile = new MaskFile(
   { file: $("mask-file"), empty: $("mask-empty"), name: $("mask-name"), about: $("mask-about"), preview: $("mask-preview") }, mask, limits.maskBytes,
@@ -176,6 +180,7 @@ function refresh() {
   const { missing } = painting
   root.classList.toggle("busy", busy)
   hole.place()
+  showWindow()
   toolbox.refresh() // and with it the state of the commands
   $("change-photo").disabled = busy || !photos.photo
   $("mask-input").disabled = busy || !photos.photo
@@ -199,9 +204,31 @@ function nameTheButton() {
   $("generate").textContent = settingsForm.paints ? "Paint" : "Erase"
 }
 
+const MASK_PAUSE_MS = 200 // after the last change of the mask
+let maskTimer = 0
+
+/** Tells the form what is marked, for the window of its plan, once the mask has been left alone for a moment. */
+function maskChanged() {
+  clearTimeout(maskTimer)
+  maskTimer = setTimeout(tellMarked, MASK_PAUSE_MS)
+}
+
+async function tellMarked() {
+  const { photo } = photos
+  const found = photo && (await marked(mask, photo))
+  if (photo === photos.photo) settingsForm.marked = found
+}
+
+/** An outpainting has a window of its own, which is not known before it is planned. */
+function showWindow() {
+  const isShown = isEditing() && isEmpty(store.view.frame) && mask.coverage() > 0
+  windowOutline.show(isShown ? settingsForm.window : { window: null, work_size: null }, photos.photo ?? null)
+}
+
 /** Keeps what is entered in the document. */
 function formChanged() {
   nameTheButton()
+  showWindow()
   seed.refresh()
   const settings = settingsForm.entered()
   if (JSON.stringify(settings) !== JSON.stringify(store.document.settings)) store.update((document) => withState(document, { settings }))

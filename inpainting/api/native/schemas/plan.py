@@ -17,11 +17,16 @@ from inpainting.core.settings_table import find_setting
 
 MODELS = "Engine -> the model to use if that engine is chosen and `model` is not sent."
 
+IMAGE_SIZE = "Without an image: the width and height of the one that will be sent, for its window."
+MASK_BOX = "Left, top, right and bottom of what its mask will mark, right and bottom exclusive."
+
 
 class PlanForm(ChangesForm):
     models: dict[str, Annotated[StoredText, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]] | None = Field(
         None, description=MODELS
     )
+    image_size: list[int] | None = Field(None, min_length=2, max_length=2, description=IMAGE_SIZE)
+    mask_box: list[int] | None = Field(None, min_length=4, max_length=4, description=MASK_BOX)
 
 
 @with_settings([find_setting("prompt")])
@@ -33,6 +38,8 @@ class PlanJson(Fields):
     mask: str | None = Field(None, description=MASK_TEXT)
     engine: str | None = Field(None, description=ENGINE)
     models: dict[str, str] | None = Field(None, description=MODELS)
+    image_size: list[int] | None = Field(None, description=IMAGE_SIZE)
+    mask_box: list[int] | None = Field(None, description=MASK_BOX)
     documents_null = True
 
 
@@ -60,6 +67,10 @@ class PlanAnswer(Success):
     problems: dict[str, str] = Field(
         description="Setting -> why it does not fit the others; it was left out of this plan."
     )
+    window: list[int] | None = Field(
+        description="Left, top, right, bottom of what the engine would get; null without image_size and mask_box."
+    )
+    work_size: list[int] | None = Field(description="Width, height at which it would work.")
     form: FormOfferAnswer
 
 

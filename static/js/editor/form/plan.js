@@ -8,7 +8,7 @@ const PAUSE_MS = 150 // after the last keystroke
  *  @typedef {{engine: string, hint: string, reads_prompt_weights: boolean, adapters: Record<string, string[]>,
  *    ignored: Record<string, string>, defaults: Record<string, string | null>, limits: Record<string, [string, string]>,
  *    choices: Record<string, string[]>}} FormPlan  adapters: the slugs that fit; ignored: why a setting has no effect */
-/** The answer of the server. @typedef {{engine: string, engine_label: string, form: FormPlan}} Answer */
+/** The answer of the server. @typedef {{engine: string, engine_label: string, ignored: Record<string, string>, form: FormPlan} & import("editor/view/window_outline").Window} Answer */
 /** @typedef {Record<string, unknown>} Question  the fields of the form, by the names of the API */
 
 export class Plan {

@@ -37,6 +37,8 @@ export class SettingsForm {
   #embeddings
   #adapterLists
   #adapterRows
+  /** @type {import("editor/view/window_outline").Marked | null} */
+  #marked = null
   #isFilling = false
   #onChange = () => {}
 
@@ -74,6 +76,19 @@ export class SettingsForm {
   values({ engine = this.#form.engine.value } = {}) {
     const model = this.#modelOf(engine === "auto" ? this.#plan.latest.engine : engine)
     return { prompt: this.#form.prompt.value.trim(), engine, ...(model && { model }), ...this.#sent() }
+  }
+
+  /** What the mask marks, for the window of the plan. @param {import("editor/view/window_outline").Marked | null} marked */
+  set marked(marked) {
+    if (JSON.stringify(marked) === JSON.stringify(this.#marked)) return
+    this.#marked = marked
+    this.#plan.askSoon(() => this.#question())
+  }
+
+  /** The part of the photo that a model would get; null where the engine has no size of its own, or nothing is marked. */
+  get window() {
+    const { window, work_size, ignored } = this.#plan.latest
+    return "only_masked_padding" in ignored ? { window: null, work_size: null } : { window, work_size }
   }
 
   /** The other engine without a prompt, where `auto` takes one and both can paint; undefined elsewhere. */
@@ -211,7 +226,7 @@ export class SettingsForm {
   #question() {
     const models = Object.fromEntries(this.#modelSelects.map((select) => [select.dataset.modelsOf, select.value]))
     const { prompt, engine } = this.#form
-    return { prompt: prompt.value.trim(), engine: engine.value, models, ...this.#sent(), loras: this.#loras.chosen }
+    return { prompt: prompt.value.trim(), engine: engine.value, models, ...this.#sent(), loras: this.#loras.chosen, ...this.#marked }
   }
 
   /** @returns {Record<string, string>} */

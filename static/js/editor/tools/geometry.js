@@ -62,3 +62,19 @@ export const nextSize = (size, direction, largest) =>
 
 /** @param {number} size */
 const roundedSize = (size) => (size < 10 ? Math.round(size * 10) / 10 : Math.round(size))
+
+/** Left, top, right and bottom of what is not clear; null where all is.
+ *  @param {number} width @param {number} height @param {ArrayLike<number>} rgba @returns {number[] | null} */
+export function visibleBox(width, height, rgba) {
+  let [left, top, right, bottom] = [width, height, 0, 0]
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      if (!rgba[4 * (y * width + x) + 3]) continue
+      left = Math.min(left, x)
+      right = Math.max(right, x + 1)
+      top = Math.min(top, y)
+      bottom = y + 1
+    }
+  }
+  return right ? [left, top, right, bottom] : null
+}

@@ -1,6 +1,7 @@
 // What lies at the hole, the part of the photo that is repainted: a shimmer that passes over it while it is painted, and
 // beside it a bar with the progress, then with what can be done with the result. Without room there the bar is docked.
 
+import { visibleBox } from "editor/tools/geometry"
 import { GAP, distance, placeBeside } from "editor/view/placement"
 import { narrow } from "editor/view/screen"
 
@@ -120,26 +121,13 @@ async function shapeOf(mask, photo, frame) {
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }))
   context.fillRect(0, 0, canvas.width, canvas.height)
   context.putImageData(new ImageData(rgba, width, height), Math.round(scale * frame.left), Math.round(scale * frame.top))
-  const box = boxOf(context.getImageData(0, 0, canvas.width, canvas.height))
-  if (!box) return { box: null, shape: "" }
+  const found = visibleBox(canvas.width, canvas.height, context.getImageData(0, 0, canvas.width, canvas.height).data)
+  if (!found) return { box: null, shape: "" }
+  const [left, top, right, bottom] = found
+  const box = { left, top, right, bottom }
   const cut = new OffscreenCanvas(box.right - box.left, box.bottom - box.top)
   const cutContext = /** @type {OffscreenCanvasRenderingContext2D} */ (cut.getContext("2d"))
   cutContext.drawImage(canvas, -box.left, -box.top)
   const inPhoto = { left: box.left / scale - frame.left, top: box.top / scale - frame.top, right: box.right / scale - frame.left, bottom: box.bottom / scale - frame.top }
   return { box: inPhoto, shape: URL.createObjectURL(await cut.convertToBlob()) }
-}
-
-/** The box of the pixels that are not clear, or null. @param {ImageData} image */
-function boxOf({ width, height, data }) {
-  const box = { left: width, top: height, right: 0, bottom: 0 }
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      if (!data[4 * (y * width + x) + 3]) continue
-      box.left = Math.min(box.left, x)
-      box.right = Math.max(box.right, x + 1)
-      box.top = Math.min(box.top, y)
-      box.bottom = y + 1
-    }
-  }
-  return box.right ? box : null
 }

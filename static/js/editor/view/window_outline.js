@@ -1,0 +1,69 @@
+// The part of the photo that a diffusion model would get, outlined while the mask is drawn: the plan says where it lies.
+
+import { visibleBox } from "editor/tools/geometry"
+
+/** @typedef {import("editor/tools/geometry").Size} Size */
+/** @typedef {import("editor/view/mask_view").MaskView} MaskView */
+/** What the plan needs to know of the mask. @typedef {{image_size: number[], mask_box: number[]}} Marked */
+/** @typedef {{window: number[] | null, work_size: number[] | null}} Window  of an answer of POST /api/plan/ */
+
+const SIDE = 512 // of the mask's copy that gives its box
+
+/** The box of the mask in pixels of the photo; null where nothing is marked. @param {MaskView} mask @param {Size} photo
+ *  @returns {Promise<Marked | null>} */
+export async function marked(mask, photo) {
+  if (!mask.coverage()) return null
+  const { width, height, rgba } = await mask.shape(SIDE)
+  const box = visibleBox(width, height, rgba)
+  if (!box) return null
+  const across = photo.width / width, down = photo.height / height
+  return {
+    image_size: [photo.width, photo.height],
+    mask_box: [
+      Math.floor(box[0] * across), Math.floor(box[1] * down), Math.min(photo.width, Math.ceil(box[2] * across)), Math.min(photo.height, Math.ceil(box[3] * down)),
+    ],
+  }
+}
+
+/** "The model sees this part, 3.5 times as large". @param {number[]} window @param {number[]} work */
+export function caption([left, , right], [width]) {
+  const scale = width / (right - left)
+  if (scale > 0.95 && scale < 1.05) return "The model sees this part"
+  return `The model sees this part, ${scale > 1 ? `${round(scale)} times as large` : `at ${Math.round(100 * scale)} % of its size`}`
+}
+
+/** @param {number} scale */
+const round = (scale) => Number(scale.toFixed(1))
+
+export class WindowOutline {
+  #element
+  #mask
+  /** @type {number[] | null} */
+  #box = null
+
+  /** @param {HTMLElement} element @param {MaskView} mask */
+  constructor(element, mask) {
+    this.#element = element
+    this.#mask = mask
+  }
+
+  /** Shows the window of a plan; nothing where it is the whole photo, or where there is none.
+   *  @param {Window} plan @param {Size | null} photo */
+  show({ window, work_size }, photo) {
+    const isWhole = !window || !photo || (window[2] - window[0] >= photo.width && window[3] - window[1] >= photo.height)
+    this.#box = isWhole ? null : window
+    this.#element.dataset.caption = this.#box && work_size ? caption(this.#box, work_size) : ""
+    this.place()
+  }
+
+  /** Puts the outline where the photo is. */
+  place() {
+    this.#element.hidden = !this.#box
+    if (!this.#box) return
+    const [left, top, right, bottom] = this.#box
+    const { scale, left: x, top: y } = this.#mask.viewport
+    Object.assign(this.#element.style, {
+      width: `${(right - left) * scale}px`, height: `${(bottom - top) * scale}px`, transform: `translate(${left * scale + x}px, ${top * scale + y}px)`,
+    })
+  }
+}
