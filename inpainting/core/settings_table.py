@@ -298,7 +298,6 @@ class PaintSettings:
         "paints it with the detail of a whole image; 1 paints at the image's own scale.",
         default=4.0,
         range=(1.0, 16.0),
-        step=0.5,
     )
     model: str | None = _model(
         label="Model",

@@ -95,9 +95,10 @@ def test_the_window_that_the_model_gets_is_outlined(page: Page, tmp_path: Path) 
     expect(outline).to_be_hidden()  # nothing but erasing is asked for
     page.fill("#prompt", "a lawn")
     expect(outline).to_be_visible()
-    expect(outline).to_have_attribute("data-caption", re.compile(r"The model sees this part, [\d.]+ times as large"))
+    expect(outline).to_have_attribute("data-caption", re.compile(r"Seen by the model at \d{3} %"))
     before = outline.bounding_box()
     assert before is not None
+    expect(page.locator("#more-set")).to_be_empty()  # no setting is taken for one that was chosen
     more_settings(page)
     page.fill("[name=only_masked_padding]", "300")
     wider = "width => document.querySelector('#window-outline').offsetWidth > width + 20"

@@ -56,10 +56,9 @@ test("a bar lies beside a box and never over it", () => {
   }
 })
 
-test("the outline of the model's window says how much of it the model sees", () => {
-  assert.equal(caption([0, 0, 100, 100], [100, 100]), "The model sees this part")
-  assert.equal(caption([50, 0, 306, 256], [1024, 1024]), "The model sees this part, 4 times as large")
-  assert.equal(caption([0, 0, 2000, 2000], [1024, 1024]), "The model sees this part, at 51 % of its size")
+test("the outline of the model's window says at which scale the model sees it", () => {
+  assert.equal(caption([50, 0, 306, 256], [1024, 1024]), "Seen by the model at 400 %")
+  assert.equal(caption([0, 0, 2000, 2000], [1024, 1024]), "Seen by the model at 51 %")
 })
 
 test("the box of a mask is that of its pixels that are not clear", () => {

@@ -25,15 +25,8 @@ export async function marked(mask, photo) {
   }
 }
 
-/** "The model sees this part, 3.5 times as large". @param {number[]} window @param {number[]} work */
-export function caption([left, , right], [width]) {
-  const scale = width / (right - left)
-  if (scale > 0.95 && scale < 1.05) return "The model sees this part"
-  return `The model sees this part, ${scale > 1 ? `${round(scale)} times as large` : `at ${Math.round(100 * scale)} % of its size`}`
-}
-
-/** @param {number} scale */
-const round = (scale) => Number(scale.toFixed(1))
+/** "Seen by the model at 350 %". @param {number[]} window @param {number[]} work */
+export const caption = ([left, , right], [width]) => `Seen by the model at ${Math.round((100 * width) / (right - left))} %`
 
 export class WindowOutline {
   #element
