@@ -88,6 +88,7 @@ SD = register(
             tensors=LORA_TENSORS,
             own_tensors=r"\Alora_te_",
             original_name=ORIGINAL_NAME,
+            base_models=r"\bsd[-_ ]?v?[12]|stable[-_ ]diffusion[-_ ]v?[12]|\bv(1-[1-5]|2-[01])\b",
         ),
         embedding=EmbeddingSupport(widths=(frozenset({768, 1024}),)),
         preview_decoder="taesd",
