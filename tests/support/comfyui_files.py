@@ -232,6 +232,9 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "ipadapter/ip-adapter_sd15.safetensors": lambda: plain(768, 1024),
     "ipadapter/ip-adapter_sd15_vit-G.safetensors": lambda: plain(768, 1280),
     "ipadapter/ip-adapter-plus_sd15.safetensors": lambda: plus(768, 1280),
+    "ipadapter/ip-adapter-full-face_sd15.safetensors": lambda: ip_adapter(
+        768, {"proj.0.weight": (1280, 1280), "proj.3.weight": (768,)}
+    ),
     "ipadapter/ip-adapter_sdxl.safetensors": lambda: plain(2048, 1280),
     "ipadapter/ip-adapter-plus_sdxl_vit-h.safetensors": lambda: plus(2048, 1280),
     "ipadapter/ip-adapter-faceid_sd15.safetensors": lambda: ip_adapter(768, {"proj.0.weight": (1024, 512)}),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from inpainting.catalog.inspection.adapter_files import ENCODER_CLASS, FULL_TENSOR, check_face_id
+from inpainting.catalog.inspection.adapter_files import ENCODER_CLASS, check_face_id
 from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.safetensors_header import read_header
@@ -42,10 +42,10 @@ PATCH_FEATURES = "hidden_size"
 PROJECTIONS = {
     "image_proj.proj.weight": EMBEDDING,
     "image_proj.proj_in.weight": PATCH_FEATURES,
-    FULL_TENSOR: PATCH_FEATURES,
+    "image_proj.proj.0.weight": PATCH_FEATURES,
 }
-"""Tensor of an adapter -> which features of the encoder it takes: of the whole image (plain adapters), or of its
-patches (plus and full ones)."""
+"""The first layer of an adapter -> which features of the encoder it takes: of the whole image (plain adapters), or of
+its patches (plus and full ones)."""
 
 
 def encoder_of(header: Mapping[str, Any]) -> str:
@@ -66,12 +66,10 @@ def needed_encoder(header: Mapping[str, Any], file: str) -> str:
     """Return which of ENCODERS an IP-Adapter needs. Raises ModelRefused for one that needs another network."""
     check_face_id(header, file)
     for tensor, features in PROJECTIONS.items():
-        width = next((header[name]["shape"][-1] for name in [tensor] if name in header and header[name]["shape"]), 0)
-        if tensor == FULL_TENSOR and width:  # its last layer; the first one takes what the encoder gives
-            width = header["image_proj.proj.0.weight"]["shape"][-1]
-        found = next((name for name, known in ENCODERS.items() if known[features] == width), "")
-        if found:
-            return found
+        shape = header.get(tensor, {}).get("shape") or [0]
+        for name, known in ENCODERS.items():
+            if known[features] == shape[-1]:
+                return name
     raise ModelRefused(f"{file} is an IP-Adapter for an image encoder that is not supported.")
 
 

@@ -58,7 +58,6 @@ from inpainting.catalog.inspection.files import (
 )
 from inpainting.catalog.inspection.gguf_header import read_weights_header
 from inpainting.catalog.inspection.image_encoders import (
-    encoder_file,
     encoder_of,
     is_image_encoder,
     needed_encoder,
@@ -466,10 +465,11 @@ def ip_adapter_at(path: Path, header: Mapping[str, Any]) -> FoundModel:
 def with_encoder(found: FoundModel, encoders: Sequence[Path]) -> FoundModel:
     """Return an IP-Adapter with its image encoder. Raises ModelRefused where that is not among the files."""
     needed = needed_encoder(read_header(found.path), found.path.name)
-    if all(encoder_of(read_header(encoder)) != needed for encoder in encoders):
-        words = ["add_model", found.slug, "--family", found.family, "--kind", str(found.kind), "--from"]
-        raise ModelRefused(
-            f"It is an IP-Adapter whose image encoder, {needed}, is not in the folder. Type "
-            f"{shell(*words, str(found.path), '--part', 'FILE')}, where FILE is the {WEIGHTS} file of that encoder."
-        )
-    return replace(found, parts=(encoder_file(found.path, encoders),))
+    for encoder in encoders:
+        if encoder_of(read_header(encoder)) == needed:
+            return replace(found, parts=(encoder,))
+    words = ["add_model", found.slug, "--family", found.family, "--kind", str(found.kind), "--from"]
+    raise ModelRefused(
+        f"It is an IP-Adapter whose image encoder, {needed}, is not in the folder. Type "
+        f"{shell(*words, str(found.path), '--part', 'FILE')}, where FILE is the {WEIGHTS} file of that encoder."
+    )

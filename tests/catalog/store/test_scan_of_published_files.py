@@ -47,6 +47,7 @@ NEW = {
     "ipadapter/ip-adapter_sd15.safetensors": f"ip-adapter sd with {VIT_H}, ip-adapter_sd15-2",
     "ipadapter/ip-adapter_sd15_vit-G.safetensors": f"ip-adapter sd with {VIT_G}, ip-adapter_sd15_vit-g",
     "ipadapter/ip-adapter-plus_sd15.safetensors": f"ip-adapter sd with {VIT_H}, ip-adapter-plus_sd15",
+    "ipadapter/ip-adapter-full-face_sd15.safetensors": f"ip-adapter sd with {VIT_H}, ip-adapter-full-face_sd15",
     "ipadapter/ip-adapter_sdxl.safetensors": f"ip-adapter sdxl with {VIT_G}, ip-adapter_sdxl-2",
     "ipadapter/ip-adapter-plus_sdxl_vit-h.safetensors": f"ip-adapter sdxl with {VIT_H}, ip-adapter-plus_sdxl_vit-h-2",
     "controlnet/control_v11p_sd15_canny_fp16.safetensors": "controlnet canny for sd, control_v11p_sd15_canny_fp16",
