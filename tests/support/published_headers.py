@@ -216,7 +216,7 @@ def qwen_image(*, prefix: str = "", dtype: str = "BF16", count: int = 60) -> Ten
         "img_mod.1": (6 * width, width),
         "txt_mod.1": (6 * width, width),
     }
-    layers = {"img_in": (width, 64), "txt_in": (width, 3584), "proj_out": (64, width)}
+    layers: dict[str, Shape] = {"img_in": (width, 64), "txt_in": (width, 3584), "proj_out": (64, width)}
     layers |= blocks("transformer_blocks", count, inside)
     return weights(layers, dtype, prefix=prefix) | tensors({"txt_norm.weight": (3584,)}, dtype, prefix=prefix)
 

@@ -33,8 +33,8 @@ def factors(model: Any, layers: Layers, kind: str) -> dict[str, dict[str, torch.
         if kind == "plain":
             shapes = {"lora_down.weight": (RANK, inputs), "lora_up.weight": (outputs, RANK)}
         else:
-            first = tuple(FACTOR if side % FACTOR == 0 else 1 for side in (outputs, inputs))
-            shapes = {"lokr_w1": first, "lokr_w2": (outputs // first[0], inputs // first[1])}
+            rows, columns = (FACTOR if side % FACTOR == 0 else 1 for side in (outputs, inputs))
+            shapes = {"lokr_w1": (rows, columns), "lokr_w2": (outputs // rows, inputs // columns)}
         found[name] = {part: torch.randn(shape, generator=generator) * 0.15 for part, shape in shapes.items()}
     return found
 
