@@ -17,8 +17,13 @@ TOOLS = frozenset({MODERATION, SEGMENTATION, CAPTIONS, PREPROCESSING})
 MAX_GUIDANCE_SCALE = 20.0
 """The highest `guidance_scale` of families that declare no other."""
 
+BASE_MODEL_KEYS = ("ss_base_model_version", "modelspec.architecture", "ss_sd_model_name", "ss_network_module")
+"""Keys of a LoRA's metadata under which trainers name the model that it was trained on, the surest first: kohya-ss and
+those who write as it does, and ModelSpec (github.com/Stability-AI/ModelSpec)."""
 OriginalName = Callable[[str, Any], tuple[str, int] | None]
 """Takes the path of a layer in diffusers and its network; see `LoraSupport.original_name`."""
+OtherModel = Callable[[Mapping[str, Mapping[str, tuple[int, ...]]], str], str]
+"""Takes the shapes of each layer's factors and the names of base models; see `LoraSupport.other_model`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +47,23 @@ class LoraSupport:
     It takes the path of a layer in diffusers and the network, and returns the name and which part of that layer's
     outputs it gives; None for a layer that has no other name. It is "" where trainers save diffusers' names alone.
     """
+    base_models: str = ""
+    """Pattern of the names of the family's models, in lower case, as trainers write them into a LoRA's metadata."""
+    other_model: str = ""
+    """The function that tells LoRAs of other models with layers of the same names apart, as "module:name".
+
+    It takes the layers with the shapes of their factors, and the names of base models in the file's metadata, and
+    returns the name of the other model, or "" for a LoRA that may be one of the family. It is "" where no other model
+    has such names.
+    """
 
     def load_original_name(self) -> OriginalName | None:
         """Return the function that `original_name` names."""
         return pkgutil.resolve_name(self.original_name) if self.original_name else None
+
+    def load_other_model(self) -> OtherModel | None:
+        """Return the function that `other_model` names."""
+        return pkgutil.resolve_name(self.other_model) if self.other_model else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +125,8 @@ class ModelFamily:
     """Channels of its VAEs' latents; None where that is not checked."""
     vae_scaling_factor: float | None = None
     """The factor of its VAEs' latents; None where that is not checked."""
+    vae_names: str = ""
+    """Pattern of the names, in lower case, of files of its VAEs, for families whose VAEs have the same shape."""
     vae_configuration: str = ""
     """Name in `catalog.configurations` of the published one, for VAEs of one file; "" where there is none."""
     lora: LoraSupport | None = None

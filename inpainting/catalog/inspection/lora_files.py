@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 from inpainting import families
 from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, check_names, quote
 from inpainting.catalog.inspection.lora_layers import (
+    Shape,
     are_complete,
     input_width,
     is_read_by_diffusers,
     layers_in,
     split_name,
 )
-from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.inspection.safetensors_header import read_header, read_metadata
+from inpainting.families.declaration import BASE_MODEL_KEYS
 
 MAX_LORA_BYTES = 2**30
 CHUNK_NUMBERS = 2**22
@@ -35,7 +37,12 @@ TYPES: dict[str, tuple[str, int]] = {
 }
 """Each type as unsigned integers, and the bits of its exponent: a number with all of them set is not finite
 (IEEE 754)."""
-OTHER_KINDS = {"bundle_emb": "a LoRA with embeddings", ".oft_": "an OFT", ".on_input": "an IA3"}
+OTHER_KINDS = {
+    "bundle_emb": "a LoRA with embeddings",
+    ".oft_": "an OFT",
+    ".on_input": "an IA3",
+    ".processor.qkv_lora": "a LoRA in the names of XLabs, not in those of kohya-ss, ai-toolkit or diffusers",
+}
 """Parts of tensor names by which adapters are recognised that are not supported."""
 CONFIGURATION = "lora_adapter_metadata"
 """The key of the header under which diffusers stores PEFT's configuration."""
@@ -74,9 +81,12 @@ def check_lora(path: Path, family: str) -> None:
         raise
     except ModelRefused as error:
         raise LoraRefused(error.message) from error
-    seen = detect_family(header)
+    base_models = read_base_models(path)
+    seen = detect_family(header, base_models)
     if seen is not None and seen != family:
         raise LoraRefused(f"{path.name} is a LoRA for models of the family {seen}, not {family}.")
+    if other := other_model(layers_in(header), base_models, family):
+        raise LoraRefused(f"{path.name} is a LoRA for {other}, not for {families.get(family).label}.")
     check_tensors(header, path.name, family)
     check_configuration(path)
     support = families.get(family).lora
@@ -119,20 +129,49 @@ def check_tensors(header: Mapping[str, Any], file: str, family: str) -> None:
             raise LoraRefused(f"{file} is damaged: the tensors of {quote(layer)} do not fit together.")
 
 
-def detect_family(header: Mapping[str, Any]) -> str | None:
-    """Return the family that a LoRA's layers show; None where they could be of several.
+def detect_family(header: Mapping[str, Any], base_models: Sequence[str] = ()) -> str | None:
+    """Return the family that a LoRA's layers show, or else its metadata; None where it could be of several.
 
     Tensor names that one family alone has show it, or the width of the text features that its layers attend to.
     Families with more components come first: their files hold the tensors of smaller ones too.
+    base_models: as `read_base_models` returns them.
     """
-    layers = layers_in(header).items()
-    widths = {input_width(shapes) for name, shapes in layers if re.search(r"attn2[._](processor\.)?to_[kv]", name)}
+    layers = layers_in(header)
+    widths = {input_width(layers[name]) for name in layers if re.search(r"attn2[._](processor\.)?to_[kv]", name)}
     named = map(families.get, families.families_with_loras())
-    supports = [(known, known.lora) for known in named if known.lora is not None]
+    supports = [
+        (known, known.lora)
+        for known in named
+        if known.lora is not None and not other_model(layers, base_models, known.name)
+    ]
     for known, support in sorted(supports, key=lambda family: -len(family[1].components)):
         if widths & known.text_features.keys() or any(re.search(support.own_tensors, name) for name in header):
             return known.name
+    for base_model in base_models:
+        for known, support in supports:
+            is_named = support.base_models and re.search(support.base_models, base_model)
+            if is_named and has_names_of(header, known.name):
+                return known.name
     return None
+
+
+def has_names_of(header: Mapping[str, Any], family: str) -> bool:
+    """Whether a LoRA for models of the family may have tensors of these names."""
+    support = families.get(family).lora
+    return support is not None and all(re.match(support.tensors, name) for name in header)
+
+
+def other_model(layers: Mapping[str, Mapping[str, Shape]], base_models: Sequence[str], family: str) -> str:
+    """Return the name of another model that a LoRA with layers of this family's names is for; "" for none."""
+    support = families.get(family).lora
+    tell = None if support is None else support.load_other_model()
+    return "" if tell is None else tell(layers, " ".join(base_models))
+
+
+def read_base_models(path: Path) -> list[str]:
+    """Return what the metadata of a LoRA's file says about the model that it was trained on, the surest first."""
+    notes = read_metadata(path)
+    return [notes[key].lower() for key in BASE_MODEL_KEYS if notes.get(key)]
 
 
 def check_configuration(path: Path) -> None:

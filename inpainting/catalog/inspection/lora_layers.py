@@ -109,6 +109,15 @@ def input_width(shapes: Mapping[str, Shape]) -> int | None:
     return shape[1] if len(shape) == 2 else None
 
 
+def output_width(shapes: Mapping[str, Shape]) -> int | None:
+    """The number of outputs of a layer, as its factors show it; None where they do not."""
+    if {"lokr_w1", "lokr_w1_a"} & shapes.keys():
+        first, second = (shapes.get(f"lokr_w{count}", shapes.get(f"lokr_w{count}_a", (0,))) for count in (1, 2))
+        return first[0] * second[0]
+    shape = next((shapes[name] for name in (UP, "hada_w1_a", DIFF) if name in shapes), ())
+    return shape[0] if len(shape) == 2 else None
+
+
 def is_product(up: Shape, mid: Shape | None, down: Shape) -> bool:
     """Whether [out, rank, ...], a kernel [rank, rank, ...] if there is one, and [rank, in, ...] follow one another."""
     if len(up) not in (2, 4) or len(down) not in (2, 4) or not 1 <= down[0] <= MAX_RANK:

@@ -19,6 +19,8 @@ MAX_HEADER_BYTES = 100_000_000
 MAX_COLONS, MAX_COMMAS = 200_000, 1_000_000
 """Counted before a header is parsed, texts included. A tensor has 4 colons and about 8 commas; the largest models have
 a few thousand tensors, and the training notes of a LoRA may list tens of thousands of tags."""
+METADATA = "__metadata__"
+"""The key of the header with notes of whoever saved the file."""
 MAX_DIMENSIONS = 8
 """Of a shape; PyTorch's convolutions have at most 5."""
 TYPE_BITS = {
@@ -52,7 +54,7 @@ def read_header(path: Path) -> dict[str, Any]:
             raise ModelRefused(f"{path.name} is no {WEIGHTS} file: its header is not JSON.") from error
     if not isinstance(header, dict):
         raise ModelRefused(f"{path.name} is no {WEIGHTS} file: its header is no object.")
-    header.pop("__metadata__", None)
+    header.pop(METADATA, None)
     at = 0
     for begin, end, name in sorted(tensor_spans(header, path.name)):
         if begin != at:
@@ -61,6 +63,14 @@ def read_header(path: Path) -> dict[str, Any]:
     if at != size - 8 - length:
         raise ModelRefused(f"{path.name} is damaged: it has {size - 8 - length} bytes of numbers, its header {at}.")
     return header
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the texts in the metadata of a file that `read_header` accepts; {} where it has none."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    notes = header.get(METADATA)
+    return {key: text for key, text in notes.items() if isinstance(text, str)} if isinstance(notes, dict) else {}
 
 
 def tensor_spans(header: Mapping[str, Any], file: str) -> Iterator[tuple[int, int, str]]:

@@ -62,10 +62,12 @@ def name_found(found: list[FoundModel]) -> Iterator[tuple[str, bool, FoundModel]
 def known_slug(found: FoundModel) -> str:
     """Return the slug of the model or LoRA in the catalog whose weights lie there; "" where there is none.
 
-    Files are compared where their sizes are equal, by their place on the disk, which hard links share, and by hash.
+    Files are compared where their sizes are equal, by their place on the disk, which hard links share, and by hash. A
+    model of another kind may have some of them, as a VAE has one of those of a checkpoint.
     """
     paths = [path for path in found.weights if isinstance(path, TensorSlice) or path.is_file()]
-    for row in rows(found).order_by("pk"):
+    same_kind = rows(found) if found.kind == LORA else rows(found).filter(kind=str(found.kind))
+    for row in same_kind.order_by("pk"):
         if all(any(is_same(path, *weight) for path in paths) for weight in weights_of(row)) and weights_of(row):
             return str(row.slug)
     return ""

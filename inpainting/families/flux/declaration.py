@@ -11,13 +11,16 @@ CONFIGURATIONS = "parts/flux"
 """The name in `catalog.configurations` of those that a transformer lacks. Z-Image has the same VAE."""
 LORAS = LoraSupport(
     components=("transformer", "text_encoder"),
-    tensors=r"transformer\.|text_encoder\.|text_encoders\.(clip_l|t5xxl)\.|diffusion_model\.|base_model\.model\."
-    r"|lora_(unet|transformer|te[123]?)_|lycoris_",
+    tensors=r"(?!.*((down|up|input|output)_blocks|mid(dle)?_block)[._])"  # which are a UNet's
+    r"(transformer\.|text_encoder\.|text_encoders\.(clip_l|t5xxl)\.|diffusion_model\.|base_model\.model\."
+    r"|lora_(unet|transformer|te[123]?)_|lycoris_)",
     own_tensors=r"single_transformer_blocks|(double|single)_blocks[._]\d",
     # In diffusers' names the alphas, and names from before PEFT; in those of the original all outside the blocks.
     not_read=r"transformer\.(single_)?transformer_blocks\.(.*\.alpha\Z|(?!.*\.lora_[AB]))|lora_unet_(double|single)_blocks"
     r"|diffusion_model\.(double_blocks|single_blocks|(img|txt|time|vector|guidance)_in|final_layer)",
     original_name="inpainting.families.flux.lora_names:original_name",
+    base_models=r"flux[-_. ]?1|\bflux[-_ ]?(dev|schnell)",
+    other_model="inpainting.families.flux.other_loras:other_model",
 )
 """One object, since LoRAs are added for the first of the families that share it."""
 

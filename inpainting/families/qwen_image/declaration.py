@@ -42,11 +42,12 @@ QWEN_IMAGE = register(
         ignored_settings=frozenset({"guidance_rescale", "clip_skip", "use_karras_sigmas", "algorithm_type"}),
         lora=LoraSupport(
             components=("transformer",),
-            tensors=rf"({LORA_PREFIXES})?(transformer_blocks|time_text_embed|img_in|txt_in|norm_out|proj_out)[._]",
+            tensors=rf"{LORA_PREFIXES}(transformer_blocks|time_text_embed|img_in|txt_in|norm_out|proj_out)[._]",
             # The attention layers have the names of FLUX's, which has 19 of these blocks and not 60.
-            own_tensors=rf"\A({LORA_PREFIXES})?transformer_blocks[._](\d+[._](img|txt)_(mlp|mod)|(19|[2-5]\d)[._])",
+            own_tensors=rf"\A{LORA_PREFIXES}transformer_blocks[._](\d+[._](img|txt)_(mlp|mod)|(19|[2-5]\d)[._])",
             # diffusers' loader is not given alphas and names from before PEFT, nor the input layers in ComfyUI's names.
             not_read=r"transformer\.transformer_blocks\.(.*\.alpha\Z|(?!.*\.lora_[AB]))|diffusion_model\.(img|txt)_in",
+            base_models=r"qwen[-_ ]?image",
         ),
     )
 )

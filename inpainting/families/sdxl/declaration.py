@@ -44,6 +44,7 @@ SDXL = register(
         configurations={2048: ("sdxl",)},
         latent_channels=4,
         vae_scaling_factor=0.13025,
+        vae_names=r"xl",
         vae_configuration="sdxl",
         lora=LoraSupport(
             components=("unet", "text_encoder", "text_encoder_2"),
@@ -51,6 +52,8 @@ SDXL = register(
             # Its UNet has blocks of several transformers.
             own_tensors=r"\A(lora_te2_|text_encoder_2\.)|\d[._]transformer_blocks[._][1-9]",
             original_name=ORIGINAL_NAME,
+            # Pony, Illustrious and NoobAI are published models that were trained from it.
+            base_models=r"\bsd[-_ ]?xl|stable[-_ ]diffusion[-_ ]xl|pony|illustrious|noobai",
         ),
         embedding=EmbeddingSupport(tensors=("clip_l", "clip_g"), widths=(frozenset({768}), frozenset({1280}))),
         preview_decoder="taesdxl",

@@ -9,8 +9,9 @@ from inpainting.families.declaration import LoraSupport, ModelFamily
 from inpainting.families.flux.declaration import CONFIGURATIONS
 from inpainting.families.layouts import Component, DiffusersLayout
 
-LORA_PREFIXES = r"((transformer|diffusion_model)\.|lora_unet_)"
-"""The prefixes of tensor names by diffusers, ai-toolkit and kohya-ss."""
+LORA_PREFIXES = r"((base_model\.model\.)?(transformer\.)?|diffusion_model\.|lora_(unet|transformer)_|lycoris_)"
+"""The prefixes of tensor names by PEFT and diffusers, ai-toolkit, kohya-ss, OneTrainer and LyCORIS; none for distilled
+LoRAs, as they are published."""
 
 Z_IMAGE = register(
     ModelFamily(
@@ -48,8 +49,13 @@ Z_IMAGE = register(
         vae_configuration=CONFIGURATIONS,  # it has FLUX.1's VAE
         lora=LoraSupport(
             components=("transformer",),
-            tensors=rf"{LORA_PREFIXES}(layers|noise_refiner|context_refiner|\w+_embedder|all_final_layer)[._]",
-            own_tensors=rf"\A{LORA_PREFIXES}(layers|noise_refiner|context_refiner)[._]\d",
+            tensors=rf"{LORA_PREFIXES}(layers|noise_refiner|context_refiner|\w+_embedder|(all_)?final_layer)[._]",
+            own_tensors=rf"\A{LORA_PREFIXES}(layers|noise_refiner|context_refiner)[._]\d+[._]"
+            r"(attention|feed_forward|adaLN_modulation)[._]",
+            not_read=r".*[._]attention[._](qkv|out)\.|(?!transformer\.|diffusion_model\.|lora_unet_)",
+            original_name="inpainting.families.z_image.lora_names:original_name",
+            base_models=r"z[-_ ]?image",
+            other_model="inpainting.families.z_image.lora_names:other_model",
         ),
         preview_decoder="taef1",
     )

@@ -179,6 +179,44 @@ def test_other_kinds_change_fused_layers_as_their_product_does(model: FluxFill, 
     assert_equal(changed, merged)
 
 
+@pytest.mark.parametrize("weight", [1.0, 0.5])
+@pytest.mark.parametrize("is_of_inputs", [True, False])
+def test_the_norms_of_a_dora_belong_to_a_fused_layer_as_a_whole(
+    model: FluxFill, tmp_path: Path, is_of_inputs: bool, weight: float
+) -> None:
+    """The first versions of LyCORIS have a norm for each input, later ones for each output."""
+    generator = torch.Generator().manual_seed(0)
+    layers = [model.transformer.get_submodule(path) for path in FUSED["double_blocks.0.img_attn.qkv"]]
+    down = torch.randn(RANK, layers[0].in_features, generator=generator) * 0.3
+    up = torch.randn(sum(layer.out_features for layer in layers), RANK, generator=generator) * 0.3
+    before = torch.cat([layer.weight.detach() for layer in layers])
+    merged = before + up @ down
+    side = 0 if is_of_inputs else 1
+    norm = before.norm(dim=side, keepdim=True) * (
+        0.5 + torch.rand(before.shape[1 - side], generator=generator)
+    ).reshape((1, -1) if is_of_inputs else (-1, 1))
+    merged = merged * norm / merged.norm(dim=side, keepdim=True)
+    stem = "lora_unet_double_blocks_0_img_attn_qkv"
+    tensors = {f"{stem}.lora_down.weight": down, f"{stem}.lora_up.weight": up, f"{stem}.dora_scale": norm}
+    path = tiny_loras.saved(tmp_path / f"dora-{side}-{weight}.safetensors", tensors)
+    changed, active = painted(model, path, weight)
+    model.loras.fuse(active, model.network)
+    model.loras.activate(active)
+    fused = denoised(model, request())
+    model.loras.unfuse()
+    model.loras.activate(())
+    plain = denoised(model, request())
+    rows = [layer.out_features for layer in layers]
+    for layer, whole, own in zip(layers, merged.split(rows), before.split(rows), strict=True):
+        layer.weight.data = own + weight * (whole - own)
+    expected = denoised(model, request())
+    for layer, own in zip(layers, before.split(rows), strict=True):
+        layer.weight.data = own.clone()
+    assert_equal(changed, expected)
+    assert_equal(fused, expected)
+    assert not torch.allclose(expected, plain, atol=1e-2)
+
+
 def test_an_input_layer_of_fewer_channels_changes_the_first_ones(
     spec: ModelSpec, model: FluxFill, tmp_path: Path
 ) -> None:

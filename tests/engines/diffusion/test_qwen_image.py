@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import diffusers
+import pytest
 import torch
 
 from inpainting.core.geometry import Size
 from inpainting.core.request import PaintSettings
 from inpainting.families.qwen_image.network import apply_guidance
 from inpainting.families.z_image.network import MAX_TOKENS
+from tests.contracts.family import assert_equal
 from tests.contracts.flow_family import GuidedFlowContract
-from tests.support import tiny_models
+from tests.engines.diffusion import loras_of_layers
+from tests.engines.diffusion.pipelines import denoised
+from tests.support import tiny_loras, tiny_models
+
+LAYERS = ("transformer_blocks.0.attn.to_q", "transformer_blocks.1.img_mlp.net.2", "transformer_blocks.0.txt_mod.1")
 
 
 class TestQwenImage(GuidedFlowContract):
@@ -45,6 +52,16 @@ class TestQwenImage(GuidedFlowContract):
         }
         downs = [name for name in tensors if "lora_down" in name]
         return tensors | {name.replace("lora_down.weight", "alpha"): torch.tensor(2.0) for name in downs}
+
+    @pytest.mark.parametrize("prefix", ["lycoris_", "lora_unet_", "lora_transformer_", "base_model.model.", ""])
+    def test_a_lokr_changes_the_layers_as_its_product_says(self, tmp_path: Path, model: Any, prefix: str) -> None:
+        layers = {path: (path,) for path in LAYERS}
+        tensors = loras_of_layers.lokr(model, layers, prefix, is_kohya=prefix.endswith("_"))
+        path = tiny_loras.saved(tmp_path / "one.safetensors", tensors)
+        changed, notes = loras_of_layers.painted(model, path, self.family, self.request(), 0.7)
+        assert notes == ()
+        assert_equal(changed, loras_of_layers.merged(model, layers, "lokr", self.request(), 0.7))
+        assert not torch.allclose(changed, denoised(model, self.request()), atol=1e-2)
 
     def test_guidance_keeps_the_length_of_each_token(self) -> None:
         torch.manual_seed(0)

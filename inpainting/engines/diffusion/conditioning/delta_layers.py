@@ -22,8 +22,13 @@ import torch
 from torch.nn.functional import pad
 
 from inpainting.catalog.inspection.files import quote
-from inpainting.catalog.inspection.lora_layers import ALPHA, DOWN, INPUT_LAYER, split_name
-from inpainting.engines.diffusion.conditioning.delta_weights import LayerDelta, split_outputs, weight_shape
+from inpainting.catalog.inspection.lora_layers import ALPHA, DORA_SCALE, DOWN, INPUT_LAYER, split_name
+from inpainting.engines.diffusion.conditioning.delta_weights import (
+    LayerDelta,
+    set_norms_of_inputs,
+    split_outputs,
+    weight_shape,
+)
 from inpainting.engines.diffusion.conditioning.fused_weights import FusedWeights, fused_weights
 from inpainting.engines.diffusion.conditioning.lora_layer_names import NamedLayer
 
@@ -136,10 +141,14 @@ def deltas_of(
         if layers and DOWN in factors:
             factors = {**configured_alpha(configuration, layers[0], factors[DOWN].shape[0]), **factors}
         try:
+            norm = factors.pop(DORA_SCALE) if has_norms_of_inputs(factors, layers) else None
             shares = share_out(factors, layers)
-            deltas += [
+            found = [
                 (layer.layer, LayerDelta.of(share, layer.layer)) for layer, share in zip(layers, shares, strict=True)
             ]
+            if norm is not None:
+                set_norms_of_inputs(found, norm)
+            deltas += found
         except (ValueError, RuntimeError) as error:
             raise LayerUnfit(f"the layer {quote(layer_name)} has another shape there.") from error
     return deltas
@@ -168,6 +177,12 @@ def share_out(tensors: dict[str, torch.Tensor], layers: Sequence[NamedLayer]) ->
         (layer,) = layers
         return [pad_to_channels(tensors, layer.layer) if layer.path == INPUT_LAYER else tensors]
     return split_outputs(tensors, [weight_shape(layer.layer)[0] for layer in layers]) if layers else []
+
+
+def has_norms_of_inputs(tensors: Mapping[str, torch.Tensor], layers: Sequence[NamedLayer]) -> bool:
+    """Whether the norms of a DoRA belong to the inputs of several layers that share them."""
+    outputs = sum(weight_shape(layer.layer)[0] for layer in layers)
+    return len(layers) > 1 and DORA_SCALE in tensors and tensors[DORA_SCALE].shape[0] != outputs
 
 
 def pad_to_channels(tensors: dict[str, torch.Tensor], layer: torch.nn.Module) -> dict[str, torch.Tensor]:

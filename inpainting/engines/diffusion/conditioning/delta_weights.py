@@ -180,6 +180,27 @@ def out_ratio(norms: torch.Tensor, strength: float) -> torch.Tensor:
     return norm / (own + 2 * strength * product + strength**2 * change).sqrt()
 
 
+def set_norms_of_inputs(deltas: Sequence[tuple[Module, LayerDelta]], norm: torch.Tensor) -> None:
+    """Let the first LyCORIS' norms of the inputs of one layer hold for several that give its outputs in turn.
+
+    They belong to the changed weights of all of them. norm: one number for each input, in any shape. Raises ValueError
+    or RuntimeError where there are not as many inputs.
+    """
+    squares: torch.Tensor | None = None
+    for layer, delta in deltas:
+        exact = LayerDelta({name: factor.float() for name, factor in delta.factors.items()}, delta.shape, delta.scale)
+        weight, change = data_of(layer, "weight"), exact.weight()
+        if change is None or weight.is_meta or weight.shape != delta.shape:
+            raise ValueError("The weights of the layer cannot be read.")
+        merged = change.to(weight.device) + weight
+        own = merged.transpose(0, 1).flatten(1).square().sum(1)
+        squares = own if squares is None else squares + own
+    if squares is not None:
+        scales = norm.float().to(squares.device).reshape(squares.shape) / squares.sqrt()
+        for _, delta in deltas:
+            delta.in_scales = scales
+
+
 def scale_of(tensors: Mapping[str, torch.Tensor]) -> float:
     """alpha / rank; 1 without alpha, and where the factors have no rank."""
     rank = next((tensors[name].shape[0] for name in RANKS if name in tensors), None)

@@ -99,9 +99,9 @@ def names_of(
         original = None if original_name is None else original_name(path, component)
         paths += [] if original is None else [original]
         yield from ((f"{PEFT_PREFIX}{layer_path}", part) for layer_path, part in paths)
-    if component_name == "transformer":
-        yield path, 0
     for layer_path, part in paths:
+        if component_name == "transformer":
+            yield layer_path, part
         if component_name in DOTTED:
             yield f"{DOTTED[component_name]}.{layer_path}", part
         for prefix in UNDERSCORED.get(component_name, ()):

@@ -1,0 +1,357 @@
+"""The models folder of a ComfyUI installation: published files by their places, each with the shapes of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.support import tiny_networks
+from tests.support.published_headers import (
+    Shape,
+    Tensors,
+    blocks,
+    checkpoint,
+    chroma,
+    clip_text,
+    flux,
+    flux_2,
+    layers_of,
+    lokr,
+    lora,
+    nvfp4,
+    qwen_image,
+    scaled,
+    tensors,
+    unet,
+    vae,
+    weights,
+    write_gguf,
+    write_sparse,
+    z_image,
+)
+
+FLUX_2 = {"dev": (6144, 8, 48, 15360), "klein-4b": (3072, 5, 20, 7680), "klein-9b": (4096, 8, 24, 12288)}
+DIT = "diffusion_models/"
+ENCODERS = "text_encoders/"
+
+
+def one(name: str, *shape: int, dtype: str = "F16") -> Tensors:
+    return {name: (dtype, shape)}
+
+
+def t5(dtype: str = "F16", width: int = 4096, name: str = "encoder.final_layer_norm.weight") -> Tensors:
+    return one(name, width, dtype=dtype) | one("shared.weight", 32128, width, dtype=dtype)
+
+
+def qwen_text(width: int, *, has_norms: bool, dtype: str = "BF16") -> Tensors:
+    layers: dict[str, Shape] = {"model.embed_tokens": (151936, width), "model.layers.0.self_attn.q_proj": (4096, width)}
+    found = weights(layers, dtype)
+    if has_norms:
+        found |= one("model.layers.0.self_attn.q_norm.weight", 128)
+    return found
+
+
+def clip_vision(width: int, projection: int, patch: int = 14) -> Tensors:
+    shapes: dict[str, Shape] = {
+        "vision_model.embeddings.patch_embedding.weight": (width, 3, patch, patch),
+        "vision_model.encoder.layers.0.self_attn.q_proj.weight": (width, width),
+        "visual_projection.weight": (projection, width),
+    }
+    return tensors(shapes, "F16")
+
+
+def ip_adapter(features: int, projection: dict[str, Shape]) -> Tensors:
+    layers = {f"ip_adapter.{number}.to_{name}_ip": (640, features) for number in (1, 3) for name in ("k", "v")}
+    return weights(layers, "F16") | tensors(projection, "F16", prefix="image_proj.")
+
+
+def plus(features: int, encoder: int) -> Tensors:
+    width = 1280 if features == 2048 else 768
+    return ip_adapter(features, {"latents": (1, 16, width), "proj_in.weight": (width, encoder)})
+
+
+def plain(features: int, encoder: int) -> Tensors:
+    return ip_adapter(features, {"proj.weight": (4 * features, encoder), "norm.weight": (features,)})
+
+
+def controlnet(features: int) -> Tensors:
+    layers = {"input_blocks.1.1.transformer_blocks.0.attn2.to_k": (320, features)}
+    return weights(layers, "F16", prefix="control_model.") | one("control_model.input_hint_block.0.weight", 16, 3, 3, 3)
+
+
+def union(features: int) -> Tensors:
+    layers = {"down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k": (640, features)}
+    return (
+        weights(layers, "F16")
+        | one("controlnet_cond_embedding.conv_in.weight", 16, 3, 3, 3)
+        | one("task_embedding", 8, 320)
+    )
+
+
+def svdq() -> Tensors:
+    found: Tensors = {}
+    for number in range(2):
+        stem = f"transformer_blocks.{number}.qkv_proj"
+        found |= {f"{stem}.qweight": ("I8", (9216, 1536)), f"{stem}.wscales": ("BF16", (48, 9216))}
+        found |= {f"{stem}.smooth_factor": ("BF16", (3072,)), f"{stem}.proj_down": ("BF16", (3072, 32))}
+    return found
+
+
+def nf4() -> Tensors:
+    found = {name: tensor for name, tensor in flux().items() if "double_blocks" not in name}
+    name = "double_blocks.0.img_attn.qkv.weight"
+    found |= {name: ("U8", (14155776, 1)), f"{name}.absmax": ("U8", (442368,))}
+    return (
+        found
+        | {f"{name}.quant_state.bitsandbytes__nf4": ("U8", (90,))}
+        | one("double_blocks.0.img_attn.norm.query_norm.scale", 128)
+    )
+
+
+SD_ATTENTION = {"down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k": (640, 768)}
+SD_SELF = {"down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_k": (640, 640)}
+XL_ATTENTION = {"input_blocks.4.1.transformer_blocks.1.attn2.to_k": (640, 2048)}
+FLUX_DOUBLE = layers_of(flux(), containing="double_blocks")
+FLUX_ALL = layers_of(flux(), containing="_blocks.")
+KLEIN_ALL = layers_of(flux_2(*FLUX_2["klein-4b"]), containing="_blocks.")
+KLEIN_ATTENTION = {name: shape for name, shape in KLEIN_ALL.items() if "_attn." in name}
+KLEIN_DIFFUSERS: dict[str, Shape] = {
+    **blocks("transformer_blocks", 5, {"attn.to_q": (3072, 3072), "ff.linear_in": (18432, 3072)}),
+    **blocks("single_transformer_blocks", 20, {"attn.to_qkv_mlp_proj": (27648, 3072)}),
+}
+Z_FUSED = layers_of(z_image(), containing="attention")
+Z_DIFFUSERS: dict[str, Shape] = blocks(
+    "layers", 30, {"attention.to_q": (3840, 3840), "attention.to_out.0": (3840, 3840), "feed_forward.w1": (10240, 3840)}
+)
+QWEN = layers_of(qwen_image(), containing="transformer_blocks")
+WAN = blocks("blocks", 2, {"self_attn.q": (5120, 5120), "cross_attn.k": (5120, 5120), "ffn.0": (13824, 5120)})
+
+FILES: dict[str, Callable[[], Tensors]] = {
+    # Whole checkpoints
+    "checkpoints/sd-v1-5-inpainting.safetensors": lambda: checkpoint(768, 9, dtype="F32"),
+    "checkpoints/v1-5-pruned-emaonly-fp16.safetensors": lambda: checkpoint(768),
+    "checkpoints/512-inpainting-ema.safetensors": lambda: checkpoint(1024, 9),
+    "checkpoints/v2-1_768-ema-pruned.safetensors": lambda: checkpoint(1024),
+    "checkpoints/sd_xl_base_1.0.safetensors": lambda: checkpoint(2048),
+    "checkpoints/juggernautXL_inpainting.safetensors": lambda: checkpoint(2048, 9),
+    "checkpoints/noobaiXL_vPred.safetensors": lambda: checkpoint(2048) | one("v_pred", 0) | one("ztsnr", 0),
+    "checkpoints/sd_xl_refiner_1.0.safetensors": lambda: checkpoint(1280),
+    "checkpoints/Hyper-SDXL-1step-Unet-Comfyui.fp16.safetensors": lambda: unet(2048),
+    "checkpoints/instruct-pix2pix-00-22000.safetensors": lambda: checkpoint(768, 8),
+    "checkpoints/cosxl_edit.safetensors": lambda: checkpoint(2048, 8) | one("edm_vpred.sigma_max"),
+    "checkpoints/sd3.5_large.safetensors": lambda: weights(
+        {"joint_blocks.37.x_block.mlp.fc1": (9728, 2432)}, prefix="model.diffusion_model."
+    ),
+    "checkpoints/flux1-dev-fp8.safetensors": lambda: (
+        flux(prefix="model.diffusion_model.", dtype="F8_E4M3")
+        | vae(16, prefix="vae.", dtype="BF16")
+        | clip_text(prefix="text_encoders.clip_l.transformer.")
+        | one("text_encoders.t5xxl.transformer.encoder.final_layer_norm.weight", 4096)
+    ),
+    "checkpoints/flux1-fill-dev-all.safetensors": lambda: (
+        flux(channels=384, prefix="model.diffusion_model.", dtype="F8_E4M3")
+        | vae(16, prefix="vae.", dtype="BF16")
+        | clip_text(prefix="text_encoders.clip_l.transformer.")
+        | one("text_encoders.t5xxl.transformer.encoder.final_layer_norm.weight", 4096)
+    ),
+    "checkpoints/z-image-turbo-all.safetensors": lambda: z_image(prefix="model.diffusion_model."),
+    "checkpoints/Qwen-Rapid-AIO-v5.safetensors": lambda: qwen_image(prefix="model.diffusion_model.", dtype="F8_E4M3"),
+    "checkpoints/big.ckpt": dict,
+    # Transformers alone
+    f"{DIT}flux1-fill-dev.safetensors": lambda: flux(channels=384),
+    f"{DIT}flux1-fill-dev_fp8.safetensors": lambda: flux(channels=384, dtype="F8_E4M3"),
+    f"{DIT}flux1-fill-dev_scaled.safetensors": lambda: scaled(flux(channels=384)),
+    f"{DIT}flux1-dev.safetensors": flux,
+    f"{DIT}flux1-schnell.safetensors": lambda: flux(has_guidance=False),
+    f"{DIT}flux1-krea-dev_fp8_scaled.safetensors": lambda: scaled(flux()),
+    f"{DIT}flux1-dev-kontext_fp8_scaled.safetensors": lambda: scaled(flux()),
+    f"{DIT}my-merge.safetensors": flux,
+    f"{DIT}flux1-canny-dev.safetensors": lambda: flux(channels=128),
+    f"{DIT}Chroma1-HD.safetensors": chroma,
+    f"{DIT}flux2_dev_fp8mixed.safetensors": lambda: flux_2(*FLUX_2["dev"], has_guidance=True, dtype="F8_E4M3"),
+    f"{DIT}flux-2-klein-4b.safetensors": lambda: flux_2(*FLUX_2["klein-4b"]),
+    f"{DIT}flux-2-klein-9b.safetensors": lambda: flux_2(*FLUX_2["klein-9b"]),
+    f"{DIT}svdq-int4_r32-flux.1-fill-dev.safetensors": svdq,
+    f"{DIT}flux1-fill-dev-nvfp4.safetensors": lambda: nvfp4(flux(channels=384)),
+    f"{DIT}flux1-dev-bnb-nf4.safetensors": nf4,
+    f"{DIT}z_image_turbo_bf16.safetensors": z_image,
+    f"{DIT}z_image_turbo_nvfp4.safetensors": lambda: nvfp4(z_image()),
+    f"{DIT}qwen_image_fp8_e4m3fn.safetensors": lambda: qwen_image(dtype="F8_E4M3"),
+    f"{DIT}qwen_image_edit_2509_fp8_e4m3fn.safetensors": lambda: qwen_image(dtype="F8_E4M3"),
+    f"{DIT}wan2.2_t2v_low_noise_14B_fp8.safetensors": lambda: (
+        weights(WAN, "F8_E4M3") | one("head.modulation", 1, 2, 5120)
+    ),
+    f"{DIT}hidream_i1_dev_fp8.safetensors": lambda: one("double_stream_blocks.0.block.adaLN_modulation.1.bias", 30720),
+    f"{DIT}hunyuan_video_t2v_720p_bf16.safetensors": lambda: (
+        one("txt_in.individual_token_refiner.blocks.0.adaLN_modulation.1.bias", 6144)
+        | weights(blocks("double_blocks", 20, {"img_attn_qkv": (9216, 3072)}))
+    ),
+    f"{DIT}lumina_2.safetensors": lambda: (
+        one("cap_embedder.0.weight", 2304) | weights(blocks("layers", 2, {"attention.qkv": (5120, 2304)}))
+    ),
+    f"{DIT}ltxv-13b-0.9.8.safetensors": lambda: one("patchify_proj.weight", 4096, 128),
+    f"{DIT}sd3.5_medium.safetensors": lambda: one("joint_blocks.0.context_block.adaLN_modulation.1.bias", 9216),
+    "unet/flux1-fill-dev-Q8_0.gguf": lambda: flux(channels=384),
+    "unet/flux1-kontext-dev-Q8_0.gguf": flux,
+    "unet/z_image_turbo-Q8_0.gguf": z_image,
+    "unet/sdxl_lightning_4step_unet.safetensors": lambda: (
+        one("up_blocks.0.resnets.0.conv1.weight", 1280, 2560, 3, 3)
+        | weights({"down_blocks.1.attentions.0.transformer_blocks.1.attn2.to_k": (640, 2048)})
+    ),
+    # Text encoders
+    f"{ENCODERS}clip_l.safetensors": clip_text,
+    f"{ENCODERS}clip_g.safetensors": lambda: clip_text(1280),
+    f"{ENCODERS}t5xxl_fp16.safetensors": t5,
+    f"{ENCODERS}t5-v1_1-xxl-encoder-Q8_0.gguf": lambda: weights({"enc.blk.0.attn_q": (4096, 4096)}),
+    f"{ENCODERS}umt5_xxl_fp8_e4m3fn_scaled.safetensors": lambda: (
+        one("shared.weight", 256384, 4096)
+        | one("encoder.final_layer_norm.weight", 4096)
+        | one("encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight", 32, 64)
+    ),
+    f"{ENCODERS}qwen_3_4b.safetensors": lambda: qwen_text(2560, has_norms=True),
+    f"{ENCODERS}qwen_3_8b.safetensors": lambda: qwen_text(4096, has_norms=True),
+    f"{ENCODERS}qwen_2.5_vl_7b_fp8_scaled.safetensors": lambda: (
+        qwen_text(3584, has_norms=False) | one("visual.patch_embed.proj.weight", 1280, 3, 2, 14, 14)
+    ),
+    f"{ENCODERS}mistral_3_small_flux2_bf16.safetensors": lambda: weights({"model.embed_tokens": (131072, 5120)}),
+    # VAEs
+    "vae/ae.safetensors": lambda: vae(16, prefix="", dtype="F32"),
+    "vae/sdxl_vae.safetensors": lambda: vae(prefix=""),
+    "vae/vae-ft-mse-840000-ema-pruned.safetensors": lambda: vae(prefix=""),
+    "vae/clearvae.safetensors": lambda: vae(prefix=""),
+    "vae/qwen_image_vae.safetensors": lambda: (
+        one("decoder.middle.0.residual.0.gamma", 384, 1, 1, 1) | one("conv2.weight", 16, 16, 1, 1, 1)
+    ),
+    "vae/flux2-vae.safetensors": lambda: vae(32, prefix="") | one("bn.running_mean", 128),
+    # Image encoders and IP-Adapters
+    "clip_vision/CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors": lambda: clip_vision(1280, 1024),
+    "clip_vision/CLIP-ViT-bigG-14-laion2B-39B-b160k.safetensors": lambda: clip_vision(1664, 1280),
+    "clip_vision/sigclip_vision_patch14_384.safetensors": lambda: one(
+        "vision_model.embeddings.patch_embedding.weight", 1152, 3, 14, 14
+    ),
+    "ipadapter/ip-adapter_sd15.safetensors": lambda: plain(768, 1024),
+    "ipadapter/ip-adapter_sd15_vit-G.safetensors": lambda: plain(768, 1280),
+    "ipadapter/ip-adapter-plus_sd15.safetensors": lambda: plus(768, 1280),
+    "ipadapter/ip-adapter-full-face_sd15.safetensors": lambda: ip_adapter(
+        768, {"proj.0.weight": (1280, 1280), "proj.3.weight": (768,)}
+    ),
+    "ipadapter/ip-adapter_sdxl.safetensors": lambda: plain(2048, 1280),
+    "ipadapter/ip-adapter-plus_sdxl_vit-h.safetensors": lambda: plus(2048, 1280),
+    "ipadapter/ip-adapter-faceid_sd15.safetensors": lambda: ip_adapter(768, {"proj.0.weight": (1024, 512)}),
+    # ControlNets
+    "controlnet/control_v11p_sd15_canny_fp16.safetensors": lambda: controlnet(768),
+    "controlnet/control_v11p_sd15_inpaint_fp16.safetensors": lambda: controlnet(768),
+    "controlnet/controlnet-union-sdxl-1.0_promax.safetensors": lambda: union(2048),
+    "controlnet/Z-Image-Turbo-Fun-Controlnet-Union.safetensors": lambda: (
+        one("control_all_x_embedder.2-1.weight", 3840, 64)
+        | weights(blocks("control_layers", 6, {"attention.to_q": (3840, 3840)}))
+    ),
+    "controlnet/Qwen-Image-InstantX-ControlNet-Inpainting.safetensors": lambda: weights(
+        {"controlnet_x_embedder": (3072, 68)}
+        | blocks("controlnet_blocks", 5, {"": (3072, 3072)})
+        | blocks("transformer_blocks", 5, {"img_mod.1": (18432, 3072)})
+    ),
+    "controlnet/FLUX.1-dev-ControlNet-Union-Pro-2.0.safetensors": lambda: weights(
+        {"controlnet_x_embedder": (3072, 64)} | blocks("transformer_blocks", 6, {"attn.to_q": (3072, 3072)})
+    ),
+    "controlnet/flux-canny-controlnet-v3.safetensors": lambda: (
+        weights(
+            {"controlnet_blocks.0": (3072, 3072), "img_in": (3072, 64)}
+            | blocks("double_blocks", 2, {"img_attn.qkv": (9216, 3072)})
+        )
+        | one("double_blocks.0.img_attn.norm.query_norm.scale", 128)
+    ),
+    "controlnet/t2iadapter_canny_sd15v2.safetensors": lambda: (
+        one("body.0.block1.weight", 320, 320, 3, 3) | one("conv_in.weight", 320, 64, 3, 3)
+    ),
+    "controlnet/control-lora-canny-rank256.safetensors": lambda: (
+        one("lora_controlnet", 0)
+        | weights({"input_blocks.1.0.emb_layers.1.up": (320, 256), "input_blocks.1.0.emb_layers.1.down": (256, 1280)})
+    ),
+    # Others
+    "embeddings/easynegative.safetensors": lambda: one("emb_params", 8, 768, dtype="F32"),
+    "embeddings/negativeXL_D.safetensors": lambda: one("clip_l", 16, 768) | one("clip_g", 16, 1280),
+    "style_models/flux1-redux-dev.safetensors": lambda: weights(
+        {"redux_up": (12288, 1152), "redux_down": (4096, 12288)}
+    ),
+    "upscale_models/4x-UltraSharp.safetensors": lambda: one("model.0.weight", 64, 3, 3, 3),
+    "inpaint/big-lama.pt": dict,
+    "inpaint/migan_traced.pt": dict,
+    "inpaint/MAT_Places512_G_fp16.safetensors": lambda: (
+        one("mapping.fc0.weight", 512, 512) | one("synthesis.first_stage.conv_first.conv.weight", 180, 4, 3, 3)
+    ),
+    # LoRAs
+    "loras/sd15-kohya.safetensors": lambda: lora(SD_ATTENTION, prefix="lora_unet_", is_kohya=True),
+    "loras/sdxl-kohya.safetensors": lambda: lora(XL_ATTENTION, prefix="lora_unet_", is_kohya=True),
+    "loras/sd15-self-attention.safetensors": lambda: lora(SD_SELF, prefix="lora_unet_", is_kohya=True),
+    "loras/sdxl-self-attention.safetensors": lambda: lora(SD_SELF, prefix="lora_unet_", is_kohya=True),
+    "loras/without-notes.safetensors": lambda: lora(SD_SELF, prefix="lora_unet_", is_kohya=True),
+    "loras/flux-kohya.safetensors": lambda: lora(FLUX_ALL, prefix="lora_unet_", is_kohya=True),
+    "loras/flux-ai-toolkit.safetensors": lambda: lora(
+        blocks("single_transformer_blocks", 38, {"attn.to_q": (3072, 3072), "proj_mlp": (12288, 3072)})
+    ),
+    "loras/flux-four-blocks.safetensors": lambda: lora(
+        {name: shape for name, shape in FLUX_ALL.items() if ".7." in name or ".12." in name}, prefix="diffusion_model."
+    ),
+    "loras/flux-lycoris.safetensors": lambda: lokr(FLUX_ALL),
+    "loras/flux-xlabs.safetensors": lambda: tensors(
+        {
+            f"double_blocks.{number}.processor.{layer}.{side}.weight": shape
+            for number in range(19)
+            for layer in ("qkv_lora1", "proj_lora2")
+            for side, shape in (("down", (16, 3072)), ("up", (3072, 16)))
+        }
+    ),
+    "loras/klein-kohya.safetensors": lambda: lora(KLEIN_ALL, prefix="lora_unet_", is_kohya=True),
+    "loras/klein-diffusers.safetensors": lambda: lora(KLEIN_DIFFUSERS),
+    "loras/klein-attention.safetensors": lambda: lora(KLEIN_ATTENTION, prefix="diffusion_model."),
+    "loras/klein-9b.safetensors": lambda: lora(
+        layers_of(flux_2(*FLUX_2["klein-9b"]), containing="_attn."), prefix="diffusion_model."
+    ),
+    "loras/klein-by-name-of-base.safetensors": lambda: lora(
+        {"transformer_blocks.0.attn.to_q": (3072, 3072)}, prefix="diffusion_model."
+    ),
+    "loras/chroma.safetensors": lambda: lora(FLUX_DOUBLE, prefix="lora_unet_", is_kohya=True),
+    "loras/hunyuan.safetensors": lambda: lora(
+        blocks("double_blocks", 20, {"img_attn_qkv": (9216, 3072)}), prefix="lora_unet_", is_kohya=True
+    ),
+    "loras/zimage-diffusers.safetensors": lambda: lora(Z_DIFFUSERS),
+    "loras/zimage-kohya-fused.safetensors": lambda: lora(Z_FUSED, prefix="lora_unet_", is_kohya=True),
+    "loras/zimage-comfyui-fused.safetensors": lambda: lora(Z_FUSED, prefix="diffusion_model."),
+    "loras/zimage-bare.safetensors": lambda: lora(Z_DIFFUSERS, prefix=""),
+    "loras/zimage-lycoris.safetensors": lambda: lokr(Z_FUSED),
+    "loras/qwen-diffusers.safetensors": lambda: lora(QWEN),
+    "loras/qwen-kohya.safetensors": lambda: lora(QWEN, prefix="lora_unet_", is_kohya=True),
+    "loras/qwen-lycoris.safetensors": lambda: lokr(QWEN),
+    "loras/wan.safetensors": lambda: lora(WAN, prefix="diffusion_model."),
+}
+"""Place -> a function that makes the tensors of a file; `dict` for an empty file that is no safetensors or GGUF."""
+NETWORKS: dict[str, Callable[[], bytes]] = {
+    "inpaint/lama_fp32.onnx": tiny_networks.lama,
+    "inpaint/migan_pipeline_v2.onnx": tiny_networks.migan,
+    "insightface/det_10g.onnx": tiny_networks.salient,
+}
+"""Place -> a function that makes a network with the inputs and outputs of the published one."""
+NOTES: dict[str, dict[str, str]] = {
+    "loras/sd15-self-attention.safetensors": {"ss_sd_model_name": "v1-5-pruned-emaonly.safetensors", "ss_v2": "False"},
+    "loras/sdxl-self-attention.safetensors": {"modelspec.architecture": "stable-diffusion-xl-v1-base/lora"},
+    "loras/klein-by-name-of-base.safetensors": {"ss_base_model_version": "flux2_klein_4b"},
+    "loras/chroma.safetensors": {"ss_base_model_version": "chroma"},
+}
+"""Place -> the metadata of the file's header."""
+
+
+def write_tree(folder: Path) -> Path:
+    for place, made in FILES.items():
+        path = folder / place
+        if path.suffix == ".safetensors":
+            write_sparse(path, made(), NOTES.get(place))
+        elif path.suffix == ".gguf":
+            write_gguf(path, made())
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    for place, network in NETWORKS.items():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_bytes(network())
+    return folder
