@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch.nn.functional import pixel_unshuffle
@@ -35,14 +36,21 @@ class FlowModel(LatentModel):
 
     samples_image = True
     """Whether the source image's latents are drawn from the VAE's distribution, before the noise, or are its mode."""
+    shift: ClassVar[flow_schedulers.Shift] = staticmethod(flow_schedulers.linear_shift)
+    """How far the noise levels are shifted."""
 
     def begin(self, request: InpaintRequest, index: int, codec: LatentCodec) -> FlowStart:
         inputs = SampleInputs.of(request, index, self.hardware.device)
         schedule, notes = flow_schedulers.schedule(
-            request.settings, self.spec, self.scheduler_config, inputs.latent_size
+            request.settings, self.spec, self.scheduler_config, inputs.latent_size, self.shift
         )
         image = codec.encode(inputs.pixels, inputs.generator if self.samples_image else None, inputs.key)
         return FlowStart(inputs, schedule, image, self.draw_noise(inputs.latent_size, inputs.generator), notes)
+
+    def parts_of(self, rows: int) -> Iterator[slice]:
+        """Yield which rows of a step batch are computed at a time, see `rows_per_call`."""
+        size = self.rows_per_call or rows
+        return (slice(first, first + size) for first in range(0, rows, size))
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:
