@@ -201,7 +201,8 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     notes = (f"{name} was not read: {why}." for name, why in unread.items() if name in images)
     window = plan_window(bounds, request.image.size, plan.window_rule)
     parts = () if request.placement is None else plan_passes(mask, window, plan.window_rule)
-    about_mask = (*masks.check(mask), *about_shadow) if request.placement is None else about_shadow
+    is_sent = request.placement is None and request.has_mask
+    about_mask = (*masks.check(mask), *about_shadow) if is_sent else about_shadow
     if parts:
         window = replace(window, work=window.box.size)
         about_mask = (*about_mask, f"The border is painted in {len(parts)} passes of the model.")
