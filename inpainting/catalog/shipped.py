@@ -35,6 +35,7 @@ SHIPPED = (
         licence_url=OPENRAIL_M_URL,
         size_bytes=2_130 * MB,
         memory_bytes=4 * GB,
+        strength=1.0,
         aliases=(
             "stable-diffusion-v1-5/stable-diffusion-inpainting",
             SD_INPAINT_MODEL,
@@ -56,6 +57,7 @@ SHIPPED = (
         licence_url="https://github.com/Stability-AI/stablediffusion/blob/main/LICENSE-MODEL",
         size_bytes=2_580 * MB,
         memory_bytes=4 * GB,
+        strength=1.0,
         aliases=(
             "sd2-community/stable-diffusion-2-inpainting",
             "stabilityai/stable-diffusion-2-inpainting",
@@ -75,6 +77,7 @@ SHIPPED = (
         # As on its model card.
         steps=20,
         guidance_scale=8.0,
+        strength=0.99,
         width=1024,
         height=1024,
         aliases=("diffusers/stable-diffusion-xl-1.0-inpainting-0.1", "stable-diffusion-xl-1.0-inpainting-0.1"),

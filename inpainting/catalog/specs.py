@@ -11,7 +11,7 @@ from typing import Any
 from inpainting import families
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import ValueType
-from inpainting.core.settings_table import RANGES, SETTINGS
+from inpainting.core.settings_table import DEFAULT_STRENGTH, RANGES, SETTINGS, PaintSettings
 from inpainting.core.validation import SLUG, check_range
 
 REVISION = r"^[0-9a-f]{40}\Z"
@@ -120,7 +120,7 @@ class ModelSpec:
     files, embeddings or IP-Adapters, the name of the file without suffix.
     size_bytes: of the download, None until a pull has asked the hub. memory_bytes: estimated need of one painting at
     the default size.
-    steps, guidance_scale, scheduler (one of its family's), width and height in pixels: defaults of requests.
+    steps, guidance_scale, strength, scheduler (one of its family's), width and height in pixels: defaults of requests.
     aliases: names that clients of other services send. path: the installed folder or file.
     """
 
@@ -139,6 +139,7 @@ class ModelSpec:
     memory_bytes: int | None = None
     steps: int = 30
     guidance_scale: float = 7.5
+    strength: float = DEFAULT_STRENGTH
     scheduler: str = "DPMSolverMultistepScheduler"
     width: int = 512
     height: int = 512
@@ -153,12 +154,16 @@ class ModelSpec:
             )
         if self.revision and not re.match(REVISION, self.revision):
             raise InvalidRequest("A revision is a whole commit hash of 40 characters.", field="revision")
-        for name in ("steps", "guidance_scale", "width", "height"):
+        for name in ("steps", "guidance_scale", "strength", "width", "height"):
             check_range(name, getattr(self, name), *RANGES[name])
         if self.kind is Kind.CHECKPOINT:
             highest = families.get(self.family).max_guidance_scale
             check_range("guidance_scale", self.guidance_scale, RANGES["guidance_scale"][0], highest)
             check_scheduler(self.scheduler, self.family)
+
+    def strength_of(self, settings: PaintSettings) -> float:
+        """Return the denoising strength of a request."""
+        return self.strength if settings.strength is None else settings.strength
 
 
 @dataclass(frozen=True, slots=True)

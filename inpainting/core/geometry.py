@@ -52,6 +52,10 @@ class Box:
     def size(self) -> Size:
         return Size(self.right - self.left, self.bottom - self.top)
 
+    def to_list(self) -> list[int]:
+        """Return left, top, right and bottom."""
+        return [self.left, self.top, self.right, self.bottom]
+
     @property
     def slices(self) -> tuple[slice, slice]:
         """The slices that index the pixels of the box: `pixels[box.slices]`."""
@@ -121,8 +125,8 @@ class Placement:
     def to_dict(self) -> dict[str, Any]:
         """Return the window as the metadata of a generation contain it: without the canvas, whose size is that of the
         result."""
-        box = [self.box.left, self.box.top, self.box.right, self.box.bottom]
-        return {"source_width": self.source.width, "source_height": self.source.height, "source_box": box}
+        sides = {"source_width": self.source.width, "source_height": self.source.height}
+        return {**sides, "source_box": self.box.to_list()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], canvas: Size) -> Placement:
@@ -143,14 +147,20 @@ class WindowRule:
     min_side: int = 1
     max_side: int | None = None
     multiple: int = 1  # the work size's sides are multiples of this
-    # The work size, overriding the sides above; only an image too small for its aspect ratio is stretched.
+    # A window smaller than the work size is scaled up at most so many times; beyond, it takes in more of the image.
+    max_upscaling: float = 1.0
+    # The work size, overriding the sides above. An image too small for its aspect ratio is stretched, or painted at a
+    # smaller work size of its own ratio where `keeps_ratio`.
     exact: Size | None = None
+    keeps_ratio: bool = False
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.context) and self.context >= 0 and self.min_context >= 0):
             raise ValueError(f"context is a share and pixels of at least 0, got {self.context}, {self.min_context}")
         if self.min_side < 1 or self.multiple < 1:
             raise ValueError(f"sides and multiples are at least 1, got {self.min_side}, {self.multiple}")
+        if not (math.isfinite(self.max_upscaling) and self.max_upscaling >= 1):
+            raise ValueError(f"windows are scaled up at least 1 time, got {self.max_upscaling}")
         if self.largest is not None and self.largest < self.smallest:
             raise ValueError(f"no multiple of {self.multiple} lies from {self.min_side} to {self.max_side}")
 
@@ -171,11 +181,24 @@ class Window:
 
     box: Box
     work: Size
+    # The boxes whose part of the mask is painted in turn, where an outpainting needs several passes; the engine gets a
+    # window for each, and `box` holds them all.
+    passes: tuple[Box, ...] = ()
 
     @property
     def scale(self) -> tuple[float, float]:
         """Work pixels for one image pixel, across and down."""
         return self.work.width / self.box.size.width, self.work.height / self.box.size.height
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the window as it is stored, and as the API shows it but for the passes."""
+        passes = {"passes": [box.to_list() for box in self.passes]} if self.passes else {}
+        return {"window": self.box.to_list(), "work_size": [self.work.width, self.work.height], **passes}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Window:
+        passes = tuple(Box(*box) for box in values.get("passes", ()))
+        return cls(Box(*values["window"]), Size(*values["work_size"]), passes)
 
 
 MAX_UPSCALING = 8
@@ -186,9 +209,10 @@ def plan_window(mask_bounds: Box, image: Size, rule: WindowRule) -> Window:
     """Choose the window of an image of size `image` for an engine with this `rule`.
 
     The window lies in the image and holds `mask_bounds` with at least one kept pixel around it wherever the image
-    has one. To reach the engine's sides it is first enlarged, so that the engine gets pixels at their original
-    scale; only where the image ends, or the window exceeds `max_side`, is it scaled, both axes alike but for
-    rounding to `multiple`. Where an image is too thin for both limits, `max_side` is kept and `min_side` is not.
+    has one. To reach the engine's sides it is scaled up, at most `max_upscaling` times, and then takes in more of the
+    image; only where the image ends is it scaled up further, and where it exceeds `max_side` it is scaled down. Both
+    axes are scaled alike but for rounding to `multiple`. Where an image is too thin for both limits, `max_side` is kept
+    and `min_side` is not.
     Raises InvalidRequest when `mask_bounds` extends beyond the image.
     """
     if not Box.whole(image).contains(mask_bounds):
@@ -196,9 +220,9 @@ def plan_window(mask_bounds: Box, image: Size, rule: WindowRule) -> Window:
     margin = max(1, rule.min_context, math.ceil(rule.context * mask_bounds.size.longer))
     box = mask_bounds.expanded(margin).clipped(Box.whole(image))
     if rule.exact is not None:
-        return _exact_window(box, image, rule.exact)
-    width = min(max(box.size.width, rule.smallest), image.width)
-    height = min(max(box.size.height, rule.smallest), image.height)
+        return _exact_window(box, image, rule.exact, rule)
+    least = math.ceil(rule.smallest / rule.max_upscaling)
+    width, height = min(max(box.size.width, least), image.width), min(max(box.size.height, least), image.height)
     longer, shorter = max(width, height), min(width, height)
     max_longer = rule.largest or max(longer, MAX_UPSCALING * rule.smallest)
     scale = min(max(1.0, rule.smallest / shorter), max_longer / longer)
@@ -207,13 +231,19 @@ def plan_window(mask_bounds: Box, image: Size, rule: WindowRule) -> Window:
     return Window(Box(left, top, right, bottom), Size(work_width, work_height))
 
 
-def _exact_window(box: Box, image: Size, work: Size) -> Window:
-    """Return the window of the work size's aspect ratio around `box`, at the image's own scale unless the box is
-    larger."""
-    scale = max(1.0, box.size.width / work.width, box.size.height / work.height)
+def _exact_window(box: Box, image: Size, work: Size, rule: WindowRule) -> Window:
+    """Return the window of the work size's aspect ratio around `box`, scaled up as far as `box` and the rule allow."""
+    scale = max(1 / rule.max_upscaling, box.size.width / work.width, box.size.height / work.height)
+    # An image that is smaller than the work size on both axes is scaled up further.
+    scale = min(scale, max(image.width / work.width, image.height / work.height))
     left, right = _enlarge(box.left, box.right, round(work.width * scale), image.width)
     top, bottom = _enlarge(box.top, box.bottom, round(work.height * scale), image.height)
-    return Window(Box(left, top, right, bottom), work)
+    window = Box(left, top, right, bottom)
+    if rule.keeps_ratio:
+        sides = (window.size.width / scale, window.size.height / scale)
+        width, height = (max(1, round(side / rule.multiple)) * rule.multiple for side in sides)
+        work = Size(min(width, work.width), min(height, work.height))
+    return Window(window, work)
 
 
 def _enlarge(start: int, end: int, side: int, limit: int) -> tuple[int, int]:

@@ -55,16 +55,21 @@ SCHEDULERS = (
 FLOW_SCHEDULERS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
 """Schedulers of flow-matching models, by the names of diffusers."""
 ALL_SCHEDULERS = (*SCHEDULERS, *FLOW_SCHEDULERS)
+DEFAULT_STRENGTH = 0.75
+"""The denoising strength of models that were not trained to fill a mask: they lose the surroundings at 1."""
 OUTPUT_FORMATS = ("png", "jpeg", "webp")
 DEFAULT_QUALITY = 85
 """The default of Deep-Image's API; hardly visible on photographs at a quarter of the bytes of quality 100."""
 ALGORITHM_TYPES = ("none", "dpmsolver++", "sde-dpmsolver++")
 SAFETY_TYPES = ("blur", "pixelate", "black", "sensitive_content_text")
 PRESETS = ("draft",)
+MASKED_CONTENT = ("original", "fill", "noise", "nothing")
+"""As in AUTOMATIC1111's web UI, whose names of the last two are latent noise and latent nothing."""
 ALGORITHM_SPELLINGS = {"dpmsolver+++": "dpmsolver++"}
 """Spellings of ModelsLab."""
 ALL_ENGINES = frozenset({EVERY_ENGINE})
 LOSSLESS = IgnoredWhen("output_format", "png", "PNG files are lossless, so their quality cannot be chosen.")
+FROM_NOISE = IgnoredWhen("strength", 1.0, "At a denoising strength of 1 nothing of the masked area is kept.")
 UNGUIDED = IgnoredWhen("guidance_scale", 1.0, "It has no effect at a guidance scale of 1, which turns guidance off.")
 
 
@@ -157,12 +162,12 @@ class PaintSettings:
         choices=PRESETS,
         auto_reason="A preset was requested",
     )
-    strength: float = _sampling(
+    strength: float | None = _sampling(
         label="Denoising strength",
         help="0 keeps the masked area as it is, 1 replaces it freely.",
-        default=0.75,
+        default_text=f"1 for models trained to fill a mask, {DEFAULT_STRENGTH:g} for others",
         range=(0.0, 1.0),
-        step=0.05,
+        step=0.01,
         public_name="denoising_strength",
     )
     steps: int | None = _sampling(
@@ -243,7 +248,8 @@ class PaintSettings:
     )
     mask_blur: int = _mask(
         label="Fade mask",
-        help="Width of the ramp, inward from the edge of the mask, over which the result fades in.",
+        help="Width of the ramp, inward from the edge of the mask, over which the result fades in. A diffusion model "
+        "paints the outer part of the ramp in its last steps only.",
         default=0,
         unit="px",
         range=(0, 256),
@@ -255,6 +261,14 @@ class PaintSettings:
         default=False,
         default_text="off",
         read_by=ALL_ENGINES,
+    )
+    masked_content: str | None = _mask(
+        label="Masked content",
+        help="What the model starts from in the masked area: the original, fill (quick-fill continues the "
+        "surroundings), noise, or nothing (uniform grey). At a strength of 1 it starts from noise alone.",
+        default_text="original",
+        choices=MASKED_CONTENT,
+        ignored_when=FROM_NOISE,
     )
     width: int | None = _mask(
         label="Work width",
@@ -272,10 +286,19 @@ class PaintSettings:
     )
     only_masked_padding: int | None = _mask(
         label="Mask padding",
-        help="Pixels of the image around the mask that the model sees.",
+        help="Pixels of the image around the mask that the model sees. It sees more where the shape of its image or "
+        "max_upscaling asks for it.",
         default_text="automatic",
         unit="px",
         range=(0, 1024),
+    )
+    max_upscaling: float = _mask(
+        label="Largest upscaling",
+        help="How many times a small masked area and its surroundings are scaled up at most for the model, which then "
+        "paints it with the detail of a whole image; 1 paints at the image's own scale.",
+        default=4.0,
+        range=(1.0, 16.0),
+        step=0.5,
     )
     model: str | None = _model(
         label="Model",

@@ -163,9 +163,6 @@ class Plan(SettingsPlan):
     request: InpaintRequest  # the resolved settings, and the images as they were sent, or cropped to the window
     mask: Mask  # the effective one, after `include_shadow` and `mask_grow`
     window: Window  # the part of the image that the engine gets, and its size there
-    # The boxes whose part of the mask is painted in turn, where an outpainting needs several passes; the engine gets a
-    # window for each, and `window` holds them all.
-    passes: tuple[Box, ...] = ()
     # The conditioning images that the engine reads, by their names in `InpaintRequest`.
     images: Mapping[str, CanonicalImage] = field(default_factory=dict)
 

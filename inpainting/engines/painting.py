@@ -14,6 +14,7 @@ from inpainting.core.adapter_uses import CONTROLS
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.compositing import composite, cut, cut_image
 from inpainting.core.errors import EngineFailed
+from inpainting.core.feathering import Feather
 from inpainting.core.geometry import Box, Size, Window, plan_window
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.masks import coverage, is_grey, nonempty_bounds
@@ -22,7 +23,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.core.settings_table import MAX_SEED, RANGES
 from inpainting.engines.base import Engine, OnStep, Plan, Step
 from inpainting.engines.conditioning_images import compute_images
-from inpainting.engines.prefill import prefill_border
+from inpainting.engines.prefill import prefill
 from inpainting.keepalive import run_in_thread
 
 MAX_IMAGES = int(RANGES["num_images"][1])
@@ -81,7 +82,7 @@ def paint_each(plan: Plan, engine: Engine, on_step: OnStep) -> Iterator[Painting
         return iter([keep_unchanged(plan, notes)] * plan.settings.num_images)
     relay = StepRelay(plan.window.box, on_step)
     plan = add_computed_images(plan, relay)
-    return composite_each(plan, engine_images(prefill_border(plan, relay), engine, relay), relay)
+    return composite_each(plan, engine_images(prefill(plan, relay), engine, relay), relay)
 
 
 def add_computed_images(plan: Plan, relay: StepRelay) -> Plan:
@@ -95,7 +96,7 @@ def add_computed_images(plan: Plan, relay: StepRelay) -> Plan:
 
 def engine_images(plan: Plan, engine: Engine, relay: StepRelay) -> Iterable[NDArray[np.uint8]]:
     """Return the engine's images of the window, in one pass or in several."""
-    if not plan.passes:
+    if not plan.window.passes:
         return engine.inpaint(cut_out(plan), relay)
     images = (paint_in_passes(plan, engine, index, relay) for index in range(plan.settings.num_images))
     return chain([next(images)], images)  # The first at once: a lack of memory is to be raised by the call.
@@ -104,13 +105,13 @@ def engine_images(plan: Plan, engine: Engine, relay: StepRelay) -> Iterable[NDAr
 def paint_in_passes(plan: Plan, engine: Engine, index: int, relay: StepRelay) -> NDArray[np.uint8]:
     """Return image `index` of the window: each pass paints its part of the mask beside what those before it painted."""
     image = CanonicalImage(to_rgb8(plan.request.image))
-    images, count = plan.settings.num_images, len(plan.passes)
-    for number, part in enumerate(plan.passes):
+    images, count = plan.settings.num_images, len(plan.window.passes)
+    for number, part in enumerate(plan.window.passes):
         mask = np.zeros_like(plan.mask)
         mask[part.slices] = np.where(plan.mask[part.slices] > 0, np.uint8(255), np.uint8(0))
         # Another seed for each pass, or the noise would repeat itself from tile to tile.
         seed = (plan.settings.seed + index + number * MAX_IMAGES) % MAX_SEED
-        settings = replace(plan.settings, num_images=1, seed=seed)
+        settings = replace(plan.settings, num_images=1, seed=seed, mask_blur=0)
         request = replace(plan.request, image=image, mask=mask, settings=settings)
         window = plan_window(nonempty_bounds(mask), image.size, plan.window_rule)
         pass_plan = replace(plan, request=request, settings=settings, mask=mask, window=window)
@@ -146,10 +147,10 @@ def keep_unchanged(plan: Plan, notes: tuple[str, ...]) -> Painting:
 def cut_out(plan: Plan) -> Plan:
     """Return the plan of the window alone, at `window.work`, with the conditioning images that are read.
 
-    `include_shadow`, `mask_grow` and `mask_blur` are off: the mask is grown already, and compositing blurs it. Control
-    images are cut as the source image is; those of IP-Adapters are passed on whole.
+    `include_shadow`, `mask_grow` and `mask_blur` are off: the mask is grown and, for a model that reads partial masks,
+    faded already. Control images are cut as the source image is; those of IP-Adapters are passed on whole.
     """
-    image, mask = cut(plan.request.image, plan.mask, plan.window)
+    image, mask = cut(plan.request.image, faded_mask(plan), plan.window)
     images = {
         name: cut_image(conditioning_image, plan.window) if name in CONTROLS.images else conditioning_image
         for name, conditioning_image in plan.images.items()
@@ -159,12 +160,27 @@ def cut_out(plan: Plan) -> Plan:
     return replace(plan, request=request, settings=settings, mask=mask, images=images)
 
 
+def faded_mask(plan: Plan) -> Mask:
+    """Return the mask, for a model faded as compositing fades its image (differential diffusion, Levin and Fried 2023,
+    arXiv 2306.00950); no pixel of it becomes 0."""
+    if plan.settings.mask_blur == 0 or erases(plan):
+        return plan.mask
+    box, faded = plan.window.box, plan.mask.copy()
+    weights = Feather(plan.mask, plan.settings.mask_blur, box).rows(0, box.size.height)
+    np.copyto(faded[box.slices], np.maximum(np.rint(weights * 255), 1).astype(np.uint8), where=faded[box.slices] > 0)
+    return faded
+
+
+def erases(plan: Plan) -> bool:
+    """Whether the engine reads no prompt: it removes what the mask marks."""
+    return "prompt" in plan.engine.ignored_settings
+
+
 def composite_window(plan: Plan, painted: NDArray[np.uint8], relay: StepRelay) -> Painting:
     """Return the source image with an engine's image of the window [height, width, 3] in it."""
     image, mask, window, blur = plan.request.image, plan.mask, plan.window, plan.settings.mask_blur
     done = run_in_thread(partial(composite, image, mask, window, painted, blur=blur), relay.repeat)
     relay.repeat()
-    erases = "prompt" in plan.engine.ignored_settings
     return Painting(
         image=done.image,
         mask=mask,
@@ -174,7 +190,7 @@ def composite_window(plan: Plan, painted: NDArray[np.uint8], relay: StepRelay) -
         seam_score_plain=done.seam_score_plain,
         colour_matched=done.colour_matched,
         seam_blended=done.seam_blended,
-        score=plausibility_score(done.image, mask) if erases else None,
+        score=plausibility_score(done.image, mask) if erases(plan) else None,
         notes=tuple(relay.notes),
         make_unfaded=partial(composite_unfaded, image, mask, window, painted) if blur > 0 or is_grey(mask) else None,
         computed_by=relay.computed_by,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -16,12 +17,12 @@ from inpainting.catalog.shipped import no_model_message
 from inpainting.core import masks
 from inpainting.core.codecs.formats import check_fits, describe_losses, with_quality
 from inpainting.core.errors import InvalidRequest, ModelRequired
-from inpainting.core.geometry import Box, Placement, Window, plan_window
+from inpainting.core.geometry import Box, Placement, Size, Window, WindowRule, plan_window
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.metadata import NO_METADATA
 from inpainting.core.moderation import policy
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.core.settings_table import auto_reason, find_ignored
+from inpainting.core.settings_table import DEFAULT_STRENGTH, auto_reason, find_ignored
 from inpainting.core.shadows import find_shadow
 from inpainting.engines import registry
 from inpainting.engines.base import EngineDeclaration, ModelCatalog, Plan, Resolution, SettingsPlan
@@ -93,16 +94,17 @@ class Planner:
         plan = make_settings_plan(self.resolve(choice.engine, settings), choice, requested, warnings)
         return replace(plan, max_megapixels=self.max_megapixels)
 
-    def plan_stored(self, request: InpaintRequest, engine: str) -> Plan:
-        """Plan a stored request, whose settings were resolved when it was accepted.
+    def plan_stored(self, request: InpaintRequest, engine: str, window: Window | None = None) -> Plan:
+        """Plan a stored request, whose settings were resolved and whose window was planned when it was accepted.
 
         A preset is not applied again, since its LoRA and VAE are among the stored settings.
+        window: None where none was stored.
         Raises InvalidRequest where the engine, the model, a LoRA or an adapter is gone.
         """
         declaration, settings = registry.find(engine).declaration, request.settings
         resolution = self.resolve(declaration, replace(settings, preset=None))
         resolution = replace(resolution, settings=replace(resolution.settings, preset=settings.preset))
-        return plan_images(request, make_settings_plan(resolution, EngineChoice(declaration, ""), settings))
+        return plan_images(request, make_settings_plan(resolution, EngineChoice(declaration, ""), settings), window)
 
     def step_down(self, plan: Plan) -> Plan | None:
         """Return the plan with a less demanding engine, after device memory ran out; None if none can paint the
@@ -159,12 +161,16 @@ class Planner:
         """Return the settings with the engine's defaults. Raises InvalidRequest, also where its library is not
         installed."""
         engine.check_installed()
-        return engine.resolve(settings, self.catalog)
+        resolution = engine.resolve(settings, self.catalog)
+        if resolution.settings.strength is not None:
+            return resolution
+        return replace(resolution, settings=replace(resolution.settings, strength=DEFAULT_STRENGTH))
 
 
-def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
+def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | None = None) -> Plan:
     """Return the whole plan of a request whose settings are planned. The request's own settings are not read.
 
+    window: as it was planned before; None to plan it.
     Raises InvalidRequest: `mask_empty`; `mask_required` and `mask_full` where the engine needs something that is kept;
     `too_much_to_paint` above `plan.max_megapixels`; `control_image_missing`, `ip_adapter_image_missing`;
     `field_invalid` for an image that the output format cannot hold.
@@ -188,7 +194,6 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
             field="mask",
         )
     check_amount(mask, plan)
-    bounds = masks.nonempty_bounds(mask)
     if plan.engine.needs_surroundings and mask.all():
         raise InvalidRequest(
             f"The mask covers the whole image, and {plan.engine.name} paints from what is kept. "
@@ -199,21 +204,42 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan) -> Plan:
     images = request.conditioning_images
     unread = ignored_images(plan, images)
     notes = (f"{name} was not read: {why}." for name, why in unread.items() if name in images)
-    window = plan_window(bounds, request.image.size, plan.window_rule)
-    parts = () if request.placement is None else plan_passes(mask, window, plan.window_rule)
+    window = window or find_window(mask, plan.window_rule, is_outpainting=request.placement is not None)
     is_sent = request.placement is None and request.has_mask
     about_mask = (*masks.check(mask), *about_shadow) if is_sent else about_shadow
-    if parts:
-        window = replace(window, work=window.box.size)
-        about_mask = (*about_mask, f"The border is painted in {len(parts)} passes of the model.")
+    about_mask = (*about_mask, *window_notes(mask, window, plan))
     return Plan(
         **_fields_of(plan) | {"warnings": (*plan.warnings, *about_mask, *notes, *lost)},
         images={name: image for name, image in images.items() if name not in unread},
         request=replace(request, settings=plan.settings),
         mask=mask,
         window=window,
-        passes=parts,
     )
+
+
+def find_window(mask: Mask, rule: WindowRule, *, is_outpainting: bool) -> Window:
+    """Return the window of a mask that marks something; of an outpainting with its passes."""
+    height, width = mask.shape
+    window = plan_window(masks.nonempty_bounds(mask), Size(width, height), rule)
+    passes = plan_passes(mask, window, rule) if is_outpainting else ()
+    return replace(window, work=window.box.size, passes=passes) if passes else window
+
+
+def window_notes(mask: Mask, window: Window, plan: SettingsPlan) -> Iterator[str]:
+    """Yield sentences for people about a window that is painted in passes, or that is not as the settings ask."""
+    rule, padding = plan.window_rule, plan.settings.only_masked_padding
+    if window.passes:
+        yield f"The border is painted in {len(window.passes)} passes of the model."
+    if rule.exact is not None and rule.keeps_ratio and window.work != rule.exact:
+        yield f"The image is too small for the shape of {rule.exact}, so the model paints at {window.work}."
+    if padding is not None and "only_masked_padding" not in plan.ignored and max(window.scale) >= rule.max_upscaling:
+        height, width = mask.shape
+        asked = masks.nonempty_bounds(mask).expanded(padding).clipped(Box(0, 0, width, height)).size
+        if window.box.size.shorter > asked.longer:
+            yield (
+                f"The model sees more of the image than only_masked_padding={padding} asks for, since a masked area is"
+                f" scaled up at most {rule.max_upscaling:g} times (max_upscaling)."
+            )
 
 
 def with_shadow(request: InpaintRequest, settings: PaintSettings) -> tuple[Mask, tuple[str, ...]]:

@@ -23,7 +23,7 @@ from inpainting.engines.base import Plan, Queue
 from inpainting.generations.idempotency import Idempotency
 from inpainting.log_context import request_id
 from inpainting.models import Generation
-from inpainting.models.generation_request import NATIVE, RequestedSettings, SharedImages
+from inpainting.models.generation_request import NATIVE, RequestedSettings, SharedImages, plan_columns
 from inpainting.models.images import delete_uncommitted_files
 from inpainting.planning import planner
 from inpainting.storage import check_free_space
@@ -135,14 +135,12 @@ def prepare_generation(plan: Plan, submission: Submission, *, shared: SharedImag
     check_free_space()
     generation = Generation.from_request(
         plan.request,
-        engine=plan.engine.name,
-        engine_reason=plan.reason,
         requested=RequestedSettings(submission.engine, plan.requested.to_dict(exclude_defaults=True)),
-        ignored=plan.ignored,
         source_name=submission.source_name,
         warnings=[*submission.warnings, *plan.warnings],
         shared=shared,
         cost=cost_of(plan.window.work.area, images=plan.settings.num_images, steps=plan.settings.steps),
+        **plan_columns(plan),
         **submission.columns(),
     )
     generation.request_id = request_id.get()

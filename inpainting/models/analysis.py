@@ -184,7 +184,7 @@ def mask_values(candidate: Candidate, segmenter: str) -> dict[str, Any]:
     box = masks.bounds(candidate.mask)
     return {
         "segmenter": segmenter,
-        "box": None if box is None else [box.left, box.top, box.right, box.bottom],
+        "box": None if box is None else box.to_list(),
         "area": int(np.count_nonzero(candidate.mask)),
         "score": candidate.score,
     }

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.db import models, transaction
 from django.db.models.functions import Now
 
-from inpainting.core.request import PaintSettings
 from inpainting.database import fair_tags
 from inpainting.engines import registry
+from inpainting.engines.base import Plan
 from inpainting.models.conditioning_image import ConditioningImage
-from inpainting.models.generation_request import GenerationRequest
+from inpainting.models.generation_request import GenerationRequest, plan_columns
 from inpainting.models.images import GeneratedImage
 from inpainting.models.queued_work import START_ORDER, QueuedWork, Status
 from inpainting.models.review import Reviewed
@@ -103,9 +103,9 @@ class Generation(Reviewed, QueuedWork, GenerationRequest):
                 ConditioningImage.objects.bulk_create(ConditioningImage.of(self, self.references))
             self._publish(events.queued())
 
-    def step_down(self, engine: str, settings: PaintSettings, *, ignored: Collection[str], reason: str) -> bool:
-        """Record a fallback to another engine. False: stop, it was cancelled or another worker holds it."""
-        queue = registry.find(engine).declaration.queue
+    def step_down(self, plan: Plan) -> bool:
+        """Record the plan of another engine. False: stop, it was cancelled or another worker holds it."""
+        queue = plan.engine.queue
         return self._change(
             self._held & models.Q(cancel_requested=False),
             events.running(),
@@ -113,11 +113,8 @@ class Generation(Reviewed, QueuedWork, GenerationRequest):
             start_tag=fair_tags.present_tag(queue),  # where it waits if it is requeued
             finish_tag=fair_tags.present_tag(queue),
             likely_seconds=None,
-            engine=engine,
-            engine_reason=reason,
-            settings=settings.to_dict(),
-            model=model_of(engine, settings.to_dict()),
-            ignored=sorted(ignored),
+            **plan_columns(plan),
+            model=model_of(plan.engine.name, plan.settings.to_dict()),
             step=0,
             steps=0,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Self
 
@@ -15,9 +15,10 @@ from django.db import models
 
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.errors import InvalidImage
-from inpainting.core.geometry import Placement
+from inpainting.core.geometry import Placement, Window
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.base import Plan
 from inpainting.models.images import Mask, ReferenceImage, SourceImage, StoredImage, content_digest
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
@@ -39,6 +40,17 @@ class RequestedSettings:
 
     engine: str
     settings: Mapping[str, Any]
+
+
+def plan_columns(plan: Plan) -> dict[str, Any]:
+    """Return the columns that hold a plan; the mask is the stored one, grown and faded as the settings say."""
+    return {
+        "engine": plan.engine.name,
+        "engine_reason": plan.reason,
+        "settings": plan.settings.to_dict(),
+        "ignored": sorted(plan.ignored),
+        "window": plan.window.to_dict(),
+    }
 
 
 class GenerationRequest(models.Model):
@@ -67,6 +79,9 @@ class GenerationRequest(models.Model):
         default=dict,
         help_text="outpainting: the image's size as sent, and where it lies in `source`, the whole canvas",
     )
+    window = models.JSONField(
+        null=True, editable=False, help_text="the part of the image that the engine gets, as planned; empty: not known"
+    )
     painted_pixels = models.PositiveBigIntegerField(default=0, help_text="number of pixels that the mask marks")
     cost = models.PositiveBigIntegerField(
         default=UNIT_COST, editable=False, help_text="its share of the owner's turn: pixels x images x steps"
@@ -89,10 +104,7 @@ class GenerationRequest(models.Model):
         request: InpaintRequest,
         *,
         owner: Any,
-        engine: str,
-        engine_reason: str = "",
         requested: RequestedSettings | None = None,
-        ignored: Collection[str] = (),
         source_name: str = "",
         warnings: Sequence[str] = (),
         shared: SharedImages | None = None,
@@ -101,7 +113,7 @@ class GenerationRequest(models.Model):
         """Write the images to storage and return the unsaved generation; see `save_new`.
 
         shared: conditioning images to reuse instead of writing them again; new ones are added to it.
-        columns: values of other columns, by name.
+        columns: values of other columns, by name, such as those of `plan_columns`.
         """
         images = request.conditioning_images
         keys = {} if shared is None else {name: (name, content_digest(image)) for name, image in images.items()}
@@ -126,15 +138,11 @@ class GenerationRequest(models.Model):
             owner=owner,
             source=source,
             mask=mask,
-            engine=engine,
-            engine_reason=engine_reason,
-            settings=request.settings.to_dict(),
             requested={} if requested is None else dataclasses.asdict(requested),
-            ignored=sorted(ignored),
             placement={} if request.placement is None else request.placement.to_dict(),
             painted_pixels=int(np.count_nonzero(request.mask)),
             warnings=list(warnings),
-            **columns,
+            **{"settings": request.settings.to_dict(), **columns},
         )
         generation.references = references
         return generation
@@ -182,6 +190,11 @@ class GenerationRequest(models.Model):
     def inputs(self) -> dict[str, StoredImage]:
         """All input images by name: `source`, `mask`, and the conditioning images."""
         return {"source": self.source, "mask": self.mask, **self.references}
+
+    @property
+    def planned_window(self) -> Window | None:
+        """The window that was planned when the request was accepted; None where none was stored."""
+        return Window.from_dict(self.window) if self.window else None
 
     @property
     def paint_settings(self) -> PaintSettings:

@@ -111,7 +111,7 @@ def setting_input(row: Setting) -> dict[str, Any]:
         "highest": html_number(highest),
         "step": "1" if row.type is ValueType.INTEGER else html_number(row.step) or "any",
         "max_length": row.max_length,
-        "default": html_number(row.default) if row.step is not None else "",
+        "default": "",  # of a slider: filled in by the page, since it may depend on the model
         "placeholder": row.placeholder or row.default_words,
         "choices": select_options(row),
     }

@@ -105,5 +105,5 @@ def encode_preview(step: Step, icc_profile: bytes | None) -> events.StepPreview 
     box = step.box
     return {
         "url": "data:image/webp;base64," + base64.b64encode(image).decode(),
-        "box": [box.left, box.top, box.right, box.bottom],
+        "box": box.to_list(),
     }

@@ -120,7 +120,7 @@ def paint(generation: Generation, queue: Queue, watch: Heartbeat, cleanup: ExitS
         cleanup.enter_context(one_at_a_time(generation.source.width * generation.source.height, waiting))
     generation.inputs  # noqa: B018 - loads their rows here: the thread below has no database connection
     request = run_in_thread(partial(read_request, generation), waiting)
-    plan = planner().plan_stored(request, generation.engine)
+    plan = planner().plan_stored(request, generation.engine, generation.planned_window)
     source = plan.request.image
     moderate = moderation.moderator(plan.settings)
     report_step = Reporter(generation, watch, icc_profile=source.icc_profile, shows_previews=moderate is None)
@@ -171,9 +171,7 @@ def paint_or_step_down(generation: Generation, plan: Plan, report_step: Reporter
         if smaller is None:
             raise
         logger.warning("%s steps down to %s: %s", generation, smaller.engine.name, error.message)
-        if not generation.step_down(
-            smaller.engine.name, smaller.settings, ignored=smaller.ignored, reason=smaller.reason
-        ):
+        if not generation.step_down(smaller):
             raise Cancelled from error
         return paint_each(smaller, registry.find(smaller.engine.name), report_step)
 
@@ -282,9 +280,8 @@ def store_copy(
 
 def report(painting: Painting) -> dict[str, object]:
     """The measurements of a painting for the metadata."""
-    box = painting.window.box
     return {
-        "window": [box.left, box.top, box.right, box.bottom],
+        "window": painting.window.box.to_list(),
         "work_size": [painting.work.width, painting.work.height],
         "coverage": round(painting.coverage, 6),
         "seam_score_plain": painting.seam_score_plain,

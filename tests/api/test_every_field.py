@@ -53,6 +53,7 @@ FILE_FIELDS = {"output_format", "quality", "max_file_kilobytes", "keep_metadata"
 """Fields of the result files; the pixels of the stored PNG are always the same."""
 WITHOUT_EFFECT_ON_RESULT = {"engine", "model", "model_name", "webhook_url", "step_down", *FILE_FIELDS}
 WITHOUT_EFFECT_ON_RESULT |= {"include_shadow"}  # nothing casts a shadow here; `test_shadow.py` has one
+WITHOUT_EFFECT_ON_RESULT |= {"max_upscaling"}  # the model sees the whole photo here; `test_windows.py` has a larger one
 """Further fields that choose an engine or a model, or notify the caller, and never change the result."""
 IMAGE = "an image"
 ALTERNATIVES: dict[str, Any] = {
@@ -75,9 +76,11 @@ ALTERNATIVES: dict[str, Any] = {
     "clip_skip": "2",
     "use_karras_sigmas": "true",
     "algorithm_type": "sde-dpmsolver++",
-    "width": "128",
+    "width": "80",
     "height": "128",
     "only_masked_padding": "4",
+    "max_upscaling": "1",
+    "masked_content": "nothing",
     "mask_grow": "3",
     "mask_blur": "6",
     "include_shadow": "true",
@@ -113,6 +116,7 @@ ALTERNATIVES: dict[str, Any] = {
 }
 """Field -> a value that differs from what the others have."""
 NEEDED_FIELDS: dict[str, dict[str, str]] = {
+    "masked_content": {"denoising_strength": "0.5"},
     "safety_checker_type": {"safety_checker": "true"},
     "embeddings": {"prompt": "a <cat>"},
     **{name: {"output_format": "webp"} for name in ("quality", "max_file_kilobytes")},

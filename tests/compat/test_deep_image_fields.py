@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from accounts.models import User
 from inpainting.api.compat.deep_image import DIALECT, translation
 from inpainting.api.concurrency_limits import limit_segmentations
-from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.request import InpaintRequest
+from inpainting.core.settings_table import DEFAULT_STRENGTH
 from inpainting.generations import analyses
 from inpainting.models import Analysis, Generation
 from tests.compat.deep_image import (
@@ -206,7 +207,7 @@ FIELDS: dict[str, tuple[dict[str, Any], Callable[[Any], None]]] = {
     "width: outpainting to the same size": (outpainting(width=96, height=64), sized(96, 64)),
     "width: outpainting to a smaller size of the same ratio": (outpainting(width=48, height=32), sized(48, 32)),
     "fit: outpainting": (outpainting(), sized(150, 100)),
-    "fit: outpainting starts from the filled border": (outpainting(), set_to(strength=PaintSettings().strength)),
+    "fit: outpainting starts from the filled border": (outpainting(), set_to(strength=DEFAULT_STRENGTH)),
     "fit: inpainting repaints freely": (inpainting(), set_to(strength=1.0)),
     "fit: neither task": ({"url": PHOTO_URL, "width": 150, "height": 100}, is_refused("Only inpainting")),
     **{

@@ -53,13 +53,75 @@ def test_a_window_is_widened_rather_than_scaled_where_the_image_has_room(
     marked: Box, x: int, y: int, rule: WindowRule
 ) -> None:
     moved = Box(marked.left + x, marked.top + y, marked.right + x, marked.bottom + y)
-    window = plan_window(moved, Size(750, 550), replace(rule, max_side=None))
+    window = plan_window(moved, Size(750, 550), replace(rule, max_side=None, max_upscaling=1.0))
     assert window.work == window.box.size
 
 
 def test_a_small_mask_gets_more_context_instead_of_scaling() -> None:
     window = plan_window(Box(500, 500, 520, 520), Size(2000, 1500), WindowRule(0.5, min_side=512, multiple=64))
     assert window == Window(Box(254, 254, 766, 766), Size(512, 512))
+
+
+SQUARE = WindowRule(0.5, 32, min_side=1024, max_side=1024, multiple=256, max_upscaling=4.0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "side", "window_side"),
+    [
+        (SQUARE, 400, 800),
+        (SQUARE, 60, 256),  # at most four times
+        (replace(SQUARE, max_upscaling=16.0), 60, 124),
+        (replace(SQUARE, max_upscaling=1.0), 400, 1024),
+        (replace(SQUARE, context=0.0), 400, 464),
+        (replace(SQUARE, context=0.0, min_context=300), 400, 1000),
+        (replace(SQUARE, exact=Size(1024, 1024)), 400, 800),
+        (replace(SQUARE, exact=Size(1024, 1024)), 60, 256),
+        (replace(SQUARE, exact=Size(1024, 1024), max_upscaling=1.0), 60, 1024),
+    ],
+)
+def test_the_window_of_a_small_mask_is_scaled_up_to_the_models_size(
+    rule: WindowRule, side: int, window_side: int
+) -> None:
+    window = plan_window(Box(700, 500, 700 + side, 500 + side), Size(3000, 2500), rule)
+    assert window.box.size == Size(window_side, window_side)
+    assert window.box.contains(Box(700, 500, 700 + side, 500 + side))
+    assert window.work == Size(1024, 1024)
+
+
+@given(PLANS)
+@settings(max_examples=examples(300), deadline=None)
+def test_a_window_is_scaled_up_no_further_than_the_rule_allows_where_the_image_has_room(
+    plan: tuple[Size, Box, WindowRule],
+) -> None:
+    image, marked, rule = plan
+    window = plan_window(marked, image, rule)
+    if window.box.size.width < image.width and window.box.size.height < image.height:
+        rounding = rule.multiple / window.box.size.shorter
+        assert min(window.scale) <= rule.max_upscaling + rounding
+
+
+@pytest.mark.parametrize(
+    ("image", "marked", "work"),
+    [
+        (Size(800, 600), Box(0, 0, 800, 600), Size(1024, 768)),
+        (Size(300, 2000), Box(0, 0, 300, 2000), Size(152, 1024)),
+        (Size(300, 300), Box(100, 100, 120, 120), Size(1024, 1024)),
+        (Size(300, 2000), Box(100, 900, 200, 1100), Size(768, 1024)),
+    ],
+)
+def test_an_image_too_small_for_the_exact_work_size_keeps_its_ratio(image: Size, marked: Box, work: Size) -> None:
+    rule = WindowRule(0.5, 32, multiple=8, max_upscaling=4.0, exact=Size(1024, 1024), keeps_ratio=True)
+    window = plan_window(marked, image, rule)
+    assert window.work == work
+    across, down = window.scale
+    assert across == pytest.approx(down, rel=0.02)
+    assert plan_window(marked, image, replace(rule, keeps_ratio=False)).work == Size(1024, 1024)
+
+
+def test_a_window_is_stored_with_its_passes() -> None:
+    for passes in ((), (Box(0, 0, 5, 5), Box(5, 0, 10, 5))):
+        window = Window(Box(0, 0, 10, 5), Size(20, 10), passes)
+        assert Window.from_dict(window.to_dict()) == window
 
 
 def test_a_square_only_engine_gets_squares_where_the_image_has_them() -> None:
@@ -89,6 +151,7 @@ def test_a_very_thin_image_is_scaled_up_within_limits() -> None:
         {"context": 1.0, "min_side": 0},
         {"context": 1.0, "min_side": 64, "max_side": 32},
         {"context": 1.0, "max_side": 60, "multiple": 64},
+        {"context": 1.0, "max_upscaling": 0.5},
     ],
 )
 def test_it_refuses_a_rule_that_no_window_can_satisfy(numbers: dict[str, float]) -> None:

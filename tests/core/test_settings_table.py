@@ -27,7 +27,13 @@ NUMBERS = [row for row in SETTINGS if row.range is not None]
 NUMBER_LIMITS = {
     **{"strength": (0, 1), "seed": (0, 2**63 - 1), "num_images": (1, 8), "mask_grow": (-256, 256), "steps": (1, 150)},
     **{"mask_blur": (0, 256), "only_masked_padding": (0, 1024), "guidance_scale": (1, 100), "width": (64, 2048)},
-    **{"height": (64, 2048), "clip_skip": (1, 8), "guidance_start": (0, 1), "guidance_end": (0, 1)},
+    **{
+        "max_upscaling": (1, 16),
+        "height": (64, 2048),
+        "clip_skip": (1, 8),
+        "guidance_start": (0, 1),
+        "guidance_end": (0, 1),
+    },
     **{"guidance_rescale": (0, 1), "quality": (1, 100), "max_file_kilobytes": (1, 100_000)},
     **{"control_strength": (0, 2), "control_start": (0, 1), "control_end": (0, 1), "ip_adapter_scale": (0, 1)},
 }

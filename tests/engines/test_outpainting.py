@@ -89,9 +89,9 @@ def test_several_passes_leave_the_source_as_it_is_and_each_sees_those_before_it(
 
     paintings = paint(plan, engine, steps.append)
 
-    assert len(plan.passes) > 3
-    assert plan.warnings == (f"The border is painted in {len(plan.passes)} passes of the model.",)
-    assert len(engine.seen) == 2 * len(plan.passes)
+    assert len(plan.window.passes) > 3
+    assert plan.warnings == (f"The border is painted in {len(plan.window.passes)} passes of the model.",)
+    assert len(engine.seen) == 2 * len(plan.window.passes)
     assert {seen.settings.num_images for seen in engine.seen} == {1}
     assert len({seen.settings.seed for seen in engine.seen}) == len(engine.seen)
     for painting in paintings:
@@ -103,7 +103,7 @@ def test_several_passes_leave_the_source_as_it_is_and_each_sees_those_before_it(
         assert bool((seen.request.image.pixels[kept] != before[kept]).any()) == is_painted_beside
     counted = [(step.done, step.of) for step in steps]
     assert counted == sorted(counted)
-    assert counted[-1] == (4 * len(plan.passes), 4 * len(plan.passes))
+    assert counted[-1] == (4 * len(plan.window.passes), 4 * len(plan.window.passes))
     assert all(step.box is not None and plan.window.box.contains(step.box) for step in steps)
 
 
@@ -137,6 +137,6 @@ def test_a_mask_within_the_source_is_the_first_pass() -> None:
     image, mask, placement = extend(CanonicalImage(np.zeros((60, 60, 3), np.uint8)), Outpaint(left=50, bottom=50), hole)
     engine = NoiseEngine()
     plan = planned(InpaintRequest(image, mask, PaintSettings(strength=1.0), placement=placement), engine)
-    assert plan.passes[0] == placement.box
+    assert plan.window.passes[0] == placement.box
     paint(plan, engine, lambda step: None)
     assert np.count_nonzero(engine.seen[0].mask) < 100

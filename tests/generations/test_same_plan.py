@@ -124,7 +124,8 @@ def test_every_way_to_submit_stores_the_plan(case: Case, request_: InpaintReques
 def test_the_worker_paints_from_the_stored_plan(case: Case, request_: InpaintRequest, alice: User) -> None:
     generation = submit(request_, Submission(alice, engine=case.engine))
     expected = planner().plan(request_, case.engine)
-    plan = planner().plan_stored(generation.to_request(), generation.engine)
+    assert generation.planned_window == expected.window
+    plan = planner().plan_stored(generation.to_request(), generation.engine, generation.planned_window)
     assert facts_of(plan) == facts_of(expected)
     assert np.array_equal(plan.mask, expected.mask)
     assert plan.window == expected.window

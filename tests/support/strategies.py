@@ -88,4 +88,5 @@ def window_rules(draw: st.DrawFn, longest: int = 128) -> WindowRule:
         min_side=draw(st.sampled_from([1, least])),
         max_side=most,
         multiple=multiple,
+        max_upscaling=draw(st.sampled_from([1.0, 1.5, 4.0])),
     )

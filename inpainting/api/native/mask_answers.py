@@ -29,7 +29,7 @@ def answer(mask: Mask, form: str) -> dict[str, Any]:
     box = masks.bounds(mask)
     return {
         "mask": encode_mask(mask, form),
-        "box": None if box is None else [box.left, box.top, box.right, box.bottom],
+        "box": None if box is None else box.to_list(),
         "area": int(np.count_nonzero(mask)),
         "width": mask.shape[1],
         "height": mask.shape[0],

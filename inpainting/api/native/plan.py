@@ -79,7 +79,7 @@ def plan_with_images(request: InpaintRequest, submission: Submission) -> dict[st
     """mask: the effective one, white = repaint. window: left, top, right, bottom of the part that the engine gets."""
     plan = plan_submission(request, submission)
     settings, image, window = plan.settings, plan.request.image, plan.window
-    box, png = window.box, encode_png(CanonicalImage(plan.mask[:, :, None]))
+    png = encode_png(CanonicalImage(plan.mask[:, :, None]))
     painted = int(np.count_nonzero(plan.request.mask))
     work = GenerationFeatures(painted, image.size.area, len(png), settings.num_images, settings.steps or 0)
     values = {
@@ -93,8 +93,7 @@ def plan_with_images(request: InpaintRequest, submission: Submission) -> dict[st
         "mask": "data:image/png;base64," + base64.b64encode(png).decode(),
         "quality": settings.quality,
         "coverage": round(masks.coverage(plan.mask), 6),
-        "window": [box.left, box.top, box.right, box.bottom],
-        "work_size": [window.work.width, window.work.height],
+        **window.to_dict(),
         "estimate_seconds": estimator_for(plan.engine.name).seconds([work])[0],
         "ignored": ignored_setting_names(plan.ignored, settings.to_dict()),
         "warnings": [*submission.warnings, *plan.warnings],

@@ -80,6 +80,17 @@ def unet_channels(header: Mapping[str, Any]) -> int:
     return int(shape[1]) if len(shape) == 4 else 0
 
 
+def is_trained_to_fill(weights: Path) -> bool:
+    """Whether the UNet of an installed checkpoint or pipeline takes the mask and the masked image too."""
+    if weights.is_file():
+        return unet_channels(read_weights_header(weights)) == INPAINTING_CHANNELS
+    configuration = weights / "unet" / CONFIG
+    return (
+        configuration.is_file()
+        and json_object(configuration.read_bytes(), CONFIG).get("in_channels") == INPAINTING_CHANNELS
+    )
+
+
 def text_features(header: Mapping[str, Any]) -> int | None:
     """Return the width of the text features that a checkpoint's UNet attends to; None where it has no such layer."""
     shapes = (tensor["shape"] for name, tensor in header.items() if name.endswith(".attn2.to_k.weight"))

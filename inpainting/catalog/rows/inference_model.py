@@ -29,7 +29,7 @@ from inpainting.catalog.rows.model_files import sees_model_files
 from inpainting.catalog.shipped_weights import UNTRIED
 from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.settings_table import RANGES
+from inpainting.core.settings_table import DEFAULT_STRENGTH, RANGES
 from inpainting.core.validation import check_range
 from inpainting.database.leases import NOT_LEASED, ConditionalUpdate, seconds_from_now
 
@@ -89,6 +89,12 @@ class InferenceModel(ConditionalUpdate):
     memory_bytes = models.BigIntegerField(null=True, blank=True, help_text="memory needed to paint, if known")
     steps = models.PositiveSmallIntegerField(default=30, validators=range_validators("steps", int))
     guidance_scale = models.FloatField(default=7.5, validators=range_validators("guidance_scale", float))
+    strength = models.FloatField(
+        "denoising strength",
+        default=DEFAULT_STRENGTH,
+        db_default=DEFAULT_STRENGTH,
+        validators=range_validators("strength", float),
+    )
     scheduler = models.CharField(max_length=60, choices=scheduler_choices, default="DPMSolverMultistepScheduler")
     width = models.PositiveSmallIntegerField(default=512, validators=range_validators("width", int))
     height = models.PositiveSmallIntegerField(default=512, validators=range_validators("height", int))
@@ -250,7 +256,10 @@ class InferenceModel(ConditionalUpdate):
     @property
     def defaults(self) -> dict[str, Any]:
         """Values of settings that a request does not have."""
-        return {name: getattr(self, name) for name in ("steps", "guidance_scale", "scheduler", "width", "height")}
+        return {
+            name: getattr(self, name)
+            for name in ("steps", "guidance_scale", "strength", "scheduler", "width", "height")
+        }
 
     @property
     def is_installed(self) -> bool:

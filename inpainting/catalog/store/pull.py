@@ -19,7 +19,7 @@ from django.conf import settings
 from django.template.defaultfilters import filesizeformat
 
 from inpainting import families
-from inpainting.catalog.inspection.checkpoint_file import configuration_folder
+from inpainting.catalog.inspection.checkpoint_file import configuration_folder, is_trained_to_fill
 from inpainting.catalog.inspection.diffusers_folder import is_ignored_weight
 from inpainting.catalog.inspection.few_step_models import few_step_defaults
 from inpainting.catalog.inspection.files import CHUNK_BYTES, ModelRefused, installed_weights
@@ -34,6 +34,7 @@ from inpainting.catalog.store.sources import (
     check_installable,
 )
 from inpainting.core.errors import PaintingError
+from inpainting.core.setting import DIFFUSION
 
 STAGING = ".staging"
 """A folder in that of all models: no slug begins with a full stop, and a rename on one disk moves a folder at once."""
@@ -136,17 +137,22 @@ def install(model: InferenceModel, source: ModelSource, manifest: Manifest) -> N
 
 
 def own_defaults(model: InferenceModel) -> dict[str, Any]:
-    """Return the defaults that an installed model's configuration gives; {} where the row has other than the usual."""
-    usual = {
-        declared.name: declared.default
-        for declared in fields(ModelSpec)
-        if declared.name in ("steps", "guidance_scale", "scheduler")
-    }
-    usual |= {name: value for name, value in families.get(model.family).defaults.items() if name in usual}
-    weights = model.weights
-    if model.kind != Kind.CHECKPOINT or weights is None or any(getattr(model, name) != usual[name] for name in usual):
+    """Return the defaults that an installed model's files give, without those of which the row has other than the
+    usual."""
+    weights, family = model.weights, families.get(model.family)
+    if model.kind != Kind.CHECKPOINT or weights is None or family.engine != DIFFUSION:
         return {}
-    return few_step_defaults(configuration_folder(weights) if weights.is_file() else weights)
+    usual = {declared.name: declared.default for declared in fields(ModelSpec)} | dict(family.defaults)
+
+    def has_usual(*names: str) -> bool:
+        return all(getattr(model, name) == usual[name] for name in names)
+
+    found: dict[str, Any] = {}
+    if has_usual("steps", "guidance_scale", "scheduler"):
+        found |= few_step_defaults(configuration_folder(weights) if weights.is_file() else weights)
+    if has_usual("strength") and is_trained_to_fill(weights):
+        found["strength"] = 1.0
+    return found
 
 
 class PullProgress:

@@ -73,6 +73,7 @@ def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
         vae=None if vae is None else vae.slug,
         **lists,
         embeddings=tuple(embedding.slug for embedding in embeddings),
+        strength=model.strength_of(settings),
         steps=sampling.steps if settings.steps is None else settings.steps,
         guidance_scale=sampling.guidance_scale if settings.guidance_scale is None else settings.guidance_scale,
         scheduler=settings.scheduler or sampling.scheduler,
@@ -172,19 +173,22 @@ def check_supported(settings: PaintSettings, model: ModelSpec) -> None:
 
 
 def window_rule(settings: PaintSettings, model: ModelSpec) -> WindowRule:
-    """A window as large as the training images, in few sizes, because windows of equal size share a batch."""
+    """Return the rule for windows as large as the training images, in few sizes, because those of equal size share a
+    batch. Small masks are scaled up, so that the model paints them with the detail of a whole image."""
     context, min_context = CONTEXT, MIN_CONTEXT
     if settings.only_masked_padding is not None:
         context, min_context = 0.0, settings.only_masked_padding
+    rule = WindowRule(context, min_context, max_upscaling=settings.max_upscaling)
     cell = VAE_SCALE_FACTOR * families.get(model.family).latent_patch
     if settings.width is not None or settings.height is not None:
         sides = (settings.width or model.width, settings.height or model.height)
-        return WindowRule(context, min_context, exact=Size(*(round_to_cells(side, cell) for side in sides)))
+        exact = Size(*(round_to_cells(side, cell) for side in sides))
+        return replace(rule, multiple=cell, exact=exact, keeps_ratio=True)
     native = min(model.width, model.height)
     # Small models still paint well at 1.5 times their training size; large ones are slow enough without.
     max_side = native if native >= 1024 else native * 3 // 2
     multiple = round_to_cells(native // 4, cell)
-    return WindowRule(context, min_context, min_side=native, max_side=max_side, multiple=multiple)
+    return replace(rule, min_side=native, max_side=max_side, multiple=multiple)
 
 
 def round_to_cells(pixels: int, cell: int) -> int:

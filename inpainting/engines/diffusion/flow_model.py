@@ -18,17 +18,19 @@ from inpainting.engines.diffusion.schedule import Schedule
 
 
 class FlowStart(NamedTuple):
-    """An image before its first step. image, noise: [1, c, h, w]. notes: of the scheduler."""
+    """An image before its first step. image, first_image, noise: [1, c, h, w]. first_image: what it starts from beside
+    the noise. notes: of the scheduler."""
 
     inputs: SampleInputs
     schedule: Schedule
     image: torch.Tensor
+    first_image: torch.Tensor
     noise: torch.Tensor
     notes: tuple[str, ...]
 
     @property
     def latents(self) -> torch.Tensor:
-        return self.schedule.noised(self.image, self.noise)
+        return self.schedule.noised(self.first_image, self.noise)
 
 
 class FlowModel(LatentModel):
@@ -45,7 +47,11 @@ class FlowModel(LatentModel):
             request.settings, self.spec, self.scheduler_config, inputs.latent_size, self.shift
         )
         image = codec.encode(inputs.pixels, inputs.generator if self.samples_image else None, inputs.key)
-        return FlowStart(inputs, schedule, image, self.draw_noise(inputs.latent_size, inputs.generator), notes)
+        noise = self.draw_noise(inputs.latent_size, inputs.generator)
+        first = inputs.first_image(
+            image, request.settings.masked_content, lambda: self.draw_noise(inputs.latent_size, inputs.generator)
+        )
+        return FlowStart(inputs, schedule, image, first, noise, notes)
 
     def parts_of(self, rows: int) -> Iterator[slice]:
         """Yield which rows of a step batch are computed at a time, see `rows_per_call`."""

@@ -50,7 +50,8 @@ def schedule(
     scheduler, notes = make(settings.scheduler or spec.scheduler, config)
     steps, (height, width) = settings.steps or spec.steps, latent_size
     patches = (height // PATCH_SIZE) * (width // PATCH_SIZE)
-    timesteps = begin(scheduler, config, steps=steps, strength=settings.strength, patches=patches, shift=shift)
+    strength = spec.strength_of(settings)
+    timesteps = begin(scheduler, config, steps=steps, strength=strength, patches=patches, shift=shift)
     return Schedule(scheduler, timesteps), notes
 
 

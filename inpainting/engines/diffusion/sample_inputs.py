@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +51,16 @@ class SampleInputs:
             key=key,
             masked_key=key + digest(request.mask),
         )
+
+    def first_image(self, image: torch.Tensor, content: str | None, noise: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """Return the latents [1, c, h, w] that a strength below 1 starts from: the source's, or in the masked area the
+        setting `masked_content`.
+
+        noise: draws noise of their shape.
+        """
+        if content == "noise":
+            return torch.where(self.mask > 0, noise(), image)
+        return image * (self.mask == 0) if content == "nothing" else image
 
     @property
     def latent_size(self) -> tuple[int, int]:

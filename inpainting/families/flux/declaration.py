@@ -70,6 +70,7 @@ def flux_family(
         defaults={
             "steps": steps,
             "guidance_scale": guidance_scale,
+            "strength": 1.0,  # as in diffusers' pipelines: trained with the rest of the image as a condition
             "scheduler": "FlowMatchEulerDiscreteScheduler",
             "width": 1024,
             "height": 1024,

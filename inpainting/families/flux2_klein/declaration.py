@@ -35,6 +35,7 @@ FLUX2_KLEIN = register(
         defaults={
             "steps": 4,
             "guidance_scale": 1.0,
+            "strength": 1.0,  # as for FLUX.1 Kontext: it takes the source image at every strength
             "scheduler": "FlowMatchEulerDiscreteScheduler",
             "width": 1024,
             "height": 1024,

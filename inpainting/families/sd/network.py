@@ -249,7 +249,7 @@ class StableDiffusion(LatentModel):
         steps, max_steps = settings.steps or self.spec.steps, schedulers.max_steps(scheduler)
         if steps > max_steps:
             notes = (*notes, f"The request has {steps} steps; {type(scheduler).__name__} takes at most {max_steps}.")
-        timesteps = schedulers.begin(scheduler, min(steps, max_steps), settings.strength)
+        timesteps = schedulers.begin(scheduler, min(steps, max_steps), self.spec.strength_of(settings))
         return Schedule(scheduler, timesteps), notes
 
     def _first_latents(
@@ -260,13 +260,16 @@ class StableDiffusion(LatentModel):
         schedule: Schedule,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Return the initial latents, their noise, and the source's latents if they were needed."""
-        starts_from_image = settings.strength < 1
+        starts_from_image = self.spec.strength_of(settings) < 1
         image = None
         if starts_from_image or not self.is_inpainting:
             image = codec.encode(inputs.pixels, inputs.generator, inputs.key)
         noise = self.draw_noise(inputs.latent_size, inputs.generator)
         if starts_from_image and image is not None:
-            return schedule.noised(image, noise), noise, image
+            first = inputs.first_image(
+                image, settings.masked_content, lambda: self.draw_noise(inputs.latent_size, inputs.generator)
+            )
+            return schedule.noised(first, noise), noise, image
         return schedule.first_latents(noise), noise, image
 
     # Predict

@@ -15,6 +15,7 @@ from inpainting import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.settings_table import DEFAULT_STRENGTH
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latent_model import LatentModel
@@ -102,7 +103,7 @@ def call_arguments(requested: InpaintRequest) -> dict[str, Any]:
         "mask_image": Image.fromarray(requested.mask),
         "height": requested.image.size.height,
         "width": requested.image.size.width,
-        "strength": settings.strength,
+        "strength": DEFAULT_STRENGTH if settings.strength is None else settings.strength,
         "num_inference_steps": settings.steps,
         "generator": torch.Generator().manual_seed(settings.seed),
         "output_type": "latent",

@@ -29,6 +29,7 @@ from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.settings_table import DEFAULT_STRENGTH
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.generations.submit import Submission
 from inpainting.image_limits import image_limits
@@ -175,7 +176,7 @@ def settings_of(
     texts = (generate.get("description"), generate.get("additional_prompt"))
     quality = values.get("quality", values.get("output_quality"))
     own_format = source_format.lower() if source_format in ("JPEG", "WEBP") else PNG
-    strength = PaintSettings().strength if values.get("fit") else 1.0  # Outpainting starts from a filled border.
+    strength = DEFAULT_STRENGTH if values.get("fit") else 1.0  # Outpainting starts from a filled border.
     requested = PaintSettings(
         prompt=", ".join(text for text in texts if text),
         negative_prompt=generate.get("negative_prompt", ""),

@@ -16,7 +16,6 @@ from inpainting.core.settings_table import (
     ALGORITHM_TYPES,
     SAFETY_TYPES,
     SCHEDULERS,
-    find_setting,
 )
 from inpainting.core.validation import check_text
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
@@ -80,7 +79,7 @@ class InpaintForm(Fields):
     safety_checker_type: Annotated[str, choice(SAFETY_TYPES)] | None = None
     seed: Seed = 0
     guidance_scale: Annotated[Number, Range(*RANGES["guidance_scale"])] = 7.5
-    strength: Annotated[Number, Range(*RANGES["strength"])] = find_setting("strength").default
+    strength: Annotated[Number, Range(*RANGES["strength"])] | None = None
     scheduler: Annotated[str, choice(SCHEDULERS)] | None = None
     use_karras_sigmas: bool = True
     algorithm_type: Annotated[str, choice((*ALGORITHM_TYPES, *ALGORITHM_SPELLINGS))] | None = None

@@ -94,7 +94,7 @@ class FormTranslation:
             seed=values["seed"],
             steps=self.steps(),
             guidance_scale=values["guidance_scale"],
-            strength=values["strength"],
+            strength=values.get("strength"),
             scheduler=self.scheduler(family),
             use_karras_sigmas=values["use_karras_sigmas"],
             algorithm_type=None if algorithm is None else ALGORITHM_SPELLINGS.get(algorithm, algorithm),

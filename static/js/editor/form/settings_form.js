@@ -86,7 +86,7 @@ export class SettingsForm {
 
   /** All that is entered, as `fill` takes it: also what has no effect now. Images are {picture: id, name}. @returns {Settings} */
   entered() {
-    const filled = this.#inputs.filter(({ value }) => value.trim()).map(({ name, value }) => [name, value])
+    const filled = this.#inputs.filter((input) => input.value.trim() && !isDefault(input)).map(({ name, value }) => [name, value])
     const moderation = this.#form.safety_checker_type?.value
     return {
       ...Object.fromEntries(filled),
@@ -223,8 +223,9 @@ export class SettingsForm {
   #sent() {
     /** @type {Record<string, string>} */
     const values = {}
-    for (const { name, value, disabled } of this.#inputs) {
-      if (name !== "prompt" && !disabled && value.trim()) values[name] = value.trim()
+    for (const input of this.#inputs) {
+      const { name, value, disabled } = input
+      if (name !== "prompt" && !disabled && value.trim() && !isDefault(input)) values[name] = value.trim()
     }
     const moderation = this.#form.safety_checker_type?.value
     if (moderation) Object.assign(values, { safety_checker: "true", safety_checker_type: moderation })
@@ -299,6 +300,10 @@ export class SettingsForm {
       field.placeholder = usual ?? field.dataset.placeholder ?? ""
       if (limits[name]) [field.min, field.max] = limits[name]
     }
+    if (input.type === "range" && usual !== null) {
+      if (!input.dataset.default || isDefault(input)) input.value = usual
+      input.dataset.default = usual
+    }
     if (!(input instanceof HTMLSelectElement)) return
     const [first, ...others] = input.options
     if (choices[name]) for (const option of others) option.hidden = !choices[name].includes(option.value)
@@ -331,7 +336,7 @@ export class SettingsForm {
     $("prompt-count").textContent = left <= 100 ? `${left} left` : ""
     // Beside the heading, so that no setting goes unseen while the settings are folded away.
     /** @param {Input} input */
-    const isSet = ({ name, value, disabled, dataset }) => name !== "prompt" && !disabled && value.trim() && value !== dataset.default
+    const isSet = (input) => input.name !== "prompt" && !input.disabled && input.value.trim() && !isDefault(input)
     const moderation = this.#form.safety_checker_type?.value ? ["Safety checker"] : []
     const labels = [...this.#inputs.filter(isSet).map(inWords), ...this.#loras.labels, ...moderation]
     $("more-set").textContent = labels.join(" · ")
@@ -363,6 +368,9 @@ function inWords(input) {
   const { dataset, value, selectedOptions, tagName } = /** @type {HTMLSelectElement} */ (input)
   return tagName === "TEXTAREA" ? dataset.label : `${dataset.label} ${selectedOptions?.[0].text ?? value}`
 }
+
+/** Whether a slider, which is never empty, stands where it does for a request without this setting. @param {Input} input */
+const isDefault = ({ value, dataset }) => value === dataset.default
 
 /** @param {Element} input */
 const isHidden = (input) => Boolean(input.closest("[hidden]"))

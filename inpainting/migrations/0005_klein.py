@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('inpainting', '0003_result_score'),
+        ('inpainting', '0004_window_and_strength'),
     ]
 
     operations = [

@@ -1,0 +1,133 @@
+"""The window that a diffusion model gets: small masks are scaled up to its size, and the plan is what is painted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.test import Client
+from skimage import data
+
+pytest.importorskip("torch", reason="diffusion is not installed")
+
+from inpainting.core.geometry import Box, Size, Window
+from inpainting.engines.base import Queue
+from inpainting.families.sd.network import StableDiffusion
+from inpainting.models import Generation
+from inpainting.worker.run import run_waiting
+from tests.api.bodies import shape_a
+from tests.conftest import png
+from tests.support import tiny_models
+from tests.support.catalog_entries import add_model
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PHOTO = data.astronaut()
+HOLE = np.zeros(PHOTO.shape[:2], np.uint8)
+HOLE[200:220, 240:260] = 255
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(str(tiny_models.saved(tmp_path_factory.mktemp("models") / "tiny").path))
+
+
+@pytest.fixture(autouse=True)
+def tiny(tiny_folder: Path, models_dir: Path) -> None:
+    """An installed model with a native size of 64 pixels."""
+    add_model("tiny", tiny_folder, width=64, height=64, steps=2)
+
+
+def body(**fields: Any) -> dict[str, Any]:
+    sent = {"prompt": "a patch", "seed": "5", **{name: str(value) for name, value in fields.items()}}
+    return shape_a(png(PHOTO), png(255 - HOLE), **sent)
+
+
+def sides(box: list[int]) -> tuple[int, int]:
+    return box[2] - box[0], box[3] - box[1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "side"),
+    [
+        ({"only_masked_padding": 6}, 32),
+        ({"only_masked_padding": 0}, 22),  # one pixel around the mask
+        ({"only_masked_padding": 6, "max_upscaling": 1}, 64),
+        ({"only_masked_padding": 6, "width": 64, "height": 64}, 32),
+    ],
+)
+def test_a_small_mask_is_scaled_up_to_the_models_size(
+    alices_program: Client, fields: dict[str, int], side: int
+) -> None:
+    planned = alices_program.post("/api/plan/", body(**fields)).json()
+    assert sides(planned["window"]) == (side, side)
+    painted = alices_program.post("/api/img2img", body(**fields)).json()["metadata"]["results"][0]
+    assert (painted["window"], painted["work_size"]) == (planned["window"], planned["work_size"])
+    assert painted["work_size"] == [64, 64]
+
+
+def test_a_padding_that_the_largest_upscaling_exceeds_is_reported(alices_program: Client) -> None:
+    def warnings(**fields: int) -> list[str]:
+        found: list[str] = alices_program.post("/api/plan/", body(only_masked_padding=6, **fields)).json()["warnings"]
+        return [warning for warning in found if "max_upscaling" in warning]
+
+    assert warnings() == []
+    assert len(warnings(max_upscaling=1)) == 1
+
+
+def test_an_image_too_small_for_the_work_size_is_not_stretched(alices_program: Client) -> None:
+    narrow = shape_a(png(PHOTO[:, :64]), png(np.zeros((512, 64), np.uint8)), prompt="a patch", width="64", height="64")
+    answer = alices_program.post("/api/img2img", narrow).json()
+    assert answer["metadata"]["results"][0]["work_size"] == [8, 64]
+    assert any("painted at 8x64" in w or "paints at 8x64" in w for w in answer["metadata"]["warnings"])
+
+
+def test_the_worker_paints_the_window_of_the_stored_plan(alices_program: Client) -> None:
+    answer = alices_program.post("/api/img2img", body(), headers={"Prefer": "respond-async"})
+    generation = Generation.objects.get()
+    assert answer.status_code in (200, 202)
+    assert generation.planned_window is not None
+    other = Window(Box(200, 150, 300, 250), Size(64, 64))
+    again = generation.copy_for_rerun()
+    again.window = other.to_dict()
+    again.save_new()
+    run_waiting(Queue.GPU)
+    again.refresh_from_db()
+    assert again.images.get().report["window"] == other.box.to_list()
+
+
+def painted(client: Client, **fields: Any) -> np.ndarray[Any, Any]:
+    answer = client.post("/api/img2img", body(**fields))
+    assert answer.status_code == 200, answer.json()
+    return np.asarray(Generation.objects.latest("created_at").images.get().read().pixels).astype(int)
+
+
+def test_masked_content_is_what_a_strength_below_1_starts_from(alices_program: Client) -> None:
+    contents = ("original", "fill", "noise", "nothing")
+    results = [painted(alices_program, masked_content=name, denoising_strength=0.5) for name in contents]
+    for first in range(len(results)):
+        for second in range(first):
+            assert (results[first] != results[second]).any()
+    free = [painted(alices_program, masked_content=name, denoising_strength=1) for name in contents]
+    assert all((other == free[0]).all() for other in free)
+    metadata = Generation.objects.latest("created_at")
+    assert "masked_content" in metadata.ignored
+
+
+def test_the_model_sees_the_ramp_of_the_mask(alices_program: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray[Any, Any]] = []
+    start = StableDiffusion.start
+
+    def recorded(self: StableDiffusion, request: Any, *arguments: Any) -> Any:
+        seen.append(request.mask)
+        return start(self, request, *arguments)
+
+    monkeypatch.setattr(StableDiffusion, "start", recorded)
+    painted(alices_program, mask_blur=6)
+    painted(alices_program)
+    faded, sharp = seen
+    assert len(np.unique(faded)) > 3
+    assert set(np.unique(sharp)) <= {0, 255}
+    assert ((faded > 0) == (sharp > 0)).all()
