@@ -17,6 +17,9 @@ TOOLS = frozenset({MODERATION, SEGMENTATION, CAPTIONS, PREPROCESSING})
 MAX_GUIDANCE_SCALE = 20.0
 """The highest `guidance_scale` of families that declare no other."""
 
+BASE_MODEL_KEYS = ("ss_base_model_version", "modelspec.architecture", "ss_sd_model_name", "ss_network_module")
+"""Keys of a LoRA's metadata under which trainers name the model that it was trained on, the surest first: kohya-ss and
+those who write as it does, and ModelSpec (github.com/Stability-AI/ModelSpec)."""
 OriginalName = Callable[[str, Any], tuple[str, int] | None]
 """Takes the path of a layer in diffusers and its network; see `LoraSupport.original_name`."""
 OtherModel = Callable[[Mapping[str, Mapping[str, tuple[int, ...]]], str], str]
@@ -127,6 +130,8 @@ class ModelFamily:
     """Channels of its VAEs' latents; None where that is not checked."""
     vae_scaling_factor: float | None = None
     """The factor of its VAEs' latents; None where that is not checked."""
+    vae_names: str = ""
+    """Pattern of the names, in lower case, of files of its VAEs, for families whose VAEs have the same shape."""
     vae_configuration: str = ""
     """Name in `catalog.configurations` of the published one, for VAEs of one file; "" where there is none."""
     lora: LoraSupport | None = None

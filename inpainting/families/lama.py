@@ -12,7 +12,7 @@ LAMA = register(
         name="lama",
         label="LaMa",
         engine=ERASE,
-        layout=OnnxLayout(element_type=(1, "float32")),
+        layout=OnnxLayout(element_type=(1, "float32"), other_names=r"(big|anime)[-_]?(manga[-_]?)?(big[-_]?)?lama"),
         implementation="inpainting.engines.erase.network_inputs:lama_inputs",
         defaults={"width": 512, "height": 512},
     )

@@ -88,6 +88,8 @@ class OnnxLayout:
     """The name of each input -> its channels."""
     refusals: Mapping[str, str] = field(default_factory=dict)
     """Operator -> why networks with one are refused."""
+    other_names: str = ""
+    """Pattern of the names, in lower case, of the published files that are no ONNX."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,7 @@ MIGAN = register(
         name="migan",
         label="MI-GAN",
         engine=ERASE,
-        layout=OnnxLayout(element_type=(2, "uint8")),
+        layout=OnnxLayout(element_type=(2, "uint8"), other_names=r"mi[-_]?gan"),
         implementation="inpainting.engines.erase.network_inputs:migan_inputs",
         defaults={"width": 512, "height": 512},
         graph_scales=True,

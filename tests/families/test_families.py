@@ -29,6 +29,7 @@ def test_a_declaration_refers_only_to_what_exists(family: ModelFamily) -> None:
     module = family.implementation.partition(":")[0]
     assert not module or find_spec(module) is not None
     assert family.lora is None or family.lora.load_original_name() is not None or family.lora.original_name == ""
+    assert family.lora is None or family.lora.load_other_model() is not None or family.lora.other_model == ""
     component_file = component_file_class(family.name)
     assert bool(family.component_file) == (component_file is not None)
     assert component_file is None or component_file_class(component_file.usual_family) is component_file

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.support import tiny_networks
 from tests.support.published_headers import (
     Shape,
     Tensors,
@@ -24,6 +25,7 @@ from tests.support.published_headers import (
     unet,
     vae,
     weights,
+    write_gguf,
     write_sparse,
     z_image,
 )
@@ -189,14 +191,18 @@ FILES: dict[str, Callable[[], Tensors]] = {
     ),
     f"{DIT}ltxv-13b-0.9.8.safetensors": lambda: one("patchify_proj.weight", 4096, 128),
     f"{DIT}sd3.5_medium.safetensors": lambda: one("joint_blocks.0.context_block.adaLN_modulation.1.bias", 9216),
+    "unet/flux1-fill-dev-Q8_0.gguf": lambda: flux(channels=384),
+    "unet/flux1-kontext-dev-Q8_0.gguf": flux,
+    "unet/z_image_turbo-Q8_0.gguf": z_image,
     "unet/sdxl_lightning_4step_unet.safetensors": lambda: (
-        one("conv_in.weight", 320, 4, 3, 3)
+        one("up_blocks.0.resnets.0.conv1.weight", 1280, 2560, 3, 3)
         | weights({"down_blocks.1.attentions.0.transformer_blocks.1.attn2.to_k": (640, 2048)})
     ),
     # Text encoders
     f"{ENCODERS}clip_l.safetensors": clip_text,
     f"{ENCODERS}clip_g.safetensors": lambda: clip_text(1280),
     f"{ENCODERS}t5xxl_fp16.safetensors": t5,
+    f"{ENCODERS}t5-v1_1-xxl-encoder-Q8_0.gguf": lambda: weights({"enc.blk.0.attn_q": (4096, 4096)}),
     f"{ENCODERS}umt5_xxl_fp8_e4m3fn_scaled.safetensors": lambda: (
         one("shared.weight", 256384, 4096)
         | one("encoder.final_layer_norm.weight", 4096)
@@ -226,6 +232,9 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "ipadapter/ip-adapter_sd15.safetensors": lambda: plain(768, 1024),
     "ipadapter/ip-adapter_sd15_vit-G.safetensors": lambda: plain(768, 1280),
     "ipadapter/ip-adapter-plus_sd15.safetensors": lambda: plus(768, 1280),
+    "ipadapter/ip-adapter-full-face_sd15.safetensors": lambda: ip_adapter(
+        768, {"proj.0.weight": (1280, 1280), "proj.3.weight": (768,)}
+    ),
     "ipadapter/ip-adapter_sdxl.safetensors": lambda: plain(2048, 1280),
     "ipadapter/ip-adapter-plus_sdxl_vit-h.safetensors": lambda: plus(2048, 1280),
     "ipadapter/ip-adapter-faceid_sd15.safetensors": lambda: ip_adapter(768, {"proj.0.weight": (1024, 512)}),
@@ -268,7 +277,9 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "upscale_models/4x-UltraSharp.safetensors": lambda: one("model.0.weight", 64, 3, 3, 3),
     "inpaint/big-lama.pt": dict,
     "inpaint/migan_traced.pt": dict,
-    "inpaint/MAT_Places512_G_fp16.safetensors": lambda: one("mapping.fc0.weight", 512, 512),
+    "inpaint/MAT_Places512_G_fp16.safetensors": lambda: (
+        one("mapping.fc0.weight", 512, 512) | one("synthesis.first_stage.conv_first.conv.weight", 180, 4, 3, 3)
+    ),
     # LoRAs
     "loras/sd15-kohya.safetensors": lambda: lora(SD_ATTENTION, prefix="lora_unet_", is_kohya=True),
     "loras/sdxl-kohya.safetensors": lambda: lora(XL_ATTENTION, prefix="lora_unet_", is_kohya=True),
@@ -314,7 +325,13 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "loras/qwen-lycoris.safetensors": lambda: lokr(QWEN),
     "loras/wan.safetensors": lambda: lora(WAN, prefix="diffusion_model."),
 }
-"""Place -> a function that makes the tensors of the file; an empty file for those that are no safetensors."""
+"""Place -> a function that makes the tensors of a file; `dict` for an empty file that is no safetensors or GGUF."""
+NETWORKS: dict[str, Callable[[], bytes]] = {
+    "inpaint/lama_fp32.onnx": tiny_networks.lama,
+    "inpaint/migan_pipeline_v2.onnx": tiny_networks.migan,
+    "insightface/det_10g.onnx": tiny_networks.salient,
+}
+"""Place -> a function that makes a network with the inputs and outputs of the published one."""
 NOTES: dict[str, dict[str, str]] = {
     "loras/sd15-self-attention.safetensors": {"ss_sd_model_name": "v1-5-pruned-emaonly.safetensors", "ss_v2": "False"},
     "loras/sdxl-self-attention.safetensors": {"modelspec.architecture": "stable-diffusion-xl-v1-base/lora"},
@@ -329,7 +346,12 @@ def write_tree(folder: Path) -> Path:
         path = folder / place
         if path.suffix == ".safetensors":
             write_sparse(path, made(), NOTES.get(place))
+        elif path.suffix == ".gguf":
+            write_gguf(path, made())
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(b"")
+            path.touch()
+    for place, network in NETWORKS.items():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).write_bytes(network())
     return folder

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -31,6 +32,21 @@ def write_sparse(path: Path, tensors: Mapping[str, tuple[str, Shape]], notes: Ma
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         file.truncate(8 + len(text) + at)
+    return path
+
+
+def write_gguf(path: Path, found: Tensors) -> Path:
+    """Write a GGUF file of zeros in `Q8_0`, which take no space. found: the tensors, whose types are not read."""
+    text, at = struct.pack("<4sIQQ", b"GGUF", 3, len(found), 0), 0
+    for name, (_, shape) in found.items():
+        text += struct.pack("<Q", len(name)) + name.encode()
+        text += struct.pack(f"<I{len(shape)}QIQ", len(shape), *reversed(shape), 8, at)
+        at += math.prod(shape) // 32 * 34
+        at += -at % 32
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(text)
+        file.truncate(len(text) + -len(text) % 32 + at)
     return path
 
 

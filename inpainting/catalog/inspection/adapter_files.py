@@ -21,6 +21,7 @@ from inpainting.catalog.inspection.files import (
     WEIGHTS,
     ModelRefused,
     check_names,
+    check_single_file,
     files_in,
     json_in,
     only_file,
@@ -126,19 +127,46 @@ def check_ip_adapter(folder: Path) -> None:
     """Check the one file of an IP-Adapter and the folder of its image encoder. Raises ModelRefused."""
     texts = check_texts(folder)
     adapter, encoder = ip_adapter_file(folder), image_encoder_folder(folder)
-    header = read_header(adapter)
-    if FULL_TENSOR not in header and any(name in header for name in FACE_ID_TENSORS):
-        raise ModelRefused(
-            f"{adapter.name} is an IP-Adapter for the identity of a face (FaceID), which needs another network and is "
-            "not supported."
-        )
-    foreign = next((name for name in header if not name.startswith(IP_ADAPTER_TENSORS)), None)
-    if foreign is not None:
-        raise ModelRefused(f"{adapter.name} is no IP-Adapter: it holds {quote(foreign)}.")
+    check_ip_adapter_tensors(read_header(adapter), adapter.name)
     configuration = texts.get(encoder.relative_to(folder) / CONFIG, {})
     if configuration.get("architectures") != [ENCODER_CLASS]:
         raise ModelRefused(f"{IMAGE_ENCODER} holds no {CONFIG} of a {ENCODER_CLASS}.")
     check_weights(encoder.iterdir())
+
+
+def check_ip_adapter_header(path: Path, family: str) -> None:
+    """Check the file of an IP-Adapter for models of that family. Raises ModelRefused."""
+    check_single_file(path)
+    header = read_header(path)
+    check_ip_adapter_tensors(header, path.name)
+    seen = ip_adapter_family(header)
+    if seen != family:
+        raise ModelRefused(f"{path.name} is an IP-Adapter for models of the family {seen}, not {family}.")
+
+
+def check_ip_adapter_tensors(header: Mapping[str, Any], file: str) -> None:
+    check_face_id(header, file)
+    foreign = next((name for name in header if not name.startswith(IP_ADAPTER_TENSORS)), None)
+    if foreign is not None:
+        raise ModelRefused(f"{file} is no IP-Adapter: it holds {quote(foreign)}.")
+
+
+def ip_adapter_family(header: Mapping[str, Any]) -> str:
+    """Return the family whose text features an IP-Adapter's layers take. Raises ModelRefused for none."""
+    width = next((tensor["shape"][-1] for name, tensor in header.items() if name.endswith("to_k_ip.weight")), 0)
+    matching = [family.name for family in families.registered_families() if width in family.text_features]
+    if len(matching) != 1:
+        raise ModelRefused(f"It is an IP-Adapter for text features of {width}, which no family has.")
+    return matching[0]
+
+
+def check_face_id(header: Mapping[str, Any], file: str) -> None:
+    """Refuse an IP-Adapter that takes no image encoder's features. Raises ModelRefused."""
+    if FULL_TENSOR not in header and any(name in header for name in FACE_ID_TENSORS):
+        raise ModelRefused(
+            f"{file} is an IP-Adapter for the identity of a face (FaceID), which needs another network and is not "
+            "supported."
+        )
 
 
 def check_texts(folder: Path) -> dict[Path, dict[str, Any]]:

@@ -17,6 +17,7 @@ from inpainting.catalog.inspection.diffusers_folder import (
 )
 from inpainting.catalog.inspection.files import CONFIG, INDEX, ModelRefused, check_single_file, json_object, names_in
 from inpainting.catalog.inspection.gguf_header import read_weights_header
+from inpainting.catalog.inspection.known_files import refuse_known
 from inpainting.catalog.shipped import models_of_family
 from inpainting.families.layouts import DiffusersLayout
 
@@ -33,6 +34,7 @@ def check_checkpoint(path: Path, family: str) -> None:
     layout, label = diffusers_layout(family), families.get(family).label
     check_single_file(path, may_be_gguf=bool(families.get(family).component_file))
     header = read_weights_header(path)
+    refuse_known(header, path.name)
     if (component := recognise(path, header)) is not None:
         component.check()
         raise ModelRefused(component.command())
@@ -46,8 +48,16 @@ def check_checkpoint(path: Path, family: str) -> None:
         )
     if not any(name.startswith(UNET_PREFIX) for name in header):
         raise ModelRefused(f"{path.name} is no checkpoint of {label}: no tensor is called {UNET_PREFIX}…")
+    if not has_text_encoders(header):
+        width = text_features(header)
+        raise ModelRefused(
+            f"{path.name} is a UNet alone, for text features of {width}, without text encoders and VAE: take a "
+            "checkpoint with all of them, or a folder in diffusers' layout."
+        )
     check_family(detect_checkpoint_family(header), family)
     channels = unet_channels(header)
+    if not channels:
+        raise ModelRefused(f"{path.name} is no checkpoint of {label}: it has no {FIRST_LAYER}.")
     if channels not in (PLAIN_CHANNELS, INPAINTING_CHANNELS):
         raise ModelRefused(
             f"{path.name} takes {channels} channels; {PLAIN_CHANNELS} (plain) and {INPAINTING_CHANNELS} (inpainting) "
@@ -68,6 +78,19 @@ def detect_checkpoint_family(names: Iterable[str]) -> str:
     }
     present = (prefix for prefix in prefixes if any(name.startswith(prefix) for name in names))
     return prefixes[max(present, key=len)]
+
+
+def has_text_encoders(header: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint holds the text encoders of its family, or one of another family's."""
+    layouts = (family.layout for family in families.registered_families())
+    prefixes = {
+        prefix
+        for layout in layouts
+        if isinstance(layout, DiffusersLayout)
+        for prefix, component in layout.checkpoint_parts.items()
+        if not component
+    }
+    return any(name.startswith(tuple(prefixes)) for name in header)
 
 
 def configuration_folder(checkpoint: Path) -> Path:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from inpainting import families
 from inpainting.catalog.inspection.files import GGUF, WEIGHTS, ModelRefused
 from inpainting.catalog.inspection.gguf_header import is_gguf, read_weights_header
+from inpainting.catalog.inspection.known_files import refuse_four_bits, refuse_known
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
 
 WEIGHTS_NAMES = tuple(f"diffusion_pytorch_model{suffix}" for suffix in (WEIGHTS, GGUF))
@@ -30,7 +31,7 @@ class ComponentFile(ABC):
     mark: ClassVar[str]
     """What some tensor names of such files contain, and those of no others."""
     usual_family: ClassVar[str]
-    """The family that a file is taken for where none is stated."""
+    """The family that a file is taken for where neither it nor its name tells."""
     others: ClassVar[Sequence[str]]
     """The components that a model needs besides, by their names in the pipeline."""
     hint: ClassVar[str]
@@ -44,6 +45,11 @@ class ComponentFile(ABC):
     def recognises(cls, header: Mapping[str, Any]) -> bool:
         """Whether a file with these tensors is one."""
         return any(cls.mark in name for name in header)
+
+    @property
+    def family(self) -> str:
+        """The family that the file is of, as far as its tensors and its name tell."""
+        return self.usual_family
 
     @property
     def weights_name(self) -> str:
@@ -137,6 +143,8 @@ def recognise(path: Path, header: Mapping[str, Any]) -> ComponentFile | None:
 def read_component_file(path: Path, family: str) -> ComponentFile:
     """Read a file of one component of the family. Raises ModelRefused where it is none."""
     header, known = read_weights_header(path), component_file_class(family)
+    refuse_known(header, path.name)
+    refuse_four_bits(header, path.name)
     if known is None or not known.recognises(header):
         raise unrecognised_error(path, family)
     return known(path, header)

@@ -26,6 +26,7 @@ from inpainting.catalog.inspection.lora_layers import (
     split_name,
 )
 from inpainting.catalog.inspection.safetensors_header import read_header, read_metadata
+from inpainting.families.declaration import BASE_MODEL_KEYS
 
 MAX_LORA_BYTES = 2**30
 CHUNK_NUMBERS = 2**22
@@ -36,13 +37,15 @@ TYPES: dict[str, tuple[str, int]] = {
 }
 """Each type as unsigned integers, and the bits of its exponent: a number with all of them set is not finite
 (IEEE 754)."""
-OTHER_KINDS = {"bundle_emb": "a LoRA with embeddings", ".oft_": "an OFT", ".on_input": "an IA3"}
+OTHER_KINDS = {
+    "bundle_emb": "a LoRA with embeddings",
+    ".oft_": "an OFT",
+    ".on_input": "an IA3",
+    ".processor.qkv_lora": "a LoRA in the names of XLabs, not in those of kohya-ss, ai-toolkit or diffusers",
+}
 """Parts of tensor names by which adapters are recognised that are not supported."""
 CONFIGURATION = "lora_adapter_metadata"
 """The key of the header under which diffusers stores PEFT's configuration."""
-BASE_MODEL_KEYS = ("ss_base_model_version", "modelspec.architecture", "ss_sd_model_name", "ss_network_module")
-"""Keys of the header under which trainers name the model that a LoRA was trained on: kohya-ss and those who write as it
-does, and ModelSpec (github.com/Stability-AI/ModelSpec)."""
 HARMLESS = re.compile(
     r"(^|\.)(r|lora_alpha|rank_pattern|alpha_pattern|target_modules|exclude_modules|use_rslora|peft_type|task_type|use_dora"
     r"|init_lora_weights|lora_dropout|bias|inference_mode|fan_in_fan_out|megatron_core|peft_version"
@@ -147,9 +150,15 @@ def detect_family(header: Mapping[str, Any], base_models: Sequence[str] = ()) ->
     for base_model in base_models:
         for known, support in supports:
             is_named = support.base_models and re.search(support.base_models, base_model)
-            if is_named and all(re.match(support.tensors, name) for name in header):
+            if is_named and has_names_of(header, known.name):
                 return known.name
     return None
+
+
+def has_names_of(header: Mapping[str, Any], family: str) -> bool:
+    """Whether a LoRA for models of the family may have tensors of these names."""
+    support = families.get(family).lora
+    return support is not None and all(re.match(support.tensors, name) for name in header)
 
 
 def other_model(layers: Mapping[str, Mapping[str, Shape]], base_models: Sequence[str], family: str) -> str:

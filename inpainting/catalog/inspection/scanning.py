@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,19 @@ from inpainting.catalog.inspection.adapter_files import (
     IP_ADAPTER_TENSORS,
     SINGLE_FILES,
     check_adapter,
+    check_ip_adapter_tensors,
+    ip_adapter_family,
     is_union,
     single_file_configuration,
 )
-from inpainting.catalog.inspection.checkpoint_file import UNET_PREFIX, check_checkpoint, detect_checkpoint_family
+from inpainting.catalog.inspection.checkpoint_file import (
+    UNET_PREFIX,
+    check_checkpoint,
+    configuration_folder,
+    detect_checkpoint_family,
+    text_features,
+    usual_configuration,
+)
 from inpainting.catalog.inspection.component_file import (
     component_file_classes,
     component_labels,
@@ -48,10 +57,28 @@ from inpainting.catalog.inspection.files import (
     slug_of,
 )
 from inpainting.catalog.inspection.gguf_header import read_weights_header
-from inpainting.catalog.inspection.lora_files import OTHER_KINDS, check_lora, detect_family
+from inpainting.catalog.inspection.image_encoders import (
+    encoder_of,
+    is_image_encoder,
+    needed_encoder,
+    weights,
+)
+from inpainting.catalog.inspection.known_files import other_lora, refuse_four_bits, refuse_known
+from inpainting.catalog.inspection.lora_files import (
+    OTHER_KINDS,
+    check_lora,
+    detect_family,
+    has_names_of,
+    other_model,
+    read_base_models,
+)
 from inpainting.catalog.inspection.lora_layers import is_change, layers_in
+from inpainting.catalog.inspection.onnx_files import check_onnx
+from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
+from inpainting.catalog.shipped import models_of_family
 from inpainting.catalog.specs import FEW_STEPS, ControlImageKind, Kind, LoraKind
+from inpainting.families.layouts import OnnxLayout
 
 KIND = "KIND"
 """In place of an option's value that the user has to choose."""
@@ -84,15 +111,17 @@ class FoundModel:
     steps: int | None = None
     """The steps that a LoRA was distilled to; None where it was not, or its name does not tell."""
     component: str = ""
-    """The component of a pipeline that the file holds alone; "" for all other files."""
+    """The component of a pipeline or IP-Adapter that the file holds alone; "" for all other files."""
+    families: tuple[str, ...] = ()
+    """The families that the file may be for, where its tensors do not tell which."""
     parts: tuple[Path, ...] = ()
-    """The files of the other components, where the component is added as a model."""
+    """The files of the other components, where the component is added as a model or IP-Adapter."""
 
     @property
     def slug(self) -> str:
         """A slug made of the name of the file or folder; of a snapshot in the hub's cache that of its repository."""
         name = self.path.name if self.path.is_dir() else self.path.stem
-        if self.kind is Kind.IP_ADAPTER:
+        if self.kind is Kind.IP_ADAPTER and self.path.is_dir():
             name = self.variant
         if self.path.parent.name == "snapshots":
             name = self.path.parent.parent.name.rpartition("--")[2]
@@ -102,6 +131,11 @@ class FoundModel:
     def lacks_components(self) -> bool:
         """Whether it is a model whose file holds one component alone."""
         return self.kind is Kind.CHECKPOINT and self.component != ""
+
+    @property
+    def lacks_encoder(self) -> bool:
+        """Whether it is an IP-Adapter whose file holds no image encoder."""
+        return self.kind is Kind.IP_ADAPTER and self.path.is_file()
 
     @property
     def size(self) -> int:
@@ -114,6 +148,8 @@ class FoundModel:
         if self.lacks_components:
             file = read_component_file(self.path, self.family)
             return [*file.weights(file.files_by_component(self.parts)).values()]
+        if self.lacks_encoder:
+            return [self.path, *map(weights, self.parts)]
         if self.path.is_file():
             return [self.path]
         files = [path for path in self.path.rglob("*") if path.suffix in (WEIGHTS, ONNX)]
@@ -128,11 +164,13 @@ def scan(folder: Path) -> Iterator[FoundModel]:
     parts = {
         found.component: found.path
         for found in sorted(all_found, key=lambda found: found.size)
-        if found.component and not found.lacks_components
+        if found.component not in ("", IMAGE_ENCODER) and not found.lacks_components
     }
+    encoders = [found.path for found in all_found if found.component == IMAGE_ENCODER]
+    beside = {found.family for found in all_found if found.kind is Kind.CHECKPOINT}
     for found in all_found:
-        completed = check_path(found.path, partial(complete, found=found, parts=parts))
-        yield completed or found
+        complete_one = partial(complete, found=found, parts=parts, encoders=encoders, beside=beside)
+        yield check_path(found.path, complete_one) or found
 
 
 def files_and_folders(folder: Path) -> Iterator[FoundModel]:
@@ -204,10 +242,27 @@ def adapter_at(path: Path, kind: Kind, variant: str = "") -> FoundModel:
     control = ""
     if kind is Kind.CONTROLNET:
         control = ControlImageKind.UNION.value if is_union(path) else control_of(found.slug)
+    if kind is Kind.VAE and len(matching) > 1:
+        return replace(found, families=tuple(matching))
     if len(matching) > 1 or (kind is Kind.CONTROLNET and not control):
         raise ModelRefused(unclear(found, matching, control))
     found = replace(found, control=control)
     return replace(found, family=matching[0])
+
+
+def vae_beside(found: FoundModel, beside: Collection[str]) -> FoundModel:
+    """Return a VAE that fits several families for the one that its name tells, or whose models lie beside it.
+
+    beside: the families of the checkpoints that were found. Raises ModelRefused where neither tells.
+    """
+    name = found.path.name.lower()
+    patterns = {family: families.get(family).vae_names for family in found.families}
+    named = [family for family, pattern in patterns.items() if pattern and re.search(pattern, name)]
+    present = [family for family in found.families if family in beside]
+    for candidates in (named, present):
+        if len(candidates) == 1:
+            return replace(found, family=candidates[0])
+    raise ModelRefused(unclear(found, present or found.families, ""))
 
 
 def unclear(found: FoundModel, matching: Sequence[str], control: str) -> str:
@@ -217,7 +272,7 @@ def unclear(found: FoundModel, matching: Sequence[str], control: str) -> str:
     """
     reasons, choices, options = [], [], ["--kind", str(found.kind)]
     if len(matching) > 1:
-        reasons.append(f"Its numbers fit the families {' and '.join(matching)}.")
+        reasons.append(f"Its tensors fit the families {' and '.join(matching)}.")
         choices.append(f"--family is {' or '.join(matching)}")
     if found.kind is Kind.CONTROLNET:
         options += ["--control", control or KIND]
@@ -238,24 +293,26 @@ def file_at(path: Path) -> FoundModel | None:
     """A model, adapter or LoRA of one file. Raises ModelRefused for one that is not known."""
     suffix = path.suffix.lower()
     if suffix in PICKLES:
-        raise ModelRefused(f"A {suffix} file may hold a pickle, which can run any program.")
-    if suffix not in (WEIGHTS, GGUF):
-        raise ModelRefused(f"{suffix} files are not recognised by a scan.")
+        raise ModelRefused(f"A {suffix} file may hold a pickle, which can run any program.{instead_of(path)}")
+    if suffix == ONNX:
+        return network_at(path)
     header = read_weights_header(path)
-    component_file = recognise(path, header)
-    if suffix == GGUF and component_file is None:
-        raise ModelRefused(f"Its weights are quantised (GGUF), and it is no {component_labels()}.")
     if any(is_change(shapes) for shapes in layers_in(header).values()) or any(
         mark in name for name in header for mark in OTHER_KINDS
     ):
         return lora_at(path, header)
+    refuse_known(header, "It")
+    refuse_four_bits(header, "It")
+    component_file = recognise(path, header)
+    if suffix == GGUF and component_file is None:
+        raise ModelRefused(f"Its weights are quantised (GGUF), and it is no {component_labels()}.")
     if component_file is not None:
         component_file.check()
-        return FoundModel(path, Kind.CHECKPOINT, component_file.usual_family, component=component_file.component)
+        return FoundModel(path, Kind.CHECKPOINT, component_file.family, component=component_file.component)
     if any(name.startswith(UNET_PREFIX) for name in header):
-        family = detect_checkpoint_family(header)
-        check_checkpoint(path, family)
-        return FoundModel(path, Kind.CHECKPOINT, family)
+        return checkpoint_at(path, header)
+    if is_image_encoder(header):
+        return image_encoder_at(path, header)
     if header and all(name.startswith(IP_ADAPTER_TENSORS) for name in header):
         return ip_adapter_at(path, header)
     component, reason = component_in(path, header)
@@ -264,9 +321,67 @@ def file_at(path: Path) -> FoundModel | None:
     for kind, mark in SINGLE_FILES.items():
         if any(re.search(mark, name) for name in header):
             return replace(check_path(path, partial(adapter_at, kind=kind)) or FoundModel(path), component=component)
-    if path.stat().st_size <= MAX_EMBEDDING_BYTES and len(header) <= 2:
+    are_vectors = all(1 <= len(tensor["shape"]) <= 2 for tensor in header.values())
+    if path.stat().st_size <= MAX_EMBEDDING_BYTES and 1 <= len(header) <= 2 and are_vectors:
         return adapter_at(path, Kind.EMBEDDING)
     raise ModelRefused(f"No model or adapter that is supported holds {quote(next(iter(header), 'nothing'))}.")
+
+
+def instead_of(path: Path) -> str:
+    """Return a sentence with the command that gets the model that a pickle is named as; "" for an unknown name."""
+    for family in families.registered_families():
+        names = family.layout.other_names if isinstance(family.layout, OnnxLayout) else ""
+        if names and re.search(names, path.name.lower()):
+            commands = [f"“python manage.py pull_model {spec.slug}”" for spec in models_of_family(family.name)]
+            return f" Its name is that of {family.label}, which {' or '.join(commands)} gets as {ONNX}."
+    return ""
+
+
+def network_at(path: Path) -> FoundModel:
+    """An ONNX network that paints. Raises ModelRefused for others."""
+    matching, labels = [], []
+    for family in families.registered_families():
+        if not family.generates or not isinstance(family.layout, OnnxLayout):
+            continue
+        labels.append(family.label)
+        try:
+            check_onnx(path, family.name, family.layout)
+            matching.append(family.name)
+        except ModelRefused:
+            continue
+    if len(matching) != 1:
+        raise ModelRefused(f"It is no network of {' or '.join(labels)}; a scan recognises no other {ONNX} files.")
+    return FoundModel(path, Kind.CHECKPOINT, matching[0])
+
+
+def checkpoint_at(path: Path, header: Mapping[str, Any]) -> FoundModel:
+    """A checkpoint that has a published configuration, or its own beside it. Raises ModelRefused for others."""
+    family = detect_checkpoint_family(header)
+    check_checkpoint(path, family)
+    found = FoundModel(path, Kind.CHECKPOINT, family)
+    if configuration_folder(path).is_dir():
+        return found
+    command = shell("add_model", found.slug, "--family", family, "--from", str(path), "--config", "NAME")
+    try:
+        name = usual_configuration(header, family)
+    except ModelRefused as error:
+        raise ModelRefused(f"{error.message} Type {command}.") from error
+    if not name:
+        raise ModelRefused(
+            f"It attends to text features of {text_features(header)}, for which no configuration of "
+            f"{families.get(family).label} is known. Type {command}, where NAME is a folder in diffusers' layout with "
+            "its configuration, or an installed model of that shape."
+        )
+    return found
+
+
+def image_encoder_at(path: Path, header: Mapping[str, Any]) -> FoundModel:
+    """An image encoder, which is no model or adapter by itself. Raises ModelRefused for one of another kind."""
+    label = encoder_of(header)
+    if not label:
+        raise ModelRefused("It is an image encoder of another kind than the IP-Adapters that are supported take.")
+    reason = f"It is the image encoder {label}, which is added together with an IP-Adapter."
+    return FoundModel(path, component=IMAGE_ENCODER, reason=reason)
 
 
 def component_in(path: Path, header: Mapping[str, Any]) -> tuple[str, str]:
@@ -280,11 +395,18 @@ def component_in(path: Path, header: Mapping[str, Any]) -> tuple[str, str]:
     return "", ""
 
 
-def complete(path: Path, found: FoundModel, parts: Mapping[str, Path]) -> FoundModel:
-    """Return a file of one component with those that it lacks. parts: files by component; any other file as it is.
+def complete(
+    path: Path, found: FoundModel, parts: Mapping[str, Path], encoders: Sequence[Path], beside: Collection[str]
+) -> FoundModel:
+    """Return a file with what it lacks of the others that were found; any other file as it is.
 
-    Raises ModelRefused where some are not among them.
+    parts: files by component. encoders: files of image encoders. beside: the families of the checkpoints.
+    Raises ModelRefused where something is not among them.
     """
+    if found.families:
+        return vae_beside(found, beside)
+    if found.lacks_encoder:
+        return with_encoder(found, encoders)
     if not found.lacks_components:
         return found
     file = read_component_file(path, found.family)
@@ -295,17 +417,34 @@ def complete(path: Path, found: FoundModel, parts: Mapping[str, Path]) -> FoundM
 
 
 def lora_at(path: Path, header: Mapping[str, Any]) -> FoundModel:
-    family = detect_family(header)
+    base_models = read_base_models(path)
+    family = detect_family(header, base_models)
     if family is None:
-        known = families.families_with_loras()
-        command = shell("add_lora", FoundModel(path, LORA).slug, "--family", known[0], "--from", str(path))
-        raise ModelRefused(f"It is a LoRA of no certain family. Type {command}; --family is {' or '.join(known)}.")
+        raise ModelRefused(unclear_lora(path, header, base_models))
     check_lora(path, family)
     # A file in the hub's cache has the name of its repository above.
     names = (path.stem, *(folder.name for folder in path.parents if folder.name.startswith("models--")))
     kinds = [few_step_lora(name.replace("--", "/")) for name in names]
     kind, steps = next((one for one in kinds if one[0] in supported_kinds(family)), (LoraKind.STYLE, None))
     return FoundModel(path, LORA, family, lora_kind=kind, steps=steps)
+
+
+def unclear_lora(path: Path, header: Mapping[str, Any], base_models: Sequence[str]) -> str:
+    """Return for which other model a LoRA is, or the command that states its family.
+
+    Raises LoraRefused for one that no family could take.
+    """
+    layers, known = layers_in(header), families.families_with_loras()
+    others = [other_model(layers, base_models, family) for family in known]
+    if other := other_lora(header) or next(filter(None, others), ""):
+        return f"It is a LoRA for {other}, and no model that is supported takes it."
+    possible = [family for family in known if has_names_of(header, family)]
+    if not possible:
+        return f"It is a LoRA for a model of no family: it changes {quote(next(iter(layers), 'nothing'))}."
+    check_lora(path, possible[0])
+    command = shell("add_lora", FoundModel(path, LORA).slug, "--family", possible[0], "--from", str(path))
+    which = "" if len(possible) == 1 else f"; --family is {' or '.join(possible)}"
+    return f"Neither its layers nor its metadata tell the family of this LoRA. Type {command}{which}."
 
 
 def supported_kinds(family: str) -> set[LoraKind]:
@@ -315,11 +454,22 @@ def supported_kinds(family: str) -> set[LoraKind]:
 
 
 def ip_adapter_at(path: Path, header: Mapping[str, Any]) -> FoundModel:
-    """An IP-Adapter, whose image encoder must lie beside it. Raises ModelRefused."""
-    width = next((tensor["shape"][-1] for name, tensor in header.items() if name.endswith("to_k_ip.weight")), 0)
-    matching = [family.name for family in families.registered_families() if width in family.text_features]
-    if len(matching) != 1:
-        raise ModelRefused(f"It is an IP-Adapter for text features of {width}, which no family has.")
-    if not (path.parent / IMAGE_ENCODER / CONFIG).is_file():
-        raise ModelRefused(f"It is an IP-Adapter without the folder {IMAGE_ENCODER} beside it.")
-    return FoundModel(path.parent, Kind.IP_ADAPTER, matching[0], variant=path.stem)
+    """An IP-Adapter with the folder of its image encoder beside it, or the file alone. Raises ModelRefused."""
+    check_ip_adapter_tensors(header, path.name)
+    family = ip_adapter_family(header)
+    if (path.parent / IMAGE_ENCODER / CONFIG).is_file():
+        return FoundModel(path.parent, Kind.IP_ADAPTER, family, variant=path.stem)
+    return FoundModel(path, Kind.IP_ADAPTER, family)
+
+
+def with_encoder(found: FoundModel, encoders: Sequence[Path]) -> FoundModel:
+    """Return an IP-Adapter with its image encoder. Raises ModelRefused where that is not among the files."""
+    needed = needed_encoder(read_header(found.path), found.path.name)
+    for encoder in encoders:
+        if encoder_of(read_header(encoder)) == needed:
+            return replace(found, parts=(encoder,))
+    words = ["add_model", found.slug, "--family", found.family, "--kind", str(found.kind), "--from"]
+    raise ModelRefused(
+        f"It is an IP-Adapter whose image encoder, {needed}, is not in the folder. Type "
+        f"{shell(*words, str(found.path), '--part', 'FILE')}, where FILE is the {WEIGHTS} file of that encoder."
+    )

@@ -15,9 +15,11 @@ from typing import Protocol
 
 from inpainting import families
 from inpainting.catalog import configurations
+from inpainting.catalog.inspection import image_encoders
 from inpainting.catalog.inspection.adapter_files import (
     adapter_files,
     check_adapter,
+    check_ip_adapter_header,
     single_file_configuration,
     single_file_name,
 )
@@ -29,9 +31,11 @@ from inpainting.catalog.inspection.checkpoint_file import (
     usual_configuration,
 )
 from inpainting.catalog.inspection.component_file import ComponentFile, component_labels, read_component_file
+from inpainting.catalog.inspection.diffusers_folder import WHOLE_WEIGHTS
 from inpainting.catalog.inspection.files import (
     CHUNK_BYTES,
     CONFIG,
+    IMAGE_ENCODER,
     INDEX,
     ModelRefused,
     check_names,
@@ -122,7 +126,8 @@ class LocalSource:
     configuration is copied, a folder in diffusers' layout, with or without weights, or a name in
     `catalog.configurations`. "" is the published configuration for weights of its shape, or that of an installed model.
     For a file of one component: the slug of an installed model, or a folder, whose other components are copied.
-    parts: files of components that such a file lacks, in place of those of `config`.
+    parts: files of components that such a file lacks, in place of those of `config`; for a file of an IP-Adapter the
+    one of its image encoder.
     is_linked: whether the files get a second name in the folder of models, in place of a copy.
     """
 
@@ -143,8 +148,12 @@ class LocalSource:
         is_checkpoint = model.kind == Kind.CHECKPOINT
         is_onnx = is_checkpoint and isinstance(families.get(model.family).layout, OnnxLayout)
         is_component = is_checkpoint and bool(families.get(model.family).component_file)
-        if self.parts and (not is_component or self.path.is_dir()):
-            raise ModelRefused(f"--part is for a {component_labels()} in one file, which lacks those parts.")
+        is_adapter_file = model.kind == Kind.IP_ADAPTER and self.path.is_file()
+        if self.parts and not is_adapter_file and (not is_component or self.path.is_dir()):
+            raise ModelRefused(
+                f"--part is for a {component_labels()} in one file, which lacks those parts, and for an IP-Adapter "
+                "in one file, which lacks its image encoder."
+            )
         if self.path.is_dir():
             present = names_in(self.path, is_cached=True)
             names = self._names_in_folder(model, present)
@@ -157,6 +166,8 @@ class LocalSource:
         kind = Kind(model.kind)
         if is_component:
             return self._component_manifest(model)
+        if is_adapter_file:
+            return self._ip_adapter_manifest(model)
         if kind in (Kind.VAE, Kind.CONTROLNET):
             folder = self._temporary_folder()
             configuration = single_file_configuration(self.path, model.family, kind)
@@ -169,6 +180,20 @@ class LocalSource:
             self._configuration = self._find_configuration(model)
             names += [f"{CONFIGURATION}/{name}" for name in configuration_files(self._configuration, model.family)]
         return self._manifest(model, Source.FILE, names)
+
+    def _ip_adapter_manifest(self, model: InferenceModel) -> Manifest:
+        """The files of an IP-Adapter and of its image encoder, which is a file elsewhere. Raises ModelRefused."""
+        check_ip_adapter_header(self.path, model.family)
+        encoder = image_encoders.encoder_file(self.path, self.parts)
+        self._configuration = folder = self._temporary_folder()
+        (folder / IMAGE_ENCODER).mkdir()
+        text = json.dumps(image_encoders.configuration(encoder), indent=2)
+        (folder / IMAGE_ENCODER / CONFIG).write_text(text)
+        self._weights = {
+            self.path.name: self.path,
+            f"{IMAGE_ENCODER}{WHOLE_WEIGHTS}": image_encoders.weights(encoder),
+        }
+        return self._manifest(model, Source.FOLDER, [*names_in(folder), *self._weights])
 
     def _component_manifest(self, model: InferenceModel) -> Manifest:
         """The files of a component with the others that it lacks. Raises ModelRefused and ModelUnavailable."""

@@ -22,6 +22,7 @@ from inpainting.catalog.inspection.files import (
     json_object,
     quote,
 )
+from inpainting.catalog.inspection.known_files import refuse_known
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
 from inpainting.families.flux.declaration import CONFIGURATIONS
@@ -83,7 +84,9 @@ def files_by_component(paths: Iterable[Path]) -> dict[str, Path]:
         if not path.is_file():
             raise ModelRefused(f"There is no file {path}.")
         check_single_file(path)
-        component = component_of(read_header(path))
+        header = read_header(path)
+        refuse_known(header, path.name)
+        component = component_of(header)
         if not component:
             raise ModelRefused(f"{path.name} is no text encoder (CLIP or T5) and no VAE of FLUX.1.")
         if component in found:

@@ -7,6 +7,7 @@ their own, or from the same file.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +44,12 @@ from inpainting.families.flux.transformer import (
     input_channels,
 )
 
+PLAIN_CHANNELS, CONTROL_CHANNELS = 64, 128
+"""Input channels of a transformer: a patch of noisy latents; or that and one of a control image."""
+KONTEXT = "kontext"
+MODEL_LABELS = {KONTEXT: "Kontext", "krea": "Krea", "schnell": "[schnell]", "dev": "[dev]"}
+"""Word in the name of a file -> the model, one that was trained from another before that one."""
+
 
 class FluxFile(ComponentFile):
     """A transformer of FLUX.1, with or without its other components beside it."""
@@ -50,7 +57,7 @@ class FluxFile(ComponentFile):
     label: ClassVar[str] = "transformer of FLUX"
     component: ClassVar[str] = TRANSFORMER
     mark: ClassVar[str] = "double_blocks.0."
-    usual_family: ClassVar[str] = "flux-fill"  # no other transformer has its number of channels
+    usual_family: ClassVar[str] = "flux-fill"
     others: ClassVar[Sequence[str]] = tuple(COMPONENTS)
     hint: ClassVar[str] = (
         f"FOLDER is an installed model of the family, or a folder in diffusers' layout with {', '.join(COMPONENTS)}: "
@@ -69,30 +76,63 @@ class FluxFile(ComponentFile):
         """The components whose weights lie in the same file."""
         return components_beside(self.header)
 
+    @property
+    def family(self) -> str:
+        """The family of its shape; where several models have the shape, the one that the file is named as."""
+        channels, named = input_channels(self.transformer), named_model(self.path.name)
+        matching = [
+            known.name for known in families_of_files() if diffusers_layout(known.name).file_channels == channels
+        ]
+        is_told = channels != PLAIN_CHANNELS or named == KONTEXT
+        return matching[0] if matching and is_told and not self._other_model() else self.usual_family
+
     def check(self, family: str = "") -> None:
-        known, file = families.get(family or self.usual_family), self.path.name
+        known, file = families.get(family or self.family), self.path.name
         channels, expected = input_channels(self.transformer), diffusers_layout(known.name).file_channels
-        if channels != expected:
+        if other := self._other_model():
             beside = f", with {join_labels(self.beside)} beside it" if self.beside else ""
-            hints = "".join(
-                f" If it is {same.label}, add it with --family {same.name}."
-                for same in families_of_files()
-                if diffusers_layout(same.name).file_channels == channels
-            )
+            supported = " and ".join(known.label for known in families_of_files())
+            raise ModelRefused(f"{file} is {other}{beside}. It is not supported; {supported} are.")
+        if channels != expected:
+            same = [other for other in families_of_files() if diffusers_layout(other.name).file_channels == channels]
+            if not family and same:
+                raise ModelRefused(
+                    f"{file} has the tensors of FLUX.1 [dev], Krea and Kontext, which are alike, and its name does not "
+                    f"tell which it is. If it is {same[0].label}, type {shell(*self._words(same[0].name))}; the others "
+                    "make images of text alone and are not supported."
+                )
+            hint = f" If it is {same[0].label}, add it with --family {same[0].name}." if same else ""
             raise ModelRefused(
-                f"{file} is a transformer of FLUX with {channels} input channels{beside}; {known.label} has "
-                f"{expected}.{hints} Those that make images of text alone (dev, schnell, Krea), or follow edges or "
-                "depth (Canny, Depth), are not supported."
+                f"{file} is a transformer of FLUX with {channels} input channels; {known.label} has {expected}.{hint}"
             )
         if not is_gguf(file):
             check_numbers(self.transformer, file, may_be_scaled=True)
         if not has_published_shape(self.transformer):
             raise ModelRefused(f"{file} is no transformer of FLUX of the published shape.")
 
+    def _other_model(self) -> str:
+        """Return what the transformer is, where no family here has such models; "" where one may have.
+
+        FLUX.1 [dev] and models that were trained from it (Krea) have the shapes of Kontext. Names tell them apart.
+        """
+        channels, named = input_channels(self.transformer), named_model(self.path.name)
+        if channels == CONTROL_CHANNELS:
+            return f"FLUX.1 Canny or Depth (it has {channels} input channels), which follows edges or depth"
+        if channels != PLAIN_CHANNELS:
+            return ""
+        if not any("guidance_in." in name for name in self.transformer):
+            return "FLUX.1 [schnell] or a model that was trained from it, which makes images of text alone"
+        if named and named != KONTEXT:
+            return f"FLUX.1 {MODEL_LABELS[named]} by its name, which makes images of text alone"
+        return ""
+
+    def _words(self, family: str) -> list[str]:
+        """Return the words of the command that adds it."""
+        return ["add_model", slug_of(self.path.stem), "--family", family, "--from", str(self.path)]
+
     def command(self, files: Iterable[Path] = ()) -> str:
-        family = families.get(self.usual_family)
-        words = ["add_model", slug_of(self.path.stem), "--family", family.name, "--from", str(self.path)]
-        words += [word for file in files for word in ("--part", str(file))]
+        family = families.get(self.family)
+        words = [*self._words(family.name), *(word for file in files for word in ("--part", str(file)))]
         if len(self.beside) == len(BESIDE):
             return f"{self.path.name} is {family.label} with {join_labels(self.beside)}. Type {shell(*words)}."
         alone = "alone" if not self.beside else f"with {join_labels(self.beside)} alone"
@@ -141,6 +181,14 @@ class FluxFile(ComponentFile):
         for name, values in configuration_files(self.transformer, family).items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(json.dumps(values, indent=2))
+
+
+def named_model(file: str) -> str:
+    """Return the model of 64 input channels that a file is named as; "" for a name that tells none.
+
+    Names of models that were trained from another one hold its name too: “flux1-dev-kontext”.
+    """
+    return next((name for name in MODEL_LABELS if re.search(rf"(?<![a-z]){name}(?![a-z])", file.lower())), "")
 
 
 def families_of_files() -> list[ModelFamily]:

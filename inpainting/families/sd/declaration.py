@@ -82,6 +82,7 @@ SD = register(
         configurations={768: ("sd15",), 1024: ("sd2", "sd2-v")},
         latent_channels=4,
         vae_scaling_factor=0.18215,
+        vae_names=r"(?<![a-z])sd[-_ .]?v?[12](?!\d)|ft[-_](mse|ema)|kl[-_]?f8|840000|560000",
         vae_configuration="sd15",
         lora=LoraSupport(
             components=("unet", "text_encoder"),

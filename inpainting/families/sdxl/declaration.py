@@ -44,6 +44,7 @@ SDXL = register(
         configurations={2048: ("sdxl",)},
         latent_channels=4,
         vae_scaling_factor=0.13025,
+        vae_names=r"xl",
         vae_configuration="sdxl",
         lora=LoraSupport(
             components=("unet", "text_encoder", "text_encoder_2"),

@@ -62,7 +62,7 @@ class Command(BaseCommand):
             type=Path,
             metavar="FILE",
             help=f"for a {component_labels()} in one file: file of a text encoder (clip_l, t5xxl) or of the VAE "
-            "(ae), as ComfyUI has them; may be repeated",
+            "(ae), as ComfyUI has them; may be repeated. For an IP-Adapter in one file: that of its image encoder",
         )
         parser.add_argument("--label", help="name on the pages; default: the slug")
         parser.add_argument("--licence", default="", help="shown with the model")

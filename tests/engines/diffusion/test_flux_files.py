@@ -118,15 +118,36 @@ def test_without_its_parts_the_command_that_gets_them_is_named(whole: Path, part
     assert "text_encoder_2 gives features of “4096”, the transformer takes 32" in refusal(path, "--config", str(parts))
 
 
-@pytest.mark.parametrize("channels", [64, 128])
+@pytest.mark.parametrize("family", ["flux-fill", "flux-kontext"])
+@pytest.mark.parametrize(
+    ("name", "channels", "has_guidance", "reason"),
+    [
+        ("flux1-dev", 64, True, "is FLUX.1 [dev] by its name, which makes images of text alone."),
+        ("flux1-krea-dev", 64, True, "is FLUX.1 Krea by its name, which makes images of text alone."),
+        ("mine", 64, False, "is FLUX.1 [schnell] or a model that was trained from it,"),
+        ("mine", 128, True, "is FLUX.1 Canny or Depth (it has 128 input channels),"),
+    ],
+)
 def test_a_transformer_of_another_flux_is_refused_with_the_reason(
-    whole: Path, parts: Path, tmp_path: Path, channels: int
+    whole: Path, parts: Path, tmp_path: Path, name: str, channels: int, has_guidance: bool, reason: str, family: str
 ) -> None:
-    path = flux_files.save_file_of(whole, tmp_path / "dev.safetensors")
-    tensors = load_file(path)
+    path = flux_files.save_file_of(whole, tmp_path / f"{name}.safetensors")
+    tensors = {key: tensor for key, tensor in load_file(path).items() if has_guidance or "guidance_in" not in key}
     save_file({**tensors, "img_in.weight": torch.zeros(flux_files.WIDTH, channels)}, path)
-    message = refusal(path, "--config", str(parts))
-    assert f"a transformer of FLUX with {channels} input channels; FLUX.1 Fill has 384" in message
+    message = refusal(path, "--config", str(parts), family=family)
+    assert reason in message
+    assert "It is not supported; FLUX.1 Fill and FLUX.1 Kontext are." in message
+    assert "--family" not in message
+
+
+def test_chroma_is_neither(whole: Path, parts: Path, tmp_path: Path) -> None:
+    path = flux_files.save_file_of(whole, tmp_path / "mine.safetensors")
+    layers = {
+        "img_in.weight": torch.zeros(flux_files.WIDTH, 64),
+        "distilled_guidance_layer.in_proj.weight": torch.ones(2, 2),
+    }
+    save_file({**load_file(path), **layers}, path)
+    assert "is Chroma, which is not supported" in refusal(path, "--config", str(parts), family="flux-kontext")
 
 
 @pytest.mark.parametrize("family", sorted({*families.names(engine=DIFFUSION)} - {"flux-fill", "flux-kontext"}))

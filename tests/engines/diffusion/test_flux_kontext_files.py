@@ -60,4 +60,17 @@ def test_the_family_of_a_file_must_be_stated_and_fit(kontext: Path, tmp_path: Pa
     call_command("add_model", "--scan", str(tmp_path), stdout=output)
     (line,) = [line for line in output.getvalue().splitlines() if "kontext.safetensors" in line]
     assert line.startswith("  left")
+    assert "is the transformer of FLUX.1 Kontext alone." in line
     assert "--family flux-kontext" in line
+
+
+def test_a_scan_takes_a_file_for_kontext_by_its_name_alone(kontext: Path, tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    for name in ("flux1-dev-kontext", "mine"):
+        flux_files.save_file_of(kontext, tmp_path / "files" / f"{name}.safetensors")
+    output = StringIO()
+    call_command("add_model", "--scan", str(tmp_path / "files"), stdout=output)
+    named, other, _ = output.getvalue().splitlines()
+    assert "is the transformer of FLUX.1 Kontext alone." in named
+    assert "FLUX.1 [dev], Krea and Kontext, which are alike, and its name does not tell which it is." in other
+    assert "If it is FLUX.1 Kontext, type “python manage.py add_model mine --family flux-kontext --from" in other

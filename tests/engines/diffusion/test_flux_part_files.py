@@ -277,7 +277,7 @@ def test_a_file_with_another_transformer_is_refused_with_what_is_in_it(comfyui: 
     more = {"model.diffusion_model.img_in.weight": torch.zeros(flux_files.WIDTH, 64)}
     together(comfyui, VAE, T5, CLIP, **more)
     message = refusal(comfyui)
-    assert "transformer of FLUX with 64 input channels, with CLIP-L and T5-XXL and the VAE beside it;" in message
+    assert "text alone, with CLIP-L and T5-XXL and the VAE beside it. It is not supported;" in message
 
 
 def test_as_another_family_the_command_that_adds_it_is_named(comfyui: Path) -> None:
@@ -301,12 +301,12 @@ def test_a_scan_adds_the_transformer_with_the_files_of_its_parts(comfyui: Path) 
     small = {name: tensor.to(torch.float8_e4m3fn) for name, tensor in load_file(named(comfyui, T5)).items()}
     save(named(comfyui, "t5xxl_fp8_e4m3fn"), small)
     found = scan(comfyui, "--add")
-    (new,) = [said for said in found.values() if said.startswith("new ")]
+    new = found[named(comfyui, TRANSFORMER).name]
     assert new.startswith("new checkpoint flux-fill with ")
     assert new.endswith(", flux1-fill-dev")
     assert "t5xxl_fp16.safetensors" in new
     assert "left It is T5-XXL, a text encoder of FLUX.1" in found[named(comfyui, T5).name]
-    assert "Its numbers fit the families flux-fill" in found[named(comfyui, VAE).name]
+    assert found[named(comfyui, VAE).name] == "new vae flux-fill, ae"
     model = InferenceModel.objects.get(slug="flux1-fill-dev")
     assert (model.folder / "text_encoder_2/model.safetensors").samefile(named(comfyui, T5))
     assert not load(model.spec, CPU).notes

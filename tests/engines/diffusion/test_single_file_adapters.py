@@ -12,15 +12,18 @@ import pytest
 import torch
 from django.core.management import CommandError, call_command
 from safetensors.torch import load_file, save_file
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from inpainting import families
 from inpainting.catalog import configurations
+from inpainting.catalog.inspection import image_encoders
 from inpainting.catalog.specs import ControlImageKind, Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
 from inpainting.models import InferenceModel
 from tests.engines.diffusion.pipelines import CPU
-from tests.support import original_layout, tiny_adapters, tiny_models
+from tests.support import comfyui_files, original_layout, tiny_adapters, tiny_models
+from tests.support.published_headers import write_sparse
 
 CONTROLNET = {
     "controlnet_cond_embedding.conv_in": "input_hint_block.0",
@@ -156,6 +159,22 @@ def test_a_union_names_what_nothing_reads_and_what_is_missing(tmp_path: Path, ca
     save_file(tensors, path)
     with pytest.raises(EngineFailed, match="cannot be loaded"):
         load_adapter(spec, CPU)
+
+
+@pytest.mark.parametrize(
+    ("width", "projection", "numbers"), [(1280, 1024, 2_528_307_200 // 4), (1664, 1280, 3_689_814_528 // 2)]
+)
+def test_the_configuration_of_an_image_encoder_gives_the_network_of_its_file(
+    width: int, projection: int, numbers: int, tmp_path: Path
+) -> None:
+    """With as many numbers as the tensors of the published files, which are in float32 and float16."""
+    tensors = comfyui_files.clip_vision(width, projection)
+    path = write_sparse(tmp_path / "encoder.safetensors", tensors)
+    with torch.device("meta"):
+        encoder = CLIPVisionModelWithProjection(CLIPVisionConfig(**image_encoders.configuration(path)))
+    shapes = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
+    assert {name: shapes[name] for name in tensors} == {name: shape for name, (_, shape) in tensors.items()}
+    assert sum(tensor.numel() for tensor in encoder.parameters()) == numbers
 
 
 def test_a_file_of_another_kind_is_refused(db: None, tmp_path: Path) -> None:

@@ -1,0 +1,101 @@
+"""Image encoders of IP-Adapters as files of their own (CLIP-ViT-H, CLIP-ViT-bigG), as ComfyUI and Forge keep them.
+
+An adapter was trained with one of them, which the shape of its projection tells. The configurations are those in the
+folders `image_encoder` of the authors' repository (huggingface.co/h94/IP-Adapter).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from inpainting.catalog.inspection.adapter_files import ENCODER_CLASS, check_face_id
+from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
+from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.inspection.tensor_slice import TensorSlice
+
+PATCHES = "vision_model.embeddings.patch_embedding.weight"
+VISION = ("vision_model.", "visual_projection.")
+"""Beginnings of the names of an image encoder's tensors. A file of a whole CLIP holds others too."""
+PROJECTION = "visual_projection.weight"
+SHARED = {
+    "architectures": [ENCODER_CLASS],
+    "model_type": "clip_vision_model",
+    "attention_dropout": 0.0,
+    "hidden_act": "gelu",
+    "image_size": 224,
+    "initializer_factor": 1.0,
+    "initializer_range": 0.02,
+    "layer_norm_eps": 1e-05,
+    "num_attention_heads": 16,
+    "num_channels": 3,
+    "patch_size": 14,
+}
+ENCODERS = {
+    "CLIP-ViT-H": {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "projection_dim": 1024},
+    "CLIP-ViT-bigG": {"hidden_size": 1664, "intermediate_size": 8192, "num_hidden_layers": 48, "projection_dim": 1280},
+}
+EMBEDDING = "projection_dim"
+PATCH_FEATURES = "hidden_size"
+PROJECTIONS = {
+    "image_proj.proj.weight": EMBEDDING,
+    "image_proj.proj_in.weight": PATCH_FEATURES,
+    "image_proj.proj.0.weight": PATCH_FEATURES,
+}
+"""The first layer of an adapter -> which features of the encoder it takes: of the whole image (plain adapters), or of
+its patches (plus and full ones)."""
+
+
+def encoder_of(header: Mapping[str, Any]) -> str:
+    """Return the name of the image encoder in a file, one of ENCODERS; "" for another file."""
+    shapes = [header[name]["shape"] for name in (PATCHES, PROJECTION) if name in header]
+    if len(shapes) < 2 or len(shapes[0]) != 4 or len(shapes[1]) != 2:
+        return ""
+    sizes = {"hidden_size": shapes[0][0], "projection_dim": shapes[1][0], "patch_size": shapes[0][2]}
+    return next((name for name, known in ENCODERS.items() if sizes.items() <= (SHARED | known).items()), "")
+
+
+def is_image_encoder(header: Mapping[str, Any]) -> bool:
+    """Whether a file holds an image encoder of whatever kind, and is no larger network."""
+    return PATCHES in header and all(name.startswith((*VISION, "text_", "logit_")) for name in header)
+
+
+def needed_encoder(header: Mapping[str, Any], file: str) -> str:
+    """Return which of ENCODERS an IP-Adapter needs. Raises ModelRefused for one that needs another network."""
+    check_face_id(header, file)
+    for tensor, features in PROJECTIONS.items():
+        shape = header.get(tensor, {}).get("shape") or [0]
+        for name, known in ENCODERS.items():
+            if known[features] == shape[-1]:
+                return name
+    raise ModelRefused(f"{file} is an IP-Adapter for an image encoder that is not supported.")
+
+
+def encoder_file(adapter: Path, parts: Iterable[Path]) -> Path:
+    """Return the file among `parts` with the image encoder that an IP-Adapter needs. Raises ModelRefused for none."""
+    needed = needed_encoder(read_header(adapter), adapter.name)
+    for part in parts:
+        if not part.is_file():
+            raise ModelRefused(f"There is no file {part}.")
+        header = read_header(part)
+        if encoder_of(header) == needed:
+            check_numbers(header, part.name)
+            return part
+    raise ModelRefused(
+        f"{adapter.name} is an IP-Adapter for the image encoder {needed}, which is not beside it: name its "
+        ".safetensors file, as other programs have it in clip_vision, with --part FILE."
+    )
+
+
+def configuration(encoder: Path) -> dict[str, Any]:
+    """Return the published configuration of an image encoder's file."""
+    return SHARED | ENCODERS[encoder_of(read_header(encoder))]
+
+
+def weights(encoder: Path) -> Path | TensorSlice:
+    """Return the tensors of a file that are an image encoder's."""
+    header = read_header(encoder)
+    names = [name for name in header if name.startswith(VISION)]
+    return encoder if len(names) == len(header) else TensorSlice(encoder, {name: name for name in names}, header)

@@ -1,0 +1,125 @@
+"""Files of published models that are known by their tensors and never added: of no family, or parts of a folder.
+
+The names are those of the publishers' code; diffusers lists many of them (`loaders/single_file_utils.py`,
+`CHECKPOINT_KEY_NAMES`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+NOT_SUPPORTED = "which is not supported."
+IN = r"\A(model\.diffusion_model\.|diffusion_model\.|model\.|net\.)?"
+"""Prefixes of the names of a transformer's tensors."""
+ENCODER = r"\A(model\.)?(language_model\.)?"
+"""Prefixes of the names of a language model's tensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A kind of file."""
+
+    label: str
+    """What it is, in a sentence."""
+    tensors: tuple[str, ...]
+    """Patterns of names; for each the file holds a tensor."""
+    inputs: int = 0
+    """The last side of a tensor of the last pattern; 0 for any."""
+    family: str = ""
+    """The family whose models come as a folder with what the file holds; "" where it is of none."""
+    reason: str = NOT_SUPPORTED
+    """The end of the sentence for a file of no family."""
+
+
+KNOWN_FILES = (
+    # Transformers
+    *(
+        KnownFile(
+            f"the transformer of FLUX.2 {name} as one file", (IN + r"single_stream_modulation\.lin\.weight\Z",), inputs
+        )
+        for name, inputs in (("[klein] 4B", 3072), ("[klein] 9B", 4096), ("[dev]", 6144))
+    ),
+    KnownFile("a transformer of FLUX.2 as one file", (IN + r"single_stream_modulation\.lin\.",)),
+    KnownFile("Chroma", (IN + r"distilled_guidance_layer\.",)),
+    KnownFile("FLUX.1 Redux", (r"\Aredux_(up|down)\.",)),
+    KnownFile("a model of Stable Diffusion 3", (IN + r"joint_blocks\.\d+\.",)),
+    KnownFile("a transformer of HiDream", (IN + r"double_stream_blocks\.\d+\.",)),
+    KnownFile("a transformer of HunyuanVideo", (r"individual_token_refiner\.",)),
+    KnownFile("a transformer of LTX-Video", (IN + r"patchify_proj\.",)),
+    KnownFile("a transformer of Wan", (IN + r"head\.modulation\Z",)),
+    KnownFile("a transformer of AuraFlow", (IN + r"double_layers\.0\.attn\.w1q\.",)),
+    KnownFile("a transformer of Mochi", (IN + r"blocks\.0\.attn\.qkv_x\.",)),
+    KnownFile("a transformer of Cosmos or of a model with its architecture", (IN + r"x_embedder\.proj\.1\.",)),
+    KnownFile("a transformer of Sana", (IN + r"blocks\.0\.cross_attn\.kv_linear\.",)),
+    KnownFile("a transformer of Krea 2", (IN + r"txtfusion\.",)),
+    KnownFile("a part of Stable Cascade", (IN + r"(clip_txt_mapper|down_blocks\.1\.0\.channelwise\.0)\.",)),
+    KnownFile("a transformer of Lumina-Image 2.0", (IN + r"layers\.0\.attention\.qkv\.(weight|qweight)\Z",), 2304),
+    KnownFile(
+        "the transformer of Z-Image", (IN + r"noise_refiner\.", IN + r"layers\.0\.attention\."), family="z-image"
+    ),
+    # ControlNets
+    KnownFile("a ControlNet for Z-Image", (r"\Acontrol_(all_x_embedder|layers)\b",)),
+    KnownFile("a ControlNet for Qwen-Image", (r"\Acontrolnet_(x_embedder|blocks)\.", r"\.img_mod\.")),
+    KnownFile(
+        "a ControlNet for a transformer, such as those of FLUX.1 and Stable Diffusion 3",
+        (r"\Acontrolnet_(x_embedder|blocks|single_blocks|mode_embedder)\.",),
+    ),
+    KnownFile("a Control-LoRA", (r"\Alora_controlnet\Z",)),
+    KnownFile("a ControlNet-LLLite", (r"\Alllite_",)),
+    KnownFile("a T2I-Adapter", (r"\A(adapter\.)?body\.\d+\.(block1|resnets|in_conv)\b",)),
+    KnownFile("a motion module of AnimateDiff", (r"motion_modules\.",)),
+    # After the ControlNet for it, which has the same blocks
+    KnownFile(
+        "the transformer of Qwen-Image or Qwen-Image-Edit",
+        (IN + r"transformer_blocks\.\d+\.img_mod\.",),
+        family="qwen-image",
+    ),
+    # A network of a pipeline
+    KnownFile(
+        "a UNet alone",
+        (r"\Aup_blocks\.", r"\Adown_blocks\.\d+\.attentions\.\d+\.transformer_blocks\.\d+\.attn2\.to_k\.weight\Z"),
+        reason="without text encoders and VAE: take a checkpoint with all of them, or a folder in diffusers' layout.",
+    ),
+    # Text encoders
+    KnownFile(
+        "Qwen3-4B, the text encoder of Z-Image",
+        (ENCODER + r"layers\.0\.self_attn\.q_norm\.", ENCODER + r"embed_tokens\.weight\Z"),
+        2560,
+        family="z-image",
+    ),
+    KnownFile(
+        "Qwen3-8B, the text encoder of FLUX.2 [klein] 9B",
+        (ENCODER + r"layers\.0\.self_attn\.q_norm\.", ENCODER + r"embed_tokens\.weight\Z"),
+        4096,
+    ),
+    KnownFile(
+        "Qwen2.5-VL, the text encoder of Qwen-Image",
+        (r"\A(model\.)?visual\.", ENCODER + r"embed_tokens\.weight\Z"),
+        3584,
+        family="qwen-image",
+    ),
+    KnownFile("Mistral Small 3, the text encoder of FLUX.2 [dev]", (ENCODER + r"embed_tokens\.weight\Z",), 5120),
+    KnownFile("a language model", (ENCODER + r"(embed_tokens|layers\.0\.self_attn\.q_proj)\.",)),
+    KnownFile(
+        "umT5, the text encoder of Wan",
+        # T5 has these in its first block alone.
+        (r"\A(encoder\.)?block\.1\.layer\.0\.SelfAttention\.relative_attention_bias\.",),
+    ),
+    KnownFile(
+        "CLIP-G, a text encoder of SDXL",
+        (r"\Atext_model\.final_layer_norm\.weight\Z",),
+        1280,
+        reason="which comes with the checkpoints of that family and is not added alone.",
+    ),
+    # VAEs
+    KnownFile("the VAE of Qwen-Image or Wan", (r"\Adecoder\.middle\.0\.residual\.0\.gamma\Z",), family="qwen-image"),
+    KnownFile("the VAE of FLUX.2", (r"\Abn\.running_mean\Z", r"\Adecoder\.conv_in\.weight\Z")),
+)
+"""The first that fits is meant."""
+
+OTHER_LORAS = {
+    r"\Adiffusion_model\.blocks\.\d+\.(self_attn|cross_attn|ffn)|\Alora_unet_blocks_\d+_(self|cross)_attn": "Wan",
+    r"joint_(transformer_)?blocks[._]\d": "Stable Diffusion 3",
+    r"double_stream_blocks[._]\d": "HiDream",
+}
+"""Pattern of the names of tensors of a LoRA -> the model, of no family, that it is for."""
