@@ -122,8 +122,8 @@ def test_a_batch_without_masks_repaints_whole_images(
 def test_the_plan_tells_a_form_which_models_edit_without_a_mask(
     alices_program: Client, models_dir: Path, tmp_path: Path, photo_png: bytes, family: str
 ) -> None:
-    folder = tiny_models.saved(tmp_path / "model", family).path
-    add_model("model", folder, family=family, width=64, height=64, steps=1)
+    tiny_models.saved(tmp_path / "model", family)
+    add_model("model", tmp_path / "model", family=family, width=64, height=64, steps=1)
     plan = alices_program.post("/api/plan/", {"prompt": "make it winter"}).json()
     assert plan["model"] == "model"
     assert plan["form"]["edits"] == (family != "sd")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import pixel_unshuffle
@@ -38,8 +38,10 @@ class FlowModel(LatentModel):
 
     samples_image = True
     """Whether the source image's latents are drawn from the VAE's distribution, before the noise, or are its mode."""
-    shift: ClassVar[flow_schedulers.Shift] = staticmethod(flow_schedulers.linear_shift)
-    """How far the noise levels are shifted."""
+
+    def shift(self, config: Mapping[str, Any], patches: int, steps: int) -> float:
+        """Return how far the noise levels are shifted, see `flow_schedulers.Shift`."""
+        return flow_schedulers.linear_shift(config, patches, steps)
 
     def begin(self, request: InpaintRequest, index: int, codec: LatentCodec) -> FlowStart:
         inputs = SampleInputs.of(request, index, self.hardware.device)

@@ -28,11 +28,6 @@ REFERENCE_TIME = 10
 """The time of the source image's tokens; that of the tokens that are painted is 0."""
 
 
-def empirical_shift(config: Mapping[str, Any], patches: int, steps: int) -> float:
-    """Return the shift of `Flux2KleinPipeline`, which depends on the number of steps too."""
-    return compute_empirical_mu(patches, steps)
-
-
 class Flux2Klein(ZImage):
     """A loaded model of the family flux2-klein: guidance and start of Z-Image, with other networks and schedule.
 
@@ -41,13 +36,16 @@ class Flux2Klein(ZImage):
     """
 
     samples_image = False
-    shift = staticmethod(empirical_shift)
     after: ClassVar[str] = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
     """The template ends with an empty thought, as with `enable_thinking=False`."""
 
     def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
         super().__init__(pipeline, hardware, spec)
         self.is_distilled = bool(pipeline.config.get("is_distilled"))
+
+    def shift(self, config: Mapping[str, Any], patches: int, steps: int) -> float:
+        """Return the shift of `Flux2KleinPipeline`, which depends on the number of steps too."""
+        return float(compute_empirical_mu(patches, steps))
 
     def is_guided(self, settings: PaintSettings) -> bool:
         return not self.is_distilled and super().is_guided(settings)
