@@ -146,6 +146,36 @@ SHIPPED = (
         aliases=("black-forest-labs/FLUX.1-Kontext-dev", "FLUX.1-Kontext-dev", "flux1-kontext-dev.safetensors"),
         **families.get("flux-kontext").defaults,
     ),
+    # In bfloat16: the transformer has 3.9 billion numbers, the text encoder 4.0, the VAE 0.1. One row is distilled, the
+    # other is what it was distilled from.
+    ModelSpec(
+        slug="flux2-klein-4b",
+        label="FLUX.2 [klein] 4B",
+        family="flux2-klein",
+        repo="black-forest-labs/FLUX.2-klein-4B",
+        licence="Apache-2.0",
+        licence_url="https://huggingface.co/black-forest-labs/FLUX.2-klein-4B",
+        size_bytes=16_000 * MB,
+        memory_bytes=19 * GB,
+        aliases=("black-forest-labs/FLUX.2-klein-4B", "FLUX.2-klein-4B", "flux-2-klein-4b.safetensors"),
+        **families.get("flux2-klein").defaults,
+    ),
+    ModelSpec(
+        slug="flux2-klein-base-4b",
+        label="FLUX.2 [klein] base 4B",
+        family="flux2-klein",
+        repo="black-forest-labs/FLUX.2-klein-base-4B",
+        licence="Apache-2.0",
+        licence_url="https://huggingface.co/black-forest-labs/FLUX.2-klein-base-4B",
+        size_bytes=16_000 * MB,
+        memory_bytes=19 * GB,
+        aliases=(
+            "black-forest-labs/FLUX.2-klein-base-4B",
+            "FLUX.2-klein-base-4B",
+            "flux-2-klein-base-4b.safetensors",
+        ),
+        **{**families.get("flux2-klein").defaults, "steps": 50, "guidance_scale": 4.0},
+    ),
     # In bfloat16: the transformer has 6.2 billion numbers, published in float32 for Turbo, and the text encoder 4.0.
     ModelSpec(
         slug="z-image-turbo",

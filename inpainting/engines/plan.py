@@ -205,7 +205,8 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | No
     unread = ignored_images(plan, images)
     notes = (f"{name} was not read: {why}." for name, why in unread.items() if name in images)
     window = window or find_window(mask, plan.window_rule, is_outpainting=request.placement is not None)
-    about_mask = (*masks.check(mask), *about_shadow) if request.placement is None else about_shadow
+    is_sent = request.placement is None and request.has_mask
+    about_mask = (*masks.check(mask), *about_shadow) if is_sent else about_shadow
     about_mask = (*about_mask, *window_notes(mask, window, plan))
     return Plan(
         **_fields_of(plan) | {"warnings": (*plan.warnings, *about_mask, *notes, *lost)},

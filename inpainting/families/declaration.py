@@ -100,6 +100,11 @@ class ModelFamily:
     """The class of diffusers that its files are loaded with."""
     pipeline_arguments: Mapping[str, Any] = field(default_factory=dict)
     """Arguments for that class, such as components that are not loaded."""
+    edits: bool = False
+    """Whether its models take the source image beside the noisy one, so that a prompt is an instruction about it.
+
+    The editor then asks for no mask: without one the whole image is repainted.
+    """
     overflows_float16: bool = False
     """Whether its activations do not fit float16, so that bfloat16 is used instead."""
     latent_patch: int = 1

@@ -35,9 +35,16 @@ KNOWN_FILES = (
     # Transformers
     *(
         KnownFile(
-            f"the transformer of FLUX.2 {name} as one file", (IN + r"single_stream_modulation\.lin\.weight\Z",), inputs
+            f"the transformer of FLUX.2 {name} as one file",
+            (IN + r"single_stream_modulation\.lin\.weight\Z",),
+            inputs,
+            family=family,
         )
-        for name, inputs in (("[klein] 4B", 3072), ("[klein] 9B", 4096), ("[dev]", 6144))
+        for name, inputs, family in (
+            ("[klein] 4B", 3072, "flux2-klein"),
+            ("[klein] 9B", 4096, "flux2-klein"),
+            ("[dev]", 6144, ""),
+        )
     ),
     KnownFile("a transformer of FLUX.2 as one file", (IN + r"single_stream_modulation\.lin\.",)),
     KnownFile("Chroma", (IN + r"distilled_guidance_layer\.",)),
@@ -82,7 +89,7 @@ KNOWN_FILES = (
     ),
     # Text encoders
     KnownFile(
-        "Qwen3-4B, the text encoder of Z-Image",
+        "Qwen3-4B, the text encoder of Z-Image and FLUX.2 [klein] 4B",
         (ENCODER + r"layers\.0\.self_attn\.q_norm\.", ENCODER + r"embed_tokens\.weight\Z"),
         2560,
         family="z-image",
@@ -91,6 +98,7 @@ KNOWN_FILES = (
         "Qwen3-8B, the text encoder of FLUX.2 [klein] 9B",
         (ENCODER + r"layers\.0\.self_attn\.q_norm\.", ENCODER + r"embed_tokens\.weight\Z"),
         4096,
+        family="flux2-klein",
     ),
     KnownFile(
         "Qwen2.5-VL, the text encoder of Qwen-Image",
@@ -113,7 +121,7 @@ KNOWN_FILES = (
     ),
     # VAEs
     KnownFile("the VAE of Qwen-Image or Wan", (r"\Adecoder\.middle\.0\.residual\.0\.gamma\Z",), family="qwen-image"),
-    KnownFile("the VAE of FLUX.2", (r"\Abn\.running_mean\Z", r"\Adecoder\.conv_in\.weight\Z")),
+    KnownFile("the VAE of FLUX.2", (r"\Abn\.running_mean\Z", r"\Adecoder\.conv_in\.weight\Z"), family="flux2-klein"),
 )
 """The first that fits is meant."""
 

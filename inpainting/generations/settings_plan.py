@@ -118,6 +118,7 @@ class _FormPlan:
             "limits": limits,
             "choices": self.choices(family) if family and is_diffusion else {"preset": []},
             "adapters": self.adapters(family.name if family and is_diffusion else None),
+            "edits": family is not None and family.edits,
             "reads_prompt_weights": family is not None and family.reads_prompt_weights,
             "hint": self.hint(plan),
         }

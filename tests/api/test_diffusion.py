@@ -102,9 +102,35 @@ def test_a_request_without_a_mask_repaints_the_whole_image(
     answer = alices_program.post("/api/img2img", body)
     assert answer.status_code == 200, answer.json()
     assert answer.json()["metadata"]["results"][0]["coverage"] == 1
+    assert answer.json()["metadata"]["warnings"] == []  # none about a mask
     again = shape_a(photo_png, b"", engine="quick-fill")
     del again["mask"]
     assert alices_program.post("/api/img2img", again).json()["code"] == "mask_required"
+
+
+def test_a_batch_without_masks_repaints_whole_images(
+    alices_program: Client, tiny: InferenceModel, photo_png: bytes
+) -> None:
+    body = {"images": [upload(photo_png), upload(photo_png)], "prompt": "winter"}
+    answer = alices_program.post("/api/batches/", body)
+    assert answer.status_code == 202, answer.json()
+    refused = alices_program.post("/api/batches/", {**body, "images": [upload(photo_png)], "engine": "quick-fill"})
+    assert refused.json()["code"] == "mask_required"
+
+
+@pytest.mark.parametrize("family", ["sd", "flux-kontext", "flux2-klein"])
+def test_the_plan_tells_a_form_which_models_edit_without_a_mask(
+    alices_program: Client, models_dir: Path, tmp_path: Path, photo_png: bytes, family: str
+) -> None:
+    tiny_models.saved(tmp_path / "model", family)
+    add_model("model", tmp_path / "model", family=family, width=64, height=64, steps=1)
+    plan = alices_program.post("/api/plan/", {"prompt": "make it winter"}).json()
+    assert plan["model"] == "model"
+    assert plan["form"]["edits"] == (family != "sd")
+    body = {"image": upload(photo_png), "prompt": "make it winter", "denoising_strength": "1"}
+    answer = alices_program.post("/api/img2img", body)
+    assert answer.status_code == 200, answer.json()
+    assert answer.json()["metadata"]["warnings"] == []
 
 
 def test_deviations_from_the_request_are_reported(

@@ -108,3 +108,31 @@ def test_a_lora_for_lumina_is_not_taken_for_its_successor(tmp_path: Path) -> Non
     assert detect_family(read_header(path)) is None
     with pytest.raises(LoraRefused, match=r"Lumina-Image 2\.0, not for Z-Image"):
         check_lora(path, "z-image")
+
+
+KLEIN = [place for place in comfyui_files.FILES if place.startswith("loras/klein")]
+
+
+@pytest.mark.parametrize("place", KLEIN)
+def test_loras_for_klein_are_taken_for_it(tmp_path: Path, place: str) -> None:
+    path = write_sparse(tmp_path / "one.safetensors", comfyui_files.FILES[place](), comfyui_files.NOTES.get(place, {}))
+    assert detect_family(read_header(path), read_base_models(path)) == "flux2-klein"
+    check_lora(path, "flux2-klein")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "other"),
+    [
+        (lora({"double_blocks.7.img_attn.qkv": (18432, 6144)}, prefix="diffusion_model."), r"FLUX\.2 \[dev\]"),
+        (lora({"single_transformer_blocks.0.attn.to_qkv_mlp_proj": (55296, 6144)}), r"FLUX\.2 \[dev\]"),
+        (lora({"distilled_guidance_layer.in_proj": (5120, 64)}, prefix="diffusion_model."), "Chroma"),
+        (lora({"single_blocks.3.linear1": (21504, 3072)}, prefix="diffusion_model."), "flux-fill, not flux2-klein"),
+    ],
+)
+def test_a_lora_for_another_model_is_not_taken_for_klein(
+    tmp_path: Path, tensors: published_headers.Tensors, other: str
+) -> None:
+    path = write_sparse(tmp_path / "one.safetensors", tensors)
+    assert detect_family(read_header(path), read_base_models(path)) != "flux2-klein"
+    with pytest.raises(LoraRefused, match=other):
+        check_lora(path, "flux2-klein")

@@ -287,6 +287,8 @@ def test_each_shipped_model_has_a_licence_a_size_and_names_of_its_own() -> None:
         ("sdxl-inpainting", 20, 8.0),  # its model card; "steps between 15 and 30 work well"
         ("sdxl", 30, 7.0),  # its model card names none; diffusers' pipelines have 5.0 and, for inpainting, 7.5
         ("flux-kontext", 28, 2.5),  # the scale of its model card, and the steps of diffusers' pipeline
+        ("flux2-klein-4b", 4, 1.0),  # its model card
+        ("flux2-klein-base-4b", 50, 4.0),  # the example in diffusers' pipeline
         ("qwen-image", 50, 4.0),  # its model card (`true_cfg_scale`)
     ],
 )

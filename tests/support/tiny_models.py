@@ -13,8 +13,11 @@ from typing import Any
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderKLFlux2,
     AutoencoderKLQwenImage,
     FlowMatchEulerDiscreteScheduler,
+    Flux2KleinInpaintPipeline,
+    Flux2Transformer2DModel,
     FluxFillPipeline,
     FluxKontextInpaintPipeline,
     FluxTransformer2DModel,
@@ -38,6 +41,7 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
     Qwen3Config,
+    Qwen3ForCausalLM,
     Qwen3Model,
     T5Config,
     T5EncoderModel,
@@ -344,11 +348,61 @@ def qwen_image(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
     )
 
 
+def flux2_klein(scratch: Path, *, inpainting: bool = True, seed: int = 0, is_distilled: bool = False) -> Any:
+    """A pipeline of the family `flux2-klein`, with the published numbers of its scheduler.
+
+    inpainting: ignored, as no model of the family was trained for it. is_distilled: whether it takes no guidance.
+    """
+    torch.manual_seed(seed)
+    words = qwen_tokenizer()
+    network = Flux2Transformer2DModel(
+        in_channels=4 * 8,
+        num_layers=2,
+        num_single_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=3 * FEATURES,
+        timestep_guidance_channels=32,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=False,
+    )
+    reader = Qwen3Config(
+        vocab_size=len(words),
+        hidden_size=FEATURES,
+        intermediate_size=37,
+        num_hidden_layers=28,  # features come from up to the 27th
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        tie_word_embeddings=True,
+    )
+    coder = AutoencoderKLFlux2(
+        block_out_channels=(8, 8, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        norm_num_groups=4,
+        latent_channels=8,
+        sample_size=64,
+    )
+    coder.bn.running_mean.normal_()
+    coder.bn.running_var.uniform_(0.5, 4)
+    return Flux2KleinInpaintPipeline(
+        vae=coder.eval(),
+        text_encoder=Qwen3ForCausalLM(reader).eval(),
+        tokenizer=words,
+        transformer=network.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
+        is_distilled=is_distilled,
+    )
+
+
 BUILDERS = {
     "sd": sd,
     "sdxl": sdxl,
     "flux-fill": flux_fill,
     "flux-kontext": flux_kontext,
+    "flux2-klein": flux2_klein,
     "qwen-image": qwen_image,
     "z-image": z_image,
 }
@@ -387,6 +441,7 @@ def switches(pipeline: Any) -> dict[str, Any]:
         "requires_safety_checker": False,
         "add_watermarker": False,
         "force_zeros_for_empty_prompt": pipeline.config.get("force_zeros_for_empty_prompt"),
+        "is_distilled": pipeline.config.get("is_distilled"),
     }
     names = inspect.signature(type(pipeline).__init__).parameters
     return {name: value for name, value in chosen.items() if name in names}

@@ -25,6 +25,7 @@ from inpainting.engines import registry
 from inpainting.generations.batches import BatchInput, submit_batch
 from inpainting.image_limits import image_limits
 from inpainting.models import Batch
+from inpainting.planning import planner
 
 OneImage = SentImage | InvalidRequest
 """An image as sent, or the error for one that cannot be read."""
@@ -53,13 +54,19 @@ def accept_batch(request: Request) -> Batch:
     if earlier is not None:
         return earlier
     images, masks = body.images("images"), body.images("masks")
-    is_outpainting = any(row.public_name in body.fields for row in OUTPAINT_ROWS)
-    check_counts(len(images), len(masks), needs_masks=not is_outpainting)
+    check_counts(len(images), len(masks))
     catalog = Catalog()
     values, warnings = check_fields(Img2ImgForm, body.fields, catalog, clamp=body.is_lenient)
     paint_settings, polarity = settings_from(values, catalog), MaskPolarity(values["mask_polarity"])
     engine = values.get("engine", registry.AUTO)
     registry.check_name(engine)  # Before any image is read.
+    is_outpainting = any(row.public_name in body.fields for row in OUTPAINT_ROWS)
+    if not masks and not is_outpainting and planner(catalog).choose(engine, paint_settings).engine.needs_surroundings:
+        raise InvalidRequest(
+            "No mask files provided; a batch needs one mask for all images, or one for each.",
+            code="mask_required",
+            field="masks",
+        )
     shared = SharedInput(
         paint_settings, polarity, outpaint_from(values), warnings, conditioning_images_in(body, request)
     )
@@ -76,11 +83,8 @@ def accept_batch(request: Request) -> Batch:
     )
 
 
-def check_counts(images: int, masks: int, *, needs_masks: bool) -> None:
-    """Raises InvalidRequest unless there are 1 to BATCH_MAX_ITEMS images, and one mask, or one for each image.
-
-    needs_masks: False where no mask may be sent as well.
-    """
+def check_counts(images: int, masks: int) -> None:
+    """Raises InvalidRequest unless there are 1 to BATCH_MAX_ITEMS images, and no mask, one, or one for each image."""
     if not images:
         raise InvalidRequest("No image files provided", code="field_missing", field="images")
     if images > settings.BATCH_MAX_ITEMS:
@@ -90,12 +94,6 @@ def check_counts(images: int, masks: int, *, needs_masks: bool) -> None:
             field="images",
             limit=settings.BATCH_MAX_ITEMS,
             actual=images,
-        )
-    if not masks and needs_masks:
-        raise InvalidRequest(
-            "No mask files provided; a batch needs one mask for all images, or one for each.",
-            code="mask_required",
-            field="masks",
         )
     if masks not in (0, 1, images):
         raise InvalidRequest(

@@ -83,10 +83,10 @@ def check_lora(path: Path, family: str) -> None:
         raise LoraRefused(error.message) from error
     base_models = read_base_models(path)
     seen = detect_family(header, base_models)
-    if seen is not None and seen != family:
-        raise LoraRefused(f"{path.name} is a LoRA for models of the family {seen}, not {family}.")
     if other := other_model(layers_in(header), base_models, family):
         raise LoraRefused(f"{path.name} is a LoRA for {other}, not for {families.get(family).label}.")
+    if seen is not None and seen != family:
+        raise LoraRefused(f"{path.name} is a LoRA for models of the family {seen}, not {family}.")
     check_tensors(header, path.name, family)
     check_configuration(path)
     support = families.get(family).lora

@@ -27,7 +27,7 @@ class Lora(models.Model):
     slug = slug_field()
     label = models.CharField(max_length=100, help_text="name on the pages")
     family = models.CharField(
-        max_length=10,
+        max_length=20,
         choices=lora_family_choices,
         editable=False,
         help_text="family of the models that it changes",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import pixel_unshuffle
@@ -38,10 +39,14 @@ class FlowModel(LatentModel):
     samples_image = True
     """Whether the source image's latents are drawn from the VAE's distribution, before the noise, or are its mode."""
 
+    def shift(self, config: Mapping[str, Any], patches: int, steps: int) -> float:
+        """Return how far the noise levels are shifted, see `flow_schedulers.Shift`."""
+        return flow_schedulers.linear_shift(config, patches, steps)
+
     def begin(self, request: InpaintRequest, index: int, codec: LatentCodec) -> FlowStart:
         inputs = SampleInputs.of(request, index, self.hardware.device)
         schedule, notes = flow_schedulers.schedule(
-            request.settings, self.spec, self.scheduler_config, inputs.latent_size
+            request.settings, self.spec, self.scheduler_config, inputs.latent_size, self.shift
         )
         image = codec.encode(inputs.pixels, inputs.generator if self.samples_image else None, inputs.key)
         noise = self.draw_noise(inputs.latent_size, inputs.generator)
@@ -49,6 +54,11 @@ class FlowModel(LatentModel):
             image, request.settings.masked_content, lambda: self.draw_noise(inputs.latent_size, inputs.generator)
         )
         return FlowStart(inputs, schedule, image, first, noise, notes)
+
+    def parts_of(self, rows: int) -> Iterator[slice]:
+        """Yield which rows of a step batch are computed at a time, see `rows_per_call`."""
+        size = self.rows_per_call or rows
+        return (slice(first, first + size) for first in range(0, rows, size))
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:

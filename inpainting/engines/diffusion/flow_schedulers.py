@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import diffusers
@@ -25,9 +25,23 @@ diffusers has UniPC and the DPM solvers with flow matching sigmas, but none of t
 `FluxFillPipeline` does (`scale_noise`), so there is no reference for them.
 """
 
+Shift = Callable[[Mapping[str, Any], int, int], float]
+"""Takes a model's scheduler configuration, the number of patches and that of steps; returns how far the noise levels
+are shifted towards the noise, which diffusers calls `mu`."""
+
+
+def linear_shift(config: Mapping[str, Any], patches: int, steps: int) -> float:
+    """Return the shift that grows with the number of patches alone, as `FluxFillPipeline` computes it."""
+    ranges = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.15}
+    return float(calculate_shift(patches, *(config.get(name, default) for name, default in ranges.items())))
+
 
 def schedule(
-    settings: PaintSettings, spec: ModelSpec, config: Mapping[str, Any], latent_size: tuple[int, int]
+    settings: PaintSettings,
+    spec: ModelSpec,
+    config: Mapping[str, Any],
+    latent_size: tuple[int, int],
+    shift: Shift = linear_shift,
 ) -> tuple[Schedule, tuple[str, ...]]:
     """The steps of a request by a new scheduler of `make`, and the notes about it.
 
@@ -36,7 +50,8 @@ def schedule(
     scheduler, notes = make(settings.scheduler or spec.scheduler, config)
     steps, (height, width) = settings.steps or spec.steps, latent_size
     patches = (height // PATCH_SIZE) * (width // PATCH_SIZE)
-    timesteps = begin(scheduler, config, steps=steps, strength=spec.strength_of(settings), patches=patches)
+    strength = spec.strength_of(settings)
+    timesteps = begin(scheduler, config, steps=steps, strength=strength, patches=patches, shift=shift)
     return Schedule(scheduler, timesteps), notes
 
 
@@ -52,11 +67,19 @@ def make(name: str, config: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
     return make_supported(class_name, config), () if class_name == name else (note,)
 
 
-def begin(scheduler: Any, config: Mapping[str, Any], *, steps: int, strength: float, patches: int) -> torch.Tensor:
+def begin(
+    scheduler: Any,
+    config: Mapping[str, Any],
+    *,
+    steps: int,
+    strength: float,
+    patches: int,
+    shift: Shift = linear_shift,
+) -> torch.Tensor:
     """Set a scheduler to start `strength` of the way into the noise. Returns the timesteps left, at least one step's.
 
     Sigmas are spaced evenly from 1 to 1/steps and then shifted towards the noise, the more the larger the image
-    (Esser et al. 2024, arXiv 2403.03206, section 5.3.2), as `FluxFillPipeline` does. patches: number of patches of the
+    (Esser et al. 2024, arXiv 2403.03206, section 5.3.2), as diffusers' pipelines do. patches: number of patches of the
     image. config: the model's own scheduler configuration. On the CPU: reading a timestep from a GPU would wait for
     all queued work.
     """
@@ -64,9 +87,8 @@ def begin(scheduler: Any, config: Mapping[str, Any], *, steps: int, strength: fl
     if scheduler.order == 2:
         euler = make_supported(EULER, config)
         scheduler.set_timesteps(steps, device="cpu")
-    ranges = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.15}
-    shift = calculate_shift(patches, *(config.get(name, default) for name, default in ranges.items()))
-    euler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=shift, device="cpu")
+    mu = shift(config, patches, steps)
+    euler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu, device="cpu")
     if scheduler.order == 2:
         # Every sigma but the first and last is used twice: where a step of Heun's method ends, and the next begins.
         sigmas = euler.sigmas

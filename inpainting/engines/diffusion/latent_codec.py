@@ -63,7 +63,7 @@ class LatentCodec:
             distribution = DiagonalGaussianDistribution(encoded)
             encoded = distribution.mode() if generator is None else distribution.sample(generator)
         config, encoded = self.vae.config, encoded.float() - shift_factor(self.vae.config)
-        if (statistics := latent_statistics(config, encoded.device)) is not None:
+        if (statistics := latent_statistics(self.vae, encoded)) is not None:
             mean, deviation = statistics
             encoded = (encoded - mean) / deviation
         return torch.as_tensor(encoded * scaling_factor(config))
@@ -98,7 +98,7 @@ class LatentCodec:
     def _decode(self, latents: torch.Tensor, dtype: torch.dtype, backend: Backend) -> torch.Tensor:
         config = self.vae.config
         latents = latents / scaling_factor(config)
-        if (statistics := latent_statistics(config, latents.device)) is not None:
+        if (statistics := latent_statistics(self.vae, latents)) is not None:
             mean, deviation = statistics
             latents = latents * deviation + mean
         latents = latents + shift_factor(config)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLQwenImage
+from diffusers import AutoencoderKLFlux2, AutoencoderKLQwenImage
+from torch.nn.functional import pixel_shuffle
+
+from inpainting.engines.diffusion.latents import PATCH_SIZE
 
 
 def takes_frames(vae: Any) -> bool:
@@ -24,16 +27,25 @@ def latent_format(vae: Any) -> str:
     return f"{latent_channels(vae)} channels, {2 ** (len(vae.config.block_out_channels) - 1)} pixels a side"
 
 
-def latent_statistics(config: Any, device: torch.device) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Mean and standard deviation of a VAE's latents, [1, c, 1, 1] each; None where its configuration has none.
+def latent_statistics(vae: Any, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Mean and standard deviation of a VAE's latents, for latents of [n, c, h, w]; None where it has none.
+
+    Each is [1, c, 1, 1] by its configuration. Those of FLUX.2 are [1, c, h, w]: they are of a batch norm of patches, so
+    that each of the four latent pixels of a patch has its own.
 
     diffusers' pipelines of Stable Diffusion apply them when they decode, and not when they encode, although the network
     works on latents without them.
     """
-    values = [getattr(config, name, None) for name in ("latents_mean", "latents_std")]
-    if None in values:
+    if isinstance(vae, AutoencoderKLFlux2):
+        values = vae.bn.running_mean, torch.sqrt(vae.bn.running_var + vae.config.batch_norm_eps)
+        patches = [pixel_shuffle(value.float().view(1, -1, 1, 1), PATCH_SIZE).to(latents.device) for value in values]
+        rows, columns = (side // PATCH_SIZE for side in latents.shape[-2:])
+        mean, deviation = (patch.repeat(1, 1, rows, columns) for patch in patches)
+        return mean, deviation
+    stated = [getattr(vae.config, name, None) for name in ("latents_mean", "latents_std")]
+    if None in stated:
         return None
-    mean, deviation = (torch.tensor(value, device=device).view(1, -1, 1, 1) for value in values)
+    mean, deviation = (torch.tensor(value, device=latents.device).view(1, -1, 1, 1) for value in stated)
     return mean, deviation
 
 

@@ -35,6 +35,7 @@ def flux_family(
     channels: int,
     steps: int,
     guidance_scale: float,
+    edits: bool = False,
 ) -> ModelFamily:
     """Return the declaration of a family of FLUX.1, which differs from the others in these arguments alone.
 
@@ -61,6 +62,7 @@ def flux_family(
         layout=layout,
         implementation=implementation,
         pipeline_class=pipeline_class,
+        edits=edits,
         overflows_float16=True,
         latent_patch=2,
         schedulers=FLOW_SCHEDULERS,

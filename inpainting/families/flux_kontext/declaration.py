@@ -12,6 +12,7 @@ FLUX_KONTEXT = register(
         implementation="inpainting.families.flux_kontext.network:FluxKontext",
         pipelines=("FluxKontextPipeline", "FluxKontextInpaintPipeline"),
         pipeline_class="FluxKontextInpaintPipeline",
+        edits=True,
         channels=16,  # as of FLUX.1 [dev]: the source image is tokens of its own
         # The scale of its model card; the steps of diffusers' pipeline.
         steps=28,

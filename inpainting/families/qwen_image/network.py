@@ -57,10 +57,8 @@ class QwenImage(ZImage):
         embeds, mask = group.once(("text", dtype), lambda: self._texts_of(samples))
         height, width = samples[0].latents.shape[-2:]
         shape = [(1, height // PATCH_SIZE, width // PATCH_SIZE)]
-        size = self.rows_per_call or len(tokens)
         answers: list[torch.Tensor] = []
-        for first in range(0, len(tokens), size):
-            part = slice(first, first + size)
+        for part in self.parts_of(len(tokens)):
             answers += self.step_network(
                 hidden_states=tokens[part],
                 timestep=times[part],

@@ -25,8 +25,6 @@ from inpainting.networks.device.hardware import Hardware
 
 MAX_TOKENS = 512
 """Tokens that the transformer takes, with those of the template."""
-AFTER = "<|im_end|>\n<|im_start|>assistant\n"
-"""The text of Qwen's chat template after a message. The template in the model's files is a program and is not run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -41,7 +39,9 @@ class ZImage(FlowModel):
 
     splits_rows = True
     before: ClassVar[str] = "<|im_start|>user\n"
-    """The text of the template before a prompt."""
+    """The text of Qwen's chat template before a prompt. The template in a model's files is a program and is not run."""
+    after: ClassVar[str] = "<|im_end|>\n<|im_start|>assistant\n"
+    """The text of the template after a prompt."""
     skipped_tokens: ClassVar[int] = 0
     """First tokens of the template, which the text encoder reads and the transformer does not."""
 
@@ -67,10 +67,10 @@ class ZImage(FlowModel):
         """The token ids of a prompt that are encoded. Appends notes about what of it the model does not read."""
         notes += ignored_weights(prompt)
         tokenizer, count = self.pipeline.tokenizer, self.skipped_tokens + MAX_TOKENS
-        ids: list[int] = tokenizer(f"{self.before}{prompt}{AFTER}", truncation=False, verbose=False).input_ids
+        ids: list[int] = tokenizer(f"{self.before}{prompt}{self.after}", truncation=False, verbose=False).input_ids
         unread = str(tokenizer.decode(ids[count:]))
-        if len(unread) > len(AFTER):
-            notes.append(too_long(field, MAX_TOKENS, unread.removesuffix(AFTER).strip()))
+        if len(unread) > len(self.after):
+            notes.append(too_long(field, MAX_TOKENS, unread.removesuffix(self.after).strip()))
         return ids[:count]
 
     @torch.inference_mode()
@@ -128,10 +128,8 @@ class ZImage(FlowModel):
         embeds = group.once(
             ("text", dtype), lambda: [row.to(dtype) for sample in samples for row in sample.step_text.row_embeds]
         )
-        size = self.rows_per_call or len(frames)
         answers: list[torch.Tensor] = []
-        for first in range(0, len(frames), size):
-            part = slice(first, first + size)
+        for part in self.parts_of(len(frames)):
             answers += self.step_network(list(frames[part]), times[part], embeds[part], return_dict=False)[0]
         velocity = -torch.stack(answers)[:, :, 0].float()
         return list(velocity.split([sample.rows for sample in samples]))

@@ -194,8 +194,9 @@ function refresh() {
     $("photo-name").textContent = $("photo-name").title = name
     $("photo-size").textContent = `${width} × ${height}`
     const covered = mask.coverage()
-    $("photo-covered").classList.toggle("nothing", !covered)
-    $("photo-covered").textContent = covered ? `${share(covered)} to repaint` : "nothing to repaint yet"
+    const isWhole = !covered && settingsForm.edits
+    $("photo-covered").classList.toggle("nothing", !covered && !isWhole)
+    $("photo-covered").textContent = covered ? `${share(covered)} to repaint` : isWhole ? "all to edit" : "nothing to repaint yet"
   }
 }
 
@@ -227,8 +228,7 @@ function showWindow() {
 
 /** Keeps what is entered in the document. */
 function formChanged() {
-  nameTheButton()
-  showWindow()
+  refresh()
   seed.refresh()
   const settings = settingsForm.entered()
   if (JSON.stringify(settings) !== JSON.stringify(store.document.settings)) store.update((document) => withState(document, { settings }))

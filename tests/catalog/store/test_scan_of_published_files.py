@@ -15,6 +15,10 @@ Z_IMAGE = (
     "and models of the family z-image are added as folders in diffusers' layout: “python manage.py pull_model"
     " z-image-turbo” or “python manage.py pull_model z-image” gets one."
 )
+KLEIN = (
+    "and models of the family flux2-klein are added as folders in diffusers' layout: “python manage.py pull_model"
+    " flux2-klein-4b” or “python manage.py pull_model flux2-klein-base-4b” gets one."
+)
 QWEN_IMAGE = (
     "and models of the family qwen-image are added as folders in diffusers' layout: “python manage.py "
     "pull_model qwen-image” gets one."
@@ -75,6 +79,10 @@ NEW = {
     "loras/qwen-diffusers.safetensors": "lora qwen-image, qwen-diffusers",
     "loras/qwen-kohya.safetensors": "lora qwen-image, qwen-kohya",
     "loras/qwen-lycoris.safetensors": "lora qwen-image, qwen-lycoris",
+    **{
+        f"loras/{name}.safetensors": f"lora flux2-klein, {name}"
+        for name in ("klein-kohya", "klein-diffusers", "klein-attention", "klein-9b", "klein-by-name-of-base")
+    },
     "inpaint/lama_fp32.onnx": "checkpoint lama, lama_fp32",
     "inpaint/migan_pipeline_v2.onnx": "checkpoint migan, migan_pipeline_v2",
 }
@@ -138,10 +146,10 @@ LEFT = {
         "It is the transformer of FLUX.2 [dev] as one file, which is not supported."
     ),
     "diffusion_models/flux-2-klein-4b.safetensors": (
-        "It is the transformer of FLUX.2 [klein] 4B as one file, which is not supported."
+        f"It is the transformer of FLUX.2 [klein] 4B as one file, {KLEIN}"
     ),
     "diffusion_models/flux-2-klein-9b.safetensors": (
-        "It is the transformer of FLUX.2 [klein] 9B as one file, which is not supported."
+        f"It is the transformer of FLUX.2 [klein] 9B as one file, {KLEIN}"
     ),
     "diffusion_models/svdq-int4_r32-flux.1-fill-dev.safetensors": (
         f"It holds weights of 4 bits (SVDQuant, as Nunchaku has it), {FOUR_BITS}"
@@ -186,10 +194,10 @@ LEFT = {
     "text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors": (
         "It is umT5, the text encoder of Wan, which is not supported."
     ),
-    "text_encoders/qwen_3_4b.safetensors": f"It is Qwen3-4B, the text encoder of Z-Image, {Z_IMAGE}",
-    "text_encoders/qwen_3_8b.safetensors": (
-        "It is Qwen3-8B, the text encoder of FLUX.2 [klein] 9B, which is not supported."
+    "text_encoders/qwen_3_4b.safetensors": (
+        f"It is Qwen3-4B, the text encoder of Z-Image and FLUX.2 [klein] 4B, {Z_IMAGE}"
     ),
+    "text_encoders/qwen_3_8b.safetensors": f"It is Qwen3-8B, the text encoder of FLUX.2 [klein] 9B, {KLEIN}",
     "text_encoders/qwen_2.5_vl_7b_fp8_scaled.safetensors": (
         f"It is Qwen2.5-VL, the text encoder of Qwen-Image, {QWEN_IMAGE}"
     ),
@@ -205,7 +213,7 @@ LEFT = {
         "vae --from FOLDER/vae/clearvae.safetensors”; --family is sd or sdxl."
     ),
     "vae/qwen_image_vae.safetensors": f"It is the VAE of Qwen-Image or Wan, {QWEN_IMAGE}",
-    "vae/flux2-vae.safetensors": "It is the VAE of FLUX.2, which is not supported.",
+    "vae/flux2-vae.safetensors": f"It is the VAE of FLUX.2, {KLEIN}",
     "clip_vision/CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors": (
         "It is the image encoder CLIP-ViT-H, which is added together with an IP-Adapter."
     ),
@@ -251,13 +259,6 @@ LEFT = {
     "loras/flux-xlabs.safetensors": (
         "flux-xlabs.safetensors is a LoRA in the names of XLabs, not in those of kohya-ss, ai-toolkit or "
         "diffusers, which is not supported."
-    ),
-    "loras/klein-kohya.safetensors": "It is a LoRA for FLUX.2 [klein], and no model that is supported takes it.",
-    "loras/klein-diffusers.safetensors": "It is a LoRA for FLUX.2, and no model that is supported takes it.",
-    "loras/klein-attention.safetensors": "It is a LoRA for FLUX.2 [klein], and no model that is supported takes it.",
-    "loras/klein-9b.safetensors": "It is a LoRA for FLUX.2 [klein] 9B, and no model that is supported takes it.",
-    "loras/klein-by-name-of-base.safetensors": (
-        "It is a LoRA for FLUX.2 [klein], and no model that is supported takes it."
     ),
     "loras/chroma.safetensors": "It is a LoRA for Chroma, and no model that is supported takes it.",
     "loras/hunyuan.safetensors": (

@@ -52,6 +52,9 @@ class FormOfferAnswer(Answer):
     limits: dict[str, Any] = Field(description="Setting -> lowest and highest number, where the model narrows them.")
     choices: dict[str, Any] = Field(description="Setting -> the names that the model takes.")
     adapters: dict[str, Any] = Field(description="Setting -> slugs of the installed adapters that fit the model.")
+    edits: bool = Field(
+        description="Whether a prompt is an instruction about the image, so that a form asks for no mask."
+    )
     reads_prompt_weights: bool = Field(description="Whether (words:1.3) in a prompt count more.")
     hint: str = Field(description="How a prompt would change what auto chooses; may be empty.")
 

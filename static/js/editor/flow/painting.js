@@ -19,7 +19,7 @@ const CANCELLED = "Cancelled. Your mask is still here."
 /** @typedef {import("job/follow").Generation} Generation */
 /** @typedef {import("job/follow").Preview} Preview */
 /** @typedef {{readonly reusable: object, readonly otherEngine: string | undefined, whenPlanned: () => Promise<unknown>,
- *   problem: () => string, entered: () => object, values: (options?: {engine?: string}) => Record<string, string | number>,
+ *   edits: boolean, problem: () => string, entered: () => object, values: (options?: {engine?: string}) => Record<string, string | number>,
  *   files: () => Record<string, File>, fill: (request: object) => Promise<void>, reuse: (settings: object) => Promise<void>,
  *   takeImages: (generation: Generation) => Promise<void>}} SettingsForm  of form/settings_form.js */
 /** @typedef {{locate: (photo: OpenPhoto, frame: Frame) => Promise<void>, startShimmer: () => void, fadeShimmer: () => void,
@@ -48,10 +48,10 @@ export class Painting {
 
   /** What is missing before anything can be painted, in words. */
   get missing() {
-    const { store, photos, mask } = this.#parts
+    const { store, photos, mask, settingsForm } = this.#parts
     if (mask.isBroken) return "The mask cannot be drawn. Reload the page; your work is kept."
     if (!photos.photo) return "Choose or drop a photo first."
-    if (mask.coverage() > 0 || !isEmpty(store.view.frame)) return ""
+    if (mask.coverage() > 0 || !isEmpty(store.view.frame) || settingsForm.edits) return ""
     return this.keptSummary ? `${this.keptSummary}.` : touch.matches ? "Brush over what should go." : "Brush over what should go, or drop a mask."
   }
 

@@ -203,6 +203,11 @@ export class SettingsForm {
     return !prompt.disabled && prompt.value.trim() !== ""
   }
 
+  /** Whether what is entered is an instruction about the whole photo, which needs no mask. */
+  get edits() {
+    return this.paints && this.#plan.latest.form.edits
+  }
+
   /** The engine and the model of a generation, for people: "Diffusion · Tiny".
    *  @param {{engine: string, model?: string | null, ignored: string[]}} metadata */
   nameOf({ engine, model, ignored }) {

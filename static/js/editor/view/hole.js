@@ -1,6 +1,7 @@
 // What lies at the hole, the part of the photo that is repainted: a shimmer that passes over it while it is painted, and
 // beside it a bar with the progress, then with what can be done with the result. Without room there the bar is docked.
 
+import { isEmpty } from "editor/tools/frame_geometry"
 import { visibleBox } from "editor/tools/geometry"
 import { GAP, distance, placeBeside } from "editor/view/placement"
 import { narrow } from "editor/view/screen"
@@ -120,7 +121,9 @@ async function shapeOf(mask, photo, frame) {
   canvas.height = Math.max(1, Math.round(height + scale * (frame.top + frame.bottom)))
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }))
   context.fillRect(0, 0, canvas.width, canvas.height)
-  context.putImageData(new ImageData(rgba, width, height), Math.round(scale * frame.left), Math.round(scale * frame.top))
+  if (mask.coverage() > 0 || !isEmpty(frame)) { // else the whole photo is repainted
+    context.putImageData(new ImageData(rgba, width, height), Math.round(scale * frame.left), Math.round(scale * frame.top))
+  }
   const found = visibleBox(canvas.width, canvas.height, context.getImageData(0, 0, canvas.width, canvas.height).data)
   if (!found) return { box: null, shape: "" }
   const [left, top, right, bottom] = found

@@ -1,0 +1,64 @@
+"""The editor with a model that edits by words: without a mask a prompt repaints the whole photo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright")
+pytest.importorskip("torch", reason="diffusion is not installed")
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.editor_page import MS_TO_LOAD, kept_generation, more_settings, open_photo, start
+from tests.support import tiny_models
+from tests.support.installation import Installation
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    scratch = tmp_path_factory.mktemp("tiny")
+    tiny_models.saved(scratch / "klein", "flux2-klein")
+    tiny_models.saved(scratch / "small")
+    installation = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_DIFFUSION_DEVICE="cpu")
+    installation.migrate()
+    installation.manage_all(
+        [
+            ("add_model", slug, "--family", family, "--from", str(scratch / slug), "--label", slug)
+            for slug, family in (("small", "sd"), ("klein", "flux2-klein"))
+        ]
+    )
+    with installation.serving():
+        yield installation
+
+
+@pytest.fixture
+def page(installed_page: Page) -> Page:
+    return installed_page
+
+
+def test_a_prompt_without_a_mask_edits_the_whole_photo(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    more_settings(page)
+    page.get_by_label("Model").select_option("klein")
+    expect(page.locator("#generate")).to_be_disabled()
+    page.get_by_label("Prompt", exact=True).fill("make it winter")
+    expect(page.locator("#photo-covered")).to_have_text("all to edit")
+
+    page.get_by_label("Model").select_option("small")  # which does not know what is to stay
+    expect(page.locator("#generate")).to_be_disabled()
+    expect(page.locator("#photo-covered")).to_have_text("nothing to repaint yet")
+
+    page.get_by_label("Model").select_option("klein")
+    expect(page.locator("#generate")).to_be_enabled()
+    for name, value in (("Steps", "1"), ("Work width", "64"), ("Work height", "64")):
+        page.get_by_label(name).fill(value)
+    start(page)
+    expect(page.locator("#result")).to_be_visible(timeout=MS_TO_LOAD)
+    generation = kept_generation(page)
+    assert generation["metadata"]["model"] == "klein"
+    assert not [warning for warning in generation["metadata"]["warnings"] if "mask" in warning]
