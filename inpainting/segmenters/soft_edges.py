@@ -95,7 +95,8 @@ def enlarge(part: Mask, pixels: RGB, alpha: Alpha, band: NDArray[np.bool_]) -> N
             outer = inner.expanded(2 * reach).clipped(Box(0, 0, width, height))
             across = (np.arange(outer.left, outer.right, dtype=np.float32) + 0.5) * scale - 0.5
             down = (np.arange(outer.top, outer.bottom, dtype=np.float32) + 0.5) * (alpha.shape[0] / height) - 0.5
-            coarse = cv2.remap(alpha, *np.meshgrid(across, down), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            x, y = np.meshgrid(across, down)
+            coarse = cv2.remap(alpha, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             guide = np.ascontiguousarray(pixels[outer.slices])
             least = 1 / min(outer.size.width, outer.size.height)  # leaves the filter a pixel
             fine = cv2.ximgproc.guidedFilter(guide, coarse, reach, SMOOTHNESS, scale=max(scale, least))
