@@ -203,6 +203,7 @@ def selection_from(values: Mapping[str, Any]) -> Selection:
         box=None if box is None else Box(**box),
         outline=tuple((x, y) for x, y in values["outline"]),
         detection=Detection(**values["detection"]),
+        soft_edges=values.get("soft_edges", False),  # absent where the row was saved by an earlier version
     )
 
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
+from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.validation import check_count, check_range, check_text
+from inpainting.segmenters.soft_edges import soften
 
 MAX_POINTS = 100
 MAX_CORNERS = 1000
@@ -86,7 +88,8 @@ class Selection:
     default the main one.
 
     outline: its corners, x and y; it may leave the image. tolerance: by how much a colour may differ, 0 to 255; None
-    is the segmenter's default. detection: read with words. Raises InvalidRequest for more than MAX_POINTS points,
+    is the segmenter's default. detection: read with words. soft_edges: the masks follow hair and fur by greys, see
+    `soft_edges.soften`; every segmenter's can. Raises InvalidRequest for more than MAX_POINTS points,
     MAX_CORNERS corners or MAX_WORDS_CHARACTERS characters, for an outline of fewer than three corners, or a tolerance
     out of range.
     """
@@ -98,6 +101,7 @@ class Selection:
     category: str = ""
     tolerance: float | None = None
     detection: Detection = Detection()
+    soft_edges: bool = False
 
     def __post_init__(self) -> None:
         check_count("points", len(self.points), MAX_POINTS, f"points has {len(self.points)} entries")
@@ -225,8 +229,13 @@ def candidates_of(segmenter: Segmenter, image: CanonicalImage, selection: Select
     selection.check_for(segmenter)
     selection = selection.within(image.size)
     if isinstance(segmenter, RatesCandidates):
-        return segmenter.candidates(image, selection)
-    return [Candidate(segmenter.segment(image, selection))]
+        found = segmenter.candidates(image, selection)
+    else:
+        found = [Candidate(segmenter.segment(image, selection))]
+    if not selection.soft_edges:
+        return found
+    pixels = to_rgb8(image)
+    return [replace(candidate, mask=soften(pixels, candidate.mask)) for candidate in found]
 
 
 @runtime_checkable

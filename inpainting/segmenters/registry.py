@@ -13,7 +13,7 @@ from inpainting.families.declaration import SEGMENTATION
 from inpainting.segmenters.base import Segmenter
 from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter, installed
 
-NO_SEGMENTERS = {"base", "geodesic", "networks", "registry", "walker"}
+NO_SEGMENTERS = {"base", "geodesic", "networks", "registry", "soft_edges", "walker"}
 DEFAULT = "grabcut"
 
 

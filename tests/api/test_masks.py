@@ -68,6 +68,23 @@ def test_a_click_and_a_box_select_the_same_object_in_every_shape(alices_program:
         assert found["segmenter"] == "grabcut"
 
 
+def test_soft_edges_are_greys_and_are_there_only_where_they_are_requested(alices_program: Client) -> None:
+    blurred = np.full((64, 96, 3), 110, np.uint8)
+    cv2.circle(blurred, (60, 30), 15, (220, 20, 20), -1)
+    photo = png(cv2.GaussianBlur(blurred, (0, 0), 2))
+    hard, soft = (
+        selected(as_json(alices_program, image=text(photo), points=[[60, 30]], soft_edges=asked))
+        for asked in (False, True)
+    )
+    assert set(np.unique(hard)) == {0, 255}
+    assert len(np.unique(soft)) > 20
+    assert (soft[30, 60], soft[5, 5]) == (255, 0)
+    form = {"image": upload(photo), "points": "[[60, 30]]", "soft_edges": "true"}
+    assert np.array_equal(selected(alices_program.post("/api/masks/", form)), soft)
+    refused = as_json(alices_program, image=text(photo), points=[[60, 30]], soft_edges="fuzzy")
+    assert (refused.status_code, refused.json()["field"]) == (400, "soft_edges")
+
+
 def test_where_no_object_is_found_the_answer_has_no_box(alices_program: Client) -> None:
     flat = png(np.full((40, 40, 3), 90, np.uint8))
     answer = as_json(alices_program, image=text(flat), box=[10, 10, 30, 30])

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, CDPSession, Locator, Page, Route, StorageState, expect
+from playwright.sync_api import Browser, CDPSession, Locator, Page, Response, Route, StorageState, expect
 
 from tests.browser.conftest import watched_page
 from tests.browser.devices import ON_A_PHONE_TOO, Device, press, reveal
@@ -568,6 +568,36 @@ def test_clicks_add_to_the_last_object_and_take_away_and_undo_returns_to_the_cli
     assert overlap(selected(stage, 2), disc | square) > 0.85
     stage.click(58, 78)
     assert overlap(selected(stage, 3), disc) > 0.85
+
+
+def test_soft_edges_are_greys_which_further_clicks_change_to_those_of_the_answer(stage: Stage) -> None:
+    stage.page.evaluate(STAGE, base64.b64encode(png(cv2.GaussianBlur(room(), (0, 0), 2))).decode())
+
+    def is_answer(response: Response) -> bool:
+        hovers = b"svg" in (response.request.post_data_buffer or b"")
+        return response.url.endswith("/api/masks/") and not hovers
+
+    def click(x: float, y: float) -> Pixels:
+        """The mask of the answer to a click."""
+        with stage.page.expect_response(is_answer) as answered:
+            stage.click(x, y)
+        encoded = answered.value.json()["mask"].partition(",")[2]
+        with Image.open(io.BytesIO(base64.b64decode(encoded))) as image:
+            return np.asarray(image)
+
+    stage.choose("object", belongs="new", softEdges=True)
+    answer = click(205, 95)
+    disc = selected(stage, 1)
+    assert np.count_nonzero((disc > 20) & (disc < 235)) > 100
+    assert np.abs(disc.astype(int) - answer).max() <= 1
+    stage.choose("object", belongs="more")
+    answer = click(60, 80)
+    both = selected(stage, 2)
+    assert both[80, 60] == 255
+    assert np.abs(both.astype(int) - np.maximum(disc, answer)).max() <= 2
+    stage.choose("object", belongs="less")
+    answer = click(62, 82)
+    assert np.abs(selected(stage, 3).astype(int) - np.minimum(both, answer)).max() <= 3
 
 
 def test_a_click_takes_the_place_of_the_one_before_and_counts_with_it_on_the_same_object(stage: Stage) -> None:

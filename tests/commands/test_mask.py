@@ -51,6 +51,15 @@ def test_a_point_or_a_box_selects_the_object(photos: Path, where: tuple[str, ...
     assert overlap(read(out)) > 0.9
 
 
+def test_soft_edges_are_greys(photos: Path) -> None:
+    photo, out = photos / "a.png", photos.parent / "mask.png"
+    cv2.imwrite(str(photo), cv2.GaussianBlur(np.asarray(cv2.imread(str(photo))), (0, 0), 2))
+    mask(photo, "-o", out, "--click", "60,30")
+    assert len(np.unique(read(out))) == 2
+    mask(photo, "-o", out, "--click", "60,30", "--soft-edges")
+    assert len(np.unique(read(out))) > 20
+
+
 def test_operations_are_applied_in_order(photos: Path) -> None:
     out = photos.parent / "mask.png"
     arguments = ("--click", "60,30", "--mask-polarity", "white_repaints")

@@ -8,6 +8,7 @@ import * as operations from "editor/document/operations"
 import { specks } from "editor/raster/components"
 import { Drawing } from "editor/raster/drawing"
 import { png } from "editor/raster/png"
+import { Tile, blend, changeOf } from "editor/raster/tiles"
 
 import { each, height, largestDifference, photo, PLAIN, width } from "./plain_mask.js"
 import { randomNumbers } from "./random.js"
@@ -263,3 +264,17 @@ function greyPixels(file) {
   }
   return pixels
 }
+
+test("what changeOf gives makes one value of another, to the rounding of a byte", () => {
+  const box = { left: 0, top: 0, right: 1, bottom: 1 }
+  const tile = (value) => new Tile(new Uint8Array(256 * 256).fill(value), 0)
+  for (let before = 0; before < 256; before += 5) {
+    for (let after = 0; after < 256; after += 5) {
+      const erases = after < before
+      const result = tile(before)
+      blend(result, tile(before), tile(changeOf(before, after, erases)), erases, box)
+      assert.ok(Math.abs(result.alpha[0] - after) <= 1, `${before} ${after} ${result.alpha[0]}`)
+      assert.equal(changeOf(before, after, !erases), 0)
+    }
+  }
+})

@@ -17,6 +17,7 @@ from PIL import Image
 
 from inpainting import families
 from inpainting.core.codecs import decode_image
+from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box
 from inpainting.core.image import CanonicalImage
@@ -24,6 +25,7 @@ from inpainting.families.declaration import SEGMENTATION
 from inpainting.models import InferenceModel
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Detection, Hint, Point, Segmenter, Selection, candidates_of
+from inpainting.segmenters.soft_edges import soften
 from tests.api.bodies import text
 from tests.conftest import png
 from tests.support import tiny_mobile_sam, tiny_networks
@@ -153,6 +155,17 @@ def test_candidates_are_rated_and_the_first_is_the_mask(install: Callable[[str],
     assert np.array_equal(found[0].mask, segmenter.segment(CanonicalImage(disc()), marked(segmenter)))
     assert all(item.score is None or 0 <= item.score <= 1 for item in found)
     assert [item.mask.shape for item in found] == [(60, 90)] * len(found)
+
+
+@EVERY
+def test_soft_edges_are_made_of_every_mask(install: Callable[[str], Segmenter], name: str) -> None:
+    segmenter, image = install(name), CanonicalImage(cv2.GaussianBlur(disc(), (0, 0), 2))
+    hard = candidates_of(segmenter, image, marked(segmenter))
+    soft = candidates_of(segmenter, image, replace(marked(segmenter), soft_edges=True))
+    assert [item.score for item in soft] == [item.score for item in hard]
+    for before, after in zip(hard, soft, strict=True):
+        assert np.array_equal(after.mask, soften(to_rgb8(image), before.mask))
+    assert ((soft[0].mask > 0) & (soft[0].mask < 255)).any()
 
 
 @EVERY

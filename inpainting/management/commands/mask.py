@@ -55,6 +55,7 @@ class Command(BaseCommand):
         parser.add_argument("--words", default="", help="what to select; some segmenters read it")
         parser.add_argument("--category", default="", help="of garments: upper, lower or full (default: all)")
         parser.add_argument("--tolerance", type=float, help="of the segmenter colour: 0 to 255")
+        parser.add_argument("--soft-edges", action="store_true", help="let the edges follow hair and fur by greys")
         parser.add_argument("--segmenter", default=registry.DEFAULT, help="its name (default %(default)s)")
         parser.add_argument(
             "--operation",
@@ -112,7 +113,7 @@ class Command(BaseCommand):
         image, out = options["image"], options["out"]
         selection = Selection(
             points=tuple(options["points"] or ()),
-            **{name: options[name] for name in ("box", "words", "category", "tolerance")},
+            **{name: options[name] for name in ("box", "words", "category", "tolerance", "soft_edges")},
         )
         selection.check_for(registry.find(options["segmenter"]))
         if not image.exists():

@@ -136,6 +136,11 @@ class MaskForm(Fields):
     tolerance: Annotated[float, Field(ge=0, le=255)] | None = Field(
         None, description="Of the segmenter `colour`: difference of each channel."
     )
+    soft_edges: bool = Field(
+        False,
+        description="Whether the edges follow hair and fur by greys. `rle` and `svg` then hold each pixel that is "
+        "selected in part.",
+    )
     source: UUID | None = Field(
         None, description="In place of `image`: the id of a generation whose source image is read."
     )
@@ -156,7 +161,8 @@ class MaskForm(Fields):
 def selection_of(values: Mapping[str, Any]) -> Selection:
     """The selection that the fields of a MaskForm describe. Raises InvalidRequest."""
     detection = Detection(**{name: values[name] for name in DETECTION_FIELDS if name in values})
-    return Selection(**{name: values[name] for name in Hint if name in values}, detection=detection)
+    hints = {name: values[name] for name in Hint if name in values}
+    return Selection(**hints, detection=detection, soft_edges=values["soft_edges"])
 
 
 class MaskUploadForm(MaskForm):

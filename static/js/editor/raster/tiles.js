@@ -178,6 +178,13 @@ export function blend(tile, below, above, erases, { left, top, right, bottom }) 
   tile.sum += added
 }
 
+/** What `blend` has to paint, or erase, to make one value of another, 0 to 255; 0 where it cannot.
+ *  @param {number} before @param {number} after @param {boolean} erases */
+export function changeOf(before, after, erases) {
+  if (erases) return after < before ? Math.round(255 * (1 - after / before)) : 0
+  return after > before ? Math.round(255 * (after - before) / (255 - before)) : 0
+}
+
 /** A mask whose bytes are made tile by tile; `write(alpha, box)` fills those of one. A tile that it refuses by false is empty.
  *  @param {number} width @param {number} height @param {(alpha: Uint8Array, box: Box) => boolean | void} write */
 export function made(width, height, write) {

@@ -3,14 +3,14 @@
 const KEY = "dreamlayer.tools"
 
 /** @typedef {{tool: string, size: number, unit: "screen" | "photo", hardness: number, pressure: boolean, straight: boolean,
- *   tolerance: number, contiguous: boolean, erases: boolean, snaps: boolean, belongs: "new" | "more" | "less"}} Values */
+ *   tolerance: number, contiguous: boolean, erases: boolean, snaps: boolean, softEdges: boolean, belongs: "new" | "more" | "less"}} Values */
 
 /** unit: of the brush's size, pixels of the "screen" or of the "photo". pressure: a pen's pressure changes the size.
- *  straight: the brush draws straight lines. snaps: the lasso snaps to edges. belongs: a click on an object selects a "new" one, or adds "more" or "less" to the last.
+ *  straight: the brush draws straight lines. snaps: the lasso snaps to edges. softEdges: a selected object has soft edges. belongs: a click on an object selects a "new" one, or adds "more" or "less" to the last.
  *  @type {Readonly<Values>} */
 export const DEFAULTS = Object.freeze({
   tool: "brush", size: 40, unit: "screen", hardness: 1, pressure: true, straight: false, tolerance: 32, contiguous: true, erases: false,
-  snaps: false, belongs: "new",
+  snaps: false, softEdges: false, belongs: "new",
 })
 
 export class Options {

@@ -4,7 +4,7 @@
 import { post } from "api"
 import { put } from "editor/document/images"
 import { picture } from "editor/document/operations"
-import { blobOf, cut, difference } from "editor/tools/object/finder"
+import { blobOf, changeBetween, cut } from "editor/tools/object/finder"
 
 const SIDE = 1024 // several times what the search works with
 const FIELDS = { prompt: "", engine: "quick-fill", mask_polarity: "white_repaints", include_shadow: "true" }
@@ -26,7 +26,7 @@ export function shadow({ add, mask, photo, photoBitmap, planUrl, showMessage, st
     form.append("mask", marked, "mask.png")
     for (const [name, value] of Object.entries(FIELDS)) form.append(name, value)
     const found = blobOf((await post(planUrl, form)).mask)
-    const shadowed = await difference(found, marked)
+    const shadowed = await changeBetween(marked, found, false)
     const image = shadowed && (await put(shadowed))
     if (store.document !== before) return showMessage(CHANGED)
     if (image) add(picture({ picture: image, box }))

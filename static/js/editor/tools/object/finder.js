@@ -4,6 +4,7 @@
 // object, its edges are found more exactly.
 
 import { post } from "api"
+import { changeOf } from "editor/raster/tiles"
 import { clipped, rounded, visible, widened } from "editor/tools/geometry"
 
 const SIDE = 1024
@@ -83,20 +84,35 @@ export function blobOf(dataUrl) {
   return new Blob([bytes], { type: head.slice("data:".length).split(";")[0] })
 }
 
-/** What the mask `before` selects and `after` does not, both white on black and of one size; null for nothing.
- *  @param {Blob} before @param {Blob} after @returns {Promise<Blob | null>} */
-export async function difference(before, after) {
-  const [first, second] = await Promise.all([before, after].map((blob) => createImageBitmap(blob)))
+/** What painted on the mask `before`, or erased from it, gives `after`; all are white on black and of one size. A grey that
+ *  is painted twice would become lighter. Null where nothing but greys of soft edges changes.
+ *  @param {Blob} before @param {Blob} after @param {boolean} erases @returns {Promise<Blob | null>} */
+export async function changeBetween(before, after, erases) {
+  const [first, second] = await Promise.all([before, after].map(pixelsOf))
+  const { data } = first
+  let isEmpty = true
+  for (let i = 0; i < data.length; i += 4) {
+    const change = changeOf(data[i], second.data[i], erases)
+    isEmpty &&= change < 128
+    data.fill(change, i, i + 3)
+  }
+  if (isEmpty) return null
   const canvas = document.createElement("canvas")
   canvas.width = first.width
   canvas.height = first.height
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"))
-  context.drawImage(first, 0, 0)
-  context.globalCompositeOperation = "difference" // what only one of them selects
-  context.drawImage(second, 0, 0)
-  context.globalCompositeOperation = "multiply"
-  context.drawImage(first, 0, 0)
-  const { data } = context.getImageData(0, 0, canvas.width, canvas.height)
-  const isEmpty = data.every((value, index) => index % 4 === 3 || value < 128)
-  return isEmpty ? null : new Promise((resolve) => { canvas.toBlob(resolve, "image/png") })
+  context.putImageData(first, 0, 0)
+  return new Promise((resolve) => { canvas.toBlob(resolve, "image/png") })
+}
+
+/** @param {Blob} blob */
+async function pixelsOf(blob) {
+  const bitmap = await createImageBitmap(blob)
+  const canvas = document.createElement("canvas")
+  canvas.width = bitmap.width
+  canvas.height = bitmap.height
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"))
+  context.drawImage(bitmap, 0, 0)
+  bitmap.close()
+  return context.getImageData(0, 0, canvas.width, canvas.height)
 }

@@ -8,7 +8,7 @@
 import { replaceLast } from "editor/document/document"
 import { picture } from "editor/document/operations"
 import { put } from "editor/document/images"
-import { blobOf, difference } from "editor/tools/object/finder"
+import { blobOf, changeBetween } from "editor/tools/object/finder"
 import { boxOf, clipped, distance } from "editor/tools/geometry"
 import { hovering } from "editor/tools/object/hover"
 
@@ -48,7 +48,7 @@ export function object({ add, finder, options, photo, redraw, refresh, showMessa
     const { signal } = request.controller
     showMessage("Looking for the object…")
     try {
-      const answer = await finder.find(part, hints, fields, signal)
+      const answer = await finder.find(part, hints, { soft_edges: String(options.values.softEdges), ...fields }, signal)
       if (signal.aborted || photo()?.id !== part.photo) return null
       showMessage(answer.box ? "" : NOTHING)
       return answer.box ? bySize(answer) : null
@@ -133,10 +133,10 @@ export function object({ add, finder, options, photo, redraw, refresh, showMessa
     const answer = await find(part, more, { refinable: { mask: before, isMore } })
     if (!answer) return
     const mask = answer.masks[answer.at]
-    const adds = isMore || !before
-    const change = adds ? mask : await difference(/** @type {Blob} */ (before), mask)
-    if (!change) return showMessage("Nothing was taken away here.")
-    await keep(part, change, !adds)
+    const erases = !isMore && Boolean(before)
+    const change = before ? await changeBetween(before, mask, erases) : mask
+    if (!change) return showMessage(`Nothing was ${erases ? "taken away" : "added"} here.`)
+    await keep(part, change, erases)
     remember(part, more, mask)
   }
 
