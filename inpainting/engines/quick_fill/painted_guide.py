@@ -149,7 +149,9 @@ def match_patches(graph: HoleGraph, shown: HoleGraph, known: Bools) -> Matches:
     def compare(at: Ints, min_distance: int) -> tuple[Ints, Ints, NDArray[np.float64]]:
         found = index.nearest(at, min_distance, lambda share: None)
         at, found = at[found >= 0], found[found >= 0]
-        return at, index.places[found], index.features[at[:, 0], at[:, 1]] - index.patches[found].astype(np.float64)
+        difference = index.features[at[:, 0], at[:, 1]].astype(np.float64)
+        difference -= index.patches[found]
+        return at, index.places[found], difference
 
     inside = np.argwhere(lattice & touching & complete_patches(graph.known | graph.hole)).astype(np.int32)
     inside, nearest, difference = compare(inside, 0)
