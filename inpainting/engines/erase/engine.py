@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.catalog.specs import ModelSpec, install_hint
-from inpainting.core import compiled
+from inpainting.core import compiled, masks
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window
 from inpainting.core.masks import scale_mask
@@ -23,6 +23,9 @@ from inpainting.core.resizing import resize_pixels
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.erase.declaration import ERASE
 from inpainting.engines.erase.mask_regions import split_into_regions, window_around
+from inpainting.engines.quick_fill.bands import bands_around, kept_box
+from inpainting.engines.quick_fill.engine import fill_bands
+from inpainting.engines.quick_fill.holes import THIN_RADIUS
 from inpainting.engines.quick_fill.large_holes import refill
 from inpainting.engines.quick_fill.progress import Report
 from inpainting.networks.network_cache import network_cache
@@ -46,7 +49,8 @@ class Erase:
         """Yield `settings.num_images` images [height, width, 3], equal to the source image where the mask is 0.
 
         Each is computed when it is taken: eight of 40 megapixels would need a gigabyte.
-        One step per region. While the network runs, `on_step` gets the last step again, so that it can raise Cancelled.
+        One step per region, and one for the bands beyond the image's edges. While the network runs, `on_step` gets the
+        last step again, so that it can raise Cancelled.
         Raises EngineFailed: `model_unavailable`, `model_refused`, `model_failed`, `model_produced_invalid_output`, or
         where the mask leaves nothing to paint from.
         """
@@ -56,8 +60,10 @@ class Erase:
             raise EngineFailed("The mask covers the whole image, so nothing is left to paint from.")
         network = self.network(plan.required_model)
         regions = split_into_regions(mask, network.side)
+        kept = kept_box(masks.nonempty_bounds((~mask).view(np.uint8)), request.image.size, THIN_RADIUS)
+        bands = bands_around(kept, request.image.size) if compiled.AVAILABLE else []
         count = request.settings.num_images
-        step = Step(0, count * len(regions.boxes))
+        step = Step(0, count * (len(regions.boxes) + bool(bands)))
         on_step(step)
         for symmetry in range(count):
             out, unknown = np.array(image, np.uint8), mask.copy()
@@ -68,11 +74,18 @@ class Erase:
                 painted = network.paint(visible, hole, symmetry=symmetry, on_wait=partial(on_step, step))
                 own = regions.labels[here] == number
                 filled = resize_pixels(painted, window.box.size)
-                if is_blurred(window.box.size, Size(hole.shape[1], hole.shape[0])) and can_refill(unknown[here]):
+                is_hole = bool((regions.labels[kept.slices] == number).any())
+                blurred = is_blurred(window.box.size, Size(hole.shape[1], hole.shape[0]))
+                if is_hole and blurred and can_refill(unknown[here]):
                     seed = symmetry, number
                     filled = refill(filled, out[here], unknown[here], own, seed, repeated(on_step, step))
                 out[here][own] = filled[own]
                 unknown[here][own] = False
+                step = Step(step.done + 1, step.of)
+                on_step(replace(step, preview=scaled_preview(out)))
+            if bands:
+                # what a network paints beyond an image's edges is softer than the photo, with objects of its own
+                out = fill_bands(out.copy(), bands, (symmetry, 0), repeated(on_step, step), painted=out)
                 step = Step(step.done + 1, step.of)
                 on_step(replace(step, preview=scaled_preview(out)))
             yield out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,9 +112,16 @@ def share_of_holes(holes: list[Box], bands: list[PlacedBand]) -> float:
 
 
 def fill_bands(
-    image: NDArray[np.uint8], bands: list[PlacedBand], seed: tuple[int, int], report: Report
+    image: NDArray[np.uint8],
+    bands: list[PlacedBand],
+    seed: tuple[int, int],
+    report: Report,
+    painted: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """Return `image` [h, w, 3], which is written, with the bands filled in turn; filled ones count as known."""
+    """Return `image` [h, w, 3], which is written, with the bands filled in turn; filled ones count as known.
+
+    painted: [h, w, 3], the image as a network painted it, which the bands follow.
+    """
     factor = downscaling(sum(band.box.size.area for band in bands), [band.area for band in bands])
     levels: dict[Box, NDArray[np.float32]] = {}
     for number, place in enumerate(bands):
@@ -122,7 +130,11 @@ def fill_bands(
             levels[place.known] = uniqueness(image[place.known.slices], subrange(part, 0.0, 0.1))
         hole, band = place.hole(), place.band(levels[place.known])
         rng, rest = np.random.default_rng([*seed, number]), subrange(part, 0.1, 1.0)
-        filled = fill_downscaled(place.with_mirror(image), ~hole, hole, factor, Search(BAND_EFFORT), rng, rest, band)
+        mirrored, search = place.with_mirror(image), Search(BAND_EFFORT)
+        if painted is not None:
+            shown = np.where(hole[:, :, np.newaxis], place.with_mirror(painted), mirrored)
+            search = replace(search, painted=shown)
+        filled = fill_downscaled(mirrored, ~hole, hole, factor, search, rng, rest, band)
         np.copyto(image[place.around.slices], place.unmirrored(filled), where=place.unmirrored(hole)[:, :, np.newaxis])
     return image
 

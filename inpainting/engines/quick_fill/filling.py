@@ -176,7 +176,7 @@ def label_coarse(
     features, has_features = compute_features(graph)
     guide = None
     if search.painted is not None:
-        guide = make_painted_guide(graph, search.painted)
+        guide = make_painted_guide(graph, search.painted, band)
     elif search.guided and band is None:
         guide = make_guide(graph, features, rng)
     if guide:

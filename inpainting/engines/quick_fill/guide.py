@@ -38,6 +38,7 @@ class Guide:
     confidence: Floats  # [h, w], 0..1
     offsets: Ints  # [k, 2], from pixels of the hole to where the guide took them from
     max_difference: np.float32 = MAX_DIFFERENCE
+    weight: np.float32 = WEIGHT
 
     def costs(self, graph: HoleGraph, offsets: Ints, features: Floats) -> Floats:
         """Return [k, nodes]: how much the source under each of `offsets` [k, 2] differs from the guide.
@@ -45,7 +46,7 @@ class Guide:
         features: [h, w, 4] of the image.
         """
         expected = self.features[graph.rows, graph.columns]
-        weight = WEIGHT * self.confidence[graph.rows, graph.columns]
+        weight = self.weight * self.confidence[graph.rows, graph.columns]
         flat = features.reshape(-1, features.shape[2])
         costs = np.empty((len(offsets), len(graph.rows)), np.float32)
         for cost, offset in zip(costs, offsets, strict=True):

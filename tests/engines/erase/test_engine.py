@@ -163,6 +163,27 @@ def test_a_hole_larger_than_twice_the_window_is_filled_with_pixels_of_the_photo(
     assert eraser().inpaint(request, ignore_step)[0][mask > 0].std(axis=0).max() < 5
 
 
+@pytest.mark.skipif(not compiled.AVAILABLE, reason="numba is not installed")
+def test_beyond_the_edges_of_an_image_pixels_of_it_are_copied(
+    eraser: Callable[..., Eraser], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = holes(np.s_[:, :60], np.s_[100:130, 140:180], shape=(220, 260))
+    grain = np.random.default_rng(1).integers(-40, 41, mask.shape)[:, :, np.newaxis]
+    request = wall(mask)
+    pixels = np.where(mask[:, :, np.newaxis] > 0, request.image.pixels, request.image.pixels + grain).astype(np.uint8)
+    request = replace(request, image=CanonicalImage(pixels))
+    steps: list[Step] = []
+    (extended,) = eraser().inpaint(request, steps.append)
+    assert extended[:, :60].std(axis=0).mean() == pytest.approx(pixels[mask == 0].std(axis=0).mean(), rel=0.2)
+    assert extended[100:130, 140:180].std(axis=(0, 1)).max() < 10, "the hole in the image is the network's"
+    np.testing.assert_array_equal(extended[mask == 0], pixels[mask == 0])
+    assert [step.done for step in steps] == sorted(step.done for step in steps)
+    assert (steps[-1].done, steps[-1].of) == (steps[-1].of, 2), "the network paints both at once, then the band follows"
+    monkeypatch.setattr(compiled, "AVAILABLE", False)
+    (softer,) = eraser().inpaint(request, ignore_step)
+    assert softer[:, :60].std(axis=0).max() < 5
+
+
 def test_a_filled_region_is_context_for_the_next_one(
     eraser: Callable[..., Eraser], inputs_of_runs: list[network_inputs.Inputs]
 ) -> None:
