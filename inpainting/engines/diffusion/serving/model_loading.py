@@ -27,7 +27,12 @@ from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.serving.adapter_loading import variant_in, weights_variant
-from inpainting.engines.diffusion.serving.ignored_weights import checkpoint_notes, configuration_notes, tensor_notes
+from inpainting.engines.diffusion.serving.ignored_weights import (
+    checkpoint_notes,
+    configuration_notes,
+    scheduler_notes,
+    tensor_notes,
+)
 from inpainting.engines.diffusion.serving.part_files import foreign_file_in, missing_weights, read_foreign, read_tensors
 from inpainting.families.declaration import ModelFamily
 from inpainting.families.layouts import DiffusersLayout
@@ -189,7 +194,7 @@ def read_folder(
         notes += tensor_notes(name, [key for key in loading_info["unexpected_keys"] if not is_extra(key)])
         parts[name] = part.eval()
     pipeline = serialize(pipeline_class.from_pretrained)(folder, use_safetensors=True, local_files_only=True, **parts)
-    return pipeline, notes
+    return pipeline, [*notes, *scheduler_notes(folder, pipeline.scheduler.config)]
 
 
 def component_file_in(folder: Path, family: str) -> Path | None:
@@ -266,10 +271,12 @@ def read_checkpoint(
     pipeline = serialize(pipeline_class.from_single_file)(
         str(path), config=str(config), local_files_only=True, **parts, **family.pipeline_arguments
     )
-    set_noise_schedule(pipeline.scheduler, header)
     layout = diffusers_layout(family.name)
     notes = [*checkpoint_notes(path.name, header, layout, parts)]
-    return pipeline, [*notes, *configuration_notes(config, component_classes(family), layout)]
+    notes += configuration_notes(config, component_classes(family), layout)
+    notes += scheduler_notes(config, pipeline.scheduler.config)
+    set_noise_schedule(pipeline.scheduler, header)
+    return pipeline, notes
 
 
 def set_noise_schedule(scheduler: Any, header: Mapping[str, Any]) -> None:
