@@ -38,6 +38,7 @@ from inpainting.families.declaration import ModelFamily
 from inpainting.families.layouts import DiffusersLayout
 from inpainting.networks.device.hardware import Hardware, Offload, is_out_of_memory
 from inpainting.networks.device.quantization import NETWORKS, is_quantized, predicted_bytes, quantize, read_gguf
+from inpainting.networks.load_errors import reason_of, without_places
 from inpainting.networks.load_lock import serialize
 
 logger = logging.getLogger(__name__)
@@ -105,7 +106,10 @@ def load(spec: ModelSpec, hardware: Hardware, offload: Offload = Offload.NONE) -
     """
     if spec.path is None or not spec.path.exists():
         raise EngineFailed(install_hint(spec.slug, spec.label), code="model_unavailable")
-    check_model(spec.path, spec.family)
+    try:
+        check_model(spec.path, spec.family)
+    except ModelRefused as error:
+        raise ModelRefused(without_places(error.message, spec.path)) from error
     family = families.get(spec.family)
     hardware = hardware_for(family, hardware)
     pipeline_class = getattr(diffusers, family.pipeline_class)
@@ -117,8 +121,8 @@ def load(spec: ModelSpec, hardware: Hardware, offload: Offload = Offload.NONE) -
         if is_out_of_memory(error):
             raise
         logger.exception("%s cannot be loaded", spec.slug)
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise EngineFailed(f"The model {spec.label} cannot be loaded: {reason}", code="model_unavailable") from error
+        message = f"The model {spec.label} cannot be loaded: {reason_of(error, spec.path)}"
+        raise EngineFailed(message, code="model_unavailable") from error
     alias_text_model(pipeline.text_encoder)
     if offload is Offload.NONE:
         hardware.place(pipeline)
