@@ -94,6 +94,9 @@ class ModelFamily:
     """Values of a model of which nothing else is known."""
     ignored_settings: frozenset[str] = frozenset()
     """Names of `PaintSettings` fields that change nothing."""
+    guidance_input: str = ""
+    """The value of a transformer's configuration that is false where it takes no guidance scale as an input; "" where
+    guidance is no input."""
     reads_prompt_weights: bool = False
     """Whether `(words:1.3)` in a prompt has an effect."""
     text_layer: int = 1

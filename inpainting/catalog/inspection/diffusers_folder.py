@@ -215,6 +215,21 @@ def pipeline_files(names: Iterable[str], index: Mapping[str, Any], variant: str,
     return needed
 
 
+def takes_guidance(folder: Path, family: str) -> bool:
+    """Whether a pipeline follows the guidance scale: not where it is an input that its transformer does not have.
+
+    True where the configuration cannot be read: loading reports that.
+    """
+    name, path = families.get(family).guidance_input, folder / "transformer" / CONFIG
+    if not name:
+        return True
+    try:
+        configuration = json_in(path)
+    except (OSError, ModelRefused):
+        return True
+    return bool(isinstance(configuration, dict) and configuration.get(name))
+
+
 def is_ignored_weight(name: str, family: str) -> bool:
     """Whether a file of a pipeline's folder holds weights that models of the family leave out."""
     layout, component = families.get(family).layout, PurePosixPath(name).parent.as_posix()

@@ -71,6 +71,7 @@ def flux_family(
         },
         # No unconditional pass to replace; of CLIP only the pooled output is read; its noise levels are its own.
         ignored_settings=GUIDANCE_SETTINGS | {"clip_skip", "use_karras_sigmas", "algorithm_type"},
+        guidance_input="guidance_embeds",
         latent_channels=16,
         vae_scaling_factor=0.3611,
         vae_configuration=CONFIGURATIONS,
