@@ -43,6 +43,9 @@ class LoraSupport:
     outputs it gives; None for a layer that has no other name. It is "" where trainers save diffusers' names alone.
     """
 
+    few_step_kinds: frozenset[str] = frozenset()
+    """Kinds of LoRAs distilled to few steps (`catalog.specs.LoraKind`) of which some are published for its models."""
+
     def load_original_name(self) -> OriginalName | None:
         """Return the function that `original_name` names."""
         return pkgutil.resolve_name(self.original_name) if self.original_name else None

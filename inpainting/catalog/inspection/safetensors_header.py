@@ -63,6 +63,14 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
+def read_notes(path: Path) -> dict[str, str]:
+    """Return the notes in the header of a file that passed `read_header`, such as its title; {} without any."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    notes = header.get("__metadata__")
+    return {str(name): str(value) for name, value in notes.items()} if isinstance(notes, dict) else {}
+
+
 def tensor_spans(header: Mapping[str, Any], file: str) -> Iterator[tuple[int, int, str]]:
     """Yield first byte, end and name of each tensor. Raises ModelRefused for a wrong description."""
     for name, tensor in header.items():

@@ -31,7 +31,7 @@ from inpainting.catalog.inspection.component_file import (
 )
 from inpainting.catalog.inspection.diffusers_folder import check_folder, pipeline_families, pipeline_files
 from inpainting.catalog.inspection.embedding_files import MAX_EMBEDDING_BYTES
-from inpainting.catalog.inspection.few_step_models import few_step_lora
+from inpainting.catalog.inspection.few_step_models import few_step_lora, titles_in
 from inpainting.catalog.inspection.files import (
     CONFIG,
     GGUF,
@@ -51,7 +51,7 @@ from inpainting.catalog.inspection.gguf_header import read_weights_header
 from inpainting.catalog.inspection.lora_files import OTHER_KINDS, check_lora, detect_family
 from inpainting.catalog.inspection.lora_layers import is_change, layers_in
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
-from inpainting.catalog.specs import FEW_STEPS, ControlImageKind, Kind, LoraKind
+from inpainting.catalog.specs import ControlImageKind, Kind, LoraKind, few_steps_of
 
 KIND = "KIND"
 """In place of an option's value that the user has to choose."""
@@ -302,16 +302,19 @@ def lora_at(path: Path, header: Mapping[str, Any]) -> FoundModel:
         raise ModelRefused(f"It is a LoRA of no certain family. Type {command}; --family is {' or '.join(known)}.")
     check_lora(path, family)
     # A file in the hub's cache has the name of its repository above.
-    names = (path.stem, *(folder.name for folder in path.parents if folder.name.startswith("models--")))
+    names = (
+        path.stem,
+        *titles_in(path),
+        *(folder.name for folder in path.parents if folder.name.startswith("models--")),
+    )
     kinds = [few_step_lora(name.replace("--", "/")) for name in names]
     kind, steps = next((one for one in kinds if one[0] in supported_kinds(family)), (LoraKind.STYLE, None))
     return FoundModel(path, LORA, family, lora_kind=kind, steps=steps)
 
 
 def supported_kinds(family: str) -> set[LoraKind]:
-    """Return the kinds of few-step LoRAs whose scheduler models of a family can run."""
-    schedulers = families.get(family).schedulers
-    return {kind for kind, few_steps in FEW_STEPS.items() if few_steps.scheduler in schedulers}
+    """Return the kinds of few-step LoRAs that models of a family take."""
+    return {kind for kind in LoraKind if few_steps_of(kind, family) is not None}
 
 
 def ip_adapter_at(path: Path, header: Mapping[str, Any]) -> FoundModel:

@@ -21,7 +21,7 @@ from django.template.defaultfilters import filesizeformat
 from inpainting import families
 from inpainting.catalog.inspection.checkpoint_file import configuration_folder
 from inpainting.catalog.inspection.diffusers_folder import is_ignored_weight
-from inpainting.catalog.inspection.few_step_models import few_step_defaults
+from inpainting.catalog.inspection.few_step_models import few_step_checkpoint, few_step_defaults
 from inpainting.catalog.inspection.files import CHUNK_BYTES, ModelRefused, installed_weights
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import Kind, ModelSpec
@@ -146,7 +146,10 @@ def own_defaults(model: InferenceModel) -> dict[str, Any]:
     weights = model.weights
     if model.kind != Kind.CHECKPOINT or weights is None or any(getattr(model, name) != usual[name] for name in usual):
         return {}
-    return few_step_defaults(configuration_folder(weights) if weights.is_file() else weights)
+    if weights.is_dir():
+        return few_step_defaults(weights)
+    named = few_step_checkpoint(weights, model.family)
+    return named.defaults if named else few_step_defaults(configuration_folder(weights))
 
 
 class PullProgress:

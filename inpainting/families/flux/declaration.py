@@ -18,6 +18,7 @@ LORAS = LoraSupport(
     not_read=r"transformer\.(single_)?transformer_blocks\.(.*\.alpha\Z|(?!.*\.lora_[AB]))|lora_unet_(double|single)_blocks"
     r"|diffusion_model\.(double_blocks|single_blocks|(img|txt|time|vector|guidance)_in|final_layer)",
     original_name="inpainting.families.flux.lora_names:original_name",
+    few_step_kinds=frozenset({"hyper", "turbo"}),
 )
 """One object, since LoRAs are added for the first of the families that share it."""
 

@@ -47,6 +47,7 @@ QWEN_IMAGE = register(
             own_tensors=rf"\A({LORA_PREFIXES})?transformer_blocks[._](\d+[._](img|txt)_(mlp|mod)|(19|[2-5]\d)[._])",
             # diffusers' loader is not given alphas and names from before PEFT, nor the input layers in ComfyUI's names.
             not_read=r"transformer\.transformer_blocks\.(.*\.alpha\Z|(?!.*\.lora_[AB]))|diffusion_model\.(img|txt)_in",
+            few_step_kinds=frozenset({"lightning"}),
         ),
     )
 )

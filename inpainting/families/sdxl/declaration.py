@@ -8,7 +8,14 @@ from inpainting.core.setting import DIFFUSION
 from inpainting.families import register
 from inpainting.families.declaration import EmbeddingSupport, LoraSupport, ModelFamily
 from inpainting.families.layouts import Component, DiffusersLayout
-from inpainting.families.sd.declaration import CHECKPOINT_PARTS, COMPONENTS, LORA_TENSORS, ORIGINAL_NAME, REFUSALS
+from inpainting.families.sd.declaration import (
+    CHECKPOINT_PARTS,
+    COMPONENTS,
+    FEW_STEP_KINDS,
+    LORA_TENSORS,
+    ORIGINAL_NAME,
+    REFUSALS,
+)
 
 SDXL = register(
     ModelFamily(
@@ -51,6 +58,7 @@ SDXL = register(
             # Its UNet has blocks of several transformers.
             own_tensors=r"\A(lora_te2_|text_encoder_2\.)|\d[._]transformer_blocks[._][1-9]",
             original_name=ORIGINAL_NAME,
+            few_step_kinds=FEW_STEP_KINDS,
         ),
         embedding=EmbeddingSupport(tensors=("clip_l", "clip_g"), widths=(frozenset({768}), frozenset({1280}))),
         preview_decoder="taesdxl",

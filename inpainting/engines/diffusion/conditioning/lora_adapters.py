@@ -121,6 +121,12 @@ class LoadedLoras:
         return any(lora.spec.few_steps is not None and lora.spec.few_steps.is_trailing for lora in self._active or ())
 
     @property
+    def flow_shift(self) -> float | None:
+        """By which noise levels are shifted for the first active LoRA that was distilled so; None as of the model."""
+        few_steps = [lora.spec.few_steps for lora in self._active or ()]
+        return next((found.flow_shift for found in few_steps if found and found.flow_shift is not None), None)
+
+    @property
     def device(self) -> torch.device:
         """Where the numbers of LoRAs are kept."""
         device: torch.device = next(iter(self._components.values())).device
