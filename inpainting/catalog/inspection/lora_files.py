@@ -27,7 +27,7 @@ from inpainting.catalog.inspection.lora_layers import (
 from inpainting.catalog.inspection.safetensors_header import read_header
 
 MAX_LORA_BYTES = 4 * 2**30
-"""Published ones take up to 2 GB: Hyper-FLUX.1-dev for 8 steps 1.4 GB, Qwen-Image-Lightning in float32 1.7 GB."""
+"""Published ones for large transformers take up to 1.7 GB, in float32."""
 CHUNK_NUMBERS = 2**22
 TYPES: dict[str, tuple[str, int]] = {
     "F16": ("<u2", 0x7C00),
