@@ -11,7 +11,7 @@ from typing import Any
 from inpainting import families
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import ValueType
-from inpainting.core.settings_table import DEFAULT_STRENGTH, RANGES, SETTINGS, PaintSettings
+from inpainting.core.settings_table import DEFAULT_STRENGTH, FLOW_SCHEDULERS, RANGES, SETTINGS, PaintSettings
 from inpainting.core.validation import SLUG, check_range
 
 REVISION = r"^[0-9a-f]{40}\Z"
@@ -70,33 +70,62 @@ class LoraKind(StrEnum):
     LCM = "lcm"
     LIGHTNING = "lightning"
     HYPER = "hyper"
+    TURBO = "turbo"
+    DMD2 = "dmd2"
+    PCM = "pcm"
+    TCD = "tcd"
 
 
 @dataclass(frozen=True, slots=True)
 class FewSteps:
-    """Sampling settings of a model distilled to few steps; a guidance scale of 1 is none.
+    """Sampling settings of a model distilled to few steps; a guidance scale of 1 is none, None the model's own.
 
     is_trailing: timesteps are spaced back from the last one, as in training (`timestep_spacing="trailing"`).
+    flow_shift: by which the noise levels of flow matching are shifted, at every size; None is as the model's own.
     """
 
     steps: int
-    guidance_scale: float
+    guidance_scale: float | None
     scheduler: str
     is_trailing: bool
+    flow_shift: float | None = None
 
     @property
     def defaults(self) -> dict[str, Any]:
         """The settings that it replaces, by name."""
-        return {"steps": self.steps, "guidance_scale": self.guidance_scale, "scheduler": self.scheduler}
+        values = {"steps": self.steps, "guidance_scale": self.guidance_scale, "scheduler": self.scheduler}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 FEW_STEPS = {
     LoraKind.LCM: FewSteps(4, 1.0, "LCMScheduler", is_trailing=False),
     LoraKind.LIGHTNING: FewSteps(4, 1.0, "EulerDiscreteScheduler", is_trailing=True),
     LoraKind.HYPER: FewSteps(8, 1.0, "DDIMScheduler", is_trailing=True),
+    LoraKind.TURBO: FewSteps(4, 1.0, "EulerAncestralDiscreteScheduler", is_trailing=True),
+    LoraKind.DMD2: FewSteps(4, 1.0, "LCMScheduler", is_trailing=False),
+    LoraKind.PCM: FewSteps(4, 1.0, "DDIMScheduler", is_trailing=True),
+    LoraKind.TCD: FewSteps(4, 1.0, "DDIMScheduler", is_trailing=True),
 }
-"""As published: LCM-LoRA (Luo et al. 2023, arXiv 2311.05556), SDXL-Lightning (Lin et al. 2024, arXiv
-2402.13929), Hyper-SD (Ren et al. 2024, arXiv 2404.13686)."""
+"""As published, of models that predict noise: LCM-LoRA (Luo et al. 2023, arXiv 2311.05556), SDXL-Lightning (Lin et al.
+2024, arXiv 2402.13929), Hyper-SD (Ren et al. 2024, arXiv 2404.13686), SD and SDXL Turbo (Sauer et al. 2023, arXiv
+2311.17042), DMD2 (Yin et al. 2024, arXiv 2405.14867), PCM (Wang et al. 2024, arXiv 2405.18407) and TCD (Zheng et al.
+2024, arXiv 2402.19159), whose own scheduler without noise (eta 0) is DDIM's."""
+FLOW_EULER, _ = FLOW_SCHEDULERS
+FLOW_FEW_STEPS = {
+    LoraKind.LIGHTNING: FewSteps(8, 1.0, FLOW_EULER, is_trailing=False, flow_shift=3.0),
+    LoraKind.HYPER: FewSteps(8, None, FLOW_EULER, is_trailing=False),
+    LoraKind.TURBO: FewSteps(8, None, FLOW_EULER, is_trailing=False),
+}
+"""As published, of flow-matching models: Qwen-Image-Lightning, Hyper-FLUX.1-dev and FLUX.1-Turbo-Alpha. The guidance of
+the last two is that of FLUX.1 [dev], on which others were trained with scales of their own."""
+
+
+def few_steps_of(kind: LoraKind, family: str) -> FewSteps | None:
+    """Return the sampling settings of a kind of few-step LoRAs for models of a family; None where it has none such."""
+    known = families.get(family)
+    if known.lora is None or kind not in known.lora.few_step_kinds:
+        return None
+    return (FLOW_FEW_STEPS if FLOW_EULER in known.schedulers else FEW_STEPS)[kind]
 
 
 class Source(StrEnum):
@@ -191,7 +220,7 @@ class LoraSpec:
     @property
     def few_steps(self) -> FewSteps | None:
         """Sampling settings that replace the model's; None for a LoRA that is not distilled."""
-        published = FEW_STEPS.get(self.kind)
+        published = few_steps_of(self.kind, self.family)
         return published if published is None or self.steps is None else replace(published, steps=self.steps)
 
 

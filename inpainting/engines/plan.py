@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from inpainting import families
+from inpainting.catalog.inspection.diffusers_folder import takes_guidance
 from inpainting.catalog.shipped import no_model_message
 from inpainting.core import masks
 from inpainting.core.codecs.formats import check_fits, describe_losses, with_quality
@@ -307,9 +308,11 @@ def find_ignored_settings(engine: EngineDeclaration, resolution: Resolution) -> 
     """Return the settings without effect, each with the reason: the engine, the model family or another setting ignores
     it."""
     reasons = find_ignored(resolution.settings)
-    if resolution.model is not None:
-        family = families.get(resolution.model.family)
+    if (model := resolution.model) is not None:
+        family = families.get(model.family)
         reasons |= dict.fromkeys(sorted(family.ignored_settings), f"{family.label} models do not read it.")
+        if model.path is not None and not takes_guidance(model.path, model.family):
+            reasons["guidance_scale"] = f"The transformer of {model.label} was distilled without a guidance scale."
     return reasons | dict.fromkeys(sorted(engine.ignored_settings), f"{engine.label} does not read it.")
 
 

@@ -57,6 +57,9 @@ class LoraSupport:
     has such names.
     """
 
+    few_step_kinds: frozenset[str] = frozenset()
+    """Kinds of LoRAs distilled to few steps (`catalog.specs.LoraKind`) of which some are published for its models."""
+
     def load_original_name(self) -> OriginalName | None:
         """Return the function that `original_name` names."""
         return pkgutil.resolve_name(self.original_name) if self.original_name else None
@@ -117,6 +120,9 @@ class ModelFamily:
     """Values of a model of which nothing else is known."""
     ignored_settings: frozenset[str] = frozenset()
     """Names of `PaintSettings` fields that change nothing."""
+    guidance_input: str = ""
+    """The value of a transformer's configuration that is false where it takes no guidance scale as an input; "" where
+    guidance is no input."""
     reads_prompt_weights: bool = False
     """Whether `(words:1.3)` in a prompt has an effect."""
     text_layer: int = 1

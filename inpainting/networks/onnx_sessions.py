@@ -17,6 +17,7 @@ from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.keepalive import run_in_thread
+from inpainting.networks.load_errors import reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +43,8 @@ def open_session(spec: ModelSpec, path: Path) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except FAILURES as error:
         logger.exception("%s cannot be loaded", spec.slug)
-        reason = str(error).splitlines()[0][:200]
-        raise EngineFailed(f"The model {spec.label} cannot be loaded: {reason}", code="model_unavailable") from error
+        message = f"The model {spec.label} cannot be loaded: {reason_of(error, path)}"
+        raise EngineFailed(message, code="model_unavailable") from error
 
 
 def run_session(

@@ -20,6 +20,7 @@ from inpainting.families.layouts import TransformersLayout
 from inpainting.networks.device.choice import current_device
 from inpainting.networks.device.hardware import Hardware, is_out_of_memory
 from inpainting.networks.device.memory import CPU
+from inpainting.networks.load_errors import reason_of
 from inpainting.networks.load_lock import serialize
 
 logger = logging.getLogger(__name__)
@@ -74,5 +75,5 @@ def loading(spec: ModelSpec) -> Iterator[None]:
         if is_out_of_memory(error):
             raise
         logger.exception("%s cannot be loaded", spec.slug)
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise EngineFailed(f"The model {spec.label} cannot be loaded: {reason}", code="model_unavailable") from error
+        message = f"The model {spec.label} cannot be loaded: {reason_of(error, spec.path)}"
+        raise EngineFailed(message, code="model_unavailable") from error

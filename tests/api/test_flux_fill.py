@@ -83,6 +83,24 @@ def test_settings_without_effect_are_listed_as_ignored(
     assert np.array_equal(images[0], images[1])
 
 
+@pytest.mark.parametrize("family", ["flux-fill", "flux-kontext"])
+def test_the_guidance_scale_is_listed_where_the_transformer_takes_none(
+    alices_program: Client, tmp_path: Path, models_dir: Path, photo_png: bytes, mask_png: bytes, family: str
+) -> None:
+    settings = {"prompt": "a lawn", "guidance_scale": 10}
+    for guidance in (True, False):
+        build: Any = tiny_models.BUILDERS[family]
+        build(tmp_path, guidance=guidance).save_pretrained(tmp_path / f"{guidance}", safe_serialization=True)
+        slug = f"guided-{guidance}".lower()
+        add_model(slug, tmp_path / f"{guidance}", family=family, width=64, height=64)
+        answer = alices_program.post("/api/plan/", {**settings, "model": slug}, content_type="application/json")
+        ignored = answer.json()["ignored"]
+        assert ("guidance_scale" in ignored) is not guidance
+    assert ignored["guidance_scale"] == f"The transformer of {slug} was distilled without a guidance scale."
+    answer = alices_program.post("/api/img2img", shape_a(photo_png, mask_png, model=slug, steps="1"))
+    assert "guidance_scale" in answer.json()["metadata"]["ignored"]
+
+
 def test_an_unknown_scheduler_falls_back_with_a_warning(
     alices_program: Client, fill: InferenceModel, photo_png: bytes, mask_png: bytes
 ) -> None:

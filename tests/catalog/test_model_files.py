@@ -112,6 +112,64 @@ def test_the_files_beside_a_checkpoint_are_checked_too(tmp_path: Path, folder: P
     assert "refers to code of its own" in refusal(path)
 
 
+PARTS = [f"diffusion_pytorch_model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+LIST = "diffusion_pytorch_model.safetensors.index.json"
+
+
+def sharded(folder: Path, variant: str = "") -> Path:
+    """The folder of the UNet with its weights in two shards. variant: such as “.fp16”."""
+    unet = folder / "unet"
+    for path in unet.glob("*.safetensors"):
+        path.unlink()
+    names = [name.replace("model-", f"model{variant}-") for name in PARTS]
+    for name in names:
+        (unet / name).write_bytes(weights())
+    shards = {"weight_map": {"a": names[0], "b": names[1]}}
+    (unet / LIST.replace(".json", f"{variant}.json")).write_text(json.dumps(shards))
+    return unet
+
+
+@pytest.mark.parametrize("variant", ["", ".fp16"])
+def test_weights_in_shards_are_accepted_only_whole(folder: Path, variant: str) -> None:
+    unet = sharded(folder, variant)
+    check_model(folder, "sd")
+    first = PARTS[0].replace("model-", f"model{variant}-")
+    (unet / first).unlink()
+    assert f"unet lacks {first}" in refusal(folder)
+    (unet / f"diffusion_pytorch_model{variant}.safetensors").write_bytes(weights())
+    check_model(folder, "sd")
+
+
+def test_shards_without_their_list_are_refused(folder: Path) -> None:
+    (sharded(folder) / LIST).unlink()
+    assert f"without {LIST}" in refusal(folder)
+
+
+def test_a_list_of_shards_beside_weights_of_another_variant_is_not_read(folder: Path) -> None:
+    unet = sharded(folder)
+    for name in PARTS:
+        (unet / name).unlink()
+    (unet / "diffusion_pytorch_model.fp16.safetensors").write_bytes(weights())
+    check_model(folder, "sd")
+
+
+@pytest.mark.parametrize(
+    ("lost", "named"),
+    [
+        ("scheduler/scheduler_config.json", "scheduler holds no scheduler_config.json"),
+        ("tokenizer/vocab.json", "tokenizer holds no tokenizer.json, nor vocab.json and merges.txt"),
+        ("tokenizer/merges.txt", "tokenizer holds no tokenizer.json, nor vocab.json and merges.txt"),
+    ],
+)
+def test_a_scheduler_and_a_tokenizer_have_their_files(folder: Path, lost: str, named: str) -> None:
+    """transformers reads no word of a prompt without a vocabulary, and says nothing."""
+    (folder / lost).unlink()
+    assert named in refusal(folder)
+    if lost.startswith("tokenizer"):
+        (folder / "tokenizer" / "tokenizer.json").write_text("{}")
+        check_model(folder, "sd")
+
+
 def test_files_of_the_safetensors_library_are_accepted(folder: Path) -> None:
     library = pytest.importorskip("safetensors.numpy", reason="a light installation has none")
     kinds = (np.float64, np.float32, np.float16, np.int64, np.uint8, np.bool_)

@@ -13,7 +13,7 @@ from typing import Any
 from inpainting import families
 from inpainting.catalog import configurations
 from inpainting.catalog.inspection.checkpoint_file import text_features
-from inpainting.catalog.inspection.diffusers_folder import check_configuration, is_text, is_variant
+from inpainting.catalog.inspection.diffusers_folder import check_configuration, check_shards, is_text, is_variant
 from inpainting.catalog.inspection.embedding_files import check_embedding
 from inpainting.catalog.inspection.files import (
     CONFIG,
@@ -79,6 +79,7 @@ def check_network(folder: Path, family: str, kind: Kind) -> None:
     else:
         check_text_features(configuration, family)
     check_weights(path for path in files_in(folder) if path.parent == folder)
+    check_shards(folder, [path.name for path in files_in(folder) if path.parent == folder])
 
 
 def check_tiny_vae(folder: Path, family: str) -> None:
@@ -132,6 +133,7 @@ def check_ip_adapter(folder: Path) -> None:
     if configuration.get("architectures") != [ENCODER_CLASS]:
         raise ModelRefused(f"{IMAGE_ENCODER} holds no {CONFIG} of a {ENCODER_CLASS}.")
     check_weights(encoder.iterdir())
+    check_shards(encoder, [path.name for path in encoder.iterdir()])
 
 
 def check_ip_adapter_header(path: Path, family: str) -> None:

@@ -6,7 +6,7 @@ The classes that it names are looked up in the declaration of its family; no con
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -34,6 +34,12 @@ CODE_REFERENCES = ("auto_map", "custom_pipelines", "trust_remote_code")
 QUANTISATION = "quantization_config"
 WHOLE_WEIGHTS = "/model.safetensors"
 """Ends the name of a text encoder's weights where they are one file."""
+SCHEDULER_CONFIG = "scheduler_config.json"
+VOCABULARIES = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+"""Files of which a tokenizer's folder holds the one or the others. Without, transformers reads no word of a prompt."""
+SHARD = re.compile(r"(?P<stem>[^.]+)(?P<variant>\..+)?-\d{5}-of-\d{5}\.safetensors")
+SHARD_LIST = re.compile(r"(?P<stem>[^.]+)\.safetensors\.index(?P<variant>\..+)?\.json")
+"""The names of a part of a network's weights, and of the list of all parts; `variant` is such as “.fp16”."""
 
 
 def check_folder(folder: Path, family: str, names: Sequence[str] | None = None) -> None:
@@ -53,6 +59,7 @@ def check_folder(folder: Path, family: str, names: Sequence[str] | None = None) 
         suffixes = (WEIGHTS, GGUF) if component_file is not None and name == component_file.component else (WEIGHTS,)
         if not any(path.endswith(suffixes) for path in inside):
             raise ModelRefused(f"{name} holds no {WEIGHTS} file.")
+        check_shards(folder / name, inside)
     for file in names:
         if file.endswith(WEIGHTS):
             header, component = read_header(folder / file), declared.get(PurePosixPath(file).parent.as_posix())
@@ -77,7 +84,40 @@ def check_folder_texts(folder: Path, family: str, names: Sequence[str] | None = 
     for path in files:
         if path.suffix == ".json":
             check_configuration(json_in(folder / path), path, components)
+    for name, class_name in components.items():
+        check_component_texts(name, class_name, {path.name for path in files if path.parent.as_posix() == name})
     return components
+
+
+def check_component_texts(component: str, class_name: str, names: Collection[str]) -> None:
+    """Refuse a scheduler without its configuration, and a tokenizer without its vocabulary. names: in its folder."""
+    if class_name.endswith("Scheduler") and SCHEDULER_CONFIG not in names:
+        raise ModelRefused(f"{component} holds no {SCHEDULER_CONFIG}.")
+    if "Tokenizer" in class_name and not any(set(files).issubset(names) for files in VOCABULARIES):
+        raise ModelRefused(f"{component} holds no {', nor '.join(' and '.join(files) for files in VOCABULARIES)}.")
+
+
+def check_shards(folder: Path, names: Collection[str]) -> None:
+    """Refuse a network whose weights are in shards of which some, or the list of them, are missing.
+
+    names: of the files in its folder. Whole weights are read in place of shards beside them, and weights of another
+    variant in place of a list of which no shard is there.
+    """
+    for name in sorted(names):
+        found = SHARD.fullmatch(name) or SHARD_LIST.fullmatch(name)
+        if found is None:
+            continue
+        stem, variant = found["stem"], found["variant"] or ""
+        shard_list = f"{stem}{WEIGHTS}.index{variant}.json"
+        if f"{stem}{variant}{WEIGHTS}" in names:
+            continue
+        if shard_list not in names:
+            raise ModelRefused(f"{folder.name} holds {name} without {shard_list}, which lists all shards.")
+        shards = json_object((folder / shard_list).read_bytes(), shard_list).get("weight_map")
+        listed = {str(shard) for shard in shards.values()} if isinstance(shards, dict) else set()
+        missing = sorted(listed.difference(names))
+        if missing and len(missing) < len(listed):
+            raise ModelRefused(f"{folder.name} lacks {missing[0]}, which {shard_list} lists.")
 
 
 def check_index(index: Mapping[str, Any], family: str) -> dict[str, str]:
@@ -173,6 +213,21 @@ def pipeline_files(names: Iterable[str], index: Mapping[str, Any], variant: str,
             needed += [name for name in inside if is_variant(name, chosen)]
         needed += [name for name in inside if is_text(name)]
     return needed
+
+
+def takes_guidance(folder: Path, family: str) -> bool:
+    """Whether a pipeline follows the guidance scale: not where it is an input that its transformer does not have.
+
+    True where the configuration cannot be read: loading reports that.
+    """
+    name, path = families.get(family).guidance_input, folder / "transformer" / CONFIG
+    if not name:
+        return True
+    try:
+        configuration = json_in(path)
+    except (OSError, ModelRefused):
+        return True
+    return bool(isinstance(configuration, dict) and configuration.get(name))
 
 
 def is_ignored_weight(name: str, family: str) -> bool:

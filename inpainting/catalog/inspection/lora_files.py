@@ -28,7 +28,8 @@ from inpainting.catalog.inspection.lora_layers import (
 from inpainting.catalog.inspection.safetensors_header import read_header, read_metadata
 from inpainting.families.declaration import BASE_MODEL_KEYS
 
-MAX_LORA_BYTES = 2**30
+MAX_LORA_BYTES = 4 * 2**30
+"""Published ones for large transformers take up to 1.7 GB, in float32."""
 CHUNK_NUMBERS = 2**22
 TYPES: dict[str, tuple[str, int]] = {
     "F16": ("<u2", 0x7C00),

@@ -40,7 +40,7 @@ from inpainting.catalog.inspection.component_file import (
 )
 from inpainting.catalog.inspection.diffusers_folder import check_folder, pipeline_families, pipeline_files
 from inpainting.catalog.inspection.embedding_files import MAX_EMBEDDING_BYTES
-from inpainting.catalog.inspection.few_step_models import few_step_lora
+from inpainting.catalog.inspection.few_step_models import few_step_lora, titles_in
 from inpainting.catalog.inspection.files import (
     CONFIG,
     GGUF,
@@ -77,7 +77,7 @@ from inpainting.catalog.inspection.onnx_files import check_onnx
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
 from inpainting.catalog.shipped import models_of_family
-from inpainting.catalog.specs import FEW_STEPS, ControlImageKind, Kind, LoraKind
+from inpainting.catalog.specs import ControlImageKind, Kind, LoraKind, few_steps_of
 from inpainting.families.layouts import OnnxLayout
 
 KIND = "KIND"
@@ -423,7 +423,11 @@ def lora_at(path: Path, header: Mapping[str, Any]) -> FoundModel:
         raise ModelRefused(unclear_lora(path, header, base_models))
     check_lora(path, family)
     # A file in the hub's cache has the name of its repository above.
-    names = (path.stem, *(folder.name for folder in path.parents if folder.name.startswith("models--")))
+    names = (
+        path.stem,
+        *titles_in(path),
+        *(folder.name for folder in path.parents if folder.name.startswith("models--")),
+    )
     kinds = [few_step_lora(name.replace("--", "/")) for name in names]
     kind, steps = next((one for one in kinds if one[0] in supported_kinds(family)), (LoraKind.STYLE, None))
     return FoundModel(path, LORA, family, lora_kind=kind, steps=steps)
@@ -448,9 +452,8 @@ def unclear_lora(path: Path, header: Mapping[str, Any], base_models: Sequence[st
 
 
 def supported_kinds(family: str) -> set[LoraKind]:
-    """Return the kinds of few-step LoRAs whose scheduler models of a family can run."""
-    schedulers = families.get(family).schedulers
-    return {kind for kind, few_steps in FEW_STEPS.items() if few_steps.scheduler in schedulers}
+    """Return the kinds of few-step LoRAs that models of a family take."""
+    return {kind for kind in LoraKind if few_steps_of(kind, family) is not None}
 
 
 def ip_adapter_at(path: Path, header: Mapping[str, Any]) -> FoundModel:

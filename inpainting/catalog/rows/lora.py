@@ -61,10 +61,12 @@ class Lora(models.Model):
     def clean(self) -> None:
         if self.steps is not None and self.kind == specs.LoraKind.STYLE:
             raise ValidationError({"steps": "Only a LoRA that is distilled to few steps has a number of steps."})
-        few_steps = specs.FEW_STEPS.get(specs.LoraKind(self.kind))
-        if few_steps is not None and few_steps.scheduler not in families.get(self.family).schedulers:
+        kind = specs.LoraKind(self.kind)
+        if kind is not specs.LoraKind.STYLE and specs.few_steps_of(kind, self.family) is None:
+            support = families.get(self.family).lora
+            known = ["style", *sorted(support.few_step_kinds if support else ())]
             raise ValidationError(
-                {"kind": f"Models of the family {self.family} do not support {few_steps.scheduler}; choose style."}
+                {"kind": f"For the family {self.family} no {kind} LoRAs are known; choose {' or '.join(known)}."}
             )
 
     # Queries

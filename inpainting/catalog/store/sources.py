@@ -31,7 +31,8 @@ from inpainting.catalog.inspection.checkpoint_file import (
     usual_configuration,
 )
 from inpainting.catalog.inspection.component_file import ComponentFile, component_labels, read_component_file
-from inpainting.catalog.inspection.diffusers_folder import WHOLE_WEIGHTS
+from inpainting.catalog.inspection.diffusers_folder import SCHEDULER_CONFIG, WHOLE_WEIGHTS
+from inpainting.catalog.inspection.few_step_models import few_step_checkpoint
 from inpainting.catalog.inspection.files import (
     CHUNK_BYTES,
     CONFIG,
@@ -177,7 +178,7 @@ class LocalSource:
         check_installable(self.path, model)
         names = [self.path.name]
         if is_checkpoint and not is_onnx:
-            self._configuration = self._find_configuration(model)
+            self._configuration = self._sampled_as_trained(self._find_configuration(model), model.family)
             names += [f"{CONFIGURATION}/{name}" for name in configuration_files(self._configuration, model.family)]
         return self._manifest(model, Source.FILE, names)
 
@@ -268,6 +269,19 @@ class LocalSource:
             f"{self.path.name} holds only weights, of no published shape, and no installed model has a "
             "configuration that fits. Name a folder in diffusers' layout, weights or not, with --config."
         )
+
+    def _sampled_as_trained(self, folder: Path, family: str) -> Path:
+        """Return the configuration with timesteps spaced as a few-step checkpoint needs it; others unchanged."""
+        named = few_step_checkpoint(self.path, family)
+        if named is None or not named.is_trailing:
+            return folder
+        copied = self._temporary_folder()
+        for name in configuration_files(folder, family):
+            (copied / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(folder / name, copied / name)
+        path = copied / "scheduler" / SCHEDULER_CONFIG
+        path.write_text(json.dumps({**json_in(path), "timestep_spacing": "trailing"}, indent=2))
+        return copied
 
     def _named_configuration(self) -> Path:
         other = InferenceModel.objects.filter(slug=self.config).first()

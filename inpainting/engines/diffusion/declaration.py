@@ -75,7 +75,7 @@ def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
         embeddings=tuple(embedding.slug for embedding in embeddings),
         strength=model.strength_of(settings),
         steps=sampling.steps if settings.steps is None else settings.steps,
-        guidance_scale=sampling.guidance_scale if settings.guidance_scale is None else settings.guidance_scale,
+        guidance_scale=first_given(settings.guidance_scale, sampling.guidance_scale, model.guidance_scale),
         scheduler=settings.scheduler or sampling.scheduler,
     )
     resolution = Resolution(
@@ -88,6 +88,11 @@ def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
     )
     preprocessors = {kind: catalog.find_preprocessor(kind) for kind in resolution.controls}
     return replace(resolution, preprocessors={kind: specs for kind, specs in preprocessors.items() if specs})
+
+
+def first_given(*values: float | None) -> float | None:
+    """Return the first that is not None."""
+    return next((value for value in values if value is not None), None)
 
 
 def resolved_use(use: AdapterUse, adapter: ModelSpec) -> AdapterUse:

@@ -45,9 +45,8 @@ class FlowModel(LatentModel):
 
     def begin(self, request: InpaintRequest, index: int, codec: LatentCodec) -> FlowStart:
         inputs = SampleInputs.of(request, index, self.hardware.device)
-        schedule, notes = flow_schedulers.schedule(
-            request.settings, self.spec, self.scheduler_config, inputs.latent_size, self.shift
-        )
+        config = {**self.scheduler_config, **flow_schedulers.fixed_shift(self.loras.flow_shift)}
+        schedule, notes = flow_schedulers.schedule(request.settings, self.spec, config, inputs.latent_size, self.shift)
         image = codec.encode(inputs.pixels, inputs.generator if self.samples_image else None, inputs.key)
         noise = self.draw_noise(inputs.latent_size, inputs.generator)
         first = inputs.first_image(

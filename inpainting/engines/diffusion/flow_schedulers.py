@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -53,6 +54,17 @@ def schedule(
     strength = spec.strength_of(settings)
     timesteps = begin(scheduler, config, steps=steps, strength=strength, patches=patches, shift=shift)
     return Schedule(scheduler, timesteps), notes
+
+
+def fixed_shift(shift: float | None) -> dict[str, Any]:
+    """Configuration values with which noise levels are shifted alike at every size; none for None.
+
+    As in the scheduler's configuration of Qwen-Image-Lightning.
+    """
+    if shift is None:
+        return {}
+    shifts = dict.fromkeys(("base_shift", "max_shift"), math.log(shift))
+    return {**shifts, "use_dynamic_shifting": True, "time_shift_type": "exponential", "shift_terminal": None}
 
 
 def make(name: str, config: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:

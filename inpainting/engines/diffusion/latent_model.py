@@ -22,6 +22,7 @@ from inpainting.engines.diffusion.conditioning.textual_inversion import Embeddin
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.encoding_cache import MAX_IMAGES, MAX_TEXTS, Encoded, EncodingCache
 from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.engines.diffusion.memory_shortage import MemoryShortage
 from inpainting.engines.diffusion.vae_formats import latent_channels, latent_format
 from inpainting.networks.device.compilation import CompiledNetwork
 from inpainting.networks.device.hardware import Hardware, Offload
@@ -68,8 +69,7 @@ class LatentModel(ABC):
         self.offload = Offload.NONE
         self.rows_per_call: int | None = None
         """Rows of a step batch that are computed at a time; None is all."""
-        self.degraded_area: int | None = None
-        """Memory was short for an image of so many pixels; None where it was not."""
+        self.memory_shortage = MemoryShortage()
         self._compiled: CompiledNetwork | None = None
         self._prepare_compilation()
 
@@ -193,7 +193,7 @@ class LatentModel(ABC):
 
         size: of the image that memory was too short for.
         """
-        self.degraded_area = min(size.area, self.degraded_area or size.area)
+        self.memory_shortage.begin(size)
         if not self.is_tiled:
             # No attention slicing: scaled_dot_product_attention already holds less memory than the slices would.
             self.is_tiled = True
@@ -224,8 +224,9 @@ class LatentModel(ABC):
         self.memory_fallbacks.append(f"Memory was short: {parts} of the model waited in the machine's memory.")
 
     def stop_reducing(self) -> None:
-        """Undo `reduce_memory`, except for the placement of the weights. No image may be in progress."""
-        self.is_tiled, self.rows_per_call, self.degraded_area = False, None, None
+        """Undo `reduce_memory`, except for the placement of the weights."""
+        self.is_tiled, self.rows_per_call = False, None
+        self.memory_shortage.end()
         self.vae.disable_slicing()
         self.vae.disable_tiling()
         self.memory_fallbacks.clear()

@@ -27,6 +27,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.moderation.policy import UNAVAILABLE
 from inpainting.families.safety_checker.files import variant_in
 from inpainting.keepalive import run_in_thread
+from inpainting.networks.load_errors import reason_of
 from inpainting.networks.load_lock import serialize
 from inpainting.networks.network_cache import network_cache
 
@@ -92,6 +93,6 @@ def load(spec: ModelSpec, folder: Path) -> SafetyChecker:
             raise ModelRefused("it holds numbers that are not finite.")
     except (EngineFailed, OSError, ValueError, RuntimeError, KeyError) as error:
         logger.exception("%s cannot be loaded", spec.slug)
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise EngineFailed(f"The safety checker cannot be loaded: {reason}", code=UNAVAILABLE) from error
+        message = f"The safety checker cannot be loaded: {reason_of(error, folder)}"
+        raise EngineFailed(message, code=UNAVAILABLE) from error
     return SafetyChecker(model.eval(), processor)

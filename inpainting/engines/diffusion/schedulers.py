@@ -31,6 +31,17 @@ sampling does.
 NAMES = tuple(name for name in SCHEDULERS if name not in FALLBACKS)
 """The public names that run as the diffusers class of the same name."""
 
+LATENT_VALUES = {
+    # Clipping to -1..1, and to a share of the values, is for models whose samples are pixels.
+    "clip_sample": False,
+    "thresholding": False,
+    # PNDM's first Runge-Kutta steps need four steps, which a strength below 1 may not leave.
+    "skip_prk_steps": True,
+}
+"""Configuration values of every latent model, whatever its own configuration has."""
+LEARNED_VARIANCES = ("learned", "learned_range")
+"""Values of `variance_type` for networks with twice the output channels, which no latent model here has."""
+
 NONE_GUIDED = "No step lies between guidance_start and guidance_end: none was guided."
 
 
@@ -56,7 +67,7 @@ def make(
     scheduler_class = getattr(diffusers, class_name)
     if config.get("rescale_betas_zero_snr") and "rescale_betas_zero_snr" not in scheduler_parameters(scheduler_class):
         notes.append(f"{class_name} does not start from pure noise, as this model was trained to; DDIMScheduler does.")
-    overrides = latent_overrides(scheduler_class, is_trailing=is_trailing)
+    overrides = latent_overrides(scheduler_class, config, is_trailing=is_trailing)
     if karras is not None:
         chosen = karras_overrides(scheduler_class, karras=karras)
         overrides |= chosen
@@ -70,18 +81,19 @@ def make(
     return scheduler_class.from_config(config, **overrides), tuple(notes)
 
 
-def latent_overrides(scheduler_class: type[Any], *, is_trailing: bool) -> dict[str, Any]:
-    """Configuration values that every latent model needs, of those that the scheduler has."""
-    values: dict[str, Any] = {
-        # Clipping to -1..1, and to a share of the values, is for models whose samples are pixels.
-        "clip_sample": False,
-        "thresholding": False,
-        # PNDM's first Runge-Kutta steps need four steps, which a strength below 1 may not leave.
-        "skip_prk_steps": True,
-    }
+def latent_overrides(scheduler_class: type[Any], config: Mapping[str, Any], *, is_trailing: bool) -> dict[str, Any]:
+    """Configuration values that every latent model needs, of those that the scheduler has. config: the model's own."""
+    values = latent_values(config)
     if is_trailing:
         values["timestep_spacing"] = "trailing"
     return {name: value for name, value in values.items() if name in scheduler_parameters(scheduler_class)}
+
+
+def latent_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Values that replace those of a model's configuration. `ignored_weights` names those that differ from them."""
+    if config.get("variance_type") in LEARNED_VARIANCES:
+        return {**LATENT_VALUES, "variance_type": "fixed_small"}
+    return dict(LATENT_VALUES)
 
 
 def karras_overrides(scheduler_class: type[Any], *, karras: bool) -> dict[str, bool]:

@@ -21,6 +21,7 @@ LORAS = LoraSupport(
     original_name="inpainting.families.flux.lora_names:original_name",
     base_models=r"flux[-_. ]?1|\bflux[-_ ]?(dev|schnell)",
     other_model="inpainting.families.flux.other_loras:other_model",
+    few_step_kinds=frozenset({"hyper", "turbo"}),
 )
 """One object, since LoRAs are added for the first of the families that share it."""
 
@@ -77,6 +78,7 @@ def flux_family(
         },
         # No unconditional pass to replace; of CLIP only the pooled output is read; its noise levels are its own.
         ignored_settings=GUIDANCE_SETTINGS | {"clip_skip", "use_karras_sigmas", "algorithm_type"},
+        guidance_input="guidance_embeds",
         latent_channels=16,
         vae_scaling_factor=0.3611,
         vae_configuration=CONFIGURATIONS,

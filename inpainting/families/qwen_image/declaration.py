@@ -48,6 +48,7 @@ QWEN_IMAGE = register(
             # diffusers' loader is not given alphas and names from before PEFT, nor the input layers in ComfyUI's names.
             not_read=r"transformer\.transformer_blocks\.(.*\.alpha\Z|(?!.*\.lora_[AB]))|diffusion_model\.(img|txt)_in",
             base_models=r"qwen[-_ ]?image",
+            few_step_kinds=frozenset({"lightning"}),
         ),
     )
 )

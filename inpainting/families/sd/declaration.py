@@ -48,6 +48,8 @@ REFUSALS = {
 }
 LORA_TENSORS = r"base_model\.model\.|(unet|text_encoder(_2)?)\.|lora_(unet|te[12]?)_"
 """Beginnings of the names by diffusers, PEFT and kohya-ss."""
+FEW_STEP_KINDS = frozenset({"lcm", "lightning", "hyper", "turbo", "dmd2", "pcm", "tcd"})
+"""Of LoRAs for the families with a UNet; see `LoraSupport.few_step_kinds`."""
 ORIGINAL_NAME = "inpainting.families.sd.lora_names:original_name"
 
 SD = register(
@@ -90,6 +92,7 @@ SD = register(
             own_tensors=r"\Alora_te_",
             original_name=ORIGINAL_NAME,
             base_models=r"\bsd[-_ ]?v?[12]|stable[-_ ]diffusion[-_ ]v?[12]|\bv(1-[1-5]|2-[01])\b",
+            few_step_kinds=FEW_STEP_KINDS,
         ),
         embedding=EmbeddingSupport(widths=(frozenset({768, 1024}),)),
         preview_decoder="taesd",

@@ -8,7 +8,14 @@ from inpainting.core.setting import DIFFUSION
 from inpainting.families import register
 from inpainting.families.declaration import EmbeddingSupport, LoraSupport, ModelFamily
 from inpainting.families.layouts import Component, DiffusersLayout
-from inpainting.families.sd.declaration import CHECKPOINT_PARTS, COMPONENTS, LORA_TENSORS, ORIGINAL_NAME, REFUSALS
+from inpainting.families.sd.declaration import (
+    CHECKPOINT_PARTS,
+    COMPONENTS,
+    FEW_STEP_KINDS,
+    LORA_TENSORS,
+    ORIGINAL_NAME,
+    REFUSALS,
+)
 
 SDXL = register(
     ModelFamily(
@@ -54,6 +61,7 @@ SDXL = register(
             original_name=ORIGINAL_NAME,
             # Pony, Illustrious and NoobAI are published models that were trained from it.
             base_models=r"\bsd[-_ ]?xl|stable[-_ ]diffusion[-_ ]xl|pony|illustrious|noobai",
+            few_step_kinds=FEW_STEP_KINDS,
         ),
         embedding=EmbeddingSupport(tensors=("clip_l", "clip_g"), widths=(frozenset({768}), frozenset({1280}))),
         preview_decoder="taesdxl",

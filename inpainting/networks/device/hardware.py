@@ -30,8 +30,14 @@ UNSUPPORTED_WORDS = (
     *("no kernel image is available", "cublas_status_not_supported", "cublas_status_arch_mismatch"),
     *("cudnn_status_not_supported", "cudnn_status_arch_mismatch", "invalid device function"),
     *("cublas_status_invalid_value", "cudnn_status_bad_param"),
+    # cudaErrorInvalidValue, cudaErrorInvalidConfiguration, and those of a stream whose work is captured as a graph.
+    *("invalid argument", "invalid configuration argument", "captur"),
 )
-"""In messages of errors after which the device goes on working: what was asked for is not supported."""
+"""In messages of errors after which the device goes on working: what was asked for is not supported or not allowed.
+
+CUDA's own are those of `cudaError` that do not leave the process in an inconsistent state
+(https://docs.nvidia.com/cuda/cuda-runtime-api, "Data types used by CUDA Runtime").
+"""
 BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 """CPU flags in Linux' /proc/cpuinfo, of x86 and of ARM."""
 

@@ -487,6 +487,27 @@ def test_a_model_of_few_steps_has_them_as_its_defaults(
     assert row.steps == 12, "what an administrator has set stays"
 
 
+@pytest.mark.parametrize(
+    ("name", "expected", "spacing"),
+    [
+        ("sd_xl_turbo_1.0_fp16", (4, 1.0, "EulerAncestralDiscreteScheduler"), "trailing"),
+        ("sdxl_lightning_8step", (8, 1.0, "EulerDiscreteScheduler"), "trailing"),
+        ("somethingXL_dmd2", (4, 1.0, "LCMScheduler"), "leading"),
+        ("sd_xl_base_1.0", (30, 7.5, "DPMSolverMultistepScheduler"), "leading"),
+    ],
+)
+def test_a_checkpoint_with_the_name_of_few_steps_has_them_as_its_defaults(
+    db: None, tmp_path: Path, models_folder: Path, name: str, expected: tuple[int, float, str], spacing: str
+) -> None:
+    path = tmp_path / f"{name}.safetensors"
+    path.write_bytes(checkpoint(channels=4, features=2048, more="conditioner.x"))
+    call_command("add_model", "mine", "--family", "sdxl", "--from", str(path))
+    row = InferenceModel.objects.get(slug="mine")
+    assert (row.steps, row.guidance_scale, row.scheduler) == expected
+    config = json.loads((models_folder / "mine/config/scheduler/scheduler_config.json").read_text())
+    assert config["timestep_spacing"] == spacing
+
+
 def test_a_pickled_checkpoint_is_not_added(db: None, tmp_path: Path, models_folder: Path) -> None:
     path = tmp_path / "old.ckpt"
     path.write_bytes(b"pickle")

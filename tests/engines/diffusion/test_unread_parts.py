@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -73,6 +74,35 @@ def test_the_configuration_values_that_nothing_reads_are_named(tmp_path: Path, n
     path.write_text(json.dumps({**json.loads(path.read_text()), "mystery": True}))
     _, notes = Batcher(ModelCache(CPU, 10**9)).paint(request(), spec, ignore_step)
     assert notes == (f"{name} has values that nothing reads: “mystery”.",)
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ({"thresholding": True}, "thresholding=True by False"),
+        ({"clip_sample": True}, "clip_sample=True by False"),
+        ({"skip_prk_steps": False}, "skip_prk_steps=False by True"),
+        ({"variance_type": "learned"}, "variance_type=learned by fixed_small"),
+        ({"steps_offset": 0}, "steps_offset=0 by 1"),
+        ({"steps_offset": 0, "thresholding": True}, "steps_offset=0 by 1, thresholding=True by False"),
+    ],
+)
+@pytest.mark.parametrize("is_file", [False, True])
+def test_the_values_of_a_scheduler_that_are_replaced_are_named(
+    tmp_path: Path, value: dict[str, Any], named: str, is_file: bool
+) -> None:
+    """Those of pixels by `schedulers.latent_values`, an old `steps_offset` by the class of diffusers' pipeline."""
+    spec = tiny_models.saved(tmp_path / "folder", "sd")
+    if is_file:
+        pipeline = tiny_models.sd(tmp_path)
+        path = original_layout.saved(pipeline, tmp_path / "one" / "mine.safetensors")
+        copy_configuration(tmp_path / "folder", "sd", path)
+        spec = spec_of(path, "sd")
+    config = (tmp_path / "one" / "config" if is_file else tmp_path / "folder") / "scheduler" / "scheduler_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **value}))
+    assert load(spec, CPU).notes == [
+        f"scheduler/scheduler_config.json has values that a latent model cannot be sampled with, replaced: {named}."
+    ]
 
 
 def test_a_quantised_folder_is_refused_by_name(tmp_path: Path) -> None:

@@ -48,11 +48,14 @@ class EnginesDocument(Success):
 
 class FewStepsDocument(Answer):
     steps: int
-    guidance_scale: float
+    guidance_scale: float | None = Field(description="null: the model's own.")
     scheduler: str
 
 
-class ModelDefaultsDocument(FewStepsDocument):
+class ModelDefaultsDocument(Answer):
+    steps: int
+    guidance_scale: float
+    scheduler: str
     width: int
     height: int
 

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from inpainting.catalog.inspection.lora_files import check_lora, lora_configuration
+from inpainting.catalog.inspection.lora_layers import DORA_SCALE, MAGNITUDE, split_name
 from inpainting.catalog.specs import LoraSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import LoraUse
@@ -26,6 +27,7 @@ from inpainting.engines.diffusion.conditioning.lora_layer_names import current_n
 from inpainting.engines.diffusion.serving.ignored_weights import tensor_notes
 from inpainting.families.declaration import LoraSupport
 from inpainting.networks.device.hardware import is_out_of_memory
+from inpainting.networks.device.quantization import is_quantized
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +120,18 @@ class LoadedLoras:
         """Whether an active LoRA was distilled to timesteps that are counted from the end of the noise schedule."""
         return any(lora.spec.few_steps is not None and lora.spec.few_steps.is_trailing for lora in self._active or ())
 
+    @property
+    def flow_shift(self) -> float | None:
+        """By which noise levels are shifted for the first active LoRA that was distilled so; None as of the model."""
+        few_steps = [lora.spec.few_steps for lora in self._active or ()]
+        return next((found.flow_shift for found in few_steps if found and found.flow_shift is not None), None)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the numbers of LoRAs are kept."""
+        device: torch.device = next(iter(self._components.values())).device
+        return torch.device("cpu") if device.type == "meta" else device  # of a model that is offloaded by layers
+
     def missing(self, loras: ActiveLoras) -> list[ActiveLora]:
         return [lora for lora in loras if lora.name not in self._bytes]
 
@@ -131,14 +145,10 @@ class LoadedLoras:
         if path is None or not path.is_file():
             raise EngineFailed(f"The file of the LoRA {spec.slug} is gone.", code="lora_unavailable")
         check_lora(path, spec.family)
-        device = next(iter(self._components.values())).device
-        if device.type == "meta":  # of a model that is offloaded by layers
-            device = torch.device("cpu")
-        tensors = {
-            # A copy, because the pages of the file would be read when its numbers are used. Alphas are read on the CPU.
-            name: tensor.to(device, copy=True) if tensor.ndim > 1 else tensor.clone()
-            for name, tensor in load_file(path).items()
-        }
+        network, device = next(iter(self._components.values())), self.device
+        # One by one in the precision of the network: all together in float32 would take twice the memory of the LoRA.
+        dtype = torch.float32 if is_quantized(network) else network.dtype
+        tensors = {name: in_memory(name, tensor, device, dtype) for name, tensor in load_file(path).items()}
         by_name = layers_by_name(self._components, self._original_name)
         with self._fitting(lora):
             tensors = current_names(tensors)
@@ -250,3 +260,15 @@ class LoadedLoras:
     def _components(self) -> dict[str, Any]:
         found = {name: getattr(self.pipeline, name, None) for name in self.targets}
         return {name: component for name, component in found.items() if component is not None}
+
+
+def in_memory(name: str, tensor: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """A copy of a tensor of a LoRA's file, whose pages would else be read when its numbers are used.
+
+    Of float32 in `dtype`, but for the norms of a DoRA. Alphas are read on the CPU.
+    """
+    if tensor.ndim <= 1:
+        return tensor.clone()
+    _, factor = split_name(name) or (name, "")
+    is_converted = tensor.dtype == torch.float32 and factor not in (MAGNITUDE, DORA_SCALE)
+    return tensor.to(device, dtype if is_converted else tensor.dtype, copy=True)

@@ -75,6 +75,7 @@ class Admission:
     def _may_start(self, job: Job, deferred: Sequence[WaitingSample]) -> bool:
         """Whether one more image may start now. deferred: those that arrived earlier and may not."""
         if (model := self.cache.loaded(job.spec)) is not None:
+            self.workload.note_fallbacks(model)  # they may end before these images do
             self.cache.stop_reducing_memory(model, job.size, self.workload.in_use())
             model = self.cache.loaded(job.spec)
         key = self.workload.key(job, model)

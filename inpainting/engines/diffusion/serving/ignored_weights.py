@@ -1,4 +1,4 @@
-"""Sentences about what loading a model passed over: tensors and configuration values that nothing reads."""
+"""Sentences about what loading a model passed over: tensors and configuration values that nothing reads or follows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import diffusers
 
 from inpainting.catalog.inspection.checkpoint_tensors import ignored_tensors, is_weight
 from inpainting.catalog.inspection.files import CONFIG, INDEX, json_in, quote
+from inpainting.engines.diffusion.schedulers import latent_values
 from inpainting.families.layouts import DiffusersLayout
 
 SCHEDULER = "scheduler"
@@ -55,6 +56,21 @@ def configuration_notes(folder: Path, components: Mapping[str, Any], layout: Dif
     pipelines = [getattr(diffusers, name) for name in layout.pipelines if hasattr(diffusers, name)]
     if pipelines and (folder / INDEX).is_file():
         yield from value_notes(folder / INDEX, folder, parameters(pipelines))
+
+
+def scheduler_notes(folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
+    """A note about values of a scheduler's file in place of which others are used, if there are any.
+
+    folder: of the pipeline. config: of its scheduler once it is loaded, as the pipeline's class may change it.
+    """
+    path = folder / SCHEDULER / SCHEDULER_CONFIG
+    own = json_in(path) if path.is_file() else {}
+    used = {**config, **latent_values(own)}
+    pairs = [(name, value, used[name]) for name, value in sorted(own.items()) if name[0] != "_" and name in used]
+    replaced = [f"{name}={value} by {other}" for name, value, other in pairs if value != other]
+    if replaced:
+        place = path.relative_to(folder).as_posix()
+        yield f"{place} has values that a latent model cannot be sampled with, replaced: {', '.join(replaced)}."
 
 
 def value_notes(path: Path, folder: Path, known: Collection[str]) -> Iterator[str]:

@@ -113,8 +113,9 @@ class Job:
     def finish(self, index: int, image: NDArray[np.uint8], model: LatentModel) -> None:
         """Keep an image. The last one ends the job."""
         self.images[index] = image
+        self.add_notes(*model.memory_fallbacks)
         if len(self.images) == self.request.settings.num_images and not self.is_done:
-            self.add_notes(*model.notes, *model.compilation_notes, *model.memory_fallbacks, *self.backend.notes)
+            self.add_notes(*model.notes, *model.compilation_notes, *self.backend.notes)
             self.is_done = True
             images = [self.images[number] for number in sorted(self.images)]
             self.messages.put(JobSucceeded(images, tuple(self.notes)))

@@ -21,6 +21,7 @@ from inpainting.engines.diffusion.serving.background_loader import Load
 from inpainting.engines.diffusion.serving.device_memory import DeviceMemory, LoadedAdapter
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
 from inpainting.networks.device.hardware import Hardware, Offload
+from inpainting.networks.device.memory import free_machine_bytes
 from inpainting.networks.files import fingerprint
 
 NOT_OFFLOADED = Offload.NONE, 0
@@ -103,13 +104,21 @@ class Loads:
         return Load(key, self._bytes_of(spec, key), partial(load_adapter, spec, self.hardware), keep)
 
     def lora(self, lora: ActiveLora, model: LatentModel) -> Load:
-        """A LoRA for a loaded model."""
+        """A LoRA for a loaded model. Reading it raises torch.OutOfMemoryError where less memory is free than it takes.
+
+        A processor would have the process ended in place of that.
+        """
+        byte_count = self.weights_bytes(lora.spec)
 
         def read() -> LoraFile:
+            is_on_device = model.loras.device.type == self.hardware.device.type
+            free = self.hardware.free_bytes() if is_on_device else free_machine_bytes()
+            if byte_count > free:
+                raise torch.OutOfMemoryError(f"The LoRA {lora.spec.slug} takes {byte_count} bytes; {free} are free.")
             with self.hardware.copying():
                 return model.loras.read(lora)
 
-        return Load((lora.name, id(model)), self.weights_bytes(lora.spec), read, partial(model.loras.load, lora))
+        return Load((lora.name, id(model)), byte_count, read, partial(model.loras.load, lora))
 
     def weights_bytes(self, spec: ModelSpec | LoraSpec) -> int:
         """Bytes that the weights in its files will take."""

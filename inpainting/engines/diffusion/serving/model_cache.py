@@ -160,15 +160,20 @@ class ModelCache:
         self._loader.start(replace(load, read=read))
 
     def stop_reducing_memory(self, model: LatentModel, size: Size, in_use: InUse) -> None:
-        """Let a model compute as it did before memory was short, if it is idle and memory suffices for an image again.
+        """Let a model compute as it did before memory was short, if that may suffice for an image again.
 
-        A model that waits in the machine's memory is evicted, to be loaded whole.
+        Between images of a model in use only after `memory_shortage.is_over`: sizes that take turns would else be tried
+        with each image. A model that waits in the machine's memory is evicted, once it is idle, to be loaded whole.
         """
         is_reduced = model.memory_fallbacks or model.offload is not Offload.NONE
-        if not is_reduced or any(model is used for used in in_use.models) or not fits(model, size):
+        is_idle = not any(model is used for used in in_use.models)
+        shortage = model.memory_shortage
+        if not is_reduced or not (shortage.is_over or (is_idle and shortage.fits(size))):
             return
         if model.offload is Offload.NONE:
             model.stop_reducing()
+            return
+        if not is_idle:
             return
         _, room_before = self.loads.offloads.get(model.spec.slug, NOT_OFFLOADED)
         evictable = [self.memory.models[slug] for slug in self.memory.idle_models(in_use)]
@@ -255,8 +260,3 @@ class ModelCache:
         while self.used_bytes + wanted_bytes > self.budget_bytes:
             if not self._evict_one(in_use):
                 return
-
-
-def fits(model: LatentModel, size: Size) -> bool:
-    """Whether an image is smaller than all for which the model saved memory."""
-    return model.degraded_area is None or size.area < model.degraded_area

@@ -27,12 +27,18 @@ from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.serving.adapter_loading import variant_in, weights_variant
-from inpainting.engines.diffusion.serving.ignored_weights import checkpoint_notes, configuration_notes, tensor_notes
+from inpainting.engines.diffusion.serving.ignored_weights import (
+    checkpoint_notes,
+    configuration_notes,
+    scheduler_notes,
+    tensor_notes,
+)
 from inpainting.engines.diffusion.serving.part_files import foreign_file_in, missing_weights, read_foreign, read_tensors
 from inpainting.families.declaration import ModelFamily
 from inpainting.families.layouts import DiffusersLayout
 from inpainting.networks.device.hardware import Hardware, Offload, is_out_of_memory
 from inpainting.networks.device.quantization import NETWORKS, is_quantized, predicted_bytes, quantize, read_gguf
+from inpainting.networks.load_errors import reason_of, without_places
 from inpainting.networks.load_lock import serialize
 
 logger = logging.getLogger(__name__)
@@ -100,7 +106,10 @@ def load(spec: ModelSpec, hardware: Hardware, offload: Offload = Offload.NONE) -
     """
     if spec.path is None or not spec.path.exists():
         raise EngineFailed(install_hint(spec.slug, spec.label), code="model_unavailable")
-    check_model(spec.path, spec.family)
+    try:
+        check_model(spec.path, spec.family)
+    except ModelRefused as error:
+        raise ModelRefused(without_places(error.message, spec.path)) from error
     family = families.get(spec.family)
     hardware = hardware_for(family, hardware)
     pipeline_class = getattr(diffusers, family.pipeline_class)
@@ -112,8 +121,8 @@ def load(spec: ModelSpec, hardware: Hardware, offload: Offload = Offload.NONE) -
         if is_out_of_memory(error):
             raise
         logger.exception("%s cannot be loaded", spec.slug)
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise EngineFailed(f"The model {spec.label} cannot be loaded: {reason}", code="model_unavailable") from error
+        message = f"The model {spec.label} cannot be loaded: {reason_of(error, spec.path)}"
+        raise EngineFailed(message, code="model_unavailable") from error
     alias_text_model(pipeline.text_encoder)
     if offload is Offload.NONE:
         hardware.place(pipeline)
@@ -189,7 +198,7 @@ def read_folder(
         notes += tensor_notes(name, [key for key in loading_info["unexpected_keys"] if not is_extra(key)])
         parts[name] = part.eval()
     pipeline = serialize(pipeline_class.from_pretrained)(folder, use_safetensors=True, local_files_only=True, **parts)
-    return pipeline, notes
+    return pipeline, [*notes, *scheduler_notes(folder, pipeline.scheduler.config)]
 
 
 def component_file_in(folder: Path, family: str) -> Path | None:
@@ -266,10 +275,12 @@ def read_checkpoint(
     pipeline = serialize(pipeline_class.from_single_file)(
         str(path), config=str(config), local_files_only=True, **parts, **family.pipeline_arguments
     )
-    set_noise_schedule(pipeline.scheduler, header)
     layout = diffusers_layout(family.name)
     notes = [*checkpoint_notes(path.name, header, layout, parts)]
-    return pipeline, [*notes, *configuration_notes(config, component_classes(family), layout)]
+    notes += configuration_notes(config, component_classes(family), layout)
+    notes += scheduler_notes(config, pipeline.scheduler.config)
+    set_noise_schedule(pipeline.scheduler, header)
+    return pipeline, notes
 
 
 def set_noise_schedule(scheduler: Any, header: Mapping[str, Any]) -> None:

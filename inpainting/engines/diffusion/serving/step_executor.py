@@ -98,6 +98,7 @@ class StepExecutor:
                 fail(sample.job, result)
             else:
                 sample.job.finish(sample.index, result, batch.model)
+                batch.model.memory_shortage.image_count += 1
         self._record_known()  # the images are on the host, so that the device has done all steps before
 
     def _predict(self, batch: StepBatch, samples: Sequence[InFlightSample]) -> list[torch.Tensor]:

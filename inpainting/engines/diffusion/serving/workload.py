@@ -87,6 +87,13 @@ class Workload:
         """The batch whose last step is longest ago: batches take turns."""
         return min(self.batches, key=lambda batch: batch.last_stepped, default=None)
 
+    def note_fallbacks(self, model: LatentModel) -> None:
+        """Add how a model saves memory to the notes of the images that it computes."""
+        for batch in self.batches:
+            if batch.model is model:
+                for sample in (*batch.samples, *batch.undecoded):
+                    sample.job.add_notes(*model.memory_fallbacks)
+
     def drop_finished(self) -> None:
         """Drop the images of jobs that are done or were left by their callers, and empty batches."""
         self.waiting = deque(sample for sample in self.waiting if not sample.job.is_done)

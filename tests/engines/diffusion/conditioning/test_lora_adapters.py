@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from inpainting.catalog.specs import LoraKind, LoraSpec, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest, LoraUse
-from inpainting.engines.diffusion.conditioning import lora_adapters
+from inpainting.engines.diffusion.conditioning import delta_layers, lora_adapters
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.device_memory import InUse
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
 from inpainting.families.sd.network import StableDiffusion
+from inpainting.networks.device.hardware import Hardware
 from tests.engines.diffusion.pipelines import (
     CPU,
     FAMILIES,
@@ -241,6 +242,43 @@ def test_a_missing_file_is_an_error(specs: dict[str, ModelSpec], tmp_path: Path)
     with pytest.raises(EngineFailed) as failed:
         Batcher(ModelCache(CPU, 10**9)).paint(ddim_request(loras=(LoraUse("gone"),)), specs["sd"], ignore_step, [gone])
     assert failed.value.code == "lora_unavailable"
+
+
+def test_the_numbers_of_a_file_are_read_one_by_one_in_the_precision_of_the_network(
+    specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of a file of float32 would else be in memory beside what is kept."""
+    model = load(specs["sd"], replace(CPU, dtype=torch.bfloat16))
+    (lora,) = active_loras([LoraUse("sd-0")], [loras["sd-0"]])
+    seen: set[torch.dtype] = set()
+    deltas_of = delta_layers.deltas_of
+
+    def looking(tensors: dict[str, torch.Tensor], *more: Any) -> Any:
+        seen.update(tensor.dtype for tensor in tensors.values() if tensor.ndim > 1)
+        return deltas_of(tensors, *more)
+
+    monkeypatch.setattr(lora_adapters, "deltas_of", looking)
+    assert model.loras.read(lora).deltas
+    assert seen == {torch.bfloat16}
+    norms = lora_adapters.in_memory("x.dora_scale", torch.ones(4, 1), torch.device("cpu"), torch.bfloat16)
+    assert norms.dtype == torch.float32
+
+
+def test_a_lora_that_free_memory_is_too_small_for_is_not_read(
+    specs: dict[str, ModelSpec], loras: dict[str, LoraSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batcher = Batcher(ModelCache(CPU, 10**9))
+    batcher.paint(ddim_request(steps=1), specs["sd"], ignore_step)
+    takes = weights_bytes(loras["sd-0"], torch.float32)
+    requested = ddim_request(steps=1, loras=(LoraUse("sd-0"),))
+    with monkeypatch.context() as patched:
+        patched.setattr(Hardware, "free_bytes", lambda *_: takes - 1)
+        patched.setattr(lora_adapters, "load_file", None)
+        with pytest.raises(EngineFailed) as failed:
+            batcher.paint(requested, specs["sd"], ignore_step, [loras["sd-0"]])
+    assert failed.value.code == "gpu_out_of_memory"
+    monkeypatch.setattr(Hardware, "free_bytes", lambda *_: takes)
+    assert batcher.paint(requested, specs["sd"], ignore_step, [loras["sd-0"]])[0]
 
 
 def test_idle_loras_are_evicted_when_memory_for_weights_is_short(

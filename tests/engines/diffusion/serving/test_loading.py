@@ -221,6 +221,10 @@ MESSAGES = {
         "CUDA error: no kernel image is available for execution on the device",
         "CUDA error: CUBLAS_STATUS_NOT_SUPPORTED when calling `cublasGemmEx(...)`",
         "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED",
+        "CUDA error: invalid argument",
+        "CUDA error: invalid configuration argument",
+        "CUDA error: operation not permitted when stream is capturing",
+        "CUDA error: operation failed due to a previous error during capture",
         "Expected all tensors to be on the same device",
     ],
     "lost": [

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from inpainting.catalog.specs import LoraSpec, ModelSpec
+from inpainting.core.geometry import Size
 from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
@@ -62,7 +63,7 @@ def test_the_hooks_of_all_networks_are_set_and_removed(
     expected = one.paint(requested, specs[family], ignore_step)[0][0]
     model: Any = one.cache.get(specs[family])
     model.offload_to(offload)
-    model.degraded_area = 1  # so that it is not loaded whole for the next image
+    model.memory_shortage.begin(Size(1, 1))  # so that it is not loaded whole for the next image
     hooked = hooks(model.pipeline)
     is_by_layer = offload is Offload.LAYERS
     assert all(count > is_by_layer for name, count in hooked.items() if name != "vae"), hooked
@@ -102,7 +103,7 @@ def test_a_lora_is_read_for_an_offloaded_model(
     model: Any = engine.cache.get(specs["sd"])
     plain = engine.paint(request(), specs["sd"], ignore_step)[0][0]
     model.offload_to(offload)
-    model.degraded_area = 1  # so that it is not loaded whole for the next image
+    model.memory_shortage.begin(Size(1, 1))  # so that it is not loaded whole for the next image
     image = engine.paint(requested, specs["sd"], ignore_step, [lora])[0][0]
     assert engine.cache.get(specs["sd"]) is model
     assert model.offload is offload
