@@ -292,11 +292,11 @@ class PaintSettings:
         unit="px",
         range=(0, 1024),
     )
-    max_upscaling: float = _mask(
+    max_upscaling: float | None = _mask(
         label="Largest upscaling",
         help="How many times a small masked area and its surroundings are scaled up at most for the model, which then "
         "paints it with the detail of a whole image; 1 paints at the image's own scale.",
-        default=4.0,
+        default_text="4",
         range=(1.0, 16.0),
     )
     model: str | None = _model(

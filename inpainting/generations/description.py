@@ -7,7 +7,7 @@ from typing import Any
 
 from django.urls import reverse
 
-from inpainting.core.settings_table import PUBLIC_NAMES, public_names
+from inpainting.core.settings_table import DEFAULT_STRENGTH, PUBLIC_NAMES, public_names
 from inpainting.models import GeneratedImage, Generation
 
 NOT_EXAMINED = {"nsfw_content_detected": None, "hidden_by": None}
@@ -19,6 +19,7 @@ NO_COPY = {"copy": None}
 def metadata(generation: Generation) -> dict[str, Any]:
     """The resolved settings under their public names, the reasons for them, and the measurements on the results."""
     settings = {name: value for name, value in generation.settings.items() if value is not None}
+    settings.setdefault("strength", DEFAULT_STRENGTH)  # clients read it from every answer
     return {
         **with_public_names(settings),
         **{f"work_{side}": settings[side] for side in ("width", "height") if side in settings},

@@ -164,7 +164,7 @@ def expected(field: str, model: str) -> str:
         return WORKS
     if field in {"mask_polarity", "mask_grow", "mask_blur", "num_images", "seed"}:
         return WORKS
-    if field in WITHOUT_EFFECT_ON_RESULT - {"step_down"}:
+    if field in WITHOUT_EFFECT_ON_RESULT - {"step_down", "max_upscaling"}:
         return TAKEN
     if model in DIFFUSION_FAMILIES:
         return TAKEN if field in WITHOUT_EFFECT_ON_RESULT else WORKS

@@ -51,8 +51,8 @@ def check_checkpoint(path: Path, family: str) -> None:
     if not has_text_encoders(header):
         width = text_features(header)
         raise ModelRefused(
-            f"{path.name} is a UNet alone, for text features of {width}, without text encoders and VAE: take a "
-            "checkpoint with all of them, or a folder in diffusers' layout."
+            f"{path.name} is a UNet for text features of {width} without text encoders: take a checkpoint with them "
+            "and the VAE, or a folder in diffusers' layout."
         )
     check_family(detect_checkpoint_family(header), family)
     channels = unet_channels(header)

@@ -32,6 +32,8 @@ from inpainting.engines.base import EngineDeclaration, ModelCatalog, Queue, Reso
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
 
 CONTEXT, MIN_CONTEXT = 0.5, 32
+MAX_UPSCALING = 4.0
+"""Of small masks, where a request has no `max_upscaling`: beyond, the surroundings are too blurred to follow."""
 
 Adapter = TypeVar("Adapter", LoraSpec, ModelSpec)
 
@@ -74,6 +76,7 @@ def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
         **lists,
         embeddings=tuple(embedding.slug for embedding in embeddings),
         strength=model.strength_of(settings),
+        max_upscaling=MAX_UPSCALING if settings.max_upscaling is None else settings.max_upscaling,
         steps=sampling.steps if settings.steps is None else settings.steps,
         guidance_scale=first_given(settings.guidance_scale, sampling.guidance_scale, model.guidance_scale),
         scheduler=settings.scheduler or sampling.scheduler,
@@ -183,7 +186,7 @@ def window_rule(settings: PaintSettings, model: ModelSpec) -> WindowRule:
     context, min_context = CONTEXT, MIN_CONTEXT
     if settings.only_masked_padding is not None:
         context, min_context = 0.0, settings.only_masked_padding
-    rule = WindowRule(context, min_context, max_upscaling=settings.max_upscaling)
+    rule = WindowRule(context, min_context, max_upscaling=settings.max_upscaling or MAX_UPSCALING)
     cell = VAE_SCALE_FACTOR * families.get(model.family).latent_patch
     if settings.width is not None or settings.height is not None:
         sides = (settings.width or model.width, settings.height or model.height)

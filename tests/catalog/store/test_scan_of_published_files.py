@@ -101,8 +101,8 @@ LEFT = {
         "model of that shape."
     ),
     "checkpoints/Hyper-SDXL-1step-Unet-Comfyui.fp16.safetensors": (
-        "Hyper-SDXL-1step-Unet-Comfyui.fp16.safetensors is a UNet alone, for text features of 2048, without text "
-        "encoders and VAE: take a checkpoint with all of them, or a folder in diffusers' layout."
+        "Hyper-SDXL-1step-Unet-Comfyui.fp16.safetensors is a UNet for text features of 2048 without text "
+        "encoders: take a checkpoint with them and the VAE, or a folder in diffusers' layout."
     ),
     "checkpoints/instruct-pix2pix-00-22000.safetensors": (
         "instruct-pix2pix-00-22000.safetensors takes 8 channels; 4 (plain) and 9 (inpainting) are supported."

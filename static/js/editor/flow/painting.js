@@ -184,22 +184,18 @@ export class Painting {
   async #finish(generation) {
     const { store, photos, result, filmstrip, seed } = this.#parts
     const { image, generation: id, step } = store.document
-    const isShown = generation.status === "succeeded"
-    const shown = id === generation.id && step === "result" ? image : best(generation.images)
-    /** @type {Partial<import("../document/document.js").Document>} */
-    const state = isShown ? { generation: generation.id, image: shown, step: "result" } : EDITING
-    store.update((document) => withState(document, state))
-    if (isShown) {
+    if (generation.status === "succeeded") {
+      const shown = id === generation.id && step === "result" ? image : best(generation.images)
+      store.update((document) => withState(document, { generation: generation.id, image: shown, step: "result" }))
       seed.used(generation.metadata.seed)
-      await result.show(generation, /** @type {number} */ (state.image), photos.url, /** @type {OpenPhoto} */ (photos.photo).name)
+      await result.show(generation, shown, photos.url, /** @type {OpenPhoto} */ (photos.photo).name)
       photos.state = "done"
       filmstrip.add(generation)
       filmstrip.current = generation.id
       this.#painted ||= await this.#entered() // one that was opened
-    } else if (generation.status === "failed") {
-      showMessage("generate", generation.error?.message ?? "The generation failed.")
     } else {
-      showMessage("generate", CANCELLED)
+      store.update((document) => withState(document, EDITING))
+      showMessage("generate", generation.status === "failed" ? generation.error?.message ?? "The generation failed." : CANCELLED)
     }
   }
 
