@@ -265,7 +265,7 @@ class PaintSettings:
     masked_content: str | None = _mask(
         label="Masked content",
         help="What the model starts from in the masked area: the original, fill (quick-fill continues the "
-        "surroundings), noise, or nothing (uniform grey). At a strength of 1 it starts from noise alone.",
+        "surroundings), noise, or nothing (uniform grey).",
         default_text="original",
         choices=MASKED_CONTENT,
         ignored_when=FROM_NOISE,
