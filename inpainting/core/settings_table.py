@@ -63,6 +63,7 @@ DEFAULT_QUALITY = 85
 ALGORITHM_TYPES = ("none", "dpmsolver++", "sde-dpmsolver++")
 SAFETY_TYPES = ("blur", "pixelate", "black", "sensitive_content_text")
 PRESETS = ("draft",)
+CACHE_LEVELS = ("off", "balanced", "fast")
 MASKED_CONTENT = ("original", "fill", "noise", "nothing")
 """As in AUTOMATIC1111's web UI, whose names of the last two are latent noise and latent nothing."""
 ALGORITHM_SPELLINGS = {"dpmsolver+++": "dpmsolver++"}
@@ -231,6 +232,13 @@ class PaintSettings:
         help="The layer of the text encoder that is used, counted from the end; 1 is the last.",
         default_text="1",
         range=(1, 8),
+    )
+    cache: str | None = _sampling(
+        label="Skip blocks",
+        help="Faster, and a little different: a step in which the first block of the transformer changes little takes "
+        "from an earlier step what the other blocks add. For models of many steps.",
+        default_text="off",
+        choices=CACHE_LEVELS,
     )
     step_down: bool | None = _sampling(
         label="Fallback if memory is short",

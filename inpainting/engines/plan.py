@@ -310,7 +310,8 @@ def find_ignored_settings(engine: EngineDeclaration, resolution: Resolution) -> 
     reasons = find_ignored(resolution.settings)
     if (model := resolution.model) is not None:
         family = families.get(model.family)
-        reasons |= dict.fromkeys(sorted(family.ignored_settings), f"{family.label} models do not read it.")
+        unread = family.ignored_settings | (frozenset() if family.caches_blocks else {"cache"})
+        reasons |= dict.fromkeys(sorted(unread), f"{family.label} models do not read it.")
         if model.path is not None and not takes_guidance(model.path, model.family):
             reasons["guidance_scale"] = f"The transformer of {model.label} was distilled without a guidance scale."
     return reasons | dict.fromkeys(sorted(engine.ignored_settings), f"{engine.label} does not read it.")

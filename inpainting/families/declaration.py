@@ -108,6 +108,8 @@ class ModelFamily:
 
     The editor then asks for no mask: without one the whole image is repainted.
     """
+    caches_blocks: bool = False
+    """Whether its models read the setting `cache`: diffusers' hooks for it know the blocks of its transformer."""
     overflows_float16: bool = False
     """Whether its activations do not fit float16, so that bfloat16 is used instead."""
     latent_patch: int = 1

@@ -9,13 +9,16 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from diffusers import FirstBlockCacheConfig
 
+from inpainting import families
 from inpainting.catalog.inspection.lora_files import detect_family
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.adapter_uses import LoraUse
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.diffusion import first_block_cache
 from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
@@ -83,6 +86,29 @@ class FlowContract(FamilyContract):
         arguments = {**call_arguments(requested), **self.arguments(model, requested.settings), **changes}
         answer = reference(**arguments).images
         return answer if "output_type" in changes else self.unpacked(reference, answer, requested.image.size)
+
+    @pytest.mark.parametrize("threshold", [0.3, 100.0])
+    def test_steps_that_skip_blocks_equal_those_of_the_reference_pipeline(
+        self, model: Any, monkeypatch: pytest.MonkeyPatch, threshold: float
+    ) -> None:
+        if not families.get(self.family).caches_blocks:
+            pytest.skip("The family ignores the setting: diffusers' hooks do not know its blocks.")
+        monkeypatch.setattr(first_block_cache, "THRESHOLDS", {"fast": threshold})
+        requested, network = self.request(guidance_scale=1.0, strength=1.0), model.network
+        text = tiny_models.encoded(model, requested.settings, requested.image.size)
+        state, _ = model.start(requested, 0, text)
+        while not state.is_done:
+            with model.block_cache.applied(network, state, "fast"):
+                (answer,) = model.predict([state])
+            state.advance(answer)
+        model.block_cache.remove()
+        network.enable_cache(FirstBlockCacheConfig(threshold))
+        with network.cache_context("the reference"):
+            expected = self.reference_result(model, requested)
+        network.disable_cache()
+        assert_equal(state.latents, expected)
+        if threshold == 100.0:
+            assert not torch.allclose(state.latents, denoised(model, requested), atol=1e-3)
 
     def test_it_never_computes_in_float16(self, spec: ModelSpec) -> None:
         loaded = load(spec, Hardware(torch.device("cpu"), torch.float16))

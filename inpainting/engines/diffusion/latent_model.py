@@ -21,6 +21,7 @@ from inpainting.engines.diffusion.conditioning.text_conditioning import TextCond
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding, EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.encoding_cache import MAX_IMAGES, MAX_TEXTS, Encoded, EncodingCache
+from inpainting.engines.diffusion.first_block_cache import FirstBlockCache
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.memory_shortage import MemoryShortage
 from inpainting.engines.diffusion.vae_formats import latent_channels, latent_format
@@ -70,6 +71,7 @@ class LatentModel(ABC):
         self.rows_per_call: int | None = None
         """Rows of a step batch that are computed at a time; None is all."""
         self.memory_shortage = MemoryShortage()
+        self.block_cache = FirstBlockCache()
         self._compiled: CompiledNetwork | None = None
         self._prepare_compilation()
 
@@ -91,8 +93,10 @@ class LatentModel(ABC):
 
     @property
     def step_network(self) -> Any:
-        """What computes a step of `network`: it may be compiled, but not with LoRAs, which change its layers."""
-        return self.network if self._compiled is None or self.loras.active != () else self._compiled
+        """What computes a step of `network`: it may be compiled, but not with LoRAs, which change its layers, nor with
+        a cache, which skips them."""
+        is_plain = self._compiled is None or self.loras.active != () or self.block_cache.is_applied
+        return self.network if is_plain else self._compiled
 
     @property
     def compilation_notes(self) -> tuple[str, ...]:
@@ -216,6 +220,7 @@ class LatentModel(ABC):
 
     def offload_to(self, offload: Offload) -> None:
         self._forget_encodings()
+        self.block_cache.remove()  # before the blocks get other hooks
         self.loras.unfuse()
         self._compiled = None
         self.hardware.offload(self.pipeline, offload)
@@ -233,6 +238,7 @@ class LatentModel(ABC):
 
     def leave_device(self) -> None:
         """Move all weights into the machine's memory, and forget LoRAs, backends and how memory was saved."""
+        self.block_cache.remove()
         self.loras.unload_all()
         self.backends.clear()
         self._compiled = None

@@ -64,6 +64,7 @@ def flux_family(
         implementation=implementation,
         pipeline_class=pipeline_class,
         edits=edits,
+        caches_blocks=True,
         overflows_float16=True,
         latent_patch=2,
         schedulers=FLOW_SCHEDULERS,

@@ -28,6 +28,7 @@ QWEN_IMAGE = register(
         implementation="inpainting.families.qwen_image.network:QwenImage",
         pipeline_class="QwenImageInpaintPipeline",
         overflows_float16=True,
+        caches_blocks=True,
         latent_patch=2,
         schedulers=FLOW_SCHEDULERS,
         # Steps and guidance as on its model card; the size is the default of diffusers' pipeline.

@@ -101,6 +101,8 @@ class Admission:
 
     def _has_room(self, batch: StepBatch, rows: int) -> bool:
         """Whether a batch may take one more image of so many rows."""
+        if batch.key.cache_level is not None and batch.samples:
+            return False
         return len(batch.samples) < batch.max_samples and batch.max_rows + rows <= self._max_rows(batch)
 
     def _max_rows(self, batch: StepBatch) -> int:

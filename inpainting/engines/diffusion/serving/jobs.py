@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from inpainting import families
 from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
@@ -25,6 +26,7 @@ from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompts
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding
 from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.first_block_cache import THRESHOLDS
 from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 from inpainting.networks.device.hardware import FiniteCheck
@@ -99,6 +101,12 @@ class Job:
         return self.request.image.size
 
     @property
+    def cache_level(self) -> str | None:
+        """The key of `first_block_cache.THRESHOLDS`; None where all blocks run in each step."""
+        level = self.request.settings.cache
+        return level if level in THRESHOLDS and families.get(self.spec.family).caches_blocks else None
+
+    @property
     def needs_torch(self) -> bool:
         """Whether networks beside the UNet change what it computes, which only torch can follow."""
         return any(spec.kind not in (Kind.VAE, Kind.EMBEDDING) for spec in self.adapters.networks)
@@ -157,7 +165,8 @@ class InFlightSample:
 class BatchKey:
     """Equal for images that may share a step: of one model, size, set of adapters, length of text and backend.
 
-    chunk_count: 0 while the model is not loaded, and so the prompt not tokenised. backend: its name.
+    chunk_count: 0 while the model is not loaded, and so the prompt not tokenised. backend: its name. cache_level: see
+    `Job`; with one, an image shares no step.
     """
 
     slug: str
@@ -165,6 +174,7 @@ class BatchKey:
     adapters: ActiveAdapters
     chunk_count: int
     backend: str
+    cache_level: str | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,6 +88,8 @@ class StepExecutor:
             elif not sample.job.is_done:
                 self._start_again(sample, batch, steps_reported=sample.state.index)
         batch.samples = [sample for sample in batch.samples if not sample.state.is_done]
+        if not batch.samples and batch.key.cache_level is not None:
+            batch.model.block_cache.remove()
         count = max(1, MAX_DECODED_PIXELS // batch.key.size.area)
         done, batch.undecoded = batch.undecoded[:count], batch.undecoded[count:]
         if not done:
@@ -107,11 +110,20 @@ class StepExecutor:
         before = self.hardware.reset_peak() if measures_memory else 0
         timer = self.hardware.timer()
         batch.model.loras.activate(batch.adapters.loras)
-        predictions = batch.model.predict([sample.state for sample in samples], batch.backend)
+        with self._block_cache(batch, samples):
+            predictions = batch.model.predict([sample.state for sample in samples], batch.backend)
         timer.stop()
         byte_count = self.hardware.peak_bytes() - before if measures_memory else 0
         self._measured.append(MeasuredStep(batch.model.spec.slug, batch.tuner, rows, timer, byte_count))
         return predictions
+
+    def _block_cache(self, batch: StepBatch, samples: Sequence[InFlightSample]) -> AbstractContextManager[None]:
+        """The cache of the batch's only image, where it was requested and its rows are computed together."""
+        model, level = batch.model, batch.key.cache_level
+        if level is None or model.rows_per_call is not None:
+            model.block_cache.remove()
+            return nullcontext()
+        return model.block_cache.applied(model.network, samples[0].state, level)
 
     def _record_known(self) -> None:
         """Record the steps whose times are known, without waiting for the others."""

@@ -52,7 +52,7 @@ class Workload:
                 job.prompts = model.tokenize(job.request.settings, vectors)
             chunk_count = job.prompts.chunk_count
             backend = self._next_backend(job, model, chunk_count).name
-        return BatchKey(job.spec.slug, job.size, job.adapters, chunk_count, backend)
+        return BatchKey(job.spec.slug, job.size, job.adapters, chunk_count, backend, job.cache_level)
 
     def _next_backend(self, job: Job, model: LatentModel, chunk_count: int) -> Backend:
         """Return the backend that the next step of a job would take, without preparing it."""
