@@ -155,19 +155,16 @@ def test_layers_of_an_adapter_are_not_added_while_a_network_is_built(
         assert waiting.result(60).any()
 
 
-@pytest.mark.parametrize("kind", ["lora", "ip-adapter"])
-def test_others_paint_while_another_thread_loads_a_network(
-    spec: ModelSpec, adapters: dict[str, Any], kind: str
-) -> None:
+def test_others_paint_while_another_thread_loads_a_network(spec: ModelSpec, adapters: dict[str, Any]) -> None:
     """Such as that of a segmenter: only an image whose adapter adds layers waits for it."""
     batcher = Batcher(ModelCache(CPU, 10**9))
     paint(batcher, request(), spec)
-    if kind == "ip-adapter":
-        batcher.cache.adapter(adapters[kind])
+    batcher.cache.adapter(adapters["ip-adapter"])
     with ThreadPoolExecutor(1) as another, ThreadPoolExecutor(1) as pool:
         another.submit(LOAD_LOCK.acquire).result()
         try:
-            waiting = pool.submit(paint, batcher, request(**NAMED[kind]), spec, kind, adapters[kind])
+            named = request(**NAMED["ip-adapter"])
+            waiting = pool.submit(paint, batcher, named, spec, "ip-adapter", adapters["ip-adapter"])
             while not batcher.workload.waiting:
                 time.sleep(0.001)
             painted = ThreadPoolExecutor(1).submit(paint, batcher, request(), spec)
