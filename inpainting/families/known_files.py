@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 NOT_SUPPORTED = "which is not supported."
+TAKEN = ""
+"""In place of a reason, for files that a later row fits too and a family takes."""
 IN = r"\A(model\.diffusion_model\.|diffusion_model\.|model\.|net\.)?"
 """Prefixes of the names of a transformer's tensors."""
 ENCODER = r"\A(model\.)?(language_model\.)?"
@@ -28,7 +30,7 @@ class KnownFile:
     family: str = ""
     """The family whose models come as a folder with what the file holds; "" where it is of none."""
     reason: str = NOT_SUPPORTED
-    """The end of the sentence for a file of no family."""
+    """The end of the sentence for a file of no family; TAKEN where it is not refused."""
 
 
 KNOWN_FILES = (
@@ -61,9 +63,6 @@ KNOWN_FILES = (
     KnownFile("a transformer of Krea 2", (IN + r"txtfusion\.",)),
     KnownFile("a part of Stable Cascade", (IN + r"(clip_txt_mapper|down_blocks\.1\.0\.channelwise\.0)\.",)),
     KnownFile("a transformer of Lumina-Image 2.0", (IN + r"layers\.0\.attention\.qkv\.(weight|qweight)\Z",), 2304),
-    KnownFile(
-        "the transformer of Z-Image", (IN + r"noise_refiner\.", IN + r"layers\.0\.attention\."), family="z-image"
-    ),
     # ControlNets
     KnownFile("a ControlNet for Z-Image", (r"\Acontrol_(all_x_embedder|layers)\b",)),
     KnownFile("a ControlNet for Qwen-Image", (r"\Acontrolnet_(x_embedder|blocks)\.", r"\.img_mod\.")),
@@ -89,10 +88,10 @@ KNOWN_FILES = (
     ),
     # Text encoders
     KnownFile(
-        "Qwen3-4B, the text encoder of Z-Image and FLUX.2 [klein] 4B",
+        "Qwen3-4B",
         (ENCODER + r"layers\.0\.self_attn\.q_norm\.", ENCODER + r"embed_tokens\.weight\Z"),
         2560,
-        family="z-image",
+        reason=TAKEN,
     ),
     KnownFile(
         "Qwen3-8B, the text encoder of FLUX.2 [klein] 9B",

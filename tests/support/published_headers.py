@@ -203,7 +203,8 @@ def z_image(*, prefix: str = "", dtype: str = "BF16") -> Tensors:
         **blocks("noise_refiner", 2, inside),
         **blocks("context_refiner", 2, refiner),
     }
-    return weights(layers, dtype, prefix=prefix) | tensors({"x_pad_token": (1, width)}, dtype, prefix=prefix)
+    shapes: dict[str, Shape] = {"x_pad_token": (1, width), **blocks("layers", 30, {"attention.q_norm.weight": (128,)})}
+    return weights(layers, dtype, prefix=prefix) | tensors(shapes, dtype, prefix=prefix)
 
 
 def qwen_image(*, prefix: str = "", dtype: str = "BF16", count: int = 60) -> Tensors:

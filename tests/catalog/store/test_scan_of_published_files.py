@@ -11,10 +11,6 @@ from django.core.management import call_command
 
 from tests.support.comfyui_files import FILES, NETWORKS, write_tree
 
-Z_IMAGE = (
-    "and models of the family z-image are added as folders in diffusers' layout: “python manage.py pull_model"
-    " z-image-turbo” or “python manage.py pull_model z-image” gets one."
-)
 KLEIN = (
     "and models of the family flux2-klein are added as folders in diffusers' layout: “python manage.py pull_model"
     " flux2-klein-4b” or “python manage.py pull_model flux2-klein-base-4b” gets one."
@@ -24,10 +20,12 @@ QWEN_IMAGE = (
     "pull_model qwen-image” gets one."
 )
 FOUR_BITS = (
-    "which is not supported: take the same model in bf16 or fp8, or a .gguf file of FLUX.1 Fill and FLUX.1 Kontext."
+    "which is not supported: take the same model in bf16 or fp8, or a .gguf file of FLUX.1 Fill and FLUX.1 Kontext "
+    "and Z-Image."
 )
 NOT_FLUX = "It is not supported; FLUX.1 Fill and FLUX.1 Kontext are."
 PARTS = " with ae.safetensors, clip_l.safetensors, t5xxl_fp16.safetensors"
+QWEN3 = " with ae.safetensors, qwen_3_4b.safetensors"
 VIT_H = "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors"
 VIT_G = "CLIP-ViT-bigG-14-laion2B-39B-b160k.safetensors"
 NEW = {
@@ -46,6 +44,9 @@ NEW = {
     ),
     "unet/flux1-fill-dev-Q8_0.gguf": f"checkpoint flux-fill{PARTS}, flux1-fill-dev-q8_0",
     "unet/flux1-kontext-dev-Q8_0.gguf": f"checkpoint flux-kontext{PARTS}, flux1-kontext-dev-q8_0",
+    "checkpoints/z-image-turbo-all.safetensors": f"checkpoint z-image{QWEN3}, z-image-turbo-all",
+    "diffusion_models/z_image_turbo_bf16.safetensors": f"checkpoint z-image{QWEN3}, z_image_turbo_bf16",
+    "unet/z_image_turbo-Q8_0.gguf": f"checkpoint z-image{QWEN3}, z_image_turbo-q8_0",
     "vae/sdxl_vae.safetensors": "vae sdxl, sdxl_vae",
     "vae/vae-ft-mse-840000-ema-pruned.safetensors": "vae sd, vae-ft-mse-840000-ema-pruned",
     "ipadapter/ip-adapter_sd15.safetensors": f"ip-adapter sd with {VIT_H}, ip-adapter_sd15-2",
@@ -115,7 +116,6 @@ LEFT = {
         "flux1-dev-fp8.safetensors is FLUX.1 [dev] by its name, which makes images of text alone, with CLIP-L and"
         f" T5-XXL and the VAE beside it. {NOT_FLUX}"
     ),
-    "checkpoints/z-image-turbo-all.safetensors": f"It is the transformer of Z-Image, {Z_IMAGE}",
     "checkpoints/Qwen-Rapid-AIO-v5.safetensors": (
         f"It is the transformer of Qwen-Image or Qwen-Image-Edit, {QWEN_IMAGE}"
     ),
@@ -158,8 +158,7 @@ LEFT = {
     "diffusion_models/flux1-dev-bnb-nf4.safetensors": (
         f"It holds weights of 4 bits (NF4, as bitsandbytes has it), {FOUR_BITS}"
     ),
-    "diffusion_models/z_image_turbo_bf16.safetensors": f"It is the transformer of Z-Image, {Z_IMAGE}",
-    "diffusion_models/z_image_turbo_nvfp4.safetensors": f"It is the transformer of Z-Image, {Z_IMAGE}",
+    "diffusion_models/z_image_turbo_nvfp4.safetensors": f"It holds weights of 4 bits (nvfp4), {FOUR_BITS}",
     "diffusion_models/qwen_image_fp8_e4m3fn.safetensors": (
         f"It is the transformer of Qwen-Image or Qwen-Image-Edit, {QWEN_IMAGE}"
     ),
@@ -174,7 +173,6 @@ LEFT = {
     "diffusion_models/lumina_2.safetensors": "It is a transformer of Lumina-Image 2.0, which is not supported.",
     "diffusion_models/ltxv-13b-0.9.8.safetensors": "It is a transformer of LTX-Video, which is not supported.",
     "diffusion_models/sd3.5_medium.safetensors": "It is a model of Stable Diffusion 3, which is not supported.",
-    "unet/z_image_turbo-Q8_0.gguf": f"It is the transformer of Z-Image, {Z_IMAGE}",
     "unet/sdxl_lightning_4step_unet.safetensors": (
         "It is a UNet alone, without text encoders and VAE: take a checkpoint with all of them, or a folder in "
         "diffusers' layout."
@@ -189,13 +187,13 @@ LEFT = {
         "It is T5-XXL, a text encoder of FLUX.1, which is added together with a transformer."
     ),
     "text_encoders/t5-v1_1-xxl-encoder-Q8_0.gguf": (
-        "Its weights are quantised (GGUF), and it is no transformer of FLUX."
+        "Its weights are quantised (GGUF), and it is no transformer of FLUX or transformer of Z-Image."
     ),
     "text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors": (
         "It is umT5, the text encoder of Wan, which is not supported."
     ),
     "text_encoders/qwen_3_4b.safetensors": (
-        f"It is Qwen3-4B, the text encoder of Z-Image and FLUX.2 [klein] 4B, {Z_IMAGE}"
+        "It is Qwen3-4B, the text encoder of Z-Image and FLUX.2 [klein] 4B, which is added together with a transformer."
     ),
     "text_encoders/qwen_3_8b.safetensors": f"It is Qwen3-8B, the text encoder of FLUX.2 [klein] 9B, {KLEIN}",
     "text_encoders/qwen_2.5_vl_7b_fp8_scaled.safetensors": (
@@ -205,8 +203,9 @@ LEFT = {
         "It is Mistral Small 3, the text encoder of FLUX.2 [dev], which is not supported."
     ),
     "vae/ae.safetensors": (
-        "Its tensors fit the families flux-fill and flux-kontext. Type “python manage.py add_model ae --family "
-        "flux-fill --kind vae --from FOLDER/vae/ae.safetensors”; --family is flux-fill or flux-kontext."
+        "Its tensors fit the families flux-fill and flux-kontext and z-image. Type “python manage.py add_model ae "
+        "--family flux-fill --kind vae --from FOLDER/vae/ae.safetensors”; --family is flux-fill or flux-kontext or "
+        "z-image."
     ),
     "vae/clearvae.safetensors": (
         "Its tensors fit the families sd and sdxl. Type “python manage.py add_model clearvae --family sd --kind "

@@ -1,0 +1,135 @@
+"""Tiny models in the files of ComfyUI: transformer, text encoder and VAE, each with the names of its publisher."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file, save_file
+
+from inpainting.catalog import configurations
+from inpainting.catalog.inspection import known_files
+from inpainting.families.known_files import KNOWN_FILES, TAKEN, KnownFile
+from tests.support import original_layout
+
+Tensors = dict[str, torch.Tensor]
+WEIGHTS = {"transformer": "diffusion_pytorch_model", "text_encoder": "model", "vae": "diffusion_pytorch_model"}
+
+
+def z_image(tensors: Tensors) -> Tensors:
+    """The transformer of Z-Image: the projections of an attention layer are one."""
+    named: Tensors = {}
+    for name, tensor in tensors.items():
+        if name.endswith(".attention.to_q.weight"):
+            stem = name.removesuffix("to_q.weight")
+            named[f"{stem}qkv.weight"] = torch.cat([tensors[f"{stem}to_{part}.weight"] for part in "qkv"])
+        elif not name.endswith((".attention.to_k.weight", ".attention.to_v.weight")):
+            name = name.replace("to_out.0", "out").replace("norm_q", "q_norm").replace("norm_k", "k_norm")
+            named[name.replace("all_x_embedder.2-1", "x_embedder").replace("all_final_layer.2-1", "final_layer")] = (
+                tensor
+            )
+    return named | {"norm_final.weight": torch.ones(4)}  # in the published files, and read by nothing
+
+
+def with_model(tensors: Tensors) -> Tensors:
+    return {name if name.startswith("model.") else f"model.{name}": tensor for name, tensor in tensors.items()}
+
+
+def original_vae(tensors: Tensors, folder: Path) -> Tensors:
+    named = original_layout.vae(AutoencoderKL.from_pretrained(folder))
+    return {name.removeprefix(original_layout.VAE): tensor for name, tensor in named.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How a family's files are named, and their tensors."""
+
+    files: dict[str, str]
+    """Component -> place in the models folder of ComfyUI."""
+    transformer: Callable[[Tensors], Tensors]
+    text_encoder: Callable[[Tensors], Tensors]
+    vae: Callable[[Tensors, Path], Tensors]
+    block: str
+    """In the names of the matrices that are quantised."""
+    label: str
+    """The text encoder in a sentence."""
+    prefix: str
+    """Of the names of its tensors in a file with several components."""
+    missing: str
+    """A tensor of the transformer's file."""
+
+    def path(self, folder: Path, component: str) -> Path:
+        return folder / f"{self.files[component]}.safetensors"
+
+
+SPLITS = {
+    "z-image": Split(
+        {
+            "transformer": "diffusion_models/z_image_turbo_bf16",
+            "text_encoder": "text_encoders/qwen_3_4b",
+            "vae": "vae/ae",
+        },
+        z_image,
+        with_model,
+        original_vae,
+        block="layers.",
+        label="Qwen3-4B",
+        prefix="text_encoders.qwen3_4b.transformer.",
+        missing="layers.1.feed_forward.w2.weight",
+    ),
+}
+
+
+def save(path: Path, tensors: Tensors) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, path)
+
+
+def write(family: str, whole: Path, folder: Path) -> Split:
+    """Write the files of a model in diffusers' layout into a models folder of ComfyUI."""
+    split = SPLITS[family]
+    found = {name: load_file(whole / name / f"{file}.safetensors") for name, file in WEIGHTS.items()}
+    save(split.path(folder, "transformer"), split.transformer(found["transformer"]))
+    save(split.path(folder, "text_encoder"), split.text_encoder(found["text_encoder"]))
+    save(split.path(folder, "vae"), split.vae(found["vae"], whole / "vae"))
+    return split
+
+
+def publish(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the published configurations of text encoder, tokenizer and VAE be those of a model."""
+
+    def write_components(name: str, folder: Path, names: Container[str]) -> None:
+        for part in whole.iterdir():
+            if part.is_dir() and part.name in names:
+                unweighed = shutil.ignore_patterns("*.safetensors")
+                shutil.copytree(part, folder / part.name, dirs_exist_ok=True, ignore=unweighed)
+
+    monkeypatch.setattr(configurations, "write_components", write_components)
+    parts: dict[str, Any] = {
+        f"{path.parent.name}/{path.name}": json.loads(path.read_text()) for path in whole.glob("*/config.json")
+    }
+    published = configurations.files_of
+    monkeypatch.setattr(configurations, "files_of", lambda name: {**published(name), **parts})
+    encoder = KnownFile("a tiny text encoder", (r"embed_tokens\.weight\Z",), reason=TAKEN)
+    monkeypatch.setattr(known_files, "KNOWN_FILES", (encoder, *KNOWN_FILES))
+
+
+def fp8(tensors: Tensors, block: str, *, is_scaled: bool, scale_name: str = "scale_weight") -> Tensors:
+    """Store the matrices of the blocks as fp8, with their scales as ComfyUI does where `is_scaled`."""
+    stored: Tensors = {"scaled_fp8": torch.zeros(0, dtype=torch.float8_e4m3fn)} if is_scaled else {}
+    for name, tensor in tensors.items():
+        if tensor.ndim != 2 or block not in name or not name.endswith(".weight"):
+            stored[name] = tensor
+            continue
+        scale = tensor.abs().max() / 448 if is_scaled else torch.tensor(1.0)
+        stored[name] = (tensor / scale).to(torch.float8_e4m3fn)
+        if is_scaled:
+            stored[f"{name.removesuffix('weight')}{scale_name}"] = scale
+    return stored
