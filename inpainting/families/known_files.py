@@ -35,20 +35,7 @@ class KnownFile:
 
 KNOWN_FILES = (
     # Transformers
-    *(
-        KnownFile(
-            f"the transformer of FLUX.2 {name} as one file",
-            (IN + r"single_stream_modulation\.lin\.weight\Z",),
-            inputs,
-            family=family,
-        )
-        for name, inputs, family in (
-            ("[klein] 4B", 3072, "flux2-klein"),
-            ("[klein] 9B", 4096, "flux2-klein"),
-            ("[dev]", 6144, ""),
-        )
-    ),
-    KnownFile("a transformer of FLUX.2 as one file", (IN + r"single_stream_modulation\.lin\.",)),
+    KnownFile("the transformer of FLUX.2 [dev] as one file", (IN + r"single_stream_modulation\.lin\.weight\Z",), 6144),
     KnownFile("Chroma", (IN + r"distilled_guidance_layer\.",)),
     KnownFile("FLUX.1 Redux", (r"\Aredux_(up|down)\.",)),
     KnownFile("a model of Stable Diffusion 3", (IN + r"joint_blocks\.\d+\.",)),
@@ -87,17 +74,14 @@ KNOWN_FILES = (
         reason="without text encoders and VAE: take a checkpoint with all of them, or a folder in diffusers' layout.",
     ),
     # Text encoders
-    KnownFile(
-        "Qwen3-4B",
-        (ENCODER + r"layers\.0\.self_attn\.q_norm\.", ENCODER + r"embed_tokens\.weight\Z"),
-        2560,
-        reason=TAKEN,
-    ),
-    KnownFile(
-        "Qwen3-8B, the text encoder of FLUX.2 [klein] 9B",
-        (ENCODER + r"layers\.0\.self_attn\.q_norm\.", ENCODER + r"embed_tokens\.weight\Z"),
-        4096,
-        family="flux2-klein",
+    *(
+        KnownFile(
+            name,
+            (ENCODER + r"layers\.0\.self_attn\.q_norm\.", ENCODER + r"embed_tokens\.weight\Z"),
+            width,
+            reason=TAKEN,
+        )
+        for name, width in (("Qwen3-4B", 2560), ("Qwen3-8B", 4096))
     ),
     KnownFile(
         "Qwen2.5-VL, the text encoder of Qwen-Image",
@@ -120,7 +104,6 @@ KNOWN_FILES = (
     ),
     # VAEs
     KnownFile("the VAE of Qwen-Image or Wan", (r"\Adecoder\.middle\.0\.residual\.0\.gamma\Z",), family="qwen-image"),
-    KnownFile("the VAE of FLUX.2", (r"\Abn\.running_mean\Z", r"\Adecoder\.conv_in\.weight\Z"), family="flux2-klein"),
 )
 """The first that fits is meant."""
 

@@ -35,6 +35,8 @@ PART_SIZES = {
     (CONFIGURATIONS, "text_encoder_2", "T5EncoderModel"): 4_762_310_656,
     (CONFIGURATIONS, "vae", "AutoencoderKL"): 83_819_683,
     ("parts/qwen3-4b", "text_encoder", "Qwen3ForCausalLM"): 4_022_468_096,
+    ("parts/qwen3-8b", "text_encoder", "Qwen3ForCausalLM"): 8_190_735_360,
+    ("parts/flux2", "vae", "AutoencoderKLFlux2"): 84_046_115,
 }
 """Configuration, component and class -> parameters of the published network."""
 

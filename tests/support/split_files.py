@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, AutoencoderKLFlux2
 from safetensors.torch import load_file, save_file
 
 from inpainting.catalog import configurations
 from inpainting.catalog.inspection import known_files
+from inpainting.families.flux2_klein.lora_names import original_name
 from inpainting.families.known_files import KNOWN_FILES, TAKEN, KnownFile
 from tests.support import original_layout
+from tests.support.flux_names import published_tensors
 
 Tensors = dict[str, torch.Tensor]
 WEIGHTS = {"transformer": "diffusion_pytorch_model", "text_encoder": "model", "vae": "diffusion_pytorch_model"}
@@ -38,6 +40,11 @@ def z_image(tensors: Tensors) -> Tensors:
     return named | {"norm_final.weight": torch.ones(4)}  # in the published files, and read by nothing
 
 
+def flux2(tensors: Tensors) -> Tensors:
+    """The transformer of FLUX.2."""
+    return published_tensors(tensors, original_name)
+
+
 def with_model(tensors: Tensors) -> Tensors:
     return {name if name.startswith("model.") else f"model.{name}": tensor for name, tensor in tensors.items()}
 
@@ -45,6 +52,17 @@ def with_model(tensors: Tensors) -> Tensors:
 def original_vae(tensors: Tensors, folder: Path) -> Tensors:
     named = original_layout.vae(AutoencoderKL.from_pretrained(folder))
     return {name.removeprefix(original_layout.VAE): tensor for name, tensor in named.items()}
+
+
+def flux2_vae(tensors: Tensors, folder: Path) -> Tensors:
+    """The VAE of FLUX.2: two convolutions are inside encoder and decoder."""
+    named = original_layout.vae(AutoencoderKLFlux2.from_pretrained(folder))
+    inside = {"quant_conv": "encoder.quant_conv", "post_quant_conv": "decoder.post_quant_conv"}
+    found: Tensors = {}
+    for name, tensor in named.items():
+        layer, _, end = name.removeprefix(original_layout.VAE).rpartition(".")
+        found[f"{inside.get(layer, layer)}.{end}"] = tensor
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +75,15 @@ class Split:
     text_encoder: Callable[[Tensors], Tensors]
     vae: Callable[[Tensors, Path], Tensors]
     block: str
-    """In the names of the matrices that are quantised."""
+    """In the names of the text encoder's matrices that are quantised."""
+    transformer_block: str
+    """In those of the transformer's."""
     label: str
     """The text encoder in a sentence."""
     prefix: str
     """Of the names of its tensors in a file with several components."""
+    vae_label: str
+    """The VAE in a sentence."""
     missing: str
     """A tensor of the transformer's file."""
 
@@ -70,6 +92,22 @@ class Split:
 
 
 SPLITS = {
+    "flux2-klein": Split(
+        {
+            "transformer": "diffusion_models/flux-2-klein-base-4b",
+            "text_encoder": "text_encoders/qwen_3_4b",
+            "vae": "vae/flux2-vae",
+        },
+        flux2,
+        lambda tensors: tensors,
+        flux2_vae,
+        block="layers.",
+        label="Qwen3-4B",
+        prefix="text_encoders.qwen3_4b.transformer.",
+        missing="single_blocks.1.linear2.weight",
+        vae_label="the VAE of FLUX.2",
+        transformer_block="_blocks.",
+    ),
     "z-image": Split(
         {
             "transformer": "diffusion_models/z_image_turbo_bf16",
@@ -82,6 +120,8 @@ SPLITS = {
         block="layers.",
         label="Qwen3-4B",
         prefix="text_encoders.qwen3_4b.transformer.",
+        vae_label="the VAE",
+        transformer_block="layers.",
         missing="layers.1.feed_forward.w2.weight",
     ),
 }

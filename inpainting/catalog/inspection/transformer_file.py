@@ -11,7 +11,7 @@ import json
 import re
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -47,8 +47,8 @@ class OtherComponent:
 
     labels: Mapping[str, str]
     """The name in `catalog.configurations` of a published configuration -> what a file of that size is."""
-    role: str
-    """Whose it is, in a sentence."""
+    roles: Mapping[str, str] = field(default_factory=dict)
+    """The same -> whose it is, where the label does not say."""
     usual_file: str
     """The name of its file in ComfyUI, without its suffix."""
     tensors: tuple[str, ...]
@@ -112,6 +112,10 @@ class TransformerFile(ComponentFile):
         """The tensors that are of no other component."""
         prefixes = tuple(other.prefix for other in self.components.values())
         return {name: tensor for name, tensor in self.header.items() if not name.startswith(prefixes)}
+
+    def pipeline_values(self) -> dict[str, Any]:
+        """Return what a model_index.json says beside the classes of the components."""
+        return {}
 
     @abstractmethod
     def scheduler_configuration(self) -> Mapping[str, Any]:
@@ -193,8 +197,9 @@ class TransformerFile(ComponentFile):
         if other.is_adapter:
             return ""
         check_numbers(header, name, may_be_scaled=bool(other.tokenizer))
-        label = other.labels[cls.published(component, header)]
-        return f"It is {label}, {other.role}, which is added together with a transformer."
+        name = cls.published(component, header)
+        what = ", ".join(filter(None, (other.labels[name], other.roles.get(name))))
+        return f"It is {what}, which is added together with a transformer."
 
     def fitting_files(self, paths: Iterable[Path]) -> dict[str, Path]:
         found: dict[str, Path] = {}
@@ -287,6 +292,7 @@ class TransformerFile(ComponentFile):
         written = {
             INDEX: {
                 "_class_name": diffusers_layout(family).pipelines[0],
+                **self.pipeline_values(),
                 **{name: component.classes[0].split(".", 1) for name, component in declared},
             },
             SCHEDULER_CONFIG: self.scheduler_configuration(),

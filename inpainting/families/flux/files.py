@@ -22,9 +22,10 @@ PLAIN_CHANNELS, CONTROL_CHANNELS = 64, 128
 KONTEXT = "kontext"
 MODEL_LABELS = {KONTEXT: "Kontext", "krea": "Krea", "schnell": "[schnell]", "dev": "[dev]"}
 """Word in the name of a file -> the model, one that was trained from another before that one."""
+FLUX_2 = "single_stream_modulation."
+"""In the names of tensors of FLUX.2, whose other names are those of FLUX.1."""
 VAE = OtherComponent(
     labels={CONFIGURATIONS: "the VAE"},
-    role="the VAE of FLUX.1 and Z-Image",
     usual_file="ae",
     tensors=(r"\Adecoder\.conv_in\.weight\Z",),
     side=1,
@@ -45,7 +46,7 @@ class FluxFile(TransformerFile):
     components: ClassVar[Mapping[str, OtherComponent]] = {
         "text_encoder": OtherComponent(
             labels={CONFIGURATIONS: "CLIP-L"},
-            role="a text encoder of FLUX.1",
+            roles={CONFIGURATIONS: "a text encoder of FLUX.1"},
             usual_file="clip_l",
             tensors=(r"\Atext_model\.final_layer_norm\.weight\Z",),
             side=0,
@@ -57,7 +58,7 @@ class FluxFile(TransformerFile):
         ),
         "text_encoder_2": OtherComponent(
             labels={CONFIGURATIONS: "T5-XXL"},
-            role="a text encoder of FLUX.1",
+            roles={CONFIGURATIONS: "a text encoder of FLUX.1"},
             usual_file="t5xxl",
             tensors=(r"\Aencoder\.final_layer_norm\.weight\Z",),
             side=0,
@@ -68,6 +69,10 @@ class FluxFile(TransformerFile):
         ),
         "vae": VAE,
     }
+
+    @classmethod
+    def recognises(cls, header: Mapping[str, Any]) -> bool:
+        return super().recognises(header) and not any(FLUX_2 in name for name in header)
 
     @property
     def family(self) -> str:

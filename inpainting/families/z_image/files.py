@@ -13,9 +13,10 @@ from inpainting.catalog.inspection.gguf_header import is_gguf
 from inpainting.catalog.inspection.transformer_file import OtherComponent, TransformerFile, block_count, shape_of
 from inpainting.families.flux.files import VAE
 
+QWEN3_4B = "parts/qwen3-4b"
 QWEN3 = OtherComponent(
-    labels={"parts/qwen3-4b": "Qwen3-4B"},
-    role="the text encoder of Z-Image and FLUX.2 [klein] 4B",
+    labels={QWEN3_4B: "Qwen3-4B"},
+    roles={QWEN3_4B: "the text encoder of Z-Image and FLUX.2 [klein] 4B"},
     usual_file="qwen_3_4b",
     tensors=(r"\A(model\.)?layers\.0\.self_attn\.q_norm\.weight\Z", r"\A(model\.)?embed_tokens\.weight\Z"),
     side=1,

@@ -11,17 +11,13 @@ from django.core.management import call_command
 
 from tests.support.comfyui_files import FILES, NETWORKS, write_tree
 
-KLEIN = (
-    "and models of the family flux2-klein are added as folders in diffusers' layout: “python manage.py pull_model"
-    " flux2-klein-4b” or “python manage.py pull_model flux2-klein-base-4b” gets one."
-)
 QWEN_IMAGE = (
     "and models of the family qwen-image are added as folders in diffusers' layout: “python manage.py "
     "pull_model qwen-image” gets one."
 )
 FOUR_BITS = (
     "which is not supported: take the same model in bf16 or fp8, or a .gguf file of FLUX.1 Fill and FLUX.1 Kontext "
-    "and Z-Image."
+    "and FLUX.2 klein and Z-Image."
 )
 NOT_FLUX = "It is not supported; FLUX.1 Fill and FLUX.1 Kontext are."
 PARTS = " with ae.safetensors, clip_l.safetensors, t5xxl_fp16.safetensors"
@@ -46,6 +42,12 @@ NEW = {
     "unet/flux1-kontext-dev-Q8_0.gguf": f"checkpoint flux-kontext{PARTS}, flux1-kontext-dev-q8_0",
     "checkpoints/z-image-turbo-all.safetensors": f"checkpoint z-image{QWEN3}, z-image-turbo-all",
     "diffusion_models/z_image_turbo_bf16.safetensors": f"checkpoint z-image{QWEN3}, z_image_turbo_bf16",
+    "diffusion_models/flux-2-klein-4b.safetensors": (
+        "checkpoint flux2-klein with flux2-vae.safetensors, qwen_3_4b.safetensors, flux-2-klein-4b"
+    ),
+    "diffusion_models/flux-2-klein-9b.safetensors": (
+        "checkpoint flux2-klein with flux2-vae.safetensors, qwen_3_8b.safetensors, flux-2-klein-9b"
+    ),
     "unet/z_image_turbo-Q8_0.gguf": f"checkpoint z-image{QWEN3}, z_image_turbo-q8_0",
     "vae/sdxl_vae.safetensors": "vae sdxl, sdxl_vae",
     "vae/vae-ft-mse-840000-ema-pruned.safetensors": "vae sd, vae-ft-mse-840000-ema-pruned",
@@ -145,12 +147,6 @@ LEFT = {
     "diffusion_models/flux2_dev_fp8mixed.safetensors": (
         "It is the transformer of FLUX.2 [dev] as one file, which is not supported."
     ),
-    "diffusion_models/flux-2-klein-4b.safetensors": (
-        f"It is the transformer of FLUX.2 [klein] 4B as one file, {KLEIN}"
-    ),
-    "diffusion_models/flux-2-klein-9b.safetensors": (
-        f"It is the transformer of FLUX.2 [klein] 9B as one file, {KLEIN}"
-    ),
     "diffusion_models/svdq-int4_r32-flux.1-fill-dev.safetensors": (
         f"It holds weights of 4 bits (SVDQuant, as Nunchaku has it), {FOUR_BITS}"
     ),
@@ -187,7 +183,8 @@ LEFT = {
         "It is T5-XXL, a text encoder of FLUX.1, which is added together with a transformer."
     ),
     "text_encoders/t5-v1_1-xxl-encoder-Q8_0.gguf": (
-        "Its weights are quantised (GGUF), and it is no transformer of FLUX or transformer of Z-Image."
+        "Its weights are quantised (GGUF), and it is no transformer of FLUX or transformer of FLUX.2 klein or "
+        "transformer of Z-Image."
     ),
     "text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors": (
         "It is umT5, the text encoder of Wan, which is not supported."
@@ -195,7 +192,9 @@ LEFT = {
     "text_encoders/qwen_3_4b.safetensors": (
         "It is Qwen3-4B, the text encoder of Z-Image and FLUX.2 [klein] 4B, which is added together with a transformer."
     ),
-    "text_encoders/qwen_3_8b.safetensors": f"It is Qwen3-8B, the text encoder of FLUX.2 [klein] 9B, {KLEIN}",
+    "text_encoders/qwen_3_8b.safetensors": (
+        "It is Qwen3-8B, the text encoder of FLUX.2 [klein] 9B, which is added together with a transformer."
+    ),
     "text_encoders/qwen_2.5_vl_7b_fp8_scaled.safetensors": (
         f"It is Qwen2.5-VL, the text encoder of Qwen-Image, {QWEN_IMAGE}"
     ),
@@ -212,7 +211,7 @@ LEFT = {
         "vae --from FOLDER/vae/clearvae.safetensors”; --family is sd or sdxl."
     ),
     "vae/qwen_image_vae.safetensors": f"It is the VAE of Qwen-Image or Wan, {QWEN_IMAGE}",
-    "vae/flux2-vae.safetensors": f"It is the VAE of FLUX.2, {KLEIN}",
+    "vae/flux2-vae.safetensors": "It is the VAE of FLUX.2, which is added together with a transformer.",
     "clip_vision/CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors": (
         "It is the image encoder CLIP-ViT-H, which is added together with an IP-Adapter."
     ),

@@ -124,7 +124,8 @@ def test_fp8_is_read_with_its_scales(
     family: str, spec: ModelSpec, split: Split, folder: Path, component: str, scale: str
 ) -> None:
     path = split.path(folder, component)
-    save(path, split_files.fp8(load_file(path), split.block, is_scaled=bool(scale), scale_name=scale))
+    block = split.block if component == "text_encoder" else split.transformer_block
+    save(path, split_files.fp8(load_file(path), block, is_scaled=bool(scale), scale_name=scale))
     assert any(tensor.dtype == torch.float8_e4m3fn and tensor.numel() for tensor in load_file(path).values())
     model: Any = load(added_files(family, split, folder).spec, CPU)
     assert not model.notes
@@ -159,7 +160,7 @@ def test_an_absent_component_is_named(family: str, split: Split, folder: Path, c
     assert "--part FILE names the file" in message
     split.path(folder, component).unlink()
     said = scan(folder)[split.path(folder, "transformer").stem]
-    label = "the VAE" if component == "vae" else split.label
+    label = split.vae_label if component == "vae" else split.label
     assert said.startswith(f"left The folder that was scanned has no file of {label}, without which it is not added")
     assert f"--part {other}" in said
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import diffusers
 import torch
+from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 from safetensors.torch import load_file
 
 from inpainting.catalog.inspection.checkpoint_tensors import is_extra, scaled_weights
@@ -16,8 +17,12 @@ from inpainting.catalog.inspection.files import WEIGHTS
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.networks.load_lock import serialize
 
+VAES = (diffusers.AutoencoderKL, diffusers.AutoencoderKLFlux2)
 ORIGINAL_VAE = "decoder.mid.block_1."
 """In the names of a VAE's tensors in the original layout (Rombach et al. 2022, `ldm/modules/diffusionmodules`)."""
+INSIDE = re.compile(r"\A(encoder\.(?=quant_conv\.)|decoder\.(?=post_quant_conv\.))")
+STATISTICS = "bn."
+"""Before the names of FLUX.2's statistics of latents."""
 VAE_LAYER = re.compile(
     r"(encoder|decoder)\.(conv_in|conv_out|norm_out|mid\.(block_[12]|attn_1)|(down|up)\.\d\.(block|attn)\.\d"
     r"|down\.\d\.downsample|up\.\d\.upsample)\."
@@ -30,7 +35,7 @@ def foreign_file_in(folder: Path, component_class: type[Any]) -> Path | None:
     if len(files) != 1:
         return None
     header = read_header(files[0])
-    if issubclass(component_class, diffusers.AutoencoderKL):
+    if component_class in VAES:
         return files[0] if any(ORIGINAL_VAE in name for name in header) else None
     return files[0] if scaled_weights(header) else None
 
@@ -38,7 +43,9 @@ def foreign_file_in(folder: Path, component_class: type[Any]) -> Path | None:
 def read_foreign(component_class: type[Any], path: Path, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
     """Read such a file with the configuration beside it. Also returns its `missing_keys` and `unexpected_keys`."""
     header = read_header(path)
-    if issubclass(component_class, diffusers.AutoencoderKL):
+    if component_class is diffusers.AutoencoderKLFlux2:
+        return read_flux2_vae(path, dtype)
+    if component_class is diffusers.AutoencoderKL:
         try:
             vae = serialize(component_class.from_single_file)(
                 str(path), config=str(path.parent), torch_dtype=dtype, local_files_only=True
@@ -55,10 +62,28 @@ def read_foreign(component_class: type[Any], path: Path, dtype: torch.dtype) -> 
     return encoder, info
 
 
+def read_flux2_vae(path: Path, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
+    """Read a VAE of FLUX.2 as `read_foreign` does; diffusers has no loader of its single files.
+
+    Its names are those of the original layout, but that two convolutions are inside encoder and decoder, and that it
+    has statistics of its latents.
+    """
+    config = diffusers.AutoencoderKLFlux2.load_config(path.parent, local_files_only=True)
+    tensors = {INSIDE.sub("", name): tensor for name, tensor in load_file(path).items()}
+    statistics = {name: tensor for name, tensor in tensors.items() if name.startswith(STATISTICS)}
+    vae = diffusers.AutoencoderKLFlux2.from_config(config)
+    read = vae.load_state_dict(convert_ldm_vae_checkpoint(tensors, config) | statistics, strict=False)
+    missing = [name for name in read.missing_keys if not name.endswith("num_batches_tracked")]  # of training
+    unexpected = [*read.unexpected_keys, *ignored_of_vae(tensors, vae)]
+    return vae.to(dtype), {"missing_keys": missing, "unexpected_keys": unexpected}
+
+
 def ignored_of_vae(header: Mapping[str, Any], vae: Any) -> list[str]:
     """The tensors of a VAE's file that are no weights of it."""
-    quantisation = [f"{name}." for name in ("quant_conv", "post_quant_conv") if getattr(vae, name) is not None]
-    weights = [name for name in header if VAE_LAYER.match(name) or name.startswith(tuple(quantisation))]
+    known = [f"{name}." for name in ("quant_conv", "post_quant_conv") if getattr(vae, name) is not None]
+    if hasattr(vae, "bn"):
+        known.append(STATISTICS)
+    weights = [name for name in header if VAE_LAYER.match(name) or name.startswith(tuple(known))]
     return [name for name in header if name not in weights and not is_extra(name)]
 
 
