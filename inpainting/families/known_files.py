@@ -1,4 +1,4 @@
-"""Files of published models that are known by their tensors and never added: of no family, or parts of a folder.
+"""Files of published models that are known by their tensors and never added.
 
 The names are those of the publishers' code; diffusers lists many of them (`loaders/single_file_utils.py`,
 `CHECKPOINT_KEY_NAMES`).
@@ -27,10 +27,8 @@ class KnownFile:
     """Patterns of names; for each the file holds a tensor."""
     inputs: int = 0
     """The last side of a tensor of the last pattern; 0 for any."""
-    family: str = ""
-    """The family whose models come as a folder with what the file holds; "" where it is of none."""
     reason: str = NOT_SUPPORTED
-    """The end of the sentence for a file of no family; TAKEN where it is not refused."""
+    """The end of the sentence; TAKEN where it is not refused."""
 
 
 KNOWN_FILES = (
@@ -61,12 +59,6 @@ KNOWN_FILES = (
     KnownFile("a ControlNet-LLLite", (r"\Alllite_",)),
     KnownFile("a T2I-Adapter", (r"\A(adapter\.)?body\.\d+\.(block1|resnets|in_conv)\b",)),
     KnownFile("a motion module of AnimateDiff", (r"motion_modules\.",)),
-    # After the ControlNet for it, which has the same blocks
-    KnownFile(
-        "the transformer of Qwen-Image or Qwen-Image-Edit",
-        (IN + r"transformer_blocks\.\d+\.img_mod\.",),
-        family="qwen-image",
-    ),
     # A network of a pipeline
     KnownFile(
         "a UNet alone",
@@ -83,12 +75,7 @@ KNOWN_FILES = (
         )
         for name, width in (("Qwen3-4B", 2560), ("Qwen3-8B", 4096))
     ),
-    KnownFile(
-        "Qwen2.5-VL, the text encoder of Qwen-Image",
-        (r"\A(model\.)?visual\.", ENCODER + r"embed_tokens\.weight\Z"),
-        3584,
-        family="qwen-image",
-    ),
+    KnownFile("Qwen2.5-VL", (r"\A(model\.)?visual\.", ENCODER + r"embed_tokens\.weight\Z"), 3584, reason=TAKEN),
     KnownFile("Mistral Small 3, the text encoder of FLUX.2 [dev]", (ENCODER + r"embed_tokens\.weight\Z",), 5120),
     KnownFile("a language model", (ENCODER + r"(embed_tokens|layers\.0\.self_attn\.q_proj)\.",)),
     KnownFile(
@@ -102,8 +89,6 @@ KNOWN_FILES = (
         1280,
         reason="which comes with the checkpoints of that family and is not added alone.",
     ),
-    # VAEs
-    KnownFile("the VAE of Qwen-Image or Wan", (r"\Adecoder\.middle\.0\.residual\.0\.gamma\Z",), family="qwen-image"),
 )
 """The first that fits is meant."""
 

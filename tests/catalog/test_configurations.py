@@ -36,7 +36,9 @@ PART_SIZES = {
     (CONFIGURATIONS, "vae", "AutoencoderKL"): 83_819_683,
     ("parts/qwen3-4b", "text_encoder", "Qwen3ForCausalLM"): 4_022_468_096,
     ("parts/qwen3-8b", "text_encoder", "Qwen3ForCausalLM"): 8_190_735_360,
+    ("parts/qwen2.5-vl-7b", "text_encoder", "Qwen2_5_VLForConditionalGeneration"): 8_292_166_656,
     ("parts/flux2", "vae", "AutoencoderKLFlux2"): 84_046_115,
+    ("parts/qwen-image", "vae", "AutoencoderKLQwenImage"): 126_892_531,
 }
 """Configuration, component and class -> parameters of the published network."""
 
@@ -83,6 +85,8 @@ BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_line
         ("sdxl", "text_encoder/config.json", {"hidden_act": "quick_gelu", "num_attention_heads": 12}),
         ("sdxl", "text_encoder_2/config.json", {"hidden_act": "gelu", "num_attention_heads": 20}),
         (CONFIGURATIONS, "text_encoder/config.json", {"hidden_act": "quick_gelu", "num_attention_heads": 12}),
+        ("parts/qwen3-4b", "text_encoder/config.json", {"num_attention_heads": 32, "num_key_value_heads": 8}),
+        ("parts/qwen3-8b", "text_encoder/config.json", {"num_attention_heads": 32, "num_key_value_heads": 8}),
         (CONFIGURATIONS, "text_encoder_2/config.json", {"feed_forward_proj": "gated-gelu", "num_heads": 64}),
         ("sd15", "tokenizer/tokenizer_config.json", {"pad_token": "<|endoftext|>", "model_max_length": 77}),
         ("sd2", "tokenizer/tokenizer_config.json", {"pad_token": "!", "model_max_length": 77}),  # number 0, as OpenCLIP
@@ -124,6 +128,16 @@ def test_text_gets_the_numbers_of_t5(tmp_path: Path) -> None:
     assert len(tokenizer("a", padding="max_length")["input_ids"]) == 512
 
 
+@pytest.mark.parametrize("name", ["parts/qwen3-4b", "parts/qwen3-8b", "parts/qwen2.5-vl-7b"])
+def test_the_positions_of_qwen_turn_as_published(name: str, tmp_path: Path) -> None:
+    configurations.write_components(name, tmp_path, {"text_encoder"})
+    configuration = transformers.AutoConfig.from_pretrained(tmp_path / "text_encoder").get_text_config()
+    assert configuration.rope_parameters["rope_theta"] == 1_000_000
+    assert configuration.rope_parameters.get("mrope_section") == ([16, 24, 24] if "vl" in name else None)
+    assert configuration.rms_norm_eps == 1e-6
+    assert configuration.sliding_window is None
+
+
 def test_qwen_has_the_published_vocabulary(tmp_path: Path) -> None:
     configurations.write_components("parts/qwen3-4b", tmp_path, {"tokenizer"})
     folder = tmp_path / "tokenizer"
@@ -145,7 +159,14 @@ QWEN_NUMBERS = [
 THOUGHT = "<think>\n\n</think>\n\n你好 🎨"
 
 
-@pytest.mark.parametrize(("name", "thought"), [("parts/qwen3-4b", [151667, 271, 151668, 271, 108386, 11162, 236, 101])])
+@pytest.mark.parametrize(
+    ("name", "thought"),
+    [
+        ("parts/qwen3-4b", [151667, 271, 151668, 271, 108386, 11162, 236, 101]),
+        ("parts/qwen3-8b", [151667, 271, 151668, 271, 108386, 11162, 236, 101]),
+        ("parts/qwen2.5-vl-7b", [13708, 766, 1339, 522, 26865, 1339, 108386, 11162, 236, 101]),
+    ],
+)
 def test_text_gets_the_numbers_of_qwen(name: str, thought: list[int], tmp_path: Path) -> None:
     """As the library tokenizers reads them with the tokenizer.json of Qwen/Qwen3-4B and Qwen/Qwen2.5-7B-Instruct."""
     configurations.write_components(name, tmp_path, {"tokenizer"})

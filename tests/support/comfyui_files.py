@@ -222,6 +222,10 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "vae/qwen_image_vae.safetensors": lambda: (
         one("decoder.middle.0.residual.0.gamma", 384, 1, 1, 1) | one("conv2.weight", 16, 16, 1, 1, 1)
     ),
+    # Larger than the other, and of the same shapes
+    "vae/wan_2.1_vae.safetensors": lambda: (
+        one("decoder.middle.0.residual.0.gamma", 384, 1, 1, 1, dtype="F32") | one("conv2.weight", 16, 16, 1, 1, 1)
+    ),
     "vae/flux2-vae.safetensors": lambda: vae(32, prefix="") | one("bn.running_mean", 128),
     # Image encoders and IP-Adapters
     "clip_vision/CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors": lambda: clip_vision(1280, 1024),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Container
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from inpainting.catalog import configurations
 from inpainting.catalog.inspection import known_files
+from inpainting.catalog.inspection.component_file import component_file_class
+from inpainting.catalog.inspection.transformer_file import TransformerFile
 from inpainting.families.flux2_klein.lora_names import original_name
 from inpainting.families.known_files import KNOWN_FILES, TAKEN, KnownFile
 from tests.support import original_layout
@@ -65,6 +68,39 @@ def flux2_vae(tensors: Tensors, folder: Path) -> Tensors:
     return found
 
 
+WAN = {
+    "conv_in": "conv1",
+    "norm_out": "head.0",
+    "conv_out": "head.2",
+    "mid_block.resnets.0": "middle.0",
+    "mid_block.attentions.0": "middle.1",
+    "mid_block.resnets.1": "middle.2",
+}
+RESIDUAL = {"norm1": "residual.0", "conv1": "residual.2", "norm2": "residual.3", "conv2": "residual.6"}
+QUANTISATION = {"quant_conv": "conv1", "post_quant_conv": "conv2"}
+
+
+def wan_vae(tensors: Tensors, folder: Path) -> Tensors:
+    """The VAE of Qwen-Image in the names of Wan, whose blocks of a decoder are counted on through all sizes."""
+    return {wan_name(name): tensor for name, tensor in tensors.items()}
+
+
+def wan_name(name: str) -> str:
+    place, _, end = name.rpartition(".")
+    if place in QUANTISATION:
+        return f"{QUANTISATION[place]}.{end}"
+    side, _, rest = place.partition(".")
+    for ours, theirs in WAN.items():
+        if rest == ours or rest.startswith(f"{ours}."):
+            rest = theirs + rest.removeprefix(ours)
+    rest = re.sub(r"\Adown_blocks\.", "downsamples.", rest)
+    rest = re.sub(r"\Aup_blocks\.(\d)\.resnets\.(\d)", lambda at: f"upsamples.{4 * int(at[1]) + int(at[2])}", rest)
+    rest = re.sub(r"\Aup_blocks\.(\d)\.upsamplers\.0", lambda at: f"upsamples.{4 * int(at[1]) + 3}", rest)
+    if not rest.startswith(("conv", "head")):
+        rest = re.sub(r"(norm|conv)[12]\Z", lambda at: RESIDUAL[at[0]], rest)
+    return f"{side}.{rest.replace('conv_shortcut', 'shortcut')}.{end}"
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
     """How a family's files are named, and their tensors."""
@@ -108,6 +144,22 @@ SPLITS = {
         vae_label="the VAE of FLUX.2",
         transformer_block="_blocks.",
     ),
+    "qwen-image": Split(
+        {
+            "transformer": "diffusion_models/qwen_image_bf16",
+            "text_encoder": "text_encoders/qwen_2.5_vl_7b",
+            "vae": "vae/qwen_image_vae",
+        },
+        lambda tensors: tensors,
+        lambda tensors: tensors,
+        wan_vae,
+        block="layers.",
+        label="Qwen2.5-VL-7B",
+        prefix="text_encoders.qwen25_7b.transformer.",
+        missing="transformer_blocks.1.img_mlp.net.2.weight",
+        vae_label="the VAE of Qwen-Image",
+        transformer_block="transformer_blocks.",
+    ),
     "z-image": Split(
         {
             "transformer": "diffusion_models/z_image_turbo_bf16",
@@ -142,7 +194,7 @@ def write(family: str, whole: Path, folder: Path) -> Split:
     return split
 
 
-def publish(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def publish(family: str, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the published configurations of text encoder, tokenizer and VAE be those of a model."""
 
     def write_components(name: str, folder: Path, names: Container[str]) -> None:
@@ -155,8 +207,11 @@ def publish(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts: dict[str, Any] = {
         f"{path.parent.name}/{path.name}": json.loads(path.read_text()) for path in whole.glob("*/config.json")
     }
-    published = configurations.files_of
-    monkeypatch.setattr(configurations, "files_of", lambda name: {**published(name), **parts})
+    published, known = configurations.files_of, component_file_class(family)
+    assert known is not None
+    assert issubclass(known, TransformerFile)
+    own = {name for other in known.components.values() for name in other.labels}
+    monkeypatch.setattr(configurations, "files_of", lambda name: {**published(name), **(parts if name in own else {})})
     encoder = KnownFile("a tiny text encoder", (r"embed_tokens\.weight\Z",), reason=TAKEN)
     monkeypatch.setattr(known_files, "KNOWN_FILES", (encoder, *KNOWN_FILES))
 

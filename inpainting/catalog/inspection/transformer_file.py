@@ -59,6 +59,10 @@ class OtherComponent:
     """The value of its configuration which that size is."""
     prefix: str
     """The beginning of the names of its tensors in a file with several components, as ComfyUI saves checkpoints."""
+    other_names: str = ""
+    """Pattern of the names, in lower case, of files of another model with the same tensors."""
+    output: str = ""
+    """The tensor of a text encoder's last layer, which its file may lack: the outputs of earlier ones are read."""
     unused: str = ""
     """The name there of a tensor that the pipeline does not compute with."""
     tokenizer: str = ""
@@ -91,7 +95,15 @@ class OtherComponent:
 
     def configured_size(self, name: str, component: str) -> int:
         """Return the size of a published one. name: of the configuration."""
-        return int(configurations.files_of(name)[f"{component}/{CONFIG}"][self.key])
+        return int(self.size_in(configurations.files_of(name)[f"{component}/{CONFIG}"]))
+
+    def size_in(self, configuration: Mapping[str, Any]) -> Any:
+        """Return the size that a configuration has; None for one without.
+
+        A text encoder that reads images too may have it in a configuration of its own.
+        """
+        inside = configuration.get("text_config")
+        return configuration.get(self.key, inside.get(self.key) if isinstance(inside, dict) else None)
 
 
 class TransformerFile(ComponentFile):
@@ -205,8 +217,10 @@ class TransformerFile(ComponentFile):
         found: dict[str, Path] = {}
         for path in paths:
             header = read_header(path)
-            for component in self.components:
+            for component, other in self.components.items():
                 published = self.published(component, header)
+                if other.other_names and re.search(other.other_names, path.name.lower()):
+                    continue
                 if published and published == self.configuration_of(component):
                     found[component] = path
         return {component: path for component, path in found.items() if component not in self.beside}
@@ -261,7 +275,7 @@ class TransformerFile(ComponentFile):
                 raise ModelRefused(f"{component} holds no {CONFIG}.")
             configuration = json_object(path.read_bytes(), CONFIG)
             check_configuration(configuration, Path(component, CONFIG), {})
-            actual, expected = configuration.get(other.key), shape_of(self.transformer, other.features)[-1]
+            actual, expected = other.size_in(configuration), shape_of(self.transformer, other.features)[-1]
             if not isinstance(actual, int) or other.layers * actual != expected:
                 count = f"{other.layers} times " if other.layers > 1 else ""
                 raise ModelRefused(
@@ -303,7 +317,10 @@ class TransformerFile(ComponentFile):
             (folder / name).write_text(json.dumps(values, indent=2))
 
     def _check_weights(self, folder: Path, component: str, origin: Path | TensorSlice) -> None:
-        """Refuse quantised weights of a component, and those of another size than configured. Raises ModelRefused."""
+        """Refuse quantised weights of a component, and those of another size than configured. Raises ModelRefused.
+
+        Where `OtherComponent.output` is absent, the configuration becomes one that needs none.
+        """
         other = self.components[component]
         if isinstance(origin, Path):
             label, tensors = origin.name, read_header(origin)
@@ -311,7 +328,10 @@ class TransformerFile(ComponentFile):
             label = f"{self.label_of(component)} in {origin.path.name}"
             tensors = {new: self.header[old] for old, new in origin.names.items()}
         check_numbers(tensors, label, may_be_scaled=bool(other.tokenizer))
-        size, expected = other.size_of(tensors), json_in(folder / component / CONFIG)[other.key]
+        if other.output and other.output not in tensors:
+            path = folder / component / CONFIG
+            path.write_text(json.dumps({**json_in(path), "tie_word_embeddings": True}, indent=2))
+        size, expected = other.size_of(tensors), other.size_in(json_in(folder / component / CONFIG))
         if size != expected:
             raise ModelRefused(
                 f"{label} is not {self.label_of(component)} as {self.models} has it: {other.key} is "

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
-from inpainting.catalog.inspection.files import CONFIG, ModelRefused, json_in
+from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.gguf_header import is_gguf
-from inpainting.catalog.inspection.safetensors_header import read_header
-from inpainting.catalog.inspection.tensor_slice import TensorSlice
 from inpainting.catalog.inspection.transformer_file import OtherComponent, TransformerFile, block_count, shape_of
 from inpainting.families.flux.files import FLUX_2
 from inpainting.families.flux.transformer import SCHEDULER
 from inpainting.families.z_image.files import QWEN3
 
-TEXT_ENCODER = "text_encoder"
 QWEN3_8B = "parts/qwen3-8b"
 
 
@@ -32,12 +27,13 @@ class KleinFile(TransformerFile):
     models: ClassVar[str] = "FLUX.2 klein"
     repository: ClassVar[str] = "black-forest-labs/FLUX.2-klein-4B"
     components: ClassVar[Mapping[str, OtherComponent]] = {
-        TEXT_ENCODER: replace(
+        "text_encoder": replace(
             QWEN3,
             labels={**QWEN3.labels, QWEN3_8B: "Qwen3-8B"},
             roles={**QWEN3.roles, QWEN3_8B: "the text encoder of FLUX.2 [klein] 9B"},
             features="txt_in.weight",
             layers=3,
+            output="lm_head.weight",
         ),
         "vae": OtherComponent(
             labels={"parts/flux2": "the VAE of FLUX.2"},
@@ -89,20 +85,6 @@ class KleinFile(TransformerFile):
             "rope_theta": 2000,
             "timestep_guidance_channels": shape_of(header, "time_in.in_layer.weight")[-1],
         }
-
-    def write_configurations(self, folder: Path, weights: Mapping[str, Path | TensorSlice], family: str) -> None:
-        """Write them as the base class does; a text encoder whose file lacks its last layer needs none.
-
-        Only outputs of earlier layers are read.
-        """
-        super().write_configurations(folder, weights, family)
-        origin = next((weights[name] for name in weights if name.startswith(f"{TEXT_ENCODER}/")), None)
-        if origin is None:
-            return
-        names = read_header(origin) if isinstance(origin, Path) else origin.names.values()
-        if "lm_head.weight" not in names:
-            path = folder / TEXT_ENCODER / CONFIG
-            path.write_text(json.dumps({**json_in(path), "tie_word_embeddings": True}, indent=2))
 
 
 def head_width(header: Mapping[str, Any]) -> int:

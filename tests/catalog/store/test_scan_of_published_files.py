@@ -11,13 +11,13 @@ from django.core.management import call_command
 
 from tests.support.comfyui_files import FILES, NETWORKS, write_tree
 
-QWEN_IMAGE = (
-    "and models of the family qwen-image are added as folders in diffusers' layout: “python manage.py "
-    "pull_model qwen-image” gets one."
-)
 FOUR_BITS = (
     "which is not supported: take the same model in bf16 or fp8, or a .gguf file of FLUX.1 Fill and FLUX.1 Kontext "
-    "and FLUX.2 klein and Z-Image."
+    "and FLUX.2 klein and Qwen-Image and Z-Image."
+)
+EDITS = (
+    "is Qwen-Image-Edit, or a model trained from it, which edits images by instructions. It is not supported; "
+    "Qwen-Image is."
 )
 NOT_FLUX = "It is not supported; FLUX.1 Fill and FLUX.1 Kontext are."
 PARTS = " with ae.safetensors, clip_l.safetensors, t5xxl_fp16.safetensors"
@@ -47,6 +47,10 @@ NEW = {
     ),
     "diffusion_models/flux-2-klein-9b.safetensors": (
         "checkpoint flux2-klein with flux2-vae.safetensors, qwen_3_8b.safetensors, flux-2-klein-9b"
+    ),
+    "diffusion_models/qwen_image_fp8_e4m3fn.safetensors": (
+        "checkpoint qwen-image with qwen_image_vae.safetensors, qwen_2.5_vl_7b_fp8_scaled.safetensors, "
+        "qwen_image_fp8_e4m3fn"
     ),
     "unet/z_image_turbo-Q8_0.gguf": f"checkpoint z-image{QWEN3}, z_image_turbo-q8_0",
     "vae/sdxl_vae.safetensors": "vae sdxl, sdxl_vae",
@@ -118,9 +122,7 @@ LEFT = {
         "flux1-dev-fp8.safetensors is FLUX.1 [dev] by its name, which makes images of text alone, with CLIP-L and"
         f" T5-XXL and the VAE beside it. {NOT_FLUX}"
     ),
-    "checkpoints/Qwen-Rapid-AIO-v5.safetensors": (
-        f"It is the transformer of Qwen-Image or Qwen-Image-Edit, {QWEN_IMAGE}"
-    ),
+    "checkpoints/Qwen-Rapid-AIO-v5.safetensors": f"Qwen-Rapid-AIO-v5.safetensors {EDITS}",
     "checkpoints/big.ckpt": "A .ckpt file may hold a pickle, which can run any program.",
     "diffusion_models/flux1-dev.safetensors": (
         f"flux1-dev.safetensors is FLUX.1 [dev] by its name, which makes images of text alone. {NOT_FLUX}"
@@ -155,11 +157,8 @@ LEFT = {
         f"It holds weights of 4 bits (NF4, as bitsandbytes has it), {FOUR_BITS}"
     ),
     "diffusion_models/z_image_turbo_nvfp4.safetensors": f"It holds weights of 4 bits (nvfp4), {FOUR_BITS}",
-    "diffusion_models/qwen_image_fp8_e4m3fn.safetensors": (
-        f"It is the transformer of Qwen-Image or Qwen-Image-Edit, {QWEN_IMAGE}"
-    ),
     "diffusion_models/qwen_image_edit_2509_fp8_e4m3fn.safetensors": (
-        f"It is the transformer of Qwen-Image or Qwen-Image-Edit, {QWEN_IMAGE}"
+        f"qwen_image_edit_2509_fp8_e4m3fn.safetensors {EDITS}"
     ),
     "diffusion_models/wan2.2_t2v_low_noise_14B_fp8.safetensors": "It is a transformer of Wan, which is not supported.",
     "diffusion_models/hidream_i1_dev_fp8.safetensors": "It is a transformer of HiDream, which is not supported.",
@@ -184,7 +183,7 @@ LEFT = {
     ),
     "text_encoders/t5-v1_1-xxl-encoder-Q8_0.gguf": (
         "Its weights are quantised (GGUF), and it is no transformer of FLUX or transformer of FLUX.2 klein or "
-        "transformer of Z-Image."
+        "transformer of Qwen-Image or transformer of Z-Image."
     ),
     "text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors": (
         "It is umT5, the text encoder of Wan, which is not supported."
@@ -196,7 +195,7 @@ LEFT = {
         "It is Qwen3-8B, the text encoder of FLUX.2 [klein] 9B, which is added together with a transformer."
     ),
     "text_encoders/qwen_2.5_vl_7b_fp8_scaled.safetensors": (
-        f"It is Qwen2.5-VL, the text encoder of Qwen-Image, {QWEN_IMAGE}"
+        "It is Qwen2.5-VL-7B, the text encoder of Qwen-Image, which is added together with a transformer."
     ),
     "text_encoders/mistral_3_small_flux2_bf16.safetensors": (
         "It is Mistral Small 3, the text encoder of FLUX.2 [dev], which is not supported."
@@ -210,7 +209,12 @@ LEFT = {
         "Its tensors fit the families sd and sdxl. Type “python manage.py add_model clearvae --family sd --kind "
         "vae --from FOLDER/vae/clearvae.safetensors”; --family is sd or sdxl."
     ),
-    "vae/qwen_image_vae.safetensors": f"It is the VAE of Qwen-Image or Wan, {QWEN_IMAGE}",
+    "vae/qwen_image_vae.safetensors": (
+        "It is the VAE of Qwen-Image, or of Wan, which is added together with a transformer."
+    ),
+    "vae/wan_2.1_vae.safetensors": (
+        "It is the VAE of Qwen-Image, or of Wan, which is added together with a transformer."
+    ),
     "vae/flux2-vae.safetensors": "It is the VAE of FLUX.2, which is added together with a transformer.",
     "clip_vision/CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors": (
         "It is the image encoder CLIP-ViT-H, which is added together with an IP-Adapter."

@@ -57,7 +57,7 @@ def folder(tmp_path: Path) -> Path:
 def split(family: str, whole: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> Split:
     """The same weights in the files of ComfyUI. The published configurations are those of the model."""
     settings.MODELS_DIR = folder.with_name("models")
-    split_files.publish(whole, monkeypatch)
+    split_files.publish(family, whole, monkeypatch)
     return split_files.write(family, whole, folder)
 
 
