@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 NOT_SUPPORTED = "which is not supported."
+AS_FOLDER = "which is added as a folder in diffusers' layout: take that, or the file for ComfyUI."
 TAKEN = ""
 """In place of a reason, for files that a later row fits too and a family takes."""
 IN = r"\A(model\.diffusion_model\.|diffusion_model\.|model\.|net\.)?"
@@ -34,6 +35,16 @@ class KnownFile:
 KNOWN_FILES = (
     # Transformers
     KnownFile("the transformer of FLUX.2 [dev] as one file", (IN + r"single_stream_modulation\.lin\.weight\Z",), 6144),
+    KnownFile(
+        "a transformer of FLUX.2 with the names of diffusers",
+        (IN + r"double_stream_modulation_img\.linear\.",),
+        reason=AS_FOLDER,
+    ),
+    KnownFile(
+        "a transformer of Z-Image with the names of diffusers",
+        (IN + r"noise_refiner\.\d+\.attention\.to_q\.", IN + r"cap_pad_token\Z"),
+        reason=AS_FOLDER,
+    ),
     KnownFile("Chroma", (IN + r"distilled_guidance_layer\.",)),
     KnownFile("FLUX.1 Redux", (r"\Aredux_(up|down)\.",)),
     KnownFile("a model of Stable Diffusion 3", (IN + r"joint_blocks\.\d+\.",)),

@@ -52,6 +52,11 @@ class ComponentFile(ABC):
         """The name of the file in a folder in diffusers' layout."""
         return f"{self.component}/{WEIGHTS_NAMES[is_gguf(self.path.name)]}"
 
+    @classmethod
+    def own_defaults(cls, folder: Path) -> dict[str, Any]:
+        """Return the defaults that an installed model has in place of its family's; {} for none."""
+        return {}
+
     # The file itself
 
     @abstractmethod

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
-from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.catalog.inspection.few_step_models import values
+from inpainting.catalog.inspection.files import INDEX, ModelRefused
 from inpainting.catalog.inspection.gguf_header import is_gguf
 from inpainting.catalog.inspection.transformer_file import OtherComponent, TransformerFile, block_count, shape_of
 from inpainting.families.flux.files import FLUX_2
@@ -16,6 +18,8 @@ from inpainting.families.flux.transformer import SCHEDULER
 from inpainting.families.z_image.files import QWEN3
 
 QWEN3_8B = "parts/qwen3-8b"
+BASE_DEFAULTS = {"steps": 50, "guidance_scale": 4.0}
+"""As the catalog has them for [klein] base."""
 
 
 class KleinFile(TransformerFile):
@@ -57,6 +61,11 @@ class KleinFile(TransformerFile):
         width, head = shape_of(header, "img_in.weight")[0], head_width(header)
         if not head or head % 4 or width % head:
             raise ModelRefused(f"{file} is no transformer of FLUX.2: its heads have a width of {head} of {width}.")
+
+    @classmethod
+    def own_defaults(cls, folder: Path) -> dict[str, Any]:
+        """Return those of the base models, which are not distilled."""
+        return {} if values(folder / INDEX).get("is_distilled") else BASE_DEFAULTS
 
     def pipeline_values(self) -> dict[str, Any]:
         """Return whether it is distilled, which only the name of the file tells."""

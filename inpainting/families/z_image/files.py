@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from inpainting import families
 from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
 from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
+from inpainting.catalog.inspection.few_step_models import values
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.gguf_header import is_gguf
-from inpainting.catalog.inspection.transformer_file import OtherComponent, TransformerFile, block_count, shape_of
+from inpainting.catalog.inspection.transformer_file import (
+    SCHEDULER_CONFIG,
+    OtherComponent,
+    TransformerFile,
+    block_count,
+    shape_of,
+)
 from inpainting.families.flux.files import VAE
 
 QWEN3_4B = "parts/qwen3-4b"
@@ -25,6 +33,10 @@ QWEN3 = OtherComponent(
     tokenizer="tokenizer",
     features="cap_embedder.1.weight",
 )
+BASE_SHIFT = 6.0
+"""Of the noise levels of Z-Image itself, as in its repository."""
+BASE_DEFAULTS = {"steps": 50, "guidance_scale": 5.0}
+"""As the catalog has them for Z-Image itself."""
 PATCH = 2
 """The side of a patch of latents, in latents."""
 
@@ -44,11 +56,16 @@ class ZImageFile(TransformerFile):
         """Whether it is distilled to few steps, as most files are. Only the name of the file tells."""
         return "base" not in self.path.stem.lower() and self.path.stem.lower() not in UNDISTILLED
 
+    @classmethod
+    def own_defaults(cls, folder: Path) -> dict[str, Any]:
+        """Return those of Z-Image itself, which its noise levels tell from Turbo."""
+        return BASE_DEFAULTS if values(folder / SCHEDULER_CONFIG).get("shift") == BASE_SHIFT else {}
+
     def scheduler_configuration(self) -> Mapping[str, Any]:
         return {
             "_class_name": "FlowMatchEulerDiscreteScheduler",
             "num_train_timesteps": 1000,
-            "shift": 3.0 if self.is_turbo else 6.0,
+            "shift": 3.0 if self.is_turbo else BASE_SHIFT,
             "use_dynamic_shifting": False,
         }
 

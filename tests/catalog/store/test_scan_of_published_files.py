@@ -19,6 +19,7 @@ EDITS = (
     "is Qwen-Image-Edit, or a model trained from it, which edits images by instructions. It is not supported; "
     "Qwen-Image is."
 )
+AS_FOLDER = "which is added as a folder in diffusers' layout: take that, or the file for ComfyUI."
 NOT_FLUX = "It is not supported; FLUX.1 Fill and FLUX.1 Kontext are."
 PARTS = " with ae.safetensors, clip_l.safetensors, t5xxl_fp16.safetensors"
 QWEN3 = " with ae.safetensors, qwen_3_4b.safetensors"
@@ -157,6 +158,12 @@ LEFT = {
         f"It holds weights of 4 bits (NF4, as bitsandbytes has it), {FOUR_BITS}"
     ),
     "diffusion_models/z_image_turbo_nvfp4.safetensors": f"It holds weights of 4 bits (nvfp4), {FOUR_BITS}",
+    "diffusion_models/z_image_of_diffusers.safetensors": (
+        f"It is a transformer of Z-Image with the names of diffusers, {AS_FOLDER}"
+    ),
+    "diffusion_models/klein_of_diffusers.safetensors": (
+        f"It is a transformer of FLUX.2 with the names of diffusers, {AS_FOLDER}"
+    ),
     "diffusion_models/qwen_image_edit_2509_fp8_e4m3fn.safetensors": (
         f"qwen_image_edit_2509_fp8_e4m3fn.safetensors {EDITS}"
     ),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+from functools import cache
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gguf
@@ -61,14 +64,20 @@ def split(family: str, whole: Path, folder: Path, monkeypatch: pytest.MonkeyPatc
     return split_files.write(family, whole, folder)
 
 
+@cache
+def painted_by_whole(family: str) -> torch.Tensor:
+    with TemporaryDirectory() as folder:
+        return denoised(load(tiny_models.saved(Path(folder) / "whole", family), CPU), requested())
+
+
 @pytest.fixture
-def latents(spec: ModelSpec) -> torch.Tensor:
+def latents(family: str) -> torch.Tensor:
     """What the whole model paints."""
-    return denoised(load(spec, CPU), requested())
+    return painted_by_whole(family)
 
 
 def requested() -> Any:
-    return request(strength=0.8)
+    return request(strength=0.8, guidance_scale=3.0)
 
 
 def added(family: str, origin: Path, *parts: Path) -> InferenceModel:
@@ -118,8 +127,10 @@ def test_the_transformer_has_the_configuration_of_the_whole_model(
     assert actual == {name: value for name, value in expected.items() if name[0] != "_"}
 
 
-@pytest.mark.parametrize("component", ["transformer", "text_encoder"])
-@pytest.mark.parametrize("scale", ["", "scale_weight", "weight_scale"])
+@pytest.mark.parametrize(
+    ("component", "scale"),
+    [("transformer", ""), ("transformer", "weight_scale"), ("text_encoder", ""), ("text_encoder", "scale_weight")],
+)
 def test_fp8_is_read_with_its_scales(
     family: str, spec: ModelSpec, split: Split, folder: Path, component: str, scale: str
 ) -> None:
@@ -203,6 +214,25 @@ def test_a_text_encoder_of_another_width_is_refused(family: str, split: Split, f
     message = refusal(family, *(split.path(folder, component) for component in COMPONENTS))
     assert f"is not {split.label}" in message
     assert "is 48, not 32" in message
+
+
+@pytest.mark.parametrize(
+    ("family", "names"),
+    [
+        ("flux2-klein", {"flux-2-klein-4b": (4, 1.0), "flux-2-klein-base-4b": (50, 4.0)}),
+        ("z-image", {"z_image_turbo_bf16": (8, 1.0), "z_image_bf16": (50, 5.0)}),
+    ],
+    indirect=["family"],
+)
+def test_a_model_that_is_not_distilled_gets_its_own_steps_and_guidance(
+    family: str, split: Split, folder: Path, names: dict[str, tuple[int, float]]
+) -> None:
+    parts = [split.path(folder, component) for component in COMPONENTS[1:]]
+    for name, expected in names.items():
+        origin = shutil.copy(split.path(folder, "transformer"), folder / f"{name}.safetensors")
+        model = added(family, origin, *parts)
+        assert (model.steps, model.guidance_scale) == expected
+        model.delete()
 
 
 @pytest.mark.parametrize("kind", ["Q8_0", "BF16"])
