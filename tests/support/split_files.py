@@ -122,6 +122,8 @@ class Split:
     """The VAE in a sentence."""
     missing: str
     """A tensor of the transformer's file."""
+    missing_of_vae: str
+    """A tensor of the VAE's file."""
 
     def path(self, folder: Path, component: str) -> Path:
         return folder / f"{self.files[component]}.safetensors"
@@ -140,6 +142,7 @@ SPLITS = {
         block="layers.",
         label="Qwen3-4B",
         prefix="text_encoders.qwen3_4b.transformer.",
+        missing_of_vae="decoder.post_quant_conv.bias",
         missing="single_blocks.1.linear2.weight",
         vae_label="the VAE of FLUX.2",
         transformer_block="_blocks.",
@@ -156,6 +159,7 @@ SPLITS = {
         block="layers.",
         label="Qwen2.5-VL-7B",
         prefix="text_encoders.qwen25_7b.transformer.",
+        missing_of_vae="decoder.head.2.bias",
         missing="transformer_blocks.1.img_mlp.net.2.weight",
         vae_label="the VAE of Qwen-Image",
         transformer_block="transformer_blocks.",
@@ -174,6 +178,7 @@ SPLITS = {
         prefix="text_encoders.qwen3_4b.transformer.",
         vae_label="the VAE",
         transformer_block="layers.",
+        missing_of_vae="decoder.conv_out.bias",
         missing="layers.1.feed_forward.w2.weight",
     ),
 }

@@ -79,10 +79,6 @@ class OtherComponent:
         """The name of its weights in a folder in diffusers' layout."""
         return "model.safetensors" if self.tokenizer else "diffusion_pytorch_model.safetensors"
 
-    @property
-    def label(self) -> str:
-        return " or ".join(self.labels.values())
-
     def size_of(self, tensors: Mapping[str, Any]) -> int:
         """Return the size of a component with these tensors; 0 for those of another one."""
         found: list[str] = []

@@ -190,17 +190,19 @@ def test_a_scan_adds_the_transformer_with_its_components(
     assert scan(folder)[transformer].startswith(f"here checkpoint {family}")
 
 
+@pytest.mark.parametrize("component", ["transformer", "vae"])
 def test_a_missing_tensor_is_an_error_and_one_that_nothing_reads_is_named(
-    family: str, split: Split, folder: Path
+    family: str, split: Split, folder: Path, component: str
 ) -> None:
-    path = split.path(folder, "transformer")
+    path, absent = split.path(folder, component), split.missing if component == "transformer" else split.missing_of_vae
     tensors = load_file(path)
     save(path, {**tensors, "extra.weight": torch.zeros(2)})
     model = added_files(family, split, folder)
-    assert "extra.weight" in " ".join(load(model.spec, CPU).notes)
+    assert f"{component} holds tensors that nothing reads (1): “extra.weight”" in " ".join(load(model.spec, CPU).notes)
     model.delete()
-    save(path, {name: tensor for name, tensor in tensors.items() if name != split.missing})
-    with pytest.raises(EngineFailed, match="transformer lacks weights"):
+    del tensors[absent]
+    save(path, tensors)
+    with pytest.raises(EngineFailed, match=f"{component} lacks weights"):
         load(added_files(family, split, folder).spec, CPU)
 
 

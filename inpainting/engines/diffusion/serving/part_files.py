@@ -77,7 +77,7 @@ def read_vae(
 ) -> tuple[Any, dict[str, Any]]:
     """Read a VAE as `read_foreign` does, for classes of which diffusers loads no single files."""
     config = component_class.load_config(path.parent, local_files_only=True)
-    vae = component_class.from_config(config)
+    vae = serialize(component_class.from_config)(config)
     read = vae.load_state_dict(convert(load_file(path), config), strict=False)
     missing = [name for name in read.missing_keys if not name.endswith("num_batches_tracked")]  # of training
     return vae.to(dtype), {"missing_keys": missing, "unexpected_keys": read.unexpected_keys}
