@@ -231,7 +231,7 @@ def test_a_model_that_is_not_distilled_gets_its_own_steps_and_guidance(
 ) -> None:
     parts = [split.path(folder, component) for component in COMPONENTS[1:]]
     for name, expected in names.items():
-        origin = shutil.copy(split.path(folder, "transformer"), folder / f"{name}.safetensors")
+        origin = Path(shutil.copy(split.path(folder, "transformer"), folder / f"{name}.safetensors"))
         model = added(family, origin, *parts)
         assert (model.steps, model.guidance_scale) == expected
         model.delete()
