@@ -1,4 +1,4 @@
-"""Files of published models that are known by their tensors and never added: of no family, or parts of a folder.
+"""Files of published models that are known by their tensors and never added.
 
 The names are those of the publishers' code; diffusers lists many of them (`loaders/single_file_utils.py`,
 `CHECKPOINT_KEY_NAMES`).
@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 NOT_SUPPORTED = "which is not supported."
+AS_FOLDER = "which is added as a folder in diffusers' layout: take that, or the file for ComfyUI."
+TAKEN = ""
+"""In place of a reason, for files that a later row fits too and a family takes."""
 IN = r"\A(model\.diffusion_model\.|diffusion_model\.|model\.|net\.)?"
 """Prefixes of the names of a transformer's tensors."""
 ENCODER = r"\A(model\.)?(language_model\.)?"
@@ -25,28 +28,23 @@ class KnownFile:
     """Patterns of names; for each the file holds a tensor."""
     inputs: int = 0
     """The last side of a tensor of the last pattern; 0 for any."""
-    family: str = ""
-    """The family whose models come as a folder with what the file holds; "" where it is of none."""
     reason: str = NOT_SUPPORTED
-    """The end of the sentence for a file of no family."""
+    """The end of the sentence; TAKEN where it is not refused."""
 
 
 KNOWN_FILES = (
     # Transformers
-    *(
-        KnownFile(
-            f"the transformer of FLUX.2 {name} as one file",
-            (IN + r"single_stream_modulation\.lin\.weight\Z",),
-            inputs,
-            family=family,
-        )
-        for name, inputs, family in (
-            ("[klein] 4B", 3072, "flux2-klein"),
-            ("[klein] 9B", 4096, "flux2-klein"),
-            ("[dev]", 6144, ""),
-        )
+    KnownFile("the transformer of FLUX.2 [dev] as one file", (IN + r"single_stream_modulation\.lin\.weight\Z",), 6144),
+    KnownFile(
+        "a transformer of FLUX.2 with the names of diffusers",
+        (IN + r"double_stream_modulation_img\.linear\.",),
+        reason=AS_FOLDER,
     ),
-    KnownFile("a transformer of FLUX.2 as one file", (IN + r"single_stream_modulation\.lin\.",)),
+    KnownFile(
+        "a transformer of Z-Image with the names of diffusers",
+        (IN + r"noise_refiner\.\d+\.attention\.to_q\.", IN + r"cap_pad_token\Z"),
+        reason=AS_FOLDER,
+    ),
     KnownFile("Chroma", (IN + r"distilled_guidance_layer\.",)),
     KnownFile("FLUX.1 Redux", (r"\Aredux_(up|down)\.",)),
     KnownFile("a model of Stable Diffusion 3", (IN + r"joint_blocks\.\d+\.",)),
@@ -61,9 +59,6 @@ KNOWN_FILES = (
     KnownFile("a transformer of Krea 2", (IN + r"txtfusion\.",)),
     KnownFile("a part of Stable Cascade", (IN + r"(clip_txt_mapper|down_blocks\.1\.0\.channelwise\.0)\.",)),
     KnownFile("a transformer of Lumina-Image 2.0", (IN + r"layers\.0\.attention\.qkv\.(weight|qweight)\Z",), 2304),
-    KnownFile(
-        "the transformer of Z-Image", (IN + r"noise_refiner\.", IN + r"layers\.0\.attention\."), family="z-image"
-    ),
     # ControlNets
     KnownFile("a ControlNet for Z-Image", (r"\Acontrol_(all_x_embedder|layers)\b",)),
     KnownFile("a ControlNet for Qwen-Image", (r"\Acontrolnet_(x_embedder|blocks)\.", r"\.img_mod\.")),
@@ -75,12 +70,6 @@ KNOWN_FILES = (
     KnownFile("a ControlNet-LLLite", (r"\Alllite_",)),
     KnownFile("a T2I-Adapter", (r"\A(adapter\.)?body\.\d+\.(block1|resnets|in_conv)\b",)),
     KnownFile("a motion module of AnimateDiff", (r"motion_modules\.",)),
-    # After the ControlNet for it, which has the same blocks
-    KnownFile(
-        "the transformer of Qwen-Image or Qwen-Image-Edit",
-        (IN + r"transformer_blocks\.\d+\.img_mod\.",),
-        family="qwen-image",
-    ),
     # A network of a pipeline
     KnownFile(
         "a UNet alone",
@@ -88,24 +77,16 @@ KNOWN_FILES = (
         reason="without text encoders and VAE: take a checkpoint with all of them, or a folder in diffusers' layout.",
     ),
     # Text encoders
-    KnownFile(
-        "Qwen3-4B, the text encoder of Z-Image and FLUX.2 [klein] 4B",
-        (ENCODER + r"layers\.0\.self_attn\.q_norm\.", ENCODER + r"embed_tokens\.weight\Z"),
-        2560,
-        family="z-image",
+    *(
+        KnownFile(
+            name,
+            (ENCODER + r"layers\.0\.self_attn\.q_norm\.", ENCODER + r"embed_tokens\.weight\Z"),
+            width,
+            reason=TAKEN,
+        )
+        for name, width in (("Qwen3-4B", 2560), ("Qwen3-8B", 4096))
     ),
-    KnownFile(
-        "Qwen3-8B, the text encoder of FLUX.2 [klein] 9B",
-        (ENCODER + r"layers\.0\.self_attn\.q_norm\.", ENCODER + r"embed_tokens\.weight\Z"),
-        4096,
-        family="flux2-klein",
-    ),
-    KnownFile(
-        "Qwen2.5-VL, the text encoder of Qwen-Image",
-        (r"\A(model\.)?visual\.", ENCODER + r"embed_tokens\.weight\Z"),
-        3584,
-        family="qwen-image",
-    ),
+    KnownFile("Qwen2.5-VL", (r"\A(model\.)?visual\.", ENCODER + r"embed_tokens\.weight\Z"), 3584, reason=TAKEN),
     KnownFile("Mistral Small 3, the text encoder of FLUX.2 [dev]", (ENCODER + r"embed_tokens\.weight\Z",), 5120),
     KnownFile("a language model", (ENCODER + r"(embed_tokens|layers\.0\.self_attn\.q_proj)\.",)),
     KnownFile(
@@ -119,9 +100,6 @@ KNOWN_FILES = (
         1280,
         reason="which comes with the checkpoints of that family and is not added alone.",
     ),
-    # VAEs
-    KnownFile("the VAE of Qwen-Image or Wan", (r"\Adecoder\.middle\.0\.residual\.0\.gamma\Z",), family="qwen-image"),
-    KnownFile("the VAE of FLUX.2", (r"\Abn\.running_mean\Z", r"\Adecoder\.conv_in\.weight\Z"), family="flux2-klein"),
 )
 """The first that fits is meant."""
 

@@ -68,7 +68,7 @@ class DiffusersLayout:
     component_file: str = ""
     """The `catalog.inspection.component_file.ComponentFile` for files of one component, as "module:name".
 
-    It is "" for families whose components come in a folder, or together in one checkpoint.
+    It is "" for families whose components come in a folder alone, or together in one checkpoint.
     """
     file_channels: int = 0
     """The input channels of the network in such a file, which tell the families that share a description apart."""

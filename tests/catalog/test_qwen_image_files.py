@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from inpainting.catalog.inspection.component_file import read_component_file
 from inpainting.catalog.inspection.diffusers_folder import pipeline_files
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.lora_files import check_lora, detect_family
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.inspection.transformer_file import TransformerFile
 from tests.support.hub import weights, written
+from tests.support.published_headers import qwen_image, write_sparse
 
 INDEX = {
     "_class_name": "QwenImagePipeline",
@@ -88,3 +91,46 @@ def test_a_lora_for_another_transformer_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(ModelRefused, match="family flux-fill, not qwen-image"):
         check_lora(tmp_path / "flux.safetensors", "qwen-image")
+
+
+def transformer(path: Path, **more: tuple[str, tuple[int, ...]]) -> TransformerFile:
+    """A file of the published shapes."""
+    found = read_component_file(write_sparse(path, {**qwen_image(), **more}), "qwen-image")
+    assert isinstance(found, TransformerFile)
+    return found
+
+
+def test_a_file_of_the_published_shapes_has_the_published_configuration(tmp_path: Path) -> None:
+    """transformer/config.json of Qwen/Qwen-Image."""
+    file = transformer(tmp_path / "qwen_image_bf16.safetensors")
+    file.check()
+    assert file.transformer_configuration() == {
+        "_class_name": "QwenImageTransformer2DModel",
+        "attention_head_dim": 128,
+        "axes_dims_rope": [16, 56, 56],
+        "guidance_embeds": False,
+        "in_channels": 64,
+        "joint_attention_dim": 3584,
+        "num_attention_heads": 24,
+        "num_layers": 60,
+        "out_channels": 16,
+        "patch_size": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "shape", "reason"),
+    [
+        ("qwen_image_edit_2511_bf16", "", (), "is Qwen-Image-Edit, or a model trained from it"),
+        ("mine", "__index_timestep_zero__", (1,), "is Qwen-Image-Edit, or a model trained from it"),
+        ("mine", "time_text_embed.addition_t_embedding.weight", (2, 3072), "is Qwen-Image-Layered, which makes"),
+        ("mine", "img_in.weight", (3072, 16), "is a transformer with 16 input channels; Qwen-Image has 64"),
+        ("mine", "transformer_blocks.0.attn.norm_q.weight", (100,), "its heads have a width of 100 of 3072"),
+    ],
+)
+def test_a_transformer_of_another_model_is_refused(
+    tmp_path: Path, file: str, name: str, shape: tuple[int, ...], reason: str
+) -> None:
+    more = {name: ("BF16", shape)} if name else {}
+    with pytest.raises(ModelRefused, match=reason):
+        transformer(tmp_path / f"{file}.safetensors", **more).check()

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from inpainting.catalog.inspection.component_file import read_component_file
 from inpainting.catalog.inspection.diffusers_folder import pipeline_files
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.lora_files import check_lora
 from inpainting.catalog.inspection.model_files import check_model
+from inpainting.catalog.inspection.transformer_file import TransformerFile
 from inpainting.catalog.shipped import SHIPPED
 from tests.support.hub import weights, written
+from tests.support.published_headers import write_sparse, z_image
 
 INDEX = {
     "_class_name": "ZImagePipeline",
@@ -77,3 +80,56 @@ def test_turbo_takes_few_steps_without_guidance_and_the_other_guided_ones() -> N
         "z-image": (50, 5.0),
     }
     assert {spec.licence for spec in shipped.values()} == {"Apache-2.0"}
+
+
+def transformer(path: Path, **more: tuple[str, tuple[int, ...]]) -> TransformerFile:
+    """A file of the published shapes."""
+    found = read_component_file(write_sparse(path, {**z_image(), **more}), "z-image")
+    assert isinstance(found, TransformerFile)
+    return found
+
+
+def test_a_file_of_the_published_shapes_has_the_published_configuration(tmp_path: Path) -> None:
+    """transformer/config.json of Tongyi-MAI/Z-Image-Turbo."""
+    file = transformer(tmp_path / "z_image_turbo_bf16.safetensors")
+    file.check()
+    assert file.transformer_configuration() == {
+        "_class_name": "ZImageTransformer2DModel",
+        "all_f_patch_size": [1],
+        "all_patch_size": [2],
+        "axes_dims": [32, 48, 48],
+        "axes_lens": [1536, 512, 512],
+        "cap_feat_dim": 2560,
+        "dim": 3840,
+        "in_channels": 16,
+        "n_heads": 30,
+        "n_kv_heads": 30,
+        "n_layers": 30,
+        "n_refiner_layers": 2,
+        "norm_eps": 1e-05,
+        "qk_norm": True,
+        "rope_theta": 256.0,
+        "t_scale": 1000.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "shift"), [("z_image_turbo_bf16", 3.0), ("my-merge", 3.0), ("z_image_bf16", 6.0), ("Z-Image-Base-Q8", 6.0)]
+)
+def test_the_name_of_a_file_tells_the_schedule(tmp_path: Path, name: str, shift: float) -> None:
+    assert transformer(tmp_path / f"{name}.safetensors").scheduler_configuration()["shift"] == shift
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "reason"),
+    [
+        ("siglip_embedder.1.weight", (3840, 1152), "is Z-Image-Omni, which takes images as input too"),
+        ("x_embedder.weight", (3840, 12), "is a transformer with 12 input channels; Z-Image has 64"),
+        ("layers.0.attention.q_norm.weight", (100,), "its heads have a width of 100 of 3840"),
+    ],
+)
+def test_a_transformer_of_another_model_is_refused(
+    tmp_path: Path, name: str, shape: tuple[int, ...], reason: str
+) -> None:
+    with pytest.raises(ModelRefused, match=reason):
+        transformer(tmp_path / "z.safetensors", **{name: ("BF16", shape)}).check()

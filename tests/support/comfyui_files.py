@@ -176,6 +176,10 @@ FILES: dict[str, Callable[[], Tensors]] = {
     f"{DIT}flux1-dev-bnb-nf4.safetensors": nf4,
     f"{DIT}z_image_turbo_bf16.safetensors": z_image,
     f"{DIT}z_image_turbo_nvfp4.safetensors": lambda: nvfp4(z_image()),
+    f"{DIT}z_image_of_diffusers.safetensors": lambda: (
+        one("cap_pad_token", 1, 3840) | weights(blocks("noise_refiner", 2, {"attention.to_q": (3840, 3840)}))
+    ),
+    f"{DIT}klein_of_diffusers.safetensors": lambda: weights({"double_stream_modulation_img.linear": (18432, 3072)}),
     f"{DIT}qwen_image_fp8_e4m3fn.safetensors": lambda: qwen_image(dtype="F8_E4M3"),
     f"{DIT}qwen_image_edit_2509_fp8_e4m3fn.safetensors": lambda: qwen_image(dtype="F8_E4M3"),
     f"{DIT}wan2.2_t2v_low_noise_14B_fp8.safetensors": lambda: (
@@ -221,6 +225,10 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "vae/clearvae.safetensors": lambda: vae(prefix=""),
     "vae/qwen_image_vae.safetensors": lambda: (
         one("decoder.middle.0.residual.0.gamma", 384, 1, 1, 1) | one("conv2.weight", 16, 16, 1, 1, 1)
+    ),
+    # Larger than the other, and of the same shapes
+    "vae/wan_2.1_vae.safetensors": lambda: (
+        one("decoder.middle.0.residual.0.gamma", 384, 1, 1, 1, dtype="F32") | one("conv2.weight", 16, 16, 1, 1, 1)
     ),
     "vae/flux2-vae.safetensors": lambda: vae(32, prefix="") | one("bn.running_mean", 128),
     # Image encoders and IP-Adapters

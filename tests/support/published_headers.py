@@ -203,7 +203,8 @@ def z_image(*, prefix: str = "", dtype: str = "BF16") -> Tensors:
         **blocks("noise_refiner", 2, inside),
         **blocks("context_refiner", 2, refiner),
     }
-    return weights(layers, dtype, prefix=prefix) | tensors({"x_pad_token": (1, width)}, dtype, prefix=prefix)
+    shapes: dict[str, Shape] = {"x_pad_token": (1, width), **blocks("layers", 30, {"attention.q_norm.weight": (128,)})}
+    return weights(layers, dtype, prefix=prefix) | tensors(shapes, dtype, prefix=prefix)
 
 
 def qwen_image(*, prefix: str = "", dtype: str = "BF16", count: int = 60) -> Tensors:
@@ -218,7 +219,11 @@ def qwen_image(*, prefix: str = "", dtype: str = "BF16", count: int = 60) -> Ten
     }
     layers: dict[str, Shape] = {"img_in": (width, 64), "txt_in": (width, 3584), "proj_out": (64, width)}
     layers |= blocks("transformer_blocks", count, inside)
-    return weights(layers, dtype, prefix=prefix) | tensors({"txt_norm.weight": (3584,)}, dtype, prefix=prefix)
+    shapes: dict[str, Shape] = {
+        "txt_norm.weight": (3584,),
+        **blocks("transformer_blocks", count, {"attn.norm_q.weight": (128,)}),
+    }
+    return weights(layers, dtype, prefix=prefix) | tensors(shapes, dtype, prefix=prefix)
 
 
 # LoRAs

@@ -112,8 +112,8 @@ def vae(**more: Any) -> AutoencoderKL:
 
 
 def video_vae() -> AutoencoderKLQwenImage:
-    """A VAE for videos, with the published statistics of its latents."""
-    return AutoencoderKLQwenImage(base_dim=4, z_dim=16, dim_mult=[1, 1, 2, 2], num_res_blocks=1)
+    """A VAE for videos, with the published statistics of its latents, and its blocks, in which some widths differ."""
+    return AutoencoderKLQwenImage(base_dim=4, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=2)
 
 
 def unet(channels: int, **more: Any) -> UNet2DConditionModel:
@@ -314,10 +314,10 @@ def qwen_image(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
         in_channels=4 * 16,
         out_channels=16,
         num_layers=2,
-        attention_head_dim=16,
+        attention_head_dim=32,
         num_attention_heads=2,
         joint_attention_dim=FEATURES,
-        axes_dims_rope=(4, 6, 6),
+        axes_dims_rope=(4, 14, 14),
     )
     reader = Qwen2_5_VLConfig(
         text_config={

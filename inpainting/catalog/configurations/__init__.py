@@ -7,7 +7,8 @@ which predicts velocity), `sdxl` (stabilityai). All of them read CLIP's vocabula
 
 `parts/flux` holds the configurations of what transformers of FLUX.1 lack: CLIP and T5 as text encoders, both
 tokenizers, and the VAE (Black Forest Labs). T5's vocabulary (Raffel et al. 2020, arXiv 1910.10683) is kept as the file
-that the library tokenizers reads.
+that the library tokenizers reads. `parts/qwen3-4b` (Alibaba Cloud) is a text encoder with its tokenizer. All models of
+Qwen since Qwen2 (arXiv 2407.10671) read one vocabulary, which follows from its merges, and differ in special tokens.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 NAMES = tuple(sorted(path.stem for path in HERE.glob("*.json")))
 TOKENIZER = "tokenizer_config.json"
-T5 = "T5TokenizerFast"
+T5, QWEN = "T5TokenizerFast", "Qwen2Tokenizer"
 WORD_END = "</w>"
 NOT_IN_CONTROLNETS = ("up_block_types", "out_channels", "sample_size", "center_input_sample")
 SPECIAL_WORDS = ("<|startoftext|>", "<|endoftext|>")
@@ -51,11 +52,19 @@ def write_files(files: Mapping[str, Any], folder: Path) -> None:
             (target.parent / "tokenizer.json").write_bytes(
                 lzma.decompress((HERE / "t5_tokenizer.json.xz").read_bytes())
             )
+        elif values["tokenizer_class"] == QWEN:
+            merges = lzma.decompress((HERE / "qwen_merges.txt.xz").read_bytes()).decode().split("\n")
+            write_vocabulary(target.parent, qwen_words(merges), merges)
         else:
             merges = clip_merges()
-            vocabulary = {word: number for number, word in enumerate(clip_words(merges))}
-            (target.parent / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
-            (target.parent / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
+            write_vocabulary(target.parent, clip_words(merges), merges)
+
+
+def write_vocabulary(folder: Path, words: Iterable[str], merges: Iterable[str]) -> None:
+    """Write the files of a byte pair encoding. words: by number."""
+    vocabulary = {word: number for number, word in enumerate(words)}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
 
 
 def vae_configuration(name: str) -> dict[str, Any]:
@@ -92,6 +101,12 @@ def clip_words(merges: list[str]) -> Iterator[str]:
     yield from (letter + WORD_END for letter in letters)
     yield from (merge.replace(" ", "") for merge in merges)
     yield from SPECIAL_WORDS
+
+
+def qwen_words(merges: list[str]) -> Iterator[str]:
+    """Yield the words of Qwen's vocabulary by number: bytes, merged ones. The special ones are the configuration's."""
+    yield from byte_letters()
+    yield from (merge.replace(" ", "") for merge in merges)
 
 
 def byte_letters() -> list[str]:

@@ -18,7 +18,6 @@ from inpainting.catalog.inspection.diffusers_folder import (
 from inpainting.catalog.inspection.files import CONFIG, INDEX, ModelRefused, check_single_file, json_object, names_in
 from inpainting.catalog.inspection.gguf_header import read_weights_header
 from inpainting.catalog.inspection.known_files import refuse_known
-from inpainting.catalog.shipped import models_of_family
 from inpainting.families.layouts import DiffusersLayout
 
 CONFIGURATION = "config"
@@ -40,12 +39,6 @@ def check_checkpoint(path: Path, family: str) -> None:
         raise ModelRefused(component.command())
     if families.get(family).component_file:
         raise unrecognised_error(path, family)
-    if layout.checkpoint_prefix is None:
-        raise ModelRefused(
-            f"{path.name} is one file; a model of the family {family} comes as a folder in diffusers' layout alone, "
-            "for its text encoders are in no checkpoint of one file."
-            + "".join(f" “python manage.py pull_model {spec.slug}” gets one." for spec in models_of_family(family))
-        )
     if not any(name.startswith(UNET_PREFIX) for name in header):
         raise ModelRefused(f"{path.name} is no checkpoint of {label}: no tensor is called {UNET_PREFIX}…")
     if not has_text_encoders(header):

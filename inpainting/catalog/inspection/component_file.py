@@ -32,10 +32,6 @@ class ComponentFile(ABC):
     """What some tensor names of such files contain, and those of no others."""
     usual_family: ClassVar[str]
     """The family that a file is taken for where neither it nor its name tells."""
-    others: ClassVar[Sequence[str]]
-    """The components that a model needs besides, by their names in the pipeline."""
-    hint: ClassVar[str]
-    """Sentences about where those are had, and the options of `add_model` that name them."""
 
     def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
         self.path = path
@@ -56,6 +52,11 @@ class ComponentFile(ABC):
         """The name of the file in a folder in diffusers' layout."""
         return f"{self.component}/{WEIGHTS_NAMES[is_gguf(self.path.name)]}"
 
+    @classmethod
+    def own_defaults(cls, folder: Path) -> dict[str, Any]:
+        """Return the defaults that an installed model has in place of its family's; {} for none."""
+        return {}
+
     # The file itself
 
     @abstractmethod
@@ -70,13 +71,23 @@ class ComponentFile(ABC):
 
     @property
     @abstractmethod
+    def others(self) -> Sequence[str]:
+        """The components that a model needs besides, by their names in the pipeline."""
+
+    @property
+    @abstractmethod
+    def hint(self) -> str:
+        """Sentences about where those are had, and the options of `add_model` that name them."""
+
+    @property
+    @abstractmethod
     def beside(self) -> Sequence[str]:
         """Those of `others` whose weights lie in the same file."""
 
     @classmethod
     @abstractmethod
     def component_in(cls, header: Mapping[str, Any]) -> str:
-        """Return which of `others` a file's tensors are the weights of, in the published size; "" for none."""
+        """Return which of `others` a file's tensors are the weights of, in a published size; "" for none."""
 
     @classmethod
     @abstractmethod
@@ -86,10 +97,17 @@ class ComponentFile(ABC):
         header, name: of the file. Raises ModelRefused where its weights cannot be read.
         """
 
-    @classmethod
     @abstractmethod
-    def files_by_component(cls, paths: Iterable[Path]) -> dict[str, Path]:
+    def files_by_component(self, paths: Iterable[Path]) -> dict[str, Path]:
         """Return which of `others` each file holds. Raises ModelRefused for another kind, and for two of one."""
+
+    @abstractmethod
+    def fitting_files(self, paths: Iterable[Path]) -> dict[str, Path]:
+        """Return which of these files, the last where several are, holds each of `others` that it lacks."""
+
+    @abstractmethod
+    def join_labels(self, components: Iterable[str]) -> str:
+        """Return what those of `others` with weights are, for a sentence."""
 
     @abstractmethod
     def weights(self, files: Mapping[str, Path]) -> dict[str, Path | TensorSlice]:
@@ -145,9 +163,12 @@ def read_component_file(path: Path, family: str) -> ComponentFile:
     header, known = read_weights_header(path), component_file_class(family)
     refuse_known(header, path.name)
     refuse_four_bits(header, path.name)
-    if known is None or not known.recognises(header):
-        raise unrecognised_error(path, family)
-    return known(path, header)
+    if known is not None and known.recognises(header):
+        return known(path, header)
+    if (other := recognise(path, header)) is not None:
+        other.check()
+        raise ModelRefused(other.command())
+    raise unrecognised_error(path, family)
 
 
 def unrecognised_error(path: Path, family: str) -> ModelRefused:

@@ -1,4 +1,4 @@
-"""Refuse files of models that no family takes, or takes as a part of a folder alone, and say what they are."""
+"""Refuse files of models that no family takes, and say what they are."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 from inpainting import families
 from inpainting.catalog.inspection.files import GGUF, ModelRefused
-from inpainting.catalog.shipped import models_of_family
-from inpainting.families.known_files import KNOWN_FILES, OTHER_LORAS, KnownFile
+from inpainting.families.known_files import KNOWN_FILES, OTHER_LORAS, TAKEN, KnownFile
 
 FOUR_BITS = {
     r"\.qweight\Z": "SVDQuant, as Nunchaku has it",
@@ -22,14 +21,8 @@ FOUR_BITS = {
 def refuse_known(header: Mapping[str, Any], subject: str) -> None:
     """Refuse a file that no model is added from. subject: of the sentence. Raises ModelRefused."""
     known = next((known for known in KNOWN_FILES if fits(known, header)), None)
-    if known is not None and not known.family:
+    if known is not None and known.reason != TAKEN:
         raise ModelRefused(f"{subject} is {known.label}, {known.reason}")
-    if known is not None:
-        commands = [f"“python manage.py pull_model {spec.slug}”" for spec in models_of_family(known.family)]
-        raise ModelRefused(
-            f"{subject} is {known.label}, and models of the family {known.family} are added as folders in diffusers' "
-            f"layout: {' or '.join(commands)} gets one."
-        )
 
 
 def refuse_four_bits(header: Mapping[str, Any], subject: str) -> None:

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 
 from inpainting import families
 from inpainting.catalog.inspection.files import GGUF, ONNX, WEIGHTS
-from inpainting.catalog.inspection.scanning import LORA, FoundModel
+from inpainting.catalog.inspection.found_model import LORA, FoundModel
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.rows.lora import Lora

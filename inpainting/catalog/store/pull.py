@@ -20,6 +20,7 @@ from django.template.defaultfilters import filesizeformat
 
 from inpainting import families
 from inpainting.catalog.inspection.checkpoint_file import configuration_folder, is_trained_to_fill
+from inpainting.catalog.inspection.component_file import component_file_class
 from inpainting.catalog.inspection.diffusers_folder import is_ignored_weight
 from inpainting.catalog.inspection.few_step_models import few_step_checkpoint, few_step_defaults
 from inpainting.catalog.inspection.files import CHUNK_BYTES, ModelRefused, installed_weights
@@ -152,6 +153,8 @@ def own_defaults(model: InferenceModel) -> dict[str, Any]:
         named = few_step_checkpoint(weights, model.family) if weights.is_file() else None
         folder = configuration_folder(weights) if weights.is_file() else weights
         found |= named.defaults if named else few_step_defaults(folder)
+        component_file = component_file_class(model.family)
+        found |= component_file.own_defaults(folder) if component_file else {}
     if has_usual("strength") and is_trained_to_fill(weights):
         found["strength"] = 1.0
     return found

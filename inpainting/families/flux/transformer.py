@@ -1,22 +1,15 @@
-"""The transformer of FLUX.1 by the tensors of its file: its shape, and its configurations in diffusers' layout.
-
-A file holds weights alone. The configurations of pipeline and scheduler are the published ones of FLUX.1 [dev].
-"""
+"""The transformer of FLUX.1 by the tensors of its file: its shape, and its configuration in diffusers' layout."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
-from inpainting.catalog.inspection.files import CONFIG, INDEX
+from inpainting.catalog.inspection.transformer_file import block_count, shape_of
 
-TRANSFORMER = "transformer"
 WIDTH, HEAD_WIDTH, ROPE_AXES = 3072, 128, [16, 56, 56]
 """The sizes of every published FLUX.1; diffusers' conversion of its names is written for this width."""
-SCHEDULER_CONFIG = "scheduler/scheduler_config.json"
-SCHEDULER = {
+SCHEDULER: Mapping[str, Any] = {
     "_class_name": "FlowMatchEulerDiscreteScheduler",
     "base_image_seq_len": 256,
     "base_shift": 0.5,
@@ -26,19 +19,7 @@ SCHEDULER = {
     "shift": 3.0,
     "use_dynamic_shifting": True,
 }
-COMPONENTS = {
-    "text_encoder": ["transformers", "CLIPTextModel"],
-    "text_encoder_2": ["transformers", "T5EncoderModel"],
-    "tokenizer": ["transformers", "CLIPTokenizer"],
-    "tokenizer_2": ["transformers", "T5TokenizerFast"],
-    "vae": ["diffusers", "AutoencoderKL"],
-}
-"""The other components of the pipeline, which a model_index.json names."""
-PIPELINE = {
-    "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
-    TRANSFORMER: ["diffusers", "FluxTransformer2DModel"],
-    **COMPONENTS,
-}
+"""The published configuration of FLUX.1 [dev], as files hold weights alone."""
 
 
 def has_published_shape(header: Mapping[str, Any]) -> bool:
@@ -52,25 +33,6 @@ def input_channels(header: Mapping[str, Any]) -> int:
 
 def head_width(header: Mapping[str, Any]) -> int:
     return shape_of(header, "double_blocks.0.img_attn.norm.query_norm.scale")[-1]
-
-
-def shape_of(header: Mapping[str, Any], end: str) -> list[int]:
-    """Return the shape of the tensor whose name ends so; [0] where there is none."""
-    return next((tensor["shape"] for name, tensor in header.items() if name.endswith(end)), [0]) or [0]
-
-
-def block_count(header: Mapping[str, Any], blocks: str) -> int:
-    found = (re.search(rf"(?:\A|\.){blocks}\.(\d+)\.", name) for name in header)
-    return len({match[1] for match in found if match})
-
-
-def configuration_files(header: Mapping[str, Any], family: str) -> dict[str, dict[str, Any]]:
-    """Return the configurations of pipeline, scheduler and transformer, by name in diffusers' layout."""
-    return {
-        INDEX: {"_class_name": diffusers_layout(family).pipelines[0], **PIPELINE},
-        SCHEDULER_CONFIG: SCHEDULER,
-        f"{TRANSFORMER}/{CONFIG}": transformer_configuration(header),
-    }
 
 
 def transformer_configuration(header: Mapping[str, Any]) -> dict[str, Any]:

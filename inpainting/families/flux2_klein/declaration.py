@@ -23,7 +23,7 @@ FLUX2_KLEIN = register(
                 "tokenizer": Component(("transformers.Qwen2TokenizerFast", "transformers.Qwen2Tokenizer")),
                 "scheduler": Component(tuple(f"diffusers.{name}" for name in FLOW_SCHEDULERS)),
             },
-            checkpoint_prefix=None,  # checkpoints of one file lack the text encoder
+            component_file="inpainting.families.flux2_klein.files:KleinFile",
         ),
         implementation="inpainting.families.flux2_klein.network:Flux2Klein",
         pipeline_class="Flux2KleinInpaintPipeline",

@@ -23,7 +23,8 @@ QWEN_IMAGE = register(
                 "tokenizer": Component(("transformers.Qwen2Tokenizer", "transformers.Qwen2TokenizerFast")),
                 "scheduler": Component(tuple(f"diffusers.{name}" for name in FLOW_SCHEDULERS)),
             },
-            checkpoint_prefix=None,  # checkpoints of one file lack the text encoder
+            component_file="inpainting.families.qwen_image.files:QwenImageFile",
+            file_channels=64,  # patches of 2x2 latents
         ),
         implementation="inpainting.families.qwen_image.network:QwenImage",
         pipeline_class="QwenImageInpaintPipeline",

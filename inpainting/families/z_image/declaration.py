@@ -27,7 +27,8 @@ Z_IMAGE = register(
                 "tokenizer": Component(("transformers.Qwen2Tokenizer", "transformers.Qwen2TokenizerFast")),
                 "scheduler": Component(tuple(f"diffusers.{name}" for name in FLOW_SCHEDULERS)),
             },
-            checkpoint_prefix=None,  # checkpoints of one file lack the text encoder
+            component_file="inpainting.families.z_image.files:ZImageFile",
+            file_channels=64,  # patches of 2x2 latents
         ),
         implementation="inpainting.families.z_image.network:ZImage",
         pipeline_class="ZImageInpaintPipeline",

@@ -61,8 +61,8 @@ class Command(BaseCommand):
             default=[],
             type=Path,
             metavar="FILE",
-            help=f"for a {component_labels()} in one file: file of a text encoder (clip_l, t5xxl) or of the VAE "
-            "(ae), as ComfyUI has them; may be repeated. For an IP-Adapter in one file: that of its image encoder",
+            help=f"for a {component_labels()} in one file: file of a text encoder or of the VAE, as ComfyUI has them; "
+            "may be repeated. For an IP-Adapter in one file: that of its image encoder",
         )
         parser.add_argument("--label", help="name on the pages; default: the slug")
         parser.add_argument("--licence", default="", help="shown with the model")

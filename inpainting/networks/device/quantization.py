@@ -57,6 +57,9 @@ def is_quantized(network: Any) -> bool:
 def read_gguf(path: Path, dtype: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """The tensors of a GGUF file, whose quantised ones stay so, and the arguments of diffusers' loader for them.
 
+    Those of no layer, such as the tokens of padding of Z-Image, become plain numbers: diffusers dequantises where a
+    layer computes.
+
     dtype: of what the layers compute. Raises EngineFailed, `model_unavailable`, without the library.
     """
     if not is_installed(GGUF_LIBRARY):
@@ -67,7 +70,11 @@ def read_gguf(path: Path, dtype: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     from diffusers import GGUFQuantizationConfig
     from diffusers.models.model_loading_utils import load_gguf_checkpoint
 
-    return load_gguf_checkpoint(path), {"quantization_config": GGUFQuantizationConfig(compute_dtype=dtype)}
+    tensors = {
+        name: tensor if name.endswith((".weight", ".bias")) else dequantize(tensor).to(dtype)
+        for name, tensor in load_gguf_checkpoint(path).items()
+    }
+    return tensors, {"quantization_config": GGUFQuantizationConfig(compute_dtype=dtype)}
 
 
 def quantize(network: Any, quantization: str, device: Any) -> None:

@@ -11,23 +11,18 @@ from django.core.management import call_command
 
 from tests.support.comfyui_files import FILES, NETWORKS, write_tree
 
-Z_IMAGE = (
-    "and models of the family z-image are added as folders in diffusers' layout: “python manage.py pull_model"
-    " z-image-turbo” or “python manage.py pull_model z-image” gets one."
-)
-KLEIN = (
-    "and models of the family flux2-klein are added as folders in diffusers' layout: “python manage.py pull_model"
-    " flux2-klein-4b” or “python manage.py pull_model flux2-klein-base-4b” gets one."
-)
-QWEN_IMAGE = (
-    "and models of the family qwen-image are added as folders in diffusers' layout: “python manage.py "
-    "pull_model qwen-image” gets one."
-)
 FOUR_BITS = (
-    "which is not supported: take the same model in bf16 or fp8, or a .gguf file of FLUX.1 Fill and FLUX.1 Kontext."
+    "which is not supported: take the same model in bf16 or fp8, or a .gguf file of FLUX.1 Fill and FLUX.1 Kontext "
+    "and FLUX.2 klein and Qwen-Image and Z-Image."
 )
+EDITS = (
+    "is Qwen-Image-Edit, or a model trained from it, which edits images by instructions. It is not supported; "
+    "Qwen-Image is."
+)
+AS_FOLDER = "which is added as a folder in diffusers' layout: take that, or the file for ComfyUI."
 NOT_FLUX = "It is not supported; FLUX.1 Fill and FLUX.1 Kontext are."
 PARTS = " with ae.safetensors, clip_l.safetensors, t5xxl_fp16.safetensors"
+QWEN3 = " with ae.safetensors, qwen_3_4b.safetensors"
 VIT_H = "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors"
 VIT_G = "CLIP-ViT-bigG-14-laion2B-39B-b160k.safetensors"
 NEW = {
@@ -46,6 +41,19 @@ NEW = {
     ),
     "unet/flux1-fill-dev-Q8_0.gguf": f"checkpoint flux-fill{PARTS}, flux1-fill-dev-q8_0",
     "unet/flux1-kontext-dev-Q8_0.gguf": f"checkpoint flux-kontext{PARTS}, flux1-kontext-dev-q8_0",
+    "checkpoints/z-image-turbo-all.safetensors": f"checkpoint z-image{QWEN3}, z-image-turbo-all",
+    "diffusion_models/z_image_turbo_bf16.safetensors": f"checkpoint z-image{QWEN3}, z_image_turbo_bf16",
+    "diffusion_models/flux-2-klein-4b.safetensors": (
+        "checkpoint flux2-klein with flux2-vae.safetensors, qwen_3_4b.safetensors, flux-2-klein-4b"
+    ),
+    "diffusion_models/flux-2-klein-9b.safetensors": (
+        "checkpoint flux2-klein with flux2-vae.safetensors, qwen_3_8b.safetensors, flux-2-klein-9b"
+    ),
+    "diffusion_models/qwen_image_fp8_e4m3fn.safetensors": (
+        "checkpoint qwen-image with qwen_image_vae.safetensors, qwen_2.5_vl_7b_fp8_scaled.safetensors, "
+        "qwen_image_fp8_e4m3fn"
+    ),
+    "unet/z_image_turbo-Q8_0.gguf": f"checkpoint z-image{QWEN3}, z_image_turbo-q8_0",
     "vae/sdxl_vae.safetensors": "vae sdxl, sdxl_vae",
     "vae/vae-ft-mse-840000-ema-pruned.safetensors": "vae sd, vae-ft-mse-840000-ema-pruned",
     "ipadapter/ip-adapter_sd15.safetensors": f"ip-adapter sd with {VIT_H}, ip-adapter_sd15-2",
@@ -115,10 +123,7 @@ LEFT = {
         "flux1-dev-fp8.safetensors is FLUX.1 [dev] by its name, which makes images of text alone, with CLIP-L and"
         f" T5-XXL and the VAE beside it. {NOT_FLUX}"
     ),
-    "checkpoints/z-image-turbo-all.safetensors": f"It is the transformer of Z-Image, {Z_IMAGE}",
-    "checkpoints/Qwen-Rapid-AIO-v5.safetensors": (
-        f"It is the transformer of Qwen-Image or Qwen-Image-Edit, {QWEN_IMAGE}"
-    ),
+    "checkpoints/Qwen-Rapid-AIO-v5.safetensors": f"Qwen-Rapid-AIO-v5.safetensors {EDITS}",
     "checkpoints/big.ckpt": "A .ckpt file may hold a pickle, which can run any program.",
     "diffusion_models/flux1-dev.safetensors": (
         f"flux1-dev.safetensors is FLUX.1 [dev] by its name, which makes images of text alone. {NOT_FLUX}"
@@ -145,12 +150,6 @@ LEFT = {
     "diffusion_models/flux2_dev_fp8mixed.safetensors": (
         "It is the transformer of FLUX.2 [dev] as one file, which is not supported."
     ),
-    "diffusion_models/flux-2-klein-4b.safetensors": (
-        f"It is the transformer of FLUX.2 [klein] 4B as one file, {KLEIN}"
-    ),
-    "diffusion_models/flux-2-klein-9b.safetensors": (
-        f"It is the transformer of FLUX.2 [klein] 9B as one file, {KLEIN}"
-    ),
     "diffusion_models/svdq-int4_r32-flux.1-fill-dev.safetensors": (
         f"It holds weights of 4 bits (SVDQuant, as Nunchaku has it), {FOUR_BITS}"
     ),
@@ -158,13 +157,15 @@ LEFT = {
     "diffusion_models/flux1-dev-bnb-nf4.safetensors": (
         f"It holds weights of 4 bits (NF4, as bitsandbytes has it), {FOUR_BITS}"
     ),
-    "diffusion_models/z_image_turbo_bf16.safetensors": f"It is the transformer of Z-Image, {Z_IMAGE}",
-    "diffusion_models/z_image_turbo_nvfp4.safetensors": f"It is the transformer of Z-Image, {Z_IMAGE}",
-    "diffusion_models/qwen_image_fp8_e4m3fn.safetensors": (
-        f"It is the transformer of Qwen-Image or Qwen-Image-Edit, {QWEN_IMAGE}"
+    "diffusion_models/z_image_turbo_nvfp4.safetensors": f"It holds weights of 4 bits (nvfp4), {FOUR_BITS}",
+    "diffusion_models/z_image_of_diffusers.safetensors": (
+        f"It is a transformer of Z-Image with the names of diffusers, {AS_FOLDER}"
+    ),
+    "diffusion_models/klein_of_diffusers.safetensors": (
+        f"It is a transformer of FLUX.2 with the names of diffusers, {AS_FOLDER}"
     ),
     "diffusion_models/qwen_image_edit_2509_fp8_e4m3fn.safetensors": (
-        f"It is the transformer of Qwen-Image or Qwen-Image-Edit, {QWEN_IMAGE}"
+        f"qwen_image_edit_2509_fp8_e4m3fn.safetensors {EDITS}"
     ),
     "diffusion_models/wan2.2_t2v_low_noise_14B_fp8.safetensors": "It is a transformer of Wan, which is not supported.",
     "diffusion_models/hidream_i1_dev_fp8.safetensors": "It is a transformer of HiDream, which is not supported.",
@@ -174,7 +175,6 @@ LEFT = {
     "diffusion_models/lumina_2.safetensors": "It is a transformer of Lumina-Image 2.0, which is not supported.",
     "diffusion_models/ltxv-13b-0.9.8.safetensors": "It is a transformer of LTX-Video, which is not supported.",
     "diffusion_models/sd3.5_medium.safetensors": "It is a model of Stable Diffusion 3, which is not supported.",
-    "unet/z_image_turbo-Q8_0.gguf": f"It is the transformer of Z-Image, {Z_IMAGE}",
     "unet/sdxl_lightning_4step_unet.safetensors": (
         "It is a UNet alone, without text encoders and VAE: take a checkpoint with all of them, or a folder in "
         "diffusers' layout."
@@ -189,31 +189,40 @@ LEFT = {
         "It is T5-XXL, a text encoder of FLUX.1, which is added together with a transformer."
     ),
     "text_encoders/t5-v1_1-xxl-encoder-Q8_0.gguf": (
-        "Its weights are quantised (GGUF), and it is no transformer of FLUX."
+        "Its weights are quantised (GGUF), and it is no transformer of FLUX or transformer of FLUX.2 klein or "
+        "transformer of Qwen-Image or transformer of Z-Image."
     ),
     "text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors": (
         "It is umT5, the text encoder of Wan, which is not supported."
     ),
     "text_encoders/qwen_3_4b.safetensors": (
-        f"It is Qwen3-4B, the text encoder of Z-Image and FLUX.2 [klein] 4B, {Z_IMAGE}"
+        "It is Qwen3-4B, the text encoder of Z-Image and FLUX.2 [klein] 4B, which is added together with a transformer."
     ),
-    "text_encoders/qwen_3_8b.safetensors": f"It is Qwen3-8B, the text encoder of FLUX.2 [klein] 9B, {KLEIN}",
+    "text_encoders/qwen_3_8b.safetensors": (
+        "It is Qwen3-8B, the text encoder of FLUX.2 [klein] 9B, which is added together with a transformer."
+    ),
     "text_encoders/qwen_2.5_vl_7b_fp8_scaled.safetensors": (
-        f"It is Qwen2.5-VL, the text encoder of Qwen-Image, {QWEN_IMAGE}"
+        "It is Qwen2.5-VL-7B, the text encoder of Qwen-Image, which is added together with a transformer."
     ),
     "text_encoders/mistral_3_small_flux2_bf16.safetensors": (
         "It is Mistral Small 3, the text encoder of FLUX.2 [dev], which is not supported."
     ),
     "vae/ae.safetensors": (
-        "Its tensors fit the families flux-fill and flux-kontext. Type “python manage.py add_model ae --family "
-        "flux-fill --kind vae --from FOLDER/vae/ae.safetensors”; --family is flux-fill or flux-kontext."
+        "Its tensors fit the families flux-fill and flux-kontext and z-image. Type “python manage.py add_model ae "
+        "--family flux-fill --kind vae --from FOLDER/vae/ae.safetensors”; --family is flux-fill or flux-kontext or "
+        "z-image."
     ),
     "vae/clearvae.safetensors": (
         "Its tensors fit the families sd and sdxl. Type “python manage.py add_model clearvae --family sd --kind "
         "vae --from FOLDER/vae/clearvae.safetensors”; --family is sd or sdxl."
     ),
-    "vae/qwen_image_vae.safetensors": f"It is the VAE of Qwen-Image or Wan, {QWEN_IMAGE}",
-    "vae/flux2-vae.safetensors": f"It is the VAE of FLUX.2, {KLEIN}",
+    "vae/qwen_image_vae.safetensors": (
+        "It is the VAE of Qwen-Image, or of Wan, which is added together with a transformer."
+    ),
+    "vae/wan_2.1_vae.safetensors": (
+        "It is the VAE of Qwen-Image, or of Wan, which is added together with a transformer."
+    ),
+    "vae/flux2-vae.safetensors": "It is the VAE of FLUX.2, which is added together with a transformer.",
     "clip_vision/CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors": (
         "It is the image encoder CLIP-ViT-H, which is added together with an IP-Adapter."
     ),

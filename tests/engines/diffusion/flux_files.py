@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,12 +16,9 @@ from safetensors.torch import save_file
 from inpainting.families.flux import transformer as flux_transformer
 from inpainting.families.flux.lora_names import original_name
 from tests.support import tiny_models
+from tests.support.flux_names import published_tensors
 
 WIDTH = 128
-NORMS = {
-    **{f"attn.norm_{ours}": f"img_attn.norm.{theirs}_norm" for ours, theirs in (("q", "query"), ("k", "key"))},
-    **{f"attn.norm_added_{ours}": f"txt_attn.norm.{theirs}_norm" for ours, theirs in (("q", "query"), ("k", "key"))},
-}
 
 
 def allow_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,28 +62,11 @@ def saved(folder: Path, *, guidance: bool = True) -> Path:
     return folder
 
 
-def published_tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """A transformer's weights with their published names."""
-    parts: dict[str, dict[int, torch.Tensor]] = {}
-    for name, tensor in network.state_dict().items():
-        layer, _, end = name.rpartition(".")
-        found = re.fullmatch(r"(single_)?transformer_blocks\.(\d+)\.(attn\.norm_\w+)", layer)
-        if layer == "norm_out.linear":
-            scale, shift = tensor.chunk(2)
-            parts[f"final_layer.adaLN_modulation.1.{end}"] = {0: torch.cat([shift, scale])}
-        elif found is not None:
-            norm = NORMS[found[3]] if not found[1] else NORMS[found[3]].removeprefix("img_attn.")
-            parts[f"{found[1] or 'double_'}blocks.{found[2]}.{norm}.scale"] = {0: tensor}
-        else:
-            original = original_name(layer, None)
-            assert original is not None, name
-            parts.setdefault(f"{original[0]}.{end}", {})[original[1]] = tensor
-    return {name: torch.cat([of[number] for number in sorted(of)]).contiguous() for name, of in parts.items()}
-
-
 def save_file_of(folder: Path, path: Path, *, prefix: str = "", **more: torch.Tensor) -> Path:
     """Save the transformer of a folder in diffusers' layout as one file with its published names."""
     network = FluxTransformer2DModel.from_pretrained(folder / "transformer")
-    tensors = {f"{prefix}{name}": tensor for name, tensor in published_tensors(network).items()}
+    tensors = {
+        f"{prefix}{name}": tensor for name, tensor in published_tensors(network.state_dict(), original_name).items()
+    }
     save_file({**tensors, **more}, path)
     return path

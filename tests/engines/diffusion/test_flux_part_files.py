@@ -199,7 +199,9 @@ def test_what_is_absent_or_given_twice_or_of_another_kind_is_named(comfyui: Path
     shutil.copy(named(comfyui, CLIP), named(comfyui, "again"))
     message = refusal(comfyui, *arguments(comfyui, CLIP, "again"))
     assert "clip_l.safetensors and again.safetensors are both files of CLIP-L" in message
-    assert "no text encoder (CLIP or T5) and no VAE" in refusal(comfyui, *arguments(comfyui, TRANSFORMER))
+    assert "is no file of CLIP-L or T5-XXL or the VAE, which FLUX.1 has" in refusal(
+        comfyui, *arguments(comfyui, TRANSFORMER)
+    )
     assert "There is no file" in refusal(comfyui, *arguments(comfyui, "elsewhere"))
     pickle = comfyui / "clip_l.pt"
     pickle.write_bytes(b"\x80\x02.")
@@ -323,7 +325,8 @@ def test_a_scan_adds_a_file_with_every_part_once(comfyui: Path) -> None:
 def test_a_scan_names_the_command_where_parts_are_absent(comfyui: Path) -> None:
     named(comfyui, T5).unlink()
     said = scan(comfyui)[named(comfyui, TRANSFORMER).name]
-    assert said.startswith("left flux1-fill-dev.safetensors is the transformer of FLUX.1 Fill alone.")
+    assert said.startswith("left The folder that was scanned has no file of T5-XXL, without which it is not added;")
+    assert "flux1-fill-dev.safetensors is the transformer of FLUX.1 Fill alone." in said
     assert f"--part {named(comfyui, CLIP)}" in said
     assert "--config FOLDER" in said
 

@@ -17,6 +17,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
+from inpainting.families.flux.lora_names import original_name
 from inpainting.models import InferenceModel
 from inpainting.networks.device import quantization
 from inpainting.networks.device.hardware import Offload
@@ -25,6 +26,7 @@ from tests.engines.diffusion.flux_reference import assert_equal, diffusers_resul
 from tests.engines.diffusion.pipelines import CPU, denoised
 from tests.engines.diffusion.serving.devices import give_the_cpu_one_name
 from tests.support import tiny_loras
+from tests.support.flux_names import published_tensors
 
 pytestmark = pytest.mark.django_db
 
@@ -46,7 +48,7 @@ def gguf_file(whole: Path, path: Path, kind: str = "Q8_0") -> Path:
     transformer = FluxTransformer2DModel.from_pretrained(whole / "transformer")
     writer = gguf.GGUFWriter(path, arch="flux")
     writer.add_array("comfy.gguf.orig_shape.img_in.weight", [1, 2])
-    for name, tensor in flux_files.published_tensors(transformer).items():
+    for name, tensor in published_tensors(transformer.state_dict(), original_name).items():
         wanted = gguf.GGMLQuantizationType[kind if tensor.ndim == 2 and tensor.shape[-1] % 32 == 0 else "F32"]
         writer.add_tensor(name, gguf.quantize(tensor.numpy(), wanted), raw_dtype=wanted)
     writer.write_header_to_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pkgutil
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import diffusers
 import torch
 import transformers
 from diffusers.loaders.single_file import load_single_file_sub_model
+from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 
 from inpainting import families
@@ -42,6 +44,8 @@ from inpainting.networks.load_errors import reason_of, without_places
 from inpainting.networks.load_lock import serialize
 
 logger = logging.getLogger(__name__)
+PREFIX = re.compile(r"\A(model\.)?diffusion_model\.")
+"""Before the published names of a transformer's tensors, as ComfyUI and trainers save them."""
 
 # Progress bars would fill the log.
 diffusers.utils.logging.disable_progress_bar()
@@ -220,15 +224,25 @@ def read_component(component_class: type[Any], path: Path, dtype: torch.dtype) -
     else:
         numbers = read_tensors(path, read_header(path), dtype)
         tensors, arguments = {name: number for name, number in numbers.items() if not is_extra(name)}, {}
+    tensors = {PREFIX.sub("", name): number for name, number in tensors.items()}
     try:
+        names = names_in_diffusers(component_class, tensors)
         part = serialize(component_class.from_single_file)(
             tensors, config=str(path.parent), torch_dtype=dtype, local_files_only=True, **arguments
         )
-    except KeyError as error:  # the conversion takes each tensor by its name
+    except (KeyError, NotImplementedError) as error:  # by a conversion that names each tensor; for one without data
         raise ValueError(missing_weights(path.parent)) from error
     if any(tensor.is_meta for tensor in part.state_dict().values()):
         raise ValueError(missing_weights(path.parent))
-    return part, sorted(tensors)
+    # Some conversions take what they know out of `tensors`, others take everything.
+    return part, sorted({*tensors, *names}.difference(part.state_dict()))
+
+
+def names_in_diffusers(component_class: type[Any], tensors: Mapping[str, Any]) -> list[str]:
+    """The names that diffusers' conversion gives to the tensors of a component with its published names."""
+    convert = SINGLE_FILE_LOADABLE_CLASSES[component_class.__name__]["checkpoint_mapping_fn"]
+    shapes = {name: torch.empty(tensor.shape, device="meta") for name, tensor in tensors.items()}
+    return list(convert(checkpoint=shapes, config={}))
 
 
 def read_checkpoint(

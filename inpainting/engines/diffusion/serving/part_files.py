@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
+from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint, convert_wan_vae_to_diffusers
 from safetensors.torch import load_file
 
 from inpainting.catalog.inspection.checkpoint_tensors import is_extra, scaled_weights
@@ -18,10 +19,18 @@ from inpainting.networks.load_lock import serialize
 
 ORIGINAL_VAE = "decoder.mid.block_1."
 """In the names of a VAE's tensors in the original layout (Rombach et al. 2022, `ldm/modules/diffusionmodules`)."""
+ORIGINAL_VAES = {
+    diffusers.AutoencoderKL: ORIGINAL_VAE,
+    diffusers.AutoencoderKLFlux2: ORIGINAL_VAE,
+    diffusers.AutoencoderKLQwenImage: "decoder.middle.0.residual.",  # Wan's names (github.com/Wan-Video/Wan2.1)
+}
+"""Class -> what is in the names of its tensors in the layout of its publisher."""
+INSIDE = re.compile(r"\A(encoder\.(?=quant_conv\.)|decoder\.(?=post_quant_conv\.))")
 VAE_LAYER = re.compile(
     r"(encoder|decoder)\.(conv_in|conv_out|norm_out|mid\.(block_[12]|attn_1)|(down|up)\.\d\.(block|attn)\.\d"
     r"|down\.\d\.downsample|up\.\d\.upsample)\."
 )
+FLUX2_LAYER = re.compile(rf"{VAE_LAYER.pattern}|(post_)?quant_conv\.")
 
 
 def foreign_file_in(folder: Path, component_class: type[Any]) -> Path | None:
@@ -30,15 +39,19 @@ def foreign_file_in(folder: Path, component_class: type[Any]) -> Path | None:
     if len(files) != 1:
         return None
     header = read_header(files[0])
-    if issubclass(component_class, diffusers.AutoencoderKL):
-        return files[0] if any(ORIGINAL_VAE in name for name in header) else None
+    if (original := ORIGINAL_VAES.get(component_class)) is not None:
+        return files[0] if any(original in name for name in header) else None
     return files[0] if scaled_weights(header) else None
 
 
 def read_foreign(component_class: type[Any], path: Path, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
     """Read such a file with the configuration beside it. Also returns its `missing_keys` and `unexpected_keys`."""
     header = read_header(path)
-    if issubclass(component_class, diffusers.AutoencoderKL):
+    if component_class is diffusers.AutoencoderKLFlux2:
+        return read_vae(component_class, path, dtype, flux2_tensors)
+    if component_class is diffusers.AutoencoderKLQwenImage:
+        return read_vae(component_class, path, dtype, wan_tensors)
+    if component_class is diffusers.AutoencoderKL:
         try:
             vae = serialize(component_class.from_single_file)(
                 str(path), config=str(path.parent), torch_dtype=dtype, local_files_only=True
@@ -53,6 +66,33 @@ def read_foreign(component_class: type[Any], path: Path, dtype: torch.dtype) -> 
         None, config=configuration, state_dict=tensors, dtype=dtype, output_loading_info=True
     )
     return encoder, info
+
+
+Convert = Callable[[dict[str, torch.Tensor], Mapping[str, Any]], dict[str, torch.Tensor]]
+"""Gives the tensors of a file their names in diffusers, by the configuration; what is no weight keeps its name."""
+
+
+def read_vae(
+    component_class: type[Any], path: Path, dtype: torch.dtype, convert: Convert
+) -> tuple[Any, dict[str, Any]]:
+    """Read a VAE as `read_foreign` does, for classes of which diffusers loads no single files."""
+    config = component_class.load_config(path.parent, local_files_only=True)
+    vae = serialize(component_class.from_config)(config)
+    read = vae.load_state_dict(convert(load_file(path), config), strict=False)
+    missing = [name for name in read.missing_keys if not name.endswith("num_batches_tracked")]  # of training
+    return vae.to(dtype), {"missing_keys": missing, "unexpected_keys": read.unexpected_keys}
+
+
+def flux2_tensors(tensors: dict[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """As `Convert`: FLUX.2 has the original layout, with two convolutions inside encoder and decoder."""
+    named = {INSIDE.sub("", name): tensor for name, tensor in tensors.items()}
+    others = {name: tensor for name, tensor in named.items() if not FLUX2_LAYER.match(name)}
+    return {**convert_ldm_vae_checkpoint(named, config), **others}
+
+
+def wan_tensors(tensors: dict[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """As `Convert`."""
+    return dict(convert_wan_vae_to_diffusers(tensors))
 
 
 def ignored_of_vae(header: Mapping[str, Any], vae: Any) -> list[str]:
