@@ -321,7 +321,7 @@ def test_a_compatible_vae_is_offered_and_used(page: Page, photo_file: Path) -> N
     with page.expect_response(re.compile("/mask/")):  # after the settings, which the draft shows before them
         page.get_by_role("link", name="Open in editor").click()
     expect(page.locator("#more-set")).to_contain_text("VAE soft")
-    expect(page.get_by_label("Denoising strength")).to_have_value("0.75")
+    expect(page.get_by_label("Denoising strength")).to_have_value("1")
     more_settings(page)
     page.get_by_role("button", name="Back to the defaults").click()
     expect(page.locator("#more-set")).not_to_contain_text("VAE")
