@@ -85,7 +85,7 @@ class StepExecutor:
             if is_finite:
                 batch.undecoded.append(sample)
             elif not sample.job.is_done:
-                self._start_again(sample, batch, steps_reported=sample.state.index)
+                self._start_again(sample, batch, steps_reported=sample.state.calls_done)
         batch.samples = [sample for sample in batch.samples if not sample.state.is_done]
         count = max(1, MAX_DECODED_PIXELS // batch.key.size.area)
         done, batch.undecoded = batch.undecoded[:count], batch.undecoded[count:]
@@ -171,7 +171,7 @@ class StepExecutor:
         if known is None or self._is_finite(sample, known):
             return True
         if not sample.job.is_done:
-            self._start_again(sample, batch, steps_reported=sample.state.index - 1)
+            self._start_again(sample, batch, steps_reported=sample.state.calls_done - 1)
         return False
 
     def _is_finite(self, sample: InFlightSample, check: FiniteCheck | None) -> bool:
