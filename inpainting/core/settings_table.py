@@ -228,9 +228,9 @@ class PaintSettings:
     )
     lanpaint_steps: int | None = _sampling(
         label="LanPaint steps",
-        help="Langevin steps at each noise level (Zheng et al. 2025), by which models that are not trained to fill a mask "
-        "follow its surroundings; best with a denoising strength of 1. Each step then runs the model 1 + N times and is "
-        "Euler's, at the scheduler's noise levels. 5 suits most images; 0 is off.",
+        help="Langevin steps at each noise level (LanPaint, Zheng et al. 2025), by which models that are not trained "
+        "to fill a mask follow what is around it, at a denoising strength of 1 too. Each step then runs the model 1 + "
+        "N times and is Euler's at the scheduler's noise levels. 5 is a good start; 0 is off.",
         default_text="0",
         range=(0, 20),
     )

@@ -20,7 +20,12 @@ from tests.engines.diffusion.pipelines import CPU, request
 from tests.support import tiny_models
 
 FLOW = "flow"
-SECOND_ORDER = {"HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler", FLOW_SCHEDULERS[1]}
+SECOND_ORDER = {
+    "HeunDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    FLOW_SCHEDULERS[1],
+}
 CONFIG = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 """The noise levels of Stable Diffusion."""
 STEPS, INNER_STEPS, SAMPLES = 20, 5, 3000
