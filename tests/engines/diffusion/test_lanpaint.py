@@ -14,6 +14,7 @@ from inpainting.core.settings_table import FLOW_SCHEDULERS
 from inpainting.engines.diffusion import flow_schedulers, schedulers
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.lanpaint import STRENGTH, langevin_step
 from inpainting.engines.diffusion.schedule import Schedule
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests.engines.diffusion.pipelines import CPU, request
@@ -153,6 +154,19 @@ def test_blending_with_the_noised_source_does_not_give_the_conditional_distribut
     assert calls == STEPS
     assert found.mean > 1
     assert found.covariance > 1
+
+
+def test_langevin_steps_have_the_stationary_distribution_of_their_scores() -> None:
+    """Where the estimate of the known part agrees with the latents, the BiG score pulls to the source alone."""
+    generator, weights = torch.Generator().manual_seed(3), (0.6, 0.8)
+    latents = torch.zeros(1, 1, 4000, 2)
+    known, image = torch.tensor([True, False]).expand_as(latents), torch.full_like(latents, 2.0)
+    for _ in range(40):
+        estimate = torch.where(known, latents / weights[0], 3.0)
+        latents = langevin_step(latents, estimate, image, known, weights, generator)
+    of_known, of_unknown = latents[0, 0].T
+    assert (float(of_known.mean()), float(of_unknown.mean())) == pytest.approx((1.2, 1.8), abs=0.05)
+    assert (float(of_known.var()), float(of_unknown.var())) == pytest.approx((0.64 / (1 + STRENGTH), 0.64), rel=0.1)
 
 
 def test_more_inner_steps_come_closer_to_the_conditional_mean() -> None:

@@ -64,7 +64,11 @@ def test_a_model_that_is_trained_to_fill_paints_as_without(tmp_path: Path) -> No
 def test_images_with_and_without_lanpaint_share_calls_and_equal_those_painted_alone(plain: ModelSpec) -> None:
     batcher = Batcher(ModelCache(CPU, 10**9), max_rows=8)
     calls = UNetCalls(batcher, plain, held=True)
-    sent = [{"seed": 1}, {"seed": 2, "lanpaint_steps": 1}, {"seed": 3, "lanpaint_steps": INNER_STEPS}]
+    sent: list[dict[str, Any]] = [
+        {"seed": 1},
+        {"seed": 2, "lanpaint_steps": 1},
+        {"seed": 3, "lanpaint_steps": INNER_STEPS},
+    ]
     with ThreadPoolExecutor(len(sent)) as pool:
         futures = [pool.submit(batcher.paint, request(**settings), plain, ignore_step) for settings in sent]
         assert calls.begun.wait(30)
