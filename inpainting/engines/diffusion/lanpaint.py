@@ -1,9 +1,9 @@
 """Filling by models that were not trained to fill a mask: Langevin dynamics at each noise level, as LanPaint does.
 
 The source is Zheng, Lan and Wang 2025, "LanPaint: Training-Free Diffusion Inpainting with Asymptotically Exact and Fast
-Conditional Sampling", arXiv 2502.03491. From it are the bidirectional guided (BiG) score, the inner steps at each noise
-level, and a strength and a step size in the range that its authors recommend. Its fast Langevin dynamics adds a
-momentum with friction; here the dynamics is overdamped, the limit of high friction.
+Conditional Sampling", arXiv 2502.03491. From it are the bidirectional guided (BiG) score and the inner steps at each
+noise level. Its fast Langevin dynamics has a momentum with friction; here the dynamics is overdamped, the limit of high
+friction, and its exact steps (`langevin_step`) and their size are our own.
 
 Let the latents be z = a x + b e, where x is the image, e the noise and a, b are the weights of `Schedule.weights`; let
 y be the known part of x, and x^ the network's estimate of x. The scores, times b^2, are
@@ -27,7 +27,7 @@ import torch
 from inpainting.engines.diffusion.schedule import Schedule
 
 STRENGTH = 8.0
-"""L above: how closely the estimate of the known part has to agree with it."""
+"""L above: how closely the estimate of the known part has to agree with it. The authors recommend 4 to 10."""
 STEP_SIZE = 0.2
 """Of one Langevin step, in units of b^2."""
 
