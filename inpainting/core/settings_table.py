@@ -227,6 +227,14 @@ class PaintSettings:
         choices=ALGORITHM_TYPES,
         spellings=ALGORITHM_SPELLINGS,
     )
+    lanpaint_steps: int | None = _sampling(
+        label="LanPaint steps",
+        help="Langevin steps at each noise level (LanPaint, Zheng et al. 2025), by which models that are not trained "
+        "to fill a mask follow what is around it, at a denoising strength of 1 too. Each step then runs the model 1 + "
+        "N times and is Euler's at the scheduler's noise levels. 5 is a good start; 0 is off.",
+        default_text="0",
+        range=(0, 20),
+    )
     clip_skip: int | None = _sampling(
         label="Clip skip",
         help="The layer of the text encoder that is used, counted from the end; 1 is the last.",

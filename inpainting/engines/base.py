@@ -15,6 +15,7 @@ from inpainting.catalog.specs import ControlImageKind, Kind, LoraSpec, ModelSpec
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Window, WindowRule
 from inpainting.core.image import CanonicalImage, Mask
+from inpainting.core.network_calls import network_calls
 from inpainting.core.request import InpaintRequest, PaintSettings
 
 
@@ -154,6 +155,11 @@ class SettingsPlan(Resolution):
     ignored: Mapping[str, str]  # the names of the settings without effect, each with the reason
     warnings: tuple[str, ...] = ()  # sentences for people
     max_megapixels: float | None = None  # to repaint, all images together; None: no limit
+
+    @property
+    def network_calls(self) -> int:
+        """The number of calls of the network for one image, 0 without steps."""
+        return network_calls(self.settings.steps, self.settings.lanpaint_steps, self.ignored)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -33,6 +33,7 @@ from inpainting.engines.erase.declaration import ERASE
 from inpainting.engines.moderation import find_safety_checker
 from inpainting.engines.passes import plan_passes
 from inpainting.engines.quick_fill.declaration import QUICK_FILL
+from inpainting.engines.surroundings import NOTHING_KEPT, is_trained_to_fill, surroundings_notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +210,10 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | No
     is_sent = request.placement is None and request.has_mask
     about_mask = (*masks.check(mask), *about_shadow) if is_sent else about_shadow
     about_mask = (*about_mask, *window_notes(mask, window, plan))
+    if mask.all():
+        plan = replace(plan, ignored={"lanpaint_steps": NOTHING_KEPT, **plan.ignored})
+    else:
+        about_mask = (*about_mask, *surroundings_notes(plan))
     return Plan(
         **_fields_of(plan) | {"warnings": (*plan.warnings, *about_mask, *notes, *lost)},
         images={name: image for name, image in images.items() if name not in unread},
@@ -314,6 +319,8 @@ def find_ignored_settings(engine: EngineDeclaration, resolution: Resolution) -> 
         reasons |= dict.fromkeys(sorted(unread), f"{family.label} models do not read it.")
         if model.path is not None and not takes_guidance(model.path, model.family):
             reasons["guidance_scale"] = f"The transformer of {model.label} was distilled without a guidance scale."
+        if is_trained_to_fill(model):
+            reasons["lanpaint_steps"] = f"{model.label} was trained to fill a mask."
     return reasons | dict.fromkeys(sorted(engine.ignored_settings), f"{engine.label} does not read it.")
 
 

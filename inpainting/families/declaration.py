@@ -83,7 +83,7 @@ class EmbeddingSupport:
 class ModelFamily:
     """A model architecture: how its models are built, checked, loaded and run.
 
-    Whether a model was trained for inpainting is read from its weights.
+    Whether a model with a UNet was trained for inpainting is read from its weights.
     """
 
     name: str
@@ -110,6 +110,8 @@ class ModelFamily:
     """
     caches_blocks: bool = False
     """Whether its models read the setting `cache`: diffusers' hooks for it know the blocks of its transformer."""
+    fills: bool = False
+    """Whether all its models were trained to fill a mask. Of families with a UNet its weights tell."""
     overflows_float16: bool = False
     """Whether its activations do not fit float16, so that bfloat16 is used instead."""
     latent_patch: int = 1

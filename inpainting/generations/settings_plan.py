@@ -16,6 +16,7 @@ from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import RANGES, SETTINGS
 from inpainting.engines.base import SettingsPlan
 from inpainting.engines.registry import AUTO
+from inpainting.engines.surroundings import surroundings_notes
 from inpainting.families.declaration import ModelFamily
 from inpainting.generations.description import with_public_names
 from inpainting.planning import planner
@@ -69,7 +70,7 @@ class _FormPlan:
             "model": plan.settings.model,
             "resolved": with_public_names(plan.settings.to_dict()),
             "ignored": with_public_names(plan.ignored),
-            "warnings": list(plan.warnings),
+            "warnings": [*plan.warnings, *surroundings_notes(plan)],
             "problems": with_public_names(problems),
             **self.window(plan, marked),
             "form": self.form(with_prompt),

@@ -139,7 +139,7 @@ def prepare_generation(plan: Plan, submission: Submission, *, shared: SharedImag
         source_name=submission.source_name,
         warnings=[*submission.warnings, *plan.warnings],
         shared=shared,
-        cost=cost_of(plan.window.work.area, images=plan.settings.num_images, steps=plan.settings.steps),
+        cost=cost_of(plan.window.work.area, images=plan.settings.num_images, steps=plan.network_calls),
         **plan_columns(plan),
         **submission.columns(),
     )

@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from numpy.typing import NDArray
 
+from inpainting.core.network_calls import network_calls
 from inpainting.database.compiled_query import CompiledQuery, Parameter
 from inpainting.engines.base import Queue
 from inpainting.models import Generation, Status
@@ -41,6 +42,7 @@ class GenerationFeatures:
     mask_bytes: int
     images: int = 1
     steps: int = 0
+    """Calls of the network for one image, see `network_calls`."""
 
     @property
     def logs(self) -> list[float]:
@@ -93,7 +95,7 @@ class QueuePosition:
     is_minimum: bool = False
 
 
-WORKLOAD_FIELDS = ("painted_pixels", "source__width", "source__height", "mask__byte_count", "settings")
+WORKLOAD_FIELDS = ("painted_pixels", "source__width", "source__height", "mask__byte_count", "settings", "ignored")
 
 
 def estimator_for(engine: str) -> RuntimeEstimator:
@@ -121,14 +123,17 @@ _newest_done = CompiledQuery(
 
 
 def workload_from(fields: Sequence[Any]) -> GenerationFeatures:
-    painted, width, height, mask_bytes, made = fields
-    return GenerationFeatures(painted, width * height, mask_bytes, made["num_images"], made["steps"] or 0)
+    painted, width, height, mask_bytes, made, ignored = fields
+    calls = network_calls(made["steps"], made.get("lanpaint_steps"), ignored)  # 0.1 stored no such setting
+    return GenerationFeatures(painted, width * height, mask_bytes, made["num_images"], calls)
 
 
 def generation_workload(generation: Generation) -> GenerationFeatures:
     source = generation.source
     size = source.width, source.height
-    return workload_from((generation.painted_pixels, *size, generation.mask.byte_count, generation.settings))
+    return workload_from(
+        (generation.painted_pixels, *size, generation.mask.byte_count, generation.settings, generation.ignored)
+    )
 
 
 def expected_seconds(generation: Generation) -> float | None:

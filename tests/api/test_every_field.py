@@ -74,6 +74,7 @@ ALTERNATIVES: dict[str, Any] = {
     "guidance_rescale": "0.5",
     "scheduler": "HeunDiscreteScheduler",
     "sampler_name": "heun",
+    "lanpaint_steps": "2",
     "clip_skip": "2",
     "cache": "fast",
     "use_karras_sigmas": "true",
@@ -156,6 +157,7 @@ def expected(field: str, model: str) -> str:
         **{("preset", family): "preset_unavailable" for family in others},
         **{(name, family): "adapter_unfit" for name in ADAPTER_FIELDS for family in others},
         **{(name, family): IGNORED for family in DIFFUSION_FAMILIES for name in ignored_settings(family)},
+        **{("lanpaint_steps", family): IGNORED for family in ("sd", "sdxl", "flux-fill")},  # these are trained to fill
         ("seed", "lama"): IGNORED,
         ("seed", "migan"): IGNORED,
         ("model", QUICK_FILL): IGNORED,

@@ -26,6 +26,7 @@ from inpainting.core.settings_table import (
 NUMBERS = [row for row in SETTINGS if row.range is not None]
 NUMBER_LIMITS = {
     **{"strength": (0, 1), "seed": (0, 2**63 - 1), "num_images": (1, 8), "mask_grow": (-256, 256), "steps": (1, 150)},
+    "lanpaint_steps": (0, 20),
     **{"mask_blur": (0, 256), "only_masked_padding": (0, 1024), "guidance_scale": (1, 100), "width": (64, 2048)},
     **{
         "max_upscaling": (1, 16),

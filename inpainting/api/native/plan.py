@@ -97,7 +97,7 @@ def plan_with_images(request: InpaintRequest, submission: Submission) -> dict[st
     settings, image, window = plan.settings, plan.request.image, plan.window
     png = encode_png(CanonicalImage(plan.mask[:, :, None]))
     painted = int(np.count_nonzero(plan.request.mask))
-    work = GenerationFeatures(painted, image.size.area, len(png), settings.num_images, settings.steps or 0)
+    work = GenerationFeatures(painted, image.size.area, len(png), settings.num_images, plan.network_calls)
     values = {
         "engine": plan.engine.name,
         "engine_reason": plan.reason,

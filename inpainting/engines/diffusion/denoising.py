@@ -13,6 +13,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning
 from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompts
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
+from inpainting.engines.diffusion.lanpaint import LanPaint
 from inpainting.engines.diffusion.schedule import Schedule
 
 
@@ -23,6 +24,7 @@ class TakenStep(NamedTuple):
     latents: torch.Tensor
     generator: torch.Generator
     pred_original_sample: torch.Tensor | None
+    lanpaint: LanPaint | None
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
@@ -53,6 +55,8 @@ class DenoisingState:
     image_prompts: ImagePrompts | None = None
     pred_original_sample: torch.Tensor | None = None
     """The scheduler's estimate of the final latents after the last step, [1, c, h, w]; None if it gives none."""
+    lanpaint: LanPaint | None = None
+    """None where the steps are those of the schedule alone. Set by `use_lanpaint`."""
     group: StepGroup | None = None
     """The last group of which this image was the first."""
     _device_timesteps: torch.Tensor | None = None
@@ -61,6 +65,27 @@ class DenoisingState:
     def index(self) -> int:
         """The number of steps that were taken."""
         return self.schedule.index
+
+    @property
+    def call_count(self) -> int:
+        """The number of calls of the network in all steps."""
+        return self._calls_in(len(self.schedule))
+
+    @property
+    def calls_done(self) -> int:
+        """The number of calls of the network so far."""
+        return self._calls_in(self.index) + (0 if self.lanpaint is None else self.lanpaint.taken)
+
+    def _calls_in(self, steps: int) -> int:
+        return steps if self.lanpaint is None else self.lanpaint.call_count(self.schedule, steps)
+
+    def use_lanpaint(self, inner_steps: int) -> None:
+        """Take so many Langevin steps at each noise level, before the first step of the image.
+
+        Nothing changes with 0, for a network that takes the masked image, and where nothing is kept.
+        """
+        if inner_steps and self.image is not None and self.masked_image is None and bool((self.mask < 1).any()):
+            self.lanpaint = LanPaint(inner_steps)
 
     @property
     def timesteps(self) -> torch.Tensor:
@@ -119,9 +144,12 @@ class DenoisingState:
 
     def taken_step(self, prediction: torch.Tensor) -> TakenStep:
         """Compute this step without changing the image. prediction: the network's output, [rows, c, h, w]."""
-        generator = self.generator.clone_state()
-        schedule, latents, estimate = self.schedule.step(self._guided(prediction), self.latents, generator)
-        return TakenStep(schedule, self._with_kept_part(latents, schedule), generator, estimate)
+        generator, prediction = self.generator.clone_state(), self._guided(prediction)
+        if self.lanpaint is not None and self.image is not None:
+            moved = self.lanpaint.move(self.schedule, self.latents, prediction, self.image, self.mask, generator)
+            return TakenStep(moved.schedule, moved.latents, generator, moved.pred_original_sample, moved.lanpaint)
+        schedule, latents, estimate = self.schedule.step(prediction, self.latents, generator)
+        return TakenStep(schedule, self._with_kept_part(latents, schedule), generator, estimate, None)
 
     def advance(self, prediction: torch.Tensor) -> None:
         """Take a step alone. prediction: the network's output, [rows, c, h, w]."""
@@ -192,14 +220,14 @@ class StepGroup:
 
 @torch.inference_mode()
 def advance(states: Sequence[DenoisingState], predictions: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Take one step of each image. Returns their latents, [images, c, h, w].
+    """Take one step of each image, or one Langevin step. Returns their latents, [images, c, h, w].
 
     predictions: the network's output for each one's rows. If this fails no image is changed; it may be tried again.
     """
     steps = [state.taken_step(prediction) for state, prediction in zip(states, predictions, strict=True)]
     latents = torch.cat([step.latents for step in steps])
     for state, step in zip(states, steps, strict=True):
-        state.schedule, state.latents, state.generator, state.pred_original_sample = step
+        state.schedule, state.latents, state.generator, state.pred_original_sample, state.lanpaint = step
     return latents
 
 

@@ -6,6 +6,7 @@ Its timesteps and noise levels stay on the CPU: reading one from a GPU would wai
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,6 +46,11 @@ class Schedule:
         """Whether the network predicts the velocity from image to noise (Lipman et al. 2022, arXiv 2210.02747)."""
         return hasattr(self.scheduler, "scale_noise")
 
+    @property
+    def order(self) -> int:
+        """The number of calls of the network in a step of the method, 1 or 2."""
+        return int(self.scheduler.order)
+
     def first_latents(self, noise: torch.Tensor) -> torch.Tensor:
         """The latents of a generation that starts from noise alone."""
         return noise * float(self.scheduler.init_noise_sigma)
@@ -59,14 +65,45 @@ class Schedule:
         """An image's latents with the noise before this step; without noise after the last step."""
         if self.is_done:
             return image
-        # The weights of both, by unit vectors on the CPU: diffusers would copy its noise levels to the latents' device.
+        of_image, of_noise = self.weights
+        return of_image * image + of_noise * noise
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """The weights of an image and of the noise in the latents before this step. Not after the last step."""
+        # By unit vectors on the CPU: diffusers would copy its noise levels to the latents' device.
         vectors, timestep = torch.eye(2, dtype=torch.float64), self.timesteps[self.index][None]
         if self.is_flow:
             weights = self.scheduler.scale_noise(vectors[0], timestep, vectors[1])
         else:
             weights = self.scheduler.add_noise(vectors[0], vectors[1], timestep)
         of_image, of_noise = weights.flatten().tolist()
-        return of_image * image + of_noise * noise
+        return of_image, of_noise
+
+    def denoised(self, prediction: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        """The network's estimate of the image, from its output for the latents before this step.
+
+        It may predict the velocity of a flow (`is_flow`), the noise, the image (`sample`), or `v_prediction` (Salimans
+        and Ho 2022, arXiv 2202.00512, appendix D).
+        """
+        of_image, of_noise = self.weights
+        if self.is_flow:
+            return latents - of_noise * prediction
+        prediction_type = self.scheduler.config.prediction_type
+        if prediction_type == "sample":
+            return prediction
+        if prediction_type == "epsilon":
+            return (latents - of_noise * prediction) / of_image
+        scale = math.hypot(of_image, of_noise)  # 1 for variance-preserving weights
+        return (of_image / scale * latents - of_noise * prediction) / scale
+
+    def after(self) -> Schedule:
+        """The schedule after this step, with both calls of a second-order method, for latents that move otherwise."""
+        schedule, nothing = self, torch.zeros(1, 1, 1, 1)
+        for _ in range(self.order):
+            if not schedule.is_done:
+                schedule, _, _ = schedule.step(nothing, schedule.scaled(nothing), torch.Generator())
+        return schedule
 
     def step(
         self, prediction: torch.Tensor, latents: torch.Tensor, generator: torch.Generator

@@ -37,6 +37,7 @@ def flux_family(
     steps: int,
     guidance_scale: float,
     edits: bool = False,
+    fills: bool = False,
 ) -> ModelFamily:
     """Return the declaration of a family of FLUX.1, which differs from the others in these arguments alone.
 
@@ -65,6 +66,7 @@ def flux_family(
         pipeline_class=pipeline_class,
         edits=edits,
         caches_blocks=True,
+        fills=fills,
         overflows_float16=True,
         latent_patch=2,
         schedulers=FLOW_SCHEDULERS,

@@ -16,5 +16,6 @@ FLUX_FILL = register(
         # As on its model card.
         steps=50,
         guidance_scale=30.0,
+        fills=True,
     )
 )

@@ -143,7 +143,8 @@ class Admission:
         steps = len(state.timesteps)
         idle = [network.slug for network in state.controlnets if not network.applies_in(steps)]
         job.add_notes(*map(controlnet.NEVER_APPLIED.format, idle))
-        job.steps_total = steps * job.request.settings.num_images
+        state.use_lanpaint(job.request.settings.lanpaint_steps or 0)
+        job.steps_total = state.call_count * job.request.settings.num_images
         window = np.asarray(job.request.image.pixels, np.uint8)
         previewer = previews.make_previewer(window, state, self.cache.preview_decoder(job.spec.family))
         sample = InFlightSample(job, index, state, previewer, model.hardware.dtype)

@@ -86,7 +86,7 @@ class StepExecutor:
             if is_finite:
                 batch.undecoded.append(sample)
             elif not sample.job.is_done:
-                self._start_again(sample, batch, steps_reported=sample.state.index)
+                self._start_again(sample, batch, steps_reported=sample.state.calls_done)
         batch.samples = [sample for sample in batch.samples if not sample.state.is_done]
         if not batch.samples and batch.key.cache_level is not None:
             batch.model.block_cache.remove()
@@ -183,7 +183,7 @@ class StepExecutor:
         if known is None or self._is_finite(sample, known):
             return True
         if not sample.job.is_done:
-            self._start_again(sample, batch, steps_reported=sample.state.index - 1)
+            self._start_again(sample, batch, steps_reported=sample.state.calls_done - 1)
         return False
 
     def _is_finite(self, sample: InFlightSample, check: FiniteCheck | None) -> bool:
