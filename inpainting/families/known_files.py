@@ -65,7 +65,6 @@ KNOWN_FILES = (
         "the transformer of Z-Image", (IN + r"noise_refiner\.", IN + r"layers\.0\.attention\."), family="z-image"
     ),
     # ControlNets
-    KnownFile("a ControlNet for Z-Image", (r"\Acontrol_(all_x_embedder|layers)\b",)),
     KnownFile("a ControlNet for Qwen-Image", (r"\Acontrolnet_(x_embedder|blocks)\.", r"\.img_mod\.")),
     KnownFile(
         "a ControlNet for a transformer, such as those of FLUX.1 and Stable Diffusion 3",

@@ -61,6 +61,15 @@ NEW = {
     "controlnet/controlnet-union-sdxl-1.0_promax.safetensors": (
         "controlnet union for sdxl, controlnet-union-sdxl-1.0_promax"
     ),
+    "controlnet/Z-Image-Turbo-Fun-Controlnet-Union.safetensors": (
+        "controlnet union for z-image, z-image-turbo-fun-controlnet-union"
+    ),
+    "model_patches/Z-Image-Turbo-Fun-Controlnet-Union-2.1.safetensors": (
+        "controlnet union for z-image, z-image-turbo-fun-controlnet-union-2.1"
+    ),
+    "model_patches/Z-Image-Turbo-Fun-Controlnet-Tile-2.1-lite-2601-8steps.safetensors": (
+        "controlnet tile for z-image, z-image-turbo-fun-controlnet-tile-2.1-lite-2601-8steps"
+    ),
     "embeddings/easynegative.safetensors": "embedding sd, easynegative",
     "embeddings/negativeXL_D.safetensors": "embedding sdxl, negativexl_d",
     "loras/sd15-kohya.safetensors": "lora sd, sd15-kohya",
@@ -227,8 +236,8 @@ LEFT = {
         "ip-adapter-faceid_sd15.safetensors is an IP-Adapter for the identity of a face (FaceID), which needs "
         "another network and is not supported."
     ),
-    "controlnet/Z-Image-Turbo-Fun-Controlnet-Union.safetensors": (
-        "It is a ControlNet for Z-Image, which is not supported."
+    "model_patches/some-controlnet-z-image.safetensors": (
+        "some-controlnet-z-image.safetensors is no ControlNet of a published shape for Z-Image."
     ),
     "controlnet/Qwen-Image-InstantX-ControlNet-Inpainting.safetensors": (
         "It is a ControlNet for Qwen-Image, which is not supported."
