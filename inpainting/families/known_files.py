@@ -65,7 +65,6 @@ KNOWN_FILES = (
         "the transformer of Z-Image", (IN + r"noise_refiner\.", IN + r"layers\.0\.attention\."), family="z-image"
     ),
     # ControlNets
-    KnownFile("a ControlNet for Qwen-Image", (r"\Acontrolnet_(x_embedder|blocks)\.", r"\.img_mod\.")),
     KnownFile(
         "a ControlNet for a transformer, such as those of FLUX.1 and Stable Diffusion 3",
         (r"\Acontrolnet_(x_embedder|blocks|single_blocks|mode_embedder)\.",),
@@ -74,7 +73,6 @@ KNOWN_FILES = (
     KnownFile("a ControlNet-LLLite", (r"\Alllite_",)),
     KnownFile("a T2I-Adapter", (r"\A(adapter\.)?body\.\d+\.(block1|resnets|in_conv)\b",)),
     KnownFile("a motion module of AnimateDiff", (r"motion_modules\.",)),
-    # After the ControlNet for it, which has the same blocks
     KnownFile(
         "the transformer of Qwen-Image or Qwen-Image-Edit",
         (IN + r"transformer_blocks\.\d+\.img_mod\.",),

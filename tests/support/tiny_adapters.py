@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import ControlNetModel, ControlNetUnionModel, ZImageControlNetModel
+from diffusers import ControlNetModel, ControlNetUnionModel, QwenImageControlNetModel, ZImageControlNetModel
 from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -83,8 +83,29 @@ def z_image_controlnet(*, seed: int = 0, refiner: str | None = "control_noise_re
     return network.eval()
 
 
+def qwen_image_controlnet(*, seed: int = 0, inpaints: bool = True, **more: Any) -> Any:
+    """A ControlNet for a model of the family qwen-image, with random weights in its zero-initialised layers."""
+    torch.manual_seed(seed)
+    shape: dict[str, Any] = {
+        "in_channels": 4 * 16,
+        "out_channels": 16,
+        "num_layers": 1,
+        "attention_head_dim": 16,
+        "num_attention_heads": 2,
+        "joint_attention_dim": FEATURES,
+        "axes_dims_rope": (4, 6, 6),
+        "extra_condition_channels": 4 if inpaints else 0,
+    }
+    network = QwenImageControlNetModel(**{**shape, **more})
+    for layer in (network.controlnet_x_embedder, *network.controlnet_blocks):
+        torch.nn.init.normal_(layer.weight, std=0.3)
+    return network.eval()
+
+
 def saved_controlnet(folder: Path, family: str, control: ControlImageKind, *, seed: int = 0, **more: Any) -> ModelSpec:
-    build = {"z-image": z_image_controlnet}.get(family) or partial(controlnet, family)
+    build = {"z-image": z_image_controlnet, "qwen-image": qwen_image_controlnet}.get(family) or partial(
+        controlnet, family
+    )
     build(seed=seed, **more).save_pretrained(folder, safe_serialization=True)
     return ModelSpec(
         slug=folder.name, label=folder.name, family=family, kind=Kind.CONTROLNET, control=control, path=folder

@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 from inpainting.catalog.inspection.adapter_files import single_file_configuration
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.scanning import scan
-from inpainting.catalog.specs import Kind
+from inpainting.catalog.specs import ControlImageKind, Kind
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
-from inpainting.families.z_image import controlnet_files
+from inpainting.families.qwen_image import controlnet_files as qwen_image_files
+from inpainting.families.z_image import controlnet_files as z_image_files
 from inpainting.models import InferenceModel
 from tests.engines.diffusion.pipelines import CPU
 from tests.support import comfyui_files, tiny_adapters
@@ -32,8 +33,8 @@ def added(path: Path, family: str, control: str) -> Any:
 
 def assert_same(loaded: Any, network: Any) -> None:
     assert type(loaded) is type(network)
-    differing = {name for name, value in network.config.items() if value != loaded.config[name]}
-    assert {name for name in differing if not name.startswith("_")} == set()
+    own = {name: value for name, value in network.config.items() if not name.startswith("_")}
+    assert {name: loaded.config[name] for name in own} == own
     assert loaded.state_dict().keys() == network.state_dict().keys()
     for name, expected in network.state_dict().items():
         torch.testing.assert_close(loaded.state_dict()[name], expected, rtol=0, atol=0)
@@ -50,8 +51,8 @@ def test_each_version_of_z_image_fun_is_told_by_its_tensors(
     has_unused_layers: bool,
 ) -> None:
     settings.MODELS_DIR = tmp_path / "models"
-    monkeypatch.setattr(controlnet_files, "WIDTH", 32)
-    monkeypatch.setattr(controlnet_files, "LAYERS", 2)
+    monkeypatch.setattr(z_image_files, "WIDTH", 32)
+    monkeypatch.setattr(z_image_files, "LAYERS", 2)
     places = None if refiner is None else [0]
     network = tiny_adapters.z_image_controlnet(refiner=refiner, control_refiner_layers_places=places)
     tensors = network.state_dict()
@@ -67,6 +68,19 @@ def test_each_version_of_z_image_fun_is_told_by_its_tensors(
     assert_same(added(path, "z-image", "union"), network)
 
 
+@pytest.mark.parametrize(("control", "inpaints"), [("inpaint", True), ("union", False)])
+def test_one_of_qwen_image_is_told_by_its_tensors(
+    db: None, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, control: str, inpaints: bool
+) -> None:
+    settings.MODELS_DIR = tmp_path / "models"
+    monkeypatch.setattr(qwen_image_files, "WIDTH", 32)
+    monkeypatch.setattr(qwen_image_files, "ROPE", (4, 6, 6))
+    network = tiny_adapters.qwen_image_controlnet(inpaints=inpaints, axes_dims_rope=[4, 6, 6], num_layers=2)
+    path = tmp_path / f"instantx.v1-{control}.safetensors"
+    save_file(network.state_dict(), path)
+    assert_same(added(path, "qwen-image", control), network)
+
+
 @pytest.mark.parametrize(
     ("layers", "places"), [(6, [0, 5, 10, 15, 20, 25]), (15, [*range(0, 30, 2)]), (3, [0, 10, 20])]
 )
@@ -79,10 +93,12 @@ def test_the_layers_on_which_a_published_file_acts_follow_from_their_number(
     assert (configuration["dim"], configuration["n_heads"]) == (3840, 30)
 
 
-@pytest.mark.parametrize(("family", "other"), [("z-image", "sdxl"), ("z-image", "flux-fill")])
+@pytest.mark.parametrize(
+    ("family", "other"), [("z-image", "sdxl"), ("z-image", "flux-fill"), ("qwen-image", "z-image")]
+)
 def test_one_for_another_family_is_refused(db: None, tmp_path: Path, family: str, other: str) -> None:
     folder = tmp_path / "union"
-    tiny_adapters.z_image_controlnet().save_pretrained(folder, safe_serialization=True)
+    tiny_adapters.saved_controlnet(folder, family, ControlImageKind.UNION)
     (found,) = scan(tmp_path)
     assert (found.kind, found.family, found.control, found.reason) == (Kind.CONTROLNET, family, "union", "")
     options = [f"--family={other}", "--kind=controlnet", "--control=union"]
