@@ -139,8 +139,8 @@ def test_start_and_end_are_those_of_the_reference_pipeline(
 
 def test_what_fills_the_hole_depends_on_what_is_around_it(spec: ModelSpec, inpainter: ModelSpec) -> None:
     requested = request(control=inpainter.slug, **PLAIN)
-    inverted = CanonicalImage(255 - np.asarray(requested.image.pixels))
-    hole = np.array(requested.image.pixels)
+    inverted = CanonicalImage(255 - np.asarray(requested.image.pixels, np.uint8))
+    hole = np.array(requested.image.pixels, np.uint8)
     hole[requested.mask > 0] = 0
     latents, other, same = denoised_latents(
         spec,

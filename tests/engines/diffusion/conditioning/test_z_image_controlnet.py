@@ -176,8 +176,8 @@ def test_the_kept_part_is_restored_in_the_steps_without_it(spec: ModelSpec, unio
 def test_what_fills_the_hole_depends_on_what_is_around_it(spec: ModelSpec, unions: dict[str, ModelSpec]) -> None:
     union = unions["2.1"]
     requested = request(control=union.slug, control_type="inpaint")
-    inverted = CanonicalImage(255 - np.asarray(requested.image.pixels))
-    hole = np.array(requested.image.pixels)
+    inverted = CanonicalImage(255 - np.asarray(requested.image.pixels, np.uint8))
+    hole = np.array(requested.image.pixels, np.uint8)
     hole[requested.mask > 0] = 0
     latents, other, same = denoised_latents(
         spec, [requested, replace(requested, image=inverted), replace(requested, image=CanonicalImage(hole))], [union]
