@@ -104,9 +104,8 @@ def qwen_image_controlnet(*, seed: int = 0, inpaints: bool = True, **more: Any) 
 
 
 def saved_controlnet(folder: Path, family: str, control: ControlImageKind, *, seed: int = 0, **more: Any) -> ModelSpec:
-    build = {"z-image": z_image_controlnet, "qwen-image": qwen_image_controlnet}.get(family) or partial(
-        controlnet, family
-    )
+    builders: dict[str, Callable[..., Any]] = {"z-image": z_image_controlnet, "qwen-image": qwen_image_controlnet}
+    build = builders.get(family) or partial(controlnet, family)
     build(seed=seed, **more).save_pretrained(folder, safe_serialization=True)
     return ModelSpec(
         slug=folder.name, label=folder.name, family=family, kind=Kind.CONTROLNET, control=control, path=folder

@@ -40,6 +40,7 @@ class QwenImage(ZImage):
         encoded = self.pipeline.text_encoder(given, output_hidden_states=True, use_cache=False, logits_to_keep=1)
         return torch.as_tensor(encoded.hidden_states[-1][0, self.skipped_tokens :])
 
+    @torch.inference_mode()
     def control(
         self, network: Any, control: RequestedControl, request: InpaintRequest, codec: LatentCodec
     ) -> ControlNetConditioning:

@@ -95,6 +95,7 @@ class ZImage(FlowModel):
 
     # Start
 
+    @torch.inference_mode()
     def control(
         self, network: Any, control: RequestedControl, request: InpaintRequest, codec: LatentCodec
     ) -> ControlNetConditioning:
