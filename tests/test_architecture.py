@@ -27,7 +27,7 @@ IMPORTED_ONLY_BY |= dict.fromkeys(
         *("inpainting.segmenters.networks", "inpainting.captioning.", "inpainting.preprocessors."),
     ),
 )
-FAMILY_NETWORK = re.compile(r"inpainting\.families\.\w+\.network\Z")
+FAMILY_NETWORK = re.compile(r"inpainting\.families\.\w+\.(network|controlnet)\Z")
 """The modules of the families that may import torch and diffusers. They stand above the rest of their packages."""
 IMPORTED_ONLY_BY["onnxruntime"] = "inpainting.networks.onnx_sessions"
 IMPORTED_ONLY_BY["numba"] = "inpainting.core.compiled"

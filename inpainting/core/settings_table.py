@@ -166,7 +166,8 @@ class PaintSettings:
     strength: float | None = _sampling(
         label="Denoising strength",
         help="0 keeps the masked area as it is, 1 replaces it freely.",
-        default_text=f"1 for models trained to fill a mask, {DEFAULT_STRENGTH:g} for others",
+        default_text="1 for models trained to fill a mask and with an inpainting ControlNet, "
+        f"{DEFAULT_STRENGTH:g} for others",
         range=(0.0, 1.0),
         step=0.01,
         public_name="denoising_strength",

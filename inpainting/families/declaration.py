@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from inpainting.core.settings_table import SCHEDULERS
@@ -67,6 +69,36 @@ class LoraSupport:
     def load_other_model(self) -> OtherModel | None:
         """Return the function that `other_model` names."""
         return pkgutil.resolve_name(self.other_model) if self.other_model else None
+
+
+@dataclass(frozen=True, slots=True)
+class ControlNetSupport:
+    """ControlNets of a family whose network is a transformer."""
+
+    class_name: str
+    """Of diffusers."""
+    tensors: tuple[str, ...]
+    """Patterns of tensor names; a ControlNet in one file holds a tensor for each."""
+    configuration: str
+    """The function for the configuration of a ControlNet in one file, as "module:name".
+
+    It takes the file and its header and returns the configuration for diffusers. Raises ModelRefused for another shape.
+    """
+    kinds: frozenset[str]
+    """The kinds of control images, of `specs.ControlImageKind`, that its ControlNet-Unions were trained on."""
+
+    is_converted: bool = False
+    """Whether diffusers changes the tensors of a ControlNet in one file (`from_single_file`)."""
+
+    def load_configuration(self) -> Callable[[Path, Mapping[str, Any]], dict[str, Any]]:
+        """Return the function that `configuration` names."""
+        found: Callable[[Path, Mapping[str, Any]], dict[str, Any]] = pkgutil.resolve_name(self.configuration)
+        return found
+
+    def is_in(self, names: Iterable[str]) -> bool:
+        """Return whether a file with tensors of these names is one of the ControlNets."""
+        names = list(names)
+        return all(any(re.search(pattern, name) for name in names) for pattern in self.tensors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +178,8 @@ class ModelFamily:
     """Name in `catalog.configurations` of the published one, for VAEs of one file; "" where there is none."""
     lora: LoraSupport | None = None
     """None where its models take no LoRAs."""
+    controlnet: ControlNetSupport | None = None
+    """None where its models take no ControlNets, and where those are of a UNet (`text_features`)."""
     embedding: EmbeddingSupport | None = None
     """None where its models take no textual inversions."""
     preview_decoder: str = ""

@@ -60,8 +60,6 @@ KNOWN_FILES = (
     KnownFile("a part of Stable Cascade", (IN + r"(clip_txt_mapper|down_blocks\.1\.0\.channelwise\.0)\.",)),
     KnownFile("a transformer of Lumina-Image 2.0", (IN + r"layers\.0\.attention\.qkv\.(weight|qweight)\Z",), 2304),
     # ControlNets
-    KnownFile("a ControlNet for Z-Image", (r"\Acontrol_(all_x_embedder|layers)\b",)),
-    KnownFile("a ControlNet for Qwen-Image", (r"\Acontrolnet_(x_embedder|blocks)\.", r"\.img_mod\.")),
     KnownFile(
         "a ControlNet for a transformer, such as those of FLUX.1 and Stable Diffusion 3",
         (r"\Acontrolnet_(x_embedder|blocks|single_blocks|mode_embedder)\.",),

@@ -96,6 +96,6 @@ def test_a_boolean_can_be_turned_off(parser: ArgumentParser) -> None:
 
 def test_the_help_states_ranges_and_defaults(parser: ArgumentParser) -> None:
     text = " ".join(parser.format_help().split())
-    assert "(default: 1 for models trained to fill a mask, 0.75 for others)" in text
+    assert "(default: 1 for models trained to fill a mask and with an inpainting ControlNet, 0.75 for others)" in text
     assert "-256 to 256 px." in text
     assert find_setting("steps").help in text

@@ -60,6 +60,28 @@ def clip_vision(width: int, projection: int, patch: int = 14) -> Tensors:
     return tensors(shapes, "F16")
 
 
+def z_image_fun(layers: int, channels: int) -> Tensors:
+    """A ControlNet of Z-Image-Fun, with channels of its control image's latents."""
+    shapes: dict[str, Shape] = {"control_all_x_embedder.2-1.weight": (3840, 4 * channels)}
+    for part, count in (("control_layers", layers), ("control_noise_refiner", 2)):
+        shapes |= blocks(part, count, {"attention.norm_q.weight": (128,), "attention.to_q.weight": (3840, 3840)})
+        if channels > 16 or part == "control_layers":
+            shapes[f"{part}.0.before_proj.weight"] = (3840, 3840)
+    return tensors(shapes, "BF16")
+
+
+def qwen_controlnet(channels: int) -> Tensors:
+    """A ControlNet for Qwen-Image, with channels of its control image's tokens."""
+    layers: dict[str, Shape] = {"img_mod.1.weight": (18432, 3072), "attn.norm_q.weight": (128,)}
+    shapes: dict[str, Shape] = {
+        "controlnet_x_embedder.weight": (3072, channels),
+        "img_in.weight": (3072, 64),
+        "txt_in.weight": (3072, 3584),
+    }
+    shapes |= blocks("controlnet_blocks", 5, {"weight": (3072, 3072)}) | blocks("transformer_blocks", 5, layers)
+    return tensors(shapes, "BF16")
+
+
 def ip_adapter(features: int, projection: dict[str, Shape]) -> Tensors:
     layers = {f"ip_adapter.{number}.to_{name}_ip": (640, features) for number in (1, 3) for name in ("k", "v")}
     return weights(layers, "F16") | tensors(projection, "F16", prefix="image_proj.")
@@ -250,15 +272,13 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "controlnet/control_v11p_sd15_canny_fp16.safetensors": lambda: controlnet(768),
     "controlnet/control_v11p_sd15_inpaint_fp16.safetensors": lambda: controlnet(768),
     "controlnet/controlnet-union-sdxl-1.0_promax.safetensors": lambda: union(2048),
-    "controlnet/Z-Image-Turbo-Fun-Controlnet-Union.safetensors": lambda: (
-        one("control_all_x_embedder.2-1.weight", 3840, 64)
-        | weights(blocks("control_layers", 6, {"attention.to_q": (3840, 3840)}))
-    ),
-    "controlnet/Qwen-Image-InstantX-ControlNet-Inpainting.safetensors": lambda: weights(
-        {"controlnet_x_embedder": (3072, 68)}
-        | blocks("controlnet_blocks", 5, {"": (3072, 3072)})
-        | blocks("transformer_blocks", 5, {"img_mod.1": (18432, 3072)})
-    ),
+    "controlnet/Z-Image-Turbo-Fun-Controlnet-Union.safetensors": lambda: z_image_fun(6, 16),
+    "model_patches/Z-Image-Turbo-Fun-Controlnet-Union-2.1.safetensors": lambda: z_image_fun(15, 33),
+    "model_patches/Z-Image-Turbo-Fun-Controlnet-Tile-2.1-lite-2601-8steps.safetensors": lambda: z_image_fun(3, 33),
+    "model_patches/some-controlnet-z-image.safetensors": lambda: z_image_fun(4, 33),
+    "controlnet/Qwen-Image-InstantX-ControlNet-Inpainting.safetensors": lambda: qwen_controlnet(68),
+    "controlnet/Qwen-Image-InstantX-ControlNet-Union.safetensors": lambda: qwen_controlnet(64),
+    "controlnet/some-controlnet-qwen.safetensors": lambda: qwen_controlnet(72),
     "controlnet/FLUX.1-dev-ControlNet-Union-Pro-2.0.safetensors": lambda: weights(
         {"controlnet_x_embedder": (3072, 64)} | blocks("transformer_blocks", 6, {"attn.to_q": (3072, 3072)})
     ),

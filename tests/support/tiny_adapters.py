@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import ControlNetModel, ControlNetUnionModel
+from diffusers import ControlNetModel, ControlNetUnionModel, QwenImageControlNetModel, ZImageControlNetModel
 from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -59,8 +61,52 @@ def controlnet(family: str, *, seed: int = 0, modes: int = 0, **more: Any) -> An
     return network.eval()
 
 
+def z_image_controlnet(*, seed: int = 0, refiner: str | None = "control_noise_refiner", **more: Any) -> Any:
+    """A ControlNet for a model of the family z-image, with random weights in its zero-initialised layers.
+
+    refiner: `add_control_noise_refiner` of version 2.1; `control_layers` of 2.0; None, with 16 channels, of 1.
+    """
+    torch.manual_seed(seed)
+    shape: dict[str, Any] = {
+        "control_layers_places": [0, 1],
+        "control_refiner_layers_places": [0],
+        "control_in_dim": 16 if refiner is None else 33,
+        "add_control_noise_refiner": refiner,
+        "dim": 32,
+        "n_refiner_layers": 1,
+        "n_heads": 2,
+        "n_kv_heads": 2,
+    }
+    network = ZImageControlNetModel(**{**shape, **more})
+    for name, weight in network.named_parameters():
+        if name.endswith(("before_proj.weight", "after_proj.weight")):
+            torch.nn.init.normal_(weight, std=0.3)
+    return network.eval()
+
+
+def qwen_image_controlnet(*, seed: int = 0, inpaints: bool = True, **more: Any) -> Any:
+    """A ControlNet for a model of the family qwen-image, with random weights in its zero-initialised layers."""
+    torch.manual_seed(seed)
+    shape: dict[str, Any] = {
+        "in_channels": 4 * 16,
+        "out_channels": 16,
+        "num_layers": 1,
+        "attention_head_dim": 16,
+        "num_attention_heads": 2,
+        "joint_attention_dim": FEATURES,
+        "axes_dims_rope": (4, 6, 6),
+        "extra_condition_channels": 4 if inpaints else 0,
+    }
+    network = QwenImageControlNetModel(**{**shape, **more})
+    for layer in (network.controlnet_x_embedder, *network.controlnet_blocks):
+        torch.nn.init.normal_(layer.weight, std=0.3)
+    return network.eval()
+
+
 def saved_controlnet(folder: Path, family: str, control: ControlImageKind, *, seed: int = 0, **more: Any) -> ModelSpec:
-    controlnet(family, seed=seed, **more).save_pretrained(folder, safe_serialization=True)
+    builders: dict[str, Callable[..., Any]] = {"z-image": z_image_controlnet, "qwen-image": qwen_image_controlnet}
+    build = builders.get(family) or partial(controlnet, family)
+    build(seed=seed, **more).save_pretrained(folder, safe_serialization=True)
     return ModelSpec(
         slug=folder.name, label=folder.name, family=family, kind=Kind.CONTROLNET, control=control, path=folder
     )

@@ -36,12 +36,21 @@ USUAL_CHANNELS = 4
 TINY_VAE = "AutoencoderTiny"
 UNION = "ControlNetUnionModel"
 UNION_TENSOR = "task_embedding"
-WHOLE_FILE = "diffusion_pytorch_model.safetensors"
-CLASSES = {
-    Kind.VAE: frozenset({"AutoencoderKL", TINY_VAE}),
-    Kind.CONTROLNET: frozenset({"ControlNetModel", UNION}),
+DIFFUSERS_NAMES = {UNION} | {
+    family.controlnet.class_name
+    for family in families.registered_families()
+    if family.controlnet and not family.controlnet.is_converted
 }
-"""Classes that the configuration of a VAE or ControlNet may name."""
+"""ControlNets whose files all have the tensors' names of diffusers."""
+WHOLE_FILE = "diffusion_pytorch_model.safetensors"
+VAES = frozenset({"AutoencoderKL", TINY_VAE})
+UNET_CONTROLNETS = frozenset({"ControlNetModel", UNION})
+CLASSES = {
+    Kind.VAE: VAES,
+    Kind.CONTROLNET: UNET_CONTROLNETS
+    | {family.controlnet.class_name for family in families.registered_families() if family.controlnet},
+}
+"""Classes that the configuration of a VAE or ControlNet may name, of any family."""
 SINGLE_FILES = {
     Kind.VAE: r"\A(first_stage_model\.)?decoder\.conv_in\.weight\Z",
     Kind.CONTROLNET: r"(input_hint_block\.0|controlnet_cond_embedding\.conv_in)\.weight\Z",
@@ -71,8 +80,9 @@ def check_network(folder: Path, family: str, kind: Kind) -> None:
     texts = check_texts(folder)
     configuration = texts.get(Path(CONFIG), {})
     class_name = configuration.get("_class_name")
-    if class_name not in CLASSES[kind]:
-        known = " and ".join(sorted(CLASSES[kind]))
+    classes = classes_for(family, kind)
+    if class_name not in classes:
+        known = " and ".join(sorted(classes))
         raise ModelRefused(f"{folder.name} names the class {quote(class_name)} in its {CONFIG}; known are {known}.")
     if kind is Kind.VAE:
         check_vae(configuration, family)
@@ -80,6 +90,18 @@ def check_network(folder: Path, family: str, kind: Kind) -> None:
         check_text_features(configuration, family)
     check_weights(path for path in files_in(folder) if path.parent == folder)
     check_shards(folder, [path.name for path in files_in(folder) if path.parent == folder])
+
+
+def classes_for(family: str, kind: Kind) -> frozenset[str]:
+    """Return the classes of VAEs or ControlNets for a family. Raises ModelRefused where it takes none."""
+    known = families.get(family)
+    if kind is Kind.VAE:
+        return VAES
+    if known.controlnet is not None:
+        return frozenset({known.controlnet.class_name})
+    if not known.text_features:
+        raise ModelRefused(f"Models of the family {family} take no ControlNets.")
+    return UNET_CONTROLNETS
 
 
 def check_tiny_vae(folder: Path, family: str) -> None:
@@ -96,7 +118,7 @@ def check_vae(configuration: Mapping[str, Any], family: str) -> None:
     """
     layout = families.get(family).layout
     own = layout.components.get("vae") if isinstance(layout, DiffusersLayout) else None
-    if own is not None and not any(f"diffusers.{name}" in own.classes for name in CLASSES[Kind.VAE]):
+    if own is not None and not any(f"diffusers.{name}" in own.classes for name in VAES):
         raise ModelRefused(f"Models of the family {family} take no other VAE than their own.")
     expected, factor = families.get(family).latent_channels, configuration.get("scaling_factor")
     channels = configuration.get("latent_channels", USUAL_CHANNELS)
@@ -214,6 +236,8 @@ def single_file_configuration(path: Path, family: str, kind: Kind) -> dict[str, 
     if path.suffix.lower() != WEIGHTS:
         raise ModelRefused(f"{path.name} is no {WEIGHTS} file.")
     header, known = read_header(path), families.get(family)
+    if kind is Kind.CONTROLNET and known.controlnet is not None and known.controlnet.is_in(header):
+        return known.controlnet.load_configuration()(path, header)
     marks = [name for name in header if re.search(SINGLE_FILES[kind], name)]
     names = [known.vae_configuration] if kind is Kind.VAE else known.configurations.get(text_features(header) or 0, ())
     if not marks or not any(names):
@@ -240,9 +264,9 @@ def is_union(path: Path) -> bool:
 def single_file_name(path: Path, configuration: Mapping[str, Any]) -> str:
     """Return the name of a VAE's or ControlNet's file beside its configuration.
 
-    diffusers finds out the names of the tensors of other classes than ControlNet-Union, whose files have its own names.
+    diffusers finds out the names of the tensors of other classes than these, whose files have its own names.
     """
-    return WHOLE_FILE if configuration.get("_class_name") == UNION else path.name
+    return WHOLE_FILE if configuration.get("_class_name") in DIFFUSERS_NAMES else path.name
 
 
 def adapter_files(names: Iterable[str], kind: Kind, family: str, variant: str) -> list[str]:

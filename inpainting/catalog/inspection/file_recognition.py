@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -47,6 +47,7 @@ from inpainting.catalog.inspection.lora_layers import is_change, layers_in
 from inpainting.catalog.inspection.onnx_files import check_onnx
 from inpainting.catalog.shipped import models_of_family
 from inpainting.catalog.specs import ControlImageKind, Kind, LoraKind, few_steps_of
+from inpainting.families.declaration import ModelFamily
 from inpainting.families.layouts import OnnxLayout
 
 KIND = "KIND"
@@ -65,6 +66,9 @@ def file_at(path: Path) -> FoundModel | None:
         mark in name for name in header for mark in OTHER_KINDS
     ):
         return lora_at(path, header)
+    owners = [one for one in families.registered_families() if one.controlnet and one.controlnet.is_in(header)]
+    if owners:
+        return adapter_at(path, Kind.CONTROLNET, among=owners)
     refuse_known(header, "It")
     refuse_four_bits(header, "It")
     component_file = recognise(path, header)
@@ -159,13 +163,16 @@ def component_in(path: Path, header: Mapping[str, Any]) -> tuple[str, str]:
     return "", ""
 
 
-def adapter_at(path: Path, kind: Kind, variant: str = "") -> FoundModel:
-    """An adapter of that kind, for the one family that accepts it. Raises ModelRefused."""
+def adapter_at(
+    path: Path, kind: Kind, variant: str = "", among: Iterable[ModelFamily] = families.registered_families()
+) -> FoundModel:
+    """An adapter of that kind, for the one family of these that accepts it. Raises ModelRefused."""
     check = single_file_configuration if path.is_file() and kind is not Kind.EMBEDDING else check_adapter
     found = FoundModel(path, kind, variant=variant)
     matching, refusals = [], []
-    for family in families.registered_families():
-        if not (family.text_features or (kind is Kind.VAE and family.latent_channels)):
+    for family in among:
+        takes_it = {Kind.VAE: family.latent_channels, Kind.CONTROLNET: family.controlnet}.get(kind)
+        if not (family.text_features or takes_it):
             continue  # it supports no such adapters
         try:
             check(path, family.name, kind)

@@ -61,12 +61,14 @@ def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
 
     lists: dict[str, Any] = {}
     named: list[ModelSpec] = []
+    fills_hole = False
     for adapters in ADAPTER_LISTS:
         named_by = adapters.setting if getattr(settings, adapters.setting) else adapters.name
         listed = [(use, find_adapter(use.slug, Kind(adapters.kind), named_by)) for use in adapters.uses(settings)]
         uses = tuple(resolved_use(use, spec) for use, spec in listed)
         lists |= {adapters.setting: uses, **adapters.first_settings(uses)}
         named += [spec for _, spec in listed]
+        fills_hole |= any(is_inpainting(use, spec) for use, (_, spec) in zip(uses, listed, strict=True))
     embeddings = tuple(find_adapter(name, Kind.EMBEDDING, "embeddings") for name in settings.embeddings)
     sampling = sampling_defaults(settings, model, loras)
     settings = replace(
@@ -75,7 +77,7 @@ def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
         vae=None if vae is None else vae.slug,
         **lists,
         embeddings=tuple(embedding.slug for embedding in embeddings),
-        strength=model.strength_of(settings),
+        strength=1.0 if fills_hole and settings.strength is None else model.strength_of(settings),
         max_upscaling=MAX_UPSCALING if settings.max_upscaling is None else settings.max_upscaling,
         steps=sampling.steps if settings.steps is None else settings.steps,
         guidance_scale=first_given(settings.guidance_scale, sampling.guidance_scale, model.guidance_scale),
@@ -114,6 +116,12 @@ def resolved_use(use: AdapterUse, adapter: ModelSpec) -> AdapterUse:
             actual=use.type,
         )
     return replace(use, slug=adapter.slug)
+
+
+def is_inpainting(use: AdapterUse, adapter: ModelSpec) -> bool:
+    """Return whether a ControlNet is applied for which the masked area is hidden, so that nothing of it can be kept."""
+    kinds = (adapter.control, use.type) if isinstance(use, ControlUse) and use.strength else ()
+    return ControlImageKind.INPAINT in kinds
 
 
 def sampling_defaults(settings: PaintSettings, model: ModelSpec, loras: Sequence[LoraSpec]) -> ModelSpec | FewSteps:

@@ -98,6 +98,12 @@ class DenoisingState:
         return [(control, control.strength_at(self.index, len(self.schedule))) for control in self.controlnets]
 
     @property
+    def predicts_kept_part(self) -> bool:
+        """Whether the networks see the kept part of the source in this step, and predict it themselves."""
+        is_controlled = any(strength and control.predicts_kept_part for control, strength in self.controls)
+        return self.masked_image is not None or is_controlled
+
+    @property
     def adapter_ids(self) -> tuple[frozenset[int], tuple[int, ...]]:
         """Equal for samples whose ControlNets and IP-Adapters are the same objects in memory, the latter in order."""
         networks = frozenset(id(control.network) for control in self.controlnets)
@@ -175,8 +181,8 @@ class DenoisingState:
         """
         if self.image is None:
             return latents
-        # An inpainting UNet predicts the kept parts itself, as it was trained to; compositing discards them.
-        mask = self.mask if self.masked_image is None else self.mask.masked_fill(self.mask == 0, 1.0)
+        # An inpainting model predicts the kept parts itself, as it was trained to; compositing discards them.
+        mask = self.mask.masked_fill(self.mask == 0, 1.0) if self.predicts_kept_part else self.mask
         return torch.where(mask > schedule.share_left, latents, schedule.noised(self.image, self.noise))
 
 

@@ -16,6 +16,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
+from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, RequestedControl
 from inpainting.engines.diffusion.conditioning.lora_adapters import LoadedLoras
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding, EmbeddingVectors
@@ -125,6 +126,15 @@ class LatentModel(ABC):
     def embedding_vectors(self, embeddings: Sequence[Embedding]) -> tuple[EmbeddingVectors, ...]:
         """The vectors of textual inversions for `tokenize`. Raises EngineFailed, `adapter_unfit`."""
         raise EngineFailed(f"{self.spec.label} takes no embeddings.", code="adapter_unfit")
+
+    def control(
+        self, network: Any, control: RequestedControl, request: InpaintRequest, codec: LatentCodec
+    ) -> ControlNetConditioning:
+        """Check that a ControlNet of a request fits, and prepare what it sees.
+
+        network: loaded from the ControlNet's files. Raises EngineFailed: `adapter_unfit`, `control_image_missing`.
+        """
+        raise EngineFailed(f"{self.spec.label} takes no ControlNet.", code="adapter_unfit")
 
     @abstractmethod
     def start(

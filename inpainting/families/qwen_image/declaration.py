@@ -5,7 +5,7 @@ from __future__ import annotations
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import FLOW_SCHEDULERS
 from inpainting.families import register
-from inpainting.families.declaration import LoraSupport, ModelFamily
+from inpainting.families.declaration import ControlNetSupport, LoraSupport, ModelFamily
 from inpainting.families.layouts import Component, DiffusersLayout
 from inpainting.families.z_image.declaration import LORA_PREFIXES
 
@@ -51,6 +51,14 @@ QWEN_IMAGE = register(
             not_read=r"transformer\.transformer_blocks\.(.*\.alpha\Z|(?!.*\.lora_[AB]))|diffusion_model\.(img|txt)_in",
             base_models=r"qwen[-_ ]?image",
             few_step_kinds=frozenset({"lightning"}),
+        ),
+        controlnet=ControlNetSupport(
+            class_name="QwenImageControlNetModel",
+            # Those of FLUX.1 and Stable Diffusion 3 have the first one too.
+            tensors=(r"\Acontrolnet_x_embedder\.", r"\Atransformer_blocks\.\d+\.img_mod\."),
+            configuration="inpainting.families.qwen_image.controlnet_files:configuration",
+            # Of InstantX's, as on its model card.
+            kinds=frozenset({"canny", "depth", "openpose", "softedge"}),
         ),
     )
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from diffusers import FluxFillPipeline
@@ -11,11 +11,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
+from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, RequestedControl
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE
+from inpainting.families.qwen_image import controlnet
 from inpainting.families.z_image.network import ZImage
 
 
@@ -38,6 +40,12 @@ class QwenImage(ZImage):
         encoded = self.pipeline.text_encoder(given, output_hidden_states=True, use_cache=False, logits_to_keep=1)
         return torch.as_tensor(encoded.hidden_states[-1][0, self.skipped_tokens :])
 
+    @torch.inference_mode()
+    def control(
+        self, network: Any, control: RequestedControl, request: InpaintRequest, codec: LatentCodec
+    ) -> ControlNetConditioning:
+        return controlnet.condition(network, self.transformer, control, request, codec, self.spec.label)
+
     def start(
         self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
     ) -> tuple[DenoisingState, tuple[str, ...]]:
@@ -57,6 +65,9 @@ class QwenImage(ZImage):
         embeds, mask = group.once(("text", dtype), lambda: self._texts_of(samples))
         height, width = samples[0].latents.shape[-2:]
         shape = [(1, height // PATCH_SIZE, width // PATCH_SIZE)]
+        added = controlnet.block_samples(
+            self.transformer, samples, tokens, times, (embeds, mask), shape, self.rows_per_call
+        )
         answers: list[torch.Tensor] = []
         for part in self.parts_of(len(tokens)):
             answers += self.step_network(
@@ -65,6 +76,7 @@ class QwenImage(ZImage):
                 encoder_hidden_states=embeds[part],
                 encoder_hidden_states_mask=None if mask is None else mask[part],
                 img_shapes=[shape] * len(tokens[part]),
+                controlnet_block_samples=None if added is None else [block[part] for block in added],
                 return_dict=False,
             )[0]
         velocities = torch.stack(answers).float().split([sample.rows for sample in samples])

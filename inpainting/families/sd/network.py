@@ -16,6 +16,7 @@ from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.backends.row_parts import predict_in_parts
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning import controlnet, ip_adapter
+from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, RequestedControl
 from inpainting.engines.diffusion.conditioning.prompt_encoding import (
     MAX_CHUNKS,
     PromptChunks,
@@ -194,6 +195,12 @@ class StableDiffusion(LatentModel):
         return embeds, embeds.new_empty(len(ids), 0)
 
     # Start
+
+    def control(
+        self, network: Any, control: RequestedControl, request: InpaintRequest, codec: LatentCodec
+    ) -> ControlNetConditioning:
+        controlnet.check_fits(network, self.unet, control.spec, self.spec.label, control.use)
+        return controlnet.condition(network, control, request, self.hardware.device)
 
     @torch.inference_mode()
     def start(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import FLOW_SCHEDULERS
 from inpainting.families import register
-from inpainting.families.declaration import LoraSupport, ModelFamily
+from inpainting.families.declaration import ControlNetSupport, LoraSupport, ModelFamily
 from inpainting.families.flux.declaration import CONFIGURATIONS
 from inpainting.families.layouts import Component, DiffusersLayout
 
@@ -57,6 +57,14 @@ Z_IMAGE = register(
             original_name="inpainting.families.z_image.lora_names:original_name",
             base_models=r"z[-_ ]?image",
             other_model="inpainting.families.z_image.lora_names:other_model",
+        ),
+        controlnet=ControlNetSupport(
+            class_name="ZImageControlNetModel",
+            tensors=(r"\Acontrol_all_x_embedder\.", r"\Acontrol_layers\."),
+            configuration="inpainting.families.z_image.controlnet_files:configuration",
+            # Of Z-Image-Fun, as on its model cards; lines are those that MLSD finds.
+            kinds=frozenset({"inpaint", "canny", "depth", "openpose", "softedge", "lineart", "scribble"}),
+            is_converted=True,  # of 2.0, the layers that are not used are left out
         ),
         preview_decoder="taef1",
     )

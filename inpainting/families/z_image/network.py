@@ -15,12 +15,14 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
+from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, RequestedControl
 from inpainting.engines.diffusion.conditioning.prompt_weights import ignored_weights
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.flow_model import FlowModel
 from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.families.z_image import controlnet
 from inpainting.networks.device.hardware import Hardware
 
 MAX_TOKENS = 512
@@ -35,7 +37,10 @@ class ZImagePrompts(TokenizedPrompts):
 
 
 class ZImage(FlowModel):
-    """A loaded model of the family z-image. It was not trained for inpainting: kept parts are restored in each step."""
+    """A loaded model of the family z-image.
+
+    It was not trained for inpainting: kept parts are restored in each step, unless a ControlNet sees them.
+    """
 
     splits_rows = True
     before: ClassVar[str] = "<|im_start|>user\n"
@@ -91,6 +96,12 @@ class ZImage(FlowModel):
     # Start
 
     @torch.inference_mode()
+    def control(
+        self, network: Any, control: RequestedControl, request: InpaintRequest, codec: LatentCodec
+    ) -> ControlNetConditioning:
+        return controlnet.condition(network, self.transformer, control, request, codec, self.spec.label)
+
+    @torch.inference_mode()
     def start(
         self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
     ) -> tuple[DenoisingState, tuple[str, ...]]:
@@ -128,8 +139,11 @@ class ZImage(FlowModel):
         embeds = group.once(
             ("text", dtype), lambda: [row.to(dtype) for sample in samples for row in sample.step_text.row_embeds]
         )
+        controls = [sample.controls for sample in samples for _ in range(sample.rows)]
         answers: list[torch.Tensor] = []
         for part in self.parts_of(len(frames)):
-            answers += self.step_network(list(frames[part]), times[part], embeds[part], return_dict=False)[0]
+            inputs = frames[part], times[part], embeds[part]
+            more = controlnet.block_samples(self.transformer, controls[part], *inputs)
+            answers += self.step_network(list(inputs[0]), *inputs[1:], **more, return_dict=False)[0]
         velocity = -torch.stack(answers)[:, :, 0].float()
         return list(velocity.split([sample.rows for sample in samples]))

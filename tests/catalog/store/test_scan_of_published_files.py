@@ -69,6 +69,21 @@ NEW = {
     "controlnet/controlnet-union-sdxl-1.0_promax.safetensors": (
         "controlnet union for sdxl, controlnet-union-sdxl-1.0_promax"
     ),
+    "controlnet/Z-Image-Turbo-Fun-Controlnet-Union.safetensors": (
+        "controlnet union for z-image, z-image-turbo-fun-controlnet-union"
+    ),
+    "model_patches/Z-Image-Turbo-Fun-Controlnet-Union-2.1.safetensors": (
+        "controlnet union for z-image, z-image-turbo-fun-controlnet-union-2.1"
+    ),
+    "model_patches/Z-Image-Turbo-Fun-Controlnet-Tile-2.1-lite-2601-8steps.safetensors": (
+        "controlnet tile for z-image, z-image-turbo-fun-controlnet-tile-2.1-lite-2601-8steps"
+    ),
+    "controlnet/Qwen-Image-InstantX-ControlNet-Inpainting.safetensors": (
+        "controlnet inpaint for qwen-image, qwen-image-instantx-controlnet-inpainting"
+    ),
+    "controlnet/Qwen-Image-InstantX-ControlNet-Union.safetensors": (
+        "controlnet union for qwen-image, qwen-image-instantx-controlnet-union"
+    ),
     "embeddings/easynegative.safetensors": "embedding sd, easynegative",
     "embeddings/negativeXL_D.safetensors": "embedding sdxl, negativexl_d",
     "loras/sd15-kohya.safetensors": "lora sd, sd15-kohya",
@@ -236,11 +251,11 @@ LEFT = {
         "ip-adapter-faceid_sd15.safetensors is an IP-Adapter for the identity of a face (FaceID), which needs "
         "another network and is not supported."
     ),
-    "controlnet/Z-Image-Turbo-Fun-Controlnet-Union.safetensors": (
-        "It is a ControlNet for Z-Image, which is not supported."
+    "model_patches/some-controlnet-z-image.safetensors": (
+        "some-controlnet-z-image.safetensors is no ControlNet of a published shape for Z-Image."
     ),
-    "controlnet/Qwen-Image-InstantX-ControlNet-Inpainting.safetensors": (
-        "It is a ControlNet for Qwen-Image, which is not supported."
+    "controlnet/some-controlnet-qwen.safetensors": (
+        "some-controlnet-qwen.safetensors is no ControlNet of a published shape for Qwen-Image."
     ),
     "controlnet/FLUX.1-dev-ControlNet-Union-Pro-2.0.safetensors": (
         "It is a ControlNet for a transformer, such as those of FLUX.1 and Stable Diffusion 3, which is not supported."

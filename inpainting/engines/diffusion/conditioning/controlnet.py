@@ -15,12 +15,14 @@ import torch
 from diffusers import ControlNetUnionModel
 from numpy.typing import NDArray
 
+from inpainting import families
 from inpainting.catalog.specs import ControlImageKind, ModelSpec
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import ControlUse, InpaintRequest
 from inpainting.engines.conditioning_images import control_image_of
+from inpainting.engines.diffusion.latent_codec import LatentCodec
 
 CANNY_THRESHOLDS = (100, 200)
 """Hysteresis thresholds of the edge detector, as in the examples of diffusers' ControlNet pipelines."""
@@ -57,8 +59,11 @@ Masked pixels of the control image are black for `inpaint`.
 class ControlNetConditioning:
     """A ControlNet for one sample, applied between two shares of the steps, 0 to 1.
 
-    image: [1, 3, 8h, 8w], 0 to 1, in float32; HOLE where an inpainting ControlNet sees masked pixels.
-    mode: of a ControlNet-Union, the number of its kind of control image.
+    image: in float32. For a UNet [1, 3, 8h, 8w], 0 to 1, HOLE where an inpainting ControlNet sees masked pixels; for a
+    transformer what its family makes of it.
+    mode: of a ControlNet-Union for a UNet, the number of its kind of control image.
+    predicts_kept_part: whether with it the model predicts the part that the mask keeps, as inpainting models do, so
+    that the source's latents are not restored there.
     """
 
     slug: str
@@ -68,6 +73,7 @@ class ControlNetConditioning:
     start: float = 0.0
     end: float = 1.0
     mode: int | None = None
+    predicts_kept_part: bool = False
 
     def strength_at(self, index: int, steps: int) -> float:
         """0 in a step that does not lie wholly within the interval, as in diffusers' pipelines."""
@@ -150,6 +156,12 @@ def conditioning_image(
     )
 
 
+def control_latents(control: RequestedControl, request: InpaintRequest, codec: LatentCodec) -> torch.Tensor:
+    """Return the control image of a transformer's ControlNet as latents, [1, c, h, w] in float32."""
+    pixels = conditioning_image(control.spec, control.use, request, control.image)
+    return codec.encode(torch.from_numpy(2 * pixels - 1).permute(2, 0, 1)[None], None)
+
+
 def to_unit_range(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """0 to 255 -> 0 to 1."""
     return pixels.astype(np.float32) / np.float32(255)
@@ -174,10 +186,27 @@ def check_fits(network: Any, unet: Any, spec: ModelSpec, label: str, use: Contro
     is_fit &= per_block(own.layers_per_block, own) == per_block(model.layers_per_block, model)
     is_fit &= (own.in_channels, own.conditioning_channels) == (LATENT_CHANNELS, IMAGE_CHANNELS)
     if not is_fit:
-        raise EngineFailed(
-            f"The ControlNet {spec.slug} does not fit {label}: it was made for models of another shape.",
-            code="adapter_unfit",
-        )
+        raise unfit(spec, label)
+
+
+def check_kind(control: RequestedControl, *, inpaints: bool) -> None:
+    """Check that a ControlNet of a transformer knows the requested kind of control image.
+
+    inpaints: whether it sees the masked image. Raises EngineFailed, `adapter_unfit`.
+    """
+    spec, kind = control.spec, kind_of_image(control.spec, control.use)
+    support = families.get(spec.family).controlnet
+    is_known = spec.control is not ControlImageKind.UNION or (support is not None and kind in support.kinds)
+    if not is_known or (kind is ControlImageKind.INPAINT and not inpaints):
+        raise EngineFailed(f"The ControlNet {spec.slug} was not trained on {kind}.", code="adapter_unfit")
+
+
+def unfit(spec: ModelSpec, label: str) -> EngineFailed:
+    """Return the error for a ControlNet of another shape. label: of the model."""
+    return EngineFailed(
+        f"The ControlNet {spec.slug} does not fit {label}: it was made for models of another shape.",
+        code="adapter_unfit",
+    )
 
 
 def is_union(network: Any) -> bool:
@@ -209,16 +238,9 @@ def residuals(
     [rows, tokens, features]. conditions: the UNet's further keyword arguments. Rows without a ControlNet in this step
     get residuals of 0.
     """
-    calls: dict[tuple[int, int | None], list[Controlled]] = {}
-    count = 0
-    for controls, rows in samples:
-        for control, strength in controls:
-            if strength:
-                key = id(control.network), control.mode
-                calls.setdefault(key, []).append(Controlled(control, strength, range(count, count + rows)))
-        count += rows
+    count = sum(rows for _, rows in samples)
     totals: list[torch.Tensor] = []
-    for (_, mode), controlled in calls.items():
+    for (_, mode), controlled in controlled_samples(samples).items():
         index = torch.tensor([row for one in controlled for row in one.rows], device=inputs.device)
         scales = torch.tensor([one.strength for one in controlled for _ in one.rows], device=inputs.device)
         outputs = call_controlnet(controlled, mode, inputs, timesteps, embeds, conditions, index)
@@ -241,6 +263,24 @@ class Controlled:
     control: ControlNetConditioning
     strength: float
     rows: range
+
+
+def controlled_samples(
+    samples: Sequence[tuple[Sequence[tuple[ControlNetConditioning, float]], int]],
+) -> dict[tuple[int, int | None], list[Controlled]]:
+    """Return the samples of each call of a ControlNet in this step, which have one network and one mode.
+
+    samples: as `residuals` takes them.
+    """
+    calls: dict[tuple[int, int | None], list[Controlled]] = {}
+    count = 0
+    for controls, rows in samples:
+        for control, strength in controls:
+            if strength:
+                key = id(control.network), control.mode
+                calls.setdefault(key, []).append(Controlled(control, strength, range(count, count + rows)))
+        count += rows
+    return calls
 
 
 def call_controlnet(

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from inpainting import families
 from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion import previews
 from inpainting.engines.diffusion.conditioning import controlnet, ip_adapter
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning
@@ -174,14 +174,14 @@ class Admission:
         job.add_notes(*model.loras.notes(loras))
         vae = job.adapters.network(Kind.VAE)
         controls, adapters = (job.adapters.networks_of(kind) for kind in (Kind.CONTROLNET, Kind.IP_ADAPTER))
-        if model.unet is None and (controls or adapters):
-            raise EngineFailed(
-                f"{model.spec.label} takes neither a ControlNet nor an IP-Adapter.", code="adapter_unfit"
-            )
+        takes_controls = model.unet is not None or families.get(model.spec.family).controlnet is not None
+        if (controls and not takes_controls) or (adapters and model.unet is None):
+            what = "no IP-Adapter" if takes_controls else "neither a ControlNet nor an IP-Adapter"
+            raise EngineFailed(f"{model.spec.label} takes {what}.", code="adapter_unfit")
         if vae is not None and job.vae is None:
             job.vae = self._network(vae)
         if job.controlnets is None:
-            job.controlnets = self._controlnets(controls, job.request, model)
+            job.controlnets = self._controlnets(controls, job, model)
         if adapters and job.image_prompts is None:
             rows = model.rows_for(job.request.settings)
             loaded = {spec.slug: self._network(spec) for spec in adapters}
@@ -189,14 +189,13 @@ class Admission:
         model.loras.activate(loras)  # after all loading: evicting another LoRA deactivates these
 
     def _controlnets(
-        self, specs: Sequence[ModelSpec], request: InpaintRequest, model: LatentModel
+        self, specs: Sequence[ModelSpec], job: Job, model: LatentModel
     ) -> tuple[ControlNetConditioning, ...]:
-        """All ControlNets of a request. Raises EngineFailed if one cannot be used."""
+        """All ControlNets of a job. Raises EngineFailed if one cannot be used."""
         conditionings = []
-        for control in controlnet.requested_controls(specs, request):
+        for control in controlnet.requested_controls(specs, job.request):
             network = self._network(control.spec)
-            controlnet.check_fits(network, model.unet, control.spec, model.spec.label, control.use)
-            conditionings.append(controlnet.condition(network, control, request, self.cache.hardware.device))
+            conditionings.append(model.control(network, control, job.request, model.codec(job.vae)))
         return tuple(conditionings)
 
     def _network(self, spec: ModelSpec) -> Any:

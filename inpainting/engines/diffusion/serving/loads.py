@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 import torch
 
-from inpainting import metrics
-from inpainting.catalog.specs import LoraSpec, ModelSpec
+from inpainting import families, metrics
+from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora, LoraFile
 from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
 from inpainting.engines.diffusion.serving.background_loader import Load
 from inpainting.engines.diffusion.serving.device_memory import DeviceMemory, LoadedAdapter
-from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
+from inpainting.engines.diffusion.serving.model_loading import hardware_for, load, weights_bytes
 from inpainting.networks.device.hardware import Hardware, Offload
 from inpainting.networks.device.memory import free_machine_bytes
 from inpainting.networks.files import fingerprint
@@ -101,7 +101,10 @@ class Loads:
             byte_count = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
             self.memory.adapters[spec.slug] = LoadedAdapter(key.fingerprint, network, byte_count)
 
-        return Load(key, self._bytes_of(spec, key), partial(load_adapter, spec, self.hardware), keep)
+        family, hardware = families.get(spec.family), self.hardware
+        if spec.kind is Kind.CONTROLNET and family.controlnet is not None:
+            hardware = hardware_for(family, hardware)  # it has layers of the model's own network
+        return Load(key, self._bytes_of(spec, key), partial(load_adapter, spec, hardware), keep)
 
     def lora(self, lora: ActiveLora, model: LatentModel) -> Load:
         """A LoRA for a loaded model. Reading it raises torch.OutOfMemoryError where less memory is free than it takes.

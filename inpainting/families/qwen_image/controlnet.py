@@ -1,0 +1,124 @@
+"""ControlNets of Qwen-Image (github.com/instantX-research): what they see, and what they add to Qwen-Image's blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from itertools import accumulate
+from math import ceil
+from typing import Any
+
+import torch
+
+from inpainting.catalog.specs import ControlImageKind
+from inpainting.core.errors import EngineFailed
+from inpainting.core.request import InpaintRequest
+from inpainting.engines.diffusion.conditioning.controlnet import (
+    ControlNetConditioning,
+    RequestedControl,
+    check_kind,
+    control_latents,
+    controlled_samples,
+    kind_of_image,
+    unfit,
+)
+from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.flow_model import pack
+from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.engines.diffusion.latents import PATCH_SIZE
+from inpainting.engines.diffusion.sample_inputs import SampleInputs
+
+MATCHING_SETTINGS = ("patch_size", "in_channels", "attention_head_dim", "num_attention_heads", "joint_attention_dim")
+"""Configuration values that a ControlNet and its transformer have in common."""
+MASK_CHANNELS = PATCH_SIZE**2
+"""Further channels of a token where a ControlNet takes the mask too."""
+BLACK = -1.0
+"""Value of masked pixels in the image that an inpainting ControlNet sees."""
+
+
+def condition(
+    network: Any, transformer: Any, control: RequestedControl, request: InpaintRequest, codec: LatentCodec, label: str
+) -> ControlNetConditioning:
+    """Check and prepare a ControlNet, as `LatentModel.control` describes.
+
+    The image is [1, h w / 4, 4 c or 4 (c + 1)], as tokens: the latents of the control image, or those of the image with
+    black masked pixels, and 1 where the mask keeps.
+    """
+    own, model = network.config, transformer.config
+    inpaints, kind = own.extra_condition_channels > 0, kind_of_image(control.spec, control.use)
+    is_fit = all(getattr(own, name) == getattr(model, name) for name in MATCHING_SETTINGS)
+    if not is_fit or own.extra_condition_channels not in (0, MASK_CHANNELS):
+        raise unfit(control.spec, label)
+    check_kind(control, inpaints=inpaints)
+    if inpaints and kind is not ControlImageKind.INPAINT:
+        raise EngineFailed(
+            f"The ControlNet {control.spec.slug} was trained on inpaint, and not on {kind}.", code="adapter_unfit"
+        )
+    if inpaints:
+        inputs = SampleInputs.of(request, 0, codec.device)
+        kept = codec.encode(torch.where(inputs.pixel_mask > 0.5, BLACK, inputs.pixels), None)
+        image = torch.cat([kept, (inputs.mask <= 0.5).float()], dim=1)
+    else:
+        image = control_latents(control, request, codec)
+    return ControlNetConditioning(
+        control.spec.slug,
+        network,
+        pack(image),
+        strength=control.use.strength,
+        start=control.use.start,
+        end=control.use.end,
+        predicts_kept_part=inpaints,
+    )
+
+
+def block_samples(
+    transformer: Any,
+    samples: Sequence[DenoisingState],
+    tokens: torch.Tensor,
+    times: torch.Tensor,
+    texts: tuple[torch.Tensor, torch.Tensor | None],
+    shape: list[tuple[int, int, int]],
+    size: int | None,
+) -> list[torch.Tensor] | None:
+    """Return what the ControlNets add to the transformer's blocks, each [rows, tokens, features]; None for nothing.
+
+    It is the sum of their outputs, each times its strength. As in `QwenImageControlNetInpaintPipeline`, they see the
+    prompt, and their outputs are added for the negative prompt too. tokens: [rows, tokens, channels]. times: [rows].
+    texts: padded, and True where they are not padding. shape: of an image in tokens. size: samples of a call at most.
+    """
+    ends = list(accumulate(sample.rows for sample in samples))
+    found: dict[int, list[torch.Tensor]] = {}
+    for controlled in controlled_samples([(sample.controls, 1) for sample in samples]).values():
+        network, step = controlled[0].control.network, size or len(controlled)
+        for part in (controlled[first : first + step] for first in range(0, len(controlled), step)):
+            numbers = [one.rows[0] for one in part]
+            prompts = torch.tensor([ends[number] - 1 for number in numbers], device=tokens.device)
+            scales = torch.tensor([one.strength for one in part], device=tokens.device, dtype=tokens.dtype)
+            outputs = network(
+                hidden_states=tokens[prompts],
+                controlnet_cond=torch.cat([one.control.image for one in part]).to(tokens.dtype),
+                conditioning_scale=scales[:, None, None],
+                timestep=times[prompts],
+                encoder_hidden_states=texts[0][prompts],
+                encoder_hidden_states_mask=None if texts[1] is None else texts[1][prompts],
+                img_shapes=[shape] * len(part),
+                return_dict=False,
+            )
+            rows = [(row, at) for at, n in enumerate(numbers) for row in range(ends[n] - samples[n].rows, ends[n])]
+            places, sources = torch.tensor(rows, device=tokens.device).T
+            totals = found.setdefault(
+                len(outputs), [output.new_zeros(len(tokens), *output.shape[1:]) for output in outputs]
+            )
+            for total, output in zip(totals, outputs, strict=True):
+                total.index_add_(0, places, output[sources])
+    return for_blocks(list(found.values()), len(transformer.transformer_blocks)) if found else None
+
+
+def for_blocks(found: Sequence[Sequence[torch.Tensor]], blocks: int) -> list[torch.Tensor]:
+    """Return the sum for each of a transformer's blocks, of lists that are each spread evenly over them."""
+    chosen = [tuple(block // ceil(blocks / len(samples)) for samples in found) for block in range(blocks)]
+    sums = {
+        places: reduce(torch.add, [samples[place] for samples, place in zip(found, places, strict=True)])
+        for places in dict.fromkeys(chosen)
+    }
+    return [sums[places] for places in chosen]
