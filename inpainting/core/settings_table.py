@@ -382,8 +382,8 @@ class PaintSettings:
     )
     control_type: str | None = _controlnet(
         label="Control type",
-        help="The kind of control image of a ControlNet-Union, which was trained on several; tile and inpaint for "
-        "ProMax ones. For canny and inpaint it is computed from the image.",
+        help="The kind of control image of a ControlNet-Union, which was trained on several; tile and inpaint only "
+        "of those trained on them. For canny and inpaint it is computed from the image.",
         choices=CONTROL_TYPES,
         default_text="the ControlNet's own; canny for a Union",
         adapter="control",

@@ -42,6 +42,8 @@ DIFFUSERS_NAMES = {UNION} | {
     if family.controlnet and not family.controlnet.is_converted
 }
 """ControlNets whose files all have the tensors' names of diffusers."""
+FLOATS = {"F16", "BF16", "F32"}
+"""The formats of numbers, in a ControlNet in one file for a transformer, that are read as they are."""
 WHOLE_FILE = "diffusion_pytorch_model.safetensors"
 VAES = frozenset({"AutoencoderKL", TINY_VAE})
 UNET_CONTROLNETS = frozenset({"ControlNetModel", UNION})
@@ -237,6 +239,11 @@ def single_file_configuration(path: Path, family: str, kind: Kind) -> dict[str, 
         raise ModelRefused(f"{path.name} is no {WEIGHTS} file.")
     header, known = read_header(path), families.get(family)
     if kind is Kind.CONTROLNET and known.controlnet is not None and known.controlnet.is_in(header):
+        quantised = sorted({tensor["dtype"] for tensor in header.values()} - FLOATS)
+        if quantised:
+            raise ModelRefused(
+                f"{path.name} holds quantised weights ({', '.join(quantised)}): take it in 16 or 32 bits."
+            )
         return known.controlnet.load_configuration()(path, header)
     marks = [name for name in header if re.search(SINGLE_FILES[kind], name)]
     names = [known.vae_configuration] if kind is Kind.VAE else known.configurations.get(text_features(header) or 0, ())

@@ -21,7 +21,7 @@ from inpainting.families.z_image import controlnet_files as z_image_files
 from inpainting.models import InferenceModel
 from tests.engines.diffusion.pipelines import CPU
 from tests.support import comfyui_files, tiny_adapters
-from tests.support.published_headers import write_sparse
+from tests.support.published_headers import scaled, write_sparse
 
 
 def added(path: Path, family: str, control: str) -> Any:
@@ -91,6 +91,14 @@ def test_the_layers_on_which_a_published_file_acts_follow_from_their_number(
     configuration = single_file_configuration(path, "z-image", Kind.CONTROLNET)
     assert configuration["control_layers_places"] == places
     assert (configuration["dim"], configuration["n_heads"]) == (3840, 30)
+
+
+@pytest.mark.parametrize("family", ["z-image", "qwen-image"])
+def test_quantised_weights_are_refused(tmp_path: Path, family: str) -> None:
+    tensors = comfyui_files.z_image_fun(15, 33) if family == "z-image" else comfyui_files.qwen_controlnet(68)
+    path = write_sparse(tmp_path / "fp8.safetensors", scaled(tensors))
+    with pytest.raises(ModelRefused, match=r"quantised weights \(F8_E4M3\): take it in 16 or 32 bits"):
+        single_file_configuration(path, family, Kind.CONTROLNET)
 
 
 @pytest.mark.parametrize(
