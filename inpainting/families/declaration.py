@@ -39,6 +39,8 @@ class LoraSupport:
     """Pattern that the beginning of each tensor's name matches."""
     own_tensors: str
     """Pattern that only tensor names of this family's LoRAs contain."""
+    family: str = ""
+    """The family that LoRAs are added for, where several share them; "" where one has them."""
     not_read: str = ""
     """Pattern of the beginnings of tensor names that diffusers' loader drops, besides those of every family."""
     original_name: str = ""

@@ -19,6 +19,7 @@ from diffusers import (
     Flux2KleinInpaintPipeline,
     Flux2Transformer2DModel,
     FluxFillPipeline,
+    FluxInpaintPipeline,
     FluxKontextInpaintPipeline,
     FluxTransformer2DModel,
     PNDMScheduler,
@@ -260,6 +261,14 @@ def flux_fill(
     )
 
 
+def flux_dev(scratch: Path, *, inpainting: bool = True, seed: int = 0, guidance: bool = True) -> Any:
+    """A pipeline of the family `flux-dev`: as `flux_kontext`.
+
+    inpainting: ignored, as no model of the family was trained for masks.
+    """
+    return flux_fill(scratch, seed=seed, guidance=guidance, channels=4 * 16, kind=FluxInpaintPipeline)
+
+
 def flux_kontext(scratch: Path, *, inpainting: bool = True, seed: int = 0, guidance: bool = True) -> Any:
     """A pipeline of the family `flux-kontext`: as `flux_fill`, but its transformer takes tokens of latents alone.
 
@@ -400,6 +409,7 @@ def flux2_klein(scratch: Path, *, inpainting: bool = True, seed: int = 0, is_dis
 BUILDERS = {
     "sd": sd,
     "sdxl": sdxl,
+    "flux-dev": flux_dev,
     "flux-fill": flux_fill,
     "flux-kontext": flux_kontext,
     "flux2-klein": flux2_klein,

@@ -34,7 +34,7 @@ class FluxPrompt(TokenizedPrompts):
     clip_ids: torch.Tensor
     """[1, 77]"""
     t5_ids: torch.Tensor
-    """[1, 512]"""
+    """[1, max_tokens]"""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -52,6 +52,8 @@ class Flux(FlowModel):
     """What its transformer was trained for, in a word: its input channels differ."""
     condition_dim: ClassVar[int]
     """The dimension of [n, tokens, channels] in which the condition follows the latents."""
+    max_tokens = MAX_TOKENS
+    """Tokens of the prompt that it reads by T5, padding included."""
 
     def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
         super().__init__(pipeline, hardware, spec)
@@ -75,25 +77,25 @@ class Flux(FlowModel):
     # Tokenise and encode
 
     def tokenize(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()) -> FluxPrompt:
-        """Tokenize the prompt. CLIP takes 77 tokens of it and T5 512; notes are about T5 alone."""
+        """Tokenize the prompt. CLIP takes 77 tokens of it and T5 `max_tokens`; notes are about T5 alone."""
         prompt = settings.prompt
         notes = ignored_weights(prompt)
         clip, t5 = self.pipeline.tokenizer, self.pipeline.tokenizer_2
         clip_tokens, t5_tokens = (
             tokenizer(prompt, truncation=False, verbose=False).input_ids for tokenizer in (clip, t5)
         )
-        if len(t5_tokens) > MAX_TOKENS:
-            unread = str(t5.decode(t5_tokens[MAX_TOKENS - 1 : -1])).strip()
-            notes.append(too_long("prompt", MAX_TOKENS - 1, unread))
+        if len(t5_tokens) > self.max_tokens:
+            unread = str(t5.decode(t5_tokens[self.max_tokens - 1 : -1])).strip()
+            notes.append(too_long("prompt", self.max_tokens - 1, unread))
         return FluxPrompt(
             notes=tuple(notes),
             clip_ids=pad_or_truncate(clip_tokens, clip.model_max_length, clip.pad_token_id),
-            t5_ids=pad_or_truncate(t5_tokens, MAX_TOKENS, t5.pad_token_id),
+            t5_ids=pad_or_truncate(t5_tokens, self.max_tokens, t5.pad_token_id),
         )
 
     @torch.inference_mode()
     def encode_prompts(self, prompts: FluxPrompt, settings: PaintSettings, size: Size) -> TextConditioning:
-        """Return `embeds` of [1, 512, features] by T5 and `pooled` of [1, features] by CLIP."""
+        """Return `embeds` of [1, max_tokens, features] by T5 and `pooled` of [1, features] by CLIP."""
         key = (*prompts.clip_ids[0].tolist(), *prompts.t5_ids[0].tolist())
         return self.encoded_once(key, lambda: self._encode(prompts))
 

@@ -1,6 +1,7 @@
 """The transformer of FLUX.1 by the tensors of its file: its shape, and its configurations in diffusers' layout.
 
-A file holds weights alone. The configurations of pipeline and scheduler are the published ones of FLUX.1 [dev].
+A file holds weights alone. The configurations of pipeline and scheduler are the published ones of FLUX.1 [dev], or of
+FLUX.1 [schnell].
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from inpainting.catalog.inspection.files import CONFIG, INDEX
 TRANSFORMER = "transformer"
 WIDTH, HEAD_WIDTH, ROPE_AXES = 3072, 128, [16, 56, 56]
 """The sizes of every published FLUX.1; diffusers' conversion of its names is written for this width."""
+PLAIN_CHANNELS = 64
+"""Input channels of a transformer that takes a patch of noisy latents alone."""
 SCHEDULER_CONFIG = "scheduler/scheduler_config.json"
 SCHEDULER = {
     "_class_name": "FlowMatchEulerDiscreteScheduler",
@@ -26,6 +29,8 @@ SCHEDULER = {
     "shift": 3.0,
     "use_dynamic_shifting": True,
 }
+SCHNELL_SCHEDULER = {**SCHEDULER, "shift": 1.0, "use_dynamic_shifting": False}
+"""Of FLUX.1 [schnell], whose noise levels are not shifted."""
 COMPONENTS = {
     "text_encoder": ["transformers", "CLIPTextModel"],
     "text_encoder_2": ["transformers", "T5EncoderModel"],
@@ -50,6 +55,11 @@ def input_channels(header: Mapping[str, Any]) -> int:
     return shape_of(header, "img_in.weight")[-1]
 
 
+def has_guidance(header: Mapping[str, Any]) -> bool:
+    """Whether the guidance scale is an input. Of the published models of PLAIN_CHANNELS [schnell] alone has none."""
+    return any("guidance_in." in name for name in header)
+
+
 def head_width(header: Mapping[str, Any]) -> int:
     return shape_of(header, "double_blocks.0.img_attn.norm.query_norm.scale")[-1]
 
@@ -66,9 +76,10 @@ def block_count(header: Mapping[str, Any], blocks: str) -> int:
 
 def configuration_files(header: Mapping[str, Any], family: str) -> dict[str, dict[str, Any]]:
     """Return the configurations of pipeline, scheduler and transformer, by name in diffusers' layout."""
+    is_schnell = input_channels(header) == PLAIN_CHANNELS and not has_guidance(header)
     return {
         INDEX: {"_class_name": diffusers_layout(family).pipelines[0], **PIPELINE},
-        SCHEDULER_CONFIG: SCHEDULER,
+        SCHEDULER_CONFIG: SCHNELL_SCHEDULER if is_schnell else SCHEDULER,
         f"{TRANSFORMER}/{CONFIG}": transformer_configuration(header),
     }
 
@@ -79,7 +90,7 @@ def transformer_configuration(header: Mapping[str, Any]) -> dict[str, Any]:
         "_class_name": "FluxTransformer2DModel",
         "attention_head_dim": HEAD_WIDTH,
         "axes_dims_rope": ROPE_AXES,
-        "guidance_embeds": any("guidance_in." in name for name in header),
+        "guidance_embeds": has_guidance(header),
         "in_channels": input_channels(header),
         "joint_attention_dim": shape_of(header, "txt_in.weight")[-1],
         "num_attention_heads": WIDTH // HEAD_WIDTH,
