@@ -59,6 +59,8 @@ class LoraSupport:
     has such names.
     """
 
+    taken_for: str = ""
+    """The family that a LoRA is taken for where neither its layers nor its metadata tell it from one of this family."""
     few_step_kinds: frozenset[str] = frozenset()
     """Kinds of LoRAs distilled to few steps (`catalog.specs.LoraKind`) of which some are published for its models."""
 

@@ -56,10 +56,6 @@ class FluxDev(Flux):
             image=begun.image,
             noise=begun.noise,
             generator=begun.inputs.generator,
-            condition=self.condition(begun.image),
+            condition=pack(begun.image)[:, :0],  # no tokens follow those of the latents
         )
         return state, begun.notes
-
-    def condition(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the tokens that follow those of the latents, [1, tokens, channels]: none. image: [1, c, h, w]."""
-        return pack(image)[:, :0]
