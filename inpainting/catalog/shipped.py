@@ -177,6 +177,19 @@ SHIPPED = (
         aliases=("black-forest-labs/FLUX.1-schnell", "FLUX.1-schnell", "flux1-schnell.safetensors"),
         **{**families.get("flux-dev").defaults, "steps": 4},
     ),
+    # In bfloat16: the transformer has 8.9 billion numbers, the text encoder 4.8.
+    ModelSpec(
+        slug="chroma",
+        label="Chroma1-HD",
+        family="chroma",
+        repo="lodestones/Chroma1-HD",
+        licence="Apache-2.0",
+        licence_url="https://huggingface.co/lodestones/Chroma1-HD",
+        size_bytes=27_500 * MB,
+        memory_bytes=31 * GB,
+        aliases=("lodestones/Chroma1-HD", "Chroma1-HD", "Chroma1-HD.safetensors"),
+        **families.get("chroma").defaults,
+    ),
     # In bfloat16: the transformer has 3.9 billion numbers, the text encoder 4.0, the VAE 0.1. One row is distilled, the
     # other is what it was distilled from.
     ModelSpec(

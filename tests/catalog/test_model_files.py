@@ -347,6 +347,7 @@ def test_each_shipped_model_has_a_licence_a_size_and_names_of_its_own() -> None:
         ("flux-dev", 28, 3.5),  # as flux-kontext
         ("flux-krea-dev", 28, 4.5),
         ("flux-schnell", 4, 3.5),  # its model card; it takes no scale
+        ("chroma", 40, 3.0),  # the example in diffusers' documentation
         ("flux-kontext", 28, 2.5),  # the scale of its model card, and the steps of diffusers' pipeline
         ("flux2-klein-4b", 4, 1.0),  # its model card
         ("flux2-klein-base-4b", 50, 4.0),  # the example in diffusers' pipeline

@@ -20,7 +20,9 @@ CHROMA = register(
                 "transformer": Component(("diffusers.ChromaTransformer2DModel",), has_weights=True),
                 "vae": Component(("diffusers.AutoencoderKL",), has_weights=True),
                 "text_encoder": Component(("transformers.T5EncoderModel",), has_weights=True),
-                "tokenizer": Component(("transformers.T5TokenizerFast", "transformers.T5Tokenizer")),
+                "tokenizer": Component(
+                    ("transformers.T5TokenizerFast", "transformers.T5Tokenizer"), may_lack_vocabulary=True
+                ),
                 "scheduler": Component(tuple(f"diffusers.{name}" for name in FLOW_SCHEDULERS)),
             },
         ),

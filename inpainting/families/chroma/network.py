@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from diffusers import FluxFillPipeline
 from torch.nn.utils.rnn import pad_sequence
+from transformers import T5TokenizerFast
 
+from inpainting.catalog import configurations
+from inpainting.catalog.specs import ModelSpec
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.prompt_weights import ignored_weights
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latents import PATCH_SIZE
+from inpainting.families.flux.declaration import CONFIGURATIONS
 from inpainting.families.flux.network import MAX_TOKENS, pad_or_truncate, read_by_t5
 from inpainting.families.z_image.network import ZImage
+from inpainting.networks.device.hardware import Hardware
 
 
 class Chroma(ZImage):
@@ -23,6 +30,11 @@ class Chroma(ZImage):
 
     It was not trained for inpainting either. Of the padding of a text its transformer was trained to see one token.
     """
+
+    def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
+        super().__init__(pipeline, hardware, spec)
+        if spec.path is not None and not (spec.path / "tokenizer/tokenizer.json").is_file():
+            pipeline.register_modules(tokenizer=published_tokenizer())
 
     # Tokenise and encode
 
@@ -81,3 +93,10 @@ class Chroma(ZImage):
         mask = None if is_text.all() else torch.cat([is_text, is_image], dim=1).to(device)
         places = FluxFillPipeline._prepare_latent_image_ids(1, rows, columns, device, dtype)
         return embeds, mask, {"txt_ids": places.new_zeros(embeds.shape[1], 3), "img_ids": places}
+
+
+def published_tokenizer() -> Any:
+    """Return the tokenizer of T5-XXL, for a folder whose vocabulary, a `spiece.model`, was not installed."""
+    with TemporaryDirectory() as folder:
+        configurations.write_components(CONFIGURATIONS, Path(folder), {"tokenizer_2"})
+        return T5TokenizerFast.from_pretrained(Path(folder) / "tokenizer_2", local_files_only=True)

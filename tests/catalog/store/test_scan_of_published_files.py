@@ -80,6 +80,7 @@ NEW = {
     "loras/flux-ai-toolkit.safetensors": "lora flux-fill, flux-ai-toolkit",
     "loras/flux-four-blocks.safetensors": "lora flux-fill, flux-four-blocks",
     "loras/flux-lycoris.safetensors": "lora flux-fill, flux-lycoris",
+    "loras/chroma.safetensors": "lora chroma, chroma",
     "loras/zimage-diffusers.safetensors": "lora z-image, zimage-diffusers",
     "loras/zimage-kohya-fused.safetensors": "lora z-image, zimage-kohya-fused",
     "loras/zimage-comfyui-fused.safetensors": "lora z-image, zimage-comfyui-fused",
@@ -249,7 +250,6 @@ LEFT = {
         "flux-xlabs.safetensors is a LoRA in the names of XLabs, not in those of kohya-ss, ai-toolkit or "
         "diffusers, which is not supported."
     ),
-    "loras/chroma.safetensors": "It is a LoRA for Chroma, and no model that is supported takes it.",
     "loras/hunyuan.safetensors": (
         "It is a LoRA for a model of more blocks than FLUX.1 has, such as HunyuanVideo, and no model that is "
         "supported takes it."

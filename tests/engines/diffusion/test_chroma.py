@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,15 @@ import torch
 
 from inpainting.catalog.inspection.lora_files import detect_family
 from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.request import PaintSettings
+from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.families.flux.network import MAX_TOKENS
 from tests.contracts.family import assert_equal
 from tests.contracts.flow_family import GuidedFlowContract
 from tests.engines.diffusion import loras_of_layers
 from tests.engines.diffusion.loras_of_layers import Layers
-from tests.engines.diffusion.pipelines import denoised
+from tests.engines.diffusion.pipelines import CPU, denoised
 from tests.support import tiny_loras
 
 ORIGINAL: Layers = {
@@ -93,3 +97,12 @@ class TestChroma(GuidedFlowContract):
         assert notes == ()
         assert_equal(changed, loras_of_layers.merged(model, ORIGINAL, kind, self.request(), 0.7))
         assert not torch.allclose(changed, denoised(model, self.request()), atol=1e-2)
+
+    def test_the_published_vocabulary_reads_prompts_where_the_folder_has_none(
+        self, tmp_path: Path, spec: ModelSpec
+    ) -> None:
+        shutil.copytree(str(spec.path), tmp_path / "chroma")
+        (tmp_path / "chroma/tokenizer/tokenizer.json").unlink()
+        model: Any = load(replace(spec, path=tmp_path / "chroma"), CPU)
+        (ids,) = model.tokenize(PaintSettings(prompt="a red bus", guidance_scale=1.0)).ids
+        assert model.pipeline.tokenizer.convert_ids_to_tokens(ids) == ["▁", "a", "▁red", "▁bus", "</s>"]
