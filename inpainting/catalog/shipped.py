@@ -13,6 +13,7 @@ MB, GB = 10**6, 10**9
 OPENRAIL_M = "CreativeML OpenRAIL-M"
 OPENRAIL_M_URL = "https://huggingface.co/spaces/CompVis/stable-diffusion-license"
 OPENRAIL_PLUS_PLUS = "CreativeML OpenRAIL++-M"
+FLUX_DEV_LICENCE = "FLUX.1 [dev] Non-Commercial License; gated: accept it on the hub, then set HF_TOKEN"
 FOOOCUS_CHECKPOINTS = (
     *("juggernautXL_v8Rundiffusion.safetensors", "juggernautXL_version6Rundiffusion.safetensors"),
     *("realisticStockPhoto_v10.safetensors", "realisticStockPhoto_v20.safetensors"),
@@ -127,7 +128,7 @@ SHIPPED = (
         label="FLUX.1 Fill [dev]",
         family="flux-fill",
         repo="black-forest-labs/FLUX.1-Fill-dev",
-        licence="FLUX.1 [dev] Non-Commercial License; gated: accept it on the hub, then set HF_TOKEN",
+        licence=FLUX_DEV_LICENCE,
         licence_url="https://huggingface.co/black-forest-labs/FLUX.1-Fill-dev/blob/main/LICENSE.md",
         size_bytes=33_800 * MB,
         memory_bytes=38 * GB,
@@ -139,12 +140,55 @@ SHIPPED = (
         label="FLUX.1 Kontext [dev]",
         family="flux-kontext",
         repo="black-forest-labs/FLUX.1-Kontext-dev",
-        licence="FLUX.1 [dev] Non-Commercial License; gated: accept it on the hub, then set HF_TOKEN",
+        licence=FLUX_DEV_LICENCE,
         licence_url="https://huggingface.co/black-forest-labs/FLUX.1-Kontext-dev/blob/main/LICENSE.md",
         size_bytes=33_800 * MB,
         memory_bytes=38 * GB,
         aliases=("black-forest-labs/FLUX.1-Kontext-dev", "FLUX.1-Kontext-dev", "flux1-kontext-dev.safetensors"),
         **families.get("flux-kontext").defaults,
+    ),
+    *(
+        ModelSpec(
+            slug=slug,
+            label=label,
+            family="flux-dev",
+            repo=f"black-forest-labs/{name}",
+            licence=FLUX_DEV_LICENCE,
+            licence_url=f"https://huggingface.co/black-forest-labs/{name}/blob/main/LICENSE.md",
+            size_bytes=33_800 * MB,
+            memory_bytes=38 * GB,
+            aliases=(f"black-forest-labs/{name}", name, f"{slug.replace('flux', 'flux1')}.safetensors"),
+            **{**families.get("flux-dev").defaults, "guidance_scale": guidance_scale},
+        )
+        for slug, label, name, guidance_scale in (
+            ("flux-dev", "FLUX.1 [dev]", "FLUX.1-dev", 3.5),
+            ("flux-krea-dev", "FLUX.1 Krea [dev]", "FLUX.1-Krea-dev", 4.5),
+        )
+    ),
+    ModelSpec(
+        slug="flux-schnell",
+        label="FLUX.1 [schnell]",
+        family="flux-dev",
+        repo="black-forest-labs/FLUX.1-schnell",
+        licence="Apache-2.0",
+        licence_url="https://huggingface.co/black-forest-labs/FLUX.1-schnell",
+        size_bytes=33_800 * MB,
+        memory_bytes=38 * GB,
+        aliases=("black-forest-labs/FLUX.1-schnell", "FLUX.1-schnell", "flux1-schnell.safetensors"),
+        **{**families.get("flux-dev").defaults, "steps": 4},
+    ),
+    # In bfloat16: the transformer has 8.9 billion numbers, the text encoder 4.8.
+    ModelSpec(
+        slug="chroma",
+        label="Chroma1-HD",
+        family="chroma",
+        repo="lodestones/Chroma1-HD",
+        licence="Apache-2.0",
+        licence_url="https://huggingface.co/lodestones/Chroma1-HD",
+        size_bytes=27_500 * MB,
+        memory_bytes=31 * GB,
+        aliases=("lodestones/Chroma1-HD", "Chroma1-HD", "Chroma1-HD.safetensors"),
+        **families.get("chroma").defaults,
     ),
     # In bfloat16: the transformer has 3.9 billion numbers, the text encoder 4.0, the VAE 0.1. One row is distilled, the
     # other is what it was distilled from.

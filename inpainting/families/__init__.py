@@ -62,12 +62,12 @@ def generating() -> list[str]:
 
 
 def lora_family(name: str) -> str:
-    """Return the family that LoRAs of a family's models are added for: the first of those that share them.
+    """Return the family that LoRAs of a family's models are added for: one of those that share them.
 
     Raises UnknownFamily.
     """
     lora = get(name).lora
-    return name if lora is None else next(family.name for family in registered_families() if family.lora is lora)
+    return name if lora is None else lora.family or name
 
 
 def families_with_loras() -> list[str]:

@@ -41,6 +41,8 @@ class LoraSupport:
     """Pattern that the beginning of each tensor's name matches."""
     own_tensors: str
     """Pattern that only tensor names of this family's LoRAs contain."""
+    family: str = ""
+    """The family that LoRAs are added for, where several share them; "" where one has them."""
     not_read: str = ""
     """Pattern of the beginnings of tensor names that diffusers' loader drops, besides those of every family."""
     original_name: str = ""
@@ -59,6 +61,8 @@ class LoraSupport:
     has such names.
     """
 
+    taken_for: str = ""
+    """The family that a LoRA is taken for where neither its layers nor its metadata tell it from one of this family."""
     few_step_kinds: frozenset[str] = frozenset()
     """Kinds of LoRAs distilled to few steps (`catalog.specs.LoraKind`) of which some are published for its models."""
 

@@ -31,6 +31,9 @@ class Component:
     is_loaded: bool = True
     """Whether the engine loads those weights. A component that only other pipelines use is left out."""
 
+    may_lack_vocabulary: bool = False
+    """Whether a tokenizer's folder may lack its vocabulary, because the family computes with the published one then."""
+
     @property
     def has_loaded_weights(self) -> bool:
         return self.has_weights and self.is_loaded

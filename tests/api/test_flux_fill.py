@@ -83,7 +83,7 @@ def test_settings_without_effect_are_listed_as_ignored(
     assert np.array_equal(images[0], images[1])
 
 
-@pytest.mark.parametrize("family", ["flux-fill", "flux-kontext"])
+@pytest.mark.parametrize("family", ["flux-dev", "flux-fill", "flux-kontext"])
 def test_the_guidance_scale_is_listed_where_the_transformer_takes_none(
     alices_program: Client, tmp_path: Path, models_dir: Path, photo_png: bytes, mask_png: bytes, family: str
 ) -> None:

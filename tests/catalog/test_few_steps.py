@@ -89,11 +89,12 @@ def test_a_checkpoint_that_was_renamed_is_known_by_the_title_that_it_notes(tmp_p
 def test_each_kind_has_the_settings_of_its_card_in_the_families_that_have_it() -> None:
     kinds = {
         family: {kind.value for kind in LoraKind if few_steps_of(kind, family)}
-        for family in ("sd", "sdxl", "flux-fill", "qwen-image", "z-image")
+        for family in ("sd", "sdxl", "flux-dev", "flux-fill", "qwen-image", "z-image")
     }
     every = {"lcm", "lightning", "hyper", "turbo", "dmd2", "pcm", "tcd"}
     flux = {"hyper", "turbo"}
-    assert kinds == {"sd": every, "sdxl": every, "flux-fill": flux, "qwen-image": {"lightning"}, "z-image": set()}
+    flow = {"flux-dev": flux, "flux-fill": flux, "qwen-image": {"lightning"}, "z-image": set()}
+    assert kinds == {"sd": every, "sdxl": every, **flow}
     assert few_steps_of(LoraKind.TURBO, "flux-fill") == FewSteps(8, None, FLOW_EULER, is_trailing=False)
     assert few_steps_of(LoraKind.LIGHTNING, "qwen-image") == FewSteps(
         8, 1.0, FLOW_EULER, is_trailing=False, flow_shift=3.0

@@ -63,7 +63,7 @@ def test_a_published_folder_is_accepted_and_only_its_needed_files_are_listed(fol
 @pytest.mark.parametrize(
     ("part", "value"),
     [
-        ("_class_name", "FluxPipeline"),
+        ("_class_name", "FluxControlPipeline"),
         ("transformer", ["diffusers", "SD3Transformer2DModel"]),
         ("transformer", [None, None]),
         ("unet", ["diffusers", "UNet2DConditionModel"]),

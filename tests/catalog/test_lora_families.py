@@ -136,3 +136,39 @@ def test_a_lora_for_another_model_is_not_taken_for_klein(
     assert detect_family(read_header(path), read_base_models(path)) != "flux2-klein"
     with pytest.raises(LoraRefused, match=other):
         check_lora(path, "flux2-klein")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "notes", "is_certain"),
+    [
+        (lora(blocks("double_blocks", 19, DOUBLE), prefix="lora_unet_", is_kohya=True), {}, False),
+        (lora({"single_transformer_blocks.7.attn.to_q": (3072, 3072)}), {}, False),
+        (lora({"transformer_blocks.7.attn.to_q": (3072, 3072)}), OF_CHROMA, True),
+        (lora({"distilled_guidance_layer.in_proj": (5120, 64)}, prefix="diffusion_model."), {}, True),
+    ],
+)
+def test_loras_for_chroma_are_taken_for_it(
+    tmp_path: Path, tensors: published_headers.Tensors, notes: dict[str, str], is_certain: bool
+) -> None:
+    path = write_sparse(tmp_path / "one.safetensors", tensors, notes)
+    assert detect_family(read_header(path), read_base_models(path)) == ("chroma" if is_certain else "flux-fill")
+    check_lora(path, "chroma")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "notes", "other"),
+    [
+        (lora({"double_blocks.0.img_mod.lin": (18432, 3072)}, prefix="diffusion_model."), {}, "FLUX.1"),
+        (lora({"single_transformer_blocks.0.norm.linear": (9216, 3072)}), {}, "FLUX.1"),
+        (lora(DOUBLE, prefix="diffusion_model."), {"modelspec.architecture": "Flux.1-dev/lora"}, "FLUX.1"),
+        (lora({"single_blocks.3.linear2": (3072, 12288)}, prefix="lora_unet_", is_kohya=True), {}, "FLUX.2 [klein]"),
+    ],
+)
+def test_a_lora_for_another_model_is_not_taken_for_chroma(
+    tmp_path: Path, tensors: published_headers.Tensors, notes: dict[str, str], other: str
+) -> None:
+    path = write_sparse(tmp_path / "one.safetensors", tensors, notes)
+    assert detect_family(read_header(path), read_base_models(path)) != "chroma"
+    with pytest.raises(LoraRefused) as caught:
+        check_lora(path, "chroma")
+    assert f"is a LoRA for {other}" in caught.value.message

@@ -199,7 +199,7 @@ def test_a_pickle_with_the_suffix_safetensors_is_refused(folder: Path) -> None:
         ("vae", {"library": "diffusers"}),
         ("helper", ["os", "system"]),
         ("_class_name", ["my_pipeline", "Pipeline"]),
-        ("_class_name", "FluxPipeline"),
+        ("_class_name", "PixArtSigmaPipeline"),
         ("scheduler", ["diffusers", "FlowMatchEulerDiscreteScheduler"]),
         ("vae", [None, None]),
     ],
@@ -344,6 +344,10 @@ def test_each_shipped_model_has_a_licence_a_size_and_names_of_its_own() -> None:
         ("sd15", 30, 7.5),
         ("sdxl-inpainting", 20, 8.0),  # its model card; "steps between 15 and 30 work well"
         ("sdxl", 30, 7.0),  # its model card names none; diffusers' pipelines have 5.0 and, for inpainting, 7.5
+        ("flux-dev", 28, 3.5),  # as flux-kontext
+        ("flux-krea-dev", 28, 4.5),
+        ("flux-schnell", 4, 3.5),  # its model card; it takes no scale
+        ("chroma", 40, 3.0),  # the example in diffusers' documentation
         ("flux-kontext", 28, 2.5),  # the scale of its model card, and the steps of diffusers' pipeline
         ("flux2-klein-4b", 4, 1.0),  # its model card
         ("flux2-klein-base-4b", 50, 4.0),  # the example in diffusers' pipeline

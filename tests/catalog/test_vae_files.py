@@ -35,7 +35,7 @@ def test_vaes_of_the_family_are_accepted(family: str, configuration: dict[str, o
         ("sdxl", {"scaling_factor": 0.18215}, "for models of the family sd, not sdxl"),
         ("sd", {"latent_channels": 16}, "latents of “16” channels|latents of 16 channels"),
         ("sd", {"latent_channels": {"a": 1}}, "channels, not 4"),
-        ("sd", {"scaling_factor": 0.3611}, "for models of the family flux-fill or flux-kontext or z-image, not sd"),
+        ("sd", {"scaling_factor": 0.3611}, "chroma or flux-dev or flux-fill or flux-kontext or z-image, not sd"),
         ("flux-fill", {"scaling_factor": 0.3611}, "latents of “4” channels, not 16"),
     ],
 )

@@ -15,10 +15,13 @@ from diffusers import (
     AutoencoderKL,
     AutoencoderKLFlux2,
     AutoencoderKLQwenImage,
+    ChromaInpaintPipeline,
+    ChromaTransformer2DModel,
     FlowMatchEulerDiscreteScheduler,
     Flux2KleinInpaintPipeline,
     Flux2Transformer2DModel,
     FluxFillPipeline,
+    FluxInpaintPipeline,
     FluxKontextInpaintPipeline,
     FluxTransformer2DModel,
     PNDMScheduler,
@@ -72,6 +75,19 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
         model_max_length=77,
         pad_token="<|endoftext|>",
     )
+
+
+def t5_encoder(pieces: T5TokenizerFast) -> T5EncoderModel:
+    reader = T5Config(
+        vocab_size=len(pieces),
+        d_model=FEATURES,
+        d_kv=8,
+        d_ff=37,
+        num_layers=2,
+        num_heads=4,
+        feed_forward_proj="gated-gelu",
+    )
+    return T5EncoderModel(reader).eval()
 
 
 def t5_tokenizer() -> T5TokenizerFast:
@@ -233,19 +249,10 @@ def flux_fill(
         guidance_embeds=guidance,
         axes_dims_rope=(4, 6, 6),
     )
-    reader = T5Config(
-        vocab_size=len(pieces),
-        d_model=FEATURES,
-        d_kv=8,
-        d_ff=37,
-        num_layers=2,
-        num_heads=4,
-        feed_forward_proj="gated-gelu",
-    )
     return kind(
         vae=vae(latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159).eval(),
         text_encoder=CLIPTextModel(text_config(len(words))).eval(),
-        text_encoder_2=T5EncoderModel(reader).eval(),
+        text_encoder_2=t5_encoder(pieces),
         tokenizer=words,
         tokenizer_2=pieces,
         transformer=network.eval(),
@@ -260,12 +267,48 @@ def flux_fill(
     )
 
 
+def flux_dev(scratch: Path, *, inpainting: bool = True, seed: int = 0, guidance: bool = True) -> Any:
+    """A pipeline of the family `flux-dev`: as `flux_kontext`.
+
+    inpainting: ignored, as no model of the family was trained for masks.
+    """
+    return flux_fill(scratch, seed=seed, guidance=guidance, channels=4 * 16, kind=FluxInpaintPipeline)
+
+
 def flux_kontext(scratch: Path, *, inpainting: bool = True, seed: int = 0, guidance: bool = True) -> Any:
     """A pipeline of the family `flux-kontext`: as `flux_fill`, but its transformer takes tokens of latents alone.
 
     inpainting: ignored, as no model of the family was trained for masks.
     """
     return flux_fill(scratch, seed=seed, guidance=guidance, channels=4 * 16, kind=FluxKontextInpaintPipeline)
+
+
+def chroma(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
+    """A pipeline of the family `chroma`, with 16 latent channels and the published numbers of VAE and scheduler.
+
+    inpainting: ignored, as no model of the family was trained for masks.
+    """
+    torch.manual_seed(seed)
+    pieces = t5_tokenizer()
+    network = ChromaTransformer2DModel(
+        in_channels=4 * 16,
+        num_layers=2,
+        num_single_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=FEATURES,
+        axes_dims_rope=(4, 6, 6),
+        approximator_num_channels=8,
+        approximator_hidden_dim=16,
+        approximator_layers=2,
+    )
+    return ChromaInpaintPipeline(
+        vae=vae(latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159).eval(),
+        text_encoder=t5_encoder(pieces),
+        tokenizer=pieces,
+        transformer=network.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True, max_shift=1.15),
+    )
 
 
 def z_image(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
@@ -400,6 +443,8 @@ def flux2_klein(scratch: Path, *, inpainting: bool = True, seed: int = 0, is_dis
 BUILDERS = {
     "sd": sd,
     "sdxl": sdxl,
+    "chroma": chroma,
+    "flux-dev": flux_dev,
     "flux-fill": flux_fill,
     "flux-kontext": flux_kontext,
     "flux2-klein": flux2_klein,

@@ -15,6 +15,8 @@ from inpainting.catalog.specs import FEW_STEPS, FewSteps, LoraKind, few_steps_of
 LCM_SCHEDULER = "LCMScheduler"
 LCM_GUIDANCE = 8.0
 """Of consistency models that take the guidance scale as an input, as on the card of SimianLuo/LCM_Dreamshaper_v7."""
+SCHNELL_DEFAULTS = {"steps": 4}
+"""As on the card of black-forest-labs/FLUX.1-schnell."""
 EULER_SCHEDULERS = ("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler")
 
 STEPS = r"(?<![\d.])(?P<steps>\d{1,2})[-_. ]?steps?(?![a-z])"
@@ -105,9 +107,13 @@ def few_step_defaults(folder: Path) -> dict[str, Any]:
 
     Latent consistency models (Luo et al. 2023, arXiv 2310.04378) name their scheduler. Those of adversarial
     distillation (SD and SDXL Turbo, SDXL-Lightning) predict noise from timesteps counted back from the last one; models
-    of many steps with such timesteps have zero terminal SNR or predict velocity.
+    of many steps with such timesteps have zero terminal SNR or predict velocity. FLUX.1 [schnell] takes no guidance
+    scale, and its noise levels are not shifted.
     """
     scheduler, unet = values(folder / "scheduler" / "scheduler_config.json"), values(folder / "unet" / CONFIG)
+    transformer = values(folder / "transformer" / CONFIG)
+    if transformer.get("guidance_embeds") is False and scheduler.get("use_dynamic_shifting") is False:
+        return SCHNELL_DEFAULTS
     name = scheduler.get("_class_name")
     if name == LCM_SCHEDULER:
         defaults = FEW_STEPS[LoraKind.LCM].defaults

@@ -86,11 +86,11 @@ def check_lora(path: Path, family: str) -> None:
     seen = detect_family(header, base_models)
     if other := other_model(layers_in(header), base_models, family):
         raise LoraRefused(f"{path.name} is a LoRA for {other}, not for {families.get(family).label}.")
-    if seen is not None and seen != family:
+    support = families.get(family).lora
+    if seen not in (None, family, support and support.taken_for):
         raise LoraRefused(f"{path.name} is a LoRA for models of the family {seen}, not {family}.")
     check_tensors(header, path.name, family)
     check_configuration(path)
-    support = families.get(family).lora
     not_read = "" if support is None else support.not_read
     if lora_configuration(path) is not None and not is_read_by_diffusers(header, not_read):
         raise LoraRefused(f"{path.name} has a configuration of PEFT, which is supported for plain LoRAs only.")

@@ -10,6 +10,7 @@ from inpainting.families.layouts import Component, DiffusersLayout
 CONFIGURATIONS = "parts/flux"
 """The name in `catalog.configurations` of those that a transformer lacks. Z-Image has the same VAE."""
 LORAS = LoraSupport(
+    family="flux-fill",
     components=("transformer", "text_encoder"),
     tensors=r"(?!.*((down|up|input|output)_blocks|mid(dle)?_block)[._])"  # which are a UNet's
     r"(transformer\.|text_encoder\.|text_encoders\.(clip_l|t5xxl)\.|diffusion_model\.|base_model\.model\."
@@ -23,7 +24,7 @@ LORAS = LoraSupport(
     other_model="inpainting.families.flux.other_loras:other_model",
     few_step_kinds=frozenset({"hyper", "turbo"}),
 )
-"""One object, since LoRAs are added for the first of the families that share it."""
+"""One object, which the families share."""
 
 
 def flux_family(
@@ -36,12 +37,14 @@ def flux_family(
     channels: int,
     steps: int,
     guidance_scale: float,
+    strength: float = 1.0,
     edits: bool = False,
     fills: bool = False,
 ) -> ModelFamily:
     """Return the declaration of a family of FLUX.1, which differs from the others in these arguments alone.
 
-    channels: of a latent pixel, as the transformer takes it. The others are described at the fields of `ModelFamily`.
+    channels: of a latent pixel, as the transformer takes it. strength: the default; 1 for models that were trained with
+    the rest of the image as a condition, as in diffusers' pipelines. The others are described at `ModelFamily`.
     """
     layout = DiffusersLayout(
         pipelines=pipelines,
@@ -74,7 +77,7 @@ def flux_family(
         defaults={
             "steps": steps,
             "guidance_scale": guidance_scale,
-            "strength": 1.0,  # as in diffusers' pipelines: trained with the rest of the image as a condition
+            "strength": strength,
             "scheduler": "FlowMatchEulerDiscreteScheduler",
             "width": 1024,
             "height": 1024,

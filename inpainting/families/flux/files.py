@@ -10,18 +10,26 @@ from inpainting import families
 from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
 from inpainting.catalog.inspection.component_file import component_file_class
 from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
-from inpainting.catalog.inspection.files import ModelRefused, shell
+from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.gguf_header import is_gguf
 from inpainting.catalog.inspection.transformer_file import OtherComponent, TransformerFile
 from inpainting.families.declaration import ModelFamily
 from inpainting.families.flux import transformer
 from inpainting.families.flux.declaration import CONFIGURATIONS
+from inpainting.families.flux.transformer import PLAIN_CHANNELS, has_guidance, input_channels
 
-PLAIN_CHANNELS, CONTROL_CHANNELS = 64, 128
-"""Input channels of a transformer: a patch of noisy latents; or that and one of a control image."""
-KONTEXT = "kontext"
-MODEL_LABELS = {KONTEXT: "Kontext", "krea": "Krea", "schnell": "[schnell]", "dev": "[dev]"}
-"""Word in the name of a file -> the model, one that was trained from another before that one."""
+CONTROL_CHANNELS = 2 * PLAIN_CHANNELS
+"""Input channels of a transformer that takes a patch of noisy latents and one of a control image."""
+PLAIN_FAMILY = "flux-dev"
+"""The family of a transformer that takes noisy latents alone, where neither it nor its name tells another."""
+MODELS = {
+    "kontext": ("FLUX.1 Kontext", "flux-kontext"),
+    "krea": ("FLUX.1 Krea", PLAIN_FAMILY),
+    "schnell": ("FLUX.1 [schnell]", PLAIN_FAMILY),
+    "dev": ("FLUX.1 [dev]", PLAIN_FAMILY),
+}
+"""Word in the name of a file of PLAIN_CHANNELS -> the model, one that was trained from another before that one, and its
+family."""
 FLUX_2 = "single_stream_modulation."
 """In the names of tensors of FLUX.2, whose other names are those of FLUX.1."""
 VAE = OtherComponent(
@@ -76,69 +84,72 @@ class FluxFile(TransformerFile):
 
     @property
     def family(self) -> str:
-        """The family of its shape; where several models have the shape, the one that the file is named as."""
-        channels, named = transformer.input_channels(self.transformer), named_model(self.path.name)
-        matching = [
-            known.name for known in families_of_files() if diffusers_layout(known.name).file_channels == channels
-        ]
-        is_told = channels != PLAIN_CHANNELS or named == KONTEXT
-        return matching[0] if matching and is_told and not self._other_model() else self.usual_family
+        """The family of its shape; where several have the shape, the one that the file is named as."""
+        channels = input_channels(self.transformer)
+        if channels == PLAIN_CHANNELS:
+            _, told = self._told()
+            return told or PLAIN_FAMILY
+        matching = [known.name for known in families_of_files() if file_channels(known) == channels]
+        return matching[0] if matching else self.usual_family
 
     def check(self, family: str = "") -> None:
         known, file = families.get(family or self.family), self.path.name
-        channels, expected = transformer.input_channels(self.transformer), diffusers_layout(known.name).file_channels
-        if other := self._other_model():
+        channels, expected = input_channels(self.transformer), file_channels(known)
+        if channels == CONTROL_CHANNELS:
             beside = f", with {self.join_labels(self.beside)} beside it" if self.beside else ""
             supported = " and ".join(known.label for known in families_of_files())
-            raise ModelRefused(f"{file} is {other}{beside}. It is not supported; {supported} are.")
-        if channels != expected:
-            same = [other for other in families_of_files() if diffusers_layout(other.name).file_channels == channels]
-            if not family and same:
-                raise ModelRefused(
-                    f"{file} has the tensors of FLUX.1 [dev], Krea and Kontext, which are alike, and its name does not "
-                    f"tell which it is. If it is {same[0].label}, type {shell(*self.words(same[0].name))}; the others "
-                    "make images of text alone and are not supported."
-                )
-            hint = f" If it is {same[0].label}, add it with --family {same[0].name}." if same else ""
             raise ModelRefused(
-                f"{file} is a transformer of FLUX with {channels} input channels; {known.label} has {expected}.{hint}"
+                f"{file} is FLUX.1 Canny or Depth (it has {channels} input channels), which follows edges or depth"
+                f"{beside}. It is not supported; {supported} are."
             )
+        if channels != expected:
+            same = [other for other in families_of_files() if file_channels(other) == channels]
+            named = " or ".join(f"--family {other.name} if it is {other.label}" for other in same)
+            raise ModelRefused(
+                f"{file} is a transformer of FLUX with {channels} input channels; {known.label} has {expected}."
+                + (f" Add it with {named}." if named else "")
+            )
+        model, told = self._told()
+        if told not in ("", known.name):
+            raise ModelRefused(f"{file} is {model}, not {known.label}: add it with --family {told}.")
         if not is_gguf(file):
             check_numbers(self.transformer, file, may_be_scaled=True)
         if not transformer.has_published_shape(self.transformer):
             raise ModelRefused(f"{file} is no transformer of FLUX of the published shape.")
 
-    def _other_model(self) -> str:
-        """Return what the transformer is, where no family here has such models; "" where one may have.
+    def _told(self) -> tuple[str, str]:
+        """Return which model a transformer of PLAIN_CHANNELS is, in a sentence, and its family; "" where nothing tells.
 
-        FLUX.1 [dev] and models that were trained from it (Krea) have the shapes of Kontext. Names tell them apart.
+        FLUX.1 [dev] and models that were trained from it (Krea) have the tensors of Kontext. Names tell them apart.
         """
-        channels, named = transformer.input_channels(self.transformer), named_model(self.path.name)
-        if channels == CONTROL_CHANNELS:
-            return f"FLUX.1 Canny or Depth (it has {channels} input channels), which follows edges or depth"
-        if channels != PLAIN_CHANNELS:
-            return ""
-        if not any("guidance_in." in name for name in self.transformer):
-            return "FLUX.1 [schnell] or a model that was trained from it, which makes images of text alone"
-        if named and named != KONTEXT:
-            return f"FLUX.1 {MODEL_LABELS[named]} by its name, which makes images of text alone"
-        return ""
+        if input_channels(self.transformer) != PLAIN_CHANNELS:
+            return "", ""
+        if not has_guidance(self.transformer):
+            return "FLUX.1 [schnell] or a model that was trained from it", PLAIN_FAMILY
+        model, family = named_model(self.path.name)
+        return (f"{model} by its name", family) if model else ("", "")
 
     def scheduler_configuration(self) -> Mapping[str, Any]:
-        return transformer.SCHEDULER
+        return transformer.scheduler_configuration(self.transformer)
 
     def transformer_configuration(self) -> dict[str, Any]:
         return transformer.transformer_configuration(self.transformer)
 
 
-def named_model(file: str) -> str:
-    """Return the model of 64 input channels that a file is named as; "" for a name that tells none.
+def named_model(file: str) -> tuple[str, str]:
+    """Return which model of PLAIN_CHANNELS a file is named as, and its family; "" for a name that tells none.
 
     Names of models that were trained from another one hold its name too: “flux1-dev-kontext”.
     """
-    return next((name for name in MODEL_LABELS if re.search(rf"(?<![a-z]){name}(?![a-z])", file.lower())), "")
+    found = (MODELS[word] for word in MODELS if re.search(rf"(?<![a-z]){word}(?![a-z])", file.lower()))
+    return next(found, ("", ""))
 
 
 def families_of_files() -> list[ModelFamily]:
     """Return the families with models of such files."""
     return [family for family in families.registered_families() if component_file_class(family.name) is FluxFile]
+
+
+def file_channels(family: ModelFamily) -> int:
+    """Return the input channels of a family's transformer."""
+    return diffusers_layout(family.name).file_channels

@@ -34,7 +34,7 @@ class FluxPrompt(TokenizedPrompts):
     clip_ids: torch.Tensor
     """[1, 77]"""
     t5_ids: torch.Tensor
-    """[1, 512]"""
+    """[1, max_tokens]"""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -52,6 +52,8 @@ class Flux(FlowModel):
     """What its transformer was trained for, in a word: its input channels differ."""
     condition_dim: ClassVar[int]
     """The dimension of [n, tokens, channels] in which the condition follows the latents."""
+    max_tokens = MAX_TOKENS
+    """Tokens of the prompt that it reads by T5, padding included."""
 
     def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
         super().__init__(pipeline, hardware, spec)
@@ -75,25 +77,19 @@ class Flux(FlowModel):
     # Tokenise and encode
 
     def tokenize(self, settings: PaintSettings, vectors: Sequence[EmbeddingVectors] = ()) -> FluxPrompt:
-        """Tokenize the prompt. CLIP takes 77 tokens of it and T5 512; notes are about T5 alone."""
-        prompt = settings.prompt
-        notes = ignored_weights(prompt)
-        clip, t5 = self.pipeline.tokenizer, self.pipeline.tokenizer_2
-        clip_tokens, t5_tokens = (
-            tokenizer(prompt, truncation=False, verbose=False).input_ids for tokenizer in (clip, t5)
-        )
-        if len(t5_tokens) > MAX_TOKENS:
-            unread = str(t5.decode(t5_tokens[MAX_TOKENS - 1 : -1])).strip()
-            notes.append(too_long("prompt", MAX_TOKENS - 1, unread))
+        """Tokenize the prompt. CLIP takes 77 tokens of it and T5 `max_tokens`; notes are about T5 alone."""
+        prompt, clip, t5 = settings.prompt, self.pipeline.tokenizer, self.pipeline.tokenizer_2
+        clip_tokens = clip(prompt, truncation=False, verbose=False).input_ids
+        t5_tokens, notes = read_by_t5(t5, "prompt", prompt, self.max_tokens)
         return FluxPrompt(
-            notes=tuple(notes),
+            notes=(*ignored_weights(prompt), *notes),
             clip_ids=pad_or_truncate(clip_tokens, clip.model_max_length, clip.pad_token_id),
-            t5_ids=pad_or_truncate(t5_tokens, MAX_TOKENS, t5.pad_token_id),
+            t5_ids=pad_or_truncate(t5_tokens, self.max_tokens, t5.pad_token_id),
         )
 
     @torch.inference_mode()
     def encode_prompts(self, prompts: FluxPrompt, settings: PaintSettings, size: Size) -> TextConditioning:
-        """Return `embeds` of [1, 512, features] by T5 and `pooled` of [1, features] by CLIP."""
+        """Return `embeds` of [1, max_tokens, features] by T5 and `pooled` of [1, features] by CLIP."""
         key = (*prompts.clip_ids[0].tolist(), *prompts.t5_ids[0].tolist())
         return self.encoded_once(key, lambda: self._encode(prompts))
 
@@ -139,6 +135,15 @@ class Flux(FlowModel):
     def token_places(self, rows: int, columns: int) -> torch.Tensor:
         """Return [tokens, 3]: image, row and column of each token; those of the image that is painted come first."""
         return torch.as_tensor(FluxFillPipeline._prepare_latent_image_ids(1, rows, columns, "cpu", torch.float32))
+
+
+def read_by_t5(tokenizer: Any, field: str, prompt: str, max_tokens: int) -> tuple[list[int], list[str]]:
+    """Return the tokens of a prompt, the end token included, and a note where there are more than `max_tokens`."""
+    tokens: list[int] = tokenizer(prompt, truncation=False, verbose=False).input_ids
+    if len(tokens) <= max_tokens:
+        return tokens, []
+    unread = str(tokenizer.decode(tokens[max_tokens - 1 : -1])).strip()
+    return tokens, [too_long(field, max_tokens - 1, unread)]
 
 
 def pad_or_truncate(tokens: list[int], length: int, pad_token_id: int) -> torch.Tensor:

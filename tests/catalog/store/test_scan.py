@@ -109,7 +109,7 @@ def test_a_scan_names_each_file_and_adds_nothing(folder: Path, db: None) -> None
         ("broken.safetensors", "its header does not fit"),
         (
             "vae/ae.safetensors",
-            "families flux-fill and flux-kontext and z-image. Type “python manage.py add_model ae --family",
+            "families chroma and flux-dev and flux-fill and flux-kontext and z-image. Type “python manage.py ",
         ),
         ("controlnet/no_modes.safetensors", "no ControlNet of a published shape"),
         ("clip/clip_g.safetensors", "It is CLIP-G, a text encoder of SDXL"),

@@ -12,15 +12,15 @@ from django.core.management import call_command
 from tests.support.comfyui_files import FILES, NETWORKS, write_tree
 
 FOUR_BITS = (
-    "which is not supported: take the same model in bf16 or fp8, or a .gguf file of FLUX.1 Fill and FLUX.1 Kontext "
-    "and FLUX.2 klein and Qwen-Image and Z-Image."
+    "which is not supported: take the same model in bf16 or fp8, or a .gguf file of FLUX.1 [dev] and FLUX.1 Fill and "
+    "FLUX.1 Kontext and FLUX.2 klein and Qwen-Image and Z-Image."
 )
 EDITS = (
     "is Qwen-Image-Edit, or a model trained from it, which edits images by instructions. It is not supported; "
     "Qwen-Image is."
 )
 AS_FOLDER = "which is added as a folder in diffusers' layout: take that, or the file for ComfyUI."
-NOT_FLUX = "It is not supported; FLUX.1 Fill and FLUX.1 Kontext are."
+NOT_FLUX = "It is not supported; FLUX.1 [dev] and FLUX.1 Fill and FLUX.1 Kontext are."
 PARTS = " with ae.safetensors, clip_l.safetensors, t5xxl_fp16.safetensors"
 QWEN3 = " with ae.safetensors, qwen_3_4b.safetensors"
 VIT_H = "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors"
@@ -33,12 +33,20 @@ NEW = {
     "checkpoints/juggernautXL_inpainting.safetensors": "checkpoint sdxl, juggernautxl_inpainting",
     "checkpoints/noobaiXL_vPred.safetensors": "checkpoint sdxl, noobaixl_vpred",
     "checkpoints/flux1-fill-dev-all.safetensors": "checkpoint flux-fill, flux1-fill-dev-all",
+    "checkpoints/flux1-dev-fp8.safetensors": "checkpoint flux-dev, flux1-dev-fp8",
+    "diffusion_models/flux1-dev.safetensors": f"checkpoint flux-dev{PARTS}, flux1-dev",
+    "diffusion_models/flux1-schnell.safetensors": f"checkpoint flux-dev{PARTS}, flux1-schnell",
+    "diffusion_models/flux1-krea-dev_fp8_scaled.safetensors": (
+        f"checkpoint flux-dev{PARTS}, flux1-krea-dev_fp8_scaled"
+    ),
+    "diffusion_models/my-merge.safetensors": f"checkpoint flux-dev{PARTS}, my-merge",
     "diffusion_models/flux1-fill-dev.safetensors": f"checkpoint flux-fill{PARTS}, flux1-fill-dev",
     "diffusion_models/flux1-fill-dev_fp8.safetensors": f"checkpoint flux-fill{PARTS}, flux1-fill-dev_fp8",
     "diffusion_models/flux1-fill-dev_scaled.safetensors": f"checkpoint flux-fill{PARTS}, flux1-fill-dev_scaled",
     "diffusion_models/flux1-dev-kontext_fp8_scaled.safetensors": (
         f"checkpoint flux-kontext{PARTS}, flux1-dev-kontext_fp8_scaled"
     ),
+    "unet/flux1-dev-Q8_0.gguf": f"checkpoint flux-dev{PARTS}, flux1-dev-q8_0",
     "unet/flux1-fill-dev-Q8_0.gguf": f"checkpoint flux-fill{PARTS}, flux1-fill-dev-q8_0",
     "unet/flux1-kontext-dev-Q8_0.gguf": f"checkpoint flux-kontext{PARTS}, flux1-kontext-dev-q8_0",
     "checkpoints/z-image-turbo-all.safetensors": f"checkpoint z-image{QWEN3}, z-image-turbo-all",
@@ -94,6 +102,7 @@ NEW = {
     "loras/flux-ai-toolkit.safetensors": "lora flux-fill, flux-ai-toolkit",
     "loras/flux-four-blocks.safetensors": "lora flux-fill, flux-four-blocks",
     "loras/flux-lycoris.safetensors": "lora flux-fill, flux-lycoris",
+    "loras/chroma.safetensors": "lora chroma, chroma",
     "loras/zimage-diffusers.safetensors": "lora z-image, zimage-diffusers",
     "loras/zimage-kohya-fused.safetensors": "lora z-image, zimage-kohya-fused",
     "loras/zimage-comfyui-fused.safetensors": "lora z-image, zimage-comfyui-fused",
@@ -134,29 +143,8 @@ LEFT = {
         "cosxl_edit.safetensors takes 8 channels; 4 (plain) and 9 (inpainting) are supported."
     ),
     "checkpoints/sd3.5_large.safetensors": "It is a model of Stable Diffusion 3, which is not supported.",
-    "checkpoints/flux1-dev-fp8.safetensors": (
-        "flux1-dev-fp8.safetensors is FLUX.1 [dev] by its name, which makes images of text alone, with CLIP-L and"
-        f" T5-XXL and the VAE beside it. {NOT_FLUX}"
-    ),
     "checkpoints/Qwen-Rapid-AIO-v5.safetensors": f"Qwen-Rapid-AIO-v5.safetensors {EDITS}",
     "checkpoints/big.ckpt": "A .ckpt file may hold a pickle, which can run any program.",
-    "diffusion_models/flux1-dev.safetensors": (
-        f"flux1-dev.safetensors is FLUX.1 [dev] by its name, which makes images of text alone. {NOT_FLUX}"
-    ),
-    "diffusion_models/flux1-schnell.safetensors": (
-        "flux1-schnell.safetensors is FLUX.1 [schnell] or a model that was trained from it, which makes images of"
-        f" text alone. {NOT_FLUX}"
-    ),
-    "diffusion_models/flux1-krea-dev_fp8_scaled.safetensors": (
-        "flux1-krea-dev_fp8_scaled.safetensors is FLUX.1 Krea by its name, which makes images of text alone. "
-        f"{NOT_FLUX}"
-    ),
-    "diffusion_models/my-merge.safetensors": (
-        "my-merge.safetensors has the tensors of FLUX.1 [dev], Krea and Kontext, which are alike, and its name "
-        "does not tell which it is. If it is FLUX.1 Kontext, type “python manage.py add_model my-merge --family "
-        "flux-kontext --from FOLDER/diffusion_models/my-merge.safetensors”; the others make images of text alone "
-        "and are not supported."
-    ),
     "diffusion_models/flux1-canny-dev.safetensors": (
         "flux1-canny-dev.safetensors is FLUX.1 Canny or Depth (it has 128 input channels), which follows edges or"
         f" depth. {NOT_FLUX}"
@@ -223,9 +211,9 @@ LEFT = {
         "It is Mistral Small 3, the text encoder of FLUX.2 [dev], which is not supported."
     ),
     "vae/ae.safetensors": (
-        "Its tensors fit the families flux-fill and flux-kontext and z-image. Type “python manage.py add_model ae "
-        "--family flux-fill --kind vae --from FOLDER/vae/ae.safetensors”; --family is flux-fill or flux-kontext or "
-        "z-image."
+        "Its tensors fit the families flux-dev and flux-fill and flux-kontext and z-image. Type “python manage.py "
+        "add_model ae --family flux-dev --kind vae --from FOLDER/vae/ae.safetensors”; --family is flux-dev or flux-fill "
+        "or flux-kontext or z-image."
     ),
     "vae/clearvae.safetensors": (
         "Its tensors fit the families sd and sdxl. Type “python manage.py add_model clearvae --family sd --kind "
@@ -284,7 +272,6 @@ LEFT = {
         "flux-xlabs.safetensors is a LoRA in the names of XLabs, not in those of kohya-ss, ai-toolkit or "
         "diffusers, which is not supported."
     ),
-    "loras/chroma.safetensors": "It is a LoRA for Chroma, and no model that is supported takes it.",
     "loras/hunyuan.safetensors": (
         "It is a LoRA for a model of more blocks than FLUX.1 has, such as HunyuanVideo, and no model that is "
         "supported takes it."

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import gguf
 import pytest
 import torch
 from diffusers import FluxTransformer2DModel
@@ -69,4 +70,19 @@ def save_file_of(folder: Path, path: Path, *, prefix: str = "", **more: torch.Te
         f"{prefix}{name}": tensor for name, tensor in published_tensors(network.state_dict(), original_name).items()
     }
     save_file({**tensors, **more}, path)
+    return path
+
+
+def save_gguf_of(folder: Path, path: Path, kind: str = "Q8_0") -> Path:
+    """Save the transformer of a folder as city96's converter writes it: matrices quantised, the rest in float32."""
+    network = FluxTransformer2DModel.from_pretrained(folder / "transformer")
+    writer = gguf.GGUFWriter(path, arch="flux")
+    writer.add_array("comfy.gguf.orig_shape.img_in.weight", [1, 2])
+    for name, tensor in published_tensors(network).items():
+        wanted = gguf.GGMLQuantizationType[kind if tensor.ndim == 2 and tensor.shape[-1] % 32 == 0 else "F32"]
+        writer.add_tensor(name, gguf.quantize(tensor.numpy(), wanted), raw_dtype=wanted)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
     return path

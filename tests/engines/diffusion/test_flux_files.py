@@ -118,26 +118,34 @@ def test_without_its_parts_the_command_that_gets_them_is_named(whole: Path, part
     assert "text_encoder_2 gives features of “4096”, the transformer takes 32" in refusal(path, "--config", str(parts))
 
 
-@pytest.mark.parametrize("family", ["flux-fill", "flux-kontext"])
 @pytest.mark.parametrize(
-    ("name", "channels", "has_guidance", "reason"),
+    ("name", "channels", "has_guidance", "family", "reason"),
     [
-        ("flux1-dev", 64, True, "is FLUX.1 [dev] by its name, which makes images of text alone."),
-        ("flux1-krea-dev", 64, True, "is FLUX.1 Krea by its name, which makes images of text alone."),
-        ("mine", 64, False, "is FLUX.1 [schnell] or a model that was trained from it,"),
-        ("mine", 128, True, "is FLUX.1 Canny or Depth (it has 128 input channels),"),
+        (
+            "flux1-dev",
+            64,
+            True,
+            "flux-kontext",
+            "is FLUX.1 [dev] by its name, not FLUX.1 Kontext: add it with --family",
+        ),
+        ("flux1-krea-dev", 64, True, "flux-kontext", "is FLUX.1 Krea by its name, not FLUX.1 Kontext: add it with"),
+        ("kontext", 64, False, "flux-kontext", "is FLUX.1 [schnell] or a model that was trained from it, not FLUX.1 K"),
+        ("flux1-dev-kontext", 64, True, "flux-dev", "is FLUX.1 Kontext by its name, not FLUX.1 [dev]: add it with"),
+        ("mine", 64, True, "flux-fill", "--family flux-dev if it is FLUX.1 [dev] or --family flux-kontext if it is"),
+        ("mine", 384, True, "flux-dev", "has 64. Add it with --family flux-fill if it is FLUX.1 Fill."),
+        ("mine", 128, True, "flux-dev", "is FLUX.1 Canny or Depth (it has 128 input channels),"),
+        ("mine", 128, True, "flux-fill", "is FLUX.1 Canny or Depth (it has 128 input channels),"),
     ],
 )
 def test_a_transformer_of_another_flux_is_refused_with_the_reason(
-    whole: Path, parts: Path, tmp_path: Path, name: str, channels: int, has_guidance: bool, reason: str, family: str
+    whole: Path, parts: Path, tmp_path: Path, name: str, channels: int, has_guidance: bool, family: str, reason: str
 ) -> None:
     path = flux_files.save_file_of(whole, tmp_path / f"{name}.safetensors")
     tensors = {key: tensor for key, tensor in load_file(path).items() if has_guidance or "guidance_in" not in key}
     save_file({**tensors, "img_in.weight": torch.zeros(flux_files.WIDTH, channels)}, path)
     message = refusal(path, "--config", str(parts), family=family)
     assert reason in message
-    assert "It is not supported; FLUX.1 Fill and FLUX.1 Kontext are." in message
-    assert "--family" not in message
+    assert ("It is not supported; FLUX.1 [dev] and FLUX.1 Fill and FLUX.1 Kontext are." in message) == (channels == 128)
 
 
 def test_chroma_is_neither(whole: Path, parts: Path, tmp_path: Path) -> None:
@@ -150,7 +158,9 @@ def test_chroma_is_neither(whole: Path, parts: Path, tmp_path: Path) -> None:
     assert "is Chroma, which is not supported" in refusal(path, "--config", str(parts), family="flux-kontext")
 
 
-@pytest.mark.parametrize("family", sorted({*families.names(engine=DIFFUSION)} - {"flux-fill", "flux-kontext"}))
+@pytest.mark.parametrize(
+    "family", sorted({*families.names(engine=DIFFUSION)} - {"flux-dev", "flux-fill", "flux-kontext"})
+)
 def test_it_is_no_model_of_another_family(whole: Path, tmp_path: Path, family: str) -> None:
     path = flux_files.save_file_of(whole, tmp_path / "Flux Fill.safetensors", prefix=PREFIX)
     message = refusal(path, family=family)

@@ -52,9 +52,9 @@ def test_the_family_of_a_file_must_be_stated_and_fit(kontext: Path, tmp_path: Pa
     path = flux_files.save_file_of(kontext, tmp_path / "kontext.safetensors")
     with pytest.raises(CommandError) as caught:
         add(path, "flux-fill", "--config", str(kontext))
-    assert "If it is FLUX.1 Kontext, add it with --family flux-kontext." in str(caught.value)
+    assert "--family flux-kontext if it is FLUX.1 Kontext." in str(caught.value)
     fill = flux_files.save_file_of(flux_files.saved(tmp_path / "fill"), tmp_path / "fill.safetensors")
-    with pytest.raises(CommandError, match="add it with --family flux-fill"):
+    with pytest.raises(CommandError, match="Add it with --family flux-fill"):
         add(fill, "flux-kontext", "--config", str(kontext))
     output = StringIO()
     call_command("add_model", "--scan", str(tmp_path), stdout=output)
@@ -72,5 +72,5 @@ def test_a_scan_takes_a_file_for_kontext_by_its_name_alone(kontext: Path, tmp_pa
     call_command("add_model", "--scan", str(tmp_path / "files"), stdout=output)
     named, other, _ = output.getvalue().splitlines()
     assert "is the transformer of FLUX.1 Kontext alone." in named
-    assert "FLUX.1 [dev], Krea and Kontext, which are alike, and its name does not tell which it is." in other
-    assert "If it is FLUX.1 Kontext, type “python manage.py add_model mine --family flux-kontext --from" in other
+    assert "is the transformer of FLUX.1 [dev] alone." in other
+    assert "Type “python manage.py add_model mine --family flux-dev --from" in other

@@ -6,7 +6,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import gguf
 import pytest
 import torch
 from diffusers import FluxFillPipeline, FluxTransformer2DModel, GGUFQuantizationConfig
@@ -17,7 +16,6 @@ from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
-from inpainting.families.flux.lora_names import original_name
 from inpainting.models import InferenceModel
 from inpainting.networks.device import quantization
 from inpainting.networks.device.hardware import Offload
@@ -26,7 +24,6 @@ from tests.engines.diffusion.flux_reference import assert_equal, diffusers_resul
 from tests.engines.diffusion.pipelines import CPU, denoised
 from tests.engines.diffusion.serving.devices import give_the_cpu_one_name
 from tests.support import tiny_loras
-from tests.support.flux_names import published_tensors
 
 pytestmark = pytest.mark.django_db
 
@@ -43,21 +40,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return flux_files.saved(tmp_path_factory.mktemp("flux") / "whole")
 
 
-def gguf_file(whole: Path, path: Path, kind: str = "Q8_0") -> Path:
-    """The transformer as city96's converter writes it: matrices quantised, the rest in float32."""
-    transformer = FluxTransformer2DModel.from_pretrained(whole / "transformer")
-    writer = gguf.GGUFWriter(path, arch="flux")
-    writer.add_array("comfy.gguf.orig_shape.img_in.weight", [1, 2])
-    for name, tensor in published_tensors(transformer.state_dict(), original_name).items():
-        wanted = gguf.GGMLQuantizationType[kind if tensor.ndim == 2 and tensor.shape[-1] % 32 == 0 else "F32"]
-        writer.add_tensor(name, gguf.quantize(tensor.numpy(), wanted), raw_dtype=wanted)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
 def added(path: Path, *arguments: str) -> InferenceModel:
     call_command("add_model", "fill", "--family", "flux-fill", "--from", str(path), *arguments, stdout=StringIO())
     return InferenceModel.objects.get(slug="fill")
@@ -65,7 +47,7 @@ def added(path: Path, *arguments: str) -> InferenceModel:
 
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_0", "BF16", "F16"])
 def test_it_paints_as_diffusers_reading_of_the_same_file(whole: Path, tmp_path: Path, kind: str) -> None:
-    path = gguf_file(whole, tmp_path / f"flux1-fill-{kind}.gguf", kind)
+    path = flux_files.save_gguf_of(whole, tmp_path / f"flux1-fill-{kind}.gguf", kind)
     spec = added(path, "--config", str(whole)).spec
     model: Any = load(spec, CPU)
     assert not model.notes
@@ -85,7 +67,7 @@ def test_it_paints_as_diffusers_reading_of_the_same_file(whole: Path, tmp_path: 
 
 
 def test_its_weights_stay_quantised_in_memory(whole: Path, tmp_path: Path) -> None:
-    spec = added(gguf_file(whole, tmp_path / "fill.gguf"), "--config", str(whole)).spec
+    spec = added(flux_files.save_gguf_of(whole, tmp_path / "fill.gguf"), "--config", str(whole)).spec
     call_command("add_model", "whole", "--family", "flux-fill", "--from", str(whole), stdout=StringIO())
     sizes = {
         model_spec.slug: (ModelCache(CPU, 10**9).get(model_spec).byte_count, weights_bytes(model_spec, torch.float32))
@@ -98,7 +80,7 @@ def test_its_weights_stay_quantised_in_memory(whole: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("kind", ["plain", "dora"])
 def test_a_lora_changes_it_as_it_changes_the_whole_model(whole: Path, tmp_path: Path, kind: str) -> None:
-    added(gguf_file(whole, tmp_path / "fill.gguf"), "--config", str(whole))
+    added(flux_files.save_gguf_of(whole, tmp_path / "fill.gguf"), "--config", str(whole))
     call_command("add_model", "whole", "--family", "flux-fill", "--from", str(whole), stdout=StringIO())
     layer = "transformer_blocks.0.attn.to_q"
     linear = FluxTransformer2DModel.from_pretrained(whole / "transformer").get_submodule(layer)
@@ -129,7 +111,7 @@ def test_it_paints_the_same_in_parts(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offload: Offload
 ) -> None:
     give_the_cpu_one_name(monkeypatch)
-    spec = added(gguf_file(whole, tmp_path / "fill.gguf"), "--config", str(whole)).spec
+    spec = added(flux_files.save_gguf_of(whole, tmp_path / "fill.gguf"), "--config", str(whole)).spec
     requested = request()
     model: Any = load(spec, CPU, offload)
     assert_equal(denoised(model, requested), denoised(load(spec, CPU), requested))
@@ -140,7 +122,7 @@ def test_it_paints_the_same_in_parts(
 def test_without_the_library_the_error_names_the_command(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = added(gguf_file(whole, tmp_path / "fill.gguf"), "--config", str(whole)).spec
+    spec = added(flux_files.save_gguf_of(whole, tmp_path / "fill.gguf"), "--config", str(whole)).spec
     monkeypatch.setattr(quantization, "is_installed", lambda library: False)
     with pytest.raises(EngineFailed, match="pip install gguf") as failed:
         load(spec, CPU)

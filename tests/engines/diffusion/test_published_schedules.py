@@ -22,7 +22,7 @@ FLUX = {
     "shift": 3.0,
     "use_dynamic_shifting": True,
 }
-"""scheduler/scheduler_config.json of black-forest-labs/FLUX.1-Fill-dev and FLUX.1-Kontext-dev on huggingface.co."""
+"""scheduler/scheduler_config.json of black-forest-labs/FLUX.1-dev, -Fill-dev and -Kontext-dev on huggingface.co."""
 QWEN = {**FLUX, "max_image_seq_len": 8192, "max_shift": 0.9, "shift": 1.0, "shift_terminal": 0.02}
 """The same file of Qwen/Qwen-Image."""
 TURBO = {"num_train_timesteps": 1000, "shift": 3.0, "use_dynamic_shifting": False}
@@ -43,6 +43,8 @@ def stretched(levels: Any, last: float) -> Any:
     ("slug", "config", "shift", "last"),
     [
         ("flux-fill", FLUX, np.exp(1.15), None),
+        ("flux-dev", FLUX, np.exp(1.15), None),
+        ("flux-schnell", {**FLUX, "shift": 1.0, "use_dynamic_shifting": False}, 1.0, None),
         ("flux-kontext", FLUX, np.exp(1.15), None),
         ("qwen-image", QWEN, np.exp(0.5 + 0.4 * (4096 - 256) / (8192 - 256)), 0.02),
         ("z-image-turbo", TURBO, 3.0, None),

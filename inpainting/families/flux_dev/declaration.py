@@ -1,0 +1,22 @@
+"""FLUX.1 [dev] and the models of its architecture, FLUX.1 Krea and [schnell]: trained on prompts alone."""
+
+from __future__ import annotations
+
+from inpainting.core.settings_table import DEFAULT_STRENGTH
+from inpainting.families import register
+from inpainting.families.flux.declaration import flux_family
+
+FLUX_DEV = register(
+    flux_family(
+        name="flux-dev",
+        label="FLUX.1 [dev]",
+        implementation="inpainting.families.flux_dev.network:FluxDev",
+        pipelines=("FluxPipeline", "FluxInpaintPipeline", "FluxImg2ImgPipeline"),
+        pipeline_class="FluxInpaintPipeline",
+        channels=16,
+        # The scale of its model card; the steps of diffusers' pipeline.
+        steps=28,
+        guidance_scale=3.5,
+        strength=DEFAULT_STRENGTH,  # at 1 it sees nothing of what it repaints
+    )
+)
