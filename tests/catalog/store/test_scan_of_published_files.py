@@ -212,8 +212,8 @@ LEFT = {
     ),
     "vae/ae.safetensors": (
         "Its tensors fit the families flux-dev and flux-fill and flux-kontext and z-image. Type “python manage.py "
-        "add_model ae --family flux-dev --kind vae --from FOLDER/vae/ae.safetensors”; --family is flux-dev or flux-fill "
-        "or flux-kontext or z-image."
+        "add_model ae --family flux-dev --kind vae --from FOLDER/vae/ae.safetensors”; --family is flux-dev or "
+        "flux-fill or flux-kontext or z-image."
     ),
     "vae/clearvae.safetensors": (
         "Its tensors fit the families sd and sdxl. Type “python manage.py add_model clearvae --family sd --kind "

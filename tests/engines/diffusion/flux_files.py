@@ -78,7 +78,7 @@ def save_gguf_of(folder: Path, path: Path, kind: str = "Q8_0") -> Path:
     network = FluxTransformer2DModel.from_pretrained(folder / "transformer")
     writer = gguf.GGUFWriter(path, arch="flux")
     writer.add_array("comfy.gguf.orig_shape.img_in.weight", [1, 2])
-    for name, tensor in published_tensors(network).items():
+    for name, tensor in published_tensors(network.state_dict(), original_name).items():
         wanted = gguf.GGMLQuantizationType[kind if tensor.ndim == 2 and tensor.shape[-1] % 32 == 0 else "F32"]
         writer.add_tensor(name, gguf.quantize(tensor.numpy(), wanted), raw_dtype=wanted)
     writer.write_header_to_file()

@@ -276,10 +276,10 @@ def test_scaled_fp8_and_unread_tensors_in_a_file_with_every_part(comfyui: Path) 
 
 
 def test_a_file_with_another_transformer_is_refused_with_what_is_in_it(comfyui: Path) -> None:
-    more = {"model.diffusion_model.img_in.weight": torch.zeros(flux_files.WIDTH, 64)}
+    more = {"model.diffusion_model.img_in.weight": torch.zeros(flux_files.WIDTH, 128)}
     together(comfyui, VAE, T5, CLIP, **more)
     message = refusal(comfyui)
-    assert "text alone, with CLIP-L and T5-XXL and the VAE beside it. It is not supported;" in message
+    assert "edges or depth, with CLIP-L and T5-XXL and the VAE beside it. It is not supported;" in message
 
 
 def test_as_another_family_the_command_that_adds_it_is_named(comfyui: Path) -> None:
