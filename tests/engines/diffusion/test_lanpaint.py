@@ -11,10 +11,10 @@ import torch
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.settings_table import FLOW_SCHEDULERS
-from inpainting.engines.diffusion import flow_schedulers, schedulers
+from inpainting.engines.diffusion import flow_schedulers, lanpaint, schedulers
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.lanpaint import STRENGTH, langevin_step
+from inpainting.engines.diffusion.lanpaint import MAX_SHIFT, STRENGTH, langevin_step
 from inpainting.engines.diffusion.schedule import Schedule
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests.engines.diffusion.pipelines import CPU, request
@@ -156,8 +156,9 @@ def test_blending_with_the_noised_source_does_not_give_the_conditional_distribut
     assert found.covariance > 1
 
 
-def test_langevin_steps_have_the_stationary_distribution_of_their_scores() -> None:
+def test_langevin_steps_have_the_stationary_distribution_of_their_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the estimate of the known part agrees with the latents, the BiG score pulls to the source alone."""
+    monkeypatch.setattr(lanpaint, "MAX_SHIFT", math.inf)
     generator, weights = torch.Generator().manual_seed(3), (0.6, 0.8)
     latents = torch.zeros(1, 1, 4000, 2)
     known, image = torch.tensor([True, False]).expand_as(latents), torch.full_like(latents, 2.0)
@@ -167,6 +168,17 @@ def test_langevin_steps_have_the_stationary_distribution_of_their_scores() -> No
     of_known, of_unknown = latents[0, 0].T
     assert (float(of_known.mean()), float(of_unknown.mean())) == pytest.approx((1.2, 1.8), abs=0.05)
     assert (float(of_known.var()), float(of_unknown.var())) == pytest.approx((0.64 / (1 + STRENGTH), 0.64), rel=0.1)
+
+
+@pytest.mark.parametrize("gain", [-10.0, 0.0, 10.0])
+def test_the_known_part_stays_near_the_source_whatever_the_network_estimates(gain: float) -> None:
+    generator, weights = torch.Generator().manual_seed(3), (0.6, 0.8)
+    image = latents = torch.full((1, 1, 100, 1), 2.0)
+    known = torch.ones_like(latents, dtype=torch.bool)
+    for _ in range(100):
+        latents = langevin_step(latents, gain * latents, image, known, weights, generator)
+    noise = (latents - weights[0] * image) / weights[1]
+    assert noise.abs().max() < MAX_SHIFT + 3
 
 
 def test_more_inner_steps_come_closer_to_the_conditional_mean() -> None:
