@@ -108,6 +108,8 @@ class ModelFamily:
 
     The editor then asks for no mask: without one the whole image is repainted.
     """
+    max_reference_images: int = 0
+    """Reference images that its models take beside the source image."""
     overflows_float16: bool = False
     """Whether its activations do not fit float16, so that bfloat16 is used instead."""
     latent_patch: int = 1

@@ -37,6 +37,7 @@ def flux_family(
     steps: int,
     guidance_scale: float,
     edits: bool = False,
+    max_reference_images: int = 0,
 ) -> ModelFamily:
     """Return the declaration of a family of FLUX.1, which differs from the others in these arguments alone.
 
@@ -64,6 +65,7 @@ def flux_family(
         implementation=implementation,
         pipeline_class=pipeline_class,
         edits=edits,
+        max_reference_images=max_reference_images,
         overflows_float16=True,
         latent_patch=2,
         schedulers=FLOW_SCHEDULERS,

@@ -155,7 +155,8 @@ class InFlightSample:
 
 @dataclass(frozen=True, slots=True)
 class BatchKey:
-    """Equal for images that may share a step: of one model, size, set of adapters, length of text and backend.
+    """Equal for images that may share a step: of one model, size, set of adapters, length of text and backend, and
+    with reference images of the same sizes.
 
     chunk_count: 0 while the model is not loaded, and so the prompt not tokenised. backend: its name.
     """
@@ -165,6 +166,7 @@ class BatchKey:
     adapters: ActiveAdapters
     chunk_count: int
     backend: str
+    references: tuple[Size, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
