@@ -14,7 +14,12 @@ from torch.nn.functional import pixel_shuffle
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
-from inpainting.engines.diffusion.conditioning.reference_images import encode_references, limit_area
+from inpainting.engines.diffusion.conditioning.reference_images import (
+    encode_references,
+    limit_area,
+    seen_images,
+    seen_tokens,
+)
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.flow_model import pack
@@ -109,8 +114,6 @@ class Flux2Klein(ZImage):
         and further keyword arguments of the transformer.
         """
         device, dtype = self.hardware.device, self.transformer.dtype
-        conditions = [(sample.rows, seen_images(sample)) for sample in samples]
-        condition = torch.cat([torch.cat(list(map(pack, seen)), 1).expand(rows, -1, -1) for rows, seen in conditions])
         embeds = torch.cat([sample.step_text.embeds for sample in samples])
         latents = [samples[0].latents, *seen_images(samples[0])]  # those of the others have the same shapes
         places = [
@@ -118,7 +121,7 @@ class Flux2Klein(ZImage):
             for number, image in enumerate(latents)
         ]
         return (
-            condition.to(dtype),
+            seen_tokens(samples).to(dtype),
             embeds.to(dtype),
             {
                 "guidance": None,  # no klein embeds it
@@ -126,11 +129,6 @@ class Flux2Klein(ZImage):
                 "txt_ids": token_places(0, 1, 1, count=embeds.shape[1]).to(device),
             },
         )
-
-
-def seen_images(sample: DenoisingState) -> list[torch.Tensor]:
-    """Return the latents of the source image and of the reference images, [1, c, h, w]."""
-    return [image for image in (sample.image, *sample.references) if image is not None]
 
 
 def fit_reference(image: Image.Image) -> Image.Image:

@@ -9,22 +9,23 @@ from inpainting.families.declaration import LoraSupport, ModelFamily
 from inpainting.families.layouts import Component, DiffusersLayout
 from inpainting.families.z_image.declaration import LORA_PREFIXES
 
+LAYOUT = DiffusersLayout(
+    pipelines=("QwenImagePipeline", "QwenImageInpaintPipeline", "QwenImageImg2ImgPipeline"),
+    components={
+        "transformer": Component(("diffusers.QwenImageTransformer2DModel",), has_weights=True),
+        "vae": Component(("diffusers.AutoencoderKLQwenImage",), has_weights=True),
+        "text_encoder": Component(("transformers.Qwen2_5_VLForConditionalGeneration",), has_weights=True),
+        "tokenizer": Component(("transformers.Qwen2Tokenizer", "transformers.Qwen2TokenizerFast")),
+        "scheduler": Component(tuple(f"diffusers.{name}" for name in FLOW_SCHEDULERS)),
+    },
+    checkpoint_prefix=None,  # checkpoints of one file lack the text encoder
+)
 QWEN_IMAGE = register(
     ModelFamily(
         name="qwen-image",
         label="Qwen-Image",
         engine=DIFFUSION,
-        layout=DiffusersLayout(
-            pipelines=("QwenImagePipeline", "QwenImageInpaintPipeline", "QwenImageImg2ImgPipeline"),
-            components={
-                "transformer": Component(("diffusers.QwenImageTransformer2DModel",), has_weights=True),
-                "vae": Component(("diffusers.AutoencoderKLQwenImage",), has_weights=True),
-                "text_encoder": Component(("transformers.Qwen2_5_VLForConditionalGeneration",), has_weights=True),
-                "tokenizer": Component(("transformers.Qwen2Tokenizer", "transformers.Qwen2TokenizerFast")),
-                "scheduler": Component(tuple(f"diffusers.{name}" for name in FLOW_SCHEDULERS)),
-            },
-            checkpoint_prefix=None,  # checkpoints of one file lack the text encoder
-        ),
+        layout=LAYOUT,
         implementation="inpainting.families.qwen_image.network:QwenImage",
         pipeline_class="QwenImageInpaintPipeline",
         overflows_float16=True,

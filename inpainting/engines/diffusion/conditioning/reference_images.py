@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from inpainting.core.adapter_uses import REFERENCES
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
+from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latent_codec import LatentCodec, to_tensor
 from inpainting.engines.diffusion.sample_inputs import digest
 
@@ -40,6 +42,17 @@ def encode_references(
         pixels = np.asarray(fit(as_pil(image)))
         latents.append(codec.encode(to_tensor(pixels), None, digest(pixels)))
     return tuple(latents)
+
+
+def seen_images(sample: DenoisingState) -> list[torch.Tensor]:
+    """Return the latents of the source image and of the reference images, [1, c, h, w] each."""
+    return [image for image in (sample.image, *sample.references) if image is not None]
+
+
+def seen_tokens(samples: Sequence[DenoisingState]) -> torch.Tensor:
+    """Return the tokens of these images, [rows, tokens, channels], of samples whose images have the same sizes."""
+    tokens = [(sample.rows, torch.cat(list(map(pack, seen_images(sample))), dim=1)) for sample in samples]
+    return torch.cat([seen.expand(rows, -1, -1) for rows, seen in tokens])
 
 
 def as_pil(image: CanonicalImage) -> Image.Image:
