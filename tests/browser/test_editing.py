@@ -1,10 +1,11 @@
-"""The editor with a model that edits by words: without a mask a prompt repaints the whole photo."""
+"""The pages with a model that edits by words: without a mask a prompt repaints the whole photo, or many of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("playwright")
@@ -12,7 +13,16 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.editor_page import MS_TO_LOAD, kept_generation, more_settings, open_photo, start
+from tests.browser.editor_page import (
+    MS_TO_LOAD,
+    Pixels,
+    drop,
+    kept_generation,
+    more_settings,
+    open_photo,
+    start,
+    written,
+)
 from tests.support import tiny_models
 from tests.support.installation import Installation
 
@@ -62,3 +72,27 @@ def test_a_prompt_without_a_mask_edits_the_whole_photo(page: Page, photo_file: P
     generation = kept_generation(page)
     assert generation["metadata"]["model"] == "klein"
     assert not [warning for warning in generation["metadata"]["warnings"] if "mask" in warning]
+
+
+def test_a_batch_without_masks_edits_each_photo_whole(
+    page: Page, photo: Pixels, photo_file: Path, tmp_path: Path
+) -> None:
+    photos = [written(np.roll(photo, 20 * number, axis=1), tmp_path / f"photo {number}.png") for number in range(2)]
+    open_photo(page, photo_file)
+    more_settings(page)
+    page.get_by_label("Model").select_option("klein")
+    page.get_by_label("Prompt", exact=True).fill("make it winter")
+    for name, value in (("Steps", "1"), ("Work width", "64"), ("Work height", "64")):
+        page.get_by_label(name).fill(value)
+    drop(page, "#stage", *photos)
+    page.wait_for_url("**/batches/")
+    page.wait_for_selector("#new-batch[data-ready]")
+    expect(page.locator("#batch-mask-about")).to_contain_text("each photo is edited whole")
+    prompt = page.get_by_label("What should be there?")
+    prompt.fill("")
+    page.get_by_role("button", name="Erase from 2 photos").click()
+    expect(page.get_by_role("alert").filter(has_text="Choose a mask")).to_be_visible()
+    prompt.fill("make it winter")
+    page.get_by_role("button", name="Edit 2 photos").click()
+    page.wait_for_url("**/batches/*-*/")
+    expect(page.locator("#batch-counts")).to_have_text("2 finished", timeout=MS_TO_LOAD)

@@ -90,8 +90,8 @@ class BatchUpload(Img2ImgForm):
     images: Annotated[list[File], FEW] = Field(
         description=f"One part for each image, {settings.MAX_FILE_BODY_BYTES >> 20} MB in total; or texts, as in JSON."
     )
-    masks: Annotated[list[File], FEW] = Field(
-        description="One mask for all images, or one for each in the same order; outpainting needs none."
+    masks: Annotated[list[File], FEW] | None = Field(
+        None, description=f"One mask for all images, or one for each in the same order. {WITHOUT_MASK}"
     )
 
 
@@ -101,8 +101,8 @@ class BatchJson(Fields):
     """The same fields as in the form; numbers outside their range are clamped, with a warning."""
 
     images: Annotated[list[str], FEW] = Field(description=f"Each {IMAGE_TEXT[0].lower()}{IMAGE_TEXT[1:]}")
-    masks: Annotated[list[str], FEW] = Field(
-        description="PNG, as images: one for all, or one for each in the same order."
+    masks: Annotated[list[str], FEW] | None = Field(
+        None, description=f"PNG, as images: one for all, or one for each in the same order. {WITHOUT_MASK}"
     )
 
 
