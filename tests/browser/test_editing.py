@@ -74,6 +74,32 @@ def test_a_prompt_without_a_mask_edits_the_whole_photo(page: Page, photo_file: P
     assert not [warning for warning in generation["metadata"]["warnings"] if "mask" in warning]
 
 
+def test_reference_images_are_offered_to_models_that_take_them(page: Page, photo: Pixels, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    more_settings(page)
+    first, second = (page.locator(f"#reference-image{number}-field") for number in ("", "-2"))
+    page.get_by_label("Model").select_option("small")
+    expect(first).to_be_hidden()
+    page.get_by_label("Model").select_option("klein")
+    expect(first).to_be_visible()
+    expect(second).to_be_hidden()
+    look = written(255 - photo, photo_file.parent / "look.png")
+    page.set_input_files("#reference-image-input", look)
+    expect(first).to_contain_text("look.png")
+    expect(second).to_be_visible()
+    page.get_by_label("Prompt", exact=True).fill("as in the other picture")
+    for name, value in (("Steps", "1"), ("Work width", "64"), ("Work height", "64")):
+        page.get_by_label(name).fill(value)
+    start(page)
+    expect(page.locator("#result")).to_be_visible(timeout=MS_TO_LOAD)
+    generation = kept_generation(page)
+    assert generation["reference_image"].endswith("/reference-image/")
+    assert not [warning for warning in generation["metadata"]["warnings"] if "reference" in warning]
+    page.reload()
+    more_settings(page)
+    expect(first).to_contain_text("look.png")
+
+
 def test_a_batch_without_masks_edits_each_photo_whole(
     page: Page, photo: Pixels, photo_file: Path, tmp_path: Path
 ) -> None:

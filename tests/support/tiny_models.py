@@ -330,8 +330,8 @@ def write_processor(folder: Path, words: Any) -> None:
     """Write the processor of a saved `qwen-image-edit` as it is published. It cannot be built without torchvision."""
     words.save_pretrained(folder / "processor")
     numbers = {"min_pixels": 3136, "max_pixels": 12845056, "patch_size": 14, "temporal_patch_size": 2, "merge_size": 2}
-    numbers |= {"image_processor_type": "Qwen2VLImageProcessorFast", "processor_class": "Qwen2VLProcessor"}
-    (folder / "processor" / "preprocessor_config.json").write_text(json.dumps(numbers))
+    names = {"image_processor_type": "Qwen2VLImageProcessorFast", "processor_class": "Qwen2VLProcessor"}
+    (folder / "processor" / "preprocessor_config.json").write_text(json.dumps(numbers | names))
     index = json.loads((folder / "model_index.json").read_text())
     index["processor"] = ["transformers", "Qwen2VLProcessor"]
     (folder / "model_index.json").write_text(json.dumps(index))

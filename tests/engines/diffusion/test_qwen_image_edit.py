@@ -127,7 +127,7 @@ class TestQwenImageEdit(GuidedFlowContract):
         usual = editing(self.request(guidance_scale=4.0), 2)
         other = CanonicalImage(np.ascontiguousarray(data.chelsea()[:60, :119]))
         changes = (
-            replace(usual, image=CanonicalImage(255 - np.asarray(usual.image.pixels))),
+            replace(usual, image=CanonicalImage(255 - np.asarray(usual.image.pixels, np.uint8))),
             replace(usual, conditioning_images={**usual.conditioning_images, "reference_image_2": other}),
         )
         text, expected = tiny_models.encoded_request(model, usual).row_embeds[-1], denoised(model, usual)
