@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from inpainting.core.adapter_uses import CONDITIONING_IMAGES
+from inpainting.core.adapter_uses import CONTROLS, IP_ADAPTERS
 from inpainting.models import Analysis, Generation
 from tests.support.earlier_schema import SAMPLES, SETTINGS, filled, schema_of, upgrade
 
@@ -27,7 +27,8 @@ RENAMED = {
     "inpainting_uploadedpicture": "inpainting_uploadedimage",
 }
 """Columns and tables of the development version -> their names since."""
-MOVED = {f"{name}_id" for name in CONDITIONING_IMAGES}
+IMAGES = (*CONTROLS.images, *IP_ADAPTERS.images)
+MOVED = {f"{name}_id" for name in IMAGES}
 """Columns of generations that are rows of a table since."""
 
 
@@ -72,8 +73,7 @@ def test_every_row_is_kept_and_read(development: Apps) -> None:
                 name: value for name, value in old.items() if name not in MOVED
             }, table
     images = {
-        plain(row["id"]): {name: plain(row[f"{name}_id"]) for name in CONDITIONING_IMAGES}
-        for row in before["inpainting_generation"]
+        plain(row["id"]): {name: plain(row[f"{name}_id"]) for name in IMAGES} for row in before["inpainting_generation"]
     }
     for generation in Generation.objects.all():
         assert (generation.settings, generation.requested) == (SETTINGS, SAMPLES["requested"])

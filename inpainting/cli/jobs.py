@@ -15,7 +15,7 @@ from inpainting import moderation
 from inpainting.cli.file_job import FileJob
 from inpainting.cli.options import option_name, outpaint_from_options, settings_from_options
 from inpainting.cli.passed_over import list_passed_over
-from inpainting.core.adapter_uses import ADAPTER_LISTS, CONDITIONING_IMAGES, IMAGE_LABELS
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES, IMAGE_LABELS, IMAGE_LISTS, IMAGE_PLACES
 from inpainting.core.codecs.accepted import SUFFIXES
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, format_of
 from inpainting.core.errors import InvalidRequest
@@ -140,10 +140,9 @@ def conditioning_image_path(image: Path, path: Path, name: str) -> Path:
     """
     found = path / f"{image.stem}.png" if path.is_dir() else path
     if not found.is_file():
-        first = next(adapters.image for adapters in ADAPTER_LISTS if name in adapters.images)
         raise InvalidRequest(
             f"{image.name} has no {IMAGE_LABELS[name].lower()}: there is no {found}.",
-            code=f"{first}_missing",
+            code=f"{IMAGE_LISTS[IMAGE_PLACES[name][0]].image}_missing",
             field=name,
         )
     return found

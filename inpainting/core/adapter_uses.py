@@ -1,4 +1,5 @@
-"""The adapters that a request lists: LoRAs, ControlNets and IP-Adapters, each with its numbers.
+"""The adapters that a request lists: LoRAs, ControlNets and IP-Adapters, each with its numbers; and all its
+conditioning images: theirs, and reference images, which need no adapter.
 
 The first ControlNet and the first IP-Adapter have settings of their own too, such as `control`; see `AdapterList`.
 """
@@ -14,6 +15,7 @@ from inpainting.core.validation import check_range, check_slug, check_text
 
 MAX_CONTROLS = 4
 MAX_IP_ADAPTERS = 4
+MAX_REFERENCES = 4
 MAX_NAME_CHARACTERS = 200
 LORA_WEIGHTS = (-2.0, 2.0)
 """The lowest and the highest weight of a LoRA. 1 applies it as trained; a negative weight pushes the other way."""
@@ -122,18 +124,29 @@ class IPAdapterUse(AdapterUse):
     scale: float = number(1.0, *IP_ADAPTER_SCALES)  # the weight of its image prompt
 
 
-@dataclass(frozen=True, slots=True)
-class AdapterList:
-    """A setting that lists adapters, and the settings that stand for its first entry."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageList:
+    """Conditioning images of one kind."""
+
+    limit: int  # the number of images at most
+    image: str  # the first image, by its name in a request
+    # `image_label`, `image_help`: of that image, for people.
+    image_label: str
+    image_help: str
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The name of each image in a request."""
+        return (self.image, *(f"{self.image}_{number}" for number in range(2, self.limit + 1)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterList(ImageList):
+    """A setting that lists adapters with a conditioning image each, and the settings that stand for its first entry."""
 
     use: type[AdapterUse]  # the class of an entry
     kind: str  # of the adapters in the catalog
     noun: str  # of one entry, for people
-    limit: int  # the number of entries at most
-    image: str  # the conditioning image of the first entry, by its name in a request
-    # `image_label`, `image_help`: of that image, for people.
-    image_label: str
-    image_help: str
     first: Mapping[str, str]  # setting -> the field of the first entry; the first of them names the adapter
     shares_image: bool = False  # whether an entry without an image of its own has that of the first
     is_repeatable: bool = False  # whether entries may be equal, since each has an image of its own
@@ -142,11 +155,6 @@ class AdapterList:
     def setting(self) -> str:
         """The name of the setting."""
         return self.use.SETTING
-
-    @property
-    def images(self) -> tuple[str, ...]:
-        """The conditioning image of each entry, by its name in a request."""
-        return (self.image, *(f"{self.image}_{number}" for number in range(2, self.limit + 1)))
 
     @property
     def name(self) -> str:
@@ -225,17 +233,23 @@ IP_ADAPTERS = AdapterList(
     first={"ip_adapter": "slug", "ip_adapter_scale": "scale"},
     is_repeatable=True,
 )
+REFERENCES = ImageList(
+    limit=MAX_REFERENCES,
+    image="reference_image",
+    image_label="Reference image",
+    image_help="What a prompt may refer to beside the image, for models that take reference images; of any size.",
+)
 ADAPTER_LISTS = (CONTROLS, IP_ADAPTERS)
 LISTS_BY_SETTING = {adapters.setting: adapters for adapters in ADAPTER_LISTS}
+IMAGE_LISTS: Mapping[str, ImageList] = {**LISTS_BY_SETTING, "references": REFERENCES}
+"""All conditioning images by their role: the setting that lists their adapters, or what needs none."""
 IMAGE_LABELS = {
-    name: f"{adapters.image_label} {number}" if number > 1 else adapters.image_label
-    for adapters in ADAPTER_LISTS
-    for number, name in enumerate(adapters.images, 1)
+    name: f"{images.image_label} {number}" if number > 1 else images.image_label
+    for images in IMAGE_LISTS.values()
+    for number, name in enumerate(images.images, 1)
 }
 """The conditioning images of a request, by their names -> a label for people."""
 CONDITIONING_IMAGES = tuple(IMAGE_LABELS)
-IMAGE_PLACES = {
-    name: (adapters.setting, index) for adapters in ADAPTER_LISTS for index, name in enumerate(adapters.images)
-}
-"""The name of a conditioning image -> the setting that lists its adapter, and the index of the adapter there."""
+IMAGE_PLACES = {name: (role, index) for role, images in IMAGE_LISTS.items() for index, name in enumerate(images.images)}
+"""The name of a conditioning image -> its role, and its index there."""
 IMAGE_NAMES = {place: name for name, place in IMAGE_PLACES.items()}

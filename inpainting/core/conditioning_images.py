@@ -1,4 +1,4 @@
-"""Conditioning images of a request: the ControlNet's control image and the IP-Adapter's image, in canonical form."""
+"""Conditioning images of a request: control images, image prompts and reference images, in canonical form."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def prepare_control_image(image: CanonicalImage, size: Size) -> CanonicalImage:
     return CanonicalImage(resize_pixels(composite_on_white(to_rgb8(image), image), size))
 
 
-def prepare_ip_adapter_image(image: CanonicalImage) -> CanonicalImage:
-    """Return 8-bit sRGB at its own size, transparent pixels composited on white."""
+def prepare_whole_image(image: CanonicalImage) -> CanonicalImage:
+    """Return an image prompt or reference image at its own size: 8-bit sRGB, transparent pixels composited on white."""
     return CanonicalImage(composite_on_white(to_srgb(to_8_bits(image.colour), image.icc_profile), image))

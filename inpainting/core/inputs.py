@@ -11,7 +11,7 @@ from inpainting.core import masks
 from inpainting.core.adapter_uses import CONTROLS, IMAGE_LABELS
 from inpainting.core.codecs import DecodedImage, IntakeLimits
 from inpainting.core.codecs.intake import DEFAULT_LIMITS
-from inpainting.core.conditioning_images import prepare_control_image, prepare_ip_adapter_image
+from inpainting.core.conditioning_images import prepare_control_image, prepare_whole_image
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.masks import MaskPolarity
@@ -69,5 +69,5 @@ def prepare_conditioning_images(
             scaled = masks.scaling_note(decoded.image.size, size, noun=IMAGE_LABELS[name].lower())
             warnings += [scaled] if scaled else []
         else:
-            prepared[name] = prepare_ip_adapter_image(decoded.image)
+            prepared[name] = prepare_whole_image(decoded.image)
     return prepared, warnings

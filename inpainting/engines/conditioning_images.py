@@ -8,7 +8,7 @@ from functools import partial
 from inpainting import families
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.catalog.specs import COMPUTED_CONTROLS, ControlImageKind, ModelSpec
-from inpainting.core.adapter_uses import ADAPTER_LISTS, CONTROLS, AdapterList
+from inpainting.core.adapter_uses import ADAPTER_LISTS, CONTROLS, REFERENCES, AdapterList
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage
 from inpainting.engines.base import Plan, SettingsPlan
@@ -43,7 +43,7 @@ def ignored_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
             reasons |= ignored_control_images(plan, sent)
         else:
             reasons |= ignored_image_prompts(adapters, plan, sent)
-    return reasons
+    return reasons | ignored_references(plan)
 
 
 def compute_images(plan: Plan, keepalive: Callable[[], None]) -> tuple[dict[str, CanonicalImage], list[str]]:
@@ -203,3 +203,14 @@ def ignored_image_prompts(adapters: AdapterList, plan: SettingsPlan, sent: Colle
                 field=name,
             )
     return find_extra_images(adapters, len(uses))
+
+
+def ignored_references(plan: SettingsPlan) -> dict[str, str]:
+    """Return the reference images that the model does not take, each with the reason."""
+    if plan.model is None:
+        return dict.fromkeys(REFERENCES.images, f"{plan.engine.name} paints without reference images")
+    family = families.get(plan.model.family)
+    count = family.max_reference_images
+    images = f"{count} reference image{'s' * (count > 1)} at most" if count else "no reference images"
+    reason = f"{family.label} models take {images}"
+    return dict.fromkeys(REFERENCES.images[count:], reason)

@@ -148,6 +148,8 @@ class ModelFamily:
     """Whether its models read the setting `cache`: diffusers' hooks for it know the blocks of its transformer."""
     fills: bool = False
     """Whether all its models were trained to fill a mask. Of families with a UNet its weights tell."""
+    max_reference_images: int = 0
+    """Reference images that its models take beside the source image."""
     overflows_float16: bool = False
     """Whether its activations do not fit float16, so that bfloat16 is used instead."""
     latent_patch: int = 1

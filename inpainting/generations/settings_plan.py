@@ -120,6 +120,7 @@ class _FormPlan:
             "choices": self.choices(family) if family and is_diffusion else {"preset": []},
             "adapters": self.adapters(family.name if family and is_diffusion else None),
             "edits": family is not None and family.edits,
+            "reference_images": 0 if family is None else family.max_reference_images,
             "reads_prompt_weights": family is not None and family.reads_prompt_weights,
             "hint": self.hint(plan),
         }

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET
 from inpainting.generations import batches
 from inpainting.models import BatchItem, Status
 from inpainting.models.batch import REFUSED
-from inpainting.web.editor_choices import choices, page_limits
+from inpainting.web.editor_choices import choices, editing_models, page_limits
 from inpainting.web.state_labels import STATE_LABELS
 
 PAGE_LENGTH = 20
@@ -31,6 +31,7 @@ def batch_list(request: HttpRequest) -> HttpResponse:
     context = {
         "page": page,
         "has_diffusion_model": choices()["has_diffusion_model"],
+        "editing_models": editing_models(),
         "max_items": settings.BATCH_MAX_ITEMS,
         **page_limits(),
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
+from inpainting import families
 from inpainting.captioning import NO_MODEL, find_captioner
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.rows.inference_model import InferenceModel
@@ -78,6 +79,16 @@ def choices() -> dict[str, Any]:
         "captioner_label": "" if (captioner := find_captioner(catalog)) is None else captioner.spec.label,
         "no_captioner": NO_MODEL,
     }
+
+
+def editing_models() -> list[str]:
+    """Return the slugs of the installed models that edit by words, which need no mask; "" stands for the default one,
+    where it is one of them."""
+    if not DIFFUSION.is_installed:
+        return []
+    catalog = Catalog()
+    slugs = [row.slug for row in catalog.installed(DIFFUSION.name) if families.get(row.family).edits]
+    return ["", *slugs] if describe_plan(PaintSettings(), catalog)["form"]["edits"] else slugs
 
 
 def words_segmenter() -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from inpainting.catalog.specs import COMPUTED_CONTROLS
-from inpainting.core.adapter_uses import ADAPTER_LISTS, IMAGE_LABELS, AdapterList, entry_fields
+from inpainting.core.adapter_uses import ADAPTER_LISTS, IMAGE_LABELS, REFERENCES, AdapterList, entry_fields
 from inpainting.core.codecs.formats import LABELS as FILE_FORMATS
 from inpainting.core.outpainting import OUTPAINT_ROWS
 from inpainting.core.setting import Setting, ValueType
@@ -34,6 +34,7 @@ def setting_inputs() -> dict[str, Any]:
         **{name: inputs[name] for name in PLACED_BY_HAND},
         "sections": sections(inputs),
         "adapter_lists": [adapter_list(adapters, inputs) for adapters in ADAPTER_LISTS],
+        "references": [{"id": element_id(name), "label": IMAGE_LABELS[name]} for name in REFERENCES.images],
     }
 
 
@@ -41,11 +42,13 @@ def form_constants() -> dict[str, Any]:
     """What the scripts of the editor know of the tables, as JSON.
 
     `adapter_lists` are described in `static/js/editor/form/adapter_lists.js`. `computed_controls` are the kinds of
-    control images that need no file, and `max_margin` is the largest margin of outpainting, in pixels.
+    control images that need no file, `references` the names of the reference images, and `max_margin` is the largest
+    margin of outpainting, in pixels.
     """
     return {
         "adapter_lists": [adapter_list_constants(adapters) for adapters in ADAPTER_LISTS],
         "computed_controls": sorted(COMPUTED_CONTROLS),
+        "references": REFERENCES.images,
         "max_margin": next(row.range[1] for row in OUTPAINT_ROWS if row.range),
     }
 

@@ -30,12 +30,13 @@ from inpainting import tasks
 from inpainting.api.images import IMAGE, ImageRole, SentImage, read_image
 from inpainting.api.native import batch_requests
 from inpainting.core.codecs import DecodedImage, decode_image
+from inpainting.core.request import InpaintRequest
 from inpainting.generations import batches, submit
 from inpainting.generations.delete import delete_all_of_user
 from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.retention import sweep
 from inpainting.media import archives
-from inpainting.models import Batch, BatchItem, Generation, Retention, UserLimits, WebhookDelivery
+from inpainting.models import Batch, BatchItem, Generation, InferenceModel, Retention, UserLimits, WebhookDelivery
 from inpainting.models.images import StoredImage
 from tests.api.bodies import data_url, text, upload
 from tests.conftest import png
@@ -203,6 +204,20 @@ def test_a_batch_without_any_valid_image_stores_nothing(post_batch: PostBatch) -
     assert not Batch.objects.exists()
     assert files() == before
     assert post_batch(headers={"Idempotency-Key": "one"}).status_code == 202  # the key is still free
+
+
+def test_a_model_that_edits_by_words_needs_no_masks_and_takes_shared_reference_images(
+    alices_program: Client, diffusion_requests: list[InpaintRequest]
+) -> None:
+    scheduler = "FlowMatchEulerDiscreteScheduler"
+    InferenceModel.objects.filter(slug="tiny").update(family="flux2-klein", scheduler=scheduler)
+    look = np.full((70, 90, 3), 9, np.uint8)
+    fields = {"prompt": "make it winter", "reference_image_2": upload(png(look))}
+    answer = alices_program.post(URL, {"images": photo_uploads(2), **fields})
+    assert answer.status_code == 202, answer.content
+    assert [request.mask.all() for request in diffusion_requests] == [True, True]
+    for request in diffusion_requests:
+        assert np.array_equal(request.conditioning_images["reference_image_2"].pixels, look)
 
 
 @pytest.mark.parametrize(

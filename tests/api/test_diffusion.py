@@ -118,15 +118,17 @@ def test_a_batch_without_masks_repaints_whole_images(
     assert refused.json()["code"] == "mask_required"
 
 
-@pytest.mark.parametrize("family", ["sd", "flux-kontext", "flux2-klein"])
+@pytest.mark.parametrize(
+    ("family", "references"), [("sd", 0), ("flux-kontext", 1), ("flux2-klein", 4), ("qwen-image-edit", 3)]
+)
 def test_the_plan_tells_a_form_which_models_edit_without_a_mask(
-    alices_program: Client, models_dir: Path, tmp_path: Path, photo_png: bytes, family: str
+    alices_program: Client, models_dir: Path, tmp_path: Path, photo_png: bytes, family: str, references: int
 ) -> None:
     tiny_models.saved(tmp_path / "model", family)
     add_model("model", tmp_path / "model", family=family, width=64, height=64, steps=1)
     plan = alices_program.post("/api/plan/", {"prompt": "make it winter"}).json()
     assert plan["model"] == "model"
-    assert plan["form"]["edits"] == (family != "sd")
+    assert (plan["form"]["edits"], plan["form"]["reference_images"]) == (references > 0, references)
     body = {"image": upload(photo_png), "prompt": "make it winter", "denoising_strength": "1"}
     answer = alices_program.post("/api/img2img", body)
     assert answer.status_code == 200, answer.json()

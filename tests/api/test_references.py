@@ -16,7 +16,7 @@ from skimage import data
 
 from accounts.models import User
 from inpainting.core.codecs import decode_image
-from inpainting.core.conditioning_images import prepare_control_image, prepare_ip_adapter_image
+from inpainting.core.conditioning_images import prepare_control_image, prepare_whole_image
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
@@ -47,6 +47,10 @@ def both_images() -> dict[str, Any]:
     }
 
 
+def all_images() -> dict[str, Any]:
+    return {**both_images(), "reference_image": upload(png(LOOK), name="other.png")}
+
+
 def newest() -> Generation:
     return Generation.objects.latest("created_at")
 
@@ -69,7 +73,7 @@ def test_both_images_reach_the_engine_and_are_stored_and_listed(
     (request,) = diffusion_requests
     guide, look = (
         prepare_control_image(CanonicalImage(DEPTH), Size(96, 64)),
-        prepare_ip_adapter_image(CanonicalImage(LOOK)),
+        prepare_whole_image(CanonicalImage(LOOK)),
     )
     whole = newest().to_request()
     assert whole.conditioning_images["control_image"].equals(guide)
@@ -100,6 +104,28 @@ def test_a_generation_without_them_has_null_links(post_inpaint: PostInpaint, ali
     for path in ("control-image", "ip-adapter-image"):
         answer = alices_program.get(f"/api/generations/{newest().pk}/{path}/")
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_reference_images_reach_a_model_that_takes_them(
+    post_inpaint: PostInpaint, alices_program: Client, diffusion_requests: list[InpaintRequest]
+) -> None:
+    looks = {"reference_image": DEPTH, "reference_image_4": LOOK[..., :3]}
+    for family, names in (("flux2-klein", list(looks)), ("flux-kontext", ["reference_image"])):
+        InferenceModel.objects.filter(slug="tiny").update(family=family, scheduler="FlowMatchEulerDiscreteScheduler")
+        sent = {name: upload(png(pixels), name=f"{name}.png") for name, pixels in looks.items()}
+        answer = post_inpaint(prompt="as in the other picture", **sent)
+        assert answer.status_code == 200, answer.json()
+        read = diffusion_requests[-1].conditioning_images
+        assert list(read) == names
+        assert all(np.array_equal(read[name].pixels, looks[name]) for name in names)
+        warnings = answer.json()["metadata"]["warnings"]
+        too_many = "reference_image_4 was not read: FLUX.1 Kontext models take 1 reference image at most."
+        assert [warning for warning in warnings if "reference" in warning] == ([too_many] if len(names) == 1 else [])
+        stored = newest().to_request().conditioning_images
+        assert stored.keys() == looks.keys()
+        content = alices_program.get(f"/api/generations/{newest().pk}/").json()
+        assert content["reference_image_4"] == f"/api/generations/{newest().pk}/reference-image-4/"
+        assert "reference_image_2" not in content
 
 
 @pytest.mark.parametrize("write", [text, data_url], ids=["base64", "data URL"])
@@ -222,6 +248,8 @@ def test_a_control_that_needs_no_image_runs_without_one_and_without_a_prompt(
         ({"control": "canny"}, "control_image was not read: the input of canny is computed from the image."),
         ({"engine": "quick-fill", **ALL}, "control_image was not read: quick-fill paints without a control."),
         ({"engine": "quick-fill", **ALL}, "ip_adapter_image was not read: quick-fill paints without an IP-Adapter."),
+        ({"prompt": "a bus"}, "reference_image was not read: Stable Diffusion models take no reference images."),
+        ({"engine": "quick-fill"}, "reference_image was not read: quick-fill paints without reference images."),
     ],
 )
 def test_an_unused_image_gives_a_warning_in_the_answer_and_in_the_plan(
@@ -233,15 +261,16 @@ def test_an_unused_image_gives_a_warning_in_the_answer_and_in_the_plan(
     fields: dict[str, str],
     warning: str,
 ) -> None:
-    answer = post_inpaint(**fields, **both_images())
+    answer = post_inpaint(**fields, **all_images())
     assert answer.status_code == 200, answer.json()
     assert warning in answer.json()["metadata"]["warnings"]
     for request in diffusion_requests:
         assert request.conditioning_images.get("control_image") is None
-    foreseen = alices_program.post("/api/plan/", shape_a(photo_png, mask_png, **fields, **both_images()))
+    foreseen = alices_program.post("/api/plan/", shape_a(photo_png, mask_png, **fields, **all_images()))
     assert warning in foreseen.json()["warnings"]
     if "engine" in fields:
-        assert {"control", "ip_adapter"} <= set(foreseen.json()["ignored"])
+        named = {"control", "ip_adapter"} & fields.keys()
+        assert named <= set(foreseen.json()["ignored"])
 
 
 def test_a_plan_requires_the_same_images_and_stores_nothing(
@@ -311,7 +340,7 @@ def test_running_again_keeps_the_images_or_takes_new_ones(
     assert third.conditioning_images["control_image"].equals(
         prepare_control_image(CanonicalImage(255 - DEPTH), Size(96, 64))
     )
-    assert third.conditioning_images["ip_adapter_image"].equals(prepare_ip_adapter_image(CanonicalImage(LOOK)))
+    assert third.conditioning_images["ip_adapter_image"].equals(prepare_whole_image(CanonicalImage(LOOK)))
     assert any("was scaled to the image" in warning for warning in newest().warnings)
 
 
@@ -431,7 +460,7 @@ def test_a_batch_uses_them_for_every_image_and_stores_them_once(
         assert whole.conditioning_images["control_image"].equals(
             prepare_control_image(CanonicalImage(DEPTH), whole.image.size)
         )
-        assert whole.conditioning_images["ip_adapter_image"].equals(prepare_ip_adapter_image(CanonicalImage(LOOK)))
+        assert whole.conditioning_images["ip_adapter_image"].equals(prepare_whole_image(CanonicalImage(LOOK)))
     # Each is stored once, the control image once for each image size.
     assert len(written) == ReferenceImage.objects.count() == 3
     guides = [each.references["control_image"] for each in (first, second, third)]

@@ -290,6 +290,8 @@ def completed_body(body: dict[str, Any], image: str | bytes, mask: str | bytes) 
     completed = {**body, **{part: canonical for part, canonical in images.items() if part in body}}
     if {"image", "input_image"} & completed.keys():
         completed["mask"] = mask  # optional only with models that are not installed here
+    if "images" in completed:
+        completed["masks"] = [mask]  # likewise
     if "operations" in completed:
         completed["operations"] = '[{"name": "grow", "pixels": 3}]'  # some need pixels, others a mask of this size
     if completed.get("mask_polarity") == "transparent_repaints" and set(completed) <= MASK_OPERATIONS:

@@ -1,4 +1,4 @@
-"""`manage.py inpaint` with LoRAs, a ControlNet and an IP-Adapter, on a fake engine."""
+"""`manage.py inpaint` with LoRAs, a ControlNet, an IP-Adapter and reference images, on a fake engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skimage import data
 
 from inpainting.core.request import InpaintRequest, LoraUse
-from inpainting.models import Lora
+from inpainting.models import InferenceModel, Lora
 from tests.commands.running import inpaint
 from tests.conftest import png
 from tests.support import fake_diffusion
@@ -58,6 +58,25 @@ def test_adapters_and_their_images_reach_the_engine(requests: list[InpaintReques
     assert np.array_equal(request.conditioning_images["ip_adapter_image"].pixels, LOOK)
     assert "The control image is 100x80, the image 96x64" in notes
     assert "changes nothing" not in notes
+
+
+@pytest.mark.django_db(transaction=True)  # folders are painted by threads
+def test_an_editing_model_needs_no_mask_and_takes_reference_images(
+    requests: list[InpaintRequest], folder: Path, photo: NDArray[np.uint8]
+) -> None:
+    scheduler = "FlowMatchEulerDiscreteScheduler"
+    InferenceModel.objects.filter(slug="tiny").update(family="flux2-klein", scheduler=scheduler)
+    words = ("--prompt", "a coat as in the other picture")
+    looks = ("--reference-image", folder / "look.png", "--reference-image-3", folder / "guide.png")
+    _, notes = inpaint(folder / "images/a.png", "-o", folder / "out.png", *words, *looks)
+    (request,) = requests
+    assert request.mask.all()
+    assert list(request.conditioning_images) == ["reference_image", "reference_image_3"]
+    assert np.array_equal(request.conditioning_images["reference_image"].pixels, LOOK)
+    assert "not read" not in notes
+    requests.clear()
+    inpaint(folder / "images", "-o", folder / "edited", *words, *looks)
+    assert [request.mask.all() for request in requests] == [True] * 3
 
 
 @pytest.mark.django_db(transaction=True)  # they are painted by threads

@@ -184,7 +184,7 @@ def counted_encodings(model: LatentModel) -> Iterator[list[int]]:
 
 def started(model: LatentModel, requested: InpaintRequest, index: int, codec: LatentCodec | None) -> list[torch.Tensor]:
     """The tensors of an image of a request before its first step."""
-    text = tiny_models.encoded(model, requested.settings, requested.image.size)
+    text = tiny_models.encoded_request(model, requested)
     state, _ = model.start(requested, index, text, codec)
     tensors = (state.latents, state.image, state.masked_image, state.noise)
     return [tensor for tensor in tensors if tensor is not None]

@@ -95,8 +95,7 @@ class FlowContract(FamilyContract):
             pytest.skip("The family ignores the setting: diffusers' hooks do not know its blocks.")
         monkeypatch.setattr(first_block_cache, "THRESHOLDS", {"fast": threshold})
         requested, network = self.request(guidance_scale=1.0, strength=1.0), model.network
-        text = tiny_models.encoded(model, requested.settings, requested.image.size)
-        state, _ = model.start(requested, 0, text)
+        state, _ = model.start(requested, 0, tiny_models.encoded_request(model, requested))
         while not state.is_done:
             with model.block_cache.applied(network, state, "fast"):
                 (answer,) = model.predict([state])
@@ -181,7 +180,7 @@ class GuidedFlowContract(FlowContract):
     def test_a_prompt_is_encoded_as_by_the_reference_pipeline_without_padding(self, model: Any) -> None:
         for prompt in ("a red bus", "", "a b c\nsecond line", "x " * 300):
             requested = self.request(prompt=prompt, guidance_scale=3.0, negative_prompt="blur")
-            text = tiny_models.encoded(model, requested.settings, requested.image.size)
+            text = tiny_models.encoded_request(model, requested)
             for row, words in zip(text.row_embeds, ("blur", prompt), strict=True):
                 assert_equal(row, self.encoded_by_reference(model, words))
 
@@ -212,12 +211,13 @@ class GuidedFlowContract(FlowContract):
         self, tmp_path: Path, spec: ModelSpec, model: Any, naming: str
     ) -> None:
         file = tiny_loras.saved(tmp_path / f"{LORA}.safetensors", self.lora(model, naming))
-        assert detect_family(read_header(file)) == self.family
-        lora = LoraSpec(LORA, LORA, self.family, path=file)
+        family = families.lora_family(self.family)
+        assert detect_family(read_header(file)) == family
+        lora = LoraSpec(LORA, LORA, family, path=file)
         requested = self.request(loras=(LoraUse(LORA, 0.8),))
         (painted,), _ = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(requested, spec, ignore_step, [lora])
 
-        reference = self.pipeline.from_pretrained(spec.path)
+        reference = self.pipeline.from_pretrained(spec.path, **families.get(self.family).pipeline_arguments)
         reference.set_progress_bar_config(disable=True)
         reference.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=LORA)
         reference.set_adapters([LORA], [0.8])
@@ -236,6 +236,7 @@ class GuidedFlowContract(FlowContract):
         rank = next(len(tensor) for name, tensor in tensors.items() if name.endswith(f"{down}.weight"))
         tensors |= {f"{stem}.{down}.weight": torch.ones(rank, 8), f"{stem}.{up}.weight": torch.ones(24, rank)}
         file = tiny_loras.saved(tmp_path / f"{LORA}.safetensors", tensors)
-        lora, requested = LoraSpec(LORA, LORA, self.family, path=file), self.request(loras=(LoraUse(LORA, 0.8),))
+        lora = LoraSpec(LORA, LORA, families.lora_family(self.family), path=file)
+        requested = self.request(loras=(LoraUse(LORA, 0.8),))
         _, notes = Batcher(ModelCache(CPU, 10**9)).paint(requested, spec, ignore_step, [lora])
         assert any(layer in note.replace(".", "_") for note in notes), notes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from skimage import data
 
-from inpainting.core.conditioning_images import prepare_control_image, prepare_ip_adapter_image
+from inpainting.core.conditioning_images import prepare_control_image, prepare_whole_image
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.masks import scaling_note
@@ -26,17 +26,17 @@ def test_any_control_image_becomes_rgb_of_the_source_images_size() -> None:
 def test_transparent_pixels_are_composited_on_white() -> None:
     clear = np.array([[[200, 100, 50, 0], [200, 100, 50, 255], [200, 100, 50, 51]]], np.uint8)
     on_white = [[255, 255, 255], [200, 100, 50], [244, 224, 214]]
-    assert prepare_ip_adapter_image(CanonicalImage(clear)).pixels[0].tolist() == on_white
+    assert prepare_whole_image(CanonicalImage(clear)).pixels[0].tolist() == on_white
     assert prepare_control_image(CanonicalImage(clear), Size(3, 1)).pixels[0].tolist() == on_white
     grey = np.array([[[7, 0], [7, 255]]], np.uint8)
-    assert prepare_ip_adapter_image(CanonicalImage(grey)).pixels[0].tolist() == [[255] * 3, [7] * 3]
+    assert prepare_whole_image(CanonicalImage(grey)).pixels[0].tolist() == [[255] * 3, [7] * 3]
 
 
 def test_an_ip_adapter_image_keeps_its_size_and_is_converted_to_srgb() -> None:
     photo = data.chelsea()
-    assert np.array_equal(prepare_ip_adapter_image(CanonicalImage(photo)).pixels, photo)
-    assert np.abs(prepare_ip_adapter_image(CanonicalImage(photo, srgb_profile())).pixels.astype(int) - photo).max() <= 1
-    swapped = prepare_ip_adapter_image(CanonicalImage(photo, swapped_profile()))
+    assert np.array_equal(prepare_whole_image(CanonicalImage(photo)).pixels, photo)
+    assert np.abs(prepare_whole_image(CanonicalImage(photo, srgb_profile())).pixels.astype(int) - photo).max() <= 1
+    swapped = prepare_whole_image(CanonicalImage(photo, swapped_profile()))
     assert not np.array_equal(swapped.pixels, photo)
     assert swapped.icc_profile is None
 

@@ -91,10 +91,10 @@ def qwen_image_controlnet(*, seed: int = 0, inpaints: bool = True, **more: Any) 
         "in_channels": 4 * 16,
         "out_channels": 16,
         "num_layers": 1,
-        "attention_head_dim": 16,
+        "attention_head_dim": 32,
         "num_attention_heads": 2,
         "joint_attention_dim": FEATURES,
-        "axes_dims_rope": (4, 6, 6),
+        "axes_dims_rope": (4, 14, 14),
         "extra_condition_channels": 4 if inpaints else 0,
     }
     network = QwenImageControlNetModel(**{**shape, **more})

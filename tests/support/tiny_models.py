@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -25,6 +26,7 @@ from diffusers import (
     FluxKontextInpaintPipeline,
     FluxTransformer2DModel,
     PNDMScheduler,
+    QwenImageEditPlusPipeline,
     QwenImageInpaintPipeline,
     QwenImageTransformer2DModel,
     StableDiffusionInpaintPipeline,
@@ -54,7 +56,8 @@ from transformers import (
 from inpainting import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
-from inpainting.core.request import PaintSettings
+from inpainting.core.image import CanonicalImage
+from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.latent_model import LatentModel
 from tests.support import scratch
@@ -95,6 +98,9 @@ def t5_tokenizer() -> T5TokenizerFast:
     letters = [("▁", -2.0), *((chr(code), -3.0) for code in range(33, 127))]
     words = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -9.0), *letters]
     return T5TokenizerFast(vocab=words, extra_ids=0, model_max_length=512)
+
+
+VISION_TOKENS = {"vision_start": "<|vision_start|>", "image": "<|image_pad|>", "vision_end": "<|vision_end|>"}
 
 
 def qwen_tokenizer() -> Qwen2Tokenizer:
@@ -352,7 +358,32 @@ def qwen_image(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
     inpainting: ignored, as no model of the family was trained for it.
     """
     torch.manual_seed(seed)
+    return QwenImageInpaintPipeline(**qwen_components(qwen_tokenizer()))
+
+
+def qwen_image_edit(scratch: Path, *, inpainting: bool = True, seed: int = 0, **of_transformer: Any) -> Any:
+    """A pipeline of the family `qwen-image-edit` without its processor. inpainting: ignored."""
+    torch.manual_seed(seed)
     words = qwen_tokenizer()
+    words.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>", *VISION_TOKENS.values()]})
+    return QwenImageEditPlusPipeline(**qwen_components(words, **of_transformer), processor=None)
+
+
+def write_processor(folder: Path, words: Any) -> None:
+    """Write the processor of a saved `qwen-image-edit` as it is published. It cannot be built without torchvision."""
+    words.save_pretrained(folder / "processor")
+    numbers = {"min_pixels": 3136, "max_pixels": 12845056, "patch_size": 14, "temporal_patch_size": 2, "merge_size": 2}
+    names = {"image_processor_type": "Qwen2VLImageProcessorFast", "processor_class": "Qwen2VLProcessor"}
+    (folder / "processor" / "preprocessor_config.json").write_text(json.dumps(numbers | names))
+    index = json.loads((folder / "model_index.json").read_text())
+    index["processor"] = ["transformers", "Qwen2VLProcessor"]
+    (folder / "model_index.json").write_text(json.dumps(index))
+
+
+def qwen_components(words: Any, **of_transformer: Any) -> dict[str, Any]:
+    """The components of the families of Qwen-Image. words: the tokenizer."""
+    known = words.get_vocab()
+    vision_ids = {f"{name}_token_id": known[token] for name, token in VISION_TOKENS.items() if token in known}
     network = QwenImageTransformer2DModel(
         in_channels=4 * 16,
         out_channels=16,
@@ -361,6 +392,7 @@ def qwen_image(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
         num_attention_heads=2,
         joint_attention_dim=FEATURES,
         axes_dims_rope=(4, 14, 14),
+        **of_transformer,
     )
     reader = Qwen2_5_VLConfig(
         text_config={
@@ -379,16 +411,17 @@ def qwen_image(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
             "num_heads": 2,
             "out_hidden_size": FEATURES,
         },
+        **vision_ids,
     )
-    return QwenImageInpaintPipeline(
-        vae=video_vae().eval(),
-        text_encoder=Qwen2_5_VLForConditionalGeneration(reader).eval(),
-        tokenizer=words,
-        transformer=network.eval(),
-        scheduler=FlowMatchEulerDiscreteScheduler(
+    return {
+        "vae": video_vae().eval(),
+        "text_encoder": Qwen2_5_VLForConditionalGeneration(reader).eval(),
+        "tokenizer": words,
+        "transformer": network.eval(),
+        "scheduler": FlowMatchEulerDiscreteScheduler(
             use_dynamic_shifting=True, max_shift=0.9, max_image_seq_len=8192, shift_terminal=0.02
         ),
-    )
+    }
 
 
 def flux2_klein(scratch: Path, *, inpainting: bool = True, seed: int = 0, is_distilled: bool = False) -> Any:
@@ -449,6 +482,7 @@ BUILDERS = {
     "flux-kontext": flux_kontext,
     "flux2-klein": flux2_klein,
     "qwen-image": qwen_image,
+    "qwen-image-edit": qwen_image_edit,
     "z-image": z_image,
 }
 
@@ -461,6 +495,8 @@ def saved(folder: Path, family: str = "sd", *, inpainting: bool = True, seed: in
         with TemporaryDirectory() as scratch_folder:
             pipeline = BUILDERS[family](Path(scratch_folder), inpainting=inpainting, seed=seed)
             pipeline.save_pretrained(built, safe_serialization=True)
+            if family == "qwen-image-edit":
+                write_processor(built, pipeline.tokenizer)
 
     built = scratch.built_once(f"{family}-{'inpainting' if inpainting else 'plain'}-{seed}", build)
     shutil.copytree(built, folder, copy_function=replaced_by_copy, dirs_exist_ok=True)
@@ -470,8 +506,14 @@ def saved(folder: Path, family: str = "sd", *, inpainting: bool = True, seed: in
 
 
 def encoded(model: LatentModel, settings: PaintSettings, size: Size, vectors: Sequence[Any] = ()) -> TextConditioning:
+    """The encoded prompt of a request with a black image."""
+    pixels = np.zeros((size.height, size.width, 3), np.uint8)
+    return encoded_request(model, InpaintRequest(CanonicalImage(pixels), pixels[..., 0], settings), vectors)
+
+
+def encoded_request(model: LatentModel, requested: InpaintRequest, vectors: Sequence[Any] = ()) -> TextConditioning:
     """The encoded prompt of a request."""
-    return model.encode_prompts(model.tokenize(settings, vectors), settings, size)
+    return model.encode_request(model.tokenize(requested.settings, vectors), requested)
 
 
 def replaced_by_copy(source: str, target: str) -> None:

@@ -13,7 +13,7 @@ from django.test import Client
 
 from accounts.models import User
 from inpainting.catalog.specs import Source
-from inpainting.core.adapter_uses import ADAPTER_LISTS
+from inpainting.core.adapter_uses import ADAPTER_LISTS, REFERENCES
 from inpainting.core.codecs.intake import HIGHEST_SIDE
 from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS, RANGES, find_setting
@@ -182,5 +182,7 @@ def test_scripts_know_the_lists_of_adapters_and_the_largest_margin(client: Clien
             row = found["id"] if number == 1 else f"{found['id']}-{number}"
             assert f'id="{row}-field"' in page
         assert f'id="{found["id"]}-add"' in page
+    assert read["references"] == list(REFERENCES.images)
+    assert all(f'id="{name.replace("_", "-")}-field"' in page for name in REFERENCES.images)
     assert read["max_margin"] == HIGHEST_SIDE
     assert read["computed_controls"] == ["canny", "inpaint"]

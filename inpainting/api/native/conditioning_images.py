@@ -1,4 +1,4 @@
-"""The conditioning images of a body: control images and image prompts."""
+"""The conditioning images of a body: control images, image prompts and reference images."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from rest_framework.request import Request
 
 from inpainting.api.images import ImageRole, read_image
 from inpainting.api.native.bodies import Body
-from inpainting.core.adapter_uses import IMAGE_LABELS, IP_ADAPTERS
+from inpainting.core.adapter_uses import CONTROLS, IMAGE_LABELS
 from inpainting.core.codecs import DecodedImage
-from inpainting.core.conditioning_images import prepare_ip_adapter_image
+from inpainting.core.conditioning_images import prepare_whole_image
 
 ROLES = {
     name: ImageRole(code_prefix="image", error_prefix=f"Invalid {label.lower()}")
@@ -29,6 +29,6 @@ def conditioning_images_in(body: Body, request: Request) -> dict[str, DecodedIma
             decoded = read_image(sent, ROLES[name], request)
             warnings = tuple(f"{name}: {warning}" for warning in decoded.warnings)
             images[name] = replace(decoded, warnings=warnings)
-    for name in images.keys() & set(IP_ADAPTERS.images):  # here, so that one is converted once for all of a batch
-        images[name] = replace(images[name], image=prepare_ip_adapter_image(images[name].image))
+    for name in images.keys() - set(CONTROLS.images):  # here, so that one is converted once for all of a batch
+        images[name] = replace(images[name], image=prepare_whole_image(images[name].image))
     return images

@@ -21,6 +21,7 @@ from inpainting.api.openapi import READING, documented
 from inpainting.api.views import AnyBodyView
 from inpainting.catalog.lookup import Catalog
 from inpainting.core import masks
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
@@ -70,6 +71,8 @@ class FormerDryRun(AnyBodyView):
 
 
 def plan_without_images(body: Body) -> dict[str, Any]:
+    for name in ("mask", *CONDITIONING_IMAGES):
+        body.image(name)  # which refuses a number or an object
     catalog = Catalog()
     fields, warnings = check_fields(PlanForm, body.fields, catalog, clamp=True)
     engine, models = fields.get("engine", registry.AUTO), fields.pop("models", {})

@@ -53,6 +53,8 @@ class DenoisingState:
     guidance_rescale: float = 0.0
     controlnets: tuple[ControlNetConditioning, ...] = ()
     image_prompts: ImagePrompts | None = None
+    references: tuple[torch.Tensor, ...] = ()
+    """The latents of its reference images, [1, c, h, w] each, of models that take them."""
     pred_original_sample: torch.Tensor | None = None
     """The scheduler's estimate of the final latents after the last step, [1, c, h, w]; None if it gives none."""
     lanpaint: LanPaint | None = None

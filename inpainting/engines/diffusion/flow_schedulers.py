@@ -99,6 +99,8 @@ def begin(
     if scheduler.order == 2:
         euler = make_supported(EULER, config)
         scheduler.set_timesteps(steps, device="cpu")
+    if steps == 1:  # one noise level cannot be both the first and the last, which it is stretched to
+        euler.register_to_config(shift_terminal=None)
     mu = shift(config, patches, steps)
     euler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu, device="cpu")
     if scheduler.order == 2:

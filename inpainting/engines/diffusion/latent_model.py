@@ -123,6 +123,10 @@ class LatentModel(ABC):
     def encode_prompts(self, prompts: Any, settings: PaintSettings, size: Size) -> TextConditioning:
         """Encode what `tokenize` returned, for an image of `size`."""
 
+    def encode_request(self, prompts: Any, request: InpaintRequest) -> TextConditioning:
+        """Encode what `tokenize` returned, for a request. Models whose text encoder sees its images override it."""
+        return self.encode_prompts(prompts, request.settings, request.image.size)
+
     def embedding_vectors(self, embeddings: Sequence[Embedding]) -> tuple[EmbeddingVectors, ...]:
         """The vectors of textual inversions for `tokenize`. Raises EngineFailed, `adapter_unfit`."""
         raise EngineFailed(f"{self.spec.label} takes no embeddings.", code="adapter_unfit")

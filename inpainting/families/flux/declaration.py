@@ -40,6 +40,7 @@ def flux_family(
     strength: float = 1.0,
     edits: bool = False,
     fills: bool = False,
+    max_reference_images: int = 0,
 ) -> ModelFamily:
     """Return the declaration of a family of FLUX.1, which differs from the others in these arguments alone.
 
@@ -70,6 +71,7 @@ def flux_family(
         edits=edits,
         caches_blocks=True,
         fills=fills,
+        max_reference_images=max_reference_images,
         overflows_float16=True,
         latent_patch=2,
         schedulers=FLOW_SCHEDULERS,

@@ -8,16 +8,23 @@ from typing import Any, ClassVar
 import torch
 from diffusers import FluxFillPipeline
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
+from PIL import Image
 from torch.nn.functional import pixel_shuffle
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
+from inpainting.engines.diffusion.conditioning.reference_images import (
+    encode_references,
+    limit_area,
+    seen_images,
+    seen_tokens,
+)
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latent_codec import LatentCodec
-from inpainting.engines.diffusion.latents import PATCH_SIZE
+from inpainting.engines.diffusion.latents import PATCH_SIZE, VAE_SCALE_FACTOR
 from inpainting.engines.diffusion.vae_formats import latent_channels
 from inpainting.families.z_image.network import MAX_TOKENS, ZImage
 from inpainting.networks.device.hardware import Hardware
@@ -25,14 +32,17 @@ from inpainting.networks.device.hardware import Hardware
 TEXT_LAYERS = (9, 18, 27)
 """The layers of the text encoder whose outputs are the features of a token, as `Flux2KleinPipeline` has them."""
 REFERENCE_TIME = 10
-"""The time of the source image's tokens; that of the tokens that are painted is 0."""
+"""The time of the source image's tokens, and how much later those of each reference image are; that of the tokens that
+are painted is 0."""
+MAX_REFERENCE_AREA = 1024 * 1024
+"""Pixels of a reference image that the model sees, as in `Flux2KleinPipeline`."""
 
 
 class Flux2Klein(ZImage):
     """A loaded model of the family flux2-klein: guidance and start of Z-Image, with other networks and schedule.
 
-    The tokens of the source image follow those of the latents. It was not trained for masks: kept parts are restored in
-    each step. A distilled model takes no guidance.
+    The tokens of the source image follow those of the latents, then those of the reference images. It was not trained
+    for masks: kept parts are restored in each step. A distilled model takes no guidance.
     """
 
     samples_image = False
@@ -68,7 +78,9 @@ class Flux2Klein(ZImage):
         self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
     ) -> tuple[DenoisingState, tuple[str, ...]]:
         """Start an image as `LatentModel.start` describes. The window's sides are multiples of 16."""
+        codec = codec or self.codec()
         state, notes = super().start(request, index, text, codec)
+        state.references = encode_references(request, codec, fit_reference)
         if self.is_distilled and self.guidance(request.settings) > 1:
             notes = (*notes, "This model is distilled: guidance_scale and negative_prompt were not read.")
         return state, notes
@@ -98,27 +110,32 @@ class Flux2Klein(ZImage):
     def _constants(self, samples: Sequence[DenoisingState]) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
         """Return what stays the same of these images in each step.
 
-        The tokens of their source images, [rows, tokens, channels], their texts, [rows, 512, features], and further
-        keyword arguments of the transformer.
+        The tokens of their source and reference images, [rows, tokens, channels], their texts, [rows, 512, features],
+        and further keyword arguments of the transformer.
         """
         device, dtype = self.hardware.device, self.transformer.dtype
-        condition = torch.cat(
-            [pack(sample.image).expand(sample.rows, -1, -1) for sample in samples if sample.image is not None]
-        )
         embeds = torch.cat([sample.step_text.embeds for sample in samples])
-        rows, columns = (side // PATCH_SIZE for side in samples[0].latents.shape[-2:])
-        places = [token_places(time, rows, columns, 1) for time in (0, REFERENCE_TIME)]
+        latents = [samples[0].latents, *seen_images(samples[0])]  # those of the others have the same shapes
+        places = [
+            token_places(number * REFERENCE_TIME, *(side // PATCH_SIZE for side in image.shape[-2:]), count=1)
+            for number, image in enumerate(latents)
+        ]
         return (
-            condition.to(dtype),
+            seen_tokens(samples).to(dtype),
             embeds.to(dtype),
             {
                 "guidance": None,  # no klein embeds it
                 "img_ids": torch.cat(places).to(device),
-                "txt_ids": token_places(0, 1, 1, embeds.shape[1]).to(device),
+                "txt_ids": token_places(0, 1, 1, count=embeds.shape[1]).to(device),
             },
         )
 
 
-def token_places(time: int, rows: int, columns: int, count: int) -> torch.Tensor:
+def fit_reference(image: Image.Image) -> Image.Image:
+    """Return a reference image as the model sees it."""
+    return limit_area(image, MAX_REFERENCE_AREA, PATCH_SIZE * VAE_SCALE_FACTOR)
+
+
+def token_places(time: int, rows: int, columns: int, *, count: int) -> torch.Tensor:
     """Return [rows * columns * count, 4]: time, row, column and number of each token."""
     return torch.cartesian_prod(torch.tensor([time]), *map(torch.arange, (rows, columns, count)))

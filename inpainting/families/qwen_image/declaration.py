@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import FLOW_SCHEDULERS
 from inpainting.families import register
@@ -9,20 +11,23 @@ from inpainting.families.declaration import ControlNetSupport, LoraSupport, Mode
 from inpainting.families.layouts import Component, DiffusersLayout
 from inpainting.families.z_image.declaration import LORA_PREFIXES
 
+LAYOUT = DiffusersLayout(
+    pipelines=("QwenImagePipeline", "QwenImageInpaintPipeline", "QwenImageImg2ImgPipeline"),
+    components={
+        "transformer": Component(("diffusers.QwenImageTransformer2DModel",), has_weights=True),
+        "vae": Component(("diffusers.AutoencoderKLQwenImage",), has_weights=True),
+        "text_encoder": Component(("transformers.Qwen2_5_VLForConditionalGeneration",), has_weights=True),
+        "tokenizer": Component(("transformers.Qwen2Tokenizer", "transformers.Qwen2TokenizerFast")),
+        "scheduler": Component(tuple(f"diffusers.{name}" for name in FLOW_SCHEDULERS)),
+    },
+)
 QWEN_IMAGE = register(
     ModelFamily(
         name="qwen-image",
         label="Qwen-Image",
         engine=DIFFUSION,
-        layout=DiffusersLayout(
-            pipelines=("QwenImagePipeline", "QwenImageInpaintPipeline", "QwenImageImg2ImgPipeline"),
-            components={
-                "transformer": Component(("diffusers.QwenImageTransformer2DModel",), has_weights=True),
-                "vae": Component(("diffusers.AutoencoderKLQwenImage",), has_weights=True),
-                "text_encoder": Component(("transformers.Qwen2_5_VLForConditionalGeneration",), has_weights=True),
-                "tokenizer": Component(("transformers.Qwen2Tokenizer", "transformers.Qwen2TokenizerFast")),
-                "scheduler": Component(tuple(f"diffusers.{name}" for name in FLOW_SCHEDULERS)),
-            },
+        layout=replace(
+            LAYOUT,
             component_file="inpainting.families.qwen_image.files:QwenImageFile",
             file_channels=64,  # patches of 2x2 latents
         ),
@@ -43,6 +48,7 @@ QWEN_IMAGE = register(
         # Guidance keeps the length of each token's prediction; text encoder and noise levels are its own.
         ignored_settings=frozenset({"guidance_rescale", "clip_skip", "use_karras_sigmas", "algorithm_type"}),
         lora=LoraSupport(
+            family="qwen-image",
             components=("transformer",),
             tensors=rf"{LORA_PREFIXES}(transformer_blocks|time_text_embed|img_in|txt_in|norm_out|proj_out)[._]",
             # The attention layers have the names of FLUX's, which has 19 of these blocks and not 60.

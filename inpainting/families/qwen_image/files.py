@@ -61,8 +61,8 @@ class QwenImageFile(TransformerFile):
             raise ModelRefused(f"{file} is Qwen-Image-Layered, which makes images of layers. It is not supported.")
         if any(re.search(EDITS, name.lower()) for name in (file, *header)):
             raise ModelRefused(
-                f"{file} is Qwen-Image-Edit, or a model trained from it, which edits images by instructions. It is not "
-                f"supported; {known.label} is."
+                f"{file} is Qwen-Image-Edit, or a model trained from it, which edits images by instructions. It is "
+                "added as a folder in diffusers' layout, for the family qwen-image-edit."
             )
         channels, expected = shape_of(header, "img_in.weight")[-1], diffusers_layout(known.name).file_channels
         if channels != expected:

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, RequestedControl
+from inpainting.engines.diffusion.conditioning.reference_images import seen_images, seen_tokens
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.flow_model import pack
@@ -33,6 +34,8 @@ class QwenImage(ZImage):
     )
     """The text of the template in `QwenImageInpaintPipeline`, where `skipped_tokens` is from too."""
     skipped_tokens: ClassVar[int] = 34
+    sees_images: ClassVar[bool] = False
+    """Whether the tokens of the source image and of the reference images follow those of the latents."""
 
     def _encode(self, ids: list[int]) -> torch.Tensor:
         """Return [tokens, features] by the last layer, for token ids without padding."""
@@ -68,6 +71,11 @@ class QwenImage(ZImage):
         added = controlnet.block_samples(
             self.transformer, samples, tokens, times, (embeds, mask), shape, self.rows_per_call
         )
+        count, images = tokens.shape[1], [samples[0].latents]
+        if self.sees_images:
+            images += seen_images(samples[0])
+            tokens = torch.cat([tokens, group.once(("images", dtype), lambda: seen_tokens(samples).to(dtype))], dim=1)
+        shapes = [(1, *(side // PATCH_SIZE for side in image.shape[-2:])) for image in images]
         answers: list[torch.Tensor] = []
         for part in self.parts_of(len(tokens)):
             answers += self.step_network(
@@ -75,10 +83,10 @@ class QwenImage(ZImage):
                 timestep=times[part],
                 encoder_hidden_states=embeds[part],
                 encoder_hidden_states_mask=None if mask is None else mask[part],
-                img_shapes=[shape] * len(tokens[part]),
+                img_shapes=[shapes] * len(tokens[part]),
                 controlnet_block_samples=None if added is None else [block[part] for block in added],
                 return_dict=False,
-            )[0]
+            )[0][:, :count]
         velocities = torch.stack(answers).float().split([sample.rows for sample in samples])
         rows = torch.cat(
             [apply_guidance(velocity, sample.guidance) for sample, velocity in zip(samples, velocities, strict=True)]

@@ -22,6 +22,8 @@ const $ = /** @type {import("dom").ById<{
 }>} */ (byId)
 const form = $("new-batch")
 const limits = { items: Number(form.dataset.maxItems), photo: photoLimits(form), maskBytes: Number(form.dataset.maxMaskBytes) }
+/** The slugs of the models that need no mask; "" for the default one. @type {string[]} */
+const editingModels = JSON.parse(/** @type {string} */ ($("editing-models").textContent))
 const polarity = /** @type {HTMLElement} */ (document.querySelector(".polarity"))
 /** @type {{photos: Photo[], masks: File[], painted: Mask | null, settings: Record<string, string>, isSending: boolean}} */
 const now = { photos: [], masks: [], painted: null, settings: {}, isSending: false }
@@ -80,6 +82,12 @@ function polarityOf(bitmap) {
   return reader.read().repaints
 }
 
+/** Whether the photos are edited whole: without any mask, by a prompt for a model that takes instructions. */
+function editsWhole() {
+  const edits = editingModels.includes(now.settings.model ?? "") && form.elements.prompt.value.trim() !== ""
+  return edits && !chosenMasks().some(Boolean)
+}
+
 /** The mask of each photo; null where one is missing. @returns {(Mask | null)[]} */
 function chosenMasks() {
   if (form.elements.mask_use.value === "one") return now.photos.map(() => now.painted ?? now.masks[0] ?? null)
@@ -89,7 +97,7 @@ function chosenMasks() {
 function whatIsMissing() {
   if (!now.photos.length) return "First choose or drop the photos."
   const without = now.photos.filter((_, index) => !chosenMasks()[index])
-  if (!without.length) return ""
+  if (!without.length || editsWhole()) return ""
   if (form.elements.mask_use.value === "one") return "Choose a mask, or paint one on the first photo."
   return `${without.length} of ${now.photos.length} photos have no mask, the first is “${without[0].file.name}”.`
 }
@@ -98,13 +106,13 @@ function show() {
   const masks = chosenMasks()
   const isEach = form.elements.mask_use.value === "each"
   $("batch-photos").hidden = $("batch-masks").hidden = !now.photos.length
-  $("batch-photos").replaceChildren(...now.photos.map((photo, index) => item(photo, isEach ? masks[index] : undefined)))
+  $("batch-photos").replaceChildren(...now.photos.map((photo, index) => item(photo, isEach && !editsWhole() ? masks[index] : undefined)))
   $("batch-paint").hidden = isEach
   polarity.hidden = !now.masks.length || (Boolean(now.painted) && !isEach)
   $("batch-mask-about").textContent = aboutMasks(isEach, masks)
   showPreview(isEach ? null : now.painted ?? now.masks[0])
   const count = now.photos.length
-  const verb = form.elements.prompt.value.trim() ? "Paint in" : "Erase from"
+  const verb = editsWhole() ? "Edit" : form.elements.prompt.value.trim() ? "Paint in" : "Erase from"
   $("batch-submit").textContent = count ? `${verb} ${count} photo${count === 1 ? "" : "s"}` : "Erase"
   $("batch-submit").disabled = now.isSending
   $("batch-actions").hidden = !count
@@ -114,9 +122,10 @@ function show() {
 
 /** @param {boolean} isEach @param {(Mask | null)[]} masks */
 function aboutMasks(isEach, masks) {
-  if (isEach) return `${masks.filter(Boolean).length} of ${now.photos.length} photos have their mask.`
+  if (isEach && !editsWhole()) return `${masks.filter(Boolean).length} of ${now.photos.length} photos have their mask.`
   if (now.painted) return "The mask that you painted in the editor. It is scaled where a photo has another size."
-  return now.masks.length ? `“${now.masks[0].name}”. It is scaled where a photo has another size.` : "A PNG, or painted on the first photo."
+  if (now.masks.length) return `“${now.masks[0].name}”. It is scaled where a photo has another size.`
+  return editsWhole() ? "None: each photo is edited whole. Or a PNG, or painted on the first photo." : "A PNG, or painted on the first photo."
 }
 
 /** @param {Mask | null} file */
@@ -163,7 +172,8 @@ async function send() {
 
 async function sendAll() {
   const photos = now.photos.map(({ file }) => file)
-  const masks = form.elements.mask_use.value === "one" ? chosenMasks().slice(0, 1) : chosenMasks()
+  const chosen = form.elements.mask_use.value === "one" ? chosenMasks().slice(0, 1) : chosenMasks()
+  const masks = /** @type {Mask[]} */ (chosen.filter(Boolean)) // all of them, or none where the photos are edited whole
   const files = /** @type {Mask[]} */ ([...photos, ...masks])
   const total = files.reduce((sum, { size }) => sum + size, 0)
   /** @type {string[]} */
@@ -185,7 +195,7 @@ async function sendAll() {
     ...(embeddings && { embeddings: JSON.parse(embeddings) }),
     prompt: form.elements.prompt.value.trim(),
     images: links.slice(0, photos.length),
-    masks: links.slice(photos.length),
+    ...(masks.length && { masks: links.slice(photos.length) }),
     mask_polarity: isPainted ? "black_repaints" : form.elements.mask_polarity.value,
   }
   return post(form.action, JSON.stringify(body), { "Content-Type": "application/json" })

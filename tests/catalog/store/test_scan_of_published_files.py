@@ -16,8 +16,8 @@ FOUR_BITS = (
     "FLUX.1 Kontext and FLUX.2 klein and Qwen-Image and Z-Image."
 )
 EDITS = (
-    "is Qwen-Image-Edit, or a model trained from it, which edits images by instructions. It is not supported; "
-    "Qwen-Image is."
+    "is Qwen-Image-Edit, or a model trained from it, which edits images by instructions. It is added as a "
+    "folder in diffusers' layout, for the family qwen-image-edit."
 )
 AS_FOLDER = "which is added as a folder in diffusers' layout: take that, or the file for ComfyUI."
 NOT_FLUX = "It is not supported; FLUX.1 [dev] and FLUX.1 Fill and FLUX.1 Kontext are."

@@ -60,7 +60,7 @@ def denoised(
     model: LatentModel, requested: InpaintRequest, embeddings: Sequence[Any] = (), codec: LatentCodec | None = None
 ) -> torch.Tensor:
     """The final latents of our loop, computed in a batch of one. codec: another VAE's."""
-    text = tiny_models.encoded(model, requested.settings, requested.image.size, embeddings)
+    text = tiny_models.encoded_request(model, requested, embeddings)
     denoising, _ = model.start(requested, 0, text, codec)
     while not denoising.is_done:
         (answer,) = model.predict([denoising])

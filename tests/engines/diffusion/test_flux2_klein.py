@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -9,12 +10,16 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from diffusers.pipelines.flux2.image_processor import Flux2ImageProcessor
+from PIL import Image
 from skimage import data
 
 from inpainting.catalog.specs import ModelSpec
+from inpainting.core import adapter_uses
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.engines.diffusion.conditioning.reference_images import as_pil, limit_area, reference_images
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.diffusion.vae_formats import latent_statistics
 from tests.contracts.family import assert_equal, assert_same_image, batcher_with
@@ -48,6 +53,13 @@ MODULATIONS = {
     for name in ("double_stream_modulation_img", "double_stream_modulation_txt", "single_stream_modulation")
 }
 """The same for layers that kohya-ss does not train."""
+
+PHOTO = data.coffee()
+REFERENCES = [
+    Image.fromarray(np.ascontiguousarray(PHOTO[:height, :width]))
+    for height, width in ((80, 64), (64, 119), (70, 70), (64, 64))
+]
+"""Two of them are cropped to sides that are multiples of 16."""
 
 
 class TestFlux2Klein(GuidedFlowContract):
@@ -119,6 +131,28 @@ class TestFlux2Klein(GuidedFlowContract):
         together = batcher_with(model, max_rows=32).paint(requested, model.spec, ignore_step)[0]
         assert_same_image(together[0], np.asarray(edited(model, requested)[0]))
 
+    @pytest.mark.parametrize("count", [1, 4])
+    def test_an_edit_with_reference_images_equals_the_editing_pipeline(self, model: Any, count: int) -> None:
+        requested = with_references(without_mask(self.request(guidance_scale=4.0)), count)
+        latents = edited(model, requested, output_type="latent")
+        result = denoised(model, requested)
+        assert_equal(result, self.unpacked(model.pipeline, latents, requested.image.size))
+        assert not torch.allclose(result, denoised(model, with_references(requested, 0)), atol=1e-3)
+
+    def test_a_masked_edit_with_a_reference_image_equals_the_inpainting_pipeline(self, model: Any) -> None:
+        requested = with_references(self.request(guidance_scale=4.0, strength=0.8), 1)
+        expected = self.reference_result(model, requested, **{"image_reference": REFERENCES[0]})
+        assert_equal(denoised(model, requested), expected)
+
+    def test_images_with_other_references_are_painted_in_turn(self, model: Any) -> None:
+        batcher = batcher_with(model, max_rows=32)
+        one, two = (with_references(without_mask(self.request()), count) for count in (1, 2))
+        with ThreadPoolExecutor() as pool:
+            jobs = [pool.submit(batcher.paint, requested, model.spec, ignore_step) for requested in (one, two, one)]
+            painted = [job.result()[0][0] for job in jobs]
+        for image, requested in zip(painted, (one, two, one), strict=True):
+            assert_same_image(image, np.asarray(edited(model, requested)[0]))
+
     def test_the_source_image_and_prompt_change_what_is_painted(self, model: Any) -> None:
         usual = self.request()
         pixels = np.asarray(usual.image.pixels)
@@ -170,13 +204,38 @@ def without_mask(requested: InpaintRequest) -> InpaintRequest:
     return replace(requested, mask=np.full_like(requested.mask, 255), has_mask=False)
 
 
+def with_references(requested: InpaintRequest, count: int) -> InpaintRequest:
+    names = adapter_uses.REFERENCES.images
+    images = {name: CanonicalImage(np.asarray(image)) for name, image in zip(names, REFERENCES[:count], strict=False)}
+    return replace(requested, conditioning_images=images)
+
+
 def edited(model: Any, requested: InpaintRequest, *, output_type: str = "pil") -> Any:
     """What diffusers' pipeline for editing makes of the source image: images, or latents as its VAE decodes them."""
     switches = tiny_models.switches(model.pipeline)
     reference = diffusers.Flux2KleinPipeline(**model.pipeline.components, **switches)
     reference.set_progress_bar_config(disable=True)
     arguments = call_arguments(requested)
+    arguments["image"] = [arguments["image"], *map(as_pil, reference_images(requested))]
     for name in ("mask_image", "strength"):
         arguments.pop(name)
     guidance = {"guidance_scale": model.guidance(requested.settings)}
     return reference(**{**arguments, **guidance, "output_type": output_type}).images
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((2000, 1000), (1440, 720)), ((31, 16), (16, 16)), ((5, 40), (16, 32)), ((64, 80), (64, 80))],
+)
+def test_a_reference_image_is_scaled_down_to_an_area_and_cropped(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    assert limit_area(Image.new("RGB", size), 1024 * 1024, 16).size == expected
+
+
+def test_a_large_reference_image_is_scaled_as_by_the_editing_pipeline() -> None:
+    photo = Image.fromarray(data.astronaut()).resize((1300, 900))
+    scaled = Flux2ImageProcessor._resize_to_target_area(photo, 1024 * 1024)
+    width, height = (side // 16 * 16 for side in scaled.size)
+    expected = Flux2ImageProcessor()._resize_and_crop(scaled, width, height)
+    assert np.array_equal(np.asarray(limit_area(photo, 1024 * 1024, 16)), np.asarray(expected))

@@ -10,15 +10,20 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from diffusers.pipelines.flux import pipeline_flux_kontext_inpaint
+from PIL import Image
+from skimage import data
 
 from inpainting import families
 from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.errors import EngineFailed
+from inpainting.core.image import CanonicalImage
 from inpainting.core.request import LoraUse, PaintSettings
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.families.flux_kontext import network
 from tests.contracts.family import assert_equal
 from tests.contracts.flow_family import FlowContract
 from tests.engines.diffusion.pipelines import CPU, denoised, ignore_step
@@ -48,6 +53,23 @@ class TestFluxKontext(FlowContract):
             latents = denoised(model, requested)
             assert_equal(latents, self.reference_result(model, requested))
             assert not torch.allclose(latents, expected, atol=1e-3)
+
+    def test_a_reference_image_takes_the_place_of_the_source_image(
+        self, model: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sizes = [(WIDTH, HEIGHT), (64, 80), (80, 64)]
+        monkeypatch.setattr(pipeline_flux_kontext_inpaint, "PREFERRED_KONTEXT_RESOLUTIONS", sizes)
+        monkeypatch.setattr(network, "SIZES", sizes)
+        reference = Image.fromarray(np.ascontiguousarray(data.coffee()[:130, :100]))
+        requested = self.request(strength=0.8)
+        plain = denoised(model, requested)
+        requested = replace(requested, conditioning_images={"reference_image": CanonicalImage(np.asarray(reference))})
+        changes = {"image_reference": reference, "_auto_resize": True}
+        result = denoised(model, requested)
+        assert_equal(result, self.reference_result(model, requested, **changes))
+        assert not torch.allclose(result, plain, atol=1e-3)
+        text = tiny_models.encoded(model, requested.settings, requested.image.size)
+        assert model.start(requested, 0, text)[1] == (network.REFERENCE_SEEN,)
 
     def test_loras_for_flux_change_it_as_in_the_reference_pipeline(self, model: Any, tmp_path: Path) -> None:
         assert families.lora_family("flux-kontext") == "flux-fill"

@@ -64,6 +64,12 @@ def test_a_flow_matching_model_has_its_published_noise_levels(
     assert notes == ()
 
 
+def test_a_schedule_of_one_step_begins_at_the_noise_although_it_is_stretched_to_a_last_level() -> None:
+    (spec,) = [spec for spec in SHIPPED if spec.slug == "qwen-image"]
+    schedule, _ = flow_schedulers.schedule(PaintSettings(strength=1.0, steps=1), spec, QWEN, (128, 128))
+    assert schedule.timesteps.tolist() == [1000.0]
+
+
 @pytest.mark.parametrize("name", configurations.NAMES)
 def test_a_model_that_predicts_noise_has_the_published_noise_levels(name: str) -> None:
     """The least and the greatest of k-diffusion, which most programs quote: 0.0292 and 14.6146."""

@@ -12,7 +12,7 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import Kind
 from inpainting.core.adapter_uses import IP_ADAPTER_SCALES, IP_ADAPTERS, IPAdapterUse
 from inpainting.core.codecs import DecodedImage
-from inpainting.core.conditioning_images import prepare_ip_adapter_image
+from inpainting.core.conditioning_images import prepare_whole_image
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 
@@ -49,7 +49,7 @@ def add_image_prompts(
         notes.warnings.extend(image.warnings)
         weight = 1.0 if prompt.cn_weight is None else prompt.cn_weight
         uses.append(IPAdapterUse(adapter, notes.clamp(f"{FIELD}.cn_weight", weight, IP_ADAPTER_SCALES[1])))
-        images[name] = prepare_ip_adapter_image(image.image)
+        images[name] = prepare_whole_image(image.image)
     settings = replace(request.settings, ip_adapters=tuple(uses))
     return replace(request, settings=settings, conditioning_images=images)
 

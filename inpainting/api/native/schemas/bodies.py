@@ -12,7 +12,7 @@ from pydantic import Field, WithJsonSchema
 from inpainting.api.fields import Fields, FieldsType, StoredText, extended_by
 from inpainting.api.native.fields import PARENT, ChangesForm, GenerationForm, Img2ImgForm
 from inpainting.api.setting_types import with_settings
-from inpainting.core.adapter_uses import CONDITIONING_IMAGES, IMAGE_PLACES, LISTS_BY_SETTING
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES, IMAGE_LISTS, IMAGE_PLACES, AdapterList
 from inpainting.core.settings_table import find_setting
 from inpainting.image_limits import accepted_files
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
@@ -29,12 +29,14 @@ FEW = Field(min_length=1, max_length=settings.BATCH_MAX_ITEMS)
 
 def image_help(name: str) -> str:
     """The help of a conditioning image."""
-    setting, index = IMAGE_PLACES[name]
-    adapters = LISTS_BY_SETTING[setting]
+    role, index = IMAGE_PLACES[name]
+    images = IMAGE_LISTS[role]
     if index == 0:
-        return adapters.image_help
-    default = f"; {adapters.image} without it" if adapters.shares_image else ""
-    return f"That of entry {index + 1} of {setting}{default}."
+        return images.image_help
+    if not isinstance(images, AdapterList):
+        return f"{images.image_label} {index + 1}."
+    default = f"; {images.image} without it" if images.shares_image else ""
+    return f"That of entry {index + 1} of {role}{default}."
 
 
 def with_images(sent_as: str, image_type: Any) -> Callable[[type[FieldsType]], type[FieldsType]]:
@@ -82,14 +84,14 @@ class ChangesJson(ChangesForm):
 
 @with_images("image", File)
 class BatchUpload(Img2ImgForm):
-    """Form fields and repeated files. The settings, a random seed, control images and image prompts are shared by all
+    """Form fields and repeated files. The settings, a random seed and the conditioning images are shared by all
     images."""
 
     images: Annotated[list[File], FEW] = Field(
         description=f"One part for each image, {settings.MAX_FILE_BODY_BYTES >> 20} MB in total; or texts, as in JSON."
     )
-    masks: Annotated[list[File], FEW] = Field(
-        description="One mask for all images, or one for each in the same order; outpainting needs none."
+    masks: Annotated[list[File], FEW] | None = Field(
+        None, description=f"One mask for all images, or one for each in the same order. {WITHOUT_MASK}"
     )
 
 
@@ -99,8 +101,8 @@ class BatchJson(Fields):
     """The same fields as in the form; numbers outside their range are clamped, with a warning."""
 
     images: Annotated[list[str], FEW] = Field(description=f"Each {IMAGE_TEXT[0].lower()}{IMAGE_TEXT[1:]}")
-    masks: Annotated[list[str], FEW] = Field(
-        description="PNG, as images: one for all, or one for each in the same order."
+    masks: Annotated[list[str], FEW] | None = Field(
+        None, description=f"PNG, as images: one for all, or one for each in the same order. {WITHOUT_MASK}"
     )
 
 

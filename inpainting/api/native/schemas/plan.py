@@ -55,6 +55,7 @@ class FormOfferAnswer(Answer):
     edits: bool = Field(
         description="Whether a prompt is an instruction about the image, so that a form asks for no mask."
     )
+    reference_images: int = Field(description="Reference images that the model takes at most.")
     reads_prompt_weights: bool = Field(description="Whether (words:1.3) in a prompt count more.")
     hint: str = Field(description="How a prompt would change what auto chooses; may be empty.")
 

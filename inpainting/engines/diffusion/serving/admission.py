@@ -153,7 +153,7 @@ class Admission:
 
     def _encode(self, job: Job, model: LatentModel, chunk_count: int) -> TextConditioning:
         """Encode the text and choose the backend: one backend computes all steps of all images of a job."""
-        job.text = model.encode_prompts(job.prompts, job.request.settings, job.size)
+        job.text = model.encode_request(job.prompts, job.request)
         if job.prompts is not None:
             job.add_notes(*job.prompts.notes)
         if not job.needs_torch:

@@ -163,7 +163,8 @@ class InFlightSample:
 
 @dataclass(frozen=True, slots=True)
 class BatchKey:
-    """Equal for images that may share a step: of one model, size, set of adapters, length of text and backend.
+    """Equal for images that may share a step: of one model, size, set of adapters, length of text and backend, and
+    with reference images of the same sizes.
 
     chunk_count: 0 while the model is not loaded, and so the prompt not tokenised. backend: its name. cache_level: see
     `Job`; with one, an image shares no step.
@@ -175,6 +176,7 @@ class BatchKey:
     chunk_count: int
     backend: str
     cache_level: str | None = None
+    references: tuple[Size, ...] = ()
 
 
 @dataclass(slots=True, eq=False)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from weakref import WeakKeyDictionary
 
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
+from inpainting.engines.diffusion.conditioning.reference_images import reference_sizes
 from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
@@ -52,7 +53,8 @@ class Workload:
                 job.prompts = model.tokenize(job.request.settings, vectors)
             chunk_count = job.prompts.chunk_count
             backend = self._next_backend(job, model, chunk_count).name
-        return BatchKey(job.spec.slug, job.size, job.adapters, chunk_count, backend, job.cache_level)
+        references = reference_sizes(job.request)
+        return BatchKey(job.spec.slug, job.size, job.adapters, chunk_count, backend, job.cache_level, references)
 
     def _next_backend(self, job: Job, model: LatentModel, chunk_count: int) -> Backend:
         """Return the backend that the next step of a job would take, without preparing it."""

@@ -5,7 +5,7 @@ import { ApiError, post } from "api"
 const PAUSE_MS = 150 // after the last keystroke
 
 /** What a form may hold for the planned model, by the names of the API.
- *  @typedef {{engine: string, hint: string, edits: boolean, reads_prompt_weights: boolean, adapters: Record<string, string[]>,
+ *  @typedef {{engine: string, hint: string, edits: boolean, reference_images: number, reads_prompt_weights: boolean, adapters: Record<string, string[]>,
  *    ignored: Record<string, string>, defaults: Record<string, string | null>, limits: Record<string, [string, string]>,
  *    choices: Record<string, string[]>}} FormPlan  adapters: the slugs that fit; ignored: why a setting has no effect */
 /** The answer of the server. @typedef {{engine: string, engine_label: string, ignored: Record<string, string>, form: FormPlan} & import("editor/view/window_outline").Window} Answer */

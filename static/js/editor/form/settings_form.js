@@ -6,13 +6,15 @@
 import { byId } from "dom"
 import { AdapterLists } from "editor/form/adapter_lists"
 import { AdapterRows } from "editor/form/adapter_rows"
-import { ConditioningImage } from "editor/form/conditioning_image"
+import { ImageZone } from "editor/form/image_zone"
 import { Embeddings } from "editor/form/embeddings"
 import { Loras } from "editor/form/loras"
 import { Plan } from "editor/form/plan"
+import { ReferenceImages } from "editor/form/reference_images"
 
 /** @typedef {import("editor/form/conditioning_image").Adapter} Adapter */
 /** @typedef {import("editor/form/conditioning_image").Generation} Generation */
+/** @typedef {import("editor/form/conditioning_image").ConditioningImage | import("editor/form/reference_images").ReferenceImage} FormImage */
 /** @typedef {import("editor/form/plan").FormPlan} FormPlan */
 /** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Input */
 /** @typedef {{name: string, label: string, missing: string | boolean, reads_prompt: boolean}} Engine */
@@ -37,6 +39,7 @@ export class SettingsForm {
   #embeddings
   #adapterLists
   #adapterRows
+  #references
   /** @type {import("editor/view/window_outline").Marked | null} */
   #marked = null
   #isFilling = false
@@ -44,12 +47,12 @@ export class SettingsForm {
 
   /**
    * `engines` [{name, label, missing, reads_prompt}] and `adapters` [{slug, label, kind, …}, …] are all that are installed, `plan` is
-   * the server's answer for the empty form, `limits` what an image may have, `constants` {adapter_lists, computed_controls}.
+   * the server's answer for the empty form, `limits` what an image may have, `constants` {adapter_lists, computed_controls, references}.
    * `onChange` is called when the form or what the plan says of it has changed.
    * @param {Form} form
    * @param {{engines: Engine[], adapters: Adapter[], plan: import("editor/form/plan").Answer,
    *   limits: import("editor/form/conditioning_image").Options["limits"], onChange: () => void,
-   *   constants: {adapter_lists: import("editor/form/adapter_lists").AdapterList[], computed_controls: string[]}}} options
+   *   constants: {adapter_lists: import("editor/form/adapter_lists").AdapterList[], computed_controls: string[], references: string[]}}} options
    */
   constructor(form, { engines, adapters, plan, limits, constants, onChange }) {
     this.#form = form
@@ -61,6 +64,7 @@ export class SettingsForm {
     const options = { adapters, limits, computed: constants.computed_controls, onChange: () => form.dispatchEvent(new Event("input")) }
     this.#adapterLists = new AdapterLists(constants.adapter_lists)
     this.#adapterRows = constants.adapter_lists.map((list) => new AdapterRows(list, options))
+    this.#references = new ReferenceImages(constants.references, options)
     form.addEventListener("input", ({ target }) => {
       /** @type {Element} */ (target).removeAttribute("aria-invalid")
       this.#showChoices()
@@ -124,8 +128,13 @@ export class SettingsForm {
     await this.fill({ ...settings, ...this.#keptImages, prompt: this.#form.elements.prompt.value })
   }
 
+  /** @returns {FormImage[]} */
   get #images() {
-    return this.#adapterRows.flatMap(({ images }) => images)
+    return this.#imageRows.flatMap(({ images }) => /** @type {FormImage[]} */ (images))
+  }
+
+  get #imageRows() {
+    return [...this.#adapterRows, this.#references]
   }
 
   get #keptImages() {
@@ -140,7 +149,7 @@ export class SettingsForm {
 
   /** The files to send, by the names of the API. @returns {Record<string, File>} */
   files() {
-    return Object.assign({}, ...this.#adapterRows.map(({ files }) => files))
+    return Object.assign({}, ...this.#imageRows.map(({ files }) => files))
   }
 
   /** Why this cannot be sent, in a sentence, and puts the focus there; empty where it can. */
@@ -149,12 +158,12 @@ export class SettingsForm {
     const wrong = this.#inputs.filter((input) => !input.checkValidity())
     if (this.#loras.invalid) wrong.push(this.#loras.invalid)
     for (const input of wrong) input.setAttribute("aria-invalid", "true")
-    const place = /** @type {Input | ConditioningImage | undefined} */ (wrong[0] ?? this.#images.find((image) => image.problem))
+    const place = /** @type {Input | FormImage | undefined} */ (wrong[0] ?? this.#images.find((image) => image.problem))
     if (!place) return ""
-    if (place instanceof ConditioningImage || place.closest("#more")) $("more").open = true
+    if (place instanceof ImageZone || place.closest("#more")) $("more").open = true
     if (place instanceof HTMLElement && place.closest(".section")) /** @type {HTMLDetailsElement} */ (place.closest(".section")).open = true
     place.focus()
-    return wrong.length ? whatIsWrong(/** @type {Input} */ (place)) : /** @type {ConditioningImage} */ (place).problem
+    return place instanceof ImageZone ? place.problem : whatIsWrong(place)
   }
 
   /** Fills in what an earlier generation requested: engine and settings under the API's names.
@@ -186,7 +195,7 @@ export class SettingsForm {
 
   /** Loads the conditioning images of an earlier generation, given as the API returns it. @param {Generation} generation */
   async takeImages(generation) {
-    for (const { images } of this.#adapterRows) {
+    for (const { images } of this.#imageRows) {
       const needed = images.map((image) => image.neededKind(generation)).filter((kind) => kind !== null)
       for (const image of images) await image.takeFrom(generation, needed)
     }
@@ -267,7 +276,7 @@ export class SettingsForm {
     }
     this.#chooseModeration()
     this.#loras.fill([])
-    for (const rows of this.#adapterRows) rows.clear()
+    for (const rows of this.#imageRows) rows.clear()
     this.#form.dispatchEvent(new Event("input"))
   }
 
@@ -284,6 +293,7 @@ export class SettingsForm {
     for (const [setting, slugs] of Object.entries(form.adapters)) for (const name of this.#adapterLists.namesOf(setting)) this.#offer(name, slugs)
     for (const input of this.#inputs) this.#showLimits(input, form)
     this.#grey(form.ignored)
+    this.#references.offered = form.reference_images
     this.#showChoices()
   }
 
@@ -345,7 +355,7 @@ export class SettingsForm {
   /** What follows from the form alone: the images that are needed, the strength, the counts, what is set. */
   #showChoices() {
     const { strength_shown, denoising_strength, prompt } = this.#form
-    for (const rows of this.#adapterRows) rows.show()
+    for (const rows of this.#imageRows) rows.show()
     strength_shown.value = Number(denoising_strength.value).toFixed(2)
     const left = prompt.maxLength - prompt.value.length
     $("prompt-count").textContent = left <= 100 ? `${left} left` : ""
