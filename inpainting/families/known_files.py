@@ -45,7 +45,11 @@ KNOWN_FILES = (
         (IN + r"noise_refiner\.\d+\.attention\.to_q\.", IN + r"cap_pad_token\Z"),
         reason=AS_FOLDER,
     ),
-    KnownFile("Chroma", (IN + r"distilled_guidance_layer\.",)),
+    KnownFile(
+        "a transformer of Chroma with the names of diffusers",
+        (IN + r"distilled_guidance_layer\.layers\.0\.linear_1\.",),
+        reason=AS_FOLDER,
+    ),
     KnownFile("FLUX.1 Redux", (r"\Aredux_(up|down)\.",)),
     KnownFile("a model of Stable Diffusion 3", (IN + r"joint_blocks\.\d+\.",)),
     KnownFile("a transformer of HiDream", (IN + r"double_stream_blocks\.\d+\.",)),
@@ -60,6 +64,8 @@ KNOWN_FILES = (
     KnownFile("a part of Stable Cascade", (IN + r"(clip_txt_mapper|down_blocks\.1\.0\.channelwise\.0)\.",)),
     KnownFile("a transformer of Lumina-Image 2.0", (IN + r"layers\.0\.attention\.qkv\.(weight|qweight)\Z",), 2304),
     # ControlNets
+    KnownFile("a ControlNet for Z-Image", (r"\Acontrol_(all_x_embedder|layers)\b",)),
+    KnownFile("a ControlNet for Qwen-Image", (r"\Acontrolnet_(x_embedder|blocks)\.", r"\.img_mod\.")),
     KnownFile(
         "a ControlNet for a transformer, such as those of FLUX.1 and Stable Diffusion 3",
         (r"\Acontrolnet_(x_embedder|blocks|single_blocks|mode_embedder)\.",),

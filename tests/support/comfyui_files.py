@@ -219,6 +219,7 @@ FILES: dict[str, Callable[[], Tensors]] = {
     f"{DIT}sd3.5_medium.safetensors": lambda: one("joint_blocks.0.context_block.adaLN_modulation.1.bias", 9216),
     "unet/flux1-fill-dev-Q8_0.gguf": lambda: flux(channels=384),
     "unet/flux1-dev-Q8_0.gguf": flux,
+    "unet/Chroma1-HD-Q8_0.gguf": chroma,
     "unet/flux1-kontext-dev-Q8_0.gguf": flux,
     "unet/z_image_turbo-Q8_0.gguf": z_image,
     "unet/sdxl_lightning_4step_unet.safetensors": lambda: (

@@ -158,7 +158,8 @@ def chroma(*, dtype: str = "BF16") -> Tensors:
     """FLUX.1's transformer with one network in place of all modulations, time and CLIP."""
     layers = ("time_in.", "vector_in.", "guidance_in.", ".img_mod.", ".txt_mod.")
     found = {name: tensor for name, tensor in flux(dtype=dtype).items() if not any(layer in name for layer in layers)}
-    return found | weights({"distilled_guidance_layer.in_proj": (5120, 64)}, dtype)
+    own = {"in_proj": (5120, 64), **blocks("layers", 5, {"in_layer": (5120, 5120), "out_layer": (5120, 5120)})}
+    return found | weights(own, dtype, prefix="distilled_guidance_layer.")
 
 
 def flux_2(

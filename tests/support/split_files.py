@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shutil
@@ -13,18 +14,22 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL, AutoencoderKLFlux2
+from diffusers.loaders import single_file_model, single_file_utils
 from safetensors.torch import load_file, save_file
 
 from inpainting.catalog import configurations
 from inpainting.catalog.inspection import known_files
 from inpainting.catalog.inspection.component_file import component_file_class
 from inpainting.catalog.inspection.transformer_file import TransformerFile
+from inpainting.families.flux import transformer as flux_transformer
+from inpainting.families.flux.lora_names import original_name as flux_1_name
 from inpainting.families.flux2_klein.lora_names import original_name
 from inpainting.families.known_files import KNOWN_FILES, TAKEN, KnownFile
 from tests.support import original_layout
 from tests.support.flux_names import published_tensors
 
 Tensors = dict[str, torch.Tensor]
+APPROXIMATOR = "distilled_guidance_layer."
 WEIGHTS = {"transformer": "diffusion_pytorch_model", "text_encoder": "model", "vae": "diffusion_pytorch_model"}
 
 
@@ -46,6 +51,16 @@ def z_image(tensors: Tensors) -> Tensors:
 def flux2(tensors: Tensors) -> Tensors:
     """The transformer of FLUX.2."""
     return published_tensors(tensors, original_name)
+
+
+def chroma(tensors: Tensors) -> Tensors:
+    """The transformer of Chroma: that of FLUX.1, but for one network."""
+    blocks = {name: tensor for name, tensor in tensors.items() if not name.startswith(APPROXIMATOR)}
+    own: Tensors = {}
+    for name in tensors.keys() - blocks.keys():
+        renamed = name.replace(".weight", ".scale") if ".norms." in name else name
+        own[renamed.replace("linear_1", "in_layer").replace("linear_2", "out_layer")] = tensors[name]
+    return published_tensors(blocks, flux_1_name) | own
 
 
 def with_model(tensors: Tensors) -> Tensors:
@@ -130,6 +145,23 @@ class Split:
 
 
 SPLITS = {
+    "chroma": Split(
+        {
+            "transformer": "diffusion_models/Chroma1-HD",
+            "text_encoder": "text_encoders/t5xxl_fp16",
+            "vae": "vae/ae",
+        },
+        chroma,
+        lambda tensors: tensors,
+        original_vae,
+        block="block.",
+        label="T5-XXL",
+        prefix="text_encoders.t5xxl.transformer.",
+        vae_label="the VAE",
+        transformer_block="_blocks.",
+        missing_of_vae="decoder.conv_out.bias",
+        missing="single_blocks.1.linear2.weight",
+    ),
     "flux2-klein": Split(
         {
             "transformer": "diffusion_models/flux-2-klein-base-4b",
@@ -217,8 +249,23 @@ def publish(family: str, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert issubclass(known, TransformerFile)
     own = {name for other in known.components.values() for name in other.labels}
     monkeypatch.setattr(configurations, "files_of", lambda name: {**published(name), **(parts if name in own else {})})
+    if family == "chroma":
+        allow_tiny_chroma(monkeypatch)
     encoder = KnownFile("a tiny text encoder", (r"embed_tokens\.weight\Z",), reason=TAKEN)
     monkeypatch.setattr(known_files, "KNOWN_FILES", (encoder, *KNOWN_FILES))
+
+
+def allow_tiny_chroma(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the check and diffusers' conversion, which are written for the published width, take the tiny model's."""
+    name, width, axes = "convert_chroma_transformer_checkpoint_to_diffusers", 32, [4, 14, 14]
+    source = inspect.getsource(getattr(single_file_utils, name))
+    assert "inner_dim = 3072" in source
+    names = dict(vars(single_file_utils))
+    exec(source.replace("inner_dim = 3072", f"inner_dim = {width}"), names)  # noqa: S102 - diffusers' own source
+    loadable = single_file_model.SINGLE_FILE_LOADABLE_CLASSES["ChromaTransformer2DModel"]
+    monkeypatch.setitem(loadable, "checkpoint_mapping_fn", names[name])
+    for constant, value in (("WIDTH", width), ("HEAD_WIDTH", width), ("ROPE_AXES", axes)):
+        monkeypatch.setattr(flux_transformer, constant, value)
 
 
 def fp8(tensors: Tensors, block: str, *, is_scaled: bool, scale_name: str = "scale_weight") -> Tensors:

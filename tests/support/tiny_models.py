@@ -298,12 +298,13 @@ def chroma(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
     pieces = t5_tokenizer()
     network = ChromaTransformer2DModel(
         in_channels=4 * 16,
+        out_channels=4 * 16,
         num_layers=2,
         num_single_layers=2,
-        attention_head_dim=16,
-        num_attention_heads=2,
+        attention_head_dim=32,
+        num_attention_heads=1,
         joint_attention_dim=FEATURES,
-        axes_dims_rope=(4, 6, 6),
+        axes_dims_rope=(4, 14, 14),
         approximator_num_channels=8,
         approximator_hidden_dim=16,
         approximator_layers=2,

@@ -9,6 +9,9 @@ from inpainting.families.declaration import LoraSupport, ModelFamily
 from inpainting.families.flux.declaration import CONFIGURATIONS, LORAS
 from inpainting.families.layouts import Component, DiffusersLayout
 
+T5_ALONE = "parts/chroma"
+"""The name in `catalog.configurations` of the text encoder and its tokenizer."""
+
 CHROMA = register(
     ModelFamily(
         name="chroma",
@@ -25,6 +28,7 @@ CHROMA = register(
                 ),
                 "scheduler": Component(tuple(f"diffusers.{name}" for name in FLOW_SCHEDULERS)),
             },
+            component_file="inpainting.families.chroma.files:ChromaFile",
         ),
         implementation="inpainting.families.chroma.network:Chroma",
         pipeline_class="ChromaInpaintPipeline",

@@ -19,10 +19,13 @@ from inpainting.engines.diffusion.conditioning.prompt_weights import ignored_wei
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latents import PATCH_SIZE
-from inpainting.families.flux.declaration import CONFIGURATIONS
+from inpainting.families.chroma.declaration import T5_ALONE
 from inpainting.families.flux.network import MAX_TOKENS, pad_or_truncate, read_by_t5
 from inpainting.families.z_image.network import ZImage
 from inpainting.networks.device.hardware import Hardware
+
+HIDDEN = -1e4
+"""The mask of a token that no other one reads. It is finite, so that the attention of padding has no row of nothing."""
 
 
 class Chroma(ZImage):
@@ -79,24 +82,30 @@ class Chroma(ZImage):
     def _constants(self, samples: Sequence[DenoisingState]) -> tuple[torch.Tensor, torch.Tensor | None, dict[str, Any]]:
         """Return what stays the same of these images in each step.
 
-        Their texts, [rows, tokens, features], padded to the longest; True for the tokens of text and image that are
-        not this padding, [rows, tokens], None where there is none; and the places of all tokens, as further keyword
-        arguments. `ChromaInpaintPipeline` pads each text to 256 tokens. Its mask is of floats, which attention adds to
-        its logits and hides nothing by (github.com/huggingface/diffusers/issues/12116).
+        Their texts, [rows, tokens, features], padded to the longest; the mask of the tokens of text and image, [rows,
+        tokens], None where no text is padded; and the places of all tokens, as further keyword arguments.
+
+        The transformer adds the product of two tokens' masks to their logits: 1 for all that are read, which changes
+        nothing, and HIDDEN where one is padding. `ChromaInpaintPipeline` pads each text to 256 tokens with a mask of 0,
+        which hides nothing (github.com/huggingface/diffusers/issues/12116).
         """
         device, dtype = self.hardware.device, self.transformer.dtype
         texts = [row for sample in samples for row in sample.step_text.row_embeds]
         embeds = pad_sequence(texts, batch_first=True).to(dtype)
         rows, columns = (side // PATCH_SIZE for side in samples[0].latents.shape[-2:])
-        is_text = pad_sequence([torch.ones(len(row), dtype=torch.bool) for row in texts], batch_first=True)
-        is_image = torch.ones(len(texts), rows * columns, dtype=torch.bool)
-        mask = None if is_text.all() else torch.cat([is_text, is_image], dim=1).to(device)
+        mask = torch.ones(len(texts), embeds.shape[1] + rows * columns)
+        for row, text in zip(mask, texts, strict=True):
+            row[len(text) : embeds.shape[1]] = HIDDEN
         places = FluxFillPipeline._prepare_latent_image_ids(1, rows, columns, device, dtype)
-        return embeds, mask, {"txt_ids": places.new_zeros(embeds.shape[1], 3), "img_ids": places}
+        return (
+            embeds,
+            mask.to(device, dtype) if (mask == HIDDEN).any() else None,
+            {"txt_ids": places.new_zeros(embeds.shape[1], 3), "img_ids": places},
+        )
 
 
 def published_tokenizer() -> Any:
     """Return the tokenizer of T5-XXL, for a folder whose vocabulary, a `spiece.model`, was not installed."""
     with TemporaryDirectory() as folder:
-        configurations.write_components(CONFIGURATIONS, Path(folder), {"tokenizer_2"})
-        return T5TokenizerFast.from_pretrained(Path(folder) / "tokenizer_2", local_files_only=True)
+        configurations.write_components(T5_ALONE, Path(folder), {"tokenizer"})
+        return T5TokenizerFast.from_pretrained(Path(folder) / "tokenizer", local_files_only=True)

@@ -30,8 +30,8 @@ MODELS = {
 }
 """Word in the name of a file of PLAIN_CHANNELS -> the model, one that was trained from another before that one, and its
 family."""
-FLUX_2 = "single_stream_modulation."
-"""In the names of tensors of FLUX.2, whose other names are those of FLUX.1."""
+FLUX_2, CHROMA = "single_stream_modulation.", "distilled_guidance_layer."
+"""In the names of tensors of FLUX.2 and of Chroma, whose other names are those of FLUX.1."""
 VAE = OtherComponent(
     labels={CONFIGURATIONS: "the VAE"},
     usual_file="ae",
@@ -40,6 +40,17 @@ VAE = OtherComponent(
     key="latent_channels",
     prefix="vae.",
     is_adapter=True,
+)
+T5 = OtherComponent(
+    labels={CONFIGURATIONS: "T5-XXL"},
+    roles={CONFIGURATIONS: "the text encoder of Chroma and one of FLUX.1"},
+    usual_file="t5xxl",
+    tensors=(r"\Aencoder\.final_layer_norm\.weight\Z",),
+    side=0,
+    key="d_model",
+    prefix="text_encoders.t5xxl.transformer.",
+    tokenizer="tokenizer_2",
+    features="txt_in.weight",
 )
 
 
@@ -64,23 +75,13 @@ class FluxFile(TransformerFile):
             tokenizer="tokenizer",
             features="vector_in.in_layer.weight",
         ),
-        "text_encoder_2": OtherComponent(
-            labels={CONFIGURATIONS: "T5-XXL"},
-            roles={CONFIGURATIONS: "a text encoder of FLUX.1"},
-            usual_file="t5xxl",
-            tensors=(r"\Aencoder\.final_layer_norm\.weight\Z",),
-            side=0,
-            key="d_model",
-            prefix="text_encoders.t5xxl.transformer.",
-            tokenizer="tokenizer_2",
-            features="txt_in.weight",
-        ),
+        "text_encoder_2": T5,
         "vae": VAE,
     }
 
     @classmethod
     def recognises(cls, header: Mapping[str, Any]) -> bool:
-        return super().recognises(header) and not any(FLUX_2 in name for name in header)
+        return super().recognises(header) and not any(mark in name for name in header for mark in (FLUX_2, CHROMA))
 
     @property
     def family(self) -> str:

@@ -12,8 +12,8 @@ from django.core.management import call_command
 from tests.support.comfyui_files import FILES, NETWORKS, write_tree
 
 FOUR_BITS = (
-    "which is not supported: take the same model in bf16 or fp8, or a .gguf file of FLUX.1 [dev] and FLUX.1 Fill and "
-    "FLUX.1 Kontext and FLUX.2 klein and Qwen-Image and Z-Image."
+    "which is not supported: take the same model in bf16 or fp8, or a .gguf file of Chroma and FLUX.1 [dev] and "
+    "FLUX.1 Fill and FLUX.1 Kontext and FLUX.2 klein and Qwen-Image and Z-Image."
 )
 EDITS = (
     "is Qwen-Image-Edit, or a model trained from it, which edits images by instructions. It is added as a "
@@ -40,6 +40,10 @@ NEW = {
         f"checkpoint flux-dev{PARTS}, flux1-krea-dev_fp8_scaled"
     ),
     "diffusion_models/my-merge.safetensors": f"checkpoint flux-dev{PARTS}, my-merge",
+    "diffusion_models/Chroma1-HD.safetensors": (
+        "checkpoint chroma with ae.safetensors, t5xxl_fp16.safetensors, chroma1-hd"
+    ),
+    "unet/Chroma1-HD-Q8_0.gguf": "checkpoint chroma with ae.safetensors, t5xxl_fp16.safetensors, chroma1-hd-q8_0",
     "diffusion_models/flux1-fill-dev.safetensors": f"checkpoint flux-fill{PARTS}, flux1-fill-dev",
     "diffusion_models/flux1-fill-dev_fp8.safetensors": f"checkpoint flux-fill{PARTS}, flux1-fill-dev_fp8",
     "diffusion_models/flux1-fill-dev_scaled.safetensors": f"checkpoint flux-fill{PARTS}, flux1-fill-dev_scaled",
@@ -149,7 +153,6 @@ LEFT = {
         "flux1-canny-dev.safetensors is FLUX.1 Canny or Depth (it has 128 input channels), which follows edges or"
         f" depth. {NOT_FLUX}"
     ),
-    "diffusion_models/Chroma1-HD.safetensors": "It is Chroma, which is not supported.",
     "diffusion_models/flux2_dev_fp8mixed.safetensors": (
         "It is the transformer of FLUX.2 [dev] as one file, which is not supported."
     ),
@@ -189,11 +192,11 @@ LEFT = {
         "It is CLIP-G, a text encoder of SDXL, which comes with the checkpoints of that family and is not added alone."
     ),
     "text_encoders/t5xxl_fp16.safetensors": (
-        "It is T5-XXL, a text encoder of FLUX.1, which is added together with a transformer."
+        "It is T5-XXL, the text encoder of Chroma and one of FLUX.1, which is added together with a transformer."
     ),
     "text_encoders/t5-v1_1-xxl-encoder-Q8_0.gguf": (
-        "Its weights are quantised (GGUF), and it is no transformer of FLUX or transformer of FLUX.2 klein or "
-        "transformer of Qwen-Image or transformer of Z-Image."
+        "Its weights are quantised (GGUF), and it is no transformer of Chroma or transformer of FLUX or transformer of "
+        "FLUX.2 klein or transformer of Qwen-Image or transformer of Z-Image."
     ),
     "text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors": (
         "It is umT5, the text encoder of Wan, which is not supported."
@@ -211,9 +214,9 @@ LEFT = {
         "It is Mistral Small 3, the text encoder of FLUX.2 [dev], which is not supported."
     ),
     "vae/ae.safetensors": (
-        "Its tensors fit the families flux-dev and flux-fill and flux-kontext and z-image. Type “python manage.py "
-        "add_model ae --family flux-dev --kind vae --from FOLDER/vae/ae.safetensors”; --family is flux-dev or "
-        "flux-fill or flux-kontext or z-image."
+        "Its tensors fit the families chroma and flux-dev and flux-fill and flux-kontext and z-image. Type “python "
+        "manage.py add_model ae --family chroma --kind vae --from FOLDER/vae/ae.safetensors”; --family is chroma or "
+        "flux-dev or flux-fill or flux-kontext or z-image."
     ),
     "vae/clearvae.safetensors": (
         "Its tensors fit the families sd and sdxl. Type “python manage.py add_model clearvae --family sd --kind "

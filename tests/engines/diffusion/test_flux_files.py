@@ -148,14 +148,15 @@ def test_a_transformer_of_another_flux_is_refused_with_the_reason(
     assert ("It is not supported; FLUX.1 [dev] and FLUX.1 Fill and FLUX.1 Kontext are." in message) == (channels == 128)
 
 
-def test_chroma_is_neither(whole: Path, parts: Path, tmp_path: Path) -> None:
+def test_chroma_is_none_of_them(whole: Path, parts: Path, tmp_path: Path) -> None:
     path = flux_files.save_file_of(whole, tmp_path / "mine.safetensors")
     layers = {
         "img_in.weight": torch.zeros(flux_files.WIDTH, 64),
-        "distilled_guidance_layer.in_proj.weight": torch.ones(2, 2),
+        "distilled_guidance_layer.layers.0.in_layer.weight": torch.ones(2, 2),
     }
     save_file({**load_file(path), **layers}, path)
-    assert "is Chroma, which is not supported" in refusal(path, "--config", str(parts), family="flux-kontext")
+    message = refusal(path, "--config", str(parts), family="flux-dev")
+    assert "is the transformer of Chroma alone" in message
 
 
 @pytest.mark.parametrize(

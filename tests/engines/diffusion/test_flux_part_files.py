@@ -21,6 +21,7 @@ from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.families.chroma.declaration import T5_ALONE
 from inpainting.models import InferenceModel
 from tests.engines.diffusion import flux_files
 from tests.engines.diffusion.flux_reference import assert_equal, diffusers_result, request
@@ -54,7 +55,8 @@ def comfyui(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settin
 
     monkeypatch.setattr(configurations, "write_components", write_components)
     parts = {f"{part}/config.json": json.loads((whole / part / "config.json").read_text()) for part in COMPONENTS}
-    monkeypatch.setattr(configurations, "files_of", lambda name: parts)
+    alone = {"text_encoder/config.json": parts["text_encoder_2/config.json"]}  # as Chroma has it
+    monkeypatch.setattr(configurations, "files_of", lambda name: alone if name == T5_ALONE else parts)
     folder = tmp_path / "comfyui"
     folder.mkdir()
     flux_files.save_file_of(whole, named(folder, TRANSFORMER))
@@ -307,7 +309,7 @@ def test_a_scan_adds_the_transformer_with_the_files_of_its_parts(comfyui: Path) 
     assert new.startswith("new checkpoint flux-fill with ")
     assert new.endswith(", flux1-fill-dev")
     assert "t5xxl_fp16.safetensors" in new
-    assert "left It is T5-XXL, a text encoder of FLUX.1" in found[named(comfyui, T5).name]
+    assert "left It is T5-XXL, the text encoder of Chroma and one of FLUX.1" in found[named(comfyui, T5).name]
     assert found[named(comfyui, VAE).name] == "new vae flux-fill, ae"
     model = InferenceModel.objects.get(slug="flux1-fill-dev")
     assert (model.folder / "text_encoder_2/model.safetensors").samefile(named(comfyui, T5))
@@ -333,7 +335,7 @@ def test_a_scan_names_the_command_where_parts_are_absent(comfyui: Path) -> None:
 
 def test_parts_are_for_a_transformer_alone(whole: Path, comfyui: Path) -> None:
     options = ["--family=flux-fill", f"--from={whole}", *arguments(comfyui, VAE)]
-    with pytest.raises(CommandError, match="--part is for a transformer of FLUX"):
+    with pytest.raises(CommandError, match="--part is for a transformer of Chroma or transformer of FLUX"):
         call_command("add_model", "fill", *options, stdout=StringIO())
 
 
