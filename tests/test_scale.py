@@ -78,7 +78,7 @@ def test_behind_pgbouncer_a_killed_worker_loses_nothing_and_connections_stay_bou
     servers: tuple[Redis, S3], tmp_path: Path, photo_png: bytes, mask_png: bytes
 ) -> None:
     (tmp_path / "site").mkdir()
-    few = {"DREAMLAYER_WORKERS": "1", "DREAMLAYER_DIFFUSION_AT_ONCE": "1", "DREAMLAYER_DATABASE_CONNECTIONS": "11"}
+    few = {"DREAMLAYER_WORKERS": "1", "DREAMLAYER_DIFFUSION_AT_ONCE": "1", "DREAMLAYER_DATABASE_CONNECTIONS": "12"}
     with pgbouncer(postgres.start(), tmp_path, connections=4) as pool:
         redis, s3 = servers
         site = Site(tmp_path / "site", redis_url=redis.url, s3_url=s3.url, database_url=pool.url, environment=few)

@@ -290,6 +290,7 @@ def completed_body(body: dict[str, Any], image: str | bytes, mask: str | bytes) 
     completed = {**body, **{part: canonical for part, canonical in images.items() if part in body}}
     if {"image", "input_image"} & completed.keys():
         completed["mask"] = mask  # optional only with models that are not installed here
+        completed.setdefault("prompt", "a lawn")  # a plan without an image needs none
     if "images" in completed:
         completed["masks"] = [mask]  # likewise
     if "operations" in completed:

@@ -62,7 +62,8 @@ class Installation:
 
     def manage(self, *arguments: str) -> str:
         command = [sys.executable, str(self.root / "manage.py"), *arguments]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
         return done.stdout
 
     def manage_all(self, commands: Sequence[Sequence[str]]) -> None:

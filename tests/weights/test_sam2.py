@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ class PublishedSam2(Sam2):
     def __init__(self, encoder: Path, decoder: Path) -> None:
         self.label, self.side = "SAM 2 Hiera tiny", 1024
         self.encoder, self.decoder = (onnxruntime.InferenceSession(path) for path in (encoder, decoder))
-        self.model = self.decode
+        self.model = Mock(side_effect=self.decode, device=torch.device("cpu"))
         self._embeddings = Embeddings()
 
     def embed(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:

@@ -15,8 +15,7 @@ from accounts.models import Scope
 from inpainting.api.native.bodies import Body, read_body
 from inpainting.api.native.fields import check_fields, settings_from
 from inpainting.api.native.requests import IMAGE_FIELDS, read
-from inpainting.api.native.schemas.bodies import Upload
-from inpainting.api.native.schemas.plan import ImagePlanAnswer, PlanAnswer, PlanForm, PlanJson
+from inpainting.api.native.schemas.plan import ImagePlanAnswer, PlanAnswer, PlanForm, PlanJson, PlanUpload
 from inpainting.api.openapi import READING, documented
 from inpainting.api.views import AnyBodyView
 from inpainting.catalog.lookup import Catalog
@@ -50,7 +49,7 @@ class PlanView(AnyBodyView):
         "Show what a request leads to",
         {200: ANSWERS},
         problems=(*READING, 503),
-        request={"application/json": PlanJson, "multipart/form-data": Upload},
+        request={"application/json": PlanJson, "multipart/form-data": PlanUpload},
     )
     def post(self, request: Request) -> Response:
         body = read_body(request)

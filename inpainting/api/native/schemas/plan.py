@@ -9,7 +9,7 @@ from pydantic import Field
 from inpainting.api.fields import Fields, StoredText
 from inpainting.api.native.fields import ENGINE, ChangesForm
 from inpainting.api.native.schemas.base import Answer, Optional, Success
-from inpainting.api.native.schemas.bodies import MASK_TEXT, with_images
+from inpainting.api.native.schemas.bodies import MASK_TEXT, File, with_images
 from inpainting.api.native.schemas.generations import SOURCE_BOX
 from inpainting.api.setting_types import with_settings
 from inpainting.core.adapter_uses import MAX_NAME_CHARACTERS
@@ -27,6 +27,14 @@ class PlanForm(ChangesForm):
     )
     image_size: list[int] | None = Field(None, min_length=2, max_length=2, description=IMAGE_SIZE)
     mask_box: list[int] | None = Field(None, min_length=4, max_length=4, description=MASK_BOX)
+
+
+@with_images("image", File)
+class PlanUpload(PlanForm):
+    """The form fields and files of POST /api/img2img, none of which is required."""
+
+    image: File | None = Field(None, description="As of POST /api/img2img. Without: only the settings.")
+    mask: File | None = Field(None, description=MASK_TEXT)
 
 
 @with_settings([find_setting("prompt")])
