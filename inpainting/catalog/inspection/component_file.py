@@ -142,6 +142,11 @@ def component_file_class(family: str) -> type[ComponentFile] | None:
     return found
 
 
+def families_of_component_file(known: type[ComponentFile]) -> list[str]:
+    """Return the families with such files, whose models have the same other components."""
+    return [family for family in families.names() if component_file_class(family) is known]
+
+
 def component_file_classes() -> list[type[ComponentFile]]:
     """Return each description once."""
     found = map(component_file_class, families.names())

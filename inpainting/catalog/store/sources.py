@@ -30,7 +30,12 @@ from inpainting.catalog.inspection.checkpoint_file import (
     configuration_folder,
     usual_configuration,
 )
-from inpainting.catalog.inspection.component_file import ComponentFile, component_labels, read_component_file
+from inpainting.catalog.inspection.component_file import (
+    ComponentFile,
+    component_labels,
+    families_of_component_file,
+    read_component_file,
+)
 from inpainting.catalog.inspection.diffusers_folder import SCHEDULER_CONFIG, WHOLE_WEIGHTS
 from inpainting.catalog.inspection.few_step_models import few_step_checkpoint
 from inpainting.catalog.inspection.files import (
@@ -217,7 +222,8 @@ class LocalSource:
             file.check_folder(named, absent)
             self._has_installed_parts = InferenceModel.objects.filter(slug=self.config).exists()
             return named
-        for folder in map(installed_configuration, InferenceModel.objects.filter(family=model.family)):
+        sharing = families_of_component_file(type(file))
+        for folder in map(installed_configuration, InferenceModel.objects.filter(family__in=sharing)):
             if folder is not None and folder.is_dir():
                 try:
                     file.check_folder(folder, absent)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from inpainting import families
 from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
-from inpainting.catalog.inspection.component_file import component_file_class
+from inpainting.catalog.inspection.component_file import families_of_component_file
 from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.gguf_header import is_gguf
@@ -148,7 +148,7 @@ def named_model(file: str) -> tuple[str, str]:
 
 def families_of_files() -> list[ModelFamily]:
     """Return the families with models of such files."""
-    return [family for family in families.registered_families() if component_file_class(family.name) is FluxFile]
+    return [families.get(name) for name in families_of_component_file(FluxFile)]
 
 
 def file_channels(family: ModelFamily) -> int:

@@ -67,6 +67,15 @@ def test_a_file_without_guidance_is_schnell_of_four_steps_that_are_not_shifted(t
     assert torch.isfinite(denoised(model, request(strength=0.8))).all()
 
 
+def test_its_other_components_are_shared_with_an_installed_model_of_fill(tmp_path: Path, settings: Any) -> None:
+    whole = flux_files.saved(tmp_path / "fill")
+    call_command("add_model", "fill", "--family=flux-fill", f"--from={whole}", stdout=StringIO())
+    row = added(flux_files.save_file_of(saved(tmp_path), tmp_path / "flux1-dev.safetensors"))
+    encoder = "text_encoder_2/model.safetensors"
+    assert (row.folder / encoder).samefile(settings.MODELS_DIR / "fill" / encoder)
+    assert torch.isfinite(denoised(load(row.spec, CPU), request())).all()
+
+
 def test_the_folder_of_a_text_to_image_pipeline_is_added(tmp_path: Path) -> None:
     whole = saved(tmp_path)
     index = whole / "model_index.json"
