@@ -20,21 +20,24 @@ MODELS = "Engine -> the model to use if that engine is chosen and `model` is not
 IMAGE_SIZE = "Without an image: the width and height of the one that will be sent, for its window."
 MASK_BOX = "Left, top, right and bottom of what its mask will mark, right and bottom exclusive."
 
+ModelName = Annotated[StoredText, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+
 
 class PlanForm(ChangesForm):
-    models: dict[str, Annotated[StoredText, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]] | None = Field(
-        None, description=MODELS
-    )
+    models: dict[str, ModelName] | None = Field(None, description=MODELS)
     image_size: list[int] | None = Field(None, min_length=2, max_length=2, description=IMAGE_SIZE)
     mask_box: list[int] | None = Field(None, min_length=4, max_length=4, description=MASK_BOX)
 
 
+@with_settings([find_setting("prompt")])
 @with_images("image", File)
-class PlanUpload(PlanForm):
-    """The form fields and files of POST /api/img2img, none of which is required."""
+class PlanUpload(Fields):
+    """The form fields and files of POST /api/img2img, none of which is required; numbers outside their range are
+    clamped without an image."""
 
     image: File | None = Field(None, description="As of POST /api/img2img. Without: only the settings.")
     mask: File | None = Field(None, description=MASK_TEXT)
+    engine: str | None = Field(None, description=ENGINE)
 
 
 @with_settings([find_setting("prompt")])
@@ -45,9 +48,9 @@ class PlanJson(Fields):
     input_image: str | None = Field(None, description="As of POST /api/img2img. Without: only the settings.")
     mask: str | None = Field(None, description=MASK_TEXT)
     engine: str | None = Field(None, description=ENGINE)
-    models: dict[str, str] | None = Field(None, description=MODELS)
-    image_size: list[int] | None = Field(None, description=IMAGE_SIZE)
-    mask_box: list[int] | None = Field(None, description=MASK_BOX)
+    models: dict[str, ModelName] | None = Field(None, description=MODELS)
+    image_size: list[int] | None = Field(None, min_length=2, max_length=2, description=IMAGE_SIZE)
+    mask_box: list[int] | None = Field(None, min_length=4, max_length=4, description=MASK_BOX)
     documents_null = True
 
 
