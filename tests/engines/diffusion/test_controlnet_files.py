@@ -73,9 +73,9 @@ def test_one_of_qwen_image_is_told_by_its_tensors(
     db: None, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, control: str, inpaints: bool
 ) -> None:
     settings.MODELS_DIR = tmp_path / "models"
-    monkeypatch.setattr(qwen_image_files, "WIDTH", 32)
-    monkeypatch.setattr(qwen_image_files, "ROPE", (4, 6, 6))
-    network = tiny_adapters.qwen_image_controlnet(inpaints=inpaints, axes_dims_rope=[4, 6, 6], num_layers=2)
+    monkeypatch.setattr(qwen_image_files, "WIDTH", 64)
+    monkeypatch.setattr(qwen_image_files, "ROPE", (4, 14, 14))
+    network = tiny_adapters.qwen_image_controlnet(inpaints=inpaints, axes_dims_rope=[4, 14, 14], num_layers=2)
     path = tmp_path / f"instantx.v1-{control}.safetensors"
     save_file(network.state_dict(), path)
     assert_same(added(path, "qwen-image", control), network)
