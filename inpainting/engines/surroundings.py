@@ -29,7 +29,7 @@ def is_trained_to_fill(model: ModelSpec) -> bool:
         if model.path is not None and model.path.exists():
             return checkpoint_file.is_trained_to_fill(model.path)
     except (OSError, ModelRefused):
-        pass  # loading reports it
+        pass  # damaged files are an error when the model is loaded
     return model.strength > DEFAULT_STRENGTH
 
 

@@ -33,6 +33,7 @@ from inpainting.catalog.inspection.files import (
     shell,
     slug_of,
 )
+from inpainting.catalog.inspection.gguf_header import is_gguf
 from inpainting.catalog.inspection.known_files import refuse_known
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
@@ -132,6 +133,21 @@ class TransformerFile(ComponentFile):
     @abstractmethod
     def transformer_configuration(self) -> dict[str, Any]:
         """Return diffusers' configuration of the transformer, from the shapes of its tensors. Raises ModelRefused."""
+
+    def check_shapes(self, family: str, embedder: str, head: int, multiple: int) -> None:
+        """Refuse another number of input channels than the family's, heads of another width, and quantised numbers.
+
+        embedder: the tensor that takes the latents. head: the width of a head, a multiple of `multiple`. Raises
+        ModelRefused.
+        """
+        known, file = families.get(family or self.family), self.path.name
+        width, channels = (*shape_of(self.transformer, embedder), 0)[:2]
+        if channels != (expected := diffusers_layout(known.name).file_channels):
+            raise ModelRefused(f"{file} is a transformer with {channels} input channels; {known.label} has {expected}.")
+        if not is_gguf(file):
+            check_numbers(self.transformer, file, may_be_scaled=True)
+        if not head or head % multiple or width % head:
+            raise ModelRefused(f"{file} is no {self.label}: its heads have a width of {head} of {width}.")
 
     def words(self, family: str) -> list[str]:
         """Return the words of the command that adds it."""

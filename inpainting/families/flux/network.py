@@ -13,13 +13,14 @@ from diffusers import FluxFillPipeline
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
-from inpainting.core.request import PaintSettings
+from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.prompt_weights import ignored_weights
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.flow_model import FlowModel, pack
+from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE
 from inpainting.networks.device.hardware import Hardware
 
@@ -144,6 +145,51 @@ def read_by_t5(tokenizer: Any, field: str, prompt: str, max_tokens: int) -> tupl
         return tokens, []
     unread = str(tokenizer.decode(tokens[max_tokens - 1 : -1])).strip()
     return tokens, [too_long(field, max_tokens - 1, unread)]
+
+
+class UnmaskedFlux(Flux):
+    """A loaded model of FLUX.1 that was not trained for masks: kept parts are restored in each step.
+
+    What its transformer sees beside the latents follows them as further tokens.
+    """
+
+    condition_dim: ClassVar[int] = 1
+
+    @property
+    def input_channels(self) -> int:
+        """Return the channels of a token: those of the patch of latents."""
+        return int(PATCH_SIZE**2 * self.vae.config.latent_channels)
+
+    def references(self, request: InpaintRequest, codec: LatentCodec) -> tuple[torch.Tensor, ...]:
+        """Return the latents of the reference images that it reads, [1, c, h, w] each."""
+        return ()
+
+    @abstractmethod
+    def condition(self, image: torch.Tensor, references: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the tokens that follow those of the latents, [1, tokens, channels]. image: [1, c, h, w]."""
+
+    @torch.inference_mode()
+    def start(
+        self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
+    ) -> tuple[DenoisingState, tuple[str, ...]]:
+        """Start an image as `LatentModel.start` describes. The window's sides are multiples of 16."""
+        codec = codec or self.codec()
+        begun = self.begin(request, index, codec)
+        references = self.references(request, codec)
+        state = FluxState(
+            latents=begun.latents,
+            text=text,
+            guidance=self.guidance(request.settings),
+            schedule=begun.schedule,
+            mask=begun.inputs.mask,
+            masked_image=None,
+            image=begun.image,
+            noise=begun.noise,
+            generator=begun.inputs.generator,
+            references=references,
+            condition=self.condition(begun.image, references),
+        )
+        return state, begun.notes
 
 
 def pad_or_truncate(tokens: list[int], length: int, pad_token_id: int) -> torch.Tensor:

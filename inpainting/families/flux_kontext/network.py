@@ -16,50 +16,32 @@ from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE
-from inpainting.families.flux.network import Flux, FluxState
+from inpainting.families.flux.network import UnmaskedFlux
 
 REFERENCE_SEEN = "The model looked at the reference image in place of the image."
 
 
-class FluxKontext(Flux):
+class FluxKontext(UnmaskedFlux):
     """A loaded model of the family flux-kontext.
 
     The tokens of the source image follow those of the latents; those of a reference image take their place, as in
-    `FluxKontextInpaintPipeline`. It was not trained for masks: kept parts are restored in
-    each step.
+    `FluxKontextInpaintPipeline`.
     """
 
     trained_for: ClassVar[str] = "editing"
-    condition_dim: ClassVar[int] = 1
     samples_image = False
 
-    @property
-    def input_channels(self) -> int:
-        """Return the channels of a token: those of the patch of latents."""
-        return int(PATCH_SIZE**2 * self.vae.config.latent_channels)
+    def references(self, request: InpaintRequest, codec: LatentCodec) -> tuple[torch.Tensor, ...]:
+        return encode_references(request, codec, fit_reference)
 
-    @torch.inference_mode()
+    def condition(self, image: torch.Tensor, references: Sequence[torch.Tensor]) -> torch.Tensor:
+        return pack(references[0] if references else image)
+
     def start(
         self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
     ) -> tuple[DenoisingState, tuple[str, ...]]:
-        """Start an image as `LatentModel.start` describes. The window's sides are multiples of 16."""
-        codec = codec or self.codec()
-        begun = self.begin(request, index, codec)
-        references = encode_references(request, codec, fit_reference)
-        state = FluxState(
-            latents=begun.latents,
-            text=text,
-            guidance=self.guidance(request.settings),
-            schedule=begun.schedule,
-            mask=begun.inputs.mask,
-            masked_image=None,
-            image=begun.image,
-            noise=begun.noise,
-            generator=begun.inputs.generator,
-            references=references,
-            condition=pack(references[0] if references else begun.image),
-        )
-        return state, (*begun.notes, REFERENCE_SEEN) if references else begun.notes
+        state, notes = super().start(request, index, text, codec)
+        return state, (*notes, REFERENCE_SEEN) if state.references else notes
 
     def _constants(self, samples: Sequence[DenoisingState]) -> tuple[torch.Tensor, dict[str, Any]]:
         condition, arguments = super()._constants(samples)

@@ -6,11 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from inpainting import families
-from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
-from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
 from inpainting.catalog.inspection.files import ModelRefused
-from inpainting.catalog.inspection.gguf_header import is_gguf
 from inpainting.catalog.inspection.transformer_file import OtherComponent, TransformerFile, block_count, shape_of
 
 QWEN2_5_VL, VAE = "parts/qwen2.5-vl-7b", "parts/qwen-image"
@@ -56,7 +52,7 @@ class QwenImageFile(TransformerFile):
     }
 
     def check(self, family: str = "") -> None:
-        known, file, header = families.get(family or self.family), self.path.name, self.transformer
+        file, header = self.path.name, self.transformer
         if any(LAYERED in name for name in header):
             raise ModelRefused(f"{file} is Qwen-Image-Layered, which makes images of layers. It is not supported.")
         if any(re.search(EDITS, name.lower()) for name in (file, *header)):
@@ -64,14 +60,7 @@ class QwenImageFile(TransformerFile):
                 f"{file} is Qwen-Image-Edit, or a model trained from it, which edits images by instructions. It is "
                 "added as a folder in diffusers' layout, for the family qwen-image-edit."
             )
-        channels, expected = shape_of(header, "img_in.weight")[-1], diffusers_layout(known.name).file_channels
-        if channels != expected:
-            raise ModelRefused(f"{file} is a transformer with {channels} input channels; {known.label} has {expected}.")
-        if not is_gguf(file):
-            check_numbers(header, file, may_be_scaled=True)
-        width, head = shape_of(header, "img_in.weight")[0], head_width(header)
-        if not head or head % 32 or width % head:
-            raise ModelRefused(f"{file} is no transformer of Qwen-Image: its heads have a width of {head} of {width}.")
+        self.check_shapes(family, "img_in.weight", head_width(header), 32)
 
     def scheduler_configuration(self) -> Mapping[str, Any]:
         return {

@@ -6,12 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from inpainting import families
-from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
-from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
 from inpainting.catalog.inspection.few_step_models import values
 from inpainting.catalog.inspection.files import ModelRefused
-from inpainting.catalog.inspection.gguf_header import is_gguf
 from inpainting.catalog.inspection.transformer_file import (
     SCHEDULER_CONFIG,
     OtherComponent,
@@ -70,17 +66,10 @@ class ZImageFile(TransformerFile):
         }
 
     def check(self, family: str = "") -> None:
-        known, file, header = families.get(family or self.family), self.path.name, self.transformer
+        file, header = self.path.name, self.transformer
         if any("siglip_" in name for name in header):
             raise ModelRefused(f"{file} is Z-Image-Omni, which takes images as input too. It is not supported.")
-        channels, expected = shape_of(header, "x_embedder.weight")[-1], diffusers_layout(known.name).file_channels
-        if channels != expected:
-            raise ModelRefused(f"{file} is a transformer with {channels} input channels; {known.label} has {expected}.")
-        if not is_gguf(file):
-            check_numbers(header, file, may_be_scaled=True)
-        width, head = shape_of(header, "x_embedder.weight")[0], head_width(header)
-        if not head or head % 8 or width % head:
-            raise ModelRefused(f"{file} is no transformer of Z-Image: its heads have a width of {head} of {width}.")
+        self.check_shapes(family, "x_embedder.weight", head_width(header), 8)
 
     def transformer_configuration(self) -> dict[str, Any]:
         header = self.transformer
