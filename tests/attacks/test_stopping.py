@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import time
@@ -12,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from tests.attacks.clients import FIRST_GENERATION_HANGS
+from tests.attacks.clients import FIRST_GENERATION_HANGS, connect
 from tests.support.installation import Installation
 
 pytestmark = [pytest.mark.attack, pytest.mark.full]
@@ -20,6 +19,7 @@ pytestmark = [pytest.mark.attack, pytest.mark.full]
 CALLERS = 20
 STOP_SECONDS = 10
 """The default of --stop-seconds."""
+UNFINISHED_UPLOAD = b"POST /api/img2img HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n{"
 
 
 @pytest.mark.parametrize("server_environment", [FIRST_GENERATION_HANGS])
@@ -32,11 +32,13 @@ def test_a_stopping_server_answers_waiting_callers_with_a_202(
     with ThreadPoolExecutor(CALLERS) as callers:
         calls = [callers.submit(server.img2img, server_key, photo_png, mask_png) for _ in range(CALLERS)]
         server.wait_until(lambda: accepted(server, server_key) == CALLERS, seconds=60)
-        os.kill(child, signal.SIGSTOP)  # The child cannot end before the new connection below is tried.
+        upload = connect(server)
+        upload.sendall(UNFINISHED_UPLOAD)  # The child cannot end before the new connection below is tried.
         server.process.send_signal(signal.SIGTERM)
         started = time.monotonic()
         server.wait_until(lambda: is_refused(server), seconds=5)
-        os.kill(child, signal.SIGCONT)
+        assert psutil.pid_exists(child)
+        upload.close()
         answers = [call.result() for call in calls]
         assert server.process.wait(60) == 0
         seconds = time.monotonic() - started
