@@ -68,8 +68,7 @@ export class Painting {
     if (job.isRunning || this.#isChecking) return
     this.#keepsAtOnce = keepsAtOnce
     this.#isChecking = true
-    await Promise.all([settingsForm.whenPlanned(), mask.drawn()])
-    this.#isChecking = false
+    await Promise.all([settingsForm.whenPlanned(), mask.drawn()]).finally(() => { this.#isChecking = false })
     const missing = this.missing || settingsForm.problem()
     if (missing) return showMessage("generate", missing)
     const engine = photos.state === "done" ? this.#engineToTryAgain() : undefined

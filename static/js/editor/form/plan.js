@@ -14,7 +14,6 @@ const PAUSE_MS = 150 // after the last keystroke
 export class Plan {
   #url
   #onAnswer
-  #timer = 0
   #newest = 0
   /** @type {Promise<void>} */
   #pending = Promise.resolve()
@@ -29,16 +28,13 @@ export class Plan {
 
   /** Asks once the form has been left alone for a moment. `values` gives the fields at that time. @param {() => Question} values */
   askSoon(values) {
-    clearTimeout(this.#timer)
     const number = ++this.#newest
-    this.#pending = new Promise((resolve) => {
-      this.#timer = setTimeout(() => resolve(this.#ask(values(), number)), PAUSE_MS)
-    })
+    const pause = new Promise((resolve) => { setTimeout(resolve, PAUSE_MS) })
+    this.#pending = pause.then(() => (number === this.#newest ? this.#ask(values(), number) : this.#pending))
   }
 
   /** Asks at once; resolves when the answer has been shown. @param {Question} values */
   async ask(values) {
-    clearTimeout(this.#timer)
     this.#pending = this.#ask(values, ++this.#newest)
     await this.#pending
   }
