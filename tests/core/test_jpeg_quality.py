@@ -13,6 +13,7 @@ from inpainting.core.codecs.formats import default_quality
 from inpainting.core.codecs.jpeg_quality import tables_in
 from inpainting.core.metadata import ImageMetadata
 from tests.core import hostile
+from tests.support.matrix import each_value_once
 
 
 def saved(mode: str = "RGB", **options: object) -> bytes:
@@ -25,8 +26,10 @@ def estimate(data: bytes) -> int | None:
     return decode_image(data).image.metadata.jpeg_quality
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"optimize": True}])
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    each_value_once(["RGB", "L", "CMYK"], [{}, {"progressive": True}, {"subsampling": 0}, {"optimize": True}]),
+)
 def test_the_quality_of_scaled_example_tables_is_found(mode: str, options: dict[str, object]) -> None:
     qualities = [1, 10, 49, 50, 51, *range(70, 101)]
     assert [estimate(saved(mode, quality=quality, **options)) for quality in qualities] == qualities

@@ -22,6 +22,7 @@ from inpainting.engines import registry
 from inpainting.engines.base import Plan
 from inpainting.engines.painting import paint
 from tests.support.fakes import planned
+from tests.support.matrix import each_value_once
 
 WIDTH, HEIGHT = 4096, 3072
 MAX_SHARE = 0.5
@@ -51,8 +52,7 @@ def peak(work: Callable[[], Result]) -> tuple[Result, int]:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
-@pytest.mark.parametrize("blur", [0, 8])
+@pytest.mark.parametrize(("depth", "blur"), each_value_once([np.uint8, np.uint16], [0, 8]))
 def test_painting_a_small_hole_copies_no_image(depth: type, blur: int) -> None:
     plan = plan_of(depth, blur=blur)
     engine = registry.find("quick-fill")

@@ -31,6 +31,7 @@ from tests.engines.diffusion.conditioning import adapter_requests
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import request, wait_until
 from tests.support import tiny_adapters, tiny_loras, tiny_models
+from tests.support.matrix import first_alone
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")
 
@@ -87,7 +88,7 @@ def painted(batcher_: Batcher, spec: ModelSpec, **more: Any) -> tuple[NDArray[np
     return images[0].astype(int), notes
 
 
-@pytest.mark.parametrize("family", tiny_models.BUILDERS)
+@pytest.mark.parametrize("family", first_alone(*tiny_models.BUILDERS))
 def test_the_blocks_of_every_family_are_compiled(tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     spec, backend = tiny_models.saved(tmp_path / family, family), Backend()
     wanted = request(scheduler=None)

@@ -27,6 +27,7 @@ from tests.contracts.family import assert_equal
 from tests.engines.diffusion.pipelines import CPU, denoised
 from tests.engines.diffusion.plain_flow import request
 from tests.support import split_files, tiny_models
+from tests.support.matrix import first_alone
 from tests.support.split_files import SPLITS, Split, save
 
 pytestmark = pytest.mark.django_db
@@ -106,7 +107,7 @@ def scan(folder: Path, *options: str) -> dict[str, str]:
     return {Path(rest.partition(": ")[0]).stem: f"{mark} {rest.partition(': ')[2]}" for mark, _, rest in lines}
 
 
-@pytest.mark.parametrize("prefix", ["", "model.diffusion_model."])
+@pytest.mark.parametrize("prefix", first_alone("", "model.diffusion_model."))
 def test_files_of_every_component_equal_the_whole_model(
     family: str, split: Split, folder: Path, latents: torch.Tensor, prefix: str
 ) -> None:
@@ -130,7 +131,12 @@ def test_the_transformer_has_the_configuration_of_the_whole_model(
 
 @pytest.mark.parametrize(
     ("component", "scale"),
-    [("transformer", ""), ("transformer", "weight_scale"), ("text_encoder", ""), ("text_encoder", "scale_weight")],
+    [
+        ("transformer", "weight_scale"),
+        ("text_encoder", "scale_weight"),
+        pytest.param("transformer", "", marks=pytest.mark.full),
+        pytest.param("text_encoder", "", marks=pytest.mark.full),
+    ],
 )
 def test_fp8_is_read_with_its_scales(
     family: str, spec: ModelSpec, split: Split, folder: Path, component: str, scale: str
@@ -191,7 +197,7 @@ def test_a_scan_adds_the_transformer_with_its_components(
     assert scan(folder)[transformer].startswith(f"here checkpoint {family}")
 
 
-@pytest.mark.parametrize("component", ["transformer", "vae"])
+@pytest.mark.parametrize("component", first_alone("transformer", "vae"))
 def test_a_missing_tensor_is_an_error_and_one_that_nothing_reads_is_named(
     family: str, split: Split, folder: Path, component: str
 ) -> None:
@@ -240,7 +246,7 @@ def test_a_model_that_is_not_distilled_gets_its_own_steps_and_guidance(
         model.delete()
 
 
-@pytest.mark.parametrize("kind", ["Q8_0", "BF16"])
+@pytest.mark.parametrize("kind", first_alone("Q8_0", "BF16"))
 def test_a_gguf_file_equals_its_numbers(family: str, split: Split, folder: Path, whole: Path, kind: str) -> None:
     path = split.path(folder, "transformer")
     stored = gguf_file(load_file(path), path.with_suffix(".gguf"), kind)

@@ -83,8 +83,8 @@ def test_a_dora_of_peft_equals_its_layers_at_every_weight(
     ("name_of", "dots"),
     [
         ("unet.{}".format, True),
-        ("base_model.model.unet.{}".format, True),
-        ("base_model.model.{}".format, True),
+        pytest.param("base_model.model.unet.{}".format, True, marks=pytest.mark.full),
+        pytest.param("base_model.model.{}".format, True, marks=pytest.mark.full),
         ("lora_unet_{}".format, False),
     ],
 )

@@ -32,6 +32,7 @@ from tests.engines.diffusion.conditioning.adapter_requests import (
 )
 from tests.engines.diffusion.pipelines import STEPS, ignore_step
 from tests.support import tiny_adapters, tiny_models
+from tests.support.matrix import each_value_once
 
 UNION = ControlImageKind.UNION
 GUIDED: dict[str, Any] = {"guidance_scale": 4.0, "negative_prompt": "blurred, and more words than in the prompt"}
@@ -126,9 +127,10 @@ def reference_result(
     return latents
 
 
-@pytest.mark.parametrize("version", ["2.0", "2.1"])
-@pytest.mark.parametrize("kind", ["inpaint", "canny", "depth"])
-@pytest.mark.parametrize("changes", [{}, {**GUIDED, "control_strength": 0.6}], ids=["plain", "guided"])
+@pytest.mark.parametrize(
+    ("version", "kind", "changes"),
+    each_value_once(["2.0", "2.1"], ["inpaint", "canny", "depth"], [{}, {**GUIDED, "control_strength": 0.6}]),
+)
 def test_with_the_masked_image_it_equals_the_inpainting_pipeline(
     spec: ModelSpec, unions: dict[str, ModelSpec], version: str, kind: str, changes: dict[str, Any]
 ) -> None:
