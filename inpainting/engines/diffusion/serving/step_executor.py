@@ -91,7 +91,7 @@ class StepExecutor:
         if not batch.samples and batch.key.cache_level is not None:
             batch.model.block_cache.remove()
         count = max(1, MAX_DECODED_PIXELS // batch.key.size.area)
-        done, batch.undecoded = batch.undecoded[:count], batch.undecoded[count:]
+        done = batch.undecoded[:count]
         if not done:
             return
         with self.watchdog.deadline(LOADING_SECONDS):
@@ -102,6 +102,7 @@ class StepExecutor:
             else:
                 sample.job.finish(sample.index, result, batch.model)
                 batch.model.memory_shortage.image_count += 1
+        del batch.undecoded[:count]  # not before, so that an unexpected error fails their jobs, too
         self._record_known()  # the images are on the host, so that the device has done all steps before
 
     def _predict(self, batch: StepBatch, samples: Sequence[InFlightSample]) -> list[torch.Tensor]:

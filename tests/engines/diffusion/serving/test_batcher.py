@@ -377,6 +377,21 @@ def test_an_unexpected_error_fails_its_job_and_the_next_succeeds(
     assert len(batcher.paint(request(), sd, ignore_step)[0]) == 1
 
 
+def test_an_error_after_decoding_fails_its_job(
+    batcher: Batcher, sd: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*arguments: Any) -> Any:
+        raise OSError("broken here")
+
+    with ThreadPoolExecutor(1) as pool, monkeypatch.context() as broken:
+        broken.setattr(Job, "finish", breaks)
+        painting = pool.submit(batcher.paint, request(), sd, ignore_step)
+        with pytest.raises(EngineFailed) as failed:
+            painting.result(60)
+    assert failed.value.code == "model_failed"
+    assert len(batcher.paint(request(), sd, ignore_step)[0]) == 1
+
+
 def test_one_failing_image_fails_the_whole_job(batcher: Batcher, sd: ModelSpec) -> None:
     model = batcher.cache.get(sd)
     start = model.start
