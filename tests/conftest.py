@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management.color import no_style
 from django.db import connection
 from django.test import Client, TransactionTestCase
+from django.test import client as django_client
 from numpy.typing import NDArray
 
 from accounts.audit import AuditEntry
@@ -41,6 +43,11 @@ ALLOWED_ORIGIN = "https://front.example"
 
 SHARED_SERVERS = {"site", "open_site"}
 """The fixtures with a server for all tests of a process."""
+
+closing_iterator = django_client.closing_iterator_wrapper
+# Without the generator's own `close`: a streaming response would call it at its end, while the generator runs, and
+# Python 3.11 then now and then takes a counter of the interpreter for an instruction, and crashes.
+django_client.closing_iterator_wrapper = lambda iterable, close: chain(closing_iterator(iterable, close))
 
 pytest.register_assert_rewrite("tests.contracts")
 strategies.load_profiles()
