@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 import torch
+import torch.fx.experimental._config
 
 from inpainting.networks.device.hardware import is_device_lost, is_out_of_memory
 
@@ -40,6 +41,7 @@ class CompiledNetwork:
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         if self._compiled is not None:
+            configure_thread()
             try:
                 return self._compiled(*arguments, **keywords)
             except Exception as error:
@@ -56,10 +58,10 @@ class CompiledNetwork:
 
 def import_compiler() -> None:
     """Import what compiles, before `freeze_imports`: each full garbage collection of its objects would delay steps."""
-    import torch._dynamo
-    import torch._inductor.compile_fx
-    import torch.fx.experimental._config
 
+
+def configure_thread() -> None:
+    """Configure the compiler for the thread that calls: torch keeps its configuration for each thread."""
     torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
     # Else two sides that are equal in the first step, as of a square image, would have to be so in all.
     torch.fx.experimental._config.use_duck_shape = False

@@ -130,7 +130,6 @@ def stepped(model: LatentModel, width: int, height: int, images: int) -> torch.T
 def test_other_sizes_rows_and_prompts_are_not_compiled_again(
     tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compilation.import_compiler()
     spec, backend = tiny_models.saved(tmp_path / family, family), Backend()
     monkeypatch.setitem(compilation.OPTIONS, "backend", backend)
     plain, model = load(spec, CPU), load(spec, replace(CPU, compilation="blocks"))
@@ -150,7 +149,6 @@ def test_other_sizes_rows_and_prompts_are_not_compiled_again(
 
 def test_blocks_of_several_widths_are_compiled_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in the UNets of Stable Diffusion 1.5 and SDXL, also if at first there are as many pixels as tokens of text."""
-    compilation.import_compiler()
     backend = Backend()
     monkeypatch.setitem(compilation.OPTIONS, "backend", backend)
     unet = UNet2DConditionModel(
@@ -194,12 +192,25 @@ def test_a_network_without_repeated_blocks_is_computed_without(spec: ModelSpec) 
     assert network.rejection is not None
 
 
-def test_a_model_that_is_loaded_early_is_compiled_early(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    backend = Backend()
+@pytest.mark.parametrize(
+    "family", ["sd", *(pytest.param(family, marks=pytest.mark.full) for family in ("flux-fill", "z-image"))]
+)
+def test_a_model_that_is_loaded_early_is_compiled_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    spec, limits = tiny_models.saved(tmp_path / family, family), []
+    backend = Backend(compiling=lambda: limits.append(torch._dynamo.config.recompile_limit))
     batcher_ = batcher(monkeypatch, backend)
     batcher_.warm(spec)
     wait_until(lambda: batcher_.arrival_count == 0 and batcher_.is_idle)
-    assert backend.calls > 0
+    assert not batcher_.early_failures
+    compiled = backend.graphs
+    assert limits == [compilation.RECOMPILE_LIMIT] * compiled
+    assert compiled > 0
+    model = batcher_.cache.get(spec)
+    for images in (1, 2):
+        stepped(model, 64, 96, images)
+    assert backend.graphs == compiled
 
 
 @pytest.mark.parametrize("is_compiled", [False, True])

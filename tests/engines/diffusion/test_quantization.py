@@ -197,7 +197,6 @@ def test_the_layers_multiply_numbers_of_8_bits() -> None:
 @with_torchao
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")
 def test_quantised_blocks_are_compiled_for_all_sizes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    compilation.import_compiler()
     backend = Backend()
     monkeypatch.setitem(compilation.OPTIONS, "backend", backend)
     spec = tiny_models.saved(tmp_path / "model", "flux-fill")
