@@ -6,7 +6,7 @@ The backends of these tests generate no code: they compute the captured graphs, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,9 @@ from diffusers import ModelMixin, UNet2DConditionModel
 from numpy.typing import NDArray
 
 from inpainting.catalog.specs import ControlImageKind, Kind, LoraSpec, ModelSpec
-from inpainting.core.image import CanonicalImage
-from inpainting.core.request import InpaintRequest, LoraUse, PaintSettings
+from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion import engine
 from inpainting.engines.diffusion.engine import Diffusion, Options
-from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.device_watchdog import MIN_STEP_SECONDS
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
@@ -32,36 +30,13 @@ from inpainting.networks.device import compilation
 from inpainting.networks.device.compilation import CompiledNetwork
 from inpainting.networks.device.hardware import Hardware, Offload
 from inpainting.networks.device.quantization import OFF
+from tests.engines.diffusion.compiling import Backend, stepped
 from tests.engines.diffusion.conditioning import adapter_requests
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import request, wait_until
 from tests.support import tiny_adapters, tiny_loras, tiny_models
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")
-
-Compute = Callable[..., Any]
-
-
-class Backend:
-    """A backend of torch.compile. compiling: called for each captured graph. changed: of each output."""
-
-    def __init__(
-        self,
-        compiling: Callable[[], Any] = lambda: None,
-        changed: Callable[[torch.Tensor], torch.Tensor] = torch.clone,
-    ) -> None:
-        self.compiling, self.changed = compiling, changed
-        self.calls = self.graphs = 0
-
-    def __call__(self, graph: torch.fx.GraphModule, inputs: Sequence[Any], **options: Any) -> Compute:
-        self.graphs += 1
-        self.compiling()
-
-        def compute(*arguments: Any) -> Any:
-            self.calls += 1
-            return tuple(map(self.changed, graph.forward(*arguments)))
-
-        return compute
 
 
 def fail(*_: Any) -> Any:
@@ -106,24 +81,10 @@ def test_the_blocks_of_every_family_are_compiled(tmp_path: Path, family: str, mo
 
 SERIES = [(64, 64, 1), (96, 64, 3), (64, 96, 2), (96, 96, 1)]
 """Width, height and number of images that share a step."""
-PROMPTS = ("a bus", "a red bus in the rain", "bus " * 20)
 MANY_FAMILIES = [
     family if family in ("sd", "z-image") else pytest.param(family, marks=pytest.mark.full)
     for family in tiny_models.BUILDERS
 ]
-
-
-def stepped(model: LatentModel, width: int, height: int, images: int) -> torch.Tensor:
-    """What a model predicts for the first step of several images."""
-    states = []
-    for number in range(images):
-        wanted = InpaintRequest(
-            CanonicalImage(np.full((height, width, 3), 99, np.uint8)),
-            np.full((height, width), 255, np.uint8),
-            PaintSettings(prompt=PROMPTS[number], seed=number, strength=1.0, steps=2, scheduler=None),
-        )
-        states.append(model.start(wanted, 0, tiny_models.encoded_request(model, wanted))[0])
-    return torch.cat(model.predict(states))
 
 
 @pytest.mark.parametrize("family", MANY_FAMILIES)

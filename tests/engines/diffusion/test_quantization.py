@@ -21,9 +21,9 @@ from inpainting.networks.device import compilation, quantization
 from inpainting.networks.device.hardware import Hardware, Offload
 from inpainting.networks.device.quantization import BITSANDBYTES, NETWORKS, QUANTIZATIONS, TORCHAO, dequantize
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
+from tests.engines.diffusion.compiling import Backend, stepped
 from tests.engines.diffusion.pipelines import CPU, denoised, ignore_step, request
 from tests.engines.diffusion.serving.devices import give_the_cpu_one_name
-from tests.engines.diffusion.test_compilation import Backend, stepped
 from tests.support import original_layout, tiny_delta_loras, tiny_loras, tiny_models
 
 installed = pytest.mark.parametrize(
