@@ -51,7 +51,9 @@ def test_a_quantisation_is_known_and_its_library_installed(
     settings: Any, monkeypatch: pytest.MonkeyPatch, word: str, library: str
 ) -> None:
     settings.DIFFUSION_QUANTIZATION = "int4"
-    with pytest.raises(CommandError, match=r"(?s)QUANTIZATION is “int4”.*HINT: It is off or int8 or float8 or nf4"):
+    with pytest.raises(
+        CommandError, match=r"(?s)QUANTIZATION is “int4”.*HINT: It is off or int8 or float8 or float8-dynamic or nf4"
+    ):
         call_command("check")
     settings.DIFFUSION_QUANTIZATION = word
     for is_installed in (True, False):

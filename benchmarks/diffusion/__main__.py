@@ -32,14 +32,14 @@ from typing import Any
 import diffusers
 import torch
 
-from benchmarks.diffusion import compiled_rows, cpu_rows, gpu_rows, http_row, serving_rows
+from benchmarks.diffusion import choice_rows, compiled_rows, cpu_rows, gpu_rows, http_row, serving_rows
 from benchmarks.diffusion.bench import Bench
 from benchmarks.diffusion.measuring import Row, heading
 from inpainting.networks.device import hardware
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CPU_MODULES = (cpu_rows,)
-GPU_MODULES = (gpu_rows, serving_rows, http_row, compiled_rows)
+GPU_MODULES = (gpu_rows, serving_rows, http_row, compiled_rows, choice_rows)
 GPU_ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     name: row for module in GPU_MODULES for name, row in module.ROWS.items()
 }
@@ -57,6 +57,9 @@ GROUPS = {
     "compiling-sd": ("G23",),
     "compiling-sdxl": ("G24",),
     "compiling-flux": ("G25",),
+    "attention": ("G26",),
+    "offloading": ("G27",),
+    "float8": ("G28",),
 }
 """Rows of a GPU that fit into one call of ten minutes, by the name that --rows takes."""
 PEERS = {

@@ -36,17 +36,28 @@ def choice_row(bench: Bench, key: str, what: str, choice: str, default: Call, ch
     return Row(key, f"{what}: {choice}", found["ours"], found["a"], parity=difference(chosen(), default()), note=note)
 
 
-def compiled_row(bench: Bench, key: str, model: Any, what: str, samples: list[DenoisingState]) -> Row:
-    """With DREAMLAYER_DIFFUSION_COMPILE=blocks."""
+def compiled_rows(bench: Bench, key: str, model: Any, what: str, samples: list[DenoisingState]) -> Iterator[Row]:
+    """With DREAMLAYER_DIFFUSION_COMPILE=blocks, and with blocks that are compiled for the sizes of this step alone."""
     import_compiler()
     freeze_imports(package="the compiler")  # as the engine does before it loads its first model
     if not bench.hardware.is_cuda:
         compilation.OPTIONS["backend"] = "eager"
+    usual = compilation.OPTIONS["dynamic"]
+    for choice, is_dynamic in (("compiled for all sizes", usual), ("compiled for this size alone", False)):
+        torch._dynamo.reset()  # what is compiled for all sizes would serve this one too
+        compilation.OPTIONS["dynamic"] = is_dynamic
+        try:
+            yield compiled_row(bench, key, model, what, samples, choice)
+        finally:
+            compilation.OPTIONS["dynamic"] = usual
+
+
+def compiled_row(bench: Bench, key: str, model: Any, what: str, samples: list[DenoisingState], choice: str) -> Row:
     fast = type(model)(model.pipeline, replace(model.hardware, compilation="blocks"), model.spec)
     started = time.perf_counter()
     stepped(fast, samples)
     bench.hardware.synchronize()
-    choice = f"compiled blocks, the first step {time.perf_counter() - started:.0f} s"
+    choice = f"blocks {choice}, the first step {time.perf_counter() - started:.0f} s"
     if fast.compilation_notes:
         raise RuntimeError(fast.compilation_notes[0])
     return choice_row(bench, key, what, choice, partial(stepped, model, samples), partial(stepped, fast, samples))
@@ -62,16 +73,18 @@ def g23(bench: Bench) -> Iterator[Row]:
     side = bench.side(512)
     for rows in (2, 16):
         what = f"SD 1.5 step, {rows} rows, {side}x{side}"
-        yield compiled_row(bench, "G23", bench.sd.ours, what, batch(bench, rows))
+        yield from compiled_rows(bench, "G23", bench.sd.ours, what, batch(bench, rows))
 
 
 def g24(bench: Bench) -> Iterator[Row]:
     model, side = bench.sdxl.ours, bench.side(1024)
-    yield compiled_row(bench, "G24", model, f"SDXL step, 2 rows, {side}x{side}", [begun(model, request(side, steps=4))])
+    yield from compiled_rows(
+        bench, "G24", model, f"SDXL step, 2 rows, {side}x{side}", [begun(model, request(side, steps=4))]
+    )
 
 
 def g25(bench: Bench) -> Iterator[Row]:
-    yield compiled_row(bench, "G25", bench.flux.ours, *flux_sample(bench))
+    yield from compiled_rows(bench, "G25", bench.flux.ours, *flux_sample(bench))
 
 
 ROWS = {"G23": g23, "G24": g24, "G25": g25}

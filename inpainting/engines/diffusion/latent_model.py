@@ -94,9 +94,9 @@ class LatentModel(ABC):
 
     @property
     def step_network(self) -> Any:
-        """What computes a step of `network`: it may be compiled, but not with LoRAs, which change its layers, nor with
-        a cache, which skips them."""
-        is_plain = self._compiled is None or self.loras.active != () or self.block_cache.is_applied
+        """What computes a step of `network`: it may be compiled, but not with hooks of LoRAs, which change its layers,
+        nor with a cache, which skips them."""
+        is_plain = self._compiled is None or self.loras.are_hooks or self.block_cache.is_applied
         return self.network if is_plain else self._compiled
 
     @property

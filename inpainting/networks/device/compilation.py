@@ -7,24 +7,26 @@ import logging
 from typing import Any
 
 import torch
+import torch.fx.experimental._config
 
 from inpainting.networks.device.hardware import is_device_lost, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
-OPTIONS: dict[str, Any] = {}
-"""The options of `torch.compile`."""
+OPTIONS: dict[str, Any] = {"dynamic": True}
+"""The options of `torch.compile`. One version serves all image sizes, lengths of text and numbers of rows but 1."""
 RECOMPILE_LIMIT = 64
-"""Compiled versions of one function, above which torch computes it plainly: the blocks of a UNet differ in size, and
-each number of rows and size of image has its own. Torch's default is 8."""
+"""Compiled versions of one function, above which torch computes it plainly: the blocks of a UNet differ in width, and
+those of all models of a process are counted together. Torch's default is 8."""
 
 
 class CompiledNetwork:
     """Calls a network for steps with its repeated blocks compiled (`compile_repeated_blocks` of diffusers).
 
-    A step with inputs of a new shape compiles for it, which takes up to a minute, and the steps of others wait. Where
-    compiling fails, or the class of the network names no repeated blocks, all calls are computed plainly until the
-    model is loaded again. `network` itself stays plain: with LoRAs or image prompts it has other layers.
+    The first step compiles, which takes up to a minute, and the steps of others wait; later ones compile again where
+    they are the first of one row, of several, or with a mask of padding. Where compiling fails, or the class of the
+    network names no repeated blocks, all calls are computed plainly until the model is loaded again. `network` itself
+    stays plain: with hooks of LoRAs or with image prompts it has other layers.
     """
 
     def __init__(self, network: Any, slug: str) -> None:
@@ -39,6 +41,7 @@ class CompiledNetwork:
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         if self._compiled is not None:
+            configure_thread()
             try:
                 return self._compiled(*arguments, **keywords)
             except Exception as error:
@@ -55,12 +58,21 @@ class CompiledNetwork:
 
 def import_compiler() -> None:
     """Import what compiles, before `freeze_imports`: each full garbage collection of its objects would delay steps."""
-    import torch._dynamo
-    import torch._inductor.compile_fx
 
+
+def configure_thread() -> None:
+    """Configure the compiler for the thread that calls: torch keeps its configuration for each thread."""
     torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+    # Else two sides that are equal in the first step, as of a square image, would have to be so in all.
+    torch.fx.experimental._config.use_duck_shape = False
 
 
 def copy_with_same_weights(network: torch.nn.Module) -> torch.nn.Module:
-    """A network whose modules are its own and whose weights are those of `network`, in no further memory."""
-    return copy.deepcopy(network, {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())})
+    """A network whose modules are its own and whose weights are those of `network`, in no further memory.
+
+    A parameter that replaces one of `network`, as fused LoRAs do, replaces it in both: they have the same dictionaries.
+    """
+    modules = [*network.modules()]
+    return copy.deepcopy(
+        network, {id(named): named for module in modules for named in (module._parameters, module._buffers)}
+    )

@@ -20,19 +20,22 @@ NF4_BLOCK = 64
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """How linear layers keep their weights; activations keep their precision.
+    """How linear layers keep their weights; activations keep their precision unless they are quantised too.
 
-    number_bytes: of a weight in memory. config: the class in `torchao.quantization`.
+    number_bytes: of a weight in memory. config: the class in `torchao.quantization`. quantizes_activations: in each
+    step, with a scale for each token, so that the layers multiply numbers of 8 bits.
     """
 
     library: str
     number_bytes: float
     config: str = ""
+    quantizes_activations: bool = False
 
 
 QUANTIZATIONS = {
     "int8": Quantization(TORCHAO, 1, "Int8WeightOnlyConfig"),
     "float8": Quantization(TORCHAO, 1, "Float8WeightOnlyConfig"),
+    "float8-dynamic": Quantization(TORCHAO, 1, "Float8DynamicActivationFloat8WeightConfig", True),
     # Dettmers et al., "QLoRA: Efficient Finetuning of Quantized LLMs" (NeurIPS 2023), without double quantisation.
     "nf4": Quantization(BITSANDBYTES, 0.5 + 4 / NF4_BLOCK),
 }
@@ -82,7 +85,7 @@ def quantize(network: Any, quantization: str, device: Any) -> None:
 
     device: that will compute. bitsandbytes quantises there, because a CPU takes minutes for FLUX, and the layers stay.
 
-    Raises EngineFailed, `model_unavailable`, without the library, or if it does not support the device.
+    Raises EngineFailed, `model_unavailable`, without the library, or if it does not support the device or precision.
     """
     kind = QUANTIZATIONS[quantization]
     if not is_installed(kind.library):
@@ -96,7 +99,15 @@ def quantize(network: Any, quantization: str, device: Any) -> None:
         return
     from torchao import quantization as kinds
 
-    kinds.quantize_(network, getattr(kinds, kind.config)())
+    # torchao would else change how everything in the process is compiled.
+    arguments = {"granularity": kinds.PerRow(), "set_inductor_config": False} if kind.quantizes_activations else {}
+    try:
+        kinds.quantize_(network, getattr(kinds, kind.config)(**arguments))
+    except AssertionError as error:
+        raise EngineFailed(
+            f"DREAMLAYER_DIFFUSION_QUANTIZATION is {quantization}, which torchao does not support here: {error}",
+            code="model_unavailable",
+        ) from error
 
 
 def _quantize_to_nf4(network: Any, device: Any) -> None:

@@ -5,7 +5,8 @@ The backends of these tests generate no code: they compute the captured graphs, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import ModelMixin
+from diffusers import ModelMixin, UNet2DConditionModel
 from numpy.typing import NDArray
 
 from inpainting.catalog.specs import ControlImageKind, Kind, LoraSpec, ModelSpec
@@ -22,11 +23,14 @@ from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion import engine
 from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.device_watchdog import MIN_STEP_SECONDS
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
+from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.networks.device import compilation
 from inpainting.networks.device.compilation import CompiledNetwork
 from inpainting.networks.device.hardware import Hardware, Offload
 from inpainting.networks.device.quantization import OFF
+from tests.engines.diffusion.compiling import Backend, stepped
 from tests.engines.diffusion.conditioning import adapter_requests
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import request, wait_until
@@ -34,29 +38,6 @@ from tests.support import tiny_adapters, tiny_loras, tiny_models
 from tests.support.matrix import first_alone
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")
-
-Compute = Callable[..., Any]
-
-
-class Backend:
-    """A backend of torch.compile. compiling: called for each captured graph. changed: of each output."""
-
-    def __init__(
-        self,
-        compiling: Callable[[], Any] = lambda: None,
-        changed: Callable[[torch.Tensor], torch.Tensor] = torch.clone,
-    ) -> None:
-        self.compiling, self.changed = compiling, changed
-        self.calls = 0
-
-    def __call__(self, graph: torch.fx.GraphModule, inputs: Sequence[Any], **options: Any) -> Compute:
-        self.compiling()
-
-        def compute(*arguments: Any) -> Any:
-            self.calls += 1
-            return tuple(map(self.changed, graph.forward(*arguments)))
-
-        return compute
 
 
 def fail(*_: Any) -> Any:
@@ -74,9 +55,9 @@ def spec(tmp_path: Path) -> ModelSpec:
     return tiny_models.saved(tmp_path / "model")
 
 
-def batcher(monkeypatch: pytest.MonkeyPatch, backend: Any) -> Batcher:
+def batcher(monkeypatch: pytest.MonkeyPatch, backend: Any, **more: Any) -> Batcher:
     monkeypatch.setitem(compilation.OPTIONS, "backend", backend)
-    return Batcher(ModelCache(replace(CPU, compilation="blocks"), 10**9))
+    return Batcher(ModelCache(replace(CPU, compilation="blocks"), 10**9), **more)
 
 
 def plain_batcher() -> Batcher:
@@ -97,6 +78,55 @@ def test_the_blocks_of_every_family_are_compiled(tmp_path: Path, family: str, mo
     assert backend.calls > 0
     assert np.abs(images[0].astype(int) - expected).max() <= 1
     assert not notes
+
+
+SERIES = [(64, 64, 1), (96, 64, 3), (64, 96, 2), (96, 96, 1)]
+"""Width, height and number of images that share a step."""
+MANY_FAMILIES = [
+    family if family in ("sd", "z-image") else pytest.param(family, marks=pytest.mark.full)
+    for family in tiny_models.BUILDERS
+]
+
+
+@pytest.mark.parametrize("family", MANY_FAMILIES)
+def test_other_sizes_rows_and_prompts_are_not_compiled_again(
+    tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, backend = tiny_models.saved(tmp_path / family, family), Backend()
+    monkeypatch.setitem(compilation.OPTIONS, "backend", backend)
+    plain, model = load(spec, CPU), load(spec, replace(CPU, compilation="blocks"))
+    graphs = []
+    for series in SERIES:
+        expected = stepped(plain, *series)
+        assert (stepped(model, *series) - expected).norm() <= 1e-5 * expected.norm()
+        graphs.append(backend.graphs)
+    assert graphs[0] > 0
+    assert graphs[1] <= 3 * graphs[0]  # the first of one row, and of several with a mask and without
+    assert graphs[1:] == graphs[1:2] * (len(SERIES) - 1)
+    model.leave_device()
+    model.enter_device(Offload.NONE)
+    stepped(model, *SERIES[0])
+    assert backend.graphs == graphs[-1], "a model that comes back is not compiled again"
+
+
+def test_blocks_of_several_widths_are_compiled_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the UNets of Stable Diffusion 1.5 and SDXL, also if at first there are as many pixels as tokens of text."""
+    backend = Backend()
+    monkeypatch.setitem(compilation.OPTIONS, "backend", backend)
+    unet = UNet2DConditionModel(
+        block_out_channels=(16, 32),
+        down_block_types=("CrossAttnDownBlock2D",) * 2,
+        up_block_types=("CrossAttnUpBlock2D",) * 2,
+        layers_per_block=1,
+        cross_attention_dim=8,
+        norm_num_groups=8,
+    )
+    network = CompiledNetwork(unet, "wide")
+    for rows, width, words in ((2, 8, 64), (4, 8, 77), (8, 16, 154)):
+        with torch.inference_mode():
+            network(torch.ones(rows, 4, 8, width), torch.ones(rows), torch.ones(rows, words, 8))
+        assert backend.graphs == 2
+    assert network.rejection is None
 
 
 @pytest.mark.parametrize("backend", [Backend(compiling=fail), Backend(changed=fail)], ids=["compiling", "computing"])
@@ -124,28 +154,82 @@ def test_a_network_without_repeated_blocks_is_computed_without(spec: ModelSpec) 
     assert network.rejection is not None
 
 
-def test_a_model_that_is_loaded_early_is_compiled_early(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    backend = Backend()
+@pytest.mark.parametrize(
+    "family", ["sd", *(pytest.param(family, marks=pytest.mark.full) for family in ("flux-fill", "z-image"))]
+)
+def test_a_model_that_is_loaded_early_is_compiled_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    spec, limits = tiny_models.saved(tmp_path / family, family), []
+    backend = Backend(compiling=lambda: limits.append(torch._dynamo.config.recompile_limit))
     batcher_ = batcher(monkeypatch, backend)
     batcher_.warm(spec)
     wait_until(lambda: batcher_.arrival_count == 0 and batcher_.is_idle)
-    assert backend.calls > 0
+    assert not batcher_.early_failures
+    compiled = backend.graphs
+    assert limits == [compilation.RECOMPILE_LIMIT] * compiled
+    assert compiled > 0
+    model = batcher_.cache.get(spec)
+    for images in (1, 2):
+        stepped(model, 64, 96, images)
+    assert backend.graphs == compiled
 
 
-def test_steps_with_loras_are_computed_without(
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_a_step_that_compiles_is_not_taken_for_one_that_hangs(
+    spec: ModelSpec, monkeypatch: pytest.MonkeyPatch, is_compiled: bool
+) -> None:
+    one = batcher(monkeypatch, Backend()) if is_compiled else plain_batcher()
+    painted(one, spec)
+    left: list[float] = []
+
+    def measure(*_: Any) -> None:
+        left.append((one.watchdog._deadline or 0.0) - time.monotonic())
+
+    network = one.cache.get(spec).step_network
+    (network._compiled if is_compiled else network).time_embedding.register_forward_pre_hook(measure)
+    painted(one, spec)
+    assert left
+    assert (min(left) > MIN_STEP_SECONDS) == is_compiled
+
+
+def ink(tmp_path: Path, plain: Batcher, spec: ModelSpec) -> LoraSpec:
+    weights = tiny_loras.weights(plain.cache.get(spec).pipeline)
+    path = tiny_loras.saved(tmp_path / "ink.safetensors", weights)
+    return LoraSpec(slug="ink", label="Ink", family="sd", digest="ink", path=path)
+
+
+WITH_INK = request(loras=(LoraUse("ink"),))
+
+
+def test_fused_loras_are_computed_by_the_blocks_that_are_compiled_already(
     tmp_path: Path, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = Backend()
     one, plain = batcher(monkeypatch, backend), plain_batcher()
-    weights = tiny_loras.weights(plain.cache.get(spec).pipeline)
-    path = tiny_loras.saved(tmp_path / "ink.safetensors", weights)
-    ink = LoraSpec(slug="ink", label="Ink", family="sd", digest="ink", path=path)
-    wanted = request(loras=(LoraUse("ink"),))
+    lora = ink(tmp_path, plain, spec)
+    before, _ = painted(one, spec)
+    calls, graphs = backend.calls, backend.graphs
+    image = one.paint(WITH_INK, spec, ignore_step, [lora])[0][0].astype(int)
+    assert one.cache.get(spec).loras.fused
+    assert backend.calls == 2 * calls
+    assert backend.graphs == graphs
+    assert np.abs(image - plain.paint(WITH_INK, spec, ignore_step, [lora])[0][0]).max() <= 1
+    assert np.abs(image - before).max() > 5
+    assert np.array_equal(painted(one, spec)[0], before)
+
+
+def test_loras_that_are_hooks_are_computed_without(
+    tmp_path: Path, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = Backend()
+    one, plain = batcher(monkeypatch, backend, max_rows=1), Batcher(ModelCache(CPU, 10**9), max_rows=1)
+    lora = ink(tmp_path, plain, spec)
     painted(one, spec)
     before = backend.calls
-    image = one.paint(wanted, spec, ignore_step, [ink])[0][0]
+    image = one.paint(WITH_INK, spec, ignore_step, [lora])[0][0]
     assert backend.calls == before
-    assert np.array_equal(image, plain.paint(wanted, spec, ignore_step, [ink])[0][0])
+    assert np.array_equal(image, plain.paint(WITH_INK, spec, ignore_step, [lora])[0][0])
     painted(one, spec)
     assert backend.calls > before
 

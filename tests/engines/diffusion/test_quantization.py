@@ -17,10 +17,11 @@ from inpainting.engines.diffusion.serving import model_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
-from inpainting.networks.device import quantization
+from inpainting.networks.device import compilation, quantization
 from inpainting.networks.device.hardware import Hardware, Offload
-from inpainting.networks.device.quantization import BITSANDBYTES, NETWORKS, QUANTIZATIONS, dequantize
+from inpainting.networks.device.quantization import BITSANDBYTES, NETWORKS, QUANTIZATIONS, TORCHAO, dequantize
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
+from tests.engines.diffusion.compiling import Backend, stepped
 from tests.engines.diffusion.pipelines import CPU, denoised, ignore_step, request
 from tests.engines.diffusion.serving.devices import give_the_cpu_one_name
 from tests.support import original_layout, tiny_delta_loras, tiny_loras, tiny_models
@@ -34,11 +35,24 @@ installed = pytest.mark.parametrize(
         for word, kind in QUANTIZATIONS.items()
     ],
 )
+with_torchao = pytest.mark.skipif(not quantization.is_installed(TORCHAO), reason="needs torchao")
 with_bitsandbytes = pytest.mark.skipif(not quantization.is_installed(BITSANDBYTES), reason="needs bitsandbytes")
 
 
-def hardware(word: str) -> Hardware:
-    return Hardware(torch.device("cpu"), torch.float32, word)
+ON_GPUS = "float8-dynamic"
+"""It needs bfloat16, and a GPU."""
+
+
+def hardware(word: str, **more: Any) -> Hardware:
+    dtype = torch.bfloat16 if word == ON_GPUS else torch.float32
+    return Hardware(torch.device("cpu"), dtype, word, **more)
+
+
+@pytest.fixture(autouse=True)
+def _cpu_for_a_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchao takes the CPU, which computes the same products, for a GPU."""
+    if quantization.is_installed(TORCHAO) and "refused" not in request.node.name:
+        monkeypatch.setattr("torchao.quantization.quant_api._check_hardware_support", lambda _: None)
 
 
 @installed
@@ -59,7 +73,7 @@ def test_a_quantised_network_takes_fewer_bytes_for_nearly_the_same_image(
     assert 0 < difference.mean() < 3
     bytes_of = [image.cache.get(spec).byte_count for image in (whole, small)]
     assert bytes_of[1] < bytes_of[0]
-    predicted = weights_bytes(spec, torch.float32, word)
+    predicted = weights_bytes(spec, hardware(word).dtype, word)
     assert abs(predicted - bytes_of[1]) < 0.1 * bytes_of[1]
 
 
@@ -162,6 +176,37 @@ def test_a_bitsandbytes_that_does_not_support_the_device_is_told(
     with pytest.raises(EngineFailed, match="does not support the device cpu") as failed:
         load(spec, hardware("nf4"))
     assert failed.value.code == "model_unavailable"
+
+
+@with_torchao
+def test_products_of_8_bits_are_refused_where_the_device_has_none(tmp_path: Path) -> None:
+    with pytest.raises(EngineFailed, match="compute capability") as failed:
+        load(tiny_models.saved(tmp_path / "model"), hardware(ON_GPUS))
+    assert failed.value.code == "model_unavailable"
+
+
+@with_torchao
+def test_the_layers_multiply_numbers_of_8_bits() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(64, 64)).to(torch.bfloat16)
+    quantization.quantize(network, ON_GPUS, torch.device("cpu"))
+    with torch.inference_mode(), torch.profiler.profile() as profiler:
+        network(torch.ones(2, 64, dtype=torch.bfloat16))
+    assert "aten::_scaled_mm" in {event.key for event in profiler.key_averages()}
+
+
+@with_torchao
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")
+def test_quantised_blocks_are_compiled_for_all_sizes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = Backend()
+    monkeypatch.setitem(compilation.OPTIONS, "backend", backend)
+    spec = tiny_models.saved(tmp_path / "model", "flux-fill")
+    plain, fast = load(spec, hardware(ON_GPUS)), load(spec, hardware(ON_GPUS, compilation="blocks"))
+    for width in (64, 96, 128):
+        expected = stepped(plain, width, 64, 2)
+        assert (stepped(fast, width, 64, 2) - expected).norm() <= 1e-2 * expected.norm()
+    assert backend.graphs == 2
+    assert not fast.compilation_notes
+    torch._dynamo.reset()
 
 
 def test_an_error_of_the_library_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

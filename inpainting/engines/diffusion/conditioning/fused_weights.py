@@ -67,7 +67,8 @@ def fused_weights(weights: Mapping[str, float], by_layer: ChangesByLayer) -> Fus
                     sums[name] = sums[name].add(change)
         for name, total in sums.items():
             own = own_parameter(layer, name)
-            fused = Parameter(total.to(own.dtype), requires_grad=False)
+            # Compiled blocks are compiled again for a parameter that differs in more than its numbers.
+            fused = Parameter(total.to(own.dtype), requires_grad=own.requires_grad)
             fused.unfused = own  # for `own_parameter`
             parameters.append(FusedParameter(layer, name, own, fused))
     return FusedWeights(dict(weights), parameters)

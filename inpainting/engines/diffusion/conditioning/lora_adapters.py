@@ -116,6 +116,11 @@ class LoadedLoras:
         return self._active
 
     @property
+    def are_hooks(self) -> bool:
+        """Whether the active LoRAs are hooks of layers of the network: fused ones have no hooks there."""
+        return self._active is None or self._active not in ((), self.fused)
+
+    @property
     def need_trailing_timesteps(self) -> bool:
         """Whether an active LoRA was distilled to timesteps that are counted from the end of the noise schedule."""
         return any(lora.spec.few_steps is not None and lora.spec.few_steps.is_trailing for lora in self._active or ())

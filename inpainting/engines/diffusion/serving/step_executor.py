@@ -69,7 +69,9 @@ class StepExecutor:
         predictions: list[torch.Tensor | Exception] = []
         while len(predictions) < len(samples):
             some = samples[len(predictions) : len(predictions) + batch.max_samples]
-            with self.watchdog.step_deadline(batch.tuner.expected_seconds(count_rows(some))):
+            # Any step may be the first with so many rows that blocks are compiled for it.
+            expected = None if self.hardware.compilation else batch.tuner.expected_seconds(count_rows(some))
+            with self.watchdog.step_deadline(expected):
                 predictions += self.retries.run(lambda part: self._predict(batch, part), some, batch.model, batch)
         with self.watchdog.step_deadline(batch.tuner.expected_seconds(count_rows(samples))):
             self._advance(samples, predictions, batch)
