@@ -91,6 +91,8 @@ class ControlNetSupport:
     kinds: frozenset[str]
     """The kinds of control images, of `specs.ControlImageKind`, that its ControlNet-Unions were trained on."""
 
+    network: str = ""
+    """The class in place of that of diffusers, as "module:name"; "" for the one of diffusers."""
     is_converted: bool = False
     """Whether diffusers changes the tensors of a ControlNet in one file (`from_single_file`)."""
 

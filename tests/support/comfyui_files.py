@@ -82,6 +82,22 @@ def qwen_controlnet(channels: int) -> Tensors:
     return tensors(shapes, "BF16")
 
 
+def flux_controlnet(channels: int, *, double: int = 6, single: int = 0, modes: int = 0) -> Tensors:
+    """A ControlNet for FLUX.1, with channels of its control image's tokens. modes: of a Union that embeds each."""
+    shapes: dict[str, Shape] = {
+        "controlnet_x_embedder.weight": (3072, channels),
+        "x_embedder.weight": (3072, 64),
+        "context_embedder.weight": (3072, 4096),
+        "time_text_embed.text_embedder.linear_1.weight": (3072, 768),
+        "time_text_embed.guidance_embedder.linear_1.weight": (3072, 256),
+    }
+    layers: dict[str, Shape] = {"attn.norm_q.weight": (128,), "attn.to_q.weight": (3072, 3072)}
+    for name, count in (("", double), ("single_", single)):
+        shapes |= blocks(f"controlnet_{name}blocks", count, {"weight": (3072, 3072)})
+        shapes |= blocks(f"{name}transformer_blocks", count, layers)
+    return tensors(shapes | ({"controlnet_mode_embedder.weight": (modes, 3072)} if modes else {}), "BF16")
+
+
 def ip_adapter(features: int, projection: dict[str, Shape]) -> Tensors:
     layers = {f"ip_adapter.{number}.to_{name}_ip": (640, features) for number in (1, 3) for name in ("k", "v")}
     return weights(layers, "F16") | tensors(projection, "F16", prefix="image_proj.")
@@ -281,8 +297,15 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "controlnet/Qwen-Image-InstantX-ControlNet-Inpainting.safetensors": lambda: qwen_controlnet(68),
     "controlnet/Qwen-Image-InstantX-ControlNet-Union.safetensors": lambda: qwen_controlnet(64),
     "controlnet/some-controlnet-qwen.safetensors": lambda: qwen_controlnet(72),
-    "controlnet/FLUX.1-dev-ControlNet-Union-Pro-2.0.safetensors": lambda: weights(
-        {"controlnet_x_embedder": (3072, 64)} | blocks("transformer_blocks", 6, {"attn.to_q": (3072, 3072)})
+    "controlnet/FLUX.1-dev-ControlNet-Union-Pro-2.0.safetensors": lambda: flux_controlnet(64),
+    "controlnet/FLUX.1-dev-ControlNet-Union-Pro.safetensors": lambda: flux_controlnet(
+        64, double=5, single=10, modes=10
+    ),
+    "controlnet/FLUX.1-dev-ControlNet-Depth.safetensors": lambda: flux_controlnet(64, single=10),
+    "controlnet/FLUX.1-dev-Controlnet-Inpainting-Beta.safetensors": lambda: flux_controlnet(68),
+    "controlnet/some-controlnet-flux.safetensors": lambda: flux_controlnet(72),
+    "controlnet/flux-controlnet-canny-diffusers.safetensors": lambda: (
+        flux_controlnet(64, double=2) | one("input_hint_block.conv_in.weight", 16, 3, 3, 3)
     ),
     "controlnet/flux-canny-controlnet-v3.safetensors": lambda: (
         weights(

@@ -96,6 +96,18 @@ NEW = {
     "controlnet/Qwen-Image-InstantX-ControlNet-Union.safetensors": (
         "controlnet union for qwen-image, qwen-image-instantx-controlnet-union"
     ),
+    "controlnet/FLUX.1-dev-ControlNet-Union-Pro-2.0.safetensors": (
+        "controlnet union for flux-dev, flux.1-dev-controlnet-union-pro-2.0"
+    ),
+    "controlnet/FLUX.1-dev-ControlNet-Union-Pro.safetensors": (
+        "controlnet union for flux-dev, flux.1-dev-controlnet-union-pro"
+    ),
+    "controlnet/FLUX.1-dev-ControlNet-Depth.safetensors": (
+        "controlnet depth for flux-dev, flux.1-dev-controlnet-depth"
+    ),
+    "controlnet/FLUX.1-dev-Controlnet-Inpainting-Beta.safetensors": (
+        "controlnet inpaint for flux-dev, flux.1-dev-controlnet-inpainting-beta"
+    ),
     "embeddings/easynegative.safetensors": "embedding sd, easynegative",
     "embeddings/negativeXL_D.safetensors": "embedding sdxl, negativexl_d",
     "loras/sd15-kohya.safetensors": "lora sd, sd15-kohya",
@@ -248,11 +260,16 @@ LEFT = {
     "controlnet/some-controlnet-qwen.safetensors": (
         "some-controlnet-qwen.safetensors is no ControlNet of a published shape for Qwen-Image."
     ),
-    "controlnet/FLUX.1-dev-ControlNet-Union-Pro-2.0.safetensors": (
-        "It is a ControlNet for a transformer, such as those of FLUX.1 and Stable Diffusion 3, which is not supported."
+    "controlnet/some-controlnet-flux.safetensors": (
+        "some-controlnet-flux.safetensors is no ControlNet of a published shape for FLUX.1."
+    ),
+    "controlnet/flux-controlnet-canny-diffusers.safetensors": (
+        "flux-controlnet-canny-diffusers.safetensors is a ControlNet of XLabs, which takes the pixels of its control "
+        "image, and is not supported."
     ),
     "controlnet/flux-canny-controlnet-v3.safetensors": (
-        "It is a ControlNet for a transformer, such as those of FLUX.1 and Stable Diffusion 3, which is not supported."
+        "It is a ControlNet for a transformer, such as those of XLabs and of Stable Diffusion 3, which is not "
+        "supported."
     ),
     "controlnet/t2iadapter_canny_sd15v2.safetensors": "It is a T2I-Adapter, which is not supported.",
     "controlnet/control-lora-canny-rank256.safetensors": "It is a Control-LoRA, which is not supported.",
