@@ -188,6 +188,8 @@ class ModelFamily:
     """None where its models take no LoRAs."""
     controlnet: ControlNetSupport | None = None
     """None where its models take no ControlNets, and where those are of a UNet (`text_features`)."""
+    takes_inpaint_patch: bool = False
+    """Whether Fooocus' inpaint patch was made for its models (`catalog.inspection.inpaint_patch`)."""
     embedding: EmbeddingSupport | None = None
     """None where its models take no textual inversions."""
     preview_decoder: str = ""

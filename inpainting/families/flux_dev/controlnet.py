@@ -54,7 +54,7 @@ KINDS_WITHOUT_MODES = {
 """What a ControlNet-Union without such embeddings was trained on (Shakker-Labs/FLUX.1-dev-ControlNet-Union-Pro-2.0)."""
 
 
-class FluxControlNetModel(diffusers.FluxControlNetModel):
+class FluxControlNetModel(diffusers.FluxControlNetModel):  # type: ignore[misc]  # diffusers ships no types
     """diffusers' network, which may take further channels with the latents of its control image."""
 
     @register_to_config
