@@ -101,8 +101,8 @@ def test_a_patched_model_equals_the_published_steps(
     assert model.notes == []
     changed = load(spec_of(files / "changed" / "mine.safetensors", "sdxl"), CPU)
     head = torch.load(files / "fooocus_inpaint_head.pth", weights_only=True)["head"]
-    for changes in ({"strength": 1.0}, {"strength": 0.6, "guidance_scale": 4.0}):
-        requested = request(**{"scheduler": "DDIMScheduler", "guidance_scale": 1.0, **changes})
+    for strength, guidance_scale in ((1.0, 1.0), (0.6, 4.0)):
+        requested = request(scheduler="DDIMScheduler", strength=strength, guidance_scale=guidance_scale)
         reference = reference_of(changed, requested)
         with first_layer_with_head(reference, head):
             expected = run_reference(reference, changed.spec, requested)

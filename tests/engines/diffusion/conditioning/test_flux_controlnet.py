@@ -61,8 +61,14 @@ def inpainter(folder: Path) -> ModelSpec:
 def union(folder: Path) -> ModelSpec:
     """One with an embedding of each mode, as the first ones have."""
     return tiny_adapters.saved_controlnet(
-        *(folder / "union", "flux-dev", ControlImageKind.UNION),
-        **{"seed": 1, "inpaints": False, "num_layers": 2, "num_single_layers": 1, "num_mode": 10},
+        folder / "union",
+        "flux-dev",
+        ControlImageKind.UNION,
+        seed=1,
+        inpaints=False,
+        num_layers=2,
+        num_single_layers=1,
+        num_mode=10,
     )
 
 
