@@ -32,6 +32,8 @@ SD3 = register(
                 "tokenizer_3": Component(("transformers.T5TokenizerFast", "transformers.T5Tokenizer")),
                 "scheduler": Component(tuple(f"diffusers.{name}" for name in FLOW_SCHEDULERS)),
             },
+            component_file="inpainting.families.sd3.files:Sd3File",
+            file_channels=16,
         ),
         implementation="inpainting.families.sd3.network:StableDiffusion3",
         pipeline_class="StableDiffusion3InpaintPipeline",
@@ -51,5 +53,7 @@ SD3 = register(
         text_layer=2,
         latent_channels=16,
         vae_scaling_factor=1.5305,
+        vae_names=r"sd3",
+        vae_configuration="parts/sd3",
     )
 )
