@@ -33,6 +33,7 @@ from tests.engines.diffusion.pipelines import CPU, denoised, ignore_step, refere
 from tests.support import original_layout
 
 UNET = "model.diffusion_model."
+PATCH_NAME, HEAD_NAME = "inpaint_v26.fooocus.patch", "fooocus_inpaint_head.pth"
 FEATURES = 16
 """Of the tiny UNet's first layer."""
 
@@ -56,14 +57,22 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch[name.removeprefix("model.")] = (numbers, least, most)
         changed[name] = weight + numbers.float() / 255 * (most - least) + least
     save_file(changed, folder / "changed" / "mine.safetensors")
-    torch.save(patch, folder / "inpaint_v26.fooocus.patch")
+    torch.save(patch, folder / PATCH_NAME)
     head = {"head": torch.randn(FEATURES, 5, 3, 3, generator=generator)}
-    torch.save(head, folder / "fooocus_inpaint_head.pth")
+    torch.save(head, folder / HEAD_NAME)
     return folder
 
 
+@pytest.fixture
+def pickles(tmp_path: Path) -> Path:
+    """The two pickles with one weight."""
+    torch.save({"out.2.bias": (torch.zeros(3, dtype=torch.uint8), *torch.ones(2))}, tmp_path / PATCH_NAME)
+    torch.save({"head": torch.zeros(FEATURES, 5, 3, 3)}, tmp_path / HEAD_NAME)
+    return tmp_path
+
+
 def add(files: Path, origin: str, slug: str = "mine", *more: str) -> InferenceModel:
-    parts = [f"--part={files / name}" for name in ("inpaint_v26.fooocus.patch", "fooocus_inpaint_head.pth")]
+    parts = [f"--part={files / name}" for name in (PATCH_NAME, HEAD_NAME)]
     call_command("add_model", slug, "--family=sdxl", f"--from={files / origin}", *parts, *more, stdout=StringIO())
     return InferenceModel.objects.get(slug=slug)
 
@@ -90,9 +99,12 @@ def first_layer_with_head(reference: Any, head: torch.Tensor) -> Iterator[None]:
     hook.remove()
 
 
-@pytest.mark.parametrize("origin", [pytest.param("one/mine.safetensors", marks=pytest.mark.full), "folder"])
+@pytest.mark.parametrize(
+    ("origin", "strength", "guidance_scale"),
+    [("folder", 0.6, 4.0), pytest.param("one/mine.safetensors", 1.0, 1.0, marks=pytest.mark.full)],
+)
 def test_a_patched_model_equals_the_published_steps(
-    db: None, tmp_path: Path, settings: Any, files: Path, origin: str
+    db: None, tmp_path: Path, settings: Any, files: Path, origin: str, strength: float, guidance_scale: float
 ) -> None:
     settings.MODELS_DIR = tmp_path / "models"
     row = add(files, origin)
@@ -100,14 +112,13 @@ def test_a_patched_model_equals_the_published_steps(
     model = load(replace(row.spec, width=64, height=64), CPU)
     assert model.notes == []
     changed = load(spec_of(files / "changed" / "mine.safetensors", "sdxl"), CPU)
-    head = torch.load(files / "fooocus_inpaint_head.pth", weights_only=True)["head"]
-    for strength, guidance_scale in ((1.0, 1.0), (0.6, 4.0)):
-        requested = request(scheduler="DDIMScheduler", strength=strength, guidance_scale=guidance_scale)
-        reference = reference_of(changed, requested)
-        with first_layer_with_head(reference, head):
-            expected = run_reference(reference, changed.spec, requested)
-        assert_equal(denoised(model, requested), expected)
-        assert not torch.allclose(denoised(changed, requested), expected, atol=1e-2)
+    head = torch.load(files / HEAD_NAME, weights_only=True)["head"]
+    requested = request(scheduler="DDIMScheduler", strength=strength, guidance_scale=guidance_scale)
+    reference = reference_of(changed, requested)
+    with first_layer_with_head(reference, head):
+        expected = run_reference(reference, changed.spec, requested)
+    assert_equal(denoised(model, requested), expected)
+    assert not torch.allclose(denoised(changed, requested), expected, atol=1e-2)
 
 
 @pytest.mark.full
@@ -134,11 +145,11 @@ class Program:
         return os.mkdir, (str(self.trace),)
 
 
-def test_a_pickle_that_runs_a_program_is_refused(files: Path, tmp_path: Path) -> None:
+def test_a_pickle_that_runs_a_program_is_refused(pickles: Path, tmp_path: Path) -> None:
     patch, trace = tmp_path / "evil.patch", tmp_path / "trace"
     torch.save({"diffusion_model.out.2.bias": Program(trace)}, patch)
     with pytest.raises(ModelRefused, match=r"evil\.patch is not what Fooocus publishes: it cannot be read as weights"):
-        unpickle([patch, files / "fooocus_inpaint_head.pth"], tmp_path / "target")
+        unpickle([patch, pickles / HEAD_NAME], tmp_path / "target")
     assert not trace.exists()
 
 
@@ -153,16 +164,16 @@ def test_a_pickle_that_runs_a_program_is_refused(files: Path, tmp_path: Path) ->
     ],
 )
 def test_pickles_of_other_contents_are_refused(
-    files: Path, tmp_path: Path, name: str, contents: Any, message: str
+    pickles: Path, tmp_path: Path, name: str, contents: Any, message: str
 ) -> None:
     torch.save(contents, tmp_path / name)
-    other = "fooocus_inpaint_head.pth" if name.endswith(".patch") else "inpaint_v26.fooocus.patch"
+    other = HEAD_NAME if name.endswith(".patch") else PATCH_NAME
     with pytest.raises(ModelRefused, match=message):
-        unpickle([tmp_path / name, files / other], tmp_path / "target")
+        unpickle([tmp_path / name, pickles / other], tmp_path / "target")
 
 
-def test_reading_takes_bounded_memory_and_time(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = [files / "inpaint_v26.fooocus.patch", files / "fooocus_inpaint_head.pth"]
+def test_reading_takes_bounded_memory_and_time(pickles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [pickles / PATCH_NAME, pickles / HEAD_NAME]
     for name, value in (("LIBRARY_BYTES", 2**24), ("MAX_SECONDS", 0), ("MAX_PATCH_BYTES", 10)):
         with monkeypatch.context() as patched:
             patched.setattr(inpaint_patches, name, value)

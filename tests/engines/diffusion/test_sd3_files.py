@@ -148,6 +148,7 @@ def test_files_of_every_component_equal_the_whole_model(spec: ModelSpec, comfyui
             assert json.loads(json.dumps(model.transformer.config[name])) == whole[name], name
 
 
+@pytest.mark.full
 def test_a_file_with_the_vae_or_with_everything_equals_the_whole_model(spec: ModelSpec, comfyui: Path) -> None:
     path, expected = file(comfyui, "sd3.5_large"), denoised(load(spec, CPU), requested())
     tensors = load_file(path)
@@ -166,6 +167,7 @@ def test_a_file_with_the_vae_or_with_everything_equals_the_whole_model(spec: Mod
         model.delete()
 
 
+@pytest.mark.full
 def test_a_gguf_file_equals_its_numbers(comfyui: Path) -> None:
     path = file(comfyui, "sd3.5_large")
     tensors = {name.removeprefix("model.diffusion_model."): tensor for name, tensor in load_file(path).items()}

@@ -184,9 +184,9 @@ def test_an_inpainting_one_equals_the_published_steps(
     ("kind", "changes"),
     [
         ("canny", {}),
-        ("tile", {}),
+        pytest.param("tile", {}, marks=pytest.mark.full),
         ("depth", {"strength": 0.7, "control_strength": 0.6, "control_end": 0.6}),
-        ("openpose", {"control_start": 0.2}),
+        pytest.param("openpose", {"control_start": 0.2}, marks=pytest.mark.full),
     ],
 )
 def test_a_union_equals_the_reference_pipeline(
@@ -221,6 +221,7 @@ def test_what_fills_the_hole_depends_on_what_is_around_it(spec: ModelSpec, inpai
     close(latents, same)
 
 
+@pytest.mark.full
 def test_requests_share_calls_with_the_results_they_have_alone(
     spec: ModelSpec, inpainter: ModelSpec, union: ModelSpec, depth: ModelSpec
 ) -> None:
@@ -246,6 +247,7 @@ def test_requests_share_calls_with_the_results_they_have_alone(
     assert all(differ(first, other) for other in others)
 
 
+@pytest.mark.full
 def test_another_shape_or_kind_is_refused(
     spec: ModelSpec, inpainter: ModelSpec, union: ModelSpec, depth: ModelSpec, folder: Path
 ) -> None:
