@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.request import PaintSettings
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
@@ -18,6 +19,7 @@ from inpainting.engines.diffusion.conditioning.text_conditioning import TextCond
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.families.flux.network import pad_or_truncate, read_by_t5
 from inpainting.families.z_image.network import ZImage, ZImagePrompts
+from inpainting.networks.device.hardware import Hardware
 
 MAX_TOKENS = 256
 """Tokens of a prompt that T5 reads, as in `StableDiffusion3InpaintPipeline`; the CLIPs read 77."""
@@ -28,6 +30,11 @@ class StableDiffusion3(ZImage):
 
     It was not trained for inpainting either.
     """
+
+    def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
+        # The class does not name them for compiling, as those of the other transformers do.
+        pipeline.transformer._repeated_blocks = pipeline.transformer._no_split_modules
+        super().__init__(pipeline, hardware, spec)
 
     def levels(self, scheduler: Any, steps: int) -> NDArray[np.float64]:
         """Return levels from the scheduler's highest to its lowest, which it shifts in its configuration too."""
