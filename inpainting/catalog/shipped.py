@@ -13,6 +13,7 @@ MB, GB = 10**6, 10**9
 OPENRAIL_M = "CreativeML OpenRAIL-M"
 OPENRAIL_M_URL = "https://huggingface.co/spaces/CompVis/stable-diffusion-license"
 OPENRAIL_PLUS_PLUS = "CreativeML OpenRAIL++-M"
+STABILITY_LICENCE = "Stability AI Community License; gated: accept it on the hub, then set HF_TOKEN"
 FLUX_DEV_LICENCE = "FLUX.1 [dev] Non-Commercial License; gated: accept it on the hub, then set HF_TOKEN"
 FOOOCUS_CHECKPOINTS = (
     *("juggernautXL_v8Rundiffusion.safetensors", "juggernautXL_version6Rundiffusion.safetensors"),
@@ -257,6 +258,35 @@ SHIPPED = (
         memory_bytes=62 * GB,
         aliases=("Qwen/Qwen-Image", "Qwen-Image", "qwen_image_bf16.safetensors"),
         **families.get("qwen-image").defaults,
+    ),
+    # In bfloat16: the transformer has 2.5 or 8.1 billion numbers, the text encoders 5.6, the VAE 0.1.
+    *(
+        ModelSpec(
+            slug=slug,
+            label=label,
+            family="sd3",
+            repo=f"stabilityai/{name}",
+            licence=STABILITY_LICENCE,
+            licence_url=f"https://huggingface.co/stabilityai/{name}/blob/main/LICENSE.md",
+            size_bytes=size_bytes,
+            memory_bytes=memory_bytes,
+            aliases=(f"stabilityai/{name}", name, f"{file}.safetensors"),
+            **{**families.get("sd3").defaults, "steps": steps, "guidance_scale": guidance_scale},
+        )
+        for slug, label, name, file, size_bytes, memory_bytes, steps, guidance_scale in (
+            (
+                *("sd35-medium", "Stable Diffusion 3.5 Medium", "stable-diffusion-3.5-medium", "sd3.5_medium"),
+                *(16_300 * MB, 19 * GB, 40, 4.5),
+            ),
+            (
+                *("sd35-large", "Stable Diffusion 3.5 Large", "stable-diffusion-3.5-large", "sd3.5_large"),
+                *(27_600 * MB, 31 * GB, 28, 3.5),
+            ),
+            (
+                *("sd35-large-turbo", "Stable Diffusion 3.5 Large Turbo", "stable-diffusion-3.5-large-turbo"),
+                *("sd3.5_large_turbo", 27_600 * MB, 31 * GB, 4, 1.0),
+            ),
+        )
     ),
     # One ONNX file each. Big-LaMa (R. Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier
     # Convolutions", WACV 2022) as Carve exported it; MI-GAN (A. Sargsyan et al., ICCV 2023) from its first author.

@@ -91,6 +91,8 @@ class ControlNetSupport:
     kinds: frozenset[str]
     """The kinds of control images, of `specs.ControlImageKind`, that its ControlNet-Unions were trained on."""
 
+    network: str = ""
+    """The class in place of that of diffusers, as "module:name"; "" for the one of diffusers."""
     is_converted: bool = False
     """Whether diffusers changes the tensors of a ControlNet in one file (`from_single_file`)."""
 
@@ -186,6 +188,8 @@ class ModelFamily:
     """None where its models take no LoRAs."""
     controlnet: ControlNetSupport | None = None
     """None where its models take no ControlNets, and where those are of a UNet (`text_features`)."""
+    takes_inpaint_patch: bool = False
+    """Whether Fooocus' inpaint patch was made for its models (`catalog.inspection.inpaint_patch`)."""
     embedding: EmbeddingSupport | None = None
     """None where its models take no textual inversions."""
     preview_decoder: str = ""

@@ -51,7 +51,6 @@ KNOWN_FILES = (
         reason=AS_FOLDER,
     ),
     KnownFile("FLUX.1 Redux", (r"\Aredux_(up|down)\.",)),
-    KnownFile("a model of Stable Diffusion 3", (IN + r"joint_blocks\.\d+\.",)),
     KnownFile("a transformer of HiDream", (IN + r"double_stream_blocks\.\d+\.",)),
     KnownFile("a transformer of HunyuanVideo", (r"individual_token_refiner\.",)),
     KnownFile("a transformer of LTX-Video", (IN + r"patchify_proj\.",)),
@@ -67,7 +66,7 @@ KNOWN_FILES = (
     KnownFile("a ControlNet for Z-Image", (r"\Acontrol_(all_x_embedder|layers)\b",)),
     KnownFile("a ControlNet for Qwen-Image", (r"\Acontrolnet_(x_embedder|blocks)\.", r"\.img_mod\.")),
     KnownFile(
-        "a ControlNet for a transformer, such as those of FLUX.1 and Stable Diffusion 3",
+        "a ControlNet for a transformer, such as those of XLabs and of Stable Diffusion 3",
         (r"\Acontrolnet_(x_embedder|blocks|single_blocks|mode_embedder)\.",),
     ),
     KnownFile("a Control-LoRA", (r"\Alora_controlnet\Z",)),
@@ -97,12 +96,6 @@ KNOWN_FILES = (
         "umT5, the text encoder of Wan",
         # T5 has these in its first block alone.
         (r"\A(encoder\.)?block\.1\.layer\.0\.SelfAttention\.relative_attention_bias\.",),
-    ),
-    KnownFile(
-        "CLIP-G, a text encoder of SDXL",
-        (r"\Atext_model\.final_layer_norm\.weight\Z",),
-        1280,
-        reason="which comes with the checkpoints of that family and is not added alone.",
     ),
 )
 """The first that fits is meant."""

@@ -352,6 +352,9 @@ def test_each_shipped_model_has_a_licence_a_size_and_names_of_its_own() -> None:
         ("flux2-klein-4b", 4, 1.0),  # its model card
         ("flux2-klein-base-4b", 50, 4.0),  # the example in diffusers' pipeline
         ("qwen-image", 50, 4.0),  # its model card (`true_cfg_scale`)
+        ("sd35-medium", 40, 4.5),  # its model card, as the next two
+        ("sd35-large", 28, 3.5),
+        ("sd35-large-turbo", 4, 1.0),
     ],
 )
 def test_a_shipped_model_has_the_published_steps_and_guidance_scale(

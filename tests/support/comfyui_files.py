@@ -82,6 +82,43 @@ def qwen_controlnet(channels: int) -> Tensors:
     return tensors(shapes, "BF16")
 
 
+def flux_controlnet(channels: int, *, double: int = 6, single: int = 0, modes: int = 0) -> Tensors:
+    """A ControlNet for FLUX.1, with channels of its control image's tokens. modes: of a Union that embeds each."""
+    shapes: dict[str, Shape] = {
+        "controlnet_x_embedder.weight": (3072, channels),
+        "x_embedder.weight": (3072, 64),
+        "context_embedder.weight": (3072, 4096),
+        "time_text_embed.text_embedder.linear_1.weight": (3072, 768),
+        "time_text_embed.guidance_embedder.linear_1.weight": (3072, 256),
+    }
+    layers: dict[str, Shape] = {"attn.norm_q.weight": (128,), "attn.to_q.weight": (3072, 3072)}
+    for name, count in (("", double), ("single_", single)):
+        shapes |= blocks(f"controlnet_{name}blocks", count, {"weight": (3072, 3072)})
+        shapes |= blocks(f"{name}transformer_blocks", count, layers)
+    return tensors(shapes | ({"controlnet_mode_embedder.weight": (modes, 3072)} if modes else {}), "BF16")
+
+
+def sd3(layers: int, positions: int, dual: int = 0, *, prefix: str = "model.diffusion_model.") -> Tensors:
+    """The transformer of Stable Diffusion 3.5 and its VAE.
+
+    positions: along each side. dual: layers that attend twice.
+    """
+    width = 64 * layers
+    layer: dict[str, Shape] = {"attn.qkv.weight": (3 * width, width), "attn.ln_q.weight": (64,)}
+    twice: dict[str, Shape] = {"x_block.attn2.qkv.weight": (3 * width, width)}
+    shapes: dict[str, Shape] = {
+        "pos_embed": (1, positions**2, width),
+        "x_embedder.proj.weight": (width, 16, 2, 2),
+        "context_embedder.weight": (width, 4096),
+        "y_embedder.mlp.0.weight": (width, 2048),
+        "final_layer.linear.weight": (64, width),
+        **blocks("joint_blocks", layers, {f"x_block.{name}": shape for name, shape in layer.items()}),
+        **blocks("joint_blocks", layers, {f"context_block.{name}": shape for name, shape in layer.items()}),
+        **blocks("joint_blocks", dual, twice),
+    }
+    return tensors(shapes, "F16", prefix=prefix) | vae(16, prefix="first_stage_model.")
+
+
 def ip_adapter(features: int, projection: dict[str, Shape]) -> Tensors:
     layers = {f"ip_adapter.{number}.to_{name}_ip": (640, features) for number in (1, 3) for name in ("k", "v")}
     return weights(layers, "F16") | tensors(projection, "F16", prefix="image_proj.")
@@ -161,8 +198,12 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "checkpoints/Hyper-SDXL-1step-Unet-Comfyui.fp16.safetensors": lambda: unet(2048),
     "checkpoints/instruct-pix2pix-00-22000.safetensors": lambda: checkpoint(768, 8),
     "checkpoints/cosxl_edit.safetensors": lambda: checkpoint(2048, 8) | one("edm_vpred.sigma_max"),
-    "checkpoints/sd3.5_large.safetensors": lambda: weights(
-        {"joint_blocks.37.x_block.mlp.fc1": (9728, 2432)}, prefix="model.diffusion_model."
+    "checkpoints/sd3.5_large.safetensors": lambda: sd3(38, 192),
+    "checkpoints/sd3.5_medium_incl_clips_t5xxlfp8scaled.safetensors": lambda: (
+        sd3(24, 384, 13)
+        | clip_text(prefix="text_encoders.clip_l.transformer.")
+        | clip_text(1280, prefix="text_encoders.clip_g.transformer.")
+        | {f"text_encoders.t5xxl.transformer.{name}": tensor for name, tensor in scaled(t5()).items()}
     ),
     "checkpoints/flux1-dev-fp8.safetensors": lambda: (
         flux(prefix="model.diffusion_model.", dtype="F8_E4M3")
@@ -216,7 +257,7 @@ FILES: dict[str, Callable[[], Tensors]] = {
         one("cap_embedder.0.weight", 2304) | weights(blocks("layers", 2, {"attention.qkv": (5120, 2304)}))
     ),
     f"{DIT}ltxv-13b-0.9.8.safetensors": lambda: one("patchify_proj.weight", 4096, 128),
-    f"{DIT}sd3.5_medium.safetensors": lambda: one("joint_blocks.0.context_block.adaLN_modulation.1.bias", 9216),
+    f"{DIT}sd3.5_medium.safetensors": lambda: sd3(24, 384, 13),
     "unet/flux1-fill-dev-Q8_0.gguf": lambda: flux(channels=384),
     "unet/flux1-dev-Q8_0.gguf": flux,
     "unet/Chroma1-HD-Q8_0.gguf": chroma,
@@ -244,6 +285,7 @@ FILES: dict[str, Callable[[], Tensors]] = {
     f"{ENCODERS}mistral_3_small_flux2_bf16.safetensors": lambda: weights({"model.embed_tokens": (131072, 5120)}),
     # VAEs
     "vae/ae.safetensors": lambda: vae(16, prefix="", dtype="F32"),
+    "vae/sd3_vae.safetensors": lambda: vae(16, prefix=""),
     "vae/sdxl_vae.safetensors": lambda: vae(prefix=""),
     "vae/vae-ft-mse-840000-ema-pruned.safetensors": lambda: vae(prefix=""),
     "vae/clearvae.safetensors": lambda: vae(prefix=""),
@@ -281,8 +323,15 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "controlnet/Qwen-Image-InstantX-ControlNet-Inpainting.safetensors": lambda: qwen_controlnet(68),
     "controlnet/Qwen-Image-InstantX-ControlNet-Union.safetensors": lambda: qwen_controlnet(64),
     "controlnet/some-controlnet-qwen.safetensors": lambda: qwen_controlnet(72),
-    "controlnet/FLUX.1-dev-ControlNet-Union-Pro-2.0.safetensors": lambda: weights(
-        {"controlnet_x_embedder": (3072, 64)} | blocks("transformer_blocks", 6, {"attn.to_q": (3072, 3072)})
+    "controlnet/FLUX.1-dev-ControlNet-Union-Pro-2.0.safetensors": lambda: flux_controlnet(64),
+    "controlnet/FLUX.1-dev-ControlNet-Union-Pro.safetensors": lambda: flux_controlnet(
+        64, double=5, single=10, modes=10
+    ),
+    "controlnet/FLUX.1-dev-ControlNet-Depth.safetensors": lambda: flux_controlnet(64, single=10),
+    "controlnet/FLUX.1-dev-Controlnet-Inpainting-Beta.safetensors": lambda: flux_controlnet(68),
+    "controlnet/some-controlnet-flux.safetensors": lambda: flux_controlnet(72),
+    "controlnet/flux-controlnet-canny-diffusers.safetensors": lambda: (
+        flux_controlnet(64, double=2) | one("input_hint_block.conv_in.weight", 16, 3, 3, 3)
     ),
     "controlnet/flux-canny-controlnet-v3.safetensors": lambda: (
         weights(

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from inpainting.catalog.specs import ControlImageKind, Kind, ModelSpec
+from inpainting.families.flux_dev.controlnet import FluxControlNetModel
 from tests.support.tiny_models import FEATURES
 
 HIDDEN_SIZE, EMBEDDING_SIZE = 32, 16
@@ -103,8 +104,33 @@ def qwen_image_controlnet(*, seed: int = 0, inpaints: bool = True, **more: Any) 
     return network.eval()
 
 
+def flux_controlnet(*, seed: int = 0, inpaints: bool = True, **more: Any) -> Any:
+    """A ControlNet for a model of the family flux-dev, with random weights in its zero-initialised layers."""
+    torch.manual_seed(seed)
+    shape: dict[str, Any] = {
+        "in_channels": 4 * 16,
+        "num_layers": 1,
+        "num_single_layers": 0,
+        "attention_head_dim": 16,
+        "num_attention_heads": 2,
+        "joint_attention_dim": FEATURES,
+        "pooled_projection_dim": FEATURES,
+        "guidance_embeds": True,
+        "axes_dims_rope": [4, 6, 6],
+        "extra_condition_channels": 4 if inpaints else 0,
+    }
+    network = FluxControlNetModel(**{**shape, **more})
+    for layer in (network.controlnet_x_embedder, *network.controlnet_blocks, *network.controlnet_single_blocks):
+        torch.nn.init.normal_(layer.weight, std=0.3)
+    return network.eval()
+
+
 def saved_controlnet(folder: Path, family: str, control: ControlImageKind, *, seed: int = 0, **more: Any) -> ModelSpec:
-    builders: dict[str, Callable[..., Any]] = {"z-image": z_image_controlnet, "qwen-image": qwen_image_controlnet}
+    builders: dict[str, Callable[..., Any]] = {
+        "flux-dev": flux_controlnet,
+        "z-image": z_image_controlnet,
+        "qwen-image": qwen_image_controlnet,
+    }
     build = builders.get(family) or partial(controlnet, family)
     build(seed=seed, **more).save_pretrained(folder, safe_serialization=True)
     return ModelSpec(

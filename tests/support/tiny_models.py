@@ -29,6 +29,8 @@ from diffusers import (
     QwenImageEditPlusPipeline,
     QwenImageInpaintPipeline,
     QwenImageTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3InpaintPipeline,
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLInpaintPipeline,
@@ -80,10 +82,10 @@ def tokenizer(folder: Path) -> CLIPTokenizer:
     )
 
 
-def t5_encoder(pieces: T5TokenizerFast) -> T5EncoderModel:
+def t5_encoder(pieces: T5TokenizerFast, width: int = FEATURES) -> T5EncoderModel:
     reader = T5Config(
         vocab_size=len(pieces),
-        d_model=FEATURES,
+        d_model=width,
         d_kv=8,
         d_ff=37,
         num_layers=2,
@@ -318,6 +320,46 @@ def chroma(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
     )
 
 
+def sd3(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
+    """A pipeline of the family `sd3`, with the published numbers of VAE and scheduler.
+
+    inpainting: ignored, as no published model of the family was trained for it.
+    """
+    torch.manual_seed(seed)
+    words, pieces = tokenizer(scratch / "words"), t5_tokenizer()
+    network = SD3Transformer2DModel(
+        sample_size=32,
+        num_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=2 * FEATURES,
+        caption_projection_dim=32,
+        pooled_projection_dim=FEATURES + 16,
+        pos_embed_max_size=32,
+        dual_attention_layers=(0,),
+        qk_norm="rms_norm",
+    )
+    big = text_config(len(words), hidden_act="gelu", projection_dim=16)
+    big.hidden_size = 16
+    return StableDiffusion3InpaintPipeline(
+        vae=vae(
+            latent_channels=16,
+            scaling_factor=1.5305,
+            shift_factor=0.0609,
+            use_quant_conv=False,
+            use_post_quant_conv=False,
+        ).eval(),
+        text_encoder=CLIPTextModelWithProjection(text_config(len(words), projection_dim=FEATURES)).eval(),
+        text_encoder_2=CLIPTextModelWithProjection(big).eval(),
+        text_encoder_3=t5_encoder(pieces, width=2 * FEATURES),
+        tokenizer=words,
+        tokenizer_2=words,
+        tokenizer_3=pieces,
+        transformer=network.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )
+
+
 def z_image(scratch: Path, *, inpainting: bool = True, seed: int = 0) -> Any:
     """A pipeline of the family `z-image`, with the published numbers of VAE and scheduler.
 
@@ -483,6 +525,7 @@ BUILDERS = {
     "flux-kontext": flux_kontext,
     "flux2-klein": flux2_klein,
     "qwen-image": qwen_image,
+    "sd3": sd3,
     "qwen-image-edit": qwen_image_edit,
     "z-image": z_image,
 }

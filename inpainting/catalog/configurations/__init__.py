@@ -7,9 +7,10 @@ which predicts velocity), `sdxl` (stabilityai). All of them read CLIP's vocabula
 
 `parts/flux` holds the configurations of what transformers of FLUX.1 lack: CLIP and T5 as text encoders, both
 tokenizers, and the VAE (Black Forest Labs). T5's vocabulary (Raffel et al. 2020, arXiv 1910.10683) is kept as the file
-that the library tokenizers reads. `parts/chroma` is T5 by the names that it has in Chroma. `parts/qwen3-4b` (Alibaba
-Cloud) is a text encoder with its tokenizer. All models of Qwen since Qwen2 (arXiv 2407.10671) read one vocabulary,
-which follows from its merges, and differ in special tokens.
+that the library tokenizers reads. `parts/chroma` is T5 by the names that it has in Chroma. `parts/sd3` is what Stable
+Diffusion 3 has: these text encoders, CLIP-G and a VAE of its own (Stability AI). `parts/qwen3-4b` (Alibaba Cloud) is a
+text encoder with its tokenizer. All models of Qwen since Qwen2 (arXiv 2407.10671) read one vocabulary, which follows
+from its merges, and differ in special tokens.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from inpainting.catalog.inspection.diffusers_folder import (
 )
 from inpainting.catalog.inspection.files import CONFIG, INDEX, ModelRefused, check_single_file, json_object, names_in
 from inpainting.catalog.inspection.gguf_header import read_weights_header
+from inpainting.catalog.inspection.inpaint_patch import patch_of
 from inpainting.catalog.inspection.known_files import refuse_known
 from inpainting.families.layouts import DiffusersLayout
 
@@ -97,7 +98,12 @@ def unet_channels(header: Mapping[str, Any]) -> int:
 
 
 def is_trained_to_fill(weights: Path) -> bool:
-    """Whether the UNet of an installed checkpoint or pipeline takes the mask and the masked image too."""
+    """Whether the UNet of an installed checkpoint or pipeline takes the mask and the masked image too.
+
+    It does with an inpaint patch.
+    """
+    if patch_of(weights) is not None:
+        return True
     if weights.is_file():
         return unet_channels(read_weights_header(weights)) == INPAINTING_CHANNELS
     configuration = weights / "unet" / CONFIG

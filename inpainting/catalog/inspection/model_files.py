@@ -9,7 +9,8 @@ from typing import Any
 from inpainting import families
 from inpainting.catalog.inspection.checkpoint_file import check_checkpoint
 from inpainting.catalog.inspection.diffusers_folder import check_folder, pipeline_files
-from inpainting.catalog.inspection.files import INDEX, ONNX, ModelRefused, only_file
+from inpainting.catalog.inspection.files import INDEX, ONNX, ModelRefused, names_in, only_file
+from inpainting.catalog.inspection.inpaint_patch import PATCH, check_patch_of
 from inpainting.catalog.inspection.onnx_files import check_onnx
 from inpainting.catalog.inspection.onnx_folder import check_onnx_folder, onnx_folder_files
 from inpainting.catalog.inspection.transformers_folder import check_transformers_folder, transformers_files
@@ -36,9 +37,11 @@ def check_model(path: Path, family: str, names: Sequence[str] | None = None) -> 
         case TransformersLayout():
             check_transformers_folder(path, layout)
         case DiffusersLayout() if path.is_dir():
-            check_folder(path, family, names)
+            check_folder(path, family, [name for name in names or names_in(path) if name != PATCH])
+            check_patch_of(path, family)
         case DiffusersLayout():
             check_checkpoint(path, family)
+            check_patch_of(path, family)
 
 
 def model_files(names: Iterable[str], family: str, variant: str, read_index: Callable[[], dict[str, Any]]) -> list[str]:

@@ -245,7 +245,8 @@ class TransformerFile(ComponentFile):
             check_single_file(path)
             header = read_header(path)
             refuse_known(header, path.name)
-            component = next((name for name, other in self.components.items() if other.size_of(header)), "")
+            fitting = (name for name, other in self.components.items() if other.size_of(header))
+            component = self.component_in(header) or next(fitting, "")
             if not component:
                 labels = " or ".join(map(self.label_of, self.components))
                 raise ModelRefused(f"{path.name} is no file of {labels}, which {self.models} has.")

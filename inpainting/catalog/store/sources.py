@@ -28,6 +28,7 @@ from inpainting.catalog.inspection.checkpoint_file import (
     can_configure,
     configuration_files,
     configuration_folder,
+    is_trained_to_fill,
     usual_configuration,
 )
 from inpainting.catalog.inspection.component_file import (
@@ -50,11 +51,13 @@ from inpainting.catalog.inspection.files import (
     names_in,
     unsafe_names,
 )
+from inpainting.catalog.inspection.inpaint_patch import PATCH
 from inpainting.catalog.inspection.model_files import check_model, model_files
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import Kind, Source
+from inpainting.catalog.store.inpaint_patches import patched_models, unpickle
 from inpainting.core.errors import EngineFailed
 from inpainting.families.layouts import DiffusersLayout, OnnxLayout
 
@@ -133,7 +136,7 @@ class LocalSource:
     `catalog.configurations`. "" is the published configuration for weights of its shape, or that of an installed model.
     For a file of one component: the slug of an installed model, or a folder, whose other components are copied.
     parts: files of components that such a file lacks, in place of those of `config`; for a file of an IP-Adapter the
-    one of its image encoder.
+    one of its image encoder; for a model that takes an inpaint patch the two files of it.
     is_linked: whether the files get a second name in the folder of models, in place of a copy.
     """
 
@@ -146,6 +149,7 @@ class LocalSource:
         self._file: ComponentFile | None = None
         self._parts: Path | None = None
         self._weights: dict[str, Path | TensorSlice] = {}
+        self._patch: Path | None = None
         self._has_installed_parts = False
 
     def manifest(self, model: InferenceModel) -> Manifest:
@@ -155,10 +159,13 @@ class LocalSource:
         is_onnx = is_checkpoint and isinstance(families.get(model.family).layout, OnnxLayout)
         is_component = is_checkpoint and bool(families.get(model.family).component_file)
         is_adapter_file = model.kind == Kind.IP_ADAPTER and self.path.is_file()
-        if self.parts and not is_adapter_file and (not is_component or self.path.is_dir()):
+        if self.parts and is_checkpoint and families.get(model.family).takes_inpaint_patch:
+            self._patch = self._temporary_folder() / "patch"
+            unpickle(self.parts, self._patch)
+        elif self.parts and not is_adapter_file and (not is_component or self.path.is_dir()):
             raise ModelRefused(
-                f"--part is for a {component_labels()} in one file, which lacks those parts, and for an IP-Adapter "
-                "in one file, which lacks its image encoder."
+                f"--part is for a {component_labels()} in one file, which lacks those parts, for an IP-Adapter in one "
+                f"file, which lacks its image encoder, and for the inpaint patch of {patched_models()}."
             )
         if self.path.is_dir():
             present = names_in(self.path, is_cached=True)
@@ -248,6 +255,10 @@ class LocalSource:
         return names
 
     def _manifest(self, model: InferenceModel, source: Source, names: list[str]) -> Manifest:
+        if self._patch is not None:
+            if is_trained_to_fill(self.path):
+                raise ModelRefused(f"{self.path.name} is an inpainting model already, for which the patch is not made.")
+            names = [*names, PATCH]
         origins = ((name, self._origin(name)) for name in names)
         files = tuple(
             ManifestFile(name, origin.stat().st_size if isinstance(origin, Path) else origin.size)
@@ -330,6 +341,8 @@ class LocalSource:
         return self._has_installed_parts and name not in self._weights and name.partition("/")[0] in others
 
     def _origin(self, name: str) -> Path | TensorSlice:
+        if name == PATCH and self._patch is not None:
+            return self._patch
         if name in self._weights:
             return self._weights[name]
         if self._weights and self._configuration is not None:

@@ -51,6 +51,8 @@ class DenoisingState:
     """The steps in which guidance is applied; None is all. A guided step takes two rows of a step batch, another one
     row: guidance helps most in the middle steps (Kynkäänniemi et al. 2024, arXiv 2404.07724)."""
     guidance_rescale: float = 0.0
+    restores_kept_part: bool = False
+    """Whether the source's latents are restored in the kept part although the network sees it in `masked_image`."""
     controlnets: tuple[ControlNetConditioning, ...] = ()
     image_prompts: ImagePrompts | None = None
     references: tuple[torch.Tensor, ...] = ()
@@ -103,7 +105,7 @@ class DenoisingState:
     def predicts_kept_part(self) -> bool:
         """Whether the networks see the kept part of the source in this step, and predict it themselves."""
         is_controlled = any(strength and control.predicts_kept_part for control, strength in self.controls)
-        return self.masked_image is not None or is_controlled
+        return (self.masked_image is not None and not self.restores_kept_part) or is_controlled
 
     @property
     def adapter_ids(self) -> tuple[frozenset[int], tuple[int, ...]]:

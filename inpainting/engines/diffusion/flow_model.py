@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import pixel_unshuffle
 
 from inpainting.core.request import InpaintRequest
@@ -43,10 +45,16 @@ class FlowModel(LatentModel):
         """Return how far the noise levels are shifted, see `flow_schedulers.Shift`."""
         return flow_schedulers.linear_shift(config, patches, steps)
 
+    def levels(self, scheduler: Any, steps: int) -> NDArray[np.float64]:
+        """Return the noise levels of the steps before they are shifted, see `flow_schedulers.Levels`."""
+        return flow_schedulers.even_levels(scheduler, steps)
+
     def begin(self, request: InpaintRequest, index: int, codec: LatentCodec) -> FlowStart:
         inputs = SampleInputs.of(request, index, self.hardware.device)
         config = {**self.scheduler_config, **flow_schedulers.fixed_shift(self.loras.flow_shift)}
-        schedule, notes = flow_schedulers.schedule(request.settings, self.spec, config, inputs.latent_size, self.shift)
+        schedule, notes = flow_schedulers.schedule(
+            request.settings, self.spec, config, inputs.latent_size, self.shift, self.levels
+        )
         image = codec.encode(inputs.pixels, inputs.generator if self.samples_image else None, inputs.key)
         noise = self.draw_noise(inputs.latent_size, inputs.generator)
         first = inputs.first_image(

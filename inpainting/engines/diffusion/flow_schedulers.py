@@ -10,6 +10,7 @@ import diffusers
 import numpy as np
 import torch
 from diffusers.pipelines.flux.pipeline_flux_fill import calculate_shift
+from numpy.typing import NDArray
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.request import PaintSettings
@@ -31,6 +32,15 @@ Shift = Callable[[Mapping[str, Any], int, int], float]
 are shifted towards the noise, which diffusers calls `mu`."""
 
 
+Levels = Callable[[Any, int], NDArray[np.float64]]
+"""Takes a scheduler and the number of steps; returns the noise levels of the steps before they are shifted, [steps]."""
+
+
+def even_levels(scheduler: Any, steps: int) -> NDArray[np.float64]:
+    """Return levels from 1 to 1/steps, as `FluxFillPipeline` has them."""
+    return np.linspace(1.0, 1 / steps, steps)
+
+
 def linear_shift(config: Mapping[str, Any], patches: int, steps: int) -> float:
     """Return the shift that grows with the number of patches alone, as `FluxFillPipeline` computes it."""
     ranges = {"base_image_seq_len": 256, "max_image_seq_len": 4096, "base_shift": 0.5, "max_shift": 1.15}
@@ -43,6 +53,7 @@ def schedule(
     config: Mapping[str, Any],
     latent_size: tuple[int, int],
     shift: Shift = linear_shift,
+    levels: Levels = even_levels,
 ) -> tuple[Schedule, tuple[str, ...]]:
     """The steps of a request by a new scheduler of `make`, and the notes about it.
 
@@ -52,7 +63,7 @@ def schedule(
     steps, (height, width) = settings.steps or spec.steps, latent_size
     patches = (height // PATCH_SIZE) * (width // PATCH_SIZE)
     strength = spec.strength_of(settings)
-    timesteps = begin(scheduler, config, steps=steps, strength=strength, patches=patches, shift=shift)
+    timesteps = begin(scheduler, config, steps=steps, strength=strength, patches=patches, shift=shift, levels=levels)
     return Schedule(scheduler, timesteps), notes
 
 
@@ -87,10 +98,11 @@ def begin(
     strength: float,
     patches: int,
     shift: Shift = linear_shift,
+    levels: Levels = even_levels,
 ) -> torch.Tensor:
     """Set a scheduler to start `strength` of the way into the noise. Returns the timesteps left, at least one step's.
 
-    Sigmas are spaced evenly from 1 to 1/steps and then shifted towards the noise, the more the larger the image
+    Sigmas are spaced evenly, as `levels` says, and then shifted towards the noise, the more the larger the image
     (Esser et al. 2024, arXiv 2403.03206, section 5.3.2), as diffusers' pipelines do. patches: number of patches of the
     image. config: the model's own scheduler configuration. On the CPU: reading a timestep from a GPU would wait for
     all queued work.
@@ -102,7 +114,7 @@ def begin(
     if steps == 1:  # one noise level cannot be both the first and the last, which it is stretched to
         euler.register_to_config(shift_terminal=None)
     mu = shift(config, patches, steps)
-    euler.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu, device="cpu")
+    euler.set_timesteps(sigmas=levels(euler, steps), mu=mu, device="cpu")
     if scheduler.order == 2:
         # Every sigma but the first and last is used twice: where a step of Heun's method ends, and the next begins.
         sigmas = euler.sigmas

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import FLOW_SCHEDULERS, GUIDANCE_SETTINGS
-from inpainting.families.declaration import LoraSupport, ModelFamily
+from inpainting.families.declaration import ControlNetSupport, LoraSupport, ModelFamily
 from inpainting.families.layouts import Component, DiffusersLayout
 
 CONFIGURATIONS = "parts/flux"
@@ -41,6 +41,7 @@ def flux_family(
     edits: bool = False,
     fills: bool = False,
     max_reference_images: int = 0,
+    controlnet: ControlNetSupport | None = None,
 ) -> ModelFamily:
     """Return the declaration of a family of FLUX.1, which differs from the others in these arguments alone.
 
@@ -91,5 +92,6 @@ def flux_family(
         vae_scaling_factor=0.3611,
         vae_configuration=CONFIGURATIONS,
         lora=LORAS,
+        controlnet=controlnet,
         preview_decoder="taef1",
     )

@@ -39,11 +39,24 @@ VAE = OtherComponent(
     side=1,
     key="latent_channels",
     prefix="vae.",
+    other_names=r"sd3",  # that of Stable Diffusion 3 has the same tensors
     is_adapter=True,
+)
+CLIP_L = OtherComponent(
+    labels={CONFIGURATIONS: "CLIP-L"},
+    roles={CONFIGURATIONS: "a text encoder of FLUX.1 and Stable Diffusion 3"},
+    usual_file="clip_l",
+    tensors=(r"\Atext_model\.final_layer_norm\.weight\Z",),
+    side=0,
+    key="hidden_size",
+    prefix="text_encoders.clip_l.transformer.",
+    unused="text_encoders.clip_l.transformer.text_projection.weight",  # FLUX.1 takes the features before it
+    tokenizer="tokenizer",
+    features="vector_in.in_layer.weight",
 )
 T5 = OtherComponent(
     labels={CONFIGURATIONS: "T5-XXL"},
-    roles={CONFIGURATIONS: "the text encoder of Chroma and one of FLUX.1"},
+    roles={CONFIGURATIONS: "the text encoder of Chroma and one of FLUX.1 and Stable Diffusion 3"},
     usual_file="t5xxl",
     tensors=(r"\Aencoder\.final_layer_norm\.weight\Z",),
     side=0,
@@ -63,18 +76,7 @@ class FluxFile(TransformerFile):
     models: ClassVar[str] = "FLUX.1"
     repository: ClassVar[str] = "black-forest-labs/FLUX.1-Fill-dev"
     components: ClassVar[Mapping[str, OtherComponent]] = {
-        "text_encoder": OtherComponent(
-            labels={CONFIGURATIONS: "CLIP-L"},
-            roles={CONFIGURATIONS: "a text encoder of FLUX.1"},
-            usual_file="clip_l",
-            tensors=(r"\Atext_model\.final_layer_norm\.weight\Z",),
-            side=0,
-            key="hidden_size",
-            prefix="text_encoders.clip_l.transformer.",
-            unused="text_encoders.clip_l.transformer.text_projection.weight",  # FLUX.1 takes the features before it
-            tokenizer="tokenizer",
-            features="vector_in.in_layer.weight",
-        ),
+        "text_encoder": CLIP_L,
         "text_encoder_2": T5,
         "vae": VAE,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -107,16 +107,30 @@ class Flux(FlowModel):
         """Predict as `LatentModel.predict` describes, always by torch: no other backend computes this transformer."""
         group, dtype = group_of(samples), self.transformer.dtype
         condition, arguments = group.once(("constants", dtype), lambda: self._constants(samples))
-        latents = pack(group.latents)
+        latents, times = pack(group.latents), group.timesteps / 1000
         prediction = self.step_network(
             hidden_states=torch.cat([latents, condition], dim=self.condition_dim).to(dtype),
-            timestep=group.timesteps / 1000,
+            timestep=times,
             return_dict=False,
             **arguments,
+            **self.controlled(samples, latents.to(dtype), times, arguments),
         )[0]
         size, count = samples[0].latents.shape[-2:], latents.shape[1]
         velocities = FluxFillPipeline._unpack_latents(prediction[:, :count].float(), *size, vae_scale_factor=1)
         return list(velocities.split(1))
+
+    def controlled(
+        self,
+        samples: Sequence[DenoisingState],
+        tokens: torch.Tensor,
+        times: torch.Tensor,
+        arguments: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Return the transformer's keyword arguments with what ControlNets add to its blocks; none where it takes none.
+
+        tokens: of the latents, [rows, tokens, channels]. times: [rows]. arguments: the transformer's others.
+        """
+        return {}
 
     def _constants(self, samples: Sequence[DenoisingState]) -> tuple[torch.Tensor, dict[str, Any]]:
         """Return what stays the same of these images in each step: their conditions, and keyword arguments."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inpainting.core.settings_table import DEFAULT_STRENGTH
 from inpainting.families import register
+from inpainting.families.declaration import ControlNetSupport
 from inpainting.families.flux.declaration import flux_family
 
 FLUX_DEV = register(
@@ -18,5 +19,14 @@ FLUX_DEV = register(
         steps=28,
         guidance_scale=3.5,
         strength=DEFAULT_STRENGTH,  # at 1 it sees nothing of what it repaints
+        controlnet=ControlNetSupport(
+            class_name="FluxControlNetModel",
+            network="inpainting.families.flux_dev.controlnet:FluxControlNetModel",
+            # Those of Qwen-Image have the first one too, and no embedding of CLIP's features.
+            tensors=(r"\Acontrolnet_x_embedder\.", r"\Atime_text_embed\.text_embedder\."),
+            configuration="inpainting.families.flux_dev.controlnet_files:configuration",
+            # Of InstantX's and Shakker Labs', as on their model cards.
+            kinds=frozenset({"canny", "depth", "openpose", "softedge", "tile"}),
+        ),
     )
 )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 
 from inpainting.catalog.specs import ModelSpec
+from inpainting.core.request import InpaintRequest
+from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, RequestedControl
+from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.flow_model import pack
+from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.families.flux.network import UnmaskedFlux
+from inpainting.families.flux_dev import controlnet
 from inpainting.networks.device.hardware import Hardware
 
 SCHNELL_MAX_TOKENS = 256
@@ -31,3 +36,18 @@ class FluxDev(UnmaskedFlux):
 
     def condition(self, image: torch.Tensor, references: Sequence[torch.Tensor]) -> torch.Tensor:
         return pack(image)[:, :0]  # no tokens follow those of the latents
+
+    @torch.inference_mode()
+    def control(
+        self, network: Any, control: RequestedControl, request: InpaintRequest, codec: LatentCodec
+    ) -> ControlNetConditioning:
+        return controlnet.condition(network, self.transformer, control, request, codec, self.spec.label)
+
+    def controlled(
+        self,
+        samples: Sequence[DenoisingState],
+        tokens: torch.Tensor,
+        times: torch.Tensor,
+        arguments: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        return controlnet.block_samples(self.transformer, samples, tokens, times, arguments)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 from itertools import accumulate
-from math import ceil
 from typing import Any
 
 import torch
@@ -22,18 +20,17 @@ from inpainting.engines.diffusion.conditioning.controlnet import (
     kind_of_image,
     unfit,
 )
+from inpainting.engines.diffusion.conditioning.transformer_controlnet import (
+    MASK_CHANNELS,
+    BlockSamples,
+    latents_without_hole,
+)
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latent_codec import LatentCodec
-from inpainting.engines.diffusion.latents import PATCH_SIZE
-from inpainting.engines.diffusion.sample_inputs import SampleInputs
 
 MATCHING_SETTINGS = ("patch_size", "in_channels", "attention_head_dim", "num_attention_heads", "joint_attention_dim")
 """Configuration values that a ControlNet and its transformer have in common."""
-MASK_CHANNELS = PATCH_SIZE**2
-"""Further channels of a token where a ControlNet takes the mask too."""
-BLACK = -1.0
-"""Value of masked pixels in the image that an inpainting ControlNet sees."""
 
 
 def condition(
@@ -54,12 +51,7 @@ def condition(
         raise EngineFailed(
             f"The ControlNet {control.spec.slug} was trained on inpaint, and not on {kind}.", code="adapter_unfit"
         )
-    if inpaints:
-        inputs = SampleInputs.of(request, 0, codec.device)
-        kept = codec.encode(torch.where(inputs.pixel_mask > 0.5, BLACK, inputs.pixels), None)
-        image = torch.cat([kept, (inputs.mask <= 0.5).float()], dim=1)
-    else:
-        image = control_latents(control, request, codec)
+    image = latents_without_hole(request, codec) if inpaints else control_latents(control, request, codec)
     return ControlNetConditioning(
         control.spec.slug,
         network,
@@ -87,7 +79,7 @@ def block_samples(
     texts: padded, and True where they are not padding. shape: of an image in tokens. size: samples of a call at most.
     """
     ends = list(accumulate(sample.rows for sample in samples))
-    found: dict[int, list[torch.Tensor]] = {}
+    found = BlockSamples(len(tokens))
     for controlled in controlled_samples([(sample.controls, 1) for sample in samples]).values():
         network, step = controlled[0].control.network, size or len(controlled)
         for part in (controlled[first : first + step] for first in range(0, len(controlled), step)):
@@ -106,19 +98,5 @@ def block_samples(
             )
             rows = [(row, at) for at, n in enumerate(numbers) for row in range(ends[n] - samples[n].rows, ends[n])]
             places, sources = torch.tensor(rows, device=tokens.device).T
-            totals = found.setdefault(
-                len(outputs), [output.new_zeros(len(tokens), *output.shape[1:]) for output in outputs]
-            )
-            for total, output in zip(totals, outputs, strict=True):
-                total.index_add_(0, places, output[sources])
-    return for_blocks(list(found.values()), len(transformer.transformer_blocks)) if found else None
-
-
-def for_blocks(found: Sequence[Sequence[torch.Tensor]], blocks: int) -> list[torch.Tensor]:
-    """Return the sum for each of a transformer's blocks, of lists that are each spread evenly over them."""
-    chosen = [tuple(block // ceil(blocks / len(samples)) for samples in found) for block in range(blocks)]
-    sums = {
-        places: reduce(torch.add, [samples[place] for samples, place in zip(found, places, strict=True)])
-        for places in dict.fromkeys(chosen)
-    }
-    return [sums[places] for places in chosen]
+            found.add(outputs, places, sources)
+    return found.spread(len(transformer.transformer_blocks))

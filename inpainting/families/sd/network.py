@@ -35,6 +35,7 @@ from inpainting.engines.diffusion.conditioning.textual_inversion import (
     replace_embeddings,
 )
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
+from inpainting.engines.diffusion.inpaint_patch import is_patched
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.sample_inputs import SampleInputs
@@ -72,6 +73,14 @@ class StableDiffusion(LatentModel):
     def is_inpainting(self) -> bool:
         """Whether the UNet takes the mask and the masked image too (9 channels)."""
         return bool(self.unet.config.in_channels == INPAINTING_CHANNELS)
+
+    @property
+    def restores_kept_part(self) -> bool:
+        """Whether the source's latents are restored where the mask keeps: not by a UNet trained for inpainting.
+
+        Fooocus and ComfyUI restore them with Fooocus' inpaint patch too.
+        """
+        return not self.is_inpainting or is_patched(self.unet)
 
     @property
     def is_guidance_distilled(self) -> bool:
@@ -215,7 +224,7 @@ class StableDiffusion(LatentModel):
         if self.is_inpainting:
             masked = inputs.pixels * (inputs.pixel_mask < 0.5)
             masked_image = codec.encode(masked, inputs.generator, inputs.masked_key)
-            if not inputs.is_grey:
+            if not inputs.is_grey and not self.restores_kept_part:
                 image = None
             elif image is None:
                 image = codec.encode(inputs.pixels, inputs.generator, inputs.key)
@@ -242,6 +251,7 @@ class StableDiffusion(LatentModel):
             generator=inputs.generator,
             guided=guided,
             guidance_rescale=rescale,
+            restores_kept_part=self.restores_kept_part,
         )
         return state, notes
 
@@ -269,7 +279,7 @@ class StableDiffusion(LatentModel):
         """Return the initial latents, their noise, and the source's latents if they were needed."""
         starts_from_image = self.spec.strength_of(settings) < 1
         image = None
-        if starts_from_image or not self.is_inpainting:
+        if starts_from_image or self.restores_kept_part:
             image = codec.encode(inputs.pixels, inputs.generator, inputs.key)
         noise = self.draw_noise(inputs.latent_size, inputs.generator)
         if starts_from_image and image is not None:

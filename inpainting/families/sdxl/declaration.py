@@ -63,6 +63,7 @@ SDXL = register(
             base_models=r"\bsd[-_ ]?xl|stable[-_ ]diffusion[-_ ]xl|pony|illustrious|noobai",
             few_step_kinds=FEW_STEP_KINDS,
         ),
+        takes_inpaint_patch=True,
         embedding=EmbeddingSupport(tensors=("clip_l", "clip_g"), widths=(frozenset({768}), frozenset({1280}))),
         preview_decoder="taesdxl",
         shared_image_encoder_mark="vit-h",  # in h94/IP-Adapter

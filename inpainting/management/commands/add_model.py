@@ -16,6 +16,7 @@ from inpainting.catalog.inspection.scanning import scan
 from inpainting.catalog.specs import ControlImageKind, Kind, LoraKind, ModelSpec, Source
 from inpainting.catalog.store.additions import add, add_found, name_found
 from inpainting.catalog.store.hub import check_repo
+from inpainting.catalog.store.inpaint_patches import patched_models
 from inpainting.catalog.store.pull import PullLost
 from inpainting.catalog.store.release_file import RELEASE, release
 from inpainting.catalog.store.sources import LocalSource
@@ -62,7 +63,8 @@ class Command(BaseCommand):
             type=Path,
             metavar="FILE",
             help=f"for a {component_labels()} in one file: file of a text encoder or of the VAE, as ComfyUI has them; "
-            "may be repeated. For an IP-Adapter in one file: that of its image encoder",
+            "may be repeated. For an IP-Adapter in one file: that of its image encoder. For a plain model of "
+            f"{patched_models()}: the two files of Fooocus' inpaint patch",
         )
         parser.add_argument("--label", help="name on the pages; default: the slug")
         parser.add_argument("--licence", default="", help="shown with the model")

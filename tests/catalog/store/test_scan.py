@@ -109,10 +109,10 @@ def test_a_scan_names_each_file_and_adds_nothing(folder: Path, db: None) -> None
         ("broken.safetensors", "its header does not fit"),
         (
             "vae/ae.safetensors",
-            "families chroma and flux-dev and flux-fill and flux-kontext and z-image. Type “python manage.py ",
+            "families chroma and flux-dev and flux-fill and flux-kontext and sd3 and z-image. Type “python manage.py ",
         ),
         ("controlnet/no_modes.safetensors", "no ControlNet of a published shape"),
-        ("clip/clip_g.safetensors", "It is CLIP-G, a text encoder of SDXL"),
+        ("clip/clip_g.safetensors", "It is CLIP-G, a text encoder of Stable Diffusion 3"),
         ("clip/clip_l.safetensors", "It is CLIP-L, a text encoder of FLUX.1"),
         ("clip/t5.safetensors", "encoder.final_layer_norm.weight"),
         ("outside.safetensors", "a link that leads out"),

@@ -13,7 +13,7 @@ from tests.support.comfyui_files import FILES, NETWORKS, write_tree
 
 FOUR_BITS = (
     "which is not supported: take the same model in bf16 or fp8, or a .gguf file of Chroma and FLUX.1 [dev] and "
-    "FLUX.1 Fill and FLUX.1 Kontext and FLUX.2 klein and Qwen-Image and Z-Image."
+    "FLUX.1 Fill and FLUX.1 Kontext and FLUX.2 klein and Qwen-Image and Stable Diffusion 3.5 and Z-Image."
 )
 EDITS = (
     "is Qwen-Image-Edit, or a model trained from it, which edits images by instructions. It is added as a "
@@ -22,6 +22,7 @@ EDITS = (
 AS_FOLDER = "which is added as a folder in diffusers' layout: take that, or the file for ComfyUI."
 NOT_FLUX = "It is not supported; FLUX.1 [dev] and FLUX.1 Fill and FLUX.1 Kontext are."
 PARTS = " with ae.safetensors, clip_l.safetensors, t5xxl_fp16.safetensors"
+CLIPS_AND_T5 = " with clip_l.safetensors, clip_g.safetensors, t5xxl_fp16.safetensors"
 QWEN3 = " with ae.safetensors, qwen_3_4b.safetensors"
 VIT_H = "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors"
 VIT_G = "CLIP-ViT-bigG-14-laion2B-39B-b160k.safetensors"
@@ -65,6 +66,12 @@ NEW = {
         "checkpoint qwen-image with qwen_image_vae.safetensors, qwen_2.5_vl_7b_fp8_scaled.safetensors, "
         "qwen_image_fp8_e4m3fn"
     ),
+    "checkpoints/sd3.5_large.safetensors": f"checkpoint sd3{CLIPS_AND_T5}, sd3.5_large",
+    "checkpoints/sd3.5_medium_incl_clips_t5xxlfp8scaled.safetensors": (
+        "checkpoint sd3, sd3.5_medium_incl_clips_t5xxlfp8scaled"
+    ),
+    "diffusion_models/sd3.5_medium.safetensors": f"checkpoint sd3{CLIPS_AND_T5}, sd3.5_medium",
+    "vae/sd3_vae.safetensors": "vae sd3, sd3_vae",
     "unet/z_image_turbo-Q8_0.gguf": f"checkpoint z-image{QWEN3}, z_image_turbo-q8_0",
     "vae/sdxl_vae.safetensors": "vae sdxl, sdxl_vae",
     "vae/vae-ft-mse-840000-ema-pruned.safetensors": "vae sd, vae-ft-mse-840000-ema-pruned",
@@ -95,6 +102,18 @@ NEW = {
     ),
     "controlnet/Qwen-Image-InstantX-ControlNet-Union.safetensors": (
         "controlnet union for qwen-image, qwen-image-instantx-controlnet-union"
+    ),
+    "controlnet/FLUX.1-dev-ControlNet-Union-Pro-2.0.safetensors": (
+        "controlnet union for flux-dev, flux.1-dev-controlnet-union-pro-2.0"
+    ),
+    "controlnet/FLUX.1-dev-ControlNet-Union-Pro.safetensors": (
+        "controlnet union for flux-dev, flux.1-dev-controlnet-union-pro"
+    ),
+    "controlnet/FLUX.1-dev-ControlNet-Depth.safetensors": (
+        "controlnet depth for flux-dev, flux.1-dev-controlnet-depth"
+    ),
+    "controlnet/FLUX.1-dev-Controlnet-Inpainting-Beta.safetensors": (
+        "controlnet inpaint for flux-dev, flux.1-dev-controlnet-inpainting-beta"
     ),
     "embeddings/easynegative.safetensors": "embedding sd, easynegative",
     "embeddings/negativeXL_D.safetensors": "embedding sdxl, negativexl_d",
@@ -146,7 +165,6 @@ LEFT = {
     "checkpoints/cosxl_edit.safetensors": (
         "cosxl_edit.safetensors takes 8 channels; 4 (plain) and 9 (inpainting) are supported."
     ),
-    "checkpoints/sd3.5_large.safetensors": "It is a model of Stable Diffusion 3, which is not supported.",
     "checkpoints/Qwen-Rapid-AIO-v5.safetensors": f"Qwen-Rapid-AIO-v5.safetensors {EDITS}",
     "checkpoints/big.ckpt": "A .ckpt file may hold a pickle, which can run any program.",
     "diffusion_models/flux1-canny-dev.safetensors": (
@@ -180,23 +198,23 @@ LEFT = {
     ),
     "diffusion_models/lumina_2.safetensors": "It is a transformer of Lumina-Image 2.0, which is not supported.",
     "diffusion_models/ltxv-13b-0.9.8.safetensors": "It is a transformer of LTX-Video, which is not supported.",
-    "diffusion_models/sd3.5_medium.safetensors": "It is a model of Stable Diffusion 3, which is not supported.",
     "unet/sdxl_lightning_4step_unet.safetensors": (
         "It is a UNet alone, without text encoders and VAE: take a checkpoint with all of them, or a folder in "
         "diffusers' layout."
     ),
     "text_encoders/clip_l.safetensors": (
-        "It is CLIP-L, a text encoder of FLUX.1, which is added together with a transformer."
+        "It is CLIP-L, a text encoder of FLUX.1 and Stable Diffusion 3, which is added together with a transformer."
     ),
     "text_encoders/clip_g.safetensors": (
-        "It is CLIP-G, a text encoder of SDXL, which comes with the checkpoints of that family and is not added alone."
+        "It is CLIP-G, a text encoder of Stable Diffusion 3, which is added together with a transformer."
     ),
     "text_encoders/t5xxl_fp16.safetensors": (
-        "It is T5-XXL, the text encoder of Chroma and one of FLUX.1, which is added together with a transformer."
+        "It is T5-XXL, the text encoder of Chroma and one of FLUX.1 and Stable Diffusion 3, which is added together "
+        "with a transformer."
     ),
     "text_encoders/t5-v1_1-xxl-encoder-Q8_0.gguf": (
         "Its weights are quantised (GGUF), and it is no transformer of Chroma or transformer of FLUX or transformer of "
-        "FLUX.2 klein or transformer of Qwen-Image or transformer of Z-Image."
+        "FLUX.2 klein or transformer of Qwen-Image or transformer of Stable Diffusion 3 or transformer of Z-Image."
     ),
     "text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors": (
         "It is umT5, the text encoder of Wan, which is not supported."
@@ -214,9 +232,9 @@ LEFT = {
         "It is Mistral Small 3, the text encoder of FLUX.2 [dev], which is not supported."
     ),
     "vae/ae.safetensors": (
-        "Its tensors fit the families chroma and flux-dev and flux-fill and flux-kontext and z-image. Type “python "
-        "manage.py add_model ae --family chroma --kind vae --from FOLDER/vae/ae.safetensors”; --family is chroma or "
-        "flux-dev or flux-fill or flux-kontext or z-image."
+        "Its tensors fit the families chroma and flux-dev and flux-fill and flux-kontext and sd3 and z-image. Type “"
+        "python manage.py add_model ae --family chroma --kind vae --from FOLDER/vae/ae.safetensors”; --family is "
+        "chroma or flux-dev or flux-fill or flux-kontext or sd3 or z-image."
     ),
     "vae/clearvae.safetensors": (
         "Its tensors fit the families sd and sdxl. Type “python manage.py add_model clearvae --family sd --kind "
@@ -248,11 +266,16 @@ LEFT = {
     "controlnet/some-controlnet-qwen.safetensors": (
         "some-controlnet-qwen.safetensors is no ControlNet of a published shape for Qwen-Image."
     ),
-    "controlnet/FLUX.1-dev-ControlNet-Union-Pro-2.0.safetensors": (
-        "It is a ControlNet for a transformer, such as those of FLUX.1 and Stable Diffusion 3, which is not supported."
+    "controlnet/some-controlnet-flux.safetensors": (
+        "some-controlnet-flux.safetensors is no ControlNet of a published shape for FLUX.1."
+    ),
+    "controlnet/flux-controlnet-canny-diffusers.safetensors": (
+        "flux-controlnet-canny-diffusers.safetensors is a ControlNet of XLabs, which takes the pixels of its control "
+        "image, and is not supported."
     ),
     "controlnet/flux-canny-controlnet-v3.safetensors": (
-        "It is a ControlNet for a transformer, such as those of FLUX.1 and Stable Diffusion 3, which is not supported."
+        "It is a ControlNet for a transformer, such as those of XLabs and of Stable Diffusion 3, which is not "
+        "supported."
     ),
     "controlnet/t2iadapter_canny_sd15v2.safetensors": "It is a T2I-Adapter, which is not supported.",
     "controlnet/control-lora-canny-rank256.safetensors": "It is a Control-LoRA, which is not supported.",

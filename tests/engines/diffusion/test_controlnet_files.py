@@ -16,6 +16,7 @@ from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.scanning import scan
 from inpainting.catalog.specs import ControlImageKind, Kind
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
+from inpainting.families.flux_dev import controlnet_files as flux_files
 from inpainting.families.qwen_image import controlnet_files as qwen_image_files
 from inpainting.families.z_image import controlnet_files as z_image_files
 from inpainting.models import InferenceModel
@@ -82,6 +83,27 @@ def test_one_of_qwen_image_is_told_by_its_tensors(
 
 
 @pytest.mark.parametrize(
+    ("control", "shape"),
+    [
+        ("inpaint", {"inpaints": True, "num_layers": 2}),
+        ("union", {"inpaints": False, "num_single_layers": 2, "num_mode": 10}),
+        ("depth", {"inpaints": False, "num_layers": 3, "guidance_embeds": False}),
+    ],
+)
+def test_one_of_flux_is_told_by_its_tensors(
+    db: None, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, control: str, shape: dict[str, Any]
+) -> None:
+    settings.MODELS_DIR = tmp_path / "models"
+    monkeypatch.setattr(flux_files, "WIDTH", 32)
+    monkeypatch.setattr(flux_files, "HEAD_WIDTH", 16)
+    monkeypatch.setattr(flux_files, "ROPE_AXES", [4, 6, 6])
+    network = tiny_adapters.flux_controlnet(**shape)
+    path = tmp_path / f"flux-{control}.safetensors"
+    save_file(network.state_dict(), path)
+    assert_same(added(path, "flux-dev", control), network)
+
+
+@pytest.mark.parametrize(
     ("layers", "places"), [(6, [0, 5, 10, 15, 20, 25]), (15, [*range(0, 30, 2)]), (3, [0, 10, 20])]
 )
 def test_the_layers_on_which_a_published_file_acts_follow_from_their_number(
@@ -93,16 +115,21 @@ def test_the_layers_on_which_a_published_file_acts_follow_from_their_number(
     assert (configuration["dim"], configuration["n_heads"]) == (3840, 30)
 
 
-@pytest.mark.parametrize("family", ["z-image", "qwen-image"])
+@pytest.mark.parametrize("family", ["z-image", "qwen-image", "flux-dev"])
 def test_quantised_weights_are_refused(tmp_path: Path, family: str) -> None:
-    tensors = comfyui_files.z_image_fun(15, 33) if family == "z-image" else comfyui_files.qwen_controlnet(68)
+    tensors = {
+        "z-image": lambda: comfyui_files.z_image_fun(15, 33),
+        "qwen-image": lambda: comfyui_files.qwen_controlnet(68),
+        "flux-dev": lambda: comfyui_files.flux_controlnet(68),
+    }[family]()
     path = write_sparse(tmp_path / "fp8.safetensors", scaled(tensors))
     with pytest.raises(ModelRefused, match=r"quantised weights \(F8_E4M3\): take it in 16 or 32 bits"):
         single_file_configuration(path, family, Kind.CONTROLNET)
 
 
 @pytest.mark.parametrize(
-    ("family", "other"), [("z-image", "sdxl"), ("z-image", "flux-fill"), ("qwen-image", "z-image")]
+    ("family", "other"),
+    [("z-image", "sdxl"), ("z-image", "flux-fill"), ("qwen-image", "z-image"), ("flux-dev", "qwen-image")],
 )
 def test_one_for_another_family_is_refused(db: None, tmp_path: Path, family: str, other: str) -> None:
     folder = tmp_path / "union"

@@ -214,7 +214,11 @@ def test_what_is_absent_or_given_twice_or_of_another_kind_is_named(comfyui: Path
     ("name", "tensor", "reason"),
     [
         (VAE, {"decoder.conv_in.weight": torch.zeros(8, 4, 3, 3)}, "latent_channels is 4, not 16"),
-        (CLIP, {"text_model.final_layer_norm.weight": torch.zeros(1280)}, "is CLIP-G, a text encoder of SDXL"),
+        (
+            CLIP,
+            {"text_model.final_layer_norm.weight": torch.zeros(1280)},
+            "hidden_size is 1280, not 32",
+        ),
         (T5, {"x.weight": torch.zeros(4, dtype=torch.int8)}, "is quantised: “x.weight” holds I8"),
         (T5, {"x.scale_weight": torch.ones(1)}, "“x.scale_weight” is no scale of fp8 numbers"),
     ],

@@ -24,7 +24,11 @@ from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.support import tiny_adapters, tiny_models
 from tests.support.fakes import OneModel
 
-INPAINTING = {"z-image": ControlImageKind.UNION, "qwen-image": ControlImageKind.INPAINT}
+INPAINTING = {
+    "flux-dev": ControlImageKind.INPAINT,
+    "z-image": ControlImageKind.UNION,
+    "qwen-image": ControlImageKind.INPAINT,
+}
 """Family -> the kind of its inpainting ControlNet."""
 
 

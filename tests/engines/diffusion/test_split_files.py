@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import gguf
 import pytest
 import torch
 from django.core.management import CommandError, call_command
@@ -27,6 +26,7 @@ from tests.contracts.family import assert_equal
 from tests.engines.diffusion.pipelines import CPU, denoised
 from tests.engines.diffusion.plain_flow import request
 from tests.support import split_files, tiny_models
+from tests.support.gguf_files import gguf_file
 from tests.support.matrix import first_alone
 from tests.support.split_files import SPLITS, Split, save
 
@@ -261,22 +261,3 @@ def test_a_gguf_file_equals_its_numbers(family: str, split: Split, folder: Path,
         painted.append(denoised(loaded, requested()))
         model.delete()
     torch.testing.assert_close(*painted, rtol=1e-2, atol=2e-3)  # diffusers' scales are of 16 bits
-
-
-def gguf_file(tensors: dict[str, torch.Tensor], path: Path, kind: str) -> dict[str, torch.Tensor]:
-    """Write matrices quantised, and others in float32 or bfloat16. Return the numbers that the file holds.
-
-    city96's converter does the same: tensors of no layer, such as Z-Image's tokens of padding, stay in bfloat16.
-    """
-    writer, held = gguf.GGUFWriter(path, arch="any"), {}
-    for name, tensor in tensors.items():
-        is_matrix = tensor.ndim == 2 and tensor.shape[-1] % 32 == 0
-        wanted = gguf.GGMLQuantizationType[(kind if name.endswith(".weight") else "BF16") if is_matrix else "F32"]
-        quantised = gguf.quantize(tensor.numpy(), wanted)
-        held[name] = torch.from_numpy(gguf.dequantize(quantised, wanted).copy()).reshape(tensor.shape)
-        writer.add_tensor(name, quantised, raw_dtype=wanted)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return held

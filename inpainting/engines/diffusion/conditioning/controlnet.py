@@ -61,7 +61,7 @@ class ControlNetConditioning:
 
     image: in float32. For a UNet [1, 3, 8h, 8w], 0 to 1, HOLE where an inpainting ControlNet sees masked pixels; for a
     transformer what its family makes of it.
-    mode: of a ControlNet-Union for a UNet, the number of its kind of control image.
+    mode: of a ControlNet-Union that takes one, the number of its kind of control image.
     predicts_kept_part: whether with it the model predicts the part that the mask keeps, as inpainting models do, so
     that the source's latents are not restored there.
     """

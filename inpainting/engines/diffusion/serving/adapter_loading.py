@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def load_network(folder: Path, kind: Kind, hardware: Hardware) -> Any:
     name = str(configuration.get("_class_name"))
     if name not in CLASSES[kind]:
         raise ModelRefused(f"its class is {name}.")
-    network_class, arguments = getattr(diffusers, name), {"local_files_only": True, "torch_dtype": hardware.dtype}
+    network_class, arguments = class_of(name), {"local_files_only": True, "torch_dtype": hardware.dtype}
     files = list(folder.glob(f"*{WEIGHTS}"))
     if any(is_variant(path.name, weights_variant(path.name)) for path in files):
         network, info = network_class.from_pretrained(
@@ -70,6 +71,13 @@ def load_network(folder: Path, kind: Kind, hardware: Hardware) -> Any:
         raise ValueError("weights are missing")
     network = network.eval().to(hardware.device)
     return network.to(memory_format=torch.channels_last) if hardware.is_cuda else network
+
+
+def class_of(name: str) -> Any:
+    """Return the class of a network, by the name in its configuration."""
+    supported = [family.controlnet for family in families.registered_families() if family.controlnet]
+    own = next((support.network for support in supported if support.network and support.class_name == name), "")
+    return pkgutil.resolve_name(own) if own else getattr(diffusers, name)
 
 
 def load_preview_decoder(models_dir: Path, family: str, hardware: Hardware) -> torch.nn.Module | None:

@@ -24,10 +24,12 @@ from inpainting.catalog.inspection.component_file import WEIGHTS_NAMES, componen
 from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
 from inpainting.catalog.inspection.files import GGUF, INDEX, WEIGHTS, ModelRefused
 from inpainting.catalog.inspection.gguf_header import is_gguf, read_weights_header
+from inpainting.catalog.inspection.inpaint_patch import patch_of
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
+from inpainting.engines.diffusion.inpaint_patch import apply_patch
 from inpainting.engines.diffusion.serving.adapter_loading import variant_in, weights_variant
 from inpainting.engines.diffusion.serving.ignored_weights import (
     checkpoint_notes,
@@ -120,6 +122,9 @@ def load(spec: ModelSpec, hardware: Hardware, offload: Offload = Offload.NONE) -
     read = read_checkpoint if spec.path.is_file() else read_folder
     try:
         pipeline, notes = read(pipeline_class, spec.path, hardware.dtype, family)
+        if (patch := patch_of(spec.path)) is not None:
+            original_name = family.lora.load_original_name() if family.lora else None
+            notes += apply_patch(pipeline.unet, patch, original_name) if original_name else []
         quantize_networks(pipeline, hardware)
     except (OSError, ValueError, RuntimeError, KeyError, SingleFileComponentError) as error:
         if is_out_of_memory(error):

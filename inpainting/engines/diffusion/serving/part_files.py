@@ -1,4 +1,5 @@
-"""Read a component whose weights are one file as other programs keep it: a VAE, or a text encoder in scaled fp8."""
+"""Read a component whose weights are one file as other programs keep it: a VAE, or a text encoder in scaled fp8 or
+without its projection."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import diffusers
 import torch
 from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint, convert_wan_vae_to_diffusers
 from safetensors.torch import load_file
+from transformers import CLIPTextModelWithProjection
 
 from inpainting.catalog.inspection.checkpoint_tensors import is_extra, scaled_weights
 from inpainting.catalog.inspection.files import WEIGHTS
@@ -25,6 +27,10 @@ ORIGINAL_VAES = {
     diffusers.AutoencoderKLQwenImage: "decoder.middle.0.residual.",  # Wan's names (github.com/Wan-Video/Wan2.1)
 }
 """Class -> what is in the names of its tensors in the layout of its publisher."""
+PROJECTION = "text_projection.weight"
+UNPROJECTED = frozenset({768})
+"""Widths of CLIPs that are published without their last layer, which changes nothing then: CLIP-L in the files for
+ComfyUI (github.com/Stability-AI/sd3.5, `other_impls.py`)."""
 INSIDE = re.compile(r"\A(encoder\.(?=quant_conv\.)|decoder\.(?=post_quant_conv\.))")
 VAE_LAYER = re.compile(
     r"(encoder|decoder)\.(conv_in|conv_out|norm_out|mid\.(block_[12]|attn_1)|(down|up)\.\d\.(block|attn)\.\d"
@@ -39,6 +45,8 @@ def foreign_file_in(folder: Path, component_class: type[Any]) -> Path | None:
     if len(files) != 1:
         return None
     header = read_header(files[0])
+    if component_class is CLIPTextModelWithProjection and PROJECTION not in header:
+        return files[0]
     if (original := ORIGINAL_VAES.get(component_class)) is not None:
         return files[0] if any(original in name for name in header) else None
     return files[0] if scaled_weights(header) else None
@@ -62,6 +70,8 @@ def read_foreign(component_class: type[Any], path: Path, dtype: torch.dtype) -> 
         return vae, {"missing_keys": missing, "unexpected_keys": ignored_of_vae(header, vae)}
     tensors = {name: tensor for name, tensor in read_tensors(path, header, dtype).items() if not is_extra(name)}
     configuration = component_class.config_class.from_pretrained(path.parent, local_files_only=True)
+    if component_class is CLIPTextModelWithProjection and configuration.hidden_size in UNPROJECTED:
+        tensors.setdefault(PROJECTION, torch.eye(configuration.hidden_size, dtype=dtype))
     encoder, info = serialize(component_class.from_pretrained)(
         None, config=configuration, state_dict=tensors, dtype=dtype, output_loading_info=True
     )
