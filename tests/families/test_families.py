@@ -11,7 +11,8 @@ from inpainting import families
 from inpainting.catalog.inspection.component_file import component_file_class
 from inpainting.catalog.shipped import SHIPPED, SHIPPED_ADAPTERS
 from inpainting.catalog.specs import ModelSpec
-from inpainting.core.settings_table import SETTINGS
+from inpainting.core.setting import DIFFUSION
+from inpainting.core.settings_table import DEFAULT_STRENGTH, SETTINGS
 from inpainting.engines import registry
 from inpainting.families.declaration import TOOLS, ModelFamily
 from inpainting.families.layouts import DiffusersLayout, OwnLayout
@@ -51,6 +52,16 @@ def test_its_name_fits_the_columns_and_its_defaults_are_valid(family: ModelFamil
         Lora._meta.get_field("family").max_length or 0
     )
     assert ModelSpec(slug="mine", label="Mine", family=family.name, **family.defaults).width
+
+
+def test_models_that_were_trained_to_fill_or_edit_repaint_all_by_default() -> None:
+    """Those with a UNet are told by their files, as `tests/catalog/store/test_pull.py` shows."""
+    for family in DECLARED:
+        if family.engine == DIFFUSION:
+            strength = ModelSpec(slug="mine", label="Mine", family=family.name, **family.defaults).strength
+            assert strength == (1.0 if family.fills or family.edits else DEFAULT_STRENGTH), family.name
+    shipped = {spec.slug: spec.strength for spec in SHIPPED if "inpainting" in spec.slug}
+    assert shipped == {"sd15-inpainting": 1.0, "sd2-inpainting": 1.0, "sdxl-inpainting": 0.99}
 
 
 def test_a_name_is_declared_once() -> None:

@@ -98,7 +98,9 @@ def flux_controlnet(channels: int, *, double: int = 6, single: int = 0, modes: i
     return tensors(shapes | ({"controlnet_mode_embedder.weight": (modes, 3072)} if modes else {}), "BF16")
 
 
-def sd3(layers: int, positions: int, dual: int = 0, *, prefix: str = "model.diffusion_model.") -> Tensors:
+def sd3(
+    layers: int, positions: int, dual: int = 0, *, prefix: str = "model.diffusion_model.", dtype: str = "F16"
+) -> Tensors:
     """The transformer of Stable Diffusion 3.5 and its VAE.
 
     positions: along each side. dual: layers that attend twice.
@@ -116,7 +118,7 @@ def sd3(layers: int, positions: int, dual: int = 0, *, prefix: str = "model.diff
         **blocks("joint_blocks", layers, {f"context_block.{name}": shape for name, shape in layer.items()}),
         **blocks("joint_blocks", dual, twice),
     }
-    return tensors(shapes, "F16", prefix=prefix) | vae(16, prefix="first_stage_model.")
+    return tensors(shapes, dtype, prefix=prefix) | vae(16, prefix="first_stage_model.")
 
 
 def ip_adapter(features: int, projection: dict[str, Shape]) -> Tensors:
@@ -138,13 +140,13 @@ def controlnet(features: int) -> Tensors:
     return weights(layers, "F16", prefix="control_model.") | one("control_model.input_hint_block.0.weight", 16, 3, 3, 3)
 
 
-def union(features: int) -> Tensors:
+def controlnet_of_diffusers(features: int) -> Tensors:
     layers = {"down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k": (640, features)}
-    return (
-        weights(layers, "F16")
-        | one("controlnet_cond_embedding.conv_in.weight", 16, 3, 3, 3)
-        | one("task_embedding", 8, 320)
-    )
+    return weights(layers, "F16") | one("controlnet_cond_embedding.conv_in.weight", 16, 3, 3, 3)
+
+
+def union(features: int) -> Tensors:
+    return controlnet_of_diffusers(features) | one("task_embedding", 8, 320)
 
 
 def svdq() -> Tensors:
@@ -194,6 +196,7 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "checkpoints/sd_xl_base_1.0.safetensors": lambda: checkpoint(2048),
     "checkpoints/juggernautXL_inpainting.safetensors": lambda: checkpoint(2048, 9),
     "checkpoints/noobaiXL_vPred.safetensors": lambda: checkpoint(2048) | one("v_pred", 0) | one("ztsnr", 0),
+    "checkpoints/sd_xl_base_fp8.safetensors": lambda: checkpoint(2048, dtype="F8_E4M3"),
     "checkpoints/sd_xl_refiner_1.0.safetensors": lambda: checkpoint(1280),
     "checkpoints/Hyper-SDXL-1step-Unet-Comfyui.fp16.safetensors": lambda: unet(2048),
     "checkpoints/instruct-pix2pix-00-22000.safetensors": lambda: checkpoint(768, 8),
@@ -263,6 +266,9 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "unet/Chroma1-HD-Q8_0.gguf": chroma,
     "unet/flux1-kontext-dev-Q8_0.gguf": flux,
     "unet/z_image_turbo-Q8_0.gguf": z_image,
+    "unet/flux-2-klein-4b-Q8_0.gguf": lambda: flux_2(*FLUX_2["klein-4b"]),
+    "unet/qwen-image-Q8_0.gguf": qwen_image,
+    "unet/Qwen-Image-Edit-2509-Q8_0.gguf": qwen_image,
     "unet/sdxl_lightning_4step_unet.safetensors": lambda: (
         one("up_blocks.0.resnets.0.conv1.weight", 1280, 2560, 3, 3)
         | weights({"down_blocks.1.attentions.0.transformer_blocks.1.attn2.to_k": (640, 2048)})
@@ -271,6 +277,7 @@ FILES: dict[str, Callable[[], Tensors]] = {
     f"{ENCODERS}clip_l.safetensors": clip_text,
     f"{ENCODERS}clip_g.safetensors": lambda: clip_text(1280),
     f"{ENCODERS}t5xxl_fp16.safetensors": t5,
+    "clip/t5xxl_fp8_e4m3fn.safetensors": lambda: t5("F8_E4M3"),
     f"{ENCODERS}t5-v1_1-xxl-encoder-Q8_0.gguf": lambda: weights({"enc.blk.0.attn_q": (4096, 4096)}),
     f"{ENCODERS}umt5_xxl_fp8_e4m3fn_scaled.safetensors": lambda: (
         one("shared.weight", 256384, 4096)
@@ -297,6 +304,7 @@ FILES: dict[str, Callable[[], Tensors]] = {
         one("decoder.middle.0.residual.0.gamma", 384, 1, 1, 1, dtype="F32") | one("conv2.weight", 16, 16, 1, 1, 1)
     ),
     "vae/flux2-vae.safetensors": lambda: vae(32, prefix="") | one("bn.running_mean", 128),
+    "vae_approx/taesd_decoder.pth": dict,
     # Image encoders and IP-Adapters
     "clip_vision/CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors": lambda: clip_vision(1280, 1024),
     "clip_vision/CLIP-ViT-bigG-14-laion2B-39B-b160k.safetensors": lambda: clip_vision(1664, 1280),
@@ -315,6 +323,9 @@ FILES: dict[str, Callable[[], Tensors]] = {
     # ControlNets
     "controlnet/control_v11p_sd15_canny_fp16.safetensors": lambda: controlnet(768),
     "controlnet/control_v11p_sd15_inpaint_fp16.safetensors": lambda: controlnet(768),
+    "controlnet/control_v11f1p_sd15_depth_fp16.safetensors": lambda: controlnet(768),
+    "controlnet/control_v11p_sd21_canny.safetensors": lambda: controlnet(1024),
+    "controlnet/diffusers_xl_depth_full.safetensors": lambda: controlnet_of_diffusers(2048),
     "controlnet/controlnet-union-sdxl-1.0_promax.safetensors": lambda: union(2048),
     "controlnet/Z-Image-Turbo-Fun-Controlnet-Union.safetensors": lambda: z_image_fun(6, 16),
     "model_patches/Z-Image-Turbo-Fun-Controlnet-Union-2.1.safetensors": lambda: z_image_fun(15, 33),
@@ -350,6 +361,8 @@ FILES: dict[str, Callable[[], Tensors]] = {
     # Others
     "embeddings/easynegative.safetensors": lambda: one("emb_params", 8, 768, dtype="F32"),
     "embeddings/negativeXL_D.safetensors": lambda: one("clip_l", 16, 768) | one("clip_g", 16, 1280),
+    "embeddings/sd2-style.safetensors": lambda: one("emb_params", 4, 1024),
+    "embeddings/badhandv4.pt": dict,
     "style_models/flux1-redux-dev.safetensors": lambda: weights(
         {"redux_up": (12288, 1152), "redux_down": (4096, 12288)}
     ),
@@ -402,6 +415,14 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "loras/qwen-diffusers.safetensors": lambda: lora(QWEN),
     "loras/qwen-kohya.safetensors": lambda: lora(QWEN, prefix="lora_unet_", is_kohya=True),
     "loras/qwen-lycoris.safetensors": lambda: lokr(QWEN),
+    # Of few steps, by their published names
+    "loras/pytorch_lora_weights_lcm-lora-sdv1-5.safetensors": lambda: lora(
+        SD_ATTENTION, prefix="lora_unet_", is_kohya=True
+    ),
+    "loras/sdxl_lightning_8step_lora.safetensors": lambda: lora(XL_ATTENTION, prefix="lora_unet_", is_kohya=True),
+    "loras/Hyper-FLUX.1-dev-8steps-lora.safetensors": lambda: lora(FLUX_ALL, rank=128, dtype="F32"),  # over 1 GiB
+    "loras/FLUX.1-Turbo-Alpha.safetensors": lambda: lora(FLUX_ALL),
+    "loras/Qwen-Image-Lightning-8steps-V1.1.safetensors": lambda: lora(QWEN, prefix=""),
     "loras/wan.safetensors": lambda: lora(WAN, prefix="diffusion_model."),
 }
 """Place -> a function that makes the tensors of a file; `dict` for an empty file that is no safetensors or GGUF."""

@@ -36,12 +36,16 @@ def write_sparse(path: Path, tensors: Mapping[str, tuple[str, Shape]], notes: Ma
 
 
 def write_gguf(path: Path, found: Tensors) -> Path:
-    """Write a GGUF file of zeros in `Q8_0`, which take no space. found: the tensors, whose types are not read."""
+    """Write a GGUF file of zeros, which take no space, in `Q8_0`, or in float16 where rows are no whole blocks of 32.
+
+    found: the tensors, whose types are not read.
+    """
     text, at = struct.pack("<4sIQQ", b"GGUF", 3, len(found), 0), 0
     for name, (_, shape) in found.items():
         text += struct.pack("<Q", len(name)) + name.encode()
-        text += struct.pack(f"<I{len(shape)}QIQ", len(shape), *reversed(shape), 8, at)
-        at += math.prod(shape) // 32 * 34
+        is_quantised = shape[-1] % 32 == 0
+        text += struct.pack(f"<I{len(shape)}QIQ", len(shape), *reversed(shape), 8 if is_quantised else 1, at)
+        at += math.prod(shape) // 32 * 34 if is_quantised else math.prod(shape) * 2
         at += -at % 32
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:

@@ -18,6 +18,7 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.store.hub import HubSource
 from inpainting.catalog.store.pull import remove_files
 from inpainting.catalog.store.sources import ModelUnavailable
+from inpainting.core.settings_table import DEFAULT_STRENGTH
 from inpainting.models import InferenceModel, ModelState
 from tests.catalog.store.conftest import PutOnline
 from tests.support.hub import COMMIT, REPO, UNET_FP16, Hub, checkpoint, serving, tiny_model, weights, written
@@ -506,6 +507,22 @@ def test_a_checkpoint_with_the_name_of_few_steps_has_them_as_its_defaults(
     assert (row.steps, row.guidance_scale, row.scheduler) == expected
     config = json.loads((models_folder / "mine/config/scheduler/scheduler_config.json").read_text())
     assert config["timestep_spacing"] == spacing
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+@pytest.mark.parametrize(("channels", "strength"), [(9, 1.0), (4, DEFAULT_STRENGTH)])
+def test_a_model_that_was_trained_to_fill_repaints_all_by_default(
+    db: None, tmp_path: Path, channels: int, strength: float, is_folder: bool
+) -> None:
+    path = tmp_path / "mine.safetensors"
+    if is_folder:
+        path = written(tiny_model(), tmp_path / "model")
+        config = json.loads((path / "unet/config.json").read_text())
+        (path / "unet/config.json").write_text(json.dumps({**config, "in_channels": channels}))
+    else:
+        path.write_bytes(checkpoint(channels=channels))
+    add("mine", str(path))
+    assert InferenceModel.objects.get(slug="mine").strength == strength
 
 
 def test_a_pickled_checkpoint_is_not_added(db: None, tmp_path: Path, models_folder: Path) -> None:

@@ -33,6 +33,7 @@ NEW = {
     "checkpoints/sd_xl_base_1.0.safetensors": "checkpoint sdxl, sd_xl_base_1.0",
     "checkpoints/juggernautXL_inpainting.safetensors": "checkpoint sdxl, juggernautxl_inpainting",
     "checkpoints/noobaiXL_vPred.safetensors": "checkpoint sdxl, noobaixl_vpred",
+    "checkpoints/sd_xl_base_fp8.safetensors": "checkpoint sdxl, sd_xl_base_fp8",
     "checkpoints/flux1-fill-dev-all.safetensors": "checkpoint flux-fill, flux1-fill-dev-all",
     "checkpoints/flux1-dev-fp8.safetensors": "checkpoint flux-dev, flux1-dev-fp8",
     "diffusion_models/flux1-dev.safetensors": f"checkpoint flux-dev{PARTS}, flux1-dev",
@@ -73,6 +74,12 @@ NEW = {
     "diffusion_models/sd3.5_medium.safetensors": f"checkpoint sd3{CLIPS_AND_T5}, sd3.5_medium",
     "vae/sd3_vae.safetensors": "vae sd3, sd3_vae",
     "unet/z_image_turbo-Q8_0.gguf": f"checkpoint z-image{QWEN3}, z_image_turbo-q8_0",
+    "unet/flux-2-klein-4b-Q8_0.gguf": (
+        "checkpoint flux2-klein with flux2-vae.safetensors, qwen_3_4b.safetensors, flux-2-klein-4b-q8_0"
+    ),
+    "unet/qwen-image-Q8_0.gguf": (
+        "checkpoint qwen-image with qwen_image_vae.safetensors, qwen_2.5_vl_7b_fp8_scaled.safetensors, qwen-image-q8_0"
+    ),
     "vae/sdxl_vae.safetensors": "vae sdxl, sdxl_vae",
     "vae/vae-ft-mse-840000-ema-pruned.safetensors": "vae sd, vae-ft-mse-840000-ema-pruned",
     "ipadapter/ip-adapter_sd15.safetensors": f"ip-adapter sd with {VIT_H}, ip-adapter_sd15-2",
@@ -85,6 +92,9 @@ NEW = {
     "controlnet/control_v11p_sd15_inpaint_fp16.safetensors": (
         "controlnet inpaint for sd, control_v11p_sd15_inpaint_fp16"
     ),
+    "controlnet/control_v11f1p_sd15_depth_fp16.safetensors": "controlnet depth for sd, control_v11f1p_sd15_depth_fp16",
+    "controlnet/control_v11p_sd21_canny.safetensors": "controlnet canny for sd, control_v11p_sd21_canny",
+    "controlnet/diffusers_xl_depth_full.safetensors": "controlnet depth for sdxl, diffusers_xl_depth_full",
     "controlnet/controlnet-union-sdxl-1.0_promax.safetensors": (
         "controlnet union for sdxl, controlnet-union-sdxl-1.0_promax"
     ),
@@ -117,6 +127,7 @@ NEW = {
     ),
     "embeddings/easynegative.safetensors": "embedding sd, easynegative",
     "embeddings/negativeXL_D.safetensors": "embedding sdxl, negativexl_d",
+    "embeddings/sd2-style.safetensors": "embedding sd, sd2-style",
     "loras/sd15-kohya.safetensors": "lora sd, sd15-kohya",
     "loras/sdxl-kohya.safetensors": "lora sdxl, sdxl-kohya",
     "loras/sd15-self-attention.safetensors": "lora sd, sd15-self-attention",
@@ -134,6 +145,13 @@ NEW = {
     "loras/qwen-diffusers.safetensors": "lora qwen-image, qwen-diffusers",
     "loras/qwen-kohya.safetensors": "lora qwen-image, qwen-kohya",
     "loras/qwen-lycoris.safetensors": "lora qwen-image, qwen-lycoris",
+    "loras/pytorch_lora_weights_lcm-lora-sdv1-5.safetensors": "lora sd lcm, pytorch_lora_weights_lcm-lora-sdv1-5",
+    "loras/sdxl_lightning_8step_lora.safetensors": "lora sdxl lightning of 8 steps, sdxl_lightning_8step_lora",
+    "loras/Hyper-FLUX.1-dev-8steps-lora.safetensors": ("lora flux-fill hyper of 8 steps, hyper-flux.1-dev-8steps-lora"),
+    "loras/FLUX.1-Turbo-Alpha.safetensors": "lora flux-fill turbo, flux.1-turbo-alpha",
+    "loras/Qwen-Image-Lightning-8steps-V1.1.safetensors": (
+        "lora qwen-image lightning of 8 steps, qwen-image-lightning-8steps-v1.1"
+    ),
     **{
         f"loras/{name}.safetensors": f"lora flux2-klein, {name}"
         for name in ("klein-kohya", "klein-diffusers", "klein-attention", "klein-9b", "klein-by-name-of-base")
@@ -191,6 +209,7 @@ LEFT = {
     "diffusion_models/qwen_image_edit_2509_fp8_e4m3fn.safetensors": (
         f"qwen_image_edit_2509_fp8_e4m3fn.safetensors {EDITS}"
     ),
+    "unet/Qwen-Image-Edit-2509-Q8_0.gguf": f"Qwen-Image-Edit-2509-Q8_0.gguf {EDITS}",
     "diffusion_models/wan2.2_t2v_low_noise_14B_fp8.safetensors": "It is a transformer of Wan, which is not supported.",
     "diffusion_models/hidream_i1_dev_fp8.safetensors": "It is a transformer of HiDream, which is not supported.",
     "diffusion_models/hunyuan_video_t2v_720p_bf16.safetensors": (
@@ -208,9 +227,10 @@ LEFT = {
     "text_encoders/clip_g.safetensors": (
         "It is CLIP-G, a text encoder of Stable Diffusion 3, which is added together with a transformer."
     ),
-    "text_encoders/t5xxl_fp16.safetensors": (
+    **dict.fromkeys(
+        ("text_encoders/t5xxl_fp16.safetensors", "clip/t5xxl_fp8_e4m3fn.safetensors"),
         "It is T5-XXL, the text encoder of Chroma and one of FLUX.1 and Stable Diffusion 3, which is added together "
-        "with a transformer."
+        "with a transformer.",
     ),
     "text_encoders/t5-v1_1-xxl-encoder-Q8_0.gguf": (
         "Its weights are quantised (GGUF), and it is no transformer of Chroma or transformer of FLUX or transformer of "
@@ -247,6 +267,8 @@ LEFT = {
         "It is the VAE of Qwen-Image, or of Wan, which is added together with a transformer."
     ),
     "vae/flux2-vae.safetensors": "It is the VAE of FLUX.2, which is added together with a transformer.",
+    "vae_approx/taesd_decoder.pth": "A .pth file may hold a pickle, which can run any program.",
+    "embeddings/badhandv4.pt": "A .pt file may hold a pickle, which can run any program.",
     "clip_vision/CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors": (
         "It is the image encoder CLIP-ViT-H, which is added together with an IP-Adapter."
     ),
