@@ -21,6 +21,8 @@ _CHANNEL = "twisted.web.http:HTTPChannel"
 _REQUEST = "rest_framework.request:Request"
 _STORAGE = "storages.backends.s3:S3Storage"
 _DIFFUSERS = "diffusers.pipelines.flux.pipeline_flux_fill:FluxFillPipeline"
+_MODEL = "diffusers.models.modeling_utils:ModelMixin"
+_MODULE = "torch.nn:Module"
 PRIVATE_ATTRIBUTES = (
     Private(_CHANNEL, "_handlingRequest", "the time limit of a head begins when no request is being handled"),
     Private(_CHANNEL, "_dataBuffer", "whether the next request has begun while the last one was handled"),
@@ -53,6 +55,13 @@ PRIVATE_ATTRIBUTES = (
     ),
     Private("torch._dynamo.config", "recompile_limit", "the limit of compiled versions"),
     Private("torch", "_dynamo", "the same"),
+    Private(
+        "torch.fx.experimental.symbolic_shapes", "_config", "sizes that are equal by chance may differ in the next call"
+    ),
+    Private(_MODULE, "_parameters", "two networks that share their weights"),
+    Private(_MODULE, "_buffers", "the same"),
+    Private(_MODEL, "_repeated_blocks", "the blocks of Stable Diffusion 3 are compiled"),
+    Private(_MODEL, "_no_split_modules", "the names of those blocks"),
     Private("torch.compiler", "_inductor", "imported before garbage collection leaves imports out"),
     Private("huggingface_hub.utils", "_headers", "the headers of requests to the hub"),
 )
