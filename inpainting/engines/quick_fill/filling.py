@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inpainting.engines.quick_fill.band_guide import add_affordable, blurred, make_band_guide
 from inpainting.engines.quick_fill.bands import Band
 from inpainting.engines.quick_fill.blending import BAND_LIGHT, HOLE_LIGHT, blend
 from inpainting.engines.quick_fill.colour_cost import colour_costs, compute_features
@@ -174,19 +175,24 @@ def label_coarse(
     covers = coverage(graph.hole, graph.known)
     offsets = dominant(matches, covers, most_labels)
     features, has_features = compute_features(graph)
-    guide = None
+    guide, compared = None, features
     if search.painted is not None:
         guide = make_painted_guide(graph, search.painted, band)
-    elif search.guided and band is None:
+    elif band:
+        compared = blurred(graph, features)
+        guide = make_band_guide(graph, compared, band)
+    elif search.guided:
         guide = make_guide(graph, features, rng)
     if guide:
         offsets = append_new(offsets, guide.suggested(covers))
     offsets = add_coverage(graph, offsets)
     if band:
         offsets = np.concatenate([offsets, band.offsets(graph)])
+        if guide:
+            offsets = add_affordable(graph, offsets, guide, compared, band)
     costs = colour_costs(graph, offsets, features, has_features)
     if guide:
-        costs += guide.costs(graph, offsets, features)
+        costs += guide.costs(graph, offsets, compared)
     if band:
         costs += band.costs(graph, offsets)
     else:
