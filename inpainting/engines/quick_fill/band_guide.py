@@ -25,6 +25,8 @@ RIM = 3
 DIRECTION_DEPTH, DIRECTION_BLUR = 10, 2.0
 """Pixels from the edge inward that directions are measured in, and the standard deviation, in pixels, of the Gaussian
 that they are averaged with along the edge."""
+DETAIL_DEPTH = 48
+"""Pixels from the edge inward whose detail is carried on: along a joint of bricks the edge alone would be plain."""
 MIN_ENERGY = np.float32(20)
 """Squared levels: where the gradients along the edge are weaker, there are no lines: colours go straight outward."""
 MAX_SLOPE = np.float32(2)
@@ -74,7 +76,8 @@ def carried_on(graph: HoleGraph, band: Band) -> Floats:
     # lines are where the gradient across and the one along the edge cancel: the least squares of both
     slope = np.clip(-mixed / (energy + MIN_ENERGY), -MAX_SLOPE, MAX_SLOPE)
     rim = near[:, -RIM:]
-    detail = blur_along(abs(near[:, -RIM - 1 :, 3:]).sum(axis=2).mean(axis=1)[:, None], DETAIL_BLUR)
+    gradients = features[:, max(0, edge - DETAIL_DEPTH) : edge, 3:].astype(np.float32)
+    detail = blur_along(abs(gradients).sum(axis=2).mean(axis=1)[:, None], DETAIL_BLUR)
     state = np.column_stack([rim[:, :, :3].mean(axis=1), DETAIL * np.minimum(detail, MAX_DETAIL)])
     # weighted by the squared energy, so that faint lines follow a strong one beside them
     state = np.column_stack([blur_along(state, BLUR), slope * energy**2, energy**2])
