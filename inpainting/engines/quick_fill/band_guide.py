@@ -25,7 +25,7 @@ RIM = 3
 DIRECTION_DEPTH, DIRECTION_BLUR = 10, 2.0
 """Pixels from the edge inward that directions are measured in, and the standard deviation, in pixels, of the Gaussian
 that they are averaged with along the edge."""
-DETAIL_DEPTH = 48
+DETAIL_DEPTH = 24
 """Pixels from the edge inward whose detail is carried on: along a joint of bricks the edge alone would be plain."""
 MIN_ENERGY = np.float32(20)
 """Squared levels: where the gradients along the edge are weaker, there are no lines: colours go straight outward."""
