@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from inpainting.core.poisson import pull_push
 from inpainting.engines.quick_fill.bands import Band
 from inpainting.engines.quick_fill.colour_cost import DETAIL, DETAIL_BLUR, MAX_DETAIL
-from inpainting.engines.quick_fill.guide import WEIGHT, Guide
-from inpainting.engines.quick_fill.hole_graph import IMPOSSIBLE, Floats, HoleGraph, Indexes, Ints, Scalar
+from inpainting.engines.quick_fill.guide import STRIDE, WEIGHT, Guide, costs_of_known, most_useful, sampled
+from inpainting.engines.quick_fill.hole_graph import Floats, HoleGraph, Ints, Scalar
 
 RIM = 3
 """Pixels of the graph, from the edge inward, whose mean is carried on."""
@@ -41,11 +41,6 @@ LACKING = np.float32(60)
 STEP, REACH = 0.125, 2.0
 """Breadths of the band: the distance between the sources that are tried for the guide, and how far along the edge they
 lie."""
-OFFSETS = 16
-"""Offsets that are added for the guide, at most. All these were chosen by eye on the photos in docs/use/outpainting.md
-and twelve others of `benchmarks/scenes`."""
-STRIDE = 3
-"""Pixels between the nodes that the guide is compared at before the labelling."""
 
 
 def make_band_guide(graph: HoleGraph, features: Floats, band: Band) -> Guide:
@@ -56,7 +51,7 @@ def make_band_guide(graph: HoleGraph, features: Floats, band: Band) -> Guide:
     none, everywhere = np.zeros((0, 2), np.int32), np.ones(graph.shape, np.float32)
     guide = Guide(carried_on(graph, band), everywhere, none, MAX_DIFFERENCE, 2 * WEIGHT)
     part = graph.subgraph(sampled(graph))
-    lacking = costs_within_reach(part, guide, features, grid(graph, band)).min(axis=0) > guide.weight * LACKING**2
+    lacking = costs_of_known(part, guide, features, grid(graph, band)).min(axis=0) > guide.weight * LACKING**2
     plane = np.zeros(graph.shape, np.uint8)
     plane[part.rows, part.columns] = lacking
     found = graph.hole & (cv2.dilate(plane, np.ones((STRIDE, STRIDE), np.uint8), anchor=(STRIDE - 1, STRIDE - 1)) == 0)
@@ -117,23 +112,9 @@ def add_affordable(graph: HoleGraph, offsets: Ints, guide: Guide, features: Floa
     """Return `offsets` [k, 2] and up to OFFSETS more; each lowers the sum of all pixels' lowest costs most."""
     part = graph.subgraph(sampled(graph))
     others = grid(graph, band)
-    lowest = (costs_within_reach(part, guide, features, offsets) + band.costs(part, offsets)).min(axis=0)
-    costs = costs_within_reach(part, guide, features, others) + band.costs(part, others)
-    found = [offsets]
-    for _ in range(OFFSETS):
-        gains = np.maximum(0, lowest - costs).sum(axis=1)
-        best = int(gains.argmax())
-        if gains[best] <= 0:
-            break
-        found.append(others[best : best + 1])
-        lowest = np.minimum(lowest, costs[best])
-    return np.concatenate(found)
-
-
-def sampled(graph: HoleGraph) -> Indexes:
-    """Return the nodes whose row and column are multiples of STRIDE, or all of a hole too thin to have any."""
-    nodes = np.flatnonzero((graph.rows % STRIDE == 0) & (graph.columns % STRIDE == 0))
-    return nodes if len(nodes) else np.arange(len(graph.rows))
+    lowest = (costs_of_known(part, guide, features, offsets) + band.costs(part, offsets)).min(axis=0)
+    costs = costs_of_known(part, guide, features, others) + band.costs(part, others)
+    return np.concatenate([offsets, others[most_useful(costs, lowest)]])
 
 
 def grid(graph: HoleGraph, band: Band) -> Ints:
@@ -143,11 +124,3 @@ def grid(graph: HoleGraph, band: Band) -> Ints:
     inward, along = (plane.ravel() * breadth for plane in np.meshgrid(*steps, indexing="ij"))
     columns = [band.inward * inward, along]
     return np.rint(np.column_stack(columns if band.axis == 0 else columns[::-1])).astype(np.int32)
-
-
-def costs_within_reach(graph: HoleGraph, guide: Guide, features: Floats, offsets: Ints) -> Floats:
-    """Return [k, nodes]: how much sources differ from the guide, without any limit; IMPOSSIBLE for unknown ones."""
-    costs = guide.costs(graph, offsets, features)
-    for cost, offset in zip(costs, offsets, strict=True):
-        cost[graph.source(slice(None), offset) < 0] = IMPOSSIBLE
-    return costs
