@@ -25,7 +25,7 @@ REACH, STEP = 32, 2
 def is_narrow(hole: Bools) -> bool:
     """Return whether `hole` [h, w] is nowhere deeper than MAX_DEPTH, and longer than wide."""
     depth = float(cv2.distanceTransform(hole.view(np.uint8), cv2.DIST_L2, 3).max())
-    return depth <= MAX_DEPTH and np.count_nonzero(hole) > MIN_AREA * depth**2
+    return depth <= MAX_DEPTH and bool(np.count_nonzero(hole) > MIN_AREA * depth**2)
 
 
 def make_crossing_guide(graph: HoleGraph, features: Floats) -> Guide:
