@@ -32,8 +32,10 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.outpainting import Outpaint, extend
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Engine
+from inpainting.engines.erase import declaration as erase
 from inpainting.engines.erase.engine import Erase
 from inpainting.engines.painting import paint
+from inpainting.engines.quick_fill import declaration as quick_fill
 from inpainting.engines.quick_fill.engine import QuickFill
 from tests.weights import cache
 from tests.weights.published import PUBLISHED
@@ -54,6 +56,11 @@ CASES: dict[str, tuple[str, ...]] = {
     "lomiri-Picture_0B": ("left", "right"),
 }
 """The sides of each photo that are extended."""
+RULES = {
+    "quick-fill": WindowRule(quick_fill.CONTEXT, quick_fill.MIN_CONTEXT),
+    "erase": WindowRule(erase.CONTEXT, erase.MIN_CONTEXT),
+}
+"""How much of the photo each engine is given, as in a request."""
 
 
 def main() -> None:
@@ -88,7 +95,7 @@ def extended(photo: Bytes, sides: tuple[str, ...]) -> InpaintRequest:
 
 def painted(title: str, request: InpaintRequest, engine: Engine, model: ModelSpec | None) -> dict[str, Bytes]:
     """Return the marked result by its title, and print its figures."""
-    plan = planned(request, engine.declaration, WindowRule(0.0), model)
+    plan = planned(request, engine.declaration, RULES[engine.declaration.name], model)
     start = time.process_time()
     (painting,) = paint(plan, engine, lambda step: None)
     print(f"{title}: {time.process_time() - start:.1f} s, seam {painting.seam_score:.2f}", flush=True)

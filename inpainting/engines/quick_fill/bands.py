@@ -22,18 +22,18 @@ from inpainting.engines.quick_fill.hole_graph import IMPOSSIBLE, Bools, Bytes, F
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-STRIP = 1.0
-"""Breadths of the band: sources lie at most this deep in the image, or MIN_STRIP pixels if that is more. What lies in
-the middle is not copied."""
+STRIPS = (1.0, 1.5)
+"""Breadths of the band, for those at the top and bottom and those at the left and right: sources lie at most this deep
+in the image, or MIN_STRIP pixels if that is more. What lies in the middle is not copied."""
 MIN_STRIP = 96
 STRIP_UNIT = 12
 """Pixels: strips are a multiple of it, so that mirrored sources are at whole pixels on the coarse levels too."""
 MARGIN = 24
 """Pixels behind the mirror image, with which the surroundings of mirrored sources are compared. They repeat the edge,
 so that mirroring costs as much as a seam where the image has detail at its edge: its symmetry would show."""
-UNIQUE_COST = np.float32(0.25)
+UNIQUE_COST = np.float32(1)
 """Data cost of a source for each squared level of its uniqueness. The costs were chosen by eye on the photos in
-docs/use/outpainting.md: with twice of it a sky is copied into the middle of a wall."""
+docs/use/outpainting.md: with a quarter of it paws and tails are repeated in the grass."""
 DEPTH_COST = 8.0
 """Data cost of a source one breadth of the band away from the image's edge."""
 UP_COST, ALONG_COST = 60.0, 20.0
@@ -71,7 +71,7 @@ class PlacedBand:
     def strip(self) -> int:
         """Pixels from the edge up to which sources lie."""
         side = (self.known.size.height, self.known.size.width)[self.axis]
-        strip = min(side, max(MIN_STRIP, int(STRIP * self.breadth)))
+        strip = min(side, max(MIN_STRIP, int(STRIPS[self.axis] * self.breadth)))
         return strip if strip < STRIP_UNIT else strip // STRIP_UNIT * STRIP_UNIT
 
     @property
@@ -149,7 +149,7 @@ class Band:
 
     def offsets(self, graph: HoleGraph) -> Ints:
         """Return [k, 2]: offsets to try besides those by which the image repeats itself."""
-        scale = self._scale(graph)
+        scale = self.scale(graph)
         sidesteps = SIDESTEPS if self.axis == 0 else (0.0,)
         steps = [(step * self.breadth, side) for step in STEPS for side in sidesteps]
         steps += [(2 * self.strip - step * self.breadth, side) for step in MIRROR_STEPS for side in MIRROR_SIDESTEPS]
@@ -159,13 +159,13 @@ class Band:
 
     def costs(self, graph: HoleGraph, offsets: Ints) -> Floats:
         """Return [k, nodes]: the cost of copying from that far, from what is that unique and from what is mirrored."""
-        breadth = self.breadth / self._scale(graph)
+        breadth = self.breadth / self.scale(graph)
         height, width = graph.shape
         depth, original_depth = self._depths(graph)
         plane = UNIQUE_COST * cv2.resize(self.uniqueness, (width, height), interpolation=cv2.INTER_LINEAR) ** 2
         plane += (DEPTH_COST / breadth * original_depth).astype(np.float32)
         plane += (depth != original_depth) * (np.float32(MIRROR_COST[self.axis]) + OBLIQUE_COST * obliqueness(graph))
-        plane[np.broadcast_to(depth >= 2 * self.strip // self._scale(graph), plane.shape)] = IMPOSSIBLE
+        plane[np.broadcast_to(depth >= 2 * self.strip // self.scale(graph), plane.shape)] = IMPOSSIBLE
         along_cost = ALONG_COST if self.axis == 0 else UP_COST
         costs = np.empty((len(offsets), len(graph.rows)), np.float32)
         for cost, offset in zip(costs, offsets, strict=True):
@@ -176,7 +176,7 @@ class Band:
     def without_margin(self, graph: HoleGraph) -> Bools:
         """Return [h, w]: the known pixels but for the margin, which would match the strip everywhere."""
         depth, _ = self._depths(graph)
-        return graph.known & (depth < 2 * self.strip // self._scale(graph))
+        return graph.known & (depth < 2 * self.strip // self.scale(graph))
 
     def originals(self, graph: HoleGraph) -> Ints:
         """Return [h, w]: the flat index of each pixel, for mirrored ones and the margin of the pixel that they
@@ -188,13 +188,13 @@ class Band:
 
     def _depths(self, graph: HoleGraph) -> tuple[Ints, Ints]:
         """Return how far from the edge pixels lie inward, and those that they repeat do: two [h, 1] or [1, w]."""
-        scale, at = self._scale(graph), np.arange(graph.shape[self.axis], dtype=np.int32)
+        scale, at = self.scale(graph), np.arange(graph.shape[self.axis], dtype=np.int32)
         strip = self.strip // scale
         depth = at - -(-self.breadth // scale) if self.inward > 0 else (MARGIN // scale + 2 * strip - 1) - at
         depth = depth.reshape((-1, 1) if self.axis == 0 else (1, -1))
         return depth, np.minimum(depth, np.maximum(2 * strip - 1 - depth, 0))
 
-    def _scale(self, graph: HoleGraph) -> int:
+    def scale(self, graph: HoleGraph) -> int:
         """Return the pixels of the image to a side of the graph's."""
         return max(1, round((self.breadth + 2 * self.strip + MARGIN) / graph.shape[self.axis]))
 

@@ -8,9 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inpainting.engines.quick_fill.band_guide import add_affordable, blurred, make_band_guide
 from inpainting.engines.quick_fill.bands import Band
 from inpainting.engines.quick_fill.blending import BAND_LIGHT, HOLE_LIGHT, blend
 from inpainting.engines.quick_fill.colour_cost import colour_costs, compute_features
+from inpainting.engines.quick_fill.crossing_guide import add_crossing, is_narrow, make_crossing_guide
 from inpainting.engines.quick_fill.guide import make_guide
 from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, HoleGraph, Ints, build_graph
 from inpainting.engines.quick_fill.labelling import Labelling
@@ -42,6 +44,8 @@ SMOOTH = 4.0
 """Levels of 0..255: the surroundings of a hole count as smooth up to this mean deviation from a quadratic surface."""
 SMOOTH_SHARE, TREND_ROUNDS = 0.85, 4
 """The share of the surroundings that must deviate by at most four times as much, and how often a surface is fitted."""
+NARROW_SHARE = 1.0
+"""The same share for narrow holes, or the sky behind a wire would cut a mast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ def smooth_trend(image: Bytes, known: Bools, hole: Bools) -> NDArray[np.float32]
         deviation = np.abs(basis @ surface - ring).max(axis=1)
         inside = deviation <= max(4 * SMOOTH, float(np.percentile(deviation, 100 * SMOOTH_SHARE)))
     inside = deviation <= 4 * SMOOTH
-    if np.mean(inside) < SMOOTH_SHARE or np.mean(deviation[inside]) > SMOOTH:
+    if np.mean(inside) < (NARROW_SHARE if is_narrow(hole) else SMOOTH_SHARE) or np.mean(deviation[inside]) > SMOOTH:
         return None
     y, x = np.mgrid[0 : hole.shape[0], 0 : hole.shape[1]] / scale
     return (terms(y, x) @ surface).astype(np.float32)
@@ -174,19 +178,27 @@ def label_coarse(
     covers = coverage(graph.hole, graph.known)
     offsets = dominant(matches, covers, most_labels)
     features, has_features = compute_features(graph)
-    guide = None
+    guide, compared = None, features
     if search.painted is not None:
         guide = make_painted_guide(graph, search.painted, band)
-    elif search.guided and band is None:
+    elif band:
+        compared = blurred(graph, features)
+        guide = make_band_guide(graph, compared, band)
+    elif is_narrow(graph.hole):
+        guide = make_crossing_guide(graph, features)
+        offsets = add_crossing(graph, offsets, guide, features)
+    elif search.guided:
         guide = make_guide(graph, features, rng)
     if guide:
         offsets = append_new(offsets, guide.suggested(covers))
     offsets = add_coverage(graph, offsets)
     if band:
         offsets = np.concatenate([offsets, band.offsets(graph)])
+        if guide:
+            offsets = add_affordable(graph, offsets, guide, compared, band)
     costs = colour_costs(graph, offsets, features, has_features)
     if guide:
-        costs += guide.costs(graph, offsets, features)
+        costs += guide.costs(graph, offsets, compared)
     if band:
         costs += band.costs(graph, offsets)
     else:

@@ -13,7 +13,7 @@ import numpy as np
 
 from inpainting.core import compiled
 from inpainting.core.poisson import pull_push
-from inpainting.engines.quick_fill.hole_graph import SCALE, Bools, Floats, HoleGraph, Ints
+from inpainting.engines.quick_fill.hole_graph import IMPOSSIBLE, SCALE, Bools, Floats, HoleGraph, Indexes, Ints
 from inpainting.engines.quick_fill.offsets import histogram, peaks
 
 WEIGHT = np.float32(1) * SCALE
@@ -28,6 +28,10 @@ PLAIN, PLAIN_BLUR = np.float32(24), 10.0
 eye: a guide mends the tones of seas and the edges of tables; it breaks benches, whose seams fit by themselves."""
 MIN_CONFIDENCE = 0.5
 """The mean confidence below which there is no guide at all: its few places would only lead astray."""
+OFFSETS = 16
+"""Offsets that are added where none of the usual ones reaches what a guide shows, at most."""
+STRIDE = 3
+"""Pixels between the nodes that are compared with a guide before the labelling."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +92,33 @@ def make_guide(graph: HoleGraph, features: Floats, rng: np.random.Generator) -> 
     at = np.argwhere(hole)
     offsets = np.rint(2 * (matches[hole][:, : patch_match.COLUMN + 1] - at)).astype(np.int32)
     return Guide(cv2.GaussianBlur(completed, (0, 0), BLUR), confidence, offsets)
+
+
+def costs_of_known(graph: HoleGraph, guide: Guide, features: Floats, offsets: Ints) -> Floats:
+    """Return [k, nodes]: how much sources differ from the guide; IMPOSSIBLE for unknown ones."""
+    costs = guide.costs(graph, offsets, features)
+    for cost, offset in zip(costs, offsets, strict=True):
+        cost[graph.source(slice(None), offset) < 0] = IMPOSSIBLE
+    return costs
+
+
+def most_useful(costs: Floats, lowest: Floats) -> list[int]:
+    """Return [<= OFFSETS]: the rows of `costs` [k, n] of which each lowers the sum of `lowest` [n] most, best first."""
+    found: list[int] = []
+    while len(found) < OFFSETS:
+        gains = np.maximum(0, lowest - costs).sum(axis=1)
+        best = int(gains.argmax())
+        if gains[best] <= 0:
+            break
+        found.append(best)
+        lowest = np.minimum(lowest, costs[best])
+    return found
+
+
+def sampled(graph: HoleGraph) -> Indexes:
+    """Return the nodes whose row and column are multiples of STRIDE, or all of a hole too thin to have any."""
+    nodes = np.flatnonzero((graph.rows % STRIDE == 0) & (graph.columns % STRIDE == 0))
+    return nodes if len(nodes) else np.arange(len(graph.rows))
 
 
 def plainness(graph: HoleGraph, detail: Floats) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 from inpainting.engines.quick_fill.hole_graph import Bools, Floats, HoleGraph, Ints
 from inpainting.engines.quick_fill.labelling import Labelling
 
-REPEAT_COST = 10.0
+REPEAT_COST = 15.0
 """Data cost of a source for each other place that it is copied to, times its `detail`. Chosen by eye on the photos in
 docs/use/outpainting.md: without it stars, leaves and windows become rows of copies."""
 DETAIL = 8.0
