@@ -30,7 +30,7 @@ BAND = 12
 """How far GrabCut may move the edge of a guess from points, in pixels of what it gets."""
 GUESS_ERROR = 4
 """How far the edge of such a guess may be from the object's, in pixels of the guess."""
-RADII = (0.3, 0.2, 0.45)
+RADII = (0.2, 0.12, 0.45)
 """Of the guesses, in shares of the longer side; the first one fits most objects of photos."""
 SAME = 0.95
 """Overlap from which on two candidates are one."""
