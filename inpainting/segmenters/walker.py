@@ -67,7 +67,8 @@ def select(
     on = sorted({graph.region(*point) for point in objects})
     beside = sorted({graph.region(*point) for point in others} - {*on})
     distances = geodesic.distances(graph, on)
-    prior = colour_prior(graph, distances, beside) + way_prior(graph, distances, on, beside) + border_prior(graph)
+    prior = colour_prior(graph, distances, beside) + way_prior(graph, distances, on, beside)
+    prior += border_prior(graph) / max(1, len(on) + len(beside))  # points know more than a guess does
     # of each region from the nearest point, in shares of the longer side
     offsets = graph.centres[:, None] - np.array(objects, np.float64)[None]
     away = np.sqrt((offsets**2).sum(axis=2)).min(axis=1) / max(pixels.shape[:2])
