@@ -1,6 +1,6 @@
 """How well a segmenter finds objects by clicks and by a box, and how long a click takes.
 
-    .venv/bin/python -m benchmarks.segmenters [--photos DIR] [--segmenter NAME] [--clicks 5] [--sheet FILE]
+    .venv/bin/python -m benchmarks.segmenters [--photos DIR] [--segmenter NAME] [--clicks 5] [--editor] [--sheet FILE]
 
 NAME is a segmenter without a model, or a model of the catalog. Where they are not installed, slimsam and sam2.1-tiny
 have random weights: their overlaps mean nothing, and the time of a further click is that of a decoder of their size.
@@ -62,6 +62,11 @@ def main() -> None:
     )
     arguments.add_argument("--segmenter", default=registry.DEFAULT, help="its name (default %(default)s)")
     arguments.add_argument("--clicks", type=int, default=5)
+    arguments.add_argument(
+        "--editor",
+        action="store_true",
+        help="a click on the object removes nothing and one beside it adds nothing, as the editor keeps it",
+    )
     arguments.add_argument("--sheet", type=Path, help="where to write the photos with what the first click selects")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +81,7 @@ def measure(segmenter: Segmenter, options: argparse.Namespace) -> None:
     print("| object | " + " | ".join(headings) + " |\n|" + "---|" * (len(headings) + 1))
     rows, slowest = [], [0.0, 0.0]
     for name, photo, truth in photos_with_masks(options.photos):
-        figures, points = by_clicks(segmenter, photo, truth, options.clicks)
+        figures, points = by_clicks(segmenter, photo, truth, options.clicks, keeps=options.editor)
         box = bounds(truth) or Box.whole(photo.size)
         reads_box = Hint.BOX in segmenter.reads
         figures.append(overlap(segmenter.segment(photo, Selection(box=box)), truth) if reads_box else float("nan"))
@@ -100,7 +105,11 @@ def measure(segmenter: Segmenter, options: argparse.Namespace) -> None:
                 segmenter.segment(photo, Selection(points[:1])),
             )
     means, worst = np.mean(rows, axis=0), np.min(rows, axis=0)
-    for name, values in (("mean", means), ("worst", worst)):
+    halves = (
+        ("mean of every other one", np.mean(rows[::2], axis=0)),
+        ("of the rest", np.mean(rows[1::2] or rows, axis=0)),
+    )
+    for name, values in (("mean", means), ("worst", worst), *halves):
         print(f"| {name} | " + " | ".join(f"{figure:.2f}" for figure in values) + " | | | | |")
     compare(segmenter, means, slowest)
 
@@ -191,9 +200,12 @@ def photos_with_masks(folder: Path | None) -> Iterator[tuple[str, CanonicalImage
 
 
 def by_clicks(
-    segmenter: Segmenter, photo: CanonicalImage, truth: Mask, clicks: int
+    segmenter: Segmenter, photo: CanonicalImage, truth: Mask, clicks: int, *, keeps: bool
 ) -> tuple[list[float], tuple[Point, ...]]:
-    """Intersection over union after each click, and the clicks."""
+    """Intersection over union after each click, and the clicks.
+
+    keeps: a click on the object removes nothing of what was found before, and one beside it adds nothing.
+    """
     figures: list[float] = []
     points: tuple[Point, ...] = ()
     found = np.zeros_like(truth)
@@ -202,7 +214,9 @@ def by_clicks(
         (depth, place), (other_depth, other_place) = deepest(missing), deepest(surplus)
         is_object = depth >= other_depth
         points += (Point(*(place if is_object else other_place), is_object),)
-        found = segmenter.segment(photo, Selection(points))
+        before, found = found, segmenter.segment(photo, Selection(points))
+        if keeps and len(points) > 1:
+            found = found | before if is_object else found & before
         figures.append(overlap(found, truth))
     return figures, points
 

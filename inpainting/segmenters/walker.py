@@ -4,13 +4,16 @@ The regions of `geodesic` are the nodes of a graph whose weights fall with the d
 value is the probability that a random walk from it reaches the object first, where each region may also end a walk, by
 what its colour and its place say (L. Grady, "Multilabel random walker image segmentation using prior models", CVPR
 2005). Colours near the points speak for the object, those of the image's border against it, unless the border is
-itself near the points. Parts of an object behind strong edges, such as trousers below a shirt, may need further points.
+itself near the points. So does what differs from the border in its colours, whatever colours that has: it joins the
+parts of an object, such as a shirt and trousers, to which the colours near one point do not lead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
+import cv2
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
@@ -36,6 +39,18 @@ PRIOR = 0.05
 """Weight of the priors beside that of the neighbours."""
 CERTAIN = 1e3
 """Weight of a point."""
+RIM = 0.04
+"""Width, in shares of the image's sides, of the rim whose regions are no part of what differs from the border."""
+ROUNDS = 5
+"""How often the colours of what differs from the border are learned again, as GrabCut does."""
+WORDS = 64
+"""Colours to which those of the regions are reduced for histograms."""
+WORD_WIDTH = 6.0
+"""Standard deviation of a colour around its word, in units of L*a*b* of 8 bits."""
+UNSEEN_WORD = 0.01
+"""Share of a histogram, spread over all words, for colours that it has not seen."""
+MIDDLE = 0.5
+"""Weight of the distance to the image's middle beside the colours, in what differs from the border."""
 
 Values = NDArray[np.float64]
 
@@ -52,15 +67,15 @@ def select(
     on = sorted({graph.region(*point) for point in objects})
     beside = sorted({graph.region(*point) for point in others} - {*on})
     distances = geodesic.distances(graph, on)
-    by_colour = colour_prior(graph, distances, beside)
-    by_way = way_prior(graph, distances, on, beside)
+    prior = colour_prior(graph, distances, beside) + way_prior(graph, distances, on, beside)
+    prior += border_prior(graph) / max(1, len(on) + len(beside))  # points know more than a guess does
     # of each region from the nearest point, in shares of the longer side
     offsets = graph.centres[:, None] - np.array(objects, np.float64)[None]
     away = np.sqrt((offsets**2).sum(axis=2)).min(axis=1) / max(pixels.shape[:2])
     masks = []
     for radius in radii:
         place = np.clip(1 - (away / radius) ** 2, -3, 1)
-        inside = walk(graph, by_colour + PLACE * place + by_way, on, beside) > 0.5
+        inside = walk(graph, prior + PLACE * place, on, beside) > 0.5
         mask = np.where(inside[graph.labels], np.uint8(255), np.uint8(0))
         masks.append(geodesic.keep_connected(mask, objects))
     return masks
@@ -87,6 +102,40 @@ def way_prior(graph: Graph, to_object: Values, on: Sequence[int], beside: Sequen
     to_others = geodesic.distances(graph, {*beside, *graph.border} - {*on})
     odds: Values = np.log((to_others + geodesic.LENGTH) / (to_object + geodesic.LENGTH))
     return WAY * np.clip(odds, -3, 3)
+
+
+@lru_cache(maxsize=geodesic.MAX_GRAPHS)
+def border_prior(graph: Graph) -> Values:
+    """For each region the logarithmic odds, at most 3, that it differs from the image's border in its colours.
+
+    GrabCut on regions with an ellipse in the image as the first guess, histograms as the colour models, and walks in
+    place of cuts.
+    """
+    height, width = graph.labels.shape
+    away = np.abs(graph.centres / (width, height) - 0.5) / (0.5 - RIM)  # 1 at the rim, across and down
+    rim = np.flatnonzero((away > 1).any(axis=1)).tolist()
+    middle = np.clip(1.2 - (away**2).sum(axis=1), -1, 1)
+    words = words_of(graph)
+    share = np.where((away <= 1).all(axis=1), 1 / (1 + np.exp(-3 * middle)), 0)
+    for _ in range(ROUNDS):
+        inside, outside = (graph.areas * share) @ words, (graph.areas * (1 - share)) @ words
+        odds = np.log(inside / max(inside.sum(), 1e-9) + UNSEEN_WORD / len(inside))
+        odds -= np.log(outside / max(outside.sum(), 1e-9) + UNSEEN_WORD / len(outside))
+        share = np.clip(walk(graph, np.clip(words @ odds, -3, 3) + MIDDLE * middle, [], rim), 0, 1)
+    found: Values = np.clip(np.log((share + 0.05) / (1.05 - share)), -3, 3)
+    return found
+
+
+def words_of(graph: Graph) -> Values:
+    """How far the colour of each region is each of at most WORDS frequent colours: [regions, words], rows of sum 1."""
+    cv2.setRNGSeed(0)  # of this thread; k-means starts at random colours
+    stop = (cv2.TERM_CRITERIA_MAX_ITER | cv2.TERM_CRITERIA_EPS, 10, 1.0)
+    colours = graph.colours.astype(np.float32)
+    _, _, centres = cv2.kmeans(colours, min(WORDS, len(colours)), None, stop, 1, cv2.KMEANS_PP_CENTERS)
+    squares = ((graph.colours[:, None] - centres[None]) ** 2).sum(axis=2)
+    similar = np.exp(-squares / (2 * WORD_WIDTH**2)) + 1e-6
+    shares: Values = similar / similar.sum(axis=1, keepdims=True)
+    return shares
 
 
 def density(colours: Values, samples: Values, weights: Values) -> Values:

@@ -13,7 +13,7 @@ from skimage import data
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage, Mask
-from inpainting.segmenters import registry
+from inpainting.segmenters import grabcut, registry
 from inpainting.segmenters.base import MAX_POINTS, Point, Segmenter, Selection, box_around, candidates_of
 
 EVERY = pytest.mark.parametrize("segmenter", registry.segmenters().values(), ids=lambda segmenter: segmenter.name)
@@ -54,6 +54,24 @@ def test_a_box_selects_the_object_in_it() -> None:
     found = GRABCUT.segment(photo, Selection(box=Box(70, 10, 490, 390)))
     assert overlap(found, polygon(PLATE, photo.size)) > 0.9
     assert not found[:, 500:].any()
+
+
+def test_an_object_is_selected_in_a_box_whether_or_not_it_fills_the_corners() -> None:
+    photo = np.full((200, 260, 3), (70, 110, 70), np.uint8)
+    photo[:, :130] = (90, 70, 150)  # of two colours, each of which is also in a corner of the box
+    disc = photo.copy()
+    cv2.circle(disc, (130, 100), 60, (220, 200, 60), -1)
+    box = Box(70, 40, 191, 161)
+    wanted = np.where((disc == (220, 200, 60)).all(axis=2), np.uint8(255), np.uint8(0))
+    assert overlap(GRABCUT.segment(CanonicalImage(disc), Selection(box=box)), wanted) > 0.97
+    photo[box.slices] = (220, 200, 60)
+    assert (GRABCUT.segment(CanonicalImage(photo), Selection(box=box))[box.slices] > 0).mean() > 0.97
+
+
+def test_the_corners_of_a_box_are_the_last_place_where_its_object_is_looked_for() -> None:
+    labels = grabcut.labels_of_box(Box(20, 10, 60, 50), 0.5, Size(40, 30))
+    assert (labels[15, 20], labels[15, 10], labels[6, 11]) == (cv2.GC_PR_FGD, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
+    assert np.array_equal(labels == cv2.GC_BGD, polygon([[10, 5], [29, 5], [29, 24], [10, 24]], Size(40, 30)) == 0)
 
 
 def test_a_rough_outline_is_snapped_to_the_edges_of_the_object() -> None:

@@ -46,6 +46,28 @@ def test_one_click_anywhere_on_a_coin_before_a_photo_selects_it(name: str, at: t
     assert overlap(GRABCUT.segment(CanonicalImage(photo), Selection((Point(*at),))), wanted) > 0.9
 
 
+def test_a_click_on_a_spot_of_an_object_selects_all_that_differs_from_the_border() -> None:
+    rng = np.random.default_rng(4)
+    photo, wanted = np.full((300, 420, 3), (80, 110, 75), np.uint8), np.zeros((300, 420), np.uint8)
+    for drawn, coat in ((photo, (40, 40, 45)), (wanted, 255)):
+        cv2.ellipse(drawn, (210, 150), (120, 80), 0, 0, 360, coat, -1)
+    for x in (130, 190, 250):
+        cv2.line(photo, (x, 110), (x + 25, 190), (225, 225, 220), 14)
+    noise = cv2.GaussianBlur(rng.normal(0, 60, photo.shape), (0, 0), 2)
+    spotted = CanonicalImage(np.clip(photo + noise, 0, 255).astype(np.uint8))
+    assert overlap(GRABCUT.segment(spotted, Selection((Point(200, 150),))), wanted) > 0.95
+
+
+def test_what_differs_from_the_border_is_told_by_its_colours() -> None:
+    photo, wanted = figure()
+    graph = geodesic.graph_of(photo)
+    odds = walker.border_prior(graph)
+    inside = np.array([wanted[int(y), int(x)] > 0 for x, y in graph.centres])
+    assert np.median(odds[inside]) > 1
+    assert np.median(odds[~inside]) < -1
+    assert np.abs(odds).max() <= 3
+
+
 def test_smaller_and_larger_masks_are_offered_for_one_point() -> None:
     photo = CanonicalImage(data.coffee())
     found = candidates_of(GRABCUT, photo, Selection((Point(150, 250),)))
