@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -60,28 +60,61 @@ class ConcurrencyLimit:
 limit_fetches = ConcurrencyLimit("images fetched at a time", "FETCHES_PER_USER")
 limit_segmentations = ConcurrencyLimit("objects selected at a time", "SEGMENTATIONS_PER_USER")
 
+
+class ComputingSlots:
+    """Computations that run at the same time in this process.
+
+    A slot goes to the waiting user who holds the fewest, of those to the one who got one longest ago, and then in the
+    order of arrival: however many requests a user has waiting, another one is next.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.free = count
+        self.held: Counter[int] = Counter()
+        self.waiting: list[int] = []
+        """The primary keys of the users who wait, by arrival; one for each request."""
+        self.served: dict[int, int] = {}
+        """When, by counting, a user who waits got a slot last."""
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def __call__(self, user: Any, has_left: HasLeft = is_never_gone) -> Iterator[None]:
+        """Hold a slot. Raises Busy if there is none in WAIT_SECONDS, and ClientLeft where the client has disconnected
+        by then."""
+        key, until = int(user.pk or 0), time.monotonic() + WAIT_SECONDS
+        with self._changed:
+            self.waiting.append(key)
+            try:
+                while not (self.free and key == self._next()):
+                    if has_left():
+                        raise ClientLeft
+                    if time.monotonic() >= until:
+                        raise Busy
+                    self._changed.wait(max(0.0, min(LOOK_SECONDS, until - time.monotonic())))
+                if has_left():
+                    raise ClientLeft
+                self.free -= 1
+                self.held[key] += 1
+                self.served[key] = max(self.served.values(), default=0) + 1
+            finally:
+                self.waiting.remove(key)
+                self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.free += 1
+                self.held -= Counter([key])
+                self.served = {user: when for user, when in self.served.items() if user in self.waiting or user == key}
+                self._changed.notify_all()
+
+    def _next(self) -> int:
+        return min(self.waiting, key=lambda user: (self.held[user], self.served.get(user, 0)))
+
+
 WAIT_SECONDS = 30.0
 LOOK_SECONDS = 0.1
 """How often a request that waits for its turn looks whether its client is still there."""
-_computations = threading.BoundedSemaphore(max(1, (os.cpu_count() or 2) // 2))
-"""Each takes up to a few seconds, so that workers and other requests keep a processor."""
-
-
-@contextmanager
-def computing(has_left: HasLeft = is_never_gone) -> Iterator[None]:
-    """Count a computation, in a context that is held while an object is selected or an image is described.
-
-    Raises Busy if it is not its turn in WAIT_SECONDS, and ClientLeft where the client has disconnected by then.
-    """
-    until = time.monotonic() + WAIT_SECONDS
-    while not _computations.acquire(timeout=max(0.0, min(LOOK_SECONDS, until - time.monotonic()))):
-        if has_left():
-            raise ClientLeft
-        if time.monotonic() >= until:
-            raise Busy
-    try:
-        if has_left():
-            raise ClientLeft
-        yield
-    finally:
-        _computations.release()
+computing = ComputingSlots(max(1, (os.cpu_count() or 2) // 2))
+"""Held while an object is selected or an image is described, each of which takes up to a few seconds, so that workers
+and other requests keep a processor."""

@@ -26,7 +26,7 @@ from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, Pydanti
 from pydantic_core.core_schema import with_info_after_validator_function
 
 from inpainting.api.errors import MAX_QUOTED_CHARACTERS
-from inpainting.api.parsers import JSON_VALUES
+from inpainting.api.parsers import JSON_VALUES, whole_number
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.validation import abbreviate, check_range, check_text
 
@@ -220,7 +220,7 @@ def parse_json(value: Any, info: ValidationInfo) -> Any:
         return value
     JSON_VALUES.count(value.encode(errors="replace"))
     try:
-        return json.loads(value)
+        return json.loads(value, parse_int=whole_number)
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"{info.field_name} is not JSON.", field=info.field_name) from error
 

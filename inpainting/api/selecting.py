@@ -45,5 +45,5 @@ def select_here(
     with limit_segmentations(request.user, has_left):
         image = read_recent(sent, request, role).image
         load_models_of(segmenter, selection)
-        with computing(has_left):
+        with computing(request.user, has_left):
             return render(candidates_of(segmenter, image, selection))

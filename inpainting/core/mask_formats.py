@@ -1,12 +1,13 @@
 """Masks as run lengths (COCO) and as outlines (SVG paths, COCO polygons). Both are exact for masks without greys.
 
-Coordinates are pixels; pixel (x, y) is the square from (x, y) to (x + 1, y + 1). Input is not trusted: counts and
-coordinates are checked before memory is reserved.
+Coordinates are pixels; pixel (x, y) is the square from (x, y) to (x + 1, y + 1). Input is not trusted: what a text holds
+is counted before it is parsed, and counts and coordinates are checked before memory is reserved.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -28,6 +29,36 @@ CHUNK = 2**20
 MAX_PATH_CHARACTERS = 4_000_000
 Ring = NDArray[np.float64]
 """The corners of a closed outline: [corners, 2], each x and y."""
+
+
+class MaskBudget:
+    """What the masks of one request may hold together, so that a request costs the same however many it has.
+
+    max_pixels: pixels of all of them.
+    """
+
+    def __init__(self, max_pixels: int) -> None:
+        self.spent: Counter[str] = Counter()
+        # Each corner of a path has at most two commands, L and Z, and two numbers of two runs of digits, "12.5".
+        self.limits = {
+            "commands": 2 * MAX_CORNERS,
+            "runs of digits": 4 * MAX_CORNERS,
+            "runs": MAX_RUNS,
+            "rows crossed by outlines": MAX_CROSSINGS,
+            "pixels": max_pixels,
+        }
+
+    def spend(self, what: str, count: int) -> None:
+        """Count something of one more mask. Raises InvalidRequest (`mask_too_complex`) where it is too much."""
+        self.spent[what] += count
+        if self.spent[what] > self.limits[what]:
+            raise InvalidRequest(
+                f"The masks of the request have {self.spent[what]} {what}; at most {self.limits[what]} are allowed.",
+                code="mask_too_complex",
+                field="mask",
+                limit=self.limits[what],
+                actual=self.spent[what],
+            )
 
 
 def run_lengths(mask: Mask) -> list[int]:
@@ -70,13 +101,15 @@ def compress_run_lengths(lengths: Sequence[int]) -> str:
     return text.decode()
 
 
-def decompress_run_lengths(text: str) -> list[int]:
-    """Return the run lengths of COCO's compressed text. Raises InvalidRequest for anything else, and above MAX_RUNS."""
+def decompress_run_lengths(text: str, budget: MaskBudget) -> list[int]:
+    """Return the run lengths of COCO's compressed text. Raises InvalidRequest for anything else, and over budget."""
+    codes = _ascii(text)
+    budget.spend("runs", int(np.count_nonzero((codes < 80) | (codes >= 112))))  # of 48 to 111, these end a run
     lengths: list[int] = []
     number = shift = 0
     for character in text:
         bits = ord(character) - 48
-        if not 0 <= bits < 64 or shift > 30 or len(lengths) == MAX_RUNS:
+        if not 0 <= bits < 64 or shift > 30:
             break
         number |= (bits & 31) << shift
         shift += 5
@@ -134,18 +167,17 @@ def _pairs(order: NDArray[np.intp]) -> NDArray[np.intp]:
     return partner
 
 
-def fill_outlines(rings: Iterable[Ring], size: Size) -> Mask:
+def fill_outlines(rings: Iterable[Ring], size: Size, budget: MaskBudget) -> Mask:
     """Return the pixels whose centre lies inside the outlines by the even-odd rule; outlines may leave the image.
 
-    Raises InvalidRequest (`mask_too_complex`) where the outlines cross more than MAX_CROSSINGS rows in all.
+    Raises InvalidRequest (`mask_too_complex`) where the outlines cross too many rows for the budget.
     """
     starts, ends = (np.concatenate([np.empty((0, 2)), *part]) for part in _edges(rings))
     is_down = (starts[:, 1] <= ends[:, 1])[:, None]
     starts, ends = np.where(is_down, starts, ends), np.where(is_down, ends, starts)
     first, last = (np.clip(np.ceil(points[:, 1] - 0.5), 0, size.height).astype(np.int64) for points in (starts, ends))
     reached = np.cumsum(last - first)
-    if len(reached) and reached[-1] > MAX_CROSSINGS:
-        raise InvalidRequest("The outlines of the mask are too long.", code="mask_too_complex", field="mask")
+    budget.spend("rows crossed by outlines", int(reached[-1]) if len(reached) else 0)
     crossings = np.zeros((size.height, size.width + 1), np.uint8)
     for part in np.split(np.arange(len(first)), np.searchsorted(reached, range(CHUNK, MAX_CROSSINGS, CHUNK))):
         edge = np.repeat(part, (last - first)[part])
@@ -172,13 +204,17 @@ _TOKEN = re.compile(r"([A-Za-z])|([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?)
 _LENGTHS = {"M": 2, "L": 2, "H": 1, "V": 1, "Z": 0}
 
 
-def rings_of_path(path: str) -> list[Ring]:
+def rings_of_path(path: str, budget: MaskBudget) -> list[Ring]:
     """Return the outlines of an SVG path of straight lines: M, L, H, V and Z, absolute or relative (SVG 2, section
     9.3).
 
-    Raises InvalidRequest for curves, for malformed paths, and above MAX_PATH_CHARACTERS or MAX_CORNERS.
+    Raises InvalidRequest for curves, for malformed paths, above MAX_PATH_CHARACTERS or MAX_CORNERS, and over budget.
     """
     check_count("mask", len(path), MAX_PATH_CHARACTERS, f"The path has {len(path)} characters")
+    codes = _ascii(path)
+    is_digit = (codes >= ord("0")) & (codes <= ord("9"))
+    budget.spend("commands", int(np.count_nonzero((codes | 32) - np.uint8(ord("a")) < 26)))
+    budget.spend("runs of digits", int(np.count_nonzero(is_digit[1:] & ~is_digit[:-1])))
     rings: list[list[tuple[float, float]]] = []
     x = y = 0.0
     is_closed = False
@@ -221,6 +257,11 @@ def _segments(path: str) -> Iterable[tuple[str, list[float]]]:
     raise InvalidRequest(message, code="mask_invalid", field="mask")
 
 
+def _ascii(text: str) -> NDArray[np.uint8]:
+    """Return the codes of the characters, "?" for those that are not ASCII."""
+    return np.frombuffer(text.encode("ascii", "replace"), np.uint8)
+
+
 def _has_its_numbers(name: str, numbers: list[float]) -> bool:
     count = _LENGTHS[name.upper()]
     return not numbers if count == 0 else bool(numbers) and len(numbers) % count == 0
@@ -231,7 +272,7 @@ def check_rings(rings: Iterable[Sequence[tuple[float, float]]]) -> list[Ring]:
     arrays = [np.asarray(ring, np.float64).reshape(-1, 2) for ring in rings]
     corners = sum(map(len, arrays))
     check_count("mask", corners, MAX_CORNERS, f"The outlines have {corners} corners")
-    if not all(np.isfinite(ring).all() and (np.abs(ring) <= 1e6).all() for ring in arrays):
+    if not (np.abs(np.concatenate([np.empty((0, 2)), *arrays])) <= 1e6).all():  # NaN is refused as well
         message = "The coordinates of an outline must lie between -1000000 and 1000000."
         raise InvalidRequest(message, code="field_out_of_range", field="mask")
     return arrays

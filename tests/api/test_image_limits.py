@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from accounts.models import User
-from inpainting.api.native.mask_objects import mask_of_object
+from inpainting.api.native.mask_objects import budget_of_request, mask_of_object
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage
@@ -97,9 +97,9 @@ def test_the_canvas_of_an_outpainting_obeys_the_same_limits(
 def test_a_mask_as_an_object_obeys_the_same_limits(settings: Any) -> None:
     sent = {"size": [HEIGHT, WIDTH], "path": "M100 8L106 8L106 14L100 14Z"}
     with pytest.raises(InvalidRequest, match="8192"):
-        mask_of_object(sent, "mask")
+        mask_of_object(sent, "mask", budget_of_request())
     raise_limits(settings)
-    assert mask_of_object(sent, "mask").shape == (HEIGHT, WIDTH)
+    assert mask_of_object(sent, "mask", budget_of_request()).shape == (HEIGHT, WIDTH)
 
 
 def test_a_batch_and_a_draft_obey_the_same_limits(

@@ -238,7 +238,7 @@ async def test_of_five_clicks_whose_clients_leave_only_the_last_is_selected_afte
             return super().masks(image, selection, radii)
 
     monkeypatch.setitem(registry.segmenters(), "grabcut", Slow())
-    monkeypatch.setattr(concurrency_limits, "_computations", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(concurrency_limits.computing, "free", 1)
     clicks = [
         Caller(alices_key, {"image": text(photo_png), "points": [[x, 30]], "store": False}, "/api/masks/")
         for x in (30, 31, 32, 33, 34)

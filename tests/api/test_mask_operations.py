@@ -136,3 +136,23 @@ def test_bad_masks_and_operations_are_refused(
     problem = answer.json()
     assert problem.get("field") == field, problem
     assert code is None or problem["code"] == code
+
+
+def test_all_masks_of_a_request_share_one_budget(alices_program: Client, settings: Any) -> None:
+    heavy = {"size": [20, 30], "path": "M0 0" + "Z" * 300_000}
+    assert as_json(alices_program, mask=heavy).status_code == 200
+    refused = as_json(alices_program, mask=heavy, operations=[{"name": "add", "mask": heavy}])
+    problem = refused.json()
+    assert (refused.status_code, problem["code"]) == (400, "mask_too_complex")
+    assert problem["field"] == "operations[0].mask"
+    settings.MAX_MEGAPIXELS = 1
+    large = [{"size": [1000, 1000], "counts": [10**6]}] * 5
+    operations = [{"name": "add", "mask": mask} for mask in large[1:]]
+    assert as_json(alices_program, mask=large[0], operations=operations[:3]).status_code == 200
+    assert as_json(alices_program, mask=large[0], operations=operations).json()["code"] == "mask_too_complex"
+
+
+def test_numbers_of_many_digits_are_not_converted(alices_program: Client) -> None:
+    for body in ('{"mask": ' + "1" * 1001 + "}", '{"mask": "x", "operations": "[' + "1" * 1001 + ']"}'):
+        refused = alices_program.post("/api/masks/operations/", body, content_type="application/json")
+        assert refused.status_code == 400, refused.content

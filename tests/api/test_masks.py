@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from io import BytesIO
@@ -193,10 +194,10 @@ def test_a_failed_selection_frees_its_place(alices_program: Client, settings: An
 
 
 def test_a_server_that_computes_too_long_for_others_says_when_to_try_again(
-    alices_program: Client, disc_png: bytes, monkeypatch: pytest.MonkeyPatch
+    alice: User, alices_program: Client, disc_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(concurrency_limits, "WAIT_SECONDS", 0.01)
-    monkeypatch.setattr(concurrency_limits, "_computations", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(concurrency_limits.computing, "free", 1)
     mask = text(disc_png)
     requests = {
         "/api/masks/": {"image": mask, "points": [[60, 30]]},
@@ -204,24 +205,73 @@ def test_a_server_that_computes_too_long_for_others_says_when_to_try_again(
         "/v1/tools/generate_mask": {"image": mask, "mask_model": "u2net", "allow_built_in": True},
     }
     for url, fields in requests.items():
-        with concurrency_limits.computing():
+        with concurrency_limits.computing(alice):
             refused = alices_program.post(url, fields, content_type="application/json")
             assert (refused.status_code, refused["Retry-After"]) == (503, "5"), refused.content
         assert alices_program.post(url, fields, content_type="application/json").status_code in (200, 201)
 
 
+def test_a_slot_goes_first_to_a_user_who_had_none() -> None:
+    slots, order = concurrency_limits.ComputingSlots(1), []
+    first, second = User(pk=1), User(pk=2)
+
+    def compute(user: User) -> None:
+        with slots(user):
+            order.append(user.pk)
+
+    with slots(first):
+        threads = [threading.Thread(target=compute, args=[user]) for user in (first, first, first, second)]
+        for number, thread in enumerate(threads, 1):
+            thread.start()
+            while len(slots.waiting) < number:
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    assert order == [2, 1, 1, 1]
+    assert (slots.free, slots.waiting, +slots.held) == (1, [], {})
+
+
+def test_two_slots_are_not_held_by_one_user_while_another_waits() -> None:
+    slots, first, second = concurrency_limits.ComputingSlots(2), User(pk=1), User(pk=2)
+    taken = threading.Event()
+
+    def compute(user: User) -> None:
+        with slots(user):
+            order.append(user.pk)
+            taken.wait()
+
+    order: list[int] = []
+    with slots(first), slots(second):
+        threads = [threading.Thread(target=compute, args=[user]) for user in (first, User(pk=3))]
+        threads[0].start()
+        while len(slots.waiting) < 1:
+            time.sleep(0.001)
+        threads[1].start()
+        while len(slots.waiting) < 2:
+            time.sleep(0.001)
+        with slots._changed:
+            slots.free += 1  # one more while both hold theirs
+            slots._changed.notify_all()
+        while not order:
+            time.sleep(0.001)
+        assert order == [3]
+        taken.set()
+    for thread in threads:
+        thread.join()
+
+
 def test_a_model_is_loaded_before_a_turn_to_compute_is_taken(
-    alices_program: Client, disc_png: bytes, monkeypatch: pytest.MonkeyPatch
+    alice: User, alices_program: Client, disc_png: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(concurrency_limits, "WAIT_SECONDS", 0.01)
-    monkeypatch.setattr(concurrency_limits, "_computations", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(concurrency_limits.computing, "free", 1)
     loads: list[str] = []
 
     class Loading(GrabCut):
         name = "saliency"
 
         def loaded(self) -> None:
-            with concurrency_limits.computing():  # fails where the request computes already
+            with concurrency_limits.computing(alice):  # fails where the request computes already
                 loads.append("loaded")
 
     monkeypatch.setitem(registry.segmenters(), "saliency", Loading())

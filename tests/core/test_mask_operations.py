@@ -26,6 +26,10 @@ def disc(radius: int = 12) -> Mask:
     return np.asarray(cv2.circle(np.zeros((64, 96), np.uint8), (40, 30), radius, 255, -1))
 
 
+def budget() -> mask_formats.MaskBudget:
+    return mask_formats.MaskBudget(10**6)
+
+
 def area(mask: Mask) -> int:
     return int(np.count_nonzero(mask))
 
@@ -121,17 +125,16 @@ def test_run_lengths_and_outlines_give_the_same_mask_back(data: st.DataObject) -
     drawn = data.draw(strategies.masks(size))
     mask = np.where(drawn > 0, np.uint8(255), np.uint8(0))
     lengths = mask_formats.run_lengths(mask)
-    assert mask_formats.decompress_run_lengths(mask_formats.compress_run_lengths(lengths)) == lengths
+    assert mask_formats.decompress_run_lengths(mask_formats.compress_run_lengths(lengths), budget()) == lengths
     assert np.array_equal(mask_formats.mask_of_run_lengths(lengths, size), mask)
     rings = mask_formats.outlines(mask)
-    assert np.array_equal(mask_formats.fill_outlines(rings, size), mask)
-    assert np.array_equal(
-        mask_formats.fill_outlines(mask_formats.rings_of_path(mask_formats.svg_path(rings)), size), mask
-    )
+    assert np.array_equal(mask_formats.fill_outlines(rings, size, budget()), mask)
+    read = mask_formats.rings_of_path(mask_formats.svg_path(rings), budget())
+    assert np.array_equal(mask_formats.fill_outlines(read, size, budget()), mask)
 
 
 def test_the_compressed_text_is_cocos() -> None:
-    lengths = mask_formats.decompress_run_lengths(str(COCO["counts"]))
+    lengths = mask_formats.decompress_run_lengths(str(COCO["counts"]), budget())
     mask = mask_formats.mask_of_run_lengths(lengths, Size(10, 9))
     assert mask_formats.compress_run_lengths(mask_formats.run_lengths(mask)) == COCO["counts"]
 
@@ -149,14 +152,14 @@ def test_a_hole_is_an_outline_of_its_own() -> None:
     ["M1 1 L6 1 6,5 1 5 Z", "m1 1h5v4h-5z", "M1,1H6V5H1", "M1 1 6 1 6 5 1 5", "M 10e-1 1 l5 0 0 4 -5 0z"],
 )
 def test_straight_paths_are_read_however_they_are_written(path: str) -> None:
-    mask = mask_formats.fill_outlines(mask_formats.rings_of_path(path), Size(8, 6))
+    mask = mask_formats.fill_outlines(mask_formats.rings_of_path(path, budget()), Size(8, 6), budget())
     expected = np.zeros((6, 8), np.uint8)
     expected[1:5, 1:6] = 255
     assert np.array_equal(mask, expected)
 
 
 def test_an_outline_may_leave_the_image() -> None:
-    mask = mask_formats.fill_outlines(mask_formats.rings_of_path("M-5 -5H3V20H-5Z"), Size(8, 6))
+    mask = mask_formats.fill_outlines(mask_formats.rings_of_path("M-5 -5H3V20H-5Z", budget()), Size(8, 6), budget())
     assert mask[:, :3].all()
     assert not mask[:, 3:].any()
 
@@ -166,19 +169,19 @@ def test_an_outline_may_leave_the_image() -> None:
 )
 def test_curves_and_malformed_paths_are_refused(path: str) -> None:
     with pytest.raises(InvalidRequest, match="straight lines"):
-        mask_formats.rings_of_path(path)
+        mask_formats.rings_of_path(path, budget())
 
 
 @pytest.mark.parametrize("path", ["M1 1L1e9 1", "M1 1L1e400 1"])
 def test_coordinates_far_away_are_refused(path: str) -> None:
     with pytest.raises(InvalidRequest, match="between -1000000 and 1000000"):
-        mask_formats.rings_of_path(path)
+        mask_formats.rings_of_path(path, budget())
 
 
 @pytest.mark.parametrize("text", ["~~~", "P", "PPPPPPPPPPPPPPPPPPPP0", "\u20ac", "1 1"])
 def test_texts_that_are_not_cocos_are_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match="COCO"):
-        mask_formats.decompress_run_lengths(text)
+        mask_formats.decompress_run_lengths(text, budget())
 
 
 @pytest.mark.parametrize("lengths", [[], [5], [90, -1, 1], [10**30], [True], ["90"], [45.0, 45.0], [91]])
@@ -188,7 +191,7 @@ def test_counts_that_do_not_add_up_are_refused(lengths: list[Any]) -> None:
 
 
 def test_after_a_closed_outline_the_next_one_begins_at_its_start() -> None:
-    rings = mask_formats.rings_of_path("M0 0L10 0L10 10ZL5 5L0 5")
+    rings = mask_formats.rings_of_path("M0 0L10 0L10 10ZL5 5L0 5", budget())
     assert [ring.tolist() for ring in rings] == [[[0, 0], [10, 0], [10, 10]], [[0, 0], [5, 5], [0, 5]]]
 
 
@@ -198,8 +201,8 @@ def test_noise_has_too_many_runs() -> None:
     with pytest.raises(InvalidRequest, match="runs; at most 2000000") as refused:
         mask_formats.run_lengths(noise)
     assert refused.value.code == "mask_too_complex"
-    with pytest.raises(InvalidRequest, match="COCO"):
-        mask_formats.decompress_run_lengths("1" * (mask_formats.MAX_RUNS + 1))
+    with pytest.raises(InvalidRequest, match="2000001 runs; at most 2000000"):
+        mask_formats.decompress_run_lengths("1" * (mask_formats.MAX_RUNS + 1), budget())
 
 
 def test_noise_has_too_many_corners() -> None:
@@ -211,5 +214,30 @@ def test_noise_has_too_many_corners() -> None:
 
 def test_outlines_that_cross_too_many_rows_are_refused() -> None:
     zigzag = [(float(index % 8), 4000.0 * (index % 2)) for index in range(4000)]
-    with pytest.raises(InvalidRequest, match="too long"):
-        mask_formats.fill_outlines(mask_formats.check_rings([zigzag]), Size(8, 4000))
+    with pytest.raises(InvalidRequest, match="rows crossed"):
+        mask_formats.fill_outlines(mask_formats.check_rings([zigzag]), Size(8, 4000), budget())
+
+
+@pytest.mark.parametrize("part", ["Z", "ZM0 0", "h1", "M0 0", "1 ", ".1"])
+def test_an_outline_is_counted_before_it_is_parsed(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = ("M0 0" + part * (4 * mask_formats.MAX_CORNERS))[: mask_formats.MAX_PATH_CHARACTERS]
+    monkeypatch.setattr(mask_formats, "_TOKEN", None)  # parsing would fail
+    with pytest.raises(InvalidRequest, match="at most [48]00000 are allowed") as refused:
+        mask_formats.rings_of_path(path, budget())
+    assert refused.value.code == "mask_too_complex"
+
+
+def test_the_largest_outline_that_is_written_is_read_again() -> None:
+    mask = np.zeros((450, 449), np.uint8)
+    mask[::2, ::2] = 255
+    rings = mask_formats.outlines(mask[:444, :])
+    assert mask_formats.MAX_CORNERS - 500 < 4 * len(rings) <= mask_formats.MAX_CORNERS
+    read = mask_formats.rings_of_path(mask_formats.svg_path(rings), budget())
+    assert len(read) == len(rings)
+
+
+def test_masks_that_share_a_budget_are_refused_together() -> None:
+    shared, path = budget(), "M0 0" + "Z" * (2 * mask_formats.MAX_CORNERS - 2)
+    mask_formats.rings_of_path(path, shared)
+    with pytest.raises(InvalidRequest, match="masks of the request"):
+        mask_formats.rings_of_path("M0 0ZZ", shared)

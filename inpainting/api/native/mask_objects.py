@@ -13,6 +13,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.mask_formats import (
+    MaskBudget,
     check_rings,
     compress_run_lengths,
     decompress_run_lengths,
@@ -27,6 +28,8 @@ from inpainting.core.validation import check_count, check_range, finite_numbers
 from inpainting.image_limits import image_limits
 
 MAX_POLYGONS = 100
+LARGEST_MASKS = 4
+"""How many masks of the largest size one request may send; of smaller ones more."""
 
 
 class MaskFormat(StrEnum):
@@ -48,31 +51,36 @@ def encode_mask(mask: Mask, form: str) -> str | dict[str, Any]:
     return {"size": size, "path": svg_path(outlines(mask))}
 
 
-def mask_of_object(sent: dict[str, Any], field: str) -> Mask:
+def budget_of_request() -> MaskBudget:
+    return MaskBudget(LARGEST_MASKS * image_limits().max_pixels)
+
+
+def mask_of_object(sent: dict[str, Any], field: str, budget: MaskBudget) -> Mask:
     """The mask of an object with `size`, which is height and width, and one of `counts`, `path` and `polygons`.
 
-    field: the name of what was sent, for errors.
-    Raises InvalidRequest for a malformed object, and for a mask larger than images may be.
+    field: the name of what was sent, for errors. budget: of all masks of the request.
+    Raises InvalidRequest for a malformed object, for a mask larger than images may be, and over budget.
     """
     try:
-        return _mask_of(sent)
+        return _mask_of(sent, budget)
     except InvalidRequest as error:
         raise InvalidRequest(
             error.message, code=error.code, field=field, limit=error.limit, actual=error.actual
         ) from error
 
 
-def _mask_of(sent: dict[str, Any]) -> Mask:
+def _mask_of(sent: dict[str, Any], budget: MaskBudget) -> Mask:
     size = _size(sent.get("size"))
+    budget.spend("pixels", size.area)
     match {name: value for name, value in sent.items() if name != "size"}:
         case {"counts": str(text), **others} if not others:
-            return mask_of_run_lengths(decompress_run_lengths(text), size)
+            return mask_of_run_lengths(decompress_run_lengths(text, budget), size)
         case {"counts": list(lengths), **others} if not others:
             return mask_of_run_lengths(lengths, size)
         case {"path": str(path), **others} if not others:
-            return fill_outlines(rings_of_path(path), size)
+            return fill_outlines(rings_of_path(path, budget), size, budget)
         case {"polygons": list(polygons), **others} if not others:
-            return _union(polygons, size)
+            return _union(polygons, size, budget)
     message = "A mask that is an object needs size and one of counts (a text or a list), path (a text) and polygons."
     raise InvalidRequest(message, code="mask_invalid", field="mask")
 
@@ -88,7 +96,7 @@ def _size(sent: Any) -> Size:
     return size
 
 
-def _union(polygons: list[Any], size: Size) -> Mask:
+def _union(polygons: list[Any], size: Size, budget: MaskBudget) -> Mask:
     """COCO's polygons together, each filled by itself within its bounds."""
     check_count("mask", len(polygons), MAX_POLYGONS, f"The mask has {len(polygons)} polygons")
     rings = []
@@ -109,5 +117,5 @@ def _union(polygons: list[Any], size: Size) -> Mask:
         pixels += box.size.area
         if pixels > 2 * image_limits().max_pixels:
             raise InvalidRequest("The polygons overlap too much.", code="mask_too_complex", field="mask")
-        mask[box.slices] |= fill_outlines([ring - (box.left, box.top)], box.size)
+        mask[box.slices] |= fill_outlines([ring - (box.left, box.top)], box.size, budget)
     return mask

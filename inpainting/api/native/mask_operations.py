@@ -13,7 +13,7 @@ from inpainting.api.concurrency_limits import computing, limit_segmentations
 from inpainting.api.images import SentImage
 from inpainting.api.native.bodies import read_body
 from inpainting.api.native.mask_answers import answer
-from inpainting.api.native.mask_objects import mask_of_object
+from inpainting.api.native.mask_objects import budget_of_request, mask_of_object
 from inpainting.api.native.schemas.mask_operations import MASK_OPERATIONS, OperationsForm
 from inpainting.api.native.schemas.masks import ChangedMask
 from inpainting.api.native.sent_masks import read_mask
@@ -22,6 +22,7 @@ from inpainting.api.views import AnyBodyView
 from inpainting.core import masks
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import Mask
+from inpainting.core.mask_formats import MaskBudget
 from inpainting.core.masks import MaskPolarity
 
 
@@ -41,24 +42,29 @@ class MaskOperations(AnyBodyView):
     def post(self, request: Request) -> Response:
         body = read_body(request)
         form = OperationsForm.read({**body.fields, **body.files})
+        budget = budget_of_request()
         with limit_segmentations(request.user):
-            mask = self.read("mask", form.mask, form.mask_polarity)
+            mask = self.read("mask", form.mask, form.mask_polarity, budget)
             for index, (operation, sent) in enumerate(form.operations):
                 place = f"operations[{index}].mask"
-                other = self.read(place, sent, form.mask_polarity) if operation.combines else None
-                with computing():
+                other = self.read(place, sent, form.mask_polarity, budget) if operation.combines else None
+                with computing(request.user):
                     mask = operation.apply(mask, other)
-            with computing():
+            with computing(request.user):
                 return Response(ChangedMask.render(answer(mask, form.format)))
 
-    def read(self, field: str, sent: Any, polarity: MaskPolarity) -> Mask:
-        """A mask in any of the formats. Raises InvalidRequest, and what `read_image` raises."""
+    def read(self, field: str, sent: Any, polarity: MaskPolarity, budget: MaskBudget) -> Mask:
+        """A mask in any of the formats. budget: of all masks of the request.
+
+        Raises InvalidRequest, and what `read_image` raises.
+        """
         if isinstance(sent, dict):
-            with computing():
-                return mask_of_object(sent, field)
+            with computing(self.request.user):
+                return mask_of_object(sent, field, budget)
         if not isinstance(sent, UploadedFile | str):
             message = f"{field} must be a PNG file, base64, a data URL, a URL, an id, run lengths or outlines."
             raise InvalidRequest(message, code="field_missing" if sent is None else "field_invalid", field=field)
         read = read_mask(SentImage(field, sent), self.request, polarity)
         image = read.decoded.image
+        budget.spend("pixels", image.size.area)
         return masks.normalise(image, polarity=read.polarity, size=image.size)
