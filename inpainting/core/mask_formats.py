@@ -1,7 +1,7 @@
 """Masks as run lengths (COCO) and as outlines (SVG paths, COCO polygons). Both are exact for masks without greys.
 
-Coordinates are pixels; pixel (x, y) is the square from (x, y) to (x + 1, y + 1). Input is not trusted: what a text holds
-is counted before it is parsed, and counts and coordinates are checked before memory is reserved.
+Coordinates are pixels; pixel (x, y) is the square from (x, y) to (x + 1, y + 1). Input is not trusted: what a text
+holds is counted before it is parsed, and counts and coordinates are checked before memory is reserved.
 """
 
 from __future__ import annotations

@@ -222,7 +222,7 @@ def test_outlines_that_cross_too_many_rows_are_refused() -> None:
 def test_an_outline_is_counted_before_it_is_parsed(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = ("M0 0" + part * (4 * mask_formats.MAX_CORNERS))[: mask_formats.MAX_PATH_CHARACTERS]
     monkeypatch.setattr(mask_formats, "_TOKEN", None)  # parsing would fail
-    with pytest.raises(InvalidRequest, match="at most [48]00000 are allowed") as refused:
+    with pytest.raises(InvalidRequest, match=r"at most [48]00000 are allowed") as refused:
         mask_formats.rings_of_path(path, budget())
     assert refused.value.code == "mask_too_complex"
 
