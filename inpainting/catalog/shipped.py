@@ -259,6 +259,25 @@ SHIPPED = (
         aliases=("Qwen/Qwen-Image", "Qwen-Image", "qwen_image_bf16.safetensors"),
         **families.get("qwen-image").defaults,
     ),
+    *(
+        ModelSpec(
+            slug=f"qwen-image-edit-{year_month}",
+            label=f"Qwen-Image-Edit {year_month}",
+            family="qwen-image-edit",
+            repo=f"Qwen/Qwen-Image-Edit-{year_month}",
+            licence="Apache-2.0",
+            licence_url=f"https://huggingface.co/Qwen/Qwen-Image-Edit-{year_month}",
+            size_bytes=57_700 * MB,
+            memory_bytes=62 * GB,
+            aliases=(
+                f"Qwen/Qwen-Image-Edit-{year_month}",
+                f"Qwen-Image-Edit-{year_month}",
+                f"qwen_image_edit_{year_month}_bf16.safetensors",
+            ),
+            **families.get("qwen-image-edit").defaults,
+        )
+        for year_month in ("2509", "2511")
+    ),
     # In bfloat16: the transformer has 2.5 or 8.1 billion numbers, the text encoders 5.6, the VAE 0.1.
     *(
         ModelSpec(

@@ -41,6 +41,8 @@ class LoraSupport:
     """Pattern that the beginning of each tensor's name matches."""
     own_tensors: str
     """Pattern that only tensor names of this family's LoRAs contain."""
+    own_widths: frozenset[int] = frozenset()
+    """Inputs that attention layers of a transformer have in this family's models alone."""
     family: str = ""
     """The family that LoRAs are added for, where several share them; "" where one has them."""
     not_read: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -93,11 +94,11 @@ def test_layers_count_more_than_metadata(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", [place for place in comfyui_files.FILES if place.startswith(("loras/zimage", "loras/qwen"))]
+    "place", [place for place in comfyui_files.FILES if place.startswith(("loras/zimage", "loras/qwen", "loras/sd35"))]
 )
 def test_loras_in_the_names_of_every_trainer_are_accepted(tmp_path: Path, place: str) -> None:
     path = write_sparse(tmp_path / "one.safetensors", comfyui_files.FILES[place]())
-    family = "z-image" if "zimage" in place else "qwen-image"
+    family = {"zimage": "z-image", "qwen": "qwen-image", "sd35": "sd3"}[re.split(r"[/-]", place)[1]]
     assert detect_family(read_header(path)) == family
     check_lora(path, family)
 
@@ -172,3 +173,26 @@ def test_a_lora_for_another_model_is_not_taken_for_chroma(
     with pytest.raises(LoraRefused) as caught:
         check_lora(path, "chroma")
     assert f"is a LoRA for {other}" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("tensors", "notes"),
+    [
+        (lora({"transformer_blocks.5.attn.to_q": (3072, 3072)}), {"ss_base_model_version": "qwen_image"}),
+        (lora({"single_transformer_blocks.5.attn.to_q": (3072, 3072)}), {}),
+        (lora(comfyui_files.XL_ATTENTION, prefix="lora_unet_", is_kohya=True), {}),
+    ],
+)
+def test_a_lora_for_another_model_is_not_taken_for_stable_diffusion_3(
+    tmp_path: Path, tensors: published_headers.Tensors, notes: dict[str, str]
+) -> None:
+    path = write_sparse(tmp_path / "one.safetensors", tensors, notes)
+    with pytest.raises(LoraRefused):
+        check_lora(path, "sd3")
+
+
+@pytest.mark.parametrize("family", ["sd", "sdxl", "flux-fill", "qwen-image", "z-image"])
+def test_a_lora_for_stable_diffusion_3_is_not_taken_for_another_model(tmp_path: Path, family: str) -> None:
+    tensors = lora({"transformer_blocks.20.attn.to_q": (2432, 2432)})  # in a block that Qwen-Image has
+    with pytest.raises(LoraRefused):
+        check_lora(write_sparse(tmp_path / "one.safetensors", tensors), family)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,7 @@ def test_a_file_of_the_published_shapes_has_the_published_configuration(tmp_path
     file.check()
     assert file.transformer_configuration() == {
         "_class_name": "QwenImageTransformer2DModel",
+        "_name_or_path": "qwen_image_bf16",
         "attention_head_dim": 128,
         "axes_dims_rope": [16, 56, 56],
         "guidance_embeds": False,
@@ -115,14 +117,14 @@ def test_a_file_of_the_published_shapes_has_the_published_configuration(tmp_path
         "num_layers": 60,
         "out_channels": 16,
         "patch_size": 2,
+        "zero_cond_t": False,
     }
 
 
 @pytest.mark.parametrize(
     ("file", "name", "shape", "reason"),
     [
-        ("qwen_image_edit_2511_bf16", "", (), "is Qwen-Image-Edit, or a model trained from it"),
-        ("mine", "__index_timestep_zero__", (1,), "is Qwen-Image-Edit, or a model trained from it"),
+        ("qwen_image_edit_bf16", "", (), "is the first Qwen-Image-Edit by its name, which reads prompts otherwise"),
         ("mine", "time_text_embed.addition_t_embedding.weight", (2, 3072), "is Qwen-Image-Layered, which makes"),
         ("mine", "img_in.weight", (3072, 16), "is a transformer with 16 input channels; Qwen-Image has 64"),
         ("mine", "transformer_blocks.0.attn.norm_q.weight", (100,), "its heads have a width of 100 of 3072"),
@@ -134,3 +136,37 @@ def test_a_transformer_of_another_model_is_refused(
     more = {name: ("BF16", shape)} if name else {}
     with pytest.raises(ModelRefused, match=reason):
         transformer(tmp_path / f"{file}.safetensors", **more).check()
+
+
+@pytest.mark.parametrize(
+    ("file", "mark", "sees_clean_images"),
+    [
+        ("qwen_image_edit_2509_bf16", "", False),
+        ("Qwen-Rapid-AIO-v5", "", False),
+        ("qwen_image_edit_2511_bf16", "", True),
+        ("mine", "__index_timestep_zero__", True),
+    ],
+)
+def test_a_transformer_of_a_later_edit_is_told_by_its_name_or_its_mark(
+    tmp_path: Path, file: str, mark: str, sees_clean_images: bool
+) -> None:
+    more: dict[str, tuple[str, tuple[int, ...]]] = {mark: ("BF16", (0,))} if mark else {}
+    found = transformer(tmp_path / f"{file}.safetensors", **more)
+    assert found.family == "qwen-image-edit"
+    found.check()
+    assert found.transformer_configuration()["zero_cond_t"] is sees_clean_images
+    with pytest.raises(ModelRefused, match="add it with --family qwen-image-edit"):
+        found.check("qwen-image")
+
+
+@pytest.mark.parametrize(("file", "shift"), [("qwen_image_edit_2511_lightning_4steps", 3.0), ("qwen_image_bf16", 1.65)])
+def test_a_file_merged_with_lightning_has_its_noise_levels(tmp_path: Path, file: str, shift: float) -> None:
+    configuration = transformer(tmp_path / f"{file}.safetensors").scheduler_configuration()
+    assert math.exp(configuration["base_shift"]) == pytest.approx(shift, abs=0.01)
+    assert configuration["shift_terminal"] == (None if shift == 3.0 else 0.02)
+
+
+def test_a_name_that_tells_nothing_leaves_the_family_to_the_administrator(tmp_path: Path) -> None:
+    found = transformer(tmp_path / "mine.safetensors")
+    assert found.family == "qwen-image"
+    found.check("qwen-image-edit")

@@ -117,15 +117,15 @@ class FlowContract(FamilyContract):
         assert torch.isfinite(denoised(loaded, self.request())).all()
 
 
-class GuidedFlowContract(FlowContract):
-    """Of the families that were not trained for inpainting, are guided by a negative prompt and read many words.
+class FlowLoraContract(FlowContract):
+    """Of the families whose LoRAs diffusers' pipeline loads.
 
-    A subclass also names a layer that the model lacks, the namings of its LoRAs, and how the pipeline encodes words.
+    A subclass names a layer that the model lacks, the namings that the pipeline reads, and what a LoRA changes.
     """
 
-    cases = cases({}, {"guidance_scale": 5.0, "negative_prompt": "blurred, and more words than in the prompt"})
     unknown_layer: ClassVar[str]
     lora_namings: ClassVar[tuple[str, ...]] = ("diffusers", "kohya", "ai-toolkit")
+    lora_components: ClassVar[tuple[str, ...]] = ("transformer",)
     lora_layers: ClassVar[tuple[str, ...]] = ()
     """Layers beside those of attention, as trainers take them."""
 
@@ -134,18 +134,61 @@ class GuidedFlowContract(FlowContract):
         if "naming" in metafunc.fixturenames:
             metafunc.parametrize("naming", self.lora_namings)
 
-    def encoded_by_reference(self, model: Any, words: str) -> torch.Tensor:
-        """[tokens, width]: words as the reference pipeline encodes them."""
-        raise NotImplementedError
-
     def lora(self, model: Any, naming: str) -> dict[str, torch.Tensor]:
         """The tensors of a LoRA, named as a trainer does."""
         tensors = tiny_loras.weights(
-            model.pipeline, parts=["transformer"], kohya=naming == "kohya", more_layers=self.lora_layers
+            model.pipeline, parts=self.lora_components, kohya=naming == "kohya", more_layers=self.lora_layers
         )
         if naming == "ai-toolkit":
             return {name.replace("transformer.", "diffusion_model.", 1): tensor for name, tensor in tensors.items()}
         return tensors
+
+    def test_a_lora_in_each_naming_gives_the_result_of_the_reference_pipeline(
+        self, tmp_path: Path, spec: ModelSpec, model: Any, naming: str
+    ) -> None:
+        file = tiny_loras.saved(tmp_path / f"{LORA}.safetensors", self.lora(model, naming))
+        family = families.lora_family(self.family)
+        assert detect_family(read_header(file)) == family
+        lora = LoraSpec(LORA, LORA, family, path=file)
+        requested = self.request(loras=(LoraUse(LORA, 0.8),))
+        (painted,), _ = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(requested, spec, ignore_step, [lora])
+
+        reference = self.pipeline.from_pretrained(spec.path, **families.get(self.family).pipeline_arguments)
+        reference.set_progress_bar_config(disable=True)
+        reference.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=LORA)
+        reference.set_adapters([LORA], [0.8])
+        arguments = {**call_arguments(requested), **self.arguments(model, requested.settings), "output_type": "pil"}
+        assert_same_image(painted, np.asarray(reference(**arguments).images[0]))
+        assert np.abs(painted.astype(int) - self.paint(model, self.request())[0]).max() > 1
+
+    @pytest.mark.parametrize("trainer", ["kohya", "ai-toolkit"])
+    def test_tensors_of_a_lora_for_layers_that_the_model_lacks_are_named(
+        self, tmp_path: Path, spec: ModelSpec, model: Any, trainer: str
+    ) -> None:
+        tensors, layer = self.lora(model, trainer), self.unknown_layer.replace(".", "_")
+        is_kohya = trainer == "kohya"
+        stem = f"lora_unet_{layer}" if is_kohya else f"diffusion_model.{self.unknown_layer}"
+        down, up = ("lora_down", "lora_up") if is_kohya else ("lora_A", "lora_B")
+        rank = next(len(tensor) for name, tensor in tensors.items() if name.endswith(f"{down}.weight"))
+        tensors |= {f"{stem}.{down}.weight": torch.ones(rank, 8), f"{stem}.{up}.weight": torch.ones(24, rank)}
+        file = tiny_loras.saved(tmp_path / f"{LORA}.safetensors", tensors)
+        lora = LoraSpec(LORA, LORA, families.lora_family(self.family), path=file)
+        requested = self.request(loras=(LoraUse(LORA, 0.8),))
+        _, notes = Batcher(ModelCache(CPU, 10**9)).paint(requested, spec, ignore_step, [lora])
+        assert any(layer in note.replace(".", "_") for note in notes), notes
+
+
+class GuidedFlowContract(FlowLoraContract):
+    """Of the families that were not trained for inpainting, are guided by a negative prompt and read many words.
+
+    A subclass also says how the pipeline encodes words.
+    """
+
+    cases = cases({}, {"guidance_scale": 5.0, "negative_prompt": "blurred, and more words than in the prompt"})
+
+    def encoded_by_reference(self, model: Any, words: str) -> torch.Tensor:
+        """[tokens, width]: words as the reference pipeline encodes them."""
+        raise NotImplementedError
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -206,37 +249,3 @@ class GuidedFlowContract(FlowContract):
         )
         assert_equal(denoised(loaded, requested), before)
         assert calls == [1] * 2 * STEPS
-
-    def test_a_lora_in_each_naming_gives_the_result_of_the_reference_pipeline(
-        self, tmp_path: Path, spec: ModelSpec, model: Any, naming: str
-    ) -> None:
-        file = tiny_loras.saved(tmp_path / f"{LORA}.safetensors", self.lora(model, naming))
-        family = families.lora_family(self.family)
-        assert detect_family(read_header(file)) == family
-        lora = LoraSpec(LORA, LORA, family, path=file)
-        requested = self.request(loras=(LoraUse(LORA, 0.8),))
-        (painted,), _ = Batcher(ModelCache(CPU, 10**9), max_rows=1).paint(requested, spec, ignore_step, [lora])
-
-        reference = self.pipeline.from_pretrained(spec.path, **families.get(self.family).pipeline_arguments)
-        reference.set_progress_bar_config(disable=True)
-        reference.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=LORA)
-        reference.set_adapters([LORA], [0.8])
-        arguments = {**call_arguments(requested), **self.arguments(model, requested.settings), "output_type": "pil"}
-        assert_same_image(painted, np.asarray(reference(**arguments).images[0]))
-        assert np.abs(painted.astype(int) - self.paint(model, self.request())[0]).max() > 1
-
-    @pytest.mark.parametrize("trainer", ["kohya", "ai-toolkit"])
-    def test_tensors_of_a_lora_for_layers_that_the_model_lacks_are_named(
-        self, tmp_path: Path, spec: ModelSpec, model: Any, trainer: str
-    ) -> None:
-        tensors, layer = self.lora(model, trainer), self.unknown_layer.replace(".", "_")
-        is_kohya = trainer == "kohya"
-        stem = f"lora_unet_{layer}" if is_kohya else f"diffusion_model.{self.unknown_layer}"
-        down, up = ("lora_down", "lora_up") if is_kohya else ("lora_A", "lora_B")
-        rank = next(len(tensor) for name, tensor in tensors.items() if name.endswith(f"{down}.weight"))
-        tensors |= {f"{stem}.{down}.weight": torch.ones(rank, 8), f"{stem}.{up}.weight": torch.ones(24, rank)}
-        file = tiny_loras.saved(tmp_path / f"{LORA}.safetensors", tensors)
-        lora = LoraSpec(LORA, LORA, families.lora_family(self.family), path=file)
-        requested = self.request(loras=(LoraUse(LORA, 0.8),))
-        _, notes = Batcher(ModelCache(CPU, 10**9)).paint(requested, spec, ignore_step, [lora])
-        assert any(layer in note.replace(".", "_") for note in notes), notes

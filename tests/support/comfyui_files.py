@@ -414,6 +414,16 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "loras/zimage-lycoris.safetensors": lambda: lokr(Z_FUSED),
     "loras/qwen-diffusers.safetensors": lambda: lora(QWEN),
     "loras/qwen-kohya.safetensors": lambda: lora(QWEN, prefix="lora_unet_", is_kohya=True),
+    "loras/sd35-large-diffusers.safetensors": lambda: lora({"transformer_blocks.37.attn.to_q": (2432, 2432)}),
+    "loras/sd35-medium-kohya.safetensors": lambda: (
+        lora({"joint_blocks.0.x_block.attn.qkv": (4608, 1536)}, prefix="lora_unet_", is_kohya=True)
+        | lora({"text_model.encoder.layers.0.mlp.fc1": (5120, 1280)}, prefix="lora_te2_", is_kohya=True)
+        | lora({"encoder.block.0.layer.0.SelfAttention.q": (4096, 4096)}, prefix="lora_te3_", is_kohya=True)
+    ),
+    "loras/sd35-comfyui.safetensors": lambda: lora(
+        {"joint_blocks.0.context_block.mlp.fc1": (9728, 2432)}, prefix="diffusion_model."
+    ),
+    "loras/sd35-medium-dual.safetensors": lambda: lokr({"transformer_blocks.0.attn2.to_q": (1536, 1536)}),
     "loras/qwen-lycoris.safetensors": lambda: lokr(QWEN),
     # Of few steps, by their published names
     "loras/pytorch_lora_weights_lcm-lora-sdv1-5.safetensors": lambda: lora(

@@ -23,7 +23,9 @@ REPEATED = re.compile(
     # Of training alone.
     r"|first_stage_model\.loss\.|(.*\.)?(logit_scale|position_ids)\Z"
     # Of computing in fp8: its mark, and the scales of activations.
-    r"|scaled_fp8\Z|.*\.(comfy_quant|scale_input|input_scale)\Z"
+    r"|(.*\.)?scaled_fp8\Z|.*\.(comfy_quant|scale_input|input_scale)\Z"
+    # A mark that the configuration holds too, as `zero_cond_t`.
+    r"|(.*\.)?__index_timestep_zero__\Z"
 )
 """Beginnings of the names of tensors without which the same model is loaded."""
 

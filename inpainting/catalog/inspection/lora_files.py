@@ -20,6 +20,7 @@ from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, check_nam
 from inpainting.catalog.inspection.lora_layers import (
     Shape,
     are_complete,
+    attention_widths,
     input_width,
     is_read_by_diffusers,
     layers_in,
@@ -133,7 +134,8 @@ def check_tensors(header: Mapping[str, Any], file: str, family: str) -> None:
 def detect_family(header: Mapping[str, Any], base_models: Sequence[str] = ()) -> str | None:
     """Return the family that a LoRA's layers show, or else its metadata; None where it could be of several.
 
-    Tensor names that one family alone has show it, or the width of the text features that its layers attend to.
+    Tensor names that one family alone has show it, or a width: of the text features that its layers attend to, or of a
+    transformer's attention.
     Families with more components come first: their files hold the tensors of smaller ones too.
     base_models: as `read_base_models` returns them.
     """
@@ -146,7 +148,8 @@ def detect_family(header: Mapping[str, Any], base_models: Sequence[str] = ()) ->
         if known.lora is not None and not other_model(layers, base_models, known.name)
     ]
     for known, support in sorted(supports, key=lambda family: -len(family[1].components)):
-        if widths & known.text_features.keys() or any(re.search(support.own_tensors, name) for name in header):
+        is_as_wide = widths & known.text_features.keys() or attention_widths(layers) & support.own_widths
+        if is_as_wide or any(re.search(support.own_tensors, name) for name in header):
             return known.name
     for base_model in base_models:
         for known, support in supports:

@@ -109,6 +109,13 @@ def input_width(shapes: Mapping[str, Shape]) -> int | None:
     return shape[1] if len(shape) == 2 else None
 
 
+def attention_widths(layers: Mapping[str, Mapping[str, Shape]]) -> set[int]:
+    """Return the inputs of a transformer's attention layers, in the names of diffusers."""
+    attention = re.compile(r"transformer_blocks[._]\d+[._]attn[._](to_[qkv]|add_[qkv]_proj)\Z")
+    widths = {input_width(shapes) for path, shapes in layers.items() if attention.search(path)}
+    return {width for width in widths if width is not None}
+
+
 def output_width(shapes: Mapping[str, Shape]) -> int | None:
     """The number of outputs of a layer, as its factors show it; None where they do not."""
     if {"lokr_w1", "lokr_w1_a"} & shapes.keys():

@@ -1,25 +1,52 @@
-"""Qwen-Image's transformer in one file, as ComfyUI has it: its tensors have the names of diffusers."""
+"""The transformers of Qwen-Image and Qwen-Image-Edit in one file, as ComfyUI has them, in the names of diffusers.
+
+Both have the same tensors. The names of files tell them apart, and a mark in those of 2511.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
-from inpainting.catalog.inspection.files import ModelRefused
-from inpainting.catalog.inspection.transformer_file import OtherComponent, TransformerFile, block_count, shape_of
+from inpainting import families
+from inpainting.catalog import configurations
+from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
+from inpainting.catalog.inspection.few_step_models import STEPS, values
+from inpainting.catalog.inspection.files import CONFIG, ModelRefused
+from inpainting.catalog.inspection.tensor_slice import TensorSlice
+from inpainting.catalog.inspection.transformer_file import (
+    TRANSFORMER,
+    OtherComponent,
+    TransformerFile,
+    block_count,
+    shape_of,
+)
 
 QWEN2_5_VL, VAE = "parts/qwen2.5-vl-7b", "parts/qwen-image"
 PATCH = 2
 """The side of a patch of latents, in latents."""
 LAYERED = "addition_t_embedding"
 """In the name of a tensor of Qwen-Image-Layered."""
-EDITS = r"edit|rapid[-_ ]?aio|__index_timestep_zero__"
+EDIT, PROCESSOR = "qwen-image-edit", "processor"
+CLEAN_IMAGES = "__index_timestep_zero__"
+"""In the name of a tensor that marks files of 2511, whose transformer sees its images as free of noise."""
+EDITS = rf"edit|rapid[-_ ]?aio|{CLEAN_IMAGES}"
 """Pattern of the names, in lower case, of files and tensors of Qwen-Image-Edit and of models trained from it."""
+LATER_EDITS = rf"25(09|11)|plus|rapid[-_ ]?aio|{CLEAN_IMAGES}"
+"""The same, of 2509 and 2511."""
+FEW_STEPS = r"rapid[-_ ]?aio|lightning"
+"""Pattern of the names, in lower case, of files that were merged with LoRAs for few steps."""
+LIGHTNING_SHIFT = math.log(3)
+"""As on the card of lightx2v/Qwen-Image-Lightning, for all sizes of images."""
+NAMED = "_name_or_path"
+"""The value of a configuration which tells what it is of."""
 
 
 class QwenImageFile(TransformerFile):
-    """A transformer of Qwen-Image."""
+    """A transformer of Qwen-Image or Qwen-Image-Edit."""
 
     label: ClassVar[str] = "transformer of Qwen-Image"
     mark: ClassVar[str] = "transformer_blocks.0.img_mod."
@@ -51,27 +78,53 @@ class QwenImageFile(TransformerFile):
         ),
     }
 
+    @property
+    def family(self) -> str:
+        return EDIT if self._has(EDITS) else self.usual_family
+
     def check(self, family: str = "") -> None:
-        file, header = self.path.name, self.transformer
-        if any(LAYERED in name for name in header):
+        file, family = self.path.name, family or self.family
+        if any(LAYERED in name for name in self.transformer):
             raise ModelRefused(f"{file} is Qwen-Image-Layered, which makes images of layers. It is not supported.")
-        if any(re.search(EDITS, name.lower()) for name in (file, *header)):
+        if self.family == EDIT and not self._has(LATER_EDITS):
             raise ModelRefused(
-                f"{file} is Qwen-Image-Edit, or a model trained from it, which edits images by instructions. It is "
-                "added as a folder in diffusers' layout, for the family qwen-image-edit."
+                f"{file} is the first Qwen-Image-Edit by its name, which reads prompts otherwise and is not supported. "
+                "The later ones have 2509 or 2511 in their names."
             )
-        self.check_shapes(family, "img_in.weight", head_width(header), 32)
+        if self.family == EDIT != family:
+            raise ModelRefused(f"{file} is {families.get(EDIT).label} by its name: add it with --family {EDIT}.")
+        self.check_shapes(family, "img_in.weight", head_width(self.transformer), 32)
+
+    def _has(self, pattern: str) -> bool:
+        """Whether the file or one of its tensors has such a name."""
+        return any(re.search(pattern, name.lower()) for name in (self.path.name, *self.transformer))
+
+    @classmethod
+    def own_defaults(cls, folder: Path) -> dict[str, Any]:
+        """Return those of few steps for a file that is named so: the steps in its name, or 4, without guidance."""
+        named = str(values(folder / TRANSFORMER / CONFIG).get(NAMED, "")).lower()
+        if not re.search(FEW_STEPS, named):
+            return {}
+        steps = re.search(STEPS, named)
+        return {"steps": int(steps["steps"]) if steps else 4, "guidance_scale": 1.0}
+
+    def write_configurations(self, folder: Path, weights: Mapping[str, Path | TensorSlice], family: str) -> None:
+        super().write_configurations(folder, weights, family)
+        if PROCESSOR in diffusers_layout(family).components:
+            configurations.write_components(QWEN2_5_VL, folder, {PROCESSOR})
 
     def scheduler_configuration(self) -> Mapping[str, Any]:
+        """Return the published one, or that of Qwen-Image-Lightning for a file that was merged with its LoRA."""
+        is_lightning = self._has("lightning")
         return {
             "_class_name": "FlowMatchEulerDiscreteScheduler",
             "base_image_seq_len": 256,
-            "base_shift": 0.5,
+            "base_shift": LIGHTNING_SHIFT if is_lightning else 0.5,
             "max_image_seq_len": 8192,
-            "max_shift": 0.9,
+            "max_shift": LIGHTNING_SHIFT if is_lightning else 0.9,
             "num_train_timesteps": 1000,
             "shift": 1.0,
-            "shift_terminal": 0.02,
+            "shift_terminal": None if is_lightning else 0.02,
             "time_shift_type": "exponential",
             "use_dynamic_shifting": True,
         }
@@ -81,6 +134,7 @@ class QwenImageFile(TransformerFile):
         (width, channels), head = shape_of(header, "img_in.weight"), head_width(header)
         return {
             "_class_name": "QwenImageTransformer2DModel",
+            NAMED: self.path.stem,
             "attention_head_dim": head,
             "axes_dims_rope": [head // 8, 7 * head // 16, 7 * head // 16],
             "guidance_embeds": False,
@@ -90,6 +144,7 @@ class QwenImageFile(TransformerFile):
             "num_layers": block_count(header, "transformer_blocks"),
             "out_channels": shape_of(header, "proj_out.weight")[0] // PATCH**2,
             "patch_size": PATCH,
+            "zero_cond_t": self._has(rf"2511|{CLEAN_IMAGES}"),
         }
 
 

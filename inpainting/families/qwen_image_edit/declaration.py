@@ -15,12 +15,13 @@ QWEN_IMAGE_EDIT = register(
         label="Qwen-Image-Edit",
         layout=replace(
             LAYOUT,
+            component_file="inpainting.families.qwen_image.files:QwenImageFile",
+            file_channels=64,
             pipelines=("QwenImageEditPlusPipeline",),
             components={
                 **LAYOUT.components,
                 "processor": Component(("transformers.Qwen2VLProcessor", "transformers.Qwen2_5_VLProcessor")),
             },
-            checkpoint_prefix=None,  # its checkpoints of one file are not read
         ),
         implementation="inpainting.families.qwen_image_edit.network:QwenImageEdit",
         pipeline_class="QwenImageEditPlusPipeline",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import FLOW_SCHEDULERS
 from inpainting.families import register
-from inpainting.families.declaration import ModelFamily
+from inpainting.families.declaration import LoraSupport, ModelFamily
 from inpainting.families.layouts import Component, DiffusersLayout
+from inpainting.families.z_image.declaration import LORA_PREFIXES
 
 CLIP = Component(("transformers.CLIPTextModelWithProjection",), has_weights=True)
 CLIP_TOKENIZER = Component(("transformers.CLIPTokenizer", "transformers.CLIPTokenizerFast"))
@@ -55,5 +56,16 @@ SD3 = register(
         vae_scaling_factor=1.5305,
         vae_names=r"sd3",
         vae_configuration="parts/sd3",
+        lora=LoraSupport(
+            components=("transformer", "text_encoder", "text_encoder_2"),
+            tensors=rf"{LORA_PREFIXES}(transformer_blocks|joint_blocks|(context|pos|time_text|[txy])_embed|norm_out"
+            r"|proj_out|final_layer)|text_encoder(_[23])?\.|text_encoders\.(clip_[lg]|t5xxl)\.|lora_te[123]_",
+            own_tensors=rf"\A{LORA_PREFIXES}(joint_blocks[._]\d|transformer_blocks[._]\d+[._]attn2[._])",
+            own_widths=frozenset({1536, 2432}),  # of Medium, also of 3, and of Large
+            # In diffusers' names the alphas, and names from before PEFT; of the others all.
+            not_read=r"transformer\.transformer_blocks\.(.*\.alpha\Z|(?!.*\.lora_[AB]))|(?!transformer\.|text_encoder(_2)?\.)",
+            original_name="inpainting.families.sd3.lora_names:original_name",
+            base_models=r"sd[-_ ]?3|stable[-_ ]diffusion[-_ ]3|mmdit",
+        ),
     )
 )

@@ -13,17 +13,15 @@ from tests.support.comfyui_files import FILES, NETWORKS, write_tree
 
 FOUR_BITS = (
     "which is not supported: take the same model in bf16 or fp8, or a .gguf file of Chroma and FLUX.1 [dev] and "
-    "FLUX.1 Fill and FLUX.1 Kontext and FLUX.2 klein and Qwen-Image and Stable Diffusion 3.5 and Z-Image."
-)
-EDITS = (
-    "is Qwen-Image-Edit, or a model trained from it, which edits images by instructions. It is added as a "
-    "folder in diffusers' layout, for the family qwen-image-edit."
+    "FLUX.1 Fill and FLUX.1 Kontext and FLUX.2 klein and Qwen-Image and Qwen-Image-Edit and Stable Diffusion 3.5 and "
+    "Z-Image."
 )
 AS_FOLDER = "which is added as a folder in diffusers' layout: take that, or the file for ComfyUI."
 NOT_FLUX = "It is not supported; FLUX.1 [dev] and FLUX.1 Fill and FLUX.1 Kontext are."
 PARTS = " with ae.safetensors, clip_l.safetensors, t5xxl_fp16.safetensors"
 CLIPS_AND_T5 = " with clip_l.safetensors, clip_g.safetensors, t5xxl_fp16.safetensors"
 QWEN3 = " with ae.safetensors, qwen_3_4b.safetensors"
+QWEN2_5 = " with qwen_image_vae.safetensors, qwen_2.5_vl_7b_fp8_scaled.safetensors"
 VIT_H = "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors"
 VIT_G = "CLIP-ViT-bigG-14-laion2B-39B-b160k.safetensors"
 NEW = {
@@ -63,10 +61,12 @@ NEW = {
     "diffusion_models/flux-2-klein-9b.safetensors": (
         "checkpoint flux2-klein with flux2-vae.safetensors, qwen_3_8b.safetensors, flux-2-klein-9b"
     ),
-    "diffusion_models/qwen_image_fp8_e4m3fn.safetensors": (
-        "checkpoint qwen-image with qwen_image_vae.safetensors, qwen_2.5_vl_7b_fp8_scaled.safetensors, "
-        "qwen_image_fp8_e4m3fn"
+    "diffusion_models/qwen_image_fp8_e4m3fn.safetensors": (f"checkpoint qwen-image{QWEN2_5}, qwen_image_fp8_e4m3fn"),
+    "checkpoints/Qwen-Rapid-AIO-v5.safetensors": f"checkpoint qwen-image-edit{QWEN2_5}, qwen-rapid-aio-v5",
+    "diffusion_models/qwen_image_edit_2509_fp8_e4m3fn.safetensors": (
+        f"checkpoint qwen-image-edit{QWEN2_5}, qwen_image_edit_2509_fp8_e4m3fn"
     ),
+    "unet/Qwen-Image-Edit-2509-Q8_0.gguf": f"checkpoint qwen-image-edit{QWEN2_5}, qwen-image-edit-2509-q8_0",
     "checkpoints/sd3.5_large.safetensors": f"checkpoint sd3{CLIPS_AND_T5}, sd3.5_large",
     "checkpoints/sd3.5_medium_incl_clips_t5xxlfp8scaled.safetensors": (
         "checkpoint sd3, sd3.5_medium_incl_clips_t5xxlfp8scaled"
@@ -77,9 +77,7 @@ NEW = {
     "unet/flux-2-klein-4b-Q8_0.gguf": (
         "checkpoint flux2-klein with flux2-vae.safetensors, qwen_3_4b.safetensors, flux-2-klein-4b-q8_0"
     ),
-    "unet/qwen-image-Q8_0.gguf": (
-        "checkpoint qwen-image with qwen_image_vae.safetensors, qwen_2.5_vl_7b_fp8_scaled.safetensors, qwen-image-q8_0"
-    ),
+    "unet/qwen-image-Q8_0.gguf": (f"checkpoint qwen-image{QWEN2_5}, qwen-image-q8_0"),
     "vae/sdxl_vae.safetensors": "vae sdxl, sdxl_vae",
     "vae/vae-ft-mse-840000-ema-pruned.safetensors": "vae sd, vae-ft-mse-840000-ema-pruned",
     "ipadapter/ip-adapter_sd15.safetensors": f"ip-adapter sd with {VIT_H}, ip-adapter_sd15-2",
@@ -137,6 +135,10 @@ NEW = {
     "loras/flux-four-blocks.safetensors": "lora flux-fill, flux-four-blocks",
     "loras/flux-lycoris.safetensors": "lora flux-fill, flux-lycoris",
     "loras/chroma.safetensors": "lora chroma, chroma",
+    "loras/sd35-large-diffusers.safetensors": "lora sd3, sd35-large-diffusers",
+    "loras/sd35-medium-kohya.safetensors": "lora sd3, sd35-medium-kohya",
+    "loras/sd35-medium-dual.safetensors": "lora sd3, sd35-medium-dual",
+    "loras/sd35-comfyui.safetensors": "lora sd3, sd35-comfyui",
     "loras/zimage-diffusers.safetensors": "lora z-image, zimage-diffusers",
     "loras/zimage-kohya-fused.safetensors": "lora z-image, zimage-kohya-fused",
     "loras/zimage-comfyui-fused.safetensors": "lora z-image, zimage-comfyui-fused",
@@ -183,7 +185,6 @@ LEFT = {
     "checkpoints/cosxl_edit.safetensors": (
         "cosxl_edit.safetensors takes 8 channels; 4 (plain) and 9 (inpainting) are supported."
     ),
-    "checkpoints/Qwen-Rapid-AIO-v5.safetensors": f"Qwen-Rapid-AIO-v5.safetensors {EDITS}",
     "checkpoints/big.ckpt": "A .ckpt file may hold a pickle, which can run any program.",
     "diffusion_models/flux1-canny-dev.safetensors": (
         "flux1-canny-dev.safetensors is FLUX.1 Canny or Depth (it has 128 input channels), which follows edges or"
@@ -206,10 +207,6 @@ LEFT = {
     "diffusion_models/klein_of_diffusers.safetensors": (
         f"It is a transformer of FLUX.2 with the names of diffusers, {AS_FOLDER}"
     ),
-    "diffusion_models/qwen_image_edit_2509_fp8_e4m3fn.safetensors": (
-        f"qwen_image_edit_2509_fp8_e4m3fn.safetensors {EDITS}"
-    ),
-    "unet/Qwen-Image-Edit-2509-Q8_0.gguf": f"Qwen-Image-Edit-2509-Q8_0.gguf {EDITS}",
     "diffusion_models/wan2.2_t2v_low_noise_14B_fp8.safetensors": "It is a transformer of Wan, which is not supported.",
     "diffusion_models/hidream_i1_dev_fp8.safetensors": "It is a transformer of HiDream, which is not supported.",
     "diffusion_models/hunyuan_video_t2v_720p_bf16.safetensors": (

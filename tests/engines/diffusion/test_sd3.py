@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -9,18 +10,37 @@ import numpy as np
 import pytest
 import torch
 
+from inpainting.catalog.inspection.lora_files import check_lora, detect_family
+from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.core.geometry import Size
 from inpainting.core.request import PaintSettings
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.families.sd3.network import MAX_TOKENS
 from tests.contracts.family import assert_equal
-from tests.contracts.flow_family import FlowContract, cases
+from tests.contracts.flow_family import FlowLoraContract, cases
+from tests.engines.diffusion import loras_of_layers
+from tests.engines.diffusion.loras_of_layers import Layers
 from tests.engines.diffusion.pipelines import CPU, STEPS, denoised
 from tests.engines.diffusion.plain_flow import EULER, HEUN
-from tests.support import tiny_models
+from tests.support import tiny_loras, tiny_models
 
 SHIFT = 3.0
 GUIDED: dict[str, Any] = {"guidance_scale": 5.0, "negative_prompt": "blurred, and more words than in the prompt"}
+
+
+ORIGINAL: Layers = {
+    "joint_blocks.1.x_block.attn.qkv": tuple(f"transformer_blocks.1.attn.to_{name}" for name in "qkv"),
+    "joint_blocks.0.x_block.attn2.qkv": tuple(f"transformer_blocks.0.attn2.to_{name}" for name in "qkv"),
+    "joint_blocks.1.context_block.attn.qkv": tuple(f"transformer_blocks.1.attn.add_{name}_proj" for name in "qkv"),
+    "joint_blocks.0.context_block.attn.proj": ("transformer_blocks.0.attn.to_add_out",),
+    "joint_blocks.0.x_block.mlp.fc1": ("transformer_blocks.0.ff.net.0.proj",),
+    "joint_blocks.0.context_block.mlp.fc2": ("transformer_blocks.0.ff_context.net.2",),
+    "joint_blocks.0.context_block.adaLN_modulation.1": ("transformer_blocks.0.norm1_context.linear",),
+    "joint_blocks.1.x_block.adaLN_modulation.1": ("transformer_blocks.1.norm1.linear",),
+    "t_embedder.mlp.2": ("time_text_embed.timestep_embedder.linear_2",),
+    "y_embedder.mlp.0": ("time_text_embed.text_embedder.linear_1",),
+}
+"""Layer in the names of the publisher's code -> the layers in diffusers that give its outputs."""
 
 
 class WithShiftedLatents(diffusers.StableDiffusion3InpaintPipeline):  # type: ignore[misc]  # diffusers ships no types
@@ -38,8 +58,12 @@ class WithShiftedLatents(diffusers.StableDiffusion3InpaintPipeline):  # type: ig
         return answer
 
 
-class TestStableDiffusion3(FlowContract):
+class TestStableDiffusion3(FlowLoraContract):
     family = "sd3"
+    unknown_layer = "joint_blocks.7.x_block.attn.proj"
+    lora_namings = ("diffusers",)
+    lora_components = ("transformer", "text_encoder", "text_encoder_2")
+    lora_layers = ("add_k_proj", "ff.net.2")
     pipeline = WithShiftedLatents
     cases = cases({"scheduler": HEUN}, GUIDED)
 
@@ -82,6 +106,43 @@ class TestStableDiffusion3(FlowContract):
         assert note.endswith("(255 tokens); not read: “unread”.")
         (note,) = model.tokenize(PaintSettings(prompt="a (red:1.3) bus")).notes
         assert "reads no weights" in note
+
+    @pytest.mark.parametrize("prefix", ["diffusion_model.", "lora_unet_", "lycoris_"])
+    def test_layers_in_the_names_of_the_original_are_changed_as_their_product_says(
+        self, tmp_path: Path, model: Any, prefix: str
+    ) -> None:
+        tensors = loras_of_layers.plain(model, ORIGINAL, prefix, is_kohya=prefix.endswith("_"))
+        path = tiny_loras.saved(tmp_path / "one.safetensors", tensors)
+        assert detect_family(read_header(path)) == "sd3"
+        changed, notes = loras_of_layers.painted(model, path, self.family, self.request(), 0.7)
+        assert notes == ()
+        assert_equal(changed, loras_of_layers.merged(model, ORIGINAL, "plain", self.request(), 0.7))
+        assert not torch.allclose(changed, denoised(model, self.request()), atol=1e-2)
+
+    def test_clips_and_transformer_are_changed_in_the_names_of_each_trainer(self, tmp_path: Path, model: Any) -> None:
+        plain = tiny_loras.weights(model.pipeline)
+        namings = {
+            "diffusers": {name: tensor / 2 if "lora_B" in name else tensor for name, tensor in plain.items()},
+            "kohya": tiny_loras.weights(model.pipeline, kohya=True),  # with an alpha of half the rank
+        }
+        painted = [
+            loras_of_layers.painted(
+                model, tiny_loras.saved(tmp_path / f"{naming}.safetensors", tensors), "sd3", self.request(), 1.0
+            )
+            for naming, tensors in namings.items()
+        ]
+        assert [notes for _, notes in painted] == [(), ()]
+        assert_equal(painted[0][0], painted[1][0])
+        assert not torch.allclose(painted[0][0], denoised(model, self.request()), atol=1e-3)
+
+    def test_the_layers_whose_outputs_are_in_another_order_are_named(self, tmp_path: Path, model: Any) -> None:
+        unread = {"joint_blocks.1.context_block.adaLN_modulation.1": ("transformer_blocks.1.norm1_context.linear",)}
+        layers = {"joint_blocks.0.x_block.attn.proj": ("transformer_blocks.0.attn.to_out.0",), **unread}
+        tensors = loras_of_layers.plain(model, layers, "lora_unet_", is_kohya=True)
+        path = tiny_loras.saved(tmp_path / "one.safetensors", tensors)
+        check_lora(path, "sd3")
+        _, (note,) = loras_of_layers.painted(model, path, "sd3", self.request(), 1.0)
+        assert "lora_unet_joint_blocks_1_context_block_adaLN_modulation_1" in note
 
     def test_when_memory_is_short_rows_are_computed_one_after_another(self, spec: Any) -> None:
         loaded, requested = load(spec, CPU), self.request(guidance_scale=4.0)

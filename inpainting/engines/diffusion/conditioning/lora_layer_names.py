@@ -21,7 +21,11 @@ UNDERSCORED = {
     "text_encoder_2": ("lora_te2",),
 }
 """What precedes the names of a component's layers in files of kohya-ss and LyCORIS, in which dots are underscores."""
-DOTTED = {"transformer": "diffusion_model", "text_encoder": "text_encoders.clip_l.transformer"}
+DOTTED = {
+    "transformer": "diffusion_model",
+    "text_encoder": "text_encoders.clip_l.transformer",
+    "text_encoder_2": "text_encoders.clip_g.transformer",
+}
 """The same in files for ComfyUI."""
 TEXT_MODEL = "text_model."
 """Precedes the names of a text encoder's layers in files that were made for transformers 4."""
