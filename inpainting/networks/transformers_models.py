@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +17,11 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.families.layouts import TransformersLayout
 from inpainting.networks.device.choice import current_device
-from inpainting.networks.device.hardware import Hardware, is_out_of_memory
+from inpainting.networks.device.hardware import Hardware
 from inpainting.networks.device.memory import CPU
-from inpainting.networks.load_errors import reason_of
 from inpainting.networks.load_lock import serialize
+from inpainting.networks.unreadable_files import READ_ERRORS, unreadable
 
-logger = logging.getLogger(__name__)
 transformers.utils.logging.disable_progress_bar()
 
 
@@ -71,9 +69,5 @@ def loading(spec: ModelSpec) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-        if is_out_of_memory(error):
-            raise
-        logger.exception("%s cannot be loaded", spec.slug)
-        message = f"The model {spec.label} cannot be loaded: {reason_of(error, spec.path)}"
-        raise EngineFailed(message, code="model_unavailable") from error
+    except READ_ERRORS as error:
+        raise unreadable(f"The model {spec.label}", spec.path, error, "model_unavailable") from error

@@ -119,7 +119,7 @@ def test_a_batch_without_masks_repaints_whole_images(
 
 
 @pytest.mark.parametrize(
-    ("family", "references"), [("sd", 0), ("flux-kontext", 1), ("flux2-klein", 4), ("qwen-image-edit", 3)]
+    ("family", "references"), [("sd", 0), ("flux-kontext", 4), ("flux2-klein", 4), ("qwen-image-edit", 3)]
 )
 def test_the_plan_tells_a_form_which_models_edit_without_a_mask(
     alices_program: Client, models_dir: Path, tmp_path: Path, photo_png: bytes, family: str, references: int

@@ -100,6 +100,7 @@ def test_a_generation_without_them_has_null_links(post_inpaint: PostInpaint, ali
     assert post_inpaint().status_code == 200
     content = alices_program.get(f"/api/generations/{newest().pk}/").json()
     assert (content["control_image"], content["ip_adapter_image"]) == (None, None)
+    assert "reference_image_2" not in content
     assert not any(name.endswith("_sha256") for name in content["metadata"])
     for path in ("control-image", "ip-adapter-image"):
         answer = alices_program.get(f"/api/generations/{newest().pk}/{path}/")
@@ -109,23 +110,23 @@ def test_a_generation_without_them_has_null_links(post_inpaint: PostInpaint, ali
 def test_reference_images_reach_a_model_that_takes_them(
     post_inpaint: PostInpaint, alices_program: Client, diffusion_requests: list[InpaintRequest]
 ) -> None:
-    looks = {"reference_image": DEPTH, "reference_image_4": LOOK[..., :3]}
-    for family, names in (("flux2-klein", list(looks)), ("flux-kontext", ["reference_image"])):
+    names = ["reference_image", *(f"reference_image_{number}" for number in (2, 3, 4))]
+    looks = {name: np.roll(DEPTH, number) for number, name in enumerate(names)} | {"reference_image_4": LOOK[..., :3]}
+    for family, read_names in (("flux2-klein", names), ("flux-kontext", names), ("qwen-image-edit", names[:3])):
         InferenceModel.objects.filter(slug="tiny").update(family=family, scheduler="FlowMatchEulerDiscreteScheduler")
         sent = {name: upload(png(pixels), name=f"{name}.png") for name, pixels in looks.items()}
         answer = post_inpaint(prompt="as in the other picture", **sent)
         assert answer.status_code == 200, answer.json()
         read = diffusion_requests[-1].conditioning_images
-        assert list(read) == names
-        assert all(np.array_equal(read[name].pixels, looks[name]) for name in names)
+        assert list(read) == read_names
+        assert all(np.array_equal(read[name].pixels, looks[name]) for name in read_names)
         warnings = answer.json()["metadata"]["warnings"]
-        too_many = "reference_image_4 was not read: FLUX.1 Kontext models take 1 reference image at most."
-        assert [warning for warning in warnings if "reference" in warning] == ([too_many] if len(names) == 1 else [])
+        too_many = "reference_image_4 was not read: Qwen-Image-Edit models take 3 reference images at most."
+        assert [warning for warning in warnings if "reference" in warning] == [too_many] * (read_names != names)
         stored = newest().to_request().conditioning_images
         assert stored.keys() == looks.keys()
         content = alices_program.get(f"/api/generations/{newest().pk}/").json()
         assert content["reference_image_4"] == f"/api/generations/{newest().pk}/reference-image-4/"
-        assert "reference_image_2" not in content
 
 
 @pytest.mark.parametrize("write", [text, data_url], ids=["base64", "data URL"])

@@ -41,22 +41,13 @@ from tests.support import (
     tiny_vision_models,
 )
 from tests.support.catalog_entries import add_lora, add_model
+from tests.support.file_checks import CHECKS
 from tests.support.installation import ROOT
 from tests.support.matrix import each_value_once
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Webhooks are queued on commit.
 
 HOOK, ASYNC = "https://alice.example/hook", {"Prefer": "respond-async"}
-CHECKS = (
-    "inpainting.engines.diffusion.serving.model_loading.check_model",
-    "inpainting.engines.diffusion.serving.adapter_loading.check_adapter",
-    "inpainting.engines.diffusion.conditioning.lora_adapters.check_lora",
-    "inpainting.engines.diffusion.conditioning.textual_inversion.check_embedding",
-    "inpainting.engines.diffusion.safety_checker.check_model",
-    "inpainting.networks.onnx_sessions.check_model",
-    "inpainting.networks.transformers_models.check_model",
-)
-"""The checks before a library reads a file. Without them the libraries report the damage themselves."""
 PAINTED: dict[str, dict[str, str]] = {
     "whole": {"model": "whole"},
     "one-file": {"model": "one-file"},

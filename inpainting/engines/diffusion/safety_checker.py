@@ -27,11 +27,10 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.moderation.policy import UNAVAILABLE
 from inpainting.families.safety_checker.files import variant_in
 from inpainting.keepalive import run_in_thread
-from inpainting.networks.load_errors import reason_of
 from inpainting.networks.load_lock import serialize
 from inpainting.networks.network_cache import network_cache
+from inpainting.networks.unreadable_files import READ_ERRORS, unreadable
 
-logger = logging.getLogger(__name__)
 transformers.utils.logging.disable_progress_bar()
 # Its warning says that a black image is returned, which is not so here.
 logging.getLogger("diffusers.pipelines.stable_diffusion.safety_checker").setLevel(logging.ERROR)
@@ -91,8 +90,6 @@ def load(spec: ModelSpec, folder: Path) -> SafetyChecker:
             raise ModelRefused(f"it lacks {missing[0]}.")
         if not all(torch.isfinite(tensor).all() for tensor in model.state_dict().values()):
             raise ModelRefused("it holds numbers that are not finite.")
-    except (EngineFailed, OSError, ValueError, RuntimeError, KeyError) as error:
-        logger.exception("%s cannot be loaded", spec.slug)
-        message = f"The safety checker cannot be loaded: {reason_of(error, folder)}"
-        raise EngineFailed(message, code=UNAVAILABLE) from error
+    except (EngineFailed, *READ_ERRORS) as error:
+        raise unreadable("The safety checker", folder, error, UNAVAILABLE) from error
     return SafetyChecker(model.eval(), processor)

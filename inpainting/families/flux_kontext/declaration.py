@@ -13,7 +13,7 @@ FLUX_KONTEXT = register(
         pipelines=("FluxKontextPipeline", "FluxKontextInpaintPipeline"),
         pipeline_class="FluxKontextInpaintPipeline",
         edits=True,
-        max_reference_images=1,
+        max_reference_images=4,
         channels=16,  # as of FLUX.1 [dev]: the source image is tokens of its own
         # The scale of its model card; the steps of diffusers' pipeline.
         steps=28,

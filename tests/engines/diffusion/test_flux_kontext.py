@@ -16,6 +16,7 @@ from skimage import data
 
 from inpainting import families
 from inpainting.catalog.specs import LoraSpec, ModelSpec
+from inpainting.core.adapter_uses import REFERENCES
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import LoraUse, PaintSettings
@@ -69,7 +70,37 @@ class TestFluxKontext(FlowContract):
         assert_equal(result, self.reference_result(model, requested, **changes))
         assert not torch.allclose(result, plain, atol=1e-3)
         text = tiny_models.encoded(model, requested.settings, requested.image.size)
-        assert model.start(requested, 0, text)[1] == (network.REFERENCE_SEEN,)
+        assert model.start(requested, 0, text)[1] == (network.REFERENCES_SEEN,)
+
+    def test_further_reference_images_are_seen_beside_and_below_the_first(
+        self, model: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sizes = [(WIDTH, HEIGHT), (64, 80), (80, 64)]
+        monkeypatch.setattr(pipeline_flux_kontext_inpaint, "PREFERRED_KONTEXT_RESOLUTIONS", sizes)
+        monkeypatch.setattr(network, "SIZES", sizes)
+        photo = data.coffee()
+        looks = [np.ascontiguousarray(photo[: size[1], : size[0]]) for size in ((64, 80), (80, 64), (64, 80))]
+        places = [(0, 0), (5, 0), (0, 5)]  # the row and column of the first token, of 16 pixels
+
+        class WithAll(diffusers.FluxKontextInpaintPipeline):  # type: ignore[misc]  # diffusers ships no types
+            def prepare_latents(self, *given: Any, **named: Any) -> Any:
+                found, seen = [*super().prepare_latents(*given, **named)], []
+                for look, (top, left) in zip(looks, places, strict=True):
+                    pixels = self.image_processor.preprocess(Image.fromarray(look))
+                    latents = self._encode_vae_image(image=pixels, generator=None)
+                    ids = self._prepare_latent_image_ids(1, *(side // 2 for side in latents.shape[-2:]), "cpu", None)
+                    seen.append((self._pack_latents(latents, *latents.shape), ids + torch.tensor([1, top, left])))
+                found[2], found[5] = torch.cat([one for one, _ in seen], dim=1), torch.cat([ids for _, ids in seen])
+                return tuple(found)
+
+        monkeypatch.setattr(type(self), "pipeline", WithAll)
+        images = {name: CanonicalImage(look) for name, look in zip(REFERENCES.images, looks, strict=False)}
+        requested = replace(self.request(strength=0.8), conditioning_images=images)
+        result = denoised(model, requested)
+        changes = {"image_reference": Image.fromarray(looks[0]), "_auto_resize": True}
+        assert_equal(result, self.reference_result(model, requested, **changes))
+        fewer = replace(requested, conditioning_images={"reference_image": images["reference_image"]})
+        assert not torch.allclose(result, denoised(model, fewer), atol=1e-3)
 
     def test_loras_for_flux_change_it_as_in_the_reference_pipeline(self, model: Any, tmp_path: Path) -> None:
         assert families.lora_family("flux-kontext") == "flux-fill"

@@ -28,6 +28,7 @@ from inpainting.engines.diffusion.serving.ignored_weights import tensor_notes
 from inpainting.families.declaration import LoraSupport
 from inpainting.networks.device.hardware import is_out_of_memory
 from inpainting.networks.device.quantization import is_quantized
+from inpainting.networks.unreadable_files import READ_ERRORS, unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -143,8 +144,8 @@ class LoadedLoras:
     def read(self, lora: ActiveLora) -> LoraFile:
         """Check a LoRA's file and read it into the memory of the model; the model stays unchanged. On any thread.
 
-        Raises EngineFailed: `lora_unavailable` if the file is missing, `lora_refused` by the check, `lora_unfit` if it
-        was made for a model of another shape.
+        Raises EngineFailed: `lora_unavailable` if the file is missing or cannot be read, `lora_refused` by the check,
+        `lora_unfit` if it was made for a model of another shape.
         """
         spec, path = lora.spec, lora.spec.path
         if path is None or not path.is_file():
@@ -153,7 +154,10 @@ class LoadedLoras:
         network, device = next(iter(self._components.values())), self.device
         # One by one in the precision of the network: all together in float32 would take twice the memory of the LoRA.
         dtype = torch.float32 if is_quantized(network) else network.dtype
-        tensors = {name: in_memory(name, tensor, device, dtype) for name, tensor in load_file(path).items()}
+        try:
+            tensors = {name: in_memory(name, tensor, device, dtype) for name, tensor in load_file(path).items()}
+        except READ_ERRORS as error:
+            raise unreadable(f"The LoRA {spec.slug}", path, error, "lora_unavailable") from error
         by_name = layers_by_name(self._components, self._original_name)
         with self._fitting(lora):
             tensors = current_names(tensors)

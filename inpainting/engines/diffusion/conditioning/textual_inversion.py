@@ -21,6 +21,7 @@ from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
+from inpainting.networks.unreadable_files import READ_ERRORS, unreadable
 
 EmbeddingVectors = Mapping[str, torch.Tensor]
 """Slug -> [vectors, features], for one text encoder."""
@@ -37,7 +38,7 @@ class Embedding:
 def read_embedding(spec: ModelSpec) -> Embedding:
     """Read an embedding.
 
-    Raises EngineFailed: `adapter_unavailable` without its file, `adapter_refused` by its check.
+    Raises EngineFailed: `adapter_unavailable` without its file or a readable one, `adapter_refused` by its check.
     """
     if spec.path is None or not spec.path.is_file():
         raise EngineFailed(f"The embedding {spec.slug} is not installed any more.", code="adapter_unavailable")
@@ -45,7 +46,10 @@ def read_embedding(spec: ModelSpec) -> Embedding:
         check_embedding(spec.path, spec.family)
     except ModelRefused as error:
         raise EngineFailed(f"The embedding {spec.slug} is refused: {error.message}", code="adapter_refused") from error
-    tensors = load_file(spec.path)
+    try:
+        tensors = load_file(spec.path)
+    except READ_ERRORS as error:
+        raise unreadable(f"The embedding {spec.slug}", spec.path, error, "adapter_unavailable") from error
     return Embedding(spec.slug, tuple(tensors[name] for name in tensor_names(read_header(spec.path), spec.family)))
 
 

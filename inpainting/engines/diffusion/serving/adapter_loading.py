@@ -18,8 +18,9 @@ from inpainting.catalog.specs import ADAPTER_LABELS, Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.conditioning import ip_adapter
 from inpainting.engines.diffusion.serving.ignored_weights import tensor_notes
-from inpainting.networks.device.hardware import Hardware, is_out_of_memory
+from inpainting.networks.device.hardware import Hardware
 from inpainting.networks.load_lock import serialize
+from inpainting.networks.unreadable_files import READ_ERRORS, unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +42,8 @@ def load_adapter(spec: ModelSpec, hardware: Hardware) -> Any:
             return load_network(spec.path, spec.kind, hardware)
     except ModelRefused as error:
         raise EngineFailed(f"{name} is refused: {error.message}", code="adapter_refused") from error
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        if is_out_of_memory(error):
-            raise
-        logger.exception("%s cannot be loaded", spec.slug)
-        raise EngineFailed(f"{name} cannot be loaded; see the server's log.", code="adapter_unavailable") from error
+    except READ_ERRORS as error:
+        raise unreadable(name, spec.path, error, "adapter_unavailable") from error
 
 
 @serialize
@@ -92,7 +90,7 @@ def load_preview_decoder(models_dir: Path, family: str, hardware: Hardware) -> t
     try:
         check_tiny_vae(folder, family)
         decoder: torch.nn.Module = load_network(folder, Kind.VAE, hardware).decoder
-    except (ModelRefused, OSError, ValueError, RuntimeError, KeyError) as error:
+    except (ModelRefused, *READ_ERRORS) as error:
         logger.warning("Previews are made without %s: %s", folder.name, error)
         return None
     return decoder

@@ -40,10 +40,11 @@ from inpainting.engines.diffusion.serving.ignored_weights import (
 from inpainting.engines.diffusion.serving.part_files import foreign_file_in, missing_weights, read_foreign, read_tensors
 from inpainting.families.declaration import ModelFamily
 from inpainting.families.layouts import DiffusersLayout
-from inpainting.networks.device.hardware import Hardware, Offload, is_out_of_memory
+from inpainting.networks.device.hardware import Hardware, Offload
 from inpainting.networks.device.quantization import NETWORKS, is_quantized, predicted_bytes, quantize, read_gguf
-from inpainting.networks.load_errors import reason_of, without_places
+from inpainting.networks.load_errors import without_places
 from inpainting.networks.load_lock import serialize
+from inpainting.networks.unreadable_files import READ_ERRORS, unreadable
 
 logger = logging.getLogger(__name__)
 PREFIX = re.compile(r"\A(model\.)?diffusion_model\.")
@@ -126,12 +127,8 @@ def load(spec: ModelSpec, hardware: Hardware, offload: Offload = Offload.NONE) -
             original_name = family.lora.load_original_name() if family.lora else None
             notes += apply_patch(pipeline.unet, patch, original_name) if original_name else []
         quantize_networks(pipeline, hardware)
-    except (OSError, ValueError, RuntimeError, KeyError, SingleFileComponentError) as error:
-        if is_out_of_memory(error):
-            raise
-        logger.exception("%s cannot be loaded", spec.slug)
-        message = f"The model {spec.label} cannot be loaded: {reason_of(error, spec.path)}"
-        raise EngineFailed(message, code="model_unavailable") from error
+    except (*READ_ERRORS, SingleFileComponentError) as error:
+        raise unreadable(f"The model {spec.label}", spec.path, error, "model_unavailable") from error
     alias_text_model(pipeline.text_encoder)
     if offload is Offload.NONE:
         hardware.place(pipeline)
