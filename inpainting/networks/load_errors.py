@@ -1,13 +1,27 @@
-"""The reasons for which networks cannot be loaded, as a caller may read them: without places on this machine."""
+"""The errors of networks that cannot be loaded, as a caller may read them: without places on this machine."""
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
+
+from inpainting.core.errors import EngineFailed
+
+logger = logging.getLogger(__name__)
 
 MAX_CHARACTERS = 300
 PLACE = re.compile(r"(?<![\w.:/])(/|[A-Za-z]:\\)([^\s/\\'\"“”]+[/\\])+")
 """The folders of an absolute path; not those of a link."""
+
+
+def load_failure(what: str, path: Path | None, error: Exception, code: str, *, prefix: str = "") -> EngineFailed:
+    """Return the error for the caller who needs `what`, such as “The model Ink”, and log that of the library.
+
+    path: the model's file or folder. prefix: precedes the reason.
+    """
+    logger.error("%s cannot be loaded", what, exc_info=error)
+    return EngineFailed(f"{what} cannot be loaded: {prefix}{reason_of(error, path)}", code=code)
 
 
 def reason_of(error: BaseException, path: Path | None) -> str:

@@ -17,7 +17,7 @@ from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.keepalive import run_in_thread
-from inpainting.networks.load_errors import reason_of
+from inpainting.networks.load_errors import load_failure
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +42,7 @@ def open_session(spec: ModelSpec, path: Path) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except FAILURES as error:
-        logger.exception("%s cannot be loaded", spec.slug)
-        message = f"The model {spec.label} cannot be loaded: {reason_of(error, path)}"
-        raise EngineFailed(message, code="model_unavailable") from error
+        raise load_failure(f"The model {spec.label}", path, error, "model_unavailable") from error
 
 
 def run_session(

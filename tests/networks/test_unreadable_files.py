@@ -1,4 +1,4 @@
-"""A safetensors file that no library can read is told in one way by every loader: with its name, and no place."""
+"""Every loader names a safetensors file that no library can read, without its place on the server."""
 
 from __future__ import annotations
 
