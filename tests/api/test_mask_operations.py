@@ -13,6 +13,7 @@ from django.test import Client
 from numpy.typing import NDArray
 from PIL import Image
 
+from inpainting.api import parsers
 from tests.api.bodies import data_url, text, upload
 from tests.conftest import png
 
@@ -153,6 +154,9 @@ def test_all_masks_of_a_request_share_one_budget(alices_program: Client, setting
 
 
 def test_numbers_of_many_digits_are_not_converted(alices_program: Client) -> None:
-    for body in ('{"mask": ' + "1" * 1001 + "}", '{"mask": "x", "operations": "[' + "1" * 1001 + ']"}'):
+    digits = "1" * (parsers.MAX_DIGITS + 1)
+    for body in ('{"mask": ' + digits + "}", '{"mask": "x", "operations": "[' + digits + ']"}'):
         refused = alices_program.post("/api/masks/operations/", body, content_type="application/json")
         assert refused.status_code == 400, refused.content
+        problem = refused.json()
+        assert problem["code"] == "body_invalid" or problem["message"] == "operations is not JSON.", problem
