@@ -42,6 +42,8 @@ INPUT_LAYER = "x_embedder"
 NOT_READ = r"base_model\.model\.|text_encoders\.|lora_transformer_|lycoris_"
 """Beginnings of the names of tensors that diffusers' loader drops for every family."""
 DIFFUSERS_READS = frozenset({DOWN, UP, ALPHA, MAGNITUDE})
+ATTENTION = r"transformer_blocks[._]\d+[._]attn[._](to_[qkv]|add_[qkv]_proj)\Z"
+"""Pattern of a transformer's attention layers, in the names of diffusers."""
 LOHA = frozenset({"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"})
 
 Shape = tuple[int, ...]
@@ -111,8 +113,7 @@ def input_width(shapes: Mapping[str, Shape]) -> int | None:
 
 def attention_widths(layers: Mapping[str, Mapping[str, Shape]]) -> set[int]:
     """Return the inputs of a transformer's attention layers, in the names of diffusers."""
-    attention = re.compile(r"transformer_blocks[._]\d+[._]attn[._](to_[qkv]|add_[qkv]_proj)\Z")
-    widths = {input_width(shapes) for path, shapes in layers.items() if attention.search(path)}
+    widths = {input_width(shapes) for path, shapes in layers.items() if re.search(ATTENTION, path)}
     return {width for width in widths if width is not None}
 
 

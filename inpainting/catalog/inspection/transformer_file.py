@@ -21,6 +21,7 @@ from inpainting.catalog import configurations
 from inpainting.catalog.inspection.checkpoint_tensors import check_numbers, is_extra
 from inpainting.catalog.inspection.component_file import ComponentFile
 from inpainting.catalog.inspection.diffusers_folder import check_configuration, diffusers_layout, pipeline_files
+from inpainting.catalog.inspection.few_step_models import values
 from inpainting.catalog.inspection.files import (
     CONFIG,
     INDEX,
@@ -40,6 +41,8 @@ from inpainting.catalog.inspection.tensor_slice import TensorSlice
 
 TRANSFORMER, SCHEDULER = "transformer", "scheduler"
 SCHEDULER_CONFIG = f"{SCHEDULER}/scheduler_config.json"
+NAMED = "_name_or_path"
+"""The value of a configuration which tells what it is of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,9 +328,9 @@ class TransformerFile(ComponentFile):
             SCHEDULER_CONFIG: self.scheduler_configuration(),
             f"{TRANSFORMER}/{CONFIG}": self.transformer_configuration(),
         }
-        for name, values in written.items():
+        for name, value in written.items():
             (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_text(json.dumps(values, indent=2))
+            (folder / name).write_text(json.dumps(value, indent=2))
 
     def _check_weights(self, folder: Path, component: str, origin: Path | TensorSlice) -> None:
         """Refuse quantised weights of a component, and those of another size than configured. Raises ModelRefused.
@@ -350,6 +353,11 @@ class TransformerFile(ComponentFile):
                 f"{label} is not {self.label_of(component)} as {self.models} has it: {other.key} is "
                 f"{size or 'unknown'}, not {expected}."
             )
+
+
+def noted_name(folder: Path) -> str:
+    """Return the name of the file, in lower case, that the configuration of a pipeline's transformer notes, or ""."""
+    return str(values(folder / TRANSFORMER / CONFIG).get(NAMED, "")).lower()
 
 
 def shape_of(header: Mapping[str, Any], end: str) -> list[int]:

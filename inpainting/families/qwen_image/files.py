@@ -14,14 +14,15 @@ from typing import Any, ClassVar
 from inpainting import families
 from inpainting.catalog import configurations
 from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
-from inpainting.catalog.inspection.few_step_models import STEPS, values
-from inpainting.catalog.inspection.files import CONFIG, ModelRefused
+from inpainting.catalog.inspection.few_step_models import STEPS
+from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
 from inpainting.catalog.inspection.transformer_file import (
-    TRANSFORMER,
+    NAMED,
     OtherComponent,
     TransformerFile,
     block_count,
+    noted_name,
     shape_of,
 )
 
@@ -41,8 +42,6 @@ FEW_STEPS = r"rapid[-_ ]?aio|lightning"
 """Pattern of the names, in lower case, of files that were merged with LoRAs for few steps."""
 LIGHTNING_SHIFT = math.log(3)
 """As on the card of lightx2v/Qwen-Image-Lightning, for all sizes of images."""
-NAMED = "_name_or_path"
-"""The value of a configuration which tells what it is of."""
 
 
 class QwenImageFile(TransformerFile):
@@ -102,7 +101,7 @@ class QwenImageFile(TransformerFile):
     @classmethod
     def own_defaults(cls, folder: Path) -> dict[str, Any]:
         """Return those of few steps for a file that is named so: the steps in its name, or 4, without guidance."""
-        named = str(values(folder / TRANSFORMER / CONFIG).get(NAMED, "")).lower()
+        named = noted_name(folder)
         if not re.search(FEW_STEPS, named):
             return {}
         steps = re.search(STEPS, named)

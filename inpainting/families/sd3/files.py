@@ -11,13 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from inpainting.catalog.inspection.few_step_models import values
-from inpainting.catalog.inspection.files import CONFIG
 from inpainting.catalog.inspection.transformer_file import (
-    TRANSFORMER,
+    NAMED,
     OtherComponent,
     TransformerFile,
     block_count,
+    noted_name,
     shape_of,
 )
 from inpainting.families.flux.declaration import CONFIGURATIONS
@@ -27,8 +26,6 @@ PARTS = "parts/sd3"
 """The name in `catalog.configurations` of those that a transformer lacks."""
 HEAD_WIDTH, PATCH = 64, 2
 """Of every published model; the side of a patch in latents."""
-NAMED = "_name_or_path"
-"""The value of a configuration which tells what it is of."""
 
 
 class Sd3File(TransformerFile):
@@ -79,8 +76,7 @@ class Sd3File(TransformerFile):
     @classmethod
     def own_defaults(cls, folder: Path) -> dict[str, Any]:
         """Return those of Large Turbo for a file that is named so; the others take the family's."""
-        named = str(values(folder / TRANSFORMER / CONFIG).get(NAMED, "")).lower()
-        return {"steps": 4, "guidance_scale": 1.0} if "turbo" in named else {}
+        return {"steps": 4, "guidance_scale": 1.0} if "turbo" in noted_name(folder) else {}
 
     def scheduler_configuration(self) -> Mapping[str, Any]:
         return {"_class_name": "FlowMatchEulerDiscreteScheduler", "num_train_timesteps": 1000, "shift": 3.0}
