@@ -263,7 +263,7 @@ def test_a_prompt_gives_two_results_and_their_settings_can_be_reopened(page: Pag
     for number in (1, 2):
         with page.expect_download() as download:
             page.get_by_role("link", name=f"Download result {number}").click()
-        assert download.value.suggested_filename == f"astronaut-dreamlayer-{number}.png"
+        assert download.value.suggested_filename == f"astronaut-2-{number}.png"
     page.keyboard.press("Escape")
 
     open_details(page)

@@ -318,6 +318,10 @@ def test_the_editor_opens_with_everything_as_it_was_left(
         second.goto("/")
         expect(second.locator("#editor")).to_have_attribute("data-state", "done")
         second.get_by_role("button", name="Back", exact=True).click()
+        expect(second.locator("#saved")).to_have_text("Saved")
+        second.reload()  # the mask is edited again: the result is not shown any more
+        expect(second.locator("#photo-covered")).to_have_text(str(painted))
+        expect(second.locator("#editor")).to_have_attribute("data-state", "editing")
         drop(second, "#stage", written(white_square(), tmp_path / "second.png"))
         expect(second.locator("#photo-name")).to_have_text("second.png")
         second.locator("[data-command=undo]").click()

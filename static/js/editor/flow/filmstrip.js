@@ -2,11 +2,12 @@
 
 import { get } from "api"
 import { inOrder, merged, pathTo, stepOf } from "editor/flow/tree"
+import { stem } from "format"
 
 /** @typedef {import("job/follow").Generation} Generation */
-/** @typedef {{id: null, label: string, number: 0, file: Blob | null, picture: string, url?: string, thumbnail: string,
+/** @typedef {{id: null, label: string, number: 0, file: Blob | null, picture: string, filename: string, url?: string, thumbnail: string,
  *   image?: undefined, from?: undefined, branches?: undefined}} PhotoStep
- *  file: null where it is at `url` on the server; picture: the file's id in document/images.js */
+ *  file: null where it is at `url` on the server; picture: the file's id in document/images.js; filename: as it was chosen */
 /** @typedef {{next: string | null, results: Generation[]}} Page */
 /** @typedef {PhotoStep | import("editor/flow/tree").PlacedStep} AnyStep */
 
@@ -31,11 +32,10 @@ export class Filmstrip {
     this.#imageOf = imageOf
   }
 
-  /** Begins anew with the file of a photo; `picture` is its id in document/images.js, `shown` what the browser shows of it.
-   *  @param {Blob} file @param {string} picture @param {Blob} shown */
-  begin(file, picture, shown) {
+  /** Begins anew with a photo. @param {import("editor/flow/photos").OpenPhoto} photo */
+  begin({ file, id: picture, name: filename, shown }) {
     URL.revokeObjectURL(/** @type {string} */ (this.#photo?.thumbnail))
-    this.#photo = { id: null, label: "The photo", number: 0, file, picture, thumbnail: URL.createObjectURL(shown) }
+    this.#photo = { id: null, label: "The photo", number: 0, file, picture, filename, thumbnail: URL.createObjectURL(shown) }
     this.#generations = []
     this.current = null
   }
@@ -77,8 +77,23 @@ export class Filmstrip {
     /** @type {Set<string | null>} */
     const ids = new Set(all.map((generation) => generation.id))
     const root = all.find(({ parent }) => !ids.has(parent))
-    if (root) Object.assign(/** @type {PhotoStep} */ (this.#photo), { file: null, url: root.source, thumbnail: `${root.source}thumbnail/` })
+    if (root) {
+      const { source: url, source_name: filename } = root
+      Object.assign(/** @type {PhotoStep} */ (this.#photo), { file: null, url, thumbnail: `${url}thumbnail/`, ...(filename && { filename }) })
+    }
     this.#take(all)
+  }
+
+  /** The file name of a step: "photo.jpg" for the photo, "photo-2.png" for the first result that was made of it.
+   *  @param {string | null} id of a step; null for the photo */
+  filenameOf(id) {
+    const { filename } = /** @type {PhotoStep} */ (this.#photo)
+    const step = this.#steps.find((known) => known.id === id)
+    return step ? `${stem(filename)}-${step.number + 1}.png` : filename
+  }
+
+  get #steps() {
+    return inOrder(this.#generations.flatMap((generation) => stepOf(generation, this.#imageOf(generation.id)) ?? []))
   }
 
   /** @param {Generation[]} generations */
@@ -90,9 +105,9 @@ export class Filmstrip {
   #show() {
     this.#list.hidden = !this.#generations.length
     if (!this.#photo) return
-    const steps = this.#generations.flatMap((generation) => stepOf(generation, this.#imageOf(generation.id)) ?? [])
+    const steps = this.#steps
     const path = new Set(pathTo(steps, this.#current))
-    this.#list.replaceChildren(...[this.#photo, ...inOrder(steps)].map((step) => this.#item(step, path)))
+    this.#list.replaceChildren(...[this.#photo, ...steps].map((step) => this.#item(step, path)))
     this.#list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" })
   }
 

@@ -187,9 +187,9 @@ export class Painting {
       const shown = id === generation.id && step === "result" ? image : best(generation.images)
       store.update((document) => withState(document, { generation: generation.id, image: shown, step: "result" }))
       seed.used(generation.metadata.seed)
-      await result.show(generation, shown, photos.url, /** @type {OpenPhoto} */ (photos.photo).name)
-      photos.state = "done"
       filmstrip.add(generation)
+      await result.show(generation, shown, photos.url, filmstrip.filenameOf(generation.id))
+      photos.state = "done"
       filmstrip.current = generation.id
       this.#painted ||= await this.#entered() // one that was opened
     } else {

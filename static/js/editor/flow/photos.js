@@ -13,7 +13,7 @@ import { reportErrors, showMessage } from "editor/form/messages"
 /** @typedef {import("../document/operations.js").Repaints} Repaints */
 /** @typedef {import("../document/document.js").Photo & {file: Blob, shown: Blob, bitmap: ImageBitmap}} OpenPhoto
  *  shown: what the browser shows of the file */
-/** @typedef {{id: string | null, file?: Blob | null, url?: string, name?: string, image?: number}} OpenedStep  the photo has no id */
+/** @typedef {{id: string | null, file?: Blob | null, url?: string, image?: number}} OpenedStep  the photo has no id */
 /** @typedef {{readonly isBroken: boolean, readonly viewport: import("editor/view/viewport").Viewport, coverage: () => number,
  *   open: (bitmap: ImageBitmap, photo: OpenPhoto, options: {keepView: boolean}) => void,
  *   show: (operations: readonly Operation[]) => void, drawn: () => Promise<void>, png: () => Promise<Blob>,
@@ -122,6 +122,7 @@ export class Photos {
     if (!this.photo) return
     result.hide()
     this.state = "editing"
+    rememberInAddress("") // a reload shows the draft, not the result
     filmstrip.current = store.view.parent
     if (store.document.step !== "editing") store.update((document) => withState(document, EDITING))
     onChange()
@@ -135,14 +136,16 @@ export class Photos {
   /** Goes on from the result that is shown. */
   async useResult() {
     const { store, result, filmstrip } = this.#parts
-    await this.openStep({ id: filmstrip.current, url: result.url, name: result.name, image: store.document.image })
+    await this.openStep({ id: filmstrip.current, url: result.url, image: store.document.image })
   }
 
   /** Returns to a step, whose result is painted on from there; the photo has no id.
    *  @param {OpenedStep} step */
-  async openStep({ id, file, url, name = /** @type {OpenPhoto} */ (this.photo).name, image = 0 }) {
-    if (this.#parts.job.isRunning) return
-    await reportErrors("generate", async () => this.take(/** @type {File} */ (file ?? (await fetchFile(/** @type {string} */ (url), name))), { parent: id, image, isStep: true }))
+  async openStep({ id, file, url, image = 0 }) {
+    const { job, filmstrip } = this.#parts
+    if (job.isRunning) return
+    const name = filmstrip.filenameOf(id)
+    await reportErrors("generate", async () => this.take(file ? new File([file], name, { type: file.type }) : await fetchFile(/** @type {string} */ (url), name), { parent: id, image, isStep: true }))
     this.#surface.focus({ preventScroll: true })
   }
 
@@ -173,7 +176,7 @@ export class Photos {
    *  @param {OpenPhoto} photo @param {string | null} parent @param {boolean} isStep */
   #showStep(photo, parent, isStep) {
     const { filmstrip } = this.#parts
-    if (!isStep) filmstrip.begin(photo.file, photo.id, photo.shown)
+    if (!isStep) filmstrip.begin(photo)
     else if (!parent) filmstrip.picture = photo.id
     filmstrip.current = parent
     if (parent && !filmstrip.has(parent)) reportErrors("generate", () => filmstrip.load(parent))

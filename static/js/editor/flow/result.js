@@ -53,15 +53,15 @@ export class Result {
 
   /** Shows a succeeded generation, its result `image` (from 0, the order of the API) in full; resolves when that image is
    *  there. The others are offered in the order of their scores, and numbered in it.
-   *  @param {Generation} generation @param {number} image @param {string} sourceUrl @param {string} sourceName */
-  async show(generation, image, sourceUrl, sourceName) {
+   *  @param {Generation} generation @param {number} image @param {string} sourceUrl @param {string} filename of the result */
+  async show(generation, image, sourceUrl, filename) {
     const { images, metadata } = generation
     const { root, details, figures, warnings, choices, choiceList } = this.#elements
     this.#source = sourceUrl
     this.#order = ranked(images)
     if (this.#generation !== generation.id) this.#seen = new Set()
     this.#generation = generation.id
-    const names = this.#order.map((index, place) => `${stem(sourceName)}-dreamlayer${images.length > 1 ? `-${place + 1}` : ""}.${extension(images[index])}`)
+    const names = this.#order.map((index, place) => `${stem(filename)}${images.length > 1 ? `-${place + 1}` : ""}.${extension(images[index])}`)
     /** @param {number} place */
     const choose = (place) => this.#choose(generation, place, names[place])
     const first = Math.max(this.#order.indexOf(image), 0)
@@ -130,7 +130,6 @@ export class Result {
     const image = generation.images[index]
     this.#seen.add(index)
     this.url = image.copy ? `${image.url}?format=png` : image.url // the lossless one
-    this.name = `${stem(name)}.png`
     download.href = image.url
     download.download = name
     this.#downloads.show(image, name, generation.metadata.requested)
