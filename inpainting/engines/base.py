@@ -36,6 +36,14 @@ class Queue(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class LoadingModel:
+    """The model that an engine waits for before its first step."""
+
+    label: str
+    byte_count: int  # of its weights in memory; 0: not known
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """The progress of an engine: `done` of `of` steps, 0 while that is not known."""
 
@@ -47,6 +55,7 @@ class Step:
     )
     notes: tuple[str, ...] = ()  # sentences about what differs from the request
     computed_by: str = ""  # which backend computes, and how precisely, where the engine has several
+    loading: LoadingModel | None = None  # before the first step
 
 
 OnStep = Callable[[Step], None]

@@ -89,6 +89,9 @@ class QueuedWork(ConditionalUpdate):
     worker = models.CharField(max_length=300, blank=True, editable=False)
     step = models.PositiveIntegerField(default=0, editable=False)
     steps = models.PositiveIntegerField(default=0, editable=False)
+    expected_end = models.DateTimeField(
+        null=True, editable=False, help_text="running: estimated by its worker; empty: without an estimate"
+    )
     error_code = models.CharField(max_length=60, blank=True, editable=False)
     error_message = models.TextField(blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -107,25 +110,35 @@ class QueuedWork(ConditionalUpdate):
                 return False
             # Read in the same transaction: the fence we read is the one we set.
             ((self.started_at, self.attempts, self.fence, self.lease_until),) = _started(type(self)).rows(pk=self.pk)
-            self.status, self.worker, self.step, self.steps = Status.RUNNING, WORKER, 0, 0
+            self.status, self.worker, self.step, self.steps, self.expected_end = Status.RUNNING, WORKER, 0, 0, None
             fair_tags.record_start(self._columns)
             self._publish(events.running())
         return True
 
     def advance(
-        self, step: int, steps: int, *, seconds_left: float | None = None, preview: events.StepPreview | None = None
+        self,
+        step: int,
+        steps: int,
+        *,
+        seconds_left: float | None = None,
+        preview: events.StepPreview | None = None,
+        loading: events.Loading | None = None,
     ) -> bool:
         """Record a step and renew the lease. False: stop, it was cancelled or another worker holds it.
 
-        steps: 0 while unknown, such as before a model is loaded. seconds_left and preview are sent to listeners and not
+        steps: 0 while unknown, such as before a model is loaded. preview and loading are sent to listeners and not
             stored.
         """
-        event = events.progress(step, steps, seconds_left=seconds_left, preview=preview) if steps else events.running()
+        if steps:
+            event = events.progress(step, steps, seconds_left=seconds_left, preview=preview)
+        else:
+            event = events.running(loading)
         return self._change(
             self._held & models.Q(cancel_requested=False),
             event,
             step=step,
             steps=steps,
+            expected_end=None if seconds_left is None else seconds_from_now(seconds_left),
             lease_until=seconds_from_now(settings.LEASE_SECONDS),
         )
 
@@ -282,6 +295,7 @@ def _start(model: type[QueuedWork], lease_seconds: float) -> CompiledUpdate:
         worker=Parameter("worker", model._meta.get_field("worker")),
         step=0,
         steps=0,
+        expected_end=None,
     )
 
 

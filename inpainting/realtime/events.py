@@ -23,6 +23,13 @@ class StepPreview(TypedDict):
     box: list[int]  # the part of the source image that it shows: left, top, right, bottom in pixels
 
 
+class Loading(TypedDict):
+    """The model that a running generation waits for."""
+
+    model: str  # its name for people
+    bytes: int  # of its weights
+
+
 class GenerationEvent(TypedDict):
     """A change of a generation, as it is sent to clients."""
 
@@ -36,6 +43,7 @@ class GenerationEvent(TypedDict):
     percent: NotRequired[int]
     seconds_left: NotRequired[float | None]
     preview: NotRequired[StepPreview]
+    loading: NotRequired[Loading]
     code: NotRequired[str]
     message: NotRequired[str]
 
@@ -45,8 +53,12 @@ def queued(position: int | None = None, eta: float | None = None, *, is_minimum:
     return {**event, "position_is_minimum": True} if is_minimum else event
 
 
-def running() -> GenerationEvent:
-    return {"type": "running"}
+def loading(model: str, byte_count: int) -> Loading:
+    return {"model": model, "bytes": byte_count}
+
+
+def running(loading: Loading | None = None) -> GenerationEvent:
+    return {"type": "running"} if loading is None else {"type": "running", "loading": loading}
 
 
 def progress(

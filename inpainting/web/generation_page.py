@@ -60,10 +60,10 @@ def link_of(shared: Any) -> str:
 
 
 def summary(generation: Generation) -> str:
-    """Return a sentence about the result: "Erased in 1.4 s, nothing else touched."; empty unless it succeeded."""
+    """Return a sentence about the result: "Removed in 1.4 s, nothing else touched."; empty unless it succeeded."""
     if generation.status != Status.SUCCEEDED or generation.seconds is None:
         return ""
-    verb = "Painted" if generation.prompt and "prompt" not in generation.ignored else "Erased"
+    verb = "Painted" if generation.prompt and "prompt" not in generation.ignored else "Removed"
     if generation.placement:
         verb = "Extended"
     changed = max((image.outside_mask_changed_pixels for image in generation.images.all()), default=0)

@@ -17,7 +17,7 @@ from inpainting.engines.base import Step
 from inpainting.models import Generation
 from inpainting.models.queued_work import QueuedWork
 from inpainting.realtime import events
-from inpainting.worker.run_time_estimates import expected_seconds, seconds_left
+from inpainting.worker.run_time_estimates import StepPace, expected_seconds
 from inpainting.worker.watchdog import Heartbeat
 
 logger = logging.getLogger(__name__)
@@ -72,10 +72,12 @@ class Reporter(LeaseRenewal):
         self.icc_profile = icc_profile
         self.shows_previews = shows_previews
         self.started = time.monotonic()
+        self.pace = StepPace()
         self.shown: Step | None = None
 
     def __call__(self, step: Step) -> None:
         self.watch.beat()
+        self.pace.record(time.monotonic(), step.done)
         if step.preview is not None and self.shows_previews:
             self.shown = step  # kept until a step is recorded: engines do not send a preview with every step
         is_the_end = step.done >= step.of and (step.done, step.of) != (self.generation.step, self.generation.steps)
@@ -87,10 +89,18 @@ class Reporter(LeaseRenewal):
         self(Step(self.generation.step, self.generation.steps))
 
     def advance(self, step: Step) -> bool:
-        elapsed = time.monotonic() - self.started
-        seconds = seconds_left(elapsed, step.done, step.of, self.expected_seconds)
         preview = encode_preview(self.shown, self.icc_profile) if self.shown else None
-        return self.generation.advance(step.done, step.of, seconds_left=seconds, preview=preview)
+        loading = events.loading(step.loading.label, step.loading.byte_count) if step.loading else None
+        return self.generation.advance(
+            step.done, step.of, seconds_left=self.seconds_left(step), preview=preview, loading=loading
+        )
+
+    def seconds_left(self, step: Step) -> float | None:
+        """Estimated by the pace of this run, and before its third step by earlier ones; None without either."""
+        by_pace = self.pace.seconds_left(step.done, step.of)
+        if by_pace is not None or self.expected_seconds is None:
+            return by_pace
+        return round(max(0.0, self.expected_seconds - (time.monotonic() - self.started)), 1)
 
     @cached_property
     def expected_seconds(self) -> float | None:

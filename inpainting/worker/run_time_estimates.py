@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from statistics import median
 from typing import Any
 from uuid import UUID
 
@@ -29,8 +31,10 @@ AGE = 0.05
 """Distance added to an observation for each newer one: a machine's speed changes with its load."""
 EXACT_POSITIONS = 1000
 """Positions are counted up to this one, so that they cost no more in a longer queue."""
-PACE_FROM = 0.3
-"""Share of the steps after which the estimate uses only the measured pace of this run."""
+PACE_FROM = 3
+"""Steps of a run after which its own pace is known: the first one may include loading and compiling."""
+MAX_PACE_STEPS = 50
+"""The newest steps of a run whose times its pace is taken from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +202,8 @@ def _seconds_until_free(queue: Queue, *, unknown: float | None) -> list[float]:
     unknown: the likely seconds of a generation without an estimate.
     """
     free = [0.0] * worker_count(queue)
-    for started, step, steps, likely in _running_in.rows(queue=queue):
-        left = _seconds_left_now(started, step, steps, unknown if likely is None else likely)
+    for started, expected_end, likely in _running_in.rows(queue=queue):
+        left = _seconds_left_now(started, expected_end, unknown if likely is None else likely)
         heapq.heapreplace(free, left or 0.0)
     return free
 
@@ -207,7 +211,7 @@ def _seconds_until_free(queue: Queue, *, unknown: float | None) -> list[float]:
 _running_in = CompiledQuery(
     lambda: Generation.objects.filter(
         finished_at=None, status=Status.RUNNING, queue=Parameter("queue", Generation._meta.get_field("queue"))
-    ).values_list("started_at", "step", "steps", "likely_seconds")
+    ).values_list("started_at", "expected_end", "likely_seconds")
 )
 
 
@@ -224,24 +228,38 @@ def likely_seconds(generation: Generation) -> float | None:
     return expected_seconds(generation) if generation.likely_seconds is None else generation.likely_seconds
 
 
-def _seconds_left_now(started_at: Any, step: int, steps: int, likely: float | None) -> float | None:
-    """Estimated remaining seconds of a running generation."""
-    return seconds_left(max(0.0, (timezone.now() - started_at).total_seconds()), step, steps, likely)
+def _seconds_left_now(started_at: datetime, expected_end: datetime | None, likely: float | None) -> float | None:
+    """Estimated remaining seconds of a running generation: as its worker said last, else by earlier ones."""
+    now = timezone.now()
+    if expected_end is not None:
+        return max(0.0, round((expected_end - now).total_seconds(), 1))
+    return None if likely is None else max(0.0, round(likely - (now - started_at).total_seconds(), 1))
 
 
 def remaining_seconds(generation: Generation) -> float | None:
     """Estimated remaining seconds; None unless the generation runs."""
     if generation.status != Status.RUNNING or generation.started_at is None:
         return None
-    return _seconds_left_now(generation.started_at, generation.step, generation.steps, likely_seconds(generation))
+    return _seconds_left_now(generation.started_at, generation.expected_end, likely_seconds(generation))
 
 
-def seconds_left(elapsed: float, done: int, of: int, likely: float | None) -> float | None:
-    """Combine the pace of the steps so far with the estimate, whose weight falls with each step. None without both."""
-    share = done / max(of, 1)
-    by_past = None if likely is None else max(0.0, likely - elapsed)
-    if share <= 0:
-        return None if by_past is None else round(by_past, 1)
-    by_pace = elapsed * (1 - share) / share
-    trust = 1.0 if by_past is None else min(1.0, share / PACE_FROM)
-    return round(trust * by_pace + (1 - trust) * (by_past or 0.0), 1)
+class StepPace:
+    """The pace of a run: the median time of its last steps, so that neither loading nor one slow step counts."""
+
+    def __init__(self) -> None:
+        self._last: tuple[float, int] | None = None
+        self._step_seconds: deque[float] = deque(maxlen=MAX_PACE_STEPS)
+
+    def record(self, now: float, done: int) -> None:
+        """Note that `done` steps are done. now: seconds of a monotonic clock."""
+        if self._last is not None and done > self._last[1]:
+            then, before = self._last
+            self._step_seconds.append((now - then) / (done - before))
+        if self._last is None and done > 0 or self._last is not None and done != self._last[1]:
+            self._last = now, done
+
+    def seconds_left(self, done: int, of: int) -> float | None:
+        """Remaining seconds after `done` of `of` steps; None before the third one."""
+        if done < PACE_FROM or not self._step_seconds:
+            return None
+        return round(median(self._step_seconds) * (of - done), 1)

@@ -3,7 +3,7 @@
 /** 10485760 -> "10 MB" @param {number} count */
 export function bytes(count) {
   if (count < 1024) return `${count} bytes`
-  const [size, unit] = count < 1024 ** 2 ? [count / 1024, "KB"] : [count / 1024 ** 2, "MB"]
+  const [size, unit] = count < 1024 ** 2 ? [count / 1024, "KB"] : count < 1024 ** 3 ? [count / 1024 ** 2, "MB"] : [count / 1024 ** 3, "GB"]
   return `${size < 10 && !Number.isInteger(size) ? size.toFixed(1) : Math.round(size)} ${unit}`
 }
 

@@ -135,7 +135,7 @@ async function erase() {
     const file = await response.blob()
     erased = sent
     await showResult(file)
-    showStatus(`Erased in ${((performance.now() - started) / 1000).toFixed(1)} s, nothing else touched`)
+    showStatus(`Removed in ${((performance.now() - started) / 1000).toFixed(1)} s, nothing else touched`)
     $("choose").classList.add("primary")
   } catch (error) {
     report(error instanceof TypeError ? "The server cannot be reached. Check the connection and try again." : /** @type {Error} */ (error).message)

@@ -99,6 +99,22 @@ def paint_line(page: Page, *, from_left: float, to_left: float, down: float = 0.
     drag(page, "#in-place", (from_left, down), (to_left, down))
 
 
+def choose_task(page: Page, task: str) -> None:
+    """Choose "Remove", "Replace" or "Extend", in the row or behind the caret of the main button."""
+    radio = page.get_by_role("radio", name=task, exact=True, include_hidden=True)
+    if page.locator("#tasks-button").is_visible():
+        page.locator("#tasks-button").click()
+    page.locator("#tasks label").filter(has=radio).click()
+    expect(radio).to_be_checked()
+
+
+def enter_prompt(page: Page, prompt: str) -> None:
+    """Say what should be there, which only replacing and extending ask for."""
+    if page.locator("#prompt").is_hidden():
+        choose_task(page, "Replace")
+    page.get_by_label("Prompt", exact=True).fill(prompt)
+
+
 def start(page: Page) -> None:
     """Press the main button, whatever it is called."""
     page.locator("#generate").click()

@@ -109,7 +109,7 @@ class Album:
         self.take("first-page", "/")
         drag(page, "#surface", *ROCKET)
         self.take("first-page-marked")
-        self.press("Erase")
+        self.press("Remove")
         expect(page.get_by_alt_text("The photo as painted")).to_be_visible()
         self.take("first-page-erased")
         page.set_input_files("#own-photo", PHOTO)

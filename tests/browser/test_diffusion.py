@@ -20,6 +20,7 @@ from tests.browser.editor_page import (
     AT_FIRST,
     MS_TO_LOAD,
     close_settings,
+    enter_prompt,
     is_red,
     kept_generation,
     kept_metadata,
@@ -93,7 +94,7 @@ def test_the_window_that_the_model_gets_is_outlined(page: Page, tmp_path: Path) 
     outline = page.locator("#window-outline")
     paint_line(page, from_left=0.5, to_left=0.52)
     expect(outline).to_be_hidden()  # nothing but erasing is asked for
-    page.fill("#prompt", "a lawn")
+    enter_prompt(page, "a lawn")
     expect(outline).to_be_visible()
     expect(outline).to_have_attribute("data-caption", re.compile(r"Seen by the model at \d{3} %"))
     before = outline.bounding_box()
@@ -128,7 +129,7 @@ def test_auto_names_the_engine_and_the_models_are_listed_by_label(page: Page, ph
     expect(page.locator("#engine-help")).to_contain_text("with one, Tiny model paints what it says")
     page.get_by_label("Model").select_option("other")
     expect(page.locator("#engine-help")).to_contain_text("with one, Other model paints what it says")
-    page.get_by_label("Prompt", exact=True).fill("a red bus")
+    enter_prompt(page, "a red bus")
     expect(engine.locator("option").first).to_have_text("Auto (Diffusion)")
     expect(page.get_by_label("Steps")).to_have_attribute("placeholder", "30")
     expect(page.get_by_label("Steps")).to_have_attribute("max", "150")
@@ -233,7 +234,7 @@ def test_a_number_out_of_range_is_reported_and_not_sent(page: Page, photo_file: 
 def test_a_prompt_gives_two_results_and_their_settings_can_be_reopened(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
-    page.get_by_label("Prompt", exact=True).fill("a red bus")
+    enter_prompt(page, "a red bus")
     more_settings(page)
     settings = {"Steps": "4", "Images": "2", "Seed": "77", "Work width, px": "64", "Work height, px": "64"}
     for label, value in settings.items():
@@ -307,7 +308,7 @@ def test_a_compatible_vae_is_offered_and_used(page: Page, photo_file: Path) -> N
     page.get_by_label("Engine").select_option("quick-fill")
     expect(vae).to_be_hidden()
     page.get_by_label("Engine").select_option("diffusion")
-    page.get_by_label("Prompt", exact=True).fill("a red bus")
+    enter_prompt(page, "a red bus")
     vae.select_option("soft")
     expect(page.locator("#more-set")).to_contain_text("VAE soft")
     small = {"Work width, px": "64", "Work height, px": "64", "Steps": "4", "Guided until": "0.5"}
@@ -339,7 +340,7 @@ def test_an_embedding_is_added_to_the_prompt_and_requested(page: Page, photo_fil
     expect(words).to_be_hidden()
     expect(page.locator("#weights-help")).to_have_text("")  # screen readers read a description also while it is hidden
     page.get_by_label("Engine").select_option("auto")
-    page.get_by_label("Prompt", exact=True).fill("a red bus")
+    enter_prompt(page, "a red bus")
     words.get_by_role("button", name="<cat>").click()
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a red bus <cat>")
     start(page)
@@ -353,7 +354,7 @@ def test_a_running_generation_is_cancelled(page: Page, photo_file: Path) -> None
     paint_line(page, from_left=0.48, to_left=0.52)
     more_settings(page)
     page.get_by_label("Engine").select_option("diffusion")
-    page.get_by_label("Prompt", exact=True).fill("a red bus")
+    enter_prompt(page, "a red bus")
     page.get_by_label("Steps").fill("150")
     page.locator("#strength").fill("1")
     page.get_by_label("Images").fill("8")

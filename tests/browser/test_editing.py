@@ -17,6 +17,7 @@ from tests.browser.editor_page import (
     MS_TO_LOAD,
     Pixels,
     drop,
+    enter_prompt,
     kept_generation,
     more_settings,
     open_photo,
@@ -56,7 +57,7 @@ def test_a_prompt_without_a_mask_edits_the_whole_photo(page: Page, photo_file: P
     more_settings(page)
     page.get_by_label("Model").select_option("klein")
     expect(page.locator("#generate")).to_be_disabled()
-    page.get_by_label("Prompt", exact=True).fill("make it winter")
+    enter_prompt(page, "make it winter")
     expect(page.locator("#photo-covered")).to_have_text("all to edit")
 
     page.get_by_label("Model").select_option("small")  # which does not know what is to stay
@@ -87,7 +88,7 @@ def test_reference_images_are_offered_to_models_that_take_them(page: Page, photo
     page.set_input_files("#reference-image-input", look)
     expect(first).to_contain_text("look.png")
     expect(second).to_be_visible()
-    page.get_by_label("Prompt", exact=True).fill("as in the other picture")
+    enter_prompt(page, "as in the other picture")
     for name, value in (("Steps", "1"), ("Work width", "64"), ("Work height", "64")):
         page.get_by_label(name).fill(value)
     start(page)
@@ -107,7 +108,7 @@ def test_a_batch_without_masks_edits_each_photo_whole(
     open_photo(page, photo_file)
     more_settings(page)
     page.get_by_label("Model").select_option("klein")
-    page.get_by_label("Prompt", exact=True).fill("make it winter")
+    enter_prompt(page, "make it winter")
     for name, value in (("Steps", "1"), ("Work width", "64"), ("Work height", "64")):
         page.get_by_label(name).fill(value)
     drop(page, "#stage", *photos)
@@ -116,7 +117,7 @@ def test_a_batch_without_masks_edits_each_photo_whole(
     expect(page.locator("#batch-mask-about")).to_contain_text("each photo is edited whole")
     prompt = page.get_by_label("What should be there?")
     prompt.fill("")
-    page.get_by_role("button", name="Erase from 2 photos").click()
+    page.get_by_role("button", name="Remove from 2 photos").click()
     expect(page.get_by_role("alert").filter(has_text="Choose a mask")).to_be_visible()
     prompt.fill("make it winter")
     page.get_by_role("button", name="Edit 2 photos").click()

@@ -251,7 +251,7 @@ def test_ignored_settings_are_disabled_with_the_reason(page: Page, photo_file: P
     """Without a model the prompt is not there, and one line says why; the button is for erasing."""
     open_photo(page, photo_file)
     expect(page.locator("#prompt")).to_be_hidden()
-    expect(page.locator("#generate")).to_have_text("Erase")
+    expect(page.locator("#generate")).to_have_text("Remove")
     expect(page.locator("#engine-missing")).to_contain_text(re.compile("has no model here yet|light installation"))
     for name in ("prompt", "negative_prompt", "denoising_strength"):
         expect(page.locator(f"[name={name}]")).to_be_disabled()
@@ -385,7 +385,7 @@ def test_each_step_knows_its_parent_and_an_earlier_one_can_be_branched_from(page
     paint_line(page, from_left=0.2, to_left=0.25, down=0.2)
     generate(page)
     second = kept_generation(page)
-    page.get_by_role("button", name="Step 1, from the photo: Erased").click()
+    page.get_by_role("button", name="Step 1, from the photo: Removed").click()
     expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
     assert not is_red(page)
     paint_line(page, from_left=0.8, to_left=0.85, down=0.2)
@@ -396,7 +396,7 @@ def test_each_step_knows_its_parent_and_an_earlier_one_can_be_branched_from(page
     steps = page.locator("#filmstrip button")
     expect(steps).to_have_count(4)  # after the photo
     expect(steps.nth(3)).to_have_attribute("aria-current", "step")
-    expect(steps.nth(3)).to_have_accessible_name("Step 3, from step 1: Erased")
+    expect(steps.nth(3)).to_have_accessible_name("Step 3, from step 1: Removed")
     steps.first.click()
     expect(page.locator("#result")).to_be_hidden()
     expect(steps.first).to_have_attribute("aria-current", "step")
@@ -410,7 +410,7 @@ def test_the_result_is_compared_in_the_place_of_the_photo(page: Page, photo_file
     result = page.locator("#result-image")
     result.evaluate("it => it.addEventListener('animationend', (event) => { it.played = event.animationName })")
     generate(page)
-    expect(page.locator("#result-summary")).to_have_text(re.compile(r"^Erased in [0-9.]+ s, nothing else touched$"))
+    expect(page.locator("#result-summary")).to_have_text(re.compile(r"^Removed in [0-9.]+ s, nothing else touched$"))
     expect(page.locator("#result")).to_be_focused()
     assert (result.bounding_box(), photo_box(page)) == (before, before)
     expect(result).to_have_js_property("played", "appear")
@@ -451,7 +451,7 @@ def test_the_result_is_compared_in_the_place_of_the_photo(page: Page, photo_file
     page.get_by_role("button", name="Zoom in").click()
     assert result.bounding_box() == photo_box(page) != before
     page.get_by_role("button", name="Try again").click()
-    expect(page.get_by_role("button", name="Step 2, from the photo: Erased")).to_be_visible()
+    expect(page.get_by_role("button", name="Step 2, from the photo: Removed")).to_be_visible()
 
 
 @ON_A_PHONE_TOO
@@ -552,11 +552,11 @@ def test_lifting_the_brush_erases_where_that_is_switched_on(page: Page, photo_fi
     close_settings(page)
     paint_line(page, from_left=0.48, to_left=0.52)
     expect(page.locator("#filmstrip button")).to_have_count(2)
-    expect(page.locator("#generate-hint")).to_have_text(re.compile("^Erased in .*, nothing else touched.$"))
+    expect(page.locator("#generate-hint")).to_have_text(re.compile("^Removed in .*, nothing else touched.$"))
     expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
     paint_line(page, from_left=0.2, to_left=0.25)
     expect(page.locator("#filmstrip button")).to_have_count(3)
-    expect(page.get_by_role("button", name="Step 2, from step 1: Erased")).to_be_visible()
+    expect(page.get_by_role("button", name="Step 2, from step 1: Removed")).to_be_visible()
 
 
 @ON_A_PHONE_TOO
@@ -570,7 +570,7 @@ def test_a_mask_of_nothing_but_specks_gets_a_hint(page: Page, photo_file: Path, 
     expect(hint).to_have_text("Only specks of a few pixels are painted over.")
     expect(page.locator("#generate")).to_be_enabled()
     paint_line(page, from_left=0.5, to_left=0.5)
-    expect(hint).to_have_text("Brush on, or press Erase.")
+    expect(hint).to_have_text("Brush on, or press Remove.")
 
 
 def test_a_mask_that_cannot_be_drawn_is_reported(page: Page, photo_file: Path) -> None:
@@ -601,16 +601,16 @@ def test_the_best_result_is_first_and_try_again_shows_the_others_before_it_paint
     start(page)
     result, again = page.locator("#result-image"), page.get_by_role("button", name="Try again")
     for number, index in enumerate((1, 2, 0), start=1):
-        expect(page.locator("#result-summary")).to_have_text(re.compile(f"^{number} of 3: Erased"))
+        expect(page.locator("#result-summary")).to_have_text(re.compile(f"^{number} of 3: Removed"))
         expect(result).to_have_attribute("src", re.compile(f"/images/{index}/"))
         if number < 3:
             again.click()
     first = page.url
     again.click()
     expect(page).not_to_have_url(first)
-    expect(page.locator("#result-summary")).to_have_text(re.compile("^1 of 3: Erased"))
+    expect(page.locator("#result-summary")).to_have_text(re.compile("^1 of 3: Removed"))
     more_settings(page)
     page.get_by_label("Images", exact=True).fill("")
     close_settings(page)
     again.click()
-    expect(page.locator("#result-summary")).to_have_text(re.compile("^Erased"))
+    expect(page.locator("#result-summary")).to_have_text(re.compile("^Removed"))

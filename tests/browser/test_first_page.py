@@ -32,7 +32,7 @@ def red_pixels(page: Page) -> int:
 @ON_EVERY_DEVICE
 def test_a_visitor_erases_the_rocket_compares_and_takes_it_back(visitor: Page) -> None:
     visitor.goto("/")
-    erase = visitor.get_by_role("button", name="Erase", exact=True)
+    erase = visitor.get_by_role("button", name="Remove", exact=True)
     expect(erase).to_be_disabled()
     drag(visitor, "#surface", *ROCKET)
     assert red_pixels(visitor) > 5000
@@ -66,7 +66,7 @@ def test_without_a_pointer_the_rocket_is_marked_by_a_button_and_errors_are_shown
     visitor.get_by_role("button", name="Mark it").focus()
     visitor.keyboard.press("Enter")
     visitor.route("**/sample/", lambda route: route.fulfill(status=503, json={"message": "Many are trying this."}))
-    erase = visitor.get_by_role("button", name="Erase", exact=True)
+    erase = visitor.get_by_role("button", name="Remove", exact=True)
     erase.tap()
     expect(visitor.get_by_role("alert")).to_have_text("Many are trying this.")
     visitor.unroute("**/sample/")

@@ -12,7 +12,16 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.editor_page import AT_FIRST, MS_TO_LOAD, kept_metadata, more_settings, open_photo, paint_line, start
+from tests.browser.editor_page import (
+    AT_FIRST,
+    MS_TO_LOAD,
+    enter_prompt,
+    kept_metadata,
+    more_settings,
+    open_photo,
+    paint_line,
+    start,
+)
 from tests.support import tiny_models
 from tests.support.installation import Installation
 
@@ -80,7 +89,7 @@ def test_a_generation_uses_the_chosen_settings(page: Page, photo_file: Path) -> 
     paint_line(page, from_left=0.48, to_left=0.52)
     more_settings(page)
     page.get_by_label("Model").select_option("fill")
-    page.get_by_label("Prompt", exact=True).fill("a red bus")
+    enter_prompt(page, "a red bus")
     for name, value in (("Steps", "1"), ("Work width", "128"), ("Work height", "128"), ("Guidance scale", "45")):
         page.get_by_label(name).fill(value)
     page.get_by_label("Scheduler").select_option("FlowMatchHeunDiscreteScheduler")

@@ -90,7 +90,7 @@ def test_an_object_is_erased(
     wait_for(engine, is_there("#generate:enabled"))
     engine.click("#generate")
     wait_for(engine, "document.querySelector('#result').checkVisibility()")
-    wait_for(engine, "document.querySelector('#result-summary').textContent.startsWith('Erased in')")
+    wait_for(engine, "document.querySelector('#result-summary').textContent.startsWith('Removed in')")
     engine.open(f"{site.url}/history/")
     wait_for(engine, "document.querySelectorAll('.card').length === 1")
     assert engine.errors == []

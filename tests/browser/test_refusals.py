@@ -49,12 +49,12 @@ def test_after_many_attempts_a_visitor_reads_when_to_go_on(page: Page) -> None:
     page.wait_for_selector("#hint:not([hidden])")
     drag(page, "#surface", *ROCKET)
     page.evaluate(SPEND_SAMPLES, ATTEMPTS_PER_MINUTE - 1)
-    press(page, "Erase")
+    press(page, "Remove")
     expect(page.get_by_role("status")).to_contain_text("nothing else touched")
     drag(page, "#surface", (0.85, 0.5), (0.9, 0.5))
-    press(page, "Erase")
+    press(page, "Remove")
     expect(page.get_by_role("alert")).to_have_text("You have tried this often. Wait a minute, or create an account.")
-    expect(page.get_by_role("button", name="Erase", exact=True)).to_be_enabled()
+    expect(page.get_by_role("button", name="Remove", exact=True)).to_be_enabled()
     assert violations(page) == []
 
     page.goto("/accounts/signup/")

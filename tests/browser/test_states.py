@@ -206,11 +206,11 @@ def test_the_first_page_and_its_forms(page: Page, look: Look, site: Installation
     drag(page, "#surface", *ROCKET)
     look("painted")
     page.route("**/sample/", lambda route: route.fulfill(status=503, json={"message": "Many are trying this."}))
-    press(page, "Erase")
+    press(page, "Remove")
     expect(page.get_by_role("alert").filter(has_text="Many")).to_be_visible()
     look("refused")
     page.unroute("**/sample/")
-    press(page, "Erase")
+    press(page, "Remove")
     expect(page.get_by_alt_text("The photo as painted")).to_be_visible()
     look("erased")
     for path, button, fields in (

@@ -31,7 +31,7 @@ def erase_from_sample(page: Page, *, done: Done = ignored) -> None:
     page.wait_for_selector("#hint:not([hidden])")
     drag(page, "#surface", *ROCKET)
     done("painted")
-    page.get_by_role("button", name="Erase", exact=True).click()
+    page.get_by_role("button", name="Remove", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("nothing else touched")
     expect(page.get_by_alt_text("The photo as painted")).to_be_visible()
     done("erased")
@@ -50,7 +50,7 @@ def erase_from_own_photo(page: Page, photo: Path, *, done: Done = ignored) -> No
     expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
     done("signed up, photo open")
     drag(page, "#in-place", (0.4, 0.5), (0.55, 0.5))
-    page.get_by_role("button", name="Erase", exact=True).click()  # without a model it does not ask for a prompt
+    page.get_by_role("button", name="Remove", exact=True).click()  # without a model it does not ask for a prompt
     expect(page.locator("#result-summary")).to_contain_text("nothing else touched")
     done("erased")
 

@@ -22,7 +22,7 @@ test("a step is made of a generation with a result", () => {
   const generation = { id: "g", parent: "p", images: [{ url: "/0/", copy: { format: "jpeg" } }], metadata, created_at: "now" }
   const { url, thumbnail, label } = stepOf(generation)
   assert.deepEqual([url, thumbnail, label], ["/0/?format=png", "/0/thumbnail/", "a bus"])
-  assert.equal(stepOf({ ...generation, metadata: { ...metadata, ignored: ["prompt"] } }).label, "Erased")
+  assert.equal(stepOf({ ...generation, metadata: { ...metadata, ignored: ["prompt"] } }).label, "Removed")
   assert.equal(stepOf({ ...generation, images: [] }), null)
   const several = { ...generation, images: [{ url: "/0/", score: 0.2 }, { url: "/1/", score: 0.6 }] }
   assert.deepEqual([stepOf(several).image, stepOf(several, 0).image], [1, 0])

@@ -61,7 +61,7 @@ async def test_the_api_and_a_new_socket_report_the_same_state(alice: User, wait:
     await in_database(mine.start)()
     sent, answer = await both()
     assert (sent, answer["status"], answer["progress"]) == ({"type": "running"}, "running", None)
-    await in_database(mine.advance)(1, 4)
+    await in_database(mine.advance)(1, 4, seconds_left=8.0)
     sent, answer = await both()
     progress = answer["progress"]
     assert isinstance(progress, dict)

@@ -192,10 +192,10 @@ def test_the_page_of_a_generation_says_in_words_what_was_done(
 ) -> None:
     erased, painted = generate(alice), generate(alice, prompt="a lawn", output_format="jpeg")
     page = alices_browser.get(f"/generations/{erased.pk}/")
-    assert page.context["summary"].startswith("Erased in ")
+    assert page.context["summary"].startswith("Removed in ")
     assert page.context["summary"].endswith(" s, nothing else touched.")
     page = alices_browser.get(f"/generations/{painted.pk}/")
-    assert page.context["summary"].startswith("Erased in "), "quick fill does not read the prompt"
+    assert page.context["summary"].startswith("Removed in "), "quick fill does not read the prompt"
     Generation.objects.filter(pk=painted.pk).update(ignored=[])
     page = alices_browser.get(f"/generations/{painted.pk}/")
     assert page.context["summary"].startswith("Painted in ")

@@ -112,8 +112,8 @@ function show() {
   $("batch-mask-about").textContent = aboutMasks(isEach, masks)
   showPreview(isEach ? null : now.painted ?? now.masks[0])
   const count = now.photos.length
-  const verb = editsWhole() ? "Edit" : form.elements.prompt.value.trim() ? "Paint in" : "Erase from"
-  $("batch-submit").textContent = count ? `${verb} ${count} photo${count === 1 ? "" : "s"}` : "Erase"
+  const verb = editsWhole() ? "Edit" : form.elements.prompt.value.trim() ? "Paint in" : "Remove from"
+  $("batch-submit").textContent = count ? `${verb} ${count} photo${count === 1 ? "" : "s"}` : "Remove"
   $("batch-submit").disabled = now.isSending
   $("batch-actions").hidden = !count
   form.classList.toggle("filled", count > 0)

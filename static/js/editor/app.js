@@ -26,7 +26,8 @@ import { remember, remembered } from "editor/form/remembered"
 import { Result } from "editor/flow/result"
 import { Seed } from "editor/form/seed"
 import { SettingsForm } from "editor/form/settings_form"
-import { isEmpty } from "editor/tools/frame_geometry"
+import { Tasks } from "editor/form/tasks"
+import { inWords as framedInWords, isEmpty, sizeOf } from "editor/tools/frame_geometry"
 import { ToolPanel } from "editor/tools/panel"
 import { Toolbox } from "editor/tools/toolbox"
 import { Filmstrip } from "editor/flow/filmstrip"
@@ -62,7 +63,7 @@ const store = new Store()
 /** @type {Draft | null} */
 let draft = null
 
-const compare = new Compare({ layer: $("in-place"), before: $("result-source"), after: $("result-image"), divider: $("divider") })
+const compare = new Compare({ layer: $("in-place"), before: $("result-source"), after: $("result-image"), divider: $("divider") }, () => hole.middle)
 const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), overlay: $("mask-canvas") }, {
   onView(viewport, photo) {
     $("zoom-shown").textContent = `${Math.round(100 * viewport.scale)} %`
@@ -85,8 +86,9 @@ const hints = new Hints(mask, refresh)
 const maskFile = new MaskFile(
   { file: $("mask-file"), empty: $("mask-empty"), name: $("mask-name"), about: $("mask-about"), preview: $("mask-preview") }, mask, limits.maskBytes,
 )
+const tasks = new Tasks({ list: $("tasks"), form: $("settings"), canReplace: "canReplace" in $("settings").dataset }, taskChosen)
 const settingsForm = new SettingsForm($("settings"), {
-  engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limits: limits.photo, constants, onChange: formChanged,
+  tasks, engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limits: limits.photo, constants, onChange: formChanged,
 })
 const seed = new Seed({ field: $("seed"), lock: $("seed-lock"), dice: $("seed-dice") })
 new Presets({ list: $("presets"), name: $("preset-name"), save: $("preset-save") }, {
@@ -127,7 +129,7 @@ const photos = new Photos({ root, surface: $("surface") }, limits.photo, {
   store, mask, maskFile, compare, result, filmstrip, batch, job, resumed: /** @returns {Promise<void> | null} */ () => opening.resumed, onChange: refresh,
 })
 const painting = new Painting({
-  store, photos, mask, hole, progress, job, result, filmstrip, seed, settingsForm, draft: () => draft,
+  store, photos, mask, hole, progress, job, result, filmstrip, seed, settingsForm, tasks, draft: () => draft,
 })
 const describe = $("describe") && new Describe(
   { button: $("describe"), prompt: $("prompt"), message: $("described") },
@@ -163,10 +165,24 @@ commands.connect({
   "result-before": { run: () => result.flip(-1), isEnabled: isDone },
   "result-after": { run: () => result.flip(+1), isEnabled: isDone },
 })
+let toolName = toolbox.tool.name
 toolbox.subscribe(() => {
   commands.refresh()
   showFrame()
+  const isFrameChosen = toolbox.tool.name === "frame" && toolName !== "frame"
+  toolName = toolbox.tool.name
+  if (isFrameChosen && tasks.current !== "extend") {
+    tasks.current = "extend"
+    formChanged()
+  }
 })
+
+/** The tool goes with the task. @param {import("editor/form/tasks").Task} task */
+function taskChosen(task) {
+  if (task === "extend") toolbox.choose("frame")
+  else if (toolbox.tool.name === "frame") toolbox.choose("brush")
+  if (task === "replace" && tasks.readsPrompt) $("prompt").focus()
+}
 
 function showFrame() {
   const { frame } = store.view
@@ -185,24 +201,29 @@ function refresh() {
   $("change-photo").disabled = busy || !photos.photo
   $("mask-input").disabled = busy || !photos.photo
   $("mask-zone").classList.toggle("disabled", busy || !photos.photo)
-  $("generate").disabled = busy || Boolean(missing)
-  $("generate-hint").textContent = busy ? "" : missing || hints.text() || (settingsForm.readsPrompts ? "" : "Brush on, or press Erase.")
-  nameTheButton()
+  $("no-model").hidden = !tasks.lacksModel
+  $("generate").disabled = busy || Boolean(missing) || tasks.lacksModel
+  $("generate").textContent = tasks.words.button
+  $("generate-hint").textContent = busy || tasks.lacksModel ? "" : missing || hints.text() || advice()
   describe?.refresh()
   if (photos.photo) {
     const { name, width, height } = photos.photo
     $("photo-name").textContent = $("photo-name").title = name
-    $("photo-size").textContent = `${width} × ${height}`
+    const framed = sizeOf(photos.photo, store.view.frame)
+    $("photo-size").textContent = isEmpty(store.view.frame) ? `${width} × ${height}` : `${width} × ${height} → ${framed.width} × ${framed.height}`
     const covered = mask.coverage()
     const isWhole = !covered && settingsForm.edits
-    $("photo-covered").classList.toggle("nothing", !covered && !isWhole)
-    $("photo-covered").textContent = covered ? `${share(covered)} to repaint` : isWhole ? "all to edit" : "nothing to repaint yet"
+    const isFramed = !isEmpty(store.view.frame)
+    $("photo-covered").classList.toggle("nothing", !covered && !isWhole && !isFramed)
+    $("photo-covered").textContent = covered ? `${share(covered)} to repaint` : isWhole ? "all to edit" : isFramed ? "new edges" : "nothing to repaint yet"
   }
 }
 
-/** The main button says what it does: erase, or paint what the prompt says. */
-function nameTheButton() {
-  $("generate").textContent = settingsForm.paints ? "Paint" : "Erase"
+/** What comes, or what to do next, where nothing is missing. */
+function advice() {
+  const { photo, frame } = store.view
+  if (photo && !isEmpty(frame)) return framedInWords(photo, frame)
+  return tasks.readsPrompt ? "" : `Brush on, or press ${tasks.words.button}.`
 }
 
 const MASK_PAUSE_MS = 200 // after the last change of the mask

@@ -11,8 +11,8 @@ const CHECK_MS = 10_000 // with one: it may be dead without a close event
 /** @typedef {{url: string, box: number[]}} Preview  of the unfinished image; box: its left, top, right and bottom in pixels */
 /** @typedef {{step?: number, of?: number, percent?: number, seconds_left?: number | null}} Steps */
 /** @typedef {{status?: string, position?: number | null, position_is_minimum?: boolean, eta?: number | null, preview?: Preview,
- *   connected?: boolean} & Steps} GenerationEvent
- *  position: in the queue, 1 starts next; connected: whether the server is reached */
+ *   loading?: {model: string, bytes: number}, connected?: boolean} & Steps} GenerationEvent
+ *  position: in the queue, 1 starts next; loading: the model that it waits for; connected: whether the server is reached */
 /** @typedef {(event: GenerationEvent) => void} OnEvent */
 /** @typedef {{url: string, width: number, height: number, copy: {format: string} | null, hidden_by: string | null,
  *   outside_mask_changed_pixels: number | null, seam_score: number | null, score: number | null}} GeneratedImage
@@ -26,7 +26,7 @@ const CHECK_MS = 10_000 // with one: it may be dead without a close event
  *  as the API renders it, as far as these pages read it */
 
 /**
- * Calls `onEvent({status, position, position_is_minimum, eta, step, of, percent, seconds_left, preview, connected})` and resolves with the
+ * Calls `onEvent(event)` and resolves with the
  * generation as the API renders it, once it has ended. `isOld`: it may have ended before, so that is asked first. A lost
  * connection is retried; a refusal (signed out, deleted) rejects with an ApiError.
  * @param {Followed} generation @param {OnEvent} onEvent @returns {Promise<Generation>}

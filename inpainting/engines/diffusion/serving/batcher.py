@@ -20,7 +20,7 @@ from inpainting.core.errors import DeviceLost
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.base import OnStep, Step
+from inpainting.engines.base import LoadingModel, OnStep, Step
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
 from inpainting.engines.diffusion.conditioning.textual_inversion import read_embedding
@@ -110,7 +110,7 @@ class Batcher:
                     raise DeviceLost("The device answers no more.") from None
                 # Only within the deadline of the device's thread: for a hung device the caller must fall silent.
                 if self.watchdog.is_alive:
-                    on_step(Step(last.done, last.of))
+                    on_step(Step(last.done, last.of, loading=None if last.of else self._loading(job.spec)))
                 continue
             match message:
                 case StepTaken(sample, last, preview):
@@ -119,6 +119,12 @@ class Batcher:
                     raise message
                 case JobSucceeded(images, notes):
                     return images, notes
+
+    def _loading(self, spec: ModelSpec) -> LoadingModel | None:
+        """The model, where its weights are still to be loaded."""
+        if self.cache.loaded(spec) is not None:
+            return None
+        return LoadingModel(spec.label, self.cache.loads.weights_bytes(spec))
 
     def warm(self, spec: ModelSpec) -> None:
         """Load a model before the first request for it, and on a GPU let it paint once.

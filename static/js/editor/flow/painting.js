@@ -19,7 +19,7 @@ const CANCELLED = "Cancelled. Your mask is still here."
 /** @typedef {import("job/follow").Generation} Generation */
 /** @typedef {import("job/follow").Preview} Preview */
 /** @typedef {{readonly reusable: object, readonly otherEngine: string | undefined, whenPlanned: () => Promise<unknown>,
- *   edits: boolean, problem: () => string, entered: () => object, values: (options?: {engine?: string}) => Record<string, string | number>,
+ *   edits: boolean, missingWords: string, problem: () => string, entered: () => object, values: (options?: {engine?: string}) => Record<string, string | number>,
  *   files: () => Record<string, File>, fill: (request: object) => Promise<void>, reuse: (settings: object) => Promise<void>,
  *   takeImages: (generation: Generation) => Promise<void>}} SettingsForm  of form/settings_form.js */
 /** @typedef {{locate: (photo: OpenPhoto, frame: Frame) => Promise<void>, startShimmer: () => void, fadeShimmer: () => void,
@@ -39,7 +39,7 @@ export class Painting {
   /** @param {{store: import("editor/document/store").Store, photos: import("editor/flow/photos").Photos,
    *    mask: import("editor/flow/photos").MaskView, hole: Hole, progress: import("editor/flow/progress").Progress,
    *    job: import("job/job").Job, result: import("editor/flow/result").Result,
-   *    filmstrip: import("editor/flow/filmstrip").Filmstrip, seed: {used: (seed: number) => void}, settingsForm: SettingsForm,
+   *    filmstrip: import("editor/flow/filmstrip").Filmstrip, seed: {used: (seed: number) => void}, settingsForm: SettingsForm, tasks: import("editor/form/tasks").Tasks,
    *    draft: () => import("editor/document/draft").Draft | null}} parts
    *  of the editor; draft: null without an account */
   constructor(parts) {
@@ -48,11 +48,13 @@ export class Painting {
 
   /** What is missing before anything can be painted, in words. */
   get missing() {
-    const { store, photos, mask, settingsForm } = this.#parts
+    const { store, photos, mask, settingsForm, tasks } = this.#parts
     if (mask.isBroken) return "The mask cannot be drawn. Reload the page; your work is kept."
     if (!photos.photo) return "Choose or drop a photo first."
-    if (mask.coverage() > 0 || !isEmpty(store.view.frame) || settingsForm.edits) return ""
-    return this.keptSummary ? `${this.keptSummary}.` : touch.matches ? "Brush over what should go." : "Brush over what should go, or drop a mask."
+    const isFramed = !isEmpty(store.view.frame)
+    const isMarked = isFramed || (tasks.current !== "extend" && mask.coverage() > 0) || settingsForm.edits
+    if (isMarked) return tasks.current === "replace" && !isFramed ? settingsForm.missingWords : ""
+    return this.keptSummary ? `${this.keptSummary}.` : touch.matches ? tasks.words.markByTouch : tasks.words.mark
   }
 
   /** Shows the next best of the results; once all were shown, or where other settings are entered, paints others. */

@@ -1,9 +1,9 @@
 // The progress bar and its Cancel button.
 
-import { ordinal, roughly } from "format"
+import { bytes, ordinal, roughly } from "format"
 
 /** @type {Record<string, string>} */
-const WORDS = { sending: "Sending the image…", queued: "Waiting for its turn…", running: "Painting…" }
+const WORDS = { sending: "Sending the image…", queued: "Waiting for its turn…", running: "Preparing…", loading: "Loading the model…", painting: "Painting…" }
 
 export class Progress {
   #elements
@@ -39,8 +39,9 @@ export class Progress {
   }
 
   /** @param {import("job/follow").GenerationEvent} event */
-  show({ status, position, position_is_minimum, eta, step, of, percent, seconds_left, connected = true }) {
+  show({ status: reported, position, position_is_minimum, eta, step, of, percent, seconds_left, loading, connected = true }) {
     const { bar, text, detail, cancel } = this.#elements
+    const status = reported !== "running" ? reported : of ? "painting" : loading ? "loading" : "running"
     if (status && status !== this.#shown.status) {
       cancel.disabled = false
       if (status === "queued") bar.removeAttribute("value")
@@ -50,6 +51,7 @@ export class Progress {
     if (typeof percent === "number") bar.value = percent
     if (!connected) detail.textContent = "No connection; trying again…"
     else if (of) detail.textContent = joined(`Step ${step} of ${of}`, about(seconds_left, "left") || `${Math.round(/** @type {number} */ (percent))} %`)
+    else if (loading) detail.textContent = joined(loading.model, loading.bytes ? bytes(loading.bytes) : "")
     else if (position_is_minimum) detail.textContent = `Behind more than ${(/** @type {number} */ (position) - 1).toLocaleString()} others`
     else if (position) detail.textContent = joined(`${ordinal(position)} in line`, about(eta, "to go"))
     else detail.textContent = ""

@@ -150,10 +150,10 @@ export class Result {
   }
 }
 
-/** "Erased in 1.4 s, nothing else touched" @param {Generation} generation @param {GeneratedImage} image */
+/** "Removed in 1.4 s, nothing else touched" @param {Generation} generation @param {GeneratedImage} image */
 function inWords({ seconds, metadata }, { outside_mask_changed_pixels: changed }) {
   const isPainted = metadata.prompt && !metadata.ignored.includes("prompt")
-  const done = metadata.source_box ? "Extended" : isPainted ? "Painted" : "Erased"
+  const done = metadata.source_box ? "Extended" : isPainted ? "Painted" : "Removed"
   const time = typeof seconds === "number" ? ` in ${duration(seconds)}` : ""
   const outside = changed === 0 ? ", nothing else touched" : /** @type {number} */ (changed) > 0 ? `, ${changed} pixels changed beside the mask` : ""
   return `${done}${time}${outside}`

@@ -11,6 +11,7 @@ import { Embeddings } from "editor/form/embeddings"
 import { Loras } from "editor/form/loras"
 import { Plan } from "editor/form/plan"
 import { ReferenceImages } from "editor/form/reference_images"
+import { taskOf } from "editor/form/tasks"
 
 /** @typedef {import("editor/form/conditioning_image").Adapter} Adapter */
 /** @typedef {import("editor/form/conditioning_image").Generation} Generation */
@@ -19,7 +20,7 @@ import { ReferenceImages } from "editor/form/reference_images"
 /** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Input */
 /** @typedef {{name: string, label: string, missing: string | boolean, reads_prompt: boolean}} Engine */
 /** What is entered, by the names of the API; images as {picture: id, name}.
- *  @typedef {{engine?: string, model?: string | null, prompt?: string, loras?: import("editor/form/loras").Lora[],
+ *  @typedef {{task?: import("editor/form/tasks").Task, engine?: string, model?: string | null, prompt?: string, loras?: import("editor/form/loras").Lora[],
  *    safety_checker?: boolean, safety_checker_type?: string} & Record<string, unknown>} Settings */
 /** The form by the names of its inputs; `safety_checker_type`: where a checker is installed.
  *  @typedef {HTMLFormElement & {engine: HTMLSelectElement, prompt: HTMLTextAreaElement, denoising_strength: HTMLInputElement,
@@ -32,6 +33,7 @@ export class SettingsForm {
   #form
   /** @type {Input[]} */
   #inputs
+  #tasks
   #engines
   #adapters
   #plan
@@ -48,14 +50,15 @@ export class SettingsForm {
   /**
    * `engines` [{name, label, missing, reads_prompt}] and `adapters` [{slug, label, kind, …}, …] are all that are installed, `plan` is
    * the server's answer for the empty form, `limits` what an image may have, `constants` {adapter_lists, computed_controls, references}.
-   * `onChange` is called when the form or what the plan says of it has changed.
+   * `tasks`: which task is chosen. `onChange` is called when the form or what the plan says of it has changed.
    * @param {Form} form
-   * @param {{engines: Engine[], adapters: Adapter[], plan: import("editor/form/plan").Answer,
+   * @param {{tasks: import("editor/form/tasks").Tasks, engines: Engine[], adapters: Adapter[], plan: import("editor/form/plan").Answer,
    *   limits: import("editor/form/conditioning_image").Options["limits"], onChange: () => void,
    *   constants: {adapter_lists: import("editor/form/adapter_lists").AdapterList[], computed_controls: string[], references: string[]}}} options
    */
-  constructor(form, { engines, adapters, plan, limits, constants, onChange }) {
+  constructor(form, { tasks, engines, adapters, plan, limits, constants, onChange }) {
     this.#form = form
+    this.#tasks = tasks
     this.#inputs = [.../** @type {NodeListOf<Input>} */ (form.querySelectorAll("[data-setting]"))]
     this.#engines = engines
     this.#adapters = adapters
@@ -79,7 +82,7 @@ export class SettingsForm {
    *  @param {{engine?: string}} options @returns {Record<string, string>} */
   values({ engine = this.#form.engine.value } = {}) {
     const model = this.#modelOf(engine === "auto" ? this.#plan.latest.engine : engine)
-    return { prompt: this.#form.prompt.value.trim(), engine, ...(model && { model }), ...this.#sent() }
+    return { prompt: this.#prompt, engine, ...(model && { model }), ...this.#sent() }
   }
 
   /** What the mask marks, for the window of the plan. @param {import("editor/view/window_outline").Marked | null} marked */
@@ -109,6 +112,7 @@ export class SettingsForm {
     const moderation = this.#form.safety_checker_type?.value
     return {
       ...Object.fromEntries(filled),
+      task: this.#tasks.current,
       engine: this.#form.engine.value,
       model: this.#modelOf(this.#plan.latest.engine) ?? null,
       loras: this.#loras.chosen,
@@ -125,7 +129,7 @@ export class SettingsForm {
 
   /** Fills in what `reusable` gave; the prompt and the images stay. @param {object} settings Settings */
   async reuse(settings) {
-    await this.fill({ ...settings, ...this.#keptImages, prompt: this.#form.elements.prompt.value })
+    await this.fill({ task: this.#tasks.current, ...settings, ...this.#keptImages, prompt: this.#form.elements.prompt.value })
   }
 
   /** @returns {FormImage[]} */
@@ -170,6 +174,7 @@ export class SettingsForm {
    *  @param {object} request with Settings, and what else a generation has */
   async fill(request) {
     const requested = this.#adapterLists.inRows(/** @type {Settings} */ (request))
+    this.#tasks.current = taskOf(requested)
     this.#isFilling = true // the form is not whole yet
     try {
       for (const image of this.#images) await image.fill(/** @type {import("editor/form/conditioning_image").Kept | undefined} */ (requested[image.image]))
@@ -201,15 +206,21 @@ export class SettingsForm {
     }
   }
 
-  /** Whether a prompt can be typed at all: not where no model is installed that reads one. */
-  get readsPrompts() {
-    return !fieldOf(this.#form.elements.prompt).hidden
+  /** The prompt, where the task reads one. */
+  get #prompt() {
+    return this.#tasks.readsPrompt ? this.#form.prompt.value.trim() : ""
   }
 
-  /** Whether the form asks for something to be painted, rather than only erased. */
+  /** Whether the form asks for something to be painted, rather than only removed. */
   get paints() {
-    const { prompt } = this.#form
-    return !prompt.disabled && prompt.value.trim() !== ""
+    return !this.#form.prompt.disabled && this.#prompt !== ""
+  }
+
+  /** Why something cannot be replaced by what is entered, in a sentence; empty where it can. */
+  get missingWords() {
+    const isRead = this.#engines.find(({ name }) => name === this.#plan.latest.engine)?.reads_prompt
+    if (this.#form.prompt.disabled) return "The chosen engine reads no prompt. Choose another one in the settings, or Remove."
+    return this.#prompt || isRead ? "" : "Say what should be there."
   }
 
   /** Whether what is entered is an instruction about the whole photo, which needs no mask. */
@@ -239,8 +250,7 @@ export class SettingsForm {
   /** The form for the server's plan: as it would be sent, and the model that is chosen for each engine. */
   #question() {
     const models = Object.fromEntries(this.#modelSelects.map((select) => [select.dataset.modelsOf, select.value]))
-    const { prompt, engine } = this.#form
-    return { prompt: prompt.value.trim(), engine: engine.value, models, ...this.#sent(), loras: this.#loras.chosen, ...this.#marked }
+    return { prompt: this.#prompt, engine: this.#form.engine.value, models, ...this.#sent(), loras: this.#loras.chosen, ...this.#marked }
   }
 
   /** @returns {Record<string, string>} */
@@ -254,7 +264,7 @@ export class SettingsForm {
     const moderation = this.#form.safety_checker_type?.value
     if (moderation) Object.assign(values, { safety_checker: "true", safety_checker_type: moderation })
     if (this.#loras.chosen.length) values.loras = JSON.stringify(this.#loras.chosen)
-    const embeddings = this.#embeddings.usedIn(`${this.#form.prompt.value} ${values.negative_prompt ?? ""}`)
+    const embeddings = this.#embeddings.usedIn(`${this.#prompt} ${values.negative_prompt ?? ""}`)
     if (embeddings.length) values.embeddings = JSON.stringify(embeddings)
     return this.#adapterLists.inLists(values)
   }

@@ -57,7 +57,7 @@ export const COMMANDS = [
   { id: "wheel", label: "Zoom at the pointer", group: VIEW, shown: "Wheel, two fingers" },
 
   { id: "open", label: "Open a photo", keys: ["Ctrl+O"], group: IMAGE },
-  { id: "generate", label: "Erase or paint", keys: ["Ctrl+Enter"], group: IMAGE, inFields: true },
+  { id: "generate", label: "Remove, replace or extend", keys: ["Ctrl+Enter"], group: IMAGE, inFields: true },
   { id: "keep", label: "Keep the result", keys: ["K"], group: IMAGE },
   { id: "back", label: "Back from the result", keys: ["Escape"], group: IMAGE, where: "result" },
   { id: "result-before", label: "The result before", keys: ["ArrowLeft"], group: IMAGE },

@@ -40,6 +40,13 @@ export const sizeOf = (photo, { left, top, right, bottom }) => ({ width: photo.w
 /** @param {Frame} frame */
 export const isEmpty = (frame) => SIDES.every((side) => !frame[side])
 
+/** "+200 px right: 712 × 512" @param {Size} photo @param {Frame} frame */
+export function inWords(photo, frame) {
+  const added = SIDES.filter((side) => frame[side]).map((side) => `+${frame[side]} px ${side}`).join(", ")
+  const { width, height } = sizeOf(photo, frame)
+  return `${added}: ${width} × ${height}`
+}
+
 /** The API's fields of the frame: {outpaint_left: 64, …}; {} without one. @param {Frame} frame @returns {Record<string, number>} */
 export const fieldsOf = (frame) =>
   isEmpty(frame) ? {} : Object.fromEntries(SIDES.map((side) => [`outpaint_${side}`, frame[side]]))

@@ -14,12 +14,16 @@ export class Compare {
   #box = { left: 0, top: 0, width: 0, height: 0 }
   #share = 0.5 // of the stage's width, where the divider is
   #timer = 0
+  #holeMiddle
   /** @type {Mode} */
   #mode = "after"
 
-  /** `elements` is {layer, before, after, divider}; the layer and the divider lie on the stage.
-   *  @param {{layer: HTMLElement, before: HTMLImageElement, after: HTMLImageElement, divider: HTMLElement}} elements */
-  constructor({ layer, before, after, divider }) {
+  /** `elements` is {layer, before, after, divider}; the layer and the divider lie on the stage. `holeMiddle()`: where the
+   *  divider begins, in CSS pixels from the left of the stage; null where that is not known.
+   *  @param {{layer: HTMLElement, before: HTMLImageElement, after: HTMLImageElement, divider: HTMLElement}} elements
+   *  @param {() => number | null} holeMiddle */
+  constructor({ layer, before, after, divider }, holeMiddle) {
+    this.#holeMiddle = holeMiddle
     this.#layer = layer
     this.#before = before
     this.#after = after
@@ -50,7 +54,7 @@ export class Compare {
     this.#divider.hidden = mode !== "divider"
     clearInterval(this.#timer)
     this.peek(false)
-    if (mode === "divider") this.#share = (this.#box.left + this.#box.width / 2) / this.#stage.width
+    if (mode === "divider") this.#share = (this.#holeMiddle() ?? this.#box.left + this.#box.width / 2) / this.#stage.width
     if (mode === "blink") this.#timer = setInterval(() => this.#layer.classList.toggle("peeking"), BLINK_MS)
     this.#cut()
   }

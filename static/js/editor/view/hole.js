@@ -50,6 +50,13 @@ export class Hole {
     this.place()
   }
 
+  /** The middle of the hole, in CSS pixels from the left of the surface; null where nothing was repainted. */
+  get middle() {
+    if (!this.#box) return null
+    const { left, right } = this.#onSurface(this.#box)
+    return (left + right) / 2
+  }
+
   /** Painting begins: a shimmer passes over the hole, once that is located. */
   startShimmer() {
     const { shimmer, editor } = this.#elements

@@ -25,7 +25,7 @@ from inpainting.engines.base import Step
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.latent_codec import LatentCodec
-from inpainting.engines.diffusion.serving import device_watchdog, model_loading
+from inpainting.engines.diffusion.serving import device_watchdog, loads, model_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.device_memory import InUse
 from inpainting.engines.diffusion.serving.jobs import Job
@@ -479,6 +479,28 @@ def test_a_pickle_beside_the_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EngineFailed, match="pickle") as failed:
         Batcher(ModelCache(CPU, 10**9)).paint(request(), spec, ignore_step)
     assert failed.value.code == "model_refused"
+
+
+def test_a_caller_hears_which_model_is_loaded(sd: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inpainting.engines.diffusion.serving.batcher.KEEPALIVE_SECONDS", 0.02)
+    read, go = loads.load, threading.Event()
+
+    def held(*arguments: Any) -> Any:
+        assert go.wait(30)
+        return read(*arguments)
+
+    monkeypatch.setattr(loads, "load", held)
+    batcher = Batcher(ModelCache(CPU, 10**9))
+    steps: list[Step] = []
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(batcher.paint, request(), sd, steps.append)
+        wait_until(lambda: any(step.loading for step in steps))
+        go.set()
+        future.result(60)
+    loading = next(step.loading for step in steps if step.loading)
+    assert (loading.label, loading.byte_count) == (sd.label, batcher.cache.loads.weights_bytes(sd))
+    assert loading.byte_count > 0
+    assert steps[-1].loading is None
 
 
 def test_a_hung_device_reports_no_progress(sd: ModelSpec, batcher: Batcher, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,90 @@
+// What the person wants to do with the photo: remove something, replace it, or extend the photo. Each task has its words.
+
+/** @typedef {"remove" | "replace" | "extend"} Task */
+/** @typedef {{button: string, placeholder: string, mark: string, markByTouch: string}} Words
+ *  button: of the main button; placeholder: of the prompt; mark: what to do where nothing is marked yet */
+
+/** @type {Readonly<Record<Task, Words>>} */
+export const TASKS = Object.freeze({
+  remove: {
+    button: "Remove",
+    placeholder: "",
+    mark: "Brush over what should go, or drop a mask.",
+    markByTouch: "Brush over what should go.",
+  },
+  replace: {
+    button: "Replace",
+    placeholder: "What should be there?",
+    mark: "Brush over what should be replaced, or drop a mask.",
+    markByTouch: "Brush over what should be replaced.",
+  },
+  extend: {
+    button: "Extend",
+    placeholder: "What should the new part show? (may stay empty)",
+    mark: "Drag an edge outward, or choose a size under Options.",
+    markByTouch: "Drag an edge outward, or choose a size under Options.",
+  },
+})
+
+/** The task of a request that does not name it, by what it asks for. @param {Record<string, unknown>} request @returns {Task} */
+export function taskOf(request) {
+  if (typeof request.task === "string" && Object.hasOwn(TASKS, request.task)) return /** @type {Task} */ (request.task)
+  if (Object.keys(request).some((name) => name.startsWith("outpaint_") && request[name])) return "extend"
+  return request.prompt ? "replace" : "remove"
+}
+
+export class Tasks {
+  #list
+  #form
+  #canReplace
+
+  /** `list` holds a radio button for each task, `form` shows the chosen one in data-task; `canReplace`: whether a model is
+   *  installed that reads prompts. `onChoose(task)` is called when the person has chosen.
+   *  @param {{list: HTMLElement, form: import("editor/form/settings_form").Form, canReplace: boolean}} parts
+   *  @param {(task: Task) => void} onChoose */
+  constructor({ list, form, canReplace }, onChoose) {
+    this.#list = list
+    this.#form = form
+    this.#canReplace = canReplace
+    for (const radio of this.#radios) {
+      radio.addEventListener("change", () => {
+        this.current = /** @type {Task} */ (radio.value)
+        if (list.matches(":popover-open")) list.hidePopover()
+        onChoose(this.current)
+      })
+    }
+    this.current = "remove"
+  }
+
+  get current() {
+    return /** @type {Task} */ (this.#form.dataset.task)
+  }
+
+  set current(task) {
+    this.#form.dataset.task = task
+    for (const radio of this.#radios) radio.checked = radio.value === task
+    const { prompt } = this.#form.elements
+    prompt.placeholder = TASKS[task].placeholder
+    const field = /** @type {HTMLElement} */ (prompt.closest(".field"))
+    field.hidden = task === "remove" || !this.#canReplace
+  }
+
+  /** The prompt is read in this task. */
+  get readsPrompt() {
+    return this.current !== "remove" && this.#canReplace
+  }
+
+  /** Only a model could do this, and there is none. */
+  get lacksModel() {
+    return this.current === "replace" && !this.#canReplace
+  }
+
+  get words() {
+    return TASKS[this.current]
+  }
+
+  /** @returns {NodeListOf<HTMLInputElement>} */
+  get #radios() {
+    return this.#list.querySelectorAll("input[name=task]")
+  }
+}
