@@ -19,6 +19,18 @@ PLACED_BY_HAND = frozenset(
 """Settings whose inputs the template writes out: they stand elsewhere on the page, or are more than one input."""
 IN_ROWS = frozenset(setting for adapters in ADAPTER_LISTS for setting in adapters.first)
 """Settings of the first entry of a list of adapters, whose inputs stand in its row."""
+BASIC = ("num_images", "denoising_strength", "steps", "seed")
+"""Settings whose inputs are always shown, below the model; the others are under Advanced."""
+COMMON_SCHEDULERS = {
+    "EulerDiscreteScheduler": "Euler: clean, in 20 to 30 steps",
+    "EulerAncestralDiscreteScheduler": "Euler a: varied, in 20 to 30 steps",
+    "DPMSolverMultistepScheduler": "DPM++ 2M: detailed, in 15 to 30 steps",
+    "UniPCMultistepScheduler": "UniPC: fast, in 10 to 20 steps",
+    "HeunDiscreteScheduler": "Heun: exact, twice the time for a step",
+    "LCMScheduler": "LCM: in 4 to 8 steps, for LCM models and LoRAs",
+}
+"""The schedulers that come first, with what they are good for. The numbers of steps are those of their papers or of
+diffusers' documentation."""
 FULL_WIDTH = frozenset({ValueType.TEXT, ValueType.CATALOG_NAME})
 LONGEST_UNIT = 2
 """Characters of a unit that is shown in the label; a longer one is left to the tooltip."""
@@ -32,6 +44,7 @@ def setting_inputs() -> dict[str, Any]:
     inputs = {row.name: setting_input(row) for row in SETTINGS}
     return {
         **{name: inputs[name] for name in PLACED_BY_HAND},
+        "basic": [inputs[name] for name in BASIC],
         "sections": sections(inputs),
         "adapter_lists": [adapter_list(adapters, inputs) for adapters in ADAPTER_LISTS],
         "references": [{"id": element_id(name), "label": IMAGE_LABELS[name]} for name in REFERENCES.images],
@@ -92,7 +105,8 @@ def number_input(first: dict[str, Any], number: int, adapters: AdapterList) -> d
 
 def sections(inputs: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """The inputs that the page lists by their groups, in the order of the table."""
-    listed = [row for row in SETTINGS if row.name not in PLACED_BY_HAND and row.name not in IN_ROWS]
+    elsewhere = PLACED_BY_HAND | IN_ROWS | frozenset(BASIC)
+    listed = [row for row in SETTINGS if row.name not in elsewhere]
     groups = dict.fromkeys(row.group for row in listed)
     return [
         {"label": group.value, "inputs": [inputs[row.name] for row in listed if row.group is group]} for group in groups
@@ -146,12 +160,16 @@ def select_options(row: Setting) -> list[tuple[str, str]]:
     choices = (
         LABELS_OF_BOOLEANS.items() if row.type is ValueType.BOOLEAN else zip(row.choices, row.choices, strict=True)
     )
+    if row.name == "scheduler":
+        choices = sorted(choices, key=lambda choice: choice[0] not in COMMON_SCHEDULERS)
     default = f"Default ({row.default_words})" if len(row.default_words) <= LONGEST_DEFAULT else "Default"
     return [("", default), *((name, label_of(label)) for name, label in choices)]
 
 
 def label_of(choice: str) -> str:
     """Return the label of a choice."""
+    if choice in COMMON_SCHEDULERS:
+        return COMMON_SCHEDULERS[choice]
     return FILE_FORMATS.get(choice, choice).removesuffix("Scheduler")
 
 

@@ -252,11 +252,12 @@ class StepPace:
 
     def record(self, now: float, done: int) -> None:
         """Note that `done` steps are done. now: seconds of a monotonic clock."""
-        if self._last is not None and done > self._last[1]:
-            then, before = self._last
+        then, before = self._last or (now, 0)
+        if done == before:
+            return
+        if self._last is not None and done > before:
             self._step_seconds.append((now - then) / (done - before))
-        if self._last is None and done > 0 or self._last is not None and done != self._last[1]:
-            self._last = now, done
+        self._last = now, done
 
     def seconds_left(self, done: int, of: int) -> float | None:
         """Remaining seconds after `done` of `of` steps; None before the third one."""

@@ -138,10 +138,12 @@ def wait_on_a_fake_generation(page: Page) -> tuple[dict[str, Any], list[WebSocke
 
 
 def more_settings(page: Page) -> None:
-    """Open the settings, which the gear hides."""
+    """Open all settings, which the gear hides."""
     if page.locator("#more").get_attribute("open") is None:
         page.locator("#more > summary").click()
     expect(page.get_by_label("Engine")).to_be_visible()
+    if page.locator("#advanced").get_attribute("open") is None:
+        page.locator("#advanced > summary").click()
 
 
 def close_settings(page: Page) -> None:

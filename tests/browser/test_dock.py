@@ -18,15 +18,17 @@ SIZES = [(320, 640), (360, 640), (390, 844), (768, 1024), (820, 1180), (834, 119
 SIZES += [(1280, 744), (1440, 900), (2560, 1440)]
 """CSS pixels of screens."""
 FAULTS = """() => {
-    const shown = (element) => element.checkVisibility() && !element.closest("#more .panel, .visually-hidden")
-    const controls = [...document.querySelectorAll(".dock :is(button, a, summary, textarea), .dock input[type=range], .zoom button")]
-        .filter(shown).map((element) => ({ name: element.id || element.dataset.command || element.textContent.trim(), box: element.getBoundingClientRect() }))
-    const outside = controls.filter(({ box }) => box.left < 0 || box.top < 0 || box.right > innerWidth || box.bottom > innerHeight)
+    const dock = ".dock :is(button, a, summary, textarea), .dock input[type=range], .zoom button"
+    const shown = [...document.querySelectorAll(dock)]
+        .filter((element) => element.checkVisibility() && !element.closest("#more .panel, .visually-hidden"))
+    const controls = shown.map((element) =>
+        ({ name: element.id || element.dataset.command, box: element.getBoundingClientRect() }))
+    const isOutside = ({ box }) => box.left < 0 || box.top < 0 || box.right > innerWidth || box.bottom > innerHeight
     const meets = (one, other) => Math.min(one.right, other.right) - Math.max(one.left, other.left) > 2
         && Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top) > 2
-    const over = controls.flatMap((one, index) => controls.slice(index + 1).filter(({ box }) => meets(one.box, box))
-        .map((other) => `${one.name} over ${other.name}`))
-    return { outside: outside.map(({ name }) => name), over, counted: controls.length > 3 }
+    const over = controls.flatMap((one, index) => controls.slice(index + 1)
+        .filter(({ box }) => meets(one.box, box)).map((other) => `${one.name} over ${other.name}`))
+    return { outside: controls.filter(isOutside).map(({ name }) => name), over, counted: controls.length > 3 }
 }"""
 NO_FAULTS = {"outside": [], "over": [], "counted": True}
 ABOVE_DOCK = """() => [document.querySelector("#in-place").getBoundingClientRect().bottom,
@@ -88,8 +90,9 @@ def test_a_menu_opens_at_its_button(page: Page, photo_file: Path) -> None:
         for button, menu in (("#mask-menu-button", "#mask-menu"), ("#more-options-button", "#more-options")):
             page.locator(button).click()
             at, shown = page.locator(button).bounding_box(), page.locator(menu).bounding_box()
-            assert at and shown
-            assert shown["x"] >= 0 and shown["x"] + shown["width"] <= width and shown["y"] >= 0, (width, menu)
-            assert shown["x"] <= at["x"] + at["width"] / 2 <= shown["x"] + shown["width"], (width, menu)
-            assert shown["y"] + shown["height"] <= at["y"] + 1, (width, menu)
+            assert at
+            assert shown
+            middle, right = at["x"] + at["width"] / 2, shown["x"] + shown["width"]
+            assert 0 <= shown["x"] <= middle <= right <= width, (width, menu)
+            assert 0 <= shown["y"] < shown["y"] + shown["height"] <= at["y"] + 1, (width, menu)
             page.keyboard.press("Escape")

@@ -164,8 +164,7 @@ export class SettingsForm {
     for (const input of wrong) input.setAttribute("aria-invalid", "true")
     const place = /** @type {Input | FormImage | undefined} */ (wrong[0] ?? this.#images.find((image) => image.problem))
     if (!place) return ""
-    if (place instanceof ImageZone || place.closest("#more")) $("more").open = true
-    if (place instanceof HTMLElement && place.closest(".section")) /** @type {HTMLDetailsElement} */ (place.closest(".section")).open = true
+    openSections(place instanceof ImageZone ? place.root : place)
     place.focus()
     return place instanceof ImageZone ? place.problem : whatIsWrong(place)
   }
@@ -314,15 +313,19 @@ export class SettingsForm {
       input.disabled = isIgnored
       fieldOf(input).classList.toggle("ignored", isIgnored)
     }
-    for (const section of /** @type {NodeListOf<HTMLDetailsElement>} */ (this.#form.querySelectorAll(".section"))) {
+    for (const section of /** @type {NodeListOf<HTMLDetailsElement>} */ (this.#form.querySelectorAll(".section .section"))) {
       const unread = [.../** @type {NodeListOf<Input>} */ (section.querySelectorAll("[data-setting]"))].every((input) => input.disabled)
       if (unread !== section.classList.contains("unread")) section.open = !unread
       section.classList.toggle("unread", unread)
     }
     showText("ignored-reason", ignored.prompt ?? "")
-    const shown = this.#inputs.filter(({ name, disabled }) => disabled && name !== "prompt" && !isHidden(this.#form.elements[name]))
-    const reasons = new Set(shown.map(({ name }) => ignored[this.#adapterLists.settingOf(name)]))
-    showText("more-reason", reasons.size ? `Greyed out: ${[...reasons].join(" ")}` : "")
+    /** @param {string} place */
+    const reasonsAt = (place) => {
+      const greyed = this.#inputs.filter((input) => input.disabled && input.getAttribute("aria-describedby") === place && !isHidden(input))
+      const reasons = new Set(greyed.map(({ name }) => ignored[this.#adapterLists.settingOf(name)]))
+      return reasons.size ? `Greyed out: ${[...reasons].join(" ")}` : ""
+    }
+    for (const place of ["basic-reason", "more-reason"]) showText(place, reasonsAt(place))
   }
 
   /** What is used where the field is empty, and what it may hold for the planned model.
@@ -409,6 +412,13 @@ const isDefault = ({ value, dataset }) => value === dataset.default
 
 /** @param {Element} input */
 const isHidden = (input) => Boolean(input.closest("[hidden]"))
+
+/** Opens the folded sections around an element. @param {Element} element */
+function openSections(element) {
+  for (let parent = element.parentElement; parent; parent = parent.parentElement) {
+    if (parent instanceof HTMLDetailsElement) parent.open = true
+  }
+}
 
 /** As text; undefined for numbers that JavaScript does not know to the last digit, as a seed may be. @param {unknown} value */
 function shortEnough(value) {
