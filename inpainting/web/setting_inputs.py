@@ -19,7 +19,7 @@ PLACED_BY_HAND = frozenset(
 """Settings whose inputs the template writes out: they stand elsewhere on the page, or are more than one input."""
 IN_ROWS = frozenset(setting for adapters in ADAPTER_LISTS for setting in adapters.first)
 """Settings of the first entry of a list of adapters, whose inputs stand in its row."""
-BASIC = ("num_images", "denoising_strength", "steps", "seed")
+BASIC = ("strength", "num_images", "steps", "seed")
 """Settings whose inputs are always shown, below the model; the others are under Advanced."""
 COMMON_SCHEDULERS = {
     "EulerDiscreteScheduler": "Euler: clean, in 20 to 30 steps",

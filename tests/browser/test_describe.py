@@ -13,7 +13,7 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.editor_page import close_settings, more_settings, open_photo
+from tests.browser.editor_page import close_settings, enter_prompt, more_settings, open_photo
 from tests.support import tiny_models, tiny_vision_models
 from tests.support.installation import Installation
 
@@ -43,7 +43,7 @@ def test_the_photo_is_described_as_a_prompt_that_undo_takes_back(
     button, prompt = page.get_by_role("button", name="Describe the photo"), page.locator("#prompt")
     message = page.locator("#described")
     open_photo(page, photo_file)
-    prompt.fill("a lawn")
+    enter_prompt(page, "a lawn")
     button.focus()
     page.keyboard.press("Enter")
     expect(prompt).to_have_value(re.compile("^a photo in "))

@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import confirm, sign_up
-from tests.browser.devices import ON_A_PHONE_TOO, ON_EVERY_DEVICE, Device, drag_over, press
+from tests.browser.devices import ON_A_PHONE_TOO, ON_EVERY_DEVICE, Device, drag_over, press, reveal
 from tests.browser.editor_page import (
     SIDE,
     Pixels,
@@ -140,7 +140,8 @@ def test_keys_change_the_brush_and_a_wider_brush_covers_more(page: Page, photo_f
     expect(size).to_have_text("44 px")
     page.keyboard.press("[")
     expect(size).to_have_text("40 px")
-    page.get_by_label("Size measured on").select_option("on the photo")
+    reveal(page, page.get_by_label("Size measured on")).select_option("on the photo")
+    page.keyboard.press("Escape")
     page.locator("#tool-size").fill("0")
     expect(size).to_have_text("1 px")
     page.locator("#tool-size").fill("1000")
@@ -489,10 +490,11 @@ def test_settings_are_kept_as_presets_and_for_the_next_visit(page: Page, photo_f
     page.keyboard.press("Escape")
     close_settings(page)
     generate(page)
+    painted_with = kept_generation(page)["metadata"]["seed"]
     page.get_by_role("button", name="Back", exact=True).click()
     more_settings(page)
     page.get_by_role("button", name="Lock the seed").click()
-    expect(seed).to_have_value(str(kept_generation(page)["metadata"]["seed"]))
+    expect(seed).to_have_value(str(painted_with))
     page.goto("/")
     page.wait_for_selector("#editor[data-ready]")
     expect(page.locator("[name=mask_grow]")).to_have_value("4")

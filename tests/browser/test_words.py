@@ -65,12 +65,10 @@ def test_words_select_an_object_as_one_step_of_undo_and_erase_removes_it(install
 
 
 @pytest.mark.parametrize("device", ["phone"], indirect=True)
-def test_on_a_phone_the_options_leave_the_photo_when_words_are_looked_for(installed_page: Page, tmp_path: Path) -> None:
+def test_on_a_phone_words_select_an_object(installed_page: Page, tmp_path: Path) -> None:
     page = installed_page
     open_photo(page, written(data.coins(), tmp_path / "coins.png"))
     press(page, "Select an object")
-    press(page, "Options")
     page.get_by_label("Words").fill("the red cup")
     page.locator("#tool-words-find").tap()
-    expect(page.locator("#more-options")).to_be_hidden()
     expect(page.locator("#photo-covered")).to_contain_text("% to repaint")

@@ -15,6 +15,7 @@ import { Hints } from "editor/flow/hints"
 import { Commands } from "editor/input/commands"
 import { listen } from "editor/input/pointer"
 import { zoomCommands } from "editor/input/zoom"
+import { Notices } from "editor/flow/notices"
 import { MaskFile } from "editor/flow/mask_file"
 import { reportErrors, showMessage } from "editor/form/messages"
 import { Opening } from "editor/flow/opening"
@@ -22,6 +23,7 @@ import { Painting } from "editor/flow/painting"
 import { Photos } from "editor/flow/photos"
 import { Presets } from "editor/form/presets"
 import { Progress } from "editor/flow/progress"
+import { Queue } from "editor/flow/queue"
 import { remember, remembered } from "editor/form/remembered"
 import { Result } from "editor/flow/result"
 import { Seed } from "editor/form/seed"
@@ -45,7 +47,7 @@ const $ = /** @type {import("dom").ById<{
   "in-place": HTMLElement, "result-source": HTMLImageElement, "result-image": HTMLImageElement, "photo-canvas": HTMLCanvasElement,
   "mask-canvas": HTMLCanvasElement, "mask-preview": HTMLCanvasElement, settings: import("editor/form/settings_form").Form,
   seed: HTMLInputElement, "seed-lock": HTMLButtonElement, "seed-dice": HTMLButtonElement, "preset-name": HTMLInputElement,
-  "embed-settings": HTMLInputElement, "progress-bar": HTMLProgressElement, cancel: HTMLButtonElement, download: HTMLAnchorElement,
+  "embed-settings": HTMLInputElement, "progress-bar": HTMLProgressElement, cancel: HTMLButtonElement, leave: HTMLButtonElement, notices: HTMLInputElement, "queue-clear": HTMLButtonElement, download: HTMLAnchorElement,
   details: HTMLAnchorElement, "choice-before": HTMLButtonElement, "choice-after": HTMLButtonElement, "compare-divider": HTMLButtonElement,
   "compare-blink": HTMLButtonElement, "compare-difference": HTMLButtonElement, describe: HTMLButtonElement, "batch-use": HTMLButtonElement, "copy-curl": HTMLButtonElement,
   prompt: HTMLTextAreaElement, "photo-input": HTMLInputElement, "camera-input": HTMLInputElement, "mask-input": HTMLInputElement,
@@ -100,8 +102,8 @@ const downloads = new Downloads({
   curl: $("copy-curl"), command: $("curl-command"),
 })
 const progress = new Progress(
-  { root: $("progress"), bar: $("progress-bar"), text: $("progress-text"), detail: $("progress-detail"), cancel: $("cancel") },
-  async () => { if (!(await job.cancel())) progress.allowCancel() },
+  { root: $("progress"), bar: $("progress-bar"), text: $("progress-text"), detail: $("progress-detail"), cancel: $("cancel"), leave: $("leave") },
+  { onCancel: async () => { if (!(await job.cancel())) progress.allowCancel() }, onLeave: () => painting.leave() },
 )
 const job = new Job(/** @type {string} */ (root.dataset.submitUrl), {
   onChange: refresh,
@@ -126,7 +128,8 @@ const batch = new BatchMask({ bar: $("batch-bar"), use: $("batch-use"), url: /**
 })
 const filmstrip = new Filmstrip($("filmstrip"), { onOpen: (step) => photos.openStep(step), imageOf: (id) => keptImage(store.document, id) })
 const photos = new Photos({ root, surface: $("surface") }, limits.photo, {
-  store, mask, maskFile, compare, result, filmstrip, batch, job, resumed: /** @returns {Promise<void> | null} */ () => opening.resumed, onChange: refresh,
+  store, mask, maskFile, compare, result, filmstrip, batch, job, resumed: /** @returns {Promise<void> | null} */ () => opening.resumed,
+  leave: /** @returns {boolean} */ () => painting.leave(), onChange: refresh,
 })
 const painting = new Painting({
   store, photos, mask, hole, progress, job, result, filmstrip, seed, settingsForm, tasks, draft: () => draft,
@@ -136,6 +139,18 @@ const describe = $("describe") && new Describe(
   { current: () => photos.photo, mayChange: () => !job.isRunning },
 )
 const opening = new Opening({ store, photos, painting, job, filmstrip, settingsForm })
+const notices = new Notices($("notices"))
+const queue = new Queue(
+  { button: $("queue-button"), count: $("queue-count"), list: $("queue-list"), clear: $("queue-clear"), panel: $("queue") },
+  {
+    onOpen: (id) => opening.openGeneration(id, { isFollowed: true }),
+    onEnded(generation) {
+      filmstrip.addIfRelated(generation, painting.photoOf(generation.id))
+      notices.ended(generation)
+    },
+    onProgress: (percent) => notices.progress(percent),
+  },
+)
 
 // --- tools and commands -------------------------------------------------------------------------------------------
 
@@ -158,7 +173,7 @@ commands.connect({
   ...zoomCommands(mask, () => Boolean(photos.photo)),
   hand: { run: () => hold(true), end: () => hold(false) },
   overlay: { run: () => { mask.mode = mode = MODES[(MODES.indexOf(mode) + 1) % MODES.length] }, isEnabled: isEditing },
-  open: { run: () => $("photo-input").click(), isEnabled: () => !job.isRunning },
+  open: () => $("photo-input").click(),
   generate: () => $("settings").requestSubmit(),
   back: { run: () => photos.back(), isEnabled: isDone },
   keep: { run: () => photos.useResult(), isEnabled: isDone },
@@ -166,19 +181,27 @@ commands.connect({
   "result-after": { run: () => result.flip(+1), isEnabled: isDone },
 })
 let toolName = toolbox.tool.name
+let otherTask = /** @type {import("editor/form/tasks").Task} */ ("remove") // than extending, which was chosen last
 toolbox.subscribe(() => {
   commands.refresh()
   showFrame()
-  const isFrameChosen = toolbox.tool.name === "frame" && toolName !== "frame"
+  const before = toolName
   toolName = toolbox.tool.name
-  if (isFrameChosen && tasks.current !== "extend") {
-    tasks.current = "extend"
-    formChanged()
-  }
+  if (before !== toolName) taskOfTool(before)
 })
+
+/** The task goes with the tool: the frame extends, and without one another tool does not. @param {string} before */
+function taskOfTool(before) {
+  const task = toolName === "frame" ? "extend" : before === "frame" && isEmpty(store.view.frame) ? otherTask : tasks.current
+  if (task === tasks.current) return
+  if (task === "extend") otherTask = tasks.current
+  tasks.current = task
+  formChanged()
+}
 
 /** The tool goes with the task. @param {import("editor/form/tasks").Task} task */
 function taskChosen(task) {
+  if (task !== "extend") otherTask = task
   if (task === "extend") toolbox.choose("frame")
   else if (toolbox.tool.name === "frame") toolbox.choose("brush")
   if (task === "replace" && tasks.readsPrompt) $("prompt").focus()
@@ -198,7 +221,8 @@ function refresh() {
   hole.place()
   showWindow()
   toolbox.refresh() // and with it the state of the commands
-  $("change-photo").disabled = busy || !photos.photo
+  $("change-photo").disabled = !photos.photo
+  queue.seen(store.document.generation)
   $("mask-input").disabled = busy || !photos.photo
   $("mask-zone").classList.toggle("disabled", busy || !photos.photo)
   $("no-model").hidden = !tasks.lacksModel
@@ -310,6 +334,7 @@ $("use-result").addEventListener("click", () => photos.useResult())
 $("release-erases").checked = remembered("release-erases", false)
 refresh()
 if (account) {
+  queue.listen()
   draft = await Draft.open({
     account,
     store,

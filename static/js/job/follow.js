@@ -2,8 +2,11 @@
 
 import { get } from "api"
 
-const ENDED = new Set(["succeeded", "failed", "cancelled"])
+/** The states in which a generation has ended. @type {Set<string>} */
+export const ENDED = new Set(["succeeded", "failed", "cancelled"])
 const ASK_MS = 1000 // without a socket
+const RECONNECT_MS = 3000
+const REFUSED_MS = 30_000 // nobody is signed in, or too many sockets are open
 const CHECK_MS = 10_000 // with one: it may be dead without a close event
 
 /** @typedef {import("api").ApiError} ApiError */
@@ -28,14 +31,16 @@ const CHECK_MS = 10_000 // with one: it may be dead without a close event
 /**
  * Calls `onEvent(event)` and resolves with the
  * generation as the API renders it, once it has ended. `isOld`: it may have ended before, so that is asked first. A lost
- * connection is retried; a refusal (signed out, deleted) rejects with an ApiError.
- * @param {Followed} generation @param {OnEvent} onEvent @returns {Promise<Generation>}
+ * connection is retried; a refusal (signed out, deleted) rejects with an ApiError. Resolves with null once `signal` is aborted.
+ * @param {Followed} generation @param {OnEvent} onEvent @param {AbortSignal} [signal] @returns {Promise<Generation | null>}
  */
-export async function follow({ url, id, isOld = false }, onEvent) {
-  const socket = listen(id, onEvent)
+export async function follow({ url, id, isOld = false }, onEvent, signal = new AbortController().signal) {
+  const socket = listen(id, (event) => { if (!signal.aborted) onEvent(event) })
+  const left = new Promise((resolve) => { signal.addEventListener("abort", resolve) })
   try {
-    for (let isFirst = isOld; ; isFirst = false) {
-      if (!isFirst) await Promise.race([socket.ended, sleep(socket.open ? CHECK_MS : ASK_MS)])
+    for (let isFirst = isOld; !signal.aborted; isFirst = false) {
+      if (!isFirst) await Promise.race([left, socket.ended, sleep(socket.open ? CHECK_MS : ASK_MS)])
+      if (signal.aborted) break
       try {
         /** @type {Generation} */
         const generation = await get(url)
@@ -47,6 +52,7 @@ export async function follow({ url, id, isOld = false }, onEvent) {
         onEvent({ connected: false })
       }
     }
+    return null
   } finally {
     socket.close()
   }
@@ -59,8 +65,7 @@ const eventOf = ({ status, position, position_is_minimum, eta, progress }) =>
 /** A socket that passes on events. `open` is true while it works; `ended` resolves at the end or when it is lost.
  *  @param {string} id @param {OnEvent} onEvent */
 function listen(id, onEvent) {
-  const scheme = location.protocol === "https:" ? "wss" : "ws"
-  const socket = new WebSocket(`${scheme}://${location.host}/ws/generations/${id}/`)
+  const socket = new WebSocket(addressOf(`/ws/generations/${id}/`))
   /** @type {(value?: unknown) => void} */
   let ended
   const self = {
@@ -76,12 +81,36 @@ function listen(id, onEvent) {
   socket.addEventListener("error", done)
   socket.addEventListener("close", done)
   socket.addEventListener("message", ({ data }) => {
-    const { type, ...event } = JSON.parse(data)
-    if (ENDED.has(type)) done()
-    else onEvent({ status: type === "progress" ? "running" : type, connected: true, ...event })
+    const event = read(data)
+    if (ENDED.has(event.status ?? "")) done()
+    else onEvent(event)
   })
   return self
 }
+
+/** Calls `onEvent(id, event)` for all generations of this person, for as long as the page is open; first for those that
+ *  wait or run. `onReconnect()`: events may have been missed.
+ *  @param {(id: string, event: GenerationEvent) => void} onEvent @param {() => void} onReconnect */
+export function ownEvents(onEvent, onReconnect, isAgain = false) {
+  const socket = new WebSocket(addressOf("/ws/generations/"))
+  socket.addEventListener("open", () => { if (isAgain) onReconnect() })
+  socket.addEventListener("message", ({ data }) => {
+    const { id, ...event } = read(data)
+    onEvent(/** @type {string} */ (id), event)
+  })
+  socket.addEventListener("close", ({ code }) => {
+    setTimeout(() => ownEvents(onEvent, onReconnect, true), code >= 4000 ? REFUSED_MS : RECONNECT_MS)
+  })
+}
+
+/** @param {string} data of a message @returns {GenerationEvent & {id?: string}} */
+function read(data) {
+  const { type, ...event } = JSON.parse(data)
+  return { status: type === "progress" ? "running" : type, connected: true, ...event }
+}
+
+/** @param {string} path */
+const addressOf = (path) => `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${path}`
 
 /** @param {number} ms */
 const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms) })

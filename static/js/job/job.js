@@ -17,6 +17,11 @@ export class Job {
   #generation = null // once it is accepted
   /** @type {AbortController | null} */
   #sending = null
+  #leaving = new AbortController()
+  #end = () => {}
+
+  /** Resolves when it is not running any more. */
+  ended = Promise.resolve()
 
   /** `url`: of POST /api/img2img. Listeners: onChange(): it began or ended; onSent(share): how much of the request is sent;
    *  onAccepted(generation); onEvent(event): as in follow.js.
@@ -36,18 +41,29 @@ export class Job {
   }
 
   /** Runs `begin`, which gives {id, url, isOld} of a generation, as in follow.js, and follows that.
-   *  @param {() => Promise<Followed>} begin @returns {Promise<import("job/follow").Generation>} the ended generation */
+   *  @param {() => Promise<Followed>} begin
+   *  @returns {Promise<import("job/follow").Generation | null>} the ended generation; null where it was left */
   async run(begin) {
     this.#sending = new AbortController()
+    this.#leaving = new AbortController()
+    this.ended = new Promise((resolve) => { this.#end = resolve })
     this.#listeners.onChange()
     const generation = this.#generation = await begin()
     this.#listeners.onAccepted(generation)
-    return follow(generation, this.#listeners.onEvent)
+    return follow(generation, this.#listeners.onEvent, this.#leaving.signal)
+  }
+
+  /** Leaves the generation to be painted, and follows it no more. False before the server has accepted it. */
+  leave() {
+    if (!this.#generation) return false
+    this.#leaving.abort()
+    return true
   }
 
   /** Call it when all that follows from the end is done: another one may begin. */
   end() {
     this.#generation = this.#sending = null
+    this.#end()
     this.#listeners.onChange()
   }
 

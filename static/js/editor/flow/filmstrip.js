@@ -66,6 +66,12 @@ export class Filmstrip {
     this.#take([generation])
   }
 
+  /** Adds a generation that was left to the queue, where it continues a step that is here, or the photo with the id `picture`.
+   *  @param {Generation} generation @param {string | undefined} picture */
+  addIfRelated(generation, picture) {
+    if (generation.parent ? this.has(generation.parent) : picture && picture === this.#photo?.picture) this.add(generation)
+  }
+
   /** Adds all of the edit tree of a generation, and takes the photo at its root. @param {string} id */
   async load(id) {
     /** @type {Generation[]} */

@@ -3,7 +3,8 @@
 import { ApiError } from "api"
 import { rememberInAddress } from "editor/flow/address"
 import { best } from "editor/flow/ranking"
-import { EDITING, withState } from "editor/document/document"
+import { EDITING, NO_FRAME, push, withState } from "editor/document/document"
+import { CLEAR } from "editor/document/operations"
 import { isForPeople, placeOf, showMessage } from "editor/form/messages"
 import { remember } from "editor/form/remembered"
 import { fieldsOf, isEmpty } from "editor/tools/frame_geometry"
@@ -32,6 +33,8 @@ export class Painting {
   #keepsAtOnce = false
   #isShowing = false // the progress
   #painted = "" // what was entered for the result that is shown
+  /** @type {Map<string, string>} */
+  #left = new Map() // generations that were left to the queue -> the id of their photo's file
   /** @type {import("../document/document.js").View | null} */
   #triedBoth = null // the view of the document that both engines without a prompt have painted
   #parts
@@ -94,6 +97,24 @@ export class Painting {
     })
   }
 
+  /** Leaves the generation that is painted to the queue, so that the next mask can be drawn. False while it is still sent. */
+  leave() {
+    const { store, photos, job } = this.#parts
+    if (!job.leave()) return false
+    this.#left.set(/** @type {string} */ (store.document.generation), /** @type {OpenPhoto} */ (photos.photo).id)
+    rememberInAddress("")
+    store.update((document) => {
+      const left = push(withState(document, EDITING), { kind: "mask", operation: CLEAR })
+      return isEmpty(store.view.frame) ? left : push(left, { kind: "frame", frame: NO_FRAME })
+    })
+    return true
+  }
+
+  /** The id of the photo of a generation that was left; undefined for others. @param {string} id */
+  photoOf(id) {
+    return this.#left.get(id)
+  }
+
   /** Follows a generation that was accepted before, or shows it, where it has ended. @param {string} id */
   async follow(id) {
     await this.#run(async () => ({ id, url: `/api/generations/${encodeURIComponent(id)}/`, isOld: true }))
@@ -151,7 +172,8 @@ export class Painting {
     for (const place of ["photo", "mask", "prompt", "generate"]) showMessage(place, "")
     hole.locate(/** @type {OpenPhoto} */ (photos.photo), store.view.frame)
     try {
-      await this.#finish(await job.run(begin))
+      const generation = await job.run(begin)
+      if (generation) await this.#finish(generation)
     } catch (error) {
       if (!isForPeople(error)) throw error
       const { status = 0, field = "" } = error instanceof ApiError ? error : {}

@@ -36,8 +36,8 @@ export class Photos {
    *  @param {{store: import("editor/document/store").Store, mask: MaskView, maskFile: import("editor/flow/mask_file").MaskFile,
    *    compare: import("editor/flow/result").Compare, result: import("editor/flow/result").Result,
    *    filmstrip: import("editor/flow/filmstrip").Filmstrip, batch: import("editor/flow/batch_mask").BatchMask,
-   *    job: import("job/job").Job, resumed: () => Promise<void> | null, onChange: () => void}} parts
-   *  of the editor; resumed: the draft that is opening */
+   *    job: import("job/job").Job, resumed: () => Promise<void> | null, leave: () => boolean, onChange: () => void}} parts
+   *  of the editor; resumed: the draft that is opening; leave(): leaves what is painted to the queue, false where it cannot */
   constructor({ root, surface }, limits, parts) {
     this.#root = root
     this.#surface = surface
@@ -58,9 +58,9 @@ export class Photos {
 
   /** Takes files that were chosen or dropped: a photo, a mask, both, or a batch. @param {File[]} files */
   async takeFiles(files) {
-    const { store, job, batch, resumed } = this.#parts
+    const { store, batch, resumed } = this.#parts
     if (store.document.step === "result") await resumed() // the draft's result may just be opening
-    if (job.isRunning) return showMessage("photo", "A generation is running. Wait for it, or cancel it.")
+    if (!(await this.#isFree())) return showMessage("photo", "The photo is still being sent. Wait a moment, or cancel it.")
     if (isBatch(files)) return batch.leave(sorted(files))
     const { photo, mask } = this.photo || files.length > 1 ? sortFiles(files) : { photo: files[0], mask: null }
     if (photo) await this.take(photo)
@@ -70,8 +70,8 @@ export class Photos {
   /** Opens a photo, or with `parent` the result `image` of that generation. `isStep`: at another step of the filmstrip.
    *  @param {File} file @param {{parent?: string | null, image?: number, isStep?: boolean}} options */
   async take(file, { parent = null, image = 0, isStep = false } = {}) {
-    const { store, filmstrip, job } = this.#parts
-    if (job.isRunning) return
+    const { store, filmstrip } = this.#parts
+    if (!(await this.#isFree())) return
     await reportErrors("photo", async () => {
       const photo = await readPhoto(file, this.#limits)
       const id = await put(file)
@@ -142,11 +142,19 @@ export class Photos {
   /** Returns to a step, whose result is painted on from there; the photo has no id.
    *  @param {OpenedStep} step */
   async openStep({ id, file, url, image = 0 }) {
-    const { job, filmstrip } = this.#parts
-    if (job.isRunning) return
+    const { filmstrip } = this.#parts
     const name = filmstrip.filenameOf(id)
     await reportErrors("generate", async () => this.take(file ? new File([file], name, { type: file.type }) : await fetchFile(/** @type {string} */ (url), name), { parent: id, image, isStep: true }))
     this.#surface.focus({ preventScroll: true })
+  }
+
+  /** Whether another photo can be opened; what is painted is left to the queue. */
+  async #isFree() {
+    const { job, leave } = this.#parts
+    if (!job.isRunning) return true
+    if (!leave()) return false
+    await job.ended
+    return true
   }
 
   /** @param {OpenPhoto} photo @param {{parent: string | null, isStep: boolean}} options */

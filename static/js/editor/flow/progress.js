@@ -10,10 +10,11 @@ export class Progress {
   /** @type {{status?: string}} */
   #shown = {}
 
-  /** @param {{root: HTMLElement, bar: HTMLProgressElement, text: HTMLElement, detail: HTMLElement, cancel: HTMLButtonElement}} elements
-   *  @param {() => void} onCancel */
-  constructor(elements, onCancel) {
+  /** @param {{root: HTMLElement, bar: HTMLProgressElement, text: HTMLElement, detail: HTMLElement, cancel: HTMLButtonElement, leave: HTMLButtonElement}} elements
+   *  @param {{onCancel: () => void, onLeave: () => void}} listeners */
+  constructor(elements, { onCancel, onLeave }) {
     this.#elements = elements
+    elements.leave.addEventListener("click", onLeave)
     elements.cancel.addEventListener("click", () => {
       elements.cancel.disabled = true
       elements.text.textContent = "Stopping…"
@@ -40,10 +41,11 @@ export class Progress {
 
   /** @param {import("job/follow").GenerationEvent} event */
   show({ status: reported, position, position_is_minimum, eta, step, of, percent, seconds_left, loading, connected = true }) {
-    const { bar, text, detail, cancel } = this.#elements
-    const status = reported !== "running" ? reported : of ? "painting" : loading ? "loading" : "running"
+    const { bar, text, detail, cancel, leave } = this.#elements
+    const status = stateOf({ status: reported, of, loading })
     if (status && status !== this.#shown.status) {
       cancel.disabled = false
+      leave.disabled = status === "sending"
       if (status === "queued") bar.removeAttribute("value")
       text.textContent = WORDS[status] ?? "Painting…"
       this.#shown.status = status
@@ -66,6 +68,17 @@ export class Progress {
   end() {
     this.#elements.root.hidden = true
   }
+}
+
+/** "running" has three states: before anything is known, while a model is loaded, and with steps.
+ *  @param {import("job/follow").GenerationEvent} event */
+const stateOf = ({ status, of, loading }) => (status !== "running" ? status : of ? "painting" : loading ? "loading" : "running")
+
+/** "Painting… 43 %" @param {import("job/follow").GenerationEvent} event */
+export function phaseOf(event) {
+  const words = WORDS[stateOf(event) ?? ""] ?? "Painting…"
+  if (typeof event.percent === "number") return `${words} ${Math.round(event.percent)} %`
+  return event.position ? `${ordinal(event.position)} in line` : words
 }
 
 /** "about 12 s left"; empty where there is no estimate. @param {number | null | undefined} seconds @param {string} what */

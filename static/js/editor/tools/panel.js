@@ -88,7 +88,6 @@ export class ToolPanel {
   #findWords() {
     const text = $("tool-words").value.trim()
     if (!text) return
-    $("more-options").hidePopover() // on a phone it covers the photo
     const { words } = /** @type {Required<import("editor/tools/toolbox").Tool>} */ (this.#toolbox.tool)
     words(text)
   }

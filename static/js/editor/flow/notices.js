@@ -1,0 +1,57 @@
+// Tells a person who is elsewhere that a painting has ended: in the title of the page and, where that is wanted, by a
+// notification of the browser and a short sound.
+
+import { remember, remembered } from "editor/form/remembered"
+
+const LONG_SECONDS = 10 // shorter ones are waited for
+const TONE_HZ = 660
+const TONE_SECONDS = 0.25
+
+/** @typedef {import("job/follow").Generation} Generation */
+
+export class Notices {
+  #toggle
+  #title = document.title
+
+  /** `toggle` is the checkbox for notifications. @param {HTMLInputElement} toggle */
+  constructor(toggle) {
+    this.#toggle = toggle
+    const isPossible = "Notification" in window && window.isSecureContext
+    toggle.disabled = !isPossible
+    toggle.checked = isPossible && remembered("notices", false) && Notification.permission === "granted"
+    toggle.addEventListener("change", () => this.#ask())
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) document.title = this.#title })
+  }
+
+  /** How far what is painted is, in the title; null: nothing is painted. @param {number | null} percent */
+  progress(percent) {
+    if (document.title.startsWith("✓") && document.hidden) return
+    document.title = percent === null ? this.#title : `${Math.round(percent)} % · ${this.#title}`
+  }
+
+  /** @param {Generation} generation */
+  ended({ status, seconds, source_name: name }) {
+    if (!document.hidden || status === "cancelled") return
+    document.title = `${status === "succeeded" ? "✓ Done" : "✗ Failed"} · ${this.#title}`
+    if (!this.#toggle.checked || (seconds ?? 0) < LONG_SECONDS) return
+    new Notification(status === "succeeded" ? "Your photo is painted" : "A photo could not be painted", { body: name, tag: "dreamlayer" })
+    playTone()
+  }
+
+  async #ask() {
+    if (this.#toggle.checked && (await Notification.requestPermission()) !== "granted") this.#toggle.checked = false
+    remember("notices", this.#toggle.checked)
+  }
+}
+
+function playTone() {
+  const context = new AudioContext()
+  const [oscillator, gain] = [context.createOscillator(), context.createGain()]
+  oscillator.frequency.value = TONE_HZ
+  gain.gain.setValueAtTime(0.1, context.currentTime)
+  gain.gain.exponentialRampToValueAtTime(0.001, context.currentTime + TONE_SECONDS)
+  oscillator.connect(gain).connect(context.destination)
+  oscillator.addEventListener("ended", () => context.close())
+  oscillator.start()
+  oscillator.stop(context.currentTime + TONE_SECONDS)
+}

@@ -1,0 +1,123 @@
+// The queue panel: the generations of this person that wait, run, or have ended since the page was opened, whatever device
+// they were sent from. One socket tells of all of them (docs/use/live.md).
+
+import { get, post } from "api"
+import { element } from "dom"
+import { phaseOf } from "editor/flow/progress"
+import { ENDED, ownEvents } from "job/follow"
+
+const MOST_SHOWN = 12
+
+/** @typedef {import("job/follow").Generation} Generation */
+/** @typedef {import("job/follow").GenerationEvent} GenerationEvent */
+/** @typedef {{id: string, event: GenerationEvent, generation: Generation | null, isSeen: boolean}} Entry
+ *  generation: once the server has been asked; isSeen: it is shown in the editor, or was opened */
+
+export class Queue {
+  #elements
+  #listeners
+  /** @type {Map<string, Entry>} */
+  #entries = new Map() // the newest last
+
+  /** Listeners: onOpen(id): the person wants to see it; onEnded(generation): it has ended; onProgress(percent): how far what
+   *  runs is, null where nothing runs.
+   *  @param {{button: HTMLElement, count: HTMLElement, list: HTMLElement, clear: HTMLButtonElement, panel: HTMLElement}} elements
+   *  @param {{onOpen: (id: string) => void, onEnded: (generation: Generation) => void,
+   *    onProgress: (percent: number | null) => void}} listeners */
+  constructor(elements, listeners) {
+    this.#elements = elements
+    this.#listeners = listeners
+    elements.clear.addEventListener("click", () => {
+      for (const { id, event } of [...this.#entries.values()]) if (ENDED.has(event.status ?? "")) this.#entries.delete(id)
+      this.#show()
+    })
+  }
+
+  /** Listens for as long as the page is open. */
+  listen() {
+    ownEvents((id, event) => this.#take(id, event), () => this.#check())
+  }
+
+  /** A generation is shown in the editor: it needs no notice. @param {string | null} id */
+  seen(id) {
+    const entry = this.#entries.get(id ?? "")
+    if (!entry || entry.isSeen) return
+    entry.isSeen = true
+    this.#show()
+  }
+
+  /** @param {string} id @param {GenerationEvent} event */
+  #take(id, event) {
+    const known = this.#entries.get(id)
+    const wasEnded = ENDED.has(known?.event.status ?? "")
+    if (wasEnded || (!known && ENDED.has(event.status ?? ""))) return
+    const entry = known ?? { id, event, generation: null, isSeen: false }
+    entry.event = event
+    this.#entries.set(id, entry)
+    if (!known || ENDED.has(event.status ?? "")) this.#ask(entry)
+    this.#show()
+  }
+
+  /** The socket was lost for a while: those that have ended meanwhile are not told of again. */
+  #check() {
+    for (const entry of this.#entries.values()) if (!ENDED.has(entry.event.status ?? "")) this.#ask(entry)
+  }
+
+  /** @param {Entry} entry */
+  async #ask(entry) {
+    try {
+      const generation = /** @type {Generation} */ (await get(`/api/generations/${entry.id}/`))
+      entry.generation = generation
+      if (ENDED.has(generation.status)) {
+        entry.event = { status: generation.status }
+        this.#listeners.onEnded(generation)
+      }
+    } catch {
+      this.#entries.delete(entry.id) // it was deleted, or nobody is signed in any more
+    }
+    this.#show()
+  }
+
+  #show() {
+    const { button, count, list, clear, panel } = this.#elements
+    const entries = [...this.#entries.values()].reverse()
+    const open = entries.filter(({ event }) => !ENDED.has(event.status ?? ""))
+    const unseen = entries.filter(({ event, isSeen }) => ENDED.has(event.status ?? "") && !isSeen)
+    const running = open.filter(({ event }) => event.status === "running")
+    this.#listeners.onProgress(running.length ? Math.max(...running.map(({ event }) => event.percent ?? 0)) : null)
+    button.hidden = !entries.length
+    button.classList.toggle("has-news", unseen.length > 0)
+    count.textContent = open.length ? `${open.length} in the queue` : unseen.length ? `${unseen.length} done` : "Queue"
+    clear.hidden = open.length === entries.length
+    if (button.hidden && panel.matches(":popover-open")) panel.hidePopover()
+    list.replaceChildren(...entries.slice(0, MOST_SHOWN).map((entry) => this.#item(entry)))
+    if (entries.length > MOST_SHOWN) list.append(element("li", { className: "help", textContent: `and ${entries.length - MOST_SHOWN} more` }))
+  }
+
+  /** @param {Entry} entry */
+  #item({ id, event, generation }) {
+    const name = generation?.source_name || "Photo"
+    const isEnded = ENDED.has(event.status ?? "")
+    const state = event.status === "failed" ? generation?.error?.message ?? "Failed" : isEnded ? ENDED_WORDS[event.status ?? ""] : phaseOf(event)
+    const image = element("img", { alt: "", loading: "lazy", src: generation ? thumbnailOf(generation) : "" })
+    const words = element("span", { className: "queue-words" }, element("b", { textContent: name, dir: "auto" }), element("span", { className: "help", textContent: state }))
+    const action = isEnded ? "Open" : "Cancel"
+    const button = element("button", { type: "button", className: "button small", textContent: action })
+    button.setAttribute("aria-label", `${action} ${name}`)
+    button.hidden = event.status === "cancelled"
+    button.addEventListener("click", () => {
+      if (!isEnded) return void post(`/api/generations/${id}/cancel/`).catch(() => {}) // it has just ended
+      this.#elements.panel.hidePopover()
+      this.#listeners.onOpen(id)
+    })
+    const item = element("li", {}, image, words, button)
+    if (!isEnded) item.append(element("progress", { max: 100, ...(typeof event.percent === "number" && { value: event.percent }) }))
+    return item
+  }
+}
+
+/** @type {Record<string, string>} */
+const ENDED_WORDS = { succeeded: "Done", cancelled: "Cancelled" }
+
+/** @param {Generation} generation */
+const thumbnailOf = ({ images, source }) => (images?.length ? `${images[0].url}thumbnail/` : `${source}thumbnail/`)
