@@ -414,6 +414,18 @@ SHIPPED_ADAPTERS = (
             ("ip-adapter-plus-face_sdxl_vit-h", "IP-Adapter Plus Face for SDXL", "sdxl", 3_375 * MB),
         )
     ),
+    ModelSpec(
+        slug="flux-redux",
+        label="FLUX.1 Redux [dev]",
+        family="flux-dev",
+        kind=Kind.IP_ADAPTER,
+        repo="black-forest-labs/FLUX.1-Redux-dev",
+        variant="flux1-redux-dev",
+        licence=FLUX_DEV_LICENCE,
+        licence_url="https://huggingface.co/black-forest-labs/FLUX.1-Redux-dev/blob/main/LICENSE.md",
+        size_bytes=986 * MB,
+        aliases=("black-forest-labs/FLUX.1-Redux-dev",),
+    ),
 )
 """VAEs; ControlNets (L. Zhang et al., "Adding Conditional Control to Text-to-Image Diffusion Models", ICCV 2023);
 IP-Adapters (H. Ye et al. 2023, arXiv 2308.06721), by the names that clients of other services send."""

@@ -110,6 +110,32 @@ class ControlNetSupport:
 
 
 @dataclass(frozen=True, slots=True)
+class ImagePromptSupport:
+    """IP-Adapters of families whose network is a transformer: they turn an image into tokens that follow the prompt's.
+
+    Families that share one object share their IP-Adapters.
+    """
+
+    family: str
+    """The family that they are added for."""
+    label: str
+    """For people."""
+    tensors: frozenset[str]
+    """Names of all tensors of an IP-Adapter's file."""
+    encoder_class: str
+    """The class of its image encoder, of transformers."""
+    pipeline_class: str
+    """The class of diffusers that a folder with an IP-Adapter and its image encoder names."""
+    load: str
+    """The function that loads one from its folder, as "module:name", as `ip_adapter.load` does those of a UNet."""
+
+    def load_function(self) -> Callable[..., Any]:
+        """Return the function that `load` names."""
+        found: Callable[..., Any] = pkgutil.resolve_name(self.load)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class EmbeddingSupport:
     """Textual inversion files: the tensor for each text encoder, and the widths that its vectors may have."""
 
@@ -190,6 +216,8 @@ class ModelFamily:
     """None where its models take no LoRAs."""
     controlnet: ControlNetSupport | None = None
     """None where its models take no ControlNets, and where those are of a UNet (`text_features`)."""
+    image_prompts: ImagePromptSupport | None = None
+    """None where its models take no IP-Adapters, and where those are of a UNet (`text_features`)."""
     takes_inpaint_patch: bool = False
     """Whether Fooocus' inpaint patch was made for its models (`catalog.inspection.inpaint_patch`)."""
     embedding: EmbeddingSupport | None = None

@@ -50,7 +50,6 @@ KNOWN_FILES = (
         (IN + r"distilled_guidance_layer\.layers\.0\.linear_1\.",),
         reason=AS_FOLDER,
     ),
-    KnownFile("FLUX.1 Redux", (r"\Aredux_(up|down)\.",)),
     KnownFile("a transformer of HiDream", (IN + r"double_stream_blocks\.\d+\.",)),
     KnownFile("a transformer of HunyuanVideo", (r"individual_token_refiner\.",)),
     KnownFile("a transformer of LTX-Video", (IN + r"patchify_proj\.",)),

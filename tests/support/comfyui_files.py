@@ -60,6 +60,21 @@ def clip_vision(width: int, projection: int, patch: int = 14) -> Tensors:
     return tensors(shapes, "F16")
 
 
+def siglip_vision(patches: int = 729) -> Tensors:
+    """The image encoder of SigLIP: a position for each patch, and no projection."""
+    shapes: dict[str, Shape] = {
+        "vision_model.embeddings.patch_embedding.weight": (1152, 3, 14, 14),
+        "vision_model.embeddings.position_embedding.weight": (patches, 1152),
+        "vision_model.head.probe": (1, 1, 1152),
+    }
+    return tensors(shapes, "F16")
+
+
+def redux() -> Tensors:
+    shapes: dict[str, Shape] = {"redux_up.bias": (12288,), "redux_down.bias": (4096,)}
+    return weights({"redux_up": (12288, 1152), "redux_down": (4096, 12288)}) | tensors(shapes)
+
+
 def z_image_fun(layers: int, channels: int) -> Tensors:
     """A ControlNet of Z-Image-Fun, with channels of its control image's latents."""
     shapes: dict[str, Shape] = {"control_all_x_embedder.2-1.weight": (3840, 4 * channels)}
@@ -308,9 +323,8 @@ FILES: dict[str, Callable[[], Tensors]] = {
     # Image encoders and IP-Adapters
     "clip_vision/CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors": lambda: clip_vision(1280, 1024),
     "clip_vision/CLIP-ViT-bigG-14-laion2B-39B-b160k.safetensors": lambda: clip_vision(1664, 1280),
-    "clip_vision/sigclip_vision_patch14_384.safetensors": lambda: one(
-        "vision_model.embeddings.patch_embedding.weight", 1152, 3, 14, 14
-    ),
+    "clip_vision/sigclip_vision_patch14_384.safetensors": siglip_vision,
+    "clip_vision/siglip-so400m-patch14-224.safetensors": lambda: siglip_vision(256),
     "ipadapter/ip-adapter_sd15.safetensors": lambda: plain(768, 1024),
     "ipadapter/ip-adapter_sd15_vit-G.safetensors": lambda: plain(768, 1280),
     "ipadapter/ip-adapter-plus_sd15.safetensors": lambda: plus(768, 1280),
@@ -363,9 +377,7 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "embeddings/negativeXL_D.safetensors": lambda: one("clip_l", 16, 768) | one("clip_g", 16, 1280),
     "embeddings/sd2-style.safetensors": lambda: one("emb_params", 4, 1024),
     "embeddings/badhandv4.pt": dict,
-    "style_models/flux1-redux-dev.safetensors": lambda: weights(
-        {"redux_up": (12288, 1152), "redux_down": (4096, 12288)}
-    ),
+    "style_models/flux1-redux-dev.safetensors": redux,
     "upscale_models/4x-UltraSharp.safetensors": lambda: one("model.0.weight", 64, 3, 3, 3),
     "inpaint/big-lama.pt": dict,
     "inpaint/migan_traced.pt": dict,

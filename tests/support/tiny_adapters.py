@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 from diffusers import ControlNetModel, ControlNetUnionModel, QwenImageControlNetModel, ZImageControlNetModel
+from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
 from safetensors.torch import save_file
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, SiglipVisionConfig, SiglipVisionModel
 
 from inpainting.catalog.specs import ControlImageKind, Kind, ModelSpec
 from inpainting.families.flux_dev.controlnet import FluxControlNetModel
@@ -226,3 +227,34 @@ def saved_adapter(
     path = folder / "models" / f"{folder.name}.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
     return ModelSpec(slug=folder.name, label=folder.name, family=family, kind=Kind.IP_ADAPTER, path=folder)
+
+
+def siglip(*, width: int = HIDDEN_SIZE, side: int = 32) -> SiglipVisionModel:
+    return SiglipVisionModel(
+        SiglipVisionConfig(
+            hidden_size=width,
+            intermediate_size=37,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            image_size=side,
+            patch_size=8,
+        )
+    ).eval()
+
+
+def saved_redux(
+    folder: Path, *, seed: int = 0, features: int = FEATURES, width: int = HIDDEN_SIZE, side: int = 32
+) -> ModelSpec:
+    """FLUX.1 Redux beside its image encoder, as in the published repository.
+
+    features: of its tokens. width: of the image's patches, as its layers take them. side: of the encoder's image.
+    """
+    torch.manual_seed(seed)
+    siglip(side=side).save_pretrained(folder / "image_encoder", safe_serialization=True)
+    embedder = ReduxImageEncoder(redux_dim=width, txt_in_features=features)
+    for weight in embedder.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    save_file(embedder.state_dict(), folder / f"{folder.name}.safetensors")
+    return ModelSpec(
+        slug=folder.name, label=folder.name, family="flux-dev", kind=Kind.IP_ADAPTER, variant=folder.name, path=folder
+    )
