@@ -397,6 +397,39 @@ SHIPPED_ADAPTERS = (
     ),
     *(
         ModelSpec(
+            slug=f"controlnet-{name}-sd35-large",
+            label=f"ControlNet {name} for Stable Diffusion 3.5 Large",
+            family="sd3",
+            kind=Kind.CONTROLNET,
+            control=control,
+            repo=f"stabilityai/stable-diffusion-3.5-large-controlnet-{name}",
+            licence=STABILITY_LICENCE,
+            licence_url=(
+                f"https://huggingface.co/stabilityai/stable-diffusion-3.5-large-controlnet-{name}/blob/main/LICENSE.md"
+            ),
+            size_bytes=8_610 * MB,  # published in float32 alone
+            aliases=(f"stabilityai/stable-diffusion-3.5-large-controlnet-{name}",),
+        )
+        for name, control in (
+            ("canny", ControlImageKind.CANNY),
+            ("depth", ControlImageKind.DEPTH),
+            ("blur", ControlImageKind.TILE),
+        )
+    ),
+    ModelSpec(
+        slug="controlnet-inpaint-sd3",
+        label="ControlNet inpaint for Stable Diffusion 3",
+        family="sd3",
+        kind=Kind.CONTROLNET,
+        control=ControlImageKind.INPAINT,
+        repo="alimama-creative/SD3-Controlnet-Inpainting",
+        licence="as of Stable Diffusion 3, from which it was trained",
+        licence_url="https://huggingface.co/alimama-creative/SD3-Controlnet-Inpainting",
+        size_bytes=4_160 * MB,
+        aliases=("alimama-creative/SD3-Controlnet-Inpainting",),
+    ),
+    *(
+        ModelSpec(
             slug=slug,
             label=label,
             family=family,

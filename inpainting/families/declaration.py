@@ -96,7 +96,7 @@ class ControlNetSupport:
     network: str = ""
     """The class in place of that of diffusers, as "module:name"; "" for the one of diffusers."""
     is_converted: bool = False
-    """Whether diffusers changes the tensors of a ControlNet in one file (`from_single_file`)."""
+    """Whether the class changes the tensors of a ControlNet in one file (`from_single_file`)."""
 
     def load_configuration(self) -> Callable[[Path, Mapping[str, Any]], dict[str, Any]]:
         """Return the function that `configuration` names."""

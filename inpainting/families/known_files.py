@@ -65,7 +65,7 @@ KNOWN_FILES = (
     KnownFile("a ControlNet for Z-Image", (r"\Acontrol_(all_x_embedder|layers)\b",)),
     KnownFile("a ControlNet for Qwen-Image", (r"\Acontrolnet_(x_embedder|blocks)\.", r"\.img_mod\.")),
     KnownFile(
-        "a ControlNet for a transformer, such as those of XLabs and of Stable Diffusion 3",
+        "a ControlNet for a transformer, such as those of XLabs",
         (r"\Acontrolnet_(x_embedder|blocks|single_blocks|mode_embedder)\.",),
     ),
     KnownFile("a Control-LoRA", (r"\Alora_controlnet\Z",)),

@@ -113,6 +113,30 @@ def flux_controlnet(channels: int, *, double: int = 6, single: int = 0, modes: i
     return tensors(shapes | ({"controlnet_mode_embedder.weight": (modes, 3072)} if modes else {}), "BF16")
 
 
+def sd3_controlnet() -> Tensors:
+    """One of Stability AI's for Stable Diffusion 3.5 Large, in the publisher's names."""
+    width = 2432
+    layer: dict[str, Shape] = {"attn.qkv": (3 * width, width), "attn.proj": (width, width)}
+    layer |= {"mlp.fc1": (4 * width, width), "adaLN_modulation.1": (6 * width, width)}
+    layers: dict[str, Shape] = {"time_text_embed.text_embedder.linear_1": (width, 2048)}
+    layers |= {f"controlnet_blocks.{block}": (width, width) for block in range(19)}
+    found = weights(layers | blocks("transformer_blocks", 19, layer), "F32")
+    return found | one("pos_embed_input.proj.weight", width, 16, 2, 2, dtype="F32") | one("control_type", dtype="I64")
+
+
+def sd3_controlnet_of_diffusers(channels: int) -> Tensors:
+    """One for Stable Diffusion 3 in the names of diffusers, with channels of its control image's latents."""
+    width = 1536
+    layers: dict[str, Shape] = {
+        "time_text_embed.text_embedder.linear_1": (width, 2048),
+        "context_embedder": (width, 4096),
+        **{f"controlnet_blocks.{block}": (width, width) for block in range(23)},
+        **blocks("transformer_blocks", 23, {"attn.to_q": (width, width)}),
+    }
+    found = weights(layers, "F16") | one("pos_embed.pos_embed", 1, 192 * 192, width)
+    return found | one("pos_embed_input.proj.weight", width, channels, 2, 2)
+
+
 def sd3(
     layers: int, positions: int, dual: int = 0, *, prefix: str = "model.diffusion_model.", dtype: str = "F16"
 ) -> Tensors:
@@ -355,6 +379,11 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "controlnet/FLUX.1-dev-ControlNet-Depth.safetensors": lambda: flux_controlnet(64, single=10),
     "controlnet/FLUX.1-dev-Controlnet-Inpainting-Beta.safetensors": lambda: flux_controlnet(68),
     "controlnet/some-controlnet-flux.safetensors": lambda: flux_controlnet(72),
+    "controlnet/sd3.5_large_controlnet_blur.safetensors": sd3_controlnet,
+    "controlnet/sd3.5_large_controlnet_canny.safetensors": sd3_controlnet,
+    "controlnet/sd3.5_large_controlnet_depth.safetensors": sd3_controlnet,
+    "controlnet/SD3-Controlnet-Inpainting.safetensors": lambda: sd3_controlnet_of_diffusers(17),
+    "controlnet/some-controlnet-sd3.safetensors": lambda: sd3_controlnet_of_diffusers(24),
     "controlnet/flux-controlnet-canny-diffusers.safetensors": lambda: (
         flux_controlnet(64, double=2) | one("input_hint_block.conv_in.weight", 16, 3, 3, 3)
     ),

@@ -259,7 +259,7 @@ def single_file_configuration(path: Path, family: str, kind: Kind) -> dict[str, 
         raise ModelRefused(f"{path.name} is no {WEIGHTS} file.")
     header, known = read_header(path), families.get(family)
     if kind is Kind.CONTROLNET and known.controlnet is not None and known.controlnet.is_in(header):
-        quantised = sorted({tensor["dtype"] for tensor in header.values()} - FLOATS)
+        quantised = sorted({tensor["dtype"] for tensor in header.values() if len(tensor["shape"]) > 1} - FLOATS)
         if quantised:
             raise ModelRefused(
                 f"{path.name} holds quantised weights ({', '.join(quantised)}): take it in 16 or 32 bits."

@@ -212,6 +212,8 @@ def unclear(found: FoundModel, matching: Sequence[str], control: str) -> str:
 
 def control_of(name: str) -> str:
     """Return the kind of control image that the name of a ControlNet contains; "" for none or several."""
+    # What is trained on blurred images sharpens its own, as one for tiles does.
+    name = name.replace("blur", ControlImageKind.TILE)
     matching = [control for control in ControlImageKind if control.value in name]
     return matching[0] if len(matching) == 1 else ""
 

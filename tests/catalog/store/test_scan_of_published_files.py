@@ -120,6 +120,13 @@ NEW = {
     "controlnet/FLUX.1-dev-ControlNet-Union-Pro.safetensors": (
         "controlnet union for flux-dev, flux.1-dev-controlnet-union-pro"
     ),
+    **{
+        f"controlnet/sd3.5_large_controlnet_{name}.safetensors": (
+            f"controlnet {kind} for sd3, sd3.5_large_controlnet_{name}"
+        )
+        for name, kind in (("canny", "canny"), ("depth", "depth"), ("blur", "tile"))
+    },
+    "controlnet/SD3-Controlnet-Inpainting.safetensors": "controlnet inpaint for sd3, sd3-controlnet-inpainting",
     "controlnet/FLUX.1-dev-ControlNet-Depth.safetensors": (
         "controlnet depth for flux-dev, flux.1-dev-controlnet-depth"
     ),
@@ -299,8 +306,10 @@ LEFT = {
         "image, and is not supported."
     ),
     "controlnet/flux-canny-controlnet-v3.safetensors": (
-        "It is a ControlNet for a transformer, such as those of XLabs and of Stable Diffusion 3, which is not "
-        "supported."
+        "It is a ControlNet for a transformer, such as those of XLabs, which is not supported."
+    ),
+    "controlnet/some-controlnet-sd3.safetensors": (
+        "some-controlnet-sd3.safetensors is no ControlNet of a published shape for Stable Diffusion 3."
     ),
     "controlnet/t2iadapter_canny_sd15v2.safetensors": "It is a T2I-Adapter, which is not supported.",
     "controlnet/control-lora-canny-rank256.safetensors": "It is a Control-LoRA, which is not supported.",
