@@ -29,7 +29,7 @@ IMPORTED_ONLY_BY |= dict.fromkeys(
 )
 READS_PICKLES = "inpainting/networks/unpickled_patch.py"
 """A program for `add_model`, which runs in a process of its own and reads weights alone."""
-FAMILY_NETWORK = re.compile(r"inpainting\.families\.\w+\.(network|controlnet)\Z")
+FAMILY_NETWORK = re.compile(r"inpainting\.families\.\w+\.(network|controlnet|image_prompts)\Z")
 """The modules of the families that may import torch and diffusers. They stand above the rest of their packages."""
 IMPORTED_ONLY_BY["onnxruntime"] = "inpainting.networks.onnx_sessions"
 IMPORTED_ONLY_BY["numba"] = "inpainting.core.compiled"

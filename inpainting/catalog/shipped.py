@@ -397,6 +397,39 @@ SHIPPED_ADAPTERS = (
     ),
     *(
         ModelSpec(
+            slug=f"controlnet-{name}-sd35-large",
+            label=f"ControlNet {name} for Stable Diffusion 3.5 Large",
+            family="sd3",
+            kind=Kind.CONTROLNET,
+            control=control,
+            repo=f"stabilityai/stable-diffusion-3.5-large-controlnet-{name}",
+            licence=STABILITY_LICENCE,
+            licence_url=(
+                f"https://huggingface.co/stabilityai/stable-diffusion-3.5-large-controlnet-{name}/blob/main/LICENSE.md"
+            ),
+            size_bytes=8_610 * MB,  # published in float32 alone
+            aliases=(f"stabilityai/stable-diffusion-3.5-large-controlnet-{name}",),
+        )
+        for name, control in (
+            ("canny", ControlImageKind.CANNY),
+            ("depth", ControlImageKind.DEPTH),
+            ("blur", ControlImageKind.TILE),
+        )
+    ),
+    ModelSpec(
+        slug="controlnet-inpaint-sd3",
+        label="ControlNet inpaint for Stable Diffusion 3",
+        family="sd3",
+        kind=Kind.CONTROLNET,
+        control=ControlImageKind.INPAINT,
+        repo="alimama-creative/SD3-Controlnet-Inpainting",
+        licence="as of Stable Diffusion 3, from which it was trained",
+        licence_url="https://huggingface.co/alimama-creative/SD3-Controlnet-Inpainting",
+        size_bytes=4_160 * MB,
+        aliases=("alimama-creative/SD3-Controlnet-Inpainting",),
+    ),
+    *(
+        ModelSpec(
             slug=slug,
             label=label,
             family=family,
@@ -413,6 +446,18 @@ SHIPPED_ADAPTERS = (
             ("ip-adapter-plus_sdxl_vit-h", "IP-Adapter Plus for SDXL", "sdxl", 3_375 * MB),
             ("ip-adapter-plus-face_sdxl_vit-h", "IP-Adapter Plus Face for SDXL", "sdxl", 3_375 * MB),
         )
+    ),
+    ModelSpec(
+        slug="flux-redux",
+        label="FLUX.1 Redux [dev]",
+        family="flux-dev",
+        kind=Kind.IP_ADAPTER,
+        repo="black-forest-labs/FLUX.1-Redux-dev",
+        variant="flux1-redux-dev",
+        licence=FLUX_DEV_LICENCE,
+        licence_url="https://huggingface.co/black-forest-labs/FLUX.1-Redux-dev/blob/main/LICENSE.md",
+        size_bytes=986 * MB,
+        aliases=("black-forest-labs/FLUX.1-Redux-dev",),
     ),
 )
 """VAEs; ControlNets (L. Zhang et al., "Adding Conditional Control to Text-to-Image Diffusion Models", ICCV 2023);

@@ -17,9 +17,10 @@ of no family, so that they are named when they are left.
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Iterable
 from importlib import import_module
 
-from inpainting.families.declaration import ModelFamily
+from inpainting.families.declaration import ImagePromptSupport, ModelFamily
 
 
 class UnknownFamily(LookupError):
@@ -77,6 +78,22 @@ def families_with_loras() -> list[str]:
         for family in registered_families()
         if family.lora is not None and lora_family(family.name) == family.name
     ]
+
+
+def image_prompt_family(name: str) -> str:
+    """Return the family that IP-Adapters of a family's models are added for: one of those that share them.
+
+    Raises UnknownFamily.
+    """
+    support = get(name).image_prompts
+    return name if support is None else support.family
+
+
+def image_prompts_in(tensors: Iterable[str]) -> ImagePromptSupport | None:
+    """Return what a file with tensors of these names is an IP-Adapter of; None for one of a UNet, and other files."""
+    names = frozenset(tensors)
+    supports = (family.image_prompts for family in registered_families())
+    return next((support for support in supports if support is not None and support.tensors == names), None)
 
 
 for _module in pkgutil.iter_modules(__path__):

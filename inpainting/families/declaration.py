@@ -96,7 +96,7 @@ class ControlNetSupport:
     network: str = ""
     """The class in place of that of diffusers, as "module:name"; "" for the one of diffusers."""
     is_converted: bool = False
-    """Whether diffusers changes the tensors of a ControlNet in one file (`from_single_file`)."""
+    """Whether the class changes the tensors of a ControlNet in one file (`from_single_file`)."""
 
     def load_configuration(self) -> Callable[[Path, Mapping[str, Any]], dict[str, Any]]:
         """Return the function that `configuration` names."""
@@ -107,6 +107,32 @@ class ControlNetSupport:
         """Return whether a file with tensors of these names is one of the ControlNets."""
         names = list(names)
         return all(any(re.search(pattern, name) for name in names) for pattern in self.tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePromptSupport:
+    """IP-Adapters of families whose network is a transformer: they turn an image into tokens that follow the prompt's.
+
+    Families that share one object share their IP-Adapters.
+    """
+
+    family: str
+    """The family that they are added for."""
+    label: str
+    """For people."""
+    tensors: frozenset[str]
+    """Names of all tensors of an IP-Adapter's file."""
+    encoder_class: str
+    """The class of its image encoder, of transformers."""
+    pipeline_class: str
+    """The class of diffusers that a folder with an IP-Adapter and its image encoder names."""
+    load: str
+    """The function that loads one from its folder, as "module:name", as `ip_adapter.load` does those of a UNet."""
+
+    def load_function(self) -> Callable[..., Any]:
+        """Return the function that `load` names."""
+        found: Callable[..., Any] = pkgutil.resolve_name(self.load)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +216,8 @@ class ModelFamily:
     """None where its models take no LoRAs."""
     controlnet: ControlNetSupport | None = None
     """None where its models take no ControlNets, and where those are of a UNet (`text_features`)."""
+    image_prompts: ImagePromptSupport | None = None
+    """None where its models take no IP-Adapters, and where those are of a UNet (`text_features`)."""
     takes_inpaint_patch: bool = False
     """Whether Fooocus' inpaint patch was made for its models (`catalog.inspection.inpaint_patch`)."""
     embedding: EmbeddingSupport | None = None

@@ -50,7 +50,6 @@ KNOWN_FILES = (
         (IN + r"distilled_guidance_layer\.layers\.0\.linear_1\.",),
         reason=AS_FOLDER,
     ),
-    KnownFile("FLUX.1 Redux", (r"\Aredux_(up|down)\.",)),
     KnownFile("a transformer of HiDream", (IN + r"double_stream_blocks\.\d+\.",)),
     KnownFile("a transformer of HunyuanVideo", (r"individual_token_refiner\.",)),
     KnownFile("a transformer of LTX-Video", (IN + r"patchify_proj\.",)),
@@ -66,7 +65,7 @@ KNOWN_FILES = (
     KnownFile("a ControlNet for Z-Image", (r"\Acontrol_(all_x_embedder|layers)\b",)),
     KnownFile("a ControlNet for Qwen-Image", (r"\Acontrolnet_(x_embedder|blocks)\.", r"\.img_mod\.")),
     KnownFile(
-        "a ControlNet for a transformer, such as those of XLabs and of Stable Diffusion 3",
+        "a ControlNet for a transformer, such as those of XLabs",
         (r"\Acontrolnet_(x_embedder|blocks|single_blocks|mode_embedder)\.",),
     ),
     KnownFile("a Control-LoRA", (r"\Alora_controlnet\Z",)),

@@ -140,7 +140,8 @@ class _FormPlan:
 
     def adapters(self, family: str | None) -> dict[str, list[str]]:
         """The slugs of the installed adapters of the family, by the setting that names them."""
-        compatible = [row for row in self.catalog.adapters if row.family == family]
+        owners = {} if family is None else {Kind.IP_ADAPTER.value: families.image_prompt_family(family)}
+        compatible = [row for row in self.catalog.adapters if row.family == owners.get(row.kind, family)]
         kinds = {**ADAPTER_SETTINGS, "embeddings": Kind.EMBEDDING}
         named = {name: [row.slug for row in compatible if row.kind == kind] for name, kind in kinds.items()}
         lora_family = None if family is None else families.lora_family(family)

@@ -94,7 +94,7 @@ def expected_cells(family: ModelFamily, folder: Path) -> dict[str, str]:
         if families.lora_family(name) == name
         else families.lora_family(name),
         "ControlNet": yes(family.controlnet or family.text_features),
-        "IP-Adapter": yes(family.text_features),
+        "IP-Adapter": yes(family.text_features or family.image_prompts),
         "embedding": yes(family.embedding),
         "VAE": yes(has_vaes(family)),
         "fp8": yes(all(recognised(path, name) for path in in_fp8)),

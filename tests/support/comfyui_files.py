@@ -60,6 +60,21 @@ def clip_vision(width: int, projection: int, patch: int = 14) -> Tensors:
     return tensors(shapes, "F16")
 
 
+def siglip_vision(patches: int = 729) -> Tensors:
+    """The image encoder of SigLIP: a position for each patch, and no projection."""
+    shapes: dict[str, Shape] = {
+        "vision_model.embeddings.patch_embedding.weight": (1152, 3, 14, 14),
+        "vision_model.embeddings.position_embedding.weight": (patches, 1152),
+        "vision_model.head.probe": (1, 1, 1152),
+    }
+    return tensors(shapes, "F16")
+
+
+def redux() -> Tensors:
+    shapes: dict[str, Shape] = {"redux_up.bias": (12288,), "redux_down.bias": (4096,)}
+    return weights({"redux_up": (12288, 1152), "redux_down": (4096, 12288)}) | tensors(shapes)
+
+
 def z_image_fun(layers: int, channels: int) -> Tensors:
     """A ControlNet of Z-Image-Fun, with channels of its control image's latents."""
     shapes: dict[str, Shape] = {"control_all_x_embedder.2-1.weight": (3840, 4 * channels)}
@@ -96,6 +111,30 @@ def flux_controlnet(channels: int, *, double: int = 6, single: int = 0, modes: i
         shapes |= blocks(f"controlnet_{name}blocks", count, {"weight": (3072, 3072)})
         shapes |= blocks(f"{name}transformer_blocks", count, layers)
     return tensors(shapes | ({"controlnet_mode_embedder.weight": (modes, 3072)} if modes else {}), "BF16")
+
+
+def sd3_controlnet() -> Tensors:
+    """One of Stability AI's for Stable Diffusion 3.5 Large, in the publisher's names."""
+    width = 2432
+    layer: dict[str, Shape] = {"attn.qkv": (3 * width, width), "attn.proj": (width, width)}
+    layer |= {"mlp.fc1": (4 * width, width), "adaLN_modulation.1": (6 * width, width)}
+    layers: dict[str, Shape] = {"time_text_embed.text_embedder.linear_1": (width, 2048)}
+    layers |= {f"controlnet_blocks.{block}": (width, width) for block in range(19)}
+    found = weights(layers | blocks("transformer_blocks", 19, layer), "F32")
+    return found | one("pos_embed_input.proj.weight", width, 16, 2, 2, dtype="F32") | one("control_type", dtype="I64")
+
+
+def sd3_controlnet_of_diffusers(channels: int) -> Tensors:
+    """One for Stable Diffusion 3 in the names of diffusers, with channels of its control image's latents."""
+    width = 1536
+    layers: dict[str, Shape] = {
+        "time_text_embed.text_embedder.linear_1": (width, 2048),
+        "context_embedder": (width, 4096),
+        **{f"controlnet_blocks.{block}": (width, width) for block in range(23)},
+        **blocks("transformer_blocks", 23, {"attn.to_q": (width, width)}),
+    }
+    found = weights(layers, "F16") | one("pos_embed.pos_embed", 1, 192 * 192, width)
+    return found | one("pos_embed_input.proj.weight", width, channels, 2, 2)
 
 
 def sd3(
@@ -308,9 +347,8 @@ FILES: dict[str, Callable[[], Tensors]] = {
     # Image encoders and IP-Adapters
     "clip_vision/CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors": lambda: clip_vision(1280, 1024),
     "clip_vision/CLIP-ViT-bigG-14-laion2B-39B-b160k.safetensors": lambda: clip_vision(1664, 1280),
-    "clip_vision/sigclip_vision_patch14_384.safetensors": lambda: one(
-        "vision_model.embeddings.patch_embedding.weight", 1152, 3, 14, 14
-    ),
+    "clip_vision/sigclip_vision_patch14_384.safetensors": siglip_vision,
+    "clip_vision/siglip-so400m-patch14-224.safetensors": lambda: siglip_vision(256),
     "ipadapter/ip-adapter_sd15.safetensors": lambda: plain(768, 1024),
     "ipadapter/ip-adapter_sd15_vit-G.safetensors": lambda: plain(768, 1280),
     "ipadapter/ip-adapter-plus_sd15.safetensors": lambda: plus(768, 1280),
@@ -341,6 +379,11 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "controlnet/FLUX.1-dev-ControlNet-Depth.safetensors": lambda: flux_controlnet(64, single=10),
     "controlnet/FLUX.1-dev-Controlnet-Inpainting-Beta.safetensors": lambda: flux_controlnet(68),
     "controlnet/some-controlnet-flux.safetensors": lambda: flux_controlnet(72),
+    "controlnet/sd3.5_large_controlnet_blur.safetensors": sd3_controlnet,
+    "controlnet/sd3.5_large_controlnet_canny.safetensors": sd3_controlnet,
+    "controlnet/sd3.5_large_controlnet_depth.safetensors": sd3_controlnet,
+    "controlnet/SD3-Controlnet-Inpainting.safetensors": lambda: sd3_controlnet_of_diffusers(17),
+    "controlnet/some-controlnet-sd3.safetensors": lambda: sd3_controlnet_of_diffusers(24),
     "controlnet/flux-controlnet-canny-diffusers.safetensors": lambda: (
         flux_controlnet(64, double=2) | one("input_hint_block.conv_in.weight", 16, 3, 3, 3)
     ),
@@ -363,9 +406,7 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "embeddings/negativeXL_D.safetensors": lambda: one("clip_l", 16, 768) | one("clip_g", 16, 1280),
     "embeddings/sd2-style.safetensors": lambda: one("emb_params", 4, 1024),
     "embeddings/badhandv4.pt": dict,
-    "style_models/flux1-redux-dev.safetensors": lambda: weights(
-        {"redux_up": (12288, 1152), "redux_down": (4096, 12288)}
-    ),
+    "style_models/flux1-redux-dev.safetensors": redux,
     "upscale_models/4x-UltraSharp.safetensors": lambda: one("model.0.weight", 64, 3, 3, 3),
     "inpaint/big-lama.pt": dict,
     "inpaint/migan_traced.pt": dict,

@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 from diffusers import ControlNetModel, ControlNetUnionModel, QwenImageControlNetModel, ZImageControlNetModel
+from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
 from safetensors.torch import save_file
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, SiglipVisionConfig, SiglipVisionModel
 
 from inpainting.catalog.specs import ControlImageKind, Kind, ModelSpec
 from inpainting.families.flux_dev.controlnet import FluxControlNetModel
+from inpainting.families.sd3.controlnet import SD3ControlNetModel
 from tests.support.tiny_models import FEATURES
 
 HIDDEN_SIZE, EMBEDDING_SIZE = 32, 16
@@ -125,9 +127,36 @@ def flux_controlnet(*, seed: int = 0, inpaints: bool = True, **more: Any) -> Any
     return network.eval()
 
 
+def sd3_controlnet(*, seed: int = 0, inpaints: bool = True, reads_text: bool = True, **more: Any) -> Any:
+    """A ControlNet for a model of the family sd3, with random weights in its zero-initialised layers.
+
+    reads_text: as those for Stable Diffusion 3; those for 3.5 Large read none, and embed no latents.
+    """
+    torch.manual_seed(seed)
+    shape: dict[str, Any] = {
+        "sample_size": 32,
+        "num_layers": 2,
+        "attention_head_dim": 16,
+        "num_attention_heads": 2,
+        "joint_attention_dim": 2 * FEATURES if reads_text else None,
+        "caption_projection_dim": 32,
+        "pooled_projection_dim": FEATURES + 16,
+        "pos_embed_max_size": 32 if reads_text else None,
+        "pos_embed_type": "sincos" if reads_text else None,
+        "use_pos_embed": reads_text,
+        "force_zeros_for_pooled_projection": reads_text,
+        "extra_conditioning_channels": 1 if inpaints else 0,
+    }
+    network = SD3ControlNetModel(**{**shape, **more})
+    for layer in (network.pos_embed_input.proj, *network.controlnet_blocks):
+        torch.nn.init.normal_(layer.weight, std=0.3)
+    return network.eval()
+
+
 def saved_controlnet(folder: Path, family: str, control: ControlImageKind, *, seed: int = 0, **more: Any) -> ModelSpec:
     builders: dict[str, Callable[..., Any]] = {
         "flux-dev": flux_controlnet,
+        "sd3": sd3_controlnet,
         "z-image": z_image_controlnet,
         "qwen-image": qwen_image_controlnet,
     }
@@ -226,3 +255,34 @@ def saved_adapter(
     path = folder / "models" / f"{folder.name}.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
     return ModelSpec(slug=folder.name, label=folder.name, family=family, kind=Kind.IP_ADAPTER, path=folder)
+
+
+def siglip(*, width: int = HIDDEN_SIZE, side: int = 32) -> SiglipVisionModel:
+    return SiglipVisionModel(
+        SiglipVisionConfig(
+            hidden_size=width,
+            intermediate_size=37,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            image_size=side,
+            patch_size=8,
+        )
+    ).eval()
+
+
+def saved_redux(
+    folder: Path, *, seed: int = 0, features: int = FEATURES, width: int = HIDDEN_SIZE, side: int = 32
+) -> ModelSpec:
+    """FLUX.1 Redux beside its image encoder, as in the published repository.
+
+    features: of its tokens. width: of the image's patches, as its layers take them. side: of the encoder's image.
+    """
+    torch.manual_seed(seed)
+    siglip(side=side).save_pretrained(folder / "image_encoder", safe_serialization=True)
+    embedder = ReduxImageEncoder(redux_dim=width, txt_in_features=features)
+    for weight in embedder.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    save_file(embedder.state_dict(), folder / f"{folder.name}.safetensors")
+    return ModelSpec(
+        slug=folder.name, label=folder.name, family="flux-dev", kind=Kind.IP_ADAPTER, variant=folder.name, path=folder
+    )

@@ -72,7 +72,7 @@ def check_adapter(path: Path, family: str, kind: Kind) -> None:
     if kind is Kind.EMBEDDING:
         check_embedding(path, family)
     elif kind is Kind.IP_ADAPTER:
-        check_ip_adapter(path)
+        check_ip_adapter(path, family)
     else:
         check_network(path, family, kind)
 
@@ -148,14 +148,21 @@ def check_text_features(configuration: Mapping[str, Any], family: str) -> None:
         raise ModelRefused(f"This is a ControlNet for models of the family {matching[0]}, not {family}.")
 
 
-def check_ip_adapter(folder: Path) -> None:
+def check_ip_adapter(folder: Path, family: str) -> None:
     """Check the one file of an IP-Adapter and the folder of its image encoder. Raises ModelRefused."""
     texts = check_texts(folder)
     adapter, encoder = ip_adapter_file(folder), image_encoder_folder(folder)
-    check_ip_adapter_tensors(read_header(adapter), adapter.name)
+    header = read_header(adapter)
+    check_ip_adapter_tensors(header, adapter.name)
+    support = families.image_prompts_in(header)
+    if support is None and families.get(family).image_prompts is not None:
+        raise ModelRefused(f"{adapter.name} is no IP-Adapter for models of the family {family}.")
+    if support is not None and support.family != family:
+        raise ModelRefused(f"{adapter.name} is {support.label}, which is added for the family {support.family}.")
+    encoder_class = ENCODER_CLASS if support is None else support.encoder_class
     configuration = texts.get(encoder.relative_to(folder) / CONFIG, {})
-    if configuration.get("architectures") != [ENCODER_CLASS]:
-        raise ModelRefused(f"{IMAGE_ENCODER} holds no {CONFIG} of a {ENCODER_CLASS}.")
+    if configuration.get("architectures") != [encoder_class]:
+        raise ModelRefused(f"{IMAGE_ENCODER} holds no {CONFIG} of a {encoder_class}.")
     check_weights(encoder.iterdir())
     check_shards(encoder, [path.name for path in encoder.iterdir()])
 
@@ -170,7 +177,15 @@ def check_ip_adapter_header(path: Path, family: str) -> None:
         raise ModelRefused(f"{path.name} is an IP-Adapter for models of the family {seen}, not {family}.")
 
 
+def is_ip_adapter(header: Mapping[str, Any]) -> bool:
+    """Whether a file is an IP-Adapter of a UNet or of a transformer."""
+    is_of_unet = bool(header) and all(name.startswith(IP_ADAPTER_TENSORS) for name in header)
+    return is_of_unet or families.image_prompts_in(header) is not None
+
+
 def check_ip_adapter_tensors(header: Mapping[str, Any], file: str) -> None:
+    if families.image_prompts_in(header) is not None:
+        return
     check_face_id(header, file)
     foreign = next((name for name in header if not name.startswith(IP_ADAPTER_TENSORS)), None)
     if foreign is not None:
@@ -178,7 +193,12 @@ def check_ip_adapter_tensors(header: Mapping[str, Any], file: str) -> None:
 
 
 def ip_adapter_family(header: Mapping[str, Any]) -> str:
-    """Return the family whose text features an IP-Adapter's layers take. Raises ModelRefused for none."""
+    """Return the family that an IP-Adapter is for: that of its tensors' names, or whose text features its layers take.
+
+    Raises ModelRefused for none.
+    """
+    if (support := families.image_prompts_in(header)) is not None:
+        return support.family
     width = next((tensor["shape"][-1] for name, tensor in header.items() if name.endswith("to_k_ip.weight")), 0)
     matching = [family.name for family in families.registered_families() if width in family.text_features]
     if len(matching) != 1:
@@ -239,7 +259,7 @@ def single_file_configuration(path: Path, family: str, kind: Kind) -> dict[str, 
         raise ModelRefused(f"{path.name} is no {WEIGHTS} file.")
     header, known = read_header(path), families.get(family)
     if kind is Kind.CONTROLNET and known.controlnet is not None and known.controlnet.is_in(header):
-        quantised = sorted({tensor["dtype"] for tensor in header.values()} - FLOATS)
+        quantised = sorted({tensor["dtype"] for tensor in header.values() if len(tensor["shape"]) > 1} - FLOATS)
         if quantised:
             raise ModelRefused(
                 f"{path.name} holds quantised weights ({', '.join(quantised)}): take it in 16 or 32 bits."

@@ -11,11 +11,11 @@ from typing import Any
 
 from inpainting import families
 from inpainting.catalog.inspection.adapter_files import (
-    IP_ADAPTER_TENSORS,
     SINGLE_FILES,
     check_adapter,
     check_ip_adapter_tensors,
     ip_adapter_family,
+    is_ip_adapter,
     is_union,
     single_file_configuration,
 )
@@ -81,7 +81,7 @@ def file_at(path: Path) -> FoundModel | None:
         return checkpoint_at(path, header)
     if is_image_encoder(header):
         return image_encoder_at(path, header)
-    if header and all(name.startswith(IP_ADAPTER_TENSORS) for name in header):
+    if is_ip_adapter(header):
         return ip_adapter_at(path, header)
     component, reason = component_in(path, header)
     if reason:
@@ -212,6 +212,8 @@ def unclear(found: FoundModel, matching: Sequence[str], control: str) -> str:
 
 def control_of(name: str) -> str:
     """Return the kind of control image that the name of a ControlNet contains; "" for none or several."""
+    # What is trained on blurred images sharpens its own, as one for tiles does.
+    name = name.replace("blur", ControlImageKind.TILE)
     matching = [control for control in ControlImageKind if control.value in name]
     return matching[0] if len(matching) == 1 else ""
 

@@ -1,7 +1,7 @@
-"""Image encoders of IP-Adapters as files of their own (CLIP-ViT-H, CLIP-ViT-bigG), as ComfyUI and Forge keep them.
+"""Image encoders of IP-Adapters as files of their own (CLIP-ViT-H, SigLIP), as ComfyUI and Forge keep them.
 
-An adapter was trained with one of them, which the shape of its projection tells. The configurations are those in the
-folders `image_encoder` of the authors' repository (huggingface.co/h94/IP-Adapter).
+An adapter was trained with one of them, which the shape of its projection tells. The configurations are those
+of huggingface.co/h94/IP-Adapter, in folders `image_encoder`, and of huggingface.co/google/siglip-so400m-patch14-384.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ PATCHES = "vision_model.embeddings.patch_embedding.weight"
 VISION = ("vision_model.", "visual_projection.")
 """Beginnings of the names of an image encoder's tensors. A file of a whole CLIP holds others too."""
 PROJECTION = "visual_projection.weight"
-SHARED = {
+POSITIONS = "vision_model.embeddings.position_embedding.weight"
+CLIP = {
     "architectures": [ENCODER_CLASS],
     "model_type": "clip_vision_model",
     "attention_dropout": 0.0,
@@ -33,9 +34,29 @@ SHARED = {
     "num_channels": 3,
     "patch_size": 14,
 }
-ENCODERS = {
-    "CLIP-ViT-H": {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "projection_dim": 1024},
-    "CLIP-ViT-bigG": {"hidden_size": 1664, "intermediate_size": 8192, "num_hidden_layers": 48, "projection_dim": 1280},
+ENCODERS: dict[str, dict[str, Any]] = {
+    "CLIP-ViT-H": {
+        **CLIP,
+        **{"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "projection_dim": 1024},
+    },
+    "CLIP-ViT-bigG": {
+        **CLIP,
+        **{"hidden_size": 1664, "intermediate_size": 8192, "num_hidden_layers": 48, "projection_dim": 1280},
+    },
+    "SigLIP-SO400M": {
+        "architectures": ["SiglipVisionModel"],
+        "model_type": "siglip_vision_model",
+        "attention_dropout": 0.0,
+        "hidden_act": "gelu_pytorch_tanh",
+        "hidden_size": 1152,
+        "image_size": 384,
+        "intermediate_size": 4304,
+        "layer_norm_eps": 1e-06,
+        "num_attention_heads": 16,
+        "num_channels": 3,
+        "num_hidden_layers": 27,
+        "patch_size": 14,
+    },
 }
 EMBEDDING = "projection_dim"
 PATCH_FEATURES = "hidden_size"
@@ -43,18 +64,27 @@ PROJECTIONS = {
     "image_proj.proj.weight": EMBEDDING,
     "image_proj.proj_in.weight": PATCH_FEATURES,
     "image_proj.proj.0.weight": PATCH_FEATURES,
+    "redux_up.weight": PATCH_FEATURES,
 }
 """The first layer of an adapter -> which features of the encoder it takes: of the whole image (plain adapters), or of
-its patches (plus and full ones)."""
+its patches (plus and full ones, and those of a transformer)."""
 
 
 def encoder_of(header: Mapping[str, Any]) -> str:
     """Return the name of the image encoder in a file, one of ENCODERS; "" for another file."""
-    shapes = [header[name]["shape"] for name in (PATCHES, PROJECTION) if name in header]
-    if len(shapes) < 2 or len(shapes[0]) != 4 or len(shapes[1]) != 2:
+    patches, projection, positions = (
+        header.get(name, {}).get("shape") or [0] for name in (PATCHES, PROJECTION, POSITIONS)
+    )
+    if len(patches) != 4:
         return ""
-    sizes = {"hidden_size": shapes[0][0], "projection_dim": shapes[1][0], "patch_size": shapes[0][2]}
-    return next((name for name, known in ENCODERS.items() if sizes.items() <= (SHARED | known).items()), "")
+    for name, known in ENCODERS.items():
+        is_as_wide = (patches[0], patches[2]) == (known[PATCH_FEATURES], known["patch_size"])
+        # SigLIP projects nothing, and has a position for each patch alone.
+        patch_count = (known["image_size"] // known["patch_size"]) ** 2
+        is_same = projection[0] == known[EMBEDDING] if EMBEDDING in known else positions[0] == patch_count
+        if is_as_wide and is_same:
+            return name
+    return ""
 
 
 def is_image_encoder(header: Mapping[str, Any]) -> bool:
@@ -68,7 +98,7 @@ def needed_encoder(header: Mapping[str, Any], file: str) -> str:
     for tensor, features in PROJECTIONS.items():
         shape = header.get(tensor, {}).get("shape") or [0]
         for name, known in ENCODERS.items():
-            if known[features] == shape[-1]:
+            if known.get(features) == shape[-1]:
                 return name
     raise ModelRefused(f"{file} is an IP-Adapter for an image encoder that is not supported.")
 
@@ -91,7 +121,7 @@ def encoder_file(adapter: Path, parts: Iterable[Path]) -> Path:
 
 def configuration(encoder: Path) -> dict[str, Any]:
     """Return the published configuration of an image encoder's file."""
-    return SHARED | ENCODERS[encoder_of(read_header(encoder))]
+    return ENCODERS[encoder_of(read_header(encoder))]
 
 
 def weights(encoder: Path) -> Path | TensorSlice:

@@ -28,6 +28,7 @@ from inpainting.catalog.inspection.files import (
     ModelRefused,
     json_object,
     names_in,
+    only_file,
     quote,
     shell,
 )
@@ -84,11 +85,28 @@ def files_and_folders(folder: Path) -> Iterator[FoundModel]:
 def pipeline_in(folder: Path) -> FoundModel:
     """A pipeline in diffusers' layout. Raises ModelRefused."""
     index = json_object((folder / INDEX).read_bytes(), INDEX)
-    family = pipeline_families().get(str(index.get("_class_name")))
+    class_name = str(index.get("_class_name"))
+    if (prompts := image_prompt_pipelines().get(class_name)) is not None:
+        return ip_adapter_in(folder, prompts)
+    family = pipeline_families().get(class_name)
     if family is None:
-        raise ModelRefused(f"It is a pipeline of the class {quote(index.get('_class_name'))}, which is not supported.")
+        raise ModelRefused(f"It is a pipeline of the class {quote(class_name)}, which is not supported.")
     check_folder(folder, family, pipeline_files(names_in(folder, is_cached=True), index, HALF, family))
     return FoundModel(folder, Kind.CHECKPOINT, family, variant=HALF)
+
+
+def ip_adapter_in(folder: Path, family: str) -> FoundModel:
+    """An IP-Adapter of a transformer with its image encoder, in diffusers' layout. Raises ModelRefused."""
+    names = [name for name in names_in(folder, is_cached=True) if not name.startswith(f"{IMAGE_ENCODER}/")]
+    # The same weights lie in the folder of its component, too.
+    beside = [name for name in names if "/" not in name and name.endswith(WEIGHTS)]
+    return FoundModel(folder, Kind.IP_ADAPTER, family, variant=Path(only_file(beside or names, WEIGHTS, "")).stem)
+
+
+def image_prompt_pipelines() -> dict[str, str]:
+    """Return the classes of diffusers for folders of IP-Adapters of transformers -> the family of each."""
+    supports = (family.image_prompts for family in families.registered_families())
+    return {support.pipeline_class: support.family for support in supports if support is not None}
 
 
 def network_in(folder: Path) -> FoundModel | None:

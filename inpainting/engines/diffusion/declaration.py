@@ -50,7 +50,8 @@ def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
 
     def find_adapter(name: str, kind: Kind, field: str) -> ModelSpec:
         adapter = catalog.find_adapter(name, kind, field)
-        return check_family(adapter, ADAPTER_LABELS[kind], model, model.family, code="adapter_unfit", field=field)
+        owner = families.image_prompt_family(model.family) if kind is Kind.IP_ADAPTER else model.family
+        return check_family(adapter, ADAPTER_LABELS[kind], model, owner, code="adapter_unfit", field=field)
 
     lora_family = families.lora_family(model.family)
     loras = tuple(

@@ -17,6 +17,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, RequestedControl
+from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompts
 from inpainting.engines.diffusion.conditioning.lora_adapters import LoadedLoras
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding, EmbeddingVectors
@@ -126,6 +127,10 @@ class LatentModel(ABC):
     def encode_request(self, prompts: Any, request: InpaintRequest) -> TextConditioning:
         """Encode what `tokenize` returned, for a request. Models whose text encoder sees its images override it."""
         return self.encode_prompts(prompts, request.settings, request.image.size)
+
+    def with_image_prompts(self, text: TextConditioning, prompts: ImagePrompts | None) -> TextConditioning:
+        """Add image prompts to the encoded text. To a UNet they are no text: its layers attend to them apart."""
+        return text
 
     def embedding_vectors(self, embeddings: Sequence[Embedding]) -> tuple[EmbeddingVectors, ...]:
         """The vectors of textual inversions for `tokenize`. Raises EngineFailed, `adapter_unfit`."""

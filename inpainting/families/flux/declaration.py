@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import FLOW_SCHEDULERS, GUIDANCE_SETTINGS
-from inpainting.families.declaration import ControlNetSupport, LoraSupport, ModelFamily
+from inpainting.families.declaration import ControlNetSupport, ImagePromptSupport, LoraSupport, ModelFamily
 from inpainting.families.layouts import Component, DiffusersLayout
 
 CONFIGURATIONS = "parts/flux"
@@ -25,6 +25,15 @@ LORAS = LoraSupport(
     few_step_kinds=frozenset({"hyper", "turbo"}),
 )
 """One object, which the families share."""
+REDUX = ImagePromptSupport(
+    family="flux-dev",
+    label="FLUX.1 Redux",
+    tensors=frozenset({f"redux_{way}.{name}" for way in ("up", "down") for name in ("weight", "bias")}),
+    encoder_class="SiglipVisionModel",
+    pipeline_class="FluxPriorReduxPipeline",
+    load="inpainting.families.flux.image_prompts:load",
+)
+"""For [dev], [schnell] and Fill, which read a prompt alike; Kontext takes reference images in its place."""
 
 
 def flux_family(
@@ -42,6 +51,7 @@ def flux_family(
     fills: bool = False,
     max_reference_images: int = 0,
     controlnet: ControlNetSupport | None = None,
+    image_prompts: ImagePromptSupport | None = None,
 ) -> ModelFamily:
     """Return the declaration of a family of FLUX.1, which differs from the others in these arguments alone.
 
@@ -93,5 +103,6 @@ def flux_family(
         vae_configuration=CONFIGURATIONS,
         lora=LORAS,
         controlnet=controlnet,
+        image_prompts=image_prompts,
         preview_decoder="taef1",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -15,6 +15,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
+from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompts
 from inpainting.engines.diffusion.conditioning.prompt_weights import ignored_weights
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
@@ -93,6 +94,23 @@ class Flux(FlowModel):
         """Return `embeds` of [1, max_tokens, features] by T5 and `pooled` of [1, features] by CLIP."""
         key = (*prompts.clip_ids[0].tolist(), *prompts.t5_ids[0].tolist())
         return self.encoded_once(key, lambda: self._encode(prompts))
+
+    def with_image_prompts(self, text: TextConditioning, prompts: ImagePrompts | None) -> TextConditioning:
+        """Let the tokens of the images follow those of the prompt, as `FluxPriorReduxPipeline` does.
+
+        What it returns for each image, the prompt's tokens and pooled features too, is multiplied by the image's scale
+        and added up. Raises EngineFailed, `adapter_unfit`, for IP-Adapters that give other numbers of tokens.
+        """
+        if prompts is None:
+            return text
+        if len({tokens.shape for tokens in prompts.tokens}) > 1:
+            raise EngineFailed("The IP-Adapters of the request give other numbers of tokens.", code="adapter_unfit")
+        embeds = [
+            torch.cat([text.embeds, tokens.to(text.embeds)], dim=1) * scale
+            for tokens, scale in zip(prompts.tokens, prompts.scales, strict=True)
+        ]
+        pooled = None if text.pooled is None else text.pooled * sum(prompts.scales)
+        return replace(text, embeds=torch.stack(embeds).sum(dim=0), pooled=pooled)
 
     def _encode(self, prompts: FluxPrompt) -> TextConditioning:
         device = self.hardware.device

@@ -5,7 +5,7 @@ from __future__ import annotations
 from inpainting.core.settings_table import DEFAULT_STRENGTH
 from inpainting.families import register
 from inpainting.families.declaration import ControlNetSupport
-from inpainting.families.flux.declaration import flux_family
+from inpainting.families.flux.declaration import REDUX, flux_family
 
 FLUX_DEV = register(
     flux_family(
@@ -19,6 +19,7 @@ FLUX_DEV = register(
         steps=28,
         guidance_scale=3.5,
         strength=DEFAULT_STRENGTH,  # at 1 it sees nothing of what it repaints
+        image_prompts=REDUX,
         controlnet=ControlNetSupport(
             class_name="FluxControlNetModel",
             network="inpainting.families.flux_dev.controlnet:FluxControlNetModel",

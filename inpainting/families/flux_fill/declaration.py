@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inpainting.families import register
-from inpainting.families.flux.declaration import flux_family
+from inpainting.families.flux.declaration import REDUX, flux_family
 
 FLUX_FILL = register(
     flux_family(
@@ -17,5 +17,6 @@ FLUX_FILL = register(
         steps=50,
         guidance_scale=30.0,
         fills=True,
+        image_prompts=REDUX,
     )
 )

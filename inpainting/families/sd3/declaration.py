@@ -5,7 +5,7 @@ from __future__ import annotations
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import FLOW_SCHEDULERS
 from inpainting.families import register
-from inpainting.families.declaration import LoraSupport, ModelFamily
+from inpainting.families.declaration import ControlNetSupport, LoraSupport, ModelFamily
 from inpainting.families.layouts import Component, DiffusersLayout
 from inpainting.families.z_image.declaration import LORA_PREFIXES
 
@@ -66,6 +66,14 @@ SD3 = register(
             not_read=r"transformer\.transformer_blocks\.(.*\.alpha\Z|(?!.*\.lora_[AB]))|(?!transformer\.|text_encoder(_2)?\.)",
             original_name="inpainting.families.sd3.lora_names:original_name",
             base_models=r"sd[-_ ]?3|stable[-_ ]diffusion[-_ ]3|mmdit",
+        ),
+        controlnet=ControlNetSupport(
+            class_name="SD3ControlNetModel",
+            network="inpainting.families.sd3.controlnet:SD3ControlNetModel",
+            tensors=(r"\Apos_embed_input\.proj\.", r"\Acontrolnet_blocks\.\d"),
+            configuration="inpainting.families.sd3.controlnet_files:configuration",
+            kinds=frozenset(),  # no Union is published
+            is_converted=True,
         ),
     )
 )

@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
-from inpainting.core.request import PaintSettings
+from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
+from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, RequestedControl
 from inpainting.engines.diffusion.conditioning.prompt_weights import ignored_weights
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
+from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.families.flux.network import pad_or_truncate, read_by_t5
+from inpainting.families.sd3 import controlnet
 from inpainting.families.z_image.network import ZImage, ZImagePrompts
 from inpainting.networks.device.hardware import Hardware
 
@@ -82,6 +85,12 @@ class StableDiffusion3(ZImage):
         pooled = torch.cat([output.text_embeds for output in outputs], dim=-1)
         return torch.cat([padded, by_t5], dim=1), pooled
 
+    @torch.inference_mode()
+    def control(
+        self, network: Any, control: RequestedControl, request: InpaintRequest, codec: LatentCodec
+    ) -> ControlNetConditioning:
+        return controlnet.condition(network, self.transformer, control, request, codec, self.spec.label)
+
     # Predict
 
     @torch.inference_mode()
@@ -90,17 +99,20 @@ class StableDiffusion3(ZImage):
         group, dtype = group_of(samples), self.transformer.dtype
         latents, times = group.model_input.to(dtype), group.timesteps
         embeds, pooled = group.once(("text", dtype), lambda: self._texts_of(samples))
-        answers = [
-            self.step_network(
-                hidden_states=latents[part],
-                timestep=times[part],
-                encoder_hidden_states=embeds[part],
-                pooled_projections=pooled[part],
+        controls = [sample.controls for sample in samples for _ in range(sample.rows)]
+        answers: list[torch.Tensor] = []
+        for part in self.parts_of(len(latents)):
+            inputs = latents[part], times[part], embeds[part], pooled[part]
+            added = controlnet.block_samples(self.transformer, controls[part], *inputs)
+            answers += self.step_network(
+                hidden_states=inputs[0],
+                timestep=inputs[1],
+                encoder_hidden_states=inputs[2],
+                pooled_projections=inputs[3],
+                block_controlnet_hidden_states=added,
                 return_dict=False,
             )[0]
-            for part in self.parts_of(len(latents))
-        ]
-        return list(torch.cat(answers).float().split([sample.rows for sample in samples]))
+        return list(torch.stack(answers).float().split([sample.rows for sample in samples]))
 
     def _texts_of(self, samples: Sequence[DenoisingState]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the texts of this step, [rows, tokens, features] and [rows, features]."""

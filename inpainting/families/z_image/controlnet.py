@@ -25,6 +25,7 @@ from inpainting.engines.diffusion.conditioning.controlnet import (
     kind_of_image,
     unfit,
 )
+from inpainting.engines.diffusion.conditioning.transformer_controlnet import move_to_device
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE
 from inpainting.engines.diffusion.sample_inputs import SampleInputs
@@ -123,9 +124,7 @@ def sharing(network: Any, transformer: Any) -> Iterator[None]:
 
     Afterwards it keeps none of the model in memory, which may be evicted before it.
     """
-    hook = getattr(transformer, "_hf_hook", None)
-    if hook is not None:  # the weights wait in the machine's memory for a call of the transformer
-        hook.pre_forward(transformer)
+    move_to_device(transformer)
     network.from_transformer(network, transformer)
     try:
         yield

@@ -80,6 +80,9 @@ NEW = {
     "unet/qwen-image-Q8_0.gguf": (f"checkpoint qwen-image{QWEN2_5}, qwen-image-q8_0"),
     "vae/sdxl_vae.safetensors": "vae sdxl, sdxl_vae",
     "vae/vae-ft-mse-840000-ema-pruned.safetensors": "vae sd, vae-ft-mse-840000-ema-pruned",
+    "style_models/flux1-redux-dev.safetensors": (
+        "ip-adapter flux-dev with sigclip_vision_patch14_384.safetensors, flux1-redux-dev"
+    ),
     "ipadapter/ip-adapter_sd15.safetensors": f"ip-adapter sd with {VIT_H}, ip-adapter_sd15-2",
     "ipadapter/ip-adapter_sd15_vit-G.safetensors": f"ip-adapter sd with {VIT_G}, ip-adapter_sd15_vit-g",
     "ipadapter/ip-adapter-plus_sd15.safetensors": f"ip-adapter sd with {VIT_H}, ip-adapter-plus_sd15",
@@ -117,6 +120,13 @@ NEW = {
     "controlnet/FLUX.1-dev-ControlNet-Union-Pro.safetensors": (
         "controlnet union for flux-dev, flux.1-dev-controlnet-union-pro"
     ),
+    **{
+        f"controlnet/sd3.5_large_controlnet_{name}.safetensors": (
+            f"controlnet {kind} for sd3, sd3.5_large_controlnet_{name}"
+        )
+        for name, kind in (("canny", "canny"), ("depth", "depth"), ("blur", "tile"))
+    },
+    "controlnet/SD3-Controlnet-Inpainting.safetensors": "controlnet inpaint for sd3, sd3-controlnet-inpainting",
     "controlnet/FLUX.1-dev-ControlNet-Depth.safetensors": (
         "controlnet depth for flux-dev, flux.1-dev-controlnet-depth"
     ),
@@ -273,6 +283,9 @@ LEFT = {
         "It is the image encoder CLIP-ViT-bigG, which is added together with an IP-Adapter."
     ),
     "clip_vision/sigclip_vision_patch14_384.safetensors": (
+        "It is the image encoder SigLIP-SO400M, which is added together with an IP-Adapter."
+    ),
+    "clip_vision/siglip-so400m-patch14-224.safetensors": (
         "It is an image encoder of another kind than the IP-Adapters that are supported take."
     ),
     "ipadapter/ip-adapter-faceid_sd15.safetensors": (
@@ -293,12 +306,13 @@ LEFT = {
         "image, and is not supported."
     ),
     "controlnet/flux-canny-controlnet-v3.safetensors": (
-        "It is a ControlNet for a transformer, such as those of XLabs and of Stable Diffusion 3, which is not "
-        "supported."
+        "It is a ControlNet for a transformer, such as those of XLabs, which is not supported."
+    ),
+    "controlnet/some-controlnet-sd3.safetensors": (
+        "some-controlnet-sd3.safetensors is no ControlNet of a published shape for Stable Diffusion 3."
     ),
     "controlnet/t2iadapter_canny_sd15v2.safetensors": "It is a T2I-Adapter, which is not supported.",
     "controlnet/control-lora-canny-rank256.safetensors": "It is a Control-LoRA, which is not supported.",
-    "style_models/flux1-redux-dev.safetensors": "It is FLUX.1 Redux, which is not supported.",
     "upscale_models/4x-UltraSharp.safetensors": "No model or adapter that is supported holds “model.0.weight”.",
     "inpaint/big-lama.pt": (
         "A .pt file may hold a pickle, which can run any program. Its name is that of LaMa, which “python "

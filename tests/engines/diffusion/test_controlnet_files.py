@@ -18,11 +18,21 @@ from inpainting.catalog.specs import ControlImageKind, Kind
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
 from inpainting.families.flux_dev import controlnet_files as flux_files
 from inpainting.families.qwen_image import controlnet_files as qwen_image_files
+from inpainting.families.sd3 import controlnet_files as sd3_files
+from inpainting.families.sd3.controlnet import SD3ControlNetModel
 from inpainting.families.z_image import controlnet_files as z_image_files
 from inpainting.models import InferenceModel
 from tests.engines.diffusion.pipelines import CPU
 from tests.support import comfyui_files, tiny_adapters
 from tests.support.published_headers import scaled, write_sparse
+
+SD3_NAMES = {
+    ".attn.to_out.0.": ".attn.proj.",
+    ".norm1.linear.": ".adaLN_modulation.1.",
+    ".ff.net.0.proj.": ".mlp.fc1.",
+    ".ff.net.2.": ".mlp.fc2.",
+}
+"""Parts of the names of layers in diffusers -> those of Stability AI's files."""
 
 
 def added(path: Path, family: str, control: str) -> Any:
@@ -103,6 +113,50 @@ def test_one_of_flux_is_told_by_its_tensors(
     assert_same(added(path, "flux-dev", control), network)
 
 
+@pytest.mark.parametrize("control", ["canny", "depth", "tile"])
+def test_one_of_stability_ai_in_its_own_names_is_the_network_that_was_saved(
+    db: None, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, control: str
+) -> None:
+    settings.MODELS_DIR = tmp_path / "models"
+    monkeypatch.setattr(sd3_files, "HEAD_WIDTH", 16)
+    network = tiny_adapters.sd3_controlnet(
+        inpaints=False, reads_text=False, sample_size=128, caption_projection_dim=48, dual_attention_layers=[]
+    )
+    tensors, renamed = network.state_dict(), dict[str, torch.Tensor]()
+    for name, tensor in tensors.items():
+        if ".attn.to_q." in name:
+            parts = [tensors[name.replace("to_q", f"to_{way}")] for way in "qkv"]
+            renamed[name.replace("to_q", "qkv")] = torch.cat(parts)
+        elif ".attn.to_k." not in name and ".attn.to_v." not in name:
+            for ours, theirs in SD3_NAMES.items():
+                name = name.replace(ours, theirs)
+            renamed[name] = tensor
+    assert len(renamed) < len(tensors)
+    path = tmp_path / f"sd3.5_large_controlnet_{control}.safetensors"
+    save_file({**renamed, "control_type": torch.tensor(1)}, path)
+    assert_same(added(path, "sd3", control), network)
+
+
+@pytest.mark.parametrize("shape", [{}, {"dual_attention_layers": [0], "qk_norm": "rms_norm", "num_layers": 3}])
+def test_one_of_sd3_in_the_names_of_diffusers_is_told_by_its_tensors(
+    db: None, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, shape: dict[str, Any]
+) -> None:
+    settings.MODELS_DIR = tmp_path / "models"
+    monkeypatch.setattr(sd3_files, "HEAD_WIDTH", 16)
+    network = tiny_adapters.sd3_controlnet(**{"dual_attention_layers": [], "sample_size": 128, **shape})
+    path = tmp_path / "sd3-inpainting.v1.safetensors"
+    save_file(network.state_dict(), path)
+    assert_same(added(path, "sd3", "inpaint"), network)
+
+
+def test_the_configuration_of_one_for_sd35_large_gives_the_network_of_its_file(tmp_path: Path) -> None:
+    """With as many numbers as the published files of 8.6 GB, which are in float32."""
+    path = write_sparse(tmp_path / "canny.safetensors", comfyui_files.sd3_controlnet())
+    with torch.device("meta"):
+        network = SD3ControlNetModel.from_config(single_file_configuration(path, "sd3", Kind.CONTROLNET))
+    assert round(4 * sum(tensor.numel() for tensor in network.parameters()) / 1e9, 1) == 8.6
+
+
 @pytest.mark.parametrize(
     ("layers", "places"), [(6, [0, 5, 10, 15, 20, 25]), (15, [*range(0, 30, 2)]), (3, [0, 10, 20])]
 )
@@ -115,12 +169,13 @@ def test_the_layers_on_which_a_published_file_acts_follow_from_their_number(
     assert (configuration["dim"], configuration["n_heads"]) == (3840, 30)
 
 
-@pytest.mark.parametrize("family", ["z-image", "qwen-image", "flux-dev"])
+@pytest.mark.parametrize("family", ["z-image", "qwen-image", "flux-dev", "sd3"])
 def test_quantised_weights_are_refused(tmp_path: Path, family: str) -> None:
     tensors = {
         "z-image": lambda: comfyui_files.z_image_fun(15, 33),
         "qwen-image": lambda: comfyui_files.qwen_controlnet(68),
         "flux-dev": lambda: comfyui_files.flux_controlnet(68),
+        "sd3": comfyui_files.sd3_controlnet,
     }[family]()
     path = write_sparse(tmp_path / "fp8.safetensors", scaled(tensors))
     with pytest.raises(ModelRefused, match=r"quantised weights \(F8_E4M3\): take it in 16 or 32 bits"):
@@ -129,7 +184,13 @@ def test_quantised_weights_are_refused(tmp_path: Path, family: str) -> None:
 
 @pytest.mark.parametrize(
     ("family", "other"),
-    [("z-image", "sdxl"), ("z-image", "flux-fill"), ("qwen-image", "z-image"), ("flux-dev", "qwen-image")],
+    [
+        ("z-image", "sdxl"),
+        ("z-image", "flux-fill"),
+        ("qwen-image", "z-image"),
+        ("flux-dev", "qwen-image"),
+        ("sd3", "z-image"),
+    ],
 )
 def test_one_for_another_family_is_refused(db: None, tmp_path: Path, family: str, other: str) -> None:
     folder = tmp_path / "union"

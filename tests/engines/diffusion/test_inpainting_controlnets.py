@@ -26,6 +26,7 @@ from tests.support.fakes import OneModel
 
 INPAINTING = {
     "flux-dev": ControlImageKind.INPAINT,
+    "sd3": ControlImageKind.INPAINT,
     "z-image": ControlImageKind.UNION,
     "qwen-image": ControlImageKind.INPAINT,
 }
@@ -89,10 +90,10 @@ def test_it_fills_the_hole_by_its_surroundings_and_changes_no_pixel_outside(
 
 def test_its_plan_starts_from_noise_and_lists_what_it_does_not_read(catalog: WithControlNet) -> None:
     sent, slug = plain_flow.request(), catalog.controlnet.slug
-    filling = plan_of(catalog, sent.image, sent.mask, control=slug, control_type="inpaint", clip_skip=2)
+    filling = plan_of(catalog, sent.image, sent.mask, control=slug, control_type="inpaint", use_karras_sigmas=True)
     assert filling.settings.strength == 1
     assert f"control_image was not read: the input of {slug} is computed from the image." in filling.warnings
-    assert "clip_skip" in filling.ignored
+    assert "use_karras_sigmas" in filling.ignored
     for changes in ({}, {"control": slug, "control_type": "inpaint", "control_strength": 0.0}):
         assert plan_of(catalog, sent.image, sent.mask, **changes).settings.strength == 0.75
     asked = {"control": slug, "control_type": "inpaint", "strength": 0.5}

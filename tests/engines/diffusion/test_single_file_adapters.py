@@ -12,7 +12,7 @@ import pytest
 import torch
 from django.core.management import CommandError, call_command
 from safetensors.torch import load_file, save_file
-from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, SiglipVisionConfig, SiglipVisionModel
 
 from inpainting import families
 from inpainting.catalog import configurations
@@ -175,6 +175,17 @@ def test_the_configuration_of_an_image_encoder_gives_the_network_of_its_file(
     shapes = {name: tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
     assert {name: shapes[name] for name in tensors} == {name: shape for name, (_, shape) in tensors.items()}
     assert sum(tensor.numel() for tensor in encoder.parameters()) == numbers
+
+
+def test_the_configuration_of_siglip_gives_the_network_of_its_file(tmp_path: Path) -> None:
+    """With as many numbers as the published file, which is in float16."""
+    tensors = comfyui_files.siglip_vision()
+    path = write_sparse(tmp_path / "encoder.safetensors", tensors)
+    with torch.device("meta"):
+        encoder = SiglipVisionModel(SiglipVisionConfig(**image_encoders.configuration(path)))
+    shapes = {f"vision_model.{name}": tuple(tensor.shape) for name, tensor in encoder.state_dict().items()}
+    assert {name: shapes[name] for name in tensors} == {name: shape for name, (_, shape) in tensors.items()}
+    assert sum(tensor.numel() for tensor in encoder.parameters()) == 856_451_200 // 2
 
 
 def test_a_file_of_another_kind_is_refused(db: None, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from inpainting import families
 from inpainting.api.compat.fooocus.body import ControlType, GenerateBody, ImagePrompt
 from inpainting.api.compat.fooocus.settings import Notes
 from inpainting.api.images import ImageRole, SentImage
@@ -60,7 +61,6 @@ def adapter_for(prompt: ImagePrompt, model: str | None, catalog: Catalog) -> str
     if row is None or prompt.cn_type not in IMAGE_PROMPTS:
         return None
     is_face = prompt.cn_type is ControlType.FACE_SWAP
-    adapters = [
-        adapter for adapter in catalog.adapters if adapter.kind == Kind.IP_ADAPTER and adapter.family == row.family
-    ]
+    family = families.image_prompt_family(row.family)
+    adapters = [adapter for adapter in catalog.adapters if adapter.kind == Kind.IP_ADAPTER and adapter.family == family]
     return next((adapter.slug for adapter in adapters if ("face" in adapter.slug) == is_face), None)

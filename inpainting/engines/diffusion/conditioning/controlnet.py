@@ -5,7 +5,7 @@ L. Zhang et al., "Adding Conditional Control to Text-to-Image Diffusion Models" 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,10 +156,23 @@ def conditioning_image(
     )
 
 
-def control_latents(control: RequestedControl, request: InpaintRequest, codec: LatentCodec) -> torch.Tensor:
-    """Return the control image of a transformer's ControlNet as latents, [1, c, h, w] in float32."""
+def signed(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """0 to 1 -> -1 to 1."""
+    return 2 * pixels - 1
+
+
+def control_latents(
+    control: RequestedControl,
+    request: InpaintRequest,
+    codec: LatentCodec,
+    normalise: Callable[[NDArray[np.float32]], NDArray[np.float32]] = signed,
+) -> torch.Tensor:
+    """Return the control image of a transformer's ControlNet as latents, [1, c, h, w] in float32.
+
+    normalise: makes of pixels from 0 to 1 what the VAE encodes.
+    """
     pixels = conditioning_image(control.spec, control.use, request, control.image)
-    return codec.encode(torch.from_numpy(2 * pixels - 1).permute(2, 0, 1)[None], None)
+    return codec.encode(torch.from_numpy(normalise(pixels)).permute(2, 0, 1)[None], None)
 
 
 def to_unit_range(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

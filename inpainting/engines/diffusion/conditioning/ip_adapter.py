@@ -1,5 +1,7 @@
 """IP-Adapters: an image as a prompt, through cross-attention layers that are added to a UNet during a step.
 
+For a transformer it becomes tokens of the text: the family's `ImagePromptSupport` names what loads it.
+
 H. Ye et al., "IP-Adapter: Text Compatible Image Prompt Adapter for Text-to-Image Diffusion Models" (2023, arXiv
 2308.06721). The layers and the projections are diffusers'; this module encodes the image, adds the layers and
 removes them.
@@ -10,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
@@ -52,14 +54,39 @@ Layer = tuple[Any, IPAdapterAttnProcessor2_0]
 class ImagePrompts:
     """The image prompts of one generation, one for each of its IP-Adapters, in order.
 
-    tokens: of each, [rows, 1, tokens, features], the unguided row first. layers: the UNet's cross-attention layers,
-    each with the processor that attends to all of the tokens.
+    tokens: of each, [rows, 1, tokens, features], the unguided row first; for a transformer [1, tokens, features].
+    layers: a UNet's cross-attention layers, each with the processor that attends to all of the tokens.
     """
 
-    adapters: tuple[LoadedIPAdapter, ...]
+    adapters: tuple[ImagePromptEncoder, ...]
     tokens: tuple[torch.Tensor, ...]
     scales: tuple[float, ...]
     layers: list[Layer]
+
+
+class ImagePromptEncoder(Protocol):
+    """An IP-Adapter in memory, whose tokens are for layers of a UNet or follow the text of a transformer."""
+
+    def parameters(self) -> Iterator[torch.Tensor]:
+        """All weights, as `torch.nn.Module.parameters` gives them."""
+        ...
+
+    def buffers(self) -> Iterator[torch.Tensor]: ...
+
+    def encode_image(self, image: Image.Image) -> torch.Tensor:
+        """The tokens of an image, as in `ImagePrompts`, with as many rows as there can be."""
+        ...
+
+    def has_processors(self, network: Any) -> bool:
+        """Whether `attention_processors` need not make them."""
+        ...
+
+    def attention_processors(self, network: Any) -> list[Layer]:
+        """The network's cross-attention layers, each with its processor; none for a transformer.
+
+        Raises EngineFailed, `adapter_unfit`.
+        """
+        ...
 
 
 class RowScale:
@@ -123,37 +150,38 @@ class LoadedIPAdapter:
     @serialize
     def _make_processors(self, unet: Any) -> list[Layer]:
         if token_features(self.projection) != unet.config.cross_attention_dim:
-            raise self._unfit_error()
+            raise unfit(self.slug)
         tensors = {"image_proj": self.count_tensors, "ip_adapter": self.layers}
         try:
             processors = unet._convert_ip_adapter_attn_to_diffusers([tensors])
         except (KeyError, ValueError, RuntimeError) as error:
             if is_out_of_memory(error):
                 raise
-            raise self._unfit_error() from error
+            raise unfit(self.slug) from error
         found = [
             (unet.get_submodule(name.removesuffix(".processor")), processor)
             for name, processor in processors.items()
             if isinstance(processor, IPAdapterAttnProcessor2_0)
         ]
         if 2 * len(found) != len(self.layers):
-            raise self._unfit_error()
+            raise unfit(self.slug)
         return found
 
-    def _unfit_error(self) -> EngineFailed:
-        return EngineFailed(
-            f"The IP-Adapter {self.slug} does not fit this model: it was made for one of another shape.",
-            code="adapter_unfit",
-        )
+
+def unfit(slug: str) -> EngineFailed:
+    """Return the error for an IP-Adapter of another shape."""
+    return EngineFailed(
+        f"The IP-Adapter {slug} does not fit this model: it was made for one of another shape.", code="adapter_unfit"
+    )
 
 
 def encode_prompts(
-    loaded: Mapping[str, LoadedIPAdapter], request: InpaintRequest, unet: Any, rows: int
+    loaded: Mapping[str, ImagePromptEncoder], request: InpaintRequest, network: Any, rows: int
 ) -> ImagePrompts | None:
-    """Encode a request's image prompts for a UNet; None where all scales are 0.
+    """Encode a request's image prompts for a UNet or transformer; None where all scales are 0.
 
     loaded: the IP-Adapters by their slugs. rows: 2 where there is guidance, else 1.
-    Raises EngineFailed: `ip_adapter_image_missing`; `adapter_unfit` if an adapter is for UNets of another shape.
+    Raises EngineFailed: `ip_adapter_image_missing`; `adapter_unfit` if an adapter is for networks of another shape.
     """
     adapters, tokens, scales = [], [], []
     named = zip(IP_ADAPTERS.images, request.settings.ip_adapter_uses, strict=False)
@@ -165,13 +193,13 @@ def encode_prompts(
                 code="ip_adapter_image_missing",
             )
         adapter = loaded[use.slug]
-        adapter.attention_processors(unet)  # raises unless the adapter fits
+        adapter.attention_processors(network)  # raises unless the adapter fits
         adapters.append(adapter)
         tokens.append(adapter.encode_image(Image.fromarray(to_rgb8(image)))[-rows:])
         scales.append(use.scale)
     if not adapters:
         return None
-    layers = join_layers([adapter.attention_processors(unet) for adapter in adapters])
+    layers = join_layers([adapter.attention_processors(network) for adapter in adapters])
     return ImagePrompts(tuple(adapters), tuple(tokens), tuple(scales), layers)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from math import ceil
+from typing import Any
 
 import torch
 
@@ -30,6 +31,26 @@ def latents_without_hole(request: InpaintRequest, codec: LatentCodec) -> torch.T
     return torch.cat([kept, (inputs.mask <= 0.5).float()], dim=1)
 
 
+def move_to_device(transformer: Any) -> None:
+    """Have the weights of a transformer where they compute, before a layer of it is called from outside.
+
+    They may wait in the machine's memory for a call of the transformer.
+    """
+    hook = getattr(transformer, "_hf_hook", None)
+    if hook is not None:
+        hook.pre_forward(transformer)
+
+
+def place_evenly(block: int, blocks: int, count: int) -> int:
+    """Return which of a ControlNet's `count` outputs is added to a block, as FLUX.1 and Qwen-Image spread them."""
+    return block // ceil(blocks / count)
+
+
+def place_by_share(block: int, blocks: int, count: int) -> int:
+    """Return which of a ControlNet's `count` outputs is added to a block, as Stable Diffusion 3 spreads them."""
+    return int(block / (blocks / count))
+
+
 class BlockSamples:
     """The sum of ControlNets' outputs for each row of a step batch. Rows that none was added to have 0."""
 
@@ -50,15 +71,15 @@ class BlockSamples:
         for total, output in zip(totals, outputs, strict=True):
             total.index_add_(0, places, output if sources is None else output[sources])
 
-    def spread(self, blocks: int) -> list[torch.Tensor] | None:
-        """Return the sum for each of a transformer's blocks, over which each ControlNet's are spread evenly.
+    def spread(self, blocks: int, place: Callable[[int, int, int], int] = place_evenly) -> list[torch.Tensor] | None:
+        """Return the sum for each of a transformer's blocks, over which each ControlNet's are spread by `place`.
 
         None where nothing was added. As diffusers' transformers spread them.
         """
         found = list(self._totals.values())
         if not found:
             return None
-        chosen = [tuple(block // ceil(blocks / len(samples)) for samples in found) for block in range(blocks)]
+        chosen = [tuple(place(block, blocks, len(samples)) for samples in found) for block in range(blocks)]
         sums = {
             places: reduce(torch.add, [samples[place] for samples, place in zip(found, places, strict=True)])
             for places in dict.fromkeys(chosen)

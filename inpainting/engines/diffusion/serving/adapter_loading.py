@@ -38,7 +38,8 @@ def load_adapter(spec: ModelSpec, hardware: Hardware) -> Any:
         check_adapter(spec.path, spec.family, spec.kind)
         with hardware.copying():
             if spec.kind is Kind.IP_ADAPTER:
-                return ip_adapter.load(spec, hardware)
+                support = families.get(spec.family).image_prompts
+                return (ip_adapter.load if support is None else support.load_function())(spec, hardware)
             return load_network(spec.path, spec.kind, hardware)
     except ModelRefused as error:
         raise EngineFailed(f"{name} is refused: {error.message}", code="adapter_refused") from error

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from inpainting import families
-from inpainting.catalog.specs import Kind, ModelSpec
+from inpainting.catalog.specs import ADAPTER_LABELS, Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion import previews
 from inpainting.engines.diffusion.conditioning import controlnet, ip_adapter
@@ -153,7 +153,7 @@ class Admission:
 
     def _encode(self, job: Job, model: LatentModel, chunk_count: int) -> TextConditioning:
         """Encode the text and choose the backend: one backend computes all steps of all images of a job."""
-        job.text = model.encode_request(job.prompts, job.request)
+        job.text = model.with_image_prompts(model.encode_request(job.prompts, job.request), job.image_prompts)
         if job.prompts is not None:
             job.add_notes(*job.prompts.notes)
         if not job.needs_torch:
@@ -174,10 +174,12 @@ class Admission:
         job.add_notes(*model.loras.notes(loras))
         vae = job.adapters.network(Kind.VAE)
         controls, adapters = (job.adapters.networks_of(kind) for kind in (Kind.CONTROLNET, Kind.IP_ADAPTER))
-        takes_controls = model.unet is not None or families.get(model.spec.family).controlnet is not None
-        if (controls and not takes_controls) or (adapters and model.unet is None):
-            what = "no IP-Adapter" if takes_controls else "neither a ControlNet nor an IP-Adapter"
-            raise EngineFailed(f"{model.spec.label} takes {what}.", code="adapter_unfit")
+        family = families.get(model.spec.family)
+        for networks, support in ((controls, family.controlnet), (adapters, family.image_prompts)):
+            if networks and model.unet is None and support is None:
+                raise EngineFailed(
+                    f"{model.spec.label} takes no {ADAPTER_LABELS[networks[0].kind]}.", code="adapter_unfit"
+                )
         if vae is not None and job.vae is None:
             job.vae = self._network(vae)
         if job.controlnets is None:
@@ -185,7 +187,7 @@ class Admission:
         if adapters and job.image_prompts is None:
             rows = model.rows_for(job.request.settings)
             loaded = {spec.slug: self._network(spec) for spec in adapters}
-            job.image_prompts = ip_adapter.encode_prompts(loaded, job.request, model.unet, rows)
+            job.image_prompts = ip_adapter.encode_prompts(loaded, job.request, model.network, rows)
         model.loras.activate(loras)  # after all loading: evicting another LoRA deactivates these
 
     def _controlnets(

@@ -102,8 +102,9 @@ class Loads:
             self.memory.adapters[spec.slug] = LoadedAdapter(key.fingerprint, network, byte_count)
 
         family, hardware = families.get(spec.family), self.hardware
-        if spec.kind is Kind.CONTROLNET and family.controlnet is not None:
-            hardware = hardware_for(family, hardware)  # it has layers of the model's own network
+        has_transformer = {Kind.CONTROLNET: family.controlnet, Kind.IP_ADAPTER: family.image_prompts}.get(spec.kind)
+        if has_transformer is not None:
+            hardware = hardware_for(family, hardware)  # as the model's own network
         return Load(key, self._bytes_of(spec, key), partial(load_adapter, spec, hardware), keep)
 
     def lora(self, lora: ActiveLora, model: LatentModel) -> Load:

@@ -117,10 +117,10 @@ class ModelCache:
         return not (self.is_loading and self._builds_layers(adapters, model))
 
     def _builds_layers(self, adapters: ActiveAdapters, model: LatentModel) -> bool:
-        """Whether a job adds layers to its UNet, which would wait for a network that is being loaded."""
+        """Whether a job adds layers to its network, which would wait for a network that is being loaded."""
         adapter = adapters.network(Kind.IP_ADAPTER)
         loaded = None if adapter is None else self._loaded_adapter(adapter)
-        return loaded is not None and not loaded.network.has_processors(model.unet)
+        return loaded is not None and not loaded.network.has_processors(model.network)
 
     def get(self, spec: ModelSpec, in_use: InUse = NOTHING_IN_USE) -> Any:
         """The loaded `LatentModel`; waits until it is loaded. Objects not in use may be evicted for it.

@@ -160,7 +160,7 @@ def test_together_they_take_no_memory_beside_their_own(
     loaded = {slug: loop.cache.adapter(part) for slug, part in specs.items()}
     prompts = ip_adapter.encode_prompts(loaded, asked(PLAIN, PLUS), loop.cache.get(spec).unet, 2)
     assert prompts is not None
-    own = {weight.data_ptr() for adapter in prompts.adapters for weight in adapter.layers.values()}
+    own = {weight.data_ptr() for adapter in loaded.values() for weight in adapter.layers.values()}
     joined = {weight.data_ptr() for _, processor in prompts.layers for weight in processor.parameters()}
     assert joined <= own
     assert len(joined) > 1
