@@ -207,6 +207,16 @@ def test_a_mask_of_another_size_is_scaled_to_the_photo(page: Page, photo_file: P
 
 
 @ON_A_PHONE_TOO
+def test_a_photo_with_mask_in_its_name_is_opened_as_a_photo(page: Page, photo_file: Path, tmp_path: Path) -> None:
+    open_photo(page, photo_file)
+    drop(page, "#stage", written(np.full((100, 240, 3), 90, np.uint8), tmp_path / "masked-ball.png"))
+    expect(page.locator("#photo-name")).to_have_text("masked-ball.png")
+    deep = tmp_path / "deep.png"
+    Image.fromarray(np.full((64, 64), 40_000, np.uint16)).save(deep)
+    drop(page, "#stage", deep)
+    expect(page.locator("#photo-size")).to_have_text("64 × 64 · 16 bits kept")
+
+
 def test_a_mask_that_is_not_a_png_is_refused(page: Page, photo: Pixels, photo_file: Path, tmp_path: Path) -> None:
     open_photo(page, photo_file)
     drop(page, "#mask-zone", written(photo, tmp_path / "mask.jpg"))

@@ -234,7 +234,8 @@ function refresh() {
     const { name, width, height } = photos.photo
     $("photo-name").textContent = $("photo-name").title = name
     const framed = sizeOf(photos.photo, store.view.frame)
-    $("photo-size").textContent = isEmpty(store.view.frame) ? `${width} × ${height}` : `${width} × ${height} → ${framed.width} × ${framed.height}`
+    const size = isEmpty(store.view.frame) ? `${width} × ${height}` : `${width} × ${height} → ${framed.width} × ${framed.height}`
+    $("photo-size").textContent = [size, ...photos.notes].join(" · ")
     const covered = mask.coverage()
     const isWhole = !covered && settingsForm.edits
     const isFramed = !isEmpty(store.view.frame)

@@ -13,6 +13,8 @@ export class Refused extends Error {}
 /** @typedef {{file: File, shown: Blob, bitmap: ImageBitmap, name: string, width: number, height: number}} ReadPhoto
  *  shown: what the browser shows of the file */
 
+const SIMILAR = 0.02 // of the ratio of the sides
+
 /** @param {File} file @param {Limits} limits @returns {Promise<ReadPhoto>} */
 export async function readPhoto(file, limits) {
   if (!isPhoto(file)) {
@@ -64,6 +66,16 @@ export function sortFiles(files) {
   const mask = files.find((file) => /mask/i.test(file.name)) ?? null
   const photo = files.find((file) => file !== mask) ?? null
   return { photo, mask }
+}
+
+/** Whether a file that is dropped on a photo is its mask: by its name and the ratio of its sides.
+ *  @param {File} file @param {{width: number, height: number}} photo */
+export async function isMaskOf(file, photo) {
+  if (!/mask/i.test(file.name) || file.type !== "image/png") return false
+  const bitmap = await decode(file)
+  const { width, height } = bitmap
+  bitmap.close()
+  return Math.abs((width / height) / (photo.width / photo.height) - 1) < SIMILAR
 }
 
 /** The image in a file that the browser can show. @param {Blob & {name?: string}} file @param {string} [name] @returns {Promise<ImageBitmap>} */

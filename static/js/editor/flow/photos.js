@@ -6,7 +6,8 @@ import { rememberInAddress } from "editor/flow/address"
 import { EDITING, push, withState } from "editor/document/document"
 import { get as getImage, put } from "editor/document/images"
 import { displayable } from "editor/document/displayable"
-import { Refused, decode, readPhoto, sortFiles } from "editor/document/files"
+import { notesOn } from "editor/document/file_notes"
+import { Refused, decode, isMaskOf, readPhoto, sortFiles } from "editor/document/files"
 import { reportErrors, showMessage } from "editor/form/messages"
 
 /** @typedef {import("../document/operations.js").Operation} Operation */
@@ -25,6 +26,8 @@ export class Photos {
   /** @type {OpenPhoto | null} */
   photo = null
   url = "" // of what is shown of its file
+  /** @type {string[]} */
+  notes = [] // what is not seen of it
 
   #root
   #surface
@@ -62,9 +65,16 @@ export class Photos {
     if (store.document.step === "result") await resumed() // the draft's result may just be opening
     if (!(await this.#isFree())) return showMessage("photo", "The photo is still being sent. Wait a moment, or cancel it.")
     if (isBatch(files)) return batch.leave(sorted(files))
-    const { photo, mask } = this.photo || files.length > 1 ? sortFiles(files) : { photo: files[0], mask: null }
+    const { photo, mask } = await this.#sorted(files)
     if (photo) await this.take(photo)
     if (mask && this.photo) await this.takeMask(mask)
+  }
+
+  /** @param {File[]} files */
+  async #sorted(files) {
+    if (files.length > 1) return sortFiles(files)
+    const isMask = this.photo && (await isMaskOf(files[0], this.photo).catch(() => false)) // a damaged one is refused as a photo
+    return isMask ? { photo: null, mask: files[0] } : { photo: files[0], mask: null }
   }
 
   /** Opens a photo, or with `parent` the result `image` of that generation. `isStep`: at another step of the filmstrip.
@@ -163,6 +173,12 @@ export class Photos {
     URL.revokeObjectURL(this.url)
     this.photo = photo
     this.url = URL.createObjectURL(photo.shown)
+    this.notes = []
+    notesOn(photo.file, photo.shown).then((notes) => {
+      if (this.photo !== photo) return
+      this.notes = notes
+      this.#parts.onChange()
+    })
     this.state = "editing"
     mask.open(photo.bitmap, photo, { keepView: isStep })
     result.hide()
