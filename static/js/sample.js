@@ -5,6 +5,7 @@ import { dropzone, guardPage } from "dropzone"
 import { canUndo, push, undo } from "editor/document/document"
 import { shape, stroke } from "editor/document/operations"
 import { Store } from "editor/document/store"
+import { remember, remembered } from "editor/form/remembered"
 import { keep } from "pending_photo"
 
 /** @typedef {import("editor/document/operations").Stroke} Stroke */
@@ -208,6 +209,12 @@ async function bring([file]) {
   location.assign(/** @type {string} */ (root.dataset.signUpUrl))
 }
 
+for (const card of /** @type {NodeListOf<HTMLElement>} */ ($("task-cards").querySelectorAll("[data-task]"))) {
+  card.addEventListener("click", () => {
+    remember("settings", { ...remembered("settings"), task: card.dataset.task }) // the editor begins with it
+    $("own-photo").click()
+  })
+}
 dropzone(root, $("own-photo"), bring)
 guardPage(bring)
 refresh()

@@ -80,7 +80,9 @@ def test_without_a_pointer_the_rocket_is_marked_by_a_button_and_errors_are_shown
 @ON_A_PHONE_TOO
 def test_a_photo_that_a_visitor_brings_is_open_after_sign_up(visitor: Page, photo_file: Path) -> None:
     visitor.goto("/")
-    visitor.set_input_files("#own-photo", photo_file)
+    with visitor.expect_file_chooser() as chooser:
+        visitor.get_by_role("button", name="Extend Paint more around it").click()
+    chooser.value.set_files(photo_file)
     visitor.wait_for_url("**/accounts/signup/**")
     expect(visitor.get_by_text("opens when you are signed in")).to_contain_text(photo_file.name)
     visitor.get_by_label("Email").fill(next(emails))
@@ -89,5 +91,7 @@ def test_a_photo_that_a_visitor_brings_is_open_after_sign_up(visitor: Page, phot
     visitor.get_by_role("button", name="Create account").click()
     visitor.wait_for_selector("#editor[data-state=editing]")
     expect(visitor.locator("#photo-name")).to_have_text(photo_file.name)
+    expect(visitor.locator("#generate")).to_have_text("Extend")
+    expect(visitor.locator("#surface")).to_have_attribute("data-tool", "frame")
     kept = visitor.evaluate("import('pending_photo').then(({ pendingPhoto }) => pendingPhoto())")
     assert kept is None  # opened once

@@ -88,7 +88,12 @@ const hints = new Hints(mask, refresh)
 const maskFile = new MaskFile(
   { file: $("mask-file"), empty: $("mask-empty"), name: $("mask-name"), about: $("mask-about"), preview: $("mask-preview") }, mask, limits.maskBytes,
 )
-const tasks = new Tasks({ list: $("tasks"), form: $("settings"), canReplace: "canReplace" in $("settings").dataset }, taskChosen)
+const tasks = new Tasks({ list: $("tasks"), form: $("settings"), canReplace: "canReplace" in $("settings").dataset }, {
+  onChange: (task) => toolOfTask(task),
+  onChoose(task) {
+    if (task === "replace" && tasks.readsPrompt) $("prompt").focus()
+  },
+})
 const settingsForm = new SettingsForm($("settings"), {
   tasks, engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limits: limits.photo, constants, onChange: formChanged,
 })
@@ -194,17 +199,15 @@ toolbox.subscribe(() => {
 function taskOfTool(before) {
   const task = toolName === "frame" ? "extend" : before === "frame" && isEmpty(store.view.frame) ? otherTask : tasks.current
   if (task === tasks.current) return
-  if (task === "extend") otherTask = tasks.current
   tasks.current = task
   formChanged()
 }
 
 /** The tool goes with the task. @param {import("editor/form/tasks").Task} task */
-function taskChosen(task) {
+function toolOfTask(task) {
   if (task !== "extend") otherTask = task
   if (task === "extend") toolbox.choose("frame")
   else if (toolbox.tool.name === "frame") toolbox.choose("brush")
-  if (task === "replace" && tasks.readsPrompt) $("prompt").focus()
 }
 
 function showFrame() {
@@ -313,6 +316,13 @@ dropzone($("mask-zone"), $("mask-input"), ([file]) => photos.takeMask(file))
 guardPage(takeFiles)
 listen($("surface"), { view: mask, tool: toolbox, onHover: (screenPoint, point) => toolbox.hover(screenPoint, point) })
 for (const id of ["choose-photo", "change-photo"]) $(id).addEventListener("click", () => $("photo-input").click())
+for (const card of /** @type {NodeListOf<HTMLElement>} */ ($("task-cards").querySelectorAll("[data-task]"))) {
+  card.addEventListener("click", () => {
+    tasks.current = /** @type {import("editor/form/tasks").Task} */ (card.dataset.task)
+    formChanged()
+    $("photo-input").click()
+  })
+}
 $("take-photo").addEventListener("click", () => $("camera-input").click())
 $("more-close").addEventListener("click", () => {
   $("more").open = false

@@ -37,15 +37,18 @@ export class Tasks {
   #list
   #form
   #canReplace
+  #onChange
 
   /** `list` holds a radio button for each task, `form` shows the chosen one in data-task; `canReplace`: whether a model is
-   *  installed that reads prompts. `onChoose(task)` is called when the person has chosen.
+   *  installed that reads prompts. `onChange(task)` is called when it is another one, `onChoose(task)` when the person has
+   *  chosen one.
    *  @param {{list: HTMLElement, form: import("editor/form/settings_form").Form, canReplace: boolean}} parts
-   *  @param {(task: Task) => void} onChoose */
-  constructor({ list, form, canReplace }, onChoose) {
+   *  @param {{onChange: (task: Task) => void, onChoose: (task: Task) => void}} listeners */
+  constructor({ list, form, canReplace }, { onChange, onChoose }) {
     this.#list = list
     this.#form = form
     this.#canReplace = canReplace
+    this.#onChange = onChange
     for (const radio of this.#radios) {
       radio.addEventListener("change", () => {
         this.current = /** @type {Task} */ (radio.value)
@@ -53,7 +56,7 @@ export class Tasks {
         onChoose(this.current)
       })
     }
-    this.current = "remove"
+    this.#show("remove")
   }
 
   get current() {
@@ -61,6 +64,13 @@ export class Tasks {
   }
 
   set current(task) {
+    if (task === this.current) return
+    this.#show(task)
+    this.#onChange(task)
+  }
+
+  /** @param {Task} task */
+  #show(task) {
     this.#form.dataset.task = task
     for (const radio of this.#radios) radio.checked = radio.value === task
     const { prompt } = this.#form.elements
