@@ -266,6 +266,13 @@ def test_a_prompt_gives_two_results_and_their_settings_can_be_reopened(page: Pag
             page.get_by_role("link", name=f"Download result {number}").click()
         assert download.value.suggested_filename == f"astronaut-2-{number}.png"
     page.keyboard.press("Escape")
+    prompt = page.locator("#prompt")  # arrow up recalls what was used
+    prompt.fill("")
+    prompt.press("ArrowUp")
+    expect(prompt).to_have_value("a red bus")
+    prompt.press("ArrowDown")
+    expect(prompt).to_have_value("")
+    prompt.press("ArrowUp")
 
     open_details(page)
     recipe = page.locator(".recipe")

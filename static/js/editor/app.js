@@ -14,6 +14,7 @@ import { photoLimits } from "editor/document/files"
 import { Hints } from "editor/flow/hints"
 import { Commands } from "editor/input/commands"
 import { listen } from "editor/input/pointer"
+import { openPalette } from "editor/input/palette"
 import { zoomCommands } from "editor/input/zoom"
 import { Notices } from "editor/flow/notices"
 import { MaskFile } from "editor/flow/mask_file"
@@ -22,6 +23,7 @@ import { Opening } from "editor/flow/opening"
 import { Painting } from "editor/flow/painting"
 import { Photos } from "editor/flow/photos"
 import { Presets } from "editor/form/presets"
+import { PromptHistory } from "editor/form/prompt_history"
 import { Progress } from "editor/flow/progress"
 import { Queue } from "editor/flow/queue"
 import { remember, remembered } from "editor/form/remembered"
@@ -97,6 +99,7 @@ const tasks = new Tasks({ list: $("tasks"), form: $("settings"), canReplace: "ca
 const settingsForm = new SettingsForm($("settings"), {
   tasks, engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limits: limits.photo, constants, onChange: formChanged,
 })
+const prompts = new PromptHistory($("prompt"))
 const seed = new Seed({ field: $("seed"), lock: $("seed-lock"), dice: $("seed-dice") })
 new Presets({ list: $("presets"), name: $("preset-name"), save: $("preset-save") }, {
   current: () => settingsForm.reusable,
@@ -137,7 +140,7 @@ const photos = new Photos({ root, surface: $("surface") }, limits.photo, {
   leave: /** @returns {boolean} */ () => painting.leave(), onChange: refresh,
 })
 const painting = new Painting({
-  store, photos, mask, hole, progress, job, result, filmstrip, seed, settingsForm, tasks, draft: () => draft,
+  store, photos, mask, hole, progress, job, result, filmstrip, seed, settingsForm, tasks, prompts, draft: () => draft,
 })
 const describe = $("describe") && new Describe(
   { button: $("describe"), prompt: $("prompt"), message: $("described") },
@@ -182,9 +185,31 @@ commands.connect({
   generate: () => $("settings").requestSubmit(),
   back: { run: () => photos.back(), isEnabled: isDone },
   keep: { run: () => photos.useResult(), isEnabled: isDone },
+  palette: () => openPalette(paletteEntries()),
   "result-before": { run: () => result.flip(-1), isEnabled: isDone },
   "result-after": { run: () => result.flip(+1), isEnabled: isDone },
 })
+/** All that the palette finds. @returns {import("editor/input/palette").Entry[]} */
+function paletteEntries() {
+  const links = /** @type {HTMLAnchorElement[]} */ ([...document.querySelectorAll(".site-nav a, .account-menu a")])
+  const chosen = Object.entries(/** @type {Record<string, import("editor/form/settings_form").Settings>} */ (remembered("presets", {})))
+  return [
+    ...commands.runnable().map(({ id, label, keys }) => ({ label, kind: "Command", keys, run: () => commands.run(id) })),
+    ...settingsForm.fields().map(({ label, show }) => ({ label, kind: "Setting", run: show })),
+    ...chosen.map(([name, settings]) => ({ label: name, kind: "Preset", run: () => settingsForm.reuse(settings) })),
+    ...(tasks.canReplace ? prompts.all : []).map((prompt) => ({ label: prompt, kind: "Prompt", run: () => usePrompt(prompt) })),
+    ...links.map((link) => ({ label: link.innerText.trim(), kind: "Page", run: () => location.assign(link.href) })),
+  ]
+}
+
+/** @param {string} prompt */
+function usePrompt(prompt) {
+  if (!tasks.readsPrompt) tasks.current = "replace"
+  $("prompt").value = prompt
+  $("prompt").dispatchEvent(new Event("input", { bubbles: true }))
+  $("prompt").focus()
+}
+
 let toolName = toolbox.tool.name
 let otherTask = /** @type {import("editor/form/tasks").Task} */ ("remove") // than extending, which was chosen last
 toolbox.subscribe(() => {

@@ -43,6 +43,7 @@ export class Painting {
    *    mask: import("editor/flow/photos").MaskView, hole: Hole, progress: import("editor/flow/progress").Progress,
    *    job: import("job/job").Job, result: import("editor/flow/result").Result,
    *    filmstrip: import("editor/flow/filmstrip").Filmstrip, seed: {used: (seed: number) => void}, settingsForm: SettingsForm, tasks: import("editor/form/tasks").Tasks,
+   *    prompts: {add: (prompt: string) => void},
    *    draft: () => import("editor/document/draft").Draft | null}} parts
    *  of the editor; draft: null without an account */
   constructor(parts) {
@@ -69,7 +70,7 @@ export class Painting {
 
   /** Sends what is chosen. `keepsAtOnce`: the result is kept, so that the next stroke begins on it. */
   async generate({ keepsAtOnce = false } = {}) {
-    const { store, photos, mask, job, settingsForm, draft } = this.#parts
+    const { store, photos, mask, job, settingsForm, prompts, draft } = this.#parts
     if (job.isRunning || this.#isChecking) return
     this.#keepsAtOnce = keepsAtOnce
     this.#isChecking = true
@@ -80,6 +81,7 @@ export class Painting {
     this.#painted = await this.#entered()
     photos.edit()
     remember("settings", settingsForm.reusable)
+    prompts.add(String(settingsForm.values().prompt))
     await this.send(async () => {
       const request = await requestOf(...(await this.#content(engine)), store.document.request)
       store.update((document) => withState(document, { generation: null, step: "painting", request }))

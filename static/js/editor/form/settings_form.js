@@ -78,6 +78,18 @@ export class SettingsForm {
     this.#onChange = onChange
   }
 
+  /** The settings that can be changed now, by their labels; `show()` leads to one. */
+  fields() {
+    const shown = this.#inputs.filter((input) => input.name !== "prompt" && !input.disabled && !isHidden(input))
+    return shown.map((input) => ({
+      label: /** @type {string} */ (input.dataset.label),
+      show: () => {
+        openSections(input)
+        input.focus()
+      },
+    }))
+  }
+
   /** The fields to send. The prompt always, for it names the generation in the history; of the rest what has an effect.
    *  @param {{engine?: string}} options @returns {Record<string, string>} */
   values({ engine = this.#form.engine.value } = {}) {

@@ -79,6 +79,11 @@ export class Tasks {
     field.hidden = task === "remove" || !this.#canReplace
   }
 
+  /** Whether a model is installed that reads prompts. */
+  get canReplace() {
+    return this.#canReplace
+  }
+
   /** The prompt is read in this task. */
   get readsPrompt() {
     return this.current !== "remove" && this.#canReplace

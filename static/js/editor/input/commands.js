@@ -63,6 +63,7 @@ export const COMMANDS = [
   { id: "result-before", label: "The result before", keys: ["ArrowLeft"], group: IMAGE },
   { id: "result-after", label: "The next result", keys: ["ArrowRight"], group: IMAGE },
   { id: "help", label: "Keys", keys: ["?"], group: IMAGE },
+  { id: "palette", label: "Find a command, a setting or a page", keys: ["Ctrl+K"], group: IMAGE, inFields: true },
 
   { id: "crosshair", label: "Move the crosshair", group: WITHOUT, where: "surface", shown: "← → ↑ ↓, with Shift faster",
     keys: ["Left", "Right", "Up", "Down"].flatMap((way) => [`Arrow${way}`, `Shift+Arrow${way}`]) },
@@ -132,6 +133,13 @@ export class Commands {
       const isPressed = this.#handlers.get(command.id)?.isPressed?.()
       if (isPressed !== undefined) element.setAttribute("aria-pressed", String(isPressed))
     }
+  }
+
+  /** What can be run now, for the palette. @returns {{id: string, label: string, keys: string}[]} */
+  runnable() {
+    /** @param {Command} command */
+    const isListed = ({ id, where, keys }) => id !== "palette" && where !== "surface" && (keys ?? []).length > 0 && this.isEnabled(id) && !this.#handlers.get(id)?.end
+    return this.#table.filter(isListed).map(({ id, label, keys }) => ({ id, label, keys: shown(/** @type {string[]} */ (keys)[0], this.#isMac) }))
   }
 
   /** Connected commands, and gestures, for the help sheet: group, then label and keys of each.

@@ -1,0 +1,42 @@
+"""The palette finds commands, settings and pages by their words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.accessibility import violations
+from tests.browser.conftest import sign_up
+from tests.browser.editor_page import is_red, open_photo, paint_line
+
+pytestmark = pytest.mark.browser
+
+
+def test_the_palette_runs_a_command_shows_a_setting_and_opens_a_page(visitor: Page, photo_file: Path) -> None:
+    page = visitor
+    sign_up(page)
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.45, to_left=0.55)
+    field, options = page.get_by_label("Find a command"), page.locator(".palette-list li")
+    page.keyboard.press("Control+k")
+    field.fill("clear")
+    expect(options.first).to_contain_text("Clear")
+    assert violations(page) == []
+    field.press("Enter")
+    expect(field).to_have_count(0)
+    assert not is_red(page)
+    page.keyboard.press("Control+k")
+    field.fill("mask grow")
+    field.press("Enter")
+    expect(page.locator("#mask-grow")).to_be_focused()
+    page.keyboard.press("Control+k")
+    field.fill("nothing like this")
+    expect(page.get_by_text("Nothing has these words.")).to_be_visible()
+    field.fill("page")
+    expect(options).to_have_count(5)
+    field.press("ArrowDown")
+    expect(options.nth(1)).to_have_attribute("aria-selected", "true")
+    options.filter(has_text="History").click()
+    page.wait_for_url("**/history/")
