@@ -1,7 +1,5 @@
 // The session of the page: its CSRF token, and signing in again, in place, after it has ended.
 
-import { askToSignIn } from "sign_in"
-
 /** The account that the page was made for; "" where nobody is signed in. */
 export const account = document.body.dataset.account ?? ""
 
@@ -30,6 +28,7 @@ export function renew({ inBackground = false } = {}) {
 async function restored() {
   if (!account) return false
   if (await isSignedIn()) return true
+  const { askToSignIn } = await import("sign_in") // most pages never need it
   wasDismissed = !(await askToSignIn({ email: document.body.dataset.email, csrfToken, isSignedIn }))
   return !wasDismissed
 }

@@ -83,6 +83,7 @@ def test_states_of_the_editor(browser: Browser, site: Installation, screen: dict
         page.keyboard.press("?")
         found["keys"] = violations(page)
         page.get_by_role("button", name="Close").click()
+        press(page, "Brush")
         generate(page)
         found["result"] = violations(page)
         page.goto("/history/")

@@ -131,8 +131,8 @@ def test_auto_names_the_engine_and_the_models_are_listed_by_label(page: Page, ph
     expect(page.locator("#engine-help")).to_contain_text("with one, Other model paints what it says")
     enter_prompt(page, "a red bus")
     expect(engine.locator("option").first).to_have_text("Auto (Diffusion)")
-    expect(page.get_by_label("Steps")).to_have_attribute("placeholder", "30")
-    expect(page.get_by_label("Steps")).to_have_attribute("max", "150")
+    expect(page.get_by_label("Steps", exact=True)).to_have_attribute("placeholder", "30")
+    expect(page.get_by_label("Steps", exact=True)).to_have_attribute("max", "150")
     expect(page.get_by_label("Images")).to_have_attribute("max", "8")
 
 
@@ -185,7 +185,7 @@ def test_compatible_loras_are_offered_and_used(page: Page, photo_file: Path) -> 
     expect(page.locator("#generate-message")).to_have_text("The weight of a LoRA must be a number from -2 to 2.")
     page.get_by_label("Ink").fill("0.5")
     page.get_by_label("Fast").fill("1")
-    expect(page.get_by_label("Steps")).to_have_attribute("placeholder", "4")
+    expect(page.get_by_label("Steps", exact=True)).to_have_attribute("placeholder", "4")
     expect(page.get_by_label("Scheduler").locator("option").first).to_have_text("Default: LCM")
     expect(page.locator("#more-set")).to_contain_text("Ink 0.5")
     for label in ("Work width, px", "Work height, px"):
@@ -209,17 +209,17 @@ def test_a_number_out_of_range_is_reported_and_not_sent(page: Page, photo_file: 
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
     more_settings(page)
-    page.get_by_label("Steps").fill("151")
+    page.get_by_label("Steps", exact=True).fill("151")
     close_settings(page)
     start(page)
     expect(page.locator("#generate-message")).to_have_text("Steps must be a whole number from 1 to 150.")
-    expect(page.get_by_label("Steps")).to_be_focused()
-    expect(page.get_by_label("Steps")).to_have_attribute("aria-invalid", "true")
-    page.get_by_label("Steps").evaluate("input => input.scrollIntoView({ block: 'end' })")
+    expect(page.get_by_label("Steps", exact=True)).to_be_focused()
+    expect(page.get_by_label("Steps", exact=True)).to_have_attribute("aria-invalid", "true")
+    page.get_by_label("Steps", exact=True).evaluate("input => input.scrollIntoView({ block: 'end' })")
     start(page)
-    assert page.get_by_label("Steps").evaluate(IS_SEEN), "it lies under what stays at the bottom"
+    assert page.get_by_label("Steps", exact=True).evaluate(IS_SEEN), "it lies under what stays at the bottom"
     page.get_by_role("button", name="Back to the defaults").click()
-    expect(page.get_by_label("Steps")).to_have_value("")
+    expect(page.get_by_label("Steps", exact=True)).to_have_value("")
     expect(page.locator("#generate-message")).to_be_hidden()
     negative = page.get_by_label("Negative prompt")
     negative.evaluate("(box) => { box.value = 'x'.repeat(10_002) }")
@@ -298,7 +298,7 @@ def test_a_generation_submitted_through_the_api_opens_with_its_requested_setting
     page.goto(f"/?source={pk}")
     more_settings(page)
     expect(page.get_by_label("Quality", exact=True)).to_have_value("draft")
-    expect(page.get_by_label("Steps")).to_have_value("30")  # the default of the model, not of the draft
+    expect(page.get_by_label("Steps", exact=True)).to_have_value("30")  # the default of the model, not of the draft
     expect(page.get_by_label("Guidance scale")).to_have_value("7.5")
     expect(page.get_by_label("Prompt", exact=True)).to_have_value("a red bus " * 75)
     expect(page.get_by_label("VAE").locator("option").first).to_have_text("Default: soft")
@@ -362,7 +362,7 @@ def test_a_running_generation_is_cancelled(page: Page, photo_file: Path) -> None
     more_settings(page)
     page.get_by_label("Engine").select_option("diffusion")
     enter_prompt(page, "a red bus")
-    page.get_by_label("Steps").fill("150")
+    page.get_by_label("Steps", exact=True).fill("150")
     page.locator("#strength").fill("1")
     page.get_by_label("Images").fill("8")
     start(page)

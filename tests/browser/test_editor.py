@@ -528,8 +528,11 @@ def test_a_result_is_downloaded_in_each_format_and_its_request_copied_as_curl(pa
     with page.expect_download() as download:
         page.get_by_role("link", name="WebP", exact=True).click()
     assert b'"engine": "quick-fill"' in Path(download.value.path()).read_bytes()
+    page.get_by_role("button", name="Copy the image").click()
+    expect(page.locator("#copy-image")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.read().then(([item]) => item.types)") == ["image/png"]
     page.get_by_role("button", name="Copy as curl").click()
-    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    expect(page.locator("#copy-curl")).to_have_text("Copied")
     command = page.evaluate("navigator.clipboard.readText()")
     assert command.startswith(f"curl '{page.url.partition('?')[0]}api/img2img' \\\n")
     assert "--form-string 'engine=auto'" in command

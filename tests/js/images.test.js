@@ -5,7 +5,7 @@ import { createHash } from "node:crypto"
 import { test } from "node:test"
 
 import { get, put } from "editor/document/images"
-import { digestOf } from "editor/document/sha256"
+import { digestOf } from "editor/document/sha256_digest"
 
 const sha256 = (bytes) => createHash("sha256").update(bytes)
 

@@ -14,7 +14,6 @@ import { photoLimits } from "editor/document/files"
 import { Hints } from "editor/flow/hints"
 import { Commands } from "editor/input/commands"
 import { listen } from "editor/input/pointer"
-import { openPalette } from "editor/input/palette"
 import { zoomCommands } from "editor/input/zoom"
 import { Notices } from "editor/flow/notices"
 import { MaskFile } from "editor/flow/mask_file"
@@ -51,7 +50,7 @@ const $ = /** @type {import("dom").ById<{
   seed: HTMLInputElement, "seed-lock": HTMLButtonElement, "seed-dice": HTMLButtonElement, "preset-name": HTMLInputElement,
   "embed-settings": HTMLInputElement, "progress-bar": HTMLProgressElement, cancel: HTMLButtonElement, leave: HTMLButtonElement, notices: HTMLInputElement, "queue-clear": HTMLButtonElement, download: HTMLAnchorElement,
   details: HTMLAnchorElement, "choice-before": HTMLButtonElement, "choice-after": HTMLButtonElement, "compare-divider": HTMLButtonElement,
-  "compare-blink": HTMLButtonElement, "compare-difference": HTMLButtonElement, describe: HTMLButtonElement, "batch-use": HTMLButtonElement, "copy-curl": HTMLButtonElement,
+  "compare-blink": HTMLButtonElement, "compare-difference": HTMLButtonElement, describe: HTMLButtonElement, "batch-use": HTMLButtonElement, "copy-curl": HTMLButtonElement, "copy-image": HTMLButtonElement, "share-image": HTMLButtonElement,
   prompt: HTMLTextAreaElement, "photo-input": HTMLInputElement, "camera-input": HTMLInputElement, "mask-input": HTMLInputElement,
   "change-photo": HTMLButtonElement, generate: HTMLButtonElement, more: HTMLDetailsElement, "release-erases": HTMLInputElement,
 }>} */ (byId)
@@ -107,7 +106,7 @@ new Presets({ list: $("presets"), name: $("preset-name"), save: $("preset-save")
 })
 const downloads = new Downloads({
   formats: /** @type {NodeListOf<HTMLAnchorElement>} */ (document.querySelectorAll("[data-format]")), embed: $("embed-settings"), list: $("downloads"),
-  curl: $("copy-curl"), command: $("curl-command"),
+  curl: $("copy-curl"), command: $("curl-command"), copy: $("copy-image"), share: $("share-image"), main: $("download"),
 })
 const progress = new Progress(
   { root: $("progress"), bar: $("progress-bar"), text: $("progress-text"), detail: $("progress-detail"), cancel: $("cancel"), leave: $("leave") },
@@ -185,7 +184,7 @@ commands.connect({
   generate: () => $("settings").requestSubmit(),
   back: { run: () => photos.back(), isEnabled: isDone },
   keep: { run: () => photos.useResult(), isEnabled: isDone },
-  palette: () => openPalette(paletteEntries()),
+  palette: () => import("editor/input/palette").then(({ openPalette }) => openPalette(paletteEntries())),
   "result-before": { run: () => result.flip(-1), isEnabled: isDone },
   "result-after": { run: () => result.flip(+1), isEnabled: isDone },
 })
@@ -250,7 +249,7 @@ function refresh() {
   showWindow()
   toolbox.refresh() // and with it the state of the commands
   $("change-photo").disabled = !photos.photo
-  queue.seen(store.document.generation)
+  queue.shown = store.document.generation
   $("mask-input").disabled = busy || !photos.photo
   $("mask-zone").classList.toggle("disabled", busy || !photos.photo)
   $("no-model").hidden = !tasks.lacksModel

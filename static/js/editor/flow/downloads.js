@@ -1,5 +1,6 @@
 // The menu beside the download button: the shown result in other formats, with or without its settings, and as a command.
 
+import { fetchFile } from "api"
 import { element } from "dom"
 import { asCurl } from "editor/flow/curl"
 import { stem } from "format"
@@ -14,9 +15,17 @@ export class Downloads {
   #requested = {}
 
   /** @param {{formats: Iterable<HTMLAnchorElement>, embed: HTMLInputElement, list: HTMLElement, curl: HTMLButtonElement,
-   *    command: HTMLElement}} elements  formats: links with data-format; embed: a checkbox; curl: with data-url */
+   *    command: HTMLElement, copy: HTMLButtonElement, share: HTMLButtonElement, main: HTMLAnchorElement}} elements
+   *  formats: links with data-format; embed: a checkbox; curl: with data-url; main: the link to the result */
   constructor(elements) {
     this.#elements = elements
+    elements.copy.hidden = !window.ClipboardItem || !navigator.clipboard?.write // only over HTTPS, or on this machine
+    elements.copy.addEventListener("click", () => this.#copyImage())
+    elements.share.hidden = !navigator.canShare?.({ files: [new File([], "photo.png", { type: "image/png" })] })
+    elements.share.addEventListener("click", () => this.#share())
+    elements.main.addEventListener("dragstart", (event) => { // into a folder, in browsers that can
+      event.dataTransfer?.setData("DownloadURL", `image/png:${stem(this.#name)}.png:${new URL(this.#image.url, location.href).href}?format=png`)
+    })
     elements.embed.addEventListener("change", () => this.#link())
     elements.curl.addEventListener("click", () => this.#copy())
   }
@@ -27,6 +36,7 @@ export class Downloads {
     this.#image = image
     this.#name = name
     this.#requested = requested
+    ;/** @type {HTMLElement} */ (this.#elements.copy.querySelector("span")).textContent = "Copy the image"
     this.#link()
   }
 
@@ -43,6 +53,26 @@ export class Downloads {
       link.href = `${this.#image.url}?format=${format}&embed_settings=${this.#elements.embed.checked}`
       link.download = `${stem(this.#name)}.${EXTENSIONS[/** @type {string} */ (format)]}`
     }
+  }
+
+  /** The lossless result as a file. */
+  async #file() {
+    return fetchFile(`${this.#image.url}?format=png`, `${stem(this.#name)}.png`)
+  }
+
+  async #copyImage() {
+    const label = /** @type {HTMLElement} */ (this.#elements.copy.querySelector("span"))
+    try {
+      await navigator.clipboard.write([new ClipboardItem({ "image/png": this.#file() })])
+      label.textContent = "Copied"
+    } catch {
+      label.textContent = "The browser did not allow it"
+    }
+  }
+
+  async #share() {
+    const file = await this.#file()
+    await navigator.share({ files: [file] }).catch(() => {}) // the person changed their mind
   }
 
   async #copy() {

@@ -10,14 +10,16 @@ const MOST_SHOWN = 12
 
 /** @typedef {import("job/follow").Generation} Generation */
 /** @typedef {import("job/follow").GenerationEvent} GenerationEvent */
-/** @typedef {{id: string, event: GenerationEvent, generation: Generation | null, isSeen: boolean}} Entry
- *  generation: once the server has been asked; isSeen: it is shown in the editor, or was opened */
+/** @typedef {{id: string, event: GenerationEvent, generation: Generation | null}} Entry
+ *  generation: once the server has been asked */
 
 export class Queue {
   #elements
   #listeners
   /** @type {Map<string, Entry>} */
   #entries = new Map() // the newest last
+  /** @type {string | null} */
+  #shown = null // the generation that the editor shows
 
   /** Listeners: onOpen(id): the person wants to see it; onEnded(generation): it has ended; onProgress(percent): how far what
    *  runs is, null where nothing runs.
@@ -38,11 +40,10 @@ export class Queue {
     ownEvents((id, event) => this.#take(id, event), () => this.#check())
   }
 
-  /** A generation is shown in the editor: it needs no notice. @param {string | null} id */
-  seen(id) {
-    const entry = this.#entries.get(id ?? "")
-    if (!entry || entry.isSeen) return
-    entry.isSeen = true
+  /** Which generation the editor shows: it needs no notice. @param {string | null} id */
+  set shown(id) {
+    if (id === this.#shown) return
+    this.#shown = id
     this.#show()
   }
 
@@ -51,7 +52,7 @@ export class Queue {
     const known = this.#entries.get(id)
     const wasEnded = ENDED.has(known?.event.status ?? "")
     if (wasEnded || (!known && ENDED.has(event.status ?? ""))) return
-    const entry = known ?? { id, event, generation: null, isSeen: false }
+    const entry = known ?? { id, event, generation: null }
     entry.event = event
     this.#entries.set(id, entry)
     if (!known || ENDED.has(event.status ?? "")) this.#ask(entry)
@@ -80,15 +81,17 @@ export class Queue {
 
   #show() {
     const { button, count, list, clear, panel } = this.#elements
+    const seen = this.#entries.get(this.#shown ?? "")
+    if (seen && ENDED.has(seen.event.status ?? "")) this.#entries.delete(seen.id)
     const entries = [...this.#entries.values()].reverse()
     const open = entries.filter(({ event }) => !ENDED.has(event.status ?? ""))
-    const unseen = entries.filter(({ event, isSeen }) => ENDED.has(event.status ?? "") && !isSeen)
+    const done = entries.length - open.length
     const running = open.filter(({ event }) => event.status === "running")
     this.#listeners.onProgress(running.length ? Math.max(...running.map(({ event }) => event.percent ?? 0)) : null)
-    button.hidden = !entries.length
-    button.classList.toggle("has-news", unseen.length > 0)
-    count.textContent = open.length ? `${open.length} in the queue` : unseen.length ? `${unseen.length} done` : "Queue"
-    clear.hidden = open.length === entries.length
+    button.hidden = entries.every(({ id }) => id === this.#shown)
+    button.classList.toggle("has-news", done > 0)
+    count.textContent = open.length ? `${open.length} in the queue` : `${done} done`
+    clear.hidden = !done
     if (button.hidden && panel.matches(":popover-open")) panel.hidePopover()
     list.replaceChildren(...entries.slice(0, MOST_SHOWN).map((entry) => this.#item(entry)))
     if (entries.length > MOST_SHOWN) list.append(element("li", { className: "help", textContent: `and ${entries.length - MOST_SHOWN} more` }))

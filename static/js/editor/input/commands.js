@@ -2,7 +2,6 @@
 // they do. An element with data-command="undo" runs that command; its tooltip, key and state come from here. With
 // data-closes it then closes the popover that it is in.
 
-import { openHelp } from "editor/input/help"
 import { forAria, matches, shown } from "editor/input/keys"
 
 /** @typedef {{id: string, label: string, keys?: string[], group: string, where?: "surface" | "result", inFields?: boolean, shown?: string}} Command
@@ -95,7 +94,7 @@ export class Commands {
       const popover = button && "closes" in button.dataset ? button.closest(":popover-open") : null
       popover?.hidePopover()
     })
-    this.connect({ help: { run: () => openHelp(this.described()) } })
+    this.connect({ help: { run: () => import("editor/input/help").then(({ openHelp }) => openHelp(this.described())) } })
   }
 
   /** Says what commands do. @param {Record<string, Handler | Handler["run"]>} handlers by the ids of their commands */
@@ -138,8 +137,8 @@ export class Commands {
   /** What can be run now, for the palette. @returns {{id: string, label: string, keys: string}[]} */
   runnable() {
     /** @param {Command} command */
-    const isListed = ({ id, where, keys }) => id !== "palette" && where !== "surface" && (keys ?? []).length > 0 && this.isEnabled(id) && !this.#handlers.get(id)?.end
-    return this.#table.filter(isListed).map(({ id, label, keys }) => ({ id, label, keys: shown(/** @type {string[]} */ (keys)[0], this.#isMac) }))
+    const isListed = ({ id, where }) => id !== "palette" && where !== "surface" && this.isEnabled(id) && !this.#handlers.get(id)?.end
+    return this.#table.filter(isListed).map(({ id, label, keys }) => ({ id, label, keys: keys ? shown(keys[0], this.#isMac) : "" }))
   }
 
   /** Connected commands, and gestures, for the help sheet: group, then label and keys of each.
