@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
+import brotli
 import pytest
 from django.contrib.staticfiles.storage import staticfiles_storage
 
@@ -21,8 +22,8 @@ HASHED = r"\.[0-9a-f]{12}\."
 YEAR_SECONDS = 31_536_000
 
 
-def fetched(site: Installation, path: str) -> tuple[Message, bytes]:
-    request = urllib.request.Request(site.url + path, headers={"Accept-Encoding": "gzip"})
+def fetched(site: Installation, path: str, encoding: str = "gzip") -> tuple[Message, bytes]:
+    request = urllib.request.Request(site.url + path, headers={"Accept-Encoding": encoding})
     with urllib.request.urlopen(request, timeout=20) as answer:
         return answer.headers, answer.read()
 
@@ -54,6 +55,22 @@ def test_every_static_file_of_a_page_has_a_hashed_name_and_is_kept_by_browsers(s
         if len(body) > 500:
             assert headers["Content-Encoding"] == "gzip", address
             assert len(body) < 0.7 * len(gzip.decompress(body))
+
+
+def test_a_script_is_smaller_by_brotli_where_the_browser_takes_it(site: Installation) -> None:
+    page = fetched_text(site, "/accounts/login/")
+    address = re.findall(r'"(/static/js/site\.[^"]+)"', page)[0]
+    _, by_gzip = fetched(site, address)
+    headers, by_brotli = fetched(site, address, "gzip, br")
+    assert headers["Content-Encoding"] == "br"
+    assert brotli.decompress(by_brotli) == gzip.decompress(by_gzip)
+    assert len(by_brotli) < 0.95 * len(by_gzip)
+
+
+def test_a_large_file_is_compressed_by_gzip_alone(site: Installation) -> None:
+    bundle = staticfiles_storage.url("drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js")
+    _, body = fetched(site, bundle, "br, gzip")
+    assert body.startswith(b"\x1f\x8b")
 
 
 def test_the_modules_of_a_worker_are_imported_by_the_names_that_pages_import(site: Installation) -> None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.contrib.staticfiles.storage import ManifestStaticFilesStorage, staticfiles_storage
 from django.core.management import call_command
+from servestatic.compress import Compressor
 from servestatic.storage import CompressedManifestStaticFilesStorage
 
 UNUSED = ["rest_framework", "redoc"]
 """Folders of packages that no page loads."""
 DIGEST = "sources.sha256"
+LARGEST_FOR_BROTLI = 50_000
+"""Bytes. Brotli makes scripts a seventh smaller than gzip, but it would take ten seconds for the few large files of
+packages, such as Swagger UI."""
 
 
 class StaticFilesStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]  # it has no types
@@ -29,6 +33,17 @@ class StaticFilesStorage(CompressedManifestStaticFilesStorage):  # type: ignore[
         ("*.js", ((r"""(?P<matched>\bfrom "(?P<url>\.\.?/[^"]+\.js)")""", 'from "%(url)s"'),)),
     )
     max_post_process_passes = 10  # imports of imports
+
+    def create_compressor(self, **options: Any) -> StaticFilesCompressor:
+        return StaticFilesCompressor(**options)
+
+
+class StaticFilesCompressor(Compressor):  # type: ignore[misc]  # it has no types
+    """Compresses by gzip, and all but large files by Brotli too."""
+
+    def compress_brotli(self, data: bytes) -> bytes:
+        compressed: bytes = data if len(data) > LARGEST_FOR_BROTLI else super().compress_brotli(data)
+        return compressed  # unchanged data is not kept
 
 
 def build_static_files() -> None:

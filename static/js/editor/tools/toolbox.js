@@ -15,6 +15,7 @@ import { largestSize, nextSize } from "editor/tools/geometry"
 import { Guides } from "editor/tools/guides"
 import { object } from "editor/tools/object/object"
 import { Options } from "editor/tools/options"
+import { shadow } from "editor/tools/shadow"
 import { box, lasso, polygon } from "editor/tools/shapes"
 import { wand } from "editor/tools/wand"
 import { stem } from "format"
@@ -85,9 +86,7 @@ export class Toolbox {
   #bitmap = { id: "", bitmap: null }
   #guides
   #tools
-  #tooling
-  /** @type {Promise<{add: () => Promise<void>}> | null} */
-  #shadow = null // once it is asked for
+  #shadow
 
   /** `mask` is the mask view, `view` {viewport, setViewport}; `url` that of POST /api/masks/, `planUrl` of POST /api/plan/;
    *  `words`: the segmenter that reads words, "" for none; `maxMargin`: of the frame on a side; `showMessage(text)` shows a sentence;
@@ -118,7 +117,7 @@ export class Toolbox {
     this.#tools = Object.fromEntries(tools.map((tool) => [tool.name, tool]))
     this.add = tooling.add
     this.adjustment = new Adjustment(tooling)
-    this.#tooling = tooling
+    this.#shadow = shadow(tooling)
     this.crosshair = new Crosshair(() => this.tool, tooling)
     let photoId = store.view.photo?.id
     store.subscribe(() => {
@@ -256,7 +255,7 @@ export class Toolbox {
       grow: withMask(() => adjustment.open("grow")),
       shrink: withMask(() => adjustment.open("shrink")),
       feather: withMask(() => adjustment.open("feather")),
-      shadow: withMask(() => this.#addShadow()),
+      shadow: withMask(() => { this.cancel(); this.#shadow.add() }),
       "mask-download": { run: () => this.#download(), isEnabled: () => Boolean(store.view.photo) },
       finish: { run: () => this.#finish(), isEnabled: () => isEditing() && (adjustment.isOpen || this.tool.name === "polygon") },
       escape: { run: () => { this.cancel(); crosshair.hide(); this.refresh() }, isEnabled: () => adjustment.isOpen || Boolean(this.tool.isDrawing) || Boolean(crosshair.at) },
@@ -270,12 +269,6 @@ export class Toolbox {
     this.cancel()
     for (const tool of Object.values(this.#tools).filter(isBrush)) /** @type {Required<Tool>} */ (tool).forget()
     this.options.set({ straight: !this.options.values.straight })
-  }
-
-  async #addShadow() {
-    this.cancel()
-    this.#shadow ??= import("editor/tools/shadow").then(({ shadow }) => shadow(this.#tooling))
-    await (await this.#shadow).add()
   }
 
   /** @param {Operation} operation */
