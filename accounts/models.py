@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from accounts import socket_revocation
 from accounts.audit import AuditEntry
+from accounts.locks import write_unless_locked
 
 __all__ = ["ApiKey", "AuditEntry", "Scope", "Ticket", "User"]
 
@@ -170,10 +171,10 @@ class ApiKey(models.Model):
         return self.expires_at is not None and self.expires_at <= timezone.now()
 
     def touch(self) -> None:
-        """Update `last_used_at`, at most once a minute."""
+        """Update `last_used_at`, at most once a minute. Requests that only read work while the database is locked."""
         now = timezone.now()
         if self.last_used_at is None or (now - self.last_used_at).total_seconds() > 60:
-            ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)
+            write_unless_locked(lambda: ApiKey.objects.filter(pk=self.pk).update(last_used_at=now))
 
     def revoke(self) -> bool:
         """Revoke the key and close its websockets. Returns False if it was already revoked."""

@@ -11,7 +11,8 @@ import environ
 from csp.constants import NONCE, NONE, SELF
 
 from dreamlayer_site.former_variables import refuse_former
-from dreamlayer_site.hosts import own_hosts, remove_traceback
+from dreamlayer_site.hosts import own_hosts
+from dreamlayer_site.log_filters import is_not_logged_yet, remove_traceback
 from dreamlayer_site.private_folder import make_private
 from dreamlayer_site.secret_key import load_or_create_secret_key
 from dreamlayer_site.service_urls import (
@@ -136,7 +137,6 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "accounts.middleware.SessionActivityMiddleware",
     "accounts.middleware.AccountPagesMiddleware",
-    "accounts.middleware.HashingBusyMiddleware",
 ]
 
 ROOT_URLCONF = "dreamlayer_site.urls"
@@ -411,9 +411,9 @@ LOG_FORMAT = env.str("DREAMLAYER_LOG_FORMAT", "line", choices=("line", "json"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    # An invalid Host header is one line: the traceback has only Django's code.
     "filters": {
         "no_traceback": {"()": "django.utils.log.CallbackFilter", "callback": remove_traceback},
+        "not_logged_yet": {"()": "django.utils.log.CallbackFilter", "callback": is_not_logged_yet},
     },
     "formatters": {
         "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
@@ -426,7 +426,7 @@ LOGGING = {
         "accounts": {"level": LOG_LEVEL},
         # One record for each request: a proxy has its own log, so that only programs read this one.
         "dreamlayer_site.request_context": {"level": LOG_LEVEL if LOG_FORMAT == "json" else "WARNING"},
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "ERROR", "filters": ["not_logged_yet"]},
         "django.security.DisallowedHost": {"filters": ["no_traceback"]},
     },
 }
