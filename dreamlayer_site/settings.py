@@ -41,6 +41,8 @@ SECRET_KEY = SECRET_KEY or load_or_create_secret_key(DATA_DIR)
 # `serve` sets DREAMLAYER_BIND_HOST: on all interfaces, the machine's own names and addresses are allowed hosts.
 BIND_HOST = env.str("DREAMLAYER_BIND_HOST", "127.0.0.1")
 ALLOWED_HOSTS = env.list("DREAMLAYER_ALLOWED_HOSTS", default=own_hosts(BIND_HOST))
+# The address in mail, such as https://paint.example.org; without it, the request's host and the port of this process.
+SITE_URL = env.str("DREAMLAYER_SITE_URL", "").rstrip("/")
 CSRF_TRUSTED_ORIGINS = env.list("DREAMLAYER_TRUSTED_ORIGINS", default=[])
 
 # Pages of these origins may call the APIs with an API key. Cookies are never accepted from other origins.
