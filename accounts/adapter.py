@@ -21,8 +21,9 @@ from accounts.site_url import site_url
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships no types
     def clean_email(self, email: str) -> str:
-        refuse_reserved(email)
-        return email
+        address = User.objects.normalize_email(email)
+        refuse_reserved(address)
+        return address
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return bool(settings.SIGNUP_OPEN)

@@ -19,6 +19,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import socket_revocation
+from accounts.addresses import normal_address
 from accounts.audit import AuditEntry
 from accounts.locks import write_unless_locked
 
@@ -59,7 +60,15 @@ def check_scopes(scopes: object) -> None:
 
 
 class UserManager(BaseUserManager["User"]):
-    """Identifies users by e-mail address, stored in lower case. There is no user name."""
+    """Identifies users by e-mail address, stored as `normal_address` writes it. There is no user name."""
+
+    @classmethod
+    def normalize_email(cls, email: str | None) -> str:
+        """Return the form in which an address is stored. Django calls it wherever a form or a command adds a user.
+
+        Raises ValidationError.
+        """
+        return normal_address(email or "")
 
     def create_user(self, email: str, password: str | None = None, *, is_staff: bool = False) -> User:
         return self._create(email, password, is_staff=is_staff, is_superuser=False)
@@ -72,10 +81,20 @@ class UserManager(BaseUserManager["User"]):
         return self.get_or_create(email=LOCAL_EMAIL, defaults={"password": make_password(None)})[0]
 
     def get_by_natural_key(self, username: str | None) -> User:
-        return self.get(email__iexact=username)
+        return self.get(email__iexact=self.address_to_find(username or ""))
+
+    def address_to_find(self, typed: str) -> str:
+        """Return the form in which a typed address is looked up: as it is for accounts that were stored so before
+        addresses were normalised, and for what is no address."""
+        if typed.isascii() or self.filter(email__iexact=typed).exists():
+            return typed
+        try:
+            return self.normalize_email(typed)
+        except ValidationError:
+            return typed
 
     def _create(self, email: str, password: str | None, *, is_staff: bool, is_superuser: bool) -> User:
-        user = self.model(email=email.lower(), is_staff=is_staff, is_superuser=is_superuser)
+        user = self.model(email=self.normalize_email(email), is_staff=is_staff, is_superuser=is_superuser)
         user.set_password(password)
         user.save(using=self._db)
         return user

@@ -102,7 +102,7 @@ class DeletionForm(forms.Form):
 
     def clean_email(self) -> str:
         email: str = self.cleaned_data["email"]
-        if email.lower() != self.user.email.lower():
+        if User.objects.address_to_find(email).lower() != self.user.email.lower():
             raise forms.ValidationError("This is not the address of your account.")
         return email
 
