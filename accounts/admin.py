@@ -91,7 +91,7 @@ class GroupAdmin(ChangedBySuperusers, DjangoGroupAdmin):
 
 
 @admin.register(EmailAddress)
-class EmailAddressAdmin(ChangedBySuperusers, AllauthEmailAddressAdmin):
+class EmailAddressAdmin(ChangedBySuperusers, AllauthEmailAddressAdmin):  # type: ignore[misc]
     """A link that sets the password is mailed to each address of an account."""
 
     make_verified = admin.action(permissions=["change"])(AllauthEmailAddressAdmin.make_verified)
