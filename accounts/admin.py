@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from allauth.account.admin import EmailAddressAdmin as AllauthEmailAddressAdmin
+from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.adapter import get_adapter
 from allauth.usersessions.models import UserSession
 from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import BaseUserCreationForm
+from django.contrib.auth.models import Group, Permission
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
 from accounts.audit import Action
@@ -20,6 +24,22 @@ class UserCreationForm(BaseUserCreationForm):
     class Meta:
         model = User
         fields = ("email",)
+
+
+RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+
+def is_superuser(request: HttpRequest) -> bool:
+    return bool(request.user.is_active and getattr(request.user, "is_superuser", False))
+
+
+def has_rights_of(request: HttpRequest, account: User | None) -> bool:
+    """Return whether the user of the request has every right of an account, which may be inactive at the moment."""
+    if account is None or is_superuser(request):
+        return True
+    theirs = Permission.objects.filter(Q(user=account) | Q(group__user=account)).select_related("content_type")
+    names = {f"{permission.content_type.app_label}.{permission.codename}" for permission in theirs}
+    return not account.is_superuser and names <= request.user.get_all_permissions()
 
 
 @admin.register(User)
@@ -34,6 +54,47 @@ class UserAdmin(DjangoUserAdmin):
         ("Dates", {"fields": ("last_login", "date_joined")}),
     )
     add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "password1", "password2")}),)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        """Only superusers give rights: with “Can change user” alone, staff would give themselves all of them."""
+        fields = tuple(super().get_readonly_fields(request, obj))
+        return fields if is_superuser(request) else (*fields, *RIGHTS)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Also require the rights of the account: who sets its password or address signs in with them."""
+        return super().has_change_permission(request, obj) and has_rights_of(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and has_rights_of(request, obj)
+
+
+class ChangedBySuperusers(admin.ModelAdmin):
+    """Rows by which staff would get the rights of others: other staff see them, with the permission."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return is_superuser(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return is_superuser(request)
+
+
+admin.site.unregister(Group)
+admin.site.unregister(EmailAddress)
+
+
+@admin.register(Group)
+class GroupAdmin(ChangedBySuperusers, DjangoGroupAdmin):
+    """A group gives its members permissions."""
+
+
+@admin.register(EmailAddress)
+class EmailAddressAdmin(ChangedBySuperusers, AllauthEmailAddressAdmin):  # type: ignore[misc]
+    """A link that sets the password is mailed to each address of an account."""
+
+    make_verified = admin.action(permissions=["change"])(AllauthEmailAddressAdmin.make_verified)
 
 
 @admin.register(ApiKey)
@@ -50,7 +111,7 @@ class ApiKeyAdmin(admin.ModelAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # a key is shown once, to its owner: by `create_api_key` or on the page “API keys”
 
-    @admin.action(description="Revoke selected API keys")
+    @admin.action(description="Revoke selected API keys", permissions=["change"])
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
         revoked = 0
         with transaction.atomic():

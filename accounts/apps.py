@@ -9,10 +9,11 @@ class AccountsConfig(AppConfig):
     verbose_name = "People and keys"
 
     def ready(self) -> None:
-        from accounts import socket_revocation
+        from accounts import erasure, socket_revocation
 
         register(api_views_declare_their_scope, "security", "urls")
         socket_revocation.connect_signals()
+        erasure.connect_signals()
 
 
 def api_views_declare_their_scope(**_: Any) -> list[CheckMessage]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from allauth.account.forms import LoginForm
+from allauth.account.forms import LoginForm, ResetPasswordForm
 from django import forms
 from django.contrib.auth.forms import BaseUserCreationForm, SetPasswordMixin
 from django.utils import timezone
@@ -20,6 +20,15 @@ class SignInForm(LoginForm):  # type: ignore[misc]  # allauth has no types
         super().__init__(*args, **kwargs)
         self.fields["remember"].label = "Stay signed in"
 
+    def clean_login(self) -> str:
+        return User.objects.address_to_find(super().clean_login())
+
+
+class PasswordResetForm(ResetPasswordForm):  # type: ignore[misc]
+    def clean_email(self) -> str:
+        """Return the address of the account that is found: allauth would send its link to the address as typed."""
+        return User.objects.normalize_email(super().clean_email())
+
 
 class FirstAdministratorForm(BaseUserCreationForm):
     password1, password2 = SetPasswordMixin.create_password_fields(label2="Password (again)")
@@ -30,7 +39,7 @@ class FirstAdministratorForm(BaseUserCreationForm):
         labels: ClassVar = {"email": "Email"}
 
     def clean_email(self) -> str:
-        email: str = self.cleaned_data["email"].lower()
+        email = User.objects.normalize_email(self.cleaned_data["email"])
         refuse_reserved(email)
         if User.objects.filter(email__iexact=email).exists():
             raise forms.ValidationError("An account with this address already exists.")

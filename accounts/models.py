@@ -19,7 +19,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import socket_revocation
+from accounts.addresses import normal_address
 from accounts.audit import AuditEntry
+from accounts.locks import write_unless_locked
 
 __all__ = ["ApiKey", "AuditEntry", "Scope", "Ticket", "User"]
 
@@ -58,7 +60,15 @@ def check_scopes(scopes: object) -> None:
 
 
 class UserManager(BaseUserManager["User"]):
-    """Identifies users by e-mail address, stored in lower case. There is no user name."""
+    """Identifies users by e-mail address, stored as `normal_address` writes it. There is no user name."""
+
+    @classmethod
+    def normalize_email(cls, email: str | None) -> str:
+        """Return the form in which an address is stored. Django calls it wherever a form or a command adds a user.
+
+        Raises ValidationError.
+        """
+        return normal_address(email or "")
 
     def create_user(self, email: str, password: str | None = None, *, is_staff: bool = False) -> User:
         return self._create(email, password, is_staff=is_staff, is_superuser=False)
@@ -71,10 +81,20 @@ class UserManager(BaseUserManager["User"]):
         return self.get_or_create(email=LOCAL_EMAIL, defaults={"password": make_password(None)})[0]
 
     def get_by_natural_key(self, username: str | None) -> User:
-        return self.get(email__iexact=username)
+        return self.get(email__iexact=self.address_to_find(username or ""))
+
+    def address_to_find(self, typed: str) -> str:
+        """Return the form in which a typed address is looked up: as it is for accounts that were stored so before
+        addresses were normalised, and for what is no address."""
+        if typed.isascii() or self.filter(email__iexact=typed).exists():
+            return typed
+        try:
+            return self.normalize_email(typed)
+        except ValidationError:
+            return typed
 
     def _create(self, email: str, password: str | None, *, is_staff: bool, is_superuser: bool) -> User:
-        user = self.model(email=email.lower(), is_staff=is_staff, is_superuser=is_superuser)
+        user = self.model(email=self.normalize_email(email), is_staff=is_staff, is_superuser=is_superuser)
         user.set_password(password)
         user.save(using=self._db)
         return user
@@ -170,10 +190,10 @@ class ApiKey(models.Model):
         return self.expires_at is not None and self.expires_at <= timezone.now()
 
     def touch(self) -> None:
-        """Update `last_used_at`, at most once a minute."""
+        """Update `last_used_at`, at most once a minute. Requests that only read work while the database is locked."""
         now = timezone.now()
         if self.last_used_at is None or (now - self.last_used_at).total_seconds() > 60:
-            ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)
+            write_unless_locked(lambda: ApiKey.objects.filter(pk=self.pk).update(last_used_at=now))
 
     def revoke(self) -> bool:
         """Revoke the key and close its websockets. Returns False if it was already revoked."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.db.models.base import ModelBase
 from django.http import HttpRequest
@@ -17,10 +17,25 @@ from accounts.models import AuditEntry, User
 WITHOUT_VALUES = {"email", "first_name", "last_name", "password", "password1", "password2", "usable_password"}
 """Fields of which the audit log says only that they were changed: secrets, and what must go with the account."""
 NOT_RECORDED = "not recorded"
+MAX_SEARCH_CHARACTERS = 300
+"""As in the history."""
 
 
 class RecordedAdmin(admin.ModelAdmin):
-    """Writes entries beside Django's own `LogEntry` rows, from which the pages “History” are made."""
+    """Writes entries beside Django's own `LogEntry` rows, from which the pages “History” are made.
+
+    Searches of unlimited length would fail: each word adds conditions, and SQLite nests at most 1,000 expressions.
+    """
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        if len(search_term) <= MAX_SEARCH_CHARACTERS:
+            return super().get_search_results(request, queryset, search_term)
+        self.message_user(
+            request, f"A search may have at most {MAX_SEARCH_CHARACTERS} characters.", level=messages.ERROR
+        )
+        return queryset.none(), False
 
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings
@@ -44,6 +45,19 @@ def allowed_hosts_has_no_wildcard(app_configs: Sequence[AppConfig] | None, **_: 
             id="dreamlayer.E002",
         )
     ]
+
+
+@register("security")
+def site_url_is_an_origin(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Error]:
+    """Require a scheme and a host in DREAMLAYER_SITE_URL, and nothing behind them: paths are added to it."""
+    parts = urlsplit(settings.SITE_URL)
+    is_origin = (
+        parts.scheme in ("http", "https") and parts.hostname and parts.geturl() == f"{parts.scheme}://{parts.netloc}"
+    )
+    if not settings.SITE_URL or is_origin:
+        return []
+    message = f"DREAMLAYER_SITE_URL is “{settings.SITE_URL}”."
+    return [Error(message, hint="It is like https://paint.example.org, without a path.", id="dreamlayer.E013")]
 
 
 @register("security")

@@ -14,19 +14,20 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
 
+from accounts.locks import lock_timeout
 from dreamlayer_site.metrics_page import metrics_page
 from dreamlayer_site.server.body_limit import Application, Receive, Send
 from inpainting.storage import is_nearly_full
 from inpainting.worker import watchdog
 
 CACHE_SECONDS, HANGING_SECONDS = 1.0, 10.0
-STORAGE_SECONDS = 5.0
+STORAGE_SECONDS = DATABASE_LOCK_SECONDS = 5.0
 CONNECT_SECONDS = 1.0
 PORTS = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
 
@@ -80,9 +81,23 @@ def find_database_problem() -> str:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM inpainting_generation LIMIT 1")
-        return "" if is_migrated() else "lacks migrations"
+        if not is_migrated():
+            return "lacks migrations"
     except (DatabaseError, InterfaceError):
         return "does not answer"
+    return "" if accepts_writes() else "cannot be written"
+
+
+def accepts_writes() -> bool:
+    """Return whether a transaction that writes can begin. An empty one writes nothing."""
+    try:
+        with lock_timeout(DATABASE_LOCK_SECONDS), transaction.atomic(), connection.cursor() as cursor:
+            if connection.vendor == "postgresql":
+                cursor.execute("SHOW transaction_read_only")  # also on a standby
+                return bool(cursor.fetchone()[0] == "off")
+    except (DatabaseError, InterfaceError):
+        return False  # on SQLite it begins with the write lock, see `database_settings`
+    return True
 
 
 def is_migrated() -> bool:
@@ -128,7 +143,7 @@ def livez(request: HttpRequest) -> HttpResponse:
 
 
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Return 200 if the database responds and requests can be stored, else 503 with the reasons.
+    """Return 200 if the database can be written and requests can be stored, else 503 with the reasons.
 
     A broker or a channel layer that is away is named, and is no reason: the process works without them.
     """

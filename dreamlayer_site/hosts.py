@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from contextlib import suppress
 from ipaddress import ip_address
@@ -44,9 +43,3 @@ def own_hosts(bind_host: str) -> list[str]:
         probe.connect(("192.0.2.1", 9))
         hosts.add(probe.getsockname()[0])
     return sorted(hosts)
-
-
-def remove_traceback(record: logging.LogRecord) -> bool:
-    """Return a filter of log records that removes the traceback."""
-    record.exc_info = record.exc_text = None
-    return True

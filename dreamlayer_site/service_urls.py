@@ -43,7 +43,9 @@ def database_settings(url: str, *, connections: int) -> dict[str, Any]:
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
             # FULL: in WAL mode, lower levels can lose accepted generations on power failure.
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+            # secure_delete: zeros replace deleted rows; whether that is the default depends on how SQLite was built.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; "
+            "PRAGMA secure_delete=ON;",
         }
     elif database["ENGINE"] == "django.db.backends.postgresql":
         for name, value in POSTGRESQL_OPTIONS.items():

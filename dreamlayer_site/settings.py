@@ -11,7 +11,8 @@ import environ
 from csp.constants import NONCE, NONE, SELF
 
 from dreamlayer_site.former_variables import refuse_former
-from dreamlayer_site.hosts import own_hosts, remove_traceback
+from dreamlayer_site.hosts import own_hosts
+from dreamlayer_site.log_filters import is_not_logged_yet, remove_traceback
 from dreamlayer_site.private_folder import make_private
 from dreamlayer_site.secret_key import load_or_create_secret_key
 from dreamlayer_site.service_urls import (
@@ -40,6 +41,8 @@ SECRET_KEY = SECRET_KEY or load_or_create_secret_key(DATA_DIR)
 # `serve` sets DREAMLAYER_BIND_HOST: on all interfaces, the machine's own names and addresses are allowed hosts.
 BIND_HOST = env.str("DREAMLAYER_BIND_HOST", "127.0.0.1")
 ALLOWED_HOSTS = env.list("DREAMLAYER_ALLOWED_HOSTS", default=own_hosts(BIND_HOST))
+# The address in mail, such as https://paint.example.org; without it, the request's host and the port of this process.
+SITE_URL = env.str("DREAMLAYER_SITE_URL", "").rstrip("/")
 CSRF_TRUSTED_ORIGINS = env.list("DREAMLAYER_TRUSTED_ORIGINS", default=[])
 
 # Pages of these origins may call the APIs with an API key. Cookies are never accepted from other origins.
@@ -136,7 +139,6 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "accounts.middleware.SessionActivityMiddleware",
     "accounts.middleware.AccountPagesMiddleware",
-    "accounts.middleware.HashingBusyMiddleware",
 ]
 
 ROOT_URLCONF = "dreamlayer_site.urls"
@@ -270,7 +272,10 @@ else:
     EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 DEFAULT_FROM_EMAIL = env.str("DREAMLAYER_FROM_EMAIL", "DreamLayer <dreamlayer@localhost>")
 ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
-ACCOUNT_FORMS = {"login": "accounts.forms.SignInForm"}
+ACCOUNT_FORMS = {
+    "login": "accounts.forms.SignInForm",
+    "reset_password": "accounts.forms.PasswordResetForm",  # nosec B105 - no password
+}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
@@ -411,9 +416,9 @@ LOG_FORMAT = env.str("DREAMLAYER_LOG_FORMAT", "line", choices=("line", "json"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    # An invalid Host header is one line: the traceback has only Django's code.
     "filters": {
         "no_traceback": {"()": "django.utils.log.CallbackFilter", "callback": remove_traceback},
+        "not_logged_yet": {"()": "django.utils.log.CallbackFilter", "callback": is_not_logged_yet},
     },
     "formatters": {
         "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
@@ -426,7 +431,7 @@ LOGGING = {
         "accounts": {"level": LOG_LEVEL},
         # One record for each request: a proxy has its own log, so that only programs read this one.
         "dreamlayer_site.request_context": {"level": LOG_LEVEL if LOG_FORMAT == "json" else "WARNING"},
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "ERROR", "filters": ["not_logged_yet"]},
         "django.security.DisallowedHost": {"filters": ["no_traceback"]},
     },
 }

@@ -20,6 +20,7 @@ from pytest_django import Settings
 from dreamlayer_site import health
 from inpainting.storage import DurableFileSystemStorage
 from inpainting.worker import watchdog
+from tests.support.locked_database import locked
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +73,32 @@ def test_a_database_without_tables_is_reported(client: Client, db: None) -> None
         cursor.execute("ALTER TABLE inpainting_generation RENAME TO inpainting_elsewhere")
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "database": "does not answer"})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_cannot_be_written_is_reported(
+    client: Client, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("SQLite is the database that one writer locks for all")
+    monkeypatch.setattr(health, "DATABASE_LOCK_SECONDS", 0.05)
+    with locked(str(connection.settings_dict["NAME"])):
+        answer = client.get("/readyz")
+        assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "database": "cannot be written"})
+    clock[0] += health.CACHE_SECONDS
+    assert client.get("/readyz").json() == {"status": "ok"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_standby_is_reported(client: Client, clock: list[float]) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no standbys")
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+        try:
+            assert client.get("/readyz").json() == {"status": "unavailable", "database": "cannot be written"}
+        finally:
+            cursor.execute("RESET default_transaction_read_only")
 
 
 def test_it_writes_at_most_once_a_second(

@@ -17,7 +17,9 @@ from tests.support.migration_rules import problems
 RELEASED = [("inpainting", "0002_version_0_1"), ("accounts", "0001_squashed_0005")]
 """What the version knows that still serves while later migrations run."""
 EXCEPTIONS: dict[tuple[str, str], str] = {
-    ("0004_window_and_strength", "Raw Python operation"): "it fills a column that the released version does not know"
+    ("0004_window_and_strength", "Raw Python operation"): "it fills a column that the released version does not know",
+    ("0002_normal_addresses", "Raw Python operation"): "the released version finds these addresses as they are written "
+    "now; only who types other letters than ASCII has to wait for the new one, to sign in",
 }
 """Migration and operation -> why it is harmless all the same."""
 
@@ -34,7 +36,8 @@ def later_operations() -> Iterator[tuple[str, Operation, list[str]]]:
                 continue
             done.add(key)
             for operation in loader.graph.nodes[key].operations:
-                yield key[1], operation, list(problems(operation, key[0], state, released))
+                if key[0] in dict(RELEASED):  # not those of a library
+                    yield key[1], operation, list(problems(operation, key[0], state, released))
                 operation.state_forwards(key[0], state)
 
 

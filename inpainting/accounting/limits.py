@@ -91,19 +91,20 @@ class Allowance:
     def check(self) -> None:
         """Raise LimitReached if not even the smallest generation would be accepted."""
         if self.limits is not None:
-            self._check(self.limits, 0)
+            self._check(self.limits, 0, added_bytes=1)
 
     def spend(self, generation: Generation) -> None:
         """Count an accepted generation, before its rows are saved. Raises LimitReached if it exceeds a limit."""
         source = generation.source
         pixels = Size(source.width, source.height).area
+        # Images with a row are stored and counted already.
+        added_bytes = sum(image.byte_count for image in generation.inputs.values() if image._state.adding)
         if self.limits is not None:
-            self._check(self.limits, pixels)
+            self._check(self.limits, pixels, added_bytes=added_bytes)
         LedgerEntry.objects.create(owner=self.owner, act=Act.GENERATION, pixels=pixels)
         self.accepted += 1
         self.accepted_pixels += pixels
-        # Images with a row are stored and counted already.
-        self.accepted_bytes += sum(image.byte_count for image in generation.inputs.values() if image._state.adding)
+        self.accepted_bytes += added_bytes
 
     def spend_analysis(self, analysis: Analysis, *, per_minute: bool) -> None:
         """Count an accepted analysis, before its row is saved: as waiting, stored, and of its own kind per minute.
@@ -117,11 +118,11 @@ class Allowance:
                 recent = _recent_entries(self.owner, Act.ANALYSIS, MINUTE)
                 soon = partial(_until_free, recent, MINUTE)
                 refuse_over(self.limits.per_minute, recent.count(), "analyses in a minute", RATE, soon)
-            self._check_stored(self.limits)
+            self._check_stored(self.limits, analysis.byte_count)
         if per_minute:
             LedgerEntry.objects.create(owner=self.owner, act=Act.ANALYSIS, pixels=analysis.width * analysis.height)
 
-    def _check(self, limits: UserLimits, pixels: int) -> None:
+    def _check(self, limits: UserLimits, pixels: int, *, added_bytes: int) -> None:
         self._check_waiting(limits)
         if limits.per_minute is not None:
             used = self._this_minute_before + self.accepted
@@ -133,17 +134,16 @@ class Allowance:
             used, added = megapixels(self._pixels_before + self.accepted_pixels), megapixels(pixels)
             what, soon = "megapixels in 24 hours", lambda: self._until_free(DAY)
             refuse_over(limits.megapixels_per_day, used, what, QUOTA, soon, adding=added)
-        self._check_stored(limits)
+        self._check_stored(limits, added_bytes)
 
     def _check_waiting(self, limits: UserLimits) -> None:
         if limits.waiting is not None:
             used = self._waiting_before + self.accepted
             refuse_over(limits.waiting, used, WAITING, QUOTA, None, advice="Try again when one of them has ended.")
 
-    def _check_stored(self, limits: UserLimits) -> None:
+    def _check_stored(self, limits: UserLimits, added_bytes: int) -> None:
         if limits.stored_megabytes is not None:
-            used = (self._bytes_before + self.accepted_bytes) // 10**6
-            refuse_over(limits.stored_megabytes, used, MEGABYTES_STORED, QUOTA, None, advice=MAKE_ROOM)
+            refuse_over_stored(limits.stored_megabytes, self._bytes_before + self.accepted_bytes, added_bytes)
 
     @cached_property
     def _waiting_before(self) -> int:
@@ -195,8 +195,7 @@ def check_upload(image: UploadedImage | DraftImage) -> None:
     refuse_over(limit, count, what, QUOTA, None)
     limits = UserLimits.for_user(owner)
     if limits is not None and limits.stored_megabytes is not None:
-        used = stored_bytes(owner) // 10**6
-        refuse_over(limits.stored_megabytes, used, MEGABYTES_STORED, QUOTA, None, advice=MAKE_ROOM)
+        refuse_over_stored(limits.stored_megabytes, stored_bytes(owner), image.byte_count)
 
 
 def lock_owner(owner: Any) -> None:
@@ -233,6 +232,14 @@ def refuse_over(
             actual=used,
             retry_after_seconds=seconds,
         )
+
+
+def refuse_over_stored(limit_megabytes: int, used_bytes: int, added_bytes: int) -> None:
+    """Raise LimitReached if the added bytes exceed the limit, to the byte. At least one is added."""
+    used = used_bytes // 10**6
+    adding = math.ceil((used_bytes + max(1, added_bytes)) / 10**6) - used
+    advice = f"That is too little room for this. {MAKE_ROOM}"
+    refuse_over(limit_megabytes, used, MEGABYTES_STORED, QUOTA, None, adding=adding, advice=advice)
 
 
 def describe_duration(seconds: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -21,6 +22,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions, status
 
+from accounts.hashers import HashingBusy
 from inpainting.accounting.limits import LimitReached
 from inpainting.core.errors import InvalidImage, InvalidRequest, ModelRequired, PaintingError
 from inpainting.generations.history import GenerationRemoved
@@ -46,6 +48,8 @@ STATUSES = {"draft_changed": 409, "idempotency_in_progress": 409, "idempotency_k
 REFUSED_WHILE_PAINTING = frozenset({"control_image_missing"})
 """Codes of generations that failed because of what was sent: nobody is in the photo whose pose is to be kept."""
 ENDED_STATUSES = {Status.CANCELLED: 409, Status.FAILED: 500}
+READ_ONLY_TRANSACTION = "25006"
+"""The SQLSTATE of a statement that writes, on a PostgreSQL server that has become a standby."""
 
 
 class Conflict(exceptions.APIException):
@@ -131,6 +135,8 @@ def ending_error(generation: Generation) -> ApiError:
 
 def api_error(error: Exception) -> ApiError:
     """Translate an exception. One that is not expected becomes SERVER_ERROR and is logged."""
+    if temporary := temporary_error(error):
+        return temporary
     match error:
         case PaintingError():
             return painting_error(error)
@@ -150,24 +156,52 @@ def api_error(error: Exception) -> ApiError:
             return ApiError(status=400, code="body_too_many_parts", message=message, limit=limit)
         case SuspiciousOperation():
             return ApiError(status=400, code="body_invalid", message="The request cannot be read.")
-        case OSError() | DatabaseError() if out_of_space(error):
-            logger.error("No space left", exc_info=error)
-            return ApiError(status=507, code="storage_full", message="There is no space left on the server.")
-        case StorageUnavailable():
-            logger.error("The storage does not answer", exc_info=error)
-            return image_unavailable(StorageAway())
-        case OSError() if error.errno in NOT_WRITABLE:
-            logger.error("The storage is read-only", exc_info=error)
-            message = "The server cannot store anything now."
-            headers = {"Retry-After": str(RETRY_SECONDS)}
-            return ApiError(status=503, code="storage_read_only", message=message, headers=headers)
-        case OperationalError() | InterfaceError():
-            logger.error("The database does not answer", exc_info=error)
-            message = "The server is temporarily overloaded; try again in a moment."
-            headers = {"Retry-After": str(RETRY_SECONDS)}
-            return ApiError(status=503, code="try_again", message=message, headers=headers, cause=error)
     logger.error("Unexpected error in an API view", exc_info=error)
     return SERVER_ERROR
+
+
+def temporary_error(error: BaseException | None) -> ApiError | None:
+    """Translate an exception that says what the server lacks for the moment, and log it in one line.
+
+    None for all others. The APIs and the pages use it.
+    """
+    headers = {"Retry-After": str(RETRY_SECONDS)}
+    match error:
+        case OSError() | DatabaseError() if out_of_space(error):
+            log_briefly("No space left", error)
+            return ApiError(status=507, code="storage_full", message="There is no space left on the server.")
+        case StorageUnavailable():
+            log_briefly("The storage does not answer", error)
+            return image_unavailable(StorageAway())
+        case OSError() if error.errno in NOT_WRITABLE:
+            log_briefly("The storage is read-only", error)
+            message = "The server cannot store anything now."
+            return ApiError(status=503, code="storage_read_only", message=message, headers=headers)
+        case DatabaseError() | InterfaceError() if is_unavailable(error):
+            log_briefly("The database does not answer", error)
+            message = "The server is temporarily overloaded; try again in a moment."
+            return ApiError(status=503, code="try_again", message=message, headers=headers, cause=error)
+        case HashingBusy():
+            log_briefly("Too many sign-ins at once", error)
+            message = "The server is checking as many passwords as it can. Try again in a few seconds."
+            return ApiError(status=503, code="try_again", message=message, headers=headers)
+    return None
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Return whether a database is away, locked or cannot be written, rather than unable to run a statement.
+
+    SQLite has the class OperationalError for both, and a result code for each.
+    """
+    raised = error.__cause__  # the database driver's exception
+    if isinstance(error, OperationalError | InterfaceError):
+        return getattr(raised, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
+    return getattr(raised, "sqlstate", None) == READ_ONLY_TRANSACTION
+
+
+def log_briefly(what: str, error: Exception) -> None:
+    """Log a fault of the surroundings in one line: a traceback shows only who has met it."""
+    logger.error("%s: %s", what, " ".join(str(error).split()) or type(error).__name__)
 
 
 def painting_error(error: PaintingError) -> ApiError:

@@ -12,6 +12,7 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from accounts.erasure import truncate_write_ahead_log
 from inpainting.accounting.limits import prune_ledger
 from inpainting.generations import drafts
 from inpainting.generations.delete import delete_ended
@@ -53,7 +54,8 @@ def sweep_and_release() -> None:
 
 
 def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
-    """Delete expired rows, about `at_most` of each kind, with their files; and files whose deletion failed.
+    """Delete expired rows, about `at_most` of each kind, with their files; and files whose deletion failed. Empty
+    SQLite's log, which may have had a reader when an account was deleted.
 
     True if none is left.
 
@@ -81,6 +83,7 @@ def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
         is_done = is_done and len(keys) < at_most
     drafts.delete_unnamed(now)
     delete_expired_counters()
+    truncate_write_ahead_log()
     if deleted:
         logger.info("Deleted %d expired generations", deleted)
     return delete_remembered_files() and is_done

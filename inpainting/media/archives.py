@@ -28,9 +28,10 @@ from django.db.models.fields.files import FieldFile
 from inpainting.media.files import INERT
 from inpainting.media.streaming import CHUNK_BYTES, IteratorResponse
 
-MAX_STEM_CHARACTERS = 80
+MAX_STEM_CHARACTERS, MAX_STEM_BYTES = 80, 200
+"""File systems of Linux and macOS take names of up to 255 bytes, and up to 42 are added to a stem."""
 UNSAFE = re.compile(r"[^\w.() -]+")
-RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+RESERVED = re.compile(r"(con|prn|aux|nul|(com|lpt)[\d¹²³])(\..*)?", re.IGNORECASE)
 """File names that Windows reserves, with any extension."""
 
 
@@ -233,7 +234,11 @@ class Names:
 
 
 def safe_stem(name: str) -> str:
-    """Return the file name of a path without its extension; unsafe characters are replaced by underscores."""
+    """Return the file name of a path without its extension; unsafe characters are replaced by underscores.
+
+    A leading hyphen is dropped, which commands would take for an option.
+    """
     last = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
-    stem = UNSAFE.sub("_", last.rpartition(".")[0] or last)[:MAX_STEM_CHARACTERS].strip(" .")
+    stem = UNSAFE.sub("_", last.rpartition(".")[0] or last)[:MAX_STEM_CHARACTERS]
+    stem = stem.encode()[:MAX_STEM_BYTES].decode(errors="ignore").lstrip(" .-").rstrip(" .")
     return f"_{stem}" if RESERVED.fullmatch(stem) else stem

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from allauth.account.decorators import reauthentication_required
 from django import forms
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
-from django.http import HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
@@ -22,6 +23,7 @@ from inpainting.accounting.limits import spent, stored_bytes, waiting
 from inpainting.generations import history
 from inpainting.generations.delete import delete_account
 from inpainting.generations.export import archive_of
+from inpainting.media.archives import Archive
 from inpainting.media.files import INERT, RangeNotSatisfiable, ranged_response
 from inpainting.models import Retention, UserLimits
 
@@ -77,8 +79,18 @@ def usages(user: User, used_bytes: int) -> list[LimitUsage]:
 @require_safe
 @login_required
 def export(request: SignedInRequest) -> HttpResponseBase:
-    """Return everything of the user as a ZIP. An interrupted download can be resumed while nothing has changed."""
+    """Return everything of the user as a ZIP. Password or second factor were asked for in the last five minutes.
+
+    An interrupted download can be resumed later while nothing has changed: only who has begun it knows its ETag.
+    """
     archive = archive_of(request.user)
+    send = partial(send_archive, archive=archive)
+    is_resumed = request.headers.get("If-Range") == archive.etag
+    response: HttpResponseBase = (send if is_resumed else reauthentication_required(send))(request)
+    return response
+
+
+def send_archive(request: HttpRequest, *, archive: Archive) -> HttpResponseBase:
     headers = {
         **INERT,
         "Content-Type": "application/zip",
@@ -102,7 +114,7 @@ class DeletionForm(forms.Form):
 
     def clean_email(self) -> str:
         email: str = self.cleaned_data["email"]
-        if email.lower() != self.user.email.lower():
+        if User.objects.address_to_find(email).lower() != self.user.email.lower():
             raise forms.ValidationError("This is not the address of your account.")
         return email
 

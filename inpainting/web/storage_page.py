@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from allauth.account.decorators import reauthentication_required
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -42,7 +43,10 @@ def storage(request: SignedInRequest) -> HttpResponse:
 
 @require_POST
 @login_required
+@reauthentication_required
 def delete_everything(request: SignedInRequest) -> HttpResponse:
+    """Delete all generations. Password or second factor were asked for in the last five minutes; allauth calls this
+    again once they are entered."""
     count = delete_all_of_user(request.user)
     messages.success(request, f"{count} generation{'' if count == 1 else 's'} deleted, with all images.")
     return redirect("storage")

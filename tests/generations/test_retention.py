@@ -216,7 +216,12 @@ def test_a_user_deletes_everything_on_the_page(client: Client, alice: User, bob:
     assert Generation.objects.count() == 2  # the anonymous request deleted nothing
     client.force_login(alice)
     assert client.get(url).status_code == 405
-    assert client.post(url).status_code == 302
+    assert client.post(url)["Location"].startswith("/accounts/reauthenticate/")  # a stolen session deletes nothing
+    client.post("/accounts/reauthenticate/", {"password": "a guess", "next": url})
+    assert Generation.objects.count() == 2
+    assert (
+        client.post("/accounts/reauthenticate/", {"password": "correct horse", "next": url})["Location"] == "/storage/"
+    )
     assert kept() == {bobs}
 
 

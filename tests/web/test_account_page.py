@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,11 +86,11 @@ def exported(client: Client, **headers: str) -> Any:
 
 
 def test_the_export_has_all_images_and_settings_and_nothing_of_others(
-    alice: User, bob: User, alices: Client, generate: Generate, batch_of: Callable[..., Batch], photo: Any
+    alice: User, bob: User, confirmed: Client, generate: Generate, batch_of: Callable[..., Batch], photo: Any
 ) -> None:
     generation = with_everything(alice, generate, batch_of, photo)
     bobs = generate(bob, prompt="bob's secret")
-    answer = exported(alices)
+    answer = exported(confirmed)
     data = answer.getvalue()
     assert int(answer["Content-Length"]) == len(data)
     archive = zipfile.ZipFile(io.BytesIO(data))
@@ -115,38 +116,40 @@ def test_the_export_has_all_images_and_settings_and_nothing_of_others(
     assert digest.encode() not in data
 
 
-def test_an_interrupted_export_is_resumed_at_every_byte(alice: User, alices: Client, generate: Generate) -> None:
+def test_an_interrupted_export_is_resumed_at_every_byte(alice: User, confirmed: Client, generate: Generate) -> None:
     generate(alice)
-    whole = exported(alices)
+    whole = exported(confirmed)
     data, etag = whole.getvalue(), whole["ETag"]
     ApiKey.find(ApiKey.issue(alice)[1])
     for start in (0, 1, 29, 1000, len(data) // 2, len(data) - 30, len(data) - 1):
         if start == 0:
-            etag, data = (again := exported(alices))["ETag"], again.getvalue()
-        rest = exported(alices, **{"Range": f"bytes={start}-", "If-Range": etag})
+            etag, data = (again := exported(confirmed))["ETag"], again.getvalue()
+        rest = exported(confirmed, **{"Range": f"bytes={start}-", "If-Range": etag})
         assert rest.status_code == 206
         assert rest["Content-Range"] == f"bytes {start}-{len(data) - 1}/{len(data)}"
         assert rest.getvalue() == data[start:]
-    part = exported(alices, Range="bytes=100-199")
+    part = exported(confirmed, Range="bytes=100-199")
     assert part.getvalue() == data[100:200]
-    assert exported(alices, Range=f"bytes={len(data)}-").status_code == 416
+    assert exported(confirmed, Range=f"bytes={len(data)}-").status_code == 416
 
 
-def test_an_export_that_has_changed_since_starts_again(alice: User, alices: Client, generate: Generate) -> None:
+def test_an_export_that_has_changed_since_starts_again(alice: User, confirmed: Client, generate: Generate) -> None:
     generate(alice)
-    etag = exported(alices)["ETag"]
+    etag = exported(confirmed)["ETag"]
     generate(alice)
-    assert exported(alices, **{"Range": "bytes=100-", "If-Range": etag}).status_code == 200
+    assert exported(confirmed, **{"Range": "bytes=100-", "If-Range": etag}).status_code == 200
 
 
-def test_lost_files_and_hidden_and_removed_images_are_left_out(alice: User, alices: Client, generate: Generate) -> None:
+def test_lost_files_and_hidden_and_removed_images_are_left_out(
+    alice: User, confirmed: Client, generate: Generate
+) -> None:
     lost, removed, hidden = generate(alice), generate(alice), generate(alice)
     Path(lost.images.get().file.path).unlink()
     removed.review(Verdict.REMOVED, note="not allowed here", by=alice)
     image = hidden.images.get()
     image.write_hidden(b"as it was painted")
     image.save()
-    data = exported(alices).getvalue()
+    data = exported(confirmed).getvalue()
     archive = zipfile.ZipFile(io.BytesIO(data))
     listed = {generation["id"]: generation for generation in json.loads(archive.read("generations.json"))}
     assert listed[str(lost.pk)]["results"] == [{"file": None}]
@@ -154,6 +157,29 @@ def test_lost_files_and_hidden_and_removed_images_are_left_out(alice: User, alic
     account = json.loads(archive.read("account.json"))
     assert account["removed_by_an_administrator"][0]["reason"] == "not allowed here"
     assert b"as it was painted" not in data
+
+
+def test_a_stolen_session_gets_no_export(alice: User, alices: Client, generate: Generate) -> None:
+    generate(alice)
+    for request in (alices.get, alices.head):
+        assert request(EXPORT)["Location"].startswith("/accounts/reauthenticate/")
+    for headers in ({"Range": "bytes=1-"}, {"Range": "bytes=1-", "If-Range": '"another"'}, {"If-None-Match": "*"}):
+        assert exported(alices, **headers)["Location"].startswith("/accounts/reauthenticate/")
+    sent = {"password": "correct horse", "next": EXPORT}
+    assert alices.post("/accounts/reauthenticate/", sent)["Location"] == EXPORT
+    assert exported(alices).status_code == 200
+
+
+def test_a_download_that_was_begun_is_resumed_after_the_confirmation_has_ended(
+    alice: User, confirmed: Client, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate(alice)
+    whole = exported(confirmed)
+    data, later = whole.getvalue(), time.time() + 3600
+    monkeypatch.setattr("time.time", lambda: later)
+    assert exported(confirmed).status_code == 302
+    rest = exported(confirmed, **{"Range": "bytes=100-", "If-Range": whole["ETag"]})
+    assert (rest.status_code, rest.getvalue()) == (206, data[100:])
 
 
 def test_a_key_or_a_visitor_gets_no_export(client: Client, alices_program: Client) -> None:

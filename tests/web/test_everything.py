@@ -89,7 +89,7 @@ def alices(alice: User, generate: Callable[..., Generation], batch_of: Callable[
     with_everything(alice, generate, batch_of, photo)
     client = Client()
     client.force_login(alice)
-    return client
+    return confirm(client)
 
 
 def label(model: type[Model]) -> str:
@@ -111,6 +111,6 @@ def test_the_export_has_each_row_and_the_account_takes_all_with_it(
 
     pks = {model: list(rows_of(alice, model).values_list("pk", flat=True)) for model in models}
     with django_capture_on_commit_callbacks(execute=True):
-        confirm(alices).post("/account/delete/", {"email": alice.email})
+        alices.post("/account/delete/", {"email": alice.email})
     left = {label(model) for model in models if model._default_manager.filter(pk__in=pks[model]).exists()}
     assert left == {label(model) for model in STAYS}

@@ -93,7 +93,7 @@ def test_a_form_that_has_expired_leads_on(alice: User) -> None:
     assert NAVIGATION in page.content.decode()
 
 
-@pytest.mark.parametrize("template", ["403.html", "429.html", "503.html"])
+@pytest.mark.parametrize("template", ["403.html", "429.html"])
 def test_other_error_pages_have_the_navigation(rf: RequestFactory, alice: User, template: str) -> None:
     request: Any = rf.get("/")
     request.user = alice

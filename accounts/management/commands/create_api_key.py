@@ -31,14 +31,14 @@ class Command(BaseCommand):
         parser.add_argument("--ends-links", action="store_true", help="end the signed links in its responses with it")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        email = options["email"].lower()
+        email = User.objects.address_to_find(options["email"]).lower()
         user = User.objects.filter(email__iexact=email).first()
         if user is None and options["create_user"]:
             try:
                 validate_email(email)
+                user = User.objects.create_user(email)  # without a password; “Forgot your password?” sets one
             except ValidationError as error:
-                raise CommandError(f"{email} is not an e-mail address.") from error
-            user = User.objects.create_user(email)  # without a password; “Forgot your password?” sets one
+                raise CommandError(f"{email} is not an e-mail address. {error.message}") from error
         if user is None:
             raise CommandError(f"No account has the address {email}; add --create-user to create one.")
         days: int | None = options["expires_in_days"]

@@ -28,6 +28,7 @@ from dreamlayer_site.hosts import ALL_INTERFACES, is_address, is_loopback
 from dreamlayer_site.server import supervisor
 from dreamlayer_site.server.daphne_server import LimitedServer, ReceivedBodyMiddleware
 from dreamlayer_site.server.static_files import build_static_files
+from dreamlayer_site.start_problems import start_problems
 from inpainting.engines.base import Queue
 from inpainting.garbage import freeze_imports
 from inpainting.generations.retention import sweep_if_due
@@ -64,18 +65,19 @@ class Command(BaseCommand):
         os._exit(0)
 
     def serve(self, listener_fd: int, *, stop_seconds: float) -> None:
-        if settings.ROLE != "worker":
-            build_static_files()
-        # Not earlier: its middleware reads the names of the static files.
-        from dreamlayer_site.asgi import application
+        with start_problems():
+            if settings.ROLE != "worker":
+                build_static_files()
+            # Not earlier: its middleware reads the names of the static files.
+            from dreamlayer_site.asgi import application
 
-        freeze_imports(package="the site")
-        waiting = start_working() if settings.QUEUES else 0
-        if settings.ROLE == "worker":
-            self.stdout.write(f"A worker for {', '.join(settings.QUEUES)}; {site_address(listener_fd)}/readyz")
-            self.stdout.flush()
-        else:
-            self.print_addresses(listener_fd, waiting)
+            freeze_imports(package="the site")
+            waiting = start_working() if settings.QUEUES else 0
+            if settings.ROLE == "worker":
+                self.stdout.write(f"A worker for {', '.join(settings.QUEUES)}; {site_address(listener_fd)}/readyz")
+                self.stdout.flush()
+            else:
+                self.print_addresses(listener_fd, waiting)
         LimitedServer(
             ReceivedBodyMiddleware(only_monitoring(application) if settings.ROLE == "worker" else application),
             endpoints=[f"fd:fileno={listener_fd}"],

@@ -27,7 +27,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         user, email = None, options["user"]
         if email is not None:
-            user = User.objects.filter(email__iexact=email).first()
+            user = User.objects.filter(email__iexact=User.objects.address_to_find(email)).first()
             if user is None:
                 raise CommandError(f"No account has the address {email}.")
         if options["days"] != "never" and not options["days"].isdecimal():
