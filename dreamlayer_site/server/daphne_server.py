@@ -19,6 +19,7 @@ from django.conf import settings
 
 from dreamlayer_site.server.body_limit import Application, Message, Receive, Send, max_body_bytes
 from dreamlayer_site.server.connections import ConnectionLimits, LimitedChannel
+from dreamlayer_site.server.sockets import LimitedSocketFactory
 from dreamlayer_site.server.stopping import StoppingServer
 from inpainting.api.errors import body_too_large
 
@@ -151,5 +152,6 @@ class LimitedServer(StoppingServer):
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM."""
-        daphne_server.HTTPFactory = limited_factory  # Daphne has no other way to set the factory
+        # Daphne has no other way to set the factories.
+        daphne_server.HTTPFactory, daphne_server.WebSocketFactory = limited_factory, LimitedSocketFactory
         super().run()
