@@ -11,7 +11,14 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.http import HTTPChannel
 
 from dreamlayer_site.client_address import client_address
-from dreamlayer_site.server.refusals import body_too_slow, head_too_slow, refusal, server_full, too_many_connections
+from dreamlayer_site.server.refusals import (
+    body_too_slow,
+    head_too_slow,
+    refusal,
+    server_full,
+    too_many_chunks,
+    too_many_connections,
+)
 from inpainting.api.errors import ApiError
 
 HEALTH_CHECK = "/livez"
@@ -19,6 +26,10 @@ RESERVED_CONNECTIONS, RESERVED_SECONDS = 128, 2
 """Connections beyond the limits, for health checks, and how long each may take to send its request."""
 OTHER_FILES = 256
 """Files that are left for everything but connections: database, images, outgoing requests."""
+MAX_CHUNKS, MIN_CHUNK_BYTES = 1000, 256
+"""How many chunks a chunked body may have at least, and how large they are on average in a body that has more."""
+DECODED_BYTES = 16 * 1024
+"""A part of a chunked body, after which its chunks are counted. Each costs the event loop about 2 us."""
 LINGER_SECONDS = 10
 """How long a refused client may continue to send. The data is dropped; closing at once could lose the response."""
 
@@ -41,6 +52,23 @@ class LimitedChannel(HTTPChannel):  # type: ignore[misc]  # twisted is not check
         if self._too_late is None and not self._handlingRequest:
             self._expect_head(settings.REQUEST_HEAD_SECONDS)
         super().dataReceived(data)
+
+    def rawDataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        """Decode a chunked body part by part, and refuse one of too many chunks."""
+        if self.refused:
+            return
+        if self._handlingRequest or self.length is not None:
+            super().rawDataReceived(data)
+            return
+        request = self.requests[-1]
+        written = request.written
+        # Twisted decodes all that it is given. LineReceiver passes on the rest afterwards.
+        super().rawDataReceived(data[:DECODED_BYTES])
+        if not self.transport.disconnecting:
+            self._buffer += data[DECODED_BYTES:]
+        request.chunks += max(0, request.written - written - 1)  # One may have begun earlier, or end later.
+        if self.length is None and request.chunks > MAX_CHUNKS + request.received / MIN_CHUNK_BYTES:
+            self.refuse(too_many_chunks(MIN_CHUNK_BYTES))
 
     def allHeadersReceived(self) -> None:  # noqa: N802 - Twisted's name
         self._expect_nothing()

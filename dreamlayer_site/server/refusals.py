@@ -37,6 +37,11 @@ def body_too_slow() -> ApiError:
     return ApiError(status=408, code="request_too_slow", message=message, limit=rate)
 
 
+def too_many_chunks(min_bytes: int) -> ApiError:
+    message = f"The body arrived in too many chunks; send chunks of at least {min_bytes} bytes."
+    return ApiError(status=400, code="body_too_many_chunks", message=message, limit=min_bytes)
+
+
 def too_many_connections(limit: int) -> ApiError:
     message = f"Your address has {limit} connections already, which is the limit; close some of them."
     return ApiError(status=429, code="too_many_connections", message=message, limit=limit, headers=RETRY_AFTER)
