@@ -21,6 +21,7 @@ from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
 
 from dreamlayer_site.metrics_page import metrics_page
+from dreamlayer_site.server.bodies import unread_bodies
 from dreamlayer_site.server.body_limit import Application, Receive, Send
 from inpainting.storage import is_nearly_full
 from inpainting.worker import watchdog
@@ -73,6 +74,8 @@ def find_problems() -> dict[str, str]:
     except TimeoutError:
         storage.cancel()
         problems["storage"] = "takes long to answer"
+    if unread_bodies.was_full():
+        problems["uploads"] = "take too much space"
     return {component: problem for component, problem in problems.items() if problem}
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from contextlib import closing
 
 import pytest
@@ -9,6 +9,6 @@ from tests.support.connections import Connections
 
 
 @pytest.fixture
-def connections() -> Iterator[Connections]:
+async def connections() -> AsyncIterator[Connections]:
     with closing(Connections()) as connections:
         yield connections

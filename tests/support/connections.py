@@ -12,6 +12,7 @@ from twisted.internet.testing import StringTransportWithDisconnection
 
 from dreamlayer_site.server.connections import ConnectionLimits
 from dreamlayer_site.server.daphne_server import LimitedFactory
+from dreamlayer_site.server.senders import Sender
 
 
 class FakeServer:
@@ -40,15 +41,21 @@ class FakeServer:
 
 
 class Connection:
-    """A connection of a client to a server."""
+    """A connection of a client to a server. It is used in an event loop."""
 
     def __init__(self, limits: ConnectionLimits, *, address: str) -> None:
         self.transport = StringTransportWithDisconnection(peerAddress=IPv4Address("TCP", address, 50_000))
         self.transport.protocol = self.protocol = limits.buildProtocol(self.transport.getPeer())
         self.protocol.makeConnection(self.transport)
 
-    def send(self, data: bytes) -> None:
+    async def send(self, data: bytes) -> None:
+        """Let the data arrive, and let the server do what it does without waiting for anything else."""
         self.protocol.dataReceived(data)
+        await self.settle()
+
+    async def settle(self) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
 
     @property
     def answer(self) -> bytes:
@@ -69,7 +76,14 @@ class Connections:
         self.clock = Clock()
         factory = LimitedFactory(self.server)
         factory.reactor = self.clock
+        factory.check_sender = self.check_sender
         self.limits = ConnectionLimits(factory)
+        self.sender: Sender | Exception = Sender(known=True)
+        """What the check of a sender finds."""
+        self.checked: list[dict[str, Any]] = []
+        """The scopes of the heads whose senders were checked."""
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
 
         self.opened: list[Connection] = []
 
@@ -81,6 +95,13 @@ class Connections:
         for connection in self.opened:
             if connection.transport.connected:
                 connection.transport.loseConnection()
+
+    async def check_sender(self, scope: dict[str, Any]) -> Sender:
+        self.checked.append(scope)
+        await self.may_answer.wait()
+        if isinstance(self.sender, Exception):
+            raise self.sender
+        return self.sender
 
     @property
     def bodies(self) -> list[bytes]:
