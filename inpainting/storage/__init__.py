@@ -71,7 +71,7 @@ def out_of_space(error: Exception) -> bool:
 
 
 def is_nearly_full() -> bool:
-    """Whether the disk of the images, of the data folder or of the bodies that arrive has less free space than FREE_SPACE_MB.
+    """Whether a disk has less free space than FREE_SPACE_MB: of the images, the data folder, or bodies that arrive.
 
     On a small disk, less than a tenth of it.
     """

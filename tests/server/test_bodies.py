@@ -16,7 +16,15 @@ from dreamlayer_site.server import bodies
 from dreamlayer_site.server.bodies import AddressFull, StoredBody, UnreadBodies
 from tests.support.small_disk import small_disk
 
-KNOWN, STRANGER = {"address": "203.0.113.1", "known": True}, {"address": "203.0.113.1", "known": False}
+ADDRESS = "203.0.113.1"
+
+
+def of_known(address: str = ADDRESS) -> StoredBody:
+    return StoredBody(address=address, known=True)
+
+
+def of_stranger(address: str = ADDRESS) -> StoredBody:
+    return StoredBody(address=address, known=False)
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +42,7 @@ def opened() -> Iterator[ExitStack]:
 
 
 def test_a_body_is_read_as_it_was_written() -> None:
-    with StoredBody(**KNOWN) as body:
+    with of_known() as body:
         body.write(b"abc")
         body.write(b"def")
         body.seek(0)
@@ -42,16 +50,16 @@ def test_a_body_is_read_as_it_was_written() -> None:
 
 
 def test_a_body_has_no_name_in_the_data_folder(settings: Settings) -> None:
-    with StoredBody(**KNOWN) as body:
+    with of_known() as body:
         assert os.readlink(f"/proc/self/fd/{body.fileno()}").startswith(str(settings.DATA_DIR / "tmp"))
         assert list(Path(settings.FILE_UPLOAD_TEMP_DIR).iterdir()) == []
 
 
 def test_bytes_count_until_the_body_is_closed(unread: UnreadBodies) -> None:
-    with StoredBody(**KNOWN) as body, StoredBody(**STRANGER) as other:
+    with of_known() as body, of_stranger() as other:
         body.write(b"a" * 100)
         other.write(b"a" * 50)
-        assert (unread.total, unread.of_strangers, unread.per_address) == (150, 50, {"203.0.113.1": 150})
+        assert (unread.total, unread.of_strangers, unread.per_address) == (150, 50, {ADDRESS: 150})
         other.close()
         other.close()
         assert (unread.total, unread.of_strangers) == (100, 0)
@@ -60,15 +68,15 @@ def test_bytes_count_until_the_body_is_closed(unread: UnreadBodies) -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_body_that_is_forgotten_is_closed(unread: UnreadBodies) -> None:
-    StoredBody(**KNOWN).write(b"a")
+    of_known().write(b"a")
     gc.collect()
     assert unread.total == 0
 
 
 def test_all_bodies_together_take_a_limited_space(unread: UnreadBodies, opened: ExitStack) -> None:
     for last in range(5):
-        opened.enter_context(StoredBody(address=f"192.0.2.{last}", known=True)).write(b"a" * 200)
-    more = opened.enter_context(StoredBody(**KNOWN))
+        opened.enter_context(of_known(f"192.0.2.{last}")).write(b"a" * 200)
+    more = opened.enter_context(of_known())
     assert not unread.was_full()
     with pytest.raises(OSError, match="were not read yet take 1000 bytes") as full:
         more.write(b"a")
@@ -79,26 +87,26 @@ def test_all_bodies_together_take_a_limited_space(unread: UnreadBodies, opened: 
 
 def test_an_address_takes_half_of_the_space(opened: ExitStack) -> None:
     for _ in range(2):
-        opened.enter_context(StoredBody(**KNOWN)).write(b"a" * 250)
+        opened.enter_context(of_known()).write(b"a" * 250)
     with pytest.raises(AddressFull):
-        opened.enter_context(StoredBody(**KNOWN)).write(b"a")
-    opened.enter_context(StoredBody(address="192.0.2.1", known=True)).write(b"a" * 500)
+        opened.enter_context(of_known()).write(b"a")
+    opened.enter_context(of_known("192.0.2.1")).write(b"a" * 500)
 
 
 def test_strangers_of_an_address_take_a_quarter(opened: ExitStack) -> None:
-    opened.enter_context(StoredBody(**STRANGER)).write(b"a" * 250)
+    opened.enter_context(of_stranger()).write(b"a" * 250)
     with pytest.raises(AddressFull):
-        opened.enter_context(StoredBody(**STRANGER)).write(b"a")
-    opened.enter_context(StoredBody(**KNOWN)).write(b"a" * 250)
+        opened.enter_context(of_stranger()).write(b"a")
+    opened.enter_context(of_known()).write(b"a" * 250)
 
 
 def test_strangers_leave_half_of_the_space_to_the_others(unread: UnreadBodies, opened: ExitStack) -> None:
     for last in range(2):
-        opened.enter_context(StoredBody(address=f"192.0.2.{last}", known=False)).write(b"a" * 250)
+        opened.enter_context(of_stranger(f"192.0.2.{last}")).write(b"a" * 250)
     with pytest.raises(OSError, match="not known take 500 bytes") as full:
-        opened.enter_context(StoredBody(**STRANGER)).write(b"a")
+        opened.enter_context(of_stranger()).write(b"a")
     assert full.value.errno == errno.ENOSPC
-    opened.enter_context(StoredBody(**KNOWN)).write(b"a" * 500)
+    opened.enter_context(of_known()).write(b"a" * 500)
     assert not unread.was_full()
 
 
@@ -106,7 +114,7 @@ def test_little_free_space_is_seen_while_a_body_is_written(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, opened: ExitStack
 ) -> None:
     settings.UNREAD_BODY_BYTES = 2**30
-    body = opened.enter_context(StoredBody(**KNOWN))
+    body = opened.enter_context(of_known())
     body.write(bytes(bodies.CHECKED_BYTES // 2))
     monkeypatch.setattr("inpainting.storage.is_nearly_full", lambda: True)
     body.write(bytes(bodies.CHECKED_BYTES // 2))
@@ -122,6 +130,6 @@ def test_a_full_disk_is_an_error_of_writing(
     monkeypatch.setattr(bodies, "check_free_space", lambda: None)
     with small_disk(tmp_path, megabytes=1) as folder:
         settings.FILE_UPLOAD_TEMP_DIR = folder
-        with StoredBody(**KNOWN) as body, pytest.raises(OSError, match="No space left"):
+        with of_known() as body, pytest.raises(OSError, match="No space left"):
             body.write(bytes(2**21))
         assert unread.total == 0
