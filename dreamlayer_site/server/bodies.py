@@ -7,7 +7,9 @@ import os
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from io import FileIO
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -19,6 +21,10 @@ FULL_SECONDS = 10
 """How long /readyz reports that a body was refused for want of space."""
 CHECKED_BYTES = 2**20
 """What is written of a body between two checks of the free space."""
+
+
+OLD_SECONDS = 24 * 3600
+"""A file of a form that is as old was left by a process that was killed."""
 
 
 class AddressFull(Exception):
@@ -68,6 +74,14 @@ class UnreadBodies:
 
 
 unread_bodies = UnreadBodies()
+
+
+def remove_leftovers(*, older_than_seconds: float) -> None:
+    """Delete the files of forms that killed processes have left. Django deletes its own; bodies have no names."""
+    for path in Path(settings.FILE_UPLOAD_TEMP_DIR).iterdir():
+        with suppress(OSError):  # Another process has deleted it, or it is a folder.
+            if time.time() - path.stat().st_mtime >= older_than_seconds:
+                path.unlink()
 
 
 class StoredBody(FileIO):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -53,6 +54,19 @@ def test_a_body_has_no_name_in_the_data_folder(settings: Settings) -> None:
     with of_known() as body:
         assert os.readlink(f"/proc/self/fd/{body.fileno()}").startswith(str(settings.DATA_DIR / "tmp"))
         assert list(Path(settings.FILE_UPLOAD_TEMP_DIR).iterdir()) == []
+
+
+def test_files_that_killed_processes_left_are_deleted(settings: Settings, tmp_path: Path) -> None:
+    settings.FILE_UPLOAD_TEMP_DIR = tmp_path
+    old, new = tmp_path / "old.upload.png", tmp_path / "new.upload.png"
+    for path in (old, new):
+        path.write_bytes(b"a")
+    (tmp_path / "folder").mkdir()
+    os.utime(old, (time.time() - 100, time.time() - 100))
+    bodies.remove_leftovers(older_than_seconds=50)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", new.name]
+    bodies.remove_leftovers(older_than_seconds=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_bytes_count_until_the_body_is_closed(unread: UnreadBodies) -> None:
