@@ -22,6 +22,7 @@ from django.utils.decorators import async_only_middleware
 
 from accounts.locks import lock_timeout
 from dreamlayer_site.metrics_page import metrics_page
+from dreamlayer_site.server.bodies import unread_bodies
 from dreamlayer_site.server.body_limit import Application, Receive, Send
 from inpainting.storage import is_nearly_full
 from inpainting.worker import watchdog
@@ -74,6 +75,8 @@ def find_problems() -> dict[str, str]:
     except TimeoutError:
         storage.cancel()
         problems["storage"] = "takes long to answer"
+    if unread_bodies.was_full():
+        problems["uploads"] = "take too much space"
     return {component: problem for component, problem in problems.items() if problem}
 
 

@@ -27,12 +27,17 @@ PRIVATE_ATTRIBUTES = (
     Private(_CHANNEL, "_handlingRequest", "the time limit of a head begins when no request is being handled"),
     Private(_CHANNEL, "_dataBuffer", "whether the next request has begun while the last one was handled"),
     Private(_CHANNEL, "_abortingCall", "a client that reads nothing is disconnected once"),
+    Private(_CHANNEL, "_networkProducer", "nothing is read while the sender of a request is checked"),
+    Private(_CHANNEL, "_send100Continue", "a client is told to send its body when its sender is known"),
     Private("twisted.protocols.basic:LineReceiver", "_buffer", "whether a head has begun"),
     Private("asgiref.sync:SyncToAsync", "context_to_thread_executor", "the thread of a request is used again"),
     Private(_REQUEST, "_files", "the body is forgotten while a response waits"),
     Private(_REQUEST, "_data", "the same"),
     Private(_REQUEST, "_full_data", "the same"),
     Private(_REQUEST, "_request", "Django's request, whose body is forgotten too"),
+    Private(
+        "django.middleware.csrf:CsrfViewMiddleware", "_dont_enforce_csrf_checks", "a form has its token in the body"
+    ),
     Private("django.http.request:HttpRequest", "_post", "the body is forgotten while a response waits"),
     Private("django.db.models.query:QuerySet", "_insert", "copy_database inserts rows as loaddata does"),
     Private("django.db.models.query:QuerySet", "_raw_delete", "copy_database replaces rows without cascades"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -32,6 +33,10 @@ refuse_former(os.environ)
 USERS_UMASK = os.umask(0o077)
 DATA_DIR = Path(env.str("DREAMLAYER_DATA_DIR", str(BASE_DIR / "var"))).absolute()
 make_private(DATA_DIR)
+# Bodies of requests, and the files in them, while they arrive and are read. Its free space is watched.
+FILE_UPLOAD_TEMP_DIR = DATA_DIR / "tmp"
+with suppress(OSError):  # Django's checks report it where it is missing.
+    make_private(FILE_UPLOAD_TEMP_DIR)
 
 DEBUG = env.bool("DREAMLAYER_DEBUG", False)
 SECRET_KEY = env.str("DREAMLAYER_SECRET_KEY", "")
@@ -231,6 +236,8 @@ MAX_IMAGE_MB = env.int("DREAMLAYER_MAX_IMAGE_MB", 32)
 MAX_BODY_BYTES = 64 * 2**20
 MAX_FILE_BODY_BYTES = MAX_BODY_BYTES + max(0, MAX_IMAGE_MB - 32) * 2**20
 MAX_BODY_BYTES_WITHOUT_IMAGES = 64 * 2**10
+# Bodies on disk that were not read yet, in one process: all of them. One address may take half of it.
+UNREAD_BODY_BYTES = max(2**30, 4 * MAX_FILE_BODY_BYTES)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 FILE_UPLOAD_MAX_MEMORY_SIZE = 4 * 2**20
 # High enough that a batch slightly over the limit gets a precise error; more parts are not parsed at all.

@@ -152,7 +152,10 @@ def test_the_child_ends_with_its_parent_and_the_next_server_continues(
         server.kill()
         server.wait()
         installation.wait_until(lambda: installation.get("/livez")[0] == 0)
+    left = installation.folder / "tmp/left.upload.png"
+    left.touch()
     with installation.serving():
+        assert not left.exists()
         installation.wait_until(lambda: b'"succeeded"' in installation.get(str(body["url"]), key=key)[1])
 
 
@@ -255,6 +258,38 @@ def test_an_allowed_origin_can_read_the_413(site: Installation) -> None:
         assert (answer.status, json.load(answer)["code"]) == (413, "body_too_large")
         assert answer.headers["Access-Control-Allow-Origin"] == allowed
         connection.close()
+
+
+@pytest.mark.parametrize("path", ["/api/img2img", "/rest_api/process_result"])
+def test_a_stranger_is_refused_before_a_large_body_is_sent(site: Installation, path: str) -> None:
+    small = HTTPConnection("127.0.0.1", site.port, timeout=20)
+    small.request("POST", path, b"{}", {"Content-Type": "application/json"})
+    answer = small.getresponse()
+    expected = answer.status, answer.read()
+    large = HTTPConnection("127.0.0.1", site.port, timeout=20)
+    large.putrequest("POST", path)
+    large.putheader("Origin", ALLOWED_ORIGIN)
+    large.putheader("Content-Length", str(60 * 2**20))
+    large.endheaders()
+    refusal = large.getresponse()
+    assert (refusal.status, refusal.read()) == expected
+    assert refusal.headers["Access-Control-Allow-Origin"] == ALLOWED_ORIGIN
+    small.close()
+    large.close()
+
+
+def test_a_connection_sends_one_large_body_after_another(
+    site: Installation, site_key: str, photo_png: bytes, mask_png: bytes
+) -> None:
+    headers = {"Content-Type": "application/json", "X-API-Key": site_key}
+    connection = HTTPConnection("127.0.0.1", site.port, timeout=20)
+    chunks = iter([b" " * 150_000, b"{}"])
+    for body in (b" " * 300_000, chunks, b" " * 300_000):
+        connection.request("POST", "/api/img2img", body, headers)
+        answer = connection.getresponse()
+        assert (answer.status, json.loads(answer.read())["code"]) == (400, "field_missing")
+        assert not answer.will_close
+    connection.close()
 
 
 def test_the_secret_key_is_private_and_permanent(installation: Installation) -> None:

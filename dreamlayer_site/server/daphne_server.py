@@ -17,14 +17,21 @@ from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server
 from django.conf import settings
 
+from dreamlayer_site.client_address import client_address
+from dreamlayer_site.server.bodies import AddressFull, StoredBody
 from dreamlayer_site.server.body_limit import Application, Message, Receive, Send, max_body_bytes
 from dreamlayer_site.server.connections import ConnectionLimits, LimitedChannel
+from dreamlayer_site.server.refusals import too_many_uploads
+from dreamlayer_site.server.senders import CheckSender, SenderCheck
+from dreamlayer_site.server.sockets import LimitedSocketFactory
 from dreamlayer_site.server.stopping import StoppingServer
-from inpainting.api.errors import body_too_large
+from inpainting.api.errors import api_error, body_too_large
 
 RECEIVED_BODY = "dreamlayer.received_body"
 """The key of the ASGI scope that holds the file of the body."""
 CHUNK_BYTES = 2**20
+OF_THE_BODY = (b"content-length", b"content-type", b"expect", b"transfer-encoding")
+"""Headers that describe the body."""
 
 
 class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
@@ -33,8 +40,12 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
     As the producer of its response (Twisted's IPushProducer) it learns when the connection's buffer is full.
     """
 
-    content: IO[bytes]
+    content: IO[bytes] | None
+    is_large = False
+    """Whether the body is written to the disk; its sender is checked before."""
     received = 0
+    written = chunks = 0
+    """Parts of the body that were written, and the chunks of a chunked body that those were."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # Django parses forms. Twisted would parse them too, on the event loop's thread: 50 ms for an image of 2 MB.
@@ -44,16 +55,26 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
         self.max_bytes = max_body_bytes(unquote(self.channel.path), self.channel.header("content-type"))
-        super().gotLength(None if length is None else min(length, self.max_bytes))
+        self.content = BytesIO()
+        # Anybody may send a small body, which stays in memory.
+        self.is_large = min(self.max_bytes, length or self.max_bytes) > settings.MAX_BODY_BYTES_WITHOUT_IMAGES
         if length is not None and length > self.max_bytes:
-            self.refuse_body()
+            self.channel.refuse(body_too_large(self.max_bytes))
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         self.received += len(data)
-        if not self.channel.refused and self.received > self.max_bytes:
-            self.refuse_body()
-        if not self.channel.refused:
+        self.written += 1
+        if self.channel.refused:
+            return
+        if self.received > self.max_bytes:
+            self.channel.refuse(body_too_large(self.max_bytes))
+            return
+        try:
             super().handleContentChunk(data)
+        except AddressFull:
+            self.channel.refuse(too_many_uploads())
+        except OSError as error:
+            self.channel.refuse(api_error(error))
 
     def process(self) -> Any:
         # The application reads this file; Daphne reads an empty one instead.
@@ -65,9 +86,33 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
         if not self.channel.refused:
             super().requestReceived(*arguments)
 
-    def refuse_body(self) -> None:
-        self.channel.refuse(body_too_large(self.max_bytes))
-        self.content.truncate(0)
+    def head_scope(self) -> dict[str, Any]:
+        """Return the scope of ASGI for the request without its body."""
+        headers = self.requestHeaders.getAllRawHeaders()
+        _, _, query = self.channel.uri.partition("?")
+        return {
+            "type": "http",
+            "method": self.channel.method,
+            "path": unquote(self.channel.path),
+            "query_string": query.encode("latin-1"),
+            # Daphne drops names with underscores, too: Django would take them for those with hyphens.
+            "headers": [
+                (name.lower(), value)
+                for name, values in headers
+                if b"_" not in name and name.lower() not in OF_THE_BODY
+                for value in values
+            ],
+            "client": [getattr(self.client, "host", ""), getattr(self.client, "port", 0)],
+        }
+
+    def store_body(self, *, known: bool) -> None:
+        """Write what arrives of the body to the disk. Raises OSError where that cannot be written."""
+        address = client_address(getattr(self.client, "host", ""), self.channel.header("x-forwarded-for"))
+        self.content = StoredBody(address=address, known=known)
+
+    def drop_body(self) -> None:
+        if self.content is not None:
+            self.content.close()
 
     def finish(self) -> None:
         self.unregisterProducer()
@@ -122,6 +167,10 @@ class ReceivedBodyMiddleware:
 class LimitedFactory(HTTPFactory):  # type: ignore[misc]
     protocol = LimitedChannel
 
+    def __init__(self, server: Any) -> None:
+        super().__init__(server)
+        self.check_sender: CheckSender = SenderCheck()
+
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802 - Twisted's name
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = LimitedRequest
@@ -151,5 +200,6 @@ class LimitedServer(StoppingServer):
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM."""
-        daphne_server.HTTPFactory = limited_factory  # Daphne has no other way to set the factory
+        # Daphne has no other way to set the factories.
+        daphne_server.HTTPFactory, daphne_server.WebSocketFactory = limited_factory, LimitedSocketFactory
         super().run()

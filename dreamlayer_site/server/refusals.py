@@ -13,7 +13,11 @@ RETRY_AFTER = {"Retry-After": "5"}
 
 def refusal(error: ApiError, path: str, *, origin: str) -> HttpResponse:
     """Return the error of the API that the path belongs to. The connection is closed, since the rest is not read."""
-    response = render_error(error, path)
+    return closing(render_error(error, path), origin=origin)
+
+
+def closing(response: HttpResponse, *, origin: str) -> HttpResponse:
+    """Add to a response the headers of one after which the connection is closed."""
     response["Connection"] = "close"
     response["Content-Length"] = str(len(response.content))
     if origin in settings.CORS_ALLOWED_ORIGINS:  # Lets pages of that origin read the error.
@@ -35,6 +39,16 @@ def body_too_slow() -> ApiError:
         f"{rate} bytes per second are needed on average."
     )
     return ApiError(status=408, code="request_too_slow", message=message, limit=rate)
+
+
+def too_many_chunks(min_bytes: int) -> ApiError:
+    message = f"The body arrived in too many chunks; send chunks of at least {min_bytes} bytes."
+    return ApiError(status=400, code="body_too_many_chunks", message=message, limit=min_bytes)
+
+
+def too_many_uploads() -> ApiError:
+    message = "Your address sends too much at the same time; send one request after another."
+    return ApiError(status=429, code="too_many_uploads", message=message, headers=RETRY_AFTER)
 
 
 def too_many_connections(limit: int) -> ApiError:

@@ -63,6 +63,9 @@ class Dialect(ABC):
     answers_before_the_end: ClassVar[bool] = False
     """Whether `render` has a response for a generation that waits or runs, by which the client can follow it."""
 
+    key_in_body: ClassVar[bool] = False
+    """Whether `read_api_key` reads `request.data`: the body is then received before its sender is known."""
+
     @property
     @abstractmethod
     def urls(self) -> Sequence[URLPattern | URLResolver]:
@@ -72,7 +75,7 @@ class Dialect(ABC):
     def read_api_key(self, request: Request) -> str | None:
         """Return the API key of the request; None if there is none.
 
-        May read `request.data`.
+        May read `request.data` where `key_in_body`.
         """
 
     @abstractmethod

@@ -71,11 +71,11 @@ def out_of_space(error: Exception) -> bool:
 
 
 def is_nearly_full() -> bool:
-    """Whether the disk of the images or of the data folder has less free space than FREE_SPACE_MB.
+    """Whether a disk has less free space than FREE_SPACE_MB: of the images, the data folder, or bodies that arrive.
 
     On a small disk, less than a tenth of it.
     """
-    folders = [settings.DATA_DIR]
+    folders = [settings.DATA_DIR, Path(settings.FILE_UPLOAD_TEMP_DIR)]
     if isinstance(default_storage, FileSystemStorage):
         folders.append(Path(default_storage.location))
     for folder in folders:

@@ -8,6 +8,7 @@ import socket
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.client import HTTPResponse
 from urllib.parse import urlsplit
 
 from tests.support.installation import Installation
@@ -79,3 +80,10 @@ def status_of(client: socket.socket) -> int:
     except ConnectionResetError:
         return 0
     return int(line.split()[1])
+
+
+def answer_of(client: socket.socket) -> tuple[int, bytes]:
+    """The status and the body of the answer, without waiting until the connection is closed."""
+    with HTTPResponse(client) as response:
+        response.begin()
+        return response.status, response.read()

@@ -26,6 +26,7 @@ from dreamlayer_site.folder_lock import lock_data_folder
 from dreamlayer_site.health import only_monitoring
 from dreamlayer_site.hosts import ALL_INTERFACES, is_address, is_loopback
 from dreamlayer_site.server import supervisor
+from dreamlayer_site.server.bodies import OLD_SECONDS, remove_leftovers
 from dreamlayer_site.server.daphne_server import LimitedServer, ReceivedBodyMiddleware
 from dreamlayer_site.server.static_files import build_static_files
 from dreamlayer_site.start_problems import start_problems
@@ -58,6 +59,8 @@ class Command(BaseCommand):
         if options["listener_fd"] is None:
             raise CommandError("Run “python manage.py serve”, without --child.")
         with lock_data_folder(settings.DATA_DIR) if settings.IS_ALONE else nullcontext():
+            # No other process uses the folder where this one is alone.
+            remove_leftovers(older_than_seconds=0 if settings.IS_ALONE else OLD_SECONDS)
             stop_seconds = settings.DRAIN_SECONDS + max(0, options["stop_seconds"] - EXIT_SECONDS)
             self.serve(options["listener_fd"], stop_seconds=stop_seconds)
         # Running generations have been released, and worker threads cannot be stopped: exit without waiting for them.

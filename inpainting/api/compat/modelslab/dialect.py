@@ -38,6 +38,7 @@ class ModelsLab(Dialect):
     name: ClassVar[str] = "modelslab"
     prefixes: ClassVar[tuple[str, ...]] = ("/api/v6/",)
     answers_before_the_end = True
+    key_in_body = True
     settings_by_field: ClassVar[Mapping[str, str]] = {
         "model_id": "model",
         "enhance_prompt": "prompt",
