@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
 from contextlib import suppress
+from datetime import date, datetime, time, timedelta
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -40,10 +40,10 @@ MAX_REMOVED = 24
 MAX_SELECTED = 1000
 MAX_STEPS = 1000
 """Of all photos of a page that are counted and selected, and of one that are numbered."""
-MAX_COUNTED = 1000
+MAX_COUNTED = 500
 """Photos: to count all would read a whole history."""
 STRIP_LENGTH = 5
-"""Steps of a photo that its card shows, the newest ones."""
+"""Steps of a photo that its card shows, or the newest ones and the number of those before."""
 
 
 class HistoryFilter(forms.Form):
@@ -207,7 +207,8 @@ def photo_cards(
     for head, tree in zip(heads, trees, strict=True):
         pks = steps[tree] or [head.pk]
         first = read.get(pks[-1], head)
-        strip = [read[pk] for pk in reversed(pks[:STRIP_LENGTH]) if pk in read] if len(pks) > 1 else []
+        last = pks[: STRIP_LENGTH if len(pks) <= STRIP_LENGTH else STRIP_LENGTH - 1] if len(pks) > 1 else []
+        strip = [read[pk] for pk in reversed(last) if pk in read]
         face = card(read.get(faces.get(tree, head.pk), head), models)
         cards.append(
             {

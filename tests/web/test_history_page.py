@@ -137,9 +137,7 @@ def test_days_are_headings_in_the_time_zone_of_the_browser(
         assert days()[-1] == ("23 November 2026", 1)
 
 
-def test_the_steps_of_a_photo_are_listed_oldest_first(
-    alice: User, alices_browser: Client, generate: Generate
-) -> None:
+def test_the_steps_of_a_photo_are_listed_oldest_first(alice: User, alices_browser: Client, generate: Generate) -> None:
     first, alone = generate(alice), generate(alice)
     second = continued(first)
     assert shown(alices_browser, tree=second.pk) == [first.pk, second.pk]
@@ -149,8 +147,9 @@ def test_the_steps_of_a_photo_are_listed_oldest_first(
     assert "2 steps of this photo" in alices_browser.get(f"/generations/{first.pk}/").content.decode()
 
 
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL's plans depend on its statistics")
 def test_no_query_of_the_page_reads_the_whole_history(alice: User, alices_browser: Client, generate: Generate) -> None:
-    """In SQLite's plans, tables of a user's own rows are searched by an index and never sorted as a whole."""
+    """A user's rows are searched by indexes in their order, and neither read as a whole nor sorted."""
     continued(generate(alice))
     alices_browser.get("/history/")
     with CaptureQueriesContext(connection) as queries:
