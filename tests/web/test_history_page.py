@@ -248,6 +248,52 @@ def test_a_shared_link_shows_the_result_alone(alice: User, alices_browser: Clien
     assert visitor.get(f"{link}picture/").getvalue() == stored
 
 
+def test_a_link_shows_the_photo_as_it_was_only_if_its_owner_chose_so(
+    alice: User, alices_browser: Client, generate: Generate
+) -> None:
+    generation = generate(alice, prompt="a secret garden")
+    page, visitor = f"/generations/{generation.pk}/", Client()
+    for chosen in ({}, {"shows_source": "on", "has_preview": "on", "name": "Rocket <at> dusk"}):
+        alices_browser.post(f"{page}share/", {"index": 0, "days": 7, **chosen})
+    plain, open_one = (f"/shared/{shares.token(share)}/" for share in Share.objects.order_by("created_at"))
+    content = visitor.get(plain).content.decode()
+    assert visitor.get(f"{plain}before/").status_code == 404
+    for absent in ("og:image", "before", "Before"):
+        assert absent not in content
+    assert '<meta property="og:title" content="A shared picture">' in content
+    sentence = "A photo from which something was erased with DreamLayer; nothing else was changed."
+    assert f'<meta property="og:description" content="{sentence}">' in content
+    content = visitor.get(open_one).content.decode()
+    before = visitor.get(f"{open_one}before/")
+    assert before["Content-Type"] == "image/webp"
+    assert before["Cache-Control"] == "private, no-store"
+    assert "Rocket &lt;at&gt; dusk – DreamLayer</title>" in content
+    assert f'<meta property="og:image" content="http://testserver{open_one}preview/">' in content
+    for private in ("secret garden", "photo.png", alice.email, str(generation.pk), str(generation.source_id)):
+        assert private not in content
+    listed = alices_browser.get(page).content.decode()
+    assert "Rocket &lt;at&gt; dusk" in listed
+    assert "with the photo as it was" in listed
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({"ignored": []}, "A photo in which a model has painted a part from words with DreamLayer"),
+        ({"placement": {"width": 1}}, "A photo that was extended beyond its edges with DreamLayer"),
+    ],
+)
+def test_a_shared_page_says_what_was_done(
+    alice: User, generate: Generate, columns: dict[str, Any], sentence: str
+) -> None:
+    generation = generate(alice, prompt="a lawn")
+    Generation.objects.filter(pk=generation.pk).update(**columns)
+    shared = shares.share(generation.images.get(), days=1)
+    assert f"{sentence}; nothing else was changed." in Client().get(f"/shared/{shares.token(shared)}/").content.decode()
+    generation.images.update(outside_mask_changed_pixels=3)
+    assert f"{sentence}." in Client().get(f"/shared/{shares.token(shared)}/").content.decode()
+
+
 def test_a_shared_link_ends_when_it_expires_or_is_revoked(
     alice: User, bob: User, alices_browser: Client, generate: Generate
 ) -> None:
@@ -270,9 +316,12 @@ def test_a_shared_link_ends_when_it_expires_or_is_revoked(
         assert "noindex" in page["X-Robots-Tag"]
 
 
-@pytest.mark.parametrize("body", [{}, {"index": 0}, {"index": 7, "days": 7}, {"index": 0, "days": 400}])
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"index": 0}, {"index": 7, "days": 7}, {"index": 0, "days": 400}, {"index": 0, "days": 7, "name": "x" * 101}],
+)
 def test_an_invalid_share_makes_no_link(
-    alice: User, alices_browser: Client, generate: Generate, body: dict[str, int]
+    alice: User, alices_browser: Client, generate: Generate, body: dict[str, Any]
 ) -> None:
     alices_browser.post(f"/generations/{generate(alice).pk}/share/", body)
     assert not Share.objects.exists()
