@@ -273,7 +273,7 @@ def test_a_link_shows_the_photo_as_it_was_only_if_its_owner_chose_so(
         assert private not in content
     listed = alices_browser.get(page).content.decode()
     assert "Rocket &lt;at&gt; dusk" in listed
-    assert "with the photo as it was" in listed
+    assert "With the photo as it was" in listed
 
 
 @pytest.mark.parametrize(
