@@ -146,7 +146,10 @@ ROWS = [
     Row("batches/<uuid:pk>/", "/batches/{batch}/", PAGE),
     Row("generations/<uuid:pk>/share/", "/generations/{generation}/share/", PAGE_ACTION, method="POST"),
     Row("shares/<uuid:pk>/revoke/", "/shares/{share}/revoke/", PAGE_ACTION, method="POST"),
-    *(Row(f"shared/<str:token>/{part}", f"/shared/{{shared}}/{part}", LINK) for part in ("", "picture/", "preview/", "before/")),
+    *(
+        Row(f"shared/<str:token>/{part}", f"/shared/{{shared}}/{part}", LINK)
+        for part in ("", "picture/", "preview/", "before/")
+    ),
     Row("generations/<uuid:pk>/hidden/<int:index>/", "/generations/{hidden}/hidden/0/", REVIEWERS),
     Row(ONE, "/api/generations/{generation}/", API),
     Row(ONE + "cancel/", "/api/generations/{waiting}/cancel/", API, method="POST", scope=Scope.GENERATE),
