@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from allauth.account.forms import LoginForm
+from allauth.account.forms import LoginForm, SignupForm
 from django import forms
 from django.contrib.auth.forms import BaseUserCreationForm, SetPasswordMixin
 from django.utils import timezone
 
 from accounts.models import LOCAL_EMAIL, Scope, User
 
+SIGN_UP_HELP = "At least 8 characters, none that many people use, and not like your address."
+"""AUTH_PASSWORD_VALIDATORS in one sentence."""
 LIFETIMES = [("", "never"), ("1", "in a day"), ("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year")]
 
 
@@ -19,6 +21,12 @@ class SignInForm(LoginForm):  # type: ignore[misc]  # allauth has no types
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["remember"].label = "Stay signed in"
+
+
+class SignUpForm(SignupForm):  # type: ignore[misc]  # allauth has no types
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password1"].help_text = SIGN_UP_HELP
 
 
 class FirstAdministratorForm(BaseUserCreationForm):
