@@ -98,7 +98,7 @@ class Generation(Reviewed, QueuedWork, GenerationRequest):
         with transaction.atomic(savepoint=False):
             self.queue = registry.find(self.engine).declaration.queue
             self.model = model_of(self.engine, self.settings)
-            self.root = self.parent and (self.parent.root or self.parent.pk)
+            self.root = None if self.parent is None else self.parent.root or self.parent.pk
             slot = fair_tags.take_slot(self, weight=weight, in_batch=in_batch)
             self.start_tag, self.finish_tag = slot.start, slot.end
             for image in self.inputs.values():

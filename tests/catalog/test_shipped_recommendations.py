@@ -17,7 +17,7 @@ MODELS = {spec.slug: InferenceModel.from_spec(spec) for spec in (*SHIPPED, *SHIP
 
 def slugs(machine: Machine, *, has_token: bool = False) -> list[str | None]:
     found = recommendations(MODELS.values(), machine, has_token=has_token)
-    return [advice.model and advice.model.slug for advice in found]
+    return [None if advice.model is None else advice.model.slug for advice in found]
 
 
 @pytest.mark.parametrize(

@@ -422,7 +422,7 @@ def test_the_lists_of_ours_have_pages(client: Client, administrator: User) -> No
     User.objects.bulk_create(User(email=f"user{number}@example.org") for number in range(60))
     first = client.get("/admin/accounts/user/", {"q": "user"})
     assert 'rel="next" href="?q=user&amp;p=2"' in first.content.decode()
-    second = client.get("/admin/accounts/user/", {"q": "user", "p": 2}).content.decode()
+    second = client.get("/admin/accounts/user/", {"q": "user", "p": "2"}).content.decode()
     assert "Page 2 of 2" in second
     assert second.count("@example.org</a>") == 10
 
