@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from allauth.account.admin import EmailAddressAdmin as AllauthEmailAddressAdmin
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
@@ -14,10 +16,21 @@ from django.contrib.auth.forms import BaseUserCreationForm
 from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 from django.db.models import Model, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from accounts.audit import Action
 from accounts.models import ApiKey, AuditEntry, User
+
+LIST_LENGTH = 50
+
+
+def own_list(response: HttpResponse) -> HttpResponse:
+    """Add what `list_base.html` needs to the response of a list of Django's: the choices of each filter."""
+    context = getattr(response, "context_data", None)
+    if context and "cl" in context:
+        changes = context["cl"]
+        context["filters"] = [(spec, list(spec.choices(changes))) for spec in changes.filter_specs]
+    return response
 
 
 class UserCreationForm(BaseUserCreationForm):
@@ -45,6 +58,8 @@ def has_rights_of(request: HttpRequest, account: User | None) -> bool:
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin):
     add_form = UserCreationForm
+    change_list_template = "admin/users.html"
+    list_per_page = LIST_LENGTH
     ordering = ("email",)
     list_display = ("email", "is_staff", "is_active", "date_joined", "last_login")
     search_fields = ("email",)
@@ -54,6 +69,10 @@ class UserAdmin(DjangoUserAdmin):
         ("Dates", {"fields": ("last_login", "date_joined")}),
     )
     add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "password1", "password2")}),)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        words = {"title": "Users", "section": "users", "one": "user", "many": "users", "search_label": "E-mail address"}
+        return own_list(super().changelist_view(request, {**words, **(extra_context or {})}))
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         """Only superusers give rights: with “Can change user” alone, staff would give themselves all of them."""

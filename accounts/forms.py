@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from allauth.account.forms import LoginForm, ResetPasswordForm
+from allauth.account.forms import LoginForm, ResetPasswordForm, SignupForm
 from django import forms
 from django.contrib.auth.forms import BaseUserCreationForm, SetPasswordMixin
 from django.utils import timezone
 
 from accounts.models import LOCAL_EMAIL, Scope, User
 
+SIGN_UP_HELP = "At least 8 characters, none that many people use, and not like your address."
+"""AUTH_PASSWORD_VALIDATORS in one sentence."""
 LIFETIMES = [("", "never"), ("1", "in a day"), ("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year")]
 
 
@@ -28,6 +30,12 @@ class PasswordResetForm(ResetPasswordForm):  # type: ignore[misc]
     def clean_email(self) -> str:
         """Return the address of the account that is found: allauth would send its link to the address as typed."""
         return User.objects.normalize_email(super().clean_email())
+
+
+class SignUpForm(SignupForm):  # type: ignore[misc]  # allauth has no types
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["password1"].help_text = SIGN_UP_HELP
 
 
 class FirstAdministratorForm(BaseUserCreationForm):

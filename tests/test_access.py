@@ -146,7 +146,10 @@ ROWS = [
     Row("batches/<uuid:pk>/", "/batches/{batch}/", PAGE),
     Row("generations/<uuid:pk>/share/", "/generations/{generation}/share/", PAGE_ACTION, method="POST"),
     Row("shares/<uuid:pk>/revoke/", "/shares/{share}/revoke/", PAGE_ACTION, method="POST"),
-    *(Row(f"shared/<str:token>/{part}", f"/shared/{{shared}}/{part}", LINK) for part in ("", "picture/", "preview/")),
+    *(
+        Row(f"shared/<str:token>/{part}", f"/shared/{{shared}}/{part}", LINK)
+        for part in ("", "picture/", "preview/", "before/")
+    ),
     Row("generations/<uuid:pk>/hidden/<int:index>/", "/generations/{hidden}/hidden/0/", REVIEWERS),
     Row(ONE, "/api/generations/{generation}/", API),
     Row(ONE + "cancel/", "/api/generations/{waiting}/cancel/", API, method="POST", scope=Scope.GENERATE),
@@ -415,7 +418,7 @@ def test_every_actor_gets_the_expected_status_on_every_route(
         "analysis": analyses.queued(alice, photo_png).pk,
         "mask": store_mask(alice, np.full((8, 8), 255, np.uint8), FOUND).pk,
         "share": shares.share(generation.images.get(), days=1).pk,
-        "shared": shares.token(shares.share(generation.images.get(), days=1)),
+        "shared": shares.token(shares.share(generation.images.get(), days=1, shows_source=True)),
         "token": SIGNER.sign(generation.images.get().pk.hex),
         "named": result_link("outputs/2026-11-22", "a.png", generation, origin="").split("/")[-2],
         "setup": first_administrator.make_token(),

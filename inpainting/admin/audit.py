@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
+from accounts.admin import LIST_LENGTH, own_list
 from accounts.models import AuditEntry
 
 
@@ -21,11 +22,12 @@ class TimeFilter(admin.DateFieldListFilter):
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(admin.ModelAdmin):
+    change_list_template = "admin/audit_log.html"
+    list_per_page = LIST_LENGTH
     list_display = ("at", "administrator", "entry_label", "data_of", "changes")
     list_display_links = ("at", "entry_label")
     list_filter = ("action", ("at", TimeFilter), "target_type")
     search_fields = ("actor__email", "subject__email", "target_id", "note")
-    date_hierarchy = "at"
     readonly_fields = fields = ("at", "administrator", "entry_label", "data_of", "note", "changes")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
@@ -33,7 +35,14 @@ class AuditEntryAdmin(admin.ModelAdmin):
         return super().get_queryset(request).select_related("actor", "subject")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"title": "Audit log", **(extra_context or {})})
+        words = {
+            "title": "Audit log",
+            "section": "audit",
+            "one": "entry",
+            "many": "entries",
+            "search_label": "E-mail address, id or note",
+        }
+        return own_list(super().changelist_view(request, {**words, **(extra_context or {})}))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

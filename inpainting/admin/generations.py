@@ -18,9 +18,10 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from inpainting.admin.details import SMALL, image_file, image_url, images_of, log_of, recipe_rows
-from inpainting.admin.search import Cursor, Filters, find_newer, find_older, page_of
+from inpainting.admin.search import PAGE_LENGTH, Filters
 from inpainting.core.errors import InvalidRequest
 from inpainting.engines import registry
+from inpainting.generations.pages import Cursor, find_newer, find_older, page_of
 from inpainting.generations.review import (
     MAX_GENERATIONS,
     MAX_NOTE_CHARACTERS,
@@ -74,7 +75,7 @@ class GenerationAdmin(admin.ModelAdmin):
         filters = Filters(request.GET)
         found = filters.matching().select_related("owner", "source").prefetch_related("images")
         older_than, newer_than = (Cursor.parse(request.GET.get(name, "")) for name in ("older", "newer"))
-        page = page_of(found, older_than=older_than, newer_than=newer_than)
+        page = page_of(found, PAGE_LENGTH, older_than=older_than, newer_than=newer_than)
         query = filter_query(request)
         context = {
             "title": "Review",

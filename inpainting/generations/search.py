@@ -14,6 +14,8 @@ from inpainting.models import Generation
 
 EXACT = {"status": "status", "engine": "engine", "service": "service", "model": "settings__model"}
 """Criterion -> the field that must have its value."""
+MAX_READ = 1000
+"""Generations whose values are offered as filters: to find those of all would read a whole history for each page."""
 
 
 def search(
@@ -46,13 +48,9 @@ def search(
 
 
 def values_in_use(generations: QuerySet[Generation]) -> dict[str, list[str]]:
-    """Criterion of EXACT -> the values that these generations have, without duplicates."""
+    """Criterion of EXACT -> the values that the newest MAX_READ of these generations have, without duplicates."""
     names = ("engine", "service")
-    rows: set[tuple[Any, ...]] = set(
-        generations.order_by()
-        .annotate(model_slug=KeyTextTransform("model", "settings"))
-        .values_list(*names, "model_slug")
-        .distinct()
-    )
+    newest = generations.order_by("-created_at", "-pk").annotate(model_slug=KeyTextTransform("model", "settings"))
+    rows: set[tuple[Any, ...]] = set(newest.values_list(*names, "model_slug")[:MAX_READ])
     columns = zip((*names, "model"), zip(*rows, strict=True), strict=False)
     return {name: sorted({value for value in values if value}) for name, values in columns}

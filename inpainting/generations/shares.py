@@ -16,9 +16,14 @@ DAYS = (1, 7, 30, 90)
 """The periods after which a link may expire."""
 
 
-def share(image: GeneratedImage, *, days: int) -> Share:
-    """Share a result for that many days."""
-    return Share.objects.create(image=image, expires_at=timezone.now() + timedelta(days=days))
+def share(
+    image: GeneratedImage, *, days: int, name: str = "", shows_source: bool = False, has_preview: bool = False
+) -> Share:
+    """Share a result for that many days; what else the link shows is False unless its owner chose so."""
+    expires_at = timezone.now() + timedelta(days=days)
+    return Share.objects.create(
+        image=image, expires_at=expires_at, name=name, shows_source=shows_source, has_preview=has_preview
+    )
 
 
 def token(shared: Share) -> str:
@@ -32,7 +37,7 @@ def find(token: str) -> Share | None:
         pk = UUID(SIGNER.unsign(token))
     except (signing.BadSignature, ValueError):
         return None
-    shared = Share.objects.select_related("image__generation").filter(pk=pk).first()
+    shared = Share.objects.select_related("image__generation__source").filter(pk=pk).first()
     return shared if shared is not None and shared.is_usable else None
 
 

@@ -75,6 +75,11 @@ class Generation(Reviewed, QueuedWork, GenerationRequest):
             models.Index(
                 fields=["deleted_at"], condition=models.Q(deleted_at__isnull=False), name="generation_deleted"
             ),
+            models.Index(
+                fields=["root", "owner", "created_at", "id"],
+                condition=models.Q(root__isnull=False),
+                name="generation_of_tree",
+            ),
             models.Index(fields=["-created_at", "-id"], name="generation_newest"),
             models.Index(fields=["verdict", "-created_at", "-id"], name="generation_by_verdict"),
         ]
@@ -93,6 +98,7 @@ class Generation(Reviewed, QueuedWork, GenerationRequest):
         with transaction.atomic(savepoint=False):
             self.queue = registry.find(self.engine).declaration.queue
             self.model = model_of(self.engine, self.settings)
+            self.root = None if self.parent is None else self.parent.root or self.parent.pk
             slot = fair_tags.take_slot(self, weight=weight, in_batch=in_batch)
             self.start_tag, self.finish_tag = slot.start, slot.end
             for image in self.inputs.values():

@@ -68,6 +68,9 @@ class GenerationRequest(models.Model):
         related_name="children",
         help_text="the generation that this one continues or runs again",
     )
+    root = models.UUIDField(
+        null=True, editable=False, help_text="id of the first generation of its edit tree; empty: it is the first"
+    )
     engine = models.CharField(max_length=40)
     engine_reason = models.CharField(max_length=300, blank=True, help_text="why this engine was chosen")
     settings = models.JSONField(help_text="the fields of PaintSettings")

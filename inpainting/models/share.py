@@ -9,6 +9,8 @@ from django.utils import timezone
 
 from inpainting.models.images import GeneratedImage
 
+MAX_NAME_CHARACTERS = 100
+
 
 class Share(models.Model):
     """A shared result. Its link contains the signed primary key, so that the database holds no link."""
@@ -17,6 +19,13 @@ class Share(models.Model):
     image = models.ForeignKey(GeneratedImage, on_delete=models.CASCADE, related_name="shares")
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(db_index=True)
+    name = models.CharField(max_length=MAX_NAME_CHARACTERS, blank=True, default="", db_default="")
+    shows_source = models.BooleanField(
+        default=False, db_default=False, help_text="whether the page shows the photo as it was too"
+    )
+    has_preview = models.BooleanField(
+        default=False, db_default=False, help_text="whether programs that show links may show the result (og:image)"
+    )
 
     def __str__(self) -> str:
         return f"share of {self.image_id}"

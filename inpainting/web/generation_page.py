@@ -19,6 +19,7 @@ from inpainting.generations.edit_tree import in_tree
 from inpainting.generations.setting_rows import LABELS, setting_rows
 from inpainting.models import Generation, Status
 from inpainting.models.generation_request import INPUT_IMAGES
+from inpainting.models.share import MAX_NAME_CHARACTERS
 from inpainting.web.editor_choices import HIDDEN_SENTENCE
 from inpainting.web.history_page import model_labels
 
@@ -51,6 +52,7 @@ def generation_page(request: HttpRequest, pk: UUID) -> HttpResponse:
             for share in shares.find_of_generation(generation)
         ],
         "share_days": shares.DAYS,
+        "max_share_name": MAX_NAME_CHARACTERS,
     }
     return render(request, "generation.html", context)
 
@@ -63,12 +65,16 @@ def summary(generation: Generation) -> str:
     """Return a sentence about the result: "Removed in 1.4 s, nothing else touched."; empty unless it succeeded."""
     if generation.status != Status.SUCCEEDED or generation.seconds is None:
         return ""
-    verb = "Painted" if generation.prompt and "prompt" not in generation.ignored else "Removed"
-    if generation.placement:
-        verb = "Extended"
     changed = max((image.outside_mask_changed_pixels for image in generation.images.all()), default=0)
     touched = "nothing else touched" if not changed else f"{changed} pixels outside the mask changed"
-    return f"{verb} in {generation.seconds:.1f} s, {touched}."
+    return f"{verb_of(generation)} in {generation.seconds:.1f} s, {touched}."
+
+
+def verb_of(generation: Generation) -> str:
+    """Return what was done to the photo: "Painted", "Removed" or "Extended"."""
+    if generation.placement:
+        return "Extended"
+    return "Painted" if generation.prompt and "prompt" not in generation.ignored else "Removed"
 
 
 def page_details(generation: Generation) -> dict[str, Any]:

@@ -1,16 +1,18 @@
-"""The history: search, filters, edit trees, favourites, and what is done with a selection."""
+"""The history: photos with their steps by days, search, filters, favourites, and what is done with a selection."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime, time, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import date, datetime, time, timedelta
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -23,18 +25,25 @@ from accounts.models import SignedInRequest
 from inpainting.core.codecs.formats import EXTENSIONS, PNG
 from inpainting.engines import registry
 from inpainting.generations import history, undoable_delete
-from inpainting.generations.edit_tree import in_tree
+from inpainting.generations.edit_tree import in_tree, newest_steps, steps_of
+from inpainting.generations.pages import Cursor, page_of
 from inpainting.generations.search import search, values_in_use
 from inpainting.media.archives import ArchiveEntry, Names, zip_response
-from inpainting.models import Generation, InferenceModel, Status
+from inpainting.models import GeneratedImage, Generation, InferenceModel, Status
 from inpainting.models.generation_request import NATIVE
 from inpainting.web.state_labels import STATE_LABELS
+from inpainting.web.time_zone import in_the_users_zone
 
 PAGE_LENGTH = 24
 MAX_REMOVED = 24
 """Removed generations that the first page lists."""
 MAX_SELECTED = 1000
 MAX_STEPS = 1000
+"""Of all photos of a page that are counted and selected, and of one that are numbered."""
+MAX_COUNTED = 500
+"""Photos: to count all would read a whole history."""
+STRIP_LENGTH = 5
+"""Steps of a photo that its card shows, or the newest ones and the number of those before."""
 
 
 class HistoryFilter(forms.Form):
@@ -79,6 +88,12 @@ class HistoryFilter(forms.Form):
         return found.filter(in_tree(values["tree"])).order_by("created_at") if values.get("tree") else found
 
     @property
+    def photo(self) -> UUID | None:
+        """A step of the photo whose steps are listed; None: photos are."""
+        step: UUID | None = self.cleaned_data.get("tree")
+        return step
+
+    @property
     def filters(self) -> list[str]:
         """Names of the filters that are set, without the search and the tree."""
         return [name for name, value in self.cleaned_data.items() if value and name not in ("text", "tree")]
@@ -93,30 +108,76 @@ def start_of(day: Any, *, days_later: int = 0) -> datetime | None:
 
 @require_GET
 @login_required
+@in_the_users_zone
 def history_page(request: SignedInRequest) -> HttpResponse:
     own, models = history.for_user(request.user), model_labels()
     query = HistoryFilter(request.GET, used=values_in_use(own), models=models)
-    children = Generation.objects.filter(parent=OuterRef("pk"), deleted_at=None).order_by().values("parent")
-    found = query.found(own).annotate(child_count=Subquery(children.annotate(n=Count("pk")).values("n")))
-    page = Paginator(found, PAGE_LENGTH).get_page(request.GET.get("page"))
-    is_first = page.number == 1 and not query.filters
+    found = query.found(own)
+    shown = steps_page(request, found, models) if query.photo else photos_page(request, found, models)
     deleted = list(undoable_delete.recently_deleted(request.user).values_list("pk", "deleted_at"))
-    steps: dict[UUID | None, int] = {}
-    if query.cleaned_data.get("tree"):
-        steps = {pk: number for number, pk in enumerate(found.values_list("pk", flat=True)[:MAX_STEPS], 1)}
     context = {
-        "page": page,
-        "cards": [
-            {**card(generation, models), "step": steps.get(generation.pk), "from_step": steps.get(generation.parent_id)}
-            for generation in page
-        ],
+        **shown,
         "query": query,
-        "is_searching": bool(query.filters or query.cleaned_data.get("text") or query.cleaned_data.get("tree")),
+        "is_searching": bool(query.filters or query.cleaned_data.get("text") or query.photo),
         "deleted": [pk for pk, _ in deleted],
         "undo_seconds": undo_seconds(deleted[0][1]) if deleted else 0,
-        "removed": history.removed_of(request.user)[:MAX_REMOVED] if is_first else [],
+        "removed": [] if query.filters or shown["newer"] else history.removed_of(request.user)[:MAX_REMOVED],
     }
     return render(request, "history.html", context)
+
+
+def photos_page(request: HttpRequest, found: QuerySet[Generation], models: Mapping[str, str]) -> dict[str, Any]:
+    """Return the context of a page of photos, by the day of their last step."""
+    heads = newest_steps(found.prefetch_related(None))
+    older_than, newer_than = (Cursor.parse(request.GET.get(name, "")) for name in ("older", "newer"))
+    page = page_of(heads, PAGE_LENGTH, older_than=older_than, newer_than=newer_than)
+    cards = photo_cards(found, page.rows, models)
+    days = groupby(cards, key=lambda card: timezone.localtime(card["generation"].created_at).date())
+    return {
+        "cards": cards,
+        "days": [{"date": day, "name": day_name(day), "cards": list(group)} for day, group in days],
+        "count": None if older_than or newer_than else heads[: MAX_COUNTED + 1].count(),
+        "max_counted": MAX_COUNTED,
+        "newer": page.newer and with_place(request, newer=page.newer),
+        "older": page.older and with_place(request, older=page.older),
+    }
+
+
+def steps_page(request: HttpRequest, found: QuerySet[Generation], models: Mapping[str, str]) -> dict[str, Any]:
+    """Return the context of a page of the steps of one photo, the first one first."""
+    numbers = {pk: number for number, pk in enumerate(found.values_list("pk", flat=True)[:MAX_STEPS], 1)}
+    page = Paginator(found, PAGE_LENGTH).get_page(request.GET.get("page"))
+    cards = [
+        {
+            **card(generation, models),
+            "step": numbers.get(generation.pk),
+            "from_step": numbers.get(generation.parent_id) if generation.parent_id else None,
+        }
+        for generation in page
+    ]
+    return {
+        "cards": cards,
+        "days": [{"cards": cards}] if cards else [],
+        "photo_name": cards[0]["generation"].source.name if cards else "",
+        "count": page.paginator.count,
+        "newer": with_place(request, page=page.previous_page_number()) if page.has_previous() else None,
+        "older": with_place(request, page=page.next_page_number()) if page.has_next() else None,
+    }
+
+
+def with_place(request: HttpRequest, **place: Cursor | int) -> str:
+    """Return the query of the page with another place in the list."""
+    query = request.GET.copy()
+    for name in ("older", "newer", "page"):
+        query.pop(name, None)
+    query.update({name: str(value) for name, value in place.items()})
+    return f"?{query.urlencode()}"
+
+
+def day_name(day: date) -> str:
+    """Return "Today", "Yesterday" or "24 November 2026", in the current time zone."""
+    ago = (timezone.localdate() - day).days
+    return {0: "Today", 1: "Yesterday"}.get(ago) or f"{day.day} {day:%B %Y}"
 
 
 def undo_seconds(deleted_at: datetime | None) -> int:
@@ -124,6 +185,49 @@ def undo_seconds(deleted_at: datetime | None) -> int:
     if deleted_at is None:
         return 0
     return max(1, undoable_delete.UNDO_SECONDS - int((timezone.now() - deleted_at).total_seconds()))
+
+
+def photo_cards(
+    found: QuerySet[Generation], heads: Sequence[Generation], models: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Return the contexts of the cards of photos. heads: their newest steps, with the id of the root as `tree`."""
+    trees = [head.tree for head in heads]  # type: ignore[attr-defined]  # an annotation
+    has_result = Exists(GeneratedImage.objects.filter(generation=OuterRef("pk")))
+    rows = steps_of(found, trees).values_list("tree", "pk", has_result)[:MAX_STEPS]
+    steps: dict[UUID, list[UUID]] = {tree: [] for tree in trees}
+    faces: dict[UUID, UUID] = {}
+    for tree, pk, has_images in rows:
+        steps[tree].append(pk)
+        if has_images:
+            faces.setdefault(tree, pk)
+    shown = {pk for pks in steps.values() for pk in (*pks[:STRIP_LENGTH], *pks[-1:])}
+    cards_need = found.order_by().prefetch_related(None).prefetch_related("images")
+    read = cards_need.in_bulk({*shown, *faces.values(), *(head.pk for head in heads)})
+    cards = []
+    for head, tree in zip(heads, trees, strict=True):
+        pks = steps[tree] or [head.pk]
+        first = read.get(pks[-1], head)
+        last = pks[: STRIP_LENGTH if len(pks) <= STRIP_LENGTH else STRIP_LENGTH - 1] if len(pks) > 1 else []
+        strip = [read[pk] for pk in reversed(last) if pk in read]
+        face = card(read.get(faces.get(tree, head.pk), head), models)
+        cards.append(
+            {
+                **face,
+                "generation": head,
+                "url": reverse("generation", args=[head.pk]),
+                "painted_with": engine_label(head, models),
+                "title": first.source.name or head.prompt or "Photo",
+                "words": head.prompt if first.source.name else "",
+                "before": reverse("generation-source-thumbnail", args=[first.pk]) if face["before"] else None,
+                "pks": pks,
+                "strip": [
+                    {**card(step, models), "number": number}
+                    for number, step in enumerate(strip, len(pks) - len(strip) + 1)
+                ],
+                "left_out": len(pks) - len(strip) if strip else 0,
+            }
+        )
+    return cards
 
 
 def card(generation: Generation, models: Mapping[str, str]) -> dict[str, Any]:
@@ -138,6 +242,7 @@ def card(generation: Generation, models: Mapping[str, str]) -> dict[str, Any]:
         "url": reverse("generation", args=[generation.pk]),
         "thumbnail": result or source,
         "before": source if result else None,
+        "pks": [generation.pk],
     }
 
 
@@ -159,12 +264,13 @@ def model_labels() -> dict[str, str]:
 
 def selected_pks(request: HttpRequest, name: str = "generation") -> list[UUID]:
     """Return the primary keys in the form's fields of that name. Malformed ones are left out."""
-    pks = []
-    for text in request.POST.getlist(name)[:MAX_SELECTED]:
-        try:
-            pks.append(UUID(text))
-        except ValueError:
-            continue
+    pks: list[UUID] = []
+    for value in request.POST.getlist(name):
+        for text in value.split(","):  # a photo has those of its steps
+            with suppress(ValueError):
+                pks.append(UUID(text))
+            if len(pks) == MAX_SELECTED:
+                return pks
     return pks
 
 

@@ -1,4 +1,7 @@
-"""The page of models for administrators: the catalog with licences and states; download, remove, enable, disable."""
+"""The page of models: what is recommended for the machine, and for administrators the whole catalog.
+
+They download models, remove their files, and turn them on and off.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.audit import Action
@@ -22,6 +26,7 @@ from inpainting.core.errors import PaintingError
 from inpainting.core.setting import DIFFUSION, ERASE
 from inpainting.families.declaration import CAPTIONS, MODERATION, PREPROCESSING, SEGMENTATION
 from inpainting.models import InferenceModel, Lora, ModelState
+from inpainting.web.recommended_models import is_administrator, recommended
 
 UNKNOWN = ""
 TITLES: dict[str, str] = {
@@ -48,7 +53,7 @@ def for_administrators(permission: str) -> Callable[[Page], Page]:
         @wraps(page)
         @login_required
         def guarded(request: SignedInRequest, *args: str, **kwargs: str) -> HttpResponse:
-            if not (request.user.is_staff and request.user.has_perm(permission)):
+            if not is_administrator(request.user, permission):
                 raise Http404
             return page(request, *args, **kwargs)
 
@@ -58,14 +63,28 @@ def for_administrators(permission: str) -> Callable[[Page], Page]:
 
 
 @require_GET
-@for_administrators("inpainting.view_inferencemodel")
+@login_required
 def models_page(request: SignedInRequest) -> HttpResponse:
+    """Show administrators the catalog under the recommendations; all others those, without a way to change anything."""
+    sees_catalog = is_administrator(request.user, "inpainting.view_inferencemodel")
+    models = list(InferenceModel.objects.all())
+    shown, advice = groups(models) if sees_catalog else [], recommended(request, models)
+    recommended_slugs = {entry["advice"].model.slug for entry in advice["recommendations"] if entry["advice"].model}
     context = {
-        "groups": groups(InferenceModel.objects.all()),
-        "may_change": request.user.has_perm("inpainting.change_inferencemodel"),
-        "loras": Lora.objects.all() if request.user.has_perm("inpainting.view_lora") else [],
+        "sees_catalog": sees_catalog,
+        "groups": shown,
+        "installed_count": sum(group.installed_count for group in shown),
+        "model_count": len(models),
+        "is_catalog_open": any(is_changing(model) and model.slug not in recommended_slugs for model in models),
+        "loras": Lora.objects.all() if sees_catalog and request.user.has_perm("inpainting.view_lora") else [],
+        **advice,
     }
     return render(request, "models.html", context)
+
+
+def is_changing(model: InferenceModel) -> bool:
+    """Whether the model is being downloaded or could not be."""
+    return model.state in (ModelState.PULLING, ModelState.FAILED)
 
 
 @dataclass(frozen=True)
@@ -113,7 +132,7 @@ def pull_model(request: SignedInRequest, slug: str) -> HttpResponse:
                 messages.error(request, f"{model} is being downloaded already.")
         except PaintingError as error:
             messages.error(request, f"{model}: {error.message}")
-    return redirect("models-page")
+    return to_model(slug, request.POST.get("at"))
 
 
 @require_POST
@@ -130,7 +149,7 @@ def remove_model(request: SignedInRequest, slug: str) -> HttpResponse:
             messages.success(request, f"The files of {model} are gone from this machine.")
         else:
             messages.error(request, f"{model} is being downloaded.")
-    return redirect("models-page")
+    return to_model(slug)
 
 
 @require_POST
@@ -141,4 +160,9 @@ def switch_model(request: SignedInRequest, slug: str) -> HttpResponse:
     with transaction.atomic():
         model.switch(enabled)
         AuditEntry.record(request.user, Action.CHANGED, model, after={"enabled": enabled})
-    return redirect("models-page")
+    return to_model(slug)
+
+
+def to_model(slug: str, place: str | None = None) -> HttpResponse:
+    """Redirect to the card of the model in the catalog, or to the place "recommended"."""
+    return redirect(reverse("models-page") + ("#recommended" if place == "recommended" else f"#model-{slug}"))

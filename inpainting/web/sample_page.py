@@ -13,6 +13,8 @@ from django.views.decorators.http import require_GET, require_POST
 from inpainting.core.codecs.accepted import ACCEPT_ATTRIBUTE
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import sample
+from inpainting.models import InferenceModel
+from inpainting.web.recommended_models import recommended
 
 RETRY = {"Retry-After": "5"}
 RETRY_AFTER_LIMIT = {"Retry-After": "60"}
@@ -47,7 +49,7 @@ def erase(request: HttpRequest) -> HttpResponse:
 @require_GET
 @login_required
 def welcome(request: HttpRequest) -> HttpResponse:
-    return render(request, "welcome.html")
+    return render(request, "welcome.html", recommended(request, InferenceModel.objects.all()))
 
 
 def problem(message: str, status: int, headers: dict[str, str] | None = None) -> HttpResponse:

@@ -18,6 +18,8 @@ from inpainting.generations import history, shares
 from inpainting.media.files import INERT, ImageUnavailable, linked_image_response
 from inpainting.media.previews import preview_of
 from inpainting.models import Share
+from inpainting.models.share import MAX_NAME_CHARACTERS
+from inpainting.web.generation_page import verb_of
 
 PUBLIC = {
     "Cache-Control": "private, no-store",
@@ -30,8 +32,18 @@ ENDED = "It has expired or was revoked, or a part of it is missing. Ask for a ne
 """The same for every link without an image, so that nobody learns which ones existed."""
 
 
+WHAT_WAS_DONE = {
+    "Removed": "A photo from which something was removed",
+    "Painted": "A photo in which a model has painted a part from words",
+    "Extended": "A photo that was extended beyond its edges",
+}
+
+
 class ShareForm(forms.Form):
     index = forms.IntegerField(min_value=0)
+    name = forms.CharField(required=False, max_length=MAX_NAME_CHARACTERS)
+    shows_source = forms.BooleanField(required=False)
+    has_preview = forms.BooleanField(required=False)
     days = forms.TypedChoiceField(choices=[(days, str(days)) for days in shares.DAYS], coerce=int)
 
 
@@ -44,8 +56,8 @@ def share_result(request: SignedInRequest, pk: UUID) -> HttpResponse:
     if generation is None:
         raise Http404
     if form.is_valid() and not generation.is_removed:
-        image = get_object_or_404(generation.images, index=form.cleaned_data["index"])
-        shares.share(image, days=form.cleaned_data["days"])
+        values = dict(form.cleaned_data)
+        shares.share(get_object_or_404(generation.images, index=values.pop("index")), **values)
     return redirect(reverse("generation", args=[pk]) + "#share")
 
 
@@ -60,15 +72,30 @@ def revoke_share(request: SignedInRequest, pk: UUID) -> HttpResponse:
 
 @require_safe
 def shared_page(request: HttpRequest, token: str) -> HttpResponse:
-    """Return the result alone: neither its owner, nor the source, the mask or the settings."""
+    """Return the result, and the photo as it was if its owner chose so: never the owner, the mask or the settings."""
     shared = shares.find(token)
     if shared is None:
         response = render(request, "link_ended.html", {"reason": ENDED}, status=404)
     else:
-        response = render(request, "shared.html", {"image": shared.image, "token": token})
+        preview = reverse("shared-preview", args=[token])
+        context = {
+            "share": shared,
+            "image": shared.image,
+            "token": token,
+            "sentence": sentence_about(shared),
+            "preview_url": request.build_absolute_uri(preview) if shared.has_preview else None,
+        }
+        response = render(request, "shared.html", context)
     for name, value in PUBLIC.items():
         response[name] = value
     return response
+
+
+def sentence_about(shared: Share) -> str:
+    """Return what a shared image is, for somebody who knows nothing about it."""
+    done = WHAT_WAS_DONE[verb_of(shared.image.generation)]
+    rest = "" if shared.image.outside_mask_changed_pixels else "; nothing else was changed"
+    return f"{done} with DreamLayer{rest}."
 
 
 @require_safe
@@ -87,6 +114,18 @@ def shared_preview(request: HttpRequest, token: str) -> HttpResponseBase:
     image = get_share_or_404(token).image
     try:
         return linked_image_response(request, preview_of(image), {**INERT, **PUBLIC})
+    except ImageUnavailable as error:
+        return HttpResponse(error.message, status=error.status, content_type="text/plain")
+
+
+@require_safe
+def shared_source(request: HttpRequest, token: str) -> HttpResponseBase:
+    """Return the photo as it was, reduced, if its owner chose to show it."""
+    shared = get_share_or_404(token)
+    if not shared.shows_source:
+        raise Http404
+    try:
+        return linked_image_response(request, preview_of(shared.image.generation.source), {**INERT, **PUBLIC})
     except ImageUnavailable as error:
         return HttpResponse(error.message, status=error.status, content_type="text/plain")
 

@@ -39,5 +39,6 @@ urlpatterns = [
     path("shared/<str:token>/", share_pages.shared_page, name="shared"),
     path("shared/<str:token>/picture/", share_pages.shared_image, name="shared-picture"),
     path("shared/<str:token>/preview/", share_pages.shared_preview, name="shared-preview"),
+    path("shared/<str:token>/before/", share_pages.shared_source, name="shared-source"),
     path("generations/<uuid:pk>/hidden/<int:index>/", review.hidden_image, name="hidden-picture"),
 ]

@@ -1,11 +1,13 @@
-// The page of a generation: a slider shows how much of the photo as it was lies over the result.
+// The pages of a generation and of a shared image: a slider shows how much of the photo as it was lies over the result.
 
 for (const figure of document.querySelectorAll("[data-compare]")) {
-  const before = /** @type {HTMLElement} */ (figure.querySelector(".before"))
   const slider = /** @type {HTMLInputElement} */ (figure.querySelector("input"))
-  const show = () => before.style.setProperty("--shown", `${slider.value}%`)
-  slider.addEventListener("input", show)
   const images = /** @type {HTMLElement} */ (figure.querySelector(".compare-images"))
+  const show = () => {
+    images.style.setProperty("--shown", `${slider.value}%`)
+    images.toggleAttribute("data-divided", slider.value !== "0")
+  }
+  slider.addEventListener("input", show)
   /** @param {PointerEvent} event */
   const drag = (event) => {
     if (!images.hasPointerCapture(event.pointerId)) return

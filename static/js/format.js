@@ -37,3 +37,7 @@ export const stem = (filename) => filename.replace(/\.[^.]+$/, "") || filename
 
 /** A score of the server, or a dash where there is none. @param {unknown} value */
 export const score = (value) => (typeof value === "number" ? value.toFixed(2) : "–")
+
+/** "25 Nov 2026, 14:05", or only "14:05", where the browser is. @param {string} time in ISO 8601 @param {boolean} isTimeAlone */
+export const localTime = (time, isTimeAlone = false) =>
+  new Date(time).toLocaleString("en-GB", isTimeAlone ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" })

@@ -1,5 +1,7 @@
 // The history: more cards as one scrolls, the selection by keyboard, deletion without leaving the place, and its undo.
 
+import { localTime } from "format"
+
 const $ = /** @type {import("dom").ById} */ (
   /** @type {unknown} */ ((/** @type {string} */ id) => document.getElementById(id))
 )
@@ -25,16 +27,27 @@ async function loadMore() {
   watcher.disconnect()
   try {
     const page = await fetched(link.href)
-    const more = [...page.querySelectorAll("#cards > .card")]
-    cards.append(...more)
+    const more = [...page.querySelectorAll("#cards .card")]
+    appendDays(/** @type {NodeListOf<HTMLElement>} */ (page.querySelectorAll("#cards > .day")))
     localiseTimes(more)
-    $("pagination").replaceWith(/** @type {HTMLElement} */ (page.getElementById("pagination")))
-    $("loaded").textContent = `${more.length} more, ${cards.childElementCount} are shown.`
+    const next = page.querySelector('#pagination a[rel="next"]')
+    if (next) link.replaceWith(next)
+    else link.remove()
+    $("loaded").textContent = `${more.length} more, ${allCards().length} are shown.`
     watchEnd()
   } catch {
     // The links remain: they load the page, or say what is wrong.
   } finally {
     isLoading = false
+  }
+}
+
+/** The first of them may go on with the day that is shown last. @param {Iterable<HTMLElement>} days */
+function appendDays(days) {
+  for (const day of days) {
+    const last = /** @type {HTMLElement | null} */ (cards.lastElementChild)
+    if (last?.dataset.day === day.dataset.day) last?.querySelector(".cards")?.append(...day.querySelectorAll(".card"))
+    else cards.append(day)
   }
 }
 
@@ -45,12 +58,13 @@ function watchEnd() {
 /** @param {Element[]} elements */
 function localiseTimes(elements) {
   for (const time of elements.flatMap((element) => [...element.querySelectorAll("time")])) {
-    time.textContent = new Date(time.dateTime).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" })
+    time.textContent = localTime(time.dateTime, time.dataset.style === "time")
   }
 }
 
 // --- the selection ---------------------------------------------------------------------------------------------------
 
+const allCards = () => [...cards.querySelectorAll(".card")]
 const boxes = () => [.../** @type {NodeListOf<HTMLInputElement>} */ (cards.querySelectorAll("input[type=checkbox]"))]
 /** @type {HTMLInputElement | null} */
 let anchor = null // where a range begins
@@ -74,11 +88,18 @@ function selectRange(box, isRange) {
 
 /** @param {Element} card @param {string} key */
 function moveFocus(card, key) {
-  const all = [...cards.children]
-  const columns = getComputedStyle(cards).gridTemplateColumns.split(" ").length
-  /** @type {Record<string, number>} */
-  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }
-  linkOf(all[all.indexOf(card) + steps[key]])?.focus()
+  const all = allCards()
+  if (key === "ArrowLeft" || key === "ArrowRight") {
+    linkOf(all[all.indexOf(card) + (key === "ArrowRight" ? 1 : -1)])?.focus()
+    return
+  }
+  const { left, top } = card.getBoundingClientRect()
+  const beside = all.map((other) => ({ other, box: other.getBoundingClientRect() }))
+    .filter(({ box }) => (key === "ArrowDown" ? box.top > top + 1 : box.top < top - 1))
+  const row = Math.min(...beside.map(({ box }) => Math.abs(box.top - top)))
+  const inRow = beside.filter(({ box }) => Math.abs(Math.abs(box.top - top) - row) < 2)
+  inRow.sort((one, two) => Math.abs(one.box.left - left) - Math.abs(two.box.left - left))
+  linkOf(inRow[0]?.other)?.focus()
 }
 
 /** @param {Element | null | undefined} card @returns {HTMLElement | null | undefined} */
@@ -141,10 +162,11 @@ function toggleStar(button) {
 
 /** @param {Document} page */
 function removeSelected(page) {
-  const gone = [...cards.children].filter((card) => card.querySelector(":checked"))
-  const last = gone.at(-1)
-  const neighbour = last?.nextElementSibling ?? cards.querySelector(".card:not(:has(:checked))")
+  const all = allCards()
+  const gone = all.filter((card) => card.querySelector(":checked"))
+  const neighbour = all[all.indexOf(/** @type {Element} */ (gone.at(-1))) + 1] ?? all.find((card) => !gone.includes(card))
   for (const card of gone) card.remove()
+  for (const day of cards.querySelectorAll(".day:not(:has(.card))")) day.remove()
   $("undo").replaceChildren(.../** @type {HTMLElement} */ (page.getElementById("undo")).childNodes)
   const count = document.getElementById("history-count")
   if (count) count.textContent = String(Math.max(0, Number(count.textContent) - gone.length))

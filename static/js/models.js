@@ -1,4 +1,4 @@
-// The models page: while a model is being pulled, its card is refreshed.
+// The models page: while a model is being pulled, its cards are refreshed; a machine that was chosen is shown at once.
 
 const PAUSE_MS = 1500
 
@@ -9,7 +9,7 @@ async function look() {
   const onTheirWay = [.../** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('.model[data-state="pulling"]'))]
   if (!onTheirWay.length) return
   try {
-    const answer = await fetch(location.pathname, { headers: { Accept: "text/html" } })
+    const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } })
     if (answer.ok) {
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html")
       for (const card of onTheirWay) {
@@ -29,3 +29,10 @@ async function look() {
 }
 
 setTimeout(look, PAUSE_MS)
+
+const machine = /** @type {HTMLFormElement | null} */ (document.querySelector("form.machine"))
+if (machine) {
+  const button = /** @type {HTMLButtonElement} */ (machine.querySelector("button"))
+  button.hidden = true
+  machine.addEventListener("change", () => machine.submit())
+}

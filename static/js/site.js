@@ -2,9 +2,13 @@
 // refresh, drafts of other accounts are deleted from this browser.
 
 import { forgetOtherAccounts } from "editor/document/local"
+import { localTime } from "format"
 import { account } from "session"
 
 forgetOtherAccounts(account)
+
+// The history is divided into the days of this time zone, by the server.
+document.cookie = `time_zone=${Intl.DateTimeFormat().resolvedOptions().timeZone}; path=/; max-age=31536000; samesite=lax`
 
 for (const menu of /** @type {NodeListOf<HTMLDetailsElement>} */ (document.querySelectorAll("details.menu"))) {
   document.addEventListener("click", (event) => { if (!menu.contains(/** @type {Node} */ (event.target))) menu.open = false })
@@ -40,7 +44,7 @@ for (const button of document.querySelectorAll(".message .close")) {
 }
 
 for (const time of /** @type {NodeListOf<HTMLTimeElement>} */ (document.querySelectorAll("time[datetime*=T]"))) { // a date alone stays
-  time.textContent = new Date(time.dateTime).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" })
+  time.textContent = localTime(time.dateTime, time.dataset.style === "time")
 }
 
 document.addEventListener("submit", (event) => { // delegated, for forms that are added later

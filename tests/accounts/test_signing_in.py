@@ -13,6 +13,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts import first_administrator
+from accounts.forms import SIGN_UP_HELP
 from accounts.models import User
 from tests.accounts.codes import is_signed_in
 
@@ -28,7 +29,7 @@ def _counts_of_attempts(db: None) -> Iterator[None]:
 
 
 def test_signing_up_out_and_in_again(client: Client, db: None) -> None:
-    form = {"email": "Carol@Example.com", "password1": PASSWORD, "password2": PASSWORD}
+    form = {"email": "Carol@Example.com", "password1": PASSWORD}
     answer = client.post("/accounts/signup/", form)
     assert (answer.status_code, answer["Location"]) == (302, "/")
     assert client.get("/history/").status_code == 200
@@ -44,7 +45,7 @@ def test_with_e_mail_an_account_opens_once_its_address_is_confirmed(
 ) -> None:
     settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
     cache.clear()
-    client.post("/accounts/signup/", {"email": "carol@example.com", "password1": PASSWORD, "password2": PASSWORD})
+    client.post("/accounts/signup/", {"email": "carol@example.com", "password1": PASSWORD})
     signing_in = {"login": "carol@example.com", "password": PASSWORD}
     client.post("/accounts/login/", signing_in)
     assert not is_signed_in(client)
@@ -60,11 +61,20 @@ def test_with_e_mail_an_account_opens_once_its_address_is_confirmed(
 
 def test_one_address_signs_up_twenty_times_a_minute(db: None) -> None:
     cache.clear()
-    form = {"email": "carol@example.com", "password1": PASSWORD, "password2": "another"}
+    form = {"email": "carol@example.com", "password1": "short"}
     answers = [Client().post("/accounts/signup/", form) for _ in range(21)]
     assert [answer.status_code for answer in answers] == [*[200] * 20, 429]
     assert Client(REMOTE_ADDR="192.0.2.7").post("/accounts/signup/", form).status_code == 200
     cache.clear()
+
+
+def test_the_password_is_asked_for_once_with_its_rule_in_a_sentence(client: Client, db: None) -> None:
+    page = client.get("/accounts/signup/").content.decode()
+    assert page.count('type="password"') == 1
+    assert SIGN_UP_HELP in page
+    for refused in ("a3!xyzz", "password1", "carol@example.com"):
+        client.post("/accounts/signup/", {"email": "carol@example.com", "password1": refused})
+    assert not User.objects.exists()
 
 
 def test_a_wrong_password_is_refused(client: Client, alice: User) -> None:
@@ -75,7 +85,7 @@ def test_a_wrong_password_is_refused(client: Client, alice: User) -> None:
 
 def test_signing_up_can_be_closed(client: Client, db: None, settings: Settings) -> None:
     settings.SIGNUP_OPEN = False
-    form = {"email": "carol@example.com", "password1": PASSWORD, "password2": PASSWORD}
+    form = {"email": "carol@example.com", "password1": PASSWORD}
     client.post("/accounts/signup/", form)
     assert not User.objects.exists()
 

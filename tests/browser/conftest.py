@@ -212,7 +212,6 @@ def sign_up(page: Page, site_url: str = "") -> str:
     page.goto(f"{site_url}/accounts/signup/")
     page.get_by_label("Email").fill(email)
     page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_label("Password (again)").fill(PASSWORD)
     page.get_by_role("button", name="Create account").click()
     page.wait_for_selector("#editor[data-ready]")
     return email

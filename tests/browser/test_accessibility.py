@@ -31,7 +31,15 @@ ACTIONS_AND_FILES = {
         "api-key-revoke",
         "session-end",
     ),
-    *("shared-picture", "shared-preview", "hidden-picture", "named-picture", "public-image", "fooocus-task"),
+    *(
+        "shared-picture",
+        "shared-preview",
+        "shared-source",
+        "hidden-picture",
+        "named-picture",
+        "public-image",
+        "fooocus-task",
+    ),
 }
 
 

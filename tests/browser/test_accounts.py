@@ -212,3 +212,14 @@ def test_a_user_sees_the_usage_ends_another_session_takes_everything_along_and_d
     expect(page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
     expect(page.get_by_text("not correct")).to_be_visible()
     other_context.close()
+
+
+def test_a_password_is_shown_by_a_button(visitor: Page) -> None:
+    visitor.goto("/accounts/signup/")
+    password = visitor.get_by_label("Password", exact=True)
+    password.fill(PASSWORD)
+    expect(password).to_have_attribute("type", "password")
+    visitor.get_by_role("button", name="Show").click()
+    expect(password).to_have_attribute("type", "text")
+    visitor.get_by_role("button", name="Hide").click()
+    expect(password).to_have_attribute("type", "password")

@@ -89,7 +89,7 @@ def test_from_the_link_of_the_log_to_the_first_edit_and_by_mail_to_a_new_passwor
     new = {"Password": PASSWORD, "Password (again)": PASSWORD}
     fill_in(page, {"Email": next(people), **new}, "Create administrator")
     heading(page, "Your site is ready")
-    page.get_by_role("link", name="Erase the rocket").click()
+    page.get_by_role("link", name="Remove the rocket").click()
     expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
     expect(page.locator("#photo-name")).to_have_text("rocket.jpg")
     page.context.clear_cookies()

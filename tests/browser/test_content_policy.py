@@ -99,7 +99,7 @@ def test_no_page_violates_its_policy(console: ConsoleLog, site: Installation, fi
     page.get_by_label("Password", exact=True).fill(PASSWORD)
     page.get_by_label("Password (again)").fill(PASSWORD)
     page.locator("main form button[type=submit]").click()
-    page.get_by_role("link", name="Erase the rocket").click()
+    page.get_by_role("link", name="Remove the rocket").click()
     page.wait_for_selector("#editor[data-state=editing]")
 
     photo, mask = files

@@ -87,7 +87,6 @@ def test_a_photo_that_a_visitor_brings_is_open_after_sign_up(visitor: Page, phot
     expect(visitor.get_by_text("opens when you are signed in")).to_contain_text(photo_file.name)
     visitor.get_by_label("Email").fill(next(emails))
     visitor.get_by_label("Password", exact=True).fill(PASSWORD)
-    visitor.get_by_label("Password (again)").fill(PASSWORD)
     visitor.get_by_role("button", name="Create account").click()
     visitor.wait_for_selector("#editor[data-state=editing]")
     expect(visitor.locator("#photo-name")).to_have_text(photo_file.name)

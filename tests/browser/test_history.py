@@ -19,11 +19,11 @@ from tests.support.installation import Installation
 
 @pytest.fixture(scope="module")
 def collector(browser: Browser, site: Installation) -> StorageState:
-    """A user with 27 generations, three of them in one edit tree."""
+    """A user with 27 photos, the last one with three steps."""
     context = browser.new_context(base_url=site.url)
     page = context.new_page()
     sign_up(page)
-    paint(page, 24, wait=False)
+    paint(page, 26, wait=False)
     (root,) = paint(page, 1)
     paint(page, 2, parent=root)
     state = context.storage_state()
@@ -60,8 +60,13 @@ def test_more_cards_come_as_one_scrolls_and_show_before_and_after(history: Page,
     assert any("/source/thumbnail/" in url for url in loaded)
     cards.last.scroll_into_view_if_needed()
     expect(cards).to_have_count(27)
-    expect(history.locator("#pagination")).to_contain_text("Page 2 of 2")
-    cards.first.locator(".card-tree").click()
+    expect(history.get_by_role("link", name="Older")).to_have_count(0)
+    expect(history.get_by_role("heading", name="Today")).to_have_count(1)
+    expect(cards.first.locator(".strip img")).to_have_count(3)
+    expect(cards.first).to_contain_text("3 steps")
+    expect(cards.nth(1).locator(".strip")).to_have_count(0)
+    cards.first.locator(".strip a").first.click()
+    history.get_by_role("link", name="3 steps of this photo").click()
     expect(cards).to_have_count(3)
     expect(cards.last.locator(".card-tree")).to_contain_text("Step 3, from step 1")
 
@@ -100,12 +105,40 @@ def test_a_selection_by_keyboard_is_marked_downloaded_deleted_and_restored(histo
     undo = history.get_by_role("button", name="Undo")
     expect(undo).to_be_visible()
     expect(history.locator("#undo")).to_contain_text(
-        re.compile(r"2 generations deleted. This can be undone for \d+ s.")
+        re.compile(r"4 generations deleted. This can be undone for \d+ s.")  # three steps of the first photo
     )
     expect(cards.first.locator(".card-link")).to_have_attribute("href", names[2] or "")
     undo.click()
     expect(cards.first.locator(".card-link")).to_have_attribute("href", names[0] or "")
     expect(undo).to_be_hidden()
+
+
+def test_arrow_keys_go_from_day_to_day(browser: Browser, site: Installation, device: Device) -> None:
+    for page in watched_page(device.context(browser, base_url=site.url)):
+        sign_up(page)
+        page.goto("/history/")
+        oldest, *_ = paint(page, 5)
+        earlier = "UPDATE inpainting_generation SET created_at = datetime(created_at, '-1 day') WHERE id = ?"
+        change(site.folder, earlier, [(oldest.replace("-", ""),)])
+        page.reload()
+        expect(page.locator(".day h2")).to_have_text(["Today", "Yesterday"])
+        links = page.locator(".card-link")
+        links.nth(0).focus()
+        page.keyboard.press("ArrowDown")
+        expect(links.nth(4)).to_be_focused()
+        page.keyboard.press("ArrowUp")
+        expect(links.nth(0)).to_be_focused()
+        for _ in range(4):
+            page.keyboard.press("ArrowRight")
+        expect(links.nth(4)).to_be_focused()
+        page.keyboard.press("Delete")
+        expect(page.locator(".day h2")).to_have_text(["Today"])
+        expect(links.nth(0)).to_be_focused()
+        expect(page.get_by_role("link", name="History")).to_have_attribute("aria-current", "page")
+        page.goto("/storage/")
+        expect(page.get_by_role("link", name="History")).not_to_have_attribute("aria-current", "page")
+        page.get_by_role("link", name="Batches").click()
+        expect(page.get_by_role("link", name="Batches")).to_have_attribute("aria-current", "page")
 
 
 @ON_A_PHONE_TOO
@@ -206,7 +239,19 @@ def test_one_generation_is_compared_shared_and_deleted(history: Page, browser: B
     guest = visitor.new_page()
     guest.goto(link)
     expect(guest.get_by_alt_text("The shared image")).to_have_js_property("naturalWidth", 64)
+    expect(guest.get_by_role("slider")).to_have_count(0)
     assert "meadow" not in guest.content()
+    history.get_by_role("button", name="Revoke").click()
+    history.get_by_label("Name on the page").fill("Meadow at noon")
+    history.get_by_label("Show the photo as it was, too").check()
+    history.get_by_role("button", name="Create a link").click()
+    guest.goto(history.locator(".share-link code").text_content() or "")
+    expect(guest.get_by_role("heading", name="Meadow at noon")).to_be_visible()
+    as_it_was = guest.get_by_alt_text("The photo as it was")
+    expect(as_it_was).to_have_js_property("naturalWidth", 64)
+    expect(as_it_was).to_have_css("clip-path", re.compile(r"inset\(0px 50%"))
+    guest.get_by_role("slider").fill("80")
+    expect(as_it_was).to_have_css("clip-path", re.compile(r"inset\(0px 20%"))
     history.get_by_role("button", name="Revoke").click()
     expect(history.locator(".share-link")).to_have_count(0)
     assert guest.goto(link).status == 404  # type: ignore[union-attr]  # a navigation has a response
@@ -242,17 +287,17 @@ def test_a_shared_link_ends_by_itself(history: Page, browser: Browser, site: Ins
 def test_the_undo_of_a_deletion_is_offered_for_thirty_seconds(history: Page) -> None:
     history.clock.install()
     history.reload()
-    first = history.locator(".card-link").first
-    address = first.get_attribute("href")
-    first.focus()
+    card = history.locator(".card-link").nth(1)  # of one step
+    address = card.get_attribute("href")
+    card.focus()
     history.keyboard.press("Delete")
     offer = history.get_by_text("1 generation deleted.")
     expect(offer).to_contain_text(re.compile(r"This can be undone for (29|30) s\."))
     history.clock.run_for(20_000)
     expect(offer).to_contain_text(re.compile(r"for (9|10) s\."))
     history.get_by_role("button", name="Undo").click()  # the others need it
-    expect(first).to_have_attribute("href", str(address))
-    first.focus()
+    expect(card).to_have_attribute("href", str(address))
+    card.focus()
     history.keyboard.press("Delete")
     expect(offer).to_be_visible()
     restore = history.locator("#undo form").evaluate("form => Object.fromEntries(new FormData(form))")

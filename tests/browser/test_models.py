@@ -49,6 +49,7 @@ def page(browser: Browser, installation: Installation) -> Iterator[Page]:
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Sign in").click()
         expect(page.get_by_role("heading", name="Models", exact=True)).to_be_visible()
+        page.locator(".all-models > summary").click()
         yield page
 
 
@@ -70,7 +71,7 @@ def test_the_button_downloads_a_model_and_the_page_shows_progress(
     expect(card.get_by_text("Installed")).to_be_visible()
     assert "Get Tiny" in questions[0]
     assert (installation.folder / "models" / "tiny" / UNET_FP16).read_bytes() == hub.files[UNET_FP16]
-    card.get_by_role("button", name="Remove Tiny").click()
+    card.get_by_role("button", name="Remove files of Tiny").click()
     expect(card.get_by_text("Not installed")).to_be_visible()
     assert "Remove the files" in questions[1]
     assert not (installation.folder / "models" / "tiny").exists()
@@ -98,3 +99,17 @@ def test_the_tip_of_an_untried_model_opens_by_key_and_fits_a_phone(page: Page) -
     badge.click()
     expect(tip).to_be_in_viewport(ratio=1)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_one_click_gets_a_recommended_model_and_its_card_shows_what_happens(page: Page) -> None:
+    page.goto("/models/")
+    expect(page.get_by_role("heading", name="All models")).to_be_visible()
+    expect(page.locator("#model-tiny")).to_be_hidden()
+    page.get_by_label("For", exact=True).select_option("gpu24")
+    expect(page.get_by_role("button", name="Get SDXL inpainting 0.1")).to_be_visible()
+    page.goto("/welcome/")
+    page.get_by_role("button", name="Get LaMa").click()  # an unexpected dialog is dismissed: nothing would be sent
+    card = page.locator("#recommended-erase")
+    expect(card).to_contain_text("The hub has no Carve/LaMa-ONNX")
+    expect(card.get_by_role("button", name="Try again to get LaMa")).to_be_visible()
+    expect(page.locator("#model-tiny")).to_be_hidden()

@@ -81,7 +81,6 @@ def test_an_object_is_erased(
     engine.open(f"{site.url}/accounts/signup/")
     engine.fill("[name=email]", f"{request.node.callspec.id}@example.org")
     engine.fill("[name=password1]", PASSWORD)
-    engine.fill("[name=password2]", PASSWORD)
     engine.click("form .button.primary")
     wait_for(engine, is_there("#editor[data-ready]"))
     engine.choose_file("#photo-input", photo_file)

@@ -148,7 +148,7 @@ def test_selected_generations_change_after_a_confirmation(review: Page, owner: O
     page.get_by_role("button", name="Mark as fine").click()
     expect(page.locator(".badge.verdict-fine")).to_have_count(3)
     page.goto("/admin/accounts/auditentry/")
-    entries = page.locator("#result_list tbody tr")
+    entries = page.locator(".list tbody tr")
     expect(entries.first).to_contain_text(ADMINISTRATOR)
     expect(page.locator(".addlink")).to_have_count(0)
     entries.first.get_by_role("link").first.click()

@@ -44,7 +44,6 @@ def erase_from_own_photo(page: Page, photo: Path, *, done: Done = ignored) -> No
     page.wait_for_url("**/accounts/signup/**")
     page.get_by_label("Email").fill(next(emails))
     page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_label("Password (again)").fill(PASSWORD)
     done("form filled in")
     page.get_by_role("button", name="Create account").click()
     expect(page.locator("#editor")).to_have_attribute("data-state", "editing")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from inpainting.generations import shares
+from inpainting.generations.delete import delete
 from inpainting.models import Generation, Share
 
 pytestmark = pytest.mark.django_db
@@ -29,6 +30,14 @@ def alices_browser(alice: User) -> Client:
     client = Client()
     client.force_login(alice)
     return client
+
+
+def continued(parent: Generation, **settings: Any) -> Generation:
+    """A further step, which waits."""
+    child = parent.copy_for_rerun()
+    child.settings = {**child.settings, **settings}
+    child.save_new()
+    return child
 
 
 def shown(client: Client, **query: Any) -> list[Any]:
@@ -57,23 +66,105 @@ def test_the_history_can_be_searched_and_filtered(alice: User, alices_browser: C
 
 
 def test_the_links_between_pages_keep_the_search(alice: User, alices_browser: Client, generate: Generate) -> None:
-    for _ in range(25):
-        generate(alice, prompt="a lawn", run=False)
-    page = alices_browser.get("/history/", {"text": "lawn"}).content.decode()
-    assert 'rel="next" href="?text=lawn&amp;page=2"' in page
-    assert len(shown(alices_browser, text="lawn", page=2)) == 1
+    made = [generate(alice, prompt="a lawn", run=False).pk for _ in range(25)]
+    page = alices_browser.get("/history/", {"text": "lawn"})
+    assert page.context["newer"] is None
+    older = page.context["older"]
+    assert older.startswith("?text=lawn&older=")
+    assert f'rel="next" href="{older.replace("&", "&amp;")}"' in page.content.decode()
+    second = alices_browser.get(f"/history/{older}")
+    assert [card["generation"].pk for card in second.context["cards"]] == made[:1]
+    assert second.context["older"] is None
+    first = alices_browser.get(f"/history/{second.context['newer']}")
+    assert [card["generation"].pk for card in first.context["cards"]] == made[:0:-1]
 
 
-def test_a_tree_lists_its_steps_oldest_first(alice: User, alices_browser: Client, generate: Generate) -> None:
+def test_the_steps_of_a_photo_are_one_entry(alice: User, alices_browser: Client, generate: Generate) -> None:
     first, alone = generate(alice), generate(alice)
-    second = first.copy_for_rerun()
-    second.save_new()
+    second = continued(first, prompt="a lawn")
+    third = continued(second, prompt="")
+    page = alices_browser.get("/history/")
+    photo, other = page.context["cards"]
+    assert (photo["generation"].pk, other["generation"].pk) == (third.pk, alone.pk)
+    assert photo["pks"] == [third.pk, second.pk, first.pk]
+    assert [step["generation"].pk for step in photo["strip"]] == [first.pk, second.pk, third.pk]
+    assert photo["thumbnail"] == f"/api/generations/{first.pk}/images/0/thumbnail/", "the newest result"
+    assert photo["before"] == f"/api/generations/{first.pk}/source/thumbnail/"
+    assert photo["title"] == "photo.png"
+    assert other["strip"] == []
+    content = page.content.decode()
+    assert "3 steps" in content
+    assert '<span id="history-count">2</span> photos' in content
+    assert f'value="{third.pk},{second.pk},{first.pk}"' in content
+    assert shown(alices_browser, text="lawn") == [second.pk]
+    alices_browser.post("/history/delete/", {"generation": f"{third.pk},{second.pk},x"})
+    assert shown(alices_browser) == [alone.pk, first.pk]
+    alices_browser.post("/history/restore/", {"generation": [str(third.pk), str(second.pk)]})
+    assert shown(alices_browser) == [third.pk, alone.pk]
+
+
+def test_a_photo_stays_one_entry_when_its_first_step_is_gone(
+    alice: User, alices_browser: Client, generate: Generate
+) -> None:
+    first = generate(alice)
+    second, third = continued(first), continued(first)
+    assert delete(first)
+    (photo,) = alices_browser.get("/history/").context["cards"]
+    assert photo["pks"] == [third.pk, second.pk]
+
+
+def test_days_are_headings_in_the_time_zone_of_the_browser(
+    alice: User, alices_browser: Client, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime(2026, 11, 25, 23, 30, tzinfo=UTC)
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    for hours in (0.1, 1, 24, 48):
+        Generation.objects.filter(pk=generate(alice).pk).update(created_at=now - timedelta(hours=hours))
+
+    def days() -> list[tuple[str, int]]:
+        return [(day["name"], len(day["cards"])) for day in alices_browser.get("/history/").context["days"]]
+
+    assert days() == [("Today", 2), ("Yesterday", 1), ("23 November 2026", 1)]
+    alices_browser.cookies["time_zone"] = "Europe/Berlin"
+    assert days() == [("Today", 1), ("Yesterday", 2), ("24 November 2026", 1)]
+    alices_browser.cookies["time_zone"] = "America/New_York"
+    assert "18:24" in alices_browser.get("/history/").content.decode()
+    alices_browser.cookies["time_zone"] = "Asia/Kathmandu"
+    assert days() == [("Today", 2), ("Yesterday", 1), ("24 November 2026", 1)]
+    assert shown(alices_browser, since="2026-11-26") != []
+    for nonsense in ("", "Europe", "../etc/passwd", "Nowhere/City", "x"):
+        alices_browser.cookies["time_zone"] = nonsense
+        assert days()[-1] == ("23 November 2026", 1)
+
+
+def test_the_steps_of_a_photo_are_listed_oldest_first(alice: User, alices_browser: Client, generate: Generate) -> None:
+    first, alone = generate(alice), generate(alice)
+    second = continued(first)
     assert shown(alices_browser, tree=second.pk) == [first.pk, second.pk]
     page = alices_browser.get("/history/", {"tree": str(first.pk)}).content.decode()
     assert "Step 2, from step 1" in page
-    assert "1 further edit" in alices_browser.get("/history/").content.decode()
-    assert "steps of this edit" not in alices_browser.get(f"/generations/{alone.pk}/").content.decode()
-    assert "2 steps of this edit" in alices_browser.get(f"/generations/{first.pk}/").content.decode()
+    assert "steps of this photo" not in alices_browser.get(f"/generations/{alone.pk}/").content.decode()
+    assert "2 steps of this photo" in alices_browser.get(f"/generations/{first.pk}/").content.decode()
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL's plans depend on its statistics")
+def test_no_query_of_the_page_reads_the_whole_history(alice: User, alices_browser: Client, generate: Generate) -> None:
+    """A user's rows are searched by indexes in their order, and neither read as a whole nor sorted."""
+    continued(generate(alice))
+    alices_browser.get("/history/")
+    with CaptureQueriesContext(connection) as queries:
+        alices_browser.get("/history/")
+    by_last_step = {query["sql"] for query in queries if "NOT EXISTS" in query["sql"]}
+    assert len(by_last_step) == 2, "the page and the count"
+    for sql in by_last_step:
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+            plan = [row[3] for row in cursor.fetchall()]
+        text = "\n".join(plan)
+        assert "SEARCH inpainting_generation USING INDEX generation_of_owner (owner_id=?)" in text
+        assert "generation_of_tree (root=? AND owner_id=? AND created_at>?)" in text
+        assert "TEMP B-TREE" not in text
+        assert not [line for line in plan if line.startswith("SCAN") and line != "SCAN subquery"]
 
 
 def test_a_longer_history_takes_no_more_queries(alice: User, alices_browser: Client, generate: Generate) -> None:
@@ -85,7 +176,7 @@ def test_a_longer_history_takes_no_more_queries(alice: User, alices_browser: Cli
         with CaptureQueriesContext(connection) as queries:
             alices_browser.get("/history/")
         counts.append(len(queries))
-    assert counts[0] == counts[1] <= 10, "\n".join(query["sql"][:160] for query in queries)
+    assert counts[0] == counts[1] <= 11, "\n".join(query["sql"][:160] for query in queries)
 
 
 def test_a_selection_is_deleted_and_restored(
@@ -157,6 +248,52 @@ def test_a_shared_link_shows_the_result_alone(alice: User, alices_browser: Clien
     assert visitor.get(f"{link}picture/").getvalue() == stored
 
 
+def test_a_link_shows_the_photo_as_it_was_only_if_its_owner_chose_so(
+    alice: User, alices_browser: Client, generate: Generate
+) -> None:
+    generation = generate(alice, prompt="a secret garden")
+    page, visitor = f"/generations/{generation.pk}/", Client()
+    for chosen in ({}, {"shows_source": "on", "has_preview": "on", "name": "Rocket <at> dusk"}):
+        alices_browser.post(f"{page}share/", {"index": 0, "days": 7, **chosen})
+    plain, open_one = (f"/shared/{shares.token(share)}/" for share in Share.objects.order_by("created_at"))
+    content = visitor.get(plain).content.decode()
+    assert visitor.get(f"{plain}before/").status_code == 404
+    for absent in ("og:image", "before", "Before"):
+        assert absent not in content
+    assert '<meta property="og:title" content="A shared picture">' in content
+    sentence = "A photo from which something was erased with DreamLayer; nothing else was changed."
+    assert f'<meta property="og:description" content="{sentence}">' in content
+    content = visitor.get(open_one).content.decode()
+    before = visitor.get(f"{open_one}before/")
+    assert before["Content-Type"] == "image/webp"
+    assert before["Cache-Control"] == "private, no-store"
+    assert "Rocket &lt;at&gt; dusk – DreamLayer</title>" in content
+    assert f'<meta property="og:image" content="http://testserver{open_one}preview/">' in content
+    for private in ("secret garden", "photo.png", alice.email, str(generation.pk), str(generation.source_id)):
+        assert private not in content
+    listed = alices_browser.get(page).content.decode()
+    assert "Rocket &lt;at&gt; dusk" in listed
+    assert "With the photo as it was" in listed
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({"ignored": []}, "A photo in which a model has painted a part from words with DreamLayer"),
+        ({"placement": {"width": 1}}, "A photo that was extended beyond its edges with DreamLayer"),
+    ],
+)
+def test_a_shared_page_says_what_was_done(
+    alice: User, generate: Generate, columns: dict[str, Any], sentence: str
+) -> None:
+    generation = generate(alice, prompt="a lawn")
+    Generation.objects.filter(pk=generation.pk).update(**columns)
+    shared = shares.share(generation.images.get(), days=1)
+    assert f"{sentence}; nothing else was changed." in Client().get(f"/shared/{shares.token(shared)}/").content.decode()
+    generation.images.update(outside_mask_changed_pixels=3)
+    assert f"{sentence}." in Client().get(f"/shared/{shares.token(shared)}/").content.decode()
+
+
 def test_a_shared_link_ends_when_it_expires_or_is_revoked(
     alice: User, bob: User, alices_browser: Client, generate: Generate
 ) -> None:
@@ -179,9 +316,12 @@ def test_a_shared_link_ends_when_it_expires_or_is_revoked(
         assert "noindex" in page["X-Robots-Tag"]
 
 
-@pytest.mark.parametrize("body", [{}, {"index": 0}, {"index": 7, "days": 7}, {"index": 0, "days": 400}])
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"index": 0}, {"index": 7, "days": 7}, {"index": 0, "days": 400}, {"index": 0, "days": 7, "name": "x" * 101}],
+)
 def test_an_invalid_share_makes_no_link(
-    alice: User, alices_browser: Client, generate: Generate, body: dict[str, int]
+    alice: User, alices_browser: Client, generate: Generate, body: dict[str, Any]
 ) -> None:
     alices_browser.post(f"/generations/{generate(alice).pk}/share/", body)
     assert not Share.objects.exists()

@@ -14,10 +14,14 @@ from django.utils import timezone
 
 from accounts.models import User
 from inpainting.catalog.shipped import SHIPPED
+from inpainting.catalog.shipped_recommendations import Machine
 from inpainting.catalog.shipped_weights import UNTRIED, WEIGHTS_RUNS
 from inpainting.catalog.specs import Source
 from inpainting.models import InferenceModel, Lora, ModelState
+from inpainting.web import recommended_models
 from tests.support.hub import tiny_model, written
+
+GB = 2**30
 
 
 @pytest.fixture
@@ -48,13 +52,58 @@ def test_every_model_is_listed_with_size_and_licence(client: Client, administrat
     assert 'href="/models/"' in client.get("/").content.decode()
 
 
-def test_other_users_get_a_404_and_no_link(client: Client, alice: User) -> None:
+def test_other_users_see_what_they_can_do_and_change_nothing(client: Client, alice: User) -> None:
     client.force_login(alice)
-    assert client.get("/models/").status_code == 404
+    page = client.get("/models/").content.decode()
+    assert "What you can do here" in page
+    assert "Nothing here reads a prompt yet." in page
+    for hidden in ("/pull/", "/switch/", "All models", "Chroma1-HD", "of memory"):
+        assert hidden not in page
     assert 'href="/models/"' not in client.get("/").content.decode()
     for action in ("pull", "remove", "switch"):
         assert client.post(f"/models/sd15/{action}/").status_code == 404
     assert InferenceModel.objects.get(slug="sd15").state == ModelState.NOT_INSTALLED
+    assert "/pull/" not in client.get("/welcome/").content.decode()
+
+
+def test_the_page_begins_with_one_recommendation_for_each_job(
+    client: Client, administrator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recommended_models, "own_machine", lambda: Machine(16 * GB))
+    page = client.get("/models/").content.decode()
+    top, _, catalog = page.partition('<details class="all-models">')
+    assert catalog, "the catalog is folded"
+    assert re.findall(r"<h3>(.+?)</h3>", top) == ["LaMa", "Stable Diffusion 1.5 inpainting", "MobileSAM"]
+    assert top.count("not measured") == 2
+    assert "about 4 minutes on two CPU cores" in top
+    assert "16 GB of memory, no NVIDIA GPU" in top
+    assert "data-confirm" not in top, "one click gets it"
+    for slug in ("lama", "sd15-inpainting", "mobile-sam"):
+        assert f'action="/models/{slug}/pull/"' in top
+        assert f'action="/models/{slug}/pull/"' in client.get("/welcome/").content.decode()
+    larger = client.get("/models/", {"machine": "gpu24"}).content.decode().partition("All models")[0]
+    assert re.findall(r"<h3>(.+?)</h3>", larger) == ["LaMa", "SDXL inpainting 0.1", "SAM 2.1 tiny"]
+    unknown = client.get("/models/", {"machine": "gpu9000"}).content.decode()
+    assert "Stable Diffusion 1.5 inpainting" in unknown.partition("All models")[0]
+
+
+def test_a_recommended_model_that_is_on_its_way_leaves_the_catalog_folded(
+    client: Client, administrator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recommended_models, "own_machine", lambda: Machine(16 * GB))
+    InferenceModel.objects.get(slug="lama").start_pull()
+    page = client.get("/models/").content.decode()
+    assert '<details class="all-models">' in page
+    assert page.count("On its way") == 2
+    InferenceModel.objects.get(slug="sd15").start_pull()
+    assert '<details class="all-models" open>' in client.get("/models/").content.decode()
+
+
+def test_what_is_not_installed_cannot_be_turned_off(client: Client, installed: InferenceModel) -> None:
+    page = client.get("/models/").content.decode()
+    assert re.findall(r'aria-label="Turn (.+?)"', page) == ["off Stable Diffusion 1.5"]
+    InferenceModel.objects.filter(slug="sd2-inpainting").update(enabled=False)
+    assert "Turn on Stable Diffusion 2 inpainting" in client.get("/models/").content.decode()
 
 
 def test_administrators_see_which_models_are_known_from_a_stand_in_only(client: Client, administrator: User) -> None:

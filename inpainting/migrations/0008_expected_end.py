@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('inpainting', '0005_klein'),
+        ('inpainting', '0007_share_choices'),
     ]
 
     operations = [
