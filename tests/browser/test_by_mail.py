@@ -96,7 +96,7 @@ def test_from_the_link_of_the_log_to_the_first_edit_and_by_mail_to_a_new_passwor
 
     person = next(people)
     page.goto("/accounts/signup/")
-    fill_in(page, {"Email": person, **new}, "Create account")
+    fill_in(page, {"Email": person, "Password": PASSWORD}, "Create account")
     heading(page, "Look into your mail")
     page.goto(mailbox.link_to(person, "/accounts/confirm-email/"))
     heading(page, "Confirm your address")
