@@ -157,11 +157,8 @@ def select_options(row: Setting) -> list[tuple[str, str]]:
     if row.default in row.choices:
         rest = [name for name in row.choices if name != row.default]
         return [("", label_of(row.default)), *((name, label_of(name)) for name in rest)]
-    choices = (
-        LABELS_OF_BOOLEANS.items() if row.type is ValueType.BOOLEAN else zip(row.choices, row.choices, strict=True)
-    )
-    if row.name == "scheduler":
-        choices = sorted(choices, key=lambda choice: choice[0] not in COMMON_SCHEDULERS)
+    labels = LABELS_OF_BOOLEANS if row.type is ValueType.BOOLEAN else {choice: choice for choice in row.choices}
+    choices = sorted(labels.items(), key=lambda choice: choice[0] not in COMMON_SCHEDULERS)
     default = f"Default ({row.default_words})" if len(row.default_words) <= LONGEST_DEFAULT else "Default"
     return [("", default), *((name, label_of(label)) for name, label in choices)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,8 @@ ABOVE_DOCK = """() => [document.querySelector("#in-place").getBoundingClientRect
 
 
 @pytest.fixture(params=["mouse", "touch"])
-def page(request: pytest.FixtureRequest, browser: Browser, site: Installation) -> Any:
-    touch = {"has_touch": True} if request.param == "touch" else {}
-    yield from watched_page(browser.new_context(base_url=site.url, **touch))
+def page(request: pytest.FixtureRequest, browser: Browser, site: Installation) -> Iterator[Page]:
+    yield from watched_page(browser.new_context(base_url=site.url, has_touch=request.param == "touch"))
 
 
 def resize(page: Page, width: int, height: int) -> None:

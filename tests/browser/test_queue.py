@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, WebSocketRoute, expect
+from playwright.sync_api import Page, Route, WebSocketRoute, expect
 
 from tests.browser.accessibility import violations
 from tests.browser.conftest import sign_up
@@ -102,12 +102,24 @@ def test_what_is_painted_is_found_again_after_a_reload(visitor: Page, photo_file
     page = visitor
     sign_up(page)
     page.route_web_socket("**/ws/generations/", lambda socket: socket.send(json.dumps({"id": FAKE, "type": "running"})))
-    state = {"id": FAKE, "status": "running", "source": "/", "source_name": "other.png", "images": [], "parent": None}
+    state: dict[str, object] = {
+        "id": FAKE,
+        "status": "running",
+        "source": "/",
+        "source_name": "other.png",
+        "images": [],
+        "parent": None,
+    }
     page.route(f"**{GENERATION_URL}**", lambda route: route.fulfill(json=state))
     page.reload()
     expect(page.locator("#queue-button")).to_have_text("1 in the queue")
     cancelled: list[str] = []
-    page.route("**/cancel/", lambda route: (cancelled.append(route.request.url), route.fulfill(json={})))
+
+    def cancel(route: Route) -> None:
+        cancelled.append(route.request.url)
+        route.fulfill(json={})
+
+    page.route("**/cancel/", cancel)
     page.locator("#queue-button").click()
     page.get_by_role("button", name="Cancel other.png").click()
     page.wait_for_timeout(100)

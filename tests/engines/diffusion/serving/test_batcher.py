@@ -483,7 +483,7 @@ def test_a_pickle_beside_the_weights_is_refused(tmp_path: Path) -> None:
 
 def test_a_caller_hears_which_model_is_loaded(sd: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inpainting.engines.diffusion.serving.batcher.KEEPALIVE_SECONDS", 0.02)
-    read, go = loads.load, threading.Event()
+    read, go = model_loading.load, threading.Event()
 
     def held(*arguments: Any) -> Any:
         assert go.wait(30)
