@@ -59,7 +59,7 @@ class Job:
 JOBS = (
     Job(
         engine=ERASE,
-        title="Erase",
+        title="Remove",
         otherwise="Quick fill, which needs no model, copies what is around the hole.",
         candidates=(
             Candidate(
