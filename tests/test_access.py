@@ -297,7 +297,7 @@ ROWS = [
         )
     ),
     Row("admin/r/<path:content_type_id>/<path:object_id>/", "/admin/r/{content_type}/{generation}/", ADMIN_NOTHING),
-    Row(r"admin/^(?P<app_label>auth|account|accounts|mfa|usersessions|inpainting)/$", "/admin/accounts/", ADMIN_HIDDEN),
+    Row(r"admin/^(?P<app_label>accounts|auth|account|mfa|usersessions|inpainting)/$", "/admin/accounts/", ADMIN_HIDDEN),
     Row(r"admin/(?P<url>.*)$", "/admin/no/such/page/", ADMIN_NOTHING),
     Row("ws/generations/<uuid:pk>/", "/ws/generations/{generation}/", SOCKET),
 ]
