@@ -23,7 +23,7 @@ from dreamlayer_site.server.refusals import (
     too_many_chunks,
     too_many_connections,
 )
-from inpainting.api.errors import SERVER_ERROR, ApiError, api_error
+from inpainting.api.errors import SERVER_ERROR, ApiError, Busy, api_error
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,8 @@ MAX_CHUNKS, MIN_CHUNK_BYTES = 1000, 256
 """How many chunks a chunked body may have at least, and how large they are on average in a body that has more."""
 DECODED_BYTES = 16 * 1024
 """A part of a chunked body, after which its chunks are counted. Each costs the event loop about 2 us."""
+CHECK_SECONDS = 30
+"""How long it may take to find out who sends a request, where the database does not answer, before it gets 503."""
 LINGER_SECONDS, STRANGER_LINGER_SECONDS = 10, 2
 """How long a refused client may continue to send, and one who is not known. The data is dropped; closing at once could
 lose the response."""
@@ -170,7 +172,8 @@ class LimitedChannel(HTTPChannel):  # type: ignore[misc]  # twisted is not check
 
     async def _receive_from_known(self, request: Any) -> None:
         try:
-            sender = await self.factory.check_sender(request.head_scope())
+            async with asyncio.timeout(CHECK_SECONDS):
+                sender = await self.factory.check_sender(request.head_scope())
             if request.channel is None:  # The client has disconnected.
                 return
             if sender.refusal is not None:
@@ -178,6 +181,8 @@ class LimitedChannel(HTTPChannel):  # type: ignore[misc]  # twisted is not check
                 self._refuse(response, linger_seconds=STRANGER_LINGER_SECONDS)
                 return
             request.store_body(known=sender.known)
+        except TimeoutError:
+            self.refuse(api_error(Busy()))
         except OSError as error:
             self.refuse(api_error(error))
         except Exception:

@@ -19,7 +19,7 @@ from django.http import HttpResponse
 
 from dreamlayer_site.server.body_limit import Message, Receive, Send, takes_images
 from dreamlayer_site.server.refusals import refusal
-from dreamlayer_site.server.request_threads import RequestThreads
+from dreamlayer_site.server.request_threads import request_threads
 from inpainting.api.dialects import dialect_at
 from inpainting.api.errors import Busy, api_error
 from inpainting.api.later_response import ARRIVED, DISCONNECTED, LATER, EventStream, LaterResponse
@@ -38,7 +38,6 @@ class LaterResponseMiddleware:
 
     def __init__(self, handler: ASGIHandler) -> None:
         self.handler = handler
-        self.threads = RequestThreads()
         self.large, self.small = asyncio.Semaphore(LARGE_AT_ONCE), asyncio.Semaphore(SMALL_AT_ONCE)
 
     def turn(self, scope: Scope) -> AbstractAsyncContextManager[object]:
@@ -73,7 +72,7 @@ class LaterResponseMiddleware:
             except TimeoutError:
                 await self.handler.send_response(busy(scope), send)
                 return
-            with self.threads.use_thread():
+            with request_threads.use_thread():
                 await self.handler(handled, noting_receive, withholding_send)
         if not found:
             return
@@ -102,7 +101,7 @@ class LaterResponseMiddleware:
                 }
             await send(message)
 
-        with self.threads.use_thread():
+        with request_threads.use_thread():
             response = await sync_to_async(later.render)()
             if isinstance(response, HttpResponse):
                 response.headers["Content-Length"] = str(len(response.content))
@@ -114,7 +113,7 @@ class LaterResponseMiddleware:
     async def abandon(self, later: LaterResponse | EventStream) -> None:
         """Let what nobody waits for any more be cancelled."""
         if isinstance(later, LaterResponse) and later.on_disconnect is not None:
-            with self.threads.use_thread():
+            with request_threads.use_thread():
                 await sync_to_async(later.on_disconnect)()
 
 

@@ -36,3 +36,7 @@ class RequestThreads:
             elif (executor := SyncToAsync.context_to_thread_executor.pop(thread, None)) is not None:
                 executor.submit(connections.close_all)
                 executor.shutdown(wait=False)
+
+
+request_threads = RequestThreads()
+"""Those of this process: a head is checked on a thread that handles requests otherwise."""

@@ -18,7 +18,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.urls import resolve
 
-from dreamlayer_site.server.request_threads import RequestThreads
+from dreamlayer_site.server.request_threads import request_threads
 from inpainting.api.dialects import dialect_at
 
 AT_ONCE = 8
@@ -39,15 +39,14 @@ CheckSender = Callable[[dict[str, Any]], Awaitable[Sender]]
 
 
 class SenderCheck:
-    """Calls `sender_of` in threads, AT_ONCE at the same time."""
+    """Calls `sender_of` on the threads of requests, AT_ONCE at the same time."""
 
     def __init__(self) -> None:
-        self._threads = RequestThreads()
         self._turn = asyncio.Semaphore(AT_ONCE)
 
     async def __call__(self, scope: dict[str, Any]) -> Sender:
         async with self._turn:
-            with self._threads.use_thread():
+            with request_threads.use_thread():
                 sender: Sender = await database_sync_to_async(sender_of)(scope)
                 return sender
 

@@ -218,7 +218,7 @@ def parse_json(value: Any, info: ValidationInfo) -> Any:
     """The value of a form field that holds JSON, of as many values as a JSON body. Its texts may not be Unicode."""
     if not isinstance(value, str):
         return value
-    JSON_VALUES.count(value.encode(errors="replace"))
+    JSON_VALUES.count(value)
     try:
         return json.loads(value, parse_int=whole_number)
     except (ValueError, RecursionError) as error:

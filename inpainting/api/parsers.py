@@ -38,9 +38,15 @@ class Limit:
     occurrences: int
     what: str
 
-    def count(self, data: bytes, before: int = 0) -> int:
-        """Return the occurrences in these bytes and `before` them. Raises InvalidRequest if there are too many."""
-        count = before + sum(data.count(character) for character in self.characters)
+    def count(self, data: bytes | str, before: int = 0) -> int:
+        """Return the occurrences in these bytes or this text, and `before` them.
+
+        Raises InvalidRequest if there are too many.
+        """
+        if isinstance(data, str):  # Its bytes would take as much memory again.
+            count = before + sum(map(data.count, self.characters.decode()))
+        else:
+            count = before + sum(map(data.count, self.characters))
         if count > self.occurrences:
             message = f"The body has too many {self.what}; at most {self.occurrences} are read."
             raise InvalidRequest(message, code="body_too_many_values", limit=self.occurrences)

@@ -108,3 +108,11 @@ def test_json_is_text(data: bytes, expected: Any) -> None:
         return
     with pytest.raises(expected):
         parsers.JsonObjectParser().parse(BytesIO(data))
+
+
+def test_a_text_is_counted_as_its_bytes_are() -> None:
+    limit = parsers.Limit(b",[", 3, "values")
+    for data in (",[é,", ",[é,".encode()):
+        assert limit.count(data) == 3
+        with pytest.raises(InvalidRequest):
+            limit.count(data, before=1)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.attack
 
 USUAL_FILE_LIMIT = 1024
 """The soft limit of open files on most systems."""
-HEAD = b"POST /api/img2img HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000\r\n\r\n"
+HEAD = b"POST /api/img2img HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 60000\r\n\r\n"
 
 
 @pytest.fixture

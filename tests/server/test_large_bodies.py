@@ -48,13 +48,13 @@ async def test_nothing_is_stored_before_the_sender_is_known(checking: Connection
     connection = checking.connect()
     body = bytes(range(250)) * (LARGE // 250)
     sent = body if length else b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
-    await connection.send(head(length, "/api/img2img?key=1", Prefer="respond-async") + sent[:50_000])
+    await connection.send(head(length, "/api/img2img?key=1", Prefer="respond-async", X_API_Key="1") + sent[:50_000])
     assert connection.transport.producerState == "paused"
     (request,) = connection.protocol.wrappedProtocol.requests
     assert request.received == 0
     (scope,) = checking.checked
     assert (scope["method"], scope["path"], scope["query_string"]) == ("POST", "/api/img2img", b"key=1")
-    assert dict(scope["headers"]) == {b"host": b"localhost", b"prefer": b"respond-async"}
+    assert scope["headers"] == [(b"host", b"localhost"), (b"prefer", b"respond-async")]  # no name with underscores
     checking.may_answer.set()
     await connection.settle()
     assert connection.transport.producerState == "producing"
@@ -136,6 +136,23 @@ async def test_one_request_after_another_is_checked(connections: Connections) ->
     assert connection.transport.connected  # no time limit of the second head goes on
 
 
+async def test_the_check_of_a_request_that_follows_another_takes_no_time_of_its_head(
+    checking: Connections, settings: Settings
+) -> None:
+    connection = checking.connect()
+    await connection.send(head(100) + bytes(100) + head(LARGE) + bytes(LARGE))
+    connection.protocol.wrappedProtocol.requests[0].finish()
+    await connection.settle()
+    assert len(checking.checked) == 1
+    checking.clock.advance(settings.REQUEST_HEAD_SECONDS + 1)
+    connection.protocol.wrappedProtocol.resumeProducing()  # the client has read the first response
+    assert connection.transport.producerState == "paused"
+    checking.may_answer.set()
+    await connection.settle()
+    assert connection.transport.producerState == "producing"
+    assert len(checking.bodies) == 2
+
+
 async def test_a_client_that_leaves_during_the_check_is_forgotten(checking: Connections, unread: UnreadBodies) -> None:
     connection = checking.connect()
     await connection.send(head(LARGE))
@@ -156,6 +173,13 @@ async def test_a_check_that_fails_is_an_error_of_the_server(
     assert status.startswith(b"HTTP/1.1 500")
     assert b"no view" not in body
     assert "no view" in caplog.text
+
+
+async def test_a_check_that_takes_long_is_given_up(checking: Connections, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dreamlayer_site.server.connections.CHECK_SECONDS", 0)
+    connection = checking.connect()
+    await connection.send(head(LARGE))
+    assert connection.refusal == (503, "try_again")
 
 
 async def test_the_rest_of_a_body_that_is_refused_is_dropped(connections: Connections, unread: UnreadBodies) -> None:

@@ -126,7 +126,7 @@ def body_without_lists(request: Request) -> Body:
     if text is None:
         return Body(Shape.FORM, plain, files, empty=frozenset(sent.keys() - plain.keys()))
     try:
-        JSON_VALUES.count(str(text).encode())
+        JSON_VALUES.count(str(text))
         params = json_object(str(text), storable=False)
     except ValueError as error:
         raise InvalidRequest(f"Invalid parameters format: {error}", field="params") from error

@@ -128,7 +128,7 @@ def parameters_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     parameters = fields.pop("parameters", {})
     try:
         if isinstance(parameters, str):
-            JSON_VALUES.count(parameters.encode())
+            JSON_VALUES.count(parameters)
             parameters = json_object(parameters)
     except ValueError as error:
         raise InvalidRequest(f"parameters cannot be read as JSON: {error}", field="parameters") from error
