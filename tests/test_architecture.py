@@ -60,7 +60,7 @@ FLOORS = [
         "inpainting.database.fair_tags",
     ],
     ["inpainting.engines"],
-    ["inpainting.segmenters", "inpainting.captioning", "inpainting.preprocessors"],
+    ["inpainting.segmenters", "inpainting.captioning", "inpainting.preprocessors", "inpainting.upscalers"],
     ["inpainting.networks"],
     ["inpainting.catalog", "inpainting.families"],
     [
