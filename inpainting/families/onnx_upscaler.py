@@ -9,7 +9,7 @@ from inpainting.families.layouts import ANY_NAME, OnnxLayout
 ONNX_UPSCALER = register(
     ModelFamily(
         name="onnx-upscaler",
-        label="Upscaler in ONNX",
+        label="ONNX upscaler",
         engine=UPSCALING,
         layout=OnnxLayout(element_type=(1, "float32"), inputs={ANY_NAME: 3}, output_channels=3),
         implementation="inpainting.upscalers.networks.onnx_upscaler:ONNX_UPSCALER",

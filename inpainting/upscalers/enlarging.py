@@ -100,7 +100,7 @@ class Enlargement:
         scale = tiling.scale
         read = sources_of(self.scaled_axes, target)
         read = Box(read.left // scale, read.top // scale, -(-read.right // scale), -(-read.bottom // scale))
-        seen = self.seen_for(target).union(read)
+        seen = self.aligned(self.seen_for(target).union(read))
         colours = self.visible_colours(seen)
         if scale > 1:
             colours = enlarge_padded(self.upscaler, colours, on_wait)
@@ -116,6 +116,18 @@ class Enlargement:
             -(-target.bottom * down.length // down.target),
         )
         return tile.expanded(self.upscaler.tiling.margin).clipped(Box.whole(self.image.size))
+
+    def aligned(self, seen: Box) -> Box:
+        """Return a tile enlarged within the image to begin and end at multiples, as they lie in the whole image.
+
+        A network that joins pixels to squares or looks through windows then sees the same ones in every tile.
+        """
+        tiling = self.upscaler.tiling
+        if tiling.is_fixed or tiling.multiple == 1:
+            return seen
+        ends = (-(-end // tiling.multiple) * tiling.multiple for end in (seen.right, seen.bottom))
+        starts = (start // tiling.multiple * tiling.multiple for start in (seen.left, seen.top))
+        return Box(*starts, *ends).clipped(Box.whole(self.image.size))
 
     def visible_colours(self, seen: Box) -> Tile:
         """Return colours of the source, in three channels for a network, without those that nobody sees."""

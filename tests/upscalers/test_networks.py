@@ -88,7 +88,7 @@ def test_tiles_equal_the_whole_where_the_margin_holds_what_the_network_sees(
     save: Save, family: str, weights: Any, factor: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But for the borders of the image, where a network may see repeated pixels or none."""
-    monkeypatch.setattr(network_upscaler, "MAX_OUTPUT_SIDE", 256)
+    monkeypatch.setattr(network_upscaler, "MAX_OUTPUT_SIDE", 384)
     pixels = data.astronaut()[:160, 180:324]
     upscaler, size = save(family, weights), Size(round(factor * 144), round(factor * 160))
     work = Enlargement(CanonicalImage(pixels), size, upscaler)

@@ -13,9 +13,9 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.networks.network_cache import network_cache
 from inpainting.upscalers.base import OnWait, Tile, Tiling
 
-MARGIN = 16
-"""Pixels seen around a tile; `docs/measured.md` has the difference to the whole of each architecture."""
-MAX_OUTPUT_SIDE = 1088
+OUTPUT_MARGIN = 64
+"""Pixels of the output around a tile that are dropped; `docs/measured.md` has the difference to the whole."""
+MAX_OUTPUT_SIDE = 1152
 """Pixels along the output of a tile with its margins: 64 features of it take 300 MB in float32."""
 
 
@@ -33,7 +33,12 @@ class LoadedUpscaler(Protocol):
 def tiling_of(scale: int, *, multiple: int = 1) -> Tiling:
     """Return the tiling for a network that takes any size that is a multiple."""
     side = MAX_OUTPUT_SIDE // scale // multiple * multiple
-    return Tiling(scale, side, margin=MARGIN, multiple=multiple)
+    return Tiling(scale, side, margin=margin_of(scale), multiple=multiple)
+
+
+def margin_of(scale: int) -> int:
+    """Return the pixels of the source that are seen around a tile."""
+    return OUTPUT_MARGIN // scale
 
 
 @dataclass(frozen=True, eq=False)

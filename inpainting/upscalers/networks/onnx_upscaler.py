@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.upscalers.base import OnWait, Tiling
-from inpainting.upscalers.networks.network_upscaler import MARGIN, tiling_of
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+from inpainting.upscalers.networks.network_upscaler import margin_of, tiling_of
 
 PROBE_SIDE = 64
 MULTIPLE = 16
@@ -27,7 +24,7 @@ MAX_SCALE = 8
 class OnnxNetwork:
     """A session, and how images are cut for it."""
 
-    session: InferenceSession
+    session: Any  # of onnxruntime
     label: str
     tiling: Tiling
 
@@ -49,14 +46,13 @@ class OnnxUpscaler:
         probe = np.zeros((1, 3, network.tiling.side, network.tiling.side), np.float32)
         shape = network.compute(probe, lambda: None).shape
         scale = shape[-1] // network.tiling.side
-        expected = (1, 3, scale * network.tiling.side, scale * network.tiling.side)
-        if shape != expected or not 2 <= scale <= MAX_SCALE or (side is not None and side <= 2 * MARGIN):
+        if shape != (1, 3, scale * probe.shape[2], scale * probe.shape[3]) or not 2 <= scale <= MAX_SCALE:
             raise EngineFailed(
-                f"The model {spec.label} makes {shape} of {probe.shape}, so it does not enlarge images 2 to "
-                f"{MAX_SCALE} times, or it takes images of {2 * MARGIN} pixels or fewer.",
+                f"The model {spec.label} makes {shape} of {probe.shape}, so it does not enlarge images 2 to {MAX_SCALE}"
+                " times.",
                 code="model_refused",
             )
-        fixed = Tiling(scale, side, margin=MARGIN, is_fixed=True) if side else None
+        fixed = None if side is None else Tiling(scale, side, margin=min(margin_of(scale), side // 4), is_fixed=True)
         return OnnxNetwork(session, spec.label, fixed or tiling_of(scale, multiple=MULTIPLE))
 
 
