@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from inpainting.upscalers.base import OnWait, Tile, Tiling
 
 NAME = "lanczos"
-SIDE = 512
+SIDE = 256
 AMOUNT = 0.3
 """The share of the second derivative across an edge that is taken away."""
 NOISE = 0.02

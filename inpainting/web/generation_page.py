@@ -64,6 +64,8 @@ def summary(generation: Generation) -> str:
     if generation.status != Status.SUCCEEDED or generation.seconds is None:
         return ""
     verb = "Painted" if generation.prompt and "prompt" not in generation.ignored else "Removed"
+    if generation.enlarged_to is not None:
+        return f"Enlarged to {generation.enlarged_to} in {generation.seconds:.1f} s."
     if generation.placement:
         verb = "Extended"
     changed = max((image.outside_mask_changed_pixels for image in generation.images.all()), default=0)

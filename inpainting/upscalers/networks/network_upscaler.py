@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.catalog.specs import ModelSpec
+from inpainting.networks.device.choice import or_on_cpu
 from inpainting.networks.network_cache import network_cache
 from inpainting.upscalers.base import OnWait, Tile, Tiling
 
@@ -55,20 +56,21 @@ class NetworkUpscaler:
     def label(self) -> str:
         return self.spec.label
 
-    @cached_property
+    @property
     def loaded(self) -> LoadedUpscaler:
         """The network, loaded with its first use. Raises EngineFailed where it cannot be loaded."""
         network: LoadedUpscaler = network_cache.of(self.spec)
         return network
 
-    @property
+    @cached_property
     def tiling(self) -> Tiling:
         """That of the network, which is loaded for it. Raises EngineFailed."""
         return self.loaded.tiling
 
     def enlarge(self, tile: Tile, on_wait: OnWait) -> Tile:
         image = np.ascontiguousarray(tile.transpose(2, 0, 1)[np.newaxis])
-        return self.loaded.compute(image, on_wait)[0].transpose(1, 2, 0)
+        output: NDArray[np.float32] = or_on_cpu(lambda: network_cache.of(self.spec).compute(image, on_wait))
+        return output[0].transpose(1, 2, 0)
 
     def sharpen(self, pixels: Tile, factor: float) -> Tile:
         return pixels
