@@ -81,6 +81,7 @@ OPERATIONS = [
     "POST /api/plan/",
     "POST /api/tickets/",
     "POST /api/upload-mask",
+    "POST /api/upscale",
     "POST /api/webhooks/deliveries/{webhook_id}/resend/",
     "POST /api/webhooks/secret/rotate/",
     "POST /api/webhooks/test/",

@@ -51,10 +51,15 @@ class UpscaleUpload(UpscaleForm):
     image: File = Field(description=IMAGE_FILE)
 
 
-class UpscaleJson(UpscaleForm):
+class UpscaleJson(Fields):
     """The same fields as in the form; numbers outside their range are clamped, with a warning."""
 
     input_image: str = Field(description=IMAGE_TEXT)
+    scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    model: str | None = None
+    parent: UUID | None = Field(None, description=PARENT)
 
 
 UPSCALE_BODY: dict[str, type[Fields]] = {"multipart/form-data": UpscaleUpload, "application/json": UpscaleJson}
