@@ -86,14 +86,15 @@ def rrdbnet_sizes(shapes: Shapes) -> RRDBNetSizes:
 
 
 def rrdbnet_shapes(sizes: RRDBNetSizes) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor of a network of these sizes."""
+    """Return the shape of each tensor of a network of these sizes, in the order in which they compute."""
     features, growth = sizes.features, sizes.growth
-    channels = {"conv_first": (COLOURS * sizes.unshuffle**2, features), "conv_body": (features, features)}
+    channels = {"conv_first": (COLOURS * sizes.unshuffle**2, features)}
     for block in range(sizes.blocks):
         for dense in range(1, 4):
             for layer in range(1, 6):
                 inputs = features + (layer - 1) * growth
                 channels[f"body.{block}.rdb{dense}.conv{layer}"] = inputs, growth if layer < 5 else features
+    channels["conv_body"] = features, features
     channels |= {f"conv_up{number}": (features, features) for number in range(1, sizes.doublings + 1)}
     channels |= {"conv_hr": (features, features), "conv_last": (features, COLOURS)}
     shapes: dict[str, tuple[int, ...]] = {}
