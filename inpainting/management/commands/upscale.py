@@ -34,8 +34,8 @@ READ = [row for row in SETTINGS if row.name not in (*UPSCALE.ignored_settings, "
 class Command(BaseCommand):
     help = (
         "Enlarge each FILE and write a PNG, JPEG or WebP: to --out, or for several files into the folder --out. The "
-        "mode, the depth and the colour profile of the image stay, and its alpha is enlarged with it. Without an installed "
-        "upscaler, Lanczos with sharpened edges is used, which adds no detail."
+        "mode, the depth and the colour profile of the image stay, and its alpha is enlarged with it. Without an "
+        "installed upscaler, Lanczos with sharpened edges is used, which adds no detail."
     )
     requires_system_checks = [IMAGE_LIMITS_TAG]  # noqa: RUF012 - Django's own way to say it
 
