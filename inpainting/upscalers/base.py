@@ -25,6 +25,8 @@ class Tiling:
     """Pixels of the source along a tile with its margins, at most."""
     margin: int = 0
     """Pixels of the source that are seen on each side of a tile, and whose result is dropped."""
+    fade: int = 0
+    """Pixels of the output on each side of a border over which two tiles fade into each other; less than the margin."""
     multiple: int = 1
     """The sides of inputs are multiples of this."""
     is_fixed: bool = False

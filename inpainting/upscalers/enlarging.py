@@ -1,7 +1,7 @@
 """Enlarge an image tile by tile: what is held beside the image and its result does not grow with them.
 
-Each pixel of the result is made by one tile and nothing is blended, so the tiles of an interpolator equal the whole,
-and those of a network do so where its margin holds all that it sees.
+The tiles of an interpolator equal the whole, and those of a network do so where its margin holds all that it sees.
+Where it does not, tiles fade into each other at their borders.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import product
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,11 +66,11 @@ class Enlargement:
         Raises EngineFailed.
         """
         source, count = self.image, len(self.tiles)
-        result: Pixels = np.empty((self.size.height, self.size.width, source.pixels.shape[2]), source.pixels.dtype)
+        result: Pixels = np.zeros((self.size.height, self.size.width, source.pixels.shape[2]), source.pixels.dtype)
         for number, tile in enumerate(self.tiles):
             on_tile(number, count)
             if (target := self.target_of(tile)) is not None:
-                result[target.slices] = self.pixels_of(target, partial(on_tile, number, count))
+                self.place(tile, target, result, partial(on_tile, number, count))
         on_tile(count, count)
         return CanonicalImage(result, source.icc_profile, source.metadata)
 
@@ -82,40 +81,44 @@ class Enlargement:
         left, right = across.targets_of(tile.left, tile.right)
         return Box(left, top, right, bottom) if left < right and top < bottom else None
 
-    def pixels_of(self, target: Box, on_wait: OnWait) -> Pixels:
-        """Return a part of the result."""
+    def place(self, tile: Box, target: Box, result: Pixels, on_wait: OnWait) -> None:
+        """Write the pixels of a tile, which comes after those above it and on its left, into the result."""
+        tiling = self.upscaler.tiling
+        down, across = (round(tiling.fade * axis.target / (tiling.scale * axis.length)) for axis in self.axes)
+        around = Box(target.left - across, target.top - down, target.right + across, target.bottom + down)
+        around = around.clipped(Box.whole(self.size))
+        pixels = self.pixels_of(around, tile, on_wait)
+        if around != target:
+            rows, columns = around.size.height, around.size.width
+            shares = ramp(target.top - around.top, rows, down)[:, np.newaxis] * ramp(
+                target.left - around.left, columns, across
+            )
+            pixels = shares[:, :, np.newaxis] * pixels + (1 - shares[:, :, np.newaxis]) * result[around.slices]
+        result[around.slices] = np.rint(pixels)
+
+    def pixels_of(self, target: Box, tile: Box, on_wait: OnWait) -> Tile:
+        """Return a part of the result from a tile of the source, from 0 to the highest value of its depth."""
         around = target.expanded(self.upscaler.sharpen_margin(self.factor)).clipped(Box.whole(self.size))
-        colours = self.upscaler.sharpen(self.scaled_colours(around, on_wait), self.factor)
+        colours = self.upscaler.sharpen(self.scaled_colours(around, tile, on_wait), self.factor)
         colours = colours[target.relative_to(around).slices]
         if colours.shape[2] > self.image.colour.shape[2]:
             colours = (colours @ GREY_SHARES)[:, :, np.newaxis]
         if self.image.has_alpha:
             colours = np.concatenate([colours, self.scaled_alpha(target)], axis=2)
         full = np.iinfo(self.image.pixels.dtype).max
-        return cast(Pixels, np.rint(colours.clip(0, 1) * np.float32(full)).astype(self.image.pixels.dtype))
+        return np.multiply(colours.clip(0, 1), full, dtype=np.float32)
 
-    def scaled_colours(self, target: Box, on_wait: OnWait) -> Tile:
+    def scaled_colours(self, target: Box, tile: Box, on_wait: OnWait) -> Tile:
         """Return the colours of a part of the result; of an interpolator in the channels of the source, else RGB."""
         tiling = self.upscaler.tiling
         scale = tiling.scale
         read = sources_of(self.scaled_axes, target)
         read = Box(read.left // scale, read.top // scale, -(-read.right // scale), -(-read.bottom // scale))
-        seen = self.aligned(self.seen_for(target).union(read))
+        seen = self.aligned(tile.expanded(tiling.margin).clipped(Box.whole(self.image.size)).union(read))
         colours = self.visible_colours(seen)
         if scale > 1:
             colours = enlarge_padded(self.upscaler, colours, on_wait)
         return resample(colours, self.scaled_axes, (scale * seen.top, scale * seen.left), target)
-
-    def seen_for(self, target: Box) -> Box:
-        """Return the tile of the source of a part of the result, with its margins."""
-        down, across = self.axes
-        tile = Box(
-            target.left * across.length // across.target,
-            target.top * down.length // down.target,
-            -(-target.right * across.length // across.target),
-            -(-target.bottom * down.length // down.target),
-        )
-        return tile.expanded(self.upscaler.tiling.margin).clipped(Box.whole(self.image.size))
 
     def aligned(self, seen: Box) -> Box:
         """Return a tile enlarged within the image to begin and end at multiples, as they lie in the whole image.
@@ -147,6 +150,16 @@ class Enlargement:
         stored = self.image.pixels[read.slices][:, :, -1:]
         alpha = np.divide(stored, np.iinfo(stored.dtype).max, dtype=np.float32)
         return resample(alpha, self.axes, (read.top, read.left), target)
+
+
+def ramp(before: int, length: int, fade: int) -> NDArray[np.float32]:
+    """Return the shares of a tile beside those that were written: they rise over twice `fade` pixels.
+
+    before: pixels of the tile that lie in the tile before; 0 at the border of the image, where nothing fades.
+    """
+    if before == 0:
+        return np.ones(length, np.float32)
+    return np.clip((np.arange(length, dtype=np.float32) + 0.5) / (2 * fade), 0, 1)
 
 
 def enlarge_padded(upscaler: Upscaler, tile: Tile, on_wait: OnWait) -> Tile:

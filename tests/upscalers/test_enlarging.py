@@ -75,8 +75,30 @@ def test_the_tiles_of_an_interpolator_equal_the_whole(
 @pytest.mark.parametrize("size", SIZES)
 def test_the_tiles_of_a_network_equal_the_whole_where_the_margin_holds_what_it_sees(size: Size, scale: int) -> None:
     whole = enlarged(photo(4), size, Repeating(Tiling(scale, 1000)))
-    for tiling in (Tiling(scale, 40, margin=16), Tiling(scale, 48, margin=16, multiple=4)):
+    for tiling in (
+        Tiling(scale, 40, margin=16),
+        Tiling(scale, 48, margin=16, multiple=4),
+        Tiling(scale, 44, margin=16, fade=10),
+    ):
         assert np.array_equal(enlarged(photo(4), size, Repeating(tiling)), whole)
+
+
+def test_tiles_that_differ_fade_into_each_other() -> None:
+    class Uneven(Repeating):
+        """Each tile is brighter than the one before."""
+
+        calls = 0
+
+        def enlarge(self, tile: Tile, on_wait: OnWait) -> Tile:
+            self.calls += 1
+            return np.full((2 * tile.shape[0], 2 * tile.shape[1], 3), 0.1 * self.calls, np.float32)
+
+    image = CanonicalImage(np.zeros((40, 80, 3), np.uint8))
+    hard, soft = (enlarged(image, Size(160, 80), Uneven(Tiling(2, 60, margin=10, fade=fade))) for fade in (0, 8))
+    assert np.abs(np.diff(hard[:, :, 0].astype(int), axis=1)).max() > 20
+    assert np.abs(np.diff(soft[:, :, 0].astype(int), axis=1)).max() < 4
+    assert (soft[:, :70] == hard[:, :70]).all()
+    assert (soft[:, 90:] == hard[:, 90:]).all()
 
 
 def test_a_network_of_one_size_gets_that_size_alone() -> None:

@@ -14,6 +14,8 @@ from inpainting.networks.device.choice import or_on_cpu
 from inpainting.networks.network_cache import network_cache
 from inpainting.upscalers.base import OnWait, Tile, Tiling
 
+OUTPUT_FADE = 24
+"""Pixels of the output on each side of the border of two tiles over which they fade into each other."""
 OUTPUT_MARGIN = 64
 """Pixels of the output around a tile that are dropped; `docs/measured.md` has the difference to the whole."""
 MAX_OUTPUT_SIDE = 1152
@@ -34,7 +36,7 @@ class LoadedUpscaler(Protocol):
 def tiling_of(scale: int, *, multiple: int = 1) -> Tiling:
     """Return the tiling for a network that takes any size that is a multiple."""
     side = MAX_OUTPUT_SIDE // scale // multiple * multiple
-    return Tiling(scale, side, margin=margin_of(scale), multiple=multiple)
+    return Tiling(scale, side, margin=margin_of(scale), fade=OUTPUT_FADE, multiple=multiple)
 
 
 def margin_of(scale: int) -> int:

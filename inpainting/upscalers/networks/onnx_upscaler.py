@@ -52,7 +52,11 @@ class OnnxUpscaler:
                 " times.",
                 code="model_refused",
             )
-        fixed = None if side is None else Tiling(scale, side, margin=min(margin_of(scale), side // 4), is_fixed=True)
+        fixed = (
+            None
+            if side is None
+            else Tiling(scale, side, margin=min(margin_of(scale), side // 4), fade=scale, is_fixed=True)
+        )
         return OnnxNetwork(session, spec.label, fixed or tiling_of(scale, multiple=MULTIPLE))
 
 
