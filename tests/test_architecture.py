@@ -25,9 +25,10 @@ IMPORTED_ONLY_BY |= dict.fromkeys(
     (
         *("inpainting.engines.diffusion", "inpainting.networks"),
         *("inpainting.segmenters.networks", "inpainting.captioning.", "inpainting.preprocessors."),
+        "inpainting.upscalers.networks",
     ),
 )
-READS_PICKLES = "inpainting/networks/unpickled_patch.py"
+READS_PICKLES = "inpainting/networks/unpickled.py"
 """A program for `add_model`, which runs in a process of its own and reads weights alone."""
 FAMILY_NETWORK = re.compile(r"inpainting\.families\.\w+\.(network|controlnet|image_prompts)\Z")
 """The modules of the families that may import torch and diffusers. They stand above the rest of their packages."""
@@ -60,7 +61,7 @@ FLOORS = [
         "inpainting.database.fair_tags",
     ],
     ["inpainting.engines"],
-    ["inpainting.segmenters", "inpainting.captioning", "inpainting.preprocessors"],
+    ["inpainting.segmenters", "inpainting.captioning", "inpainting.preprocessors", "inpainting.upscalers"],
     ["inpainting.networks"],
     ["inpainting.catalog", "inpainting.families"],
     [
@@ -84,6 +85,7 @@ NAMES_A_FAMILY = {
     "inpainting.captioning": "computes with the models of each family in a module of its own",
     "inpainting.preprocessors": "computes with the models of each family in a module of its own",
     "inpainting.segmenters.networks": "computes with the models of each family in a module of its own",
+    "inpainting.upscalers.networks": "computes with the models of each family in a module of its own",
     "inpainting.engines.erase.network_inputs": "makes the inputs of each family's networks",
 }
 """Modules and packages outside the families that name one -> what they do that needs the name."""

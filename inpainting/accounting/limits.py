@@ -14,7 +14,6 @@ from django.db.models.expressions import Combinable
 from django.utils import timezone
 
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.geometry import Size
 from inpainting.models import (
     Act,
     Analysis,
@@ -95,8 +94,7 @@ class Allowance:
 
     def spend(self, generation: Generation) -> None:
         """Count an accepted generation, before its rows are saved. Raises LimitReached if it exceeds a limit."""
-        source = generation.source
-        pixels = Size(source.width, source.height).area
+        pixels = generation.result_size.area
         # Images with a row are stored and counted already.
         added_bytes = sum(image.byte_count for image in generation.inputs.values() if image._state.adding)
         if self.limits is not None:

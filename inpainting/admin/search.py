@@ -11,6 +11,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 
 from inpainting.engines import registry
+from inpainting.engines.upscaling import UPSCALE
 from inpainting.models import GeneratedImage, Generation, Status, Verdict
 
 PAGE_LENGTH = 48
@@ -43,7 +44,7 @@ class Filters(forms.Form):
     def __init__(self, data: Any) -> None:
         super().__init__(data)
         engines = [(name, engine.declaration.label) for name, engine in registry.engines().items()]
-        self.fields["engine"].choices = [*ANY, *engines]  # type: ignore[attr-defined]
+        self.fields["engine"].choices = [*ANY, *engines, (UPSCALE.name, UPSCALE.label)]  # type: ignore[attr-defined]
 
     def matching(self) -> QuerySet[Generation]:
         """Return the generations that match, in no order; none if a filter is invalid."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 from inpainting import families
@@ -13,7 +14,7 @@ from inpainting.catalog.specs import ADAPTER_LABELS, Kind, LoraKind, LoraSpec, M
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import DIFFUSION
 from inpainting.database.compiled_query import CompiledQuery
-from inpainting.families.declaration import PREPROCESSING
+from inpainting.families.declaration import PREPROCESSING, UPSCALING
 
 
 class Catalog:
@@ -78,6 +79,27 @@ class Catalog:
                 if all(needed):
                     return (row.spec, *(rows[0].spec for rows in needed))
         return ()
+
+    def find_upscaler(self, name: str | None, *, built_in: Sequence[str] = ()) -> ModelSpec | None:
+        """The installed upscaler of that slug or alias; for None the first installed one, or None.
+
+        Raises InvalidRequest: `upscaler_not_found`, which lists the names with those that are built in, or
+        `model_unavailable`.
+        """
+        rows = self.tools(UPSCALING)
+        if name is None:
+            return next((row.spec for row in rows if row.is_installed), None)
+        row = self.find_tool(name, UPSCALING)
+        if row is None:
+            known = ", ".join([*built_in, *(row.slug for row in rows)])
+            raise InvalidRequest(
+                f"There is no upscaler called “{name[:60]}”; the upscalers are: {known}.",
+                code="upscaler_not_found",
+                field="model",
+                actual=name[:60],
+            )
+        row.check_installed()
+        return row.spec
 
     def installed(self, engine: str = DIFFUSION) -> list[InferenceModel]:
         """Return the installed checkpoints of an engine, the default one first."""

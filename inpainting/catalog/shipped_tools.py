@@ -1,4 +1,7 @@
-"""Segmenters, captioners and preprocessors that the catalog lists from the start. Their weights are not shipped."""
+"""Models of the catalog that paint nothing: segmenters, captioners, preprocessors and upscalers.
+
+It lists them from the start. Their weights are not shipped.
+"""
 
 from __future__ import annotations
 
@@ -119,4 +122,50 @@ TRANSFORMERS = tuple(
 )
 """Sizes and memory are estimates."""
 
-SHIPPED_TOOLS = (*SALIENT_OBJECTS, MOBILE_SAM, *TRANSFORMERS)
+BSD = "BSD-3-Clause"
+REAL_ESRGAN = "https://github.com/xinntao/Real-ESRGAN"
+
+UPSCALERS = (
+    ModelSpec(
+        slug="realesrgan-x4plus",
+        label="Real-ESRGAN x4",
+        family="rrdbnet",
+        repo="Comfy-Org/Real-ESRGAN_repackaged",
+        variant="RealESRGAN_x4plus",
+        licence=BSD,
+        licence_url=f"{REAL_ESRGAN}/blob/master/LICENSE",
+        size_bytes=67 * MB,
+        memory_bytes=1_500 * MB,
+    ),
+    *(
+        ModelSpec(
+            slug=slug,
+            label=label,
+            family=family,
+            source=Source.URL,
+            repo=f"{REAL_ESRGAN}/releases/download/{file}.pth#sha256={sha256}",
+            licence=BSD,
+            licence_url=f"{REAL_ESRGAN}/blob/master/LICENSE",
+            size_bytes=size * MB,
+            memory_bytes=memory * MB,
+        )
+        for slug, label, family, file, sha256, size, memory in (
+            (
+                *("realesrgan-x2plus", "Real-ESRGAN x2", "rrdbnet", "v0.2.1/RealESRGAN_x2plus"),
+                *("49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266abb", 67, 1_500),
+            ),
+            (
+                *("realesrgan-x4plus-anime", "Real-ESRGAN x4 for drawings", "rrdbnet"),
+                "v0.2.2.4/RealESRGAN_x4plus_anime_6B",
+                *("f872d837d3c90ed2e05227bed711af5671a6fd1c9f7d7e91c911a61f155e99da", 18, 1_500),
+            ),
+            (
+                *("realesr-general-x4v3", "Real-ESRGAN x4, small", "srvgg", "v0.2.5.0/realesr-general-x4v3"),
+                *("8dc7edb9ac80ccdc30c3a5dca6616509367f05fbc184ad95b731f05bece96292", 5, 600),
+            ),
+        )
+    ),
+)
+"""Real-ESRGAN's: the first repackaged for ComfyUI, the others the .pth files of its releases. Memory is an estimate."""
+
+SHIPPED_TOOLS = (*SALIENT_OBJECTS, MOBILE_SAM, *TRANSFORMERS, *UPSCALERS)

@@ -28,7 +28,7 @@ from inpainting.core.metadata import ImageMetadata
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.request import InpaintRequest
 from inpainting.engines import registry
-from inpainting.engines.base import OnStep, SettingsPlan
+from inpainting.engines.base import OnStep, Plan, SettingsPlan
 from inpainting.engines.moderation import Moderate
 from inpainting.engines.painting import Painting, paint
 from inpainting.engines.plan import plan_images
@@ -80,7 +80,7 @@ class FileJob:
         request, warnings = self.request(decode_image(self.image.read_bytes(), limits=self.limits))
         plan = plan_images(request, self.plan)
         warnings = (*warnings, *plan.warnings)
-        paintings = paint(plan, registry.find(plan.engine.name), on_step)
+        paintings = self.paintings(plan, on_step)
         if self.moderate is not None:
             paintings = [self.moderate(painting, lambda: None) for painting in paintings]
         paintings = [replace(painting, make_unfaded=None) for painting in paintings]  # It holds the engine's image.
@@ -90,6 +90,9 @@ class FileJob:
             for index, painting in reversed([*enumerate(paintings)])
         ]
         return reports[::-1]
+
+    def paintings(self, plan: Plan, on_step: OnStep) -> list[Painting]:
+        return paint(plan, registry.find(plan.engine.name), on_step)
 
     def request(self, image: DecodedImage) -> tuple[InpaintRequest, tuple[str, ...]]:
         """Return the request, and warnings about its images."""
@@ -128,7 +131,7 @@ class FileJob:
         ]
         return FileReport(
             out=out,
-            outside_mask_changed_pixels=outside_mask_changed_pixels(request.image, written, painting.mask),
+            outside_mask_changed_pixels=self.changed_pixels(request, written, painting),
             sha256=sha256,
             seam_score=painting.seam_score,
             warnings=(*warnings, *notes),
@@ -136,6 +139,9 @@ class FileJob:
             if copy is None
             else f"{LABELS[copy.format]} of quality {copy.quality}; before it was compressed: ",
         )
+
+    def changed_pixels(self, request: InpaintRequest, written: Strips, painting: Painting) -> int:
+        return outside_mask_changed_pixels(request.image, written, painting.mask)
 
     def encoded_png(self, index: int, image: CanonicalImage, metadata: ImageMetadata) -> bytes:
         texts = {}

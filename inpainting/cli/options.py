@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,16 +28,22 @@ ROWS = (*SETTINGS, *OUTPAINT_ROWS)
 _OPTIONS = {row.name: "--" + (row.option or row.name).replace("_", "-") for row in ROWS}
 
 
-def add_setting_options(parser: ArgumentParser) -> None:
-    """Add an option for each row of the settings table, except rows with a `no_option`, and those of outpainting."""
-    groups = {group: parser.add_argument_group(group) for group in SettingGroup}
-    groups[SettingGroup.OUTPAINT].add_argument(
-        "--outpaint",
-        type=pixels_of_sides,
-        metavar="SIDE=PX,...",
-        help=f"Pixels to add to the sides, such as left=256,right=256. The sides are {', '.join(SIDES)}.",
-    )
-    for row in ROWS:
+def add_setting_options(parser: ArgumentParser, rows: Sequence[Setting] = ROWS) -> None:
+    """Add an option for each of these rows of the settings table, except rows with a `no_option`.
+
+    With those of outpainting, `--outpaint` is added as well.
+    """
+    groups = {
+        group: parser.add_argument_group(group) for group in SettingGroup if any(group is row.group for row in rows)
+    }
+    if SettingGroup.OUTPAINT in groups:
+        groups[SettingGroup.OUTPAINT].add_argument(
+            "--outpaint",
+            type=pixels_of_sides,
+            metavar="SIDE=PX,...",
+            help=f"Pixels to add to the sides, such as left=256,right=256. The sides are {', '.join(SIDES)}.",
+        )
+    for row in rows:
         if not row.no_option:
             groups[row.group].add_argument(
                 option_name(row.name), dest=row.name, default=None, help=help_text(row), **_arguments(row)

@@ -56,6 +56,12 @@ def build_request(
     return request, (*warnings, *more_warnings)
 
 
+def upscale_request(image: CanonicalImage, size: Size, settings: PaintSettings) -> InpaintRequest:
+    """Return the request to enlarge an image to a size."""
+    mask = np.full((image.size.height, image.size.width), 255, np.uint8)
+    return InpaintRequest(image, mask, settings, has_mask=False, enlarged_to=size)
+
+
 def prepare_conditioning_images(
     images: Mapping[str, DecodedImage], size: Size
 ) -> tuple[dict[str, CanonicalImage], list[str]]:

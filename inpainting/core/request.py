@@ -9,7 +9,7 @@ import numpy as np
 
 from inpainting.core.adapter_uses import CONTROLS, ControlUse, IPAdapterUse, LoraUse
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.geometry import Placement
+from inpainting.core.geometry import Placement, Size
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.metadata import ImageMetadata
 from inpainting.core.settings_table import PaintSettings
@@ -33,6 +33,7 @@ class InpaintRequest:
     # Where the image was outpainted (see `core.outpainting`); `image` is the whole canvas then.
     placement: Placement | None = None
     has_mask: bool = True  # False where none was sent, so that `mask` covers the whole image
+    enlarged_to: Size | None = None  # of an upscaling the size of its result; nothing is painted then
 
     def __post_init__(self) -> None:
         if self.mask.ndim != 2 or self.mask.dtype != np.uint8:

@@ -16,6 +16,8 @@ P = ParamSpec("P")
 
 QUICK_FILL, ERASE, DIFFUSION = "quick-fill", "erase", "diffusion"
 """Names of the engines that the table distinguishes, and whose models the catalog has."""
+UPSCALE = "upscale"
+"""In place of an engine's name, for what enlarges images."""
 EVERY_ENGINE = "*"
 """Stands in `read_by` for what is read by the steps around every engine, such as growing the mask and the safety
 checker."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.util import find_spec
@@ -85,6 +85,13 @@ class ModelCatalog(Protocol):
 
     def find_preprocessor(self, control: str) -> tuple[ModelSpec, ...]:
         """Return the installed models that compute control images of that kind, see `Resolution`; empty without."""
+        ...
+
+    def find_upscaler(self, name: str | None, *, built_in: Sequence[str]) -> ModelSpec | None:
+        """Return the installed upscaler of that slug or alias; for None the first installed one, or None.
+
+        built_in: the names of those that need no model, for errors.
+        """
         ...
 
     def has_installed(self, engine: str) -> bool: ...

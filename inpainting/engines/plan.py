@@ -34,6 +34,7 @@ from inpainting.engines.moderation import find_safety_checker
 from inpainting.engines.passes import plan_passes
 from inpainting.engines.quick_fill.declaration import QUICK_FILL
 from inpainting.engines.surroundings import NOTHING_KEPT, is_trained_to_fill, surroundings_notes
+from inpainting.engines.upscaling import REASON, UPSCALE
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,10 @@ class Planner:
         return self._plan(request, settings, engine, seed)
 
     def _plan(self, request: InpaintRequest, settings: PaintSettings, engine: str, seed: int) -> Plan:
+        if request.enlarged_to is not None:
+            engine = upscaling_for(engine)
+        elif engine == UPSCALE.name:
+            registry.find(engine)
         plan = self.plan_settings(settings, engine, seed=seed)
         if why := nothing_to_paint(request.placement, request.mask):
             plan = self._plan_without_model(plan, EngineChoice(QUICK_FILL, why))
@@ -103,7 +108,7 @@ class Planner:
         window: None where none was stored.
         Raises InvalidRequest where the engine, the model, a LoRA or an adapter is gone.
         """
-        declaration, settings = registry.find(engine).declaration, request.settings
+        declaration, settings = registry.declaration(engine), request.settings
         resolution = self.resolve(declaration, replace(settings, preset=None))
         resolution = replace(resolution, settings=replace(resolution.settings, preset=settings.preset))
         return plan_images(request, make_settings_plan(resolution, EngineChoice(declaration, ""), settings), window)
@@ -136,6 +141,8 @@ class Planner:
         `is_chosen_by_auto`; else quick-fill.
         requested: None if the settings are not known yet.
         """
+        if engine == UPSCALE.name:
+            return EngineChoice(UPSCALE, REASON)
         if engine != registry.AUTO:
             return EngineChoice(registry.find(engine).declaration, "The request names this engine.")
         settings = requested or PaintSettings()
@@ -178,6 +185,8 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | No
     `field_invalid` for an image that the output format cannot hold.
     """
     plan = replace(plan, settings=with_quality(plan.settings, request.image.metadata))
+    if request.enlarged_to is not None:
+        return plan_enlargement(request, request.enlarged_to, plan)
     marked, about_shadow = with_shadow(request, plan.settings)
     mask = masks.effective_mask(marked, plan.settings)
     check_fits(request.image.size, plan.settings.output_format)
@@ -221,6 +230,39 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | No
         mask=mask,
         window=window,
     )
+
+
+def plan_enlargement(request: InpaintRequest, size: Size, plan: SettingsPlan) -> Plan:
+    """Return the whole plan of an upscaling: its window is the image, and its work size that of the result.
+
+    Raises InvalidRequest: `too_much_to_paint` above `plan.max_megapixels`; `field_invalid` for a size that the output
+    format cannot hold.
+    """
+    check_fits(size, plan.settings.output_format)
+    if plan.max_megapixels is not None and size.area > plan.max_megapixels * 1e6:
+        raise InvalidRequest(
+            f"The result would have {size.area / 1e6:.4g} megapixels; at most {plan.max_megapixels:g} are allowed.",
+            code="too_much_to_paint",
+            field="scale",
+            limit=plan.max_megapixels,
+            actual=math.ceil(size.area / 1e4) / 100,
+        )
+    lost = (*describe_losses(request.image, plan.settings.output_format), *metadata_notes(request.image, plan.settings))
+    return Plan(
+        **_fields_of(plan) | {"warnings": (*plan.warnings, *lost)},
+        request=replace(request, settings=plan.settings),
+        mask=request.mask,
+        window=Window(Box.whole(request.image.size), size),
+    )
+
+
+def upscaling_for(engine: str) -> str:
+    """Return the name of upscaling. Raises InvalidRequest where a request to enlarge an image names another engine."""
+    if engine not in (registry.AUTO, UPSCALE.name):
+        raise InvalidRequest(
+            f"An image is enlarged, which the engine {engine[:60]} cannot do; leave out the engine.", field="engine"
+        )
+    return UPSCALE.name
 
 
 def find_window(mask: Mask, rule: WindowRule, *, is_outpainting: bool) -> Window:

@@ -8,7 +8,8 @@ from importlib import import_module
 
 from inpainting import engines as packages
 from inpainting.core.errors import InvalidRequest
-from inpainting.engines.base import Engine, Queue
+from inpainting.engines.base import Engine, EngineDeclaration, Queue
+from inpainting.engines.upscaling import UPSCALE
 
 AUTO = "auto"
 """Stands for the name of the best engine for the request, see `Planner.choose`."""
@@ -40,6 +41,11 @@ def find(name: str) -> Engine:
     return engine
 
 
+def declaration(name: str) -> EngineDeclaration:
+    """Return the declaration of that engine, or of upscaling. Raises InvalidRequest as `find` does."""
+    return UPSCALE if name == UPSCALE.name else find(name).declaration
+
+
 def check_name(name: str) -> None:
     """Raise InvalidRequest as `find` does, unless the name is "auto"."""
     if name != AUTO:
@@ -62,5 +68,7 @@ def early_failures() -> dict[str, str]:
 
 def label(name: str) -> str:
     """Return the engine's name for people; `name` itself where no such engine exists any more."""
+    if name == UPSCALE.name:
+        return UPSCALE.label
     engine = engines().get(name)
     return name if engine is None else engine.declaration.label

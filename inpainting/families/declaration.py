@@ -13,9 +13,10 @@ from inpainting.core.settings_table import SCHEDULERS
 from inpainting.families.layouts import DiffusersLayout, Layout
 
 MODERATION, SEGMENTATION, CAPTIONS, PREPROCESSING = "moderation", "segmentation", "captions", "preprocessing"
-"""In place of an engine's name: the models are safety checkers, segmenters, captioners or preprocessors, which compute
-control images. They paint nothing."""
-TOOLS = frozenset({MODERATION, SEGMENTATION, CAPTIONS, PREPROCESSING})
+UPSCALING = "upscaling"
+"""In place of an engine's name: the models are safety checkers, segmenters, captioners, preprocessors, which compute
+control images, or upscalers. They paint nothing."""
+TOOLS = frozenset({MODERATION, SEGMENTATION, CAPTIONS, PREPROCESSING, UPSCALING})
 MAX_GUIDANCE_SCALE = 20.0
 """The highest `guidance_scale` of families that declare no other."""
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
+from typing import Any
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 """The files of a tokenizer of BERT."""
@@ -93,6 +94,8 @@ class OnnxLayout:
     """Operator -> why networks with one are refused."""
     other_names: str = ""
     """Pattern of the names, in lower case, of the published files that are no ONNX."""
+    output_channels: int | None = None
+    """The channels of the first output; None where they are not checked."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +116,15 @@ class TransformersLayout:
     """The class of transformers that loads it."""
     more_files: tuple[str, ...] = ()
     """Files that are taken where they are present."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightsLayout:
+    """One `.safetensors` file whose tensors tell the sizes of the network, so that it needs no configuration."""
+
+    sizes: Callable[[Mapping[str, tuple[int, ...]]], Any]
+    """Takes the shape of each tensor by its name and returns the sizes. Raises ValueError, with the reason as the end
+    of a sentence, for the tensors of another network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,4 +149,4 @@ class OwnLayout:
         return list(pkgutil.resolve_name(self.needed_files)(names, variant))
 
 
-Layout = DiffusersLayout | OnnxLayout | OnnxFolderLayout | OwnLayout | TransformersLayout
+Layout = DiffusersLayout | OnnxLayout | OnnxFolderLayout | OwnLayout | TransformersLayout | WeightsLayout

@@ -23,9 +23,10 @@ def metadata(generation: Generation) -> dict[str, Any]:
     return {
         **with_public_names(settings),
         **{f"work_{side}": settings[side] for side in ("width", "height") if side in settings},
-        "width": generation.source.width,
-        "height": generation.source.height,
+        "width": generation.result_size.width,
+        "height": generation.result_size.height,
         **generation.placement,
+        **enlarged_from(generation),
         "parent": generation.parent_id,
         "service": generation.service,
         "engine": generation.engine,
@@ -39,6 +40,13 @@ def metadata(generation: Generation) -> dict[str, Any]:
         "nsfw_content_detected": nsfw_content_detected(generation),
         "results": [measurements(image) for image in generation.images.all()],
     }
+
+
+def enlarged_from(generation: Generation) -> dict[str, int]:
+    """The size of the source of an upscaling; {} of a painting, whose result has the size of its source."""
+    if generation.enlarged_to is None:
+        return {}
+    return {"source_width": generation.source.width, "source_height": generation.source.height}
 
 
 def requested_settings(generation: Generation) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def random_number() -> int:
 
 def model_of(engine: str, settings: Mapping[str, Any]) -> str:
     """Return the name of the model that an engine uses with these settings; empty for engines without models."""
-    ignored = registry.find(engine).declaration.ignored_settings
+    ignored = registry.declaration(engine).ignored_settings
     return "" if "model" in ignored else settings.get("model") or ""
 
 
@@ -96,7 +96,7 @@ class Generation(Reviewed, QueuedWork, GenerationRequest):
         in_batch: whether it is an image of a batch, which gives way to single generations.
         """
         with transaction.atomic(savepoint=False):
-            self.queue = registry.find(self.engine).declaration.queue
+            self.queue = registry.declaration(self.engine).queue
             self.model = model_of(self.engine, self.settings)
             self.root = None if self.parent is None else self.parent.root or self.parent.pk
             slot = fair_tags.take_slot(self, weight=weight, in_batch=in_batch)

@@ -15,9 +15,10 @@ from django.db import models
 
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.errors import InvalidImage
-from inpainting.core.geometry import Placement, Window
+from inpainting.core.geometry import Placement, Size, Window
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.setting import UPSCALE
 from inpainting.engines.base import Plan
 from inpainting.models.images import Mask, ReferenceImage, SourceImage, StoredImage, content_digest
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
@@ -118,7 +119,7 @@ class GenerationRequest(models.Model):
         shared: conditioning images to reuse instead of writing them again; new ones are added to it.
         columns: values of other columns, by name, such as those of `plan_columns`.
         """
-        images = request.conditioning_images
+        images, enlarged = request.conditioning_images, request.enlarged_to
         keys = {} if shared is None else {name: (name, content_digest(image)) for name, image in images.items()}
         references = {name: shared[key] for name, key in keys.items() if shared and key in shared}
         with ExitStack() as undo:  # if one cannot be written, delete the others
@@ -143,7 +144,7 @@ class GenerationRequest(models.Model):
             mask=mask,
             requested={} if requested is None else dataclasses.asdict(requested),
             placement={} if request.placement is None else request.placement.to_dict(),
-            painted_pixels=int(np.count_nonzero(request.mask)),
+            painted_pixels=int(np.count_nonzero(request.mask)) if enlarged is None else enlarged.area,
             warnings=list(warnings),
             **{"settings": request.settings.to_dict(), **columns},
         )
@@ -174,7 +175,9 @@ class GenerationRequest(models.Model):
             raise self.image_gone() from error
         placement = Placement.from_dict(self.placement, image.size) if self.placement else None
         images = {name: conditioning for name, conditioning in {**kept, **sent}.items() if conditioning is not None}
-        return InpaintRequest(image, mask, settings or self.paint_settings, images, placement)
+        return InpaintRequest(
+            image, mask, settings or self.paint_settings, images, placement, enlarged_to=self.enlarged_to
+        )
 
     @staticmethod
     def image_gone() -> InvalidImage:
@@ -198,6 +201,16 @@ class GenerationRequest(models.Model):
     def planned_window(self) -> Window | None:
         """The window that was planned when the request was accepted; None where none was stored."""
         return Window.from_dict(self.window) if self.window else None
+
+    @property
+    def enlarged_to(self) -> Size | None:
+        """The size of the result of an upscaling; None where an image is painted."""
+        window = self.planned_window if self.engine == UPSCALE else None
+        return None if window is None else window.work
+
+    @property
+    def result_size(self) -> Size:
+        return self.enlarged_to or Size(self.source.width, self.source.height)
 
     @property
     def paint_settings(self) -> PaintSettings:

@@ -12,7 +12,7 @@ from typing import Any
 from inpainting import families, metrics
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
-from inpainting.families.layouts import TransformersLayout
+from inpainting.families.layouts import TransformersLayout, WeightsLayout
 from inpainting.networks.device.choice import computing_on, current_device, or_on_cpu
 from inpainting.networks.device.memory import CPU, free_device_bytes, memory_bytes
 from inpainting.networks.files import fingerprint, weights_bytes
@@ -67,7 +67,7 @@ class NetworkCache:
         if path is None:
             raise EngineFailed(install_hint(spec.slug, spec.label), code="model_unavailable")
         family = families.get(spec.family)
-        is_torch = isinstance(family.layout, TransformersLayout)
+        is_torch = isinstance(family.layout, TransformersLayout | WeightsLayout)
         try:
             load = family.load_implementation().load
             return or_on_cpu(lambda: self.get(load, spec, path, self._device_for(path) if is_torch else CPU))

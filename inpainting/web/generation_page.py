@@ -65,13 +65,17 @@ def summary(generation: Generation) -> str:
     """Return a sentence about the result: "Removed in 1.4 s, nothing else touched."; empty unless it succeeded."""
     if generation.status != Status.SUCCEEDED or generation.seconds is None:
         return ""
+    if generation.enlarged_to is not None:
+        return f"Enlarged to {generation.enlarged_to} in {generation.seconds:.1f} s."
     changed = max((image.outside_mask_changed_pixels for image in generation.images.all()), default=0)
     touched = "nothing else touched" if not changed else f"{changed} pixels outside the mask changed"
     return f"{verb_of(generation)} in {generation.seconds:.1f} s, {touched}."
 
 
 def verb_of(generation: Generation) -> str:
-    """Return what was done to the photo: "Painted", "Removed" or "Extended"."""
+    """Return what was done to the photo: "Painted", "Removed", "Extended" or "Enlarged"."""
+    if generation.enlarged_to is not None:
+        return "Enlarged"
     if generation.placement:
         return "Extended"
     return "Painted" if generation.prompt and "prompt" not in generation.ignored else "Removed"

@@ -24,6 +24,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts.models import SignedInRequest
 from inpainting.core.codecs.formats import EXTENSIONS, PNG
 from inpainting.engines import registry
+from inpainting.engines.upscaling import UPSCALE
 from inpainting.generations import history, undoable_delete
 from inpainting.generations.edit_tree import in_tree, newest_steps, steps_of
 from inpainting.generations.pages import Cursor, page_of
@@ -250,8 +251,10 @@ def engine_label(generation: Generation, models: Mapping[str, str]) -> str:
     """Return the label of the model, its slug if it is no longer in the catalog; the engine's label if it uses no
     model."""
     model = generation.settings.get("model")
-    if not model or "model" in registry.find(generation.engine).declaration.ignored_settings:
+    if not model or "model" in registry.declaration(generation.engine).ignored_settings:
         return registry.label(generation.engine)
+    if generation.engine == UPSCALE.name:
+        return f"{UPSCALE.label}, {models.get(model, model)}"
     return models.get(model, model)
 
 

@@ -24,7 +24,7 @@ from inpainting.catalog.specs import Kind
 from inpainting.catalog.store.pull import remove_files, start_pull_process
 from inpainting.core.errors import PaintingError
 from inpainting.core.setting import DIFFUSION, ERASE
-from inpainting.families.declaration import CAPTIONS, MODERATION, PREPROCESSING, SEGMENTATION
+from inpainting.families.declaration import CAPTIONS, MODERATION, PREPROCESSING, SEGMENTATION, UPSCALING
 from inpainting.models import InferenceModel, Lora, ModelState
 from inpainting.web.recommended_models import is_administrator, recommended
 
@@ -39,6 +39,7 @@ TITLES: dict[str, str] = {
     SEGMENTATION: "Segmenters: find an object",
     CAPTIONS: "Captioners: describe an image",
     PREPROCESSING: "Preprocessors: compute control images",
+    UPSCALING: "Upscalers: enlarge an image",
     MODERATION: "Safety checkers",
     UNKNOWN: "Models of families that this version does not know",
 }

@@ -36,6 +36,7 @@ WHAT_WAS_DONE = {
     "Removed": "A photo from which something was removed",
     "Painted": "A photo in which a model has painted a part from words",
     "Extended": "A photo that was extended beyond its edges",
+    "Enlarged": "A photo that was enlarged",
 }
 
 
@@ -93,9 +94,9 @@ def shared_page(request: HttpRequest, token: str) -> HttpResponse:
 
 def sentence_about(shared: Share) -> str:
     """Return what a shared image is, for somebody who knows nothing about it."""
-    done = WHAT_WAS_DONE[verb_of(shared.image.generation)]
-    rest = "" if shared.image.outside_mask_changed_pixels else "; nothing else was changed"
-    return f"{done} with DreamLayer{rest}."
+    verb = verb_of(shared.image.generation)
+    is_all = verb == "Enlarged" or shared.image.outside_mask_changed_pixels
+    return f"{WHAT_WAS_DONE[verb]} with DreamLayer{'' if is_all else '; nothing else was changed'}."
 
 
 @require_safe

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 
+import numpy as np
 from django.conf import settings
 from django.db import close_old_connections
 
@@ -31,6 +32,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue
 from inpainting.engines.painting import Painting, paint_each
+from inpainting.engines.upscaling import enlarge_each
 from inpainting.keepalive import run_in_thread
 from inpainting.log_context import working_for
 from inpainting.models import Analysis, GeneratedImage, Generation
@@ -117,7 +119,7 @@ def paint(generation: Generation, queue: Queue, watch: Heartbeat, cleanup: ExitS
     cleanup.callback(delete_uncommitted_files, images)
     waiting = Reporter(generation, watch).renew_lease
     if queue is Queue.CPU:  # the GPU's generations share steps
-        cleanup.enter_context(one_at_a_time(generation.source.width * generation.source.height, waiting))
+        cleanup.enter_context(one_at_a_time(generation.result_size.area, waiting))
     generation.inputs  # noqa: B018 - loads their rows here: the thread below has no database connection
     request = run_in_thread(partial(read_request, generation), waiting)
     plan = planner().plan_stored(request, generation.engine, generation.planned_window)
@@ -162,6 +164,8 @@ def paint_or_step_down(generation: Generation, plan: Plan, report_step: Reporter
 
     Raises what `paint_each` raises; the first engine's error if no less demanding engine can paint the request.
     """
+    if plan.request.enlarged_to is not None:
+        return enlarge_each(plan, report_step)
     try:
         return paint_each(plan, registry.find(plan.engine.name), report_step)
     except EngineFailed as error:
@@ -250,10 +254,22 @@ def store_png(image: GeneratedImage, painting: Painting, canonical: CanonicalIma
     if painting.unhidden is not None:
         image.write_hidden(encode_png(painting.unhidden, texts=texts))
     stored = PngStrips(image.read_bytes())
-    image.outside_mask_changed_pixels = outside_mask_changed_pixels(canonical, stored, painting.mask)
+    if painting.image.size == canonical.size:
+        image.outside_mask_changed_pixels = outside_mask_changed_pixels(canonical, stored, painting.mask)
+    else:
+        image.outside_mask_changed_pixels = check_stored(painting.image, stored)
     image.seam_score = painting.seam_score
     image.score = painting.score
     image.report = report(painting)
+
+
+def check_stored(enlarged: CanonicalImage, stored: PngStrips) -> int:
+    """Return 0, as no pixel of an enlarged image is one of the source's. Raises EngineFailed where the stored file is
+    not the image."""
+    nothing = np.zeros((enlarged.size.height, enlarged.size.width), np.uint8)
+    if changed := outside_mask_changed_pixels(enlarged, stored, nothing):
+        raise EngineFailed(f"{changed} pixels of the stored file are not those of the image.")
+    return 0
 
 
 def store_thumbnails(thumbnails: Iterable[tuple[ThumbnailedImage, CanonicalImage]]) -> None:

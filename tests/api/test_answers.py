@@ -176,6 +176,10 @@ def calls(
         "POST /api/masks/operations/": lambda: posted("/api/masks/operations/", {"mask": upload(mask_png)}),
         "POST /api/img2img/interrupt": lambda: posted("/api/img2img/interrupt"),
         "POST /api/tickets/": lambda: posted("/api/tickets/"),
+        "POST /api/upscale": lambda: posted("/api/upscale", {"image": upload(photo_png), "model": "lanczos"}),
+        "POST /api/upscale, waiting": lambda: posted(
+            "/api/upscale", {"image": upload(photo_png), "model": "lanczos"}, Prefer="respond-async"
+        ),
         "POST /api/upload-mask": lambda: posted("/api/upload-mask", {"file": upload(mask_png)}),
         "POST /api/webhooks/deliveries/{webhook_id}/resend/": lambda: posted(
             f"/api/webhooks/deliveries/{delivery.webhook_id}/resend/"

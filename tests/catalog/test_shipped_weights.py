@@ -9,12 +9,18 @@ from inpainting.catalog.shipped import KINDS, SHIPPED, SHIPPED_ADAPTERS
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.catalog.shipped_weights import UNTRIED, WEIGHTS_RUNS
 from inpainting.catalog.specs import ADAPTER_LABELS
-from inpainting.families.declaration import CAPTIONS, PREPROCESSING, SEGMENTATION
+from inpainting.families.declaration import CAPTIONS, PREPROCESSING, SEGMENTATION, UPSCALING
 from tests.support.installation import ROOT
 
 DOCUMENT = (ROOT / "docs/extend/model-files.md").read_text()
 HEADING = "| what | kind | state | date | test |\n|---|---|---|---|---|\n"
-KIND_WORDS = {**KINDS, SEGMENTATION: "segmenter", CAPTIONS: "captioner", PREPROCESSING: "preprocessor"}
+KIND_WORDS = {
+    **KINDS,
+    SEGMENTATION: "segmenter",
+    CAPTIONS: "captioner",
+    PREPROCESSING: "preprocessor",
+    UPSCALING: "upscaler",
+}
 EVERY_SHIPPED = (*SHIPPED, *SHIPPED_ADAPTERS, *SHIPPED_TOOLS)
 
 

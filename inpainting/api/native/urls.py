@@ -19,6 +19,7 @@ from inpainting.api.native import (
     plan,
     tickets,
     uploads,
+    upscale,
     webhooks,
 )
 
@@ -35,6 +36,8 @@ urlpatterns = [
     path("api/img2img/dry-run/", plan.FormerDryRun.as_view()),
     path("api/img2img/interrupt", img2img.Interrupt.as_view(), name="img2img-interrupt"),
     path("api/img2img/interrupt/", img2img.Interrupt.as_view()),
+    path("api/upscale", upscale.Upscale.as_view(), name="upscale"),
+    path("api/upscale/", upscale.Upscale.as_view()),
     path("api/upload-mask", uploads.UploadMask.as_view(), name="upload-mask"),
     path("api/upload-mask/", uploads.UploadMask.as_view()),
     path("images/<str:token>.<str:extension>", downloads.PublicImage.as_view(), name="public-image"),

@@ -45,9 +45,10 @@ from inpainting.catalog.inspection.lora_files import (
 )
 from inpainting.catalog.inspection.lora_layers import is_change, layers_in
 from inpainting.catalog.inspection.onnx_files import check_onnx
+from inpainting.catalog.inspection.weights_file import weights_family
 from inpainting.catalog.shipped import models_of_family
 from inpainting.catalog.specs import ControlImageKind, Kind, LoraKind, few_steps_of
-from inpainting.families.declaration import ModelFamily
+from inpainting.families.declaration import UPSCALING, ModelFamily
 from inpainting.families.layouts import OnnxLayout
 
 KIND = "KIND"
@@ -79,6 +80,8 @@ def file_at(path: Path) -> FoundModel | None:
         return FoundModel(path, Kind.CHECKPOINT, component_file.family, component=component_file.component)
     if any(name.startswith(UNET_PREFIX) for name in header):
         return checkpoint_at(path, header)
+    if family := weights_family(header):
+        return FoundModel(path, Kind.CHECKPOINT, family)
     if is_image_encoder(header):
         return image_encoder_at(path, header)
     if is_ip_adapter(header):
@@ -106,10 +109,10 @@ def instead_of(path: Path) -> str:
 
 
 def network_at(path: Path) -> FoundModel:
-    """An ONNX network that paints. Raises ModelRefused for others."""
+    """An ONNX network that paints or enlarges. Raises ModelRefused for others."""
     matching, labels = [], []
     for family in families.registered_families():
-        if not family.generates or not isinstance(family.layout, OnnxLayout):
+        if not (family.generates or family.engine == UPSCALING) or not isinstance(family.layout, OnnxLayout):
             continue
         labels.append(family.label)
         try:

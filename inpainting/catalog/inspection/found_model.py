@@ -42,6 +42,8 @@ class FoundModel:
     """The families that the file may be for, where its tensors do not tell which."""
     parts: tuple[Path, ...] = ()
     """The files of the other components, where the component is added as a model or IP-Adapter."""
+    written: Path | None = None
+    """The file of safetensors as which the weights of a pickle were written, and are added."""
 
     @property
     def slug(self) -> str:
@@ -77,7 +79,7 @@ class FoundModel:
         if self.lacks_encoder:
             return [self.path, *map(weights, self.parts)]
         if self.path.is_file():
-            return [self.path]
+            return [self.written or self.path]
         files = [path for path in self.path.rglob("*") if path.suffix in (WEIGHTS, ONNX)]
         if self.kind is Kind.IP_ADAPTER:  # others lie beside it
             return [path for path in files if path.parent.name == IMAGE_ENCODER or path.stem == self.variant]

@@ -1,6 +1,6 @@
 """The file that makes a plain model fill a mask: changes of its UNet's weights, and a convolution of what is kept.
 
-The method and the weights are Fooocus' (github.com/lllyasviel/Fooocus). `networks/unpickled_patch.py` writes the file,
+The method and the weights are Fooocus' (github.com/lllyasviel/Fooocus). `networks/unpickled.py` writes the file,
 and `engines/diffusion/inpaint_patch.py` applies it.
 """
 

@@ -9,12 +9,20 @@ from typing import Any
 from inpainting import families
 from inpainting.catalog.inspection.checkpoint_file import check_checkpoint
 from inpainting.catalog.inspection.diffusers_folder import check_folder, pipeline_files
-from inpainting.catalog.inspection.files import INDEX, ONNX, ModelRefused, names_in, only_file
+from inpainting.catalog.inspection.files import INDEX, ONNX, WEIGHTS, ModelRefused, names_in, only_file
 from inpainting.catalog.inspection.inpaint_patch import PATCH, check_patch_of
 from inpainting.catalog.inspection.onnx_files import check_onnx
 from inpainting.catalog.inspection.onnx_folder import check_onnx_folder, onnx_folder_files
 from inpainting.catalog.inspection.transformers_folder import check_transformers_folder, transformers_files
-from inpainting.families.layouts import DiffusersLayout, OnnxFolderLayout, OnnxLayout, OwnLayout, TransformersLayout
+from inpainting.catalog.inspection.weights_file import check_weights
+from inpainting.families.layouts import (
+    DiffusersLayout,
+    OnnxFolderLayout,
+    OnnxLayout,
+    OwnLayout,
+    TransformersLayout,
+    WeightsLayout,
+)
 
 
 def check_model(path: Path, family: str, names: Sequence[str] | None = None) -> None:
@@ -32,6 +40,8 @@ def check_model(path: Path, family: str, names: Sequence[str] | None = None) -> 
             check_onnx(path, family, layout)
         case OnnxFolderLayout():
             check_onnx_folder(path, family, layout)
+        case WeightsLayout():
+            check_weights(path, family, layout)
         case OwnLayout():
             layout.check_folder(path)
         case TransformersLayout():
@@ -56,6 +66,8 @@ def model_files(names: Iterable[str], family: str, variant: str, read_index: Cal
         case OnnxLayout():
             at_the_top = [name for name in names if "/" not in name and name.endswith(ONNX)]
             return [only_file(at_the_top or names, ONNX, variant)]
+        case WeightsLayout():
+            return [only_file(names, WEIGHTS, variant)]
         case OnnxFolderLayout():
             return onnx_folder_files(names, layout)
         case OwnLayout():

@@ -61,7 +61,12 @@ def check_inputs_and_output(name: str, file: OnnxFile, family: str, layout: Onnx
         names = ", ".join(sorted(file.inputs)) or "nothing"
         expected = "one image" if ANY_NAME in wanted else " and ".join(wanted)
         raise ModelRefused(f"{name} takes {quote(names)}; the family {family} takes {expected}.")
-    for value in (*file.inputs.values(), next(iter(file.outputs.values()))):
+    output = next(iter(file.outputs.values()))
+    if layout.output_channels is not None and output.shape[1:2] not in ((None,), (layout.output_channels,)):
+        raise ModelRefused(
+            f"{name} returns no image of {layout.output_channels} channels, as the family {family} does."
+        )
+    for value in (*file.inputs.values(), output):
         if value.type != number:
             raise ModelRefused(
                 f"{name} takes or gives something else than {type_name}, so it is not of the family {family}."

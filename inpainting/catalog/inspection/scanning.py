@@ -1,6 +1,7 @@
 """Scan the models folder of A1111, ComfyUI or InvokeAI: files are recognised by their content, not by their place.
 
-Only JSON, the headers of safetensors files and the numbers of embeddings are read.
+Only JSON, the headers of safetensors files and the numbers of embeddings are read; and the pickles in folders of
+upscalers, whose published files are pickles, by a process of its own.
 """
 
 from __future__ import annotations
@@ -35,17 +36,25 @@ from inpainting.catalog.inspection.files import (
 from inpainting.catalog.inspection.found_model import FoundModel, check_path
 from inpainting.catalog.inspection.image_encoders import encoder_of, needed_encoder
 from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.inspection.weights_file import weights_family
 from inpainting.catalog.specs import Kind
+from inpainting.catalog.store.unpickling import write_weights
+from inpainting.families.layouts import WeightsLayout
 
 HALF = "fp16"
 """The variant of folders that have it; plain weights otherwise."""
+UPSCALERS = frozenset({"upscale_models", "esrgan", "realesrgan"})
+"""Names of the folders of upscalers, in lower case: of ComfyUI, and two of A1111."""
 SUFFIXES = (WEIGHTS, ONNX, GGUF, *PICKLES)
 """Files that are listed; others hold no weights."""
 
 
-def scan(folder: Path) -> Iterator[FoundModel]:
-    """Yield what lies in a folder and below it, files that are damaged or refused with the reason."""
-    all_found = list(files_and_folders(folder))
+def scan(folder: Path, scratch: Path) -> Iterator[FoundModel]:
+    """Yield what lies in a folder and below it, files that are damaged or refused with the reason.
+
+    scratch: an empty folder, where the weights of upscalers in pickles are written.
+    """
+    all_found = list(files_and_folders(folder, scratch))
     parts = [
         found.path
         for found in sorted(all_found, key=lambda found: found.size)
@@ -58,7 +67,7 @@ def scan(folder: Path) -> Iterator[FoundModel]:
         yield check_path(found.path, complete_one) or found
 
 
-def files_and_folders(folder: Path) -> Iterator[FoundModel]:
+def files_and_folders(folder: Path, scratch: Path) -> Iterator[FoundModel]:
     """Yield what lies in a folder and below it, files of one component without the others."""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -78,8 +87,29 @@ def files_and_folders(folder: Path) -> Iterator[FoundModel]:
                 continue
             if not path.resolve().is_relative_to(folder.resolve()):
                 yield FoundModel(path, reason="It is a link that leads out of the folder.")
+            elif path.suffix.lower() in PICKLES and is_of_upscalers(path, folder):
+                yield check_path(path, partial(upscaler_at, scratch=scratch)) or FoundModel(path)
             elif (checked := check_path(path, file_at)) is not None:
                 yield checked
+
+
+def is_of_upscalers(path: Path, folder: Path) -> bool:
+    """Return whether a file lies in a folder of upscalers, which may be the one that is scanned."""
+    return any(part.lower() in UPSCALERS for part in (folder / path.relative_to(folder)).parent.parts)
+
+
+def upscaler_at(path: Path, scratch: Path) -> FoundModel:
+    """A network in a pickle, written as safetensors. Raises ModelRefused for one that is not known."""
+    written = scratch / str(len(list(scratch.iterdir()))) / f"{path.stem}{WEIGHTS}"
+    written.parent.mkdir()
+    write_weights(path, written)
+    family = weights_family(read_header(written))
+    if not family:
+        labels = " and ".join(
+            family.label for family in families.registered_families() if isinstance(family.layout, WeightsLayout)
+        )
+        raise ModelRefused(f"It is an upscaler of another architecture than {labels}.")
+    return FoundModel(path, Kind.CHECKPOINT, family, written=written)
 
 
 def pipeline_in(folder: Path) -> FoundModel:

@@ -125,7 +125,9 @@ def add_found(slug: str, found: FoundModel, *, is_linked: bool) -> str:
                 **families.get(found.family).defaults,
             )
         )
-        return add(model, LocalSource(found.path, parts=found.parts, is_linked=is_linked)).left_sentence
+        return add(
+            model, LocalSource(found.written or found.path, parts=found.parts, is_linked=is_linked)
+        ).left_sentence
     except PaintingError as error:
         return f"Not added: {error.message}"
     except ValidationError as error:

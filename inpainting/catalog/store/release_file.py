@@ -6,7 +6,9 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from inpainting.catalog.inspection.files import ModelRefused, quote
@@ -14,15 +16,24 @@ from inpainting.catalog.inspection.model_files import model_files
 from inpainting.catalog.inspection.onnx_files import check_onnx_size
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import Source
-from inpainting.catalog.store.sources import Manifest, ManifestFile, ModelUnavailable, OnBytes
+from inpainting.catalog.store.converted_networks import sha256_file
+from inpainting.catalog.store.sources import (
+    LocalSource,
+    Manifest,
+    ManifestFile,
+    ModelSource,
+    ModelUnavailable,
+    OnBytes,
+)
 from inpainting.core.errors import EngineFailed
 
 RELEASE = "https://"
+PICKLE = ".pth"
 ATTEMPTS = 5
 """A download fails after as many in succession, counted anew from one that received bytes."""
 PAUSE_SECONDS = 1.0
 URL = re.compile(
-    r"https://[^#\s]+/(?P<name>[\w.-]+\.onnx)(?:#(?:sha256=(?P<sha256>[0-9a-f]{64})|md5=(?P<md5>[0-9a-f]{32})))?"
+    r"https://[^#\s]+/(?P<name>[\w.-]+\.(?:onnx|pth))(?:#(?:sha256=(?P<sha256>[0-9a-f]{64})|md5=(?P<md5>[0-9a-f]{32})))?"
 )
 
 
@@ -47,9 +58,43 @@ def release(url: str) -> tuple[str, str, str]:
     match = URL.fullmatch(url)
     if match is None:
         raise ModelRefused(
-            f"{quote(url)} is no https address of an .onnx file, with “#sha256=…” or “#md5=…” at its end or without."
+            f"{quote(url)} is no https address of an .onnx or {PICKLE} file, with “#sha256=…” or “#md5=…” at its end "
+            "or without."
+        )
+    if match["name"].endswith(PICKLE) and match["sha256"] is None:
+        raise ModelRefused(
+            f"{quote(url)} is the address of a pickle, which is taken with “#sha256=…” at its end alone."
         )
     return match["name"], match["sha256"] or "", match["md5"] or ""
+
+
+def url_source(url: str, open_remote: OpenRemote) -> ModelSource:
+    """Return the source of the file at an address. Raises ModelRefused for another kind of address."""
+    source = UrlSource(url, open_remote)
+    return UnpickledSource(source) if source.name.endswith(PICKLE) else source
+
+
+class UnpickledSource:
+    """A pickle at an address, which is downloaded, compared with its hash and written as safetensors for its manifest:
+    only then the size of what is installed is known."""
+
+    def __init__(self, remote: UrlSource) -> None:
+        self.remote = remote
+        self.local: LocalSource | None = None
+
+    def manifest(self, model: InferenceModel) -> Manifest:
+        with TemporaryDirectory(prefix="dreamlayer-") as folder:
+            path = Path(folder, self.remote.name)
+            self.remote.fetch(model.repo, "", self.remote.promised(), path, lambda count: None)
+            if sha256_file(path) != self.remote.sha256:
+                raise ModelRefused(f"{path.name} is not what was promised: its hash differs. Nothing was installed.")
+            self.local = LocalSource(path)
+            return replace(self.local.manifest(model), source=Source.URL)
+
+    def fetch(self, repo: str, revision: str, file: ManifestFile, target: Path, on_bytes: OnBytes) -> None:
+        if self.local is None:
+            raise ModelUnavailable("The manifest of a pickle comes first.")
+        self.local.fetch(repo, revision, file, target, on_bytes)
 
 
 class UrlSource:
@@ -62,10 +107,14 @@ class UrlSource:
 
     def manifest(self, model: InferenceModel) -> Manifest:
         model_files([self.name], model.family, "", dict)
+        return Manifest(Source.URL, "", (self.promised(),))
+
+    def promised(self) -> ManifestFile:
+        """Return the file with the size that its server states. Raises ModelRefused for a large one."""
         with self.open_remote(self.url, 0) as remote:
             size = remote.size
         check_onnx_size(self.name, size)
-        return Manifest(Source.URL, "", (ManifestFile(self.name, size, sha256=self.sha256, md5=self.md5),))
+        return ManifestFile(self.name, size, sha256=self.sha256, md5=self.md5)
 
     def fetch(self, repo: str, revision: str, file: ManifestFile, target: Path, on_bytes: OnBytes) -> None:
         attempt = 0

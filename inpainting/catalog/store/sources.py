@@ -44,6 +44,8 @@ from inpainting.catalog.inspection.files import (
     CONFIG,
     IMAGE_ENCODER,
     INDEX,
+    PICKLES,
+    WEIGHTS,
     ModelRefused,
     check_names,
     check_single_file,
@@ -58,8 +60,9 @@ from inpainting.catalog.inspection.tensor_slice import TensorSlice
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import Kind, Source
 from inpainting.catalog.store.inpaint_patches import patched_models, unpickle
+from inpainting.catalog.store.unpickling import write_weights
 from inpainting.core.errors import EngineFailed
-from inpainting.families.layouts import DiffusersLayout, OnnxLayout
+from inpainting.families.layouts import DiffusersLayout, OnnxLayout, WeightsLayout
 
 OnBytes = Callable[[int], None]
 """Called with the number of bytes received since the last call."""
@@ -131,6 +134,8 @@ class ModelSource(Protocol):
 class LocalSource:
     """A folder, a `.safetensors` checkpoint or adapter, or an `.onnx` network of this machine.
 
+    A pickle with the weights of a network that is one file is written as `.safetensors` first.
+
     config: for a checkpoint, whose file lacks text encoder and scheduler settings: the slug of an installed model whose
     configuration is copied, a folder in diffusers' layout, with or without weights, or a name in
     `catalog.configurations`. "" is the published configuration for weights of its shape, or that of an installed model.
@@ -156,7 +161,12 @@ class LocalSource:
         if not self.path.exists():
             raise ModelUnavailable(f"There is no folder and no file {self.path}.")
         is_checkpoint = model.kind == Kind.CHECKPOINT
-        is_onnx = is_checkpoint and isinstance(families.get(model.family).layout, OnnxLayout)
+        layout = families.get(model.family).layout
+        is_network = is_checkpoint and isinstance(layout, OnnxLayout | WeightsLayout)
+        if is_checkpoint and isinstance(layout, WeightsLayout) and self.path.suffix.lower() in PICKLES:
+            written = self._temporary_folder() / f"{self.path.stem}{WEIGHTS}"
+            write_weights(self.path, written)
+            self.path = written
         is_component = is_checkpoint and bool(families.get(model.family).component_file)
         is_adapter_file = model.kind == Kind.IP_ADAPTER and self.path.is_file()
         if self.parts and is_checkpoint and families.get(model.family).takes_inpaint_patch:
@@ -170,7 +180,7 @@ class LocalSource:
         if self.path.is_dir():
             present = names_in(self.path, is_cached=True)
             names = self._names_in_folder(model, present)
-            if not is_onnx:
+            if not is_network:
                 if is_checkpoint:
                     check_model(self.path, model.family, names)
                 manifest = self._manifest(model, Source.FOLDER, names)
@@ -189,7 +199,7 @@ class LocalSource:
             return self._manifest(model, Source.FOLDER, [CONFIG, single_file_name(self.path, configuration)])
         check_installable(self.path, model)
         names = [self.path.name]
-        if is_checkpoint and not is_onnx:
+        if is_checkpoint and not is_network:
             self._configuration = self._sampled_as_trained(self._find_configuration(model), model.family)
             names += [f"{CONFIGURATION}/{name}" for name in configuration_files(self._configuration, model.family)]
         return self._manifest(model, Source.FILE, names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -22,15 +23,18 @@ from inpainting.catalog.store.release_file import RELEASE, release
 from inpainting.catalog.store.sources import LocalSource
 from inpainting.core.errors import PaintingError
 from inpainting.core.setting import ERASE
+from inpainting.families.declaration import UPSCALING
 from inpainting.models import InferenceModel
 
 
 class Command(BaseCommand):
     help = (
         "Add a model: a folder in diffusers' layout, one .safetensors checkpoint, one .onnx network (families "
-        f"{' and '.join(families.names(engine=ERASE))}), or an adapter for models of a family. Local files are copied "
-        "and ready at once; pull_model downloads the files of a repository on the hub. With --scan: list the models, "
-        "adapters and LoRAs in the models folder of another program, and add them with --add."
+        f"{' and '.join(families.names(engine=ERASE))}), an upscaler (families "
+        f"{', '.join(families.names(engine=UPSCALING))}), whose weights may be a .pth file, or an adapter for models "
+        "of a family. Local files are copied and ready at once; pull_model downloads the files of a repository on the "
+        "hub. With --scan: list the models, adapters, upscalers and LoRAs in the models folder of another program, and "
+        "add them with --add."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -135,8 +139,12 @@ class Command(BaseCommand):
         """List what a folder holds, add it if `adds`, and name what is left with the reason."""
         if not folder.is_dir():
             raise CommandError(f"There is no folder {folder}.")
+        with TemporaryDirectory(prefix="dreamlayer-") as scratch:
+            self.list_found(folder, Path(scratch), adds=adds, is_linked=is_linked)
+
+    def list_found(self, folder: Path, scratch: Path, *, adds: bool, is_linked: bool) -> None:
         ready = 0
-        for slug, is_known, found in name_found(list(scan(folder))):
+        for slug, is_known, found in name_found(list(scan(folder, scratch))):
             place = found.path.relative_to(folder).as_posix()
             if found.reason:
                 self.stdout.write(f"  left  {place}: {found.reason}")

@@ -16,7 +16,7 @@ from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.specs import REMOTE, Source
 from inpainting.catalog.store.hub import HubSource, go_online
 from inpainting.catalog.store.pull import PullLost, pull
-from inpainting.catalog.store.release_file import RELEASE, UrlSource
+from inpainting.catalog.store.release_file import RELEASE, url_source
 from inpainting.catalog.store.sources import LocalSource, Manifest, ModelSource
 from inpainting.core.errors import PaintingError
 from inpainting.models import InferenceModel
@@ -81,7 +81,7 @@ class Command(BaseCommand):
         if not model.repo:
             raise ModelRefused(f"{model.slug} has no repository on the hub; --from names its folder or file.")
         if model.repo.startswith(RELEASE):
-            return UrlSource(model.repo, open_release)
+            return url_source(model.repo, open_release)
         go_online()
         return HubSource()
 

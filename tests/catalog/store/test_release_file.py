@@ -176,7 +176,7 @@ def test_a_server_without_the_file_is_reported(serve: Serve) -> None:
     "address", ["https://x.example/a.pt", "https://x.example/a.onnx#md5=12", "https://x.example/a.onnx?b#c", "https://"]
 )
 def test_other_addresses_are_refused(address: str) -> None:
-    with pytest.raises(CommandError, match=r"no https address of an \.onnx file"):
+    with pytest.raises(CommandError, match=r"no https address of an \.onnx or \.pth file"):
         call_command("add_model", "mine", "--family=u2net", f"--from={address}")
     with pytest.raises(ModelRefused):
         release_file.release(address)

@@ -336,7 +336,9 @@ LEFT = {
         "supported takes it."
     ),
     "loras/wan.safetensors": "It is a LoRA for Wan, and no model that is supported takes it.",
-    "insightface/det_10g.onnx": "It is no network of LaMa or MI-GAN; a scan recognises no other .onnx files.",
+    "insightface/det_10g.onnx": (
+        "It is no network of LaMa or MI-GAN or ONNX upscaler; a scan recognises no other .onnx files."
+    ),
 }
 """Place -> why the scan leaves the file."""
 

@@ -195,7 +195,7 @@ def test_quantised_weights_are_refused(tmp_path: Path, family: str) -> None:
 def test_one_for_another_family_is_refused(db: None, tmp_path: Path, family: str, other: str) -> None:
     folder = tmp_path / "union"
     tiny_adapters.saved_controlnet(folder, family, ControlImageKind.UNION)
-    (found,) = scan(tmp_path)
+    (found,) = scan(tmp_path, tmp_path)
     assert (found.kind, found.family, found.control, found.reason) == (Kind.CONTROLNET, family, "union", "")
     options = [f"--family={other}", "--kind=controlnet", "--control=union"]
     with pytest.raises(CommandError, match=r"names the class|take no ControlNets"):

@@ -19,7 +19,7 @@ from torch.nn.functional import conv2d, pad
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.inpaint_patch import PATCH
 from inpainting.catalog.inspection.model_files import check_model
-from inpainting.catalog.store import inpaint_patches
+from inpainting.catalog.store import inpaint_patches, unpickling
 from inpainting.catalog.store.inpaint_patches import unpickle
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.inpaint_patch import PatchedInput
@@ -148,7 +148,7 @@ class Program:
 def test_a_pickle_that_runs_a_program_is_refused(pickles: Path, tmp_path: Path) -> None:
     patch, trace = tmp_path / "evil.patch", tmp_path / "trace"
     torch.save({"diffusion_model.out.2.bias": Program(trace)}, patch)
-    with pytest.raises(ModelRefused, match=r"evil\.patch is not what Fooocus publishes: it cannot be read as weights"):
+    with pytest.raises(ModelRefused, match=r"evil\.patch is not what is expected: it cannot be read as weights"):
         unpickle([patch, pickles / HEAD_NAME], tmp_path / "target")
     assert not trace.exists()
 
@@ -174,9 +174,13 @@ def test_pickles_of_other_contents_are_refused(
 
 def test_reading_takes_bounded_memory_and_time(pickles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = [pickles / PATCH_NAME, pickles / HEAD_NAME]
-    for name, value in (("LIBRARY_BYTES", 2**24), ("MAX_SECONDS", 0), ("MAX_PATCH_BYTES", 10)):
+    for module, name, value in (
+        (unpickling, "LIBRARY_BYTES", 2**24),
+        (unpickling, "MAX_SECONDS", 0),
+        (inpaint_patches, "MAX_PATCH_BYTES", 10),
+    ):
         with monkeypatch.context() as patched:
-            patched.setattr(inpaint_patches, name, value)
+            patched.setattr(module, name, value)
             with pytest.raises(ModelRefused, match=r"could not be read|of 10 at most"):
                 unpickle(parts, tmp_path / "target")
     assert not (tmp_path / "target").exists()

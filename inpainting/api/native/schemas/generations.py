@@ -59,7 +59,7 @@ class Metadata(Answer):
     seed: int
     width: int = Field(description="Of the image and the result.")
     height: int
-    source_width: Optional[int] = Field(None, description="Outpainting: of the image as it was sent.")
+    source_width: Optional[int] = Field(None, description="Outpainting and upscaling: of the image as it was sent.")
     source_height: Optional[int] = None
     source_box: Optional[list[int]] = Field(None, description=SOURCE_BOX)
     work_width: Optional[int] = Field(None, description="The requested width, at which the engine worked.")

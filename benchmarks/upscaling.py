@@ -1,0 +1,149 @@
+"""Upscaling: memory of large results, and what tiles cost and change beside the network's whole output.
+
+    python -m benchmarks.upscaling --weights realesrgan-x2.onnx
+
+Without --weights: Lanczos alone. Each row is computed in a process of its own, whose peak memory is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import resource
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from skimage import data
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dreamlayer_site.settings")
+LANCZOS_SIZES = ((7744, 5168), (11_840, 8096))
+PHOTOS = {"astronaut": data.astronaut, "cat": data.chelsea, "coffee": data.coffee}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.upscaling", description=__doc__)
+    parser.add_argument("--weights", type=Path, help="an upscaler in ONNX")
+    options = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    for size in LANCZOS_SIZES:
+        run(context, lanczos_memory, size)
+    run(context, lanczos_quality)
+    if options.weights is not None:
+        run(context, beside_the_bare_network, options.weights)
+        run(context, tiles_beside_the_whole, options.weights)
+
+
+def run(context: multiprocessing.context.SpawnContext, measure: object, *arguments: object) -> None:
+    process = context.Process(target=measured, args=(measure, *arguments))
+    process.start()
+    process.join()
+
+
+def measured(measure: object, *arguments: object) -> None:
+    import django
+
+    django.setup()
+    assert callable(measure)
+    measure(*arguments)
+    print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB", flush=True)
+
+
+def lanczos_memory(size: tuple[int, int]) -> None:
+    from inpainting.core.geometry import Size
+    from inpainting.core.image import CanonicalImage
+    from inpainting.upscalers.enlarging import Enlargement
+    from inpainting.upscalers.lanczos import Lanczos
+
+    width, height = size
+    image = CanonicalImage(cv2.resize(data.coffee(), (width // 4, height // 4)).astype(np.uint8))
+    started = time.process_time()
+    Enlargement(image, Size(width, height), Lanczos()).run(lambda done, of: None)
+    print(f"lanczos to {width}x{height}: {time.process_time() - started:.1f} s of processor time")
+
+
+def lanczos_quality() -> None:
+    """Photos scaled down and enlarged again, beside Lanczos without the sharpening."""
+    from inpainting.core.geometry import Size
+    from inpainting.core.image import CanonicalImage
+    from inpainting.upscalers.enlarging import Enlargement
+    from inpainting.upscalers.lanczos import Lanczos
+
+    class Plain(Lanczos):
+        def sharpen(self, pixels: np.ndarray, factor: float) -> np.ndarray:
+            return pixels
+
+    for name, load in PHOTOS.items():
+        for factor in (2, 4):
+            photo = load()[: load().shape[0] // 4 * 4, : load().shape[1] // 4 * 4, :3]
+            height, width = photo.shape[:2]
+            small = cv2.resize(photo, (width // factor, height // factor), interpolation=cv2.INTER_AREA)
+            words = []
+            for upscaler in (Lanczos(), Plain()):
+                image = CanonicalImage(small.astype(np.uint8))
+                found = Enlargement(image, Size(width, height), upscaler).run(lambda done, of: None).pixels
+                psnr, ssim = peak_signal_noise_ratio(photo, found), structural_similarity(photo, found, channel_axis=2)
+                words.append(f"{psnr:.2f} dB, {ssim:.4f}")
+            print(f"lanczos {name} {factor}x: sharpened {words[0]}; plain {words[1]}")
+
+
+def upscaler_of(path: Path) -> object:
+    from inpainting.catalog.specs import ModelSpec
+    from inpainting.upscalers.networks.network_upscaler import NetworkUpscaler
+
+    return NetworkUpscaler(ModelSpec(slug="measured", label=path.name, family="onnx-upscaler", path=path))
+
+
+def beside_the_bare_network(path: Path) -> None:
+    """512x512, alternating three times."""
+    from inpainting.core.geometry import Size
+    from inpainting.core.image import CanonicalImage
+    from inpainting.upscalers.enlarging import Enlargement
+
+    upscaler = upscaler_of(path)
+    image = CanonicalImage(data.astronaut())
+    scale = upscaler.tiling.scale  # type: ignore[attr-defined]
+    inputs = np.divide(image.pixels.transpose(2, 0, 1)[None], 255, dtype=np.float32)
+    network = upscaler.loaded  # type: ignore[attr-defined]
+    ours, bare = [], []
+    for _ in range(3):
+        started = time.process_time()
+        Enlargement(image, Size(512 * scale, 512 * scale), upscaler).run(lambda done, of: None)  # type: ignore[arg-type]
+        middle = time.process_time()
+        network.session.run(None, {network.session.get_inputs()[0].name: inputs})
+        ours.append(middle - started)
+        bare.append(time.process_time() - middle)
+    print(f"{path.name} on 512x512: {np.median(ours):.1f} s, the bare network {np.median(bare):.1f} s")
+
+
+def tiles_beside_the_whole(path: Path) -> None:
+    from inpainting.core.geometry import Size
+    from inpainting.core.image import CanonicalImage
+    from inpainting.upscalers.enlarging import Enlargement
+
+    upscaler = upscaler_of(path)
+    tiling = upscaler.tiling  # type: ignore[attr-defined]
+    side = 2 * tiling.step
+    photo = np.ascontiguousarray(np.tile(data.coffee(), (2, 2, 1))[: side // 2, :side])
+    size = Size(photo.shape[1] * tiling.scale, photo.shape[0] * tiling.scale)
+    found = []
+    for chosen in (tiling, replace(tiling, side=4096)):
+        vars(upscaler)["tiling"] = chosen
+        work = Enlargement(CanonicalImage(photo), size, upscaler)  # type: ignore[arg-type]
+        found.append(work.run(lambda done, of: None).pixels.astype(int))
+    difference = np.abs(found[0] - found[1]).max(2)
+    steps = [np.abs(np.diff(pixels, axis=1)).mean((0, 2)) for pixels in found]
+    border = tiling.step * tiling.scale - 1
+    print(
+        f"{path.name} in tiles of {tiling.step} beside the whole, {size}: at most {difference.max()}, 99.9 % at most "
+        f"{np.quantile(difference, 0.999):.0f}, {100 * (difference <= 2).mean():.2f} % at most 2; step across the "
+        f"border {steps[0][border]:.2f}, in the whole {steps[1][border]:.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

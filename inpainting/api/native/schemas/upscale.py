@@ -1,0 +1,65 @@
+"""The body of `POST /api/upscale`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+
+from inpainting.api.fields import Fields, Integer, Length, Number, Range
+from inpainting.api.native.fields import PARENT
+from inpainting.api.native.schemas.bodies import IMAGE_FILE, IMAGE_TEXT, File
+from inpainting.api.setting_types import with_settings
+from inpainting.core.settings_table import SETTINGS
+from inpainting.core.upscaling import DEFAULT_SCALE, MAX_SIDE, SCALES
+from inpainting.engines.upscaling import UPSCALE
+from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
+
+ROWS = [row for row in SETTINGS if row.name not in (*UPSCALE.ignored_settings, "model")]
+Scale = Annotated[Number, Range(*SCALES)]
+Side = Annotated[Integer, Range(1, MAX_SIDE)]
+
+
+@with_settings(ROWS)
+class UpscaleForm(Fields):
+    """The size, the upscaler, and the settings of the result's file."""
+
+    scale: Scale | None = Field(
+        None,
+        description=f"How many times larger the sides become, {SCALES[0]:g} to {SCALES[1]:g}. "
+        f"Default: {DEFAULT_SCALE:g}.",
+    )
+    width: Side | None = Field(
+        None, description=f"Of the result in pixels, in place of scale; above the image's, at most {SCALES[1]:g} times."
+    )
+    height: Side | None = Field(None, description="As width; with both, the shape of the image has to stay.")
+    model: Annotated[str, Length(200, may_be_blank=True)] | None = Field(
+        None,
+        description="The upscaler: lanczos, which needs no model, or an installed one. Default: the first installed "
+        "one, else lanczos.",
+    )
+    webhook_url: Annotated[str, Length(MAX_URL_CHARACTERS, may_be_blank=True)] | None = Field(
+        None, description="Called when the generation has ended: an http or https URL of a public address."
+    )
+    parent: UUID | None = Field(None, description=PARENT)
+
+
+class UpscaleUpload(UpscaleForm):
+    """Form fields and files. A text field `params` may hold the settings as JSON; numbers are clamped then."""
+
+    image: File = Field(description=IMAGE_FILE)
+
+
+class UpscaleJson(Fields):
+    """The same fields as in the form; numbers outside their range are clamped, with a warning."""
+
+    input_image: str = Field(description=IMAGE_TEXT)
+    scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    model: str | None = None
+    parent: UUID | None = Field(None, description=PARENT)
+
+
+UPSCALE_BODY: dict[str, type[Fields]] = {"multipart/form-data": UpscaleUpload, "application/json": UpscaleJson}

@@ -1,0 +1,43 @@
+"""Files of weights alone, whose tensors tell the sizes of the network (`WeightsLayout`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from inpainting import families
+from inpainting.catalog.inspection.files import ModelRefused, check_single_file
+from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.families.layouts import WeightsLayout
+
+MAX_WEIGHTS_BYTES = 2**30
+"""The largest that are published, of other architectures, have less than 200 MB."""
+
+
+def check_weights(path: Path, family: str, layout: WeightsLayout) -> None:
+    """Check one file of that family. Raises ModelRefused."""
+    check_single_file(path)
+    if not path.is_file() or path.stat().st_size > MAX_WEIGHTS_BYTES:
+        raise ModelRefused(f"{path.name} is no file of at most {MAX_WEIGHTS_BYTES // 2**20} MB.")
+    try:
+        layout.sizes(shapes_in(read_header(path)))
+    except ValueError as error:
+        raise ModelRefused(f"{path.name} is no network of the family {family}: {error}.") from error
+
+
+def weights_family(header: Mapping[str, Any]) -> str:
+    """Return the family whose network has the tensors of a file; "" for none."""
+    shapes = shapes_in(header)
+    for family in families.registered_families():
+        if isinstance(family.layout, WeightsLayout):
+            try:
+                family.layout.sizes(shapes)
+            except ValueError:
+                continue
+            return family.name
+    return ""
+
+
+def shapes_in(header: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor["shape"]) for name, tensor in header.items()}

@@ -1,0 +1,113 @@
+"""Enlarge images from the command line, in this process, without a server."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+
+from inpainting import moderation
+from inpainting.checks import IMAGE_LIMITS_TAG
+from inpainting.cli.jobs import check_results_differ
+from inpainting.cli.options import add_setting_options, settings_from_options
+from inpainting.cli.run import error_message, run_all, run_one
+from inpainting.cli.upscale_job import UpscaleJob
+from inpainting.core.codecs.formats import EXTENSIONS, PNG, format_of
+from inpainting.core.errors import PaintingError
+from inpainting.core.masks import MaskPolarity
+from inpainting.core.settings_table import SETTINGS
+from inpainting.core.upscaling import DEFAULT_SCALE, SCALES, Upscale
+from inpainting.engines.upscaling import UPSCALE
+from inpainting.image_limits import image_limits
+from inpainting.planning import planner
+
+FAILED, INTERRUPTED = 1, 130
+READ = [row for row in SETTINGS if row.name not in (*UPSCALE.ignored_settings, "model")]
+
+
+class Command(BaseCommand):
+    help = (
+        "Enlarge each FILE and write a PNG, JPEG or WebP: to --out, or for several files into the folder --out. The "
+        "mode, the depth and the colour profile of the image stay, and its alpha is enlarged with it. Without an "
+        "installed upscaler, Lanczos with sharpened edges is used, which adds no detail."
+    )
+    requires_system_checks = [IMAGE_LIMITS_TAG]  # noqa: RUF012 - Django's own way to say it
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("images", type=Path, nargs="+", metavar="FILE")
+        parser.add_argument(
+            "-o", "--out", type=Path, required=True, help="the .png, .jpg or .webp to write, or a folder"
+        )
+        parser.add_argument(
+            "--scale",
+            type=float,
+            help=f"how many times larger the sides become, {SCALES[0]:g} to {SCALES[1]:g} (default {DEFAULT_SCALE:g})",
+        )
+        parser.add_argument("--width", type=int, help="of the result in pixels, in place of --scale")
+        parser.add_argument("--height", type=int, help="of the result in pixels, in place of --scale")
+        parser.add_argument("--model", metavar="NAME", help="the upscaler: lanczos, or an installed one")
+        parser.add_argument("--jobs", type=int, default=1, help="images enlarged at once (default %(default)s)")
+        add_setting_options(parser, READ)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        os.umask(settings.USERS_UMASK)  # The results are the user's own files.
+        if options["jobs"] < 1:
+            raise CommandError("--jobs must be at least 1.")
+        try:
+            jobs = self.jobs(options)
+            if len(jobs) == 1:
+                if problem := run_one(jobs[0], self.stdout, self.stderr):
+                    raise CommandError(f"{jobs[0].image.name}: {problem}", returncode=FAILED)
+            elif failed := run_all(list(jobs), options["jobs"], self.stdout, self.stderr):
+                raise CommandError(f"{failed} of {len(jobs)} could not be enlarged.", returncode=FAILED)
+        except (PaintingError, OSError) as error:
+            raise CommandError(error_message(error)) from error
+        except DatabaseError as error:
+            raise CommandError(
+                "The catalog of models cannot be read; “python manage.py migrate” makes it, and --model lanczos "
+                "enlarges without."
+            ) from error
+        except KeyboardInterrupt:
+            raise CommandError("Stopped; finished results are kept.", returncode=INTERRUPTED) from None
+
+    def jobs(self, options: dict[str, Any]) -> list[UpscaleJob]:
+        """Return a job for each image. Raises InvalidRequest for settings, and CommandError for paths."""
+        images, out = options["images"], options["out"]
+        for path in images:
+            if not path.is_file():
+                raise CommandError(f"{path} is no file.")
+        named = None if out.is_dir() or len(images) > 1 else format_of(out.name)
+        if named is None and not out.is_dir() and len(images) == 1:
+            raise CommandError(f"Results are PNG, JPEG or WebP files; {out.name} has the extension of none of them.")
+        if named and options["output_format"] not in (None, named):
+            raise CommandError(f"{out.name} and --output-format {options['output_format']} contradict each other.")
+        requested = settings_from_options({**options, "output_format": named or options["output_format"] or PNG})
+        plan = planner().plan_settings(replace(requested, model=options["model"]), UPSCALE.name, seed=1)
+        for warning in plan.warnings:
+            self.stderr.write(warning)
+        make = partial(
+            UpscaleJob,
+            mask=None,
+            plan=replace(plan, warnings=()),
+            polarity=MaskPolarity.BLACK_REPAINTS,
+            moderate=moderation.moderator(plan.settings),
+            embeds_settings=settings.EMBED_SETTINGS,
+            limits=image_limits(),
+            upscale=Upscale(options["scale"], options["width"], options["height"]),
+        )
+        if named is not None:
+            jobs = [make(images[0], out=out)]
+        else:
+            out.mkdir(parents=True, exist_ok=True)
+            extension = EXTENSIONS[plan.settings.output_format]
+            jobs = [make(image, out=out / f"{image.stem}.{extension}") for image in images]
+        check_results_differ(jobs)
+        if any(job.out.resolve() == job.image.resolve() for job in jobs):
+            raise CommandError("The result would replace the image.")
+        return jobs

@@ -1,0 +1,81 @@
+"""The upscaler of any installed model of the catalog: what its family loads computes the tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inpainting.catalog.specs import ModelSpec
+from inpainting.networks.device.choice import or_on_cpu
+from inpainting.networks.network_cache import network_cache
+from inpainting.upscalers.base import OnWait, Tile, Tiling
+
+OUTPUT_FADE = 24
+"""Pixels of the output on each side of the border of two tiles over which they fade into each other."""
+OUTPUT_MARGIN = 64
+"""Pixels of the output around a tile that are dropped; `docs/measured.md` has the difference to the whole."""
+MAX_OUTPUT_SIDE = 1152
+"""Pixels along the output of a tile with its margins: 64 features of it take 300 MB in float32."""
+
+
+class LoadedUpscaler(Protocol):
+    """A network in memory, as the `load` of a family's implementation returns it."""
+
+    @property
+    def tiling(self) -> Tiling: ...
+
+    def compute(self, image: NDArray[np.float32], on_wait: OnWait) -> NDArray[np.float32]:
+        """Return the output [1, 3, height, width] for RGB [1, 3, height, width] of 0 to 1. Raises EngineFailed."""
+        ...
+
+
+def tiling_of(scale: int, *, multiple: int = 1) -> Tiling:
+    """Return the tiling for a network that takes any size that is a multiple."""
+    side = MAX_OUTPUT_SIDE // scale // multiple * multiple
+    return Tiling(scale, side, margin=margin_of(scale), fade=OUTPUT_FADE, multiple=multiple)
+
+
+def margin_of(scale: int) -> int:
+    """Return the pixels of the source that are seen around a tile."""
+    return OUTPUT_MARGIN // scale
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkUpscaler:
+    """An installed upscaler of the catalog."""
+
+    spec: ModelSpec
+
+    @property
+    def name(self) -> str:
+        return self.spec.slug
+
+    @property
+    def label(self) -> str:
+        return self.spec.label
+
+    @property
+    def loaded(self) -> LoadedUpscaler:
+        """The network, loaded with its first use. Raises EngineFailed where it cannot be loaded."""
+        network: LoadedUpscaler = network_cache.of(self.spec)
+        return network
+
+    @cached_property
+    def tiling(self) -> Tiling:
+        """That of the network, which is loaded for it. Raises EngineFailed."""
+        return self.loaded.tiling
+
+    def enlarge(self, tile: Tile, on_wait: OnWait) -> Tile:
+        image = np.ascontiguousarray(tile.transpose(2, 0, 1)[np.newaxis])
+        output: NDArray[np.float32] = or_on_cpu(lambda: network_cache.of(self.spec).compute(image, on_wait))
+        return output[0].transpose(1, 2, 0)
+
+    def sharpen(self, pixels: Tile, factor: float) -> Tile:
+        return pixels
+
+    def sharpen_margin(self, factor: float) -> int:
+        return 0

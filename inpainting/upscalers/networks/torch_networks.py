@@ -1,0 +1,110 @@
+"""Loads and runs upscalers whose architectures are declared here, from safetensors. Imports torch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from inpainting import families
+from inpainting.catalog.inspection.model_files import check_model
+from inpainting.catalog.specs import ModelSpec
+from inpainting.core.errors import Cancelled
+from inpainting.families.layouts import WeightsLayout
+from inpainting.keepalive import run_in_thread
+from inpainting.networks.device.choice import current_device
+from inpainting.networks.device.hardware import Hardware
+from inpainting.networks.device.memory import CPU
+from inpainting.networks.load_lock import serialize
+from inpainting.networks.unreadable_files import READ_ERRORS, unreadable
+from inpainting.upscalers.base import OnWait, Tiling
+from inpainting.upscalers.networks.network_upscaler import tiling_of
+
+TILE_SECONDS = 3600.0
+"""A tile of a slow processor may take minutes; `on_wait` is called meanwhile."""
+_stop: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TorchNetwork:
+    """A network on a device, and how images are cut for it."""
+
+    module: nn.Module
+    label: str
+    tiling: Tiling
+
+    def compute(self, image: NDArray[np.float32], on_wait: OnWait) -> NDArray[np.float32]:
+        stop = threading.Event()
+
+        def keepalive() -> None:
+            try:
+                on_wait()
+            except BaseException:
+                stop.set()
+                raise
+
+        token = _stop.set(stop)
+        try:
+            return run_in_thread(partial(self._run, image), keepalive, seconds=TILE_SECONDS)
+        finally:
+            _stop.reset(token)
+
+    def _run(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        device = next(self.module.parameters()).device
+        with torch.inference_mode():
+            output = self.module(torch.from_numpy(image).to(device)).to(CPU)
+        return cast(NDArray[np.float32], output.numpy())
+
+
+def check_stop() -> None:
+    """Raise Cancelled where the image is no longer wanted: networks call it between their blocks."""
+    stop = _stop.get()
+    if stop is not None and stop.is_set():
+        raise Cancelled
+
+
+@serialize
+def load_network(
+    spec: ModelSpec,
+    path: Path,
+    build: Callable[[Any], nn.Module],
+    *,
+    rename: Callable[[Mapping[str, object]], Mapping[str, str]] | None = None,
+    multiple: Callable[[Any], int] = lambda sizes: 1,
+) -> TorchNetwork:
+    """Return the network of a file, in float32, on the current device.
+
+    build: makes the module from the sizes of the family's layout. rename: the names of the file's tensors -> those of
+    the module. multiple: what the sides of its input have to be multiples of.
+    Raises EngineFailed, `model_refused` or `model_unavailable`. Out-of-memory errors pass unchanged.
+    """
+    check_model(path, spec.family)
+    layout = cast(WeightsLayout, families.get(spec.family).layout)
+    try:
+        tensors = load_file(path)
+        sizes = layout.sizes({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+        names = rename(tensors) if rename else {name: name for name in tensors}
+        with torch.device("meta"):
+            module = build(sizes)
+        module.load_state_dict({names[name]: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    except READ_ERRORS as error:
+        raise unreadable(f"The model {spec.label}", path, error, "model_unavailable") from error
+    hardware = Hardware(torch.device(current_device()), torch.float32)
+    with hardware.copying():
+        module = module.eval().requires_grad_(False).to(hardware.device)
+    return TorchNetwork(module, spec.label, tiling_of(sizes.scale, multiple=multiple(sizes)))
+
+
+def leaky(features: Tensor) -> Tensor:
+    """Apply the activation of ESRGAN's networks, in place."""
+    return nn.functional.leaky_relu_(features, 0.2)

@@ -1,0 +1,206 @@
+"""`POST /api/upscale`: an enlarged image as a generation, with all that a generation has."""
+
+from __future__ import annotations
+
+import base64
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from numpy.typing import NDArray
+
+from accounts.models import User
+from inpainting.core.codecs import decode_image, encode_png
+from inpainting.core.geometry import Size
+from inpainting.core.image import CanonicalImage
+from inpainting.models import Generation, LedgerEntry, Status, UserLimits
+from inpainting.upscalers.enlarging import Enlargement
+from inpainting.upscalers.lanczos import Lanczos
+from inpainting.worker import run as running
+
+pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
+
+
+def upload(data: bytes) -> SimpleUploadedFile:
+    return SimpleUploadedFile("photo.png", data, "image/png")
+
+
+def result_of(client: Client, answer: Any) -> CanonicalImage:
+    (url,) = answer.json()["images"]
+    response: Any = client.get(url)
+    data = b"".join(response.streaming_content) if response.streaming else response.content
+    return decode_image(data).image
+
+
+def test_an_image_is_enlarged_as_the_upscaler_does(
+    alices_program: Client, photo_png: bytes, photo: NDArray[np.uint8]
+) -> None:
+    answer = alices_program.post("/api/upscale", {"image": upload(photo_png)})
+    assert answer.status_code == 200, answer.json()
+    height, width = photo.shape[:2]
+    size = Size(2 * width, 2 * height)
+    expected = Enlargement(decode_image(photo_png).image, size, Lanczos()).run(lambda done, of: None)
+    assert np.array_equal(result_of(alices_program, answer).pixels, expected.pixels)
+    metadata = answer.json()["metadata"]
+    assert (metadata["engine"], metadata["model"]) == ("upscale", "lanczos")
+    assert [metadata[name] for name in ("width", "height", "source_width", "source_height")] == [
+        *(2 * width, 2 * height),
+        *(width, height),
+    ]
+    assert metadata["results"][0]["outside_mask_changed_pixels"] == 0
+    assert metadata["results"][0]["work_size"] == [2 * width, 2 * height]
+
+
+@pytest.mark.parametrize(("channels", "depth"), [(1, np.uint8), (4, np.uint8), (3, np.uint16), (4, np.uint16)])
+def test_mode_and_depth_stay(alices_program: Client, channels: int, depth: type[np.uint8 | np.uint16]) -> None:
+    pixels: Any = np.random.default_rng(0).integers(0, np.iinfo(depth).max, (64, 80, channels)).astype(depth)
+    answer = alices_program.post("/api/upscale", {"image": upload(encode_png(CanonicalImage(pixels))), "scale": "1.5"})
+    result = result_of(alices_program, answer)
+    assert result.pixels.shape == (96, 120, channels)
+    assert result.pixels.dtype == depth
+
+
+def test_json_names_a_size_and_numbers_out_of_range_are_clamped(alices_program: Client, photo_png: bytes) -> None:
+    body = {"input_image": base64.b64encode(photo_png).decode(), "scale": 9, "output_format": "jpeg", "nonsense": 1}
+    answer = alices_program.post("/api/upscale", json.dumps(body), content_type="application/json")
+    content = answer.json()
+    assert answer.status_code == 200, content
+    assert content["metadata"]["width"] == 4 * content["metadata"]["source_width"]
+    assert any("scale" in warning for warning in content["metadata"]["warnings"])
+    assert content["metadata"]["ignored_fields"] == ["nonsense"]
+    assert content["images"][0].endswith(".jpg")
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code", "field"),
+    [
+        ({"scale": "5"}, 400, "field_out_of_range", "scale"),
+        ({"scale": "x"}, 400, "field_invalid", "scale"),
+        ({"width": "10"}, 400, "field_out_of_range", "width"),
+        ({"scale": "2", "width": "300"}, 400, "field_invalid", "width"),
+        ({"model": "nothing"}, 400, "upscaler_not_found", "model"),
+        ({"model": "realesrgan-x4plus"}, 400, "model_unavailable", "model"),
+        ({"model": "sd15-inpainting"}, 400, "upscaler_not_found", "model"),
+        ({"webhook_url": "ftp://x"}, 400, "url_not_allowed", "webhook_url"),
+        ({"parent": "00000000-0000-0000-0000-000000000000"}, 400, "parent_unknown", "parent"),
+    ],
+)
+def test_a_wrong_field_is_refused_and_named(
+    alices_program: Client, photo_png: bytes, fields: dict[str, str], status: int, code: str, field: str
+) -> None:
+    answer = alices_program.post("/api/upscale", {"image": upload(photo_png), **fields})
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (status, code, field)
+    assert not Generation.objects.exists()
+
+
+def test_an_image_is_needed(alices_program: Client) -> None:
+    answer = alices_program.post("/api/upscale", {"scale": "2"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "field_missing")
+
+
+@pytest.mark.parametrize("settings_of", [{"MAX_MEGAPIXELS": 0.05}, {"MAX_PAINT_MEGAPIXELS": 0.05}])
+def test_the_limits_of_the_site_apply_to_the_result(
+    alices_program: Client, photo_png: bytes, settings: Any, settings_of: dict[str, float]
+) -> None:
+    for name, value in settings_of.items():
+        setattr(settings, name, value)
+    answer = alices_program.post("/api/upscale", {"image": upload(photo_png), "scale": "4"})
+    assert answer.status_code == 400
+    assert answer.json()["code"] in ("image_dimensions", "too_much_to_paint")
+
+
+def test_quotas_count_the_pixels_of_the_result(alices_program: Client, alice: User, photo_png: bytes) -> None:
+    UserLimits.objects.create(user=alice, megapixels_per_day=1)
+    alices_program.post("/api/upscale", {"image": upload(photo_png), "scale": "2"})
+    generation = Generation.objects.get()
+    assert LedgerEntry.objects.get().pixels == generation.result_size.area
+    assert (
+        generation.painted_pixels
+        == generation.result_size.area
+        == 4 * generation.source.width * generation.source.height
+    )
+
+
+def test_it_waits_in_the_queue_and_is_cancelled_at_the_next_tile(
+    alices_program: Client, photo_png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Cancelling(Enlargement):
+        def run(self, on_tile: Any) -> Any:
+            Generation.objects.get().cancel()
+            return super().run(on_tile)
+
+    monkeypatch.setattr("inpainting.engines.upscaling.Enlargement", Cancelling)
+    answer = alices_program.post("/api/upscale", {"image": upload(photo_png)}, headers={"Prefer": "respond-async"})
+    assert answer.status_code == 202
+    running.run_waiting()
+    assert Generation.objects.get().status == Status.CANCELLED
+
+
+def test_a_result_can_be_enlarged_further_and_run_again(alices_program: Client, photo_png: bytes) -> None:
+    first = alices_program.post("/api/upscale", {"image": upload(photo_png)}).json()
+    again = alices_program.post("/api/upscale", {"image": upload(photo_png), "parent": first["id"]})
+    assert Generation.objects.get(pk=again.json()["id"]).parent_id is not None
+    answer = alices_program.post(f"/api/generations/{first['id']}/run-again/", {"output_format": "webp"})
+    assert answer.status_code == 202, answer.json()
+    running.run_waiting()
+    rerun = Generation.objects.get(pk=answer.json()["id"])
+    assert (rerun.status, rerun.engine, rerun.result_size) == (
+        Status.SUCCEEDED,
+        "upscale",
+        Generation.objects.get(pk=first["id"]).result_size,
+    )
+    refused = alices_program.post(f"/api/generations/{first['id']}/run-again/", {"engine": "quick-fill"})
+    assert (refused.status_code, refused.json()["field"]) == (400, "engine")
+
+
+def test_a_painting_cannot_name_it_as_its_engine(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:
+    body = {"image": upload(photo_png), "mask": upload(mask_png), "prompt": "", "engine": "upscale"}
+    answer = alices_program.post("/api/img2img", body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "engine_not_found")
+
+
+def test_the_same_key_gives_the_same_generation(alices_program: Client, photo_png: bytes) -> None:
+    answers = [
+        alices_program.post("/api/upscale", {"image": upload(photo_png)}, headers={"Idempotency-Key": "one"})
+        for _ in range(2)
+    ]
+    assert answers[0].json()["id"] == answers[1].json()["id"]
+    assert Generation.objects.count() == 1
+
+
+def test_a_network_of_the_catalog_is_the_default_once_it_is_installed(
+    alices_program: Client, photo_png: bytes, models_folder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnx", reason="a light installation has no onnx")
+    from django.core.management import call_command
+
+    from tests.support.tiny_upscalers import onnx_upscaler
+
+    (tmp_path / "x4.onnx").write_bytes(onnx_upscaler(4))
+    call_command(
+        "add_model", "mine", "--family", "onnx-upscaler", "--from", str(tmp_path / "x4.onnx"), stdout=StringIO()
+    )
+    for fields, model in (({}, "mine"), ({"model": "mine"}, "mine"), ({"model": "lanczos"}, "lanczos")):
+        answer = alices_program.post("/api/upscale", {"image": upload(photo_png), "scale": "3", **fields})
+        assert answer.status_code == 200, answer.json()
+        assert answer.json()["metadata"]["model"] == model
+    assert {generation.model for generation in Generation.objects.all()} == {"mine", "lanczos"}
+
+
+def test_history_and_the_page_of_the_generation_say_what_was_done(
+    alices_program: Client, alice: User, client: Client, photo_png: bytes
+) -> None:
+    pk = alices_program.post("/api/upscale", {"image": upload(photo_png)}).json()["id"]
+    generation = Generation.objects.get()
+    client.force_login(alice)
+    page = client.get(f"/generations/{pk}/").content.decode()
+    assert f"Enlarged to {generation.result_size}" in page
+    assert "Enlarged from" in page
+    assert "Mask: white" not in page
+    assert "Seam score" not in page
+    assert "Upscale" in client.get("/history/").content.decode()

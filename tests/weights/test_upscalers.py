@@ -1,0 +1,74 @@
+"""The published Real-ESRGAN x2: the network declared here computes what its graph does, tiles are like the whole, and
+the photo is in the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="a light installation has no onnx")
+pytest.importorskip("torch", reason="diffusion is not installed")
+
+import onnx
+from onnx import numpy_helper
+from safetensors.numpy import save_file
+from skimage import data
+
+from inpainting.catalog.specs import ModelSpec
+from inpainting.core.geometry import Size
+from inpainting.core.image import CanonicalImage, Pixels
+from inpainting.upscalers.enlarging import Enlargement
+from inpainting.upscalers.networks import network_upscaler
+from inpainting.upscalers.networks.network_upscaler import NetworkUpscaler
+from tests.weights.published import PublishedFile
+
+pytestmark = pytest.mark.weights
+
+PHOTO = np.ascontiguousarray(data.chelsea()[40:200, 120:312])
+
+
+@pytest.fixture
+def graph(published_file: PublishedFile) -> NetworkUpscaler:
+    path = published_file("realesrgan-x2")
+    return NetworkUpscaler(ModelSpec(slug="x2", label="Real-ESRGAN x2", family="onnx-upscaler", path=path))
+
+
+def enlarged(upscaler: NetworkUpscaler) -> Pixels:
+    image = CanonicalImage(PHOTO)
+    return Enlargement(image, Size(384, 320), upscaler).run(lambda done, of: None).pixels
+
+
+def test_the_network_declared_here_computes_what_the_graph_does(graph: NetworkUpscaler, tmp_path: Path) -> None:
+    """The graph has the tensors by their names in Real-ESRGAN."""
+    assert graph.spec.path is not None
+    tensors = {item.name: numpy_helper.to_array(item) for item in onnx.load(graph.spec.path).graph.initializer}
+    weights = {name: tensor.copy() for name, tensor in tensors.items() if name.endswith((".weight", ".bias"))}
+    save_file(weights, tmp_path / "x2.safetensors")
+    spec = ModelSpec(slug="x2t", label="Real-ESRGAN x2", family="rrdbnet", path=tmp_path / "x2.safetensors")
+    image = np.divide(PHOTO[None, :64, :64].transpose(0, 3, 1, 2), 255, dtype=np.float32)
+    found, expected = (upscaler.loaded.compute(image, lambda: None) for upscaler in (NetworkUpscaler(spec), graph))
+    assert np.abs(found - expected).max() < 1e-4
+
+
+def test_tiles_are_like_the_whole(graph: NetworkUpscaler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The network sees further than the margin. Its differences are far below those between neighbouring pixels."""
+    whole = enlarged(graph).astype(int)
+    assert graph.spec.path is not None
+    copy = tmp_path / "copy.onnx"  # or the cache would return the network with its tiling
+    copy.symlink_to(graph.spec.path)
+    monkeypatch.setattr(network_upscaler, "MAX_OUTPUT_SIDE", 320)
+    small = NetworkUpscaler(ModelSpec(slug="x2s", label="x2", family="onnx-upscaler", path=copy))
+    tiled = enlarged(small).astype(int)
+    assert small.tiling.step == 96
+    assert np.abs(tiled - whole).mean() < 3
+    steps = [np.abs(np.diff(pixels[:, 188:196].mean(2), axis=1)).mean(0) for pixels in (tiled, whole)]
+    assert steps[0][3] < 1.1 * steps[1][3]  # across the border of two tiles, at column 192
+
+
+def test_the_photo_is_in_the_result(graph: NetworkUpscaler) -> None:
+    """It was trained to remove grain, so fine fur differs."""
+    reduced = cv2.resize(np.asarray(enlarged(graph)), (192, 160), interpolation=cv2.INTER_AREA)
+    assert np.abs(reduced.astype(int) - PHOTO).mean() < 8
