@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -46,6 +47,7 @@ def test_a_server_leaves_the_imported_site_out(monkeypatch: pytest.MonkeyPatch) 
             frozen.append(not is_collected(vars(sys.modules["dreamlayer_site.asgi"])))
 
     monkeypatch.setattr(serve, "LimitedServer", Server)
+    monkeypatch.setattr(serve, "start_problems", nullcontext)  # the database of the tests is another one
     monkeypatch.setattr(serve, "build_static_files", lambda: None)
     monkeypatch.setattr(serve, "start_working", lambda: 0)
     monkeypatch.setattr(serve.Command, "print_addresses", lambda *arguments: None)
