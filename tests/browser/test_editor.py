@@ -16,6 +16,7 @@ from tests.browser.devices import ON_A_PHONE_TOO, ON_EVERY_DEVICE, Device, drag_
 from tests.browser.editor_page import (
     SIDE,
     Pixels,
+    choose_task,
     close_settings,
     drop,
     generate,
@@ -207,6 +208,20 @@ def test_a_mask_of_another_size_is_scaled_to_the_photo(page: Page, photo_file: P
 
 
 @ON_A_PHONE_TOO
+def test_a_photo_is_enlarged_and_the_larger_one_is_the_next_source(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    choose_task(page, "Enlarge")
+    page.get_by_label("How many times larger").select_option("1.5 times")
+    expect(page.locator("#generate-hint")).to_have_text(f"{SIDE * 3 // 2} × {SIDE * 3 // 2}")
+    start(page)
+    expect(page.locator("#result-summary")).to_have_text(re.compile("^Enlarged in "))
+    assert kept_generation(page)["metadata"]["engine"] == "upscale"
+    page.get_by_role("button", name="Keep").click()
+    expect(page.locator("#photo-name")).to_have_text("astronaut-2.png")
+    assert page.locator("#photo-size").text_content() == f"{SIDE * 3 // 2} × {SIDE * 3 // 2}"
+    expect(page.get_by_role("button", name="Step 1, from the photo: Enlarged")).to_be_attached()
+
+
 def test_a_photo_with_mask_in_its_name_is_opened_as_a_photo(page: Page, photo_file: Path, tmp_path: Path) -> None:
     open_photo(page, photo_file)
     drop(page, "#stage", written(np.full((100, 240, 3), 90, np.uint8), tmp_path / "masked-ball.png"))
@@ -217,6 +232,7 @@ def test_a_photo_with_mask_in_its_name_is_opened_as_a_photo(page: Page, photo_fi
     expect(page.locator("#photo-size")).to_have_text("64 × 64 · 16 bits kept")
 
 
+@ON_A_PHONE_TOO
 def test_a_mask_that_is_not_a_png_is_refused(page: Page, photo: Pixels, photo_file: Path, tmp_path: Path) -> None:
     open_photo(page, photo_file)
     drop(page, "#mask-zone", written(photo, tmp_path / "mask.jpg"))

@@ -48,7 +48,7 @@ const $ = /** @type {import("dom").ById<{
   "in-place": HTMLElement, "result-source": HTMLImageElement, "result-image": HTMLImageElement, "photo-canvas": HTMLCanvasElement,
   "mask-canvas": HTMLCanvasElement, "mask-preview": HTMLCanvasElement, settings: import("editor/form/settings_form").Form,
   seed: HTMLInputElement, "seed-lock": HTMLButtonElement, "seed-dice": HTMLButtonElement, "preset-name": HTMLInputElement,
-  "embed-settings": HTMLInputElement, "progress-bar": HTMLProgressElement, cancel: HTMLButtonElement, leave: HTMLButtonElement, notices: HTMLInputElement, "queue-clear": HTMLButtonElement, download: HTMLAnchorElement,
+  "embed-settings": HTMLInputElement, "progress-bar": HTMLProgressElement, cancel: HTMLButtonElement, leave: HTMLButtonElement, scale: HTMLSelectElement, notices: HTMLInputElement, "queue-clear": HTMLButtonElement, download: HTMLAnchorElement,
   details: HTMLAnchorElement, "choice-before": HTMLButtonElement, "choice-after": HTMLButtonElement, "compare-divider": HTMLButtonElement,
   "compare-blink": HTMLButtonElement, "compare-difference": HTMLButtonElement, describe: HTMLButtonElement, "batch-use": HTMLButtonElement, "copy-curl": HTMLButtonElement, "copy-image": HTMLButtonElement, "share-image": HTMLButtonElement,
   prompt: HTMLTextAreaElement, "photo-input": HTMLInputElement, "camera-input": HTMLInputElement, "mask-input": HTMLInputElement,
@@ -140,6 +140,7 @@ const photos = new Photos({ root, surface: $("surface") }, limits.photo, {
 })
 const painting = new Painting({
   store, photos, mask, hole, progress, job, result, filmstrip, seed, settingsForm, tasks, prompts, draft: () => draft,
+  scale: () => Number($("scale").value), tooLarge: () => tooLarge(),
 })
 const describe = $("describe") && new Describe(
   { button: $("describe"), prompt: $("prompt"), message: $("described") },
@@ -266,14 +267,31 @@ function refresh() {
     const covered = mask.coverage()
     const isWhole = !covered && settingsForm.edits
     const isFramed = !isEmpty(store.view.frame)
+    $("photo-covered").hidden = tasks.current === "enlarge"
     $("photo-covered").classList.toggle("nothing", !covered && !isWhole && !isFramed)
     $("photo-covered").textContent = covered ? `${share(covered)} to repaint` : isWhole ? "all to edit" : isFramed ? "new edges" : "nothing to repaint yet"
   }
 }
 
+/** The size of the photo once it is enlarged; null without a photo. */
+function enlarged() {
+  const { photo } = photos
+  return photo && { width: Math.round(photo.width * Number($("scale").value)), height: Math.round(photo.height * Number($("scale").value)) }
+}
+
+/** Why the photo cannot be enlarged as chosen; empty where it can. */
+function tooLarge() {
+  const size = enlarged()
+  const { side, pixels } = limits.photo
+  if (!size || (Math.max(size.width, size.height) <= side && size.width * size.height <= pixels)) return ""
+  return `${size.width} × ${size.height} is too large: at most ${side} a side and ${pixels / 1e6} megapixels.`
+}
+
 /** What comes, or what to do next, where nothing is missing. */
 function advice() {
   const { photo, frame } = store.view
+  const size = tasks.current === "enlarge" ? enlarged() : null
+  if (size) return `${size.width} × ${size.height}`
   if (photo && !isEmpty(frame)) return framedInWords(photo, frame)
   return tasks.readsPrompt ? "" : `Brush on, or press ${tasks.words.button}.`
 }

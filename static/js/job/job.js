@@ -74,7 +74,7 @@ export class Job {
     for (;;) {
       try {
         const headers = { Prefer: "respond-async", "Idempotency-Key": request.key }
-        return await post(this.#url, body, headers, { onProgress: this.#listeners.onSent, signal })
+        return await post(request.path ?? this.#url, body, headers, { onProgress: this.#listeners.onSent, signal })
       } catch (error) {
         if (/** @type {ApiError} */ (error).code !== "idempotency_in_progress" || signal.aborted) throw error
         await new Promise((resolve) => { setTimeout(resolve, RETRY_MS) })

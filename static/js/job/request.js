@@ -3,17 +3,18 @@
 
 import { get, put } from "editor/document/images"
 
-/** @typedef {{key: string, fields: Record<string, string>, files: Record<string, {picture: string, name: string}>}} Request
- *  key: of the header Idempotency-Key; files: their ids in document/images.js */
+/** @typedef {{key: string, path?: string, fields: Record<string, string>, files: Record<string, {picture: string, name: string}>}} Request
+ *  key: of the header Idempotency-Key; path: of the API, where it is not that which paints; files: their ids in document/images.js */
 
 /** Describes a request and keeps its files. It is the `former` one, with its key, where that asked for the same.
  *  @param {Record<string, string | number>} fields @param {Record<string, File>} files
- *  @param {Request | null} former the last request without an answer @returns {Promise<Request>} */
-export async function requestOf(fields, files, former) {
+ *  @param {Request | null} former the last request without an answer @param {string} [path] of the API
+ *  @returns {Promise<Request>} */
+export async function requestOf(fields, files, former, path) {
   const kept = await Promise.all(Object.entries(files).map(async ([field, file]) => [field, { picture: await put(file), name: file.name }]))
   const texts = Object.entries(fields).map(([name, value]) => [name, String(value)])
-  const content = { fields: Object.fromEntries(texts), files: Object.fromEntries(kept) }
-  const isSame = former && JSON.stringify([former.fields, former.files]) === JSON.stringify([content.fields, content.files])
+  const content = { ...(path && { path }), fields: Object.fromEntries(texts), files: Object.fromEntries(kept) }
+  const isSame = former && JSON.stringify([former.path, former.fields, former.files]) === JSON.stringify([path, content.fields, content.files])
   return isSame ? former : { key: newKey(), ...content }
 }
 

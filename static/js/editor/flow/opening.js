@@ -48,7 +48,9 @@ export class Opening {
       await filmstrip.load(id)
       await settingsForm.fill(generation.metadata.requested)
       await settingsForm.takeImages(generation)
-      await photos.takeMask(await fetchFile(generation.mask, "mask.png"), "light") // as the server stores it: white = repaint
+      if (generation.metadata.engine !== "upscale") { // which has no mask of its own
+        await photos.takeMask(await fetchFile(generation.mask, "mask.png"), "light") // as the server stores it: white = repaint
+      }
       if (!isFollowed) return
       rememberInAddress(id)
       await painting.follow(id)

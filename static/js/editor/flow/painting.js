@@ -12,6 +12,7 @@ import { touch } from "editor/view/screen"
 import { isUnanswered } from "job/job"
 import { requestOf } from "job/request"
 
+const ENLARGE_PATH = "/api/upscale"
 const CANCELLED = "Cancelled. Your mask is still here."
 
 /** @typedef {import("../document/document.js").Frame} Frame */
@@ -43,9 +44,10 @@ export class Painting {
    *    mask: import("editor/flow/photos").MaskView, hole: Hole, progress: import("editor/flow/progress").Progress,
    *    job: import("job/job").Job, result: import("editor/flow/result").Result,
    *    filmstrip: import("editor/flow/filmstrip").Filmstrip, seed: {used: (seed: number) => void}, settingsForm: SettingsForm, tasks: import("editor/form/tasks").Tasks,
-   *    prompts: {add: (prompt: string) => void},
+   *    prompts: {add: (prompt: string) => void}, scale: () => number, tooLarge: () => string,
    *    draft: () => import("editor/document/draft").Draft | null}} parts
-   *  of the editor; draft: null without an account */
+   *  of the editor; scale: how many times the photo is to be enlarged; tooLarge: why that is too much, "" where it is not;
+   *  draft: null without an account */
   constructor(parts) {
     this.#parts = parts
   }
@@ -55,6 +57,7 @@ export class Painting {
     const { store, photos, mask, settingsForm, tasks } = this.#parts
     if (mask.isBroken) return "The mask cannot be drawn. Reload the page; your work is kept."
     if (!photos.photo) return "Choose or drop a photo first."
+    if (tasks.current === "enlarge") return this.#parts.tooLarge()
     const isFramed = !isEmpty(store.view.frame)
     const isMarked = isFramed || (tasks.current !== "extend" && mask.coverage() > 0) || settingsForm.edits
     if (isMarked) return tasks.current === "replace" && !isFramed ? settingsForm.missingWords : ""
@@ -75,7 +78,7 @@ export class Painting {
     this.#keepsAtOnce = keepsAtOnce
     this.#isChecking = true
     await Promise.all([settingsForm.whenPlanned(), mask.drawn()]).finally(() => { this.#isChecking = false })
-    const missing = this.missing || settingsForm.problem()
+    const missing = this.missing || (this.#parts.tasks.current === "enlarge" ? "" : settingsForm.problem())
     if (missing) return showMessage("generate", missing)
     const engine = photos.state === "done" ? this.#engineToTryAgain() : undefined
     this.#painted = await this.#entered()
@@ -83,7 +86,9 @@ export class Painting {
     remember("settings", settingsForm.reusable)
     prompts.add(String(settingsForm.values().prompt))
     await this.send(async () => {
-      const request = await requestOf(...(await this.#content(engine)), store.document.request)
+      const isEnlarging = this.#parts.tasks.current === "enlarge"
+      const [fields, files] = isEnlarging ? this.#enlarging() : await this.#content(engine)
+      const request = await requestOf(fields, files, store.document.request, isEnlarging ? ENLARGE_PATH : undefined)
       store.update((document) => withState(document, { generation: null, step: "painting", request }))
       await draft()?.kept() // so that a reload sends the same request
       return request
@@ -165,6 +170,15 @@ export class Painting {
       { ...(parent && { parent }), ...fieldsOf(frame), ...settingsForm.values({ engine }) },
       { image: new File([file], name), ...(painted && { mask: painted }), ...settingsForm.files() },
     ]
+  }
+
+  /** The fields and the files of a request that enlarges the photo.
+   *  @returns {[Record<string, string | number>, Record<string, File>]} */
+  #enlarging() {
+    const { store, photos, scale } = this.#parts
+    const { file, name } = /** @type {OpenPhoto} */ (photos.photo)
+    const { parent } = store.view
+    return [{ ...(parent && { parent }), scale: scale() }, { image: new File([file], name) }]
   }
 
   /** Runs `begin`, which gives {id, url, isOld} of a generation, and follows that to its end.

@@ -153,6 +153,7 @@ export class Result {
 /** "Removed in 1.4 s, nothing else touched" @param {Generation} generation @param {GeneratedImage} image */
 function inWords({ seconds, metadata }, { outside_mask_changed_pixels: changed }) {
   const isPainted = metadata.prompt && !metadata.ignored.includes("prompt")
+  if (metadata.engine === "upscale") return `Enlarged${typeof seconds === "number" ? ` in ${duration(seconds)}` : ""}`
   const done = metadata.source_box ? "Extended" : isPainted ? "Painted" : "Removed"
   const time = typeof seconds === "number" ? ` in ${duration(seconds)}` : ""
   const outside = changed === 0 ? ", nothing else touched" : /** @type {number} */ (changed) > 0 ? `, ${changed} pixels changed beside the mask` : ""

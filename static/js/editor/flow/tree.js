@@ -19,7 +19,7 @@ export function stepOf({ id, parent, images, metadata, created_at }, chosen = nu
     image,
     url: copy ? `${url}?format=png` : url, // the lossless one
     thumbnail: `${url}thumbnail/`,
-    label: painted ? metadata.prompt : "Removed",
+    label: metadata.engine === "upscale" ? "Enlarged" : painted ? metadata.prompt : "Removed",
     at: created_at,
   }
 }

@@ -1,6 +1,7 @@
-// What the person wants to do with the photo: remove something, replace it, or extend the photo. Each task has its words.
+// What the person wants to do with the photo: remove something, replace it, extend the photo or enlarge it. Each task has
+// its words.
 
-/** @typedef {"remove" | "replace" | "extend"} Task */
+/** @typedef {"remove" | "replace" | "extend" | "enlarge"} Task */
 /** @typedef {{button: string, placeholder: string, mark: string, markByTouch: string}} Words
  *  button: of the main button; placeholder: of the prompt; mark: what to do where nothing is marked yet */
 
@@ -24,12 +25,14 @@ export const TASKS = Object.freeze({
     mark: "Drag an edge outward, or choose a size under Options.",
     markByTouch: "Drag an edge outward, or choose a size under Options.",
   },
+  enlarge: { button: "Enlarge", placeholder: "", mark: "", markByTouch: "" },
 })
 
 /** The task of a request that does not name it, by what it asks for. @param {Record<string, unknown>} request @returns {Task} */
 export function taskOf(request) {
   if (typeof request.task === "string" && Object.hasOwn(TASKS, request.task)) return /** @type {Task} */ (request.task)
   if (Object.keys(request).some((name) => name.startsWith("outpaint_") && request[name])) return "extend"
+  if (request.engine === "upscale") return "enlarge"
   return request.prompt ? "replace" : "remove"
 }
 
@@ -76,7 +79,9 @@ export class Tasks {
     const { prompt } = this.#form.elements
     prompt.placeholder = TASKS[task].placeholder
     const field = /** @type {HTMLElement} */ (prompt.closest(".field"))
-    field.hidden = task === "remove" || !this.#canReplace
+    field.hidden = task === "remove" || task === "enlarge" || !this.#canReplace
+    const scale = /** @type {HTMLElement} */ (document.getElementById("scale-field"))
+    scale.hidden = task !== "enlarge"
   }
 
   /** Whether a model is installed that reads prompts. */
@@ -86,7 +91,7 @@ export class Tasks {
 
   /** The prompt is read in this task. */
   get readsPrompt() {
-    return this.current !== "remove" && this.#canReplace
+    return (this.current === "replace" || this.current === "extend") && this.#canReplace
   }
 
   /** Only a model could do this, and there is none. */
