@@ -24,6 +24,7 @@ try:
         Page,
         Request,
         StorageState,
+        WebError,
         expect,
         sync_playwright,
     )
@@ -55,6 +56,8 @@ CHROMIUM_FLAGS = [
 ]
 REQUEST_FAILED = ("Failed to load resource", "WebSocket connection to")
 """How Chromium reports a request that failed, on the console."""
+SOCKET_IS_CLOSED = "WebSocket is already in CLOSING or CLOSED state."
+"""An error of Playwright's stand-in for sockets, whose message arrives while the page is left."""
 emails = (f"person{number}@example.org" for number in count(1))
 
 
@@ -189,7 +192,11 @@ def watched_page(context: BrowserContext) -> Iterator[Page]:
         if url.scheme not in ("data", "blob") and url.hostname not in ("127.0.0.1", "localhost"):
             errors.append(f"requested from elsewhere: {request.url}")
 
-    context.on("weberror", lambda error: errors.append(str(error.error)))
+    def note_error(error: WebError) -> None:
+        if error.error.message != SOCKET_IS_CLOSED:
+            errors.append(str(error.error))
+
+    context.on("weberror", note_error)
     context.on("console", note)
     context.on("request", note_elsewhere)
     yield context.new_page()
