@@ -162,7 +162,7 @@ function work(isWorking) {
   $("busy").hidden = !isWorking
   if (isWorking) {
     report("")
-    showStatus("Erasing…")
+    showStatus("Removing…")
     $("ring").hidden = true
   }
   refresh()
