@@ -127,6 +127,12 @@ class WeightsLayout:
     of a sentence, for the tensors of another network."""
 
 
+def refuse_other_shapes(shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise ValueError, as `WeightsLayout.sizes` does, unless the tensors are those of a network, in their shapes."""
+    if other := sorted(name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name)):
+        raise ValueError(f"{other[0]} is {shapes.get(other[0])}, not {expected.get(other[0])}")
+
+
 @dataclass(frozen=True, slots=True)
 class OwnLayout:
     """A folder that functions of the family itself check."""

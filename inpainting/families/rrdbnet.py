@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from inpainting.families import register
 from inpainting.families.declaration import UPSCALING, ModelFamily
-from inpainting.families.layouts import WeightsLayout
+from inpainting.families.layouts import WeightsLayout, refuse_other_shapes
 
 Shapes = Mapping[str, tuple[int, ...]]
 COLOURS = 3
@@ -79,9 +79,7 @@ def rrdbnet_sizes(shapes: Shapes) -> RRDBNetSizes:
         raise ValueError(f"it has {blocks} blocks of {features} features")
     if sizes.scale not in (2, 4, 8) or sizes.scale * unshuffle != 2**doublings:
         raise ValueError(f"it doubles the sides {doublings} times and takes {channels} channels")
-    expected = rrdbnet_shapes(sizes)
-    if other := sorted(name for name in own.keys() | expected.keys() if own.get(name) != expected.get(name)):
-        raise ValueError(f"{other[0]} is {own.get(other[0])}, not {expected.get(other[0])}")
+    refuse_other_shapes(own, rrdbnet_shapes(sizes))
     return sizes
 
 

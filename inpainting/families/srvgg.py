@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from inpainting.families import register
 from inpainting.families.declaration import UPSCALING, ModelFamily
-from inpainting.families.layouts import WeightsLayout
+from inpainting.families.layouts import WeightsLayout, refuse_other_shapes
 
 COLOURS = 3
 MAX_LAYERS, MAX_FEATURES = 64, 256
@@ -34,9 +34,7 @@ def srvgg_sizes(shapes: Mapping[str, tuple[int, ...]]) -> SRVGGSizes:
     sizes = SRVGGSizes(first[0], max(numbers) // 2, math.isqrt(last[0] // COLOURS))
     if sizes.scale not in (2, 3, 4, 8) or sizes.layers > MAX_LAYERS or sizes.features > MAX_FEATURES:
         raise ValueError(f"it has {sizes.layers} layers of {sizes.features} features and returns {last[0]} channels")
-    expected = srvgg_shapes(sizes)
-    if other := sorted(name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name)):
-        raise ValueError(f"{other[0]} is {shapes.get(other[0])}, not {expected.get(other[0])}")
+    refuse_other_shapes(shapes, srvgg_shapes(sizes))
     return sizes
 
 
