@@ -27,6 +27,7 @@ import { Progress } from "editor/flow/progress"
 import { Queue } from "editor/flow/queue"
 import { remember, remembered } from "editor/form/remembered"
 import { Result } from "editor/flow/result"
+import { Scale } from "editor/form/scale"
 import { Seed } from "editor/form/seed"
 import { SettingsForm } from "editor/form/settings_form"
 import { Tasks } from "editor/form/tasks"
@@ -99,6 +100,7 @@ const settingsForm = new SettingsForm($("settings"), {
   tasks, engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limits: limits.photo, constants, onChange: formChanged,
 })
 const prompts = new PromptHistory($("prompt"))
+const scale = new Scale($("scale"), limits.photo)
 const seed = new Seed({ field: $("seed"), lock: $("seed-lock"), dice: $("seed-dice") })
 new Presets({ list: $("presets"), name: $("preset-name"), save: $("preset-save") }, {
   current: () => settingsForm.reusable,
@@ -139,8 +141,7 @@ const photos = new Photos({ root, surface: $("surface") }, limits.photo, {
   leave: /** @returns {boolean} */ () => painting.leave(), onChange: refresh,
 })
 const painting = new Painting({
-  store, photos, mask, hole, progress, job, result, filmstrip, seed, settingsForm, tasks, prompts, draft: () => draft,
-  scale: () => Number($("scale").value), tooLarge: () => tooLarge(),
+  store, photos, mask, hole, progress, job, result, filmstrip, seed, settingsForm, tasks, scale, prompts, draft: () => draft,
 })
 const describe = $("describe") && new Describe(
   { button: $("describe"), prompt: $("prompt"), message: $("described") },
@@ -273,25 +274,10 @@ function refresh() {
   }
 }
 
-/** The size of the photo once it is enlarged; null without a photo. */
-function enlarged() {
-  const { photo } = photos
-  return photo && { width: Math.round(photo.width * Number($("scale").value)), height: Math.round(photo.height * Number($("scale").value)) }
-}
-
-/** Why the photo cannot be enlarged as chosen; empty where it can. */
-function tooLarge() {
-  const size = enlarged()
-  const { side, pixels } = limits.photo
-  if (!size || (Math.max(size.width, size.height) <= side && size.width * size.height <= pixels)) return ""
-  return `${size.width} × ${size.height} is too large: at most ${side} a side and ${pixels / 1e6} megapixels.`
-}
-
 /** What comes, or what to do next, where nothing is missing. */
 function advice() {
   const { photo, frame } = store.view
-  const size = tasks.current === "enlarge" ? enlarged() : null
-  if (size) return `${size.width} × ${size.height}`
+  if (photo && tasks.current === "enlarge") return scale.inWords(photo)
   if (photo && !isEmpty(frame)) return framedInWords(photo, frame)
   return tasks.readsPrompt ? "" : `Brush on, or press ${tasks.words.button}.`
 }

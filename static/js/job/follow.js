@@ -1,6 +1,6 @@
 // Follows one generation to its end: by websocket, and by polling each second while there is none.
 
-import { get } from "api"
+import { ApiError, get } from "api"
 
 /** The states in which a generation has ended. @type {Set<string>} */
 export const ENDED = new Set(["succeeded", "failed", "cancelled"])
@@ -9,7 +9,6 @@ const RECONNECT_MS = 3000
 const REFUSED_MS = 30_000 // nobody is signed in, or too many sockets are open
 const CHECK_MS = 10_000 // with one: it may be dead without a close event
 
-/** @typedef {import("api").ApiError} ApiError */
 /** @typedef {{id: string, url: string, isOld?: boolean}} Followed  url: that returns its state; isOld: it may have ended before */
 /** @typedef {{url: string, box: number[]}} Preview  of the unfinished image; box: its left, top, right and bottom in pixels */
 /** @typedef {{step?: number, of?: number, percent?: number, seconds_left?: number | null}} Steps */
@@ -47,8 +46,7 @@ export async function follow({ url, id, isOld = false }, onEvent, signal = new A
         if (ENDED.has(generation.status)) return generation
         if (isFirst || !socket.open) onEvent(eventOf(generation))
       } catch (error) {
-        if (/** @type {ApiError} */ (error).status >= 400 && /** @type {ApiError} */ (error).status < 500
-          && /** @type {ApiError} */ (error).status !== 429) throw error
+        if (isRefusal(error)) throw error
         onEvent({ connected: false })
       }
     }
@@ -57,6 +55,9 @@ export async function follow({ url, id, isOld = false }, onEvent, signal = new A
     socket.close()
   }
 }
+
+/** Whether asking again is of no use: signed out, or deleted. @param {unknown} error */
+export const isRefusal = (error) => error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 429
 
 /** The event that a socket would have sent, without the preview. @param {Generation} generation @returns {GenerationEvent} */
 const eventOf = ({ status, position, position_is_minimum, eta, progress }) =>

@@ -24,6 +24,8 @@ const CANCELLED = "Cancelled. Your mask is still here."
  *   edits: boolean, missingWords: string, problem: () => string, entered: () => object, values: (options?: {engine?: string}) => Record<string, string | number>,
  *   files: () => Record<string, File>, fill: (request: object) => Promise<void>, reuse: (settings: object) => Promise<void>,
  *   takeImages: (generation: Generation) => Promise<void>}} SettingsForm  of form/settings_form.js */
+/** What is sent; path: of the API, where it is not that which paints.
+ *  @typedef {{fields: Record<string, string | number>, files: Record<string, File>, path?: string}} Content */
 /** @typedef {{locate: (photo: OpenPhoto, frame: Frame) => Promise<void>, startShimmer: () => void, fadeShimmer: () => void,
  *   stopShimmer: () => void}} Hole  of view/hole.js */
 
@@ -44,20 +46,19 @@ export class Painting {
    *    mask: import("editor/flow/photos").MaskView, hole: Hole, progress: import("editor/flow/progress").Progress,
    *    job: import("job/job").Job, result: import("editor/flow/result").Result,
    *    filmstrip: import("editor/flow/filmstrip").Filmstrip, seed: {used: (seed: number) => void}, settingsForm: SettingsForm, tasks: import("editor/form/tasks").Tasks,
-   *    prompts: {add: (prompt: string) => void}, scale: () => number, tooLarge: () => string,
+   *    scale: import("editor/form/scale").Scale, prompts: {add: (prompt: string) => void},
    *    draft: () => import("editor/document/draft").Draft | null}} parts
-   *  of the editor; scale: how many times the photo is to be enlarged; tooLarge: why that is too much, "" where it is not;
-   *  draft: null without an account */
+   *  of the editor; draft: null without an account */
   constructor(parts) {
     this.#parts = parts
   }
 
   /** What is missing before anything can be painted, in words. */
   get missing() {
-    const { store, photos, mask, settingsForm, tasks } = this.#parts
+    const { store, photos, mask, settingsForm, tasks, scale } = this.#parts
     if (mask.isBroken) return "The mask cannot be drawn. Reload the page; your work is kept."
     if (!photos.photo) return "Choose or drop a photo first."
-    if (tasks.current === "enlarge") return this.#parts.tooLarge()
+    if (this.#enlarges) return scale.problem(photos.photo)
     const isFramed = !isEmpty(store.view.frame)
     const isMarked = isFramed || (tasks.current !== "extend" && mask.coverage() > 0) || settingsForm.edits
     if (isMarked) return tasks.current === "replace" && !isFramed ? settingsForm.missingWords : ""
@@ -78,7 +79,7 @@ export class Painting {
     this.#keepsAtOnce = keepsAtOnce
     this.#isChecking = true
     await Promise.all([settingsForm.whenPlanned(), mask.drawn()]).finally(() => { this.#isChecking = false })
-    const missing = this.missing || (this.#parts.tasks.current === "enlarge" ? "" : settingsForm.problem())
+    const missing = this.missing || (this.#enlarges ? "" : settingsForm.problem())
     if (missing) return showMessage("generate", missing)
     const engine = photos.state === "done" ? this.#engineToTryAgain() : undefined
     this.#painted = await this.#entered()
@@ -86,9 +87,8 @@ export class Painting {
     remember("settings", settingsForm.reusable)
     prompts.add(String(settingsForm.values().prompt))
     await this.send(async () => {
-      const isEnlarging = this.#parts.tasks.current === "enlarge"
-      const [fields, files] = isEnlarging ? this.#enlarging() : await this.#content(engine)
-      const request = await requestOf(fields, files, store.document.request, isEnlarging ? ENLARGE_PATH : undefined)
+      const { fields, files, path } = this.#enlarges ? this.#enlarging() : await this.#content(engine)
+      const request = await requestOf(fields, files, store.document.request, path)
       store.update((document) => withState(document, { generation: null, step: "painting", request }))
       await draft()?.kept() // so that a reload sends the same request
       return request
@@ -159,26 +159,29 @@ export class Painting {
     return JSON.stringify(settingsForm.entered())
   }
 
-  /** The fields and the files of the request. `engine`: in place of the form's, undefined for that.
-   *  @param {string | undefined} engine @returns {Promise<[Record<string, string | number>, Record<string, File>]>} */
+  get #enlarges() {
+    return this.#parts.tasks.current === "enlarge"
+  }
+
+  /** What to send to have something painted. `engine`: in place of the form's, undefined for that.
+   *  @param {string | undefined} engine @returns {Promise<Content>} */
   async #content(engine) {
     const { store, photos, mask, settingsForm } = this.#parts
     const { file, name } = /** @type {OpenPhoto} */ (photos.photo)
     const painted = mask.coverage() > 0 ? new File([await mask.png()], "mask.png") : null
     const { parent, frame } = store.view
-    return [
-      { ...(parent && { parent }), ...fieldsOf(frame), ...settingsForm.values({ engine }) },
-      { image: new File([file], name), ...(painted && { mask: painted }), ...settingsForm.files() },
-    ]
+    return {
+      fields: { ...(parent && { parent }), ...fieldsOf(frame), ...settingsForm.values({ engine }) },
+      files: { image: new File([file], name), ...(painted && { mask: painted }), ...settingsForm.files() },
+    }
   }
 
-  /** The fields and the files of a request that enlarges the photo.
-   *  @returns {[Record<string, string | number>, Record<string, File>]} */
+  /** What to send to have the photo enlarged. @returns {Content} */
   #enlarging() {
     const { store, photos, scale } = this.#parts
     const { file, name } = /** @type {OpenPhoto} */ (photos.photo)
     const { parent } = store.view
-    return [{ ...(parent && { parent }), scale: scale() }, { image: new File([file], name) }]
+    return { fields: { ...(parent && { parent }), scale: scale.factor }, files: { image: new File([file], name) }, path: ENLARGE_PATH }
   }
 
   /** Runs `begin`, which gives {id, url, isOld} of a generation, and follows that to its end.

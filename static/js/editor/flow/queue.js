@@ -4,7 +4,7 @@
 import { get, post } from "api"
 import { element } from "dom"
 import { phaseOf } from "editor/flow/progress"
-import { ENDED, ownEvents } from "job/follow"
+import { ENDED, isRefusal, ownEvents } from "job/follow"
 
 const MOST_SHOWN = 12
 
@@ -30,7 +30,7 @@ export class Queue {
     this.#elements = elements
     this.#listeners = listeners
     elements.clear.addEventListener("click", () => {
-      for (const { id, event } of [...this.#entries.values()]) if (ENDED.has(event.status ?? "")) this.#entries.delete(id)
+      for (const entry of [...this.#entries.values()]) if (hasEnded(entry)) this.#entries.delete(entry.id)
       this.#show()
     })
   }
@@ -50,31 +50,32 @@ export class Queue {
   /** @param {string} id @param {GenerationEvent} event */
   #take(id, event) {
     const known = this.#entries.get(id)
-    const wasEnded = ENDED.has(known?.event.status ?? "")
-    if (wasEnded || (!known && ENDED.has(event.status ?? ""))) return
+    const isEnd = hasEnded({ event })
+    if (known ? hasEnded(known) : isEnd) return
     const entry = known ?? { id, event, generation: null }
     entry.event = event
     this.#entries.set(id, entry)
-    if (!known || ENDED.has(event.status ?? "")) this.#ask(entry)
+    if (!known || isEnd) this.#ask(entry)
     this.#show()
   }
 
   /** The socket was lost for a while: those that have ended meanwhile are not told of again. */
   #check() {
-    for (const entry of this.#entries.values()) if (!ENDED.has(entry.event.status ?? "")) this.#ask(entry)
+    for (const entry of this.#entries.values()) if (!hasEnded(entry)) this.#ask(entry)
   }
 
   /** @param {Entry} entry */
   async #ask(entry) {
     try {
       const generation = /** @type {Generation} */ (await get(`/api/generations/${entry.id}/`))
+      const isNew = !ENDED.has(entry.generation?.status ?? "") // it may have been asked twice
       entry.generation = generation
       if (ENDED.has(generation.status)) {
         entry.event = { status: generation.status }
-        this.#listeners.onEnded(generation)
+        if (isNew) this.#listeners.onEnded(generation)
       }
-    } catch {
-      this.#entries.delete(entry.id) // it was deleted, or nobody is signed in any more
+    } catch (error) {
+      if (isRefusal(error)) this.#entries.delete(entry.id) // else the next event, or a new connection, asks again
     }
     this.#show()
   }
@@ -82,9 +83,9 @@ export class Queue {
   #show() {
     const { button, count, list, clear, panel } = this.#elements
     const seen = this.#entries.get(this.#shown ?? "")
-    if (seen && ENDED.has(seen.event.status ?? "")) this.#entries.delete(seen.id)
+    if (seen && hasEnded(seen)) this.#entries.delete(seen.id)
     const entries = [...this.#entries.values()].reverse()
-    const open = entries.filter(({ event }) => !ENDED.has(event.status ?? ""))
+    const open = entries.filter((entry) => !hasEnded(entry))
     const done = entries.length - open.length
     const running = open.filter(({ event }) => event.status === "running")
     this.#listeners.onProgress(running.length ? Math.max(...running.map(({ event }) => event.percent ?? 0)) : null)
@@ -100,7 +101,7 @@ export class Queue {
   /** @param {Entry} entry */
   #item({ id, event, generation }) {
     const name = generation?.source_name || "Photo"
-    const isEnded = ENDED.has(event.status ?? "")
+    const isEnded = hasEnded({ event })
     const state = event.status === "failed" ? generation?.error?.message ?? "Failed" : isEnded ? ENDED_WORDS[event.status ?? ""] : phaseOf(event)
     const image = element("img", { alt: "", loading: "lazy", src: generation ? thumbnailOf(generation) : "" })
     const words = element("span", { className: "queue-words" }, element("b", { textContent: name, dir: "auto" }), element("span", { className: "help", textContent: state }))
@@ -118,6 +119,9 @@ export class Queue {
     return item
   }
 }
+
+/** @param {Pick<Entry, "event">} entry */
+const hasEnded = ({ event }) => ENDED.has(event.status ?? "")
 
 /** @type {Record<string, string>} */
 const ENDED_WORDS = { succeeded: "Done", cancelled: "Cancelled" }

@@ -1,5 +1,7 @@
 // The help sheet: a dialog with the keys of all commands.
 
+import { element } from "dom"
+
 /** @typedef {[string, [string, string[]][]]} Group  title, then label and keys of each command */
 
 /** Opens the sheet. @param {Group[]} groups */
@@ -25,12 +27,4 @@ function section([title, commands]) {
     list.append(element("div", {}, element("dt", { textContent: label }), element("dd", {}, ...shown)))
   }
   return element("section", {}, element("h3", { textContent: title }), list)
-}
-
-/** @template {keyof HTMLElementTagNameMap} Name
- *  @param {Name} name @param {object} properties @param {...(Node | string)} children @returns {HTMLElementTagNameMap[Name]} */
-function element(name, properties, ...children) {
-  const made = Object.assign(document.createElement(name), properties)
-  made.append(...children)
-  return made
 }
