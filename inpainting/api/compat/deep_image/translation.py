@@ -1,4 +1,4 @@
-"""A request of Deep-Image's API -> `InpaintRequest`: inpainting or outpainting."""
+"""A request of Deep-Image's API -> `InpaintRequest`: inpainting, outpainting, or another background."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from rest_framework.request import Request
 
 from inpainting import webhooks
 from inpainting.api.analyses import describe_in_worker
-from inpainting.api.compat.deep_image.body import INPAINTING, RequestForm, echo, names_of, unknown_fields
+from inpainting.api.compat.deep_image.backgrounds import with_background
+from inpainting.api.compat.deep_image.body import (
+    BLUR,
+    INPAINTING,
+    OUTPAINTING,
+    RequestForm,
+    echo,
+    names_of,
+    unknown_fields,
+)
 from inpainting.api.concurrency_limits import limit_segmentations
 from inpainting.api.dialect import MAX_IGNORED_FIELDS, build_scaled_request, origin_of, shown_name
 from inpainting.api.images import ImageRole, SentImage, read_image
@@ -35,8 +44,8 @@ from inpainting.generations.submit import Submission
 from inpainting.image_limits import image_limits
 from inpainting.planning import planner
 
-SOURCE = ImageRole(code_prefix="image", error_prefix="Invalid image")
-MASK = ImageRole(code_prefix="mask", error_prefix="Invalid mask")
+SOURCE = ImageRole.of("image")
+MASK = ImageRole.of("mask")
 
 
 def source_file(request: Request) -> SentImage | None:
@@ -68,16 +77,20 @@ def read_request(
     ignored += [shown_name(name) for name in request.FILES if name != source.field]
     if file is not None and values.get("url", "").strip():
         ignored.append("url")
-    if values.get("fit") or mask is None or size is None:
-        outpaint = Outpaint(size=str(size)) if values.get("fit") else None
+    is_outpainting = values.get("fit") == OUTPAINTING
+    if mask is None and not is_outpainting:
+        inpaint_request, notes = with_background(image, size, paint_settings, values, request)
+        if sent.get("fit", {}) not in ({}, "bounds", {"canvas": BLUR}):
+            ignored.append("fit")
+    elif is_outpainting or size is None:
         inpaint_request, notes = build_request(
             *(image, mask, paint_settings, MaskPolarity.WHITE_REPAINTS),
-            outpaint=outpaint,
+            outpaint=Outpaint(size=str(size)) if is_outpainting else None,
             may_be_unchanged=mask is None,
             limits=image_limits(),
         )
     else:
-        fitted = fit_within(image.image.size, size)
+        fitted = image.image.size.within(size)
         if fitted != size and sent.get("fit") != "bounds":
             ignored.append("fit" if "fit" in sent else "width" if fitted.width != size.width else "height")
         inpaint_request, notes = build_scaled_request(image, mask, paint_settings, fitted)
@@ -104,7 +117,7 @@ def add_description(
     Only where a diffusion model is installed: no other engine reads a prompt. Where the captioning model fails, its
     colours are named, as without such a model. Raises LimitReached.
     """
-    if requested.prompt or not values.get("fit") or not (DIFFUSION.is_installed and catalog.has_installed()):
+    if requested.prompt or values.get("fit") != OUTPAINTING or not (DIFFUSION.is_installed and catalog.has_installed()):
         return requested, []
     notes, captioner = [], find_captioner(catalog)
     with limit_segmentations(user):
@@ -127,18 +140,20 @@ def image_text(field: str, text: str) -> SentImage:
 
 
 def check_task(values: Mapping[str, Any], generate: Mapping[str, Any]) -> None:
-    """Raise InvalidRequest unless the fields request inpainting or outpainting, with what either needs."""
-    is_outpainting, is_inpainting = values.get("fit", False), generate.get("adapter_type") == INPAINTING
-    if not is_outpainting and not is_inpainting:
+    """Raise InvalidRequest unless the fields request one of the tasks that are available, with what it needs."""
+    has_canvas, is_inpainting = bool(values.get("fit")), generate.get("adapter_type") == INPAINTING
+    removes = bool(values.get("background", {}).get("remove")) and not generate
+    if not has_canvas and not is_inpainting and not removes:
         raise InvalidRequest(
-            "Only inpainting (background.generate.adapter_type “inpainting” with ip_image2) and outpainting (width, "
-            "height and fit.canvas “outpainting”) are available.",
+            "Only inpainting (background.generate.adapter_type “inpainting” with ip_image2), outpainting (width, "
+            "height and fit.canvas “outpainting”), a blurred canvas (“blur” in its place) and background.remove are "
+            "available.",
             field="background",
         )
     if is_inpainting and not generate.get("ip_image2"):
         raise InvalidRequest("Inpainting needs a mask: background.generate.ip_image2.", field="ip_image2")
-    if is_outpainting and not ("width" in values and "height" in values):
-        raise InvalidRequest("Outpainting needs width and height.", field="width")
+    if has_canvas and not ("width" in values and "height" in values):
+        raise InvalidRequest("Outpainting and a blurred canvas need width and height.", field="width")
 
 
 def requested_size(values: Mapping[str, Any], image: CanonicalImage) -> Size | None:
@@ -160,12 +175,6 @@ def requested_size(values: Mapping[str, Any], image: CanonicalImage) -> Size | N
     return size
 
 
-def fit_within(source: Size, bounds: Size) -> Size:
-    """Return the largest size of the source's ratio within the bounds."""
-    scale = min(Fraction(bounds.width, source.width), Fraction(bounds.height, source.height))
-    return Size(max(1, round(source.width * scale)), max(1, round(source.height * scale)))
-
-
 def settings_of(
     values: Mapping[str, Any], generate: Mapping[str, Any], source_format: str, catalog: Catalog
 ) -> PaintSettings:
@@ -176,7 +185,7 @@ def settings_of(
     texts = (generate.get("description"), generate.get("additional_prompt"))
     quality = values.get("quality", values.get("output_quality"))
     own_format = source_format.lower() if source_format in ("JPEG", "WEBP") else PNG
-    strength = DEFAULT_STRENGTH if values.get("fit") else 1.0  # Outpainting starts from a filled border.
+    strength = DEFAULT_STRENGTH if values.get("fit") == OUTPAINTING else 1.0  # Outpainting starts from a filled border.
     requested = PaintSettings(
         prompt=", ".join(text for text in texts if text),
         negative_prompt=generate.get("negative_prompt", ""),
@@ -209,3 +218,11 @@ def fields_without_use(values: Mapping[str, Any], paint_settings: PaintSettings)
         yield "background.generate.controlnet_conditioning_scale"
     if "output_quality" in values and "quality" in values:
         yield "output_quality"
+    background = values.get("background", {})
+    paints = values.get("fit") == OUTPAINTING or generate.get("adapter_type") == INPAINTING
+    if background.get("remove") and paints:
+        yield "background.remove"
+    if "adapter_type" in generate and not paints:
+        yield "background.generate.adapter_type"
+    if background.get("color") and (paints or not background.get("remove")):
+        yield "background.color"

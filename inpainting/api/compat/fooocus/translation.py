@@ -15,7 +15,8 @@ from rest_framework.request import Request
 
 from inpainting.api.compat.fooocus.body import GenerateBody, OutpaintSide, UpscaleOrVary
 from inpainting.api.compat.fooocus.image_prompts import add_image_prompts
-from inpainting.api.compat.fooocus.settings import Notes, read_settings
+from inpainting.api.compat.fooocus.settings import read_settings
+from inpainting.api.compat.notes import Notes
 from inpainting.api.dialect import blank_request
 from inpainting.api.errors import NotBuilt
 from inpainting.api.images import ImageRole, SentImage, read_image
@@ -114,10 +115,8 @@ def inpaint_request(body: GenerateBody, settings: PaintSettings, http_request: R
 
 def opaque(image: CanonicalImage) -> CanonicalImage:
     """Return the image without alpha: composited on white, in 8 bits a channel, where a pixel is transparent."""
-    if image.alpha is None:
-        return image
-    if image.alpha.min() == np.iinfo(image.alpha.dtype).max:
-        return replace(image, pixels=image.colour)
+    if image.is_opaque:
+        return replace(image, pixels=image.colour) if image.has_alpha else image
     return CanonicalImage(composite_on_white(to_8_bits(image.colour), image), image.icc_profile)
 
 

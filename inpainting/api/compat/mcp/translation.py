@@ -1,0 +1,115 @@
+"""The arguments of a tool that paints -> `InpaintRequest`; the mask may be sent, or selected for the request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from django.core.files.uploadedfile import SimpleUploadedFile
+from rest_framework.request import Request
+
+from inpainting.api.compat.mcp.arguments import GROWN_BY, ROWS
+from inpainting.api.dialect import closest_model
+from inpainting.api.images import ImageRole, SentImage, decode_sent, read_bytes, read_image
+from inpainting.api.selecting import select_at_once
+from inpainting.catalog.lookup import Catalog
+from inpainting.core.codecs import DecodedImage
+from inpainting.core.errors import InvalidRequest
+from inpainting.core.image import CanonicalImage
+from inpainting.core.inputs import build_request, upscale_request
+from inpainting.core.masks import MaskPolarity
+from inpainting.core.outpainting import outpaint_from
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.upscaling import upscale_from
+from inpainting.engines.registry import AUTO
+from inpainting.engines.upscaling import UPSCALE
+from inpainting.generations.submit import Submission
+from inpainting.image_limits import image_limits
+from inpainting.segmenters import registry
+from inpainting.segmenters.base import Candidate, Hint, Point, Segmenter, Selection, box_around
+from inpainting.segmenters.networks.catalog_segmenter import installed
+
+NAME = "mcp"
+ROLES = {name: ImageRole.of(name) for name in ("image", "mask")}
+FINDS_BY_WORDS, MARKED, MAIN_OBJECT = "grounding-dino-tiny", registry.DEFAULT, "saliency"
+"""Segmenters: the one by words to install, and those without a model for points and a box, and for the main object."""
+
+
+def read_request(tool: str, sent: Mapping[str, Any], request: Request) -> tuple[InpaintRequest, Submission]:
+    """Return the request of a tool that paints. sent: its arguments, validated. Raises InvalidRequest."""
+    sent = {name: value for name, value in sent.items() if (name, value) != ("model", AUTO)}
+    catalog, marks = Catalog(), selection_of(sent)
+    if tool == "upscale":
+        image = read_image(SentImage("image", sent["image"]), ROLES["image"], request)
+        size = upscale_from(sent).checked_size(image.image, image_limits())
+        inpaint_request = upscale_request(image.image, size, PaintSettings(model=sent.get("model")))
+        return inpaint_request, Submission(engine=UPSCALE.name, warnings=image.warnings, catalog=catalog)
+    choices: list[str] = []
+    settings = settings_of(sent, catalog, is_selected=bool(marks.hints), warnings=choices)
+    mask, outpaint = None, None
+    if tool == "extend":
+        outpaint = outpaint_from(sent)
+        if outpaint is None:
+            message = "Say where to: send outpaint_left, _top, _right or _bottom, outpaint_size or outpaint_ratio."
+            raise InvalidRequest(message, code="field_missing", field="outpaint_left")
+    elif ("mask" in sent) == bool(marks.hints) or ("mask" in sent and marks.points):
+        message = "Mark what is to be repainted: send either mask, or words, or points and box."
+        raise InvalidRequest(message, code="field_missing", field="mask")
+    file, image = read_once(sent["image"], request)
+    if "mask" in sent:
+        mask = read_image(SentImage("mask", sent["mask"]), ROLES["mask"], request)
+    elif outpaint is None:
+        segmenter = segmenter_for(marks, sent)
+        best, *_ = select_at_once(segmenter, marks, file, request, role=ROLES["image"], service=NAME)
+        mask = DecodedImage(CanonicalImage(found_mask(best)[:, :, np.newaxis]), "PNG")
+    inpaint_request, warnings = build_request(
+        *(image, mask, settings, MaskPolarity.WHITE_REPAINTS), outpaint=outpaint, limits=image_limits()
+    )
+    return inpaint_request, Submission(warnings=[*choices, *warnings], sent_fields=tuple(sent), catalog=catalog)
+
+
+def read_once(image: str, request: Request) -> tuple[SentImage, DecodedImage]:
+    """Return an image as a file, which is read again without fetching its URL again, and decoded."""
+    data = read_bytes(SentImage("image", image), ROLES["image"], request)
+    file = SentImage("image", SimpleUploadedFile("image", data))
+    return file, decode_sent(file, data, ROLES["image"])
+
+
+def settings_of(sent: Mapping[str, Any], catalog: Catalog, *, is_selected: bool, warnings: list[str]) -> PaintSettings:
+    """Return the settings. warnings: the list to which the choice of another model is added."""
+    values = {row.name: sent[row.public_name] for row in ROWS if row.public_name in sent}
+    if "model" in values:
+        values["model"] = closest_model(catalog, values["model"], service=NAME, field="model", warnings=warnings)
+    return PaintSettings(**({"mask_grow": GROWN_BY} if is_selected else {}) | values)
+
+
+def selection_of(sent: Mapping[str, Any]) -> Selection:
+    """Return the object that words, points and a box select."""
+    objects, others = (sent.get(name, ()) for name in ("points", "points_beside"))
+    return Selection(
+        words=sent.get("words", ""),
+        points=(*(Point(x, y) for x, y in objects), *(Point(x, y, is_object=False) for x, y in others)),
+        box=box_around(*sent["box"]) if "box" in sent else None,
+    )
+
+
+def segmenter_for(selection: Selection, sent: Mapping[str, Any]) -> Segmenter:
+    """Return the segmenter that was sent; else the first installed model that reads the selection, or the segmenter
+    without a model. Raises InvalidRequest: `model_unavailable` with what has to be installed to find by words."""
+    hints = selection.hints
+    fitting = [each for each in installed(Catalog()) if hints <= each.reads and bool(hints) == bool(each.needs)]
+    built_in = FINDS_BY_WORDS if Hint.WORDS in hints else MARKED if selection.points or hints else MAIN_OBJECT
+    name = sent.get("segmenter") or next((each.name for each in fitting), built_in)
+    segmenter = registry.find(name)
+    selection.check_for(segmenter)
+    return segmenter
+
+
+def found_mask(candidate: Candidate) -> Any:
+    """Return the mask of what was found. Raises InvalidRequest where that is nothing."""
+    if not candidate.mask.any():
+        raise InvalidRequest(
+            "Nothing was found there. Say it in other words, or send points or a box.", code="mask_empty"
+        )
+    return candidate.mask
