@@ -1,0 +1,81 @@
+"""Content Credentials: what is said about the origin of a result, as a manifest of C2PA.
+
+C2PA Technical Specification 2.2, section 18.14 for actions; IPTC NewsCodes for the digital source type. Nothing in a
+manifest is about a person: neither words, nor masks, nor names of files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+PROGRAM = "DreamLayer"
+VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+"""The address before each digital source type, https://cv.iptc.org/newscodes/digitalsourcetype."""
+PARENT = "source"
+"""The label of the source image among the ingredients."""
+
+
+class DigitalSourceType(StrEnum):
+    """How the pixels of a result came to be, by the names of IPTC's vocabulary."""
+
+    HUMAN_EDITS = "humanEdits"
+    """A photo that a person edited with a program without a trained network."""
+    COMPOSITE = "compositeWithTrainedAlgorithmicMedia"
+    """A photo of which a trained network has made a part."""
+    GENERATED = "trainedAlgorithmicMedia"
+    """An image that a trained network has made as a whole."""
+
+    @property
+    def address(self) -> str:
+        return VOCABULARY + self.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """The origin of a result."""
+
+    source_type: DigitalSourceType
+    is_enlarged: bool
+    coverage: float  # share of the image that was repainted, 0 to 1
+    engine: str
+    model: str  # empty for engines without models
+    source_sha256: str  # of the file of the source image
+
+    def manifest(self, version: str) -> dict[str, Any]:
+        """Return the definition of a manifest, as c2pa-rs reads it.
+
+        version: of this program.
+        """
+        names = {"engine": self.engine, "model": self.model}
+        action = {
+            "digitalSourceType": self.source_type.address,
+            "softwareAgent": {"name": PROGRAM, "version": version},
+            "description": self.description,
+            "parameters": {f"org.dreamlayer.{name}": value for name, value in names.items() if value},
+        }
+        definition = {"claim_generator_info": [{"name": PROGRAM, "version": version}]}
+        if self.source_type is DigitalSourceType.GENERATED:
+            return {**definition, "assertions": [actions({"action": "c2pa.created", **action})]}
+        opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": [PARENT]}}
+        edited = {"action": "c2pa.resized" if self.is_enlarged else "c2pa.edited", **action}
+        source = {
+            "title": "The photo before",
+            "format": "image/png",
+            "relationship": "parentOf",
+            "label": PARENT,
+            "instance_id": f"sha256:{self.source_sha256}",
+        }
+        return {**definition, "assertions": [actions(opened, edited)], "ingredients": [source]}
+
+    @property
+    def description(self) -> str:
+        """What was done, in a sentence for people."""
+        if self.is_enlarged:
+            return "The whole picture was enlarged."
+        return f"{100 * self.coverage:.1f} % of the picture was repainted."
+
+
+def actions(*found: dict[str, Any]) -> dict[str, Any]:
+    return {"label": "c2pa.actions.v2", "data": {"actions": list(found)}}
