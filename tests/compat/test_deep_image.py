@@ -76,6 +76,7 @@ def _nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestDeepImage(DialectContract):
     dialect = "deep-image"
+    cancelled_status = 500
     key_statuses = (403, 404, 403)
     below_the_prefix = "/rest_api/nowhere"
 

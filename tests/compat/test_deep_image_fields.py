@@ -166,6 +166,10 @@ def background(name: str, value: Any) -> dict[str, Any]:
     return {**inpainting(), "background": {**inpainting()["background"], name: value}}
 
 
+def removing(remove: Any = "auto", **fields: Any) -> dict[str, Any]:
+    return {"url": PHOTO_URL, "background": {"remove": remove, **fields}}
+
+
 ONLY_IGNORED = {
     **dict.fromkeys(("padding", "min_length", "max_length", "dpi", "upscale_strength"), 16),
     **dict.fromkeys(("safe", "caption", "generative_upscale"), True),
@@ -216,7 +220,17 @@ FIELDS: dict[str, tuple[dict[str, Any], Callable[[Any], None]]] = {
     },
     "fit: empty": ({**inpainting(), "fit": {}}, sized(96, 64)),
     "fit: unknown": (outpainting(fit="stretch"), is_refused("fit")),
-    "fit: unknown canvas": (outpainting(fit={"canvas": "blur"}), is_refused("fit")),
+    "fit: unknown canvas": (outpainting(fit={"canvas": "mirror"}), is_refused("fit")),
+    "fit: blur": (outpainting(fit={"canvas": "blur"}), sized(150, 100)),
+    "fit: blur without a size": (outpainting(fit={"canvas": "blur"}, height=None), is_refused("width and height")),
+    "fit: blur, adapter_type": (
+        outpainting(fit={"canvas": "blur"}, **generating(adapter_type="upscale")),
+        ignored(GENERATE + "adapter_type"),
+    ),
+    "fit: blur, description": (
+        outpainting(fit={"canvas": "blur"}, **generating(description="a lawn")),
+        ignored(GENERATE + "description"),
+    ),
     "fit: list": (outpainting(fit=["canvas"]), is_refused("fit")),
     "adapter_type: inpainting": (inpainting(), works(lambda generation: generation.painted_pixels < 1000)),
     "adapter_type: upscale, outpainting": (outpainting(**generating(adapter_type="upscale")), sized(150, 100)),
@@ -281,7 +295,23 @@ FIELDS: dict[str, tuple[dict[str, Any], Callable[[Any], None]]] = {
     ),
     "background: not an object": ({"url": PHOTO_URL, "background": "a lawn"}, is_refused("background")),
     "background.remove": (background("remove", "auto"), ignored("background.remove")),
-    "background.remove alone": ({"url": PHOTO_URL, "background": {"remove": "auto"}}, is_refused("Only inpainting")),
+    "background.remove alone": (removing(), sized(96, 64)),
+    "background.remove: false": (removing(False), is_refused("Only inpainting")),
+    "background.remove: another algorithm": (removing("v3"), is_refused("background.remove must be one of")),
+    "background.remove: list": (removing(["auto"]), is_refused("background.remove must be a text")),
+    "background.remove: generated": (removing(generate={"description": "a lawn"}), is_refused("Only inpainting")),
+    "background.remove: width": ({**removing(), "width": "50%"}, sized(48, 32)),
+    "background.remove: crop": ({**removing(), "fit": {"crop": "item"}}, ignored("fit")),
+    "background.remove: bounds": ({**removing(), "width": 48, "fit": "bounds"}, sized(48, 32)),
+    "background.remove: png": ({**removing(), "output_format": "png"}, set_to(output_format="png")),
+    "background.color: odd": (removing(color="blue"), is_refused("background.color must be")),
+    "background.color: list": (removing(color=[1, 2, 3]), is_refused("background.color must be a text")),
+    "background.color: empty": (removing(color=""), sized(96, 64)),
+    "background.color: false": (removing(color=False), sized(96, 64)),
+    "background.color alone": (
+        outpainting(fit={"canvas": "blur"}, background={"color": "#ffffff"}),
+        ignored("background.color"),
+    ),
     "background.color": (background("color", "#ffffff"), ignored("background.color")),
     "background.replace": (background("replace", "item"), ignored("background.replace")),
     "output_format: default": (inpainting(), set_to(output_format="png")),

@@ -7,10 +7,30 @@ from importlib import import_module
 
 from inpainting.api import compat
 from inpainting.api.dialect import Dialect
-from tests.compat import test_deep_image, test_fooocus, test_modelslab, test_sd_inpaint
+from tests.compat import (
+    test_automatic1111,
+    test_deep_image,
+    test_fooocus,
+    test_huggingface,
+    test_iopaint,
+    test_mcp,
+    test_modelslab,
+    test_openai,
+    test_sd_inpaint,
+)
 from tests.contracts.dialect import DialectContract
 
-MODULES = (test_deep_image, test_fooocus, test_modelslab, test_sd_inpaint)
+MODULES = (
+    test_automatic1111,
+    test_deep_image,
+    test_fooocus,
+    test_huggingface,
+    test_iopaint,
+    test_mcp,
+    test_modelslab,
+    test_openai,
+    test_sd_inpaint,
+)
 
 
 def test_every_dialect_has_a_class_of_tests() -> None:

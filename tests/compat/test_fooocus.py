@@ -62,13 +62,17 @@ def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestFooocus(DialectContract):
     dialect = "fooocus"
-    failure_status = 200
+    failure_status = cancelled_status = 200
     key_statuses = (403, 403, 403)
     below_the_prefix = "/v1/engine/nowhere"
 
     def send(self, client: Client, photo: bytes, mask: bytes, *, seed: int = 7, **headers: str) -> Any:
         images = {"inpaint_input_image": base64_of(photo), "inpaint_mask_image_upload": base64_of(mask)}
         return post(client, {**images, "image_seed": seed}, **headers)
+
+    def send_with_model(self, client: Client, photo: bytes, mask: bytes, name: str) -> Any:
+        images = {"inpaint_input_image": base64_of(photo), "inpaint_mask_image_upload": base64_of(mask)}
+        return post(client, {**images, "base_model_name": name})
 
     def result(self, response: Any) -> object:
         return task_of(response)["task_id"]
@@ -200,6 +204,14 @@ def test_outpainting_adds_to_the_selected_sides(
     assert painted.shape == (64 + top + bottom, 96 + left + right, 3)
     assert np.array_equal(painted[top : top + 64, left : left + 96], photo)
     assert task["req_params"]["inpaint_input_image"] == "", "what is stored is the larger canvas"
+
+
+def test_the_server_chooses_for_an_unknown_model_where_the_site_lets_it(
+    alices_program: Client, body: dict[str, Any], settings: Settings
+) -> None:
+    settings.COMPAT_ANY_MODEL = ["fooocus"]
+    task = task_of(post(alices_program, {**body, "base_model_name": "midjourney"}))
+    assert "base_model_name" in task["meta"]["ignored"]
 
 
 def test_placeholders_stand_for_no_image(alices_program: Client, body: dict[str, Any]) -> None:

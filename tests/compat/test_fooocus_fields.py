@@ -21,8 +21,6 @@ from inpainting.models import Generation, Lora
 from tests.compat.fooocus import base64_of, post, stored_mask, task_of
 from tests.conftest import png
 from tests.support import fake_diffusion
-from tests.support.adapter_folders import network
-from tests.support.catalog_entries import add_model
 from tests.support.strategies import examples
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -192,11 +190,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 def engine(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[InpaintRequest]:
     """The requests that the diffusion engine received. A tiny model, a LoRA and a VAE of its family are installed."""
     settings.MODELS_DIR = tmp_path / "models"
-    fake_diffusion.install_models()
-    ink = Lora.objects.create(slug="ink", label="Ink", family="sd", sha256="0" * 64, size_bytes=1)
-    ink.path.parent.mkdir(parents=True)
-    ink.path.touch()
-    add_model("small", network(tmp_path / "small", _class_name="AutoencoderTiny"), "--kind", "vae")
+    fake_diffusion.install_models_and_adapters(tmp_path)
     return fake_diffusion.record_requests(monkeypatch)
 
 

@@ -100,6 +100,20 @@ def test_where_it_is_allowed_the_built_in_segmenter_answers_and_says_so(
     assert response.headers["X-DreamLayer-Ignored"] == "mask_model"
 
 
+def test_sam_without_words_finds_the_main_object_where_that_is_allowed(
+    alices_program: Client,
+) -> None:
+    body = {"image": PHOTO, "mask_model": "sam", "dino_prompt_text": " "}
+    response = post(alices_program, body, MASK)
+    assert (response.status_code, "needs words" in response.json()["detail"]) == (400, True)
+    response = post(alices_program, {**body, "allow_built_in": True}, MASK)
+    mask = mask_of(response)
+    assert mask.mode == "RGB"
+    assert (np.asarray(mask)[45, 60, 0], np.asarray(mask)[5, 5, 0]) == (255, 0)
+    assert response.headers["X-DreamLayer-Segmenter"] == "saliency"
+    assert response.headers["X-DreamLayer-Ignored"] == "dino_prompt_text, mask_model"
+
+
 def test_only_a_missing_model_is_replaced_by_the_built_in_segmenter(
     alices_program: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

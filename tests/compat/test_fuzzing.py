@@ -71,7 +71,8 @@ def test_every_answer_of_a_service_has_its_shape(
     @given(case=operation.as_strategy(generation_mode=mode))
     def send_case(case: Case) -> None:
         if isinstance(case.body, dict):
-            case.body = with_real_values(case.body, *images, key=alices_key)
+            is_form = case.media_type == "multipart/form-data"
+            case.body = with_real_values(case.body, *images, key=alices_key, is_form=is_form)
         headers = {"X-API-Key": alices_key, "Host": "testserver"}
         answer = case.call(headers=headers)
         if answer.status_code == 503 and NO_MODEL in answer.text:
@@ -80,17 +81,17 @@ def test_every_answer_of_a_service_has_its_shape(
         reached[answer.status_code] += 1
 
     send_case()
-    if mode is GenerationMode.POSITIVE and "{" not in name:
+    if mode is GenerationMode.POSITIVE and "200" in raw["responses"] and "{" not in name:
         assert reached[200], reached
 
 
-def with_real_values(body: dict[str, Any], image: str, mask: str, *, key: str) -> dict[str, Any]:
+def with_real_values(body: dict[str, Any], image: str, mask: str, *, key: str, is_form: bool) -> dict[str, Any]:
     """Put images and the key in the place of texts, which a schema cannot describe further."""
     real = {
-        **{"image": image, "init_image": image, "inpaint_input_image": image, "base64_string": image},
+        **{"inputs": image, "image": image, "init_image": image, "inpaint_input_image": image, "base64_string": image},
         **{"mask": mask, "mask_image": mask, "inpaint_mask_image_upload": mask},
         **{"url": f"base64,{image}", "key": key},
     }
-    real_bytes = {name: base64.b64decode(real[name]) for name in ("image", "mask")}  # files of a form
+    real_bytes = {name: base64.b64decode(real[name]) for name in ("image", "mask") if is_form}
     texts = {name: value for name, value in {**real, **real_bytes}.items() if isinstance(body.get(name), str | bytes)}
     return {**body, **texts}

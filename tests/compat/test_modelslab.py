@@ -72,6 +72,10 @@ class TestModelsLab(DialectContract):
         body = {"model_id": "lazymixv4-inpaint", **images, "width": 256, "height": 256, "seed": seed}
         return client.post(INPAINT, body, content_type="application/json", headers=headers)
 
+    def send_with_model(self, client: Client, photo: bytes, mask: bytes, name: str) -> Any:
+        body = {"model_id": name, "init_image": encoded(photo), "mask_image": encoded(mask)}
+        return client.post(INPAINT, body, content_type="application/json")
+
     def result(self, response: Any) -> object:
         assert (response.status_code, response.json()["status"]) == (200, "success"), response.content
         return response.json()["id"]
@@ -196,6 +200,13 @@ def test_a_missing_field_is_a_400(body: dict[str, Any], name: str) -> None:
 
 def test_an_unknown_model_is_a_400(body: dict[str, Any]) -> None:
     assert error(post(INPAINT, {**body, "model_id": "midjourney"}), 400) == "Model not found: midjourney"
+
+
+def test_the_server_chooses_for_an_unknown_model_where_the_site_lets_it(
+    body: dict[str, Any], settings: Settings
+) -> None:
+    settings.COMPAT_ANY_MODEL = ["modelslab"]
+    assert "model_id" in success({**body, "model_id": "midjourney"})["meta"]["ignored"]
 
 
 @pytest.mark.parametrize("name", ["lazymixv4-inpaint", "v51_inpainting", "fluxdev", "stable-diffusion-v1-5", "sdxl"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,21 @@ from pytest_django import Settings
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.worker.run import run_waiting
-from tests.compat.modelslab import FETCH, INPAINT, encoded, error, keep_waiting, pixels, post, white_repaints
+from tests.compat.modelslab import FETCH, INPAINT, encoded, error, keep_waiting, names_of, pixels, post, white_repaints
 from tests.support import image_host
 from tests.support.installation import Installation, overriding
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # The package is written for pydantic 2.0.
     from modelslab_py.core.apis.community import Community
+    from modelslab_py.core.apis.image_editing import Image_editing
     from modelslab_py.core.client import Client as ModelsLabClient
-    from modelslab_py.schemas.community import Inpainting
+    from modelslab_py.schemas import image_editing
+    from modelslab_py.schemas.community import Image2Image, Inpainting, Text2Image
     from modelslab_py.utils.image_utils import base64_to_image, image_to_base64
 
+ROUTES = Path(__file__).parent.parent / "payloads/modelslab/routes"
+"""What modelslab-py sends to the routes beside `images/inpaint`, by its objects' method."""
 pytestmark = pytest.mark.filterwarnings("ignore:The `dict` method is deprecated:DeprecationWarning")
 PAYLOADS = sorted((Path(__file__).parent.parent / "payloads/modelslab").glob("*.json"))
 PHOTO_URL, MASK_URL = "https://photos.example/room.png", "https://photos.example/room-mask.png"
@@ -103,10 +107,14 @@ def impatient_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[I
         yield site, key
 
 
-def community_of(site: Installation, key: str) -> Community:
+def client_of(site: Installation, key: str) -> ModelsLabClient:
     client = ModelsLabClient(key, fetch_timeout=1)
     client.base_url = f"{site.url}/api/"
-    return Community(client)
+    return client
+
+
+def community_of(site: Installation, key: str) -> Community:
+    return Community(client_of(site, key))
 
 
 def request_of(**fields: Any) -> Inpainting:
@@ -148,3 +156,84 @@ def test_modelslab_py_fetches(impatient_site: tuple[Installation, str]) -> None:
 def test_modelslab_py_raises_for_a_wrong_key(open_site: Installation) -> None:
     with pytest.raises(Exception, match=r"status code 401: .*Invalid API key"):
         community_of(open_site, "your_api_key").inpainting(request_of(init_image="", mask_image=""))
+
+
+def calls(community: Community, editing: Image_editing, image: str, mask: str) -> dict[str, Callable[[], Any]]:
+    """A call of each method for a route beside `images/inpaint`, with the defaults of its schema."""
+    images = {"init_image": image, "mask_image": mask}
+    return {
+        "text_to_image": lambda: community.text_to_image(Text2Image(prompt="a", model_id="lazymixv4-inpaint")),
+        "image_to_image": lambda: community.image_to_image(
+            Image2Image(prompt="a", model_id="lazymixv4-inpaint", init_image=image)
+        ),
+        "inpainting": lambda: editing.inpainting(image_editing.InpaintingSchema(prompt="a cat", **images)),
+        "object_remover": lambda: editing.object_remover(image_editing.ObjectRemovalSchema(**images)),
+        "outpainting": lambda: editing.outpainting(image_editing.OutpaintingSchema(prompt="a cat", image=image)),
+        "super_resolution": lambda: editing.super_resolution(image_editing.SuperResolutionSchema(init_image=image)),
+    }
+
+
+SIZES = {
+    "inpainting": (512, 512),
+    "object_remover": (384, 256),
+    "outpainting": (512, 512),
+    "super_resolution": (1536, 1024),
+}
+"""The sizes of the results for `image_host.photo`, of 384x256; the other methods need a model."""
+
+
+def test_modelslab_py_sends_what_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, Any]] = []
+
+    def post(client: ModelsLabClient, endpoint: str, data: dict[str, Any]) -> None:
+        sent.append({"path": endpoint.removeprefix("https://modelslab.com"), "body": {"key": "{key}", **data}})
+
+    monkeypatch.setattr(ModelsLabClient, "post", post)
+    client = ModelsLabClient("key")
+    for name, call in calls(Community(client), Image_editing(client), "{image}", "{mask}").items():
+        call()
+        assert json.loads((ROUTES / f"{name}.json").read_text()) == sent[-1], name
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("name", list(calls(None, None, "", "")))
+def test_a_recorded_request_of_modelslab_py_is_answered(name: str, alices_key: str) -> None:
+    texts = {"key": alices_key, "image": encoded(image_host.encoded(image_host.photo()))}
+    texts["mask"] = encoded(image_host.encoded(image_host.mask()))
+    recorded = filled(json.loads((ROUTES / f"{name}.json").read_text()), texts)
+    answer = post(recorded["path"], recorded["body"], **{"X-Requested-With": "modelslab-py"})
+    if name not in SIZES:
+        assert "model" in error(answer, 503)
+        return
+    content = answer.json()
+    assert (answer.status_code, content["status"]) == (200, "success"), content
+    (link,) = content["output"]
+    painted = pixels(Client().get(link.removeprefix("http://testserver")).getvalue())
+    assert painted.shape[1::-1] == SIZES[name]
+    if name == "object_remover":
+        hole, photo = np.asarray(image_host.mask()) > 0, np.asarray(image_host.photo())
+        assert np.array_equal(painted[~hole], photo[~hole])
+        assert not np.array_equal(painted[hole], photo[hole])
+
+
+def test_modelslab_pys_objects_edit_images(open_site: Installation, open_site_key: str) -> None:
+    client = client_of(open_site, open_site_key)
+    community, editing = Community(client), Image_editing(client)
+    image, mask = (image_to_base64(each) for each in (image_host.photo(), image_host.mask()))
+    made = calls(community, editing, image, mask)
+    for name, size in SIZES.items():
+        content = made[name]()
+        assert (content["status"], content["meta"]["W"], content["meta"]["H"]) == ("success", *size), name
+        with Image.open(requests.get(content["output"][0], stream=True, timeout=60).raw) as result:
+            assert result.size == size
+        assert names_of(editing.fetch(str(content["id"]))["output"]) == names_of(content["output"])
+    for name in made.keys() - SIZES.keys():
+        with pytest.raises(Exception, match=r"status code 503: .*model"):
+            made[name]()
+
+
+def test_modelslab_pys_objects_for_enterprises_edit_images(open_site: Installation, open_site_key: str) -> None:
+    editing = Image_editing(client_of(open_site, open_site_key), enterprise=True)
+    image, mask = (image_to_base64(each) for each in (image_host.photo(), image_host.mask()))
+    content = editing.object_remover(image_editing.ObjectRemovalSchema(init_image=image, mask_image=mask))
+    assert names_of(editing.fetch(str(content["id"]))["output"]) == names_of(content["output"])

@@ -15,6 +15,7 @@ from inpainting.api.dialect import shown_name
 from inpainting.api.fields import Fields, ImageText, Integer, Length, Number, Range
 from inpainting.api.parsers import JSON_VALUES, json_object
 from inpainting.api.setting_types import Prompt, Seed, with_settings
+from inpainting.core.backgrounds import WHITE, Colour
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.settings_table import RANGES, find_setting
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
@@ -48,17 +49,44 @@ def read_side(value: Any, info: ValidationInfo) -> SideLength:
     return SideLength(Fraction(found[1]), bool(found[2]))
 
 
+OUTPAINTING, BLUR = "outpainting", "blur"
+"""The values of `fit.canvas`: what is beyond the image is painted, or a blurred copy of it."""
+REMOVALS = ("auto", "v2", "human", "item")
+HEX_COLOUR = re.compile("#([0-9a-fA-F]{6})")
 SCALING = ({}, "canvas", "crop", "bounds", "cover", *({"crop": at} for at in ("item", "content", "center")))
 """The documented values of `fit` besides that of outpainting."""
 
 
-def read_fit(value: Any) -> bool:
-    """Whether outpainting is requested, by `{"canvas": "outpainting"}`."""
-    if value == {"canvas": "outpainting"}:
-        return True
+def read_fit(value: Any) -> str:
+    """Return OUTPAINTING or BLUR, which are objects such as `{"canvas": "outpainting"}`; empty for other values."""
+    for canvas in (OUTPAINTING, BLUR):
+        if value == {"canvas": canvas}:
+            return canvas
     if value not in SCALING:
         raise InvalidRequest("fit has a value that is not documented.", field="fit")
-    return False
+    return ""
+
+
+def read_word(value: Any, info: ValidationInfo) -> str:
+    if not isinstance(value, str) and value is not False:
+        field = f"background.{info.field_name}"
+        raise InvalidRequest(f"{field} must be a text.", field=field)
+    return value or ""
+
+
+def read_colour(value: Any) -> Colour | None:
+    """Return the colour behind a cut-out; None for a transparent background. `auto` is white.
+
+    Raises InvalidRequest.
+    """
+    found = HEX_COLOUR.fullmatch(str(value))
+    if found is None and value not in ("transparent", "auto"):
+        message = "background.color must be “transparent”, “auto” or a colour such as “#FFFFFF”."
+        raise InvalidRequest(message, field="background.color")
+    if found is None:
+        return None if value == "transparent" else WHITE
+    red, green, blue = bytes.fromhex(found[1])
+    return red, green, blue
 
 
 def read_kilobytes(value: Any, info: ValidationInfo) -> int:
@@ -81,6 +109,7 @@ def check_adapter_type(name: Any) -> str:
 
 
 SideOfResult = Annotated[SideLength, PlainValidator(read_side)]
+Word = Annotated[str, PlainValidator(read_word)]
 Quality = Annotated[Integer, Range(0, 100)]
 
 
@@ -96,6 +125,8 @@ class GenerateForm(Fields):
 
 class BackgroundForm(Fields):
     generate: GenerateForm | None = None
+    remove: Word | None = None  # read, as `color` is, where nothing is painted
+    color: Word | None = None
 
 
 class WebhooksForm(Fields):
@@ -109,7 +140,7 @@ class RequestForm(Fields):
     url: ImageText | None = None
     width: SideOfResult | None = None
     height: SideOfResult | None = None
-    fit: Annotated[bool, PlainValidator(read_fit)] | None = None
+    fit: Annotated[str, PlainValidator(read_fit)] | None = None
     background: BackgroundForm | None = None
     quality: Quality | None = None
     output_quality: Quality | None = None  # sent by some clients

@@ -24,12 +24,12 @@ from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.dialect import Dialect, json_response, origin_of
 from inpainting.api.errors import ApiError, ending_error
 from inpainting.api.media.links import ending_key
-from inpainting.api.media.results import result_bytes
 from inpainting.api.parsers import AnyTypeJsonParser, FormDataParser, body_of
 from inpainting.api.views import InpaintView
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.description import all_warnings
 from inpainting.generations.submit import Submission
+from inpainting.media.results import result_bytes
 from inpainting.models import Generation, Status
 
 FORMATS = {

@@ -10,7 +10,8 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
 
-from inpainting.api.compat.fooocus.tasks import output_links, png_base64
+from inpainting.api.compat.base64_images import preview_as_png
+from inpainting.api.compat.fooocus.tasks import output_links
 from inpainting.generations.history import GenerationRemoved
 from inpainting.models import Generation, Status
 from inpainting.realtime.events import GenerationEvent
@@ -44,7 +45,7 @@ async def png_preview(event: GenerationEvent, shows_previews: bool) -> str | Non
     """Return the preview of an event as a data URL."""
     if not shows_previews or "preview" not in event:
         return None
-    return f"data:image/png;base64,{await sync_to_async(png_base64, thread_sensitive=False)(event['preview'])}"
+    return f"data:image/png;base64,{await sync_to_async(preview_as_png, thread_sensitive=False)(event['preview'])}"
 
 
 def last_event(pk: UUID, meta: Meta) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from inpainting import families
 from inpainting.api.compat.fooocus.body import ControlType, GenerateBody, ImagePrompt
-from inpainting.api.compat.fooocus.settings import Notes
+from inpainting.api.compat.notes import Notes
 from inpainting.api.images import ImageRole, SentImage
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import Kind

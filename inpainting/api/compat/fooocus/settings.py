@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from django.utils.text import slugify
@@ -10,15 +9,16 @@ from django.utils.text import slugify
 from inpainting import families
 from inpainting.api.compat.fooocus.body import GenerateBody, Performance
 from inpainting.api.compat.fooocus.styles import STYLES, apply_styles
+from inpainting.api.compat.notes import Notes
+from inpainting.api.dialect import closest_model
 from inpainting.api.errors import MAX_QUOTED_CHARACTERS
-from inpainting.api.samplers import SAMPLERS
+from inpainting.api.samplers import SAMPLERS, SDE
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import Kind, LoraKind
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import LoraUse, PaintSettings
 from inpainting.core.settings_table import MAX_LORAS, MAX_SEED, RANGES
-from inpainting.core.validation import abbreviate
 from inpainting.families.declaration import MAX_GUIDANCE_SCALE
 
 NONE = ("", "None")
@@ -37,23 +37,6 @@ FAST_LORAS = {
 }
 SDE_SAMPLER = "dpmpp_2m_sde"
 KARRAS = {"karras": True, "normal": False}
-
-
-@dataclass(frozen=True, slots=True)
-class Notes:
-    """The parts of a request without effect: names of fields, and sentences."""
-
-    ignored: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def ignore(self, name: str, why: str) -> None:
-        self.ignored.append(name)
-        self.warnings.append(f"{name}: {why}")
-
-    def clamp(self, name: str, value: float, highest: float) -> float:
-        if value > highest:
-            self.ignore(name, f"{abbreviate(value)} is above the highest value here; {highest:g} was used.")
-        return min(value, highest)
 
 
 def read_settings(body: GenerateBody, catalog: Catalog, notes: Notes) -> PaintSettings:
@@ -87,9 +70,10 @@ def read_settings(body: GenerateBody, catalog: Catalog, notes: Notes) -> PaintSe
 def find_model(body: GenerateBody, catalog: Catalog, notes: Notes) -> str | None:
     if "base_model_name" not in body.model_fields_set or body.base_model_name in NONE:
         return None
-    model = catalog.closest_installed(body.base_model_name)
+    field = "base_model_name"
+    model = closest_model(catalog, body.base_model_name, service="fooocus", field=field, warnings=notes.warnings)
     if model is None:
-        notes.ignore("base_model_name", "no model of its family is installed.")
+        notes.ignored.append(field)
     return model
 
 
@@ -146,7 +130,7 @@ def sampling(body: GenerateBody, model: InferenceModel | None, notes: Notes) -> 
         else:
             found["scheduler"] = scheduler
             if name == SDE_SAMPLER:
-                found["algorithm_type"] = "sde-dpmsolver++"
+                found["algorithm_type"] = SDE
     if "scheduler_name" in body.model_fields_set:
         if body.scheduler_name in KARRAS:
             found["use_karras_sigmas"] = KARRAS[body.scheduler_name]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from PIL import Image
-
+from inpainting.api.compat.base64_images import preview_as_png
 from inpainting.api.compat.fooocus.body import IMAGES, GenerateBody
 from inpainting.api.media.links import InputImage, image_link, result_link
 from inpainting.media.archives import safe_stem
 from inpainting.models import Generation, Status
-from inpainting.realtime.events import StepPreview, last_preview
+from inpainting.realtime.events import last_preview
 
 STATES = {
     Status.QUEUED: None,
@@ -50,7 +47,7 @@ def task(generation: Generation, meta: Mapping[str, Any]) -> dict[str, Any]:
     if generation.status == Status.RUNNING:
         progress = 100 * generation.step // max(generation.steps, 1)
         preview = last_preview(generation.pk)
-        shown = "" if preview is None else png_base64(preview)
+        shown = "" if preview is None else preview_as_png(preview)
         return {**common, "finish_mills": UNKNOWN, "progress": progress, "preview": shown, "result": []}
     return {**common, "in_queue_mills": None, "progress": None, "result": None}
 
@@ -75,13 +72,6 @@ def task_status(generation: Generation) -> str | None:
     if generation.status == Status.CANCELLED and CONTROL in generation.service_data:
         return str(generation.service_data[CONTROL])
     return STATES[Status(generation.status)]
-
-
-def png_base64(preview: StepPreview) -> str:
-    """Return a preview as a PNG, the format that the service sends."""
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(base64.b64decode(preview["url"].partition(",")[2]))).save(buffer, "png")
-    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def milliseconds(time: datetime | None) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from functools import partial
 
@@ -13,21 +12,19 @@ from django.http import HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
-from inpainting.api.analyses import accept, answer_later, best_mask_of, respond_with_caption
+from inpainting.api.analyses import respond_with_caption
 from inpainting.api.compat import fastapi
+from inpainting.api.compat.base64_images import base64_of
 from inpainting.api.compat.fooocus.body import DescribeBody, DescribeForm, ImageType, MaskBody, MaskModel
 from inpainting.api.dialect import IGNORED_HEADER, json_response
 from inpainting.api.images import ImageRole, SentImage
 from inpainting.api.parsers import body_of
-from inpainting.api.recent_images import read_recent
-from inpainting.api.selecting import needs_worker, select_here
+from inpainting.api.selecting import respond_with_masks
 from inpainting.api.views import DialectView
 from inpainting.captioning import Caption, CaptionStyle
 from inpainting.core.codecs import encode_png
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage, Mask
-from inpainting.generations.analyses import AnalysisRequest
-from inpainting.models.analysis import Task, selection_to_dict
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Detection, Hint, Segmenter, Selection
 
@@ -36,14 +33,15 @@ BUILT_IN = "saliency"
 """The segmenter without a model that finds the main object, as the service's default model does."""
 DETECTOR = "grounding-dino-tiny"
 """The model that finds by words for `sam`."""
-NOT_USABLE = {"model_unavailable", "segmenter_not_found"}
-"""Codes of errors about a model that is not installed, or turned off."""
+NO_WORDS = "words_missing"
+NOT_USABLE = {"model_unavailable", "segmenter_not_found", NO_WORDS}
+"""Codes of errors about a model that is not installed or turned off, and about `sam` without the words it needs."""
 SAM_MODELS = ("vit_b", "vit_l", "vit_h")
 DETECTION_FIELDS = {
     *("dino_prompt_text", "sam_model", "box_threshold", "text_threshold"),
     *("sam_max_detections", "dino_erode_or_dilate", "dino_debug"),
 }
-IMAGE = ImageRole(code_prefix="image", error_prefix="Invalid image")
+IMAGE = ImageRole.of("image")
 
 
 class GenerateMask(DialectView):
@@ -59,21 +57,17 @@ class GenerateMask(DialectView):
             headers={SEGMENTER_HEADER: segmenter.name, IGNORED_HEADER: ", ".join(find_ignored_fields(body, segmenter))},
         )
         sent = SentImage("image", body.image)
-        if not needs_worker(segmenter):
-            return select_here(segmenter, selection, sent, request, lambda found: render(found[0].mask), role=IMAGE)
-        read, service = read_recent(sent, request, IMAGE), self.dialect.name
-        options = selection_to_dict(selection.within(read.image.size))
-        wanted = AnalysisRequest(
-            request.user, Task.SEGMENT, options, segmenter=segmenter.name, service=service, ends_with_response=True
+        return respond_with_masks(
+            *(segmenter, selection, sent, request, lambda found: render(found[0].mask)),
+            role=IMAGE,
+            dialect=self.dialect,
         )
-        accepted = accept(wanted, read)
-        return answer_later(accepted, request, self.dialect, lambda analysis: render(best_mask_of(analysis)))
 
 
 def render_mask(mask: Mask, *, is_rgb: bool, headers: Mapping[str, str]) -> HttpResponse:
     pixels = mask[:, :, np.newaxis]
     data = encode_png(CanonicalImage(np.repeat(pixels, 3, axis=2) if is_rgb else pixels))
-    return json_response(base64.b64encode(data).decode(), headers=headers)
+    return json_response(base64_of(data), headers=headers)
 
 
 def find_segmenter(body: MaskBody) -> tuple[Segmenter, Selection]:
@@ -81,8 +75,6 @@ def find_segmenter(body: MaskBody) -> tuple[Segmenter, Selection]:
 
     Raises InvalidRequest, `model_unavailable`, with the command that installs the model.
     """
-    if body.mask_model is MaskModel.SAM and not body.dino_prompt_text.strip():
-        raise InvalidRequest("dino_prompt_text is empty; the model sam needs words.", field="dino_prompt_text")
     try:
         if body.mask_model is MaskModel.SAM:
             return select_by_words(body)
@@ -95,8 +87,11 @@ def find_segmenter(body: MaskBody) -> tuple[Segmenter, Selection]:
 
 
 def select_by_words(body: MaskBody) -> tuple[Segmenter, Selection]:
-    """Return the segmenter that finds by words, and what it gets. Raises InvalidRequest where no model finds by words,
-    or the requested SAM is not installed."""
+    """Return the segmenter that finds by words, and what it gets. Raises InvalidRequest without words, where no model
+    finds by words, or where the requested SAM is not installed."""
+    if not body.dino_prompt_text.strip():
+        message = "dino_prompt_text is empty; the model sam needs words."
+        raise InvalidRequest(message, code=NO_WORDS, field="dino_prompt_text")
     detection = Detection(
         box_threshold=body.box_threshold,
         text_threshold=body.text_threshold,

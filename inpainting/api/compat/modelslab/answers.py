@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from typing import Any
 
-from inpainting.api.compat.modelslab.body import RANGES
+from inpainting.api.compat.base64_images import base64_of
 from inpainting.api.errors import ApiError
 from inpainting.api.media.links import result_link
 from inpainting.models import GeneratedImage, Generation
@@ -30,9 +29,6 @@ def error_body(error: ApiError) -> dict[str, Any]:
     field = error.field or ""
     if error.code == "field_missing":
         message = f"{field} is required"
-    elif error.code == "field_out_of_range" and field in RANGES:
-        low, high = RANGES[field]
-        message = f"{field} must be at least {low}" if high == math.inf else f"{field} must be between {low} and {high}"
     elif error.code.startswith("url_") and field != "webhook":
         message = "Unable to fetch image from provided URL"
     return {"status": "error", "message": message, "messege": message, "code": error.code}
@@ -56,7 +52,7 @@ def links_of(generation: Generation) -> list[str]:
 
 def inline_image(image: GeneratedImage) -> str:
     with image.file.open("rb") as file:
-        return base64.b64encode(file.read()).decode()
+        return base64_of(file.read())
 
 
 def yes_or_no(value: bool | None) -> str:

@@ -10,14 +10,15 @@ from typing import Any, ClassVar
 from django.conf import settings as site
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from rest_framework.request import Request
 
 from accounts.authentication import key_from_headers
 from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.compat.modelslab import views
 from inpainting.api.compat.modelslab.answers import error_body, eta, inline_image, links_of, yes_or_no
-from inpainting.api.compat.modelslab.translation import read_request
+from inpainting.api.compat.modelslab.body import FORMS
+from inpainting.api.compat.modelslab.translation import RETURNED_LINKS, read_request
 from inpainting.api.dialect import Dialect, json_response
 from inpainting.api.errors import ApiError, ending_error
 from inpainting.api.later_response import arrival_time
@@ -27,16 +28,21 @@ from inpainting.generations.description import all_warnings, nsfw_content_detect
 from inpainting.generations.submit import Submission
 from inpainting.models import Generation, Status
 
+GROUPS = ("images", "image_editing")
+"""The clients' objects fetch results below the group of the route that accepted the request."""
 MIN_FETCH_SECONDS = 5
 """The least time for the images behind URLs, however short the wait is and however long the request waited for its
 turn."""
 
 
 class ModelsLab(Dialect):
-    """The dialect under `/api/v6/`. Errors are `{"status": "error", "message", "messege", "code"}`."""
+    """The dialect under `/api/v6/`, and its twin for enterprises.
+
+    Errors are `{"status": "error", "message", "messege", "code"}`.
+    """
 
     name: ClassVar[str] = "modelslab"
-    prefixes: ClassVar[tuple[str, ...]] = ("/api/v6/",)
+    prefixes: ClassVar[tuple[str, ...]] = ("/api/v6/", "/api/v1/enterprise/")
     answers_before_the_end = True
     key_in_body = True
     settings_by_field: ClassVar[Mapping[str, str]] = {
@@ -59,13 +65,17 @@ class ModelsLab(Dialect):
         inpaint, fetch, upload = (
             view.as_view(parser_classes=(AnyTypeJsonParser,)) for view in (views.Inpaint, views.Fetch, views.UploadView)
         )
-        routes = [
-            *(("images/inpaint", inpaint), ("images/fetch", fetch), ("images/fetch/<str:number>", fetch)),
-            *(("base64_to_url", upload), ("image_editing/base64_to_url", upload)),
+        routes = {
+            **dict.fromkeys(FORMS, inpaint),
+            **dict.fromkeys((f"{group}/fetch{number}" for group in GROUPS for number in ("", "/<str:number>")), fetch),
+            **dict.fromkeys(("base64_to_url", "image_editing/base64_to_url"), upload),
+        }
+        return [
+            path(f"{prefix[1:]}{route}{slash}", view)
+            for prefix in self.prefixes
+            for route, view in routes.items()
+            for slash in ("", "/")
         ]
-        name = {"images/fetch/<str:number>": "modelslab-fetch"}
-        plain = [path(f"api/v6/{route}", view, name=name.get(route)) for route, view in routes]
-        return [*plain, *(path(f"api/v6/{route}/", view) for route, view in routes)]
 
     def read_api_key(self, request: Request) -> str | None:
         """Return the key of the body, else that of a header: `Authorization: Bearer`, `X-API-Key` or `key`."""
@@ -75,7 +85,8 @@ class ModelsLab(Dialect):
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         idempotency = read_idempotency(request, api_key_field="key")
         sent = {name: value for name, value in body_of(request).items() if name != "key" and value not in (None, "")}
-        inpaint_request, submission = read_request(sent, request, fetch_until=self.fetch_until(request))
+        route = "/".join(request.path.rstrip("/").split("/")[-2:])
+        inpaint_request, submission = read_request(route, sent, request, fetch_until=self.fetch_until(request))
         return inpaint_request, replace(submission, idempotency=idempotency)
 
     def fetch_until(self, request: Request) -> float | None:
@@ -138,7 +149,7 @@ class ModelsLab(Dialect):
             "message": message,
             "messege": message,
             "webhook_status": "",
-            "fetch_result": generation.service_data["origin"] + reverse("modelslab-fetch", args=[generation.number]),
+            "fetch_result": f"{generation.service_data['origin']}/api/v6/images/fetch/{generation.number}",
             "id": generation.number,
             "output": [],
             "meta": self.meta(generation),
@@ -153,15 +164,16 @@ class ModelsLab(Dialect):
 
     def meta(self, generation: Generation) -> dict[str, Any]:
         """Return the settings that were painted with. Booleans are texts, as the service's are."""
-        settings, data = generation.settings, generation.service_data
+        settings, data, size = generation.settings, generation.service_data, generation.result_size
         same = ("prompt", "negative_prompt", "guidance_scale", "strength", "seed", "scheduler", "vae")
         return {
             **super().meta(generation),
             **{name: settings[name] for name in same},
             "model_id": data["model_id"],
             "clip_skip": data["clip_skip"],
-            "W": generation.source.width,
-            "H": generation.source.height,
+            **{name: data.get(name) for name in ("track_id", *RETURNED_LINKS)},
+            **dict.fromkeys(("W", "width"), size.width),
+            **dict.fromkeys(("H", "height"), size.height),
             "n_samples": settings["num_images"],
             "steps": settings["steps"],
             "lora_model": ",".join(use["slug"] for use in settings["loras"]) or None,

@@ -1,0 +1,66 @@
+"""`extra-single-image`: enlarge an image, by the upscaler of that name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rest_framework.request import Request
+
+from inpainting.api.compat.automatic1111.body import ExtrasBody, read_body
+from inpainting.api.compat.automatic1111.options import first_found
+from inpainting.api.compat.callers_options import key_prefix
+from inpainting.api.images import ImageRole, SentImage, read_image
+from inpainting.catalog.lookup import Catalog
+from inpainting.core.codecs import DecodedImage
+from inpainting.core.geometry import Size
+from inpainting.core.image import CanonicalImage
+from inpainting.core.inputs import upscale_request
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.resizing import middle
+from inpainting.core.upscaling import Upscale
+from inpainting.engines.upscaling import UPSCALE, find_upscaler
+from inpainting.families.declaration import UPSCALING
+from inpainting.generations.submit import Submission
+from inpainting.image_limits import image_limits
+from inpainting.upscalers.registry import upscalers
+
+ROLE = ImageRole.of("image")
+
+
+def upscaler_names(catalog: Catalog) -> list[str]:
+    """Return the names of the upscalers that can be used."""
+    return [*upscalers(), *(row.slug for row in catalog.tools(UPSCALING) if row.is_installed)]
+
+
+def read_image_of(body: ExtrasBody, request: Request) -> DecodedImage:
+    return read_image(SentImage("image", body.image), ROLE, request)
+
+
+def read_extras(request: Request) -> tuple[InpaintRequest, Submission]:
+    """Read the request. Raises InvalidRequest for an upscaler that is not installed, and for a size that is no larger
+    than the image's."""
+    body, catalog = read_body(ExtrasBody, request), Catalog()
+    decoded = read_image_of(body, request)
+    image, upscale = decoded.image, Upscale(scale=body.upscaling_resize)
+    if body.resize_mode == 1:
+        image, upscale = covering(image, body)
+    name = first_found(body.upscaler_1, lambda each: find_upscaler(each, catalog))
+    size = upscale.checked_size(image, image_limits())
+    return upscale_request(image, size, PaintSettings(model=name)), Submission(
+        engine=UPSCALE.name,
+        warnings=decoded.warnings,
+        sent_fields=tuple({"upscaler_1"} & body.model_fields_set),
+        ignored_fields=tuple(body.fields_without_effect()),
+        service_data={"caller": key_prefix(request)},
+        catalog=catalog,
+    )
+
+
+def covering(image: CanonicalImage, body: ExtrasBody) -> tuple[CanonicalImage, Upscale]:
+    """Return the image and the size by which it covers upscaling_resize_w x upscaling_resize_h; with upscaling_crop
+    its middle, of their shape."""
+    wanted, size = Size(body.upscaling_resize_w, body.upscaling_resize_h), image.size
+    if body.upscaling_crop:
+        return replace(image, pixels=middle(image.pixels, wanted)), Upscale(width=wanted.width, height=wanted.height)
+    covers_by_width = wanted.width / size.width >= wanted.height / size.height
+    return image, Upscale(width=wanted.width) if covers_by_width else Upscale(height=wanted.height)
